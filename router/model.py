@@ -1,0 +1,253 @@
+"""The words of the path as frozen data: webhook, alert, destination, decision, conversation, outcome.
+
+One unit of time everywhere, in memory and in the store: :data:`Millis`, whole milliseconds since the
+epoch (UTC). Durations are milliseconds too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+Millis = int
+SECOND: Millis = 1_000
+MINUTE: Millis = 60 * SECOND
+HOUR: Millis = 60 * MINUTE
+DAY: Millis = 24 * HOUR
+
+Labels = Mapping[str, str]
+
+
+class Status(StrEnum):
+    FIRING = "firing"
+    RESOLVED = "resolved"
+
+
+class Change(StrEnum):
+    """What an accepted alert meant against what was known of it before."""
+
+    FIRED = "fired"
+    RESOLVED = "resolved"
+    REPEATED = "repeated"
+
+
+class Verdict(StrEnum):
+    """What the rules say of one alert and one destination."""
+
+    SEND = "send"
+    HOLD = "hold"
+    DIGEST = "digest"
+    INHIBITED = "inhibited"
+    DROP = "drop"
+
+
+class Fate(StrEnum):
+    """Where a change x destination stands; exactly one at any time."""
+
+    PENDING = "pending"
+    HELD = "held"
+    INHIBITED = "inhibited"
+    DIGEST = "digest"
+    DELIVERED = "delivered"
+    MOOT = "moot"
+    DROPPED = "dropped"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert as Alertmanager told it. ``starts_at``/``ends_at``: None when absent or Go's zero time."""
+
+    fingerprint: str
+    labels: Labels
+    annotations: Labels
+    status: Status
+    starts_at: Millis | None = None
+    ends_at: Millis | None = None
+    generator_url: str = ""
+    links: Labels = field(default_factory=dict)
+    """Extra addresses a sender gave beside the annotations (Grafana): dashboard, panel, silence, image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One accepted POST: an alert group with its alerts."""
+
+    receiver: str
+    group_key: str
+    group_labels: Labels
+    external_url: str
+    truncated: int
+    """How many alerts of the group Alertmanager left out (``max_alerts``)."""
+    alerts: tuple[Alert, ...]
+    oddities: tuple[str, ...] = ()
+    """What of the body could not be used, in words; the body then is kept in quarantine as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who may post. Without a token and a password: loopback only."""
+
+    name: str
+    bearer_token: str | None = field(default=None, repr=False)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """One place to tell.
+
+    ``key`` is stable over restarts, bounded by the configuration, free of secrets: it names the place in
+    the store, in metrics and on pages (``slack:C0CRITICAL``, ``pagerduty:1f0c…``, ``email:a@b``,
+    ``digest:daily``).
+    """
+
+    key: str
+    channel: str
+    """The channel's name in the registry: slack, pagerduty, email, digest."""
+    options: Any
+    """The channel's own frozen destination options (a pydantic model of the channel's file)."""
+    per_alert: bool = False
+    """A conversation an alert instead of one a group (PagerDuty's ``per: alert``)."""
+    digest: bool = False
+    """Told by slots of a schedule, not by alerts; ``Policy.schedules`` has its schedule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one destination is to be told of one alert, when, and by which rule."""
+
+    destination: Destination
+    verdict: Verdict
+    at: Millis | None
+    """SEND: not before; HOLD: the opening; DIGEST: the slot; else None."""
+    rule: str
+    """Where in routes.yaml this was decided, e.g. ``route.routes[1]``."""
+    reason: str
+    """One clause for people."""
+    inhibitor: str | None = None
+    """INHIBITED: the inhibition key that mutes it (see ``decide.inhibition``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One alert of a conversation, as a message shows it."""
+
+    alert: Alert
+    level: str
+    news: bool
+    """This delivery is the first to tell its present status."""
+    held_since: Millis | None = None
+    """It was held back from then until now (business hours, or an inhibitor)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DigestLine:
+    """One alert of a digest."""
+
+    alert: Alert
+    level: str
+    fired: int
+    """How often it fired within the digest's period."""
+    note: str = ""
+    """Held: until when and where; moot: why nobody was told."""
+
+
+@dataclass(frozen=True, slots=True)
+class DigestView:
+    """What a digest reports of its period ``[since, until)``; an alert stands in exactly one list."""
+
+    since: Millis
+    until: Millis
+    firing: tuple[DigestLine, ...] = ()
+    ended: tuple[DigestLine, ...] = ()
+    flapping: tuple[DigestLine, ...] = ()
+    held: tuple[DigestLine, ...] = ()
+    moot: tuple[DigestLine, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not (self.firing or self.ended or self.flapping or self.held or self.moot)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What one destination has been told about one alert group, and what it is to be told now.
+
+    A message is made from this alone. ``alerts`` holds every alert of the group that this destination
+    knows or is to know; the ones still held or inhibited are not in it.
+    """
+
+    destination: str
+    token: str
+    """32 hex digits, the same for every delivery of this subject to this destination: what dedup keys
+    are made of."""
+    episode: int
+    """Counts the conversations of the subject: a group that fires anew after its end starts another."""
+    version: int
+    """The state this delivery brings the destination up to."""
+    now: Millis
+    receiver: str = ""
+    group_labels: Labels = field(default_factory=dict)
+    external_url: str = ""
+    truncated: int = 0
+    alerts: tuple[Told, ...] = ()
+    remote: Mapping[str, Any] = field(default_factory=dict)
+    """The provider's side as the channel last reported it; empty before the first delivery."""
+    attempt: int = 1
+    digest: DigestView | None = None
+
+    @property
+    def firing(self) -> tuple[Told, ...]:
+        return tuple(told for told in self.alerts if told.alert.status is Status.FIRING)
+
+    @property
+    def resolved(self) -> tuple[Told, ...]:
+        return tuple(told for told in self.alerts if told.alert.status is Status.RESOLVED)
+
+    @property
+    def over(self) -> bool:
+        """Nothing of it fires any more, as far as the router can know: Alertmanager hid no alert."""
+        return not self.firing and self.truncated == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A rendered message: what the provider is sent, as JSON-able data in the channel's own shape."""
+
+    channel: str
+    body: Mapping[str, Any]
+    fallback: bool = False
+    """The template failed and this is the plain message instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The destination is up to date. ``remote`` replaces the conversation's remote state."""
+
+    remote: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try again. ``after``: the provider's own wish (Retry-After), in milliseconds."""
+
+    reason: str
+    after: Millis | None = None
+    ambiguous: bool = False
+    """It may have arrived all the same (a timeout after sending, a lost answer)."""
+    pause: bool = False
+    """The whole destination must wait (a rate limit), not just this conversation."""
+    remote: Mapping[str, Any] | None = None
+    """What did succeed before the failure, e.g. the ts of a posted message; None: unchanged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Final: trying the same again can't help."""
+
+    reason: str
+
+
+Outcome = Delivered | Retry | Rejected
