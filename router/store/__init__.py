@@ -1,0 +1,150 @@
+"""The store: everything that must survive, behind one object. See ``schema`` for the tables."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import alembic.command
+import alembic.config
+import sqlalchemy as sa
+from sqlalchemy import bindparam as p
+
+from router.decide import Policy
+from router.model import Destination, Millis, Outcome, Webhook
+from router.store import books
+from router.store.accept import Receipt, accept, index_inhibitor
+from router.store.alert import labels_of
+from router.store.digests import open_slots
+from router.store.place import reconsider
+from router.store.schema import alerts, deliveries, inhibitors, meta, webhooks
+from router.store.work import Idle, Work, claim, record
+from router.store.writer import Database, Statement, StoreUnavailable, Transaction, insert
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_QUARANTINE = Statement(insert(webhooks))
+_FIRING = Statement(sa.select(alerts).where(alerts.c.status == "firing"))
+_FORGET_INHIBITORS = Statement(sa.delete(inhibitors))
+_GET_META = Statement(sa.select(meta.c.value).where(meta.c.key == p("key")))
+_DROP_META = Statement(sa.delete(meta).where(meta.c.key == p("key")))
+_ADD_META = Statement(insert(meta, omit=()))
+_INTERRUPTED = Statement(
+    sa.update(deliveries)
+    .where(deliveries.c.outcome.is_(None))
+    .values(outcome="interrupted", finished_at=p("now"))
+)
+
+
+class Store:
+    """Open it with :meth:`open`; every method raises :class:`StoreUnavailable` when nothing could be done."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    async def open(cls, url: str) -> "Store":
+        """Open and migrate. :raises StoreUnavailable: can't be opened, or another process serves from it"""
+        database = Database(url)
+        try:
+            await asyncio.to_thread(_migrate, database.engine)
+        except sa.exc.DBAPIError as error:
+            await database.close()
+            raise StoreUnavailable(f"{database.path}: {error.orig}") from error
+        except BaseException:
+            await database.close()
+            raise
+        database.start(asyncio.get_running_loop())
+        return cls(database)
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    async def adopt(self, policy: Policy, now: Millis) -> None:
+        """Begin under these rules: digests have their slots; if the rules differ from the last ones, whatever
+        fires is judged by the new ones. What the last process left under way is marked interrupted.
+        """
+
+        def work(tx: Transaction) -> None:
+            tx.run(_INTERRUPTED, now=now)
+            open_slots(tx, policy, now)
+            last = tx.one(_GET_META, key="policy")
+            if last is not None and last["value"] == policy.fingerprint:
+                return
+            tx.run(_DROP_META, key="policy")
+            tx.run(_ADD_META, key="policy", value=policy.fingerprint)
+            firing = tx.all(_FIRING)
+            tx.run(_FORGET_INHIBITORS)
+            for alert in firing:
+                index_inhibitor(tx, policy, alert["id"], dict(labels_of(alert)))
+            for alert in firing:
+                reconsider(tx, policy, alert["id"], now)
+
+        await self._database.write(work)
+
+    async def accept(
+        self, webhook: Webhook, source: str, body: bytes, policy: Policy, now: Millis
+    ) -> Receipt:
+        """Keep a webhook, decide what it means and for whom; returns after the commit."""
+        return await self._database.write(lambda tx: accept(tx, webhook, source, body, policy, now))
+
+    async def quarantine(self, body: bytes, source: str, reason: str, now: Millis) -> int:
+        """Keep a body that can't be used, with the reason. Its id."""
+        return await self._database.write(
+            lambda tx: tx.add(_QUARANTINE, source=source, received_at=now, body=body, quarantined=reason)
+        )
+
+    async def claim(self, destination: Destination, policy: Policy, now: Millis) -> Work | Idle:
+        """The next conversation of a destination that is due, its attempt logged as begun."""
+        quiet, covers = False, None
+        if destination.digest:
+            quiet = destination.options.empty == "all-quiet"
+            if destination.options.covers:
+                covers = frozenset(
+                    each.key for name in destination.options.covers for each in policy.receivers.get(name, ())
+                )
+        return await self._database.write(
+            lambda tx: claim(tx, destination.key, policy, now, quiet_digest=quiet, covers=covers)
+        )
+
+    async def record(
+        self, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
+    ) -> tuple[Millis, ...]:
+        """Book an attempt's outcome; when the changes it told had been accepted."""
+        return await self._database.write(lambda tx: record(tx, work, outcome, policy, now, not_before))
+
+    async def ready(self) -> None:
+        """Returns once an empty transaction has been committed. :raises StoreUnavailable:"""
+        await self._database.write(lambda _: None)
+
+    async def status(self) -> dict[str, Any]:
+        return await self._database.read(lambda c: {**books.ledger(c), "firing": books.firing(c)})
+
+    async def backlog(self, now: Millis) -> list[dict[str, Any]]:
+        return await self._database.read(lambda c: books.backlog(c, now))
+
+    async def waiting(self) -> list[dict[str, Any]]:
+        return await self._database.read(books.waiting)
+
+    async def decided(self) -> list[dict[str, Any]]:
+        return await self._database.read(books.decided)
+
+    async def attempts(self) -> list[dict[str, Any]]:
+        return await self._database.read(books.attempts)
+
+    async def quarantined(self, limit: int = 100) -> list[dict[str, Any]]:
+        return await self._database.read(lambda c: books.quarantined(c, limit))
+
+    @property
+    def location(self) -> str:
+        return str(self._database.path)
+
+
+def _migrate(engine: sa.Engine) -> None:
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, "head")
+
+
+__all__ = ["Idle", "Receipt", "Store", "StoreUnavailable", "Work"]

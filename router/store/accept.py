@@ -1,0 +1,192 @@
+"""The accepting transaction: a webhook becomes changes, decisions and their fates, all or nothing."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam as p
+
+from router.decide import Policy
+from router.model import Alert, Change, Millis, Status, Verdict, Webhook
+from router.reduce import Known, reduce
+from router.store.alert import alert_of
+from router.store.place import Placing, Subject, judge, reconsider
+from router.store.schema import alerts, changes, groups, inhibitors, members, webhooks
+from router.store.writer import Statement, Transaction, insert
+
+_ADD_WEBHOOK = Statement(insert(webhooks))
+_ADD_GROUP = Statement(insert(groups))
+_FIND_GROUP = Statement(
+    sa.select(groups).where(
+        groups.c.source == p("source"),
+        groups.c.receiver == p("receiver"),
+        groups.c.group_key == p("group_key"),
+    )
+)
+_UPDATE_GROUP = Statement(
+    sa.update(groups)
+    .where(groups.c.id == p("group"))
+    .values(labels=p("labels_"), external_url=p("external_url_"), truncated=p("truncated_"))
+)
+_FIND_ALERT = Statement(
+    sa.select(alerts).where(alerts.c.source == p("source"), alerts.c.fingerprint == p("fingerprint"))
+)
+_ADD_ALERT = Statement(insert(alerts))
+_UPDATE_ALERT = Statement(
+    sa.update(alerts)
+    .where(alerts.c.id == p("alert"))
+    .values({c.name: p(f"{c.name}_") for c in alerts.c if c.name not in {"id", "source", "fingerprint"}})
+)
+_ADD_CHANGE = Statement(insert(changes))
+_SET_DESTINATIONS = Statement(
+    sa.update(changes).where(changes.c.id == p("change")).values(destinations=p("destinations_"))
+)
+_ADD_INHIBITOR = Statement(insert(inhibitors, omit=()))
+_INHIBITORS_OF = Statement(sa.select(inhibitors.c.key).where(inhibitors.c.alert_id == p("alert")))
+_DROP_INHIBITORS = Statement(sa.delete(inhibitors).where(inhibitors.c.alert_id == p("alert")))
+_INHIBITED_BY = Statement(sa.select(members.c.alert_id).where(members.c.inhibitor == p("key")).distinct())
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was committed of a webhook."""
+
+    changes: tuple[tuple[Change, str, bool], ...]
+    """(kind, level, whether the alert's severity label named a known level)"""
+    decisions: tuple[tuple[str, Verdict], ...]
+    """(destination key, verdict)"""
+    wake: frozenset[str]
+    """The destinations that may have something to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    subject: Subject
+    alert: Alert
+    kind: Change
+    change: int
+
+
+def accept(
+    tx: Transaction, webhook: Webhook, source: str, body: bytes, policy: Policy, now: Millis
+) -> Receipt:
+    """Two passes: first what fires now is known to the inhibit rules, then each alert is judged by it."""
+    webhook_id = tx.add(_ADD_WEBHOOK, source=source, received_at=now, body=body, quarantined=None)
+    group = _group(tx, webhook, source)
+    freed: set[str] = set()
+    accepted = [
+        _reduce(tx, alert, webhook, group, source, policy, webhook_id, freed, now) for alert in webhook.alerts
+    ]
+    decisions: list[tuple[str, Verdict]] = []
+    wake: set[str] = set()
+    for each in accepted:
+        judged = judge(tx, policy, each.alert.labels, now)
+        placing = Placing(tx, policy, each.subject, now)
+        if each.alert.status is Status.FIRING:
+            fates = placing.firing(judged, each.change)
+            decisions += ((decision.destination.key, decision.verdict) for decision in judged)
+        else:
+            fates = placing.resolved(judged, each.change)
+        tx.run(_SET_DESTINATIONS, change=each.change, destinations_=fates)
+        wake.update(decision.destination.key for decision in judged)
+    wake |= release(tx, policy, freed, now)
+    kinds = tuple((each.kind, *policy.severity.of(each.alert.labels)) for each in accepted)
+    return Receipt(kinds, tuple(decisions), frozenset(wake))
+
+
+def release(tx: Transaction, policy: Policy, keys: Iterable[str], now: Millis) -> frozenset[str]:
+    """Judge anew whatever these inhibition keys muted. Alertmanager won't send it again for hours."""
+    muted = {row["alert_id"] for key in sorted(keys) for row in tx.all(_INHIBITED_BY, key=key)}
+    return frozenset().union(*(reconsider(tx, policy, alert, now) for alert in sorted(muted)))
+
+
+def index_inhibitor(tx: Transaction, policy: Policy, alert_id: int, labels: dict[str, str]) -> None:
+    for key in policy.inhibition.as_source(labels):
+        tx.run(_ADD_INHIBITOR, key=key.text, alert_id=alert_id, two_sided=int(key.two_sided))
+
+
+def _group(tx: Transaction, webhook: Webhook, source: str) -> int:
+    identity = {"source": source, "receiver": webhook.receiver, "group_key": webhook.group_key}
+    labels = json.dumps(dict(webhook.group_labels))
+    row = tx.one(_FIND_GROUP, **identity)
+    if row is None:
+        return tx.add(
+            _ADD_GROUP,
+            **identity,
+            labels=labels,
+            external_url=webhook.external_url,
+            truncated=webhook.truncated,
+        )
+    if (row["labels"], row["external_url"], row["truncated"]) != (
+        labels,
+        webhook.external_url,
+        webhook.truncated,
+    ):
+        tx.run(
+            _UPDATE_GROUP,
+            group=row["id"],
+            labels_=labels,
+            external_url_=webhook.external_url,
+            truncated_=webhook.truncated,
+        )
+    group_id: int = row["id"]
+    return group_id
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepting:
+    tx: Transaction
+    source: str
+    webhook: Webhook
+    webhook_id: int
+    group: int
+    policy: Policy
+    freed: set[str]
+    """Collects the inhibition keys that an ended alert gave up."""
+    now: Millis
+
+
+def _reduce(accepting: _Accepting, told: Alert) -> _Accepted:
+    tx, source, webhook = accepting.tx, accepting.source, accepting.webhook
+    policy, now = accepting.policy, accepting.now
+    row = tx.one(_FIND_ALERT, source=source, fingerprint=told.fingerprint)
+    kind, known = reduce(None if row is None else _known(row), told, webhook.external_url, now)
+    alert = known.alert
+    level, _ = policy.severity.of(alert.labels)
+    values = {
+        "group_id": accepting.group, "labels": json.dumps(dict(alert.labels)), "annotations": json.dumps(dict(alert.annotations)),
+        "links": json.dumps(dict(alert.links)), "generator_url": alert.generator_url, "status": alert.status,
+        "level": level, "starts_at": alert.starts_at, "ends_at": alert.ends_at, "peer": known.peer,
+        "changed_at": known.changed_at, "seen_at": now,
+    }  # fmt: skip
+    if row is None:
+        alert_id = tx.add(_ADD_ALERT, source=source, fingerprint=alert.fingerprint, **values)
+    else:
+        alert_id = row["id"]
+        tx.run(_UPDATE_ALERT, alert=alert_id, **{f"{name}_": value for name, value in values.items()})
+    if kind is Change.FIRED:
+        if row is not None:
+            tx.run(_DROP_INHIBITORS, alert=alert_id)
+        index_inhibitor(tx, policy, alert_id, dict(alert.labels))
+    elif kind is Change.RESOLVED and row is not None:
+        accepting.freed.update(each["key"] for each in tx.all(_INHIBITORS_OF, alert=alert_id))
+        tx.run(_DROP_INHIBITORS, alert=alert_id)
+    change = tx.add(
+        _ADD_CHANGE,
+        webhook_id=accepting.webhook_id,
+        alert_id=alert_id,
+        kind=kind,
+        level=level,
+        at=now,
+        destinations=0,
+    )
+    subject = Subject(
+        alert_id, source, alert.fingerprint, level, accepting.group, webhook.receiver, webhook.group_key
+    )  # fmt: skip
+    return _Accepted(subject, alert, kind, change)
+
+
+def _known(row: Any) -> Known:
+    return Known(alert_of(row), row["peer"], row["changed_at"])

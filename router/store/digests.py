@@ -1,0 +1,130 @@
+"""Digests: a conversation a slot. What one reports, and how the next one takes over."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam as p
+
+from router.decide import Policy
+from router.model import DigestLine, DigestView, Millis, Verdict
+from router.store.alert import alert_of
+from router.store.place import ADD_MEMBER, FIND_MEMBER, UNTOLD, open_slot
+from router.store.schema import OPEN_FATES, alerts, changes, conversations, fates, members
+from router.store.writer import Statement, Transaction
+
+# As often as this within one period, and an alert is called flapping.
+FLAPPING = 3
+
+_MEMBERS = Statement(
+    sa.select(alerts, members.c.id.label("member"), members.c.verdict, members.c.rule, members.c.reason,
+              members.c.inhibitor, members.c.held_since)
+    .join(members, members.c.alert_id == alerts.c.id)
+    .where(members.c.conversation_id == p("conversation"))
+)  # fmt: skip
+_FIRED = Statement(
+    sa.select(sa.func.count().label("times")).where(
+        changes.c.alert_id == p("alert"), changes.c.kind == "fired", changes.c.at >= p("since")
+    )
+)
+_HELD = Statement(
+    sa.select(alerts, conversations.c.destination, members.c.reason)
+    .join(members, members.c.alert_id == alerts.c.id)
+    .join(conversations, conversations.c.id == members.c.conversation_id)
+    .where(members.c.verdict == "hold", members.c.status == "firing", members.c.told.in_(UNTOLD))
+    .order_by(members.c.id)
+)
+_told_of = fates.alias("told_of")
+_MOOT = Statement(
+    sa.select(alerts, fates.c.destination, fates.c.reason)
+    .join(changes, changes.c.id == fates.c.change_id)
+    .join(alerts, alerts.c.id == changes.c.alert_id)
+    .where(
+        fates.c.fate == "moot",
+        fates.c.updated_at >= p("since"),
+        fates.c.updated_at < p("until"),
+        changes.c.kind == "fired",
+        ~sa.exists().where(
+            _told_of.c.change_id == fates.c.change_id, _told_of.c.fate.in_(("delivered", "pending", "digest"))
+        ),
+    )
+    .order_by(fates.c.id)
+)
+_ADOPT_FATES = Statement(
+    sa.update(fates)
+    .where(fates.c.member_id == p("member"), fates.c.fate.in_(OPEN_FATES))
+    .values(member_id=p("to"), version=0)
+)
+_OPEN_FATE = Statement(
+    sa.select(fates.c.id).where(fates.c.member_id == p("member"), fates.c.fate.in_(OPEN_FATES)).limit(1)
+)
+_WAITING_SLOTS = Statement(
+    sa.select(conversations).where(
+        conversations.c.destination == p("destination"),
+        conversations.c.state == "open",
+        conversations.c.slot > p("now"),
+    )
+)
+_MOVE_SLOT = Statement(
+    sa.update(conversations)
+    .where(conversations.c.id == p("conversation"))
+    .values(slot=p("slot_"), due_at=p("slot_"), subject=p("subject_"))
+)
+
+
+def digest_view(
+    tx: Transaction, row: Any, policy: Policy, now: Millis, covers: frozenset[str] | None
+) -> DigestView:
+    """What the digest of conversation ``row`` reports. One that comes late covers all until its latest slot."""
+    since = row["since"]
+    until = max(row["slot"], policy.schedules[row["destination"]].previous(now))
+    firing: list[DigestLine] = []
+    ended: list[DigestLine] = []
+    flapping: list[DigestLine] = []
+    seen: set[int] = set()
+    for member in tx.all(_MEMBERS, conversation=row["id"]):
+        if member["verdict"] != Verdict.DIGEST:
+            continue
+        seen.add(member["id"])
+        line = DigestLine(
+            alert_of(member), member["level"], tx.one(_FIRED, alert=member["id"], since=since)["times"]
+        )
+        kind = flapping if line.fired >= FLAPPING else firing if member["status"] == "firing" else ended
+        kind.append(line)
+    held = _others(tx.all(_HELD), seen, covers)
+    moot = _others(tx.all(_MOOT, since=since, until=until), seen, covers)
+    return DigestView(since, until, tuple(firing), tuple(ended), tuple(flapping), held, moot)
+
+
+def _others(rows: list[Any], seen: set[int], covers: frozenset[str] | None) -> tuple[DigestLine, ...]:
+    lines = []
+    for row in rows:
+        if row["id"] not in seen and (covers is None or row["destination"] in covers):
+            seen.add(row["id"])
+            lines.append(DigestLine(alert_of(row), row["level"], 1, row["reason"]))
+    return tuple(lines)
+
+
+def advance(tx: Transaction, conversation: int, destination: str, policy: Policy, now: Millis) -> None:
+    """Open the next slot; what still fires, and what came while this one was on its way, goes on there."""
+    successor, _ = open_slot(tx, policy, destination, now)
+    for member in tx.all(_MEMBERS, conversation=conversation):
+        goes_on = member["status"] == "firing" and member["verdict"] in (Verdict.DIGEST, Verdict.INHIBITED)
+        if not goes_on and tx.one(_OPEN_FATE, member=member["member"]) is None:
+            continue
+        there = tx.one(FIND_MEMBER, conversation=successor, alert=member["id"])
+        to = there["id"] if there is not None else tx.add(
+            ADD_MEMBER, conversation_id=successor, alert_id=member["id"], status=member["status"], told="none",
+            verdict=member["verdict"], at=None, rule=member["rule"], reason=member["reason"],
+            inhibitor=member["inhibitor"], held_since=member["held_since"],
+        )  # fmt: skip
+        tx.run(_ADOPT_FATES, member=member["member"], to=to)
+
+
+def open_slots(tx: Transaction, policy: Policy, now: Millis) -> None:
+    """Each digest has its next slot open, even with nothing in it; one that waits follows a changed schedule."""
+    for destination, schedule in policy.schedules.items():
+        slot = schedule.next(now)
+        waiting = tx.all(_WAITING_SLOTS, destination=destination, now=now)
+        if waiting and all(each["slot"] != slot for each in waiting):
+            tx.run(_MOVE_SLOT, conversation=waiting[0]["id"], slot_=slot, subject_=f"slot:{slot}")
+        open_slot(tx, policy, destination, now)

@@ -1,0 +1,386 @@
+"""Where the rules meet the state: what a decision does to a conversation's member and to its fates.
+
+A member is one alert in one conversation. ``told`` is what the destination knows of it: none, firing,
+resolved, or maybe (an attempt is under way, or its answer was lost). A hold or an inhibition only ever
+delays a first telling; an end is always told to whom the alert was told.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam as p
+
+from router.decide import Inhibitor, Policy, decide
+from router.model import Decision, Destination, Fate, Millis, Verdict
+from router.store.alert import labels_of
+from router.store.schema import OPEN_FATES, alerts, changes, conversations, fates, groups, inhibitors, members
+from router.store.writer import Statement, Transaction, insert
+
+FATE_OF = {
+    Verdict.SEND: Fate.PENDING,
+    Verdict.HOLD: Fate.HELD,
+    Verdict.DIGEST: Fate.DIGEST,
+    Verdict.INHIBITED: Fate.INHIBITED,
+    Verdict.DROP: Fate.DROPPED,
+}
+NOWHERE = "none"  # the destination of a receiver that has none
+ENDED_UNTOLD = "ended before anyone was told"
+UNTOLD = ("none", "resolved")  # of a firing alert: its firing has not been told
+
+ADD_FATE = Statement(insert(fates))
+ADD_MEMBER = Statement(insert(members))
+ADD_CONVERSATION = Statement(insert(conversations))
+MOVE_FATES = Statement(
+    sa.update(fates)
+    .where(fates.c.member_id == p("member"), fates.c.fate.in_(OPEN_FATES))
+    .values(fate=p("fate_"), rule=p("rule_"), reason=p("reason_"), updated_at=p("now"))
+)
+FIND_CONVERSATION = Statement(
+    sa.select(conversations)
+    .where(
+        conversations.c.destination == p("destination"),
+        conversations.c.source == p("source"),
+        conversations.c.subject == p("subject"),
+    )
+    .order_by(conversations.c.episode.desc())
+    .limit(1)
+)
+BUMP = Statement(
+    sa.update(conversations)
+    .where(conversations.c.id == p("conversation"))
+    .values(
+        wanted=conversations.c.wanted + 1,
+        urgency=sa.case((conversations.c.urgency > p("rank"), p("rank")), else_=conversations.c.urgency),
+        group_id=sa.func.coalesce(p("group"), conversations.c.group_id),
+    )
+)
+DUE = Statement(
+    sa.update(conversations)
+    .where(conversations.c.id == p("conversation"))
+    .values(
+        due_at=sa.select(sa.func.min(members.c.at))
+        .where(members.c.conversation_id == p("conversation"))
+        .scalar_subquery()
+    )
+)
+FIND_MEMBER = Statement(
+    sa.select(members).where(members.c.conversation_id == p("conversation"), members.c.alert_id == p("alert"))
+)
+UPDATE_MEMBER = Statement(
+    sa.update(members)
+    .where(members.c.id == p("member"))
+    .values(
+        status=p("status_"), verdict=p("verdict_"), at=p("at_"), rule=p("rule_"), reason=p("reason_"),
+        inhibitor=p("inhibitor_"), held_since=p("held_since_"),
+    )
+)  # fmt: skip
+MEMBERS_OF_ALERT = Statement(
+    sa.select(
+        members,
+        conversations.c.destination,
+        conversations.c.state,
+        conversations.c.wanted,
+        conversations.c.slot,
+        conversations.c.group_id,
+    )
+    .join(conversations, conversations.c.id == members.c.conversation_id)
+    .where(members.c.alert_id == p("alert"))
+    .order_by(members.c.id.desc())
+    .limit(100)
+)
+FIND_INHIBITOR = Statement(
+    sa.select(alerts.c.fingerprint)
+    .join(inhibitors, inhibitors.c.alert_id == alerts.c.id)
+    .where(inhibitors.c.key == p("key"), inhibitors.c.two_sided <= p("two_sided_up_to"))
+    .limit(1)
+)
+LAST_CHANGE = Statement(
+    sa.select(changes.c.id).where(changes.c.alert_id == p("alert")).order_by(changes.c.id.desc()).limit(1)
+)
+ANOTHER_DESTINATION = Statement(
+    sa.update(changes).where(changes.c.id == p("change")).values(destinations=changes.c.destinations + 1)
+)
+ALERT = Statement(sa.select(alerts).where(alerts.c.id == p("alert")))
+GROUP = Statement(sa.select(groups).where(groups.c.id == p("group")))
+
+
+def inhibitor_of(tx: Transaction, policy: Policy, labels: Mapping[str, str]) -> Inhibitor | None:
+    """A firing alert that mutes one with these labels, if there is any."""
+    for key in policy.inhibition.as_target(labels):
+        # Two alerts that both match both sides of a rule don't mute each other.
+        # https://github.com/prometheus/alertmanager/blob/main/inhibit/inhibit.go
+        row = tx.one(FIND_INHIBITOR, key=key.text, two_sided_up_to=0 if key.two_sided else 1)
+        if row is not None:
+            return Inhibitor(key=key.text, rule=key.rule.name, fingerprint=row["fingerprint"])
+    return None
+
+
+def judge(tx: Transaction, policy: Policy, labels: Mapping[str, str], now: Millis) -> tuple[Decision, ...]:
+    return decide(labels, policy, now, inhibitor_of(tx, policy, labels))
+
+
+def open_conversation(
+    tx: Transaction, destination: str, source: str, subject: str, now: Millis, **given: Any
+) -> tuple[int, int]:
+    """The id and version of the open conversation of this subject; a new episode if the last one is over."""
+    last = tx.one(FIND_CONVERSATION, destination=destination, source=source, subject=subject)
+    if last is not None and last["state"] == "open":
+        return last["id"], last["wanted"]
+    values: dict[str, Any] = {
+        "destination": destination, "source": source, "subject": subject,
+        "episode": 1 if last is None else last["episode"] + 1,
+        "token": hashlib.sha256(f"{destination}\n{source}\n{subject}".encode()).hexdigest()[:32],
+        "state": "open", "group_id": None, "urgency": 99, "wanted": 0, "synced": 0, "due_at": None,
+        "not_before": 0, "attempts": 0, "remote": "{}", "since": None, "slot": None, "created_at": now,
+    }  # fmt: skip
+    values.update(given)
+    return tx.add(ADD_CONVERSATION, **values), values["wanted"]
+
+
+def open_slot(tx: Transaction, policy: Policy, digest: str, now: Millis) -> tuple[int, int]:
+    """The id and version of the digest's next slot."""
+    schedule = policy.schedules[digest]
+    slot = schedule.next(now)
+    return open_conversation(
+        tx, digest, "", f"slot:{slot}", now, slot=slot, due_at=slot, since=schedule.previous(now)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An alert as one group speaks of it."""
+
+    alert: int
+    source: str
+    fingerprint: str
+    level: str
+    group: int
+    receiver: str
+    group_key: str
+
+    def at(self, destination: Destination, slot: Millis | None) -> tuple[str, str]:
+        """The (source, subject) that names its conversation at a destination."""
+        if destination.digest:
+            return "", f"slot:{slot}"
+        if destination.per_alert:
+            return self.source, f"alert:{self.fingerprint}"
+        return self.source, f"group:{self.receiver}:{self.group_key}"
+
+
+class Placing:
+    """Decisions about one alert put into effect, with or without a change that brought them up.
+
+    Without a change (the rules, an inhibitor or the hour moved on) only what nobody was told yet moves.
+    """
+
+    def __init__(self, tx: Transaction, policy: Policy, subject: Subject, now: Millis) -> None:
+        self._tx = tx
+        self._policy = policy
+        self._subject = subject
+        self._now = now
+        levels = policy.severity.levels
+        self._rank = levels.index(subject.level) if subject.level in levels else len(levels)
+
+    def firing(self, decisions: tuple[Decision, ...], change: int | None) -> int:
+        """How many fates were added."""
+        if not decisions:
+            return self._nowhere(change)
+        return sum(self._fire(decision, change) for decision in decisions)
+
+    def _fire(self, decision: Decision, change: int | None) -> int:
+        tx, now = self._tx, self._now
+        key = decision.destination.key
+        fate, reason = FATE_OF[decision.verdict], decision.reason
+        conversation, version = self._conversation(decision, change)
+        member = (
+            tx.one(FIND_MEMBER, conversation=conversation, alert=self._subject.alert)
+            if conversation
+            else None
+        )
+        version += 1
+        if member is None:
+            if decision.verdict is Verdict.DROP:
+                return self._fate(change, key, None, fate, decision.rule, reason, 0) if change else 0
+            member_id = self._add(conversation, decision)
+        else:
+            member_id = member["id"]
+            if member["told"] == "firing":
+                if member["status"] == "resolved":
+                    self._move(member_id, Fate.MOOT, decision.rule, "fired again before its end was told")
+                    self._update(member, status="firing", at=None)
+                fate, reason = Fate.DELIVERED, "told already"
+            elif member["told"] == "maybe":
+                if member["status"] == "resolved":
+                    self._update(member, status="firing", at=now)
+                fate = Fate.PENDING
+            else:
+                self._decide_anew(member, decision, fate)
+        group = None if decision.destination.digest else self._subject.group
+        tx.run(BUMP, conversation=conversation, rank=self._rank, group=group)
+        if not decision.destination.digest:
+            tx.run(DUE, conversation=conversation)
+        if change is None and member is not None:
+            return 0
+        return self._fate(change, key, member_id, fate, decision.rule, reason, version)
+
+    def _conversation(self, decision: Decision, change: int | None) -> tuple[int, int]:
+        """The id and version of the conversation that the decision concerns; (0, 0): there is none to drop from."""
+        tx, now, destination = self._tx, self._now, decision.destination
+        if destination.digest:
+            if change is None:  # it may wait in a slot that is overdue
+                for member in tx.all(MEMBERS_OF_ALERT, alert=self._subject.alert):
+                    if member["destination"] == destination.key and member["state"] == "open":
+                        return member["conversation_id"], member["wanted"]
+            if decision.verdict is Verdict.DROP:
+                return 0, 0
+            return open_slot(tx, self._policy, destination.key, now)
+        source, subject = self._subject.at(destination, None)
+        if decision.verdict is Verdict.DROP:
+            last = tx.one(FIND_CONVERSATION, destination=destination.key, source=source, subject=subject)
+            return (last["id"], last["wanted"]) if last is not None and last["state"] == "open" else (0, 0)
+        return open_conversation(tx, destination.key, source, subject, now, group_id=self._subject.group)
+
+    def resolved(self, decisions: tuple[Decision, ...], change: int) -> int:
+        """The alert has ended: told where it was told, moot where it was not. How many fates were added."""
+        fated: dict[str, tuple[Any, Fate, str]] = {}
+        for member in self._tx.all(MEMBERS_OF_ALERT, alert=self._subject.alert):
+            key = member["destination"]
+            if member["state"] == "open":
+                fate, reason = self._end(member)
+                self._tx.run(BUMP, conversation=member["conversation_id"], rank=self._rank, group=None)
+                if member["slot"] is None:
+                    self._tx.run(DUE, conversation=member["conversation_id"])
+            elif member["told"] == "resolved":
+                fate, reason = Fate.DELIVERED, "told already"
+            else:
+                continue  # of a digest that went out; the next slot's has the alert again
+            if key not in fated or fate is Fate.PENDING:
+                fated[key] = (member, fate, reason)
+        added = sum(
+            self._fate(change, key, member["id"], fate, member["rule"], reason, member["wanted"] + 1)
+            for key, (member, fate, reason) in fated.items()
+        )
+        for decision in decisions:
+            if decision.destination.key not in fated:
+                drop = decision.verdict is Verdict.DROP
+                fate, reason = (Fate.DROPPED, decision.reason) if drop else (Fate.MOOT, ENDED_UNTOLD)
+                added += self._fate(change, decision.destination.key, None, fate, decision.rule, reason, 0)
+        return added or self._nowhere(change)
+
+    def drop(self, member: Any, reason: str) -> None:
+        """Nobody is to be told of this member any more."""
+        self._update(member, verdict="drop", at=None, inhibitor=None, reason=reason)
+        self._move(member["id"], Fate.DROPPED, member["rule"], reason)
+        if member["slot"] is None:
+            self._tx.run(DUE, conversation=member["conversation_id"])
+
+    def _end(self, member: Any) -> tuple[Fate, str]:
+        if member["told"] in ("firing", "maybe"):
+            if member["status"] == "firing":
+                self._update(member, status="resolved", at=self._now)
+            return Fate.PENDING, "its end is to be told"
+        if member["slot"] is not None and member["verdict"] == "digest":
+            self._update(member, status="resolved", at=None)
+            return Fate.DIGEST, member["reason"]
+        if member["told"] == "resolved" and member["status"] == "resolved":
+            return Fate.DELIVERED, "told already"
+        self._update(member, status="resolved", at=None, inhibitor=None)
+        self._move(member["id"], Fate.MOOT, member["rule"], ENDED_UNTOLD)
+        return Fate.MOOT, ENDED_UNTOLD
+
+    def _decide_anew(self, member: Any, decision: Decision, fate: Fate) -> None:
+        """A member whose firing nobody was told of: the newest decision counts."""
+        waited = (
+            member["status"] == "firing"
+            and member["verdict"] in ("send", "hold")
+            and member["at"] is not None
+        )
+        at = decision.at if decision.verdict in (Verdict.SEND, Verdict.HOLD) else None
+        if decision.verdict is Verdict.SEND and waited and at is not None:
+            at = min(at, member["at"])
+        held_since = member["held_since"] if member["status"] == "firing" else None
+        if held_since is None and decision.verdict in (Verdict.HOLD, Verdict.INHIBITED):
+            held_since = self._now
+        self._update(
+            member, status="firing", verdict=decision.verdict, at=at, rule=decision.rule, reason=decision.reason,
+            inhibitor=decision.inhibitor, held_since=held_since,
+        )  # fmt: skip
+        self._move(member["id"], fate, decision.rule, decision.reason)
+
+    def _add(self, conversation: int, decision: Decision) -> int:
+        held = decision.verdict in (Verdict.HOLD, Verdict.INHIBITED)
+        return self._tx.add(
+            ADD_MEMBER, conversation_id=conversation, alert_id=self._subject.alert, status="firing", told="none",
+            verdict=decision.verdict, at=decision.at if decision.verdict in (Verdict.SEND, Verdict.HOLD) else None,
+            rule=decision.rule, reason=decision.reason, inhibitor=decision.inhibitor,
+            held_since=self._now if held else None,
+        )  # fmt: skip
+
+    def _update(self, member: Any, **values: Any) -> None:
+        fields = ("status", "verdict", "at", "rule", "reason", "inhibitor", "held_since")
+        merged = {f"{name}_": values.get(name, member[name]) for name in fields}
+        self._tx.run(UPDATE_MEMBER, member=member["id"], **merged)
+
+    def _move(self, member: int, fate: Fate, rule: str, reason: str) -> None:
+        self._tx.run(MOVE_FATES, member=member, fate_=fate, rule_=rule, reason_=reason, now=self._now)
+
+    def _nowhere(self, change: int | None) -> int:
+        """A receiver without destinations is a black hole by choice; the ledger says so."""
+        if change is None:
+            return 0
+        return self._fate(change, NOWHERE, None, Fate.DROPPED, "route", "its receiver has no destinations", 0)
+
+    def _fate(
+        self,
+        change: int | None,
+        destination: str,
+        member: int | None,
+        fate: Fate,
+        rule: str,
+        reason: str,
+        version: int,
+    ) -> int:
+        if change is None:  # the rules name a destination that they did not when the change was accepted
+            change = self._tx.one(LAST_CHANGE, alert=self._subject.alert)["id"]
+            self._tx.run(ANOTHER_DESTINATION, change=change)
+        self._tx.add(
+            ADD_FATE, change_id=change, destination=destination, member_id=member, fate=fate, rule=rule,
+            reason=reason, version=version, at=self._now, updated_at=self._now,
+        )  # fmt: skip
+        return 1
+
+
+def reconsider(tx: Transaction, policy: Policy, alert_id: int, now: Millis) -> frozenset[str]:
+    """Judge a firing alert anew: its inhibitor ended, its time came, or the rules changed.
+
+    The destinations that may have something to do now.
+    """
+    alert = tx.one(ALERT, alert=alert_id)
+    if alert["status"] != "firing":
+        return frozenset()
+    decisions = judge(tx, policy, labels_of(alert), now)
+    named = {decision.destination.key for decision in decisions}
+    group_ids = {alert["group_id"]}
+    for member in tx.all(MEMBERS_OF_ALERT, alert=alert_id):
+        if member["state"] != "open" or member["told"] not in UNTOLD or member["verdict"] == "drop":
+            continue
+        if member["group_id"] is not None:
+            group_ids.add(member["group_id"])
+        if member["destination"] not in named:
+            Placing(tx, policy, subject_of(tx, alert, alert["group_id"]), now).drop(
+                member, "not routed here any more"
+            )
+    for group_id in sorted(group_ids):
+        Placing(tx, policy, subject_of(tx, alert, group_id), now).firing(decisions, None)
+    return frozenset(named)
+
+
+def subject_of(tx: Transaction, alert: Any, group_id: int) -> Subject:
+    group = tx.one(GROUP, group=group_id)
+    return Subject(
+        alert["id"], alert["source"], alert["fingerprint"], alert["level"],
+        group["id"], group["receiver"], group["group_key"],
+    )  # fmt: skip

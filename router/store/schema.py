@@ -1,0 +1,201 @@
+"""The tables. Times are whole milliseconds since the epoch (UTC); labels and the like are JSON text."""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _id() -> sa.Column[int]:
+    # SQLite numbers rows by itself only where the type is spelled INTEGER.
+    return sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True)
+
+
+def _ref(name: str, target: str, *, nullable: bool = False) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, sa.ForeignKey(target), nullable=nullable)
+
+
+def _text(name: str, default: str | None = None) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=False, server_default=default)
+
+
+def _number(name: str, default: str | None = None) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False, server_default=default)
+
+
+def _time(name: str, *, nullable: bool = False) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=nullable)
+
+
+meta = sa.Table("meta", metadata, sa.Column("key", sa.Text, primary_key=True), _text("value"))
+
+# Raw bodies: history and quarantine.
+webhooks = sa.Table(
+    "webhooks",
+    metadata,
+    _id(),
+    _text("source"),
+    _time("received_at"),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("quarantined", sa.Text),  # why it could not be used; null: accepted
+)
+sa.Index("ix_webhooks_quarantined", webhooks.c.id, sqlite_where=webhooks.c.quarantined.is_not(None),
+         postgresql_where=webhooks.c.quarantined.is_not(None))  # fmt: skip
+
+groups = sa.Table(
+    "groups",
+    metadata,
+    _id(),
+    _text("source"),
+    _text("receiver"),
+    _text("group_key"),
+    _text("labels"),
+    _text("external_url"),
+    _number("truncated"),
+    sa.UniqueConstraint("source", "receiver", "group_key"),
+)
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    _id(),
+    _text("source"),
+    _text("fingerprint"),
+    _ref("group_id", "groups.id"),  # the group that spoke of it last
+    _text("labels"),
+    _text("annotations"),
+    _text("links"),
+    _text("generator_url"),
+    _text("status"),
+    _text("level"),
+    _time("starts_at", nullable=True),
+    _time("ends_at", nullable=True),
+    _text("peer"),
+    _time("changed_at"),
+    _time("seen_at"),
+    sa.UniqueConstraint("source", "fingerprint"),
+)
+sa.Index("ix_alerts_firing", alerts.c.id, sqlite_where=alerts.c.status == "firing",
+         postgresql_where=alerts.c.status == "firing")  # fmt: skip
+
+# Which firing alert is a source of which inhibit rule under which `equal` values.
+inhibitors = sa.Table(
+    "inhibitors",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("alert_id", sa.BigInteger, sa.ForeignKey("alerts.id"), primary_key=True),
+    _number("two_sided"),
+    sa.Index("ix_inhibitors_alert", "alert_id"),
+)
+
+conversations = sa.Table(
+    "conversations",
+    metadata,
+    _id(),
+    _text("destination"),
+    _text("source"),
+    _text("subject"),
+    _number("episode"),
+    _ref("group_id", "groups.id", nullable=True),  # null: a digest
+    _text("token"),
+    _text("state"),  # open | closed
+    _number("urgency"),  # rank of its most urgent untold alert: the order within a lane
+    _number("wanted"),  # version: counts the changes that concern it
+    _number("synced"),  # the version the destination was last brought up to
+    _time("due_at", nullable=True),  # null: nothing to tell
+    _time("not_before"),  # backoff after a failed attempt
+    _number("attempts"),  # failed ones in a row
+    _text("remote"),
+    _time("since", nullable=True),  # a digest's period: [since, slot)
+    _time("slot", nullable=True),
+    _time("created_at"),
+    sa.UniqueConstraint("destination", "source", "subject", "episode"),
+)
+sa.Index("ix_conversations_due", conversations.c.destination, conversations.c.due_at,
+         sqlite_where=conversations.c.due_at.is_not(None),
+         postgresql_where=conversations.c.due_at.is_not(None))  # fmt: skip
+
+# One alert in one conversation: what the rules say, and what the destination was told.
+members = sa.Table(
+    "members",
+    metadata,
+    _id(),
+    _ref("conversation_id", "conversations.id"),
+    _ref("alert_id", "alerts.id"),
+    _text("status"),  # of the alert: firing | resolved
+    _text("told"),  # none | maybe (an attempt is under way, or its answer was lost) | firing | resolved
+    _text("verdict"),  # send | hold | digest | inhibited | drop
+    _time("at", nullable=True),  # when its next telling is due, if one is
+    _text("rule"),
+    _text("reason"),
+    sa.Column("inhibitor", sa.Text),
+    _time("held_since", nullable=True),
+    sa.UniqueConstraint("conversation_id", "alert_id"),
+    sa.Index("ix_members_alert", "alert_id"),
+)
+sa.Index("ix_members_inhibitor", members.c.inhibitor, sqlite_where=members.c.inhibitor.is_not(None),
+         postgresql_where=members.c.inhibitor.is_not(None))  # fmt: skip
+
+# The ledger: every accepted change, and one fate for each of its destinations.
+changes = sa.Table(
+    "changes",
+    metadata,
+    _id(),
+    _ref("webhook_id", "webhooks.id"),
+    _ref("alert_id", "alerts.id"),
+    _text("kind"),  # fired | resolved | repeated
+    _text("level"),
+    _time("at"),
+    _number("destinations"),  # how many fates it has: the other side of the books
+    sa.Index("ix_changes_alert", "alert_id", "at"),
+)
+
+OPEN_FATES = ("pending", "held", "inhibited", "digest")
+
+fates = sa.Table(
+    "fates",
+    metadata,
+    _id(),
+    _ref("change_id", "changes.id"),
+    _text("destination"),
+    _ref("member_id", "members.id", nullable=True),  # null: dropped, or moot from the start
+    _text("fate"),
+    _text("rule"),
+    _text("reason"),
+    _number("version"),  # the conversation's, when the change was accepted
+    _time("at"),  # when the change was accepted
+    _time("updated_at"),
+    sa.CheckConstraint(
+        "fate IN ('pending','held','inhibited','digest','delivered','moot','dropped','dead')", name="one_fate"
+    ),
+    sa.Index("ix_fates_change", "change_id"),
+    sa.Index("ix_fates_destination", "destination", "fate"),
+)
+sa.Index("ix_fates_open", fates.c.member_id, sqlite_where=fates.c.fate.in_(OPEN_FATES),
+         postgresql_where=fates.c.fate.in_(OPEN_FATES))  # fmt: skip
+sa.Index("ix_fates_moot", fates.c.updated_at, sqlite_where=fates.c.fate == "moot",
+         postgresql_where=fates.c.fate == "moot")  # fmt: skip
+
+# The append-only log of attempts.
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    _id(),
+    _ref("conversation_id", "conversations.id"),
+    _text("destination"),
+    _number("version"),
+    _number("attempt"),
+    _time("started_at"),
+    _time("finished_at", nullable=True),
+    sa.Column("outcome", sa.Text),  # null: under way; interrupted: the process ended before its answer
+    _text("reason", ""),
+    sa.Index("ix_deliveries_conversation", "conversation_id"),
+)
+sa.Index("ix_deliveries_under_way", deliveries.c.id, sqlite_where=deliveries.c.outcome.is_(None),
+         postgresql_where=deliveries.c.outcome.is_(None))  # fmt: skip

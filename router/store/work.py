@@ -1,0 +1,398 @@
+"""Deliveries: which conversation is due, what it is to be told, and what came of it."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam as p
+
+from router.decide import Policy
+from router.model import (
+    Conversation,
+    Delivered,
+    DigestView,
+    Fate,
+    Labels,
+    Millis,
+    Outcome,
+    Rejected,
+    Retry,
+    Status,
+    Told,
+)  # fmt: skip
+from router.store.alert import alert_of
+from router.store.digests import advance, digest_view
+from router.store.place import DUE, ENDED_UNTOLD, UNTOLD, open_conversation, reconsider
+from router.store.schema import OPEN_FATES, alerts, conversations, deliveries, fates, groups, members
+from router.store.writer import Statement, Transaction, insert
+
+# Alerts that ended and were told as ended stay visible in a message; beyond these only the newest do.
+_ENDED_SHOWN = 50
+
+_ANY = 2**62  # beyond every version
+
+_later = sa.case(
+    (conversations.c.due_at > conversations.c.not_before, conversations.c.due_at),
+    else_=conversations.c.not_before,
+)
+_MINE = (
+    conversations.c.destination == p("destination"),
+    conversations.c.due_at.is_not(None),
+    conversations.c.state == "open",
+)
+_NEXT = Statement(
+    sa.select(conversations)
+    .where(*_MINE, conversations.c.due_at <= p("now"), conversations.c.not_before <= p("now"))
+    .order_by(conversations.c.urgency, conversations.c.due_at, conversations.c.id)
+    .limit(1)
+)
+_NEXT_TIME = Statement(sa.select(sa.func.min(_later).label("at")).where(*_MINE))
+_GROUP = Statement(sa.select(groups).where(groups.c.id == p("group")))
+_MEMBER_COLUMNS = tuple(column.name for column in members.c)
+_MEMBERS = Statement(
+    sa.select(alerts, *(members.c[name].label(f"m_{name}") for name in _MEMBER_COLUMNS))
+    .join(members, members.c.alert_id == alerts.c.id)
+    .where(members.c.conversation_id == p("conversation"))
+    .order_by(alerts.c.starts_at, alerts.c.id)
+)
+_CLAIM_MEMBER = Statement(sa.update(members).where(members.c.id == p("member")).values(told="maybe"))
+_TELL_MEMBER = Statement(
+    sa.update(members)
+    .where(members.c.id == p("member"))
+    .values(
+        told=p("told_"),
+        held_since=None,
+        at=sa.case((members.c.status == p("told_"), None), else_=p("now")),
+    )
+)
+_UNCLAIM_MEMBER = Statement(
+    sa.update(members).where(members.c.id == p("member"), members.c.told == "maybe").values(told=p("told_"))
+)
+_NOTHING_DUE = Statement(
+    sa.update(members)
+    .where(members.c.conversation_id == p("conversation"), members.c.at <= p("now"))
+    .values(at=None)
+)
+_MOOT_MEMBER = Statement(
+    sa.update(members)
+    .where(members.c.id == p("member"), members.c.status == "resolved", members.c.told.in_(UNTOLD))
+    .values(at=None, inhibitor=None)
+)
+_GIVE_UP_MEMBER = Statement(
+    sa.update(members)
+    .where(members.c.id == p("member"))
+    .values(told=p("told_"), verdict="drop", at=None, reason=p("reason_"))
+)
+_FINISH_FATES = Statement(
+    sa.update(fates)
+    .where(fates.c.member_id == p("member"), fates.c.fate.in_(OPEN_FATES), fates.c.version <= p("version_"))
+    .values(fate=p("fate_"), reason=p("reason_"), updated_at=p("now"))
+)
+_ACCEPTED_AT = Statement(
+    sa.select(sa.func.min(fates.c.at).label("at")).where(
+        fates.c.member_id == p("member"), fates.c.fate == "pending", fates.c.version <= p("version_")
+    )
+)
+_SYNCED = Statement(
+    sa.update(conversations)
+    .where(conversations.c.id == p("conversation"))
+    .values(synced=p("version_"), attempts=0, not_before=0, remote=p("remote_"))
+)
+_FAILED = Statement(
+    sa.update(conversations)
+    .where(conversations.c.id == p("conversation"))
+    .values(attempts=conversations.c.attempts + 1, not_before=p("not_before_"), remote=p("remote_"))
+)
+_VERSION = Statement(sa.select(conversations.c.wanted).where(conversations.c.id == p("conversation")))
+_CLOSE = Statement(
+    sa.update(conversations)
+    .where(conversations.c.id == p("conversation"))
+    .values(state="closed", due_at=None)
+)
+_STILL_TOLD = Statement(
+    sa.select(members.c.id)
+    .where(members.c.conversation_id == p("conversation"), members.c.told.in_(("firing", "maybe")))
+    .limit(1)
+)
+_UNTOLD_MEMBERS = Statement(
+    sa.select(members).where(
+        members.c.conversation_id == p("conversation"),
+        members.c.status == "firing",
+        members.c.told.in_(UNTOLD),
+    )
+)
+_MOVE_MEMBER = Statement(
+    sa.update(members).where(members.c.id == p("member")).values(conversation_id=p("to"), told="none")
+)
+_ADD_DELIVERY = Statement(insert(deliveries))
+_FINISH_DELIVERY = Statement(
+    sa.update(deliveries)
+    .where(deliveries.c.id == p("delivery"))
+    .values(finished_at=p("now"), outcome=p("outcome_"), reason=p("reason_"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing is due; ``until``: when something will be, if nothing else happens (None: nothing waits)."""
+
+    until: Millis | None
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """A member that this delivery tells something new: what, and what was told before."""
+
+    member: int
+    status: str
+    told_before: str
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One attempt to bring a conversation up to date, claimed and logged as begun."""
+
+    delivery: int
+    id: int
+    source: str
+    subject: str
+    group: int | None
+    conversation: Conversation
+    telling: tuple[Telling, ...]
+
+
+def claim(
+    tx: Transaction,
+    destination: str,
+    policy: Policy,
+    now: Millis,
+    *,
+    quiet_digest: bool,
+    covers: frozenset[str] | None,
+) -> Work | Idle:
+    """The most urgent due conversation of a destination, with its present state; inhibition and hours are
+    judged once more for what nobody was told yet.
+
+    :param quiet_digest: an empty digest is sent as "all quiet" instead of skipped
+    :param covers: of a digest: the destination keys whose held and moot alerts it reports; None: all
+    """
+    while (row := tx.one(_NEXT, destination=destination, now=now)) is not None:
+        work = (
+            _claim_conversation(tx, row, policy, now)
+            if row["slot"] is None
+            else _claim_digest(tx, row, policy, now, quiet=quiet_digest, covers=covers)
+        )
+        if work is not None:
+            return work
+    return Idle(tx.one(_NEXT_TIME, destination=destination)["at"])
+
+
+def _claim_conversation(tx: Transaction, row: Any, policy: Policy, now: Millis) -> Work | None:
+    """None: there is nothing to tell after all, and it isn't due any more."""
+    known = tx.all(_MEMBERS, conversation=row["id"])
+    stale = [m for m in known if _due(m, now) and m["m_status"] == "firing" and m["m_told"] in UNTOLD]
+    for member in stale:
+        reconsider(tx, policy, member["id"], now)
+    if stale:
+        known = tx.all(_MEMBERS, conversation=row["id"])
+    told: list[Told] = []
+    telling: list[Telling] = []
+    ended = 0
+    for member in reversed(known):
+        news = _due(member, now) and (member["m_status"] == "firing" or member["m_told"] not in UNTOLD)
+        if not news:
+            if member["m_told"] == "none" or (
+                member["m_told"] == "resolved" and member["m_status"] == "firing"
+            ):
+                continue
+            if member["m_told"] == "resolved":
+                ended += 1
+                if ended > _ENDED_SHOWN:
+                    continue
+        else:
+            telling.append(
+                Telling(
+                    member["m_id"], member["m_status"], member["m_told"], member["m_held_since"] is not None
+                )
+            )
+        alert = replace(alert_of(member), status=Status(member["m_status"]))
+        told.append(Told(alert, member["level"], news, member["m_held_since"] if news else None))
+    if not telling:
+        tx.run(_NOTHING_DUE, conversation=row["id"], now=now)
+        tx.run(DUE, conversation=row["id"])
+        return None
+    for each in telling:
+        tx.run(_CLAIM_MEMBER, member=each.member)
+    group = tx.one(_GROUP, group=row["group_id"])
+    per_alert = row["subject"].startswith("alert:")
+    conversation = _conversation(
+        row, now, tuple(reversed(told)), receiver=group["receiver"], group_labels=json.loads(group["labels"]),
+        external_url=group["external_url"], truncated=0 if per_alert else group["truncated"],
+    )  # fmt: skip
+    return _work(tx, row, conversation, tuple(telling), now)
+
+
+def _due(member: Any, now: Millis) -> bool:
+    return member["m_at"] is not None and member["m_at"] <= now
+
+
+def _claim_digest(
+    tx: Transaction, row: Any, policy: Policy, now: Millis, *, quiet: bool, covers: frozenset[str] | None
+) -> Work | None:
+    known = tx.all(_MEMBERS, conversation=row["id"])
+    for member in known:
+        if member["status"] == "firing" and member["m_verdict"] in ("digest", "inhibited"):
+            reconsider(tx, policy, member["id"], now)
+    known = tx.all(_MEMBERS, conversation=row["id"])
+    view = digest_view(tx, row, policy, now, covers)
+    telling = tuple(
+        Telling(m["m_id"], m["m_status"], m["m_told"], held=True) for m in known if m["m_verdict"] == "digest"
+    )
+    if view.empty and not quiet:
+        advance(tx, row["id"], row["destination"], policy, now)
+        tx.run(_CLOSE, conversation=row["id"])
+        return None
+    return _work(tx, row, _conversation(row, now, (), digest=view), telling, now)
+
+
+def _conversation(
+    row: Any, now: Millis, alerts_: tuple[Told, ...], *, receiver: str = "", group_labels: Labels | None = None,
+    external_url: str = "", truncated: int = 0, digest: DigestView | None = None,
+) -> Conversation:  # fmt: skip
+    return Conversation(
+        destination=row["destination"], token=row["token"], episode=row["episode"], version=row["wanted"], now=now,
+        receiver=receiver, group_labels=group_labels or {}, external_url=external_url, truncated=truncated,
+        alerts=alerts_, remote=json.loads(row["remote"]), attempt=row["attempts"] + 1, digest=digest,
+    )  # fmt: skip
+
+
+def _work(
+    tx: Transaction, row: Any, conversation: Conversation, telling: tuple[Telling, ...], now: Millis
+) -> Work:
+    delivery = tx.add(
+        _ADD_DELIVERY, conversation_id=row["id"], destination=row["destination"], version=conversation.version,
+        attempt=conversation.attempt, started_at=now, finished_at=None, outcome=None, reason="",
+    )  # fmt: skip
+    return Work(delivery, row["id"], row["source"], row["subject"], row["group_id"], conversation, telling)
+
+
+def record(
+    tx: Transaction, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
+) -> tuple[Millis, ...]:
+    """Put an attempt's outcome on the books.
+
+    :param not_before: for a Retry: when the conversation may be tried again
+    :returns: when the changes that it told had been accepted (not those that were held back on purpose)
+    """
+    accepted: tuple[Millis, ...] = ()
+    match outcome:
+        case Delivered():
+            accepted = _delivered(tx, work, outcome, policy, now)
+        case Retry():
+            _retry(tx, work, outcome, now, not_before)
+        case Rejected():
+            _rejected(tx, work, outcome, policy, now)
+    reason = "" if isinstance(outcome, Delivered) else outcome.reason
+    tx.run(
+        _FINISH_DELIVERY,
+        delivery=work.delivery,
+        now=now,
+        outcome_=type(outcome).__name__.lower(),
+        reason_=reason,
+    )
+    return accepted
+
+
+def _delivered(
+    tx: Transaction, work: Work, outcome: Delivered, policy: Policy, now: Millis
+) -> tuple[Millis, ...]:
+    version = work.conversation.version
+    accepted: list[Millis] = []
+    digest = work.conversation.digest is not None
+    for each in work.telling:
+        if not each.held:
+            at = tx.one(_ACCEPTED_AT, member=each.member, version_=version)["at"]
+            if at is not None:
+                accepted.append(at)
+        tx.run(
+            _FINISH_FATES, member=each.member, version_=version, fate_=Fate.DELIVERED, reason_="told", now=now
+        )
+        if not digest:
+            tx.run(_TELL_MEMBER, member=each.member, told_=each.status, now=now)
+    tx.run(_SYNCED, conversation=work.id, version_=version, remote_=json.dumps(dict(outcome.remote)))
+    if digest:
+        _close_digest(tx, work, policy, now)
+    else:
+        tx.run(DUE, conversation=work.id)
+        if work.conversation.over:
+            _close(tx, work, now)
+    return tuple(accepted)
+
+
+def _close(tx: Transaction, work: Work, now: Millis) -> None:
+    """The conversation is over. What fires untold (held, inhibited, or anew) begins another."""
+    if tx.one(_STILL_TOLD, conversation=work.id) is not None:
+        return
+    waiting = tx.all(_UNTOLD_MEMBERS, conversation=work.id)
+    version = tx.one(_VERSION, conversation=work.id)["wanted"]
+    tx.run(_CLOSE, conversation=work.id)
+    if not waiting:
+        return
+    successor, _ = open_conversation(
+        tx, work.conversation.destination, work.source, work.subject, now,
+        group_id=work.group, wanted=version, synced=version,
+    )  # fmt: skip
+    for member in waiting:
+        tx.run(_MOVE_MEMBER, member=member["id"], to=successor)
+    tx.run(DUE, conversation=successor)
+
+
+def _close_digest(tx: Transaction, work: Work, policy: Policy, now: Millis) -> None:
+    advance(tx, work.id, work.conversation.destination, policy, now)
+    tx.run(_CLOSE, conversation=work.id)
+
+
+def _retry(tx: Transaction, work: Work, outcome: Retry, now: Millis, not_before: Millis) -> None:
+    remote = work.conversation.remote if outcome.remote is None else outcome.remote
+    tx.run(_FAILED, conversation=work.id, not_before_=not_before, remote_=json.dumps(dict(remote)))
+    if work.conversation.digest is None and not outcome.ambiguous:
+        for each in work.telling:
+            if each.told_before == "maybe":
+                continue
+            tx.run(_UNCLAIM_MEMBER, member=each.member, told_=each.told_before)
+            # It may have ended while the attempt was under way: then nobody was told, and nobody will be.
+            if tx.run(_MOOT_MEMBER, member=each.member):
+                tx.run(
+                    _FINISH_FATES,
+                    member=each.member,
+                    version_=_ANY,
+                    fate_=Fate.MOOT,
+                    reason_=ENDED_UNTOLD,
+                    now=now,
+                )
+        tx.run(DUE, conversation=work.id)
+
+
+def _rejected(tx: Transaction, work: Work, outcome: Rejected, policy: Policy, now: Millis) -> None:
+    version = work.conversation.version
+    for each in work.telling:
+        tx.run(
+            _FINISH_FATES,
+            member=each.member,
+            version_=version,
+            fate_=Fate.DEAD,
+            reason_=outcome.reason,
+            now=now,
+        )
+        if work.conversation.digest is None:
+            told = "resolved" if each.status == "resolved" else each.told_before
+            tx.run(_GIVE_UP_MEMBER, member=each.member, told_=told, reason_=outcome.reason)
+    tx.run(
+        _SYNCED, conversation=work.id, version_=version, remote_=json.dumps(dict(work.conversation.remote))
+    )
+    if work.conversation.digest is not None:
+        _close_digest(tx, work, policy, now)
+    else:
+        tx.run(DUE, conversation=work.id)

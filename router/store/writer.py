@@ -1,0 +1,258 @@
+"""One writer thread that commits many callers' work together, and connections of their own for readers.
+
+Statements are SQLAlchemy's, compiled to the database's SQL once and then run on the driver itself: the
+portability without most of its cost on the webhook's path.
+"""
+
+import asyncio
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.sql.compiler import SQLCompiler
+
+T = TypeVar("T")
+
+_BATCH = 256
+_QUEUE = 10_000
+_READERS = 4
+
+
+class StoreUnavailable(Exception):  # noqa: N818  (a state of the store, said as such)
+    """The store can't be written now: full queue, full disk, locked or read-only file, or closing."""
+
+
+class Statement:
+    """A SQLAlchemy statement with named parameters, compiled on first use."""
+
+    __slots__ = ("_clause", "_defaults", "_order", "sql")
+
+    def __init__(self, clause: sa.sql.ClauseElement) -> None:
+        self._clause = clause
+        self.sql = ""
+        self._order: Sequence[str] = ()
+        self._defaults: Mapping[str, Any] = {}
+
+    def compile(self, dialect: Dialect) -> None:
+        compiled = self._clause.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+        assert isinstance(compiled, SQLCompiler)  # noqa: S101  (narrows the type)
+        self._order = compiled.positiontup or ()
+        self._defaults = {name: value for name, value in compiled.params.items() if value is not None}
+        self.sql = str(compiled)
+
+    def arguments(self, given: Mapping[str, Any]) -> tuple[Any, ...]:
+        defaults = self._defaults
+        return tuple([given[name] if name in given else defaults[name] for name in self._order])
+
+
+def insert(table: sa.Table, *, omit: tuple[str, ...] = ("id",)) -> sa.sql.dml.Insert:
+    """An insert of every column but ``omit``, each bound by its own name."""
+    return sa.insert(table).values(
+        {c.name: sa.bindparam(c.name) for c in table.columns if c.name not in omit}
+    )
+
+
+class Transaction:
+    """What a caller's work is given: statements in, rows out. Valid only while that work runs."""
+
+    __slots__ = ("_connection", "_dialect")
+
+    def __init__(self, connection: sqlite3.Connection, dialect: Dialect) -> None:
+        self._connection = connection
+        self._dialect = dialect
+
+    def _execute(self, statement: Statement, given: Mapping[str, Any]) -> sqlite3.Cursor:
+        if not statement.sql:
+            statement.compile(self._dialect)
+        return self._connection.execute(statement.sql, statement.arguments(given))
+
+    def run(self, statement: Statement, **given: Any) -> int:
+        """How many rows it touched."""
+        return self._execute(statement, given).rowcount
+
+    def add(self, statement: Statement, **given: Any) -> int:
+        """The id of the inserted row."""
+        return self._execute(statement, given).lastrowid or 0
+
+    def one(self, statement: Statement, **given: Any) -> Any:
+        """The first row (by column name), or None."""
+        return self._execute(statement, given).fetchone()
+
+    def all(self, statement: Statement, **given: Any) -> list[Any]:
+        return self._execute(statement, given).fetchall()
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Callable[[Transaction], Any]
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Database:
+    """A SQLite file: one writer, many readers.
+
+    :param url: ``sqlite:///relative/path.db`` or ``sqlite:////absolute/path.db``
+    :raises StoreUnavailable: it can't be opened, or another process serves from it
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = sa.make_url(url)
+        if (
+            self._url.get_backend_name() != "sqlite"
+            or not self._url.database
+            or self._url.database == ":memory:"
+        ):
+            raise StoreUnavailable(
+                f"{self._url.render_as_string()}: give a file, like sqlite:///state/router.db"
+            )
+        self.path = Path(self._url.database).absolute()
+        self._lock = self._take_lock()
+        self.engine = sa.create_engine(self._url, pool_size=_READERS, connect_args={"timeout": 5})
+        sa.event.listen(self.engine, "connect", _configure)
+        sa.event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        self._readers = ThreadPoolExecutor(_READERS, "store-read")
+        self._queue: queue.Queue[_Job | None] = queue.Queue(_QUEUE)
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def _take_lock(self) -> int:
+        """Two services on one SQLite file would each tell everything: the second one is refused."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{self.path.parent}: {error.strerror}; give a folder that can be written"
+            ) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise StoreUnavailable(
+                f"{self.path} is in use by another alert-router; stop that one, or give another --database"
+            ) from None
+        return lock
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._thread = threading.Thread(target=self._serve, name="store-write", daemon=True)
+        self._thread.start()
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run ``work`` in a transaction on the writer thread; returns after the commit is durable.
+
+        :raises StoreUnavailable: nothing of it was kept
+        """
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None or not thread.is_alive():
+            raise StoreUnavailable("the store is closed")
+        job = _Job(work, loop.create_future())
+        try:
+            self._queue.put_nowait(job)
+        except queue.Full:
+            raise StoreUnavailable(f"{_QUEUE} writes are waiting already") from None
+        result: T = await job.future
+        return result
+
+    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run ``work`` with a connection of its own, on a reader thread."""
+
+        def call() -> T:
+            with self.engine.connect() as connection:
+                return work(connection)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, call)
+        except sa.exc.DBAPIError as error:
+            raise StoreUnavailable(str(error.orig)) from error
+
+    async def close(self) -> None:
+        """Finish what is queued, then let go of the file."""
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            self._queue.put(None)
+            await asyncio.to_thread(thread.join)
+        self._readers.shutdown(wait=True)
+        self.engine.dispose()
+        with suppress(OSError):
+            os.close(self._lock)
+
+    def _serve(self) -> None:
+        pooled = self.engine.raw_connection()
+        connection = pooled.dbapi_connection
+        assert isinstance(connection, sqlite3.Connection)  # noqa: S101  (narrows the type)
+        connection.row_factory = sqlite3.Row
+        transaction = Transaction(connection, self.engine.dialect)
+        open_ = True
+        while open_:
+            batch: list[_Job] = []
+            job = self._queue.get()
+            while job is not None:
+                batch.append(job)
+                if len(batch) == _BATCH:
+                    break
+                try:
+                    job = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+            else:
+                open_ = False
+            if batch:
+                _commit(connection, transaction, batch)
+                assert self._loop is not None  # noqa: S101  (narrows the type)
+                with suppress(RuntimeError):  # the loop is gone: nobody waits for an answer any more
+                    self._loop.call_soon_threadsafe(_settle, batch)
+        connection.row_factory = None
+        pooled.close()
+
+
+def _configure(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    # FULL: NORMAL may lose the last commits at a power cut. https://sqlite.org/pragma.html#pragma_synchronous
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _commit(connection: sqlite3.Connection, transaction: Transaction, batch: list[_Job]) -> None:
+    """One durable transaction for the batch. A job that raises is undone alone; its mates are not."""
+    try:
+        # IMMEDIATE: a deferred BEGIN that writes later fails at once with SQLITE_BUSY_SNAPSHOT.
+        connection.execute("BEGIN IMMEDIATE")
+        for job in batch:
+            connection.execute("SAVEPOINT job")
+            try:
+                job.result = job.work(transaction)
+            except Exception as error:  # noqa: BLE001  (handed to the caller who gave the work)
+                job.error = (
+                    StoreUnavailable(str(error)) if isinstance(error, sqlite3.OperationalError) else error
+                )
+                connection.execute("ROLLBACK TO job")
+            connection.execute("RELEASE job")
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        for job in batch:
+            job.error = StoreUnavailable(str(error))
+
+
+def _settle(batch: list[_Job]) -> None:
+    for job in batch:
+        if job.future.done():
+            continue
+        if job.error is None:
+            job.future.set_result(job.result)
+        else:
+            job.future.set_exception(job.error)
