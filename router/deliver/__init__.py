@@ -66,7 +66,8 @@ class Lanes:
 
     async def stop(self, within: Millis) -> None:
         """Let every lane finish what is due now, for at most ``within`` milliseconds; what is cut off then is
-        told after the next start."""
+        told after the next start.
+        """
         for lane in self._lanes.values():
             lane.stop()
         tasks = list(self._tasks.values())

@@ -125,7 +125,7 @@ class Lane:
             try:
                 return await self._depot.store.record(work, outcome, policy, now, not_before)
             except StoreUnavailable as error:
-                log.error("outcome not recorded yet", destination=self.destination.key, error=str(error))
+                log.warning("outcome not recorded yet", destination=self.destination.key, error=str(error))
                 if self._stopping:
                     raise
                 await self._depot.clock.wait(self._never, self._depot.clock.now() + _STORE_REST)

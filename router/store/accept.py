@@ -76,9 +76,8 @@ def accept(
     webhook_id = tx.add(_ADD_WEBHOOK, source=source, received_at=now, body=body, quarantined=None)
     group = _group(tx, webhook, source)
     freed: set[str] = set()
-    accepted = [
-        _reduce(tx, alert, webhook, group, source, policy, webhook_id, freed, now) for alert in webhook.alerts
-    ]
+    accepting = _Accepting(tx, source, webhook, webhook_id, group, policy, freed, now)
+    accepted = [_reduce(accepting, alert) for alert in webhook.alerts]
     decisions: list[tuple[str, Verdict]] = []
     wake: set[str] = set()
     for each in accepted:

@@ -24,13 +24,13 @@ def ledger(connection: sa.Connection) -> dict[str, Any]:
     ``imbalance`` is how far changes x destinations and their fates are apart: zero, or there is a bug.
     """
     kinds: dict[str, int] = dict(
-        connection.execute(sa.select(changes.c.kind, sa.func.count()).group_by(changes.c.kind)).tuples().all()
+        connection.execute(sa.select(changes.c.kind, sa.func.count()).group_by(changes.c.kind)).all()
     )
     owed = connection.execute(
         sa.select(sa.func.coalesce(sa.func.sum(changes.c.destinations), 0))
     ).scalar_one()
     by_fate: dict[str, int] = dict(
-        connection.execute(sa.select(fates.c.fate, sa.func.count()).group_by(fates.c.fate)).tuples().all()
+        connection.execute(sa.select(fates.c.fate, sa.func.count()).group_by(fates.c.fate)).all()
     )
     by_destination: dict[str, dict[str, int]] = {}
     for destination, fate, count in connection.execute(

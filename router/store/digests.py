@@ -10,7 +10,7 @@ from router.model import DigestLine, DigestView, Millis, Verdict
 from router.store.alert import alert_of
 from router.store.place import ADD_MEMBER, FIND_MEMBER, UNTOLD, open_slot
 from router.store.schema import OPEN_FATES, alerts, changes, conversations, fates, members
-from router.store.writer import Statement, Transaction
+from router.store.writer import Statement, Transaction, among
 
 # As often as this within one period, and an alert is called flapping.
 FLAPPING = 3
@@ -30,7 +30,7 @@ _HELD = Statement(
     sa.select(alerts, conversations.c.destination, members.c.reason)
     .join(members, members.c.alert_id == alerts.c.id)
     .join(conversations, conversations.c.id == members.c.conversation_id)
-    .where(members.c.verdict == "hold", members.c.status == "firing", members.c.told.in_(UNTOLD))
+    .where(members.c.verdict == "hold", members.c.status == "firing", among(members.c.told, UNTOLD))
     .order_by(members.c.id)
 )
 _told_of = fates.alias("told_of")
@@ -44,18 +44,19 @@ _MOOT = Statement(
         fates.c.updated_at < p("until"),
         changes.c.kind == "fired",
         ~sa.exists().where(
-            _told_of.c.change_id == fates.c.change_id, _told_of.c.fate.in_(("delivered", "pending", "digest"))
+            _told_of.c.change_id == fates.c.change_id,
+            among(_told_of.c.fate, ("delivered", "pending", "digest")),
         ),
     )
     .order_by(fates.c.id)
 )
 _ADOPT_FATES = Statement(
     sa.update(fates)
-    .where(fates.c.member_id == p("member"), fates.c.fate.in_(OPEN_FATES))
+    .where(fates.c.member_id == p("member"), among(fates.c.fate, OPEN_FATES))
     .values(member_id=p("to"), version=0)
 )
 _OPEN_FATE = Statement(
-    sa.select(fates.c.id).where(fates.c.member_id == p("member"), fates.c.fate.in_(OPEN_FATES)).limit(1)
+    sa.select(fates.c.id).where(fates.c.member_id == p("member"), among(fates.c.fate, OPEN_FATES)).limit(1)
 )
 _WAITING_SLOTS = Statement(
     sa.select(conversations).where(

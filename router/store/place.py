@@ -17,7 +17,7 @@ from router.decide import Inhibitor, Policy, decide
 from router.model import Decision, Destination, Fate, Millis, Verdict
 from router.store.alert import labels_of
 from router.store.schema import OPEN_FATES, alerts, changes, conversations, fates, groups, inhibitors, members
-from router.store.writer import Statement, Transaction, insert
+from router.store.writer import Statement, Transaction, among, insert
 
 FATE_OF = {
     Verdict.SEND: Fate.PENDING,
@@ -35,7 +35,7 @@ ADD_MEMBER = Statement(insert(members))
 ADD_CONVERSATION = Statement(insert(conversations))
 MOVE_FATES = Statement(
     sa.update(fates)
-    .where(fates.c.member_id == p("member"), fates.c.fate.in_(OPEN_FATES))
+    .where(fates.c.member_id == p("member"), among(fates.c.fate, OPEN_FATES))
     .values(fate=p("fate_"), rule=p("rule_"), reason=p("reason_"), updated_at=p("now"))
 )
 FIND_CONVERSATION = Statement(
@@ -84,6 +84,7 @@ MEMBERS_OF_ALERT = Statement(
         conversations.c.state,
         conversations.c.wanted,
         conversations.c.slot,
+        conversations.c.subject,
         conversations.c.group_id,
     )
     .join(conversations, conversations.c.id == members.c.conversation_id)
@@ -99,6 +100,12 @@ FIND_INHIBITOR = Statement(
 )
 LAST_CHANGE = Statement(
     sa.select(changes.c.id).where(changes.c.alert_id == p("alert")).order_by(changes.c.id.desc()).limit(1)
+)
+_last_change = sa.select(sa.func.max(changes.c.id)).where(changes.c.alert_id == p("alert")).scalar_subquery()
+HAS_FATE = Statement(
+    sa.select(fates.c.id)
+    .where(fates.c.change_id == _last_change, fates.c.destination == p("destination"))
+    .limit(1)
 )
 ANOTHER_DESTINATION = Statement(
     sa.update(changes).where(changes.c.id == p("change")).values(destinations=changes.c.destinations + 1)
@@ -194,6 +201,8 @@ class Placing:
         tx, now = self._tx, self._now
         key = decision.destination.key
         fate, reason = FATE_OF[decision.verdict], decision.reason
+        if change is None and not self._concerned(decision):
+            return 0
         conversation, version = self._conversation(decision, change)
         member = (
             tx.one(FIND_MEMBER, conversation=conversation, alert=self._subject.alert)
@@ -225,6 +234,16 @@ class Placing:
         if change is None and member is not None:
             return 0
         return self._fate(change, key, member_id, fate, decision.rule, reason, version)
+
+    def _concerned(self, decision: Decision) -> bool:
+        """Whether the alert waits there already, or the destination is new to its last change."""
+        tx, destination = self._tx, decision.destination
+        _, subject = self._subject.at(destination, None)
+        for member in tx.all(MEMBERS_OF_ALERT, alert=self._subject.alert):
+            same = member["destination"] == destination.key and member["state"] == "open"
+            if same and (destination.digest or member["subject"] == subject):
+                return True
+        return tx.one(HAS_FATE, alert=self._subject.alert, destination=destination.key) is None
 
     def _conversation(self, decision: Decision, change: int | None) -> tuple[int, int]:
         """The id and version of the conversation that the decision concerns; (0, 0): there is none to drop from."""
@@ -365,11 +384,11 @@ def reconsider(tx: Transaction, policy: Policy, alert_id: int, now: Millis) -> f
     named = {decision.destination.key for decision in decisions}
     group_ids = {alert["group_id"]}
     for member in tx.all(MEMBERS_OF_ALERT, alert=alert_id):
-        if member["state"] != "open" or member["told"] not in UNTOLD or member["verdict"] == "drop":
+        if member["state"] != "open" or member["status"] != "firing" or member["told"] not in UNTOLD:
             continue
         if member["group_id"] is not None:
             group_ids.add(member["group_id"])
-        if member["destination"] not in named:
+        if member["destination"] not in named and member["verdict"] != "drop":
             Placing(tx, policy, subject_of(tx, alert, alert["group_id"]), now).drop(
                 member, "not routed here any more"
             )

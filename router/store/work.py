@@ -25,7 +25,7 @@ from router.store.alert import alert_of
 from router.store.digests import advance, digest_view
 from router.store.place import DUE, ENDED_UNTOLD, UNTOLD, open_conversation, reconsider
 from router.store.schema import OPEN_FATES, alerts, conversations, deliveries, fates, groups, members
-from router.store.writer import Statement, Transaction, insert
+from router.store.writer import Statement, Transaction, among, insert
 
 # Alerts that ended and were told as ended stay visible in a message; beyond these only the newest do.
 _ENDED_SHOWN = 50
@@ -66,6 +66,7 @@ _TELL_MEMBER = Statement(
         at=sa.case((members.c.status == p("told_"), None), else_=p("now")),
     )
 )
+_STATUS = Statement(sa.select(members.c.status).where(members.c.id == p("member")))
 _UNCLAIM_MEMBER = Statement(
     sa.update(members).where(members.c.id == p("member"), members.c.told == "maybe").values(told=p("told_"))
 )
@@ -76,7 +77,7 @@ _NOTHING_DUE = Statement(
 )
 _MOOT_MEMBER = Statement(
     sa.update(members)
-    .where(members.c.id == p("member"), members.c.status == "resolved", members.c.told.in_(UNTOLD))
+    .where(members.c.id == p("member"), members.c.status == "resolved", among(members.c.told, UNTOLD))
     .values(at=None, inhibitor=None)
 )
 _GIVE_UP_MEMBER = Statement(
@@ -86,7 +87,9 @@ _GIVE_UP_MEMBER = Statement(
 )
 _FINISH_FATES = Statement(
     sa.update(fates)
-    .where(fates.c.member_id == p("member"), fates.c.fate.in_(OPEN_FATES), fates.c.version <= p("version_"))
+    .where(
+        fates.c.member_id == p("member"), among(fates.c.fate, OPEN_FATES), fates.c.version <= p("version_")
+    )
     .values(fate=p("fate_"), reason=p("reason_"), updated_at=p("now"))
 )
 _ACCEPTED_AT = Statement(
@@ -112,14 +115,14 @@ _CLOSE = Statement(
 )
 _STILL_TOLD = Statement(
     sa.select(members.c.id)
-    .where(members.c.conversation_id == p("conversation"), members.c.told.in_(("firing", "maybe")))
+    .where(members.c.conversation_id == p("conversation"), among(members.c.told, ("firing", "maybe")))
     .limit(1)
 )
 _UNTOLD_MEMBERS = Statement(
     sa.select(members).where(
         members.c.conversation_id == p("conversation"),
         members.c.status == "firing",
-        members.c.told.in_(UNTOLD),
+        among(members.c.told, UNTOLD),
     )
 )
 _MOVE_MEMBER = Statement(
@@ -316,11 +319,14 @@ def _delivered(
             at = tx.one(_ACCEPTED_AT, member=each.member, version_=version)["at"]
             if at is not None:
                 accepted.append(at)
-        tx.run(
-            _FINISH_FATES, member=each.member, version_=version, fate_=Fate.DELIVERED, reason_="told", now=now
-        )
+        up_to = version
         if not digest:
             tx.run(_TELL_MEMBER, member=each.member, told_=each.status, now=now)
+            if tx.one(_STATUS, member=each.member)["status"] == each.status:
+                up_to = _ANY  # what came meanwhile says the same: the destination knows it now
+        tx.run(
+            _FINISH_FATES, member=each.member, version_=up_to, fate_=Fate.DELIVERED, reason_="told", now=now
+        )
     tx.run(_SYNCED, conversation=work.id, version_=version, remote_=json.dumps(dict(outcome.remote)))
     if digest:
         _close_digest(tx, work, policy, now)

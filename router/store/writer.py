@@ -10,7 +10,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,10 +44,10 @@ class Statement:
         self._defaults: Mapping[str, Any] = {}
 
     def compile(self, dialect: Dialect) -> None:
-        compiled = self._clause.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+        compiled = self._clause.compile(dialect=dialect)
         assert isinstance(compiled, SQLCompiler)  # noqa: S101  (narrows the type)
         self._order = compiled.positiontup or ()
-        self._defaults = {name: value for name, value in compiled.params.items() if value is not None}
+        self._defaults = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
         self.sql = str(compiled)
 
     def arguments(self, given: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -60,6 +60,11 @@ def insert(table: sa.Table, *, omit: tuple[str, ...] = ("id",)) -> sa.sql.dml.In
     return sa.insert(table).values(
         {c.name: sa.bindparam(c.name) for c in table.columns if c.name not in omit}
     )
+
+
+def among(column: sa.ColumnElement[str], values: Iterable[str]) -> sa.ColumnElement[bool]:
+    """``column IN (values)``, in a form whose SQL is final once compiled."""
+    return sa.or_(*(column == value for value in values))
 
 
 class Transaction:

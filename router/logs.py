@@ -1,0 +1,39 @@
+"""Logging: JSON lines for machines, coloured lines on a terminal; one shape for ours and the libraries'."""
+
+import logging
+import sys
+
+import structlog
+
+
+def configure(form: str, level: str) -> None:
+    """:param form: ``json``, ``human`` or ``auto`` (human on a terminal). :param level: of ``logging``"""
+    human = form == "human" or (form == "auto" and sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if human
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    # What these say at INFO is said by our own lines, or holds addresses that may carry secrets.
+    for chatty in ("aiohttp.access", "slack_sdk", "pdpyras", "urllib3", "alembic", "aiosmtplib"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
