@@ -1,9 +1,13 @@
 """The rules, pure. ``decide()`` is the door: labels and a moment in, a decision for each destination out."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from router.decide.policy import Outside, Policy, Route, Severity
-from router.model import Decision, Labels, Millis
+from router.model import Decision, Destination, Labels, Millis, Verdict
+
+# Of several routes that name the same destination, the strongest verdict counts.
+_STRENGTH = {Verdict.SEND: 3, Verdict.HOLD: 2, Verdict.DIGEST: 1, Verdict.DROP: 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +19,72 @@ class Inhibitor:
     fingerprint: str
 
 
-def decide(labels: Labels, policy: Policy, now: Millis, inhibitor: Inhibitor | None = None) -> tuple[Decision, ...]:
+def decide(
+    labels: Labels, policy: Policy, now: Millis, inhibitor: Inhibitor | None = None
+) -> tuple[Decision, ...]:
     """One decision for each destination that the route tree names, in the tree's order.
 
     Several routes that name the same destination count once, by the strongest verdict:
     send > hold (earliest opening) > digest > drop.
     """
-    raise NotImplementedError
+    level, _ = policy.severity.of(labels)
+    # What may be muted waits a little for its source; the most urgent level waits for nothing.
+    patient = policy.severity.rank(level) > 0 and bool(policy.inhibition.as_target(labels))
+    wait = policy.inhibit_wait if patient else 0
+    strongest: dict[str, Decision] = {}
+    for route in policy.root.matching(labels, level):
+        for decision in _of_route(route, policy, now, wait):
+            key = decision.destination.key
+            if key not in strongest or _strength(decision) > _strength(strongest[key]):
+                strongest[key] = decision
+    if inhibitor is None:
+        return tuple(strongest.values())
+    return tuple(
+        each if each.verdict is Verdict.DROP else _muted(each, inhibitor) for each in strongest.values()
+    )
+
+
+def _of_route(route: Route, policy: Policy, now: Millis, wait: Millis) -> Iterator[Decision]:
+    closed = route.hours is not None and not route.hours.open(now)
+    why = route.hours.closed_by(now) if route.hours is not None and closed else ""
+    for destination in policy.receivers[route.receiver]:
+        if closed and route.outside is Outside.DROP:
+            yield Decision(destination, Verdict.DROP, None, route.path, f"{why}, dropped there")
+        elif destination.digest:
+            yield _digest(destination, policy, now, route.path, why)
+        elif not closed or route.outside is Outside.SEND:
+            reason = f"{why}, sent all the same" if closed else f"to {route.receiver}"
+            yield Decision(destination, Verdict.SEND, now + wait, route.path, reason)
+        elif route.outside is Outside.HOLD:
+            yield _hold(destination, route, now, wait, why)
+    if closed and route.outside is Outside.DIGEST and route.outside_digest is not None:
+        for destination in policy.receivers[route.outside_digest]:
+            if destination.digest:
+                yield _digest(destination, policy, now, route.path, why)
+
+
+def _hold(destination: Destination, route: Route, now: Millis, wait: Millis, why: str) -> Decision:
+    opening = route.hours.next_opening(now) if route.hours is not None else None
+    if opening is None or route.hours is None:
+        reason = f"{why}, which never opens again: sent at once"
+        return Decision(destination, Verdict.SEND, now + wait, route.path, reason)
+    return Decision(
+        destination, Verdict.HOLD, opening, route.path, f"{why}, held until {route.hours.describe(opening)}"
+    )
+
+
+def _digest(destination: Destination, policy: Policy, now: Millis, rule: str, why: str) -> Decision:
+    reason = f"{why}, for the next digest" if why else "for the next digest"
+    return Decision(destination, Verdict.DIGEST, policy.schedules[destination.key].next(now), rule, reason)
+
+
+def _muted(decision: Decision, inhibitor: Inhibitor) -> Decision:
+    reason = f"inhibited by {inhibitor.fingerprint} ({inhibitor.rule})"
+    return Decision(decision.destination, Verdict.INHIBITED, None, decision.rule, reason, inhibitor.key)
+
+
+def _strength(decision: Decision) -> tuple[int, Millis]:
+    return _STRENGTH[decision.verdict], -(decision.at or 0)
 
 
 __all__ = ["Inhibitor", "Outside", "Policy", "Route", "Severity", "decide"]

@@ -1,9 +1,25 @@
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date
+"""Business hours with Alertmanager's meaning, holidays, and the schedules of digests.
+
+All from the UTC instant: it is turned into the zone's wall-clock fields, and local times are never added up.
+Source of the rules: https://github.com/prometheus/alertmanager/blob/main/timeinterval/timeinterval.go
+"""
+
+import calendar
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from router.model import Millis
+import holidays
+
+from router.model import MINUTE, SECOND, Millis
+
+# How far ahead an opening is looked for. Beyond it, a route counts as never open again.
+HORIZON_DAYS = 2 * 366
+
+_UTC = ZoneInfo("UTC")
+_DAY_MINUTES = 24 * 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +36,52 @@ class Interval:
     days_of_month: tuple[tuple[int, int], ...] = ()
     months: tuple[tuple[int, int], ...] = ()
     years: tuple[tuple[int, int], ...] = ()
-    zone: ZoneInfo = ZoneInfo("UTC")
+    zone: ZoneInfo = _UTC
 
-    def contains(self, now: Millis) -> bool: ...
+    def contains(self, now: Millis) -> bool:
+        local = _local(now, self.zone)
+        return _within(self.times, local.hour * 60 + local.minute, exclusive=True) and self.on(local.date())
+
+    def on(self, day: date) -> bool:
+        """Whether the conditions on the date hold."""
+        return (
+            _within(self.weekdays, _weekday(day))
+            and _within(self.months, day.month)
+            and _within(self.years, day.year)
+            and (not self.days_of_month or any(_in_month(day, *days) for days in self.days_of_month))
+        )
+
+    @property
+    def edges(self) -> set[int]:
+        """The minutes of a day at which it may open."""
+        return {0, *(start for start, _ in self.times)}
 
 
 class Calendar:
-    """Dates on which a named interval is closed: local dates plus public holidays (see PyPI ``holidays``)."""
+    """Dates on which an interval is closed: local dates, and public holidays as PyPI's ``holidays`` knows them.
 
-    def __init__(self, dates: Sequence[date] = (), country: str | None = None, subdivision: str | None = None, zone: ZoneInfo = ZoneInfo("UTC")) -> None: ...
-    def name_of(self, now: Millis) -> str | None: ...
+    :param country: ISO 3166-1 alpha-2; ``subdivision``: ISO 3166-2 without the country
+    """
+
+    def __init__(
+        self,
+        dates: Sequence[date] = (),
+        country: str | None = None,
+        subdivision: str | None = None,
+        zone: ZoneInfo = _UTC,
+    ) -> None:
+        self._dates = frozenset(dates)
+        self._public = None if country is None else holidays.country_holidays(country, subdiv=subdivision)
+        self._zone = zone
+
+    def name_of(self, now: Millis) -> str | None:
+        """The holiday that the moment falls on, in words."""
+        day = _local(now, self._zone).date()
+        if day in self._dates:
+            return f"closed on {day.isoformat()}"
+        if self._public is not None and (name := self._public.get(day)) is not None:
+            return str(name)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +90,10 @@ class NamedInterval:
     intervals: tuple[Interval, ...]
     holidays: Calendar | None = None
 
-    def contains(self, now: Millis) -> bool: ...
+    def contains(self, now: Millis) -> bool:
+        if not any(interval.contains(now) for interval in self.intervals):
+            return False
+        return self.holidays is None or self.holidays.name_of(now) is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +102,144 @@ class Hours:
 
     active: tuple[NamedInterval, ...] = ()
     mute: tuple[NamedInterval, ...] = ()
+    _found: list[tuple[Millis, Millis | None]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+    """The last search: from when it counts, and the opening it found."""
 
-    def open(self, now: Millis) -> bool: ...
-    def closed_by(self, now: Millis) -> str: ...
-    def next_opening(self, now: Millis) -> Millis | None: ...
+    def open(self, now: Millis) -> bool:
+        if any(interval.contains(now) for interval in self.mute):
+            return False
+        return not self.active or any(interval.contains(now) for interval in self.active)
+
+    def closed_by(self, now: Millis) -> str:
+        """Why it is closed, in a clause for people."""
+        for interval in self.mute:
+            if interval.contains(now):
+                return f"muted by {interval.name}"
+        for interval in self.active:
+            if interval.holidays is not None and (name := interval.holidays.name_of(now)) is not None:
+                return f"outside {interval.name}: {name}"
+        return "outside " + " and ".join(interval.name for interval in self.active)
+
+    def next_opening(self, now: Millis) -> Millis | None:
+        """The first instant after ``now`` at which it is open, within :data:`HORIZON_DAYS`; None: never."""
+        if self._found:
+            since, opening = self._found[0]
+            if opening is not None and since <= now < opening:
+                return opening
+        opening = next((at for at in self._candidates(now) if self.open(at)), None)
+        self._found[:] = [(now, opening)] if opening is not None and not self.open(now) else []
+        return opening
+
+    def describe(self, at: Millis) -> str:
+        """A moment in the words of these hours: ``Mon 09:00 Europe/Berlin``."""
+        zone = next((each.zone for named in (*self.active, *self.mute) for each in named.intervals), _UTC)
+        return f"{_local(at, zone):%a %H:%M} {zone.key}"
+
+    def _candidates(self, now: Millis) -> Iterator[Millis]:
+        """Every instant after ``now`` at which it may open, in order: edges of the intervals (a mute's end
+        opens too), midnights, and the jumps of each zone's clock.
+        """
+        edges: dict[ZoneInfo, set[int]] = {}
+        for named in (*self.active, *self.mute):
+            for interval in named.intervals:
+                zone_edges = edges.setdefault(interval.zone, set())
+                zone_edges |= interval.edges | {end for _, end in interval.times}
+        for ahead in range(-1, HORIZON_DAYS):
+            found: set[Millis] = set()
+            for zone, minutes in edges.items():
+                day = _local(now, zone).date() + timedelta(days=ahead)
+                found.update(at for minute in minutes for at in _instants(day, minute, zone))
+                found.update(_jumps(day, zone))
+            yield from sorted(at for at in found if at > now)
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When a digest goes out: every day of ``weekdays`` (Sunday 0; empty: daily) at ``minute`` of the local day."""
+    """When a digest goes out: every day of ``weekdays`` (Sunday 0; empty: daily) at ``minute`` of the local day.
+
+    A slot that a clock change skips goes out at the first instant after it; one that comes twice, the first time.
+    """
 
     minute: int
     weekdays: tuple[tuple[int, int], ...] = ()
-    zone: ZoneInfo = ZoneInfo("UTC")
+    zone: ZoneInfo = _UTC
 
-    def next(self, now: Millis) -> Millis: ...
-    def previous(self, now: Millis) -> Millis: ...
+    def next(self, now: Millis) -> Millis:
+        """The first slot after ``now``."""
+        return next(at for at in self._slots(now, range(-1, 16)) if at > now)
+
+    def previous(self, now: Millis) -> Millis:
+        """The last slot at or before ``now``."""
+        return next(at for at in self._slots(now, range(1, -16, -1)) if at <= now)
+
+    def _slots(self, now: Millis, days: Iterable[int]) -> Iterator[Millis]:
+        today = _local(now, self.zone).date()
+        for ahead in days:
+            day = today + timedelta(days=ahead)
+            if _within(self.weekdays, _weekday(day)):
+                yield _instants(day, self.minute, self.zone)[0]
+
+
+def _within(ranges: tuple[tuple[int, int], ...], value: int, *, exclusive: bool = False) -> bool:
+    if not ranges:
+        return True
+    return any(first <= value < last if exclusive else first <= value <= last for first, last in ranges)
+
+
+def _in_month(day: date, first: int, last: int) -> bool:
+    """Negative days count from the month's end; what lies outside the month is clamped to it."""
+    length = calendar.monthrange(day.year, day.month)[1]
+    begin = first if first > 0 else length + first + 1
+    end = last if last > 0 else length + last + 1
+    if begin > length:
+        return False
+    return max(begin, 1) <= day.day <= min(end, length)
+
+
+def _weekday(day: date) -> int:
+    return day.isoweekday() % 7
+
+
+def _local(now: Millis, zone: ZoneInfo) -> datetime:
+    return datetime.fromtimestamp(now // SECOND, zone)
+
+
+def _millis(at: datetime) -> Millis:
+    return int(at.timestamp()) * SECOND
+
+
+@lru_cache(maxsize=4_096)
+def _instants(day: date, minute: int, zone: ZoneInfo) -> tuple[Millis, ...]:
+    """The instants at which the zone's clocks show a minute of a day: two when the clock is turned back over
+    it; when it is skipped, the instant of the jump.
+    """
+    if minute >= _DAY_MINUTES:
+        day, minute = day + timedelta(days=1), minute - _DAY_MINUTES
+    wall = datetime(day.year, day.month, day.day, minute // 60, minute % 60, tzinfo=zone)
+    found = sorted({_millis(wall.replace(fold=fold)) for fold in (0, 1)})
+    real = tuple(at for at in found if _local(at, zone).replace(tzinfo=None) == wall.replace(tzinfo=None))
+    return real or _jumps(day, zone) or (found[0],)
+
+
+@lru_cache(maxsize=4_096)
+def _jumps(day: date, zone: ZoneInfo) -> tuple[Millis, ...]:
+    """The instant of the local day at which the zone's offset changes, if there is one."""
+    start = _millis(datetime(day.year, day.month, day.day, tzinfo=UTC)) - 15 * 60 * MINUTE
+    low, high = start, start + 54 * 60 * MINUTE
+    step = 60 * MINUTE
+    found = []
+    offset = _local(low, zone).utcoffset()
+    for hour in range(low, high, step):
+        after = _local(hour + step, zone).utcoffset()
+        if after != offset:
+            left, right = hour, hour + step
+            while right - left > SECOND:
+                middle = (left + right) // (2 * SECOND) * SECOND
+                left, right = (
+                    (middle, right) if _local(middle, zone).utcoffset() == offset else (left, middle)
+                )
+            found.append(right)
+            offset = after
+    return tuple(at for at in found if _local(at, zone).date() == day)

@@ -59,7 +59,20 @@ class Route:
         matching child stops its siblings unless it says ``continue``; without a matching child the node
         itself. Nothing, when this node does not match.
         """
-        raise NotImplementedError
+        if self.severity is not None and self.severity != level:
+            return
+        if not all(matcher.matches(labels) for matcher in self.matchers):
+            return
+        matched = False
+        for child in self.routes:
+            taken = False
+            for route in child.matching(labels, level):
+                matched = taken = True
+                yield route
+            if taken and not child.continue_:
+                break
+        if not matched:
+            yield self
 
 
 @dataclass(frozen=True, slots=True)
