@@ -99,7 +99,9 @@ class Provider:
         conversation = work.conversation
         shown = {each.alert.fingerprint for each in conversation.firing}
         self.firing[conversation.token, conversation.episode] = shown
-        self.told += [(each.alert.fingerprint, each.alert.status) for each in conversation.alerts if each.news]
+        self.told += [
+            (each.alert.fingerprint, each.alert.status) for each in conversation.alerts if each.news
+        ]
         if conversation.digest is not None:
             self.told += [(line.alert.fingerprint, "digest") for line in conversation.digest.firing]
 
@@ -118,7 +120,9 @@ class World:
         self.accepted = 0
         open_slots(self.tx, POLICY, now)
 
-    def post(self, *alerts: Alert, group: str = "g", truncated: int = 0, peer: str = "http://am-1") -> Receipt:
+    def post(
+        self, *alerts: Alert, group: str = "g", truncated: int = 0, peer: str = "http://am-1"
+    ) -> Receipt:
         self.accepted += len(alerts)
         body = webhook(*alerts, group=group, truncated=truncated, peer=peer)
         return accept(self.tx, body, "default", b"{}", POLICY, self.now)
@@ -392,14 +396,20 @@ def test_a_digest_names_what_is_held_and_what_was_moot(world: World) -> None:
 _alerts = st.tuples(st.sampled_from("AB"), st.sampled_from(["critical", "warning", "info"]))
 _steps = st.lists(
     st.one_of(
-        st.tuples(st.just("post"), st.lists(_alerts, min_size=1, max_size=3, unique=True), st.sampled_from("gh")),
-        st.tuples(st.just("end"), st.lists(_alerts, min_size=1, max_size=3, unique=True), st.sampled_from("gh")),
+        st.tuples(
+            st.just("post"), st.lists(_alerts, min_size=1, max_size=3, unique=True), st.sampled_from("gh")
+        ),
+        st.tuples(
+            st.just("end"), st.lists(_alerts, min_size=1, max_size=3, unique=True), st.sampled_from("gh")
+        ),
         st.tuples(st.just("wait"), st.sampled_from([2 * SECOND, 10 * SECOND, HOUR, 8 * HOUR]), st.none()),
         st.tuples(st.just("begin"), st.sampled_from(range(len(ALL))), st.none()),
         st.tuples(
             st.just("finish"),
             st.sampled_from(range(len(ALL))),
-            st.sampled_from(["delivered", "failed", "lost answer", "lost request", "crash before", "crash after"]),
+            st.sampled_from(
+                ["delivered", "failed", "lost answer", "lost request", "crash before", "crash after"]
+            ),
         ),
     ),
     max_size=40,
@@ -408,7 +418,9 @@ _steps = st.lists(
 
 @given(_steps)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_every_history_ends_with_the_truth_and_balanced_books(steps: list[tuple[str, object, object]]) -> None:
+def test_every_history_ends_with_the_truth_and_balanced_books(
+    steps: list[tuple[str, object, object]],
+) -> None:
     with a_world() as world:
         truth: dict[str, bool] = {}
         starts: dict[str, Millis] = {}
@@ -459,7 +471,9 @@ def test_every_history_ends_with_the_truth_and_balanced_books(steps: list[tuple[
             world.deliver()
         world.assert_balanced()
         firing = {key for key, fires in truth.items() if fires}
-        muted = {f"{key[0]}-{level}" for key in firing if key.endswith("critical") for level in ("warning", "info")}
+        muted = {
+            f"{key[0]}-{level}" for key in firing if key.endswith("critical") for level in ("warning", "info")
+        }
         criticals = {key for key in firing if key.endswith("critical")}
         for destination in (SLACK, PAGER, PER_ALERT):
             assert world.providers[destination.key].all_firing == criticals

@@ -1,0 +1,143 @@
+"""Alertmanager's own case tables hold. They stand beside the checkout and are read from there."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from router.decide.hours import Interval
+from router.decide.inhibition import Inhibition, Rule
+from router.decide.matchers import (
+    Matcher,
+    MatcherError,
+    parse_classic,
+    parse_matchers,
+    parse_utf8,
+)
+
+TABLES = Path(__file__).parents[3].parent / "shared" / "semantics"
+pytestmark = pytest.mark.skipif(
+    not TABLES.is_dir(),
+    reason=f"Alertmanager's case tables are not beside this checkout ({TABLES.parent.name}/)",
+)
+
+
+def _cases(table: str, section: str) -> list[Any]:
+    if not TABLES.is_dir():
+        return []
+    cases: list[Any] = json.loads((TABLES / f"{table}_cases.json").read_text())[section]
+    return [
+        pytest.param(case, id=str(case.get("id", case.get("input", number))))
+        for number, case in enumerate(cases)
+    ]
+
+
+def _matchers(rows: list[dict[str, str]]) -> list[Matcher]:
+    return [Matcher(row["name"], row["op"], row["value"]) for row in rows]
+
+
+def _holds(case: Any, parse: Callable[[str], tuple[Matcher, ...]]) -> None:
+    if "error" in case:
+        with pytest.raises(MatcherError):
+            parse(case["input"])
+    else:
+        wanted = case["matchers"] if "matchers" in case else [case["matcher"]]
+        assert list(parse(case["input"])) == _matchers(wanted or [])
+
+
+@pytest.mark.parametrize("case", _cases("matcher", "match_value"))
+def test_a_matcher_matches_a_value(case: Any) -> None:
+    assert Matcher("x", case["op"], case["pattern"]).matches({"x": case["value"]}) is case["match"]
+
+
+@pytest.mark.parametrize("case", _cases("matcher", "parse_classic"))
+def test_the_classic_grammar(case: Any) -> None:
+    _holds(case, parse_classic)
+
+
+@pytest.mark.parametrize("case", _cases("matcher", "parse_utf8"))
+def test_the_utf8_grammar(case: Any) -> None:
+    _holds(case, parse_utf8)
+
+
+@pytest.mark.parametrize("case", _cases("matcher", "parse_fallback"))
+def test_the_fallback(case: Any) -> None:
+    _holds(case, parse_matchers)
+
+
+@pytest.mark.parametrize("case", _cases("matcher", "classic_vs_utf8"))
+def test_where_the_grammars_differ(case: Any) -> None:
+    _holds({"input": case["input"], **case["classic"]}, parse_classic)
+    _holds({"input": case["input"], **case["utf8"]}, parse_utf8)
+
+
+@pytest.mark.parametrize("case", _cases("matcher", "to_string"))
+def test_a_matcher_in_words(case: Any) -> None:
+    assert str(Matcher(case["name"], case["op"], case["value"])) == case["string"]
+
+
+@pytest.mark.parametrize("case", _cases("inhibit", "cases"))
+def test_inhibition(case: Any) -> None:
+    inhibition = Inhibition(
+        tuple(
+            Rule(
+                tuple(_matchers(rule["source_matchers"])),
+                tuple(_matchers(rule["target_matchers"])),
+                tuple(rule["equal"] or ()),
+            )
+            for rule in case["rules"]
+        )
+    )
+    known = {}
+    for alert in case["alerts"]:
+        ends = alert["ends_at_offset_s"]
+        known[tuple(sorted(alert["labels"].items()))] = ends is None or ends > 0
+    sources = {
+        (key.text, key.two_sided)
+        for labels, firing in known.items()
+        if firing
+        for key in inhibition.as_source(dict(labels))
+    }
+    muted = any(
+        (key.text, False) in sources or (not key.two_sided and (key.text, True) in sources)
+        for key in inhibition.as_target(
+            case["target"]["labels"] if "labels" in case["target"] else case["target"]
+        )
+    )
+    assert muted is case["muted"]
+
+
+_WEEKDAYS = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"]
+
+
+def interval(row: dict[str, Any]) -> Interval:
+    def pairs(name: str) -> tuple[tuple[int, int], ...]:
+        return tuple((first, last) for first, last in row.get(name, []))
+
+    def minutes(text: str) -> int:
+        hours, _, rest = text.partition(":")
+        return int(hours) * 60 + int(rest)
+
+    return Interval(
+        times=tuple(
+            (minutes(each["start_time"]), minutes(each["end_time"])) for each in row.get("times", [])
+        ),
+        weekdays=pairs("weekdays"),
+        days_of_month=pairs("days_of_month"),
+        months=pairs("months"),
+        years=pairs("years"),
+        zone=ZoneInfo(row.get("location", "UTC")),
+    )
+
+
+def _millis(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp() * 1_000)
+
+
+@pytest.mark.parametrize("case", _cases("timeinterval", "contains"))
+def test_an_interval_contains_a_moment(case: Any) -> None:
+    assert interval(case["interval"]).contains(_millis(case["time"])) is case["contains"]
