@@ -1,0 +1,187 @@
+"""What the router counts about itself, for Prometheus. Labels come from the configuration only.
+
+Counters start at zero with each process; the exact counts are the ledger's, at ``/status``.
+"""
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client.exposition import generate_latest
+
+from router.model import SECOND, Millis
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+# From a commit and a provider's answer to a morning's outage.
+_DELIVERY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400)
+_HTTP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+# Reasons come from tables; whatever a provider makes up beyond this many counts as "other".
+_MOST_REASONS = 100
+
+
+def package_version() -> str:
+    try:
+        return version("alert-router")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "unknown"
+
+
+class Metrics:
+    """One registry an app. Switched off, every method returns at once and there is nothing to serve."""
+
+    def __init__(self, *, enabled: bool = True) -> None:
+        self.enabled = enabled
+        self._reasons: set[str] = set()
+        if not enabled:
+            return
+        self.registry = registry = CollectorRegistry()
+        place = ("channel", "destination")
+        self._webhooks = Counter(
+            "alert_router_webhooks",
+            "Webhooks, by source and what came of them.",
+            ("source", "outcome"),
+            registry=registry,
+        )
+        self._changes = Counter(
+            "alert_router_changes", "Accepted alert changes.", ("source", "kind", "level"), registry=registry
+        )
+        self._unknown_level = Counter(
+            "alert_router_unknown_severity",
+            "Accepted changes whose severity label named no known level, and so got the default.",
+            ("source",),
+            registry=registry,
+        )
+        self._decisions = Counter(
+            "alert_router_decisions", "Decisions of the rules.", ("destination", "verdict"), registry=registry
+        )
+        self._deliveries = Counter(
+            "alert_router_deliveries",
+            "Delivery attempts, by outcome.",
+            (*place, "outcome"),
+            registry=registry,
+        )
+        self._failures = Counter(
+            "alert_router_delivery_failures",
+            "Failed delivery attempts, by reason.",
+            (*place, "reason"),
+            registry=registry,
+        )
+        self._latency = Histogram(
+            "alert_router_accept_to_delivered_seconds",
+            "From the acceptance of a change to its delivery; what was held back on purpose is left out.",
+            place,
+            buckets=_DELIVERY_BUCKETS,
+            registry=registry,
+        )
+        self._fallbacks = Counter(
+            "alert_router_template_fallbacks",
+            "Messages sent plain because their template failed.",
+            ("channel",),
+            registry=registry,
+        )
+        self._backlog = Gauge(
+            "alert_router_backlog",
+            "Conversations that are due and not told yet.",
+            ("destination",),
+            registry=registry,
+        )
+        self._oldest = Gauge(
+            "alert_router_oldest_pending_age_seconds",
+            "How long the oldest of them has been due.",
+            ("destination",),
+            registry=registry,
+        )
+        self._reload_success = Gauge(
+            "alert_router_config_last_reload_successful",
+            "Whether the last load of routes.yaml succeeded.",
+            registry=registry,
+        )
+        self._reload_time = Gauge(
+            "alert_router_config_last_reload_success_timestamp_seconds",
+            "When routes.yaml was last loaded with success.",
+            registry=registry,
+        )
+        self._config_hash = Gauge(
+            "alert_router_config_hash",
+            "The first 48 bits of the SHA-256 of routes.yaml in force.",
+            registry=registry,
+        )
+        Info("alert_router_build", "This build.", registry=registry).info({"version": package_version()})
+        self._requests = Counter(
+            "http_requests", "HTTP requests.", ("method", "path", "code"), registry=registry
+        )
+        self._request_seconds = Histogram(
+            "http_request_duration_seconds",
+            "How long HTTP requests took.",
+            ("method", "path"),
+            buckets=_HTTP_BUCKETS,
+            registry=registry,
+        )
+
+    def webhook(self, source: str, outcome: str) -> None:
+        """:param outcome: accepted, quarantined, unauthorized, too_large or unavailable"""
+        if self.enabled:
+            self._webhooks.labels(source, outcome).inc()
+
+    def change(self, source: str, kind: str, level: str, *, known_level: bool) -> None:
+        if self.enabled:
+            self._changes.labels(source, kind, level).inc()
+            if not known_level:
+                self._unknown_level.labels(source).inc()
+
+    def decision(self, destination: str, verdict: str) -> None:
+        if self.enabled:
+            self._decisions.labels(destination, verdict).inc()
+
+    def delivery(self, channel: str, destination: str, outcome: str, reason: str = "") -> None:
+        if self.enabled:
+            self._deliveries.labels(channel, destination, outcome).inc()
+            if reason:
+                self._failures.labels(channel, destination, self._bounded(reason)).inc()
+
+    def delivered_after(self, channel: str, destination: str, seconds: float) -> None:
+        if self.enabled:
+            self._latency.labels(channel, destination).observe(seconds)
+
+    def fallback(self, channel: str) -> None:
+        if self.enabled:
+            self._fallbacks.labels(channel).inc()
+
+    def loaded(self, digest: str, now: Millis) -> None:
+        """routes.yaml was loaded. :param digest: its SHA-256 in hex"""
+        if self.enabled:
+            self._reload_success.set(1)
+            self._reload_time.set(now / SECOND)
+            self._config_hash.set(int(digest[:12], 16))
+
+    def load_failed(self) -> None:
+        if self.enabled:
+            self._reload_success.set(0)
+
+    def request(self, method: str, path: str, code: int, seconds: float) -> None:
+        """:param path: the route's template, never the address that was asked for"""
+        if self.enabled:
+            self._requests.labels(method, path, str(code)).inc()
+            self._request_seconds.labels(method, path).observe(seconds)
+
+    def expose(self, backlog: Iterable[Mapping[str, Any]], destinations: Iterable[str], now: Millis) -> bytes:
+        """The text that Prometheus scrapes.
+
+        :param backlog: rows of ``destination``, ``count``, ``oldest_at`` (epoch milliseconds)
+        """
+        for destination in destinations:
+            self._backlog.labels(destination).set(0)
+            self._oldest.labels(destination).set(0)
+        for row in backlog:
+            self._backlog.labels(row["destination"]).set(row["count"])
+            self._oldest.labels(row["destination"]).set(max(0, now - row["oldest_at"]) / SECOND)
+        return generate_latest(self.registry)
+
+    def _bounded(self, reason: str) -> str:
+        if reason not in self._reasons:
+            if len(self._reasons) >= _MOST_REASONS:
+                return "other"
+            self._reasons.add(reason)
+        return reason

@@ -1,0 +1,35 @@
+"""What the web room is given by the composition root."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from router.clock import Clock
+from router.decide import Policy
+from router.metrics import Metrics
+from router.model import Source
+from router.store import Store
+
+# Alertmanager's client keeps idle connections for five minutes; closing first would race with its next POST.
+# https://github.com/prometheus/common/blob/main/config/http_config.go
+KEEPALIVE_SECONDS = 330.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    store: Store
+    clock: Clock
+    metrics: Metrics
+    sources: Callable[[], tuple[Source, ...]]
+    policy: Callable[[], Policy]
+    wake: Callable[[Iterable[str]], None]
+    lanes: Callable[[], list[dict[str, Any]]]
+    stopping: Callable[[], bool]
+    max_body: int
+    """Bytes, after decompression."""
+    preview: bool = False
+
+
+PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)

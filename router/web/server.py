@@ -1,0 +1,126 @@
+"""The application: its routes, its middleware, its probes."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from router.metrics import package_version
+from router.model import SECOND
+from router.store import StoreUnavailable
+from router.web.parts import PARTS, Parts
+from router.web.webhook import receive
+
+_STARTED: web.AppKey[int] = web.AppKey("started", int)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def make_app(parts: Parts) -> web.Application:
+    """The webhook, the probes, ``/status`` and ``/metrics``; pages are added by their own rooms."""
+    app = web.Application(
+        client_max_size=parts.max_body, middlewares=[_measured] if parts.metrics.enabled else []
+    )
+    app[PARTS] = parts
+    app[_STARTED] = parts.clock.now()
+    # A trailing slash answers as well: a redirect would lose the alert (its GET's 200 counts as success).
+    app.add_routes(
+        [
+            web.post("/webhook", receive),
+            web.post("/webhook/", receive),
+            web.post("/webhook/{source}", receive),
+            web.post("/webhook/{source}/", receive),
+            web.get("/healthz", _healthy),
+            web.get("/-/healthy", _healthy),
+            web.get("/readyz", _ready),
+            web.get("/-/ready", _ready),
+            web.get("/status", _status),
+            web.get("/api/v1/quarantine", _quarantine),
+            *([web.get("/metrics", _metrics)] if parts.metrics.enabled else []),
+        ]
+    )
+    return app
+
+
+@web.middleware
+async def _measured(request: web.Request, handler: Handler) -> web.StreamResponse:
+    started = time.perf_counter()
+    code = 500
+    try:
+        response = await handler(request)
+    except web.HTTPException as refusal:
+        code = refusal.status
+        raise
+    else:
+        code = response.status
+        return response
+    finally:
+        resource = request.match_info.route.resource
+        path = "other" if resource is None else resource.canonical
+        method = request.method if request.method in {"GET", "HEAD", "POST"} else "other"
+        request.app[PARTS].metrics.request(method, path, code, time.perf_counter() - started)
+
+
+async def _healthy(_request: web.Request) -> web.Response:
+    return web.Response(text="alive\n")
+
+
+async def _ready(request: web.Request) -> web.Response:
+    """Ready: a commit just succeeded, every lane works, and the service is not stopping."""
+    parts = request.app[PARTS]
+    reason = "stopping" if parts.stopping() else ""
+    dead = [lane["destination"] for lane in parts.lanes() if not lane["alive"]]
+    if not reason and dead:
+        reason = f"lanes have ended: {', '.join(dead)}"
+    if not reason:
+        try:
+            await parts.store.ready()
+        except StoreUnavailable as error:
+            reason = str(error)
+    return web.Response(text=f"not ready: {reason}\n", status=503) if reason else web.Response(text="ready\n")
+
+
+async def _status(request: web.Request) -> web.Response:
+    parts = request.app[PARTS]
+    return web.json_response(await status(parts, request.app[_STARTED]))
+
+
+async def status(parts: Parts, started: int) -> dict[str, Any]:
+    """Uptime, store, lanes, and the ledger's exact counts."""
+    now = parts.clock.now()
+    base: dict[str, Any] = {
+        "version": package_version(),
+        "now": now,
+        "uptime_seconds": (now - started) / SECOND,
+        "preview": parts.preview,
+        "stopping": parts.stopping(),
+    }
+    try:
+        ledger = await parts.store.status()
+        backlog = {row["destination"]: row for row in await parts.store.backlog(now)}
+    except StoreUnavailable as error:
+        return {**base, "store": {"location": parts.store.location, "available": False, "error": str(error)}}
+    lanes = [
+        {**lane, "backlog": row["count"] if row else 0, "oldest_at": row["oldest_at"] if row else None}
+        for lane in parts.lanes()
+        for row in [backlog.get(str(lane["destination"]))]
+    ]
+    return {
+        **base,
+        "store": {"location": parts.store.location, "available": True},
+        "lanes": lanes,
+        "ledger": ledger,
+    }
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    parts = request.app[PARTS]
+    now = parts.clock.now()
+    text = parts.metrics.expose(await parts.store.backlog(now), parts.policy().destinations, now)
+    return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+
+async def _quarantine(request: web.Request) -> web.Response:
+    """The newest bodies that could not be used, as far as text can show them."""
+    rows = await request.app[PARTS].store.quarantined()
+    return web.json_response([{**row, "body": row["body"].decode("utf-8", "replace")} for row in rows])
