@@ -1,9 +1,31 @@
 """What a channel is: one file with its options, its limits, its error table, and these three methods."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
 
 from router.model import Conversation, Destination, Message, Outcome
 from router.render import Templates
+
+
+class Section(BaseModel):
+    """A piece of routes.yaml that a channel reads. Errors don't show what was given: it may be a secret."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True)
+
+
+class Options(Section):
+    """What routes.yaml says of one destination."""
+
+    def key(self, receiver: str) -> str:
+        """The destination's key: stable, bounded by the configuration, free of secrets."""
+        raise NotImplementedError
+
+    @property
+    def per_alert(self) -> bool:
+        return False
 
 
 class Channel(Protocol):
@@ -15,18 +37,29 @@ class Channel(Protocol):
     and no outcome's reason holds a secret.
     """
 
-    def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message: ...
+    def render(
+        self, destination: Destination, conversation: Conversation, templates: Templates
+    ) -> Message: ...
 
-    async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome: ...
+    async def send(
+        self, destination: Destination, conversation: Conversation, message: Message
+    ) -> Outcome: ...
 
     async def close(self) -> None: ...
 
 
-class Pace(Protocol):
-    """How fast one destination may be told: at most ``burst`` at once, ``per_second`` in the long run."""
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A channel's line in the registry."""
 
+    name: str
+    section: str
+    """Which section of ``channels:`` it needs."""
+    settings: type[Section]
+    options: type[Options]
+    make: Callable[[Any], Channel]
+    """From the settings."""
     per_second: float
+    """How fast one destination may be told in the long run."""
     burst: int
-
-
-Options = Any
+    """And how often at once."""

@@ -25,6 +25,7 @@ async def receive(request: web.Request) -> web.Response:
     source = _authenticated(request, parts)
     if parts.stopping():
         return _unavailable(parts, source, "the service is stopping")
+    body = b""
     try:
         body = await _read(request, parts, source)
         webhook = parse(body)
@@ -85,8 +86,6 @@ async def _read(request: web.Request, parts: Parts, source: Source) -> bytes:
     :raises ParseError: its compression or framing is broken
     """
     try:
-        if (request.content_length or 0) > parts.max_body:
-            raise web.HTTPRequestEntityTooLarge(parts.max_body, request.content_length or 0)
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
         parts.metrics.webhook(source.name, "too_large")

@@ -1,0 +1,59 @@
+"""Conversations to try templates on: a plain one, an odd one, an ended one, a digest."""
+
+from dataclasses import replace
+
+from router.model import DAY, HOUR, MINUTE, Alert, Conversation, DigestLine, DigestView, Millis, Status, Told
+
+_NOW: Millis = 1_763_762_400_000  # Fri 21 Nov 2025 22:00 UTC
+
+
+def samples(levels: tuple[str, ...]) -> dict[str, Conversation]:
+    first, last = levels[0], levels[-1]
+    plain = Alert(
+        fingerprint="00000000000000aa",
+        labels={"alertname": "HighErrorRate", "cluster": "eu-1", "service": "checkout", "severity": first},
+        annotations={
+            "summary": "5 % of checkouts fail",
+            "description": "More than 5 % of requests ended in a 5xx.",
+            "runbook_url": "https://runbooks.example/HighErrorRate",
+        },
+        status=Status.FIRING,
+        starts_at=_NOW - 5 * MINUTE,
+        generator_url="https://prometheus.example/graph",
+    )
+    ended = Alert(
+        fingerprint="00000000000000ab",
+        labels={**plain.labels, "service": "cart"},
+        annotations=plain.annotations,
+        status=Status.RESOLVED,
+        starts_at=_NOW - HOUR,
+        ends_at=_NOW,
+    )
+    odd = Alert(
+        fingerprint="00000000000000ac",
+        labels={
+            "": "",
+            "items": "<!channel> & <b>",
+            "label with spaces": "{{ 1/0 }}\n",
+            "zürich": "\u202e🙂",
+        },
+        annotations={"summary": "", "description": "x" * 5_000, "runbook_url": "javascript:alert(1)"},
+        status=Status.FIRING,
+    )
+    base = Conversation(destination="sample", token="0" * 32, episode=1, version=1, now=_NOW)
+    digest = DigestView(
+        since=_NOW - DAY, until=_NOW,
+        firing=(DigestLine(plain, first, 1), DigestLine(odd, last, 1)), ended=(DigestLine(ended, last, 1),),
+        flapping=(DigestLine(ended, first, 7),), held=(DigestLine(plain, last, 1, "held until Mon 09:00"),),
+        moot=(DigestLine(ended, last, 1, "ended before anyone was told"),),
+    )  # fmt: skip
+    return {
+        "plain": replace(
+            base, receiver="oncall", group_labels={"alertname": "HighErrorRate", "cluster": "eu-1"},
+            external_url="https://alertmanager.example", alerts=(Told(plain, first, news=True), Told(ended, first, news=True)),
+        ),
+        "odd": replace(base, truncated=7, alerts=(Told(odd, last, news=True, held_since=_NOW - HOUR),)),
+        "ended": replace(base, alerts=(Told(ended, first, news=True),), remote={"ts": "1"}),
+        "digest": replace(base, digest=digest),
+        "empty digest": replace(base, digest=DigestView(since=_NOW - DAY, until=_NOW)),
+    }  # fmt: skip

@@ -1,0 +1,285 @@
+"""What a template sees. Made from a conversation alone; every string in it has been made safe already."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from router.model import Alert, Conversation, DigestLine, DigestView, Labels, Millis, Status, Told
+from router.render.words import clean, duration, line, moment, silence_address, web_address
+
+Escape = Callable[[str], str]
+_RUNBOOK = ("runbook_url", "runbook")
+_DASHBOARD = ("dashboard_url", "dashboard")
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """http(s) addresses; empty where there is none."""
+
+    runbook: str = ""
+    dashboard: str = ""
+    source: str = ""
+    silence: str = ""
+
+    def __iter__(self) -> Any:
+        pairs = (
+            ("Runbook", self.runbook),
+            ("Dashboard", self.dashboard),
+            ("Source", self.source),
+            ("Silence", self.silence),
+        )
+        return iter([(name, address) for name, address in pairs if address])
+
+
+@dataclass(frozen=True, slots=True)
+class AlertView:
+    name: str
+    status: str
+    level: str
+    rank: int
+    """0 for the most urgent level."""
+    news: bool
+    """Told now for the first time in its present status."""
+    labels: Labels
+    annotations: Labels
+    differing: Labels
+    """The labels that not all alerts of the message share."""
+    summary: str
+    description: str
+    started: datetime | None
+    ended: datetime | None
+    lasted: str
+    """In words: since it started, until its end or now; empty when the start is unknown."""
+    held_since: datetime | None
+    links: Links
+
+
+@dataclass(frozen=True, slots=True)
+class DigestEntry:
+    """Alerts of one name and level, folded into a line."""
+
+    name: str
+    level: str
+    rank: int
+    count: int
+    fired: int
+    labels: Labels
+    """Those that all of them share, name and severity left out."""
+    summary: str
+    since: datetime | None
+    lasted: str
+    note: str
+    links: Links
+
+
+@dataclass(frozen=True, slots=True)
+class DigestSection:
+    title: str
+    about: str
+    entries: tuple[DigestEntry, ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Makes views: knows the levels, the zone, and how text is made safe."""
+
+    levels: tuple[str, ...]
+    severity_label: str
+    zone: ZoneInfo
+    escape: Escape = field(default=clean)
+
+    def of(self, conversation: Conversation) -> dict[str, Any]:
+        """The values of a template; see docs/templates.md."""
+        now = moment(conversation.now, self.zone)
+        if conversation.digest is not None:
+            return {"now": now, "zone": self.zone.key, **self._digest(conversation.digest)}
+        told = conversation.alerts
+        common = _common([each.alert.labels for each in told])
+        annotations = _common([each.alert.annotations for each in told])
+        silence = silence_address(conversation.external_url, common)
+        alerts = sorted((self._alert(each, common, conversation) for each in told), key=_urgency)
+        firing = [alert for alert in alerts if alert.status == Status.FIRING]
+        resolved = [alert for alert in alerts if alert.status == Status.RESOLVED]
+        rank = min((alert.rank for alert in firing or resolved), default=0)
+        over = conversation.over
+        return {
+            "title": self._title(conversation, common),
+            "scope": self._scope(conversation),
+            "status": "resolved" if over else "firing",
+            "level": self._text(self.levels[rank]),
+            "rank": rank,
+            "alerts": alerts,
+            "firing": firing,
+            "resolved": resolved,
+            "new_firing": [alert for alert in firing if alert.news],
+            "new_resolved": [alert for alert in resolved if alert.news],
+            "first": not conversation.remote,
+            "common_labels": self._labels(common),
+            "common_annotations": self._labels(annotations),
+            "group_labels": self._labels(conversation.group_labels),
+            "summary": self._text(annotations.get("summary", "")),
+            "description": self._text(annotations.get("description", "") or annotations.get("message", "")),
+            "truncated": conversation.truncated,
+            "external_url": self._text(web_address(conversation.external_url)),
+            "receiver": self._text(conversation.receiver),
+            "links": self._links(told[0].alert, silence, annotations if len(told) > 1 else None)
+            if told
+            else Links(),
+            "held_since": min((alert.held_since for alert in alerts if alert.held_since), default=None),
+            "now": now,
+            "zone": self.zone.key,
+        }
+
+    def _title(self, conversation: Conversation, common: Labels) -> str:
+        name = common.get("alertname") or conversation.group_labels.get("alertname")
+        if not name:
+            names = sorted({each.alert.labels.get("alertname", "") for each in conversation.alerts} - {""})
+            name = ", ".join(names[:3]) + (" …" if len(names) > 3 else "") if names else "Unnamed alert"
+        return self.escape(line(name))
+
+    def _scope(self, conversation: Conversation) -> str:
+        """What of the group labels says where: ``cluster=eu-1``."""
+        where = {
+            name: value for name, value in conversation.group_labels.items() if name != "alertname" and value
+        }
+        return self.escape(line(", ".join(f"{name}={value}" for name, value in sorted(where.items()))))
+
+    def _alert(self, told: Told, common: Labels, conversation: Conversation) -> AlertView:
+        alert = told.alert
+        until = conversation.now
+        if alert.status is Status.RESOLVED and alert.ends_at is not None:
+            until = alert.ends_at
+        differing = {name: value for name, value in alert.labels.items() if common.get(name) != value}
+        silence = web_address(alert.links.get("silence", "")) or silence_address(
+            conversation.external_url, alert.labels
+        )
+        return AlertView(
+            name=self.escape(line(alert.labels.get("alertname", "") or "Unnamed alert")),
+            status=alert.status.value,
+            level=self._text(told.level),
+            rank=self._rank(told.level),
+            news=told.news,
+            labels=self._labels(alert.labels),
+            annotations=self._labels(alert.annotations),
+            differing=self._labels(differing),
+            summary=self._text(alert.annotations.get("summary", "")),
+            description=self._text(
+                alert.annotations.get("description", "") or alert.annotations.get("message", "")
+            ),
+            started=self._at(alert.starts_at),
+            ended=self._at(alert.ends_at),
+            lasted="" if alert.starts_at is None else duration(until - alert.starts_at),
+            held_since=self._at(told.held_since),
+            links=self._links(alert, silence),
+        )
+
+    def _links(self, alert: Alert, silence: str, shared: Labels | None = None) -> Links:
+        """:param shared: for a group: the annotations that all of its alerts share"""
+        notes = alert.annotations if shared is None else shared
+        extra = alert.links if shared is None else {}
+        return Links(
+            runbook=self._address(*(notes.get(name, "") for name in _RUNBOOK)),
+            dashboard=self._address(
+                *(notes.get(name, "") for name in _DASHBOARD),
+                extra.get("dashboard", ""),
+                extra.get("panel", ""),
+            ),
+            source=self._address(alert.generator_url),
+            silence=self._address(silence),
+        )
+
+    def _digest(self, digest: DigestView) -> dict[str, Any]:
+        since, until = moment(digest.since, self.zone), moment(digest.until, self.zone)
+        sections = (
+            self._section("Still firing", "", digest.firing, digest),
+            self._section("Flapping", "fired again and again", digest.flapping, digest),
+            self._section("Came and went", "", digest.ended, digest),
+            self._section("Held", "told when their hours open", digest.held, digest),
+            self._section("Nobody was told", "ended before anyone was", digest.moot, digest),
+        )
+        return {
+            "since": since,
+            "until": until,
+            "period": f"{_day(since)} to {_day(until)}, {self.zone.key}",
+            "sections": [section for section in sections if section.entries],
+            "counts": {section.title: section.count for section in sections if section.count},
+            "empty": digest.empty,
+        }
+
+    def _section(
+        self, title: str, about: str, lines: Sequence[DigestLine], digest: DigestView
+    ) -> DigestSection:
+        folded: dict[tuple[int, str, str], list[DigestLine]] = {}
+        for each in lines:
+            name = line(each.alert.labels.get("alertname", "") or "Unnamed alert")
+            folded.setdefault((self._rank(each.level), name, each.note), []).append(each)
+        entries = [self._entry(key[1], key[2], group, digest) for key, group in folded.items()]
+        entries.sort(key=lambda entry: (entry.rank, entry.since is None, entry.since, entry.name))
+        return DigestSection(title, about, tuple(entries), len(lines))
+
+    def _entry(self, name: str, note: str, lines: list[DigestLine], digest: DigestView) -> DigestEntry:
+        alerts = [each.alert for each in lines]
+        hidden = {"alertname", self.severity_label}
+        shared = {
+            key: value
+            for key, value in _common([alert.labels for alert in alerts]).items()
+            if key not in hidden
+        }
+        since = min((alert.starts_at for alert in alerts if alert.starts_at is not None), default=None)
+        ends = [alert.ends_at if alert.status is Status.RESOLVED else digest.until for alert in alerts]
+        end = max((at for at in ends if at is not None), default=digest.until)
+        notes = _common([alert.annotations for alert in alerts])
+        return DigestEntry(
+            name=self.escape(name),
+            level=self._text(lines[0].level),
+            rank=self._rank(lines[0].level),
+            count=len(lines),
+            fired=sum(each.fired for each in lines),
+            labels=self._labels(shared),
+            summary=self._text(
+                notes.get("summary", "")
+                or (alerts[0].annotations.get("summary", "") if len(alerts) == 1 else "")
+            ),
+            since=self._at(since),
+            lasted="" if since is None else duration(end - since),
+            note=self._text(note),
+            links=self._links(alerts[0], "", notes if len(alerts) > 1 else None),
+        )
+
+    def _rank(self, level: str) -> int:
+        return self.levels.index(level) if level in self.levels else len(self.levels) - 1
+
+    def _text(self, text: str) -> str:
+        return self.escape(clean(text).strip())
+
+    def _labels(self, labels: Labels) -> dict[str, str]:
+        return {self.escape(line(name)): self.escape(line(labels[name])) for name in sorted(labels)}
+
+    def _address(self, *candidates: str) -> str:
+        return self.escape(next(filter(None, map(web_address, candidates)), ""))
+
+    def _at(self, at: Millis | None) -> datetime | None:
+        return None if at is None else moment(at, self.zone)
+
+
+def _day(at: datetime) -> str:
+    return f"{at:%a} {at.day} {at:%b %H:%M}"
+
+
+def _common(several: Sequence[Labels]) -> dict[str, str]:
+    if not several:
+        return {}
+    first, *rest = several
+    return {name: value for name, value in first.items() if all(each.get(name) == value for each in rest)}
+
+
+def _urgency(alert: AlertView) -> tuple[bool, int, bool, float]:
+    return (
+        alert.status != Status.FIRING,
+        alert.rank,
+        alert.started is None,
+        alert.started.timestamp() if alert.started else 0.0,
+    )

@@ -1,0 +1,82 @@
+"""Values in words, and text made safe: what every channel needs before it can say anything."""
+
+import re
+import unicodedata
+from datetime import datetime
+from urllib.parse import quote, urlsplit
+from zoneinfo import ZoneInfo
+
+from router.model import DAY, HOUR, MINUTE, SECOND, Labels, Millis
+
+# Line separators that some reader takes for a line's end, and everything else that is not to be seen.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]")
+# Direction overrides can make a message read as what it isn't. https://trojansource.codes/
+_OVERRIDES = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
+
+
+def clean(text: str) -> str:
+    """Text without control characters, newlines and tabs kept."""
+    return _OVERRIDES.sub("", _CONTROLS.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n")))
+
+
+def line(text: str) -> str:
+    """Text as one line, for titles, subjects and headers."""
+    return " ".join(clean(text).split())
+
+
+def clip(text: str, limit: int) -> str:
+    """At most ``limit`` characters, with an ellipsis where something is missing."""
+    if len(text) <= limit:
+        return text
+    cut = text[: max(0, limit - 1)].rstrip()
+    while cut and unicodedata.combining(text[len(cut) : len(cut) + 1]):
+        cut = cut[:-1]
+    return cut + "…"
+
+
+def duration(span: Millis) -> str:
+    """45 s, 12 min, 3 h 20 min, 2 d 4 h."""
+    span = max(span, 0)
+    if span < MINUTE:
+        return f"{span // SECOND} s"
+    if span < HOUR:
+        return f"{span // MINUTE} min"
+    large, small, names = (HOUR, MINUTE, ("h", "min")) if span < DAY else (DAY, HOUR, ("d", "h"))
+    rest = span % large // small
+    return f"{span // large} {names[0]}" + (f" {rest} {names[1]}" if rest else "")
+
+
+def moment(at: Millis, zone: ZoneInfo) -> datetime:
+    return datetime.fromtimestamp(at / SECOND, zone)
+
+
+def when(at: datetime, now: datetime) -> str:
+    """22:41 today, Fri 22:41 within a week, 3 Nov 22:41 else."""
+    if at.date() == now.date():
+        return f"{at:%H:%M}"
+    near = abs((at - now).total_seconds()) < 6 * 24 * 3_600
+    return f"{at:%a %H:%M}" if near else f"{at.day} {at:%b %H:%M}"
+
+
+def web_address(text: str) -> str:
+    """The text if it is an http(s) address that can be linked to, else nothing."""
+    text = text.strip()
+    if _CONTROLS.search(text) or any(char.isspace() for char in text):
+        return ""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return ""
+    return text if parts.scheme in {"http", "https"} and parts.netloc else ""
+
+
+def silence_address(external_url: str, labels: Labels) -> str:
+    """Alertmanager's page for a new silence of these labels, filled in."""
+    base = web_address(external_url)
+    if not base or not labels:
+        return ""
+    escaped = (
+        (name, value.replace("\\", "\\\\").replace('"', '\\"')) for name, value in sorted(labels.items())
+    )
+    matchers = ",".join(f'{name}="{value}"' for name, value in escaped)
+    return f"{base.rstrip('/')}/#/silences/new?filter={quote('{' + matchers + '}')}"
