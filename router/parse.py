@@ -6,22 +6,26 @@ https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from router.model import SECOND, Alert, Labels, Millis, Status, Webhook
 
-_FIRING = {"firing", "alerting", "active", "pending"}
 _RESOLVED = {"resolved", "ok", "normal", "inactive"}
 _LINKS = {"dashboard": "dashboardURL", "panel": "panelURL", "silence": "silenceURL", "image": "imageURL"}
 _FIRST_MOMENT: Millis = 0  # Go's zero time and anything else before 1970 means "not given"
 _LAST_MOMENT: Millis = 253_402_300_799 * SECOND  # the end of 9999
 _SECONDS_UP_TO = 10**11  # epoch numbers above are milliseconds
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_MOST_HIDDEN = 2**31 - 1  # what every database's integer holds
+_MOST_ODDITIES = 20
+_UNFIT = re.compile("[\0\ud800-\udfff]")  # what no database and no provider takes as text
 
 _FNV_OFFSET = 14_695_981_039_346_656_037
 _FNV_PRIME = 1_099_511_628_211
@@ -33,32 +37,33 @@ class ParseError(ValueError):
 
 def parse(body: bytes) -> Webhook:
     """:raises ParseError: not JSON, or not a webhook"""
-    document = _json(body)
+    try:
+        return _webhook(_json(body))
+    except RecursionError:
+        raise ParseError("nested too deeply to be read") from None
+
+
+def _webhook(document: Any) -> Webhook:
     if not isinstance(document, dict):
         raise ParseError(f"not a webhook: the body is {_kind(document)}, not an object")
     if "alerts" not in document:
         raise ParseError("not a webhook: it has no alerts")
-    entries = document["alerts"]
-    if entries is None:
-        entries = []
+    entries = document["alerts"] if document["alerts"] is not None else []
     if not isinstance(entries, list):
         raise ParseError(f"not a webhook: its alerts are {_kind(entries)}, not a list")
-    oddities: list[str] = []
-    told = _Told.model_validate({**document, "alerts": []})
-    alerts = [
-        _alert(entry, told.status, f"alerts[{index}]", oddities)
-        for index, entry in enumerate(entries)
-        if _is_object(entry, f"alerts[{index}]", oddities)
-    ]
-    if entries and not alerts:
+    objects = {index: entry for index, entry in enumerate(entries) if isinstance(entry, dict)}
+    if entries and not objects:
         raise ParseError("not a webhook: none of its alerts is an object")
+    oddities = _strays(entries)
+    told = _Told.model_validate(document)
+    alerts = [_alert(entry, told.status, f"alerts[{index}]", oddities) for index, entry in objects.items()]
     return Webhook(
         receiver=told.receiver,
         group_key=told.group_key or _derived_group(told.group_labels, alerts),
         group_labels=told.group_labels,
         external_url=told.external_url,
         truncated=told.truncated,
-        alerts=_distinct(alerts),
+        alerts=_distinct(alerts, objects.values()),
         oddities=tuple(oddities),
     )
 
@@ -77,34 +82,18 @@ def fingerprint(labels: Labels) -> str:
 
 def _json(body: bytes) -> Any:
     try:
-        text = body.decode("utf-8-sig", errors="replace")
-        return json.loads(text)
-    except RecursionError:
-        raise ParseError("not JSON that can be read: nested too deeply") from None
+        # Not strict: a raw newline or tab within a text is no reason to lose an alert.
+        return json.loads(body.decode("utf-8-sig", errors="replace"), strict=False)
     except ValueError as error:
         raise ParseError(f"not JSON: {error}") from None
 
 
 def _text(value: Any) -> str:
-    """Any JSON value as the text a person would have written; never None, no NUL, no lone surrogates."""
-    match value:
-        case None:
-            text = ""
-        case str():
-            text = value
-        case bool():
-            text = "true" if value else "false"
-        case int() | float():
-            text = repr(value)
-        case _:
-            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    if "\0" in text or not text.isascii():
-        text = text.replace("\0", "\ufffd").encode("utf-8", "replace" if _lone(text) else "strict").decode()
-    return text
-
-
-def _lone(text: str) -> bool:
-    return any("\ud800" <= char <= "\udfff" for char in text)
+    """Any JSON value as text, what is none as compact JSON; never None, no NUL, no lone surrogates."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _UNFIT.sub("\ufffd", text)
 
 
 def _labels(value: Any) -> dict[str, str]:
@@ -115,7 +104,7 @@ def _labels(value: Any) -> dict[str, str]:
 
 def _count(value: Any) -> int:
     try:
-        return max(0, int(value))
+        return min(max(0, int(value)), _MOST_HIDDEN)
     except (TypeError, ValueError, OverflowError):
         return 0
 
@@ -123,13 +112,18 @@ def _count(value: Any) -> int:
 def _time(value: Any) -> Millis | None:
     """RFC 3339 with 0-9 fractional digits, or an epoch number in seconds or milliseconds."""
     try:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            at = int(value * SECOND) if abs(value) < _SECONDS_UP_TO else int(value)
-        else:
-            moment = datetime.fromisoformat(str(value).strip())
-            if moment.tzinfo is None or moment.year < 1971:
+        match value:
+            case bool():
                 return None
-            at = int(moment.timestamp() * SECOND)
+            case int() | float():
+                at = int(value * SECOND if abs(value) < _SECONDS_UP_TO else value)
+            case str():
+                moment = datetime.fromisoformat(value.strip().upper())
+                if moment.tzinfo is None:
+                    return None
+                at = (moment - _EPOCH) // _MILLISECOND
+            case _:
+                return None
     except (ValueError, OverflowError):
         return None
     return at if _FIRST_MOMENT < at <= _LAST_MOMENT else None
@@ -166,11 +160,13 @@ class _ToldAlert(BaseModel):
     fingerprint: Text = ""
 
 
-def _is_object(entry: Any, place: str, oddities: list[str]) -> bool:
-    if isinstance(entry, dict):
-        return True
-    oddities.append(f"{place} is {_kind(entry)}, not an object")
-    return False
+def _strays(entries: list[Any]) -> list[str]:
+    strays = [index for index, entry in enumerate(entries) if not isinstance(entry, dict)]
+    named = [
+        f"alerts[{index}] is {_kind(entries[index])}, not an object" for index in strays[:_MOST_ODDITIES]
+    ]
+    more = len(strays) - len(named)
+    return [*named, f"and {more} more like these"] if more else named
 
 
 def _alert(entry: dict[str, Any], group_status: str, place: str, oddities: list[str]) -> Alert:
@@ -181,9 +177,9 @@ def _alert(entry: dict[str, Any], group_status: str, place: str, oddities: list[
     ]
     told = _ToldAlert.model_validate(entry)
     status = _status(told, group_status)
-    given = told.fingerprint if isinstance(entry.get("fingerprint"), str) else ""
+    given = told.fingerprint.strip() if isinstance(entry.get("fingerprint"), str) else ""
     return Alert(
-        fingerprint=given or (fingerprint(told.labels) if told.labels else _content_hash(entry)),
+        fingerprint=given or _identity(told.labels, entry),
         labels=told.labels,
         annotations=told.annotations,
         status=status,
@@ -196,16 +192,13 @@ def _alert(entry: dict[str, Any], group_status: str, place: str, oddities: list[
 
 def _status(told: _ToldAlert, group_status: str) -> Status:
     """What is neither firing nor resolved in any known word counts as firing: it is never lost."""
-    for word in (
-        told.status.strip().casefold(),
-        "" if told.ends_at is None else "resolved",
-        group_status.strip().casefold(),
-    ):
-        if word in _RESOLVED:
-            return Status.RESOLVED
-        if word:
-            return Status.FIRING
-    return Status.FIRING
+    ended = "" if told.ends_at is None else "resolved"
+    word = told.status.strip() or group_status.strip() or ended
+    return Status.RESOLVED if word.casefold() in _RESOLVED else Status.FIRING
+
+
+def _identity(labels: Labels, entry: Mapping[str, Any]) -> str:
+    return fingerprint(labels) if labels else _content_hash(entry)
 
 
 def _content_hash(entry: Mapping[str, Any]) -> str:
@@ -221,23 +214,27 @@ def _derived_group(group_labels: Labels, alerts: list[Alert]) -> str:
     return "derived:" + ",".join(f"{name}={labels[name]}" for name in sorted(labels))
 
 
-def _distinct(alerts: list[Alert]) -> tuple[Alert, ...]:
+def _distinct(alerts: list[Alert], entries: Iterable[Mapping[str, Any]]) -> tuple[Alert, ...]:
     """One fingerprint with different labels is a sender's mistake: told apart by the labels. The same alert
-    twice stays so, its end before its firing: of a contradiction, the firing counts.
+    twice stays so, in an order in which the last one counts.
     """
-    label_sets: dict[str, set[frozenset[tuple[str, str]]]] = {}
-    for alert in alerts:
-        label_sets.setdefault(alert.fingerprint, set()).add(frozenset(alert.labels.items()))
-    told = [
-        replace(alert, fingerprint=fingerprint(alert.labels))
-        if len(label_sets[alert.fingerprint]) > 1
-        else alert
-        for alert in alerts
-    ]
-    times = Counter(alert.fingerprint for alert in told)
-    if max(times.values(), default=0) > 1:
-        told.sort(key=lambda alert: (alert.starts_at or 0, alert.status is Status.FIRING))
-    return tuple(told)
+    labels: dict[str, Labels] = {}
+    mistaken = {
+        each.fingerprint for each in alerts if labels.setdefault(each.fingerprint, each.labels) != each.labels
+    }
+    same: dict[str, list[Alert]] = {}
+    for alert, entry in zip(alerts, entries, strict=True):
+        identity = _identity(alert.labels, entry) if alert.fingerprint in mistaken else alert.fingerprint
+        same.setdefault(identity, []).append(replace(alert, fingerprint=identity))
+    return tuple(alert for several in same.values() for alert in _in_order(several))
+
+
+def _in_order(several: list[Alert]) -> list[Alert]:
+    """By start where every one is known; of a contradiction, the firing counts."""
+    dated = all(alert.starts_at is not None for alert in several)
+    return sorted(
+        several, key=lambda each: ((each.starts_at or 0) if dated else 0, each.status is Status.FIRING)
+    )
 
 
 def _kind(value: Any) -> str:
