@@ -1,6 +1,6 @@
 """What a channel is: one file with its options, its limits, its error table, and these three methods."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -63,3 +63,5 @@ class Kind:
     """How fast one destination may be told in the long run."""
     burst: int
     """And how often at once."""
+    placeholder: Mapping[str, str]
+    """Settings to render with where there are none: in a preview."""

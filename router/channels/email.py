@@ -252,21 +252,12 @@ def _unreachable(error: Exception, *, ambiguous: bool) -> Retry:
 
 
 # A smarthost takes a few mails a second from one client without a thought; more is a storm's business.
+_PLACEHOLDER = {"smarthost": "localhost:587", "from": "alerts@example.com"}
 EMAIL = Kind(
-    name="email",
-    section="email",
-    settings=Settings,
-    options=EmailOptions,
-    make=Email,
-    per_second=2.0,
-    burst=10,
-)
+    name="email", section="email", settings=Settings, options=EmailOptions, make=Email, per_second=2.0, burst=10,
+    placeholder=_PLACEHOLDER,
+)  # fmt: skip
 DIGEST = Kind(
-    name="digest",
-    section="email",
-    settings=Settings,
-    options=DigestOptions,
-    make=Email,
-    per_second=1.0,
-    burst=5,
-)
+    name="digest", section="email", settings=Settings, options=DigestOptions, make=Email, per_second=1.0, burst=5,
+    placeholder=_PLACEHOLDER,
+)  # fmt: skip

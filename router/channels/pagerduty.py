@@ -236,5 +236,5 @@ def _retry_after(value: str | None) -> Millis | None:
 
 PAGERDUTY = Kind(
     name="pagerduty", section="pagerduty", settings=Settings, options=PagerDutyOptions, make=PagerDuty,
-    per_second=_PER_SECOND, burst=20,
+    per_second=_PER_SECOND, burst=20, placeholder={},
 )  # fmt: skip

@@ -313,5 +313,5 @@ def _network(error: Exception) -> Literal["timeout", "connection failed", "bad a
 SLACK = Kind(
     name="slack", section="slack", settings=Settings, options=SlackOptions, make=Slack,
     # https://docs.slack.dev/apis/web-api/rate-limits: about one message a second a channel, short bursts allowed
-    per_second=1.0, burst=3,
+    per_second=1.0, burst=3, placeholder={"token": "preview"},
 )  # fmt: skip

@@ -1,0 +1,181 @@
+"""YAML 1.2 to plain data, with the place of every value; variables and duplicate keys on the way.
+
+``${NAME}`` stands for an environment variable, ``${NAME:-default}`` for one with a default. YAML doesn't
+allow ``{token: ${TOKEN}}`` as it stands, so variables are hidden from its parser, at the same width.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from router.config.problems import ConfigError, Problem
+
+Location = tuple[str | int, ...]
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}\n]*))?\}")
+_SHIFT = 0xF0000  # a private plane of Unicode: allowed in YAML's plain scalars, used by nobody
+_HIDDEN = re.compile("[\U000f0000-\U000fffff]+")
+_TAG = "tag:yaml.org,2002:"
+
+
+@dataclass(slots=True)
+class Document:
+    """The data of a file, and where each piece of it stands (line and column from 1)."""
+
+    name: str
+    data: Any = None
+    values: dict[Location, tuple[int, int]] = field(default_factory=dict)
+    keys: dict[Location, tuple[int, int]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def problem(self, location: Location, what: str, todo: str, *, at_key: bool = False) -> None:
+        """A mistake at a location, or at the nearest known place around it."""
+        if at_key and location in self.keys:
+            place = self.keys[location]
+        else:
+            place = next(
+                self.values[location[:end]]
+                for end in range(len(location), -1, -1)
+                if location[:end] in self.values
+            )
+        self.problems.append(Problem(*place, what, todo))
+
+
+def read(text: str, name: str, environ: Mapping[str, str], *, lenient: bool) -> Document:
+    """:param lenient: a variable that is not set becomes a harmless word instead of a mistake
+
+    :raises ConfigError: it is no YAML, or not a mapping
+    """
+    yaml = YAML(typ="safe", pure=True)
+    yaml.version = (1, 2)
+    try:
+        root = yaml.compose(_VARIABLE.sub(_hide, text))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+        what = _shown(str(error.problem or error.context or "not YAML"))
+        raise ConfigError(name, [Problem(line, column, what, "mend the YAML")]) from None
+    except (YAMLError, ValueError) as error:
+        what = _shown(str(error).splitlines()[0])
+        raise ConfigError(name, [Problem(1, 1, what, "mend the YAML")]) from None
+    if not isinstance(root, MappingNode):
+        what = "the file is empty" if root is None else "the file is not a mapping"
+        raise ConfigError(name, [Problem(1, 1, what, "start from the routes.yaml of the README")])
+    document = Document(name)
+    document.data = _Builder(document, environ, lenient=lenient).build(root, ())
+    return document
+
+
+class _Builder:
+    def __init__(self, document: Document, environ: Mapping[str, str], *, lenient: bool) -> None:
+        self._document = document
+        self._environ = environ
+        self._lenient = lenient
+
+    def build(self, node: Node, location: Location) -> Any:
+        self._document.values[location] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        match node:
+            case MappingNode():
+                return self._mapping(node, location)
+            case SequenceNode():
+                return [self.build(each, (*location, index)) for index, each in enumerate(node.value)]
+            case ScalarNode():
+                return self._scalar(node, location)
+            case _:
+                raise TypeError(node)
+
+    def _mapping(self, node: MappingNode, location: Location) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, ScalarNode):
+                self._document.problem(location, "a key is not a word", "write keys as plain words")
+                continue
+            key = _shown(str(key_node.value))
+            inner = (*location, key)
+            place = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            if key == "<<" and key_node.tag == f"{_TAG}merge":
+                merged |= self._merge(value_node, location)
+                continue
+            if key in data:
+                first = self._document.keys[inner][0]
+                what = f"{key!r} stands twice in the same mapping, first in line {first}"
+                self._document.problems.append(Problem(*place, what, "keep one of them"))
+                continue
+            self._document.keys[inner] = place
+            data[key] = self.build(value_node, inner)
+        return {**merged, **data}
+
+    def _merge(self, node: Node, location: Location) -> dict[str, Any]:
+        """``<<: *anchor``, or a list of them; the first one that has a key counts."""
+        nodes = node.value if isinstance(node, SequenceNode) else [node]
+        merged: dict[str, Any] = {}
+        for each in nodes:
+            if isinstance(each, MappingNode):
+                place = self._document.values[location]
+                merged = {**self._mapping(each, location), **merged}
+                self._document.values[location] = place
+        return merged
+
+    def _scalar(self, node: ScalarNode, location: Location) -> Any:
+        text = str(node.value)
+        if _HIDDEN.search(text):
+            return _HIDDEN.sub(lambda match: self._resolve(_shown(match.group()), location), text)
+        kind = str(node.tag).removeprefix(_TAG)
+        if node.style is not None or kind in {"str", "timestamp"}:
+            return text
+        if kind not in _PLAIN:
+            self._document.problem(location, f"the tag {node.tag!s} is not known here", "write a plain value")
+            return text
+        return _PLAIN[kind](text)
+
+    def _resolve(self, text: str, location: Location) -> str:
+        return _VARIABLE.sub(lambda match: self._variable(match, location), text)
+
+    def _variable(self, match: re.Match[str], location: Location) -> str:
+        name, default = match.groups()
+        if name in self._environ:
+            return self._environ[name]
+        if default is not None:
+            return default
+        if self._lenient:
+            return placeholder(name)
+        self._document.problem(
+            location,
+            f"the environment variable {name} is not set",
+            f"set it, or write ${{{name}:-a default}}",
+        )
+        return placeholder(name)
+
+
+def placeholder(name: str) -> str:
+    """A word of 32 characters that stands for a secret nobody gave."""
+    return name[:32].ljust(32, "x")
+
+
+def _hide(match: re.Match[str]) -> str:
+    return "".join(chr(ord(char) + _SHIFT) if ord(char) < 0x10000 else char for char in match.group())
+
+
+def _shown(text: str) -> str:
+    return _HIDDEN.sub(lambda match: "".join(chr(ord(char) - _SHIFT) for char in match.group()), text)
+
+
+def _int(text: str) -> int | str:
+    """0, 0o17 and 0x1f are numbers; 007 is what somebody wrote, digit by digit."""
+    try:
+        return int(text.replace("_", ""), 0)
+    except ValueError:
+        return text
+
+
+_PLAIN: dict[str, Callable[[str], Any]] = {
+    "null": lambda _: None,
+    "bool": lambda text: text.casefold() == "true",
+    "int": _int,
+    "float": lambda text: float(text.replace("_", "").replace(".inf", "inf").replace(".nan", "nan")),
+}

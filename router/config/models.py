@@ -1,0 +1,290 @@
+"""The shape of routes.yaml. Alertmanager's words mean what they mean there."""
+
+import re
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+
+from router.channels.base import Section
+from router.decide.matchers import Matcher, MatcherError, parse_matchers
+from router.model import DAY, HOUR, MINUTE, SECOND, Millis
+
+_UNITS: dict[str, Millis] = {
+    "ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY, "y": 365 * DAY,
+}  # fmt: skip
+# https://github.com/prometheus/common/blob/main/model/time.go
+_DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+")
+_WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december",
+)  # fmt: skip
+Range = tuple[int, int]
+
+
+def _duration(value: Any) -> Millis:
+    text = str(value)
+    if text == "0":
+        return 0
+    if not _DURATION.fullmatch(text):
+        raise ValueError("is no duration; write it like 30s, 5m or 1h30m")
+    return sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"(\d+)(ms|[smhdwy])", text))
+
+
+def zone(name: str) -> ZoneInfo:
+    """:raises ValueError: there is no such zone"""
+    if name == "Local":
+        return _local_zone()
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        raise ValueError("is no time zone; write it like Europe/Berlin or UTC") from None
+
+
+def _local_zone() -> ZoneInfo:
+    """The machine's own, where it has a name; as Alertmanager's ``Local``."""
+    try:
+        with open("/etc/localtime", "rb") as file:  # noqa: PTH123  (an fd for from_file)
+            return ZoneInfo.from_file(file, key="Local")
+    except (OSError, ValueError):
+        return ZoneInfo("UTC")
+
+
+def _zone_name(name: str) -> str:
+    zone(name)
+    return name
+
+
+def minute_of_day(text: str) -> int:
+    """HH:MM, up to 24:00, as minutes. :raises ValueError:"""
+    match = re.fullmatch(r"(\d{2}):(\d{2})", text)
+    if match is None:
+        raise ValueError(f"{text!r} is no time of day; write it like 09:00")
+    hours, minutes = int(match.group(1)), int(match.group(2))
+    if minutes > 59 or hours * 60 + minutes > 24 * 60:
+        raise ValueError(f"{text!r} is no time of day; write it like 09:00, up to 24:00")
+    return hours * 60 + minutes
+
+
+def _ranges(value: Any, names: tuple[str, ...] = (), first: int = 0) -> tuple[Range, ...]:
+    """A list of ``a`` or ``a:b``, by name or number. :param first: the number of the first name"""
+    if not isinstance(value, list | tuple):
+        raise ValueError("is not a list; write it like ['monday:friday']")  # noqa: TRY004  (pydantic's protocol)
+    return tuple(_range(str(each), names, first) for each in value)
+
+
+def _range(text: str, names: tuple[str, ...], first: int) -> Range:
+    def number(part: str) -> int:
+        part = part.strip().casefold()
+        if part in names:
+            return names.index(part) + first
+        if re.fullmatch(r"-?\d+", part) and not (names and names[0] == "sunday"):
+            return int(part)
+        known = f"one of {', '.join(names)}" if names else "a number"
+        raise ValueError(f"{part!r} is not {known}")
+
+    begin, separator, end = text.partition(":")
+    return number(begin), number(end if separator else begin)
+
+
+def _weekdays(value: Any) -> tuple[Range, ...]:
+    return _ordered(
+        _ranges(value, _WEEKDAYS), "weekdays", "sunday is the first day; write two entries to wrap around"
+    )
+
+
+def _months(value: Any) -> tuple[Range, ...]:
+    ranges = _ordered(_ranges(value, _MONTHS, 1), "months", "write two entries to wrap around the year")
+    if any(not 1 <= number <= 12 for pair in ranges for number in pair):
+        raise ValueError("months go from 1 to 12")
+    return ranges
+
+
+def _years(value: Any) -> tuple[Range, ...]:
+    return _ordered(_ranges(value), "years", "write the earlier one first")
+
+
+def _days_of_month(value: Any) -> tuple[Range, ...]:
+    """https://github.com/prometheus/alertmanager/blob/main/timeinterval/timeinterval.go (parseDaysOfMonth)"""
+    ranges = _ranges(value)
+    for begin, end in ranges:
+        if not (1 <= abs(begin) <= 31 and 1 <= abs(end) <= 31):
+            raise ValueError("days of the month go from 1 to 31, or from -31 to -1 counted from its end")
+        if begin < 0 < end:
+            raise ValueError("a range that starts from the month's end can't end from its start")
+        if begin > 0 > end and begin > 31 + end + 1:
+            raise ValueError("the range ends before it starts in every month")
+        if (begin > 0) is (end > 0) and begin > end:
+            raise ValueError("the range ends before it starts; write the earlier day first")
+    return ranges
+
+
+def _ordered(ranges: tuple[Range, ...], what: str, todo: str) -> tuple[Range, ...]:
+    if any(begin > end for begin, end in ranges):
+        raise ValueError(f"{what} end before they start; {todo}")
+    return ranges
+
+
+def _matchers(value: Any) -> tuple[Matcher, ...]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not all(isinstance(each, str) for each in texts):
+        raise ValueError("""is no list of matchers; write it like ['severity="critical"']""")
+    try:
+        return tuple(matcher for text in texts for matcher in parse_matchers(text))
+    except MatcherError as error:
+        raise ValueError(f'{error}; write it like severity="critical"') from None
+
+
+def _equals(value: Any) -> tuple[Matcher, ...]:
+    return tuple(Matcher(name, "=", text) for name, text in _pairs(value))
+
+
+def _regexes(value: Any) -> tuple[Matcher, ...]:
+    try:
+        return tuple(Matcher(name, "=~", text) for name, text in _pairs(value))
+    except MatcherError as error:
+        raise ValueError(str(error)) from None
+
+
+def _pairs(value: Any) -> list[tuple[str, str]]:
+    if not isinstance(value, dict):
+        raise ValueError("is no mapping of label names to values")  # noqa: TRY004  (pydantic's protocol)
+    return [(str(name), str(text)) for name, text in value.items()]
+
+
+def _outside(value: Any) -> Any:
+    """``digest: daily`` may stand as text, too."""
+    if isinstance(value, str) and value.startswith("digest:"):
+        return {"digest": value.removeprefix("digest:").strip()}
+    if value in {"hold", "drop", "send"} if isinstance(value, str) else isinstance(value, dict):
+        return value
+    raise ValueError("is none of hold, drop, send or {digest: NAME}; choose one of them")
+
+
+Duration = Annotated[Millis, BeforeValidator(_duration)]
+Zone = Annotated[str, AfterValidator(_zone_name)]
+Matchers = Annotated[tuple[Matcher, ...], BeforeValidator(_matchers)]
+Equals = Annotated[tuple[Matcher, ...], BeforeValidator(_equals)]
+Regexes = Annotated[tuple[Matcher, ...], BeforeValidator(_regexes)]
+Weekdays = Annotated[tuple[Range, ...], BeforeValidator(_weekdays)]
+LabelName = Annotated[str, Field(min_length=1)]
+
+
+class SeverityModel(Section):
+    label: LabelName = "severity"
+    levels: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        ("critical", "warning", "info"), min_length=1
+    )
+    default: str | None = None
+
+    @model_validator(mode="after")
+    def _known_default(self) -> "SeverityModel":
+        folded = [level.strip().casefold() for level in self.levels]
+        if len(set(folded)) < len(folded):
+            raise ValueError("a level stands twice in levels; keep one of them")
+        if self.default is not None and self.default.strip().casefold() not in folded:
+            raise ValueError(f"the default {self.default!r} is none of the levels; choose one of them")
+        return self
+
+
+class BasicAuth(Section):
+    username: str
+    password: SecretStr
+
+
+class SourceModel(Section):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    bearer_token: SecretStr | None = None
+    basic_auth: BasicAuth | None = None
+
+
+class TimesModel(Section):
+    start_time: str
+    end_time: str
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "TimesModel":
+        if minute_of_day(self.start_time) >= minute_of_day(self.end_time):
+            raise ValueError(
+                f"it ends before it starts; for a night write two entries, "
+                f"{self.start_time} to 24:00 and 00:00 to {self.end_time}"
+            )
+        return self
+
+
+class IntervalModel(Section):
+    times: tuple[TimesModel, ...] = ()
+    weekdays: Weekdays = ()
+    days_of_month: Annotated[tuple[Range, ...], BeforeValidator(_days_of_month)] = ()
+    months: Annotated[tuple[Range, ...], BeforeValidator(_months)] = ()
+    years: Annotated[tuple[Range, ...], BeforeValidator(_years)] = ()
+    location: Zone | None = None
+
+
+class HolidaysModel(Section):
+    country: str | None = None
+    subdivision: str | None = None
+    dates: tuple[str, ...] = ()
+
+
+class TimeIntervalModel(Section):
+    name: Annotated[str, Field(min_length=1)]
+    time_intervals: tuple[IntervalModel, ...] = ()
+    holidays: HolidaysModel | None = None
+
+
+class OutsideDigest(Section):
+    digest: str
+
+
+class RouteModel(Section):
+    receiver: str | None = None
+    severity: str | None = None
+    matchers: Matchers = ()
+    match: Equals = ()
+    match_re: Regexes = ()
+    continue_: bool = Field(default=False, alias="continue")
+    active_time_intervals: tuple[str, ...] = ()
+    mute_time_intervals: tuple[str, ...] = ()
+    outside: Annotated[Literal["hold", "drop", "send"] | OutsideDigest, BeforeValidator(_outside)] = "hold"
+    routes: tuple["RouteModel", ...] = ()
+    # Alertmanager groups before it tells the router; taken so that its routes can be pasted.
+    group_by: tuple[str, ...] | None = None
+    group_wait: Duration | None = None
+    group_interval: Duration | None = None
+    repeat_interval: Duration | None = None
+
+
+class InhibitModel(Section):
+    name: str | None = None
+    source_matchers: Matchers = ()
+    target_matchers: Matchers = ()
+    source_match: Equals = ()
+    target_match: Equals = ()
+    source_match_re: Regexes = ()
+    target_match_re: Regexes = ()
+    equal: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _both_sides(self) -> "InhibitModel":
+        for side in ("source", "target"):
+            if not any(getattr(self, f"{side}_{form}") for form in ("matchers", "match", "match_re")):
+                raise ValueError(f"the rule has no {side}_matchers and would mute everything; add them")
+        return self
+
+
+class FileModel(Section):
+    """The whole file; channels and receivers are read by the channels' own models."""
+
+    timezone: Zone = "UTC"
+    severity: SeverityModel = SeverityModel()
+    sources: tuple[SourceModel, ...] = ()
+    channels: dict[str, Any] = Field(default={})
+    receivers: dict[str, Any] = Field(default={}, min_length=1)
+    time_intervals: tuple[TimeIntervalModel, ...] = ()
+    route: RouteModel
+    inhibit_wait: Duration = 5 * SECOND
+    inhibit_rules: tuple[InhibitModel, ...] = ()
+    templates: str | None = None
+    """A folder, from the file's own; its files take the place of the shipped ones of the same name."""
