@@ -7,7 +7,15 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import generate_latest
 
 from router.model import SECOND, Millis
@@ -43,6 +51,9 @@ class Metrics:
             "Webhooks, by source and what came of them.",
             ("source", "outcome"),
             registry=registry,
+        )
+        self._quarantined = Counter(
+            "alert_router_quarantined", "Bodies kept because they could not be used whole.", registry=registry
         )
         self._changes = Counter(
             "alert_router_changes", "Accepted alert changes.", ("source", "kind", "level"), registry=registry
@@ -108,6 +119,7 @@ class Metrics:
             "The first 48 bits of the SHA-256 of routes.yaml in force.",
             registry=registry,
         )
+        ProcessCollector(registry=registry)
         Info("alert_router_build", "This build.", registry=registry).info({"version": package_version()})
         self._requests = Counter(
             "http_requests", "HTTP requests.", ("method", "path", "code"), registry=registry
@@ -124,6 +136,10 @@ class Metrics:
         """:param outcome: accepted, quarantined, unauthorized, too_large or unavailable"""
         if self.enabled:
             self._webhooks.labels(source, outcome).inc()
+
+    def quarantined(self) -> None:
+        if self.enabled:
+            self._quarantined.inc()
 
     def change(self, source: str, kind: str, level: str, *, known_level: bool) -> None:
         if self.enabled:
@@ -166,17 +182,21 @@ class Metrics:
             self._requests.labels(method, path, str(code)).inc()
             self._request_seconds.labels(method, path).observe(seconds)
 
-    def expose(self, backlog: Iterable[Mapping[str, Any]], destinations: Iterable[str], now: Millis) -> bytes:
+    def expose(
+        self, backlog: Iterable[Mapping[str, Any]] | None, destinations: Iterable[str], now: Millis
+    ) -> bytes:
         """The text that Prometheus scrapes.
 
-        :param backlog: rows of ``destination``, ``count``, ``oldest_at`` (epoch milliseconds)
+        :param backlog: rows of ``destination``, ``count``, ``oldest_at`` (epoch milliseconds); None: unknown
         """
-        for destination in destinations:
-            self._backlog.labels(destination).set(0)
-            self._oldest.labels(destination).set(0)
-        for row in backlog:
-            self._backlog.labels(row["destination"]).set(row["count"])
-            self._oldest.labels(row["destination"]).set(max(0, now - row["oldest_at"]) / SECOND)
+        self._backlog.clear()
+        self._oldest.clear()
+        if backlog is not None:
+            due = {row["destination"]: row for row in backlog}
+            for destination in {*destinations, *due}:
+                row = due.get(destination, {"count": 0, "oldest_at": now})
+                self._backlog.labels(destination).set(row["count"])
+                self._oldest.labels(destination).set(max(0, now - row["oldest_at"]) / SECOND)
         return generate_latest(self.registry)
 
     def _bounded(self, reason: str) -> str:

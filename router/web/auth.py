@@ -1,7 +1,6 @@
 """Who may post: each source by its credentials, compared in constant time; without credentials, loopback."""
 
 import base64
-import binascii
 import hmac
 import ipaddress
 
@@ -10,13 +9,19 @@ from aiohttp import web
 from router.model import Source
 
 _ANYBODY = Source("default")
+# A request with one of these was made for somebody else: by a proxy, or by a page in a browser.
+_ON_BEHALF = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Origin")
+
+
+class Unauthorized(Exception):  # noqa: N818  (named as HTTP names it)
+    """The request comes from no source; says what to do."""
 
 
 def authenticate(request: web.Request, sources: tuple[Source, ...], name: str | None) -> Source:
-    """The source that a request comes from.
+    """The source that a request comes from. Reads its headers only.
 
     :param name: of the source, when the address says it (``/webhook/{source}``)
-    :raises HTTPUnauthorized: with what to do in its text
+    :raises Unauthorized: with what to do
     """
     candidates = sources or (_ANYBODY,)
     if name is not None:
@@ -26,20 +31,18 @@ def authenticate(request: web.Request, sources: tuple[Source, ...], name: str | 
     accepted = [each for each in candidates if _proves(given, each)]
     if accepted:
         return accepted[0]
-    for each in candidates:
-        if each.bearer_token is None and each.password is None and _is_loopback(request.remote):
-            return each
-    raise web.HTTPUnauthorized(
-        headers={"WWW-Authenticate": 'Bearer realm="alert-router", Basic realm="alert-router"'},
-        text=_what_to_do(sources, candidates, given),
-    )
+    unlocked = [each for each in candidates if each.bearer_token is None and each.password is None]
+    wrong = given and len(unlocked) < len(candidates)
+    if unlocked and not wrong and _is_local(request):
+        return unlocked[0]
+    raise Unauthorized(_what_to_do(sources, candidates, given))
 
 
 def _what_to_do(sources: tuple[Source, ...], candidates: tuple[Source, ...], given: str) -> str:
-    if not sources:
-        return "Without `sources:` in routes.yaml, only this machine may post; name a source and give it a token."
     if not candidates:
         return "No source of this name in routes.yaml; post to /webhook, or to /webhook/<name of a source>."
+    if not sources:
+        return "Without `sources:` in routes.yaml, only this machine may post; name a source and give it a token."
     if given:
         return (
             "These credentials belong to no source in routes.yaml; compare http_config in alertmanager.yml."
@@ -50,25 +53,28 @@ def _what_to_do(sources: tuple[Source, ...], candidates: tuple[Source, ...], giv
 def _proves(given: str, source: Source) -> bool:
     scheme, _, rest = given.partition(" ")
     token, password = source.bearer_token, source.password
-    if token is not None and scheme.casefold() == "bearer":
+    if token and scheme.casefold() == "bearer":
         return _same(rest.strip(), token)
-    if password is not None and scheme.casefold() == "basic":
+    if password and scheme.casefold() == "basic":
         try:
             user, _, secret = base64.b64decode(rest.strip(), validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, or no UTF-8 within it
             return False
         return _same(user, source.username or "") & _same(secret, password)
     return False
 
 
 def _same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), wanted.encode())
+    # Headers and the environment both keep bytes that are no UTF-8 as lone surrogates.
+    return hmac.compare_digest(*(each.encode("utf-8", "surrogateescape") for each in (given, wanted)))
 
 
-def _is_loopback(remote: str | None) -> bool:
-    try:
-        address = ipaddress.ip_address((remote or "").partition("%")[0])
-    except ValueError:
+def _is_local(request: web.Request) -> bool:
+    if any(name in request.headers for name in _ON_BEHALF):
         return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
+    try:
+        address = ipaddress.ip_address((request.remote or "").partition("%")[0])
+    except ValueError:  # no address: a socket of another kind
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback

@@ -30,6 +30,8 @@ class Parts:
     max_body: int
     """Bytes, after decompression."""
     preview: bool = False
+    read_seconds: float = 30.0
+    """How long a body may take to come; a stop waits for it."""
 
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)

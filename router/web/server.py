@@ -4,13 +4,17 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
 from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from router.metrics import package_version
 from router.model import SECOND
 from router.store import StoreUnavailable
 from router.web.parts import PARTS, Parts
 from router.web.webhook import receive
+
+log = structlog.get_logger(__name__)
 
 _STARTED: web.AppKey[int] = web.AppKey("started", int)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -116,11 +120,22 @@ async def status(parts: Parts, started: int) -> dict[str, Any]:
 async def _metrics(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     now = parts.clock.now()
-    text = parts.metrics.expose(await parts.store.backlog(now), parts.policy().destinations, now)
-    return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    try:
+        backlog = await parts.store.backlog(now)
+    except StoreUnavailable as error:
+        log.warning("backlog unknown", error=str(error))
+        backlog = None
+    text = parts.metrics.expose(backlog, parts.policy().destinations, now)
+    return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
 
 async def _quarantine(request: web.Request) -> web.Response:
-    """The newest bodies that could not be used, as far as text can show them."""
-    rows = await request.app[PARTS].store.quarantined()
+    """The newest bodies that could not be used (``?limit=``), as far as text can show them."""
+    limit = request.query.get("limit", "20")
+    if not limit.isdecimal() or not 1 <= int(limit[:9]) <= 100:
+        return web.json_response({"reason": "limit is a number from 1 to 100"}, status=400)
+    try:
+        rows = await request.app[PARTS].store.quarantined(int(limit))
+    except StoreUnavailable as error:
+        return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
     return web.json_response([{**row, "body": row["body"].decode("utf-8", "replace")} for row in rows])

@@ -4,107 +4,112 @@ Every 4xx makes Alertmanager send the same body again with each flush for as lon
 credentials and size are refused; a body that can't be used is kept in quarantine and answered 202.
 """
 
+import asyncio
 import zlib
 
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from router.model import Source, Webhook
+from router.model import Webhook
 from router.parse import ParseError, parse
-from router.store import StoreUnavailable
-from router.web.auth import authenticate
+from router.store import Receipt, StoreUnavailable
+from router.web.auth import Unauthorized, authenticate
 from router.web.parts import PARTS, Parts
 
 log = structlog.get_logger(__name__)
 
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="alert-router", Basic realm="alert-router"'}
+_LONGEST_REASON = 1_000
 
-async def receive(request: web.Request) -> web.Response:
+
+async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911  (an answer for each kind of input)
     """Authenticate - read - parse - decide and commit - wake - 200. Providers are never talked to here."""
     parts = request.app[PARTS]
-    source = _authenticated(request, parts)
-    if parts.stopping():
-        return _unavailable(parts, source, "the service is stopping")
-    body = b""
+    source, body = "unknown", b""
     try:
-        body = await _read(request, parts, source)
-        webhook = parse(body)
-        return await _accept(parts, source, webhook, body)
-    except ParseError as error:
-        return await _quarantine(parts, source, body, str(error))
+        source = authenticate(request, parts.sources(), request.match_info.get("source")).name
+        if parts.stopping():
+            return _unavailable(parts, source, "the service is stopping")
+        try:
+            body = await _read(request, parts.read_seconds)
+            webhook = parse(body)
+        except ParseError as error:
+            return await _quarantined(parts, source, body, str(error))
+        receipt = await parts.store.accept(webhook, source, body, parts.policy(), parts.clock.now())
+        parts.wake(receipt.wake)
+        if webhook.oddities:
+            await _quarantine(parts, source, body, "; ".join(webhook.oddities))
+        return _accepted(parts, source, webhook, receipt)
+    except Unauthorized as refusal:
+        parts.metrics.webhook(source, "unauthorized")
+        log.warning("webhook refused", peer=request.remote, reason=str(refusal))
+        return _answer(401, "unauthorized", str(refusal), headers=_CHALLENGE)
+    except web.HTTPRequestEntityTooLarge:
+        return _too_large(parts, source)
     except StoreUnavailable as error:
         return _unavailable(parts, source, str(error))
-    except web.HTTPException:
-        raise
+    except TimeoutError:
+        return _unavailable(parts, source, f"the body did not come within {parts.read_seconds:g} s")
+    except ConnectionError:
+        return _unavailable(parts, source, "the sender hung up in the middle of the body")
     except Exception:
-        log.exception("webhook failed unexpectedly", source=source.name)
-        return _unavailable(parts, source, "an internal error")
+        log.exception("webhook failed unexpectedly", source=source)
+        return _unavailable(parts, source, "an internal error; the log has it")
 
 
-async def _accept(parts: Parts, source: Source, webhook: Webhook, body: bytes) -> web.Response:
-    receipt = await parts.store.accept(webhook, source.name, body, parts.policy(), parts.clock.now())
-    parts.wake(receipt.wake)
-    metrics = parts.metrics
-    metrics.webhook(source.name, "accepted")
-    for kind, level, known_level in receipt.changes:
-        metrics.change(source.name, kind, level, known_level=known_level)
-    for destination, verdict in receipt.decisions:
-        metrics.decision(destination, verdict)
-    if webhook.oddities:
-        await _quarantine(parts, source, body, "; ".join(webhook.oddities))
-    return web.json_response({"status": "accepted", "alerts": len(webhook.alerts)})
-
-
-async def _quarantine(parts: Parts, source: Source, body: bytes, reason: str) -> web.Response:
-    try:
-        kept = await parts.store.quarantine(body, source.name, reason, parts.clock.now())
-    except StoreUnavailable as error:
-        return _unavailable(parts, source, str(error))
-    parts.metrics.webhook(source.name, "quarantined")
-    log.warning("webhook quarantined", source=source.name, reason=reason, id=kept, bytes=len(body))
-    return web.json_response({"status": "quarantined", "id": kept, "reason": reason}, status=202)
-
-
-def _authenticated(request: web.Request, parts: Parts) -> Source:
-    try:
-        return authenticate(request, parts.sources(), request.match_info.get("source") or None)
-    except web.HTTPUnauthorized as refusal:
-        parts.metrics.webhook("unknown", "unauthorized")
-        log.warning("webhook refused", peer=request.remote, reason=refusal.text)
-        headers = {"WWW-Authenticate": refusal.headers["WWW-Authenticate"]}
-        raise web.HTTPUnauthorized(
-            text=_json_text(status="unauthorized", reason=refusal.text or ""),
-            content_type="application/json",
-            headers=headers,
-        ) from None
-
-
-async def _read(request: web.Request, parts: Parts, source: Source) -> bytes:
+async def _read(request: web.Request, within: float) -> bytes:
     """The body, decompressed.
 
+    :raises TimeoutError: it did not come ``within`` this many seconds
     :raises HTTPRequestEntityTooLarge: it is over the limit
     :raises ParseError: its compression or framing is broken
     """
     try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        parts.metrics.webhook(source.name, "too_large")
-        log.warning("webhook too large", source=source.name, limit=parts.max_body)
-        reason = f"The body is over the limit of {parts.max_body} bytes (--max-body); or set max_alerts in alertmanager.yml."
-        raise web.HTTPRequestEntityTooLarge(
-            parts.max_body, request.content_length or 0,
-            text=_json_text(status="too large", reason=reason), content_type="application/json",
-        ) from None  # fmt: skip
+        async with asyncio.timeout(within):
+            return await request.read()
     except (HttpProcessingError, web.RequestPayloadError, zlib.error) as error:
-        raise ParseError(f"the body can't be read: {type(error).__name__}") from None
+        raise ParseError(f"the body can't be read: {error}") from None
 
 
-def _unavailable(parts: Parts, source: Source, reason: str) -> web.Response:
+def _accepted(parts: Parts, source: str, webhook: Webhook, receipt: Receipt) -> web.Response:
+    metrics = parts.metrics
+    metrics.webhook(source, "accepted")
+    for kind, level, known_level in receipt.changes:
+        metrics.change(source, kind, level, known_level=known_level)
+    for destination, verdict in receipt.decisions:
+        metrics.decision(destination, verdict)
+    return web.json_response({"status": "accepted", "alerts": len(webhook.alerts)})
+
+
+async def _quarantined(parts: Parts, source: str, body: bytes, reason: str) -> web.Response:
+    await _quarantine(parts, source, body, reason)
+    parts.metrics.webhook(source, "quarantined")
+    return _answer(202, "quarantined", f"{reason}; the body is kept, see /api/v1/quarantine")
+
+
+async def _quarantine(parts: Parts, source: str, body: bytes, reason: str) -> None:
+    reason = reason[:_LONGEST_REASON]
+    kept = await parts.store.quarantine(body, source, reason, parts.clock.now())
+    parts.metrics.quarantined()
+    log.warning("webhook quarantined", source=source, reason=reason, id=kept, bytes=len(body))
+
+
+def _too_large(parts: Parts, source: str) -> web.Response:
+    parts.metrics.webhook(source, "too_large")
+    log.error("webhook too large", source=source, limit=parts.max_body)
+    return _answer(
+        413, "too large",
+        f"the body is over the limit of {parts.max_body} bytes; raise --max-body, or set max_alerts in alertmanager.yml",
+    )  # fmt: skip
+
+
+def _unavailable(parts: Parts, source: str, reason: str) -> web.Response:
     """Alertmanager retries a 5xx with backoff, and again at its next flush."""
-    parts.metrics.webhook(source.name, "unavailable")
-    log.error("webhook not kept", source=source.name, reason=reason)
-    return web.json_response({"status": "unavailable", "reason": reason}, status=503)
+    parts.metrics.webhook(source, "unavailable")
+    log.error("webhook not kept", source=source, reason=reason)
+    return _answer(503, "unavailable", reason)
 
 
-def _json_text(**fields: str) -> str:
-    return web.json_response(fields).text or ""
+def _answer(code: int, status: str, reason: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.json_response({"status": status, "reason": reason}, status=code, headers=headers)

@@ -1,0 +1,106 @@
+"""Metrics: named as Prometheus names them, bounded, and nothing at all when switched off."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from router.metrics import Metrics
+
+SLACK = "slack:C0CRITICAL"
+NOW = 1_795_216_673_535
+
+
+def used(metrics: Metrics) -> Metrics:
+    """With every method called once."""
+    metrics.webhook("prod", "accepted")
+    metrics.quarantined()
+    metrics.change("prod", "fired", "warning", known_level=False)
+    metrics.decision(SLACK, "send")
+    metrics.delivery("slack", SLACK, "delivered")
+    metrics.delivery("slack", SLACK, "retry", "ratelimited")
+    metrics.delivered_after("slack", SLACK, 0.3)
+    metrics.fallback("slack")
+    metrics.loaded("00000000002a" + "f" * 52, NOW)
+    metrics.load_failed()
+    metrics.request("POST", "/webhook", 200, 0.002)
+    return metrics
+
+
+def exposed(metrics: Metrics, *, count: int = 2) -> str:
+    row = {"destination": SLACK, "count": count, "oldest_at": NOW - 90_000}
+    return metrics.expose([row], [SLACK, "email:a@b"], NOW).decode()
+
+
+def test_promtool_finds_nothing_to_say() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is missing: install Debian's package prometheus")
+    text = exposed(used(Metrics()))
+    checked = subprocess.run(
+        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+def test_every_event_is_counted() -> None:
+    lines = exposed(used(Metrics())).splitlines()
+    for line in (
+        'alert_router_webhooks_total{outcome="accepted",source="prod"} 1.0',
+        "alert_router_quarantined_total 1.0",
+        'alert_router_changes_total{kind="fired",level="warning",source="prod"} 1.0',
+        'alert_router_unknown_severity_total{source="prod"} 1.0',
+        f'alert_router_decisions_total{{destination="{SLACK}",verdict="send"}} 1.0',
+        f'alert_router_deliveries_total{{channel="slack",destination="{SLACK}",outcome="delivered"}} 1.0',
+        f'alert_router_deliveries_total{{channel="slack",destination="{SLACK}",outcome="retry"}} 1.0',
+        f'alert_router_delivery_failures_total{{channel="slack",destination="{SLACK}",reason="ratelimited"}} 1.0',
+        f'alert_router_accept_to_delivered_seconds_count{{channel="slack",destination="{SLACK}"}} 1.0',
+        'alert_router_template_fallbacks_total{channel="slack"} 1.0',
+        "alert_router_config_last_reload_successful 0.0",
+        "alert_router_config_last_reload_success_timestamp_seconds 1.795216673535e+09",
+        "alert_router_config_hash 42.0",
+        'http_requests_total{code="200",method="POST",path="/webhook"} 1.0',
+        'http_request_duration_seconds_count{method="POST",path="/webhook"} 1.0',
+    ):
+        assert line in lines
+    assert any(line.startswith("alert_router_build_info{version=") for line in lines)
+    assert not any("_created" in line for line in lines)
+
+
+def test_the_backlog_is_zero_where_nothing_waits_and_gone_where_it_is_unknown() -> None:
+    metrics = Metrics()
+    lines = exposed(metrics).splitlines()
+    assert f'alert_router_backlog{{destination="{SLACK}"}} 2.0' in lines
+    assert f'alert_router_oldest_pending_age_seconds{{destination="{SLACK}"}} 90.0' in lines
+    assert 'alert_router_backlog{destination="email:a@b"} 0.0' in lines
+    assert 'alert_router_oldest_pending_age_seconds{destination="email:a@b"} 0.0' in lines
+    later = metrics.expose([], ["email:a@b"], NOW).decode()
+    assert SLACK not in later  # a destination that the rules no longer name
+    assert "alert_router_backlog{" not in metrics.expose(None, [SLACK], NOW).decode()
+
+
+def test_reasons_are_bounded() -> None:
+    metrics = Metrics()
+    for number in range(500):
+        metrics.delivery("slack", SLACK, "retry", f"reason {number}")
+    metrics.delivery("slack", SLACK, "retry", "reason 0")
+    lines = [
+        line
+        for line in exposed(metrics).splitlines()
+        if line.startswith("alert_router_delivery_failures_total{")
+    ]
+    assert len(lines) <= 101
+    assert sum(float(line.rsplit(" ", 1)[1]) for line in lines) == 501
+    assert any('reason="reason 0"' in line and line.endswith(" 2.0") for line in lines)
+
+
+def test_two_services_in_one_process_do_not_share_counts() -> None:
+    one, other = Metrics(), Metrics()
+    one.quarantined()
+    assert "alert_router_quarantined_total 0.0" in exposed(other)
+
+
+def test_switched_off_every_method_is_there_and_nothing_is_kept() -> None:
+    metrics = used(Metrics(enabled=False))
+    assert not metrics.enabled
+    assert not hasattr(metrics, "registry")

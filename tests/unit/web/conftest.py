@@ -1,0 +1,53 @@
+"""A store of its own for each test, and the web room served on a socket."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from router.store import Store
+from router.web import KEEPALIVE_SECONDS, make_app
+from tests.unit.web.room import Client, Serve, Web
+
+
+class Server(TestServer):
+    """Runs handlers as the service does: to their end, even when the sender has hung up."""
+
+    async def _make_runner(self, **options: Any) -> web.AppRunner:
+        options |= {"handler_cancellation": False, "keepalive_timeout": KEEPALIVE_SECONDS}
+        return web.AppRunner(self.app, **options)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "router.db"
+
+
+@pytest.fixture
+async def store(database: Path) -> AsyncIterator[Store]:
+    store = await Store.open(f"sqlite:///{database}")
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def room(store: Store) -> Web:
+    return Web(store)
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    clients: list[Client] = []
+
+    async def start(room: Web) -> Client:
+        client = TestClient(Server(make_app(room.parts())))
+        await client.start_server()
+        clients.append(client)
+        return client
+
+    yield start
+    for client in clients:
+        await client.close()

@@ -1,0 +1,63 @@
+"""The web room on a real store, behind real sockets; only the rules and the neighbours are made up."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+from router.clock import SystemClock
+from router.decide import Policy, Route, Severity
+from router.metrics import Metrics
+from router.model import Destination, Source
+from router.store import Store
+from router.web import Parts
+
+SLACK = Destination("slack:C0WARNINGS", "slack", None)
+POLICY = Policy(
+    severity=Severity(), root=Route("route", "team"), receivers={"team": (SLACK,)}, fingerprint="1"
+)
+
+
+@dataclass
+class Web:
+    """A running web room. What its neighbours would say is set here; what it told them is kept here."""
+
+    store: Store
+    sources: tuple[Source, ...] = ()
+    policy: Callable[[], Policy] = lambda: POLICY
+    stopping: bool = False
+    lane_alive: bool = True
+    max_body: int = 2**20
+    read_seconds: float = 30.0
+    metrics: Metrics = field(default_factory=Metrics)
+    woken: set[str] = field(default_factory=set)
+
+    def wake(self, destinations: Iterable[str]) -> None:
+        self.woken.update(destinations)
+
+    def lanes(self) -> list[dict[str, Any]]:
+        return [
+            {"destination": SLACK.key, "channel": "slack", "alive": self.lane_alive, "paused_until": None}
+        ]
+
+    def parts(self) -> Parts:
+        return Parts(
+            store=self.store, clock=SystemClock(), metrics=self.metrics, sources=lambda: self.sources,
+            policy=self.policy, wake=self.wake, lanes=self.lanes, stopping=lambda: self.stopping,
+            max_body=self.max_body, read_seconds=self.read_seconds,
+        )  # fmt: skip
+
+    async def accepted(self) -> int:
+        """Webhooks in the ledger."""
+        count: int = (await self.store.status())["webhooks"]["accepted"]
+        return count
+
+    def counted(self, source: str, outcome: str) -> float | None:
+        labels = {"source": source, "outcome": outcome}
+        return self.metrics.registry.get_sample_value("alert_router_webhooks_total", labels)
+
+
+Client = TestClient[web.Request, web.Application]
+Serve = Callable[[Web], Awaitable[Client]]

@@ -1,0 +1,124 @@
+"""Probes, status, quarantine and metrics."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from router.metrics import Metrics
+from router.store import Store
+from tests.unit.web.room import SLACK, Serve, Web
+from tests.world.bodies import alert, webhook
+
+
+def break_tables(database: Path) -> None:
+    with sqlite3.connect(database) as connection:
+        connection.execute("DROP TABLE deliveries")
+        connection.execute("ALTER TABLE webhooks RENAME TO gone")
+        connection.execute("ALTER TABLE conversations RENAME TO gone_too")
+    connection.close()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/-/healthy"])
+async def test_alive_even_without_a_store(path: str, room: Web, serve: Serve, store: Store) -> None:
+    client = await serve(room)
+    await store.close()
+    assert (await client.get(path)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/-/ready"])
+async def test_ready_until_it_can_take_no_webhook(path: str, room: Web, serve: Serve, store: Store) -> None:
+    client = await serve(room)
+    assert (await client.get(path)).status == 200
+    room.lane_alive = False
+    response = await client.get(path)
+    assert (response.status, await response.text()) == (503, f"not ready: lanes have ended: {SLACK.key}\n")
+    room.lane_alive, room.stopping = True, True
+    response = await client.get(path)
+    assert (response.status, await response.text()) == (503, "not ready: stopping\n")
+    room.stopping = False
+    await store.close()
+    response = await client.get(path)
+    assert (response.status, await response.text()) == (503, "not ready: the store is closed\n")
+
+
+async def test_status_has_the_exact_counts(room: Web, serve: Serve) -> None:
+    client = await serve(room)
+    await client.post("/webhook", json=webhook(alert()))
+    await client.post("/webhook", data=b"no JSON")
+    status = await (await client.get("/status")).json()
+    assert status["store"]["available"] is True
+    assert status["uptime_seconds"] >= 0
+    assert status["ledger"]["webhooks"] == {"accepted": 1, "quarantined": 1}
+    assert status["ledger"]["firing"] == 1
+    assert [lane["destination"] for lane in status["lanes"]] == [SLACK.key]
+
+
+async def test_status_answers_while_the_store_does_not(room: Web, serve: Serve, database: Path) -> None:
+    client = await serve(room)
+    break_tables(database)
+    response = await client.get("/status")
+    assert response.status == 200
+    store = (await response.json())["store"]
+    assert store["available"] is False
+    assert "no such table" in store["error"]
+
+
+async def test_what_is_quarantined_is_shown_newest_first(room: Web, serve: Serve) -> None:
+    client = await serve(room)
+    for body in (b"one", b"two \xff", b"three"):
+        assert (await client.post("/webhook", data=body)).status == 202
+    rows = await (await client.get("/api/v1/quarantine?limit=2")).json()
+    assert [row["body"] for row in rows] == ["three", "two \ufffd"]
+    assert all(row["source"] == "default" and "not JSON" in row["reason"] for row in rows)
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "-1", "x", "", "9" * 5_000, "²"])
+async def test_a_limit_out_of_bounds_is_refused(limit: str, room: Web, serve: Serve) -> None:
+    client = await serve(room)
+    assert (await client.get("/api/v1/quarantine", params={"limit": limit})).status == 400
+
+
+async def test_the_quarantine_says_when_the_store_can_not_be_read(
+    room: Web, serve: Serve, database: Path
+) -> None:
+    client = await serve(room)
+    break_tables(database)
+    assert (await client.get("/api/v1/quarantine")).status == 503
+
+
+async def test_metrics_count_requests_by_template_and_show_the_backlog(room: Web, serve: Serve) -> None:
+    client = await serve(room)
+    await client.post("/webhook", json=webhook(alert(labels={"alertname": "A", "severity": "critical"})))
+    await client.post("/webhook/unknown-source", json=webhook())
+    for path in ("/nothing/here", "/nothing/there", "/webhook"):
+        await client.get(path)
+    response = await client.get("/metrics")
+    assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    lines = (await response.text()).splitlines()
+    assert 'http_requests_total{code="200",method="POST",path="/webhook"} 1.0' in lines
+    assert 'http_requests_total{code="401",method="POST",path="/webhook/{source}"} 1.0' in lines
+    assert 'http_requests_total{code="404",method="GET",path="other"} 2.0' in lines
+    assert 'http_requests_total{code="405",method="GET",path="other"} 1.0' in lines
+    assert f'alert_router_backlog{{destination="{SLACK.key}"}} 1.0' in lines
+
+
+async def test_metrics_are_served_without_the_backlog_while_the_store_does_not_answer(
+    room: Web, serve: Serve, database: Path
+) -> None:
+    client = await serve(room)
+    await client.get("/metrics")
+    break_tables(database)
+    response = await client.get("/metrics")
+    assert response.status == 200
+    text = await response.text()
+    assert "http_requests_total{" in text
+    assert "alert_router_backlog{" not in text
+
+
+async def test_without_metrics_there_is_nothing_to_scrape_and_webhooks_work(room: Web, serve: Serve) -> None:
+    room.metrics = Metrics(enabled=False)
+    client = await serve(room)
+    assert (await client.post("/webhook", json=webhook(alert(), 7))).status == 200
+    assert (await client.post("/webhook", data=b"")).status == 202
+    assert (await client.get("/metrics")).status == 404
