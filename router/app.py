@@ -1,8 +1,8 @@
 """The composition root: builds every room, starts them in order, and stops them in reverse."""
 
-import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +12,16 @@ from aiohttp import web
 from router import sample
 from router.channels import KINDS
 from router.channels.base import Channel
-from router.channels.outbox import Outbox, Preview
+from router.channels.outbox import Entry, Outbox, Preview, entry_of
 from router.clock import Clock, SystemClock
 from router.config import Config, load
 from router.deliver import Current, Lanes
 from router.metrics import Metrics
 from router.model import SECOND, Millis
 from router.render import Templates
-from router.store import Store, StoreUnavailable
+from router.store import Store
 from router.web import KEEPALIVE_SECONDS, Parts, make_app
+from router.web.preview import PreviewParts, add_preview
 
 log = structlog.get_logger(__name__)
 
@@ -55,69 +56,109 @@ class Service:
         self.outbox = Outbox() if options.preview else None
         self._environ = environ
         self._stopping = False
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
-        self._channels: dict[str, Channel] = {}
+        self._closing = AsyncExitStack()
 
     async def start(self) -> None:
-        options = self.options
-        self.config: Config = load(options.config, environ=self._environ, preview=options.preview)
+        """Each room's end is arranged as soon as it is begun; :meth:`stop` then goes backwards."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        options, closing, now = self.options, self._closing, self.clock.now()
+        config = load(options.config, environ=self._environ, now=now, preview=options.preview)
+        self.config = config
         self.metrics = Metrics(enabled=options.metrics)
-        policy = self.config.policy
-        self._current = Current(policy, self._templates(self.config))
+        self._current = Current(config.policy, _templates(config))
+
         self.store = await Store.open(self._database())
-        await self.store.adopt(policy, self.clock.now())
-        self._channels = self._open_channels(self.config)
+        closing.push_async_callback(self.store.close)
+        await self.store.adopt(config.policy, now)
+
+        channels = self._open_channels(config)
+        for channel in channels.values():
+            closing.push_async_callback(channel.close)
         self.lanes = Lanes(
-            store=self.store, clock=self.clock, metrics=self.metrics, channels=self._channels,
+            store=self.store, clock=self.clock, metrics=self.metrics, channels=channels,
             paces={name: (kind.per_second, kind.burst) for name, kind in KINDS.items()}, current=lambda: self._current,
         )  # fmt: skip
-        self.lanes.start(policy.destinations.values())
+        self.lanes.start(config.policy.destinations.values())
+
         self._runner = web.AppRunner(
             self._web(), handle_signals=False, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS,
-            handler_cancellation=False,
+            handler_cancellation=False, shutdown_timeout=1.0,
         )  # fmt: skip
+        closing.push_async_callback(self._runner.cleanup)
+        closing.push_async_callback(self.lanes.stop, options.drain)
         await self._runner.setup()
-        host, port = options.listen
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
-        log.info("serving", address=self.url, config=str(options.config), database=self.store.location,
-                 preview=options.preview)  # fmt: skip
+        await web.TCPSite(self._runner, *options.listen).start()
+        self.metrics.loaded(config.digest, now)
+        log.info(
+            "serving", address=self.url, config=str(options.config), database=self.store.location,
+            destinations=len(config.policy.destinations), preview=options.preview,
+        )  # fmt: skip
 
     async def stop(self) -> None:
-        """Stop taking webhooks, tell what is due within the bound, let go of everything."""
+        """Refuse webhooks, tell what is due within the bound, let go of everything."""
         self._stopping = True
-        if hasattr(self, "lanes"):
-            await self.lanes.stop(self.options.drain)
-        if hasattr(self, "_runner"):
-            await self._runner.cleanup()
-        for channel in {id(each): each for each in self._channels.values()}.values():
-            await channel.close()
-        if hasattr(self, "store"):
-            await self.store.close()
-        if self._scratch is not None:
-            self._scratch.cleanup()
+        await self._closing.aclose()
         log.info("stopped")
 
     @property
     def url(self) -> str:
+        """Where it listens."""
         host, port = self._runner.addresses[0][:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    @property
-    def stopping(self) -> bool:
-        return self._stopping
+    async def play(self, say: Callable[[str], None]) -> None:
+        """Post the sample incident to ourselves, as Alertmanager would."""
+        if isinstance(self.clock, SystemClock):
+            self.clock.shift(sample.friday_night(self.clock.now(), self.config.timezone) - self.clock.now())
+        await sample.play(f"{self.url}/webhook", self.clock, say)
 
-    def _templates(self, config: Config) -> Templates:
-        return Templates(
-            levels=config.policy.severity.levels, timezone=config.timezone, directory=config.templates
-        )
+    def _web(self) -> web.Application:
+        parts = Parts(
+            store=self.store, clock=self.clock, metrics=self.metrics,
+            sources=lambda: self.config.sources, policy=lambda: self._current.policy,
+            wake=self.lanes.wake, lanes=self.lanes.describe, stopping=lambda: self._stopping,
+            max_body=self.options.max_body, preview=self.options.preview,
+        )  # fmt: skip
+        app = make_app(parts)
+        if self.outbox is not None:
+            add_preview(app, PreviewParts(self.outbox, self.config.timezone, self._digests, self._jumps))
+        return app
+
+    async def _digests(self) -> list[Entry]:
+        """Every digest as it would go out now."""
+        entries = []
+        for destination in self._current.policy.destinations.values():
+            if destination.digest:
+                conversation = await self.store.digest(destination, self._current.policy, self.clock.now())
+                message = (
+                    KINDS["digest"]
+                    .make(self.config.settings["email"])
+                    .render(destination, conversation, self._current.templates)
+                )
+                entries.append(entry_of(0, destination, conversation, message))
+        return entries
+
+    async def _jumps(self) -> list[tuple[str, Millis]]:
+        """The moments at which something will happen by itself, the next one first."""
+        waiting = await self.store.waiting()
+        held = {row["until"] for row in waiting if row["fate"] == "held" and row["until"] is not None}
+        jumps = [("next opening", at) for at in sorted(held)[:1]]
+        slots = [schedule.next(self.clock.now()) for schedule in self._current.policy.schedules.values()]
+        jumps += [("next digest", at) for at in sorted(slots)[:1]]
+        return sorted(jumps, key=lambda jump: jump[1])
 
     def _database(self) -> str:
         if self.options.database is not None:
             return self.options.database
         if self.options.preview:
-            self._scratch = tempfile.TemporaryDirectory(prefix="alert-router-preview-")
-            return f"sqlite:///{self._scratch.name}/router.db"
+            folder = self._closing.enter_context(tempfile.TemporaryDirectory(prefix="alert-router-preview-"))
+            return f"sqlite:///{folder}/router.db"
         return "sqlite:///state/router.db"
 
     def _open_channels(self, config: Config) -> dict[str, Channel]:
@@ -126,5 +167,24 @@ class Service:
         for name in {each.channel for each in config.policy.destinations.values()}:
             kind = KINDS[name]
             channel = kind.make(config.settings[kind.section])
-            channels[name] = channel if self.outbox is None else Preview(channel, self.outbox, self.clock)
+            channels[name] = channel if self.outbox is None else Preview(channel, self.outbox)
         return channels
+
+
+def check(path: Path, environ: Mapping[str, str]) -> list[str]:
+    """Load the rules and dry-run every template; what fails there, in words.
+
+    :raises ConfigError: with every mistake in the file
+    """
+    config = load(path, environ=environ, now=SystemClock().now())
+    return _templates(config).check()
+
+
+def _templates(config: Config) -> Templates:
+    severity = config.policy.severity
+    return Templates(
+        levels=severity.levels,
+        timezone=config.timezone,
+        severity_label=severity.label,
+        directory=config.templates,
+    )

@@ -5,11 +5,13 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import IO, Any
 
 import click
 
 from router import logs
 from router.app import Options, Service
+from router.app import check as check_rules
 from router.config import ConfigError
 from router.store import StoreUnavailable
 
@@ -62,7 +64,7 @@ _config = click.option(
               envvar="ALERT_ROUTER_LOG", help="The shape of log lines; auto: human on a terminal.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True,
               envvar="ALERT_ROUTER_LOG_LEVEL")  # fmt: skip
-def serve(
+def serve(  # noqa: PLR0913  (an argument an option: that is click)
     *, config: Path, listen: tuple[str, int], database: str | None, preview: bool, sample: bool, metrics: bool,
     max_body: int, drain: float, log_form: str, log_level: str,
 ) -> None:  # fmt: skip
@@ -82,14 +84,16 @@ def serve(
         raise _Failure(f"The store can't be opened: {error}") from None
     except OSError as error:
         host, port = listen
-        raise _Failure(f"Can't listen on {host}:{port}: {error.strerror or error}; give another --listen") from None
+        raise _Failure(
+            f"Can't listen on {host}:{port}: {error.strerror or error}; give another --listen"
+        ) from None
 
 
 class _Failure(click.ClickException):
     """Printed as it is: the message names the place itself."""
 
-    def show(self, file: object = None) -> None:
-        click.echo(self.message, err=True)
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(self.message, file=file, err=True)
 
 
 async def _serve(service: Service, *, sample: bool) -> None:
@@ -113,7 +117,7 @@ async def _serve(service: Service, *, sample: bool) -> None:
 def check(config: Path) -> None:
     """Check the rules and dry-run every template; every mistake with its place. Exit code 1 if there is one."""
     try:
-        problems = Service(Options(config=config), os.environ).check()
+        problems = check_rules(config, os.environ)
     except ConfigError as error:
         raise _Failure(str(error)) from None
     for problem in problems:

@@ -10,14 +10,14 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
 from router.decide import Policy
-from router.model import Destination, Millis, Outcome, Webhook
+from router.model import Conversation, Destination, Millis, Outcome, Webhook
 from router.store import books
 from router.store.accept import Receipt, accept, index_inhibitor
 from router.store.alert import labels_of
 from router.store.digests import open_slots
 from router.store.place import reconsider
 from router.store.schema import alerts, deliveries, inhibitors, meta, webhooks
-from router.store.work import Idle, Work, claim, record
+from router.store.work import Idle, Work, claim, record, upcoming
 from router.store.writer import Database, Statement, StoreUnavailable, Transaction, insert
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -92,15 +92,15 @@ class Store:
             lambda tx: tx.add(_QUARANTINE, source=source, received_at=now, body=body, quarantined=reason)
         )
 
+    async def digest(self, destination: Destination, policy: Policy, now: Millis) -> Conversation:
+        """What a digest would report if its next slot were now; nothing is changed by asking."""
+        covers = _covered(destination, policy)
+        return await self._database.write(lambda tx: upcoming(tx, destination.key, policy, now, covers))
+
     async def claim(self, destination: Destination, policy: Policy, now: Millis) -> Work | Idle:
         """The next conversation of a destination that is due, its attempt logged as begun."""
-        quiet, covers = False, None
-        if destination.digest:
-            quiet = destination.options.empty == "all-quiet"
-            if destination.options.covers:
-                covers = frozenset(
-                    each.key for name in destination.options.covers for each in policy.receivers.get(name, ())
-                )
+        quiet = destination.digest and destination.options.empty == "all-quiet"
+        covers = _covered(destination, policy)
         return await self._database.write(
             lambda tx: claim(tx, destination.key, policy, now, quiet_digest=quiet, covers=covers)
         )
@@ -136,6 +136,15 @@ class Store:
     @property
     def location(self) -> str:
         return str(self._database.path)
+
+
+def _covered(destination: Destination, policy: Policy) -> frozenset[str] | None:
+    """The destinations whose held and moot alerts a digest reports; None: all."""
+    if not destination.digest or not destination.options.covers:
+        return None
+    return frozenset(
+        each.key for name in destination.options.covers for each in policy.receivers.get(name, ())
+    )
 
 
 def _migrate(engine: sa.Engine) -> None:

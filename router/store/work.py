@@ -23,7 +23,7 @@ from router.model import (
 )  # fmt: skip
 from router.store.alert import alert_of
 from router.store.digests import advance, digest_view
-from router.store.place import DUE, ENDED_UNTOLD, UNTOLD, open_conversation, reconsider
+from router.store.place import DUE, ENDED_UNTOLD, UNTOLD, open_conversation, open_slot, reconsider
 from router.store.schema import OPEN_FATES, alerts, conversations, deliveries, fates, groups, members
 from router.store.writer import Statement, Transaction, among, insert
 
@@ -47,6 +47,7 @@ _NEXT = Statement(
     .order_by(conversations.c.urgency, conversations.c.due_at, conversations.c.id)
     .limit(1)
 )
+_SLOT = Statement(sa.select(conversations).where(conversations.c.id == p("conversation")))
 _NEXT_TIME = Statement(sa.select(sa.func.min(_later).label("at")).where(*_MINE))
 _GROUP = Statement(sa.select(groups).where(groups.c.id == p("group")))
 _MEMBER_COLUMNS = tuple(column.name for column in members.c)
@@ -258,6 +259,15 @@ def _claim_digest(
         tx.run(_CLOSE, conversation=row["id"])
         return None
     return _work(tx, row, _conversation(row, now, (), digest=view), telling, now)
+
+
+def upcoming(
+    tx: Transaction, destination: str, policy: Policy, now: Millis, covers: frozenset[str] | None
+) -> Conversation:
+    """The next slot of a digest, as it stands."""
+    row = tx.one(_SLOT, conversation=open_slot(tx, policy, destination, now)[0])
+    view = replace(digest_view(tx, row, policy, now, covers), until=now)
+    return _conversation(row, now, (), digest=view)
 
 
 def _conversation(

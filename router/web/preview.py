@@ -1,0 +1,142 @@
+"""The preview's page: every message as its reader would see it, live, and a clock that can be moved on."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from router.channels.outbox import Entry, Outbox
+from router.clock import SystemClock
+from router.model import DAY, Millis
+from router.web.parts import PARTS
+
+_STATIC = Path(__file__).parent / "static"
+# Slower than this, and a proxy may take the silence for the end.
+_HEARTBEAT_SECONDS = 15
+# Nothing but our own files runs; a mail is shown in a frame that may do nothing at all.
+_PAGE_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; frame-src 'self'; base-uri 'none'; form-action 'none'"
+_MAIL_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'"
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewParts:
+    outbox: Outbox
+    zone: str
+    digests: Callable[[], Awaitable[list[Entry]]]
+    """Each digest as it would go out now."""
+    jumps: Callable[[], Awaitable[list[tuple[str, Millis]]]]
+    """Moments worth moving the clock to: what happens then, and when."""
+
+
+_PREVIEW: web.AppKey[PreviewParts] = web.AppKey("preview", PreviewParts)
+
+
+def add_preview(app: web.Application, parts: PreviewParts) -> None:
+    app[_PREVIEW] = parts
+    app.add_routes(
+        [
+            web.get("/", _page),
+            web.static("/static", _STATIC),
+            web.get("/preview/state", _state),
+            web.get("/preview/events", _events),
+            web.get("/preview/mail/{id}", _mail),
+            web.get("/preview/digest/{number}", _digest),
+            web.post("/preview/clock", _move_clock),
+        ]
+    )
+
+
+async def _page(_request: web.Request) -> web.FileResponse:
+    headers = {
+        "Content-Security-Policy": _PAGE_POLICY,
+        "Cache-Control": "no-store",
+        "Content-Type": "text/html; charset=utf-8",
+    }
+    return web.FileResponse(_STATIC / "preview.html", headers=headers)
+
+
+async def _state(request: web.Request) -> web.Response:
+    """All that the page shows: messages, digests as of now, what waits and why, what was decided."""
+    parts, preview = request.app[PARTS], request.app[_PREVIEW]
+    jumps = await preview.jumps()
+    return web.json_response(
+        {
+            "now": parts.clock.now(),
+            "zone": preview.zone,
+            "movable": isinstance(parts.clock, SystemClock),
+            "entries": [_shown(entry) for entry in preview.outbox.entries],
+            "digests": [_shown(entry) for entry in await preview.digests()],
+            "waiting": await parts.store.waiting(),
+            "decided": await parts.store.decided(),
+            "jumps": [{"label": label, "at": at} for label, at in jumps],
+        }
+    )
+
+
+def _shown(entry: Entry) -> dict[str, Any]:
+    shown = asdict(entry)
+    shown["body"] = {name: value for name, value in entry.body.items() if name != "html"}
+    return shown
+
+
+async def _events(request: web.Request) -> web.StreamResponse:
+    """Server-sent events: a line whenever the page should look again."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+    await response.prepare(request)
+    changes = request.app[_PREVIEW].outbox.changes()
+    upcoming: asyncio.Task[int] | None = None
+    try:
+        while not request.app[PARTS].stopping():
+            upcoming = upcoming or asyncio.ensure_future(anext(changes))
+            done, _ = await asyncio.wait({upcoming}, timeout=_HEARTBEAT_SECONDS)
+            if done:
+                await response.write(f"data: {upcoming.result()}\n\n".encode())
+                upcoming = None
+            else:
+                await response.write(b": still here\n\n")
+    except ConnectionError:
+        pass  # the page was closed
+    finally:
+        if upcoming is not None:
+            upcoming.cancel()
+    return response
+
+
+async def _mail(request: web.Request) -> web.Response:
+    entries = request.app[_PREVIEW].outbox.entries
+    return _html(next((entry for entry in entries if str(entry.id) == request.match_info["id"]), None))
+
+
+async def _digest(request: web.Request) -> web.Response:
+    digests = await request.app[_PREVIEW].digests()
+    number = request.match_info["number"]
+    return _html(digests[int(number)] if number.isdecimal() and int(number) < len(digests) else None)
+
+
+def _html(entry: Entry | None) -> web.Response:
+    if entry is None or not entry.body.get("html"):
+        raise web.HTTPNotFound(text="There is no such mail here; it may have made room for newer ones.\n")
+    headers = {"Content-Security-Policy": _MAIL_POLICY, "X-Content-Type-Options": "nosniff"}
+    return web.Response(text=entry.body["html"], content_type="text/html", headers=headers)
+
+
+async def _move_clock(request: web.Request) -> web.Response:
+    """{"to": epoch milliseconds}: forward only, and at most a year."""
+    parts = request.app[PARTS]
+    # A page of somebody else's can't send this type without asking first.
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text="Send application/json.\n")
+    try:
+        to = int((await request.json())["to"])
+    except (ValueError, KeyError, TypeError):
+        raise web.HTTPBadRequest(text='Send {"to": epoch milliseconds}.\n') from None
+    now = parts.clock.now()
+    if not isinstance(parts.clock, SystemClock) or not now < to <= now + 366 * DAY:
+        raise web.HTTPBadRequest(text="The preview's clock moves forward only, and at most a year.\n")
+    parts.clock.shift(to - now)
+    parts.wake(parts.policy().destinations)
+    await request.app[_PREVIEW].outbox.touch()
+    return web.json_response({"now": parts.clock.now()})
