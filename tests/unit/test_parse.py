@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.model import Alert, Millis, Status, Webhook
@@ -252,6 +252,7 @@ def test_numbers_that_are_none_are_no_times_and_no_counts(number: str) -> None:
     assert (webhook.alerts[0].starts_at, webhook.truncated) == (None, 0)
 
 
+@settings(deadline=None)
 @given(st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(9998, 1, 1)))  # noqa: DTZ001  (UTC below)
 def test_every_whole_millisecond_is_read_exactly(moment: datetime) -> None:
     moment = moment.replace(microsecond=moment.microsecond // 1_000 * 1_000, tzinfo=UTC)
@@ -381,12 +382,14 @@ tops = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_a_webhook_or_a_parse_error(raw: bytes) -> None:
     with suppress(ParseError):
         assert isinstance(parse(raw), Webhook)
 
 
+@settings(deadline=None)
 @given(st.lists(entries | json_values, min_size=1), st.dictionaries(tops, json_values))
 def test_every_object_comes_out_as_one_alert_and_every_text_can_be_kept(
     told: list[Any], top: dict[str, Any]

@@ -296,7 +296,9 @@ async def test_a_sender_that_hangs_up_in_the_middle_leaves_nothing_behind(room: 
     writer.close()
     await writer.wait_closed()
     assert (await client.post("/webhook", data=GOOD)).status == 200
+    await client.close()  # waits for every handler
     assert (await room.store.status())["webhooks"] == {"accepted": 1, "quarantined": 0}
+    assert room.counted("default", "unavailable") == 1
 
 
 def test_idle_connections_outlive_alertmanagers_five_minutes() -> None:
