@@ -1,0 +1,28 @@
+# syntax=docker/dockerfile:1
+FROM python:3.13-slim-bookworm AS build
+WORKDIR /src
+COPY requirements/run.txt requirements/run.txt
+RUN python -m venv /opt/alert-router \
+ && /opt/alert-router/bin/pip install --no-cache-dir --require-hashes --requirement requirements/run.txt
+COPY . .
+RUN /opt/alert-router/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+
+FROM python:3.13-slim-bookworm
+COPY --from=build /opt/alert-router /opt/alert-router
+COPY routes.yaml /etc/alert-router/routes.yaml
+RUN useradd --system --uid 10001 --no-create-home alert-router \
+ && install -d -o alert-router -g alert-router /var/lib/alert-router
+ENV PATH=/opt/alert-router/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    ALERT_ROUTER_CONFIG=/etc/alert-router/routes.yaml \
+    ALERT_ROUTER_DATABASE=sqlite:////var/lib/alert-router/router.db \
+    ALERT_ROUTER_LISTEN=0.0.0.0:9099 \
+    ALERT_ROUTER_LOG=json
+# The root file system can be read-only: all that is written goes here.
+VOLUME /var/lib/alert-router
+USER 10001
+EXPOSE 9099
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9099/healthz', timeout=2)"]
+ENTRYPOINT ["alert-router"]
+CMD ["serve"]

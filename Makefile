@@ -1,0 +1,57 @@
+# Two targets need nothing but Python >= 3.11, make and git: `make run` and `make test`.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 9099
+FIND_PYTHON = for python in "$${PYTHON:-}" python3.13 python3.12 python3.11 python3 python; do \
+	  if [ -n "$$python" ] && "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	  then echo "$$python"; exit 0; fi; done; exit 1
+
+.PHONY: help run test check bench lock clean
+.DEFAULT_GOAL := help
+
+help:  ## What can be made here
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+run: $(VENV)/.run  ## See it work: a preview with a sample incident, on http://127.0.0.1:9099 (PORT=… for another)
+	@$(BIN)/alert-router serve --preview --sample --listen 127.0.0.1:$(PORT)
+
+test: $(VENV)/.dev  ## Run the tests
+	@$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/.dev  ## Run the linters and the type checker
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tests.tidy
+
+bench: $(VENV)/.dev  ## Measure webhooks a second and latency, beside a bare aiohttp handler
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: $(VENV)/.dev  ## Resolve the dependencies anew (needs uv on the PATH)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	  --quiet --upgrade pyproject.toml --group build -o requirements/run.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	  --quiet pyproject.toml --group build --group dev -c requirements/run.txt -o requirements/dev.txt
+
+clean:  ## Remove the environment and every cache; the state stays
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@python="$$($(FIND_PYTHON))" || { echo "Python 3.11 or newer is needed; install it, or name it: make PYTHON=…" >&2; exit 1; }; \
+	echo "Setting up $(VENV) with $$($$python --version) …"; \
+	"$$python" -m venv $(VENV) || { rm -rf $(VENV); echo "Its venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+# A target that is built from a lock is built anew when the lock or the package's metadata changes.
+$(VENV)/.run: $(VENV)/bin/python requirements/run.txt pyproject.toml
+	@echo "Installing what the router needs …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/run.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.txt
+	@echo "Installing what the tests need …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	@touch $@

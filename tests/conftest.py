@@ -1,0 +1,18 @@
+"""What every test shares."""
+
+import os
+
+import pytest
+
+NO_SKIPS = bool(os.environ.get("ALERT_ROUTER_TESTS_NO_SKIPS"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201  (pytest's hook)
+    """With ALERT_ROUTER_TESTS_NO_SKIPS set, a skip is a failure: something the suite wants isn't installed."""
+    outcome = yield
+    report = outcome.get_result()
+    if NO_SKIPS and report.skipped:
+        report.outcome = "failed"
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.longrepr = f"{item.nodeid} must not be skipped here: {reason}"
