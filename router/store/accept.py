@@ -66,7 +66,6 @@ class _Accepted:
     subject: Subject
     alert: Alert
     kind: Change
-    change: int
 
 
 def accept(
@@ -76,20 +75,26 @@ def accept(
     webhook_id = tx.add(_ADD_WEBHOOK, source=source, received_at=now, body=body, quarantined=None)
     group = _group(tx, webhook, source)
     freed: set[str] = set()
-    accepting = _Accepting(tx, source, webhook, webhook_id, group, policy, freed, now)
+    accepting = _Accepting(tx, source, webhook, group, policy, freed, now)
     accepted = [_reduce(accepting, alert) for alert in webhook.alerts]
     decisions: list[tuple[str, Verdict]] = []
     wake: set[str] = set()
     for each in accepted:
         judged = judge(tx, policy, each.alert.labels, now)
+        firing = each.alert.status is Status.FIRING
+        change = tx.add(
+            _ADD_CHANGE, webhook_id=webhook_id, alert_id=each.subject.alert, kind=each.kind, level=each.subject.level,
+            at=now, destinations=max(1, len(judged)) if firing else 0,
+        )  # fmt: skip
         placing = Placing(tx, policy, each.subject, now)
-        if each.alert.status is Status.FIRING:
-            fates = placing.firing(judged, each.change)
+        if firing:
+            placing.firing(judged, change)
             decisions += ((decision.destination.key, decision.verdict) for decision in judged)
+            wake.update(decision.destination.key for decision in judged)
         else:
-            fates = placing.resolved(judged, each.change)
-        tx.run(_SET_DESTINATIONS, change=each.change, destinations_=fates)
-        wake.update(decision.destination.key for decision in judged)
+            told = placing.resolved(judged, change)
+            tx.run(_SET_DESTINATIONS, change=change, destinations_=len(told))
+            wake |= told
     wake |= release(tx, policy, freed, now)
     kinds = tuple((each.kind, *policy.severity.of(each.alert.labels)) for each in accepted)
     return Receipt(kinds, tuple(decisions), frozenset(wake))
@@ -139,7 +144,6 @@ class _Accepting:
     tx: Transaction
     source: str
     webhook: Webhook
-    webhook_id: int
     group: int
     policy: Policy
     freed: set[str]
@@ -172,19 +176,10 @@ def _reduce(accepting: _Accepting, told: Alert) -> _Accepted:
     elif kind is Change.RESOLVED and row is not None:
         accepting.freed.update(each["key"] for each in tx.all(_INHIBITORS_OF, alert=alert_id))
         tx.run(_DROP_INHIBITORS, alert=alert_id)
-    change = tx.add(
-        _ADD_CHANGE,
-        webhook_id=accepting.webhook_id,
-        alert_id=alert_id,
-        kind=kind,
-        level=level,
-        at=now,
-        destinations=0,
-    )
     subject = Subject(
         alert_id, source, alert.fingerprint, level, accepting.group, webhook.receiver, webhook.group_key
     )  # fmt: skip
-    return _Accepted(subject, alert, kind, change)
+    return _Accepted(subject, alert, kind)
 
 
 def _known(row: Any) -> Known:

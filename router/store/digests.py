@@ -107,7 +107,7 @@ def _others(rows: list[Any], seen: set[int], covers: frozenset[str] | None) -> t
 
 def advance(tx: Transaction, conversation: int, destination: str, policy: Policy, now: Millis) -> None:
     """Open the next slot; what still fires, and what came while this one was on its way, goes on there."""
-    successor, _ = open_slot(tx, policy, destination, now)
+    successor = open_slot(tx, policy, destination, now).id
     for member in tx.all(_MEMBERS, conversation=conversation):
         goes_on = member["status"] == "firing" and member["verdict"] in (Verdict.DIGEST, Verdict.INHIBITED)
         if not goes_on and tx.one(_OPEN_FATE, member=member["member"]) is None:

@@ -48,23 +48,25 @@ FIND_CONVERSATION = Statement(
     .order_by(conversations.c.episode.desc())
     .limit(1)
 )
+_bumped: dict[str, Any] = {
+    "wanted": conversations.c.wanted + 1,
+    "urgency": sa.case((conversations.c.urgency > p("rank"), p("rank")), else_=conversations.c.urgency),
+    "group_id": sa.func.coalesce(p("group"), conversations.c.group_id),
+}
+_next_telling = (
+    sa.select(sa.func.min(members.c.at))
+    .where(members.c.conversation_id == p("conversation"))
+    .scalar_subquery()
+)
+# A digest is due at its slot; any other conversation when the first of its members is.
+BUMP_SLOT = Statement(sa.update(conversations).where(conversations.c.id == p("conversation")).values(_bumped))
 BUMP = Statement(
     sa.update(conversations)
     .where(conversations.c.id == p("conversation"))
-    .values(
-        wanted=conversations.c.wanted + 1,
-        urgency=sa.case((conversations.c.urgency > p("rank"), p("rank")), else_=conversations.c.urgency),
-        group_id=sa.func.coalesce(p("group"), conversations.c.group_id),
-    )
+    .values({**_bumped, "due_at": _next_telling})
 )
 DUE = Statement(
-    sa.update(conversations)
-    .where(conversations.c.id == p("conversation"))
-    .values(
-        due_at=sa.select(sa.func.min(members.c.at))
-        .where(members.c.conversation_id == p("conversation"))
-        .scalar_subquery()
-    )
+    sa.update(conversations).where(conversations.c.id == p("conversation")).values(due_at=_next_telling)
 )
 FIND_MEMBER = Statement(
     sa.select(members).where(members.c.conversation_id == p("conversation"), members.c.alert_id == p("alert"))
@@ -129,13 +131,22 @@ def judge(tx: Transaction, policy: Policy, labels: Mapping[str, str], now: Milli
     return decide(labels, policy, now, inhibitor_of(tx, policy, labels))
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open conversation. ``fresh``: made just now, without members."""
+
+    id: int
+    wanted: int
+    fresh: bool
+
+
 def open_conversation(
     tx: Transaction, destination: str, source: str, subject: str, now: Millis, **given: Any
-) -> tuple[int, int]:
-    """The id and version of the open conversation of this subject; a new episode if the last one is over."""
+) -> Opened:
+    """The open conversation of this subject; a new episode, made of ``given``, if the last one is over."""
     last = tx.one(FIND_CONVERSATION, destination=destination, source=source, subject=subject)
     if last is not None and last["state"] == "open":
-        return last["id"], last["wanted"]
+        return Opened(last["id"], last["wanted"], fresh=False)
     values: dict[str, Any] = {
         "destination": destination, "source": source, "subject": subject,
         "episode": 1 if last is None else last["episode"] + 1,
@@ -144,15 +155,16 @@ def open_conversation(
         "not_before": 0, "attempts": 0, "remote": "{}", "since": None, "slot": None, "created_at": now,
     }  # fmt: skip
     values.update(given)
-    return tx.add(ADD_CONVERSATION, **values), values["wanted"]
+    return Opened(tx.add(ADD_CONVERSATION, **values), values["wanted"], fresh=True)
 
 
-def open_slot(tx: Transaction, policy: Policy, digest: str, now: Millis) -> tuple[int, int]:
-    """The id and version of the digest's next slot."""
+def open_slot(tx: Transaction, policy: Policy, digest: str, now: Millis, **given: Any) -> Opened:
+    """The digest's next slot."""
     schedule = policy.schedules[digest]
     slot = schedule.next(now)
+    since = schedule.previous(now)
     return open_conversation(
-        tx, digest, "", f"slot:{slot}", now, slot=slot, due_at=slot, since=schedule.previous(now)
+        tx, digest, "", f"slot:{slot}", now, slot=slot, due_at=slot, since=since, **given
     )
 
 
@@ -191,49 +203,60 @@ class Placing:
         levels = policy.severity.levels
         self._rank = levels.index(subject.level) if subject.level in levels else len(levels)
 
-    def firing(self, decisions: tuple[Decision, ...], change: int | None) -> int:
-        """How many fates were added."""
-        if not decisions:
-            return self._nowhere(change)
-        return sum(self._fire(decision, change) for decision in decisions)
+    def firing(self, decisions: tuple[Decision, ...], change: int | None) -> None:
+        """With a change, each decision gets a fate; without decisions, the change gets one all the same."""
+        for decision in decisions:
+            self._fire(decision, change)
+        if not decisions and change is not None:
+            self._nowhere(change)
 
-    def _fire(self, decision: Decision, change: int | None) -> int:
-        tx, now = self._tx, self._now
-        key = decision.destination.key
-        fate, reason = FATE_OF[decision.verdict], decision.reason
+    def _fire(self, decision: Decision, change: int | None) -> None:
         if change is None and not self._concerned(decision):
-            return 0
-        conversation, version = self._conversation(decision, change)
-        member = (
-            tx.one(FIND_MEMBER, conversation=conversation, alert=self._subject.alert)
-            if conversation
-            else None
-        )
-        version += 1
+            return
+        key, fate, reason = decision.destination.key, FATE_OF[decision.verdict], decision.reason
+        opened = self._open(decision, change)
+        if opened is not None and opened.fresh:
+            self._fate(
+                change, key, self._add(opened.id, decision), fate, decision.rule, reason, opened.wanted
+            )
+            return
+        member = None
+        if opened is not None:
+            member = self._tx.one(FIND_MEMBER, conversation=opened.id, alert=self._subject.alert)
+        if opened is None or (member is None and decision.verdict is Verdict.DROP):
+            if change is not None:
+                self._fate(change, key, None, fate, decision.rule, reason, 0)
+            return
         if member is None:
-            if decision.verdict is Verdict.DROP:
-                return self._fate(change, key, None, fate, decision.rule, reason, 0) if change else 0
-            member_id = self._add(conversation, decision)
+            member_id = self._add(opened.id, decision)
         else:
             member_id = member["id"]
-            if member["told"] == "firing":
-                if member["status"] == "resolved":
-                    self._move(member_id, Fate.MOOT, decision.rule, "fired again before its end was told")
-                    self._update(member, status="firing", at=None)
-                fate, reason = Fate.DELIVERED, "told already"
-            elif member["told"] == "maybe":
-                if member["status"] == "resolved":
-                    self._update(member, status="firing", at=now)
-                fate = Fate.PENDING
-            else:
-                self._decide_anew(member, decision, fate)
-        group = None if decision.destination.digest else self._subject.group
-        tx.run(BUMP, conversation=conversation, rank=self._rank, group=group)
-        if not decision.destination.digest:
-            tx.run(DUE, conversation=conversation)
-        if change is None and member is not None:
-            return 0
-        return self._fate(change, key, member_id, fate, decision.rule, reason, version)
+            fate, reason = self._fire_again(member, decision)
+        self._bump(opened.id, digest=decision.destination.digest)
+        if change is not None or member is None:
+            self._fate(change, key, member_id, fate, decision.rule, reason, opened.wanted + 1)
+
+    def _fire_again(self, member: Any, decision: Decision) -> tuple[Fate, str]:
+        """A member that the conversation has already: what its firing comes to."""
+        if member["told"] == "firing":
+            if member["status"] == "resolved":
+                self._move(member["id"], Fate.MOOT, decision.rule, "fired again before its end was told")
+                self._update(member, status="firing", at=None)
+            return Fate.DELIVERED, "told already"
+        if member["told"] == "maybe":
+            if member["status"] == "resolved":
+                self._update(member, status="firing", at=self._now)
+            return Fate.PENDING, decision.reason
+        fate = FATE_OF[decision.verdict]
+        self._decide_anew(member, decision, fate)
+        return fate, decision.reason
+
+    def _bump(self, conversation: int, *, digest: bool) -> None:
+        """One version on."""
+        if digest:
+            self._tx.run(BUMP_SLOT, conversation=conversation, rank=self._rank, group=None)
+        else:
+            self._tx.run(BUMP, conversation=conversation, rank=self._rank, group=self._subject.group)
 
     def _concerned(self, decision: Decision) -> bool:
         """Whether the alert waits there already, or the destination is new to its last change."""
@@ -245,49 +268,57 @@ class Placing:
                 return True
         return tx.one(HAS_FATE, alert=self._subject.alert, destination=destination.key) is None
 
-    def _conversation(self, decision: Decision, change: int | None) -> tuple[int, int]:
-        """The id and version of the conversation that the decision concerns; (0, 0): there is none to drop from."""
+    def _open(self, decision: Decision, change: int | None) -> Opened | None:
+        """The conversation that the decision concerns; None: there is none that a drop would concern."""
         tx, now, destination = self._tx, self._now, decision.destination
         if destination.digest:
             if change is None:  # it may wait in a slot that is overdue
                 for member in tx.all(MEMBERS_OF_ALERT, alert=self._subject.alert):
                     if member["destination"] == destination.key and member["state"] == "open":
-                        return member["conversation_id"], member["wanted"]
+                        return Opened(member["conversation_id"], member["wanted"], fresh=False)
             if decision.verdict is Verdict.DROP:
-                return 0, 0
-            return open_slot(tx, self._policy, destination.key, now)
+                return None
+            return open_slot(tx, self._policy, destination.key, now, wanted=1, urgency=self._rank)
         source, subject = self._subject.at(destination, None)
         if decision.verdict is Verdict.DROP:
             last = tx.one(FIND_CONVERSATION, destination=destination.key, source=source, subject=subject)
-            return (last["id"], last["wanted"]) if last is not None and last["state"] == "open" else (0, 0)
-        return open_conversation(tx, destination.key, source, subject, now, group_id=self._subject.group)
+            return (
+                Opened(last["id"], last["wanted"], fresh=False) if last and last["state"] == "open" else None
+            )
+        return open_conversation(
+            tx, destination.key, source, subject, now,
+            group_id=self._subject.group, wanted=1, urgency=self._rank, due_at=_due(decision),
+        )  # fmt: skip
 
-    def resolved(self, decisions: tuple[Decision, ...], change: int) -> int:
-        """The alert has ended: told where it was told, moot where it was not. How many fates were added."""
+    def resolved(self, decisions: tuple[Decision, ...], change: int) -> set[str]:
+        """The alert has ended: told where it was told, moot where it was not. The destinations, a fate each."""
         fated: dict[str, tuple[Any, Fate, str]] = {}
         for member in self._tx.all(MEMBERS_OF_ALERT, alert=self._subject.alert):
             key = member["destination"]
             if member["state"] == "open":
                 fate, reason = self._end(member)
-                self._tx.run(BUMP, conversation=member["conversation_id"], rank=self._rank, group=None)
-                if member["slot"] is None:
-                    self._tx.run(DUE, conversation=member["conversation_id"])
+                bump = BUMP if member["slot"] is None else BUMP_SLOT
+                self._tx.run(bump, conversation=member["conversation_id"], rank=self._rank, group=None)
             elif member["told"] == "resolved":
                 fate, reason = Fate.DELIVERED, "told already"
             else:
                 continue  # of a digest that went out; the next slot's has the alert again
             if key not in fated or fate is Fate.PENDING:
                 fated[key] = (member, fate, reason)
-        added = sum(
+        for key, (member, fate, reason) in fated.items():
             self._fate(change, key, member["id"], fate, member["rule"], reason, member["wanted"] + 1)
-            for key, (member, fate, reason) in fated.items()
-        )
+        named = set(fated)
         for decision in decisions:
-            if decision.destination.key not in fated:
+            key = decision.destination.key
+            if key not in named:
                 drop = decision.verdict is Verdict.DROP
                 fate, reason = (Fate.DROPPED, decision.reason) if drop else (Fate.MOOT, ENDED_UNTOLD)
-                added += self._fate(change, decision.destination.key, None, fate, decision.rule, reason, 0)
-        return added or self._nowhere(change)
+                self._fate(change, key, None, fate, decision.rule, reason, 0)
+                named.add(key)
+        if not named:
+            self._nowhere(change)
+            named.add(NOWHERE)
+        return named
 
     def drop(self, member: Any, reason: str) -> None:
         """Nobody is to be told of this member any more."""
@@ -317,7 +348,7 @@ class Placing:
             and member["verdict"] in ("send", "hold")
             and member["at"] is not None
         )
-        at = decision.at if decision.verdict in (Verdict.SEND, Verdict.HOLD) else None
+        at = _due(decision)
         if decision.verdict is Verdict.SEND and waited and at is not None:
             at = min(at, member["at"])
         held_since = member["held_since"] if member["status"] == "firing" else None
@@ -333,7 +364,7 @@ class Placing:
         held = decision.verdict in (Verdict.HOLD, Verdict.INHIBITED)
         return self._tx.add(
             ADD_MEMBER, conversation_id=conversation, alert_id=self._subject.alert, status="firing", told="none",
-            verdict=decision.verdict, at=decision.at if decision.verdict in (Verdict.SEND, Verdict.HOLD) else None,
+            verdict=decision.verdict, at=_due(decision),
             rule=decision.rule, reason=decision.reason, inhibitor=decision.inhibitor,
             held_since=self._now if held else None,
         )  # fmt: skip
@@ -346,11 +377,9 @@ class Placing:
     def _move(self, member: int, fate: Fate, rule: str, reason: str) -> None:
         self._tx.run(MOVE_FATES, member=member, fate_=fate, rule_=rule, reason_=reason, now=self._now)
 
-    def _nowhere(self, change: int | None) -> int:
+    def _nowhere(self, change: int) -> None:
         """A receiver without destinations is a black hole by choice; the ledger says so."""
-        if change is None:
-            return 0
-        return self._fate(change, NOWHERE, None, Fate.DROPPED, "route", "its receiver has no destinations", 0)
+        self._fate(change, NOWHERE, None, Fate.DROPPED, "route", "its receiver has no destinations", 0)
 
     def _fate(
         self,
@@ -361,7 +390,7 @@ class Placing:
         rule: str,
         reason: str,
         version: int,
-    ) -> int:
+    ) -> None:
         if change is None:  # the rules name a destination that they did not when the change was accepted
             change = self._tx.one(LAST_CHANGE, alert=self._subject.alert)["id"]
             self._tx.run(ANOTHER_DESTINATION, change=change)
@@ -369,7 +398,11 @@ class Placing:
             ADD_FATE, change_id=change, destination=destination, member_id=member, fate=fate, rule=rule,
             reason=reason, version=version, at=self._now, updated_at=self._now,
         )  # fmt: skip
-        return 1
+
+
+def _due(decision: Decision) -> Millis | None:
+    """When a member is to be told by itself; a digest's is told with its slot."""
+    return decision.at if decision.verdict in (Verdict.SEND, Verdict.HOLD) else None
 
 
 def reconsider(tx: Transaction, policy: Policy, alert_id: int, now: Millis) -> frozenset[str]:

@@ -117,7 +117,7 @@ conversations = sa.Table(
     _time("created_at"),
     sa.UniqueConstraint("destination", "source", "subject", "episode"),
 )
-sa.Index("ix_conversations_due", conversations.c.destination, conversations.c.due_at,
+sa.Index("ix_conversations_due", conversations.c.destination, conversations.c.urgency, conversations.c.due_at,
          sqlite_where=conversations.c.due_at.is_not(None),
          postgresql_where=conversations.c.due_at.is_not(None))  # fmt: skip
 

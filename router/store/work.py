@@ -265,7 +265,7 @@ def upcoming(
     tx: Transaction, destination: str, policy: Policy, now: Millis, covers: frozenset[str] | None
 ) -> Conversation:
     """The next slot of a digest, as it stands."""
-    row = tx.one(_SLOT, conversation=open_slot(tx, policy, destination, now)[0])
+    row = tx.one(_SLOT, conversation=open_slot(tx, policy, destination, now).id)
     view = replace(digest_view(tx, row, policy, now, covers), until=now)
     return _conversation(row, now, (), digest=view)
 
@@ -356,13 +356,13 @@ def _close(tx: Transaction, work: Work, now: Millis) -> None:
     tx.run(_CLOSE, conversation=work.id)
     if not waiting:
         return
-    successor, _ = open_conversation(
+    successor = open_conversation(
         tx, work.conversation.destination, work.source, work.subject, now,
         group_id=work.group, wanted=version, synced=version,
     )  # fmt: skip
     for member in waiting:
-        tx.run(_MOVE_MEMBER, member=member["id"], to=successor)
-    tx.run(DUE, conversation=successor)
+        tx.run(_MOVE_MEMBER, member=member["id"], to=successor.id)
+    tx.run(DUE, conversation=successor.id)
 
 
 def _close_digest(tx: Transaction, work: Work, policy: Policy, now: Millis) -> None:
