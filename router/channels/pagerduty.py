@@ -37,15 +37,19 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", UserWarning)  # its own notice of end of life
     import pdpyras
 
-# https://developer.pagerduty.com/api-reference/YXBpOjI3NDgyNjU-pager-duty-v2-events-api
+# https://developer.pagerduty.com/docs/send-alert-event
 SUMMARY = 1_024
 DEDUP_KEY = 255
+# No limit is written down for the other fields; these keep odd labels from filling the event.
+FIELD = 1_024
+ADDRESS = 8_192
 # https://developer.pagerduty.com/docs/events-api-v2-overview: "The maximum size of an event is 512 KB"; what
 # the SDK adds around it (routing key, keys' names) is left room for.
 EVENT_BYTES = 512 * 1_024 - 4_096
 # https://developer.pagerduty.com/docs/events-api-v2-overview#limits (120 calls a minute and key)
 _PER_SECOND = 2.0
 _TIMEOUT_SECONDS = 10
+_NAMELESS = "Unnamed alert"  # PagerDuty takes no blank
 _THREADS = 8
 _SEVERITIES = ("critical", "error", "warning", "info")
 _COMPONENT = ("component", "service", "app", "job")
@@ -78,27 +82,36 @@ class PagerDutyOptions(Options):
 
 
 class PagerDuty:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, timeout: float = _TIMEOUT_SECONDS) -> None:
+        """:param timeout: of one attempt, in seconds: to connect, and again to be answered"""
         self._settings = settings
+        self._timeout = timeout
         self._threads = ThreadPoolExecutor(_THREADS, "pagerduty")
-        self._sessions = threading.local()  # a requests session is for one thread
+        self._mine = threading.local()  # a requests session is for one thread
+        self._sessions: list[Any] = []  # all threads', to be closed
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:  # noqa: ARG002
-        values = templates.values(conversation)
-        dedup_key = str(conversation.remote.get("dedup_key", conversation.token))
+        # An incident goes by the key that opened it.
+        dedup_key = str(conversation.remote.get("dedup_key", conversation.token))[:DEDUP_KEY]
         if conversation.over:
             return Message("pagerduty", {"event_action": "resolve", "dedup_key": dedup_key})
+        values = templates.values(conversation)
         try:
             summary, fallback = line(templates.render("pagerduty.j2", "summary", values)), False
         except TemplateError:
-            summary, fallback = "", True
+            scope = f" ({values['scope']})" if values["scope"] else ""
+            summary, fallback = values["title"] + scope, True
         body = {
             "event_action": "trigger",
-            "dedup_key": dedup_key[:DEDUP_KEY],
-            "payload": _payload(conversation, values, summary or values["title"], templates.levels),
-            "links": [{"href": address, "text": name} for name, address in values["links"]],
+            "dedup_key": dedup_key,
+            "payload": _payload(conversation, values, summary, templates.levels),
+            "links": [
+                {"href": address, "text": name}
+                for name, address in values["links"]
+                if len(address) <= ADDRESS
+            ],
             "client": "alert-router",
-            "client_url": values["external_url"],
+            "client_url": values["external_url"][:ADDRESS],
         }
         if len(json.dumps(body).encode()) > EVENT_BYTES:
             body["payload"]["custom_details"] = {
@@ -116,21 +129,23 @@ class PagerDuty:
     async def close(self) -> None:
         # An attempt under way ends by its own timeout; its outcome is found out after the next start.
         self._threads.shutdown(wait=False, cancel_futures=True)
+        for session in self._sessions:
+            session.close()
 
     def _enqueue(self, key: str, body: dict[str, Any]) -> Outcome:
         action, dedup_key = body.pop("event_action"), body["dedup_key"]
         try:
             self._session(key).send_event(action, **{name: value for name, value in body.items() if value})
         except pdpyras.PDClientError as error:
-            return _failed(error)
-        except requests.RequestException as error:
-            return _unreachable(error)
-        except Exception as error:  # noqa: BLE001  (the SDK raises KeyError and more on odd answers)
-            return Retry(f"bad answer: {type(error).__name__}", ambiguous=True)
+            if error.response is None:
+                return _unreachable(error.__cause__)
+            return _refused(error.response, key)
+        except Exception:  # noqa: BLE001  (nothing documents what the SDK raises on odd answers)
+            return Retry("bad answer", ambiguous=True)
         return Delivered({"dedup_key": dedup_key})
 
     def _session(self, key: str) -> Any:
-        sessions = self._sessions.__dict__.setdefault("by_key", {})
+        sessions: dict[str, Any] = self._mine.__dict__.setdefault("by_key", {})
         if key not in sessions:
             session = pdpyras.EventsAPISession(key)
             session.url = self._settings.events_url.rstrip("/")
@@ -138,8 +153,9 @@ class PagerDuty:
             session.max_network_attempts = 0
             session.max_http_attempts = -1
             session.retry = {429: 1, 500: 1, 502: 1, 503: 1, 504: 1}
-            session.timeout = _TIMEOUT_SECONDS
+            session.timeout = self._timeout
             sessions[key] = session
+            self._sessions.append(session)
         return sessions[key]
 
 
@@ -148,16 +164,17 @@ def _payload(
 ) -> dict[str, Any]:
     labels = values["common_labels"]
     started = [told.alert.starts_at for told in conversation.firing if told.alert.starts_at is not None]
+    source, component = (
+        next((labels[name] for name in names if labels.get(name)), "") for names in (_SOURCE, _COMPONENT)
+    )
     payload = {
-        "summary": clip(summary, SUMMARY),
-        "source": next(
-            (labels[name] for name in _SOURCE if labels.get(name)), values["scope"] or values["title"]
-        ),
+        "summary": clip(summary, SUMMARY) or _NAMELESS,
+        "source": clip(source or values["scope"] or values["title"], FIELD) or _NAMELESS,
         "severity": _severity(values["rank"], values["level"], len(levels)),
         "timestamp": _rfc3339(min(started)) if started else None,
-        "component": next((labels[name] for name in _COMPONENT if labels.get(name)), None),
-        "group": values["scope"] or None,
-        "class": labels.get("alertname"),
+        "component": clip(component, FIELD),
+        "group": clip(values["scope"], FIELD),
+        "class": clip(labels.get("alertname", ""), FIELD),
         "custom_details": {
             "firing": [_details(told) for told in conversation.firing],
             "resolved": [_details(told) for told in conversation.resolved],
@@ -186,52 +203,53 @@ def _rfc3339(at: Millis) -> str:
     return datetime.fromtimestamp(at / SECOND, UTC).isoformat(timespec="milliseconds")
 
 
-def _failed(error: Any) -> Outcome:
+def _refused(response: Any, key: str) -> Outcome:
     """https://developer.pagerduty.com/docs/events-api-v2-overview#response-codes--retry-logic"""
-    response = error.response
-    if response is None:
-        cause = error.__cause__ or error.__context__
-        return (
-            _unreachable(cause)
-            if isinstance(cause, requests.RequestException)
-            else Retry("connection failed")
-        )
     status = response.status_code
-    if status == 429:
-        return Retry("http 429", after=_retry_after(response.headers.get("Retry-After")), pause=True)
-    if status >= 500 or status in {401, 403, 404, 408}:
-        return Retry(f"http {status}", ambiguous=status >= 500)
-    return Rejected(f"http {status}{_why(response)}")
+    match status:
+        case 400:
+            return Rejected(f"http 400{_why(response, key)}")
+        case 413:  # a proxy's: the event itself is within PagerDuty's limit
+            return Rejected("http 413: too large")
+        case 429:
+            return Retry("http 429", after=_wish(response.headers.get("Retry-After")), pause=True)
+        case _ if 200 <= status < 300:  # taken by PagerDuty, or by something in between: who knows
+            return Retry("bad answer", ambiguous=True)
+        case _:  # outages, and addresses and proxies that somebody can mend
+            return Retry(f"http {status}", ambiguous=status >= 500)
 
 
-def _why(response: Any) -> str:
-    """PagerDuty's first words on what is wrong with the event, which never hold the routing key."""
+def _why(response: Any, key: str) -> str:
+    """PagerDuty's first words on what is wrong with the event."""
     try:
-        errors = response.json().get("errors", [])
-    except (ValueError, AttributeError):
+        text = str(response.json()["errors"][0])
+    except (ValueError, LookupError, TypeError, RecursionError):
         return ""
-    text = str(errors[0]) if isinstance(errors, list) and errors else ""
-    text = re.sub(r"[0-9A-Za-z]{20,}", "…", text)
-    return f": {clip(line(text), 120)}" if text else ""
+    return f": {clip(line(text.replace(key, '…')), 120)}"
 
 
-def _unreachable(error: BaseException) -> Retry:
-    if isinstance(error, requests.ConnectTimeout):
-        return Retry("connect timeout")
-    if isinstance(error, requests.Timeout):
-        return Retry("timeout", ambiguous=True)
-    return Retry("connection failed", ambiguous=not _never_connected(error))
+def _wish(seconds: str | None) -> Millis | None:
+    """Retry-After in seconds; its other form, a date, is nothing that PagerDuty sends."""
+    text = (seconds or "").strip()
+    return int(text) * SECOND if re.fullmatch(r"[0-9]{1,9}", text) else None
 
 
-def _never_connected(error: BaseException) -> bool:
-    return "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error)
-
-
-def _retry_after(value: str | None) -> Millis | None:
-    try:
-        return None if value is None else int(float(value) * SECOND)
-    except ValueError:
-        return None
+def _unreachable(error: BaseException | None) -> Retry:
+    """What requests raised under the SDK's words."""
+    match error:
+        case requests.ConnectTimeout():
+            return Retry("connect timeout")
+        case requests.Timeout():
+            return Retry("timeout", ambiguous=True)
+        case requests.exceptions.SSLError():
+            return Retry("tls failed", ambiguous="CERTIFICATE_VERIFY_FAILED" not in repr(error))
+        case requests.exceptions.ProxyError():
+            return Retry("proxy failed")
+        case _:
+            # These two wrapped errors mean that there never was a connection; anything else may have come
+            # after the event had been sent.
+            never = any(name in repr(error) for name in ("NewConnectionError", "NameResolutionError"))
+            return Retry("connection failed", ambiguous=not never)
 
 
 PAGERDUTY = Kind(

@@ -1,0 +1,113 @@
+"""Conversations to render and send, plain ones and any that Hypothesis can think of."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from router.model import (
+    DAY,
+    HOUR,
+    MINUTE,
+    Alert,
+    Conversation,
+    Destination,
+    DigestLine,
+    DigestView,
+    Labels,
+    Status,
+    Told,
+)
+from router.render import Templates
+
+NOW = 1_795_248_000_000  # Sat 21 Nov 2026 08:00 UTC
+LEVELS = ("critical", "warning", "info")
+TOKEN = "0123456789abcdef0123456789abcdef"
+TEMPLATES = Templates(levels=LEVELS, timezone="Europe/Berlin")
+
+
+def alert(*, resolved: bool = False, annotations: Labels | None = None, **labels: str) -> Alert:
+    labels = {"alertname": "HighLatency", "cluster": "eu-1", "severity": "critical", **labels}
+    return Alert(
+        fingerprint=f"{abs(hash(tuple(sorted(labels.items())))):016x}"[:16],
+        labels=labels,
+        annotations={"summary": "p99 is over 2 s"} if annotations is None else annotations,
+        status=Status.RESOLVED if resolved else Status.FIRING,
+        starts_at=NOW - HOUR,
+        ends_at=NOW - MINUTE if resolved else None,
+        generator_url="https://prometheus.example/graph?g0.expr=up",
+    )
+
+
+def told(*alerts: Alert) -> tuple[Told, ...]:
+    return tuple(Told(each, each.labels["severity"], news=True) for each in alerts)
+
+
+def conversation(*alerts: Alert, **fields: Any) -> Conversation:
+    return Conversation(
+        **{
+            "destination": "test",
+            "token": TOKEN,
+            "episode": 1,
+            "version": 1,
+            "now": NOW,
+            "receiver": "oncall",
+            "group_labels": {"alertname": "HighLatency", "cluster": "eu-1"},
+            "external_url": "https://alertmanager.example",
+            "alerts": told(*(alerts or (alert(),))),
+            **fields,
+        }
+    )
+
+
+def destination(channel: str, options: Any) -> Destination:
+    return Destination(options.key("oncall"), channel, options, per_alert=options.per_alert)
+
+
+# Whatever a label may hold, with what breaks things made likely: headers, markup, templates, separators.
+_text = st.text(max_size=40) | st.sampled_from(
+    ["\r\nBcc: eve@example.com", "x\n", "\x00", "\u2028", "=?utf-8?q?=41?=", "<b>&\"'", "{{ 7 * 7 }}", ".", "\r", "ü" * 300,
+     "🙂" * 90, "a" * 2_000, "\x85", "\x0b", "\u202e", "<!channel>", "a\tb", "x" * 200 + " ü"]
+)  # fmt: skip
+_labels = st.dictionaries(
+    _text | st.sampled_from(["alertname", "instance", "service", "items"]), _text, max_size=4
+)
+_moments = st.none() | st.integers(0, 253_402_214_400_000)
+_levels = st.sampled_from(LEVELS)
+_alerts = st.builds(
+    Alert,
+    fingerprint=st.just("00000000000000aa"),
+    labels=_labels,
+    annotations=st.dictionaries(_text | st.sampled_from(["summary", "description", "runbook_url"]), _text, max_size=3),
+    status=st.sampled_from(Status),
+    starts_at=_moments,
+    ends_at=_moments,
+    generator_url=_text | st.just("https://prometheus.example/"),
+)  # fmt: skip
+_lines = st.builds(DigestLine, alert=_alerts, level=_levels, fired=st.integers(1, 99), note=_text)
+_some_lines = st.lists(_lines, max_size=3).map(tuple)
+conversations = st.builds(
+    Conversation,
+    destination=st.just("test"),
+    token=st.just(TOKEN),
+    episode=st.integers(1, 3),
+    version=st.integers(1, 9),
+    now=st.integers(NOW, NOW + DAY),
+    receiver=_text,
+    group_labels=_labels,
+    external_url=_text | st.just("https://alertmanager.example"),
+    truncated=st.integers(0, 2),
+    alerts=st.lists(
+        st.builds(Told, alert=_alerts, level=_levels, news=st.booleans(), held_since=st.none() | st.just(NOW)),
+        min_size=1, max_size=3,
+    ).map(tuple),
+)  # fmt: skip
+digests = st.builds(
+    DigestView,
+    since=st.just(NOW - DAY),
+    until=st.just(NOW),
+    firing=_some_lines,
+    ended=_some_lines,
+    flapping=_some_lines,
+    held=_some_lines,
+    moot=_some_lines,
+)

@@ -1,0 +1,281 @@
+"""PagerDuty, over real sockets against a PagerDuty that refuses what the vendor refuses."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from pydantic import ValidationError
+
+from router.channels.pagerduty import PagerDuty, PagerDutyOptions, Settings
+from router.model import SECOND, Conversation, Delivered, Outcome, Rejected, Retry
+from router.render import Templates
+from tests.unit.channels.talk import (
+    LEVELS,
+    TEMPLATES,
+    TOKEN,
+    alert,
+    conversation,
+    conversations,
+    destination,
+)
+from tests.world.fake_pagerduty import CLOSE, HANG, KEY, LOST_ANSWER, FakePagerDuty, Page, http, problems
+
+PLACE = destination("pagerduty", PagerDutyOptions.model_validate({"routing_key": KEY}))
+
+
+@pytest.fixture
+async def pagerduty() -> AsyncIterator[FakePagerDuty]:
+    async with FakePagerDuty() as fake:
+        yield fake
+
+
+@asynccontextmanager
+async def channel_to(url: str, patience: float = 10) -> AsyncIterator[PagerDuty]:
+    channel = PagerDuty(Settings(events_url=url), timeout=patience)
+    try:
+        yield channel
+    finally:
+        await channel.close()
+
+
+@pytest.fixture
+async def channel(pagerduty: FakePagerDuty) -> AsyncIterator[PagerDuty]:
+    async with channel_to(pagerduty.url) as channel:
+        yield channel
+
+
+async def tell(channel: PagerDuty, talk: Conversation, place: Any = PLACE) -> Outcome:
+    return await channel.send(place, talk, channel.render(place, talk, TEMPLATES))
+
+
+def render(talk: Conversation, templates: Templates = TEMPLATES) -> Any:
+    channel = PagerDuty(Settings())
+    message = channel.render(PLACE, talk, templates)
+    assert message.body == json.loads(json.dumps(message.body))
+    return message
+
+
+def body(talk: Conversation) -> Any:
+    return render(talk).body
+
+
+async def test_a_firing_group_opens_one_incident_and_its_end_closes_it(
+    channel: PagerDuty, pagerduty: FakePagerDuty
+) -> None:
+    first = await tell(channel, conversation())
+    assert first == Delivered({"dedup_key": TOKEN})
+    pagerduty.expect(Page("HighLatency (cluster=eu-1): p99 is over 2 s", open=True, severity="critical"))
+    assert isinstance(first, Delivered)
+
+    more = conversation(alert(), alert(instance="b"), version=2, remote=first.remote)
+    assert await tell(channel, more) == first
+    pagerduty.expect(Page("2 firing", open=True))
+
+    over = conversation(alert(resolved=True), version=3, remote=first.remote)
+    assert await tell(channel, over) == first
+    pagerduty.expect(Page("2 firing", open=False))
+    assert [event.action for event in pagerduty.events] == ["trigger", "trigger", "resolve"]
+
+
+async def test_a_group_that_fires_anew_opens_another_incident(
+    channel: PagerDuty, pagerduty: FakePagerDuty
+) -> None:
+    await tell(channel, conversation())
+    await tell(channel, conversation(alert(resolved=True), version=2))
+    await tell(channel, conversation(episode=2, version=3))
+    pagerduty.expect(Page("HighLatency", open=False), Page("HighLatency", open=True))
+
+
+async def test_nothing_is_resolved_while_alertmanager_hides_alerts(
+    channel: PagerDuty, pagerduty: FakePagerDuty
+) -> None:
+    await tell(channel, conversation())
+    hidden = conversation(alert(resolved=True), version=2, truncated=3)
+    await tell(channel, hidden)
+    pagerduty.expect(Page("3 more not shown by Alertmanager", open=True))
+    assert body(hidden)["payload"]["custom_details"]["not_shown_by_alertmanager"] == 3
+
+
+async def test_a_resolve_of_what_was_never_told_opens_nothing(
+    channel: PagerDuty, pagerduty: FakePagerDuty
+) -> None:
+    assert isinstance(await tell(channel, conversation(alert(resolved=True))), Delivered)
+    pagerduty.expect()
+
+
+def test_the_event_says_where_what_since_when_and_where_to_look() -> None:
+    notes = {
+        "summary": "slow",
+        "runbook_url": "https://runbooks.example/slow",
+        "dashboard_url": "javascript:alert(1)",
+    }
+    event = body(conversation(alert(instance="web-1", service="checkout", annotations=notes)))
+    payload = event["payload"]
+    assert payload["summary"] == "HighLatency (cluster=eu-1): slow"
+    assert (payload["source"], payload["component"]) == ("web-1", "checkout")
+    assert (payload["group"], payload["class"]) == ("cluster=eu-1", "HighLatency")
+    assert payload["timestamp"] == "2026-11-21T07:00:00.000+00:00"
+    details = payload["custom_details"]
+    assert details["counts"] == {"firing": 1, "resolved": 0}
+    assert details["firing"][0]["labels"]["instance"] == "web-1"
+    assert details["firing"][0]["annotations"] == notes
+    assert [link["text"] for link in event["links"]] == ["Runbook", "Source", "Silence"]
+    assert (event["client"], event["client_url"]) == ("alert-router", "https://alertmanager.example")
+
+
+@pytest.mark.parametrize(
+    ("levels", "wanted"),
+    [
+        (LEVELS, ["critical", "warning", "info"]),
+        (("page", "ticket", "log"), ["critical", "warning", "info"]),
+        (("p1", "p2", "p3", "p4"), ["critical", "error", "warning", "info"]),
+        (("info", "critical"), ["info", "critical"]),
+        (("page",), ["critical"]),
+        (("p1", "p2"), ["critical", "info"]),
+    ],
+)
+def test_a_level_becomes_pagerdutys_word_or_the_word_for_its_rank(
+    levels: tuple[str, ...], wanted: list[str]
+) -> None:
+    templates = Templates(levels=levels, timezone="UTC")
+    talks = [conversation(alert(severity=level)) for level in levels]
+    assert [render(talk, templates).body["payload"]["severity"] for talk in talks] == wanted
+
+
+def test_over_512_kb_the_details_are_dropped_and_the_page_is_kept() -> None:
+    big = [alert(instance=str(number), annotations={"summary": "x" * 900}) for number in range(600)]
+    event = body(conversation(*big))
+    assert event["payload"]["custom_details"]["firing"] == 600
+    assert "left out" in event["payload"]["custom_details"]["note"]
+    assert problems({**event, "routing_key": KEY}, len(json.dumps(event)), {KEY}) == []
+
+
+def test_no_single_label_can_make_the_event_too_large() -> None:
+    huge = "x" * 600_000
+    notes = {"summary": huge, "runbook_url": f"https://runbooks.example/{huge}"}
+    event = body(
+        conversation(
+            alert(alertname=huge, annotations=notes, instance=huge, service=huge, zone=huge),
+            group_labels={"cluster": huge},
+            external_url=f"https://alertmanager.example/{huge}",
+        )
+    )
+    assert problems({**event, "routing_key": KEY}, len(json.dumps(event)), {KEY}) == []
+
+
+@settings(deadline=None)
+@given(conversations)
+def test_every_conversation_makes_an_event_that_pagerduty_takes(talk: Conversation) -> None:
+    event = {name: value for name, value in body(talk).items() if value}
+    assert problems({**event, "routing_key": KEY}, len(json.dumps(event)), {KEY}) == []
+
+
+def test_a_template_that_fails_leaves_a_plain_page(tmp_path: Any) -> None:
+    (tmp_path / "pagerduty.j2").write_text("{% block summary %}{{ nonsense }}{% endblock %}")
+    broken = Templates(levels=LEVELS, timezone="UTC", directory=tmp_path)
+    message = render(conversation(), broken)
+    assert message.fallback
+    assert message.body["payload"]["summary"] == "HighLatency (cluster=eu-1)"
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        (http(500), Retry("http 500", ambiguous=True)),
+        (http(503, "<html>"), Retry("http 503", ambiguous=True)),
+        (http(404), Retry("http 404")),
+        (http(407), Retry("http 407")),
+        (http(401), Retry("http 401")),
+        (http(413), Rejected("http 413: too large")),
+        (http(400, "no json"), Rejected("http 400")),
+        (http(400, '{"errors":[]}'), Rejected("http 400")),
+        (http(400, "[" * 100_000), Rejected("http 400")),
+        (http(400, '{"errors":["Length of \'routing_key\' is\\nincorrect"]}'),
+         Rejected("http 400: Length of 'routing_key' is incorrect")),
+        (http(200, "<html>please log in</html>"), Retry("bad answer", ambiguous=True)),
+        (http(202, "[]"), Retry("bad answer", ambiguous=True)),
+        (http(429), Retry("http 429", pause=True)),
+        (http(429, Retry_After="7"), Retry("http 429", after=7 * SECOND, pause=True)),
+        (http(429, Retry_After="Sat, 21 Nov 2026 08:00:00 GMT"), Retry("http 429", pause=True)),
+        (http(429, Retry_After="inf"), Retry("http 429", pause=True)),
+        (CLOSE, Retry("connection failed", ambiguous=True)),
+        (LOST_ANSWER, Retry("connection failed", ambiguous=True)),
+    ],
+)  # fmt: skip
+async def test_what_pagerduty_may_answer_is_an_outcome_after_one_attempt(
+    fault: Any, outcome: Outcome, channel: PagerDuty, pagerduty: FakePagerDuty
+) -> None:
+    pagerduty.fail(fault)
+    assert await tell(channel, conversation()) == outcome
+    assert len(pagerduty.events) == 1
+    assert isinstance(await tell(channel, conversation()), Delivered)
+    assert pagerduty.only.open
+
+
+async def test_a_hung_server_is_an_ambiguous_timeout(pagerduty: FakePagerDuty) -> None:
+    async with channel_to(pagerduty.url, patience=0.05) as channel:
+        pagerduty.fail(HANG)
+        assert await tell(channel, conversation()) == Retry("timeout", ambiguous=True)
+        pagerduty.release()
+
+
+async def test_nobody_listening_is_a_failed_connection_and_surely_not_told(unused_tcp_port: int) -> None:
+    async with channel_to(f"http://127.0.0.1:{unused_tcp_port}") as channel:
+        assert await tell(channel, conversation()) == Retry("connection failed")
+
+
+async def test_a_server_without_tls_is_told_nothing(pagerduty: FakePagerDuty) -> None:
+    async with channel_to(pagerduty.url.replace("http:", "https:")) as channel:
+        outcome = await tell(channel, conversation())
+    assert outcome == Retry("tls failed", ambiguous=True)
+    assert pagerduty.events == []
+
+
+async def test_an_unknown_key_is_rejected_and_stays_out_of_the_reason(
+    channel: PagerDuty, pagerduty: FakePagerDuty
+) -> None:
+    key = "another-key-of-32-characters-too"
+    place = destination("pagerduty", PagerDutyOptions.model_validate({"routing_key": key}))
+    outcome = await tell(channel, conversation(), place)
+    assert outcome == Rejected("http 400: Invalid routing key …")
+    for shown in (
+        repr(place),
+        repr(place.options),
+        place.key,
+        repr(channel.render(place, conversation(), TEMPLATES)),
+    ):
+        assert key not in shown  # fmt: skip
+
+
+async def test_keys_are_kept_apart_and_served_at_the_same_time() -> None:
+    keys = [f"{number:032}" for number in range(12)]
+    places = [destination("pagerduty", PagerDutyOptions.model_validate({"routing_key": key})) for key in keys]
+    async with FakePagerDuty(*keys) as pagerduty, channel_to(pagerduty.url) as channel:
+        outcomes = await asyncio.gather(*(tell(channel, conversation(), place) for place in places * 3))
+        assert outcomes == [Delivered({"dedup_key": TOKEN})] * 36
+        for key in keys:
+            pagerduty.expect(Page("HighLatency", open=True), key=key)
+
+
+def test_a_destination_is_named_by_its_name_or_a_digest_of_its_key() -> None:
+    named = PagerDutyOptions.model_validate({"routing_key": KEY, "name": "dba", "per": "alert"})
+    assert (named.key("x"), named.per_alert) == ("pagerduty:dba", True)
+    assert PLACE.key.startswith("pagerduty:")
+    assert len(PLACE.key) == len("pagerduty:") + 8
+    assert not PLACE.per_alert
+
+
+def test_a_routing_key_of_another_length_is_refused_without_being_shown() -> None:
+    with pytest.raises(ValidationError) as caught:
+        PagerDutyOptions.model_validate({"routing_key": "too-short-a-secret"})
+    assert "too-short-a-secret" not in str(caught.value)
+
+
+def test_a_conversation_keeps_the_key_that_opened_its_incident() -> None:
+    talk = replace(conversation(alert(resolved=True)), remote={"dedup_key": "opened-by"})
+    assert body(talk) == {"event_action": "resolve", "dedup_key": "opened-by"}
