@@ -8,7 +8,7 @@ from sqlalchemy import bindparam as p
 from router.decide import Policy
 from router.model import DigestLine, DigestView, Millis, Verdict
 from router.store.alert import alert_of
-from router.store.place import ADD_MEMBER, FIND_MEMBER, UNTOLD, open_slot
+from router.store.place import ADD_MEMBER, FIND_MEMBER, UNTOLD, open_slot, token_of
 from router.store.schema import OPEN_FATES, alerts, changes, conversations, fates, members
 from router.store.writer import Statement, Transaction, among
 
@@ -68,7 +68,7 @@ _WAITING_SLOTS = Statement(
 _MOVE_SLOT = Statement(
     sa.update(conversations)
     .where(conversations.c.id == p("conversation"))
-    .values(slot=p("slot_"), due_at=p("slot_"), subject=p("subject_"))
+    .values(slot=p("slot_"), due_at=p("slot_"), subject=p("subject_"), token=p("token_"))
 )
 
 
@@ -127,5 +127,7 @@ def open_slots(tx: Transaction, policy: Policy, now: Millis) -> None:
         slot = schedule.next(now)
         waiting = tx.all(_WAITING_SLOTS, destination=destination, now=now)
         if waiting and all(each["slot"] != slot for each in waiting):
-            tx.run(_MOVE_SLOT, conversation=waiting[0]["id"], slot_=slot, subject_=f"slot:{slot}")
+            subject = f"slot:{slot}"
+            token = token_of(destination, "", subject)
+            tx.run(_MOVE_SLOT, conversation=waiting[0]["id"], slot_=slot, subject_=subject, token_=token)
         open_slot(tx, policy, destination, now)

@@ -40,11 +40,7 @@ MOVE_FATES = Statement(
 )
 FIND_CONVERSATION = Statement(
     sa.select(conversations)
-    .where(
-        conversations.c.destination == p("destination"),
-        conversations.c.source == p("source"),
-        conversations.c.subject == p("subject"),
-    )
+    .where(conversations.c.token == p("token"))
     .order_by(conversations.c.episode.desc())
     .limit(1)
 )
@@ -144,18 +140,23 @@ def open_conversation(
     tx: Transaction, destination: str, source: str, subject: str, now: Millis, **given: Any
 ) -> Opened:
     """The open conversation of this subject; a new episode, made of ``given``, if the last one is over."""
-    last = tx.one(FIND_CONVERSATION, destination=destination, source=source, subject=subject)
+    token = token_of(destination, source, subject)
+    last = tx.one(FIND_CONVERSATION, token=token)
     if last is not None and last["state"] == "open":
         return Opened(last["id"], last["wanted"], fresh=False)
     values: dict[str, Any] = {
         "destination": destination, "source": source, "subject": subject,
         "episode": 1 if last is None else last["episode"] + 1,
-        "token": hashlib.sha256(f"{destination}\n{source}\n{subject}".encode()).hexdigest()[:32],
+        "token": token,
         "state": "open", "group_id": None, "urgency": 99, "wanted": 0, "synced": 0, "due_at": None,
         "not_before": 0, "attempts": 0, "remote": "{}", "since": None, "slot": None, "created_at": now,
     }  # fmt: skip
     values.update(given)
     return Opened(tx.add(ADD_CONVERSATION, **values), values["wanted"], fresh=True)
+
+
+def token_of(destination: str, source: str, subject: str) -> str:
+    return hashlib.sha256(f"{destination}\n{source}\n{subject}".encode()).hexdigest()[:32]
 
 
 def open_slot(tx: Transaction, policy: Policy, digest: str, now: Millis, **given: Any) -> Opened:
@@ -281,7 +282,7 @@ class Placing:
             return open_slot(tx, self._policy, destination.key, now, wanted=1, urgency=self._rank)
         source, subject = self._subject.at(destination, None)
         if decision.verdict is Verdict.DROP:
-            last = tx.one(FIND_CONVERSATION, destination=destination.key, source=source, subject=subject)
+            last = tx.one(FIND_CONVERSATION, token=token_of(destination.key, source, subject))
             return (
                 Opened(last["id"], last["wanted"], fresh=False) if last and last["state"] == "open" else None
             )

@@ -103,7 +103,7 @@ conversations = sa.Table(
     _text("subject"),
     _number("episode"),
     _ref("group_id", "groups.id", nullable=True),  # null: a digest
-    _text("token"),
+    _text("token"),  # a hash of destination, source and subject
     _text("state"),  # open | closed
     _number("urgency"),  # rank of its most urgent untold alert: the order within a lane
     _number("wanted"),  # version: counts the changes that concern it
@@ -115,7 +115,7 @@ conversations = sa.Table(
     _time("since", nullable=True),  # a digest's period: [since, slot)
     _time("slot", nullable=True),
     _time("created_at"),
-    sa.UniqueConstraint("destination", "source", "subject", "episode"),
+    sa.UniqueConstraint("token", "episode"),
 )
 sa.Index("ix_conversations_due", conversations.c.destination, conversations.c.urgency, conversations.c.due_at,
          sqlite_where=conversations.c.due_at.is_not(None),
@@ -175,7 +175,6 @@ fates = sa.Table(
         "fate IN ('pending','held','inhibited','digest','delivered','moot','dropped','dead')", name="one_fate"
     ),
     sa.Index("ix_fates_change", "change_id"),
-    sa.Index("ix_fates_destination", "destination", "fate"),
 )
 sa.Index("ix_fates_open", fates.c.member_id, sqlite_where=fates.c.fate.in_(OPEN_FATES),
          postgresql_where=fates.c.fate.in_(OPEN_FATES))  # fmt: skip

@@ -101,13 +101,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["group_id"], ["groups.id"], name=op.f("fk_conversations_group_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
-        sa.UniqueConstraint(
-            "destination",
-            "source",
-            "subject",
-            "episode",
-            name=op.f("uq_conversations_destination_source_subject_episode"),
-        ),
+        sa.UniqueConstraint("token", "episode", name=op.f("uq_conversations_token_episode")),
     )
     with op.batch_alter_table("conversations", schema=None) as batch_op:
         batch_op.create_index(
@@ -223,7 +217,6 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("fates", schema=None) as batch_op:
         batch_op.create_index("ix_fates_change", ["change_id"], unique=False)
-        batch_op.create_index("ix_fates_destination", ["destination", "fate"], unique=False)
         batch_op.create_index(
             "ix_fates_moot",
             ["updated_at"],
@@ -253,7 +246,6 @@ def downgrade() -> None:
         batch_op.drop_index(
             "ix_fates_moot", sqlite_where=sa.text("fate = 'moot'"), postgresql_where=sa.text("fate = 'moot'")
         )
-        batch_op.drop_index("ix_fates_destination")
         batch_op.drop_index("ix_fates_change")
 
     op.drop_table("fates")
