@@ -3,7 +3,8 @@
 Words live in ``templates/``, as named blocks; structure and the vendors' limits live in the channel files.
 """
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from router.model import Conversation
 from router.render.samples import samples
 from router.render.view import Views
-from router.render.words import clip, duration, line, when
+from router.render.words import clip, code, duration, line, pairs, when
 
 _PACKAGE = Path(__file__).parent.parent
 # Inside an installed wheel they stand in the package; in a checkout, at its top level.
@@ -31,7 +32,7 @@ class Templates:
 
     :param levels: of severity, the most urgent first
     :param timezone: of the times in messages, an IANA name
-    :raises TemplateError: a template has a mistake in its syntax
+    :raises TemplateError: the directory or a template can't be read, or has a mistake in its syntax
     """
 
     def __init__(
@@ -44,15 +45,10 @@ class Templates:
     ) -> None:
         self.levels = levels
         self._views = Views(levels, severity_label, ZoneInfo(timezone))
-        folders = [SHIPPED] if directory is None else [directory, SHIPPED]
-        loader = jinja2.FileSystemLoader(folders)
-        plain, html = _environment(loader, autoescape=False), _environment(loader, autoescape=True)
-        self._templates: dict[str, jinja2.Template] = {}
-        for name in sorted({path.name for folder in folders for path in folder.glob("*.j2")}):
-            try:
-                self._templates[name] = (html if name.endswith(".html.j2") else plain).get_template(name)
-            except jinja2.TemplateSyntaxError as error:
-                raise TemplateError(f"{error.filename or name}:{error.lineno}: {error.message}") from None
+        self._shipped = _load([SHIPPED])
+        if directory is not None and not directory.is_dir():
+            raise TemplateError(f"{directory}: no such folder; make it, or leave it out of the configuration")
+        self._templates = self._shipped if directory is None else _load([directory, SHIPPED])
 
     def values(
         self, conversation: Conversation, escape: Callable[[str], str] | None = None
@@ -68,7 +64,7 @@ class Templates:
         """One block of one template, stripped. :raises TemplateError: it failed on these values"""
         template = self._templates[name]
         if block not in template.blocks:
-            raise TemplateError(f"{template.filename or name}:1: it has no block {block!r}")
+            raise TemplateError(_no_block(template, block))
         try:
             context = template.new_context(dict(values))
             return "".join(template.blocks[block](context)).strip()
@@ -76,28 +72,62 @@ class Templates:
             raise TemplateError(f"{_place(error, template)}: {type(error).__name__}: {error}") from error
 
     def check(self) -> list[str]:
-        """Every block of every template on every sample; what fails, as ``file:line: why``."""
+        """Every block of every template on every sample; what fails or is missing, as ``file:line: why``."""
         problems: dict[str, None] = {}
         for name, template in self._templates.items():
-            for conversation in samples(self.levels).values():
-                if (conversation.digest is not None) is not name.startswith("digest"):
-                    continue
-                values = self.values(conversation)
-                for alert in values.get("alerts", ())[:1]:
-                    values["alert"] = alert
-                for block in template.blocks:
-                    try:
-                        self.render(name, block, values)
-                    except TemplateError as error:
-                        problems[str(error)] = None
+            if name in self._shipped:
+                problems.update(dict.fromkeys(self._check(name, template)))
+            elif not name.startswith("_"):
+                near = difflib.get_close_matches(name, self._shipped, n=1)
+                meant = f"; did you mean {near[0]}?" if near else ""
+                problems[
+                    f"{_shown(template)}:1: no channel reads it{meant} (what others include: _{name})"
+                ] = None
         return list(problems)
+
+    def _check(self, name: str, template: jinja2.Template) -> Iterator[str]:
+        for block in self._shipped[name].blocks:
+            if block not in template.blocks:
+                yield _no_block(template, block)
+        for conversation in samples(self.levels).values():
+            if (conversation.digest is not None) is not name.startswith("digest"):
+                continue
+            values = self.values(conversation)
+            for block in template.blocks:
+                # The one block that is about an alert is rendered for each.
+                each = [{"alert": alert} for alert in values["alerts"]] if block == "alert" else [{}]
+                for more in each:
+                    try:
+                        self.render(name, block, {**values, **more})
+                    except TemplateError as error:
+                        yield str(error)
+
+
+def _load(folders: list[Path]) -> dict[str, jinja2.Template]:
+    """Each name once, from the first folder that has it."""
+    loader = jinja2.FileSystemLoader(folders)
+    plain, html = _environment(loader, autoescape=False), _environment(loader, autoescape=True)
+    templates: dict[str, jinja2.Template] = {}
+    for path in sorted(
+        {path.name: path for folder in reversed(folders) for path in folder.glob("*.j2")}.values()
+    ):
+        environment = html if path.name.endswith(".html.j2") else plain
+        try:
+            templates[path.name] = environment.get_template(path.name)
+        except jinja2.TemplateSyntaxError as error:
+            raise TemplateError(
+                f"{_named(error.filename or path.name)}:{error.lineno}: {error.message}"
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise TemplateError(f"{_named(str(path))}:1: it can't be read: {error}") from None
+    return templates
 
 
 def _environment(loader: jinja2.BaseLoader, *, autoescape: bool) -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
         loader=loader, undefined=jinja2.StrictUndefined, autoescape=autoescape, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(when=when, duration=duration, clip=clip, line=line)
+    environment.filters.update(when=when, duration=duration, clip=clip, line=line, code=code, pairs=pairs)
     return environment
 
 
@@ -107,9 +137,23 @@ def _place(error: BaseException, template: jinja2.Template) -> str:
     trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == template.filename:
-            number = trace.tb_lineno
+            number = template.get_corresponding_lineno(trace.tb_lineno)
         trace = trace.tb_next
-    return f"{template.filename}:{number}"
+    return f"{_shown(template)}:{number}"
+
+
+def _no_block(template: jinja2.Template, block: str) -> str:
+    return f"{_shown(template)}:1: it has no block {block!r}"
+
+
+def _shown(template: jinja2.Template) -> str:
+    return _named(template.filename or str(template.name))
+
+
+def _named(filename: str) -> str:
+    """A shipped file by its name in the project, wherever it is installed."""
+    path = Path(filename)
+    return f"templates/{path.name}" if path.parent == SHIPPED else filename
 
 
 __all__ = ["TemplateError", "Templates"]

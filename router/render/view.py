@@ -1,5 +1,6 @@
 """What a template sees. Made from a conversation alone; every string in it has been made safe already."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -104,6 +105,7 @@ class Views:
         firing = [alert for alert in alerts if alert.status == Status.FIRING]
         resolved = [alert for alert in alerts if alert.status == Status.RESOLVED]
         rank = min((alert.rank for alert in firing or resolved), default=0)
+        links = self._links(told[0].alert, silence, annotations) if told else Links()
         over = conversation.over
         return {
             "title": self._title(conversation, common),
@@ -120,14 +122,14 @@ class Views:
             "common_labels": self._labels(common),
             "common_annotations": self._labels(annotations),
             "group_labels": self._labels(conversation.group_labels),
+            "other_labels": self._labels(self._other(common, conversation, self.levels[rank])),
             "summary": self._text(annotations.get("summary", "")),
             "description": self._text(annotations.get("description", "") or annotations.get("message", "")),
             "truncated": conversation.truncated,
             "external_url": self._text(web_address(conversation.external_url)),
-            "receiver": self._text(conversation.receiver),
-            "links": self._links(told[0].alert, silence, annotations if len(told) > 1 else None)
-            if told
-            else Links(),
+            # Alertmanager quotes the name as a regular expression: team\.web
+            "receiver": self._text(re.sub(r"\\(.)", r"\1", conversation.receiver)),
+            "links": alerts[0].links if len(alerts) == 1 else links,
             "held_since": min((alert.held_since for alert in alerts if alert.held_since), default=None),
             "now": now,
             "zone": self.zone.key,
@@ -146,6 +148,13 @@ class Views:
             name: value for name, value in conversation.group_labels.items() if name != "alertname" and value
         }
         return self.escape(line(", ".join(f"{name}={value}" for name, value in sorted(where.items()))))
+
+    def _other(self, common: Labels, conversation: Conversation, level: str) -> Labels:
+        """What all alerts share and neither title, scope nor level says."""
+        said = {**conversation.group_labels, self.severity_label: level}
+        return {
+            name: value for name, value in common.items() if name != "alertname" and said.get(name) != value
+        }
 
     def _alert(self, told: Told, common: Labels, conversation: Conversation) -> AlertView:
         alert = told.alert

@@ -1,8 +1,9 @@
 """Values in words, and text made safe: what every channel needs before it can say anything."""
 
+import json
 import re
 import unicodedata
-from datetime import datetime
+from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -12,6 +13,11 @@ from router.model import DAY, HOUR, MINUTE, SECOND, Labels, Millis
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]")
 # Direction overrides can make a message read as what it isn't. https://trojansource.codes/
 _OVERRIDES = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
+_BACKTICK = "\N{MODIFIER LETTER GRAVE ACCENT}"  # looks like one, and ends no code span
+_PLAIN_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+# A day inside what datetime can hold, so that every zone can show it.
+_EARLIEST: Millis = int(datetime(1, 1, 2, tzinfo=UTC).timestamp()) * SECOND
+_LATEST: Millis = int(datetime(9999, 12, 30, tzinfo=UTC).timestamp()) * SECOND
 
 
 def clean(text: str) -> str:
@@ -34,6 +40,16 @@ def clip(text: str, limit: int) -> str:
     return cut + "…"
 
 
+def code(text: str) -> str:
+    """A code span, in Slack's way of writing."""
+    return "`" + text.replace("`", _BACKTICK) + "`" if text.strip() else '""'
+
+
+def pairs(labels: Labels) -> str:
+    """cluster=`eu-1` service=`checkout`"""
+    return " ".join(f"{name}={code(value)}" for name, value in labels.items())
+
+
 def duration(span: Millis) -> str:
     """45 s, 12 min, 3 h 20 min, 2 d 4 h."""
     span = max(span, 0)
@@ -47,7 +63,8 @@ def duration(span: Millis) -> str:
 
 
 def moment(at: Millis, zone: ZoneInfo) -> datetime:
-    return datetime.fromtimestamp(at / SECOND, zone)
+    """The moment on the zone's clocks, clamped to the years 1 to 9999."""
+    return datetime.fromtimestamp(min(max(at, _EARLIEST), _LATEST) / SECOND, zone)
 
 
 def when(at: datetime, now: datetime) -> str:
@@ -75,8 +92,13 @@ def silence_address(external_url: str, labels: Labels) -> str:
     base = web_address(external_url)
     if not base or not labels:
         return ""
-    escaped = (
-        (name, value.replace("\\", "\\\\").replace('"', '\\"')) for name, value in sorted(labels.items())
+    matchers = ",".join(
+        f"{name if _PLAIN_NAME.fullmatch(name) else _quoted(name)}={_quoted(value)}"
+        for name, value in sorted(labels.items())
     )
-    matchers = ",".join(f'{name}="{value}"' for name, value in escaped)
-    return f"{base.rstrip('/')}/#/silences/new?filter={quote('{' + matchers + '}')}"
+    return f"{base.rstrip('/')}/#/silences/new?filter={quote('{' + matchers + '}', errors='replace')}"
+
+
+def _quoted(text: str) -> str:
+    """As Go quotes it; JSON's escapes are a part of Go's."""
+    return json.dumps(text, ensure_ascii=False)

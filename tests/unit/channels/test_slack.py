@@ -1,0 +1,612 @@
+"""The Slack channel against a Slack that refuses what Slack refuses, over real sockets."""
+
+import json
+import socket
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from router.channels import KINDS
+from router.channels.slack import Settings, Slack, SlackOptions, escape
+from router.model import (  # fmt: skip
+    HOUR,
+    MINUTE,
+    SECOND,
+    Alert,
+    Conversation,
+    Delivered,
+    Destination,
+    Message,
+    Outcome,
+    Retry,
+    Status,
+    Told,
+)
+from router.render import Templates
+from tests.world.fake_slack import (  # fmt: skip
+    CLOSE,
+    HANG,
+    LOST_ANSWER,
+    TOKEN,
+    FakeSlack,
+    Fault,
+    Want,
+    error,
+    http,
+    rate_limited,
+)
+
+TEMPLATES = Templates(levels=("critical", "warning", "info"), timezone="Europe/Berlin")
+CRITICAL = Destination("slack:C0CRITICAL", "slack", SlackOptions(channel="C0CRITICAL"))
+RED, AMBER, BLUE, GREEN = "#d5303e", "#e8912d", "#3a7bd5", "#2eb67d"
+NOW = 1_763_762_400_000  # Fri 21 Nov 2025 23:00 in Berlin
+
+
+def told(
+    service: str = "checkout",
+    *,
+    firing: bool = True,
+    news: bool = True,
+    level: str = "critical",
+    **labels: str,
+) -> Told:
+    alert = Alert(
+        fingerprint=f"{abs(hash((service, *labels.items()))):016x}"[:16],
+        labels={"alertname": "HighErrorRate", "severity": level, "service": service, **labels},
+        annotations={
+            "summary": "Checkouts fail",
+            "description": "More than 5 % of requests ended in a 5xx.",
+            "runbook_url": "https://runbooks.example/HighErrorRate",
+            "dashboard_url": "https://grafana.example/d/1",
+        },
+        status=Status.FIRING if firing else Status.RESOLVED,
+        starts_at=NOW - 5 * MINUTE,
+        ends_at=None if firing else NOW,
+        generator_url="https://prometheus.example/graph",
+    )
+    return Told(alert, level, news=news)
+
+
+def conversation(*alerts: Told, remote: Mapping[str, Any] | None = None, **fields: Any) -> Conversation:
+    plain = Conversation(
+        destination=CRITICAL.key, token="0" * 32, episode=1, version=1, now=NOW, receiver="oncall",
+        group_labels={"alertname": "HighErrorRate"}, external_url="https://alertmanager.example",
+        alerts=alerts, remote=remote or {},
+    )  # fmt: skip
+    return replace(plain, **fields)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FakeSlack]:
+    async with FakeSlack() as slack:
+        yield slack
+
+
+@pytest.fixture
+async def channel(server: FakeSlack) -> AsyncIterator[Slack]:
+    channel = connect(server.url)
+    yield channel
+    await channel.close()
+
+
+def connect(url: str, token: str = TOKEN, **more: Any) -> Slack:
+    return Slack(Settings(token=SecretStr(token), api_url=url), **more)
+
+
+def render(told: Conversation, destination: Destination = CRITICAL) -> Message:
+    return Slack(Settings(token=SecretStr(TOKEN))).render(destination, told, TEMPLATES)
+
+
+async def tell(channel: Slack, told: Conversation, destination: Destination = CRITICAL) -> Outcome:
+    return await channel.send(destination, told, channel.render(destination, told, TEMPLATES))
+
+
+async def remote(channel: Slack, told: Conversation) -> Mapping[str, Any]:
+    outcome = await tell(channel, told)
+    assert isinstance(outcome, Delivered), outcome
+    return outcome.remote
+
+
+def blocks(message: Message) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = message.body["attachments"][0]["blocks"]
+    return found
+
+
+def words(message: Message, kind: str) -> list[str]:
+    return [block["text"]["text"] for block in blocks(message) if block["type"] == kind]
+
+
+# What a reader sees
+
+
+async def test_the_first_telling_is_one_message(server: FakeSlack, channel: Slack) -> None:
+    state = await remote(channel, conversation(told("checkout"), told("cart", firing=False)))
+    assert state == {"channel": "C0CRITICAL", "ts": server.only.ts, "threaded": 1}
+    server.expect(
+        Want(
+            "C0CRITICAL",
+            (
+                "🔥 CRITICAL: HighErrorRate — Checkouts fail",
+                "1 firing · 1 resolved",
+                "More than 5 %",
+                "🔴 service=`checkout` · since 22:55 (5 min)",
+                "✅ service=`cart`",
+                "via oncall · 23:00 Europe/Berlin",
+                "https://runbooks.example/HighErrorRate",
+                "https://grafana.example/d/1",
+                "https://prometheus.example/graph",
+                "https://alertmanager.example/#/silences/new?filter=",
+            ),
+            RED,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("level", "color", "sign"), [("critical", RED, "🔥"), ("warning", AMBER, "⚠️"), ("info", BLUE, "⚠️")]
+)
+def test_the_colour_says_how_urgent_it_is(level: str, color: str, sign: str) -> None:
+    message = render(conversation(told(level=level)))
+    assert message.body["attachments"][0]["color"] == color
+    assert words(message, "header") == [f"{sign} HighErrorRate"]
+
+
+def test_a_group_is_as_urgent_as_the_most_urgent_alert_that_fires() -> None:
+    mixed = conversation(told(level="info"), told("cart", level="critical", firing=False))
+    assert render(mixed).body["attachments"][0]["color"] == BLUE
+
+
+def test_what_was_held_says_since_when() -> None:
+    held = replace(told(), held_since=NOW - HOUR)
+    assert "held since 22:00" in str(blocks(render(conversation(held)))[-1])
+
+
+def test_alerts_that_alertmanager_hid_keep_it_firing_and_are_counted() -> None:
+    message = render(conversation(told(firing=False), truncated=3))
+    assert message.body["attachments"][0]["color"] == RED
+    assert "3 more alerts not shown by Alertmanager (max_alerts)" in str(blocks(message)[-1])
+
+
+def test_a_receiver_is_shown_as_it_was_named() -> None:
+    quoted = conversation(told(), receiver=r"team\.web/ops \(EU\)")
+    assert "via team.web/ops (EU)" in str(blocks(render(quoted))[-1])
+
+
+def test_labels_in_title_scope_and_level_are_not_said_again() -> None:
+    told_so = conversation(told(cluster="eu-1", job="api"), group_labels={"cluster": "eu-1"})
+    assert words(render(told_so), "section")[-1] == "job=`api` service=`checkout`"
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "//no.scheme", "ftp://a.example", "http://a b"])
+def test_a_button_opens_web_pages_only(address: str) -> None:
+    odd = told()
+    odd = replace(odd, alert=replace(odd.alert, annotations={"runbook_url": address}))
+    assert address not in json.dumps(render(conversation(odd)).body)
+
+
+def test_an_address_too_long_for_a_button_is_left_out() -> None:
+    odd = told()
+    odd = replace(odd, alert=replace(odd.alert, generator_url="https://a.example/" + "x" * 3_000))
+    names = [button["text"]["text"] for block in blocks(render(conversation(odd))) for button in block.get("elements", []) if button["type"] == "button"]  # fmt: skip
+    assert names == ["Runbook", "Dashboard", "Silence"]
+
+
+def test_an_address_is_opened_as_it_was_given() -> None:
+    odd = told()
+    odd = replace(odd, alert=replace(odd.alert, generator_url="https://a.example/?a=1&b=<2>"))
+    assert any('"https://a.example/?a=1&b=<2>"' in json.dumps(block) for block in blocks(render(conversation(odd))))  # fmt: skip
+
+
+# Text made safe
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("<!channel> & <@U1>", "&lt;!channel&gt; &amp; &lt;@U1&gt;"),
+        ('it\'s "quoted"', 'it\'s "quoted"'),
+        ("&amp;", "&amp;amp;"),
+        ("run `kubectl get pods`", "run `kubectl get pods`"),
+        ("a\x00b\u202ec\r\nd", "a bc\nd"),
+    ],
+)
+def test_only_what_slack_reads_as_markup_is_escaped(text: str, safe: str) -> None:
+    assert escape(text) == safe
+
+
+async def test_nobody_is_mentioned_by_a_label(server: FakeSlack, channel: Slack) -> None:
+    evil = "<!channel> <@U123> <#C1>"
+    state = await remote(channel, conversation(told(evil, alertname=evil), receiver=evil))
+    more = conversation(told(evil, alertname=evil), told("cart", alertname=evil), remote=state, version=2)
+    await remote(channel, more)
+    server.expect(
+        Want(
+            "C0CRITICAL",
+            ("\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}!channel", "&lt;@U123&gt;"),
+            replies=("new:",),
+        )
+    )
+
+
+def test_a_backtick_in_a_label_ends_no_code_span() -> None:
+    pair = conversation(told("a`b"), told("c"))
+    assert "service=`a\N{MODIFIER LETTER GRAVE ACCENT}b`" in words(render(pair), "section")[1]
+
+
+odd_text = st.text(max_size=40) | st.text("&<>`*_~|@!:\n\x00\u2028🙂", max_size=3_500) | st.sampled_from(["x" * 9_000, "&" * 4_000, "<!here>"])  # fmt: skip
+labels = st.dictionaries(odd_text, odd_text, max_size=6)
+instants = st.none() | st.integers(-(2**47), 2**48)
+alerts = st.builds(
+    Told,
+    alert=st.builds(
+        Alert, fingerprint=st.text("0123456789abcdef", min_size=16, max_size=16), labels=labels,
+        annotations=st.dictionaries(st.sampled_from(["summary", "description", "runbook_url", "message"]), odd_text),
+        status=st.sampled_from(Status), starts_at=instants, ends_at=instants,
+        generator_url=odd_text | st.integers(0, 4_000).map(lambda length: "https://a.example/" + "x" * length),
+    ),
+    level=st.sampled_from(["critical", "warning", "info", "unheard-of"]), news=st.booleans(), held_since=instants,
+)  # fmt: skip
+conversations = st.builds(
+    lambda several, many, **fields: conversation(*several * many, **fields),
+    st.lists(alerts, max_size=3), st.sampled_from([1, 1, 1, 20]), receiver=odd_text, group_labels=labels,
+    external_url=odd_text | st.just("https://am.example"), truncated=st.integers(0, 10**6),
+    remote=st.sampled_from([{}, {"channel": "C0CRITICAL", "ts": "1.1", "threaded": 0}]),
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(conversations)
+def test_whatever_it_is_about_a_message_is_one_that_slack_takes(told: Conversation) -> None:
+    """Rendered by template, within every limit, mentioning nobody, JSON, and every alert shown or counted."""
+    message = render(told)
+    assert not message.fallback
+    slack = FakeSlack()
+    assert slack.refuses({"channel": "C0CRITICAL", **message.body}) is None
+    assert slack.refuses({"channel": "C0CRITICAL", "text": message.body["plain"]}) is None
+    assert len(message.body["plain"]) <= 4_000
+    assert len(message.body["thread"] or "") <= 4_000
+    assert json.loads(json.dumps(message.body)) == message.body
+    spoken = json.dumps(message.body, ensure_ascii=False)
+    assert "<!" not in spoken
+    assert "<@" not in spoken
+
+
+@settings(deadline=None)
+@given(st.integers(1, 300), st.integers(0, 700), st.data())
+def test_every_alert_is_shown_or_counted(number: int, length: int, data: st.DataObject) -> None:
+    ended = data.draw(st.integers(0, number))
+    several = [told(f"{index:04}" + "x" * length, firing=index >= ended) for index in range(number)]
+    message = render(conversation(*several))
+    for text in ("\n".join(words(message, "section")), message.body["plain"]):
+        shown = sum(line.startswith(("🔴", "✅ service", "✅ High")) for line in text.splitlines()[1:])
+        more = next((line for line in text.splitlines() if line.startswith("… and ")), "… and 0 more ()")
+        assert shown >= min(number, 2)
+        assert shown + int(more.split()[2]) == number
+        counts = [int(part.split()[0]) for part in more[more.index("(") + 1 : -1].split(", ") if part]
+        assert sum(counts) == int(more.split()[2])
+
+
+# The course of a conversation
+
+
+async def test_a_change_edits_the_message_and_tells_the_news_in_its_thread(
+    server: FakeSlack, channel: Slack
+) -> None:
+    state = await remote(channel, conversation(told("checkout")))
+    grown = conversation(told("checkout", news=False), told("cart"), remote=state, version=2)
+    assert await remote(channel, grown) == {**state, "threaded": 2}
+    server.expect(Want("C0CRITICAL", ("2 firing", "service=`cart`"), RED, ("🔴 new: service=`cart`",)))
+    assert (server.only.edits, server.only.broadcasts) == (1, 1)
+
+
+async def test_what_ended_is_told_in_the_thread_alone(server: FakeSlack, channel: Slack) -> None:
+    state = await remote(channel, conversation(told("checkout"), told("cart")))
+    part = conversation(told("checkout", news=False), told("cart", firing=False), remote=state, version=2)
+    await remote(channel, part)
+    server.expect(Want("C0CRITICAL", ("1 firing · 1 resolved",), RED, ("✅ resolved: service=`cart` after 5 min",)))  # fmt: skip
+    assert server.only.broadcasts == 0
+
+
+async def test_the_end_turns_the_message_green(server: FakeSlack, channel: Slack) -> None:
+    state = await remote(channel, conversation(told()))
+    await remote(channel, conversation(told(firing=False), remote=state, version=2))
+    server.expect(
+        Want("C0CRITICAL", ("✅ Resolved: HighErrorRate",), GREEN, ("✅ All resolved after 5 min",))
+    )
+
+
+async def test_an_edit_without_news_says_nothing_in_the_thread(server: FakeSlack, channel: Slack) -> None:
+    state = await remote(channel, conversation(told()))
+    await remote(channel, conversation(told(news=False), remote=state, version=2))
+    server.expect(Want("C0CRITICAL", replies=()))
+    assert server.only.edits == 1
+
+
+async def test_many_news_are_counted_in_the_thread(server: FakeSlack, channel: Slack) -> None:
+    state = await remote(channel, conversation(told("first")))
+    several = [told(f"cart-{number}") for number in range(15)]
+    await remote(channel, conversation(told("first", news=False), *several, remote=state, version=2))
+    assert server.only.replies[0].count("🔴 new:") == 10
+    assert server.only.replies[0].endswith("… and 5 more new")
+
+
+async def test_an_end_of_which_nothing_is_known_to_be_posted_is_posted(
+    server: FakeSlack, channel: Slack
+) -> None:
+    await remote(channel, conversation(told(firing=False), attempt=2))
+    server.expect(Want("C0CRITICAL", ("✅ Resolved",), GREEN))
+
+
+async def test_a_channel_given_by_name_is_edited_by_its_id(server: FakeSlack, channel: Slack) -> None:
+    named = Destination("slack:#critical", "slack", SlackOptions(channel="#critical"))
+    outcome = await tell(channel, conversation(told()), named)
+    assert isinstance(outcome, Delivered)
+    assert outcome.remote["channel"] == "C0CRITICAL"
+    changed = conversation(told(firing=False), remote=outcome.remote, version=2)
+    assert isinstance(await tell(channel, changed, named), Delivered)
+    server.expect(Want("C0CRITICAL", ("✅ Resolved",), GREEN, ("✅ All resolved",)))
+
+
+@pytest.mark.parametrize("code", ["message_not_found", "cant_update_message", "edit_window_closed"])
+async def test_a_message_that_cannot_be_edited_is_posted_anew(
+    server: FakeSlack, channel: Slack, code: str
+) -> None:
+    state = await remote(channel, conversation(told()))
+    old = server.only
+    server.fail(error(code, "chat.update"))
+    anew = await remote(channel, conversation(told(firing=False), remote=state, version=2))
+    assert anew["ts"] != old.ts
+    assert anew["threaded"] == 2
+    server.expect(Want("C0CRITICAL", ("🔥",), RED), Want("C0CRITICAL", ("✅",), GREEN))
+
+
+async def test_a_removed_message_is_posted_anew_and_followed_up_there(
+    server: FakeSlack, channel: Slack
+) -> None:
+    state = await remote(channel, conversation(told()))
+    server.delete(server.only)
+    state = await remote(channel, conversation(told(news=False), remote=state, version=2))
+    await remote(channel, conversation(told(firing=False), remote=state, version=3))
+    server.expect(Want("C0CRITICAL", ("✅",), GREEN, ("✅ All resolved",)))
+
+
+async def test_a_locked_thread_makes_a_new_message(server: FakeSlack, channel: Slack) -> None:
+    state = await remote(channel, conversation(told()))
+    server.fail(error("restricted_action_thread_locked", "chat.postMessage"))
+    await remote(channel, conversation(told(news=False), told("cart"), remote=state, version=2))
+    assert len(server.messages) == 2
+    assert [each.replies for each in server.messages.values()] == [[], []]
+
+
+async def test_a_message_gone_and_no_post_possible_is_posted_later(server: FakeSlack, channel: Slack) -> None:
+    state = await remote(channel, conversation(told()))
+    server.delete(server.only)
+    server.fail(error("message_not_found", "chat.update"), http(503))
+    ended = conversation(told(firing=False), remote=state, version=2)
+    outcome = await tell(channel, ended)
+    assert outcome == Retry("http 503", ambiguous=True, remote={})
+    await remote(channel, replace(ended, remote={}))
+    server.expect(Want("C0CRITICAL", ("✅",), GREEN))
+
+
+# Retries
+
+
+async def test_a_retry_does_not_repeat_the_thread(server: FakeSlack, channel: Slack) -> None:
+    state = await remote(channel, conversation(told()))
+    ended = conversation(told(firing=False), remote=state, version=2)
+    done = await remote(channel, ended)
+    await remote(channel, replace(ended, remote=done, attempt=2))
+    assert len(server.only.replies) == 1
+
+
+async def test_a_retry_after_a_failed_reply_tells_it(server: FakeSlack, channel: Slack) -> None:
+    state = await remote(channel, conversation(told()))
+    ended = conversation(told(firing=False), remote=state, version=2)
+    server.fail(error("service_unavailable", "chat.postMessage"))
+    failed = await tell(channel, ended)
+    assert failed == Retry("service_unavailable", remote=state)
+    await remote(channel, replace(ended, remote=state, attempt=2))
+    server.expect(Want("C0CRITICAL", color=GREEN, replies=("✅ All resolved",)))
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        (rate_limited(30), Retry("ratelimited", after=30 * SECOND, pause=True)),
+        (http(429, "slow down"), Retry("ratelimited", pause=True)),
+        (http(429, "slow down", Retry_After="Fri, 21 Nov"), Retry("ratelimited", pause=True)),
+        (http(429, "slow down", Retry_After="inf"), Retry("ratelimited", pause=True)),
+        (error("ratelimited"), Retry("ratelimited", pause=True)),
+        (http(500, "<html>oops"), Retry("http 500", ambiguous=True)),
+        (http(502, "", "text/plain"), Retry("http 502", ambiguous=True)),
+        (http(503, "{", "application/json"), Retry("http 503", ambiguous=True)),
+        (http(403, "<html>proxy says no"), Retry("http 403")),
+        (http(200, "<html>sign in here"), Retry("bad answer", ambiguous=True)),
+        (http(200, "ok", "text/plain"), Retry("bad answer", ambiguous=True)),
+        (http(200, "{", "application/json"), Retry("bad answer", ambiguous=True)),
+        (http(200, "[]", "application/json"), Retry("bad answer", ambiguous=True)),
+        (http(200, "[1]", "application/json"), Retry("bad answer", ambiguous=True)),
+        (http(200, "null", "application/json"), Retry("bad answer", ambiguous=True)),
+        (http(200, '{"ok":false,"error":7}', "application/json"), Retry("bad answer", ambiguous=True)),
+        (error("internal_error"), Retry("internal_error", ambiguous=True)),
+        (error("fatal_error"), Retry("fatal_error", ambiguous=True)),
+        (error("service_unavailable"), Retry("service_unavailable")),
+        (error("token_revoked"), Retry("token_revoked")),
+        (error("Some <New> Error\n" + "x" * 99), Retry("somenewerror" + "x" * 48)),
+        (CLOSE, Retry("connection failed", ambiguous=True)),
+    ],
+    ids=str,
+)
+async def test_a_failure_is_tried_again(
+    server: FakeSlack, channel: Slack, fault: Fault, outcome: Retry
+) -> None:
+    server.fail(fault)
+    assert await tell(channel, conversation(told())) == replace(outcome, remote={})
+    assert len(server.calls) == 1, "one attempt a send; the lanes retry"
+    await remote(channel, conversation(told(), attempt=2))
+    server.expect(Want("C0CRITICAL"))
+
+
+async def test_a_lost_answer_is_ambiguous(server: FakeSlack, channel: Slack) -> None:
+    server.fail(LOST_ANSWER)
+    outcome = await tell(channel, conversation(told()))
+    assert outcome == Retry("connection failed", ambiguous=True, remote={})
+    server.expect(Want("C0CRITICAL"))
+
+
+async def test_a_slack_that_does_not_answer_is_given_up(server: FakeSlack) -> None:
+    server.fail(HANG)
+    channel = connect(server.url, timeout_seconds=0.05)
+    assert await tell(channel, conversation(told())) == Retry("timeout", ambiguous=True, remote={})
+    await channel.close()
+
+
+async def test_where_nobody_listens_nothing_can_have_arrived() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        channel = connect(f"http://127.0.0.1:{taken.getsockname()[1]}/api")
+        assert await tell(channel, conversation(told())) == Retry("connection failed", remote={})
+        await channel.close()
+
+
+@pytest.mark.parametrize("trouble", ["is_archived", "not_in_channel", "restricted_action"])
+async def test_a_broken_channel_is_tried_again_for_it_may_be_mended(
+    server: FakeSlack, channel: Slack, trouble: str
+) -> None:
+    server.trouble["C0CRITICAL"] = trouble
+    assert await tell(channel, conversation(told())) == Retry(trouble, remote={})
+
+
+async def test_an_unknown_channel_is_named_in_words(server: FakeSlack, channel: Slack) -> None:
+    nowhere = Destination("slack:C0NOWHERE", "slack", SlackOptions(channel="C0NOWHERE"))
+    assert await tell(channel, conversation(told()), nowhere) == Retry("channel_not_found", remote={})
+
+
+async def test_a_wrong_token_stands_in_no_outcome_and_no_log(
+    server: FakeSlack, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    channel = connect(server.url, "xoxb-wrong-secret")
+    outcome = await tell(channel, conversation(told()))
+    await channel.close()
+    assert outcome == Retry("invalid_auth", remote={})
+    assert "wrong-secret" not in caplog.text
+    assert "wrong-secret" not in repr(channel._settings)
+
+
+async def test_the_pace_of_a_channel_is_slacks(channel: Slack) -> None:
+    """A second message within a second is refused with the time to wait."""
+    async with FakeSlack(seconds=lambda: 0.0) as strict:
+        channel = connect(strict.url)
+        await remote(channel, conversation(told()))
+        outcome = await tell(channel, conversation(told(), episode=2))
+        assert outcome == Retry("ratelimited", after=SECOND, pause=True, remote={})
+        await channel.close()
+    assert KINDS["slack"].per_second <= 1
+
+
+# Payloads that Slack refuses
+
+
+@pytest.mark.parametrize("code", ["invalid_attachments", "invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "no_text", "too_many_attachments", "metadata_too_large"])  # fmt: skip
+async def test_blocks_that_slack_refuses_go_as_text_in_the_same_attempt(
+    server: FakeSlack, channel: Slack, code: str
+) -> None:
+    server.fail(error(code))
+    await remote(channel, conversation(told(), told("cart")))
+    server.expect(Want("C0CRITICAL", ("CRITICAL: HighErrorRate", "service=`checkout`", "service=`cart`")))
+    assert server.only.attachments == []
+
+
+async def test_an_edit_that_slack_refuses_becomes_text_too(server: FakeSlack, channel: Slack) -> None:
+    state = await remote(channel, conversation(told()))
+    server.fail(error("msg_too_long", "chat.update"))
+    await remote(channel, conversation(told(firing=False), remote=state, version=2))
+    server.expect(Want("C0CRITICAL", ("✅ Resolved: HighErrorRate",), replies=("✅ All resolved",)))
+    assert server.only.attachments == []
+
+
+async def test_text_that_slack_refuses_as_well_is_tried_again(server: FakeSlack, channel: Slack) -> None:
+    server.fail(error("invalid_blocks"), error("no_text"))
+    assert await tell(channel, conversation(told())) == Retry("no_text", remote={})
+
+
+async def test_a_broken_template_sends_the_plain_facts(
+    server: FakeSlack, channel: Slack, tmp_path: Path
+) -> None:
+    (tmp_path / "slack.j2").write_text("{% block text %}{{ nonsense.x }}{% endblock %}")
+    broken = Templates(levels=TEMPLATES.levels, timezone="UTC", directory=tmp_path)
+    about = conversation(told("<!here>"), told("cart", firing=False))
+    message = channel.render(CRITICAL, about, broken)
+    assert message.fallback
+    assert isinstance(await channel.send(CRITICAL, about, message), Delivered)
+    server.expect(Want("C0CRITICAL", ("CRITICAL: HighErrorRate (1 firing, 1 resolved)", "service=&lt;!here&gt;", "resolved: alertname=HighErrorRate")))  # fmt: skip
+
+
+def test_a_broken_template_counts_what_does_not_fit(tmp_path: Path) -> None:
+    (tmp_path / "slack.j2").write_text("")
+    broken = Templates(levels=TEMPLATES.levels, timezone="UTC", directory=tmp_path)
+    many = conversation(*(told(f"{number}" + "x" * 200) for number in range(100)))
+    body = Slack(Settings(token=SecretStr(TOKEN))).render(CRITICAL, many, broken).body
+    assert len(body["text"]) <= 4_000
+    shown = body["text"].count("\nfiring: ")
+    assert body["text"].endswith(f"… and {100 - shown} more ({100 - shown} firing)")
+
+
+# Surroundings
+
+
+async def test_a_proxy_of_the_environment_is_heeded_and_so_are_its_exceptions(
+    server: FakeSlack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    channel = connect(server.url)
+    await remote(channel, conversation(told()))
+    await channel.close()
+    monkeypatch.setenv("no_proxy", "")
+    channel = connect(server.url)
+    assert await tell(channel, conversation(told())) == Retry("connection failed", remote={})
+    await channel.close()
+
+
+async def test_a_closed_channel_can_be_used_again(server: FakeSlack, channel: Slack) -> None:
+    await remote(channel, conversation(told()))
+    await channel.close()
+    await channel.close()
+    await remote(channel, conversation(told(), episode=2))
+    assert len(server.messages) == 2
+
+
+def test_the_registry_knows_it() -> None:
+    kind = KINDS["slack"]
+    settings = kind.settings.model_validate({"token": "xoxb-secret"})
+    assert "secret" not in repr(settings)
+    assert kind.options.model_validate({"channel": "C1"}).key("any") == "slack:C1"
+    assert not kind.options.model_validate({"channel": "C1"}).per_alert
+    assert isinstance(kind.make(kind.settings.model_validate(kind.placeholder)), Slack)
+
+
+async def test_the_fake_fails_on_missing_and_on_unexpected_messages(
+    server: FakeSlack, channel: Slack
+) -> None:
+    await remote(channel, conversation(told()))
+    for wanted in (
+        [],
+        [Want("C0WARNINGS")],
+        [Want("C0CRITICAL", replies=("more",))],
+        [Want("C0CRITICAL")] * 2,
+    ):
+        with pytest.raises(AssertionError, match=r"missing|unexpected"):
+            server.expect(*wanted)
+    server.only.text = "<!channel>"
+    with pytest.raises(AssertionError, match="mentions"):
+        server.expect(Want("C0CRITICAL"))

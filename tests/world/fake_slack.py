@@ -1,0 +1,371 @@
+"""A Slack that refuses what Slack refuses, keeps what readers would see, and fails on demand.
+
+It knows two methods, ``chat.postMessage`` and ``chat.update``. Limits are Slack's own, stated here a second
+time on purpose: the channel must not be judged by its own constants.
+"""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from aiohttp import web
+
+TOKEN = "xoxb-fake"  # not a token of anything
+_WITHIN = 10.0
+"""Seconds after which a wait is given up: a bound for a broken test, not a pause."""
+_MENTION = re.compile(r"<[!@#][^>]*>")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong with one call. ``accept``: the message is taken before it does."""
+
+    status: int = 200
+    body: str | None = None
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    error: str | None = None
+    hang: bool = False
+    close: bool = False
+    accept: bool = False
+    method: str | None = None
+    """Only calls of this method; others pass by."""
+
+
+HANG = Fault(hang=True, close=True)
+CLOSE = Fault(close=True)
+LOST_ANSWER = Fault(close=True, accept=True)
+
+
+def http(status: int, body: str = "", content_type: str = "text/html", **headers: str) -> Fault:
+    return Fault(status, body, content_type, {name.replace("_", "-"): headers[name] for name in headers})
+
+
+def rate_limited(seconds: int) -> Fault:
+    return http(429, '{"ok":false,"error":"ratelimited"}', "application/json", Retry_After=str(seconds))
+
+
+def error(code: str, method: str | None = None) -> Fault:
+    return Fault(error=code, method=method)
+
+
+@dataclass(slots=True)
+class Posted:
+    """A message as its readers have it now."""
+
+    channel: str
+    ts: str
+    text: str
+    blocks: list[dict[str, Any]]
+    attachments: list[dict[str, Any]]
+    edits: int = 0
+    replies: list[str] = field(default_factory=list)
+    broadcasts: int = 0
+    """How many of the replies were shown in the channel as well."""
+
+    @property
+    def color(self) -> str | None:
+        return next((str(each["color"]) for each in self.attachments if each.get("color")), None)
+
+    @property
+    def shown(self) -> str:
+        """All words of it, top to bottom."""
+        return "\n".join([self.text, *_texts(self.blocks), *_texts(self.attachments)])
+
+    @property
+    def mentions(self) -> list[str]:
+        return _MENTION.findall("\n".join([self.shown, *self.replies]))
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A message that is to be there: every one of ``words`` is shown, each reply holds its words, in order."""
+
+    channel: str
+    words: tuple[str, ...] = ()
+    color: str | None = None
+    replies: tuple[str, ...] = ()
+
+    def met_by(self, posted: Posted) -> bool:
+        return (
+            posted.channel == self.channel
+            and all(word in posted.shown for word in self.words)
+            and self.color in {None, posted.color}
+            and len(posted.replies) == len(self.replies)
+            and all(word in reply for word, reply in zip(self.replies, posted.replies, strict=True))
+        )
+
+
+class FakeSlack:
+    """``async with FakeSlack() as slack: … api_url=slack.url``
+
+    :param channels: ID to name; posting accepts either, editing only the ID
+    :param seconds: a clock; given one, more than one message a second and channel is refused
+    """
+
+    def __init__(
+        self, channels: Mapping[str, str] | None = None, *, seconds: Callable[[], float] | None = None
+    ) -> None:
+        self.channels = dict(channels or {"C0CRITICAL": "critical", "C0WARNINGS": "warnings"})
+        self.trouble: dict[str, str] = {}
+        """Channel ID to what Slack says of it: is_archived, not_in_channel …"""
+        self.messages: dict[tuple[str, str], Posted] = {}
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        """Every call that had a body, those refused included."""
+        self._seconds = seconds
+        self._last: dict[str, float] = {}
+        self._faults: deque[Fault] = deque()
+        self._released = asyncio.Event()
+        self._changed = asyncio.Condition()
+        self._runner: web.AppRunner | None = None
+        self.url = ""
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=2**22)
+        app.router.add_post("/api/{method}", self._serve)
+        self._runner = web.AppRunner(app, shutdown_timeout=1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/api/"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.release()
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    def fail(self, *faults: Fault) -> None:
+        """The next calls go wrong like this, one after the other."""
+        self._faults.extend(faults)
+
+    def recover(self) -> None:
+        """Whatever was still to go wrong does not."""
+        self._faults.clear()
+        self.release()
+
+    def release(self) -> None:
+        """What hangs goes on (and finds its connection closed)."""
+        self._released.set()
+        self._released = asyncio.Event()
+
+    def delete(self, posted: Posted) -> None:
+        """Somebody removes a message."""
+        del self.messages[posted.channel, posted.ts]
+
+    def refuses(self, body: Mapping[str, Any]) -> str | None:
+        """What it would say against a message of this shape, if anything."""
+        return _fault_of_content(body, posting=False)
+
+    def in_channel(self, channel: str) -> list[Posted]:
+        return [posted for posted in self.messages.values() if posted.channel == channel]
+
+    @property
+    def only(self) -> Posted:
+        """The one message there is."""
+        (posted,) = self.messages.values()
+        return posted
+
+    async def until(self, ready: Callable[[], bool]) -> None:
+        """Return as soon as it holds; it is looked at after every call that came in."""
+        try:
+            async with asyncio.timeout(_WITHIN), self._changed:
+                await self._changed.wait_for(ready)
+        except TimeoutError:
+            raise AssertionError(f"it never came to that; Slack shows:\n{self._shown()}") from None
+
+    def expect(self, *wanted: Want) -> None:
+        """These messages are there and no others, with these replies and no others, and nobody is mentioned."""
+        left = list(self.messages.values())
+        missing: list[Want] = []
+        for want in wanted:
+            found = next((posted for posted in left if want.met_by(posted)), None)
+            missing.append(want) if found is None else left.remove(found)
+        problems = [f"missing: {want}" for want in missing]
+        problems += [f"unexpected: {posted}" for posted in left]
+        problems += [f"mentions {each.mentions}: {each}" for each in self.messages.values() if each.mentions]
+        assert not problems, "\n".join(problems)
+
+    def _shown(self) -> str:
+        return "\n".join(map(str, self.messages.values())) or "nothing"
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._answer(request)
+        finally:
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        method = request.match_info["method"]
+        body = await request.json()
+        self.calls.append((method, body))
+        async with self._changed:
+            self._changed.notify_all()
+        fault = self._fault(method)
+        if fault.hang:
+            await self._released.wait()
+        if fault.accept:
+            self._take(method, request, body)
+        if fault.close:
+            assert request.transport is not None
+            request.transport.close()
+            return web.Response()
+        if fault.error is not None:
+            return web.json_response({"ok": False, "error": fault.error})
+        if fault.body is not None:
+            return web.Response(
+                status=fault.status, text=fault.body, content_type=fault.content_type, headers=fault.headers
+            )
+        return self._take(method, request, body)
+
+    def _fault(self, method: str) -> Fault:
+        for fault in self._faults:
+            if fault.method in {None, method}:
+                self._faults.remove(fault)
+                return fault
+        return Fault()
+
+    def _take(self, method: str, request: web.Request, body: dict[str, Any]) -> web.Response:
+        refused = self._refusal(method, request, body)
+        if refused == "ratelimited":
+            return web.json_response(
+                {"ok": False, "error": refused}, status=429, headers={"Retry-After": "1"}
+            )
+        if refused:
+            return web.json_response({"ok": False, "error": refused})
+        channel = self._id(body["channel"])
+        if method == "chat.update":
+            ts = body["ts"]
+            self._edit(self.messages[channel, ts], body)
+        else:
+            ts = f"{1_700_000_000 + len(self.calls)}.{len(self.calls):06}"
+            self._post(channel, ts, body)
+        return web.json_response({"ok": True, "channel": channel, "ts": ts})
+
+    def _post(self, channel: str, ts: str, body: dict[str, Any]) -> None:
+        if parent := body.get("thread_ts"):
+            self.messages[channel, parent].replies.append(body["text"])
+            self.messages[channel, parent].broadcasts += bool(body.get("reply_broadcast"))
+            return
+        text = body.get("text", "")[:40_000]
+        self.messages[channel, ts] = Posted(
+            channel, ts, text, body.get("blocks", []), body.get("attachments", [])
+        )
+
+    def _edit(self, posted: Posted, body: dict[str, Any]) -> None:
+        """What an edit leaves out stays, except that text alone takes the blocks away."""
+        posted.text = body.get("text", posted.text)
+        posted.blocks = body.get("blocks", [] if "text" in body else posted.blocks)
+        posted.attachments = body.get("attachments", posted.attachments)
+        posted.edits += 1
+
+    def _id(self, channel: str) -> str:
+        names = {f"#{name}": id_ for id_, name in self.channels.items()}
+        return names.get(channel, channel)
+
+    def _refusal(self, method: str, request: web.Request, body: dict[str, Any]) -> str | None:
+        """The code of Slack's refusal. https://docs.slack.dev/reference/methods/chat.postMessage#errors"""
+        if method not in {"chat.postMessage", "chat.update"}:
+            return "unknown_method"
+        posting = method == "chat.postMessage"
+        return (
+            _fault_of_credentials(request.headers.get("Authorization", ""))
+            or self._fault_of_place(body, posting=posting)
+            or _fault_of_content(body, posting=posting)
+            or self._too_fast(body["channel"])
+        )
+
+    def _fault_of_place(self, body: Mapping[str, Any], *, posting: bool) -> str | None:
+        channel = self._id(body.get("channel", "")) if posting else body.get("channel", "")
+        if channel not in self.channels:
+            return "channel_not_found"
+        if channel in self.trouble:
+            return self.trouble[channel]
+        if not posting and (channel, body.get("ts")) not in self.messages:
+            return "message_not_found"
+        if body.get("thread_ts") and (channel, body["thread_ts"]) not in self.messages:
+            return "thread_not_found"
+        return None
+
+    def _too_fast(self, channel: str) -> str | None:
+        if self._seconds is None:
+            return None
+        now = self._seconds()
+        if now - self._last.get(channel, float("-inf")) < 1:
+            return "ratelimited"
+        self._last[channel] = now
+        return None
+
+
+def _fault_of_credentials(header: str) -> str | None:
+    if not header:
+        return "not_authed"
+    return None if header == f"Bearer {TOKEN}" else "invalid_auth"
+
+
+def _fault_of_content(body: Mapping[str, Any], *, posting: bool) -> str | None:
+    text, blocks, attachments = body.get("text"), body.get("blocks", []), body.get("attachments", [])
+    if not text and not blocks and not attachments:
+        return "no_text"
+    if not posting and len(text or "") > 4_000:
+        return "msg_too_long"
+    if len(blocks) > 50 or not all(map(_valid, blocks)):
+        return "invalid_blocks"
+    if len(attachments) > 100:
+        return "too_many_attachments"
+    inner = [block for each in attachments for block in each.get("blocks", [])]
+    if len(inner) > 50 or not all(map(_valid, inner)):
+        return "invalid_attachments"
+    everything = [text or "", *_texts(blocks), *_texts(attachments)]
+    return "msg_blocks_too_long" if sum(map(len, everything)) > 13_200 else None
+
+
+def _valid(block: Any) -> bool:  # noqa: PLR0911  (one a kind of block)
+    """https://docs.slack.dev/reference/block-kit/blocks"""
+    match block:
+        case {"type": "header", "text": {"type": "plain_text", "text": str(text)}}:
+            return 1 <= len(text) <= 150
+        case {"type": "section", "text": text}:
+            return _valid_text(text, 3_000)
+        case {"type": "section", "fields": [_, *_] as fields}:
+            return len(fields) <= 10 and all(_valid_text(each, 2_000) for each in fields)
+        case {"type": "context", "elements": [_, *_] as elements}:
+            return len(elements) <= 10 and all(_valid_text(each, 2_000) for each in elements)
+        case {"type": "actions", "elements": [_, *_] as elements}:
+            ids = [each.get("action_id") for each in elements]
+            return len(elements) <= 25 and len(set(ids)) == len(ids) and all(map(_valid_button, elements))
+        case {"type": "divider"}:
+            return True
+    return False
+
+
+def _valid_text(text: Any, limit: int) -> bool:
+    match text:
+        case {"type": "mrkdwn" | "plain_text", "text": str(words)}:
+            return 1 <= len(words) <= limit
+    return False
+
+
+def _valid_button(button: Any) -> bool:
+    match button:
+        case {"type": "button", "text": {"type": "plain_text", "text": str(words)}, "url": str(url)}:
+            web_address = url.startswith(("http://", "https://")) and len(url) <= 3_000
+            return 1 <= len(words) <= 75 and web_address and len(button.get("action_id", "")) <= 255
+    return False
+
+
+def _texts(node: Any) -> Iterator[str]:
+    """Every piece of text in blocks or attachments; addresses are counted by Slack too."""
+    if isinstance(node, list):
+        for each in node:
+            yield from _texts(each)
+    elif isinstance(node, dict):
+        for name in ("fallback", "text", "url"):
+            if isinstance(node.get(name), str):
+                yield node[name]
+        for name in ("blocks", "elements", "fields", "text"):
+            if not isinstance(node.get(name), str):
+                yield from _texts(node.get(name))
