@@ -1,0 +1,229 @@
+"""The real programs: Debian's Alertmanager, and the router as its users start it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ALERTMANAGER = shutil.which("prometheus-alertmanager")
+FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+_WITHIN = 30.0
+"""Seconds after which a wait is given up: a bound for a broken test, not a pause."""
+
+needs_alertmanager = pytest.mark.skipif(
+    ALERTMANAGER is None, reason="needs Alertmanager: apt-get install prometheus-alertmanager"
+)
+needs_faketime = pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime: apt-get install faketime")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def until(ready: Callable[[], Awaitable[bool]], what: str, within: float = _WITHIN) -> None:
+    """Poll another process, which can't signal us."""
+    deadline = time.monotonic() + within
+    while not await ready():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what}: not within {within:.0f} s")
+        await asyncio.sleep(0.05)
+
+
+class Alertmanager:
+    """Debian's, posting every group to one webhook."""
+
+    def __init__(self, folder: Path, webhook: str, *, source: str = "am") -> None:
+        self.port = free_port()
+        self._folder = folder / f"alertmanager-{source}"
+        self._folder.mkdir()
+        self._webhook = webhook
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        config = {
+            "route": {
+                "receiver": "router",
+                "group_by": ["alertname", "cluster", "severity"],
+                "group_wait": "0s",
+                "group_interval": "1s",
+                "repeat_interval": "4h",
+            },
+            "receivers": [
+                {"name": "router", "webhook_configs": [{"url": self._webhook, "send_resolved": True}]}
+            ],
+        }
+        path = self._folder / "alertmanager.yml"
+        path.write_text(json.dumps(config))  # JSON is YAML
+        assert ALERTMANAGER is not None
+        self._process = await asyncio.create_subprocess_exec(
+            ALERTMANAGER,
+            f"--config.file={path}",
+            f"--storage.path={self._folder}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--cluster.listen-address=",
+            "--log.level=error",
+        )
+        await until(self._ready, "Alertmanager starts")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        await self._process.wait()
+
+    async def _ready(self) -> bool:
+        return await answers(f"{self.url}/-/ready")
+
+    async def fire(self, **labels: str) -> None:
+        await self._post(labels, ended=False)
+
+    async def end(self, **labels: str) -> None:
+        await self._post(labels, ended=True)
+
+    async def _post(self, labels: Mapping[str, str], *, ended: bool) -> None:
+        alert: dict[str, Any] = {
+            "labels": labels,
+            "annotations": {"summary": f"{labels['alertname']} is bad"},
+        }
+        if ended:
+            alert["endsAt"] = datetime.now(UTC).isoformat()
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self.url}/api/v2/alerts", json=[alert]) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+
+
+class Router:
+    """The real process, on a port that it keeps over restarts."""
+
+    def __init__(
+        self, folder: Path, routes: str, *, faketime: bool = False, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.port = free_port()
+        self._config = folder / "routes.yaml"
+        self._config.write_text(routes)
+        self._database = folder / "router.db"
+        self._log = folder / "router.log"
+        self._offset = folder / "faketime"
+        self._environ = {**os.environ, **(environ or {})}
+        if faketime:
+            self._offset.write_text("+0")
+            self._environ |= {
+                "LD_PRELOAD": str(FAKETIME),
+                "FAKETIME_TIMESTAMP_FILE": str(self._offset),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text() if self._log.exists() else ""
+
+    def set_time(self, at: datetime) -> None:
+        """The process believes that it is ``at`` from now on, and time goes on from there."""
+        seconds = round(at.timestamp() - time.time())
+        beside = self._offset.with_suffix(".new")
+        beside.write_text(f"{seconds:+d}")
+        beside.replace(self._offset)
+
+    async def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "router",
+                "serve",
+                "--config",
+                str(self._config),
+                "--listen",
+                f"127.0.0.1:{self.port}",
+                "--database",
+                f"sqlite:///{self._database}",
+                "--log",
+                "json",
+                cwd=ROOT,
+                env=self._environ,
+                stdout=log,
+                stderr=log,
+            )
+        await until(self._ready, "the router starts")
+
+    async def _ready(self) -> bool:
+        assert self._process is not None
+        if self._process.returncode is not None:
+            pytest.fail(f"the router ended:\n{self.log}")
+        return await answers(f"{self.url}/readyz")
+
+    async def kill(self) -> None:
+        """As kill -9 does."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        await self._process.wait()
+
+    async def stop(self) -> int:
+        """As systemd and Kubernetes do; the exit code."""
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        return await self._process.wait()
+
+    async def status(self) -> dict[str, Any]:
+        async with aiohttp.ClientSession() as session, session.get(f"{self.url}/status") as answer:
+            status: dict[str, Any] = await answer.json()
+            return status
+
+    async def fates(self) -> dict[str, int]:
+        """The ledger's, those that are not zero."""
+        ledger = (await self.status())["ledger"]
+        assert ledger["imbalance"] == 0
+        return {fate: count for fate, count in ledger["fates"].items() if count}
+
+    async def post(self, body: bytes) -> int:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self.url}/webhook", data=body) as answer,
+        ):
+            return answer.status
+
+
+@contextlib.asynccontextmanager
+async def running(router: Router) -> AsyncIterator[Router]:
+    await router.start()
+    try:
+        yield router
+    finally:
+        await router.stop()
+
+
+async def answers(url: str) -> bool:
+    try:
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            return answer.status == 200
+    except aiohttp.ClientError:
+        return False

@@ -1,0 +1,156 @@
+"""The policy out of the box, from the real Alertmanager to providers that refuse what the vendors refuse."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.acceptance.conftest import Providers
+from tests.acceptance.processes import (
+    Alertmanager,
+    Router,
+    needs_alertmanager,
+    needs_faketime,
+    running,
+    until,
+)
+from tests.world.fake_pagerduty import Page
+from tests.world.fake_pagerduty import http as pagerduty_http
+from tests.world.fake_slack import Want
+from tests.world.fake_slack import http as slack_http
+
+pytestmark = [needs_alertmanager, needs_faketime]
+
+MONDAY_NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+MONDAY_NIGHT = datetime(2026, 11, 23, 22, 41, tzinfo=UTC)
+TUESDAY_MORNING = datetime(2026, 11, 24, 8, 59, 58, tzinfo=UTC)
+
+
+async def _fates(router: Router, wanted: Callable[[dict[str, int]], bool], what: str) -> None:
+    async def ready() -> bool:
+        return wanted(await router.fates())
+
+    await until(ready, what)
+
+
+async def test_a_critical_reaches_everybody_its_update_edits_and_its_resolve_resolves(
+    providers: Providers, folder: Path
+) -> None:
+    router = Router(folder, providers.routes)
+    slack, pagerduty, mail = providers.slack, providers.pagerduty, providers.mail
+    async with running(router), Alertmanager(folder, f"{router.url}/webhook") as alertmanager:
+        labels = {"alertname": "Down", "cluster": "eu-1", "severity": "critical"}
+        await alertmanager.fire(**labels, instance="a")
+        await pagerduty.until(lambda: bool(pagerduty.accepted))
+        await slack.until(lambda: bool(slack.messages))
+        await mail.until(lambda: len(mail.mails) == 1)
+        await alertmanager.fire(**labels, instance="b")
+        await slack.until(lambda: slack.only.edits == 1 and len(slack.only.replies) == 1)
+        await mail.until(lambda: len(mail.mails) == 2)
+        await alertmanager.end(**labels, instance="a")
+        await slack.until(lambda: slack.only.edits == 2 and len(slack.only.replies) == 2)
+        await alertmanager.end(**labels, instance="b")
+        await pagerduty.until(lambda: not pagerduty.only.open)
+        await slack.until(lambda: slack.only.edits == 3 and len(slack.only.replies) == 3)
+        await mail.until(lambda: len(mail.mails) == 4)
+        slack.expect(Want("C0CRITICAL", ("Down", "Resolved"), replies=("instance", "resolved", "resolved")))
+        pagerduty.expect(Page("Down", open=False, severity="critical"))
+        first, *rest = mail.mails
+        assert str(first["Subject"]).startswith("[FIRING:1]")
+        assert str(rest[-1]["Subject"]).startswith("[RESOLVED]")
+        assert {str(each["In-Reply-To"]) for each in rest} == {str(first["Message-ID"])}
+        await _fates(
+            router, lambda fates: fates.keys() == {"delivered"}, "everything is on the books as delivered"
+        )
+
+
+async def test_an_inhibited_warning_is_told_only_after_the_critical_ends(
+    providers: Providers, folder: Path
+) -> None:
+    router = Router(folder, providers.routes, faketime=True)
+    router.set_time(MONDAY_NOON)
+    slack, pagerduty = providers.slack, providers.pagerduty
+    async with running(router), Alertmanager(folder, f"{router.url}/webhook") as alertmanager:
+        await alertmanager.fire(alertname="Down", cluster="eu-1", severity="critical")
+        await pagerduty.until(lambda: bool(pagerduty.accepted))
+        await alertmanager.fire(alertname="Down", cluster="eu-1", severity="warning")
+        await _fates(router, lambda fates: fates.get("inhibited") == 2, "the warning is inhibited")
+        await alertmanager.end(alertname="Down", cluster="eu-1", severity="critical")
+        await slack.until(lambda: bool(slack.in_channel("C0WARNINGS")))
+        slack.expect(
+            Want("C0CRITICAL", ("Down", "Resolved"), replies=("resolved",)),
+            Want("C0WARNINGS", ("Down", "Warning")),
+        )
+        await providers.mail.until(lambda: len(providers.mail.subjects("team@example.com")) == 1)
+
+
+async def test_a_warning_at_night_is_told_at_opening_once_and_one_that_ended_is_moot(
+    providers: Providers, folder: Path
+) -> None:
+    router = Router(folder, providers.routes, faketime=True)
+    router.set_time(MONDAY_NIGHT)
+    slack, mail = providers.slack, providers.mail
+    async with running(router), Alertmanager(folder, f"{router.url}/webhook") as alertmanager:
+        await alertmanager.fire(alertname="Disk", cluster="eu-1", severity="warning")
+        await alertmanager.fire(alertname="Gone", cluster="eu-1", severity="warning")
+        await _fates(router, lambda fates: fates == {"held": 4}, "both warnings are held")
+        await alertmanager.end(alertname="Gone", cluster="eu-1", severity="warning")
+        await _fates(router, lambda fates: fates == {"held": 2, "moot": 4}, "the one that ended is moot")
+        slack.expect()
+        assert not mail.mails
+        router.set_time(TUESDAY_MORNING)
+        await slack.until(lambda: bool(slack.messages))
+        await mail.until(lambda: bool(mail.subjects("team@example.com")))
+        await _fates(router, lambda fates: fates == {"delivered": 2, "moot": 4}, "the held one is delivered")
+        slack.expect(Want("C0WARNINGS", ("Disk", "held since")))
+        assert len(mail.subjects("team@example.com")) == 1
+
+
+async def test_info_comes_in_one_digest_at_its_time_and_nowhere_else(
+    providers: Providers, folder: Path
+) -> None:
+    router = Router(folder, providers.routes, faketime=True)
+    router.set_time(MONDAY_NIGHT)
+    slack, mail = providers.slack, providers.mail
+    async with running(router), Alertmanager(folder, f"{router.url}/webhook") as alertmanager:
+        await alertmanager.fire(alertname="Cert", cluster="eu-1", severity="info")
+        await alertmanager.fire(alertname="Backup", cluster="eu-1", severity="info")
+        await _fates(router, lambda fates: fates == {"digest": 2}, "both wait for the digest")
+        router.set_time(TUESDAY_MORNING.replace(hour=7, minute=59, second=59))
+        await mail.until(lambda: bool(mail.mails))
+        await _fates(router, lambda fates: fates == {"delivered": 2}, "both are delivered")
+        await router.kill()
+        await router.start()
+        router.set_time(TUESDAY_MORNING.replace(hour=12))
+        assert await router.fates() == {"delivered": 2}
+        assert [str(each["To"]) for each in mail.mails] == ["digest@example.com"]
+        text = mail.mails[0].get_body(("plain",))
+        assert text is not None
+        assert "STILL FIRING (2)" in text.get_content()
+        assert "Mon 23 Nov 08:00 to Tue 24 Nov 08:00, UTC" in text.get_content()
+        slack.expect()
+        providers.pagerduty.expect()
+
+
+async def test_what_was_answered_with_200_survives_kill_9_while_every_provider_is_down(
+    providers: Providers, folder: Path
+) -> None:
+    slack, pagerduty, mail = providers.slack, providers.pagerduty, providers.mail
+    router = Router(folder, providers.routes)
+    async with running(router), Alertmanager(folder, f"{router.url}/webhook") as alertmanager:
+        mail.down = True
+        slack.fail(*[slack_http(503)] * 1_000)
+        pagerduty.fail(*[pagerduty_http(503)] * 1_000)
+        await alertmanager.fire(alertname="Down", cluster="eu-1", severity="critical")
+        await alertmanager.fire(alertname="Gone", cluster="eu-1", severity="critical")
+        await _fates(router, lambda fates: fates.get("pending") == 6, "two criticals are accepted")
+        await router.kill()
+        mail.down = False
+        slack.recover()
+        pagerduty.recover()
+        await router.start()
+        await slack.until(lambda: len(slack.messages) == 2)
+        await mail.until(lambda: len(mail.subjects("oncall@example.com")) == 2)
+        await pagerduty.until(lambda: len(pagerduty.accepted) == 2)
+        await alertmanager.end(alertname="Gone", cluster="eu-1", severity="critical")
+        await _fates(router, lambda fates: fates == {"delivered": 9}, "everything is delivered")
+        pagerduty.expect(Page("Down", open=True), Page("Gone", open=False))

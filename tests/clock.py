@@ -1,0 +1,35 @@
+"""A clock that moves only when told."""
+
+import asyncio
+
+from router.model import Millis
+
+
+class ManualClock:
+    """Stands still between :meth:`advance` calls; wakes whoever waits for a moment that has come."""
+
+    def __init__(self, now: Millis) -> None:
+        self._now = now
+        self._moved = asyncio.Event()
+
+    def now(self) -> Millis:
+        return self._now
+
+    async def wait(self, event: asyncio.Event, until: Millis | None) -> None:
+        while not event.is_set() and (until is None or until > self._now):
+            moved = self._moved
+            waits = [asyncio.ensure_future(each.wait()) for each in (event, moved)]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in waits:
+                    each.cancel()
+
+    def advance(self, by: Millis) -> None:
+        self.set(self._now + by)
+
+    def set(self, now: Millis) -> None:
+        assert now >= self._now
+        self._now = now
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
