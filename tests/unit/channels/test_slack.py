@@ -1,6 +1,7 @@
 """The Slack channel against a Slack that refuses what Slack refuses, over real sockets."""
 
 import json
+import re
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -273,6 +274,8 @@ def test_whatever_it_is_about_a_message_is_one_that_slack_takes(told: Conversati
     assert len(message.body["thread"] or "") <= 4_000
     assert json.loads(json.dumps(message.body)) == message.body
     spoken = json.dumps(message.body, ensure_ascii=False)
+    halves = re.compile("&(?!amp;|lt;|gt;)")
+    assert not any(halves.search(text) for text in words(message, "section")), "an entity cut in half"
     assert "<!" not in spoken
     assert "<@" not in spoken
 
@@ -290,6 +293,40 @@ def test_every_alert_is_shown_or_counted(number: int, length: int, data: st.Data
         assert shown + int(more.split()[2]) == number
         counts = [int(part.split()[0]) for part in more[more.index("(") + 1 : -1].split(", ") if part]
         assert sum(counts) == int(more.split()[2])
+
+
+def test_the_fullest_message_still_shows_alerts() -> None:
+    """What stands once takes its share and no more; nor does one alert take it all."""
+    several = [
+        replace(each, alert=replace(
+            each.alert,
+            labels={**each.alert.labels, "long": f"{number}" + "&" * 3_000, "shared": "y" * 3_000},
+            annotations={
+                "summary": "s" * 5_000,
+                "description": "&" * 5_000,
+                "runbook_url": "https://a.example/" + "r" * 1_400,
+                "dashboard_url": "https://a.example/" + "d" * 1_400,
+            },
+            generator_url="https://a.example/" + "g" * 2_900,
+        ))
+        for number, each in enumerate([told()] * 200)
+    ]  # fmt: skip
+    message = render(conversation(*several, receiver="r" * 5_000))
+    assert 8_000 < letters(message) <= 12_000
+    assert words(message, "section")[1].count("🔴") + words(message, "section")[2].count("🔴") >= 4
+    assert len(message.body["plain"]) <= 4_000
+    assert message.body["plain"].count("🔴") >= 4
+
+
+def letters(message: Message) -> int:
+    """How many characters Slack counts."""
+    texts = [
+        text for block in blocks(message) for text in (block.get("text"), *block.get("elements", ())) if text
+    ]
+    plain = sum(
+        len(each["text"]) if isinstance(each["text"], str) else len(each["text"]["text"]) for each in texts
+    )
+    return plain + sum(len(each.get("url", "")) for each in texts) + 2 * len(message.body["text"])
 
 
 # The course of a conversation

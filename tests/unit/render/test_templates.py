@@ -1,0 +1,142 @@
+"""Templates: overriding, mistakes with their place, the sandbox, the dry run."""
+
+from pathlib import Path
+
+import pytest
+
+from router.model import Conversation
+from router.render import TemplateError, Templates
+from router.render.samples import samples
+
+LEVELS = ("critical", "warning", "info")
+SHIPPED = {"slack.j2", "pagerduty.j2", "email.txt.j2", "email.html.j2", "digest.txt.j2", "digest.html.j2"}
+PAGE = "{% block summary %}{{ title }}{% endblock %}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    return folder
+
+
+def templates(folder: Path | None = None) -> Templates:
+    return Templates(levels=LEVELS, timezone="UTC", directory=folder)
+
+
+def plain() -> Conversation:
+    return samples(LEVELS)["plain"]
+
+
+def page(folder: Path, text: str, conversation: Conversation | None = None) -> str:
+    """The page's summary, with this text as its template."""
+    (folder / "pagerduty.j2").write_text(text)
+    loaded = templates(folder)
+    return loaded.render("pagerduty.j2", "summary", loaded.values(conversation or plain()))
+
+
+def test_what_is_shipped_renders_on_every_sample() -> None:
+    assert set(templates()._templates) == SHIPPED
+    assert templates().check() == []
+
+
+@pytest.mark.parametrize("levels", [("only",), ("p1", "p2"), ("a", "b", "c", "d", "e")])
+def test_what_is_shipped_renders_with_any_levels(levels: tuple[str, ...]) -> None:
+    assert Templates(levels=levels, timezone="Asia/Kathmandu").check() == []
+
+
+def test_a_folder_overrides_file_by_file(folder: Path) -> None:
+    assert page(folder, "{% block summary %} Mine: {{ title }}\n{% endblock %}") == "Mine: HighErrorRate"
+    loaded = templates(folder)
+    assert loaded.check() == []
+    assert loaded.render("slack.j2", "header", loaded.values(plain())) == "🔥 HighErrorRate"
+
+
+def test_a_template_is_read_once(folder: Path) -> None:
+    (folder / "pagerduty.j2").write_text(PAGE)
+    loaded = templates(folder)
+    (folder / "pagerduty.j2").write_text("{% broken")
+    assert loaded.render("pagerduty.j2", "summary", loaded.values(plain())) == "HighErrorRate"
+
+
+def test_what_others_include_may_stand_beside_them(folder: Path) -> None:
+    (folder / "_name.j2").write_text("Mine: {{ title }}")
+    assert page(folder, '{% block summary %}{% include "_name.j2" %}{% endblock %}') == "Mine: HighErrorRate"
+    assert templates(folder).check() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("\n{% block summary %}{% endblok %}", ":2: Encountered unknown tag 'endblok'"),
+        ("{% block summary %}\n\n{{ title | shout }}{% endblock %}", ":3: No filter named 'shout'"),
+    ],
+)
+def test_a_mistake_in_the_syntax_says_where(folder: Path, text: str, problem: str) -> None:
+    with pytest.raises(TemplateError) as caught:
+        page(folder, text)
+    assert str(caught.value).startswith(f"{folder}/pagerduty.j2{problem}")
+
+
+def test_a_file_that_is_no_text_says_so(folder: Path) -> None:
+    (folder / "slack.j2").write_bytes(b"\xff\xfe")
+    with pytest.raises(TemplateError, match=r"slack\.j2:1: it can't be read"):
+        templates(folder)
+
+
+def test_a_folder_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(TemplateError, match="gone: no such folder"):
+        templates(tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("expression", "problem"),
+    [
+        ("titel", "UndefinedError: 'titel' is undefined"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("common_labels.nothing.more", "UndefinedError"),
+        ("title.__class__.__mro__", "SecurityError"),
+        ("common_labels.update(a=1)", "SecurityError"),
+        ("title + 1", "TypeError"),
+    ],
+)
+def test_a_mistake_at_run_time_says_where(folder: Path, expression: str, problem: str) -> None:
+    with pytest.raises(TemplateError) as caught:
+        page(folder, "\n\n{% block summary %}\n{{ title }}\n{{ " + expression + " }}\n{% endblock %}")
+    assert str(caught.value).startswith(f"{folder}/pagerduty.j2:5: ")
+    assert problem in str(caught.value)
+    assert any(str(caught.value) == each for each in templates(folder).check())
+
+
+def test_a_shipped_template_goes_by_its_name_in_the_project() -> None:
+    with pytest.raises(TemplateError, match=r"^templates/slack\.j2:\d+: UndefinedError"):
+        templates().render("slack.j2", "text", {})
+
+
+def test_a_block_that_a_channel_wants_must_be_there(folder: Path) -> None:
+    (folder / "slack.j2").write_text("{% block text %}x{% endblock %}")
+    problems = templates(folder).check()
+    assert f"{folder}/slack.j2:1: it has no block 'thread'" in problems
+    assert len(problems) == len({"header", "summary", "alert", "labels", "context", "thread"})
+
+
+def test_only_the_block_about_an_alert_sees_one(folder: Path) -> None:
+    """Or the dry run would let pass what fails in earnest."""
+    assert page(folder, "{% block summary %}{{ alerts[0].name }}{% endblock %}") == "HighErrorRate"
+    (folder / "pagerduty.j2").write_text("{% block summary %}{{ alert.name }}{% endblock %}")
+    assert any("'alert' is undefined" in problem for problem in templates(folder).check())
+
+
+def test_a_file_that_no_channel_reads_is_pointed_out(folder: Path) -> None:
+    (folder / "slak.j2").write_text("")
+    (problem,) = templates(folder).check()
+    assert "slak.j2:1: no channel reads it; did you mean slack.j2?" in problem
+
+
+def test_html_is_escaped_and_nothing_else(folder: Path) -> None:
+    (folder / "email.html.j2").write_text("{% block body %}{{ title }}{% endblock %}")
+    (folder / "email.txt.j2").write_text("{% block body %}{{ title }}{% endblock %}")
+    loaded = templates(folder)
+    values = {**loaded.values(plain()), "title": "<b>&\"'"}
+    assert loaded.render("email.html.j2", "body", values) == "&lt;b&gt;&amp;&#34;&#39;"
+    assert loaded.render("email.txt.j2", "body", values) == "<b>&\"'"
