@@ -449,13 +449,13 @@ class History:
         if how == "crash after":
             self.world.providers[destination.key].hear(work)
             return
-        outcome: Outcome = {
+        outcomes: dict[str, Outcome] = {
             "delivered": Delivered(),
             "failed": Retry("http 503"),
             "lost answer": Retry("timeout", ambiguous=True),
             "lost request": Retry("timeout", ambiguous=True),
-        }[how]
-        self.world.finish(work, outcome, heard=how == "lost answer")
+        }
+        self.world.finish(work, outcomes[how], heard=how == "lost answer")
 
     def play(self, kind: str, what: Any, detail: Any) -> None:
         match kind:
