@@ -318,6 +318,14 @@ def test_the_fullest_message_still_shows_alerts() -> None:
     assert message.body["plain"].count("🔴") >= 4
 
 
+@pytest.mark.parametrize("length", range(40, 140))
+def test_the_line_that_counts_the_rest_fits_as_well(length: int) -> None:
+    message = render(conversation(*(told(f"{number:03}" + "x" * length) for number in range(150))))
+    assert "\n… and " in message.body["plain"]
+    assert len(message.body["plain"]) <= 4_000
+    assert letters(message) <= 12_000
+
+
 def letters(message: Message) -> int:
     """How many characters Slack counts."""
     texts = [
