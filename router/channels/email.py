@@ -1,9 +1,14 @@
 """Email: a thread a conversation, and digests, over SMTP."""
 
+import hashlib
 import re
-from collections.abc import Mapping
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from email.errors import MessageError
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
+from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -19,8 +24,21 @@ from router.render.words import clip, line, moment
 # https://www.rfc-editor.org/rfc/rfc5322#section-2.1.1: a line has at most 998 characters; a subject beyond
 # this length is cut by every reader anyway.
 SUBJECT = 250
+# https://www.postfix.org/postconf.5.html#message_size_limit: 10,240,000 bytes. In the widest characters and
+# base64 these characters come to about 8,000,000; without its HTML a mail is complete.
+TEXT = 500_000
+HTML = 1_000_000
+# https://www.rfc-editor.org/rfc/rfc2919#section-2: 255 characters in all; a line can't be folded within one.
+_LIST_NAME = 100
+# https://www.rfc-editor.org/rfc/rfc4954#section-6: what a server says to those who have to log in.
+_NOT_LOGGED_IN = frozenset({530, 534, 535, 538})
+# Attempts (a quarter of an hour) at recipients who are refused for now while others were told: greylists
+# open after minutes, full mailboxes don't.
+_GREYLISTED = 12
 _TIMEOUT_SECONDS = 20
-_LOCAL_PART = re.compile(r"[^A-Za-z0-9.]")
+_BAD_ANSWER = "bad answer"
+_NO_ATOM = re.compile(r"[^A-Za-z0-9.]+")
+_POLICY = SMTP.clone(cte_type="7bit")  # so that no server needs to know of 8-bit mail
 
 
 def _address(text: str) -> str:
@@ -30,6 +48,12 @@ def _address(text: str) -> str:
     spec = (named.group(2) if named else given).strip()
     if line(given) != given or not re.fullmatch(r"[^@\s<>,;]+@[^@\s<>,;]+", spec):
         raise ValueError("is no email address; write it like team@example.com")
+    if not spec.isascii():
+        raise ValueError("has letters that not every mail server takes; write the domain in its xn-- form")
+    try:
+        Address(addr_spec=spec)
+    except (ValueError, MessageError):
+        raise ValueError("is no email address; write it like team@example.com") from None
     return given
 
 
@@ -102,29 +126,40 @@ class DigestOptions(Options):
 
 
 class Email:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, timeout: float = _TIMEOUT_SECONDS) -> None:
+        """:param timeout: of each exchange with the smarthost, in seconds"""
         self._settings = settings
+        self._timeout = timeout
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:
         kind = "email" if conversation.digest is None else "digest"
         values = templates.values(conversation)
+        stem = html = ""
+        fallback = False
         try:
-            subject = templates.render(f"{kind}.txt.j2", "subject", values)
+            subject = line(templates.render(f"{kind}.txt.j2", "subject", values))
             text = templates.render(f"{kind}.txt.j2", "body", values)
             html = templates.render(f"{kind}.html.j2", "body", values)
-            fallback = False
+            if conversation.digest is None:
+                stem = line(templates.render("email.txt.j2", "stem", values))
         except TemplateError:
+            fallback = True
             subject, text = _plain(conversation, values)
-            html, fallback = "", True
+            subject, html = line(subject), ""
+        first_stem = str(conversation.remote.get("stem") or stem)
+        if stem and subject.endswith(stem):
+            # Gmail and others show a mail whose subject differs from its thread's apart from it.
+            subject = subject.removesuffix(stem) + first_stem
         body = {
-            "subject": clip(line(subject), SUBJECT) or "Alert",
-            "text": re.sub(r"\n{3,}", "\n\n", text) + "\n",
-            "html": html,
+            "subject": clip(subject, SUBJECT) or "Alert",
+            "text": clip(re.sub(r"\n{3,}", "\n\n", text), TEXT) + "\n",
+            "html": html if len(html) <= HTML else "",
             "to": list(destination.options.to),
             "from": self._settings.from_,
             "date": format_datetime(moment(conversation.now, ZoneInfo("UTC"))),
             "message_id": self._message_id(conversation),
             "headers": self._headers(destination, conversation),
+            "stem": clip(first_stem, SUBJECT),
         }
         return Message(kind, body, fallback)
 
@@ -135,28 +170,22 @@ class Email:
             port=port,
             use_tls=self._settings.security == "implicit",
             start_tls=self._settings.security == "starttls",
-            timeout=_TIMEOUT_SECONDS,
+            timeout=self._timeout,
             local_hostname=self._settings.hello,
         )
-        handed_over = False
         try:
             async with client:
                 if self._settings.username is not None and self._settings.password is not None:
                     await client.login(self._settings.username, self._settings.password.get_secret_value())
-                handed_over = True
-                refused, _ = await client.send_message(_mail(message.body))
-        except aiosmtplib.SMTPRecipientsRefused as error:
-            return _all_refused([each.code for each in error.recipients])
-        except aiosmtplib.SMTPAuthenticationError as error:
-            return Retry(f"smtp {error.code}: authentication")
+                return await _hand_over(client, conversation, message.body)
         except aiosmtplib.SMTPResponseException as error:
-            return Rejected(f"smtp {error.code}") if 500 <= error.code < 600 else Retry(f"smtp {error.code}")
-        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
-            return _unreachable(error, ambiguous=handed_over)
-        remote = {"first": conversation.remote.get("first", message.body["message_id"])}
-        if refused:
-            remote["refused"] = {address: answer.code for address, answer in refused.items()}
-        return Delivered(remote)
+            # The smarthost refuses us, not this mail: somebody can mend that.
+            login = isinstance(error, aiosmtplib.SMTPAuthenticationError)
+            return Retry(
+                f"smtp {error.code}{': authentication' * login}" if error.code >= 400 else _BAD_ANSWER
+            )
+        except (aiosmtplib.SMTPException, OSError) as error:
+            return _unreachable(error, ambiguous=False)
 
     async def close(self) -> None:
         """Nothing stays open between mails."""
@@ -169,12 +198,16 @@ class Email:
         return f"<{name}@{self._domain}>"
 
     def _headers(self, destination: Destination, conversation: Conversation) -> dict[str, str]:
+        name = _NO_ATOM.sub("-", destination.key)
+        if len(name) > _LIST_NAME:
+            name = f"{destination.channel}-{hashlib.sha256(destination.key.encode()).hexdigest()[:16]}"
         headers = {
             # https://www.rfc-editor.org/rfc/rfc3834#section-5: no vacation replies to the pager
             "Auto-Submitted": "auto-generated",
-            "List-Id": f"<{_LOCAL_PART.sub('-', destination.key)}.alert-router.{self._domain}>",
+            "List-Id": f"<{name}.alert-router.{self._domain}>",
         }
-        if first := conversation.remote.get("first"):
+        first = conversation.remote.get("first")
+        if first and first != self._message_id(conversation):
             headers |= {"In-Reply-To": str(first), "References": str(first)}
         return headers
 
@@ -183,28 +216,88 @@ class Email:
         return _spec(self._settings.from_).rpartition("@")[2]
 
 
+async def _hand_over(client: aiosmtplib.SMTP, conversation: Conversation, body: Mapping[str, Any]) -> Outcome:
+    """One mail. Who refused this very one for now is asked again, alone; ``remote`` keeps who that is."""
+    remote = conversation.remote
+    late = remote.get("late", {})
+    partly = late.get("message_id") == body["message_id"]
+    waiting: list[str] = late["to"] if partly else [_spec(address) for address in body["to"]]
+    refused = await _transact(client, body, waiting)
+    if isinstance(refused, Retry):
+        return refused
+    later = [address for address, code in refused.items() if code < 500]
+    if not partly and len(refused) == len(waiting):
+        return Retry(f"smtp {refused[later[0]]}") if later else Rejected(f"smtp {refused[waiting[0]]}")
+    before: dict[str, int] = remote.get("refused", {}) if partly else {}
+    refused = {address: code for address, code in before.items() if address not in waiting} | refused
+    known: dict[str, Any] = {"first": remote.get("first", body["message_id"]), "stem": body["stem"]}
+    if refused:
+        known["refused"] = refused
+    if later and conversation.attempt < _GREYLISTED:
+        known["late"] = {"message_id": body["message_id"], "to": later}
+        return Retry(f"smtp {refused[later[0]]}: some recipients", ambiguous=True, remote=known)
+    return Delivered(known)
+
+
+async def _transact(
+    client: aiosmtplib.SMTP, body: Mapping[str, Any], recipients: Sequence[str]
+) -> dict[str, int] | Retry:
+    """:returns: who was refused, by which code; or what went wrong before that was known"""
+    refused: dict[str, int] = {}
+    sending = False
+    try:
+        await client.mail(_spec(body["from"]))
+        for address in recipients:
+            try:
+                await client.rcpt(address)
+            except aiosmtplib.SMTPRecipientRefused as error:
+                refused[address] = error.code
+        if len(refused) < len(recipients):
+            mail = _mail(body)
+            sending = True
+            await client.data(mail)
+    except aiosmtplib.SMTPResponseException as error:
+        if error.code in _NOT_LOGGED_IN:
+            return Retry(f"smtp {error.code}: authentication")
+        if error.code < 400:
+            return Retry(_BAD_ANSWER, ambiguous=sending)
+        return dict.fromkeys(recipients, error.code)
+    except (aiosmtplib.SMTPException, OSError) as error:
+        return _unreachable(error, ambiguous=sending)
+    return refused
+
+
 def _spec(address: str) -> str:
     """The bare address of one that may have a display name."""
     named = re.fullmatch(r".*<([^<>]+)>", address)
     return (named.group(1) if named else address).strip()
 
 
-def _mail(body: Mapping[str, Any]) -> EmailMessage:
-    mail = EmailMessage()
-    mail["From"] = _header(body["from"])
-    mail["To"] = [_header(address) for address in body["to"]]
+def _mail(body: Mapping[str, Any]) -> bytes:
+    mail = EmailMessage(policy=_POLICY)
+    mail["From"] = _mailbox(body["from"])
+    mail["To"] = [_mailbox(address) for address in body["to"]]
     # A newline at a header's end is taken by `email` and would end the header block early.
-    for name, value in {
-        "Subject": body["subject"], "Date": body["date"], "Message-ID": body["message_id"], **body["headers"],
-    }.items():  # fmt: skip
+    for name, value in {"Date": body["date"], "Message-ID": body["message_id"], **body["headers"]}.items():
         mail[name] = line(value)
     mail.set_content(body["text"])
     if body["html"]:
         mail.add_alternative(body["html"], subtype="html")
-    return mail
+    return _subject(body["subject"]) + mail.as_bytes()
 
 
-def _header(address: str) -> Address:
+def _subject(text: str) -> bytes:
+    """The header line(s). EmailMessage would decode an encoded word (RFC 2047) in a label, the newlines in it
+    included, and so let a label add headers; it also loses and doubles spaces beside such words.
+    """
+    text = line(text)
+    charset = None if text.isascii() and "=?" not in text else "utf-8"
+    return (
+        b"Subject: " + Header(text, charset, header_name="Subject").encode(linesep="\r\n").encode() + b"\r\n"
+    )
+
+
+def _mailbox(address: str) -> Address:
     name = address[: address.index("<")].strip().strip('"') if "<" in address else ""
     return Address(display_name=line(name), addr_spec=_spec(address))
 
@@ -212,43 +305,45 @@ def _header(address: str) -> Address:
 def _plain(conversation: Conversation, values: Mapping[str, Any]) -> tuple[str, str]:
     """Subject and text when the template fails: the facts, without dress."""
     if conversation.digest is not None:
-        rows = [
-            f"{section['title']}: "
-            if isinstance(section, dict)
-            else f"{section.title}: {section.count}\n"
-            + "\n".join(f"  [{entry.level}] {entry.name} x {entry.count}" for entry in section.entries)
-            for section in values["sections"]
-        ]
-        return f"Alert digest, {values['period']}", "\n\n".join([values["period"], *rows])
-    state = "RESOLVED" if values["status"] == "resolved" else values["level"].upper()
-    rows = [
-        f"{alert.status}: " + ", ".join(f"{name}={value}" for name, value in alert.labels.items())
-        for alert in values["alerts"]
-    ]
-    return f"[{state}] {values['title']}", "\n".join([values["title"], *rows])
-
-
-def _all_refused(codes: list[int]) -> Outcome:
-    """Nobody of the list was accepted; one that may be accepted later is worth another attempt."""
-    if any(400 <= code < 500 for code in codes):
-        return Retry(f"smtp {next(code for code in codes if 400 <= code < 500)}: recipients refused for now")
-    return Rejected(f"smtp {codes[0] if codes else 550}: recipients refused")
+        rows = [values["period"]]
+        for section in values["sections"]:
+            rows += ["", f"{section.title}: {section.count}"]
+            rows += [f"  [{entry.level}] {entry.name} x {entry.count}" for entry in section.entries]
+        return f"Alert digest, {values['period']}", "\n".join(rows)
+    state = "RESOLVED" if values["status"] == "resolved" else f"FIRING:{len(values['firing'])}"
+    rows = [values["title"]]
+    for alert in values["alerts"]:
+        labels = ", ".join(f"{name}={value}" for name, value in alert.labels.items())
+        rows += ["", f"{alert.status}: {labels}", alert.summary]
+    if conversation.truncated:
+        rows += ["", f"{conversation.truncated} more not shown by Alertmanager (max_alerts)"]
+    return f"[{state}] {values['title']}", "\n".join(rows)
 
 
 def _unreachable(error: Exception, *, ambiguous: bool) -> Retry:
+    """What went wrong before the smarthost had said yes or no, in a few fixed words."""
     match error:
+        case _ if any(isinstance(each, ssl.SSLCertVerificationError) for each in _causes(error)):
+            reason = "tls: certificate not trusted"
         case aiosmtplib.SMTPConnectTimeoutError():
-            return Retry("connect timeout")
-        case aiosmtplib.SMTPTimeoutError() | TimeoutError():
-            return Retry("timeout", ambiguous=ambiguous)
-        case aiosmtplib.SMTPConnectError():
-            return Retry("connection failed")
+            reason = "connect timeout"
+        case TimeoutError():
+            reason = "timeout"
         case aiosmtplib.SMTPServerDisconnected():
-            return Retry("disconnected", ambiguous=ambiguous)
-        case aiosmtplib.SMTPException():
-            return Retry(f"smtp: {type(error).__name__}")
+            reason = "disconnected"
+        case aiosmtplib.SMTPException(message=str(words)) if "STARTTLS" in words:
+            reason = "tls: no starttls offered"
+        case aiosmtplib.SMTPException(message=str(words)) if "AUTH" in words:
+            reason = "no authentication offered"
         case _:
-            return Retry("connection failed", ambiguous=ambiguous)
+            reason = "connection failed"
+    return Retry(reason, ambiguous=ambiguous)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 # A smarthost takes a few mails a second from one client without a thought; more is a storm's business.

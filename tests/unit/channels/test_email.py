@@ -1,0 +1,475 @@
+"""Email, over real sockets to a real SMTP server that refuses what mail systems refuse."""
+
+import asyncio
+import json
+import shutil
+import ssl
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from pydantic import ValidationError
+
+from router.channels.email import HTML, SUBJECT, Email, EmailOptions, Settings, _mail
+from router.model import HOUR, Conversation, Delivered, Destination, Outcome, Rejected, Retry
+from router.render import Templates
+from tests.unit.channels.talk import (
+    LEVELS,
+    NOW,
+    TEMPLATES,
+    TOKEN,
+    alert,
+    conversation,
+    conversations,
+    destination,
+    told,
+)
+from tests.world.fake_smtp import (
+    CLOSE,
+    HANG,
+    LOST_ANSWER,
+    PASSWORD,
+    USER,
+    FakeSmtp,
+    Fault,
+    Want,
+    answer,
+    parse,
+    problem,
+)
+
+ANNA, BERT = "anna@example.com", "bert@example.com"
+FIRST = f"<{TOKEN}.1.1@router.example>"
+STEM = "HighLatency (cluster=eu-1)"
+
+
+def place(*to: str) -> Destination:
+    return destination("email", EmailOptions.model_validate({"to": to or (ANNA,)}))
+
+
+def channel_to(smarthost: str, patience: float = 10, **more: Any) -> Email:
+    given = {
+        "from": "Alerts <alerts@router.example>",
+        "smarthost": smarthost,
+        "tls": "none",
+        "hello": "router.example",
+    }
+    return Email(Settings.model_validate({**given, **more}), timeout=patience)  # fmt: skip
+
+
+async def tell(channel: Email, talk: Conversation, to: Destination | None = None) -> Outcome:
+    to = to or place()
+    return await channel.send(to, talk, channel.render(to, talk, TEMPLATES))
+
+
+def render(talk: Conversation, templates: Templates = TEMPLATES, to: Destination | None = None) -> Any:
+    message = channel_to("localhost:25").render(to or place(), talk, templates)
+    assert message.body == json.loads(json.dumps(message.body))
+    return message
+
+
+async def test_a_mail_says_it_all_in_text_and_in_html() -> None:
+    notes = {"summary": "p99 < 2 s & more", "description": "It is slow.", "runbook_url": "https://runbooks.example/x"}  # fmt: skip
+    talk = conversation(
+        alert(annotations=notes, instance="a"), alert(annotations=notes, instance="b", resolved=True)
+    )
+    async with FakeSmtp() as smtp:
+        assert isinstance(
+            await tell(channel_to(smtp.smarthost), talk, place(ANNA, f"Bert <{BERT}>")), Delivered
+        )
+        smtp.expect(Want((ANNA, BERT), f"[FIRING:1] critical: {STEM}", ("1 firing, 1 resolved", "It is slow.")))  # fmt: skip
+    mail = smtp.only
+    assert mail.sender == "alerts@router.example"
+    assert mail.message["From"] == "Alerts <alerts@router.example>"
+    assert mail.message["To"] == f"{ANNA}, Bert <{BERT}>"
+    assert mail.message["Date"] == "Sat, 21 Nov 2026 08:00:00 +0000"
+    assert mail.message["Auto-Submitted"] == "auto-generated"
+    assert mail.message["List-Id"] == f"<email-{ANNA}-{BERT}.alert-router.router.example>".replace("@", "-")
+    assert mail.message.get_content_type() == "multipart/alternative"
+    facts = ["p99", "It is slow.", "runbooks.example/x", "instance", "eu-1", "prometheus.example", "silences/new",
+             "Europe/Berlin", "oncall", "08:00", "09:00"]  # fmt: skip
+    for words in (mail.text, mail.html):
+        assert [fact for fact in facts if fact not in words] == []
+    assert "p99 < 2 s & more" in mail.text
+    assert "p99 &lt; 2 s &amp; more" in mail.html
+
+
+async def test_later_mails_stand_in_the_thread_of_the_first() -> None:
+    async with FakeSmtp() as smtp:
+        channel = channel_to(smtp.smarthost)
+        outcome = await tell(channel, conversation())
+        assert outcome == Delivered({"first": FIRST, "stem": STEM})
+        assert isinstance(outcome, Delivered)
+        over = conversation(
+            alert(resolved=True, alertname="Other"),
+            version=2,
+            remote=outcome.remote,
+            group_labels={"cluster": "eu-1"},
+        )
+        assert await tell(channel, over) == outcome
+    first, last = smtp.mails
+    assert (first.id, last.id) == (FIRST, f"<{TOKEN}.1.2@router.example>")
+    assert "In-Reply-To" not in first.message
+    assert (last.message["In-Reply-To"], last.message["References"]) == (FIRST, FIRST)
+    assert last.subject == f"[RESOLVED] {STEM}"
+    assert "Other" in last.text
+
+
+def test_nothing_is_called_resolved_while_alertmanager_hides_alerts() -> None:
+    body = render(conversation(alert(resolved=True), truncated=3)).body
+    assert body["subject"] == f"[FIRING:0+] critical: {STEM}"
+    assert "3 more not shown by Alertmanager" in body["text"]
+    assert "3 more" in body["html"]
+
+
+def test_what_was_held_says_since_when() -> None:
+    talk = conversation(alerts=(replace(told(alert())[0], held_since=NOW - HOUR),))
+    body = render(talk).body
+    assert "Held since 08:00" in body["text"]
+    assert "Held since 08:00" in body["html"]
+
+
+def test_a_thousand_alerts_are_summed_up_and_nothing_outgrows_a_mailbox() -> None:
+    talk = conversation(
+        *(alert(instance=f"web-{number}", annotations={"summary": "ü" * 5_000}) for number in range(1_000))
+    )
+    body = render(talk).body
+    assert "and 900 more of these" in body["text"]
+    assert "and 900 more of these" in body["html"]
+    huge = render(
+        conversation(alert(annotations={"runbook_url": "https://x.example/" + "y" * HTML * 2}))
+    ).body
+    assert huge["html"] == ""
+    assert len(_mail(huge)) < 10_240_000
+
+
+def test_the_colour_is_that_of_the_level_and_green_at_the_end() -> None:
+    tops = [render(conversation(alert(severity=level))).body["html"] for level in LEVELS]
+    tops.append(render(conversation(alert(resolved=True))).body["html"])
+    colours = [html.split("border-top:6px solid ")[1][:7] for html in tops]
+    assert colours == ["#c9252d", "#b35c00", "#2f6fd0", "#1c7f54"]
+
+
+@settings(deadline=None)
+@given(conversations)
+def test_no_label_breaks_a_header_or_a_body(talk: Conversation) -> None:
+    message = render(talk)
+    assert not message.fallback
+    raw = _mail(message.body)
+    assert problem(raw) == ""
+    parsed = parse(raw)
+    assert str(parsed["Subject"]).strip() == message.body["subject"]
+    assert len(message.body["subject"]) <= SUBJECT
+    assert "Bcc" not in parsed
+    assert set(parsed.keys()) == {
+        "From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "List-Id", "MIME-Version", "Content-Type",
+    }  # fmt: skip
+    plain = parsed.get_body(("plain",))
+    assert plain is not None
+    assert plain.get_content().replace("\r\n", "\n") == message.body["text"]
+
+
+def test_an_encoded_word_in_a_label_stays_what_it_is() -> None:
+    evil = "=?utf-8?q?x=0D=0ABcc:_eve=40example.com=0D=0A=0D=0Abody?="
+    parsed = parse(_mail(render(conversation(alert(alertname=evil))).body))
+    assert "Bcc" not in parsed
+    assert evil in str(parsed["Subject"])
+
+
+@settings(deadline=None)
+@given(conversations)
+def test_no_label_puts_markup_into_the_html(talk: Conversation) -> None:
+    tags = Tags()
+    tags.feed(render(talk).body["html"])
+    assert tags.seen <= {
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "div",
+        "p",
+        "h1",
+        "span",
+        "strong",
+        "a",
+    }
+    assert all(address.startswith(("http://", "https://")) for address in tags.addresses)
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+        self.addresses: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        self.addresses |= {value or "" for name, value in attrs if name == "href"}
+
+
+def test_a_template_that_fails_leaves_a_plain_mail(tmp_path: Path) -> None:
+    (tmp_path / "email.html.j2").write_text("{% block body %}{{ nonsense }}{% endblock %}")
+    broken = Templates(levels=LEVELS, timezone="UTC", directory=tmp_path)
+    message = render(conversation(alert(), alert(resolved=True, instance="b"), truncated=2), broken)
+    assert message.fallback
+    assert message.body["subject"] == "[FIRING:1] HighLatency"
+    assert message.body["html"] == ""
+    for words in ("cluster=eu-1", "instance=b", "p99 is over 2 s", "2 more not shown"):
+        assert words in message.body["text"]
+    assert problem(_mail(message.body)) == ""
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        (answer("451 4.3.0 try later"), Retry("smtp 451")),
+        (answer("554 5.7.1 no"), Rejected("smtp 554")),
+        (answer("550 5.1.8 no such sender", at="MAIL"), Rejected("smtp 550")),
+        (answer("450 later", at="MAIL"), Retry("smtp 450")),
+        (answer("530 5.7.0 log in first", at="MAIL"), Retry("smtp 530: authentication")),
+        (answer("299 what", at="DATA"), Retry("bad answer", ambiguous=True)),
+        (Fault(at="MAIL"), Retry("disconnected")),
+        (Fault(at="RCPT"), Retry("disconnected")),
+        (CLOSE, Retry("disconnected", ambiguous=True)),
+        (LOST_ANSWER, Retry("disconnected", ambiguous=True)),
+        (answer("421 going down", at="RCPT"), Retry("smtp 421")),
+    ],
+)
+async def test_what_a_smarthost_may_answer_is_an_outcome_after_one_attempt(
+    fault: Fault, outcome: Outcome
+) -> None:
+    async with FakeSmtp() as smtp:
+        smtp.fail(fault)
+        channel = channel_to(smtp.smarthost)
+        assert await tell(channel, conversation()) == outcome
+        assert smtp.commands.count("MAIL alerts@router.example") == 1
+        smtp.recover()
+        assert isinstance(await tell(channel, conversation()), Delivered)
+        smtp.expect(Want((ANNA,), STEM))
+
+
+async def test_a_mail_that_was_taken_is_delivered_however_the_goodbye_goes() -> None:
+    async with FakeSmtp() as smtp:
+        channel = channel_to(smtp.smarthost)
+        for fault in (Fault(at="QUIT"), answer("500 what", at="QUIT"), answer("421 bye", at="QUIT")):
+            smtp.fail(fault)
+            assert isinstance(await tell(channel, conversation()), Delivered)
+
+
+@pytest.mark.parametrize(("at", "ambiguous"), [("MAIL", False), ("RCPT", False), ("DATA", True)])
+async def test_a_silent_smarthost_is_a_timeout_ambiguous_once_the_mail_was_handed_over(
+    at: str, ambiguous: bool
+) -> None:
+    async with FakeSmtp() as smtp:
+        smtp.fail(replace(HANG, at=at))
+        outcome = await tell(channel_to(smtp.smarthost, patience=0.2), conversation())
+        assert outcome == Retry("timeout", ambiguous=ambiguous)
+
+
+async def test_who_is_never_greeted_gives_up_connecting() -> None:
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await released.wait()
+        writer.close()
+
+    released = asyncio.Event()
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    async with server:
+        channel = channel_to(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", patience=0.05)
+        assert await tell(channel, conversation()) == Retry("connect timeout")
+        released.set()
+
+
+@pytest.mark.parametrize(
+    ("greeting", "outcome"),
+    [
+        (b"554 go away\r\n", Retry("smtp 554")),
+        (b"421 too busy\r\n", Retry("smtp 421")),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", Retry("bad answer")),
+        (b"", Retry("connection failed")),
+    ],
+)
+async def test_a_smarthost_that_turns_us_away_at_the_door_is_tried_again(
+    greeting: bytes, outcome: Outcome
+) -> None:
+    async def turn_away(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(greeting)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(turn_away, "127.0.0.1", 0) as server:
+        channel = channel_to(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        assert await tell(channel, conversation()) == outcome
+
+
+async def test_nobody_listening_is_a_failed_connection(unused_tcp_port: int) -> None:
+    assert await tell(channel_to(f"127.0.0.1:{unused_tcp_port}"), conversation()) == Retry(
+        "connection failed"
+    )
+
+
+async def test_all_refused_for_good_is_final_and_for_now_is_not() -> None:
+    async with FakeSmtp() as smtp:
+        channel = channel_to(smtp.smarthost)
+        smtp.refused = {ANNA: "550 5.1.1 unknown", BERT: "550 5.1.1 unknown"}
+        assert await tell(channel, conversation(), place(ANNA, BERT)) == Rejected("smtp 550")
+        smtp.refused[BERT] = "452 4.2.2 mailbox full"
+        assert await tell(channel, conversation(), place(ANNA, BERT)) == Retry("smtp 452")
+        smtp.expect()
+
+
+async def test_one_refused_for_good_does_not_keep_the_others_from_knowing() -> None:
+    async with FakeSmtp() as smtp:
+        smtp.refused = {BERT: "550 5.1.1 unknown"}
+        outcome = await tell(channel_to(smtp.smarthost), conversation(), place(ANNA, BERT))
+        assert outcome == Delivered({"first": FIRST, "stem": STEM, "refused": {BERT: 550}})
+        smtp.expect(Want((ANNA,), STEM))
+
+
+async def test_one_refused_for_now_is_told_later_and_the_others_only_once() -> None:
+    to = place(ANNA, BERT, "carl@example.com")
+    async with FakeSmtp() as smtp:
+        channel = channel_to(smtp.smarthost)
+        smtp.refused = {BERT: "451 4.7.1 greylisted", "carl@example.com": "550 5.1.1 unknown"}
+        outcome = await tell(channel, conversation(), to)
+        assert isinstance(outcome, Retry)
+        assert (outcome.reason, outcome.ambiguous) == ("smtp 451: some recipients", True)
+        assert outcome.remote is not None
+
+        still = await tell(channel, conversation(attempt=2, remote=outcome.remote), to)
+        assert still == outcome
+
+        del smtp.refused[BERT]
+        late = await tell(channel, conversation(attempt=3, remote=outcome.remote), to)
+        assert late == Delivered({"first": FIRST, "stem": STEM, "refused": {"carl@example.com": 550}})
+    told_anna, told_bert = smtp.mails
+    assert (told_anna.recipients, told_bert.recipients) == ((ANNA,), (BERT,))
+    assert told_anna.id == told_bert.id
+    assert "In-Reply-To" not in told_bert.message, "a mail is no reply to itself"
+
+
+async def test_news_reach_everybody_though_one_was_still_owed_the_last() -> None:
+    to = place(ANNA, BERT)
+    async with FakeSmtp() as smtp:
+        channel = channel_to(smtp.smarthost)
+        smtp.refused = {BERT: "451 4.7.1 greylisted"}
+        outcome = await tell(channel, conversation(), to)
+        assert isinstance(outcome, Retry)
+        smtp.recover()
+        over = conversation(alert(resolved=True), version=2, attempt=2, remote=outcome.remote)
+        assert await tell(channel, over, to) == Delivered({"first": FIRST, "stem": STEM})
+        assert smtp.mails[-1].recipients == (ANNA, BERT)
+
+
+async def test_who_is_refused_again_and_again_is_given_up_when_the_others_know() -> None:
+    async with FakeSmtp() as smtp:
+        smtp.refused = {BERT: "452 4.2.2 mailbox full"}
+        outcome = await tell(channel_to(smtp.smarthost), conversation(attempt=12), place(ANNA, BERT))
+        assert outcome == Delivered({"first": FIRST, "stem": STEM, "refused": {BERT: 452}})
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs the openssl command: apt-get install openssl")
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-keyout", str(key), "-out", str(cert), "-subj", "/CN=fake", "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return cert, key
+
+
+@pytest.fixture
+def tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    return context
+
+
+@pytest.fixture
+def trusted(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenSSL's own variable, by which administrators add an authority of theirs."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+
+
+@pytest.mark.parametrize("security", ["starttls", "implicit"])
+async def test_over_tls_we_log_in_and_are_taken(security: str, tls: ssl.SSLContext, trusted: None) -> None:
+    async with FakeSmtp(tls, implicit=security == "implicit") as smtp:
+        channel = channel_to(smtp.smarthost, tls=security, username=USER, password=PASSWORD)
+        assert isinstance(await tell(channel, conversation()), Delivered)
+        smtp.expect(Want((ANNA,), STEM))
+
+
+@pytest.mark.parametrize("security", ["starttls", "implicit"])
+async def test_a_wrong_password_is_tried_again_and_never_shown(
+    security: str, tls: ssl.SSLContext, trusted: None
+) -> None:
+    async with FakeSmtp(tls, implicit=security == "implicit") as smtp:
+        channel = channel_to(smtp.smarthost, tls=security, username=USER, password="wrong-secret")
+        assert await tell(channel, conversation()) == Retry("smtp 535: authentication")
+        smtp.expect()
+    assert "wrong-secret" not in repr(channel._settings)
+
+
+@pytest.mark.parametrize("security", ["starttls", "implicit"])
+async def test_a_certificate_that_nobody_vouches_for_gets_no_password(
+    security: str, tls: ssl.SSLContext
+) -> None:
+    async with FakeSmtp(tls, implicit=security == "implicit") as smtp:
+        channel = channel_to(smtp.smarthost, tls=security, username=USER, password=PASSWORD)
+        assert await tell(channel, conversation()) == Retry("tls: certificate not trusted")
+        smtp.expect()
+
+
+async def test_without_starttls_on_offer_nothing_goes_out_in_clear() -> None:
+    async with FakeSmtp() as smtp:
+        channel = channel_to(smtp.smarthost, tls="starttls", username=USER, password=PASSWORD)
+        assert await tell(channel, conversation()) == Retry("tls: no starttls offered")
+        assert smtp.commands == []
+
+
+@pytest.mark.parametrize(
+    ("port", "tls", "security"),
+    [(465, None, "implicit"), (587, None, "starttls"), (25, None, "starttls"), (25, "none", "none")],
+)
+def test_tls_follows_the_port_unless_it_is_given(port: int, tls: str | None, security: str) -> None:
+    given = {"smarthost": f"mail.example:{port}", "from": ANNA, "tls": tls}
+    assert Settings.model_validate(given).security == security
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"smarthost": "mail.example"},
+        {"smarthost": "mail.example:0"},
+        {"from": "nobody"},
+        {"from": "a..b@example.com"},
+        {"from": "a@example..com"},
+        {"from": "ä@example.com"},
+        {"from": "a@bücher.example"},
+        {"from": "a@example.com\r\nBcc: eve@example.com"},
+        {"username": "me"},
+        {"username": "me", "password": "a-secret", "tls": "none"},
+    ],
+)
+def test_settings_that_can_not_work_are_refused_without_showing_secrets(given: dict[str, str]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"smarthost": "mail.example:587", "from": ANNA, **given})
+    assert "a-secret" not in str(caught.value)
+
+
+def test_a_list_is_named_by_its_addresses_in_order_and_long_ones_keep_headers_short() -> None:
+    assert place(BERT, f"Anna <{ANNA}>").key == f"email:{ANNA},{BERT}"
+    many = place(*(f"user-{number}@example.com" for number in range(100)))
+    body = render(conversation(), to=many).body
+    assert len(body["headers"]["List-Id"]) < 255
+    assert problem(_mail(body)) == ""
