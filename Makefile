@@ -30,9 +30,9 @@ bench: $(VENV)/.dev  ## Measure webhooks a second and latency, beside a bare aio
 	@$(BIN)/python -m bench $(ARGS)
 
 lock: $(VENV)/.dev  ## Resolve the dependencies anew (needs uv on the PATH)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --quiet --upgrade pyproject.toml --group build -o requirements/run.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --quiet pyproject.toml --group build --group dev -c requirements/run.txt -o requirements/dev.txt
 
 clean:  ## Remove the environment and every cache; the state stays
