@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from router.channels import KINDS
 from router.channels.slack import Settings, Slack, SlackOptions, escape
-from router.model import (  # fmt: skip
+from router.model import (
     HOUR,
     MINUTE,
     SECOND,
@@ -30,7 +30,7 @@ from router.model import (  # fmt: skip
     Told,
 )
 from router.render import Templates
-from tests.world.fake_slack import (  # fmt: skip
+from tests.world.fake_slack import (
     CLOSE,
     HANG,
     LOST_ANSWER,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.model import DAY, HOUR, MINUTE, SECOND
-from router.render.words import (  # fmt: skip
+from router.render.words import (
     clean,
     clip,
     code,
