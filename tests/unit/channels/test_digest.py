@@ -66,7 +66,7 @@ def test_every_section_says_what_happened_the_most_urgent_first_and_names_folded
     in_order = [
         "STILL FIRING (13)", "[critical] ZoneDown", "[warning] DiskFull x 12",
         "FLAPPING (1)", "Flappy", "fired 7 times", "CAME AND WENT (1)", "Blip",
-        "HELD (1)", "Slow", "held until Mon 09:00 (office)",
+        "HELD (1)", "Slow", "\n    cluster=eu-1\n", "held until Mon 09:00 (office)",
         "NOBODY WAS TOLD (1)", "Gone", "ended before anyone was told",
     ]  # fmt: skip
     places = [text.find(words) for words in in_order]
