@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.mailbox import Mailbox
 from tests.world.fake_pagerduty import KEY, FakePagerDuty
 from tests.world.fake_slack import TOKEN, FakeSlack
+from tests.world.fake_smtp import FakeSmtp
 
 ROUTES = """
 timezone: UTC
 channels:
   slack: {{token: {token}, api_url: "{slack}"}}
   pagerduty: {{events_url: "{pagerduty}"}}
-  email: {{smarthost: "127.0.0.1:{smtp}", from: alerts@example.com, tls: none}}
+  email: {{smarthost: "{smtp}", from: alerts@example.com, tls: none}}
 receivers:
   oncall:
     - pagerduty: {{routing_key: {key}}}
@@ -48,19 +48,23 @@ inhibit_rules:
 class Providers:
     slack: FakeSlack
     pagerduty: FakePagerDuty
-    mail: Mailbox
+    mail: FakeSmtp
+
+    def subjects(self, to: str) -> list[str]:
+        """Of the mails to one address."""
+        return [mail.subject for mail in self.mail.mails if to in mail.recipients]
 
     @property
     def routes(self) -> str:
         """A routes.yaml that leads to them: the policy out of the box, in UTC."""
         return ROUTES.format(
-            token=TOKEN, slack=self.slack.url, pagerduty=self.pagerduty.url, key=KEY, smtp=self.mail.port
+            token=TOKEN, slack=self.slack.url, pagerduty=self.pagerduty.url, key=KEY, smtp=self.mail.smarthost
         )
 
 
 @pytest.fixture
 async def providers() -> AsyncIterator[Providers]:
-    async with FakeSlack() as slack, FakePagerDuty() as pagerduty, Mailbox() as mail:
+    async with FakeSlack() as slack, FakePagerDuty() as pagerduty, FakeSmtp() as mail:
         yield Providers(slack, pagerduty, mail)
 
 

@@ -13,10 +13,11 @@ from tests.acceptance.processes import (
     running,
     until,
 )
-from tests.world.fake_pagerduty import Page
+from tests.world.fake_pagerduty import KEY, Page
 from tests.world.fake_pagerduty import http as pagerduty_http
 from tests.world.fake_slack import Want
 from tests.world.fake_slack import http as slack_http
+from tests.world.fake_smtp import answer as smtp_answer
 
 pytestmark = [needs_alertmanager, needs_faketime]
 
@@ -55,9 +56,9 @@ async def test_a_critical_reaches_everybody_its_update_edits_and_its_resolve_res
         slack.expect(Want("C0CRITICAL", ("Down", "Resolved"), replies=("instance", "resolved", "resolved")))
         pagerduty.expect(Page("Down", open=False, severity="critical"))
         first, *rest = mail.mails
-        assert str(first["Subject"]).startswith("[FIRING:1]")
-        assert str(rest[-1]["Subject"]).startswith("[RESOLVED]")
-        assert {str(each["In-Reply-To"]) for each in rest} == {str(first["Message-ID"])}
+        assert first.subject.startswith("[FIRING:1]")
+        assert rest[-1].subject.startswith("[RESOLVED]")
+        assert {str(each.message["In-Reply-To"]) for each in rest} == {first.id}
         await _fates(
             router, lambda fates: fates.keys() == {"delivered"}, "everything is on the books as delivered"
         )
@@ -80,7 +81,7 @@ async def test_an_inhibited_warning_is_told_only_after_the_critical_ends(
             Want("C0CRITICAL", ("Down", "Resolved"), replies=("resolved",)),
             Want("C0WARNINGS", ("Down", "Warning")),
         )
-        await providers.mail.until(lambda: len(providers.mail.subjects("team@example.com")) == 1)
+        await providers.mail.until(lambda: len(providers.subjects("team@example.com")) == 1)
 
 
 async def test_a_warning_at_night_is_told_at_opening_once_and_one_that_ended_is_moot(
@@ -99,10 +100,10 @@ async def test_a_warning_at_night_is_told_at_opening_once_and_one_that_ended_is_
         assert not mail.mails
         router.set_time(TUESDAY_MORNING)
         await slack.until(lambda: bool(slack.messages))
-        await mail.until(lambda: bool(mail.subjects("team@example.com")))
+        await mail.until(lambda: bool(providers.subjects("team@example.com")))
         await _fates(router, lambda fates: fates == {"delivered": 2, "moot": 4}, "the held one is delivered")
         slack.expect(Want("C0WARNINGS", ("Disk", "held since")))
-        assert len(mail.subjects("team@example.com")) == 1
+        assert len(providers.subjects("team@example.com")) == 1
 
 
 async def test_info_comes_in_one_digest_at_its_time_and_nowhere_else(
@@ -122,11 +123,9 @@ async def test_info_comes_in_one_digest_at_its_time_and_nowhere_else(
         await router.start()
         router.set_time(TUESDAY_MORNING.replace(hour=12))
         assert await router.fates() == {"delivered": 2}
-        assert [str(each["To"]) for each in mail.mails] == ["digest@example.com"]
-        text = mail.mails[0].get_body(("plain",))
-        assert text is not None
-        assert "STILL FIRING (2)" in text.get_content()
-        assert "Mon 23 Nov 08:00 to Tue 24 Nov 08:00, UTC" in text.get_content()
+        assert [each.recipients for each in mail.mails] == [("digest@example.com",)]
+        assert "STILL FIRING (2)" in mail.only.text
+        assert "Mon 23 Nov 08:00 to Tue 24 Nov 08:00, UTC" in mail.only.text
         slack.expect()
         providers.pagerduty.expect()
 
@@ -137,20 +136,23 @@ async def test_what_was_answered_with_200_survives_kill_9_while_every_provider_i
     slack, pagerduty, mail = providers.slack, providers.pagerduty, providers.mail
     router = Router(folder, providers.routes)
     async with running(router), Alertmanager(folder, f"{router.url}/webhook") as alertmanager:
-        mail.down = True
+        mail.fail(*[smtp_answer("451 4.3.0 try again", at="MAIL")] * 1_000)
         slack.fail(*[slack_http(503)] * 1_000)
         pagerduty.fail(*[pagerduty_http(503)] * 1_000)
         await alertmanager.fire(alertname="Down", cluster="eu-1", severity="critical")
         await alertmanager.fire(alertname="Gone", cluster="eu-1", severity="critical")
         await _fates(router, lambda fates: fates.get("pending") == 6, "two criticals are accepted")
         await router.kill()
-        mail.down = False
+        mail.recover()
         slack.recover()
         pagerduty.recover()
         await router.start()
         await slack.until(lambda: len(slack.messages) == 2)
-        await mail.until(lambda: len(mail.subjects("oncall@example.com")) == 2)
+        await mail.until(lambda: len(providers.subjects("oncall@example.com")) == 2)
         await pagerduty.until(lambda: len(pagerduty.accepted) == 2)
         await alertmanager.end(alertname="Gone", cluster="eu-1", severity="critical")
         await _fates(router, lambda fates: fates == {"delivered": 9}, "everything is delivered")
-        pagerduty.expect(Page("Down", open=True), Page("Gone", open=False))
+        pages = [Page("Down", open=True), Page("Gone", open=False)]
+        if "Gone" in pagerduty.incidents[KEY][0].summary:  # Alertmanager sends its groups in any order
+            pages.reverse()
+        pagerduty.expect(*pages)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 KEY = "fake-routing-key-of-32-character"  # not a key of anything
-_WITHIN = 10.0
+_WITHIN = 30.0
 """Seconds after which a wait is given up: a bound for a broken test, not a pause."""
 _ACTIONS = {"trigger", "acknowledge", "resolve"}
 _SEVERITIES = {"critical", "error", "warning", "info"}

@@ -14,7 +14,7 @@ from typing import Any, Self
 from aiohttp import web
 
 TOKEN = "xoxb-fake"  # not a token of anything
-_WITHIN = 10.0
+_WITHIN = 30.0
 """Seconds after which a wait is given up: a bound for a broken test, not a pause."""
 _MENTION = re.compile(r"<[!@#][^>]*>")
 

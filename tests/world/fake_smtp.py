@@ -15,7 +15,7 @@ from typing import Any, Self
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 USER, PASSWORD = "alerts", "not-a-password-of-anything"
-_WITHIN = 10.0
+_WITHIN = 30.0
 """Seconds after which a wait is given up: a bound for a broken test, not a pause."""
 # Once each: https://www.rfc-editor.org/rfc/rfc5322#section-3.6
 _ONCE = ("From", "To", "Subject", "Date", "Message-ID")
