@@ -1,0 +1,104 @@
+"""What a newcomer sees after `make run`, in a real browser."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, async_playwright, expect
+
+from tests.acceptance.processes import ROOT, free_port
+
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium: apt-get install chromium")
+# It looks for updates and syncs otherwise, at many a start.
+_FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture
+async def preview() -> AsyncIterator[str]:
+    """`make run`, once its sample incident has been played; the address."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "router", "serve", "--preview", "--sample", "--listen", f"127.0.0.1:{free_port()}",
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    said = ""
+    while "resolved:" not in said:
+        line = await process.stdout.readline()
+        assert line, f"it ended: {said}"
+        said += line.decode()
+    assert said.count("-> 200") == 8
+    yield next(word for word in said.split() if word.startswith("http://"))
+    process.terminate()
+    await process.wait()
+
+
+@pytest.fixture
+async def page(preview: str) -> AsyncIterator[Page]:
+    """The preview's page; trouble on its console fails the test."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
+        page = await browser.new_page()
+        trouble: list[str] = []
+        page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        await page.goto(preview)
+        yield page
+        await browser.close()
+        assert not trouble
+
+
+async def test_the_page_shows_the_sample_incident_and_the_clock_lets_held_alerts_out(
+    page: Page, preview: str
+) -> None:
+    slack = page.locator("#slack .card")
+    await expect(slack.filter(has_text="HighErrorRate")).to_contain_text("3 firing")
+    await expect(slack.filter(has_text="HighErrorRate")).to_contain_text("new: instance=checkout-3")
+    await expect(slack.filter(has_text="TargetDown")).to_contain_text("Resolved")
+    await expect(slack).to_have_count(2)
+
+    await page.click('[data-tab="pagerduty"]')
+    await expect(page.locator("#pagerduty .card").filter(has_text="HighErrorRate")).to_contain_text(
+        "triggered"
+    )
+    await expect(page.locator("#pagerduty .card").filter(has_text="TargetDown")).to_contain_text("resolved")
+
+    await page.click('[data-tab="email"]')
+    mail = page.locator("#email .card").filter(has_text="TargetDown").first
+    await mail.get_by_text("Read").click()
+    await expect(mail.frame_locator("iframe").get_by_role("heading", name="TargetDown").first).to_be_visible()
+
+    await page.click('[data-tab="digest"]')
+    digest = page.locator("#digest .card").first.frame_locator("iframe")
+    await expect(digest.get_by_text("CertificateExpiresIn21Days")).to_be_visible()
+    await expect(digest.get_by_text("DiskWillFillIn4Days")).to_be_visible()
+
+    await page.click('[data-tab="waiting"]')
+    waiting = page.locator("#waiting tbody tr")
+    await expect(waiting.filter(has_text="HighErrorRate").first).to_contain_text("inhibited")
+    await expect(waiting.filter(has_text="DiskWillFillIn4Days").first).to_contain_text("held")
+
+    await page.click('[data-tab="slack"]')
+    await page.get_by_role("button", name="next opening").click()
+    held = slack.filter(has_text="DiskWillFillIn4Days")
+    await expect(held).to_contain_text("held since Fri 22:41")  # without reloading the page
+    await expect(page.locator('[data-tab="digest"] span')).to_have_text("1")
+
+
+async def test_what_an_alert_says_is_shown_and_never_run(page: Page, preview: str) -> None:
+    body = {
+        "version": "4", "groupKey": "x", "receiver": "r", "status": "firing", "externalURL": "javascript:alert(1)",
+        "alerts": [{"status": "firing", "labels": {"alertname": "<img src=x onerror=alert(1)>", "severity": "critical"},
+                    "annotations": {"summary": "<script>document.title='run'</script> <https://evil|*click*>",
+                                    "runbook_url": "javascript:alert(1)"}}],
+    }  # fmt: skip
+    await page.request.post(f"{preview}/webhook", data=body)
+    card = page.locator("#slack .card").filter(has_text="onerror")
+    await expect(card).to_contain_text("<script>document.title='run'</script>")
+    assert await page.locator("img").count() == 0
+    assert await page.locator('a[href^="javascript"]').count() == 0
+    assert await page.title() == "Alert router · preview"
