@@ -63,7 +63,7 @@ class Builder:
                 return FileModel.model_validate(data)
             except ValidationError as error:
                 pruned = False
-                for detail in error.errors():
+                for detail in _findings(error):
                     if detail["loc"] not in reported:
                         reported.add(detail["loc"])
                         self._explain(FileModel, detail, ())
@@ -202,7 +202,9 @@ class Builder:
                         zone(options.timezone or file.timezone),
                     )
                 except ValidationError as error:
-                    self._document.problem((*where, 0, "digest", "weekdays"), *_words(error.errors()[0]))
+                    self._document.problem(
+                        (*where, 0, "digest", "weekdays"), *_words(error.errors()[0], ("weekdays",))
+                    )
                 except ValueError as error:
                     self._document.problem((*where, 0, "digest", "at"), *_split(str(error)))
         return schedules
@@ -349,7 +351,7 @@ class Builder:
         try:
             return model.model_validate(data)
         except ValidationError as error:
-            for detail in error.errors():
+            for detail in _findings(error):
                 self._explain(model, detail, where)
             return None
 
@@ -363,7 +365,7 @@ class Builder:
         elif detail["type"] == "missing":
             self._document.problem(location, f"{detail['loc'][-1]!r} is missing", "add it")
         else:
-            self._document.problem(location, *_words(detail))
+            self._document.problem(location, *_words(detail, location))
 
     def _read_secrets(self, data: Any, where: Location) -> Any:
         """{file: path} becomes what the file holds."""
@@ -428,9 +430,21 @@ def _masked(data: Any) -> Any:
             return data
 
 
-def _words(detail: ErrorDetails) -> tuple[str, str]:
+def _findings(error: ValidationError) -> list[ErrorDetails]:
+    """What pydantic found, without lists that are too short only because an item of theirs is wrong."""
+    details = error.errors()
+    inner = [detail["loc"] for detail in details]
+    return [
+        detail
+        for detail in details
+        if detail["type"] != "too_short"
+        or not any(loc[: len(detail["loc"])] == detail["loc"] and loc != detail["loc"] for loc in inner)
+    ]
+
+
+def _words(detail: ErrorDetails, location: Location) -> tuple[str, str]:
     """What is wrong and what to do, of one of pydantic's findings; never what was given."""
-    key = next((str(part) for part in reversed(detail["loc"]) if isinstance(part, str)), "this")
+    key = next((str(part) for part in reversed(location) if isinstance(part, str)), "this")
     message = detail["msg"].removeprefix("Value error, ")
     match detail["type"]:
         case "string_pattern_mismatch":

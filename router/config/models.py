@@ -1,8 +1,9 @@
 """The shape of routes.yaml. Alertmanager's words mean what they mean there."""
 
+import difflib
 import re
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
@@ -39,7 +40,9 @@ def zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):
-        raise ValueError("is no time zone; write it like Europe/Berlin or UTC") from None
+        close = difflib.get_close_matches(name, available_timezones(), n=1)
+        todo = f"did you mean {close[0]!r}?" if close else "write it like Europe/Berlin or UTC"
+        raise ValueError(f"is no time zone; {todo}") from None
 
 
 def _local_zone() -> ZoneInfo:

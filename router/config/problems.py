@@ -5,6 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 
+_NAMED = 20  # a longer list of names helps nobody
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
     """Line and column count from 1."""
@@ -33,4 +36,5 @@ def did_you_mean(given: str, known: Iterable[str], otherwise: str) -> str:
     close = difflib.get_close_matches(given, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"{otherwise}: {', '.join(names)}" if names else otherwise
+    more = ", …" if len(names) > _NAMED else ""
+    return f"{otherwise}: {', '.join(names[:_NAMED])}{more}" if names else otherwise

@@ -1,0 +1,240 @@
+"""routes.yaml as a whole: what is given, and what comes of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.channels.email import Settings as EmailSettings
+from router.config import Config, ConfigError, load, loads
+from router.decide import Outside
+from router.model import HOUR, SECOND
+
+ROOT = Path(__file__).parents[3]
+NOW = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
+SECRETS = {
+    "WEBHOOK_TOKEN": "secret-webhook-token",
+    "SLACK_BOT_TOKEN": "secret-slack-token",
+    "PAGERDUTY_ROUTING_KEY": "secret-routing-key-of-32-letters",
+}
+DESIGN = """
+timezone: Europe/Berlin            # default of every schedule below
+severity:
+  label: severity
+  levels: [critical, warning, info]
+  default: warning
+
+sources:
+  - name: prod
+    bearer_token: ${WEBHOOK_TOKEN}
+
+channels:
+  slack:     {token: ${SLACK_BOT_TOKEN}}
+  pagerduty: {}
+  email:     {smarthost: smtp.example.com:587, from: alerts@example.com, username: u, password: {file: smtp-password}, tls: starttls}
+
+receivers:
+  oncall:
+    - pagerduty: {routing_key: ${PAGERDUTY_ROUTING_KEY}}
+    - slack: {channel: C0CRITICAL}
+    - email: {to: [oncall@example.com]}
+  team:
+    - slack: {channel: C0WARNINGS}
+    - email: {to: [team@example.com]}
+  daily:
+    - digest: {to: [team@example.com], at: "08:00", weekdays: ["monday:friday"]}
+
+time_intervals:
+  - name: office
+    time_intervals:
+      - {weekdays: ["monday:friday"], times: [{start_time: "09:00", end_time: "18:00"}], location: Europe/Berlin}
+    holidays: {country: DE, subdivision: BE, dates: [2026-12-24]}
+
+route:
+  receiver: team
+  routes:
+    - severity: critical
+      receiver: oncall
+    - severity: warning
+      receiver: team
+      active_time_intervals: [office]
+      outside: hold
+    - severity: info
+      receiver: daily
+
+inhibit_wait: 5s
+inhibit_rules:
+  - source_matchers: ['severity="critical"']
+    target_matchers: ['severity=~"warning|info"']
+    equal: [alertname, cluster]
+"""
+
+
+def read(text: str, folder: Path = ROOT, **environ: str) -> Config:
+    return loads(text, name="routes.yaml", folder=folder, environ={**SECRETS, **environ}, now=NOW)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    (tmp_path / "smtp-password").write_text("secret-smtp-password\n")
+    return read(DESIGN, tmp_path)
+
+
+def test_the_policy_of_the_design_loads(config: Config) -> None:
+    policy = config.policy
+    assert [route.receiver for route in policy.root.routes] == ["oncall", "team", "daily"]
+    assert [each.channel for each in policy.receivers["oncall"]] == ["pagerduty", "slack", "email"]
+    assert policy.inhibit_wait == 5 * SECOND
+    assert policy.schedules["digest:daily"].minute == 8 * 60
+    assert policy.root.routes[1].outside is Outside.HOLD
+
+
+def test_a_secret_comes_from_the_environment_or_a_file_without_its_newline(config: Config) -> None:
+    assert config.sources[0].bearer_token == "secret-webhook-token"
+    email = config.settings["email"]
+    assert isinstance(email, EmailSettings)
+    assert email.password is not None
+    assert email.password.get_secret_value() == "secret-smtp-password"
+
+
+def test_no_secret_shows_in_what_is_printed_of_a_config(config: Config) -> None:
+    assert "secret-" not in repr(config)
+    assert all("secret" not in key for key in config.policy.destinations)
+
+
+def test_the_policy_out_of_the_box_needs_nothing_in_a_preview() -> None:
+    config = load(ROOT / "routes.yaml", environ={}, now=NOW, preview=True)
+    assert set(config.settings) == {"slack", "pagerduty", "email"}
+
+
+def test_the_office_is_closed_on_a_holiday_and_opens_on_the_next_working_day(config: Config) -> None:
+    hours = config.policy.root.routes[1].hours
+    assert hours is not None
+    christmas_eve = 1_798_102_800_000  # Thu 24 Dec 2026 10:00 in Berlin
+    assert not hours.open(christmas_eve)
+    assert hours.open(christmas_eve - 24 * HOUR)
+    monday = 1_798_444_800_000  # Mon 28 Dec 2026 09:00 in Berlin
+    assert hours.next_opening(christmas_eve) == monday
+
+
+def test_the_rules_fingerprint_follows_the_rules_and_no_secret(config: Config, tmp_path: Path) -> None:
+    same = read(DESIGN, tmp_path, WEBHOOK_TOKEN="another")
+    other = read(DESIGN.replace("outside: hold", "outside: drop"), tmp_path)
+    assert same.policy.fingerprint == config.policy.fingerprint != other.policy.fingerprint
+
+
+BASE = """
+channels: {slack: {token: t}, pagerduty: {}, email: {smarthost: "localhost:25", from: a@example.com, tls: none}}
+receivers:
+  team: [{slack: {channel: C1}}]
+  daily: [{digest: {to: [a@example.com], at: "08:00"}}]
+"""
+
+
+def route(text: str) -> Any:
+    return read(
+        BASE + "time_intervals: [{name: never, time_intervals: [{years: ['1999']}]}]\nroute:\n" + text
+    ).policy.root
+
+
+def test_routes_of_an_alertmanager_can_be_pasted() -> None:
+    root = route("""
+  receiver: team
+  group_by: ['...']
+  group_wait: 30s
+  group_interval: 5m
+  repeat_interval: 4h
+  routes:
+    - match: {owner: team-A}
+      match_re: {service: "^(foo|bar)$"}
+      matchers: [a = b, 'c =~ "d.*"']
+      continue: true
+      routes:
+        - receiver: daily
+""")
+    child = root.routes[0]
+    assert child.receiver == "team"
+    assert child.continue_
+    assert [str(matcher) for matcher in child.matchers] == [
+        'owner="team-A"', 'service=~"^(foo|bar)$"', 'a="b"', 'c=~"d.*"',
+    ]  # fmt: skip
+    assert child.routes[0].receiver == "daily"
+
+
+@pytest.mark.parametrize(
+    ("given_", "outside", "digest"),
+    [
+        ("drop", Outside.DROP, None),
+        ("send", Outside.SEND, None),
+        ("{digest: daily}", Outside.DIGEST, "daily"),
+        ('"digest: daily"', Outside.DIGEST, "daily"),
+    ],
+)
+def test_what_a_route_does_outside_its_hours(given_: str, outside: Outside, digest: str | None) -> None:
+    child = route(
+        f"  receiver: team\n  routes: [{{active_time_intervals: [never], outside: {given_}}}]\n"
+    ).routes[0]
+    assert (child.outside, child.outside_digest) == (outside, digest)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("90s", 90 * SECOND), ("1m30s", 90 * SECOND), ("2h", 2 * HOUR), ("0", 0), ("250ms", 250)],
+)
+def test_durations_are_prometheus_own(text: str, wanted: int) -> None:
+    assert read(BASE + f"inhibit_wait: {text}\nroute: {{receiver: team}}\n").policy.inhibit_wait == wanted
+
+
+def test_a_variable_can_have_a_default_and_stand_within_a_word() -> None:
+    text = BASE.replace("C1", "${PREFIX:-C}${NUMBER}") + "route: {receiver: team}\n"
+    assert read(text, NUMBER="42").policy.receivers["team"][0].key == "slack:C42"
+
+
+def test_an_anchor_is_shared_and_a_merge_is_overridden() -> None:
+    root = route("""
+  receiver: team
+  routes:
+    - &shared {receiver: daily, continue: true}
+    - {<<: *shared, receiver: team}
+""")
+    assert [(each.receiver, each.continue_) for each in root.routes] == [("daily", True), ("team", True)]
+
+
+def test_times_stay_what_was_written() -> None:
+    text = (
+        BASE
+        + "time_intervals: [{name: late, time_intervals: [{times: [{start_time: 22:30, end_time: 24:00}]}]}]\n"
+    )
+    config = read(text + "route: {receiver: team, routes: [{active_time_intervals: [late]}]}\n")
+    hours = config.policy.root.routes[0].hours
+    assert hours is not None
+    assert hours.active[0].intervals[0].times == ((22 * 60 + 30, 24 * 60),)
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"nothing.yaml:1:1: can't be read: No such file or directory; give"
+    ):
+        load(tmp_path / "nothing.yaml", environ={}, now=NOW)
+
+
+def trouble(text: str) -> str:
+    """What is said against a file; nothing, when it loads."""
+    try:
+        read(text)
+    except ConfigError as error:
+        return str(error) or "an error without words"
+    return ""
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_told_what_is_wrong_with_it(text: str) -> None:
+    assert trouble(text).startswith("routes.yaml:")
+
+
+@given(st.sampled_from(DESIGN.splitlines()), st.text(max_size=20), st.integers(0, 40))
+def test_a_line_gone_wrong_never_shows_a_secret(line: str, noise: str, at: int) -> None:
+    words = trouble(DESIGN.replace(line, line[:at] + noise + line[at:], 1))
+    assert not any(secret in words for secret in SECRETS.values())
