@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-
 _NAMED = 20  # a longer list of names helps nobody
 
 

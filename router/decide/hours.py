@@ -5,6 +5,7 @@ Source of the rules: https://github.com/prometheus/alertmanager/blob/main/timein
 """
 
 import calendar
+import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -146,13 +147,7 @@ class Hours:
             for interval in named.intervals:
                 zone_edges = edges.setdefault(interval.zone, set())
                 zone_edges |= interval.edges | {end for _, end in interval.times}
-        for ahead in range(-1, HORIZON_DAYS):
-            found: set[Millis] = set()
-            for zone, minutes in edges.items():
-                day = _local(now, zone).date() + timedelta(days=ahead)
-                found.update(at for minute in minutes for at in _instants(day, minute, zone))
-                found.update(_jumps(day, zone))
-            yield from sorted(at for at in found if at > now)
+        yield from heapq.merge(*(_edges(now, zone, minutes) for zone, minutes in edges.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +175,15 @@ class Schedule:
             day = today + timedelta(days=ahead)
             if _within(self.weekdays, _weekday(day)):
                 yield _instants(day, self.minute, self.zone)[0]
+
+
+def _edges(now: Millis, zone: ZoneInfo, minutes: set[int]) -> Iterator[Millis]:
+    """Every instant after ``now`` at which the zone's clocks show one of these minutes, or jump; in order."""
+    today = _local(now, zone).date()
+    for ahead in range(-1, HORIZON_DAYS):
+        day = today + timedelta(days=ahead)
+        found = {at for minute in minutes for at in _instants(day, minute, zone)}
+        yield from sorted(at for at in found.union(_jumps(day, zone)) if at > now)
 
 
 def _within(ranges: tuple[tuple[int, int], ...], value: int, *, exclusive: bool = False) -> bool:

@@ -1,0 +1,158 @@
+"""The door of the rules: who is told what, when, and why."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.decide import Inhibitor, Outside, Policy, Route, Severity, decide
+from router.decide.hours import Hours, Interval, NamedInterval, Schedule
+from router.decide.inhibition import Inhibition, Rule
+from router.decide.matchers import Matcher, parse_matchers
+from router.model import DAY, HOUR, SECOND, Destination, Millis, Verdict
+
+SLACK = Destination("slack:C1", "slack", None)
+PAGER = Destination("pagerduty:1", "pagerduty", None)
+DAILY = Destination("digest:daily", "digest", None, digest=True)
+OFFICE = Hours(active=(NamedInterval("office", (Interval(times=((9 * 60, 18 * 60),)),)),))
+MIDNIGHT: Millis = 1_763_337_600_000  # Mon 17 Nov 2025, UTC
+NOON, NIGHT = MIDNIGHT + 12 * HOUR, MIDNIGHT + 22 * HOUR
+CRITICAL_MUTES = Inhibition(
+    (Rule(parse_matchers("severity=critical"), parse_matchers("severity!=critical"), ()),)
+)
+
+
+def policy(*routes: Route, inhibition: Inhibition | None = None) -> Policy:
+    return Policy(
+        severity=Severity(),
+        root=Route("route", "team", routes=routes),
+        receivers={"team": (SLACK,), "oncall": (SLACK, PAGER), "daily": (DAILY,), "nobody": ()},
+        schedules={DAILY.key: Schedule(8 * 60)},
+        inhibition=inhibition or Inhibition(),
+    )
+
+
+def verdicts(rules: Policy, now: Millis = NOON, **labels: str) -> dict[str, tuple[Verdict, Millis | None]]:
+    return {each.destination.key: (each.verdict, each.at) for each in decide(labels, rules, now)}
+
+
+def test_the_root_catches_what_no_route_takes() -> None:
+    rules = policy(Route("route.routes[0]", "oncall", severity="critical"))
+    assert verdicts(rules, severity="warning") == {SLACK.key: (Verdict.SEND, NOON)}
+
+
+@pytest.mark.parametrize("given_", ["critical", "CRITICAL", " Critical "])
+def test_a_level_is_known_in_any_case(given_: str) -> None:
+    rules = policy(Route("route.routes[0]", "oncall", severity="critical"))
+    assert PAGER.key in verdicts(rules, severity=given_)
+
+
+@pytest.mark.parametrize("labels", [{}, {"severity": ""}, {"severity": "page"}])
+def test_an_unknown_level_counts_as_the_default(labels: dict[str, str]) -> None:
+    rules = policy(Route("route.routes[0]", "daily", severity="warning"))
+    (decision,) = decide(labels, rules, NOON)
+    assert {decision.destination.key: (decision.verdict, decision.at)} == {
+        DAILY.key: (Verdict.DIGEST, MIDNIGHT + DAY + 8 * HOUR)
+    }
+
+
+def test_a_matching_child_stops_its_siblings_unless_it_continues() -> None:
+    first, second = Route("a", "oncall"), Route("b", "daily")
+    assert DAILY.key not in verdicts(policy(first, second))
+    assert DAILY.key in verdicts(policy(Route("a", "oncall", continue_=True), second))
+
+
+@pytest.mark.parametrize(
+    ("outside", "wanted"),
+    [
+        (Outside.HOLD, {SLACK.key: (Verdict.HOLD, MIDNIGHT + DAY + 9 * HOUR)}),
+        (Outside.DROP, {SLACK.key: (Verdict.DROP, None)}),
+        (Outside.SEND, {SLACK.key: (Verdict.SEND, NIGHT)}),
+        (Outside.DIGEST, {DAILY.key: (Verdict.DIGEST, MIDNIGHT + DAY + 8 * HOUR)}),
+    ],
+)
+def test_outside_its_hours_a_route_does_as_it_says(
+    outside: Outside, wanted: dict[str, tuple[Verdict, Millis | None]]
+) -> None:
+    rules = policy(Route("a", "team", hours=OFFICE, outside=outside, outside_digest="daily"))
+    assert verdicts(rules, NIGHT) == wanted
+    assert verdicts(rules, NOON) == {SLACK.key: (Verdict.SEND, NOON)}
+
+
+def test_a_digest_takes_alerts_at_any_hour() -> None:
+    rules = policy(Route("a", "daily", hours=OFFICE))
+    assert verdicts(rules, NIGHT)[DAILY.key][0] is Verdict.DIGEST
+
+
+def test_of_two_routes_to_one_place_the_stronger_verdict_counts() -> None:
+    held = Route("a", "team", hours=OFFICE, continue_=True)
+    assert verdicts(policy(held, Route("b", "oncall")), NIGHT)[SLACK.key] == (Verdict.SEND, NIGHT)
+
+
+def test_what_may_be_muted_waits_and_the_most_urgent_level_never_does() -> None:
+    rules = policy(inhibition=CRITICAL_MUTES)
+    assert verdicts(rules, severity="warning") == {SLACK.key: (Verdict.SEND, NOON + 5 * SECOND)}
+    assert verdicts(rules, severity="critical") == {SLACK.key: (Verdict.SEND, NOON)}
+
+
+def test_an_inhibitor_mutes_every_destination_and_is_named() -> None:
+    (decision,) = decide({}, policy(), NOON, Inhibitor("key", "inhibit_rules[0]", "f00d"))
+    assert decision.verdict is Verdict.INHIBITED
+    assert decision.inhibitor == "key"
+    assert decision.reason == "inhibited by f00d (inhibit_rules[0])"
+
+
+def test_what_is_dropped_stays_dropped_under_an_inhibitor() -> None:
+    rules = policy(Route("a", "team", hours=OFFICE, outside=Outside.DROP))
+    (decision,) = decide({}, rules, NIGHT, Inhibitor("key", "rule", "f00d"))
+    assert decision.verdict is Verdict.DROP
+
+
+def test_hours_that_never_open_again_hold_nothing_back() -> None:
+    past = Hours(active=(NamedInterval("past", (Interval(years=((2020, 2020),)),)),))
+    (decision,) = decide({}, policy(Route("a", "team", hours=past)), NOON)
+    assert decision.verdict is Verdict.SEND
+    assert "never opens again" in decision.reason
+
+
+def test_two_alerts_on_both_sides_of_a_rule_do_not_mute_each_other() -> None:
+    both = Rule(parse_matchers("a=1"), parse_matchers("b=1"), ())
+    inhibition = Inhibition((both,))
+    (key,) = inhibition.as_target({"a": "1", "b": "1"})
+    assert key.two_sided
+    assert inhibition.as_source({"a": "1"})[0].text == key.text
+
+
+def test_a_missing_equal_label_is_an_empty_one() -> None:
+    inhibition = Inhibition((Rule(parse_matchers("s=1"), parse_matchers("t=1"), ("cluster",)),))
+    assert inhibition.as_source({"s": "1"})[0].text == inhibition.as_target({"t": "1", "cluster": ""})[0].text
+
+
+_routes = st.recursive(
+    st.builds(
+        Route, st.just("r"), st.sampled_from(["team", "oncall", "daily"]),
+        matchers=st.sampled_from([(), (Matcher("x", "=", "1"),), (Matcher("x", "!=", "1"),)]),
+        continue_=st.booleans(), hours=st.sampled_from([None, OFFICE]),
+        outside=st.sampled_from([Outside.HOLD, Outside.DROP, Outside.SEND]),
+    ),
+    lambda inner: st.builds(
+        Route, st.just("r"), st.just("team"), continue_=st.booleans(), routes=st.lists(inner, max_size=3).map(tuple)
+    ),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@given(
+    st.lists(_routes, max_size=3), st.sampled_from([NOON, NIGHT]),
+    st.fixed_dictionaries({}, optional={"x": st.sampled_from(["1", "2"]), "severity": st.text(max_size=8)}),
+)  # fmt: skip
+def test_every_alert_gets_exactly_one_decision_for_each_destination_of_its_routes(
+    routes: list[Route], now: Millis, labels: dict[str, str]
+) -> None:
+    rules = policy(*routes, inhibition=CRITICAL_MUTES)
+    level, _ = rules.severity.of(labels)
+    named = {
+        each.key for route in rules.root.matching(labels, level) for each in rules.receivers[route.receiver]
+    }
+    decisions = decide(labels, rules, now)
+    assert named
+    assert sorted(each.destination.key for each in decisions) == sorted(named)
