@@ -218,9 +218,10 @@ class FakeSmtp:
         return await self._note(server, "DATA")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Hooks:
-    """What aiosmtpd calls, by these names."""
+    """What aiosmtpd calls, by these names. Without slots: it looks at every member, and before Python 3.11.4
+    the ``__weakref__`` of a slotted dataclass can't be looked at."""
 
     mail: Callable[[SMTP, str], Awaitable[str | None]]
     rcpt: Callable[[SMTP, str], Awaitable[str | None]]
