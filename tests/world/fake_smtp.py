@@ -127,7 +127,7 @@ class FakeSmtp:
         assert self._server is not None
         self._server.close()
         for session in self._sessions:
-            if isinstance(session.transport, asyncio.Transport):
+            if isinstance(session.transport, asyncio.Transport) and not session.transport.is_closing():
                 session.transport.abort()
         tasks = [session._handler_coroutine for session in self._sessions if session._handler_coroutine]
         for task in tasks:
