@@ -1,0 +1,84 @@
+"""The whole service in this process, over real sockets, on a clock that the test moves."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from router.app import Options, Service
+from router.model import Millis
+from tests.clock import ManualClock
+from tests.world.fake_pagerduty import FakePagerDuty
+from tests.world.fake_slack import FakeSlack
+from tests.world.fake_smtp import FakeSmtp
+from tests.world.rules import rules
+
+MONDAY_NOON: Millis = 1_795_435_200_000  # 23 Nov 2026 12:00 UTC
+
+
+@dataclass
+class World:
+    """One service at a time, with providers that refuse what the vendors refuse."""
+
+    folder: Path
+    clock: ManualClock
+    slack: FakeSlack
+    pagerduty: FakePagerDuty
+    smtp: FakeSmtp
+    service: Service | None = None
+
+    @property
+    def rules(self) -> str:
+        return rules(self.slack, self.pagerduty, self.smtp)
+
+    async def start(self, change: Callable[[str], str] = lambda rules: rules) -> None:
+        path = self.folder / "routes.yaml"
+        path.write_text(change(self.rules))
+        options = Options(path, ("127.0.0.1", 0), database=f"sqlite:///{self.folder}/router.db", drain=5_000)
+        self.service = Service(options, {}, self.clock)
+        await self.service.start()
+
+    async def stop(self) -> None:
+        if self.service is not None:
+            service, self.service = self.service, None
+            await service.stop()
+
+    async def post(self, name: str, severity: str, status: str = "firing", **labels: str) -> int:
+        """One alert of its own group; the answer's status."""
+        assert self.service is not None
+        everything = {"alertname": name, "cluster": "eu-1", "severity": severity, **labels}
+        body = {
+            "version": "4", "groupKey": f"{name}-{severity}", "receiver": "r", "status": status,
+            "groupLabels": {"alertname": name}, "externalURL": "http://alertmanager.example",
+            "alerts": [{"status": status, "labels": everything, "startsAt": "2026-11-23T11:00:00Z"}],
+        }  # fmt: skip
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self.service.url}/webhook", json=body) as answer,
+        ):
+            return answer.status
+
+    async def fates(self) -> dict[str, int]:
+        ledger = await self.ledger()
+        return {fate: count for fate, count in ledger["fates"].items() if count}
+
+    async def ledger(self) -> dict[str, Any]:
+        assert self.service is not None
+        ledger = await self.service.store.status()
+        assert ledger["imbalance"] == 0
+        return ledger
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        slack = await stack.enter_async_context(FakeSlack())
+        pagerduty = await stack.enter_async_context(FakePagerDuty())
+        smtp = await stack.enter_async_context(FakeSmtp())
+        world = World(tmp_path, ManualClock(MONDAY_NOON), slack, pagerduty, smtp)
+        stack.push_async_callback(world.stop)
+        yield world
