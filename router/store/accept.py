@@ -12,9 +12,9 @@ from router.decide import Policy
 from router.model import Alert, Change, Millis, Status, Verdict, Webhook
 from router.reduce import Known, reduce
 from router.store.alert import alert_of
-from router.store.place import Placing, Subject, judge, reconsider
-from router.store.schema import alerts, changes, groups, inhibitors, members, webhooks
-from router.store.writer import Statement, Transaction, insert
+from router.store.place import DUE, Placing, Subject, judge, reconsider
+from router.store.schema import alerts, changes, conversations, groups, inhibitors, members, webhooks
+from router.store.writer import Statement, Transaction, among, insert
 
 _ADD_WEBHOOK = Statement(insert(webhooks))
 _ADD_GROUP = Statement(insert(groups))
@@ -47,6 +47,29 @@ _ADD_INHIBITOR = Statement(insert(inhibitors, omit=()))
 _INHIBITORS_OF = Statement(sa.select(inhibitors.c.key).where(inhibitors.c.alert_id == p("alert")))
 _DROP_INHIBITORS = Statement(sa.delete(inhibitors).where(inhibitors.c.alert_id == p("alert")))
 _INHIBITED_BY = Statement(sa.select(members.c.alert_id).where(members.c.inhibitor == p("key")).distinct())
+
+
+# Told of every end it knows of, and open all the same: Alertmanager hid alerts of the group (max_alerts).
+_members_of = members.alias("members_of")
+_ENDED_BUT_OPEN = Statement(
+    sa.select(conversations.c.id, conversations.c.destination).where(
+        conversations.c.group_id == p("group"),
+        conversations.c.state == "open",
+        conversations.c.due_at.is_(None),
+        sa.exists().where(
+            _members_of.c.conversation_id == conversations.c.id, _members_of.c.told == "resolved"
+        ),
+        ~sa.exists().where(
+            members.c.conversation_id == conversations.c.id,
+            sa.or_(members.c.status == "firing", among(members.c.told, ("firing", "maybe"))),
+        ),
+    )
+)
+_TELL_THE_END_AGAIN = Statement(
+    sa.update(members)
+    .where(members.c.conversation_id == p("conversation"), members.c.told == "resolved")
+    .values(told="maybe", at=p("now"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +119,22 @@ def accept(
             tx.run(_SET_DESTINATIONS, change=change, destinations_=len(told))
             wake |= told
     wake |= release(tx, policy, freed, now)
+    if webhook.truncated == 0:
+        wake |= _complete(tx, group, now)
     kinds = tuple((each.kind, *policy.severity.of(each.alert.labels)) for each in accepted)
     return Receipt(kinds, tuple(decisions), frozenset(wake))
+
+
+def _complete(tx: Transaction, group: int, now: Millis) -> set[str]:
+    """Alertmanager shows the whole group (again): a conversation kept open by hidden alerts only is over, and
+    is told so.
+    """
+    woken: set[str] = set()
+    for conversation in tx.all(_ENDED_BUT_OPEN, group=group):
+        tx.run(_TELL_THE_END_AGAIN, conversation=conversation["id"], now=now)
+        tx.run(DUE, conversation=conversation["id"])
+        woken.add(conversation["destination"])
+    return woken
 
 
 def release(tx: Transaction, policy: Policy, keys: Iterable[str], now: Millis) -> frozenset[str]:

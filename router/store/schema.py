@@ -116,6 +116,7 @@ conversations = sa.Table(
     _time("slot", nullable=True),
     _time("created_at"),
     sa.UniqueConstraint("token", "episode"),
+    sa.Index("ix_conversations_group", "group_id"),
 )
 sa.Index("ix_conversations_due", conversations.c.destination, conversations.c.urgency, conversations.c.due_at,
          sqlite_where=conversations.c.due_at.is_not(None),

@@ -330,6 +330,46 @@ def test_a_truncated_group_is_never_over(world: World) -> None:
     assert not work.conversation.over
 
 
+def test_a_group_kept_open_by_hidden_alerts_ends_when_alertmanager_shows_it_whole(world: World) -> None:
+    world.post(alert("Down", "critical"), truncated=3)
+    world.deliver()
+    world.post(alert("Down", "critical", Status.RESOLVED), truncated=3)
+    world.deliver()
+    assert isinstance(world.begin(PAGER), Idle)
+    receipt = world.post(alert("Down", "critical", Status.RESOLVED), truncated=0)
+    assert PAGER.key in receipt.wake
+    work = world.begin(PAGER)
+    assert isinstance(work, Work)
+    assert work.conversation.over
+    world.finish(work, Delivered())
+    world.deliver()
+    world.post(alert("Down", "critical", Status.RESOLVED), truncated=0)
+    assert isinstance(world.begin(PAGER), Idle)
+    world.assert_balanced()
+
+
+def test_an_empty_digest_is_sent_as_all_quiet_when_asked_for(world: World) -> None:
+    world.now = MONDAY + DAY + 8 * HOUR
+    work = claim(world.tx, DAILY.key, POLICY, world.now, quiet_digest=True, covers=None)
+    assert isinstance(work, Work)
+    assert work.conversation.digest is not None
+    assert work.conversation.digest.empty
+    world.finish(work, Delivered())
+    assert world.begin(DAILY) == Idle(MONDAY + 2 * DAY + 8 * HOUR)
+
+
+def test_a_digest_that_comes_days_late_covers_all_of_them_and_goes_out_once(world: World) -> None:
+    world.post(alert("Cert", "info"))
+    world.now = MONDAY + 4 * DAY
+    work = world.begin(DAILY)
+    assert isinstance(work, Work)
+    assert work.conversation.digest is not None
+    assert work.conversation.digest.since == MONDAY + 8 * HOUR
+    assert work.conversation.digest.until == MONDAY + 3 * DAY + 8 * HOUR
+    world.finish(work, Delivered())
+    assert world.begin(DAILY) == Idle(MONDAY + 4 * DAY + 8 * HOUR)
+
+
 def test_an_alert_of_two_groups_is_ended_in_both(world: World) -> None:
     world.post(alert("Down", "critical"), group="a")
     world.post(alert("Down", "critical"), group="b")

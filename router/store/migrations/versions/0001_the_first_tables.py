@@ -111,6 +111,7 @@ def upgrade() -> None:
             sqlite_where=sa.text("due_at IS NOT NULL"),
             postgresql_where=sa.text("due_at IS NOT NULL"),
         )
+        batch_op.create_index("ix_conversations_group", ["group_id"], unique=False)
 
     op.create_table(
         "changes",
@@ -276,6 +277,7 @@ def downgrade() -> None:
 
     op.drop_table("changes")
     with op.batch_alter_table("conversations", schema=None) as batch_op:
+        batch_op.drop_index("ix_conversations_group")
         batch_op.drop_index(
             "ix_conversations_due",
             sqlite_where=sa.text("due_at IS NOT NULL"),
