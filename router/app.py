@@ -21,6 +21,7 @@ from router.model import SECOND, Millis
 from router.render import Templates
 from router.store import Store
 from router.web import KEEPALIVE_SECONDS, Parts, make_app
+from router.web.pages import add_pages
 from router.web.preview import PreviewParts, add_preview
 
 log = structlog.get_logger(__name__)
@@ -126,6 +127,7 @@ class Service:
             max_body=self.options.max_body, preview=self.options.preview,
         )  # fmt: skip
         app = make_app(parts)
+        add_pages(app, home="status.html" if self.outbox is None else "preview.html")
         if self.outbox is not None:
             add_preview(app, PreviewParts(self.outbox, self.config.timezone, self._digests, self._jumps))
         return app

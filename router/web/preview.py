@@ -1,9 +1,8 @@
-"""The preview's page: every message as its reader would see it, live, and a clock that can be moved on."""
+"""The preview: every message as its reader would see it, live, and a clock that can be moved on."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -13,11 +12,8 @@ from router.clock import SystemClock
 from router.model import DAY, Millis
 from router.web.parts import PARTS
 
-_STATIC = Path(__file__).parent / "static"
 # Slower than this, and a proxy may take the silence for the end.
 _HEARTBEAT_SECONDS = 15
-# Nothing but our own files runs; a mail is shown in a frame that may do nothing at all.
-_PAGE_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; frame-src 'self'; base-uri 'none'; form-action 'none'"
 _MAIL_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'"
 
 
@@ -38,8 +34,6 @@ def add_preview(app: web.Application, parts: PreviewParts) -> None:
     app[_PREVIEW] = parts
     app.add_routes(
         [
-            web.get("/", _page),
-            web.static("/static", _STATIC),
             web.get("/preview/state", _state),
             web.get("/preview/events", _events),
             web.get("/preview/mail/{id}", _mail),
@@ -47,15 +41,6 @@ def add_preview(app: web.Application, parts: PreviewParts) -> None:
             web.post("/preview/clock", _move_clock),
         ]
     )
-
-
-async def _page(_request: web.Request) -> web.FileResponse:
-    headers = {
-        "Content-Security-Policy": _PAGE_POLICY,
-        "Cache-Control": "no-store",
-        "Content-Type": "text/html; charset=utf-8",
-    }
-    return web.FileResponse(_STATIC / "preview.html", headers=headers)
 
 
 async def _state(request: web.Request) -> web.Response:

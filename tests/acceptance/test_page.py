@@ -1,6 +1,7 @@
 """What a newcomer sees after `make run`, in a real browser."""
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 
-from tests.acceptance.processes import ROOT, free_port
+from tests.acceptance.conftest import Providers
+from tests.acceptance.processes import ROOT, Router, free_port, running
 
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium: apt-get install chromium")
@@ -37,19 +39,25 @@ async def preview() -> AsyncIterator[str]:
     await process.wait()
 
 
-@pytest.fixture
-async def page(preview: str) -> AsyncIterator[Page]:
-    """The preview's page; trouble on its console fails the test."""
+@contextlib.asynccontextmanager
+async def browsing(address: str) -> AsyncIterator[Page]:
+    """A page in Chromium; trouble on its console fails the test."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
         page = await browser.new_page()
         trouble: list[str] = []
         page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: trouble.append(str(error)))
-        await page.goto(preview)
+        await page.goto(address)
         yield page
         await browser.close()
         assert not trouble
+
+
+@pytest.fixture
+async def page(preview: str) -> AsyncIterator[Page]:
+    async with browsing(preview) as page:
+        yield page
 
 
 async def test_the_page_shows_the_sample_incident_and_the_clock_lets_held_alerts_out(
@@ -102,3 +110,22 @@ async def test_what_an_alert_says_is_shown_and_never_run(page: Page, preview: st
     assert await page.locator("img").count() == 0
     assert await page.locator('a[href^="javascript"]').count() == 0
     assert await page.title() == "Alert router · preview"
+
+
+async def test_the_page_of_a_running_service_shows_its_books_and_its_quarantine(
+    providers: Providers, folder: Path
+) -> None:
+    router = Router(folder, providers.routes)
+    async with running(router), browsing(router.url) as page:
+        await router.post(b"this is no webhook")
+        await router.post(b'{"alerts": [{"labels": {"alertname": "Down", "severity": "critical"}}]}')
+        await providers.pagerduty.until(lambda: bool(providers.pagerduty.accepted))
+        await page.reload()
+        await expect(page.locator("#lanes tbody tr")).to_have_count(6)
+        await expect(page.locator("#summary")).to_contain_text("1 firing")
+        await page.click('[data-tab="decided"]')
+        await expect(page.locator("#decided tbody tr").first).to_contain_text("Down")
+        await page.click('[data-tab="quarantine"]')
+        await expect(page.locator("#quarantine .card")).to_contain_text("not JSON")
+        await page.get_by_text("The body").click()
+        await expect(page.locator("#quarantine pre")).to_have_text("this is no webhook")

@@ -1,27 +1,6 @@
-// Draws /preview/state, and again whenever /preview/events says so. Text is only ever set as text.
+// Draws /preview/state, and again whenever /preview/events says so.
+import { $, decided, drawer, el, fill, link, live, tabs, time, waiting, when } from "./draw.js";
 import { mrkdwn } from "./mrkdwn.js";
-
-const $ = (selector) => document.querySelector(selector);
-let zone = "UTC";
-
-/** An element with attributes and children; strings become text nodes. */
-function el(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
-  return node;
-}
-
-function when(at, full = false) {
-  const options = { timeZone: zone, weekday: "short", hour: "2-digit", minute: "2-digit", hour12: false };
-  if (full) Object.assign(options, { day: "numeric", month: "short" });
-  return new Intl.DateTimeFormat("en-GB", options).format(new Date(at));
-}
-
-function link(text, href) {
-  const safe = /^https?:\/\//i.test(href) ? href : "#";
-  return el("a", { href: safe, rel: "noopener noreferrer", target: "_blank" }, text);
-}
 
 function slackText(text) {
   return text.type === "mrkdwn" ? mrkdwn(text.text, el, link) : [text.text];
@@ -99,52 +78,13 @@ function open(details) {
   return details;
 }
 
-function name(labels) {
-  const rest = Object.entries(labels).filter(([key]) => key !== "alertname" && key !== "severity");
-  return [el("strong", {}, labels.alertname ?? "(no name)"), " ", el("span", { class: "quiet" }, rest.map(([key, value]) => `${key}=${value}`).join(" "))];
-}
-
-function table(heads, rows) {
-  return el("div", { class: "card wide scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", {}, head)))),
-    el("tbody", {}, ...rows.map((cells) => el("tr", {}, ...cells.map((cell) => el("td", {}, ...[cell].flat())))))));
-}
-
-function waiting(rows) {
-  return table(["Alert", "Where", "Why", "Until"], rows.map((row) => [
-    [el("span", { class: `tag ${row.level}` }, row.level), ...name(row.labels)], row.destination,
-    [el("span", { class: `tag ${row.fate}` }, row.fate), row.reason], row.until ? when(row.until, true) : "its inhibitor ends"]));
-}
-
-function decided(rows) {
-  return table(["When", "Change", "Alert", "Destination", "Fate", "Rule"], rows.map((row) => [
-    when(row.at), row.kind, name(row.labels), row.destination, [el("span", { class: `tag ${row.fate}` }, row.fate), row.reason], el("code", {}, row.rule)]));
-}
-
-const drawn = {};
-/** Draw a section anew if what it shows has changed; what was opened stays open. */
-function fill(id, shown, make, nothing, count = shown.length) {
-  const signature = JSON.stringify(shown);
-  if (drawn[id] === signature) return;
-  drawn[id] = signature;
-  const place = $(`#${id}`);
-  const nodes = make();
-  const opened = new Set([...place.querySelectorAll("details[open]")].map((each) => each.dataset.key));
-  place.replaceChildren(...(nodes.length ? nodes : [el("p", { class: "empty" }, nothing)]));
-  place.querySelectorAll("details").forEach((each, index) => {
-    each.dataset.key ??= `${id}-${index}`;
-    if (opened.has(each.dataset.key)) each.open = true;
-  });
-  const badge = $(`[data-tab="${id}"] span`);
-  if (badge) badge.textContent = count || "";
-}
-
 function keyed(entry, node) {
   node.querySelectorAll("details").forEach((each, index) => { each.dataset.key = `${entry.channel}-${entry.destination}-${entry.id}-${index}`; });
   return node;
 }
 
 function clock(state) {
-  $("#clock time").textContent = `It is ${when(state.now, true)} in this preview (${zone})`;
+  $("#clock time").textContent = `It is ${when(state.now, true)} in this preview (${time.zone})`;
   const jumps = state.movable ? [...state.jumps, { label: "one hour", at: state.now + 3600000 }] : [];
   $("#jumps").replaceChildren(...jumps.map((jump) => {
     const button = el("button", {}, jump.label === "one hour" ? "+ 1 h" : `⏭ ${jump.label}, ${when(jump.at)}`);
@@ -158,7 +98,7 @@ function clock(state) {
 
 async function draw() {
   const state = await (await fetch("/preview/state")).json();
-  zone = state.zone;
+  time.zone = state.zone;
   clock(state);
   const of = (channel) => state.entries.filter((entry) => entry.channel === channel);
   const each = (entries, card) => () => entries.map((entry) => keyed(entry, card(entry)));
@@ -174,28 +114,8 @@ async function draw() {
   fill("decided", state.decided, () => (state.decided.length ? [decided(state.decided)] : []), "No alert yet.", 0);
 }
 
-let drawing = null;
-let again = false;
-function redraw() {
-  if (drawing) { again = true; return; }
-  drawing = draw().catch(() => live(false)).finally(() => { drawing = null; if (again) { again = false; redraw(); } });
-}
-
-function live(on) {
-  $("#live").textContent = on ? "live" : "connection lost, trying again …";
-  $("#live").className = on ? "on" : "off";
-}
-
-function show(tab) {
-  for (const button of document.querySelectorAll("nav button")) button.setAttribute("aria-pressed", String(button.dataset.tab === tab));
-  for (const section of document.querySelectorAll("main section")) section.classList.toggle("shown", section.id === tab);
-}
-
-document.querySelector("nav").addEventListener("click", (event) => {
-  const button = event.target.closest("button");
-  if (button) { history.replaceState(null, "", `#${button.dataset.tab}`); show(button.dataset.tab); }
-});
-show(document.getElementById(location.hash.slice(1))?.tagName === "SECTION" ? location.hash.slice(1) : "slack");
+tabs("slack");
+const redraw = drawer(draw, live);
 const events = new EventSource("/preview/events");
 events.onopen = () => live(true);
 events.onerror = () => live(false);

@@ -1,0 +1,55 @@
+"""The page of a running service: is it well, what waits and why, what became of the last alerts."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from router.store import Store, StoreUnavailable
+from router.web.parts import PARTS
+
+STATIC = Path(__file__).parent / "static"
+# Nothing but our own files runs; a mail is shown in a frame that may do nothing at all.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "frame-src 'self'; base-uri 'none'; form-action 'none'"
+)
+
+
+def add_pages(app: web.Application, *, home: str) -> None:
+    """:param home: the file that ``/`` shows"""
+
+    async def page(_request: web.Request) -> web.FileResponse:
+        return web.FileResponse(
+            STATIC / home,
+            headers={
+                "Content-Security-Policy": _POLICY,
+                "Cache-Control": "no-store",
+                "Content-Type": "text/html; charset=utf-8",
+            },
+        )
+
+    app.add_routes(
+        [
+            web.get("/", page),
+            web.static("/static", STATIC),
+            web.get("/api/v1/waiting", _answers(Store.waiting)),
+            web.get("/api/v1/ledger", _answers(Store.decided)),
+            web.get("/api/v1/deliveries", _answers(Store.attempts)),
+        ]
+    )
+
+
+def _answers(
+    ask: Callable[[Store], Awaitable[list[dict[str, Any]]]],
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """The newest rows of a part of the books, as JSON."""
+
+    async def answer(request: web.Request) -> web.Response:
+        try:
+            return web.json_response(await ask(request.app[PARTS].store))
+        except StoreUnavailable as error:
+            return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
+
+    return answer

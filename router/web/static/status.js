@@ -1,0 +1,45 @@
+// Draws /status and the newest rows of the books, every five seconds.
+import { $, decided, drawer, el, fill, live, table, tabs, waiting, when } from "./draw.js";
+
+async function ask(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
+  return answer.json();
+}
+
+function lanes(rows, ledger) {
+  return table(["Destination", "Due now", "Oldest since", "Delivered", "Failed attempts", "State"], rows.map((row) => {
+    const attempts = ledger.deliveries[row.destination] ?? {};
+    const state = row.paused_until ? `paused until ${when(row.paused_until)}: ${row.pause_reason}` : row.alive ? "at work" : "ended";
+    return [row.destination, String(row.backlog), row.oldest_at ? when(row.oldest_at, true) : "", String(attempts.delivered ?? 0),
+      String((attempts.retry ?? 0) + (attempts.rejected ?? 0)), state];
+  }));
+}
+
+function deliveries(rows) {
+  return table(["When", "Destination", "Attempt", "Outcome", "Reason"], rows.map((row) => [
+    when(row.started_at, true), row.destination, String(row.attempt), el("span", { class: `tag ${row.outcome ?? "pending"}` }, row.outcome ?? "under way"), row.reason]));
+}
+
+function quarantined(row) {
+  return el("article", { class: "card wide" }, el("p", { class: "meta" }, `${when(row.received_at, true)} · from ${row.source}`), el("h3", {}, row.reason),
+    el("details", {}, el("summary", {}, "The body"), el("pre", {}, row.body)));
+}
+
+async function draw() {
+  const [status, held, ledger, attempts, bodies] = await Promise.all(
+    ["/status", "/api/v1/waiting", "/api/v1/ledger", "/api/v1/deliveries", "/api/v1/quarantine"].map(ask));
+  const counts = Object.entries(status.ledger.fates).filter(([, count]) => count).map(([fate, count]) => `${count} ${fate}`);
+  $("#summary").textContent = `${status.ledger.firing} firing · ${counts.join(", ") || "nothing yet"}${status.ledger.imbalance ? " · THE BOOKS DON'T BALANCE" : ""}`;
+  fill("lanes", [status.lanes, status.ledger.deliveries], () => [lanes(status.lanes, status.ledger)], "", status.lanes.reduce((sum, lane) => sum + lane.backlog, 0));
+  fill("waiting", held, () => (held.length ? [waiting(held)] : []), "Everything that fires has been told to everybody who is to know.");
+  fill("decided", ledger, () => (ledger.length ? [decided(ledger)] : []), "No alert yet.", 0);
+  fill("deliveries", attempts, () => (attempts.length ? [deliveries(attempts)] : []), "No delivery yet.", 0);
+  fill("quarantine", bodies, () => bodies.map(quarantined), "Every body could be used.", status.ledger.webhooks.quarantined);
+  live(true);
+}
+
+tabs("lanes");
+const redraw = drawer(draw, live);
+redraw();
+setInterval(redraw, 5000);
