@@ -3,8 +3,7 @@
 import copy
 import hashlib
 import json
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from router.channels import KINDS, Section
 from router.config.document import Document, Location, placeholder
+from router.config.findings import findings, keys_at, prune, split, words
 from router.config.models import (
     FileModel,
     HolidaysModel,
@@ -63,11 +63,11 @@ class Builder:
                 return FileModel.model_validate(data)
             except ValidationError as error:
                 pruned = False
-                for detail in _findings(error):
+                for detail in findings(error):
                     if detail["loc"] not in reported:
                         reported.add(detail["loc"])
                         self._explain(FileModel, detail, ())
-                    pruned |= _prune(data, detail["loc"])
+                    pruned |= prune(data, detail["loc"])
                 if not pruned:
                     return None
 
@@ -203,10 +203,10 @@ class Builder:
                     )
                 except ValidationError as error:
                     self._document.problem(
-                        (*where, 0, "digest", "weekdays"), *_words(error.errors()[0], ("weekdays",))
+                        (*where, 0, "digest", "weekdays"), *words(error.errors()[0], ("weekdays",))
                     )
                 except ValueError as error:
-                    self._document.problem((*where, 0, "digest", "at"), *_split(str(error)))
+                    self._document.problem((*where, 0, "digest", "at"), *split(str(error)))
         return schedules
 
     def _intervals(self, file: FileModel) -> dict[str, NamedInterval]:
@@ -351,7 +351,7 @@ class Builder:
         try:
             return model.model_validate(data)
         except ValidationError as error:
-            for detail in _findings(error):
+            for detail in findings(error):
                 self._explain(model, detail, where)
             return None
 
@@ -359,13 +359,13 @@ class Builder:
         location = (*where, *detail["loc"])
         if detail["type"] == "extra_forbidden":
             key = str(detail["loc"][-1])
-            known = _keys(model, detail["loc"][:-1])
+            known = keys_at(model, detail["loc"][:-1])
             todo = did_you_mean(key, known, "the keys here are")
             self._document.problem(location, f"unknown key {key!r}", todo, at_key=True)
         elif detail["type"] == "missing":
             self._document.problem(location, f"{detail['loc'][-1]!r} is missing", "add it")
         else:
-            self._document.problem(location, *_words(detail, location))
+            self._document.problem(location, *words(detail, location))
 
     def _read_secrets(self, data: Any, where: Location) -> Any:
         """{file: path} becomes what the file holds."""
@@ -393,23 +393,6 @@ class Builder:
         return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _prune(data: Any, location: Location) -> bool:
-    """Leave out the smallest piece around a location that a mapping names. False: there is none left."""
-    holder, key = None, None
-    for part in location:
-        if not (isinstance(data, dict) and part in data) and not (
-            isinstance(data, list) and isinstance(part, int) and part < len(data)
-        ):
-            break
-        if isinstance(data, dict):
-            holder, key = data, part
-        data = data[part]  # type: ignore[index]  # a list's part is an index, as just seen
-    if holder is None or key == "route":
-        return False
-    del holder[key]
-    return True
-
-
 def _source(model: SourceModel) -> Source:
     token, basic = model.bearer_token, model.basic_auth
     return Source(
@@ -428,67 +411,3 @@ def _masked(data: Any) -> Any:
             return [_masked(each) for each in data]
         case _:
             return data
-
-
-def _findings(error: ValidationError) -> list[ErrorDetails]:
-    """What pydantic found, without lists that are too short only because an item of theirs is wrong."""
-    details = error.errors()
-    inner = [detail["loc"] for detail in details]
-    return [
-        detail
-        for detail in details
-        if detail["type"] != "too_short"
-        or not any(loc[: len(detail["loc"])] == detail["loc"] and loc != detail["loc"] for loc in inner)
-    ]
-
-
-def _words(detail: ErrorDetails, location: Location) -> tuple[str, str]:
-    """What is wrong and what to do, of one of pydantic's findings; never what was given."""
-    key = next((str(part) for part in reversed(location) if isinstance(part, str)), "this")
-    message = detail["msg"].removeprefix("Value error, ")
-    match detail["type"]:
-        case "string_pattern_mismatch":
-            return (
-                f"{key} has characters that can't be used here",
-                "keep to letters, digits, '_', '.' and '-'",
-            )
-        case "string_too_short" | "string_too_long" | "too_short" | "too_long":
-            limits = detail.get("ctx", {})
-            wanted = limits.get("min_length", limits.get("max_length"))
-            return f"{key} has the wrong length", f"it should be {wanted}"
-        case "value_error":
-            what, todo = _split(message)
-            return f"{key} {what}" if what.startswith("is ") else f"{key}: {what}", todo
-        case "model_type" | "dict_type":
-            return f"{key} is not a mapping", "write its keys below it"
-        case "tuple_type" | "list_type":
-            return f"{key} is not a list", "write it in [brackets]"
-        case _:
-            return f"{key} is not right", message[0].lower() + message[1:]
-
-
-def _split(message: str) -> tuple[str, str]:
-    what, separator, todo = message.partition("; ")
-    return what, todo if separator else "mend it"
-
-
-def _keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The keys that a mapping at this location may have."""
-    models: list[type[BaseModel]] = [model]
-    for part in location:
-        inner = [
-            found
-            for each in models
-            for name, field in each.model_fields.items()
-            if (field.alias or name) == part
-            for found in _models(field.annotation)
-        ]
-        models = inner or models  # an index, or pydantic's name for a member of a union
-    return sorted({field.alias or name for each in models for name, field in each.model_fields.items()})
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in typing.get_args(annotation):
-        yield from _models(inner)
