@@ -148,7 +148,7 @@ class PagerDuty:
         sessions: dict[str, Any] = self._mine.__dict__.setdefault("by_key", {})
         if key not in sessions:
             session = pdpyras.EventsAPISession(key)
-            session.url = self._settings.events_url.rstrip("/")
+            session.url = self._settings.events_url.rstrip("/").removesuffix("/v2/enqueue")  # pdpyras adds it
             # One attempt and no more: 429 would be retried for ever, with a blocking sleep.
             session.max_network_attempts = 0
             session.max_http_attempts = -1

@@ -1,0 +1,51 @@
+"""What is logged, and what never is."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from router import logs
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:], root.level = handlers, level
+
+
+def fail() -> None:
+    token = "xoxb-secret-of-nobody"
+    raise ValueError(f"{len(token)} characters were refused")
+
+
+@pytest.mark.parametrize("form", ["json", "human"])
+def test_a_logged_error_has_its_place_and_no_local_variable(
+    form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(form, "info")
+    try:
+        fail()
+    except ValueError:
+        structlog.get_logger("router.test").exception("it failed", destination="slack:C1")
+    said = capsys.readouterr().err
+    assert "characters were refused" in said
+    assert "slack:C1" in said
+    assert "test_logs.py" in said
+    assert "secret-of-nobody" not in said
+
+
+def test_json_lines_are_one_object_each_for_ours_and_for_libraries(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure("json", "info")
+    structlog.get_logger("router.test").info("serving", address="http://127.0.0.1:9099")
+    logging.getLogger("some.library").warning("of its own")
+    ours, theirs = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert (ours["event"], ours["level"], ours["address"]) == ("serving", "info", "http://127.0.0.1:9099")
+    assert (theirs["event"], theirs["logger"]) == ("of its own", "some.library")
