@@ -19,6 +19,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from bench import decide
+
 CONNECTIONS = 64
 ROUNDS = 3
 ACCEPTED_A_ROUND = 4_000
@@ -170,10 +172,18 @@ async def latency(folder: Path) -> None:
           f"({len(spans)} webhooks over {LANES} lanes, {lost} not sent)")  # fmt: skip
 
 
-async def main() -> None:
+async def service(folder: Path) -> None:
+    await throughput(folder)
+    await latency(folder)
+
+
+def main() -> None:
+    parts = sys.argv[1:] or ["service", "decide"]
     with tempfile.TemporaryDirectory(prefix="alert-router-bench-") as folder:
-        await throughput(Path(folder))
-        await latency(Path(folder))
+        if "service" in parts:
+            asyncio.run(service(Path(folder)))
+        if "decide" in parts:
+            decide.main(Path(folder))
 
 
-asyncio.run(main())
+main()

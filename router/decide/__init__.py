@@ -1,47 +1,49 @@
 """The rules, pure. ``decide()`` is the door: labels and a moment in, a decision for each destination out."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
-from router.decide.policy import Outside, Policy, Route, Severity
+from router.decide.inhibition import Key
+from router.decide.policy import Outside, Policy, Route, Severity, with_level
 from router.model import Decision, Destination, Labels, Millis, Verdict
 
 # Of several routes that name the same destination, the strongest verdict counts.
 _STRENGTH = {Verdict.SEND: 3, Verdict.HOLD: 2, Verdict.DIGEST: 1, Verdict.DROP: 0}
 
+FindSource = Callable[[Key], str | None]
+"""Finds a firing alert that mutes those with a key: its fingerprint."""
 
-@dataclass(frozen=True, slots=True)
-class Inhibitor:
-    """The firing alert that mutes the one in question: by which key, and its fingerprint."""
 
-    key: str
-    rule: str
-    fingerprint: str
+def nothing_fires(_key: Key) -> None:
+    return None
 
 
 def decide(
-    labels: Labels, policy: Policy, now: Millis, inhibitor: Inhibitor | None = None
+    labels: Labels, policy: Policy, now: Millis, source: FindSource = nothing_fires
 ) -> tuple[Decision, ...]:
     """One decision for each destination that the route tree names, in the tree's order.
 
     Several routes that name the same destination count once, by the strongest verdict:
     send > hold (earliest opening) > digest > drop.
+
+    :param source: looks among what fires; a two-sided key asks for one-sided sources only
     """
     level, _ = policy.severity.of(labels)
+    keys = policy.inhibition.as_target(labels)
     # What may be muted waits a little for its source; the most urgent level waits for nothing.
-    patient = policy.severity.rank(level) > 0 and bool(policy.inhibition.as_target(labels))
-    wait = policy.inhibit_wait if patient else 0
+    wait = policy.inhibit_wait if keys and policy.severity.rank(level) > 0 else 0
     strongest: dict[str, Decision] = {}
-    for route in policy.root.matching(labels, level):
+    for route in policy.root.matching(with_level(labels, level)):
         for decision in _of_route(route, policy, now, wait):
             key = decision.destination.key
             if key not in strongest or _strength(decision) > _strength(strongest[key]):
                 strongest[key] = decision
-    if inhibitor is None:
-        return tuple(strongest.values())
-    return tuple(
-        each if each.verdict is Verdict.DROP else _muted(each, inhibitor) for each in strongest.values()
-    )
+    for inhibition in keys:
+        if (fingerprint := source(inhibition)) is not None:
+            return tuple(
+                each if each.verdict is Verdict.DROP else _muted(each, inhibition, fingerprint)
+                for each in strongest.values()
+            )
+    return tuple(strongest.values())
 
 
 def _of_route(route: Route, policy: Policy, now: Millis, wait: Millis) -> Iterator[Decision]:
@@ -78,13 +80,13 @@ def _digest(destination: Destination, policy: Policy, now: Millis, rule: str, wh
     return Decision(destination, Verdict.DIGEST, policy.schedules[destination.key].next(now), rule, reason)
 
 
-def _muted(decision: Decision, inhibitor: Inhibitor) -> Decision:
-    reason = f"inhibited by {inhibitor.fingerprint} ({inhibitor.rule})"
-    return Decision(decision.destination, Verdict.INHIBITED, None, decision.rule, reason, inhibitor.key)
+def _muted(decision: Decision, key: Key, fingerprint: str) -> Decision:
+    reason = f"inhibited by {fingerprint} ({key.rule.name})"
+    return Decision(decision.destination, Verdict.INHIBITED, None, decision.rule, reason, key.text)
 
 
 def _strength(decision: Decision) -> tuple[int, Millis]:
     return _STRENGTH[decision.verdict], -(decision.at or 0)
 
 
-__all__ = ["Inhibitor", "Outside", "Policy", "Route", "Severity", "decide"]
+__all__ = ["FindSource", "Outside", "Policy", "Route", "Severity", "decide", "nothing_fires"]

@@ -7,6 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 
+from router.decide.index import Index
 from router.decide.matchers import Matcher
 from router.model import Labels
 
@@ -45,14 +46,16 @@ class Key:
 @dataclass(frozen=True, slots=True)
 class Inhibition:
     rules: tuple[Rule, ...] = ()
+    _sources: Index = field(init=False, repr=False, compare=False)
+    _targets: Index = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_sources", Index([rule.source for rule in self.rules]))
+        object.__setattr__(self, "_targets", Index([rule.target for rule in self.rules]))
 
     def as_source(self, labels: Labels) -> tuple[Key, ...]:
         """The keys under which a firing alert with these labels mutes others."""
-        return tuple(
-            rule.key(labels, two_sided=_all(rule.target, labels))
-            for rule in self.rules
-            if _all(rule.source, labels)
-        )
+        return self._keys(labels, self._sources, self._targets)
 
     def as_target(self, labels: Labels) -> tuple[Key, ...]:
         """The keys under which an alert with these labels may be muted.
@@ -60,12 +63,33 @@ class Inhibition:
         A two-sided one is muted by one-sided sources only: two alerts that match both sides of a rule (an
         alert and itself, above all) don't mute each other.
         """
-        return tuple(
-            rule.key(labels, two_sided=_all(rule.source, labels))
-            for rule in self.rules
-            if _all(rule.target, labels)
-        )
+        return self._keys(labels, self._targets, self._sources)
+
+    def _keys(self, labels: Labels, side: Index, other: Index) -> tuple[Key, ...]:
+        numbers = tuple(side.holding(labels))
+        both = frozenset(other.holding(labels)) if numbers else frozenset()
+        return tuple(self.rules[number].key(labels, two_sided=number in both) for number in numbers)
 
 
-def _all(matchers: tuple[Matcher, ...], labels: Labels) -> bool:
-    return all(matcher.matches(labels) for matcher in matchers)
+class Firing:
+    """Firing alerts by the keys under which they mute others: the store's index, in memory."""
+
+    def __init__(self, inhibition: Inhibition) -> None:
+        self._inhibition = inhibition
+        self._by_key: dict[str, dict[str, bool]] = {}
+        self._keys: dict[str, tuple[Key, ...]] = {}
+
+    def add(self, fingerprint: str, labels: Labels) -> None:
+        self.remove(fingerprint)
+        self._keys[fingerprint] = self._inhibition.as_source(labels)
+        for key in self._keys[fingerprint]:
+            self._by_key.setdefault(key.text, {})[fingerprint] = key.two_sided
+
+    def remove(self, fingerprint: str) -> None:
+        for key in self._keys.pop(fingerprint, ()):
+            del self._by_key[key.text][fingerprint]
+
+    def source(self, key: Key) -> str | None:
+        """The fingerprint of an alert that mutes those with this key."""
+        sources = self._by_key.get(key.text, {})
+        return next((each for each, two_sided in sources.items() if not (two_sided and key.two_sided)), None)

@@ -6,6 +6,7 @@ Source of the rules: https://github.com/prometheus/alertmanager/tree/main/matche
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import re2
 
@@ -20,8 +21,8 @@ _SIMPLE_ESCAPES = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "
 _HEX_ESCAPES = {"x": 2, "u": 4, "U": 8}
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
-# A match costs microseconds from Python, a look-up a fraction of one; label values recur.
-_VERDICTS = 65_536
+# The same pattern stands in many routes, and again after a reload.
+_PATTERNS = 65_536
 
 
 class MatcherError(ValueError):
@@ -38,16 +39,19 @@ class Matcher:
     name: str
     op: str
     value: str
-    _verdict: "_Regex | None" = field(init=False, repr=False, compare=False)
+    _regex: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_verdict", _regex(self.value) if self.op in {"=~", "!~"} else None)
+        object.__setattr__(self, "_regex", _compiled(self.value) if self.op in {"=~", "!~"} else None)
 
     def matches(self, labels: Labels) -> bool:
-        value = labels.get(self.name, "")
-        if self._verdict is None:
+        return self.accepts(labels.get(self.name, ""))
+
+    def accepts(self, value: str) -> bool:
+        """Whether an alert whose label has this value is taken."""
+        if self._regex is None:
             return (value == self.value) is (self.op == "=")
-        return self._verdict.matches(value) is (self.op == "=~")
+        return (self._regex.search(value) is not None) is (self.op == "=~")
 
     def __str__(self) -> str:
         escaped = self.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
@@ -55,26 +59,13 @@ class Matcher:
         return f'{name}{self.op}"{escaped}"'
 
 
-class _Regex:
-    """A compiled pattern that remembers its verdicts."""
-
-    __slots__ = ("_compiled", "matches")
-
-    def __init__(self, pattern: str) -> None:
-        try:
-            self._compiled = re2.compile(f"^(?:{pattern})$", _OPTIONS)
-        except re2.error as error:
-            reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
-            raise MatcherError(f"bad regular expression {pattern!r}: {reason}") from None
-        self.matches = lru_cache(maxsize=1_024)(self._match)
-
-    def _match(self, value: str) -> bool:
-        return self._compiled.search(value) is not None
-
-
-@lru_cache(maxsize=_VERDICTS)
-def _regex(pattern: str) -> _Regex:
-    return _Regex(pattern)
+@lru_cache(maxsize=_PATTERNS)
+def _compiled(pattern: str) -> Any:
+    try:
+        return re2.compile(f"^(?:{pattern})$", _OPTIONS)
+    except re2.error as error:
+        reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
+        raise MatcherError(f"bad regular expression {pattern!r}: {reason}") from None
 
 
 def parse_matchers(text: str) -> tuple[Matcher, ...]:

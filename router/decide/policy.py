@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from router.decide.hours import Hours, Schedule
+from router.decide.hours import Hours, NamedInterval, Schedule
+from router.decide.index import Index
 from router.decide.inhibition import Inhibition
 from router.decide.matchers import Matcher
 from router.model import Destination, Labels, Millis
@@ -26,6 +27,19 @@ class Severity:
     def rank(self, level: str) -> int:
         """0 for the most urgent level."""
         return self.levels.index(level)
+
+
+# The level as a label, so that a route's severity is a matcher like any other. No label can have this name.
+_LEVEL = "\0level"
+
+
+def is_level(level: str) -> Matcher:
+    return Matcher(_LEVEL, "=", level)
+
+
+def with_level(labels: Labels, level: str) -> dict[str, str]:
+    """What routes are asked about."""
+    return {**labels, _LEVEL: level}
 
 
 class Outside(StrEnum):
@@ -54,22 +68,29 @@ class Route:
     """With ``Outside.DIGEST``: the receiver whose digests take the alert."""
     routes: tuple["Route", ...] = ()
 
-    def matching(self, labels: Labels, level: str) -> Iterator["Route"]:
-        """The routes that take the alert, in order, with Alertmanager's meaning: depth first, the first
-        matching child stops its siblings unless it says ``continue``; without a matching child the node
-        itself. Nothing, when this node does not match.
+    _children: Index = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_children", Index([child.conditions for child in self.routes]))
+
+    @property
+    def conditions(self) -> tuple[Matcher, ...]:
+        """All that must hold, the severity among them."""
+        return self.matchers if self.severity is None else (is_level(self.severity), *self.matchers)
+
+    def matching(self, labels: Labels) -> Iterator["Route"]:
+        """The routes that take an alert which this node takes, in order, with Alertmanager's meaning: depth
+        first, the first matching child stops its siblings unless it says ``continue``; without a matching
+        child the node itself.
+
+        :param labels: with the level in them, see :func:`with_level`
         """
-        if self.severity is not None and self.severity != level:
-            return
-        if not all(matcher.matches(labels) for matcher in self.matchers):
-            return
         matched = False
-        for child in self.routes:
-            taken = False
-            for route in child.matching(labels, level):
-                matched = taken = True
-                yield route
-            if taken and not child.continue_:
+        for number in self._children.holding(labels):
+            matched = True
+            child = self.routes[number]
+            yield from child.matching(labels)
+            if not child.continue_:
                 break
         if not matched:
             yield self
@@ -82,6 +103,8 @@ class Policy:
     receivers: Mapping[str, tuple[Destination, ...]]
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     """By destination key, for each digest destination."""
+    intervals: Mapping[str, NamedInterval] = field(default_factory=dict)
+    """Every named interval, in the order of the file."""
     inhibition: Inhibition = field(default_factory=Inhibition)
     inhibit_wait: Millis = 5_000
     fingerprint: str = ""

@@ -13,7 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
-from router.decide import Inhibitor, Policy, decide
+from router.decide import Policy, decide
+from router.decide.inhibition import Key
 from router.model import Decision, Destination, Fate, Millis, Verdict
 from router.store.alert import labels_of
 from router.store.schema import OPEN_FATES, alerts, changes, conversations, fates, groups, inhibitors, members
@@ -94,6 +95,7 @@ FIND_INHIBITOR = Statement(
     sa.select(alerts.c.fingerprint)
     .join(inhibitors, inhibitors.c.alert_id == alerts.c.id)
     .where(inhibitors.c.key == p("key"), inhibitors.c.two_sided <= p("two_sided_up_to"))
+    .order_by(inhibitors.c.alert_id)
     .limit(1)
 )
 LAST_CHANGE = Statement(
@@ -112,19 +114,16 @@ ALERT = Statement(sa.select(alerts).where(alerts.c.id == p("alert")))
 GROUP = Statement(sa.select(groups).where(groups.c.id == p("group")))
 
 
-def inhibitor_of(tx: Transaction, policy: Policy, labels: Mapping[str, str]) -> Inhibitor | None:
-    """A firing alert that mutes one with these labels, if there is any."""
-    for key in policy.inhibition.as_target(labels):
+def judge(tx: Transaction, policy: Policy, labels: Mapping[str, str], now: Millis) -> tuple[Decision, ...]:
+    """As :func:`decide`, among all that fires."""
+
+    def source(key: Key) -> str | None:
         # Two alerts that both match both sides of a rule don't mute each other.
         # https://github.com/prometheus/alertmanager/blob/main/inhibit/inhibit.go
         row = tx.one(FIND_INHIBITOR, key=key.text, two_sided_up_to=0 if key.two_sided else 1)
-        if row is not None:
-            return Inhibitor(key=key.text, rule=key.rule.name, fingerprint=row["fingerprint"])
-    return None
+        return None if row is None else str(row["fingerprint"])
 
-
-def judge(tx: Transaction, policy: Policy, labels: Mapping[str, str], now: Millis) -> tuple[Decision, ...]:
-    return decide(labels, policy, now, inhibitor_of(tx, policy, labels))
+    return decide(labels, policy, now, source)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from router.config import Config, ConfigError, loads
 from router.decide import Route
 from router.decide.hours import Hours
+from router.decide.policy import with_level
 
 ROOT = Path(__file__).parents[3]
 TABLES = ROOT.parent / "shared" / "semantics"
@@ -128,11 +129,13 @@ def tree(route: dict[str, Any]) -> Route:
 @pytest.mark.parametrize("case", cases("route", "match"))
 def test_the_route_tree(case: Any) -> None:
     root = tree(plain(case["route_yaml"]))
-    matched = [route.receiver for route in root.matching(case["labels"], "warning")]
+    matched = [route.receiver for route in root.matching(with_level(case["labels"], "warning"))]
     assert matched == [match["receiver"] for match in case["matches"]]
 
 
 @pytest.mark.parametrize("case", cases("route", "alertmanager_yml_routing"))
 def test_the_route_tree_of_a_whole_alertmanager_yml(case: Any) -> None:
     root = tree(plain(case["alertmanager_yml"])["route"])
-    assert [route.receiver for route in root.matching(case["labels"], "warning")] == case["receivers"]
+    assert [route.receiver for route in root.matching(with_level(case["labels"], "warning"))] == case[
+        "receivers"
+    ]

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.decide import Inhibitor, Outside, Policy, Route, Severity, decide
+from router.decide import Outside, Policy, Route, Severity, decide
 from router.decide.hours import Hours, Interval, NamedInterval, Schedule
-from router.decide.inhibition import Inhibition, Rule
+from router.decide.inhibition import Firing, Inhibition, Rule
 from router.decide.matchers import Matcher, parse_matchers
+from router.decide.policy import with_level
 from router.model import DAY, HOUR, SECOND, Destination, Millis, Verdict
 
 SLACK = Destination("slack:C1", "slack", None)
@@ -17,7 +18,7 @@ OFFICE = Hours(active=(NamedInterval("office", (Interval(times=((9 * 60, 18 * 60
 MIDNIGHT: Millis = 1_763_337_600_000  # Mon 17 Nov 2025, UTC
 NOON, NIGHT = MIDNIGHT + 12 * HOUR, MIDNIGHT + 22 * HOUR
 CRITICAL_MUTES = Inhibition(
-    (Rule(parse_matchers("severity=critical"), parse_matchers("severity!=critical"), ()),)
+    (Rule(parse_matchers("severity=critical"), parse_matchers("severity!=critical"), (), "inhibit_rules[0]"),)
 )
 
 
@@ -95,15 +96,17 @@ def test_what_may_be_muted_waits_and_the_most_urgent_level_never_does() -> None:
 
 
 def test_an_inhibitor_mutes_every_destination_and_is_named() -> None:
-    (decision,) = decide({}, policy(), NOON, Inhibitor("key", "inhibit_rules[0]", "f00d"))
-    assert decision.verdict is Verdict.INHIBITED
-    assert decision.inhibitor == "key"
-    assert decision.reason == "inhibited by f00d (inhibit_rules[0])"
+    rules = policy(Route("a", "oncall"), inhibition=CRITICAL_MUTES)
+    (key,) = CRITICAL_MUTES.as_target({})
+    decisions = decide({}, rules, NOON, lambda _: "f00d")
+    assert [each.destination for each in decisions] == [SLACK, PAGER]
+    assert {(each.verdict, each.inhibitor) for each in decisions} == {(Verdict.INHIBITED, key.text)}
+    assert decisions[0].reason == "inhibited by f00d (inhibit_rules[0])"
 
 
 def test_what_is_dropped_stays_dropped_under_an_inhibitor() -> None:
-    rules = policy(Route("a", "team", hours=OFFICE, outside=Outside.DROP))
-    (decision,) = decide({}, rules, NIGHT, Inhibitor("key", "rule", "f00d"))
+    rules = policy(Route("a", "team", hours=OFFICE, outside=Outside.DROP), inhibition=CRITICAL_MUTES)
+    (decision,) = decide({}, rules, NIGHT, lambda _: "f00d")
     assert decision.verdict is Verdict.DROP
 
 
@@ -119,7 +122,13 @@ def test_two_alerts_on_both_sides_of_a_rule_do_not_mute_each_other() -> None:
     inhibition = Inhibition((both,))
     (key,) = inhibition.as_target({"a": "1", "b": "1"})
     assert key.two_sided
-    assert inhibition.as_source({"a": "1"})[0].text == key.text
+    firing = Firing(inhibition)
+    firing.add("both", {"a": "1", "b": "1"})
+    assert firing.source(key) is None
+    firing.add("one", {"a": "1"})
+    assert firing.source(key) == "one"
+    firing.remove("one")
+    assert firing.source(key) is None
 
 
 def test_a_missing_equal_label_is_an_empty_one() -> None:
@@ -151,7 +160,9 @@ def test_every_alert_gets_exactly_one_decision_for_each_destination_of_its_route
     rules = policy(*routes, inhibition=CRITICAL_MUTES)
     level, _ = rules.severity.of(labels)
     named = {
-        each.key for route in rules.root.matching(labels, level) for each in rules.receivers[route.receiver]
+        each.key
+        for route in rules.root.matching(with_level(labels, level))
+        for each in rules.receivers[route.receiver]
     }
     decisions = decide(labels, rules, now)
     assert named

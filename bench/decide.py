@@ -1,0 +1,137 @@
+"""How long it takes to decide one alert, against many routes and many firing sources of inhibition."""
+
+import asyncio
+import itertools
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+from router.decide import FindSource, Policy, Route, Severity, decide
+from router.decide.inhibition import Firing, Inhibition, Rule
+from router.decide.matchers import Matcher, parse_matchers
+from router.model import Alert, Destination, Status, Webhook
+from router.store import Store
+from router.store.place import judge
+
+MATCHERS = 10
+NOW = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
+SLACK = Destination("slack:C1", "slack", None)
+RULES = Inhibition(
+    (
+        Rule(
+            parse_matchers("severity=critical"),
+            parse_matchers("severity=~warning|info"),
+            ("alertname", "cluster"),
+        ),
+        Rule(parse_matchers("alertname=NodeDown"), parse_matchers("alertname!=NodeDown"), ("instance",)),
+    )
+)
+
+
+def equalities(number: int) -> tuple[Matcher, ...]:
+    """As most are: a team, an environment, and some patterns."""
+    plain = [Matcher("team", "=", f"team-{number}"), Matcher("environment", "=", "production")]
+    rest = [Matcher(f"label{i}", "=~", f"value-{i}|other-{number}-.*") for i in range(MATCHERS - 2)]
+    return (*plain, *rest)
+
+
+def patterns(number: int) -> tuple[Matcher, ...]:
+    """The worst: nothing but regular expressions, each its own."""
+    team = Matcher("team", "=~", f"(team|squad)-{number}")
+    return (team, *(Matcher(f"label{i}", "=~", f"value-.*|other-{number}-.*") for i in range(MATCHERS - 1)))
+
+
+def policy(routes: int, matchers: Callable[[int], tuple[Matcher, ...]]) -> Policy:
+    children = tuple(Route(f"route.routes[{n}]", "team", matchers=matchers(n)) for n in range(routes))
+    return Policy(Severity(), Route("route", "team", routes=children), {"team": (SLACK,)}, inhibition=RULES)
+
+
+def alerts(routes: int) -> Iterator[dict[str, str]]:
+    """An alert for each of some routes, each from an instance of its own."""
+    labels = {f"label{i}": f"value-{i}" for i in range(MATCHERS)}
+    fixed = {"alertname": "HighErrorRate", "environment": "production", "severity": "warning", **labels}
+    for number in itertools.count():
+        yield {**fixed, "team": f"team-{number * 7 % routes}", "instance": f"host-{number}"}
+
+
+def critical(number: int) -> dict[str, str]:
+    return {
+        "alertname": "Source",
+        "cluster": f"cluster-{number}",
+        "severity": "critical",
+        "instance": f"i{number}",
+    }
+
+
+def measured(rules: Policy, routes: int, source: FindSource, rounds: int = 3, each: int = 500) -> float:
+    """Microseconds a decision, the best of some rounds; label values are known from before, save instances."""
+    examples = alerts(routes)
+    for labels in itertools.islice(examples, 2 * routes):
+        decide(labels, rules, NOW, source)
+    best = float("inf")
+    for _ in range(rounds):
+        batch = list(itertools.islice(examples, each))
+        started = time.perf_counter()
+        for labels in batch:
+            decide(labels, rules, NOW, source)
+        best = min(best, (time.perf_counter() - started) / each * 1e6)
+    return best
+
+
+def in_memory() -> None:
+    counts, sources = (10, 100, 1_000), (0, 100, 10_000)
+    for title, matchers in (("two equalities, eight patterns", equalities), ("ten patterns", patterns)):
+        print(f"\ndecide one alert, us; a route has {title}")
+        print(f"{'routes':>8}" + "".join(f"{count:>10,} sources" for count in sources))
+        for routes in counts:
+            rules = policy(routes, matchers)
+            row = []
+            for count in sources:
+                firing = Firing(RULES)
+                for number in range(count):
+                    firing.add(str(number), critical(number))
+                row.append(measured(rules, routes, firing.source))
+            print(f"{routes:8,}" + "".join(f"{cell:18.1f}" for cell in row))
+
+
+async def in_the_store(folder: Path) -> None:
+    """The same with the look-up in SQLite, as the service does it."""
+    rules = policy(1_000, equalities)
+    print("\ndecide one alert against 1,000 routes in the accepting transaction, us")
+    for count in (0, 100, 10_000):
+        store = await Store.open(f"sqlite:///{folder}/decide-{count}.db")
+        for first in range(0, count, 500):
+            firing = tuple(
+                Alert(f"{number:016x}", critical(number), {}, Status.FIRING)
+                for number in range(first, min(first + 500, count))
+            )
+            await store.accept(Webhook("r", f"g{first}", {}, "", 0, firing), "bench", b"", rules, NOW)
+        write: Callable[..., Awaitable[float]] = store._database.write  # noqa: SLF001  (there is no door for a bench)
+
+        def timed(tx: object) -> float:
+            batch = list(itertools.islice(alerts(1_000), 3_000))
+            started = time.perf_counter()
+            for labels in batch:
+                judge(tx, rules, labels, NOW)  # type: ignore[arg-type]
+            return (time.perf_counter() - started) / len(batch) * 1e6
+
+        figures = [await write(timed) for _ in range(3)]
+        print(f"{count:8,} sources{statistics.median(figures):10.1f}")
+        await store.close()
+
+
+def catastrophe() -> None:
+    """What ruins a backtracking engine."""
+    pattern = Matcher("path", "=~", "(a+)+$")
+    value = "a" * 64 + "!"
+    started = time.perf_counter()
+    for _ in range(1_000):
+        pattern.accepts(value)
+    print(f"\n(a+)+$ against 64 times a and !: {(time.perf_counter() - started) * 1e3:.1f} us")
+
+
+def main(folder: Path) -> None:
+    in_memory()
+    asyncio.run(in_the_store(folder))
+    catastrophe()

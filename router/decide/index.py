@@ -1,0 +1,108 @@
+"""Which of many sets of matchers hold for an alert, without asking each.
+
+A set is a bit. What the sets ask of one label becomes masks of those bits, by the label's value, so that an
+alert costs a few operations on wide integers however many sets there are. A regular expression is asked about
+a value once, and only when nothing else has ruled its set out.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+from router.decide.matchers import Matcher
+from router.model import Labels
+
+# Values that are remembered by label: label values recur, except for those that never do.
+_REMEMBERED = 8_192
+
+
+class Index:
+    """Sets of matchers, all asked at once; a set holds when all of its matchers do."""
+
+    def __init__(self, sets: Sequence[tuple[Matcher, ...]]) -> None:
+        by_name: dict[str, dict[int, tuple[Matcher, ...]]] = defaultdict(dict)
+        for number, matchers in enumerate(sets):
+            for matcher in matchers:
+                by_name[matcher.name][number] = (*by_name[matcher.name].get(number, ()), matcher)
+        everything = (1 << len(sets)) - 1
+        self._labels = {name: _Label(asked, everything) for name, asked in by_name.items()}
+        # The labels that an alert must have for a set to hold: those of which it refuses the empty value.
+        self._required: list[frozenset[str]] = [
+            frozenset(name for name in {m.name for m in matchers} if not _hold(by_name[name][number], ""))
+            for number, matchers in enumerate(sets)
+        ]
+        # Each set is looked at only when the alert has the rarest of them.
+        popular = Counter(name for required in self._required for name in required)
+        self._anchored: dict[str, int] = defaultdict(int)
+        self._anywhere = 0
+        for number, required in enumerate(self._required):
+            if required:
+                self._anchored[min(required, key=lambda name: (popular[name], name))] |= 1 << number
+            else:
+                self._anywhere |= 1 << number
+
+    def holding(self, labels: Labels) -> Iterator[int]:
+        """The numbers of the sets that hold, ascending."""
+        candidates = self._anywhere
+        asked = []
+        for name, value in labels.items():
+            label = self._labels.get(name)
+            if label is not None:
+                candidates |= self._anchored.get(name, 0)
+                asked.append((label, value))
+        for label, value in asked:
+            candidates &= label.possible(value)
+        for label, value in asked:
+            if not candidates:
+                return
+            candidates = label.holding(value, candidates)
+        while candidates:
+            lowest = candidates & -candidates
+            candidates ^= lowest
+            number = lowest.bit_length() - 1
+            if self._required[number] <= labels.keys():
+                yield number
+
+
+class _Label:
+    """What the sets ask of one label."""
+
+    def __init__(self, asked: dict[int, tuple[Matcher, ...]], everything: int) -> None:
+        self._asked = asked
+        self._exact: dict[str, int] = defaultdict(int)
+        self._patterns = 0
+        for number, matchers in asked.items():
+            wanted = next((matcher.value for matcher in matchers if matcher.op == "="), None)
+            if wanted is None:
+                self._patterns |= 1 << number
+            else:
+                self._exact[wanted] |= 1 << number
+        self._free = everything & ~sum(1 << number for number in asked)
+        self._verdicts: dict[str, tuple[int, int]] = {}
+        """By value: the sets that were asked about it, and those of them that hold."""
+
+    def possible(self, value: str) -> int:
+        """All but the sets that want another value."""
+        return self._free | self._patterns | self._exact.get(value, 0)
+
+    def holding(self, value: str, candidates: int) -> int:
+        """Those of the candidates, all of them possible, whose matchers hold."""
+        unclear = candidates & ~self._free
+        if not unclear:
+            return candidates
+        asked, holding = self._verdicts.get(value, (0, 0))
+        todo = unclear & ~asked
+        if todo:
+            asked |= todo
+            while todo:
+                lowest = todo & -todo
+                todo ^= lowest
+                if _hold(self._asked[lowest.bit_length() - 1], value):
+                    holding |= lowest
+            if len(self._verdicts) >= _REMEMBERED:
+                del self._verdicts[next(iter(self._verdicts))]
+            self._verdicts[value] = asked, holding
+        return candidates & (self._free | holding)
+
+
+def _hold(matchers: tuple[Matcher, ...], value: str) -> bool:
+    return all(matcher.accepts(value) for matcher in matchers)
