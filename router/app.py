@@ -1,5 +1,6 @@
 """The composition root: builds every room, starts them in order, and stops them in reverse."""
 
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -14,11 +15,11 @@ from router.channels import KINDS
 from router.channels.base import Channel
 from router.channels.outbox import Entry, Outbox, Preview, entry_of
 from router.clock import Clock, SystemClock
-from router.config import Config, load
+from router.config import Config, ConfigError, Problem, Trap, load
 from router.deliver import Current, Lanes
 from router.metrics import Metrics
 from router.model import SECOND, Millis
-from router.render import Templates
+from router.render import TemplateError, Templates
 from router.store import Store
 from router.web import KEEPALIVE_SECONDS, Parts, make_app
 from router.web.pages import add_pages
@@ -173,13 +174,37 @@ class Service:
         return channels
 
 
-def check(path: Path, environ: Mapping[str, str]) -> list[str]:
-    """Load the rules and dry-run every template; what fails there, in words.
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What there is to say of a routes.yaml."""
 
-    :raises ConfigError: with every mistake in the file
-    """
-    config = load(path, environ=environ, now=SystemClock().now())
-    return _templates(config).check()
+    problems: tuple[Problem, ...]
+    """Errors and warnings, in the order of the files."""
+    texts: Mapping[str, str]
+    """The files, masked, by name."""
+
+
+def check(path: Path, environ: Mapping[str, str]) -> Checked:
+    """Load the rules as if every credential were there, look for traps, dry-run every template."""
+    try:
+        config = load(path, environ=environ, now=SystemClock().now(), checking=True)
+    except ConfigError as error:
+        return Checked(error.errors, error.texts)
+    try:
+        faults = _templates(config).check()
+    except TemplateError as error:
+        return Checked((*config.problems, _fault(str(error), None)), config.texts)
+    problems = (*config.problems, *(_fault(fault, Trap.TEMPLATE) for fault in faults))
+    return Checked(problems, config.texts)
+
+
+def _fault(text: str, trap: Trap | None) -> Problem:
+    """A template's, from ``file:line: why``; an error when nothing could be sent at all."""
+    place = re.fullmatch(r"(.+?):(\d+): (.*)", text, re.DOTALL)
+    if place is None:
+        return Problem(text, 1, 1, "it can't be used", "mend it", trap)
+    todo = "mend the template; until then the plain message is sent" if trap else "mend the template"
+    return Problem(place.group(1), int(place.group(2)), 1, place.group(3), todo, trap)
 
 
 def _templates(config: Config) -> Templates:

@@ -1,6 +1,7 @@
 """The command line: thin. Every option can come from the environment as ``ALERT_ROUTER_…``."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ import click
 from router import logs
 from router.app import Options, Service
 from router.app import check as check_rules
-from router.config import ConfigError
+from router.config import ConfigError, show
 from router.store import StoreUnavailable
 
 
@@ -79,7 +80,7 @@ def serve(  # noqa: PLR0913  (an argument an option: that is click)
     try:
         asyncio.run(_serve(Service(options, os.environ), sample=sample))
     except ConfigError as error:
-        raise _Failure(str(error)) from None
+        raise _Failure(error.shown) from None
     except StoreUnavailable as error:
         raise _Failure(f"The store can't be opened: {error}") from None
     except OSError as error:
@@ -114,14 +115,31 @@ async def _serve(service: Service, *, sample: bool) -> None:
 
 @main.command()
 @_config
-def check(config: Path) -> None:
-    """Check the rules and dry-run every template; every mistake with its place. Exit code 1 if there is one."""
-    try:
-        problems = check_rules(config, os.environ)
-    except ConfigError as error:
-        raise _Failure(str(error)) from None
-    for problem in problems:
-        click.echo(problem, err=True)
-    if problems:
-        sys.exit(1)
-    click.echo(f"{config}: good")
+@click.option("--strict", is_flag=True, help="Count warnings as errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def check(*, config: Path, strict: bool, as_json: bool) -> None:
+    """Check the rules and dry-run every template: mistakes and traps, each with its place.
+
+    Exit code 1 if there is an error (with --strict: or a warning). Credentials need not be there.
+    """
+    checked = check_rules(config, os.environ)
+    bad = [problem for problem in checked.problems if strict or not problem.warning]
+    if as_json:
+        click.echo(
+            json.dumps({"ok": not bad, "problems": [each.as_json() for each in checked.problems]}, indent=2)
+        )
+    else:
+        for problem in checked.problems:
+            click.echo(show(problem, checked.texts), err=True)
+        warnings = sum(problem.warning for problem in checked.problems)
+        click.echo(f"{config}: {_count(len(checked.problems) - warnings, warnings)}", err=bool(bad))
+    sys.exit(1 if bad else 0)
+
+
+def _count(errors: int, warnings: int) -> str:
+    found = [
+        f"{count} {word}{'s' * (count > 1)}"
+        for count, word in ((errors, "error"), (warnings, "warning"))
+        if count
+    ]
+    return ", ".join(found) or "good"

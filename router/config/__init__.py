@@ -2,13 +2,16 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from router.channels import Section
 from router.config.build import Builder
-from router.config.document import read
-from router.config.problems import ConfigError, Problem
+from router.config.document import Document, Missing, read
+from router.config.fragments import Fragment
+from router.config.problems import ConfigError, Problem, Trap, show
+from router.config.reader import Reader
+from router.config.traps import traps
 from router.decide import Policy
 from router.model import Millis, Source
 
@@ -24,34 +27,53 @@ class Config:
     timezone: str
     templates: Path | None
     digest: str
-    """SHA-256 of the file, in hex."""
+    """SHA-256 of the files in force, in hex."""
+    fragments: tuple[Fragment, ...] = ()
+    """The included files."""
+    files: tuple[Path, ...] = ()
+    """All that was read, and the folders that were looked into."""
+    problems: tuple[Problem, ...] = ()
+    """Of a config that was loaded to be checked: warnings."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """The files, masked, by name: to show problems in."""
 
 
-def load(path: Path, *, environ: Mapping[str, str], now: Millis, preview: bool = False) -> Config:
-    """Read a file.
+def load(
+    path: Path, *, environ: Mapping[str, str], now: Millis, preview: bool = False, checking: bool = False,
+    last_good: Mapping[str, str] | None = None,
+) -> Config:  # fmt: skip
+    """Read a file and what it includes. A broken included file is left out, or taken as it last was good.
 
     :param preview: nobody will be told: missing variables, secrets and channel sections are made up
-    :raises ConfigError: with every mistake and its place
+    :param checking: nobody will be told, and what is missing is said in ``problems``, as are traps
+    :param last_good: of included files: what they held when they were last in force, by name
+    :raises ConfigError: with every mistake in the main file and its place
     """
+    name = str(path)
     try:
         text = path.read_bytes().decode()
     except OSError as error:
         todo = "give the path of one with --config"
-        raise ConfigError(str(path), [Problem(1, 1, f"can't be read: {error.strerror}", todo)]) from None
+        raise ConfigError([Problem(name, 1, 1, f"can't be read: {error.strerror}", todo)]) from None
     except UnicodeDecodeError as error:
         what = f"byte {error.start} is not UTF-8"
-        raise ConfigError(str(path), [Problem(1, 1, what, "save the file as UTF-8")]) from None
-    return loads(text, name=str(path), folder=path.parent, environ=environ, now=now, preview=preview)
+        raise ConfigError([Problem(name, 1, 1, what, "save the file as UTF-8")]) from None
+    return loads(
+        text, name=name, folder=path.parent, environ=environ, now=now, preview=preview, checking=checking,
+        last_good=last_good,
+    )  # fmt: skip
 
 
 def loads(
-    text: str, *, name: str, folder: Path, environ: Mapping[str, str], now: Millis, preview: bool = False
-) -> Config:
+    text: str, *, name: str, folder: Path, environ: Mapping[str, str], now: Millis, preview: bool = False,
+    checking: bool = False, last_good: Mapping[str, str] | None = None,
+) -> Config:  # fmt: skip
     """As :func:`load`, of a text. :param folder: what relative paths in it start from"""
-    document = read(text, name, environ, lenient=preview)
-    builder = Builder(document, folder, now, preview=preview)
-    policy, sources = builder.policy(), builder.sources()
-    file = builder.file
+    missing = Missing.WARNING if checking else Missing.MADE_UP if preview else Missing.ERROR
+    document = read(text, name, environ, missing)
+    reader = Reader(document, folder)
+    builder = Builder(reader, environ, now, last_good or {})
+    policy, sources, file = builder.policy(), builder.sources(), builder.file
     templates = None
     if file is not None and file.templates is not None:
         templates = folder / file.templates
@@ -59,10 +81,39 @@ def loads(
             document.problem(
                 ("templates",), f"{templates} is no folder", "make it, or leave `templates:` out"
             )
-    if document.problems or policy is None or file is None:
-        raise ConfigError(name, document.problems)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return Config(policy, sources, builder.settings, file.timezone, templates, digest)
+    fragments = tuple(builder.fragments.all.values()) if builder.fragments is not None else ()
+    texts = {document.name: document.text}
+    if document.errors or policy is None or file is None:
+        raise ConfigError(document.errors, texts)
+    if checking:
+        traps(builder, policy, now)
+    loaded = [each.loaded for each in fragments if each.loaded is not None]
+    for fragment in fragments:
+        texts |= fragment.texts
+    return Config(
+        policy, sources, builder.settings, file.timezone, templates,
+        digest=hashlib.sha256("\0".join([text, *(part.text for part in loaded)]).encode()).hexdigest(),
+        fragments=fragments,
+        files=_files(name, templates, reader, fragments),
+        problems=tuple(sorted({*document.problems, *(p for each in fragments for p in each.problems)})),
+        texts=texts,
+    )  # fmt: skip
 
 
-__all__ = ["Config", "ConfigError", "Problem", "load", "loads"]
+def _files(
+    name: str, templates: Path | None, reader: Reader, fragments: tuple[Fragment, ...]
+) -> tuple[Path, ...]:
+    found = {
+        Path(name),
+        *reader.files,
+        *(each.file for each in fragments),
+        *(each.file.parent for each in fragments),
+    }
+    for fragment in fragments:
+        found.update(fragment.loaded.files if fragment.loaded is not None else ())
+    if templates is not None:
+        found.update([templates, *templates.glob("*.j2")])
+    return tuple(sorted(found))
+
+
+__all__ = ["Config", "ConfigError", "Document", "Fragment", "Problem", "Trap", "load", "loads", "show"]

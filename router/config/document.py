@@ -5,15 +5,16 @@ allow ``{token: ${TOKEN}}`` as it stands, so variables are hidden from its parse
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from router.config.problems import ConfigError, Problem
+from router.config.problems import ConfigError, Problem, Trap, mask
 
 Location = tuple[str | int, ...]
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}\n]*))?\}")
@@ -22,34 +23,74 @@ _HIDDEN = re.compile("[\U000f0000-\U000fffff]+")
 _TAG = "tag:yaml.org,2002:"
 
 
+# Keys whose values no message shows, and that can be {file: path}.
+SECRETS = frozenset({
+    "token", "bearer_token", "password", "routing_key", "secret", "url", "webhook_url",
+})  # fmt: skip
+
+
+class Missing(StrEnum):
+    """What comes of a variable or a secret that isn't there."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    """A harmless word takes its place, and it is said: for ``check``, where credentials needn't be."""
+    MADE_UP = "made up"
+    """A harmless word takes its place: for the preview."""
+
+
 @dataclass(slots=True)
 class Document:
     """The data of a file, and where each piece of it stands (line and column from 1)."""
 
     name: str
+    text: str = field(repr=False)
+    """Masked: free of secrets."""
+    missing: Missing = Missing.ERROR
     data: Any = None
     values: dict[Location, tuple[int, int]] = field(default_factory=dict)
     keys: dict[Location, tuple[int, int]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
+    @property
+    def errors(self) -> list[Problem]:
+        return [problem for problem in self.problems if problem.trap is None]
+
     def problem(self, location: Location, what: str, todo: str, *, at_key: bool = False) -> None:
         """A mistake at a location, or at the nearest known place around it."""
+        self.problems.append(Problem(self.name, *self.place(location, at_key=at_key), what, todo))
+
+    def warn(self, trap: Trap, location: Location, what: str, todo: str, *, at_key: bool = False) -> None:
+        """What is allowed and rarely meant."""
+        self.problems.append(Problem(self.name, *self.place(location, at_key=at_key), what, todo, trap))
+
+    def lack(self, location: Location, what: str, todo: str, *, at_key: bool = False) -> None:
+        """A credential that isn't there."""
+        if self.missing is Missing.ERROR:
+            self.problem(location, what, todo, at_key=at_key)
+        elif self.missing is Missing.WARNING:
+            self.warn(Trap.CREDENTIALS, location, what, todo, at_key=at_key)
+
+    def place(self, location: Location, *, at_key: bool = False) -> tuple[int, int]:
+        """Line and column of a location, or of the nearest known place around it."""
         if at_key and location in self.keys:
-            place = self.keys[location]
-        else:
-            place = next(
+            return self.keys[location]
+        return next(
+            (
                 self.values[location[:end]]
                 for end in range(len(location), -1, -1)
                 if location[:end] in self.values
-            )
-        self.problems.append(Problem(*place, what, todo))
+            ),
+            (1, 1),
+        )
 
 
-def read(text: str, name: str, environ: Mapping[str, str], *, lenient: bool) -> Document:
-    """:param lenient: a variable that is not set becomes a harmless word instead of a mistake
+def read(text: str, name: str, environ: Mapping[str, str], missing: Missing = Missing.ERROR) -> Document:
+    """:raises ConfigError: it is no YAML, or not a mapping"""
 
-    :raises ConfigError: it is no YAML, or not a mapping
-    """
+    def refused(line: int, column: int, what: str, todo: str) -> ConfigError:
+        return ConfigError([Problem(name, line, column, what, todo)], {name: text})
+
     yaml = YAML(typ="safe", pure=True)
     yaml.version = (1, 2)
     try:
@@ -58,23 +99,38 @@ def read(text: str, name: str, environ: Mapping[str, str], *, lenient: bool) -> 
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
         what = _shown(str(error.problem or error.context or "not YAML"))
-        raise ConfigError(name, [Problem(line, column, what, "mend the YAML")]) from None
+        raise refused(line, column, what, "mend the YAML") from None
     except (YAMLError, ValueError) as error:
         what = _shown(str(error).splitlines()[0])
-        raise ConfigError(name, [Problem(1, 1, what, "mend the YAML")]) from None
+        raise refused(1, 1, what, "mend the YAML") from None
     if not isinstance(root, MappingNode):
         what = "the file is empty" if root is None else "the file is not a mapping"
-        raise ConfigError(name, [Problem(1, 1, what, "start from the routes.yaml of the README")])
-    document = Document(name)
-    document.data = _Builder(document, environ, lenient=lenient).build(root, ())
+        raise refused(1, 1, what, "start from the routes.yaml of the README")
+    document = Document(name, mask(text, _secret_spans(root)), missing)
+    document.data = _Builder(document, environ).build(root, ())
     return document
 
 
+def _secret_spans(node: Node) -> Iterator[tuple[int, int]]:
+    """Where the values of secret keys stand in the text; a mere variable is none."""
+    match node:
+        case MappingNode():
+            for key, value in node.value:
+                secret = (
+                    isinstance(key, ScalarNode) and key.value in SECRETS and isinstance(value, ScalarNode)
+                )
+                if secret and not _VARIABLE.fullmatch(_shown(str(value.value))):
+                    yield value.start_mark.index, value.end_mark.index
+                yield from _secret_spans(value)
+        case SequenceNode():
+            for each in node.value:
+                yield from _secret_spans(each)
+
+
 class _Builder:
-    def __init__(self, document: Document, environ: Mapping[str, str], *, lenient: bool) -> None:
+    def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
         self._document = document
         self._environ = environ
-        self._lenient = lenient
 
     def build(self, node: Node, location: Location) -> Any:
         self._document.values[location] = (node.start_mark.line + 1, node.start_mark.column + 1)
@@ -104,7 +160,7 @@ class _Builder:
             if key in data:
                 first = self._document.keys[inner][0]
                 what = f"{key!r} stands twice in the same mapping, first in line {first}"
-                self._document.problems.append(Problem(*place, what, "keep one of them"))
+                self._document.problems.append(Problem(self._document.name, *place, what, "keep one of them"))
                 continue
             self._document.keys[inner] = place
             data[key] = self.build(value_node, inner)
@@ -142,9 +198,7 @@ class _Builder:
             return self._environ[name]
         if default is not None:
             return default
-        if self._lenient:
-            return placeholder(name)
-        self._document.problem(
+        self._document.lack(
             location,
             f"the environment variable {name} is not set",
             f"set it, or write ${{{name}:-a default}}",

@@ -38,7 +38,8 @@ def words(detail: ErrorDetails, location: Location) -> tuple[str, str]:
             return f"{key} has the wrong length", f"it should be {wanted}"
         case "value_error":
             what, todo = split(message)
-            return f"{key} {what}" if what.startswith("is ") else f"{key}: {what}", todo
+            spoken = what if what.startswith(f"{key} ") else f"{key}: {what}"
+            return f"{key} {what}" if what.startswith("is ") else spoken, todo
         case "model_type" | "dict_type":
             return f"{key} is not a mapping", "write its keys below it"
         case "tuple_type" | "list_type":

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from router.channels.base import Section
-from router.decide.matchers import Matcher, MatcherError, parse_matchers
+from router.decide.matchers import Matcher, MatcherError, is_label_name, parse_matchers
 from router.model import DAY, HOUR, MINUTE, SECOND, Millis
 
 _UNITS: dict[str, Millis] = {
@@ -92,20 +92,21 @@ def _range(text: str, names: tuple[str, ...], first: int) -> Range:
 
 
 def _weekdays(value: Any) -> tuple[Range, ...]:
-    return _ordered(
-        _ranges(value, _WEEKDAYS), "weekdays", "sunday is the first day; write two entries to wrap around"
-    )
+    return _ordered(_ranges(value, _WEEKDAYS), "weekdays", _WEEKDAYS, 0, "the week starts on sunday")
 
 
 def _months(value: Any) -> tuple[Range, ...]:
-    ranges = _ordered(_ranges(value, _MONTHS, 1), "months", "write two entries to wrap around the year")
+    ranges = _ordered(_ranges(value, _MONTHS, 1), "months", _MONTHS, 1, "the year starts in january")
     if any(not 1 <= number <= 12 for pair in ranges for number in pair):
         raise ValueError("months go from 1 to 12")
     return ranges
 
 
 def _years(value: Any) -> tuple[Range, ...]:
-    return _ordered(_ranges(value), "years", "write the earlier one first")
+    ranges = _ranges(value)
+    if any(begin > end for begin, end in ranges):
+        raise ValueError("years end before they start; write the earlier one first")
+    return ranges
 
 
 def _days_of_month(value: Any) -> tuple[Range, ...]:
@@ -123,9 +124,14 @@ def _days_of_month(value: Any) -> tuple[Range, ...]:
     return ranges
 
 
-def _ordered(ranges: tuple[Range, ...], what: str, todo: str) -> tuple[Range, ...]:
-    if any(begin > end for begin, end in ranges):
-        raise ValueError(f"{what} end before they start; {todo}")
+def _ordered(
+    ranges: tuple[Range, ...], what: str, names: tuple[str, ...], first: int, why: str
+) -> tuple[Range, ...]:
+    for begin, end in ranges:
+        if begin > end and all(first <= each < first + len(names) for each in (begin, end)):
+            two = ((names[begin - first], names[-1]), (names[0], names[end - first]))
+            parts = [start if start == stop else f"{start}:{stop}" for start, stop in two]
+            raise ValueError(f"{what} don't wrap around ({why}); write two: {parts}")
     return ranges
 
 
@@ -139,13 +145,22 @@ def _matchers(value: Any) -> tuple[Matcher, ...]:
         raise ValueError(f'{error}; write it like severity="critical"') from None
 
 
+def _label_name(name: str) -> str:
+    if not is_label_name(name):
+        raise ValueError("is no label name; it has to be some UTF-8 text")
+    return name
+
+
 def _equals(value: Any) -> tuple[Matcher, ...]:
     return tuple(Matcher(name, "=", text) for name, text in _pairs(value))
 
 
 def _regexes(value: Any) -> tuple[Matcher, ...]:
+    """Alertmanager anchors these in the text itself, and shows them so in the keys of its groups."""
     try:
-        return tuple(Matcher(name, "=~", text) for name, text in _pairs(value))
+        for name, text in _pairs(value):
+            Matcher(name, "=~", text)  # so that a mistake is told in the words of the file
+        return tuple(Matcher(name, "=~", f"^(?:{text})$") for name, text in _pairs(value))
     except MatcherError as error:
         raise ValueError(str(error)) from None
 
@@ -171,7 +186,7 @@ Matchers = Annotated[tuple[Matcher, ...], BeforeValidator(_matchers)]
 Equals = Annotated[tuple[Matcher, ...], BeforeValidator(_equals)]
 Regexes = Annotated[tuple[Matcher, ...], BeforeValidator(_regexes)]
 Weekdays = Annotated[tuple[Range, ...], BeforeValidator(_weekdays)]
-LabelName = Annotated[str, Field(min_length=1)]
+LabelName = Annotated[str, AfterValidator(_label_name)]
 
 
 class SeverityModel(Section):
@@ -209,9 +224,13 @@ class TimesModel(Section):
     @model_validator(mode="after")
     def _in_order(self) -> "TimesModel":
         if minute_of_day(self.start_time) >= minute_of_day(self.end_time):
+            entries = ", ".join(
+                f'{{start_time: "{start}", end_time: "{end}"}}'
+                for start, end in ((self.start_time, "24:00"), ("00:00", self.end_time))
+            )
             raise ValueError(
-                f"it ends before it starts; for a night write two entries, "
-                f"{self.start_time} to 24:00 and 00:00 to {self.end_time}"
+                f"it ends before it starts; for a night write two entries, {entries} "
+                "(and mind that the morning is of the next weekday)"
             )
         return self
 
@@ -253,10 +272,13 @@ class RouteModel(Section):
     outside: Annotated[Literal["hold", "drop", "send"] | OutsideDigest, BeforeValidator(_outside)] = "hold"
     routes: tuple["RouteModel", ...] = ()
     # Alertmanager groups before it tells the router; taken so that its routes can be pasted.
-    group_by: tuple[str, ...] | None = None
+    group_by: tuple[LabelName, ...] | None = None
     group_wait: Duration | None = None
     group_interval: Duration | None = None
     repeat_interval: Duration | None = None
+    labels: dict[str, str] = Field(default={})
+    mount: str | None = None
+    """Where the included file of this name puts its routes."""
 
 
 class InhibitModel(Section):
@@ -267,7 +289,7 @@ class InhibitModel(Section):
     target_match: Equals = ()
     source_match_re: Regexes = ()
     target_match_re: Regexes = ()
-    equal: tuple[str, ...] = ()
+    equal: tuple[LabelName, ...] = ()
 
     @model_validator(mode="after")
     def _both_sides(self) -> "InhibitModel":
@@ -280,6 +302,8 @@ class InhibitModel(Section):
 class FileModel(Section):
     """The whole file; channels and receivers are read by the channels' own models."""
 
+    include: tuple[str, ...] | Annotated[str, Field(min_length=1)] = ()
+    """Patterns of the files that teams own, from the file's own folder."""
     timezone: Zone = "UTC"
     severity: SeverityModel = SeverityModel()
     sources: tuple[SourceModel, ...] = ()
@@ -288,6 +312,14 @@ class FileModel(Section):
     time_intervals: tuple[TimeIntervalModel, ...] = ()
     route: RouteModel
     inhibit_wait: Duration = 5 * SECOND
-    inhibit_rules: tuple[InhibitModel, ...] = ()
+    inhibit_rules: tuple[InhibitModel | None, ...] = ()
     templates: str | None = None
     """A folder, from the file's own; its files take the place of the shipped ones of the same name."""
+
+
+class FragmentModel(Section):
+    """A file that a team owns: the routes below its mount point, its receivers, its intervals."""
+
+    receivers: dict[str, Any] = Field(default={})
+    time_intervals: tuple[TimeIntervalModel, ...] = ()
+    route: RouteModel

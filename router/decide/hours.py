@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import holidays
 
-from router.model import MINUTE, SECOND, Millis
+from router.model import DAY, MINUTE, SECOND, Millis
 
 # How far ahead an opening is looked for. Beyond it, a route counts as never open again.
 HORIZON_DAYS = 2 * 366
@@ -103,10 +103,10 @@ class Hours:
 
     active: tuple[NamedInterval, ...] = ()
     mute: tuple[NamedInterval, ...] = ()
-    _found: list[tuple[Millis, Millis | None]] = field(
+    _found: list[tuple[Millis, Millis | None, Millis]] = field(
         default_factory=list, init=False, repr=False, compare=False
     )
-    """The last search: from when it counts, and the opening it found."""
+    """The last search: from when it counts, the opening it found, and until when it counts."""
 
     def open(self, now: Millis) -> bool:
         if any(interval.contains(now) for interval in self.mute):
@@ -123,31 +123,37 @@ class Hours:
                 return f"outside {interval.name}: {name}"
         return "outside " + " and ".join(interval.name for interval in self.active)
 
-    def next_opening(self, now: Millis) -> Millis | None:
-        """The first instant after ``now`` at which it is open, within :data:`HORIZON_DAYS`; None: never."""
+    def next_opening(self, now: Millis, days: int = HORIZON_DAYS) -> Millis | None:
+        """The first instant after ``now`` at which it is open, within ``days``; None: never."""
         if self._found:
-            since, opening = self._found[0]
-            if opening is not None and since <= now < opening:
+            since, opening, until = self._found[0]
+            if since <= now < until:
                 return opening
-        opening = next((at for at in self._candidates(now) if self.open(at)), None)
-        self._found[:] = [(now, opening)] if opening is not None and not self.open(now) else []
+        opening = next((at for at in self._candidates(now, days) if self.open(at)), None)
+        if not self.open(now):
+            # That it never opens is searched for at length, and asked for with each alert.
+            self._found[:] = [(now, opening, now + DAY if opening is None else opening)]
         return opening
+
+    def next_closing(self, now: Millis, days: int = HORIZON_DAYS) -> Millis | None:
+        """The first instant after ``now`` at which it is closed, within ``days``; None: never."""
+        return next((at for at in self._candidates(now, days) if not self.open(at)), None)
 
     def describe(self, at: Millis) -> str:
         """A moment in the words of these hours: ``Mon 09:00 Europe/Berlin``."""
         zone = next((each.zone for named in (*self.active, *self.mute) for each in named.intervals), _UTC)
         return f"{_local(at, zone):%a %H:%M} {zone.key}"
 
-    def _candidates(self, now: Millis) -> Iterator[Millis]:
-        """Every instant after ``now`` at which it may open, in order: edges of the intervals (a mute's end
-        opens too), midnights, and the jumps of each zone's clock.
+    def _candidates(self, now: Millis, days: int) -> Iterator[Millis]:
+        """Every instant after ``now`` at which it may open or close, in order: edges of the intervals, midnights,
+        and the jumps of each zone's clock.
         """
         edges: dict[ZoneInfo, set[int]] = {}
         for named in (*self.active, *self.mute):
             for interval in named.intervals:
                 zone_edges = edges.setdefault(interval.zone, set())
                 zone_edges |= interval.edges | {end for _, end in interval.times}
-        yield from heapq.merge(*(_edges(now, zone, minutes) for zone, minutes in edges.items()))
+        yield from heapq.merge(*(_edges(now, zone, minutes, days) for zone, minutes in edges.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +183,10 @@ class Schedule:
                 yield _instants(day, self.minute, self.zone)[0]
 
 
-def _edges(now: Millis, zone: ZoneInfo, minutes: set[int]) -> Iterator[Millis]:
+def _edges(now: Millis, zone: ZoneInfo, minutes: set[int], days: int) -> Iterator[Millis]:
     """Every instant after ``now`` at which the zone's clocks show one of these minutes, or jump; in order."""
     today = _local(now, zone).date()
-    for ahead in range(-1, HORIZON_DAYS):
+    for ahead in range(-1, days):
         day = today + timedelta(days=ahead)
         found = {at for minute in minutes for at in _instants(day, minute, zone)}
         yield from sorted(at for at in found.union(_jumps(day, zone)) if at > now)

@@ -68,6 +68,14 @@ def _compiled(pattern: str) -> Any:
         raise MatcherError(f"bad regular expression {pattern!r}: {reason}") from None
 
 
+def is_label_name(name: str) -> bool:
+    """Alertmanager's rule since 0.27: any UTF-8 text but the empty one."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def parse_matchers(text: str) -> tuple[Matcher, ...]:
     """Both grammars are tried, as Alertmanager does by default; where both take the text, the classic counts.
 
@@ -81,6 +89,21 @@ def parse_matchers(text: str) -> tuple[Matcher, ...]:
         except MatcherError:
             raise refused from None
     return classic
+
+
+def parse_matcher(text: str) -> Matcher:
+    """One matcher, in either grammar. :raises MatcherError: it is none, or several"""
+    try:
+        return parse_classic_matcher(text)
+    except MatcherError:
+        return only(parse_utf8(text))
+
+
+def only(matchers: tuple[Matcher, ...]) -> Matcher:
+    """:raises MatcherError: there are none, or several"""
+    if len(matchers) != 1:
+        raise MatcherError(f"expected one matcher, found {len(matchers)}")
+    return matchers[0]
 
 
 def parse_utf8(text: str) -> tuple[Matcher, ...]:

@@ -1,6 +1,6 @@
 """The rules of routes.yaml as frozen data, ready to be asked. Built by ``config``; asked by ``decide``."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -8,7 +8,7 @@ from router.decide.hours import Hours, NamedInterval, Schedule
 from router.decide.index import Index
 from router.decide.inhibition import Inhibition
 from router.decide.matchers import Matcher
-from router.model import Destination, Labels, Millis
+from router.model import HOUR, MINUTE, SECOND, Destination, Labels, Millis
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +30,16 @@ class Severity:
 
 
 # The level as a label, so that a route's severity is a matcher like any other. No label can have this name.
-_LEVEL = "\0level"
+LEVEL = "\0level"
 
 
 def is_level(level: str) -> Matcher:
-    return Matcher(_LEVEL, "=", level)
+    return Matcher(LEVEL, "=", level)
 
 
 def with_level(labels: Labels, level: str) -> dict[str, str]:
     """What routes are asked about."""
-    return {**labels, _LEVEL: level}
+    return {**labels, LEVEL: level}
 
 
 class Outside(StrEnum):
@@ -49,6 +49,36 @@ class Outside(StrEnum):
     DIGEST = "digest"
     DROP = "drop"
     SEND = "send"
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """How Alertmanager groups what a route takes. It has done so before the router sees an alert: this is for
+    people, and for comparing with what Alertmanager shows.
+
+    https://prometheus.io/docs/alerting/latest/configuration/#route
+    """
+
+    by: tuple[str, ...] = ()
+    by_all: bool = False
+    wait: Millis = 30 * SECOND
+    interval: Millis = 5 * MINUTE
+    repeat: Millis = 4 * HOUR
+    labels: Labels = field(default_factory=dict)
+
+    def below(
+        self, by: Sequence[str] | None, wait: Millis | None, interval: Millis | None, repeat: Millis | None,
+        labels: Labels,
+    ) -> "Grouping":  # fmt: skip
+        """A child's, which says this of its own; None: nothing."""
+        return Grouping(
+            by=self.by if by is None else tuple(sorted(set(by) - {"..."})),
+            by_all=self.by_all if by is None else "..." in by,
+            wait=self.wait if wait is None else wait,
+            interval=self.interval if interval is None else interval,
+            repeat=self.repeat if repeat is None else repeat,
+            labels={**self.labels, **labels},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +97,7 @@ class Route:
     outside_digest: str | None = None
     """With ``Outside.DIGEST``: the receiver whose digests take the alert."""
     routes: tuple["Route", ...] = ()
+    grouping: Grouping = field(default_factory=Grouping)
 
     _children: Index = field(init=False, repr=False, compare=False)
 
@@ -77,6 +108,15 @@ class Route:
     def conditions(self) -> tuple[Matcher, ...]:
         """All that must hold, the severity among them."""
         return self.matchers if self.severity is None else (is_level(self.severity), *self.matchers)
+
+    def walk(self, key: str = "{}", name: str = "{}") -> Iterator[tuple["Route", str, str]]:
+        """Every route below and this one, depth first, each with the key and the id that Alertmanager gives it:
+        https://github.com/prometheus/alertmanager/blob/main/dispatch/route.go
+        """
+        yield self, key, name
+        for number, child in enumerate(self.routes):
+            matchers = f"{{{','.join(sorted(map(str, child.conditions)))}}}"
+            yield from child.walk(f"{key}/{matchers}", f"{name}/{matchers}/{number}")
 
     def matching(self, labels: Labels) -> Iterator["Route"]:
         """The routes that take an alert which this node takes, in order, with Alertmanager's meaning: depth

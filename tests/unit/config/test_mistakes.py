@@ -15,7 +15,7 @@ NOW = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
 def test_a_mistake_is_told_with_its_place_and_what_to_do(path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         loads(path.read_text(), name="routes.yaml", folder=Path("rules"), environ={}, now=NOW)
-    words = f"{caught.value}\n"
+    words = f"{caught.value.shown}\n"
     golden = path.with_suffix(".txt")
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(words)

@@ -1,0 +1,201 @@
+"""Included files: each is a team's own, and one that is broken takes nobody else down.
+
+A fragment is a small routes.yaml: receivers, time intervals, and a route, which hangs below the route of the
+main file that says ``mount:`` with the fragment's name (its file name without the ending). Its names are its
+own (``payments/oncall``); it can also name what the main file has.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from router.config.document import Document, Missing, read
+from router.config.intervals import named_intervals
+from router.config.models import FragmentModel
+from router.config.problems import ConfigError, Problem
+from router.config.reader import Reader, masked
+from router.config.receivers import conflicting, destinations, resolve_covers, schedules
+from router.config.routes import Inherited, Names, Routes
+from router.decide import Route
+from router.decide.hours import NamedInterval, Schedule
+from router.model import Destination, Millis
+
+
+@dataclass(frozen=True, slots=True)
+class Main:
+    """What fragments see of the main file, and how files are read."""
+
+    folder: Path
+    names: Names
+    sections: Mapping[str, Any]
+    """``channels:`` as given."""
+    timezone: str
+    environ: Mapping[str, str]
+    missing: Missing
+    now: Millis
+    destinations: dict[str, Destination]
+    """Of every file so far, by key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A fragment that can be used."""
+
+    text: str = field(repr=False)
+    document: Document
+    files: tuple[Path, ...]
+    model: FragmentModel
+    receivers: Mapping[str, tuple[Destination, ...]]
+    """By full name."""
+    schedules: Mapping[str, Schedule]
+    intervals: Mapping[str, NamedInterval]
+    """By the names used in the file."""
+    names: Names
+    reader: Reader
+    route: Route
+    routes: Routes
+
+    @property
+    def content(self) -> Any:
+        """All that makes its rules, without secrets."""
+        return masked(self.document.data)
+
+
+@dataclass(slots=True)
+class Fragment:
+    """An included file: what of it is in force, and what is wrong with it now."""
+
+    name: str
+    file: Path
+    problems: tuple[Problem, ...] = ()
+    """Of the file as it stands."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """The file, masked, by its name."""
+    loaded: Loaded | None = None
+    """In force: the file as it stands, or, if that is broken, as it last was good."""
+    stale: bool = False
+
+    @property
+    def state(self) -> str:
+        if self.loaded is None:
+            return "left out"
+        return "last good version" if self.stale else "loaded"
+
+
+class Fragments:
+    """The included files of a main file."""
+
+    def __init__(self, patterns: tuple[str, ...], main: Main, last_good: Mapping[str, str]) -> None:
+        """:param last_good: the text of a fragment as it was last in force, by its name"""
+        self._main = main
+        self._last_good = last_good
+        self.mounted: set[str] = set()
+        self.all: dict[str, Fragment] = {}
+        for path in _files(patterns, main.folder):
+            fragment = Fragment(path.stem, path)
+            if path.stem in self.all:
+                todo = f"rename one: {self.all[path.stem].file} has that name, too"
+                fragment.problems = (
+                    Problem(str(path), 1, 1, f"there are two fragments {path.stem!r}", todo),
+                )
+                self.all[str(path)] = fragment
+            else:
+                self.all[path.stem] = fragment
+
+    def mount(self, name: str, place: Problem, inherited: Inherited) -> Route | None:
+        """Load a fragment below its mount point; its root route. :param place: says that there is no such file"""
+        fragment = self.all.get(name)
+        if fragment is None:
+            fragment = self.all[name] = Fragment(name, Path(place.file), (place,))
+            self._fall_back(fragment, inherited)
+        else:
+            self._read(fragment, inherited)
+        self.mounted.add(name)
+        return fragment.loaded.route if fragment.loaded is not None else None
+
+    def unmounted(self) -> None:
+        """To be called when the main file has mounted what it mounts."""
+        for name, fragment in self.all.items():
+            if name not in self.mounted and not fragment.problems:
+                todo = f"write `mount: {name}` in the route of the main file that it belongs to"
+                fragment.problems = (Problem(str(fragment.file), 1, 1, "no route mounts this file", todo),)
+
+    def _read(self, fragment: Fragment, inherited: Inherited) -> None:
+        try:
+            text = fragment.file.read_bytes().decode()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            problem = Problem(str(fragment.file), 1, 1, f"can't be read: {reason}", "mend or remove it")
+            fragment.problems = (problem,)
+        else:
+            self._use(fragment, text, inherited)
+        if fragment.loaded is None:
+            self._fall_back(fragment, inherited)
+
+    def _fall_back(self, fragment: Fragment, inherited: Inherited) -> None:
+        """To the file as it last was good; what is wrong with it now stays said."""
+        if fragment.name in self._last_good:
+            problems, texts = fragment.problems, fragment.texts
+            self._use(fragment, self._last_good[fragment.name], inherited)
+            fragment.problems, fragment.texts, fragment.stale = problems, texts, fragment.loaded is not None
+
+    def _use(self, fragment: Fragment, text: str, inherited: Inherited) -> None:
+        main, name = self._main, str(fragment.file)
+        try:
+            document = read(text, name, main.environ, main.missing)
+        except ConfigError as error:
+            fragment.problems, fragment.texts = error.errors, error.texts
+            return
+        fragment.texts = {name: document.text}
+        seen = dict(main.destinations)
+        fragment.loaded = _load(text, document, fragment, main, seen, inherited)
+        fragment.problems = tuple(document.problems)
+        if document.errors:
+            fragment.loaded = None
+        else:
+            main.destinations.update(seen)
+
+
+def _load(
+    text: str,
+    document: Document,
+    fragment: Fragment,
+    main: Main,
+    seen: dict[str, Destination],
+    inherited: Inherited,
+) -> Loaded | None:
+    reader, prefix = Reader(document, fragment.file.parent), f"{fragment.name}/"
+    model = reader.modelled(FragmentModel)
+    own = destinations(reader, main.sections, prefix)
+    conflicting(reader, own, seen)
+    if model is None:
+        return None
+    full = {name: f"{prefix}{name}" for name in own}
+    scope = {**main.names.receivers, **full}
+    resolve_covers(reader, own, scope)
+    receivers = {full[name]: found for name, found in own.items()}
+    intervals = named_intervals(reader, model.time_intervals, main.timezone, prefix)
+    names = Names(
+        scope,
+        {**main.names.destinations, **receivers},
+        {**main.names.intervals, **intervals},
+        main.names.levels,
+    )
+    if model.route.matchers or model.route.match or model.route.match_re or model.route.severity:
+        what, todo = (
+            "the route of a fragment has matchers",
+            "its mount point has them; move these to a route below",
+        )
+        document.problem(("route",), what, todo)
+    routes = Routes(reader, names, main.now)
+    route = routes.build(model.route, f"{fragment.name}: route", ("route",), inherited)
+    found = dict(schedules(reader, own, main.timezone))
+    return Loaded(
+        text, document, tuple(reader.files), model, receivers, found, intervals, names, reader, route, routes
+    )
+
+
+def _files(patterns: tuple[str, ...], folder: Path) -> Iterator[Path]:
+    found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+    yield from sorted(found)

@@ -1,0 +1,124 @@
+"""The route tree: inheritance done, names looked up, fragments attached where they are mounted."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from router.config.document import Location
+from router.config.intervals import hours
+from router.config.models import OutsideDigest, RouteModel
+from router.config.reader import Reader
+from router.decide import Outside, Route
+from router.decide.hours import Hours, NamedInterval
+from router.decide.policy import Grouping
+from router.model import Destination, Millis
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What a route gets from the one above it."""
+
+    receiver: str | None = None
+    """Its full name."""
+    grouping: Grouping = field(default_factory=Grouping)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the routes of a file can name."""
+
+    receivers: Mapping[str, str]
+    """Full names, by the names used in the file."""
+    destinations: Mapping[str, tuple[Destination, ...]]
+    """By full name."""
+    intervals: Mapping[str, NamedInterval]
+    """By the names used in the file."""
+    levels: tuple[str, ...]
+
+
+# Leap days come every eight years at the longest.
+EVER_DAYS = 8 * 366
+
+Mount = Callable[[str, Location, Inherited], Route | None]
+"""The root route of the fragment with this name, named here; None: there is none that could be used."""
+
+
+class Routes:
+    """Builds a file's routes."""
+
+    def __init__(self, reader: Reader, names: Names, now: Millis, mount: Mount | None = None) -> None:
+        """:param mount: attaches fragments; None: this file is one, and can have none of its own"""
+        self.places: dict[str, Location] = {}
+        """Where each route stands, by its path."""
+        self._reader = reader
+        self._names = names
+        self._now = now
+        self._mount = mount
+
+    def build(self, model: RouteModel, path: str, where: Location, above: Inherited) -> Route:
+        self.places[path] = where
+        problem = self._reader.document.problem
+        receiver = above.receiver
+        if model.receiver is not None:
+            if self._reader.known(model.receiver, self._names.receivers, (*where, "receiver"), "receiver"):
+                receiver = self._names.receivers[model.receiver]
+        elif receiver is None:
+            problem(where, "the root route has no receiver", "name the one that catches all")
+        severity = model.severity.strip().casefold() if model.severity is not None else None
+        if severity is not None:
+            self._reader.known(severity, self._names.levels, (*where, "severity"), "severity level")
+        open_ = hours(self._reader, model, where, self._names.intervals)
+        outside, digest = self._outside(model, where)
+        self._opens(open_, outside, where)
+        grouping = above.grouping.below(
+            model.group_by, model.group_wait, model.group_interval, model.repeat_interval, model.labels
+        )
+        inherited = Inherited(receiver, grouping)
+        children = [
+            self.build(child, f"{path}.routes[{index}]", (*where, "routes", index), inherited)
+            for index, child in enumerate(model.routes)
+        ]
+        if model.mount is not None:
+            mounted = self._attach(model.mount, (*where, "mount"), inherited)
+            children += [] if mounted is None else [mounted]
+        return Route(
+            path=path,
+            receiver=receiver or "",
+            matchers=(*model.match, *model.match_re, *model.matchers),
+            severity=severity,
+            continue_=model.continue_,
+            hours=open_,
+            outside=outside,
+            outside_digest=digest,
+            routes=tuple(children),
+            grouping=inherited.grouping,
+        )
+
+    def _attach(self, name: str, where: Location, inherited: Inherited) -> Route | None:
+        if self._mount is None:
+            self._reader.document.problem(
+                where, "an included file can't mount another", "mount it in the main file"
+            )
+            return None
+        return self._mount(name, where, inherited)
+
+    def _outside(self, model: RouteModel, where: Location) -> tuple[Outside, str | None]:
+        if not isinstance(model.outside, OutsideDigest):
+            return Outside(model.outside), None
+        name, place = model.outside.digest, (*where, "outside", "digest")
+        if not self._reader.known(name, self._names.receivers, place, "receiver"):
+            return Outside.DIGEST, None
+        full = self._names.receivers[name]
+        if not any(each.digest for each in self._names.destinations[full]):
+            todo = "name one that has, or add `- digest:` to it"
+            self._reader.document.problem(place, f"the receiver {name!r} has no digest", todo)
+        return Outside.DIGEST, full
+
+    def _opens(self, open_: Hours | None, outside: Outside, where: Location) -> None:
+        if open_ is None or outside is not Outside.HOLD:
+            return
+        if not open_.open(self._now) and open_.next_opening(self._now, EVER_DAYS) is None:
+            self._reader.document.problem(
+                where,
+                "these hours never open: alerts would be held for ever",
+                "mend the intervals, or set `outside:` to drop, send or digest",
+            )

@@ -1,0 +1,60 @@
+"""What `check` claims without an alert holds for every alert."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.config.logic import Conditions, alternatives
+from router.config.traps import _takers
+from router.decide import Route, Severity
+from router.decide.matchers import Matcher
+from router.decide.policy import with_level
+
+SEVERITY = Severity()
+VALUES = ["", "a", "b", "critical", "Warning", "info", "abc"]
+_matchers = st.builds(
+    Matcher, st.sampled_from(["x", "severity"]), st.sampled_from(["=", "!="]), st.sampled_from(VALUES)
+) | st.builds(
+    Matcher, st.sampled_from(["x", "severity"]), st.sampled_from(["=~", "!~"]),
+    st.sampled_from(["a|b", "(?:a|critical)", "^(a|b)$", ".*", ".+", "a.*", "", "[^a]", "warning|info", "a|.+"]),
+)  # fmt: skip
+_routes = st.builds(
+    Route, st.just("r"), st.just("team"), matchers=st.lists(_matchers, max_size=2).map(tuple),
+    severity=st.sampled_from([None, None, "critical", "warning", "info"]), continue_=st.booleans(),
+)  # fmt: skip
+ALERTS = [{"x": x, "severity": severity} for x in VALUES for severity in VALUES] + [{}, {"x": "a"}]
+
+
+def asked(labels: dict[str, str]) -> dict[str, str]:
+    return with_level(labels, SEVERITY.of(labels)[0])
+
+
+@given(st.lists(_matchers, max_size=4), _matchers)
+@settings(max_examples=600, deadline=None)
+def test_what_is_impossible_never_happens_and_what_follows_always_does(
+    matchers: list[Matcher], another: Matcher
+) -> None:
+    conditions = Conditions(matchers, SEVERITY)
+    meeting = [labels for labels in ALERTS if all(each.matches(labels) for each in matchers)]
+    if conditions.impossible is not None:
+        assert not meeting
+    if conditions.imply(another):
+        assert all(another.matches(labels) for labels in meeting)
+
+
+@given(st.lists(_routes, min_size=2, max_size=6))
+@settings(max_examples=600, deadline=None)
+def test_a_route_that_is_said_to_be_shadowed_never_takes_an_alert(routes: list[Route]) -> None:
+    root = Route("route", "team", routes=tuple(routes))
+    taken = {id(route) for labels in ALERTS for route in root.matching(asked(labels))}
+    for number, route in enumerate(routes):
+        conditions = Conditions(route.conditions, SEVERITY)
+        earlier = [each for each in routes[:number] if not each.continue_]
+        if conditions.impossible is not None or _takers(conditions, earlier):
+            assert id(route) not in taken
+
+
+def test_a_pattern_of_plain_alternatives_is_a_list() -> None:
+    assert alternatives("a|b") == alternatives("^(?:a|b)$") == alternatives("(a|b)") == frozenset({"a", "b"})
+    assert alternatives("^(?:^(a|b)$)$") == frozenset({"a", "b"})
+    assert alternatives("a.b") is alternatives("(a|b)c") is alternatives("a|(b)") is None
+    assert alternatives("") == frozenset({""})

@@ -1,0 +1,28 @@
+"""What `check` says, one file a trap, word for word; ``UPDATE_GOLDEN=1 pytest`` writes them anew."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from router.app import check
+from router.config import show
+
+TRAPS = Path(__file__).parent / "traps"
+
+
+@pytest.mark.parametrize("path", sorted(TRAPS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_trap_is_told_with_its_place_and_what_to_do(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(path, tmp_path / "routes.yaml")
+    shutil.copytree(TRAPS / "words", tmp_path / "words")
+    monkeypatch.chdir(tmp_path)
+    checked = check(Path("routes.yaml"), {})
+    words = "".join(f"{show(problem, checked.texts)}\n" for problem in checked.problems)
+    golden = path.with_suffix(".txt")
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(words)
+    assert words == golden.read_text()
+    assert bool(words) is not path.stem.endswith("_fine")
