@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import structlog
 from aiohttp import web
@@ -20,6 +21,11 @@ from router.deliver import Current, Lanes
 from router.metrics import Metrics
 from router.model import SECOND, Millis
 from router.render import TemplateError, Templates
+from router.rules.explain import Question
+from router.rules.inputs import alerts_of, moment
+from router.rules.schedule import Timetable
+from router.rules.schedule import schedule as timetables
+from router.rules.units import Outcome, run_all
 from router.store import Store
 from router.web import KEEPALIVE_SECONDS, Parts, make_app
 from router.web.pages import add_pages
@@ -196,6 +202,39 @@ def check(path: Path, environ: Mapping[str, str]) -> Checked:
         return Checked((*config.problems, _fault(str(error), None)), config.texts)
     problems = (*config.problems, *(_fault(fault, Trap.TEMPLATE) for fault in faults))
     return Checked(problems, config.texts)
+
+
+def question(
+    path: Path, environ: Mapping[str, str], at: str | None = None, firing: bytes | None = None
+) -> Question:
+    """The rules of a file, to be asked about alerts at a moment (None: now) while others fire.
+
+    :raises ConfigError: with every mistake in the file
+    :raises InputError: the moment or the file of firing alerts can't be read
+    """
+    now = SystemClock().now()
+    config = load(path, environ=environ, now=now, preview=True)
+    zone = ZoneInfo(config.timezone)
+    others = [each for each in alerts_of(firing) if each.firing] if firing is not None else []
+    return Question(config.policy, zone, now if at is None else moment(at, zone), others)
+
+
+def schedule(path: Path, environ: Mapping[str, str], at: str | None, days: int) -> list[Timetable]:
+    """The next days of each interval of a file, from a moment on (None: now).
+
+    :raises ConfigError: with every mistake in the file
+    :raises InputError: the moment can't be read
+    """
+    now = SystemClock().now()
+    config = load(path, environ=environ, now=now, preview=True)
+    zone = ZoneInfo(config.timezone)
+    start = now if at is None else moment(at, zone)
+    return timetables(config.policy.intervals.values(), start, days)
+
+
+def test(path: Path, files: tuple[Path, ...]) -> list[Outcome]:
+    """Run unit tests of rules. :raises ConfigError: they, or the rules, can't be used"""
+    return run_all(path, files, SystemClock().now())
 
 
 def _fault(text: str, trap: Trap | None) -> Problem:

@@ -10,11 +10,13 @@ from typing import IO, Any
 
 import click
 
-from router import logs
-from router.app import Options, Service
-from router.app import check as check_rules
+from router import app, logs
 from router.config import ConfigError, show
-from router.store import StoreUnavailable
+from router.rules.inputs import InputError
+from router.rules.schedule import as_json as timetables_as_json
+from router.rules.schedule import as_text as timetables_as_text
+from router.rules.units import junit
+from router.store import StoreUnavailable, snapshot
 
 
 class Listen(click.ParamType[tuple[str, int]]):
@@ -73,12 +75,12 @@ def serve(  # noqa: PLR0913  (an argument an option: that is click)
     if sample and not preview:
         raise click.UsageError("--sample goes with --preview: it would page people")
     logs.configure(log_form, "warning" if preview and log_level == "info" else log_level)
-    options = Options(
+    options = app.Options(
         config=config, listen=listen, database=database, preview=preview, metrics=metrics, max_body=max_body,
         drain=round(drain * 1_000),
     )  # fmt: skip
     try:
-        asyncio.run(_serve(Service(options, os.environ), sample=sample))
+        asyncio.run(_serve(app.Service(options, os.environ), sample=sample))
     except ConfigError as error:
         raise _Failure(error.shown) from None
     except StoreUnavailable as error:
@@ -97,7 +99,7 @@ class _Failure(click.ClickException):
         click.echo(self.message, file=file, err=True)
 
 
-async def _serve(service: Service, *, sample: bool) -> None:
+async def _serve(service: app.Service, *, sample: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -122,7 +124,7 @@ def check(*, config: Path, strict: bool, as_json: bool) -> None:
 
     Exit code 1 if there is an error (with --strict: or a warning). Credentials need not be there.
     """
-    checked = check_rules(config, os.environ)
+    checked = app.check(config, os.environ)
     bad = [problem for problem in checked.problems if strict or not problem.warning]
     if as_json:
         click.echo(
@@ -143,3 +145,92 @@ def _count(errors: int, warnings: int) -> str:
         if count
     ]
     return ", ".join(found) or "good"
+
+
+@main.command()
+@_config
+@click.argument("labels", nargs=-1)
+@click.option(
+    "--webhook", type=click.File("rb"), help="Explain every alert of a webhook's body; - is standard input."
+)
+@click.option("--alert", "fingerprint", help="Explain an alert that the store knows, by its fingerprint.")
+@click.option("--database", envvar="ALERT_ROUTER_DATABASE", default="sqlite:///state/router.db", show_default=True,
+              help="The store to ask for --alert, and for what else fires.")  # fmt: skip
+@click.option("--at", help="The time to judge at, like '2026-11-20 22:41'.  [default: now]")
+@click.option("--firing", type=click.File("rb"),
+              help="What else fires: label maps, a webhook's body, or the answer of Alertmanager's /api/v2/alerts.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--jsonl", is_flag=True,
+              help="Read a JSON object a line from standard input, {labels, at, firing}, and print one a line.")  # fmt: skip
+def explain(  # noqa: PLR0913  (an argument an option: that is click)
+    *, config: Path, labels: tuple[str, ...], webhook: IO[bytes] | None, fingerprint: str | None, database: str,
+    at: str | None, firing: IO[bytes] | None, as_json: bool, jsonl: bool,
+) -> None:  # fmt: skip
+    """Who would hear of an alert, when, and why: explain alertname=DiskFull severity=warning."""
+    if sum([bool(labels), webhook is not None, fingerprint is not None, jsonl]) != 1:
+        raise click.UsageError("give labels, or --webhook, or --alert, or --jsonl")
+    try:
+        question = app.question(config, os.environ, at, firing.read() if firing is not None else None)
+        if jsonl:
+            failed = False
+            for line in sys.stdin:
+                answer = question.line(line)
+                failed |= "error" in answer
+                click.echo(json.dumps(answer))
+            sys.exit(1 if failed else 0)
+        if fingerprint is not None:
+            answers = question.known(snapshot(database, fingerprint), fingerprint)
+        elif webhook is not None:
+            answers = question.webhook(webhook.read())
+        else:
+            answers = [question.labels(labels)]
+    except ConfigError as error:
+        raise _Failure(error.shown) from None
+    except (InputError, StoreUnavailable) as error:
+        raise _Failure(str(error)) from None
+    if as_json:
+        click.echo(
+            json.dumps([each.json for each in answers] if len(answers) != 1 else answers[0].json, indent=2)
+        )
+    else:
+        click.echo("\n\n".join(each.text for each in answers))
+
+
+@main.command()
+@_config
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--junit", "report", type=click.Path(path_type=Path), help="Write a JUnit report there.")
+def test(*, config: Path, files: tuple[Path, ...], report: Path | None) -> None:
+    """Test the rules with files of unit tests; without any: those beside the rules, routes.test.yaml and so on."""
+    try:
+        outcomes = app.test(config, files)
+    except ConfigError as error:
+        raise _Failure(error.shown) from None
+    failed = [each for each in outcomes if each.differences]
+    for each in failed:
+        click.echo(f"FAILED {each}", err=True)
+    if report is not None:
+        report.write_bytes(junit(outcomes))
+    click.echo(f"{len(outcomes) - len(failed)} passed" + (f", {len(failed)} failed" if failed else ""))
+    sys.exit(1 if failed else 0)
+
+
+@main.command()
+@_config
+@click.option(
+    "--days", type=click.IntRange(1, 366), default=14, show_default=True, help="How many days to draw."
+)
+@click.option("--at", help="The time to start at, like '2026-11-20 22:41'.  [default: now]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def schedule(*, config: Path, days: int, at: str | None, as_json: bool) -> None:
+    """Draw the next days of each time interval: open, closed, holidays, changes of the clocks."""
+    try:
+        timetables = app.schedule(config, os.environ, at, days)
+    except ConfigError as error:
+        raise _Failure(error.shown) from None
+    except InputError as error:
+        raise _Failure(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(timetables_as_json(timetables), indent=2))
+    else:
+        click.echo(timetables_as_text(timetables, color=sys.stdout.isatty()), nl=False)

@@ -21,6 +21,9 @@ from router.decide import Route
 from router.decide.hours import NamedInterval, Schedule
 from router.model import Destination, Millis
 
+# The ending of files of tests, which stand beside the rules that they test.
+TESTS = ".test.yaml"
+
 
 @dataclass(frozen=True, slots=True)
 class Main:
@@ -198,4 +201,4 @@ def _load(
 
 def _files(patterns: tuple[str, ...], folder: Path) -> Iterator[Path]:
     found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
-    yield from sorted(found)
+    yield from sorted(path for path in found if not path.name.endswith(TESTS))

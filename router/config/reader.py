@@ -59,9 +59,9 @@ class Reader:
         self.document.problem(where, f"there is no {what} {name!r}", todo)
         return False
 
-    def validated(self, model: type[M], data: Any, where: Location) -> M | None:
+    def validated(self, model: type[M], data: Any, where: Location, context: Any = None) -> M | None:
         try:
-            return model.model_validate({} if data is None else data)
+            return model.model_validate({} if data is None else data, context=context)
         except ValidationError as error:
             for detail in findings(error):
                 self.explain(model, detail, where)

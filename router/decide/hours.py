@@ -72,7 +72,7 @@ class Calendar:
         zone: ZoneInfo = _UTC,
     ) -> None:
         self._dates = frozenset(dates)
-        self._public = None if country is None else holidays.country_holidays(country, subdiv=subdivision)
+        self._public = None if country is None else _holidays(country, subdivision)
         self._zone = zone
 
     def name_of(self, now: Millis) -> str | None:
@@ -83,6 +83,13 @@ class Calendar:
         if self._public is not None and (name := self._public.get(day)) is not None:
             return str(name)
         return None
+
+
+def _holidays(country: str, subdivision: str | None) -> holidays.HolidayBase:
+    """Named in English where there are such names, whatever the locale of the process."""
+    found = holidays.country_holidays(country, subdiv=subdivision)
+    language = "en_US" if "en_US" in found.supported_languages else found.default_language
+    return holidays.country_holidays(country, subdiv=subdivision, language=language)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +193,15 @@ class Schedule:
 def _edges(now: Millis, zone: ZoneInfo, minutes: set[int], days: int) -> Iterator[Millis]:
     """Every instant after ``now`` at which the zone's clocks show one of these minutes, or jump; in order."""
     today = _local(now, zone).date()
+    pending: set[Millis] = set()
     for ahead in range(-1, days):
-        day = today + timedelta(days=ahead)
-        found = {at for minute in minutes for at in _instants(day, minute, zone)}
-        yield from sorted(at for at in found.union(_jumps(day, zone)) if at > now)
+        day, following = today + timedelta(days=ahead), today + timedelta(days=ahead + 1)
+        pending.update(at for minute in minutes for at in _instants(day, minute, zone))
+        pending.update(_jumps(day, zone))
+        # Where clocks are turned back at midnight, a day's 24:00 comes again within the next day.
+        safe = _millis(datetime(following.year, following.month, following.day, tzinfo=zone))
+        yield from sorted(at for at in pending if now < at < safe)
+        pending = {at for at in pending if at >= safe}
 
 
 def _within(ranges: tuple[tuple[int, int], ...], value: int, *, exclusive: bool = False) -> bool:
@@ -238,7 +250,7 @@ def _jumps(day: date, zone: ZoneInfo) -> tuple[Millis, ...]:
     """The instant of the local day at which the zone's offset changes, if there is one."""
     start = _millis(datetime(day.year, day.month, day.day, tzinfo=UTC)) - 15 * 60 * MINUTE
     low, high = start, start + 54 * 60 * MINUTE
-    step = 60 * MINUTE
+    step = 6 * 60 * MINUTE  # no zone has ever changed its clocks twice within six hours
     found = []
     offset = _local(low, zone).utcoffset()
     for hour in range(low, high, step):

@@ -68,7 +68,8 @@ class Inhibition:
     def _keys(self, labels: Labels, side: Index, other: Index) -> tuple[Key, ...]:
         numbers = tuple(side.holding(labels))
         both = frozenset(other.holding(labels)) if numbers else frozenset()
-        return tuple(self.rules[number].key(labels, two_sided=number in both) for number in numbers)
+        keys = (self.rules[number].key(labels, two_sided=number in both) for number in numbers)
+        return tuple({key.text: key for key in keys}.values())  # the same rule may stand there twice
 
 
 class Firing:

@@ -109,14 +109,19 @@ class Route:
         """All that must hold, the severity among them."""
         return self.matchers if self.severity is None else (is_level(self.severity), *self.matchers)
 
+    @property
+    def key(self) -> str:
+        """Its own part of the key that Alertmanager gives it."""
+        severity = () if self.severity is None else (f'severity="{self.severity}"',)
+        return f"{{{','.join(sorted((*map(str, self.matchers), *severity)))}}}"
+
     def walk(self, key: str = "{}", name: str = "{}") -> Iterator[tuple["Route", str, str]]:
         """Every route below and this one, depth first, each with the key and the id that Alertmanager gives it:
         https://github.com/prometheus/alertmanager/blob/main/dispatch/route.go
         """
         yield self, key, name
         for number, child in enumerate(self.routes):
-            matchers = f"{{{','.join(sorted(map(str, child.conditions)))}}}"
-            yield from child.walk(f"{key}/{matchers}", f"{name}/{matchers}/{number}")
+            yield from child.walk(f"{key}/{child.key}", f"{name}/{child.key}/{number}")
 
     def matching(self, labels: Labels) -> Iterator["Route"]:
         """The routes that take an alert which this node takes, in order, with Alertmanager's meaning: depth

@@ -17,6 +17,7 @@ from router.store.alert import labels_of
 from router.store.digests import open_slots
 from router.store.place import reconsider
 from router.store.schema import alerts, deliveries, inhibitors, meta, webhooks
+from router.store.snapshot import Snapshot, snapshot
 from router.store.work import Idle, Work, claim, record, upcoming
 from router.store.writer import Database, Statement, StoreUnavailable, Transaction, insert
 
@@ -156,4 +157,4 @@ def _migrate(engine: sa.Engine) -> None:
         alembic.command.upgrade(config, "head")
 
 
-__all__ = ["Idle", "Receipt", "Store", "StoreUnavailable", "Work"]
+__all__ = ["Idle", "Receipt", "Snapshot", "Store", "StoreUnavailable", "Work", "snapshot"]

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from router.rules.schedule import as_json, schedule
 from router.store import Store, StoreUnavailable
 from router.web.parts import PARTS
 
@@ -37,8 +38,15 @@ def add_pages(app: web.Application, *, home: str) -> None:
             web.get("/api/v1/waiting", _answers(Store.waiting)),
             web.get("/api/v1/ledger", _answers(Store.decided)),
             web.get("/api/v1/deliveries", _answers(Store.attempts)),
+            web.get("/api/v1/schedule", _schedule),
         ]
     )
+
+
+async def _schedule(request: web.Request) -> web.Response:
+    """The next days of each time interval, as JSON."""
+    parts = request.app[PARTS]
+    return web.json_response(as_json(schedule(parts.policy().intervals.values(), parts.clock.now())))
 
 
 def _answers(

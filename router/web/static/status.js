@@ -1,5 +1,6 @@
 // Draws /status and the newest rows of the books, every five seconds.
 import { $, decided, drawer, el, fill, live, table, tabs, waiting, when } from "./draw.js";
+import { schedule } from "./schedule.js";
 
 async function ask(address) {
   const answer = await fetch(address);
@@ -26,13 +27,25 @@ function quarantined(row) {
     el("details", {}, el("summary", {}, "The body"), el("pre", {}, row.body)));
 }
 
+let timetables = [];
+let asked = -Infinity;
+/** Hours change with the day and the rules only: asked for at most once a minute. */
+async function upcoming() {
+  if (performance.now() - asked >= 60000) {
+    timetables = await ask("/api/v1/schedule");
+    asked = performance.now();
+  }
+  return timetables;
+}
+
 async function draw() {
-  const [status, held, ledger, attempts, bodies] = await Promise.all(
-    ["/status", "/api/v1/waiting", "/api/v1/ledger", "/api/v1/deliveries", "/api/v1/quarantine"].map(ask));
+  const [hours, status, held, ledger, attempts, bodies] = await Promise.all([upcoming(),
+    ...["/status", "/api/v1/waiting", "/api/v1/ledger", "/api/v1/deliveries", "/api/v1/quarantine"].map(ask)]);
   const counts = Object.entries(status.ledger.fates).filter(([, count]) => count).map(([fate, count]) => `${count} ${fate}`);
   $("#summary").textContent = `${status.ledger.firing} firing · ${counts.join(", ") || "nothing yet"}${status.ledger.imbalance ? " · THE BOOKS DON'T BALANCE" : ""}`;
   fill("lanes", [status.lanes, status.ledger.deliveries], () => [lanes(status.lanes, status.ledger)], "", status.lanes.reduce((sum, lane) => sum + lane.backlog, 0));
   fill("waiting", held, () => (held.length ? [waiting(held)] : []), "Everything that fires has been told to everybody who is to know.");
+  fill("schedule", hours, () => schedule(hours), "There are no time intervals in routes.yaml.", 0);
   fill("decided", ledger, () => (ledger.length ? [decided(ledger)] : []), "No alert yet.", 0);
   fill("deliveries", attempts, () => (attempts.length ? [deliveries(attempts)] : []), "No delivery yet.", 0);
   fill("quarantine", bodies, () => bodies.map(quarantined), "Every body could be used.", status.ledger.webhooks.quarantined);

@@ -136,6 +136,12 @@ def test_a_missing_equal_label_is_an_empty_one() -> None:
     assert inhibition.as_source({"s": "1"})[0].text == inhibition.as_target({"t": "1", "cluster": ""})[0].text
 
 
+def test_a_rule_that_stands_there_twice_is_one() -> None:
+    rule = Rule(parse_matchers("s=1"), parse_matchers("t=1"), ("cluster",))
+    inhibition = Inhibition((rule, rule))
+    assert len(inhibition.as_source({"s": "1"})) == len(inhibition.as_target({"t": "1"})) == 1
+
+
 _routes = st.recursive(
     st.builds(
         Route, st.just("r"), st.sampled_from(["team", "oncall", "daily"]),

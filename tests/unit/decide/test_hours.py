@@ -13,8 +13,11 @@ from router.model import DAY, HOUR, MINUTE, Millis
 BERLIN = ZoneInfo("Europe/Berlin")
 ZONES = [
     ZoneInfo(name)
-    for name in ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata")
-]
+    for name in (
+        "UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "Atlantic/Azores",
+        "America/Havana",
+    )
+]  # fmt: skip
 # Days on which some of these zones change their clocks, and ordinary ones.
 DAYS = [
     (2026, 3, 8),
@@ -74,6 +77,18 @@ def test_a_mute_ends_an_opening_and_its_end_opens() -> None:
 def test_what_never_opens_has_no_opening() -> None:
     past = Hours(active=(NamedInterval("past", (Interval(years=((2020, 2020),)),)),))
     assert past.next_opening(at("2026-11-20T12:00:00")) is None
+
+
+def test_an_opening_is_found_where_the_clocks_go_back_to_midnight() -> None:
+    azores = ZoneInfo("Atlantic/Azores")
+    interval = Interval(times=((0, 10), (30, 60), (23 * 60, 24 * 60)), zone=azores)
+    hours = Hours(active=(NamedInterval("odd", (interval,)),))
+    assert hours.next_opening(at("2026-10-25T00:10:00", azores)) == at("2026-10-25T00:30:00", azores)
+
+
+def test_a_holiday_has_its_english_name_in_any_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANGUAGE", "de")
+    assert Calendar([], "DE", "BE", BERLIN).name_of(at("2026-12-25T10:00:00")) == "Christmas Day"
 
 
 def test_a_slot_in_the_skipped_hour_goes_out_right_after_it() -> None:

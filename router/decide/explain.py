@@ -1,0 +1,129 @@
+"""Why ``decide()`` decides as it does: the way through the route tree, hours, inhibition."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from router.decide import FindSource, Policy, Route, decide, nothing_fires
+from router.decide.inhibition import Rule
+from router.decide.matchers import Matcher
+from router.decide.policy import LEVEL, with_level
+from router.model import Decision, Labels, Millis
+
+
+class Result(StrEnum):
+    """What became of an alert at a route."""
+
+    TAKES = "takes"
+    PASSES_ON = "passes on"
+    """It matches, and a route below takes the alert."""
+    REFUSES = "refuses"
+    NOT_ASKED = "not asked"
+    """An earlier sibling took the alert, and has no ``continue``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    route: Route
+    key: str
+    """Alertmanager's, as in the keys of its groups."""
+    depth: int
+    result: Result
+    refused_by: Matcher | None = None
+    """The first condition that failed; None of any other result."""
+    found: str = ""
+    """What the alert has instead."""
+
+    @property
+    def condition(self) -> str:
+        """The one that failed, in the words of routes.yaml."""
+        if self.refused_by is None:
+            return ""
+        return f"severity: {self.route.severity}" if self.refused_by.name == LEVEL else str(self.refused_by)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteHours:
+    """The hours of a route that takes the alert."""
+
+    route: Route
+    open: bool
+    why: str
+    """Why it is closed; empty: it is open."""
+    changes_at: Millis | None
+    """When it opens or closes next; None: not within two years."""
+
+
+@dataclass(frozen=True, slots=True)
+class Muting:
+    """An inhibit rule whose target the alert is."""
+
+    rule: Rule
+    equal: Labels
+    """What a source has to share with it."""
+    two_sided: bool
+    """It matches the rule's source as well, so that only alerts that don't match the target mute it."""
+    source: str | None
+    """The fingerprint of a firing source; None: there is none, and it is not muted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    labels: Labels
+    now: Millis
+    level: str
+    level_known: bool
+    """Whether its label named a known level; else it has the default."""
+    steps: tuple[Step, ...]
+    hours: tuple[RouteHours, ...]
+    muting: tuple[Muting, ...]
+    decisions: tuple[Decision, ...]
+
+
+def explain(labels: Labels, policy: Policy, now: Millis, source: FindSource = nothing_fires) -> Explanation:
+    """What :func:`decide` decides of the same, and why."""
+    level, known = policy.severity.of(labels)
+    steps = tuple(_steps(policy.root, "{}", 0, with_level(labels, level)))
+    taking = [step.route for step in steps if step.result is Result.TAKES]
+    muting = tuple(
+        Muting(key.rule, {name: labels.get(name, "") for name in key.rule.equal}, key.two_sided, source(key))
+        for key in policy.inhibition.as_target(labels)
+    )
+    return Explanation(
+        labels,
+        now,
+        level,
+        known,
+        steps,
+        tuple(_hours(taking, now)),
+        muting,
+        decide(labels, policy, now, source),
+    )
+
+
+def _steps(route: Route, key: str, depth: int, labels: Labels) -> Iterator[Step]:
+    """Of a route that matches, and of all below it."""
+    below: list[Step] = []
+    taken = stopped = False
+    for child in route.routes:
+        child_key = f"{key}/{child.key}"
+        failed = next((each for each in child.conditions if not each.matches(labels)), None)
+        if stopped:
+            below.append(Step(child, child_key, depth + 1, Result.NOT_ASKED))
+        elif failed is not None:
+            found = labels.get(failed.name, "")
+            below.append(Step(child, child_key, depth + 1, Result.REFUSES, failed, found))
+        else:
+            below += _steps(child, child_key, depth + 1, labels)
+            taken, stopped = True, not child.continue_
+    yield Step(route, key, depth, Result.PASSES_ON if taken else Result.TAKES)
+    yield from below
+
+
+def _hours(routes: list[Route], now: Millis) -> Iterator[RouteHours]:
+    for route in routes:
+        hours = route.hours
+        if hours is not None:
+            is_open = hours.open(now)
+            changes_at = hours.next_closing(now) if is_open else hours.next_opening(now)
+            yield RouteHours(route, is_open, "" if is_open else hours.closed_by(now), changes_at)

@@ -1,0 +1,238 @@
+"""Explanations for people and for machines: who hears of an alert, when, and why."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from router.decide import Policy
+from router.decide.explain import Explanation, Muting, Result, RouteHours, Step, explain
+from router.decide.inhibition import Firing
+from router.decide.policy import Outside
+from router.model import Decision, Labels, Millis, Status, Verdict
+from router.rules.inputs import (
+    GivenAlert,
+    InputError,
+    alerts_of,
+    given,
+    labels_of,
+    moment,
+    one,
+    several,
+    shown,
+    stamp,
+)
+from router.store.snapshot import KnownAlert, Snapshot
+
+# Beyond these, routes that refuse the alert are counted only.
+_REFUSALS_SHOWN = 12
+_SIGNS = {Result.TAKES: "=>", Result.PASSES_ON: "->", Result.REFUSES: " x", Result.NOT_ASKED: " ."}
+
+
+def judged(
+    alert: GivenAlert, policy: Policy, now: Millis, others: Iterable[GivenAlert] = ()
+) -> tuple[Explanation, dict[str, Labels]]:
+    """As the service would judge it while the others fire; with the labels of all that fires."""
+    known = {each.fingerprint: each.labels for each in (*others, alert) if each.firing}
+    firing = Firing(policy.inhibition)
+    for fingerprint, labels in known.items():
+        firing.add(fingerprint, labels)
+    return explain(alert.labels, policy, now, firing.source), known
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    text: str
+    json: dict[str, Any]
+
+
+class Question:
+    """The rules, a moment and what fires, to be asked about alerts."""
+
+    def __init__(
+        self, policy: Policy, zone: ZoneInfo, now: Millis, firing: Iterable[GivenAlert] = ()
+    ) -> None:
+        self._policy = policy
+        self._zone = zone
+        self._now = now
+        self._firing = tuple(firing)
+
+    def labels(self, words: Iterable[str]) -> Answer:
+        """:raises InputError: not ``name=value``"""
+        return self._answer(given(labels_of(words)))
+
+    def webhook(self, body: bytes) -> list[Answer]:
+        """Its alerts, which fire together. :raises InputError:"""
+        alerts = alerts_of(body)
+        return [self._answer(each, *alerts) for each in alerts]
+
+    def known(self, snapshot: Snapshot, fingerprint: str) -> list[Answer]:
+        """An alert of the store, among what fires there. :raises InputError: the store doesn't know it"""
+        if not snapshot.known:
+            raise InputError(
+                f"the store knows no alert {fingerprint}; its pages and --json show fingerprints"
+            )
+        others = [GivenAlert(each, labels) for each, labels in snapshot.firing.items()]
+        return [self._known(each, others) for each in snapshot.known]
+
+    def line(self, text: str) -> dict[str, Any]:
+        """One of many: a JSON object of ``labels``, and perhaps ``at`` and ``firing``; ``error`` says what is wrong."""
+        try:
+            asked = json.loads(text)
+            alert = one(asked)
+            more = asked if alert.labels != asked and "labels" in asked else {}
+            at = moment(more["at"], self._zone) if more.get("at") else self._now
+            firing = several(more["firing"]) if more.get("firing") is not None else ()
+            explanation, _ = judged(alert, self._policy, at, (*self._firing, *firing))
+        except (ValueError, TypeError, AttributeError) as error:  # InputError and JSONDecodeError among them
+            return {"error": f"{error}", "line": text.rstrip("\n")}
+        return as_json(explanation, self._zone)
+
+    def _answer(self, alert: GivenAlert, *others: GivenAlert) -> Answer:
+        explanation, known = judged(alert, self._policy, self._now, (*self._firing, *others))
+        text, as_data = as_text(explanation, self._zone, known), as_json(explanation, self._zone)
+        if not alert.firing:
+            text += (
+                "\n\nIt has ended: its end is told to whoever was told of it, and nobody else hears of it."
+            )
+            as_data["ended"] = True
+        return Answer(text, as_data)
+
+    def _known(self, known: KnownAlert, others: Iterable[GivenAlert]) -> Answer:
+        alert = GivenAlert(known.alert.fingerprint, known.alert.labels, known.alert.status is Status.FIRING)
+        answer = self._answer(alert, *others)
+        text = f"{answer.text}\n\n{told_as_text(known.told, self._zone)}"
+        told = [
+            {**each, "at": None if each["at"] is None else stamp(each["at"], self._zone)}
+            for each in known.told
+        ]
+        return Answer(text, {**answer.json, "source": known.source, "so_far": told})
+
+
+def name_of(labels: Labels) -> str:
+    """``HighErrorRate{cluster="eu-1"}``"""
+    rest = ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items()) if name != "alertname")
+    return f"{labels.get('alertname', '')}{{{rest}}}"
+
+
+def as_text(explanation: Explanation, zone: ZoneInfo, known: Mapping[str, Labels]) -> str:
+    """A page for a terminal. :param known: labels of what fires, by fingerprint"""
+    level = explanation.level if explanation.level_known else f"{explanation.level} (by default)"
+    lines = [
+        name_of(explanation.labels),
+        f"  at        {shown(explanation.now, zone)} {zone.key}",
+        f"  severity  {level}",
+        "",
+        "Routes  (=> takes it, -> passes it on, x refuses it, . was not asked)",
+        *_routes(explanation.steps),
+    ]
+    if explanation.hours:
+        lines += ["", "Hours", *(_hours(each, zone) for each in explanation.hours)]
+    if explanation.muting:
+        lines += ["", "Inhibition", *(_muting(each, known) for each in explanation.muting)]
+    lines += ["", "Decisions", *_decisions(explanation.decisions, zone)]
+    return "\n".join(lines)
+
+
+def _routes(steps: tuple[Step, ...]) -> Iterator[str]:
+    refused = 0
+    for step in steps:
+        if step.result in (Result.REFUSES, Result.NOT_ASKED):
+            refused += 1
+            if refused > _REFUSALS_SHOWN:
+                continue
+        note = {
+            Result.TAKES: f"receiver {step.route.receiver}",
+            Result.PASSES_ON: "",
+            Result.REFUSES: f"{step.condition}, and it is {step.found!r}"
+            if step.found
+            else f"{step.condition}, and it has none",
+            Result.NOT_ASKED: "an earlier one took it, without `continue`",
+        }[step.result]
+        yield f"  {'  ' * step.depth}{_SIGNS[step.result]} {step.route.path}" + (f"  {note}" if note else "")
+    if refused > _REFUSALS_SHOWN:
+        yield f"     … and {refused - _REFUSALS_SHOWN} more that refuse it or were not asked (--json has them all)"
+
+
+def _hours(hours: RouteHours, zone: ZoneInfo) -> str:
+    names = (
+        ", ".join(each.name for each in (*hours.route.hours.active, *hours.route.hours.mute))
+        if hours.route.hours
+        else ""
+    )
+    if hours.changes_at is None:
+        following = "and stays so"
+    else:
+        following = f"{'closes' if hours.open else 'opens'} {shown(hours.changes_at, zone)} {zone.key}"
+    state = "open" if hours.open else f"closed ({hours.why}; outside: {_outside(hours)})"
+    return f"  {hours.route.path}  {names}: {state}, {following}"
+
+
+def _outside(hours: RouteHours) -> str:
+    route = hours.route
+    return f"digest {route.outside_digest}" if route.outside is Outside.DIGEST else str(route.outside)
+
+
+def _muting(muting: Muting, known: Mapping[str, Labels]) -> str:
+    source = ",".join(map(str, muting.rule.source))
+    share = ", ".join(f"{name}={value!r}" for name, value in muting.equal.items())
+    what = f"  {muting.rule.name}  a firing {{{source}}}" + (f" with {share}" if share else "")
+    what += " that is no target itself" if muting.two_sided else ""
+    if muting.source is None:
+        return f"{what} would mute it: none fires"
+    return f"{what} mutes it: {name_of(known.get(muting.source, {}))} {muting.source}"
+
+
+def _decisions(decisions: tuple[Decision, ...], zone: ZoneInfo) -> Iterator[str]:
+    if not decisions:
+        yield "  nobody: the receiver has no destinations"
+    width = max((len(each.destination.key) for each in decisions), default=0)
+    for each in decisions:
+        at = "" if each.at is None or each.verdict is Verdict.SEND else f" until {shown(each.at, zone)}"
+        at = at.replace("until", "of") if each.verdict is Verdict.DIGEST else at
+        yield f"  {each.destination.key:{width}}  {each.verdict}{at}  ({each.rule}: {each.reason})"
+
+
+def as_json(explanation: Explanation, zone: ZoneInfo) -> dict[str, Any]:
+    """The same for machines; times are RFC 3339."""
+
+    def at(moment: Millis | None) -> str | None:
+        return None if moment is None else stamp(moment, zone)
+
+    return {
+        "labels": dict(explanation.labels),
+        "at": at(explanation.now),
+        "severity": {"level": explanation.level, "by_default": not explanation.level_known},
+        "receivers": [step.route.receiver for step in explanation.steps if step.result is Result.TAKES],
+        "routes": [
+            {"path": step.route.path, "key": step.key, "receiver": step.route.receiver, "result": step.result,
+             **({"refused_by": step.condition, "found": step.found} if step.refused_by is not None else {})}
+            for step in explanation.steps
+        ],
+        "hours": [
+            {"route": each.route.path, "open": each.open, "why": each.why, "outside": _outside(each),
+             "closes" if each.open else "opens": at(each.changes_at)}
+            for each in explanation.hours
+        ],
+        "inhibition": [
+            {"rule": each.rule.name, "equal": dict(each.equal), "inhibited_by": each.source} for each in explanation.muting
+        ],
+        "decisions": [
+            {"destination": each.destination.key, "verdict": each.verdict, "at": at(each.at), "rule": each.rule,
+             "reason": each.reason}
+            for each in explanation.decisions
+        ],
+    }  # fmt: skip
+
+
+def told_as_text(told: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> str:
+    """What the store says has become of an alert so far."""
+    words = {"none": "not told", "maybe": "perhaps told (an attempt is under way, or its answer was lost)",
+             "firing": "told that it fires", "resolved": "told its end"}  # fmt: skip
+    lines = ["So far"]
+    for row in told:
+        at = f", next {shown(row['at'], zone)}" if row["at"] is not None else ""
+        why = f": {row['verdict']}, {row['reason']}" if row["told"] == "none" else ""
+        lines.append(f"  {row['destination']}  {words[row['told']]}{why}{at}")
+    return "\n".join(lines)

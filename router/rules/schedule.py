@@ -1,0 +1,257 @@
+"""The next days of each time interval: when exactly it is open, and that drawn for a terminal."""
+
+import textwrap
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from itertools import groupby, pairwise, zip_longest
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from router.decide.hours import NamedInterval
+from router.model import HOUR, MINUTE, SECOND, Millis
+
+_UTC = ZoneInfo("UTC")
+_HALF_HOUR = 30 * MINUTE
+_CELLS = 48
+_OPEN, _PART, _CLOSED, _MISSING = "█", "▒", "·", "x"
+_LEGEND = {_OPEN: "open", _PART: "open for a part", _CLOSED: "closed", _MISSING: "skipped by the clocks"}
+# https://en.wikipedia.org/wiki/ANSI_escape_code#Select_Graphic_Rendition_parameters
+_COLOURS = {_OPEN: "32", _PART: "33", _CLOSED: "2", _MISSING: "2"}
+# Marker, day and cells take 62 of a terminal's 100 columns.
+_MARGIN, _NOTES = 13, 38
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A local day, from ``starts_at`` to ``ends_at``: 23 or 25 hours where the clocks change."""
+
+    on: date
+    starts_at: Millis
+    ends_at: Millis
+    open: tuple[tuple[Millis, Millis], ...]
+    """From and to, exact, in order; they neither touch nor leave the day."""
+    jumps: tuple[Millis, ...] = ()
+    """The instants at which the clocks change."""
+    clock: str | None = None
+    """The change in words."""
+    holiday: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """An interval's next days, which are those of the first of its ``zones``; today is the first."""
+
+    name: str
+    zones: tuple[ZoneInfo, ...]
+    now: Millis
+    days: tuple[Day, ...]
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return self.zones[0]
+
+
+def schedule(intervals: Iterable[NamedInterval], now: Millis, days: int = 14) -> list[Timetable]:
+    """When each interval is open, from the start of the local day of ``now``.
+
+    The spans are exact: the interval is asked at every instant at which it may change, and nowhere else.
+    """
+    return [_timetable(interval, now, days) for interval in intervals]
+
+
+def as_json(timetables: Iterable[Timetable]) -> list[dict[str, Any]]:
+    """For programs and the page: instants in epoch milliseconds, beside what the zone's clocks show then."""
+    return [
+        {
+            "name": each.name,
+            "zone": each.zone.key,
+            "other_zones": [zone.key for zone in each.zones[1:]],
+            "now": each.now,
+            "days": [_day_as_json(day, each.zone) for day in each.days],
+        }
+        for each in timetables
+    ]
+
+
+def as_text(timetables: Sequence[Timetable], *, color: bool) -> str:
+    """For a terminal of 100 columns: a row a day, a cell for each half hour that the clocks show."""
+    if not timetables:
+        return "There are no time_intervals in routes.yaml.\n"
+    drawn = [line for each in timetables for line in (*_drawing(each, color=color), "")]
+    signs = [f"{_painted(sign, color=color)} {meaning}" for sign, meaning in _LEGEND.items()]
+    return "\n".join((*drawn, "  ".join((*signs, "> today", "▼ now")), ""))
+
+
+def _timetable(interval: NamedInterval, now: Millis, days: int) -> Timetable:
+    zones = tuple(dict.fromkeys(entry.zone for entry in interval.intervals)) or (_UTC,)
+    zone = zones[0]
+    today = _local(now, zone).date()
+    dates = [today + timedelta(days=ahead) for ahead in range(days + 1)]
+    starts = [_start(day, zone) for day in dates]
+    changes = _changes(interval, starts[0], starts[-1])
+    jumps = _jumps(zone, starts[0], starts[-1])
+    found = []
+    for day, (start, end) in zip(dates, pairwise(starts), strict=False):
+        own = tuple(at for at in jumps if min(_readings(at, zone)).date() == day)
+        clock = "; ".join(_clock(day, _readings(at, zone), end - start) for at in own) or None
+        noon = _millis(datetime.combine(day, time(12), zone))
+        holiday = interval.holidays.name_of(noon) if interval.holidays is not None else None
+        found.append(Day(day, start, end, _spans(interval, start, end, changes), own, clock, holiday))
+    return Timetable(interval.name, zones, now, tuple(found))
+
+
+def _spans(
+    interval: NamedInterval, start: Millis, end: Millis, changes: set[Millis]
+) -> tuple[tuple[Millis, Millis], ...]:
+    edges = sorted({start, end, *(at for at in changes if start < at < end)})
+    spans = []
+    for open_, pieces in groupby(pairwise(edges), key=lambda piece: interval.contains(piece[0])):
+        if open_:
+            first, *rest = pieces
+            spans.append((first[0], (rest or [first])[-1][1]))
+    return tuple(spans)
+
+
+def _changes(interval: NamedInterval, start: Millis, end: Millis) -> set[Millis]:
+    """Every instant at which it may open or close: a clock shows midnight or an edge of an entry, or jumps.
+
+    A calendar's days are those of the first entry's zone, and begin at its midnights.
+    """
+    found: set[Millis] = set()
+    for entry in interval.intervals:
+        minutes = {0, *(edge % (24 * 60) for times in entry.times for edge in times)}
+        first, last = _local(start, entry.zone).date(), _local(end, entry.zone).date()
+        for ahead in range((last - first).days + 1):
+            day = first + timedelta(days=ahead)
+            found |= {at for minute in minutes for at in _instants(day, minute, entry.zone)}
+        found.update(_jumps(entry.zone, start, end))
+    return found
+
+
+def _instants(day: date, minute: int, zone: ZoneInfo) -> tuple[Millis, Millis]:
+    """When the clocks show a minute of a day: twice the same but where they are set back."""
+    wall = datetime.combine(day, time(minute // 60, minute % 60), zone)
+    return _millis(wall.replace(fold=0)), _millis(wall.replace(fold=1))
+
+
+def _start(day: date, zone: ZoneInfo) -> Millis:
+    """The first instant of a local day: its midnight, or the jump over it."""
+    midnight = _millis(datetime.combine(day, time(), UTC))
+    instants = range(midnight - 15 * HOUR, midnight + 15 * HOUR, SECOND)
+    return instants[bisect_left(instants, day, key=lambda at: _local(at, zone).date())]
+
+
+@lru_cache(maxsize=256)
+def _jumps(zone: ZoneInfo, start: Millis, end: Millis) -> tuple[Millis, ...]:
+    """The clock changes of a zone, those at the very start and end among them."""
+    hours = range(start - HOUR, end + HOUR, HOUR)
+    offsets = [(at, _local(at, zone).utcoffset()) for at in hours]
+    return tuple(_jump(zone, at) for (at, offset), (_, after) in pairwise(offsets) if offset != after)
+
+
+def _jump(zone: ZoneInfo, hour: Millis) -> Millis:
+    offset = _local(hour, zone).utcoffset()
+    instants = range(hour, hour + HOUR + SECOND, SECOND)
+    return instants[bisect_left(instants, True, key=lambda at: _local(at, zone).utcoffset() != offset)]
+
+
+def _readings(jump: Millis, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """What the clocks show when they are set, and what they are set to. The earlier of the two is in the day
+    that gets shorter or longer, even where the change is at midnight.
+    """
+    before = _local(jump - SECOND, zone).replace(tzinfo=None) + timedelta(seconds=1)
+    return before, _local(jump, zone).replace(tzinfo=None)
+
+
+def _clock(day: date, readings: tuple[datetime, datetime], length: Millis) -> str:
+    before, after = readings
+    direction = "back" if after < before else "forward"
+    return f"clocks go {direction} at {_hours(day, before)}: {length / HOUR:g} h"
+
+
+def _hours(day: date, wall: datetime) -> str:
+    """``18:00``, and ``24:00`` for the midnight that ends the day."""
+    minutes = (wall - datetime.combine(day, time())) // timedelta(minutes=1)
+    return f"{minutes // 60:02}:{minutes % 60:02}"
+
+
+def _day_as_json(day: Day, zone: ZoneInfo) -> dict[str, Any]:
+    marks = [(hour, _instants(day.on, hour * 60, zone)[0]) for hour in range(0, 24, 3)]
+    return {
+        "date": day.on.isoformat(),
+        "weekday": f"{day.on:%a}",
+        "starts_at": day.starts_at,
+        "ends_at": day.ends_at,
+        "open": [list(span) for span in day.open],
+        "open_local": [_shown(day, span, zone) for span in day.open],
+        "ruler": [[at, f"{hour:02}"] for hour, at in marks if _local(at, zone).hour == hour],
+        "holiday": day.holiday,
+        "clock": day.clock,
+    }
+
+
+def _shown(day: Day, span: tuple[Millis, Millis], zone: ZoneInfo) -> list[str]:
+    """What the clocks show at an opening, and just before a closing; with the zone's letters on a day on which
+    a time may come twice.
+    """
+    opens, closes = span
+    moments = ((_readings(opens, zone)[1], opens), (_readings(closes, zone)[0], closes - SECOND))
+    return [_hours(day.on, wall) + (f" {_local(at, zone):%Z}" if day.jumps else "") for wall, at in moments]
+
+
+def _drawing(timetable: Timetable, *, color: bool) -> Iterator[str]:
+    zone, now = timetable.zone, _local(timetable.now, timetable.zone)
+    others = " and ".join(each.key for each in timetable.zones[1:])
+    yield f"{timetable.name}: days of {zone.key}" + (f"; it also has hours of {others}" if others else "")
+    if not any(day.open for day in timetable.days):
+        yield f"never open in these {len(timetable.days)} days"
+    yield " " * _MARGIN + "".join(f"{hour:02}    " for hour in range(0, 24, 3)).rstrip()
+    yield " " * (_MARGIN + now.hour * 2 + now.minute // 30) + f"▼ {now:%H:%M %Z}"
+    for day in timetable.days:
+        label = f"{'>' if day.starts_at <= timetable.now < day.ends_at else ' '} {day.on:%a %d %b} "
+        notes = textwrap.wrap("; ".join(filter(None, (day.holiday, day.clock))), _NOTES)
+        rows = zip_longest((label, f"{'again':>{_MARGIN - 1}} "), _cells(day, zone), notes, fillvalue="")
+        for head, cells, note in rows:
+            if cells or note:
+                shown = _painted(cells, color=color) + " " * (_CELLS - len(cells))
+                yield f"{head if cells else '':{_MARGIN}}{shown} {note}".rstrip()
+
+
+def _cells(day: Day, zone: ZoneInfo) -> list[str]:
+    """The half hours that the clocks show, and those that they show again after they are set back."""
+    first: dict[int, str] = {}
+    again: dict[int, str] = {}
+    at = day.starts_at
+    while at < day.ends_at:
+        wall = _local(at, zone)
+        slot, into = divmod((wall.hour * 60 + wall.minute) * MINUTE, _HALF_HOUR)
+        end = min(at + _HALF_HOUR - into, day.ends_at, *(jump for jump in day.jumps if jump > at))
+        (again if slot in first else first)[slot] = _sign(day, at, end)
+        at = end
+    rows = [(first, _MISSING)] + [(again, " ")] * bool(again)
+    return ["".join(row.get(slot, gap) for slot in range(_CELLS)) for row, gap in rows]
+
+
+def _sign(day: Day, start: Millis, end: Millis) -> str:
+    inside = sum(max(0, min(end, closes) - max(start, opens)) for opens, closes in day.open)
+    return _OPEN if inside == end - start else _PART if inside else _CLOSED
+
+
+def _painted(signs: str, *, color: bool) -> str:
+    if not color:
+        return signs
+    return "".join(
+        f"\x1b[{_COLOURS[sign]}m{''.join(run)}\x1b[0m" if sign in _COLOURS else "".join(run)
+        for sign, run in groupby(signs)
+    )
+
+
+def _local(at: Millis, zone: ZoneInfo) -> datetime:
+    return datetime.fromtimestamp(at // SECOND, zone)
+
+
+def _millis(at: datetime) -> Millis:
+    return int(at.timestamp()) * SECOND

@@ -1,0 +1,245 @@
+"""Unit tests for routes, in YAML: given what fires and the time, who is to hear of an alert, and when."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from xml.etree import ElementTree as ET
+from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+
+from router.channels import Section
+from router.config import Config, ConfigError, Problem, load
+from router.config.document import read
+from router.config.fragments import TESTS
+from router.config.reader import Reader
+from router.decide.explain import Explanation, Result
+from router.model import Decision, Millis, Verdict
+from router.rules.explain import judged, name_of
+from router.rules.inputs import GivenAlert, InputError, moment, one, shown
+
+Word = Literal["send", "hold", "digest", "inhibited", "drop"]
+
+
+def _moment(value: Any, info: ValidationInfo) -> Millis:
+    try:
+        return moment(str(value), info.context or ZoneInfo("UTC"))
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+def _alert(value: Any) -> GivenAlert:
+    try:
+        return one(value)
+    except InputError as error:
+        raise ValueError(f"{error}; write labels") from None
+
+
+Moment = Annotated[Millis, BeforeValidator(_moment)]
+Alert = Annotated[GivenAlert, BeforeValidator(_alert)]
+
+
+class WantModel(Section):
+    """What is wanted of one destination."""
+
+    verdict: Word
+    at: Moment | None = None
+    """HOLD: the opening; DIGEST: the slot."""
+
+
+def _want(value: Any) -> Any:
+    return {"verdict": value} if isinstance(value, str) else value
+
+
+Want = Annotated[WantModel, BeforeValidator(_want)]
+
+
+class AlertModel(Section):
+    labels: Alert
+    receivers: tuple[str, ...] | None = None
+    """Of the routes that take it, in order."""
+    decisions: Word | dict[str, Want] | None = None
+    """Of every destination; one word counts for all."""
+    opens: Moment | None = None
+    """When what is held comes out."""
+    inhibited_by: str | None = None
+    """The rule, by its name or place."""
+
+    @model_validator(mode="after")
+    def _wants_something(self) -> "AlertModel":
+        wanted = (self.receivers, self.decisions, self.opens, self.inhibited_by)
+        if all(each is None for each in wanted):
+            raise ValueError("nothing is wanted of it; add receivers, decisions, opens or inhibited_by")
+        return self
+
+
+class CaseModel(Section):
+    name: Annotated[str, Field(min_length=1)]
+    at: Moment
+    firing: tuple[Alert, ...] = ()
+    """What else fires."""
+    alerts: Annotated[tuple[AlertModel, ...], Field(min_length=1)]
+
+
+class TestsModel(Section):
+    __test__ = False  # for pytest: this is none of its classes
+
+    rules: str = "routes.yaml"
+    """From the test file's own folder."""
+    tests: Annotated[tuple[CaseModel, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one alert of one test."""
+
+    file: str
+    line: int
+    test: str
+    alert: str
+    differences: tuple[str, ...]
+    """Lines of a diff: ``- wanted``, ``+ got``; empty: it holds."""
+    because: tuple[str, ...] = ()
+    """Of one that doesn't hold: the reasons of the decisions."""
+
+    def __str__(self) -> str:
+        head = f"{self.file}:{self.line}: {self.test}: {self.alert}"
+        return "\n".join([head, *(f"    {line}" for line in (*self.differences, *self.because))])
+
+
+def run_all(config: Path, files: tuple[Path, ...], now: Millis) -> list[Outcome]:
+    """Of the files; without any, of those that stand beside the rules and what they include.
+
+    :raises ConfigError: there are none, or they or the rules can't be used
+    """
+    if not files:
+        rules = load(config, environ={}, now=now, preview=True)
+        beside = [
+            path.with_name(path.stem + TESTS) for path in (config, *(each.file for each in rules.fragments))
+        ]
+        files = tuple(path for path in dict.fromkeys(beside) if path.is_file())
+    if not files:
+        todo = f"write {config.stem}{TESTS} beside it, or name the files"
+        raise ConfigError([Problem(str(config), 1, 1, "there are no tests for these rules", todo)])
+    return [outcome for path in files for outcome in run(path, now)]
+
+
+def run(path: Path, now: Millis) -> list[Outcome]:
+    """Run the tests of a file.
+
+    :param now: to load the rules at: whether their intervals ever open
+    :raises ConfigError: the tests or the rules can't be used
+    """
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(
+            [Problem(str(path), 1, 1, f"can't be read: {reason}", "give the path of a file of tests")]
+        ) from None
+    document = read(text, str(path), {})
+    rules = document.data.get("rules", "routes.yaml")
+    config = load(path.parent / str(rules), environ={}, now=now, preview=True)
+    broken = [problem for each in config.fragments for problem in each.problems if not problem.warning]
+    if broken:
+        raise ConfigError(broken, config.texts)
+    zone = ZoneInfo(config.timezone)
+    reader = Reader(document, path.parent)
+    tests = reader.validated(TestsModel, document.data, (), context=zone)
+    if tests is None or document.errors:
+        raise ConfigError(document.errors, {document.name: document.text})
+    return [
+        _outcome(config, case, alert, str(path), document.place(("tests", number, "alerts", index))[0])
+        for number, case in enumerate(tests.tests)
+        for index, alert in enumerate(case.alerts)
+    ]
+
+
+def _outcome(config: Config, case: CaseModel, wanted: AlertModel, file: str, line: int) -> Outcome:
+    zone = ZoneInfo(config.timezone)
+    others = [each for each in case.firing if each.fingerprint != wanted.labels.fingerprint]
+    explanation, _ = judged(wanted.labels, config.policy, case.at, others)
+    differences = tuple(_differences(wanted, explanation, zone))
+    reasons = (
+        {f"because of {each.rule}: {each.reason}" for each in explanation.decisions} if differences else set()
+    )
+    return Outcome(file, line, case.name, name_of(wanted.labels.labels), differences, tuple(sorted(reasons)))
+
+
+def _differences(wanted: AlertModel, got: Explanation, zone: ZoneInfo) -> list[str]:
+    found: list[str] = []
+    if wanted.receivers is not None:
+        receivers = [step.route.receiver for step in got.steps if step.result is Result.TAKES]
+        found += _differ("receivers: ", ", ".join(wanted.receivers), ", ".join(receivers))
+    decisions = {each.destination.key: each for each in got.decisions}
+    if wanted.decisions is not None:
+        wants = _wants(wanted.decisions, decisions)
+        for key in (*wants, *(key for key in decisions if key not in wants)):
+            want, decision = wants.get(key), decisions.get(key)
+            at = want is not None and want.at is not None
+            found += _differ(
+                f"{key}: ",
+                "not told of it" if want is None else _said(want.verdict, want.at, zone),
+                "not told of it"
+                if decision is None
+                else _said(decision.verdict, decision.at if at else None, zone),
+            )
+    if wanted.opens is not None:
+        openings = sorted(
+            {each.at for each in got.decisions if each.verdict is Verdict.HOLD and each.at is not None}
+        )
+        found += _differ(
+            "opens: ",
+            shown(wanted.opens, zone),
+            ", ".join(shown(at, zone) for at in openings) or "nothing is held",
+        )
+    if wanted.inhibited_by is not None:
+        rules = [each.rule.name for each in got.muting if each.source is not None]
+        found += _differ("inhibited by: ", wanted.inhibited_by, rules[0] if rules else "nothing")
+    return found
+
+
+def _wants(wanted: Word | Mapping[str, WantModel], decisions: Mapping[str, Decision]) -> dict[str, WantModel]:
+    """By destination key; a channel's name stands for its only destination."""
+    if isinstance(wanted, str):
+        return dict.fromkeys(decisions, WantModel.model_construct(verdict=wanted, at=None))
+    keys: dict[str, WantModel] = {}
+    for name, want in wanted.items():
+        of_channel = [key for key, decision in decisions.items() if decision.destination.channel == name]
+        keys[of_channel[0] if name not in decisions and len(of_channel) == 1 else name] = want
+    return keys
+
+
+def _said(verdict: str, at: Millis | None, zone: ZoneInfo) -> str:
+    return str(verdict) if at is None else f"{verdict} {shown(at, zone)}"
+
+
+def _differ(what: str, wanted: str, got: str) -> list[str]:
+    return [] if wanted == got else [f"- {what}{wanted}", f"+ {what}{got}"]
+
+
+def junit(outcomes: list[Outcome]) -> bytes:
+    """A report as CI servers read it: https://github.com/testmoapp/junitxml"""
+    failed = sum(bool(each.differences) for each in outcomes)
+    counts = {"tests": str(len(outcomes)), "failures": str(failed), "errors": "0"}
+    root = ET.Element("testsuites", counts)
+    for file in dict.fromkeys(each.file for each in outcomes):
+        mine = [each for each in outcomes if each.file == file]
+        counts = {
+            "tests": str(len(mine)),
+            "failures": str(sum(bool(each.differences) for each in mine)),
+            "errors": "0",
+        }
+        suite = ET.SubElement(root, "testsuite", {"name": file, **counts})
+        for each in mine:
+            name = f"{each.test}: {each.alert}"
+            case = ET.SubElement(
+                suite, "testcase", {"name": name, "classname": file, "file": file, "line": str(each.line)}
+            )
+            if each.differences:
+                failure = ET.SubElement(case, "failure", {"message": each.differences[0]})
+                failure.text = str(each)
+    ET.indent(root)
+    body: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return body + b"\n"

@@ -1,0 +1,63 @@
+"""The store as another process left it or has it open: for questions, read only."""
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.model import Alert
+from router.store.alert import alert_of, labels_of
+from router.store.schema import alerts, conversations, members
+from router.store.writer import StoreUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAlert:
+    alert: Alert
+    source: str
+    told: tuple[Mapping[str, Any], ...]
+    """By destination: ``destination``, ``told`` (none, maybe, firing, resolved), ``verdict``, ``at`` (epoch ms or
+    None), ``reason``; the newest conversation of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    firing: Mapping[str, Mapping[str, str]]
+    """Labels by fingerprint."""
+    known: tuple[KnownAlert, ...]
+    """With the fingerprint asked for: one a source."""
+
+
+def snapshot(url: str, fingerprint: str | None = None) -> Snapshot:
+    """:raises StoreUnavailable: there is no such database, or it can't be read"""
+    path = sa.make_url(url).database
+    try:
+        engine = sa.create_engine(
+            "sqlite://", creator=lambda: sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        )
+        with engine.connect() as connection:
+            rows = connection.execute(sa.select(alerts).where(alerts.c.status == "firing")).mappings()
+            firing = {row["fingerprint"]: labels_of(row) for row in rows}
+            found = sa.select(alerts).where(alerts.c.fingerprint == fingerprint)
+            known = tuple(
+                KnownAlert(alert_of(row), row["source"], _told(connection, row["id"]))
+                for row in connection.execute(found).mappings()
+            )
+        engine.dispose()
+    except sa.exc.DBAPIError as error:
+        raise StoreUnavailable(f"{path}: {error.orig}") from error
+    return Snapshot(firing, known)
+
+
+def _told(connection: sa.Connection, alert: int) -> tuple[Mapping[str, Any], ...]:
+    rows = connection.execute(
+        sa.select(
+            conversations.c.destination, members.c.told, members.c.verdict, members.c.at, members.c.reason
+        )
+        .join(conversations, conversations.c.id == members.c.conversation_id)
+        .where(members.c.alert_id == alert)
+        .order_by(members.c.id)
+    ).mappings()
+    return tuple({row["destination"]: dict(row) for row in rows}.values())

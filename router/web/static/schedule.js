@@ -1,0 +1,64 @@
+// Draws the next days of each time interval to real hours: a day of 23 or 25 is shorter or longer than the others.
+// What the clocks show comes from the router: the browser's time zones may be older than its.
+import { el } from "./draw.js";
+
+const length = (day) => day.ends_at - day.starts_at;
+const within = (day, now) => day.starts_at <= now && now < day.ends_at;
+const short = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+const percent = (part, whole) => `${(part / whole) * 100}%`;
+
+/** Put a node into a day, from one instant to another. */
+function placed(node, day, from, to = from) {
+  node.style.setProperty("left", percent(from - day.starts_at, length(day)));
+  if (to > from) node.style.setProperty("width", percent(to - from, length(day)));
+  return node;
+}
+
+/** A strip as long as the day; `longest` fills the column. */
+function strip(kind, day, longest, nodes) {
+  const node = el("div", { class: kind }, ...nodes);
+  node.style.setProperty("width", percent(length(day), longest));
+  return node;
+}
+
+function ruler(day, longest) {
+  return strip("ruler", day, longest, day.ruler.map(([at, hour]) => placed(el("span", {}, hour), day, at)));
+}
+
+function hours(day, longest, now) {
+  const lines = day.ruler.map(([at]) => placed(el("i", { "aria-hidden": "true" }), day, at));
+  const spans = day.open.map(([from, to], index) => {
+    const words = `open ${day.open_local[index].join(" to ")}`;
+    return placed(el("span", { role: "img", "aria-label": words, title: words }), day, from, to);
+  });
+  const present = within(day, now) ? [placed(el("b", { role: "img", "aria-label": "now", title: "now" }), day, now)] : [];
+  return strip("hours", day, longest, [...lines, ...spans, ...present]);
+}
+
+function row(day, longest, now) {
+  const today = within(day, now);
+  const words = day.open_local.map((span) => span.join("–")).join(", ") || "closed";
+  const notes = [day.holiday, day.clock].filter(Boolean).map((note) => el("span", { class: "note" }, note));
+  return el("tr", today ? { "aria-current": "date" } : {},
+    el("th", { scope: "row" }, `${day.weekday} ${short.format(new Date(day.date))}`, today ? el("small", {}, "today") : ""),
+    el("td", {}, day.clock ? ruler(day, longest) : "", hours(day, longest, now)),
+    el("td", {}, words, ...notes));
+}
+
+function timetable({ name, zone, other_zones: others, now, days }) {
+  const longest = Math.max(...days.map(length));
+  const usual = days.find((day) => !day.clock) ?? days[0];
+  const about = [`days of ${zone}`, ...(others.length ? [`it also has hours of ${others.join(" and ")}`] : []),
+    ...(days.some((day) => day.open.length) ? [] : [`never open in these ${days.length} days`])];
+  return el("article", { class: "card wide" }, el("h3", {}, name), el("p", { class: "meta" }, about.join(" · ")),
+    el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Day"), el("th", {}, ruler(usual, longest)), el("th", { scope: "col" }, "Open"))),
+      el("tbody", {}, ...days.map((day) => row(day, longest, now)))));
+}
+
+/** The answer of /api/v1/schedule, drawn: a node for each interval, and what the signs mean. */
+export function schedule(data) {
+  const signs = [["span", "open"], ["u", "closed"], ["b", "now"]].map(([tag, meaning]) =>
+    el("span", {}, el("span", { class: "sign hours", "aria-hidden": "true" }, el(tag)), meaning));
+  const legend = el("p", { class: "meta legend" }, ...signs, el("span", {}, "a shorter or longer bar: the clocks change"));
+  return data.length ? [...data.map(timetable), legend] : [];
+}

@@ -1,0 +1,233 @@
+"""`explain` says what the service then does, and why."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+from router.config import loads
+from router.decide.explain import Result
+from router.decide.policy import with_level
+from router.model import HOUR, MINUTE, Alert, Millis, Status, Webhook
+from router.parse import fingerprint
+from router.rules.explain import Question, judged
+from router.rules.inputs import GivenAlert, InputError
+from router.store.accept import accept
+from router.store.digests import open_slots
+from router.store.schema import metadata
+from router.store.writer import Transaction
+
+ROOT = Path(__file__).parents[3]
+UTC = ZoneInfo("UTC")
+FRIDAY_NOON: Millis = 1_795_176_000_000  # 20 Nov 2026 12:00 UTC
+OFFICE = {
+    "name": "office",
+    "time_intervals": [
+        {"weekdays": ["monday:friday"], "times": [{"start_time": "09:00", "end_time": "18:00"}]}
+    ],
+}
+NIGHT = {"name": "night", "time_intervals": [{"times": [{"start_time": "20:00", "end_time": "24:00"}]}]}
+LUNCH = {"name": "lunch", "time_intervals": [{"times": [{"start_time": "12:00", "end_time": "13:00"}]}]}
+
+_matcher = st.builds(
+    lambda name, op, value: f'{name}{op}"{value}"',
+    st.sampled_from(["alertname", "team", "severity"]),
+    st.sampled_from(["=", "!=", "=~", "!~"]),
+    st.sampled_from(["", "A", "B", "A|B", ".*", ".+", "warning", "critical|info"]),
+)
+_active = st.sampled_from([[], ["office"], ["night"], ["office", "night"]])
+_plain_route = st.fixed_dictionaries(
+    {},
+    optional={
+        "receiver": st.sampled_from(["team", "oncall", "daily", "nobody"]),
+        "severity": st.sampled_from(["critical", "warning", "info"]),
+        "matchers": st.lists(_matcher, max_size=2),
+        "continue": st.booleans(),
+        "active_time_intervals": _active,
+        "mute_time_intervals": st.sampled_from([[], ["lunch"]]),
+        "outside": st.sampled_from(["hold", "drop", "send", {"digest": "daily"}]),
+    },
+)
+_route = st.recursive(
+    _plain_route,
+    lambda inner: st.tuples(_plain_route, st.lists(inner, max_size=3)).map(
+        lambda pair: {**pair[0], "routes": pair[1]}
+    ),
+    max_leaves=5,
+)
+_inhibit = st.fixed_dictionaries(
+    {
+        "source_matchers": st.lists(_matcher, min_size=1, max_size=2),
+        "target_matchers": st.lists(_matcher, min_size=1, max_size=2),
+        "equal": st.lists(st.sampled_from(["team", "cluster"]), max_size=2, unique=True),
+    }
+)
+_rules = st.builds(
+    lambda routes, inhibit: {
+        "channels": {"slack": {"token": "t"}, "pagerduty": {},
+                     "email": {"smarthost": "h:25", "from": "a@example.com", "tls": "none"}},
+        "receivers": {
+            "team": [{"slack": {"channel": "C1"}}, {"email": {"to": ["team@example.com"]}}],
+            "oncall": [{"pagerduty": {"routing_key": "k" * 32}}, {"slack": {"channel": "C1"}}],
+            "daily": [{"digest": {"to": ["team@example.com"], "at": "08:00"}}],
+            "nobody": [],
+        },
+        "time_intervals": [OFFICE, NIGHT, LUNCH],
+        "route": {"receiver": "team", "routes": routes},
+        "inhibit_rules": inhibit,
+    },
+    st.lists(_route, max_size=4), st.lists(_inhibit, max_size=3),
+)  # fmt: skip
+_labels = st.fixed_dictionaries(
+    {"alertname": st.sampled_from(["A", "B", "C"])},
+    optional={
+        "team": st.sampled_from(["", "A", "B"]),
+        "severity": st.sampled_from(["critical", "warning", "info", "odd"]),
+    },
+)
+_events = st.lists(st.tuples(_labels, st.booleans(), st.integers(0, 20 * 60)), min_size=1, max_size=8)
+
+
+@contextmanager
+def transaction() -> Iterator[Transaction]:
+    engine = sa.create_engine("sqlite://")
+    with engine.connect() as connection:
+        metadata.create_all(connection)
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        raw.row_factory = sqlite3.Row
+        yield Transaction(raw, SQLiteDialect_pysqlite(paramstyle="qmark"))
+    engine.dispose()
+
+
+def placed(tx: Transaction, alert: str) -> dict[str, tuple[Any, ...]]:
+    """What the store keeps of an alert at each open conversation."""
+    rows = tx._connection.execute(
+        "SELECT c.destination, m.verdict, m.at, c.slot, m.rule, m.reason FROM members m JOIN conversations c"
+        " ON c.id = m.conversation_id JOIN alerts a ON a.id = m.alert_id"
+        " WHERE a.fingerprint = ? AND c.state = 'open' AND m.verdict <> 'drop'", [alert]
+    ).fetchall()  # fmt: skip
+    return {
+        row["destination"]: (
+            row["verdict"], row["slot"] if row["verdict"] == "digest" else row["at"], row["rule"], row["reason"]
+        )
+        for row in rows
+    }  # fmt: skip
+
+
+def explained(answer: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+    def millis(text: str | None) -> int | None:
+        return None if text is None else int(datetime.fromisoformat(text).timestamp()) * 1_000
+
+    return {
+        each["destination"]: (each["verdict"], millis(each["at"]), each["rule"], each["reason"])
+        for each in answer["decisions"]
+    }
+
+
+@given(_rules, _events)
+@settings(max_examples=150, deadline=None)
+def test_explain_equals_what_the_service_then_does(
+    rules: dict[str, Any], events: list[tuple[dict[str, str], bool, int]]
+) -> None:
+    config = loads(json.dumps(rules), name="routes.yaml", folder=ROOT, environ={}, now=FRIDAY_NOON)
+    policy, now = config.policy, FRIDAY_NOON
+    seen: dict[str, dict[str, str]] = {}
+    firing: set[str] = set()
+    with transaction() as tx:
+        open_slots(tx, policy, now)
+        for number, (labels, fires, minutes) in enumerate(events):
+            now += minutes * MINUTE
+            name = fingerprint(labels)
+            seen.setdefault(name, labels)
+            others = [{"labels": seen[each]} for each in seen if each in firing]
+            line = json.dumps(
+                {
+                    "labels": labels,
+                    "at": datetime.fromtimestamp(now / 1_000, UTC).isoformat(),
+                    "firing": others,
+                }
+            )
+            answer = Question(policy, UTC, 0).line(line)
+            status = Status.FIRING if fires else Status.RESOLVED
+            alert = Alert(name, labels, {}, status, starts_at=FRIDAY_NOON + number)
+            receipt = accept(tx, Webhook("r", name, {}, "", 0, (alert,)), "s", b"", policy, now)
+            if fires and name not in firing:
+                wanted = explained(answer)
+                assert dict(receipt.decisions) == {key: each[0] for key, each in wanted.items()}
+                assert placed(tx, name) == {key: each for key, each in wanted.items() if each[0] != "drop"}
+            firing = firing | {name} if fires else firing - {name}
+
+
+@given(_rules, _labels, st.integers(0, 7 * 24 * 60))
+@settings(max_examples=200, deadline=None)
+def test_the_way_through_the_tree_ends_at_the_routes_that_take_the_alert(
+    rules: dict[str, Any], labels: dict[str, str], minutes: int
+) -> None:
+    policy = loads(json.dumps(rules), name="routes.yaml", folder=ROOT, environ={}, now=FRIDAY_NOON).policy
+    alert = GivenAlert(fingerprint(labels), labels)
+    explanation, _ = judged(alert, policy, FRIDAY_NOON + minutes * MINUTE)
+    taking = [step.route for step in explanation.steps if step.result is Result.TAKES]
+    assert taking == list(policy.root.matching(with_level(labels, explanation.level)))
+    paths = {key: path for path, (route, key, _) in enumerate(policy.root.walk())}
+    assert len(explanation.steps) <= len(list(policy.root.walk()))
+    assert all(step.key in paths for step in explanation.steps)
+    assert all(bool(step.condition) is (step.result is Result.REFUSES) for step in explanation.steps)
+
+
+def question(now: Millis = FRIDAY_NOON) -> Question:
+    config = loads(
+        (ROOT / "routes.yaml").read_text(), name="routes.yaml", folder=ROOT, environ={}, now=now, preview=True
+    )
+    return Question(config.policy, ZoneInfo(config.timezone), now)
+
+
+def test_a_page_tells_the_way_the_hours_inhibition_and_decisions() -> None:
+    """The whole page, word for word."""
+    text = (
+        question(FRIDAY_NOON + 10 * HOUR)
+        .labels(["alertname=DiskFull", 'cluster="eu-1"', "severity=warning"])
+        .text
+    )
+    assert text == (Path(__file__).parent / "explain.txt").read_text().rstrip("\n")
+
+
+def test_the_alerts_of_a_webhook_fire_together() -> None:
+    critical = {"alertname": "A", "severity": "critical"}
+    body = {"alerts": [{"status": "firing", "labels": critical},
+                       {"status": "firing", "labels": {**critical, "severity": "warning"}},
+                       {"status": "resolved", "labels": {"alertname": "B"}}]}  # fmt: skip
+    first, second, third = question().webhook(json.dumps(body).encode())
+    assert {each["verdict"] for each in first.json["decisions"]} == {"send"}
+    assert {each["verdict"] for each in second.json["decisions"]} == {"inhibited"}
+    assert third.json["ended"]
+
+
+def test_a_line_that_can_not_be_used_says_so_and_the_next_is_answered() -> None:
+    asked = question()
+    for line in (
+        "{",
+        "[]",
+        '{"labels": 3}',
+        '{"labels": {}, "at": "noon"}',
+        '{"labels": {"a": "b"}, "firing": 3}',
+        "7",
+    ):
+        assert asked.line(line).keys() == {"error", "line"}
+    assert asked.line('{"alertname": "A", "severity": "info"}')["receivers"] == ["daily"]
+
+
+@pytest.mark.parametrize("word", ["severity", "severity!=critical", "severity=~a|b", "=x", ""])
+def test_what_is_no_label_is_refused_in_words(word: str) -> None:
+    with pytest.raises(InputError, match="is no label"):
+        question().labels([word])
