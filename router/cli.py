@@ -12,6 +12,7 @@ import click
 
 from router import app, logs
 from router.config import ConfigError, show
+from router.rules.convert import convert
 from router.rules.inputs import InputError
 from router.rules.schedule import as_json as timetables_as_json
 from router.rules.schedule import as_text as timetables_as_text
@@ -234,3 +235,32 @@ def schedule(*, config: Path, days: int, at: str | None, as_json: bool) -> None:
         click.echo(json.dumps(timetables_as_json(timetables), indent=2))
     else:
         click.echo(timetables_as_text(timetables, color=sys.stdout.isatty()), nl=False)
+
+
+@main.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="Write there; must not exist.  [default: standard output]",
+)
+def import_(*, file: Path, output: Path | None) -> None:
+    """Turn an alertmanager.yml into a routes.yaml; what has no counterpart is listed, with what to do about it."""
+    try:
+        converted = convert(file.read_text(), str(file))
+        if output is None:
+            click.echo(converted.text, nl=False)
+        else:
+            with output.open("x") as target:
+                target.write(converted.text)
+    except ConfigError as error:
+        raise _Failure(error.shown) from None
+    except UnicodeDecodeError:
+        raise _Failure(f"{file}: it is not UTF-8; save it as such") from None
+    except OSError as error:
+        raise _Failure(f"{error.filename}: {error.strerror}; give another path") from None
+    for note in converted.notes:
+        click.echo(f"{file}:{note}", err=True)
+    if output is not None:
+        click.echo(f"{output}: written; look at it, then: alert-router check --config {output}", err=True)

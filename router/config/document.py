@@ -98,17 +98,32 @@ def read(text: str, name: str, environ: Mapping[str, str], missing: Missing = Mi
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-        what = _shown(str(error.problem or error.context or "not YAML"))
+        what = _harmless(_shown(str(error.problem or error.context or "not YAML")))
         raise refused(line, column, what, "mend the YAML") from None
     except (YAMLError, ValueError) as error:
         what = _shown(str(error).splitlines()[0])
         raise refused(1, 1, what, "mend the YAML") from None
+    except RecursionError:
+        raise refused(1, 1, "it is nested too deeply", "mend the YAML") from None
     if not isinstance(root, MappingNode):
         what = "the file is empty" if root is None else "the file is not a mapping"
         raise refused(1, 1, what, "start from the routes.yaml of the README")
-    document = Document(name, mask(text, _secret_spans(root)), missing)
-    document.data = _Builder(document, environ).build(root, ())
+    try:
+        document = Document(name, mask(text, _secret_spans(root)), missing)
+    except RecursionError:
+        raise refused(1, 1, "an alias stands within its anchor", "mend the YAML") from None
+    try:
+        document.data = _Builder(document, environ).build(root, ())
+    except RecursionError:
+        raise refused(
+            1, 1, "it is nested too deeply, or an alias stands within its anchor", "mend the YAML"
+        ) from None
     return document
+
+
+def _harmless(what: str) -> str:
+    """A password that starts with * or ! is an alias or a tag to YAML, which would tell its name."""
+    return "an alias or a tag that isn't known here" if re.search(r"\b(alias|tag)\b", what) else what
 
 
 def _secret_spans(node: Node) -> Iterator[tuple[int, int]]:
@@ -185,7 +200,7 @@ class _Builder:
         if node.style is not None or kind in {"str", "timestamp"}:
             return text
         if kind not in _PLAIN:
-            self._document.problem(location, f"the tag {node.tag!s} is not known here", "write a plain value")
+            self._document.problem(location, "this tag is not known here", "write a plain value")
             return text
         return _PLAIN[kind](text)
 
@@ -231,5 +246,7 @@ _PLAIN: dict[str, Callable[[str], Any]] = {
     "null": lambda _: None,
     "bool": lambda text: text.casefold() == "true",
     "int": _int,
-    "float": lambda text: float(text.replace("_", "").replace(".inf", "inf").replace(".nan", "nan")),
+    "float": lambda text: float(
+        text.casefold().replace("_", "").replace(".inf", "inf").replace(".nan", "nan")
+    ),
 }

@@ -13,7 +13,7 @@ _SHOWN = 160  # characters of a line of the file
 _SECRET_TEXTS = (
     re.compile(
         r"""\b(?:token|bearer_token|password|routing_key|service_key|secret|webhook_url|url)["']?[ \t]*:[ \t]*
-        (?P<secret>(?!["']?\$\{\w+\}["']?[ \t]*(?:[,}#]|$))[^\s{\[&*|>][^,}\n]*)""",
+        (?P<secret>(?!["']?\$\{\w+\}["']?[ \t]*(?:[,}#]|$))[^\s{\[|>][^,}\n]*)""",
         re.VERBOSE | re.MULTILINE,
     ),
     re.compile(r"//(?P<secret>[^\s@/]+)@"),

@@ -1,0 +1,186 @@
+"""An alertmanager.yml becomes a routes.yaml, with a list of what has no counterpart there.
+
+What the keys mean: https://prometheus.io/docs/alerting/latest/configuration/
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from router.clock import SystemClock
+from router.config.document import Document
+from router.config.intervals import hours, named_intervals
+from router.config.models import InhibitModel, RouteModel, TimeIntervalModel
+from router.config.reader import Reader
+from router.config.routes import EVER_DAYS
+from router.model import Millis
+from router.rules.pieces import REFUSED, Note, Piece, Source, Variables, note_leftovers, write
+from router.rules.receivers import Receivers, problems
+
+_EVERYTHING = 'alertname=~".*"'
+_CONDITIONS = ("matchers", "match", "match_re")
+_INTERVALS = ("active_time_intervals", "mute_time_intervals")
+_GROUPING = ("group_by", "group_wait", "group_interval", "repeat_interval", "labels")
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    text: str
+    """A routes.yaml."""
+    notes: tuple[Note, ...]
+    """In the order of the alertmanager.yml."""
+
+
+def convert(text: str, name: str = "alertmanager.yml", *, now: Millis | None = None) -> Converted:
+    """A routes.yaml that sends the same alerts to the same people, as far as the router can.
+
+    Secrets aren't copied: variables take their place.
+
+    :param name: of the file, for errors and the header
+    :param now: when hours are to open again; None: the system's clock. In epoch milliseconds
+    :raises ConfigError: the text is no YAML, or not a mapping
+    """
+    source = Source(text, name)
+    variables = Variables()
+    receivers = Receivers(source.root.piece("global"), variables)
+    rules = _Rules(source.root, receivers, SystemClock().now() if now is None else now)
+    data = rules.converted()
+    note_leftovers(source)
+    lines = [line if line[0] == " " else f"\n{line}" for line in write(data)]
+    used = [variable for variable in variables.names if any(f"${{{variable}" in line for line in lines)]
+    return Converted("\n".join([*_header(name, used), *lines, ""]), source.notes)
+
+
+def _header(name: str, variables: list[str]) -> Iterator[str]:
+    file = "".join(char if char.isprintable() else "?" for char in Path(name).name)
+    yield f"# Made from {file} by `alert-router import`; docs/importing.md says how to go on."
+    if variables:
+        yield "# These variables are to be set:"
+        yield from (f"#   {variable}" for variable in variables)
+
+
+class _Rules:
+    """All but the receivers."""
+
+    def __init__(self, root: Piece, receivers: Receivers, now: Millis) -> None:
+        self._root = root
+        self._receivers = receivers
+        self._now = now
+        self._intervals: dict[str, dict[str, Any]] = {}
+
+    def converted(self) -> dict[str, Any]:
+        self._receivers.read(self._root.pieces("receivers"))
+        for key in ("time_intervals", "mute_time_intervals"):
+            for piece in self._root.pieces(key):
+                self._interval(piece)
+        route = self._route(self._root.piece("route"), root=True)
+        rules = [rule for piece in self._root.pieces("inhibit_rules") if (rule := self._inhibition(piece))]
+        data = {
+            "timezone": "UTC",
+            "channels": self._receivers.channels,
+            "receivers": self._receivers.found,
+            "time_intervals": list(self._intervals.values()),
+            "route": route,
+            "inhibit_rules": rules,
+        }
+        return {key: value for key, value in data.items() if value}
+
+    def _interval(self, piece: Piece) -> None:
+        name = piece.text("name")
+        data = {"name": name, "time_intervals": _compact(piece.raw("time_intervals") or [])}
+        if name is None:
+            piece.note("a time interval has no name; it is left out", REFUSED)
+        elif name in self._intervals:
+            piece.note(f"there are two time intervals {name!r}; this one is left out", REFUSED, key="name")
+        elif found := problems(TimeIntervalModel, data):
+            for what, todo in found.values():
+                piece.note(f"{what}, so the interval is left out", todo)
+        else:
+            self._intervals[name] = data
+
+    def _route(self, piece: Piece, *, root: bool = False) -> dict[str, Any] | None:
+        """None: it can't be, and what it would take goes on to the routes after it."""
+        if root:
+            for key in (*_CONDITIONS, *_INTERVALS, "continue"):
+                if piece.raw(key):
+                    piece.note(f"the root route has {key}; it is left out", REFUSED, key=key)
+        data = {} if root else {key: value for key in _CONDITIONS if (value := _given(piece.raw(key)))}
+        if (receiver := piece.text("receiver")) or root:
+            data["receiver"] = self._receivers.known(piece, receiver)
+        if not root:
+            if piece.flag("continue"):
+                data["continue"] = True
+            data |= {key: names for key in _INTERVALS if (names := self._named_intervals(piece, key))}
+        data |= {key: value for key in _GROUPING if (value := _given(piece.raw(key))) is not None}
+        for key, (what, todo) in problems(RouteModel, data).items():
+            if key in _CONDITIONS:
+                piece.note(f"{what}, so the route is left out", todo, key=key)
+                piece.take(*piece.data)
+                return None
+            piece.note(f"{what}; it is left out", todo, key=key)
+            del data[key]
+        if self._never_opens(data):
+            piece.note(
+                "these hours never open (again), so Alertmanager tells nobody",
+                "`outside: drop` says the same; or mend the intervals",
+            )
+            data["outside"] = "drop"
+        routes = [route for child in piece.pieces("routes") if (route := self._route(child)) is not None]
+        return {**data, "routes": routes} if routes else data
+
+    def _named_intervals(self, piece: Piece, key: str) -> list[str]:
+        for name in (names := piece.texts(key)):
+            if name not in self._intervals:
+                piece.note(f"there is no time interval {name!r}; it is left out", REFUSED, key=key)
+        return [name for name in names if name in self._intervals]
+
+    def _never_opens(self, route: dict[str, Any]) -> bool:
+        used = {key: route[key] for key in _INTERVALS if key in route}
+        names = {name for several in used.values() for name in several}
+        models = tuple(TimeIntervalModel.model_validate(self._intervals[name]) for name in names)
+        reader = Reader(Document("", "", data={}), Path())
+        intervals = named_intervals(reader, models, "UTC")
+        open_ = hours(reader, RouteModel.model_validate(used), (), intervals)
+        return (
+            open_ is not None and not open_.open(self._now) and not open_.next_opening(self._now, EVER_DAYS)
+        )
+
+    def _inhibition(self, piece: Piece) -> dict[str, Any] | None:
+        """None: it can't be, and mutes nothing."""
+        data: dict[str, Any] = {"name": name} if (name := piece.text("name")) else {}
+        for side in ("source", "target"):
+            conditions = {
+                key: value
+                for each in _CONDITIONS
+                if (value := _given(piece.raw(key := f"{side}_{each}"))) is not None
+            }
+            if not any(conditions.values()):
+                piece.note(
+                    f"the rule has no {side}_matchers, and so its {side} is every alert",
+                    f"{_EVERYTHING} says so in routes.yaml; name what you mean",
+                )
+                conditions = {f"{side}_matchers": [_EVERYTHING]}
+            data |= {key: value for key, value in conditions.items() if value}
+        if equal := piece.raw("equal"):
+            data["equal"] = equal
+        for what, todo in (found := problems(InhibitModel, data)).values():
+            piece.note(f"{what}, so the rule is left out", todo)
+        return None if found else data
+
+
+def _given(value: Any) -> Any:
+    """A label without a value has the empty one."""
+    if isinstance(value, dict):
+        return {key: "" if each is None else each for key, each in value.items()}
+    return value
+
+
+def _compact(value: Any) -> Any:
+    """Without keys that have no value."""
+    if isinstance(value, dict):
+        return {key: _compact(each) for key, each in value.items() if each is not None}
+    return [_compact(each) for each in value] if isinstance(value, list) else value
+
+
+__all__ = ["Converted", "Note", "convert"]

@@ -1,0 +1,349 @@
+"""An alertmanager.yml becomes a routes.yaml that loads, tells the same people, and holds no secret."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from router.channels.email import Settings as EmailSettings
+from router.config import Config, ConfigError, loads
+from router.decide.policy import Outside, with_level
+from router.model import Labels
+from router.rules.convert import Converted, convert
+
+GOLDEN = Path(__file__).parent / "convert"
+CASES = Path(__file__).parents[4] / "shared" / "semantics" / "route_cases.json"
+AMTOOL = shutil.which("amtool")
+NOW = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
+
+
+def loaded(converted: Converted) -> Config:
+    return loads(
+        converted.text, name="routes.yaml", folder=Path("/nowhere"), environ={}, now=NOW, preview=True
+    )
+
+
+def routed(converted: Converted, labels: Labels) -> list[str]:
+    root = loaded(converted).policy.root
+    return [route.receiver for route in root.matching(with_level(labels, "warning"))]
+
+
+def told(**sections: Any) -> Converted:
+    """Of an alertmanager.yml of these sections and a route (JSON is YAML)."""
+    return convert(json.dumps({"route": {"receiver": "team"}, **sections}), now=NOW)
+
+
+def notes(converted: Converted) -> str:
+    return "\n".join(map(str, converted.notes))
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.yml")), ids=lambda path: path.stem)
+def test_a_whole_file_gives_exactly_this_text_and_these_notes(path: Path) -> None:
+    converted = convert(path.read_text(), now=NOW)
+    found = {".yaml": converted.text, ".txt": f"{notes(converted)}\n"}
+    for suffix, text in found.items():
+        golden = path.with_suffix(suffix)
+        if os.environ.get("UPDATE_GOLDEN"):
+            golden.write_text(text)
+        assert text == golden.read_text()
+        assert "secret" not in text.casefold()
+    assert loaded(converted).policy.root.receiver in {"team", "nobody"}
+
+
+def alertmanagers_cases() -> list[Any]:
+    return json.loads(CASES.read_text())["alertmanager_yml_routing"] if CASES.is_file() else []
+
+
+@pytest.mark.skipif(not CASES.is_file(), reason="Alertmanager's case tables are not beside this checkout")
+@pytest.mark.parametrize("case", alertmanagers_cases())
+def test_alertmanagers_own_files_route_the_same(case: Any) -> None:
+    assert routed(convert(case["alertmanager_yml"]), case["labels"]) == case["receivers"]
+
+
+LOGIN = {"smtp_auth_username": "a", "smtp_auth_password": "Geheim"}
+NAMES = st.sampled_from(["a", "b", "c"])
+VALUES = st.sampled_from(
+    ["", "x", "xy", "7", "007", "yes", "null", "1e3", "${X}", "it's", 'say "x"', "\\d", "ü"]
+)
+PATTERNS = st.sampled_from(
+    ["x|7", "x.*", ".*", ".+", "", "[x7]+", "(?i)X", "^x$", "0*7", "yes|null", r"\d+", "ü|s"]
+)
+RECEIVERS = [f"team {number}" for number in range(6)]
+
+
+def quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def matchers() -> st.SearchStrategy[str]:
+    equal = st.builds(lambda n, op, v: f"{n}{op}{quoted(v)}", NAMES, st.sampled_from(["=", "!="]), VALUES)
+    regex = st.builds(
+        lambda n, op, v: f"{n} {op} {quoted(v)}", NAMES, st.sampled_from(["=~", "!~"]), PATTERNS
+    )
+    return equal | regex
+
+
+def routes(children: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "receiver": st.sampled_from(RECEIVERS),
+            "continue": st.booleans(),
+            "match": st.dictionaries(NAMES, VALUES, max_size=2),
+            "match_re": st.dictionaries(NAMES, PATTERNS, max_size=2),
+            "matchers": st.lists(matchers(), max_size=2),
+            "group_by": st.just(["a"]) | st.just(["..."]),
+            "routes": children,
+        },
+    )
+
+
+TREES: st.SearchStrategy[list[Any]] = st.recursive(
+    st.just([]), lambda inner: st.lists(routes(inner), min_size=1, max_size=3), max_leaves=8
+)
+LABELS = st.dictionaries(NAMES, VALUES.filter(bool), max_size=3)
+
+
+@pytest.mark.skipif(AMTOOL is None, reason="needs amtool: apt-get install prometheus-alertmanager")
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tree=TREES, alerts=st.lists(LABELS, min_size=8, max_size=8))
+def test_alerts_go_to_the_receivers_that_amtool_names(
+    tree: list[Any], alerts: list[dict[str, str]], tmp_path: Path
+) -> None:
+    file = tmp_path / "alertmanager.yml"
+    given_ = {
+        "route": {"receiver": RECEIVERS[0], "routes": tree},
+        "receivers": [{"name": name} for name in RECEIVERS],
+    }
+    file.write_text(json.dumps(given_))
+    converted = convert(file.read_text())
+    for labels in alerts:
+        words = [f"{name}={quoted(value)}" for name, value in labels.items()]
+        command = [str(AMTOOL), "config", "routes", "test", f"--config.file={file}", *words]
+        said = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert routed(converted, labels) == said.stdout.strip().split(",")
+
+
+def test_a_label_is_matched_by_what_stands_in_the_file_and_not_by_yamls_number() -> None:
+    text = "{route: {receiver: all, routes: [{match: {a: 007, b: yes, c: , d: 1.50}, receiver: one}]}}"
+    assert routed(convert(text), {"a": "007", "b": "yes", "d": "1.50"}) == ["one"]
+    assert routed(convert(text), {"a": "7", "b": "yes", "d": "1.50"}) == ["all"]
+
+
+def test_what_looks_like_a_variable_stays_text() -> None:
+    converted = told(route={"receiver": "${A}", "routes": [{"match": {"a": "${B:-c}$"}, "receiver": "b"}]})
+    assert routed(converted, {"a": "${B:-c}$"}) == ["b"]
+    assert routed(converted, {"a": "c$"}) == ["${A}"]
+
+
+SECRET = st.text("abcdefgh0123456789/*!&${}:#@' ", min_size=4, max_size=20).map(
+    lambda text: f"{text}Geheim{text}"
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(secrets=st.lists(SECRET, min_size=14, max_size=14, unique=True), name=st.text(max_size=12))
+def test_no_secret_is_in_the_text_or_the_notes(secrets: list[str], name: str) -> None:
+    secret = iter(secrets)
+    converted = told(
+        **{
+            "global": {
+                "smtp_smarthost": "localhost:25",
+                "smtp_from": "a@example.com",
+                "smtp_auth_username": "a",
+                "smtp_auth_password": next(secret),
+                "smtp_auth_secret": next(secret),
+                "slack_api_url": f"https://hooks.slack.com/services/{next(secret)}",
+                "pagerduty_url": f"https://example.com/?key={next(secret)}",
+                "opsgenie_api_key": next(secret),
+                "http_config": {
+                    "proxy_url": next(secret),
+                    "basic_auth": {"username": "a", "password": next(secret)},
+                },
+            },
+            "receivers": [
+                {
+                    "name": name or "team",
+                    "slack_configs": [{"api_url": next(secret)}],
+                    "email_configs": [{"to": "a@example.com", "auth_password": next(secret)}],
+                    "pagerduty_configs": [{"routing_key": next(secret)}, {"service_key": next(secret)}],
+                    "webhook_configs": [
+                        {"url": next(secret)},
+                        {"url": "http://x", "http_config": {"authorization": {"credentials": next(secret)}}},
+                    ],
+                    "victorops_configs": [{"api_key": [next(secret)]}],
+                }
+            ],
+        }
+    )
+    assert "Geheim" not in converted.text
+    assert "Geheim" not in notes(converted)
+
+
+@pytest.mark.parametrize(
+    "password", ["*Geheim", "!Geheim x", "!g!Geheim x", '"Geheim', "[Geheim", "@Geheim", "%Geheim"]
+)
+def test_a_password_that_is_no_yaml_is_not_shown(password: str) -> None:
+    text = f"route: {{receiver: a}}\nglobal:\n  smtp_auth_password: {password}\n"
+    try:
+        shown = notes(convert(text))
+    except ConfigError as error:
+        shown = error.shown
+    assert shown
+    assert "Geheim" not in shown
+
+
+def test_equal_secrets_share_a_variable_and_others_have_their_own() -> None:
+    converted = told(
+        receivers=[
+            {"name": "team/db", "pagerduty_configs": [{"routing_key": key} for key in ("one", "two", "one")]},
+            {"name": "web", "pagerduty_configs": [{"routing_key": "two"}]},
+        ]
+    )
+    assert "name: team-db}" in converted.text
+    assert (
+        'web:\n    - pagerduty: {routing_key: "${TEAM_DB_PAGERDUTY_ROUTING_KEY_2}", name: team-db-2}'
+        in converted.text
+    )
+    assert converted.text.count("routing_key") == 3
+
+
+def test_a_slack_token_that_alertmanager_has_is_used_again() -> None:
+    converted = told(
+        **{
+            "global": {
+                "slack_api_url": "https://slack.com/api/chat.postMessage",
+                "http_config": {"authorization": {"credentials_file": "/run/slack"}},
+            }
+        },
+        receivers=[{"name": "team", "slack_configs": [{"channel": "C012345678", "send_resolved": True}]}],
+    )
+    assert "slack:\n    token: {file: /run/slack}" in converted.text
+    assert converted.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("smtp", "tls"),
+    [
+        ({"smtp_smarthost": "mail:587"}, "starttls"),
+        ({"smtp_smarthost": "mail:465", "smtp_require_tls": False}, "implicit"),
+        ({"smtp_smarthost": "mail:25", "smtp_require_tls": False}, "none"),
+        ({"smtp_smarthost": "mail:2465", "smtp_force_implicit_tls": True}, "implicit"),
+        ({"smtp_smarthost": "mail:465", "smtp_force_implicit_tls": False}, "starttls"),
+        ({"smtp_smarthost": "mail:25", "smtp_require_tls": False, **LOGIN}, "starttls"),
+    ],
+)
+def test_mail_is_as_safe_as_it_was_and_no_password_goes_in_clear(smtp: dict[str, Any], tls: str) -> None:
+    receivers = [{"name": "team", "email_configs": [{"to": "team@example.com"}]}]
+    converted = told(**{"global": {"smtp_from": "a@example.com", **smtp}}, receivers=receivers)
+    settings = loaded(converted).settings["email"]
+    assert isinstance(settings, EmailSettings)
+    assert settings.security == tls
+
+
+def test_a_route_whose_hours_are_over_for_ever_tells_nobody() -> None:
+    converted = told(
+        route={"receiver": "team", "routes": [{"active_time_intervals": ["once"]}]},
+        time_intervals=[{"name": "once", "time_intervals": [{"years": ["2020"]}]}],
+    )
+    assert loaded(converted).policy.root.routes[0].outside is Outside.DROP
+
+
+def test_hours_without_a_location_are_of_utc() -> None:
+    night = {"times": [{"start_time": "00:00", "end_time": "06:00"}]}
+    converted = told(mute_time_intervals=[{"name": "night", "time_intervals": [night]}])
+    assert [str(each.zone) for each in loaded(converted).policy.intervals["night"].intervals] == ["UTC"]
+
+
+def test_a_side_without_matchers_is_every_alert() -> None:
+    rules = [{"source_match": {"alertname": "Maintenance"}, "equal": ["cluster"]}]
+    inhibition = loaded(told(inhibit_rules=rules)).policy.inhibition
+    (source,) = inhibition.as_source({"alertname": "Maintenance", "cluster": "a"})
+    (target,) = inhibition.as_target({"cluster": "a"})
+    assert source.text == target.text
+
+
+def test_the_header_names_just_the_variables_that_are_to_be_set() -> None:
+    converted = convert((GOLDEN / "odd.yml").read_text(), now=NOW)
+    named = re.findall(r"^#   (\w+)$", converted.text, re.MULTILINE)
+    assert set(named) == set(re.findall(r"\$\{(\w+)", converted.text))
+    assert len(named) == len(set(named))
+
+
+ODD = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=5)
+    | st.sampled_from(["team", "office", "a=b"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.text(max_size=3) | st.just("name"), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+def odd(*keys: str, **known: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """A mapping with some of these keys, each with what belongs there or anything else."""
+    return ODD | st.fixed_dictionaries(
+        {}, optional={**dict.fromkeys(keys, ODD), **{key: ODD | value for key, value in known.items()}}
+    )
+
+
+HTTP = odd(
+    "proxy_url",
+    "bearer_token",
+    authorization=odd("type", "credentials"),
+    basic_auth=odd("username", "password"),
+)
+ROUTE = odd(
+    "receiver", "continue", "matchers", "match", "match_re", "group_by", "group_wait", "mute_time_intervals",
+    "active_time_intervals", "labels", "colour",
+)  # fmt: skip
+RECEIVER = odd(
+    "name", "jira_configs", "colour",
+    slack_configs=st.lists(odd("channel", "api_url", "send_resolved", "title", http_config=HTTP), max_size=2),
+    pagerduty_configs=st.lists(odd("routing_key", "service_key", "url", "routing_key_file"), max_size=2),
+    webhook_configs=st.lists(
+        odd("url", "url_file", http_config=HTTP) | st.fixed_dictionaries({"url": st.just("http://a"), "http_config": HTTP}),
+        max_size=2,
+    ),
+    email_configs=st.lists(odd("to", "from", "smarthost", "require_tls", "auth_username"), max_size=2),
+)  # fmt: skip
+INTERVALS = st.lists(
+    odd("name", time_intervals=st.lists(odd("times", "weekdays", "years"), max_size=2)), max_size=2
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    odd(
+        "templates",
+        route=ROUTE.flatmap(lambda r: st.just({**r, "routes": [{}, r]} if isinstance(r, dict) else r)),
+        receivers=st.lists(RECEIVER, max_size=2),
+        time_intervals=INTERVALS,
+        mute_time_intervals=INTERVALS,
+        inhibit_rules=st.lists(odd("source_match", "target_matchers", "equal", "name"), max_size=2),
+        **{
+            "global": odd(
+                "smtp_from", "smtp_smarthost", "slack_api_url", "smtp_require_tls", http_config=HTTP
+            )
+        },
+    ).filter(lambda data: isinstance(data, dict))
+)
+def test_whatever_stands_in_the_file_the_result_loads(data: dict[str, Any]) -> None:
+    loaded(convert(json.dumps(data), now=NOW))
+
+
+@pytest.mark.parametrize("text", ["", "- a", "word", "a: [", "a: &x [*x]", "[" * 3_000])
+def test_what_is_no_alertmanager_yml_at_all_is_refused_with_its_place(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^am\.yml:\d+:\d+: .*; give an alertmanager\.yml"):
+        convert(text, "am.yml")
