@@ -9,7 +9,15 @@ from router.render import TemplateError, Templates
 from router.render.samples import samples
 
 LEVELS = ("critical", "warning", "info")
-SHIPPED = {"slack.j2", "pagerduty.j2", "email.txt.j2", "email.html.j2", "digest.txt.j2", "digest.html.j2"}
+SHIPPED = {
+    "discord.j2",
+    "slack.j2",
+    "pagerduty.j2",
+    "email.txt.j2",
+    "email.html.j2",
+    "digest.txt.j2",
+    "digest.html.j2",
+}
 PAGE = "{% block summary %}{{ title }}{% endblock %}"
 
 

@@ -1,0 +1,261 @@
+"""A signed webhook: Alertmanager's own payload, for whatever took Alertmanager's webhooks before."""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import aiohttp
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from router.channels.base import Kind, Options, Section
+from router.model import (
+    SECOND,
+    Alert,
+    Conversation,
+    Delivered,
+    Destination,
+    Labels,
+    Message,
+    Millis,
+    Outcome,
+    Rejected,
+    Retry,
+    Status,
+)
+from router.render import Templates
+from router.render.words import moment, web_address
+
+# What a status means for us. https://www.rfc-editor.org/rfc/rfc9110#section-15; 425: rfc8470, 429: rfc6585.
+# A code in none of these is tried again.
+TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
+# Somebody has to mend the address or the credentials. Redirects are among them: most would turn the POST
+# into a GET without a body. https://www.rfc-editor.org/rfc/rfc9110#section-15.4
+_REDIRECTS = frozenset(range(300, 400))
+DESTINATION_BROKEN = _REDIRECTS | {401, 403, 404, 410}
+PAYLOAD_BROKEN = frozenset({400, 413, 415, 422})
+_WORDS = {
+    400: "bad request", 401: "credentials refused", 403: "forbidden", 404: "nothing at this address",
+    408: "request timeout", 410: "gone", 413: "too large", 415: "media type refused", 422: "payload refused",
+    425: "too early", 429: "too many requests", **dict.fromkeys(_REDIRECTS, "redirect, not followed"),
+}  # fmt: skip
+# https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3; who says so else is not asking for it.
+_WISHES = frozenset({429, 503})
+
+# What goes wrong before there is an answer, and whether the alert may have arrived all the same; the first
+# that fits counts.
+_FAULTS: tuple[tuple[type[Exception], str, bool], ...] = (
+    (aiohttp.ConnectionTimeoutError, "connect timeout", False),
+    (TimeoutError, "timeout", True),
+    (aiohttp.ClientSSLError, "tls failed", False),
+    (aiohttp.ClientProxyConnectionError, "proxy failed", False),
+    (aiohttp.ClientHttpProxyError, "proxy failed", False),
+    (aiohttp.ClientConnectorError, "connection failed", False),
+    (aiohttp.InvalidURL, "no web address", False),
+    (aiohttp.ClientResponseError, "bad answer", True),
+    (Exception, "connection failed", True),
+)
+
+# https://pkg.go.dev/time#Time.IsZero: how Alertmanager writes a moment that there isn't.
+_NO_TIME = "0001-01-01T00:00:00Z"
+_UTC = ZoneInfo("UTC")
+# What stands for a secret that isn't there, in a check and in the preview; no address looks like it.
+_PLACEHOLDER = re.compile(r"[^\s:/]{32}")
+
+
+def _address(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    if _PLACEHOLDER.fullmatch(text):
+        return secret
+    try:
+        parts = urlsplit(web_address(text))
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("is no web address; write it like https://hooks.example.com/alerts")
+    if parts.username is not None:
+        raise ValueError("url has a user in it; give them as basic_auth")
+    return secret
+
+
+def _token(secret: SecretStr) -> SecretStr:
+    # https://www.rfc-editor.org/rfc/rfc6750#section-2.1, and a little more than it allows
+    if not re.fullmatch(r"[\x21-\x7e]+", secret.get_secret_value()):
+        raise ValueError("is no bearer token; leave out blanks, line ends and letters beyond ASCII")
+    return secret
+
+
+class Settings(Section):
+    """``channels.webhook``"""
+
+    timeout: float = Field(default=10, gt=0, le=60)
+    """Of one attempt, in seconds; to connect may take half of it."""
+
+
+class BasicAuth(Section):
+    # https://www.rfc-editor.org/rfc/rfc7617#section-2: a colon would end the name
+    username: str = Field(pattern=r"^[^:]+$")
+    password: SecretStr
+
+
+class WebhookOptions(Options):
+    """``- webhook: {…}`` of a receiver."""
+
+    url: Annotated[SecretStr, AfterValidator(_address)]
+    """A secret, for it may hold a token."""
+    bearer_token: Annotated[SecretStr, AfterValidator(_token)] | None = None
+    basic_auth: BasicAuth | None = None
+    secret: SecretStr | None = Field(default=None, min_length=1)
+    """Signs each request (HMAC-SHA256)."""
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    """Names the destination in metrics and pages; otherwise a digest of the URL does."""
+
+    @model_validator(mode="after")
+    def _one_credential(self) -> "WebhookOptions":
+        if self.bearer_token is not None and self.basic_auth is not None:
+            raise ValueError("a request has one Authorization; keep bearer_token or basic_auth")
+        return self
+
+    def key(self, receiver: str) -> str:  # noqa: ARG002  (the address is enough)
+        digest = hashlib.sha256(self.url.get_secret_value().encode()).hexdigest()
+        return f"webhook:{self.name or digest[:8]}"
+
+
+class Webhook:
+    def __init__(self, settings: Settings) -> None:
+        # A server that isn't there is told from one that doesn't answer: the latter may have got the alert.
+        self._timeout = aiohttp.ClientTimeout(total=settings.timeout, connect=settings.timeout / 2)
+        self._session: aiohttp.ClientSession | None = None
+
+    def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:  # noqa: ARG002
+        """https://prometheus.io/docs/alerting/latest/configuration/#webhook_config"""
+        alerts = [told.alert for told in conversation.alerts]
+        body = {
+            "version": "4",
+            "groupKey": conversation.token,
+            "truncatedAlerts": conversation.truncated,
+            "status": "resolved" if conversation.over else "firing",
+            "receiver": conversation.receiver,
+            "groupLabels": dict(conversation.group_labels),
+            "commonLabels": _common([alert.labels for alert in alerts]),
+            "commonAnnotations": _common([alert.annotations for alert in alerts]),
+            "externalURL": conversation.external_url,
+            "alerts": [_alert(alert) for alert in alerts],
+        }
+        return Message("webhook", body)
+
+    async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
+        options: WebhookOptions = destination.options
+        raw = json.dumps(message.body, separators=(",", ":")).encode()
+        try:
+            async with self._connected().post(
+                options.url.get_secret_value(),
+                data=raw,
+                headers=_headers(options, conversation, raw),
+                allow_redirects=False,
+            ) as answer:
+                return _outcome(answer.status, answer.headers.get("Retry-After"), conversation.now)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return _unreachable(error)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _connected(self) -> aiohttp.ClientSession:
+        """Made on first use: a session belongs to the running loop. No destination sees another's cookies."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=self._timeout, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._session
+
+
+def _alert(alert: Alert) -> dict[str, Any]:
+    return {
+        "status": alert.status.value,
+        "labels": dict(alert.labels),
+        "annotations": dict(alert.annotations),
+        "startsAt": _rfc3339(alert.starts_at),
+        "endsAt": _rfc3339(alert.ends_at if alert.status is Status.RESOLVED else None),
+        "generatorURL": alert.generator_url,
+        "fingerprint": alert.fingerprint,
+    }
+
+
+def _common(several: Sequence[Labels]) -> dict[str, str]:
+    if not several:
+        return {}
+    first, *rest = several
+    return {name: value for name, value in first.items() if all(each.get(name) == value for each in rest)}
+
+
+def _rfc3339(at: Millis | None) -> str:
+    if at is None:
+        return _NO_TIME
+    return moment(at, _UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _headers(options: WebhookOptions, conversation: Conversation, raw: bytes) -> dict[str, str]:
+    timestamp = conversation.now // SECOND
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "alert-router",
+        # https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+        "Idempotency-Key": f"{conversation.token}-{conversation.episode}-{conversation.version}",
+        "X-Alert-Router-Timestamp": str(timestamp),
+    }
+    if options.secret is not None:
+        key = options.secret.get_secret_value().encode()
+        signature = hmac.new(key, b"%d.%b" % (timestamp, raw), hashlib.sha256).hexdigest()
+        headers["X-Alert-Router-Signature"] = f"v1={signature}"
+    if options.bearer_token is not None:
+        headers["Authorization"] = f"Bearer {options.bearer_token.get_secret_value()}"
+    if options.basic_auth is not None:
+        pair = f"{options.basic_auth.username}:{options.basic_auth.password.get_secret_value()}"
+        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    return headers
+
+
+def _outcome(status: int, wish: str | None, now: Millis) -> Outcome:
+    if 200 <= status < 300:
+        return Delivered()
+    reason = f"http {status}: {_WORDS[status]}" if status in _WORDS else f"http {status}"
+    if status in PAYLOAD_BROKEN:
+        return Rejected(reason)
+    after = _retry_after(wish, now) if status in _WISHES else None
+    return Retry(reason, after=after, ambiguous=status >= 500, pause=status == 429)
+
+
+def _retry_after(wish: str | None, now: Millis) -> Millis | None:
+    """Seconds, or a date. https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3"""
+    text = (wish or "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return int(text) * SECOND
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return max(0, int(at.replace(tzinfo=at.tzinfo or UTC).timestamp()) * SECOND - now)
+
+
+def _unreachable(error: Exception) -> Retry:
+    return next(
+        Retry(reason, ambiguous=ambiguous) for kind, reason, ambiguous in _FAULTS if isinstance(error, kind)
+    )
+
+
+# Alertmanager posts without any limit; a few a second are what a small handler keeps up with.
+WEBHOOK = Kind(
+    name="webhook", section="webhook", settings=Settings, options=WebhookOptions, make=Webhook,
+    per_second=5.0, burst=20, placeholder={},
+)  # fmt: skip

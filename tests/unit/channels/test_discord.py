@@ -1,0 +1,612 @@
+"""The Discord channel against a Discord that refuses what Discord refuses, over real sockets."""
+
+import json
+import re
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from router.channels import KINDS
+from router.channels.discord import (
+    DESTINATION_BROKEN,
+    MESSAGE_GONE,
+    PAYLOAD_BROKEN,
+    Discord,
+    DiscordOptions,
+    Settings,
+    escape,
+)
+from router.config import loads
+from router.deliver.pace import Pace
+from router.model import (
+    HOUR,
+    SECOND,
+    Alert,
+    Conversation,
+    Delivered,
+    Destination,
+    Message,
+    Outcome,
+    Rejected,
+    Retry,
+)
+from router.render import Templates
+from tests.unit.channels.talk import LEVELS, NOW, TEMPLATES, alert, conversation, conversations, destination
+from tests.world.fake_discord import (
+    CLOSE,
+    HANG,
+    LOST_ANSWER,
+    TOKEN,
+    URL,
+    WEBHOOK,
+    FakeDiscord,
+    Fault,
+    Want,
+    error,
+    fault_of,
+    http,
+    texts,
+)
+
+PLACE = destination("discord", DiscordOptions.model_validate({"webhook_url": URL}))
+RED, AMBER, BLUE, GREEN = 0xD5303E, 0xE8912D, 0x3A7BD5, 0x2EB67D
+ENDED = alert(resolved=True)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FakeDiscord]:
+    async with FakeDiscord() as discord:
+        yield discord
+
+
+@pytest.fixture
+async def channel(server: FakeDiscord) -> AsyncIterator[Discord]:
+    async with opened(server.url) as channel:
+        yield channel
+
+
+@asynccontextmanager
+async def opened(url: str, patience: float = 10) -> AsyncIterator[Discord]:
+    channel = Discord(Settings(api_url=url), timeout=patience)
+    try:
+        yield channel
+    finally:
+        await channel.close()
+
+
+def render(talk: Conversation, templates: Templates = TEMPLATES) -> Message:
+    return Discord(Settings()).render(PLACE, talk, templates)
+
+
+def embed(talk: Conversation) -> Any:
+    (found,) = render(talk).body["embeds"]
+    return found
+
+
+async def tell(channel: Discord, talk: Conversation, where: Destination = PLACE) -> Outcome:
+    return await channel.send(where, talk, channel.render(where, talk, TEMPLATES))
+
+
+async def remote(channel: Discord, talk: Conversation) -> Mapping[str, Any]:
+    outcome = await tell(channel, talk)
+    assert isinstance(outcome, Delivered), outcome
+    return outcome.remote
+
+
+# What a reader sees
+
+
+async def test_the_first_telling_is_one_message(server: FakeDiscord, channel: Discord) -> None:
+    notes = {
+        "summary": "Checkouts fail",
+        "description": "More than 5 %.",
+        "runbook_url": "https://runbooks.example/x_(y)",
+        "dashboard_url": "javascript:alert(1)",
+    }
+    talk = conversation(
+        alert(service="checkout", annotations=notes, job="api"),
+        alert(service="cart", annotations=notes, job="api", resolved=True),
+    )
+    assert await remote(channel, talk) == {"message": server.only.id}
+    server.expect(
+        Want(
+            (
+                "🔥 CRITICAL: HighLatency (cluster=eu-1) — Checkouts fail",
+                "**Critical** · 1 firing · 1 resolved · cluster=eu-1",
+                "More than 5 %.",
+                "🔴 service=checkout · since 08:00 (1 h)",
+                "✅ service=cart · since 08:00 (59 min)",
+                "job=api",
+                "[Runbook](<https://runbooks.example/x_%28y%29>)",
+                "[Source](<https://prometheus.example/graph?g0.expr=up>)",
+                "[Silence](<https://alertmanager.example/#/silences/new?filter=",
+                "via oncall · 09:00 Europe/Berlin",
+            ),
+            RED,
+        )
+    )
+    assert "javascript" not in server.only.shown
+
+
+async def test_a_change_edits_the_message_and_its_end_turns_it_green(
+    server: FakeDiscord, channel: Discord
+) -> None:
+    state = await remote(channel, conversation())
+    grown = conversation(alert(), alert(instance="b"), version=2, remote=state)
+    assert await remote(channel, grown) == state
+    server.expect(Want(("2 firing",), RED, edits=1))
+    await remote(channel, conversation(ENDED, version=3, remote=state))
+    server.expect(Want(("✅ Resolved: HighLatency",), GREEN, edits=2))
+    assert [method for method, _ in server.calls] == ["POST", "PATCH", "PATCH"]
+
+
+@pytest.mark.parametrize(
+    ("level", "color", "sign"), [("critical", RED, "🔥"), ("warning", AMBER, "⚠️"), ("info", BLUE, "⚠️")]
+)
+def test_the_colour_says_how_urgent_it_is(level: str, color: int, sign: str) -> None:
+    shown = embed(conversation(alert(severity=level)))
+    assert (shown["color"], shown["title"]) == (color, f"{sign} HighLatency")
+
+
+def test_what_was_held_or_hidden_is_said() -> None:
+    talk = conversation(ENDED, truncated=3)
+    held = replace(talk, alerts=(replace(talk.alerts[0], held_since=NOW - HOUR),))
+    assert embed(held)["color"] == RED
+    assert embed(held)["footer"]["text"].endswith(
+        "held since 08:00 · 3 more alerts not shown by Alertmanager (max_alerts)"
+    )
+
+
+def test_a_footer_shows_what_was_given_for_discord_marks_nothing_up_there() -> None:
+    assert embed(conversation(receiver=r"team\.web_*ops*"))["footer"]["text"].startswith("via team.web_*ops*")
+
+
+# Text made safe
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("a_b*c*~~d~~||e||`f`", r"a\_b\*c\*\~\~d\~\~\|\|e\|\|\`f\`"),
+        ("[click](https://evil.example)", r"\[click\](https://evil.example)"),
+        ("<@123> @everyone <#1>", r"\<\@123\> \@everyone \<\#1\>"),
+        ("> quote\n# head", "\\> quote\n\\# head"),
+        ("\\", "\\\\"),
+        ("see https://grafana.example/d/a_b?c=*&d=[e], x_y", r"see https://grafana.example/d/a_b?c=*&d=[e], x\_y"),
+        ("xhttps://a_b", r"xhttps://a\_b"),
+        ("a\x00b\u202ec\r\nd", "a bc\nd"),
+    ],
+)  # fmt: skip
+def test_markup_is_escaped_and_addresses_are_kept(text: str, safe: str) -> None:
+    assert escape(text) == safe
+
+
+@given(st.text("\\*_~`|<>[]#@ ax\n") | st.text())
+def test_nothing_that_marks_up_is_left_unescaped(text: str) -> None:
+    left = re.sub(r"\\[^A-Za-z0-9\s]", "", escape(text))
+    assert not re.search(r"[\\*_~`|<>\[\]#@]", re.sub(r"https?://[^\s<]+", "", left))
+
+
+async def test_nobody_is_mentioned_by_a_label(server: FakeDiscord, channel: Discord) -> None:
+    evil = "@everyone <@123> <@&4>"
+    talk = conversation(alert(alertname=evil, service=evil), receiver=evil, group_labels={"service": evil})
+    state = await remote(channel, talk)
+    await remote(channel, replace(talk, remote=state))
+    server.expect(Want((r"\@everyone \<\@123\>",), edits=1))
+    assert all(body["allowed_mentions"] == {"parse": []} for _, body in server.calls)
+
+
+odd_text = st.text(max_size=40) | st.text("\\*_~`|<>[]()#@:\n🙂 h", max_size=3_500) | st.sampled_from(["x" * 9_000, "*" * 4_000, "@here", "https://a.example/" + "x" * 5_000])  # fmt: skip
+odd_alerts = st.builds(
+    lambda labels, notes, **more: replace(alert(**more), labels={"severity": "info", **labels}, annotations=notes),
+    st.dictionaries(odd_text, odd_text, max_size=5), st.dictionaries(st.sampled_from(["summary", "description", "runbook_url"]), odd_text),
+    resolved=st.booleans(),
+)  # fmt: skip
+odd_conversations = st.builds(
+    lambda several, many, **fields: conversation(*several * many, **fields),
+    st.lists(odd_alerts, min_size=1, max_size=3), st.sampled_from([1, 1, 30]), receiver=odd_text,
+    group_labels=st.dictionaries(odd_text, odd_text, max_size=3), truncated=st.integers(0, 10**6),
+    external_url=st.sampled_from(["", "https://a.example", "https://a.example/" + "(" * 700]),
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(conversations | odd_conversations)
+@example(conversation(*[alert(instance=f"{number:03}" + "*" * 900) for number in range(150)]))
+def test_whatever_it_is_about_a_message_is_one_that_discord_takes(talk: Conversation) -> None:
+    """Rendered by template, within every limit, JSON; so is what is sent if it were refused all the same."""
+    message = render(talk)
+    body = dict(message.body)
+    assert not message.fallback
+    assert json.loads(json.dumps(body)) == body
+    plain = body.pop("plain")
+    assert fault_of(body) == 0
+    assert fault_of({"content": plain, "embeds": []}) == 0
+
+
+@settings(deadline=None)
+@given(st.integers(1, 300), st.integers(0, 700), st.data())
+def test_every_alert_is_shown_or_counted(number: int, length: int, data: st.DataObject) -> None:
+    ended = data.draw(st.integers(0, number))
+    several = [
+        alert(instance=f"{index:04}" + "x" * length, resolved=index < ended) for index in range(number)
+    ]
+    message = render(conversation(*several))
+    for text in (message.body["embeds"][0]["description"], message.body["plain"]):
+        shown = sum(each.startswith(("🔴", "✅ instance", "✅ High")) for each in text.splitlines()[1:])
+        more = next((each for each in text.splitlines() if each.startswith("… and ")), "… and 0 more ()")
+        assert shown >= min(number, 2)
+        assert shown + int(more.split()[2]) == number
+        counts = [int(part.split()[0]) for part in more[more.index("(") + 1 : -1].split(", ") if part]
+        assert sum(counts) == int(more.split()[2])
+
+
+def test_the_fullest_message_still_shows_alerts() -> None:
+    """What stands once takes its share and no more; nor does one alert take it all."""
+    address = "https://a.example/" + "r" * 440
+    notes = {
+        "summary": "*" * 5_000,
+        "description": "*" * 5_000,
+        "runbook_url": address,
+        "dashboard_url": address,
+    }
+
+    def full(number: int) -> Alert:
+        return alert(
+            alertname="*" * 900, note=f"{number}" + "&" * 3_000, shared="y" * 3_000, annotations=notes
+        )
+
+    shown = embed(conversation(*map(full, range(200)), receiver="r" * 5_000))
+    assert 5_000 < sum(map(len, texts([shown]))) <= 6_000
+    assert shown["description"].count("🔴") >= 2
+    assert [each["name"] for each in shown["fields"]] == ["Labels", "Links"]
+
+
+@pytest.mark.parametrize(("around", "least"), [(0, 4_096), (300, 5_950)])
+def test_the_line_that_counts_the_rest_fits_as_well(around: int, least: int) -> None:
+    """Whichever limit is met first: the description's, or with much around it the one of all."""
+    fullest = 0
+    for length in range(60, 140, 4):
+        shared: Any = {"alertname": "n" * around, "shared": "y" * around * 4}
+        several = [alert(instance=f"{number:03}" + "x" * length, **shared) for number in range(90)]
+        several = [replace(each, generator_url="https://a.example/" + "g" * around * 2) for each in several]
+        body = dict(render(conversation(*several, receiver="r" * around)).body)
+        plain = body.pop("plain")
+        assert fault_of(body) == fault_of({"content": plain}) == 0
+        assert "\n… and " in body["embeds"][0]["description"]
+        fullest = max(fullest, sum(map(len, texts(body["embeds"]))))
+    assert fullest > least
+
+
+def test_a_link_that_does_not_fit_is_left_out_whole() -> None:
+    long = replace(alert(), generator_url="https://a.example/" + "x" * 1_100)
+    (links,) = embed(conversation(long))["fields"]
+    assert re.fullmatch(r"\[Silence\]\(<https://[^<>]+>\)", links["value"])
+
+
+# When a message can't be edited
+
+
+@pytest.mark.parametrize("code", sorted(MESSAGE_GONE))
+async def test_a_message_that_cannot_be_edited_is_posted_anew(
+    server: FakeDiscord, channel: Discord, code: int
+) -> None:
+    state = await remote(channel, conversation())
+    server.fail(error(code, method="PATCH"))
+    anew = await remote(channel, conversation(ENDED, remote=state, version=2))
+    assert anew != state
+    server.expect(Want(("🔥",), RED), Want(("✅",), GREEN))
+
+
+async def test_a_removed_message_is_posted_anew_and_edited_there(
+    server: FakeDiscord, channel: Discord
+) -> None:
+    state = await remote(channel, conversation())
+    server.delete(server.only)
+    state = await remote(channel, conversation(version=2, remote=state))
+    await remote(channel, conversation(ENDED, version=3, remote=state))
+    server.expect(Want(("✅",), GREEN, edits=1))
+
+
+# What comes of it
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        (error(10015), Retry("discord 10015: unknown webhook")),
+        (error(50027), Retry("discord 50027: invalid webhook token")),
+        (error(220001), Retry("discord 220001: a forum, which takes no plain message")),
+        (error(30046, 429), Retry("ratelimited", pause=True)),
+        (error(40333, 403), Retry("discord 40333")),
+        (error(130000, 503), Retry("discord 130000", ambiguous=True)),
+        (http(401, "no"), Retry("http 401")),
+        (http(403, "<html>"), Retry("http 403")),
+        (http(404, '{"code": "10015"}'), Retry("http 404")),
+        (http(302, Location="/login"), Retry("http 302: redirect, not followed")),
+        (http(500, "<html>oops"), Retry("http 500", ambiguous=True)),
+        (http(502, "[" * 100_000), Retry("http 502", ambiguous=True)),
+        (http(200, "<html>sign in here"), Retry("bad answer", ambiguous=True)),
+        (http(200, "[]"), Retry("bad answer", ambiguous=True)),
+        (http(200, '{"id": "no number"}'), Retry("bad answer", ambiguous=True)),
+        (http(204), Retry("bad answer", ambiguous=True)),
+        (CLOSE, Retry("connection failed", ambiguous=True)),
+        (LOST_ANSWER, Retry("connection failed", ambiguous=True)),
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_an_answer_is_an_outcome_after_one_attempt(
+    server: FakeDiscord, channel: Discord, fault: Fault, outcome: Outcome
+) -> None:
+    server.fail(fault)
+    assert await tell(channel, conversation()) == outcome
+    assert len(server.calls) == 1
+
+
+@pytest.mark.parametrize("code", sorted(DESTINATION_BROKEN))
+async def test_a_broken_destination_is_tried_again_for_it_may_be_mended(
+    server: FakeDiscord, channel: Discord, code: int
+) -> None:
+    server.fail(error(code))
+    outcome = await tell(channel, conversation())
+    assert isinstance(outcome, Retry)
+    assert outcome.reason.startswith(f"discord {code}: ")
+
+
+@pytest.mark.parametrize("fault", [*map(error, sorted(PAYLOAD_BROKEN)), http(400), http(413), http(415), http(422)], ids=str)  # fmt: skip
+async def test_what_discord_refuses_goes_as_text_in_the_same_attempt(
+    server: FakeDiscord, channel: Discord, fault: Fault
+) -> None:
+    server.fail(fault)
+    state = await remote(channel, conversation(alert(service="a"), alert(service="b")))
+    server.expect(Want(("CRITICAL: HighLatency", "service=a", "service=b")))
+    assert server.only.embeds == []
+    server.fail(fault)
+    await remote(channel, conversation(ENDED, version=2, remote=state))
+    server.expect(Want(("✅ Resolved: HighLatency",), edits=1))
+
+
+async def test_text_that_is_refused_as_well_is_rejected(server: FakeDiscord, channel: Discord) -> None:
+    server.fail(error(50035), error(50006))
+    assert await tell(channel, conversation()) == Rejected("discord 50006: empty message")
+    assert len(server.calls) == 2
+    server.fail(http(413), http(413))
+    assert await tell(channel, conversation()) == Rejected("http 413")
+
+
+async def test_the_webhook_and_the_token_are_those_of_the_url(server: FakeDiscord, channel: Discord) -> None:
+    for other, code in ((f"https://discord.com/api/webhooks/12/{TOKEN}", 10015), (f"{URL}x", 50027)):
+        where = destination("discord", DiscordOptions.model_validate({"webhook_url": other}))
+        outcome = await tell(channel, conversation(), where)
+        assert isinstance(outcome, Retry)
+        assert f"discord {code}: " in outcome.reason
+    server.expect()
+
+
+async def test_a_discord_that_does_not_answer_may_have_got_it(server: FakeDiscord) -> None:
+    async with opened(server.url, patience=0.2) as channel:
+        server.fail(HANG)
+        assert await tell(channel, conversation()) == Retry("timeout", ambiguous=True)
+        server.release()
+
+
+async def test_where_nobody_listens_nothing_can_have_arrived() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        async with opened(f"http://127.0.0.1:{taken.getsockname()[1]}") as channel:
+            assert await tell(channel, conversation()) == Retry("connection failed")
+
+
+async def test_a_broken_template_sends_the_plain_facts(
+    server: FakeDiscord, channel: Discord, tmp_path: Path
+) -> None:
+    (tmp_path / "discord.j2").write_text("{% block text %}{{ nonsense.x }}{% endblock %}")
+    broken = Templates(levels=LEVELS, timezone="UTC", directory=tmp_path)
+    about = conversation(alert(service="@here"), ENDED)
+    message = channel.render(PLACE, about, broken)
+    assert message.fallback
+    assert isinstance(await channel.send(PLACE, about, message), Delivered)
+    server.expect(Want(("CRITICAL: HighLatency (1 firing, 1 resolved)", r"service=\@here", "resolved: alertname=HighLatency")))  # fmt: skip
+    many = conversation(*(alert(instance=f"{number}" + "_" * 300) for number in range(100)))
+    assert fault_of({"content": channel.render(PLACE, many, broken).body["content"]}) == 0
+
+
+# Rate limits
+
+
+@pytest.mark.parametrize(
+    ("fault", "after"),
+    [
+        (http(429, '{"retry_after": 0.4213, "global": false}', Retry_After="1"), 422),
+        (http(429, '{"retry_after": 64, "global": false}', X_RateLimit_Scope="shared"), 64 * SECOND),
+        (http(429, '{"code": 0}', Retry_After="7"), 7 * SECOND),
+        (http(429, "<html>", Retry_After="7"), 7 * SECOND),
+        (http(429, '{"retry_after": 1e99}'), HOUR),
+        (http(429, '{"retry_after": -1}'), 0),
+        (http(429, '{"retry_after": NaN}'), None),
+        (http(429, '{"retry_after": Infinity}'), None),
+        (http(429, '{"retry_after": [1]}'), None),
+        (http(429, "{}", Retry_After="soon"), None),
+    ],
+    ids=str,
+)
+async def test_a_429_pauses_the_destination_for_as_long_as_it_says(
+    server: FakeDiscord, channel: Discord, fault: Fault, after: int | None
+) -> None:
+    server.fail(fault)
+    assert await tell(channel, conversation()) == Retry("ratelimited", after=after, pause=True)
+
+
+async def test_the_last_request_of_a_window_pauses_until_the_next_one() -> None:
+    """Discord isn't asked in between, and never says 429."""
+    now = NOW
+    async with FakeDiscord(seconds=lambda: now / SECOND) as strict, opened(strict.url) as channel:
+        for episode in range(5):
+            now = NOW + episode * 100
+            assert isinstance(await tell(channel, conversation(episode=episode, now=now)), Delivered)
+        now = NOW + 500
+        waits = Retry("ratelimited", after=1_500, pause=True)
+        assert await tell(channel, conversation(episode=5, now=now)) == waits
+        assert len(strict.calls) == 5
+        now += 1_500
+        assert isinstance(await tell(channel, conversation(episode=5, now=now, attempt=2)), Delivered)
+        assert len(strict.messages) == 6
+
+
+async def test_the_fakes_window_is_discords() -> None:
+    """Five requests in two seconds; a channel that has learnt nothing is refused the sixth."""
+    async with FakeDiscord(seconds=lambda: 0.0) as strict:
+        for episode in range(5):
+            async with opened(strict.url) as channel:
+                await remote(channel, conversation(episode=episode))
+        async with opened(strict.url) as channel:
+            assert await tell(channel, conversation()) == Retry("ratelimited", after=2 * SECOND, pause=True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "everywhere"),
+    [
+        (http(429, '{"retry_after": 5, "global": true}'), True),
+        (http(429, '{"retry_after": 5}', X_RateLimit_Scope="global"), True),
+        (http(429, "<html>Cloudflare", Retry_After="5"), True),
+        (http(429, '{"retry_after": 5, "global": false}', X_RateLimit_Scope="user"), False),
+        (http(200, '{"id": "1"}', X_RateLimit_Remaining="0", X_RateLimit_Reset_After="5"), False),
+        (http(204, X_RateLimit_Remaining="0", X_RateLimit_Reset_After="5"), False),
+    ],
+    ids=str,
+)
+async def test_a_global_limit_holds_for_every_webhook_and_others_for_one(
+    server: FakeDiscord, channel: Discord, fault: Fault, everywhere: bool
+) -> None:
+    server.fail(fault)
+    await tell(channel, conversation())
+    other = destination("discord", DiscordOptions.model_validate({"webhook_url": "https://discord.com/api/webhooks/7/x"}))  # fmt: skip
+    held = Retry("ratelimited", after=4 * SECOND, pause=True)
+    assert await tell(channel, conversation(now=NOW + SECOND)) == held
+    assert (await tell(channel, conversation(now=NOW + SECOND), other) == held) is everywhere
+    assert isinstance(await tell(channel, conversation(now=NOW + 5 * SECOND)), Delivered)
+
+
+def test_the_pace_fits_discords_window() -> None:
+    kind = KINDS["discord"]
+    pace, now, sent = Pace(kind.per_second, kind.burst), NOW, []
+    for _ in range(20):
+        now = pace.ready_at(now)
+        pace.spend(now)
+        sent.append(now)
+    assert all(after - before >= 2 * SECOND for before, after in zip(sent, sent[5:], strict=False))
+
+
+# Secrets and rules
+
+
+@pytest.mark.parametrize("fault", [error(50027), error(50035), http(302, Location="/x"), http(500, TOKEN), CLOSE, None], ids=str)  # fmt: skip
+async def test_no_secret_stands_in_an_outcome_a_log_or_a_repr(
+    server: FakeDiscord, channel: Discord, caplog: pytest.LogCaptureFixture, fault: Fault | None
+) -> None:
+    caplog.set_level("DEBUG")
+    server.fail(*([fault] if fault else []))
+    outcome = await tell(channel, conversation())
+    message = channel.render(PLACE, conversation(), TEMPLATES)
+    shown = " ".join(map(repr, (outcome, PLACE, PLACE.options, PLACE.key, message)))
+    assert TOKEN not in shown + caplog.text
+
+
+def test_a_destination_is_named_by_its_name_or_the_webhooks_id() -> None:
+    named = DiscordOptions.model_validate({"webhook_url": URL, "name": "ops"})
+    assert (named.key("x"), PLACE.key) == ("discord:ops", f"discord:{WEBHOOK}")
+    assert not named.per_alert
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://discord.com/api/webhooks/1/s3cr3t",
+        "https://ptb.discord.com/api/v10/webhooks/1/s3cr3t/",
+        "http://127.0.0.1:8080/webhooks/1/s3cr3t",
+    ],
+)
+def test_a_webhook_is_read_from_its_url(url: str) -> None:
+    assert DiscordOptions.model_validate({"webhook_url": url}).webhook == ("1", "s3cr3t")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["s3cr3t", "https://discord.com/channels/1/s3cr3t", "https://discord.com/api/webhooks/1/s3cr3t/slack",
+     "https://discord.com/api/webhooks/x/s3cr3t", "https://discord.com/api/webhooks/1/s3cr3t?thread_id=2",
+     "https://a:s3cr3t@discord.com/api/webhooks/1/x", "https://discord.com/api/webhooks/1/s3cr3t\n"],
+)  # fmt: skip
+def test_another_address_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(ValidationError, match="is no Discord webhook; copy its URL") as caught:
+        DiscordOptions.model_validate({"webhook_url": url})
+    assert "s3cr3t" not in str(caught.value)
+
+
+RULES = """
+channels: {discord: {}}
+receivers:
+  ops:
+    - discord: {webhook_url: "${DISCORD_URL}"}
+    - discord: {webhook_url: {file: discord-url}}
+route: {receiver: ops}
+"""
+
+
+def test_rules_with_discord_load(tmp_path: Path) -> None:
+    (tmp_path / "discord-url").write_text("https://discord.com/api/webhooks/7/x\n")
+    config = loads(RULES, name="routes.yaml", folder=tmp_path, environ={"DISCORD_URL": URL}, now=NOW)
+    assert set(config.policy.destinations) == {PLACE.key, "discord:7"}
+    assert config.settings["discord"] == Settings()
+
+
+def test_rules_with_discord_load_in_a_preview_without_its_secrets(tmp_path: Path) -> None:
+    config = loads(RULES, name="routes.yaml", folder=tmp_path, environ={}, now=NOW, preview=True)
+    assert len(config.policy.destinations) == 2
+
+
+async def test_a_closed_channel_can_be_used_again(server: FakeDiscord, channel: Discord) -> None:
+    await remote(channel, conversation())
+    await channel.close()
+    await channel.close()
+    await remote(channel, conversation(episode=2))
+    assert len(server.messages) == 2
+
+
+def test_the_registry_knows_it() -> None:
+    kind = KINDS["discord"]
+    assert isinstance(kind.make(kind.settings.model_validate(kind.placeholder)), Discord)
+
+
+async def test_the_fake_fails_on_missing_unexpected_and_wrong_messages(
+    server: FakeDiscord, channel: Discord
+) -> None:
+    await remote(channel, conversation())
+    for wanted in ([], [Want(("no such words",))], [Want(color=GREEN)], [Want(edits=1)], [Want(), Want()]):
+        with pytest.raises(AssertionError, match=r"missing|unexpected"):
+            server.expect(*wanted)
+    server.only.content, server.only.quiet = "@everyone", False
+    with pytest.raises(AssertionError, match="mentions"):
+        server.expect(Want())
+    good = {
+        "title": "t",
+        "description": "d",
+        "fields": [{"name": "n", "value": "v"}],
+        "footer": {"text": "f"},
+    }
+    assert fault_of({"embeds": [good]}) == 0
+    for wrong in (
+        {"title": "x" * 257}, {"description": "x" * 4_097}, {"footer": {"text": "x" * 2_049}}, {"color": 2**24},
+        {"fields": [{"name": "n", "value": " "}]}, {"fields": [{"name": "n", "value": "x" * 1_025}]},
+        {"fields": [{"name": "n", "value": "v"}] * 26}, {"fields": [{"name": "n", "value": "x" * 1_000}] * 6}, {"more": 1},
+    ):  # fmt: skip
+        assert fault_of({"embeds": [{**good, **wrong}]}) == 50035
+    assert fault_of({"content": "x" * 2_001}) == fault_of({"embeds": [good] * 11}) == 50035
+    assert fault_of({"content": " "}) == 50006

@@ -1,0 +1,296 @@
+"""A Discord that refuses what Discord refuses, keeps what readers would see, and fails on demand.
+
+It knows one webhook: to execute it, and to edit a message of its. Limits are Discord's own, stated here a second
+time on purpose: the channel must not be judged by its own constants.
+https://docs.discord.com/developers/resources/webhook
+"""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from aiohttp import web
+
+WEBHOOK, TOKEN = "1180000000000000001", "fake-token_of-nobody"  # not a token of anything
+URL = f"https://discord.com/api/webhooks/{WEBHOOK}/{TOKEN}"
+_WITHIN = 30.0
+"""Seconds after which a wait is given up: a bound for a broken test, not a pause."""
+_MENTION = re.compile(r"(?<!\\)@(?:everyone|here)|(?<!\\)<(?:@[!&]?|#)\d+>")
+_MESSAGE = {"content", "embeds", "allowed_mentions"}
+_EMBED = {"title", "description", "color", "fields", "footer"}
+_STATUS = {10008: 404, 10015: 404, 50027: 401}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong with one call. ``accept``: the message is taken before it does."""
+
+    status: int = 500
+    body: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    hang: bool = False
+    close: bool = False
+    accept: bool = False
+    method: str | None = None
+    """Only calls of this method; others pass by."""
+
+
+HANG = Fault(hang=True, close=True)
+CLOSE = Fault(close=True)
+LOST_ANSWER = Fault(close=True, accept=True)
+
+
+def http(status: int, body: str = "", **headers: str) -> Fault:
+    return Fault(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def error(code: int, status: int | None = None, method: str | None = None) -> Fault:
+    """The message quotes the token, as no Discord does."""
+    status = status or _STATUS.get(code, 400)
+    return Fault(status, f'{{"message": "no {TOKEN}", "code": {code}}}', method=method)
+
+
+@dataclass(slots=True)
+class Posted:
+    """A message as its readers have it now."""
+
+    id: str
+    content: str
+    embeds: list[dict[str, Any]]
+    quiet: bool
+    """It could mention nobody."""
+    edits: int = 0
+
+    @property
+    def color(self) -> int | None:
+        return next((int(each["color"]) for each in self.embeds if "color" in each), None)
+
+    @property
+    def shown(self) -> str:
+        """All words of it, top to bottom."""
+        return "\n".join([self.content, *texts(self.embeds)])
+
+    @property
+    def mentions(self) -> list[str]:
+        return [] if self.quiet else _MENTION.findall(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A message that is to be there: every one of ``words`` is shown."""
+
+    words: tuple[str, ...] = ()
+    color: int | None = None
+    edits: int = 0
+
+    def met_by(self, posted: Posted) -> bool:
+        fits = all(word in posted.shown for word in self.words)
+        return fits and self.color in {None, posted.color} and self.edits == posted.edits
+
+
+class FakeDiscord:
+    """``async with FakeDiscord() as discord: … api_url=discord.url``
+
+    :param seconds: a clock; given one, more than five requests in two seconds are refused
+    """
+
+    def __init__(self, *, seconds: Callable[[], float] | None = None) -> None:
+        self.messages: dict[str, Posted] = {}
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        """Method and body of every call, those refused included."""
+        self.url = ""
+        self._seconds = seconds
+        self._window: list[float] = []
+        self._faults: deque[Fault] = deque()
+        self._released = asyncio.Event()
+        self._changed = asyncio.Condition()
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=2**22)
+        app.router.add_post("/api/v10/webhooks/{webhook}/{token}", self._serve)
+        app.router.add_patch("/api/v10/webhooks/{webhook}/{token}/messages/{id}", self._serve)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/api/v10"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.release()
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    def fail(self, *faults: Fault) -> None:
+        """The next calls go wrong like this, one after the other."""
+        self._faults.extend(faults)
+
+    def release(self) -> None:
+        """What hangs goes on (and finds its connection closed)."""
+        self._released.set()
+        self._released = asyncio.Event()
+
+    def delete(self, posted: Posted) -> None:
+        """Somebody removes a message."""
+        del self.messages[posted.id]
+
+    @property
+    def only(self) -> Posted:
+        """The one message there is."""
+        (posted,) = self.messages.values()
+        return posted
+
+    async def until(self, ready: Callable[[], bool]) -> None:
+        """Return as soon as it holds; it is looked at after every call that came in."""
+        try:
+            async with asyncio.timeout(_WITHIN), self._changed:
+                await self._changed.wait_for(ready)
+        except TimeoutError:
+            raise AssertionError(f"it never came to that; Discord shows: {self.messages}") from None
+
+    def expect(self, *wanted: Want) -> None:
+        """These messages are there and no others, and nobody is mentioned."""
+        left = list(self.messages.values())
+        problems = []
+        for want in wanted:
+            found = next((posted for posted in left if want.met_by(posted)), None)
+            problems += [f"missing: {want}"] if found is None else []
+            left = [posted for posted in left if posted is not found]
+        problems += [f"unexpected: {posted}" for posted in left]
+        problems += [f"mentions {each.mentions}: {each}" for each in self.messages.values() if each.mentions]
+        assert not problems, "\n".join(problems)
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._answer(request)
+        finally:
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.calls.append((request.method, body))
+        fault = self._fault(request.method)
+        if fault is None:
+            return self._take(request, body)
+        if fault.hang:
+            await self._released.wait()
+        if fault.accept:
+            self._take(request, body)
+        if fault.close:
+            assert request.transport is not None
+            request.transport.close()
+        return web.Response(status=fault.status, text=fault.body, headers=fault.headers)
+
+    def _fault(self, method: str) -> Fault | None:
+        found = next((fault for fault in self._faults if fault.method in {None, method}), None)
+        if found is not None:
+            self._faults.remove(found)
+        return found
+
+    def _take(self, request: web.Request, body: dict[str, Any]) -> web.Response:
+        headers, wait = self._limit()
+        if wait:
+            refusal = {"message": "You are being rate limited.", "retry_after": wait, "global": False}
+            return web.json_response(refusal, status=429, headers=headers)
+        code = self._refusal(request, body)
+        if code:
+            answer = {"message": "no", "code": code}
+            return web.json_response(answer, status=_STATUS.get(code, 400), headers=headers)
+        posted = self._edit(request, body) if request.method == "PATCH" else self._post(body)
+        if request.method == "POST" and request.query.get("wait") != "true":
+            return web.Response(status=204, headers=headers)
+        return web.json_response({"id": posted.id, "content": posted.content}, headers=headers)
+
+    def _post(self, body: Mapping[str, Any]) -> Posted:
+        posted = Posted(
+            str(1_180_000_000_000_000_100 + len(self.calls)),
+            body.get("content", ""),
+            body.get("embeds", []),
+            body.get("allowed_mentions") == {"parse": []},
+        )
+        self.messages[posted.id] = posted
+        return posted
+
+    def _edit(self, request: web.Request, body: Mapping[str, Any]) -> Posted:
+        """What an edit leaves out stays."""
+        posted = self.messages[request.match_info["id"]]
+        posted.content = body.get("content", posted.content)
+        posted.embeds = body.get("embeds", posted.embeds)
+        posted.quiet = body.get("allowed_mentions") == {"parse": []}
+        posted.edits += 1
+        return posted
+
+    def _limit(self) -> tuple[dict[str, str], float]:
+        """Five requests in two seconds. :returns: the headers, and how long to wait if it is too early"""
+        if self._seconds is None:
+            return {}, 0
+        now = self._seconds()
+        self._window = [at for at in self._window if at > now - 2]
+        wait = self._window[0] + 2 - now if len(self._window) >= 5 else 0.0
+        if not wait:
+            self._window.append(now)
+        return {
+            "X-RateLimit-Limit": "5",
+            "X-RateLimit-Remaining": str(5 - len(self._window)),
+            "X-RateLimit-Reset-After": f"{self._window[0] + 2 - now:.3f}",
+            "X-RateLimit-Bucket": "abcd1234",
+            **({"X-RateLimit-Scope": "user", "Retry-After": "2"} if wait else {}),
+        }, wait
+
+    def _refusal(self, request: web.Request, body: Mapping[str, Any]) -> int:
+        """Discord's code. https://docs.discord.com/developers/topics/opcodes-and-status-codes#json"""
+        match = request.match_info
+        if match["webhook"] != WEBHOOK:
+            return 10015
+        if match["token"] != TOKEN:
+            return 50027
+        if request.method == "PATCH" and match["id"] not in self.messages:
+            return 10008
+        return fault_of(body)
+
+
+def fault_of(body: Any) -> int:
+    """The code of what is wrong with a message, or 0."""
+    content, embeds = body.get("content") or "", body.get("embeds", [])
+    if not content.strip() and not embeds:
+        return 50006
+    wrong = (
+        not body.keys() <= _MESSAGE
+        or len(content) > 2_000
+        or len(embeds) > 10
+        or not all(map(_valid, embeds))
+        or sum(map(len, texts(embeds))) > 6_000
+    )
+    return 50035 if wrong else 0
+
+
+def _valid(embed: Mapping[str, Any]) -> bool:
+    """https://docs.discord.com/developers/resources/message#embed-object-embed-limits"""
+    fields = embed.get("fields", [])
+    return (
+        embed.keys() <= _EMBED
+        and _text(embed.get("title", "x"), 256)
+        and _text(embed.get("description", "x"), 4_096)
+        and _text(embed.get("footer", {"text": "x"})["text"], 2_048)
+        and 0 <= embed.get("color", 0) <= 0xFFFFFF
+        and len(fields) <= 25
+        and all(_text(each["name"], 256) and _text(each["value"], 1_024) for each in fields)
+    )
+
+
+def _text(value: Any, limit: int) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and len(value) <= limit
+
+
+def texts(embeds: list[dict[str, Any]]) -> Iterator[str]:
+    """What counts towards the 6,000 characters."""
+    for embed in embeds:
+        yield from (embed[name] for name in ("title", "description") if name in embed)
+        for each in embed.get("fields", []):
+            yield from (each["name"], each["value"])
+        if "footer" in embed:
+            yield embed["footer"]["text"]
