@@ -1,37 +1,36 @@
 """The composition root: builds every room, starts them in order, and stops them in reverse."""
 
-import re
+import asyncio
+import contextlib
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import structlog
 from aiohttp import web
 
 from router import sample
-from router.channels import KINDS
+from router.channels import KINDS, read, written
 from router.channels.base import Channel
 from router.channels.outbox import Entry, Outbox, Preview, entry_of
 from router.clock import Clock, SystemClock
-from router.config import Config, ConfigError, Problem, Trap, load
+from router.config import Config, ConfigError, load
 from router.deliver import Current, Lanes
+from router.loading import Loading, ReloadError, signature
 from router.metrics import Metrics
-from router.model import SECOND, Millis
+from router.model import SECOND, Destination, Millis
 from router.render import TemplateError, Templates
-from router.rules.explain import Question
-from router.rules.inputs import alerts_of, moment
-from router.rules.schedule import Timetable
-from router.rules.schedule import schedule as timetables
-from router.rules.units import Outcome, run_all
-from router.store import Store
+from router.store import Adoption, Store, StoreUnavailable
 from router.web import KEEPALIVE_SECONDS, Parts, make_app
 from router.web.pages import add_pages
 from router.web.preview import PreviewParts, add_preview
 
 log = structlog.get_logger(__name__)
+
+# How often the files are looked at, when they are watched.
+_WATCH: Millis = 2 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +47,15 @@ class Options:
     """Bytes, after decompression."""
     drain: Millis = 10 * SECOND
     """How long a stop may take to tell what is due."""
+    watch: bool = False
+    """Reload when routes.yaml changes, or a file that it names."""
 
 
 class Service:
     """One running router.
 
     :raises ConfigError: on :meth:`start`, with every mistake in routes.yaml
+    :raises TemplateError: on :meth:`start`, when the templates can't be used
     :raises StoreUnavailable: on :meth:`start`, when the database can't be opened
     :raises OSError: on :meth:`start`, when the address is taken
     """
@@ -62,9 +64,13 @@ class Service:
         self.options = options
         self.clock: Clock = clock or SystemClock()
         self.outbox = Outbox() if options.preview else None
+        self.metrics = Metrics(enabled=options.metrics)
+        self.loading = Loading(options.config, self.metrics)
         self._environ = environ
         self._stopping = False
         self._closing = AsyncExitStack()
+        self._reloading = asyncio.Lock()
+        self._retired: dict[str, Destination] = {}
 
     async def start(self) -> None:
         """Each room's end is arranged as soon as it is begun; :meth:`stop` then goes backwards."""
@@ -75,24 +81,17 @@ class Service:
             raise
 
     async def _start(self) -> None:
-        options, closing, now = self.options, self._closing, self.clock.now()
-        config = load(options.config, environ=self._environ, now=now, preview=options.preview)
-        self.config = config
-        self.metrics = Metrics(enabled=options.metrics)
-        self._current = Current(config.policy, _templates(config))
-
+        options, closing = self.options, self._closing
         self.store = await Store.open(self._database())
         closing.push_async_callback(self.store.close)
-        await self.store.adopt(config.policy, now)
-
-        channels = self._open_channels(config)
-        for channel in channels.values():
-            closing.push_async_callback(channel.close)
+        last_good = await self.store.begin(self.clock.now())
+        config, templates = self._load(last_good)
+        closing.push_async_callback(self._close_channels)
         self.lanes = Lanes(
-            store=self.store, clock=self.clock, metrics=self.metrics, channels=channels,
+            store=self.store, clock=self.clock, metrics=self.metrics,
             paces={name: (kind.per_second, kind.burst) for name, kind in KINDS.items()}, current=lambda: self._current,
         )  # fmt: skip
-        self.lanes.start(config.policy.destinations.values())
+        await self._adopt(config, Current(config.policy, templates, self._open_channels(config, None)))
 
         self._runner = web.AppRunner(
             self._web(), handle_signals=False, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS,
@@ -102,11 +101,90 @@ class Service:
         closing.push_async_callback(self.lanes.stop, options.drain)
         await self._runner.setup()
         await web.TCPSite(self._runner, *options.listen).start()
-        self.metrics.loaded(config.digest, now)
+        if options.watch:
+            watching = asyncio.create_task(self._watch(), name="watch")
+            closing.push_async_callback(_ended, watching)
         log.info(
             "serving", address=self.url, config=str(options.config), database=self.store.location,
             destinations=len(config.policy.destinations), preview=options.preview,
         )  # fmt: skip
+
+    async def reload(self) -> None:
+        """Load routes.yaml anew, whole or not at all; what is held and pending is judged by the new rules.
+
+        :raises ReloadError: it can't be used, and the last good one stays in force
+        """
+        async with self._reloading:
+            try:
+                last_good = await self.store.fragments()
+                config, templates = await asyncio.to_thread(self._load, last_good)
+                before = self._current
+                await self._adopt(
+                    config, Current(config.policy, templates, self._open_channels(config, before))
+                )
+            except (ConfigError, TemplateError, StoreUnavailable) as error:
+                shown = error.shown if isinstance(error, ConfigError) else str(error)
+                self.loading.failed(shown)
+                raise ReloadError(shown) from error
+            log.info(
+                "reloaded", config=str(self.options.config), destinations=len(config.policy.destinations)
+            )
+            await self._let_go(before)
+
+    def _load(self, last_good: Mapping[str, str]) -> tuple[Config, Templates]:
+        config = load(
+            self.options.config, environ=self._environ, now=self.clock.now(), preview=self.options.preview,
+            last_good=last_good,
+        )  # fmt: skip
+        return config, config.open_templates()
+
+    async def _adopt(self, config: Config, current: Current) -> None:
+        """Put rules in force. :raises StoreUnavailable: those before stay so"""
+        now = self.clock.now()
+        parts = {each.name: each.loaded.text for each in config.fragments if each.loaded is not None}
+        adoption = Adoption(
+            config.policy, {key: written(each) for key, each in config.policy.destinations.items()}, parts
+        )
+        before = getattr(self, "_current", None)
+        # From here to the store's queue nothing comes between: whatever is accepted before is judged anew.
+        self._current = current
+        try:
+            gone = await self.store.adopt(adoption, now)
+        except StoreUnavailable:
+            if before is not None:
+                self._current = before
+            raise
+        self.config = config
+        self.loading.loaded(config, now)
+        retired = {key: read(key, text) for key, text in gone.items()}
+        for key in (key for key, destination in retired.items() if destination is None):
+            log.error("an end can't be told: this version knows no such destination", destination=key)
+        self._retired = {key: each for key, each in retired.items() if each is not None}
+        self.lanes.serve((*config.policy.destinations.values(), *self._retired.values()))
+
+    async def _let_go(self, before: Current) -> None:
+        """Close the channels that are in force no more, once nothing is sent through them."""
+        kept = set(map(id, self._current.channels.values()))
+        unused = [channel for channel in before.channels.values() if id(channel) not in kept]
+        if unused:
+            await self.lanes.settled()
+            for channel in unused:
+                await channel.close()
+
+    async def _close_channels(self) -> None:
+        for channel in self._current.channels.values() if hasattr(self, "_current") else ():
+            await channel.close()
+
+    async def _watch(self) -> None:
+        """Reload when a file that was read changes."""
+        never, seen = asyncio.Event(), await asyncio.to_thread(signature, self.config.files)
+        while True:
+            await self.clock.wait(never, self.clock.now() + _WATCH)
+            now = await asyncio.to_thread(signature, self.config.files)
+            if now != seen:
+                with contextlib.suppress(ReloadError):  # said already
+                    await self.reload()
+                seen = await asyncio.to_thread(signature, self.config.files)
 
     async def stop(self) -> None:
         """Refuse webhooks, tell what is due within the bound, let go of everything."""
@@ -131,12 +209,14 @@ class Service:
             store=self.store, clock=self.clock, metrics=self.metrics,
             sources=lambda: self.config.sources, policy=lambda: self._current.policy,
             wake=self.lanes.wake, lanes=self.lanes.describe, stopping=lambda: self._stopping,
-            max_body=self.options.max_body, preview=self.options.preview,
+            max_body=self.options.max_body, preview=self.options.preview, loading=self.loading.describe, reload=self.reload,
         )  # fmt: skip
         app = make_app(parts)
         add_pages(app, home="status.html" if self.outbox is None else "preview.html")
         if self.outbox is not None:
-            add_preview(app, PreviewParts(self.outbox, self.config.timezone, self._digests, self._jumps))
+            add_preview(
+                app, PreviewParts(self.outbox, lambda: self.config.timezone, self._digests, self._jumps)
+            )
         return app
 
     async def _digests(self) -> list[Entry]:
@@ -170,87 +250,26 @@ class Service:
             return f"sqlite:///{folder}/router.db"
         return "sqlite:///state/router.db"
 
-    def _open_channels(self, config: Config) -> dict[str, Channel]:
-        """A channel for each kind of destination in use; in a preview, one that files messages instead."""
+    def _open_channels(self, config: Config, before: Current | None) -> dict[str, Channel]:
+        """A channel of each kind that there are settings for, the same as before where those are the same; in a
+        preview, ones that file messages instead.
+        """
         channels: dict[str, Channel] = {}
-        for name in {each.channel for each in config.policy.destinations.values()}:
-            kind = KINDS[name]
-            channel = kind.make(config.settings[kind.section])
-            channels[name] = channel if self.outbox is None else Preview(channel, self.outbox)
+        for name, kind in KINDS.items():
+            settings = config.settings.get(kind.section)
+            if (
+                before is not None
+                and name in before.channels
+                and settings in {None, self.config.settings.get(kind.section)}
+            ):
+                channels[name] = before.channels[name]
+            elif settings is not None:
+                channel = kind.make(settings)
+                channels[name] = channel if self.outbox is None else Preview(channel, self.outbox)
         return channels
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What there is to say of a routes.yaml."""
-
-    problems: tuple[Problem, ...]
-    """Errors and warnings, in the order of the files."""
-    texts: Mapping[str, str]
-    """The files, masked, by name."""
-
-
-def check(path: Path, environ: Mapping[str, str]) -> Checked:
-    """Load the rules as if every credential were there, look for traps, dry-run every template."""
-    try:
-        config = load(path, environ=environ, now=SystemClock().now(), checking=True)
-    except ConfigError as error:
-        return Checked(error.errors, error.texts)
-    try:
-        faults = _templates(config).check()
-    except TemplateError as error:
-        return Checked((*config.problems, _fault(str(error), None)), config.texts)
-    problems = (*config.problems, *(_fault(fault, Trap.TEMPLATE) for fault in faults))
-    return Checked(problems, config.texts)
-
-
-def question(
-    path: Path, environ: Mapping[str, str], at: str | None = None, firing: bytes | None = None
-) -> Question:
-    """The rules of a file, to be asked about alerts at a moment (None: now) while others fire.
-
-    :raises ConfigError: with every mistake in the file
-    :raises InputError: the moment or the file of firing alerts can't be read
-    """
-    now = SystemClock().now()
-    config = load(path, environ=environ, now=now, preview=True)
-    zone = ZoneInfo(config.timezone)
-    others = [each for each in alerts_of(firing) if each.firing] if firing is not None else []
-    return Question(config.policy, zone, now if at is None else moment(at, zone), others)
-
-
-def schedule(path: Path, environ: Mapping[str, str], at: str | None, days: int) -> list[Timetable]:
-    """The next days of each interval of a file, from a moment on (None: now).
-
-    :raises ConfigError: with every mistake in the file
-    :raises InputError: the moment can't be read
-    """
-    now = SystemClock().now()
-    config = load(path, environ=environ, now=now, preview=True)
-    zone = ZoneInfo(config.timezone)
-    start = now if at is None else moment(at, zone)
-    return timetables(config.policy.intervals.values(), start, days)
-
-
-def test(path: Path, files: tuple[Path, ...]) -> list[Outcome]:
-    """Run unit tests of rules. :raises ConfigError: they, or the rules, can't be used"""
-    return run_all(path, files, SystemClock().now())
-
-
-def _fault(text: str, trap: Trap | None) -> Problem:
-    """A template's, from ``file:line: why``; an error when nothing could be sent at all."""
-    place = re.fullmatch(r"(.+?):(\d+): (.*)", text, re.DOTALL)
-    if place is None:
-        return Problem(text, 1, 1, "it can't be used", "mend it", trap)
-    todo = "mend the template; until then the plain message is sent" if trap else "mend the template"
-    return Problem(place.group(1), int(place.group(2)), 1, place.group(3), todo, trap)
-
-
-def _templates(config: Config) -> Templates:
-    severity = config.policy.severity
-    return Templates(
-        levels=severity.levels,
-        timezone=config.timezone,
-        severity_label=severity.label,
-        directory=config.templates,
-    )
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

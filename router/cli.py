@@ -1,6 +1,7 @@
 """The command line: thin. Every option can come from the environment as ``ALERT_ROUTER_…``."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -11,12 +12,19 @@ from typing import IO, Any
 import click
 
 from router import app, logs
+from router.clock import SystemClock
 from router.config import ConfigError, show
+from router.loading import ReloadError
+from router.model import Millis
+from router.render import TemplateError
+from router.rules.check import check as check_rules
 from router.rules.convert import convert
+from router.rules.explain import Question
 from router.rules.inputs import InputError
 from router.rules.schedule import as_json as timetables_as_json
 from router.rules.schedule import as_text as timetables_as_text
-from router.rules.units import junit
+from router.rules.schedule import of_file
+from router.rules.units import junit, run_all
 from router.store import StoreUnavailable, snapshot
 
 
@@ -64,13 +72,15 @@ _config = click.option(
               envvar="ALERT_ROUTER_MAX_BODY", help="The largest webhook, in bytes, decompressed.")  # fmt: skip
 @click.option("--drain", type=click.FloatRange(min=0), default=10.0, show_default=True, envvar="ALERT_ROUTER_DRAIN",
               help="Seconds that a stop may take to tell what is due.")  # fmt: skip
+@click.option("--watch", is_flag=True, envvar="ALERT_ROUTER_WATCH",
+              help="Reload when routes.yaml changes, or a file that it names. SIGHUP and POST /-/reload do so at any time.")  # fmt: skip
 @click.option("--log", "log_form", type=click.Choice(["auto", "json", "human"]), default="auto", show_default=True,
               envvar="ALERT_ROUTER_LOG", help="The shape of log lines; auto: human on a terminal.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True,
               envvar="ALERT_ROUTER_LOG_LEVEL")  # fmt: skip
 def serve(  # noqa: PLR0913  (an argument an option: that is click)
     *, config: Path, listen: tuple[str, int], database: str | None, preview: bool, sample: bool, metrics: bool,
-    max_body: int, drain: float, log_form: str, log_level: str,
+    max_body: int, drain: float, watch: bool, log_form: str, log_level: str,
 ) -> None:  # fmt: skip
     """Take webhooks and tell everybody who is to know."""
     if sample and not preview:
@@ -78,12 +88,14 @@ def serve(  # noqa: PLR0913  (an argument an option: that is click)
     logs.configure(log_form, "warning" if preview and log_level == "info" else log_level)
     options = app.Options(
         config=config, listen=listen, database=database, preview=preview, metrics=metrics, max_body=max_body,
-        drain=round(drain * 1_000),
+        drain=round(drain * 1_000), watch=watch,
     )  # fmt: skip
     try:
         asyncio.run(_serve(app.Service(options, os.environ), sample=sample))
     except ConfigError as error:
         raise _Failure(error.shown) from None
+    except TemplateError as error:
+        raise _Failure(f"The templates can't be used: {error}") from None
     except StoreUnavailable as error:
         raise _Failure(f"The store can't be opened: {error}") from None
     except OSError as error:
@@ -91,6 +103,10 @@ def serve(  # noqa: PLR0913  (an argument an option: that is click)
         raise _Failure(
             f"Can't listen on {host}:{port}: {error.strerror or error}; give another --listen"
         ) from None
+
+
+def _now() -> Millis:
+    return SystemClock().now()
 
 
 class _Failure(click.ClickException):
@@ -105,8 +121,16 @@ async def _serve(service: app.Service, *, sample: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = asyncio.create_task(_reload(service))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
     try:
         await service.start()
+        loop.add_signal_handler(signal.SIGHUP, reload)
         if service.options.preview:
             click.echo(f"Preview: nobody is told anything. Open {service.url} to see every message.")
         if sample:
@@ -114,6 +138,11 @@ async def _serve(service: app.Service, *, sample: bool) -> None:
         await stop.wait()
     finally:
         await service.stop()
+
+
+async def _reload(service: app.Service) -> None:
+    with contextlib.suppress(ReloadError):  # it is in the log, the metrics and on the page
+        await service.reload()
 
 
 @main.command()
@@ -125,7 +154,7 @@ def check(*, config: Path, strict: bool, as_json: bool) -> None:
 
     Exit code 1 if there is an error (with --strict: or a warning). Credentials need not be there.
     """
-    checked = app.check(config, os.environ)
+    checked = check_rules(config, os.environ, _now())
     bad = [problem for problem in checked.problems if strict or not problem.warning]
     if as_json:
         click.echo(
@@ -171,7 +200,7 @@ def explain(  # noqa: PLR0913  (an argument an option: that is click)
     if sum([bool(labels), webhook is not None, fingerprint is not None, jsonl]) != 1:
         raise click.UsageError("give labels, or --webhook, or --alert, or --jsonl")
     try:
-        question = app.question(config, os.environ, at, firing.read() if firing is not None else None)
+        question = Question.of(config, os.environ, _now(), at, firing.read() if firing is not None else None)
         if jsonl:
             failed = False
             for line in sys.stdin:
@@ -204,7 +233,7 @@ def explain(  # noqa: PLR0913  (an argument an option: that is click)
 def test(*, config: Path, files: tuple[Path, ...], report: Path | None) -> None:
     """Test the rules with files of unit tests; without any: those beside the rules, routes.test.yaml and so on."""
     try:
-        outcomes = app.test(config, files)
+        outcomes = run_all(config, files, _now())
     except ConfigError as error:
         raise _Failure(error.shown) from None
     failed = [each for each in outcomes if each.differences]
@@ -226,7 +255,7 @@ def test(*, config: Path, files: tuple[Path, ...], report: Path | None) -> None:
 def schedule(*, config: Path, days: int, at: str | None, as_json: bool) -> None:
     """Draw the next days of each time interval: open, closed, holidays, changes of the clocks."""
     try:
-        timetables = app.schedule(config, os.environ, at, days)
+        timetables = of_file(config, os.environ, _now(), at, days)
     except ConfigError as error:
         raise _Failure(error.shown) from None
     except InputError as error:

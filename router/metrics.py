@@ -119,6 +119,12 @@ class Metrics:
             "The first 48 bits of the SHA-256 of routes.yaml in force.",
             registry=registry,
         )
+        self._fragments = Gauge(
+            "alert_router_fragment_last_load_successful",
+            "Whether the last load of an included file succeeded; if not, it is in force as it last was good.",
+            ("fragment",),
+            registry=registry,
+        )
         ProcessCollector(registry=registry)
         Info("alert_router_build", "This build.", registry=registry).info({"version": package_version()})
         self._requests = Counter(
@@ -171,6 +177,13 @@ class Metrics:
             self._reload_success.set(1)
             self._reload_time.set(now / SECOND)
             self._config_hash.set(int(digest[:12], 16))
+
+    def fragments(self, good: Mapping[str, bool]) -> None:
+        """:param good: by name, for each included file"""
+        if self.enabled:
+            self._fragments.clear()
+            for name, is_good in good.items():
+                self._fragments.labels(name).set(is_good)
 
     def load_failed(self) -> None:
         if self.enabled:

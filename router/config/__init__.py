@@ -14,6 +14,7 @@ from router.config.reader import Reader
 from router.config.traps import traps
 from router.decide import Policy
 from router.model import Millis, Source
+from router.render import Templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,16 @@ class Config:
     """Of a config that was loaded to be checked: warnings."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """The files, masked, by name: to show problems in."""
+
+    def open_templates(self) -> Templates:
+        """:raises TemplateError: the folder or a file in it can't be used"""
+        severity = self.policy.severity
+        return Templates(
+            levels=severity.levels,
+            timezone=self.timezone,
+            severity_label=severity.label,
+            directory=self.templates,
+        )
 
 
 def load(

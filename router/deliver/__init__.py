@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
-from router.channels.base import Channel
 from router.clock import Clock
 from router.deliver.lane import Current, Lane
 from router.deliver.pace import Pace
@@ -25,7 +24,6 @@ class Lanes:
         store: Store,
         clock: Clock,
         metrics: Metrics,
-        channels: Mapping[str, Channel],
         paces: Mapping[str, tuple[float, int]],
         current: Callable[[], Current],
     ) -> None:
@@ -34,17 +32,41 @@ class Lanes:
         self.clock = clock
         self.metrics = metrics
         self.current = current
-        self._channels = channels
         self._paces = paces
         self._lanes: dict[str, Lane] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._leaving: dict[str, asyncio.Task[None]] = {}
 
-    def start(self, destinations: Iterable[Destination]) -> None:
-        for destination in destinations:
-            pace = Pace(*self._paces[destination.channel])
-            lane = Lane(destination, self._channels[destination.channel], pace, self)
-            self._lanes[destination.key] = lane
-            self._tasks[destination.key] = asyncio.create_task(lane.serve(), name=f"lane {destination.key}")
+    def serve(self, destinations: Iterable[Destination]) -> None:
+        """From now on, serve these and no others; a lane that goes on keeps its pace and its pauses."""
+        wanted = {destination.key: destination for destination in destinations}
+        for key in self._lanes.keys() - wanted.keys():
+            self._lanes.pop(key).stop()
+            self._leaving[key] = self._tasks.pop(key)
+        for key, destination in wanted.items():
+            if (lane := self._lanes.get(key)) is not None:
+                lane.destination = destination
+                lane.wake()  # the rules may have changed what it is to tell
+                continue
+            lane = Lane(destination, Pace(*self._paces[destination.channel]), self)
+            self._lanes[key] = lane
+            self._tasks[key] = asyncio.create_task(self._after(key, lane), name=f"lane {key}")
+
+    async def _after(self, key: str, lane: Lane) -> None:
+        """One lane a destination: the one that left may still have something under way."""
+        before = self._leaving.pop(key, None)
+        if before is not None:
+            await asyncio.wait([before])
+        await lane.serve()
+
+    async def settled(self) -> None:
+        """Returns when no delivery that is under way now is so any more."""
+        for lane in list(self._lanes.values()):
+            async with lane.at_rest:
+                pass
+        for key, task in list(self._leaving.items()):
+            await asyncio.wait([task])
+            self._leaving.pop(key, None)
 
     def wake(self, destinations: Iterable[str]) -> None:
         for key in destinations:
@@ -70,7 +92,7 @@ class Lanes:
         """
         for lane in self._lanes.values():
             lane.stop()
-        tasks = list(self._tasks.values())
+        tasks = [*self._tasks.values(), *self._leaving.values()]
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=within / 1_000)

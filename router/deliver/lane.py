@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,10 +26,12 @@ _STORE_REST: Millis = 2 * SECOND
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """The rules and templates in force; replaced as a whole."""
+    """The rules, templates and channels in force; replaced as a whole."""
 
     policy: Policy
     templates: Templates
+    channels: Mapping[str, Channel]
+    """By name: of each kind that there are settings for."""
 
 
 class Depot(Protocol):
@@ -44,11 +46,12 @@ class Depot(Protocol):
 class Lane:
     """Serves one destination until told to stop; after that, until nothing is due."""
 
-    def __init__(self, destination: Destination, channel: Channel, pace: Pace, depot: Depot) -> None:
+    def __init__(self, destination: Destination, pace: Pace, depot: Depot) -> None:
         self.destination = destination
         self.paused_until: Millis = 0
         self.pause_reason = ""
-        self._channel = channel
+        self.at_rest = asyncio.Lock()
+        """Held while a delivery is under way."""
         self._pace = pace
         self._depot = depot
         self._wake = asyncio.Event()
@@ -74,7 +77,8 @@ class Lane:
                 continue
             await clock.wait(self._never, self._pace.ready_at(clock.now()))
             try:
-                until = await self._step()
+                async with self.at_rest:
+                    until = await self._step()
             except StoreUnavailable as error:
                 log.warning("store unavailable", destination=self.destination.key, error=str(error))
                 until = clock.now() + _STORE_REST
@@ -96,32 +100,36 @@ class Lane:
         if isinstance(work, Idle):
             return work.until
         self._pace.spend(clock.now())
-        outcome = await self._send(work, current.templates)
+        outcome = await self._send(work, current)
         now = clock.now()
         not_before = now
         if isinstance(outcome, Retry):
             not_before = next_attempt(work.conversation.attempt, now, random.random(), outcome.after)  # noqa: S311
             if outcome.pause:
                 self.paused_until, self.pause_reason = not_before, outcome.reason
-        accepted = await self._record(work, outcome, current.policy, now, not_before)
+        accepted = await self._record(work, outcome, now, not_before)
         self._count(work, outcome, accepted, now)
         return 0
 
-    async def _send(self, work: Work, templates: Templates) -> Outcome:
+    async def _send(self, work: Work, current: Current) -> Outcome:
+        channel = current.channels.get(self.destination.channel)
+        if channel is None:
+            return Retry(f"routes.yaml has no channel {self.destination.channel} any more", pause=True)
         try:
-            message = self._channel.render(self.destination, work.conversation, templates)
+            message = channel.render(self.destination, work.conversation, current.templates)
             if message.fallback:
                 self._depot.metrics.fallback(self.destination.channel)
-            return await self._channel.send(self.destination, work.conversation, message)
+            return await channel.send(self.destination, work.conversation, message)
         except Exception as error:
             log.exception("channel raised", destination=self.destination.key, delivery=work.delivery)
             return Retry(f"internal: {type(error).__name__}", ambiguous=True)
 
     async def _record(
-        self, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
+        self, work: Work, outcome: Outcome, now: Millis, not_before: Millis
     ) -> tuple[Millis, ...]:
         """What was sent must get on the books: nothing else of this lane goes out before."""
         while True:
+            policy = self._depot.current().policy  # they may have changed while it was on its way
             try:
                 return await self._depot.store.record(work, outcome, policy, now, not_before)
             except StoreUnavailable as error:

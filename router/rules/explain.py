@@ -3,9 +3,11 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from router.config import load
 from router.decide import Policy
 from router.decide.explain import Explanation, Muting, Result, RouteHours, Step, explain
 from router.decide.inhibition import Firing
@@ -57,6 +59,25 @@ class Question:
         self._zone = zone
         self._now = now
         self._firing = tuple(firing)
+
+    @classmethod
+    def of(
+        cls,
+        path: Path,
+        environ: Mapping[str, str],
+        now: Millis,
+        at: str | None = None,
+        firing: bytes | None = None,
+    ) -> "Question":
+        """The rules of a file at a moment (None: now) while others fire.
+
+        :raises ConfigError: with every mistake in the file
+        :raises InputError: the moment or the file of firing alerts can't be read
+        """
+        config = load(path, environ=environ, now=now, preview=True)
+        zone = ZoneInfo(config.timezone)
+        others = [each for each in alerts_of(firing) if each.firing] if firing is not None else []
+        return cls(config.policy, zone, now if at is None else moment(at, zone), others)
 
     def labels(self, words: Iterable[str]) -> Answer:
         """:raises InputError: not ``name=value``"""

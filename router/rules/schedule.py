@@ -2,16 +2,19 @@
 
 import textwrap
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import groupby, pairwise, zip_longest
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from router.config import load
 from router.decide.hours import NamedInterval
 from router.model import HOUR, MINUTE, SECOND, Millis
+from router.rules.inputs import moment
 
 _UTC = ZoneInfo("UTC")
 _HALF_HOUR = 30 * MINUTE
@@ -60,6 +63,19 @@ def schedule(intervals: Iterable[NamedInterval], now: Millis, days: int = 14) ->
     The spans are exact: the interval is asked at every instant at which it may change, and nowhere else.
     """
     return [_timetable(interval, now, days) for interval in intervals]
+
+
+def of_file(
+    path: Path, environ: Mapping[str, str], now: Millis, at: str | None = None, days: int = 14
+) -> list[Timetable]:
+    """The schedule of a file's intervals from a moment on (None: now).
+
+    :raises ConfigError: with every mistake in the file
+    :raises InputError: the moment can't be read
+    """
+    config = load(path, environ=environ, now=now, preview=True)
+    start = now if at is None else moment(at, ZoneInfo(config.timezone))
+    return schedule(config.policy.intervals.values(), start, days)
 
 
 def as_json(timetables: Iterable[Timetable]) -> list[dict[str, Any]]:

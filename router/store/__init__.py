@@ -12,22 +12,15 @@ from sqlalchemy import bindparam as p
 from router.decide import Policy
 from router.model import Conversation, Destination, Millis, Outcome, Webhook
 from router.store import books
-from router.store.accept import Receipt, accept, index_inhibitor
-from router.store.alert import labels_of
-from router.store.digests import open_slots
-from router.store.place import reconsider
-from router.store.schema import alerts, deliveries, inhibitors, meta, webhooks
+from router.store.accept import Receipt, accept
+from router.store.adopt import Adoption, adopt, known_fragments
+from router.store.schema import deliveries, webhooks
 from router.store.snapshot import Snapshot, snapshot
 from router.store.work import Idle, Work, claim, record, upcoming
 from router.store.writer import Database, Statement, StoreUnavailable, Transaction, insert
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _QUARANTINE = Statement(insert(webhooks))
-_FIRING = Statement(sa.select(alerts).where(alerts.c.status == "firing"))
-_FORGET_INHIBITORS = Statement(sa.delete(inhibitors))
-_GET_META = Statement(sa.select(meta.c.value).where(meta.c.key == p("key")))
-_DROP_META = Statement(sa.delete(meta).where(meta.c.key == p("key")))
-_ADD_META = Statement(insert(meta, omit=()))
 _INTERRUPTED = Statement(
     sa.update(deliveries)
     .where(deliveries.c.outcome.is_(None))
@@ -59,27 +52,27 @@ class Store:
     async def close(self) -> None:
         await self._database.close()
 
-    async def adopt(self, policy: Policy, now: Millis) -> None:
-        """Begin under these rules: digests have their slots; if the rules differ from the last ones, whatever
-        fires is judged by the new ones. What the last process left under way is marked interrupted.
+    async def begin(self, now: Millis) -> dict[str, str]:
+        """What the last process left under way is marked interrupted. Included files as they last were in
+        force, by name.
         """
 
-        def work(tx: Transaction) -> None:
+        def work(tx: Transaction) -> dict[str, str]:
             tx.run(_INTERRUPTED, now=now)
-            open_slots(tx, policy, now)
-            last = tx.one(_GET_META, key="policy")
-            if last is not None and last["value"] == policy.fingerprint:
-                return
-            tx.run(_DROP_META, key="policy")
-            tx.run(_ADD_META, key="policy", value=policy.fingerprint)
-            firing = tx.all(_FIRING)
-            tx.run(_FORGET_INHIBITORS)
-            for alert in firing:
-                index_inhibitor(tx, policy, alert["id"], dict(labels_of(alert)))
-            for alert in firing:
-                reconsider(tx, policy, alert["id"], now)
+            return known_fragments(tx)
 
-        await self._database.write(work)
+        return await self._database.write(work)
+
+    async def fragments(self) -> dict[str, str]:
+        """Included files as they last were in force, by name."""
+        return await self._database.write(known_fragments)
+
+    async def adopt(self, adoption: Adoption, now: Millis) -> dict[str, str]:
+        """Begin under these rules; what is accepted or claimed from now on, by order of the calls, comes after.
+
+        How to reach the destinations that the rules name no more, and that have yet to be told of an end, by key.
+        """
+        return await self._database.write(lambda tx: adopt(tx, adoption, now))
 
     async def accept(
         self, webhook: Webhook, source: str, body: bytes, policy: Policy, now: Millis
@@ -157,4 +150,4 @@ def _migrate(engine: sa.Engine) -> None:
         alembic.command.upgrade(config, "head")
 
 
-__all__ = ["Idle", "Receipt", "Snapshot", "Store", "StoreUnavailable", "Work", "snapshot"]
+__all__ = ["Adoption", "Idle", "Receipt", "Snapshot", "Store", "StoreUnavailable", "Work", "snapshot"]

@@ -72,6 +72,21 @@ _MOVE_SLOT = Statement(
 )
 
 
+_OPEN_SLOTS = Statement(
+    sa.select(conversations).where(conversations.c.slot.is_not(None), conversations.c.state == "open")
+)
+_DROP_FATES = Statement(
+    sa.update(fates)
+    .where(fates.c.member_id == p("member"), among(fates.c.fate, OPEN_FATES))
+    .values(fate="dropped", reason="its digest is gone from the rules", updated_at=p("now"))
+)
+_CLOSE_SLOT = Statement(
+    sa.update(conversations)
+    .where(conversations.c.id == p("conversation"))
+    .values(state="closed", due_at=None)
+)
+
+
 def digest_view(
     tx: Transaction, row: Any, policy: Policy, now: Millis, covers: frozenset[str] | None
 ) -> DigestView:
@@ -119,6 +134,15 @@ def advance(tx: Transaction, conversation: int, destination: str, policy: Policy
             inhibitor=member["inhibitor"], held_since=member["held_since"],
         )  # fmt: skip
         tx.run(_ADOPT_FATES, member=member["member"], to=to)
+
+
+def close_slots(tx: Transaction, policy: Policy, now: Millis) -> None:
+    """Digests that the rules name no more: nobody waits for what is in them."""
+    for slot in tx.all(_OPEN_SLOTS):
+        if slot["destination"] not in policy.schedules:
+            for member in tx.all(_MEMBERS, conversation=slot["id"]):
+                tx.run(_DROP_FATES, member=member["member"], now=now)
+            tx.run(_CLOSE_SLOT, conversation=slot["id"])
 
 
 def open_slots(tx: Transaction, policy: Policy, now: Millis) -> None:

@@ -110,6 +110,12 @@ HAS_FATE = Statement(
 ANOTHER_DESTINATION = Statement(
     sa.update(changes).where(changes.c.id == p("change")).values(destinations=changes.c.destinations + 1)
 )
+# The rules had dropped it, and do so no longer.
+REOPEN_FATE = Statement(
+    sa.update(fates)
+    .where(fates.c.member_id == p("member"), fates.c.fate == "dropped", fates.c.change_id == _last_change)
+    .values(fate=p("fate_"), rule=p("rule_"), reason=p("reason_"), updated_at=p("now"))
+)
 ALERT = Statement(sa.select(alerts).where(alerts.c.id == p("alert")))
 GROUP = Statement(sa.select(groups).where(groups.c.id == p("group")))
 
@@ -359,6 +365,11 @@ class Placing:
             inhibitor=decision.inhibitor, held_since=held_since,
         )  # fmt: skip
         self._move(member["id"], fate, decision.rule, decision.reason)
+        if member["verdict"] == "drop" and decision.verdict is not Verdict.DROP:
+            self._tx.run(
+                REOPEN_FATE, member=member["id"], alert=self._subject.alert, fate_=fate, rule_=decision.rule,
+                reason_=decision.reason, now=self._now,
+            )  # fmt: skip
 
     def _add(self, conversation: int, decision: Decision) -> int:
         held = decision.verdict in (Verdict.HOLD, Verdict.INHIBITED)

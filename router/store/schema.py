@@ -35,6 +35,15 @@ def _time(name: str, *, nullable: bool = False) -> sa.Column[int]:
 
 meta = sa.Table("meta", metadata, sa.Column("key", sa.Text, primary_key=True), _text("value"))
 
+# How each place is reached, secrets among it, as long as a conversation with it may need that. An end is told
+# to whoever was told of the alert, even when routes.yaml names the place no more.
+destinations = sa.Table(
+    "destinations", metadata, sa.Column("key", sa.Text, primary_key=True), _text("options")
+)
+
+# Included files as they last were in force.
+fragments = sa.Table("fragments", metadata, sa.Column("name", sa.Text, primary_key=True), _text("text"))
+
 # Raw bodies: history and quarantine.
 webhooks = sa.Table(
     "webhooks",

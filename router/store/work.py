@@ -366,7 +366,8 @@ def _close(tx: Transaction, work: Work, now: Millis) -> None:
 
 
 def _close_digest(tx: Transaction, work: Work, policy: Policy, now: Millis) -> None:
-    advance(tx, work.id, work.conversation.destination, policy, now)
+    if work.conversation.destination in policy.schedules:  # else it went while this was on its way
+        advance(tx, work.id, work.conversation.destination, policy, now)
     tx.run(_CLOSE, conversation=work.id)
 
 

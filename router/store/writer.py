@@ -137,6 +137,8 @@ class Database:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # Nobody else's to read: alerts and routing keys are in it. SQLite's files beside it do the same.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise StoreUnavailable(
                 f"{self.path.parent}: {error.strerror}; give a folder that can be written"

@@ -1,6 +1,6 @@
 """What the web room is given by the composition root."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,10 @@ class Parts:
     stopping: Callable[[], bool]
     max_body: int
     """Bytes, after decompression."""
+    loading: Callable[[], dict[str, Any]]
+    """How the rules in force came to be, for ``/status``."""
+    reload: Callable[[], Awaitable[None]]
+    """Loads the rules anew. :raises ReloadError:"""
     preview: bool = False
     read_seconds: float = 30.0
     """How long a body may take to come; a stop waits for it."""

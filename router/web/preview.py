@@ -20,7 +20,7 @@ _MAIL_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-an
 @dataclass(frozen=True, slots=True)
 class PreviewParts:
     outbox: Outbox
-    zone: str
+    zone: Callable[[], str]
     digests: Callable[[], Awaitable[list[Entry]]]
     """Each digest as it would go out now."""
     jumps: Callable[[], Awaitable[list[tuple[str, Millis]]]]
@@ -50,7 +50,7 @@ async def _state(request: web.Request) -> web.Response:
     return web.json_response(
         {
             "now": parts.clock.now(),
-            "zone": preview.zone,
+            "zone": preview.zone(),
             "movable": isinstance(parts.clock, SystemClock),
             "entries": [_shown(entry) for entry in preview.outbox.entries],
             "digests": [_shown(entry) for entry in await preview.digests()],

@@ -8,9 +8,11 @@ import structlog
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from router.loading import ReloadError
 from router.metrics import package_version
 from router.model import SECOND
 from router.store import StoreUnavailable
+from router.web.auth import CHALLENGE, Unauthorized, authenticate
 from router.web.parts import PARTS, Parts
 from router.web.webhook import receive
 
@@ -39,6 +41,7 @@ def make_app(parts: Parts) -> web.Application:
             web.get("/readyz", _ready),
             web.get("/-/ready", _ready),
             web.get("/status", _status),
+            web.post("/-/reload", _reload),
             web.get("/api/v1/quarantine", _quarantine),
             *([web.get("/metrics", _metrics)] if parts.metrics.enabled else []),
         ]
@@ -84,6 +87,21 @@ async def _ready(request: web.Request) -> web.Response:
     return web.Response(text=f"not ready: {reason}\n", status=503) if reason else web.Response(text="ready\n")
 
 
+async def _reload(request: web.Request) -> web.Response:
+    """Load routes.yaml anew, for whoever may post alerts; 500 says why it can't be used."""
+    parts = request.app[PARTS]
+    try:
+        authenticate(request, parts.sources(), None)
+        await parts.reload()
+    except Unauthorized as refusal:
+        return web.json_response(
+            {"status": "unauthorized", "reason": str(refusal)}, status=401, headers=CHALLENGE
+        )
+    except ReloadError as error:
+        return web.json_response({"status": "failed", "reason": str(error)}, status=500)
+    return web.json_response({"status": "reloaded", **parts.loading()})
+
+
 async def _status(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     return web.json_response(await status(parts, request.app[_STARTED]))
@@ -98,6 +116,7 @@ async def status(parts: Parts, started: int) -> dict[str, Any]:
         "uptime_seconds": (now - started) / SECOND,
         "preview": parts.preview,
         "stopping": parts.stopping(),
+        "config": parts.loading(),
     }
     try:
         ledger = await parts.store.status()

@@ -14,12 +14,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 from router.model import Webhook
 from router.parse import ParseError, parse
 from router.store import Receipt, StoreUnavailable
-from router.web.auth import Unauthorized, authenticate
+from router.web.auth import CHALLENGE, Unauthorized, authenticate
 from router.web.parts import PARTS, Parts
 
 log = structlog.get_logger(__name__)
 
-_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="alert-router", Basic realm="alert-router"'}
 _LONGEST_REASON = 1_000
 
 
@@ -44,7 +43,7 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911  (an a
     except Unauthorized as refusal:
         parts.metrics.webhook(source, "unauthorized")
         log.warning("webhook refused", peer=request.remote, reason=str(refusal))
-        return _answer(401, "unauthorized", str(refusal), headers=_CHALLENGE)
+        return _answer(401, "unauthorized", str(refusal), headers=CHALLENGE)
     except web.HTTPRequestEntityTooLarge:
         return _too_large(parts, source)
     except StoreUnavailable as error:

@@ -35,10 +35,14 @@ class World:
     def rules(self) -> str:
         return rules(self.slack, self.pagerduty, self.smtp)
 
-    async def start(self, change: Callable[[str], str] = lambda rules: rules) -> None:
+    def write(self, change: Callable[[str], str] = lambda rules: rules) -> Path:
         path = self.folder / "routes.yaml"
         path.write_text(change(self.rules))
-        options = Options(path, ("127.0.0.1", 0), database=f"sqlite:///{self.folder}/router.db", drain=5_000)
+        return path
+
+    async def start(self, change: Callable[[str], str] = lambda rules: rules, *, watch: bool = False) -> None:
+        database = f"sqlite:///{self.folder}/router.db"
+        options = Options(self.write(change), ("127.0.0.1", 0), database=database, drain=5_000, watch=watch)
         self.service = Service(options, {}, self.clock)
         await self.service.start()
 
@@ -61,6 +65,24 @@ class World:
             session.post(f"{self.service.url}/webhook", json=body) as answer,
         ):
             return answer.status
+
+    async def reload(self, change: Callable[[str], str]) -> tuple[int, dict[str, Any]]:
+        """Change the rules and have them loaded; the answer's status and body."""
+        assert self.service is not None
+        self.write(change)
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self.service.url}/-/reload") as answer,
+        ):
+            return answer.status, await answer.json()
+
+    async def get(self, path: str) -> Any:
+        """What an address of the service answers: JSON, or lines of text."""
+        assert self.service is not None
+        async with aiohttp.ClientSession() as session, session.get(f"{self.service.url}{path}") as answer:
+            assert answer.status == 200
+            json = answer.content_type == "application/json"
+            return await answer.json() if json else (await answer.text()).splitlines()
 
     async def fates(self) -> dict[str, int]:
         ledger = await self.ledger()

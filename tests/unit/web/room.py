@@ -33,6 +33,7 @@ class Web:
     read_seconds: float = 30.0
     metrics: Metrics = field(default_factory=Metrics)
     woken: set[str] = field(default_factory=set)
+    reloads: int = 0
 
     def wake(self, destinations: Iterable[str]) -> None:
         self.woken.update(destinations)
@@ -42,11 +43,14 @@ class Web:
             {"destination": SLACK.key, "channel": "slack", "alive": self.lane_alive, "paused_until": None}
         ]
 
+    async def reload(self) -> None:
+        self.reloads += 1
+
     def parts(self) -> Parts:
         return Parts(
             store=self.store, clock=SystemClock(), metrics=self.metrics, sources=lambda: self.sources,
             policy=self.policy, wake=self.wake, lanes=self.lanes, stopping=lambda: self.stopping,
-            max_body=self.max_body, read_seconds=self.read_seconds,
+            max_body=self.max_body, read_seconds=self.read_seconds, loading=dict, reload=self.reload,
         )  # fmt: skip
 
     async def accepted(self) -> int:

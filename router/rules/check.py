@@ -1,0 +1,40 @@
+"""All that can be said of a routes.yaml before it is served: mistakes, traps, templates that fail."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.config import ConfigError, Problem, Trap, load
+from router.model import Millis
+from router.render import TemplateError
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    problems: tuple[Problem, ...]
+    """Errors and warnings, in the order of the files."""
+    texts: Mapping[str, str]
+    """The files, masked, by name."""
+
+
+def check(path: Path, environ: Mapping[str, str], now: Millis) -> Checked:
+    """Load the rules as if every credential were there, look for traps, dry-run every template."""
+    try:
+        config = load(path, environ=environ, now=now, checking=True)
+    except ConfigError as error:
+        return Checked(error.errors, error.texts)
+    try:
+        faults = config.open_templates().check()
+    except TemplateError as error:
+        return Checked((*config.problems, _fault(str(error), None)), config.texts)
+    return Checked((*config.problems, *(_fault(fault, Trap.TEMPLATE) for fault in faults)), config.texts)
+
+
+def _fault(text: str, trap: Trap | None) -> Problem:
+    """A template's, from ``file:line: why``; an error when nothing could be sent at all."""
+    place = re.fullmatch(r"(.+?):(\d+): (.*)", text, re.DOTALL)
+    if place is None:
+        return Problem(text, 1, 1, "it can't be used", "mend it", trap)
+    todo = "mend the template; until then the plain message is sent" if trap else "mend the template"
+    return Problem(place.group(1), int(place.group(2)), 1, place.group(3), todo, trap)

@@ -1,0 +1,229 @@
+"""Rules loaded anew while the service runs: whole or not at all, and nothing told is forgotten."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from router.model import DAY, HOUR, SECOND
+from tests.world.conftest import World
+from tests.world.fake_pagerduty import HANG, Page
+from tests.world.fake_slack import Want
+from tests.world.test_delivery import delivered, failed
+
+HASH = "alert_router_config_hash "
+SUCCESS = "alert_router_config_last_reload_successful "
+
+
+async def sample(world: World, name: str) -> float:
+    """A metric's value."""
+    return next(
+        float(line.rpartition(" ")[2]) for line in await world.get("/metrics") if line.startswith(name)
+    )
+
+
+def without_pagerduty(rules: str) -> str:
+    return "\n".join(line for line in rules.splitlines() if "routing_key" not in line)
+
+
+async def test_new_rules_hold_for_the_next_alert(world: World) -> None:
+    await world.start()
+    before = await sample(world, HASH)
+    status, answer = await world.reload(lambda rules: rules.replace("C0CRITICAL", "C0WARNINGS"))
+    assert (status, answer["status"]) == (200, "reloaded")
+    assert await sample(world, HASH) != before
+    await world.post("Down", "critical")
+    await world.slack.until(lambda: bool(world.slack.messages))
+    world.slack.expect(Want("C0WARNINGS", ("Down",)))
+
+
+async def test_broken_rules_change_nothing_and_are_shouted(world: World) -> None:
+    await world.start()
+    before = await sample(world, HASH)
+    status, answer = await world.reload(lambda rules: rules.replace("receiver: oncall", "receiver: onclal"))
+    assert status == 500
+    assert "there is no receiver 'onclal'; did you mean 'oncall'?" in answer["reason"]
+    assert "{severity: critical, receiver: onclal}" in answer["reason"]
+    assert await sample(world, SUCCESS) == 0
+    assert await sample(world, HASH) == before
+    assert (await world.get("/status"))["config"]["error"] == answer["reason"]
+    await world.post("Down", "critical")
+    await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
+    assert (await world.reload(lambda rules: rules))[0] == 200
+    assert await sample(world, SUCCESS) == 1
+    assert (await world.get("/status"))["config"]["error"] is None
+
+
+async def test_what_is_held_is_judged_by_the_new_rules(world: World) -> None:
+    world.clock.advance(10 * HOUR)
+    await world.start()
+    await world.post("Disk", "warning")
+    assert await world.fates() == {"held": 2}
+    await world.reload(lambda rules: rules.replace("outside: hold", "outside: drop"))
+    assert await world.fates() == {"dropped": 2}
+    await world.reload(lambda rules: rules.replace("outside: hold", "outside: send"))
+    world.clock.advance(2 * SECOND)
+    await world.slack.until(lambda: bool(world.slack.messages))
+    await world.smtp.until(lambda: bool(world.smtp.mails))
+    await delivered(world, 2)
+    assert await world.fates() == {"delivered": 2}
+
+
+async def test_a_new_inhibit_rule_mutes_what_waits(world: World) -> None:
+    await world.start(lambda rules: rules.partition("inhibit_wait")[0])
+    world.clock.advance(10 * HOUR)
+    await world.post("Down", "warning")
+    await world.post("Down", "critical")
+    await world.reload(lambda rules: rules)
+    assert (await world.fates())["inhibited"] == 2
+
+
+async def test_the_end_is_told_to_a_destination_that_is_gone(world: World) -> None:
+    await world.start()
+    await world.post("Down", "critical")
+    await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
+    await delivered(world, 3)
+    await world.reload(without_pagerduty)
+    await world.post("Down", "critical", "resolved")
+    await world.pagerduty.until(lambda: len(world.pagerduty.accepted) == 2)
+    world.pagerduty.expect(Page("Down", open=False))
+    await world.post("Disk", "critical")
+    await world.slack.until(lambda: len(world.slack.messages) == 2)
+    world.pagerduty.expect(Page("Down", open=False))
+
+
+async def test_the_end_is_told_to_a_destination_that_was_gone_at_the_start(world: World) -> None:
+    """Its routing key is nowhere but in the store."""
+    await world.start()
+    await world.post("Down", "critical")
+    await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
+    await delivered(world, 3)
+    await world.stop()
+    await world.start(without_pagerduty)
+    await world.post("Down", "critical", "resolved")
+    await world.pagerduty.until(lambda: len(world.pagerduty.accepted) == 2)
+    world.pagerduty.expect(Page("Down", open=False))
+    await delivered(world, 6)
+    await world.stop()
+    await world.start(without_pagerduty)
+    assert not any("pagerduty" in lane["destination"] for lane in (await world.get("/status"))["lanes"])
+    with sqlite3.connect(world.folder / "router.db") as database:
+        kept = database.execute("SELECT key FROM destinations").fetchall()
+    database.close()
+    assert not any("pagerduty" in key for (key,) in kept)
+
+
+async def test_a_delivery_under_way_is_not_doubled_by_reloads(world: World) -> None:
+    await world.start()
+    world.pagerduty.fail(HANG)
+    await world.post("Down", "critical")
+    await world.slack.until(lambda: bool(world.slack.messages))
+    await world.reload(without_pagerduty)
+    await world.reload(lambda rules: rules)
+    world.pagerduty.recover()
+    await failed(world, next(key for key in (await world.ledger())["by_destination"] if "pagerduty" in key))
+    world.clock.advance(HOUR)
+    await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
+    await delivered(world, 3)
+    assert [event.action for event in world.pagerduty.accepted] == ["trigger"]
+
+
+async def test_a_digest_that_is_gone_leaves_the_books_balanced(world: World) -> None:
+    await world.start()
+    await world.post("Slow", "info")
+    assert await world.fates() == {"digest": 1}
+    await world.reload(
+        lambda rules: rules.replace("receiver: daily", "receiver: team").replace("daily:", "weekly:")
+    )
+    fates = await world.fates()
+    assert fates.pop("dropped") == 1
+    assert sum(fates.values()) == 2
+    world.clock.advance(2 * DAY)
+    await world.slack.until(lambda: bool(world.slack.messages))
+    assert not any("digest@example.com" in mail.recipients for mail in world.smtp.mails)
+
+
+async def test_a_watched_file_is_loaded_when_it_changes(world: World) -> None:
+    await world.start(watch=True)
+    before = await sample(world, HASH)
+    world.write(lambda rules: rules.replace("C0CRITICAL", "C0WARNINGS"))
+    world.clock.advance(2 * SECOND)
+    while await sample(world, HASH) == before:
+        assert world.service is not None
+        await world.service.store.ready()
+
+
+TEAM = """
+receivers:
+  chat: [{slack: {channel: C0WARNINGS}}]
+route:
+  receiver: chat
+  routes: [{matchers: ['page="yes"'], receiver: oncall}]
+"""
+OTHER = "receivers: {chat: [{slack: {channel: C0CRITICAL}}]}\nroute: {receiver: chat}\n"
+
+
+def teams(rules: str) -> str:
+    """The rules with two teams' files."""
+    mounts = (
+        "    - {matchers: ['team=\"payments\"'], receiver: oncall, mount: payments}\n"
+        "    - {matchers: ['team=\"search\"'], mount: search}\n"
+    )
+    return f"include: teams/*.yaml\n{rules.replace('  routes:', '  routes:' + chr(10) + mounts.rstrip(), 1)}"
+
+
+def team_file(world: World, name: str) -> Path:
+    path = world.folder / "teams" / f"{name}.yaml"
+    path.parent.mkdir(exist_ok=True)
+    return path
+
+
+async def fragment(world: World, name: str) -> dict[str, Any]:
+    fragments = (await world.get("/status"))["config"]["fragments"]
+    return next(dict(each) for each in fragments if each["name"] == name)
+
+
+async def test_one_teams_broken_file_keeps_its_last_good_version_and_the_others_load(world: World) -> None:
+    payments, search = team_file(world, "payments"), team_file(world, "search")
+    payments.write_text(TEAM)
+    search.write_text(OTHER)
+    await world.start(teams)
+    await world.post("A", "critical", team="payments")
+    await world.slack.until(lambda: len(world.slack.messages) == 1)
+    world.slack.expect(Want("C0WARNINGS", ("A",)))
+
+    payments.write_text(TEAM.replace("oncall", "onclal"))
+    search.write_text(OTHER.replace("C0CRITICAL", "C0WARNINGS"))
+    status, answer = await world.reload(teams)
+    assert status == 200
+    assert (await fragment(world, "payments"))["state"] == "last good version"
+    assert "did you mean 'oncall'?" in answer["fragments"][0]["problems"][0]
+    assert await sample(world, 'alert_router_fragment_last_load_successful{fragment="payments"}') == 0
+    assert await sample(world, 'alert_router_fragment_last_load_successful{fragment="search"}') == 1
+    await world.post("B", "critical", team="payments")
+    await world.post("C", "critical", team="search")
+    world.clock.advance(10 * SECOND)
+    await world.slack.until(lambda: len(world.slack.messages) == 2)
+    world.clock.advance(10 * SECOND)
+    await world.slack.until(lambda: len(world.slack.messages) == 3)
+    world.slack.expect(*(Want("C0WARNINGS", (name,)) for name in "ABC"))
+
+    await world.stop()
+    await world.start(teams)
+    assert (await fragment(world, "payments"))["state"] == "last good version"
+    payments.unlink()
+    assert (await world.reload(teams))[0] == 200
+    assert (await fragment(world, "payments"))["state"] == "last good version"
+    payments.write_text(TEAM)
+    await world.reload(teams)
+    assert await fragment(world, "payments") == {
+        "name": "payments", "file": str(payments), "state": "loaded", "problems": [],
+    }  # fmt: skip
+
+
+async def test_a_file_that_was_never_good_leaves_its_alerts_to_its_mount_point(world: World) -> None:
+    team_file(world, "payments").write_text("route: [")
+    team_file(world, "search").write_text(OTHER)
+    await world.start(teams)
+    assert (await fragment(world, "payments"))["state"] == "left out"
+    await world.post("A", "critical", team="payments")
+    await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
