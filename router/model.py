@@ -244,10 +244,21 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """Nothing can reach the destination until somebody mends it: a channel that is gone, a token revoked. What it
+    is to be told waits.
+    """
+
+    reason: str
+    remote: Mapping[str, Any] | None = None
+    """What did succeed before; None: unchanged."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """Final: trying the same again can't help."""
 
     reason: str
 
 
-Outcome = Delivered | Retry | Rejected
+Outcome = Delivered | Retry | Broken | Rejected

@@ -14,7 +14,7 @@ from router.decide import Policy
 from router.deliver.pace import Pace
 from router.deliver.schedule import next_attempt
 from router.metrics import Metrics
-from router.model import SECOND, Delivered, Destination, Millis, Outcome, Retry
+from router.model import SECOND, Broken, Delivered, Destination, Millis, Outcome, Retry
 from router.render import Templates
 from router.store import Idle, Store, StoreUnavailable, Work
 
@@ -103,6 +103,8 @@ class Lane:
         outcome = await self._send(work, current)
         now = clock.now()
         not_before = now
+        if isinstance(outcome, Broken):
+            outcome = Retry(outcome.reason, pause=True, remote=outcome.remote)
         if isinstance(outcome, Retry):
             not_before = next_attempt(work.conversation.attempt, now, random.random(), outcome.after)  # noqa: S311
             if outcome.pause:
