@@ -105,20 +105,20 @@ def loads(
         policy, sources, builder.settings, file.timezone, templates,
         digest=hashlib.sha256("\0".join([text, *(part.text for part in loaded)]).encode()).hexdigest(),
         fragments=fragments,
-        files=_files(name, templates, reader, fragments),
+        files=_files(name, templates, reader, fragments, {(folder / each).parent for each in file.include}),
         problems=tuple(sorted({*document.problems, *(p for each in fragments for p in each.problems)})),
         texts=texts,
     )  # fmt: skip
 
 
 def _files(
-    name: str, templates: Path | None, reader: Reader, fragments: tuple[Fragment, ...]
+    name: str, templates: Path | None, reader: Reader, fragments: tuple[Fragment, ...], folders: set[Path]
 ) -> tuple[Path, ...]:
     found = {
         Path(name),
         *reader.files,
         *(each.file for each in fragments),
-        *(each.file.parent for each in fragments),
+        *folders,
     }
     for fragment in fragments:
         found.update(fragment.loaded.files if fragment.loaded is not None else ())

@@ -71,7 +71,6 @@ class Builder:
         severity = _severity(file)
         names = Names({name: name for name in receivers}, receivers, intervals, severity.levels)
         timed = dict(schedules(reader, receivers, file.timezone))
-        patterns = (file.include,) if isinstance(file.include, str) else file.include
         main = Main(
             reader.folder,
             names,
@@ -82,7 +81,7 @@ class Builder:
             self._now,
             seen,
         )
-        self.fragments = Fragments(patterns, main, self._last_good)
+        self.fragments = Fragments(file.include, main, self._last_good)
         root = self._root(file, names)
         self.fragments.unmounted()
         for fragment in self.fragments.all.values():

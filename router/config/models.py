@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -171,6 +172,15 @@ def _pairs(value: Any) -> list[tuple[str, str]]:
     return [(str(name), str(text)) for name, text in value.items()]
 
 
+def _patterns(value: Any) -> tuple[str, ...]:
+    patterns = [value] if isinstance(value, str) else value
+    if not isinstance(patterns, list | tuple) or not all(isinstance(each, str) and each for each in patterns):
+        raise ValueError("is no list of patterns; write it like teams/*.yaml")
+    if any(Path(each).is_absolute() or ".." in Path(each).parts for each in patterns):
+        raise ValueError("leads out of the folder of this file; keep the files below it, like teams/*.yaml")
+    return tuple(patterns)
+
+
 def _outside(value: Any) -> Any:
     """``digest: daily`` may stand as text, too."""
     if isinstance(value, str) and value.startswith("digest:"):
@@ -302,7 +312,7 @@ class InhibitModel(Section):
 class FileModel(Section):
     """The whole file; channels and receivers are read by the channels' own models."""
 
-    include: tuple[str, ...] | Annotated[str, Field(min_length=1)] = ()
+    include: Annotated[tuple[str, ...], BeforeValidator(_patterns)] = ()
     """Patterns of the files that teams own, from the file's own folder."""
     timezone: Zone = "UTC"
     severity: SeverityModel = SeverityModel()

@@ -148,3 +148,52 @@ def test_a_slot_follows_another_and_none_is_left_out(
     assert schedule.previous(now) <= now < following
     assert schedule.previous(following) == following
     assert schedule.previous(following - 1) == schedule.previous(now)
+
+
+FIVE_ZONES = [
+    "Europe/Berlin",
+    "America/New_York",
+    "Australia/Lord_Howe",
+    "America/Sao_Paulo",
+    "Africa/Casablanca",
+]
+YEARS = range(2016, 2027)  # São Paulo gave its summer time up in 2019; Casablanca's follows the moon
+
+
+def changes(zone: ZoneInfo) -> list[Millis]:
+    """Every midnight (UTC) before a day on which the zone changes its clocks, by looking at each."""
+    midnights = [at(f"{year}-01-01", ZoneInfo("UTC")) + day * DAY for year in YEARS for day in range(366)]
+    offset = {midnight: datetime.fromtimestamp(midnight / 1_000, zone).utcoffset() for midnight in midnights}
+    return [
+        midnight for midnight in midnights
+        if offset[midnight] != datetime.fromtimestamp((midnight + DAY) / 1_000, zone).utcoffset()
+    ]  # fmt: skip
+
+
+def really_open(minute: Millis, zone: ZoneInfo, start: int, end: int, weekdays: set[int]) -> bool:
+    """By the clock on the wall, and nothing else."""
+    wall = datetime.fromtimestamp(minute / 1_000, zone)
+    return start <= wall.hour * 60 + wall.minute < end and wall.isoweekday() % 7 in weekdays
+
+
+@pytest.mark.parametrize("name", FIVE_ZONES)
+@pytest.mark.parametrize(
+    ("start", "end", "weekdays"), [(9 * 60, 18 * 60, range(1, 6)), (30, 150, range(7)), (0, 24 * 60, (0,))]
+)
+def test_hours_agree_with_the_wall_clock_at_every_minute_around_every_change_in_ten_years(
+    name: str, start: int, end: int, weekdays: range
+) -> None:
+    zone = ZoneInfo(name)
+    days = tuple((day, day) for day in weekdays)
+    hours = Hours(active=(NamedInterval("n", (Interval(times=((start, end),), weekdays=days, zone=zone),)),))
+    found = changes(zone)
+    assert len(found) >= 5
+    for midnight in found:
+        minutes = [midnight - 6 * HOUR + minute * MINUTE for minute in range(36 * 60)]
+        truth = [really_open(minute, zone, start, end, set(weekdays)) for minute in minutes]
+        assert [hours.open(minute) for minute in minutes] == truth
+        for before, after in zip(range(len(minutes)), range(1, len(minutes)), strict=False):
+            if truth[after] and not truth[before]:
+                assert hours.next_opening(minutes[before]) == minutes[after]
+            if truth[before] and not truth[after]:
+                assert hours.next_closing(minutes[before]) == minutes[after]

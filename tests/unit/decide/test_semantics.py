@@ -14,7 +14,10 @@ from router.decide.inhibition import Inhibition, Rule
 from router.decide.matchers import (
     Matcher,
     MatcherError,
+    is_label_name,
+    only,
     parse_classic,
+    parse_matcher,
     parse_matchers,
     parse_utf8,
 )
@@ -67,6 +70,31 @@ def test_the_utf8_grammar(case: Any) -> None:
 @pytest.mark.parametrize("case", _cases("matcher", "parse_fallback"))
 def test_the_fallback(case: Any) -> None:
     _holds(case, parse_matchers)
+
+
+@pytest.mark.parametrize("case", _cases("matcher", "parse_utf8_single"))
+def test_one_matcher_in_the_utf8_grammar(case: Any) -> None:
+    _holds(case, lambda text: (only(parse_utf8(text)),))
+
+
+@pytest.mark.parametrize("case", _cases("matcher", "parse_fallback_single"))
+def test_one_matcher_in_either_grammar(case: Any) -> None:
+    _holds(case, lambda text: (parse_matcher(text),))
+
+
+@pytest.mark.parametrize("case", _cases("matcher", "label_name_classic"))
+def test_a_label_name_of_the_classic_grammar(case: Any) -> None:
+    text = f"{case['input']}=x"
+    if case["valid"]:
+        assert parse_classic(text) == (Matcher(case["input"], "=", "x"),)
+    else:
+        with pytest.raises(MatcherError):
+            parse_classic(text)
+
+
+@pytest.mark.parametrize("case", _cases("matcher", "label_name_utf8"))
+def test_a_label_name_of_today(case: Any) -> None:
+    assert is_label_name(case["input"]) is case["valid"]
 
 
 @pytest.mark.parametrize("case", _cases("matcher", "classic_vs_utf8"))

@@ -114,27 +114,28 @@ class Provider:
 class World:
     """The store's transactions on a database in memory, with providers that remember what they heard."""
 
-    def __init__(self, connection: sqlite3.Connection, now: Millis = NOON) -> None:
+    def __init__(self, connection: sqlite3.Connection, now: Millis = NOON, policy: Policy = POLICY) -> None:
+        self.policy = policy
         self.tx = Transaction(connection, SQLiteDialect_pysqlite(paramstyle="qmark"))
         self.now = now
         self.providers = {each.key: Provider() for each in ALL}
         self.accepted = 0
-        open_slots(self.tx, POLICY, now)
+        open_slots(self.tx, policy, now)
 
     def post(
         self, *alerts: Alert, group: str = "g", truncated: int = 0, peer: str = "http://am-1"
     ) -> Receipt:
         self.accepted += len(alerts)
         body = webhook(*alerts, group=group, truncated=truncated, peer=peer)
-        return accept(self.tx, body, "default", b"{}", POLICY, self.now)
+        return accept(self.tx, body, "default", b"{}", self.policy, self.now)
 
     def begin(self, destination: Destination) -> Work | Idle:
-        return claim(self.tx, destination.key, POLICY, self.now, quiet_digest=False, covers=None)
+        return claim(self.tx, destination.key, self.policy, self.now, quiet_digest=False, covers=None)
 
     def finish(self, work: Work, outcome: Outcome, *, heard: bool = False) -> None:
         if isinstance(outcome, Delivered) or heard:
             self.providers[work.conversation.destination].hear(work)
-        record(self.tx, work, outcome, POLICY, self.now, self.now)
+        record(self.tx, work, outcome, self.policy, self.now, self.now)
 
     def deliver(self, *destinations: Destination) -> None:
         """Everything that is due, everywhere."""
@@ -173,14 +174,14 @@ class World:
 
 
 @contextmanager
-def a_world(now: Millis = NOON) -> Iterator[World]:
+def a_world(now: Millis = NOON, policy: Policy = POLICY) -> Iterator[World]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA foreign_keys=ON")
     for table in metadata.sorted_tables:
         connection.execute(str(sa.schema.CreateTable(table).compile(dialect=SQLiteDialect_pysqlite())))
     try:
-        yield World(connection, now)
+        yield World(connection, now, policy)
     finally:
         connection.close()
 
