@@ -180,6 +180,12 @@ class Router:
             pytest.fail(f"the router ended:\n{self.log}")
         return await answers(f"{self.url}/readyz")
 
+    def hang_up(self, routes: str) -> None:
+        """Other rules, and the signal to load them."""
+        assert self._process is not None
+        self._config.write_text(routes)
+        self._process.send_signal(signal.SIGHUP)
+
     async def kill(self) -> None:
         """As kill -9 does."""
         assert self._process is not None

@@ -131,6 +131,27 @@ async def test_the_page_of_a_running_service_shows_its_books_and_its_quarantine(
         await expect(page.locator("#quarantine pre")).to_have_text("this is no webhook")
 
 
+async def test_broken_rules_are_shouted_on_the_page_until_they_are_mended(
+    providers: Providers, folder: Path
+) -> None:
+    router = Router(folder, providers.routes)
+    async with running(router), browsing(router.url) as page:
+        notice = page.locator("#config .notice")
+        await expect(page.locator("#live")).to_have_text("live")
+        await expect(notice).to_have_count(0)
+        router.hang_up(providers.routes.replace("receiver: daily", "receiver: dayli"))
+        await expect(notice).to_contain_text(
+            "there is no receiver 'dayli'; did you mean 'daily'?", timeout=20_000
+        )
+        assert (
+            await router.post(b'{"alerts": [{"labels": {"alertname": "Slow", "severity": "info"}}]}') == 200
+        )
+        router.hang_up(providers.routes)
+        await expect(notice).to_have_count(0, timeout=20_000)
+        assert await router.fates() == {"digest": 1}
+        assert '"event": "reloaded"' in router.log
+
+
 _SHOP = """
   - name: shop
     time_intervals:

@@ -2,13 +2,18 @@
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from click.testing import CliRunner, Result
 
 from router.cli import main
+from router.config import load
+from router.model import Alert, Status, Webhook
+from router.store import Adoption, Store
 
 ROOT = Path(__file__).parents[2]
+NOW = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
 GOOD = "receivers: {team: []}\nroute: {receiver: team}\n"
 TRAP = "receivers: {team: [], other: []}\nroute: {receiver: team}\n"
 MISTAKE = "receivers: {team: []}\nroute: {receiver: taem}\n"
@@ -72,3 +77,140 @@ def test_no_line_that_is_shown_has_a_secret_in_it(tmp_path: Path) -> None:
         result = run("check", "--config", str(path), *options)
         assert result.exit_code == 1
         assert "secret-" not in result.output.replace("secret-4", "")  # a smarthost is none
+
+
+def test_explain_says_who_hears_of_an_alert_and_when() -> None:
+    rules = ["--config", str(ROOT / "routes.yaml"), "--at", "2026-11-20 22:41"]
+    result = run("explain", "alertname=DiskFull", "severity=warning", *rules)
+    assert result.exit_code == 0
+    assert "slack:C0WARNINGS        hold until Mon 23 Nov 2026 09:00" in result.stdout
+    answer = json.loads(run("explain", "alertname=DiskFull", "severity=info", "--json", *rules).stdout)
+    assert [each["destination"] for each in answer["decisions"]] == ["digest:daily"]
+
+
+def test_explain_takes_what_else_fires_from_a_file_and_many_alerts_from_lines(tmp_path: Path) -> None:
+    firing = tmp_path / "firing.json"
+    firing.write_text('[{"labels": {"alertname": "A", "severity": "critical"}}]')
+    lines = '{"alertname": "A", "severity": "warning"}\n{"alertname": "B", "severity": "warning"}\n'
+    options = ["--config", str(ROOT / "routes.yaml"), "--firing", str(firing), "--at", "2026-11-20 10:00"]
+    result = run("explain", "--jsonl", *options, given=lines)
+    assert result.exit_code == 0
+    verdicts = [json.loads(line)["decisions"][0]["verdict"] for line in result.stdout.splitlines()]
+    assert verdicts == ["inhibited", "send"]
+    assert run("explain", "--jsonl", *options, given=lines + "{\n").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "give labels, or --webhook, or --alert, or --jsonl"),
+        (["a=b", "--jsonl"], 2, "give labels, or --webhook, or --alert, or --jsonl"),
+        (["a!=b"], 1, "'a!=b' is no label; an alert has a value: write a=…"),
+        (["a=b", "--at", "soon"], 1, "'soon' is no time; write it like '2026-11-20 22:41'"),
+        (
+            ["--alert", "f00d", "--database", "sqlite:////nowhere/router.db"],
+            1,
+            "unable to open database file",
+        ),
+    ],
+)
+def test_explain_says_what_is_wrong_with_the_question(arguments: list[str], code: int, words: str) -> None:
+    result = run("explain", "--config", str(ROOT / "routes.yaml"), *arguments)
+    assert (result.exit_code, words in result.output) == (code, True)
+
+
+async def test_explain_of_an_alert_that_the_store_knows_tells_what_became_of_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/router.db"
+    policy = load(ROOT / "routes.yaml", environ={}, now=NOW, preview=True).policy
+    store = await Store.open(url)
+    await store.adopt(Adoption(policy), NOW)
+    alert = Alert("f00d", {"alertname": "Disk", "severity": "warning"}, {}, Status.FIRING)
+    await store.accept(Webhook("r", "g", {}, "", 0, (alert,)), "prod", b"", policy, NOW)
+    rules = ["--config", str(ROOT / "routes.yaml"), "--database", url]  # while it is open elsewhere
+    result = run("explain", "--alert", "f00d", *rules)
+    assert "So far\n  slack:C0WARNINGS  not told: hold, outside office" in result.stdout
+    answer = json.loads(run("explain", "--alert", "f00d", "--json", *rules).stdout)
+    assert (answer["source"], answer["so_far"][0]["told"]) == ("prod", "none")
+    assert "the store knows no alert beef" in run("explain", "--alert", "beef", *rules).output
+    await store.close()
+
+
+def test_the_tests_of_the_repository_pass_and_a_broken_one_is_shown_as_a_diff(tmp_path: Path) -> None:
+    assert run("test", "--config", str(ROOT / "routes.yaml")).stdout == "8 passed\n"
+    text = (ROOT / "routes.test.yaml").read_text().replace("rules: routes.yaml", f"rules: {ROOT}/routes.yaml")
+    file, report = tmp_path / "broken.yaml", tmp_path / "junit.xml"
+    file.write_text(
+        text.replace("receivers: [oncall]", "receivers: [team]").replace(
+            "2026-11-23 09:00", "2026-11-23 08:00"
+        )
+    )
+    result = run("test", str(file), "--junit", str(report))
+    assert result.exit_code == 1
+    assert result.stdout == "6 passed, 2 failed\n"
+    assert (
+        "- receivers: team\n    + receivers: oncall\n    because of route.routes[0]: to oncall"
+        in result.stderr
+    )
+    assert "- opens: Mon 23 Nov 2026 08:00\n    + opens: Mon 23 Nov 2026 09:00" in result.stderr
+    suite = ET.parse(report).getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("8", "2")
+    assert len(suite.findall(".//testcase/failure")) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("tests: []", ":1:8: tests has the wrong length"),
+        (
+            "tests: [{name: x, at: noon, alerts: [{labels: {a: b}, decisions: hold}]}]",
+            ":1:23: at: 'noon' is no time",
+        ),
+        ("tests: [{name: x, at: 2026-11-20 10:00, alerts: [{labels: {a: b}}]}]", "nothing is wanted of it"),
+        (
+            "tests: [{name: x, at: 2026-11-20 10:00, alerts: [{labels: 7, decisions: hold}]}]",
+            "an alert is a mapping",
+        ),
+        (
+            "tests: [{name: x, at: 2026-11-20 10:00, alerts: [{label: {}}]}]",
+            "unknown key 'label'; did you mean 'labels'?",
+        ),
+        ("tests: [", "mend the YAML"),
+    ],
+)
+def test_mistakes_in_a_file_of_tests_have_their_place(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "routes.yaml").write_text(GOOD)
+    file = tmp_path / "routes.test.yaml"
+    file.write_text(text)
+    result = run("test", "--config", str(tmp_path / "routes.yaml"))
+    assert result.exit_code == 1
+    assert words in result.output
+    assert f"{file}:1:" in result.output
+
+
+def test_rules_without_tests_say_how_to_begin(tmp_path: Path) -> None:
+    (tmp_path / "routes.yaml").write_text(GOOD)
+    result = run("test", "--config", str(tmp_path / "routes.yaml"))
+    assert (result.exit_code, "write routes.test.yaml beside it" in result.output) == (1, True)
+
+
+def test_schedule_draws_and_counts_the_days_asked_for() -> None:
+    rules = ["--config", str(ROOT / "routes.yaml"), "--at", "2026-12-20 10:00"]
+    assert "Fri 25 Dec" in run("schedule", *rules).stdout
+    (office,) = json.loads(run("schedule", "--json", "--days", "3", *rules).stdout)
+    assert [day["date"] for day in office["days"]] == ["2026-12-20", "2026-12-21", "2026-12-22"]
+
+
+def test_import_writes_rules_that_pass_check_and_lists_what_it_leaves_out(tmp_path: Path) -> None:
+    source, target = tmp_path / "alertmanager.yml", tmp_path / "routes.yaml"
+    source.write_text(
+        "global: {resolve_timeout: 5m, slack_api_url: 'https://hooks.slack.com/services/secret'}\n"
+        "receivers: [{name: team, slack_configs: [{channel: '#alerts'}]}]\nroute: {receiver: team}\n"
+    )
+    result = run("import", str(source), "--output", str(target))
+    assert result.exit_code == 0
+    assert "resolve_timeout has no counterpart" in result.stderr
+    assert "secret" not in result.output + target.read_text()
+    assert run("check", "--config", str(target)).exit_code == 0
+    assert "File exists" in run("import", str(source), "--output", str(target)).output
+    assert run("import", str(source)).stdout == target.read_text()
+    assert "No such file" in run("import", str(tmp_path / "nothing.yml")).output
