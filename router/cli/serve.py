@@ -1,0 +1,113 @@
+"""``alert-router serve``."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import click
+
+from router import app, logs
+from router.cli.parts import Failure, config_option
+from router.config import ConfigError
+from router.loading import ReloadError
+from router.render import TemplateError
+from router.store import StoreUnavailable
+
+
+class Listen(click.ParamType[tuple[str, int]]):
+    """HOST:PORT, [IPv6]:PORT or :PORT."""
+
+    name = "host:port"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        host, _, port = str(value).rpartition(":")
+        if not port.isdecimal() or int(port) > 65535:
+            self.fail(f"{value!r} is no address; write it like 127.0.0.1:9099", param, ctx)
+        return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  (":9099" asks for all interfaces)
+
+
+@click.command()
+@config_option
+@click.option("--listen", type=Listen(), default="127.0.0.1:9099", show_default=True, envvar="ALERT_ROUTER_LISTEN",
+              help="Where to take webhooks.")  # fmt: skip
+@click.option("--database", envvar="ALERT_ROUTER_DATABASE",
+              help="Where the state is kept.  [default: sqlite:///state/router.db; a throw-away file in a preview]")  # fmt: skip
+@click.option("--preview", is_flag=True, envvar="ALERT_ROUTER_PREVIEW",
+              help="Tell nobody: show every message on the page instead. Needs no credentials.")  # fmt: skip
+@click.option("--sample", is_flag=True, envvar="ALERT_ROUTER_SAMPLE",
+              help="In a preview: play a sample incident on a Friday night.")  # fmt: skip
+@click.option("--metrics/--no-metrics", default=True, show_default=True, envvar="ALERT_ROUTER_METRICS",
+              help="Serve /metrics.")  # fmt: skip
+@click.option("--max-body", type=click.IntRange(min=1024), default=16 * 2**20, show_default="16 MiB",
+              envvar="ALERT_ROUTER_MAX_BODY", help="The largest webhook, in bytes, decompressed.")  # fmt: skip
+@click.option("--drain", type=click.FloatRange(min=0), default=10.0, show_default=True, envvar="ALERT_ROUTER_DRAIN",
+              help="Seconds that a stop may take to tell what is due.")  # fmt: skip
+@click.option("--watch", is_flag=True, envvar="ALERT_ROUTER_WATCH",
+              help="Reload when routes.yaml changes, or a file that it names. SIGHUP and POST /-/reload do so at any time.")  # fmt: skip
+@click.option("--log", "log_form", type=click.Choice(["auto", "json", "human"]), default="auto", show_default=True,
+              envvar="ALERT_ROUTER_LOG", help="The shape of log lines; auto: human on a terminal.")  # fmt: skip
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True,
+              envvar="ALERT_ROUTER_LOG_LEVEL")  # fmt: skip
+def serve(  # noqa: PLR0913  (an argument an option: that is click)
+    *, config: Path, listen: tuple[str, int], database: str | None, preview: bool, sample: bool, metrics: bool,
+    max_body: int, drain: float, watch: bool, log_form: str, log_level: str,
+) -> None:  # fmt: skip
+    """Take webhooks and tell everybody who is to know."""
+    if sample and not preview:
+        raise click.UsageError("--sample goes with --preview: it would page people")
+    logs.configure(log_form, "warning" if preview and log_level == "info" else log_level)
+    options = app.Options(
+        config=config, listen=listen, database=database, preview=preview, metrics=metrics, max_body=max_body,
+        drain=round(drain * 1_000), watch=watch,
+    )  # fmt: skip
+    try:
+        asyncio.run(_serve(app.Service(options, os.environ), sample=sample))
+    except ConfigError as error:
+        raise Failure(error.shown) from None
+    except TemplateError as error:
+        raise Failure(f"The templates can't be used: {error}") from None
+    except StoreUnavailable as error:
+        raise Failure(f"The store can't be opened: {error}") from None
+    except OSError as error:
+        host, port = listen
+        raise Failure(
+            f"Can't listen on {host}:{port}: {error.strerror or error}; give another --listen"
+        ) from None
+
+
+async def _serve(service: app.Service, *, sample: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = asyncio.create_task(_reload(service))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    try:
+        await service.start()
+        loop.add_signal_handler(signal.SIGHUP, reload)
+        if service.options.preview:
+            click.echo(f"Preview: nobody is told anything. Open {service.url} to see every message.")
+        if sample:
+            await service.play(click.echo)
+        await stop.wait()
+    finally:
+        await service.stop()
+
+
+async def _reload(service: app.Service) -> None:
+    with contextlib.suppress(ReloadError):  # it is in the log, the metrics and on the page
+        await service.reload()
+
+
+COMMANDS = (serve,)
