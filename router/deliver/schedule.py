@@ -23,3 +23,11 @@ def next_attempt(attempts: int, now: Millis, chance: float, after: Millis | None
     if after is not None:
         wait = max(wait, min(max(after, 0), LONGEST_WISH))
     return now + wait
+
+
+def next_probe(attempts: int) -> Millis:
+    """How long a broken destination is left alone: a minute, doubling to half an hour.
+
+    :param attempts: failed ones in a row since it broke (>= 1)
+    """
+    return min(30 * MINUTE, MINUTE * 2 ** min(attempts - 1, 5))

@@ -14,9 +14,10 @@ from router.model import Conversation, Destination, Millis, Outcome, Webhook
 from router.store import books
 from router.store.accept import Receipt, accept
 from router.store.adopt import Adoption, adopt, known_fragments
+from router.store.record import record
 from router.store.schema import deliveries, webhooks
 from router.store.snapshot import Snapshot, snapshot
-from router.store.work import Idle, Work, claim, record, upcoming
+from router.store.work import Idle, Work, claim, upcoming
 from router.store.writer import Database, Statement, StoreUnavailable, Transaction, insert
 
 _MIGRATIONS = Path(__file__).parent / "migrations"

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam as p
 from router.decide import Policy
 from router.model import DigestLine, DigestView, Millis, Verdict
 from router.store.alert import alert_of
-from router.store.place import ADD_MEMBER, FIND_MEMBER, UNTOLD, open_slot, token_of
+from router.store.place import ADD_MEMBER, CLOSE, FIND_MEMBER, UNTOLD, open_slot, token_of
 from router.store.schema import OPEN_FATES, alerts, changes, conversations, fates, members
 from router.store.writer import Statement, Transaction, among
 
@@ -80,11 +80,6 @@ _DROP_FATES = Statement(
     .where(fates.c.member_id == p("member"), among(fates.c.fate, OPEN_FATES))
     .values(fate="dropped", reason="its digest is gone from the rules", updated_at=p("now"))
 )
-_CLOSE_SLOT = Statement(
-    sa.update(conversations)
-    .where(conversations.c.id == p("conversation"))
-    .values(state="closed", due_at=None)
-)
 
 
 def digest_view(
@@ -142,7 +137,7 @@ def close_slots(tx: Transaction, policy: Policy, now: Millis) -> None:
         if slot["destination"] not in policy.schedules:
             for member in tx.all(_MEMBERS, conversation=slot["id"]):
                 tx.run(_DROP_FATES, member=member["member"], now=now)
-            tx.run(_CLOSE_SLOT, conversation=slot["id"])
+            tx.run(CLOSE, conversation=slot["id"])
 
 
 def open_slots(tx: Transaction, policy: Policy, now: Millis) -> None:

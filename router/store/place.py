@@ -65,6 +65,11 @@ BUMP = Statement(
 DUE = Statement(
     sa.update(conversations).where(conversations.c.id == p("conversation")).values(due_at=_next_telling)
 )
+CLOSE = Statement(
+    sa.update(conversations)
+    .where(conversations.c.id == p("conversation"))
+    .values(state="closed", due_at=None)
+)
 FIND_MEMBER = Statement(
     sa.select(members).where(members.c.conversation_id == p("conversation"), members.c.alert_id == p("alert"))
 )

@@ -34,8 +34,9 @@ from router.model import (
 from router.store import books
 from router.store.accept import Receipt, accept
 from router.store.digests import open_slots
+from router.store.record import record
 from router.store.schema import metadata
-from router.store.work import Idle, Work, claim, record
+from router.store.work import Idle, Work, claim
 from router.store.writer import Transaction
 
 SLACK = Destination("slack:C0CRITICAL", "slack", None)

@@ -1,0 +1,207 @@
+"""What came of a delivery, put on the books."""
+
+import json
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam as p
+
+from router.decide import Policy
+from router.model import Delivered, Fate, Millis, Outcome, Rejected, Retry
+from router.store.digests import advance
+from router.store.place import CLOSE, DUE, ENDED_UNTOLD, UNTOLD, open_conversation
+from router.store.schema import OPEN_FATES, conversations, deliveries, fates, members
+from router.store.work import Work
+from router.store.writer import Statement, Transaction, among
+
+_ANY = 2**62  # beyond every version
+
+_TELL_MEMBER = Statement(
+    sa.update(members)
+    .where(members.c.id == p("member"))
+    .values(
+        told=p("told_"),
+        held_since=None,
+        at=sa.case((members.c.status == p("told_"), None), else_=p("now")),
+    )
+)
+_STATUS = Statement(sa.select(members.c.status).where(members.c.id == p("member")))
+_UNCLAIM_MEMBER = Statement(
+    sa.update(members).where(members.c.id == p("member"), members.c.told == "maybe").values(told=p("told_"))
+)
+_MOOT_MEMBER = Statement(
+    sa.update(members)
+    .where(members.c.id == p("member"), members.c.status == "resolved", among(members.c.told, UNTOLD))
+    .values(at=None, inhibitor=None)
+)
+_GIVE_UP_MEMBER = Statement(
+    sa.update(members)
+    .where(members.c.id == p("member"))
+    .values(told=p("told_"), verdict="drop", at=None, reason=p("reason_"))
+)
+_FINISH_FATES = Statement(
+    sa.update(fates)
+    .where(
+        fates.c.member_id == p("member"), among(fates.c.fate, OPEN_FATES), fates.c.version <= p("version_")
+    )
+    .values(fate=p("fate_"), reason=p("reason_"), updated_at=p("now"))
+)
+_ACCEPTED_AT = Statement(
+    sa.select(sa.func.min(fates.c.at).label("at")).where(
+        fates.c.member_id == p("member"), fates.c.fate == "pending", fates.c.version <= p("version_")
+    )
+)
+_SYNCED = Statement(
+    sa.update(conversations)
+    .where(conversations.c.id == p("conversation"))
+    .values(synced=p("version_"), attempts=0, not_before=0, remote=p("remote_"))
+)
+_FAILED = Statement(
+    sa.update(conversations)
+    .where(conversations.c.id == p("conversation"))
+    .values(attempts=conversations.c.attempts + 1, not_before=p("not_before_"), remote=p("remote_"))
+)
+_VERSION = Statement(sa.select(conversations.c.wanted).where(conversations.c.id == p("conversation")))
+_STILL_TOLD = Statement(
+    sa.select(members.c.id)
+    .where(members.c.conversation_id == p("conversation"), among(members.c.told, ("firing", "maybe")))
+    .limit(1)
+)
+_UNTOLD_MEMBERS = Statement(
+    sa.select(members).where(
+        members.c.conversation_id == p("conversation"),
+        members.c.status == "firing",
+        among(members.c.told, UNTOLD),
+    )
+)
+_MOVE_MEMBER = Statement(
+    sa.update(members).where(members.c.id == p("member")).values(conversation_id=p("to"), told="none")
+)
+_FINISH_DELIVERY = Statement(
+    sa.update(deliveries)
+    .where(deliveries.c.id == p("delivery"))
+    .values(finished_at=p("now"), outcome=p("outcome_"), reason=p("reason_"))
+)
+
+
+def record(
+    tx: Transaction, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
+) -> tuple[Millis, ...]:
+    """Put an attempt's outcome on the books.
+
+    :param not_before: for a Retry: when the conversation may be tried again
+    :returns: when the changes that it told had been accepted (not those that were held back on purpose)
+    """
+    accepted: tuple[Millis, ...] = ()
+    match outcome:
+        case Delivered():
+            accepted = _delivered(tx, work, outcome, policy, now)
+        case Retry():
+            _retry(tx, work, outcome, now, not_before)
+        case Rejected():
+            _rejected(tx, work, outcome, policy, now)
+    reason = "" if isinstance(outcome, Delivered) else outcome.reason
+    tx.run(
+        _FINISH_DELIVERY,
+        delivery=work.delivery,
+        now=now,
+        outcome_=type(outcome).__name__.lower(),
+        reason_=reason,
+    )
+    return accepted
+
+
+def _delivered(
+    tx: Transaction, work: Work, outcome: Delivered, policy: Policy, now: Millis
+) -> tuple[Millis, ...]:
+    version = work.conversation.version
+    accepted: list[Millis] = []
+    digest = work.conversation.digest is not None
+    for each in work.telling:
+        if not each.held:
+            at = tx.one(_ACCEPTED_AT, member=each.member, version_=version)["at"]
+            if at is not None:
+                accepted.append(at)
+        up_to = version
+        if not digest:
+            tx.run(_TELL_MEMBER, member=each.member, told_=each.status, now=now)
+            if tx.one(_STATUS, member=each.member)["status"] == each.status:
+                up_to = _ANY  # what came meanwhile says the same: the destination knows it now
+        tx.run(
+            _FINISH_FATES, member=each.member, version_=up_to, fate_=Fate.DELIVERED, reason_="told", now=now
+        )
+    tx.run(_SYNCED, conversation=work.id, version_=version, remote_=json.dumps(dict(outcome.remote)))
+    if digest:
+        _close_digest(tx, work, policy, now)
+    else:
+        tx.run(DUE, conversation=work.id)
+        if work.conversation.over:
+            _close(tx, work, now)
+    return tuple(accepted)
+
+
+def _close(tx: Transaction, work: Work, now: Millis) -> None:
+    """The conversation is over. What fires untold (held, inhibited, or anew) begins another."""
+    if tx.one(_STILL_TOLD, conversation=work.id) is not None:
+        return
+    waiting = tx.all(_UNTOLD_MEMBERS, conversation=work.id)
+    version = tx.one(_VERSION, conversation=work.id)["wanted"]
+    tx.run(CLOSE, conversation=work.id)
+    if not waiting:
+        return
+    successor = open_conversation(
+        tx, work.conversation.destination, work.source, work.subject, now,
+        group_id=work.group, wanted=version, synced=version,
+    )  # fmt: skip
+    for member in waiting:
+        tx.run(_MOVE_MEMBER, member=member["id"], to=successor.id)
+    tx.run(DUE, conversation=successor.id)
+
+
+def _close_digest(tx: Transaction, work: Work, policy: Policy, now: Millis) -> None:
+    if work.conversation.destination in policy.schedules:  # else it went while this was on its way
+        advance(tx, work.id, work.conversation.destination, policy, now)
+    tx.run(CLOSE, conversation=work.id)
+
+
+def _retry(tx: Transaction, work: Work, outcome: Retry, now: Millis, not_before: Millis) -> None:
+    remote = work.conversation.remote if outcome.remote is None else outcome.remote
+    tx.run(_FAILED, conversation=work.id, not_before_=not_before, remote_=json.dumps(dict(remote)))
+    if work.conversation.digest is None and not outcome.ambiguous:
+        for each in work.telling:
+            if each.told_before == "maybe":
+                continue
+            tx.run(_UNCLAIM_MEMBER, member=each.member, told_=each.told_before)
+            # It may have ended while the attempt was under way: then nobody was told, and nobody will be.
+            if tx.run(_MOOT_MEMBER, member=each.member):
+                tx.run(
+                    _FINISH_FATES,
+                    member=each.member,
+                    version_=_ANY,
+                    fate_=Fate.MOOT,
+                    reason_=ENDED_UNTOLD,
+                    now=now,
+                )
+        tx.run(DUE, conversation=work.id)
+
+
+def _rejected(tx: Transaction, work: Work, outcome: Rejected, policy: Policy, now: Millis) -> None:
+    version = work.conversation.version
+    for each in work.telling:
+        tx.run(
+            _FINISH_FATES,
+            member=each.member,
+            version_=version,
+            fate_=Fate.DEAD,
+            reason_=outcome.reason,
+            now=now,
+        )
+        if work.conversation.digest is None:
+            told = "resolved" if each.status == "resolved" else each.told_before
+            tx.run(_GIVE_UP_MEMBER, member=each.member, told_=told, reason_=outcome.reason)
+    tx.run(
+        _SYNCED, conversation=work.id, version_=version, remote_=json.dumps(dict(work.conversation.remote))
+    )
+    if work.conversation.digest is not None:
+        _close_digest(tx, work, policy, now)
+    else:
+        tx.run(DUE, conversation=work.id)
