@@ -18,7 +18,7 @@ def next_attempt(attempts: int, now: Millis, chance: float, after: Millis | None
     :param chance: in [0, 1), drawn by the caller
     :param after: Retry-After, in milliseconds
     """
-    ceiling = LONGEST if attempts > 20 else min(LONGEST, FIRST * 2 ** (attempts - 1))
+    ceiling = LONGEST if attempts > 20 else min(LONGEST, FIRST << (attempts - 1))
     wait = ceiling - int(ceiling / 2 * chance)
     if after is not None:
         wait = max(wait, min(max(after, 0), LONGEST_WISH))
@@ -30,4 +30,4 @@ def next_probe(attempts: int) -> Millis:
 
     :param attempts: failed ones in a row since it broke (>= 1)
     """
-    return min(30 * MINUTE, MINUTE * 2 ** min(attempts - 1, 5))
+    return min(30 * MINUTE, MINUTE << min(attempts - 1, 5))
