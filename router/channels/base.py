@@ -1,13 +1,19 @@
 """What a channel is: one file with its options, its limits, its error table, and these three methods."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from router.model import Conversation, Destination, Message, Outcome
+from router.model import DAY, HOUR, MINUTE, SECOND, Conversation, Destination, Message, Millis, Outcome
 from router.render import Templates
+
+_UNITS: dict[str, Millis] = {
+    "ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY, "y": 365 * DAY,
+}  # fmt: skip
+_DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+")
 
 
 class Section(BaseModel):
@@ -16,8 +22,34 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True)
 
 
+def duration(value: Any) -> Millis:
+    """Prometheus' durations: https://github.com/prometheus/common/blob/main/model/time.go
+
+    :raises ValueError: it is none
+    """
+    text = str(value)
+    if text == "0":
+        return 0
+    if not _DURATION.fullmatch(text):
+        raise ValueError("is no duration; write it like 30s, 5m or 1h30m")
+    return sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"(\d+)(ms|[smhdwy])", text))
+
+
+Duration = Annotated[Millis, BeforeValidator(duration)]
+
+
+class ChannelSettings(Section):
+    """What every section of ``channels:`` has."""
+
+    give_up_after: Duration = DAY
+    """How long what is due is tried before it counts as dead; 0: for ever."""
+
+
 class Options(Section):
     """What routes.yaml says of one destination."""
+
+    on_failure: str | None = None
+    """The receiver to tell instead of what is given up here."""
 
     def key(self, receiver: str) -> str:
         """The destination's key: stable, bounded by the configuration, free of secrets."""
@@ -55,7 +87,7 @@ class Kind:
     name: str
     section: str
     """Which section of ``channels:`` it needs."""
-    settings: type[Section]
+    settings: type[ChannelSettings]
     options: type[Options]
     make: Callable[[Any], Channel]
     """From the settings."""
@@ -65,3 +97,7 @@ class Kind:
     """And how often at once."""
     placeholder: Mapping[str, str]
     """Settings to render with where there are none: in a preview."""
+    together: tuple[float, int] | None = None
+    """How fast all destinations of the section may be told, as ``per_second`` and ``burst`` of one."""
+    at_once: int | None = None
+    """How many deliveries of the section may be under way at once: connections to a smarthost."""

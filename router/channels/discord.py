@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import aiohttp
 from pydantic import AfterValidator, Field, SecretStr
 
-from router.channels.base import Kind, Options, Section
+from router.channels.base import ChannelSettings, Kind, Options
 from router.model import (
     HOUR,
     SECOND,
@@ -94,7 +94,7 @@ def _webhook_url(secret: SecretStr) -> SecretStr:
     return secret
 
 
-class Settings(Section):
+class Settings(ChannelSettings):
     """``channels.discord``"""
 
     # https://docs.discord.com/developers/reference#api-versioning

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import aiosmtplib
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
-from router.channels.base import Kind, Options, Section
+from router.channels.base import ChannelSettings, Kind, Options
 from router.model import Conversation, Delivered, Destination, Message, Outcome, Rejected, Retry
 from router.render import TemplateError, Templates
 from router.render.words import clip, line, moment
@@ -60,7 +60,7 @@ def _address(text: str) -> str:
 MailAddress = Annotated[str, AfterValidator(_address)]
 
 
-class Settings(Section):
+class Settings(ChannelSettings):
     """``channels.email``"""
 
     smarthost: str

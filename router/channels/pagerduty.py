@@ -17,7 +17,7 @@ from typing import Any, Literal
 import requests
 from pydantic import Field, SecretStr
 
-from router.channels.base import Kind, Options, Section
+from router.channels.base import ChannelSettings, Kind, Options
 from router.model import (
     SECOND,
     Conversation,
@@ -56,7 +56,7 @@ _COMPONENT = ("component", "service", "app", "job")
 _SOURCE = ("instance", "host", "node", "pod", "service", "job", "cluster")
 
 
-class Settings(Section):
+class Settings(ChannelSettings):
     """``channels.pagerduty``"""
 
     events_url: str = "https://events.pagerduty.com"

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from router.channels.base import Kind, Options, Section
+from router.channels.base import ChannelSettings, Kind, Options
 from router.model import SECOND, Conversation, Delivered, Destination, Message, Millis, Outcome, Retry
 from router.render import TemplateError, Templates
 from router.render.view import AlertView
@@ -56,7 +56,7 @@ _ANGLES = {
 }
 
 
-class Settings(Section):
+class Settings(ChannelSettings):
     """``channels.slack``"""
 
     token: SecretStr

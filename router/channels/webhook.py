@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from router.channels.base import Kind, Options, Section
+from router.channels.base import ChannelSettings, Kind, Options, Section
 from router.model import (
     SECOND,
     Alert,
@@ -93,7 +93,7 @@ def _token(secret: SecretStr) -> SecretStr:
     return secret
 
 
-class Settings(Section):
+class Settings(ChannelSettings):
     """``channels.webhook``"""
 
     timeout: float = Field(default=10, gt=0, le=60)

@@ -8,30 +8,16 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from router.channels.base import Section
+from router.channels.base import Duration, Section
 from router.decide.matchers import Matcher, MatcherError, is_label_name, parse_matchers
-from router.model import DAY, HOUR, MINUTE, SECOND, Millis
+from router.model import SECOND
 
-_UNITS: dict[str, Millis] = {
-    "ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY, "y": 365 * DAY,
-}  # fmt: skip
-# https://github.com/prometheus/common/blob/main/model/time.go
-_DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+")
 _WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
     "december",
 )  # fmt: skip
 Range = tuple[int, int]
-
-
-def _duration(value: Any) -> Millis:
-    text = str(value)
-    if text == "0":
-        return 0
-    if not _DURATION.fullmatch(text):
-        raise ValueError("is no duration; write it like 30s, 5m or 1h30m")
-    return sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"(\d+)(ms|[smhdwy])", text))
 
 
 def zone(name: str) -> ZoneInfo:
@@ -190,7 +176,6 @@ def _outside(value: Any) -> Any:
     raise ValueError("is none of hold, drop, send or {digest: NAME}; choose one of them")
 
 
-Duration = Annotated[Millis, BeforeValidator(_duration)]
 Zone = Annotated[str, AfterValidator(_zone_name)]
 Matchers = Annotated[tuple[Matcher, ...], BeforeValidator(_matchers)]
 Equals = Annotated[tuple[Matcher, ...], BeforeValidator(_equals)]

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam as p
 
 from router.decide import Policy
 from router.model import (
+    HOUR,
     Conversation,
     DigestView,
     Labels,
@@ -34,10 +35,27 @@ _MINE = (
     conversations.c.due_at.is_not(None),
     conversations.c.state == "open",
 )
+# No backoff is as long (deliver.schedule): the clock was stepped back since.
+_NOT_LATER = 2 * HOUR
+_ends = sa.exists().where(
+    members.c.conversation_id == conversations.c.id,
+    members.c.status == "resolved",
+    members.c.at <= p("now"),
+)
+# Criticals first, then ends, then by age.
 _NEXT = Statement(
     sa.select(conversations)
-    .where(*_MINE, conversations.c.due_at <= p("now"), conversations.c.not_before <= p("now"))
-    .order_by(conversations.c.urgency, conversations.c.due_at, conversations.c.id)
+    .where(
+        *_MINE,
+        conversations.c.due_at <= p("now"),
+        sa.or_(conversations.c.not_before <= p("now"), conversations.c.not_before > p("now") + _NOT_LATER),
+    )
+    .order_by(
+        sa.case((conversations.c.urgency == 0, 0), else_=1),
+        sa.case((_ends, 0), else_=1),
+        conversations.c.due_at,
+        conversations.c.id,
+    )
     .limit(1)
 )
 _SLOT = Statement(sa.select(conversations).where(conversations.c.id == p("conversation")))
@@ -87,6 +105,8 @@ class Work:
     group: int | None
     conversation: Conversation
     telling: tuple[Telling, ...]
+    due_at: Millis
+    """Since when it has been due."""
 
 
 def claim(
@@ -210,4 +230,13 @@ def _work(
         _ADD_DELIVERY, conversation_id=row["id"], destination=row["destination"], version=conversation.version,
         attempt=conversation.attempt, started_at=now, finished_at=None, outcome=None, reason="",
     )  # fmt: skip
-    return Work(delivery, row["id"], row["source"], row["subject"], row["group_id"], conversation, telling)
+    return Work(
+        delivery,
+        row["id"],
+        row["source"],
+        row["subject"],
+        row["group_id"],
+        conversation,
+        telling,
+        row["due_at"],
+    )
