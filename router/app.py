@@ -89,9 +89,9 @@ class Service:
         closing.push_async_callback(self._close_channels)
         self.lanes = Lanes(
             store=self.store, clock=self.clock, metrics=self.metrics,
-            paces={name: (kind.per_second, kind.burst) for name, kind in KINDS.items()}, current=lambda: self._current,
+            kinds=KINDS, current=lambda: self._current,
         )  # fmt: skip
-        await self._adopt(config, Current(config.policy, templates, self._open_channels(config, None)))
+        await self._adopt(config, self._current_of(config, templates, None))
 
         self._runner = web.AppRunner(
             self._web(), handle_signals=False, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS,
@@ -119,9 +119,7 @@ class Service:
                 last_good = await self.store.fragments()
                 config, templates = await asyncio.to_thread(self._load, last_good)
                 before = self._current
-                await self._adopt(
-                    config, Current(config.policy, templates, self._open_channels(config, before))
-                )
+                await self._adopt(config, self._current_of(config, templates, before))
             except (ConfigError, TemplateError, StoreUnavailable) as error:
                 shown = error.shown if isinstance(error, ConfigError) else str(error)
                 self.loading.failed(shown)
@@ -160,7 +158,15 @@ class Service:
         for key in (key for key, destination in retired.items() if destination is None):
             log.error("an end can't be told: this version knows no such destination", destination=key)
         self._retired = {key: each for key, each in retired.items() if each is not None}
-        self.lanes.serve((*config.policy.destinations.values(), *self._retired.values()))
+        await self.lanes.serve((*config.policy.destinations.values(), *self._retired.values()))
+
+    def _current_of(self, config: Config, templates: Templates, before: Current | None) -> Current:
+        patience = {
+            name: settings.give_up_after
+            for name, kind in KINDS.items()
+            if (settings := config.settings.get(kind.section)) is not None
+        }
+        return Current(config.policy, templates, self._open_channels(config, before), patience)
 
     async def _let_go(self, before: Current) -> None:
         """Close the channels that are in force no more, once nothing is sent through them."""

@@ -17,6 +17,11 @@ DAY: Millis = 24 * HOUR
 
 Labels = Mapping[str, str]
 
+OWN_SOURCE = "alert-router"
+"""The source of the alerts that the router raises about itself."""
+BROKEN_DESTINATION = "broken_destination"
+"""The label of such an alert that names the destination which can't be told."""
+
 
 class Status(StrEnum):
     FIRING = "firing"
@@ -112,6 +117,8 @@ class Destination:
     """A conversation an alert instead of one a group (PagerDuty's ``per: alert``)."""
     digest: bool = False
     """Told by slots of a schedule, not by alerts; ``Policy.schedules`` has its schedule."""
+    on_failure: str | None = None
+    """The receiver that is told instead of what is given up here."""
 
 
 @dataclass(frozen=True, slots=True)

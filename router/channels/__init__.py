@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
-from router.channels.base import Channel, Kind, Options, Section
+from router.channels.base import Channel, ChannelSettings, Kind, Options, Section
 from router.channels.discord import DISCORD
 from router.channels.email import DIGEST, EMAIL
 from router.channels.pagerduty import PAGERDUTY
@@ -50,4 +50,4 @@ def _revealed(data: Any) -> Any:
             return data
 
 
-__all__ = ["KINDS", "Channel", "Kind", "Options", "Section", "read", "written"]
+__all__ = ["KINDS", "Channel", "ChannelSettings", "Kind", "Options", "Section", "read", "written"]

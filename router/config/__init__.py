@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from router.channels import Section
+from router.channels import ChannelSettings
 from router.config.build import Builder
 from router.config.document import Document, Missing, read
 from router.config.fragments import Fragment
@@ -23,7 +23,7 @@ class Config:
 
     policy: Policy
     sources: tuple[Source, ...]
-    settings: Mapping[str, Section]
+    settings: Mapping[str, ChannelSettings]
     """The sections of ``channels:`` by name."""
     timezone: str
     templates: Path | None

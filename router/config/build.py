@@ -3,21 +3,23 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from router.channels import KINDS, Section
+from router.channels import KINDS, ChannelSettings
 from router.config.document import Location, Missing
 from router.config.fragments import Fragments, Main
 from router.config.intervals import named_intervals
 from router.config.models import FileModel, InhibitModel, SourceModel
 from router.config.problems import Problem, did_you_mean
 from router.config.reader import Reader, masked
-from router.config.receivers import conflicting, destinations, resolve_covers, schedules
+from router.config.receivers import conflicting, destinations, resolve_names, schedules
 from router.config.routes import Inherited, Names, Routes
 from router.decide import Policy, Route, Severity
 from router.decide.inhibition import Inhibition, Rule
-from router.model import Destination, Millis, Source
+from router.decide.matchers import Matcher
+from router.model import BROKEN_DESTINATION, Destination, Millis, Source
 
 
 class Builder:
@@ -41,10 +43,10 @@ class Builder:
         return self._reader.modelled(FileModel)
 
     @cached_property
-    def settings(self) -> dict[str, Section]:
+    def settings(self) -> dict[str, ChannelSettings]:
         """The sections of ``channels:`` by name."""
         sections = {kind.section: kind for kind in KINDS.values()}
-        settings: dict[str, Section] = {}
+        settings: dict[str, ChannelSettings] = {}
         for name, value in self._reader.mapping("channels").items():
             where = ("channels", name)
             if name not in sections:
@@ -66,7 +68,7 @@ class Builder:
         conflicting(reader, receivers, seen)
         if file is None:
             return None
-        resolve_covers(reader, receivers, {name: name for name in receivers})
+        resolve_names(reader, receivers, {name: name for name in receivers})
         intervals = named_intervals(reader, file.time_intervals, file.timezone)
         severity = _severity(file)
         names = Names({name: name for name in receivers}, receivers, intervals, severity.levels)
@@ -105,7 +107,14 @@ class Builder:
             what, todo = "the root route has matchers", "it catches all; move them to a route below"
             self.document.problem(("route",), what, todo)
         self.routes = Routes(self._reader, names, self._now, self._mount)
-        return self.routes.build(file.route, "route", ("route",), Inherited())
+        root = self.routes.build(file.route, "route", ("route",), Inherited())
+        operators = file.operators
+        if operators is None or not self._reader.known(
+            operators, names.receivers, ("operators",), "receiver"
+        ):
+            return root
+        own = Matcher(BROKEN_DESTINATION, "!=", "")
+        return replace(root, routes=(Route("operators", operators, (own,)), *root.routes))
 
     def _mount(self, name: str, where: Location, inherited: Inherited) -> Route | None:
         fragments = self.fragments

@@ -15,7 +15,7 @@ from router.config.intervals import named_intervals
 from router.config.models import FragmentModel
 from router.config.problems import ConfigError, Problem
 from router.config.reader import Reader, masked
-from router.config.receivers import conflicting, destinations, resolve_covers, schedules
+from router.config.receivers import conflicting, destinations, resolve_names, schedules
 from router.config.routes import Inherited, Names, Routes
 from router.decide import Route
 from router.decide.hours import NamedInterval, Schedule
@@ -176,7 +176,7 @@ def _load(
         return None
     full = {name: f"{prefix}{name}" for name in own}
     scope = {**main.names.receivers, **full}
-    resolve_covers(reader, own, scope)
+    resolve_names(reader, own, scope)
     receivers = {full[name]: found for name, found in own.items()}
     intervals = named_intervals(reader, model.time_intervals, main.timezone, prefix)
     names = Names(

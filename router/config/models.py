@@ -305,6 +305,8 @@ class FileModel(Section):
     channels: dict[str, Any] = Field(default={})
     receivers: dict[str, Any] = Field(default={}, min_length=1)
     time_intervals: tuple[TimeIntervalModel, ...] = ()
+    operators: str | None = None
+    """The receiver that is told of broken destinations; without it the routes say who is."""
     route: RouteModel
     inhibit_wait: Duration = 5 * SECOND
     inhibit_rules: tuple[InhibitModel | None, ...] = ()

@@ -63,10 +63,18 @@ def _destination(
     return Destination(read.key(receiver), name, read, read.per_alert, digest=name == "digest")
 
 
-def resolve_covers(
+def resolve_names(
     reader: Reader, receivers: dict[str, tuple[Destination, ...]], scope: Mapping[str, str]
 ) -> None:
-    """What digests cover, by the receivers' full names. :param scope: full names by the names used here"""
+    """What digests cover and who stands in for a failed destination, by the receivers' full names.
+
+    :param scope: full names by the names used here
+    """
+    for name, found in receivers.items():
+        receivers[name] = tuple(
+            replace(each, on_failure=_stand_in(reader, each, scope, ("receivers", name, index)))
+            for index, each in enumerate(found)
+        )
     for name, found in receivers.items():
         for index, destination in enumerate(found):
             if destination.digest and destination.options.covers:
@@ -78,6 +86,14 @@ def resolve_covers(
                 ]
                 options = destination.options.model_copy(update={"covers": tuple(covers)})
                 receivers[name] = (*found[:index], replace(destination, options=options), *found[index + 1 :])
+
+
+def _stand_in(
+    reader: Reader, destination: Destination, scope: Mapping[str, str], where: Location
+) -> str | None:
+    name = destination.options.on_failure
+    place = (*where, destination.channel, "on_failure")
+    return scope[name] if name is not None and reader.known(name, scope, place, "receiver") else None
 
 
 def schedules(

@@ -43,7 +43,7 @@ def traps(builder: "Builder", policy: Policy, now: Millis) -> None:
     for file in files:
         flagged = _intervals(file, now)
         _hours(file, used, flagged, now)
-        _unused(file, used)
+        _unused(file, policy, used)
     _routes(policy, policy.root, Conditions((), policy.severity), places)
     _inhibition(files[0].document, policy)
     for fragment in builder.fragments.all.values() if builder.fragments is not None else ():
@@ -169,10 +169,11 @@ def _always(hours: Hours, now: Millis) -> bool:
     return hours.open(now) and hours.next_closing(now, EVER_DAYS) is None
 
 
-def _unused(file: _File, routes: Mapping[str, Route]) -> None:
+def _unused(file: _File, policy: Policy, routes: Mapping[str, Route]) -> None:
     receivers = {route.receiver for route in routes.values()} | {
         route.outside_digest for route in routes.values()
     }
+    receivers |= {each.on_failure for found in policy.receivers.values() for each in found}
     for name, full in file.receivers.items():
         if full not in receivers:
             what, todo = f"no route uses the receiver {name!r}", "route something to it, or remove it"

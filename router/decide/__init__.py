@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from router.decide.inhibition import Key
 from router.decide.policy import Outside, Policy, Route, Severity, with_level
-from router.model import Decision, Destination, Labels, Millis, Verdict
+from router.model import BROKEN_DESTINATION, Decision, Destination, Labels, Millis, Verdict
 
 # Of several routes that name the same destination, the strongest verdict counts.
 _STRENGTH = {Verdict.SEND: 3, Verdict.HOLD: 2, Verdict.DIGEST: 1, Verdict.DROP: 0}
@@ -31,10 +31,13 @@ def decide(
     keys = policy.inhibition.as_target(labels)
     # What may be muted waits a little for its source; the most urgent level waits for nothing.
     wait = policy.inhibit_wait if keys and policy.severity.rank(level) > 0 else 0
+    broken = labels.get(BROKEN_DESTINATION)  # which is not told so itself
     strongest: dict[str, Decision] = {}
     for route in policy.root.matching(with_level(labels, level)):
         for decision in _of_route(route, policy, now, wait):
             key = decision.destination.key
+            if key == broken:
+                continue
             if key not in strongest or _strength(decision) > _strength(strongest[key]):
                 strongest[key] = decision
     for inhibition in keys:

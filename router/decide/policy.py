@@ -155,6 +155,10 @@ class Policy:
     fingerprint: str = ""
     """Changes whenever the rules do: open work is then judged anew."""
 
+    def names(self, destination: str) -> bool:
+        """Whether a receiver has a destination of this key."""
+        return any(each.key == destination for several in self.receivers.values() for each in several)
+
     @property
     def destinations(self) -> dict[str, Destination]:
         """Every destination, by key."""

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import structlog
 
+from router.channels.base import Kind
 from router.clock import Clock
 from router.deliver.lane import Current, Lane
+from router.deliver.operator import Operator
 from router.deliver.pace import Pace
 from router.metrics import Metrics
 from router.model import Destination, Millis
@@ -24,22 +27,31 @@ class Lanes:
         store: Store,
         clock: Clock,
         metrics: Metrics,
-        paces: Mapping[str, tuple[float, int]],
+        kinds: Mapping[str, Kind],
         current: Callable[[], Current],
     ) -> None:
-        """:param paces: by channel name: deliveries a second in the long run, and at once"""
+        """:param kinds: the channels by name: how fast each may be told"""
         self.store = store
         self.clock = clock
         self.metrics = metrics
         self.current = current
-        self._paces = paces
+        self.operator = Operator(store, clock, metrics, lambda: current().policy, self.wake)
+        self._kinds = kinds
+        self._together = {each.section: Pace(*each.together) for each in kinds.values() if each.together}
+        self._connections = {
+            each.section: asyncio.Semaphore(each.at_once) for each in kinds.values() if each.at_once
+        }
         self._lanes: dict[str, Lane] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
 
-    def serve(self, destinations: Iterable[Destination]) -> None:
-        """From now on, serve these and no others; a lane that goes on keeps its pace and its pauses."""
+    async def serve(self, destinations: Iterable[Destination]) -> None:
+        """From now on, serve these and no others; a lane that goes on keeps its pace and its pauses.
+
+        :raises StoreUnavailable: what the last process said of broken destinations can't be read
+        """
         wanted = {destination.key: destination for destination in destinations}
+        await self.operator.begin(wanted.keys())
         for key in self._lanes.keys() - wanted.keys():
             self._lanes.pop(key).stop()
             self._leaving[key] = self._tasks.pop(key)
@@ -48,7 +60,8 @@ class Lanes:
                 lane.destination = destination
                 lane.wake()  # the rules may have changed what it is to tell
                 continue
-            lane = Lane(destination, Pace(*self._paces[destination.channel]), self)
+            kind = self._kinds[destination.channel]
+            lane = Lane(destination, Pace(kind.per_second, kind.burst), self)
             self._lanes[key] = lane
             self._tasks[key] = asyncio.create_task(self._after(key, lane), name=f"lane {key}")
 
@@ -68,6 +81,25 @@ class Lanes:
             await asyncio.wait([task])
             self._leaving.pop(key, None)
 
+    def turn(self, channel: str, now: Millis) -> Millis:
+        pace = self._together.get(self._kinds[channel].section)
+        return now if pace is None else pace.reserve(now)
+
+    def connection(self, channel: str) -> AbstractAsyncContextManager[object]:
+        return self._connections.get(self._kinds[channel].section) or nullcontext()
+
+    async def resume(self, destination: str) -> bool:
+        """End a destination's pause, and its conversations' backoff. False: it has no lane.
+
+        :raises StoreUnavailable: nothing was changed
+        """
+        lane = self._lanes.get(destination)
+        if lane is None:
+            return False
+        await self.store.resume(destination)
+        lane.resume()
+        return True
+
     def wake(self, destinations: Iterable[str]) -> None:
         for key in destinations:
             if (lane := self._lanes.get(key)) is not None:
@@ -82,6 +114,8 @@ class Lanes:
                 "alive": not self._tasks[key].done(),
                 "paused_until": lane.paused_until if lane.paused_until > now else None,
                 "pause_reason": lane.pause_reason if lane.paused_until > now else None,
+                "broken_since": self.operator.since(key),
+                "a_minute": lane.pace.a_minute,
             }
             for key, lane in self._lanes.items()
         ]

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,12 +12,14 @@ import structlog
 from router.channels.base import Channel
 from router.clock import Clock
 from router.decide import Policy
+from router.deliver.operator import Operator
 from router.deliver.pace import Pace
-from router.deliver.schedule import next_attempt
+from router.deliver.schedule import next_attempt, next_probe
 from router.metrics import Metrics
-from router.model import SECOND, Broken, Delivered, Destination, Millis, Outcome, Retry
+from router.model import SECOND, Broken, Delivered, Destination, Millis, Outcome, Rejected, Retry
 from router.render import Templates
-from router.store import Idle, Store, StoreUnavailable, Work
+from router.render.words import duration
+from router.store import Idle, Recorded, Store, StoreUnavailable, Work
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +35,8 @@ class Current:
     templates: Templates
     channels: Mapping[str, Channel]
     """By name: of each kind that there are settings for."""
+    give_up_after: Mapping[str, Millis]
+    """By channel name: how long something is tried; 0: for ever."""
 
 
 class Depot(Protocol):
@@ -41,6 +46,15 @@ class Depot(Protocol):
     clock: Clock
     metrics: Metrics
     current: Callable[[], Current]
+    operator: Operator
+
+    def wake(self, destinations: frozenset[str]) -> None: ...
+
+    def turn(self, channel: str, now: Millis) -> Millis:
+        """When the section's common pace lets one more delivery go; it counts as gone."""
+
+    def connection(self, channel: str) -> AbstractAsyncContextManager[object]:
+        """Held while the provider is talked to: a section may have only so many at once."""
 
 
 class Lane:
@@ -48,17 +62,23 @@ class Lane:
 
     def __init__(self, destination: Destination, pace: Pace, depot: Depot) -> None:
         self.destination = destination
+        self.pace = pace
         self.paused_until: Millis = 0
         self.pause_reason = ""
         self.at_rest = asyncio.Lock()
         """Held while a delivery is under way."""
-        self._pace = pace
+        self._probes = 0
         self._depot = depot
         self._wake = asyncio.Event()
         self._never = asyncio.Event()
         self._stopping = False
 
     def wake(self) -> None:
+        self._wake.set()
+
+    def resume(self) -> None:
+        """End a pause: somebody has mended what was broken."""
+        self.paused_until = 0
         self._wake.set()
 
     def stop(self) -> None:
@@ -75,7 +95,7 @@ class Lane:
                     return
                 await clock.wait(self._wake, self.paused_until)
                 continue
-            await clock.wait(self._never, self._pace.ready_at(clock.now()))
+            await clock.wait(self._never, self.pace.ready_at(clock.now()))
             try:
                 async with self.at_rest:
                     until = await self._step()
@@ -99,19 +119,56 @@ class Lane:
         work = await store.claim(self.destination, current.policy, clock.now())
         if isinstance(work, Idle):
             return work.until
-        self._pace.spend(clock.now())
+        self.pace.spend(clock.now())
+        await clock.wait(self._never, self._depot.turn(self.destination.channel, clock.now()))
         outcome = await self._send(work, current)
         now = clock.now()
-        not_before = now
+        patience = current.give_up_after.get(self.destination.channel, 0)
+        not_before = self._learn(work, outcome, now)
         if isinstance(outcome, Broken):
-            outcome = Retry(outcome.reason, pause=True, remote=outcome.remote)
-        if isinstance(outcome, Retry):
-            not_before = next_attempt(work.conversation.attempt, now, random.random(), outcome.after)  # noqa: S311
-            if outcome.pause:
-                self.paused_until, self.pause_reason = not_before, outcome.reason
-        accepted = await self._record(work, outcome, now, not_before)
-        self._count(work, outcome, accepted, now)
+            await self._depot.operator.broken(self.destination, outcome.reason)
+        if patience and isinstance(outcome, Retry | Broken) and now - work.tried_since >= patience:
+            outcome = _given_up(patience, outcome.reason)
+        await self._record(work, outcome, now, not_before)
+        if isinstance(outcome, Delivered):
+            await self._depot.operator.mended(self.destination.key)
+        else:
+            await self._give_up_all(outcome.reason, patience, now)
         return 0
+
+    def _learn(self, work: Work, outcome: Outcome, now: Millis) -> Millis:
+        """What the outcome says of the destination as a whole. When the conversation may be tried again."""
+        match outcome:
+            case Broken():
+                self._probes += 1
+                self._pause(now + next_probe(self._probes), outcome.reason)
+            case Retry():
+                not_before = next_attempt(work.conversation.attempt, now, random.random(), outcome.after)  # noqa: S311
+                if outcome.pause:
+                    self._pause(not_before, outcome.reason)
+                    self.pace.refused(not_before)
+                return not_before
+            case Delivered():
+                self._probes = 0
+                self.pace.accepted()
+            case Rejected():
+                pass
+        return now
+
+    def _pause(self, until: Millis, reason: str) -> None:
+        self.paused_until, self.pause_reason = until, reason
+
+    async def _give_up_all(self, reason: str, patience: Millis, now: Millis) -> None:
+        """A destination that has been broken for that long: what is overdue need not each be tried."""
+        broken_since = self._depot.operator.since(self.destination.key)
+        if not patience or not self._probes or broken_since is None or now - broken_since < patience:
+            return
+        policy = self._depot.current().policy
+        while True:
+            work = await self._depot.store.claim(self.destination, policy, now, overdue=patience)
+            if isinstance(work, Idle):
+                return
+            await self._record(work, _given_up(patience, reason), now, now)
 
     async def _send(self, work: Work, current: Current) -> Outcome:
         channel = current.channels.get(self.destination.channel)
@@ -121,34 +178,41 @@ class Lane:
             message = channel.render(self.destination, work.conversation, current.templates)
             if message.fallback:
                 self._depot.metrics.fallback(self.destination.channel)
-            return await channel.send(self.destination, work.conversation, message)
+            async with self._depot.connection(self.destination.channel):
+                return await channel.send(self.destination, work.conversation, message)
         except Exception as error:
             log.exception("channel raised", destination=self.destination.key, delivery=work.delivery)
             return Retry(f"internal: {type(error).__name__}", ambiguous=True)
 
-    async def _record(
-        self, work: Work, outcome: Outcome, now: Millis, not_before: Millis
-    ) -> tuple[Millis, ...]:
+    async def _record(self, work: Work, outcome: Outcome, now: Millis, not_before: Millis) -> None:
         """What was sent must get on the books: nothing else of this lane goes out before."""
         while True:
             policy = self._depot.current().policy  # they may have changed while it was on its way
             try:
-                return await self._depot.store.record(work, outcome, policy, now, not_before)
+                recorded = await self._depot.store.record(work, outcome, policy, now, not_before)
             except StoreUnavailable as error:
                 log.warning("outcome not recorded yet", destination=self.destination.key, error=str(error))
                 if self._stopping:
                     raise
                 await self._depot.clock.wait(self._never, self._depot.clock.now() + _STORE_REST)
+            else:
+                break
+        self._count(work, outcome, recorded, now)
+        self._depot.wake(recorded.wake)
 
-    def _count(self, work: Work, outcome: Outcome, accepted: tuple[Millis, ...], now: Millis) -> None:
+    def _count(self, work: Work, outcome: Outcome, recorded: Recorded, now: Millis) -> None:
         key, channel = self.destination.key, self.destination.channel
         name = type(outcome).__name__.lower()
         reason = "" if isinstance(outcome, Delivered) else outcome.reason
         self._depot.metrics.delivery(channel, key, name, reason)
-        for at in accepted:
+        for at in recorded.accepted:
             self._depot.metrics.delivered_after(channel, key, (now - at) / SECOND)
         level = log.info if isinstance(outcome, Delivered) else log.warning
         level(
             name, destination=key, delivery=work.delivery, conversation=work.conversation.token[:8],
             version=work.conversation.version, attempt=work.conversation.attempt, **({"reason": reason} if reason else {}),
         )  # fmt: skip
+
+
+def _given_up(patience: Millis, reason: str) -> Rejected:
+    return Rejected(f"given up after {duration(patience)}: {reason}")

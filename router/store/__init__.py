@@ -1,6 +1,7 @@
 """The store: everything that must survive, behind one object. See ``schema`` for the tables."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
 from router.decide import Policy
-from router.model import Conversation, Destination, Millis, Outcome, Webhook
-from router.store import books
+from router.model import BROKEN_DESTINATION, OWN_SOURCE, Conversation, Destination, Millis, Outcome, Webhook
+from router.store import books, dead
 from router.store.accept import Receipt, accept
 from router.store.adopt import Adoption, adopt, known_fragments
-from router.store.record import record
-from router.store.schema import deliveries, webhooks
+from router.store.record import Recorded, record
+from router.store.schema import alerts, conversations, deliveries, webhooks
 from router.store.snapshot import Snapshot, snapshot
 from router.store.work import Idle, Work, claim, upcoming
 from router.store.writer import Database, Statement, StoreUnavailable, Transaction, insert
@@ -26,6 +27,16 @@ _INTERRUPTED = Statement(
     sa.update(deliveries)
     .where(deliveries.c.outcome.is_(None))
     .values(outcome="interrupted", finished_at=p("now"))
+)
+_RESUME = Statement(
+    sa.update(conversations)
+    .where(conversations.c.destination == p("destination"), conversations.c.due_at.is_not(None))
+    .values(not_before=0)
+)
+_OWN_ALERTS = Statement(
+    sa.select(alerts.c.labels, alerts.c.starts_at).where(
+        alerts.c.source == OWN_SOURCE, alerts.c.status == "firing"
+    )
 )
 
 
@@ -92,19 +103,46 @@ class Store:
         covers = _covered(destination, policy)
         return await self._database.write(lambda tx: upcoming(tx, destination.key, policy, now, covers))
 
-    async def claim(self, destination: Destination, policy: Policy, now: Millis) -> Work | Idle:
-        """The next conversation of a destination that is due, its attempt logged as begun."""
+    async def claim(
+        self, destination: Destination, policy: Policy, now: Millis, *, overdue: Millis = 0
+    ) -> Work | Idle:
+        """Begin the destination's most urgent delivery; its attempt is on the books before anything is sent.
+
+        :param overdue: only one that has been due for as long as this, in milliseconds
+        """
         quiet = destination.digest and destination.options.empty == "all-quiet"
         covers = _covered(destination, policy)
         return await self._database.write(
-            lambda tx: claim(tx, destination.key, policy, now, quiet_digest=quiet, covers=covers)
+            lambda tx: claim(
+                tx, destination.key, policy, now, quiet_digest=quiet, covers=covers, overdue=overdue
+            )
         )
 
     async def record(
         self, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
-    ) -> tuple[Millis, ...]:
-        """Book an attempt's outcome; when the changes it told had been accepted."""
+    ) -> Recorded:
+        """Book an attempt's outcome."""
         return await self._database.write(lambda tx: record(tx, work, outcome, policy, now, not_before))
+
+    async def retry(self, letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
+        """Try a dead letter again: the destinations that have something to do now; None: it isn't dead."""
+        return await self._database.write(lambda tx: dead.retry(tx, letter, policy, now))
+
+    async def discard(self, letter: int, now: Millis) -> bool:
+        """Let a dead letter rest; False: it isn't dead."""
+        return await self._database.write(lambda tx: dead.discard(tx, letter, now))
+
+    async def resume(self, destination: str) -> None:
+        """Whatever waits after a failure there may be tried at once."""
+        await self._database.write(lambda tx: tx.run(_RESUME, destination=destination))
+
+    async def own_alerts(self) -> dict[str, Millis]:
+        """The destinations that the router says are broken, and since when."""
+        rows = await self._database.write(lambda tx: tx.all(_OWN_ALERTS))
+        return {json.loads(row["labels"])[BROKEN_DESTINATION]: row["starts_at"] for row in rows}
+
+    async def dead_letters(self) -> list[dict[str, Any]]:
+        return await self._database.read(books.dead)
 
     async def ready(self) -> None:
         """Returns once an empty transaction has been committed. :raises StoreUnavailable:"""
@@ -151,4 +189,14 @@ def _migrate(engine: sa.Engine) -> None:
         alembic.command.upgrade(config, "head")
 
 
-__all__ = ["Adoption", "Idle", "Receipt", "Snapshot", "Store", "StoreUnavailable", "Work", "snapshot"]
+__all__ = [
+    "Adoption",
+    "Idle",
+    "Receipt",
+    "Recorded",
+    "Snapshot",
+    "Store",
+    "StoreUnavailable",
+    "Work",
+    "snapshot",
+]

@@ -11,6 +11,7 @@ from router.store.schema import (
     alerts,
     changes,
     conversations,
+    dead_letters,
     deliveries,
     fates,
     members,
@@ -158,6 +159,41 @@ def quarantined(connection: sa.Connection, limit: int = 100) -> list[dict[str, A
         .limit(limit)
     )  # fmt: skip
     return [dict(row) for row in rows.mappings()]
+
+
+def dead(connection: sa.Connection, limit: int = 500) -> list[dict[str, Any]]:
+    """What was given up and nobody has settled yet, the newest first: {id, destination, at, reason, alerts}."""
+    letters = connection.execute(
+        sa.select(dead_letters)
+        .where(dead_letters.c.state == "dead")
+        .order_by(dead_letters.c.id.desc())
+        .limit(limit)
+    ).mappings()
+    return [
+        {
+            **{name: letter[name] for name in ("id", "destination", "at", "reason")},
+            "alerts": _given_up(connection, json.loads(letter["tellings"])),
+        }
+        for letter in letters
+    ]
+
+
+def _given_up(connection: sa.Connection, tellings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    wanted = {each["member"]: each["status"] for each in tellings[:50]}
+    rows = connection.execute(
+        sa.select(members.c.id, alerts.c.labels, alerts.c.level, alerts.c.status)
+        .join(alerts, alerts.c.id == members.c.alert_id)
+        .where(members.c.id.in_(wanted))
+    ).mappings()
+    return [
+        {
+            "labels": json.loads(row["labels"]),
+            "level": row["level"],
+            "untold": wanted[row["id"]],
+            "status": row["status"],
+        }
+        for row in rows
+    ]
 
 
 def open_fates(connection: sa.Connection) -> int:

@@ -15,12 +15,13 @@ from router.store.writer import Statement, Transaction, among
 # As often as this within one period, and an alert is called flapping.
 FLAPPING = 3
 
-_MEMBERS = Statement(
+_member = (
     sa.select(alerts, members.c.id.label("member"), members.c.verdict, members.c.rule, members.c.reason,
               members.c.inhibitor, members.c.held_since)
     .join(members, members.c.alert_id == alerts.c.id)
-    .where(members.c.conversation_id == p("conversation"))
 )  # fmt: skip
+_MEMBERS = Statement(_member.where(members.c.conversation_id == p("conversation")))
+_MEMBER = Statement(_member.where(members.c.id == p("member")))
 _FIRED = Statement(
     sa.select(sa.func.count().label("times")).where(
         changes.c.alert_id == p("alert"), changes.c.kind == "fired", changes.c.at >= p("since")
@@ -120,15 +121,24 @@ def advance(tx: Transaction, conversation: int, destination: str, policy: Policy
     successor = open_slot(tx, policy, destination, now).id
     for member in tx.all(_MEMBERS, conversation=conversation):
         goes_on = member["status"] == "firing" and member["verdict"] in (Verdict.DIGEST, Verdict.INHIBITED)
-        if not goes_on and tx.one(_OPEN_FATE, member=member["member"]) is None:
-            continue
-        there = tx.one(FIND_MEMBER, conversation=successor, alert=member["id"])
-        to = there["id"] if there is not None else tx.add(
-            ADD_MEMBER, conversation_id=successor, alert_id=member["id"], status=member["status"], told="none",
-            verdict=member["verdict"], at=None, rule=member["rule"], reason=member["reason"],
-            inhibitor=member["inhibitor"], held_since=member["held_since"],
-        )  # fmt: skip
-        tx.run(_ADOPT_FATES, member=member["member"], to=to)
+        if goes_on or tx.one(_OPEN_FATE, member=member["member"]) is not None:
+            _carry(tx, member, successor)
+
+
+def report_next(tx: Transaction, member: int, destination: str, policy: Policy, now: Millis) -> None:
+    """A member of a slot that is closed stands in the next one, with its open fates."""
+    successor = open_slot(tx, policy, destination, now).id
+    _carry(tx, tx.one(_MEMBER, member=member), successor)
+
+
+def _carry(tx: Transaction, member: Any, successor: int) -> None:
+    there = tx.one(FIND_MEMBER, conversation=successor, alert=member["id"])
+    to = there["id"] if there is not None else tx.add(
+        ADD_MEMBER, conversation_id=successor, alert_id=member["id"], status=member["status"], told="none",
+        verdict=member["verdict"], at=None, rule=member["rule"], reason=member["reason"],
+        inhibitor=member["inhibitor"], held_since=member["held_since"],
+    )  # fmt: skip
+    tx.run(_ADOPT_FATES, member=member["member"], to=to)
 
 
 def close_slots(tx: Transaction, policy: Policy, now: Millis) -> None:

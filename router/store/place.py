@@ -30,6 +30,7 @@ FATE_OF = {
 NOWHERE = "none"  # the destination of a receiver that has none
 ENDED_UNTOLD = "ended before anyone was told"
 UNTOLD = ("none", "resolved")  # of a firing alert: its firing has not been told
+FAILOVER = "on_failure of "  # begins the rule of what is told instead of a destination that failed
 
 ADD_FATE = Statement(insert(fates))
 ADD_MEMBER = Statement(insert(members))
@@ -242,13 +243,15 @@ class Placing:
             member_id = self._add(opened.id, decision)
         else:
             member_id = member["id"]
-            fate, reason = self._fire_again(member, decision)
+            fate, reason = self._fire_again(member, decision, anew=change is not None)
         self._bump(opened.id, digest=decision.destination.digest)
         if change is not None or member is None:
             self._fate(change, key, member_id, fate, decision.rule, reason, opened.wanted + 1)
 
-    def _fire_again(self, member: Any, decision: Decision) -> tuple[Fate, str]:
-        """A member that the conversation has already: what its firing comes to."""
+    def _fire_again(self, member: Any, decision: Decision, *, anew: bool) -> tuple[Fate, str]:
+        """A member that the conversation has already: what its firing comes to. What was given up waits for
+        Alertmanager to speak of it anew.
+        """
         if member["told"] == "firing":
             if member["status"] == "resolved":
                 self._move(member["id"], Fate.MOOT, decision.rule, "fired again before its end was told")
@@ -259,7 +262,8 @@ class Placing:
                 self._update(member, status="firing", at=self._now)
             return Fate.PENDING, decision.reason
         fate = FATE_OF[decision.verdict]
-        self._decide_anew(member, decision, fate)
+        if member["verdict"] != "dead" or anew:
+            self._decide_anew(member, decision, fate)
         return fate, decision.reason
 
     def _bump(self, conversation: int, *, digest: bool) -> None:
@@ -437,7 +441,9 @@ def reconsider(tx: Transaction, policy: Policy, alert_id: int, now: Millis) -> f
             continue
         if member["group_id"] is not None:
             group_ids.add(member["group_id"])
-        if member["destination"] not in named and member["verdict"] != "drop":
+        if member["destination"] in named or member["verdict"] in ("drop", "dead"):
+            continue
+        if not (member["rule"].startswith(FAILOVER) and policy.names(member["destination"])):
             Placing(tx, policy, subject_of(tx, alert, alert["group_id"]), now).drop(
                 member, "not routed here any more"
             )

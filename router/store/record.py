@@ -1,12 +1,14 @@
 """What came of a delivery, put on the books."""
 
 import json
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
 from router.decide import Policy
-from router.model import Delivered, Fate, Millis, Outcome, Rejected, Retry
+from router.model import Broken, Delivered, Fate, Millis, Outcome, Rejected, Retry
+from router.store.dead import bury
 from router.store.digests import advance
 from router.store.place import CLOSE, DUE, ENDED_UNTOLD, UNTOLD, open_conversation
 from router.store.schema import OPEN_FATES, conversations, deliveries, fates, members
@@ -32,11 +34,6 @@ _MOOT_MEMBER = Statement(
     sa.update(members)
     .where(members.c.id == p("member"), members.c.status == "resolved", among(members.c.told, UNTOLD))
     .values(at=None, inhibitor=None)
-)
-_GIVE_UP_MEMBER = Statement(
-    sa.update(members)
-    .where(members.c.id == p("member"))
-    .values(told=p("told_"), verdict="drop", at=None, reason=p("reason_"))
 )
 _FINISH_FATES = Statement(
     sa.update(fates)
@@ -83,22 +80,33 @@ _FINISH_DELIVERY = Statement(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What came of putting an outcome on the books."""
+
+    accepted: tuple[Millis, ...] = ()
+    """When the changes that were told had been accepted (not those that were held back on purpose)."""
+    wake: frozenset[str] = frozenset()
+    """The other destinations that have something to do now."""
+
+
 def record(
     tx: Transaction, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
-) -> tuple[Millis, ...]:
+) -> Recorded:
     """Put an attempt's outcome on the books.
 
-    :param not_before: for a Retry: when the conversation may be tried again
-    :returns: when the changes that it told had been accepted (not those that were held back on purpose)
+    :param not_before: when the conversation may be tried again, if this failed
     """
-    accepted: tuple[Millis, ...] = ()
+    recorded = Recorded()
     match outcome:
         case Delivered():
-            accepted = _delivered(tx, work, outcome, policy, now)
+            recorded = Recorded(accepted=_delivered(tx, work, outcome, policy, now))
         case Retry():
             _retry(tx, work, outcome, now, not_before)
+        case Broken():
+            _retry(tx, work, Retry(outcome.reason, remote=outcome.remote), now, not_before)
         case Rejected():
-            _rejected(tx, work, outcome, policy, now)
+            recorded = Recorded(wake=bury(tx, work, outcome.reason, policy, now))
     reason = "" if isinstance(outcome, Delivered) else outcome.reason
     tx.run(
         _FINISH_DELIVERY,
@@ -107,7 +115,7 @@ def record(
         outcome_=type(outcome).__name__.lower(),
         reason_=reason,
     )
-    return accepted
+    return recorded
 
 
 def _delivered(
@@ -181,27 +189,4 @@ def _retry(tx: Transaction, work: Work, outcome: Retry, now: Millis, not_before:
                     reason_=ENDED_UNTOLD,
                     now=now,
                 )
-        tx.run(DUE, conversation=work.id)
-
-
-def _rejected(tx: Transaction, work: Work, outcome: Rejected, policy: Policy, now: Millis) -> None:
-    version = work.conversation.version
-    for each in work.telling:
-        tx.run(
-            _FINISH_FATES,
-            member=each.member,
-            version_=version,
-            fate_=Fate.DEAD,
-            reason_=outcome.reason,
-            now=now,
-        )
-        if work.conversation.digest is None:
-            told = "resolved" if each.status == "resolved" else each.told_before
-            tx.run(_GIVE_UP_MEMBER, member=each.member, told_=told, reason_=outcome.reason)
-    tx.run(
-        _SYNCED, conversation=work.id, version_=version, remote_=json.dumps(dict(work.conversation.remote))
-    )
-    if work.conversation.digest is not None:
-        _close_digest(tx, work, policy, now)
-    else:
         tx.run(DUE, conversation=work.id)

@@ -140,7 +140,7 @@ members = sa.Table(
     _ref("alert_id", "alerts.id"),
     _text("status"),  # of the alert: firing | resolved
     _text("told"),  # none | maybe (an attempt is under way, or its answer was lost) | firing | resolved
-    _text("verdict"),  # send | hold | digest | inhibited | drop
+    _text("verdict"),  # send | hold | digest | inhibited | drop | dead (given up)
     _time("at", nullable=True),  # when its next telling is due, if one is
     _text("rule"),
     _text("reason"),
@@ -190,6 +190,23 @@ sa.Index("ix_fates_open", fates.c.member_id, sqlite_where=fates.c.fate.in_(OPEN_
          postgresql_where=fates.c.fate.in_(OPEN_FATES))  # fmt: skip
 sa.Index("ix_fates_moot", fates.c.updated_at, sqlite_where=fates.c.fate == "moot",
          postgresql_where=fates.c.fate == "moot")  # fmt: skip
+
+# What was given up, until somebody has seen it: one open letter a conversation.
+dead_letters = sa.Table(
+    "dead_letters",
+    metadata,
+    _id(),
+    _ref("conversation_id", "conversations.id"),
+    _text("destination"),
+    _time("at"),  # of the last time
+    _text("reason"),
+    _text("state"),  # dead | retried | discarded
+    _time("settled_at", nullable=True),
+    _text("tellings"),  # [{member, status, told}]: what was not told, and what was known before
+    sa.Index("ix_dead_letters_conversation", "conversation_id"),
+)
+sa.Index("ix_dead_letters_dead", dead_letters.c.id, sqlite_where=dead_letters.c.state == "dead",
+         postgresql_where=dead_letters.c.state == "dead")  # fmt: skip
 
 # The append-only log of attempts.
 deliveries = sa.Table(

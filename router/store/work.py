@@ -47,7 +47,7 @@ _NEXT = Statement(
     sa.select(conversations)
     .where(
         *_MINE,
-        conversations.c.due_at <= p("now"),
+        conversations.c.due_at <= p("due_by"),
         sa.or_(conversations.c.not_before <= p("now"), conversations.c.not_before > p("now") + _NOT_LATER),
     )
     .order_by(
@@ -75,6 +75,11 @@ _NOTHING_DUE = Statement(
     .values(at=None)
 )
 _ADD_DELIVERY = Statement(insert(deliveries))
+_FIRST_ATTEMPT = Statement(
+    sa.select(sa.func.min(deliveries.c.started_at).label("at")).where(
+        deliveries.c.conversation_id == p("conversation"), deliveries.c.version > p("synced")
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +110,8 @@ class Work:
     group: int | None
     conversation: Conversation
     telling: tuple[Telling, ...]
-    due_at: Millis
-    """Since when it has been due."""
+    tried_since: Millis
+    """When the first attempt to tell this began."""
 
 
 def claim(
@@ -117,14 +122,16 @@ def claim(
     *,
     quiet_digest: bool,
     covers: frozenset[str] | None,
+    overdue: Millis = 0,
 ) -> Work | Idle:
     """The most urgent due conversation of a destination, with its present state; inhibition and hours are
     judged once more for what nobody was told yet.
 
     :param quiet_digest: an empty digest is sent as "all quiet" instead of skipped
     :param covers: of a digest: the destination keys whose held and moot alerts it reports; None: all
+    :param overdue: only what has been due for as long as this, in milliseconds
     """
-    while (row := tx.one(_NEXT, destination=destination, now=now)) is not None:
+    while (row := tx.one(_NEXT, destination=destination, now=now, due_by=now - overdue)) is not None:
         work = (
             _claim_conversation(tx, row, policy, now)
             if row["slot"] is None
@@ -226,6 +233,9 @@ def _conversation(
 def _work(
     tx: Transaction, row: Any, conversation: Conversation, telling: tuple[Telling, ...], now: Millis
 ) -> Work:
+    first = now
+    if row["attempts"] > 0:
+        first = tx.one(_FIRST_ATTEMPT, conversation=row["id"], synced=row["synced"])["at"] or now
     delivery = tx.add(
         _ADD_DELIVERY, conversation_id=row["id"], destination=row["destination"], version=conversation.version,
         attempt=conversation.attempt, started_at=now, finished_at=None, outcome=None, reason="",
@@ -238,5 +248,5 @@ def _work(
         row["group_id"],
         conversation,
         telling,
-        row["due_at"],
+        min(first, now),
     )

@@ -1,0 +1,208 @@
+"""Dead letters: what was given up, whom to tell instead, and what somebody makes of it later."""
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam as p
+
+from router.decide import Policy
+from router.model import Decision, Fate, Millis, Verdict
+from router.store.digests import advance, report_next
+from router.store.place import (
+    CLOSE,
+    DUE,
+    ENDED_UNTOLD,
+    FAILOVER,
+    HAS_FATE,
+    UNTOLD,
+    Placing,
+    subject_of,
+)
+from router.store.schema import OPEN_FATES, alerts, conversations, dead_letters, fates, members
+from router.store.work import Work
+from router.store.writer import Statement, Transaction, among, insert
+
+_GIVE_UP_MEMBER = Statement(
+    sa.update(members)
+    .where(members.c.id == p("member"))
+    .values(told=p("told_"), verdict="dead", at=None, reason=p("reason_"))
+)
+_BURY_FATES = Statement(
+    sa.update(fates)
+    .where(
+        fates.c.member_id == p("member"), among(fates.c.fate, OPEN_FATES), fates.c.version <= p("version_")
+    )
+    .values(fate="dead", reason=p("reason_"), updated_at=p("now"))
+)
+_GIVEN_UP = Statement(
+    sa.update(conversations)
+    .where(conversations.c.id == p("conversation"))
+    .values(synced=p("version_"), attempts=0, not_before=0)
+)
+_OPEN_LETTER = Statement(
+    sa.select(dead_letters).where(
+        dead_letters.c.conversation_id == p("conversation"), dead_letters.c.state == "dead"
+    )
+)
+_ADD_LETTER = Statement(insert(dead_letters))
+_ADD_TO_LETTER = Statement(
+    sa.update(dead_letters)
+    .where(dead_letters.c.id == p("letter"))
+    .values(at=p("now"), reason=p("reason_"), tellings=p("tellings_"))
+)
+_LETTER = Statement(
+    sa.select(dead_letters).where(dead_letters.c.id == p("letter"), dead_letters.c.state == "dead")
+)
+_SETTLE = Statement(
+    sa.update(dead_letters)
+    .where(dead_letters.c.id == p("letter"))
+    .values(state=p("state_"), settled_at=p("now"))
+)
+_ALERT_OF = Statement(
+    sa.select(alerts).join(members, members.c.alert_id == alerts.c.id).where(members.c.id == p("member"))
+)
+_MEMBER = Statement(
+    sa.select(members, conversations.c.state, conversations.c.slot)
+    .join(conversations, conversations.c.id == members.c.conversation_id)
+    .where(members.c.id == p("member"))
+)
+_TELL_AGAIN = Statement(
+    sa.update(members)
+    .where(members.c.id == p("member"))
+    .values(told=p("told_"), verdict="send", at=p("now"), reason="tried again by hand")
+)
+_RAISE_FATES = Statement(
+    sa.update(fates)
+    .where(fates.c.member_id == p("member"), fates.c.fate == "dead")
+    .values(fate=p("fate_"), reason=p("reason_"), updated_at=p("now"))
+)
+_TRY_NOW = Statement(
+    sa.update(conversations).where(conversations.c.id == p("conversation")).values(attempts=0, not_before=0)
+)
+
+
+def bury(tx: Transaction, work: Work, reason: str, policy: Policy, now: Millis) -> frozenset[str]:
+    """Give up what this work was to tell, and have the destination's ``on_failure`` receiver told instead.
+
+    The destinations that have something to do now.
+    """
+    digest = work.conversation.digest is not None
+    for each in work.telling:
+        tx.run(_BURY_FATES, member=each.member, version_=work.conversation.version, reason_=reason, now=now)
+        if not digest:
+            told = "resolved" if each.status == "resolved" else each.told_before
+            tx.run(_GIVE_UP_MEMBER, member=each.member, told_=told, reason_=reason)
+    tx.run(_GIVEN_UP, conversation=work.id, version_=work.conversation.version)
+    _write(tx, work, reason, now)
+    woken = _tell_instead(tx, work, reason, policy, now)
+    if digest:
+        if work.conversation.destination in policy.schedules:
+            advance(tx, work.id, work.conversation.destination, policy, now)
+        tx.run(CLOSE, conversation=work.id)
+    else:
+        tx.run(DUE, conversation=work.id)
+    return woken
+
+
+def _write(tx: Transaction, work: Work, reason: str, now: Millis) -> None:
+    tellings = {each.member: {"status": each.status, "told": each.told_before} for each in work.telling}
+    letter = tx.one(_OPEN_LETTER, conversation=work.id)
+    if letter is None:
+        tx.add(
+            _ADD_LETTER, conversation_id=work.id, destination=work.conversation.destination, at=now, reason=reason,
+            state="dead", settled_at=None, tellings=_written(tellings),
+        )  # fmt: skip
+    else:
+        # An end that was given up as well: what was known of the alert is what was known at first.
+        for member, telling in _tellings(letter).items():
+            tellings[member] = {**tellings.get(member, telling), "told": telling["told"]}
+        tx.run(_ADD_TO_LETTER, letter=letter["id"], now=now, reason_=reason, tellings_=_written(tellings))
+
+
+def _written(tellings: dict[int, dict[str, str]]) -> str:
+    return json.dumps([{"member": member, **telling} for member, telling in tellings.items()])
+
+
+def _tellings(letter: Any) -> dict[int, dict[str, str]]:
+    return {each.pop("member"): each for each in json.loads(letter["tellings"])}
+
+
+def _tell_instead(tx: Transaction, work: Work, reason: str, policy: Policy, now: Millis) -> frozenset[str]:
+    key = work.conversation.destination
+    receiver = next(
+        (each.on_failure for several in policy.receivers.values() for each in several if each.key == key),
+        None,
+    )
+    others = [each for each in policy.receivers.get(receiver or "", ()) if each.key != key]
+    woken: set[str] = set()
+    for telling in work.telling if others else ():
+        alert = tx.one(_ALERT_OF, member=telling.member)
+        if telling.status != "firing" or alert["status"] != "firing":
+            continue
+        decisions = []
+        for other in others:
+            # One that was to be told anyway is told anyway: two that stand in for each other don't go round.
+            if tx.one(HAS_FATE, alert=alert["id"], destination=other.key) is None:
+                verdict, at = Verdict.SEND, now
+                if other.digest:
+                    verdict, at = Verdict.DIGEST, policy.schedules[other.key].next(now)
+                decisions.append(Decision(other, verdict, at, f"{FAILOVER}{key}", f"{key} failed: {reason}"))
+        subject = subject_of(tx, alert, work.group or alert["group_id"])
+        Placing(tx, policy, subject, now).firing(tuple(decisions), None)
+        woken.update(each.destination.key for each in decisions)
+    return frozenset(woken)
+
+
+def retry(tx: Transaction, letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
+    """Try a dead letter again: what of it is still so becomes due, the rest is moot.
+
+    The destinations that have something to do now; None: there is no such letter, or it is settled.
+    """
+    row = tx.one(_LETTER, letter=letter)
+    if row is None:
+        return None
+    for member, telling in _tellings(row).items():
+        _again(tx, row, member, telling, policy, now)
+    tx.run(_TRY_NOW, conversation=row["conversation_id"])
+    tx.run(_SETTLE, letter=letter, state_="retried", now=now)
+    return frozenset({row["destination"]})
+
+
+def _in_the_next_digest(tx: Transaction, destination: str, member: int, policy: Policy, now: Millis) -> None:
+    there = destination in policy.schedules
+    fate, reason = (Fate.DIGEST, "tried again by hand") if there else (Fate.DROPPED, "its digest is gone")
+    tx.run(_RAISE_FATES, member=member, fate_=fate, reason_=reason, now=now)
+    if there:
+        report_next(tx, member, destination, policy, now)
+
+
+def _again(
+    tx: Transaction, letter: Any, member_id: int, telling: dict[str, str], policy: Policy, now: Millis
+) -> None:
+    member = tx.one(_MEMBER, member=member_id)
+    if member["slot"] is not None:
+        _in_the_next_digest(tx, letter["destination"], member_id, policy, now)
+        return
+    fate, reason = Fate.MOOT, ENDED_UNTOLD
+    firing = member["status"] == "firing"
+    if member["state"] != "open" or (firing and telling["status"] == "resolved"):
+        reason = "told otherwise since"
+    elif firing and member["told"] not in UNTOLD and member["told"] != "maybe":
+        fate, reason = Fate.DELIVERED, "told already"
+    elif firing or (telling["told"] not in UNTOLD and member["told"] == "resolved"):
+        fate, reason = Fate.PENDING, "tried again by hand"
+        tx.run(_TELL_AGAIN, member=member_id, told_=telling["told"], now=now)
+        tx.run(DUE, conversation=member["conversation_id"])
+    tx.run(_RAISE_FATES, member=member_id, fate_=fate, reason_=reason, now=now)
+
+
+def discard(tx: Transaction, letter: int, now: Millis) -> bool:
+    """Somebody has seen it, and nobody is to be told. False: there is no such letter, or it is settled."""
+    row = tx.one(_LETTER, letter=letter)
+    if row is None:
+        return False
+    for member in _tellings(row):
+        tx.run(_RAISE_FATES, member=member, fate_=Fate.DROPPED, reason_="discarded by hand", now=now)
+    tx.run(_SETTLE, letter=letter, state_="discarded", now=now)
+    return True
