@@ -216,6 +216,7 @@ class Service:
             sources=lambda: self.config.sources, policy=lambda: self._current.policy,
             wake=self.lanes.wake, lanes=self.lanes.describe, stopping=lambda: self._stopping,
             max_body=self.options.max_body, preview=self.options.preview, loading=self.loading.describe, reload=self.reload,
+            resume=self.lanes.resume,
         )  # fmt: skip
         app = make_app(parts)
         add_pages(app, home="status.html" if self.outbox is None else "preview.html")

@@ -104,6 +104,24 @@ class Metrics:
             ("destination",),
             registry=registry,
         )
+        self._empty = Gauge(
+            "alert_router_backlog_seconds",
+            "How long they take at the lane's pace, its pause included.",
+            ("destination",),
+            registry=registry,
+        )
+        self._dead = Gauge(
+            "alert_router_dead_letters",
+            "Conversations that were given up and that nobody has settled yet.",
+            ("destination",),
+            registry=registry,
+        )
+        self._broken = Gauge(
+            "alert_router_destination_broken",
+            "Whether a destination waits for somebody to mend it.",
+            ("destination",),
+            registry=registry,
+        )
         self._reload_success = Gauge(
             "alert_router_config_last_reload_successful",
             "Whether the last load of routes.yaml succeeded.",
@@ -195,21 +213,20 @@ class Metrics:
             self._requests.labels(method, path, str(code)).inc()
             self._request_seconds.labels(method, path).observe(seconds)
 
-    def expose(
-        self, backlog: Iterable[Mapping[str, Any]] | None, destinations: Iterable[str], now: Millis
-    ) -> bytes:
+    def expose(self, lanes: Iterable[Mapping[str, Any]] | None, now: Millis) -> bytes:
         """The text that Prometheus scrapes.
 
-        :param backlog: rows of ``destination``, ``count``, ``oldest_at`` (epoch milliseconds); None: unknown
+        :param lanes: as ``/status`` has them; None: unknown
         """
-        self._backlog.clear()
-        self._oldest.clear()
-        if backlog is not None:
-            due = {row["destination"]: row for row in backlog}
-            for destination in {*destinations, *due}:
-                row = due.get(destination, {"count": 0, "oldest_at": now})
-                self._backlog.labels(destination).set(row["count"])
-                self._oldest.labels(destination).set(max(0, now - row["oldest_at"]) / SECOND)
+        for gauge in (self._backlog, self._oldest, self._empty, self._dead, self._broken):
+            gauge.clear()
+        for lane in lanes or ():
+            key, due = lane["destination"], lane["backlog"] > 0
+            self._backlog.labels(key).set(lane["backlog"])
+            self._oldest.labels(key).set(max(0, now - lane["oldest_at"]) / SECOND if due else 0)
+            self._empty.labels(key).set(max(0, lane["empty_at"] - now) / SECOND if due else 0)
+            self._dead.labels(key).set(lane["dead"])
+            self._broken.labels(key).set(lane["broken_since"] is not None)
         return generate_latest(self.registry)
 
     def _bounded(self, reason: str) -> str:

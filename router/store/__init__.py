@@ -144,6 +144,10 @@ class Store:
     async def dead_letters(self) -> list[dict[str, Any]]:
         return await self._database.read(books.dead)
 
+    async def dead_counts(self) -> dict[str, int]:
+        """How many dead letters there are, by destination."""
+        return await self._database.read(books.dead_counts)
+
     async def ready(self) -> None:
         """Returns once an empty transaction has been committed. :raises StoreUnavailable:"""
         await self._database.write(lambda _: None)

@@ -178,6 +178,15 @@ def dead(connection: sa.Connection, limit: int = 500) -> list[dict[str, Any]]:
     ]
 
 
+def dead_counts(connection: sa.Connection) -> dict[str, int]:
+    rows = connection.execute(
+        sa.select(dead_letters.c.destination, sa.func.count())
+        .where(dead_letters.c.state == "dead")
+        .group_by(dead_letters.c.destination)
+    )
+    return dict(rows.all())
+
+
 def _given_up(connection: sa.Connection, tellings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     wanted = {each["member"]: each["status"] for each in tellings[:50]}
     rows = connection.execute(

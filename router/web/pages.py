@@ -38,6 +38,7 @@ def add_pages(app: web.Application, *, home: str) -> None:
             web.get("/api/v1/waiting", _answers(Store.waiting)),
             web.get("/api/v1/ledger", _answers(Store.decided)),
             web.get("/api/v1/deliveries", _answers(Store.attempts)),
+            web.get("/api/v1/dead-letters", _answers(Store.dead_letters)),
             web.get("/api/v1/schedule", _schedule),
         ]
     )

@@ -33,6 +33,8 @@ class Parts:
     """How the rules in force came to be, for ``/status``."""
     reload: Callable[[], Awaitable[None]]
     """Loads the rules anew. :raises ReloadError:"""
+    resume: Callable[[str], Awaitable[bool]]
+    """Ends a destination's pause. :raises StoreUnavailable:"""
     preview: bool = False
     read_seconds: float = 30.0
     """How long a body may take to come; a stop waits for it."""

@@ -10,10 +10,11 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from router.loading import ReloadError
 from router.metrics import package_version
-from router.model import SECOND
+from router.model import MINUTE, SECOND, Millis
 from router.store import StoreUnavailable
 from router.web.auth import CHALLENGE, Unauthorized, authenticate
 from router.web.parts import PARTS, Parts
+from router.web.upkeep import add_upkeep
 from router.web.webhook import receive
 
 log = structlog.get_logger(__name__)
@@ -46,6 +47,7 @@ def make_app(parts: Parts) -> web.Application:
             *([web.get("/metrics", _metrics)] if parts.metrics.enabled else []),
         ]
     )
+    add_upkeep(app)
     return app
 
 
@@ -119,15 +121,9 @@ async def status(parts: Parts, started: int) -> dict[str, Any]:
         "config": parts.loading(),
     }
     try:
-        ledger = await parts.store.status()
-        backlog = {row["destination"]: row for row in await parts.store.backlog(now)}
+        ledger, lanes = await parts.store.status(), await _lanes(parts, now)
     except StoreUnavailable as error:
         return {**base, "store": {"location": parts.store.location, "available": False, "error": str(error)}}
-    lanes = [
-        {**lane, "backlog": row["count"] if row else 0, "oldest_at": row["oldest_at"] if row else None}
-        for lane in parts.lanes()
-        for row in [backlog.get(str(lane["destination"]))]
-    ]
     return {
         **base,
         "store": {"location": parts.store.location, "available": True},
@@ -136,15 +132,38 @@ async def status(parts: Parts, started: int) -> dict[str, Any]:
     }
 
 
+async def _lanes(parts: Parts, now: Millis) -> list[dict[str, Any]]:
+    """Each lane with what is due there, since when, by when it will have been told (ms; None: nothing is due; as if
+    nothing else came and nothing failed), and how much was given up. :raises StoreUnavailable:
+    """
+    due = {row["destination"]: row for row in await parts.store.backlog(now)}
+    dead = await parts.store.dead_counts()
+    rows = []
+    for lane in parts.lanes():
+        backlog = due.get(lane["destination"], {"count": 0, "oldest_at": None})
+        count = backlog["count"]
+        begins = max(now, lane["paused_until"] or 0)
+        rows.append(
+            {
+                **lane,
+                "backlog": count,
+                "oldest_at": backlog["oldest_at"],
+                "empty_at": int(begins + count * MINUTE / lane["a_minute"]) if count else None,
+                "dead": dead.get(lane["destination"], 0),
+            }
+        )
+    return rows
+
+
 async def _metrics(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     now = parts.clock.now()
+    lanes = None
     try:
-        backlog = await parts.store.backlog(now)
+        lanes = await _lanes(parts, now)
     except StoreUnavailable as error:
         log.warning("backlog unknown", error=str(error))
-        backlog = None
-    text = parts.metrics.expose(backlog, parts.policy().destinations, now)
+    text = parts.metrics.expose(lanes, now)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
 

@@ -8,6 +8,7 @@ import pytest
 from router.metrics import Metrics
 
 SLACK = "slack:C0CRITICAL"
+MAIL = "email:a@b"
 NOW = 1_795_216_673_535
 
 
@@ -28,8 +29,15 @@ def used(metrics: Metrics) -> Metrics:
 
 
 def exposed(metrics: Metrics, *, count: int = 2) -> str:
-    row = {"destination": SLACK, "count": count, "oldest_at": NOW - 90_000}
-    return metrics.expose([row], [SLACK, "email:a@b"], NOW).decode()
+    busy = {
+        "backlog": count,
+        "oldest_at": NOW - 90_000,
+        "empty_at": NOW + 3_000,
+        "dead": 4,
+        "broken_since": NOW,
+    }
+    idle = {"backlog": 0, "oldest_at": None, "empty_at": None, "dead": 0, "broken_since": None}
+    return metrics.expose([{"destination": SLACK, **busy}, {"destination": MAIL, **idle}], NOW).decode()
 
 
 def test_promtool_finds_nothing_to_say() -> None:
@@ -74,9 +82,15 @@ def test_the_backlog_is_zero_where_nothing_waits_and_gone_where_it_is_unknown() 
     assert f'alert_router_oldest_pending_age_seconds{{destination="{SLACK}"}} 90.0' in lines
     assert 'alert_router_backlog{destination="email:a@b"} 0.0' in lines
     assert 'alert_router_oldest_pending_age_seconds{destination="email:a@b"} 0.0' in lines
-    later = metrics.expose([], ["email:a@b"], NOW).decode()
-    assert SLACK not in later  # a destination that the rules no longer name
-    assert "alert_router_backlog{" not in metrics.expose(None, [SLACK], NOW).decode()
+    assert SLACK not in metrics.expose([], NOW).decode()  # a destination that the rules no longer name
+    assert "alert_router_backlog{" not in metrics.expose(None, NOW).decode()
+
+
+def test_lanes_are_shown_with_their_pace_their_dead_and_what_is_broken() -> None:
+    lines = exposed(Metrics()).splitlines()
+    for name, busy, idle in (("backlog_seconds", 3, 0), ("dead_letters", 4, 0), ("destination_broken", 1, 0)):
+        assert f'alert_router_{name}{{destination="{SLACK}"}} {busy}.0' in lines
+        assert f'alert_router_{name}{{destination="{MAIL}"}} {idle}.0' in lines
 
 
 def test_reasons_are_bounded() -> None:

@@ -9,17 +9,23 @@ async function ask(address) {
 }
 
 function lanes(rows, ledger) {
-  return table(["Destination", "Due now", "Oldest since", "Delivered", "Failed attempts", "State"], rows.map((row) => {
+  return table(["Destination", "Due now", "Oldest since", "All told by", "Delivered", "Failed attempts", "State"], rows.map((row) => {
     const attempts = ledger.deliveries[row.destination] ?? {};
-    const state = row.paused_until ? `paused until ${when(row.paused_until)}: ${row.pause_reason}` : row.alive ? "at work" : "ended";
-    return [row.destination, String(row.backlog), row.oldest_at ? when(row.oldest_at, true) : "", String(attempts.delivered ?? 0),
-      String((attempts.retry ?? 0) + (attempts.rejected ?? 0)), state];
+    const state = row.broken_since ? `BROKEN since ${when(row.broken_since, true)}: ${row.pause_reason ?? "being tried"}; mend it, then: alert-router deliveries resume ${row.destination}` : row.paused_until ? `paused until ${when(row.paused_until)}: ${row.pause_reason}` : row.alive ? "at work" : "ended";
+    return [row.destination, String(row.backlog), row.oldest_at ? when(row.oldest_at, true) : "", row.empty_at ? when(row.empty_at, true) : "", String(attempts.delivered ?? 0),
+      String((attempts.retry ?? 0) + (attempts.broken ?? 0) + (attempts.rejected ?? 0)), state];
   }));
 }
 
 function deliveries(rows) {
   return table(["When", "Destination", "Attempt", "Outcome", "Reason"], rows.map((row) => [
     when(row.started_at, true), row.destination, String(row.attempt), el("span", { class: `tag ${row.outcome ?? "pending"}` }, row.outcome ?? "under way"), row.reason]));
+}
+
+function dead(rows) {
+  return table(["No.", "Given up", "Destination", "Why", "Not told"], rows.map((row) => [
+    String(row.id), when(row.at, true), row.destination, row.reason,
+    row.alerts.map((each) => `${each.labels.alertname ?? "alert"} ${each.untold} (${each.status} now)`).join(", ")]));
 }
 
 function quarantined(row) {
@@ -52,8 +58,8 @@ function notice(words, details) {
 }
 
 async function draw() {
-  const [hours, status, held, ledger, attempts, bodies] = await Promise.all([upcoming(),
-    ...["/status", "/api/v1/waiting", "/api/v1/ledger", "/api/v1/deliveries", "/api/v1/quarantine"].map(ask)]);
+  const [hours, status, held, ledger, attempts, letters, bodies] = await Promise.all([upcoming(),
+    ...["/status", "/api/v1/waiting", "/api/v1/ledger", "/api/v1/deliveries", "/api/v1/dead-letters", "/api/v1/quarantine"].map(ask)]);
   const counts = Object.entries(status.ledger.fates).filter(([, count]) => count).map(([fate, count]) => `${count} ${fate}`);
   $("#summary").textContent = `${status.ledger.firing} firing · ${counts.join(", ") || "nothing yet"}${status.ledger.imbalance ? " · THE BOOKS DON'T BALANCE" : ""}`;
   $("#config").replaceChildren(...config(status.config));
@@ -62,6 +68,7 @@ async function draw() {
   fill("schedule", hours, () => schedule(hours), "There are no time intervals in routes.yaml.", 0);
   fill("decided", ledger, () => (ledger.length ? [decided(ledger)] : []), "No alert yet.", 0);
   fill("deliveries", attempts, () => (attempts.length ? [deliveries(attempts)] : []), "No delivery yet.", 0);
+  fill("dead", letters, () => (letters.length ? [el("p", {}, "Try one again: alert-router deliveries retry NO. Let it rest: alert-router deliveries discard NO."), dead(letters)] : []), "Nothing was given up.", letters.length);
   fill("quarantine", bodies, () => bodies.map(quarantined), "Every body could be used.", status.ledger.webhooks.quarantined);
   live(true);
 }

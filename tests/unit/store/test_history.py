@@ -22,6 +22,7 @@ from router.model import (
     MINUTE,
     SECOND,
     Alert,
+    Broken,
     Delivered,
     Destination,
     Millis,
@@ -33,6 +34,7 @@ from router.model import (
 )
 from router.store import books
 from router.store.accept import Receipt, accept
+from router.store.dead import retry
 from router.store.digests import open_slots
 from router.store.record import record
 from router.store.schema import metadata
@@ -148,6 +150,14 @@ class World:
                 self.finish(work, Delivered({"ts": "1"}))
             else:
                 pytest.fail(f"{destination.key} never comes to rest")
+
+    def letters(self) -> list[int]:
+        rows = self.tx._connection.execute("SELECT id FROM dead_letters WHERE state = 'dead' ORDER BY id")
+        return [row[0] for row in rows]
+
+    def retry_the_dead(self) -> None:
+        for letter in self.letters():
+            assert retry(self.tx, letter, self.policy, self.now) is not None
 
     def fates(self, destination: Destination) -> list[str]:
         rows = self.tx._connection.execute(
@@ -451,9 +461,19 @@ _steps = st.lists(
             st.just("finish"),
             st.sampled_from(range(len(ALL))),
             st.sampled_from(
-                ["delivered", "failed", "lost answer", "lost request", "crash before", "crash after"]
+                [
+                    "delivered",
+                    "failed",
+                    "lost answer",
+                    "lost request",
+                    "crash before",
+                    "crash after",
+                    "broken",
+                    "given up",
+                ]
             ),
         ),
+        st.tuples(st.just("retry"), st.none(), st.none()),
     ),
     max_size=40,
 )
@@ -496,6 +516,8 @@ class History:
             "failed": Retry("http 503"),
             "lost answer": Retry("timeout", ambiguous=True),
             "lost request": Retry("timeout", ambiguous=True),
+            "broken": Broken("channel_not_found"),
+            "given up": Rejected("given up after 1d: http 503"),
         }
         self.world.finish(work, outcomes[how], heard=how == "lost answer")
 
@@ -511,11 +533,14 @@ class History:
                 self.begin(ALL[what])
             case "finish":
                 self.finish(ALL[what], detail)
+            case "retry":
+                self.world.retry_the_dead()
         self.world.assert_balanced()
 
     def settle(self) -> None:
         """Providers are well, and time passes: beyond an opening, the inhibit wait, and a digest's slot."""
-        for work in self._under_way.values():
+        while self._under_way:
+            _, work = self._under_way.popitem()
             self.world.finish(work, Delivered())
         for _ in range(3):
             self.world.now += 24 * HOUR - (self.world.now - NOON) % DAY
@@ -532,6 +557,8 @@ def test_every_history_ends_with_the_truth_and_balanced_books(steps: list[tuple[
         history = History(world)
         for step in steps:
             history.play(*step)
+        history.settle()
+        world.retry_the_dead()
         history.settle()
         criticals = {key for key in history.firing if key.endswith("critical")}
         for destination in (SLACK, PAGER, PER_ALERT):

@@ -34,23 +34,37 @@ class Web:
     metrics: Metrics = field(default_factory=Metrics)
     woken: set[str] = field(default_factory=set)
     reloads: int = 0
+    resumed: list[str] = field(default_factory=list)
 
     def wake(self, destinations: Iterable[str]) -> None:
         self.woken.update(destinations)
 
     def lanes(self) -> list[dict[str, Any]]:
         return [
-            {"destination": SLACK.key, "channel": "slack", "alive": self.lane_alive, "paused_until": None}
+            {
+                "destination": SLACK.key,
+                "channel": "slack",
+                "alive": self.lane_alive,
+                "paused_until": None,
+                "pause_reason": None,
+                "broken_since": None,
+                "a_minute": 60,
+            }
         ]
 
     async def reload(self) -> None:
         self.reloads += 1
+
+    async def resume(self, destination: str) -> bool:
+        self.resumed.append(destination)
+        return destination == SLACK.key
 
     def parts(self) -> Parts:
         return Parts(
             store=self.store, clock=SystemClock(), metrics=self.metrics, sources=lambda: self.sources,
             policy=self.policy, wake=self.wake, lanes=self.lanes, stopping=lambda: self.stopping,
             max_body=self.max_body, read_seconds=self.read_seconds, loading=dict, reload=self.reload,
+            resume=self.resume,
         )  # fmt: skip
 
     async def accepted(self) -> int:

@@ -1,0 +1,67 @@
+"""What somebody may do about deliveries: resume a destination, try a dead letter again, let it rest."""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from router.store import StoreUnavailable
+from router.web.auth import CHALLENGE, Unauthorized, authenticate
+from router.web.parts import PARTS, Parts
+
+Deed = Callable[[Parts, str], Awaitable[str | None]]
+"""Does it to what the address names: what was done; None: there is no such thing."""
+
+
+def add_upkeep(app: web.Application) -> None:
+    app.add_routes(
+        [
+            web.post("/api/v1/destinations/{name}/resume", _does(_resume)),
+            web.post("/api/v1/dead-letters/{name}/retry", _does(_retry)),
+            web.post("/api/v1/dead-letters/{name}/discard", _does(_discard)),
+        ]
+    )
+
+
+async def _resume(parts: Parts, name: str) -> str | None:
+    return "resumed" if await parts.resume(name) else None
+
+
+async def _retry(parts: Parts, name: str) -> str | None:
+    woken = await parts.store.retry(int(name), parts.policy(), parts.clock.now()) if _is_id(name) else None
+    if woken is None:
+        return None
+    parts.wake(woken)
+    return "to be tried again"
+
+
+async def _discard(parts: Parts, name: str) -> str | None:
+    found = _is_id(name) and await parts.store.discard(int(name), parts.clock.now())
+    return "discarded" if found else None
+
+
+def _is_id(name: str) -> bool:
+    return name.isdecimal() and name.isascii() and len(name) < 19
+
+
+def _does(deed: Deed) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """For whoever may post alerts, and nobody else."""
+
+    async def handler(request: web.Request) -> web.Response:
+        parts, name = request.app[PARTS], request.match_info["name"]
+        try:
+            authenticate(request, parts.sources(), None)
+            done = await deed(parts, name)
+        except Unauthorized as refusal:
+            return web.json_response(
+                {"status": "unauthorized", "reason": str(refusal)}, status=401, headers=CHALLENGE
+            )
+        except StoreUnavailable as error:
+            return web.json_response(
+                {"status": "unavailable", "reason": f"The store can't be written: {error}"}, status=503
+            )
+        if done is None:
+            what = "no such destination, or no dead letter of this number any more"
+            return web.json_response({"status": "not found", "reason": what}, status=404)
+        return web.json_response({"status": done})
+
+    return handler

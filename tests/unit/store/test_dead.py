@@ -1,0 +1,198 @@
+"""What is given up is a dead letter: somebody else is told instead, and nothing of it is lost unseen."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from router.decide import Policy
+from router.model import DAY, HOUR, MINUTE, Delivered, Destination, Rejected, Retry, Status
+from router.store.adopt import Adoption, adopt
+from router.store.dead import discard, retry
+from router.store.work import Idle, Work, claim
+from tests.unit.store.test_history import (
+    DAILY,
+    MONDAY,
+    PAGER,
+    POLICY,
+    SLACK,
+    World,
+    a_world,
+    alert,
+)
+
+GONE = Rejected("channel_not_found")
+STANDBY = Destination("email:standby@example.com", "email", None)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with a_world() as world:
+        yield world
+
+
+def work_of(world: World, destination: Destination) -> Work:
+    work = world.begin(destination)
+    assert isinstance(work, Work)
+    return work
+
+
+def given_up(world: World, destination: Destination) -> int:
+    """The next delivery at a destination dies: the letter."""
+    world.finish(work_of(world, destination), GONE)
+    return world.letters()[-1]
+
+
+def with_standby(*failing: Destination, on_failure: str = "standby") -> Policy:
+    receivers = {
+        name: tuple(replace(each, on_failure=on_failure) if each in failing else each for each in several)
+        for name, several in POLICY.receivers.items()
+    }
+    return replace(POLICY, receivers={**receivers, "standby": (STANDBY,)}, fingerprint="with standby")
+
+
+def test_what_was_given_up_is_dead_and_waits_to_be_seen(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    given_up(world, SLACK)
+    assert world.fates(SLACK) == ["dead"]
+    assert isinstance(world.begin(SLACK), Idle)
+    world.deliver(PAGER)
+    assert world.fates(PAGER) == ["delivered"]
+    world.assert_balanced()
+
+
+def test_changed_rules_do_not_wake_the_dead_but_alertmanagers_repeat_does(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    given_up(world, SLACK)
+    world.policy = replace(POLICY, fingerprint="changed")
+    adopt(world.tx, Adoption(world.policy), world.now)
+    assert isinstance(world.begin(SLACK), Idle)
+    world.post(alert("Down", "critical"))
+    world.deliver()
+    assert world.providers[SLACK.key].all_firing == {"Down-critical"}
+    assert world.fates(SLACK) == ["dead", "delivered"]
+    world.assert_balanced()
+
+
+def test_what_is_tried_again_is_told_if_it_still_fires(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    letter = given_up(world, SLACK)
+    assert retry(world.tx, letter, POLICY, world.now) == frozenset({SLACK.key})
+    world.deliver()
+    assert world.providers[SLACK.key].all_firing == {"Down-critical"}
+    assert world.fates(SLACK) == ["delivered"]
+    assert retry(world.tx, letter, POLICY, world.now) is None
+    world.assert_balanced()
+
+
+def test_what_has_ended_meanwhile_is_moot_when_it_is_tried_again(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    letter = given_up(world, SLACK)
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    retry(world.tx, letter, POLICY, world.now)
+    world.deliver()
+    assert world.providers[SLACK.key].told == []
+    assert world.fates(SLACK) == ["moot", "moot"]
+    world.assert_balanced()
+
+
+def test_an_end_that_was_given_up_can_be_told_after_all(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    world.deliver()
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    letter = given_up(world, SLACK)
+    assert world.providers[SLACK.key].all_firing == {"Down-critical"}
+    retry(world.tx, letter, POLICY, world.now)
+    world.deliver()
+    assert world.providers[SLACK.key].all_firing == set()
+    assert world.fates(SLACK) == ["delivered", "delivered"]
+
+
+def test_what_was_given_up_several_times_is_one_letter_a_conversation(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    first = given_up(world, SLACK)
+    world.post(alert("Full", "critical"))
+    assert given_up(world, SLACK) == first
+    retry(world.tx, first, POLICY, world.now)
+    world.deliver()
+    assert world.providers[SLACK.key].all_firing == {"Down-critical", "Full-critical"}
+    world.assert_balanced()
+
+
+def test_what_is_discarded_is_dropped_and_not_told(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    letter = given_up(world, SLACK)
+    assert discard(world.tx, letter, world.now)
+    assert not discard(world.tx, letter, world.now)
+    assert world.letters() == []
+    assert world.fates(SLACK) == ["dropped"]
+    assert isinstance(world.begin(SLACK), Idle)
+    world.assert_balanced()
+
+
+def test_a_digest_that_was_given_up_stands_in_the_next_one_when_it_is_tried_again(world: World) -> None:
+    world.post(alert("Cert", "info"), alert("Backup", "info"))
+    world.post(alert("Backup", "info", Status.RESOLVED))
+    world.now = MONDAY + DAY + 8 * HOUR
+    letter = given_up(world, DAILY)
+    assert world.fates(DAILY) == ["dead"] * 3
+    retry(world.tx, letter, POLICY, world.now)
+    assert world.fates(DAILY) == ["digest"] * 3
+    world.now += DAY
+    view = work_of(world, DAILY).conversation.digest
+    assert view is not None
+    assert [line.alert.fingerprint for line in view.firing] == ["Cert-info"]
+    assert [line.alert.fingerprint for line in view.ended] == ["Backup-info"]
+    world.assert_balanced()
+
+
+def test_the_failover_receiver_is_told_instead_and_of_the_end_too(world: World) -> None:
+    world.providers[STANDBY.key] = type(world.providers[SLACK.key])()
+    world.policy = with_standby(SLACK)
+    world.post(alert("Down", "critical"))
+    given_up(world, SLACK)
+    adopt(world.tx, Adoption(world.policy), world.now)  # the rules' own word doesn't take it away again
+    world.deliver(STANDBY)
+    assert world.providers[STANDBY.key].all_firing == {"Down-critical"}
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.deliver(STANDBY)
+    assert world.providers[STANDBY.key].all_firing == set()
+    assert world.fates(STANDBY) == ["delivered", "delivered"]
+    world.assert_balanced()
+
+
+def test_two_that_stand_in_for_each_other_do_not_go_round(world: World) -> None:
+    world.policy = with_standby(SLACK, PAGER, on_failure="oncall")
+    world.post(alert("Down", "critical"))
+    given_up(world, SLACK)
+    given_up(world, PAGER)
+    assert isinstance(world.begin(SLACK), Idle)
+    assert isinstance(world.begin(PAGER), Idle)
+    world.assert_balanced()
+
+
+def test_it_is_known_since_when_something_is_tried(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    began = world.now
+    for _ in range(3):
+        work = work_of(world, SLACK)
+        assert work.tried_since == began
+        world.finish(work, Retry("http 503"))
+        world.now += MINUTE
+    world.finish(work_of(world, SLACK), Delivered())
+    world.now += DAY
+    world.post(alert("Full", "critical"))
+    assert work_of(world, SLACK).tried_since == world.now
+
+
+def test_only_what_is_overdue_is_claimed_when_that_is_asked_for(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    world.now += HOUR
+    world.post(alert("Full", "critical"), group="h")
+
+    def claimed(overdue: int) -> list[str]:
+        work = claim(world.tx, SLACK.key, POLICY, world.now, quiet_digest=False, covers=None, overdue=overdue)
+        return [] if isinstance(work, Idle) else [each.alert.fingerprint for each in work.conversation.alerts]
+
+    assert claimed(2 * HOUR) == []
+    assert claimed(HOUR) == ["Down-critical"]
