@@ -179,6 +179,31 @@ class DigestView:
 
 
 @dataclass(frozen=True, slots=True)
+class StormLine:
+    """One group of a storm."""
+
+    labels: Labels
+    level: str
+    """Of its most urgent alert."""
+    firing: int
+    external_url: str
+    """The Alertmanager that sent it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StormView:
+    """What a destination is told in one message when there is more than a minute has room for."""
+
+    groups: int
+    """How many alert groups fire here."""
+    alerts: int
+    lines: tuple[StormLine, ...]
+    """The worst of them, the most urgent first."""
+    over: bool
+    """From now on each group has a message of its own again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Conversation:
     """What one destination has been told about one alert group, and what it is to be told now.
 
@@ -204,6 +229,7 @@ class Conversation:
     """The provider's side as the channel last reported it; empty before the first delivery."""
     attempt: int = 1
     digest: DigestView | None = None
+    storm: StormView | None = None
 
     @property
     def firing(self) -> tuple[Told, ...]:

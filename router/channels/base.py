@@ -99,5 +99,7 @@ class Kind:
     """Settings to render with where there are none: in a preview."""
     together: tuple[float, int] | None = None
     """How fast all destinations of the section may be told, as ``per_second`` and ``burst`` of one."""
+    storm_every: Millis | None = None
+    """With more due than a minute holds, one message says so, and is brought up to date this often; None: never."""
     at_once: int | None = None
     """How many deliveries of the section may be under way at once: connections to a smarthost."""

@@ -16,15 +16,17 @@ from router.deliver.operator import Operator
 from router.deliver.pace import Pace
 from router.deliver.schedule import next_attempt, next_probe
 from router.metrics import Metrics
-from router.model import SECOND, Broken, Delivered, Destination, Millis, Outcome, Rejected, Retry
+from router.model import MINUTE, SECOND, Broken, Delivered, Destination, Millis, Outcome, Rejected, Retry
 from router.render import Templates
 from router.render.words import duration
-from router.store import Idle, Recorded, Store, StoreUnavailable, Work
+from router.store import Idle, Limits, Recorded, Store, StoreUnavailable, Work
 
 log = structlog.get_logger(__name__)
 
 # How long a lane rests when the store can't be written.
 _STORE_REST: Millis = 2 * SECOND
+# How long a lane tells one by one whatever comes, after a storm's message was refused.
+_WITHOUT_STORMS: Millis = 10 * MINUTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,13 @@ class Depot(Protocol):
 class Lane:
     """Serves one destination until told to stop; after that, until nothing is due."""
 
-    def __init__(self, destination: Destination, pace: Pace, depot: Depot) -> None:
+    def __init__(
+        self, destination: Destination, pace: Pace, depot: Depot, storm_every: Millis | None
+    ) -> None:
         self.destination = destination
         self.pace = pace
+        self._storm_every = storm_every
+        self._no_storms_until: Millis = 0
         self.paused_until: Millis = 0
         self.pause_reason = ""
         self.at_rest = asyncio.Lock()
@@ -116,13 +122,16 @@ class Lane:
         """One delivery: claim, render, send, record. 0: there may be more; else when to look again."""
         store, clock = self._depot.store, self._depot.clock
         current = self._depot.current()
-        work = await store.claim(self.destination, current.policy, clock.now())
+        work = await store.claim(self.destination, current.policy, clock.now(), limits=self._limits())
         if isinstance(work, Idle):
             return work.until
         self.pace.spend(clock.now())
         await clock.wait(self._never, self._depot.turn(self.destination.channel, clock.now()))
         outcome = await self._send(work, current)
         now = clock.now()
+        if work.is_storm and isinstance(outcome, Rejected):
+            self._no_storms_until = now + _WITHOUT_STORMS
+            outcome = Retry(f"a storm's message was refused: {outcome.reason}")
         patience = current.give_up_after.get(self.destination.channel, 0)
         not_before = self._learn(work, outcome, now)
         if isinstance(outcome, Broken):
@@ -135,6 +144,11 @@ class Lane:
         else:
             await self._give_up_all(outcome.reason, patience, now)
         return 0
+
+    def _limits(self) -> Limits | None:
+        if self._storm_every is None or self._depot.clock.now() < self._no_storms_until:
+            return None
+        return Limits(self.pace.a_minute, self._storm_every)
 
     def _learn(self, work: Work, outcome: Outcome, now: Millis) -> Millis:
         """What the outcome says of the destination as a whole. When the conversation may be tried again."""
@@ -151,6 +165,8 @@ class Lane:
             case Delivered():
                 self._probes = 0
                 self.pace.accepted()
+                if work.is_storm:
+                    return now + (self._storm_every or 0)
             case Rejected():
                 pass
         return now

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from router.store import books, dead
 from router.store.accept import Receipt, accept
 from router.store.adopt import Adoption, adopt, known_fragments
 from router.store.record import Recorded, record
+from router.store.record import parts as record_parts
 from router.store.schema import alerts, conversations, deliveries, webhooks
 from router.store.snapshot import Snapshot, snapshot
+from router.store.storm import BATCH, Limits, claim_in_storm, gather, view
 from router.store.work import Idle, Work, claim, upcoming
 from router.store.writer import Database, Statement, StoreUnavailable, Transaction, insert
 
@@ -104,25 +107,59 @@ class Store:
         return await self._database.write(lambda tx: upcoming(tx, destination.key, policy, now, covers))
 
     async def claim(
-        self, destination: Destination, policy: Policy, now: Millis, *, overdue: Millis = 0
+        self,
+        destination: Destination,
+        policy: Policy,
+        now: Millis,
+        *,
+        limits: Limits | None = None,
+        overdue: Millis = 0,
     ) -> Work | Idle:
         """Begin the destination's most urgent delivery; its attempt is on the books before anything is sent.
 
+        :param limits: beyond them the lane tells of a storm instead; None: it never does
         :param overdue: only one that has been due for as long as this, in milliseconds
         """
         quiet = destination.digest and destination.options.empty == "all-quiet"
         covers = _covered(destination, policy)
-        return await self._database.write(
-            lambda tx: claim(
+
+        def work(tx: Transaction) -> Work | Idle:
+            stormy = limits and claim_in_storm(tx, destination.key, limits, policy, now)
+            return stormy or claim(
                 tx, destination.key, policy, now, quiet_digest=quiet, covers=covers, overdue=overdue
             )
-        )
+
+        work_ = await self._database.write(work)
+        if isinstance(work_, Work) and work_.is_storm:
+            return await self._gathered(work_, policy, now)
+        return work_
+
+    async def _gathered(self, storm: Work, policy: Policy, now: Millis) -> Work:
+        """A storm with what its message takes along. In many transactions, so that webhooks come in between."""
+        parts: list[Work] = []
+        after = -1
+        while after:
+            more, after = await self._database.write(
+                lambda tx, after=after: gather(tx, storm, policy, now, after)  # type: ignore[misc]
+            )
+            parts += more
+        shown = await self._database.write(lambda tx: view(tx, storm, policy))
+        return replace(storm, parts=tuple(parts), conversation=replace(storm.conversation, storm=shown))
 
     async def record(
         self, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
     ) -> Recorded:
         """Book an attempt's outcome."""
-        return await self._database.write(lambda tx: record(tx, work, outcome, policy, now, not_before))
+        accepted: tuple[Millis, ...] = ()
+        wake: frozenset[str] = frozenset()
+        for first in range(0, len(work.parts), BATCH):
+            some = work.parts[first : first + BATCH]
+            recorded = await self._database.write(
+                lambda tx, some=some: record_parts(tx, some, outcome, policy, now, not_before)  # type: ignore[misc]
+            )
+            accepted, wake = accepted + recorded.accepted, wake | recorded.wake
+        recorded = await self._database.write(lambda tx: record(tx, work, outcome, policy, now, not_before))
+        return Recorded(accepted + recorded.accepted, wake | recorded.wake)
 
     async def retry(self, letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
         """Try a dead letter again: the destinations that have something to do now; None: it isn't dead."""
@@ -196,6 +233,7 @@ def _migrate(engine: sa.Engine) -> None:
 __all__ = [
     "Adoption",
     "Idle",
+    "Limits",
     "Receipt",
     "Recorded",
     "Snapshot",

@@ -1,7 +1,8 @@
 """What came of a delivery, put on the books."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam as p
@@ -57,6 +58,11 @@ _FAILED = Statement(
     .where(conversations.c.id == p("conversation"))
     .values(attempts=conversations.c.attempts + 1, not_before=p("not_before_"), remote=p("remote_"))
 )
+_NOT_BEFORE = Statement(
+    sa.update(conversations)
+    .where(conversations.c.id == p("conversation"))
+    .values(not_before=p("not_before_"))
+)
 _VERSION = Statement(sa.select(conversations.c.wanted).where(conversations.c.id == p("conversation")))
 _STILL_TOLD = Statement(
     sa.select(members.c.id)
@@ -97,16 +103,11 @@ def record(
 
     :param not_before: when the conversation may be tried again, if this failed
     """
-    recorded = Recorded()
-    match outcome:
-        case Delivered():
-            recorded = Recorded(accepted=_delivered(tx, work, outcome, policy, now))
-        case Retry():
-            _retry(tx, work, outcome, now, not_before)
-        case Broken():
-            _retry(tx, work, Retry(outcome.reason, remote=outcome.remote), now, not_before)
-        case Rejected():
-            recorded = Recorded(wake=bury(tx, work, outcome.reason, policy, now))
+    recorded = (
+        _storm(tx, work, outcome, not_before)
+        if work.conversation.storm is not None
+        else effect(tx, work, outcome, policy, now, not_before)
+    )
     reason = "" if isinstance(outcome, Delivered) else outcome.reason
     tx.run(
         _FINISH_DELIVERY,
@@ -116,6 +117,56 @@ def record(
         reason_=reason,
     )
     return recorded
+
+
+def effect(
+    tx: Transaction, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
+) -> Recorded:
+    """What an outcome does to a conversation; for the parts of a storm as well."""
+    match outcome:
+        case Delivered():
+            return Recorded(accepted=_delivered(tx, work, outcome, policy, now))
+        case Retry():
+            _retry(tx, work, outcome, now, not_before)
+        case Broken():
+            _retry(tx, work, Retry(outcome.reason, remote=outcome.remote), now, not_before)
+        case Rejected():
+            return Recorded(wake=bury(tx, work, outcome.reason, policy, now))
+    return Recorded()
+
+
+def parts(
+    tx: Transaction, works: Iterable[Work], outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
+) -> Recorded:
+    """What the outcome of a storm's message does to conversations that it took along."""
+    accepted: list[Millis] = []
+    wake: set[str] = set()
+    for work in works:
+        own = _with_own_remote(outcome, work)
+        recorded = effect(tx, work, own, policy, now, not_before)
+        accepted += recorded.accepted
+        wake |= recorded.wake
+    return Recorded(tuple(accepted), frozenset(wake))
+
+
+def _with_own_remote(outcome: Outcome, work: Work) -> Outcome:
+    """A conversation that was told by a storm's message has the remote state that it had."""
+    return outcome if isinstance(outcome, Rejected) else replace(outcome, remote=work.conversation.remote)
+
+
+def _storm(tx: Transaction, work: Work, outcome: Outcome, not_before: Millis) -> Recorded:
+    view = work.conversation.storm
+    match outcome:
+        case Delivered():
+            remote = json.dumps(dict(outcome.remote))
+            tx.run(_SYNCED, conversation=work.id, version_=work.conversation.version, remote_=remote)
+            tx.run(_NOT_BEFORE, conversation=work.id, not_before_=not_before)
+        case Retry() | Broken():
+            remote = json.dumps(dict(work.conversation.remote if outcome.remote is None else outcome.remote))
+            tx.run(_FAILED, conversation=work.id, not_before_=not_before, remote_=remote)
+    if isinstance(outcome, Rejected) or (isinstance(outcome, Delivered) and view is not None and view.over):
+        tx.run(CLOSE, conversation=work.id)
+    return Recorded()
 
 
 def _delivered(

@@ -42,14 +42,15 @@ _ends = sa.exists().where(
     members.c.status == "resolved",
     members.c.at <= p("now"),
 )
+DUE_NOW = (
+    *_MINE,
+    conversations.c.due_at <= p("due_by"),
+    sa.or_(conversations.c.not_before <= p("now"), conversations.c.not_before > p("now") + _NOT_LATER),
+)
 # Criticals first, then ends, then by age.
 _NEXT = Statement(
     sa.select(conversations)
-    .where(
-        *_MINE,
-        conversations.c.due_at <= p("due_by"),
-        sa.or_(conversations.c.not_before <= p("now"), conversations.c.not_before > p("now") + _NOT_LATER),
-    )
+    .where(*DUE_NOW, conversations.c.urgency <= p("rank"))
     .order_by(
         sa.case((conversations.c.urgency == 0, 0), else_=1),
         sa.case((_ends, 0), else_=1),
@@ -112,6 +113,14 @@ class Work:
     telling: tuple[Telling, ...]
     tried_since: Millis
     """When the first attempt to tell this began."""
+    takes: int | None = None
+    """Of a storm that isn't over: the rank of urgency from which on its message takes conversations along."""
+    parts: tuple["Work", ...] = ()
+    """The conversations that it takes along; they have no deliveries of their own."""
+
+    @property
+    def is_storm(self) -> bool:
+        return self.conversation.storm is not None
 
 
 def claim(
@@ -123,6 +132,7 @@ def claim(
     quiet_digest: bool,
     covers: frozenset[str] | None,
     overdue: Millis = 0,
+    rank: int = 2**31,
 ) -> Work | Idle:
     """The most urgent due conversation of a destination, with its present state; inhibition and hours are
     judged once more for what nobody was told yet.
@@ -130,20 +140,35 @@ def claim(
     :param quiet_digest: an empty digest is sent as "all quiet" instead of skipped
     :param covers: of a digest: the destination keys whose held and moot alerts it reports; None: all
     :param overdue: only what has been due for as long as this, in milliseconds
+    :param rank: only what is as urgent as this; 0: critical
     """
-    while (row := tx.one(_NEXT, destination=destination, now=now, due_by=now - overdue)) is not None:
+    while (
+        row := tx.one(_NEXT, destination=destination, now=now, due_by=now - overdue, rank=rank)
+    ) is not None:
         work = (
-            _claim_conversation(tx, row, policy, now)
+            state_of(tx, row, policy, now)
             if row["slot"] is None
             else _claim_digest(tx, row, policy, now, quiet=quiet_digest, covers=covers)
         )
         if work is not None:
-            return work
+            return begin(tx, work, now)
     return Idle(tx.one(_NEXT_TIME, destination=destination)["at"])
 
 
-def _claim_conversation(tx: Transaction, row: Any, policy: Policy, now: Millis) -> Work | None:
-    """None: there is nothing to tell after all, and it isn't due any more."""
+def begin(tx: Transaction, work: Work, now: Millis) -> Work:
+    """Log an attempt."""
+    conversation = work.conversation
+    delivery = tx.add(
+        _ADD_DELIVERY, conversation_id=work.id, destination=conversation.destination, version=conversation.version,
+        attempt=conversation.attempt, started_at=now, finished_at=None, outcome=None, reason="",
+    )  # fmt: skip
+    return replace(work, delivery=delivery)
+
+
+def state_of(tx: Transaction, row: Any, policy: Policy, now: Millis) -> Work | None:
+    """A conversation that is due, as it is to be told, its attempt not logged yet; None: there is nothing to tell
+    after all, and it isn't due any more.
+    """
     known = tx.all(_MEMBERS, conversation=row["id"])
     stale = [m for m in known if _due(m, now) and m["m_status"] == "firing" and m["m_told"] in UNTOLD]
     for member in stale:
@@ -180,11 +205,11 @@ def _claim_conversation(tx: Transaction, row: Any, policy: Policy, now: Millis) 
         tx.run(_CLAIM_MEMBER, member=each.member)
     group = tx.one(_GROUP, group=row["group_id"])
     per_alert = row["subject"].startswith("alert:")
-    conversation = _conversation(
+    conversation = conversation_of(
         row, now, tuple(reversed(told)), receiver=group["receiver"], group_labels=json.loads(group["labels"]),
         external_url=group["external_url"], truncated=0 if per_alert else group["truncated"],
     )  # fmt: skip
-    return _work(tx, row, conversation, tuple(telling), now)
+    return work_of(tx, row, conversation, tuple(telling), now)
 
 
 def _due(member: Any, now: Millis) -> bool:
@@ -207,7 +232,7 @@ def _claim_digest(
         advance(tx, row["id"], row["destination"], policy, now)
         tx.run(CLOSE, conversation=row["id"])
         return None
-    return _work(tx, row, _conversation(row, now, (), digest=view), telling, now)
+    return work_of(tx, row, conversation_of(row, now, (), digest=view), telling, now)
 
 
 def upcoming(
@@ -216,10 +241,10 @@ def upcoming(
     """The next slot of a digest, as it stands."""
     row = tx.one(_SLOT, conversation=open_slot(tx, policy, destination, now).id)
     view = replace(digest_view(tx, row, policy, now, covers), until=now)
-    return _conversation(row, now, (), digest=view)
+    return conversation_of(row, now, (), digest=view)
 
 
-def _conversation(
+def conversation_of(
     row: Any, now: Millis, alerts_: tuple[Told, ...], *, receiver: str = "", group_labels: Labels | None = None,
     external_url: str = "", truncated: int = 0, digest: DigestView | None = None,
 ) -> Conversation:  # fmt: skip
@@ -230,18 +255,14 @@ def _conversation(
     )  # fmt: skip
 
 
-def _work(
+def work_of(
     tx: Transaction, row: Any, conversation: Conversation, telling: tuple[Telling, ...], now: Millis
 ) -> Work:
     first = now
     if row["attempts"] > 0:
         first = tx.one(_FIRST_ATTEMPT, conversation=row["id"], synced=row["synced"])["at"] or now
-    delivery = tx.add(
-        _ADD_DELIVERY, conversation_id=row["id"], destination=row["destination"], version=conversation.version,
-        attempt=conversation.attempt, started_at=now, finished_at=None, outcome=None, reason="",
-    )  # fmt: skip
     return Work(
-        delivery,
+        0,
         row["id"],
         row["source"],
         row["subject"],
