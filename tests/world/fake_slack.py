@@ -1,6 +1,6 @@
 """A Slack that refuses what Slack refuses, keeps what readers would see, and fails on demand.
 
-It knows two methods, ``chat.postMessage`` and ``chat.update``. Limits are Slack's own, stated here a second
+It knows ``chat.postMessage``, ``chat.update`` and ``conversations.history``. Limits are Slack's own, stated here a second
 time on purpose: the channel must not be judged by its own constants.
 """
 
@@ -54,17 +54,23 @@ def error(code: str, method: str | None = None) -> Fault:
 
 @dataclass(slots=True)
 class Posted:
-    """A message as its readers have it now."""
+    """A message or a reply as its readers have it now."""
 
     channel: str
     ts: str
     text: str
     blocks: list[dict[str, Any]]
     attachments: list[dict[str, Any]]
+    metadata: dict[str, Any] = field(default_factory=dict)
     edits: int = 0
-    replies: list[str] = field(default_factory=list)
+    thread: list["Posted"] = field(default_factory=list)
     broadcasts: int = 0
     """How many of the replies were shown in the channel as well."""
+
+    @property
+    def replies(self) -> list[str]:
+        """Each reply's words."""
+        return [reply.shown for reply in self.thread]
 
     @property
     def color(self) -> str | None:
@@ -112,6 +118,11 @@ class FakeSlack:
         self.channels = dict(channels or {"C0CRITICAL": "critical", "C0WARNINGS": "warnings"})
         self.trouble: dict[str, str] = {}
         """Channel ID to what Slack says of it: is_archived, not_in_channel …"""
+        self.history_trouble = ""
+        """What it says to whoever asks for the history: missing_scope …"""
+        self.edits_allowed = True
+        self.now = 2_000_000_000
+        """Its clock in seconds; each call takes one."""
         self.messages: dict[tuple[str, str], Posted] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         """Every call that had a body, those refused included."""
@@ -126,6 +137,7 @@ class FakeSlack:
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=2**22)
         app.router.add_post("/api/{method}", self._serve)
+        app.router.add_get("/api/{method}", self._serve)
         self._runner = web.AppRunner(app, shutdown_timeout=1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -152,8 +164,15 @@ class FakeSlack:
         self._released = asyncio.Event()
 
     def delete(self, posted: Posted) -> None:
-        """Somebody removes a message."""
-        del self.messages[posted.channel, posted.ts]
+        """Somebody removes a message, its thread with it, or a reply."""
+        if self.messages.pop((posted.channel, posted.ts), None) is None:
+            parent = next(each for each in self.messages.values() if posted in each.thread)
+            parent.thread.remove(posted)
+
+    def find(self, channel: str, ts: str) -> Posted | None:
+        """The message or reply."""
+        everything = (each for message in self.messages.values() for each in (message, *message.thread))
+        return next((each for each in everything if (each.channel, each.ts) == (channel, ts)), None)
 
     def refuses(self, body: Mapping[str, Any]) -> str | None:
         """What it would say against a message of this shape, if anything."""
@@ -200,7 +219,7 @@ class FakeSlack:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]
-        body = await request.json()
+        body = await request.json() if request.can_read_body else dict(request.query)
         self.calls.append((method, body))
         async with self._changed:
             self._changed.notify_all()
@@ -237,23 +256,35 @@ class FakeSlack:
         if refused:
             return web.json_response({"ok": False, "error": refused})
         channel = self._id(body["channel"])
+        if method == "conversations.history":
+            return web.json_response({"ok": True, "messages": self._history(channel, body)})
         if method == "chat.update":
-            ts = body["ts"]
-            self._edit(self.messages[channel, ts], body)
+            posted = self.find(channel, body["ts"])
+            assert posted is not None
+            self._edit(posted, body)
         else:
-            ts = f"{1_700_000_000 + len(self.calls)}.{len(self.calls):06}"
-            self._post(channel, ts, body)
-        return web.json_response({"ok": True, "channel": channel, "ts": ts})
+            posted = self._post(channel, f"{self.now + len(self.calls)}.{len(self.calls):06}", body)
+        return web.json_response({"ok": True, "channel": channel, "ts": posted.ts})
 
-    def _post(self, channel: str, ts: str, body: dict[str, Any]) -> None:
+    def _history(self, channel: str, body: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The newest first, without replies. https://docs.slack.dev/reference/methods/conversations.history"""
+        found = [each for each in self.in_channel(channel) if float(each.ts) > float(body.get("oldest", 0))]
+        with_metadata = body.get("include_all_metadata") in {"1", "true"}
+        return [
+            {"type": "message", "ts": each.ts, "text": each.text}
+            | ({"metadata": each.metadata} if with_metadata and each.metadata else {})
+            for each in reversed(found)
+        ][: int(body.get("limit", 100))]
+
+    def _post(self, channel: str, ts: str, body: dict[str, Any]) -> Posted:
+        text, metadata = body.get("text", "")[:40_000], body.get("metadata", {})
+        posted = Posted(channel, ts, text, body.get("blocks", []), body.get("attachments", []), metadata)
         if parent := body.get("thread_ts"):
-            self.messages[channel, parent].replies.append(body["text"])
+            self.messages[channel, parent].thread.append(posted)
             self.messages[channel, parent].broadcasts += bool(body.get("reply_broadcast"))
-            return
-        text = body.get("text", "")[:40_000]
-        self.messages[channel, ts] = Posted(
-            channel, ts, text, body.get("blocks", []), body.get("attachments", [])
-        )
+        else:
+            self.messages[channel, ts] = posted
+        return posted
 
     def _edit(self, posted: Posted, body: dict[str, Any]) -> None:
         """What an edit leaves out stays, except that text alone takes the blocks away."""
@@ -268,13 +299,18 @@ class FakeSlack:
 
     def _refusal(self, method: str, request: web.Request, body: dict[str, Any]) -> str | None:
         """The code of Slack's refusal. https://docs.slack.dev/reference/methods/chat.postMessage#errors"""
+        credentials = _fault_of_credentials(request.headers.get("Authorization", ""))
+        if method == "conversations.history":
+            unknown = body.get("channel") not in self.channels
+            return credentials or self.history_trouble or ("channel_not_found" if unknown else None)
         if method not in {"chat.postMessage", "chat.update"}:
             return "unknown_method"
         posting = method == "chat.postMessage"
         return (
-            _fault_of_credentials(request.headers.get("Authorization", ""))
+            credentials
             or self._fault_of_place(body, posting=posting)
             or _fault_of_content(body, posting=posting)
+            or _fault_of_metadata(body.get("metadata"))
             or self._too_fast(body["channel"])
         )
 
@@ -284,8 +320,10 @@ class FakeSlack:
             return "channel_not_found"
         if channel in self.trouble:
             return self.trouble[channel]
-        if not posting and (channel, body.get("ts")) not in self.messages:
+        if not posting and self.find(channel, body.get("ts", "")) is None:
             return "message_not_found"
+        if not posting and not self.edits_allowed:
+            return "edit_window_closed"
         if body.get("thread_ts") and (channel, body["thread_ts"]) not in self.messages:
             return "thread_not_found"
         return None
@@ -321,6 +359,14 @@ def _fault_of_content(body: Mapping[str, Any], *, posting: bool) -> str | None:
         return "invalid_attachments"
     everything = [text or "", *_texts(blocks), *_texts(attachments)]
     return "msg_blocks_too_long" if sum(map(len, everything)) > 13_200 else None
+
+
+def _fault_of_metadata(metadata: Any) -> str | None:
+    """https://docs.slack.dev/messaging/message-metadata"""
+    match metadata:
+        case None | {"event_type": str(), "event_payload": dict()}:
+            return None
+    return "invalid_metadata_format"
 
 
 def _valid(block: Any) -> bool:  # noqa: PLR0911  (one a kind of block)

@@ -36,9 +36,11 @@ function slack(entry) {
     if (/^#[0-9a-f]{6}$/i.test(attachment.color ?? "")) bar.style.setProperty("--bar", attachment.color);
     card.append(bar);
   }
-  if (entry.replies.length) {
-    card.append(el("div", { class: "thread" }, el("p", { class: "quiet" }, `${entry.replies.length} ${entry.replies.length === 1 ? "reply" : "replies"} in the thread`),
-      ...entry.replies.map((reply) => el("p", {}, el("span", { class: "quiet" }, `${when(reply.at)}  `), ...mrkdwn(reply.text, el, link)))));
+  const numbered = (entry.body.parts ?? []).map((part) => ({ at: entry.updated_at, text: part.blocks.map((block) => block.text.text).join("\n") }));
+  const replies = [...entry.replies, ...numbered];
+  if (replies.length) {
+    card.append(el("div", { class: "thread" }, el("p", { class: "quiet" }, `${replies.length} ${replies.length === 1 ? "reply" : "replies"} in the thread`),
+      ...replies.map((reply) => el("p", {}, el("span", { class: "quiet" }, `${when(reply.at)}  `), ...mrkdwn(reply.text, el, link)))));
   }
   return card;
 }

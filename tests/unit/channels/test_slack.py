@@ -14,17 +14,28 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from router.channels import KINDS
-from router.channels.slack import Settings, Slack, SlackOptions, escape
+from router.channels.slack import Settings, Slack, SlackOptions
+from router.channels.slack_errors import (
+    AMBIGUOUS,
+    DESTINATION_BROKEN,
+    EDIT_REFUSED,
+    MESSAGE_GONE,
+    PAYLOAD_BROKEN,
+    TRANSIENT,
+)
+from router.channels.slack_layout import escape
 from router.model import (
     HOUR,
     MINUTE,
     SECOND,
     Alert,
+    Broken,
     Conversation,
     Delivered,
     Destination,
     Message,
     Outcome,
+    Rejected,
     Retry,
     Status,
     Told,
@@ -123,12 +134,31 @@ def words(message: Message, kind: str) -> list[str]:
     return [block["text"]["text"] for block in blocks(message) if block["type"] == kind]
 
 
+def buttons(message: Message) -> list[dict[str, Any]]:
+    elements = [each for block in blocks(message) for each in block.get("elements", ())]
+    return [each for each in elements if each["type"] == "button"]
+
+
+def whole(message: Message) -> str:
+    """All words of the message and of its numbered replies; what goes on in another section is whole again."""
+    parts = [text for part in message.body["parts"] for text in sections(part)]
+    return (
+        "\n".join(words(message, "section"))
+        + "\n"
+        + "".join(re.sub(r"^\*\d+/\d+\*\n", "", text) for text in parts)
+    )
+
+
+def sections(part: Mapping[str, Any]) -> list[str]:
+    return [block["text"]["text"] for block in part["blocks"]]
+
+
 # What a reader sees
 
 
 async def test_the_first_telling_is_one_message(server: FakeSlack, channel: Slack) -> None:
     state = await remote(channel, conversation(told("checkout"), told("cart", firing=False)))
-    assert state == {"channel": "C0CRITICAL", "ts": server.only.ts, "threaded": 1}
+    assert state == {"channel": "C0CRITICAL", "ts": server.only.ts, "shown": 1, "threaded": 1}
     server.expect(
         Want(
             "C0CRITICAL",
@@ -188,14 +218,16 @@ def test_labels_in_title_scope_and_level_are_not_said_again() -> None:
 def test_a_button_opens_web_pages_only(address: str) -> None:
     odd = told()
     odd = replace(odd, alert=replace(odd.alert, annotations={"runbook_url": address}))
-    assert address not in json.dumps(render(conversation(odd)).body)
+    assert [button["text"]["text"] for button in buttons(render(conversation(odd)))] == ["Source", "Silence"]
+    assert f"runbook_url: {escape(address)}" in words(render(conversation(odd)), "section")[0]
 
 
-def test_an_address_too_long_for_a_button_is_left_out() -> None:
+def test_an_address_too_long_for_a_button_stands_in_the_thread() -> None:
     odd = told()
     odd = replace(odd, alert=replace(odd.alert, generator_url="https://a.example/" + "x" * 3_000))
-    names = [button["text"]["text"] for block in blocks(render(conversation(odd))) for button in block.get("elements", []) if button["type"] == "button"]  # fmt: skip
-    assert names == ["Runbook", "Dashboard", "Silence"]
+    message = render(conversation(odd))
+    assert [button["text"]["text"] for button in buttons(message)] == ["Runbook", "Dashboard", "Silence"]
+    assert "Source: https://a.example/" + "x" * 2_000 in whole(message)
 
 
 def test_an_address_is_opened_as_it_was_given() -> None:
@@ -345,7 +377,7 @@ async def test_a_change_edits_the_message_and_tells_the_news_in_its_thread(
 ) -> None:
     state = await remote(channel, conversation(told("checkout")))
     grown = conversation(told("checkout", news=False), told("cart"), remote=state, version=2)
-    assert await remote(channel, grown) == {**state, "threaded": 2}
+    assert await remote(channel, grown) == {**state, "shown": 2, "threaded": 2}
     server.expect(Want("C0CRITICAL", ("2 firing", "service=`cart`"), RED, ("🔴 new: service=`cart`",)))
     assert (server.only.edits, server.only.broadcasts) == (1, 1)
 
@@ -398,19 +430,6 @@ async def test_a_channel_given_by_name_is_edited_by_its_id(server: FakeSlack, ch
     server.expect(Want("C0CRITICAL", ("✅ Resolved",), GREEN, ("✅ All resolved",)))
 
 
-@pytest.mark.parametrize("code", ["message_not_found", "cant_update_message", "edit_window_closed"])
-async def test_a_message_that_cannot_be_edited_is_posted_anew(
-    server: FakeSlack, channel: Slack, code: str
-) -> None:
-    state = await remote(channel, conversation(told()))
-    old = server.only
-    server.fail(error(code, "chat.update"))
-    anew = await remote(channel, conversation(told(firing=False), remote=state, version=2))
-    assert anew["ts"] != old.ts
-    assert anew["threaded"] == 2
-    server.expect(Want("C0CRITICAL", ("🔥",), RED), Want("C0CRITICAL", ("✅",), GREEN))
-
-
 async def test_a_removed_message_is_posted_anew_and_followed_up_there(
     server: FakeSlack, channel: Slack
 ) -> None:
@@ -435,8 +454,8 @@ async def test_a_message_gone_and_no_post_possible_is_posted_later(server: FakeS
     server.fail(error("message_not_found", "chat.update"), http(503))
     ended = conversation(told(firing=False), remote=state, version=2)
     outcome = await tell(channel, ended)
-    assert outcome == Retry("http 503", ambiguous=True, remote={})
-    await remote(channel, replace(ended, remote={}))
+    assert outcome == Retry("http 503", ambiguous=True, remote={"doubt": NOW})
+    await remote(channel, replace(ended, remote={"doubt": NOW}))
     server.expect(Want("C0CRITICAL", ("✅",), GREEN))
 
 
@@ -456,8 +475,10 @@ async def test_a_retry_after_a_failed_reply_tells_it(server: FakeSlack, channel:
     ended = conversation(told(firing=False), remote=state, version=2)
     server.fail(error("service_unavailable", "chat.postMessage"))
     failed = await tell(channel, ended)
-    assert failed == Retry("service_unavailable", remote=state)
+    state = {**state, "shown": 2}
+    assert failed == Retry("service_unavailable", ambiguous=True, remote=state), "the message was told"
     await remote(channel, replace(ended, remote=state, attempt=2))
+    assert server.only.edits == 1
     server.expect(Want("C0CRITICAL", color=GREEN, replies=("✅ All resolved",)))
 
 
@@ -483,7 +504,6 @@ async def test_a_retry_after_a_failed_reply_tells_it(server: FakeSlack, channel:
         (error("internal_error"), Retry("internal_error", ambiguous=True)),
         (error("fatal_error"), Retry("fatal_error", ambiguous=True)),
         (error("service_unavailable"), Retry("service_unavailable")),
-        (error("token_revoked"), Retry("token_revoked")),
         (error("Some <New> Error\n" + "x" * 99), Retry("somenewerror" + "x" * 48)),
         (CLOSE, Retry("connection failed", ambiguous=True)),
     ],
@@ -493,23 +513,26 @@ async def test_a_failure_is_tried_again(
     server: FakeSlack, channel: Slack, fault: Fault, outcome: Retry
 ) -> None:
     server.fail(fault)
-    assert await tell(channel, conversation(told())) == replace(outcome, remote={})
+    state = {"doubt": NOW} if outcome.ambiguous else {}
+    assert await tell(channel, conversation(told())) == replace(outcome, remote=state)
     assert len(server.calls) == 1, "one attempt a send; the lanes retry"
-    await remote(channel, conversation(told(), attempt=2))
+    await remote(channel, conversation(told(), remote=state, attempt=2))
     server.expect(Want("C0CRITICAL"))
 
 
 async def test_a_lost_answer_is_ambiguous(server: FakeSlack, channel: Slack) -> None:
     server.fail(LOST_ANSWER)
     outcome = await tell(channel, conversation(told()))
-    assert outcome == Retry("connection failed", ambiguous=True, remote={})
+    assert outcome == Retry("connection failed", ambiguous=True, remote={"doubt": NOW})
     server.expect(Want("C0CRITICAL"))
 
 
 async def test_a_slack_that_does_not_answer_is_given_up(server: FakeSlack) -> None:
     server.fail(HANG)
     channel = connect(server.url, timeout_seconds=0.05)
-    assert await tell(channel, conversation(told())) == Retry("timeout", ambiguous=True, remote={})
+    assert await tell(channel, conversation(told())) == Retry(
+        "timeout", ambiguous=True, remote={"doubt": NOW}
+    )
     await channel.close()
 
 
@@ -521,17 +544,41 @@ async def test_where_nobody_listens_nothing_can_have_arrived() -> None:
         await channel.close()
 
 
-@pytest.mark.parametrize("trouble", ["is_archived", "not_in_channel", "restricted_action"])
-async def test_a_broken_channel_is_tried_again_for_it_may_be_mended(
-    server: FakeSlack, channel: Slack, trouble: str
-) -> None:
+@pytest.mark.parametrize("trouble", sorted(DESTINATION_BROKEN))
+async def test_what_only_people_can_mend_is_broken(server: FakeSlack, channel: Slack, trouble: str) -> None:
     server.trouble["C0CRITICAL"] = trouble
-    assert await tell(channel, conversation(told())) == Retry(trouble, remote={})
+    assert await tell(channel, conversation(told())) == Broken(trouble, {})
+    assert len(server.calls) == 1
 
 
 async def test_an_unknown_channel_is_named_in_words(server: FakeSlack, channel: Slack) -> None:
     nowhere = Destination("slack:C0NOWHERE", "slack", SlackOptions(channel="C0NOWHERE"))
-    assert await tell(channel, conversation(told()), nowhere) == Retry("channel_not_found", remote={})
+    assert await tell(channel, conversation(told()), nowhere) == Broken("channel_not_found", {})
+
+
+def test_a_code_means_one_thing() -> None:
+    tables = (TRANSIENT, AMBIGUOUS, PAYLOAD_BROKEN, MESSAGE_GONE, EDIT_REFUSED, DESTINATION_BROKEN)
+    assert sum(map(len, tables)) == len(frozenset().union(*tables))
+
+
+@pytest.mark.parametrize("code", sorted(TRANSIENT - {"ratelimited", "rate_limited"}))
+async def test_what_passes_is_tried_again(server: FakeSlack, channel: Slack, code: str) -> None:
+    server.fail(error(code))
+    assert await tell(channel, conversation(told())) == Retry(code, remote={})
+
+
+async def test_a_break_after_the_message_was_told_does_not_make_it_untold(
+    server: FakeSlack, channel: Slack
+) -> None:
+    """First it is one of the replies that waits; the next attempt, which tells nothing more, says what is broken."""
+    state = await remote(channel, conversation(told()))
+    ended = conversation(told(firing=False), remote=state, version=2)
+    server.fail(*[error("restricted_action", "chat.postMessage")] * 2)
+    state = {**state, "shown": 2}
+    assert await tell(channel, ended) == Retry("restricted_action", ambiguous=True, pause=True, remote=state)
+    assert await tell(channel, replace(ended, remote=state)) == Broken("restricted_action", state)
+    await remote(channel, replace(ended, remote=state))
+    server.expect(Want("C0CRITICAL", color=GREEN, replies=("✅ All resolved",)))
 
 
 async def test_a_wrong_token_stands_in_no_outcome_and_no_log(
@@ -541,7 +588,7 @@ async def test_a_wrong_token_stands_in_no_outcome_and_no_log(
     channel = connect(server.url, "xoxb-wrong-secret")
     outcome = await tell(channel, conversation(told()))
     await channel.close()
-    assert outcome == Retry("invalid_auth", remote={})
+    assert outcome == Broken("invalid_auth", {})
     assert "wrong-secret" not in caplog.text
     assert "wrong-secret" not in repr(channel._settings)
 
@@ -560,7 +607,7 @@ async def test_the_pace_of_a_channel_is_slacks(channel: Slack) -> None:
 # Payloads that Slack refuses
 
 
-@pytest.mark.parametrize("code", ["invalid_attachments", "invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "no_text", "too_many_attachments", "metadata_too_large"])  # fmt: skip
+@pytest.mark.parametrize("code", sorted(code for code in PAYLOAD_BROKEN if "metadata" not in code))
 async def test_blocks_that_slack_refuses_go_as_text_in_the_same_attempt(
     server: FakeSlack, channel: Slack, code: str
 ) -> None:
@@ -578,9 +625,16 @@ async def test_an_edit_that_slack_refuses_becomes_text_too(server: FakeSlack, ch
     assert server.only.attachments == []
 
 
-async def test_text_that_slack_refuses_as_well_is_tried_again(server: FakeSlack, channel: Slack) -> None:
+@pytest.mark.parametrize("code", sorted(code for code in PAYLOAD_BROKEN if "metadata" in code))
+async def test_metadata_that_slack_refuses_are_left_out(server: FakeSlack, channel: Slack, code: str) -> None:
+    server.fail(error(code))
+    await remote(channel, conversation(told()))
+    assert (server.only.metadata, server.only.color) == ({}, RED)
+
+
+async def test_text_that_slack_refuses_as_well_is_rejected(server: FakeSlack, channel: Slack) -> None:
     server.fail(error("invalid_blocks"), error("no_text"))
-    assert await tell(channel, conversation(told())) == Retry("no_text", remote={})
+    assert await tell(channel, conversation(told())) == Rejected("no_text")
 
 
 async def test_a_broken_template_sends_the_plain_facts(
@@ -602,7 +656,8 @@ def test_a_broken_template_counts_what_does_not_fit(tmp_path: Path) -> None:
     body = Slack(Settings(token=SecretStr(TOKEN))).render(CRITICAL, many, broken).body
     assert len(body["text"]) <= 4_000
     shown = body["text"].count("\nfiring: ")
-    assert body["text"].endswith(f"… and {100 - shown} more ({100 - shown} firing)")
+    assert body["text"].endswith(f"… and {100 - shown} more in the thread ({100 - shown} firing)")
+    assert sum(text.count("firing: ") for part in body["parts"] for text in sections(part)) == 100 - shown
 
 
 # Surroundings
