@@ -175,6 +175,7 @@ def state_of(tx: Transaction, row: Any, policy: Policy, now: Millis) -> Work | N
         reconsider(tx, policy, member["id"], now)
     if stale:
         known = tx.all(_MEMBERS, conversation=row["id"])
+        row = tx.one(_SLOT, conversation=row["id"])  # one version on for each that was judged
     told: list[Told] = []
     telling: list[Telling] = []
     ended = 0
