@@ -1,0 +1,108 @@
+"""Slack conversations to render and send, and what is read off them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import SecretStr
+
+from router.channels.slack import Settings, Slack, SlackOptions
+from router.model import (
+    MINUTE,
+    Alert,
+    Conversation,
+    Delivered,
+    Destination,
+    Message,
+    Outcome,
+    Status,
+    Told,
+)
+from router.render import Templates
+from tests.world.fake_slack import TOKEN
+
+TEMPLATES = Templates(levels=("critical", "warning", "info"), timezone="Europe/Berlin")
+CRITICAL = Destination("slack:C0CRITICAL", "slack", SlackOptions(channel="C0CRITICAL"))
+RED, AMBER, BLUE, GREEN = "#d5303e", "#e8912d", "#3a7bd5", "#2eb67d"
+NOW = 1_763_762_400_000  # Fri 21 Nov 2025 23:00 in Berlin
+
+
+def told(
+    service: str = "checkout",
+    *,
+    firing: bool = True,
+    news: bool = True,
+    level: str = "critical",
+    **labels: str,
+) -> Told:
+    alert = Alert(
+        fingerprint=f"{abs(hash((service, *labels.items()))):016x}"[:16],
+        labels={"alertname": "HighErrorRate", "severity": level, "service": service, **labels},
+        annotations={
+            "summary": "Checkouts fail",
+            "description": "More than 5 % of requests ended in a 5xx.",
+            "runbook_url": "https://runbooks.example/HighErrorRate",
+            "dashboard_url": "https://grafana.example/d/1",
+        },
+        status=Status.FIRING if firing else Status.RESOLVED,
+        starts_at=NOW - 5 * MINUTE,
+        ends_at=None if firing else NOW,
+        generator_url="https://prometheus.example/graph",
+    )
+    return Told(alert, level, news=news)
+
+
+def conversation(*alerts: Told, remote: Mapping[str, Any] | None = None, **fields: Any) -> Conversation:
+    plain = Conversation(
+        destination=CRITICAL.key, token="0" * 32, episode=1, version=1, now=NOW, receiver="oncall",
+        group_labels={"alertname": "HighErrorRate"}, external_url="https://alertmanager.example",
+        alerts=alerts, remote=remote or {},
+    )  # fmt: skip
+    return replace(plain, **fields)
+
+
+def connect(url: str, token: str = TOKEN, **more: Any) -> Slack:
+    return Slack(Settings(token=SecretStr(token), api_url=url), **more)
+
+
+def render(told: Conversation, destination: Destination = CRITICAL) -> Message:
+    return Slack(Settings(token=SecretStr(TOKEN))).render(destination, told, TEMPLATES)
+
+
+async def tell(channel: Slack, told: Conversation, destination: Destination = CRITICAL) -> Outcome:
+    return await channel.send(destination, told, channel.render(destination, told, TEMPLATES))
+
+
+async def remote(channel: Slack, told: Conversation) -> Mapping[str, Any]:
+    outcome = await tell(channel, told)
+    assert isinstance(outcome, Delivered), outcome
+    return outcome.remote
+
+
+def blocks(message: Message) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = message.body["attachments"][0]["blocks"]
+    return found
+
+
+def words(message: Message, kind: str) -> list[str]:
+    return [block["text"]["text"] for block in blocks(message) if block["type"] == kind]
+
+
+def buttons(message: Message) -> list[dict[str, Any]]:
+    elements = [each for block in blocks(message) for each in block.get("elements", ())]
+    return [each for each in elements if each["type"] == "button"]
+
+
+def whole(message: Message) -> str:
+    """All words of the message and of its numbered replies; what goes on in another section is whole again."""
+    parts = [text for part in message.body["parts"] for text in sections(part)]
+    return (
+        "\n".join(words(message, "section"))
+        + "\n"
+        + "".join(re.sub(r"^\*\d+/\d+\*\n", "", text) for text in parts)
+    )
+
+
+def sections(part: Mapping[str, Any]) -> list[str]:
+    return [block["text"]["text"] for block in part["blocks"]]

@@ -1,0 +1,420 @@
+"""What a Slack message can't hold, and what becomes of it when Slack or its readers interfere."""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.channels.slack import Slack
+from router.model import MINUTE, SECOND, Broken, Conversation, Delivered, Message, Retry, Told
+from router.render import Templates
+from tests.unit.channels.slack_talk import (
+    CRITICAL,
+    GREEN,
+    NOW,
+    RED,
+    TEMPLATES,
+    connect,
+    conversation,
+    remote,
+    render,
+    sections,
+    tell,
+    told,
+    whole,
+    words,
+)
+from tests.world.fake_slack import CLOSE, LOST_ANSWER, FakeSlack, Fault, Want, error, http, rate_limited
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FakeSlack]:
+    async with FakeSlack() as slack:
+        yield slack
+
+
+@pytest.fixture
+async def channel(server: FakeSlack) -> AsyncIterator[Slack]:
+    channel = connect(server.url)
+    yield channel
+    await channel.close()
+
+
+def noted(each: Told, **annotations: str) -> Told:
+    return replace(each, alert=replace(each.alert, annotations=annotations))
+
+
+def many(number: int, *, ended: int = 0, length: int = 0, **fields: Any) -> Conversation:
+    alerts = (told(f"{index:05}" + "x" * length, firing=index >= ended) for index in range(number))
+    return conversation(*alerts, **fields)
+
+
+def unshown(message: Message) -> str:
+    """The line that counts what even the replies don't hold."""
+    lines = [line for part in message.body["parts"] for text in sections(part) for line in text.splitlines()]
+    return next((line for line in lines if line.startswith("… not shown")), "")
+
+
+# Nothing is lost
+
+
+@pytest.mark.parametrize("number", [1, 50, 2_000])
+def test_every_alert_is_named(number: int) -> None:
+    named = [f"service=`{index:05}`" for index in range(number)] if number > 1 else ["service=`00000`"]
+    shown = whole(render(many(number)))
+    assert [name for name in named if shown.count(name) != 1] == []
+    assert unshown(render(many(number))) == ""
+
+
+def test_what_stands_in_the_thread_is_counted_in_the_message() -> None:
+    message = render(many(500, ended=100))
+    sections_ = words(message, "section")
+    rest = re.search(r"… and (\d+) more in the thread \((\d+) firing, (\d+) resolved\)", "\n".join(sections_))
+    assert rest is not None
+    total, firing, resolved = map(int, rest.groups())
+    assert total == firing + resolved
+    assert "\n".join(sections_).count("service=") + total == 500
+    assert sum(text.count("service=") for part in message.body["parts"] for text in sections(part)) == total
+
+
+@pytest.mark.parametrize("others", [0, 49])
+def test_an_annotation_longer_than_a_message_goes_on_in_the_next_reply(others: int) -> None:
+    long = " ".join(f"{word:06}" for word in range(100_000 // 7))
+    alerts = [noted(told("first"), summary="s", details=long), *(told(f"{i}") for i in range(others))]
+    message = render(conversation(*alerts))
+    assert f"details: {long}" in whole(message)
+    assert len(message.body["parts"]) > 1
+    assert unshown(message) == ""
+
+
+def test_common_and_own_annotations_are_shown_whole_and_once() -> None:
+    shared = {"summary": "shared " * 99, "owner": "team a"}
+    alerts = [noted(told(f"{index}"), **shared, description=f"own {index}") for index in range(3)]
+    shown = whole(render(conversation(*alerts)))
+    for text in ("shared " * 98 + "shared", "owner: team a", "own 0", "own 1", "own 2"):
+        assert shown.count(text) == 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 60), st.integers(0, 20_000), st.sampled_from(["x", "a b ", "& ", "&", "line\n"]))
+def test_every_character_is_somewhere_or_counted(number: int, length: int, piece: str) -> None:
+    """Of alerts with notes of their own: what is not shown whole is cut in one place, and counted from there on."""
+    note = (piece * (length // len(piece) + 1))[:length].strip()
+    alerts = [noted(told(f"{i:02}"), details=f"{i:02}<{' '.join(note.split())}>") for i in range(number)]
+    message = render(conversation(*alerts))
+    shown, left = whole(message), unshown(message)
+    escaped = " ".join(note.split()).replace("&", "&amp;")
+    texts = [f"details: {i:02}&lt;{escaped}&gt;" for i in range(number)]
+    missing = [text for text in texts if text not in shown]
+    counted = re.search(r"(\d+) alerts \((\d+) firing\): (\d+) HighErrorRate", left)
+    alerts_left = int(counted[1]) if counted else 0
+    characters = re.search(r"(\d+) characters of text", left)
+    if not missing:
+        assert not left
+        return
+    assert len(missing) == alerts_left + (1 if characters else 0)
+    if characters:
+        end = shown.index("… not shown")
+        row = shown[shown.rindex("🔴", 0, end) : end]
+        whole_row = f"🔴 service=`{number - alerts_left - 1:02}` · since 22:55\n{missing[0]}"
+        assert len(row.strip("\n")) + int(characters[1]) == pytest.approx(len(whole_row), abs=2)
+
+
+def test_more_than_twenty_messages_are_never_needed() -> None:
+    alerts = [
+        *(told(f"{index:05}" + "x" * 60) for index in range(9_000)),
+        *(told("y" * 99, alertname=f"Other{index}" + "z" * 99) for index in range(7)),
+    ]
+    message = render(conversation(*alerts, group_labels={}))
+    assert len(message.body["parts"]) == 19
+    left = unshown(message)
+    assert sections(message.body["parts"][-1])[-1].endswith(left)
+    shown = len(re.findall(r"service=`\d{5}", whole(message)))
+    assert f"{9_007 - shown} alerts" in left
+    assert f"{9_000 - shown} HighErrorRate" in left
+    assert left.endswith("3 other names")
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 1_000), st.integers(0, 3_000), st.sampled_from("x&`*\n"))
+def test_each_reply_is_one_that_slack_takes(number: int, length: int, piece: str) -> None:
+    alerts = [noted(told(f"{i % 9}", instance=f"{i}"), note=f"{i}" + piece * length) for i in range(number)]
+    parts = render(conversation(*alerts)).body["parts"]
+    slack = FakeSlack()
+    place = {"channel": "C0CRITICAL"}
+    assert [fault for part in parts if (fault := slack.refuses({**place, **part}))] == []
+    assert [len(part["text"]) for part in parts if len(part["text"]) > 4_000] == []
+    assert max((sum(map(len, sections(part))) for part in parts), default=0) <= 12_000
+    numbers = [part["text"].rpartition(" ")[2] for part in parts]
+    assert numbers == [f"{index + 2}/{len(parts) + 1}" for index in range(len(parts))]
+    halves = re.compile("&(?!amp;|lt;|gt;)")
+    assert not any(halves.search(text) for part in parts for text in sections(part))
+
+
+async def test_the_thread_carries_the_rest_by_number(server: FakeSlack, channel: Slack) -> None:
+    state = await remote(channel, many(1_000))
+    count = len(server.only.replies)
+    assert count > 2
+    server.expect(
+        Want(
+            "C0CRITICAL",
+            ("more in the thread",),
+            replies=tuple(f"*{number}/{count + 1}*" for number in range(2, count + 2)),
+        )
+    )
+    assert [ts for ts, _ in state["parts"]] == [reply.ts for reply in server.only.thread]
+    assert server.only.broadcasts == 0
+
+
+async def test_without_the_template_the_thread_carries_the_rest_too(
+    server: FakeSlack, channel: Slack, tmp_path: Path
+) -> None:
+    (tmp_path / "slack.j2").write_text("")
+    broken = Templates(levels=TEMPLATES.levels, timezone="UTC", directory=tmp_path)
+    about = conversation(*(noted(told(f"{i:03}"), note=f"{i:03}" * 50) for i in range(100)))
+    message = channel.render(CRITICAL, about, broken)
+    assert isinstance(await channel.send(CRITICAL, about, message), Delivered)
+    shown = "\n".join([server.only.text, *server.only.replies])
+    assert [i for i in range(100) if f"note: {f'{i:03}' * 50}" not in shown] == []
+
+
+async def test_a_reply_whose_blocks_slack_refuses_goes_as_text(server: FakeSlack, channel: Slack) -> None:
+    server.fail(Fault(), error("invalid_blocks"))
+    await remote(channel, conversation(noted(told(), note="n" * 9_000)))
+    (reply,) = server.only.thread
+    assert reply.blocks == []
+    assert reply.text.count("n") >= 9_000
+
+
+# Replies follow the present
+
+
+async def test_only_replies_whose_words_changed_are_edited(server: FakeSlack, channel: Slack) -> None:
+    before = many(1_000)
+    state = await remote(channel, before)
+    called = len(server.calls)
+    *rest, last = (replace(each, news=False) for each in before.alerts)
+    ended = told("00999", firing=False)
+    assert last.alert.labels == ended.alert.labels
+    await remote(channel, conversation(*rest, ended, remote=state, version=2, now=NOW + MINUTE))
+    edits = [body for method, body in server.calls[called:] if method == "chat.update"]
+    assert [body["ts"] for body in edits] == [server.only.ts, server.only.thread[-2].ts]
+    assert server.only.replies[-1].startswith("✅ resolved: service=`00999`"), (
+        "the news are the one new reply"
+    )
+    assert "✅ service=`00999`" in server.only.replies[-2]
+
+
+async def test_a_reply_that_is_not_needed_any_more_says_so_and_is_used_again(
+    server: FakeSlack, channel: Slack
+) -> None:
+    state = await remote(channel, many(1_000))
+    count = len(server.only.thread)
+    state = await remote(channel, many(300, remote=state, version=2))
+    numbered = [reply for reply in server.only.replies if not reply.startswith("🔴 new")]
+    assert len(numbered) == count
+    assert numbered[0].startswith("HighErrorRate: 2/2")
+    assert numbered[1:] == ["Nothing is left for this reply: the message above has it all."] * (count - 1)
+    state = await remote(channel, many(1_000, remote=state, version=3))
+    numbered = [reply for reply in server.only.replies if not reply.startswith("🔴 new")]
+    assert [f": {index + 2}/{count + 1}\n" in reply for index, reply in enumerate(numbered)] == [True] * count
+
+
+async def test_a_reply_that_somebody_removed_is_posted_anew_when_it_changes(
+    server: FakeSlack, channel: Slack
+) -> None:
+    state = await remote(channel, many(1_000))
+    count = len(server.only.thread)
+    server.delete(server.only.thread[-1])
+    state = await remote(channel, many(1_001, remote=state, version=2))
+    numbered = [reply.ts for reply in server.only.thread if reply.blocks]
+    assert [ts for ts, _ in state["parts"]] == numbered
+    assert len(numbered) == count
+
+
+async def test_replies_that_were_cut_short_go_on_from_there(server: FakeSlack, channel: Slack) -> None:
+    """What was told stays told, and nothing is posted twice."""
+    about = many(1_000)
+    server.fail(Fault(), Fault(), rate_limited(7))
+    outcome = await tell(channel, about)
+    assert isinstance(outcome, Retry)
+    assert outcome.remote is not None
+    first = [server.only.thread[0].ts]
+    assert replace(outcome, remote=None) == Retry("ratelimited", after=7 * SECOND, ambiguous=True, pause=True)
+    assert [ts for ts, _ in outcome.remote["parts"]] == first
+    state = await remote(channel, replace(about, remote=outcome.remote, attempt=2))
+    assert [ts for ts, _ in state["parts"]] == [reply.ts for reply in server.only.thread]
+    assert len(server.only.thread) == len(render(about).body["parts"])
+    assert server.only.edits == 0
+
+
+# An edit that Slack refuses
+
+
+@pytest.mark.parametrize("code", ["cant_update_message", "edit_window_closed"])
+async def test_an_edit_refused_becomes_a_reply_with_the_new_state(
+    server: FakeSlack, channel: Slack, code: str
+) -> None:
+    state = await remote(channel, conversation(told()))
+    server.fail(error(code, "chat.update"))
+    state = await remote(channel, conversation(told(news=False), told("cart"), remote=state, version=2))
+    await remote(
+        channel, conversation(told(firing=False), told("cart", firing=False), remote=state, version=3)
+    )
+    server.expect(Want("C0CRITICAL", ("🔥",), RED, ("2 firing", "✅ Resolved: HighErrorRate")))
+    assert [reply.color for reply in server.only.thread] == [RED, GREEN]
+    assert server.only.broadcasts == 1, "what fires newly is shown in the channel"
+    assert [method for method, _ in server.calls].count("chat.update") == 1
+
+
+async def test_a_retry_repeats_no_reply_of_a_message_that_cannot_be_edited(
+    server: FakeSlack, channel: Slack
+) -> None:
+    server.edits_allowed = False
+    state = await remote(channel, conversation(told()))
+    ended = conversation(told(firing=False), remote=state, version=2)
+    state = await remote(channel, ended)
+    await remote(channel, replace(ended, remote=state, attempt=2))
+    assert len(server.only.replies) == 1
+
+
+async def test_a_split_message_that_cannot_be_edited_adds_only_what_is_new(
+    server: FakeSlack, channel: Slack
+) -> None:
+    state = await remote(channel, many(1_000))
+    count = len(server.only.thread)
+    server.edits_allowed = False
+    before = many(1_000).alerts
+    known = [replace(each, news=False) for each in before]
+    state = await remote(channel, conversation(*known, told("later"), remote=state, version=2))
+    assert len(server.only.thread) == count + 1 + count, (
+        "once, all of it anew: what stands there can't be mended"
+    )
+    more = told("latest")
+    state = await remote(
+        channel, conversation(*known, replace(told("later"), news=False), more, remote=state, version=3)
+    )
+    assert len(server.only.thread) == count + 1 + count + 2
+    assert "service=`latest`" in server.only.replies[-1]
+    assert "service=`later`" not in server.only.replies[-1]
+
+
+async def test_a_sealed_message_that_is_removed_is_posted_anew_and_edited_again(
+    server: FakeSlack, channel: Slack
+) -> None:
+    state = await remote(channel, conversation(told()))
+    server.edits_allowed = False
+    state = await remote(channel, conversation(told(), told("cart"), remote=state, version=2))
+    server.delete(server.only)
+    server.edits_allowed = True
+    state = await remote(channel, conversation(told(), told("cart"), told("tax"), remote=state, version=3))
+    await remote(channel, conversation(told(firing=False), remote=state, version=4))
+    server.expect(Want("C0CRITICAL", ("✅",), GREEN, ("✅ All resolved",)))
+
+
+# An answer that got lost
+
+
+async def lost(server: FakeSlack, channel: Slack, about: Conversation) -> Mapping[str, Any]:
+    """What is known of a post that Slack took without being able to say so."""
+    server.fail(LOST_ANSWER)
+    outcome = await tell(channel, about)
+    assert outcome == Retry("connection failed", ambiguous=True, remote={"doubt": about.now})
+    assert outcome.remote is not None
+    return outcome.remote
+
+
+async def test_a_message_whose_answer_got_lost_is_found_again(server: FakeSlack, channel: Slack) -> None:
+    state = await lost(server, channel, conversation(told()))
+    metadata = {"event_type": "alert_router", "event_payload": {"delivery": f"{'0' * 32}-1-1"}}
+    assert server.only.metadata == metadata
+    state = await remote(channel, conversation(told(), remote=state, attempt=2))
+    assert state == {"channel": "C0CRITICAL", "ts": server.only.ts, "shown": 1, "threaded": 1}
+    await remote(channel, conversation(told(firing=False), remote=state, version=2))
+    server.expect(Want("C0CRITICAL", ("✅",), GREEN, ("✅ All resolved",)))
+
+
+async def test_a_message_found_again_is_brought_up_to_date(server: FakeSlack, channel: Slack) -> None:
+    state = await lost(server, channel, conversation(told()))
+    await remote(channel, conversation(told(firing=False), remote=state, version=2, attempt=2))
+    server.expect(Want("C0CRITICAL", ("✅",), GREEN, ("✅ All resolved",)))
+
+
+async def test_a_message_found_again_gets_its_numbered_replies(server: FakeSlack, channel: Slack) -> None:
+    state = await lost(server, channel, many(500))
+    state = await remote(channel, many(500, remote=state, attempt=2))
+    assert len(server.only.thread) == len(state["parts"]) > 0
+
+
+async def test_a_post_that_did_not_arrive_is_posted_once(server: FakeSlack, channel: Slack) -> None:
+    server.fail(CLOSE)
+    await tell(channel, conversation(told()))
+    await remote(channel, conversation(told(), remote={"doubt": NOW}, attempt=2))
+    server.expect(Want("C0CRITICAL"))
+
+
+@pytest.mark.parametrize("code", ["missing_scope", "not_allowed_token_type", "channel_not_found", "odd_news"])
+async def test_where_the_history_may_not_be_read_it_is_posted_again(
+    server: FakeSlack, channel: Slack, code: str
+) -> None:
+    state = await lost(server, channel, conversation(told()))
+    server.history_trouble = code
+    await remote(channel, conversation(told(), remote=state, attempt=2))
+    assert len(server.messages) == 2
+
+
+@pytest.mark.parametrize("fault", [http(503), error("service_unavailable"), rate_limited(3)], ids=str)
+async def test_where_the_history_is_not_to_be_had_now_it_is_asked_for_later(
+    server: FakeSlack, channel: Slack, fault: Fault
+) -> None:
+    state = await lost(server, channel, conversation(told()))
+    server.fail(fault)
+    again = conversation(told(), remote=state, attempt=2, now=NOW + MINUTE)
+    outcome = await tell(channel, again)
+    assert isinstance(outcome, Retry)
+    assert outcome.remote == state
+    await remote(channel, replace(again, remote=state))
+    server.expect(Want("C0CRITICAL"))
+
+
+async def test_only_a_message_of_the_conversation_is_taken_for_it(server: FakeSlack, channel: Slack) -> None:
+    await remote(channel, conversation(told(), token="1" * 32))
+    await remote(channel, conversation(told(), episode=11))
+    await remote(channel, conversation(told(), remote={"doubt": NOW}))
+    assert len(server.messages) == 3
+
+
+async def test_the_newest_message_of_the_conversation_counts(server: FakeSlack, channel: Slack) -> None:
+    await lost(server, channel, conversation(told()))
+    server.history_trouble = "missing_scope"
+    server.fail(Fault(), LOST_ANSWER)
+    await tell(channel, conversation(told(), remote={"doubt": NOW}))
+    server.history_trouble = ""
+    state = await remote(channel, conversation(told(), remote={"doubt": NOW}))
+    assert state["ts"] == max(ts for _, ts in server.messages)
+
+
+async def test_what_is_older_than_the_doubt_is_not_looked_through(server: FakeSlack, channel: Slack) -> None:
+    server.now = (NOW - 2 * MINUTE) // SECOND
+    await remote(channel, conversation(told()))
+    await remote(channel, conversation(told(), remote={"doubt": NOW}))
+    assert len(server.messages) == 2
+    asked = next(body for method, body in server.calls if method == "conversations.history")
+    assert float(asked["oldest"]) == (NOW - MINUTE) / SECOND
+
+
+async def test_a_doubt_outlasts_what_cannot_have_arrived(server: FakeSlack, channel: Slack) -> None:
+    state = await lost(server, channel, conversation(told()))
+    server.history_trouble, server.trouble["C0CRITICAL"] = "missing_scope", "is_archived"
+    assert await tell(channel, conversation(told(), remote=state, attempt=2)) == Broken("is_archived", state)
+
+
+async def test_an_answer_without_a_ts_leaves_a_doubt(server: FakeSlack, channel: Slack) -> None:
+    server.fail(http(200, '{"ok":true,"channel":"C0CRITICAL"}', "application/json"))
+    outcome = await tell(channel, conversation(told()))
+    assert outcome == Retry("bad answer", ambiguous=True, remote={"doubt": NOW})
