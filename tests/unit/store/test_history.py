@@ -214,6 +214,18 @@ def test_a_critical_is_told_and_its_end_too(world: World) -> None:
     world.assert_balanced()
 
 
+def test_every_attempt_at_the_same_state_has_the_same_version(world: World) -> None:
+    """Channels tell by it what they have told already."""
+    world.post(alert("Down", "critical"), alert("Slow", "critical"))
+    versions = []
+    for _ in range(3):
+        work = world.begin(SLACK)
+        assert isinstance(work, Work)
+        versions.append(work.conversation.version)
+        world.finish(work, Retry("no answer", ambiguous=True))
+    assert len(set(versions)) == 1
+
+
 def test_a_repeat_of_what_was_told_is_delivered_at_once_and_not_told_again(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.deliver()
