@@ -22,6 +22,7 @@ from router.channels.slack_errors import (
     passes,
 )
 from router.channels.slack_layout import dressed, escape, undressed
+from router.channels.slack_storm import plain_storm, storm
 from router.model import (
     MINUTE,
     SECOND,
@@ -91,9 +92,14 @@ class Slack:
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:
         values = templates.values(conversation, escape)
+        stormy = conversation.storm is not None
         try:
+            if stormy:
+                return Message("slack", storm(destination, templates, values))
             return Message("slack", dressed(destination, conversation, templates, values))
         except TemplateError:
+            if stormy:
+                return Message("slack", plain_storm(destination, values), fallback=True)
             return Message("slack", undressed(destination, conversation, values), fallback=True)
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
@@ -302,4 +308,6 @@ SLACK = Kind(
     name="slack", section="slack", settings=Settings, options=SlackOptions, make=Slack,
     # https://docs.slack.dev/apis/web-api/rate-limits: about one message a second a channel, short bursts allowed
     per_second=1.0, burst=3, placeholder={"token": "preview"},
+    # of which a workspace takes several hundred a minute in all
+    together=(4.0, 10), storm_every=5 * SECOND,
 )  # fmt: skip

@@ -74,16 +74,16 @@ def dressed(
     def fitted(text: str, limit: int) -> str:
         if len(text) > limit:
             cut.append(text)
-        return _clip(text, limit, _CUT)
+        return clipped(text, limit, _CUT)
 
     def row(alert: AlertView) -> str:
         return words("alert", alert=alert)
 
-    text = line(_clip(words("text"), _HEADLINE))
+    text = line(clipped(words("text"), _HEADLINE))
     title = _plain_text(words("header"))
     if len(title) > HEADER:
         cut.append(words("header"))
-    header = {"type": "plain_text", "text": _clip(title, HEADER), "emoji": True}
+    header = {"type": "plain_text", "text": clipped(title, HEADER), "emoji": True}
     head = [{"type": "header", "text": header}, *_section(fitted(words("summary"), SECTION))]
     buttons, too_long = _buttons(values["links"])
     cut += too_long
@@ -93,15 +93,14 @@ def dressed(
     alerts: list[AlertView] = values["alerts"]
     # The text is there twice: of the message, and of the attachment.
     rows, rest = _shared_out(alerts, row, BUDGET - 2 * len(text) - sum(map(_weight, head + tail)))
-    blocks = [*head, *_sections([*rows, *_more(alerts[len(rows) :], " in the thread")]), *tail]
-    color = _color(conversation, values, templates.levels)
+    blocks = [*head, *packed([*rows, *_more(alerts[len(rows) :], " in the thread")]), *tail]
     return {
         "channel": destination.options.channel,
         "text": text,
         "plain": _listed(text, rows, alerts),
         "blocks": [],
-        "attachments": [{"color": color, "blocks": blocks, "fallback": text}],
-        "thread": _clip(words("thread"), SECTION) or None if conversation.remote else None,
+        "attachments": [{"color": color(values, templates.levels), "blocks": blocks, "fallback": text}],
+        "thread": clipped(words("thread"), SECTION) or None if conversation.remote else None,
         # An edit notifies nobody: what fires newly is shown in the channel as well.
         "broadcast": bool(values["new_firing"]),
         "parts": _parts(conversation, values["title"], cut, rest, row),
@@ -121,7 +120,7 @@ def undressed(
     alerts: list[AlertView] = values["alerts"]
     state = "Resolved" if values["status"] == "resolved" else values["level"].upper()
     counts = f"{len(values['firing'])} firing, {len(values['resolved'])} resolved"
-    text = _clip(f"{state}: {values['title']} ({counts})", _HEADLINE)
+    text = clipped(f"{state}: {values['title']} ({counts})", _HEADLINE)
     rows, rest = _shared_out(alerts, row, TEXT - len(text))
     plain = "\n".join([text, *rows, *_more(alerts[len(rows) :], " in the thread")])
     return {
@@ -140,7 +139,7 @@ def _shared_out(alerts: Sequence[AlertView], row: _Row, room: int) -> tuple[list
     room -= _MORE
     for alert in alerts:
         whole = row(alert)
-        shown = _clip(whole, _ALERT, _CUT)
+        shown = clipped(whole, _ALERT, _CUT)
         room -= len(shown) + 1
         if room < 0:
             break
@@ -176,7 +175,7 @@ def _parts(
         texts = sections[number * _SECTIONS : last]
         texts[0] = f"*{place}*\n{texts[0]}"
         blocks = [block for text in texts for block in _section(text)]
-        parts.append({"text": f"{_clip(title, 100)}: {place}", "blocks": blocks})
+        parts.append({"text": f"{clipped(title, 100)}: {place}", "blocks": blocks})
     return parts
 
 
@@ -195,7 +194,7 @@ def _placed(text: str, sections: list[str]) -> str:
 def _unshown(left: str, cut: Sequence[str], alerts: Sequence[AlertView]) -> str:
     """The line that counts what no reply has room for: the end of a text, other texts, alerts by name."""
     names = Counter(alert.name for alert in alerts).most_common()
-    listed = [f"{count} {_clip(name, _NAME)}" for name, count in names[:_NAMES]]
+    listed = [f"{count} {clipped(name, _NAME)}" for name, count in names[:_NAMES]]
     if len(names) > _NAMES:
         listed.append(f"{len(names) - _NAMES} other names")
     characters = len(left) + sum(map(len, cut))
@@ -227,7 +226,8 @@ def _listed(text: str, rows: Iterable[str], alerts: Sequence[AlertView]) -> str:
     return "\n".join([*kept, *_more(alerts[len(kept) - 1 :])])
 
 
-def _sections(rows: list[str]) -> list[dict[str, Any]]:
+def packed(rows: list[str]) -> list[dict[str, Any]]:
+    """Rows as sections, as few as hold them."""
     texts: list[str] = []
     for row in rows:
         if texts and len(texts[-1]) + 1 + len(row) <= SECTION:
@@ -265,15 +265,15 @@ def _weight(block: Mapping[str, Any]) -> int:
             return sum(len(str(element)) for element in block["elements"])
 
 
-def _color(conversation: Conversation, values: Mapping[str, Any], levels: tuple[str, ...]) -> str:
-    if conversation.over:
+def color(values: Mapping[str, Any], levels: tuple[str, ...]) -> str:
+    if values.get("status") == "resolved":
         return _RESOLVED
     if values["rank"] == 0:
         return _MOST_URGENT
     return _LEAST_URGENT if values["rank"] == len(levels) - 1 else _MIDDLE
 
 
-def _clip(text: str, limit: int, mark: str = "…") -> str:
+def clipped(text: str, limit: int, mark: str = "…") -> str:
     """Cut without leaving half an entity behind."""
     if len(text) <= limit:
         return text

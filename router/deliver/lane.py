@@ -129,11 +129,11 @@ class Lane:
         await clock.wait(self._never, self._depot.turn(self.destination.channel, clock.now()))
         outcome = await self._send(work, current)
         now = clock.now()
+        patience = current.give_up_after.get(self.destination.channel, 0)
+        not_before = self._learn(work, outcome, now)
         if work.is_storm and isinstance(outcome, Rejected):
             self._no_storms_until = now + _WITHOUT_STORMS
             outcome = Retry(f"a storm's message was refused: {outcome.reason}")
-        patience = current.give_up_after.get(self.destination.channel, 0)
-        not_before = self._learn(work, outcome, now)
         if isinstance(outcome, Broken):
             await self._depot.operator.broken(self.destination, outcome.reason)
         if patience and isinstance(outcome, Retry | Broken) and now - work.tried_since >= patience:

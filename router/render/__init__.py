@@ -90,7 +90,9 @@ class Templates:
             if block not in template.blocks:
                 yield _no_block(template, block)
         for conversation in samples(self.levels).values():
-            if (conversation.digest is not None) is not name.startswith("digest"):
+            if _about(conversation) != (
+                name.partition(".")[0] if name.startswith(("digest", "storm")) else ""
+            ):
                 continue
             values = self.values(conversation)
             for block in template.blocks:
@@ -101,6 +103,10 @@ class Templates:
                         self.render(name, block, {**values, **more})
                     except TemplateError as error:
                         yield str(error)
+
+
+def _about(conversation: Conversation) -> str:
+    return "digest" if conversation.digest is not None else "storm" if conversation.storm is not None else ""
 
 
 def _load(folders: list[Path]) -> dict[str, jinja2.Template]:

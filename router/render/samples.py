@@ -2,7 +2,20 @@
 
 from dataclasses import replace
 
-from router.model import DAY, HOUR, MINUTE, Alert, Conversation, DigestLine, DigestView, Millis, Status, Told
+from router.model import (
+    DAY,
+    HOUR,
+    MINUTE,
+    Alert,
+    Conversation,
+    DigestLine,
+    DigestView,
+    Millis,
+    Status,
+    StormLine,
+    StormView,
+    Told,
+)
 
 _NOW: Millis = 1_763_762_400_000  # Fri 21 Nov 2025 22:00 UTC
 
@@ -47,6 +60,13 @@ def samples(levels: tuple[str, ...]) -> dict[str, Conversation]:
         flapping=(DigestLine(ended, first, 7),), held=(DigestLine(plain, last, 1, "held until Mon 09:00"),),
         moot=(DigestLine(ended, last, 1, "ended before anyone was told"),),
     )  # fmt: skip
+    lines = (
+        StormLine(
+            {"alertname": "HighErrorRate", "cluster": "eu-1"}, first, 12, "https://alertmanager.example"
+        ),
+        StormLine(odd.labels, last, 1, "javascript:alert(1)"),
+    )
+    storm = StormView(250, 2_000, lines, over=False)
     return {
         "plain": replace(
             base, receiver="oncall", group_labels={"alertname": "HighErrorRate", "cluster": "eu-1"},
@@ -55,5 +75,7 @@ def samples(levels: tuple[str, ...]) -> dict[str, Conversation]:
         "odd": replace(base, truncated=7, alerts=(Told(odd, last, news=True, held_since=_NOW - HOUR),)),
         "ended": replace(base, alerts=(Told(ended, first, news=True),), remote={"ts": "1"}),
         "digest": replace(base, digest=digest),
+        "storm": replace(base, storm=storm),
+        "storm that is over": replace(base, storm=StormView(0, 0, (), over=True)),
         "empty digest": replace(base, digest=DigestView(since=_NOW - DAY, until=_NOW)),
     }  # fmt: skip

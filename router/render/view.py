@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from router.model import Alert, Conversation, DigestLine, DigestView, Labels, Millis, Status, Told
+from router.model import Alert, Conversation, DigestLine, DigestView, Labels, Millis, Status, StormView, Told
 from router.render.words import clean, duration, line, moment, silence_address, web_address
 
 Escape = Callable[[str], str]
@@ -97,6 +97,8 @@ class Views:
         now = moment(conversation.now, self.zone)
         if conversation.digest is not None:
             return {"now": now, "zone": self.zone.key, **self._digest(conversation.digest)}
+        if conversation.storm is not None:
+            return {"now": now, "zone": self.zone.key, **self._storm(conversation.storm)}
         told = conversation.alerts
         common = _common([each.alert.labels for each in told])
         annotations = _common([each.alert.annotations for each in told])
@@ -143,10 +145,11 @@ class Views:
         return self.escape(line(name))
 
     def _scope(self, conversation: Conversation) -> str:
+        return self._where(conversation.group_labels)
+
+    def _where(self, group: Labels) -> str:
         """What of the group labels says where: ``cluster=eu-1``."""
-        where = {
-            name: value for name, value in conversation.group_labels.items() if name != "alertname" and value
-        }
+        where = {name: value for name, value in group.items() if name != "alertname" and value}
         return self.escape(line(", ".join(f"{name}={value}" for name, value in sorted(where.items()))))
 
     def _other(self, common: Labels, conversation: Conversation, level: str) -> Labels:
@@ -216,6 +219,28 @@ class Views:
             "sections": [section for section in sections if section.entries],
             "counts": {section.title: section.count for section in sections if section.count},
             "empty": digest.empty,
+        }
+
+    def _storm(self, storm: StormView) -> dict[str, Any]:
+        lines = [
+            {
+                "title": self.escape(line(each.labels.get("alertname") or "Unnamed group")),
+                "scope": self._where(each.labels),
+                "level": self._text(each.level),
+                "rank": self._rank(each.level),
+                "firing": each.firing,
+            }
+            for each in storm.lines
+        ]
+        address = next((base for each in storm.lines if (base := web_address(each.external_url))), "")
+        return {
+            "groups": storm.groups,
+            "alerts": storm.alerts,
+            "lines": lines,
+            "more": storm.groups - len(lines),
+            "over": storm.over,
+            "rank": lines[0]["rank"] if lines else len(self.levels) - 1,
+            "link": self._address(f"{address.rstrip('/')}/#/alerts" if address else ""),
         }
 
     def _section(

@@ -17,6 +17,8 @@ SHIPPED = {
     "email.html.j2",
     "digest.txt.j2",
     "digest.html.j2",
+    "storm.txt.j2",
+    "storm.html.j2",
 }
 PAGE = "{% block summary %}{{ title }}{% endblock %}"
 
