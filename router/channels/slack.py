@@ -80,7 +80,7 @@ class Slack:
     - ``channel``, ``ts``: the message
     - ``shown``, ``threaded``: the version that it shows, and that its thread was told
     - ``parts``: of each numbered reply its ts and a digest of its words
-    - ``sealed``: it can't be edited
+    - ``sealed``: since which version it can't be edited
     - ``doubt``: instead of all that, since when there may be a message whose ts is unknown
     """
 
@@ -173,7 +173,7 @@ class Slack:
         remote.update(place, shown=conversation.version, threaded=conversation.version)
 
     async def _follow_up(self, remote: dict[str, Any], version: int, body: Mapping[str, Any]) -> None:
-        if remote.get("shown") != version and not remote.get("sealed"):
+        if remote.get("shown") != version and "sealed" not in remote:
             try:
                 await self._with_fallback(
                     "chat_update", _message(body), body["plain"], channel=remote["channel"], ts=remote["ts"]
@@ -182,9 +182,9 @@ class Slack:
             except SlackApiError as error:
                 if code_of(error) not in EDIT_REFUSED:
                     raise
-                remote["sealed"] = True
+                remote["sealed"] = version
         if remote.get("threaded") != version:
-            if remote.get("sealed"):
+            if "sealed" in remote:
                 await self._reply(remote, _message(body), body["plain"], broadcast=body["broadcast"])
                 remote["parts"] = []
             elif body["thread"]:
@@ -195,7 +195,7 @@ class Slack:
     async def _number(self, remote: dict[str, Any], parts: Sequence[Mapping[str, Any]]) -> None:
         """Bring the numbered replies up to date."""
         known: list[Any] = list(remote.get("parts", ()))
-        sealed = remote.get("sealed", False)
+        sealed = "sealed" in remote
         surplus = [] if sealed else [_NOTHING_LEFT] * (len(known) - len(parts))
         for number, part in enumerate([*parts, *surplus]):
             ts, before = known[number] if number < len(known) else ("", "")

@@ -155,7 +155,8 @@ def _parts(
     """The numbered replies, 2/n to n/n, each within the limits of a message. A text that one section can't hold
     goes on in the next. What even they can't hold is counted, by name.
     """
-    if conversation.remote.get("sealed"):  # what was said stays; only what is new is to be added
+    if conversation.remote.get("sealed", conversation.version) != conversation.version:
+        # What the replies said then stays; only what is new is to be added.
         cut, alerts = (), [alert for alert in alerts if alert.news]
     sections: list[str] = []
     # A duration that grows would change every reply at every update.

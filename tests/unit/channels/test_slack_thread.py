@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.channels.slack import Slack
-from router.model import MINUTE, SECOND, Broken, Conversation, Delivered, Message, Retry, Told
+from router.model import DAY, MINUTE, SECOND, Broken, Conversation, Delivered, Message, Retry, Told
 from router.render import Templates
 from tests.unit.channels.slack_talk import (
     CRITICAL,
@@ -54,6 +54,11 @@ def many(number: int, *, ended: int = 0, length: int = 0, **fields: Any) -> Conv
     return conversation(*alerts, **fields)
 
 
+def split(number: int, **fields: Any) -> Conversation:
+    """Of so many alerts, of which a message or a reply holds no more than fifty."""
+    return many(number, length=200, **fields)
+
+
 def unshown(message: Message) -> str:
     """The line that counts what even the replies don't hold."""
     lines = [line for part in message.body["parts"] for text in sections(part) for line in text.splitlines()]
@@ -90,6 +95,13 @@ def test_an_annotation_longer_than_a_message_goes_on_in_the_next_reply(others: i
     assert f"details: {long}" in whole(message)
     assert len(message.body["parts"]) > 1
     assert unshown(message) == ""
+
+
+def test_a_title_longer_than_a_header_is_whole_in_the_thread() -> None:
+    long = "Disk" + "x" * 300
+    message = render(conversation(told(alertname=long), group_labels={}))
+    assert words(message, "header")[0].endswith("…")
+    assert long in whole(message)
 
 
 def test_common_and_own_annotations_are_shown_whole_and_once() -> None:
@@ -157,7 +169,7 @@ def test_each_reply_is_one_that_slack_takes(number: int, length: int, piece: str
 
 
 async def test_the_thread_carries_the_rest_by_number(server: FakeSlack, channel: Slack) -> None:
-    state = await remote(channel, many(1_000))
+    state = await remote(channel, split(180))
     count = len(server.only.replies)
     assert count > 2
     server.expect(
@@ -195,32 +207,30 @@ async def test_a_reply_whose_blocks_slack_refuses_goes_as_text(server: FakeSlack
 
 
 async def test_only_replies_whose_words_changed_are_edited(server: FakeSlack, channel: Slack) -> None:
-    before = many(1_000)
+    before = split(180)
     state = await remote(channel, before)
     called = len(server.calls)
     *rest, last = (replace(each, news=False) for each in before.alerts)
-    ended = told("00999", firing=False)
+    ended = told("00179" + "x" * 200, firing=False)
     assert last.alert.labels == ended.alert.labels
     await remote(channel, conversation(*rest, ended, remote=state, version=2, now=NOW + MINUTE))
     edits = [body for method, body in server.calls[called:] if method == "chat.update"]
     assert [body["ts"] for body in edits] == [server.only.ts, server.only.thread[-2].ts]
-    assert server.only.replies[-1].startswith("✅ resolved: service=`00999`"), (
-        "the news are the one new reply"
-    )
-    assert "✅ service=`00999`" in server.only.replies[-2]
+    assert server.only.replies[-1].startswith("✅ resolved: service=`00179"), "the news are the one new reply"
+    assert "✅ service=`00179" in server.only.replies[-2]
 
 
 async def test_a_reply_that_is_not_needed_any_more_says_so_and_is_used_again(
     server: FakeSlack, channel: Slack
 ) -> None:
-    state = await remote(channel, many(1_000))
+    state = await remote(channel, split(180))
     count = len(server.only.thread)
-    state = await remote(channel, many(300, remote=state, version=2))
+    state = await remote(channel, split(60, remote=state, version=2))
     numbered = [reply for reply in server.only.replies if not reply.startswith("🔴 new")]
     assert len(numbered) == count
     assert numbered[0].startswith("HighErrorRate: 2/2")
     assert numbered[1:] == ["Nothing is left for this reply: the message above has it all."] * (count - 1)
-    state = await remote(channel, many(1_000, remote=state, version=3))
+    state = await remote(channel, split(180, remote=state, version=3))
     numbered = [reply for reply in server.only.replies if not reply.startswith("🔴 new")]
     assert [f": {index + 2}/{count + 1}\n" in reply for index, reply in enumerate(numbered)] == [True] * count
 
@@ -228,10 +238,10 @@ async def test_a_reply_that_is_not_needed_any_more_says_so_and_is_used_again(
 async def test_a_reply_that_somebody_removed_is_posted_anew_when_it_changes(
     server: FakeSlack, channel: Slack
 ) -> None:
-    state = await remote(channel, many(1_000))
+    state = await remote(channel, split(180))
     count = len(server.only.thread)
     server.delete(server.only.thread[-1])
-    state = await remote(channel, many(1_001, remote=state, version=2))
+    state = await remote(channel, split(181, remote=state, version=2))
     numbered = [reply.ts for reply in server.only.thread if reply.blocks]
     assert [ts for ts, _ in state["parts"]] == numbered
     assert len(numbered) == count
@@ -239,7 +249,7 @@ async def test_a_reply_that_somebody_removed_is_posted_anew_when_it_changes(
 
 async def test_replies_that_were_cut_short_go_on_from_there(server: FakeSlack, channel: Slack) -> None:
     """What was told stays told, and nothing is posted twice."""
-    about = many(1_000)
+    about = split(180)
     server.fail(Fault(), Fault(), rate_limited(7))
     outcome = await tell(channel, about)
     assert isinstance(outcome, Retry)
@@ -286,10 +296,10 @@ async def test_a_retry_repeats_no_reply_of_a_message_that_cannot_be_edited(
 async def test_a_split_message_that_cannot_be_edited_adds_only_what_is_new(
     server: FakeSlack, channel: Slack
 ) -> None:
-    state = await remote(channel, many(1_000))
+    state = await remote(channel, split(180))
     count = len(server.only.thread)
     server.edits_allowed = False
-    before = many(1_000).alerts
+    before = split(180).alerts
     known = [replace(each, news=False) for each in before]
     state = await remote(channel, conversation(*known, told("later"), remote=state, version=2))
     assert len(server.only.thread) == count + 1 + count, (
@@ -302,6 +312,26 @@ async def test_a_split_message_that_cannot_be_edited_adds_only_what_is_new(
     assert len(server.only.thread) == count + 1 + count + 2
     assert "service=`latest`" in server.only.replies[-1]
     assert "service=`later`" not in server.only.replies[-1]
+
+
+async def test_a_retry_goes_on_with_the_replies_of_a_message_that_cannot_be_edited(
+    server: FakeSlack, channel: Slack
+) -> None:
+    """Even if it comes a day late, and the words have changed with the hour."""
+    state = await remote(channel, split(180))
+    server.edits_allowed = False
+    known = (replace(each, news=False) for each in split(180).alerts)
+    again = conversation(*known, told("later"), remote=state, version=2)
+    server.fail(Fault(), Fault(), Fault(), http(503))
+    outcome = await tell(channel, again)
+    assert isinstance(outcome, Retry)
+    assert outcome.remote is not None
+    assert len(outcome.remote["parts"]) == 1
+    count = len(server.only.thread)
+    late = replace(again, remote=outcome.remote, now=NOW + DAY)
+    await remote(channel, late)
+    assert len(server.only.thread) == count + len(render(late).body["parts"]) - 1
+    assert "service=`later`" in server.only.replies[-1]
 
 
 async def test_a_sealed_message_that_is_removed_is_posted_anew_and_edited_again(
@@ -346,8 +376,8 @@ async def test_a_message_found_again_is_brought_up_to_date(server: FakeSlack, ch
 
 
 async def test_a_message_found_again_gets_its_numbered_replies(server: FakeSlack, channel: Slack) -> None:
-    state = await lost(server, channel, many(500))
-    state = await remote(channel, many(500, remote=state, attempt=2))
+    state = await lost(server, channel, split(90))
+    state = await remote(channel, split(90, remote=state, attempt=2))
     assert len(server.only.thread) == len(state["parts"]) > 0
 
 
