@@ -97,6 +97,19 @@ async def test_the_page_shows_the_sample_incident_and_the_clock_lets_held_alerts
     await expect(page.locator('[data-tab="digest"] span')).to_have_text("1")
 
 
+async def test_what_a_slack_message_cannot_hold_is_shown_as_its_replies(page: Page, preview: str) -> None:
+    alert = {
+        "status": "firing", "labels": {"alertname": "Talkative", "severity": "critical"},
+        "annotations": {"summary": "word " * 2_000 + "the end"},
+    }  # fmt: skip
+    body = {"version": "4", "groupKey": "x", "receiver": "r", "status": "firing", "alerts": [alert]}
+    await page.request.post(f"{preview}/webhook", data=body)
+    thread = page.locator("#slack .card").filter(has_text="Talkative").locator(".thread")
+    await expect(thread).to_contain_text("1 reply in the thread")
+    await expect(thread).to_contain_text("2/2")
+    await expect(thread).to_contain_text("the end")
+
+
 async def test_what_an_alert_says_is_shown_and_never_run(page: Page, preview: str) -> None:
     body = {
         "version": "4", "groupKey": "x", "receiver": "r", "status": "firing", "externalURL": "javascript:alert(1)",
