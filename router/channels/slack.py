@@ -69,8 +69,8 @@ class Slack:
 
     An update edits it and tells the news in its thread, once a version. What it has no room for stands in numbered
     replies, which show the present as it does: those whose words changed are edited, more are posted when there is
-    more, and one that is not needed any more says so. Nobody is notified by an edit, and nothing is posted twice
-    but a reply whose answer got lost.
+    more, and one that is not needed any more says so. An edit notifies nobody. A message whose answer got lost is
+    looked for in the channel's history before it is posted again; a reply is not.
 
     A message that is gone, or whose thread is locked, is posted anew. One that Slack lets nobody edit is sealed:
     each update replies with the new state, and with alerts that are new and have no room there.
