@@ -8,7 +8,15 @@ from sqlalchemy import bindparam as p
 from router.decide import Policy
 from router.model import DigestLine, DigestView, Millis, Verdict
 from router.store.alert import alert_of
-from router.store.place import ADD_MEMBER, CLOSE, FIND_MEMBER, UNTOLD, open_slot, token_of
+from router.store.place import (
+    ADD_MEMBER,
+    CLOSE,
+    FIND_CONVERSATION,
+    FIND_MEMBER,
+    UNTOLD,
+    open_slot,
+    token_of,
+)  # fmt: skip
 from router.store.schema import OPEN_FATES, alerts, changes, conversations, fates, members
 from router.store.writer import Statement, Transaction, among
 
@@ -69,7 +77,9 @@ _WAITING_SLOTS = Statement(
 _MOVE_SLOT = Statement(
     sa.update(conversations)
     .where(conversations.c.id == p("conversation"))
-    .values(slot=p("slot_"), due_at=p("slot_"), subject=p("subject_"), token=p("token_"))
+    .values(
+        slot=p("slot_"), due_at=p("slot_"), subject=p("subject_"), token=p("token_"), episode=p("episode_")
+    )
 )
 
 
@@ -158,5 +168,10 @@ def open_slots(tx: Transaction, policy: Policy, now: Millis) -> None:
         if waiting and all(each["slot"] != slot for each in waiting):
             subject = f"slot:{slot}"
             token = token_of(destination, "", subject)
-            tx.run(_MOVE_SLOT, conversation=waiting[0]["id"], slot_=slot, subject_=subject, token_=token)
+            # A digest that was gone for a while may have left a closed one at that very slot.
+            last = tx.one(FIND_CONVERSATION, token=token)
+            tx.run(
+                _MOVE_SLOT, conversation=waiting[0]["id"], slot_=slot, subject_=subject, token_=token,
+                episode_=1 if last is None else last["episode"] + 1,
+            )  # fmt: skip
         open_slot(tx, policy, destination, now)

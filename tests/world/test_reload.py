@@ -1,6 +1,7 @@
 """Rules loaded anew while the service runs: whole or not at all, and nothing told is forgotten."""
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,17 @@ async def test_a_file_that_was_never_good_leaves_its_alerts_to_its_mount_point(w
     assert (await fragment(world, "payments"))["state"] == "left out"
     await world.post("A", "critical", team="payments")
     await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
+
+
+async def test_a_digest_may_come_back_to_a_slot_that_it_left(world: World) -> None:
+    def at(hour: str) -> Callable[[str], str]:
+        return lambda rules: rules.replace('at: "08:00"', f'at: "{hour}:00"')
+
+    def none(rules: str) -> str:
+        return "\n".join(line for line in rules.splitlines() if "digest:" not in line)
+
+    await world.start(at("15"))
+    assert [(await world.reload(change))[0] for change in (none, at("14"), at("15"))] == [200, 200, 200]
+    await world.post("Cpu", "info")
+    world.clock.advance(4 * HOUR)
+    await world.smtp.until(lambda: bool(world.smtp.mails))
