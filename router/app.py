@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -102,7 +103,8 @@ class Service:
         await self._runner.setup()
         await web.TCPSite(self._runner, *options.listen).start()
         if options.watch:
-            watching = asyncio.create_task(self._watch(), name="watch")
+            seen = await asyncio.to_thread(signature, config.files)
+            watching = asyncio.create_task(self._watch(seen), name="watch")
             closing.push_async_callback(_ended, watching)
         log.info(
             "serving", address=self.url, config=str(options.config), database=self.store.location,
@@ -122,6 +124,11 @@ class Service:
                 await self._adopt(config, self._current_of(config, templates, before))
             except (ConfigError, TemplateError, StoreUnavailable) as error:
                 shown = error.shown if isinstance(error, ConfigError) else str(error)
+                self.loading.failed(shown)
+                raise ReloadError(shown) from error
+            except Exception as error:
+                log.exception("reload failed unexpectedly")
+                shown = f"internal: {type(error).__name__}; the log says more"
                 self.loading.failed(shown)
                 raise ReloadError(shown) from error
             log.info(
@@ -148,7 +155,7 @@ class Service:
         self._current = current
         try:
             gone = await self.store.adopt(adoption, now)
-        except StoreUnavailable:
+        except BaseException:
             if before is not None:
                 self._current = before
             raise
@@ -181,16 +188,17 @@ class Service:
         for channel in self._current.channels.values() if hasattr(self, "_current") else ():
             await channel.close()
 
-    async def _watch(self) -> None:
-        """Reload when a file that was read changes."""
-        never, seen = asyncio.Event(), await asyncio.to_thread(signature, self.config.files)
+    async def _watch(self, seen: tuple[Any, ...]) -> None:
+        """Reload when a file that was read changes. :param seen: their signature when they were loaded"""
+        never = asyncio.Event()
         while True:
             await self.clock.wait(never, self.clock.now() + _WATCH)
             now = await asyncio.to_thread(signature, self.config.files)
             if now != seen:
+                # Seen before it is loaded: what is written meanwhile is loaded the next time.
+                seen = now
                 with contextlib.suppress(ReloadError):  # said already
                     await self.reload()
-                seen = await asyncio.to_thread(signature, self.config.files)
 
     async def stop(self) -> None:
         """Refuse webhooks, tell what is due within the bound, let go of everything."""

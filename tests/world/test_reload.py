@@ -153,6 +153,37 @@ async def test_a_watched_file_is_loaded_when_it_changes(world: World) -> None:
         await world.service.store.ready()
 
 
+async def test_what_is_written_while_rules_are_loaded_is_loaded_next(world: World) -> None:
+    await world.start(watch=True)
+    assert world.service is not None
+    world.pagerduty.fail(HANG)
+    await world.post("Down", "critical")
+    await world.pagerduty.until(lambda: bool(world.pagerduty.events))
+    first = await sample(world, HASH)
+    world.write(lambda rules: rules.replace("events_url", "give_up_after: 2h, events_url"))
+    world.clock.advance(2 * SECOND)
+    while (second := await sample(world, HASH)) == first:
+        await world.service.store.ready()
+    world.write(lambda rules: rules.replace("C0CRITICAL", "C0WARNINGS"))
+    world.pagerduty.recover()
+    while await sample(world, HASH) == second:
+        world.clock.advance(2 * SECOND)
+        await world.service.store.ready()
+
+
+async def test_a_mistake_of_ours_at_a_reload_is_said_and_the_rules_before_stay(world: World) -> None:
+    await world.start()
+    with sqlite3.connect(world.folder / "router.db") as database:
+        database.execute("CREATE TRIGGER t BEFORE INSERT ON meta BEGIN SELECT RAISE(ABORT, 'no'); END")
+    database.close()
+    status, answer = await world.reload(lambda rules: rules.replace("C0CRITICAL", "C0NEW"))
+    assert (status, answer["reason"]) == (500, "internal: IntegrityError; the log says more")
+    assert await sample(world, SUCCESS) == 0
+    await world.post("Down", "critical")
+    await world.slack.until(lambda: bool(world.slack.messages))
+    world.slack.expect(Want("C0CRITICAL", ("Down",)))
+
+
 TEAM = """
 receivers:
   chat: [{slack: {channel: C0WARNINGS}}]
