@@ -4,6 +4,7 @@
 allow ``{token: ${TOKEN}}`` as it stands, so variables are hidden from its parser, at the same width.
 """
 
+import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from router.channels import KINDS
 from router.config.problems import ConfigError, Problem, Trap, mask
 
 Location = tuple[str | int, ...]
@@ -27,6 +29,14 @@ _TAG = "tag:yaml.org,2002:"
 SECRETS = frozenset({
     "token", "bearer_token", "password", "routing_key", "secret", "url", "webhook_url",
 })  # fmt: skip
+
+
+# Keys that look like it: misspelt, or another program's.
+_SECRETIVE = re.compile(r"tok|pass|pwd|secret|_key|ur[il]|auth|cred", re.IGNORECASE)
+_BESIDE_SECRETS = frozenset({"file", "username", "password"})
+_CHANNELS = frozenset(
+    kind.section for kind in KINDS.values()
+)  # whoever writes one word there writes a secret
 
 
 class Missing(StrEnum):
@@ -126,20 +136,35 @@ def _harmless(what: str) -> str:
     return "an alias or a tag that isn't known here" if re.search(r"\b(alias|tag)\b", what) else what
 
 
-def _secret_spans(node: Node) -> Iterator[tuple[int, int]]:
-    """Where the values of secret keys stand in the text; a mere variable is none."""
+def _secret_spans(node: Node, *, secret: bool = False) -> Iterator[tuple[int, int]]:
+    """Where secrets stand in the text: below their keys, however those are misspelt; a mere variable is none, nor
+    is the path of a file.
+    """
     match node:
         case MappingNode():
             for key, value in node.value:
-                secret = (
-                    isinstance(key, ScalarNode) and key.value in SECRETS and isinstance(value, ScalarNode)
+                name = key.value if isinstance(key, ScalarNode) else ""
+                if secret and name not in _BESIDE_SECRETS:
+                    yield from _secret_spans(key, secret=True)
+                scalar = isinstance(value, ScalarNode)
+                inside = (
+                    not (scalar and name == "file")
+                    if secret
+                    else _secretive(name) or (scalar and name in _CHANNELS)
                 )
-                if secret and not _VARIABLE.fullmatch(_shown(str(value.value))):
-                    yield value.start_mark.index, value.end_mark.index
-                yield from _secret_spans(value)
+                yield from _secret_spans(value, secret=inside)
         case SequenceNode():
             for each in node.value:
-                yield from _secret_spans(each)
+                yield from _secret_spans(each, secret=secret)
+        case _:
+            if secret and not _VARIABLE.fullmatch(_shown(str(node.value))):
+                yield node.start_mark.index, node.end_mark.index
+
+
+def _secretive(key: str) -> bool:
+    """Whether a key names a secret, or looks as if it were to."""
+    looks = _SECRETIVE.search(key) is not None
+    return looks or bool(difflib.get_close_matches(key, SECRETS, n=1, cutoff=0.7))
 
 
 class _Builder:

@@ -13,7 +13,8 @@ _SHOWN = 160  # characters of a line of the file
 _SECRET_TEXTS = (
     re.compile(
         r"""\b(?:token|bearer_token|password|routing_key|service_key|secret|webhook_url|url)["']?[ \t]*:[ \t]*
-        (?P<secret>(?!["']?\$\{\w+\}["']?[ \t]*(?:[,}#]|$))[^\s{\[|>][^,}\n]*)""",
+        (?:[|>]?[-+\d]*[ \t]*\n\s*)?  # or in the next line
+        (?P<secret>(?!["']?\$\{\w+\}["']?[ \t]*(?:[,}#]|$))(?:"[^"\n]*"?|'[^'\n]*'?|[^\s{\[|>][^,}\n]*))""",
         re.VERBOSE | re.MULTILINE,
     ),
     re.compile(r"//(?P<secret>[^\s@/]+)@"),

@@ -65,6 +65,31 @@ def test_check_needs_no_credentials_and_serve_does(tmp_path: Path) -> None:
     assert "  24 |   slack: {token: ${SLACK_BOT_TOKEN}}\n     |                  ^" in result.output
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "channels: {slack: {tokn: secret-1}}",
+        "channels: {slack: {token: [secret-1]}}",
+        "channels: {slack: {token: {value: secret-1}}}",
+        "channels: {slack: {token: {secret-1}}}",
+        "channels: {slack: secret-1}",
+        "channels: {slack: {token:\n    '@secret-1' x}}",
+        "channels:\n  slack:\n    token:\n      @secret-1",
+        'channels: {email: {password: "a,secret-1" x}}',
+        "sources: [{name: a, basic_auth: 'me:secret-1'}]",
+        "sources: [{name: a, authorization: {credentials: secret-1}}]",
+        "receivers: {team: [{pagerduty: {integration_key: secret-1}}]}",
+        "receivers: {team: [{slack: {api_url: 'https://hooks.slack.com/services/secret-1'}}]}",
+        "receivers: {team: [{webhook: 'https://example.com/secret-1'}]}",
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_shown(tmp_path: Path, line: str) -> None:
+    (tmp_path / "routes.yaml").write_text(f"{line}\nroute: {{receiver: nobody}}\n")
+    result = run("check", "--config", str(tmp_path / "routes.yaml"))
+    assert " | " in result.output
+    assert "secret-" not in result.output
+
+
 def test_no_line_that_is_shown_has_a_secret_in_it(tmp_path: Path) -> None:
     path = tmp_path / "routes.yaml"
     path.write_text(
