@@ -13,7 +13,7 @@ from router.config.fragments import Fragments, Main
 from router.config.intervals import named_intervals
 from router.config.models import FileModel, InhibitModel, SourceModel
 from router.config.problems import Problem, did_you_mean
-from router.config.reader import Reader, masked
+from router.config.reader import Reader, without_secrets
 from router.config.receivers import conflicting, destinations, resolve_names, schedules
 from router.config.routes import Inherited, Names, Routes
 from router.decide import Policy, Route, Severity
@@ -154,7 +154,7 @@ class Builder:
             for name, fragment in (self.fragments.all if self.fragments is not None else {}).items()
             if fragment.loaded is not None
         }
-        content = json.dumps([masked(self.document.data), parts, keys], sort_keys=True, default=str)
+        content = json.dumps([without_secrets(self.document.data), parts, keys], sort_keys=True, default=str)
         return hashlib.sha256(content.encode()).hexdigest()
 
 

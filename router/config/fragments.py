@@ -14,7 +14,7 @@ from router.config.document import Document, Missing, read
 from router.config.intervals import named_intervals
 from router.config.models import FragmentModel
 from router.config.problems import ConfigError, Problem
-from router.config.reader import Reader, masked
+from router.config.reader import Reader, without_secrets
 from router.config.receivers import conflicting, destinations, resolve_names, schedules
 from router.config.routes import Inherited, Names, Routes
 from router.decide import Route
@@ -62,7 +62,7 @@ class Loaded:
     @property
     def content(self) -> Any:
         """All that makes its rules, without secrets."""
-        return masked(self.document.data)
+        return without_secrets(self.document.data)
 
 
 @dataclass(slots=True)
@@ -175,6 +175,10 @@ def _load(
     if model is None:
         return None
     full = {name: f"{prefix}{name}" for name in own}
+    for name in own:
+        if full[name] in main.names.destinations:
+            what = f"the main file has a receiver {full[name]!r}, too"
+            document.problem(("receivers", name), what, "rename one of them", at_key=True)
     scope = {**main.names.receivers, **full}
     resolve_names(reader, own, scope)
     receivers = {full[name]: found for name, found in own.items()}

@@ -46,6 +46,12 @@ def _zone_name(name: str) -> str:
     return name
 
 
+def _zone_with_a_name(name: str) -> str:
+    if name == "Local":
+        raise ValueError("is no zone with a name; write it like Europe/Berlin or UTC")
+    return _zone_name(name)
+
+
 def minute_of_day(text: str) -> int:
     """HH:MM, up to 24:00, as minutes. :raises ValueError:"""
     match = re.fullmatch(r"(\d{2}):(\d{2})", text)
@@ -155,7 +161,12 @@ def _regexes(value: Any) -> tuple[Matcher, ...]:
 def _pairs(value: Any) -> list[tuple[str, str]]:
     if not isinstance(value, dict):
         raise ValueError("is no mapping of label names to values")  # noqa: TRY004  (pydantic's protocol)
-    return [(str(name), str(text)) for name, text in value.items()]
+    return [(str(name), _scalar(text)) for name, text in value.items()]
+
+
+def _scalar(value: Any) -> str:
+    """What Alertmanager makes of it where it wants text."""
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _patterns(value: Any) -> tuple[str, ...]:
@@ -164,6 +175,9 @@ def _patterns(value: Any) -> tuple[str, ...]:
         raise ValueError("is no list of patterns; write it like teams/*.yaml")
     if any(Path(each).is_absolute() or ".." in Path(each).parts for each in patterns):
         raise ValueError("leads out of the folder of this file; keep the files below it, like teams/*.yaml")
+    parts = [Path(each).parts for each in patterns]
+    if any(not each or any("**" in part and part != "**" for part in each) for each in parts):
+        raise ValueError("is no pattern; write it like teams/*.yaml")
     return tuple(patterns)
 
 
@@ -299,7 +313,7 @@ class FileModel(Section):
 
     include: Annotated[tuple[str, ...], BeforeValidator(_patterns)] = ()
     """Patterns of the files that teams own, from the file's own folder."""
-    timezone: Zone = "UTC"
+    timezone: Annotated[str, AfterValidator(_zone_with_a_name)] = "UTC"
     severity: SeverityModel = SeverityModel()
     sources: tuple[SourceModel, ...] = ()
     channels: dict[str, Any] = Field(default={})

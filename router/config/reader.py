@@ -1,7 +1,7 @@
 """What every part of routes.yaml is read with: models, known names, secrets; mistakes go into the document."""
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -97,18 +97,22 @@ class Reader:
         self.files.append(path)
         try:
             return path.read_text().rstrip("\n")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not text"
             self.document.lack(where, f"{path} can't be read: {reason}", "put the secret there")
             return placeholder(path.name)
 
 
-def masked(data: Any) -> Any:
-    """The same without secrets."""
+def without_secrets(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A file's data; a label may well be called ``url``."""
+    return {key: _masked(value) if key in _SECRET_PLACES else value for key, value in data.items()}
+
+
+def _masked(data: Any) -> Any:
     match data:
         case dict():
-            return {key: "" if key in SECRETS else masked(value) for key, value in data.items()}
+            return {key: "" if key in SECRETS else _masked(value) for key, value in data.items()}
         case list():
-            return [masked(each) for each in data]
+            return [_masked(each) for each in data]
         case _:
             return data

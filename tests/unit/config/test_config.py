@@ -125,6 +125,33 @@ def test_the_rules_fingerprint_follows_the_rules_and_no_secret(config: Config, t
     assert same.policy.fingerprint == config.policy.fingerprint != other.policy.fingerprint
 
 
+def test_the_fingerprint_follows_a_label_that_is_called_like_a_secret() -> None:
+    one, other = (
+        route(f"  {{receiver: team, routes: [{{match: {{url: {url}}}}}]}}", whole=True) for url in "ab"
+    )
+    assert one.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize("value", ["true", "1.10", "0x10", "1e3", "1_000", "012", "yes", "2026-01-01"])
+def test_a_label_matches_what_stands_there_whatever_yaml_would_make_of_it(value: str) -> None:
+    """As with Alertmanager, which reads text there."""
+    (child,) = route(f"  {{receiver: team, routes: [{{match: {{a: {value}}}}}]}}").routes
+    assert [str(matcher) for matcher in child.matchers] == [f'a="{value}"']
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ("timezone: Local", "timezone is no zone with a name"),
+        ("include: 'teams/**x'", "include is no pattern"),
+        ("include: '.'", "include is no pattern"),
+        ('channels: {slack: {token: {file: "a\\0b"}}}', "can't be read: not text"),
+    ],
+)
+def test_what_python_can_not_take_is_a_mistake_of_the_file(given: str, place: str) -> None:
+    assert place in trouble(f"{given}\nreceivers: {{r: []}}\nroute: {{receiver: r}}\n")
+
+
 BASE = """
 channels: {slack: {token: t}, pagerduty: {}, email: {smarthost: "localhost:25", from: a@example.com, tls: none}}
 receivers:
@@ -133,10 +160,11 @@ receivers:
 """
 
 
-def route(text: str) -> Any:
-    return read(
+def route(text: str, *, whole: bool = False) -> Any:
+    policy = read(
         BASE + "time_intervals: [{name: never, time_intervals: [{years: ['1999']}]}]\nroute:\n" + text
-    ).policy.root
+    ).policy
+    return policy if whole else policy.root
 
 
 def test_routes_of_an_alertmanager_can_be_pasted() -> None:

@@ -174,3 +174,12 @@ def test_traps_in_an_included_file_are_said_in_that_file(tmp_path: Path) -> None
         ),
         "teams/search.yaml:1:13: warning: no route uses the receiver 'nobody'; route something to it, or remove it",
     ]
+
+
+def test_a_team_does_not_take_over_a_receiver_of_the_main_file(tmp_path: Path) -> None:
+    main = MAIN.replace("receivers:", "receivers:\n  search/oncall: [{slack: {channel: C0MAIN}}]")
+    config = read(tmp_path, main=main, payments=PAYMENTS, search=SEARCH)
+    assert [each.key for each in config.policy.receivers["search/oncall"]] == ["slack:C0MAIN"]
+    assert problems(config, tmp_path) == [
+        "teams/search.yaml:1:13: the main file has a receiver 'search/oncall', too; rename one of them"
+    ]
