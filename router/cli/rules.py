@@ -116,7 +116,10 @@ def test(*, config: Path, files: tuple[Path, ...], report: Path | None) -> None:
     for each in failed:
         click.echo(f"FAILED {each}", err=True)
     if report is not None:
-        report.write_bytes(junit(outcomes))
+        try:
+            report.write_bytes(junit(outcomes))
+        except OSError as error:
+            raise Failure(f"{report}: {error.strerror}; give another path") from None
     click.echo(f"{len(outcomes) - len(failed)} passed" + (f", {len(failed)} failed" if failed else ""))
     sys.exit(1 if failed else 0)
 

@@ -21,6 +21,7 @@ from router.rules.inputs import (
     labels_of,
     moment,
     one,
+    plain,
     several,
     shown,
     stamp,
@@ -106,7 +107,12 @@ class Question:
             at = moment(more["at"], self._zone) if more.get("at") else self._now
             firing = several(more["firing"]) if more.get("firing") is not None else ()
             explanation, _ = judged(alert, self._policy, at, (*self._firing, *firing))
-        except (ValueError, TypeError, AttributeError) as error:  # InputError and JSONDecodeError among them
+        except (
+            ValueError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:  # InputError and JSONDecodeError among them
             return {"error": f"{error}", "line": text.rstrip("\n")}
         return as_json(explanation, self._zone)
 
@@ -134,7 +140,7 @@ class Question:
 def name_of(labels: Labels) -> str:
     """``HighErrorRate{cluster="eu-1"}``"""
     rest = ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items()) if name != "alertname")
-    return f"{labels.get('alertname', '')}{{{rest}}}"
+    return plain(f"{labels.get('alertname', '')}{{{rest}}}")
 
 
 def as_text(explanation: Explanation, zone: ZoneInfo, known: Mapping[str, Labels]) -> str:

@@ -1,6 +1,7 @@
 """What people hand over to have it judged: moments, labels, and files of alerts."""
 
 import io
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,9 @@ from ruamel.yaml.error import YAMLError
 from router.decide.matchers import MatcherError, parse_matcher
 from router.model import SECOND, Labels, Millis, Status
 from router.parse import ParseError, fingerprint, parse
+
+# Schedules look years ahead, and calendars end.
+_YEARS = (1970, 9000)
 
 
 class InputError(ValueError):
@@ -34,6 +38,8 @@ def moment(text: str, zone: ZoneInfo) -> Millis:
         raise InputError(
             f"{text!r} is no time; write it like '2026-11-20 22:41' or 2026-11-20T22:41:00Z"
         ) from None
+    if not _YEARS[0] <= at.year <= _YEARS[1]:
+        raise InputError(f"{text!r} is too far away; give a year from {_YEARS[0]} to {_YEARS[1]}")
     return int((at if at.tzinfo is not None else at.replace(tzinfo=zone)).timestamp()) * SECOND
 
 
@@ -45,6 +51,11 @@ def shown(at: Millis, zone: ZoneInfo) -> str:
 def stamp(at: Millis, zone: ZoneInfo) -> str:
     """For machines: RFC 3339, with the zone's offset."""
     return datetime.fromtimestamp(at / SECOND, zone).isoformat(timespec="seconds")
+
+
+def plain(text: str) -> str:
+    """For a terminal: what would move its cursor, or begin another line, is written out."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def given(labels: Labels) -> GivenAlert:
@@ -71,9 +82,11 @@ def alerts_of(data: bytes) -> list[GivenAlert]:
     :raises InputError:
     """
     try:
-        found = YAML(typ="safe", pure=True).load(io.BytesIO(data))
+        found = _read(data)
     except (YAMLError, ValueError) as error:
         raise InputError(f"it is neither JSON nor YAML: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise InputError("it is nested too deeply") from None
     if isinstance(found, dict) and "alerts" in found:
         try:
             alerts = parse(data).alerts
@@ -81,6 +94,14 @@ def alerts_of(data: bytes) -> list[GivenAlert]:
             return several(found["alerts"])
         return [GivenAlert(each.fingerprint, each.labels, each.status is Status.FIRING) for each in alerts]
     return several(found if isinstance(found, list) else [found])
+
+
+def _read(data: bytes) -> Any:
+    """YAML takes most of JSON, at a thousandth of the speed."""
+    try:
+        return json.loads(data)
+    except ValueError:
+        return YAML(typ="safe", pure=True).load(io.BytesIO(data))
 
 
 def several(items: Any) -> list[GivenAlert]:
@@ -95,6 +116,13 @@ def one(item: Any) -> GivenAlert:
     labels = item.get("labels", item) if isinstance(item, Mapping) else None
     if not isinstance(labels, Mapping) or any(isinstance(value, list | dict) for value in labels.values()):
         raise InputError("an alert is a mapping of label names to values, like {alertname: DiskFull}")
-    plain = {str(name): "" if value is None else str(value) for name, value in labels.items()}
+    texts = {str(name): _text(value) for name, value in labels.items()}
     status = item.get("status") if labels is not item else None
-    return GivenAlert(fingerprint(plain), plain, firing=status != "resolved")
+    try:
+        return GivenAlert(fingerprint(texts), texts, firing=status != "resolved")
+    except UnicodeEncodeError:
+        raise InputError("a label is no text: it has half of a character") from None
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -17,7 +17,7 @@ from router.config.reader import Reader
 from router.decide.explain import Explanation, Result
 from router.model import Decision, Millis, Verdict
 from router.rules.explain import judged, name_of
-from router.rules.inputs import GivenAlert, InputError, moment, one, shown
+from router.rules.inputs import GivenAlert, InputError, moment, one, plain, shown
 
 Word = Literal["send", "hold", "digest", "inhibited", "drop"]
 
@@ -164,7 +164,9 @@ def _outcome(config: Config, case: CaseModel, wanted: AlertModel, file: str, lin
     reasons = (
         {f"because of {each.rule}: {each.reason}" for each in explanation.decisions} if differences else set()
     )
-    return Outcome(file, line, case.name, name_of(wanted.labels.labels), differences, tuple(sorted(reasons)))
+    return Outcome(
+        file, line, plain(case.name), name_of(wanted.labels.labels), differences, tuple(sorted(reasons))
+    )
 
 
 def _differences(wanted: AlertModel, got: Explanation, zone: ZoneInfo) -> list[str]:
@@ -175,6 +177,8 @@ def _differences(wanted: AlertModel, got: Explanation, zone: ZoneInfo) -> list[s
     decisions = {each.destination.key: each for each in got.decisions}
     if wanted.decisions is not None:
         wants = _wants(wanted.decisions, decisions)
+        if not decisions and wanted.decisions in ("send", "hold", "digest", "inhibited"):
+            found += _differ("decisions: ", str(wanted.decisions), "nobody is told of it")
         for key in (*wants, *(key for key in decisions if key not in wants)):
             want, decision = wants.get(key), decisions.get(key)
             at = want is not None and want.at is not None

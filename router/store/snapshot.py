@@ -32,7 +32,10 @@ class Snapshot:
 
 def snapshot(url: str, fingerprint: str | None = None) -> Snapshot:
     """:raises StoreUnavailable: there is no such database, or it can't be read"""
-    path = sa.make_url(url).database
+    try:
+        path = sa.make_url(url).database
+    except sa.exc.ArgumentError:
+        raise StoreUnavailable("--database is no URL; write it like sqlite:///state/router.db") from None
     try:
         engine = sa.create_engine(
             "sqlite://", creator=lambda: sqlite3.connect(f"file:{path}?mode=ro", uri=True)

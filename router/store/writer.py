@@ -113,7 +113,10 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = sa.make_url(url)
+        try:
+            self._url = sa.make_url(url)
+        except sa.exc.ArgumentError:
+            raise StoreUnavailable("it is no URL; give a file, like sqlite:///state/router.db") from None
         if (
             self._url.get_backend_name() != "sqlite"
             or not self._url.database

@@ -131,6 +131,9 @@ def test_explain_takes_what_else_fires_from_a_file_and_many_alerts_from_lines(tm
         ([], 2, "give labels, or --webhook, or --alert, or --jsonl"),
         (["a=b", "--jsonl"], 2, "give labels, or --webhook, or --alert, or --jsonl"),
         (["a!=b"], 1, "'a!=b' is no label; an alert has a value: write a=…"),
+        (["a=b", "--at", "9999-12-31"], 1, "'9999-12-31' is too far away"),
+        (["a=b", "--at", "0001-01-01"], 1, "'0001-01-01' is too far away"),
+        (["--alert", "f00d", "--database", "nonsense"], 1, "--database is no URL"),
         (["a=b", "--at", "soon"], 1, "'soon' is no time; write it like '2026-11-20 22:41'"),
         (
             ["--alert", "f00d", "--database", "sqlite:////nowhere/router.db"],
@@ -158,6 +161,35 @@ async def test_explain_of_an_alert_that_the_store_knows_tells_what_became_of_it(
     assert (answer["source"], answer["so_far"][0]["told"]) == ("prod", "none")
     assert "the store knows no alert beef" in run("explain", "--alert", "beef", *rules).output
     await store.close()
+
+
+def test_explain_takes_any_json_and_keeps_the_terminal_whole(tmp_path: Path) -> None:
+    firing = tmp_path / "firing.json"
+    firing.write_text(json.dumps([{"alertname": "\U0001f525\x7f", "severity": "critical"}]))
+    result = run("explain", "--config", str(ROOT / "routes.yaml"), "--webhook", str(firing))
+    assert (result.exit_code, result.output.splitlines()[0]) == (0, '\U0001f525\\x7f{severity="critical"}')
+    firing.write_text(json.dumps([{"alertname": "\x1b[2J\nDown"}]))
+    result = run("explain", "--config", str(ROOT / "routes.yaml"), "--webhook", str(firing))
+    assert result.output.splitlines()[0] == "\\x1b[2J\\nDown{}"
+
+
+def test_explain_goes_on_after_a_line_that_is_no_alert() -> None:
+    lines = ["[" * 100_000, '{"a": "\\ud800"}', '{"labels": {"a": "b"}, "at": "9999-12-31"}', '{"a": true}']
+    result = run("explain", "--config", str(ROOT / "routes.yaml"), "--jsonl", given="\n".join(lines) + "\n")
+    *bad, good = map(json.loads, result.stdout.splitlines())
+    assert len(bad) == 3
+    assert all("error" in each for each in bad)
+    assert good["labels"] == {"a": "true"}
+
+
+def test_a_test_that_wants_something_sent_fails_where_nobody_is_told(tmp_path: Path) -> None:
+    (tmp_path / "routes.yaml").write_text(GOOD)
+    file = tmp_path / "routes.test.yaml"
+    file.write_text("tests: [{name: t, at: 2026-11-20 22:41, alerts: [{labels: {a: b}, decisions: send}]}]\n")
+    result = run("test", str(file))
+    assert (result.exit_code, "+ decisions: nobody is told of it" in result.stderr) == (1, True)
+    result = run("test", str(file), "--junit", str(tmp_path / "nowhere" / "x.xml"))
+    assert "No such file or directory; give another path" in result.output
 
 
 def test_the_tests_of_the_repository_pass_and_a_broken_one_is_shown_as_a_diff(tmp_path: Path) -> None:
