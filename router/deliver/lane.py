@@ -16,7 +16,18 @@ from router.deliver.operator import Operator
 from router.deliver.pace import Pace
 from router.deliver.schedule import next_attempt, next_probe
 from router.metrics import Metrics
-from router.model import MINUTE, SECOND, Broken, Delivered, Destination, Millis, Outcome, Rejected, Retry
+from router.model import (
+    MINUTE,
+    SECOND,
+    Broken,
+    Delivered,
+    Destination,
+    Message,
+    Millis,
+    Outcome,
+    Rejected,
+    Retry,
+)
 from router.render import Templates
 from router.render.words import duration
 from router.store import Idle, Limits, Recorded, Store, StoreUnavailable, Work
@@ -25,6 +36,8 @@ log = structlog.get_logger(__name__)
 
 # How long a lane rests when the store can't be written.
 _STORE_REST: Millis = 2 * SECOND
+# From so many alerts on, a message is a large one.
+_LARGE = 100
 # How long a lane tells one by one whatever comes, after a storm's message was refused.
 _WITHOUT_STORMS: Millis = 10 * MINUTE
 
@@ -157,7 +170,10 @@ class Lane:
                 self._probes += 1
                 self._pause(now + next_probe(self._probes), outcome.reason)
             case Retry():
-                not_before = next_attempt(work.conversation.attempt, now, random.random(), outcome.after)  # noqa: S311
+                # What got further than before is not failing for the n-th time.
+                further = outcome.remote is not None and outcome.remote != work.conversation.remote
+                attempts = 1 if further else work.conversation.attempt
+                not_before = next_attempt(attempts, now, random.random(), outcome.after)  # noqa: S311
                 if outcome.pause:
                     self._pause(not_before, outcome.reason)
                     self.pace.refused(not_before)
@@ -191,7 +207,7 @@ class Lane:
         if channel is None:
             return Retry(f"routes.yaml has no channel {self.destination.channel} any more", pause=True)
         try:
-            message = channel.render(self.destination, work.conversation, current.templates)
+            message = await self._rendered(channel, work, current)
             if message.fallback:
                 self._depot.metrics.fallback(self.destination.channel)
             async with self._depot.connection(self.destination.channel):
@@ -199,6 +215,13 @@ class Lane:
         except Exception as error:
             log.exception("channel raised", destination=self.destination.key, delivery=work.delivery)
             return Retry(f"internal: {type(error).__name__}", ambiguous=True)
+
+    async def _rendered(self, channel: Channel, work: Work, current: Current) -> Message:
+        """A large message is made beside the loop: thousands of alerts take a good part of a second."""
+        given = self.destination, work.conversation, current.templates
+        if len(work.conversation.alerts) < _LARGE:
+            return channel.render(*given)
+        return await asyncio.to_thread(channel.render, *given)
 
     async def _record(self, work: Work, outcome: Outcome, now: Millis, not_before: Millis) -> None:
         """What was sent must get on the books: nothing else of this lane goes out before."""
