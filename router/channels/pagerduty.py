@@ -20,6 +20,7 @@ from pydantic import Field, SecretStr
 from router.channels.base import ChannelSettings, Kind, Options
 from router.model import (
     SECOND,
+    Broken,
     Conversation,
     Delivered,
     Destination,
@@ -46,6 +47,28 @@ ADDRESS = 8_192
 # https://developer.pagerduty.com/docs/events-api-v2-overview: "The maximum size of an event is 512 KB"; what
 # the SDK adds around it (routing key, keys' names) is left room for.
 EVENT_BYTES = 512 * 1_024 - 4_096
+
+# https://developer.pagerduty.com/docs/events-api-v2-overview#response-codes--retry-logic
+# A status in none of these is tried again.
+TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
+# Not PagerDuty's own, but of whatever stands at events_url or before it; somebody has to mend that. A redirect
+# would take the routing key elsewhere.
+DESTINATION_BROKEN = frozenset({401, 403, 404, 410, *range(300, 400)})
+# A plain event is sent instead; if that is refused as well, it is rejected. With 400 PagerDuty says why, and
+# where it names the routing key, somebody has to mend that. 413 is a proxy's.
+PAYLOAD_BROKEN = frozenset({400, 413})
+_WORDS = {
+    400: "event refused", 401: "credentials refused", 403: "forbidden", 404: "nothing at this address", 410: "gone",
+    413: "too large", **dict.fromkeys(range(300, 400), "redirect, not followed"),
+}  # fmt: skip
+# What PagerDuty may name as the part of an event that is at fault. Its own words stand in no reason: they could
+# quote what was sent, the key among it.
+_PARTS = (
+    "event_action", "dedup_key", "payload.summary", "payload.source", "payload.severity", "payload.timestamp",
+    "payload.component", "payload.group", "payload.class", "payload.custom_details", "links", "images", "client",
+)  # fmt: skip
+_ROUTING_KEY = re.compile(r"routing[ _]?key", re.IGNORECASE)
+_NAMED_WITHIN = 60
 # https://developer.pagerduty.com/docs/events-api-v2-overview#limits (120 calls a minute and key)
 _PER_SECOND = 2.0
 _TIMEOUT_SECONDS = 10
@@ -101,30 +124,30 @@ class PagerDuty:
         except TemplateError:
             scope = f" ({values['scope']})" if values["scope"] else ""
             summary, fallback = values["title"] + scope, True
+        payload = _payload(conversation, values, summary, templates.levels)
+        links = {name: address for name, address in values["links"] if len(address) <= ADDRESS}
+        client_url = values["external_url"] if len(values["external_url"]) <= ADDRESS else ""
+        left_out = [name for name, _ in values["links"] if name not in links]
+        if left_out := left_out + ["Alertmanager"] * (client_url != values["external_url"]):
+            payload["custom_details"]["links_left_out"] = left_out
         body = {
             "event_action": "trigger",
             "dedup_key": dedup_key,
-            "payload": _payload(conversation, values, summary, templates.levels),
-            "links": [
-                {"href": address, "text": name}
-                for name, address in values["links"]
-                if len(address) <= ADDRESS
-            ],
+            "payload": payload,
+            "links": [{"href": address, "text": name} for name, address in links.items()],
             "client": "alert-router",
-            "client_url": values["external_url"][:ADDRESS],
+            "client_url": client_url,
         }
-        if len(json.dumps(body).encode()) > EVENT_BYTES:
-            body["payload"]["custom_details"] = {
-                "note": "The details were over PagerDuty's 512 KB and are left out; see Alertmanager.",
-                "firing": len(values["firing"]),
-                "resolved": len(values["resolved"]),
-            }
+        if len(json.dumps(body)) > EVENT_BYTES:
+            why = "details left out: too large"
+            rest = {k: v for k, v in payload["custom_details"].items() if k not in {"firing", "resolved"}}
+            payload |= {"summary": _noted(payload["summary"], why), "custom_details": {"note": why, **rest}}
         return Message("pagerduty", body, fallback)
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:  # noqa: ARG002
         key = destination.options.routing_key.get_secret_value()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._enqueue, key, dict(message.body))
+        return await loop.run_in_executor(self._threads, self._enqueue, key, message.body)
 
     async def close(self) -> None:
         # An attempt under way ends by its own timeout; its outcome is found out after the next start.
@@ -132,17 +155,23 @@ class PagerDuty:
         for session in self._sessions:
             session.close()
 
-    def _enqueue(self, key: str, body: dict[str, Any]) -> Outcome:
-        action, dedup_key = body.pop("event_action"), body["dedup_key"]
+    def _enqueue(self, key: str, body: Mapping[str, Any]) -> Outcome:
+        outcome = self._attempt(key, body)
+        if isinstance(outcome, Rejected) and "payload" in body:
+            return self._attempt(key, _plain(body))
+        return outcome
+
+    def _attempt(self, key: str, body: Mapping[str, Any]) -> Outcome:
+        event = {name: value for name, value in body.items() if value}
         try:
-            self._session(key).send_event(action, **{name: value for name, value in body.items() if value})
+            self._session(key).send_event(event.pop("event_action"), **event)
         except pdpyras.PDClientError as error:
             if error.response is None:
                 return _unreachable(error.__cause__)
-            return _refused(error.response, key)
+            return _refused(error.response)
         except Exception:  # noqa: BLE001  (nothing documents what the SDK raises on odd answers)
             return Retry("bad answer", ambiguous=True)
-        return Delivered({"dedup_key": dedup_key})
+        return Delivered({"dedup_key": event["dedup_key"]})
 
     def _session(self, key: str) -> Any:
         sessions: dict[str, Any] = self._mine.__dict__.setdefault("by_key", {})
@@ -154,6 +183,7 @@ class PagerDuty:
             session.max_http_attempts = -1
             session.retry = {429: 1, 500: 1, 502: 1, 503: 1, 504: 1}
             session.timeout = self._timeout
+            session.max_redirects = 0
             sessions[key] = session
             self._sessions.append(session)
         return sessions[key]
@@ -203,29 +233,49 @@ def _rfc3339(at: Millis) -> str:
     return datetime.fromtimestamp(at / SECOND, UTC).isoformat(timespec="milliseconds")
 
 
-def _refused(response: Any, key: str) -> Outcome:
-    """https://developer.pagerduty.com/docs/events-api-v2-overview#response-codes--retry-logic"""
-    status = response.status_code
-    match status:
-        case 400:
-            return Rejected(f"http 400{_why(response, key)}")
-        case 413:  # a proxy's: the event itself is within PagerDuty's limit
-            return Rejected("http 413: too large")
-        case 429:
-            return Retry("http 429", after=_wish(response.headers.get("Retry-After")), pause=True)
-        case _ if 200 <= status < 300:  # taken by PagerDuty, or by something in between: who knows
-            return Retry("bad answer", ambiguous=True)
-        case _:  # outages, and addresses and proxies that somebody can mend
-            return Retry(f"http {status}", ambiguous=status >= 500)
+def _plain(body: Mapping[str, Any]) -> dict[str, Any]:
+    """An event without what PagerDuty could find fault with: the page counts."""
+    payload = body["payload"]
+    counts = payload["custom_details"]["counts"]
+    alerts = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    summary = _noted(payload["summary"], f"{alerts}; details left out: refused by PagerDuty")
+    return {
+        "event_action": body["event_action"],
+        "dedup_key": body["dedup_key"],
+        "payload": {"summary": summary, "source": payload["source"], "severity": payload["severity"]},
+    }
 
 
-def _why(response: Any, key: str) -> str:
-    """PagerDuty's first words on what is wrong with the event."""
+def _noted(summary: str, why: str) -> str:
+    return f"{clip(summary, SUMMARY - len(why) - 3)} ({why})"
+
+
+def _refused(response: Any) -> Outcome:
+    status: int = response.status_code
+    if 200 <= status < 300:  # taken by PagerDuty, or by something in between: who knows
+        return Retry("bad answer", ambiguous=True)
+    reason = f"http {status}: {_WORDS[status]}" if status in _WORDS else f"http {status}"
+    if status in PAYLOAD_BROKEN:
+        said = _said(response)
+        if any(map(_ROUTING_KEY.search, said)):
+            return Broken(f"http {status}: routing key refused")
+        part = next((part for part in _PARTS for words in said if part in words), "")
+        return Rejected(f"{reason} ({part})" if part else reason)
+    if status in DESTINATION_BROKEN:
+        return Broken(reason)
+    after = _wish(response.headers.get("Retry-After")) if status == 429 else None
+    return Retry(reason, after=after, ambiguous=status >= 500, pause=status == 429)
+
+
+def _said(response: Any) -> list[str]:
+    """PagerDuty's words on what is wrong with an event. It names the part first; what it quotes comes after that."""
     try:
-        text = str(response.json()["errors"][0])
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return ""
-    return f": {clip(line(text.replace(key, '…')), 120)}"
+        answer = response.json()
+        errors = answer.get("errors")
+        several = errors if isinstance(errors, list) else [errors]
+        return [str(words)[:_NAMED_WITHIN] for words in (answer.get("message"), *several)]
+    except (ValueError, AttributeError, RecursionError):
+        return []
 
 
 def _wish(seconds: str | None) -> Millis | None:
@@ -234,9 +284,11 @@ def _wish(seconds: str | None) -> Millis | None:
     return int(text) * SECOND if re.fullmatch(r"[0-9]{1,9}", text) else None
 
 
-def _unreachable(error: BaseException | None) -> Retry:
+def _unreachable(error: BaseException | None) -> Retry | Broken:
     """What requests raised under the SDK's words."""
     match error:
+        case requests.TooManyRedirects(response=requests.Response(status_code=status)):
+            return Broken(f"http {status}: {_WORDS[status]}")
         case requests.ConnectTimeout():
             return Retry("connect timeout")
         case requests.Timeout():

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from pydantic import ValidationError
 
 from router.channels.pagerduty import PagerDuty, PagerDutyOptions, Settings
-from router.model import SECOND, Conversation, Delivered, Outcome, Rejected, Retry
+from router.model import SECOND, Broken, Conversation, Delivered, Outcome, Rejected, Retry
 from router.render import Templates
 from tests.unit.channels.talk import (
     LEVELS,
@@ -148,11 +148,38 @@ def test_a_level_becomes_pagerdutys_word_or_the_word_for_its_rank(
 
 
 def test_over_512_kb_the_details_are_dropped_and_the_page_is_kept() -> None:
-    big = [alert(instance=str(number), annotations={"summary": "x" * 900}) for number in range(600)]
-    event = body(conversation(*big))
-    assert event["payload"]["custom_details"]["firing"] == 600
-    assert "left out" in event["payload"]["custom_details"]["note"]
+    big = [alert(instance=str(number), annotations={"runbook": "x" * 900}) for number in range(600)]
+    event = body(conversation(*big, truncated=2))
+    assert (
+        event["payload"]["summary"]
+        == "HighLatency (cluster=eu-1): 600 firing, 2 more not shown by Alertmanager (details left out: too large)"
+    )
+    assert event["payload"]["custom_details"] == {
+        "note": "details left out: too large",
+        "counts": {"firing": 600, "resolved": 0},
+        "not_shown_by_alertmanager": 2,
+    }
     assert problems({**event, "routing_key": KEY}, len(json.dumps(event)), {KEY}) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "letters", "whole"),
+    [(1, 20, True), (50, 20, True), (2_000, 20, True), (1, 100_000, True), (50, 100_000, False), (2_000, 100_000, False)],
+)  # fmt: skip
+def test_every_alert_is_in_the_event_or_counted_as_left_out(number: int, letters: int, whole: bool) -> None:
+    notes = {"summary": "s" * letters}
+    alerts = [alert(instance=str(each), resolved=each % 2 == 1) for each in range(number)]
+    alerts = [replace(each, annotations=notes) for each in alerts[:50]] + alerts[50:]
+    payload = body(conversation(*alerts))["payload"]
+    details = payload["custom_details"]
+    assert details["counts"] == {"firing": number - number // 2, "resolved": number // 2}
+    if whole:
+        listed = [*details["firing"], *details["resolved"]]
+        assert sorted(each["labels"]["instance"] for each in listed) == sorted(map(str, range(number)))
+        assert [each["annotations"] for each in listed].count(notes) == min(number, 50)
+    else:
+        assert details["note"] == "details left out: too large"
+        assert payload["summary"].endswith(" (details left out: too large)")
 
 
 def test_no_single_label_can_make_the_event_too_large() -> None:
@@ -165,7 +192,9 @@ def test_no_single_label_can_make_the_event_too_large() -> None:
             external_url=f"https://alertmanager.example/{huge}",
         )
     )
+    event = {name: value for name, value in event.items() if value}
     assert problems({**event, "routing_key": KEY}, len(json.dumps(event)), {KEY}) == []
+    assert event["payload"]["custom_details"]["links_left_out"] == ["Runbook", "Silence", "Alertmanager"]
 
 
 @settings(deadline=None)
@@ -188,15 +217,15 @@ def test_a_template_that_fails_leaves_a_plain_page(tmp_path: Any) -> None:
     [
         (http(500), Retry("http 500", ambiguous=True)),
         (http(503, "<html>"), Retry("http 503", ambiguous=True)),
-        (http(404), Retry("http 404")),
+        (http(404), Broken("http 404: nothing at this address")),
+        (http(403), Broken("http 403: forbidden")),
+        (http(410), Broken("http 410: gone")),
+        (http(304), Broken("http 304: redirect, not followed")),
+        (http(418), Retry("http 418")),
         (http(407), Retry("http 407")),
-        (http(401), Retry("http 401")),
-        (http(413), Rejected("http 413: too large")),
-        (http(400, "no json"), Rejected("http 400")),
-        (http(400, '{"errors":[]}'), Rejected("http 400")),
-        (http(400, "[" * 100_000), Rejected("http 400")),
-        (http(400, '{"errors":["Length of \'routing_key\' is\\nincorrect"]}'),
-         Rejected("http 400: Length of 'routing_key' is incorrect")),
+        (http(401), Broken("http 401: credentials refused")),
+        (http(400, '{"errors":["Length of \'routing_key\' is\\nincorrect"]}'), Broken("http 400: routing key refused")),
+        (http(400, '{"message":"Invalid Routing Key","errors":null}'), Broken("http 400: routing key refused")),
         (http(200, "<html>please log in</html>"), Retry("bad answer", ambiguous=True)),
         (http(202, "[]"), Retry("bad answer", ambiguous=True)),
         (http(429), Retry("http 429", pause=True)),
@@ -215,6 +244,63 @@ async def test_what_pagerduty_may_answer_is_an_outcome_after_one_attempt(
     assert len(pagerduty.events) == 1
     assert isinstance(await tell(channel, conversation()), Delivered)
     assert pagerduty.only.open
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (http(413), "http 413: too large"),
+        (http(400, "no json"), "http 400: event refused"),
+        (http(400, '{"errors":[]}'), "http 400: event refused"),
+        (http(400, '{"errors":7}'), "http 400: event refused"),
+        (http(400, "[" * 100_000), "http 400: event refused"),
+        (http(400, '{"errors":["\'payload.links\' is odd"]}'), "http 400: event refused (links)"),
+        (http(400, '{"errors":["\'payload.class\' is no text: %s routing_key"]}' % ("x" * 60)),
+         "http 400: event refused (payload.class)"),
+    ],
+)  # fmt: skip
+async def test_an_event_that_is_refused_goes_plain_in_the_same_attempt_and_once(
+    fault: Any, reason: str, channel: PagerDuty, pagerduty: FakePagerDuty
+) -> None:
+    pagerduty.fail(fault)
+    several = conversation(alert(), alert(instance="b"), alert(instance="c", resolved=True))
+    assert isinstance(await tell(channel, several), Delivered)
+    payload = pagerduty.events[1].payload
+    assert payload == {
+        "summary": "HighLatency (cluster=eu-1): 2 firing: p99 is over 2 s"
+        " (2 firing, 1 resolved; details left out: refused by PagerDuty)",
+        "source": "eu-1",
+        "severity": "critical",
+    }
+    assert pagerduty.events[1].body.keys() == {"routing_key", "event_action", "dedup_key", "payload"}
+    pagerduty.fail(fault, fault)
+    assert await tell(channel, several) == Rejected(reason)
+    assert len(pagerduty.events) == 4
+
+
+async def test_a_plain_event_keeps_to_the_length_of_a_summary(
+    channel: PagerDuty, pagerduty: FakePagerDuty
+) -> None:
+    pagerduty.fail(http(400))
+    assert isinstance(
+        await tell(channel, conversation(alert(annotations={"summary": "x" * 5_000}))), Delivered
+    )
+    assert len(pagerduty.only.summary) == 1_024
+
+
+async def test_a_resolve_that_is_refused_has_nothing_to_leave_out(
+    channel: PagerDuty, pagerduty: FakePagerDuty
+) -> None:
+    pagerduty.fail(http(400))
+    assert await tell(channel, conversation(alert(resolved=True))) == Rejected("http 400: event refused")
+    assert len(pagerduty.events) == 1
+
+
+async def test_a_redirect_takes_the_key_nowhere(channel: PagerDuty, pagerduty: FakePagerDuty) -> None:
+    for status in (301, 302, 303, 307, 308):
+        pagerduty.fail(http(status, Location=f"{pagerduty.url}/v2/enqueue"))
+        assert await tell(channel, conversation()) == Broken(f"http {status}: redirect, not followed")
+    assert len(pagerduty.events) == 5
 
 
 async def test_a_hung_server_is_an_ambiguous_timeout(pagerduty: FakePagerDuty) -> None:
@@ -236,13 +322,13 @@ async def test_a_server_without_tls_is_told_nothing(pagerduty: FakePagerDuty) ->
     assert pagerduty.events == []
 
 
-async def test_an_unknown_key_is_rejected_and_stays_out_of_the_reason(
+async def test_an_unknown_key_is_for_somebody_to_mend_and_stays_out_of_the_reason(
     channel: PagerDuty, pagerduty: FakePagerDuty
 ) -> None:
     key = "another-key-of-32-characters-too"
     place = destination("pagerduty", PagerDutyOptions.model_validate({"routing_key": key}))
     outcome = await tell(channel, conversation(), place)
-    assert outcome == Rejected("http 400: Invalid routing key …")
+    assert outcome == Broken("http 400: routing key refused")
     for shown in (
         repr(place),
         repr(place.options),
