@@ -19,6 +19,7 @@ from router.channels.base import ChannelSettings, Kind, Options, Section
 from router.model import (
     SECOND,
     Alert,
+    Broken,
     Conversation,
     Delivered,
     Destination,
@@ -34,13 +35,14 @@ from router.render import Templates
 from router.render.words import moment, web_address
 
 # What a status means for us. https://www.rfc-editor.org/rfc/rfc9110#section-15; 425: rfc8470, 429: rfc6585.
-# A code in none of these is tried again.
+# A status in none of these is tried again.
 TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
 # Somebody has to mend the address or the credentials. Redirects are among them: most would turn the POST
 # into a GET without a body. https://www.rfc-editor.org/rfc/rfc9110#section-15.4
 _REDIRECTS = frozenset(range(300, 400))
 DESTINATION_BROKEN = _REDIRECTS | {401, 403, 404, 410}
-PAYLOAD_BROKEN = frozenset({400, 413, 415, 422})
+# There is no plainer payload to send instead: the shape is Alertmanager's.
+REJECTED = frozenset({400, 413, 415, 422})
 _WORDS = {
     400: "bad request", 401: "credentials refused", 403: "forbidden", 404: "nothing at this address",
     408: "request timeout", 410: "gone", 413: "too large", 415: "media type refused", 422: "payload refused",
@@ -230,7 +232,9 @@ def _outcome(status: int, wish: str | None, now: Millis) -> Outcome:
     if 200 <= status < 300:
         return Delivered()
     reason = f"http {status}: {_WORDS[status]}" if status in _WORDS else f"http {status}"
-    if status in PAYLOAD_BROKEN:
+    if status in DESTINATION_BROKEN:
+        return Broken(reason)
+    if status in REJECTED:
         return Rejected(reason)
     after = _retry_after(wish, now) if status in _WISHES else None
     return Retry(reason, after=after, ambiguous=status >= 500, pause=status == 429)

@@ -22,14 +22,24 @@ from pydantic import ValidationError
 from router.channels import KINDS
 from router.channels.webhook import (
     DESTINATION_BROKEN,
-    PAYLOAD_BROKEN,
+    REJECTED,
     TRANSIENT,
     Settings,
     Webhook,
     WebhookOptions,
 )
 from router.config import ConfigError, loads
-from router.model import MINUTE, SECOND, Conversation, Delivered, Destination, Outcome, Rejected, Retry
+from router.model import (
+    MINUTE,
+    SECOND,
+    Broken,
+    Conversation,
+    Delivered,
+    Destination,
+    Outcome,
+    Rejected,
+    Retry,
+)
 from router.parse import parse
 from tests.unit.channels.talk import NOW, TEMPLATES, TOKEN, alert, conversation, conversations, destination
 from tests.world.fake_webhook import (
@@ -251,10 +261,10 @@ async def test_any_2xx_is_delivered(channel: Webhook, hook: FakeWebhook, status:
         (http(503, Retry_After=formatdate(NOW / SECOND - 60)), Retry("http 503", after=0, ambiguous=True)),
         (http(503, Retry_After="120"), Retry("http 503", after=2 * MINUTE, ambiguous=True)),
         (http(500, Retry_After="120"), Retry("http 500", ambiguous=True)),
-        (http(401), Retry("http 401: credentials refused")),
-        (http(403), Retry("http 403: forbidden")),
-        (http(404), Retry("http 404: nothing at this address")),
-        (http(410), Retry("http 410: gone")),
+        (http(401), Broken("http 401: credentials refused")),
+        (http(403), Broken("http 403: forbidden")),
+        (http(404), Broken("http 404: nothing at this address")),
+        (http(410), Broken("http 410: gone")),
         (http(418), Retry("http 418")),
         (http(400), Rejected("http 400: bad request")),
         (http(413), Rejected("http 413: too large")),
@@ -275,25 +285,26 @@ async def test_an_answer_is_an_outcome_after_one_attempt(
     hook.expect(Want("firing", {alert().fingerprint: "firing"}))
 
 
-@pytest.mark.parametrize("status", sorted(TRANSIENT | DESTINATION_BROKEN | PAYLOAD_BROKEN))
+@pytest.mark.parametrize("status", sorted(TRANSIENT | DESTINATION_BROKEN | REJECTED))
 async def test_a_code_of_the_tables_loses_an_alert_only_if_the_payload_is_at_fault(
     channel: Webhook, hook: FakeWebhook, status: int
 ) -> None:
     hook.fail(http(status))
     outcome = await tell(channel, hook, conversation())
-    assert isinstance(outcome, Rejected if status in PAYLOAD_BROKEN else Retry)
+    assert isinstance(outcome, Rejected) is (status in REJECTED)
+    assert isinstance(outcome, Broken) is (status in DESTINATION_BROKEN)
 
 
 def test_a_code_stands_in_one_table() -> None:
     assert not TRANSIENT & DESTINATION_BROKEN
-    assert not TRANSIENT & PAYLOAD_BROKEN
-    assert not DESTINATION_BROKEN & PAYLOAD_BROKEN
+    assert not TRANSIENT & REJECTED
+    assert not DESTINATION_BROKEN & REJECTED
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_not_followed(channel: Webhook, hook: FakeWebhook, status: int) -> None:
     hook.fail(http(status, Location=hook.url))
-    assert await tell(channel, hook, conversation()) == Retry(f"http {status}: redirect, not followed")
+    assert await tell(channel, hook, conversation()) == Broken(f"http {status}: redirect, not followed")
     assert len(hook.calls) == 1
 
 
