@@ -1,20 +1,25 @@
-"""Discord: a message a conversation, posted through a channel's webhook and edited as it changes."""
+"""Discord: a conversation is a message, or a few if it is long, posted through a channel's webhook and edited as it
+changes.
+"""
 
+import asyncio
 import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import aiohttp
 from pydantic import AfterValidator, Field, SecretStr
 
 from router.channels.base import ChannelSettings, Kind, Options
+from router.channels.discord_layout import bare_facts, escape, layout
 from router.model import (
     HOUR,
     SECOND,
+    Broken,
     Conversation,
     Delivered,
     Destination,
@@ -25,40 +30,26 @@ from router.model import (
     Retry,
 )
 from router.render import TemplateError, Templates
-from router.render.view import AlertView
-from router.render.words import clean, clip, line
 
-# https://docs.discord.com/developers/resources/webhook#execute-webhook
-CONTENT = 2_000
-# https://docs.discord.com/developers/resources/message#embed-object-embed-limits: we make one embed of the 10
-# and two fields of the 25, and stay far below the 256 characters of their names and the 2,048 of the footer.
-TITLE = 256
-DESCRIPTION = 4_096
-FIELD_VALUE = 1_024
-TOTAL = 6_000
-
-# Shares of the total for what stands once, so that there is always room for alerts.
-_HEADLINE, _SUMMARY, _CONTEXT = 300, 1_500, 500
-_ALERT = 600  # and no alert takes it all
-_MORE = 60  # room for the line that counts the rest
-
-# Red, amber, blue and green, told apart in light and dark.
-_MOST_URGENT, _MIDDLE, _LEAST_URGENT, _RESOLVED = 0xD5303E, 0xE8912D, 0x3A7BD5, 0x2EB67D
-
-# https://docs.discord.com/developers/topics/opcodes-and-status-codes#json
-# A code in none of these means: try again.
-DESTINATION_BROKEN = frozenset({10003, 10015, 50001, 50013, 50027, 220001})
-PAYLOAD_BROKEN = frozenset({50006, 50035, 50109})
+# https://docs.discord.com/developers/topics/opcodes-and-status-codes: HTTP's statuses, and the codes of a JSON body,
+# which are five digits and more. A code in none of these leaves it to the status; a status in none is tried again.
+TRANSIENT = frozenset({408, 425, 429, *range(500, 600), 20016, 20028, 20029, 30046, 40333, 130000})
+# Somebody has to make a webhook anew, or to mend the address.
+_REDIRECTS = frozenset(range(300, 400))
+DESTINATION_BROKEN = frozenset({401, 403, 404, 10003, 10015, 50001, 50013, 50027, 220001}) | _REDIRECTS
+# Text is sent instead; if that is refused as well, it is rejected. The statuses count for answers without a code:
+# then it is not Discord that speaks.
+PAYLOAD_BROKEN = frozenset({400, 413, 415, 422, 50006, 50035, 50109})
+# Posted anew.
 MESSAGE_GONE = frozenset({10008, 50005})
-_WORDS = {  # of codes, and of statuses without one
+_CODES = TRANSIENT | DESTINATION_BROKEN | PAYLOAD_BROKEN | MESSAGE_GONE
+_WORDS = {
     10003: "unknown channel", 10008: "unknown message", 10015: "unknown webhook", 30046: "too many edits of old messages",
     50001: "missing access", 50005: "message of another author", 50006: "empty message", 50013: "missing permissions",
     50027: "invalid webhook token", 50035: "invalid form body", 50109: "invalid JSON",
     220001: "a forum, which takes no plain message",
-    **dict.fromkeys(range(300, 400), "redirect, not followed"),
+    **dict.fromkeys(_REDIRECTS, "redirect, not followed"),
 }  # fmt: skip
-# Without a code it is not Discord that speaks, and the status alone counts.
-_REFUSED = frozenset({400, 413, 415, 422})
 
 # What goes wrong before there is an answer, and whether the message may have arrived all the same; the first
 # that fits counts.
@@ -74,17 +65,14 @@ _FAULTS: tuple[tuple[type[Exception], str, bool], ...] = (
     (Exception, "connection failed", True),
 )
 _TIMEOUT_SECONDS = 10
+# More than any answer of Discord's; what is beyond it is not read.
+_ANSWER_BYTES = 2**20
 _LIMITED = "ratelimited"
 _EVERYWHERE = ""  # in place of a webhook's id: the limit is of this address as a whole
 
 _WEBHOOK = re.compile(r"https?://[^\s/?#@]+(?:/[^\s/?#]+)*/webhooks/(\d{1,20})/([\w-]+)/?", re.ASCII)
 # What stands for a secret that isn't there, in a check and in the preview; no address looks like it.
 _PLACEHOLDER = re.compile(r"[^\s:/]{32}")
-# https://support.discord.com/hc/en-us/articles/210298617: what marks text up, or looks like a mention. An
-# address is no place for either, and a backslash would break it.
-_MARKUP = re.compile(r"((?<!\w)https?://[^\s<]+)|[\\*_~`|<>\[\]#@]")
-# An address stands between these where text is linked.
-_LINKED = {ord(char): f"%{ord(char):02X}" for char in "()<>[]\\"}
 
 
 def _webhook_url(secret: SecretStr) -> SecretStr:
@@ -134,8 +122,34 @@ class _Answer:
     """The pause is not this webhook's alone."""
 
     @property
-    def refuses_payload(self) -> bool:
-        return self.code in PAYLOAD_BROKEN or (self.code == 0 and self.status in _REFUSED)
+    def number(self) -> int:
+        """What the tables know it by."""
+        said = self.code in _CODES or (self.status == 400 and self.code)
+        return self.code if said else self.status
+
+    @property
+    def fine(self) -> bool:
+        return 200 <= self.status < 300
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """At bringing a conversation's messages up to date, and how far it has come."""
+
+    webhook: str
+    token: str = field(repr=False)
+    now: Millis
+    posted: list[str]
+    """The ids of the messages, in their order."""
+    told: bool = False
+    """One of them says what is true now."""
+    plain: bool = False
+    """Discord refuses our embeds."""
+
+    @property
+    def remote(self) -> dict[str, Any]:
+        first, *more = self.posted
+        return {"message": first, "more": more} if more else {"message": first}
 
 
 class Discord:
@@ -150,45 +164,78 @@ class Discord:
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:  # noqa: ARG002
         values = templates.values(conversation, escape)
         try:
-            return Message("discord", _layout(conversation, templates, values))
+            return Message("discord", {"messages": layout(conversation, templates, values)})
         except TemplateError:
-            return Message("discord", _plain(values), fallback=True)
+            return Message("discord", {"messages": bare_facts(values)}, fallback=True)
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
+        remote = conversation.remote
+        posted = [remote["message"], *remote.get("more", ())] if remote.get("message") else []
         webhook, token = destination.options.webhook
-        now = conversation.now
-        free_at = max(self._free_at.get(webhook, 0), self._free_at.get(_EVERYWHERE, 0))
-        if free_at > now:
-            return Retry(_LIMITED, after=free_at - now, pause=True)
-        place = f"{self._api}/webhooks/{webhook}/{token}"
-        known = conversation.remote.get("message")
+        attempt = _Attempt(webhook, token, conversation.now, posted)
         try:
-            answer = await self._tell("PATCH", f"{place}/messages/{known}", message.body) if known else None
-            if answer is None or answer.code in MESSAGE_GONE:
-                answer = await self._tell("POST", f"{place}?wait=true", message.body)
+            outcome = await self._bring(attempt, message.body["messages"])
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return _unreachable(error)
-        if answer.wait is not None:
-            self._free_at[_EVERYWHERE if answer.everywhere else webhook] = now + answer.wait
-        return _outcome(answer)
+            outcome = _unreachable(error)
+        match outcome:
+            case Delivered():
+                return Delivered(attempt.remote)
+            case Retry() if attempt.told:
+                return replace(outcome, ambiguous=True, remote=attempt.remote)
+            case Broken() if attempt.told:
+                return replace(outcome, remote=attempt.remote)
+            case _:
+                return outcome
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
 
-    async def _tell(self, method: str, url: str, body: Mapping[str, Any]) -> _Answer:
-        """An embed that Discord refuses is sent as text, in the same attempt: the alert counts."""
-        quiet = {"allowed_mentions": body["allowed_mentions"]}
-        whole = {"content": body["content"], "embeds": body["embeds"], **quiet}
-        answer = await self._call(method, url, whole)
-        if answer.refuses_payload and body["embeds"]:
-            answer = await self._call(method, url, {"content": body["plain"], "embeds": [], **quiet})
-        return answer
+    async def _bring(self, attempt: _Attempt, messages: Sequence[Mapping[str, Any]]) -> Outcome:
+        """Edit what stands there, post what is new, and remove what is not needed any more."""
+        posted = attempt.posted
+        for number, message in enumerate(messages):
+            answer = await self._tell(attempt, posted[number], message) if posted[number:] else None
+            if answer is None or answer.code in MESSAGE_GONE:
+                answer = await self._tell(attempt, "", message)
+            if not answer.fine or not answer.message:
+                return _outcome(answer)
+            posted[number : number + 1] = [answer.message]
+            attempt.told = True
+        while len(posted) > len(messages):
+            answer = await self._call(attempt, "DELETE", posted[-1])
+            if not answer.fine and answer.code not in MESSAGE_GONE:
+                return _outcome(answer)
+            posted.pop()
+        return Delivered()
 
-    async def _call(self, method: str, url: str, body: Mapping[str, Any]) -> _Answer:
+    async def _tell(self, attempt: _Attempt, known: str, message: Mapping[str, Any]) -> _Answer:
+        """An embed that Discord refuses is sent as text, in the same attempt: the alert counts. So are the others
+        of the attempt, for requests are few.
+        """
+        method = "PATCH" if known else "POST"
+        whole = {name: value for name, value in message.items() if name != "plain"}
+        if not attempt.plain or not message["embeds"]:
+            answer = await self._call(attempt, method, known, whole)
+            if answer.number not in PAYLOAD_BROKEN or not message["embeds"]:
+                return answer
+            attempt.plain = True
+        return await self._call(attempt, method, known, {**whole, "content": message["plain"], "embeds": []})
+
+    async def _call(
+        self, attempt: _Attempt, method: str, known: str, body: Mapping[str, Any] | None = None
+    ) -> _Answer:
+        free_at = max(self._free_at.get(attempt.webhook, 0), self._free_at.get(_EVERYWHERE, 0))
+        if free_at > attempt.now:
+            return _Answer(429, 0, "", free_at - attempt.now, everywhere=False)
+        url = f"{self._api}/webhooks/{attempt.webhook}/{attempt.token}"
+        url += f"/messages/{known}" if known else "?wait=true"
         async with self._connected().request(method, url, json=body, allow_redirects=False) as response:
-            return _read(response.status, response.headers, await response.read())
+            answer = _read(response.status, response.headers, await _start(response.content))
+        if answer.wait is not None:
+            self._free_at[_EVERYWHERE if answer.everywhere else attempt.webhook] = attempt.now + answer.wait
+        return answer
 
     def _connected(self) -> aiohttp.ClientSession:
         """Made on first use: a session belongs to the running loop."""
@@ -200,100 +247,11 @@ class Discord:
         return self._session
 
 
-def escape(text: str) -> str:
-    """Text without markup and without mentions; addresses stay as they are.
-
-    https://support.discord.com/hc/en-us/articles/210298617
-    """
-    return _MARKUP.sub(lambda match: match[1] or f"\\{match[0]}", clean(text))
-
-
-def _layout(conversation: Conversation, templates: Templates, values: Mapping[str, Any]) -> dict[str, Any]:
-    def words(block: str, limit: int, values: Mapping[str, Any] = values) -> str:
-        # Where an escape is cut in half, it escapes the ellipsis, which shows as itself.
-        return clip(re.sub(r"\n{3,}", "\n\n", templates.render("discord.j2", block, values)), limit)
-
-    alerts: list[AlertView] = values["alerts"]
-    bare = templates.values(conversation)  # for what Discord shows as it stands
-    text = line(words("text", _HEADLINE))
-    title, summary = line(words("title", TITLE)), words("summary", _SUMMARY)
-    footer = line(words("footer", _CONTEXT, bare))
-    fields = _fields(Labels=words("labels", FIELD_VALUE), Links=_links(bare["links"]))
-    spent = len(title) + len(footer) + sum(len(each["name"] + each["value"]) for each in fields)
-    room = min(DESCRIPTION, TOTAL - spent) - len(summary) - 2
-    rows = _fitting((words("alert", _ALERT, {**values, "alert": alert}) for alert in alerts), room)
-    embed = {
-        "title": title,
-        "description": "\n".join([summary, "", *_counted(rows, alerts)]),
-        "color": _color(conversation, values, templates.levels),
-        "fields": fields,
-        "footer": {"text": footer},
-    }
-    return _body(text, [embed], _listed(text, rows, alerts))
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What is sent when the template fails: the facts, without dress."""
-    alerts: list[AlertView] = values["alerts"]
-    state = "Resolved" if values["status"] == "resolved" else values["level"].upper()
-    counts = f"{len(values['firing'])} firing, {len(values['resolved'])} resolved"
-    text = clip(f"{state}: {values['title']} ({counts})", _HEADLINE)
-    rows = (
-        clip(f"{alert.status}: {' '.join(map('='.join, alert.labels.items()))}", _ALERT) for alert in alerts
-    )
-    return _body(_listed(text, rows, alerts), [], "")
-
-
-def _body(content: str, embeds: list[dict[str, Any]], plain: str) -> dict[str, Any]:
-    # https://docs.discord.com/developers/resources/message#allowed-mentions-object: nobody is mentioned
-    return {"content": content, "embeds": embeds, "plain": plain, "allowed_mentions": {"parse": []}}
-
-
-def _fields(**values: str) -> list[dict[str, Any]]:
-    return [{"name": name, "value": value, "inline": False} for name, value in values.items() if value]
-
-
-def _links(links: Iterable[tuple[str, str]]) -> str:
-    """Those that fit, whole."""
-    text = ""
-    for name, address in links:
-        more = f"{' · ' * bool(text)}[{name}](<{address.translate(_LINKED)}>)"
-        if len(text) + len(more) <= FIELD_VALUE:
-            text += more
-    return text
-
-
-def _fitting(rows: Iterable[str], budget: int) -> list[str]:
-    """The first rows that fit beside the line that counts the rest."""
-    kept: list[str] = []
-    spent = _MORE
-    for row in rows:
-        spent += len(row) + 1
-        if spent > budget:
-            break
-        kept.append(row)
-    return kept
-
-
-def _counted(rows: list[str], alerts: Sequence[AlertView]) -> list[str]:
-    """The rows of the first alerts; what they leave out is counted, never dropped in silence."""
-    rest = [alert.status for alert in alerts[len(rows) :]]
-    if not rest:
-        return rows
-    counts = [f"{rest.count(status)} {status}" for status in ("firing", "resolved") if status in rest]
-    return [*rows, f"… and {len(rest)} more ({', '.join(counts)})"]
-
-
-def _listed(text: str, rows: Iterable[str], alerts: Sequence[AlertView]) -> str:
-    return "\n".join([text, *_counted(_fitting(rows, CONTENT - len(text)), alerts)])
-
-
-def _color(conversation: Conversation, values: Mapping[str, Any], levels: tuple[str, ...]) -> int:
-    if conversation.over:
-        return _RESOLVED
-    if values["rank"] == 0:
-        return _MOST_URGENT
-    return _LEAST_URGENT if values["rank"] == len(levels) - 1 else _MIDDLE
+async def _start(content: aiohttp.StreamReader) -> bytes:
+    try:
+        return await content.readexactly(_ANSWER_BYTES)
+    except asyncio.IncompleteReadError as error:
+        return error.partial
 
 
 def _read(status: int, headers: Mapping[str, str], raw: bytes) -> _Answer:
@@ -324,17 +282,17 @@ def _millis(seconds: Any) -> Millis | None:
         return None
 
 
-def _outcome(answer: _Answer) -> Outcome:
-    if 200 <= answer.status < 300 and answer.message:
-        return Delivered({"message": answer.message})
-    if answer.status < 300:  # without the message's id nothing could be edited
+def _outcome(answer: _Answer) -> Retry | Broken | Rejected:
+    if answer.fine:  # without the message's id nothing could be edited
         return Retry("bad answer", ambiguous=True)
     if answer.status == 429:
         return Retry(_LIMITED, after=answer.wait, pause=True)
-    number = f"discord {answer.code}" if answer.code else f"http {answer.status}"
+    known = f"discord {answer.code}" if answer.code else f"http {answer.status}"
     words = _WORDS.get(answer.code or answer.status)
-    reason = f"{number}: {words}" if words else number
-    if answer.refuses_payload:
+    reason = f"{known}: {words}" if words else known
+    if answer.number in DESTINATION_BROKEN:
+        return Broken(reason)
+    if answer.number in PAYLOAD_BROKEN:
         return Rejected(reason)
     return Retry(reason, ambiguous=answer.status >= 500)
 

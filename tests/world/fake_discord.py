@@ -1,6 +1,6 @@
 """A Discord that refuses what Discord refuses, keeps what readers would see, and fails on demand.
 
-It knows one webhook: to execute it, and to edit a message of its. Limits are Discord's own, stated here a second
+It knows one webhook: to execute it, and to edit or delete a message of its. Limits are Discord's own, stated here a second
 time on purpose: the channel must not be judged by its own constants.
 https://docs.discord.com/developers/resources/webhook
 """
@@ -113,6 +113,7 @@ class FakeDiscord:
         app = web.Application(client_max_size=2**22)
         app.router.add_post("/api/v10/webhooks/{webhook}/{token}", self._serve)
         app.router.add_patch("/api/v10/webhooks/{webhook}/{token}/messages/{id}", self._serve)
+        app.router.add_delete("/api/v10/webhooks/{webhook}/{token}/messages/{id}", self._serve)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -171,7 +172,7 @@ class FakeDiscord:
                 self._changed.notify_all()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
+        body = {} if request.method == "DELETE" else await request.json()
         self.calls.append((request.method, body))
         fault = self._fault(request.method)
         if fault is None:
@@ -200,6 +201,9 @@ class FakeDiscord:
         if code:
             answer = {"message": "no", "code": code}
             return web.json_response(answer, status=_STATUS.get(code, 400), headers=headers)
+        if request.method == "DELETE":
+            del self.messages[request.match_info["id"]]
+            return web.Response(status=204, headers=headers)
         posted = self._edit(request, body) if request.method == "PATCH" else self._post(body)
         if request.method == "POST" and request.query.get("wait") != "true":
             return web.Response(status=204, headers=headers)
@@ -248,9 +252,9 @@ class FakeDiscord:
             return 10015
         if match["token"] != TOKEN:
             return 50027
-        if request.method == "PATCH" and match["id"] not in self.messages:
+        if request.method != "POST" and match["id"] not in self.messages:
             return 10008
-        return fault_of(body)
+        return 0 if request.method == "DELETE" else fault_of(body)
 
 
 def fault_of(body: Any) -> int:

@@ -3,7 +3,7 @@
 import json
 import re
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,20 +16,19 @@ from pydantic import ValidationError
 
 from router.channels import KINDS
 from router.channels.discord import (
-    DESTINATION_BROKEN,
     MESSAGE_GONE,
-    PAYLOAD_BROKEN,
     Discord,
     DiscordOptions,
     Settings,
-    escape,
 )
+from router.channels.discord_layout import escape
 from router.config import loads
 from router.deliver.pace import Pace
 from router.model import (
     HOUR,
     SECOND,
     Alert,
+    Broken,
     Conversation,
     Delivered,
     Destination,
@@ -87,8 +86,30 @@ def render(talk: Conversation, templates: Templates = TEMPLATES) -> Message:
 
 
 def embed(talk: Conversation) -> Any:
-    (found,) = render(talk).body["embeds"]
+    """Of the first message."""
+    (found,) = messages(render(talk))[0]["embeds"]
     return found
+
+
+def messages(message: Message) -> list[dict[str, Any]]:
+    return list(message.body["messages"])
+
+
+def listed(texts: Iterable[str], number: int) -> list[int]:
+    """Which of the numbered alerts have a row; those that have none are counted, at the end."""
+    rows = [row for text in texts for row in text.splitlines()]
+    shown = [int(found[1]) for row in rows if (found := re.search(r"instance=(\d{4})", row))]
+    more = [found for row in rows if (found := re.match(r"… and (\d+) more \((.*)\)", row))]
+    assert len(more) <= 1
+    counted = sum(int(found[1]) for found in more)
+    assert counted == sum(int(part.split()[0]) for found in more for part in found[2].split(", "))
+    assert len(shown) + counted == number
+    return shown
+
+
+def several(number: int, length: int = 0, ended: int = 0) -> list[Alert]:
+    """Alerts by number, of which the first have ended."""
+    return [alert(instance=f"{index:04}" + "x" * length, resolved=index < ended) for index in range(number)]
 
 
 async def tell(channel: Discord, talk: Conversation, where: Destination = PLACE) -> Outcome:
@@ -224,29 +245,111 @@ odd_conversations = st.builds(
 def test_whatever_it_is_about_a_message_is_one_that_discord_takes(talk: Conversation) -> None:
     """Rendered by template, within every limit, JSON; so is what is sent if it were refused all the same."""
     message = render(talk)
-    body = dict(message.body)
     assert not message.fallback
-    assert json.loads(json.dumps(body)) == body
-    plain = body.pop("plain")
-    assert fault_of(body) == 0
-    assert fault_of({"content": plain, "embeds": []}) == 0
+    assert json.loads(json.dumps(message.body)) == message.body
+    assert 1 <= len(messages(message)) <= 4
+    for body in messages(message):
+        plain = body.pop("plain")
+        assert fault_of(body) == 0
+        assert fault_of({"content": plain, "embeds": []}) == 0
 
 
 @settings(deadline=None)
 @given(st.integers(1, 300), st.integers(0, 700), st.data())
 def test_every_alert_is_shown_or_counted(number: int, length: int, data: st.DataObject) -> None:
+    """Over all messages, in order; as plain text, in each of them."""
     ended = data.draw(st.integers(0, number))
-    several = [
-        alert(instance=f"{index:04}" + "x" * length, resolved=index < ended) for index in range(number)
+    message = render(conversation(*several(number, length, ended)))
+    firing_first = [*range(ended, number), *range(ended)] if number > 1 else []
+    parts = messages(message)
+    if number > 1:
+        shown = listed((part["embeds"][0]["description"] for part in parts), number)
+        assert shown == firing_first[: len(shown)]
+    counts = [text.splitlines() for text in (part["plain"] for part in parts)]
+    rows = sum(each.startswith(("🔴", "✅ instance", "✅ High")) for rows in counts for each in rows[1:])
+    more = sum(int(each.split()[2]) for rows in counts for each in rows if each.startswith("… and "))
+    assert rows + more == number
+
+
+@pytest.mark.parametrize(("number", "parts"), [(1, 1), (50, 1), (150, 2), (2_000, 4)])
+async def test_what_does_not_fit_one_message_goes_into_numbered_ones(
+    server: FakeDiscord, channel: Discord, number: int, parts: int
+) -> None:
+    """Up to four; what is beyond is counted."""
+    await remote(channel, conversation(*several(number), alert(instance="9999")))
+    posted = list(server.messages.values())
+    numbers = [f" · {part}/{parts}" for part in range(1, parts + 1)] if parts > 1 else [""]
+    assert [each.embeds[0]["title"] for each in posted] == [f"🔥 HighLatency{each}" for each in numbers]
+    shown = listed((each.embeds[0]["description"] for each in posted), number + 1)
+    assert ("… and " in posted[-1].shown) is (number == 2_000)
+    assert len(shown) >= min(number + 1, 300)
+
+
+@pytest.mark.parametrize("number", [1, 50, 2_000])
+def test_an_annotation_of_any_length_is_cut_where_it_shows(number: int) -> None:
+    notes = {"summary": "s" * 100_000, "description": "d" * 100_000, "runbook_url": "https://a.example/" + "r" * 100_000}  # fmt: skip
+    alerts = [replace(each, annotations=notes) for each in several(min(number, 50))]
+    alerts += several(number)[50:]
+    parts = messages(render(conversation(*alerts, alert(instance="9999"))))
+    assert "sss…" in parts[0]["embeds"][0]["description"]
+    assert len(listed((part["embeds"][0]["description"] for part in parts), number + 1)) >= min(
+        number + 1, 20
+    )
+
+
+async def test_a_conversation_that_grows_gets_more_messages_and_one_that_shrinks_loses_them(
+    server: FakeDiscord, channel: Discord
+) -> None:
+    state = await remote(channel, conversation(*several(50)))
+    grown = await remote(channel, conversation(*several(150), version=2, remote=state))
+    assert (grown["message"], len(grown["more"])) == (state["message"], 1)
+    server.expect(
+        Want(("150 firing", "1/2", "instance=0000"), RED, edits=1), Want(("2/2", "instance=0149"), RED)
+    )
+    shrunk = await remote(channel, conversation(*several(50), version=3, remote=grown))
+    assert shrunk == state
+    server.expect(Want(("50 firing", "instance=0049"), RED, edits=2))
+    assert [method for method, _ in server.calls] == ["POST", "PATCH", "POST", "PATCH", "DELETE"]
+
+
+async def test_a_message_that_somebody_deleted_needs_no_deleting(
+    server: FakeDiscord, channel: Discord
+) -> None:
+    state = await remote(channel, conversation(*several(150)))
+    server.delete(list(server.messages.values())[1])
+    assert await remote(channel, conversation(version=2, remote=state)) == {"message": state["message"]}
+
+
+@pytest.mark.parametrize("fault", [error(50027, method="PATCH"), http(500), LOST_ANSWER, http(429, '{"retry_after": 1}')], ids=str)  # fmt: skip
+async def test_an_attempt_that_stops_half_way_goes_on_where_it_stopped(
+    server: FakeDiscord, channel: Discord, fault: Fault
+) -> None:
+    """What was posted is known, and counts as told; nothing is posted twice for it."""
+    state = await remote(channel, conversation(*several(150)))
+    server.fail(error(10008, method="PATCH"), replace(fault, method="PATCH"))
+    outcome = await tell(channel, conversation(*several(150, ended=150), version=2, remote=state))
+    assert isinstance(outcome, Retry | Broken)
+    assert isinstance(outcome, Broken) or outcome.ambiguous
+    assert outcome.remote is not None
+    assert outcome.remote["message"] != state["message"]
+    assert outcome.remote["more"] == state["more"]
+    later = conversation(
+        *several(150, ended=150), version=2, remote=outcome.remote, now=NOW + HOUR, attempt=2
+    )
+    assert await remote(channel, later) == outcome.remote
+    assert len(server.messages) == 3, "the first was orphaned when Discord said that it was gone"
+
+
+async def test_where_embeds_are_refused_all_messages_go_as_text_within_five_requests(
+    server: FakeDiscord, channel: Discord
+) -> None:
+    """More in two seconds would not be taken, and the attempt would never come to its end."""
+    server.fail(error(50035))
+    await remote(channel, conversation(*several(2_000)))
+    assert [bool(body["embeds"]) for _, body in server.calls] == [True, False, False, False, False]
+    assert [re.findall(r" · \d/4$", each.content.splitlines()[0]) for each in server.messages.values()] == [
+        [f" · {part}/4"] for part in range(1, 5)
     ]
-    message = render(conversation(*several))
-    for text in (message.body["embeds"][0]["description"], message.body["plain"]):
-        shown = sum(each.startswith(("🔴", "✅ instance", "✅ High")) for each in text.splitlines()[1:])
-        more = next((each for each in text.splitlines() if each.startswith("… and ")), "… and 0 more ()")
-        assert shown >= min(number, 2)
-        assert shown + int(more.split()[2]) == number
-        counts = [int(part.split()[0]) for part in more[more.index("(") + 1 : -1].split(", ") if part]
-        assert sum(counts) == int(more.split()[2])
 
 
 def test_the_fullest_message_still_shows_alerts() -> None:
@@ -274,15 +377,16 @@ def test_the_fullest_message_still_shows_alerts() -> None:
 def test_the_line_that_counts_the_rest_fits_as_well(around: int, least: int) -> None:
     """Whichever limit is met first: the description's, or with much around it the one of all."""
     fullest = 0
-    for length in range(60, 140, 4):
+    for length in range(60, 140, 8):
         shared: Any = {"alertname": "n" * around, "shared": "y" * around * 4}
-        several = [alert(instance=f"{number:03}" + "x" * length, **shared) for number in range(90)]
+        several = [alert(instance=f"{number:03}" + "x" * length, **shared) for number in range(300)]
         several = [replace(each, generator_url="https://a.example/" + "g" * around * 2) for each in several]
-        body = dict(render(conversation(*several, receiver="r" * around)).body)
-        plain = body.pop("plain")
-        assert fault_of(body) == fault_of({"content": plain}) == 0
-        assert "\n… and " in body["embeds"][0]["description"]
-        fullest = max(fullest, sum(map(len, texts(body["embeds"]))))
+        parts = messages(render(conversation(*several, receiver="r" * around)))
+        assert "\n… and " in parts[-1]["embeds"][0]["description"]
+        for body in parts:
+            plain = body.pop("plain")
+            assert fault_of(body) == fault_of({"content": plain}) == 0
+            fullest = max(fullest, sum(map(len, texts(body["embeds"]))))
     assert fullest > least
 
 
@@ -322,16 +426,18 @@ async def test_a_removed_message_is_posted_anew_and_edited_there(
 @pytest.mark.parametrize(
     ("fault", "outcome"),
     [
-        (error(10015), Retry("discord 10015: unknown webhook")),
-        (error(50027), Retry("discord 50027: invalid webhook token")),
-        (error(220001), Retry("discord 220001: a forum, which takes no plain message")),
+        (error(10015), Broken("discord 10015: unknown webhook")),
+        (error(50027), Broken("discord 50027: invalid webhook token")),
+        (error(220001), Broken("discord 220001: a forum, which takes no plain message")),
         (error(30046, 429), Retry("ratelimited", pause=True)),
         (error(40333, 403), Retry("discord 40333")),
+        (error(99999, 400), Retry("discord 99999")),
+        (error(10008, 404), Retry("discord 10008: unknown message")),
         (error(130000, 503), Retry("discord 130000", ambiguous=True)),
-        (http(401, "no"), Retry("http 401")),
-        (http(403, "<html>"), Retry("http 403")),
-        (http(404, '{"code": "10015"}'), Retry("http 404")),
-        (http(302, Location="/login"), Retry("http 302: redirect, not followed")),
+        (http(401, "no"), Broken("http 401")),
+        (http(403, "<html>"), Broken("http 403")),
+        (http(404, '{"code": "10015"}'), Broken("http 404")),
+        (http(302, Location="/login"), Broken("http 302: redirect, not followed")),
         (http(500, "<html>oops"), Retry("http 500", ambiguous=True)),
         (http(502, "[" * 100_000), Retry("http 502", ambiguous=True)),
         (http(200, "<html>sign in here"), Retry("bad answer", ambiguous=True)),
@@ -351,17 +457,7 @@ async def test_an_answer_is_an_outcome_after_one_attempt(
     assert len(server.calls) == 1
 
 
-@pytest.mark.parametrize("code", sorted(DESTINATION_BROKEN))
-async def test_a_broken_destination_is_tried_again_for_it_may_be_mended(
-    server: FakeDiscord, channel: Discord, code: int
-) -> None:
-    server.fail(error(code))
-    outcome = await tell(channel, conversation())
-    assert isinstance(outcome, Retry)
-    assert outcome.reason.startswith(f"discord {code}: ")
-
-
-@pytest.mark.parametrize("fault", [*map(error, sorted(PAYLOAD_BROKEN)), http(400), http(413), http(415), http(422)], ids=str)  # fmt: skip
+@pytest.mark.parametrize("fault", [error(50006), error(50035), error(50109), http(400), http(413), http(415), http(422)], ids=str)  # fmt: skip
 async def test_what_discord_refuses_goes_as_text_in_the_same_attempt(
     server: FakeDiscord, channel: Discord, fault: Fault
 ) -> None:
@@ -386,7 +482,7 @@ async def test_the_webhook_and_the_token_are_those_of_the_url(server: FakeDiscor
     for other, code in ((f"https://discord.com/api/webhooks/12/{TOKEN}", 10015), (f"{URL}x", 50027)):
         where = destination("discord", DiscordOptions.model_validate({"webhook_url": other}))
         outcome = await tell(channel, conversation(), where)
-        assert isinstance(outcome, Retry)
+        assert isinstance(outcome, Broken)
         assert f"discord {code}: " in outcome.reason
     server.expect()
 
@@ -415,8 +511,10 @@ async def test_a_broken_template_sends_the_plain_facts(
     assert message.fallback
     assert isinstance(await channel.send(PLACE, about, message), Delivered)
     server.expect(Want(("CRITICAL: HighLatency (1 firing, 1 resolved)", r"service=\@here", "resolved: alertname=HighLatency")))  # fmt: skip
-    many = conversation(*(alert(instance=f"{number}" + "_" * 300) for number in range(100)))
-    assert fault_of({"content": channel.render(PLACE, many, broken).body["content"]}) == 0
+    parts = messages(channel.render(PLACE, conversation(*several(100, length=300)), broken))
+    assert len(parts) == 4
+    assert [fault_of({"content": part["content"]}) for part in parts] == [0] * 4
+    assert len(listed((part["content"] for part in parts), 100)) >= 12
 
 
 # Rate limits
