@@ -2,8 +2,8 @@
 
 import hashlib
 import re
-import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from email.errors import MessageError
 from email.header import Header
 from email.headerregistry import Address
@@ -17,7 +17,8 @@ import aiosmtplib
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from router.channels.base import ChannelSettings, Kind, Options
-from router.model import Conversation, Delivered, Destination, Message, Outcome, Rejected, Retry
+from router.channels.email_smtp import Mail, deliver
+from router.model import Conversation, Destination, Message, Outcome
 from router.render import TemplateError, Templates
 from router.render.words import clip, line, moment
 
@@ -30,13 +31,7 @@ TEXT = 500_000
 HTML = 1_000_000
 # https://www.rfc-editor.org/rfc/rfc2919#section-2: 255 characters in all; a line can't be folded within one.
 _LIST_NAME = 100
-# https://www.rfc-editor.org/rfc/rfc4954#section-6: what a server says to those who have to log in.
-_NOT_LOGGED_IN = frozenset({530, 534, 535, 538})
-# Attempts (a quarter of an hour) at recipients who are refused for now while others were told: greylists
-# open after minutes, full mailboxes don't.
-_GREYLISTED = 12
 _TIMEOUT_SECONDS = 20
-_BAD_ANSWER = "bad answer"
 _NO_ATOM = re.compile(r"[^A-Za-z0-9.]+")
 _POLICY = SMTP.clone(cte_type="7bit")  # so that no server needs to know of 8-bit mail
 
@@ -138,21 +133,21 @@ class Email:
         fallback = False
         try:
             subject = line(templates.render(f"{kind}.txt.j2", "subject", values))
-            text = templates.render(f"{kind}.txt.j2", "body", values)
+            text = _fitted(lambda some: templates.render(f"{kind}.txt.j2", "body", some), values)
             html = templates.render(f"{kind}.html.j2", "body", values)
             if conversation.digest is None:
                 stem = line(templates.render("email.txt.j2", "stem", values))
         except TemplateError:
             fallback = True
-            subject, text = _plain(conversation, values)
-            subject, html = line(subject), ""
+            subject, html = line(_plain(conversation, values)[0]), ""
+            text = _fitted(lambda some: _plain(conversation, some)[1], values)
         first_stem = str(conversation.remote.get("stem") or stem)
         if stem and subject.endswith(stem):
             # Gmail and others show a mail whose subject differs from its thread's apart from it.
             subject = subject.removesuffix(stem) + first_stem
         body = {
             "subject": clip(subject, SUBJECT) or "Alert",
-            "text": clip(re.sub(r"\n{3,}", "\n\n", text), TEXT) + "\n",
+            "text": text + "\n",
             "html": html if len(html) <= HTML else "",
             "to": list(destination.options.to),
             "from": self._settings.from_,
@@ -164,28 +159,28 @@ class Email:
         return Message(kind, body, fallback)
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:  # noqa: ARG002
-        host, port = self._settings.address
+        settings, body = self._settings, message.body
+        host, port = settings.address
         client = aiosmtplib.SMTP(
             hostname=host,
             port=port,
-            use_tls=self._settings.security == "implicit",
-            start_tls=self._settings.security == "starttls",
+            use_tls=settings.security == "implicit",
+            start_tls=settings.security == "starttls",
             timeout=self._timeout,
-            local_hostname=self._settings.hello,
+            local_hostname=settings.hello,
         )
-        try:
-            async with client:
-                if self._settings.username is not None and self._settings.password is not None:
-                    await client.login(self._settings.username, self._settings.password.get_secret_value())
-                return await _hand_over(client, conversation, message.body)
-        except aiosmtplib.SMTPResponseException as error:
-            # The smarthost refuses us, not this mail: somebody can mend that.
-            login = isinstance(error, aiosmtplib.SMTPAuthenticationError)
-            return Retry(
-                f"smtp {error.code}{': authentication' * login}" if error.code >= 400 else _BAD_ANSWER
-            )
-        except (aiosmtplib.SMTPException, OSError) as error:
-            return _unreachable(error, ambiguous=False)
+        login = None
+        if settings.username is not None and settings.password is not None:
+            login = settings.username, settings.password.get_secret_value()
+        mail = Mail(
+            id=body["message_id"],
+            sender=_spec(body["from"]),
+            to=[_spec(address) for address in body["to"]],
+            whole=_mail(body),
+            plain=_mail({**body, "html": ""}) if body["html"] else None,
+        )
+        known = {"first": conversation.remote.get("first", mail.id), "stem": body["stem"]}
+        return await deliver(client, login, mail, conversation, known)
 
     async def close(self) -> None:
         """Nothing stays open between mails."""
@@ -216,55 +211,26 @@ class Email:
         return _spec(self._settings.from_).rpartition("@")[2]
 
 
-async def _hand_over(client: aiosmtplib.SMTP, conversation: Conversation, body: Mapping[str, Any]) -> Outcome:
-    """One mail. Who refused this very one for now is asked again, alone; ``remote`` keeps who that is."""
-    remote = conversation.remote
-    late = remote.get("late", {})
-    partly = late.get("message_id") == body["message_id"]
-    waiting: list[str] = late["to"] if partly else [_spec(address) for address in body["to"]]
-    refused = await _transact(client, body, waiting)
-    if isinstance(refused, Retry):
-        return refused
-    later = [address for address, code in refused.items() if code < 500]
-    if not partly and len(refused) == len(waiting):
-        return Retry(f"smtp {refused[later[0]]}") if later else Rejected(f"smtp {refused[waiting[0]]}")
-    before: dict[str, int] = remote.get("refused", {}) if partly else {}
-    refused = {address: code for address, code in before.items() if address not in waiting} | refused
-    known: dict[str, Any] = {"first": remote.get("first", body["message_id"]), "stem": body["stem"]}
-    if refused:
-        known["refused"] = refused
-    if later and conversation.attempt < _GREYLISTED:
-        known["late"] = {"message_id": body["message_id"], "to": later}
-        return Retry(f"smtp {refused[later[0]]}: some recipients", ambiguous=True, remote=known)
-    return Delivered(known)
+def _fitted(write: Callable[[Mapping[str, Any]], str], values: Mapping[str, Any]) -> str:
+    """A text with as many alerts (of a digest: lines a section) as a mail holds; the rest is counted, never
+    dropped in silence.
+    """
+    sections = values.get("sections", ())
+    shown = max((len(section.entries) for section in sections), default=len(values.get("alerts", ())))
+    note = ""
+    while len(text := re.sub(r"\n{3,}", "\n\n", write(_first(values, shown)))) > TEXT - len(note) and shown:
+        shown //= 2
+        left = sum(entry.count for section in sections for entry in section.entries[shown:])
+        left += len(values.get("alerts", ())[shown:])
+        note = f"\n\n... and {left} more not shown: the mail would be too long"
+    return clip(text, TEXT - len(note)) + note
 
 
-async def _transact(
-    client: aiosmtplib.SMTP, body: Mapping[str, Any], recipients: Sequence[str]
-) -> dict[str, int] | Retry:
-    """:returns: who was refused, by which code; or what went wrong before that was known"""
-    refused: dict[str, int] = {}
-    sending = False
-    try:
-        await client.mail(_spec(body["from"]))
-        for address in recipients:
-            try:
-                await client.rcpt(address)
-            except aiosmtplib.SMTPRecipientRefused as error:
-                refused[address] = error.code
-        if len(refused) < len(recipients):
-            mail = _mail(body)
-            sending = True
-            await client.data(mail)
-    except aiosmtplib.SMTPResponseException as error:
-        if error.code in _NOT_LOGGED_IN:
-            return Retry(f"smtp {error.code}: authentication")
-        if error.code < 400:
-            return Retry(_BAD_ANSWER, ambiguous=sending)
-        return dict.fromkeys(recipients, error.code)
-    except (aiosmtplib.SMTPException, OSError) as error:
-        return _unreachable(error, ambiguous=sending)
-    return refused
+def _first(values: Mapping[str, Any], shown: int) -> dict[str, Any]:
+    if "sections" in values:
+        sections = [replace(each, entries=each.entries[:shown]) for each in values["sections"]]
+        return {**values, "sections": sections}
+    return {**values, "alerts": values["alerts"][:shown]}
 
 
 def _spec(address: str) -> str:
@@ -318,32 +284,6 @@ def _plain(conversation: Conversation, values: Mapping[str, Any]) -> tuple[str, 
     if conversation.truncated:
         rows += ["", f"{conversation.truncated} more not shown by Alertmanager (max_alerts)"]
     return f"[{state}] {values['title']}", "\n".join(rows)
-
-
-def _unreachable(error: Exception, *, ambiguous: bool) -> Retry:
-    """What went wrong before the smarthost had said yes or no, in a few fixed words."""
-    match error:
-        case _ if any(isinstance(each, ssl.SSLCertVerificationError) for each in _causes(error)):
-            reason = "tls: certificate not trusted"
-        case aiosmtplib.SMTPConnectTimeoutError():
-            reason = "connect timeout"
-        case TimeoutError():
-            reason = "timeout"
-        case aiosmtplib.SMTPServerDisconnected():
-            reason = "disconnected"
-        case aiosmtplib.SMTPException(message=str(words)) if "STARTTLS" in words:
-            reason = "tls: no starttls offered"
-        case aiosmtplib.SMTPException(message=str(words)) if "AUTH" in words:
-            reason = "no authentication offered"
-        case _:
-            reason = "connection failed"
-    return Retry(reason, ambiguous=ambiguous)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 # A smarthost takes a few mails a second from one client without a thought; more is a storm's business.

@@ -1,6 +1,8 @@
 """Digests: what they say, and that a slot's mail is one mail however often it is sent."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
@@ -123,6 +125,21 @@ def test_a_thousand_names_are_summed_up() -> None:
     body = render(view).body
     assert "and 900 more of these" in body["text"]
     assert "and 900 more of these" in body["html"]
+
+
+def test_what_a_mail_does_not_hold_is_counted(tmp_path: Path) -> None:
+    """Section by section; a plain digest lists all names, so it is the one that can grow so long."""
+    (tmp_path / "digest.txt.j2").write_text("{% block subject %}{{ nonsense }}{% endblock %}")
+    lines = tuple(entry(alert(alertname=f"A{n}-" + "x" * 300)) for n in range(2_000))
+    view = DigestView(NOW - DAY, NOW, firing=lines[:1_990], ended=lines[1_990:])
+    text = render(view, Templates(levels=LEVELS, timezone="UTC", directory=tmp_path)).body["text"]
+    listed = len(re.findall(r"^  \[critical\] A\d+-x+ x 1$", text, re.MULTILINE))
+    counted = re.search(r"\.\.\. and (\d+) more not shown: the mail would be too long\n$", text)
+    assert counted is not None
+    assert listed + int(counted[1]) == 2_000
+    assert 500 < listed
+    assert "A1999-x" in text
+    assert len(text) <= 500_001
 
 
 @settings(deadline=None)

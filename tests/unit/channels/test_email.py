@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 import ssl
 import subprocess
@@ -13,9 +14,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
 from router.channels.email import HTML, SUBJECT, Email, EmailOptions, Settings, _mail
-from router.model import HOUR, Conversation, Delivered, Destination, Outcome, Rejected, Retry
+from router.model import HOUR, Alert, Broken, Conversation, Delivered, Destination, Outcome, Rejected, Retry
 from router.render import Templates
 from tests.unit.channels.talk import (
     LEVELS,
@@ -138,6 +140,7 @@ def test_a_thousand_alerts_are_summed_up_and_nothing_outgrows_a_mailbox() -> Non
         *(alert(instance=f"web-{number}", annotations={"summary": "ü" * 5_000}) for number in range(1_000))
     )
     body = render(talk).body
+    assert listed(body["text"], 1_000) == 100
     assert "and 900 more of these" in body["text"]
     assert "and 900 more of these" in body["html"]
     huge = render(
@@ -145,6 +148,49 @@ def test_a_thousand_alerts_are_summed_up_and_nothing_outgrows_a_mailbox() -> Non
     ).body
     assert huge["html"] == ""
     assert len(_mail(huge)) < 10_240_000
+
+
+def listed(text: str, number: int) -> int:
+    """How many alerts have a line of their own; the others are counted."""
+    shown = len(re.findall(r"^(?:FIRING|RESOLVED|firing|resolved)\b.*:", text, re.MULTILINE)) - (
+        "FIRING - " in text
+    )
+    counted = sum(map(int, re.findall(r"^\.\.\. and (\d+) more ", text, re.MULTILINE)))
+    assert shown + counted == number
+    return shown
+
+
+def several(number: int, **labels: str) -> list[Alert]:
+    return [alert(instance=f"web-{index}", **labels) for index in range(number)]
+
+
+@pytest.mark.parametrize(("number", "shown"), [(1, 1), (50, 50), (2_000, 100)])
+def test_every_alert_is_in_the_mail_or_counted(number: int, shown: int) -> None:
+    """However long an annotation is: it is cut where it shows."""
+    notes = {"summary": "s" * 100_000, "description": "d" * 100_000}
+    short = several(number)
+    long = [replace(each, annotations=notes) for each in short[:50]] + short[50:]
+    for alerts in (short, long):
+        assert listed(render(conversation(*alerts)).body["text"], number) == shown
+    assert "sss…" in render(conversation(*long)).body["text"]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_alerts_beyond_what_a_mail_holds_are_counted(broken: bool, tmp_path: Path) -> None:
+    """Labels can be many; so can alerts be where a template fails, and all of them are listed."""
+    if broken:
+        (tmp_path / "email.html.j2").write_text("{% block body %}{{ nonsense }}{% endblock %}")
+    templates = Templates(levels=LEVELS, timezone="UTC", directory=tmp_path)
+    alerts = [
+        replace(each, labels={**each.labels, **{f"label{n}": f"{index}" + "v" * 290 for n in range(30)}})
+        for index, each in enumerate(several(600))
+    ]
+    message = render(conversation(*alerts), templates)
+    assert message.fallback is broken
+    text = message.body["text"]
+    assert 10 <= listed(text, 600) < 100
+    assert 200_000 < len(text) <= 500_001
+    assert re.search(r"\.\.\. and \d+ more not shown: the mail would be too long\n$", text)
 
 
 def test_the_colour_is_that_of_the_level_and_green_at_the_end() -> None:
@@ -230,9 +276,14 @@ def test_a_template_that_fails_leaves_a_plain_mail(tmp_path: Path) -> None:
     [
         (answer("451 4.3.0 try later"), Retry("smtp 451")),
         (answer("554 5.7.1 no"), Rejected("smtp 554")),
-        (answer("550 5.1.8 no such sender", at="MAIL"), Rejected("smtp 550")),
-        (answer("450 later", at="MAIL"), Retry("smtp 450")),
-        (answer("530 5.7.0 log in first", at="MAIL"), Retry("smtp 530: authentication")),
+        (answer("550 5.1.8 no such sender", at="MAIL"), Broken("smtp 550: sender refused")),
+        (answer("450 later", at="MAIL"), Retry("smtp 450: sender refused")),
+        (answer("502 what", at="MAIL"), Retry("smtp 502: sender refused")),
+        (answer("530 5.7.0 log in first", at="RCPT"), Broken("smtp 530: authentication")),
+        (answer("538 5.7.11 encrypt first"), Broken("smtp 538: authentication")),
+        (answer("599 what"), Rejected("smtp 599")),
+        (answer("503 what"), Retry("smtp 503")),
+        (answer("530 5.7.0 log in first", at="MAIL"), Broken("smtp 530: authentication")),
         (answer("299 what", at="DATA"), Retry("bad answer", ambiguous=True)),
         (Fault(at="MAIL"), Retry("disconnected")),
         (Fault(at="RCPT"), Retry("disconnected")),
@@ -251,6 +302,43 @@ async def test_what_a_smarthost_may_answer_is_an_outcome_after_one_attempt(
         assert smtp.commands.count("MAIL alerts@router.example") == 1
         smtp.recover()
         assert isinstance(await tell(channel, conversation()), Delivered)
+        smtp.expect(Want((ANNA,), STEM))
+
+
+@pytest.mark.parametrize(
+    "refusal", ["552 5.3.4 too big", "523 too big", "554 5.3.4 too big", "550 5.2.3 too big"]
+)
+async def test_a_mail_that_is_too_large_goes_without_its_html(refusal: str) -> None:
+    """Once more, in the same attempt, with the same Message-ID; if that is too large as well, it is rejected."""
+    async with FakeSmtp() as smtp:
+        channel = channel_to(smtp.smarthost)
+        smtp.fail(answer(refusal))
+        assert isinstance(await tell(channel, conversation()), Delivered)
+        assert (smtp.only.id, smtp.only.message.get_content_type()) == (FIRST, "text/plain")
+        smtp.fail(answer(refusal), answer(refusal))
+        assert await tell(channel, conversation()) == Rejected(f"smtp {refusal[:3]}: too large")
+        assert smtp.commands.count("DATA") == 4
+
+
+async def test_a_plain_mail_that_is_too_large_is_not_sent_twice(tmp_path: Path) -> None:
+    (tmp_path / "email.html.j2").write_text("{% block body %}{{ nonsense }}{% endblock %}")
+    broken = Templates(levels=LEVELS, timezone="UTC", directory=tmp_path)
+    async with FakeSmtp() as smtp:
+        channel = channel_to(smtp.smarthost)
+        smtp.fail(answer("552 5.3.4 too big"))
+        message = channel.render(place(), conversation(), broken)
+        assert await channel.send(place(), conversation(), message) == Rejected("smtp 552: too large")
+        assert smtp.commands.count("DATA") == 1
+
+
+async def test_a_mail_too_large_for_some_goes_plain_to_them_and_who_refused_is_asked_as_well() -> None:
+    async with FakeSmtp() as smtp:
+        smtp.refused = {BERT: "451 4.7.1 greylisted"}
+        smtp.fail(answer("552 5.3.4 too big"))
+        outcome = await tell(channel_to(smtp.smarthost), conversation(), place(ANNA, BERT))
+        assert isinstance(outcome, Retry)
+        assert outcome.remote is not None
+        assert outcome.remote["late"]["to"] == [BERT]
         smtp.expect(Want((ANNA,), STEM))
 
 
@@ -288,13 +376,13 @@ async def test_who_is_never_greeted_gives_up_connecting() -> None:
 @pytest.mark.parametrize(
     ("greeting", "outcome"),
     [
-        (b"554 go away\r\n", Retry("smtp 554")),
+        (b"554 go away\r\n", Broken("smtp 554")),
         (b"421 too busy\r\n", Retry("smtp 421")),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", Retry("bad answer")),
         (b"", Retry("connection failed")),
     ],
 )
-async def test_a_smarthost_that_turns_us_away_at_the_door_is_tried_again(
+async def test_a_smarthost_that_turns_us_away_at_the_door_has_not_refused_the_mail(
     greeting: bytes, outcome: Outcome
 ) -> None:
     async def turn_away(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -324,10 +412,13 @@ async def test_all_refused_for_good_is_final_and_for_now_is_not() -> None:
 
 
 async def test_one_refused_for_good_does_not_keep_the_others_from_knowing() -> None:
+    """And is in the log."""
     async with FakeSmtp() as smtp:
         smtp.refused = {BERT: "550 5.1.1 unknown"}
-        outcome = await tell(channel_to(smtp.smarthost), conversation(), place(ANNA, BERT))
+        with capture_logs() as logs:
+            outcome = await tell(channel_to(smtp.smarthost), conversation(), place(ANNA, BERT))
         assert outcome == Delivered({"first": FIRST, "stem": STEM, "refused": {BERT: 550}})
+        assert [(each["event"], each["codes"]) for each in logs] == [("recipients refused", {BERT: 550})]
         smtp.expect(Want((ANNA,), STEM))
 
 
@@ -410,12 +501,12 @@ async def test_over_tls_we_log_in_and_are_taken(security: str, tls: ssl.SSLConte
 
 
 @pytest.mark.parametrize("security", ["starttls", "implicit"])
-async def test_a_wrong_password_is_tried_again_and_never_shown(
+async def test_a_wrong_password_is_for_somebody_to_mend_and_never_shown(
     security: str, tls: ssl.SSLContext, trusted: None
 ) -> None:
     async with FakeSmtp(tls, implicit=security == "implicit") as smtp:
         channel = channel_to(smtp.smarthost, tls=security, username=USER, password="wrong-secret")
-        assert await tell(channel, conversation()) == Retry("smtp 535: authentication")
+        assert await tell(channel, conversation()) == Broken("smtp 535: authentication")
         smtp.expect()
     assert "wrong-secret" not in repr(channel._settings)
 
