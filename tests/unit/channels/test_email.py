@@ -3,9 +3,7 @@
 import asyncio
 import json
 import re
-import shutil
 import ssl
-import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -160,8 +158,8 @@ def listed(text: str, number: int) -> int:
     return shown
 
 
-def several(number: int, **labels: str) -> list[Alert]:
-    return [alert(instance=f"web-{index}", **labels) for index in range(number)]
+def several(number: int) -> list[Alert]:
+    return [alert(instance=f"web-{index}") for index in range(number)]
 
 
 @pytest.mark.parametrize(("number", "shown"), [(1, 1), (50, 50), (2_000, 100)])
@@ -462,34 +460,6 @@ async def test_who_is_refused_again_and_again_is_given_up_when_the_others_know()
         smtp.refused = {BERT: "452 4.2.2 mailbox full"}
         outcome = await tell(channel_to(smtp.smarthost), conversation(attempt=12), place(ANNA, BERT))
         assert outcome == Delivered({"first": FIRST, "stem": STEM, "refused": {BERT: 452}})
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs the openssl command: apt-get install openssl")
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-         "-keyout", str(key), "-out", str(cert), "-subj", "/CN=fake", "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return cert, key
-
-
-@pytest.fixture
-def tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    return context
-
-
-@pytest.fixture
-def trusted(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenSSL's own variable, by which administrators add an authority of theirs."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
 
 
 @pytest.mark.parametrize("security", ["starttls", "implicit"])

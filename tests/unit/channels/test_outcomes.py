@@ -1,0 +1,213 @@
+"""Every channel, whatever its provider answers: an outcome of the right kind, in few words, without a secret."""
+
+import logging
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Protocol
+
+import pytest
+import structlog
+
+from router import logs
+from router.channels import KINDS
+from router.model import Broken, Conversation, Delivered, Outcome, Rejected, Retry
+from tests.unit.channels.rigs import RIGS, Rig, echo
+from tests.unit.channels.talk import TEMPLATES, destination
+from tests.world.fake_anything import Anything, Speak, after_request, close, hang, http, say, smtp
+
+_HUGE = 2**22
+_SHORT = 0.2
+"""Seconds of patience with who doesn't answer."""
+
+
+class Judge(Protocol):
+    async def __call__(
+        self, speak: Speak, talk: Conversation | None = None, *, patience: float = 10, at: str | None = None
+    ) -> Outcome: ...
+
+
+@pytest.fixture(params=sorted(RIGS))
+def rig(request: pytest.FixtureRequest) -> Rig:
+    return RIGS[request.param]
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.node.callspec.params["rig"])
+
+
+@pytest.fixture
+async def provider(rig: Rig, request: pytest.FixtureRequest) -> AsyncIterator[Anything]:
+    tls: ssl.SSLContext | None = None
+    if rig.mail:
+        request.getfixturevalue("trusted")
+        tls = request.getfixturevalue("tls")
+    async with Anything(tls) as provider:
+        yield provider
+
+
+@pytest.fixture
+def logged(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
+    """The logs of ``serve --log-level debug``."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    logs.configure("json", "debug")
+    yield capsys
+    structlog.reset_defaults()
+    root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture
+def judge(name: str, rig: Rig, provider: Anything, logged: pytest.CaptureFixture[str]) -> Judge:
+    """Tells the provider once, and looks at what is shown of it: outcome, logs, output."""
+
+    async def told(
+        speak: Speak, talk: Conversation | None = None, *, patience: float = 10, at: str | None = None
+    ) -> Outcome:
+        provider.speak, address, kind = speak, at or provider.address, KINDS[name]
+        talk = talk or rig.talks[0]
+        channel = rig.make(kind.settings.model_validate(rig.settings(address)), patience)
+        place = destination(name, kind.options.model_validate(rig.options(address)))
+        try:
+            message = channel.render(place, talk, TEMPLATES)
+            outcome = await channel.send(place, talk, message)
+        finally:
+            await channel.close()
+        assert not improprieties(outcome, "".join(logged.readouterr()), rig.secrets)
+        return outcome
+
+    return told
+
+
+def improprieties(outcome: Outcome, heard: str, secrets: tuple[str, ...]) -> list[str]:
+    found = [f"shows {secret}" for secret in secrets if secret in repr(outcome) + heard]
+    if not isinstance(outcome, Delivered):
+        reason = outcome.reason
+        found += [f"says too much: {reason}"] * (len(reason) > 120)
+        found += [f"says nothing fit to be shown: {reason!r}"] * (
+            not reason.strip() or not reason.isprintable()
+        )
+    return found
+
+
+def odd(secrets: tuple[str, ...], spared: frozenset[str]) -> Iterator[tuple[str, Speak, int]]:
+    """What no provider should answer, and the status that it comes with."""
+    whole = echo(secrets)
+    for status in (200, 503):
+        bodies: Mapping[str, Speak] = {
+            "empty": http(status),
+            "no text": http(status, b"\xff\xfe\x00{"),
+            "no json": http(status, f"<html>{secrets}".encode(), "text/html"),
+            "no type": http(status, whole, ""),
+            "another type": http(status, whole, "image/png"),
+            "unknown charset": http(status, whole, "application/json; charset=nonsense"),
+            "secrets where they are not looked for": http(
+                status, whole, reason=secrets[0], Retry_After=secrets[0], Location=f"/{secrets[0]}",
+                X_RateLimit_Remaining=secrets[0], X_RateLimit_Reset_After=secrets[0],
+            ),
+            "secrets as everything": http(
+                status, echo(secrets, id=secrets[0], code=secrets[0], retry_after=secrets[0], ok=secrets[0])
+            ),
+            "a yes and no more": http(status, b'{"ok": true, "status": "success"}'),
+            "another encoding": http(status, whole, Content_Encoding="gzip"),
+            "huge": http(status, b"x" * _HUGE),
+            "huge and json": http(status, echo(["x" * _HUGE])),
+            "deep": http(status, b"[" * 100_000),
+            "half": http(status, whole, Content_Length="100000"),
+            "a header without end": http(status, whole, X_Any="x" * 100_000),
+            **{raw.decode(): http(status, raw) for raw in (b"null", b"7", b'"text"', b"[]", b"{}", b"[7]", b"NaN")},
+        }  # fmt: skip
+        yield from (
+            (f"{status}, {what}", speak, status) for what, speak in bodies.items() if what not in spared
+        )
+    for raw in (b"\x00\xff\xfe what\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"220 any\r\n", b"x" * _HUGE):
+        yield repr(raw[:20]), after_request(say(raw)), 0
+
+
+def odd_mail(secrets: tuple[str, ...]) -> Iterator[tuple[str, Speak]]:
+    for command in ("GREETING", "EHLO", "AUTH", "MAIL", "RCPT", "DATA", "BODY"):
+        for raw in (
+            b"\x00\xff\xfe what",
+            b"what",
+            b"",
+            b"1",
+            b"250",
+            b"x" * _HUGE,
+            f"abc {secrets}".encode(),
+        ):
+            if raw != b"250" or command not in {"MAIL", "RCPT", "BODY"}:  # who take that for a yes
+                yield f"{command}, {raw[:20]!r}", smtp(command, raw)
+
+
+def test_every_kind_has_a_rig() -> None:
+    assert RIGS.keys() == KINDS.keys()
+
+
+async def test_an_answer_means_what_its_table_says(rig: Rig, judge: Judge) -> None:
+    """At a first telling, and at one that follows it up; what nobody has written down is tried again."""
+    wrong = []
+    for answer in rig.answers:
+        for talk in rig.talks:
+            outcome = await judge(answer.speak, talk)
+            if not isinstance(outcome, answer.meaning):
+                wrong.append(
+                    f"{answer.name}, version {talk.version}: {outcome}, not {answer.meaning.__name__}"
+                )
+    assert not wrong, "\n".join(wrong)
+
+
+async def test_whatever_a_provider_answers_it_is_no_end_and_no_secret_comes_out(
+    rig: Rig, judge: Judge
+) -> None:
+    """A success that can't be read is one only where the status says it all."""
+    wrong = []
+    if rig.mail:
+        for name, speak in odd_mail(rig.secrets):
+            if not isinstance(outcome := await judge(speak), Retry):
+                wrong.append(f"{name}: {outcome}")
+    else:
+        for name, speak, status in odd(rig.secrets, rig.spared):
+            taken = rig.status_says_all and status == 200
+            if not isinstance(outcome := await judge(speak), Retry | Delivered if taken else Retry):
+                wrong.append(f"{name}: {outcome}")
+    assert not wrong, "\n".join(wrong)
+
+
+async def test_where_nobody_listens_nothing_can_have_arrived(
+    rig: Rig, judge: Judge, unused_tcp_port: int
+) -> None:
+    for talk in rig.talks:
+        outcome = await judge(close, talk, at=f"127.0.0.1:{unused_tcp_port}")
+        assert isinstance(outcome, Retry)
+        assert not outcome.ambiguous
+
+
+async def test_who_hangs_up_or_falls_silent_is_tried_again(rig: Rig, judge: Judge) -> None:
+    for talk in rig.talks:
+        assert isinstance(await judge(close, talk), Retry)
+        assert isinstance(await judge(hang, talk, patience=_SHORT), Retry)
+
+
+async def test_what_was_handed_over_and_not_answered_may_have_arrived(rig: Rig, judge: Judge) -> None:
+    for talk in rig.talks:
+        for then in (close, hang):
+            outcome = await judge(rig.told(then), talk, patience=_SHORT)
+            assert isinstance(outcome, Retry)
+            assert outcome.ambiguous
+
+
+@pytest.mark.parametrize(
+    ("outcome", "heard", "found"),
+    [
+        (Delivered({"ts": "a-secret"}), "", "shows a-secret"),
+        (Broken("no a-secret"), "", "shows a-secret"),
+        (Retry("http 500"), "posting to a-secret", "shows a-secret"),
+        (Retry("x" * 121), "", "says too much"),
+        (Rejected("no\nway"), "", "says nothing fit"),
+        (Rejected(""), "", "says nothing fit"),
+    ],
+)
+def test_the_judge_sees_what_is_improper(outcome: Outcome, heard: str, found: str) -> None:
+    (problem,) = improprieties(outcome, heard, ("a-secret",))
+    assert problem.startswith(found)
+    assert improprieties(Retry("http 500"), "", ("a-secret",)) == []
