@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import io
 import json
 import re
 from collections.abc import Sequence
@@ -160,7 +161,7 @@ class Webhook:
         try:
             async with self._connected().post(
                 options.url.get_secret_value(),
-                data=raw,
+                data=io.BytesIO(raw),  # of bytes, aiohttp warns when they are many
                 headers=_headers(options, conversation, raw),
                 allow_redirects=False,
             ) as answer:

@@ -20,14 +20,7 @@ from hypothesis import given, settings
 from pydantic import ValidationError
 
 from router.channels import KINDS
-from router.channels.webhook import (
-    DESTINATION_BROKEN,
-    REJECTED,
-    TRANSIENT,
-    Settings,
-    Webhook,
-    WebhookOptions,
-)
+from router.channels.webhook import Settings, Webhook, WebhookOptions
 from router.config import ConfigError, loads
 from router.model import (
     MINUTE,
@@ -149,6 +142,17 @@ def test_a_group_of_which_alertmanager_hid_alerts_is_not_resolved() -> None:
 
 def test_a_start_that_nobody_knows_is_gos_zero_time() -> None:
     assert body(conversation(replace(alert(), starts_at=None)))["alerts"][0]["startsAt"] == "0001-01-01T00:00:00Z"  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [1, 50, 2_000])
+async def test_every_alert_arrives_whole(channel: Webhook, hook: FakeWebhook, number: int) -> None:
+    notes = {"description": "d" * 100_000}
+    alerts = [alert(instance=str(each), annotations=notes if each < 50 else {}) for each in range(number)]
+    assert await tell(channel, hook, conversation(*alerts)) == Delivered()
+    hook.expect(Want("firing", {each.fingerprint: "firing" for each in alerts}))
+    told = hook.only.body["alerts"]
+    assert [each["labels"]["instance"] for each in told] == list(map(str, range(number)))
+    assert [each["annotations"] for each in told].count(notes) == min(number, 50)
 
 
 @settings(deadline=None)
@@ -283,22 +287,6 @@ async def test_an_answer_is_an_outcome_after_one_attempt(
     assert len(hook.calls) == 1
     assert await tell(channel, hook, conversation()) == Delivered()
     hook.expect(Want("firing", {alert().fingerprint: "firing"}))
-
-
-@pytest.mark.parametrize("status", sorted(TRANSIENT | DESTINATION_BROKEN | REJECTED))
-async def test_a_code_of_the_tables_loses_an_alert_only_if_the_payload_is_at_fault(
-    channel: Webhook, hook: FakeWebhook, status: int
-) -> None:
-    hook.fail(http(status))
-    outcome = await tell(channel, hook, conversation())
-    assert isinstance(outcome, Rejected) is (status in REJECTED)
-    assert isinstance(outcome, Broken) is (status in DESTINATION_BROKEN)
-
-
-def test_a_code_stands_in_one_table() -> None:
-    assert not TRANSIENT & DESTINATION_BROKEN
-    assert not TRANSIENT & REJECTED
-    assert not DESTINATION_BROKEN & REJECTED
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
