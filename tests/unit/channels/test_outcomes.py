@@ -3,13 +3,14 @@
 import logging
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
+from types import ModuleType
 from typing import Protocol
 
 import pytest
 import structlog
 
 from router import logs
-from router.channels import KINDS
+from router.channels import KINDS, discord, email_smtp, pagerduty, webhook
 from router.model import Broken, Conversation, Delivered, Outcome, Rejected, Retry
 from tests.unit.channels.rigs import RIGS, Rig, echo
 from tests.unit.channels.talk import TEMPLATES, destination
@@ -141,6 +142,18 @@ def odd_mail(secrets: tuple[str, ...]) -> Iterator[tuple[str, Speak]]:
 
 def test_every_kind_has_a_rig() -> None:
     assert RIGS.keys() == KINDS.keys()
+
+
+@pytest.mark.parametrize(
+    ("kind", "tables"),
+    [("pagerduty", pagerduty), ("webhook", webhook), ("discord", discord), ("email", email_smtp)],
+)
+def test_a_code_stands_in_one_table_and_is_judged(kind: str, tables: ModuleType) -> None:
+    names = ("TRANSIENT", "DESTINATION_BROKEN", "PAYLOAD_BROKEN", "REJECTED", "MESSAGE_GONE")
+    codes = [code for name in names for code in getattr(tables, name, ())]
+    assert len(codes) == len(set(codes)) > 0
+    judged = {int(answer.name.split()[-1]) for answer in RIGS[kind].answers if answer.name[-1].isdecimal()}
+    assert set(codes) <= judged
 
 
 async def test_an_answer_means_what_its_table_says(rig: Rig, judge: Judge) -> None:
