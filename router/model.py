@@ -285,6 +285,8 @@ class Broken:
     reason: str
     remote: Mapping[str, Any] | None = None
     """What did succeed before; None: unchanged."""
+    ambiguous: bool = False
+    """What did succeed told the news already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,10 +180,8 @@ class Discord:
         match outcome:
             case Delivered():
                 return Delivered(attempt.remote)
-            case Retry() if attempt.told:
+            case Retry() | Broken() if attempt.told:
                 return replace(outcome, ambiguous=True, remote=attempt.remote)
-            case Broken() if attempt.told:
-                return replace(outcome, remote=attempt.remote)
             case _:
                 return outcome
 

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 
 from router.channels.base import ChannelSettings, Kind, Options
 from router.channels.email_smtp import Mail, deliver
-from router.model import Conversation, Destination, Message, Outcome
+from router.model import MINUTE, Conversation, Destination, Message, Outcome
 from router.render import TemplateError, Templates
 from router.render.words import clip, line, moment
 
@@ -127,7 +127,7 @@ class Email:
         self._timeout = timeout
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:
-        kind = "email" if conversation.digest is None else "digest"
+        kind = "digest" if conversation.digest else "storm" if conversation.storm else "email"
         values = templates.values(conversation)
         stem = html = ""
         fallback = False
@@ -135,7 +135,7 @@ class Email:
             subject = line(templates.render(f"{kind}.txt.j2", "subject", values))
             text = _fitted(lambda some: templates.render(f"{kind}.txt.j2", "body", some), values)
             html = templates.render(f"{kind}.html.j2", "body", values)
-            if conversation.digest is None:
+            if kind == "email":
                 stem = line(templates.render("email.txt.j2", "stem", values))
         except TemplateError:
             fallback = True
@@ -156,7 +156,7 @@ class Email:
             "headers": self._headers(destination, conversation),
             "stem": clip(first_stem, SUBJECT),
         }
-        return Message(kind, body, fallback)
+        return Message("digest" if kind == "digest" else "email", body, fallback)
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:  # noqa: ARG002
         settings, body = self._settings, message.body
@@ -230,7 +230,7 @@ def _first(values: Mapping[str, Any], shown: int) -> dict[str, Any]:
     if "sections" in values:
         sections = [replace(each, entries=each.entries[:shown]) for each in values["sections"]]
         return {**values, "sections": sections}
-    return {**values, "alerts": values["alerts"][:shown]}
+    return {**values, "alerts": values.get("alerts", ())[:shown]}
 
 
 def _spec(address: str) -> str:
@@ -276,6 +276,9 @@ def _plain(conversation: Conversation, values: Mapping[str, Any]) -> tuple[str, 
             rows += ["", f"{section.title}: {section.count}"]
             rows += [f"  [{entry.level}] {entry.name} x {entry.count}" for entry in section.entries]
         return f"Alert digest, {values['period']}", "\n".join(rows)
+    if conversation.storm is not None:
+        rows = [f"[{each['level']}] {each['title']}: {each['firing']} firing" for each in values["lines"]]
+        return f"Alert storm: {values['groups']} groups firing", "\n".join(rows)
     state = "RESOLVED" if values["status"] == "resolved" else f"FIRING:{len(values['firing'])}"
     rows = [values["title"]]
     for alert in values["alerts"]:
@@ -287,12 +290,13 @@ def _plain(conversation: Conversation, values: Mapping[str, Any]) -> tuple[str, 
 
 
 # A smarthost takes a few mails a second from one client without a thought; more is a storm's business.
+_CONNECTIONS = 4
 _PLACEHOLDER = {"smarthost": "localhost:587", "from": "alerts@example.com"}
 EMAIL = Kind(
     name="email", section="email", settings=Settings, options=EmailOptions, make=Email, per_second=2.0, burst=10,
-    placeholder=_PLACEHOLDER,
+    placeholder=_PLACEHOLDER, storm_every=10 * MINUTE, at_once=_CONNECTIONS,
 )  # fmt: skip
 DIGEST = Kind(
     name="digest", section="email", settings=Settings, options=DigestOptions, make=Email, per_second=1.0, burst=5,
-    placeholder=_PLACEHOLDER,
+    placeholder=_PLACEHOLDER, at_once=_CONNECTIONS,
 )  # fmt: skip

@@ -267,9 +267,9 @@ def _outcome(fault: Retry | Broken | Rejected, remote: dict[str, Any], conversat
     """What the fault of a call comes to for the attempt."""
     version = conversation.version
     if remote.get("shown") == version and conversation.remote.get("shown") != version:
-        # This attempt told the message, whatever became of its replies. What is not a Retry is said by the next one.
-        retry = fault if isinstance(fault, Retry) else Retry(fault.reason, pause=isinstance(fault, Broken))
-        return replace(retry, ambiguous=True, remote=remote)
+        # This attempt told the message, whatever became of its replies. What is refused for good the next one says.
+        told = Retry(fault.reason) if isinstance(fault, Rejected) else fault
+        return replace(told, ambiguous=True, remote=remote)
     if isinstance(fault, Rejected):
         return fault
     if isinstance(fault, Retry) and fault.ambiguous and "ts" not in remote:

@@ -38,7 +38,15 @@ _LIMITED = frozenset({"ratelimited", "rate_limited"})
 
 # What the SDK may raise; the last three are what it comes to when an answer is not the JSON object that it
 # takes for granted.
-FAULTS = (SlackClientError, aiohttp.ClientError, TimeoutError, ValueError, AttributeError, TypeError)
+FAULTS = (
+    SlackClientError,
+    aiohttp.ClientError,
+    TimeoutError,
+    ValueError,
+    AttributeError,
+    TypeError,
+    RecursionError,
+)
 
 
 def code_of(error: SlackApiError) -> str:

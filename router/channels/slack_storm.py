@@ -21,7 +21,7 @@ def storm(destination: Destination, templates: Templates, values: Mapping[str, A
 
 def plain_storm(destination: Destination, values: Mapping[str, Any]) -> dict[str, Any]:
     """What is sent when the template fails."""
-    text = f"Alert storm: {values['groups']} groups firing, {values['alerts']} alerts"
+    text = f"Alert storm: {values['groups']} groups firing, {values['total']} alerts"
     rows = [f"[{each['level']}] {each['title']}: {each['firing']} firing" for each in values["lines"]]
     return {
         **_message(destination, text, [], ""),

@@ -235,7 +235,7 @@ class Views:
         address = next((base for each in storm.lines if (base := web_address(each.external_url))), "")
         return {
             "groups": storm.groups,
-            "alerts": storm.alerts,
+            "total": storm.alerts,
             "lines": lines,
             "more": storm.groups - len(lines),
             "over": storm.over,

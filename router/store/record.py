@@ -129,7 +129,13 @@ def effect(
         case Retry():
             _retry(tx, work, outcome, now, not_before)
         case Broken():
-            _retry(tx, work, Retry(outcome.reason, remote=outcome.remote), now, not_before)
+            _retry(
+                tx,
+                work,
+                Retry(outcome.reason, ambiguous=outcome.ambiguous, remote=outcome.remote),
+                now,
+                not_before,
+            )
         case Rejected():
             return Recorded(wake=bury(tx, work, outcome.reason, policy, now))
     return Recorded()

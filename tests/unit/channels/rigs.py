@@ -45,8 +45,6 @@ class Rig:
     """It speaks SMTP, over TLS; else HTTP."""
     status_says_all: bool = False
     """A success needs no body."""
-    spared: frozenset[str] = frozenset()
-    """Odd bodies that it is not up to yet."""
 
     def told(self, then: Speak) -> Speak:
         """What happens once the provider has it all."""
@@ -74,20 +72,17 @@ _REDIRECTS, _OUTAGES = range(300, 400), range(500, 600)
 _UNKNOWN = (402, 405, 406, 409, 418, 451, 499, 600, 999)
 
 SLACK_TOKEN = "xoxb-token-of-nobody"
-# To be Broken and Rejected: until slack.py knows these, it tries all again.
-_SLACK_BROKEN: Meaning = Retry
-_SLACK_REJECTED: Meaning = Retry
 # https://docs.slack.dev/reference/methods/chat.postMessage#errors and …/chat.update#errors
 _SLACK: tuple[tuple[Meaning, tuple[str, ...]], ...] = (
     (Retry, (
         "ratelimited", "rate_limited", "service_unavailable", "request_timeout", "internal_error", "fatal_error",
         "team_added_to_org", "message_not_found", "cant_update_message", "edit_window_closed", "a_code_of_tomorrow",
     )),
-    (_SLACK_BROKEN, (
+    (Broken, (
         "channel_not_found", "not_in_channel", "is_archived", "restricted_action", "missing_scope", "invalid_auth",
         "not_authed", "token_revoked", "token_expired", "account_inactive", "access_denied",
     )),
-    (_SLACK_REJECTED, (
+    (Rejected, (
         "invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "no_text",
         "too_many_attachments", "metadata_too_large",
     )),
@@ -192,8 +187,6 @@ RIGS: Mapping[str, Rig] = {
         options=lambda _: {"channel": "C0CRITICAL"},
         secrets=(SLACK_TOKEN,),
         answers=tuple(_slack()),
-        # slack.py lets a RecursionError through, and takes a yes without a ts for a message.
-        spared=frozenset({"deep", "secrets as everything", "a yes and no more"}),
         talks=_talks(channel="C0CRITICAL", ts="1.2", threaded=1),
     ),
     "pagerduty": Rig(
