@@ -13,6 +13,7 @@ from router.render import Templates
 _UNITS: dict[str, Millis] = {
     "ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY, "y": 365 * DAY,
 }  # fmt: skip
+_LONGEST = 100 * _UNITS["y"]
 _DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+")
 
 
@@ -32,7 +33,10 @@ def duration(value: Any) -> Millis:
         return 0
     if not _DURATION.fullmatch(text):
         raise ValueError("is no duration; write it like 30s, 5m or 1h30m")
-    return sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"(\d+)(ms|[smhdwy])", text))
+    span = sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"(\d+)(ms|[smhdwy])", text))
+    if span > _LONGEST:
+        raise ValueError("is longer than a hundred years")
+    return span
 
 
 Duration = Annotated[Millis, BeforeValidator(duration)]
@@ -58,6 +62,13 @@ class Options(Section):
     @property
     def per_alert(self) -> bool:
         return False
+
+
+def place(kind: str, name: str | None, digest: str) -> str:
+    """The key of a destination that is reached by a secret. Another secret is another place even under the same name:
+    what the one was told, the other can't take back.
+    """
+    return f"{kind}:{name}-{digest[:8]}" if name else f"{kind}:{digest[:8]}"
 
 
 class Channel(Protocol):

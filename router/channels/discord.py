@@ -99,7 +99,7 @@ class DiscordOptions(Options):
     """Names the destination in metrics and pages; otherwise the webhook's ID does."""
 
     def key(self, receiver: str) -> str:  # noqa: ARG002  (the webhook is enough)
-        return f"discord:{self.name or self.webhook[0]}"
+        return f"discord:{self.name}-{self.webhook[0]}" if self.name else f"discord:{self.webhook[0]}"
 
     @property
     def webhook(self) -> tuple[str, str]:

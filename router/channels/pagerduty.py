@@ -17,7 +17,7 @@ from typing import Any, Literal
 import requests
 from pydantic import Field, SecretStr
 
-from router.channels.base import ChannelSettings, Kind, Options
+from router.channels.base import ChannelSettings, Kind, Options, place
 from router.model import (
     SECOND,
     Broken,
@@ -97,7 +97,7 @@ class PagerDutyOptions(Options):
 
     def key(self, receiver: str) -> str:  # noqa: ARG002  (the routing key is enough)
         digest = hashlib.sha256(self.routing_key.get_secret_value().encode()).hexdigest()
-        return f"pagerduty:{self.name or digest[:8]}"
+        return place("pagerduty", self.name, digest)
 
     @property
     def per_alert(self) -> bool:

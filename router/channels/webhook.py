@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from router.channels.base import ChannelSettings, Kind, Options, Section
+from router.channels.base import ChannelSettings, Kind, Options, Section, place
 from router.model import (
     SECOND,
     Alert,
@@ -129,7 +129,7 @@ class WebhookOptions(Options):
 
     def key(self, receiver: str) -> str:  # noqa: ARG002  (the address is enough)
         digest = hashlib.sha256(self.url.get_secret_value().encode()).hexdigest()
-        return f"webhook:{self.name or digest[:8]}"
+        return place("webhook", self.name, digest)
 
 
 class Webhook:

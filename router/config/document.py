@@ -33,10 +33,20 @@ SECRETS = frozenset({
 
 # Keys that look like it: misspelt, or another program's.
 _SECRETIVE = re.compile(r"tok|pass|pwd|secret|_key|ur[il]|auth|cred", re.IGNORECASE)
+_KEY = re.compile(r"""\s*(?:- +)?[\w"'-]+[ \t]*:(?:\s|$)""")
 _BESIDE_SECRETS = frozenset({"file", "username", "password"})
 _CHANNELS = frozenset(
     kind.section for kind in KINDS.values()
 )  # whoever writes one word there writes a secret
+
+
+# Aliases written out, a file has at most so many pieces of data, and so many more a character: a few lines of
+# aliases of aliases would else be billions.
+_FEWEST, _PIECES = 10_000, 4
+
+
+class _TooLarge(Exception):  # noqa: N818  (never seen outside)
+    """It has more pieces than anybody writes."""
 
 
 class Missing(StrEnum):
@@ -99,7 +109,9 @@ def read(text: str, name: str, environ: Mapping[str, str], missing: Missing = Mi
     """:raises ConfigError: it is no YAML, or not a mapping"""
 
     def refused(line: int, column: int, what: str, todo: str) -> ConfigError:
-        return ConfigError([Problem(name, line, column, what, todo)], {name: text})
+        return ConfigError(
+            [Problem(name, line, column, what, todo)], {name: mask(text, _below_secrets(text))}
+        )
 
     yaml = YAML(typ="safe", pure=True)
     yaml.version = (1, 2)
@@ -123,7 +135,11 @@ def read(text: str, name: str, environ: Mapping[str, str], missing: Missing = Mi
     except RecursionError:
         raise refused(1, 1, "an alias stands within its anchor", "mend the YAML") from None
     try:
-        document.data = _Builder(document, environ).build(root, ())
+        document.data = _Builder(document, environ, _FEWEST + _PIECES * len(text)).build(root, ())
+    except _TooLarge:
+        raise refused(
+            1, 1, "its aliases make it too large", "write out what they stand for, or less"
+        ) from None
     except RecursionError:
         raise refused(
             1, 1, "it is nested too deeply, or an alias stands within its anchor", "mend the YAML"
@@ -131,31 +147,51 @@ def read(text: str, name: str, environ: Mapping[str, str], missing: Missing = Mi
     return document
 
 
+def _below_secrets(text: str) -> Iterator[tuple[int, int]]:
+    """Where a text that is no YAML may go on with a secret: whatever follows a line that speaks of one, up to the
+    next key.
+    """
+    below, at = False, 0
+    for line in text.splitlines(keepends=True):
+        key = _KEY.match(line)
+        if key is None and below:
+            yield at, at + len(line)
+        elif key is not None or _SECRETIVE.search(line):
+            below = _SECRETIVE.search(line) is not None
+        at += len(line)
+
+
 def _harmless(what: str) -> str:
     """A password that starts with * or ! is an alias or a tag to YAML, which would tell its name."""
     return "an alias or a tag that isn't known here" if re.search(r"\b(alias|tag)\b", what) else what
 
 
-def _secret_spans(node: Node, *, secret: bool = False) -> Iterator[tuple[int, int]]:
+def _secret_spans(
+    node: Node, *, secret: bool = False, seen: set[tuple[int, bool]] | None = None
+) -> Iterator[tuple[int, int]]:
     """Where secrets stand in the text: below their keys, however those are misspelt; a mere variable is none, nor
     is the path of a file.
     """
+    seen = set() if seen is None else seen
+    if (id(node), secret) in seen:  # an alias
+        return
+    seen.add((id(node), secret))
     match node:
         case MappingNode():
             for key, value in node.value:
                 name = key.value if isinstance(key, ScalarNode) else ""
                 if secret and name not in _BESIDE_SECRETS:
-                    yield from _secret_spans(key, secret=True)
+                    yield from _secret_spans(key, secret=True, seen=seen)
                 scalar = isinstance(value, ScalarNode)
                 inside = (
                     not (scalar and name == "file")
                     if secret
                     else _secretive(name) or (scalar and name in _CHANNELS)
                 )
-                yield from _secret_spans(value, secret=inside)
+                yield from _secret_spans(value, secret=inside, seen=seen)
         case SequenceNode():
             for each in node.value:
-                yield from _secret_spans(each, secret=secret)
+                yield from _secret_spans(each, secret=secret, seen=seen)
         case _:
             if secret and not _VARIABLE.fullmatch(_shown(str(node.value))):
                 yield node.start_mark.index, node.end_mark.index
@@ -168,11 +204,16 @@ def _secretive(key: str) -> bool:
 
 
 class _Builder:
-    def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
+    def __init__(self, document: Document, environ: Mapping[str, str], most: int) -> None:
+        """:param most: pieces of data, aliases written out"""
         self._document = document
         self._environ = environ
+        self._left = most
 
     def build(self, node: Node, location: Location) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise _TooLarge
         self._document.values[location] = (node.start_mark.line + 1, node.start_mark.column + 1)
         match node:
             case MappingNode():

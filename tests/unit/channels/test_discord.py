@@ -620,7 +620,7 @@ async def test_no_secret_stands_in_an_outcome_a_log_or_a_repr(
 
 def test_a_destination_is_named_by_its_name_or_the_webhooks_id() -> None:
     named = DiscordOptions.model_validate({"webhook_url": URL, "name": "ops"})
-    assert (named.key("x"), PLACE.key) == ("discord:ops", f"discord:{WEBHOOK}")
+    assert (named.key("x"), PLACE.key) == (f"discord:ops-{WEBHOOK}", f"discord:{WEBHOOK}")
     assert not named.per_alert
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.channels.base import duration
 from router.channels.email import Settings as EmailSettings
 from router.config import Config, ConfigError, load, loads
 from router.decide import Outside
@@ -266,3 +267,30 @@ def test_any_text_is_told_what_is_wrong_with_it(text: str) -> None:
 def test_a_line_gone_wrong_never_shows_a_secret(line: str, noise: str, at: int) -> None:
     words = trouble(DESIGN.replace(line, line[:at] + noise + line[at:], 1))
     assert not any(secret in words for secret in SECRETS.values())
+
+
+def test_aliases_of_aliases_are_refused_before_they_are_written_out() -> None:
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"a{number}: &a{number} [{', '.join([f'*a{number - 1}'] * 10)}]\n" for number in range(1, 12)
+    )
+    with pytest.raises(ConfigError, match="aliases make it too large"):
+        read(bomb)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "? token\n: hidden-word\nx: [",
+        "token: >\n  first\n  hidden-word\nx: [",
+        "x: [\n- token:\n    hidden-word }",
+    ],
+)
+def test_broken_yaml_shows_no_secret_that_goes_on_in_another_line(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert "hidden-word" not in "\n".join(caught.value.texts.values())
+
+
+def test_a_duration_of_more_than_a_hundred_years_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="longer than a hundred years"):
+        duration("99999999999999y")

@@ -1,5 +1,6 @@
 """Included files: a team's own routes, receivers and intervals below its mount point."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -138,11 +139,12 @@ def test_one_place_with_two_kinds_of_options_is_the_second_files_mistake(tmp_pat
     main = MAIN.replace("channels: {", "channels: {pagerduty: {}, ").replace(
         "receivers:", f"receivers:\n  page: [{{pagerduty: {{routing_key: {'k' * 32}, name: page}}}}]", 1
     )
-    other = f"receivers: {{oncall: [{{pagerduty: {{routing_key: {'x' * 32}, name: page}}}}]}}\nroute: {{receiver: oncall}}\n"
+    digest = hashlib.sha256(b"k" * 32).hexdigest()[:8]
+    other = f"receivers: {{oncall: [{{pagerduty: {{routing_key: {'k' * 32}, name: page, per: alert}}}}]}}\nroute: {{receiver: oncall}}\n"
     config = read(tmp_path, main=main, payments=PAYMENTS, search=other)
     assert problems(config, tmp_path) == [
         (
-            "teams/search.yaml:1:23: pagerduty:page stands in another receiver with other options; "
+            f"teams/search.yaml:1:23: pagerduty:page-{digest} stands in another receiver with other options; "
             "make them the same, or name them differently"
         )
     ]
