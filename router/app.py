@@ -102,6 +102,8 @@ class Service:
         closing.push_async_callback(self.lanes.stop, options.drain)
         await self._runner.setup()
         await web.TCPSite(self._runner, *options.listen).start()
+        minding = asyncio.create_task(self._mind_the_clock(), name="clock")
+        closing.push_async_callback(_ended, minding)
         if options.watch:
             seen = await asyncio.to_thread(signature, config.files)
             watching = asyncio.create_task(self._watch(seen), name="watch")
@@ -199,6 +201,21 @@ class Service:
                 seen = now
                 with contextlib.suppress(ReloadError):  # said already
                     await self.reload()
+
+    async def _mind_the_clock(self) -> None:
+        """When it is stepped back, what waits is reckoned anew."""
+        never = asyncio.Event()
+        while True:
+            await self.clock.wait(never, None)
+            log.warning("the clock was stepped back; what waits is reckoned anew")
+            while True:
+                try:
+                    await self.store.turn_back(self._current.policy, self.clock.now())
+                except StoreUnavailable:  # it has said so
+                    await self.clock.wait(never, self.clock.now() + _WATCH)
+                else:
+                    break
+            self.lanes.wake([*self._current.policy.destinations, *self._retired])
 
     async def stop(self) -> None:
         """Refuse webhooks, tell what is due within the bound, let go of everything."""

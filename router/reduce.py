@@ -65,5 +65,5 @@ def _of_the_ended_firing(told: Alert, known: Known, peer: str, now: Millis) -> b
         return False
     if told.starts_at < before.starts_at:
         return True
-    echo = peer != known.peer and now - known.changed_at < PEER_LAG
+    echo = peer != known.peer and abs(now - known.changed_at) < PEER_LAG  # a clock may step back
     return told.starts_at == before.starts_at and echo

@@ -16,7 +16,8 @@ class ManualClock:
         return self._now
 
     async def wait(self, event: asyncio.Event, until: Millis | None) -> None:
-        while not event.is_set() and (until is None or until > self._now):
+        began = self._now
+        while not event.is_set() and (until is None or until > self._now) and self._now >= began:
             moved = self._moved
             waits = [asyncio.ensure_future(each.wait()) for each in (event, moved)]
             try:
@@ -26,10 +27,14 @@ class ManualClock:
                     each.cancel()
 
     def advance(self, by: Millis) -> None:
+        assert by >= 0
         self.set(self._now + by)
 
+    def step_back(self, by: Millis) -> None:
+        """As NTP does to a clock that was wrong."""
+        self.set(self._now - by)
+
     def set(self, now: Millis) -> None:
-        assert now >= self._now
         self._now = now
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()

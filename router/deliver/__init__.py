@@ -8,6 +8,7 @@ import structlog
 
 from router.channels.base import Kind
 from router.clock import Clock
+from router.deliver.attempt import LONGEST
 from router.deliver.lane import Current, Lane
 from router.deliver.operator import Operator
 from router.deliver.pace import Pace
@@ -29,12 +30,17 @@ class Lanes:
         metrics: Metrics,
         kinds: Mapping[str, Kind],
         current: Callable[[], Current],
+        send_seconds: float = LONGEST,
     ) -> None:
-        """:param kinds: the channels by name: how fast each may be told"""
+        """
+        :param kinds: the channels by name: how fast each may be told
+        :param send_seconds: how long one attempt may take
+        """
         self.store = store
         self.clock = clock
         self.metrics = metrics
         self.current = current
+        self.send_seconds = send_seconds
         self.operator = Operator(store, clock, metrics, lambda: current().policy, self.wake)
         self._kinds = kinds
         self._together = {each.section: Pace(*each.together) for each in kinds.values() if each.together}

@@ -12,6 +12,7 @@ import structlog
 from router.channels.base import Channel
 from router.clock import Clock
 from router.decide import Policy
+from router.deliver.attempt import attempt
 from router.deliver.operator import Operator
 from router.deliver.pace import Pace
 from router.deliver.schedule import next_attempt, next_probe
@@ -62,6 +63,8 @@ class Depot(Protocol):
     metrics: Metrics
     current: Callable[[], Current]
     operator: Operator
+    send_seconds: float
+    """How long one attempt may take."""
 
     def wake(self, destinations: frozenset[str]) -> None: ...
 
@@ -91,6 +94,7 @@ class Lane:
         self._wake = asyncio.Event()
         self._never = asyncio.Event()
         self._stopping = False
+        self._paused_at: Millis = 0
 
     def wake(self) -> None:
         self._wake.set()
@@ -107,8 +111,11 @@ class Lane:
 
     async def serve(self) -> None:
         clock = self._depot.clock
+        failures = 0
         while True:
             self._wake.clear()
+            if clock.now() < self._paused_at:  # the clock was stepped back since
+                self.paused_until = 0
             if self.paused_until > clock.now():
                 if self._stopping:
                     return
@@ -118,13 +125,14 @@ class Lane:
             try:
                 async with self.at_rest:
                     until = await self._step()
-            except StoreUnavailable as error:
-                log.warning("store unavailable", destination=self.destination.key, error=str(error))
+                failures = 0
+            except StoreUnavailable:  # the store has said so, once for all lanes
                 until = clock.now() + _STORE_REST
             except Exception:
                 # A lane never dies: what it could not do stays due, and is tried again.
                 log.exception("delivery failed unexpectedly", destination=self.destination.key)
-                until = clock.now() + _STORE_REST
+                failures += 1
+                until = next_attempt(failures, clock.now(), random.random())  # noqa: S311
             if until == 0:
                 continue
             if self._stopping:
@@ -151,7 +159,7 @@ class Lane:
             await self._depot.operator.broken(self.destination, outcome.reason)
         if patience and isinstance(outcome, Retry | Broken) and now - work.tried_since >= patience:
             outcome = _given_up(patience, outcome.reason)
-        await self._record(work, outcome, now, not_before)
+        await self._book(work, outcome, now, not_before)
         if isinstance(outcome, Delivered):
             await self._depot.operator.mended(self.destination.key)
         else:
@@ -159,7 +167,8 @@ class Lane:
         return 0
 
     def _limits(self) -> Limits | None:
-        if self._storm_every is None or self._depot.clock.now() < self._no_storms_until:
+        left = self._no_storms_until - self._depot.clock.now()
+        if self._storm_every is None or 0 < left <= _WITHOUT_STORMS:  # more: the clock was stepped back
             return None
         return Limits(self.pace.a_minute, self._storm_every)
 
@@ -188,6 +197,7 @@ class Lane:
         return now
 
     def _pause(self, until: Millis, reason: str) -> None:
+        self._paused_at = self._depot.clock.now()
         self.paused_until, self.pause_reason = until, reason
 
     async def _give_up_all(self, reason: str, patience: Millis, now: Millis) -> None:
@@ -210,11 +220,22 @@ class Lane:
             message = await self._rendered(channel, work, current)
             if message.fallback:
                 self._depot.metrics.fallback(self.destination.channel)
-            async with self._depot.connection(self.destination.channel):
-                return await channel.send(self.destination, work.conversation, message)
         except Exception as error:
             log.exception("channel raised", destination=self.destination.key, delivery=work.delivery)
-            return Retry(f"internal: {type(error).__name__}", ambiguous=True)
+            return Retry(f"internal: {type(error).__name__}")
+        async with self._depot.connection(self.destination.channel):
+            return await attempt(channel, self.destination, work, message, self._depot.send_seconds)
+
+    async def _book(self, work: Work, outcome: Outcome, now: Millis, not_before: Millis) -> None:
+        """An outcome that can't be recorded counts as a failure: else it would be told again at once, and again."""
+        try:
+            await self._record(work, outcome, now, not_before)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            log.exception("outcome not recorded", destination=self.destination.key, delivery=work.delivery)
+            again = next_attempt(work.conversation.attempt, now, random.random())  # noqa: S311
+            await self._record(work, Retry(f"internal: {type(error).__name__}", ambiguous=True), now, again)
 
     async def _rendered(self, channel: Channel, work: Work, current: Current) -> Message:
         """A large message is made beside the loop: thousands of alerts take a good part of a second."""
@@ -225,12 +246,17 @@ class Lane:
 
     async def _record(self, work: Work, outcome: Outcome, now: Millis, not_before: Millis) -> None:
         """What was sent must get on the books: nothing else of this lane goes out before."""
+        said = False
         while True:
             policy = self._depot.current().policy  # they may have changed while it was on its way
             try:
                 recorded = await self._depot.store.record(work, outcome, policy, now, not_before)
             except StoreUnavailable as error:
-                log.warning("outcome not recorded yet", destination=self.destination.key, error=str(error))
+                if not said:
+                    log.warning(
+                        "outcome not recorded yet", destination=self.destination.key, error=str(error)
+                    )
+                    said = True
                 if self._stopping:
                     raise
                 await self._depot.clock.wait(self._never, self._depot.clock.now() + _STORE_REST)
@@ -245,7 +271,7 @@ class Lane:
         reason = "" if isinstance(outcome, Delivered) else outcome.reason
         self._depot.metrics.delivery(channel, key, name, reason)
         for at in recorded.accepted:
-            self._depot.metrics.delivered_after(channel, key, (now - at) / SECOND)
+            self._depot.metrics.delivered_after(channel, key, max(0, now - at) / SECOND)
         level = log.info if isinstance(outcome, Delivered) else log.warning
         level(
             name, destination=key, delivery=work.delivery, conversation=work.conversation.token[:8],

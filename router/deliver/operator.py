@@ -100,8 +100,7 @@ class Operator:
         body = json.dumps({"status": status, "labels": labels, "annotations": annotations}).encode()
         try:
             receipt = await self._store.accept(webhook, OWN_SOURCE, body, policy, self._clock.now())
-        except StoreUnavailable as error:
-            log.warning("store unavailable", destination=key, error=str(error))
+        except StoreUnavailable:  # the store has said so, once for all
             return False
         for kind, level, known_level in receipt.changes:
             self._metrics.change(OWN_SOURCE, kind, level, known_level=known_level)

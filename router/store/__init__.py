@@ -3,11 +3,8 @@
 import asyncio
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import alembic.command
-import alembic.config
 import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
@@ -15,16 +12,17 @@ from router.decide import Policy
 from router.model import BROKEN_DESTINATION, OWN_SOURCE, Conversation, Destination, Millis, Outcome, Webhook
 from router.store import books, dead
 from router.store.accept import Receipt, accept
-from router.store.adopt import Adoption, adopt, known_fragments
+from router.store.adopt import Adoption, adopt, known_fragments, turn_back
+from router.store.health import StoreUnavailable, unavailable
+from router.store.opening import check, migrate
 from router.store.record import Recorded, record
 from router.store.record import parts as record_parts
-from router.store.schema import alerts, conversations, deliveries, webhooks
+from router.store.schema import alerts, conversations, deliveries, meta, webhooks
 from router.store.snapshot import Snapshot, snapshot
 from router.store.storm import BATCH, Limits, claim_in_storm, gather, view
 from router.store.work import Idle, Work, claim, upcoming
-from router.store.writer import Database, Statement, StoreUnavailable, Transaction, insert
+from router.store.writer import Database, Statement, Transaction, insert
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
 _QUARANTINE = Statement(insert(webhooks))
 _INTERRUPTED = Statement(
     sa.update(deliveries)
@@ -41,6 +39,8 @@ _OWN_ALERTS = Statement(
         alerts.c.source == OWN_SOURCE, alerts.c.status == "firing"
     )
 )
+_NOT_PROBED = Statement(sa.delete(meta).where(meta.c.key == "probed"))
+_PROBED = Statement(sa.insert(meta).values(key="probed", value=""))
 
 
 class Store:
@@ -51,13 +51,17 @@ class Store:
 
     @classmethod
     async def open(cls, url: str) -> "Store":
-        """Open and migrate. :raises StoreUnavailable: can't be opened, or another process serves from it"""
+        """Open and migrate.
+
+        :raises StoreUnavailable: can't be opened, is damaged or not ours, or another process serves from it
+        """
         database = Database(url)
         try:
-            await asyncio.to_thread(_migrate, database.engine)
+            await asyncio.to_thread(check, database.path)
+            await asyncio.to_thread(migrate, database.engine)
         except sa.exc.DBAPIError as error:
             await database.close()
-            raise StoreUnavailable(f"{database.path}: {error.orig}") from error
+            raise unavailable(error, database.path) from error
         except BaseException:
             await database.close()
             raise
@@ -88,6 +92,10 @@ class Store:
         How to reach the destinations that the rules name no more, and that have yet to be told of an end, by key.
         """
         return await self._database.write(lambda tx: adopt(tx, adoption, now))
+
+    async def turn_back(self, policy: Policy, now: Millis) -> None:
+        """The clock was stepped back to ``now``: reckon anew what waits."""
+        await self._database.write(lambda tx: turn_back(tx, policy, now))
 
     async def accept(
         self, webhook: Webhook, source: str, body: bytes, policy: Policy, now: Millis
@@ -186,8 +194,20 @@ class Store:
         return await self._database.read(books.dead_counts)
 
     async def ready(self) -> None:
-        """Returns once an empty transaction has been committed. :raises StoreUnavailable:"""
-        await self._database.write(lambda _: None)
+        """Returns once something has been written and committed: an empty transaction needs no room.
+
+        :raises StoreUnavailable:
+        """
+
+        def work(tx: Transaction) -> None:
+            tx.run(_NOT_PROBED)
+            tx.run(_PROBED)
+
+        await self._database.write(work)
+
+    def refused(self, error: StoreUnavailable) -> None:
+        """A webhook was: how many it were is said when the store can be written again."""
+        self._database.health.refused(error)
 
     async def status(self) -> dict[str, Any]:
         return await self._database.read(lambda c: {**books.ledger(c), "firing": books.firing(c)})
@@ -208,6 +228,12 @@ class Store:
         return await self._database.read(lambda c: books.quarantined(c, limit))
 
     @property
+    def trouble(self) -> str | None:
+        """Why it can't be written; None while it can."""
+        error = self._database.health.error
+        return None if error is None else str(error)
+
+    @property
     def location(self) -> str:
         return str(self._database.path)
 
@@ -219,15 +245,6 @@ def _covered(destination: Destination, policy: Policy) -> frozenset[str] | None:
     return frozenset(
         each.key for name in destination.options.covers for each in policy.receivers.get(name, ())
     )
-
-
-def _migrate(engine: sa.Engine) -> None:
-    config = alembic.config.Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        alembic.command.upgrade(config, "head")
 
 
 __all__ = [

@@ -14,6 +14,7 @@ from router.store.place import (
     FIND_CONVERSATION,
     FIND_MEMBER,
     UNTOLD,
+    next_slot,
     open_slot,
     token_of,
 )  # fmt: skip
@@ -162,8 +163,8 @@ def close_slots(tx: Transaction, policy: Policy, now: Millis) -> None:
 
 def open_slots(tx: Transaction, policy: Policy, now: Millis) -> None:
     """Each digest has its next slot open, even with nothing in it; one that waits follows a changed schedule."""
-    for destination, schedule in policy.schedules.items():
-        slot = schedule.next(now)
+    for destination in policy.schedules:
+        slot = next_slot(tx, policy, destination, now)
         waiting = tx.all(_WAITING_SLOTS, destination=destination, now=now)
         if waiting and all(each["slot"] != slot for each in waiting):
             subject = f"slot:{slot}"

@@ -17,7 +17,17 @@ from router.decide import Policy, decide
 from router.decide.inhibition import Key
 from router.model import Decision, Destination, Fate, Millis, Verdict
 from router.store.alert import labels_of
-from router.store.schema import OPEN_FATES, alerts, changes, conversations, fates, groups, inhibitors, members
+from router.store.schema import (
+    OPEN_FATES,
+    alerts,
+    changes,
+    conversations,
+    deliveries,
+    fates,
+    groups,
+    inhibitors,
+    members,
+)
 from router.store.writer import Statement, Transaction, among, insert
 
 FATE_OF = {
@@ -122,6 +132,12 @@ REOPEN_FATE = Statement(
     .where(fates.c.member_id == p("member"), fates.c.fate == "dropped", fates.c.change_id == _last_change)
     .values(fate=p("fate_"), rule=p("rule_"), reason=p("reason_"), updated_at=p("now"))
 )
+_WENT_OUT = Statement(
+    sa.select(deliveries.c.id)
+    .join(conversations, conversations.c.id == deliveries.c.conversation_id)
+    .where(conversations.c.token == p("token"), deliveries.c.outcome == "delivered")
+    .limit(1)
+)
 ALERT = Statement(sa.select(alerts).where(alerts.c.id == p("alert")))
 GROUP = Statement(sa.select(groups).where(groups.c.id == p("group")))
 
@@ -172,12 +188,20 @@ def token_of(destination: str, source: str, subject: str) -> str:
 
 def open_slot(tx: Transaction, policy: Policy, digest: str, now: Millis, **given: Any) -> Opened:
     """The digest's next slot."""
-    schedule = policy.schedules[digest]
-    slot = schedule.next(now)
-    since = schedule.previous(now)
+    slot = next_slot(tx, policy, digest, now)
+    since = min(policy.schedules[digest].previous(slot - 1), now)
     return open_conversation(
         tx, digest, "", f"slot:{slot}", now, slot=slot, due_at=slot, since=since, **given
     )
+
+
+def next_slot(tx: Transaction, policy: Policy, digest: str, now: Millis) -> Millis:
+    """The first that has not gone out: after the clock was stepped back, some to come have."""
+    schedule = policy.schedules[digest]
+    slot = schedule.next(now)
+    while tx.one(_WENT_OUT, token=token_of(digest, "", f"slot:{slot}")) is not None:
+        slot = schedule.next(slot)
+    return slot
 
 
 @dataclass(frozen=True, slots=True)

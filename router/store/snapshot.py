@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from router.model import Alert
 from router.store.alert import alert_of, labels_of
+from router.store.health import StoreUnavailable
 from router.store.schema import alerts, conversations, members
-from router.store.writer import StoreUnavailable
 
 
 @dataclass(frozen=True, slots=True)

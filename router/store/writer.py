@@ -16,20 +16,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
+
+from router.store.health import Health, StoreUnavailable, is_damage, unavailable
 
 T = TypeVar("T")
 
 _BATCH = 256
 _QUEUE = 10_000
 _READERS = 4
-
-
-class StoreUnavailable(Exception):  # noqa: N818  (a state of the store, said as such)
-    """The store can't be written now: full queue, full disk, locked or read-only file, or closing."""
+# How long another program's lock is waited for.
+BUSY_SECONDS = 5
 
 
 class Statement:
@@ -127,7 +128,9 @@ class Database:
             )
         self.path = Path(self._url.database).absolute()
         self._lock = self._take_lock()
-        self.engine = sa.create_engine(self._url, pool_size=_READERS, connect_args={"timeout": 5})
+        self._file = self.path.stat()
+        self.health = Health(self.path)
+        self.engine = sa.create_engine(self._url, pool_size=_READERS, creator=self._connect)
         sa.event.listen(self.engine, "connect", _configure)
         sa.event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         self._readers = ThreadPoolExecutor(_READERS, "store-read")
@@ -166,13 +169,19 @@ class Database:
         :raises StoreUnavailable: nothing of it was kept
         """
         loop, thread = self._loop, self._thread
-        if loop is None or thread is None or not thread.is_alive():
+        if loop is None or thread is None:
             raise StoreUnavailable("the store is closed")
+        if self.health.damaged:
+            raise StoreUnavailable(str(self.health.error))
         job = _Job(work, loop.create_future())
         try:
             self._queue.put_nowait(job)
         except queue.Full:
-            raise StoreUnavailable(f"{_QUEUE} writes are waiting already") from None
+            error = StoreUnavailable(
+                f"{self.path}: {_QUEUE} writes are waiting already: the disk is too slow"
+            )
+            self.health.failed(error)
+            raise error from None
         result: T = await job.future
         return result
 
@@ -186,7 +195,10 @@ class Database:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._readers, call)
         except sa.exc.DBAPIError as error:
-            raise StoreUnavailable(str(error.orig)) from error
+            unread = unavailable(error, self.path)
+            if unread.damaged:
+                self.health.failed(unread)
+            raise unread from error
 
     async def close(self) -> None:
         """Finish what is queued, then let go of the file."""
@@ -199,12 +211,14 @@ class Database:
         with suppress(OSError):
             os.close(self._lock)
 
+    def _connect(self) -> sqlite3.Connection:
+        """Never makes the file anew: somebody has moved it away, and its WAL would be lost."""
+        uri = f"file:{quote(str(self.path))}?mode=rw"
+        return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
+
     def _serve(self) -> None:
-        pooled = self.engine.raw_connection()
-        connection = pooled.dbapi_connection
-        assert isinstance(connection, sqlite3.Connection)  # noqa: S101  (narrows the type)
-        connection.row_factory = sqlite3.Row
-        transaction = Transaction(connection, self.engine.dialect)
+        """The writer's thread. Whatever happens to a batch, those who wait for it get an answer, and it goes on."""
+        pooled: sa.PoolProxiedConnection | None = None
         open_ = True
         while open_:
             batch: list[_Job] = []
@@ -220,12 +234,67 @@ class Database:
             else:
                 open_ = False
             if batch:
-                _commit(connection, transaction, batch)
+                pooled = self._write(pooled, batch)
                 assert self._loop is not None  # noqa: S101  (narrows the type)
                 with suppress(RuntimeError):  # the loop is gone: nobody waits for an answer any more
-                    self._loop.call_soon_threadsafe(_settle, batch)
-        connection.row_factory = None
-        pooled.close()
+                    self._loop.call_soon_threadsafe(self._settle, batch)
+        if pooled is not None:
+            _own(pooled).row_factory = None
+            pooled.close()
+
+    def _write(
+        self, pooled: sa.PoolProxiedConnection | None, batch: list[_Job]
+    ) -> sa.PoolProxiedConnection | None:
+        """Commit a batch; the connection for the next one, None: a new one."""
+        try:
+            self._still_there()
+            pooled = pooled or self.engine.raw_connection()
+            connection = _own(pooled)
+            _commit(connection, Transaction(connection, self.engine.dialect), batch)
+        except BaseException as error:  # noqa: BLE001  (else its callers would wait for ever)
+            failure = error if isinstance(error, StoreUnavailable) else unavailable(error, self.path)
+            for job in batch:
+                job.error = failure
+            if pooled is not None and _own(pooled).in_transaction:  # not even its rollback succeeded
+                pooled.invalidate()
+                return None
+        for job in batch:
+            if isinstance(job.error, sqlite3.OperationalError):
+                job.error = unavailable(job.error, self.path)
+        return pooled
+
+    def _still_there(self) -> None:
+        """SQLite would go on with a file that has been deleted: all that it keeps would be gone at the end."""
+        try:
+            same = os.path.samestat(self.path.stat(), self._file)
+        except OSError:
+            same = False
+        if not same:
+            raise StoreUnavailable(
+                f"{self.path} was moved away in use; put it back, or start the router anew"
+            )
+
+    def _settle(self, batch: list[_Job]) -> None:
+        """Answer the callers, on the event loop."""
+        faults = [job.error for job in batch if isinstance(job.error, StoreUnavailable)]
+        for fault in faults:
+            self.health.failed(fault)
+        if not faults and self._queue.qsize() < _QUEUE // 2:
+            self.health.worked()
+        for job in batch:
+            if job.future.done():
+                continue
+            if job.error is None:
+                job.future.set_result(job.result)
+            else:
+                job.future.set_exception(job.error)
+
+
+def _own(pooled: sa.PoolProxiedConnection) -> sqlite3.Connection:
+    connection = pooled.dbapi_connection
+    assert isinstance(connection, sqlite3.Connection)  # noqa: S101  (narrows the type)
+    connection.row_factory = sqlite3.Row
+    return connection
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
@@ -233,7 +302,7 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
     # FULL: NORMAL may lose the last commits at a power cut. https://sqlite.org/pragma.html#pragma_synchronous
     # A larger cache and rarer checkpoints spare the webhook's path some writing; nothing of durability.
     for pragma in (
-        "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000",
+        "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON",
         "cache_size=-65536", "wal_autocheckpoint=4000",
     ):  # fmt: skip
         connection.execute(f"PRAGMA {pragma}")
@@ -248,25 +317,22 @@ def _commit(connection: sqlite3.Connection, transaction: Transaction, batch: lis
             connection.execute("SAVEPOINT job")
             try:
                 job.result = job.work(transaction)
-            except Exception as error:  # noqa: BLE001  (handed to the caller who gave the work)
-                job.error = (
-                    StoreUnavailable(str(error)) if isinstance(error, sqlite3.OperationalError) else error
-                )
+            except BaseException as error:
+                # A full or failing disk makes SQLite undo everything. https://sqlite.org/lang_transaction.html
+                if is_damage(error) or not connection.in_transaction:
+                    raise
+                job.error = _raisable(error)
                 connection.execute("ROLLBACK TO job")
             connection.execute("RELEASE job")
         connection.execute("COMMIT")
-    except sqlite3.Error as error:
+    except BaseException:
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
-        for job in batch:
-            job.error = StoreUnavailable(str(error))
+        raise
 
 
-def _settle(batch: list[_Job]) -> None:
-    for job in batch:
-        if job.future.done():
-            continue
-        if job.error is None:
-            job.future.set_result(job.result)
-        else:
-            job.future.set_exception(job.error)
+def _raisable(error: BaseException) -> Exception:
+    """As the caller may be raised it: a future takes no StopIteration, and an exit is not for a worker to ask for."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}")

@@ -38,6 +38,8 @@ class Parts:
     preview: bool = False
     read_seconds: float = 30.0
     """How long a body may take to come; a stop waits for it."""
+    keep_seconds: float = 8.0
+    """How long keeping it may take: Alertmanager's flushes end after 10 s where the group_interval is no longer."""
 
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)

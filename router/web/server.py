@@ -1,5 +1,6 @@
 """The application: its routes, its middleware, its probes."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -83,9 +84,12 @@ async def _ready(request: web.Request) -> web.Response:
         reason = f"lanes have ended: {', '.join(dead)}"
     if not reason:
         try:
-            await parts.store.ready()
+            async with asyncio.timeout(parts.keep_seconds):
+                await parts.store.ready()
         except StoreUnavailable as error:
             reason = str(error)
+        except TimeoutError:
+            reason = f"nothing could be written within {parts.keep_seconds:g} s"
     return web.Response(text=f"not ready: {reason}\n", status=503) if reason else web.Response(text="ready\n")
 
 
@@ -126,7 +130,7 @@ async def status(parts: Parts, started: int) -> dict[str, Any]:
         return {**base, "store": {"location": parts.store.location, "available": False, "error": str(error)}}
     return {
         **base,
-        "store": {"location": parts.store.location, "available": True},
+        "store": {"location": parts.store.location, "available": True, "trouble": parts.store.trouble},
         "lanes": lanes,
         "ledger": ledger,
     }

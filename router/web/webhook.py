@@ -6,6 +6,8 @@ credentials and size are refused; a body that can't be used is kept in quarantin
 
 import asyncio
 import zlib
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
@@ -19,7 +21,11 @@ from router.web.parts import PARTS, Parts
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 _LONGEST_REASON = 1_000
+# Alertmanager knows by itself when to come again; others may ask.
+_RETRY_AFTER = {"Retry-After": "10"}
 
 
 async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911  (an answer for each kind of input)
@@ -35,8 +41,7 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911  (an a
             webhook = parse(body)
         except ParseError as error:
             return await _quarantined(parts, source, body, str(error))
-        receipt = await parts.store.accept(webhook, source, body, parts.policy(), parts.clock.now())
-        parts.wake(receipt.wake)
+        receipt = await _in_time(parts, _accept(parts, webhook, source, body))
         if webhook.oddities:
             await _quarantine(parts, source, body, "; ".join(webhook.oddities))
         return _accepted(parts, source, webhook, receipt)
@@ -47,7 +52,9 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911  (an a
     except web.HTTPRequestEntityTooLarge:
         return _too_large(parts, source)
     except StoreUnavailable as error:
-        return _unavailable(parts, source, str(error))
+        parts.store.refused(error)  # which says so once, not for each of thousands
+        parts.metrics.webhook(source, "unavailable")
+        return _answer(503, "unavailable", str(error), headers=_RETRY_AFTER)
     except TimeoutError:
         return _unavailable(parts, source, f"the body did not come within {parts.read_seconds:g} s")
     except ConnectionError:
@@ -71,6 +78,25 @@ async def _read(request: web.Request, within: float) -> bytes:
         raise ParseError(f"the body can't be read: {error}") from None
 
 
+async def _accept(parts: Parts, webhook: Webhook, source: str, body: bytes) -> Receipt:
+    receipt = await parts.store.accept(webhook, source, body, parts.policy(), parts.clock.now())
+    parts.wake(receipt.wake)
+    return receipt
+
+
+async def _in_time(parts: Parts, work: Coroutine[Any, Any, T]) -> T:
+    """What takes longer, because a disk hangs, goes on all the same: it is told if it gets kept after all, and what
+    Alertmanager sends again is a repeat then.
+
+    :raises StoreUnavailable: it is not kept yet
+    """
+    try:
+        async with asyncio.timeout(parts.keep_seconds):
+            return await asyncio.shield(work)
+    except TimeoutError:
+        raise StoreUnavailable(f"nothing could be written within {parts.keep_seconds:g} s") from None
+
+
 def _accepted(parts: Parts, source: str, webhook: Webhook, receipt: Receipt) -> web.Response:
     metrics = parts.metrics
     metrics.webhook(source, "accepted")
@@ -89,7 +115,7 @@ async def _quarantined(parts: Parts, source: str, body: bytes, reason: str) -> w
 
 async def _quarantine(parts: Parts, source: str, body: bytes, reason: str) -> None:
     reason = reason[:_LONGEST_REASON]
-    kept = await parts.store.quarantine(body, source, reason, parts.clock.now())
+    kept = await _in_time(parts, parts.store.quarantine(body, source, reason, parts.clock.now()))
     parts.metrics.quarantined()
     log.warning("webhook quarantined", source=source, reason=reason, id=kept, bytes=len(body))
 
@@ -107,7 +133,7 @@ def _unavailable(parts: Parts, source: str, reason: str) -> web.Response:
     """Alertmanager retries a 5xx with backoff, and again at its next flush."""
     parts.metrics.webhook(source, "unavailable")
     log.error("webhook not kept", source=source, reason=reason)
-    return _answer(503, "unavailable", reason)
+    return _answer(503, "unavailable", reason, headers=_RETRY_AFTER)
 
 
 def _answer(code: int, status: str, reason: str, headers: dict[str, str] | None = None) -> web.Response:

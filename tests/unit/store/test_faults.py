@@ -1,0 +1,250 @@
+"""A store that can't be written, or not opened: what callers are told, what the log says, and how it goes on."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from router.store import Store, StoreUnavailable
+from router.store.writer import Transaction
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "router.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[Store]:
+    store = await Store.open(f"sqlite:///{path}")
+    yield store
+    await store.close()
+
+
+async def made(path: Path) -> None:
+    """A database with something in it, closed."""
+    store = await Store.open(f"sqlite:///{path}")
+    for number in range(200):
+        await store.quarantine(b"x" * 4_000, "default", f"reason {number}", 1)
+    await store.close()
+
+
+async def refusal(path: Path) -> str:
+    with pytest.raises(StoreUnavailable) as refused:
+        await Store.open(f"sqlite:///{path}")
+    return str(refused.value)
+
+
+def events(logs: list[Any]) -> list[str]:
+    return [each["event"].split(";")[0] for each in logs]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """By another program."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def no_room(tx: Transaction) -> None:
+    """From now on, on this connection; as a full disk does, it makes SQLite undo the whole transaction."""
+    tx._connection.execute("PRAGMA max_page_count=1")
+
+
+def room(tx: Transaction) -> None:
+    tx._connection.execute("PRAGMA max_page_count=1000000")
+
+
+async def test_a_full_disk_is_said_once_and_so_is_its_end(store: Store, path: Path) -> None:
+    write = store._database.write
+    await write(no_room)
+    with capture_logs() as logs:
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match="the disk is full; make room") as refused:
+                await store.quarantine(b"x" * 100_000, "default", "r", 1)
+            store.refused(refused.value)
+        assert store.trouble == str(refused.value)
+        assert str(path) in store.trouble
+        await write(room)
+        await store.quarantine(b"x" * 100_000, "default", "r", 1)
+    assert store.trouble is None
+    assert events(logs) == ["the store can't be written", "the store can be written again"]
+    assert logs[1]["refused"] == 3
+
+
+async def test_who_shares_a_batch_with_a_full_disk_is_told_so(store: Store) -> None:
+    """SQLite undoes everything then; nobody may believe that something was kept."""
+    await store._database.write(no_room)
+    writes = [store.quarantine(b"x" * size, "default", "r", 1) for size in (10, 100_000, 10)]
+    answers = await asyncio.gather(*writes, return_exceptions=True)
+    kept = await store.quarantined()
+    assert [isinstance(each, int) for each in answers].count(True) == len(kept)
+    assert all(isinstance(each, int) or "the disk is full" in str(each) for each in answers)
+
+
+async def test_ready_means_that_something_could_be_written(store: Store, path: Path) -> None:
+    await store.ready()
+    before = _bytes(path.with_name("router.db-wal"))
+    await store.ready()
+    assert len(_bytes(path.with_name("router.db-wal"))) > len(before)
+
+
+async def test_a_lock_of_another_program_is_waited_for_and_then_said(store: Store, path: Path) -> None:
+    with locked(path), pytest.raises(StoreUnavailable, match="another program has locked it"):
+        await store.ready()
+    await store.ready()
+
+
+@pytest.mark.parametrize(
+    "error", [SystemExit(1), StopIteration(), MemoryError(), KeyError("x"), RecursionError()]
+)
+async def test_work_that_raises_anything_at_all_fails_alone_and_the_writer_lives(
+    store: Store, error: BaseException
+) -> None:
+    def broken(_: Transaction) -> None:
+        raise error
+
+    mates = [store.quarantine(b"x", "default", "r", 1) for _ in range(3)]
+    answers = await asyncio.gather(
+        mates[0], store._database.write(broken), *mates[1:], return_exceptions=True
+    )
+    assert [isinstance(each, int) for each in answers] == [True, False, True, True]
+    assert isinstance(answers[1], Exception)
+    assert not isinstance(answers[1], StoreUnavailable)
+    assert store.trouble is None
+
+
+async def test_a_transaction_that_work_has_broken_is_over_before_the_next(store: Store) -> None:
+    """Whatever state the connection is left in, the next batch starts from a clean one."""
+
+    def broken(tx: Transaction) -> None:
+        tx._connection.execute("COMMIT")
+        tx._connection.execute("BEGIN")
+        raise KeyError("x")
+
+    with pytest.raises(StoreUnavailable):
+        await store._database.write(broken)
+    await store.ready()
+
+
+async def test_a_database_that_is_moved_away_in_use_is_not_written_until_it_is_back(
+    store: Store, path: Path
+) -> None:
+    await store.quarantine(b"x", "default", "r", 1)
+    away = path.with_name("away.db")
+    _move(path, away)
+    with pytest.raises(StoreUnavailable, match="was moved away in use"):
+        await store.ready()
+    _move(away, path)
+    await store.ready()
+    assert len(await store.quarantined()) == 1
+
+
+def _move(path: Path, to: Path) -> None:
+    """Nobody has made another file in its place."""
+    assert not to.exists()
+    path.rename(to)
+
+
+def _flip(path: Path, at: int, count: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(b"\xa5" * count)
+
+
+async def test_damage_found_in_use_is_said_once_and_nothing_is_written_after_it(path: Path) -> None:
+    await made(path)
+    store = await Store.open(f"sqlite:///{path}")
+    _all_but_the_first_page(path)
+    with capture_logs() as logs:
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match=r"is damaged .* start again"):
+                await store.quarantine(b"x", "default", "r", 1)
+        with pytest.raises(StoreUnavailable, match="is damaged"):
+            await store.ready()
+    await store.close()
+    assert events(logs) == ["the store can't be written"]
+
+
+def _garbage(path: Path) -> None:
+    _flip(path, 0, 100)
+
+
+def _all_but_the_first_page(path: Path) -> None:
+    _flip(path, 4096, path.stat().st_size - 4096)
+
+
+def _truncated(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def _flipped_page(path: Path) -> None:
+    _flip(path, path.stat().st_size // 2 // 4096 * 4096, 2048)
+
+
+def _text(path: Path) -> None:
+    path.write_text("this is no database\n" * 500)
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("spoil", [_garbage, _truncated, _flipped_page, _text])
+async def test_a_damaged_database_is_refused_at_the_start_and_left_as_it_is(
+    path: Path, spoil: Callable[[Path], None]
+) -> None:
+    await made(path)
+    spoil(path)
+    before = _bytes(path)
+    reason = await refusal(path)
+    assert "damaged" in reason
+    assert reason.startswith(f"{path}: ")
+    assert "move the file away together with router.db-wal and router.db-shm" in reason
+    assert "\n" not in reason
+    assert _bytes(path) == before
+
+
+async def test_a_database_of_a_newer_router_is_refused(path: Path) -> None:
+    await made(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'f00f'")
+    assert await refusal(path) == (
+        f"{path} was written by a newer alert-router (its tables are at 'f00f', unknown here); start that version, "
+        "or give another --database"
+    )
+
+
+async def test_a_database_of_another_program_is_refused_and_gets_no_tables(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+    assert await refusal(path) == f"{path} belongs to another program; give another --database"
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("recipes",)]
+
+
+async def test_a_new_database_that_another_program_has_locked_is_refused(path: Path) -> None:
+    with locked(path):
+        assert "another program has locked it" in await refusal(path)
+
+
+async def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "file: File exists; give a folder that can be written" in await refusal(
+        tmp_path / "file" / "router.db"
+    )
+    (tmp_path / "folder").mkdir()
+    assert "Is a directory" in await refusal(tmp_path / "folder")
+
+
+async def test_a_second_router_on_the_same_database_is_refused(store: Store, path: Path) -> None:
+    assert "is in use by another alert-router" in await refusal(path)
+    await store.ready()
