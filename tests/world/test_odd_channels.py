@@ -1,0 +1,248 @@
+"""A channel that raises, hangs or returns anything at all: its lane lives, what it owes stays due, no other waits."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.channels.base import Channel, ChannelSettings, Kind, Options
+from router.decide import Policy, Route, Severity
+from router.deliver import Current, Lanes
+from router.metrics import Metrics
+from router.model import (
+    HOUR,
+    MINUTE,
+    Alert,
+    Conversation,
+    Delivered,
+    Destination,
+    Message,
+    Millis,
+    Outcome,
+    Status,
+    Webhook,
+)
+from router.render import Templates
+from router.store import Store
+from tests.clock import ManualClock
+
+NOON: Millis = 1_795_435_200_000
+ODD, CALM = (Destination(f"{name}:one", name, None) for name in ("odd", "calm"))
+POLICY = Policy(
+    severity=Severity(), root=Route("route", "all"), receivers={"all": (ODD, CALM)}, fingerprint="1"
+)
+KINDS = {
+    name: Kind(
+        name, name, ChannelSettings, Options, lambda _: Fake(), per_second=100, burst=100, placeholder={}
+    )
+    for name in ("odd", "calm")
+}
+
+Send = Callable[[], Awaitable[Any]]
+
+
+async def _delivered() -> Outcome:
+    return Delivered()
+
+
+@dataclass
+class Fake:
+    """Does with its first messages whatever it is told to; with those after them, what channels do."""
+
+    odd: list[Send] = field(default_factory=list)
+    renders: list[Callable[[], Any]] = field(default_factory=list)
+    told: list[tuple[str, ...]] = field(default_factory=list)
+    """The status of each alert, a message a line."""
+    tries: int = 0
+
+    def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:
+        return self.renders.pop(0)() if self.renders else Message(destination.channel, {})
+
+    async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
+        self.tries += 1
+        outcome: Outcome = await (self.odd.pop(0) if self.odd else _delivered)()
+        if isinstance(outcome, Delivered):
+            self.told.append(tuple(each.alert.status for each in conversation.alerts))
+        return outcome
+
+    async def close(self) -> None:
+        pass
+
+
+@dataclass
+class Room:
+    store: Store
+    clock: ManualClock
+    odd: Fake
+    calm: Fake
+    lanes: Lanes
+
+    async def fire(self, name: str = "Down", status: Status = Status.FIRING) -> None:
+        alert = Alert(name, {"alertname": name, "severity": "critical"}, {}, status, NOON)
+        webhook = Webhook("hook", name, {}, "", 0, (alert,))
+        receipt = await self.store.accept(webhook, "default", b"{}", POLICY, self.clock.now())
+        self.lanes.wake(receipt.wake)
+
+    async def until(self, outcome: str, count: int, destination: Destination = ODD) -> None:
+        """As many attempts have come to this."""
+        while (await self.store.status())["deliveries"].get(destination.key, {}).get(outcome, 0) < count:
+            await self.store.ready()
+
+    @property
+    def alive(self) -> bool:
+        return all(lane["alive"] for lane in self.lanes.describe())
+
+
+@asynccontextmanager
+async def a_room(path: Path, odd: Fake, *, send_seconds: float = 60) -> AsyncIterator[Room]:
+    store = await Store.open(f"sqlite:///{path}/router.db")
+    clock, calm = ManualClock(NOON), Fake()
+    channels: dict[str, Channel] = {"odd": odd, "calm": calm}
+    current = Current(POLICY, Templates(levels=("critical",), timezone="UTC"), channels, {})
+    lanes = Lanes(
+        store=store, clock=clock, metrics=Metrics(), kinds=KINDS, current=lambda: current, send_seconds=send_seconds
+    )  # fmt: skip
+    await lanes.serve((ODD, CALM))
+    try:
+        yield Room(store, clock, odd, calm, lanes)
+    finally:
+        await lanes.stop(5_000)
+        await store.close()
+
+
+def raising(error: BaseException) -> Send:
+    async def send() -> Outcome:
+        raise error
+
+    return send
+
+
+def returning(anything: Any) -> Send:
+    async def send() -> Any:
+        return anything
+
+    return send
+
+
+async def hanging() -> Outcome:
+    await asyncio.Event().wait()
+    return Delivered()
+
+
+async def hanging_on() -> Outcome:
+    """Not even a cancellation ends it."""
+    never = asyncio.Event()
+    while not never.is_set():
+        try:
+            await never.wait()
+        except asyncio.CancelledError:
+            if _ended.is_set():
+                raise
+    return Delivered()
+
+
+_ended = asyncio.Event()
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        *map(
+            raising,
+            [
+                ValueError("x"), asyncio.CancelledError(), TimeoutError(), RecursionError(), MemoryError(),
+                SystemExit(1), StopAsyncIteration(), ExceptionGroup("x", [OSError()]),
+            ],
+        ),
+        *map(returning, [None, "delivered", Delivered({"ts": object()})]),
+    ],
+)  # fmt: skip
+async def test_whatever_a_channel_does_its_lane_tries_again_and_no_other_waits(
+    tmp_path: Path, send: Send
+) -> None:
+    async with a_room(tmp_path, Fake([send])) as room:
+        await room.fire()
+        await room.until("delivered", 1, CALM)
+        await room.until("retry", 1)
+        assert room.alive
+        assert room.odd.tries == 1
+        room.clock.advance(MINUTE)
+        await room.until("delivered", 1)
+        assert room.odd.told[-1] == ("firing",)
+
+
+async def test_what_raised_while_it_was_sent_may_have_arrived_so_its_end_is_told(tmp_path: Path) -> None:
+    async with a_room(tmp_path, Fake([raising(ValueError("x"))])) as room:
+        await room.fire()
+        await room.until("retry", 1)
+        await room.fire(status=Status.RESOLVED)
+        room.clock.advance(MINUTE)
+        await room.until("delivered", 1)
+        assert room.odd.told == [("resolved",)]
+
+
+async def test_a_send_that_hangs_is_cut_off_and_tried_again(tmp_path: Path) -> None:
+    async with a_room(tmp_path, Fake([hanging]), send_seconds=0.05) as room:
+        await room.fire()
+        await room.until("retry", 1)
+        assert {each["reason"] for each in await room.store.attempts()} == {"", "no outcome within 0.05 s"}
+        room.clock.advance(MINUTE)
+        await room.until("delivered", 1)
+
+
+async def test_a_send_that_ignores_its_being_cut_off_is_left_behind(tmp_path: Path) -> None:
+    async with a_room(tmp_path, Fake([hanging_on]), send_seconds=0.05) as room:
+        await room.fire()
+        await room.until("retry", 1)
+        room.clock.advance(MINUTE)
+        await room.until("delivered", 1)
+    _ended.set()
+
+
+async def test_a_stop_does_not_wait_for_a_send_that_hangs(tmp_path: Path) -> None:
+    async with a_room(tmp_path, Fake([hanging])) as room:
+        await room.fire()
+        await room.until("delivered", 1, CALM)
+        await room.lanes.stop(100)
+        assert not any(lane["alive"] for lane in room.lanes.describe())
+
+
+def _broken() -> Message:
+    raise RecursionError
+
+
+@pytest.mark.parametrize("render", [_broken, lambda: None, lambda: "text"])
+async def test_a_message_that_cannot_be_made_is_not_told_and_tried_again(
+    tmp_path: Path, render: Callable[[], Any]
+) -> None:
+    async with a_room(tmp_path, Fake(renders=[render])) as room:
+        await room.fire()
+        await room.until("retry", 1)
+        assert room.odd.tries == 0
+        room.clock.advance(HOUR)
+        await room.until("delivered", 1)
+
+
+async def test_what_could_not_be_made_and_has_ended_is_moot(tmp_path: Path) -> None:
+    async with a_room(tmp_path, Fake(renders=[_broken])) as room:
+        await room.fire()
+        await room.until("retry", 1)
+        await room.fire(status=Status.RESOLVED)
+        ledger = await room.store.status()
+        assert ledger["by_destination"][ODD.key]["moot"] == 2
+        assert ledger["imbalance"] == 0
+
+
+async def test_one_message_that_always_fails_does_not_keep_others_of_its_lane_from_going_out(
+    tmp_path: Path,
+) -> None:
+    async with a_room(tmp_path, Fake([returning(Delivered({"ts": object()})), _delivered])) as room:
+        await room.fire("Poison")
+        await room.until("retry", 1)
+        await room.fire("Down")
+        await room.until("delivered", 1)
+        assert room.odd.tries == 2
