@@ -72,6 +72,8 @@ class Service:
         self._closing = AsyncExitStack()
         self._reloading = asyncio.Lock()
         self._retired: dict[str, Destination] = {}
+        self.turned_back = 0
+        """How often the clock was stepped back, and what waits reckoned anew."""
 
     async def start(self) -> None:
         """Each room's end is arranged as soon as it is begun; :meth:`stop` then goes backwards."""
@@ -215,6 +217,7 @@ class Service:
                     await self.clock.wait(never, self.clock.now() + _WATCH)
                 else:
                     break
+            self.turned_back += 1
             self.lanes.wake([*self._current.policy.destinations, *self._retired])
 
     async def stop(self) -> None:

@@ -16,9 +16,9 @@ class ManualClock:
         return self._now
 
     async def wait(self, event: asyncio.Event, until: Millis | None) -> None:
-        began = self._now
-        while not event.is_set() and (until is None or until > self._now) and self._now >= began:
-            moved = self._moved
+        latest = self._now
+        while not event.is_set() and (until is None or until > self._now) and self._now >= latest:
+            latest, moved = self._now, self._moved
             waits = [asyncio.ensure_future(each.wait()) for each in (event, moved)]
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
