@@ -86,16 +86,18 @@ async def _serve(service: app.Service, *, sample: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    started = asyncio.Event()
     reloads: set[asyncio.Task[None]] = set()
 
     def reload() -> None:
-        task = asyncio.create_task(_reload(service))
+        task = asyncio.create_task(_reload(service, started))
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
+    loop.add_signal_handler(signal.SIGHUP, reload)
     try:
         await service.start()
-        loop.add_signal_handler(signal.SIGHUP, reload)
+        started.set()
         if service.options.preview:
             click.echo(f"Preview: nobody is told anything. Open {service.url} to see every message.")
         if sample:
@@ -105,7 +107,8 @@ async def _serve(service: app.Service, *, sample: bool) -> None:
         await service.stop()
 
 
-async def _reload(service: app.Service) -> None:
+async def _reload(service: app.Service, started: asyncio.Event) -> None:
+    await started.wait()  # a hang-up in the middle of the start would end the process otherwise
     with contextlib.suppress(ReloadError):  # it is in the log, the metrics and on the page
         await service.reload()
 

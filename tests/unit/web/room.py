@@ -31,6 +31,7 @@ class Web:
     lane_alive: bool = True
     max_body: int = 2**20
     read_seconds: float = 30.0
+    keep_seconds: float = 8.0
     metrics: Metrics = field(default_factory=Metrics)
     woken: set[str] = field(default_factory=set)
     reloads: int = 0
@@ -63,8 +64,8 @@ class Web:
         return Parts(
             store=self.store, clock=SystemClock(), metrics=self.metrics, sources=lambda: self.sources,
             policy=self.policy, wake=self.wake, lanes=self.lanes, stopping=lambda: self.stopping,
-            max_body=self.max_body, read_seconds=self.read_seconds, loading=dict, reload=self.reload,
-            resume=self.resume,
+            max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, loading=dict,
+            reload=self.reload, resume=self.resume,
         )  # fmt: skip
 
     async def accepted(self) -> int:

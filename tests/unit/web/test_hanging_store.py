@@ -1,0 +1,55 @@
+"""A disk that doesn't answer: Alertmanager gets its answer all the same."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from router.store import Store
+from router.store.writer import Transaction
+from tests.unit.web.room import SLACK, Serve, Web
+from tests.world.bodies import alert, webhook
+
+
+@asynccontextmanager
+async def hanging(store: Store) -> AsyncIterator[None]:
+    """The writer's thread is where it would be while a disk doesn't answer."""
+    release = threading.Event()
+
+    def work(_: Transaction) -> None:
+        release.wait()
+
+    writing = asyncio.create_task(store._database.write(work))
+    try:
+        yield
+    finally:
+        release.set()
+        await writing
+
+
+async def test_a_webhook_is_answered_though_the_disk_is_not_and_is_told_if_it_was_kept_after_all(
+    room: Web, serve: Serve, store: Store
+) -> None:
+    room.keep_seconds = 0.05
+    client = await serve(room)
+    async with hanging(store):
+        for body in (webhook(alert()), {"alerts": 7}):
+            response = await client.post("/webhook", json=body)
+            assert (response.status, response.headers["Retry-After"]) == (503, "10")
+            assert (await response.json())["reason"] == "nothing could be written within 0.05 s"
+        assert store.trouble == "nothing could be written within 0.05 s"
+        assert room.woken == set()
+    await store.ready()
+    assert room.woken == {SLACK.key}
+    assert store.trouble is None
+    room.keep_seconds = 8
+    assert (await client.post("/webhook", json=webhook(alert()))).status == 200
+
+
+async def test_a_probe_is_answered_though_the_disk_is_not(room: Web, serve: Serve, store: Store) -> None:
+    room.keep_seconds = 0.05
+    client = await serve(room)
+    async with hanging(store):
+        response = await client.get("/readyz")
+        assert response.status == 503
+        assert await response.text() == "not ready: nothing could be written within 0.05 s\n"

@@ -1,0 +1,156 @@
+"""The store fails under the whole service: 503, a line in the log, lanes that wait, and all goes on by itself."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import aiohttp
+from structlog.testing import capture_logs
+
+from router.model import MINUTE, SECOND
+from router.store.writer import Transaction
+from tests.world.conftest import World
+from tests.world.fake_pagerduty import Page
+from tests.world.fake_pagerduty import http as pagerduty_http
+from tests.world.fake_slack import Fault, Want
+from tests.world.test_delivery import delivered
+
+UNWRITABLE = "the store can't be written; webhooks are refused, and nobody is told anything"
+WRITABLE = "the store can be written again"
+PADDING = "x" * 100_000
+
+
+async def on_the_writers_connection(world: World, work: Callable[[sqlite3.Connection], object]) -> None:
+    assert world.service is not None
+
+    def run(tx: Transaction) -> None:
+        work(tx._connection)
+
+    await world.service.store._database.write(run)
+
+
+async def fill(world: World) -> None:
+    """SQLite finds no room any more, as on a full disk."""
+    await on_the_writers_connection(world, lambda sqlite: sqlite.execute("PRAGMA max_page_count=1"))
+
+
+async def make_room(world: World) -> None:
+    await on_the_writers_connection(world, lambda sqlite: sqlite.execute("PRAGMA max_page_count=1000000"))
+
+
+@contextmanager
+def locked(world: World) -> Iterator[None]:
+    """By another program."""
+    with closing(sqlite3.connect(world.folder / "router.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+
+
+async def ask(world: World, path: str, **given: Any) -> tuple[int, str, Any]:
+    assert world.service is not None
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request("POST" if given else "GET", f"{world.service.url}{path}", **given) as answer,
+    ):
+        return answer.status, await answer.text(), answer.headers
+
+
+def said(logs: list[Any]) -> list[str]:
+    return [each["event"] for each in logs if each["log_level"] in {"warning", "error"}]
+
+
+async def test_a_full_disk_refuses_webhooks_and_all_goes_on_when_there_is_room(world: World) -> None:
+    await world.start()
+    with capture_logs() as logs:
+        await fill(world)
+        for _ in range(3):
+            assert await world.post("Down", "critical", note=PADDING) == 503
+        status, text, headers = await ask(world, "/webhook", json={"alerts": [{"labels": {"a": PADDING}}]})
+        assert (status, headers["Retry-After"]) == (503, "10")
+        assert "the disk is full; make room" in text
+        assert world.service is not None
+        assert "the disk is full" in str(world.service.store.trouble)
+        assert (await world.get("/status"))["store"]["trouble"] == world.service.store.trouble
+        await make_room(world)
+        assert await world.post("Down", "critical", note=PADDING) == 200
+        await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
+        await delivered(world, 3)
+    assert said(logs) == [UNWRITABLE, WRITABLE]
+    assert next(each for each in logs if each["event"] == WRITABLE)["refused"] == 4
+    assert await world.fates() == {"delivered": 3}
+    assert (await ask(world, "/readyz"))[0] == 200
+
+
+async def test_a_lock_of_another_program_is_answered_in_time_and_what_was_due_is_told_after_it(
+    world: World,
+) -> None:
+    await world.start()
+    world.pagerduty.fail(pagerduty_http(503))
+    assert await world.post("Down", "critical") == 200
+    await world.slack.until(lambda: bool(world.slack.messages))
+    await delivered(world, 2)
+    with capture_logs() as logs:
+        with locked(world):
+            world.clock.advance(MINUTE)  # PagerDuty's second attempt is due now
+            status, text, _ = await ask(world, "/webhook", json={"alerts": [{"labels": {"a": "b"}}]})
+            assert (status, "another program has locked it" in text or "within 8 s" in text) == (503, True)
+            status, text, _ = await ask(world, "/-/ready")
+            assert (status, text.startswith("not ready: ")) == (503, True)
+        while (await ask(world, "/-/ready"))[0] != 200:
+            pass
+        world.clock.advance(5 * SECOND)  # the lanes have had their rest
+        await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
+        world.pagerduty.expect(Page("Down", open=True))
+    assert said(logs) == [UNWRITABLE, WRITABLE]
+
+
+async def test_what_was_told_while_the_store_could_not_be_written_gets_on_the_books_and_is_not_told_twice(
+    world: World,
+) -> None:
+    await world.start()
+    world.slack.fail(Fault(hang=True))
+    await world.post("Down", "critical")
+    await world.slack.until(lambda: bool(world.slack.calls))
+    await delivered(world, 2)
+    _move(world, "router.db", "away.db")
+    world.slack.release()
+    await world.slack.until(lambda: bool(world.slack.messages))
+    status, text, _ = await ask(world, "/readyz")
+    assert (status, "was moved away in use" in text) == (503, True)
+    _move(world, "away.db", "router.db")
+    while (await world.ledger())["fates"]["delivered"] < 3:
+        world.clock.advance(2 * SECOND)
+    assert len(world.slack.calls) == 1
+    world.slack.expect(Want("C0CRITICAL", ("Down",)))
+
+
+def _move(world: World, name: str, to: str) -> None:
+    (world.folder / name).rename(world.folder / to)
+
+
+async def test_damage_found_in_use_stops_everything_but_the_process(world: World) -> None:
+    await world.start()
+    await world.post("Down", "critical")
+    await delivered(world, 3)
+    # Its pages are in the WAL and in memory still: a checkpoint and another connection make SQLite read the file.
+    with closing(sqlite3.connect(world.folder / "router.db")) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    _spoil(world)
+    with capture_logs() as logs:
+        for _ in range(3):
+            status, text, _ = await ask(world, "/webhook", json={"alerts": [{"labels": {"a": "b"}}]})
+            assert (status, "is damaged" in text) == (503, True)
+        status, text, _ = await ask(world, "/-/ready")
+        assert (status, "is damaged" in text, "start again" in text) == (503, True, True)
+        assert (await ask(world, "/healthz"))[0] == 200
+        assert (await ask(world, "/metrics"))[0] == 200
+    assert said(logs).count(UNWRITABLE) == 1
+
+
+def _spoil(world: World) -> None:
+    path = world.folder / "router.db"
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * (path.stat().st_size - 4096))
