@@ -8,7 +8,7 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-_BY_ITSELF = "it goes on by itself then"
+_BY_ITSELF = "and it goes on by itself"
 # https://sqlite.org/rescode.html
 _WORDS = {
     sqlite3.SQLITE_FULL: f"the disk is full; make room, {_BY_ITSELF}",

@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 import alembic.command
 import alembic.config
@@ -22,8 +23,9 @@ _CHECK_SECONDS = 5.0
 def check(path: Path) -> None:
     """:raises StoreUnavailable: it is damaged, locked, or was made by a newer router or by another program"""
     try:
+        uri = f"file:{quote(str(path))}?mode=ro"  # else closing it would bring the WAL in
         with closing(
-            sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
         ) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
             found = _quick_check(connection)

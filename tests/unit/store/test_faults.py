@@ -213,6 +213,32 @@ async def test_a_damaged_database_is_refused_at_the_start_and_left_as_it_is(
     assert _bytes(path) == before
 
 
+async def test_a_damaged_database_of_a_router_that_was_killed_keeps_its_wal(
+    store: Store, path: Path, tmp_path: Path
+) -> None:
+    """What can still be saved of it is for people to decide."""
+    for number in range(200):
+        await store.quarantine(b"x" * 4_000, "default", f"reason {number}", 1)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    await store.quarantine(b"x", "default", "r", 1)
+    killed = _copied(path, tmp_path / "killed")
+    _flipped_page(killed)
+    files = killed, killed.with_name("router.db-wal")
+    before = [_bytes(file) for file in files]
+    assert "damaged" in await refusal(killed)
+    assert [_bytes(file) for file in files] == before
+    assert before[1]
+
+
+def _copied(path: Path, to: Path) -> Path:
+    """As kill -9 would leave it now."""
+    to.mkdir()
+    for name in (path.name, f"{path.name}-wal"):
+        (to / name).write_bytes(path.with_name(name).read_bytes())
+    return to / path.name
+
+
 async def test_a_database_of_a_newer_router_is_refused(path: Path) -> None:
     await made(path)
     with closing(sqlite3.connect(path)) as connection, connection:
