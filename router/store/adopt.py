@@ -11,7 +11,7 @@ from router.model import Millis
 from router.store.accept import index_inhibitor
 from router.store.alert import labels_of
 from router.store.digests import close_slots, open_slots
-from router.store.place import reconsider
+from router.store.place import FAILOVER, reconsider
 from router.store.schema import (
     alerts,
     conversations,
@@ -58,7 +58,11 @@ _LATEST = Statement(
 )  # fmt: skip
 _TELL_NOW = Statement(
     sa.update(members)
-    .where(members.c.at > p("now"), among(members.c.told, ("firing", "maybe")))
+    .where(
+        members.c.at > p("now"),
+        # What no rule reckons: news of what was told, and what is told instead of a destination that failed.
+        sa.or_(among(members.c.told, ("firing", "maybe")), members.c.rule.startswith(FAILOVER)),
+    )
     .values(at=p("now"))
 )
 _TRY_NOW = Statement(
