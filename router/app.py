@@ -24,6 +24,7 @@ from router.metrics import Metrics
 from router.model import SECOND, Destination, Millis
 from router.render import TemplateError, Templates
 from router.store import Adoption, Store, StoreUnavailable
+from router.truth import Truth
 from router.web import KEEPALIVE_SECONDS, Parts, make_app
 from router.web.pages import add_pages
 from router.web.preview import PreviewParts, add_preview
@@ -94,6 +95,10 @@ class Service:
             store=self.store, clock=self.clock, metrics=self.metrics,
             kinds=KINDS, current=lambda: self._current,
         )  # fmt: skip
+        self.truth = Truth(
+            store=self.store, clock=self.clock, metrics=self.metrics, sources=lambda: self.config.sources,
+            policy=lambda: self._current.policy, wake=self.lanes.wake,
+        )  # fmt: skip
         await self._adopt(config, self._current_of(config, templates, None))
 
         self._runner = web.AppRunner(
@@ -102,6 +107,8 @@ class Service:
         )  # fmt: skip
         closing.push_async_callback(self._runner.cleanup)
         closing.push_async_callback(self.lanes.stop, options.drain)
+        if not options.preview:  # nobody repeats the sample's alerts
+            closing.push_async_callback(_ended, asyncio.create_task(self.truth.serve(), name="truth"))
         await self._runner.setup()
         await web.TCPSite(self._runner, *options.listen).start()
         minding = asyncio.create_task(self._mind_the_clock(), name="clock")
@@ -169,6 +176,8 @@ class Service:
         for key in (key for key, destination in retired.items() if destination is None):
             log.error("an end can't be told: this version knows no such destination", destination=key)
         self._retired = {key: each for key, each in retired.items() if each is not None}
+        if not self.options.preview:
+            await self.truth.look()  # before anything that waited is let out
         await self.lanes.serve((*config.policy.destinations.values(), *self._retired.values()))
 
     def _current_of(self, config: Config, templates: Templates, before: Current | None) -> Current:

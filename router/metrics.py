@@ -92,6 +92,12 @@ class Metrics:
             ("channel",),
             registry=registry,
         )
+        self._truth_failures = Counter(
+            "alert_router_truth_failures",
+            "Questions that Alertmanager did not answer, by source.",
+            ("source",),
+            registry=registry,
+        )
         self._backlog = Gauge(
             "alert_router_backlog",
             "Conversations that are due and not told yet.",
@@ -188,6 +194,10 @@ class Metrics:
     def fallback(self, channel: str) -> None:
         if self.enabled:
             self._fallbacks.labels(channel).inc()
+
+    def truth_failed(self, source: str) -> None:
+        if self.enabled:
+            self._truth_failures.labels(source).inc()
 
     def loaded(self, digest: str, now: Millis) -> None:
         """routes.yaml was loaded. :param digest: its SHA-256 in hex"""

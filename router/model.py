@@ -72,6 +72,8 @@ class Alert:
     generator_url: str = ""
     links: Labels = field(default_factory=dict)
     """Extra addresses a sender gave beside the annotations (Grafana): dashboard, panel, silence, image."""
+    note: str = ""
+    """Why it counts as ended though nobody resolved it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,17 @@ class Webhook:
 
 
 @dataclass(frozen=True, slots=True)
+class Alertmanager:
+    """Where a source's alerts can be asked for."""
+
+    url: str
+    every: Millis = MINUTE
+    bearer_token: str | None = field(default=None, repr=False)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """Who may post. Without a token and a password: loopback only."""
 
@@ -97,6 +110,8 @@ class Source:
     bearer_token: str | None = field(default=None, repr=False)
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    alertmanager: Alertmanager | None = None
+    """None: nobody is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +149,9 @@ class Decision:
     reason: str
     """One clause for people."""
     inhibitor: str | None = None
-    """INHIBITED: the inhibition key that mutes it (see ``decide.inhibition``)."""
+    """INHIBITED: the inhibition key that mutes it (see ``decide.inhibition``); None: Alertmanager itself does."""
+    repeat: Millis | None = None
+    """How old the last telling is when a repeat is told again, 0: any age; None: no repeat is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +164,8 @@ class Told:
     """This delivery is the first to tell its present status."""
     held_since: Millis | None = None
     """It was held back from then until now (business hours, or an inhibitor)."""
+    again: bool = False
+    """News that was told before: a repeat (see ``Route.repeat``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +177,7 @@ class DigestLine:
     fired: int
     """How often it fired within the digest's period."""
     note: str = ""
-    """Held: until when and where; moot: why nobody was told."""
+    """Held: until when and where; moot: why nobody was told; ended: why it counts as such without a resolve."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ PEER_LAG: Millis = 5 * MINUTE
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An alert as the store has it. ``peer``: the externalURL that told its present status."""
+    """An alert as the store has it. ``peer``: the externalURL that told its present status; empty: nobody did, it
+    counts as ended without a resolve.
+    """
 
     alert: Alert
     peer: str
@@ -42,8 +44,8 @@ def reduce(known: Known | None, told: Alert, peer: str, now: Millis) -> tuple[Ch
             stale = _of_an_earlier_firing(told, before)
         case Status.RESOLVED, Status.FIRING:
             stale = _of_the_ended_firing(told, known, peer, now)
-        case _:
-            stale = True
+        case _:  # what had ended without a resolve has one now
+            known, stale = replace(known, peer=known.peer or peer), True
     return (Change.REPEATED, known) if stale else _changed(told, peer, now)
 
 
@@ -61,7 +63,7 @@ def _of_an_earlier_firing(resolve: Alert, firing: Alert) -> bool:
 
 def _of_the_ended_firing(told: Alert, known: Known, peer: str, now: Millis) -> bool:
     before = known.alert
-    if told.starts_at is None or before.starts_at is None:
+    if not known.peer or told.starts_at is None or before.starts_at is None:
         return False
     if told.starts_at < before.starts_at:
         return True

@@ -29,6 +29,7 @@ from router.model import (
     Outcome,
     Rejected,
     Retry,
+    Status,
     Told,
 )
 from router.render import TemplateError, Templates
@@ -217,9 +218,12 @@ def _payload(
 
 def _details(told: Told) -> dict[str, Any]:
     alert = told.alert
-    return {"labels": dict(alert.labels), "annotations": dict(alert.annotations)} | (
-        {"since": _rfc3339(alert.starts_at)} if alert.starts_at is not None else {}
-    )
+    details: dict[str, Any] = {"labels": dict(alert.labels), "annotations": dict(alert.annotations)}
+    if alert.starts_at is not None:
+        details["since"] = _rfc3339(alert.starts_at)
+    if alert.note and alert.status is Status.RESOLVED:
+        details["note"] = alert.note
+    return details
 
 
 def _severity(rank: int, level: str, levels: int) -> str:

@@ -11,7 +11,7 @@ from router.channels import KINDS, ChannelSettings
 from router.config.document import Location, Missing
 from router.config.fragments import Fragments, Main
 from router.config.intervals import named_intervals
-from router.config.models import FileModel, InhibitModel, SourceModel
+from router.config.models import AlertmanagerAuth, FileModel, InhibitModel, SourceModel
 from router.config.problems import Problem, did_you_mean
 from router.config.reader import Reader, without_secrets
 from router.config.receivers import conflicting, destinations, resolve_names, schedules
@@ -19,7 +19,7 @@ from router.config.routes import Inherited, Names, Routes
 from router.decide import Policy, Route, Severity
 from router.decide.inhibition import Inhibition, Rule
 from router.decide.matchers import Matcher
-from router.model import BROKEN_DESTINATION, Destination, Millis, Source
+from router.model import BROKEN_DESTINATION, Alertmanager, Destination, Millis, Source
 
 
 class Builder:
@@ -99,6 +99,7 @@ class Builder:
             intervals=intervals,
             inhibition=Inhibition(tuple(self._rules(file))),
             inhibit_wait=file.inhibit_wait,
+            stale_after=self._stale_after(file, root),
             fingerprint=self._fingerprint(receivers),
         )
 
@@ -130,6 +131,19 @@ class Builder:
         absent = Problem(self.document.name, line, column, f"there is no included file {name!r}", todo)
         return fragments.mount(name, absent, inherited)
 
+    def _stale_after(self, file: FileModel, root: Route) -> Millis:
+        """Longer than Alertmanager may be silent about an alert that fires."""
+        silent = max(route.grouping.repeat for route, _, _ in root.walk())
+        if file.stale_after is None:
+            return 3 * silent
+        if 0 < file.stale_after <= silent:
+            self.document.problem(
+                ("stale_after",),
+                "alerts would count as ended before Alertmanager repeats them",
+                "make it longer than every `repeat_interval`, which is 4h where none is given",
+            )
+        return file.stale_after
+
     def sources(self) -> tuple[Source, ...]:
         found: dict[str, Source] = {}
         for index, model in enumerate(self.file.sources if self.file is not None else ()):
@@ -140,6 +154,15 @@ class Builder:
             if model.bearer_token is not None and model.basic_auth is not None:
                 what = f"the source {model.name!r} has two credentials"
                 self.document.problem(where, what, "keep bearer_token or basic_auth")
+            if (auth := model.alertmanager_auth) is not None:
+                if model.alertmanager_url is None:
+                    what = f"the source {model.name!r} has alertmanager_auth, and no Alertmanager is asked"
+                    self.document.problem((*where, "alertmanager_auth"), what, "add alertmanager_url")
+                if (auth.bearer_token is None) is (auth.basic_auth is None):
+                    what = "it has to hold one credential"
+                    self.document.problem(
+                        (*where, "alertmanager_auth"), what, "give bearer_token or basic_auth"
+                    )
             found[model.name] = _source(model)
         return tuple(found.values())
 
@@ -175,9 +198,15 @@ def _rule(model: InhibitModel, index: int) -> Rule:
 
 
 def _source(model: SourceModel) -> Source:
+    url, auth = model.alertmanager_url, model.alertmanager_auth or AlertmanagerAuth()
+    asked = None if url is None else Alertmanager(url, model.ask_every, *_credentials(auth))
+    return Source(model.name, *_credentials(model), asked)
+
+
+def _credentials(model: SourceModel | AlertmanagerAuth) -> tuple[str | None, str | None, str | None]:
+    """Token, user name, password."""
     token, basic = model.bearer_token, model.basic_auth
-    return Source(
-        model.name,
+    return (
         token.get_secret_value() if token is not None else None,
         basic.username if basic is not None else None,
         basic.password.get_secret_value() if basic is not None else None,

@@ -4,13 +4,14 @@ import difflib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from router.channels.base import Duration, Section
+from router.channels.base import Duration, Section, duration
 from router.decide.matchers import Matcher, MatcherError, is_label_name, parse_matchers
-from router.model import SECOND
+from router.model import MINUTE, SECOND, Millis
 
 _WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _MONTHS = (
@@ -181,6 +182,28 @@ def _patterns(value: Any) -> tuple[str, ...]:
     return tuple(patterns)
 
 
+def _base_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment:
+        raise ValueError("is no web address; write it like http://alertmanager.example.com:9093")
+    if parts.username is not None:
+        raise ValueError("has a user in it; give them in `alertmanager_auth:`")
+    return text.rstrip("/")
+
+
+def _repeat(value: Any) -> Any:
+    if value == "never":
+        return value
+    every = 0 if value == "pass" else duration(value)
+    if every == 0 and value != "pass":
+        raise ValueError("is no time; write never, pass, or how often, like 4h")
+    return every
+
+
 def _outside(value: Any) -> Any:
     """``digest: daily`` may stand as text, too."""
     if isinstance(value, str) and value.startswith("digest:"):
@@ -220,10 +243,19 @@ class BasicAuth(Section):
     password: SecretStr
 
 
+class AlertmanagerAuth(Section):
+    bearer_token: SecretStr | None = None
+    basic_auth: BasicAuth | None = None
+
+
 class SourceModel(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
     bearer_token: SecretStr | None = None
     basic_auth: BasicAuth | None = None
+    alertmanager_url: Annotated[str, AfterValidator(_base_url)] | None = None
+    """Asked for what still fires."""
+    alertmanager_auth: AlertmanagerAuth | None = None
+    ask_every: Annotated[Duration, Field(ge=SECOND)] = MINUTE
 
 
 class TimesModel(Section):
@@ -286,6 +318,7 @@ class RouteModel(Section):
     group_interval: Duration | None = None
     repeat_interval: Duration | None = None
     labels: dict[str, str] = Field(default={})
+    repeat: Annotated[Literal["never"] | Millis, BeforeValidator(_repeat)] | None = None
     mount: str | None = None
     """Where the included file of this name puts its routes."""
 
@@ -323,6 +356,7 @@ class FileModel(Section):
     """The receiver that is told of broken destinations; without it the routes say who is."""
     route: RouteModel
     inhibit_wait: Duration = 5 * SECOND
+    stale_after: Duration | None = None
     inhibit_rules: tuple[InhibitModel | None, ...] = ()
     templates: str | None = None
     """A folder, from the file's own; its files take the place of the shipped ones of the same name."""

@@ -20,6 +20,7 @@ class Inherited:
     receiver: str | None = None
     """Its full name."""
     grouping: Grouping = field(default_factory=Grouping)
+    repeat: Millis | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,8 @@ class Routes:
         grouping = above.grouping.below(
             model.group_by, model.group_wait, model.group_interval, model.repeat_interval, model.labels
         )
-        inherited = Inherited(receiver, grouping)
+        repeat = above.repeat if model.repeat is None else None if model.repeat == "never" else model.repeat
+        inherited = Inherited(receiver, grouping, repeat)
         children = [
             self.build(child, f"{path}.routes[{index}]", (*where, "routes", index), inherited)
             for index, child in enumerate(model.routes)
@@ -91,6 +93,7 @@ class Routes:
             outside_digest=digest,
             routes=tuple(children),
             grouping=inherited.grouping,
+            repeat=repeat,
         )
 
     def _attach(self, name: str, where: Location, inherited: Inherited) -> Route | None:

@@ -59,7 +59,7 @@ def _of_route(route: Route, policy: Policy, now: Millis, wait: Millis) -> Iterat
             yield _digest(destination, policy, now, route.path, why)
         elif not closed or route.outside is Outside.SEND:
             reason = f"{why}, sent all the same" if closed else f"to {route.receiver}"
-            yield Decision(destination, Verdict.SEND, now + wait, route.path, reason)
+            yield Decision(destination, Verdict.SEND, now + wait, route.path, reason, repeat=route.repeat)
         elif route.outside is Outside.HOLD:
             yield _hold(destination, route, now, wait, why)
     if closed and route.outside is Outside.DIGEST and route.outside_digest is not None:
@@ -72,7 +72,7 @@ def _hold(destination: Destination, route: Route, now: Millis, wait: Millis, why
     opening = route.hours.next_opening(now) if route.hours is not None else None
     if opening is None or route.hours is None:
         reason = f"{why}, which never opens again: sent at once"
-        return Decision(destination, Verdict.SEND, now + wait, route.path, reason)
+        return Decision(destination, Verdict.SEND, now + wait, route.path, reason, repeat=route.repeat)
     return Decision(
         destination, Verdict.HOLD, opening, route.path, f"{why}, held until {route.hours.describe(opening)}"
     )

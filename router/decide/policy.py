@@ -98,6 +98,8 @@ class Route:
     """With ``Outside.DIGEST``: the receiver whose digests take the alert."""
     routes: tuple["Route", ...] = ()
     grouping: Grouping = field(default_factory=Grouping)
+    repeat: Millis | None = None
+    """How old the last telling is when a repeat is told again, 0: any age; None: no repeat is."""
 
     _children: Index = field(init=False, repr=False, compare=False)
 
@@ -152,6 +154,8 @@ class Policy:
     """Every named interval, in the order of the file."""
     inhibition: Inhibition = field(default_factory=Inhibition)
     inhibit_wait: Millis = 5_000
+    stale_after: Millis = 12 * HOUR
+    """An alert of a source that can't be asked has ended when it was not repeated for so long; 0: never."""
     fingerprint: str = ""
     """Changes whenever the rules do: open work is then judged anew."""
 

@@ -55,6 +55,10 @@ class AlertView:
     """In words: since it started, until its end or now; empty when the start is unknown."""
     held_since: datetime | None
     links: Links
+    note: str
+    """Why it counts as ended though nobody resolved it; empty of any other."""
+    again: bool
+    """News that was told before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +190,8 @@ class Views:
             lasted="" if alert.starts_at is None else duration(until - alert.starts_at),
             held_since=self._at(told.held_since),
             links=self._links(alert, silence),
+            note=self._text(alert.note) if alert.status is Status.RESOLVED else "",
+            again=told.again,
         )
 
     def _links(self, alert: Alert, silence: str, shared: Labels | None = None) -> Links:

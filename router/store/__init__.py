@@ -20,6 +20,7 @@ from router.store.record import parts as record_parts
 from router.store.schema import alerts, conversations, deliveries, meta, webhooks
 from router.store.snapshot import Snapshot, snapshot
 from router.store.storm import BATCH, Limits, claim_in_storm, gather, view
+from router.store.truth import Answer, Reported, answered, expire, openings, unanswered
 from router.store.work import Idle, Work, claim, upcoming
 from router.store.writer import Database, Statement, Transaction, insert
 
@@ -193,6 +194,22 @@ class Store:
         """How many dead letters there are, by destination."""
         return await self._database.read(books.dead_counts)
 
+    async def answered(self, answer: Answer, policy: Policy, now: Millis) -> Receipt:
+        """Bring what fires into line with Alertmanager's answer."""
+        return await self._database.write(lambda tx: answered(tx, answer, policy, now))
+
+    async def unanswered(self, trusted: frozenset[str], policy: Policy, now: Millis) -> frozenset[str]:
+        """Forget what was answered for other sources than these; the destinations to wake."""
+        return await self._database.write(lambda tx: unanswered(tx, trusted, policy, now))
+
+    async def expire(self, asked: frozenset[str], policy: Policy, now: Millis) -> dict[str, Receipt]:
+        """End what is no longer repeated, by source. :param asked: sources it doesn't go for"""
+        return await self._database.write(lambda tx: expire(tx, asked, policy, now))
+
+    async def openings(self, now: Millis) -> dict[str, Millis]:
+        """When the next held alert of each source is to be let out, by source."""
+        return await self._database.write(lambda tx: openings(tx, now))
+
     async def ready(self) -> None:
         """Returns once something has been written and committed: an empty transaction needs no room.
 
@@ -249,10 +266,12 @@ def _covered(destination: Destination, policy: Policy) -> frozenset[str] | None:
 
 __all__ = [
     "Adoption",
+    "Answer",
     "Idle",
     "Limits",
     "Receipt",
     "Recorded",
+    "Reported",
     "Snapshot",
     "Store",
     "StoreUnavailable",

@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
 from router.decide import Policy
-from router.model import Alert, Change, Millis, Status, Verdict, Webhook
-from router.reduce import Known, reduce
+from router.model import Alert, Change, Decision, Millis, Status, Verdict, Webhook
+from router.reduce import PEER_LAG, Known, reduce
 from router.store.alert import alert_of
 from router.store.place import DUE, Placing, Subject, judge, reconsider
 from router.store.schema import alerts, changes, conversations, groups, inhibitors, members, webhooks
@@ -89,16 +89,21 @@ class _Accepted:
     subject: Subject
     alert: Alert
     kind: Change
+    echo: bool
+    """The other peer of an HA pair tells what has just been told."""
 
 
 def accept(
-    tx: Transaction, webhook: Webhook, source: str, body: bytes, policy: Policy, now: Millis
+    tx: Transaction, webhook: Webhook, source: str, body: bytes, policy: Policy, now: Millis, note: str = ""
 ) -> Receipt:
-    """Two passes: first what fires now is known to the inhibit rules, then each alert is judged by it."""
+    """Two passes: first what fires now is known to the inhibit rules, then each alert is judged by it.
+
+    :param note: nobody sent this webhook: its alerts count as ended, and this is why
+    """
     webhook_id = tx.add(_ADD_WEBHOOK, source=source, received_at=now, body=body, quarantined=None)
     group = _group(tx, webhook, source)
     freed: set[str] = set()
-    accepting = _Accepting(tx, source, webhook, group, policy, freed, now)
+    accepting = _Accepting(tx, source, webhook, group, policy, freed, now, note)
     accepted = [_reduce(accepting, alert) for alert in webhook.alerts]
     decisions: list[tuple[str, Verdict]] = []
     wake: set[str] = set()
@@ -109,9 +114,9 @@ def accept(
             _ADD_CHANGE, webhook_id=webhook_id, alert_id=each.subject.alert, kind=each.kind, level=each.subject.level,
             at=now, destinations=max(1, len(judged)) if firing else 0,
         )  # fmt: skip
-        placing = Placing(tx, policy, each.subject, now)
+        placing = Placing(tx, policy, each.subject, now, note)
         if firing:
-            placing.firing(judged, change)
+            placing.firing(_told_once(judged) if each.echo else judged, change)
             decisions += ((decision.destination.key, decision.verdict) for decision in judged)
             wake.update(decision.destination.key for decision in judged)
         else:
@@ -186,20 +191,28 @@ class _Accepting:
     freed: set[str]
     """Collects the inhibition keys that an ended alert gave up."""
     now: Millis
+    note: str
+
+
+def _told_once(decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
+    return tuple(replace(decision, repeat=None) for decision in decisions)
 
 
 def _reduce(accepting: _Accepting, told: Alert) -> _Accepted:
     tx, source, webhook = accepting.tx, accepting.source, accepting.webhook
-    policy, now = accepting.policy, accepting.now
+    policy, now, note = accepting.policy, accepting.now, accepting.note
+    peer = "" if note else webhook.external_url
     row = tx.one(_FIND_ALERT, source=source, fingerprint=told.fingerprint)
-    kind, known = reduce(None if row is None else _known(row), told, webhook.external_url, now)
+    kind, known = reduce(None if row is None else _known(row), told, peer, now)
+    echo = row is not None and row["peer"] != peer and now - row["seen_at"] < PEER_LAG
     alert = known.alert
     level, _ = policy.severity.of(alert.labels)
     values = {
         "group_id": accepting.group, "labels": json.dumps(dict(alert.labels)), "annotations": json.dumps(dict(alert.annotations)),
         "links": json.dumps(dict(alert.links)), "generator_url": alert.generator_url, "status": alert.status,
         "level": level, "starts_at": alert.starts_at, "ends_at": alert.ends_at, "peer": known.peer,
-        "changed_at": known.changed_at, "seen_at": now,
+        "changed_at": known.changed_at, "seen_at": now if row is None or not note else row["seen_at"],
+        "note": note, "withheld": None, "absent_at": None,
     }  # fmt: skip
     if row is None:
         alert_id = tx.add(_ADD_ALERT, source=source, fingerprint=alert.fingerprint, **values)
@@ -216,7 +229,7 @@ def _reduce(accepting: _Accepting, told: Alert) -> _Accepted:
     subject = Subject(
         alert_id, source, alert.fingerprint, level, accepting.group, webhook.receiver, webhook.group_key
     )  # fmt: skip
-    return _Accepted(subject, alert, kind)
+    return _Accepted(subject, alert, kind, echo)
 
 
 def _known(row: Any) -> Known:

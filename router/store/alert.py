@@ -23,4 +23,5 @@ def alert_of(row: Any) -> Alert:
         ends_at=row["ends_at"],
         generator_url=row["generator_url"],
         links=json.loads(row["links"]),
+        note=row["note"],
     )

@@ -108,9 +108,8 @@ def digest_view(
         if member["verdict"] != Verdict.DIGEST:
             continue
         seen.add(member["id"])
-        line = DigestLine(
-            alert_of(member), member["level"], tx.one(_FIRED, alert=member["id"], since=since)["times"]
-        )
+        times = tx.one(_FIRED, alert=member["id"], since=since)["times"]
+        line = DigestLine(alert_of(member), member["level"], times, member["note"])
         kind = flapping if line.fired >= FLAPPING else firing if member["status"] == "firing" else ended
         kind.append(line)
     held = _others(tx.all(_HELD), seen, covers)

@@ -15,7 +15,7 @@ from sqlalchemy import bindparam as p
 
 from router.decide import Policy, decide
 from router.decide.inhibition import Key
-from router.model import Decision, Destination, Fate, Millis, Verdict
+from router.model import MINUTE, Decision, Destination, Fate, Millis, Verdict
 from router.store.alert import labels_of
 from router.store.schema import (
     OPEN_FATES,
@@ -38,9 +38,11 @@ FATE_OF = {
     Verdict.DROP: Fate.DROPPED,
 }
 NOWHERE = "none"  # the destination of a receiver that has none
+ABSENT = "not in Alertmanager's last answer"
 ENDED_UNTOLD = "ended before anyone was told"
 UNTOLD = ("none", "resolved")  # of a firing alert: its firing has not been told
 FAILOVER = "on_failure of "  # begins the rule of what is told instead of a destination that failed
+LAG: Millis = MINUTE  # a telling comes some time after its change, and the next repeat is on time
 
 ADD_FATE = Statement(insert(fates))
 ADD_MEMBER = Statement(insert(members))
@@ -138,6 +140,11 @@ _WENT_OUT = Statement(
     .where(conversations.c.token == p("token"), deliveries.c.outcome == "delivered")
     .limit(1)
 )
+LAST_TELLING = Statement(
+    sa.select(sa.func.max(deliveries.c.finished_at).label("at")).where(
+        deliveries.c.conversation_id == p("conversation"), deliveries.c.outcome == "delivered"
+    )
+)
 ALERT = Statement(sa.select(alerts).where(alerts.c.id == p("alert")))
 GROUP = Statement(sa.select(groups).where(groups.c.id == p("group")))
 
@@ -231,8 +238,12 @@ class Placing:
     Without a change (the rules, an inhibitor or the hour moved on) only what nobody was told yet moves.
     """
 
-    def __init__(self, tx: Transaction, policy: Policy, subject: Subject, now: Millis) -> None:
+    def __init__(
+        self, tx: Transaction, policy: Policy, subject: Subject, now: Millis, note: str = ""
+    ) -> None:
+        """:param note: why the alert counts as ended, where nobody resolved it"""
         self._tx = tx
+        self._ended_untold = f"{note}, before anyone was told" if note else ENDED_UNTOLD
         self._policy = policy
         self._subject = subject
         self._now = now
@@ -280,6 +291,9 @@ class Placing:
             if member["status"] == "resolved":
                 self._move(member["id"], Fate.MOOT, decision.rule, "fired again before its end was told")
                 self._update(member, status="firing", at=None)
+            elif anew and self._tell_again(member, decision):
+                self._update(member, at=self._now)
+                return Fate.PENDING, "repeated, to be told again"
             return Fate.DELIVERED, "told already"
         if member["told"] == "maybe":
             if member["status"] == "resolved":
@@ -289,6 +303,12 @@ class Placing:
         if member["verdict"] != "dead" or anew:
             self._decide_anew(member, decision, fate)
         return fate, decision.reason
+
+    def _tell_again(self, member: Any, decision: Decision) -> bool:
+        if decision.verdict is not Verdict.SEND or decision.repeat is None:
+            return False
+        last = self._tx.one(LAST_TELLING, conversation=member["conversation_id"])["at"]
+        return last is None or self._now - last >= decision.repeat - LAG
 
     def _bump(self, conversation: int, *, digest: bool) -> None:
         """One version on."""
@@ -351,7 +371,7 @@ class Placing:
             key = decision.destination.key
             if key not in named:
                 drop = decision.verdict is Verdict.DROP
-                fate, reason = (Fate.DROPPED, decision.reason) if drop else (Fate.MOOT, ENDED_UNTOLD)
+                fate, reason = (Fate.DROPPED, decision.reason) if drop else (Fate.MOOT, self._ended_untold)
                 self._fate(change, key, None, fate, decision.rule, reason, 0)
                 named.add(key)
         if not named:
@@ -377,8 +397,8 @@ class Placing:
         if member["told"] == "resolved" and member["status"] == "resolved":
             return Fate.DELIVERED, "told already"
         self._update(member, status="resolved", at=None, inhibitor=None)
-        self._move(member["id"], Fate.MOOT, member["rule"], ENDED_UNTOLD)
-        return Fate.MOOT, ENDED_UNTOLD
+        self._move(member["id"], Fate.MOOT, member["rule"], self._ended_untold)
+        return Fate.MOOT, self._ended_untold
 
     def _decide_anew(self, member: Any, decision: Decision, fate: Fate) -> None:
         """A member whose firing nobody was told of: the newest decision counts."""
@@ -458,6 +478,8 @@ def reconsider(tx: Transaction, policy: Policy, alert_id: int, now: Millis) -> f
     if alert["status"] != "firing":
         return frozenset()
     decisions = judge(tx, policy, labels_of(alert), now)
+    if alert["withheld"] is not None:
+        decisions = _withheld(decisions, alert["withheld"])
     named = {decision.destination.key for decision in decisions}
     group_ids = {alert["group_id"]}
     for member in tx.all(MEMBERS_OF_ALERT, alert=alert_id):
@@ -474,6 +496,15 @@ def reconsider(tx: Transaction, policy: Policy, alert_id: int, now: Millis) -> f
     for group_id in sorted(group_ids):
         Placing(tx, policy, subject_of(tx, alert, group_id), now).firing(decisions, None)
     return frozenset(named)
+
+
+def _withheld(decisions: tuple[Decision, ...], why: str) -> tuple[Decision, ...]:
+    """What Alertmanager itself would not tell now is no news. What it only lacks is still in the next digest."""
+    stays = (Verdict.DROP, Verdict.DIGEST) if why == ABSENT else (Verdict.DROP,)
+    return tuple(
+        each if each.verdict in stays else Decision(each.destination, Verdict.INHIBITED, None, each.rule, why)
+        for each in decisions
+    )
 
 
 def subject_of(tx: Transaction, alert: Any, group_id: int) -> Subject:

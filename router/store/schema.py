@@ -88,10 +88,15 @@ alerts = sa.Table(
     _text("peer"),
     _time("changed_at"),
     _time("seen_at"),
+    _text("note", ""),  # why it counts as ended though nobody resolved it
+    sa.Column("withheld", sa.Text),  # what Alertmanager says against telling it as news; null: nothing
+    _time("absent_at", nullable=True),  # since when Alertmanager's answers lack it
     sa.UniqueConstraint("source", "fingerprint"),
 )
 sa.Index("ix_alerts_firing", alerts.c.id, sqlite_where=alerts.c.status == "firing",
          postgresql_where=alerts.c.status == "firing")  # fmt: skip
+sa.Index("ix_alerts_noted", alerts.c.source, sqlite_where=alerts.c.note != "",
+         postgresql_where=alerts.c.note != "")  # fmt: skip
 
 # Which firing alert is a source of which inhibit rule under which `equal` values.
 inhibitors = sa.Table(

@@ -197,7 +197,9 @@ def state_of(tx: Transaction, row: Any, policy: Policy, now: Millis) -> Work | N
                 )
             )
         alert = replace(alert_of(member), status=Status(member["m_status"]))
-        told.append(Told(alert, member["level"], news, member["m_held_since"] if news else None))
+        again = news and member["m_status"] == member["m_told"] == "firing"
+        held_since = member["m_held_since"] if news else None
+        told.append(Told(alert, member["level"], news, held_since, again))
     if not telling:
         tx.run(_NOTHING_DUE, conversation=row["id"], now=now)
         tx.run(DUE, conversation=row["id"])

@@ -31,6 +31,7 @@ route:
     - {{severity: warning, receiver: team, active_time_intervals: [office], outside: hold}}
     - {{severity: info, receiver: daily}}
 inhibit_wait: 1s
+stale_after: 0
 inhibit_rules:
   - source_matchers: ['severity="critical"']
     target_matchers: ['severity=~"warning|info"']

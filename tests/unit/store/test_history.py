@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -79,6 +79,14 @@ POLICY = Policy(
         )
     ),
 )
+
+
+def with_repeat(every: Millis | None) -> Policy:
+    """The policy, with every route's repeats told again like this."""
+    routes = tuple(replace(route, repeat=every) for route in POLICY.root.routes)
+    return replace(POLICY, root=replace(POLICY.root, routes=routes, repeat=every))
+
+
 MONDAY: Millis = 1_763_337_600_000  # Mon 2025-11-17 00:00 UTC
 NOON = MONDAY + 12 * HOUR
 NIGHT = MONDAY + 22 * HOUR
@@ -562,10 +570,12 @@ class History:
         self.world.assert_balanced()
 
 
-@given(_steps)
+@given(_steps, st.sampled_from([None, 0, HOUR]))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_every_history_ends_with_the_truth_and_balanced_books(steps: list[tuple[str, Any, Any]]) -> None:
-    with a_world() as world:
+def test_every_history_ends_with_the_truth_and_balanced_books(
+    steps: list[tuple[str, Any, Any]], repeat: Millis | None
+) -> None:
+    with a_world(policy=with_repeat(repeat)) as world:
         history = History(world)
         for step in steps:
             history.play(*step)

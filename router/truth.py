@@ -1,0 +1,167 @@
+"""Asks Alertmanager what is still so: at an interval, and just before held alerts are let out."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+
+import aiohttp
+import structlog
+from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
+
+from router.clock import Clock
+from router.decide import Policy
+from router.metrics import Metrics
+from router.model import MINUTE, SECOND, Alertmanager, Millis, Source
+from router.store import Answer, Receipt, Reported, Store, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+# How long before held alerts are let out their Alertmanager is asked, and how long it may take to answer.
+_AHEAD: Millis = 10 * SECOND
+_TIMEOUT = aiohttp.ClientTimeout(total=5)
+# How often it is looked for what is no longer repeated, and for openings of what is held since.
+_LOOK: Millis = 30 * SECOND
+# After this time without an answer, what was said last counts no more. And after a start, Alertmanager has this
+# time to send what it could not while the router was down: it tries at each group_interval, 5m by default.
+_PATIENCE: Millis = 15 * MINUTE
+
+
+class _Status(BaseModel):
+    """https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml (alertStatus)"""
+
+    state: str
+    silenced_by: list[str] = Field(alias="silencedBy")
+    inhibited_by: list[str] = Field(alias="inhibitedBy")
+
+    @property
+    def withheld(self) -> str | None:
+        if self.state != "suppressed":
+            return None
+        how = "silenced" if self.silenced_by else "inhibited" if self.inhibited_by else "muted"
+        return f"{how} in Alertmanager"
+
+
+class _Alert(BaseModel):
+    """https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml (gettableAlert)"""
+
+    fingerprint: str = Field(min_length=1)
+    starts_at: AwareDatetime = Field(alias="startsAt")
+    status: _Status
+
+
+_ANSWER = TypeAdapter(list[_Alert])
+_ALL = dict.fromkeys(("active", "silenced", "inhibited", "unprocessed"), "true")
+
+
+class Unanswered(Exception):  # noqa: N818  (says what came instead of an answer)
+    """Alertmanager could not be asked; says why, without the address."""
+
+
+async def ask(alertmanager: Alertmanager) -> dict[str, Reported]:
+    """Every alert that it has, by fingerprint. :raises Unanswered:"""
+    headers, auth = {}, None
+    if alertmanager.bearer_token is not None:
+        headers["Authorization"] = f"Bearer {alertmanager.bearer_token}"
+    elif alertmanager.username is not None:
+        auth = aiohttp.BasicAuth(alertmanager.username, alertmanager.password or "", encoding="utf-8")
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers, auth=auth) as session,
+            session.get(f"{alertmanager.url}/api/v2/alerts", params=_ALL, allow_redirects=False) as answer,
+        ):
+            if answer.status != HTTPStatus.OK:
+                raise Unanswered(f"http {answer.status}")
+            entries = _ANSWER.validate_json(await answer.read())
+    except TimeoutError:
+        raise Unanswered("timeout") from None
+    except aiohttp.ClientError:
+        raise Unanswered("connection failed") from None
+    except ValidationError:
+        raise Unanswered("bad answer") from None
+    return {
+        each.fingerprint: Reported(int(each.starts_at.timestamp() * SECOND), each.status.withheld)
+        for each in entries
+    }
+
+
+class Truth:
+    """Keeps what the store has as firing in line with what Alertmanager has."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        metrics: Metrics,
+        sources: Callable[[], Iterable[Source]],
+        policy: Callable[[], Policy],
+        wake: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._sources = sources
+        self._policy = policy
+        self._wake = wake
+        self._started = clock.now()
+        self._asked: dict[str, Millis] = {}
+        """When each source was last asked about, and when with success."""
+        self._answered: dict[str, Millis] = {}
+
+    async def serve(self) -> None:
+        never = asyncio.Event()
+        while True:
+            await self._clock.wait(never, await self.look())
+
+    async def look(self) -> Millis:
+        """Ask whoever is due to be asked. When to look again, in epoch milliseconds; raises nothing."""
+        try:
+            return await self._look()
+        except StoreUnavailable as error:
+            log.warning("store unavailable", error=str(error))
+        except Exception:
+            log.exception("alertmanager's answers could not be used")
+        return self._clock.now() + _LOOK
+
+    async def _look(self) -> Millis:
+        now = self._clock.now()
+        asked = {source.name: each for source in self._sources() if (each := source.alertmanager) is not None}
+        openings = await self._store.openings(now)
+        due = {name: self._due(name, each, openings.get(name)) for name, each in asked.items()}
+        await asyncio.gather(*(self._ask(name, asked[name]) for name, at in due.items() if at <= now))
+        now, policy = self._clock.now(), self._policy()
+        heard = {name: self._answered.get(name, self._started) for name in asked}
+        trusted = frozenset(name for name, at in heard.items() if now - at < _PATIENCE)
+        self._wake(await self._store.unanswered(trusted, policy, now))
+        if now - self._started >= min(_PATIENCE, policy.stale_after):
+            for name, receipt in (await self._store.expire(frozenset(asked), policy, now)).items():
+                self._concluded(name, receipt)
+        return min(
+            [now + _LOOK, *(self._due(name, each, openings.get(name)) for name, each in asked.items())]
+        )
+
+    def _due(self, name: str, alertmanager: Alertmanager, opening: Millis | None) -> Millis:
+        last = self._asked.get(name)
+        if last is None:
+            return 0
+        regular = last + alertmanager.every
+        ahead = opening - _AHEAD if opening is not None else regular
+        return min(regular, ahead) if last < ahead else regular
+
+    async def _ask(self, name: str, alertmanager: Alertmanager) -> None:
+        now = self._asked[name] = self._clock.now()
+        try:
+            reported = await ask(alertmanager)
+        except Unanswered as error:
+            self._metrics.truth_failed(name)
+            log.warning("alertmanager does not answer", source=name, reason=str(error))
+            return
+        self._answered[name] = now
+        answer = Answer(name, now, reported, alertmanager.every)
+        receipt = await self._store.answered(answer, self._policy(), self._clock.now())
+        self._concluded(name, receipt)
+
+    def _concluded(self, source: str, receipt: Receipt) -> None:
+        for kind, level, known_level in receipt.changes:
+            self._metrics.change(source, kind, level, known_level=known_level)
+        self._wake(receipt.wake)
