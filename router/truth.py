@@ -1,6 +1,7 @@
 """Asks Alertmanager what is still so: at an interval, and just before held alerts are let out."""
 
 import asyncio
+import base64
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
@@ -59,14 +60,9 @@ class Unanswered(Exception):  # noqa: N818  (says what came instead of an answer
 
 async def ask(alertmanager: Alertmanager) -> dict[str, Reported]:
     """Every alert that it has, by fingerprint. :raises Unanswered:"""
-    headers, auth = {}, None
-    if alertmanager.bearer_token is not None:
-        headers["Authorization"] = f"Bearer {alertmanager.bearer_token}"
-    elif alertmanager.username is not None:
-        auth = aiohttp.BasicAuth(alertmanager.username, alertmanager.password or "", encoding="utf-8")
     try:
         async with (
-            aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers, auth=auth) as session,
+            aiohttp.ClientSession(timeout=_TIMEOUT, headers=_headers(alertmanager)) as session,
             session.get(f"{alertmanager.url}/api/v2/alerts", params=_ALL, allow_redirects=False) as answer,
         ):
             if answer.status != HTTPStatus.OK:
@@ -74,7 +70,7 @@ async def ask(alertmanager: Alertmanager) -> dict[str, Reported]:
             entries = _ANSWER.validate_json(await answer.read())
     except TimeoutError:
         raise Unanswered("timeout") from None
-    except aiohttp.ClientError:
+    except (aiohttp.ClientError, OSError):
         raise Unanswered("connection failed") from None
     except ValidationError:
         raise Unanswered("bad answer") from None
@@ -82,6 +78,15 @@ async def ask(alertmanager: Alertmanager) -> dict[str, Reported]:
         each.fingerprint: Reported(int(each.starts_at.timestamp() * SECOND), each.status.withheld)
         for each in entries
     }
+
+
+def _headers(alertmanager: Alertmanager) -> dict[str, str]:
+    if alertmanager.bearer_token is not None:
+        return {"Authorization": f"Bearer {alertmanager.bearer_token}"}
+    if alertmanager.username is None:
+        return {}
+    pair = f"{alertmanager.username}:{alertmanager.password or ''}".encode()
+    return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
 
 class Truth:
