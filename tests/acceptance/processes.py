@@ -52,6 +52,7 @@ class Alertmanager:
         self.port = free_port()
         self._folder = folder / f"alertmanager-{source}"
         self._folder.mkdir()
+        self.config = self._folder / "alertmanager.yml"
         self._webhook = webhook
         self._process: asyncio.subprocess.Process | None = None
 
@@ -72,12 +73,11 @@ class Alertmanager:
                 {"name": "router", "webhook_configs": [{"url": self._webhook, "send_resolved": True}]}
             ],
         }
-        path = self._folder / "alertmanager.yml"
-        path.write_text(json.dumps(config))  # JSON is YAML
+        self.config.write_text(json.dumps(config))  # JSON is YAML
         assert ALERTMANAGER is not None
         self._process = await asyncio.create_subprocess_exec(
             ALERTMANAGER,
-            f"--config.file={path}",
+            f"--config.file={self.config}",
             f"--storage.path={self._folder}",
             f"--web.listen-address=127.0.0.1:{self.port}",
             "--cluster.listen-address=",
@@ -93,6 +93,15 @@ class Alertmanager:
 
     async def _ready(self) -> bool:
         return await answers(f"{self.url}/-/ready")
+
+    async def restart(self) -> None:
+        """It forgets its alerts, not what it has told of them."""
+        await self.__aexit__()
+        await self.__aenter__()
+
+    async def reload(self) -> None:
+        async with aiohttp.ClientSession() as session, session.post(f"{self.url}/-/reload") as answer:
+            assert answer.status == 200, await answer.text()
 
     async def fire(self, **labels: str) -> None:
         await self._post(labels, ended=False)

@@ -1,0 +1,157 @@
+"""The real Alertmanager loses resolves: of what was silenced or muted after it fired, and at a restart."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import Providers
+from tests.acceptance.processes import (
+    Alertmanager,
+    Router,
+    needs_alertmanager,
+    needs_faketime,
+    running,
+    until,
+)
+from tests.world.fake_pagerduty import Page
+from tests.world.fake_slack import Want
+
+AMTOOL = shutil.which("amtool")
+pytestmark = [
+    needs_alertmanager,
+    needs_faketime,
+    pytest.mark.skipif(AMTOOL is None, reason="needs amtool: apt-get install prometheus-alertmanager"),
+]
+GONE = "gone from Alertmanager"
+MONDAY_NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+MONDAY_NIGHT = datetime(2026, 11, 23, 22, 41, tzinfo=UTC)
+TUESDAY_MORNING = datetime(2026, 11, 24, 9, 0, 1, tzinfo=UTC)
+DOWN = {"alertname": "Down", "cluster": "eu-1", "severity": "critical"}
+DISK = {"alertname": "Disk", "cluster": "eu-1", "severity": "warning"}
+
+
+class Room:
+    """A router that asks its Alertmanager every second, and whose clock can be set."""
+
+    def __init__(self, folder: Path, providers: Providers) -> None:
+        self.router = Router(folder, providers.routes, faketime=True)
+        self.alertmanager = Alertmanager(folder, f"{self.router.url}/webhook")
+        source = f'{{name: prod, alertmanager_url: "{self.alertmanager.url}", ask_every: 1s}}'
+        (folder / "routes.yaml").write_text(f"{providers.routes}\nsources: [{source}]\n")
+        self.at(MONDAY_NOON)
+
+    def at(self, moment: datetime) -> None:
+        self._now = moment
+        self.router.set_time(moment)
+
+    def minutes_pass(self) -> None:
+        """More than an answer may be older than a webhook."""
+        self.at(self._now + timedelta(minutes=2))
+
+    async def fates(self, **wanted: int) -> None:
+        async def ready() -> bool:
+            return await self.router.fates() == wanted
+
+        await until(ready, f"the fates are {wanted}")
+
+    async def amtool(self, *command: str) -> str:
+        assert AMTOOL is not None
+        process = await asyncio.create_subprocess_exec(
+            AMTOOL, f"--alertmanager.url={self.alertmanager.url}", *command, stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        assert process.returncode == 0
+        return out.decode().strip()
+
+    async def silence(self, name: str) -> str:
+        """Its id."""
+        about = ("--author=test", "--comment=test", "--duration=1h", f"alertname={name}")
+        return await self.amtool("silence", "add", *about)
+
+    async def mute_in(self, years: str) -> None:
+        """A time interval of Alertmanager's own for everything."""
+        config = self.alertmanager.config
+        rules = json.loads(config.read_text())
+        rules["time_intervals"] = [{"name": "muted", "time_intervals": [{"years": [years]}]}]
+        rules["route"]["routes"] = [{"matchers": ['alertname=~".+"'], "mute_time_intervals": ["muted"]}]
+        config.write_text(json.dumps(rules))
+        await self.alertmanager.reload()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Alertmanager]:
+        async with self.alertmanager, running(self.router):
+            yield self.alertmanager
+
+
+async def test_what_was_silenced_after_it_had_fired_is_resolved_when_it_has_ended(
+    providers: Providers, folder: Path
+) -> None:
+    room = Room(folder, providers)
+    async with room.open() as alertmanager:
+        await alertmanager.fire(**DOWN)
+        await room.fates(delivered=3)
+        await room.silence("Down")
+        room.minutes_pass()
+        await alertmanager.end(**DOWN)
+        room.minutes_pass()
+        await providers.pagerduty.until(lambda: not providers.pagerduty.only.open)
+        await room.fates(delivered=6)
+        providers.slack.expect(Want("C0CRITICAL", ("Resolved", GONE), replies=(GONE,)))
+        assert GONE in providers.mail.mails[-1].text
+
+
+async def test_what_is_silenced_while_it_is_held_comes_out_only_after_the_silence(
+    providers: Providers, folder: Path
+) -> None:
+    room = Room(folder, providers)
+    room.at(MONDAY_NIGHT)
+    async with room.open() as alertmanager:
+        await alertmanager.fire(**DISK)
+        await room.fates(held=2)
+        silence = await room.silence("Disk")
+        await room.fates(inhibited=2)
+        room.at(TUESDAY_MORNING)
+        await alertmanager.fire(**DOWN)
+        await room.fates(inhibited=2, delivered=3)
+        providers.slack.expect(Want("C0CRITICAL", ("Down",)))
+        await room.amtool("silence", "expire", silence)
+        await room.fates(delivered=5)
+        providers.slack.expect(Want("C0CRITICAL", ("Down",)), Want("C0WARNINGS", ("Disk", "held since")))
+
+
+async def test_what_a_time_interval_muted_after_it_had_fired_is_resolved_when_it_has_ended(
+    providers: Providers, folder: Path
+) -> None:
+    room = Room(folder, providers)
+    async with room.open() as alertmanager:
+        await room.mute_in("1970:1971")
+        await alertmanager.fire(**DOWN)
+        await room.fates(delivered=3)
+        await room.mute_in("2000:2999")
+        room.minutes_pass()
+        await alertmanager.end(**DOWN)
+        room.minutes_pass()
+        await providers.pagerduty.until(lambda: not providers.pagerduty.only.open)
+        await room.fates(delivered=6)
+
+
+async def test_what_alertmanager_forgot_at_a_restart_is_resolved_and_fires_anew_if_it_is_back(
+    providers: Providers, folder: Path
+) -> None:
+    room = Room(folder, providers)
+    async with room.open() as alertmanager:
+        await alertmanager.fire(**DOWN)
+        await room.fates(delivered=3)
+        await alertmanager.restart()
+        room.minutes_pass()
+        await providers.pagerduty.until(lambda: not providers.pagerduty.only.open)
+        await room.fates(delivered=6)
+        await alertmanager.fire(**DOWN)
+        await room.fates(delivered=9)
+        providers.pagerduty.expect(Page("Down", open=False), Page("Down", open=True))
