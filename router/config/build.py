@@ -159,7 +159,7 @@ class Builder:
                     what = f"the source {model.name!r} has alertmanager_auth, and no Alertmanager is asked"
                     self.document.problem((*where, "alertmanager_auth"), what, "add alertmanager_url")
                 if (auth.bearer_token is None) is (auth.basic_auth is None):
-                    what = "it has to hold one credential"
+                    what = f"the alertmanager_auth of the source {model.name!r} holds no credential, or two"
                     self.document.problem(
                         (*where, "alertmanager_auth"), what, "give bearer_token or basic_auth"
                     )

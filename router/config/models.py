@@ -191,16 +191,25 @@ def _base_url(text: str) -> str:
     if not usable or parts.query or parts.fragment:
         raise ValueError("is no web address; write it like http://alertmanager.example.com:9093")
     if parts.username is not None:
-        raise ValueError("has a user in it; give them in `alertmanager_auth:`")
+        raise ValueError("alertmanager_url has a user in it; give them as alertmanager_auth")
     return text.rstrip("/")
 
 
+def _ask_every(every: Millis) -> Millis:
+    if every < SECOND:
+        raise ValueError("is too often; ask once a second at most, once a minute is plenty")
+    return every
+
+
 def _repeat(value: Any) -> Any:
-    if value == "never":
-        return value
-    every = 0 if value == "pass" else duration(value)
-    if every == 0 and value != "pass":
-        raise ValueError("is no time; write never, pass, or how often, like 4h")
+    if value in {"never", "pass"}:
+        return 0 if value == "pass" else value
+    try:
+        every = duration(value)
+    except ValueError:
+        every = 0
+    if every == 0:
+        raise ValueError("is none of never, pass or a duration like 4h; choose one of them")
     return every
 
 
@@ -255,7 +264,7 @@ class SourceModel(Section):
     alertmanager_url: Annotated[str, AfterValidator(_base_url)] | None = None
     """Asked for what still fires."""
     alertmanager_auth: AlertmanagerAuth | None = None
-    ask_every: Annotated[Duration, Field(ge=SECOND)] = MINUTE
+    ask_every: Annotated[Duration, AfterValidator(_ask_every)] = MINUTE
 
 
 class TimesModel(Section):

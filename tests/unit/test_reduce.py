@@ -49,6 +49,25 @@ def test_the_other_peers_firing_long_after_is_news() -> None:
     assert changes[-1] is Change.FIRED
 
 
+@pytest.mark.parametrize("starts_at", [None, 500, 1_000, 2_000])
+def test_what_nobody_resolved_fires_anew_whoever_says_so(starts_at: Millis | None) -> None:
+    changes, _ = after(
+        (alert(FIRING), "a", 0), (alert(RESOLVED), "", 10), (alert(FIRING, starts_at), "b", 20)
+    )
+    assert changes[-1] is Change.FIRED
+
+
+def test_what_nobody_resolved_is_resolved_by_a_late_resolve_and_then_has_echoes() -> None:
+    changes, known = after(
+        (alert(FIRING), "a", 0),
+        (alert(RESOLVED), "", 10),
+        (alert(RESOLVED), "a", 20),
+        (alert(FIRING), "b", 30),
+    )
+    assert changes[-2:] == [Change.REPEATED, Change.REPEATED]
+    assert known.peer == "a"
+
+
 def test_a_late_resolve_of_an_earlier_firing_ends_nothing() -> None:
     changes, known = after((alert(FIRING, 5_000), "a", 0), (alert(RESOLVED, 1_000, 2_000), "a", 1))
     assert changes[-1] is Change.REPEATED

@@ -11,7 +11,7 @@ from router.channels.base import duration
 from router.channels.email import Settings as EmailSettings
 from router.config import Config, ConfigError, load, loads
 from router.decide import Outside
-from router.model import HOUR, SECOND
+from router.model import HOUR, SECOND, Alertmanager
 
 ROOT = Path(__file__).parents[3]
 NOW = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
@@ -206,6 +206,54 @@ def test_what_a_route_does_outside_its_hours(given_: str, outside: Outside, dige
         f"  receiver: team\n  routes: [{{active_time_intervals: [never], outside: {given_}}}]\n"
     ).routes[0]
     assert (child.outside, child.outside_digest) == (outside, digest)
+
+
+def test_a_repeat_policy_is_inherited_until_a_route_has_its_own() -> None:
+    root = route("""
+  receiver: team
+  repeat: 4h
+  routes:
+    - {repeat: pass, routes: [{receiver: team}]}
+    - {repeat: never}
+    - {receiver: daily}
+""")
+    assert root.repeat == 4 * HOUR
+    assert [child.repeat for child in root.routes] == [0, None, 4 * HOUR]
+    assert root.routes[0].routes[0].repeat == 0
+    assert route("  receiver: team\n").repeat is None
+
+
+@pytest.mark.parametrize(
+    ("text", "stale_after"),
+    [
+        ("", 12 * HOUR),
+        ("  routes: [{repeat_interval: 1d}]\n", 72 * HOUR),
+        ("stale_after: 5h\n", 5 * HOUR),
+        ("stale_after: 0\n", 0),
+    ],
+)
+def test_an_alert_grows_stale_after_three_repeats_unless_the_file_says_otherwise(
+    text: str, stale_after: int
+) -> None:
+    assert route(f"  receiver: team\n{text}", whole=True).stale_after == stale_after
+
+
+def test_a_source_can_be_asked_with_credentials_that_don_t_show() -> None:
+    text = """route: {receiver: team}
+sources:
+  - {name: quiet}
+  - name: prod
+    alertmanager_url: https://alertmanager.example/prefix/
+    alertmanager_auth: {basic_auth: {username: am, password: secret-password}}
+    ask_every: 30s
+"""
+    quiet, prod = read(BASE + text).sources
+    assert quiet.alertmanager is None
+    assert prod.password is None
+    assert prod.alertmanager == Alertmanager(
+        "https://alertmanager.example/prefix", 30 * SECOND, None, "am", "secret-password"
+    )
+    assert "secret-password" not in repr(prod)
 
 
 @pytest.mark.parametrize(
