@@ -202,8 +202,10 @@ def _ask_every(every: Millis) -> Millis:
 
 
 def _repeat(value: Any) -> Any:
-    if value in {"never", "pass"}:
-        return 0 if value == "pass" else value
+    if value == "never":
+        return value
+    if value == "pass":
+        return 0
     try:
         every = duration(value)
     except ValueError:
