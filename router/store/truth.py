@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
 from router.decide import Policy
-from router.model import MINUTE, Alert, Millis, Status, Webhook
+from router.model import MINUTE, OWN_SOURCE, Alert, Millis, Status, Webhook
 from router.store.accept import Receipt, accept
 from router.store.alert import alert_of
 from router.store.place import ABSENT, GROUP, UNTOLD, reconsider
@@ -39,11 +39,12 @@ _MARK = Statement(
     .where(alerts.c.id == p("alert"))
     .values(withheld=p("withheld_"), absent_at=p("absent_at_"))
 )
-# What Alertmanager left out of a truncated group (max_alerts) may fire all the same.
+# What Alertmanager left out of a truncated group (max_alerts) may fire all the same; our own alerts nobody repeats.
 _UNREPEATED = Statement(
     sa.select(alerts)
     .join(groups, groups.c.id == alerts.c.group_id)
     .where(alerts.c.status == "firing", alerts.c.seen_at <= p("seen_up_to"), groups.c.truncated == 0)
+    .where(alerts.c.source != OWN_SOURCE)
 )
 _OPENINGS = Statement(
     sa.select(alerts.c.source, sa.func.min(members.c.at).label("at"))
