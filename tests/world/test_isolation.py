@@ -1,0 +1,68 @@
+"""A destination that hangs is nobody else's business."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from router.model import MINUTE
+from tests.world import fake_pagerduty, fake_slack, fake_smtp
+from tests.world.conftest import World
+from tests.world.fake_pagerduty import FakePagerDuty
+from tests.world.fake_slack import FakeSlack
+from tests.world.fake_smtp import FakeSmtp
+from tests.world.test_delivery import delivered
+from tests.world.test_reload import sample
+
+LATENCY = "alert_router_accept_to_delivered_seconds"
+# How many alerts a provider shows.
+SHOWN: dict[str, Callable[[World], int]] = {
+    "slack": lambda world: len(world.slack.messages),
+    "pagerduty": lambda world: len(world.pagerduty.accepted),
+    "email": lambda world: len(world.smtp.mails),
+}
+
+
+def hang(world: World, which: str) -> None:
+    """Every attempt from now on, until it recovers."""
+    match which:
+        case "slack":
+            world.slack.fail(*[fake_slack.HANG] * 1_000)
+        case "pagerduty":
+            world.pagerduty.fail(*[fake_pagerduty.HANG] * 1_000)
+        case "email":
+            world.smtp.fail(*[fake_smtp.HANG] * 1_000)
+
+
+@pytest.mark.parametrize("stuck", SHOWN)
+async def test_while_one_destination_hangs_for_an_hour_the_others_wait_for_nothing(
+    world: World, stuck: str
+) -> None:
+    """An alert every other minute: told elsewhere at the moment of its acceptance, by the clock that the test moves."""
+    providers: dict[str, FakeSlack | FakePagerDuty | FakeSmtp] = {
+        "slack": world.slack, "pagerduty": world.pagerduty, "email": world.smtp,
+    }  # fmt: skip
+    await world.start()
+    hang(world, stuck)
+    for count in range(1, 31):
+        assert await world.post(f"Down-{count}", "critical") == 200
+        await delivered(world, 2 * count)  # the clock stands still
+        providers[stuck].release()  # this attempt is given up; the next one hangs as well
+        world.clock.advance(2 * MINUTE)
+    for which in SHOWN.keys() - {stuck}:
+        assert SHOWN[which](world) == 30
+        assert await sample(world, f'{LATENCY}_count{{channel="{which}"') == 30
+        assert await sample(world, f'{LATENCY}_sum{{channel="{which}"') == 0
+    assert SHOWN[stuck](world) == 0
+
+    def at_least(count: int) -> bool:
+        return SHOWN[stuck](world) >= count
+
+    providers[stuck].recover()
+    for count in range(1, 31):
+        world.clock.advance(10 * MINUTE)  # beyond any backoff
+        await providers[stuck].until(partial(at_least, count))
+    await delivered(world, 90)
+    assert await world.fates() == {"delivered": 90}
+    assert SHOWN[stuck](world) == 30
+    assert await sample(world, f'{LATENCY}_sum{{channel="{stuck}"') > 30 * 60
