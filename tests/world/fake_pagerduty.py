@@ -107,6 +107,8 @@ class FakePagerDuty:
         self.incidents: dict[str, list[Incident]] = {key: [] for key in self.keys}
         """By routing key, in the order in which they were opened."""
         self.url = ""
+        self.on_step: Callable[[str], None] = lambda _: None
+        """Told of each call, as it goes: ``received``, ``taken``, ``answered``."""
         self._faults: deque[Fault] = deque()
         self._released = asyncio.Event()
         self._changed = asyncio.Condition()
@@ -174,9 +176,16 @@ class FakePagerDuty:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         try:
-            return await self._answer(request)
+            return await self._answered(request, await self._answer(request))
         finally:
             await self._notify()
+
+    async def _answered(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
+        if request.transport is not None and not request.transport.is_closing():
+            await answer.prepare(request)
+            await answer.write_eof()
+            self.on_step("answered")
+        return answer
 
     async def _notify(self) -> None:
         async with self._changed:
@@ -185,12 +194,14 @@ class FakePagerDuty:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         body = json.loads(raw)
+        self.on_step("received")
         fault = self._faults.popleft() if self._faults else None
         if fault is None or fault.accept:
             refused = problems(body, len(raw), self.keys)
             self.events.append(Event(400 if refused else 202, body))
             if not refused:
                 self._take(body)
+                self.on_step("taken")
         else:
             refused = []
             self.events.append(Event(fault.status, body))

@@ -133,6 +133,8 @@ class FakeSlack:
         self._changed = asyncio.Condition()
         self._runner: web.AppRunner | None = None
         self.url = ""
+        self.on_step: Callable[[str], None] = lambda _: None
+        """Told of each call, as it goes: ``chat.update received``, ``… taken``, ``… answered``."""
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=2**22)
@@ -212,15 +214,23 @@ class FakeSlack:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         try:
-            return await self._answer(request)
+            return await self._answered(request, await self._answer(request))
         finally:
             async with self._changed:
                 self._changed.notify_all()
+
+    async def _answered(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
+        if request.transport is not None and not request.transport.is_closing():
+            await answer.prepare(request)
+            await answer.write_eof()
+            self.on_step(f"{request.match_info['method']} answered")
+        return answer
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]
         body = await request.json() if request.can_read_body else dict(request.query)
         self.calls.append((method, body))
+        self.on_step(f"{method} received")
         async with self._changed:
             self._changed.notify_all()
         fault = self._fault(method)
@@ -264,6 +274,7 @@ class FakeSlack:
             self._edit(posted, body)
         else:
             posted = self._post(channel, f"{self.now + len(self.calls)}.{len(self.calls):06}", body)
+        self.on_step(f"{method} taken")
         return web.json_response({"ok": True, "channel": channel, "ts": posted.ts})
 
     def _history(self, channel: str, body: Mapping[str, str]) -> list[dict[str, Any]]:

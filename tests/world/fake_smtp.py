@@ -108,6 +108,8 @@ class FakeSmtp:
         """Why mails were refused for what is in them."""
         self.commands: list[str] = []
         self.smarthost = ""
+        self.on_step: Callable[[str], None] = lambda _: None
+        """Told of each mail, as it goes: ``received``, ``taken``, ``answered``."""
         self._tls, self._implicit = tls, implicit
         self._faults: deque[Fault] = deque()
         self._released = asyncio.Event()
@@ -191,6 +193,8 @@ class FakeSmtp:
     async def _note(self, server: SMTP, command: str, argument: str = "") -> str | None:
         """:returns: the answer that a fault has for it"""
         self.commands.append(f"{command} {argument}".strip())
+        if step := {"MAIL": "received", "QUIT": "answered"}.get(command):
+            self.on_step(step)
         released = self._released
         async with self._changed:
             self._changed.notify_all()
@@ -215,6 +219,7 @@ class FakeSmtp:
             return f"550 5.6.0 {why}"
         if not self._faults or self._faults[0].at != "DATA" or self._faults[0].accept:
             self.mails.append(mail)
+            self.on_step("taken")
         return await self._note(server, "DATA")
 
 

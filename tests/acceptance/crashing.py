@@ -1,0 +1,144 @@
+"""Routers that kill themselves at a named point of their path.
+
+``python -m tests.acceptance.crashing`` has everything imported already, and forks a router for each line that it is
+given. Nothing in the router knows of it: the points are its statements, as SQLite is about to run them, and the
+functions of the path, whenever one is entered or goes on after an await. What is added there is a point by itself.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import re
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import sqlalchemy as sa
+
+from router import logs
+from router.app import Options, Service
+from router.model import Millis
+from router.render import Templates
+from tests.clock import ManualClock
+
+# Whose functions are points.
+_PATH = ("router.web.webhook", "router.store.writer", "router.deliver.lane")
+_LOOK = 0.002
+"""Seconds between two looks at what is still due."""
+_VALUES = re.compile(r"x'[0-9a-f]*'|'(?:[^']|'')*'|\b\d+\b", re.IGNORECASE)
+_COLUMNS = re.compile(r"(?<=SELECT ).*?(?= FROM)|(?<=INTO )(\w+) .*")
+_WRITES = ("INSERT", "UPDATE", "DELETE", "RELEASE", "COMMIT")
+
+
+@dataclass(frozen=True)
+class Life:
+    """One life of a router, from its start to its end."""
+
+    folder: str
+    control: int
+    """The port at which whoever asked for it waits to be told how it goes."""
+    now: Millis
+    die_at: str | None = None
+
+
+class Points:
+    """Those that were passed; at one of them the process ends as by ``kill -9``.
+
+    What writes is a point of its own in each phase; what only reads, or is called, is one when it first comes.
+    """
+
+    def __init__(self, die_at: str | None) -> None:
+        self.phase = "start"
+        self.die_at = die_at
+        self.passed: dict[str, str] = {}
+        self._last = ""
+
+    def watch_statements(self) -> None:
+        @sa.event.listens_for(sa.Engine, "connect")
+        def _connected(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
+            connection.set_trace_callback(self._statement)
+
+    def watch_functions(self) -> None:
+        """Of this thread: the writer's thread is seen by its statements."""
+        sys.setprofile(self._call)
+
+    def _statement(self, sql: str) -> None:
+        if threading.current_thread().name.startswith("store-read"):
+            return
+        what = _COLUMNS.sub(lambda match: match[1] or "…", " ".join(_VALUES.sub("?", sql).split()))
+        if what in {"RELEASE job", "COMMIT"}:
+            what = f"{what} after {self._last}"
+        elif what != "SAVEPOINT job":
+            self._last = what
+        self._pass(what, once=not what.startswith(_WRITES))
+
+    def _call(self, frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and frame.f_globals.get("__name__") in _PATH:
+            self._pass(f"{frame.f_code.co_qualname}, line {frame.f_lineno}", once=True)
+
+    def _pass(self, what: str, *, once: bool) -> None:
+        point = f"{self.phase}: {what}"
+        if point == self.die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.passed.setdefault(what if once else point, point)
+
+
+async def live(life: Life) -> None:
+    """Serve, and do as told: a phase begins, with a point to die at; the clock moves, and all that is due is told."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", life.control)
+
+    def say(**words: object) -> None:
+        writer.write(json.dumps(words).encode() + b"\n")
+
+    say(pid=os.getpid())
+    await writer.drain()
+    points = Points(life.die_at)
+    points.watch_statements()
+    clock, folder = ManualClock(life.now), Path(life.folder)
+    with (folder / "router.db.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the one that was killed before may not be gone yet
+    options = Options(
+        folder / "routes.yaml", ("127.0.0.1", 0), f"sqlite:///{folder}/router.db", metrics=False
+    )
+    service = Service(options, {}, clock)
+    await service.start()
+    points.watch_functions()
+    say(url=service.url)
+    while order := await reader.readline():
+        given = json.loads(order)
+        if "phase" in given:
+            points.phase, points.die_at = given["phase"], given["die_at"]
+            say(begun=True)
+            continue
+        clock.set(given["now"])
+        while (due := await service.store.backlog(clock.now())) and not reader.at_eof():
+            assert not due[0]["attempts"], f"a delivery failed: {await service.store.attempts()}"
+            await asyncio.sleep(_LOOK)
+        for _ in range(2):  # the lanes see for themselves that nothing is due
+            await service.store.ready()
+            await service.lanes.settled()
+        points.die_at = None
+        say(settled=True)
+    say(passed=list(points.passed.values()))
+    writer.close()
+    await writer.wait_closed()
+
+
+def main() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how they ended
+    logs.configure("json", "error")
+    Templates(levels=("critical",), timezone="UTC")  # compiled once for all of them
+    for line in sys.stdin:
+        if os.fork() == 0:
+            asyncio.get_event_loop_policy().new_event_loop().run_until_complete(
+                live(Life(**json.loads(line)))
+            )
+            os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

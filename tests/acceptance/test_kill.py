@@ -1,0 +1,268 @@
+"""A kill at every step of the path: nothing is lost at any of them, and hardly anything is told twice."""
+
+import asyncio
+import json
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from router.model import DAY, HOUR, Millis
+from tests.acceptance.lives import Died, Router, Stable, stable
+from tests.world.conftest import MONDAY_NOON
+from tests.world.fake_pagerduty import KEY, FakePagerDuty
+from tests.world.fake_slack import FakeSlack
+from tests.world.fake_smtp import FakeSmtp
+from tests.world.rules import rules
+
+PHASES = ("fires", "ends", "is for the digest", "is in the digest")
+_AT_ONCE = 3
+_TRIES = 4
+"""A point that depends on how the lanes' work falls together is waited for in so many rounds."""
+
+
+@dataclass
+class Chain:
+    """One router after another on one database, each killed at a point; a sender that repeats what got no 200."""
+
+    stable: Stable
+    folder: Path
+    slack: FakeSlack
+    pagerduty: FakePagerDuty
+    mail: FakeSmtp
+    now: Millis = MONDAY_NOON
+    round: int = 0
+    killed: list[str] = field(default_factory=list)
+    """The points at which a router was killed."""
+    twice: Counter[str] = field(default_factory=Counter)
+    """How much was told once more than needed, by destination."""
+    passed: dict[str, None] = field(default_factory=dict)
+    """Points outside the router: at the sender, and at the providers."""
+    _router: Router | None = None
+    _phase: str = "start"
+    _point: str | None = None
+
+    def __post_init__(self) -> None:
+        (self.folder / "routes.yaml").write_text(rules(self.slack, self.pagerduty, self.mail))
+        for name, fake in (("Slack", self.slack), ("PagerDuty", self.pagerduty), ("mail", self.mail)):
+            fake.on_step = partial(self._provider_passes, name)
+
+    def _provider_passes(self, name: str, step: str) -> None:
+        self._pass(f"{name} {step}")
+
+    def _pass(self, what: str) -> None:
+        point = f"{self._phase}: {what}"
+        self.passed.setdefault(point)
+        if point == self._point and self._router is not None:
+            self._point = None
+            self._router.kill()
+
+    async def router(self) -> Router:
+        """The one that lives; started if there is none."""
+        if self._router is None:
+            self._router = await self.stable.start(self.folder, self.now)
+        return self._router
+
+    async def start(self, die_at: str) -> None:
+        """:raises Died: at that point, on the way to its first rest"""
+        router = await self.stable.start(self.folder, self.now, die_at)
+        try:
+            await router.settle(self.now)
+        finally:
+            await router.gone()
+
+    async def play(self, point_of: dict[str, str]) -> None:
+        """One round: an alert fires, it ends, and a digest goes out; killed at these points, by phase."""
+        self.round += 1
+        critical, info = f"Down{self.round}x", f"Cert{self.round}x"
+        await self._step("fires", point_of, body=_body(critical, "critical", "firing"))
+        await self._step("ends", point_of, body=_body(critical, "critical", "resolved"))
+        await self._step("is for the digest", point_of, body=_body(info, "info", "firing"))
+        slot = self.now - (self.now - 8 * HOUR) % DAY + DAY
+        await self._step("is in the digest", point_of, until=slot)
+        await self._step("is over", {}, body=_body(info, "info", "resolved"))
+        try:
+            await self._verify(critical, info)
+        except AssertionError as error:
+            error.add_note(f"round {self.round}, killed at {point_of}")
+            raise
+
+    async def _step(
+        self, phase: str, point_of: dict[str, str], body: bytes | None = None, until: Millis | None = None
+    ) -> None:
+        """Whatever dies, the next router goes on, and the sender repeats what it got no 200 for."""
+        self._phase, self._point = phase, point_of.get(phase)
+        point, acknowledged = self._point, body is None
+        while True:
+            try:
+                router = await self.router()
+                await router.begin(phase, point)
+                if body is not None and not acknowledged:
+                    await self._post(router, body)
+                    acknowledged = True
+                    self._pass("the sender has its 200")
+                self.now = until or self.now
+                await router.settle(self.now)
+                if self._point is not point:  # killed from outside, just as it was done
+                    raise Died  # noqa: TRY301
+            except (Died, ConnectionError, asyncio.IncompleteReadError):
+                assert point is not None, f"it died by itself in round {self.round}, while an alert {phase}"
+                self.killed.append(point)
+                point = self._point = None
+                assert self._router is not None
+                await self._router.gone()
+                self._router = None
+            else:
+                self._point = None
+                return
+
+    async def _post(self, router: Router, body: bytes) -> None:
+        """As Alertmanager does, in two pieces."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(router.url.rpartition(":")[2]))
+        # It says when it begins to read, so that the second half comes late for certain.
+        head = f"POST /webhook HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n"
+        try:
+            writer.write(head.encode() + body[:50])
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
+            self._pass("half of the webhook is sent")
+            writer.write(body[50:])
+            await writer.drain()
+            self._pass("the webhook is sent")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _verify(self, critical: str, info: str) -> None:
+        """Each destination shows the truth; what it was told twice, an interrupted attempt explains."""
+        incidents = [each for each in self.pagerduty.incidents[KEY] if critical in each.summary]
+        assert [incident.open for incident in incidents] == [False]
+        posted = [each for each in self.slack.messages.values() if critical in each.shown]
+        assert "Resolved" in posted[-1].shown
+        mails = [mail for mail in self.mail.mails if critical in mail.subject]
+        assert {mail.subject.partition("]")[0] for mail in mails} == {"[FIRING:1", "[RESOLVED"}
+        digests = [mail for mail in self.mail.mails if info in mail.text.partition("ENDED")[0]]
+        digests = [mail for mail in digests if mail.recipients == ("digest@example.com",)]
+        assert digests
+        replies = [reply for each in posted for reply in each.replies]
+        assert replies
+        self.twice["slack:C0CRITICAL"] += len(posted) - 1 + len(replies) - 1
+        self.twice["email:oncall@example.com"] += len(mails) - 2
+        self.twice["digest:daily"] += len(digests) - 1
+
+        ledger = await self._ledger()
+        for destination, count in self.twice.items():
+            assert count <= ledger["deliveries"][destination].get("interrupted", 0), destination
+        assert ledger["imbalance"] == 0
+        fates = {fate: count for fate, count in ledger["fates"].items() if count}
+        assert fates.keys() == {"delivered", "digest"}
+        assert fates["digest"] == 1  # the end of the info, for tomorrow's
+
+    async def _ledger(self) -> dict[str, Any]:
+        router = await self.router()
+        async with aiohttp.ClientSession() as session, session.get(f"{router.url}/status") as answer:
+            ledger: dict[str, Any] = (await answer.json())["ledger"]
+            return ledger
+
+    async def end(self) -> None:
+        if self._router is not None:
+            router, self._router = self._router, None
+            router.kill()
+            await router.gone()
+
+    async def points(self) -> list[str]:
+        """Those that were passed, once the router has ended by itself."""
+        router = await self.router()
+        passed = await router.passed()
+        self._router = None
+        return [*passed, *self.passed]
+
+
+def _body(name: str, severity: str, status: str) -> bytes:
+    labels = {"alertname": name, "cluster": "eu-1", "severity": severity}
+    return json.dumps({
+        "version": "4", "groupKey": name, "receiver": "r", "status": status, "groupLabels": {"alertname": name},
+        "alerts": [{"status": status, "labels": labels, "startsAt": "2026-11-23T11:00:00Z"}],
+    }).encode()  # fmt: skip
+
+
+@asynccontextmanager
+async def chain(there: Stable, folder: Path) -> AsyncIterator[Chain]:
+    await asyncio.to_thread(folder.mkdir)
+    async with FakeSlack() as slack, FakePagerDuty() as pagerduty, FakeSmtp() as mail:
+        each = Chain(there, folder, slack, pagerduty, mail)
+        try:
+            yield each
+        finally:
+            await each.end()
+
+
+class Plan:
+    """Which points are still to be killed at, by phase."""
+
+    def __init__(self, points: list[str]) -> None:
+        self._left = {
+            phase: deque(point for point in points if point.startswith(f"{phase}: ")) for phase in PHASES
+        }
+        self._tries: Counter[str] = Counter()
+
+    def take(self) -> dict[str, str]:
+        """The next point of each phase that has one."""
+        return {phase: points.popleft() for phase, points in self._left.items() if points}
+
+    def put_back(self, points: set[str]) -> None:
+        """They did not come up."""
+        for point in points:
+            self._tries[point] += 1
+            assert self._tries[point] < _TRIES, f"it never came to {point}"
+            self._left[point.partition(":")[0]].append(point)
+
+
+async def test_a_kill_at_any_step_of_the_path_loses_nothing(tmp_path: Path) -> None:
+    async with stable() as there:
+        points = await _points(there, tmp_path / "whole")
+        plan, chains = Plan(points), list[Chain]()
+
+        async def work(folder: Path) -> None:
+            async with chain(there, folder) as each:
+                chains.append(each)
+                while point_of := plan.take():
+                    killed = len(each.killed)
+                    await each.play(point_of)
+                    plan.put_back(set(point_of.values()) - set(each.killed[killed:]))
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(_AT_ONCE):
+                group.create_task(work(tmp_path / str(number)))
+    killed = {point for each in chains for point in each.killed}
+    assert killed == {point for point in points if point.startswith(tuple(PHASES))}
+    assert len(killed) > 100
+    assert sum(each.twice.total() for each in chains) > 0  # else they died at no point where it can happen
+
+
+async def test_kills_at_every_step_of_a_first_start_one_after_the_other_leave_a_sound_database(
+    tmp_path: Path,
+) -> None:
+    async with stable() as there:
+        points = [point for point in await _points(there, tmp_path / "whole") if point.startswith("start: ")]
+        assert any("CREATE TABLE" in point for point in points)
+        async with chain(there, tmp_path / "killed") as each:
+            for point in points:
+                with pytest.raises(Died):
+                    await each.start(point)
+            await each.play({})
+
+
+async def _points(there: Stable, folder: Path) -> list[str]:
+    """All that are passed when nobody is killed."""
+    async with chain(there, folder) as whole:
+        await whole.play({})
+        await whole.play({})
+        return await whole.points()
