@@ -4,6 +4,7 @@ Words live in ``templates/``, as named blocks; structure and the vendors' limits
 """
 
 import difflib
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +46,7 @@ class Templates:
     ) -> None:
         self.levels = levels
         self._views = Views(levels, severity_label, ZoneInfo(timezone))
-        self._shipped = _load([SHIPPED])
+        self._shipped = _load_shipped()
         if directory is not None and not directory.is_dir():
             raise TemplateError(f"{directory}: no such folder; make it, or leave it out of the configuration")
         self._templates = self._shipped if directory is None else _load([directory, SHIPPED])
@@ -107,6 +108,12 @@ class Templates:
 
 def _about(conversation: Conversation) -> str:
     return "digest" if conversation.digest is not None else "storm" if conversation.storm is not None else ""
+
+
+@functools.cache
+def _load_shipped() -> Mapping[str, jinja2.Template]:
+    """Once a process: they don't change while it runs, and compiling them takes most of a start."""
+    return _load([SHIPPED])
 
 
 def _load(folders: list[Path]) -> dict[str, jinja2.Template]:
