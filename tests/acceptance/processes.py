@@ -103,6 +103,14 @@ class Alertmanager:
         async with aiohttp.ClientSession() as session, session.post(f"{self.url}/-/reload") as answer:
             assert answer.status == 200, await answer.text()
 
+    async def firing(self) -> list[dict[str, str]]:
+        """The labels of what fires now."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self.url}/api/v2/alerts", params={"active": "true"}) as answer,
+        ):
+            return [alert["labels"] for alert in await answer.json()]
+
     async def fire(self, **labels: str) -> None:
         await self._post(labels, ended=False)
 
@@ -132,7 +140,7 @@ class Router:
         self.port = free_port()
         self._config = folder / "routes.yaml"
         self._config.write_text(routes)
-        self._database = folder / "router.db"
+        self.database = folder / "router.db"
         self._log = folder / "router.log"
         self._offset = folder / "faketime"
         self._environ = {**os.environ, **(environ or {})}
@@ -167,6 +175,11 @@ class Router:
         beside.replace(self._offset)
 
     async def start(self) -> None:
+        await self.spawn()
+        await until(self._ready, "the router starts")
+
+    async def spawn(self) -> None:
+        """Begin to start."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -178,7 +191,7 @@ class Router:
                 "--listen",
                 f"127.0.0.1:{self.port}",
                 "--database",
-                f"sqlite:///{self._database}",
+                f"sqlite:///{self.database}",
                 "--log",
                 "json",
                 cwd=ROOT,
@@ -186,7 +199,6 @@ class Router:
                 stdout=log,
                 stderr=log,
             )
-        await until(self._ready, "the router starts")
 
     async def _ready(self) -> bool:
         assert self._process is not None

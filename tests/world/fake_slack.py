@@ -134,7 +134,7 @@ class FakeSlack:
         self._runner: web.AppRunner | None = None
         self.url = ""
         self.on_step: Callable[[str], None] = lambda _: None
-        """Told of each call, as it goes: ``chat.update received``, ``… taken``, ``… answered``."""
+        """Told of each call, as it goes: ``chat.update to C0… received``, ``… taken``, and ``chat.update answered``."""
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=2**22)
@@ -230,7 +230,7 @@ class FakeSlack:
         method = request.match_info["method"]
         body = await request.json() if request.can_read_body else dict(request.query)
         self.calls.append((method, body))
-        self.on_step(f"{method} received")
+        self.on_step(f"{method} to {body.get('channel')} received")
         async with self._changed:
             self._changed.notify_all()
         fault = self._fault(method)
@@ -274,7 +274,7 @@ class FakeSlack:
             self._edit(posted, body)
         else:
             posted = self._post(channel, f"{self.now + len(self.calls)}.{len(self.calls):06}", body)
-        self.on_step(f"{method} taken")
+        self.on_step(f"{method} to {channel} taken")
         return web.json_response({"ok": True, "channel": channel, "ts": posted.ts})
 
     def _history(self, channel: str, body: Mapping[str, str]) -> list[dict[str, Any]]:

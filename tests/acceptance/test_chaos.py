@@ -1,0 +1,225 @@
+"""Everything goes wrong at once: kills, and providers that fail in every way; in the end all of them show the truth."""
+
+import asyncio
+import logging
+import os
+import re
+import sqlite3
+import time
+from bisect import bisect_right
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from random import Random, SystemRandom
+
+from router.model import Millis
+from tests.acceptance.conftest import Providers
+from tests.acceptance.processes import Alertmanager, Router, needs_alertmanager, running, until
+from tests.world import fake_pagerduty, fake_slack, fake_smtp
+from tests.world.fake_pagerduty import KEY
+
+log = logging.getLogger(__name__)
+pytestmark = needs_alertmanager
+
+SEED = int(os.environ.get("CHAOS_SEED") or SystemRandom().randrange(2**32))
+KILLS = 20
+CRITICAL = ("ApiDown", "BusDown", "CacheDown")
+WARNING = ("DiskFull", "EntropyLow")
+INSTANCES = ("1", "2", "3")
+FAULTS = {
+    "slack": (
+        fake_slack.http(500), fake_slack.rate_limited(1), fake_slack.HANG, fake_slack.CLOSE, fake_slack.LOST_ANSWER,
+    ),
+    "pagerduty": (
+        fake_pagerduty.http(500), fake_pagerduty.http(429, Retry_After="1"), fake_pagerduty.HANG,
+        fake_pagerduty.CLOSE, fake_pagerduty.LOST_ANSWER,
+    ),
+    "mail": (
+        fake_smtp.answer("451 4.3.0 try again"), fake_smtp.HANG, fake_smtp.CLOSE, fake_smtp.LOST_ANSWER,
+    ),
+}  # fmt: skip
+
+
+class Chaos:
+    """Dice for all that goes wrong, and a record of all that providers took."""
+
+    def __init__(self, providers: Providers, router: Router, alertmanager: Alertmanager) -> None:
+        self._providers = providers
+        self._router = router
+        self._alertmanager = alertmanager
+        self._step = asyncio.Event()
+        self.taken: list[tuple[str, Millis]] = []
+        """The destination and the moment."""
+        providers.pagerduty.on_step = self._pagerduty
+        providers.slack.on_step = self._slack
+        providers.mail.on_step = self._mail
+
+    def _pagerduty(self, step: str) -> None:
+        self._note(step, "pagerduty")
+
+    def _slack(self, step: str) -> None:
+        self._note(step, f"slack:{step.split()[2]}" if "taken" in step else "")
+
+    def _mail(self, step: str) -> None:
+        self._note(step, f"email:{self._providers.mail.mails[-1].recipients[0]}" if step == "taken" else "")
+
+    def _note(self, step: str, destination: str) -> None:
+        if step.endswith("taken"):
+            self.taken.append((destination, time.time_ns() // 1_000_000))
+        self._step.set()
+
+    async def change_alerts(self) -> None:
+        dice = Random(f"{SEED} alerts")
+        firing: set[tuple[str, str]] = set()
+        while True:
+            alert = dice.choice([*CRITICAL, *WARNING]), dice.choice(INSTANCES)
+            (firing.discard if alert in firing else firing.add)(alert)
+            labels = {
+                "alertname": alert[0], "instance": alert[1], "cluster": "eu-1",
+                "severity": "critical" if alert[0] in CRITICAL else "warning",
+            }  # fmt: skip
+            await (self._alertmanager.fire if alert in firing else self._alertmanager.end)(**labels)
+            await asyncio.sleep(dice.uniform(0.05, 0.4))
+
+    async def break_providers(self) -> None:
+        """Now and then, each of them; one that hangs does so for a while."""
+        dice = Random(f"{SEED} faults")
+        while True:
+            for name, faults in FAULTS.items():
+                provider = getattr(self._providers, name)
+                provider.recover()
+                if dice.random() < 0.5:
+                    provider.fail(dice.choice(faults))
+            await asyncio.sleep(dice.uniform(0.3, 1.2))
+
+    async def kill(self) -> None:
+        """At random moments: while something is told or taken in, and while it starts."""
+        dice = Random(f"{SEED} kills")
+        for number in range(KILLS):
+            if number % 4 == 3:
+                await self._router.spawn()
+                await asyncio.sleep(dice.uniform(0, 1))
+            else:
+                await self._router.start()
+                for _ in range(dice.randrange(12)):
+                    await self._next_step()
+                await asyncio.sleep(dice.uniform(0, 0.05))
+            await self._router.kill()
+
+    async def _next_step(self) -> None:
+        """Of a provider; if none comes, so be it."""
+        self._step.clear()
+        try:
+            async with asyncio.timeout(0.5):
+                await self._step.wait()
+        except TimeoutError:
+            return
+
+    async def differences(self) -> list[str]:
+        """Where a destination shows something else than Alertmanager."""
+        truth = Counter(labels["alertname"] for labels in await self._alertmanager.firing())
+        shown = {
+            "PagerDuty": (CRITICAL, self._incidents()),
+            "Slack": (CRITICAL + WARNING, self._messages()),
+            "mail": (CRITICAL + WARNING, self._subjects()),
+        }
+        return [
+            f"{where} shows {name} x {found[name]}, not {truth[name]}"
+            for where, (names, found) in shown.items()
+            for name in names
+            if found[name] != truth[name]
+        ]
+
+    def _incidents(self) -> Counter[str]:
+        """How many alerts fire, by the alert's name."""
+        found: Counter[str] = Counter()
+        for incident in self._providers.pagerduty.incidents[KEY]:
+            if incident.open:
+                payload = incident.triggers[-1]["payload"]
+                found[payload["class"]] += len(payload["custom_details"]["firing"])
+        return found
+
+    def _messages(self) -> Counter[str]:
+        """As the newest message about each says."""
+        found: Counter[str] = Counter()
+        for posted in self._providers.slack.messages.values():
+            name = next(name for name in CRITICAL + WARNING if name in posted.shown)
+            firing = re.search(r"(\d+) firing", posted.shown)
+            found[name] = int(firing[1]) if firing and "Resolved" not in posted.shown else 0
+        return found
+
+    def _subjects(self) -> Counter[str]:
+        """As the newest mail about each says."""
+        found: Counter[str] = Counter()
+        for mail in self._providers.mail.mails:
+            name = next(name for name in CRITICAL + WARNING if name in mail.subject)
+            firing = re.match(r"\[FIRING:(\d+)\]", mail.subject)
+            found[name] = int(firing[1]) if firing else 0
+        return found
+
+    def duplicates(self) -> Counter[str]:
+        """What was taken in an attempt that isn't recorded as delivered, and so was told again, by its cause.
+
+        :raises AssertionError: something was taken twice without such a cause
+        """
+        causes: Counter[str] = Counter()
+        taken: Counter[tuple[str, Millis]] = Counter()
+        attempts = _attempts(self._router.database)
+        for destination, at in self.taken:
+            mine = attempts[destination]
+            started, outcome, reason = mine[bisect_right(mine, at, key=lambda attempt: attempt[0]) - 1]
+            taken[destination, started] += 1
+            # An update of Slack's message is followed by a reply in its thread.
+            once = taken[destination, started] <= (2 if destination.startswith("slack") else 1)
+            if outcome == "delivered":
+                assert once, f"{destination} took twice what was told once, at {started}"
+            else:
+                causes[
+                    "killed before it was recorded" if outcome == "interrupted" else f"{outcome}: {reason}"
+                ] += 1
+        return causes
+
+
+def _attempts(database: Path) -> dict[str, list[tuple[Millis, str, str]]]:
+    """By destination and in order: when each began, and what came of it."""
+    found: dict[str, list[tuple[Millis, str, str]]] = {}
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute(
+            "SELECT destination, started_at, outcome, reason FROM deliveries ORDER BY id"
+        )
+        for destination, *attempt in rows:
+            key = "pagerduty" if destination.startswith("pagerduty:") else destination
+            found.setdefault(key, []).append(tuple(attempt))
+    return found
+
+
+async def test_after_kills_at_random_moments_and_all_kinds_of_faults_everybody_shows_the_truth(
+    providers: Providers, folder: Path
+) -> None:
+    routes = providers.routes.replace(", active_time_intervals: [office], outside: hold", "")
+    router = Router(folder, routes)
+    async with Alertmanager(folder, f"{router.url}/webhook") as alertmanager:
+        chaos = Chaos(providers, router, alertmanager)
+        try:
+            async with asyncio.TaskGroup() as group:
+                troubles = [
+                    group.create_task(chaos.change_alerts()), group.create_task(chaos.break_providers())
+                ]  # fmt: skip
+                await chaos.kill()
+                for trouble in troubles:
+                    trouble.cancel()
+            for provider in (providers.slack, providers.pagerduty, providers.mail):
+                provider.recover()
+            async with running(router):
+
+                async def settled() -> bool:
+                    fates = await router.fates()
+                    return fates.keys() <= {"delivered", "moot"} and not await chaos.differences()
+
+                await until(settled, "everybody shows the truth", within=90)
+            log.info("told once more: %s", dict(chaos.duplicates()))  # pytest --log-cli-level=info shows it
+        except BaseException as error:
+            error.add_note(
+                f"CHAOS_SEED={SEED} throws the same dice; {await chaos.differences()}; {router.log[-2000:]}"
+            )
+            raise
