@@ -40,9 +40,15 @@ class World:
         path.write_text(change(self.rules))
         return path
 
-    async def start(self, change: Callable[[str], str] = lambda rules: rules, *, watch: bool = False) -> None:
+    async def start(
+        self,
+        change: Callable[[str], str] = lambda rules: rules,
+        *,
+        watch: bool = False,
+        drain: Millis = 5_000,
+    ) -> None:
         database = f"sqlite:///{self.folder}/router.db"
-        options = Options(self.write(change), ("127.0.0.1", 0), database=database, drain=5_000, watch=watch)
+        options = Options(self.write(change), ("127.0.0.1", 0), database=database, drain=drain, watch=watch)
         self.service = Service(options, {}, self.clock)
         await self.service.start()
 

@@ -109,7 +109,7 @@ class FakeSlack:
     """``async with FakeSlack() as slack: … api_url=slack.url``
 
     :param channels: ID to name; posting accepts either, editing only the ID
-    :param seconds: a clock; given one, more than one message a second and channel is refused
+    :param seconds: a clock; given one, what comes faster than Slack allows is refused
     """
 
     def __init__(
@@ -126,8 +126,10 @@ class FakeSlack:
         self.messages: dict[tuple[str, str], Posted] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         """Every call that had a body, those refused included."""
+        self.refused_as_too_fast = 0
         self._seconds = seconds
         self._last: dict[str, float] = {}
+        self._edits: list[float] = []
         self._faults: deque[Fault] = deque()
         self._released = asyncio.Event()
         self._changed = asyncio.Condition()
@@ -260,6 +262,7 @@ class FakeSlack:
     def _take(self, method: str, request: web.Request, body: dict[str, Any]) -> web.Response:
         refused = self._refusal(method, request, body)
         if refused == "ratelimited":
+            self.refused_as_too_fast += 1
             return web.json_response(
                 {"ok": False, "error": refused}, status=429, headers={"Retry-After": "1"}
             )
@@ -322,7 +325,7 @@ class FakeSlack:
             or self._fault_of_place(body, posting=posting)
             or _fault_of_content(body, posting=posting)
             or _fault_of_metadata(body.get("metadata"))
-            or self._too_fast(body["channel"])
+            or self._too_fast(method, body["channel"])
         )
 
     def _fault_of_place(self, body: Mapping[str, Any], *, posting: bool) -> str | None:
@@ -339,10 +342,17 @@ class FakeSlack:
             return "thread_not_found"
         return None
 
-    def _too_fast(self, channel: str) -> str | None:
+    def _too_fast(self, method: str, channel: str) -> str | None:
+        """A message a second and channel, fifty edits a minute. https://docs.slack.dev/apis/web-api/rate-limits"""
         if self._seconds is None:
             return None
         now = self._seconds()
+        if method == "chat.update":
+            self._edits = [at for at in self._edits if at > now - 60]
+            if len(self._edits) >= 50:
+                return "ratelimited"
+            self._edits.append(now)
+            return None
         if now - self._last.get(channel, float("-inf")) < 1:
             return "ratelimited"
         self._last[channel] = now

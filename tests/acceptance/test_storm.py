@@ -1,0 +1,76 @@
+"""A storm: ten thousand alerts in a thousand groups, and a Slack that takes one message a second."""
+
+import asyncio
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.acceptance.conftest import Providers
+from tests.acceptance.processes import Router, running
+from tests.world.fake_pagerduty import FakePagerDuty
+from tests.world.fake_slack import FakeSlack
+from tests.world.fake_smtp import FakeSmtp
+
+GROUPS, ALERTS = 1_000, 10
+CONNECTIONS = 16
+log = logging.getLogger(__name__)
+
+
+def group(number: int) -> tuple[str, bytes]:
+    """Its name, and a webhook of it; every hundredth is critical."""
+    name = f"Storm{number:04}"
+    common = {"alertname": name, "cluster": "eu-1", "severity": "warning" if number % 100 else "critical"}
+    alerts: list[dict[str, Any]] = [
+        {
+            "status": "firing", "labels": {**common, "instance": f"host-{instance}:9100"},
+            "annotations": {"summary": f"{name} is bad on host-{instance}"}, "startsAt": "2026-11-20T23:17:53.535706Z",
+        }
+        for instance in range(ALERTS)
+    ]  # fmt: skip
+    body = {
+        "version": "4", "groupKey": f'{{}}:{{alertname="{name}"}}', "truncatedAlerts": 0, "status": "firing",
+        "receiver": "router", "groupLabels": {"alertname": name}, "commonLabels": common, "commonAnnotations": {},
+        "externalURL": "http://alertmanager.example", "alerts": alerts,
+    }  # fmt: skip
+    return name, json.dumps(body).encode()
+
+
+async def test_in_a_storm_every_critical_is_paged_within_a_second_and_the_books_balance(folder: Path) -> None:
+    storm = [group(number) for number in range(GROUPS)]
+    accepted: dict[str, float] = {}
+    paged: dict[str, float] = {}
+    async with FakeSlack(seconds=time.monotonic) as slack, FakePagerDuty() as pagerduty, FakeSmtp() as mail:
+
+        def note(step: str) -> None:
+            if step == "taken":
+                paged[str(pagerduty.accepted[-1].payload["class"])] = time.monotonic()
+
+        pagerduty.on_step = note
+        router = Router(folder, Providers(slack, pagerduty, mail).routes)
+        async with running(router), aiohttp.ClientSession() as session:
+            left = iter(storm)
+
+            async def send() -> None:
+                for name, body in left:
+                    async with session.post(f"{router.url}/webhook", data=body) as answer:
+                        assert answer.status == 200
+                    accepted[name] = time.monotonic()
+
+            began = time.monotonic()
+            async with asyncio.TaskGroup() as senders:
+                for _ in range(CONNECTIONS):
+                    senders.create_task(send())
+            took = time.monotonic() - began
+            await pagerduty.until(lambda: len(paged) == GROUPS // 100)
+            ledger = (await router.status())["ledger"]
+            refused = slack.refused_as_too_fast
+    late = {name: paged[name] - accepted[name] for name in paged}
+    log.info("accepted in %.1f s; the latest page after %.3f s; %d x 429", took, max(late.values()), refused)
+    assert max(late.values()) < 1
+    assert ledger["changes"] == {"fired": GROUPS * ALERTS, "resolved": 0, "repeated": 0}
+    assert ledger["imbalance"] == 0
+    assert not {"dead", "dropped", "moot"} & {fate for fate, count in ledger["fates"].items() if count}
