@@ -115,6 +115,15 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """How long what is finished is kept."""
+
+    history: Millis = 30 * DAY
+    webhooks: Millis = 7 * DAY
+    """The bodies of those that were accepted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Destination:
     """One place to tell.
 

@@ -13,7 +13,7 @@ from router.config.problems import ConfigError, Problem, Trap, show
 from router.config.reader import Reader
 from router.config.traps import traps
 from router.decide import Policy
-from router.model import Millis, Source
+from router.model import Millis, Retention, Source
 from router.render import Templates
 
 
@@ -29,6 +29,7 @@ class Config:
     templates: Path | None
     digest: str
     """SHA-256 of the files in force, in hex."""
+    retention: Retention
     fragments: tuple[Fragment, ...] = ()
     """The included files."""
     files: tuple[Path, ...] = ()
@@ -108,6 +109,7 @@ def loads(
         files=_files(name, templates, reader, fragments, {(folder / each).parent for each in file.include}),
         problems=tuple(sorted({*document.problems, *(p for each in fragments for p in each.problems)})),
         texts=texts,
+        retention=Retention(file.retention.history, file.retention.webhooks),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 
 from router.channels.base import Duration, Section, duration
 from router.decide.matchers import Matcher, MatcherError, is_label_name, parse_matchers
-from router.model import MINUTE, SECOND, Millis
+from router.model import DAY, MINUTE, SECOND, Millis, Retention
 
 _WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _MONTHS = (
@@ -352,6 +352,18 @@ class InhibitModel(Section):
         return self
 
 
+class RetentionModel(Section):
+    history: Duration = Retention().history
+    webhooks: Duration = Retention().webhooks
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> "RetentionModel":
+        # A weekly digest looks back a week, and over a change of the clocks.
+        if self.history < 8 * DAY:
+            raise ValueError("history is shorter than a weekly digest looks back; write 8d or more")
+        return self
+
+
 class FileModel(Section):
     """The whole file; channels and receivers are read by the channels' own models."""
 
@@ -369,6 +381,7 @@ class FileModel(Section):
     inhibit_wait: Duration = 5 * SECOND
     stale_after: Duration | None = None
     inhibit_rules: tuple[InhibitModel | None, ...] = ()
+    retention: RetentionModel = RetentionModel()
     templates: str | None = None
     """A folder, from the file's own; its files take the place of the shipped ones of the same name."""
 
