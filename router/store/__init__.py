@@ -2,23 +2,35 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
 from router.decide import Policy
-from router.model import BROKEN_DESTINATION, OWN_SOURCE, Conversation, Destination, Millis, Outcome, Webhook
-from router.store import books, dead
+from router.model import (
+    BROKEN_DESTINATION,
+    OWN_SOURCE,
+    Conversation,
+    Destination,
+    Millis,
+    Outcome,
+    Retention,
+    Webhook,
+)
+from router.store import books, dead, retention
 from router.store.accept import Receipt, accept
 from router.store.adopt import Adoption, adopt, known_fragments, turn_back
+from router.store.balance import Balance, balance
 from router.store.health import StoreUnavailable, unavailable
 from router.store.opening import check, migrate
 from router.store.record import Recorded, record
 from router.store.record import parts as record_parts
 from router.store.schema import alerts, conversations, deliveries, meta, webhooks
-from router.store.snapshot import Snapshot, snapshot
+from router.store.snapshot import Snapshot, account, snapshot
 from router.store.storm import BATCH, Limits, claim_in_storm, gather, view
 from router.store.truth import Answer, Reported, answered, expire, openings, unanswered
 from router.store.work import Idle, Work, claim, upcoming
@@ -229,6 +241,23 @@ class Store:
     async def status(self) -> dict[str, Any]:
         return await self._database.read(lambda c: {**books.ledger(c), "firing": books.firing(c)})
 
+    async def account(self, since: Millis | None, until: Millis | None) -> dict[str, Any]:
+        """The ledger of a period, see :func:`router.store.books.account`."""
+        return await self._database.read(lambda c: books.account(c, since, until))
+
+    async def balance(self, last: Balance | None) -> Balance:
+        """Whether the books balance. :param last: look at what came since then only"""
+        return await self._database.read(lambda c: balance(c, last))
+
+    async def prune(self, keep: Retention, now: Millis) -> AsyncIterator[int]:
+        """Remove what is finished and old, adding it to the sums; after each transaction, how many rows went."""
+        bounds = await self._database.read(lambda c: retention.bounds(c, keep, now))
+        for sort in retention.SORTS:
+            after = 0
+            while found := await self._database.read(partial(sort.find, bounds=bounds, after=after)):
+                yield await self._database.write(partial(sort.remove, bounds=bounds, found=found))
+                after = found[-1]
+
     async def backlog(self, now: Millis) -> list[dict[str, Any]]:
         return await self._database.read(lambda c: books.backlog(c, now))
 
@@ -267,6 +296,7 @@ def _covered(destination: Destination, policy: Policy) -> frozenset[str] | None:
 __all__ = [
     "Adoption",
     "Answer",
+    "Balance",
     "Idle",
     "Limits",
     "Receipt",
@@ -276,5 +306,6 @@ __all__ = [
     "Store",
     "StoreUnavailable",
     "Work",
+    "account",
     "snapshot",
 ]

@@ -1,67 +1,114 @@
 """Reading the books: counts, backlog, what waits and why, the log of attempts, the quarantine."""
 
 import json
+from collections import Counter, defaultdict
 from typing import Any
 
 import sqlalchemy as sa
 
 from router.model import Millis
+from router.store.balance import balance
+from router.store.period import ALWAYS, Period, known
 from router.store.schema import (
     OPEN_FATES,
     alerts,
     changes,
     conversations,
+    day_sums,
     dead_letters,
     deliveries,
+    delivery_sums,
+    fate_sums,
     fates,
     members,
     webhooks,
 )  # fmt: skip
 
 
-def ledger(connection: sa.Connection) -> dict[str, Any]:
-    """The exact counts, over all restarts.
+def ledger(connection: sa.Connection, period: Period = ALWAYS) -> dict[str, Any]:
+    """The exact counts over all restarts: of the rows that are there, and of those that were pruned.
 
+    A fate and its change count when the change was accepted, an attempt when it began.
     ``imbalance`` is how far changes x destinations and their fates are apart: zero, or there is a bug.
+
+    :param period: one that is :func:`router.store.period.known`
     """
-    kinds: dict[str, int] = dict(
-        connection.execute(sa.select(changes.c.kind, sa.func.count()).group_by(changes.c.kind)).all()
-    )
-    owed = connection.execute(
-        sa.select(sa.func.coalesce(sa.func.sum(changes.c.destinations), 0))
-    ).scalar_one()
-    by_fate: dict[str, int] = dict(
-        connection.execute(sa.select(fates.c.fate, sa.func.count()).group_by(fates.c.fate)).all()
-    )
-    by_destination: dict[str, dict[str, int]] = {}
-    for destination, fate, count in connection.execute(
-        sa.select(fates.c.destination, fates.c.fate, sa.func.count()).group_by(
-            fates.c.destination, fates.c.fate
-        )
-    ):
-        by_destination.setdefault(destination, {})[fate] = count
-    outcomes = connection.execute(
-        sa.select(deliveries.c.destination, sa.func.coalesce(deliveries.c.outcome, "under way"), sa.func.count())
-        .group_by(deliveries.c.destination, deliveries.c.outcome)
-    )  # fmt: skip
-    attempts: dict[str, dict[str, int]] = {}
-    for destination, outcome, count in outcomes:
-        attempts.setdefault(destination, {})[outcome] = count
-    accepted, quarantined = connection.execute(
-        sa.select(
-            sa.func.count().filter(webhooks.c.quarantined.is_(None)),
-            sa.func.count().filter(webhooks.c.quarantined.is_not(None)),
-        )
-    ).one()
+    counts: Counter[str] = Counter()
+    for what, count in connection.execute(_day_counts(period)):
+        counts[what] += int(count)
+    by_destination: dict[str, Counter[str]] = defaultdict(Counter)
+    by_fate: Counter[str] = Counter()
+    for destination, fate, count in connection.execute(_fate_counts(period)):
+        by_destination[destination][fate] += int(count)
+        by_fate[fate] += int(count)
+    attempts: dict[str, Counter[str]] = defaultdict(Counter)
+    for destination, outcome, count in connection.execute(_delivery_counts(period)):
+        attempts[destination][outcome] += int(count)
     return {
-        "webhooks": {"accepted": accepted, "quarantined": quarantined},
-        "changes": {kind: kinds.get(kind, 0) for kind in ("fired", "resolved", "repeated")},
-        "changes_x_destinations": int(owed),
-        "fates": {fate: by_fate.get(fate, 0) for fate in FATES},
-        "imbalance": int(owed) - sum(by_fate.values()),
+        "webhooks": {what: counts[what] for what in ("accepted", "quarantined")},
+        "changes": {kind: counts[kind] for kind in ("fired", "resolved", "repeated")},
+        "changes_x_destinations": counts["destinations"],
+        "fates": {fate: by_fate[fate] for fate in FATES},
+        "imbalance": counts["destinations"] - by_fate.total(),
         "by_destination": by_destination,
         "deliveries": attempts,
     }
+
+
+def account(connection: sa.Connection, since: Millis | None, until: Millis | None) -> dict[str, Any]:
+    """The ledger of ``[since, until)`` (epoch ms; None: without bound), each of its changes looked at.
+
+    ``since`` and ``until`` are those it is of: whole days where something was pruned. ``wrong`` are the first ten
+    changes that are not balanced, ``imbalance`` is by how much all of them are off.
+    """
+    period = known(connection, Period(since, until))
+    balanced = balance(connection, period=period)
+    return {
+        "since": period.since,
+        "until": period.until,
+        **ledger(connection, period),
+        "imbalance": balanced.off,
+        "wrong": list(balanced.changes),
+    }
+
+
+def _day_counts(period: Period) -> sa.CompoundSelect[Any]:
+    count, accepted = sa.func.count(), webhooks.c.quarantined.is_(None)
+    return sa.union_all(
+        sa.select(changes.c.kind, count).where(*period.holds(changes.c.at)).group_by(changes.c.kind),
+        sa.select(sa.literal("destinations"), sa.func.coalesce(sa.func.sum(changes.c.destinations), 0)).where(
+            *period.holds(changes.c.at)
+        ),
+        sa.select(sa.literal("accepted"), count).where(accepted, *period.holds(webhooks.c.received_at)),
+        sa.select(sa.literal("quarantined"), count).where(~accepted, *period.holds(webhooks.c.received_at)),
+        sa.select(day_sums.c.what, sa.func.sum(day_sums.c.count))
+        .where(*period.holds(day_sums.c.day))
+        .group_by(day_sums.c.what),
+    )
+
+
+def _fate_counts(period: Period) -> sa.CompoundSelect[Any]:
+    kept = sa.select(fates.c.destination, fates.c.fate, sa.func.count())
+    if period != ALWAYS:
+        kept = kept.join(changes, changes.c.id == fates.c.change_id).where(*period.holds(changes.c.at))
+    return sa.union_all(
+        kept.group_by(fates.c.destination, fates.c.fate),
+        sa.select(fate_sums.c.destination, fate_sums.c.fate, sa.func.sum(fate_sums.c.count))
+        .where(*period.holds(fate_sums.c.day))
+        .group_by(fate_sums.c.destination, fate_sums.c.fate),
+    )
+
+
+def _delivery_counts(period: Period) -> sa.CompoundSelect[Any]:
+    outcome = sa.func.coalesce(deliveries.c.outcome, "under way")
+    return sa.union_all(
+        sa.select(deliveries.c.destination, outcome, sa.func.count())
+        .where(*period.holds(deliveries.c.started_at))
+        .group_by(deliveries.c.destination, deliveries.c.outcome),
+        sa.select(delivery_sums.c.destination, delivery_sums.c.outcome, sa.func.sum(delivery_sums.c.count))
+        .where(*period.holds(delivery_sums.c.day))
+        .group_by(delivery_sums.c.destination, delivery_sums.c.outcome),
+    )
 
 
 FATES = ("delivered", "pending", "held", "inhibited", "digest", "moot", "dropped", "dead")

@@ -93,6 +93,7 @@ alerts = sa.Table(
     _time("absent_at", nullable=True),  # since when Alertmanager's answers lack it
     sa.UniqueConstraint("source", "fingerprint"),
 )
+sa.Index("ix_alerts_group", alerts.c.group_id)
 sa.Index("ix_alerts_firing", alerts.c.id, sqlite_where=alerts.c.status == "firing",
          postgresql_where=alerts.c.status == "firing")  # fmt: skip
 sa.Index("ix_alerts_noted", alerts.c.source, sqlite_where=alerts.c.note != "",
@@ -169,6 +170,7 @@ changes = sa.Table(
     _time("at"),
     _number("destinations"),  # how many fates it has: the other side of the books
     sa.Index("ix_changes_alert", "alert_id", "at"),
+    sa.Index("ix_changes_webhook", "webhook_id"),
 )
 
 OPEN_FATES = ("pending", "held", "inhibited", "digest")
@@ -190,7 +192,10 @@ fates = sa.Table(
         "fate IN ('pending','held','inhibited','digest','delivered','moot','dropped','dead')", name="one_fate"
     ),
     sa.Index("ix_fates_change", "change_id"),
+    sa.Index("ix_fates_member", "member_id"),
 )
+sa.Index("ix_fates_dead_member", fates.c.member_id, sqlite_where=fates.c.fate == "dead",
+         postgresql_where=fates.c.fate == "dead")  # fmt: skip
 sa.Index("ix_fates_open", fates.c.member_id, sqlite_where=fates.c.fate.in_(OPEN_FATES),
          postgresql_where=fates.c.fate.in_(OPEN_FATES))  # fmt: skip
 sa.Index("ix_fates_moot", fates.c.updated_at, sqlite_where=fates.c.fate == "moot",
@@ -230,3 +235,30 @@ deliveries = sa.Table(
 )
 sa.Index("ix_deliveries_under_way", deliveries.c.id, sqlite_where=deliveries.c.outcome.is_(None),
          postgresql_where=deliveries.c.outcome.is_(None))  # fmt: skip
+
+# What was pruned, added up. A day is its UTC midnight; a fate counts on the day its change was accepted.
+fate_sums = sa.Table(
+    "fate_sums",
+    metadata,
+    sa.Column("day", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("destination", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("fate", sa.Text, primary_key=True),
+    _number("count"),
+)
+delivery_sums = sa.Table(
+    "delivery_sums",
+    metadata,
+    sa.Column("day", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("destination", sa.Text, primary_key=True),
+    sa.Column("outcome", sa.Text, primary_key=True),
+    _number("count"),
+)
+day_sums = sa.Table(
+    "day_sums",
+    metadata,
+    sa.Column("day", sa.BigInteger, primary_key=True, autoincrement=False),
+    # webhooks: accepted | quarantined; changes: fired | resolved | repeated; destinations: of those changes
+    sa.Column("what", sa.Text, primary_key=True),
+    _number("count"),
+)

@@ -1,0 +1,302 @@
+"""Pruning: what is finished and old goes, its sums stay, and whatever something still refers to is kept.
+
+Candidates are looked for on a reader's connection, so that the writer, which webhooks wait for, is only busy with
+rows that go. It looks at each of them once more: a dead letter may have been taken up again meanwhile.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam as p
+
+from router.model import DAY, Millis, Retention
+from router.store.schema import (
+    OPEN_FATES,
+    alerts,
+    changes,
+    conversations,
+    day_sums,
+    deliveries,
+    delivery_sums,
+    fate_sums,
+    fates,
+    groups,
+    members,
+    metadata,
+    webhooks,
+)  # fmt: skip
+from router.store.writer import Statement, Transaction, among, insert
+
+# Rows that go in one transaction: a webhook waits for one at most.
+BATCH = 500
+
+_IDS: list[sa.BindParameter[int]] = [p(f"id{number}") for number in range(BATCH)]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What is older than these may go (epoch ms)."""
+
+    history: Millis
+    bodies: Millis
+
+    @property
+    def parameters(self) -> dict[str, Millis]:
+        return {"before": self.history, "bodies_before": self.bodies}
+
+
+def bounds(connection: sa.Connection, retention: Retention, now: Millis) -> Bounds:
+    """A digest that has not gone out yet counts what happened since the one before it, however late it is."""
+    reported_since = connection.execute(
+        sa.select(sa.func.min(conversations.c.since)).where(conversations.c.state == "open")
+    ).scalar_one()
+    history = now - retention.history
+    return Bounds(
+        history if reported_since is None else min(history, reported_since), now - retention.webhooks
+    )
+
+
+def _unreferenced(table: sa.Table, *but: sa.Table) -> sa.ColumnElement[bool]:
+    """No row of any table (``but`` these) refers to it."""
+    keys = [
+        key.parent
+        for other in metadata.tables.values()
+        if other not in but
+        for key in other.foreign_keys
+        if key.column.table is table
+    ]
+    return sa.and_(sa.true(), *(~sa.exists().where(key == table.c.id) for key in keys))
+
+
+class _Sum:
+    """Adds rows into a table of sums.
+
+    :param rows: what to add: the sums' columns by name, for the rows in ``_IDS``
+    """
+
+    def __init__(self, table: sa.Table, rows: sa.Select[*tuple[Any, ...]]) -> None:
+        keys = [column for column in table.c if column.name != "count"]
+        self._rows = Statement(rows)
+        self._new = Statement(insert(table, omit=()))
+        self._more = Statement(
+            sa.update(table)
+            .where(*(key == p(f"{key.name}_") for key in keys))
+            .values(count=table.c.count + p("count_"))
+        )
+
+    def add(self, tx: Transaction, ids: dict[str, int]) -> None:
+        for row in map(dict, tx.all(self._rows, **ids)):
+            if not tx.run(self._more, **{f"{name}_": value for name, value in row.items()}):
+                tx.run(self._new, **row)
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """Rows of one table that go by one rule."""
+
+    table: sa.Table
+    spent: sa.ColumnElement[bool]
+    """Which rows may go, by the parameters of :class:`Bounds`."""
+    sums: tuple[_Sum, ...] = ()
+    weight: sa.ColumnElement[int] = field(default_factory=lambda: sa.literal(1))
+    """How many rows go with each."""
+    actions: tuple[sa.UpdateBase, ...] = ()
+    """What is done to the rows in ``_IDS``; nothing said: they are deleted."""
+    _check: Statement = field(init=False)
+    _actions: tuple[Statement, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        key = self.table.c.id
+        actions = self.actions or (sa.delete(self.table).where(key.in_(_IDS)),)
+        object.__setattr__(self, "_check", Statement(sa.select(key).where(key.in_(_IDS), self.spent)))
+        object.__setattr__(self, "_actions", tuple(map(Statement, actions)))
+
+    def find(self, connection: sa.Connection, bounds: Bounds, after: int) -> list[int]:
+        """The next rows that may go, in the order of their ids; no more than fit into one transaction."""
+        key = self.table.c.id
+        found = connection.execute(
+            sa.select(key, self.weight).where(key > after, self.spent).order_by(key).limit(BATCH),
+            bounds.parameters,
+        )
+        ids: list[int] = []
+        left = BATCH
+        for number, weight in found:
+            left -= weight
+            if left < 0 and ids:
+                break
+            ids.append(number)
+        return ids
+
+    def remove(self, tx: Transaction, bounds: Bounds, found: Sequence[int]) -> int:
+        """How many of the found rows went: those that still may."""
+        ids = [row["id"] for row in tx.all(self._check, **_bound(found), **bounds.parameters)]
+        if ids:
+            for each in self.sums:
+                each.add(tx, _bound(ids))
+            for action in self._actions:
+                tx.run(action, **_bound(ids))
+        return len(ids)
+
+
+def _bound(ids: Sequence[int]) -> dict[str, int]:
+    return {bind.key: ids[min(number, len(ids) - 1)] for number, bind in enumerate(_IDS)}
+
+
+def _day(at: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    return (at - at % DAY).label("day")
+
+
+_count = sa.func.count().label("count")
+_later = changes.alias("later")
+_is_last = ~sa.exists().where(
+    _later.c.alert_id == changes.c.alert_id, _later.c.at >= changes.c.at, _later.c.id > changes.c.id
+)
+_fires = sa.exists().where(alerts.c.id == changes.c.alert_id, alerts.c.status == "firing")
+_keeps_its_change = sa.exists().where(
+    fates.c.change_id == changes.c.id,
+    sa.or_(
+        among(fates.c.fate, (*OPEN_FATES, "dead")), fates.c.updated_at >= p("before"), ~_unreferenced(fates)
+    ),
+)
+CHANGES = Sort(
+    changes,
+    # New rules are applied to the last change of what fires.
+    sa.and_(
+        changes.c.at < p("before"), ~_keeps_its_change, ~sa.and_(_is_last, _fires),
+        _unreferenced(changes, fates),
+    ),
+    sums=(
+        _Sum(
+            fate_sums,
+            sa.select(_day(changes.c.at), fates.c.destination, changes.c.kind, fates.c.fate, _count)
+            .join(changes, changes.c.id == fates.c.change_id)
+            .where(changes.c.id.in_(_IDS))
+            .group_by(_day(changes.c.at), fates.c.destination, changes.c.kind, fates.c.fate),
+        ),
+        _Sum(
+            day_sums,
+            sa.select(_day(changes.c.at), changes.c.kind.label("what"), _count)
+            .where(changes.c.id.in_(_IDS))
+            .group_by(_day(changes.c.at), changes.c.kind),
+        ),
+        _Sum(
+            day_sums,
+            sa.select(
+                _day(changes.c.at),
+                sa.literal("destinations").label("what"),
+                sa.func.sum(changes.c.destinations).label("count"),
+            )
+            .where(changes.c.id.in_(_IDS))
+            .group_by(_day(changes.c.at)),
+        ),
+    ),
+    weight=changes.c.destinations + 1,
+    actions=(
+        sa.delete(fates).where(fates.c.change_id.in_(_IDS)),
+        sa.delete(changes).where(changes.c.id.in_(_IDS)),
+    ),
+)  # fmt: skip
+
+_with_dead_letters = (
+    sa.select(members.c.conversation_id)
+    .join(fates, fates.c.member_id == members.c.id)
+    .where(fates.c.fate == "dead")
+)
+_under_way = sa.select(deliveries.c.conversation_id).where(deliveries.c.outcome.is_(None))
+
+
+def _conversation_is(*conditions: sa.ColumnElement[bool], of: sa.Table) -> sa.ColumnElement[bool]:
+    """And none of its fates is dead, and nothing is on its way."""
+    return sa.and_(
+        sa.exists().where(conversations.c.id == of.c.conversation_id, *conditions),
+        of.c.conversation_id.not_in(_with_dead_letters),
+        of.c.conversation_id.not_in(_under_way),
+    )
+
+
+_MEMBERS = Sort(
+    members,
+    sa.and_(
+        # One that ended before anyone was told is of no use, though its conversation is open.
+        _conversation_is(
+            sa.or_(
+                sa.and_(conversations.c.state == "closed", conversations.c.created_at < p("before")),
+                sa.and_(
+                    conversations.c.slot.is_(None), members.c.status == "resolved", members.c.told == "none"
+                ),
+            ),
+            of=members,
+        ),
+        _unreferenced(members),
+    ),
+)
+_has_no_members = ~sa.exists().where(members.c.conversation_id == conversations.c.id)
+_DELIVERIES = Sort(
+    deliveries,
+    sa.and_(
+        deliveries.c.started_at < p("before"),
+        _conversation_is(
+            sa.or_(
+                conversations.c.state == "closed", sa.and_(conversations.c.slot.is_(None), _has_no_members)
+            ),
+            of=deliveries,
+        ),
+        _unreferenced(deliveries),
+    ),
+    sums=(
+        _Sum(
+            delivery_sums,
+            sa.select(_day(deliveries.c.started_at), deliveries.c.destination, deliveries.c.outcome, _count)
+            .where(deliveries.c.id.in_(_IDS))
+            .group_by(_day(deliveries.c.started_at), deliveries.c.destination, deliveries.c.outcome),
+        ),
+    ),
+)
+_newer = conversations.alias("newer")
+_CONVERSATIONS = Sort(
+    conversations,
+    # Episodes go on counting: dedup keys and Message-IDs are made of them. A digest's slot has only one.
+    sa.and_(
+        conversations.c.state == "closed", conversations.c.created_at < p("before"),
+        sa.or_(
+            conversations.c.slot < p("before"),
+            sa.exists().where(
+                _newer.c.token == conversations.c.token, _newer.c.episode > conversations.c.episode
+            ),
+        ),
+        _unreferenced(conversations),
+    ),
+)  # fmt: skip
+_ALERTS = Sort(
+    alerts, sa.and_(alerts.c.status == "resolved", alerts.c.seen_at < p("before"), _unreferenced(alerts))
+)
+_GROUPS = Sort(groups, _unreferenced(groups))
+_BODIES = Sort(
+    webhooks,
+    sa.and_(
+        webhooks.c.received_at < p("bodies_before"), webhooks.c.quarantined.is_(None), webhooks.c.body != b""
+    ),
+    actions=(sa.update(webhooks).where(webhooks.c.id.in_(_IDS)).values(body=b""),),
+)
+_what = sa.case((webhooks.c.quarantined.is_(None), "accepted"), else_="quarantined").label("what")
+_WEBHOOKS = Sort(
+    webhooks,
+    sa.and_(
+        webhooks.c.received_at < p("before"),
+        sa.or_(webhooks.c.quarantined.is_not(None), webhooks.c.body == b""),
+        _unreferenced(webhooks),
+    ),
+    sums=(
+        _Sum(
+            day_sums,
+            sa.select(_day(webhooks.c.received_at), _what, _count)
+            .where(webhooks.c.id.in_(_IDS))
+            .group_by(_day(webhooks.c.received_at), _what),
+        ),
+    ),
+)
+
+# What refers goes before what it refers to.
+SORTS = (_BODIES, CHANGES, _MEMBERS, _DELIVERIES, _CONVERSATIONS, _ALERTS, _GROUPS, _WEBHOOKS)

@@ -1,0 +1,370 @@
+"""What is over goes, what it added up to stays, and nothing that is still needed goes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Rejected, Retention, Status
+from router.store import Store, books
+from router.store.balance import Balance, balance
+from router.store.digests import close_slots
+from router.store.place import reconsider
+from router.store.retention import BATCH, CHANGES, SORTS, bounds
+from router.store.schema import metadata
+from router.store.work import Work
+from tests.unit.store.test_history import (
+    ALL,
+    DAILY,
+    MONDAY,
+    NIGHT,
+    PAGER,
+    POLICY,
+    SLACK,
+    TEAM,
+    History,
+    Provider,
+    World,
+    _alerts,
+    _steps,
+    a_world,
+    alert,
+)
+
+WEEKS = Retention()
+SHORT = Retention(history=HOUR, webhooks=MINUTE)
+
+
+class Shelf:
+    """A world's database as readers see it, and the pruning of it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        connection = world.tx._connection
+        engine = sa.create_engine("sqlite://", creator=lambda: connection, poolclass=sa.pool.StaticPool)
+        self.connection = engine.connect()
+
+    def prune(self, retention: Retention = WEEKS) -> list[int]:
+        """Rows that went, by transaction."""
+        went = []
+        changes = self.count("changes")
+        limits = bounds(self.connection, retention, self.world.now)
+        for sort in SORTS:
+            after = 0
+            while found := sort.find(self.connection, limits, after):
+                before = self.world.tx._connection.total_changes
+                sort.remove(self.world.tx, limits, found)
+                went.append(self.world.tx._connection.total_changes - before)
+                after = found[-1]
+        self.world.accepted -= changes - self.count("changes")
+        return went
+
+    def account(self, since: Millis | None = None, until: Millis | None = None) -> dict[str, Any]:
+        return books.account(self.connection, since, until)
+
+    def balance(self, last: Balance | None = None) -> Balance:
+        return balance(self.connection, last)
+
+    def count(self, table: str, where: str = "1") -> int:
+        count: int = self.world.tx._connection.execute(
+            f"SELECT count(*) FROM {table} WHERE {where}"
+        ).fetchone()[0]
+        return count
+
+    def change(self, sql: str, *values: object) -> None:
+        self.world.tx._connection.execute(sql, values)
+
+
+@contextmanager
+def a_shelf() -> Iterator[Shelf]:
+    with a_world() as world:
+        shelf = Shelf(world)
+        yield shelf
+        shelf.connection.close()
+
+
+@pytest.fixture
+def shelf() -> Iterator[Shelf]:
+    with a_shelf() as shelf:
+        yield shelf
+
+
+def told_and_over(world: World, *names: str, level: str = "critical") -> None:
+    for status in (Status.FIRING, Status.RESOLVED):
+        for name in names:
+            world.post(alert(name, level, status, starts_at=world.now), group=name)
+        world.deliver()
+
+
+def test_what_is_over_goes_after_its_time_and_is_in_the_sums(shelf: Shelf) -> None:
+    told_and_over(shelf.world, "A", "B")
+    told_and_over(shelf.world, "A")
+    shelf.world.now += 29 * DAY
+    shelf.world.deliver()
+    assert shelf.count("webhooks", "body = x''") == 0
+    shelf.prune()
+    assert (shelf.count("webhooks", "body = x''"), shelf.count("changes")) == (6, 6)
+    before = shelf.account()
+    shelf.world.now += 2 * DAY
+    shelf.world.deliver()
+    shelf.prune()
+    tables = ("webhooks", "changes", "fates", "deliveries", "members", "alerts")
+    assert [shelf.count(table) for table in tables] == [0] * len(tables)
+    assert shelf.account() == before
+    assert before["fates"]["delivered"] == 18
+
+
+def test_episodes_go_on_counting(shelf: Shelf) -> None:
+    """PagerDuty's dedup keys and Message-IDs are made of them."""
+    for _ in range(3):
+        told_and_over(shelf.world, "A")
+        shelf.world.now += 31 * DAY
+        shelf.prune()
+        assert shelf.count("conversations", f"destination = '{SLACK.key}'") == 1
+    assert sorted(episode for _, episode in shelf.world.providers[SLACK.key].firing) == [1, 2, 3]
+
+
+def test_the_last_change_of_what_fires_stays_for_new_rules(shelf: Shelf) -> None:
+    world = shelf.world
+    for _ in range(2):
+        world.post(alert("Disk", "warning"))
+        world.now += 20 * SECOND
+        world.deliver()
+    world.now += 31 * DAY
+    world.deliver()
+    shelf.prune()
+    assert shelf.count("changes") == 1
+    policy = replace(POLICY, receivers={**POLICY.receivers, "team": (TEAM, PAGER)})
+    reconsider(world.tx, policy, 1, world.now)
+    assert world.fates(PAGER) == ["pending"]
+    assert shelf.balance().off == 0
+
+
+@pytest.mark.parametrize(
+    ("level", "fate"), [("warning", "held"), ("info", "digest"), ("critical", "pending")]
+)
+def test_what_has_yet_to_be_told_stays(shelf: Shelf, level: str, fate: str) -> None:
+    world = shelf.world
+    world.now = NIGHT
+    world.post(alert("Disk", level))
+    world.post(alert("Disk", level))
+    world.now += 40 * DAY
+    shelf.prune()
+    assert shelf.count("fates", f"fate = '{fate}'") == shelf.count("fates") >= 2
+
+
+def test_a_dead_letter_keeps_its_change_and_its_conversation_until_it_is_discarded(shelf: Shelf) -> None:
+    world = shelf.world
+    world.post(alert("Down", "critical"))
+    for destination in (PAGER, SLACK):
+        work = world.begin(destination)
+        assert isinstance(work, Work)
+        world.finish(work, Rejected("http 400") if destination is PAGER else Delivered())
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.deliver()
+    world.now += 31 * DAY
+    world.deliver()
+    shelf.prune()
+    kept = ("changes", "members", "deliveries", "alerts")
+    assert [shelf.count(table) for table in kept] == [1, 3, 1, 1]
+    assert (world.fates(PAGER), world.fates(SLACK)) == (["dead"], ["delivered"])
+    shelf.change("UPDATE fates SET fate = 'dropped' WHERE fate = 'dead'")
+    shelf.prune()
+    assert [shelf.count(table) for table in kept] == [0, 0, 0, 0]
+
+
+def test_a_delivery_that_is_under_way_and_its_conversation_stay(shelf: Shelf) -> None:
+    world = shelf.world
+    world.post(alert("Cert", "info"))
+    world.post(alert("Cert", "info", Status.RESOLVED))
+    world.now += DAY
+    work = world.begin(DAILY)
+    assert isinstance(work, Work)
+    close_slots(world.tx, replace(POLICY, schedules={}), world.now)
+    world.now += 31 * DAY
+    shelf.prune()
+    assert shelf.count("deliveries") == 1
+    world.finish(work, Delivered())
+    shelf.prune()
+    assert shelf.count("deliveries") == 0
+
+
+def test_a_digest_that_is_late_by_weeks_still_names_what_was_moot(shelf: Shelf) -> None:
+    world = shelf.world
+    world.now = NIGHT
+    world.post(alert("Gone", "warning"))
+    world.post(alert("Gone", "warning", Status.RESOLVED))
+    world.now += 60 * DAY
+    shelf.prune()
+    work = world.begin(DAILY)
+    assert isinstance(work, Work)
+    assert work.conversation.digest is not None
+    assert [line.alert.fingerprint for line in work.conversation.digest.moot] == ["Gone-warning"]
+    world.finish(work, Delivered())
+    shelf.prune()
+    assert shelf.count("changes") == 0
+
+
+def test_slots_of_digests_that_went_out_go(shelf: Shelf) -> None:
+    for _ in range(40):
+        shelf.world.now += DAY
+        shelf.world.deliver()
+    shelf.prune()
+    assert shelf.count("conversations") == 31
+
+
+def test_quarantined_bodies_stay_as_long_as_history(shelf: Shelf) -> None:
+    for at in (shelf.world.now - 31 * DAY, shelf.world.now - 8 * DAY):
+        shelf.change("INSERT INTO webhooks VALUES (NULL, 'prod', ?, x'00', 'not JSON')", at)
+    before = shelf.account()
+    shelf.prune()
+    assert shelf.count("webhooks", "body = x'00'") == 1
+    assert shelf.account() == before
+    assert before["webhooks"]["quarantined"] == 2
+
+
+def test_no_transaction_removes_more_rows_than_a_webhook_may_wait_for(shelf: Shelf) -> None:
+    for _ in range(3):
+        told_and_over(shelf.world, *(f"A{number}" for number in range(90)))
+    shelf.world.now += 31 * DAY
+    shelf.world.deliver()
+    went = shelf.prune()
+    sums = shelf.count("day_sums") + shelf.count("fate_sums")
+    assert max(went) <= BATCH + sums < BATCH + 20
+    assert sum(went) > 3 * 2 * 90 * 4
+
+
+def test_a_dead_letter_that_is_taken_up_meanwhile_stays(shelf: Shelf) -> None:
+    told_and_over(shelf.world, "A")
+    shelf.world.now += 31 * DAY
+    shelf.world.deliver()
+    limits = bounds(shelf.connection, WEEKS, shelf.world.now)
+    found = CHANGES.find(shelf.connection, limits, 0)
+    assert found == [1, 2]
+    shelf.change("UPDATE fates SET fate = 'pending' WHERE change_id = 1 AND destination = ?", SLACK.key)
+    assert CHANGES.remove(shelf.world.tx, limits, found) == 1
+    assert shelf.count("changes", "id = 1") == 1
+    assert shelf.balance().off == 0
+
+
+def test_of_days_that_were_pruned_only_whole_ones_are_known(shelf: Shelf) -> None:
+    told_and_over(shelf.world, "A")
+    shelf.world.now += 31 * DAY
+    told_and_over(shelf.world, "B")
+    noon, later = (day + 12 * HOUR for day in (MONDAY, MONDAY + 31 * DAY))
+    assert shelf.account(noon, noon + 1)["changes"] == {"fired": 1, "resolved": 1, "repeated": 0}
+    assert shelf.account(noon + 1, later)["changes_x_destinations"] == 0
+    shelf.prune()
+    pruned = shelf.account(noon + 1, later)
+    assert (pruned["since"], pruned["until"], pruned["changes_x_destinations"]) == (MONDAY, later, 6)
+    assert shelf.account(MONDAY + DAY, later + 1)["changes_x_destinations"] == 6
+    ending = shelf.account(None, noon)
+    assert (ending["until"], ending["changes_x_destinations"]) == (MONDAY + DAY, 6)
+
+
+@pytest.mark.parametrize(
+    ("damage", "off", "wrong"),
+    [
+        ("DELETE FROM fates WHERE change_id = 2 AND destination = 'slack:C0CRITICAL'", 1, (2,)),
+        ("DELETE FROM fates WHERE change_id = 2", 4, (2,)),
+        ("UPDATE fates SET destination = 'pagerduty:one' WHERE change_id = 1", 2, (1,)),
+        ("UPDATE changes SET destinations = destinations + 2 * id - 3", 2, (1, 2)),
+        ("UPDATE changes SET destinations = 0", 6, (1, 2)),
+        ("INSERT INTO fate_sums VALUES (0, 'slack:C0CRITICAL', 'fired', 'delivered', 7)", 7, ()),
+    ],
+)
+def test_whatever_is_wrong_in_the_books_is_found(
+    shelf: Shelf, damage: str, off: int, wrong: tuple[int, ...]
+) -> None:
+    told_and_over(shelf.world, "A")
+    assert shelf.balance().off == 0
+    shelf.change(damage)
+    assert (shelf.balance().off, shelf.balance().changes) == (off, wrong)
+    assert shelf.account()["imbalance"] == off
+
+
+def test_a_later_look_is_at_what_came_since(shelf: Shelf) -> None:
+    told_and_over(shelf.world, "A", "B")
+    last = shelf.balance()
+    shelf.change("DELETE FROM fates WHERE change_id = 1")
+    assert shelf.balance(last).off == 0
+    shelf.change("INSERT INTO fates SELECT NULL, 2, 'x', NULL, 'moot', '', '', 0, 0, 0")
+    assert shelf.balance(last).changes == (2,)
+    shelf.world.post(alert("C", "critical"))
+    shelf.change("UPDATE changes SET destinations = 9 WHERE id = 5")
+    assert shelf.balance(last).changes == (2, 5)
+    assert shelf.balance().changes == (1, 2, 5)
+
+
+async def test_the_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/router.db"
+    await (await Store.open(url)).close()
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+    engine.dispose()
+    assert differences == []
+
+
+_posts = st.lists(
+    st.tuples(
+        st.sampled_from(["post", "end", "end"]),
+        st.lists(_alerts, min_size=1, max_size=3, unique=True),
+        st.sampled_from("gh"),
+    ),
+    min_size=1,
+    max_size=4,
+)
+_chapters = st.tuples(
+    st.one_of(_posts, _posts, _steps),
+    st.sampled_from([True, True, False]),  # whether all that is due is told then
+    st.sampled_from([HOUR, DAY, 9 * DAY, 9 * DAY]),
+    st.sampled_from([SHORT, Retention(HOUR, DAY), Retention(DAY, HOUR)]),
+)
+
+
+@given(st.lists(_chapters, min_size=3, max_size=8))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_pruning_at_any_moment_changes_no_sum_and_nothing_that_is_told(chapters: list[Any]) -> None:
+    with a_shelf() as shelf, a_world() as unpruned:
+        histories = (History(shelf.world), History(unpruned))
+        for steps, told, pause, retention in chapters:
+            for history in histories:
+                for step in steps:
+                    history.play(*step)
+                if told:
+                    for destination in ALL:
+                        history.finish(destination, "delivered")
+                    history.world.deliver()
+                history.world.now += pause
+            prune_and_compare(shelf, retention)
+        for history in histories:
+            history.settle()
+        for destination in ALL:
+            mine, other = shelf.world.providers[destination.key], unpruned.providers[destination.key]
+            assert by_alert(mine) == by_alert(other)
+            assert mine.all_firing == other.all_firing
+
+
+def by_alert(provider: Provider) -> list[tuple[str, str]]:
+    """What it heard of each alert, in order."""
+    return sorted(provider.told, key=itemgetter(0))
+
+
+def prune_and_compare(shelf: Shelf, retention: Retention) -> None:
+    midnight = shelf.world.now - shelf.world.now % DAY
+    periods = [(None, None), *((midnight - n * DAY, midnight - n * DAY + DAY) for n in range(3))]
+    before = [shelf.account(*period) for period in periods]
+    shelf.prune(retention)
+    assert [shelf.account(*period) for period in periods] == before
+    assert before[0]["imbalance"] == 0
+    assert shelf.prune(retention) == []
