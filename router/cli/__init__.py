@@ -2,7 +2,7 @@
 
 import click
 
-from router.cli import deliveries, rules, serve
+from router.cli import books, deliveries, rules, serve
 
 
 @click.group(context_settings={"auto_envvar_prefix": "ALERT_ROUTER", "help_option_names": ["-h", "--help"]})
@@ -11,7 +11,7 @@ def main() -> None:
     """Route Alertmanager's alerts to Slack, PagerDuty and email; lose none."""
 
 
-for _room in (serve, rules, deliveries):
+for _room in (serve, rules, deliveries, books):
     for _command in _room.COMMANDS:
         main.add_command(_command)
 

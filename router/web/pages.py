@@ -3,9 +3,11 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from router.rules.inputs import InputError, moment
 from router.rules.schedule import as_json, schedule
 from router.store import Store, StoreUnavailable
 from router.web.parts import PARTS
@@ -37,6 +39,7 @@ def add_pages(app: web.Application, *, home: str) -> None:
             web.static("/static", STATIC),
             web.get("/api/v1/waiting", _answers(Store.waiting)),
             web.get("/api/v1/ledger", _answers(Store.decided)),
+            web.get("/api/v1/books", _books),
             web.get("/api/v1/deliveries", _answers(Store.attempts)),
             web.get("/api/v1/dead-letters", _answers(Store.dead_letters)),
             web.get("/api/v1/schedule", _schedule),
@@ -48,6 +51,21 @@ async def _schedule(request: web.Request) -> web.Response:
     """The next days of each time interval, as JSON."""
     parts = request.app[PARTS]
     return web.json_response(as_json(schedule(parts.policy().intervals.values(), parts.clock.now())))
+
+
+async def _books(request: web.Request) -> web.Response:
+    """The ledger of a period, ``?since=&until=`` (UTC unless they say another zone); its times are epoch ms."""
+    try:
+        since, until = (
+            moment(text, ZoneInfo("UTC")) if (text := request.query.get(name)) else None
+            for name in ("since", "until")
+        )
+    except InputError as error:
+        return web.json_response({"reason": str(error)}, status=400)
+    try:
+        return web.json_response(await request.app[PARTS].store.account(since, until))
+    except StoreUnavailable as error:
+        return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
 
 
 def _answers(

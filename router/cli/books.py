@@ -1,0 +1,103 @@
+"""``alert-router ledger``: does the account of any period come out?"""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+
+from router.cli.parts import Failure
+from router.model import DAY, Fate, Millis
+from router.rules.inputs import InputError, moment, shown
+from router.store import StoreUnavailable, account
+
+_UTC = ZoneInfo("UTC")
+_FATES = (
+    Fate.DELIVERED, Fate.PENDING, Fate.HELD, Fate.INHIBITED, Fate.DIGEST, Fate.MOOT, Fate.DROPPED, Fate.DEAD,
+)  # fmt: skip
+
+
+@click.command()
+@click.option("--since", help="From when on, like '2026-11-20 22:41' (UTC).  [default: the beginning]")
+@click.option("--until", help="Until when.  [default: now]")
+@click.option("--database", envvar="ALERT_ROUTER_DATABASE", default="sqlite:///state/router.db", show_default=True,
+              help="The store to ask; a service may have it open.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def ledger(*, since: str | None, until: str | None, database: str, as_json: bool) -> None:
+    """Add up what became of every change, for any period: changes x destinations = delivered + pending + …
+
+    Days from which something was pruned count as a whole (days of UTC). Exit code 1 if the books don't balance.
+    """
+    try:
+        start, end = (moment(text, _UTC) if text is not None else None for text in (since, until))
+        if start is not None and end is not None and start >= end:
+            raise Failure("--since is not before --until; exchange them")
+        found = account(database, start, end)
+    except (InputError, StoreUnavailable) as error:
+        raise Failure(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        widened = (start, end) != (found["since"], found["until"])
+        click.echo("\n".join(_text(found, widened=widened)))
+    sys.exit(1 if found["imbalance"] else 0)
+
+
+def _text(found: Mapping[str, Any], *, widened: bool) -> Iterator[str]:
+    yield _period(found["since"], found["until"]) + (" (whole days: the rest is pruned)" if widened else "")
+    hooks, kinds = found["webhooks"], found["changes"]
+    yield f"webhooks: {hooks['accepted']} accepted, {hooks['quarantined']} quarantined"
+    yield f"changes: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}"
+    yield ""
+    rows = [*sorted(found["by_destination"].items()), ("all", found["fates"])]
+    yield from _table(
+        ["destination", "changes", *(word for pair in zip("=+++++++", _FATES, strict=True) for word in pair)],
+        (_equation(name, counts, found) for name, counts in rows),
+    )
+    if found["deliveries"]:
+        outcomes = sorted({outcome for counts in found["deliveries"].values() for outcome in counts})
+        yield ""
+        yield from _table(
+            ["deliveries", *outcomes],
+            (
+                [name, *(str(counts.get(outcome, 0)) for outcome in outcomes)]
+                for name, counts in sorted(found["deliveries"].items())
+            ),
+        )
+    yield ""
+    if found["imbalance"]:
+        wrong = f": look at the changes {', '.join(map(str, found['wrong']))}" if found["wrong"] else ""
+        yield f"NOT BALANCED, off by {found['imbalance']}{wrong}"
+    else:
+        yield "balanced"
+
+
+def _equation(name: str, counts: Mapping[str, int], found: Mapping[str, Any]) -> list[str]:
+    owed = found["changes_x_destinations"] if counts is found["fates"] else sum(counts.values())
+    terms = [str(counts.get(fate, 0)) for fate in _FATES]
+    signs = ("=" if owed == sum(counts.values()) else "≠", *"+++++++")
+    return [name, str(owed), *(word for pair in zip(signs, terms, strict=True) for word in pair)]
+
+
+def _table(head: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
+    lines = [head, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for first, *others in lines:
+        cells = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
+        yield " ".join((first.ljust(widths[0]), *cells))
+
+
+def _period(since: Millis | None, until: Millis | None) -> str:
+    if since is None and until is None:
+        return "from the beginning until now"
+    start = "the beginning" if since is None else _moment(since)
+    return f"from {start} until {'now' if until is None else _moment(until)}, UTC"
+
+
+def _moment(at: Millis) -> str:
+    return shown(at, _UTC).removesuffix(" 00:00") if at % DAY == 0 else shown(at, _UTC)
+
+
+COMMANDS = (ledger,)

@@ -1,0 +1,101 @@
+"""``alert-router ledger``, beside a service that has the database open."""
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from router.cli import main
+from router.model import DAY, Alert, Retention, Status, Webhook
+from router.store import Store
+from tests.unit.web.room import POLICY
+
+NOON = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
+BALANCED = """\
+from the beginning until now
+webhooks: 2 accepted, 1 quarantined
+changes: 1 fired, 1 resolved, 0 repeated
+
+destination      changes = delivered + pending + held + inhibited + digest + moot + dropped + dead
+slack:C0WARNINGS       2 =         0 +       0 +    0 +         0 +      0 +    2 +       0 +    0
+all                    2 =         0 +       0 +    0 +         0 +      0 +    2 +       0 +    0
+
+balanced
+"""
+
+
+def ledger(folder: Path, *options: str) -> Result:
+    arguments = ["ledger", "--database", f"sqlite:///{folder}/router.db", *options]
+    return CliRunner().invoke(main, arguments)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    """In which an alert fired, and ended before anyone was told."""
+    store = await Store.open(f"sqlite:///{tmp_path}/router.db")
+    for status in Status:
+        webhook = Webhook("r", "g", {}, "", 0, (Alert("f", {"alertname": "A"}, {}, status),))
+        await store.accept(webhook, "prod", b"{}", POLICY, NOON)
+    await store.quarantine(b"?", "prod", "not JSON", NOON)
+    yield store
+    await store.close()
+
+
+async def test_the_equation_is_written_out(store: Store, tmp_path: Path) -> None:
+    result = ledger(tmp_path)
+    assert (result.output, result.exit_code) == (BALANCED, 0)
+
+
+async def test_after_pruning_it_is_the_same_and_only_whole_days_are_known(
+    store: Store, tmp_path: Path
+) -> None:
+    day = ["--since", "2026-11-21", "--until", "2026-11-22"]
+    before = ledger(tmp_path, *day, "--json").output
+    part = ["--since", "2026-11-21 11:00", "--until", "2026-11-21 12:00"]
+    assert json.loads(ledger(tmp_path, *part, "--json").output)["changes"]["fired"] == 0
+    assert sum([count async for count in store.prune(Retention(), NOON + 31 * DAY)]) > 0
+    assert ledger(tmp_path).output == BALANCED
+    assert ledger(tmp_path, *day, "--json").output == before
+    first, *_ = ledger(tmp_path, *part).output.splitlines()
+    assert first == "from Sat 21 Nov 2026 until Sun 22 Nov 2026, UTC (whole days: the rest is pruned)"
+
+
+async def test_books_that_are_off_fail_and_name_the_changes(store: Store, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "router.db") as connection:
+        connection.execute("UPDATE changes SET destinations = 3 WHERE id = 2")
+    connection.close()
+    result = ledger(tmp_path)
+    assert result.exit_code == 1
+    assert result.output.endswith("NOT BALANCED, off by 2: look at the changes 2\n")
+    assert "all                    4 ≠ " in result.output
+
+
+async def test_attempts_are_listed_by_outcome(store: Store, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "router.db") as connection:
+        connection.execute(
+            "INSERT INTO deliveries SELECT NULL, id, destination, 1, 1, ?, ?, 'retry', 'http 503' FROM conversations",
+            (NOON, NOON),
+        )
+    connection.close()
+    assert "deliveries       retry\nslack:C0WARNINGS     1\n" in ledger(tmp_path).output
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--since", "soon"], "'soon' is no time; write it like '2026-11-20 22:41'"),
+        (["--since", "2026-11-21", "--until", "2026-11-21"], "--since is not before --until; exchange them"),
+        ([], "unable to open database file"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_told_so(tmp_path: Path, options: list[str], words: str) -> None:
+    result = ledger(tmp_path, *options)
+    assert (result.exit_code, words in result.output) == (1, True)
+
+
+def test_a_database_of_another_version_is_told_so(tmp_path: Path) -> None:
+    sqlite3.connect(tmp_path / "router.db").close()
+    assert "`alert-router serve` brings it up to date" in ledger(tmp_path).output
