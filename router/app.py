@@ -25,6 +25,7 @@ from router.model import SECOND, Destination, Millis
 from router.render import TemplateError, Templates
 from router.store import Adoption, Store, StoreUnavailable
 from router.truth import Truth
+from router.upkeep import Upkeep
 from router.web import KEEPALIVE_SECONDS, Parts, make_app
 from router.web.pages import add_pages
 from router.web.preview import PreviewParts, add_preview
@@ -113,6 +114,8 @@ class Service:
         await web.TCPSite(self._runner, *options.listen).start()
         minding = asyncio.create_task(self._mind_the_clock(), name="clock")
         closing.push_async_callback(_ended, minding)
+        upkeep = Upkeep(self.store, self.clock, self.metrics, lambda: self.config.retention)
+        closing.push_async_callback(_ended, asyncio.create_task(upkeep.run(), name="upkeep"))
         if options.watch:
             seen = await asyncio.to_thread(signature, config.files)
             watching = asyncio.create_task(self._watch(seen), name="watch")

@@ -149,6 +149,11 @@ class Metrics:
             ("fragment",),
             registry=registry,
         )
+        self._imbalance = Gauge(
+            "alert_router_ledger_imbalance",
+            "How far changes x destinations and their fates are apart: zero, or there is a bug.",
+            registry=registry,
+        )
         ProcessCollector(registry=registry)
         Info("alert_router_build", "This build.", registry=registry).info({"version": package_version()})
         self._requests = Counter(
@@ -216,6 +221,10 @@ class Metrics:
     def load_failed(self) -> None:
         if self.enabled:
             self._reload_success.set(0)
+
+    def imbalance(self, off: int) -> None:
+        if self.enabled:
+            self._imbalance.set(off)
 
     def request(self, method: str, path: str, code: int, seconds: float) -> None:
         """:param path: the route's template, never the address that was asked for"""

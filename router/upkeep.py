@@ -1,0 +1,65 @@
+"""What goes on beside the webhooks: the books are checked every minute, and what is over is pruned every hour."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from router.clock import Clock
+from router.metrics import Metrics
+from router.model import HOUR, MINUTE, Millis, Retention
+from router.store import Balance, Store, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+
+class Upkeep:
+    def __init__(
+        self, store: Store, clock: Clock, metrics: Metrics, retention: Callable[[], Retention]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._retention = retention
+        self._balance: Balance | None = None
+        self._check_at: Millis = 0
+        self._prune_at: Millis = 0
+
+    async def run(self) -> None:
+        never = asyncio.Event()
+        while True:
+            try:
+                await self._check()
+                if self._clock.now() >= self._prune_at:
+                    await self._prune()
+            except StoreUnavailable as error:
+                log.warning("the books can't be kept now", error=str(error))
+            except Exception:
+                # It never dies: what it could not do is tried again.
+                log.exception("upkeep failed unexpectedly")
+            await self._clock.wait(never, self._clock.now() + MINUTE)
+
+    async def _check(self) -> None:
+        """Whatever came since the last time; all of the books after a start, a pruning, and once they are wrong."""
+        last = self._balance if self._balance is not None and not self._balance.off else None
+        found = await self._store.balance(last)
+        if found.off and (last is not None or self._balance is None or found.off != self._balance.off):
+            log.error("the books don't balance", off=found.off, changes=list(found.changes))
+        self._balance = found
+        self._check_at = self._clock.now() + MINUTE
+        self._metrics.imbalance(found.off)
+
+    async def _prune(self) -> None:
+        now = self._clock.now()
+        self._prune_at = now + HOUR
+        pruned = 0
+        try:
+            async for count in self._store.prune(self._retention(), now):
+                pruned += count
+                if self._clock.now() >= self._check_at:
+                    await self._check()
+        finally:
+            self._balance = None  # numbers may be given anew
+        if pruned:
+            log.info("pruned", rows=pruned)
+        await self._check()

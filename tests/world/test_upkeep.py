@@ -1,0 +1,90 @@
+"""The service keeps its books by itself: checked every minute and at the start, pruned every hour."""
+
+import sqlite3
+from collections.abc import Callable
+
+import aiohttp
+from structlog.testing import capture_logs
+
+from router.model import DAY, HOUR, MINUTE, Millis
+from tests.world.conftest import World
+
+GAUGE = "alert_router_ledger_imbalance"
+
+
+def database(world: World, sql: str) -> int:
+    """The first number that a statement gives."""
+    with sqlite3.connect(world.folder / "router.db") as connection:
+        row = connection.execute(sql).fetchone()
+    connection.close()
+    return 0 if row is None else int(row[0])
+
+
+async def until(world: World, true: Callable[[], bool], each: Millis = 0) -> None:
+    """:param each: how far the clock moves between two looks"""
+    assert world.service is not None
+    while not true():
+        world.clock.advance(each)
+        await world.service.store.ready()
+
+
+def gauge(world: World) -> float | None:
+    assert world.service is not None
+    return world.service.metrics.registry.get_sample_value(GAUGE)
+
+
+async def test_what_is_over_is_pruned_and_the_ledger_stays(world: World) -> None:
+    await world.start(lambda rules: rules + "retention: {history: 10d, webhooks: 1d}\n")
+    for status in ("firing", "resolved"):
+        await world.post("Down", "critical", status)
+        await until(
+            world, lambda: database(world, "SELECT count(*) FROM fates WHERE fate != 'delivered'") == 0
+        )
+    day = "/api/v1/books?since=2026-11-23&until=2026-11-24"
+    before = await world.get(day)
+    assert before["fates"]["delivered"] == 6
+    world.clock.advance(2 * DAY)
+    await until(world, lambda: database(world, "SELECT count(*) FROM webhooks WHERE body != x''") == 0, HOUR)
+    assert database(world, "SELECT count(*) FROM changes") == 2
+    world.clock.advance(9 * DAY)
+    await until(world, lambda: database(world, "SELECT count(*) FROM webhooks") == 0, HOUR)
+    assert database(world, "SELECT count(*) FROM changes") == 0
+    assert await world.get(day) == before
+    assert (await world.ledger())["fates"]["delivered"] == 6
+    assert gauge(world) == 0
+
+
+async def test_books_that_are_off_are_noticed_within_a_minute_and_at_the_start(world: World) -> None:
+    await world.start()
+    await world.post("Down", "critical")
+    await until(world, lambda: gauge(world) == 0)
+    database(world, "UPDATE changes SET destinations = destinations + 1")
+    with capture_logs() as logs:
+        world.clock.advance(HOUR)
+        await until(world, lambda: gauge(world) == 1)
+    errors = [each for each in logs if each["log_level"] == "error"]
+    assert errors == [
+        {"event": "the books don't balance", "log_level": "error", "off": 1, "changes": [1]}
+    ] * len(errors)
+    assert errors
+    assert f"{GAUGE} 1.0" in await world.get("/metrics")
+    await world.stop()
+    await world.start()
+    await until(world, lambda: gauge(world) == 1)
+    database(world, "UPDATE changes SET destinations = destinations - 1")
+    world.clock.advance(MINUTE)
+    await until(world, lambda: gauge(world) == 0)
+
+
+async def test_the_books_answer_for_a_period_and_refuse_what_is_none(world: World) -> None:
+    await world.start()
+    await world.post("Cert", "info")
+    found = await world.get("/api/v1/books?since=2026-11-23T12:00:00Z")
+    assert (found["fates"]["digest"], found["imbalance"], found["wrong"]) == (1, 0, [])
+    assert (await world.get("/api/v1/books?until=2026-11-23T12:00:00Z"))["changes_x_destinations"] == 0
+    assert world.service is not None
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{world.service.url}/api/v1/books?since=soon") as answer,
+    ):
+        assert (answer.status, "'soon' is no time" in await answer.text()) == (400, True)
