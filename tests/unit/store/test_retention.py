@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Rejected, Retention, Status
+from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Rejected, Retention, Retry, Status
 from router.store import Store, books
 from router.store.balance import Balance, balance
 from router.store.digests import close_slots
@@ -128,7 +128,8 @@ def test_episodes_go_on_counting(shelf: Shelf) -> None:
     for _ in range(3):
         told_and_over(shelf.world, "A")
         shelf.world.now += 31 * DAY
-        shelf.prune()
+        shelf.world.deliver()
+        assert shelf.prune()
         assert shelf.count("conversations", f"destination = '{SLACK.key}'") == 1
     assert sorted(episode for _, episode in shelf.world.providers[SLACK.key].firing) == [1, 2, 3]
 
@@ -171,6 +172,7 @@ def test_a_dead_letter_keeps_its_change_and_its_conversation_until_it_is_discard
         world.finish(work, Rejected("http 400") if destination is PAGER else Delivered())
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.deliver()
+    shelf.change("UPDATE conversations SET state = 'closed', due_at = NULL WHERE destination = ?", PAGER.key)
     world.now += 31 * DAY
     world.deliver()
     shelf.prune()
@@ -180,6 +182,52 @@ def test_a_dead_letter_keeps_its_change_and_its_conversation_until_it_is_discard
     shelf.change("UPDATE fates SET fate = 'dropped' WHERE fate = 'dead'")
     shelf.prune()
     assert [shelf.count(table) for table in kept] == [0, 0, 0, 0]
+
+
+def test_an_open_conversation_keeps_whom_it_told_of_and_its_attempts(shelf: Shelf) -> None:
+    world = shelf.world
+    world.post(alert("A", "critical"), alert("B", "critical"))
+    world.deliver(SLACK)
+    world.post(alert("A", "critical", Status.RESOLVED))
+    world.deliver(SLACK)
+    world.now += 31 * DAY
+    world.deliver(DAILY)
+    shelf.prune()
+    of_slack = f"conversation_id = (SELECT id FROM conversations WHERE destination = '{SLACK.key}')"
+    assert shelf.count("deliveries", of_slack) == 2
+    assert shelf.count("members", of_slack) == 2
+    assert shelf.count("changes", "alert_id = 1") == 0
+
+
+def test_an_alert_that_the_rules_dropped_in_one_group_is_still_known_there(shelf: Shelf) -> None:
+    """Other rules may have it told there after all."""
+    world = shelf.world
+    for group in "gh":
+        world.post(alert("Disk", "warning"), group=group)
+    shelf.change("UPDATE members SET verdict = 'drop', at = NULL WHERE id = 1")
+    shelf.change("UPDATE fates SET fate = 'dropped' WHERE member_id = 1")
+    world.now += 31 * DAY
+    world.deliver(DAILY)
+    shelf.prune()
+    assert (shelf.count("changes"), shelf.count("members")) == (1, 2)
+
+
+def test_history_begins_when_the_last_fate_is_known(shelf: Shelf) -> None:
+    world = shelf.world
+    world.post(alert("Down", "critical"))
+    work = world.begin(SLACK)
+    assert isinstance(work, Work)
+    world.finish(work, Retry("http 503"))
+    world.now += 20 * DAY
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.now += 20 * DAY
+    world.deliver()
+    shelf.prune()
+    assert [*world.fates(SLACK), *world.fates(PAGER)] == ["moot"] * 4
+    world.now += 11 * DAY
+    world.deliver()
+    shelf.prune()
+    assert [shelf.count(table) for table in ("changes", "members", "deliveries")] == [0, 0, 0]
 
 
 def test_a_delivery_that_is_under_way_and_its_conversation_stay(shelf: Shelf) -> None:
