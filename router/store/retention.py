@@ -18,6 +18,7 @@ from router.store.schema import (
     changes,
     conversations,
     day_sums,
+    dead_letters,
     deliveries,
     delivery_sums,
     fate_sums,
@@ -296,5 +297,9 @@ _WEBHOOKS = Sort(
     ),
 )
 
+_LETTERS = Sort(
+    dead_letters, sa.and_(dead_letters.c.state != "dead", dead_letters.c.settled_at < p("before"))
+)
+
 # What refers goes before what it refers to.
-SORTS = (_BODIES, CHANGES, _MEMBERS, _DELIVERIES, _CONVERSATIONS, _ALERTS, _GROUPS, _WEBHOOKS)
+SORTS = (_BODIES, _LETTERS, CHANGES, _MEMBERS, _DELIVERIES, _CONVERSATIONS, _ALERTS, _GROUPS, _WEBHOOKS)

@@ -88,7 +88,10 @@ def claim_in_storm(
     criticals_fit = 0 < surge["critical"] <= limits.a_minute
     if row is not None and row["not_before"] > now:
         if over:
-            return None
+            usual = claim(tx, destination, policy, now, quiet_digest=False, covers=None)
+            if isinstance(usual, Idle):  # but not beyond the storm's last word
+                return Idle(row["not_before"] if usual.until is None else min(usual.until, row["not_before"]))
+            return usual
         if criticals_fit:
             return claim(tx, destination, policy, now, quiet_digest=False, covers=None, rank=0)
         return Idle(row["not_before"])
