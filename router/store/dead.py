@@ -20,8 +20,10 @@ from router.store.place import (
     subject_of,
 )
 from router.store.schema import OPEN_FATES, alerts, conversations, dead_letters, fates, members
-from router.store.work import Work
+from router.store.work import Telling, Work
 from router.store.writer import Statement, Transaction, among, insert
+
+_ANY = 2**62  # beyond every version
 
 _GIVE_UP_MEMBER = Statement(
     sa.update(members)
@@ -34,6 +36,14 @@ _BURY_FATES = Statement(
         fates.c.member_id == p("member"), among(fates.c.fate, OPEN_FATES), fates.c.version <= p("version_")
     )
     .values(fate="dead", reason=p("reason_"), updated_at=p("now"))
+)
+_FINISH_FATES = Statement(
+    sa.update(fates)
+    .where(fates.c.member_id == p("member"), among(fates.c.fate, OPEN_FATES))
+    .values(fate="moot", reason=p("reason_"), updated_at=p("now"))
+)
+_STILL_DUE = Statement(
+    sa.update(members).where(members.c.id == p("member")).values(told=p("told_"), at=p("now"))
 )
 _GIVEN_UP = Statement(
     sa.update(conversations)
@@ -91,8 +101,7 @@ def bury(tx: Transaction, work: Work, reason: str, policy: Policy, now: Millis) 
     for each in work.telling:
         tx.run(_BURY_FATES, member=each.member, version_=work.conversation.version, reason_=reason, now=now)
         if not digest:
-            told = "resolved" if each.status == "resolved" else each.told_before
-            tx.run(_GIVE_UP_MEMBER, member=each.member, told_=told, reason_=reason)
+            _give_up(tx, each, reason, now)
     tx.run(_GIVEN_UP, conversation=work.id, version_=work.conversation.version)
     _write(tx, work, reason, now)
     woken = _tell_instead(tx, work, reason, policy, now)
@@ -103,6 +112,22 @@ def bury(tx: Transaction, work: Work, reason: str, policy: Policy, now: Millis) 
     else:
         tx.run(DUE, conversation=work.id)
     return woken
+
+
+def _give_up(tx: Transaction, telling: Telling, reason: str, now: Millis) -> None:
+    """What came meanwhile counts: an end, a new beginning, or the same once more."""
+    status = tx.one(_MEMBER, member=telling.member)["status"]
+    if status == telling.status:
+        told = "resolved" if status == "resolved" else telling.told_before
+        tx.run(_BURY_FATES, member=telling.member, version_=_ANY, reason_=reason, now=now)
+        tx.run(_GIVE_UP_MEMBER, member=telling.member, told_=told, reason_=reason)
+    elif status == "firing":
+        tx.run(_STILL_DUE, member=telling.member, told_="resolved", now=now)
+    elif telling.told_before in UNTOLD:
+        tx.run(_FINISH_FATES, member=telling.member, reason_=ENDED_UNTOLD, now=now)
+        tx.run(_GIVE_UP_MEMBER, member=telling.member, told_=telling.told_before, reason_=reason)
+    else:
+        tx.run(_STILL_DUE, member=telling.member, told_=telling.told_before, now=now)
 
 
 def _write(tx: Transaction, work: Work, reason: str, now: Millis) -> None:

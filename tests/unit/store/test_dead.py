@@ -196,3 +196,48 @@ def test_only_what_is_overdue_is_claimed_when_that_is_asked_for(world: World) ->
 
     assert claimed(2 * HOUR) == []
     assert claimed(HOUR) == ["Down-critical"]
+
+
+def test_a_repeat_that_came_while_it_was_given_up_is_dead_too(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    work = work_of(world, SLACK)
+    world.post(alert("Down", "critical"))
+    world.finish(work, GONE)
+    assert world.fates(SLACK) == ["dead", "dead"]
+    world.assert_balanced()
+
+
+def test_an_end_that_came_while_the_firing_was_given_up_is_moot(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    work = work_of(world, SLACK)
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.finish(work, GONE)
+    assert world.fates(SLACK) == ["dead", "moot"]
+    assert isinstance(world.begin(SLACK), Idle)
+    world.assert_balanced()
+
+
+def test_an_end_is_told_to_whom_the_firing_may_have_been_told_though_it_was_given_up(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    world.finish(work_of(world, SLACK), Retry("timeout", ambiguous=True), heard=True)
+    work = work_of(world, SLACK)
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.finish(work, GONE)
+    world.deliver()
+    assert world.providers[SLACK.key].all_firing == set()
+    assert world.fates(SLACK) == ["dead", "delivered"]
+
+
+def test_what_fires_anew_while_its_end_is_given_up_is_told(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    world.deliver()
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    work = work_of(world, SLACK)
+    world.now += MINUTE
+    world.post(alert("Down", "critical", starts_at=world.now))
+    world.finish(work, GONE)
+    assert world.fates(SLACK) == ["delivered", "dead", "pending"]
+    world.deliver()
+    assert world.providers[SLACK.key].all_firing == {"Down-critical"}
+    assert world.fates(SLACK) == ["delivered", "dead", "delivered"]
+    world.assert_balanced()
