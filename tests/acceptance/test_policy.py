@@ -77,6 +77,7 @@ async def test_an_inhibited_warning_is_told_only_after_the_critical_ends(
         await _fates(router, lambda fates: fates.get("inhibited") == 2, "the warning is inhibited")
         await alertmanager.end(alertname="Down", cluster="eu-1", severity="critical")
         await slack.until(lambda: bool(slack.in_channel("C0WARNINGS")))
+        await slack.until(lambda: any(message.replies for message in slack.messages.values()))
         slack.expect(
             Want("C0CRITICAL", ("Down", "Resolved"), replies=("resolved",)),
             Want("C0WARNINGS", ("Down", "Warning")),
