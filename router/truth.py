@@ -134,7 +134,8 @@ class Truth:
         openings = await self._store.openings(now)
         due = {name: self._due(name, each, openings.get(name)) for name, each in asked.items()}
         await asyncio.gather(*(self._ask(name, asked[name]) for name, at in due.items() if at <= now))
-        now, policy = self._clock.now(), self._policy()
+        policy = self._policy()
+        # By the moment at which it was looked: the clock may have jumped since, over a suspend.
         heard = {name: self._answered.get(name, self._started) for name in asked}
         trusted = frozenset(name for name, at in heard.items() if now - at < _PATIENCE)
         self._wake(await self._store.unanswered(trusted, policy, now))
