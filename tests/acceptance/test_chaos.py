@@ -6,7 +6,6 @@ import os
 import re
 import sqlite3
 import time
-from bisect import bisect_right
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -166,18 +165,28 @@ class Chaos:
         taken: Counter[tuple[str, Millis]] = Counter()
         attempts = _attempts(self._router.database)
         for destination, at in self.taken:
-            mine = attempts[destination]
-            started, outcome, reason = mine[bisect_right(mine, at, key=lambda attempt: attempt[0]) - 1]
+            before = [attempt for attempt in attempts[destination] if attempt[0] <= at]
+            assert before, f"{destination} took something before it was told anything"
+            started, outcome, reason = before[-1]
             taken[destination, started] += 1
-            # An update of Slack's message is followed by a reply in its thread.
-            once = taken[destination, started] <= (2 if destination.startswith("slack") else 1)
             if outcome == "delivered":
-                assert once, f"{destination} took twice what was told once, at {started}"
+                # An edit of Slack's message is followed by a reply in its thread.
+                once = 2 if destination.startswith("slack:") else 1
+                assert taken[destination, started] <= once, f"{destination} was told twice at {started}"
             else:
-                causes[
-                    "killed before it was recorded" if outcome == "interrupted" else f"{outcome}: {reason}"
-                ] += 1
+                causes[_cause(destination, outcome, reason)] += 1
         return causes
+
+
+def _cause(destination: str, outcome: str, reason: str) -> str:
+    if outcome == "interrupted":
+        return "killed before it was recorded"
+    if reason in {"connection failed", "disconnected", "timeout"}:
+        return "its answer was lost"
+    assert destination.startswith("slack:"), (
+        f"{destination}: {outcome} {reason}, and it was told all the same"
+    )
+    return "edited, and its reply failed"
 
 
 def _attempts(database: Path) -> dict[str, list[tuple[Millis, str, str]]]:

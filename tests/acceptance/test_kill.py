@@ -23,7 +23,7 @@ from tests.world.rules import rules
 
 PHASES = ("fires", "ends", "is for the digest", "is in the digest")
 _AT_ONCE = 3
-_TRIES = 4
+_TRIES = 6
 """A point that depends on how the lanes' work falls together is waited for in so many rounds."""
 
 
