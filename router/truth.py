@@ -122,8 +122,8 @@ class Truth:
         """Ask whoever is due to be asked. When to look again, in epoch milliseconds; raises nothing."""
         try:
             return await self._look()
-        except StoreUnavailable as error:
-            log.warning("store unavailable", error=str(error))
+        except StoreUnavailable:
+            pass  # which the store says itself
         except Exception:
             log.exception("alertmanager's answers could not be used")
         return self._clock.now() + _LOOK

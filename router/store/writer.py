@@ -104,6 +104,8 @@ class _Job:
     future: asyncio.Future[Any]
     result: Any = None
     error: BaseException | None = None
+    wrote: bool = False
+    """Of the first of a batch: something was written by it."""
 
 
 class Database:
@@ -250,7 +252,9 @@ class Database:
             self._still_there()
             pooled = pooled or self.engine.raw_connection()
             connection = _own(pooled)
+            before = connection.total_changes
             _commit(connection, Transaction(connection, self.engine.dialect), batch)
+            batch[0].wrote = connection.total_changes > before
         except BaseException as error:  # noqa: BLE001  (else its callers would wait for ever)
             failure = error if isinstance(error, StoreUnavailable) else unavailable(error, self.path)
             for job in batch:
@@ -279,7 +283,8 @@ class Database:
         faults = [job.error for job in batch if isinstance(job.error, StoreUnavailable)]
         for fault in faults:
             self.health.failed(fault)
-        if not faults and self._queue.qsize() < _QUEUE // 2:
+        # A full disk still takes a transaction that writes nothing.
+        if not faults and batch[0].wrote and self._queue.qsize() < _QUEUE // 2:
             self.health.worked()
         for job in batch:
             if job.future.done():
