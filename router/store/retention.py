@@ -224,7 +224,9 @@ _MEMBERS = Sort(
         _conversation_is(
             sa.or_(
                 sa.and_(conversations.c.state == "closed", conversations.c.created_at < p("before")),
-                sa.and_(members.c.status == "resolved", members.c.told == "none"),
+                sa.and_(
+                    conversations.c.slot.is_(None), members.c.status == "resolved", members.c.told == "none"
+                ),
             ),
             of=members,
         ),
