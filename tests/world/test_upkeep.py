@@ -88,3 +88,14 @@ async def test_the_books_answer_for_a_period_and_refuse_what_is_none(world: Worl
         session.get(f"{world.service.url}/api/v1/books?since=soon") as answer,
     ):
         assert (answer.status, "'soon' is no time" in await answer.text()) == (400, True)
+
+
+async def test_upkeep_goes_on_after_the_database_could_not_be_read(world: World) -> None:
+    await world.start()
+    await world.post("Down", "critical")
+    database(world, "ALTER TABLE day_sums RENAME TO gone")
+    with capture_logs() as logs:
+        await until(world, lambda: any("no such table" in each.get("error", "") for each in logs), MINUTE)
+    database(world, "ALTER TABLE gone RENAME TO day_sums")
+    database(world, "UPDATE changes SET destinations = destinations + 1")
+    await until(world, lambda: gauge(world) == 1, HOUR)

@@ -11,7 +11,7 @@ from router.channels.base import duration
 from router.channels.email import Settings as EmailSettings
 from router.config import Config, ConfigError, load, loads
 from router.decide import Outside
-from router.model import HOUR, SECOND, Alertmanager
+from router.model import DAY, HOUR, SECOND, Alertmanager, Retention
 
 ROOT = Path(__file__).parents[3]
 NOW = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
@@ -342,3 +342,10 @@ def test_broken_yaml_shows_no_secret_that_goes_on_in_another_line(text: str) -> 
 def test_a_duration_of_more_than_a_hundred_years_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="longer than a hundred years"):
         duration("99999999999999y")
+
+
+def test_retention_has_defaults_and_is_taken_as_given() -> None:
+    route = BASE + "route: {receiver: team}\n"
+    assert read(route).retention == Retention(30 * DAY, 7 * DAY)
+    given = read(route + "retention: {history: 8d, webhooks: 12h}\n").retention
+    assert given == Retention(8 * DAY, 12 * HOUR)
