@@ -60,7 +60,9 @@ class Router:
         return passed
 
     def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+        assert self.pid > 0
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
 
     async def gone(self) -> None:
         with suppress(Died):

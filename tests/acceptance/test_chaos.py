@@ -225,7 +225,7 @@ async def test_after_kills_at_random_moments_and_all_kinds_of_faults_everybody_s
                     fates = await router.fates()
                     return fates.keys() <= {"delivered", "moot"} and not await chaos.differences()
 
-                await until(settled, "everybody shows the truth", within=90)
+                await until(settled, "everybody shows the truth", within=60)
             log.info("told once more: %s", dict(chaos.duplicates()))  # pytest --log-cli-level=info shows it
         except BaseException as error:
             error.add_note(

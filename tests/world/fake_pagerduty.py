@@ -5,6 +5,7 @@ constants. https://developer.pagerduty.com/docs/events-api-v2-overview
 """
 
 import asyncio
+import contextlib
 import json
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -181,7 +182,9 @@ class FakePagerDuty:
             await self._notify()
 
     async def _answered(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
-        if request.transport is not None and not request.transport.is_closing():
+        if request.transport is None or request.transport.is_closing():
+            return answer
+        with contextlib.suppress(ConnectionError):  # whoever asked is gone
             await answer.prepare(request)
             await answer.write_eof()
             self.on_step("answered")

@@ -5,6 +5,7 @@ time on purpose: the channel must not be judged by its own constants.
 """
 
 import asyncio
+import contextlib
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -222,7 +223,9 @@ class FakeSlack:
                 self._changed.notify_all()
 
     async def _answered(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
-        if request.transport is not None and not request.transport.is_closing():
+        if request.transport is None or request.transport.is_closing():
+            return answer
+        with contextlib.suppress(ConnectionError):  # whoever asked is gone
             await answer.prepare(request)
             await answer.write_eof()
             self.on_step(f"{request.match_info['method']} answered")
