@@ -32,8 +32,8 @@ class Upkeep:
                 await self._check()
                 if self._clock.now() >= self._prune_at:
                     await self._prune()
-            except StoreUnavailable:
-                pass  # which the store says itself
+            except StoreUnavailable as error:
+                log.warning("the books can't be kept now", error=str(error))
             except Exception:
                 # It never dies: what it could not do is tried again.
                 log.exception("upkeep failed unexpectedly")
