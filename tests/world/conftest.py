@@ -45,7 +45,7 @@ class World:
         change: Callable[[str], str] = lambda rules: rules,
         *,
         watch: bool = False,
-        drain: Millis = 5_000,
+        drain: Millis = 1_000,
     ) -> None:
         database = f"sqlite:///{self.folder}/router.db"
         options = Options(self.write(change), ("127.0.0.1", 0), database=database, drain=drain, watch=watch)

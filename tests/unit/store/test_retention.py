@@ -398,7 +398,7 @@ _chapters = st.tuples(
 
 
 @given(st.lists(_chapters, min_size=3, max_size=8))
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_pruning_at_any_moment_changes_no_sum_and_nothing_that_is_told(chapters: list[Any]) -> None:
     with a_shelf() as shelf, a_world() as unpruned:
         histories = (History(shelf.world), History(unpruned))
