@@ -17,7 +17,7 @@ run: $(VENV)/.run  ## See it work: a preview with a sample incident, on http://1
 	@$(BIN)/alert-router serve --preview --sample --listen 127.0.0.1:$(PORT)
 
 test: $(VENV)/.dev  ## Run the tests
-	@$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev  ## Run the linters and the type checker
 	$(BIN)/ruff check .

@@ -16,3 +16,8 @@ def pytest_runtest_makereport(item, call):  # type: ignore[no-untyped-def]  # no
         report.outcome = "failed"
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.longrepr = f"{item.nodeid} must not be skipped here: {reason}"
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: many tests wait more than they work."""
+    return min(8, (os.cpu_count() or 1) + 1)
