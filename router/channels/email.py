@@ -294,7 +294,7 @@ _CONNECTIONS = 4
 _PLACEHOLDER = {"smarthost": "localhost:587", "from": "alerts@example.com"}
 EMAIL = Kind(
     name="email", section="email", settings=Settings, options=EmailOptions, make=Email, per_second=2.0, burst=10,
-    placeholder=_PLACEHOLDER, storm_every=10 * MINUTE, at_once=_CONNECTIONS,
+    placeholder=_PLACEHOLDER, storm_every=5 * MINUTE, at_once=_CONNECTIONS,
 )  # fmt: skip
 DIGEST = Kind(
     name="digest", section="email", settings=Settings, options=DigestOptions, make=Email, per_second=1.0, burst=5,

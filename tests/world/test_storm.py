@@ -58,7 +58,7 @@ async def test_an_email_storm_is_one_mail(world: World) -> None:
     await world.smtp.until(lambda: bool(world.smtp.mails))
     assert world.smtp.only.subject == "Alert storm: 130 groups firing"
     await told(world, "email:team@example.com", 130)
-    world.clock.advance(10 * MINUTE)
+    world.clock.advance(5 * MINUTE)
     await world.smtp.until(lambda: len(world.smtp.mails) == 2)
     assert world.smtp.mails[1].subject == "Storm over: 130 groups still firing"
     await delivered(world, 3)
