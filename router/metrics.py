@@ -79,6 +79,12 @@ class Metrics:
             (*place, "reason"),
             registry=registry,
         )
+        self._duplicates = Counter(
+            "alert_router_possible_duplicates",
+            "Deliveries after an attempt whose answer got lost, at a provider that tells no double apart.",
+            place,
+            registry=registry,
+        )
         self._latency = Histogram(
             "alert_router_accept_to_delivered_seconds",
             "From the acceptance of a change to its delivery; what was held back on purpose is left out.",
@@ -191,6 +197,10 @@ class Metrics:
             self._deliveries.labels(channel, destination, outcome).inc()
             if reason:
                 self._failures.labels(channel, destination, self._bounded(reason)).inc()
+
+    def possible_duplicate(self, channel: str, destination: str) -> None:
+        if self.enabled:
+            self._duplicates.labels(channel, destination).inc()
 
     def delivered_after(self, channel: str, destination: str, seconds: float) -> None:
         if self.enabled:

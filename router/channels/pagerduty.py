@@ -310,5 +310,5 @@ def _unreachable(error: BaseException | None) -> Retry | Broken:
 
 PAGERDUTY = Kind(
     name="pagerduty", section="pagerduty", settings=Settings, options=PagerDutyOptions, make=PagerDuty,
-    per_second=_PER_SECOND, burst=20, placeholder={},
+    per_second=_PER_SECOND, burst=20, placeholder={}, dedupes=True,
 )  # fmt: skip

@@ -262,5 +262,5 @@ def _unreachable(error: Exception) -> Retry:
 # Alertmanager posts without any limit; a few a second are what a small handler keeps up with.
 WEBHOOK = Kind(
     name="webhook", section="webhook", settings=Settings, options=WebhookOptions, make=Webhook,
-    per_second=5.0, burst=20, placeholder={},
+    per_second=5.0, burst=20, placeholder={}, dedupes=True,
 )  # fmt: skip

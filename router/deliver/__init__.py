@@ -67,7 +67,7 @@ class Lanes:
                 lane.wake()  # the rules may have changed what it is to tell
                 continue
             kind = self._kinds[destination.channel]
-            lane = Lane(destination, Pace(kind.per_second, kind.burst), self, kind.storm_every)
+            lane = Lane(destination, Pace(kind.per_second, kind.burst), self, kind)
             self._lanes[key] = lane
             self._tasks[key] = asyncio.create_task(self._after(key, lane), name=f"lane {key}")
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import structlog
 
-from router.channels.base import Channel
+from router.channels.base import Channel, Kind
 from router.clock import Clock
 from router.decide import Policy
 from router.deliver.attempt import attempt
@@ -78,12 +78,10 @@ class Depot(Protocol):
 class Lane:
     """Serves one destination until told to stop; after that, until nothing is due."""
 
-    def __init__(
-        self, destination: Destination, pace: Pace, depot: Depot, storm_every: Millis | None
-    ) -> None:
+    def __init__(self, destination: Destination, pace: Pace, depot: Depot, kind: Kind) -> None:
         self.destination = destination
         self.pace = pace
-        self._storm_every = storm_every
+        self._kind = kind
         self._no_storms_until: Millis = 0
         self.paused_until: Millis = 0
         self.pause_reason = ""
@@ -168,9 +166,9 @@ class Lane:
 
     def _limits(self) -> Limits | None:
         left = self._no_storms_until - self._depot.clock.now()
-        if self._storm_every is None or 0 < left <= _WITHOUT_STORMS:  # more: the clock was stepped back
+        if self._kind.storm_every is None or 0 < left <= _WITHOUT_STORMS:  # more: the clock was stepped back
             return None
-        return Limits(self.pace.a_minute, self._storm_every)
+        return Limits(self.pace.a_minute, self._kind.storm_every)
 
     def _learn(self, work: Work, outcome: Outcome, now: Millis) -> Millis:
         """What the outcome says of the destination as a whole. When the conversation may be tried again."""
@@ -191,7 +189,7 @@ class Lane:
                 self._probes = 0
                 self.pace.accepted()
                 if work.is_storm:
-                    return now + (self._storm_every or 0)
+                    return now + (self._kind.storm_every or 0)
             case Rejected():
                 pass
         return now
@@ -270,6 +268,8 @@ class Lane:
         name = type(outcome).__name__.lower()
         reason = "" if isinstance(outcome, Delivered) else outcome.reason
         self._depot.metrics.delivery(channel, key, name, reason)
+        if isinstance(outcome, Delivered) and work.may_have_arrived and not self._kind.dedupes:
+            self._depot.metrics.possible_duplicate(channel, key)
         for at in recorded.accepted:
             self._depot.metrics.delivered_after(channel, key, max(0, now - at) / SECOND)
         level = log.info if isinstance(outcome, Delivered) else log.warning

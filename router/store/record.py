@@ -108,7 +108,8 @@ def record(
         if work.conversation.storm is not None
         else effect(tx, work, outcome, policy, now, not_before)
     )
-    reason = "" if isinstance(outcome, Delivered) else outcome.reason
+    again = "an attempt before may have arrived as well" if work.may_have_arrived else ""
+    reason = again if isinstance(outcome, Delivered) else outcome.reason
     tx.run(
         _FINISH_DELIVERY,
         delivery=work.delivery,

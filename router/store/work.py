@@ -119,6 +119,11 @@ class Work:
     """The conversations that it takes along; they have no deliveries of their own."""
 
     @property
+    def may_have_arrived(self) -> bool:
+        """An attempt before this one may have told the same: its answer was lost, or the process ended."""
+        return any(each.told_before == "maybe" for each in self.telling)
+
+    @property
     def is_storm(self) -> bool:
         return self.conversation.storm is not None
 

@@ -22,6 +22,7 @@ def used(metrics: Metrics) -> Metrics:
     metrics.delivery("slack", SLACK, "retry", "ratelimited")
     metrics.delivered_after("slack", SLACK, 0.3)
     metrics.fallback("slack")
+    metrics.possible_duplicate("slack", SLACK)
     metrics.truth_failed("prod")
     metrics.imbalance(3)
     metrics.loaded("00000000002a" + "f" * 52, NOW)
@@ -66,6 +67,7 @@ def test_every_event_is_counted() -> None:
         f'alert_router_delivery_failures_total{{channel="slack",destination="{SLACK}",reason="ratelimited"}} 1.0',
         f'alert_router_accept_to_delivered_seconds_count{{channel="slack",destination="{SLACK}"}} 1.0',
         'alert_router_template_fallbacks_total{channel="slack"} 1.0',
+        f'alert_router_possible_duplicates_total{{channel="slack",destination="{SLACK}"}} 1.0',
         'alert_router_truth_failures_total{source="prod"} 1.0',
         "alert_router_ledger_imbalance 3.0",
         "alert_router_config_last_reload_successful 0.0",

@@ -4,7 +4,7 @@ from router.model import HOUR, MINUTE, SECOND
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import HANG, Page
 from tests.world.fake_pagerduty import http as pagerduty_http
-from tests.world.fake_slack import Want, rate_limited
+from tests.world.fake_slack import LOST_ANSWER, Want, rate_limited
 from tests.world.fake_slack import http as slack_http
 
 
@@ -155,3 +155,22 @@ async def test_pagerduty_is_resolved_though_the_answer_to_its_trigger_was_lost(w
     await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
     assert [event.action for event in world.pagerduty.accepted] == ["resolve"]
     world.pagerduty.expect()
+
+
+async def test_what_may_have_been_told_twice_is_counted(world: World) -> None:
+    await world.start()
+    world.slack.history_trouble = "missing_scope"  # else Slack is asked, and there is no double
+    world.slack.fail(LOST_ANSWER)
+    await world.post("Down", "critical")
+    await failed(world, "slack:C0CRITICAL")
+    world.clock.advance(MINUTE)
+    await delivered(world, 3)
+    assert len(world.slack.in_channel("C0CRITICAL")) == 2
+    name = 'alert_router_possible_duplicates_total{channel="slack",destination="slack:C0CRITICAL"}'
+    assert f"{name} 1.0" in await world.get("/metrics")
+    (told,) = [
+        each
+        for each in await world.get("/api/v1/deliveries")
+        if (each["destination"], each["outcome"]) == ("slack:C0CRITICAL", "delivered")
+    ]
+    assert told["reason"] == "an attempt before may have arrived as well"
