@@ -44,10 +44,11 @@ async function upcoming() {
   return timetables;
 }
 
-/** What is wrong with the rules as they stand in their files, while others are in force. */
-function config(loading) {
+/** What is wrong with the database, and with the rules as they stand in their files while others are in force. */
+function config(loading, store) {
   const broken = loading.fragments.filter((each) => each.problems.length);
   return [
+    ...(store.trouble ? [notice("The database can't be written: webhooks are refused, and nobody is told anything.", store.trouble)] : []),
     ...(loading.error ? [notice(`${loading.file} can't be used; the rules of ${when(loading.loaded_at, true)} stay in force.`, loading.error)] : []),
     ...broken.map((each) => notice(`${each.file}: ${each.state}.`, each.problems.join("\n"))),
   ];
@@ -62,7 +63,7 @@ async function draw() {
     ...["/status", "/api/v1/waiting", "/api/v1/ledger", "/api/v1/deliveries", "/api/v1/dead-letters", "/api/v1/quarantine"].map(ask)]);
   const counts = Object.entries(status.ledger.fates).filter(([, count]) => count).map(([fate, count]) => `${count} ${fate}`);
   $("#summary").textContent = `${status.ledger.firing} firing · ${counts.join(", ") || "nothing yet"}${status.ledger.imbalance ? " · THE BOOKS DON'T BALANCE" : ""}`;
-  $("#config").replaceChildren(...config(status.config));
+  $("#config").replaceChildren(...config(status.config, status.store));
   fill("lanes", [status.lanes, status.ledger.deliveries], () => [lanes(status.lanes, status.ledger)], "", status.lanes.reduce((sum, lane) => sum + lane.backlog, 0));
   fill("waiting", held, () => (held.length ? [waiting(held)] : []), "Everything that fires has been told to everybody who is to know.");
   fill("schedule", hours, () => schedule(hours), "There are no time intervals in routes.yaml.", 0);
