@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 import holidays
 
 from router.config.document import Location
-from router.config.models import HolidaysModel, RouteModel, TimeIntervalModel, minute_of_day, zone
+from router.config.fields import minute_of_day, zone
+from router.config.models import HolidaysModel, RouteModel, TimeIntervalModel
 from router.config.reader import Reader
 from router.decide.hours import Calendar, Hours, Interval, NamedInterval
 

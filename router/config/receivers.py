@@ -8,8 +8,9 @@ from pydantic import ValidationError
 
 from router.channels import KINDS
 from router.config.document import Location, Missing
+from router.config.fields import minute_of_day, zone
 from router.config.findings import split, words
-from router.config.models import IntervalModel, minute_of_day, zone
+from router.config.models import IntervalModel
 from router.config.problems import did_you_mean
 from router.config.reader import Reader
 from router.decide.hours import Schedule

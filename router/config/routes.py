@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from router.config.document import Location
+from router.config.fields import OutsideDigest
 from router.config.intervals import hours
-from router.config.models import OutsideDigest, RouteModel
+from router.config.models import RouteModel
 from router.config.reader import Reader
 from router.decide import Outside, Route
 from router.decide.hours import Hours, NamedInterval
