@@ -19,7 +19,7 @@ from router.store.place import (
     Placing,
     subject_of,
 )
-from router.store.schema import OPEN_FATES, alerts, conversations, dead_letters, fates, members
+from router.store.schema import OPEN_FATES, alerts, conversations, dead_letters, destinations, fates, members
 from router.store.work import Telling, Work
 from router.store.writer import Statement, Transaction, among, insert
 
@@ -77,6 +77,8 @@ _MEMBER = Statement(
     .join(conversations, conversations.c.id == members.c.conversation_id)
     .where(members.c.id == p("member"))
 )
+# By the rules, or because it has yet to be told of other ends.
+_REACHED = Statement(sa.select(destinations.c.key).where(destinations.c.key == p("destination")))
 _TELL_AGAIN = Statement(
     sa.update(members)
     .where(members.c.id == p("member"))
@@ -139,9 +141,11 @@ def _write(tx: Transaction, work: Work, reason: str, now: Millis) -> None:
             state="dead", settled_at=None, tellings=_written(tellings),
         )  # fmt: skip
     else:
-        # An end that was given up as well: what was known of the alert is what was known at first.
+        # What may be known of its firing there is known until its end is told.
         for member, telling in _tellings(letter).items():
-            tellings[member] = {**tellings.get(member, telling), "told": telling["told"]}
+            known = tellings.setdefault(member, telling)
+            if telling["told"] not in UNTOLD:
+                known["told"] = telling["told"]
         tx.run(_ADD_TO_LETTER, letter=letter["id"], now=now, reason_=reason, tellings_=_written(tellings))
 
 
@@ -206,18 +210,23 @@ def _again(
     tx: Transaction, letter: Any, member_id: int, telling: dict[str, str], policy: Policy, now: Millis
 ) -> None:
     member = tx.one(_MEMBER, member=member_id)
+    if member is None:  # over for so long that it was pruned
+        return
     if member["slot"] is not None:
         _in_the_next_digest(tx, letter["destination"], member_id, policy, now)
         return
     fate, reason = Fate.MOOT, ENDED_UNTOLD
-    firing = member["status"] == "firing"
-    if member["state"] != "open" or (firing and telling["status"] == "resolved"):
+    firing, there = member["status"] == "firing", letter["destination"]
+    if not policy.names(there) and tx.one(_REACHED, destination=there) is None:
+        fate, reason = Fate.DROPPED, "its destination is gone from the rules"
+    elif member["state"] != "open" or (firing and telling["status"] == "resolved"):
         reason = "told otherwise since"
     elif firing and member["told"] not in UNTOLD and member["told"] != "maybe":
         fate, reason = Fate.DELIVERED, "told already"
     elif firing or (telling["told"] not in UNTOLD and member["told"] == "resolved"):
         fate, reason = Fate.PENDING, "tried again by hand"
-        tx.run(_TELL_AGAIN, member=member_id, told_=telling["told"], now=now)
+        told = "maybe" if member["told"] == "maybe" else telling["told"]
+        tx.run(_TELL_AGAIN, member=member_id, told_=told, now=now)
         tx.run(DUE, conversation=member["conversation_id"])
     tx.run(_RAISE_FATES, member=member_id, fate_=fate, reason_=reason, now=now)
 

@@ -119,6 +119,41 @@ def test_what_was_given_up_several_times_is_one_letter_a_conversation(world: Wor
     world.assert_balanced()
 
 
+def test_the_end_of_what_got_through_after_all_is_told_when_it_is_tried_again(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    given_up(world, PAGER)
+    world.post(alert("Down", "critical"))
+    world.deliver(PAGER)
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    letter = given_up(world, PAGER)
+    assert world.providers[PAGER.key].all_firing == {"Down-critical"}
+    retry(world.tx, letter, POLICY, world.now)
+    world.deliver(PAGER)
+    assert world.providers[PAGER.key].all_firing == set()
+    world.assert_balanced()
+
+
+def test_what_may_have_been_told_stays_so_when_it_is_tried_again(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    letter = given_up(world, PAGER)
+    world.post(alert("Down", "critical"))
+    world.finish(work_of(world, PAGER), Retry("timeout", ambiguous=True), heard=True)
+    retry(world.tx, letter, POLICY, world.now)
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.deliver(PAGER)
+    assert world.providers[PAGER.key].all_firing == set()
+    world.assert_balanced()
+
+
+def test_what_nobody_can_be_told_any_more_is_dropped_when_it_is_tried_again(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    letter = given_up(world, PAGER)
+    world.reload(replace(POLICY, receivers={**POLICY.receivers, "oncall": (SLACK,)}, fingerprint="no pager"))
+    retry(world.tx, letter, world.policy, world.now)
+    assert world.fates(PAGER) == ["dropped"]
+    world.assert_balanced()
+
+
 def test_what_is_discarded_is_dropped_and_not_told(world: World) -> None:
     world.post(alert("Down", "critical"))
     letter = given_up(world, SLACK)

@@ -184,6 +184,27 @@ def test_a_dead_letter_keeps_its_change_and_its_conversation_until_it_is_discard
     assert [shelf.count(table) for table in kept] == [0, 0, 0, 0]
 
 
+def test_a_dead_letter_whose_alerts_are_pruned_can_be_settled(shelf: Shelf) -> None:
+    """The end of a group that Alertmanager had cut is told twice, and the second telling has no fate of its own."""
+    world = shelf.world
+    for status, truncated in ((Status.FIRING, 3), (Status.RESOLVED, 3)):
+        world.post(alert("Down", "critical", status), truncated=truncated)
+        world.deliver()
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    work = world.begin(PAGER)
+    assert isinstance(work, Work)
+    world.finish(work, Rejected("http 400"))
+    for status in Status:
+        world.post(alert("Down", "critical", status))
+        world.deliver()
+    world.now += 40 * DAY
+    world.deliver()
+    shelf.prune()
+    assert shelf.count("members", "conversation_id IN (SELECT conversation_id FROM dead_letters)") == 0
+    world.retry_the_dead()
+    assert world.letters() == []
+
+
 def test_an_open_conversation_keeps_whom_it_told_of_and_its_attempts(shelf: Shelf) -> None:
     world = shelf.world
     world.post(alert("A", "critical"), alert("B", "critical"))
