@@ -31,7 +31,7 @@ from router.store.record import Recorded, record
 from router.store.record import parts as record_parts
 from router.store.schema import alerts, conversations, deliveries, meta, webhooks
 from router.store.snapshot import Snapshot, account, snapshot
-from router.store.storm import BATCH, Limits, claim_in_storm, gather, view
+from router.store.storm import BATCH, Limits, claim_in_storm, gather, sift, surges, view
 from router.store.truth import Answer, Reported, answered, expire, openings, unanswered
 from router.store.work import Idle, Work, claim, upcoming
 from router.store.writer import Database, Statement, Transaction, insert
@@ -144,6 +144,9 @@ class Store:
         quiet = destination.digest and destination.options.empty == "all-quiet"
         covers = _covered(destination, policy)
 
+        if limits is not None:
+            await self._sift(destination.key, limits, policy, now)
+
         def work(tx: Transaction) -> Work | Idle:
             stormy = limits and claim_in_storm(tx, destination.key, limits, policy, now)
             return stormy or claim(
@@ -154,6 +157,14 @@ class Store:
         if isinstance(work_, Work) and work_.is_storm:
             return await self._gathered(work_, policy, now)
         return work_
+
+    async def _sift(self, destination: str, limits: Limits, policy: Policy, now: Millis) -> None:
+        """Before a storm begins. In many transactions, so that webhooks come in between."""
+        after = -1 if await self._database.write(lambda tx: surges(tx, destination, limits, now)) else 0
+        while after:
+            after = await self._database.write(
+                lambda tx, after=after: sift(tx, destination, policy, now, after)  # type: ignore[misc]
+            )
 
     async def _gathered(self, storm: Work, policy: Policy, now: Millis) -> Work:
         """A storm with what its message takes along. In many transactions, so that webhooks come in between."""

@@ -12,9 +12,19 @@ from sqlalchemy import bindparam as p
 
 from router.decide import Policy
 from router.model import Millis, StormLine, StormView
-from router.store.place import open_conversation, token_of
+from router.store.place import CLOSE, open_conversation, token_of
 from router.store.schema import conversations, groups, members
-from router.store.work import DUE_NOW, Idle, Work, begin, claim, conversation_of, state_of, work_of
+from router.store.work import (
+    DUE_NOW,
+    Idle,
+    Work,
+    begin,
+    claim,
+    conversation_of,
+    judged_once_more,
+    state_of,
+    work_of,
+)
 from router.store.writer import Statement, Transaction, among
 
 _SUBJECT = "storm"
@@ -76,15 +86,37 @@ class Limits:
     """How often the message of a storm is brought up to date."""
 
 
+def surges(tx: Transaction, destination: str, limits: Limits, now: Millis) -> bool:
+    """Whether a storm begins, by what is due as it was judged so far."""
+    if tx.one(_FIND, token=token_of(destination, "", _SUBJECT)) is not None:
+        return False
+    return bool(tx.one(_SURGE, destination=destination, now=now, due_by=now)["due"] > limits.a_minute)
+
+
+def sift(tx: Transaction, destination: str, policy: Policy, now: Millis, after: int) -> int:
+    """Judge once more what is due, before a storm begins: what is inhibited by now makes none.
+
+    :param after: the id of the last conversation looked at
+    :returns: the same; 0: there are no more
+    """
+    rows = tx.all(_DUE_AFTER, destination=destination, now=now, due_by=now, after=after, rank=0)
+    for row in rows:
+        judged_once_more(tx, row, policy, now)
+    return rows[-1]["id"] if len(rows) == BATCH else 0
+
+
 def claim_in_storm(
     tx: Transaction, destination: str, limits: Limits, policy: Policy, now: Millis
 ) -> Work | Idle | None:
     """What a lane is to do in a storm; None: there is none, or it is all but over."""
     row = tx.one(_FIND, token=token_of(destination, "", _SUBJECT))
     surge = tx.one(_SURGE, destination=destination, now=now, due_by=now)
-    if row is None and surge["due"] <= limits.a_minute:
-        return None
     over = row is not None and surge["due"] * _OVER <= limits.a_minute
+    unheard = over and row["remote"] == "{}"
+    if unheard:
+        tx.run(CLOSE, conversation=row["id"])
+    if unheard or (row is None and surge["due"] <= limits.a_minute):
+        return None
     criticals_fit = 0 < surge["critical"] <= limits.a_minute
     if row is not None and row["not_before"] > now:
         if over:

@@ -174,13 +174,8 @@ def state_of(tx: Transaction, row: Any, policy: Policy, now: Millis) -> Work | N
     """A conversation that is due, as it is to be told, its attempt not logged yet; None: there is nothing to tell
     after all, and it isn't due any more.
     """
-    known = tx.all(_MEMBERS, conversation=row["id"])
-    stale = [m for m in known if _due(m, now) and m["m_status"] == "firing" and m["m_told"] in UNTOLD]
-    for member in stale:
-        reconsider(tx, policy, member["id"], now)
-    if stale:
-        known = tx.all(_MEMBERS, conversation=row["id"])
-        row = tx.one(_SLOT, conversation=row["id"])  # one version on for each that was judged
+    known = judged_once_more(tx, row, policy, now)
+    row = tx.one(_SLOT, conversation=row["id"])  # one version on for each that was judged
     told: list[Told] = []
     telling: list[Telling] = []
     ended = 0
@@ -218,6 +213,15 @@ def state_of(tx: Transaction, row: Any, policy: Policy, now: Millis) -> Work | N
         external_url=group["external_url"], truncated=0 if per_alert else group["truncated"],
     )  # fmt: skip
     return work_of(tx, row, conversation, tuple(telling), now)
+
+
+def judged_once_more(tx: Transaction, row: Any, policy: Policy, now: Millis) -> list[Any]:
+    """The members of a conversation, after those that are due and that nobody was told of were judged."""
+    known = tx.all(_MEMBERS, conversation=row["id"])
+    stale = [m for m in known if _due(m, now) and m["m_status"] == "firing" and m["m_told"] in UNTOLD]
+    for member in stale:
+        reconsider(tx, policy, member["id"], now)
+    return tx.all(_MEMBERS, conversation=row["id"]) if stale else known
 
 
 def _due(member: Any, now: Millis) -> bool:

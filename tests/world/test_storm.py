@@ -52,6 +52,20 @@ async def test_a_storms_message_that_slack_refuses_gives_way_to_single_ones(worl
     assert not any("storm" in each.shown for each in world.slack.messages.values())
 
 
+async def test_what_is_muted_by_the_time_it_is_due_is_no_storm(world: World) -> None:
+    await world.start(lambda rules: rules.replace("equal: [alertname, cluster]", "equal: [cluster]"))
+    for number in range(70):
+        assert await world.post(f"Down{number}", "warning") == 200
+    await world.post("Site", "critical")
+    await world.post("Full", "warning", cluster="eu-2")
+    world.clock.advance(2 * SECOND)
+    await world.slack.until(lambda: len(world.slack.messages) == 2)
+    world.slack.expect(Want("C0CRITICAL", ("Site",)), Want("C0WARNINGS", ("Full",)))
+    assert not any("storm" in each.shown for each in world.slack.messages.values())
+    fates = (await world.ledger())["by_destination"]["slack:C0WARNINGS"]
+    assert fates["inhibited"] == 70
+
+
 async def test_an_email_storm_is_one_mail(world: World) -> None:
     await world.start()
     await warnings(world, 0, 130)

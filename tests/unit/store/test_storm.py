@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from router.model import SECOND, Delivered, Outcome, Rejected, Retry, Status
+from router.model import HOUR, SECOND, Delivered, Outcome, Rejected, Retry, Status
 from router.store.record import parts, record
-from router.store.storm import Limits, claim_in_storm, gather, view
+from router.store.storm import Limits, claim_in_storm, gather, sift, surges, view
 from router.store.work import Idle, Work
 from tests.unit.store.test_history import NOON, POLICY, SLACK, TEAM, World, a_world, alert
 
@@ -143,3 +143,31 @@ def test_a_storm_that_is_given_up_leaves_dead_letters(world: World) -> None:
     assert len(world.letters()) == 20
     assert world.now > NOON
     assert claimed(world) is None
+
+
+def test_what_is_inhibited_by_the_time_it_is_due_makes_no_storm(world: World) -> None:
+    for number in range(60):
+        node = replace(alert("Node", "warning"), fingerprint=f"node-{number}")
+        world.post(node, group=f"g{number}")
+    world.now += 2 * SECOND
+    world.post(alert("Node", "critical"), group="c")
+    world.now += 10 * SECOND
+    assert surges(world.tx, TEAM.key, LIMITS, world.now)
+    after = -1
+    while after:
+        after = sift(world.tx, TEAM.key, POLICY, world.now, after)
+    assert claimed(world) is None
+    assert isinstance(world.begin(TEAM), Idle)
+    assert world.fates(TEAM) == ["inhibited"] * 60
+
+
+def test_a_storm_that_nobody_was_told_of_ends_without_a_word(world: World) -> None:
+    groups(world, range(20))
+    work, found = storm(world)
+    finish(world, work, found, Retry("a storm's message was refused"), world.now)
+    world.deliver(TEAM)
+    world.now += HOUR
+    assert claimed(world) is None
+    groups(world, range(20, 40))
+    again, _ = storm(world)
+    assert again.id != work.id
