@@ -322,6 +322,8 @@ class Rejected:
     """Final: trying the same again can't help."""
 
     reason: str
+    ambiguous: bool = False
+    """It may have arrived all the same: it was given up after such an attempt."""
 
 
 Outcome = Delivered | Retry | Broken | Rejected

@@ -156,7 +156,7 @@ class Lane:
         if isinstance(outcome, Broken):
             await self._depot.operator.broken(self.destination, outcome.reason)
         if patience and isinstance(outcome, Retry | Broken) and now - work.tried_since >= patience:
-            outcome = _given_up(patience, outcome.reason)
+            outcome = _given_up(patience, outcome.reason, ambiguous=outcome.ambiguous)
         await self._book(work, outcome, now, not_before)
         if isinstance(outcome, Delivered):
             await self._depot.operator.mended(self.destination.key)
@@ -279,5 +279,5 @@ class Lane:
         )  # fmt: skip
 
 
-def _given_up(patience: Millis, reason: str) -> Rejected:
-    return Rejected(f"given up after {duration(patience)}: {reason}")
+def _given_up(patience: Millis, reason: str, *, ambiguous: bool = False) -> Rejected:
+    return Rejected(f"given up after {duration(patience)}: {reason}", ambiguous)

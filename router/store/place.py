@@ -296,8 +296,8 @@ class Placing:
                 return Fate.PENDING, "repeated, to be told again"
             return Fate.DELIVERED, "told already"
         if member["told"] == "maybe":
-            if member["status"] == "resolved":
-                self._update(member, status="firing", at=self._now)
+            if member["status"] == "resolved" or (anew and member["verdict"] == "dead"):
+                self._update(member, status="firing", verdict=Verdict.SEND, at=self._now)
             return Fate.PENDING, decision.reason
         fate = FATE_OF[decision.verdict]
         if member["verdict"] != "dead" or anew:

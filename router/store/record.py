@@ -138,8 +138,13 @@ def effect(
                 not_before,
             )
         case Rejected():
-            return Recorded(wake=bury(tx, work, outcome.reason, policy, now))
+            given_up = _maybe_told(work) if outcome.ambiguous else work
+            return Recorded(wake=bury(tx, given_up, outcome.reason, policy, now))
     return Recorded()
+
+
+def _maybe_told(work: Work) -> Work:
+    return replace(work, telling=tuple(replace(each, told_before="maybe") for each in work.telling))
 
 
 def parts(

@@ -154,6 +154,28 @@ def test_what_nobody_can_be_told_any_more_is_dropped_when_it_is_tried_again(worl
     world.assert_balanced()
 
 
+def test_what_may_have_been_told_is_tried_again_with_alertmanagers_repeat(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    world.finish(work_of(world, PAGER), Retry("http 503", ambiguous=True))
+    given_up(world, PAGER)
+    world.post(alert("Down", "critical"))
+    world.deliver(PAGER)
+    assert world.providers[PAGER.key].all_firing == {"Down-critical"}
+    assert world.fates(PAGER) == ["dead", "delivered"]
+    world.assert_balanced()
+
+
+def test_the_end_of_what_may_have_arrived_before_it_was_given_up_is_told(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    outcome = Rejected("given up after 1 d: timeout", ambiguous=True)
+    world.finish(work_of(world, PAGER), outcome, heard=True)
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.deliver(PAGER)
+    assert world.providers[PAGER.key].all_firing == set()
+    assert world.fates(PAGER) == ["dead", "delivered"]
+    world.assert_balanced()
+
+
 def test_what_is_discarded_is_dropped_and_not_told(world: World) -> None:
     world.post(alert("Down", "critical"))
     letter = given_up(world, SLACK)
