@@ -511,6 +511,7 @@ _steps = st.lists(
                     "crash after",
                     "broken",
                     "given up",
+                    "given up in doubt",
                 ]
             ),
         ),
@@ -560,8 +561,9 @@ class History:
             "lost request": Retry("timeout", ambiguous=True),
             "broken": Broken("channel_not_found"),
             "given up": Rejected("given up after 1d: http 503"),
+            "given up in doubt": Rejected("given up after 1d: timeout", ambiguous=True),
         }
-        self.world.finish(work, outcomes[how], heard=how == "lost answer")
+        self.world.finish(work, outcomes[how], heard=how in {"lost answer", "given up in doubt"})
 
     def play(self, kind: str, what: Any, detail: Any) -> None:
         match kind:
