@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
 from router.decide import Policy
-from router.model import Alert, Change, Decision, Millis, Status, Verdict, Webhook
+from router.model import OWN_SOURCE, Alert, Change, Decision, Millis, Status, Verdict, Webhook
 from router.reduce import PEER_LAG, Known, reduce
 from router.store.alert import alert_of
 from router.store.place import DUE, Placing, Subject, judge, reconsider
@@ -148,7 +148,12 @@ def release(tx: Transaction, policy: Policy, keys: Iterable[str], now: Millis) -
     return frozenset().union(*(reconsider(tx, policy, alert, now) for alert in sorted(muted)))
 
 
-def index_inhibitor(tx: Transaction, policy: Policy, alert_id: int, labels: dict[str, str]) -> None:
+def index_inhibitor(
+    tx: Transaction, policy: Policy, source: str, alert_id: int, labels: dict[str, str]
+) -> None:
+    """What the router says of itself mutes nobody's alerts: no rule was written with it in mind."""
+    if source == OWN_SOURCE:
+        return
     for key in policy.inhibition.as_source(labels):
         tx.run(_ADD_INHIBITOR, key=key.text, alert_id=alert_id, two_sided=int(key.two_sided))
 
@@ -222,7 +227,7 @@ def _reduce(accepting: _Accepting, told: Alert) -> _Accepted:
     if kind is Change.FIRED:
         if row is not None:
             tx.run(_DROP_INHIBITORS, alert=alert_id)
-        index_inhibitor(tx, policy, alert_id, dict(alert.labels))
+        index_inhibitor(tx, policy, source, alert_id, dict(alert.labels))
     elif kind is Change.RESOLVED and row is not None:
         accepting.freed.update(each["key"] for each in tx.all(_INHIBITORS_OF, alert=alert_id))
         tx.run(_DROP_INHIBITORS, alert=alert_id)

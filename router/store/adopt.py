@@ -140,7 +140,7 @@ def _judge_anew(tx: Transaction, policy: Policy, now: Millis) -> None:
         level, _ = policy.severity.of(labels)
         if level != alert["level"]:
             tx.run(_SET_LEVEL, alert=alert["id"], level_=level)
-        index_inhibitor(tx, policy, alert["id"], labels)
+        index_inhibitor(tx, policy, alert["source"], alert["id"], labels)
     for alert in firing:
         reconsider(tx, policy, alert["id"], now)
 

@@ -116,6 +116,19 @@ async def test_operators_names_who_is_told(world: World) -> None:
     assert len(world.pagerduty.accepted) == 1
 
 
+async def test_the_routers_own_alert_mutes_nothing(world: World) -> None:
+    """Here it shares the (empty) datacenter with the warning."""
+    await world.start(lambda rules: rules.replace("equal: [alertname, cluster]", "equal: [datacenter]"))
+    world.slack.trouble["C0CRITICAL"] = "is_archived"
+    await world.post("Down", "critical", datacenter="one")
+    await recorded(world, "broken")
+    await world.pagerduty.until(lambda: len(world.pagerduty.accepted) == 2)
+    await world.post("Disk", "warning")
+    world.clock.advance(2 * SECOND)
+    await world.slack.until(lambda: bool(world.slack.messages))
+    world.slack.expect(Want("C0WARNINGS", ("Disk",)))
+
+
 async def test_what_could_not_be_told_for_a_day_is_dead_and_another_is_told(world: World) -> None:
     await world.start(
         lambda rules: rules.replace("channel: C0CRITICAL}", "channel: C0CRITICAL, on_failure: team}")
