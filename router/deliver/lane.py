@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -155,8 +155,12 @@ class Lane:
             outcome = Retry(f"a storm's message was refused: {outcome.reason}")
         if isinstance(outcome, Broken):
             await self._depot.operator.broken(self.destination, outcome.reason)
-        if patience and isinstance(outcome, Retry | Broken) and now - work.tried_since >= patience:
-            outcome = _given_up(patience, outcome.reason, ambiguous=outcome.ambiguous)
+        if patience and isinstance(outcome, Retry | Broken):
+            given_up = _given_up(patience, outcome.reason, ambiguous=outcome.ambiguous)
+            if work.is_storm:
+                work = await self._without_overdue(work, given_up, patience, now)
+            elif now - work.tried_since >= patience:
+                outcome = given_up
         await self._book(work, outcome, now, not_before)
         if isinstance(outcome, Delivered):
             await self._depot.operator.mended(self.destination.key)
@@ -209,6 +213,14 @@ class Lane:
             if isinstance(work, Idle):
                 return
             await self._record(work, _given_up(patience, reason), now, now)
+
+    async def _without_overdue(self, storm: Work, given_up: Rejected, patience: Millis, now: Millis) -> Work:
+        """What a storm's message took along is given up each after its own time; the storm itself never is."""
+        overdue = {part.id for part in storm.parts if now - part.tried_since >= patience}
+        for part in storm.parts:
+            if part.id in overdue:
+                await self._record(part, given_up, now, now)
+        return replace(storm, parts=tuple(part for part in storm.parts if part.id not in overdue))
 
     async def _send(self, work: Work, current: Current) -> Outcome:
         channel = current.channels.get(self.destination.channel)

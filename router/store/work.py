@@ -272,7 +272,8 @@ def work_of(
 ) -> Work:
     first = now
     if row["attempts"] > 0:
-        first = tx.one(_FIRST_ATTEMPT, conversation=row["id"], synced=row["synced"])["at"] or now
+        attempted = tx.one(_FIRST_ATTEMPT, conversation=row["id"], synced=row["synced"])["at"]
+        first = attempted or row["due_at"] or now  # a storm's attempts are not its own
     return Work(
         0,
         row["id"],

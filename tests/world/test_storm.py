@@ -1,9 +1,9 @@
 """More than a minute's worth at one destination: one message, kept up to date."""
 
-from router.model import MINUTE, SECOND
+from router.model import HOUR, MINUTE, SECOND
 from tests.world.conftest import World
 from tests.world.fake_slack import Want, error
-from tests.world.test_delivery import delivered
+from tests.world.test_delivery import delivered, failed
 
 
 async def warnings(world: World, first: int, count: int, status: str = "firing") -> None:
@@ -64,6 +64,29 @@ async def test_what_is_muted_by_the_time_it_is_due_is_no_storm(world: World) -> 
     assert not any("storm" in each.shown for each in world.slack.messages.values())
     fates = (await world.ledger())["by_destination"]["slack:C0WARNINGS"]
     assert fates["inhibited"] == 70
+
+
+async def fates(world: World, destination: str, wanted: dict[str, int]) -> None:
+    """The changes there come to this."""
+    while (await world.ledger())["by_destination"].get(destination) != wanted:
+        assert world.service is not None
+        await world.service.store.ready()
+
+
+async def test_what_a_storm_can_not_tell_is_given_up_each_after_its_own_time(world: World) -> None:
+    await world.start(lambda rules: rules.replace("slack: {token", "slack: {give_up_after: 3h, token"))
+    world.slack.trouble["C0WARNINGS"] = "service_unavailable"
+    await warnings(world, 0, 70)
+    await failed(world, "slack:C0WARNINGS")
+    world.clock.advance(2 * HOUR)
+    await warnings(world, 70, 1)
+    world.clock.advance(2 * HOUR)
+    await fates(world, "slack:C0WARNINGS", {"dead": 70, "pending": 1})
+    del world.slack.trouble["C0WARNINGS"]
+    world.clock.advance(HOUR)
+    await world.slack.until(lambda: bool(world.slack.messages))
+    world.slack.expect(Want("C0WARNINGS", ("Down70",)))
+    await fates(world, "slack:C0WARNINGS", {"dead": 70, "delivered": 1})
 
 
 async def test_an_email_storm_is_one_mail(world: World) -> None:
