@@ -171,8 +171,10 @@ def _tell_instead(tx: Transaction, work: Work, reason: str, policy: Policy, now:
             continue
         decisions = []
         for other in others:
-            # One that was to be told anyway is told anyway: two that stand in for each other don't go round.
-            if tx.one(HAS_FATE, alert=alert["id"], destination=other.key) is None:
+            # One that was to be told anyway is told anyway: two that stand in for each other don't go round. But
+            # what is held back there waits no more.
+            fate = tx.one(HAS_FATE, alert=alert["id"], destination=other.key)
+            if fate is None or fate["fate"] == Fate.HELD:
                 verdict, at = Verdict.SEND, now
                 if other.digest:
                     verdict, at = Verdict.DIGEST, policy.schedules[other.key].next(now)

@@ -121,7 +121,7 @@ LAST_CHANGE = Statement(
 )
 _last_change = sa.select(sa.func.max(changes.c.id)).where(changes.c.alert_id == p("alert")).scalar_subquery()
 HAS_FATE = Statement(
-    sa.select(fates.c.id)
+    sa.select(fates.c.id, fates.c.fate)
     .where(fates.c.change_id == _last_change, fates.c.destination == p("destination"))
     .limit(1)
 )
@@ -487,6 +487,11 @@ def reconsider(tx: Transaction, policy: Policy, alert_id: int, now: Millis) -> f
             continue
         if member["group_id"] is not None:
             group_ids.add(member["group_id"])
+        if member["rule"].startswith(FAILOVER):  # no hour holds back what is told instead
+            key = member["destination"]
+            decisions = tuple(
+                each for each in decisions if each.destination.key != key or each.verdict is not Verdict.HOLD
+            )
         if member["destination"] in named or member["verdict"] in ("drop", "dead"):
             continue
         if not (member["rule"].startswith(FAILOVER) and policy.names(member["destination"])):

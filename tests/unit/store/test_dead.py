@@ -13,9 +13,11 @@ from router.store.work import Idle, Work, claim
 from tests.unit.store.test_history import (
     DAILY,
     MONDAY,
+    NIGHT,
     PAGER,
     POLICY,
     SLACK,
+    TEAM,
     World,
     a_world,
     alert,
@@ -215,6 +217,20 @@ def test_the_failover_receiver_is_told_instead_and_of_the_end_too(world: World) 
     world.deliver(STANDBY)
     assert world.providers[STANDBY.key].all_firing == set()
     assert world.fates(STANDBY) == ["delivered", "delivered"]
+    world.assert_balanced()
+
+
+def test_what_is_held_at_the_failover_receiver_is_told_there_at_once(world: World) -> None:
+    policy = with_standby(PAGER, on_failure="team")
+    oncall, team, info = policy.root.routes
+    routes = (replace(oncall, continue_=True), replace(team, severity="critical"), team, info)
+    world.policy = replace(policy, root=replace(policy.root, routes=routes))
+    world.now = NIGHT
+    world.post(alert("Down", "critical"))
+    assert world.fates(TEAM) == ["held"]
+    given_up(world, PAGER)
+    world.deliver(TEAM)
+    assert world.fates(TEAM) == ["delivered"]
     world.assert_balanced()
 
 
