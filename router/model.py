@@ -97,6 +97,8 @@ class Alertmanager:
 
     url: str
     every: Millis = MINUTE
+    gone_after: Millis = 5 * MINUTE
+    """How long it has to lack an alert before that counts as gone."""
     bearer_token: str | None = field(default=None, repr=False)
     username: str | None = None
     password: str | None = field(default=None, repr=False)

@@ -163,7 +163,7 @@ class Truth:
             log.warning("alertmanager does not answer", source=name, reason=str(error))
             return
         self._answered[name] = now
-        answer = Answer(name, now, reported, alertmanager.every)
+        answer = Answer(name, now, reported, alertmanager.gone_after)
         receipt = await self._store.answered(answer, self._policy(), self._clock.now())
         self._concluded(name, receipt)
 

@@ -112,6 +112,8 @@ class Kind:
     """How fast all destinations of the section may be told, as ``per_second`` and ``burst`` of one."""
     storm_every: Millis | None = None
     """With more due than a minute holds, one message says so, and is brought up to date this often; None: never."""
+    edits: bool = False
+    """A message is brought up to date by editing it."""
     dedupes: bool = False
     """The provider, or whoever listens there, tells a second telling of the same state apart by its key."""
     at_once: int | None = None

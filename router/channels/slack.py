@@ -309,5 +309,5 @@ SLACK = Kind(
     # https://docs.slack.dev/apis/web-api/rate-limits: about one message a second a channel, short bursts allowed
     per_second=1.0, burst=3, placeholder={"token": "preview"},
     # of which a workspace takes several hundred a minute in all
-    together=(4.0, 10), storm_every=5 * SECOND,
+    together=(4.0, 10), storm_every=5 * SECOND, edits=True,
 )  # fmt: skip

@@ -61,6 +61,8 @@ class SourceModel(Section):
     """Asked for what still fires."""
     alertmanager_auth: AlertmanagerAuth | None = None
     ask_every: AskEvery = MINUTE
+    gone_after: Duration = 5 * MINUTE
+    """A restarted Alertmanager knows nothing before Prometheus sends again, a minute or two later."""
 
 
 class TimesModel(Section):

@@ -40,6 +40,9 @@ def decide(
                 continue
             if key not in strongest or _strength(decision) > _strength(strongest[key]):
                 strongest[key] = decision
+    if broken is not None and not strongest:  # who would hear of it can't: then whoever hears of the rest
+        decisions = (each for each in _of_route(policy.root, policy, now, wait))
+        strongest = {each.destination.key: each for each in decisions if each.destination.key != broken}
     for inhibition in keys:
         if (fingerprint := source(inhibition)) is not None:
             return tuple(

@@ -103,6 +103,7 @@ class Lanes:
         if lane is None:
             return False
         await self.store.resume(destination)
+        await self.operator.mended(destination)  # as somebody says; if not, it is said anew
         lane.resume()
         return True
 

@@ -99,7 +99,7 @@ class Lane:
 
     def resume(self) -> None:
         """End a pause: somebody has mended what was broken."""
-        self.paused_until = 0
+        self.paused_until = self._probes = 0
         self._wake.set()
 
     def stop(self) -> None:
@@ -172,7 +172,7 @@ class Lane:
         left = self._no_storms_until - self._depot.clock.now()
         if self._kind.storm_every is None or 0 < left <= _WITHOUT_STORMS:  # more: the clock was stepped back
             return None
-        return Limits(self.pace.a_minute, self._kind.storm_every)
+        return Limits(self.pace.a_minute, self._kind.storm_every, self._kind.edits)
 
     def _learn(self, work: Work, outcome: Outcome, now: Millis) -> Millis:
         """What the outcome says of the destination as a whole. When the conversation may be tried again."""

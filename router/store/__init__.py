@@ -33,7 +33,7 @@ from router.store.schema import alerts, conversations, deliveries, meta, webhook
 from router.store.snapshot import Snapshot, account, snapshot
 from router.store.storm import BATCH, Limits, claim_in_storm, gather, sift, surges, view
 from router.store.truth import Answer, Reported, answered, expire, openings, unanswered
-from router.store.work import Idle, Work, claim, upcoming
+from router.store.work import Idle, Only, Work, claim, upcoming
 from router.store.writer import Database, Statement, Transaction, insert
 
 _QUARANTINE = Statement(insert(webhooks))
@@ -150,12 +150,12 @@ class Store:
         def work(tx: Transaction) -> Work | Idle:
             stormy = limits and claim_in_storm(tx, destination.key, limits, policy, now)
             return stormy or claim(
-                tx, destination.key, policy, now, quiet_digest=quiet, covers=covers, overdue=overdue
+                tx, destination.key, policy, now, quiet_digest=quiet, covers=covers, only=Only(overdue)
             )
 
         work_ = await self._database.write(work)
-        if isinstance(work_, Work) and work_.is_storm:
-            return await self._gathered(work_, policy, now)
+        if isinstance(work_, Work) and work_.is_storm and limits is not None:
+            return await self._gathered(work_, limits, policy, now)
         return work_
 
     async def _sift(self, destination: str, limits: Limits, policy: Policy, now: Millis) -> None:
@@ -166,13 +166,13 @@ class Store:
                 lambda tx, after=after: sift(tx, destination, policy, now, after)  # type: ignore[misc]
             )
 
-    async def _gathered(self, storm: Work, policy: Policy, now: Millis) -> Work:
+    async def _gathered(self, storm: Work, limits: Limits, policy: Policy, now: Millis) -> Work:
         """A storm with what its message takes along. In many transactions, so that webhooks come in between."""
         parts: list[Work] = []
         after = -1
         while after:
             more, after = await self._database.write(
-                lambda tx, after=after: gather(tx, storm, policy, now, after)  # type: ignore[misc]
+                lambda tx, after=after: gather(tx, storm, limits, policy, now, after)  # type: ignore[misc]
             )
             parts += more
         shown = await self._database.write(lambda tx: view(tx, storm, policy))

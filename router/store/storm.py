@@ -6,6 +6,7 @@ count as told with it. Criticals that fit still get their own messages in betwee
 
 import json
 from dataclasses import dataclass, replace
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam as p
@@ -17,6 +18,7 @@ from router.store.schema import conversations, groups, members
 from router.store.work import (
     DUE_NOW,
     Idle,
+    Only,
     Work,
     begin,
     claim,
@@ -40,11 +42,13 @@ _FIND = Statement(
     .order_by(conversations.c.episode.desc())
     .limit(1)
 )
+# What has a message of its own is told by it, where messages are edited: the storm's would leave it as it is.
+_taken = sa.or_(p("all", type_=sa.Integer) == 1, conversations.c.remote == "{}")
 _SURGE = Statement(
     sa.select(
         sa.func.count().label("due"),
         sa.func.count().filter(conversations.c.urgency == 0).label("critical"),
-    ).where(*DUE_NOW)
+    ).where(*DUE_NOW, _taken)
 )
 _NEXT_VERSION = Statement(
     sa.update(conversations)
@@ -54,7 +58,7 @@ _NEXT_VERSION = Statement(
 _ROW = Statement(sa.select(conversations).where(conversations.c.id == p("conversation")))
 _DUE_AFTER = Statement(
     sa.select(conversations)
-    .where(*DUE_NOW, conversations.c.id > p("after"), conversations.c.urgency >= p("rank"))
+    .where(*DUE_NOW, _taken, conversations.c.id > p("after"), conversations.c.urgency >= p("rank"))
     .order_by(conversations.c.id)
     .limit(BATCH)
 )
@@ -84,13 +88,19 @@ class Limits:
     """Deliveries a minute has room for."""
     every: Millis
     """How often the message of a storm is brought up to date."""
+    edits: bool = False
+    """Messages are edited."""
 
 
 def surges(tx: Transaction, destination: str, limits: Limits, now: Millis) -> bool:
     """Whether a storm begins, by what is due as it was judged so far."""
     if tx.one(_FIND, token=token_of(destination, "", _SUBJECT)) is not None:
         return False
-    return bool(tx.one(_SURGE, destination=destination, now=now, due_by=now)["due"] > limits.a_minute)
+    return bool(_surge(tx, destination, limits, now)["due"] > limits.a_minute)
+
+
+def _surge(tx: Transaction, destination: str, limits: Limits, now: Millis) -> Any:
+    return tx.one(_SURGE, destination=destination, now=now, due_by=now, all=int(not limits.edits))
 
 
 def sift(tx: Transaction, destination: str, policy: Policy, now: Millis, after: int) -> int:
@@ -99,7 +109,7 @@ def sift(tx: Transaction, destination: str, policy: Policy, now: Millis, after: 
     :param after: the id of the last conversation looked at
     :returns: the same; 0: there are no more
     """
-    rows = tx.all(_DUE_AFTER, destination=destination, now=now, due_by=now, after=after, rank=0)
+    rows = tx.all(_DUE_AFTER, destination=destination, now=now, due_by=now, after=after, rank=0, all=1)
     for row in rows:
         judged_once_more(tx, row, policy, now)
     return rows[-1]["id"] if len(rows) == BATCH else 0
@@ -110,7 +120,7 @@ def claim_in_storm(
 ) -> Work | Idle | None:
     """What a lane is to do in a storm; None: there is none, or it is all but over."""
     row = tx.one(_FIND, token=token_of(destination, "", _SUBJECT))
-    surge = tx.one(_SURGE, destination=destination, now=now, due_by=now)
+    surge = _surge(tx, destination, limits, now)
     over = row is not None and surge["due"] * _OVER <= limits.a_minute
     unheard = over and row["remote"] == "{}"
     if unheard:
@@ -124,9 +134,17 @@ def claim_in_storm(
             if isinstance(usual, Idle):  # but not beyond the storm's last word
                 return Idle(row["not_before"] if usual.until is None else min(usual.until, row["not_before"]))
             return usual
-        if criticals_fit:
-            return claim(tx, destination, policy, now, quiet_digest=False, covers=None, rank=0)
-        return Idle(row["not_before"])
+        rank = 0 if criticals_fit else -1
+        single = claim(
+            tx,
+            destination,
+            policy,
+            now,
+            quiet_digest=False,
+            covers=None,
+            only=Only(rank=rank, own=limits.edits),
+        )
+        return Idle(row["not_before"]) if isinstance(single, Idle) else single
     id_ = open_conversation(tx, destination, "", _SUBJECT, now).id if row is None else row["id"]
     tx.run(_NEXT_VERSION, conversation=id_)
     row = tx.one(_ROW, conversation=id_)
@@ -135,7 +153,9 @@ def claim_in_storm(
     return begin(tx, replace(work, takes=None if over else int(criticals_fit)), now)
 
 
-def gather(tx: Transaction, storm: Work, policy: Policy, now: Millis, after: int) -> tuple[list[Work], int]:
+def gather(
+    tx: Transaction, storm: Work, limits: Limits, policy: Policy, now: Millis, after: int
+) -> tuple[list[Work], int]:
     """The next due conversations that a storm's message takes along.
 
     :param after: the id of the last one looked at
@@ -145,7 +165,7 @@ def gather(tx: Transaction, storm: Work, policy: Policy, now: Millis, after: int
         return [], 0
     rows = tx.all(
         _DUE_AFTER, destination=storm.conversation.destination, now=now, due_by=now, after=after,
-        rank=storm.takes,
+        rank=storm.takes, all=int(not limits.edits),
     )  # fmt: skip
     found = [work for row in rows if (work := state_of(tx, row, policy, now)) is not None]
     return found, rows[-1]["id"] if len(rows) == BATCH else 0

@@ -50,7 +50,13 @@ DUE_NOW = (
 # Criticals first, then ends, then by age.
 _NEXT = Statement(
     sa.select(conversations)
-    .where(*DUE_NOW, conversations.c.urgency <= p("rank"))
+    .where(
+        *DUE_NOW,
+        sa.or_(
+            conversations.c.urgency <= p("rank"),
+            sa.and_(p("own", type_=sa.Integer) == 1, conversations.c.remote != "{}"),
+        ),
+    )
     .order_by(
         sa.case((conversations.c.urgency == 0, 0), else_=1),
         sa.case((_ends, 0), else_=1),
@@ -128,6 +134,18 @@ class Work:
         return self.conversation.storm is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Only:
+    """Some of what is due at a destination; as it stands: all."""
+
+    overdue: Millis = 0
+    """It has been due for as long as this, in milliseconds."""
+    rank: int = 2**31
+    """It is as urgent as this; 0: critical."""
+    own: bool = False
+    """Or it has been told by a message of its own, whatever its rank."""
+
+
 def claim(
     tx: Transaction,
     destination: str,
@@ -136,19 +154,24 @@ def claim(
     *,
     quiet_digest: bool,
     covers: frozenset[str] | None,
-    overdue: Millis = 0,
-    rank: int = 2**31,
+    only: Only = Only(),
 ) -> Work | Idle:
     """The most urgent due conversation of a destination, with its present state; inhibition and hours are
     judged once more for what nobody was told yet.
 
     :param quiet_digest: an empty digest is sent as "all quiet" instead of skipped
     :param covers: of a digest: the destination keys whose held and moot alerts it reports; None: all
-    :param overdue: only what has been due for as long as this, in milliseconds
-    :param rank: only what is as urgent as this; 0: critical
+    :param only: what of all that is due
     """
     while (
-        row := tx.one(_NEXT, destination=destination, now=now, due_by=now - overdue, rank=rank)
+        row := tx.one(
+            _NEXT,
+            destination=destination,
+            now=now,
+            due_by=now - only.overdue,
+            rank=only.rank,
+            own=int(only.own),
+        )
     ) is not None:
         work = (
             state_of(tx, row, policy, now)

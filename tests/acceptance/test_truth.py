@@ -42,7 +42,7 @@ class Room:
     def __init__(self, folder: Path, providers: Providers) -> None:
         self.router = Router(folder, providers.routes, faketime=True)
         self.alertmanager = Alertmanager(folder, f"{self.router.url}/webhook")
-        source = f'{{name: prod, alertmanager_url: "{self.alertmanager.url}", ask_every: 1s}}'
+        source = f'{{name: prod, alertmanager_url: "{self.alertmanager.url}", ask_every: 1s, gone_after: 1s}}'
         (folder / "routes.yaml").write_text(f"{providers.routes}\nsources: [{source}]\n")
         self.at(MONDAY_NOON)
 

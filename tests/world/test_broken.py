@@ -129,6 +129,19 @@ async def test_the_routers_own_alert_mutes_nothing(world: World) -> None:
     world.slack.expect(Want("C0WARNINGS", ("Disk",)))
 
 
+async def test_operators_that_are_broken_themselves_give_way_to_the_rest(world: World) -> None:
+    await world.start(
+        lambda rules: (
+            "operators: chat\n"
+            + rules.replace("receivers:", "receivers:\n  chat: [{slack: {channel: C0CRITICAL}}]", 1)
+        )
+    )
+    world.slack.trouble["C0CRITICAL"] = "is_archived"
+    await world.post("Down", "critical")
+    await world.slack.until(lambda: bool(world.slack.messages))
+    world.slack.expect(Want("C0WARNINGS", (SLACK, "is_archived")))
+
+
 async def test_what_could_not_be_told_for_a_day_is_dead_and_another_is_told(world: World) -> None:
     await world.start(
         lambda rules: rules.replace("channel: C0CRITICAL}", "channel: C0CRITICAL, on_failure: team}")

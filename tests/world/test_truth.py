@@ -24,7 +24,9 @@ async def alertmanager() -> AsyncIterator[FakeAlertmanager]:
 
 
 def asking(alertmanager: FakeAlertmanager, more: str = "", every: str = "1m") -> Callable[[str], str]:
-    source = f'{{name: prod, alertmanager_url: "{alertmanager.url}", ask_every: {every}{more}}}'
+    source = (
+        f'{{name: prod, alertmanager_url: "{alertmanager.url}", ask_every: {every}, gone_after: 1m{more}}}'
+    )
     return lambda rules: f"{rules}\nsources: [{source}]\n"
 
 

@@ -246,12 +246,13 @@ sources:
     alertmanager_url: https://alertmanager.example/prefix/
     alertmanager_auth: {basic_auth: {username: am, password: secret-password}}
     ask_every: 30s
+    gone_after: 2m
 """
     quiet, prod = read(BASE + text).sources
     assert quiet.alertmanager is None
     assert prod.password is None
     assert prod.alertmanager == Alertmanager(
-        "https://alertmanager.example/prefix", 30 * SECOND, None, "am", "secret-password"
+        "https://alertmanager.example/prefix", 30 * SECOND, 120 * SECOND, None, "am", "secret-password"
     )
     assert "secret-password" not in repr(prod)
 

@@ -9,7 +9,7 @@ from router.decide import Policy
 from router.model import DAY, HOUR, MINUTE, Delivered, Destination, Rejected, Retry, Status
 from router.store.adopt import Adoption, adopt
 from router.store.dead import discard, retry
-from router.store.work import Idle, Work, claim
+from router.store.work import Idle, Only, Work, claim
 from tests.unit.store.test_history import (
     DAILY,
     MONDAY,
@@ -264,7 +264,9 @@ def test_only_what_is_overdue_is_claimed_when_that_is_asked_for(world: World) ->
     world.post(alert("Full", "critical"), group="h")
 
     def claimed(overdue: int) -> list[str]:
-        work = claim(world.tx, SLACK.key, POLICY, world.now, quiet_digest=False, covers=None, overdue=overdue)
+        work = claim(
+            world.tx, SLACK.key, POLICY, world.now, quiet_digest=False, covers=None, only=Only(overdue)
+        )
         return [] if isinstance(work, Idle) else [each.alert.fingerprint for each in work.conversation.alerts]
 
     assert claimed(2 * HOUR) == []

@@ -37,7 +37,7 @@ def storm(world: World) -> tuple[Work, list[Work]]:
     found: list[Work] = []
     after = -1
     while after:
-        more, after = gather(world.tx, work, POLICY, world.now, after)
+        more, after = gather(world.tx, work, LIMITS, POLICY, world.now, after)
         found += more
     return work, found
 
@@ -106,7 +106,7 @@ def test_criticals_that_fit_have_their_own_messages(world: World) -> None:
     world.now += 10 * SECOND
     work = claim_in_storm(world.tx, SLACK.key, LIMITS, policy, world.now)
     assert isinstance(work, Work)
-    found, _ = gather(world.tx, work, policy, world.now, -1)
+    found, _ = gather(world.tx, work, LIMITS, policy, world.now, -1)
     assert len(found) == 17
     finish(world, work, found, Retry("http 503"), world.now + 60 * SECOND)
     single = claim_in_storm(world.tx, SLACK.key, LIMITS, policy, world.now)
@@ -171,3 +171,23 @@ def test_a_storm_that_nobody_was_told_of_ends_without_a_word(world: World) -> No
     groups(world, range(20, 40))
     again, _ = storm(world)
     assert again.id != work.id
+
+
+def test_what_has_a_message_of_its_own_is_told_by_it_where_messages_are_edited(world: World) -> None:
+    limits = replace(LIMITS, edits=True)
+    groups(world, range(6))
+    world.deliver(TEAM)
+    groups(world, range(6), status=Status.RESOLVED)
+    groups(world, range(10, 30))
+    work = claim_in_storm(world.tx, TEAM.key, limits, POLICY, world.now)
+    assert isinstance(work, Work)
+    found, _ = gather(world.tx, work, limits, POLICY, world.now, -1)
+    assert len(found) == 20
+    finish(world, work, found, Delivered({"ts": "storm"}), world.now + 60 * SECOND)
+    groups(world, range(40, 60))
+    for _ in range(6):  # in between, one by one
+        single = claim_in_storm(world.tx, TEAM.key, limits, POLICY, world.now)
+        assert isinstance(single, Work)
+        assert [each.alert.status for each in single.conversation.alerts] == [Status.RESOLVED]
+        world.finish(single, Delivered({"ts": "1"}))
+    assert isinstance(claim_in_storm(world.tx, TEAM.key, limits, POLICY, world.now), Idle)
