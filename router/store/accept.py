@@ -12,7 +12,8 @@ from router.decide import Policy
 from router.model import OWN_SOURCE, Alert, Change, Decision, Millis, Status, Verdict, Webhook
 from router.reduce import PEER_LAG, Known, reduce
 from router.store.alert import alert_of
-from router.store.place import DUE, Placing, Subject, judge, reconsider
+from router.store.conversation import DUE
+from router.store.place import Placing, Subject, judge, reconsider
 from router.store.schema import alerts, changes, conversations, groups, inhibitors, members, webhooks
 from router.store.writer import Statement, Transaction, among, insert
 

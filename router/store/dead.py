@@ -8,17 +8,9 @@ from sqlalchemy import bindparam as p
 
 from router.decide import Policy
 from router.model import Decision, Fate, Millis, Verdict
+from router.store.conversation import CLOSE, DUE
 from router.store.digests import advance, report_next
-from router.store.place import (
-    CLOSE,
-    DUE,
-    ENDED_UNTOLD,
-    FAILOVER,
-    HAS_FATE,
-    UNTOLD,
-    Placing,
-    subject_of,
-)
+from router.store.place import ENDED_UNTOLD, FAILOVER, HAS_FATE, UNTOLD, Placing, subject_of
 from router.store.schema import OPEN_FATES, alerts, conversations, dead_letters, destinations, fates, members
 from router.store.work import Telling, Work
 from router.store.writer import Statement, Transaction, among, insert

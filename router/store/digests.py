@@ -8,16 +8,8 @@ from sqlalchemy import bindparam as p
 from router.decide import Policy
 from router.model import DigestLine, DigestView, Millis, Verdict
 from router.store.alert import alert_of
-from router.store.place import (
-    ADD_MEMBER,
-    CLOSE,
-    FIND_CONVERSATION,
-    FIND_MEMBER,
-    UNTOLD,
-    next_slot,
-    open_slot,
-    token_of,
-)  # fmt: skip
+from router.store.conversation import CLOSE, FIND_CONVERSATION, next_slot, open_slot, token_of
+from router.store.place import ADD_MEMBER, FIND_MEMBER, UNTOLD  # fmt: skip
 from router.store.schema import OPEN_FATES, alerts, changes, conversations, fates, members
 from router.store.writer import Statement, Transaction, among
 

@@ -5,7 +5,6 @@ resolved, or maybe (an attempt is under way, or its answer was lost). A hold or 
 delays a first telling; an end is always told to whom the alert was told.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,16 @@ from router.decide import Policy, decide
 from router.decide.inhibition import Key
 from router.model import MINUTE, Decision, Destination, Fate, Millis, Verdict
 from router.store.alert import labels_of
+from router.store.conversation import (
+    BUMP,
+    BUMP_SLOT,
+    DUE,
+    FIND_CONVERSATION,
+    Opened,
+    open_conversation,
+    open_slot,
+    token_of,
+)
 from router.store.schema import (
     OPEN_FATES,
     alerts,
@@ -46,42 +55,10 @@ LAG: Millis = MINUTE  # a telling comes some time after its change, and the next
 
 ADD_FATE = Statement(insert(fates))
 ADD_MEMBER = Statement(insert(members))
-ADD_CONVERSATION = Statement(insert(conversations))
 MOVE_FATES = Statement(
     sa.update(fates)
     .where(fates.c.member_id == p("member"), among(fates.c.fate, OPEN_FATES))
     .values(fate=p("fate_"), rule=p("rule_"), reason=p("reason_"), updated_at=p("now"))
-)
-FIND_CONVERSATION = Statement(
-    sa.select(conversations)
-    .where(conversations.c.token == p("token"))
-    .order_by(conversations.c.episode.desc())
-    .limit(1)
-)
-_bumped: dict[str, Any] = {
-    "wanted": conversations.c.wanted + 1,
-    "urgency": sa.case((conversations.c.urgency > p("rank"), p("rank")), else_=conversations.c.urgency),
-    "group_id": sa.func.coalesce(p("group"), conversations.c.group_id),
-}
-_next_telling = (
-    sa.select(sa.func.min(members.c.at))
-    .where(members.c.conversation_id == p("conversation"))
-    .scalar_subquery()
-)
-# A digest is due at its slot; any other conversation when the first of its members is.
-BUMP_SLOT = Statement(sa.update(conversations).where(conversations.c.id == p("conversation")).values(_bumped))
-BUMP = Statement(
-    sa.update(conversations)
-    .where(conversations.c.id == p("conversation"))
-    .values({**_bumped, "due_at": _next_telling})
-)
-DUE = Statement(
-    sa.update(conversations).where(conversations.c.id == p("conversation")).values(due_at=_next_telling)
-)
-CLOSE = Statement(
-    sa.update(conversations)
-    .where(conversations.c.id == p("conversation"))
-    .values(state="closed", due_at=None)
 )
 FIND_MEMBER = Statement(
     sa.select(members).where(members.c.conversation_id == p("conversation"), members.c.alert_id == p("alert"))
@@ -134,12 +111,6 @@ REOPEN_FATE = Statement(
     .where(fates.c.member_id == p("member"), fates.c.fate == "dropped", fates.c.change_id == _last_change)
     .values(fate=p("fate_"), rule=p("rule_"), reason=p("reason_"), updated_at=p("now"))
 )
-_WENT_OUT = Statement(
-    sa.select(deliveries.c.id)
-    .join(conversations, conversations.c.id == deliveries.c.conversation_id)
-    .where(conversations.c.token == p("token"), deliveries.c.outcome == "delivered")
-    .limit(1)
-)
 LAST_TELLING = Statement(
     sa.select(sa.func.max(deliveries.c.finished_at).label("at")).where(
         deliveries.c.conversation_id == p("conversation"), deliveries.c.outcome == "delivered"
@@ -159,56 +130,6 @@ def judge(tx: Transaction, policy: Policy, labels: Mapping[str, str], now: Milli
         return None if row is None else str(row["fingerprint"])
 
     return decide(labels, policy, now, source)
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """An open conversation. ``fresh``: made just now, without members."""
-
-    id: int
-    wanted: int
-    fresh: bool
-
-
-def open_conversation(
-    tx: Transaction, destination: str, source: str, subject: str, now: Millis, **given: Any
-) -> Opened:
-    """The open conversation of this subject; a new episode, made of ``given``, if the last one is over."""
-    token = token_of(destination, source, subject)
-    last = tx.one(FIND_CONVERSATION, token=token)
-    if last is not None and last["state"] == "open":
-        return Opened(last["id"], last["wanted"], fresh=False)
-    values: dict[str, Any] = {
-        "destination": destination, "source": source, "subject": subject,
-        "episode": 1 if last is None else last["episode"] + 1,
-        "token": token,
-        "state": "open", "group_id": None, "urgency": 99, "wanted": 0, "synced": 0, "due_at": None,
-        "not_before": 0, "attempts": 0, "remote": "{}", "since": None, "slot": None, "created_at": now,
-    }  # fmt: skip
-    values.update(given)
-    return Opened(tx.add(ADD_CONVERSATION, **values), values["wanted"], fresh=True)
-
-
-def token_of(destination: str, source: str, subject: str) -> str:
-    return hashlib.sha256(f"{destination}\n{source}\n{subject}".encode()).hexdigest()[:32]
-
-
-def open_slot(tx: Transaction, policy: Policy, digest: str, now: Millis, **given: Any) -> Opened:
-    """The digest's next slot."""
-    slot = next_slot(tx, policy, digest, now)
-    since = min(policy.schedules[digest].previous(slot - 1), now)
-    return open_conversation(
-        tx, digest, "", f"slot:{slot}", now, slot=slot, due_at=slot, since=since, **given
-    )
-
-
-def next_slot(tx: Transaction, policy: Policy, digest: str, now: Millis) -> Millis:
-    """The first that has not gone out: after the clock was stepped back, some to come have."""
-    schedule = policy.schedules[digest]
-    slot = schedule.next(now)
-    while tx.one(_WENT_OUT, token=token_of(digest, "", f"slot:{slot}")) is not None:
-        slot = schedule.next(slot)
-    return slot
 
 
 @dataclass(frozen=True, slots=True)

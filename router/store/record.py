@@ -9,9 +9,10 @@ from sqlalchemy import bindparam as p
 
 from router.decide import Policy
 from router.model import Broken, Delivered, Fate, Millis, Outcome, Rejected, Retry
+from router.store.conversation import CLOSE, DUE, open_conversation
 from router.store.dead import bury
 from router.store.digests import advance
-from router.store.place import CLOSE, DUE, ENDED_UNTOLD, UNTOLD, open_conversation
+from router.store.place import ENDED_UNTOLD, UNTOLD
 from router.store.schema import OPEN_FATES, conversations, deliveries, fates, members
 from router.store.work import Work
 from router.store.writer import Statement, Transaction, among

@@ -13,7 +13,7 @@ from sqlalchemy import bindparam as p
 
 from router.decide import Policy
 from router.model import Millis, StormLine, StormView
-from router.store.place import CLOSE, open_conversation, token_of
+from router.store.conversation import CLOSE, open_conversation, token_of
 from router.store.schema import conversations, groups, members
 from router.store.work import (
     DUE_NOW,

@@ -18,8 +18,9 @@ from router.model import (
     Told,
 )  # fmt: skip
 from router.store.alert import alert_of
+from router.store.conversation import CLOSE, DUE, open_slot
 from router.store.digests import advance, digest_view
-from router.store.place import CLOSE, DUE, UNTOLD, open_slot, reconsider
+from router.store.place import UNTOLD, reconsider
 from router.store.schema import alerts, conversations, deliveries, groups, members
 from router.store.writer import Statement, Transaction, insert
 

@@ -14,7 +14,7 @@ from router.decide import Policy, Route
 from router.model import SECOND, Delivered, Destination, Millis, Outcome, Retry, Status
 from router.store import _INTERRUPTED
 from router.store.adopt import Adoption, adopt
-from router.store.place import token_of
+from router.store.conversation import token_of
 from router.store.record import record
 from router.store.work import Idle, Work
 from tests.unit.channels.talk import TEMPLATES
