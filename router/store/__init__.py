@@ -32,10 +32,11 @@ from router.store.record import parts as record_parts
 from router.store.schema import alerts, conversations, deliveries, meta, webhooks
 from router.store.snapshot import Snapshot, account, snapshot
 from router.store.storm import BATCH, Limits, claim_in_storm, gather, sift, surges, view
-from router.store.truth import Answer, Reported, answered, expire, openings, unanswered
+from router.store.truth import Answer, Reported, answered, expire, merged, openings, unanswered
 from router.store.work import Idle, Only, Work, claim, upcoming
 from router.store.writer import Database, Statement, Transaction, insert
 
+_MOST_ROUNDS = 1_000
 _QUARANTINE = Statement(insert(webhooks))
 _INTERRUPTED = Statement(
     sa.update(deliveries)
@@ -218,8 +219,16 @@ class Store:
         return await self._database.read(books.dead_counts)
 
     async def answered(self, answer: Answer, policy: Policy, now: Millis) -> Receipt:
-        """Bring what fires into line with Alertmanager's answer."""
-        return await self._database.write(lambda tx: answered(tx, answer, policy, now))
+        """Bring what fires into line with Alertmanager's answer. In many transactions, so that webhooks come in
+        between.
+        """
+        receipts: list[Receipt] = []
+        for _ in range(_MOST_ROUNDS):  # what is left then, the next answer brings up
+            receipt, more = await self._database.write(lambda tx: answered(tx, answer, policy, now))
+            receipts.append(receipt)
+            if not more:
+                break
+        return merged(*receipts)
 
     async def unanswered(self, trusted: frozenset[str], policy: Policy, now: Millis) -> frozenset[str]:
         """Forget what was answered for other sources than these; the destinations to wake."""

@@ -27,6 +27,9 @@ BACK = "back in Alertmanager"
 # now, and know nothing before Prometheus' next evaluation.
 GRACE: Millis = MINUTE
 
+# Alerts in one transaction: webhooks wait as long as it takes.
+BATCH = 100
+
 _FIRING = Statement(sa.select(alerts).where(alerts.c.source == p("source"), alerts.c.status == "firing"))
 _NOTED = Statement(sa.select(alerts).where(alerts.c.source == p("source"), alerts.c.note != ""))
 _MARKED = Statement(
@@ -83,30 +86,43 @@ class Answer:
     """How long an alert has to be absent before it counts as gone."""
 
 
-def answered(tx: Transaction, answer: Answer, policy: Policy, now: Millis) -> Receipt:
+def answered(
+    tx: Transaction, answer: Answer, policy: Policy, now: Millis, most: int = BATCH
+) -> tuple[Receipt, bool]:
     """Alerts that Alertmanager has no more are ended, those that it would not tell are marked, and those that it
     has again fire anew: it won't send these before its next repeat.
+
+    :param most: so many alerts in this transaction
+    :returns: what it came to, and whether there may be more
     """
     gone: list[Any] = []
     wake: set[str] = set()
+    left = most
     for row in tx.all(_FIRING, source=answer.source):
+        if left <= 0:
+            break
         if row["seen_at"] >= answer.asked_at:
             continue  # heard of since
         reported = answer.alerts.get(row["fingerprint"])
         if reported is not None:
-            wake |= _mark(tx, row, reported.withheld, None, policy, now)
+            if (row["withheld"], row["absent_at"]) != (reported.withheld, None):
+                wake |= _mark(tx, row, reported.withheld, None, policy, now)
+                left -= 1
         elif row["absent_at"] is None:
             if answer.asked_at - row["seen_at"] >= GRACE:
                 wake |= _mark(tx, row, ABSENT, answer.asked_at, policy, now)
+                left -= 1
         elif answer.asked_at - row["absent_at"] >= answer.confirm:
             gone.append(row)
+            left -= 1
     back = [
         (row, reported.starts_at)
         for row in tx.all(_NOTED, source=answer.source)
         if (reported := answer.alerts.get(row["fingerprint"])) is not None and reported.withheld is None
     ]
     marked = Receipt((), (), frozenset(wake))
-    return _merged(marked, _end(tx, gone, GONE, policy, now), _fire(tx, back, policy, now))
+    ended, fired = _end(tx, gone, GONE, policy, now), _fire(tx, back[:most], policy, now)
+    return merged(marked, ended, fired), left <= 0 or len(back) > most
 
 
 def unanswered(tx: Transaction, trusted: frozenset[str], policy: Policy, now: Millis) -> frozenset[str]:
@@ -178,7 +194,7 @@ def _accept(
             group["truncated"], tuple(several),
         )  # fmt: skip
         receipts.append(accept(tx, webhook, source, _body(webhook, note or BACK), policy, now, note))
-    return _merged(*receipts)
+    return merged(*receipts)
 
 
 def _body(webhook: Webhook, note: str) -> bytes:
@@ -189,7 +205,8 @@ def _body(webhook: Webhook, note: str) -> bytes:
     return json.dumps({"note": note, "groupKey": webhook.group_key, "alerts": concluded}).encode()
 
 
-def _merged(*receipts: Receipt) -> Receipt:
+def merged(*receipts: Receipt) -> Receipt:
+    """As if they were one."""
     return Receipt(
         tuple(change for each in receipts for change in each.changes),
         tuple(decision for each in receipts for decision in each.decisions),

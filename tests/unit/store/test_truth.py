@@ -43,7 +43,10 @@ def ask(world: World, *firing: str, silenced: tuple[str, ...] = ()) -> Receipt:
     reported = {key: Reported(MONDAY) for key in firing} | {
         key: Reported(MONDAY, SILENCED) for key in silenced
     }
-    receipt = answered(world.tx, Answer("default", world.now, reported, MINUTE), world.policy, world.now)
+    receipt, more = answered(
+        world.tx, Answer("default", world.now, reported, MINUTE), world.policy, world.now
+    )
+    assert not more
     world.accepted += len(receipt.changes)
     world.assert_balanced()
     return receipt
@@ -473,3 +476,21 @@ def test_every_history_ends_with_what_alertmanager_has(
         warnings = {key for key in history.firing if key.endswith("warning")}
         muted = {f"{key[0]}-warning" for key in criticals}
         assert warnings - muted <= world.providers[TEAM.key].all_firing <= warnings
+
+
+def test_a_large_answer_is_taken_in_parts(world: World) -> None:
+    names = [f"Down{number}" for number in range(7)]
+    world.post(*(alert(name, "critical") for name in names))
+    world.deliver()
+    empty = Answer("default", world.now + HOUR, {}, MINUTE)
+    for answer in (empty, replace(empty, asked_at=empty.asked_at + MINUTE)):
+        world.now = answer.asked_at
+        more, rounds = True, 0
+        while more:
+            receipt, more = answered(world.tx, answer, world.policy, world.now, most=3)
+            world.accepted += len(receipt.changes)
+            rounds += 1
+        assert rounds == 3
+    world.deliver()
+    assert world.providers[SLACK.key].all_firing == set()
+    world.assert_balanced()
