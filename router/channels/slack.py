@@ -16,6 +16,7 @@ from router.channels.slack_errors import (
     EDIT_REFUSED,
     FAULTS,
     MESSAGE_GONE,
+    NO_THREADS,
     PAYLOAD_BROKEN,
     code_of,
     judged,
@@ -224,11 +225,15 @@ class Slack:
     async def _reply(
         self, remote: Mapping[str, Any], whole: Mapping[str, Any], plain: str, *, broadcast: bool = False
     ) -> str:
-        """Post a reply; returns its ts."""
-        answer = await self._with_fallback(
-            "chat_postMessage", whole, plain, channel=remote["channel"], thread_ts=remote["ts"],
-            reply_broadcast=broadcast, unfurl_links=False, unfurl_media=False,
-        )  # fmt: skip
+        """Post a reply; returns its ts. Where there are no threads, it stands in the channel."""
+        place = {"channel": remote["channel"], "unfurl_links": False, "unfurl_media": False}
+        thread = {"thread_ts": remote["ts"], "reply_broadcast": broadcast}
+        try:
+            answer = await self._with_fallback("chat_postMessage", whole, plain, **place, **thread)
+        except SlackApiError as error:
+            if code_of(error) not in NO_THREADS:
+                raise
+            answer = await self._with_fallback("chat_postMessage", whole, plain, **place)
         return _text(answer["ts"])
 
     async def _with_fallback(self, method: str, whole: Mapping[str, Any], plain: str, **where: Any) -> Any:

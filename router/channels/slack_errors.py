@@ -29,14 +29,14 @@ EDIT_REFUSED = frozenset({"cant_update_message", "edit_window_closed"})
 DESTINATION_BROKEN = frozenset({
     "channel_not_found", "not_in_channel", "is_archived", "is_inactive", "messages_tab_disabled", "restricted_action",
     "restricted_action_read_only_channel", "restricted_action_thread_only_channel",
-    "restricted_action_non_threadable_channel", "missing_scope", "no_permission", "not_allowed_token_type",
+    "missing_scope", "no_permission", "not_allowed_token_type",
     "invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive", "access_denied",
     "accesslimited", "ekm_access_denied", "enterprise_is_restricted", "org_login_required", "team_not_found",
     "team_access_not_granted", "two_factor_setup_required", "method_deprecated", "deprecated_endpoint",
 })  # fmt: skip
 _LIMITED = frozenset({"ratelimited", "rate_limited"})
 
-# What the SDK may raise; the last three are what it comes to when an answer is not the JSON object that it
+# What the SDK may raise; the last four are what it comes to when an answer is not the JSON object that it
 # takes for granted.
 FAULTS = (
     SlackClientError,
@@ -47,6 +47,10 @@ FAULTS = (
     TypeError,
     RecursionError,
 )
+
+
+# The channel's owners allow no replies there.
+NO_THREADS = frozenset({"restricted_action_non_threadable_channel"})
 
 
 def code_of(error: SlackApiError) -> str:

@@ -512,6 +512,15 @@ async def test_a_break_after_the_message_was_told_does_not_make_it_untold(
     server.expect(Want("C0CRITICAL", color=GREEN, replies=("✅ All resolved",)))
 
 
+async def test_where_there_are_no_threads_the_news_stand_in_the_channel(
+    server: FakeSlack, channel: Slack
+) -> None:
+    state = await remote(channel, conversation(told()))
+    server.fail(error("restricted_action_non_threadable_channel", "chat.postMessage"))
+    await remote(channel, conversation(told(firing=False), remote=state, version=2))
+    server.expect(Want("C0CRITICAL", color=GREEN), Want("C0CRITICAL", ("✅ All resolved",)))
+
+
 async def test_a_wrong_token_stands_in_no_outcome_and_no_log(
     server: FakeSlack, caplog: pytest.LogCaptureFixture
 ) -> None:
