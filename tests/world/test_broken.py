@@ -99,6 +99,7 @@ async def test_resume_ends_the_pause(world: World) -> None:
     told = await command(world, "resume", SLACK)
     assert told.exit_code == 0
     assert f"{SLACK}: resumed\n" in told.output
+    assert (await lane(world))["broken_since"] is None  # whether or not anything is due there
     world.clock.advance(2 * SECOND)
     await world.slack.until(lambda: bool(world.slack.messages))
     other = await command(world, "resume", "slack:C0NOBODY")
