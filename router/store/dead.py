@@ -71,6 +71,7 @@ _MEMBER = Statement(
 )
 # By the rules, or because it has yet to be told of other ends.
 _REACHED = Statement(sa.select(destinations.c.key).where(destinations.c.key == p("destination")))
+_DROP_MEMBER = Statement(sa.update(members).where(members.c.id == p("member")).values(verdict="drop"))
 _TELL_AGAIN = Statement(
     sa.update(members)
     .where(members.c.id == p("member"))
@@ -213,6 +214,7 @@ def _again(
     firing, there = member["status"] == "firing", letter["destination"]
     if not policy.names(there) and tx.one(_REACHED, destination=there) is None:
         fate, reason = Fate.DROPPED, "its destination is gone from the rules"
+        tx.run(_DROP_MEMBER, member=member_id)  # rules that name it again judge it anew
     elif member["state"] != "open" or (firing and telling["status"] == "resolved"):
         reason = "told otherwise since"
     elif firing and member["told"] not in UNTOLD and member["told"] != "maybe":

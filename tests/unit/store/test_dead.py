@@ -16,6 +16,7 @@ from tests.unit.store.test_history import (
     NIGHT,
     PAGER,
     POLICY,
+    RULES,
     SLACK,
     TEAM,
     World,
@@ -315,4 +316,17 @@ def test_what_fires_anew_while_its_end_is_given_up_is_told(world: World) -> None
     world.deliver()
     assert world.providers[SLACK.key].all_firing == {"Down-critical"}
     assert world.fates(SLACK) == ["delivered", "dead", "delivered"]
+    world.assert_balanced()
+
+
+def test_what_was_tried_again_while_its_destination_was_gone_is_told_when_that_is_back(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    letter = given_up(world, SLACK)
+    world.reload(RULES[2])
+    retry(world.tx, letter, world.policy, world.now)
+    assert world.fates(SLACK) == ["dropped"]
+    world.reload(POLICY)
+    world.deliver(SLACK)
+    assert world.providers[SLACK.key].all_firing == {"Down-critical"}
+    assert world.fates(SLACK) == ["delivered"]
     world.assert_balanced()
