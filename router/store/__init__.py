@@ -145,23 +145,30 @@ class Store:
         quiet = destination.digest and destination.options.empty == "all-quiet"
         covers = _covered(destination, policy)
 
-        if limits is not None:
-            await self._sift(destination.key, limits, policy, now)
-
-        def work(tx: Transaction) -> Work | Idle:
-            stormy = limits and claim_in_storm(tx, destination.key, limits, policy, now)
-            return stormy or claim(
+        def begin(tx: Transaction, *, sifted: bool) -> Work | Idle | None:
+            """None: a storm would begin, by what is due as it was judged so far."""
+            if limits is not None:
+                if not sifted and surges(tx, destination.key, limits, now):
+                    return None
+                stormy = claim_in_storm(tx, destination.key, limits, policy, now)
+                if stormy is not None:
+                    return stormy
+            return claim(
                 tx, destination.key, policy, now, quiet_digest=quiet, covers=covers, only=Only(overdue)
             )
 
-        work_ = await self._database.write(work)
-        if isinstance(work_, Work) and work_.is_storm and limits is not None:
-            return await self._gathered(work_, limits, policy, now)
-        return work_
+        work = await self._database.write(partial(begin, sifted=False))
+        if work is None:
+            await self._sift(destination.key, policy, now)
+            work = await self._database.write(partial(begin, sifted=True))
+            assert work is not None  # noqa: S101  (narrows the type)
+        if isinstance(work, Work) and work.is_storm and limits is not None:
+            return await self._gathered(work, limits, policy, now)
+        return work
 
-    async def _sift(self, destination: str, limits: Limits, policy: Policy, now: Millis) -> None:
+    async def _sift(self, destination: str, policy: Policy, now: Millis) -> None:
         """Before a storm begins. In many transactions, so that webhooks come in between."""
-        after = -1 if await self._database.write(lambda tx: surges(tx, destination, limits, now)) else 0
+        after = -1
         while after:
             after = await self._database.write(
                 lambda tx, after=after: sift(tx, destination, policy, now, after)  # type: ignore[misc]

@@ -10,29 +10,24 @@ from router.decide import Policy
 from router.model import Decision, Fate, Millis, Verdict
 from router.store.conversation import CLOSE, DUE
 from router.store.digests import advance, report_next
-from router.store.place import ENDED_UNTOLD, FAILOVER, HAS_FATE, UNTOLD, Placing, subject_of
-from router.store.schema import OPEN_FATES, alerts, conversations, dead_letters, destinations, fates, members
+from router.store.place import (
+    ANY_VERSION,
+    ENDED_UNTOLD,
+    FAILOVER,
+    FINISH_FATES,
+    HAS_FATE,
+    UNTOLD,
+    Placing,
+    subject_of,
+)
+from router.store.schema import alerts, conversations, dead_letters, destinations, fates, members
 from router.store.work import Telling, Work
-from router.store.writer import Statement, Transaction, among, insert
-
-_ANY = 2**62  # beyond every version
+from router.store.writer import Statement, Transaction, insert
 
 _GIVE_UP_MEMBER = Statement(
     sa.update(members)
     .where(members.c.id == p("member"))
     .values(told=p("told_"), verdict="dead", at=None, reason=p("reason_"))
-)
-_BURY_FATES = Statement(
-    sa.update(fates)
-    .where(
-        fates.c.member_id == p("member"), among(fates.c.fate, OPEN_FATES), fates.c.version <= p("version_")
-    )
-    .values(fate="dead", reason=p("reason_"), updated_at=p("now"))
-)
-_FINISH_FATES = Statement(
-    sa.update(fates)
-    .where(fates.c.member_id == p("member"), among(fates.c.fate, OPEN_FATES))
-    .values(fate="moot", reason=p("reason_"), updated_at=p("now"))
 )
 _STILL_DUE = Statement(
     sa.update(members).where(members.c.id == p("member")).values(told=p("told_"), at=p("now"))
@@ -94,7 +89,7 @@ def bury(tx: Transaction, work: Work, reason: str, policy: Policy, now: Millis) 
     """
     digest = work.conversation.digest is not None
     for each in work.telling:
-        tx.run(_BURY_FATES, member=each.member, version_=work.conversation.version, reason_=reason, now=now)
+        _finish(tx, each, Fate.DEAD, reason, now, work.conversation.version)
         if not digest:
             _give_up(tx, each, reason, now)
     tx.run(_GIVEN_UP, conversation=work.id, version_=work.conversation.version)
@@ -114,15 +109,21 @@ def _give_up(tx: Transaction, telling: Telling, reason: str, now: Millis) -> Non
     status = tx.one(_MEMBER, member=telling.member)["status"]
     if status == telling.status:
         told = "resolved" if status == "resolved" else telling.told_before
-        tx.run(_BURY_FATES, member=telling.member, version_=_ANY, reason_=reason, now=now)
+        _finish(tx, telling, Fate.DEAD, reason, now)
         tx.run(_GIVE_UP_MEMBER, member=telling.member, told_=told, reason_=reason)
     elif status == "firing":
         tx.run(_STILL_DUE, member=telling.member, told_="resolved", now=now)
     elif telling.told_before in UNTOLD:
-        tx.run(_FINISH_FATES, member=telling.member, reason_=ENDED_UNTOLD, now=now)
+        _finish(tx, telling, Fate.MOOT, ENDED_UNTOLD, now)
         tx.run(_GIVE_UP_MEMBER, member=telling.member, told_=telling.told_before, reason_=reason)
     else:
         tx.run(_STILL_DUE, member=telling.member, told_=telling.told_before, now=now)
+
+
+def _finish(
+    tx: Transaction, telling: Telling, fate: Fate, reason: str, now: Millis, version: int = ANY_VERSION
+) -> None:
+    tx.run(FINISH_FATES, member=telling.member, version_=version, fate_=fate, reason_=reason, now=now)
 
 
 def _write(tx: Transaction, work: Work, reason: str, now: Millis) -> None:

@@ -60,6 +60,14 @@ MOVE_FATES = Statement(
     .where(fates.c.member_id == p("member"), among(fates.c.fate, OPEN_FATES))
     .values(fate=p("fate_"), rule=p("rule_"), reason=p("reason_"), updated_at=p("now"))
 )
+ANY_VERSION = 2**62  # beyond every one
+FINISH_FATES = Statement(
+    sa.update(fates)
+    .where(
+        fates.c.member_id == p("member"), among(fates.c.fate, OPEN_FATES), fates.c.version <= p("version_")
+    )
+    .values(fate=p("fate_"), reason=p("reason_"), updated_at=p("now"))
+)
 FIND_MEMBER = Statement(
     sa.select(members).where(members.c.conversation_id == p("conversation"), members.c.alert_id == p("alert"))
 )

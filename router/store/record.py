@@ -12,12 +12,10 @@ from router.model import Broken, Delivered, Fate, Millis, Outcome, Rejected, Ret
 from router.store.conversation import CLOSE, DUE, open_conversation
 from router.store.dead import bury
 from router.store.digests import advance
-from router.store.place import ENDED_UNTOLD, UNTOLD
-from router.store.schema import OPEN_FATES, conversations, deliveries, fates, members
+from router.store.place import ANY_VERSION, ENDED_UNTOLD, FINISH_FATES, UNTOLD
+from router.store.schema import conversations, deliveries, fates, members
 from router.store.work import Work
 from router.store.writer import Statement, Transaction, among
-
-_ANY = 2**62  # beyond every version
 
 _TELL_MEMBER = Statement(
     sa.update(members)
@@ -37,13 +35,6 @@ _MOOT_MEMBER = Statement(
     .where(members.c.id == p("member"), members.c.status == "resolved", among(members.c.told, UNTOLD))
     .values(at=None, inhibitor=None)
 )
-_FINISH_FATES = Statement(
-    sa.update(fates)
-    .where(
-        fates.c.member_id == p("member"), among(fates.c.fate, OPEN_FATES), fates.c.version <= p("version_")
-    )
-    .values(fate=p("fate_"), reason=p("reason_"), updated_at=p("now"))
-)
 _ACCEPTED_AT = Statement(
     sa.select(sa.func.min(fates.c.at).label("at")).where(
         fates.c.member_id == p("member"), fates.c.fate == "pending", fates.c.version <= p("version_")
@@ -52,17 +43,12 @@ _ACCEPTED_AT = Statement(
 _SYNCED = Statement(
     sa.update(conversations)
     .where(conversations.c.id == p("conversation"))
-    .values(synced=p("version_"), attempts=0, not_before=0, remote=p("remote_"))
+    .values(synced=p("version_"), attempts=0, not_before=p("not_before_"), remote=p("remote_"))
 )
 _FAILED = Statement(
     sa.update(conversations)
     .where(conversations.c.id == p("conversation"))
     .values(attempts=conversations.c.attempts + 1, not_before=p("not_before_"), remote=p("remote_"))
-)
-_NOT_BEFORE = Statement(
-    sa.update(conversations)
-    .where(conversations.c.id == p("conversation"))
-    .values(not_before=p("not_before_"))
 )
 _VERSION = Statement(sa.select(conversations.c.wanted).where(conversations.c.id == p("conversation")))
 _STILL_TOLD = Statement(
@@ -128,16 +114,8 @@ def effect(
     match outcome:
         case Delivered():
             return Recorded(accepted=_delivered(tx, work, outcome, policy, now))
-        case Retry():
+        case Retry() | Broken():
             _retry(tx, work, outcome, now, not_before)
-        case Broken():
-            _retry(
-                tx,
-                work,
-                Retry(outcome.reason, ambiguous=outcome.ambiguous, remote=outcome.remote),
-                now,
-                not_before,
-            )
         case Rejected():
             given_up = _maybe_told(work) if outcome.ambiguous else work
             return Recorded(wake=bury(tx, given_up, outcome.reason, policy, now))
@@ -171,12 +149,9 @@ def _storm(tx: Transaction, work: Work, outcome: Outcome, not_before: Millis) ->
     view = work.conversation.storm
     match outcome:
         case Delivered():
-            remote = json.dumps(dict(outcome.remote))
-            tx.run(_SYNCED, conversation=work.id, version_=work.conversation.version, remote_=remote)
-            tx.run(_NOT_BEFORE, conversation=work.id, not_before_=not_before)
+            _synced(tx, work, outcome, not_before)
         case Retry() | Broken():
-            remote = json.dumps(dict(work.conversation.remote if outcome.remote is None else outcome.remote))
-            tx.run(_FAILED, conversation=work.id, not_before_=not_before, remote_=remote)
+            _failed(tx, work, outcome, not_before)
     if isinstance(outcome, Rejected) or (isinstance(outcome, Delivered) and view is not None and view.over):
         tx.run(CLOSE, conversation=work.id)
     return Recorded()
@@ -197,11 +172,11 @@ def _delivered(
         if not digest:
             tx.run(_TELL_MEMBER, member=each.member, told_=each.status, now=now)
             if tx.one(_STATUS, member=each.member)["status"] == each.status:
-                up_to = _ANY  # what came meanwhile says the same: the destination knows it now
+                up_to = ANY_VERSION  # what came meanwhile says the same: the destination knows it now
         tx.run(
-            _FINISH_FATES, member=each.member, version_=up_to, fate_=Fate.DELIVERED, reason_="told", now=now
+            FINISH_FATES, member=each.member, version_=up_to, fate_=Fate.DELIVERED, reason_="told", now=now
         )
-    tx.run(_SYNCED, conversation=work.id, version_=version, remote_=json.dumps(dict(outcome.remote)))
+    _synced(tx, work, outcome, 0)
     if digest:
         _close_digest(tx, work, policy, now)
     else:
@@ -209,6 +184,19 @@ def _delivered(
         if work.conversation.over:
             _close(tx, work, now)
     return tuple(accepted)
+
+
+def _synced(tx: Transaction, work: Work, outcome: Delivered, not_before: Millis) -> None:
+    """:param not_before: when there may be more to tell; 0: at once"""
+    tx.run(
+        _SYNCED, conversation=work.id, version_=work.conversation.version, not_before_=not_before,
+        remote_=json.dumps(dict(outcome.remote)),
+    )  # fmt: skip
+
+
+def _failed(tx: Transaction, work: Work, outcome: Retry | Broken, not_before: Millis) -> None:
+    remote = work.conversation.remote if outcome.remote is None else outcome.remote
+    tx.run(_FAILED, conversation=work.id, not_before_=not_before, remote_=json.dumps(dict(remote)))
 
 
 def _close(tx: Transaction, work: Work, now: Millis) -> None:
@@ -235,9 +223,8 @@ def _close_digest(tx: Transaction, work: Work, policy: Policy, now: Millis) -> N
     tx.run(CLOSE, conversation=work.id)
 
 
-def _retry(tx: Transaction, work: Work, outcome: Retry, now: Millis, not_before: Millis) -> None:
-    remote = work.conversation.remote if outcome.remote is None else outcome.remote
-    tx.run(_FAILED, conversation=work.id, not_before_=not_before, remote_=json.dumps(dict(remote)))
+def _retry(tx: Transaction, work: Work, outcome: Retry | Broken, now: Millis, not_before: Millis) -> None:
+    _failed(tx, work, outcome, not_before)
     if work.conversation.digest is None and not outcome.ambiguous:
         for each in work.telling:
             if each.told_before == "maybe":
@@ -246,9 +233,9 @@ def _retry(tx: Transaction, work: Work, outcome: Retry, now: Millis, not_before:
             # It may have ended while the attempt was under way: then nobody was told, and nobody will be.
             if tx.run(_MOOT_MEMBER, member=each.member):
                 tx.run(
-                    _FINISH_FATES,
+                    FINISH_FATES,
                     member=each.member,
-                    version_=_ANY,
+                    version_=ANY_VERSION,
                     fate_=Fate.MOOT,
                     reason_=ENDED_UNTOLD,
                     now=now,
