@@ -4,6 +4,7 @@ One unit of time everywhere, in memory and in the store: :data:`Millis`, whole m
 epoch (UTC). Durations are milliseconds too.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -19,8 +20,6 @@ Labels = Mapping[str, str]
 
 OWN_SOURCE = "alert-router"
 """The source of the alerts that the router raises about itself."""
-BROKEN_DESTINATION = "broken_destination"
-"""The label of such an alert that names the destination which can't be told."""
 
 
 class Status(StrEnum):
@@ -59,11 +58,25 @@ class Fate(StrEnum):
     DEAD = "dead"
 
 
+def identity_of(labels: Labels) -> str:
+    """What tells alerts of one source apart: a hash of the label set, 32 hex digits.
+
+    A label with an empty value counts as absent, as in Prometheus. The fingerprint that a sender gives is not used:
+    senders other than Alertmanager give one fingerprint to several label sets.
+    """
+    texts = (text for name in sorted(labels) if labels[name] for text in (name, labels[name]))
+    # No byte of UTF-8 is 0xff.
+    return hashlib.sha256(b"\xff".join(text.encode(errors="surrogatepass") for text in texts)).hexdigest()[
+        :32
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
     """One alert as Alertmanager told it. ``starts_at``/``ends_at``: None when absent or Go's zero time."""
 
     fingerprint: str
+    """As the sender gave it, for display and links only; see :attr:`identity`."""
     labels: Labels
     annotations: Labels
     status: Status
@@ -74,6 +87,14 @@ class Alert:
     """Extra addresses a sender gave beside the annotations (Grafana): dashboard, panel, silence, image."""
     note: str = ""
     """Why it counts as ended though nobody resolved it."""
+    about: frozenset[str] | None = None
+    """Of an alert that the router raises about itself: the keys of the destinations that can't be told, and so are
+    not told of it. None: a sender's alert, whatever its labels say."""
+
+    @property
+    def identity(self) -> str:
+        """See :func:`identity_of`. An alert without labels is known by its fingerprint."""
+        return identity_of(self.labels or {"": self.fingerprint})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +110,8 @@ class Webhook:
     alerts: tuple[Alert, ...]
     oddities: tuple[str, ...] = ()
     """What of the body could not be used, in words; the body then is kept in quarantine as well."""
+    sender: str = ""
+    """The address that posted it. The peers of an HA pair may share one external URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +266,8 @@ class Conversation:
 
     destination: str
     token: str
-    """32 hex digits, the same for every delivery of this subject to this destination: what dedup keys
-    are made of."""
+    """32 hex digits, the same for every delivery of this conversation: what dedup keys are made of. It contains
+    the random id of the database, so that two routers that share a destination don't share keys."""
     episode: int
     """Counts the conversations of the subject: a group that fires anew after its end starts another."""
     version: int
@@ -260,6 +283,9 @@ class Conversation:
     attempt: int = 1
     digest: DigestView | None = None
     storm: StormView | None = None
+    revision: str = ""
+    """Names the state that this delivery tells, for providers that drop what they got before: the same for each
+    attempt at it, and never used for another state, not even after a backup was restored."""
 
     @property
     def firing(self) -> tuple[Told, ...]:

@@ -7,8 +7,7 @@ https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -63,7 +62,7 @@ def _webhook(document: Any) -> Webhook:
         group_labels=told.group_labels,
         external_url=told.external_url,
         truncated=told.truncated,
-        alerts=_distinct(alerts, objects.values()),
+        alerts=_distinct(alerts),
         oddities=tuple(oddities),
     )
 
@@ -179,7 +178,7 @@ def _alert(entry: dict[str, Any], group_status: str, place: str, oddities: list[
     status = _status(told, group_status)
     given = told.fingerprint.strip() if isinstance(entry.get("fingerprint"), str) else ""
     return Alert(
-        fingerprint=given or _identity(told.labels, entry),
+        fingerprint=given or (fingerprint(told.labels) if told.labels else _content_hash(entry)),
         labels=told.labels,
         annotations=told.annotations,
         status=status,
@@ -197,10 +196,6 @@ def _status(told: _ToldAlert, group_status: str) -> Status:
     return Status.RESOLVED if word.casefold() in _RESOLVED else Status.FIRING
 
 
-def _identity(labels: Labels, entry: Mapping[str, Any]) -> str:
-    return fingerprint(labels) if labels else _content_hash(entry)
-
-
 def _content_hash(entry: Mapping[str, Any]) -> str:
     """An alert without labels is told apart by what it says, apart from its status and end."""
     content = {name: value for name, value in entry.items() if name not in {"status", "endsAt"}}
@@ -214,27 +209,26 @@ def _derived_group(group_labels: Labels, alerts: list[Alert]) -> str:
     return "derived:" + ",".join(f"{name}={labels[name]}" for name in sorted(labels))
 
 
-def _distinct(alerts: list[Alert], entries: Iterable[Mapping[str, Any]]) -> tuple[Alert, ...]:
-    """One fingerprint with different labels is a sender's mistake: told apart by the labels. The same alert
-    twice stays so, in an order in which the last one counts.
-    """
-    labels: dict[str, Labels] = {}
-    mistaken = {
-        each.fingerprint for each in alerts if labels.setdefault(each.fingerprint, each.labels) != each.labels
-    }
+def _distinct(alerts: list[Alert]) -> tuple[Alert, ...]:
+    """What the body says twice of one alert comes in an order in which the last word counts."""
     same: dict[str, list[Alert]] = {}
-    for alert, entry in zip(alerts, entries, strict=True):
-        identity = _identity(alert.labels, entry) if alert.fingerprint in mistaken else alert.fingerprint
-        same.setdefault(identity, []).append(replace(alert, fingerprint=identity))
+    for alert in alerts:
+        same.setdefault(alert.identity, []).append(alert)
     return tuple(alert for several in same.values() for alert in _in_order(several))
 
 
 def _in_order(several: list[Alert]) -> list[Alert]:
-    """By start where every one is known; of a contradiction, the firing counts."""
+    """By start where every one is known. Of a contradiction about one start, the firing counts."""
+    if len(several) == 1:
+        return several
     dated = all(alert.starts_at is not None for alert in several)
-    return sorted(
-        several, key=lambda each: ((each.starts_at or 0) if dated else 0, each.status is Status.FIRING)
-    )
+    firing = {alert.starts_at if dated else None for alert in several if alert.status is Status.FIRING}
+    kept = [
+        alert
+        for alert in several
+        if alert.status is Status.FIRING or (alert.starts_at if dated else None) not in firing
+    ]
+    return sorted(kept, key=lambda each: (each.starts_at or 0) if dated else 0)
 
 
 def _kind(value: Any) -> str:

@@ -1,57 +1,77 @@
-"""What an alert as told just now means against what was known of it: an idempotent reducer, pure.
+"""What an alert, as a sender reports it now, means against what was known of it: an idempotent reducer, pure.
 
-An alert's identity is its fingerprint within a source; one firing of it is told apart by ``starts_at``.
+An alert's identity is its label set within a source; one firing of it is told apart by ``starts_at``.
 Alertmanager repeats itself byte for byte (retries, ``repeat_interval``), and the peers of an HA pair each
-tell the same change, possibly some seconds apart.
+report the same change, possibly some seconds apart and with different ideas of what still fires.
 """
 
 from dataclasses import dataclass, replace
 
 from router.model import MINUTE, Alert, Change, Millis, Status
 
-# A peer of an HA pair lags by n x 15 s of peer timeout plus its own group_interval; within this time after
-# a resolve, the other peer's "firing" of the same start is its echo, not news.
+# A peer of an HA pair lags by n x 15 s of peer timeout plus its own group_interval. For this time after an end, a
+# firing that is not newer may be a late report of the episode that ended.
 # https://prometheus.io/docs/alerting/latest/high_availability/
 PEER_LAG: Millis = 5 * MINUTE
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """A firing that contradicts a recent end, and is not newer than the episode that ended."""
+
+    alert: Alert
+    until: Millis
+    """From then on it counts, unless another end was reported before."""
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
-    """An alert as the store has it. ``peer``: the externalURL that told its present status; empty: nobody did, it
-    counts as ended without a resolve.
-    """
+    """An alert as the store has it."""
 
     alert: Alert
     peer: str
+    """Who reported its present status; empty: nobody did, the router concluded that it ended."""
     changed_at: Millis
+    doubt: Doubt | None = None
+    """Only of an alert that ended."""
 
 
-def reduce(known: Known | None, told: Alert, peer: str, now: Millis) -> tuple[Change, Known]:
-    """The change that ``told`` makes, and what is known after it.
+def reduce(
+    known: Known | None, reported: Alert, peer: str, now: Millis, *, certain: bool = False
+) -> tuple[Change, Known]:
+    """The change that ``reported`` makes, and what is known after it.
 
-    A resolve ends the firing it belongs to and no later one. A firing that starts where an ended one had
-    started is a new change (Prometheus came back after ``resolve_timeout``), unless it is another peer's
-    echo. Whatever is neither is a repeat; its annotations still count.
+    A resolve ends the firing it belongs to and no later one. What a sender reports as firing fires: at once if it is
+    newer than the episode that ended, or if the end is longer ago than a peer lags; otherwise it is a doubt first.
+    Whatever is neither is a repeat; its annotations still count.
+
+    :param certain: Alertmanager itself was asked, or a doubt has lasted: there is no doubt
     """
     if known is None:
-        return _changed(told, peer, now)
+        return _changed(reported, peer, now)
     before = known.alert
-    match before.status, told.status:
+    match before.status, reported.status:
         case Status.FIRING, Status.FIRING:
-            earliest = min((at for at in (before.starts_at, told.starts_at) if at is not None), default=None)
-            return Change.REPEATED, replace(known, alert=replace(told, starts_at=earliest))
-        case Status.FIRING, Status.RESOLVED:
-            stale = _of_an_earlier_firing(told, before)
+            starts = (at for at in (before.starts_at, reported.starts_at) if at is not None)
+            known = replace(known, alert=replace(reported, starts_at=min(starts, default=None)))
+        case Status.FIRING, Status.RESOLVED if not _of_an_earlier_firing(reported, before):
+            return _changed(replace(reported, starts_at=reported.starts_at or before.starts_at), peer, now)
         case Status.RESOLVED, Status.FIRING:
-            stale = _of_the_ended_firing(told, known, peer, now)
-        case _:  # what had ended without a resolve has one now
-            known, stale = replace(known, peer=known.peer or peer), True
-    return (Change.REPEATED, known) if stale else _changed(told, peer, now)
+            doubt = None if certain else _doubt(reported, known, now)
+            if doubt is None:
+                return _changed(reported, peer, now)
+            known = replace(known, doubt=doubt)
+        case (
+            Status.RESOLVED,
+            Status.RESOLVED,
+        ):  # what the router concluded is reported now; a doubt is contradicted
+            known = replace(known, peer=known.peer or peer, doubt=None)
+    return Change.REPEATED, known
 
 
-def _changed(told: Alert, peer: str, now: Millis) -> tuple[Change, Known]:
-    kind = Change.FIRED if told.status is Status.FIRING else Change.RESOLVED
-    return kind, Known(told, peer, now)
+def _changed(reported: Alert, peer: str, now: Millis) -> tuple[Change, Known]:
+    kind = Change.FIRED if reported.status is Status.FIRING else Change.RESOLVED
+    return kind, Known(reported, peer, now)
 
 
 def _of_an_earlier_firing(resolve: Alert, firing: Alert) -> bool:
@@ -61,11 +81,15 @@ def _of_an_earlier_firing(resolve: Alert, firing: Alert) -> bool:
     return resolve.ends_at is not None and resolve.ends_at <= firing.starts_at
 
 
-def _of_the_ended_firing(told: Alert, known: Known, peer: str, now: Millis) -> bool:
-    before = known.alert
-    if not known.peer or told.starts_at is None or before.starts_at is None:
-        return False
-    if told.starts_at < before.starts_at:
-        return True
-    echo = peer != known.peer and abs(now - known.changed_at) < PEER_LAG  # a clock may step back
-    return told.starts_at == before.starts_at and echo
+def _doubt(firing: Alert, known: Known, now: Millis) -> Doubt | None:
+    """None: the firing counts at once."""
+    concluded = not known.peer
+    ended = known.alert
+    if concluded or firing.starts_at is None or ended.starts_at is None:
+        return None
+    since_end = now - known.changed_at
+    # A clock that was stepped back by more than the lag says nothing about the order.
+    if firing.starts_at > ended.starts_at or abs(since_end) >= PEER_LAG:
+        return None
+    until = now + PEER_LAG - max(0, since_end)
+    return Doubt(firing, until if known.doubt is None else min(until, known.doubt.until))

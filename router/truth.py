@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationErr
 from router.clock import Clock
 from router.decide import Policy
 from router.metrics import Metrics
-from router.model import MINUTE, SECOND, Alertmanager, Millis, Source
+from router.model import MINUTE, SECOND, Alertmanager, Millis, Source, identity_of
 from router.store import Answer, Receipt, Reported, Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -45,7 +45,7 @@ class _Status(BaseModel):
 class _Alert(BaseModel):
     """https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml (gettableAlert)"""
 
-    fingerprint: str = Field(min_length=1)
+    labels: dict[str, str]
     starts_at: AwareDatetime = Field(alias="startsAt")
     status: _Status
 
@@ -59,7 +59,7 @@ class Unanswered(Exception):  # noqa: N818  (says what came instead of an answer
 
 
 async def ask(alertmanager: Alertmanager) -> dict[str, Reported]:
-    """Every alert that it has, by fingerprint. :raises Unanswered:"""
+    """Every alert that it has, by identity. :raises Unanswered:"""
     try:
         async with (
             aiohttp.ClientSession(timeout=_TIMEOUT, headers=_headers(alertmanager)) as session,
@@ -75,7 +75,7 @@ async def ask(alertmanager: Alertmanager) -> dict[str, Reported]:
     except ValidationError:
         raise Unanswered("bad answer") from None
     return {
-        each.fingerprint: Reported(int(each.starts_at.timestamp() * SECOND), each.status.withheld)
+        identity_of(each.labels): Reported(int(each.starts_at.timestamp() * SECOND), each.status.withheld)
         for each in entries
     }
 
@@ -132,9 +132,17 @@ class Truth:
         now = self._clock.now()
         asked = {source.name: each for source in self._sources() if (each := source.alertmanager) is not None}
         openings = await self._store.openings(now)
-        due = {name: self._due(name, each, openings.get(name)) for name, each in asked.items()}
-        await asyncio.gather(*(self._ask(name, asked[name]) for name, at in due.items() if at <= now))
+        await asyncio.gather(
+            *(
+                self._ask(name, each)
+                for name, each in asked.items()
+                if self._due(name, each, openings.get(name)) <= now
+            )
+        )
         policy = self._policy()
+        settled, doubt = await self._store.settle_doubts(policy, now)
+        for name, receipt in settled.items():
+            self._concluded(name, receipt)
         # By the moment at which it was looked: the clock may have jumped since, over a suspend.
         heard = {name: self._answered.get(name, self._started) for name in asked}
         trusted = frozenset(name for name, at in heard.items() if now - at < _PATIENCE)
@@ -142,9 +150,8 @@ class Truth:
         if now - self._started >= min(_PATIENCE, policy.stale_after):
             for name, receipt in (await self._store.expire(frozenset(asked), policy, now)).items():
                 self._concluded(name, receipt)
-        return min(
-            [now + _LOOK, *(self._due(name, each, openings.get(name)) for name, each in asked.items())]
-        )
+        due = [self._due(name, each, openings.get(name)) for name, each in asked.items()]
+        return min([now + _LOOK, *due, *([] if doubt is None else [doubt])])
 
     def _due(self, name: str, alertmanager: Alertmanager, opening: Millis | None) -> Millis:
         last = self._asked.get(name)

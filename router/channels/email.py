@@ -187,9 +187,7 @@ class Email:
 
     def _message_id(self, conversation: Conversation) -> str:
         """The same for every attempt at the same state, so that mail systems drop a double."""
-        name = f"{conversation.token}.{conversation.episode}.{conversation.version}"
-        if conversation.digest is not None:
-            name = conversation.token
+        name = f"{conversation.token}.{conversation.episode}.{conversation.revision}"
         return f"<{name}@{self._domain}>"
 
     def _headers(self, destination: Destination, conversation: Conversation) -> dict[str, str]:

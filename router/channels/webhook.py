@@ -214,7 +214,7 @@ def _headers(options: WebhookOptions, conversation: Conversation, raw: bytes) ->
         "Content-Type": "application/json",
         "User-Agent": "alert-router",
         # https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
-        "Idempotency-Key": f"{conversation.token}-{conversation.episode}-{conversation.version}",
+        "Idempotency-Key": f"{conversation.token}-{conversation.episode}-{conversation.revision}",
         "X-Alert-Router-Timestamp": str(timestamp),
     }
     if options.secret is not None:

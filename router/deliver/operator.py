@@ -10,7 +10,6 @@ from router.clock import Clock
 from router.decide import Policy
 from router.metrics import Metrics
 from router.model import (
-    BROKEN_DESTINATION,
     OWN_SOURCE,
     Alert,
     Destination,
@@ -91,11 +90,11 @@ class Operator:
         labels = {
             "alertname": ALERTNAME,
             policy.severity.label: policy.severity.levels[0],
-            BROKEN_DESTINATION: key,
+            "broken_destination": key,
         }
         fingerprint = hashlib.sha256(key.encode()).hexdigest()[:16]
-        alert = Alert(fingerprint, labels, annotations, status, since, until)
-        group = {name: labels[name] for name in ("alertname", BROKEN_DESTINATION)}
+        alert = Alert(fingerprint, labels, annotations, status, since, until, about=frozenset({key}))
+        group = {name: labels[name] for name in ("alertname", "broken_destination")}
         webhook = Webhook(OWN_SOURCE, json.dumps(group), group, "", 0, (alert,))
         body = json.dumps({"status": status, "labels": labels, "annotations": annotations}).encode()
         try:

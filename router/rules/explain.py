@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -95,7 +95,7 @@ class Question:
             raise InputError(
                 f"the store knows no alert {fingerprint}; its pages and --json show fingerprints"
             )
-        others = [GivenAlert(each, labels) for each, labels in snapshot.firing.items()]
+        others = [given(labels) for labels in snapshot.firing]
         return [self._known(each, others) for each in snapshot.known]
 
     def line(self, text: str) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Question:
         return Answer(text, as_data)
 
     def _known(self, known: KnownAlert, others: Iterable[GivenAlert]) -> Answer:
-        alert = GivenAlert(known.alert.fingerprint, known.alert.labels, known.alert.status is Status.FIRING)
+        alert = replace(given(known.alert.labels), firing=known.alert.status is Status.FIRING)
         answer = self._answer(alert, *others)
         text = f"{answer.text}\n\n{told_as_text(known.told, self._zone)}"
         told = [

@@ -92,7 +92,9 @@ def alerts_of(data: bytes) -> list[GivenAlert]:
             alerts = parse(data).alerts
         except ParseError:
             return several(found["alerts"])
-        return [GivenAlert(each.fingerprint, each.labels, each.status is Status.FIRING) for each in alerts]
+        return [
+            GivenAlert(fingerprint(each.labels), each.labels, each.status is Status.FIRING) for each in alerts
+        ]
     return several(found if isinstance(found, list) else [found])
 
 

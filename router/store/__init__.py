@@ -1,7 +1,6 @@
 """The store: everything that must survive, behind one object. See ``schema`` for the tables."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
@@ -12,8 +11,6 @@ from sqlalchemy import bindparam as p
 
 from router.decide import Policy
 from router.model import (
-    BROKEN_DESTINATION,
-    OWN_SOURCE,
     Conversation,
     Destination,
     Millis,
@@ -24,7 +21,9 @@ from router.model import (
 from router.store import books, dead, retention
 from router.store.accept import Receipt, accept
 from router.store.adopt import Adoption, adopt, known_fragments, turn_back
+from router.store.alert import about_of
 from router.store.balance import Balance, balance
+from router.store.conversation import renew_database_id
 from router.store.health import StoreUnavailable, unavailable
 from router.store.opening import check, migrate
 from router.store.record import Recorded, record
@@ -32,7 +31,7 @@ from router.store.record import parts as record_parts
 from router.store.schema import alerts, conversations, deliveries, meta, webhooks
 from router.store.snapshot import Snapshot, account, snapshot
 from router.store.storm import BATCH, Limits, claim_in_storm, gather, sift, surges, view
-from router.store.truth import Answer, Reported, answered, expire, merged, openings, unanswered
+from router.store.truth import Answer, Reported, answered, expire, merged, openings, settle_doubts, unanswered
 from router.store.work import Idle, Only, Work, claim, upcoming
 from router.store.writer import Database, Statement, Transaction, insert
 
@@ -49,8 +48,8 @@ _RESUME = Statement(
     .values(not_before=0)
 )
 _OWN_ALERTS = Statement(
-    sa.select(alerts.c.labels, alerts.c.starts_at).where(
-        alerts.c.source == OWN_SOURCE, alerts.c.status == "firing"
+    sa.select(alerts.c.about, alerts.c.starts_at).where(
+        alerts.c.about.is_not(None), alerts.c.status == "firing"
     )
 )
 _NOT_PROBED = Statement(sa.delete(meta).where(meta.c.key == "probed"))
@@ -91,6 +90,7 @@ class Store:
         """
 
         def work(tx: Transaction) -> dict[str, str]:
+            renew_database_id(tx)
             tx.run(_INTERRUPTED, now=now)
             return known_fragments(tx)
 
@@ -216,7 +216,7 @@ class Store:
     async def own_alerts(self) -> dict[str, Millis]:
         """The destinations that the router says are broken, and since when."""
         rows = await self._database.write(lambda tx: tx.all(_OWN_ALERTS))
-        return {json.loads(row["labels"])[BROKEN_DESTINATION]: row["starts_at"] for row in rows}
+        return {key: row["starts_at"] for row in rows for key in about_of(row) or ()}
 
     async def dead_letters(self) -> list[dict[str, Any]]:
         return await self._database.read(books.dead)
@@ -244,6 +244,18 @@ class Store:
     async def expire(self, asked: frozenset[str], policy: Policy, now: Millis) -> dict[str, Receipt]:
         """End what is no longer repeated, by source. :param asked: sources it doesn't go for"""
         return await self._database.write(lambda tx: expire(tx, asked, policy, now))
+
+    async def settle_doubts(self, policy: Policy, now: Millis) -> tuple[dict[str, Receipt], Millis | None]:
+        """Firings that contradicted an end, and that no other end was reported for, count now, by source; and when to
+        settle the next. In many transactions, so that webhooks come in between.
+        """
+        settled: dict[str, Receipt] = {}
+        while True:
+            some, following = await self._database.write(lambda tx: settle_doubts(tx, policy, now))
+            for source, receipt in some.items():
+                settled[source] = merged(settled.get(source, Receipt()), receipt)
+            if following is None or following > now:
+                return settled, following
 
     async def openings(self, now: Millis) -> dict[str, Millis]:
         """When the next held alert of each source is to be let out, by source."""

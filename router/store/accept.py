@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
 from router.decide import Policy
-from router.model import OWN_SOURCE, Alert, Change, Decision, Millis, Status, Verdict, Webhook
-from router.reduce import PEER_LAG, Known, reduce
-from router.store.alert import alert_of
+from router.model import Alert, Change, Decision, Millis, Status, Verdict, Webhook
+from router.reduce import PEER_LAG, Doubt, reduce
+from router.store.alert import about_of, doubt_of, known_of, labels_of, written_about, written_doubt
 from router.store.conversation import DUE
 from router.store.place import Placing, Subject, judge, reconsider
 from router.store.schema import alerts, changes, conversations, groups, inhibitors, members, webhooks
@@ -32,13 +32,13 @@ _UPDATE_GROUP = Statement(
     .values(labels=p("labels_"), external_url=p("external_url_"), truncated=p("truncated_"))
 )
 _FIND_ALERT = Statement(
-    sa.select(alerts).where(alerts.c.source == p("source"), alerts.c.fingerprint == p("fingerprint"))
+    sa.select(alerts).where(alerts.c.source == p("source"), alerts.c.identity == p("identity"))
 )
 _ADD_ALERT = Statement(insert(alerts))
 _UPDATE_ALERT = Statement(
     sa.update(alerts)
     .where(alerts.c.id == p("alert"))
-    .values({c.name: p(f"{c.name}_") for c in alerts.c if c.name not in {"id", "source", "fingerprint"}})
+    .values({c.name: p(f"{c.name}_") for c in alerts.c if c.name not in {"id", "source", "identity"}})
 )
 _ADD_CHANGE = Statement(insert(changes))
 _SET_DESTINATIONS = Statement(
@@ -77,11 +77,11 @@ _TELL_THE_END_AGAIN = Statement(
 class Receipt:
     """What was committed of a webhook."""
 
-    changes: tuple[tuple[Change, str, bool], ...]
+    changes: tuple[tuple[Change, str, bool], ...] = ()
     """(kind, level, whether the alert's severity label named a known level)"""
-    decisions: tuple[tuple[str, Verdict], ...]
+    decisions: tuple[tuple[str, Verdict], ...] = ()
     """(destination key, verdict)"""
-    wake: frozenset[str]
+    wake: frozenset[str] = frozenset()
     """The destinations that may have something to do."""
 
 
@@ -92,30 +92,42 @@ class _Accepted:
     kind: Change
     echo: bool
     """The other peer of an HA pair tells what has just been told."""
+    doubt: bool
+    """It is reported as firing, and counts as ended for now."""
 
 
 def accept(
-    tx: Transaction, webhook: Webhook, source: str, body: bytes, policy: Policy, now: Millis, note: str = ""
+    tx: Transaction,
+    webhook: Webhook,
+    source: str,
+    body: bytes,
+    policy: Policy,
+    now: Millis,
+    note: str = "",
+    *,
+    certain: bool = False,
 ) -> Receipt:
     """Two passes: first what fires now is known to the inhibit rules, then each alert is judged by it.
 
     :param note: nobody sent this webhook: its alerts count as ended, and this is why
+    :param certain: see :func:`router.reduce.reduce`
     """
     webhook_id = tx.add(_ADD_WEBHOOK, source=source, received_at=now, body=body, quarantined=None)
     group = _group(tx, webhook, source)
     freed: set[str] = set()
-    accepting = _Accepting(tx, source, webhook, group, policy, freed, now, note)
+    peer = "" if note else f"{webhook.external_url} {webhook.sender}"
+    accepting = _Accepting(tx, source, webhook, group, policy, freed, now, note, peer, certain)
     accepted = [_reduce(accepting, alert) for alert in webhook.alerts]
     decisions: list[tuple[str, Verdict]] = []
     wake: set[str] = set()
     for each in accepted:
-        judged = judge(tx, policy, each.alert.labels, now)
+        judged = judge(tx, policy, each.alert.labels, each.alert.about, now)
         firing = each.alert.status is Status.FIRING
         change = tx.add(
             _ADD_CHANGE, webhook_id=webhook_id, alert_id=each.subject.alert, kind=each.kind, level=each.subject.level,
             at=now, destinations=max(1, len(judged)) if firing else 0,
         )  # fmt: skip
-        placing = Placing(tx, policy, each.subject, now, note)
+        placing = Placing(tx, policy, each.subject, now, note, doubt=each.doubt)
         if firing:
             placing.firing(_told_once(judged) if each.echo else judged, change)
             decisions += ((decision.destination.key, decision.verdict) for decision in judged)
@@ -149,14 +161,15 @@ def release(tx: Transaction, policy: Policy, keys: Iterable[str], now: Millis) -
     return frozenset().union(*(reconsider(tx, policy, alert, now) for alert in sorted(muted)))
 
 
-def index_inhibitor(
-    tx: Transaction, policy: Policy, source: str, alert_id: int, labels: dict[str, str]
-) -> None:
-    """What the router says of itself mutes nobody's alerts: no rule was written with it in mind."""
-    if source == OWN_SOURCE:
+def index_inhibitor(tx: Transaction, policy: Policy, alert: Any) -> None:
+    """What the router says of itself mutes nobody's alerts: no rule was written with it in mind.
+
+    :param alert: a row of ``alerts``
+    """
+    if about_of(alert) is not None:
         return
-    for key in policy.inhibition.as_source(labels):
-        tx.run(_ADD_INHIBITOR, key=key.text, alert_id=alert_id, two_sided=int(key.two_sided))
+    for key in policy.inhibition.as_source(labels_of(alert)):
+        tx.run(_ADD_INHIBITOR, key=key.text, alert_id=alert["id"], two_sided=int(key.two_sided))
 
 
 def _group(tx: Transaction, webhook: Webhook, source: str) -> int:
@@ -198,6 +211,8 @@ class _Accepting:
     """Collects the inhibition keys that an ended alert gave up."""
     now: Millis
     note: str
+    peer: str
+    certain: bool
 
 
 def _told_once(decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
@@ -206,10 +221,11 @@ def _told_once(decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
 
 def _reduce(accepting: _Accepting, told: Alert) -> _Accepted:
     tx, source, webhook = accepting.tx, accepting.source, accepting.webhook
-    policy, now, note = accepting.policy, accepting.now, accepting.note
-    peer = "" if note else webhook.external_url
-    row = tx.one(_FIND_ALERT, source=source, fingerprint=told.fingerprint)
-    kind, known = reduce(None if row is None else _known(row), told, peer, now)
+    policy, now, note, peer = accepting.policy, accepting.now, accepting.note, accepting.peer
+    identity = told.identity
+    row = tx.one(_FIND_ALERT, source=source, identity=identity)
+    before = None if row is None else known_of(row)
+    kind, known = reduce(before, told, peer, now, certain=accepting.certain)
     echo = row is not None and row["peer"] != peer and now - row["seen_at"] < PEER_LAG
     alert = known.alert
     level, _ = policy.severity.of(alert.labels)
@@ -218,25 +234,33 @@ def _reduce(accepting: _Accepting, told: Alert) -> _Accepted:
         "links": json.dumps(dict(alert.links)), "generator_url": alert.generator_url, "status": alert.status,
         "level": level, "starts_at": alert.starts_at, "ends_at": alert.ends_at, "peer": known.peer,
         "changed_at": known.changed_at, "seen_at": now if row is None or not note else row["seen_at"],
-        "note": note, "withheld": None, "absent_at": None,
+        "note": note, "withheld": None, "absent_at": None, "fingerprint": told.fingerprint,
+        "about": written_about(alert), **_doubt(known.doubt, row, accepting.group),
     }  # fmt: skip
     if row is None:
-        alert_id = tx.add(_ADD_ALERT, source=source, fingerprint=alert.fingerprint, **values)
+        alert_id = tx.add(_ADD_ALERT, source=source, identity=identity, **values)
     else:
         alert_id = row["id"]
         tx.run(_UPDATE_ALERT, alert=alert_id, **{f"{name}_": value for name, value in values.items()})
     if kind is Change.FIRED:
         if row is not None:
             tx.run(_DROP_INHIBITORS, alert=alert_id)
-        index_inhibitor(tx, policy, source, alert_id, dict(alert.labels))
+        index_inhibitor(tx, policy, {"id": alert_id, **values})
     elif kind is Change.RESOLVED and row is not None:
         accepting.freed.update(each["key"] for each in tx.all(_INHIBITORS_OF, alert=alert_id))
         tx.run(_DROP_INHIBITORS, alert=alert_id)
     subject = Subject(
-        alert_id, source, alert.fingerprint, level, accepting.group, webhook.receiver, webhook.group_key
+        alert_id, source, identity, level, accepting.group, webhook.receiver, webhook.group_key
     )  # fmt: skip
-    return _Accepted(subject, alert, kind, echo)
+    return _Accepted(subject, alert, kind, echo, known.doubt is not None)
 
 
-def _known(row: Any) -> Known:
-    return Known(alert_of(row), row["peer"], row["changed_at"])
+def _doubt(doubt: Doubt | None, row: Any, group: int) -> dict[str, Any]:
+    """The columns of a doubt. Every group that reports the firing is to be told of it, if it lasts."""
+    if doubt is None:
+        return {"doubt_until": None, "doubt": None}
+    before = None if row is None else doubt_of(row)
+    groups = [] if before is None else before[1]
+    if group not in groups:
+        groups = [*groups, group]
+    return {"doubt_until": doubt.until, "doubt": written_doubt(doubt, groups)}

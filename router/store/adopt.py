@@ -8,6 +8,7 @@ from sqlalchemy import bindparam as p
 
 from router.decide import Policy
 from router.model import Millis
+from router.reduce import PEER_LAG
 from router.store.accept import index_inhibitor
 from router.store.alert import labels_of
 from router.store.digests import close_slots, open_slots
@@ -79,6 +80,9 @@ _DUE_ANEW = Statement(
         .scalar_subquery()
     )
 )
+_DOUBT_NOW = Statement(
+    sa.update(alerts).where(alerts.c.doubt_until > p("latest")).values(doubt_until=p("latest"))
+)
 _SINCE_NOW = Statement(
     sa.update(conversations)
     .where(conversations.c.slot.is_not(None), conversations.c.state == "open", conversations.c.since > p("now"))
@@ -122,6 +126,7 @@ def turn_back(tx: Transaction, policy: Policy, now: Millis) -> None:
     """
     for statement in (_TELL_NOW, _TRY_NOW, _SINCE_NOW):
         tx.run(statement, now=now)
+    tx.run(_DOUBT_NOW, latest=now + PEER_LAG)
     open_slots(tx, policy, now)
     for alert in tx.all(_FIRING):
         reconsider(tx, policy, alert["id"], now)
@@ -140,7 +145,7 @@ def _judge_anew(tx: Transaction, policy: Policy, now: Millis) -> None:
         level, _ = policy.severity.of(labels)
         if level != alert["level"]:
             tx.run(_SET_LEVEL, alert=alert["id"], level_=level)
-        index_inhibitor(tx, policy, alert["source"], alert["id"], labels)
+        index_inhibitor(tx, policy, alert)
     for alert in firing:
         reconsider(tx, policy, alert["id"], now)
 

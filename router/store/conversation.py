@@ -1,6 +1,7 @@
 """Conversations: found, opened in episodes, one version on, due and closed."""
 
 import hashlib
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
 from router.decide import Policy
-from router.model import Millis
-from router.store.schema import conversations, deliveries, members
+from router.model import Conversation, Millis
+from router.store.schema import conversations, deliveries, members, meta
 from router.store.writer import Statement, Transaction, insert
 
 ADD_CONVERSATION = Statement(insert(conversations))
@@ -52,6 +53,11 @@ _WENT_OUT = Statement(
 )
 
 
+_DATABASE_ID = Statement(sa.select(meta.c.value).where(meta.c.key == "database_id"))
+_NO_DATABASE_ID = Statement(sa.delete(meta).where(meta.c.key == "database_id"))
+_NEW_DATABASE_ID = Statement(sa.insert(meta).values(key="database_id", value=p("id_")))
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """An open conversation. ``fresh``: made just now, without members."""
@@ -75,13 +81,47 @@ def open_conversation(
         "token": token,
         "state": "open", "group_id": None, "urgency": 99, "wanted": 0, "synced": 0, "due_at": None,
         "not_before": 0, "attempts": 0, "remote": "{}", "since": None, "slot": None, "created_at": now,
+        "key": key_of(tx, token), "revision": "",
     }  # fmt: skip
     values.update(given)
     return Opened(tx.add(ADD_CONVERSATION, **values), values["wanted"], fresh=True)
 
 
 def token_of(destination: str, source: str, subject: str) -> str:
-    return hashlib.sha256(f"{destination}\n{source}\n{subject}".encode()).hexdigest()[:32]
+    return _hash(destination, source, subject)
+
+
+def key_of(tx: Transaction, token: str) -> str:
+    """How providers know the conversations with this token that are opened now."""
+    return _hash(database_id(tx), token)
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def renew_database_id(tx: Transaction) -> None:
+    """At each start: nothing tells a start after a restore from any other, and a restored database must not use the
+    keys again that were used since its backup. What is open keeps the key that it was opened with.
+    """
+    tx.run(_NO_DATABASE_ID)
+    tx.run(_NEW_DATABASE_ID, id_=secrets.token_hex(16))
+
+
+def database_id(tx: Transaction) -> str:
+    """Random, 32 hex digits; in every key that a provider sees."""
+    row = tx.one(_DATABASE_ID)
+    return "" if row is None else str(row["value"])
+
+
+def revision_of(tx: Transaction, conversation: Conversation) -> str:
+    """See :class:`Conversation`. A digest has one revision: it goes out once."""
+    version = f"{conversation.version}-"
+    if conversation.revision and (
+        conversation.digest is not None or conversation.revision.startswith(version)
+    ):
+        return conversation.revision
+    return version + database_id(tx)[:8]
 
 
 def open_slot(tx: Transaction, policy: Policy, digest: str, now: Millis, **given: Any) -> Opened:

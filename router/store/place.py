@@ -15,7 +15,7 @@ from sqlalchemy import bindparam as p
 from router.decide import Policy, decide
 from router.decide.inhibition import Key
 from router.model import MINUTE, Decision, Destination, Fate, Millis, Verdict
-from router.store.alert import labels_of
+from router.store.alert import about_of, labels_of
 from router.store.conversation import (
     BUMP,
     BUMP_SLOT,
@@ -49,6 +49,7 @@ FATE_OF = {
 NOWHERE = "none"  # the destination of a receiver that has none
 ABSENT = "not in Alertmanager's last answer"
 ENDED_UNTOLD = "ended before anyone was told"
+IN_DOUBT = "contradicts an end of minutes ago: counts unless another end is reported"
 UNTOLD = ("none", "resolved")  # of a firing alert: its firing has not been told
 FAILOVER = "on_failure of "  # begins the rule of what is told instead of a destination that failed
 LAG: Millis = MINUTE  # a telling comes some time after its change, and the next repeat is on time
@@ -128,7 +129,9 @@ ALERT = Statement(sa.select(alerts).where(alerts.c.id == p("alert")))
 GROUP = Statement(sa.select(groups).where(groups.c.id == p("group")))
 
 
-def judge(tx: Transaction, policy: Policy, labels: Mapping[str, str], now: Millis) -> tuple[Decision, ...]:
+def judge(
+    tx: Transaction, policy: Policy, labels: Mapping[str, str], about: frozenset[str] | None, now: Millis
+) -> tuple[Decision, ...]:
     """As :func:`decide`, among all that fires."""
 
     def source(key: Key) -> str | None:
@@ -137,7 +140,7 @@ def judge(tx: Transaction, policy: Policy, labels: Mapping[str, str], now: Milli
         row = tx.one(FIND_INHIBITOR, key=key.text, two_sided_up_to=0 if key.two_sided else 1)
         return None if row is None else str(row["fingerprint"])
 
-    return decide(labels, policy, now, source)
+    return decide(labels, policy, now, source, about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ class Subject:
 
     alert: int
     source: str
-    fingerprint: str
+    identity: str
     level: str
     group: int
     receiver: str
@@ -157,7 +160,7 @@ class Subject:
         if destination.digest:
             return "", f"slot:{slot}"
         if destination.per_alert:
-            return self.source, f"alert:{self.fingerprint}"
+            return self.source, f"alert:{self.identity}"
         return self.source, f"group:{self.receiver}:{self.group_key}"
 
 
@@ -168,11 +171,23 @@ class Placing:
     """
 
     def __init__(
-        self, tx: Transaction, policy: Policy, subject: Subject, now: Millis, note: str = ""
+        self,
+        tx: Transaction,
+        policy: Policy,
+        subject: Subject,
+        now: Millis,
+        note: str = "",
+        *,
+        doubt: bool = False,
     ) -> None:
-        """:param note: why the alert counts as ended, where nobody resolved it"""
+        """:param note: why the alert counts as ended, where nobody resolved it
+        :param doubt: it is reported as firing, and counts as ended for now
+        """
         self._tx = tx
         self._ended_untold = f"{note}, before anyone was told" if note else ENDED_UNTOLD
+        self._told_already = "told already"
+        if doubt:
+            self._ended_untold = self._told_already = IN_DOUBT
         self._policy = policy
         self._subject = subject
         self._now = now
@@ -203,6 +218,8 @@ class Placing:
             if change is not None:
                 self._fate(change, key, None, fate, decision.rule, reason, 0)
             return
+        if change is None and member is not None and _knows_of_it(member):
+            return  # the same state, so the same version: providers drop what they have had by it
         if member is None:
             member_id = self._add(opened.id, decision)
         else:
@@ -288,7 +305,7 @@ class Placing:
                 bump = BUMP if member["slot"] is None else BUMP_SLOT
                 self._tx.run(bump, conversation=member["conversation_id"], rank=self._rank, group=None)
             elif member["told"] == "resolved":
-                fate, reason = Fate.DELIVERED, "told already"
+                fate, reason = Fate.DELIVERED, self._told_already
             else:
                 continue  # of a digest that went out; the next slot's has the alert again
             if key not in fated or fate is Fate.PENDING:
@@ -324,7 +341,7 @@ class Placing:
             self._update(member, status="resolved", at=None)
             return Fate.DIGEST, member["reason"]
         if member["told"] == "resolved" and member["status"] == "resolved":
-            return Fate.DELIVERED, "told already"
+            return Fate.DELIVERED, self._told_already
         self._update(member, status="resolved", at=None, inhibitor=None)
         self._move(member["id"], Fate.MOOT, member["rule"], self._ended_untold)
         return Fate.MOOT, self._ended_untold
@@ -393,6 +410,11 @@ class Placing:
         )  # fmt: skip
 
 
+def _knows_of_it(member: Any) -> bool:
+    """The destination was notified that it fires, or may have been."""
+    return member["status"] == "firing" and member["told"] not in UNTOLD
+
+
 def _due(decision: Decision) -> Millis | None:
     """When a member is to be told by itself; a digest's is told with its slot."""
     return decision.at if decision.verdict in (Verdict.SEND, Verdict.HOLD) else None
@@ -406,7 +428,7 @@ def reconsider(tx: Transaction, policy: Policy, alert_id: int, now: Millis) -> f
     alert = tx.one(ALERT, alert=alert_id)
     if alert["status"] != "firing":
         return frozenset()
-    decisions = judge(tx, policy, labels_of(alert), now)
+    decisions = judge(tx, policy, labels_of(alert), about_of(alert), now)
     if alert["withheld"] is not None:
         decisions = _withheld(decisions, alert["withheld"])
     named = {decision.destination.key for decision in decisions}
@@ -444,6 +466,6 @@ def _withheld(decisions: tuple[Decision, ...], why: str) -> tuple[Decision, ...]
 def subject_of(tx: Transaction, alert: Any, group_id: int) -> Subject:
     group = tx.one(GROUP, group=group_id)
     return Subject(
-        alert["id"], alert["source"], alert["fingerprint"], alert["level"],
+        alert["id"], alert["source"], alert["identity"], alert["level"],
         group["id"], group["receiver"], group["group_key"],
     )  # fmt: skip

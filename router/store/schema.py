@@ -75,7 +75,7 @@ alerts = sa.Table(
     metadata,
     _id(),
     _text("source"),
-    _text("fingerprint"),
+    _text("identity"),  # a hash of its label set
     _ref("group_id", "groups.id"),  # the group that spoke of it last
     _text("labels"),
     _text("annotations"),
@@ -91,8 +91,18 @@ alerts = sa.Table(
     _text("note", ""),  # why it counts as ended though nobody resolved it
     sa.Column("withheld", sa.Text),  # what Alertmanager says against telling it as news; null: nothing
     _time("absent_at", nullable=True),  # since when Alertmanager's answers lack it
-    sa.UniqueConstraint("source", "fingerprint"),
+    _text("fingerprint", ""),  # as its sender gave it, for people
+    sa.Column(
+        "about", sa.Text
+    ),  # of the router's own alert: the destinations that can't be told; null: a sender's
+    _time("doubt_until", nullable=True),  # when a firing counts that contradicts its end; null: there is none
+    sa.Column("doubt", sa.Text),  # that firing, and the groups that reported it
+    # Its name is that of the column before it was renamed.
+    sa.UniqueConstraint("source", "identity", name=sa.schema.conv("uq_alerts_source_fingerprint")),
 )
+sa.Index("ix_alerts_fingerprint", alerts.c.fingerprint)
+sa.Index("ix_alerts_doubt", alerts.c.doubt_until, sqlite_where=alerts.c.doubt_until.is_not(None),
+         postgresql_where=alerts.c.doubt_until.is_not(None))  # fmt: skip
 sa.Index("ix_alerts_group", alerts.c.group_id)
 sa.Index("ix_alerts_firing", alerts.c.id, sqlite_where=alerts.c.status == "firing",
          postgresql_where=alerts.c.status == "firing")  # fmt: skip
@@ -118,7 +128,7 @@ conversations = sa.Table(
     _text("subject"),
     _number("episode"),
     _ref("group_id", "groups.id", nullable=True),  # null: a digest
-    _text("token"),  # a hash of destination, source and subject
+    _text("token"),  # a hash of destination, source and subject: how the store finds it
     _text("state"),  # open | closed
     _number("urgency"),  # rank of its most urgent untold alert: the order within a lane
     _number("wanted"),  # version: counts the changes that concern it
@@ -130,6 +140,8 @@ conversations = sa.Table(
     _time("since", nullable=True),  # a digest's period: [since, slot)
     _time("slot", nullable=True),
     _time("created_at"),
+    _text("key", ""),  # how providers know it: the token, and the database's id at that time
+    _text("revision", ""),  # how providers know the state that was sent last
     sa.UniqueConstraint("token", "episode"),
     sa.Index("ix_conversations_group", "group_id"),
 )

@@ -26,17 +26,17 @@ class KnownAlert:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    firing: Mapping[str, Mapping[str, str]]
-    """Labels by fingerprint."""
+    firing: tuple[Mapping[str, str], ...]
+    """The labels of each alert that fires."""
     known: tuple[KnownAlert, ...]
-    """With the fingerprint asked for: one a source."""
+    """With the fingerprint asked for."""
 
 
 def snapshot(url: str, fingerprint: str | None = None) -> Snapshot:
     """:raises StoreUnavailable: there is no such database, or it can't be read"""
     with _reading(url) as connection:
         rows = connection.execute(sa.select(alerts).where(alerts.c.status == "firing")).mappings()
-        firing = {row["fingerprint"]: labels_of(row) for row in rows}
+        firing = tuple(labels_of(row) for row in rows)
         found = sa.select(alerts).where(alerts.c.fingerprint == fingerprint)
         known = tuple(
             KnownAlert(alert_of(row), row["source"], _told(connection, row["id"]))

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
 from router.decide import Policy
-from router.model import MINUTE, OWN_SOURCE, Alert, Millis, Status, Webhook
+from router.model import MINUTE, Alert, Millis, Status, Webhook
 from router.store.accept import Receipt, accept
-from router.store.alert import alert_of
+from router.store.alert import alert_of, doubt_of
 from router.store.place import ABSENT, GROUP, UNTOLD, reconsider
 from router.store.schema import alerts, conversations, groups, members
 from router.store.writer import Statement, Transaction, among
@@ -23,6 +23,7 @@ from router.store.writer import Statement, Transaction, among
 GONE = "gone from Alertmanager"
 STALE = "no longer repeated"
 BACK = "back in Alertmanager"
+LASTING = "no other end was reported"
 # A webhook and the answer to a question may overtake one another; and Alertmanager may have been restarted just
 # now, and know nothing before Prometheus' next evaluation.
 GRACE: Millis = MINUTE
@@ -47,7 +48,22 @@ _UNREPEATED = Statement(
     sa.select(alerts)
     .join(groups, groups.c.id == alerts.c.group_id)
     .where(alerts.c.status == "firing", alerts.c.seen_at <= p("seen_up_to"), groups.c.truncated == 0)
-    .where(alerts.c.source != OWN_SOURCE)
+    .where(alerts.c.about.is_(None))
+)
+_DOUBTS = Statement(
+    sa.select(alerts)
+    .where(alerts.c.doubt_until <= p("now"))
+    .order_by(alerts.c.doubt_until, alerts.c.id)
+    .limit(BATCH)
+)
+_DOUBTED = Statement(
+    sa.select(alerts).where(
+        alerts.c.source == p("source"), alerts.c.doubt_until.is_not(None), alerts.c.seen_at < p("asked_at")
+    )
+)
+_DISMISS = Statement(sa.update(alerts).where(alerts.c.id == p("alert")).values(doubt_until=None, doubt=None))
+_NEXT_DOUBT = Statement(
+    sa.select(sa.func.min(alerts.c.doubt_until).label("at")).where(alerts.c.doubt_until.is_not(None))
 )
 _OPENINGS = Statement(
     sa.select(alerts.c.source, sa.func.min(members.c.at).label("at"))
@@ -81,7 +97,7 @@ class Answer:
     source: str
     asked_at: Millis
     alerts: Mapping[str, Reported]
-    """By fingerprint, all that have not ended."""
+    """By identity, all that have not ended."""
     confirm: Millis
     """How long an alert has to be absent before it counts as gone."""
 
@@ -103,7 +119,7 @@ def answered(
             break
         if row["seen_at"] >= answer.asked_at:
             continue  # heard of since
-        reported = answer.alerts.get(row["fingerprint"])
+        reported = answer.alerts.get(row["identity"])
         if reported is not None:
             if (row["withheld"], row["absent_at"]) != (reported.withheld, None):
                 wake |= _mark(tx, row, reported.withheld, None, policy, now)
@@ -118,11 +134,30 @@ def answered(
     back = [
         (row, reported.starts_at)
         for row in tx.all(_NOTED, source=answer.source)
-        if (reported := answer.alerts.get(row["fingerprint"])) is not None and reported.withheld is None
+        if (reported := answer.alerts.get(row["identity"])) is not None and reported.withheld is None
     ]
+    lasting, left = _answered_doubts(tx, answer, policy, now, left)
     marked = Receipt((), (), frozenset(wake))
     ended, fired = _end(tx, gone, GONE, policy, now), _fire(tx, back[:most], policy, now)
-    return merged(marked, ended, fired), left <= 0 or len(back) > most
+    return merged(marked, ended, fired, lasting), left <= 0 or len(back) > most
+
+
+def _answered_doubts(
+    tx: Transaction, answer: Answer, policy: Policy, now: Millis, left: int
+) -> tuple[Receipt, int]:
+    """What Alertmanager has fires, and what it lacks has ended.
+
+    :param left: how many alerts may still fire in this transaction
+    :returns: what it came to, and how many are left after that
+    """
+    receipt = Receipt()
+    for row in tx.all(_DOUBTED, source=answer.source, asked_at=answer.asked_at):
+        if (reported := answer.alerts.get(row["identity"])) is None:
+            tx.run(_DISMISS, alert=row["id"])
+        elif reported.withheld is None and left > 0:
+            receipt = merged(receipt, fire(tx, row, BACK, policy, now))
+            left -= 1
+    return receipt, left
 
 
 def unanswered(tx: Transaction, trusted: frozenset[str], policy: Policy, now: Millis) -> frozenset[str]:
@@ -147,6 +182,29 @@ def expire(tx: Transaction, asked: frozenset[str], policy: Policy, now: Millis) 
     return {source: _end(tx, rows, STALE, policy, now) for source, rows in stale.items()}
 
 
+def settle_doubts(tx: Transaction, policy: Policy, now: Millis) -> tuple[dict[str, Receipt], Millis | None]:
+    """What was in doubt for as long as a peer lags fires: nobody has reported another end. At most ``BATCH`` alerts.
+
+    :returns: what it came to, by source; and when to settle the next, None: there is no doubt left
+    """
+    settled: dict[str, Receipt] = {}
+    for row in tx.all(_DOUBTS, now=now):
+        settled[row["source"]] = merged(
+            settled.get(row["source"], Receipt()), fire(tx, row, LASTING, policy, now)
+        )
+    return settled, tx.one(_NEXT_DOUBT)["at"]
+
+
+def fire(tx: Transaction, row: Any, note: str, policy: Policy, now: Millis) -> Receipt:
+    """A doubt counts, in every group that reported it. :param note: what was concluded, for the body that is kept"""
+    found = doubt_of(row)
+    if found is None:
+        return Receipt()
+    doubt, reported_by = found
+    groups_ = [each for each in reported_by if tx.one(GROUP, group=each) is not None] or [row["group_id"]]
+    return _accept(tx, [(row["source"], group, doubt.alert) for group in groups_], "", note, policy, now)
+
+
 def openings(tx: Transaction, now: Millis) -> dict[str, Millis]:
     """When the next held alert of each source is to be let out, by source."""
     return {row["source"]: row["at"] for row in tx.all(_OPENINGS, now=now)}
@@ -165,27 +223,38 @@ def _mark(
 def _end(tx: Transaction, rows: list[Any], note: str, policy: Policy, now: Millis) -> Receipt:
     """It was there until it was missed, or as long as it was repeated."""
     ended = [
-        (row, replace(alert_of(row), status=Status.RESOLVED, ends_at=row["absent_at"] or row["seen_at"]))
+        (
+            row["source"],
+            row["group_id"],
+            replace(alert_of(row), status=Status.RESOLVED, ends_at=row["absent_at"] or row["seen_at"]),
+        )
         for row in rows
     ]
-    return _accept(tx, ended, note, policy, now)
+    return _accept(tx, ended, note, note, policy, now)
 
 
 def _fire(tx: Transaction, rows: list[tuple[Any, Millis]], policy: Policy, now: Millis) -> Receipt:
     fired = [
-        (row, replace(alert_of(row), status=Status.FIRING, starts_at=starts_at, ends_at=None, note=""))
+        (
+            row["source"],
+            row["group_id"],
+            replace(alert_of(row), status=Status.FIRING, starts_at=starts_at, ends_at=None, note=""),
+        )
         for row, starts_at in rows
     ]
-    return _accept(tx, fired, "", policy, now)
+    return _accept(tx, fired, "", BACK, policy, now)
 
 
 def _accept(
-    tx: Transaction, told: list[tuple[Any, Alert]], note: str, policy: Policy, now: Millis
+    tx: Transaction, told: list[tuple[str, int, Alert]], note: str, why: str, policy: Policy, now: Millis
 ) -> Receipt:
-    """As if Alertmanager had sent it; the body that is kept says what was concluded."""
+    """As if Alertmanager had sent it; the body that is kept says what was concluded.
+
+    :param told: source, group and alert
+    """
     by_group: dict[tuple[str, int], list[Alert]] = {}
-    for row, alert in told:
-        by_group.setdefault((row["source"], row["group_id"]), []).append(alert)
+    for source, group_id, alert in told:
+        by_group.setdefault((source, group_id), []).append(alert)
     receipts = []
     for (source, group_id), several in by_group.items():
         group = tx.one(GROUP, group=group_id)
@@ -193,7 +262,8 @@ def _accept(
             group["receiver"], group["group_key"], json.loads(group["labels"]), group["external_url"],
             group["truncated"], tuple(several),
         )  # fmt: skip
-        receipts.append(accept(tx, webhook, source, _body(webhook, note or BACK), policy, now, note))
+        body = _body(webhook, why)
+        receipts.append(accept(tx, webhook, source, body, policy, now, note, certain=True))
     return merged(*receipts)
 
 

@@ -18,7 +18,7 @@ from router.model import (
     Told,
 )  # fmt: skip
 from router.store.alert import alert_of
-from router.store.conversation import CLOSE, DUE, open_slot
+from router.store.conversation import CLOSE, DUE, open_slot, revision_of
 from router.store.digests import advance, digest_view
 from router.store.place import UNTOLD, reconsider
 from router.store.schema import alerts, conversations, deliveries, groups, members
@@ -83,6 +83,9 @@ _NOTHING_DUE = Statement(
     .values(at=None)
 )
 _ADD_DELIVERY = Statement(insert(deliveries))
+_SET_REVISION = Statement(
+    sa.update(conversations).where(conversations.c.id == p("conversation")).values(revision=p("revision_"))
+)
 _FIRST_ATTEMPT = Statement(
     sa.select(sa.func.min(deliveries.c.started_at).label("at")).where(
         deliveries.c.conversation_id == p("conversation"), deliveries.c.version > p("synced")
@@ -191,7 +194,10 @@ def begin(tx: Transaction, work: Work, now: Millis) -> Work:
         _ADD_DELIVERY, conversation_id=work.id, destination=conversation.destination, version=conversation.version,
         attempt=conversation.attempt, started_at=now, finished_at=None, outcome=None, reason="",
     )  # fmt: skip
-    return replace(work, delivery=delivery)
+    revision = revision_of(tx, conversation)
+    if revision != conversation.revision:
+        tx.run(_SET_REVISION, conversation=work.id, revision_=revision)
+    return replace(work, delivery=delivery, conversation=replace(conversation, revision=revision))
 
 
 def state_of(tx: Transaction, row: Any, policy: Policy, now: Millis) -> Work | None:
@@ -285,9 +291,10 @@ def conversation_of(
     external_url: str = "", truncated: int = 0, digest: DigestView | None = None,
 ) -> Conversation:  # fmt: skip
     return Conversation(
-        destination=row["destination"], token=row["token"], episode=row["episode"], version=row["wanted"], now=now,
+        destination=row["destination"], token=row["key"], episode=row["episode"], version=row["wanted"], now=now,
         receiver=receiver, group_labels=group_labels or {}, external_url=external_url, truncated=truncated,
         alerts=alerts_, remote=json.loads(row["remote"]), attempt=row["attempts"] + 1, digest=digest,
+        revision=row["revision"],
     )  # fmt: skip
 
 

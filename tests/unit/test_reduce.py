@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.model import HOUR, SECOND, Alert, Change, Millis, Status
-from router.reduce import Known, reduce
+from router.model import HOUR, MINUTE, SECOND, Alert, Change, Millis, Status
+from router.reduce import PEER_LAG, Doubt, Known, reduce
 
 FIRING, RESOLVED = Status.FIRING, Status.RESOLVED
 
@@ -31,21 +31,96 @@ def test_told_again_is_a_repeat() -> None:
     assert changes == [Change.FIRED, Change.REPEATED, Change.RESOLVED, Change.REPEATED]
 
 
-def test_the_other_peers_echo_of_a_firing_that_ended_is_a_repeat() -> None:
+PEERS = pytest.mark.parametrize("peer", ["a", "b"])
+OLDER = pytest.mark.parametrize("starts_at", [1_000, 999, 1])
+
+
+@PEERS
+@OLDER
+@pytest.mark.parametrize("late", [0, 15 * SECOND, PEER_LAG - 1])
+def test_a_firing_that_is_not_newer_than_what_ended_just_now_is_a_doubt(
+    peer: str, starts_at: Millis, late: Millis
+) -> None:
     changes, known = after(
-        (alert(FIRING), "a", 0), (alert(RESOLVED), "a", 10), (alert(FIRING), "b", 15 * SECOND)
+        (alert(FIRING), "a", 0), (alert(RESOLVED), "a", 10), (alert(FIRING, starts_at), peer, 10 + late)
     )
     assert changes[-1] is Change.REPEATED
     assert known.alert.status is RESOLVED
+    assert known.doubt == Doubt(alert(FIRING, starts_at), 10 + PEER_LAG)
 
 
-def test_the_same_alertmanagers_firing_after_its_resolve_is_news_even_with_the_old_start() -> None:
-    changes, _ = after((alert(FIRING), "a", 0), (alert(RESOLVED), "a", 10), (alert(FIRING), "a", 20))
+@PEERS
+def test_another_report_of_a_doubt_makes_it_no_longer(peer: str) -> None:
+    firing = ((alert(FIRING), peer, at) for at in (20, MINUTE, 4 * MINUTE))
+    _, known = after((alert(FIRING), "a", 0), (alert(RESOLVED), "a", 10), *firing)
+    assert known.doubt is not None
+    assert known.doubt.until == 10 + PEER_LAG
+
+
+@PEERS
+def test_another_end_contradicts_a_doubt(peer: str) -> None:
+    changes, known = after(
+        (alert(FIRING), "a", 0),
+        (alert(RESOLVED), "a", 10),
+        (alert(FIRING), "b", 20),
+        (alert(RESOLVED), peer, 30),
+    )
+    assert changes[-1] is Change.REPEATED
+    assert known.doubt is None
+
+
+@PEERS
+@pytest.mark.parametrize("earlier", [[], [(alert(FIRING), "b", 20)]])
+def test_a_newer_firing_is_no_doubt_and_ends_one(peer: str, earlier: list[tuple[Alert, str, Millis]]) -> None:
+    changes, known = after(
+        (alert(FIRING), "a", 0), (alert(RESOLVED), "a", 10), *earlier, (alert(FIRING, 1_001), peer, 30)
+    )
+    assert changes[-1] is Change.FIRED
+    assert known.doubt is None
+
+
+@PEERS
+@OLDER
+def test_a_firing_long_after_the_end_is_news_whatever_its_start(peer: str, starts_at: Millis) -> None:
+    changes, _ = after(
+        (alert(FIRING), "a", 0), (alert(RESOLVED), "a", 10), (alert(FIRING, starts_at), peer, 10 + PEER_LAG)
+    )
     assert changes[-1] is Change.FIRED
 
 
-def test_the_other_peers_firing_long_after_is_news() -> None:
-    changes, _ = after((alert(FIRING), "a", 0), (alert(RESOLVED), "a", 10), (alert(FIRING), "b", HOUR))
+def test_a_doubt_counts_when_it_is_certain() -> None:
+    _, known = after((alert(FIRING), "a", 0), (alert(RESOLVED), "a", 10), (alert(FIRING), "b", 20))
+    assert known.doubt is not None
+    change, after_it = reduce(known, known.doubt.alert, "b", 30, certain=True)
+    assert change is Change.FIRED
+    assert after_it.doubt is None
+
+
+def test_a_start_in_the_far_future_mutes_an_alert_for_the_lag_only() -> None:
+    far = 2**42
+    changes, known = after(
+        (alert(FIRING, far), "a", 0), (alert(RESOLVED, far), "a", 10), (alert(FIRING), "a", 20)
+    )
+    assert changes[-1] is Change.REPEATED
+    assert known.doubt is not None
+    assert known.doubt.until == 10 + PEER_LAG
+
+
+def test_an_end_without_a_start_ends_the_episode_with_its_start() -> None:
+    changes, known = after(
+        (alert(FIRING), "a", 0), (alert(RESOLVED, None), "a", 10), (alert(FIRING), "a", 20)
+    )
+    assert changes[-1] is Change.REPEATED
+    assert known.doubt is not None
+
+
+def test_a_clock_that_was_stepped_back_makes_no_doubt_longer_than_the_lag() -> None:
+    _, known = after(
+        (alert(FIRING), "a", 0), (alert(RESOLVED), "a", HOUR), (alert(FIRING), "b", HOUR - MINUTE)
+    )
+    assert known.doubt is not None
+    assert known.doubt.until == HOUR - MINUTE + PEER_LAG
+    changes, _ = after((alert(FIRING), "a", 0), (alert(RESOLVED), "a", HOUR), (alert(FIRING), "b", 0))
     assert changes[-1] is Change.FIRED
 
 
@@ -57,7 +132,7 @@ def test_what_nobody_resolved_fires_anew_whoever_says_so(starts_at: Millis | Non
     assert changes[-1] is Change.FIRED
 
 
-def test_what_nobody_resolved_is_resolved_by_a_late_resolve_and_then_has_echoes() -> None:
+def test_what_nobody_resolved_is_resolved_by_a_late_resolve_and_then_has_doubts() -> None:
     changes, known = after(
         (alert(FIRING), "a", 0),
         (alert(RESOLVED), "", 10),

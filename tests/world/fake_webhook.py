@@ -193,7 +193,7 @@ def problems(call: Call, *, signed: bool) -> list[str]:
         found.append("it is no application/json")
     if call.headers.get("User-Agent") != "alert-router":
         found.append("it doesn't say who it is")
-    if not re.fullmatch(r"[0-9a-f]{32}-\d+-\d+", call.headers.get("Idempotency-Key", "")):
+    if not re.fullmatch(r"[0-9a-f]{32}-\d+-\d+-[0-9a-f]{8}", call.headers.get("Idempotency-Key", "")):
         found.append("it has no idempotency key")
     if signed and not hmac.compare_digest(call.headers.get("X-Alert-Router-Signature", ""), signature(call)):
         found.append("it is not signed")

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import aiohttp
+import pytest
 from click.testing import CliRunner, Result
 
 from router.cli import main
@@ -137,10 +138,29 @@ async def test_operators_that_are_broken_themselves_give_way_to_the_rest(world: 
             + rules.replace("receivers:", "receivers:\n  chat: [{slack: {channel: C0CRITICAL}}]", 1)
         )
     )
-    world.slack.trouble["C0CRITICAL"] = "is_archived"
-    await world.post("Down", "critical")
-    await world.slack.until(lambda: bool(world.slack.messages))
-    world.slack.expect(Want("C0WARNINGS", (SLACK, "is_archived")))
+    await broken(world)
+    world.pagerduty.expect(Page("Down", open=True), Page(f"{SLACK} can't be told: is_archived", open=True))
+
+
+@pytest.mark.parametrize("operators", ["", "operators: daily\n"])
+async def test_a_label_of_somebody_else_s_alert_steers_nothing(world: World, operators: str) -> None:
+    await world.start(lambda rules: f"{operators}{rules}")
+    labels = {
+        "broken_destination": SLACK, "alertname": OWN, "about": SLACK, "source": "alert-router",
+    }  # fmt: skip
+    await world.post("Down", "critical", **labels)
+    await delivered(world, 3)
+    world.slack.expect(Want("C0CRITICAL", (OWN,)))
+    world.pagerduty.expect(Page(OWN, open=True))
+    assert (await world.ledger())["by_destination"].keys() == {
+        SLACK, "email:oncall@example.com", *(key for key in (await world.ledger())["by_destination"] if key.startswith("pagerduty:")),
+    }  # fmt: skip
+    assert (await lane(world))["broken_since"] is None
+    await world.stop()
+    await world.start(lambda rules: f"{operators}{rules}")
+    assert (await lane(world))["broken_since"] is None
+    await world.post("Down", "critical", "resolved", **labels)
+    await world.pagerduty.until(lambda: not world.pagerduty.only.open)
 
 
 async def test_what_could_not_be_told_for_a_day_is_dead_and_another_is_told(world: World) -> None:

@@ -49,6 +49,7 @@ def conversation(*alerts: Alert, **fields: Any) -> Conversation:
             "token": TOKEN,
             "episode": 1,
             "version": 1,
+            "revision": f"{fields.get('version', 1)}-0123abcd",
             "now": NOW,
             "receiver": "oncall",
             "group_labels": {"alertname": "HighLatency", "cluster": "eu-1"},
@@ -91,6 +92,7 @@ conversations = st.builds(
     token=st.just(TOKEN),
     episode=st.integers(1, 3),
     version=st.integers(1, 9),
+    revision=st.integers(1, 9).map("{}-0123abcd".format),
     now=st.integers(NOW, NOW + DAY),
     receiver=_text,
     group_labels=_labels,
@@ -98,7 +100,7 @@ conversations = st.builds(
     truncated=st.integers(0, 2),
     alerts=st.lists(
         st.builds(Told, alert=_alerts, level=_levels, news=st.booleans(), held_since=st.none() | st.just(NOW)),
-        min_size=1, max_size=3,
+        min_size=1, max_size=3, unique_by=lambda told: told.alert.identity,
     ).map(tuple),
 )  # fmt: skip
 digests = st.builds(

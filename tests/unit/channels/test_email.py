@@ -43,7 +43,7 @@ from tests.world.fake_smtp import (
 )
 
 ANNA, BERT = "anna@example.com", "bert@example.com"
-FIRST = f"<{TOKEN}.1.1@router.example>"
+FIRST = f"<{TOKEN}.1.1-0123abcd@router.example>"
 STEM = "HighLatency (cluster=eu-1)"
 
 
@@ -112,7 +112,7 @@ async def test_later_mails_stand_in_the_thread_of_the_first() -> None:
         )
         assert await tell(channel, over) == outcome
     first, last = smtp.mails
-    assert (first.id, last.id) == (FIRST, f"<{TOKEN}.1.2@router.example>")
+    assert (first.id, last.id) == (FIRST, f"<{TOKEN}.1.2-0123abcd@router.example>")
     assert "In-Reply-To" not in first.message
     assert (last.message["In-Reply-To"], last.message["References"]) == (FIRST, FIRST)
     assert last.subject == f"[RESOLVED] {STEM}"

@@ -170,7 +170,7 @@ async def test_headers_say_who_when_and_what(channel: Webhook, hook: FakeWebhook
     headers = hook.only.headers
     assert headers["User-Agent"] == "alert-router"
     assert headers["Content-Type"] == "application/json"
-    assert headers["Idempotency-Key"] == f"{TOKEN}-2-7"
+    assert headers["Idempotency-Key"] == f"{TOKEN}-2-7-0123abcd"
     assert headers["X-Alert-Router-Timestamp"] == str(NOW // SECOND)
     assert not headers.keys() & {"X-Alert-Router-Signature", "Authorization", "Cookie"}
 

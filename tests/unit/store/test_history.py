@@ -39,6 +39,7 @@ from router.store.dead import retry
 from router.store.digests import open_slots
 from router.store.record import record
 from router.store.schema import metadata
+from router.store.truth import settle_doubts
 from router.store.work import Idle, Work, claim
 from router.store.writer import Transaction
 
@@ -165,8 +166,13 @@ class World:
             self.providers[work.conversation.destination].hear(work)
         record(self.tx, work, outcome, self.policy, self.now, self.now)
 
+    def settle_doubts(self) -> None:
+        receipts, _ = settle_doubts(self.tx, self.policy, self.now)
+        self.accepted += sum(len(each.changes) for each in receipts.values())
+
     def deliver(self, *destinations: Destination) -> None:
         """Everything that is due, everywhere."""
+        self.settle_doubts()
         for destination in destinations or ALL:
             for _ in range(100):
                 work = self.begin(destination)

@@ -14,7 +14,7 @@ from router.decide import Policy, Route
 from router.model import SECOND, Delivered, Destination, Millis, Outcome, Retry, Status
 from router.store import _INTERRUPTED
 from router.store.adopt import Adoption, adopt
-from router.store.conversation import token_of
+from router.store.conversation import key_of, token_of
 from router.store.record import record
 from router.store.work import Idle, Work
 from tests.unit.channels.talk import TEMPLATES
@@ -116,10 +116,11 @@ class Story:
 
     def _truth(self, state: State) -> frozenset[str]:
         subjects = {
-            f"alert:{name}-critical" if self.destination.per_alert else "group:hook:g"
+            f"alert:{alert(name, 'critical').identity}" if self.destination.per_alert else "group:hook:g"
             for name in state.firing
         }
-        return frozenset(token_of(self.destination.key, "default", subject) for subject in subjects)
+        tokens = (token_of(self.destination.key, "default", subject) for subject in subjects)
+        return frozenset(key_of(self.world.tx, token) for token in tokens)
 
 
 def _policy(destination: Destination) -> Policy:

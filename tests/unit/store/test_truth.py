@@ -38,10 +38,16 @@ def world() -> Iterator[World]:
         yield world
 
 
+def identity(key: str) -> str:
+    """Of the alert that is called ``name-level`` here."""
+    name, level = key.split("-")
+    return alert(name, level).identity
+
+
 def ask(world: World, *firing: str, silenced: tuple[str, ...] = ()) -> Receipt:
     """Alertmanager is asked now, and has these."""
-    reported = {key: Reported(MONDAY) for key in firing} | {
-        key: Reported(MONDAY, SILENCED) for key in silenced
+    reported = {identity(key): Reported(MONDAY) for key in firing} | {
+        identity(key): Reported(MONDAY, SILENCED) for key in silenced
     }
     receipt, more = answered(
         world.tx, Answer("default", world.now, reported, MINUTE), world.policy, world.now

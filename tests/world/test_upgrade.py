@@ -1,0 +1,175 @@
+"""A database of the version before: what is open in it still ends, under the keys that it was opened with."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import alembic.command
+import alembic.config
+import sqlalchemy as sa
+
+from router import store
+from router.store.conversation import token_of
+from tests.world.conftest import World
+from tests.world.fake_pagerduty import KEY
+from tests.world.fake_slack import TOKEN
+from tests.world.test_broken import lane
+from tests.world.test_identity import down, per_alert, send
+
+SLACK = "slack:C0CRITICAL"
+AT = 1_795_431_600_000
+REVISION = "0005"  # the last one whose alerts were known by the fingerprint that came
+
+
+def of_that_version(path: Path) -> sqlite3.Connection:
+    """A new database as that version made it."""
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(Path(store.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, REVISION)
+    engine.dispose()
+    return sqlite3.connect(path, isolation_level=None)
+
+
+def add(connection: sqlite3.Connection, table: str, **row: Any) -> int:
+    names, marks = ", ".join(row), ", ".join("?" * len(row))
+    cursor = connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))
+    return int(cursor.lastrowid or 0)
+
+
+class Old:
+    """Alerts that fire, as that version kept them, and what was told of them."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.webhook = add(connection, "webhooks", source="default", received_at=AT, body=b"{}")
+        self.group = add(
+            connection, "groups", source="default", receiver="r", group_key="g", labels="{}", external_url="http://am", truncated=0
+        )  # fmt: skip
+
+    def alert(
+        self, fingerprint: str, labels: dict[str, str], *, status: str = "firing", source: str = "default"
+    ) -> int:
+        """An alert whose change nobody was told of."""
+        alert = add(
+            self.connection, "alerts", source=source, fingerprint=fingerprint, group_id=self.group, labels=json.dumps(labels),
+            annotations="{}", links="{}", generator_url="", status=status, level="critical", starts_at=AT, ends_at=None,
+            peer="http://am", changed_at=AT, seen_at=AT, note="",
+        )  # fmt: skip
+        self._change(alert, "none", None, "dropped")
+        return alert
+
+    def told(self, destination: str, subject: str, remote: dict[str, Any], *alerts: int) -> str:
+        """A conversation that is open, with what fires in it; its token."""
+        token = token_of(destination, "default", subject)
+        conversation = add(
+            self.connection, "conversations", destination=destination, source="default", subject=subject, episode=1,
+            group_id=self.group, token=token, state="open", urgency=0, wanted=1, synced=1, due_at=None, not_before=0, attempts=0,
+            remote=json.dumps(remote), since=None, slot=None, created_at=AT,
+        )  # fmt: skip
+        for alert in alerts:
+            member = add(
+                self.connection, "members", conversation_id=conversation, alert_id=alert, status="firing", told="firing",
+                verdict="send", at=None, rule="route", reason="", inhibitor=None, held_since=None,
+            )  # fmt: skip
+            self._change(alert, destination, member, "delivered")
+        return token
+
+    def _change(self, alert: int, destination: str, member: int | None, fate: str) -> None:
+        change = add(
+            self.connection, "changes", webhook_id=self.webhook, alert_id=alert, kind="fired", level="critical", at=AT,
+            destinations=1,
+        )  # fmt: skip
+        add(
+            self.connection, "fates", change_id=change, destination=destination, member_id=member, fate=fate,
+            rule="route", reason="", version=1, at=AT, updated_at=AT,
+        )  # fmt: skip
+
+
+def labels_of(instance: str) -> dict[str, str]:
+    return dict(down(instance)["labels"])
+
+
+async def an_open_incident(world: World, key: str) -> None:
+    payload = {"summary": "Down", "source": "am", "severity": "critical"}
+    event = {"routing_key": KEY, "event_action": "trigger", "dedup_key": key, "payload": payload}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{world.pagerduty.url}/v2/enqueue", json=event) as answer,
+    ):
+        assert answer.status == 202
+
+
+async def a_message(world: World) -> dict[str, Any]:
+    """What the conversation knows of a message that Slack shows."""
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as session,
+        session.post(
+            f"{world.slack.url}chat.postMessage", json={"channel": "C0CRITICAL", "text": "Down"}
+        ) as answer,
+    ):
+        posted = await answer.json()
+        assert posted["ok"]
+    return {"channel": posted["channel"], "ts": posted["ts"], "shown": 1, "threaded": 1}
+
+
+async def destination_keys(world: World) -> dict[str, str]:
+    """By channel, those of criticals."""
+    await world.start(per_alert)
+    lanes = (await world.get("/status"))["lanes"]
+    await world.stop()
+    for path in world.folder.glob("router.db*"):
+        path.unlink()
+    return {
+        key.partition(":")[0]: key for key in sorted((each["destination"] for each in lanes), reverse=True)
+    }
+
+
+async def test_every_incident_of_the_version_before_ends(world: World) -> None:
+    """Two rows of one label set are merged; a row whose fingerprint isn't the labels' hash is found by its labels."""
+    keys = await destination_keys(world)
+    remote = await a_message(world)
+    with closing(of_that_version(world.folder / "router.db")) as connection:
+        old = Old(connection)
+        first, twin = (old.alert(name, labels_of("db-1")) for name in ("grafana-1", "grafana-2"))
+        other = old.alert("f00d", labels_of("db-2"))
+        ended = old.alert("ended", labels_of("db-2"), status="resolved")
+        tokens = [
+            old.told(keys["pagerduty"], "alert:grafana-1", {}, first),
+            old.told(keys["pagerduty"], "alert:grafana-2", {}, twin),
+            old.told(keys["pagerduty"], "alert:f00d", {}, other),
+        ]
+        old.told(SLACK, "group:r:g", remote, first, twin, other, ended)
+    for token in tokens:
+        await an_open_incident(world, token)
+    await world.start(per_alert)
+    ledger = await world.ledger()
+    assert (ledger["firing"], ledger["changes"]["fired"]) == (2, 11)
+    await send(world, down("db-1", "cafe", ended=True), status="resolved")
+    await world.pagerduty.until(lambda: sum(each.open for each in world.pagerduty.incidents[KEY]) == 1)
+    await send(world, down("db-2", None, ended=True), status="resolved")
+    await world.pagerduty.until(lambda: not any(each.open for each in world.pagerduty.incidents[KEY]))
+    await world.slack.until(lambda: "Resolved" in world.slack.only.shown)
+    assert len(world.pagerduty.incidents[KEY]) == len(tokens)
+    await send(world, down("db-1", "cafe", startsAt="2026-11-23T11:59:00Z"))
+    await world.pagerduty.until(lambda: len(world.pagerduty.incidents[KEY]) == len(tokens) + 1)
+    assert world.pagerduty.incidents[KEY][-1].dedup_key not in tokens
+    await world.ledger()
+
+
+async def test_the_router_s_own_alert_of_the_version_before_goes_on(world: World) -> None:
+    own = {"alertname": "AlertRouterDestinationBroken", "severity": "critical", "broken_destination": SLACK}
+    foreign = {"alertname": "Down", "severity": "critical", "source": "a source of this name was allowed"}
+    with closing(of_that_version(world.folder / "router.db")) as connection:
+        old = Old(connection)
+        old.alert("own", own, source="alert-router")
+        old.alert("foreign", foreign, source="alert-router")
+    await world.start()
+    assert (await lane(world))["broken_since"] == AT
+    assert (await world.ledger())["firing"] == 2
