@@ -116,7 +116,7 @@ async def test_a_slot_sent_twice_is_one_mail_by_its_id() -> None:
         smtp.fail(LOST_ANSWER)
         await channel.send(PLACE, talk, message)
         assert isinstance(await channel.send(PLACE, talk, message), Delivered)
-        assert [mail.id for mail in smtp.mails] == [f"<{TOKEN}@router.example>"] * 2
+        assert [mail.id for mail in smtp.mails] == [f"<{TOKEN}.1.1-0123abcd@router.example>"] * 2
         smtp.expect(Want(("team@example.com",), "Alert digest", ("STILL FIRING (13)",)))
 
 
