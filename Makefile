@@ -7,7 +7,7 @@ FIND_PYTHON = for python in "$${PYTHON:-}" python3.13 python3.12 python3.11 pyth
 	  if [ -n "$$python" ] && "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	  then echo "$$python"; exit 0; fi; done; exit 1
 
-.PHONY: help run test check bench lock clean
+.PHONY: help run test hunt check bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## What can be made here
@@ -18,6 +18,9 @@ run: $(VENV)/.run  ## See it work: a preview with a sample incident, on http://1
 
 test: $(VENV)/.dev  ## Run the tests
 	@$(BIN)/pytest -n auto --dist worksteal $(ARGS)
+
+hunt: $(VENV)/.dev  ## Play random histories until one fails (MINUTES=… at most; SEED=… once more)
+	@MINUTES=$(MINUTES) SEED=$(SEED) $(BIN)/python -m tests.hunt $(ARGS)
 
 check: $(VENV)/.dev  ## Run the linters and the type checker
 	$(BIN)/ruff check .

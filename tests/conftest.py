@@ -3,8 +3,19 @@
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 NO_SKIPS = bool(os.environ.get("ALERT_ROUTER_TESTS_NO_SKIPS"))
+
+# How long an example takes, or is in the making, says how busy the machine is.
+settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+# `make test` plays the same examples every time: what fails, fails for everybody, and because of a change.
+settings.register_profile("suite", settings.get_profile("untimed"), derandomize=True, database=None)
+# `make hunt` plays others each time, and keeps those that failed in .hypothesis/.
+settings.register_profile("hunt", settings.get_profile("untimed"), max_examples=1_000)
+settings.load_profile("suite")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -17,11 +17,11 @@ from typing import Any, Self
 import aiohttp
 import pytest
 
+from tests import waiting
+
 ROOT = Path(__file__).parents[2]
 ALERTMANAGER = shutil.which("prometheus-alertmanager")
 FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
-_WITHIN = 30.0
-"""Seconds after which a wait is given up: a bound for a broken test, not a pause."""
 
 needs_alertmanager = pytest.mark.skipif(
     ALERTMANAGER is None, reason="needs Alertmanager: apt-get install prometheus-alertmanager"
@@ -36,13 +36,9 @@ def free_port() -> int:
         return port
 
 
-async def until(ready: Callable[[], Awaitable[bool]], what: str, within: float = _WITHIN) -> None:
-    """Poll another process, which can't signal us."""
-    deadline = time.monotonic() + within
-    while not await ready():
-        if time.monotonic() > deadline:
-            pytest.fail(f"{what}: not within {within:.0f} s")
-        await asyncio.sleep(0.05)
+async def until(ready: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Ask another process, which can't signal us."""
+    await waiting.until(ready, what, pause=0.05)
 
 
 class Alertmanager:
@@ -62,6 +58,7 @@ class Alertmanager:
 
     async def __aenter__(self) -> Self:
         config = {
+            "global": {"resolve_timeout": "1d"},  # an alert ends when the test ends it
             "route": {
                 "receiver": "router",
                 "group_by": ["alertname", "cluster", "severity"],

@@ -12,9 +12,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from router.parse import fingerprint
-
-_WITHIN = 30.0
-"""Seconds after which a wait is given up: a bound for a broken test, not a pause."""
+from tests.waiting import guarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +85,8 @@ class FakeAlertmanager:
         await self._until(lambda: self.asked >= times)
 
     async def _until(self, ready: Callable[[], bool]) -> None:
-        try:
-            async with asyncio.timeout(_WITHIN), self._changed:
-                await self._changed.wait_for(ready)
-        except TimeoutError:
-            raise AssertionError(f"it never came to that; asked {self.asked} times") from None
+        async with guarded(lambda: f"asked {self.asked} times"), self._changed:
+            await self._changed.wait_for(ready)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         try:

@@ -7,6 +7,8 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Self
 
+from tests.waiting import seconds_pass
+
 Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 """What it does with a connection, which is closed afterwards."""
 
@@ -55,10 +57,13 @@ async def close(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) ->
     """Say nothing and go."""
 
 
-async def hang(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-    """Say nothing until the other side goes."""
-    while await reader.read(2**16):
-        pass
+async def fall_silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    """Say nothing until the other side has lost its patience and goes."""
+    gone = asyncio.ensure_future(reader.read())
+    while not gone.done():
+        seconds_pass(1)
+        await asyncio.sleep(0)
+    await gone
 
 
 def say(raw: bytes) -> Speak:

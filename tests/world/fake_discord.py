@@ -14,10 +14,10 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from tests.waiting import guarded
+
 WEBHOOK, TOKEN = "1180000000000000001", "fake-token_of-nobody"  # not a token of anything
 URL = f"https://discord.com/api/webhooks/{WEBHOOK}/{TOKEN}"
-_WITHIN = 30.0
-"""Seconds after which a wait is given up: a bound for a broken test, not a pause."""
 _MENTION = re.compile(r"(?<!\\)@(?:everyone|here)|(?<!\\)<(?:@[!&]?|#)\d+>")
 _MESSAGE = {"content", "embeds", "allowed_mentions"}
 _EMBED = {"title", "description", "color", "fields", "footer"}
@@ -146,11 +146,8 @@ class FakeDiscord:
 
     async def until(self, ready: Callable[[], bool]) -> None:
         """Return as soon as it holds; it is looked at after every call that came in."""
-        try:
-            async with asyncio.timeout(_WITHIN), self._changed:
-                await self._changed.wait_for(ready)
-        except TimeoutError:
-            raise AssertionError(f"it never came to that; Discord shows: {self.messages}") from None
+        async with guarded(lambda: f"Discord shows: {self.messages}"), self._changed:
+            await self._changed.wait_for(ready)
 
     def expect(self, *wanted: Want) -> None:
         """These messages are there and no others, and nobody is mentioned."""
@@ -168,8 +165,11 @@ class FakeDiscord:
         try:
             return await self._answer(request)
         finally:
-            async with self._changed:
-                self._changed.notify_all()
+            await self._notify()
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = {} if request.method == "DELETE" else await request.json()
@@ -178,7 +178,9 @@ class FakeDiscord:
         if fault is None:
             return self._take(request, body)
         if fault.hang:
-            await self._released.wait()
+            released = self._released
+            await self._notify()
+            await released.wait()
         if fault.accept:
             self._take(request, body)
         if fault.close:

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from tests.waiting import guarded
+
 KEY = "fake-routing-key-of-32-character"  # not a key of anything
-_WITHIN = 30.0
-"""Seconds after which a wait is given up: a bound for a broken test, not a pause."""
 _ACTIONS = {"trigger", "acknowledge", "resolve"}
 _SEVERITIES = {"critical", "error", "warning", "info"}
 _EVENT = {"routing_key", "event_action", "dedup_key", "payload", "images", "links", "client", "client_url"}
@@ -155,13 +155,8 @@ class FakePagerDuty:
 
     async def until(self, ready: Callable[[], bool]) -> None:
         """Return as soon as it holds; it is looked at after every call that came in."""
-        try:
-            async with asyncio.timeout(_WITHIN), self._changed:
-                await self._changed.wait_for(ready)
-        except TimeoutError:
-            raise AssertionError(
-                f"it never came to that; events: {self.events}; incidents: {self.incidents}"
-            ) from None
+        async with guarded(lambda: f"events: {self.events}; incidents: {self.incidents}"), self._changed:
+            await self._changed.wait_for(ready)
 
     def expect(self, *wanted: Page, key: str = KEY) -> None:
         """These incidents were opened, in this order, and no others; nothing was refused for its content."""

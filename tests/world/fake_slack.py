@@ -14,9 +14,9 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from tests.waiting import guarded
+
 TOKEN = "xoxb-fake"  # not a token of anything
-_WITHIN = 30.0
-"""Seconds after which a wait is given up: a bound for a broken test, not a pause."""
 _MENTION = re.compile(r"<[!@#][^>]*>")
 
 
@@ -194,11 +194,8 @@ class FakeSlack:
 
     async def until(self, ready: Callable[[], bool]) -> None:
         """Return as soon as it holds; it is looked at after every call that came in."""
-        try:
-            async with asyncio.timeout(_WITHIN), self._changed:
-                await self._changed.wait_for(ready)
-        except TimeoutError:
-            raise AssertionError(f"it never came to that; Slack shows:\n{self._shown()}") from None
+        async with guarded(lambda: f"Slack shows:\n{self._shown()}"), self._changed:
+            await self._changed.wait_for(ready)
 
     def expect(self, *wanted: Want) -> None:
         """These messages are there and no others, with these replies and no others, and nobody is mentioned."""

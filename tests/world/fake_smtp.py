@@ -14,9 +14,9 @@ from typing import Any, Self
 
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
+from tests.waiting import guarded
+
 USER, PASSWORD = "alerts", "not-a-password-of-anything"
-_WITHIN = 30.0
-"""Seconds after which a wait is given up: a bound for a broken test, not a pause."""
 # Once each: https://www.rfc-editor.org/rfc/rfc5322#section-3.6
 _ONCE = ("From", "To", "Subject", "Date", "Message-ID")
 _HEADER = re.compile(rb"[!-9;-~]+:([ \t].*)?")
@@ -159,11 +159,8 @@ class FakeSmtp:
 
     async def until(self, ready: Callable[[], bool]) -> None:
         """Return as soon as it holds; it is looked at after every command that came in."""
-        try:
-            async with asyncio.timeout(_WITHIN), self._changed:
-                await self._changed.wait_for(ready)
-        except TimeoutError:
-            raise AssertionError(f"it never came to that; mails: {self.mails}; {self.commands}") from None
+        async with guarded(lambda: f"mails: {self.mails}; {self.commands}"), self._changed:
+            await self._changed.wait_for(ready)
 
     def expect(self, *wanted: Want) -> None:
         """These mails were taken, each once by its Message-ID, and no others; none was refused for its content."""

@@ -16,10 +16,10 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from tests.waiting import guarded
+
 PATH_TOKEN = "path-token-of-nobody"  # not a token of anything
 SECRET = "signing-secret-of-nobody"
-_WITHIN = 30.0
-"""Seconds after which a wait is given up: a bound for a broken test, not a pause."""
 _GROUP: dict[str, type] = {
     "version": str, "groupKey": str, "truncatedAlerts": int, "status": str, "receiver": str, "groupLabels": dict,
     "commonLabels": dict, "commonAnnotations": dict, "externalURL": str, "alerts": list,
@@ -130,11 +130,8 @@ class FakeWebhook:
 
     async def until(self, ready: Callable[[], bool]) -> None:
         """Return as soon as it holds; it is looked at after every call that came in."""
-        try:
-            async with asyncio.timeout(_WITHIN), self._changed:
-                await self._changed.wait_for(ready)
-        except TimeoutError:
-            raise AssertionError(f"it never came to that; groups: {self.groups}") from None
+        async with guarded(lambda: f"groups: {self.groups}"), self._changed:
+            await self._changed.wait_for(ready)
 
     def expect(self, *wanted: Want) -> None:
         """These groups were told like this, and no others; nothing was refused."""
@@ -151,8 +148,11 @@ class FakeWebhook:
         try:
             return await self._answer(request)
         finally:
-            async with self._changed:
-                self._changed.notify_all()
+            await self._notify()
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.calls.append(Call(request.method, request.raw_path, dict(request.headers), await request.read()))
@@ -163,7 +163,9 @@ class FakeWebhook:
         if fault.accept:
             self._take(call)
         if fault.hang:
-            await self._released.wait()
+            released = self._released
+            await self._notify()
+            await released.wait()
         if fault.close:
             assert request.transport is not None
             request.transport.close()

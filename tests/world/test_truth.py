@@ -1,19 +1,17 @@
 """What Alertmanager says when it is asked, what its silence says, and repeats: the whole service."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 import pytest
 
 from router.model import HOUR, MINUTE, SECOND
+from tests.waiting import until
 from tests.world.conftest import World
 from tests.world.fake_alertmanager import FakeAlertmanager, Fault
 from tests.world.fake_pagerduty import Page
 from tests.world.fake_slack import Want
 
-_WITHIN = 30.0
-"""Seconds after which a wait is given up: a bound for a broken test, not a pause."""
 TO_OPENING = 21 * HOUR  # from Monday noon
 
 
@@ -30,12 +28,6 @@ def asking(alertmanager: FakeAlertmanager, more: str = "", every: str = "1m") ->
     return lambda rules: f"{rules}\nsources: [{source}]\n"
 
 
-async def until(ready: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(_WITHIN):
-        while not await ready():
-            pass
-
-
 async def said(world: World, reason: str) -> None:
     """What is not told has this reason now."""
 
@@ -43,7 +35,7 @@ async def said(world: World, reason: str) -> None:
         assert world.service is not None
         return reason in {row["reason"] for row in await world.service.store.waiting()}
 
-    await until(ready)
+    await until(ready, f"something waits because of: {reason}")
 
 
 async def failed(world: World, times: int) -> None:
@@ -52,14 +44,14 @@ async def failed(world: World, times: int) -> None:
     async def ready() -> bool:
         return await count(world, 'alert_router_truth_failures_total{source="prod"}') == times
 
-    await until(ready)
+    await until(ready, f"{times} unanswered questions")
 
 
 async def fated(world: World, **fates: int) -> None:
     async def ready() -> bool:
         return await world.fates() == fates
 
-    await until(ready)
+    await until(ready, f"the fates {fates}")
 
 
 async def count(world: World, metric: str) -> float:

@@ -45,6 +45,13 @@ class Rig:
     """It speaks SMTP, over TLS; else HTTP."""
     status_says_all: bool = False
     """A success needs no body."""
+    waits_in_a_thread: bool = False
+    """For an answer, by the real time."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds that it waits for an answer: few, where no test can make them pass."""
+        return 0.2 if self.waits_in_a_thread else 10
 
     def told(self, then: Speak) -> Speak:
         """What happens once the provider has it all."""
@@ -196,6 +203,7 @@ RIGS: Mapping[str, Rig] = {
         secrets=(ROUTING_KEY,),
         answers=tuple(_pagerduty()),
         talks=_talks(dedup_key="opened-by"),
+        waits_in_a_thread=True,
     ),
     "webhook": Rig(
         make=lambda settings, seconds: Webhook(settings.model_copy(update={"timeout": seconds})),

@@ -39,6 +39,7 @@ from router.model import (
 )
 from router.render import Templates
 from tests.unit.channels.talk import LEVELS, NOW, TEMPLATES, alert, conversation, conversations, destination
+from tests.waiting import outwaited
 from tests.world.fake_discord import (
     CLOSE,
     HANG,
@@ -488,9 +489,10 @@ async def test_the_webhook_and_the_token_are_those_of_the_url(server: FakeDiscor
 
 
 async def test_a_discord_that_does_not_answer_may_have_got_it(server: FakeDiscord) -> None:
-    async with opened(server.url, patience=0.2) as channel:
+    async with opened(server.url, patience=10) as channel:
         server.fail(HANG)
-        assert await tell(channel, conversation()) == Retry("timeout", ambiguous=True)
+        outcome = await outwaited(tell(channel, conversation()), server.until(lambda: bool(server.calls)))
+        assert outcome == Retry("timeout", ambiguous=True)
         server.release()
 
 

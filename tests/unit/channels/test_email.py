@@ -28,6 +28,7 @@ from tests.unit.channels.talk import (
     destination,
     told,
 )
+from tests.waiting import outwaited
 from tests.world.fake_smtp import (
     CLOSE,
     HANG,
@@ -354,7 +355,10 @@ async def test_a_silent_smarthost_is_a_timeout_ambiguous_once_the_mail_was_hande
 ) -> None:
     async with FakeSmtp() as smtp:
         smtp.fail(replace(HANG, at=at))
-        outcome = await tell(channel_to(smtp.smarthost, patience=0.2), conversation())
+        outcome = await outwaited(
+            tell(channel_to(smtp.smarthost, patience=10), conversation()),
+            smtp.until(lambda: any(each.startswith(at) for each in smtp.commands)),
+        )
         assert outcome == Retry("timeout", ambiguous=ambiguous)
 
 

@@ -14,11 +14,9 @@ from router.channels import KINDS, discord, email_smtp, pagerduty, webhook
 from router.model import Broken, Conversation, Delivered, Outcome, Rejected, Retry
 from tests.unit.channels.rigs import RIGS, Rig, echo
 from tests.unit.channels.talk import TEMPLATES, destination
-from tests.world.fake_anything import Anything, Speak, after_request, close, hang, http, say, smtp
+from tests.world.fake_anything import Anything, Speak, after_request, close, fall_silent, http, say, smtp
 
 _HUGE = 2**22
-_SHORT = 0.2
-"""Seconds of patience with who doesn't answer."""
 
 
 class Judge(Protocol):
@@ -196,13 +194,13 @@ async def test_where_nobody_listens_nothing_can_have_arrived(
 async def test_who_hangs_up_or_falls_silent_is_tried_again(rig: Rig, judge: Judge) -> None:
     for talk in rig.talks:
         assert isinstance(await judge(close, talk), Retry)
-        assert isinstance(await judge(hang, talk, patience=_SHORT), Retry)
+        assert isinstance(await judge(fall_silent, talk, patience=rig.patience), Retry)
 
 
 async def test_what_was_handed_over_and_not_answered_may_have_arrived(rig: Rig, judge: Judge) -> None:
     for talk in rig.talks:
-        for then in (close, hang):
-            outcome = await judge(rig.told(then), talk, patience=_SHORT)
+        for then in (close, fall_silent):
+            outcome = await judge(rig.told(then), talk, patience=rig.patience)
             assert isinstance(outcome, Retry)
             assert outcome.ambiguous
 

@@ -58,6 +58,7 @@ from tests.unit.channels.slack_talk import (
     whole,
     words,
 )
+from tests.waiting import outwaited
 from tests.world.fake_slack import (
     CLOSE,
     HANG,
@@ -461,10 +462,9 @@ async def test_a_lost_answer_is_ambiguous(server: FakeSlack, channel: Slack) -> 
 
 async def test_a_slack_that_does_not_answer_is_given_up(server: FakeSlack) -> None:
     server.fail(HANG)
-    channel = connect(server.url, timeout_seconds=0.05)
-    assert await tell(channel, conversation(told())) == Retry(
-        "timeout", ambiguous=True, remote={"doubt": NOW}
-    )
+    channel = connect(server.url, timeout_seconds=10)
+    outcome = await outwaited(tell(channel, conversation(told())), server.until(lambda: bool(server.calls)))
+    assert outcome == Retry("timeout", ambiguous=True, remote={"doubt": NOW})
     await channel.close()
 
 

@@ -1,0 +1,45 @@
+"""How tests wait: for a signal, as long as it takes. Time-outs are moved to their end, never waited for."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+GUARD = 540.0
+"""Seconds after which a wait is given up. It is no measure of anything: only what hangs takes that long. pytest's own
+guard comes later, so that the failure says what was waited for."""
+
+
+@asynccontextmanager
+async def guarded(seen: Callable[[], str]) -> AsyncIterator[None]:
+    """Around a wait for something that must come. :param seen: what there is instead, for the failure"""
+    try:
+        async with asyncio.timeout(GUARD):
+            yield
+    except TimeoutError:
+        raise AssertionError(f"it never came to that; {seen()}") from None
+
+
+async def until(ready: Callable[[], Awaitable[bool]], what: str, pause: float = 0) -> None:
+    """Ask what can't signal us. :param pause: seconds between two questions, for another process"""
+    async with guarded(lambda: f"waited for: {what}"):
+        while not await ready():  # noqa: ASYNC110  (there is no event to wait for)
+            await asyncio.sleep(pause)  # real time: between two questions
+
+
+def seconds_pass(seconds: float) -> None:
+    """Whatever waits by the event loop's clock, as time-outs do, has waited for so much longer."""
+    loop = asyncio.get_running_loop()
+    ahead = loop.time() - time.monotonic() + seconds
+    loop.time = lambda: time.monotonic() + ahead  # type: ignore[method-assign]
+
+
+async def outwaited(telling: Coroutine[Any, Any, T], heard: Awaitable[None], patience: float = 10) -> T:
+    """What becomes of a request that was heard, and is not answered within the patience of who sent it."""
+    told = asyncio.create_task(telling)
+    await heard
+    seconds_pass(patience + 1)  # time-outs of aiohttp end with a whole second
+    return await told
