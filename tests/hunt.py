@@ -17,7 +17,8 @@ PYTEST = (
 
 def main() -> int:
     minutes, seed = float(os.environ.get("MINUTES") or "inf"), os.environ.get("SEED")
-    end = time.monotonic() + 60 * minutes  # real time: how long people want to wait
+    clock = time.monotonic  # real time: MINUTES are those of whoever waits
+    end = clock() + 60 * minutes
     for number in itertools.count(1):
         dice = seed or str(SystemRandom().randrange(2**32))
         print(f"Pass {number}, SEED={dice}", flush=True)  # noqa: T201
@@ -29,7 +30,7 @@ def main() -> int:
         if played.returncode:
             print(f"The same again: make hunt SEED={dice} ARGS=tests/…::test_…")  # noqa: T201
             return played.returncode
-        if seed or time.monotonic() > end:
+        if seed or clock() > end:
             break
     return 0
 

@@ -33,8 +33,9 @@ async def until(ready: Callable[[], Awaitable[bool]], what: str, pause: float = 
 def seconds_pass(seconds: float) -> None:
     """Whatever waits by the event loop's clock, as time-outs do, has waited for so much longer."""
     loop = asyncio.get_running_loop()
-    ahead = loop.time() - time.monotonic() + seconds
-    loop.time = lambda: time.monotonic() + ahead  # type: ignore[method-assign]
+    clock = time.monotonic  # real time: the loop's own, which goes on from there
+    ahead = loop.time() - clock() + seconds
+    loop.time = lambda: clock() + ahead  # type: ignore[method-assign]
 
 
 async def outwaited(telling: Coroutine[Any, Any, T], heard: Awaitable[None], patience: float = 10) -> T:

@@ -117,7 +117,7 @@ async def live(life: Life) -> None:
         clock.set(given["now"])
         while (due := await service.store.backlog(clock.now())) and not reader.at_eof():
             assert not due[0]["attempts"], f"a delivery failed: {await service.store.attempts()}"
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_LOOK)  # real time: between two looks
         for _ in range(2):  # the lanes see for themselves that nothing is due
             await service.store.ready()
             await service.lanes.settled()

@@ -166,7 +166,7 @@ class Router:
 
     def set_time(self, at: datetime) -> None:
         """The process believes that it is ``at`` from now on, and time goes on from there."""
-        seconds = round(at.timestamp() - time.time())
+        seconds = round(at.timestamp() - time.time())  # real time: what libfaketime counts from
         beside = self._offset.with_suffix(".new")
         beside.write_text(f"{seconds:+d}")
         beside.replace(self._offset)

@@ -66,7 +66,7 @@ class Chaos:
 
     def _note(self, step: str, destination: str) -> None:
         if step.endswith("taken"):
-            self.taken.append((destination, time.time_ns() // 1_000_000))
+            self.taken.append((destination, time.time_ns() // 1_000_000))  # real time: the router's own
         self._step.set()
 
     async def change_alerts(self) -> None:
@@ -80,7 +80,7 @@ class Chaos:
                 "severity": "critical" if alert[0] in CRITICAL else "warning",
             }  # fmt: skip
             await (self._alertmanager.fire if alert in firing else self._alertmanager.end)(**labels)
-            await asyncio.sleep(dice.uniform(0.05, 0.4))
+            await asyncio.sleep(dice.uniform(0.05, 0.4))  # real time: at a random moment
 
     async def break_providers(self) -> None:
         """Now and then, each of them; one that hangs does so for a while."""
@@ -91,7 +91,7 @@ class Chaos:
                 provider.recover()
                 if dice.random() < 0.5:
                     provider.fail(dice.choice(faults))
-            await asyncio.sleep(dice.uniform(0.3, 1.2))
+            await asyncio.sleep(dice.uniform(0.3, 1.2))  # real time: at a random moment
 
     async def kill(self) -> None:
         """At random moments: while something is told or taken in, and while it starts."""
@@ -99,19 +99,19 @@ class Chaos:
         for number in range(KILLS):
             if number % 4 == 3:
                 await self._router.spawn()
-                await asyncio.sleep(dice.uniform(0, 1))
+                await asyncio.sleep(dice.uniform(0, 1))  # real time: at a random moment
             else:
                 await self._router.start()
                 for _ in range(dice.randrange(12)):
                     await self._next_step()
-                await asyncio.sleep(dice.uniform(0, 0.05))
+                await asyncio.sleep(dice.uniform(0, 0.05))  # real time: at a random moment
             await self._router.kill()
 
     async def _next_step(self) -> None:
         """Of a provider; if none comes, so be it."""
         self._step.clear()
         try:
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(0.5):  # real time: at a random moment
                 await self._step.wait()
         except TimeoutError:
             return

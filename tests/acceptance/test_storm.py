@@ -39,15 +39,19 @@ def group(number: int) -> tuple[str, bytes]:
     return name, json.dumps(body).encode()
 
 
-async def test_in_a_storm_every_critical_is_paged_within_a_second_and_the_books_balance(folder: Path) -> None:
+async def test_a_critical_overtakes_a_storm_and_the_books_balance(folder: Path) -> None:
     storm = [group(number) for number in range(GROUPS)]
     accepted: dict[str, float] = {}
     paged: dict[str, float] = {}
-    async with FakeSlack(seconds=time.monotonic) as slack, FakePagerDuty() as pagerduty, FakeSmtp() as mail:
+    overtaken: dict[str, int] = {}
+    """How much had been accepted when each critical was paged: the storm's own measure of time."""
+    clock = time.monotonic  # real time: Slack's limits, and the figures in the log
+    async with FakeSlack(seconds=clock) as slack, FakePagerDuty() as pagerduty, FakeSmtp() as mail:
 
         def note(step: str) -> None:
             if step == "taken":
-                paged[str(pagerduty.accepted[-1].payload["class"])] = time.monotonic()
+                name = str(pagerduty.accepted[-1].payload["class"])
+                paged[name], overtaken[name] = clock(), len(accepted)
 
         pagerduty.on_step = note
         # Held or not, by the day: the load is to be the same on each.
@@ -60,20 +64,23 @@ async def test_in_a_storm_every_critical_is_paged_within_a_second_and_the_books_
                 for name, body in left:
                     async with session.post(f"{router.url}/webhook", data=body) as answer:
                         assert answer.status == 200
-                    accepted[name] = time.monotonic()
+                    accepted[name] = clock()
 
-            began = time.monotonic()
+            began = clock()
             async with asyncio.TaskGroup() as senders:
                 for _ in range(CONNECTIONS):
                     senders.create_task(send())
-            took = time.monotonic() - began
+            took = clock() - began
             await pagerduty.until(lambda: len(paged) == GROUPS // 100)
             ledger = (await router.status())["ledger"]
             refused = slack.refused_as_too_fast
             await router.kill()  # its end would tell the rest, at Slack's pace
+    order = list(accepted)
+    overtaken = {name: count - order.index(name) for name, count in overtaken.items()}
     late = {name: paged[name] - accepted[name] for name in paged}
     log.info("accepted in %.1f s; the latest page after %.3f s; %d x 429", took, max(late.values()), refused)
-    assert max(late.values()) < 1
+    log.info("accepted before a critical was paged: %s", overtaken)
+    assert max(overtaken.values()) < GROUPS / 4
     assert ledger["changes"] == {"fired": GROUPS * ALERTS, "resolved": 0, "repeated": 0}
     assert ledger["imbalance"] == 0
     assert not {"dead", "dropped", "moot"} & {fate for fate, count in ledger["fates"].items() if count}

@@ -431,7 +431,7 @@ def test_rules_with_a_webhook_load(tmp_path: Path) -> None:
     config = loads(RULES, name="routes.yaml", folder=tmp_path, environ=environ, now=NOW)
     (where,) = config.policy.destinations.values()
     assert where.options.secret.get_secret_value() == SECRET
-    assert config.settings["webhook"] == Settings(timeout=5)
+    assert config.settings["webhook"] == Settings(timeout=5)  # real time: only as a setting
 
 
 def test_rules_with_a_webhook_load_in_a_preview_without_its_secrets(tmp_path: Path) -> None:
