@@ -1,5 +1,8 @@
 """What every test shares."""
 
+import asyncio
+import gc
+import io
 import os
 
 import pytest
@@ -14,19 +17,31 @@ settings.register_profile(
 # `make test` plays the same examples every time: what fails, fails for everybody, and because of a change.
 settings.register_profile("suite", settings.get_profile("untimed"), derandomize=True, database=None)
 # `make hunt` plays others each time, and keeps those that failed in .hypothesis/.
-settings.register_profile("hunt", settings.get_profile("untimed"), max_examples=1_000)
+settings.register_profile("hunt", settings.get_profile("untimed"), derandomize=False, max_examples=1_000)
 settings.load_profile("suite")
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201  (pytest's hook)
-    """With ALERT_ROUTER_TESTS_NO_SKIPS set, a skip is a failure: something the suite wants isn't installed."""
+    """A test that hangs shows where each of its tasks waits. With ALERT_ROUTER_TESTS_NO_SKIPS set, a skip is a failure:
+    something the suite wants isn't installed.
+    """
     outcome = yield
     report = outcome.get_result()
+    if report.failed and "from pytest-timeout" in str(call.excinfo.value):
+        report.sections.append(("Where it hangs", _waiting()))
     if NO_SKIPS and report.skipped:
         report.outcome = "failed"
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.longrepr = f"{item.nodeid} must not be skipped here: {reason}"
+
+
+def _waiting() -> str:
+    tasks = [each for each in gc.get_objects() if isinstance(each, asyncio.Task) and not each.done()]
+    with io.StringIO() as shown:
+        for task in tasks:
+            task.print_stack(file=shown)
+        return shown.getvalue()
 
 
 def pytest_xdist_auto_num_workers() -> int:
