@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from router.app import Options, Service
-from router.model import Millis
+from router.model import MINUTE, Millis
 from tests.clock import ManualClock
 from tests.world.fake_pagerduty import FakePagerDuty
 from tests.world.fake_slack import FakeSlack
@@ -45,17 +45,24 @@ class World:
         change: Callable[[str], str] = lambda rules: rules,
         *,
         watch: bool = False,
-        drain: Millis = 1_000,
+        drain: Millis = 10 * MINUTE,
     ) -> None:
         database = f"sqlite:///{self.folder}/router.db"
         options = Options(self.write(change), ("127.0.0.1", 0), database=database, drain=drain, watch=watch)
-        self.service = Service(options, {}, self.clock)
-        await self.service.start()
+        service = Service(options, {}, self.clock)
+        await service.start()
+        self.service = service
 
     async def stop(self) -> None:
         if self.service is not None:
             service, self.service = self.service, None
             await service.stop()
+
+    async def end(self) -> None:
+        """As :meth:`stop`, but what is due stays so."""
+        if self.service is not None:
+            await self.service.lanes.stop(0)
+            await self.stop()
 
     async def post(self, name: str, severity: str, status: str = "firing", **labels: str) -> int:
         """One alert of its own group; the answer's status."""
@@ -108,5 +115,5 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         pagerduty = await stack.enter_async_context(FakePagerDuty())
         smtp = await stack.enter_async_context(FakeSmtp())
         world = World(tmp_path, ManualClock(MONDAY_NOON), slack, pagerduty, smtp)
-        stack.push_async_callback(world.stop)
+        stack.push_async_callback(world.end)
         yield world
