@@ -58,12 +58,19 @@ async def test_a_critical_overtakes_a_storm_and_the_books_balance(folder: Path) 
         routes = Providers(slack, pagerduty, mail).routes.replace("outside: hold", "outside: send")
         router = Router(folder, routes)
         async with running(router), aiohttp.ClientSession() as session:
-            left = iter(storm)
+            left, late_writes = iter(storm), 0
+
+            async def post(body: bytes) -> int:
+                async with session.post(f"{router.url}/webhook", data=body) as answer:
+                    return answer.status
 
             async def send() -> None:
+                """As Alertmanager: what is refused because the disk is too slow is sent again."""
+                nonlocal late_writes
                 for name, body in left:
-                    async with session.post(f"{router.url}/webhook", data=body) as answer:
-                        assert answer.status == 200
+                    while (status := await post(body)) != 200:
+                        assert status == 503
+                        late_writes += 1
                     accepted[name] = clock()
 
             began = clock()
@@ -81,6 +88,7 @@ async def test_a_critical_overtakes_a_storm_and_the_books_balance(folder: Path) 
     log.info("accepted in %.1f s; the latest page after %.3f s; %d x 429", took, max(late.values()), refused)
     log.info("accepted before a critical was paged: %s", overtaken)
     assert max(overtaken.values()) < GROUPS / 4
-    assert ledger["changes"] == {"fired": GROUPS * ALERTS, "resolved": 0, "repeated": 0}
+    assert (ledger["changes"]["fired"], ledger["changes"]["resolved"]) == (GROUPS * ALERTS, 0)
+    assert ledger["changes"]["repeated"] <= ALERTS * late_writes  # it may have been kept all the same
     assert ledger["imbalance"] == 0
     assert not {"dead", "dropped", "moot"} & {fate for fate, count in ledger["fates"].items() if count}
