@@ -11,6 +11,12 @@ class ManualClock:
     def __init__(self, now: Millis) -> None:
         self._now = now
         self._moved = asyncio.Event()
+        self._waiting = self._most = 0
+
+    @property
+    def at_rest(self) -> bool:
+        """Everybody who has ever waited here at once does so now: at this moment there is nothing left to do."""
+        return self._waiting == self._most
 
     def now(self) -> Millis:
         return self._now
@@ -19,10 +25,14 @@ class ManualClock:
         latest = self._now
         while not event.is_set() and (until is None or until > self._now) and self._now >= latest:
             latest, moved = self._now, self._moved
+            self._waiting += 1
+            self._most = max(self._most, self._waiting)
             waits = [asyncio.ensure_future(each.wait()) for each in (event, moved)]
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             finally:
+                if moved is self._moved:
+                    self._waiting -= 1
                 for each in waits:
                     each.cancel()
 
@@ -36,5 +46,6 @@ class ManualClock:
 
     def set(self, now: Millis) -> None:
         self._now = now
+        self._waiting = 0  # each looks whether its moment has come
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()

@@ -97,6 +97,14 @@ class World:
             json = answer.content_type == "application/json"
             return await answer.json() if json else (await answer.text()).splitlines()
 
+    async def at_rest(self) -> None:
+        """The service has done what can be done at this moment."""
+        assert self.service is not None
+        for _ in range(3):  # whoever was just woken has begun
+            await self.service.store.ready()
+        while not self.clock.at_rest:
+            await self.service.store.ready()
+
     async def fates(self) -> dict[str, int]:
         ledger = await self.ledger()
         return {fate: count for fate, count in ledger["fates"].items() if count}

@@ -84,7 +84,7 @@ async def test_a_held_alert_comes_out_at_the_next_opening_by_the_new_time_once(w
     world.clock.advance(HOUR)
     await delivered(world, 3)
     world.clock.advance(DAY)
-    await quiet(world)
+    await world.at_rest()
     assert await world.fates() == {"delivered": 2}
     world.slack.expect(Want("C0WARNINGS", ("Disk",)))
     assert [mail.subject for mail in world.smtp.mails[1:]] == ["[FIRING:1] warning: Disk"]
@@ -108,7 +108,7 @@ async def test_a_digest_goes_out_once_a_slot_though_its_time_comes_twice(
         await step_back(world, step)
     await world.post("Backup", "info")
     world.clock.advance(step + MINUTE)  # Tuesday 08:02 again
-    await quiet(world)
+    await world.at_rest()
     assert len(world.smtp.mails) == 1
     world.clock.advance(DAY)
     await world.smtp.until(lambda: len(world.smtp.mails) == 2)
@@ -162,13 +162,6 @@ async def test_a_leap_forward_tells_everything_once(world: World) -> None:
     await delivered(world, 6)
     assert await world.fates() == {"delivered": 6}
     world.slack.expect(Want("C0CRITICAL", ("Down",)), Want("C0WARNINGS", ("Disk",)))
-
-
-async def quiet(world: World) -> None:
-    """Every lane has looked at what is due now, and found nothing to tell."""
-    assert world.service is not None
-    for _ in range(20):
-        await world.service.store.ready()
 
 
 @pytest.mark.parametrize("until", [lambda now: None, lambda now: now + DAY])

@@ -61,6 +61,7 @@ async def test_a_provider_that_hangs_delays_no_other(world: World) -> None:
     await world.post("Down", "critical")
     await world.slack.until(lambda: bool(world.slack.messages))
     await world.smtp.until(lambda: bool(world.smtp.mails))
+    await world.pagerduty.until(lambda: bool(world.pagerduty.events))
     world.pagerduty.recover()
     await failed(world, next(iter(k for k in (await world.ledger())["by_destination"] if "pagerduty" in k)))
     world.clock.advance(HOUR)

@@ -118,6 +118,7 @@ async def test_a_delivery_under_way_is_not_doubled_by_reloads(world: World) -> N
     world.pagerduty.fail(HANG)
     await world.post("Down", "critical")
     await world.slack.until(lambda: bool(world.slack.messages))
+    await world.pagerduty.until(lambda: bool(world.pagerduty.events))
     await world.reload(without_pagerduty)
     await world.reload(lambda rules: rules)
     world.pagerduty.recover()

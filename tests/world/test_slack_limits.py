@@ -28,33 +28,25 @@ async def strict(tmp_path: Path) -> AsyncIterator[World]:
         pagerduty = await stack.enter_async_context(FakePagerDuty())
         smtp = await stack.enter_async_context(FakeSmtp())
         world = World(tmp_path, clock, slack, pagerduty, smtp)
-        stack.push_async_callback(world.stop)
+        stack.push_async_callback(world.end)
         yield world
-
-
-async def at_rest(world: World) -> None:
-    """The lanes have done what can be done at this moment."""
-    assert world.service is not None
-    for _ in range(3):
-        await world.service.store.ready()
-        await world.service.lanes.settled()
 
 
 async def test_two_minutes_into_a_storm_slack_was_told_of_everything_and_hardly_ever_said_429(
     strict: World,
 ) -> None:
-    await strict.start(drain=0)
+    await strict.start()
     for start in range(0, GROUPS, 50):
         posts = (
             strict.post(f"Storm{number:04}", "warning" if number % 100 else "critical")
             for number in range(start, start + 50)
         )
         assert set(await asyncio.gather(*posts)) == {200}
-    await at_rest(strict)
+    await strict.at_rest()
     assert len(strict.pagerduty.accepted) == GROUPS // 100
     for _ in range(120):
         strict.clock.advance(SECOND)
-        await at_rest(strict)
+        await strict.at_rest()
     log.info(
         "two minutes on: %d calls of Slack, %d x 429",
         len(strict.slack.calls),
@@ -69,12 +61,12 @@ async def test_a_limit_between_an_edit_and_its_reply_is_no_loop(strict: World) -
     for name in "ABCDE":
         await strict.post(name, "critical")
     for _ in range(10):
-        await at_rest(strict)
+        await strict.at_rest()
         strict.clock.advance(SECOND)
     for name in "ABCDE":
         await strict.post(name, "critical", "resolved")
     for _ in range(20):
-        await at_rest(strict)
+        await strict.at_rest()
         strict.clock.advance(SECOND)
     assert await strict.fates() == {"delivered": 30}
     assert [len(posted.replies) for posted in strict.slack.messages.values()] == [1] * 5

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from router.store import Store
 from router.store.writer import Transaction
 from tests.unit.web.room import SLACK, Serve, Web
+from tests.waiting import until
 from tests.world.bodies import alert, webhook
 
 
@@ -39,8 +40,11 @@ async def test_a_webhook_is_answered_though_the_disk_is_not_and_is_told_if_it_wa
             assert (await response.json())["reason"] == "nothing could be written within 0.05 s"
         assert store.trouble == "nothing could be written within 0.05 s"
         assert room.woken == set()
-    await store.ready()
-    assert room.woken == {SLACK.key}
+
+    async def woken() -> bool:
+        return room.woken == {SLACK.key}
+
+    await until(woken, "what was kept is told")
     assert store.trouble is None
     room.keep_seconds = 8
     assert (await client.post("/webhook", json=webhook(alert()))).status == 200
