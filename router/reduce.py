@@ -26,12 +26,16 @@ class Known:
     changed_at: Millis
 
 
-def reduce(known: Known | None, told: Alert, peer: str, now: Millis) -> tuple[Change, Known]:
+def reduce(
+    known: Known | None, told: Alert, peer: str, now: Millis, *, certain: bool = False
+) -> tuple[Change, Known]:
     """The change that ``told`` makes, and what is known after it.
 
     A resolve ends the firing it belongs to and no later one. A firing that starts where an ended one had
     started is a new change (Prometheus came back after ``resolve_timeout``), unless it is another peer's
     echo. Whatever is neither is a repeat; its annotations still count.
+
+    :param certain: Alertmanager itself was asked: there is no doubt
     """
     if known is None:
         return _changed(told, peer, now)
@@ -43,7 +47,7 @@ def reduce(known: Known | None, told: Alert, peer: str, now: Millis) -> tuple[Ch
         case Status.FIRING, Status.RESOLVED:
             stale = _of_an_earlier_firing(told, before)
         case Status.RESOLVED, Status.FIRING:
-            stale = _of_the_ended_firing(told, known, peer, now)
+            stale = not certain and _of_the_ended_firing(told, known, peer, now)
         case _:  # what had ended without a resolve has one now
             known, stale = replace(known, peer=known.peer or peer), True
     return (Change.REPEATED, known) if stale else _changed(told, peer, now)

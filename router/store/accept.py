@@ -12,7 +12,7 @@ from router.decide import Policy
 from router.model import OWN_SOURCE, Alert, Change, Decision, Millis, Status, Verdict, Webhook
 from router.reduce import PEER_LAG, Known, reduce
 from router.store.alert import alert_of
-from router.store.conversation import DUE
+from router.store.conversation import DUE, close_if_empty
 from router.store.place import Placing, Subject, judge, reconsider
 from router.store.schema import alerts, changes, conversations, groups, inhibitors, members, webhooks
 from router.store.writer import Statement, Transaction, among, insert
@@ -95,19 +95,29 @@ class _Accepted:
 
 
 def accept(
-    tx: Transaction, webhook: Webhook, source: str, body: bytes, policy: Policy, now: Millis, note: str = ""
+    tx: Transaction,
+    webhook: Webhook,
+    source: str,
+    body: bytes,
+    policy: Policy,
+    now: Millis,
+    note: str = "",
+    *,
+    certain: bool = False,
 ) -> Receipt:
     """Two passes: first what fires now is known to the inhibit rules, then each alert is judged by it.
 
     :param note: nobody sent this webhook: its alerts count as ended, and this is why
+    :param certain: see :func:`router.reduce.reduce`
     """
     webhook_id = tx.add(_ADD_WEBHOOK, source=source, received_at=now, body=body, quarantined=None)
     group = _group(tx, webhook, source)
     freed: set[str] = set()
-    accepting = _Accepting(tx, source, webhook, group, policy, freed, now, note)
+    accepting = _Accepting(tx, source, webhook, group, policy, freed, now, note, certain)
     accepted = [_reduce(accepting, alert) for alert in webhook.alerts]
     decisions: list[tuple[str, Verdict]] = []
     wake: set[str] = set()
+    ended_in: set[int] = set()
     for each in accepted:
         judged = judge(tx, policy, each.alert.labels, now)
         firing = each.alert.status is Status.FIRING
@@ -122,16 +132,19 @@ def accept(
             wake.update(decision.destination.key for decision in judged)
         else:
             told = placing.resolved(judged, change)
+            ended_in |= placing.ended_in
             tx.run(_SET_DESTINATIONS, change=change, destinations_=len(told))
             wake |= told
     wake |= release(tx, policy, freed, now)
+    for conversation in sorted(ended_in):
+        close_if_empty(tx, conversation)
     if webhook.truncated == 0:
-        wake |= _complete(tx, group, now)
+        wake |= complete(tx, group, now)
     kinds = tuple((each.kind, *policy.severity.of(each.alert.labels)) for each in accepted)
     return Receipt(kinds, tuple(decisions), frozenset(wake))
 
 
-def _complete(tx: Transaction, group: int, now: Millis) -> set[str]:
+def complete(tx: Transaction, group: int, now: Millis) -> set[str]:
     """Alertmanager shows the whole group (again): a conversation kept open by hidden alerts only is over, and
     is told so.
     """
@@ -198,6 +211,7 @@ class _Accepting:
     """Collects the inhibition keys that an ended alert gave up."""
     now: Millis
     note: str
+    certain: bool
 
 
 def _told_once(decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
@@ -209,7 +223,7 @@ def _reduce(accepting: _Accepting, told: Alert) -> _Accepted:
     policy, now, note = accepting.policy, accepting.now, accepting.note
     peer = "" if note else webhook.external_url
     row = tx.one(_FIND_ALERT, source=source, fingerprint=told.fingerprint)
-    kind, known = reduce(None if row is None else _known(row), told, peer, now)
+    kind, known = reduce(None if row is None else _known(row), told, peer, now, certain=accepting.certain)
     echo = row is not None and row["peer"] != peer and now - row["seen_at"] < PEER_LAG
     alert = known.alert
     level, _ = policy.severity.of(alert.labels)
@@ -219,6 +233,9 @@ def _reduce(accepting: _Accepting, told: Alert) -> _Accepted:
         "level": level, "starts_at": alert.starts_at, "ends_at": alert.ends_at, "peer": known.peer,
         "changed_at": known.changed_at, "seen_at": now if row is None or not note else row["seen_at"],
         "note": note, "withheld": None, "absent_at": None,
+        "listed_by": "" if row is None or kind is Change.FIRED else row["listed_by"],
+        "fires_until": alert.fires_until if alert.status is Status.FIRING else None,
+        "claimed_firing_at": _contradicted_since(row, told, alert, now),
     }  # fmt: skip
     if row is None:
         alert_id = tx.add(_ADD_ALERT, source=source, fingerprint=alert.fingerprint, **values)
@@ -236,6 +253,13 @@ def _reduce(accepting: _Accepting, told: Alert) -> _Accepted:
         alert_id, source, alert.fingerprint, level, accepting.group, webhook.receiver, webhook.group_key
     )  # fmt: skip
     return _Accepted(subject, alert, kind, echo)
+
+
+def _contradicted_since(row: Any, told: Alert, known: Alert, now: Millis) -> Millis | None:
+    """Since when a sender says that it fires, though it counts as ended."""
+    if told.status is not Status.FIRING or known.status is Status.FIRING:
+        return None
+    return now if row is None or row["claimed_firing_at"] is None else row["claimed_firing_at"]
 
 
 def _known(row: Any) -> Known:

@@ -24,4 +24,5 @@ def alert_of(row: Any) -> Alert:
         generator_url=row["generator_url"],
         links=json.loads(row["links"]),
         note=row["note"],
+        fires_until=row["fires_until"],
     )

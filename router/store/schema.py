@@ -91,6 +91,11 @@ alerts = sa.Table(
     _text("note", ""),  # why it counts as ended though nobody resolved it
     sa.Column("withheld", sa.Text),  # what Alertmanager says against telling it as news; null: nothing
     _time("absent_at", nullable=True),  # since when Alertmanager's answers lack it
+    _text("listed_by", ""),  # the peers whose answers had it, by URL, one a line
+    _time("fires_until", nullable=True),  # its sender gave no status, only this end
+    _time(
+        "claimed_firing_at", nullable=True
+    ),  # since when its sender says that it fires, though it counts as ended
     sa.UniqueConstraint("source", "fingerprint"),
 )
 sa.Index("ix_alerts_group", alerts.c.group_id)
@@ -98,6 +103,11 @@ sa.Index("ix_alerts_firing", alerts.c.id, sqlite_where=alerts.c.status == "firin
          postgresql_where=alerts.c.status == "firing")  # fmt: skip
 sa.Index("ix_alerts_noted", alerts.c.source, sqlite_where=alerts.c.note != "",
          postgresql_where=alerts.c.note != "")  # fmt: skip
+
+sa.Index("ix_alerts_contradicted", alerts.c.claimed_firing_at, sqlite_where=alerts.c.claimed_firing_at.is_not(None),
+         postgresql_where=alerts.c.claimed_firing_at.is_not(None))  # fmt: skip
+sa.Index("ix_alerts_fires_until", alerts.c.fires_until, sqlite_where=alerts.c.fires_until.is_not(None),
+         postgresql_where=alerts.c.fires_until.is_not(None))  # fmt: skip
 
 # Which firing alert is a source of which inhibit rule under which `equal` values.
 inhibitors = sa.Table(
@@ -137,6 +147,9 @@ sa.Index("ix_conversations_due", conversations.c.destination, conversations.c.ur
          sqlite_where=conversations.c.due_at.is_not(None),
          postgresql_where=conversations.c.due_at.is_not(None))  # fmt: skip
 
+sa.Index("ix_conversations_open", conversations.c.id, sqlite_where=conversations.c.state == "open",
+         postgresql_where=conversations.c.state == "open")  # fmt: skip
+
 # One alert in one conversation: what the rules say, and what the destination was told.
 members = sa.Table(
     "members",
@@ -144,6 +157,7 @@ members = sa.Table(
     _id(),
     _ref("conversation_id", "conversations.id"),
     _ref("alert_id", "alerts.id"),
+    _number("open", "1"),  # whether its conversation is
     _text("status"),  # of the alert: firing | resolved
     _text("told"),  # none | maybe (an attempt is under way, or its answer was lost) | firing | resolved
     _text("verdict"),  # send | hold | digest | inhibited | drop | dead (given up)
@@ -155,6 +169,8 @@ members = sa.Table(
     sa.UniqueConstraint("conversation_id", "alert_id"),
     sa.Index("ix_members_alert", "alert_id"),
 )
+sa.Index("ix_members_open", members.c.alert_id, sqlite_where=members.c.open == 1,
+         postgresql_where=members.c.open == 1)  # fmt: skip
 sa.Index("ix_members_inhibitor", members.c.inhibitor, sqlite_where=members.c.inhibitor.is_not(None),
          postgresql_where=members.c.inhibitor.is_not(None))  # fmt: skip
 

@@ -38,7 +38,7 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911  (an a
             return _unavailable(parts, source, "the service is stopping")
         try:
             body = await _read(request, parts.read_seconds)
-            webhook = parse(body)
+            webhook = parse(body, parts.clock.now())
         except ParseError as error:
             return await _quarantined(parts, source, body, str(error))
         receipt = await _in_time(parts, _accept(parts, webhook, source, body))

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Retry, Status
-from router.store import Answer, Idle, Receipt, Reported, Work
+from router.store import Answer, Idle, Listening, Receipt, Reported, Work
 from router.store.place import ABSENT
-from router.store.truth import GONE, STALE, answered, expire, openings, unanswered
+from router.store.truth import BATCH, GONE, STALE, confirm, expire, merged, openings, reopen, unanswered
 from tests.unit.store.test_history import (
     ALL,
     DAILY,
@@ -30,6 +30,7 @@ from tests.unit.store.test_history import (
 
 SILENCED = "silenced in Alertmanager"
 OPENING = MONDAY + DAY + 9 * HOUR
+PEERS = frozenset({"http://am-1:9093"})
 
 
 @pytest.fixture
@@ -40,28 +41,35 @@ def world() -> Iterator[World]:
 
 def ask(world: World, *firing: str, silenced: tuple[str, ...] = ()) -> Receipt:
     """Alertmanager is asked now, and has these."""
-    reported = {key: Reported(MONDAY) for key in firing} | {
-        key: Reported(MONDAY, SILENCED) for key in silenced
+    reported = {key: Reported(MONDAY, None, PEERS) for key in firing} | {
+        key: Reported(MONDAY, SILENCED, PEERS) for key in silenced
     }
-    receipt, more = answered(
-        world.tx, Answer("default", world.now, reported, MINUTE), world.policy, world.now
-    )
-    assert not more
+    return take(world, Answer("default", world.now, reported, MINUTE, PEERS))
+
+
+def take(world: World, answer: Answer) -> Receipt:
+    receipt, after = confirm(world.tx, answer, world.policy, world.now)
+    assert not after
+    receipt = merged(receipt, reopen(world.tx, answer, sorted(answer.alerts), world.policy, world.now))
     world.accepted += len(receipt.changes)
     world.assert_balanced()
     return receipt
 
 
-def miss(world: World) -> Receipt:
-    """Alertmanager has nothing, twice."""
+def miss(world: World, *had: str) -> Receipt:
+    """Alertmanager has what fires, and then nothing, twice."""
+    world.now += MINUTE
+    ask(world, *had)
     world.now += MINUTE
     ask(world)
     world.now += MINUTE
     return ask(world)
 
 
-def grow_stale(world: World, asked: frozenset[str] = frozenset()) -> dict[str, Receipt]:
-    receipts = expire(world.tx, asked, world.policy, world.now)
+def grow_stale(world: World, **heard: Any) -> dict[str, Receipt]:
+    listening = Listening(world.policy.stale_after, **heard)
+    receipts, after = expire(world.tx, listening, world.policy, world.now)
+    assert not after
     world.accepted += sum(len(each.changes) for each in receipts.values())
     world.assert_balanced()
     return receipts
@@ -81,6 +89,7 @@ def told_now(world: World) -> Work:
 def test_what_alertmanager_lacks_twice_has_ended_and_its_end_is_told(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.deliver()
+    ask(world, "Down-critical")
     world.now += MINUTE
     assert ask(world).changes == ()
     missed_at = world.now
@@ -205,8 +214,8 @@ def test_an_answer_that_is_too_old_no_longer_keeps_an_alert_back(world: World) -
     world.now += MINUTE
     ask(world, silenced=("Disk-warning",))
     world.now = OPENING
-    assert unanswered(world.tx, frozenset({"default"}), world.policy, world.now) == frozenset()
-    assert TEAM.key in unanswered(world.tx, frozenset(), world.policy, world.now)
+    assert unanswered(world.tx, frozenset({"default"}), world.policy, world.now) == (frozenset(), 0)
+    assert TEAM.key in unanswered(world.tx, frozenset(), world.policy, world.now)[0]
     world.now += MINUTE
     world.deliver()
     assert world.providers[TEAM.key].told == [("Disk-warning", "firing")]
@@ -293,7 +302,7 @@ def test_alerts_of_other_sources_are_not_missed(world: World) -> None:
     world.post(alert("Down", "critical"))
     for _ in range(3):
         world.now += MINUTE
-        answered(world.tx, Answer("other", world.now, {}, MINUTE), world.policy, world.now)
+        take(world, Answer("other", world.now, {}, MINUTE, PEERS))
     world.deliver()
     assert world.providers[PAGER.key].all_firing == {"Down-critical"}
 
@@ -328,7 +337,9 @@ def test_what_alertmanager_can_be_asked_about_or_left_out_of_a_group_does_not_gr
     assert grow_stale(world) == {}
     world.post(alert("Down", "critical"))
     world.now += 2 * POLICY.stale_after
-    assert grow_stale(world, frozenset({"default"})) == {}
+    ask(world, "Down-critical")
+    asked = {"default": PEERS}
+    assert grow_stale(world, asked=asked, trusted=frozenset(asked)) == {}
     world.policy = replace(POLICY, stale_after=0)
     assert grow_stale(world) == {}
 
