@@ -136,10 +136,10 @@ def accept(
             tx.run(_SET_DESTINATIONS, change=change, destinations_=len(told))
             wake |= told
     wake |= release(tx, policy, freed, now)
-    for conversation in sorted(ended_in):
-        close_if_empty(tx, conversation)
     if webhook.truncated == 0:
         wake |= complete(tx, group, now)
+    for conversation in sorted(ended_in):
+        close_if_empty(tx, conversation)
     kinds = tuple((each.kind, *policy.severity.of(each.alert.labels)) for each in accepted)
     return Receipt(kinds, tuple(decisions), frozenset(wake))
 

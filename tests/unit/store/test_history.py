@@ -35,12 +35,13 @@ from router.model import (
 from router.store import books
 from router.store.accept import Receipt, accept
 from router.store.adopt import Adoption, adopt
+from router.store.conversation import EMPTY
 from router.store.dead import retry
 from router.store.digests import open_slots
 from router.store.record import record
-from router.store.schema import metadata
+from router.store.schema import conversations, metadata
 from router.store.work import Idle, Work, claim
-from router.store.writer import Transaction
+from router.store.writer import Statement, Transaction
 
 SLACK = Destination("slack:C0CRITICAL", "slack", None)
 PAGER = Destination("pagerduty:one", "pagerduty", None)
