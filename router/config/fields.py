@@ -205,7 +205,7 @@ def _peers(value: Any) -> Any:
 def _different(urls: tuple[str, ...]) -> tuple[str, ...]:
     twice = next((url for number, url in enumerate(urls) if url in urls[:number]), None)
     if twice is not None:
-        raise ValueError("names a peer twice; keep one of them")
+        raise ValueError("alertmanager_url names a peer twice; keep one of them")
     return urls
 
 

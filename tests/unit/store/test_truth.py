@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Retry, Status
+from router.reduce import PEER_LAG
 from router.store import Answer, Idle, Listening, Receipt, Reported, Work
 from router.store.place import ABSENT
 from router.store.schema import alerts
@@ -284,6 +285,57 @@ def test_a_late_resolve_of_what_was_gone_is_a_repeat_and_final(world: World) -> 
     assert [kind for kind, _, _ in receipt.changes] == ["repeated"]
     assert ask(world, "Down-critical").changes == ()
     assert isinstance(world.begin(PAGER), Idle)
+
+
+@pytest.mark.parametrize(
+    ("asked", "updated", "again"),
+    [
+        (0, -MINUTE, False),
+        (0, MINUTE, False),  # the answer may have been on its way before the end
+        (1, -MINUTE, False),
+        (1, 2 * SECOND, True),
+        (PEER_LAG - 1, -MINUTE, False),
+        (PEER_LAG, -MINUTE, True),
+        (PEER_LAG, None, True),
+    ],
+)
+def test_an_answer_reopens_what_was_resolved_if_it_shows_that_it_fires(
+    world: World, asked: Millis, updated: Millis | None, again: bool
+) -> None:
+    world.post(alert("Down", "critical"))
+    world.deliver()
+    world.now += HOUR
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.deliver()
+    ended_at = world.now
+    world.now += asked
+    listed = Reported(MONDAY, None, PEERS, None if updated is None else ended_at + updated)
+    receipt = take(world, Answer("default", world.now, {"Down-critical": listed}, MINUTE, PEERS))
+    assert [kind for kind, _, _ in receipt.changes] == ["fired"] * again
+    world.deliver()
+    assert world.providers[PAGER.key].all_firing == ({"Down-critical"} if again else set())
+
+
+def test_another_firing_has_the_time_that_alertmanager_takes_to_send_it(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    world.now += HOUR
+    world.post(replace(alert("Down", "critical", Status.RESOLVED), ends_at=world.now))
+    world.now += HOUR
+    listed = {"Down-critical": Reported(world.now, None, PEERS, world.now)}
+    world.now += PEER_LAG - 1
+    assert take(world, Answer("default", world.now, listed, MINUTE, PEERS)).changes == ()
+    world.now += 1
+    assert take(world, Answer("default", world.now, listed, MINUTE, PEERS)).changes
+
+
+def test_what_no_peer_ever_listed_grows_stale_once_a_peer_answers(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    world.now += POLICY.stale_after
+    asked = {"default": PEERS}
+    assert grow_stale(world, asked=asked) == {}
+    assert [
+        kind for kind, _, _ in grow_stale(world, asked=asked, trusted=frozenset(asked))["default"].changes
+    ] == ["resolved"]
 
 
 def test_what_a_gone_alert_inhibited_is_told(world: World) -> None:
