@@ -71,7 +71,8 @@ _hidden_may_fire = sa.and_(
 )
 EMPTY = sa.and_(
     conversations.c.state == sa.literal_column("'open'"),
-    conversations.c.group_id.is_not(None),  # else it is a digest or a storm
+    # Else it is a digest or a storm. Written so that the index of what is open is used, not that of groups.
+    sa.func.coalesce(conversations.c.group_id, 0) != 0,
     ~_something_to_tell,
     ~_hidden_may_fire,
 )

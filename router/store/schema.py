@@ -93,17 +93,14 @@ alerts = sa.Table(
     _time("absent_at", nullable=True),  # since when Alertmanager's answers lack it
     _text("listed_by", ""),  # the peers whose answers had it, by URL, one a line
     _time("fires_until", nullable=True),  # its sender gave no status, only this end
-    _time(
-        "claimed_firing_at", nullable=True
-    ),  # since when its sender says that it fires, though it counts as ended
+    _time("claimed_firing_at", nullable=True),  # since when its sender contradicts its end
     sa.UniqueConstraint("source", "fingerprint"),
 )
 sa.Index("ix_alerts_group", alerts.c.group_id)
 sa.Index("ix_alerts_firing", alerts.c.id, sqlite_where=alerts.c.status == "firing",
          postgresql_where=alerts.c.status == "firing")  # fmt: skip
-sa.Index("ix_alerts_noted", alerts.c.source, sqlite_where=alerts.c.note != "",
-         postgresql_where=alerts.c.note != "")  # fmt: skip
-
+sa.Index("ix_alerts_firing_source", alerts.c.source, alerts.c.id, sqlite_where=alerts.c.status == "firing",
+         postgresql_where=alerts.c.status == "firing")  # fmt: skip
 sa.Index("ix_alerts_contradicted", alerts.c.claimed_firing_at, sqlite_where=alerts.c.claimed_firing_at.is_not(None),
          postgresql_where=alerts.c.claimed_firing_at.is_not(None))  # fmt: skip
 sa.Index("ix_alerts_fires_until", alerts.c.fires_until, sqlite_where=alerts.c.fires_until.is_not(None),

@@ -11,6 +11,8 @@ depends_on = None
 _OPEN_MEMBERS = sa.text("open = 1")
 _OPEN_CONVERSATIONS = sa.text("state = 'open'")
 _CONTRADICTED = sa.text("claimed_firing_at IS NOT NULL")
+_NOTED = sa.text("note != ''")
+_FIRING = sa.text("status = 'firing'")
 _UNTIL = sa.text("fires_until IS NOT NULL")
 
 # Nothing fires in it, and nothing is left to tell; but alerts that Alertmanager left out may fire.
@@ -49,6 +51,14 @@ def upgrade() -> None:
     op.add_column("alerts", sa.Column("listed_by", sa.Text(), nullable=False, server_default=""))
     op.add_column("alerts", sa.Column("fires_until", sa.BigInteger(), nullable=True))
     op.add_column("alerts", sa.Column("claimed_firing_at", sa.BigInteger(), nullable=True))
+    op.drop_index("ix_alerts_noted", "alerts")
+    op.create_index(
+        "ix_alerts_firing_source",
+        "alerts",
+        ["source", "id"],
+        sqlite_where=_FIRING,
+        postgresql_where=_FIRING,
+    )
     op.create_index(
         "ix_alerts_contradicted",
         "alerts",
@@ -62,8 +72,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for index in ("ix_alerts_fires_until", "ix_alerts_contradicted"):
+    for index in ("ix_alerts_fires_until", "ix_alerts_contradicted", "ix_alerts_firing_source"):
         op.drop_index(index, "alerts")
+    op.create_index("ix_alerts_noted", "alerts", ["source"], sqlite_where=_NOTED, postgresql_where=_NOTED)
     with op.batch_alter_table("alerts") as batch:
         for column in ("claimed_firing_at", "fires_until", "listed_by"):
             batch.drop_column(column)
