@@ -160,6 +160,16 @@ class Metrics:
             "How far changes x destinations and their fates are apart: zero, or there is a bug.",
             registry=registry,
         )
+        self._contradicted = Gauge(
+            "alert_router_contradicted_alerts",
+            "Alerts that count as resolved here and that their sender repeats as firing: zero, or there is a bug.",
+            registry=registry,
+        )
+        self._empty_conversations = Gauge(
+            "alert_router_empty_conversations",
+            "Open conversations with nothing firing and nothing left to tell: zero, or there is a bug.",
+            registry=registry,
+        )
         ProcessCollector(registry=registry)
         Info("alert_router_build", "This build.", registry=registry).info({"version": package_version()})
         self._requests = Counter(
@@ -235,6 +245,11 @@ class Metrics:
     def imbalance(self, off: int) -> None:
         if self.enabled:
             self._imbalance.set(off)
+
+    def integrity(self, contradicted: int, empty: int) -> None:
+        if self.enabled:
+            self._contradicted.set(contradicted)
+            self._empty_conversations.set(empty)
 
     def request(self, method: str, path: str, code: int, seconds: float) -> None:
         """:param path: the route's template, never the address that was asked for"""

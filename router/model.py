@@ -18,6 +18,9 @@ DAY: Millis = 24 * HOUR
 
 Labels = Mapping[str, str]
 
+# Of the alerts that were told as ended, so many stand in a message to people; the others are counted.
+_ENDED_LISTED = 50
+
 OWN_SOURCE = "alert-router"
 """The source of the alerts that the router raises about itself."""
 
@@ -90,6 +93,8 @@ class Alert:
     about: frozenset[str] | None = None
     """Of an alert that the router raises about itself: the keys of the destinations that can't be told, and so are
     not told of it. None: a sender's alert, whatever its labels say."""
+    fires_until: Millis | None = None
+    """Its sender gave no status, only this end, which is to come: it ends then if nothing else is heard of it."""
 
     @property
     def identity(self) -> str:
@@ -118,7 +123,8 @@ class Webhook:
 class Alertmanager:
     """Where a source's alerts can be asked for."""
 
-    url: str
+    urls: tuple[str, ...]
+    """Of every peer of a cluster."""
     every: Millis = MINUTE
     gone_after: Millis = 5 * MINUTE
     """How long it has to lack an alert before that counts as gone."""
@@ -168,6 +174,9 @@ class Destination:
     """Told by slots of a schedule, not by alerts; ``Policy.schedules`` has its schedule."""
     on_failure: str | None = None
     """The receiver that is told instead of what is given up here."""
+    machine: bool = False
+    """A program is told there, nobody reads. It is told every repeat, unless a route says otherwise: it may count
+    what it hears no more of as ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +286,8 @@ class Conversation:
     group_labels: Labels = field(default_factory=dict)
     external_url: str = ""
     truncated: int = 0
+    left_out: int = 0
+    """How many alerts that ended, and were told as ended, are not among ``alerts``: there are too many."""
     alerts: tuple[Told, ...] = ()
     remote: Mapping[str, Any] = field(default_factory=dict)
     """The provider's side as the channel last reported it; empty before the first delivery."""
@@ -294,6 +305,18 @@ class Conversation:
     @property
     def resolved(self) -> tuple[Told, ...]:
         return tuple(told for told in self.alerts if told.alert.status is Status.RESOLVED)
+
+    @property
+    def ended(self) -> int:
+        """How many alerts have ended, those that are left out included."""
+        return len(self.resolved) + self.left_out
+
+    @property
+    def listed(self) -> tuple[Told, ...]:
+        """The alerts that people are shown: all that fire, all news, and of what was told as ended the newest."""
+        old = [told for told in self.resolved if not told.news]
+        unlisted = set(map(id, old[:-_ENDED_LISTED]))
+        return tuple(told for told in self.alerts if id(told) not in unlisted)
 
     @property
     def over(self) -> bool:

@@ -34,15 +34,18 @@ class ParseError(ValueError):
     """The body is no webhook; says why."""
 
 
-def parse(body: bytes) -> Webhook:
-    """:raises ParseError: not JSON, or not a webhook"""
+def parse(body: bytes, now: Millis = _LAST_MOMENT) -> Webhook:
+    """:param now: an alert without a status fires until its end; not given: every end has come
+
+    :raises ParseError: not JSON, or not a webhook
+    """
     try:
-        return _webhook(_json(body))
+        return _webhook(_json(body), now)
     except RecursionError:
         raise ParseError("nested too deeply to be read") from None
 
 
-def _webhook(document: Any) -> Webhook:
+def _webhook(document: Any, now: Millis) -> Webhook:
     if not isinstance(document, dict):
         raise ParseError(f"not a webhook: the body is {_kind(document)}, not an object")
     if "alerts" not in document:
@@ -55,13 +58,15 @@ def _webhook(document: Any) -> Webhook:
         raise ParseError("not a webhook: none of its alerts is an object")
     oddities = _strays(entries)
     told = _Told.model_validate(document)
-    alerts = [_alert(entry, told.status, f"alerts[{index}]", oddities) for index, entry in objects.items()]
+    alerts = [
+        _alert(entry, told.status, now, f"alerts[{index}]", oddities) for index, entry in objects.items()
+    ]
     return Webhook(
         receiver=told.receiver,
         group_key=told.group_key or _derived_group(told.group_labels, alerts),
         group_labels=told.group_labels,
         external_url=told.external_url,
-        truncated=told.truncated,
+        truncated=max(0, told.truncated - told.truncated_resolved),
         alerts=_distinct(alerts),
         oddities=tuple(oddities),
     )
@@ -144,6 +149,8 @@ class _Told(BaseModel):
     group_labels: LabelSet = Field(default={}, alias="groupLabels")
     external_url: Text = Field(default="", alias="externalURL")
     truncated: Count = Field(default=0, alias="truncatedAlerts")
+    truncated_resolved: Count = Field(default=0, alias="truncatedResolved")
+    """How many of them have ended: our own webhook channel says so."""
     status: Text = ""
 
 
@@ -168,14 +175,15 @@ def _strays(entries: list[Any]) -> list[str]:
     return [*named, f"and {more} more like these"] if more else named
 
 
-def _alert(entry: dict[str, Any], group_status: str, place: str, oddities: list[str]) -> Alert:
+def _alert(entry: dict[str, Any], group_status: str, now: Millis, place: str, oddities: list[str]) -> Alert:
     oddities += [
         f"{place}.{name} are {_kind(entry[name])}, not an object"
         for name in ("labels", "annotations")
         if not isinstance(entry.get(name), dict | None)
     ]
     told = _ToldAlert.model_validate(entry)
-    status = _status(told, group_status)
+    word = told.status.strip() or group_status.strip()
+    status = _status(word, told.ends_at, now)
     given = told.fingerprint.strip() if isinstance(entry.get("fingerprint"), str) else ""
     return Alert(
         fingerprint=given or (fingerprint(told.labels) if told.labels else _content_hash(entry)),
@@ -186,14 +194,16 @@ def _alert(entry: dict[str, Any], group_status: str, place: str, oddities: list[
         ends_at=told.ends_at if status is Status.RESOLVED else None,
         generator_url=told.generator_url,
         links={name: _text(entry[field]) for name, field in _LINKS.items() if entry.get(field)},
+        fires_until=told.ends_at if status is Status.FIRING and not word else None,
     )
 
 
-def _status(told: _ToldAlert, group_status: str) -> Status:
-    """What is neither firing nor resolved in any known word counts as firing: it is never lost."""
-    ended = "" if told.ends_at is None else "resolved"
-    word = told.status.strip() or group_status.strip() or ended
-    return Status.RESOLVED if word.casefold() in _RESOLVED else Status.FIRING
+def _status(word: str, ends_at: Millis | None, now: Millis) -> Status:
+    """What is neither firing nor resolved in any known word counts as firing: it is never lost. Without a word, the
+    end says it; one that is to come is no end yet.
+    """
+    ended = word.casefold() in _RESOLVED if word else ends_at is not None and ends_at <= now
+    return Status.RESOLVED if ended else Status.FIRING
 
 
 def _content_hash(entry: Mapping[str, Any]) -> str:

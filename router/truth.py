@@ -2,8 +2,12 @@
 
 import asyncio
 import base64
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
@@ -13,7 +17,7 @@ from router.clock import Clock
 from router.decide import Policy
 from router.metrics import Metrics
 from router.model import MINUTE, SECOND, Alertmanager, Millis, Source, identity_of
-from router.store import Answer, Receipt, Reported, Store, StoreUnavailable
+from router.store import Answer, Listening, Receipt, Reported, Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +51,7 @@ class _Alert(BaseModel):
 
     labels: dict[str, str]
     starts_at: AwareDatetime = Field(alias="startsAt")
+    updated_at: AwareDatetime | None = Field(default=None, alias="updatedAt")
     status: _Status
 
 
@@ -55,29 +60,93 @@ _ALL = dict.fromkeys(("active", "silenced", "inhibited", "unprocessed"), "true")
 
 
 class Unanswered(Exception):  # noqa: N818  (says what came instead of an answer)
-    """Alertmanager could not be asked; says why, without the address."""
+    """A peer could not be asked; says why, without the address."""
 
 
-async def ask(alertmanager: Alertmanager) -> dict[str, Reported]:
-    """Every alert that it has, by identity. :raises Unanswered:"""
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the peers of a source's Alertmanager said. Those that did not answer are left out of the judgement."""
+
+    alerts: Mapping[str, Reported]
+    """By identity, what any of them has."""
+    peers: frozenset[str]
+    """The URLs of those that answered."""
+    unanswered: Mapping[str, str]
+    """By URL of the others, what came instead."""
+
+
+async def ask(alertmanager: Alertmanager, now: Millis) -> Answers:
+    """Ask every peer at once."""
+    async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=_headers(alertmanager)) as session:
+        answers = await asyncio.gather(
+            *(_ask(session, url, now) for url in alertmanager.urls), return_exceptions=True
+        )
+    alerts: dict[str, Reported] = {}
+    unanswered: dict[str, str] = {}
+    for url, answer in zip(alertmanager.urls, answers, strict=True):
+        match answer:
+            case Unanswered():
+                unanswered[url] = str(answer)
+            case BaseException():
+                raise answer
+            case _:
+                for identity, each in answer.items():
+                    known = alerts.get(identity)
+                    alerts[identity] = each if known is None else _of_both(known, each)
+    return Answers(alerts, frozenset(alertmanager.urls) - unanswered.keys(), unanswered)
+
+
+def _of_both(one: Reported, other: Reported) -> Reported:
+    """What any peer tells is told."""
+    telling = [each for each in (one, other) if each.withheld is None]
+    chosen = telling or [one, other]
+    return Reported(
+        starts_at=min(each.starts_at for each in chosen),
+        withheld=None if telling else one.withheld,
+        peers=one.peers | other.peers,
+        updated_at=max((each.updated_at for each in chosen if each.updated_at is not None), default=None),
+    )
+
+
+async def _ask(session: aiohttp.ClientSession, url: str, now: Millis) -> dict[str, Reported]:
+    """Every alert that a peer has, by identity. :raises Unanswered:"""
     try:
-        async with (
-            aiohttp.ClientSession(timeout=_TIMEOUT, headers=_headers(alertmanager)) as session,
-            session.get(f"{alertmanager.url}/api/v2/alerts", params=_ALL, allow_redirects=False) as answer,
-        ):
+        async with session.get(f"{url}/api/v2/alerts", params=_ALL, allow_redirects=False) as answer:
             if answer.status != HTTPStatus.OK:
                 raise Unanswered(f"http {answer.status}")
             entries = _ANSWER.validate_json(await answer.read())
+            date = answer.headers.get("Date")
     except TimeoutError:
         raise Unanswered("timeout") from None
     except (aiohttp.ClientError, OSError):
         raise Unanswered("connection failed") from None
     except ValidationError:
         raise Unanswered("bad answer") from None
+    there = _moment(date)
     return {
-        identity_of(each.labels): Reported(int(each.starts_at.timestamp() * SECOND), each.status.withheld)
+        identity_of(each.labels): Reported(
+            int(each.starts_at.timestamp() * SECOND),
+            each.status.withheld,
+            frozenset({url}),
+            _by_our_clock(each.updated_at, there, now),
+        )
         for each in entries
     }
+
+
+def _moment(date: str | None) -> datetime | None:
+    """https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1"""
+    try:
+        return parsedate_to_datetime(date or "")
+    except ValueError:
+        return None
+
+
+def _by_our_clock(at: datetime | None, there: datetime | None, now: Millis) -> Millis | None:
+    """The clocks of peers may differ by minutes; what one says is of use by its age. :param there: its clock"""
+    if at is None or there is None or there.tzinfo is None or at > there:
+        return None
+    return now - int((there - at).total_seconds() * SECOND)
 
 
 def _headers(alertmanager: Alertmanager) -> dict[str, str]:
@@ -147,9 +216,15 @@ class Truth:
         heard = {name: self._answered.get(name, self._started) for name in asked}
         trusted = frozenset(name for name, at in heard.items() if now - at < _PATIENCE)
         self._wake(await self._store.unanswered(trusted, policy, now))
-        if now - self._started >= min(_PATIENCE, policy.stale_after):
-            for name, receipt in (await self._store.expire(frozenset(asked), policy, now)).items():
-                self._concluded(name, receipt)
+        starting = now - self._started < _PATIENCE
+        listening = Listening(
+            stale_after=0 if now - self._started < min(_PATIENCE, policy.stale_after) else policy.stale_after,
+            asked={name: frozenset(each.urls) for name, each in asked.items()},
+            trusted=trusted,
+            since=self._started if starting else 0,
+        )
+        for name, receipt in (await self._store.expire(listening, policy, now)).items():
+            self._concluded(name, receipt)
         due = [self._due(name, each, openings.get(name)) for name, each in asked.items()]
         return min([now + _LOOK, *due, *([] if doubt is None else [doubt])])
 
@@ -163,14 +238,14 @@ class Truth:
 
     async def _ask(self, name: str, alertmanager: Alertmanager) -> None:
         now = self._asked[name] = self._clock.now()
-        try:
-            reported = await ask(alertmanager)
-        except Unanswered as error:
+        answers = await ask(alertmanager, now)
+        for url, reason in answers.unanswered.items():
             self._metrics.truth_failed(name)
-            log.warning("alertmanager does not answer", source=name, reason=str(error))
+            log.warning("alertmanager does not answer", source=name, peer=urlsplit(url).netloc, reason=reason)
+        if not answers.peers:
             return
         self._answered[name] = now
-        answer = Answer(name, now, reported, alertmanager.gone_after)
+        answer = Answer(name, now, answers.alerts, alertmanager.gone_after, answers.peers)
         receipt = await self._store.answered(answer, self._policy(), self._clock.now())
         self._concluded(name, receipt)
 

@@ -1,4 +1,4 @@
-"""What goes on beside the webhooks: the books are checked every minute, and what is over is pruned every hour."""
+"""What goes on beside the webhooks: the books and the state are checked every minute, and what is over is pruned every hour."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import structlog
 from router.clock import Clock
 from router.metrics import Metrics
 from router.model import HOUR, MINUTE, Millis, Retention
-from router.store import Balance, Store, StoreUnavailable
+from router.store import Balance, Integrity, Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +22,7 @@ class Upkeep:
         self._metrics = metrics
         self._retention = retention
         self._balance: Balance | None = None
+        self._integrity: Integrity | None = None
         self._check_at: Millis = 0
         self._prune_at: Millis = 0
 
@@ -48,6 +49,22 @@ class Upkeep:
         self._balance = found
         self._check_at = self._clock.now() + MINUTE
         self._metrics.imbalance(found.off)
+        await self._check_integrity()
+
+    async def _check_integrity(self) -> None:
+        before, found = self._integrity, await self._store.integrity(self._clock.now())
+        if found.contradicted.count and (before is None or before.contradicted != found.contradicted):
+            log.error(
+                "alerts that their sender repeats as firing count as resolved here",
+                count=found.contradicted.count, first=list(found.contradicted.first),
+            )  # fmt: skip
+        if found.empty.count and (before is None or before.empty != found.empty):
+            log.error(
+                "conversations are open with nothing firing in them",
+                count=found.empty.count, first=list(found.empty.first),
+            )  # fmt: skip
+        self._integrity = found
+        self._metrics.integrity(found.contradicted.count, found.empty.count)
 
     async def _prune(self) -> None:
         now = self._clock.now()

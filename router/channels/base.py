@@ -116,5 +116,7 @@ class Kind:
     """A message is brought up to date by editing it."""
     dedupes: bool = False
     """The provider, or whoever listens there, tells a second telling of the same state apart by its key."""
+    machine: bool = False
+    """Programs are told by it, not people; see :class:`router.model.Destination`."""
     at_once: int | None = None
     """How many deliveries of the section may be under way at once: connections to a smarthost."""

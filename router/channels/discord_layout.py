@@ -82,7 +82,7 @@ def bare_facts(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What is sent when the template fails: the facts, without dress."""
     alerts: list[AlertView] = values["alerts"]
     state = "Resolved" if values["status"] == "resolved" else values["level"].upper()
-    counts = f"{len(values['firing'])} firing, {len(values['resolved'])} resolved"
+    counts = f"{len(values['firing'])} firing, {values['resolved_count']} resolved"
     text = clip(f"{state}: {values['title']} ({counts})", _HEADLINE)
     rows = (
         clip(f"{alert.status}: {' '.join(map('='.join, alert.labels.items()))}", _ALERT) for alert in alerts

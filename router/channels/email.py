@@ -282,6 +282,8 @@ def _plain(conversation: Conversation, values: Mapping[str, Any]) -> tuple[str, 
     for alert in values["alerts"]:
         labels = ", ".join(f"{name}={value}" for name, value in alert.labels.items())
         rows += ["", f"{alert.status}: {labels}", alert.summary]
+    if values["unlisted"]:
+        rows += ["", f"{values['unlisted']} more that were resolved are not listed"]
     if conversation.truncated:
         rows += ["", f"{conversation.truncated} more not shown by Alertmanager (max_alerts)"]
     return f"[{state}] {values['title']}", "\n".join(rows)

@@ -194,6 +194,8 @@ def _payload(
     conversation: Conversation, values: Mapping[str, Any], summary: str, levels: tuple[str, ...]
 ) -> dict[str, Any]:
     labels = values["common_labels"]
+    resolved = [told for told in conversation.listed if told.alert.status is Status.RESOLVED]
+    unlisted = conversation.ended - len(resolved)
     started = [told.alert.starts_at for told in conversation.firing if told.alert.starts_at is not None]
     source, component = (
         next((labels[name] for name in names if labels.get(name)), "") for names in (_SOURCE, _COMPONENT)
@@ -208,8 +210,9 @@ def _payload(
         "class": clip(labels.get("alertname", ""), FIELD),
         "custom_details": {
             "firing": [_details(told) for told in conversation.firing],
-            "resolved": [_details(told) for told in conversation.resolved],
-            "counts": {"firing": len(conversation.firing), "resolved": len(conversation.resolved)},
+            "resolved": [_details(told) for told in resolved],
+            "counts": {"firing": len(conversation.firing), "resolved": conversation.ended},
+            **({"resolved_not_listed": unlisted} if unlisted else {}),
             **({"not_shown_by_alertmanager": conversation.truncated} if conversation.truncated else {}),
         },
     }

@@ -119,7 +119,7 @@ def undressed(
 
     alerts: list[AlertView] = values["alerts"]
     state = "Resolved" if values["status"] == "resolved" else values["level"].upper()
-    counts = f"{len(values['firing'])} firing, {len(values['resolved'])} resolved"
+    counts = f"{len(values['firing'])} firing, {values['resolved_count']} resolved"
     text = clipped(f"{state}: {values['title']} ({counts})", _HEADLINE)
     rows, rest = _shared_out(alerts, row, TEXT - len(text))
     plain = "\n".join([text, *rows, *_more(alerts[len(rows) :], " in the thread")])

@@ -144,7 +144,9 @@ class Webhook:
         body = {
             "version": "4",
             "groupKey": conversation.token,
-            "truncatedAlerts": conversation.truncated,
+            "truncatedAlerts": conversation.truncated + conversation.left_out,
+            # How many of these have ended for certain: whoever hears of an end waits for no more of them.
+            **({"truncatedResolved": conversation.left_out} if conversation.left_out else {}),
             "status": "resolved" if conversation.over else "firing",
             "receiver": conversation.receiver,
             "groupLabels": dict(conversation.group_labels),
@@ -262,5 +264,5 @@ def _unreachable(error: Exception) -> Retry:
 # Alertmanager posts without any limit; a few a second are what a small handler keeps up with.
 WEBHOOK = Kind(
     name="webhook", section="webhook", settings=Settings, options=WebhookOptions, make=Webhook,
-    per_second=5.0, burst=20, placeholder={}, dedupes=True,
+    per_second=5.0, burst=20, placeholder={}, dedupes=True, machine=True,
 )  # fmt: skip

@@ -198,8 +198,10 @@ def _rule(model: InhibitModel, index: int) -> Rule:
 
 
 def _source(model: SourceModel) -> Source:
-    url, auth = model.alertmanager_url, model.alertmanager_auth or AlertmanagerAuth()
-    asked = None if url is None else Alertmanager(url, model.ask_every, model.gone_after, *_credentials(auth))
+    urls, auth = model.alertmanager_url, model.alertmanager_auth or AlertmanagerAuth()
+    asked = (
+        None if urls is None else Alertmanager(urls, model.ask_every, model.gone_after, *_credentials(auth))
+    )
     return Source(model.name, *_credentials(model), asked)
 
 

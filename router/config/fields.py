@@ -195,6 +195,20 @@ def _base_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _peers(value: Any) -> Any:
+    """One address may stand without a list."""
+    if isinstance(value, list | tuple) and not value:
+        raise ValueError("is an empty list; name one peer at least, or leave it out")
+    return [value] if isinstance(value, str) else value
+
+
+def _different(urls: tuple[str, ...]) -> tuple[str, ...]:
+    twice = next((url for number, url in enumerate(urls) if url in urls[:number]), None)
+    if twice is not None:
+        raise ValueError("alertmanager_url names a peer twice; keep one of them")
+    return urls
+
+
 def _ask_every(every: Millis) -> Millis:
     if every < SECOND:
         raise ValueError("is too often; ask once a second at most, once a minute is plenty")
@@ -235,6 +249,7 @@ Regexes = Annotated[tuple[Matcher, ...], BeforeValidator(_regexes)]
 Weekdays = Annotated[tuple[Range, ...], BeforeValidator(_weekdays)]
 LabelName = Annotated[str, AfterValidator(_label_name)]
 WebAddress = Annotated[str, AfterValidator(_base_url)]
+PeerAddresses = Annotated[tuple[WebAddress, ...], BeforeValidator(_peers), AfterValidator(_different)]
 AskEvery = Annotated[Duration, AfterValidator(_ask_every)]
 DaysOfMonth = Annotated[tuple[Range, ...], BeforeValidator(_days_of_month)]
 Months = Annotated[tuple[Range, ...], BeforeValidator(_months)]

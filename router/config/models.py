@@ -15,9 +15,9 @@ from router.config.fields import (
     NamedZone,
     OutsideHours,
     Patterns,
+    PeerAddresses,
     Regexes,
     Repeat,
-    WebAddress,
     Weekdays,
     Years,
     Zone,
@@ -57,8 +57,8 @@ class SourceModel(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
     bearer_token: SecretStr | None = None
     basic_auth: BasicAuth | None = None
-    alertmanager_url: WebAddress | None = None
-    """Asked for what still fires."""
+    alertmanager_url: PeerAddresses | None = None
+    """Of each peer; they are asked for what still fires."""
     alertmanager_auth: AlertmanagerAuth | None = None
     ask_every: AskEvery = MINUTE
     gone_after: Duration = 5 * MINUTE

@@ -61,7 +61,9 @@ def _destination(
         document.lack((*where, name), f"{name} has no credentials", todo, at_key=True)
     if read is None:
         return None
-    return Destination(read.key(receiver), name, read, read.per_alert, digest=name == "digest")
+    return Destination(
+        read.key(receiver), name, read, read.per_alert, digest=name == "digest", machine=kind.machine
+    )
 
 
 def resolve_names(

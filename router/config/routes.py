@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from router.config.document import Location
 from router.config.fields import OutsideDigest
@@ -21,7 +22,7 @@ class Inherited:
     receiver: str | None = None
     """Its full name."""
     grouping: Grouping = field(default_factory=Grouping)
-    repeat: Millis | None = None
+    repeat: Millis | Literal["never"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Routes:
         grouping = above.grouping.below(
             model.group_by, model.group_wait, model.group_interval, model.repeat_interval, model.labels
         )
-        repeat = above.repeat if model.repeat is None else None if model.repeat == "never" else model.repeat
+        repeat = above.repeat if model.repeat is None else model.repeat
         inherited = Inherited(receiver, grouping, repeat)
         children = [
             self.build(child, f"{path}.routes[{index}]", (*where, "routes", index), inherited)

@@ -71,13 +71,16 @@ def _of_route(route: Route, policy: Policy, now: Millis, wait: Millis) -> Iterat
     closed = route.hours is not None and not route.hours.open(now)
     why = route.hours.closed_by(now) if route.hours is not None and closed else ""
     for destination in policy.receivers[route.receiver]:
+        repeat = route.repeats(destination, open_=not closed or route.outside is Outside.SEND)
         if closed and route.outside is Outside.DROP:
-            yield Decision(destination, Verdict.DROP, None, route.path, f"{why}, dropped there")
+            yield Decision(
+                destination, Verdict.DROP, None, route.path, f"{why}, dropped there", repeat=repeat
+            )
         elif destination.digest:
             yield _digest(destination, policy, now, route.path, why)
         elif not closed or route.outside is Outside.SEND:
             reason = f"{why}, sent all the same" if closed else f"to {route.receiver}"
-            yield Decision(destination, Verdict.SEND, now + wait, route.path, reason, repeat=route.repeat)
+            yield Decision(destination, Verdict.SEND, now + wait, route.path, reason, repeat=repeat)
         elif route.outside is Outside.HOLD:
             yield _hold(destination, route, now, wait, why)
     if closed and route.outside is Outside.DIGEST and route.outside_digest is not None:
@@ -90,10 +93,12 @@ def _hold(destination: Destination, route: Route, now: Millis, wait: Millis, why
     opening = route.hours.next_opening(now) if route.hours is not None else None
     if opening is None or route.hours is None:
         reason = f"{why}, which never opens again: sent at once"
-        return Decision(destination, Verdict.SEND, now + wait, route.path, reason, repeat=route.repeat)
+        repeat = route.repeats(destination, open_=True)
+        return Decision(destination, Verdict.SEND, now + wait, route.path, reason, repeat=repeat)
     return Decision(
-        destination, Verdict.HOLD, opening, route.path, f"{why}, held until {route.hours.describe(opening)}"
-    )
+        destination, Verdict.HOLD, opening, route.path, f"{why}, held until {route.hours.describe(opening)}",
+        repeat=route.repeats(destination, open_=False),
+    )  # fmt: skip
 
 
 def _digest(destination: Destination, policy: Policy, now: Millis, rule: str, why: str) -> Decision:
@@ -103,7 +108,8 @@ def _digest(destination: Destination, policy: Policy, now: Millis, rule: str, wh
 
 def _muted(decision: Decision, key: Key, fingerprint: str) -> Decision:
     reason = f"inhibited by {fingerprint} ({key.rule.name})"
-    return Decision(decision.destination, Verdict.INHIBITED, None, decision.rule, reason, key.text)
+    repeat = decision.repeat if decision.destination.machine else None
+    return Decision(decision.destination, Verdict.INHIBITED, None, decision.rule, reason, key.text, repeat)
 
 
 def _strength(decision: Decision) -> tuple[int, Millis]:

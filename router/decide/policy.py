@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from router.decide.hours import Hours, NamedInterval, Schedule
 from router.decide.index import Index
@@ -98,8 +99,8 @@ class Route:
     """With ``Outside.DIGEST``: the receiver whose digests take the alert."""
     routes: tuple["Route", ...] = ()
     grouping: Grouping = field(default_factory=Grouping)
-    repeat: Millis | None = None
-    """How old the last telling is when a repeat is told again, 0: any age; None: no repeat is."""
+    repeat: Millis | Literal["never"] | None = None
+    """How old the last telling is when a repeat is told again, 0: any age; None: nothing said."""
 
     _children: Index = field(init=False, repr=False, compare=False)
 
@@ -116,6 +117,15 @@ class Route:
         """Its own part of the key that Alertmanager gives it."""
         severity = () if self.severity is None else (f'severity="{self.severity}"',)
         return f"{{{','.join(sorted((*map(str, self.matchers), *severity)))}}}"
+
+    def repeats(self, destination: Destination, *, open_: bool) -> Millis | None:
+        """How old the last telling there is when a repeat is told again; None: no repeat is.
+
+        :param open_: outside the route's hours, and of a muted alert, only programs are told repeats
+        """
+        if self.repeat == "never" or not (open_ or destination.machine):
+            return None
+        return 0 if self.repeat is None and destination.machine else self.repeat
 
     def walk(self, key: str = "{}", name: str = "{}") -> Iterator[tuple["Route", str, str]]:
         """Every route below and this one, depth first, each with the key and the id that Alertmanager gives it:

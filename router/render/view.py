@@ -103,7 +103,7 @@ class Views:
             return {"now": now, "zone": self.zone.key, **self._digest(conversation.digest)}
         if conversation.storm is not None:
             return {"now": now, "zone": self.zone.key, **self._storm(conversation.storm)}
-        told = conversation.alerts
+        told = conversation.listed
         common = _common([each.alert.labels for each in told])
         annotations = _common([each.alert.annotations for each in told])
         silence = silence_address(conversation.external_url, common)
@@ -122,6 +122,8 @@ class Views:
             "alerts": alerts,
             "firing": firing,
             "resolved": resolved,
+            "resolved_count": conversation.ended,
+            "unlisted": conversation.ended - len(resolved),
             "new_firing": [alert for alert in firing if alert.news],
             "new_resolved": [alert for alert in resolved if alert.news],
             "first": not conversation.remote,

@@ -77,7 +77,7 @@ class Question:
         """
         config = load(path, environ=environ, now=now, preview=True)
         zone = ZoneInfo(config.timezone)
-        others = [each for each in alerts_of(firing) if each.firing] if firing is not None else []
+        others = [each for each in alerts_of(firing, now) if each.firing] if firing is not None else []
         return cls(config.policy, zone, now if at is None else moment(at, zone), others)
 
     def labels(self, words: Iterable[str]) -> Answer:
@@ -86,7 +86,7 @@ class Question:
 
     def webhook(self, body: bytes) -> list[Answer]:
         """Its alerts, which fire together. :raises InputError:"""
-        alerts = alerts_of(body)
+        alerts = alerts_of(body, self._now)
         return [self._answer(each, *alerts) for each in alerts]
 
     def known(self, snapshot: Snapshot, fingerprint: str) -> list[Answer]:

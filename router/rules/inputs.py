@@ -76,7 +76,7 @@ def labels_of(words: Iterable[str]) -> dict[str, str]:
     return labels
 
 
-def alerts_of(data: bytes) -> list[GivenAlert]:
+def alerts_of(data: bytes, now: Millis) -> list[GivenAlert]:
     """From a webhook's body, the answer of Alertmanager's ``/api/v2/alerts``, or a list of label maps; JSON or YAML.
 
     :raises InputError:
@@ -89,7 +89,7 @@ def alerts_of(data: bytes) -> list[GivenAlert]:
         raise InputError("it is nested too deeply") from None
     if isinstance(found, dict) and "alerts" in found:
         try:
-            alerts = parse(data).alerts
+            alerts = parse(data, now).alerts
         except ParseError:
             return several(found["alerts"])
         return [

@@ -1,10 +1,10 @@
 """The store: everything that must survive, behind one object. See ``schema`` for the tables."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam as p
@@ -24,18 +24,34 @@ from router.store.adopt import Adoption, adopt, known_fragments, turn_back
 from router.store.alert import about_of
 from router.store.balance import Balance, balance
 from router.store.conversation import renew_database_id
+from router.store.digests import covered
 from router.store.health import StoreUnavailable, unavailable
+from router.store.integrity import Integrity, integrity
 from router.store.opening import check, migrate
 from router.store.record import Recorded, record
 from router.store.record import parts as record_parts
 from router.store.schema import alerts, conversations, deliveries, meta, webhooks
 from router.store.snapshot import Snapshot, account, snapshot
 from router.store.storm import BATCH, Limits, claim_in_storm, gather, sift, surges, view
-from router.store.truth import Answer, Reported, answered, expire, merged, openings, settle_doubts, unanswered
+from router.store.truth import BATCH as TRUTH_BATCH
+from router.store.truth import (
+    Answer,
+    Listening,
+    Reported,
+    confirm,
+    expire,
+    merged,
+    openings,
+    reopen,
+    settle_by_answer,
+    settle_doubts,
+    unanswered,
+)
 from router.store.work import Idle, Only, Work, claim, upcoming
 from router.store.writer import Database, Statement, Transaction, insert
 
-_MOST_ROUNDS = 1_000
+T = TypeVar("T")
+
 _QUARANTINE = Statement(insert(webhooks))
 _INTERRUPTED = Statement(
     sa.update(deliveries)
@@ -125,7 +141,7 @@ class Store:
 
     async def digest(self, destination: Destination, policy: Policy, now: Millis) -> Conversation:
         """What a digest would report if its next slot were now; nothing is changed by asking."""
-        covers = _covered(destination, policy)
+        covers = covered(destination, policy)
         return await self._database.write(lambda tx: upcoming(tx, destination.key, policy, now, covers))
 
     async def claim(
@@ -143,7 +159,7 @@ class Store:
         :param overdue: only one that has been due for as long as this, in milliseconds
         """
         quiet = destination.digest and destination.options.empty == "all-quiet"
-        covers = _covered(destination, policy)
+        covers = covered(destination, policy)
 
         def begin(tx: Transaction, *, sifted: bool) -> Work | Idle | None:
             """None: a storm would begin, by what is due as it was judged so far."""
@@ -229,21 +245,41 @@ class Store:
         """Bring what fires into line with Alertmanager's answer. In many transactions, so that webhooks come in
         between.
         """
-        receipts: list[Receipt] = []
-        for _ in range(_MOST_ROUNDS):  # what is left then, the next answer brings up
-            receipt, more = await self._database.write(lambda tx: answered(tx, answer, policy, now))
-            receipts.append(receipt)
-            if not more:
-                break
+        receipts = await self._pieces(lambda tx, after: confirm(tx, answer, policy, now, after))
+        receipts += await self._pieces(lambda tx, after: settle_by_answer(tx, answer, policy, now, after))
+        listed = sorted(answer.alerts)
+        for first in range(0, len(listed), TRUTH_BATCH):
+            some = listed[first : first + TRUTH_BATCH]
+            receipts.append(
+                await self._database.write(lambda tx, some=some: reopen(tx, answer, some, policy, now))  # type: ignore[misc]
+            )
         return merged(*receipts)
 
     async def unanswered(self, trusted: frozenset[str], policy: Policy, now: Millis) -> frozenset[str]:
         """Forget what was answered for other sources than these; the destinations to wake."""
-        return await self._database.write(lambda tx: unanswered(tx, trusted, policy, now))
+        woken = await self._pieces(lambda tx, after: unanswered(tx, trusted, policy, now, after))
+        return frozenset().union(*woken)
 
-    async def expire(self, asked: frozenset[str], policy: Policy, now: Millis) -> dict[str, Receipt]:
-        """End what is no longer repeated, by source. :param asked: sources it doesn't go for"""
-        return await self._database.write(lambda tx: expire(tx, asked, policy, now))
+    async def expire(self, listening: Listening, policy: Policy, now: Millis) -> dict[str, Receipt]:
+        """End what nothing was heard of for too long, by source."""
+        found: dict[str, list[Receipt]] = {}
+        for receipts in await self._pieces(lambda tx, after: expire(tx, listening, policy, now, after)):
+            for source, receipt in receipts.items():
+                found.setdefault(source, []).append(receipt)
+        return {source: merged(*receipts) for source, receipts in found.items()}
+
+    async def _pieces(self, work: Callable[[Transaction, int], tuple[T, int]]) -> list[T]:
+        """All of a work that is done in many transactions, so that webhooks come in between.
+
+        :param work: takes where the last piece ended, and says where it ended itself; 0: there are no more
+        """
+        results: list[T] = []
+        after = 0
+        while True:
+            result, after = await self._database.write(lambda tx, after=after: work(tx, after))  # type: ignore[misc]
+            results.append(result)
+            if not after:
+                return results
 
     async def settle_doubts(self, policy: Policy, now: Millis) -> tuple[dict[str, Receipt], Millis | None]:
         """Firings that contradicted an end, and that no other end was reported for, count now, by source; and when to
@@ -288,6 +324,10 @@ class Store:
         """Whether the books balance. :param last: look at what came since then only"""
         return await self._database.read(lambda c: balance(c, last))
 
+    async def integrity(self, now: Millis) -> Integrity:
+        """Whether what is stored agrees with itself, and with what senders say."""
+        return await self._database.read(lambda c: integrity(c, now))
+
     async def prune(self, keep: Retention, now: Millis) -> AsyncIterator[int]:
         """Remove what is finished and old, adding it to the sums; after each transaction, how many rows went."""
         bounds = await self._database.read(lambda c: retention.bounds(c, keep, now))
@@ -323,21 +363,14 @@ class Store:
         return str(self._database.path)
 
 
-def _covered(destination: Destination, policy: Policy) -> frozenset[str] | None:
-    """The destinations whose held and moot alerts a digest reports; None: all."""
-    if not destination.digest or not destination.options.covers:
-        return None
-    return frozenset(
-        each.key for name in destination.options.covers for each in policy.receivers.get(name, ())
-    )
-
-
 __all__ = [
     "Adoption",
     "Answer",
     "Balance",
     "Idle",
+    "Integrity",
     "Limits",
+    "Listening",
     "Receipt",
     "Recorded",
     "Reported",

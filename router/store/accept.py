@@ -12,7 +12,7 @@ from router.decide import Policy
 from router.model import Alert, Change, Decision, Millis, Status, Verdict, Webhook
 from router.reduce import PEER_LAG, Doubt, reduce
 from router.store.alert import about_of, doubt_of, known_of, labels_of, written_about, written_doubt
-from router.store.conversation import DUE
+from router.store.conversation import DUE, close_if_empty
 from router.store.place import Placing, Subject, judge, reconsider
 from router.store.schema import alerts, changes, conversations, groups, inhibitors, members, webhooks
 from router.store.writer import Statement, Transaction, among, insert
@@ -120,6 +120,7 @@ def accept(
     accepted = [_reduce(accepting, alert) for alert in webhook.alerts]
     decisions: list[tuple[str, Verdict]] = []
     wake: set[str] = set()
+    ended_in: set[int] = set()
     for each in accepted:
         judged = judge(tx, policy, each.alert.labels, each.alert.about, now)
         firing = each.alert.status is Status.FIRING
@@ -134,16 +135,19 @@ def accept(
             wake.update(decision.destination.key for decision in judged)
         else:
             told = placing.resolved(judged, change)
+            ended_in |= placing.ended_in
             tx.run(_SET_DESTINATIONS, change=change, destinations_=len(told))
             wake |= told
     wake |= release(tx, policy, freed, now)
     if webhook.truncated == 0:
-        wake |= _complete(tx, group, now)
+        wake |= complete(tx, group, now)
+    for conversation in sorted(ended_in):
+        close_if_empty(tx, conversation)
     kinds = tuple((each.kind, *policy.severity.of(each.alert.labels)) for each in accepted)
     return Receipt(kinds, tuple(decisions), frozenset(wake))
 
 
-def _complete(tx: Transaction, group: int, now: Millis) -> set[str]:
+def complete(tx: Transaction, group: int, now: Millis) -> set[str]:
     """Alertmanager shows the whole group (again): a conversation kept open by hidden alerts only is over, and
     is told so.
     """
@@ -236,6 +240,9 @@ def _reduce(accepting: _Accepting, told: Alert) -> _Accepted:
         "changed_at": known.changed_at, "seen_at": now if row is None or not note else row["seen_at"],
         "note": note, "withheld": None, "absent_at": None, "fingerprint": told.fingerprint,
         "about": written_about(alert), **_doubt(known.doubt, row, accepting.group),
+        "listed_by": "" if row is None or kind is Change.FIRED else row["listed_by"],
+        "fires_until": alert.fires_until if alert.status is Status.FIRING else None,
+        "claimed_firing_at": _contradicted_since(row, told, alert, now),
     }  # fmt: skip
     if row is None:
         alert_id = tx.add(_ADD_ALERT, source=source, identity=identity, **values)
@@ -264,3 +271,10 @@ def _doubt(doubt: Doubt | None, row: Any, group: int) -> dict[str, Any]:
     if group not in groups:
         groups = [*groups, group]
     return {"doubt_until": doubt.until, "doubt": written_doubt(doubt, groups)}
+
+
+def _contradicted_since(row: Any, told: Alert, known: Alert, now: Millis) -> Millis | None:
+    """Since when a sender says that it fires, though it counts as ended."""
+    if told.status is not Status.FIRING or known.status is Status.FIRING:
+        return None
+    return now if row is None or row["claimed_firing_at"] is None else row["claimed_firing_at"]

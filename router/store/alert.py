@@ -26,6 +26,7 @@ def alert_of(row: Any) -> Alert:
         links=json.loads(row["links"]),
         note=row["note"],
         about=about_of(row),
+        fires_until=row["fires_until"],
     )
 
 

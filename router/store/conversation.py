@@ -1,4 +1,7 @@
-"""Conversations: found, opened in episodes, one version on, due and closed."""
+"""Conversations: found, opened in episodes, one version on, due and closed.
+
+A conversation in which nothing fires and from which nothing is left to tell is closed, whatever ended it.
+"""
 
 import hashlib
 import secrets
@@ -10,8 +13,8 @@ from sqlalchemy import bindparam as p
 
 from router.decide import Policy
 from router.model import Conversation, Millis
-from router.store.schema import conversations, deliveries, members, meta
-from router.store.writer import Statement, Transaction, insert
+from router.store.schema import conversations, dead_letters, deliveries, groups, members, meta
+from router.store.writer import Statement, Transaction, among, insert
 
 ADD_CONVERSATION = Statement(insert(conversations))
 FIND_CONVERSATION = Statement(
@@ -40,11 +43,42 @@ BUMP = Statement(
 DUE = Statement(
     sa.update(conversations).where(conversations.c.id == p("conversation")).values(due_at=_next_telling)
 )
-CLOSE = Statement(
+_CLOSE = Statement(
     sa.update(conversations)
     .where(conversations.c.id == p("conversation"))
     .values(state="closed", due_at=None)
 )
+_CLOSE_MEMBERS = Statement(
+    sa.update(members).where(members.c.conversation_id == p("conversation")).values(open=0)
+)
+_of_it = members.c.conversation_id == conversations.c.id
+_something_to_tell = sa.or_(
+    sa.exists().where(
+        _of_it,
+        sa.or_(
+            members.c.status == "firing",
+            among(members.c.told, ("firing", "maybe")),
+            members.c.at.is_not(None),
+        ),
+    ),
+    # Somebody may have it tried again.
+    sa.exists().where(dead_letters.c.conversation_id == conversations.c.id, dead_letters.c.state == "dead"),
+)
+# Alerts that Alertmanager left out (max_alerts) may fire: it is told as over when the group is shown whole.
+_hidden_may_fire = sa.and_(
+    ~conversations.c.subject.startswith("alert:"),
+    sa.exists().where(groups.c.id == conversations.c.group_id, groups.c.truncated > 0),
+    sa.exists().where(_of_it, members.c.told == "resolved"),
+)
+EMPTY = sa.and_(
+    conversations.c.state == sa.literal_column("'open'"),
+    # Else it is a digest or a storm. Written so that the index of what is open is used, not that of groups.
+    sa.func.coalesce(conversations.c.group_id, 0) != 0,
+    ~_something_to_tell,
+    ~_hidden_may_fire,
+)
+"""An open conversation with nothing firing in it and nothing left to tell: there are none between transactions."""
+_IS_EMPTY = Statement(sa.select(conversations.c.id).where(conversations.c.id == p("conversation"), EMPTY))
 _WENT_OUT = Statement(
     sa.select(deliveries.c.id)
     .join(conversations, conversations.c.id == deliveries.c.conversation_id)
@@ -85,6 +119,17 @@ def open_conversation(
     }  # fmt: skip
     values.update(given)
     return Opened(tx.add(ADD_CONVERSATION, **values), values["wanted"], fresh=True)
+
+
+def close(tx: Transaction, conversation: int) -> None:
+    tx.run(_CLOSE, conversation=conversation)
+    tx.run(_CLOSE_MEMBERS, conversation=conversation)
+
+
+def close_if_empty(tx: Transaction, conversation: int) -> None:
+    """After something of it ended, was given up or was settled."""
+    if tx.one(_IS_EMPTY, conversation=conversation) is not None:
+        close(tx, conversation)
 
 
 def token_of(destination: str, source: str, subject: str) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam as p
 
 from router.decide import Policy
 from router.model import Decision, Fate, Millis, Verdict
-from router.store.conversation import CLOSE, DUE
+from router.store.conversation import DUE, close, close_if_empty
 from router.store.digests import advance, report_next
 from router.store.place import (
     ANY_VERSION,
@@ -98,7 +98,7 @@ def bury(tx: Transaction, work: Work, reason: str, policy: Policy, now: Millis) 
     if digest:
         if work.conversation.destination in policy.schedules:
             advance(tx, work.id, work.conversation.destination, policy, now)
-        tx.run(CLOSE, conversation=work.id)
+        close(tx, work.id)
     else:
         tx.run(DUE, conversation=work.id)
     return woken
@@ -191,6 +191,7 @@ def retry(tx: Transaction, letter: int, policy: Policy, now: Millis) -> frozense
         _again(tx, row, member, telling, policy, now)
     tx.run(_TRY_NOW, conversation=row["conversation_id"])
     tx.run(_SETTLE, letter=letter, state_="retried", now=now)
+    close_if_empty(tx, row["conversation_id"])
     return frozenset({row["destination"]})
 
 
@@ -236,4 +237,5 @@ def discard(tx: Transaction, letter: int, now: Millis) -> bool:
     for member in _tellings(row):
         tx.run(_RAISE_FATES, member=member, fate_=Fate.DROPPED, reason_="discarded by hand", now=now)
     tx.run(_SETTLE, letter=letter, state_="discarded", now=now)
+    close_if_empty(tx, row["conversation_id"])
     return True

@@ -1,14 +1,15 @@
 """Digests: a conversation a slot. What one reports, and how the next one takes over."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
 from router.decide import Policy
-from router.model import DigestLine, DigestView, Millis, Verdict
+from router.model import Destination, DigestLine, DigestView, Millis, Verdict
 from router.store.alert import alert_of
-from router.store.conversation import CLOSE, FIND_CONVERSATION, next_slot, open_slot, token_of
+from router.store.conversation import FIND_CONVERSATION, close, next_slot, open_slot, token_of
 from router.store.place import ADD_MEMBER, FIND_MEMBER, UNTOLD  # fmt: skip
 from router.store.schema import OPEN_FATES, alerts, changes, conversations, fates, members
 from router.store.writer import Statement, Transaction, among
@@ -36,19 +37,29 @@ _HELD = Statement(
     .order_by(members.c.id)
 )
 _told_of = fates.alias("told_of")
+# A row for each other destination that was told, or is to be told, of the same change.
 _MOOT = Statement(
-    sa.select(alerts, fates.c.destination, fates.c.reason)
+    sa.select(
+        alerts,
+        fates.c.destination,
+        fates.c.reason,
+        fates.c.change_id,
+        _told_of.c.destination.label("told_at"),
+    )
     .join(changes, changes.c.id == fates.c.change_id)
     .join(alerts, alerts.c.id == changes.c.alert_id)
+    .outerjoin(
+        _told_of,
+        sa.and_(
+            _told_of.c.change_id == fates.c.change_id,
+            among(_told_of.c.fate, ("delivered", "pending", "digest")),
+        ),
+    )
     .where(
         fates.c.fate == "moot",
         fates.c.updated_at >= p("since"),
         fates.c.updated_at < p("until"),
         changes.c.kind == "fired",
-        ~sa.exists().where(
-            _told_of.c.change_id == fates.c.change_id,
-            among(_told_of.c.fate, ("delivered", "pending", "digest")),
-        ),
     )
     .order_by(fates.c.id)
 )
@@ -86,9 +97,35 @@ _DROP_FATES = Statement(
 )
 
 
-def digest_view(
-    tx: Transaction, row: Any, policy: Policy, now: Millis, covers: frozenset[str] | None
-) -> DigestView:
+@dataclass(frozen=True, slots=True)
+class Covers:
+    """Whose alerts a digest reports, beside its own."""
+
+    destinations: frozenset[str] | None = None
+    """Their keys; None: everybody's."""
+    machines: frozenset[str] = frozenset()
+    """Those at which nobody reads: who is told there is a program."""
+
+    def __contains__(self, destination: str) -> bool:
+        return self.destinations is None or destination in self.destinations
+
+    def reads(self, destination: str) -> bool:
+        """Whether a reader of the digest has heard of what was told there."""
+        return destination in self and destination not in self.machines
+
+
+EVERYBODY = Covers()
+
+
+def covered(destination: Destination, policy: Policy) -> Covers:
+    machines = frozenset(key for key, each in policy.destinations.items() if each.machine)
+    if not destination.digest or not destination.options.covers:
+        return Covers(None, machines)
+    keys = (each.key for name in destination.options.covers for each in policy.receivers.get(name, ()))
+    return Covers(frozenset(keys) | {destination.key}, machines)
+
+
+def digest_view(tx: Transaction, row: Any, policy: Policy, now: Millis, covers: Covers) -> DigestView:
     """What the digest of conversation ``row`` reports. One that comes late covers all until its latest slot."""
     since = row["since"]
     until = max(row["slot"], policy.schedules[row["destination"]].previous(now))
@@ -105,14 +142,16 @@ def digest_view(
         kind = flapping if line.fired >= FLAPPING else firing if member["status"] == "firing" else ended
         kind.append(line)
     held = _others(tx.all(_HELD), seen, covers)
-    moot = _others(tx.all(_MOOT, since=since, until=until), seen, covers)
+    untold = tx.all(_MOOT, since=since, until=until)
+    heard = {each["change_id"] for each in untold if each["told_at"] and covers.reads(each["told_at"])}
+    moot = _others([each for each in untold if each["change_id"] not in heard], seen, covers)
     return DigestView(since, until, tuple(firing), tuple(ended), tuple(flapping), held, moot)
 
 
-def _others(rows: list[Any], seen: set[int], covers: frozenset[str] | None) -> tuple[DigestLine, ...]:
+def _others(rows: list[Any], seen: set[int], covers: Covers) -> tuple[DigestLine, ...]:
     lines = []
     for row in rows:
-        if row["id"] not in seen and (covers is None or row["destination"] in covers):
+        if row["id"] not in seen and row["destination"] in covers:
             seen.add(row["id"])
             lines.append(DigestLine(alert_of(row), row["level"], 1, row["reason"]))
     return tuple(lines)
@@ -149,7 +188,7 @@ def close_slots(tx: Transaction, policy: Policy, now: Millis) -> None:
         if slot["destination"] not in policy.schedules:
             for member in tx.all(_MEMBERS, conversation=slot["id"]):
                 tx.run(_DROP_FATES, member=member["member"], now=now)
-            tx.run(CLOSE, conversation=slot["id"])
+            close(tx, slot["id"])
 
 
 def open_slots(tx: Transaction, policy: Policy, now: Millis) -> None:

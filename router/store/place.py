@@ -55,7 +55,7 @@ FAILOVER = "on_failure of "  # begins the rule of what is told instead of a dest
 LAG: Millis = MINUTE  # a telling comes some time after its change, and the next repeat is on time
 
 ADD_FATE = Statement(insert(fates))
-ADD_MEMBER = Statement(insert(members))
+ADD_MEMBER = Statement(insert(members, omit=("id", "open")))
 MOVE_FATES = Statement(
     sa.update(fates)
     .where(fates.c.member_id == p("member"), among(fates.c.fate, OPEN_FATES))
@@ -80,20 +80,19 @@ UPDATE_MEMBER = Statement(
         inhibitor=p("inhibitor_"), held_since=p("held_since_"),
     )
 )  # fmt: skip
-MEMBERS_OF_ALERT = Statement(
+# All of them: an end is told in every conversation that the alert is in. Those that are over cost nothing here.
+OPEN_MEMBERS = Statement(
     sa.select(
         members,
         conversations.c.destination,
-        conversations.c.state,
         conversations.c.wanted,
         conversations.c.slot,
         conversations.c.subject,
         conversations.c.group_id,
     )
     .join(conversations, conversations.c.id == members.c.conversation_id)
-    .where(members.c.alert_id == p("alert"))
+    .where(members.c.alert_id == p("alert"), members.c.open == sa.literal_column("1"))
     .order_by(members.c.id.desc())
-    .limit(100)
 )
 FIND_INHIBITOR = Statement(
     sa.select(alerts.c.fingerprint)
@@ -193,6 +192,8 @@ class Placing:
         self._now = now
         levels = policy.severity.levels
         self._rank = levels.index(subject.level) if subject.level in levels else len(levels)
+        self.ended_in: set[int] = set()
+        """The open conversations in which the alert ended; they may be empty now."""
 
     def firing(self, decisions: tuple[Decision, ...], change: int | None) -> None:
         """With a change, each decision gets a fate; without decisions, the change gets one all the same."""
@@ -251,7 +252,7 @@ class Placing:
         return fate, decision.reason
 
     def _tell_again(self, member: Any, decision: Decision) -> bool:
-        if decision.verdict is not Verdict.SEND or decision.repeat is None:
+        if decision.repeat is None:
             return False
         last = self._tx.one(LAST_TELLING, conversation=member["conversation_id"])["at"]
         return last is None or self._now - last >= decision.repeat - LAG
@@ -267,8 +268,8 @@ class Placing:
         """Whether the alert waits there already, or the destination is new to its last change."""
         tx, destination = self._tx, decision.destination
         _, subject = self._subject.at(destination, None)
-        for member in tx.all(MEMBERS_OF_ALERT, alert=self._subject.alert):
-            same = member["destination"] == destination.key and member["state"] == "open"
+        for member in tx.all(OPEN_MEMBERS, alert=self._subject.alert):
+            same = member["destination"] == destination.key
             if same and (destination.digest or member["subject"] == subject):
                 return True
         return tx.one(HAS_FATE, alert=self._subject.alert, destination=destination.key) is None
@@ -278,8 +279,8 @@ class Placing:
         tx, now, destination = self._tx, self._now, decision.destination
         if destination.digest:
             if change is None:  # it may wait in a slot that is overdue
-                for member in tx.all(MEMBERS_OF_ALERT, alert=self._subject.alert):
-                    if member["destination"] == destination.key and member["state"] == "open":
+                for member in tx.all(OPEN_MEMBERS, alert=self._subject.alert):
+                    if member["destination"] == destination.key:
                         return Opened(member["conversation_id"], member["wanted"], fresh=False)
             if decision.verdict is Verdict.DROP:
                 return None
@@ -298,16 +299,12 @@ class Placing:
     def resolved(self, decisions: tuple[Decision, ...], change: int) -> set[str]:
         """The alert has ended: told where it was told, moot where it was not. The destinations, a fate each."""
         fated: dict[str, tuple[Any, Fate, str]] = {}
-        for member in self._tx.all(MEMBERS_OF_ALERT, alert=self._subject.alert):
+        for member in self._tx.all(OPEN_MEMBERS, alert=self._subject.alert):
             key = member["destination"]
-            if member["state"] == "open":
-                fate, reason = self._end(member)
-                bump = BUMP if member["slot"] is None else BUMP_SLOT
-                self._tx.run(bump, conversation=member["conversation_id"], rank=self._rank, group=None)
-            elif member["told"] == "resolved":
-                fate, reason = Fate.DELIVERED, self._told_already
-            else:
-                continue  # of a digest that went out; the next slot's has the alert again
+            fate, reason = self._end(member)
+            bump = BUMP if member["slot"] is None else BUMP_SLOT
+            self._tx.run(bump, conversation=member["conversation_id"], rank=self._rank, group=None)
+            self.ended_in.add(member["conversation_id"])
             if key not in fated or fate is Fate.PENDING:
                 fated[key] = (member, fate, reason)
         for key, (member, fate, reason) in fated.items():
@@ -316,14 +313,29 @@ class Placing:
         for decision in decisions:
             key = decision.destination.key
             if key not in named:
-                drop = decision.verdict is Verdict.DROP
-                fate, reason = (Fate.DROPPED, decision.reason) if drop else (Fate.MOOT, self._ended_untold)
+                if self._end_was_told(decision.destination):
+                    fate, reason = Fate.DELIVERED, self._told_already
+                elif decision.verdict is Verdict.DROP:
+                    fate, reason = Fate.DROPPED, decision.reason
+                else:
+                    fate, reason = Fate.MOOT, self._ended_untold
                 self._fate(change, key, None, fate, decision.rule, reason, 0)
                 named.add(key)
         if not named:
             self._nowhere(change)
             named.add(NOWHERE)
         return named
+
+    def _end_was_told(self, destination: Destination) -> bool:
+        """By the last conversation there, which is over."""
+        if destination.digest:
+            return False
+        token = token_of(destination.key, *self._subject.at(destination, None))
+        last = self._tx.one(FIND_CONVERSATION, token=token)
+        if last is None:
+            return False
+        member = self._tx.one(FIND_MEMBER, conversation=last["id"], alert=self._subject.alert)
+        return member is not None and member["told"] == "resolved"
 
     def drop(self, member: Any, reason: str) -> None:
         """Nobody is to be told of this member any more."""
@@ -433,8 +445,8 @@ def reconsider(tx: Transaction, policy: Policy, alert_id: int, now: Millis) -> f
         decisions = _withheld(decisions, alert["withheld"])
     named = {decision.destination.key for decision in decisions}
     group_ids = {alert["group_id"]}
-    for member in tx.all(MEMBERS_OF_ALERT, alert=alert_id):
-        if member["state"] != "open" or member["status"] != "firing" or member["told"] not in UNTOLD:
+    for member in tx.all(OPEN_MEMBERS, alert=alert_id):
+        if member["status"] != "firing" or member["told"] not in UNTOLD:
             continue
         if member["group_id"] is not None:
             group_ids.add(member["group_id"])

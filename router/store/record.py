@@ -9,10 +9,11 @@ from sqlalchemy import bindparam as p
 
 from router.decide import Policy
 from router.model import Broken, Delivered, Fate, Millis, Outcome, Rejected, Retry
-from router.store.conversation import CLOSE, DUE, open_conversation
+from router.store.accept import complete
+from router.store.conversation import DUE, close, close_if_empty, open_conversation
 from router.store.dead import bury
 from router.store.digests import advance
-from router.store.place import ANY_VERSION, ENDED_UNTOLD, FINISH_FATES, UNTOLD
+from router.store.place import ANY_VERSION, ENDED_UNTOLD, FINISH_FATES, GROUP, UNTOLD
 from router.store.schema import conversations, deliveries, fates, members
 from router.store.work import Work
 from router.store.writer import Statement, Transaction, among
@@ -64,7 +65,7 @@ _UNTOLD_MEMBERS = Statement(
     )
 )
 _MOVE_MEMBER = Statement(
-    sa.update(members).where(members.c.id == p("member")).values(conversation_id=p("to"), told="none")
+    sa.update(members).where(members.c.id == p("member")).values(conversation_id=p("to"), told="none", open=1)
 )
 _FINISH_DELIVERY = Statement(
     sa.update(deliveries)
@@ -153,7 +154,7 @@ def _storm(tx: Transaction, work: Work, outcome: Outcome, not_before: Millis) ->
         case Retry() | Broken():
             _failed(tx, work, outcome, not_before)
     if isinstance(outcome, Rejected) or (isinstance(outcome, Delivered) and view is not None and view.over):
-        tx.run(CLOSE, conversation=work.id)
+        close(tx, work.id)
     return Recorded()
 
 
@@ -183,7 +184,15 @@ def _delivered(
         tx.run(DUE, conversation=work.id)
         if work.conversation.over:
             _close(tx, work, now)
+        elif work.conversation.truncated and work.group is not None:
+            _complete_by_now(tx, work.group, now)
     return tuple(accepted)
+
+
+def _complete_by_now(tx: Transaction, group: int, now: Millis) -> None:
+    """While this was on its way, Alertmanager may have shown the whole group."""
+    if tx.one(GROUP, group=group)["truncated"] == 0:
+        complete(tx, group, now)
 
 
 def _synced(tx: Transaction, work: Work, outcome: Delivered, not_before: Millis) -> None:
@@ -205,7 +214,7 @@ def _close(tx: Transaction, work: Work, now: Millis) -> None:
         return
     waiting = tx.all(_UNTOLD_MEMBERS, conversation=work.id)
     version = tx.one(_VERSION, conversation=work.id)["wanted"]
-    tx.run(CLOSE, conversation=work.id)
+    close(tx, work.id)
     if not waiting:
         return
     successor = open_conversation(
@@ -220,7 +229,7 @@ def _close(tx: Transaction, work: Work, now: Millis) -> None:
 def _close_digest(tx: Transaction, work: Work, policy: Policy, now: Millis) -> None:
     if work.conversation.destination in policy.schedules:  # else it went while this was on its way
         advance(tx, work.id, work.conversation.destination, policy, now)
-    tx.run(CLOSE, conversation=work.id)
+    close(tx, work.id)
 
 
 def _retry(tx: Transaction, work: Work, outcome: Retry | Broken, now: Millis, not_before: Millis) -> None:
@@ -241,3 +250,4 @@ def _retry(tx: Transaction, work: Work, outcome: Retry | Broken, now: Millis, no
                     now=now,
                 )
         tx.run(DUE, conversation=work.id)
+        close_if_empty(tx, work.id)

@@ -92,11 +92,12 @@ alerts = sa.Table(
     sa.Column("withheld", sa.Text),  # what Alertmanager says against telling it as news; null: nothing
     _time("absent_at", nullable=True),  # since when Alertmanager's answers lack it
     _text("fingerprint", ""),  # as its sender gave it, for people
-    sa.Column(
-        "about", sa.Text
-    ),  # of the router's own alert: the destinations that can't be told; null: a sender's
+    sa.Column("about", sa.Text),  # of an own alert: the destinations that can't be told; null: a sender's
     _time("doubt_until", nullable=True),  # when a firing counts that contradicts its end; null: there is none
     sa.Column("doubt", sa.Text),  # that firing, and the groups that reported it
+    _text("listed_by", ""),  # the peers whose answers had it, by URL, one a line
+    _time("fires_until", nullable=True),  # its sender gave no status, only this end
+    _time("claimed_firing_at", nullable=True),  # since when its sender contradicts its end
     # Its name is that of the column before it was renamed.
     sa.UniqueConstraint("source", "identity", name=sa.schema.conv("uq_alerts_source_fingerprint")),
 )
@@ -106,8 +107,12 @@ sa.Index("ix_alerts_doubt", alerts.c.doubt_until, sqlite_where=alerts.c.doubt_un
 sa.Index("ix_alerts_group", alerts.c.group_id)
 sa.Index("ix_alerts_firing", alerts.c.id, sqlite_where=alerts.c.status == "firing",
          postgresql_where=alerts.c.status == "firing")  # fmt: skip
-sa.Index("ix_alerts_noted", alerts.c.source, sqlite_where=alerts.c.note != "",
-         postgresql_where=alerts.c.note != "")  # fmt: skip
+sa.Index("ix_alerts_firing_source", alerts.c.source, alerts.c.id, sqlite_where=alerts.c.status == "firing",
+         postgresql_where=alerts.c.status == "firing")  # fmt: skip
+sa.Index("ix_alerts_contradicted", alerts.c.claimed_firing_at, sqlite_where=alerts.c.claimed_firing_at.is_not(None),
+         postgresql_where=alerts.c.claimed_firing_at.is_not(None))  # fmt: skip
+sa.Index("ix_alerts_fires_until", alerts.c.fires_until, sqlite_where=alerts.c.fires_until.is_not(None),
+         postgresql_where=alerts.c.fires_until.is_not(None))  # fmt: skip
 
 # Which firing alert is a source of which inhibit rule under which `equal` values.
 inhibitors = sa.Table(
@@ -149,6 +154,9 @@ sa.Index("ix_conversations_due", conversations.c.destination, conversations.c.ur
          sqlite_where=conversations.c.due_at.is_not(None),
          postgresql_where=conversations.c.due_at.is_not(None))  # fmt: skip
 
+sa.Index("ix_conversations_open", conversations.c.id, sqlite_where=conversations.c.state == "open",
+         postgresql_where=conversations.c.state == "open")  # fmt: skip
+
 # One alert in one conversation: what the rules say, and what the destination was told.
 members = sa.Table(
     "members",
@@ -156,6 +164,7 @@ members = sa.Table(
     _id(),
     _ref("conversation_id", "conversations.id"),
     _ref("alert_id", "alerts.id"),
+    _number("open", "1"),  # whether its conversation is
     _text("status"),  # of the alert: firing | resolved
     _text("told"),  # none | maybe (an attempt is under way, or its answer was lost) | firing | resolved
     _text("verdict"),  # send | hold | digest | inhibited | drop | dead (given up)
@@ -167,6 +176,8 @@ members = sa.Table(
     sa.UniqueConstraint("conversation_id", "alert_id"),
     sa.Index("ix_members_alert", "alert_id"),
 )
+sa.Index("ix_members_open", members.c.alert_id, sqlite_where=members.c.open == 1,
+         postgresql_where=members.c.open == 1)  # fmt: skip
 sa.Index("ix_members_inhibitor", members.c.inhibitor, sqlite_where=members.c.inhibitor.is_not(None),
          postgresql_where=members.c.inhibitor.is_not(None))  # fmt: skip
 

@@ -13,7 +13,7 @@ from sqlalchemy import bindparam as p
 
 from router.decide import Policy
 from router.model import Millis, StormLine, StormView
-from router.store.conversation import CLOSE, open_conversation, token_of
+from router.store.conversation import close, open_conversation, token_of
 from router.store.schema import conversations, groups, members
 from router.store.work import (
     DUE_NOW,
@@ -124,13 +124,13 @@ def claim_in_storm(
     over = row is not None and surge["due"] * _OVER <= limits.a_minute
     unheard = over and row["remote"] == "{}"
     if unheard:
-        tx.run(CLOSE, conversation=row["id"])
+        close(tx, row["id"])
     if unheard or (row is None and surge["due"] <= limits.a_minute):
         return None
     criticals_fit = 0 < surge["critical"] <= limits.a_minute
     if row is not None and row["not_before"] > now:
         if over:
-            usual = claim(tx, destination, policy, now, quiet_digest=False, covers=None)
+            usual = claim(tx, destination, policy, now, quiet_digest=False)
             if isinstance(usual, Idle):  # but not beyond the storm's last word
                 return Idle(row["not_before"] if usual.until is None else min(usual.until, row["not_before"]))
             return usual
@@ -141,7 +141,6 @@ def claim_in_storm(
             policy,
             now,
             quiet_digest=False,
-            covers=None,
             only=Only(rank=rank, own=limits.edits),
         )
         return Idle(row["not_before"]) if isinstance(single, Idle) else single

@@ -1,19 +1,23 @@
-"""What is still so: what Alertmanager's answers, or silence, do to the alerts that count as firing.
+"""What is still so: what Alertmanager's answers, or silence, do to the alerts that count as firing or as ended.
 
 Alertmanager sends no resolve of an alert that was muted, silenced or inhibited after it had fired, or that it forgot
 at a restart. https://github.com/prometheus/alertmanager/issues/226
+A peer that is cut off from Prometheus resolves what still fires, and the others need not send it again for hours.
+
+Each function takes some alerts in one transaction, in the order of their ids, and says where to go on.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
 from router.decide import Policy
-from router.model import MINUTE, Alert, Millis, Status, Webhook
+from router.model import MINUTE, SECOND, Alert, Millis, Status, Webhook
+from router.reduce import PEER_LAG
 from router.store.accept import Receipt, accept
 from router.store.alert import alert_of, doubt_of
 from router.store.place import ABSENT, GROUP, UNTOLD, reconsider
@@ -22,33 +26,59 @@ from router.store.writer import Statement, Transaction, among
 
 GONE = "gone from Alertmanager"
 STALE = "no longer repeated"
-BACK = "back in Alertmanager"
+LAPSED = "its endsAt has passed"
+BACK = "firing in Alertmanager"
 LASTING = "no other end was reported"
 # A webhook and the answer to a question may overtake one another; and Alertmanager may have been restarted just
 # now, and know nothing before Prometheus' next evaluation.
 GRACE: Millis = MINUTE
+# How exact a peer's clock is known: the Date of its answer has whole seconds.
+_BLUR: Millis = SECOND
 
-# Alerts in one transaction: webhooks wait as long as it takes.
+# Alerts looked at in one transaction: webhooks wait as long as it takes.
 BATCH = 100
 
-_FIRING = Statement(sa.select(alerts).where(alerts.c.source == p("source"), alerts.c.status == "firing"))
-_NOTED = Statement(sa.select(alerts).where(alerts.c.source == p("source"), alerts.c.note != ""))
-_MARKED = Statement(
+_after = alerts.c.id > p("after")
+_FIRING = Statement(
+    sa.select(alerts)
+    .where(alerts.c.source == p("source"), alerts.c.status == sa.literal_column("'firing'"), _after)
+    .order_by(alerts.c.id)
+    .limit(BATCH)
+)
+_ENDED = Statement(
     sa.select(alerts).where(
-        alerts.c.status == "firing", sa.or_(alerts.c.withheld.is_not(None), alerts.c.absent_at.is_not(None))
+        alerts.c.source == p("source"),
+        alerts.c.identity == p("identity"),
+        alerts.c.status == "resolved",
     )
+)
+_MARKED = Statement(
+    sa.select(alerts)
+    .where(
+        alerts.c.status == sa.literal_column("'firing'"),
+        sa.or_(alerts.c.withheld.is_not(None), alerts.c.absent_at.is_not(None)),
+        _after,
+    )
+    .order_by(alerts.c.id)
+    .limit(BATCH)
 )
 _MARK = Statement(
     sa.update(alerts)
     .where(alerts.c.id == p("alert"))
-    .values(withheld=p("withheld_"), absent_at=p("absent_at_"))
+    .values(withheld=p("withheld_"), absent_at=p("absent_at_"), listed_by=p("listed_by_"))
 )
 # What Alertmanager left out of a truncated group (max_alerts) may fire all the same; our own alerts nobody repeats.
-_UNREPEATED = Statement(
+_unrepeated = sa.and_(alerts.c.seen_at <= p("seen_up_to"), groups.c.truncated == 0, alerts.c.about.is_(None))
+_UNHEARD = Statement(
     sa.select(alerts)
     .join(groups, groups.c.id == alerts.c.group_id)
-    .where(alerts.c.status == "firing", alerts.c.seen_at <= p("seen_up_to"), groups.c.truncated == 0)
-    .where(alerts.c.about.is_(None))
+    .where(
+        alerts.c.status == sa.literal_column("'firing'"),
+        sa.or_(_unrepeated, alerts.c.fires_until <= p("now")),
+        _after,
+    )
+    .order_by(alerts.c.id)
+    .limit(BATCH)
 )
 _DOUBTS = Statement(
     sa.select(alerts)
@@ -57,9 +87,10 @@ _DOUBTS = Statement(
     .limit(BATCH)
 )
 _DOUBTED = Statement(
-    sa.select(alerts).where(
-        alerts.c.source == p("source"), alerts.c.doubt_until.is_not(None), alerts.c.seen_at < p("asked_at")
-    )
+    sa.select(alerts)
+    .where(alerts.c.source == p("source"), alerts.c.doubt_until.is_not(None), _after)
+    .order_by(alerts.c.id)
+    .limit(BATCH)
 )
 _DISMISS = Statement(sa.update(alerts).where(alerts.c.id == p("alert")).values(doubt_until=None, doubt=None))
 _NEXT_DOUBT = Statement(
@@ -83,11 +114,15 @@ _OPENINGS = Statement(
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """An alert that Alertmanager has."""
+    """An alert that Alertmanager has, as all peers that answered have it."""
 
     starts_at: Millis
     withheld: str | None = None
-    """Why it tells nobody; None: it does."""
+    """Why it tells nobody; None: a peer does."""
+    peers: frozenset[str] = frozenset()
+    """Those that have it."""
+    updated_at: Millis | None = None
+    """When Prometheus last said so to a peer that tells it, by our clock; None: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,86 +135,153 @@ class Answer:
     """By identity, all that have not ended."""
     confirm: Millis
     """How long an alert has to be absent before it counts as gone."""
+    peers: frozenset[str] = frozenset()
+    """Those that answered."""
 
 
-def answered(
-    tx: Transaction, answer: Answer, policy: Policy, now: Millis, most: int = BATCH
-) -> tuple[Receipt, bool]:
-    """Alerts that Alertmanager has no more are ended, those that it would not tell are marked, and those that it
-    has again fire anew: it won't send these before its next repeat.
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """How closely the sources are listened to."""
 
-    :param most: so many alerts in this transaction
-    :returns: what it came to, and whether there may be more
+    stale_after: Millis
+    """What nothing was heard of for so long has ended; 0: never."""
+    asked: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The peers that are asked about a source's alerts, by source."""
+    trusted: frozenset[str] = frozenset()
+    """The sources of which a peer has answered lately."""
+    since: Millis = 0
+    """Before it, word may have been missed."""
+
+
+def confirm(
+    tx: Transaction, answer: Answer, policy: Policy, now: Millis, after: int = 0
+) -> tuple[Receipt, int]:
+    """Alerts that Alertmanager has no more are ended, and those that it would not tell are marked.
+
+    :param after: the id of the last alert looked at
+    :returns: what it came to, and that id; 0: there are no more
     """
+    rows = tx.all(_FIRING, source=answer.source, after=after)
     gone: list[Any] = []
     wake: set[str] = set()
-    left = most
-    for row in tx.all(_FIRING, source=answer.source):
-        if left <= 0:
-            break
+    for row in rows:
         if row["seen_at"] >= answer.asked_at:
             continue  # heard of since
         reported = answer.alerts.get(row["identity"])
+        had = _listed_by(row)
         if reported is not None:
-            if (row["withheld"], row["absent_at"]) != (reported.withheld, None):
-                wake |= _mark(tx, row, reported.withheld, None, policy, now)
-                left -= 1
+            wake |= _mark(tx, row, reported.withheld, None, policy, now, had | reported.peers)
+        elif not had & answer.peers:  # what nobody who answered has ever had can't be missed
+            wake |= _mark(tx, row, None, None, policy, now)
         elif row["absent_at"] is None:
             if answer.asked_at - row["seen_at"] >= GRACE:
                 wake |= _mark(tx, row, ABSENT, answer.asked_at, policy, now)
-                left -= 1
         elif answer.asked_at - row["absent_at"] >= answer.confirm:
             gone.append(row)
-            left -= 1
-    back = [
-        (row, reported.starts_at)
-        for row in tx.all(_NOTED, source=answer.source)
-        if (reported := answer.alerts.get(row["identity"])) is not None and reported.withheld is None
-    ]
-    lasting, left = _answered_doubts(tx, answer, policy, now, left)
-    marked = Receipt((), (), frozenset(wake))
-    ended, fired = _end(tx, gone, GONE, policy, now), _fire(tx, back[:most], policy, now)
-    return merged(marked, ended, fired, lasting), left <= 0 or len(back) > most
+    ended = _end(tx, gone, GONE, policy, now)
+    return merged(Receipt((), (), frozenset(wake)), ended), _next(rows)
 
 
-def _answered_doubts(
-    tx: Transaction, answer: Answer, policy: Policy, now: Millis, left: int
-) -> tuple[Receipt, int]:
-    """What Alertmanager has fires, and what it lacks has ended.
-
-    :param left: how many alerts may still fire in this transaction
-    :returns: what it came to, and how many are left after that
+def reopen(
+    tx: Transaction, answer: Answer, identities: Iterable[str], policy: Policy, now: Millis
+) -> Receipt:
+    """Alerts that Alertmanager has as firing, and that count as ended here, fire again, whatever ended them: it may
+    not send them before its next repeat.
     """
-    receipt = Receipt()
-    for row in tx.all(_DOUBTED, source=answer.source, asked_at=answer.asked_at):
-        if (reported := answer.alerts.get(row["identity"])) is None:
+    back = [
+        (row, answer.alerts[identity].starts_at)
+        for identity in identities
+        if (row := tx.one(_ENDED, source=answer.source, identity=identity)) is not None
+        and _fires(row, answer.alerts[identity], answer.asked_at)
+    ]
+    return _fire(tx, back, policy, now)
+
+
+def settle_by_answer(
+    tx: Transaction, answer: Answer, policy: Policy, now: Millis, after: int = 0
+) -> tuple[Receipt, int]:
+    """Of what is in doubt: what a peer has fires, and what those who had it before lack has ended.
+
+    :param after: the id of the last alert looked at
+    :returns: what it came to, and that id; 0: there are no more
+    """
+    rows = tx.all(_DOUBTED, source=answer.source, after=after)
+    receipts = [Receipt()]
+    for row in rows:
+        if row["seen_at"] >= answer.asked_at:
+            continue  # reported since
+        reported = answer.alerts.get(row["identity"])
+        if reported is not None and reported.withheld is None:
+            receipts.append(fire(tx, row, BACK, policy, now))
+        elif reported is None and _listed_by(row) & answer.peers:
             tx.run(_DISMISS, alert=row["id"])
-        elif reported.withheld is None and left > 0:
-            receipt = merged(receipt, fire(tx, row, BACK, policy, now))
-            left -= 1
-    return receipt, left
+    return merged(*receipts), _next(rows)
 
 
-def unanswered(tx: Transaction, trusted: frozenset[str], policy: Policy, now: Millis) -> frozenset[str]:
+def _fires(row: Any, reported: Reported, asked_at: Millis) -> bool:
+    """Whether an answer shows that an alert fires which counts as ended."""
+    if reported.withheld is not None:
+        return False
+    if row["note"]:
+        return True  # nobody said that it had ended
+    ended_at = row["changed_at"]
+    if max(ended_at, row["seen_at"]) >= asked_at:
+        return False  # its end may have been on its way
+    if row["ends_at"] is not None and reported.starts_at > row["ends_at"]:
+        ended_at = max(ended_at, reported.starts_at)  # another firing, which it is about to send itself
+    elif reported.updated_at is not None and reported.updated_at > ended_at + _BLUR:
+        return True
+    # A peer that lags has the end by now.
+    return bool(asked_at - ended_at >= PEER_LAG)
+
+
+def unanswered(
+    tx: Transaction, trusted: frozenset[str], policy: Policy, now: Millis, after: int = 0
+) -> tuple[frozenset[str], int]:
     """What was said of the alerts of other sources than these is too old to count: better told twice than never.
 
-    The destinations that may have something to do.
+    The destinations that may have something to do, and where to go on.
     """
-    marked = [row for row in tx.all(_MARKED) if row["source"] not in trusted]
-    return frozenset().union(*(_mark(tx, row, None, None, policy, now) for row in marked))
+    rows = tx.all(_MARKED, after=after)
+    marked = [row for row in rows if row["source"] not in trusted]
+    return frozenset().union(*(_mark(tx, row, None, None, policy, now) for row in marked)), _next(rows)
 
 
-def expire(tx: Transaction, asked: frozenset[str], policy: Policy, now: Millis) -> dict[str, Receipt]:
-    """An alert that was not repeated for ``policy.stale_after`` has ended. What this came to, by source.
+def expire(
+    tx: Transaction, listening: Listening, policy: Policy, now: Millis, after: int = 0
+) -> tuple[dict[str, Receipt], int]:
+    """What nothing was heard of for too long has ended. What this came to, by source, and where to go on."""
+    seen_up_to = now - listening.stale_after if listening.stale_after > 0 else -1
+    rows = tx.all(_UNHEARD, seen_up_to=seen_up_to, now=now, after=after)
+    ended: dict[tuple[str, str], list[Any]] = {}
+    for row in rows:
+        if (why := _silence(row, listening, seen_up_to, now)) is not None:
+            ended.setdefault((row["source"], why), []).append(row)
+    receipts: dict[str, Receipt] = {}
+    for (source, why), several in ended.items():
+        receipt = _end(tx, several, why, policy, now)
+        receipts[source] = merged(receipts[source], receipt) if source in receipts else receipt
+    return receipts, _next(rows)
 
-    :param asked: sources it doesn't go for
-    """
-    stale: dict[str, list[Any]] = {}
-    if policy.stale_after > 0:
-        for row in tx.all(_UNREPEATED, seen_up_to=now - policy.stale_after):
-            if row["source"] not in asked:
-                stale.setdefault(row["source"], []).append(row)
-    return {source: _end(tx, rows, STALE, policy, now) for source, rows in stale.items()}
+
+def _silence(row: Any, listening: Listening, seen_up_to: Millis, now: Millis) -> str | None:
+    """Why a firing alert that nothing is heard of has ended; None: it has not."""
+    if row["fires_until"] is not None and row["fires_until"] <= now and row["seen_at"] >= listening.since:
+        return LAPSED
+    if row["seen_at"] > seen_up_to:
+        return None
+    peers = listening.asked.get(row["source"])
+    if peers is None or (row["source"] in listening.trusted and not _listed_by(row) & peers):
+        return STALE
+    return None
+
+
+def _next(rows: list[Any]) -> int:
+    return rows[-1]["id"] if len(rows) == BATCH else 0
+
+
+def _listed_by(row: Any) -> frozenset[str]:
+    return frozenset(row["listed_by"].split())
 
 
 def settle_doubts(tx: Transaction, policy: Policy, now: Millis) -> tuple[dict[str, Receipt], Millis | None]:
@@ -211,25 +313,29 @@ def openings(tx: Transaction, now: Millis) -> dict[str, Millis]:
 
 
 def _mark(
-    tx: Transaction, row: Any, withheld: str | None, absent_at: Millis | None, policy: Policy, now: Millis
+    tx: Transaction,
+    row: Any,
+    withheld: str | None,
+    absent_at: Millis | None,
+    policy: Policy,
+    now: Millis,
+    listed_by: frozenset[str] | None = None,
 ) -> frozenset[str]:
-    """What was told of it stays told; what was not is judged by this."""
-    if (row["withheld"], row["absent_at"]) == (withheld, absent_at):
+    """What was told of it stays told; what was not is judged by this. :param listed_by: None: as it is"""
+    listed = row["listed_by"] if listed_by is None else "\n".join(sorted(listed_by))
+    if (row["withheld"], row["absent_at"], row["listed_by"]) == (withheld, absent_at, listed):
         return frozenset()
-    tx.run(_MARK, alert=row["id"], withheld_=withheld, absent_at_=absent_at)
+    tx.run(_MARK, alert=row["id"], withheld_=withheld, absent_at_=absent_at, listed_by_=listed)
     return frozenset() if row["withheld"] == withheld else reconsider(tx, policy, row["id"], now)
 
 
 def _end(tx: Transaction, rows: list[Any], note: str, policy: Policy, now: Millis) -> Receipt:
-    """It was there until it was missed, or as long as it was repeated."""
-    ended = [
-        (
-            row["source"],
-            row["group_id"],
-            replace(alert_of(row), status=Status.RESOLVED, ends_at=row["absent_at"] or row["seen_at"]),
-        )
-        for row in rows
-    ]
+    """It was there until it was missed, or as long as it was repeated, or as long as its sender said."""
+    ended = []
+    for row in rows:
+        last = row["fires_until"] if note == LAPSED else row["absent_at"] or row["seen_at"]
+        alert = replace(alert_of(row), status=Status.RESOLVED, ends_at=last, fires_until=None)
+        ended.append((row["source"], row["group_id"], alert))
     return _accept(tx, ended, note, note, policy, now)
 
 

@@ -18,14 +18,14 @@ from router.model import (
     Told,
 )  # fmt: skip
 from router.store.alert import alert_of
-from router.store.conversation import CLOSE, DUE, open_slot, revision_of
-from router.store.digests import advance, digest_view
+from router.store.conversation import DUE, close, close_if_empty, open_slot, revision_of
+from router.store.digests import EVERYBODY, Covers, advance, digest_view
 from router.store.place import UNTOLD, reconsider
 from router.store.schema import alerts, conversations, deliveries, groups, members
 from router.store.writer import Statement, Transaction, insert
 
-# Alerts that ended and were told as ended stay visible in a message; beyond these only the newest do.
-_ENDED_SHOWN = 50
+# Alerts that ended and were told as ended stay in a message; beyond these only the newest do, the others are counted.
+_ENDED_KEPT = 1_000
 
 _later = sa.case(
     (conversations.c.due_at > conversations.c.not_before, conversations.c.due_at),
@@ -157,14 +157,14 @@ def claim(
     now: Millis,
     *,
     quiet_digest: bool,
-    covers: frozenset[str] | None,
+    covers: Covers = EVERYBODY,
     only: Only = Only(),
 ) -> Work | Idle:
     """The most urgent due conversation of a destination, with its present state; inhibition and hours are
     judged once more for what nobody was told yet.
 
     :param quiet_digest: an empty digest is sent as "all quiet" instead of skipped
-    :param covers: of a digest: the destination keys whose held and moot alerts it reports; None: all
+    :param covers: of a digest: whose held and moot alerts it reports
     :param only: what of all that is due
     """
     while (
@@ -218,7 +218,7 @@ def state_of(tx: Transaction, row: Any, policy: Policy, now: Millis) -> Work | N
                 continue
             if member["m_told"] == "resolved":
                 ended += 1
-                if ended > _ENDED_SHOWN:
+                if ended > _ENDED_KEPT:
                     continue
         else:
             telling.append(
@@ -233,6 +233,7 @@ def state_of(tx: Transaction, row: Any, policy: Policy, now: Millis) -> Work | N
     if not telling:
         tx.run(_NOTHING_DUE, conversation=row["id"], now=now)
         tx.run(DUE, conversation=row["id"])
+        close_if_empty(tx, row["id"])
         return None
     for each in telling:
         tx.run(_CLAIM_MEMBER, member=each.member)
@@ -242,6 +243,7 @@ def state_of(tx: Transaction, row: Any, policy: Policy, now: Millis) -> Work | N
         row, now, tuple(reversed(told)), receiver=group["receiver"], group_labels=json.loads(group["labels"]),
         external_url=group["external_url"], truncated=0 if per_alert else group["truncated"],
     )  # fmt: skip
+    conversation = replace(conversation, left_out=max(0, ended - _ENDED_KEPT))
     return work_of(tx, row, conversation, tuple(telling), now)
 
 
@@ -259,7 +261,7 @@ def _due(member: Any, now: Millis) -> bool:
 
 
 def _claim_digest(
-    tx: Transaction, row: Any, policy: Policy, now: Millis, *, quiet: bool, covers: frozenset[str] | None
+    tx: Transaction, row: Any, policy: Policy, now: Millis, *, quiet: bool, covers: Covers
 ) -> Work | None:
     known = tx.all(_MEMBERS, conversation=row["id"])
     for member in known:
@@ -272,14 +274,12 @@ def _claim_digest(
     )
     if view.empty and not quiet:
         advance(tx, row["id"], row["destination"], policy, now)
-        tx.run(CLOSE, conversation=row["id"])
+        close(tx, row["id"])
         return None
     return work_of(tx, row, conversation_of(row, now, (), digest=view), telling, now)
 
 
-def upcoming(
-    tx: Transaction, destination: str, policy: Policy, now: Millis, covers: frozenset[str] | None
-) -> Conversation:
+def upcoming(tx: Transaction, destination: str, policy: Policy, now: Millis, covers: Covers) -> Conversation:
     """The next slot of a digest, as it stands."""
     row = tx.one(_SLOT, conversation=open_slot(tx, policy, destination, now).id)
     view = replace(digest_view(tx, row, policy, now, covers), until=now)

@@ -126,6 +126,7 @@ async def status(parts: Parts, started: int) -> dict[str, Any]:
     }
     try:
         ledger, lanes = await parts.store.status(), await _lanes(parts, now)
+        integrity = await parts.store.integrity(now)
     except StoreUnavailable as error:
         return {**base, "store": {"location": parts.store.location, "available": False, "error": str(error)}}
     return {
@@ -133,6 +134,10 @@ async def status(parts: Parts, started: int) -> dict[str, Any]:
         "store": {"location": parts.store.location, "available": True, "trouble": parts.store.trouble},
         "lanes": lanes,
         "ledger": ledger,
+        "integrity": {
+            "contradicted_alerts": integrity.contradicted.as_json(),
+            "empty_conversations": integrity.empty.as_json(),
+        },
     }
 
 

@@ -39,7 +39,7 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911  (an a
             return _unavailable(parts, source, "the service is stopping")
         try:
             body = await _read(request, parts.read_seconds)
-            webhook = replace(parse(body), sender=request.remote or "")
+            webhook = replace(parse(body, parts.clock.now()), sender=request.remote or "")
         except ParseError as error:
             return await _quarantined(parts, source, body, str(error))
         receipt = await _in_time(parts, _accept(parts, webhook, source, body))

@@ -7,10 +7,12 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any, Self
 
 from aiohttp import web
 
+from router.model import SECOND, Millis
 from router.parse import fingerprint
 from tests.waiting import guarded
 
@@ -35,6 +37,8 @@ class FakeAlertmanager:
         self.asked = 0
         self.refusals: list[str] = []
         self.url = ""
+        self.clock: Callable[[], Millis] | None = None
+        """Its own clock, which its answers are dated by; None: the machine's."""
         self._alerts: dict[str, dict[str, Any]] = {}
         self._faults: deque[Fault] = deque()
         self._changed = asyncio.Condition()
@@ -54,8 +58,16 @@ class FakeAlertmanager:
         await self._runner.cleanup()
         assert not self.refusals
 
-    def has(self, name: str, severity: str, *, silenced: bool = False, **labels: str) -> None:
-        """An alert with the labels that the world posts."""
+    def has(
+        self,
+        name: str,
+        severity: str,
+        *,
+        silenced: bool = False,
+        updated: str = "2026-11-23T11:00:00.000Z",
+        **labels: str,
+    ) -> None:
+        """An alert with the labels that the world posts. :param updated: when Prometheus last sent it"""
         labels = {"alertname": name, "cluster": "eu-1", "severity": severity, **labels}
         self._alerts[fingerprint(labels)] = {
             "annotations": {},
@@ -68,7 +80,7 @@ class FakeAlertmanager:
                 "silencedBy": ["e352fe2b-66c5-4a2f-898d-57e9c1ed9df4"] if silenced else [],
                 "state": "suppressed" if silenced else "active",
             },
-            "updatedAt": "2026-11-23T11:00:00.000Z",
+            "updatedAt": updated,
             "labels": labels,
         }
 
@@ -108,7 +120,8 @@ class FakeAlertmanager:
             self.refusals.append(f"{request.method} {request.path_qs}")
             return web.Response(status=404)
         if not self._faults:
-            return web.json_response(list(self._alerts.values()))
+            date = {} if self.clock is None else {"Date": formatdate(self.clock() / SECOND, usegmt=True)}
+            return web.json_response(list(self._alerts.values()), headers=date)
         fault = self._faults.popleft()
         if fault.close:
             assert request.transport is not None

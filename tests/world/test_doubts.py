@@ -183,18 +183,22 @@ async def test_a_clock_that_steps_back_makes_no_doubt_longer(world: World) -> No
 async def test_an_answer_of_alertmanager_settles_a_doubt_at_once(world: World, fires: bool) -> None:
     async with FakeAlertmanager() as alertmanager:
         await world.start(asking(alertmanager))
-        await alertmanager.until_asked(1)
+        await say(world, "firing")
+        await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
+        alertmanager.has("Down", "critical")
+        world.clock.advance(MINUTE)
+        await alertmanager.until_asked(2)
         await ended(world)
         world.clock.advance(3 * SECOND)
         await say(world, "firing", peer="http://am-2")
-        if fires:
-            alertmanager.has("Down", "critical")
+        if not fires:
+            alertmanager.forget()
         world.clock.advance(MINUTE)
-        await alertmanager.until_asked(2)
+        await alertmanager.until_asked(3)
         if fires:
             await again(world)
             return
-        for asked in range(3, 9):
+        for asked in range(4, 10):
             world.clock.advance(MINUTE)
             await alertmanager.until_asked(asked)
         await quiet(world)

@@ -76,6 +76,45 @@ async def test_books_that_are_off_are_noticed_within_a_minute_and_at_the_start(w
     await until(world, lambda: gauge(world) == 0)
 
 
+async def test_what_contradicts_itself_is_noticed_named_and_counted(world: World) -> None:
+    await world.start()
+    await world.post("Down", "critical")
+    await world.slack.until(lambda: bool(world.slack.messages))
+    assert (await world.get("/status"))["integrity"] == {
+        "contradicted_alerts": {"count": 0, "first": []},
+        "empty_conversations": {"count": 0, "first": []},
+    }
+    await until(world, lambda: database(world, "SELECT count(*) FROM fates WHERE fate = 'pending'") == 0)
+    database(
+        world,
+        f"UPDATE alerts SET status = 'resolved', claimed_firing_at = {world.clock.now() - 7 * MINUTE}",
+    )
+    database(world, "UPDATE members SET status = 'resolved', told = 'resolved', at = NULL")
+    metrics = {
+        "alert_router_contradicted_alerts": 1,
+        "alert_router_empty_conversations": 3,
+    }
+    assert world.service is not None
+    registry = world.service.metrics.registry
+    with capture_logs() as logs:
+        world.clock.advance(MINUTE)
+        await until(world, lambda: {name: registry.get_sample_value(name) for name in metrics} == metrics)
+    found = {each["event"]: each["first"] for each in logs if each["log_level"] == "error"}
+    contradicted = found["alerts that their sender repeats as firing count as resolved here"]
+    assert [name.startswith("default: Down ") for name in contradicted] == [True]
+    empty = found["conversations are open with nothing firing in them"]
+    assert sorted(name.split(": group:")[0] for name in empty) == [
+        "email:oncall@example.com",
+        "pagerduty:e380a692",
+        "slack:C0CRITICAL",
+    ]
+    status = (await world.get("/status"))["integrity"]
+    assert {name: each["count"] for name, each in status.items()} == {
+        "contradicted_alerts": 1,
+        "empty_conversations": 3,
+    }
+
+
 async def test_the_books_answer_for_a_period_and_refuse_what_is_none(world: World) -> None:
     await world.start()
     await world.post("Cert", "info")

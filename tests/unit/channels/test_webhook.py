@@ -166,6 +166,12 @@ def test_every_conversation_makes_a_payload_that_another_router_takes(talk: Conv
     assert (taken.truncated, len(taken.alerts)) == (talk.truncated, len(talk.alerts))
 
 
+def test_ends_that_are_left_out_are_counted_and_keep_no_router_waiting() -> None:
+    sent = body(replace(conversation(ENDED), left_out=7))
+    assert (sent["status"], sent["truncatedAlerts"], sent["truncatedResolved"]) == ("resolved", 7, 7)
+    assert parse(json.dumps(sent).encode()).truncated == 0
+
+
 async def test_headers_say_who_when_and_what(channel: Webhook, hook: FakeWebhook) -> None:
     await tell(channel, hook, conversation(episode=2, version=7))
     headers = hook.only.headers

@@ -218,7 +218,7 @@ def test_a_repeat_policy_is_inherited_until_a_route_has_its_own() -> None:
     - {receiver: daily}
 """)
     assert root.repeat == 4 * HOUR
-    assert [child.repeat for child in root.routes] == [0, None, 4 * HOUR]
+    assert [child.repeat for child in root.routes] == [0, "never", 4 * HOUR]
     assert root.routes[0].routes[0].repeat == 0
     assert route("  receiver: team\n").repeat is None
 
@@ -252,7 +252,7 @@ sources:
     assert quiet.alertmanager is None
     assert prod.password is None
     assert prod.alertmanager == Alertmanager(
-        "https://alertmanager.example/prefix", 30 * SECOND, 120 * SECOND, None, "am", "secret-password"
+        ("https://alertmanager.example/prefix",), 30 * SECOND, 120 * SECOND, None, "am", "secret-password"
     )
     assert "secret-password" not in repr(prod)
 

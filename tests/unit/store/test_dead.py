@@ -265,9 +265,7 @@ def test_only_what_is_overdue_is_claimed_when_that_is_asked_for(world: World) ->
     world.post(alert("Full", "critical"), group="h")
 
     def claimed(overdue: int) -> list[str]:
-        work = claim(
-            world.tx, SLACK.key, POLICY, world.now, quiet_digest=False, covers=None, only=Only(overdue)
-        )
+        work = claim(world.tx, SLACK.key, POLICY, world.now, quiet_digest=False, only=Only(overdue))
         return [] if isinstance(work, Idle) else [each.alert.fingerprint for each in work.conversation.alerts]
 
     assert claimed(2 * HOUR) == []

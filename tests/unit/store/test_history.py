@@ -35,13 +35,14 @@ from router.model import (
 from router.store import books
 from router.store.accept import Receipt, accept
 from router.store.adopt import Adoption, adopt
+from router.store.conversation import EMPTY
 from router.store.dead import retry
 from router.store.digests import open_slots
 from router.store.record import record
-from router.store.schema import metadata
+from router.store.schema import conversations, metadata
 from router.store.truth import settle_doubts
 from router.store.work import Idle, Work, claim
-from router.store.writer import Transaction
+from router.store.writer import Statement, Transaction
 
 SLACK = Destination("slack:C0CRITICAL", "slack", None)
 PAGER = Destination("pagerduty:one", "pagerduty", None)
@@ -118,6 +119,9 @@ def webhook(*alerts: Alert, group: str = "g", truncated: int = 0, peer: str = "h
     return Webhook("hook", group, {"group": group}, peer, truncated, alerts)
 
 
+_EMPTY = Statement(sa.select(conversations).where(EMPTY))
+
+
 @dataclass
 class Provider:
     """What one destination believes: by conversation token and episode, the alerts it shows as firing."""
@@ -159,7 +163,7 @@ class World:
         return accept(self.tx, body, "default", b"{}", self.policy, self.now)
 
     def begin(self, destination: Destination) -> Work | Idle:
-        return claim(self.tx, destination.key, self.policy, self.now, quiet_digest=False, covers=None)
+        return claim(self.tx, destination.key, self.policy, self.now, quiet_digest=False)
 
     def finish(self, work: Work, outcome: Outcome, *, heard: bool = False) -> None:
         if isinstance(outcome, Delivered) or heard:
@@ -217,6 +221,7 @@ class World:
             " WHERE f.fate IN ('pending', 'held', 'digest') AND (c.state != 'open' OR c.due_at IS NULL OR c.id IS NULL)"
         ).fetchall()
         assert not [tuple(row) for row in forgotten]
+        assert not [tuple(row) for row in self.tx.all(_EMPTY)]
 
 
 @contextmanager
@@ -409,7 +414,7 @@ def test_a_group_kept_open_by_hidden_alerts_ends_when_alertmanager_shows_it_whol
 
 def test_an_empty_digest_is_sent_as_all_quiet_when_asked_for(world: World) -> None:
     world.now = MONDAY + DAY + 8 * HOUR
-    work = claim(world.tx, DAILY.key, POLICY, world.now, quiet_digest=True, covers=None)
+    work = claim(world.tx, DAILY.key, POLICY, world.now, quiet_digest=True)
     assert isinstance(work, Work)
     assert work.conversation.digest is not None
     assert work.conversation.digest.empty

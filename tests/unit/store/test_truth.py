@@ -5,13 +5,28 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Retry, Status
-from router.store import Answer, Idle, Receipt, Reported, Work
+from router.reduce import PEER_LAG
+from router.store import Answer, Idle, Listening, Receipt, Reported, Work
 from router.store.place import ABSENT
-from router.store.truth import GONE, STALE, answered, expire, openings, unanswered
+from router.store.schema import alerts
+from router.store.truth import (
+    BATCH,
+    GONE,
+    STALE,
+    confirm,
+    expire,
+    merged,
+    openings,
+    reopen,
+    settle_by_answer,
+    unanswered,
+)
+from router.store.writer import Statement
 from tests.unit.store.test_history import (
     ALL,
     DAILY,
@@ -30,6 +45,8 @@ from tests.unit.store.test_history import (
 
 SILENCED = "silenced in Alertmanager"
 OPENING = MONDAY + DAY + 9 * HOUR
+PEERS = frozenset({"http://am-1:9093"})
+_FIRING = Statement(sa.select(alerts).where(alerts.c.status == "firing"))
 
 
 @pytest.fixture
@@ -46,28 +63,44 @@ def identity(key: str) -> str:
 
 def ask(world: World, *firing: str, silenced: tuple[str, ...] = ()) -> Receipt:
     """Alertmanager is asked now, and has these."""
-    reported = {identity(key): Reported(MONDAY) for key in firing} | {
-        identity(key): Reported(MONDAY, SILENCED) for key in silenced
+    reported = {identity(key): Reported(MONDAY, None, PEERS) for key in firing} | {
+        identity(key): Reported(MONDAY, SILENCED, PEERS) for key in silenced
     }
-    receipt, more = answered(
-        world.tx, Answer("default", world.now, reported, MINUTE), world.policy, world.now
+    return take(world, Answer("default", world.now, reported, MINUTE, PEERS))
+
+
+def take(world: World, answer: Answer) -> Receipt:
+    receipt, after = confirm(world.tx, answer, world.policy, world.now)
+    assert not after
+    settled, after = settle_by_answer(world.tx, answer, world.policy, world.now)
+    assert not after
+    receipt = merged(
+        receipt, settled, reopen(world.tx, answer, sorted(answer.alerts), world.policy, world.now)
     )
-    assert not more
     world.accepted += len(receipt.changes)
     world.assert_balanced()
     return receipt
 
 
+def list_all(world: World) -> None:
+    """Alertmanager has what fires here."""
+    world.now += MINUTE
+    ask(world, *(row["fingerprint"] for row in world.tx.all(_FIRING)))
+
+
 def miss(world: World) -> Receipt:
-    """Alertmanager has nothing, twice."""
+    """Alertmanager has what fires, and then nothing, twice."""
+    list_all(world)
     world.now += MINUTE
     ask(world)
     world.now += MINUTE
     return ask(world)
 
 
-def grow_stale(world: World, asked: frozenset[str] = frozenset()) -> dict[str, Receipt]:
-    receipts = expire(world.tx, asked, world.policy, world.now)
+def grow_stale(world: World, **heard: Any) -> dict[str, Receipt]:
+    listening = Listening(world.policy.stale_after, **heard)
+    receipts, after = expire(world.tx, listening, world.policy, world.now)
+    assert not after
     world.accepted += sum(len(each.changes) for each in receipts.values())
     world.assert_balanced()
     return receipts
@@ -87,6 +120,7 @@ def told_now(world: World) -> Work:
 def test_what_alertmanager_lacks_twice_has_ended_and_its_end_is_told(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.deliver()
+    list_all(world)
     world.now += MINUTE
     assert ask(world).changes == ()
     missed_at = world.now
@@ -143,6 +177,7 @@ def test_what_is_there_again_after_one_answer_without_it_goes_on(world: World) -
 def test_a_held_alert_is_not_let_out_while_it_is_missed_and_is_when_it_is_back(world: World) -> None:
     world.now = NIGHT
     world.post(alert("Disk", "warning"))
+    list_all(world)
     world.now = OPENING - 10 * SECOND
     ask(world)
     assert reasons(world) == {ABSENT}
@@ -211,8 +246,8 @@ def test_an_answer_that_is_too_old_no_longer_keeps_an_alert_back(world: World) -
     world.now += MINUTE
     ask(world, silenced=("Disk-warning",))
     world.now = OPENING
-    assert unanswered(world.tx, frozenset({"default"}), world.policy, world.now) == frozenset()
-    assert TEAM.key in unanswered(world.tx, frozenset(), world.policy, world.now)
+    assert unanswered(world.tx, frozenset({"default"}), world.policy, world.now) == (frozenset(), 0)
+    assert TEAM.key in unanswered(world.tx, frozenset(), world.policy, world.now)[0]
     world.now += MINUTE
     world.deliver()
     assert world.providers[TEAM.key].told == [("Disk-warning", "firing")]
@@ -273,9 +308,61 @@ def test_a_late_resolve_of_what_was_gone_is_a_repeat_and_final(world: World) -> 
     assert isinstance(world.begin(PAGER), Idle)
 
 
+@pytest.mark.parametrize(
+    ("asked", "updated", "again"),
+    [
+        (0, -MINUTE, False),
+        (0, MINUTE, False),  # the answer may have been on its way before the end
+        (1, -MINUTE, False),
+        (1, 2 * SECOND, True),
+        (PEER_LAG - 1, -MINUTE, False),
+        (PEER_LAG, -MINUTE, True),
+        (PEER_LAG, None, True),
+    ],
+)
+def test_an_answer_reopens_what_was_resolved_if_it_shows_that_it_fires(
+    world: World, asked: Millis, updated: Millis | None, again: bool
+) -> None:
+    world.post(alert("Down", "critical"))
+    world.deliver()
+    world.now += HOUR
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.deliver()
+    ended_at = world.now
+    world.now += asked
+    listed = Reported(MONDAY, None, PEERS, None if updated is None else ended_at + updated)
+    receipt = take(world, Answer("default", world.now, {identity("Down-critical"): listed}, MINUTE, PEERS))
+    assert [kind for kind, _, _ in receipt.changes] == ["fired"] * again
+    world.deliver()
+    assert world.providers[PAGER.key].all_firing == ({"Down-critical"} if again else set())
+
+
+def test_another_firing_has_the_time_that_alertmanager_takes_to_send_it(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    world.now += HOUR
+    world.post(replace(alert("Down", "critical", Status.RESOLVED), ends_at=world.now))
+    world.now += HOUR
+    listed = {identity("Down-critical"): Reported(world.now, None, PEERS, world.now)}
+    world.now += PEER_LAG - 1
+    assert take(world, Answer("default", world.now, listed, MINUTE, PEERS)).changes == ()
+    world.now += 1
+    assert take(world, Answer("default", world.now, listed, MINUTE, PEERS)).changes
+
+
+def test_what_no_peer_ever_listed_grows_stale_once_a_peer_answers(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    world.now += POLICY.stale_after
+    asked = {"default": PEERS}
+    assert grow_stale(world, asked=asked) == {}
+    assert [
+        kind for kind, _, _ in grow_stale(world, asked=asked, trusted=frozenset(asked))["default"].changes
+    ] == ["resolved"]
+
+
 def test_what_a_gone_alert_inhibited_is_told(world: World) -> None:
     world.post(alert("Down", "critical"), group="c")
     world.post(alert("Down", "warning"), group="w")
+    list_all(world)
     world.now += MINUTE
     ask(world, "Down-warning")
     world.now += MINUTE
@@ -299,7 +386,7 @@ def test_alerts_of_other_sources_are_not_missed(world: World) -> None:
     world.post(alert("Down", "critical"))
     for _ in range(3):
         world.now += MINUTE
-        answered(world.tx, Answer("other", world.now, {}, MINUTE), world.policy, world.now)
+        take(world, Answer("other", world.now, {}, MINUTE, PEERS))
     world.deliver()
     assert world.providers[PAGER.key].all_firing == {"Down-critical"}
 
@@ -334,7 +421,9 @@ def test_what_alertmanager_can_be_asked_about_or_left_out_of_a_group_does_not_gr
     assert grow_stale(world) == {}
     world.post(alert("Down", "critical"))
     world.now += 2 * POLICY.stale_after
-    assert grow_stale(world, frozenset({"default"})) == {}
+    ask(world, "Down-critical")
+    asked = {"default": PEERS}
+    assert grow_stale(world, asked=asked, trusted=frozenset(asked)) == {}
     world.policy = replace(POLICY, stale_after=0)
     assert grow_stale(world) == {}
 
@@ -425,6 +514,8 @@ class Asked(History):
     def play(self, kind: str, what: Any, detail: Any) -> None:
         match kind:
             case "lose":
+                self.world.now += MINUTE
+                ask(self.world, *self.firing)
                 keys = {f"{name}-{level}" for name, level in what} & self.firing
                 self.firing -= keys
                 self.lost |= keys
@@ -485,18 +576,19 @@ def test_every_history_ends_with_what_alertmanager_has(
 
 
 def test_a_large_answer_is_taken_in_parts(world: World) -> None:
-    names = [f"Down{number}" for number in range(7)]
+    names = [f"Down{number}" for number in range(2 * BATCH + 1)]
     world.post(*(alert(name, "critical") for name in names))
-    world.deliver()
-    empty = Answer("default", world.now + HOUR, {}, MINUTE)
-    for answer in (empty, replace(empty, asked_at=empty.asked_at + MINUTE)):
-        world.now = answer.asked_at
-        more, rounds = True, 0
-        while more:
-            receipt, more = answered(world.tx, answer, world.policy, world.now, most=3)
+    world.deliver(SLACK)
+    had = {identity(f"{name}-critical"): Reported(MONDAY, None, PEERS) for name in names}
+    for reported in (had, {}, {}):
+        world.now += MINUTE
+        answer = Answer("default", world.now, reported, MINUTE, PEERS)
+        after, rounds = -1, 0
+        while after:
+            receipt, after = confirm(world.tx, answer, world.policy, world.now, after)
             world.accepted += len(receipt.changes)
             rounds += 1
         assert rounds == 3
-    world.deliver()
+    world.deliver(SLACK)
     assert world.providers[SLACK.key].all_firing == set()
     world.assert_balanced()

@@ -1,0 +1,62 @@
+"""A database of an older version is mended when it is opened."""
+
+from pathlib import Path
+
+import alembic.command
+import alembic.config
+import sqlalchemy as sa
+
+from router import store
+from router.store import Store
+
+
+async def test_conversations_that_an_older_version_left_open_are_closed(tmp_path: Path) -> None:
+    path = tmp_path / "router.db"
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(Path(store.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, "0005")
+        for number, (subject, truncated, status, told) in enumerate(
+            [
+                ("group:g", 0, "resolved", "none"),  # ended before anyone was told
+                ("group:h", 0, "firing", "none"),
+                ("group:i", 0, "resolved", "firing"),  # its end has yet to be told
+                ("group:j", 3, "resolved", "resolved"),  # what Alertmanager hides may fire
+                ("alert:k", 3, "resolved", "resolved"),
+            ]
+        ):
+            for statement in (
+                "INSERT INTO groups VALUES (:n, 's', 'r', :subject, '{}', '', :truncated)",
+                (
+                    "INSERT INTO alerts (id, source, fingerprint, group_id, labels, annotations, links, generator_url,"
+                    " status, level, peer, changed_at, seen_at)"
+                    " VALUES (:n, 's', :n, :n, '{}', '{}', '{}', '', :status, 'critical', '', 0, 0)"
+                ),
+                (
+                    "INSERT INTO conversations VALUES (:n, 'd', 's', :subject, 1, :n, :n, 'open', 0, 0, 0, NULL, 0, 0,"
+                    " '{}', NULL, NULL, 0)"
+                ),
+                (
+                    "INSERT INTO members (id, conversation_id, alert_id, status, told, verdict, rule, reason)"
+                    " VALUES (:n, :n, :n, :status, :told, 'send', '', '')"
+                ),
+            ):
+                connection.execute(
+                    sa.text(statement),
+                    {"n": number, "subject": subject, "truncated": truncated, "status": status, "told": told},
+                )
+    await (await Store.open(f"sqlite:///{path}")).close()
+    with engine.connect() as connection:
+        found = connection.execute(
+            sa.text(
+                "SELECT subject, state, open FROM conversations c JOIN members m ON m.conversation_id = c.id"
+            )
+        ).all()
+    engine.dispose()
+    assert [tuple(row) for row in found] == [
+        ("group:g", "closed", 0), ("group:h", "open", 1), ("group:i", "open", 1), ("group:j", "open", 1),
+        ("alert:k", "closed", 0),
+    ]  # fmt: skip
