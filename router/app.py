@@ -26,7 +26,7 @@ from router.render import TemplateError, Templates
 from router.store import Adoption, Store, StoreUnavailable
 from router.truth import Truth
 from router.upkeep import Upkeep
-from router.web import KEEPALIVE_SECONDS, Parts, make_app
+from router.web import Parts, make_app, make_runner
 from router.web.pages import add_pages
 from router.web.preview import PreviewParts, add_preview
 
@@ -102,10 +102,7 @@ class Service:
         )  # fmt: skip
         await self._adopt(config, self._current_of(config, templates, None))
 
-        self._runner = web.AppRunner(
-            self._web(), handle_signals=False, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS,
-            handler_cancellation=False, shutdown_timeout=1.0,
-        )  # fmt: skip
+        self._runner = make_runner(self._web())
         closing.push_async_callback(self._runner.cleanup)
         closing.push_async_callback(self.lanes.stop, options.drain)
         if not options.preview:  # nobody repeats the sample's alerts
