@@ -50,6 +50,8 @@ class Options:
     """Bytes, after decompression."""
     drain: Millis = 10 * SECOND
     """How long a stop may take to tell what is due."""
+    sample: bool = False
+    """In a preview: begin on a Friday night, for the sample incident."""
     watch: bool = False
     """Reload when routes.yaml changes, or a file that it names."""
 
@@ -91,6 +93,10 @@ class Service:
         closing.push_async_callback(self.store.close)
         last_good = await self.store.begin(self.clock.now())
         config, templates = self._load(last_good)
+        if options.sample and isinstance(self.clock, SystemClock):
+            # Before anybody has looked at it: every message and every wait is of the preview's time.
+            now = self.clock.now()
+            self.clock.shift(sample.friday_night(now, config.timezone) - now)
         closing.push_async_callback(self._close_channels)
         self.lanes = Lanes(
             store=self.store, clock=self.clock, metrics=self.metrics,
@@ -243,8 +249,6 @@ class Service:
 
     async def play(self, say: Callable[[str], None]) -> None:
         """Post the sample incident to ourselves, as Alertmanager would."""
-        if isinstance(self.clock, SystemClock):
-            self.clock.shift(sample.friday_night(self.clock.now(), self.config.timezone) - self.clock.now())
         await sample.play(f"{self.url}/webhook", self.clock, say)
 
     def _web(self) -> web.Application:

@@ -14,7 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from router.loading import ReloadError
 from router.metrics import package_version
-from router.model import MINUTE, SECOND, Millis
+from router.model import MINUTE, Millis
 from router.store import StoreUnavailable
 from router.web.auth import CHALLENGE, Unauthorized, authenticate
 from router.web.parts import KEEPALIVE_SECONDS, PARTS, Parts
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 # Of a line about a request that is no HTTP.
 _LONGEST = 200
-_STARTED: web.AppKey[int] = web.AppKey("started", int)
+_STARTED: web.AppKey[float] = web.AppKey("started", float)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -36,7 +36,7 @@ def make_app(parts: Parts) -> web.Application:
         client_max_size=parts.max_body, middlewares=[_measured] if parts.metrics.enabled else []
     )
     app[PARTS] = parts
-    app[_STARTED] = parts.clock.now()
+    app[_STARTED] = time.monotonic()
     app.add_routes(
         [
             web.get("/healthz", _healthy),
@@ -138,13 +138,14 @@ async def _status(request: web.Request) -> web.Response:
     return web.json_response(await status(parts, request.app[_STARTED]))
 
 
-async def status(parts: Parts, started: int) -> dict[str, Any]:
+async def status(parts: Parts, started: float) -> dict[str, Any]:
     """Uptime, store, lanes, and the ledger's exact counts."""
     now = parts.clock.now()
     base: dict[str, Any] = {
         "version": package_version(),
         "now": now,
-        "uptime_seconds": (now - started) / SECOND,
+        # By the clock that nobody steps or moves on.
+        "uptime_seconds": time.monotonic() - started,
         "preview": parts.preview,
         "stopping": parts.stopping(),
         "config": parts.loading(),
