@@ -283,10 +283,10 @@ class Service:
 
     async def _jumps(self) -> list[tuple[str, Millis]]:
         """The moments at which something will happen by itself, the next one first."""
-        waiting = await self.store.waiting()
-        held = {row["until"] for row in waiting if row["fate"] == "held" and row["until"] is not None}
-        jumps = [("next opening", at) for at in sorted(held)[:1]]
-        slots = [schedule.next(self.clock.now()) for schedule in self._current.policy.schedules.values()]
+        now = self.clock.now()
+        openings = await self.store.openings(now)
+        jumps = [("next opening", at) for at in sorted(openings.values())[:1]]
+        slots = [schedule.next(now) for schedule in self._current.policy.schedules.values()]
         jumps += [("next digest", at) for at in sorted(slots)[:1]]
         return sorted(jumps, key=lambda jump: jump[1])
 

@@ -144,6 +144,19 @@ async def test_the_page_shows_the_sample_incident_and_the_clock_lets_held_alerts
     await expect(page.locator('[data-tab="digest"] span')).to_have_text("3")  # Saturday's, Sunday's, Monday's
 
 
+async def test_the_whole_preview_fits_a_phone(page: Page) -> None:
+    await page.set_viewport_size({"width": 360, "height": 740})
+    await expect(page.locator("#slack .card")).to_have_count(2)
+    for tab in await page.locator("nav button:visible").all():
+        await tab.click()
+        shown = page.locator(f"section#{await tab.get_attribute('data-tab')}")
+        await expect(shown).not_to_be_empty()
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+        wide = "each => [...each.querySelectorAll('.scroll')].some(one => one.scrollWidth > one.clientWidth)"
+        assert not await shown.evaluate(wide)
+        assert not {"undefined", "NaN", "[object"} & set((await shown.inner_text()).split())
+
+
 async def test_what_a_slack_message_cannot_hold_is_shown_as_its_replies(page: Page, preview: str) -> None:
     alert = {
         "status": "firing", "labels": {"alertname": "Talkative", "severity": "critical"},

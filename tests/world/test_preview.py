@@ -94,6 +94,10 @@ async def test_uptime_is_of_no_clock_that_is_moved(preview: Preview) -> None:
     assert await preview.move((await preview.state())["now"] + 3 * DAY) == 200
     after = (await preview.get("/status"))["uptime_seconds"]
     assert before <= after < HOUR / 1_000
+    clock = preview.service.clock
+    assert isinstance(clock, SystemClock)
+    clock.shift(-30 * DAY)
+    assert after <= (await preview.get("/status"))["uptime_seconds"] < HOUR / 1_000
 
 
 async def test_a_jump_passes_what_comes_first_in_its_time(preview: Preview) -> None:
