@@ -20,7 +20,7 @@ _MAIL_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-same-origin; frame-ancestors 'self'"
 )
 # A clock that moves on waits so long at each stop for what is due there.
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 20.0
 _LOOK_SECONDS = 0.02
 
 

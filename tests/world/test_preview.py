@@ -68,7 +68,7 @@ async def preview(tmp_path: Path) -> AsyncIterator[Preview]:
         await service.play(lambda _line: None)
         assert service.outbox is not None
         async for _ in service.outbox.changes():
-            if len(service.outbox.entries) == 2 and all(entry.edits for entry in service.outbox.entries):
+            if any("checkout-3" in str(entry.body) for entry in service.outbox.entries):
                 break
         async with aiohttp.ClientSession() as session:
             yield Preview(service, session)
@@ -107,7 +107,7 @@ async def test_a_jump_passes_what_comes_first_in_its_time(preview: Preview) -> N
     ]  # fmt: skip
     assert await preview.move(jumps[-1]["at"]) == 200
     state = await preview.state()
-    assert local(state["now"]) == "Mon 09:00"
+    assert 0 <= state["now"] - jumps[-1]["at"] < HOUR
     digests = [entry for entry in state["entries"] if entry["channel"] == "digest"]
     assert [local(entry["at"]) for entry in digests] == ["Mon 08:00", "Sun 08:00", "Sat 08:00"]
     held = [
