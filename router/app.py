@@ -26,7 +26,7 @@ from router.render import TemplateError, Templates
 from router.store import Adoption, Store, StoreUnavailable
 from router.truth import Truth
 from router.upkeep import Upkeep
-from router.web import KEEPALIVE_SECONDS, Parts, make_app
+from router.web import Parts, make_app, make_runner
 from router.web.pages import add_pages
 from router.web.preview import PreviewParts, add_preview
 
@@ -50,6 +50,8 @@ class Options:
     """Bytes, after decompression."""
     drain: Millis = 10 * SECOND
     """How long a stop may take to tell what is due."""
+    sample: bool = False
+    """In a preview: begin on a Friday night, for the sample incident."""
     watch: bool = False
     """Reload when routes.yaml changes, or a file that it names."""
 
@@ -91,6 +93,10 @@ class Service:
         closing.push_async_callback(self.store.close)
         last_good = await self.store.begin(self.clock.now())
         config, templates = self._load(last_good)
+        if options.sample and isinstance(self.clock, SystemClock):
+            # Before anybody has looked at it: every message and every wait is of the preview's time.
+            now = self.clock.now()
+            self.clock.shift(sample.friday_night(now, config.timezone) - now)
         closing.push_async_callback(self._close_channels)
         self.lanes = Lanes(
             store=self.store, clock=self.clock, metrics=self.metrics,
@@ -102,10 +108,7 @@ class Service:
         )  # fmt: skip
         await self._adopt(config, self._current_of(config, templates, None))
 
-        self._runner = web.AppRunner(
-            self._web(), handle_signals=False, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS,
-            handler_cancellation=False, shutdown_timeout=1.0,
-        )  # fmt: skip
+        self._runner = make_runner(self._web())
         closing.push_async_callback(self._runner.cleanup)
         closing.push_async_callback(self.lanes.stop, options.drain)
         if not options.preview:  # nobody repeats the sample's alerts
@@ -246,8 +249,6 @@ class Service:
 
     async def play(self, say: Callable[[str], None]) -> None:
         """Post the sample incident to ourselves, as Alertmanager would."""
-        if isinstance(self.clock, SystemClock):
-            self.clock.shift(sample.friday_night(self.clock.now(), self.config.timezone) - self.clock.now())
         await sample.play(f"{self.url}/webhook", self.clock, say)
 
     def _web(self) -> web.Application:
@@ -282,10 +283,10 @@ class Service:
 
     async def _jumps(self) -> list[tuple[str, Millis]]:
         """The moments at which something will happen by itself, the next one first."""
-        waiting = await self.store.waiting()
-        held = {row["until"] for row in waiting if row["fate"] == "held" and row["until"] is not None}
-        jumps = [("next opening", at) for at in sorted(held)[:1]]
-        slots = [schedule.next(self.clock.now()) for schedule in self._current.policy.schedules.values()]
+        now = self.clock.now()
+        openings = await self.store.openings(now)
+        jumps = [("next opening", at) for at in sorted(openings.values())[:1]]
+        slots = [schedule.next(now) for schedule in self._current.policy.schedules.values()]
         jumps += [("next digest", at) for at in sorted(slots)[:1]]
         return sorted(jumps, key=lambda jump: jump[1])
 

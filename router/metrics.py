@@ -184,7 +184,7 @@ class Metrics:
         )
 
     def webhook(self, source: str, outcome: str) -> None:
-        """:param outcome: accepted, quarantined, unauthorized, too_large or unavailable"""
+        """:param outcome: accepted, quarantined, unauthorized, too_large, unsupported or unavailable"""
         if self.enabled:
             self._webhooks.labels(source, outcome).inc()
 

@@ -81,7 +81,7 @@ def _incident(now: Millis) -> Iterator[tuple[str, dict[str, Any]]]:
 
     yield (
         "resolved: TargetDown for payments",
-        _webhook(down, [_alert(target, now - 2 * MINUTE, _PAYMENTS, ended=now + MINUTE)]),
+        _webhook(down, [_alert(target, now - 2 * MINUTE, _PAYMENTS, ended=now)]),
     )
 
 

@@ -29,7 +29,7 @@ class Entry:
     edits: int
     body: Mapping[str, Any]
     replies: tuple[Mapping[str, Any], ...] = ()
-    """Slack: the thread, as {at, text}; PagerDuty: the events before this one, as {at, body}."""
+    """Slack: the thread, as {at, text}; PagerDuty and webhooks: what was sent before, as {at, body}."""
     fallback: bool = False
 
 
@@ -60,7 +60,7 @@ class Outbox:
             replies = before.replies
             if message.channel == "slack" and message.body.get("thread"):
                 replies = (*replies, {"at": conversation.now, "text": message.body["thread"]})
-            if message.channel == "pagerduty":
+            if message.channel in {"pagerduty", "webhook"}:
                 replies = (*replies, {"at": before.updated_at, "body": before.body})
             entry = replace(entry, id=before.id, at=before.at, edits=before.edits + 1, replies=replies)
         self._entries[identity] = entry

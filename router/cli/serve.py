@@ -63,8 +63,8 @@ def serve(  # noqa: PLR0913  (an argument an option: that is click)
         raise click.UsageError("--sample goes with --preview: it would page people")
     logs.configure(log_form, "warning" if preview and log_level == "info" else log_level)
     options = app.Options(
-        config=config, listen=listen, database=database, preview=preview, metrics=metrics, max_body=max_body,
-        drain=round(drain * 1_000), watch=watch,
+        config=config, listen=listen, database=database, preview=preview, sample=sample, metrics=metrics,
+        max_body=max_body, drain=round(drain * 1_000), watch=watch,
     )  # fmt: skip
     try:
         asyncio.run(_serve(app.Service(options, os.environ), sample=sample))

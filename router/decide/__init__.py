@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from router.decide.inhibition import Key
+from router.decide.inhibition import Key, named
 from router.decide.policy import Outside, Policy, Route, Severity, with_level
 from router.model import Decision, Destination, Labels, Millis, Verdict
 
 # Of several routes that name the same destination, the strongest verdict counts.
 _STRENGTH = {Verdict.SEND: 3, Verdict.HOLD: 2, Verdict.DIGEST: 1, Verdict.DROP: 0}
 
-FindSource = Callable[[Key], str | None]
-"""Finds a firing alert that mutes those with a key: its fingerprint."""
+FindSource = Callable[[Key], Labels | None]
+"""Finds a firing alert that mutes those with a key: its labels."""
 
 
 def nothing_fires(_key: Key) -> None:
@@ -48,9 +48,10 @@ def decide(
         if strongest:
             break
     for inhibition in keys:
-        if (fingerprint := source(inhibition)) is not None:
+        if (inhibitor := source(inhibition)) is not None:
+            reason = f"inhibited by {named(inhibitor, labels)} ({inhibition.rule.name})"
             return tuple(
-                each if each.verdict is Verdict.DROP else _muted(each, inhibition, fingerprint)
+                each if each.verdict is Verdict.DROP else _muted(each, inhibition, reason)
                 for each in strongest.values()
             )
     return tuple(strongest.values())
@@ -106,8 +107,7 @@ def _digest(destination: Destination, policy: Policy, now: Millis, rule: str, wh
     return Decision(destination, Verdict.DIGEST, policy.schedules[destination.key].next(now), rule, reason)
 
 
-def _muted(decision: Decision, key: Key, fingerprint: str) -> Decision:
-    reason = f"inhibited by {fingerprint} ({key.rule.name})"
+def _muted(decision: Decision, key: Key, reason: str) -> Decision:
     repeat = decision.repeat if decision.destination.machine else None
     return Decision(decision.destination, Verdict.INHIBITED, None, decision.rule, reason, key.text, repeat)
 

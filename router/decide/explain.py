@@ -63,8 +63,8 @@ class Muting:
     """What a source has to share with it."""
     two_sided: bool
     """It matches the rule's source as well, so that only alerts that don't match the target mute it."""
-    source: str | None
-    """The fingerprint of a firing source; None: there is none, and it is not muted."""
+    source: Labels | None
+    """The labels of a firing source; None: there is none, and it is not muted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,10 @@ from router.decide.index import Index
 from router.decide.matchers import Matcher
 from router.model import Labels
 
+# Of a name for people: so many labels of a source, so much of a value.
+_LABELS_NAMED = 6
+_VALUE_NAMED = 60
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -72,6 +76,25 @@ class Inhibition:
         return tuple({key.text: key for key in keys}.values())  # the same rule may stand there twice
 
 
+def named(source: Labels, target: Labels) -> str:
+    """``HighErrorRate{instance="web-1", severity="critical"}``: a source's name, and the labels that tell it apart
+    from what it mutes.
+    """
+    apart = [
+        name for name, value in sorted(source.items()) if name != "alertname" and target.get(name) != value
+    ]
+    shown = [f'{_shown(name)}="{_shown(source[name])}"' for name in apart[:_LABELS_NAMED]]
+    if len(apart) > _LABELS_NAMED:
+        shown.append(f"{len(apart) - _LABELS_NAMED} more")
+    name = _shown(source.get("alertname", "")) or "an alert without a name"
+    return f"{name}{{{', '.join(shown)}}}" if shown else name
+
+
+def _shown(text: str) -> str:
+    cut = text if len(text) <= _VALUE_NAMED else f"{text[: _VALUE_NAMED - 1]}…"
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in cut)
+
+
 class Firing:
     """Firing alerts by the keys under which they mute others: the store's index, in memory."""
 
@@ -79,18 +102,23 @@ class Firing:
         self._inhibition = inhibition
         self._by_key: dict[str, dict[str, bool]] = {}
         self._keys: dict[str, tuple[Key, ...]] = {}
+        self._labels: dict[str, Labels] = {}
 
     def add(self, fingerprint: str, labels: Labels) -> None:
         self.remove(fingerprint)
         self._keys[fingerprint] = self._inhibition.as_source(labels)
+        self._labels[fingerprint] = labels
         for key in self._keys[fingerprint]:
             self._by_key.setdefault(key.text, {})[fingerprint] = key.two_sided
 
     def remove(self, fingerprint: str) -> None:
+        self._labels.pop(fingerprint, None)
         for key in self._keys.pop(fingerprint, ()):
             del self._by_key[key.text][fingerprint]
 
-    def source(self, key: Key) -> str | None:
-        """The fingerprint of an alert that mutes those with this key."""
-        sources = self._by_key.get(key.text, {})
-        return next((each for each, two_sided in sources.items() if not (two_sided and key.two_sided)), None)
+    def source(self, key: Key) -> Labels | None:
+        """The labels of an alert that mutes those with this key."""
+        sources = self._by_key.get(key.text, {}).items()
+        return next(
+            (self._labels[each] for each, two_sided in sources if not (two_sided and key.two_sided)), None
+        )

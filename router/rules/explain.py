@@ -33,15 +33,13 @@ _REFUSALS_SHOWN = 12
 _SIGNS = {Result.TAKES: "=>", Result.PASSES_ON: "->", Result.REFUSES: " x", Result.NOT_ASKED: " ."}
 
 
-def judged(
-    alert: GivenAlert, policy: Policy, now: Millis, others: Iterable[GivenAlert] = ()
-) -> tuple[Explanation, dict[str, Labels]]:
-    """As the service would judge it while the others fire; with the labels of all that fires."""
-    known = {each.fingerprint: each.labels for each in (*others, alert) if each.firing}
+def judged(alert: GivenAlert, policy: Policy, now: Millis, others: Iterable[GivenAlert] = ()) -> Explanation:
+    """As the service would judge it while the others fire."""
     firing = Firing(policy.inhibition)
-    for fingerprint, labels in known.items():
-        firing.add(fingerprint, labels)
-    return explain(alert.labels, policy, now, firing.source), known
+    for each in (*others, alert):
+        if each.firing:
+            firing.add(each.fingerprint, each.labels)
+    return explain(alert.labels, policy, now, firing.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ class Question:
             more = asked if alert.labels != asked and "labels" in asked else {}
             at = moment(more["at"], self._zone) if more.get("at") else self._now
             firing = several(more["firing"]) if more.get("firing") is not None else ()
-            explanation, _ = judged(alert, self._policy, at, (*self._firing, *firing))
+            explanation = judged(alert, self._policy, at, (*self._firing, *firing))
         except (
             ValueError,
             TypeError,
@@ -117,8 +115,8 @@ class Question:
         return as_json(explanation, self._zone)
 
     def _answer(self, alert: GivenAlert, *others: GivenAlert) -> Answer:
-        explanation, known = judged(alert, self._policy, self._now, (*self._firing, *others))
-        text, as_data = as_text(explanation, self._zone, known), as_json(explanation, self._zone)
+        explanation = judged(alert, self._policy, self._now, (*self._firing, *others))
+        text, as_data = as_text(explanation, self._zone), as_json(explanation, self._zone)
         if not alert.firing:
             text += (
                 "\n\nIt has ended: its end is told to whoever was told of it, and nobody else hears of it."
@@ -143,8 +141,8 @@ def name_of(labels: Labels) -> str:
     return plain(f"{labels.get('alertname', '')}{{{rest}}}")
 
 
-def as_text(explanation: Explanation, zone: ZoneInfo, known: Mapping[str, Labels]) -> str:
-    """A page for a terminal. :param known: labels of what fires, by fingerprint"""
+def as_text(explanation: Explanation, zone: ZoneInfo) -> str:
+    """A page for a terminal."""
     level = explanation.level if explanation.level_known else f"{explanation.level} (by default)"
     lines = [
         name_of(explanation.labels),
@@ -157,7 +155,7 @@ def as_text(explanation: Explanation, zone: ZoneInfo, known: Mapping[str, Labels
     if explanation.hours:
         lines += ["", "Hours", *(_hours(each, zone) for each in explanation.hours)]
     if explanation.muting:
-        lines += ["", "Inhibition", *(_muting(each, known) for each in explanation.muting)]
+        lines += ["", "Inhibition", *(_muting(each) for each in explanation.muting)]
     lines += ["", "Decisions", *_decisions(explanation.decisions, zone)]
     return "\n".join(lines)
 
@@ -201,14 +199,14 @@ def _outside(hours: RouteHours) -> str:
     return f"digest {route.outside_digest}" if route.outside is Outside.DIGEST else str(route.outside)
 
 
-def _muting(muting: Muting, known: Mapping[str, Labels]) -> str:
+def _muting(muting: Muting) -> str:
     source = ",".join(map(str, muting.rule.source))
     share = ", ".join(f"{name}={value!r}" for name, value in muting.equal.items())
     what = f"  {muting.rule.name}  a firing {{{source}}}" + (f" with {share}" if share else "")
     what += " that is no target itself" if muting.two_sided else ""
     if muting.source is None:
         return f"{what} would mute it: none fires"
-    return f"{what} mutes it: {name_of(known.get(muting.source, {}))} {muting.source}"
+    return f"{what} mutes it: {name_of(muting.source)}"
 
 
 def _decisions(decisions: tuple[Decision, ...], zone: ZoneInfo) -> Iterator[str]:
@@ -243,7 +241,9 @@ def as_json(explanation: Explanation, zone: ZoneInfo) -> dict[str, Any]:
             for each in explanation.hours
         ],
         "inhibition": [
-            {"rule": each.rule.name, "equal": dict(each.equal), "inhibited_by": each.source} for each in explanation.muting
+            {"rule": each.rule.name, "equal": dict(each.equal),
+             "inhibited_by": None if each.source is None else dict(each.source)}
+            for each in explanation.muting
         ],
         "decisions": [
             {"destination": each.destination.key, "verdict": each.verdict, "at": at(each.at), "rule": each.rule,

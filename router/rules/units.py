@@ -159,7 +159,7 @@ def run(path: Path, now: Millis) -> list[Outcome]:
 def _outcome(config: Config, case: CaseModel, wanted: AlertModel, file: str, line: int) -> Outcome:
     zone = ZoneInfo(config.timezone)
     others = [each for each in case.firing if each.fingerprint != wanted.labels.fingerprint]
-    explanation, _ = judged(wanted.labels, config.policy, case.at, others)
+    explanation = judged(wanted.labels, config.policy, case.at, others)
     differences = tuple(_differences(wanted, explanation, zone))
     reasons = (
         {f"because of {each.rule}: {each.reason}" for each in explanation.decisions} if differences else set()

@@ -133,11 +133,15 @@ class Store:
         """Keep a webhook, decide what it means and for whom; returns after the commit."""
         return await self._database.write(lambda tx: accept(tx, webhook, source, body, policy, now))
 
-    async def quarantine(self, body: bytes, source: str, reason: str, now: Millis) -> int:
-        """Keep a body that can't be used, with the reason. Its id."""
-        return await self._database.write(
-            lambda tx: tx.add(_QUARANTINE, source=source, received_at=now, body=body, quarantined=reason)
-        )
+    async def quarantine(
+        self, body: bytes, source: str, reason: str, now: Millis, encoding: str | None = None
+    ) -> int:
+        """Keep a body that can't be used as it came, with the reason. Its id.
+
+        :param encoding: how it is compressed
+        """
+        row = {"source": source, "received_at": now, "body": body, "quarantined": reason}
+        return await self._database.write(lambda tx: tx.add(_QUARANTINE, **row, content_encoding=encoding))
 
     async def digest(self, destination: Destination, policy: Policy, now: Millis) -> Conversation:
         """What a digest would report if its next slot were now; nothing is changed by asking."""
@@ -350,7 +354,12 @@ class Store:
         return await self._database.read(books.attempts)
 
     async def quarantined(self, limit: int = 100) -> list[dict[str, Any]]:
+        """The newest bodies that could not be used: what is known of each, and how it begins."""
         return await self._database.read(lambda c: books.quarantined(c, limit))
+
+    async def quarantined_body(self, number: int) -> bytes | None:
+        """The body, whole and as it came; None: there is none of this id in quarantine."""
+        return await self._database.read(lambda c: books.quarantined_body(c, number))
 
     @property
     def trouble(self) -> str | None:

@@ -17,7 +17,7 @@ from router.store.place import Placing, Subject, judge, reconsider
 from router.store.schema import alerts, changes, conversations, groups, inhibitors, members, webhooks
 from router.store.writer import Statement, Transaction, among, insert
 
-_ADD_WEBHOOK = Statement(insert(webhooks))
+_ADD_WEBHOOK = Statement(insert(webhooks, omit=("id", "content_encoding")))
 _ADD_GROUP = Statement(insert(groups))
 _FIND_GROUP = Statement(
     sa.select(groups).where(

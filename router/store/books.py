@@ -24,6 +24,9 @@ from router.store.schema import (
     webhooks,
 )  # fmt: skip
 
+# A list of bodies shows so many bytes of each: a hundred whole ones can be more than the memory holds.
+_SHOWN = 20_000
+
 
 def ledger(connection: sa.Connection, period: Period = ALWAYS) -> dict[str, Any]:
     """The exact counts over all restarts: of the rows that are there, and of those that were pruned.
@@ -198,14 +201,26 @@ def attempts(connection: sa.Connection, limit: int = 100) -> list[dict[str, Any]
 
 
 def quarantined(connection: sa.Connection, limit: int = 100) -> list[dict[str, Any]]:
-    """The newest bodies that could not be used, whole: {id, source, received_at, reason, body (bytes)}."""
+    """The newest bodies that could not be used: {id, source, received_at, reason, content_encoding, size (bytes),
+    body (bytes, its beginning as it came)}.
+    """
     rows = connection.execute(
-        sa.select(webhooks.c.id, webhooks.c.source, webhooks.c.received_at, webhooks.c.quarantined.label("reason"), webhooks.c.body)
+        sa.select(
+            webhooks.c.id, webhooks.c.source, webhooks.c.received_at, webhooks.c.quarantined.label("reason"),
+            webhooks.c.content_encoding, sa.func.length(webhooks.c.body).label("size"),
+            # Of an empty one, SQLite's substr makes NULL.
+            sa.func.coalesce(sa.func.substr(webhooks.c.body, 1, _SHOWN), b"", type_=sa.LargeBinary).label("body"),
+        )
         .where(webhooks.c.quarantined.is_not(None))
         .order_by(webhooks.c.id.desc())
         .limit(limit)
     )  # fmt: skip
     return [dict(row) for row in rows.mappings()]
+
+
+def quarantined_body(connection: sa.Connection, number: int) -> bytes | None:
+    wanted = webhooks.c.id == number, webhooks.c.quarantined.is_not(None)
+    return connection.execute(sa.select(webhooks.c.body).where(*wanted)).scalar()
 
 
 def dead(connection: sa.Connection, limit: int = 500) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam as p
 
 from router.decide import Policy, decide
 from router.decide.inhibition import Key
-from router.model import MINUTE, Decision, Destination, Fate, Millis, Verdict
+from router.model import MINUTE, Decision, Destination, Fate, Labels, Millis, Verdict
 from router.store.alert import about_of, labels_of
 from router.store.conversation import (
     BUMP,
@@ -95,7 +95,7 @@ OPEN_MEMBERS = Statement(
     .order_by(members.c.id.desc())
 )
 FIND_INHIBITOR = Statement(
-    sa.select(alerts.c.fingerprint)
+    sa.select(alerts.c.labels)
     .join(inhibitors, inhibitors.c.alert_id == alerts.c.id)
     .where(inhibitors.c.key == p("key"), inhibitors.c.two_sided <= p("two_sided_up_to"))
     .order_by(inhibitors.c.alert_id)
@@ -133,11 +133,11 @@ def judge(
 ) -> tuple[Decision, ...]:
     """As :func:`decide`, among all that fires."""
 
-    def source(key: Key) -> str | None:
+    def source(key: Key) -> Labels | None:
         # Two alerts that both match both sides of a rule don't mute each other.
         # https://github.com/prometheus/alertmanager/blob/main/inhibit/inhibit.go
         row = tx.one(FIND_INHIBITOR, key=key.text, two_sided_up_to=0 if key.two_sided else 1)
-        return None if row is None else str(row["fingerprint"])
+        return None if row is None else labels_of(row)
 
     return decide(labels, policy, now, source, about)
 

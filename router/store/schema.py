@@ -53,6 +53,9 @@ webhooks = sa.Table(
     _time("received_at"),
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("quarantined", sa.Text),  # why it could not be used; null: accepted
+    sa.Column(
+        "content_encoding", sa.Text
+    ),  # of a quarantined body, which is kept as it came; null: not compressed
 )
 sa.Index("ix_webhooks_quarantined", webhooks.c.id, sqlite_where=webhooks.c.quarantined.is_not(None),
          postgresql_where=webhooks.c.quarantined.is_not(None))  # fmt: skip

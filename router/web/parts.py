@@ -28,7 +28,7 @@ class Parts:
     lanes: Callable[[], list[dict[str, Any]]]
     stopping: Callable[[], bool]
     max_body: int
-    """Bytes, after decompression."""
+    """Bytes, before and after decompression."""
     loading: Callable[[], dict[str, Any]]
     """How the rules in force came to be, for ``/status``."""
     reload: Callable[[], Awaitable[None]]

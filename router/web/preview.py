@@ -1,8 +1,9 @@
 """The preview: every message as its reader would see it, live, and a clock that can be moved on."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -10,11 +11,17 @@ from aiohttp import web
 from router.channels.outbox import Entry, Outbox
 from router.clock import SystemClock
 from router.model import DAY, Millis
-from router.web.parts import PARTS
+from router.web.parts import PARTS, Parts
 
 # Slower than this, and a proxy may take the silence for the end.
 _HEARTBEAT_SECONDS = 15
-_MAIL_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'"
+# Of the same origin, so that the page can ask how tall a mail is; without scripts, it can do nothing with that.
+_MAIL_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-same-origin; frame-ancestors 'self'"
+)
+# A clock that moves on waits so long at each stop for what is due there.
+_STOP_SECONDS = 20.0
+_LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +31,8 @@ class PreviewParts:
     digests: Callable[[], Awaitable[list[Entry]]]
     """Each digest as it would go out now."""
     jumps: Callable[[], Awaitable[list[tuple[str, Millis]]]]
-    """Moments worth moving the clock to: what happens then, and when."""
+    """The moments at which something happens by itself: what, and when; the next one first."""
+    moving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 _PREVIEW: web.AppKey[PreviewParts] = web.AppKey("preview", PreviewParts)
@@ -52,6 +60,7 @@ async def _state(request: web.Request) -> web.Response:
             "now": parts.clock.now(),
             "zone": preview.zone(),
             "movable": isinstance(parts.clock, SystemClock),
+            "channels": sorted({each.channel for each in parts.policy().destinations.values()}),
             "entries": [_shown(entry) for entry in preview.outbox.entries],
             "digests": [_shown(entry) for entry in await preview.digests()],
             "waiting": await parts.store.waiting(),
@@ -64,6 +73,7 @@ async def _state(request: web.Request) -> web.Response:
 def _shown(entry: Entry) -> dict[str, Any]:
     shown = asdict(entry)
     shown["body"] = {name: value for name, value in entry.body.items() if name != "html"}
+    shown["has_html"] = bool(entry.body.get("html"))
     return shown
 
 
@@ -109,8 +119,8 @@ def _html(entry: Entry | None) -> web.Response:
 
 
 async def _move_clock(request: web.Request) -> web.Response:
-    """{"to": epoch milliseconds}: forward only, and at most a year."""
-    parts = request.app[PARTS]
+    """{"to": epoch milliseconds}: forward only, and at most a year. What happens on the way happens in its time."""
+    parts, preview = request.app[PARTS], request.app[_PREVIEW]
     # A page of somebody else's can't send this type without asking first.
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="Send application/json.\n")
@@ -121,7 +131,21 @@ async def _move_clock(request: web.Request) -> web.Response:
     now = parts.clock.now()
     if not isinstance(parts.clock, SystemClock) or not now < to <= now + 366 * DAY:
         raise web.HTTPBadRequest(text="The preview's clock moves forward only, and at most a year.\n")
-    parts.clock.shift(to - now)
-    parts.wake(parts.policy().destinations)
-    await request.app[_PREVIEW].outbox.touch()
+    async with preview.moving:
+        while parts.clock.now() < to:
+            stops = [at for _, at in await preview.jumps() if parts.clock.now() < at < to]
+            parts.clock.shift(max(0, min([*stops, to]) - parts.clock.now()))
+            parts.wake(parts.policy().destinations)
+            await preview.outbox.touch()
+            await _told(parts)
     return web.json_response({"now": parts.clock.now()})
+
+
+async def _told(parts: Parts) -> None:
+    """Returns when nothing is due any more; what can't be told now holds up the clock for a moment only."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_STOP_SECONDS):
+            while any(  # noqa: ASYNC110  (no event says that a backlog has become empty)
+                row["count"] for row in await parts.store.backlog(parts.clock.now())
+            ):
+                await asyncio.sleep(_LOOK_SECONDS)

@@ -1,26 +1,32 @@
 """The application: its routes, its middleware, its probes."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.log import server_logger
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from router.loading import ReloadError
 from router.metrics import package_version
-from router.model import MINUTE, SECOND, Millis
+from router.model import MINUTE, Millis
 from router.store import StoreUnavailable
 from router.web.auth import CHALLENGE, Unauthorized, authenticate
-from router.web.parts import PARTS, Parts
+from router.web.parts import KEEPALIVE_SECONDS, PARTS, Parts
+from router.web.quarantine import add_quarantine
 from router.web.upkeep import add_upkeep
-from router.web.webhook import receive
+from router.web.webhook import add_webhook
 
 log = structlog.get_logger(__name__)
 
-_STARTED: web.AppKey[int] = web.AppKey("started", int)
+# Of a line about a request that is no HTTP.
+_LONGEST = 200
+_STARTED: web.AppKey[float] = web.AppKey("started", float)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -30,26 +36,45 @@ def make_app(parts: Parts) -> web.Application:
         client_max_size=parts.max_body, middlewares=[_measured] if parts.metrics.enabled else []
     )
     app[PARTS] = parts
-    app[_STARTED] = parts.clock.now()
-    # A trailing slash answers as well: a redirect would lose the alert (its GET's 200 counts as success).
+    app[_STARTED] = time.monotonic()
     app.add_routes(
         [
-            web.post("/webhook", receive),
-            web.post("/webhook/", receive),
-            web.post("/webhook/{source}", receive),
-            web.post("/webhook/{source}/", receive),
             web.get("/healthz", _healthy),
             web.get("/-/healthy", _healthy),
             web.get("/readyz", _ready),
             web.get("/-/ready", _ready),
             web.get("/status", _status),
             web.post("/-/reload", _reload),
-            web.get("/api/v1/quarantine", _quarantine),
             *([web.get("/metrics", _metrics)] if parts.metrics.enabled else []),
         ]
     )
+    add_quarantine(app)
     add_upkeep(app)
+    add_webhook(app)
     return app
+
+
+def make_runner(app: web.Application) -> web.AppRunner:
+    """What the application needs of its server: a handler runs to its end even when the sender hangs up (commit,
+    then answer), and a body is left as it came.
+    """
+    server_logger.addFilter(_in_a_line)
+    return web.AppRunner(
+        app, handle_signals=False, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS,
+        handler_cancellation=False, shutdown_timeout=1.0, auto_decompress=False,
+    )  # fmt: skip
+
+
+def _in_a_line(record: logging.LogRecord) -> bool:
+    """A request that is no HTTP is its sender's fault: a line of the log says so, without a traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
+        record.msg, record.args = (
+            "a request that is no HTTP: %s",
+            (" ".join(error.message.split())[:_LONGEST],),
+        )
+    return True
 
 
 @web.middleware
@@ -113,13 +138,14 @@ async def _status(request: web.Request) -> web.Response:
     return web.json_response(await status(parts, request.app[_STARTED]))
 
 
-async def status(parts: Parts, started: int) -> dict[str, Any]:
+async def status(parts: Parts, started: float) -> dict[str, Any]:
     """Uptime, store, lanes, and the ledger's exact counts."""
     now = parts.clock.now()
     base: dict[str, Any] = {
         "version": package_version(),
         "now": now,
-        "uptime_seconds": (now - started) / SECOND,
+        # By the clock that nobody steps or moves on.
+        "uptime_seconds": time.monotonic() - started,
         "preview": parts.preview,
         "stopping": parts.stopping(),
         "config": parts.loading(),
@@ -174,15 +200,3 @@ async def _metrics(request: web.Request) -> web.Response:
         log.warning("backlog unknown", error=str(error))
     text = parts.metrics.expose(lanes, now)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
-
-
-async def _quarantine(request: web.Request) -> web.Response:
-    """The newest bodies that could not be used (``?limit=``), as far as text can show them."""
-    limit = request.query.get("limit", "20")
-    if not limit.isdecimal() or not 1 <= int(limit[:9]) <= 100:
-        return web.json_response({"reason": "limit is a number from 1 to 100"}, status=400)
-    try:
-        rows = await request.app[PARTS].store.quarantined(int(limit))
-    except StoreUnavailable as error:
-        return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
-    return web.json_response([{**row, "body": row["body"].decode("utf-8", "replace")} for row in rows])

@@ -1,12 +1,13 @@
 """Receive: the order of the path, and what bad input gets.
 
-Every 4xx makes Alertmanager send the same body again with each flush for as long as it fires, so only
-credentials and size are refused; a body that can't be used is kept in quarantine and answered 202.
+Every 4xx makes Alertmanager send the same body again with each flush for as long as it fires, so only credentials,
+size and an unknown compression are refused; a body that can't be used is kept in quarantine, as it came, and answered
+202. What an answer promises is on disk; where nothing is, the answer is 503.
 """
 
 import asyncio
-import zlib
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from router.model import Webhook
 from router.parse import ParseError, parse
 from router.store import Receipt, StoreUnavailable
 from router.web.auth import CHALLENGE, Unauthorized, authenticate
+from router.web.body import UNDERSTOOD, Body, UnknownEncoding, encoding_of, inflated
 from router.web.parts import PARTS, Parts
 
 log = structlog.get_logger(__name__)
@@ -27,22 +29,38 @@ T = TypeVar("T")
 _LONGEST_REASON = 1_000
 # Alertmanager knows by itself when to come again; others may ask.
 _RETRY_AFTER = {"Retry-After": "10"}
+_INFLATING: web.AppKey[ThreadPoolExecutor] = web.AppKey("inflating", ThreadPoolExecutor)
 
 
-async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911  (an answer for each kind of input)
+def add_webhook(app: web.Application) -> None:
+    app[_INFLATING] = ThreadPoolExecutor(1, "inflate")
+    app.on_cleanup.append(_stop_inflating)
+    # A trailing slash answers as well: a redirect would lose the alert (its GET's 200 counts as success).
+    paths = ("/webhook", "/webhook/", "/webhook/{source}", "/webhook/{source}/")
+    app.add_routes([web.post(path, receive) for path in paths])
+
+
+async def _stop_inflating(app: web.Application) -> None:
+    app[_INFLATING].shutdown(wait=False, cancel_futures=True)
+
+
+async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901  (an answer for each kind of input)
     """Authenticate - read - parse - decide and commit - wake - 200. Providers are never talked to here."""
     parts = request.app[PARTS]
-    source, body = "unknown", b""
+    source, body = "unknown", Body()
     try:
         source = authenticate(request, parts.sources(), request.match_info.get("source")).name
         if parts.stopping():
             return _unavailable(parts, source, "the service is stopping")
+        encoding = encoding_of(request)
+        async with asyncio.timeout(parts.read_seconds):
+            body = Body(await request.read(), encoding)
         try:
-            body = await _read(request, parts.read_seconds)
-            webhook = replace(parse(body, parts.clock.now()), sender=request.remote or "")
+            plain = await inflated(body, parts.max_body, request.app[_INFLATING])
+            webhook = replace(parse(plain, parts.clock.now()), sender=request.remote or "")
         except ParseError as error:
             return await _quarantined(parts, source, body, str(error))
-        receipt = await _in_time(parts, _accept(parts, webhook, source, body))
+        receipt = await _in_time(parts, _accept(parts, webhook, source, plain))
         if webhook.oddities:
             await _quarantine(parts, source, body, "; ".join(webhook.oddities))
         return _accepted(parts, source, webhook, receipt)
@@ -52,31 +70,21 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911  (an a
         return _answer(401, "unauthorized", str(refusal), headers=CHALLENGE)
     except web.HTTPRequestEntityTooLarge:
         return _too_large(parts, source)
+    except UnknownEncoding as refusal:
+        return _unsupported(parts, source, str(refusal))
     except StoreUnavailable as error:
         parts.store.refused(error)  # which says so once, not for each of thousands
         parts.metrics.webhook(source, "unavailable")
         return _answer(503, "unavailable", str(error), headers=_RETRY_AFTER)
     except TimeoutError:
         return _unavailable(parts, source, f"the body did not come within {parts.read_seconds:g} s")
-    except ConnectionError:
-        return _unavailable(parts, source, "the sender hung up in the middle of the body")
+    except (ConnectionError, HttpProcessingError, web.RequestPayloadError):
+        return _unavailable(
+            parts, source, "the body did not arrive whole: the sender hung up, or its framing broke"
+        )
     except Exception:
         log.exception("webhook failed unexpectedly", source=source)
         return _unavailable(parts, source, "an internal error; the log has it")
-
-
-async def _read(request: web.Request, within: float) -> bytes:
-    """The body, decompressed.
-
-    :raises TimeoutError: it did not come ``within`` this many seconds
-    :raises HTTPRequestEntityTooLarge: it is over the limit
-    :raises ParseError: its compression or framing is broken
-    """
-    try:
-        async with asyncio.timeout(within):
-            return await request.read()
-    except (HttpProcessingError, web.RequestPayloadError, zlib.error) as error:
-        raise ParseError(f"the body can't be read: {error}") from None
 
 
 async def _accept(parts: Parts, webhook: Webhook, source: str, body: bytes) -> Receipt:
@@ -108,17 +116,31 @@ def _accepted(parts: Parts, source: str, webhook: Webhook, receipt: Receipt) -> 
     return web.json_response({"status": "accepted", "alerts": len(webhook.alerts)})
 
 
-async def _quarantined(parts: Parts, source: str, body: bytes, reason: str) -> web.Response:
+async def _quarantined(parts: Parts, source: str, body: Body, reason: str) -> web.Response:
     await _quarantine(parts, source, body, reason)
     parts.metrics.webhook(source, "quarantined")
     return _answer(202, "quarantined", f"{reason}; the body is kept, see /api/v1/quarantine")
 
 
-async def _quarantine(parts: Parts, source: str, body: bytes, reason: str) -> None:
+async def _quarantine(parts: Parts, source: str, body: Body, reason: str) -> None:
     reason = reason[:_LONGEST_REASON]
-    kept = await _in_time(parts, parts.store.quarantine(body, source, reason, parts.clock.now()))
+    keeping = parts.store.quarantine(body.raw, source, reason, parts.clock.now(), body.encoding)
+    kept = await _in_time(parts, keeping)
     parts.metrics.quarantined()
-    log.warning("webhook quarantined", source=source, reason=reason, id=kept, bytes=len(body))
+    log.warning(
+        "webhook quarantined",
+        source=source,
+        reason=reason,
+        id=kept,
+        bytes=len(body.raw),
+        encoding=body.encoding,
+    )
+
+
+def _unsupported(parts: Parts, source: str, reason: str) -> web.Response:
+    parts.metrics.webhook(source, "unsupported")
+    log.error("webhook refused", source=source, reason=reason)
+    return _answer(415, "unsupported", reason, headers={"Accept-Encoding": UNDERSTOOD})
 
 
 def _too_large(parts: Parts, source: str) -> web.Response:
@@ -126,7 +148,7 @@ def _too_large(parts: Parts, source: str) -> web.Response:
     log.error("webhook too large", source=source, limit=parts.max_body)
     return _answer(
         413, "too large",
-        f"the body is over the limit of {parts.max_body} bytes; raise --max-body, or set max_alerts in alertmanager.yml",
+        f"the body, as it came or inflated, is over the limit of {parts.max_body} bytes; raise --max-body, or set max_alerts in alertmanager.yml",
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -64,6 +65,51 @@ async def page(preview: str) -> AsyncIterator[Page]:
         yield page
 
 
+EVERYTHING = """
+timezone: UTC
+channels:
+  webhook: {}
+  discord: {}
+receivers:
+  team:
+    - webhook: {url: "https://hooks.example/alerts", name: archive}
+    - discord: {webhook_url: "https://discord.com/api/webhooks/123/token", name: ops}
+route: {receiver: team}
+"""
+
+
+async def test_discord_and_webhooks_are_drawn_as_their_readers_see_them(folder: Path) -> None:
+    router = Router(folder, EVERYTHING, environ={"ALERT_ROUTER_PREVIEW": "1"})
+    async with running(router), browsing(router.url) as page:
+        for status in ("firing", "resolved"):
+            await router.post(
+                json.dumps(
+                    {"status": status, "alerts": [{
+                        "status": status, "labels": {"alertname": "Down_*now*", "severity": "critical"},
+                        "annotations": {"summary": "web-1 is **down**", "runbook_url": "https://run.example/b"},
+                    }]}
+                ).encode()
+            )  # fmt: skip
+            await expect(page.locator("nav button:visible")).to_have_text(
+                ["Discord 1", "Webhook 1", "Not told, and why", "Ledger"], use_inner_text=True
+            )
+            card = page.locator("#discord .card")
+            await expect(card.locator("h2")).to_contain_text("Down_*now*")
+            await expect(card.locator("h2")).to_contain_text("Resolved" if status == "resolved" else "Down")
+        await expect(card).to_contain_text("edited 1")
+        await expect(card).to_contain_text("web-1 is **down**")
+        assert "\\" not in await card.inner_text()
+        await expect(card.get_by_role("link", name="Runbook")).to_have_attribute(
+            "href", "https://run.example/b"
+        )
+
+        await page.click('[data-tab="webhook"]')
+        posts = page.locator("#webhook .card h3")
+        await expect(posts).to_have_count(2)
+        await expect(posts.first).to_contain_text("resolved")
+        await expect(page.locator("#webhook pre").first).to_contain_text('"groupKey"')
+
+
 async def test_the_page_shows_the_sample_incident_and_the_clock_lets_held_alerts_out(
     page: Page, preview: str
 ) -> None:
@@ -81,7 +127,6 @@ async def test_the_page_shows_the_sample_incident_and_the_clock_lets_held_alerts
 
     await page.click('[data-tab="email"]')
     mail = page.locator("#email .card").filter(has_text="TargetDown").first
-    await mail.get_by_text("Read").click()
     await expect(mail.frame_locator("iframe").get_by_role("heading", name="TargetDown").first).to_be_visible()
 
     await page.click('[data-tab="digest"]')
@@ -91,14 +136,29 @@ async def test_the_page_shows_the_sample_incident_and_the_clock_lets_held_alerts
 
     await page.click('[data-tab="waiting"]')
     waiting = page.locator("#waiting tbody tr")
-    await expect(waiting.filter(has_text="HighErrorRate").first).to_contain_text("inhibited")
+    await expect(waiting.filter(has_text="HighErrorRate").first).to_contain_text(
+        'by HighErrorRate{severity="critical"}'
+    )
     await expect(waiting.filter(has_text="DiskWillFillIn4Days").first).to_contain_text("held")
 
     await page.click('[data-tab="slack"]')
     await page.get_by_role("button", name="next opening").click()
     held = slack.filter(has_text="DiskWillFillIn4Days")
     await expect(held).to_contain_text("held since Fri 22:41")  # without reloading the page
-    await expect(page.locator('[data-tab="digest"] span')).to_have_text("1")
+    await expect(page.locator('[data-tab="digest"] span')).to_have_text("3")  # Saturday's, Sunday's, Monday's
+
+
+async def test_the_whole_preview_fits_a_phone(page: Page) -> None:
+    await page.set_viewport_size({"width": 360, "height": 740})
+    await expect(page.locator("#slack .card")).to_have_count(2)
+    for tab in await page.locator("nav button:visible").all():
+        await tab.click()
+        shown = page.locator(f"section#{await tab.get_attribute('data-tab')}")
+        await expect(shown).not_to_be_empty()
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+        wide = "each => [...each.querySelectorAll('.scroll')].some(one => one.scrollWidth > one.clientWidth)"
+        assert not await shown.evaluate(wide)
+        assert not {"undefined", "NaN", "[object"} & set((await shown.inner_text()).split())
 
 
 async def test_what_a_slack_message_cannot_hold_is_shown_as_its_replies(page: Page, preview: str) -> None:

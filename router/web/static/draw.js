@@ -26,20 +26,27 @@ export function name(labels) {
   return [el("strong", {}, labels.alertname ?? "(no name)"), " ", el("span", { class: "quiet" }, rest.map(([key, value]) => `${key}=${value}`).join(" "))];
 }
 
+/** :param rows: lists of cells; one that is a list itself may hold long words, and breaks them */
 export function table(heads, rows) {
+  const cell = (content, index) => el("td", { "data-head": heads[index], class: Array.isArray(content) ? "long" : "" }, ...[content].flat());
   return el("div", { class: "card wide scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", {}, head)))),
-    el("tbody", {}, ...rows.map((cells) => el("tr", {}, ...cells.map((cell) => el("td", {}, ...[cell].flat())))))));
+    el("tbody", {}, ...rows.map((cells) => el("tr", {}, ...cells.map(cell))))));
+}
+
+/** A fate and the reason for it, which may begin with the same word. */
+function why(row) {
+  return [el("span", { class: `tag ${row.fate}` }, row.fate), row.reason.startsWith(`${row.fate} by `) ? row.reason.slice(row.fate.length + 1) : row.reason];
 }
 
 export function waiting(rows) {
   return table(["Alert", "Where", "Why", "Until"], rows.map((row) => [
     [el("span", { class: `tag ${row.level}` }, row.level), ...name(row.labels)], row.destination,
-    [el("span", { class: `tag ${row.fate}` }, row.fate), row.reason], row.until ? when(row.until, true) : "its inhibitor ends"]));
+    why(row), row.until ? when(row.until, true) : "its inhibitor ends"]));
 }
 
 export function decided(rows) {
   return table(["When", "Change", "Alert", "Destination", "Fate", "Rule"], rows.map((row) => [
-    when(row.at), row.kind, name(row.labels), row.destination, [el("span", { class: `tag ${row.fate}` }, row.fate), row.reason], el("code", {}, row.rule)]));
+    when(row.at), row.kind, name(row.labels), row.destination, why(row), el("code", {}, row.rule)]));
 }
 
 
@@ -76,16 +83,18 @@ export function live(on) {
   $("#live").className = on ? "on" : "off";
 }
 
+/** Show the section of a tab. */
+export function choose(tab) {
+  for (const button of document.querySelectorAll("nav button")) button.setAttribute("aria-pressed", String(button.dataset.tab === tab));
+  for (const section of document.querySelectorAll("main section")) section.classList.toggle("shown", section.id === tab);
+}
+
 /** Tabs: one section at a time, the address remembers which. */
 export function tabs(first) {
-  const show = (tab) => {
-    for (const button of document.querySelectorAll("nav button")) button.setAttribute("aria-pressed", String(button.dataset.tab === tab));
-    for (const section of document.querySelectorAll("main section")) section.classList.toggle("shown", section.id === tab);
-  };
   $("nav").addEventListener("click", (event) => {
     const button = event.target.closest("button");
-    if (button) { history.replaceState(null, "", `#${button.dataset.tab}`); show(button.dataset.tab); }
+    if (button) { history.replaceState(null, "", `#${button.dataset.tab}`); choose(button.dataset.tab); }
   });
   const asked = location.hash.slice(1);
-  show(document.getElementById(asked)?.tagName === "SECTION" ? asked : first);
+  choose(document.getElementById(asked)?.tagName === "SECTION" ? asked : first);
 }

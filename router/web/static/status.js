@@ -29,8 +29,12 @@ function dead(rows) {
 }
 
 function quarantined(row) {
-  return el("article", { class: "card wide" }, el("p", { class: "meta" }, `${when(row.received_at, true)} · from ${row.source}`), el("h3", {}, row.reason),
-    el("details", {}, el("summary", {}, "The body"), el("pre", {}, row.body)));
+  const whole = `/api/v1/quarantine/${row.id}`;
+  const about = [when(row.received_at, true), `from ${row.source}`, `${row.size.toLocaleString("en")} bytes`, ...(row.content_encoding ? [`compressed with ${row.content_encoding}`] : [])];
+  const words = [row.cut ? "How the body begins" : "The body", ...(row.body_is === "text" ? [] : [`, which is not text, as ${row.body_is}`])].join("");
+  return el("article", { class: "card wide" }, el("p", { class: "meta" }, about.join(" · ")), el("h3", {}, row.reason),
+    el("details", {}, el("summary", {}, words), el("pre", {}, row.body || "(it is empty)")),
+    el("p", { class: "meta" }, el("a", { href: whole, download: "" }, "Save it as it came")));
 }
 
 let timetables = [];

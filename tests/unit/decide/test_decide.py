@@ -98,15 +98,33 @@ def test_what_may_be_muted_waits_and_the_most_urgent_level_never_does() -> None:
 def test_an_inhibitor_mutes_every_destination_and_is_named() -> None:
     rules = policy(Route("a", "oncall"), inhibition=CRITICAL_MUTES)
     (key,) = CRITICAL_MUTES.as_target({})
-    decisions = decide({}, rules, NOON, lambda _: "f00d")
+    decisions = decide({}, rules, NOON, lambda _: {"alertname": "Down", "severity": "critical"})
     assert [each.destination for each in decisions] == [SLACK, PAGER]
     assert {(each.verdict, each.inhibitor) for each in decisions} == {(Verdict.INHIBITED, key.text)}
-    assert decisions[0].reason == "inhibited by f00d (inhibit_rules[0])"
+    assert decisions[0].reason == 'inhibited by Down{severity="critical"} (inhibit_rules[0])'
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ({"alertname": "Down", "cluster": "eu-1"}, "Down"),
+        ({"alertname": "Down", "cluster": "eu-2", "b": "2", "a": "1"}, 'Down{a="1", b="2", cluster="eu-2"}'),
+        ({"instance": "web-1"}, 'an alert without a name{instance="web-1"}'),
+        ({}, "an alert without a name"),
+        ({"alertname": "A\x1b\n\u202eB", "x\x9b": "\ud800"}, 'A\ufffd\ufffd\ufffdB{x\ufffd="\ufffd"}'),
+        ({f"l{number}": "v" for number in range(9)}, 'an alert without a name{l0="v", l1="v", l2="v", l3="v", l4="v", l5="v", 3 more}'),
+        ({"alertname": "A" * 500, "b": "v" * 500}, f'{"A" * 59}…{{b="{"v" * 59}…"}}'),
+    ],
+)  # fmt: skip
+def test_an_inhibitor_is_named_by_what_tells_it_apart(source: dict[str, str], name: str) -> None:
+    target = {"alertname": "Slow", "cluster": "eu-1"}
+    (decision,) = decide(target, policy(inhibition=CRITICAL_MUTES), NOON, lambda _: source)
+    assert decision.reason == f"inhibited by {name} (inhibit_rules[0])"
 
 
 def test_what_is_dropped_stays_dropped_under_an_inhibitor() -> None:
     rules = policy(Route("a", "team", hours=OFFICE, outside=Outside.DROP), inhibition=CRITICAL_MUTES)
-    (decision,) = decide({}, rules, NIGHT, lambda _: "f00d")
+    (decision,) = decide({}, rules, NIGHT, lambda _: {"alertname": "Down"})
     assert decision.verdict is Verdict.DROP
 
 
@@ -126,7 +144,7 @@ def test_two_alerts_on_both_sides_of_a_rule_do_not_mute_each_other() -> None:
     firing.add("both", {"a": "1", "b": "1"})
     assert firing.source(key) is None
     firing.add("one", {"a": "1"})
-    assert firing.source(key) == "one"
+    assert firing.source(key) == {"a": "1"}
     firing.remove("one")
     assert firing.source(key) is None
 

@@ -176,7 +176,7 @@ def test_the_way_through_the_tree_ends_at_the_routes_that_take_the_alert(
 ) -> None:
     policy = loads(json.dumps(rules), name="routes.yaml", folder=ROOT, environ={}, now=FRIDAY_NOON).policy
     alert = GivenAlert(fingerprint(labels), labels)
-    explanation, _ = judged(alert, policy, FRIDAY_NOON + minutes * MINUTE)
+    explanation = judged(alert, policy, FRIDAY_NOON + minutes * MINUTE)
     taking = [step.route for step in explanation.steps if step.result is Result.TAKES]
     assert taking == list(policy.root.matching(with_level(labels, explanation.level)))
     paths = {key: path for path, (route, key, _) in enumerate(policy.root.walk())}

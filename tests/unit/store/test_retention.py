@@ -310,7 +310,7 @@ def test_slots_of_digests_that_went_out_go(shelf: Shelf) -> None:
 
 def test_quarantined_bodies_stay_as_long_as_history(shelf: Shelf) -> None:
     for at in (shelf.world.now - 31 * DAY, shelf.world.now - 8 * DAY):
-        shelf.change("INSERT INTO webhooks VALUES (NULL, 'prod', ?, x'00', 'not JSON')", at)
+        shelf.change("INSERT INTO webhooks VALUES (NULL, 'prod', ?, x'00', 'not JSON', NULL)", at)
     before = shelf.account()
     shelf.prune()
     assert shelf.count("webhooks", "body = x'00'") == 1

@@ -9,16 +9,15 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from router.store import Store
-from router.web import KEEPALIVE_SECONDS, make_app
+from router.web import make_app, make_runner
 from tests.unit.web.room import Client, Serve, Web
 
 
 class Server(TestServer):
-    """Runs handlers as the service does: to their end, even when the sender has hung up."""
+    """Serves as the service does."""
 
-    async def _make_runner(self, **options: Any) -> web.AppRunner:
-        options |= {"handler_cancellation": False, "keepalive_timeout": KEEPALIVE_SECONDS}
-        return web.AppRunner(self.app, **options)
+    async def _make_runner(self, **_options: Any) -> web.AppRunner:
+        return make_runner(self.app)
 
 
 @pytest.fixture

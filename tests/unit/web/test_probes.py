@@ -67,10 +67,10 @@ async def test_status_answers_while_the_store_does_not(room: Web, serve: Serve, 
 
 async def test_what_is_quarantined_is_shown_newest_first(room: Web, serve: Serve) -> None:
     client = await serve(room)
-    for body in (b"one", b"two \xff", b"three"):
+    for body in (b"one", b"two", b"three"):
         assert (await client.post("/webhook", data=body)).status == 202
     rows = await (await client.get("/api/v1/quarantine?limit=2")).json()
-    assert [row["body"] for row in rows] == ["three", "two \ufffd"]
+    assert [row["body"] for row in rows] == ["three", "two"]
     assert all(row["source"] == "default" and "not JSON" in row["reason"] for row in rows)
 
 

@@ -1,0 +1,338 @@
+"""Whatever comes: what an answer promises is what was stored, byte by byte."""
+
+import asyncio
+import gzip
+import json
+import zlib
+from base64 import b64decode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from tests.unit.web.room import Client, Serve, Web
+from tests.world.bodies import alert, webhook
+
+gzipped = partial(gzip.compress, mtime=0)  # the same bytes in every process
+PLAIN = json.dumps(webhook(alert())).encode()
+GZIP = gzipped(PLAIN)
+ZLIB = zlib.compress(PLAIN)
+RAW = ZLIB[2:-4]
+
+
+def shown(value: str | bytes) -> str:
+    return f"{len(value)} bytes" if isinstance(value, bytes) else value[:40]
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str]
+    closed: bool
+    """Whether the connection was closed after it."""
+
+
+async def sent(client: Client, body: bytes, *headers: str) -> Answer:
+    """Post raw bytes over a socket of its own; ``headers`` as they stand on the wire."""
+    framing = (
+        ()
+        if any(each.lower().startswith("transfer-encoding") for each in headers)
+        else (f"Content-Length: {len(body)}",)
+    )
+    head = "\r\n".join(["POST /webhook HTTP/1.1", "Host: x", *framing, *headers, "", ""]).encode()
+    # Beside each other: what is refused by its head alone may be answered before the body has gone out.
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    writer.write(head)
+    await writer.drain()
+    writer.write(body)
+    status = int((await reader.readline()).split()[1])
+    fields = {}
+    while line := (await reader.readline()).strip():
+        name, _, value = line.decode().partition(":")
+        fields[name.lower()] = value.strip()
+    text = await reader.readexactly(int(fields["content-length"]))
+    writer.close()
+    await writer.wait_closed()
+    return Answer(status, json.loads(text), fields, fields.get("connection") == "close")
+
+
+async def kept(client: Client) -> list[tuple[bytes, str | None]]:
+    """What is in quarantine, whole, with its encoding."""
+    rows = await (await client.get("/api/v1/quarantine?limit=100")).json()
+    bodies = [await (await client.get(f"/api/v1/quarantine/{row['id']}")).read() for row in rows]
+    return [(body, row["content_encoding"]) for body, row in zip(bodies, rows, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", GZIP), ("x-gzip", GZIP), ("GZip", GZIP), (" gzip ", GZIP), ("identity, gzip", GZIP), ("gzip,", GZIP),
+        ("gzip", gzipped(PLAIN[:40]) + gzipped(PLAIN[40:])),
+        ("gzip", gzipped(b"") + GZIP + gzipped(b"")),
+        ("gzip", b"".join(gzipped(PLAIN[n : n + 1]) for n in range(len(PLAIN)))),
+        ("deflate", ZLIB), ("Deflate", ZLIB), ("deflate", RAW),
+        ("identity", PLAIN), ("Identity", PLAIN), ("", PLAIN), ("identity, identity", PLAIN),
+    ],
+    ids=shown,
+)  # fmt: skip
+async def test_what_is_understood_is_accepted(encoding: str, body: bytes, room: Web, serve: Serve) -> None:
+    client = await serve(room)
+    assert (await sent(client, body, f"Content-Encoding: {encoding}")).status == 200
+    assert await room.accepted() == 1
+    assert await kept(client) == []
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "why"),
+    [
+        ("gzip", PLAIN, "it is not gzip"),
+        ("deflate", PLAIN, "it is not deflate"),
+        ("deflate", GZIP, "it is not deflate"),
+        ("gzip", ZLIB, "it is not gzip"),
+        ("gzip", b"\n", "in the middle of its gzip data|it is not gzip"),
+        *(("gzip", flipped(GZIP, at), "can't be inflated") for at in (0, 2, len(GZIP) // 2, -1 % len(GZIP), -8 % len(GZIP))),
+        *(("deflate", flipped(ZLIB, at), "can't be inflated") for at in (0, len(ZLIB) // 2, len(ZLIB) - 1)),
+        *(("gzip", GZIP[:length], "in the middle of its gzip data") for length in (1, 9, 10, 100, len(GZIP) - 1)),
+        ("deflate", ZLIB[:-1], "in the middle of its deflate data"),
+        ("deflate", RAW[:-1], "can't be inflated"),
+        ("gzip", GZIP + b"more", f"what begins at byte {len(GZIP)} is not gzip"),
+        ("gzip", GZIP + b"\0", f"ends in the middle|byte {len(GZIP)}"),
+        ("gzip", GZIP + GZIP[:-1], "in the middle"),
+        ("gzip", GZIP + gzipped(b"") * 1_000, "20 bytes follow its gzip data"),
+        ("deflate", ZLIB + b"more", "4 bytes follow its deflate data"),
+        ("deflate", RAW + b"more", "can't be inflated"),
+        ("gzip", gzipped(b"no webhook"), "not JSON"),
+        ("deflate", zlib.compress(b"[]"), "not a webhook"),
+        ("gzip", gzipped(b""), "not JSON"),
+        ("gzip", gzipped(GZIP), "not JSON"),
+        ("gzip", b"", "not JSON"), ("deflate", b"", "not JSON"), ("identity", b"", "not JSON"),
+        ("identity", GZIP, "not JSON"), ("", bytes(range(256)), "not JSON"),
+    ],
+    ids=shown,
+)  # fmt: skip
+async def test_what_cannot_be_used_is_kept_as_it_came(
+    encoding: str, body: bytes, why: str, room: Web, serve: Serve
+) -> None:
+    client = await serve(room)
+    with capture_logs() as logs:
+        answer = await sent(client, body, f"Content-Encoding: {encoding}")
+    assert answer.status == 202
+    assert any(each in answer.body["reason"] for each in why.split("|"))
+    assert "the body is kept" in answer.body["reason"]
+    known = encoding if encoding in {"gzip", "deflate"} else None
+    assert await kept(client) == [(body, known)]
+    assert await room.accepted() == 0
+    assert not [each for each in logs if each.get("exc_info")]
+
+
+async def test_an_accepted_body_with_oddities_is_kept_as_it_came_as_well(room: Web, serve: Serve) -> None:
+    client = await serve(room)
+    body = gzipped(json.dumps(webhook(alert(), 7)).encode())
+    assert (await sent(client, body, "Content-Encoding: gzip")).status == 200
+    assert await kept(client) == [(body, "gzip")]
+
+
+@pytest.mark.parametrize("body", [PLAIN, GZIP, b"", b"x" * 50_000], ids=["plain", "gzip", "empty", "large"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ["br"], ["zstd"], ["compress"], ["gzip, gzip"], ["gzip", "gzip"], ["gzip, br"], ["deflate, gzip"], ["br", "gzip"],
+        ["utf-8"], ["aws-chunked"], ["gzip;q=1"], ['"gzip"'], ["*"], ["x" * 4_000], ["gz\xefp"], ["none"],
+    ],
+    ids=lambda each: ",".join(each)[:20],
+)  # fmt: skip
+async def test_another_compression_is_refused_with_what_is_understood(
+    headers: list[str], body: bytes, room: Web, serve: Serve
+) -> None:
+    client = await serve(room)
+    with capture_logs() as logs:
+        answer = await sent(client, body, *(f"Content-Encoding: {each}" for each in headers))
+    assert answer.status == 415
+    assert answer.body["status"] == "unsupported"
+    assert "gzip, deflate" in answer.body["reason"]
+    assert len(answer.body["reason"]) < 1_000
+    assert answer.headers["accept-encoding"] == "gzip, deflate"
+    assert room.counted("default", "unsupported") == 1
+    assert (await room.store.status())["webhooks"] == {"accepted": 0, "quarantined": 0}
+    assert [each["event"] for each in logs] == ["webhook refused"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "raw"])
+@pytest.mark.parametrize("shape", ["one", "members", "then broken"])
+async def test_a_bomb_is_refused_for_what_it_would_become(
+    encoding: str, shape: str, room: Web, serve: Serve
+) -> None:
+    room.max_body = 2**20
+    client = await serve(room)
+    zeros = bytes(2**20 + 1)
+    packed = {"gzip": gzipped(zeros), "deflate": zlib.compress(zeros), "raw": zlib.compress(zeros)[2:-4]}[
+        encoding
+    ]
+    if shape == "members":
+        packed = gzipped(zeros[: 2**19]) * 3
+    elif shape == "then broken":
+        packed += b"broken"
+    assert len(packed) < 10_000
+    header = "gzip" if shape == "members" else encoding.replace("raw", "deflate")
+    answer = await sent(client, packed, f"Content-Encoding: {header}")
+    assert answer.status == 413
+    assert f"{2**20} bytes" in answer.body["reason"]
+    assert room.counted("default", "too_large") == 1
+    assert await kept(client) == []
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity"])
+async def test_a_body_is_taken_up_to_the_limit_and_not_a_byte_more(
+    encoding: str, room: Web, serve: Serve
+) -> None:
+    packed = {"gzip": gzipped(PLAIN), "deflate": ZLIB, "identity": PLAIN}[encoding]
+    for limit, status in ((len(PLAIN), 200), (len(PLAIN) - 1, 413)):
+        room.max_body = limit
+        client = await serve(room)
+        assert (await sent(client, packed, f"Content-Encoding: {encoding}")).status == status
+
+
+async def test_a_compressed_body_over_the_limit_is_refused_before_it_is_inflated(
+    room: Web, serve: Serve
+) -> None:
+    room.max_body = 1_024
+    client = await serve(room)
+    answer = await sent(client, gzipped(b"") * 500, "Content-Encoding: gzip")
+    assert answer.status == 413
+
+
+def chunked(*chunks: bytes) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in (*chunks, b""))
+
+
+async def test_a_chunked_body_is_read_whole(room: Web, serve: Serve) -> None:
+    client = await serve(room)
+    for headers, body in (([], PLAIN), (["Content-Encoding: gzip"], GZIP)):
+        assert (
+            await sent(client, chunked(body[:50], body[50:]), "Transfer-Encoding: chunked", *headers)
+        ).status == 200
+    assert await room.accepted() == 2
+
+
+@pytest.mark.parametrize(
+    "broken", [b"zz\r\n{}\r\n0\r\n\r\n", b"-5\r\nhello\r\n0\r\n\r\n", b"5\r\nhelloworld\r\n0\r\n\r\n", b"f" * 30 + b"\r\nx"],
+    ids=["no number", "negative", "longer than it says", "endless"],
+)  # fmt: skip
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+@pytest.mark.parametrize("begun", [True, False], ids=["while it is read", "at once"])
+async def test_a_body_whose_framing_breaks_is_promised_nothing(
+    broken: bytes, encoding: str, begun: bool, room: Web, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where it breaks while it is read, the server tells us nothing: it is a body that doesn't come."""
+    room.read_seconds = 0.05
+    client = await serve(room)
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    expect = "Expect: 100-continue\r\n" if begun else ""
+    head = f"POST /webhook HTTP/1.1\r\nHost: x\r\n{expect}Transfer-Encoding: chunked\r\nContent-Encoding: {encoding}\r\n\r\n"
+    writer.write(head.encode())
+    if begun:
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(b"%x\r\n%b\r\n" % (100, GZIP[:100]) + broken)
+    fields = (await reader.readuntil(b"\r\n\r\n")).split()
+    answer = await reader.readexactly(int(fields[fields.index(b"Content-Length:") + 1]))
+    writer.close()
+    await writer.wait_closed()
+    assert fields[1] in ({b"503"} if begun else {b"400", b"503"})
+    assert b"kept" not in answer
+    assert await kept(client) == []
+    assert not [each for each in caplog.records if each.exc_info]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+async def test_while_nothing_can_be_kept_nothing_is_promised(encoding: str, room: Web, serve: Serve) -> None:
+    client = await serve(room)
+    await room.store.close()
+    answer = await sent(client, b"broken", f"Content-Encoding: {encoding}")
+    assert answer.status == 503
+    assert "kept" not in answer.body["reason"]
+
+
+@given(
+    body=st.one_of(
+        st.binary(max_size=400),
+        st.sampled_from([PLAIN, GZIP, ZLIB, RAW]),
+        st.builds(flipped, st.sampled_from([GZIP, ZLIB]), st.integers(0, len(ZLIB) - 1)),
+        st.builds(lambda data, more: data + more, st.sampled_from([GZIP, ZLIB, RAW]), st.binary(max_size=40)),
+        st.builds(
+            lambda data, length: data[:length], st.sampled_from([GZIP, ZLIB, RAW]), st.integers(0, 300)
+        ),
+    ),
+    encoding=st.one_of(
+        st.sampled_from(["gzip", "x-gzip", "deflate", "identity", "br", "gzip, gzip", "GZIP"]),
+        st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20),
+    ),
+)
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+async def test_a_promise_is_what_is_stored(body: bytes, encoding: str, room: Web, serve: Serve) -> None:
+    client = await serve(room)
+    before = len(await kept(client))
+    answer = await sent(client, body, f"Content-Encoding: {encoding}")
+    assert answer.status in {200, 202, 413, 415, 503}
+    after = await kept(client)
+    if answer.status == 202:
+        assert after[0][0] == body
+    assert len(after) - before == (answer.status == 202)
+    await client.close()
+
+
+def of(rows: Iterable[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
+    return [tuple(row[name] for name in names) for row in rows]
+
+
+async def test_the_list_shows_how_a_body_begins_as_text_or_as_base64(room: Web, serve: Serve) -> None:
+    client = await serve(room)
+    long = "é" * 20_001
+    for body in (
+        b"no webhook \xe2\x82\xac",
+        b"\x1f\x8b\0\xff",
+        b"nul \0",
+        long.encode(),
+        b"a" + long.encode(),
+        bytes(50_000),
+    ):
+        assert (await sent(client, body)).status == 202
+    rows = await (await client.get("/api/v1/quarantine")).json()
+    assert of(rows, "body_is", "cut", "size") == [
+        ("base64", True, 50_000), ("text", True, 40_003), ("text", True, 40_002),
+        ("base64", False, 5), ("base64", False, 4), ("text", False, 14),
+    ]  # fmt: skip
+    assert b64decode(rows[0]["body"]) == bytes(20_000)
+    assert rows[1]["body"] == "a" + "é" * 9_999
+    assert rows[2]["body"] == "é" * 10_000
+    assert b64decode(rows[4]["body"]) == b"\x1f\x8b\0\xff"
+    assert rows[5]["body"] == "no webhook €"
+
+
+async def test_a_kept_body_is_handed_out_for_saving_only(room: Web, serve: Serve) -> None:
+    client = await serve(room)
+    page = b"<script>alert(1)</script>"
+    await sent(client, page)
+    answer = await client.get("/api/v1/quarantine/1")
+    assert await answer.read() == page
+    assert answer.content_type == "application/octet-stream"
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "Content-Encoding" not in answer.headers
+    await sent(client, PLAIN)
+    for name in ("2", "7", "x", "-1", "9" * 30, "\u0661"):
+        assert (await client.get(f"/api/v1/quarantine/{name}")).status == 404

@@ -1,0 +1,134 @@
+"""What `make run` shows, as JSON: the sample incident in the preview's time, and a clock that moves on."""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import aiohttp
+import pytest
+
+from router.app import Options, Service
+from router.clock import SystemClock
+from router.model import DAY, HOUR, Millis
+
+RULES = """
+timezone: Europe/Berlin
+channels: {slack: {token: t}, email: {smarthost: "localhost:25", from: a@example.com, tls: none}}
+receivers:
+  oncall: [slack: {channel: C0CRITICAL}]
+  team: [slack: {channel: C0WARNINGS}]
+  daily: [digest: {to: [team@example.com], at: "08:00"}]
+time_intervals:
+  - name: office
+    time_intervals: [{weekdays: ["monday:friday"], times: [{start_time: "09:00", end_time: "18:00"}], location: Europe/Berlin}]
+route:
+  receiver: team
+  routes:
+    - {severity: critical, receiver: oncall}
+    - {severity: info, receiver: daily}
+    - {receiver: team, active_time_intervals: [office], outside: hold}
+inhibit_rules:
+  - source_matchers: ['severity="critical"']
+    target_matchers: ['severity="warning"']
+    equal: [alertname, cluster]
+"""
+HASH = re.compile(r"\b[0-9a-f]{16,}\b")
+
+
+class Preview:
+    def __init__(self, service: Service, session: aiohttp.ClientSession) -> None:
+        self.service = service
+        self.session = session
+
+    async def state(self) -> Any:
+        async with self.session.get(f"{self.service.url}/preview/state") as answer:
+            return await answer.json()
+
+    async def get(self, path: str) -> Any:
+        async with self.session.get(f"{self.service.url}{path}") as answer:
+            assert answer.status == 200
+            return await answer.json()
+
+    async def move(self, to: Millis) -> int:
+        async with self.session.post(f"{self.service.url}/preview/clock", json={"to": to}) as answer:
+            return answer.status
+
+
+@pytest.fixture
+async def preview(tmp_path: Path) -> AsyncIterator[Preview]:
+    """Once the sample has been played and told."""
+    (tmp_path / "routes.yaml").write_text(RULES)
+    options = Options(tmp_path / "routes.yaml", ("127.0.0.1", 0), preview=True, sample=True, drain=0)
+    service = Service(options, {}, SystemClock())
+    await service.start()
+    try:
+        await service.play(lambda _line: None)
+        assert service.outbox is not None
+        async for _ in service.outbox.changes():
+            if any("checkout-3" in str(entry.body) for entry in service.outbox.entries):
+                break
+        async with aiohttp.ClientSession() as session:
+            yield Preview(service, session)
+    finally:
+        await service.stop()
+
+
+def local(at: Millis) -> str:
+    return datetime.fromtimestamp(at / 1_000, ZoneInfo("Europe/Berlin")).strftime("%a %H:%M")
+
+
+async def test_every_message_carries_the_previews_clock(preview: Preview) -> None:
+    state = await preview.state()
+    assert {local(entry["at"]) for entry in state["entries"]} <= {"Fri 22:41", "Fri 22:42"}
+    text = str([entry["body"] for entry in state["entries"]])
+    assert "22:41 Europe/Berlin" in text
+    assert not re.search(r"\d+ (h|d)\b", text)  # what began minutes ago has lasted for minutes
+
+
+async def test_uptime_is_of_no_clock_that_is_moved(preview: Preview) -> None:
+    before = (await preview.get("/status"))["uptime_seconds"]
+    assert 0 <= before < HOUR / 1_000
+    assert await preview.move((await preview.state())["now"] + 3 * DAY) == 200
+    after = (await preview.get("/status"))["uptime_seconds"]
+    assert before <= after < HOUR / 1_000
+    clock = preview.service.clock
+    assert isinstance(clock, SystemClock)
+    clock.shift(-30 * DAY)
+    assert after <= (await preview.get("/status"))["uptime_seconds"] < HOUR / 1_000
+
+
+async def test_a_jump_passes_what_comes_first_in_its_time(preview: Preview) -> None:
+    jumps = (await preview.state())["jumps"]
+    assert [(jump["label"], local(jump["at"])) for jump in jumps] == [
+        ("next digest", "Sat 08:00"), ("next opening", "Mon 09:00"),
+    ]  # fmt: skip
+    assert await preview.move(jumps[-1]["at"]) == 200
+    state = await preview.state()
+    assert 0 <= state["now"] - jumps[-1]["at"] < HOUR
+    digests = [entry for entry in state["entries"] if entry["channel"] == "digest"]
+    assert [local(entry["at"]) for entry in digests] == ["Mon 08:00", "Sun 08:00", "Sat 08:00"]
+    held = [
+        entry for entry in state["entries"] if "DiskWillFill" in str(entry["body"]) and entry not in digests
+    ]
+    assert [local(entry["at"]) for entry in held] == ["Mon 09:00"]
+    assert [jump["label"] for jump in state["jumps"]] == ["next digest"]
+
+
+@pytest.mark.parametrize("by", [0, -HOUR, 367 * DAY])
+async def test_the_clock_moves_forward_only(preview: Preview, by: Millis) -> None:
+    before = (await preview.state())["now"]
+    assert await preview.move(before + by) == 400
+    assert (await preview.state())["now"] - before < HOUR
+
+
+async def test_an_inhibitor_is_named_wherever_it_is_shown(preview: Preview) -> None:
+    shown = [
+        (await preview.state())["waiting"], await preview.get("/api/v1/waiting"), await preview.get("/api/v1/ledger"),
+    ]  # fmt: skip
+    for rows in shown:
+        (row,) = (row for row in rows if row["fate"] == "inhibited")
+        assert row["reason"] == 'inhibited by HighErrorRate{severity="critical"} (inhibit_rules[0])'
+        assert not HASH.search(str(row))
