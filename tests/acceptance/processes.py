@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from random import SystemRandom
 from typing import Any, Self
 
 import aiohttp
@@ -30,10 +31,13 @@ needs_faketime = pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Of those that no connection is ever given by itself: it stays free while a program that listens there restarts."""
+    dice = SystemRandom()
+    while True:
+        port = dice.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 async def until(ready: Callable[[], Awaitable[bool]], what: str) -> None:

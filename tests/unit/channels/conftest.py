@@ -1,8 +1,10 @@
-"""A certificate for providers that speak TLS."""
+"""A certificate for providers that speak TLS, and a port where nobody is."""
 
 import shutil
+import socket
 import ssl
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,11 @@ def tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
 def trusted(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenSSL's own variable, by which administrators add an authority of theirs."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+
+
+@pytest.fixture
+def unused_tcp_port() -> Iterator[int]:
+    """Where nobody listens, and nobody else can begin to."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
