@@ -12,6 +12,7 @@ from random import SystemRandom
 
 PYTEST = (
     "-m", "pytest", "-q", "-n", "auto", "--dist", "worksteal", "-m", "hypothesis or hunt", "--hypothesis-profile=hunt",
+    "--timeout=3600",  # ten times the examples
 )  # fmt: skip
 
 
