@@ -9,6 +9,8 @@ from typing import Self
 
 Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 """What it does with a connection, which is closed afterwards."""
+_DRIP = 0.02
+"""Seconds between two bytes of a slow answer."""
 
 
 class Anything:
@@ -59,6 +61,22 @@ async def hang(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> N
     """Say nothing until the other side goes."""
     while await reader.read(2**16):
         pass
+
+
+def drip(start: bytes, gone: asyncio.Event) -> Speak:
+    """Begin an answer, and go on with it by a byte at a time. :param gone: set once the other side has gone"""
+
+    async def speak(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(start)
+        try:
+            while not writer.is_closing():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(_DRIP)
+        finally:
+            gone.set()
+
+    return speak
 
 
 def say(raw: bytes) -> Speak:
