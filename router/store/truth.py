@@ -18,6 +18,7 @@ from router.store.accept import Receipt, accept
 from router.store.alert import alert_of
 from router.store.place import ABSENT, GROUP, UNTOLD, reconsider
 from router.store.schema import alerts, conversations, groups, members
+from router.store.steps import counting_since
 from router.store.writer import Statement, Transaction, among
 
 GONE = "gone from Alertmanager"
@@ -98,6 +99,7 @@ def answered(
     gone: list[Any] = []
     wake: set[str] = set()
     left = most
+    counting = counting_since(tx)
     for row in tx.all(_FIRING, source=answer.source):
         if left <= 0:
             break
@@ -112,7 +114,7 @@ def answered(
             if answer.asked_at - row["seen_at"] >= GRACE:
                 wake |= _mark(tx, row, ABSENT, answer.asked_at, policy, now)
                 left -= 1
-        elif answer.asked_at - row["absent_at"] >= answer.confirm:
+        elif answer.asked_at - max(row["absent_at"], counting) >= answer.confirm:
             gone.append(row)
             left -= 1
     back = [
@@ -140,7 +142,7 @@ def expire(tx: Transaction, asked: frozenset[str], policy: Policy, now: Millis) 
     :param asked: sources it doesn't go for
     """
     stale: dict[str, list[Any]] = {}
-    if policy.stale_after > 0:
+    if 0 < policy.stale_after <= now - counting_since(tx):
         for row in tx.all(_UNREPEATED, seen_up_to=now - policy.stale_after):
             if row["source"] not in asked:
                 stale.setdefault(row["source"], []).append(row)
