@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import math
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,9 @@ from router.loading import Loading, ReloadError, signature
 from router.metrics import Metrics
 from router.model import SECOND, Destination, Millis
 from router.render import TemplateError, Templates
+from router.steps import Steps
 from router.store import Adoption, Store, StoreUnavailable
+from router.threads import Threads
 from router.truth import Truth
 from router.upkeep import Upkeep
 from router.web import Parts, make_app, make_runner
@@ -34,6 +38,15 @@ log = structlog.get_logger(__name__)
 
 # How often the files are looked at, when they are watched.
 _WATCH: Millis = 2 * SECOND
+# Libraries look up names in the loop's default pool, and a name server that does not answer keeps a thread for 20 s
+# and more. So the pool has a thread for each name that routes.yaml may give, and everything else has pools of its own.
+_NAMES = 256
+_FILES = 4
+# Seconds that a reload waits for Alertmanager's answers; later ones count all the same.
+_ANSWERS = 1.0
+# What a stop keeps of its time for what comes after the lanes, and the least that the store has to close, in seconds.
+_AFTERWARDS = 0.25
+_LEAST = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +61,8 @@ class Options:
     metrics: bool = True
     max_body: int = 16 * 2**20
     """Bytes, after decompression."""
-    drain: Millis = 10 * SECOND
-    """How long a stop may take to tell what is due."""
+    drain: Millis = 8 * SECOND
+    """How long a stop may take; for three quarters of it, what is due is told."""
     sample: bool = False
     """In a preview: begin on a Friday night, for the sample incident."""
     watch: bool = False
@@ -76,8 +89,10 @@ class Service:
         self._closing = AsyncExitStack()
         self._reloading = asyncio.Lock()
         self._retired: dict[str, Destination] = {}
-        self.turned_back = 0
-        """How often the clock was stepped back, and what waits reckoned anew."""
+        self._files = Threads("files", _FILES)
+        self._beside: set[asyncio.Task[Any]] = set()
+        """What nobody waits for."""
+        self._stopped_by = math.inf
 
     async def start(self) -> None:
         """Each room's end is arranged as soon as it is begun; :meth:`stop` then goes backwards."""
@@ -89,8 +104,10 @@ class Service:
 
     async def _start(self) -> None:
         options, closing = self.options, self._closing
+        asyncio.get_running_loop().set_default_executor(Threads("names", _NAMES))
+        closing.callback(self._files.shutdown)
         self.store = await Store.open(self._database())
-        closing.push_async_callback(self.store.close)
+        closing.push_async_callback(self._close_store)
         last_good = await self.store.begin(self.clock.now())
         config, templates = self._load(last_good)
         if options.sample and isinstance(self.clock, SystemClock):
@@ -98,29 +115,29 @@ class Service:
             now = self.clock.now()
             self.clock.shift(sample.friday_night(now, config.timezone) - now)
         closing.push_async_callback(self._close_channels)
+        self.steps = Steps(self.store, self.clock, lambda: self._current.policy, self._restart_timers)
         self.lanes = Lanes(
             store=self.store, clock=self.clock, metrics=self.metrics,
-            kinds=KINDS, current=lambda: self._current,
+            kinds=KINDS, current=lambda: self._current, counting_since=self.steps.look,
         )  # fmt: skip
         self.truth = Truth(
             store=self.store, clock=self.clock, metrics=self.metrics, sources=lambda: self.config.sources,
-            policy=lambda: self._current.policy, wake=self.lanes.wake,
+            policy=lambda: self._current.policy, wake=self.lanes.wake, counting_since=self.steps.look,
         )  # fmt: skip
         await self._adopt(config, self._current_of(config, templates, None))
 
         self._runner = make_runner(self._web())
         closing.push_async_callback(self._runner.cleanup)
-        closing.push_async_callback(self.lanes.stop, options.drain)
+        closing.push_async_callback(self.lanes.stop, round((1 - _AFTERWARDS) * options.drain))
         if not options.preview:  # nobody repeats the sample's alerts
             closing.push_async_callback(_ended, asyncio.create_task(self.truth.serve(), name="truth"))
         await self._runner.setup()
         await web.TCPSite(self._runner, *options.listen).start()
-        minding = asyncio.create_task(self._mind_the_clock(), name="clock")
-        closing.push_async_callback(_ended, minding)
+        closing.push_async_callback(_ended, asyncio.create_task(self.steps.serve(), name="clock"))
         upkeep = Upkeep(self.store, self.clock, self.metrics, lambda: self.config.retention)
         closing.push_async_callback(_ended, asyncio.create_task(upkeep.run(), name="upkeep"))
         if options.watch:
-            seen = await asyncio.to_thread(signature, config.files)
+            seen = await self._files.run(signature, config.files)
             watching = asyncio.create_task(self._watch(seen), name="watch")
             closing.push_async_callback(_ended, watching)
         log.info(
@@ -136,7 +153,7 @@ class Service:
         async with self._reloading:
             try:
                 last_good = await self.store.fragments()
-                config, templates = await asyncio.to_thread(self._load, last_good)
+                config, templates = await self._files.run(self._load, last_good)
                 before = self._current
                 await self._adopt(config, self._current_of(config, templates, before))
             except (ConfigError, TemplateError, StoreUnavailable) as error:
@@ -151,7 +168,7 @@ class Service:
             log.info(
                 "reloaded", config=str(self.options.config), destinations=len(config.policy.destinations)
             )
-            await self._let_go(before)
+            self._go_on(self._let_go(before))
 
     def _load(self, last_good: Mapping[str, str]) -> tuple[Config, Templates]:
         config = load(
@@ -182,8 +199,11 @@ class Service:
         for key in (key for key, destination in retired.items() if destination is None):
             log.error("an end can't be told: this version knows no such destination", destination=key)
         self._retired = {key: each for key, each in retired.items() if each is not None}
-        if not self.options.preview:
-            await self.truth.look()  # before anything that waited is let out
+        if before is None:
+            await self.steps.look()
+        if not self.options.preview:  # before anything that waited is let out
+            asking = self._go_on(self.truth.look())
+            await asyncio.wait([asking], timeout=None if before is None else _ANSWERS)
         await self.lanes.serve((*config.policy.destinations.values(), *self._retired.values()))
 
     def _current_of(self, config: Config, templates: Templates, before: Current | None) -> Current:
@@ -198,46 +218,50 @@ class Service:
         """Close the channels that are in force no more, once nothing is sent through them."""
         kept = set(map(id, self._current.channels.values()))
         unused = [channel for channel in before.channels.values() if id(channel) not in kept]
-        if unused:
-            await self.lanes.settled()
+        try:
+            if unused:
+                await self.lanes.settled()
+        finally:
             for channel in unused:
                 await channel.close()
 
     async def _close_channels(self) -> None:
+        for task in list(self._beside):
+            await _ended(task)
         for channel in self._current.channels.values() if hasattr(self, "_current") else ():
             await channel.close()
+
+    def _go_on(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Beside the rest, until it ends or the service does."""
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+        return task
+
+    async def _close_store(self) -> None:
+        await self.store.close(max(_LEAST, self._stopped_by - time.monotonic()))
 
     async def _watch(self, seen: tuple[Any, ...]) -> None:
         """Reload when a file that was read changes. :param seen: their signature when they were loaded"""
         never = asyncio.Event()
         while True:
             await self.clock.wait(never, self.clock.now() + _WATCH)
-            now = await asyncio.to_thread(signature, self.config.files)
+            now = await self._files.run(signature, self.config.files)
             if now != seen:
                 # Seen before it is loaded: what is written meanwhile is loaded the next time.
                 seen = now
                 with contextlib.suppress(ReloadError):  # said already
                     await self.reload()
 
-    async def _mind_the_clock(self) -> None:
-        """When it is stepped back, what waits is reckoned anew."""
-        never = asyncio.Event()
-        while True:
-            await self.clock.wait(never, None)
-            log.warning("the clock was stepped back; what waits is reckoned anew")
-            while True:
-                try:
-                    await self.store.turn_back(self._current.policy, self.clock.now())
-                except StoreUnavailable:  # it has said so
-                    await self.clock.wait(never, self.clock.now() + _WATCH)
-                else:
-                    break
-            self.turned_back += 1
-            self.lanes.wake([*self._current.policy.destinations, *self._retired])
+    def _restart_timers(self) -> None:
+        """The clock was stepped."""
+        self.truth.restart()
+        self.lanes.wake([*self._current.policy.destinations, *self._retired])
 
     async def stop(self) -> None:
         """Refuse webhooks, tell what is due within the bound, let go of everything."""
         self._stopping = True
+        self._stopped_by = time.monotonic() + self.options.drain / SECOND
         await self._closing.aclose()
         log.info("stopped")
 
@@ -317,7 +341,7 @@ class Service:
         return channels
 
 
-async def _ended(task: asyncio.Task[None]) -> None:
+async def _ended(task: asyncio.Task[Any]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task

@@ -332,6 +332,8 @@ class Message:
     body: Mapping[str, Any]
     fallback: bool = False
     """The template failed and this is the plain message instead."""
+    calls: int = 1
+    """How many requests it takes: a provider's limits count these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +341,8 @@ class Delivered:
     """The destination is up to date. ``remote`` replaces the conversation's remote state."""
 
     remote: Mapping[str, Any] = field(default_factory=dict)
+    rest: Millis = 0
+    """How long the provider wants nothing more there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,8 +355,12 @@ class Retry:
     """It may have arrived all the same (a timeout after sending, a lost answer)."""
     pause: bool = False
     """The whole destination must wait (a rate limit), not just this conversation."""
+    everywhere: bool = False
+    """And so must all destinations of the channel's section."""
     remote: Mapping[str, Any] | None = None
     """What did succeed before the failure, e.g. the ts of a posted message; None: unchanged."""
+    further: bool = False
+    """More of it stands there than before: this does not count as a failed attempt."""
 
 
 @dataclass(frozen=True, slots=True)

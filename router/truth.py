@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -170,17 +170,26 @@ class Truth:
         sources: Callable[[], Iterable[Source]],
         policy: Callable[[], Policy],
         wake: Callable[[Iterable[str]], None],
+        counting_since: Callable[[], Awaitable[Millis]],
     ) -> None:
+        """:param counting_since: compares the clocks, see :class:`router.steps.Steps`"""
         self._store = store
         self._clock = clock
         self._metrics = metrics
         self._sources = sources
         self._policy = policy
         self._wake = wake
+        self._counting_since = counting_since
         self._started = clock.now()
         self._asked: dict[str, Millis] = {}
         """When each source was last asked about, and when with success."""
         self._answered: dict[str, Millis] = {}
+
+    def restart(self) -> None:
+        """The clock was stepped: what was timed by it begins again, as after a start."""
+        self._started = self._clock.now()
+        self._asked.clear()
+        self._answered.clear()
 
     async def serve(self) -> None:
         never = asyncio.Event()
@@ -198,6 +207,7 @@ class Truth:
         return self._clock.now() + _LOOK
 
     async def _look(self) -> Millis:
+        await self._counting_since()  # before anything ends by the passing of time
         now = self._clock.now()
         asked = {source.name: each for source in self._sources() if (each := source.alertmanager) is not None}
         openings = await self._store.openings(now)
@@ -237,6 +247,7 @@ class Truth:
         return min(regular, ahead) if last < ahead else regular
 
     async def _ask(self, name: str, alertmanager: Alertmanager) -> None:
+        counting = await self._counting_since()
         now = self._asked[name] = self._clock.now()
         answers = await ask(alertmanager, now)
         for url, reason in answers.unanswered.items():
@@ -244,6 +255,8 @@ class Truth:
             log.warning("alertmanager does not answer", source=name, peer=urlsplit(url).netloc, reason=reason)
         if not answers.peers:
             return
+        if await self._counting_since() != counting:
+            return  # the clock was stepped meanwhile: when it was asked means nothing now, and it is asked again
         self._answered[name] = now
         answer = Answer(name, now, answers.alerts, alertmanager.gone_after, answers.peers)
         receipt = await self._store.answered(answer, self._policy(), self._clock.now())

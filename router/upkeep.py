@@ -23,6 +23,7 @@ class Upkeep:
         self._retention = retention
         self._balance: Balance | None = None
         self._integrity: Integrity | None = None
+        # Moments of the clock that nobody steps.
         self._check_at: Millis = 0
         self._prune_at: Millis = 0
 
@@ -31,7 +32,7 @@ class Upkeep:
         while True:
             try:
                 await self._check()
-                if self._clock.now() >= self._prune_at:
+                if self._clock.elapsed() >= self._prune_at:
                     await self._prune()
             except StoreUnavailable as error:
                 log.warning("the books can't be kept now", error=str(error))
@@ -47,7 +48,7 @@ class Upkeep:
         if found.off and (last is not None or self._balance is None or found.off != self._balance.off):
             log.error("the books don't balance", off=found.off, changes=list(found.changes))
         self._balance = found
-        self._check_at = self._clock.now() + MINUTE
+        self._check_at = self._clock.elapsed() + MINUTE
         self._metrics.imbalance(found.off)
         await self._check_integrity()
 
@@ -68,12 +69,12 @@ class Upkeep:
 
     async def _prune(self) -> None:
         now = self._clock.now()
-        self._prune_at = now + HOUR
+        self._prune_at = self._clock.elapsed() + HOUR
         pruned = 0
         try:
             async for count in self._store.prune(self._retention(), now):
                 pruned += count
-                if self._clock.now() >= self._check_at:
+                if self._clock.elapsed() >= self._check_at:
                     await self._check()
         finally:
             self._balance = None  # numbers may be given anew

@@ -10,6 +10,7 @@ class ManualClock:
 
     def __init__(self, now: Millis) -> None:
         self._now = now
+        self._elapsed = 0
         self._moved = asyncio.Event()
         self._waiting = self._most = 0
 
@@ -21,10 +22,17 @@ class ManualClock:
     def now(self) -> Millis:
         return self._now
 
+    def elapsed(self) -> Millis:
+        return self._elapsed
+
     async def wait(self, event: asyncio.Event, until: Millis | None) -> None:
-        latest = self._now
-        while not event.is_set() and (until is None or until > self._now) and self._now >= latest:
-            latest, moved = self._now, self._moved
+        before = self._now - self._elapsed
+        while (
+            not event.is_set()
+            and (until is None or until > self._now)
+            and self._now - self._elapsed == before
+        ):
+            moved = self._moved
             self._waiting += 1
             self._most = max(self._most, self._waiting)
             waits = [asyncio.ensure_future(each.wait()) for each in (event, moved)]
@@ -37,15 +45,21 @@ class ManualClock:
                     each.cancel()
 
     def advance(self, by: Millis) -> None:
+        """Time passes."""
         assert by >= 0
-        self.set(self._now + by)
+        self._elapsed += by
+        self._move(by)
+
+    def step(self, by: Millis) -> None:
+        """No time passes, and the wall clock is set: by NTP, or because the machine was suspended."""
+        self._move(by)
 
     def step_back(self, by: Millis) -> None:
         """As NTP does to a clock that was wrong."""
-        self.set(self._now - by)
+        self.step(-by)
 
-    def set(self, now: Millis) -> None:
-        self._now = now
+    def _move(self, by: Millis) -> None:
+        self._now += by
         self._waiting = 0  # each looks whether its moment has come
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()

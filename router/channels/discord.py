@@ -65,10 +65,10 @@ _FAULTS: tuple[tuple[type[Exception], str, bool], ...] = (
     (Exception, "connection failed", True),
 )
 _TIMEOUT_SECONDS = 10
+_WHOLE = 3  # an attempt, in such timeouts
 # More than any answer of Discord's; what is beyond it is not read.
 _ANSWER_BYTES = 2**20
 _LIMITED = "ratelimited"
-_EVERYWHERE = ""  # in place of a webhook's id: the limit is of this address as a whole
 
 _WEBHOOK = re.compile(r"https?://[^\s/?#@]+(?:/[^\s/?#]+)*/webhooks/(\d{1,20})/([\w-]+)/?", re.ASCII)
 # What stands for a secret that isn't there, in a check and in the preview; no address looks like it.
@@ -118,7 +118,7 @@ class _Answer:
     """The id of the message that it is about."""
     wait: Millis | None
     """Until the next request, if there is to be a pause."""
-    everywhere: bool
+    everywhere: bool = False
     """The pause is not this webhook's alone."""
 
     @property
@@ -132,24 +132,54 @@ class _Answer:
         return 200 <= self.status < 300
 
 
+@dataclass(frozen=True, slots=True)
+class _Posted:
+    """A message that stands there, and what it carries."""
+
+    id: str
+    version: int = -1
+    """Of the conversation, when it was last told."""
+    sha256: str = ""
+    """Of its content then."""
+
+    def is_stale(self, version: int, number: int, message: Mapping[str, Any]) -> bool:
+        """The first message is told each version: so it is known whether it still stands there."""
+        return self.version != version and (number == 0 or self.sha256 != _sha256(message))
+
+
 @dataclass(slots=True)
 class _Attempt:
     """At bringing a conversation's messages up to date, and how far it has come."""
 
     webhook: str
     token: str = field(repr=False)
-    now: Millis
-    posted: list[str]
-    """The ids of the messages, in their order."""
+    posted: list[_Posted]
+    """The messages, in their order."""
     told: bool = False
     """One of them says what is true now."""
     plain: bool = False
     """Discord refuses our embeds."""
+    wait: Millis = 0
+    """How long Discord wants no further request."""
 
     @property
     def remote(self) -> dict[str, Any]:
+        if not self.posted:
+            return {}
         first, *more = self.posted
-        return {"message": first, "more": more} if more else {"message": first}
+        remote = {"message": first.id, "carries": [[each.version, each.sha256] for each in self.posted]}
+        return {**remote, "more": [each.id for each in more]} if more else remote
+
+
+def _posted(remote: Mapping[str, Any]) -> list[_Posted]:
+    """By a conversation's remote state: ``message`` and ``more`` are ids, ``carries`` has a version and a hash of each."""
+    ids = [remote["message"], *remote.get("more", ())] if remote.get("message") else []
+    carries = [*remote.get("carries", ()), *[[-1, ""]] * len(ids)]
+    return [_Posted(id_, *carried) for id_, carried in zip(ids, carries, strict=False)]
+
+
+def _sha256(message: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(message).encode()).hexdigest()[:12]
 
 
 class Discord:
@@ -157,31 +187,41 @@ class Discord:
         """:param timeout: of one request, in seconds; to connect may take half of it"""
         self._api = settings.api_url.rstrip("/")
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=timeout / 2)
+        self._whole = _WHOLE * timeout
         self._session: aiohttp.ClientSession | None = None
-        self._free_at: dict[str, Millis] = {}
-        """By webhook id: until when Discord wants no request."""
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:  # noqa: ARG002
         values = templates.values(conversation, escape)
+        fallback = False
         try:
-            return Message("discord", {"messages": layout(conversation, templates, values)})
+            messages = layout(conversation, templates, values)
         except TemplateError:
-            return Message("discord", {"messages": bare_facts(values)}, fallback=True)
+            messages, fallback = bare_facts(values), True
+        posted = _posted(conversation.remote)
+        told = enumerate(zip(posted, messages, strict=False))
+        stale = sum(each.is_stale(conversation.version, number, message) for number, (each, message) in told)
+        calls = max(1, stale + abs(len(messages) - len(posted)))
+        return Message("discord", {"messages": messages}, fallback, calls)
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
-        remote = conversation.remote
-        posted = [remote["message"], *remote.get("more", ())] if remote.get("message") else []
+        """Each message remembers what it carries: an attempt goes on with the first that is stale."""
         webhook, token = destination.options.webhook
-        attempt = _Attempt(webhook, token, conversation.now, posted)
+        attempt = _Attempt(webhook, token, _posted(conversation.remote))
+        before = attempt.remote
         try:
-            outcome = await self._bring(attempt, message.body["messages"])
+            async with asyncio.timeout(self._whole):
+                outcome = await self._bring(attempt, conversation.version, message.body["messages"])
         except (aiohttp.ClientError, OSError, ValueError) as error:
             outcome = _unreachable(error)
+        further = attempt.remote != before
         match outcome:
             case Delivered():
-                return Delivered(attempt.remote)
-            case Retry() | Broken() if attempt.told:
-                return replace(outcome, ambiguous=True, remote=attempt.remote)
+                return Delivered(attempt.remote, attempt.wait)
+            case Retry() if further:
+                ambiguous = attempt.told or outcome.ambiguous
+                return replace(outcome, ambiguous=ambiguous, remote=attempt.remote, further=True)
+            case Broken() if further:
+                return replace(outcome, ambiguous=attempt.told, remote=attempt.remote)
             case _:
                 return outcome
 
@@ -190,19 +230,21 @@ class Discord:
             await self._session.close()
             self._session = None
 
-    async def _bring(self, attempt: _Attempt, messages: Sequence[Mapping[str, Any]]) -> Outcome:
-        """Edit what stands there, post what is new, and remove what is not needed any more."""
+    async def _bring(self, attempt: _Attempt, version: int, messages: Sequence[Mapping[str, Any]]) -> Outcome:
+        """Edit what is stale, post what is new, and remove what is not needed any more."""
         posted = attempt.posted
         for number, message in enumerate(messages):
-            answer = await self._tell(attempt, posted[number], message) if posted[number:] else None
+            if posted[number:] and not posted[number].is_stale(version, number, message):
+                continue
+            answer = await self._tell(attempt, posted[number].id, message) if posted[number:] else None
             if answer is None or answer.code in MESSAGE_GONE:
                 answer = await self._tell(attempt, "", message)
             if not answer.fine or not answer.message:
                 return _outcome(answer)
-            posted[number : number + 1] = [answer.message]
+            posted[number : number + 1] = [_Posted(answer.message, version, _sha256(message))]
             attempt.told = True
         while len(posted) > len(messages):
-            answer = await self._call(attempt, "DELETE", posted[-1])
+            answer = await self._call(attempt, "DELETE", posted[-1].id)
             if not answer.fine and answer.code not in MESSAGE_GONE:
                 return _outcome(answer)
             posted.pop()
@@ -224,15 +266,13 @@ class Discord:
     async def _call(
         self, attempt: _Attempt, method: str, known: str, body: Mapping[str, Any] | None = None
     ) -> _Answer:
-        free_at = max(self._free_at.get(attempt.webhook, 0), self._free_at.get(_EVERYWHERE, 0))
-        if free_at > attempt.now:
-            return _Answer(429, 0, "", free_at - attempt.now, everywhere=False)
+        if attempt.wait:  # it would be refused
+            return _Answer(429, 0, "", attempt.wait)
         url = f"{self._api}/webhooks/{attempt.webhook}/{attempt.token}"
         url += f"/messages/{known}" if known else "?wait=true"
         async with self._connected().request(method, url, json=body, allow_redirects=False) as response:
             answer = _read(response.status, response.headers, await _start(response.content))
-        if answer.wait is not None:
-            self._free_at[_EVERYWHERE if answer.everywhere else attempt.webhook] = attempt.now + answer.wait
+        attempt.wait = answer.wait or 0
         return answer
 
     def _connected(self) -> aiohttp.ClientSession:
@@ -284,7 +324,7 @@ def _outcome(answer: _Answer) -> Retry | Broken | Rejected:
     if answer.fine:  # without the message's id nothing could be edited
         return Retry("bad answer", ambiguous=True)
     if answer.status == 429:
-        return Retry(_LIMITED, after=answer.wait, pause=True)
+        return Retry(_LIMITED, after=answer.wait, pause=True, everywhere=answer.everywhere)
     known = f"discord {answer.code}" if answer.code else f"http {answer.status}"
     words = _WORDS.get(answer.code or answer.status)
     reason = f"{known}: {words}" if words else known

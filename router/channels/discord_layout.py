@@ -1,7 +1,8 @@
 """What a Discord message looks like: text made safe, Discord's limits, and alerts spread over messages."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -62,9 +63,18 @@ def layout(
     fields = _fields(Labels=words("labels", FIELD_VALUE), Links=_links(bare["links"]))
     spent = len(title) + _NUMBER + len(footer) + sum(len(each["name"] + each["value"]) for each in fields)
     room = min(DESCRIPTION, TOTAL - spent) - len(summary) - 2
-    rows = (words("alert", _ALERT, {**values, "alert": alert}) for alert in alerts)
+
+    def rows(shown: Iterable[AlertView]) -> Iterator[str]:
+        return (words("alert", _ALERT, {**values, "alert": alert}) for alert in shown)
+
+    rooms = [room, *_rooms(DESCRIPTION)[1:]]
+    pages = _pages(rows(alerts), alerts, rooms)
+    if len(pages) > 1:
+        # A duration that grows would change every message at every update.
+        steady = (alert if alert.ended else replace(alert, lasted="") for alert in alerts)
+        pages = _pages(rows(steady), alerts, rooms)
     messages: list[dict[str, Any]] = []
-    for number, kept, part in _pages(rows, alerts, [room, *_rooms(DESCRIPTION)[1:]]):
+    for number, kept, part in pages:
         embed = {
             "title": title + number,
             "description": "\n".join(_counted(kept, part)),

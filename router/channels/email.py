@@ -1,5 +1,6 @@
 """Email: a thread a conversation, and digests, over SMTP."""
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 
 from router.channels.base import ChannelSettings, Kind, Options
 from router.channels.email_smtp import Mail, deliver
-from router.model import MINUTE, Conversation, Destination, Message, Outcome
+from router.model import MINUTE, Conversation, Destination, Message, Outcome, Retry
 from router.render import TemplateError, Templates
 from router.render.words import clip, line, moment
 
@@ -32,6 +33,8 @@ HTML = 1_000_000
 # https://www.rfc-editor.org/rfc/rfc2919#section-2: 255 characters in all; a line can't be folded within one.
 _LIST_NAME = 100
 _TIMEOUT_SECONDS = 20
+# Of a whole attempt, in such timeouts: a smarthost may make its clients wait at each step.
+_WHOLE = 3
 _NO_ATOM = re.compile(r"[^A-Za-z0-9.]+")
 _POLICY = SMTP.clone(cte_type="7bit")  # so that no server needs to know of 8-bit mail
 
@@ -180,7 +183,11 @@ class Email:
             plain=_mail({**body, "html": ""}) if body["html"] else None,
         )
         known = {"first": conversation.remote.get("first", mail.id), "stem": body["stem"]}
-        return await deliver(client, login, mail, conversation, known)
+        try:
+            async with asyncio.timeout(_WHOLE * self._timeout):
+                return await deliver(client, login, mail, conversation, known)
+        except TimeoutError:
+            return Retry("timeout", ambiguous=True)
 
     async def close(self) -> None:
         """Nothing stays open between mails."""

@@ -1,5 +1,6 @@
 """One mail over SMTP: who took it, who refused it, and what follows from that."""
 
+import asyncio
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,9 +66,13 @@ async def deliver(
     """
     try:
         async with client:
-            if login is not None:
-                await client.login(*login)
-            return await _hand_over(client, mail, conversation, known)
+            try:
+                if login is not None:
+                    await client.login(*login)
+                return await _hand_over(client, mail, conversation, known)
+            except asyncio.CancelledError:
+                client.close()  # else it would say QUIT, and wait for an answer
+                raise
     except aiosmtplib.SMTPResponseException as error:
         return _turned_away(error)
     except (aiosmtplib.SMTPException, OSError) as error:
@@ -98,8 +103,9 @@ async def _hand_over(
     if later and conversation.attempt < _GREYLISTED:
         owed = {"message_id": mail.id, "to": later}
         return Retry(
-            f"smtp {refused[later[0]]}: some recipients", ambiguous=True, remote={**known, "late": owed}
-        )
+            f"smtp {refused[later[0]]}: some recipients", ambiguous=True, remote={**known, "late": owed},
+            further=len(later) < len(waiting),
+        )  # fmt: skip
     if refused:
         log.warning("recipients refused", destination=conversation.destination, codes=refused)
     return Delivered(known)

@@ -10,7 +10,7 @@ import re
 import threading
 import warnings
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ import requests
 from pydantic import Field, SecretStr
 
 from router.channels.base import ChannelSettings, Kind, Options, place
+from router.channels.pagerduty_line import Line
 from router.model import (
     SECOND,
     Broken,
@@ -34,6 +35,7 @@ from router.model import (
 )
 from router.render import TemplateError, Templates
 from router.render.words import clip, line
+from router.threads import Threads
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", UserWarning)  # its own notice of end of life
@@ -73,8 +75,10 @@ _NAMED_WITHIN = 60
 # https://developer.pagerduty.com/docs/events-api-v2-overview#limits (120 calls a minute and key)
 _PER_SECOND = 2.0
 _TIMEOUT_SECONDS = 10
+_WHOLE = 3  # an attempt, in such timeouts
 _NAMELESS = "Unnamed alert"  # PagerDuty takes no blank
-_THREADS = 8
+# One an attempt under way; what was cut off may need some time to end.
+_THREADS = 64
 _SEVERITIES = ("critical", "error", "warning", "info")
 _COMPONENT = ("component", "service", "app", "job")
 _SOURCE = ("instance", "host", "node", "pod", "service", "job", "cluster")
@@ -107,10 +111,10 @@ class PagerDutyOptions(Options):
 
 class PagerDuty:
     def __init__(self, settings: Settings, *, timeout: float = _TIMEOUT_SECONDS) -> None:
-        """:param timeout: of one attempt, in seconds: to connect, and again to be answered"""
+        """:param timeout: in seconds: to connect, and again for each piece of an answer; an attempt has three of these"""
         self._settings = settings
         self._timeout = timeout
-        self._threads = ThreadPoolExecutor(_THREADS, "pagerduty")
+        self._threads = Threads("pagerduty", _THREADS)
         self._mine = threading.local()  # a requests session is for one thread
         self._sessions: list[Any] = []  # all threads', to be closed
 
@@ -147,32 +151,28 @@ class PagerDuty:
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:  # noqa: ARG002
         key = destination.options.routing_key.get_secret_value()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._enqueue, key, message.body)
+        attempt = Line()
+        try:
+            async with asyncio.timeout(_WHOLE * self._timeout):
+                return await self._threads.run(self._enqueue, key, message.body, attempt)
+        except TimeoutError:
+            return Retry("timeout", ambiguous=True)
+        finally:
+            attempt.cut()  # else an event could go out long after this attempt, and after what came next
 
     async def close(self) -> None:
-        # An attempt under way ends by its own timeout; its outcome is found out after the next start.
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown()
         for session in self._sessions:
             session.close()
 
-    def _enqueue(self, key: str, body: Mapping[str, Any]) -> Outcome:
-        outcome = self._attempt(key, body)
-        if isinstance(outcome, Rejected) and "payload" in body:
-            return self._attempt(key, _plain(body))
-        return outcome
-
-    def _attempt(self, key: str, body: Mapping[str, Any]) -> Outcome:
-        event = {name: value for name, value in body.items() if value}
-        try:
-            self._session(key).send_event(event.pop("event_action"), **event)
-        except pdpyras.PDClientError as error:
-            if error.response is None:
-                return _unreachable(error.__cause__)
-            return _refused(error.response)
-        except Exception:  # noqa: BLE001  (nothing documents what the SDK raises on odd answers)
-            return Retry("bad answer", ambiguous=True)
-        return Delivered({"dedup_key": event["dedup_key"]})
+    def _enqueue(self, key: str, body: Mapping[str, Any], attempt: Line) -> Outcome:
+        session = self._session(key)
+        with closing(attempt):
+            attempt.serve(session)
+            outcome = _sent(session, body)
+            if isinstance(outcome, Rejected) and "payload" in body:
+                return _sent(session, _plain(body))
+            return outcome
 
     def _session(self, key: str) -> Any:
         sessions: dict[str, Any] = self._mine.__dict__.setdefault("by_key", {})
@@ -188,6 +188,19 @@ class PagerDuty:
             sessions[key] = session
             self._sessions.append(session)
         return sessions[key]
+
+
+def _sent(session: Any, body: Mapping[str, Any]) -> Outcome:
+    event = {name: value for name, value in body.items() if value}
+    try:
+        session.send_event(event.pop("event_action"), **event)
+    except pdpyras.PDClientError as error:
+        if error.response is None:
+            return _unreachable(error.__cause__)
+        return _refused(error.response)
+    except Exception:  # noqa: BLE001  (nothing documents what the SDK raises on odd answers)
+        return Retry("bad answer", ambiguous=True)
+    return Delivered({"dedup_key": event["dedup_key"]})
 
 
 def _payload(

@@ -1,9 +1,11 @@
 """Slack: a message a conversation, edited as it changes; its history and what it can't hold in the thread."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 import aiohttp
@@ -40,6 +42,7 @@ from router.model import (
 from router.render import TemplateError, Templates
 
 _TIMEOUT_SECONDS = 10
+_WHOLE = 3  # an attempt, in such timeouts
 # How far Slack's clock may be behind ours, and how many messages are looked through for one that may be there.
 _SKEW: Millis = MINUTE
 _LOOKED_THROUGH = 200
@@ -80,7 +83,7 @@ class Slack:
 
     - ``channel``, ``ts``: the message
     - ``shown``, ``threaded``: the version that it shows, and that its thread was told
-    - ``parts``: of each numbered reply its ts and a digest of its words
+    - ``parts``: of each numbered reply its ts and a hash of its words
     - ``sealed``: since which version it can't be edited
     - ``doubt``: instead of all that, since when there may be a message whose ts is unknown
     """
@@ -88,25 +91,31 @@ class Slack:
     def __init__(self, settings: Settings, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
         self._settings = settings
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._whole = _WHOLE * timeout_seconds
         self._client: AsyncWebClient | None = None
         self._session: aiohttp.ClientSession | None = None
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:
         values = templates.values(conversation, escape)
-        stormy = conversation.storm is not None
+        stormy, fallback = conversation.storm is not None, False
         try:
-            if stormy:
-                return Message("slack", storm(destination, templates, values))
-            return Message("slack", dressed(destination, conversation, templates, values))
+            body = (
+                storm(destination, templates, values)
+                if stormy
+                else dressed(destination, conversation, templates, values)
+            )
         except TemplateError:
-            if stormy:
-                return Message("slack", plain_storm(destination, values), fallback=True)
-            return Message("slack", undressed(destination, conversation, values), fallback=True)
+            fallback = True
+            body = (
+                plain_storm(destination, values) if stormy else undressed(destination, conversation, values)
+            )
+        return Message("slack", body, fallback, _calls(conversation, body))
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
         remote = dict(conversation.remote)
         try:
-            await self._tell(remote, destination.options.channel, conversation, message.body)
+            async with asyncio.timeout(self._whole):
+                await self._tell(remote, destination.options.channel, conversation, message.body)
         except FAULTS as error:
             return _outcome(judged(error), remote, conversation)
         return Delivered(remote)
@@ -200,10 +209,10 @@ class Slack:
         surplus = [] if sealed else [_NOTHING_LEFT] * (len(known) - len(parts))
         for number, part in enumerate([*parts, *surplus]):
             ts, before = known[number] if number < len(known) else ("", "")
-            digest = hashlib.sha256(json.dumps(part).encode()).hexdigest()[:12]
-            if before == digest or (ts and sealed):
+            sha256 = _sha256(part)
+            if before == sha256 or (ts and sealed):
                 continue
-            known[number : number + 1] = [[await self._set(remote, part, ts), digest]]
+            known[number : number + 1] = [[await self._set(remote, part, ts), sha256]]
             remote["parts"] = [*known]
 
     async def _set(self, remote: Mapping[str, Any], part: Mapping[str, Any], ts: str) -> str:
@@ -274,12 +283,30 @@ def _outcome(fault: Retry | Broken | Rejected, remote: dict[str, Any], conversat
     if remote.get("shown") == version and conversation.remote.get("shown") != version:
         # This attempt told the message, whatever became of its replies. What is refused for good the next one says.
         told = Retry(fault.reason) if isinstance(fault, Rejected) else fault
+        if isinstance(told, Retry):
+            return replace(told, ambiguous=True, remote=remote, further=True)
         return replace(told, ambiguous=True, remote=remote)
     if isinstance(fault, Rejected):
         return fault
+    if isinstance(fault, Retry) and "ts" in remote and remote != conversation.remote:
+        return replace(fault, remote=remote, further=True)
     if isinstance(fault, Retry) and fault.ambiguous and "ts" not in remote:
         remote.setdefault("doubt", conversation.now)
     return replace(fault, remote=remote)
+
+
+def _calls(conversation: Conversation, body: Mapping[str, Any]) -> int:
+    """How many posts it takes, or edits in their stead: the message (or its edit with the news in the thread, for the
+    limits of the two are not the same), and each numbered reply that is stale.
+    """
+    known = [str(sha256) for _, sha256 in conversation.remote.get("parts", ())]
+    parts = [*body["parts"], *[_NOTHING_LEFT] * (len(known) - len(body["parts"]))]
+    stale = sum(_sha256(part) != before for part, before in zip_longest(parts, known))
+    return max(1, int(conversation.remote.get("shown") != conversation.version) + stale)
+
+
+def _sha256(part: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(part).encode()).hexdigest()[:12]
 
 
 def _message(body: Mapping[str, Any]) -> dict[str, Any]:

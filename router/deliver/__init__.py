@@ -1,7 +1,7 @@
 """Delivery: a lane a destination, each bringing its conversations up to date."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 
 import structlog
@@ -15,8 +15,16 @@ from router.deliver.pace import Pace
 from router.metrics import Metrics
 from router.model import Destination, Millis
 from router.store import Store
+from router.threads import Threads
 
 log = structlog.get_logger(__name__)
+
+# Large messages that are made at the same time.
+_RENDERING = 2
+
+
+async def _ever() -> Millis:
+    return 0
 
 
 class Lanes:
@@ -31,16 +39,20 @@ class Lanes:
         kinds: Mapping[str, Kind],
         current: Callable[[], Current],
         send_seconds: float = LONGEST,
+        counting_since: Callable[[], Awaitable[Millis]] = _ever,
     ) -> None:
         """
         :param kinds: the channels by name: how fast each may be told
         :param send_seconds: how long one attempt may take
+        :param counting_since: since when time has simply passed, see :class:`router.steps.Steps`
         """
         self.store = store
         self.clock = clock
         self.metrics = metrics
         self.current = current
         self.send_seconds = send_seconds
+        self.counting_since = counting_since
+        self.rendering = Threads("render", _RENDERING)
         self.operator = Operator(store, clock, metrics, lambda: current().policy, self.wake)
         self._kinds = kinds
         self._together = {each.section: Pace(*each.together) for each in kinds.values() if each.together}
@@ -87,9 +99,15 @@ class Lanes:
             await asyncio.wait([task])
             self._leaving.pop(key, None)
 
-    def turn(self, channel: str, now: Millis) -> Millis:
-        pace = self._together.get(self._kinds[channel].section)
-        return now if pace is None else pace.reserve(now)
+    def turn(self, channel: str, calls: int) -> Millis:
+        pace, now = self._together.get(self._kinds[channel].section), self.clock.elapsed()
+        return now if pace is None else pace.reserve(now, calls)
+
+    def pause(self, channel: str, span: Millis, reason: str) -> None:
+        """Of every lane of the section."""
+        for lane in self._lanes.values():
+            if self._kinds[lane.destination.channel].section == self._kinds[channel].section:
+                lane.pause(max(span, lane.paused_for), reason)
 
     def connection(self, channel: str) -> AbstractAsyncContextManager[object]:
         return self._connections.get(self._kinds[channel].section) or nullcontext()
@@ -119,8 +137,8 @@ class Lanes:
                 "destination": key,
                 "channel": lane.destination.channel,
                 "alive": not self._tasks[key].done(),
-                "paused_until": lane.paused_until if lane.paused_until > now else None,
-                "pause_reason": lane.pause_reason if lane.paused_until > now else None,
+                "paused_until": now + lane.paused_for if lane.paused_for else None,
+                "pause_reason": lane.pause_reason if lane.paused_for else None,
                 "broken_since": self.operator.since(key),
                 "a_minute": lane.pace.a_minute,
             }
@@ -142,6 +160,7 @@ class Lanes:
         for task in late:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self.rendering.shutdown()
 
 
 __all__ = ["Current", "Lanes"]

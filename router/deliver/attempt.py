@@ -10,8 +10,10 @@ from router.store import Work
 
 log = structlog.get_logger(__name__)
 
-# Seconds. No channel's own limits come near: what takes longer hangs.
-LONGEST = 120.0
+# Seconds. A channel ends its attempts by itself before that, and keeps what it got done: what takes longer hangs.
+LONGEST = 90.0
+# Seconds that an attempt has to end in once it was cut off by a stop.
+_LAST_WORDS = 0.5
 
 # Cut off, and not ended yet: the event loop by itself would forget them.
 _ASTRAY: set[asyncio.Task[Outcome]] = set()
@@ -31,7 +33,7 @@ async def attempt(
         done, _ = await asyncio.wait([sending], timeout=within)
     except asyncio.CancelledError:
         sending.cancel()
-        await asyncio.wait([sending], timeout=1)
+        await asyncio.wait([sending], timeout=_LAST_WORDS)
         raise
     if done:
         return sending.result()

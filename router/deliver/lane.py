@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -10,7 +10,7 @@ from typing import Protocol
 import structlog
 
 from router.channels.base import Channel, Kind
-from router.clock import Clock
+from router.clock import Clock, rest
 from router.decide import Policy
 from router.deliver.attempt import attempt
 from router.deliver.operator import Operator
@@ -32,6 +32,7 @@ from router.model import (
 from router.render import Templates
 from router.render.words import duration
 from router.store import Idle, Limits, Recorded, Store, StoreUnavailable, Work
+from router.threads import Threads
 
 log = structlog.get_logger(__name__)
 
@@ -65,11 +66,19 @@ class Depot(Protocol):
     operator: Operator
     send_seconds: float
     """How long one attempt may take."""
+    counting_since: Callable[[], Awaitable[Millis]]
+    """Since when time has simply passed: no step of the clock has anything given up."""
+    rendering: Threads
 
     def wake(self, destinations: frozenset[str]) -> None: ...
 
-    def turn(self, channel: str, now: Millis) -> Millis:
-        """When the section's common pace lets one more delivery go; it counts as gone."""
+    def turn(self, channel: str, calls: int) -> Millis:
+        """When the section's common pace lets a delivery of so many calls go, as a moment of ``clock.elapsed()``; it
+        counts as gone.
+        """
+
+    def pause(self, channel: str, span: Millis, reason: str) -> None:
+        """Of every lane of the section."""
 
     def connection(self, channel: str) -> AbstractAsyncContextManager[object]:
         """Held while the provider is talked to: a section may have only so many at once."""
@@ -82,8 +91,9 @@ class Lane:
         self.destination = destination
         self.pace = pace
         self._kind = kind
+        # Moments of the clock that nobody steps.
         self._no_storms_until: Millis = 0
-        self.paused_until: Millis = 0
+        self._paused_until: Millis = 0
         self.pause_reason = ""
         self.at_rest = asyncio.Lock()
         """Held while a delivery is under way."""
@@ -92,15 +102,23 @@ class Lane:
         self._wake = asyncio.Event()
         self._never = asyncio.Event()
         self._stopping = False
-        self._paused_at: Millis = 0
 
     def wake(self) -> None:
         self._wake.set()
 
+    def pause(self, span: Millis, reason: str) -> None:
+        """Nothing more goes out for so long."""
+        self._paused_until, self.pause_reason = self._depot.clock.elapsed() + span, reason
+
     def resume(self) -> None:
         """End a pause: somebody has mended what was broken."""
-        self.paused_until = self._probes = 0
+        self._paused_until = self._probes = 0
         self._wake.set()
+
+    @property
+    def paused_for(self) -> Millis:
+        """How long it still pauses; 0: it doesn't."""
+        return max(0, self._paused_until - self._depot.clock.elapsed())
 
     def stop(self) -> None:
         """Tell what is due now, then end."""
@@ -112,14 +130,12 @@ class Lane:
         failures = 0
         while True:
             self._wake.clear()
-            if clock.now() < self._paused_at:  # the clock was stepped back since
-                self.paused_until = 0
-            if self.paused_until > clock.now():
+            if self.paused_for:
                 if self._stopping:
                     return
-                await clock.wait(self._wake, self.paused_until)
+                await rest(clock, self._wake, self._paused_until)
                 continue
-            await clock.wait(self._never, self.pace.ready_at(clock.now()))
+            await rest(clock, self._never, self.pace.ready_at(clock.elapsed()))
             try:
                 async with self.at_rest:
                     until = await self._step()
@@ -144,14 +160,12 @@ class Lane:
         work = await store.claim(self.destination, current.policy, clock.now(), limits=self._limits())
         if isinstance(work, Idle):
             return work.until
-        self.pace.spend(clock.now())
-        await clock.wait(self._never, self._depot.turn(self.destination.channel, clock.now()))
         outcome = await self._send(work, current)
         now = clock.now()
         patience = current.give_up_after.get(self.destination.channel, 0)
         not_before = self._learn(work, outcome, now)
         if work.is_storm and isinstance(outcome, Rejected):
-            self._no_storms_until = now + _WITHOUT_STORMS
+            self._no_storms_until = clock.elapsed() + _WITHOUT_STORMS
             outcome = Retry(f"a storm's message was refused: {outcome.reason}")
         if isinstance(outcome, Broken):
             await self._depot.operator.broken(self.destination, outcome.reason)
@@ -159,7 +173,7 @@ class Lane:
             given_up = _given_up(patience, outcome.reason, ambiguous=outcome.ambiguous)
             if work.is_storm:
                 work = await self._without_overdue(work, given_up, patience, now)
-            elif now - work.tried_since >= patience:
+            elif await self._lasted(patience, work.tried_since, now):
                 outcome = given_up
         await self._book(work, outcome, now, not_before)
         if isinstance(outcome, Delivered):
@@ -168,9 +182,15 @@ class Lane:
             await self._give_up_all(outcome.reason, patience, now)
         return 0
 
+    async def _lasted(self, patience: Millis, since: Millis, now: Millis) -> bool:
+        """Whether it has failed for so long; a step of the clock, or a time without a router, doesn't count."""
+        try:
+            return now - max(since, await self._depot.counting_since()) >= patience
+        except StoreUnavailable:  # then nothing is given up
+            return False
+
     def _limits(self) -> Limits | None:
-        left = self._no_storms_until - self._depot.clock.now()
-        if self._kind.storm_every is None or 0 < left <= _WITHOUT_STORMS:  # more: the clock was stepped back
+        if self._kind.storm_every is None or self._depot.clock.elapsed() < self._no_storms_until:
             return None
         return Limits(self.pace.a_minute, self._kind.storm_every, self._kind.edits)
 
@@ -179,33 +199,33 @@ class Lane:
         match outcome:
             case Broken():
                 self._probes += 1
-                self._pause(now + next_probe(self._probes), outcome.reason)
+                self.pause(next_probe(self._probes), outcome.reason)
             case Retry():
-                # What got further than before is not failing for the n-th time.
-                further = outcome.remote is not None and outcome.remote != work.conversation.remote
-                attempts = 1 if further else work.conversation.attempt
+                attempts = 1 if outcome.further else work.conversation.attempt
                 not_before = next_attempt(attempts, now, random.random(), outcome.after)  # noqa: S311
                 if outcome.pause:
-                    self._pause(not_before, outcome.reason)
-                    self.pace.refused(not_before)
+                    self.pause(not_before - now, outcome.reason)
+                    self.pace.refused(self._paused_until)
+                if outcome.everywhere:
+                    self._depot.pause(self.destination.channel, not_before - now, outcome.reason)
                 return not_before
             case Delivered():
                 self._probes = 0
                 self.pace.accepted()
+                if outcome.rest:
+                    self.pause(outcome.rest, "as much as it takes at once")
                 if work.is_storm:
                     return now + (self._kind.storm_every or 0)
             case Rejected():
                 pass
         return now
 
-    def _pause(self, until: Millis, reason: str) -> None:
-        self._paused_at = self._depot.clock.now()
-        self.paused_until, self.pause_reason = until, reason
-
     async def _give_up_all(self, reason: str, patience: Millis, now: Millis) -> None:
         """A destination that has been broken for that long: what is overdue need not each be tried."""
         broken_since = self._depot.operator.since(self.destination.key)
-        if not patience or not self._probes or broken_since is None or now - broken_since < patience:
+        if not patience or not self._probes or broken_since is None:
+            return
+        if not await self._lasted(patience, broken_since, now):
             return
         policy = self._depot.current().policy
         while True:
@@ -216,7 +236,7 @@ class Lane:
 
     async def _without_overdue(self, storm: Work, given_up: Rejected, patience: Millis, now: Millis) -> Work:
         """What a storm's message took along is given up each after its own time; the storm itself never is."""
-        overdue = {part.id for part in storm.parts if now - part.tried_since >= patience}
+        overdue = {part.id for part in storm.parts if await self._lasted(patience, part.tried_since, now)}
         for part in storm.parts:
             if part.id in overdue:
                 await self._record(part, given_up, now, now)
@@ -233,6 +253,9 @@ class Lane:
         except Exception as error:
             log.exception("channel raised", destination=self.destination.key, delivery=work.delivery)
             return Retry(f"internal: {type(error).__name__}")
+        clock = self._depot.clock
+        self.pace.spend(clock.elapsed(), message.calls)
+        await rest(clock, self._never, self._depot.turn(self.destination.channel, message.calls))
         async with self._depot.connection(self.destination.channel):
             return await attempt(channel, self.destination, work, message, self._depot.send_seconds)
 
@@ -252,15 +275,16 @@ class Lane:
         given = self.destination, work.conversation, current.templates
         if len(work.conversation.alerts) < _LARGE:
             return channel.render(*given)
-        return await asyncio.to_thread(channel.render, *given)
+        return await self._depot.rendering.run(channel.render, *given)
 
     async def _record(self, work: Work, outcome: Outcome, now: Millis, not_before: Millis) -> None:
         """What was sent must get on the books: nothing else of this lane goes out before."""
         said = False
         while True:
             policy = self._depot.current().policy  # they may have changed while it was on its way
+            at = self._depot.clock.now()  # and so may the time
             try:
-                recorded = await self._depot.store.record(work, outcome, policy, now, not_before)
+                recorded = await self._depot.store.record(work, outcome, policy, at, at + not_before - now)
             except StoreUnavailable as error:
                 if not said:
                     log.warning(

@@ -1,4 +1,4 @@
-"""How fast a destination is told: token buckets on the given clock. Pure."""
+"""How fast a destination is told: token buckets, by a clock that nobody steps. Pure."""
 
 from router.model import MINUTE, SECOND, Millis
 
@@ -28,18 +28,16 @@ class Pace:
 
     def ready_at(self, now: Millis) -> Millis:
         """The earliest moment of the next delivery."""
-        longest = self._cost + self._slack
-        if self._next > now + 2 * longest:  # the clock was stepped back
-            self._next = now
         return max(now, round(self._next - self._slack))
 
-    def spend(self, now: Millis) -> None:
-        self._next = max(self._next, now) + self._cost
+    def spend(self, now: Millis, calls: int = 1) -> None:
+        """:param calls: what a delivery of several costs, those that come next wait for"""
+        self._next = max(self._next, now) + calls * self._cost
 
-    def reserve(self, now: Millis) -> Millis:
+    def reserve(self, now: Millis, calls: int = 1) -> Millis:
         """The moment of a delivery that takes its turn now, behind those that took theirs before."""
         at = self.ready_at(now)
-        self.spend(now)
+        self.spend(now, calls)
         return at
 
     def refused(self, until: Millis) -> None:
@@ -49,7 +47,3 @@ class Pace:
 
     def accepted(self) -> None:
         self._cost = max(self._usual, self._cost * _FASTER)
-
-    def lasts(self, count: int) -> Millis:
-        """How long so many deliveries take, in milliseconds."""
-        return round(count * self._cost)

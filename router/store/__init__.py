@@ -1,6 +1,7 @@
 """The store: everything that must survive, behind one object. See ``schema`` for the tables."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import partial
@@ -18,9 +19,9 @@ from router.model import (
     Retention,
     Webhook,
 )
-from router.store import books, dead, retention
+from router.store import books, dead, retention, steps
 from router.store.accept import Receipt, accept
-from router.store.adopt import Adoption, adopt, known_fragments, turn_back
+from router.store.adopt import Adoption, adopt, known_fragments
 from router.store.alert import about_of
 from router.store.balance import Balance, balance
 from router.store.conversation import renew_database_id
@@ -32,6 +33,7 @@ from router.store.record import Recorded, record
 from router.store.record import parts as record_parts
 from router.store.schema import alerts, conversations, deliveries, meta, webhooks
 from router.store.snapshot import Snapshot, account, snapshot
+from router.store.steps import BEAT
 from router.store.storm import BATCH, Limits, claim_in_storm, gather, sift, surges, view
 from router.store.truth import BATCH as TRUTH_BATCH
 from router.store.truth import (
@@ -49,6 +51,7 @@ from router.store.truth import (
 )
 from router.store.work import Idle, Only, Work, claim, upcoming
 from router.store.writer import Database, Statement, Transaction, insert
+from router.threads import Threads
 
 T = TypeVar("T")
 
@@ -84,21 +87,24 @@ class Store:
 
         :raises StoreUnavailable: can't be opened, is damaged or not ours, or another process serves from it
         """
-        database = Database(url)
+        database, opening = Database(url), Threads("store-open", 1)
         try:
-            await asyncio.to_thread(check, database.path)
-            await asyncio.to_thread(migrate, database.engine)
+            await opening.run(check, database.path)
+            await opening.run(migrate, database.engine)
         except sa.exc.DBAPIError as error:
             await database.close()
             raise unavailable(error, database.path) from error
         except BaseException:
             await database.close()
             raise
+        finally:
+            opening.shutdown()
         database.start(asyncio.get_running_loop())
         return cls(database)
 
-    async def close(self) -> None:
-        await self._database.close()
+    async def close(self, within: float = math.inf) -> None:
+        """Finish what is queued. :param within: seconds; a store that is stuck is left behind after these"""
+        await self._database.close(within)
 
     async def begin(self, now: Millis) -> dict[str, str]:
         """What the last process left under way is marked interrupted. Included files as they last were in
@@ -123,9 +129,17 @@ class Store:
         """
         return await self._database.write(lambda tx: adopt(tx, adoption, now))
 
-    async def turn_back(self, policy: Policy, now: Millis) -> None:
-        """The clock was stepped back to ``now``: reckon anew what waits."""
-        await self._database.write(lambda tx: turn_back(tx, policy, now))
+    async def begin_counting(self, policy: Policy, now: Millis) -> Millis:
+        """After a start, under these rules. Since when time has simply passed, see :mod:`router.store.steps`."""
+        return await self._database.write(lambda tx: steps.begin(tx, policy, now))
+
+    async def beat(self, now: Millis) -> None:
+        """The router runs: said at least once in :data:`BEAT`."""
+        await self._database.write(lambda tx: steps.beat(tx, now))
+
+    async def step(self, policy: Policy, now: Millis, *, back: bool) -> Millis:
+        """The clock was stepped to ``now``, or nothing could be heard for a while. Since when time passes: now."""
+        return await self._database.write(lambda tx: steps.step(tx, policy, now, back=back))
 
     async def accept(
         self, webhook: Webhook, source: str, body: bytes, policy: Policy, now: Millis
@@ -373,6 +387,7 @@ class Store:
 
 
 __all__ = [
+    "BEAT",
     "Adoption",
     "Answer",
     "Balance",

@@ -8,21 +8,18 @@ from sqlalchemy import bindparam as p
 
 from router.decide import Policy
 from router.model import Millis
-from router.reduce import PEER_LAG
 from router.store.accept import index_inhibitor
 from router.store.alert import labels_of
 from router.store.digests import close_slots, open_slots
-from router.store.place import FAILOVER, reconsider
+from router.store.place import reconsider
 from router.store.schema import (
     alerts,
     conversations,
-    deliveries,
     destinations,
     fragments,
     inhibitors,
     members,
     meta,
-    webhooks,
 )
 from router.store.writer import Statement, Transaction, among, insert
 
@@ -48,46 +45,6 @@ _KNOWS_SOMETHING = Statement(
     )
     .limit(1)
 )
-# The last time that anything happened.
-_LATEST = Statement(
-    sa.select(
-        sa.func.max(
-            sa.func.coalesce(sa.select(webhooks.c.received_at).order_by(webhooks.c.id.desc()).limit(1).scalar_subquery(), 0),
-            sa.func.coalesce(sa.select(deliveries.c.started_at).order_by(deliveries.c.id.desc()).limit(1).scalar_subquery(), 0),
-        ).label("at")
-    )
-)  # fmt: skip
-_TELL_NOW = Statement(
-    sa.update(members)
-    .where(
-        members.c.at > p("now"),
-        # What no rule reckons: news of what was told, and what is told instead of a destination that failed.
-        sa.or_(among(members.c.told, ("firing", "maybe")), members.c.rule.startswith(FAILOVER)),
-    )
-    .values(at=p("now"))
-)
-_TRY_NOW = Statement(
-    sa.update(conversations)
-    .where(conversations.c.state == "open", conversations.c.not_before > p("now"))
-    .values(not_before=0)
-)
-_DUE_ANEW = Statement(
-    sa.update(conversations)
-    .where(conversations.c.slot.is_(None), conversations.c.due_at > p("now"))
-    .values(
-        due_at=sa.select(sa.func.min(members.c.at))
-        .where(members.c.conversation_id == conversations.c.id)
-        .scalar_subquery()
-    )
-)
-_DOUBT_NOW = Statement(
-    sa.update(alerts).where(alerts.c.doubt_until > p("latest")).values(doubt_until=p("latest"))
-)
-_SINCE_NOW = Statement(
-    sa.update(conversations)
-    .where(conversations.c.slot.is_not(None), conversations.c.state == "open", conversations.c.since > p("now"))
-    .values(since=p("now"))
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,22 +72,7 @@ def adopt(tx: Transaction, adoption: Adoption, now: Millis) -> dict[str, str]:
         tx.run(_DROP_META, key="policy")
         tx.run(_ADD_META, key="policy", value=policy.fingerprint)
         _judge_anew(tx, policy, now)
-    if tx.one(_LATEST)["at"] > now:
-        turn_back(tx, policy, now)
     return _keep_destinations(tx, adoption)
-
-
-def turn_back(tx: Transaction, policy: Policy, now: Millis) -> None:
-    """The clock was stepped back: what was to be told at a moment of the old time is reckoned by the new one, or it
-    would wait for as long as the step.
-    """
-    for statement in (_TELL_NOW, _TRY_NOW, _SINCE_NOW):
-        tx.run(statement, now=now)
-    tx.run(_DOUBT_NOW, latest=now + PEER_LAG)
-    open_slots(tx, policy, now)
-    for alert in tx.all(_FIRING):
-        reconsider(tx, policy, alert["id"], now)
-    tx.run(_DUE_ANEW, now=now)
 
 
 def known_fragments(tx: Transaction) -> dict[str, str]:

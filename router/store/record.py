@@ -49,7 +49,7 @@ _SYNCED = Statement(
 _FAILED = Statement(
     sa.update(conversations)
     .where(conversations.c.id == p("conversation"))
-    .values(attempts=conversations.c.attempts + 1, not_before=p("not_before_"), remote=p("remote_"))
+    .values(attempts=p("attempts_"), not_before=p("not_before_"), remote=p("remote_"))
 )
 _VERSION = Statement(sa.select(conversations.c.wanted).where(conversations.c.id == p("conversation")))
 _STILL_TOLD = Statement(
@@ -143,6 +143,8 @@ def parts(
 
 def _with_own_remote(outcome: Outcome, work: Work) -> Outcome:
     """A conversation that was told by a storm's message has the remote state that it had."""
+    if isinstance(outcome, Retry):
+        return replace(outcome, remote=work.conversation.remote, further=False)
     return outcome if isinstance(outcome, Rejected) else replace(outcome, remote=work.conversation.remote)
 
 
@@ -205,7 +207,11 @@ def _synced(tx: Transaction, work: Work, outcome: Delivered, not_before: Millis)
 
 def _failed(tx: Transaction, work: Work, outcome: Retry | Broken, not_before: Millis) -> None:
     remote = work.conversation.remote if outcome.remote is None else outcome.remote
-    tx.run(_FAILED, conversation=work.id, not_before_=not_before, remote_=json.dumps(dict(remote)))
+    further = isinstance(outcome, Retry) and outcome.further
+    tx.run(
+        _FAILED, conversation=work.id, attempts_=0 if further else work.conversation.attempt,
+        not_before_=not_before, remote_=json.dumps(dict(remote)),
+    )  # fmt: skip
 
 
 def _close(tx: Transaction, work: Work, now: Millis) -> None:

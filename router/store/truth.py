@@ -22,6 +22,7 @@ from router.store.accept import Receipt, accept
 from router.store.alert import alert_of, doubt_of
 from router.store.place import ABSENT, GROUP, UNTOLD, reconsider
 from router.store.schema import alerts, conversations, groups, members
+from router.store.steps import counting_since
 from router.store.writer import Statement, Transaction, among
 
 GONE = "gone from Alertmanager"
@@ -164,6 +165,7 @@ def confirm(
     rows = tx.all(_FIRING, source=answer.source, after=after)
     gone: list[Any] = []
     wake: set[str] = set()
+    counting = counting_since(tx)
     for row in rows:
         if row["seen_at"] >= answer.asked_at:
             continue  # heard of since
@@ -176,7 +178,7 @@ def confirm(
         elif row["absent_at"] is None:
             if answer.asked_at - row["seen_at"] >= GRACE:
                 wake |= _mark(tx, row, ABSENT, answer.asked_at, policy, now)
-        elif answer.asked_at - row["absent_at"] >= answer.confirm:
+        elif answer.asked_at - max(row["absent_at"], counting) >= answer.confirm:
             gone.append(row)
     ended = _end(tx, gone, GONE, policy, now)
     return merged(Receipt((), (), frozenset(wake)), ended), _next(rows)
@@ -251,7 +253,8 @@ def expire(
     tx: Transaction, listening: Listening, policy: Policy, now: Millis, after: int = 0
 ) -> tuple[dict[str, Receipt], int]:
     """What nothing was heard of for too long has ended. What this came to, by source, and where to go on."""
-    seen_up_to = now - listening.stale_after if listening.stale_after > 0 else -1
+    counted = 0 < listening.stale_after <= now - counting_since(tx)
+    seen_up_to = now - listening.stale_after if counted else -1
     rows = tx.all(_UNHEARD, seen_up_to=seen_up_to, now=now, after=after)
     ended: dict[tuple[str, str], list[Any]] = {}
     for row in rows:

@@ -9,7 +9,6 @@ from sqlalchemy import bindparam as p
 
 from router.decide import Policy
 from router.model import (
-    HOUR,
     Conversation,
     DigestView,
     Labels,
@@ -36,8 +35,6 @@ _MINE = (
     conversations.c.due_at.is_not(None),
     conversations.c.state == "open",
 )
-# No backoff is as long (deliver.schedule): the clock was stepped back since.
-_NOT_LATER = 2 * HOUR
 _ends = sa.exists().where(
     members.c.conversation_id == conversations.c.id,
     members.c.status == "resolved",
@@ -46,7 +43,7 @@ _ends = sa.exists().where(
 DUE_NOW = (
     *_MINE,
     conversations.c.due_at <= p("due_by"),
-    sa.or_(conversations.c.not_before <= p("now"), conversations.c.not_before > p("now") + _NOT_LATER),
+    conversations.c.not_before <= p("now"),
 )
 # Criticals first, then ends, then by age.
 _NEXT = Statement(

@@ -6,12 +6,12 @@ portability without most of its cost on the webhook's path.
 
 import asyncio
 import fcntl
+import math
 import os
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,15 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from router.store.health import Health, StoreUnavailable, is_damage, unavailable
+from router.threads import Threads
 
 T = TypeVar("T")
+log = structlog.get_logger(__name__)
 
 _BATCH = 256
 _QUEUE = 10_000
@@ -135,10 +138,11 @@ class Database:
         self.engine = sa.create_engine(self._url, pool_size=_READERS, creator=self._connect)
         sa.event.listen(self.engine, "connect", _configure)
         sa.event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-        self._readers = ThreadPoolExecutor(_READERS, "store-read")
+        self._readers = Threads("store-read", _READERS)
         self._queue: queue.Queue[_Job | None] = queue.Queue(_QUEUE)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended = asyncio.Event()
 
     def _take_lock(self) -> int:
         """Two services on one SQLite file would each tell everything: the second one is refused."""
@@ -195,20 +199,31 @@ class Database:
                 return work(connection)
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._readers, call)
+            return await self._readers.run(call)
         except sa.exc.DBAPIError as error:
             unread = unavailable(error, self.path)
             if unread.damaged:
                 self.health.failed(unread)
             raise unread from error
 
-    async def close(self) -> None:
-        """Finish what is queued, then let go of the file."""
+    async def close(self, within: float = math.inf) -> None:
+        """Finish what is queued, then let go of the file.
+
+        :param within: seconds; a writer that is stuck (a dead disk) is left behind then, and ends with the process
+        """
         if self._thread is not None:
-            thread, self._thread = self._thread, None
-            self._queue.put(None)
-            await asyncio.to_thread(thread.join)
-        self._readers.shutdown(wait=True)
+            self._thread = None
+            with suppress(queue.Full):  # then it is stuck
+                self._queue.put_nowait(None)
+            try:
+                async with asyncio.timeout(None if within == math.inf else within):
+                    await self._ended.wait()
+            except TimeoutError:
+                log.warning(
+                    "the store's last write has not ended; it is left behind", database=str(self.path)
+                )
+                return
+        self._readers.shutdown()
         self.engine.dispose()
         with suppress(OSError):
             os.close(self._lock)
@@ -243,6 +258,9 @@ class Database:
         if pooled is not None:
             _own(pooled).row_factory = None
             pooled.close()
+        assert self._loop is not None  # noqa: S101  (narrows the type)
+        with suppress(RuntimeError):  # the loop is gone
+            self._loop.call_soon_threadsafe(self._ended.set)
 
     def _write(
         self, pooled: sa.PoolProxiedConnection | None, batch: list[_Job]

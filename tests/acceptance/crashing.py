@@ -114,7 +114,7 @@ async def live(life: Life) -> None:
             points.phase, points.die_at = given["phase"], given["die_at"]
             say(begun=True)
             continue
-        clock.set(given["now"])
+        clock.advance(given["now"] - clock.now())
         while (due := await service.store.backlog(clock.now())) and not reader.at_eof():
             assert not due[0]["attempts"], f"a delivery failed: {await service.store.attempts()}"
             await asyncio.sleep(_LOOK)  # real time: between two looks

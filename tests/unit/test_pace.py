@@ -44,3 +44,13 @@ def test_no_window_holds_more_than_the_burst_and_the_rate_allow(
     for first, at in enumerate(sent):
         within = [moment for moment in sent[first:] if moment < at + 10 * SECOND]
         assert len(within) <= burst + 10 * rate
+
+
+@given(st.integers(2, 300), st.integers(1, 30), st.integers(1, 6))
+def test_many_who_take_their_turn_at_once_keep_the_common_pace(many: int, burst: int, calls: int) -> None:
+    """However far the last reservation lies ahead."""
+    pace = Pace(4.0, burst)
+    moments = [pace.reserve(1_000, calls) for _ in range(many)]
+    for first, at in enumerate(moments):
+        within = [moment for moment in moments[first:] if moment < at + 10 * SECOND]
+        assert len(within) * calls <= burst + 10 * 4 + calls

@@ -11,6 +11,8 @@ from tests.waiting import seconds_pass
 
 Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 """What it does with a connection, which is closed afterwards."""
+_DRIP = 0.02
+"""Seconds between two bytes of a slow answer."""
 
 
 class Anything:
@@ -64,6 +66,22 @@ async def fall_silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWrite
         seconds_pass(1)
         await asyncio.sleep(0)
     await gone
+
+
+def drip(start: bytes, gone: asyncio.Event) -> Speak:
+    """Begin an answer, and go on with it by a byte at a time. :param gone: set once the other side has gone"""
+
+    async def speak(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(start)
+        try:
+            while not writer.is_closing():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(_DRIP)  # real time: what drips comes byte by byte
+        finally:
+            gone.set()
+
+    return speak
 
 
 def say(raw: bytes) -> Speak:

@@ -94,15 +94,16 @@ class Want:
 class FakeDiscord:
     """``async with FakeDiscord() as discord: … api_url=discord.url``
 
-    :param seconds: a clock; given one, more than five requests in two seconds are refused
+    :param seconds: a clock; given one, more requests in two seconds than ``window`` are refused
     """
 
-    def __init__(self, *, seconds: Callable[[], float] | None = None) -> None:
+    def __init__(self, *, seconds: Callable[[], float] | None = None, window: int = 5) -> None:
         self.messages: dict[str, Posted] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         """Method and body of every call, those refused included."""
         self.url = ""
         self._seconds = seconds
+        self._most = window
         self._window: list[float] = []
         self._faults: deque[Fault] = deque()
         self._released = asyncio.Event()
@@ -231,17 +232,17 @@ class FakeDiscord:
         return posted
 
     def _limit(self) -> tuple[dict[str, str], float]:
-        """Five requests in two seconds. :returns: the headers, and how long to wait if it is too early"""
+        """So many requests in two seconds. :returns: the headers, and how long to wait if it is too early"""
         if self._seconds is None:
             return {}, 0
         now = self._seconds()
         self._window = [at for at in self._window if at > now - 2]
-        wait = self._window[0] + 2 - now if len(self._window) >= 5 else 0.0
+        wait = self._window[0] + 2 - now if len(self._window) >= self._most else 0.0
         if not wait:
             self._window.append(now)
         return {
-            "X-RateLimit-Limit": "5",
-            "X-RateLimit-Remaining": str(5 - len(self._window)),
+            "X-RateLimit-Limit": str(self._most),
+            "X-RateLimit-Remaining": str(self._most - len(self._window)),
             "X-RateLimit-Reset-After": f"{self._window[0] + 2 - now:.3f}",
             "X-RateLimit-Bucket": "abcd1234",
             **({"X-RateLimit-Scope": "user", "Retry-After": "2"} if wait else {}),

@@ -1,26 +1,33 @@
 """The clock is stepped back or forward: nothing is lost, told twice, or waits for as long as the step."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pytest
 
-from router.clock import SystemClock
+from router.clock import SystemClock, offset
 from router.model import DAY, HOUR, MINUTE, SECOND, Millis
-from tests.waiting import seconds_pass
 from tests.world.conftest import World
+from tests.world.fake_alertmanager import FakeAlertmanager
+from tests.world.fake_pagerduty import Page
 from tests.world.fake_slack import Want, rate_limited
 from tests.world.fake_slack import http as slack_http
 from tests.world.test_delivery import delivered, failed
 
 
-async def step_back(world: World, by: Millis) -> None:
-    """As NTP does to a clock that was wrong; returns when what waits is reckoned anew."""
+async def stepped(world: World, by: Millis) -> None:
+    """The wall clock is set; returns when that has been noticed, and what waits decided again."""
     assert world.service is not None
-    turned = world.service.turned_back
-    world.clock.step_back(by)
-    while world.service.turned_back == turned:
+    seen = world.service.steps.count
+    world.clock.step(by)
+    while world.service.steps.count == seen:
         await world.service.store.ready()
+
+
+async def step_back(world: World, by: Millis) -> None:
+    """As NTP does to a clock that was wrong."""
+    await stepped(world, -by)
 
 
 @pytest.mark.parametrize("step", [HOUR, DAY])
@@ -38,13 +45,18 @@ async def test_what_failed_before_the_step_is_tried_again_soon(world: World, ste
     world.slack.expect(Want("C0CRITICAL", ("Down",)))
 
 
-@pytest.mark.parametrize("step", [HOUR, DAY])
-async def test_a_pause_from_before_the_step_is_over(world: World, step: Millis) -> None:
+@pytest.mark.parametrize("step", [-DAY, -HOUR, HOUR, DAY])
+async def test_a_pause_lasts_as_long_as_the_provider_asked_whatever_the_clock_says(
+    world: World, step: Millis
+) -> None:
     await world.start()
     world.slack.fail(rate_limited(600))
     await world.post("Down", "critical")
     await failed(world, "slack:C0CRITICAL")
-    await step_back(world, step)
+    await stepped(world, step)
+    world.clock.advance(9 * MINUTE)
+    await quiet(world)
+    assert not world.slack.messages
     world.clock.advance(MINUTE)
     await world.slack.until(lambda: bool(world.slack.messages))
 
@@ -164,13 +176,169 @@ async def test_a_leap_forward_tells_everything_once(world: World) -> None:
     world.slack.expect(Want("C0CRITICAL", ("Down",)), Want("C0WARNINGS", ("Disk",)))
 
 
+STALE_AFTER = 12 * HOUR
+
+
+def stale(rules: str) -> str:
+    return rules.replace("stale_after: 0", "stale_after: 12h")
+
+
+async def told(world: World) -> None:
+    await world.start(stale)
+    await world.post("Down", "critical")
+    await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
+    await delivered(world, 3)
+
+
+async def looked(world: World, times: int = 4) -> None:
+    """What nobody repeats was looked for so often."""
+    for _ in range(times):
+        world.clock.advance(31 * SECOND)
+        await quiet(world)
+
+
+async def ended_as_stale_after(world: World, span: Millis) -> None:
+    """Not before; the looking around took two minutes of it."""
+    world.clock.advance(span - 10 * MINUTE)
+    await quiet(world)
+    world.pagerduty.expect(Page("Down", open=True))
+    world.clock.advance(10 * MINUTE)
+    await world.pagerduty.until(lambda: not world.pagerduty.only.open)
+
+
+@pytest.mark.parametrize("step", [-400 * DAY, -DAY, -13 * HOUR, 2 * MINUTE, 13 * HOUR, 400 * DAY])
+async def test_a_step_of_the_clock_ends_nothing_as_stale(world: World, step: Millis) -> None:
+    """Only what isn't repeated for the whole time after it."""
+    await told(world)
+    world.clock.advance(STALE_AFTER - MINUTE)
+    await stepped(world, step)
+    await looked(world)
+    world.pagerduty.expect(Page("Down", open=True))
+    await ended_as_stale_after(world, STALE_AFTER - 2 * MINUTE)
+
+
+async def test_a_step_is_seen_before_anything_ends_by_it(world: World) -> None:
+    """Truth looks at the very moment of the step, whoever is told of it first."""
+    await told(world)
+    world.clock.advance(STALE_AFTER - MINUTE)
+    await quiet(world)
+    assert world.service is not None
+    world.clock.step(13 * HOUR)
+    await world.service.truth.look()
+    await quiet(world)
+    world.pagerduty.expect(Page("Down", open=True))
+
+
+@pytest.mark.parametrize("back", [0, DAY])
+async def test_a_router_that_was_down_for_long_ends_nothing_as_stale(world: World, back: Millis) -> None:
+    """It could hear nothing, whatever its clock says after."""
+    await told(world)
+    await world.stop()
+    world.clock.advance(20 * HOUR)
+    world.clock.step_back(back)
+    await world.start(stale)
+    await looked(world)
+    world.pagerduty.expect(Page("Down", open=True))
+    await ended_as_stale_after(world, STALE_AFTER - 2 * MINUTE)
+
+
+async def test_a_short_restart_lets_nobody_wait_longer_for_a_stale_end(world: World) -> None:
+    await told(world)
+    world.clock.advance(STALE_AFTER - HOUR)
+    await quiet(world)
+    await world.stop()
+    world.clock.advance(MINUTE)
+    await world.start(stale)
+    world.clock.advance(HOUR)
+    await world.pagerduty.until(lambda: not world.pagerduty.only.open)
+
+
+@pytest.mark.parametrize("step", [-DAY, 13 * HOUR])
+async def test_a_step_makes_nothing_gone_from_alertmanager(world: World, step: Millis) -> None:
+    async with FakeAlertmanager() as alertmanager:
+        source = f'sources: [{{name: prod, alertmanager_url: "{alertmanager.url}", ask_every: 1m, gone_after: 5m}}]'
+        await world.start(lambda rules: f"{rules}\n{source}\n")
+        await world.post("Down", "critical")
+        await delivered(world, 3)
+        for asked in (2, 3):  # it is absent for a minute
+            world.clock.advance(MINUTE)
+            await alertmanager.until_asked(asked)
+        await stepped(world, step)
+        await alertmanager.until_asked(4)  # at once, however far the clock went back
+        for asked in range(5, 9):
+            world.clock.advance(MINUTE)
+            await alertmanager.until_asked(asked)
+            await quiet(world)
+        world.pagerduty.expect(Page("Down", open=True))
+        world.clock.advance(2 * MINUTE)
+        await alertmanager.until_asked(9)
+        await world.pagerduty.until(lambda: not world.pagerduty.only.open)
+
+
+@pytest.mark.parametrize("step", [-3 * DAY, 3 * DAY])
+async def test_a_step_has_nothing_given_up(world: World, step: Millis) -> None:
+    await world.start()
+    world.slack.fail(*[slack_http(503)] * 3)
+    await world.post("Down", "critical")
+    await failed(world, "slack:C0CRITICAL")
+    await stepped(world, step)
+    world.clock.advance(MINUTE)
+    await failed(world, "slack:C0CRITICAL", 2)
+    world.slack.recover()
+    world.clock.advance(10 * MINUTE)
+    await world.slack.until(lambda: bool(world.slack.messages))
+    await delivered(world, 3)
+    assert await world.fates() == {"delivered": 3}
+
+
+async def test_after_a_step_back_what_fails_is_given_up_in_its_time(world: World) -> None:
+    await world.start()
+    world.slack.fail(*[slack_http(503)] * 1_000)
+    await world.post("Down", "critical")
+    await failed(world, "slack:C0CRITICAL")
+    await stepped(world, -30 * DAY)
+    for _ in range(25):
+        world.clock.advance(HOUR)
+        await quiet(world)
+    assert await world.fates() == {"delivered": 2, "dead": 1}
+
+
+async def test_a_router_that_was_down_gives_up_nothing_at_its_start(world: World) -> None:
+    await world.start()
+    world.slack.fail(*[slack_http(503)] * 100)
+    await world.post("Down", "critical")
+    await failed(world, "slack:C0CRITICAL")
+    await world.stop()
+    world.clock.advance(3 * DAY)
+    await world.start()
+    await failed(world, "slack:C0CRITICAL", 2)
+    assert (await world.fates()).get("dead", 0) == 0
+
+
+async def quiet(world: World) -> None:
+    """Every lane has looked at what is due now, and found nothing to tell."""
+    assert world.service is not None
+    for _ in range(20):
+        await world.service.store.ready()
+
+
 @pytest.mark.parametrize("until", [lambda now: None, lambda now: now + DAY])
-async def test_whoever_waits_by_the_systems_clock_learns_of_a_step_back(
-    until: Callable[[Millis], Millis | None],
+@pytest.mark.parametrize("step", [-HOUR, HOUR])
+async def test_whoever_waits_by_the_systems_clock_learns_of_a_step(
+    until: Callable[[Millis], Millis | None], step: Millis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = SystemClock()
     waiting = asyncio.create_task(clock.wait(asyncio.Event(), until(clock.now())))
     await asyncio.sleep(0)
-    clock.shift(-HOUR)
-    seconds_pass(1)
+    stepped_by, real = step * 1_000_000, time.time_ns  # real time: the clock under test
+    monkeypatch.setattr(time, "time_ns", lambda: real() + stepped_by)
     await waiting
+
+
+async def test_in_a_preview_a_jump_is_time_that_passes() -> None:
+    clock = SystemClock()
+    before = offset(clock)
+    clock.shift(HOUR)
+    assert abs(offset(clock) - before) < SECOND
+    clock.shift(-HOUR)
+    assert abs(offset(clock) - before + HOUR) < SECOND

@@ -16,11 +16,11 @@ async def delivered(world: World, count: int) -> None:
         await store.ready()
 
 
-async def failed(world: World, destination: str) -> None:
-    """The attempt at a destination has been recorded as to be retried."""
+async def failed(world: World, destination: str, times: int = 1) -> None:
+    """So many attempts at a destination have been recorded as to be retried."""
     assert world.service is not None
     store = world.service.store
-    while not (await store.status())["deliveries"].get(destination, {}).get("retry"):
+    while (await store.status())["deliveries"].get(destination, {}).get("retry", 0) < times:
         await store.ready()
 
 

@@ -16,6 +16,7 @@ from router.metrics import Metrics
 from router.model import (
     HOUR,
     MINUTE,
+    SECOND,
     Alert,
     Conversation,
     Delivered,
@@ -23,6 +24,7 @@ from router.model import (
     Message,
     Millis,
     Outcome,
+    Retry,
     Status,
     Webhook,
 )
@@ -209,6 +211,46 @@ async def test_a_stop_does_not_wait_for_a_send_that_hangs(tmp_path: Path) -> Non
         await room.until("delivered", 1, CALM)
         await room.lanes.stop(100)
         assert not any(lane["alive"] for lane in room.lanes.describe())
+
+
+async def test_a_provider_that_wants_a_rest_gets_it_though_all_was_delivered(tmp_path: Path) -> None:
+    async with a_room(tmp_path, Fake([returning(Delivered(rest=5_000))])) as room:
+        await room.fire()
+        await room.until("delivered", 1)
+        await room.fire("Disk")
+        await room.until("delivered", 2, CALM)
+        assert room.odd.tries == 1
+        assert [lane["paused_until"] for lane in room.lanes.describe()] == [NOON + 5_000, None]
+        room.clock.advance(4_999)
+        await room.store.ready()
+        assert room.odd.tries == 1
+        room.clock.advance(1)
+        await room.until("delivered", 2)
+
+
+async def test_a_limit_of_the_whole_address_pauses_every_lane_of_the_section(tmp_path: Path) -> None:
+    limited = Retry("ratelimited", after=5_000, pause=True, everywhere=True)
+    async with a_room(tmp_path, Fake([returning(limited)])) as room:
+        other = Destination("odd:other", "odd", None)
+        await room.lanes.serve((ODD, CALM, other))
+        await room.fire()
+        await room.until("retry", 1)
+        paused = {lane["destination"]: lane["pause_reason"] for lane in room.lanes.describe()}
+        assert paused == {"odd:one": "ratelimited", "odd:other": "ratelimited", "calm:one": None}
+        room.clock.advance(5_000)
+        await room.until("delivered", 1)
+
+
+async def test_what_got_further_than_before_is_no_failed_attempt(tmp_path: Path) -> None:
+    """It is tried again soon, and never given up for it."""
+    further = [returning(Retry("cut short", remote={"at": at}, further=True)) for at in range(20)]
+    async with a_room(tmp_path, Fake(further)) as room:
+        await room.fire()
+        for count in range(1, 21):
+            await room.until("retry", count)
+            room.clock.advance(SECOND)
+        await room.until("delivered", 1)
+        assert {each["attempt"] for each in await room.store.attempts()} == {1}
 
 
 def _broken() -> Message:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from router.model import SECOND
@@ -54,6 +55,66 @@ async def test_two_minutes_into_a_storm_slack_was_told_of_everything_and_hardly_
     )
     assert await strict.fates() == {"delivered": 3 * GROUPS // 100 + 2 * (GROUPS - GROUPS // 100)}
     assert strict.slack.refused_as_too_fast <= 10
+
+
+async def posted(world: World, calls: int) -> None:
+    """So many, and no more at this moment."""
+    await world.slack.until(lambda: len(world.slack.calls) >= calls)
+    assert world.service is not None
+    for _ in range(5):
+        await world.service.store.ready()
+    assert len(world.slack.calls) == calls
+
+
+async def test_a_hundred_channels_together_keep_the_pace_of_the_workspace(world: World) -> None:
+    channels = [f"C{number:04}" for number in range(100)]
+    world.slack.channels = dict.fromkeys(channels, "any")
+    everywhere = "".join(f"\n    - slack: {{channel: {channel}}}" for channel in channels)
+    await world.start(lambda rules: rules.replace("  oncall:\n", f"  oncall:{everywhere}\n", 1).replace("    - slack: {channel: C0CRITICAL}\n", ""), drain=0)  # fmt: skip
+    await world.post("Down", "critical")
+    await posted(world, 10)  # the burst
+    for second in range(1, 23):
+        world.clock.advance(SECOND)
+        await posted(world, 10 + 4 * second)
+    world.clock.advance(SECOND)
+    await posted(world, 100)
+    assert len(world.slack.messages) == 100
+
+
+async def test_the_replies_of_long_messages_count_in_the_pace_of_the_workspace(world: World) -> None:
+    channels = [f"C{number:04}" for number in range(20)]
+    world.slack.channels = dict.fromkeys(channels, "any")
+    everywhere = "".join(f"\n    - slack: {{channel: {channel}}}" for channel in channels)
+    await world.start(lambda rules: rules.replace("  oncall:\n", f"  oncall:{everywhere}\n", 1).replace("    - slack: {channel: C0CRITICAL}\n", ""), drain=0)  # fmt: skip
+    assert world.service is not None
+    alerts = [
+        {"status": "firing", "labels": {"alertname": "Down", "severity": "critical", "instance": f"{n:04}"},
+         "annotations": {"description": f"{n} " * 200}} for n in range(60)
+    ]  # fmt: skip
+    body = {"version": "4", "groupKey": "g", "receiver": "r", "status": "firing", "alerts": alerts}
+    async with aiohttp.ClientSession() as session:
+        await session.post(f"{world.service.url}/webhook", json=body)
+    await world.slack.until(lambda: len(world.slack.messages) >= 1)
+    counts = [len(world.slack.calls)]
+    while len(world.slack.messages) < 20:
+        world.clock.advance(SECOND)
+        await at_rest_but_waiting(world)
+        counts.append(len(world.slack.calls))
+    each = 1 + max(len(message.thread) for message in world.slack.messages.values())
+    assert each > 3
+    for seconds, count in enumerate(counts):
+        assert count <= 10 + 4 * seconds + 2 * each
+    assert len(counts) > 20 * each / 4 - 10
+
+
+async def at_rest_but_waiting(world: World) -> None:
+    """Whatever could be sent at this moment was."""
+    assert world.service is not None
+    before = -1
+    while before != len(world.slack.calls):
+        before = len(world.slack.calls)
+        for _ in range(5):
+            await world.service.store.ready()
 
 
 async def test_a_limit_between_an_edit_and_its_reply_is_no_loop(strict: World) -> None:

@@ -1,5 +1,6 @@
 """Every channel, whatever its provider answers: an outcome of the right kind, in few words, without a secret."""
 
+import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -14,7 +15,17 @@ from router.channels import KINDS, discord, email_smtp, pagerduty, webhook
 from router.model import Broken, Conversation, Delivered, Outcome, Rejected, Retry
 from tests.unit.channels.rigs import RIGS, Rig, echo
 from tests.unit.channels.talk import TEMPLATES, destination
-from tests.world.fake_anything import Anything, Speak, after_request, close, fall_silent, http, say, smtp
+from tests.world.fake_anything import (
+    Anything,
+    Speak,
+    after_request,
+    close,
+    drip,
+    fall_silent,
+    http,
+    say,
+    smtp,
+)
 
 _HUGE = 2**22
 
@@ -203,6 +214,16 @@ async def test_what_was_handed_over_and_not_answered_may_have_arrived(rig: Rig, 
             outcome = await judge(rig.told(then), talk, patience=rig.patience)
             assert isinstance(outcome, Retry)
             assert outcome.ambiguous
+
+
+async def test_an_answer_that_drips_has_an_end(rig: Rig, judge: Judge) -> None:
+    """No silence is ever as long as anybody's patience, and the connection is given up at the end."""
+    for start in (b"HTTP/1.1 200 OK\r\nX-Any: ", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"):
+        gone = asyncio.Event()
+        drips = smtp("GREETING", drip(b"220-", gone)) if rig.mail else after_request(drip(start, gone))
+        outcome = await judge(drips, patience=rig.patience)
+        assert isinstance(outcome, Retry | Delivered if rig.status_says_all else Retry)
+        await gone.wait()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -365,3 +367,41 @@ def test_a_routing_key_of_another_length_is_refused_without_being_shown() -> Non
 def test_a_conversation_keeps_the_key_that_opened_its_incident() -> None:
     talk = replace(conversation(alert(resolved=True)), remote={"dedup_key": "opened-by"})
     assert body(talk) == {"event_action": "resolve", "dedup_key": "opened-by"}
+
+
+async def test_an_attempt_that_was_cut_off_sends_nothing_later(
+    pagerduty: FakePagerDuty, channel: PagerDuty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old trigger after its resolve would open an incident that nobody ends."""
+    answered, looked_up, real = threading.Event(), threading.Event(), socket.getaddrinfo
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        answered.wait()
+        try:
+            return real(*args, **kwargs)
+        finally:
+            looked_up.set()
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    hasty = PagerDuty(
+        Settings(events_url=pagerduty.url), timeout=0.02
+    )  # real time: it passes while the look-up is stuck
+    assert await tell(hasty, conversation()) == Retry("timeout", ambiguous=True)
+    answered.set()
+    looked_up.wait()
+    await tell(channel, conversation(alert(resolved=True), version=2))
+    assert await hasty._threads.run(lambda: threading.current_thread().name) == "pagerduty-1"  # it has ended
+    assert [event.body["event_action"] for event in pagerduty.accepted] == ["resolve"]
+    await hasty.close()
+
+
+async def test_more_keys_than_a_pool_has_threads_wait_for_nobody(pagerduty: FakePagerDuty) -> None:
+    """Forty hang, and the one after them is told."""
+    pagerduty.fail(*[HANG] * 40)
+    async with channel_to(pagerduty.url) as channel:
+        hanging = [asyncio.create_task(tell(channel, conversation(token=f"{n:032}"))) for n in range(40)]
+        await pagerduty.until(lambda: len(pagerduty.events) == 40)
+        assert isinstance(await tell(channel, conversation()), Delivered)
+        for each in hanging:
+            each.cancel()
+        await asyncio.wait(hanging)

@@ -409,7 +409,8 @@ async def test_a_retry_after_a_failed_reply_tells_it(server: FakeSlack, channel:
     server.fail(error("service_unavailable", "chat.postMessage"))
     failed = await tell(channel, ended)
     state = {**state, "shown": 2}
-    assert failed == Retry("service_unavailable", ambiguous=True, remote=state), "the message was told"
+    told_it = Retry("service_unavailable", ambiguous=True, remote=state, further=True)
+    assert failed == told_it, "the message was told"
     await remote(channel, replace(ended, remote=state, attempt=2))
     assert server.only.edits == 1
     server.expect(Want("C0CRITICAL", color=GREEN, replies=("✅ All resolved",)))

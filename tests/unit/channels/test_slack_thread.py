@@ -255,7 +255,8 @@ async def test_replies_that_were_cut_short_go_on_from_there(server: FakeSlack, c
     assert isinstance(outcome, Retry)
     assert outcome.remote is not None
     first = [server.only.thread[0].ts]
-    assert replace(outcome, remote=None) == Retry("ratelimited", after=7 * SECOND, ambiguous=True, pause=True)
+    limited = Retry("ratelimited", after=7 * SECOND, ambiguous=True, pause=True, further=True)
+    assert replace(outcome, remote=None) == limited
     assert [ts for ts, _ in outcome.remote["parts"]] == first
     state = await remote(channel, replace(about, remote=outcome.remote, attempt=2))
     assert [ts for ts, _ in state["parts"]] == [reply.ts for reply in server.only.thread]

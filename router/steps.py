@@ -1,0 +1,99 @@
+"""Notices that time did not simply pass: the one place where clocks are compared."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from router.clock import STEP, Clock, offset, rest
+from router.decide import Policy
+from router.model import MINUTE, SECOND, Millis
+from router.store import BEAT, Store, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+# A clock that was set forward by less makes nothing end early that matters.
+_FORWARD: Millis = MINUTE
+
+
+class Steps:
+    """The wall clock is compared with one that nobody steps, and with the last time that the store could be written.
+
+    After a step back, what waits is decided again by the new time. After any step, and after a time in which nothing
+    could be heard (the router was down, the machine suspended, the store not to be written), what ends by the passing
+    of time counts from then: what fires ends as stale or gone, and what fails is given up, only after the whole time.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, policy: Callable[[], Policy], restart: Callable[[], None]
+    ) -> None:
+        """:param restart: told after each step: timers in memory begin again, and the lanes look again"""
+        self.count = 0
+        """How many there were."""
+        self._store = store
+        self._clock = clock
+        self._policy = policy
+        self._restart = restart
+        self._offset = offset(clock)
+        self._since: Millis | None = None
+        self._beat_at: Millis = 0
+        self._unwritten_since: Millis | None = None
+        self._comparing = asyncio.Lock()
+
+    async def serve(self) -> None:
+        never = asyncio.Event()
+        while True:
+            try:
+                await self.look()
+            except StoreUnavailable:
+                pass  # which the store says itself
+            except Exception:
+                log.exception("the clocks could not be compared")
+            else:
+                if abs(self._stepped) <= STEP:  # else it was while we looked
+                    await self._clock.wait(never, self._clock.now() + BEAT)
+                continue
+            await rest(self._clock, never, self._clock.elapsed() + SECOND)
+
+    @property
+    def _stepped(self) -> Millis:
+        """By how much, since that was last dealt with."""
+        return offset(self._clock) - self._offset
+
+    async def look(self) -> Millis:
+        """Compare the clocks; whoever decides by the time that has passed does this first.
+
+        :returns: since when time has simply passed, by the wall clock
+        :raises StoreUnavailable: nothing is to be decided now
+        """
+        async with self._comparing:
+            try:
+                since = await self._look()
+            except StoreUnavailable:
+                if self._unwritten_since is None:
+                    self._unwritten_since = self._clock.elapsed()
+                raise
+            self._unwritten_since = None
+            return since
+
+    async def _look(self) -> Millis:
+        now, elapsed, by = self._clock.now(), self._clock.elapsed(), self._stepped
+        unwritten = 0 if self._unwritten_since is None else elapsed - self._unwritten_since
+        if self._since is None:
+            self._since = await self._store.begin_counting(self._policy(), now)
+        elif by < -STEP or max(by, unwritten) > _FORWARD:
+            log.warning(
+                "the clock was stepped, or nothing could be accepted; timers begin again",
+                stepped_seconds=by / SECOND, unwritten_seconds=unwritten / SECOND,
+            )  # fmt: skip
+            self._since = await self._store.step(self._policy(), now, back=by < -STEP)
+            self.count += 1
+            self._restart()
+        elif elapsed >= self._beat_at:
+            await self._store.beat(now)
+        else:
+            self._offset += by
+            return self._since
+        self._offset += by
+        self._beat_at = elapsed + BEAT
+        return self._since

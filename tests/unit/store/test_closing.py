@@ -1,0 +1,27 @@
+"""A store is closed in time, whatever its writer is stuck in."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+from router.store import Store
+
+
+async def test_a_writer_that_is_stuck_is_left_behind(tmp_path: Path) -> None:
+    store = await Store.open(f"sqlite:///{tmp_path}/router.db")
+    stuck = threading.Event()
+
+    stuck_in = asyncio.create_task(store._database.write(lambda _: stuck.wait()))
+    await asyncio.sleep(0)
+    await store.close(0.05)
+    assert not stuck_in.done()
+    stuck.set()
+    stuck_in.cancel()
+
+
+async def test_what_was_queued_is_written_before_it_is_closed(tmp_path: Path) -> None:
+    store = await Store.open(f"sqlite:///{tmp_path}/router.db")
+    writes = [asyncio.create_task(store.quarantine(b"x", "am", "odd", number)) for number in range(50)]
+    await asyncio.sleep(0)
+    await store.close()
+    assert len(set(await asyncio.gather(*writes))) == 50

@@ -1,0 +1,128 @@
+"""Whoever decides by the time that has passed is told since when it simply passed."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from router.decide import Policy, Route, Severity
+from router.model import HOUR, MINUTE, SECOND, Millis
+from router.steps import Steps
+from router.store import BEAT, Store, StoreUnavailable
+from tests.clock import ManualClock
+
+NOON: Millis = 1_795_435_200_000
+POLICY = Policy(severity=Severity(), root=Route("route", "all"), receivers={"all": ()}, fingerprint="1")
+
+
+class Book(Store):
+    """Notes what it is told, unless it can't be written."""
+
+    def __init__(self) -> None:
+        self.writable = True
+        self.beats: list[Millis] = []
+        self.steps: list[tuple[Millis, bool]] = []
+
+    def _write(self) -> None:
+        if not self.writable:
+            raise StoreUnavailable("the disk is full")
+
+    async def begin_counting(self, policy: Policy, now: Millis) -> Millis:
+        self._write()
+        return now - HOUR
+
+    async def beat(self, now: Millis) -> None:
+        self._write()
+        self.beats.append(now)
+
+    async def step(self, policy: Policy, now: Millis, *, back: bool) -> Millis:
+        self._write()
+        self.steps.append((now, back))
+        return now
+
+
+@dataclass
+class Room:
+    clock: ManualClock = field(default_factory=lambda: ManualClock(NOON))
+    store: Book = field(default_factory=Book)
+    restarts: int = 0
+
+    def __post_init__(self) -> None:
+        self.steps = Steps(self.store, self.clock, lambda: POLICY, self._restart)
+
+    def _restart(self) -> None:
+        self.restarts += 1
+
+
+async def test_while_time_passes_nothing_begins_again() -> None:
+    room = Room()
+    for _ in range(100):
+        assert await room.steps.look() == NOON - HOUR
+        room.clock.advance(HOUR)
+    assert (room.store.steps, room.restarts, len(room.store.beats)) == ([], 0, 99)
+
+
+async def test_that_it_runs_is_noted_once_a_beat() -> None:
+    room = Room()
+    for _ in range(10 * BEAT // SECOND):
+        await room.steps.look()
+        room.clock.advance(SECOND)
+    assert len(room.store.beats) == 9
+
+
+@pytest.mark.parametrize(
+    ("by", "back"), [(-400 * 24 * HOUR, True), (-2 * SECOND, True), (2 * MINUTE, False), (HOUR, False)]
+)
+async def test_a_step_in_either_direction_is_noticed_once(by: Millis, back: bool) -> None:
+    room = Room()
+    await room.steps.look()
+    room.clock.advance(HOUR)
+    room.clock.step(by)
+    for _ in range(3):
+        assert await room.steps.look() == NOON + HOUR + by
+    assert (room.store.steps, room.restarts) == ([(NOON + HOUR + by, back)], 1)
+
+
+@pytest.mark.parametrize("by", [-SECOND, -1, 1, 30 * SECOND, MINUTE])
+async def test_a_small_correction_is_no_step(by: Millis) -> None:
+    room = Room()
+    for _ in range(5):
+        assert await room.steps.look() == NOON - HOUR
+        room.clock.step(by)
+        room.clock.advance(MINUTE)
+    assert room.store.steps == []
+
+
+async def test_a_small_step_back_counts_though_the_clock_was_set_forward_before() -> None:
+    room = Room()
+    await room.steps.look()
+    for by in (30 * SECOND, -20 * SECOND):
+        room.clock.step(by)
+        await room.steps.look()
+    assert room.store.steps == [(NOON + 10 * SECOND, True)]
+
+
+async def test_a_time_in_which_nothing_could_be_written_ends_nothing() -> None:
+    """No webhook was taken meanwhile: what its sender repeated in vain has not ended."""
+    room = Room()
+    await room.steps.look()
+    room.store.writable = False
+    for _ in range(3):
+        room.clock.advance(HOUR)
+        with pytest.raises(StoreUnavailable):
+            await room.steps.look()
+    room.store.writable = True
+    assert await room.steps.look() == NOON + 3 * HOUR
+    assert (room.store.steps, room.restarts) == ([(NOON + 3 * HOUR, False)], 1)
+
+
+async def test_a_step_that_could_not_be_written_is_dealt_with_later() -> None:
+    room = Room()
+    await room.steps.look()
+    room.store.writable = False
+    room.clock.step(-HOUR)
+    with pytest.raises(StoreUnavailable):
+        await room.steps.look()
+    room.store.writable = True
+    room.clock.advance(SECOND)
+    assert await room.steps.look() == NOON - HOUR + SECOND
+    assert room.store.steps == [(NOON - HOUR + SECOND, True)]
