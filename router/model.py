@@ -19,8 +19,6 @@ Labels = Mapping[str, str]
 
 OWN_SOURCE = "alert-router"
 """The source of the alerts that the router raises about itself."""
-BROKEN_DESTINATION = "broken_destination"
-"""The label of such an alert that names the destination which can't be told."""
 
 
 class Status(StrEnum):
@@ -74,6 +72,9 @@ class Alert:
     """Extra addresses a sender gave beside the annotations (Grafana): dashboard, panel, silence, image."""
     note: str = ""
     """Why it counts as ended though nobody resolved it."""
+    about: frozenset[str] | None = None
+    """Of an alert that the router raises about itself: the keys of the destinations that can't be told, and so are
+    not told of it. None: a sender's alert, whatever its labels say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,14 +287,45 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """One recipient of a destination that several people read: nobody could reach this one, the others were told."""
+
+    recipient: str
+    reason: str
+    words: str = field(default="", compare=False)
+
+    @property
+    def shown(self) -> str:
+        return _shown(self.reason, self.words)
+
+
+class _Failure:
+    """What failed outcomes share: a clean label from a table, for metrics, and what the provider said, for people."""
+
+    __slots__ = ()
+    reason: str
+    words: str
+
+    @property
+    def shown(self) -> str:
+        return _shown(self.reason, self.words)
+
+
+def _shown(reason: str, words: str) -> str:
+    return f"{reason}: {words}" if words else reason
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
     """The destination is up to date. ``remote`` replaces the conversation's remote state."""
 
     remote: Mapping[str, Any] = field(default_factory=dict)
+    refused: tuple[Refusal, ...] = ()
+    """Recipients that were given up; the others were told."""
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(_Failure):
     """Try again. ``after``: the provider's own wish (Retry-After), in milliseconds."""
 
     reason: str
@@ -304,10 +336,19 @@ class Retry:
     """The whole destination must wait (a rate limit), not just this conversation."""
     remote: Mapping[str, Any] | None = None
     """What did succeed before the failure, e.g. the ts of a posted message; None: unchanged."""
+    refused: tuple[Refusal, ...] = ()
+    """Recipients that were given up."""
+    late: tuple[Refusal, ...] = ()
+    """Recipients that are asked again; all others were told or given up."""
+    words: str = field(default="", compare=False)
+    """What the provider said, without secrets, bounded; two outcomes that differ in it mean the same."""
+    cause: str = field(default="", compare=False)
+    """What is at fault where that is not this destination alone, e.g. the smarthost: all that fails for the same
+    cause is reported as one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(_Failure):
     """Nothing can reach the destination until somebody mends it: a channel that is gone, a token revoked. What it
     is to be told waits.
     """
@@ -317,15 +358,21 @@ class Broken:
     """What did succeed before; None: unchanged."""
     ambiguous: bool = False
     """What did succeed told the news already."""
+    words: str = field(default="", compare=False)
+    cause: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(_Failure):
     """Final: trying the same again can't help."""
 
     reason: str
     ambiguous: bool = False
     """It may have arrived all the same: it was given up after such an attempt."""
+    words: str = field(default="", compare=False)
 
 
 Outcome = Delivered | Retry | Broken | Rejected
+
+LATE = "late"
+"""In a conversation's remote state: the recipients that have yet to be told what the others know."""

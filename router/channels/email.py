@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from email.errors import MessageError
@@ -17,7 +18,8 @@ import aiosmtplib
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from router.channels.base import ChannelSettings, Kind, Options
-from router.channels.email_smtp import Mail, deliver
+from router.channels.email_smtp import Access, Mail, deliver
+from router.channels.said import fit_to_show
 from router.model import MINUTE, Conversation, Destination, Message, Outcome
 from router.render import TemplateError, Templates
 from router.render.words import clip, line, moment
@@ -93,6 +95,13 @@ class Settings(ChannelSettings):
     def security(self) -> str:
         return self.tls or ("implicit" if self.address[1] == 465 else "starttls")
 
+    @property
+    def greeting(self) -> str:
+        """Strict servers refuse a name without a domain, such as localhost."""
+        host = socket.gethostname()
+        qualified = "." in host.strip(".") and not host.startswith("localhost") and host.isascii()
+        return self.hello or (host if qualified else _spec(self.from_).rpartition("@")[2])
+
 
 class EmailOptions(Options):
     """``- email: {…}`` of a receiver."""
@@ -165,22 +174,22 @@ class Email:
             hostname=host,
             port=port,
             use_tls=settings.security == "implicit",
-            start_tls=settings.security == "starttls",
+            start_tls=False,
             timeout=self._timeout,
-            local_hostname=settings.hello,
+            local_hostname=settings.greeting,
         )
-        login = None
-        if settings.username is not None and settings.password is not None:
-            login = settings.username, settings.password.get_secret_value()
+        password = settings.password.get_secret_value() if settings.password is not None else ""
+        login = (settings.username, password) if settings.username is not None else None
         mail = Mail(
-            id=body["message_id"],
             sender=_spec(body["from"]),
             to=[_spec(address) for address in body["to"]],
             whole=_mail(body),
             plain=_mail({**body, "html": ""}) if body["html"] else None,
         )
-        known = {"first": conversation.remote.get("first", mail.id), "stem": body["stem"]}
-        return await deliver(client, login, mail, conversation, known)
+        known = {"first": conversation.remote.get("first", body["message_id"]), "stem": body["stem"]}
+        outcome = await deliver(client, Access(settings.security == "starttls", login), mail, conversation, known)
+        # A server may quote what it was sent to log in with: https://www.rfc-editor.org/rfc/rfc4616
+        return fit_to_show(outcome, [password, f"\0{settings.username}\0{password}"] if password else [])
 
     async def close(self) -> None:
         """Nothing stays open between mails."""

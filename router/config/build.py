@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -18,8 +17,7 @@ from router.config.receivers import conflicting, destinations, resolve_names, sc
 from router.config.routes import Inherited, Names, Routes
 from router.decide import Policy, Route, Severity
 from router.decide.inhibition import Inhibition, Rule
-from router.decide.matchers import Matcher
-from router.model import BROKEN_DESTINATION, Alertmanager, Destination, Millis, Source
+from router.model import Alertmanager, Destination, Millis, Source
 
 
 class Builder:
@@ -100,6 +98,7 @@ class Builder:
             inhibition=Inhibition(tuple(self._rules(file))),
             inhibit_wait=file.inhibit_wait,
             stale_after=self._stale_after(file, root),
+            operators=self._operators(file, names),
             fingerprint=self._fingerprint(receivers),
         )
 
@@ -108,14 +107,15 @@ class Builder:
             what, todo = "the root route has matchers", "it catches all; move them to a route below"
             self.document.problem(("route",), what, todo)
         self.routes = Routes(self._reader, names, self._now, self._mount)
-        root = self.routes.build(file.route, "route", ("route",), Inherited())
+        return self.routes.build(file.route, "route", ("route",), Inherited())
+
+    def _operators(self, file: FileModel, names: Names) -> str | None:
         operators = file.operators
-        if operators is None or not self._reader.known(
+        if operators is not None and self._reader.known(
             operators, names.receivers, ("operators",), "receiver"
         ):
-            return root
-        own = Matcher(BROKEN_DESTINATION, "!=", "")
-        return replace(root, routes=(Route("operators", operators, (own,)), *root.routes))
+            return operators
+        return None
 
     def _mount(self, name: str, where: Location, inherited: Inherited) -> Route | None:
         fragments = self.fragments

@@ -1,10 +1,10 @@
 """The rules, pure. ``decide()`` is the door: labels and a moment in, a decision for each destination out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from router.decide.inhibition import Key
 from router.decide.policy import Outside, Policy, Route, Severity, with_level
-from router.model import BROKEN_DESTINATION, Decision, Destination, Labels, Millis, Verdict
+from router.model import Decision, Destination, Labels, Millis, Verdict
 
 # Of several routes that name the same destination, the strongest verdict counts.
 _STRENGTH = {Verdict.SEND: 3, Verdict.HOLD: 2, Verdict.DIGEST: 1, Verdict.DROP: 0}
@@ -18,7 +18,11 @@ def nothing_fires(_key: Key) -> None:
 
 
 def decide(
-    labels: Labels, policy: Policy, now: Millis, source: FindSource = nothing_fires
+    labels: Labels,
+    policy: Policy,
+    now: Millis,
+    source: FindSource = nothing_fires,
+    about: frozenset[str] | None = None,
 ) -> tuple[Decision, ...]:
     """One decision for each destination that the route tree names, in the tree's order.
 
@@ -26,23 +30,23 @@ def decide(
     send > hold (earliest opening) > digest > drop.
 
     :param source: looks among what fires; a two-sided key asks for one-sided sources only
+    :param about: of the router's own alert: the keys of the destinations that can't be told, which are left out.
+        It goes to the ``operators`` receiver, if there is one that can be told, and the route tree's way otherwise.
     """
     level, _ = policy.severity.of(labels)
     keys = policy.inhibition.as_target(labels)
     # What may be muted waits a little for its source; the most urgent level waits for nothing.
     wait = policy.inhibit_wait if keys and policy.severity.rank(level) > 0 else 0
-    broken = labels.get(BROKEN_DESTINATION)  # which is not told so itself
     strongest: dict[str, Decision] = {}
-    for route in policy.root.matching(with_level(labels, level)):
-        for decision in _of_route(route, policy, now, wait):
+    for routes in _ways(labels, level, policy, own=about is not None):
+        for decision in (each for route in routes for each in _of_route(route, policy, now, wait)):
             key = decision.destination.key
-            if key == broken:
+            if key in (about or ()):
                 continue
             if key not in strongest or _strength(decision) > _strength(strongest[key]):
                 strongest[key] = decision
-    if broken is not None and not strongest:  # who would hear of it can't: then whoever hears of the rest
-        decisions = (each for each in _of_route(policy.root, policy, now, wait))
-        strongest = {each.destination.key: each for each in decisions if each.destination.key != broken}
+        if strongest:
+            break
     for inhibition in keys:
         if (fingerprint := source(inhibition)) is not None:
             return tuple(
@@ -50,6 +54,17 @@ def decide(
                 for each in strongest.values()
             )
     return tuple(strongest.values())
+
+
+def _ways(labels: Labels, level: str, policy: Policy, *, own: bool) -> Iterator[Iterable[Route]]:
+    """The routes that an alert takes. An own alert has several ways: the next one counts where nobody on the ones
+    before can be told.
+    """
+    if own and policy.operators is not None:
+        yield (Route("operators", policy.operators),)
+    yield policy.root.matching(with_level(labels, level))
+    if own:
+        yield (policy.root,)
 
 
 def _of_route(route: Route, policy: Policy, now: Millis, wait: Millis) -> Iterator[Decision]:

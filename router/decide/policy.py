@@ -156,6 +156,8 @@ class Policy:
     inhibit_wait: Millis = 5_000
     stale_after: Millis = 12 * HOUR
     """An alert of a source that can't be asked has ended when it was not repeated for so long; 0: never."""
+    operators: str | None = None
+    """The receiver that is told of broken destinations; None: the routes say who is."""
     fingerprint: str = ""
     """Changes whenever the rules do: open work is then judged anew."""
 
