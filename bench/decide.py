@@ -113,7 +113,7 @@ async def in_the_store(folder: Path) -> None:
             batch = list(itertools.islice(alerts(1_000), 3_000))
             started = time.perf_counter()
             for labels in batch:
-                judge(tx, rules, labels, NOW)  # type: ignore[arg-type]
+                judge(tx, rules, labels, None, NOW)  # type: ignore[arg-type]
             return (time.perf_counter() - started) / len(batch) * 1e6
 
         figures = [await write(timed) for _ in range(3)]

@@ -375,4 +375,7 @@ class Rejected(_Failure):
 Outcome = Delivered | Retry | Broken | Rejected
 
 LATE = "late"
-"""In a conversation's remote state: the recipients that have yet to be told what the others know."""
+"""In a conversation's remote state: the recipients that have yet to be told what the others know (``to``), and what
+that is (``state``): a channel's own word, or one of the two below, which go with a dead letter that is tried again."""
+KNOWN_FIRING, KNOWN_OVER = "known firing", "known over"
+"""Everybody else knows what fires, or that all has ended: what is news to them as well goes to everybody."""

@@ -187,7 +187,9 @@ class Email:
             plain=_mail({**body, "html": ""}) if body["html"] else None,
         )
         known = {"first": conversation.remote.get("first", body["message_id"]), "stem": body["stem"]}
-        outcome = await deliver(client, Access(settings.security == "starttls", login), mail, conversation, known)
+        outcome = await deliver(
+            client, Access(settings.security == "starttls", login), mail, conversation, known
+        )
         # A server may quote what it was sent to log in with: https://www.rfc-editor.org/rfc/rfc4616
         return fit_to_show(outcome, [password, f"\0{settings.username}\0{password}"] if password else [])
 

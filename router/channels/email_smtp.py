@@ -5,6 +5,8 @@ mail itself is at fault if the server says so; else the smarthost, or the whole 
 has to mend that.
 """
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +15,18 @@ from typing import Any
 import aiosmtplib
 
 from router.channels.said import tls_fault
-from router.model import LATE, Broken, Conversation, Delivered, Outcome, Refusal, Rejected, Retry
+from router.model import (
+    KNOWN_FIRING,
+    KNOWN_OVER,
+    LATE,
+    Broken,
+    Conversation,
+    Delivered,
+    Outcome,
+    Refusal,
+    Rejected,
+    Retry,
+)
 
 # https://www.rfc-editor.org/rfc/rfc5321#section-4.2.1: 4yz is for now, 5yz for good; 500, 502 and 503 speak of a
 # command and not of the mail. A code in none of these is tried again.
@@ -129,9 +142,7 @@ async def _hand_over(
     client: aiosmtplib.SMTP, mail: Mail, conversation: Conversation, known: Mapping[str, Any]
 ) -> Outcome:
     """Who has yet to be told what the others know is asked alone; ``remote`` keeps who that is."""
-    remote = conversation.remote
-    late = remote.get(LATE, ()) if remote.get("told") == conversation.version else ()
-    alone = [address for address in mail.to if address in late]
+    alone = _late(mail, conversation)
     waiting = alone or mail.to
     answer = await _transact(client, mail.sender, waiting, mail.whole)
     said = answer.mail if isinstance(answer, _Refused) else None
@@ -142,15 +153,36 @@ async def _hand_over(
     if not alone and len(answer.by) == len(waiting):
         return _nobody(answer)
     later = {address: each for address, each in answer.by.items() if each.passes}
+    if not later or conversation.storm is not None:  # whose next message has other news, for everybody
+        return Delivered(known, _refusals(answer.by))
     gone = _refusals({address: each for address, each in answer.by.items() if not each.passes})
-    known = {**known, "told": conversation.version}
-    if not later:
-        return Delivered(known, gone)
     first = next(iter(later.values()))
+    owed = {"to": list(later), "state": _state(conversation)}
     return Retry(
-        f"smtp {first.code}: some recipients", ambiguous=True, remote={**known, LATE: list(later)},
+        f"smtp {first.code}: some recipients", ambiguous=True, remote={**known, LATE: owed},
         refused=gone, late=_refusals(later), words=first.words,
     )  # fmt: skip
+
+
+def _late(mail: Mail, conversation: Conversation) -> list[str]:
+    """Who alone is to be told, because the others know it all; empty: it is news to everybody."""
+    late: Mapping[str, Any] = conversation.remote.get(LATE, {})
+    match late.get("state"):
+        case None:
+            return []
+        case state if state == KNOWN_OVER:
+            known = conversation.over
+        case state if state == KNOWN_FIRING:
+            known = all(told.again for told in conversation.alerts if told.news)
+        case state:
+            known = state == _state(conversation)
+    return [address for address in mail.to if known and address in late["to"]]
+
+
+def _state(conversation: Conversation) -> str:
+    """Which alerts there are, and which of them fire: what a repeat does not change."""
+    alerts = sorted((told.alert.fingerprint, told.alert.status.value) for told in conversation.alerts)
+    return hashlib.sha256(json.dumps(alerts).encode()).hexdigest()[:16]
 
 
 def _refusals(answers: Mapping[str, _Answer]) -> tuple[Refusal, ...]:

@@ -217,7 +217,9 @@ class Slack:
             try:
                 await self._call("chat_update", channel=remote["channel"], ts=ts, **part)
             except SlackApiError as error:
-                if code_of(error) not in MESSAGE_GONE | EDIT_REFUSED | PAYLOAD_BROKEN and not is_unknown(error):
+                if code_of(error) not in MESSAGE_GONE | EDIT_REFUSED | PAYLOAD_BROKEN and not is_unknown(
+                    error
+                ):
                     raise
                 if part is _NOTHING_LEFT:
                     return ts

@@ -62,7 +62,14 @@ _OF_THE_TOKEN = frozenset({
     "two_factor_setup_required", "method_deprecated", "deprecated_endpoint",
 })  # fmt: skip
 _KNOWN = (
-    TRANSIENT | AMBIGUOUS | PAYLOAD_BROKEN | MESSAGE_GONE | EDIT_REFUSED | DESTINATION_BROKEN | _LIMITED | NO_THREADS
+    TRANSIENT
+    | AMBIGUOUS
+    | PAYLOAD_BROKEN
+    | MESSAGE_GONE
+    | EDIT_REFUSED
+    | DESTINATION_BROKEN
+    | _LIMITED
+    | NO_THREADS
 )
 # What every channel that this token reaches has in common.
 CAUSE = "slack"
@@ -119,12 +126,15 @@ def _words(error: SlackApiError) -> str:
     data = getattr(error.response, "data", None)
     if not isinstance(data, dict):
         return ""
-    said = {name: data.get(name) for name in ("error", "errors", "needed", "provided", "warning")}
     metadata = data.get("response_metadata")
+    said = {name: data.get(name) for name in ("errors", "needed", "provided", "warning")}
     said["messages"] = metadata.get("messages") if isinstance(metadata, dict) else None
-    if not any(value for name, value in said.items() if name != "error"):
-        return "" if said["error"] == code_of(error) else str(said["error"])
-    return ", ".join(f"{name}: {value}" for name, value in said.items() if value)
+    code = str(data.get("error") or "")
+    pieces = [code] if code != code_of(error) else []
+    for name, value in said.items():
+        if value:
+            pieces.append(f"{name}: {'; '.join(map(str, value)) if isinstance(value, list) else value}")
+    return ", ".join(filter(None, pieces))
 
 
 def _answered(error: SlackApiError) -> Retry | Broken | Rejected:

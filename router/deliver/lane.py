@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
@@ -18,6 +18,7 @@ from router.deliver.pace import Pace
 from router.deliver.schedule import next_attempt, next_probe
 from router.metrics import Metrics
 from router.model import (
+    LATE,
     MINUTE,
     SECOND,
     Broken,
@@ -30,7 +31,7 @@ from router.model import (
     Retry,
 )
 from router.render import Templates
-from router.render.words import duration
+from router.render.words import counted, duration
 from router.store import Idle, Limits, Recorded, Store, StoreUnavailable, Work
 
 log = structlog.get_logger(__name__)
@@ -39,6 +40,8 @@ log = structlog.get_logger(__name__)
 _STORE_REST: Millis = 2 * SECOND
 # From so many alerts on, a message is a large one.
 _LARGE = 100
+# Recipients that a line of the log names; the rest is counted.
+_NAMED = 10
 # How long a lane tells one by one whatever comes, after a storm's message was refused.
 _WITHOUT_STORMS: Millis = 10 * MINUTE
 
@@ -53,6 +56,8 @@ class Current:
     """By name: of each kind that there are settings for."""
     give_up_after: Mapping[str, Millis]
     """By channel name: how long something is tried; 0: for ever."""
+    alert_after: Mapping[str, Millis] = field(default_factory=dict)
+    """By channel name: how long nothing may get through before that is reported; 0: any time."""
 
 
 class Depot(Protocol):
@@ -93,6 +98,10 @@ class Lane:
         self._never = asyncio.Event()
         self._stopping = False
         self._paused_at: Millis = 0
+        self._trial: asyncio.Future[Outcome | None] | None = None
+        # What was broken when tried, and what of that was so before others got through.
+        self._refused: set[int] = set()
+        self._suspects: set[int] = set()
 
     def wake(self) -> None:
         self._wake.set()
@@ -101,6 +110,13 @@ class Lane:
         """End a pause: somebody has mended what was broken."""
         self.paused_until = self._probes = 0
         self._wake.set()
+
+    async def try_now(self) -> Outcome | None:
+        """End a pause and try what is due next. What came of it; None: nothing is due."""
+        if self._trial is None or self._trial.done():
+            self._trial = asyncio.get_running_loop().create_future()
+        self.resume()
+        return await asyncio.shield(self._trial)
 
     def stop(self) -> None:
         """Tell what is due now, then end."""
@@ -117,7 +133,7 @@ class Lane:
             if self.paused_until > clock.now():
                 if self._stopping:
                     return
-                await clock.wait(self._wake, self.paused_until)
+                await clock.wait(self._wake, await self._watched(self.paused_until))
                 continue
             await clock.wait(self._never, self.pace.ready_at(clock.now()))
             try:
@@ -135,38 +151,75 @@ class Lane:
                 continue
             if self._stopping:
                 return
-            await clock.wait(self._wake, until)
+            await clock.wait(self._wake, await self._watched(until))
+
+    async def _watched(self, until: Millis | None) -> Millis | None:
+        """Whether it is time to report the destination, though nothing can be tried now. When to look again."""
+        operator, alert_after = self._depot.operator, self._alert_after
+        await operator.look(self.destination.key, alert_after)
+        at = operator.report_at(self.destination.key, alert_after)
+        return until if at is None or at <= self._depot.clock.now() else min(at, until or at)
+
+    @property
+    def _alert_after(self) -> Millis:
+        return self._depot.current().alert_after.get(self.destination.channel, 0)
 
     async def _step(self) -> Millis | None:
         """One delivery: claim, render, send, record. 0: there may be more; else when to look again."""
-        store, clock = self._depot.store, self._depot.clock
+        trial = self._trial
+        outcome, until = await self._deliver()
+        if trial is not None and not trial.done():
+            trial.set_result(outcome)
+        return until
+
+    async def _deliver(self) -> tuple[Outcome | None, Millis | None]:
+        store, clock, operator = self._depot.store, self._depot.clock, self._depot.operator
         current = self._depot.current()
         work = await store.claim(self.destination, current.policy, clock.now(), limits=self._limits())
         if isinstance(work, Idle):
-            return work.until
+            if not work.failing:
+                await operator.idle(self.destination.key)
+            return None, work.until
         self.pace.spend(clock.now())
         await clock.wait(self._never, self._depot.turn(self.destination.channel, clock.now()))
-        outcome = await self._send(work, current)
+        outcome = self._weighed(work, await self._send(work, current))
         now = clock.now()
         patience = current.give_up_after.get(self.destination.channel, 0)
         not_before = self._learn(work, outcome, now)
+        booked = outcome
         if work.is_storm and isinstance(outcome, Rejected):
             self._no_storms_until = now + _WITHOUT_STORMS
-            outcome = Retry(f"a storm's message was refused: {outcome.reason}")
-        if isinstance(outcome, Broken):
-            await self._depot.operator.broken(self.destination, outcome.reason)
-        if patience and isinstance(outcome, Retry | Broken):
-            given_up = _given_up(patience, outcome.reason, ambiguous=outcome.ambiguous)
+            booked = Retry(f"a storm's message was refused: {outcome.reason}", words=outcome.words)
+        through = isinstance(outcome, Delivered) or (isinstance(outcome, Retry) and outcome.late)
+        if not isinstance(outcome, Delivered) and not through:
+            await operator.failed(self.destination.key, outcome, self._alert_after)
+        if patience and isinstance(booked, Retry | Broken):
+            given_up = _given_up(patience, booked)
             if work.is_storm:
                 work = await self._without_overdue(work, given_up, patience, now)
             elif now - work.tried_since >= patience:
-                outcome = given_up
-        await self._book(work, outcome, now, not_before)
-        if isinstance(outcome, Delivered):
-            await self._depot.operator.mended(self.destination.key)
-        else:
-            await self._give_up_all(outcome.reason, patience, now)
-        return 0
+                booked = given_up
+        await self._book(work, booked, now, not_before)
+        if through:
+            await operator.got_through(self.destination.key)
+        elif not isinstance(outcome, Delivered):
+            await self._give_up_all(outcome, patience, now)
+        return outcome, 0
+
+    def _weighed(self, work: Work, outcome: Outcome) -> Outcome:
+        """What is refused as if the destination was broken, before and after others got through, is itself at
+        fault: it must not keep the others waiting.
+        """
+        if not isinstance(outcome, Broken):
+            if isinstance(outcome, Delivered):
+                self._suspects = (self._suspects | self._refused) - {work.id}
+                self._refused.clear()
+            return outcome
+        if work.id in self._suspects:
+            self._suspects.discard(work.id)
+            return Rejected(outcome.reason, words=outcome.words)
+        self._refused.add(work.id)
+        return outcome
 
     def _limits(self) -> Limits | None:
         left = self._no_storms_until - self._depot.clock.now()
@@ -179,14 +232,16 @@ class Lane:
         match outcome:
             case Broken():
                 self._probes += 1
-                self._pause(now + next_probe(self._probes), outcome.reason)
+                self._pause(now + next_probe(self._probes), outcome.shown)
+                if self._probes > 1:  # the next probe is something else, if there is anything else
+                    return self.paused_until + SECOND
             case Retry():
                 # What got further than before is not failing for the n-th time.
                 further = outcome.remote is not None and outcome.remote != work.conversation.remote
                 attempts = 1 if further else work.conversation.attempt
                 not_before = next_attempt(attempts, now, random.random(), outcome.after)  # noqa: S311
                 if outcome.pause:
-                    self._pause(not_before, outcome.reason)
+                    self._pause(not_before, outcome.shown)
                     self.pace.refused(not_before)
                 return not_before
             case Delivered():
@@ -202,19 +257,22 @@ class Lane:
         self._paused_at = self._depot.clock.now()
         self.paused_until, self.pause_reason = until, reason
 
-    async def _give_up_all(self, reason: str, patience: Millis, now: Millis) -> None:
+    async def _give_up_all(self, failure: Retry | Broken | Rejected, patience: Millis, now: Millis) -> None:
         """A destination that has been broken for that long: what is overdue need not each be tried."""
-        broken_since = self._depot.operator.since(self.destination.key)
+        broken_since = self._depot.operator.broken_since(self.destination.key)
         if not patience or not self._probes or broken_since is None or now - broken_since < patience:
             return
         policy = self._depot.current().policy
+        given_up = _given_up(patience, Broken(failure.reason, words=failure.words))
         while True:
             work = await self._depot.store.claim(self.destination, policy, now, overdue=patience)
             if isinstance(work, Idle):
                 return
-            await self._record(work, _given_up(patience, reason), now, now)
+            await self._record(work, given_up, now, now)
 
-    async def _without_overdue(self, storm: Work, given_up: Rejected, patience: Millis, now: Millis) -> Work:
+    async def _without_overdue(
+        self, storm: Work, given_up: Delivered | Rejected, patience: Millis, now: Millis
+    ) -> Work:
         """What a storm's message took along is given up each after its own time; the storm itself never is."""
         overdue = {part.id for part in storm.parts if now - part.tried_since >= patience}
         for part in storm.parts:
@@ -278,8 +336,8 @@ class Lane:
     def _count(self, work: Work, outcome: Outcome, recorded: Recorded, now: Millis) -> None:
         key, channel = self.destination.key, self.destination.channel
         name = type(outcome).__name__.lower()
-        reason = "" if isinstance(outcome, Delivered) else outcome.reason
-        self._depot.metrics.delivery(channel, key, name, reason)
+        failure = {} if isinstance(outcome, Delivered) else {"reason": outcome.reason, "words": outcome.words}
+        self._depot.metrics.delivery(channel, key, name, failure.get("reason", ""))
         if isinstance(outcome, Delivered) and work.may_have_arrived and not self._kind.dedupes:
             self._depot.metrics.possible_duplicate(channel, key)
         for at in recorded.accepted:
@@ -287,9 +345,19 @@ class Lane:
         level = log.info if isinstance(outcome, Delivered) else log.warning
         level(
             name, destination=key, delivery=work.delivery, conversation=work.conversation.token[:8],
-            version=work.conversation.version, attempt=work.conversation.attempt, **({"reason": reason} if reason else {}),
+            version=work.conversation.version, attempt=work.conversation.attempt,
+            **{name: said for name, said in failure.items() if said},
         )  # fmt: skip
+        if isinstance(outcome, Delivered | Retry) and outcome.refused:
+            left_out = [f"{each.recipient}: {each.shown}" for each in outcome.refused]
+            log.warning("recipients refused", destination=key, refused=counted(left_out, _NAMED, "; "))
 
 
-def _given_up(patience: Millis, reason: str, *, ambiguous: bool = False) -> Rejected:
-    return Rejected(f"given up after {duration(patience)}: {reason}", ambiguous)
+def _given_up(patience: Millis, failure: Retry | Broken) -> Delivered | Rejected:
+    """What a failure comes to when it has lasted for so long. Where others were told, only the rest is given up."""
+    after = f"given up after {duration(patience)}: "
+    if isinstance(failure, Retry) and failure.late:
+        late = tuple(replace(each, reason=after + each.reason) for each in failure.late)
+        remote = {name: value for name, value in (failure.remote or {}).items() if name != LATE}
+        return Delivered(remote, failure.refused + late)
+    return Rejected(after + failure.reason, failure.ambiguous, failure.words)

@@ -1,7 +1,6 @@
 """The store: everything that must survive, behind one object. See ``schema`` for the tables."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
@@ -12,8 +11,7 @@ from sqlalchemy import bindparam as p
 
 from router.decide import Policy
 from router.model import (
-    BROKEN_DESTINATION,
-    OWN_SOURCE,
+    Alert,
     Conversation,
     Destination,
     Millis,
@@ -21,7 +19,7 @@ from router.model import (
     Retention,
     Webhook,
 )
-from router.store import books, dead, retention
+from router.store import books, dead, retention, troubles
 from router.store.accept import Receipt, accept
 from router.store.adopt import Adoption, adopt, known_fragments, turn_back
 from router.store.balance import Balance, balance
@@ -29,9 +27,10 @@ from router.store.health import StoreUnavailable, unavailable
 from router.store.opening import check, migrate
 from router.store.record import Recorded, record
 from router.store.record import parts as record_parts
-from router.store.schema import alerts, conversations, deliveries, meta, webhooks
+from router.store.schema import conversations, deliveries, meta, webhooks
 from router.store.snapshot import Snapshot, account, snapshot
 from router.store.storm import BATCH, Limits, claim_in_storm, gather, sift, surges, view
+from router.store.troubles import Trouble
 from router.store.truth import Answer, Reported, answered, expire, merged, openings, unanswered
 from router.store.work import Idle, Only, Work, claim, upcoming
 from router.store.writer import Database, Statement, Transaction, insert
@@ -47,11 +46,6 @@ _RESUME = Statement(
     sa.update(conversations)
     .where(conversations.c.destination == p("destination"), conversations.c.due_at.is_not(None))
     .values(not_before=0)
-)
-_OWN_ALERTS = Statement(
-    sa.select(alerts.c.labels, alerts.c.starts_at).where(
-        alerts.c.source == OWN_SOURCE, alerts.c.status == "firing"
-    )
 )
 _NOT_PROBED = Statement(sa.delete(meta).where(meta.c.key == "probed"))
 _PROBED = Statement(sa.insert(meta).values(key="probed", value=""))
@@ -213,10 +207,15 @@ class Store:
         """Whatever waits after a failure there may be tried at once."""
         await self._database.write(lambda tx: tx.run(_RESUME, destination=destination))
 
-    async def own_alerts(self) -> dict[str, Millis]:
-        """The destinations that the router says are broken, and since when."""
-        rows = await self._database.write(lambda tx: tx.all(_OWN_ALERTS))
-        return {json.loads(row["labels"])[BROKEN_DESTINATION]: row["starts_at"] for row in rows}
+    async def troubles(self) -> tuple[list[Trouble], list[Alert]]:
+        """The destinations that nothing gets through to; and the router's own alerts that are about none of them."""
+        return await self._database.write(troubles.known)
+
+    async def keep_trouble(self, trouble: Trouble) -> None:
+        await self._database.write(lambda tx: troubles.keep(tx, trouble))
+
+    async def forget_trouble(self, destination: str) -> None:
+        await self._database.write(lambda tx: troubles.forget(tx, destination))
 
     async def dead_letters(self) -> list[dict[str, Any]]:
         return await self._database.read(books.dead)
@@ -332,6 +331,7 @@ __all__ = [
     "Snapshot",
     "Store",
     "StoreUnavailable",
+    "Trouble",
     "Work",
     "account",
     "snapshot",

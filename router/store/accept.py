@@ -11,7 +11,7 @@ from sqlalchemy import bindparam as p
 from router.decide import Policy
 from router.model import OWN_SOURCE, Alert, Change, Decision, Millis, Status, Verdict, Webhook
 from router.reduce import PEER_LAG, Known, reduce
-from router.store.alert import alert_of
+from router.store.alert import alert_of, written_about
 from router.store.conversation import DUE
 from router.store.place import Placing, Subject, judge, reconsider
 from router.store.schema import alerts, changes, conversations, groups, inhibitors, members, webhooks
@@ -109,7 +109,7 @@ def accept(
     decisions: list[tuple[str, Verdict]] = []
     wake: set[str] = set()
     for each in accepted:
-        judged = judge(tx, policy, each.alert.labels, now)
+        judged = judge(tx, policy, each.alert.labels, each.alert.about, now)
         firing = each.alert.status is Status.FIRING
         change = tx.add(
             _ADD_CHANGE, webhook_id=webhook_id, alert_id=each.subject.alert, kind=each.kind, level=each.subject.level,
@@ -218,7 +218,7 @@ def _reduce(accepting: _Accepting, told: Alert) -> _Accepted:
         "links": json.dumps(dict(alert.links)), "generator_url": alert.generator_url, "status": alert.status,
         "level": level, "starts_at": alert.starts_at, "ends_at": alert.ends_at, "peer": known.peer,
         "changed_at": known.changed_at, "seen_at": now if row is None or not note else row["seen_at"],
-        "note": note, "withheld": None, "absent_at": None,
+        "note": note, "withheld": None, "absent_at": None, "about": written_about(alert),
     }  # fmt: skip
     if row is None:
         alert_id = tx.add(_ADD_ALERT, source=source, fingerprint=alert.fingerprint, **values)

@@ -24,4 +24,14 @@ def alert_of(row: Any) -> Alert:
         generator_url=row["generator_url"],
         links=json.loads(row["links"]),
         note=row["note"],
+        about=about_of(row),
     )
+
+
+def about_of(row: Any) -> frozenset[str] | None:
+    """The destinations that an alert of the router's own is about; None: it is a sender's."""
+    return None if row["about"] is None else frozenset(json.loads(row["about"]))
+
+
+def written_about(alert: Alert) -> str | None:
+    return None if alert.about is None else json.dumps(sorted(alert.about))

@@ -15,7 +15,7 @@ from sqlalchemy import bindparam as p
 from router.decide import Policy, decide
 from router.decide.inhibition import Key
 from router.model import MINUTE, Decision, Destination, Fate, Millis, Verdict
-from router.store.alert import labels_of
+from router.store.alert import about_of, labels_of
 from router.store.conversation import (
     BUMP,
     BUMP_SLOT,
@@ -128,7 +128,9 @@ ALERT = Statement(sa.select(alerts).where(alerts.c.id == p("alert")))
 GROUP = Statement(sa.select(groups).where(groups.c.id == p("group")))
 
 
-def judge(tx: Transaction, policy: Policy, labels: Mapping[str, str], now: Millis) -> tuple[Decision, ...]:
+def judge(
+    tx: Transaction, policy: Policy, labels: Mapping[str, str], about: frozenset[str] | None, now: Millis
+) -> tuple[Decision, ...]:
     """As :func:`decide`, among all that fires."""
 
     def source(key: Key) -> str | None:
@@ -137,7 +139,7 @@ def judge(tx: Transaction, policy: Policy, labels: Mapping[str, str], now: Milli
         row = tx.one(FIND_INHIBITOR, key=key.text, two_sided_up_to=0 if key.two_sided else 1)
         return None if row is None else str(row["fingerprint"])
 
-    return decide(labels, policy, now, source)
+    return decide(labels, policy, now, source, about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,7 +408,7 @@ def reconsider(tx: Transaction, policy: Policy, alert_id: int, now: Millis) -> f
     alert = tx.one(ALERT, alert=alert_id)
     if alert["status"] != "firing":
         return frozenset()
-    decisions = judge(tx, policy, labels_of(alert), now)
+    decisions = judge(tx, policy, labels_of(alert), about_of(alert), now)
     if alert["withheld"] is not None:
         decisions = _withheld(decisions, alert["withheld"])
     named = {decision.destination.key for decision in decisions}

@@ -91,6 +91,9 @@ alerts = sa.Table(
     _text("note", ""),  # why it counts as ended though nobody resolved it
     sa.Column("withheld", sa.Text),  # what Alertmanager says against telling it as news; null: nothing
     _time("absent_at", nullable=True),  # since when Alertmanager's answers lack it
+    sa.Column(
+        "about", sa.Text
+    ),  # of the router's own alert: the destinations that can't be told; null: a sender's
     sa.UniqueConstraint("source", "fingerprint"),
 )
 sa.Index("ix_alerts_group", alerts.c.group_id)
@@ -126,6 +129,7 @@ conversations = sa.Table(
     _time("due_at", nullable=True),  # null: nothing to tell
     _time("not_before"),  # backoff after a failed attempt
     _number("attempts"),  # failed ones in a row
+    _number("partly", "0"),  # 1: all but some recipients were told; news don't wait for those
     _text("remote"),
     _time("since", nullable=True),  # a digest's period: [since, slot)
     _time("slot", nullable=True),
@@ -201,7 +205,7 @@ sa.Index("ix_fates_open", fates.c.member_id, sqlite_where=fates.c.fate.in_(OPEN_
 sa.Index("ix_fates_moot", fates.c.updated_at, sqlite_where=fates.c.fate == "moot",
          postgresql_where=fates.c.fate == "moot")  # fmt: skip
 
-# What was given up, until somebody has seen it: one open letter a conversation.
+# What was given up, until somebody has seen it: one open letter a conversation, or one a recipient of it.
 dead_letters = sa.Table(
     "dead_letters",
     metadata,
@@ -213,10 +217,23 @@ dead_letters = sa.Table(
     _text("state"),  # dead | retried | discarded
     _time("settled_at", nullable=True),
     _text("tellings"),  # [{member, status, told}]: what was not told, and what was known before
+    _text("recipient", ""),  # who was not told though the others were; empty: nobody was told
     sa.Index("ix_dead_letters_conversation", "conversation_id"),
 )
 sa.Index("ix_dead_letters_dead", dead_letters.c.id, sqlite_where=dead_letters.c.state == "dead",
          postgresql_where=dead_letters.c.state == "dead")  # fmt: skip
+
+# Destinations that nothing has got through to since an attempt failed.
+troubles = sa.Table(
+    "troubles",
+    metadata,
+    sa.Column("destination", sa.Text, primary_key=True),
+    _time("since"),  # the first attempt that failed
+    _text("cause"),  # the same for all that fail for one cause
+    _text("reason"),
+    _number("gave_up"),  # whether something was given up since
+    _number("broken"),  # whether somebody has to mend it
+)
 
 # The append-only log of attempts.
 deliveries = sa.Table(
