@@ -126,8 +126,7 @@ async def deliver(
     try:
         async with client:
             if access.starttls:
-                await client.ehlo()
-                await client.starttls()
+                await _start_tls(client)
             if access.login is not None:
                 await client.ehlo()
                 await client.login(*access.login)
@@ -136,6 +135,15 @@ async def deliver(
         return _turned_away(error)
     except (aiosmtplib.SMTPException, OSError) as error:
         return _unreachable(error, ambiguous=False)
+
+
+async def _start_tls(client: aiosmtplib.SMTP) -> None:
+    try:
+        await client.ehlo()
+        await client.starttls()
+    except BaseException:
+        client.close()  # without a goodbye: nothing more is said in clear
+        raise
 
 
 async def _hand_over(

@@ -85,8 +85,9 @@ def improprieties(outcome: Outcome, heard: str, secrets: tuple[str, ...]) -> lis
     if not isinstance(outcome, Delivered):
         reason = outcome.reason
         found += [f"says too much: {reason}"] * (len(reason) > 120)
+        found += [f"quotes too much: {outcome.words}"] * (len(outcome.words) > 500)
         found += [f"says nothing fit to be shown: {reason!r}"] * (
-            not reason.strip() or not reason.isprintable()
+            not reason.strip() or not outcome.shown.isprintable()
         )
     return found
 
@@ -134,7 +135,8 @@ def odd_mail(secrets: tuple[str, ...]) -> Iterator[tuple[str, Speak]]:
             b"x" * _HUGE,
             f"abc {secrets}".encode(),
         ):
-            if raw != b"250" or command not in {"MAIL", "RCPT", "BODY"}:  # who take that for a yes
+            # Which is a yes, and at EHLO one without a login.
+            if raw != b"250" or command not in {"EHLO", "MAIL", "RCPT", "BODY"}:
                 yield f"{command}, {raw[:20]!r}", smtp(command, raw)
 
 
@@ -147,7 +149,7 @@ def test_every_kind_has_a_rig() -> None:
     [("pagerduty", pagerduty), ("webhook", webhook), ("discord", discord), ("email", email_smtp)],
 )
 def test_a_code_stands_in_one_table_and_is_judged(kind: str, tables: ModuleType) -> None:
-    names = ("TRANSIENT", "DESTINATION_BROKEN", "PAYLOAD_BROKEN", "REJECTED", "MESSAGE_GONE")
+    names = ("TRANSIENT", "DESTINATION_BROKEN", "PAYLOAD_BROKEN", "REFUSED", "REJECTED", "MESSAGE_GONE")
     codes = [code for name in names for code in getattr(tables, name, ())]
     assert len(codes) == len(set(codes)) > 0
     judged = {int(answer.name.split()[-1]) for answer in RIGS[kind].answers if answer.name[-1].isdecimal()}
@@ -214,6 +216,9 @@ async def test_what_was_handed_over_and_not_answered_may_have_arrived(rig: Rig, 
         (Broken("no a-secret"), "", "shows a-secret"),
         (Retry("http 500"), "posting to a-secret", "shows a-secret"),
         (Retry("x" * 121), "", "says too much"),
+        (Retry("http 500", words="x" * 501), "", "quotes too much"),
+        (Retry("http 500", words="a-secret"), "", "shows a-secret"),
+        (Retry("http 500", words="no\nway"), "", "says nothing fit"),
         (Rejected("no\nway"), "", "says nothing fit"),
         (Rejected(""), "", "says nothing fit"),
     ],
