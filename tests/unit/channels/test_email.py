@@ -290,10 +290,19 @@ def test_a_template_that_fails_leaves_a_plain_mail(tmp_path: Path) -> None:
         (answer("554 5.7.1 no"), Broken("smtp 554: refused by policy")),
         (answer("550 5.7.26 unauthenticated mail"), Broken("smtp 550: refused by policy")),
         (answer("550 5.4.5 Daily sending limit exceeded"), Broken("smtp 550: refused by policy")),
-        (answer("554 Message rejected: Email address is not verified"), Broken("smtp 554: refused by policy")),
+        (
+            answer("554 Message rejected: Email address is not verified"),
+            Broken("smtp 554: refused by policy"),
+        ),
         (answer("550 relaying denied", at="RCPT"), Broken("smtp 550: refused by policy")),
-        (answer("554 5.7.1 <localhost>: Helo command rejected", at="RCPT"), Broken("smtp 554: refused by policy")),
-        (answer("504 5.5.2 <localhost>: Helo command rejected", at="RCPT"), Broken("smtp 504: refused by policy")),
+        (
+            answer("554 5.7.1 <localhost>: Helo command rejected", at="RCPT"),
+            Broken("smtp 554: refused by policy"),
+        ),
+        (
+            answer("504 5.5.2 <localhost>: Helo command rejected", at="RCPT"),
+            Broken("smtp 504: refused by policy"),
+        ),
         (answer("550 5.1.8 <a@b>: Domain not found", at="RCPT"), Broken("smtp 550: refused by policy")),
         (answer("550 5.1.1 unknown", at="RCPT"), Broken("smtp 550: all recipients refused")),
         (answer("550 5.1.1 unknown"), Broken("smtp 550: mail refused")),
@@ -456,7 +465,11 @@ async def test_the_whole_answer_is_kept_for_people_and_the_label_is_clean() -> N
 async def test_the_smarthosts_own_refusals_are_one_cause_and_a_mailbox_is_its_own() -> None:
     async with FakeSmtp() as smtp:
         channel = channel_to(smtp.smarthost)
-        for text, cause in (("554 5.7.1 no", "email"), ("550 relaying denied", "email"), ("550 5.1.1 unknown", "")):
+        for text, cause in (
+            ("554 5.7.1 no", "email"),
+            ("550 relaying denied", "email"),
+            ("550 5.1.1 unknown", ""),
+        ):
             smtp.refused = {ANNA: text}
             outcome = await tell(channel, conversation())
             assert isinstance(outcome, Broken)
