@@ -161,6 +161,7 @@ class Lanes:
                 "paused_until": lane.paused_until if lane.paused_until > now else None,
                 "pause_reason": lane.pause_reason if lane.paused_until > now else None,
                 "broken_since": self.operator.broken_since(key),
+                "broken_reason": self.operator.broken_reason(key),
                 "a_minute": lane.pace.a_minute,
             }
             for key, lane in self._lanes.items()

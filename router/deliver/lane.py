@@ -13,12 +13,12 @@ from router.channels.base import Channel, Kind
 from router.clock import Clock
 from router.decide import Policy
 from router.deliver.attempt import attempt
+from router.deliver.giving_up import Suspects, given_up
 from router.deliver.operator import Operator
 from router.deliver.pace import Pace
 from router.deliver.schedule import next_attempt, next_probe
 from router.metrics import Metrics
 from router.model import (
-    LATE,
     MINUTE,
     SECOND,
     Broken,
@@ -31,7 +31,7 @@ from router.model import (
     Retry,
 )
 from router.render import Templates
-from router.render.words import counted, duration
+from router.render.words import counted
 from router.store import Idle, Limits, Recorded, Store, StoreUnavailable, Work
 
 log = structlog.get_logger(__name__)
@@ -99,9 +99,7 @@ class Lane:
         self._stopping = False
         self._paused_at: Millis = 0
         self._trial: asyncio.Future[Outcome | None] | None = None
-        # What was broken when tried, and what of that was so before others got through.
-        self._refused: set[int] = set()
-        self._suspects: set[int] = set()
+        self._suspects = Suspects()
 
     def wake(self) -> None:
         self._wake.set()
@@ -182,44 +180,29 @@ class Lane:
             return None, work.until
         self.pace.spend(clock.now())
         await clock.wait(self._never, self._depot.turn(self.destination.channel, clock.now()))
-        outcome = self._weighed(work, await self._send(work, current))
+        outcome = self._suspects.weigh(work.id, await self._send(work, current))
         now = clock.now()
         patience = current.give_up_after.get(self.destination.channel, 0)
         not_before = self._learn(work, outcome, now)
+        through = isinstance(outcome, Delivered) or (isinstance(outcome, Retry) and bool(outcome.late))
+        if not (through or isinstance(outcome, Delivered)):
+            await operator.failed(self.destination.key, outcome, self._alert_after)
         booked = outcome
         if work.is_storm and isinstance(outcome, Rejected):
             self._no_storms_until = now + _WITHOUT_STORMS
             booked = Retry(f"a storm's message was refused: {outcome.reason}", words=outcome.words)
-        through = isinstance(outcome, Delivered) or (isinstance(outcome, Retry) and outcome.late)
-        if not isinstance(outcome, Delivered) and not through:
-            await operator.failed(self.destination.key, outcome, self._alert_after)
         if patience and isinstance(booked, Retry | Broken):
-            given_up = _given_up(patience, booked)
+            end = given_up(patience, booked)
             if work.is_storm:
-                work = await self._without_overdue(work, given_up, patience, now)
+                work = await self._without_overdue(work, end, patience, now)
             elif now - work.tried_since >= patience:
-                booked = given_up
+                booked = end
         await self._book(work, booked, now, not_before)
         if through:
             await operator.got_through(self.destination.key)
         elif not isinstance(outcome, Delivered):
             await self._give_up_all(outcome, patience, now)
         return outcome, 0
-
-    def _weighed(self, work: Work, outcome: Outcome) -> Outcome:
-        """What is refused as if the destination was broken, before and after others got through, is itself at
-        fault: it must not keep the others waiting.
-        """
-        if not isinstance(outcome, Broken):
-            if isinstance(outcome, Delivered):
-                self._suspects = (self._suspects | self._refused) - {work.id}
-                self._refused.clear()
-            return outcome
-        if work.id in self._suspects:
-            self._suspects.discard(work.id)
-            return Rejected(outcome.reason, words=outcome.words)
-        self._refused.add(work.id)
-        return outcome
 
     def _limits(self) -> Limits | None:
         left = self._no_storms_until - self._depot.clock.now()
@@ -263,21 +246,22 @@ class Lane:
         if not patience or not self._probes or broken_since is None or now - broken_since < patience:
             return
         policy = self._depot.current().policy
-        given_up = _given_up(patience, Broken(failure.reason, words=failure.words))
+        end = given_up(patience, Broken(failure.reason, words=failure.words))
         while True:
             work = await self._depot.store.claim(self.destination, policy, now, overdue=patience)
             if isinstance(work, Idle):
                 return
-            await self._record(work, given_up, now, now)
+            await self._record(work, end, now, now)
 
     async def _without_overdue(
-        self, storm: Work, given_up: Delivered | Rejected, patience: Millis, now: Millis
+        self, storm: Work, end: Delivered | Rejected, patience: Millis, now: Millis
     ) -> Work:
         """What a storm's message took along is given up each after its own time; the storm itself never is."""
         overdue = {part.id for part in storm.parts if now - part.tried_since >= patience}
         for part in storm.parts:
             if part.id in overdue:
-                await self._record(part, given_up, now, now)
+                own = replace(end, remote=part.conversation.remote) if isinstance(end, Delivered) else end
+                await self._record(part, own, now, now)
         return replace(storm, parts=tuple(part for part in storm.parts if part.id not in overdue))
 
     async def _send(self, work: Work, current: Current) -> Outcome:
@@ -351,13 +335,3 @@ class Lane:
         if isinstance(outcome, Delivered | Retry) and outcome.refused:
             left_out = [f"{each.recipient}: {each.shown}" for each in outcome.refused]
             log.warning("recipients refused", destination=key, refused=counted(left_out, _NAMED, "; "))
-
-
-def _given_up(patience: Millis, failure: Retry | Broken) -> Delivered | Rejected:
-    """What a failure comes to when it has lasted for so long. Where others were told, only the rest is given up."""
-    after = f"given up after {duration(patience)}: "
-    if isinstance(failure, Retry) and failure.late:
-        late = tuple(replace(each, reason=after + each.reason) for each in failure.late)
-        remote = {name: value for name, value in (failure.remote or {}).items() if name != LATE}
-        return Delivered(remote, failure.refused + late)
-    return Rejected(after + failure.reason, failure.ambiguous, failure.words)

@@ -90,6 +90,11 @@ class Operator:
         trouble = self.trouble(key)
         return None if trouble is None or trouble.reported is None else trouble.since
 
+    def broken_reason(self, key: str) -> str | None:
+        """What the last attempt came to at a destination that is reported, in the provider's words."""
+        trouble = self.trouble(key)
+        return None if trouble is None or trouble.reported is None else trouble.reason
+
     def report_at(self, key: str, alert_after: Millis) -> Millis | None:
         """When a destination is to be reported if nothing gets through until then; None: it is, or never."""
         trouble = self.trouble(key)
@@ -108,10 +113,10 @@ class Operator:
             trouble = replace(trouble, since=now)
         cause = trouble.cause
         if trouble.reported is None:
-            cause = getattr(outcome, "cause", "") or key
+            cause = "" if isinstance(outcome, Rejected) else outcome.cause
         broken = trouble.broken or isinstance(outcome, Broken)
         trouble = replace(
-            trouble, cause=cause, reason=outcome.shown, broken=broken,
+            trouble, cause=cause or key, reason=outcome.shown, broken=broken,
             gave_up=trouble.gave_up or isinstance(outcome, Rejected),
         )  # fmt: skip
         self._troubles[key] = trouble

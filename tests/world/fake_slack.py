@@ -347,10 +347,10 @@ class FakeSlack:
             return "message_not_found"
         if not posting and not self.edits_allowed:
             return "edit_window_closed"
-        if body.get("thread_ts") and (channel, body["thread_ts"]) not in self.messages:
-            return "thread_not_found"
-        if body.get("thread_ts") and self.refuse_replies:
-            return self.refuse_replies
+        if parent := body.get("thread_ts"):
+            return (
+                "thread_not_found" if (channel, parent) not in self.messages else self.refuse_replies or None
+            )
         return None
 
     def _too_fast(self, method: str, channel: str) -> str | None:
