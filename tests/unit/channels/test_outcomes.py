@@ -186,6 +186,20 @@ async def test_whatever_a_provider_answers_it_is_no_end_and_no_secret_comes_out(
     assert not wrong, "\n".join(wrong)
 
 
+async def test_what_a_provider_says_is_kept_for_people(name: str, rig: Rig, judge: Judge) -> None:
+    """Slack's SDK drops an answer that is no JSON."""
+    page = b"<html><title>Oops</title><p>Ask <b>Bob</b>, id AB2</html>"
+    data = b'{"ok": false, "error": "Ask Bob, id AB2", "message": "Ask Bob, id AB2"}'
+    said = {"Ask Bob, id AB2": http(500, data), "Ask Bob , id AB2": http(502, page, "text/html")}
+    if rig.mail:
+        said = {"Ask Bob, id AB2": smtp("MAIL", b"451-4.3.0 Ask Bob,\r\n451 id AB2")}
+    for words, speak in list(said.items())[: 1 if name == "slack" else 2]:
+        outcome = await judge(speak)
+        assert isinstance(outcome, Retry)
+        assert words in outcome.words
+        assert "id AB2" not in outcome.reason
+
+
 async def test_where_nobody_listens_nothing_can_have_arrived(
     rig: Rig, judge: Judge, unused_tcp_port: int
 ) -> None:
