@@ -67,7 +67,10 @@ def deliveries(context: click.Context, *, url: str, token: str | None, dead: boo
         return
     if not dead:
         for row in service.get("/api/v1/deliveries"):
-            outcome, reason = row["outcome"] or "under way", row["reason"]
+            outcome, reason = (
+                row["outcome"] or "under way",
+                ": ".join(filter(None, [row["reason"], row["words"]])),
+            )
             click.echo(f"{_when(row['started_at'])}  {row['destination']}  attempt {row['attempt']}: {outcome}"
                        + (f" ({reason})" if reason else ""))  # fmt: skip
         return

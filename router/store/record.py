@@ -75,7 +75,7 @@ _MOVE_MEMBER = Statement(
 _FINISH_DELIVERY = Statement(
     sa.update(deliveries)
     .where(deliveries.c.id == p("delivery"))
-    .values(finished_at=p("now"), outcome=p("outcome_"), reason=p("reason_"))
+    .values(finished_at=p("now"), outcome=p("outcome_"), reason=p("reason_"), words=p("words_"))
 )
 
 
@@ -102,14 +102,14 @@ def record(
         else effect(tx, work, outcome, policy, now, not_before)
     )
     again = "an attempt before may have arrived as well" if work.may_have_arrived else ""
-    reason = again if isinstance(outcome, Delivered) else outcome.shown
-    reason = "; ".join(filter(None, [reason, _left_out(outcome)]))
+    reason, words = (again, "") if isinstance(outcome, Delivered) else (outcome.reason, outcome.words)
     tx.run(
         _FINISH_DELIVERY,
         delivery=work.delivery,
         now=now,
         outcome_=type(outcome).__name__.lower(),
         reason_=reason,
+        words_="; ".join(filter(None, [words, _left_out(outcome)])),
     )
     return recorded
 

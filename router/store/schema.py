@@ -248,6 +248,7 @@ deliveries = sa.Table(
     _time("finished_at", nullable=True),
     sa.Column("outcome", sa.Text),  # null: under way; interrupted: the process ended before its answer
     _text("reason", ""),
+    _text("words", ""),  # what the provider said, for people
     sa.Index("ix_deliveries_conversation", "conversation_id"),
 )
 sa.Index("ix_deliveries_under_way", deliveries.c.id, sqlite_where=deliveries.c.outcome.is_(None),

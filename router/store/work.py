@@ -196,7 +196,7 @@ def begin(tx: Transaction, work: Work, now: Millis) -> Work:
     conversation = work.conversation
     delivery = tx.add(
         _ADD_DELIVERY, conversation_id=work.id, destination=conversation.destination, version=conversation.version,
-        attempt=conversation.attempt, started_at=now, finished_at=None, outcome=None, reason="",
+        attempt=conversation.attempt, started_at=now, finished_at=None, outcome=None, reason="", words="",
     )  # fmt: skip
     return replace(work, delivery=delivery)
 

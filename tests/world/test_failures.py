@@ -142,6 +142,7 @@ async def test_a_refused_recipient_is_a_dead_letter_and_the_others_are_told_once
     assert (letter["destination"], letter["recipient"]) == (BOTH, BERT)
     assert letter["reason"] == f"smtp 550: {refusal}"
     assert any(refusal in str(each) for each in logs)
+    assert any(refusal in each["words"] for each in await world.get("/api/v1/deliveries"))
     listed = await command(world, "--dead")
     assert f"{BOTH}: {BERT}: smtp 550: {refusal}" in listed.output
     assert (await world.ledger())["by_destination"][BOTH] == {"delivered": 1}

@@ -19,7 +19,7 @@ function lanes(rows, ledger) {
 
 function deliveries(rows) {
   return table(["When", "Destination", "Attempt", "Outcome", "Reason"], rows.map((row) => [
-    when(row.started_at, true), row.destination, String(row.attempt), el("span", { class: `tag ${row.outcome ?? "pending"}` }, row.outcome ?? "under way"), row.reason]));
+    when(row.started_at, true), row.destination, String(row.attempt), el("span", { class: `tag ${row.outcome ?? "pending"}` }, row.outcome ?? "under way"), [row.reason, row.words].filter(Boolean).join(": ")]));
 }
 
 function dead(rows) {

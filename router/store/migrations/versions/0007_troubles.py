@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("destination", name=op.f("pk_troubles")),
     )
     op.add_column("dead_letters", sa.Column("recipient", sa.Text(), nullable=False, server_default=""))
+    op.add_column("deliveries", sa.Column("words", sa.Text(), nullable=False, server_default=""))
     op.add_column("conversations", sa.Column("partly", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("alerts", sa.Column("about", sa.Text(), nullable=True))
     # What the version before says of broken destinations was marked by a label.
@@ -34,4 +35,6 @@ def downgrade() -> None:
         batch.drop_column("recipient")
     with op.batch_alter_table("conversations") as batch:
         batch.drop_column("partly")
+    with op.batch_alter_table("deliveries") as batch:
+        batch.drop_column("words")
     op.drop_table("troubles")
