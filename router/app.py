@@ -207,12 +207,16 @@ class Service:
         await self.lanes.serve((*config.policy.destinations.values(), *self._retired.values()))
 
     def _current_of(self, config: Config, templates: Templates, before: Current | None) -> Current:
-        patience = {
-            name: settings.give_up_after
+        settings = {
+            name: found
             for name, kind in KINDS.items()
-            if (settings := config.settings.get(kind.section)) is not None
+            if (found := config.settings.get(kind.section)) is not None
         }
-        return Current(config.policy, templates, self._open_channels(config, before), patience)
+        return Current(
+            config.policy, templates, self._open_channels(config, before),
+            give_up_after={name: each.give_up_after for name, each in settings.items()},
+            alert_after={name: each.alert_after for name, each in settings.items()},
+        )  # fmt: skip
 
     async def _let_go(self, before: Current) -> None:
         """Close the channels that are in force no more, once nothing is sent through them."""
@@ -256,6 +260,7 @@ class Service:
     def _restart_timers(self) -> None:
         """The clock was stepped."""
         self.truth.restart()
+        self.lanes.operator.restart()
         self.lanes.wake([*self._current.policy.destinations, *self._retired])
 
     async def stop(self) -> None:

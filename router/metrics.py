@@ -124,13 +124,13 @@ class Metrics:
         )
         self._dead = Gauge(
             "alert_router_dead_letters",
-            "Conversations that were given up and that nobody has settled yet.",
+            "Conversations, and recipients of them, that were given up and that nobody has settled yet.",
             ("destination",),
             registry=registry,
         )
         self._broken = Gauge(
             "alert_router_destination_broken",
-            "Whether a destination waits for somebody to mend it.",
+            "Whether a destination is reported as broken: somebody has to mend it, or nothing gets through.",
             ("destination",),
             registry=registry,
         )

@@ -337,16 +337,47 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """One recipient of a destination that several people read: nobody could reach this one, the others were told."""
+
+    recipient: str
+    reason: str
+    words: str = field(default="", compare=False)
+
+    @property
+    def shown(self) -> str:
+        return _shown(self.reason, self.words)
+
+
+class _Failure:
+    """What failed outcomes share: a clean label from a table, for metrics, and what the provider said, for people."""
+
+    __slots__ = ()
+    reason: str
+    words: str
+
+    @property
+    def shown(self) -> str:
+        return _shown(self.reason, self.words)
+
+
+def _shown(reason: str, words: str) -> str:
+    return f"{reason}: {words}" if words else reason
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
     """The destination is up to date. ``remote`` replaces the conversation's remote state."""
 
     remote: Mapping[str, Any] = field(default_factory=dict)
+    refused: tuple[Refusal, ...] = ()
+    """Recipients that were given up; the others were told."""
     rest: Millis = 0
     """How long the provider wants nothing more there."""
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(_Failure):
     """Try again. ``after``: the provider's own wish (Retry-After), in milliseconds."""
 
     reason: str
@@ -361,10 +392,19 @@ class Retry:
     """What did succeed before the failure, e.g. the ts of a posted message; None: unchanged."""
     further: bool = False
     """More of it stands there than before: this does not count as a failed attempt."""
+    refused: tuple[Refusal, ...] = ()
+    """Recipients that were given up."""
+    late: tuple[Refusal, ...] = ()
+    """Recipients that are asked again; all others were told or given up."""
+    words: str = field(default="", compare=False)
+    """What the provider said, without secrets, bounded; two outcomes that differ in it mean the same."""
+    cause: str = field(default="", compare=False)
+    """What is at fault where that is not this destination alone, e.g. the smarthost: all that fails for the same
+    cause is reported as one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(_Failure):
     """Nothing can reach the destination until somebody mends it: a channel that is gone, a token revoked. What it
     is to be told waits.
     """
@@ -374,15 +414,24 @@ class Broken:
     """What did succeed before; None: unchanged."""
     ambiguous: bool = False
     """What did succeed told the news already."""
+    words: str = field(default="", compare=False)
+    cause: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(_Failure):
     """Final: trying the same again can't help."""
 
     reason: str
     ambiguous: bool = False
     """It may have arrived all the same: it was given up after such an attempt."""
+    words: str = field(default="", compare=False)
 
 
 Outcome = Delivered | Retry | Broken | Rejected
+
+LATE = "late"
+"""In a conversation's remote state: the recipients that have yet to be told what the others know (``to``), and what
+that is (``state``): a channel's own word, or one of the two below, which go with a dead letter that is tried again."""
+KNOWN_FIRING, KNOWN_OVER = "known firing", "known over"
+"""Everybody else knows what fires, or that all has ended: what is news to them as well goes to everybody."""

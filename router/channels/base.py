@@ -47,6 +47,8 @@ class ChannelSettings(Section):
 
     give_up_after: Duration = DAY
     """How long what is due is tried before it counts as dead; 0: for ever."""
+    alert_after: Duration = 15 * MINUTE
+    """How long nothing may get through to a destination before that is reported; 0: any time."""
 
 
 class Options(Section):

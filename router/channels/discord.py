@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from router.channels.base import ChannelSettings, Kind, Options
 from router.channels.discord_layout import bare_facts, escape, layout
+from router.channels.said import fit_to_show, parts_of, text_of, tls_fault
 from router.model import (
     HOUR,
     SECOND,
@@ -68,6 +69,9 @@ _TIMEOUT_SECONDS = 10
 _WHOLE = 3  # an attempt, in such timeouts
 # More than any answer of Discord's; what is beyond it is not read.
 _ANSWER_BYTES = 2**20
+_SHOWN_BYTES = 16 * 2**10
+# What all webhooks have in common.
+_CAUSE = "discord"
 _LIMITED = "ratelimited"
 
 _WEBHOOK = re.compile(r"https?://[^\s/?#@]+(?:/[^\s/?#]+)*/webhooks/(\d{1,20})/([\w-]+)/?", re.ASCII)
@@ -120,6 +124,8 @@ class _Answer:
     """Until the next request, if there is to be a pause."""
     everywhere: bool = False
     """The pause is not this webhook's alone."""
+    words: str = ""
+    """What Discord says of it."""
 
     @property
     def number(self) -> int:
@@ -216,14 +222,13 @@ class Discord:
         further = attempt.remote != before
         match outcome:
             case Delivered():
-                return Delivered(attempt.remote, attempt.wait)
+                outcome = Delivered(attempt.remote, rest=attempt.wait)
             case Retry() if further:
                 ambiguous = attempt.told or outcome.ambiguous
-                return replace(outcome, ambiguous=ambiguous, remote=attempt.remote, further=True)
+                outcome = replace(outcome, ambiguous=ambiguous, remote=attempt.remote, further=True)
             case Broken() if further:
-                return replace(outcome, ambiguous=attempt.told, remote=attempt.remote)
-            case _:
-                return outcome
+                outcome = replace(outcome, ambiguous=attempt.told, remote=attempt.remote)
+        return fit_to_show(outcome, [token, *parts_of(destination.options.webhook_url.get_secret_value())])
 
     async def close(self) -> None:
         if self._session is not None:
@@ -310,6 +315,7 @@ def _read(status: int, headers: Mapping[str, str], raw: bytes) -> _Answer:
     return _Answer(
         status, code if isinstance(code, int) and 0 < code < 10**6 else 0,
         message if re.fullmatch(r"[0-9]{1,20}", message) else "", wait, status == 429 and everywhere,
+        text_of(raw[:_SHOWN_BYTES], headers.get("Content-Type", "")) if status >= 300 else "",
     )  # fmt: skip
 
 
@@ -321,23 +327,29 @@ def _millis(seconds: Any) -> Millis | None:
 
 
 def _outcome(answer: _Answer) -> Retry | Broken | Rejected:
+    words = answer.words
     if answer.fine:  # without the message's id nothing could be edited
-        return Retry("bad answer", ambiguous=True)
+        return Retry("bad answer", ambiguous=True, cause=_CAUSE)
     if answer.status == 429:
-        return Retry(_LIMITED, after=answer.wait, pause=True, everywhere=answer.everywhere)
+        return Retry(_LIMITED, after=answer.wait, pause=True, everywhere=answer.everywhere, words=words)
     known = f"discord {answer.code}" if answer.code else f"http {answer.status}"
-    words = _WORDS.get(answer.code or answer.status)
-    reason = f"{known}: {words}" if words else known
+    short = _WORDS.get(answer.code or answer.status)
+    reason = f"{known}: {short}" if short else known
     if answer.number in DESTINATION_BROKEN:
-        return Broken(reason)
+        return Broken(reason, words=words)
     if answer.number in PAYLOAD_BROKEN:
-        return Rejected(reason)
-    return Retry(reason, ambiguous=answer.status >= 500)
+        return Rejected(reason, words=words)
+    shared = _CAUSE if answer.status >= 500 else ""
+    return Retry(reason, ambiguous=answer.status >= 500, words=words, cause=shared)
 
 
-def _unreachable(error: Exception) -> Retry:
+def _unreachable(error: Exception) -> Retry | Broken:
+    if fault := tls_fault(error):
+        return Broken(fault, words=str(error), cause=_CAUSE)
     return next(
-        Retry(reason, ambiguous=ambiguous) for kind, reason, ambiguous in _FAULTS if isinstance(error, kind)
+        Retry(reason, ambiguous=ambiguous, words=str(error), cause=_CAUSE)
+        for kind, reason, ambiguous in _FAULTS
+        if isinstance(error, kind)
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from email.errors import MessageError
@@ -18,7 +19,8 @@ import aiosmtplib
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from router.channels.base import ChannelSettings, Kind, Options
-from router.channels.email_smtp import Mail, deliver
+from router.channels.email_smtp import CAUSE, Access, Mail, deliver
+from router.channels.said import fit_to_show
 from router.model import MINUTE, Conversation, Destination, Message, Outcome, Retry
 from router.render import TemplateError, Templates
 from router.render.words import clip, line, moment
@@ -96,6 +98,13 @@ class Settings(ChannelSettings):
     def security(self) -> str:
         return self.tls or ("implicit" if self.address[1] == 465 else "starttls")
 
+    @property
+    def greeting(self) -> str:
+        """Strict servers refuse a name without a domain, such as localhost."""
+        host = socket.gethostname()
+        qualified = "." in host.strip(".") and not host.startswith("localhost") and host.isascii()
+        return self.hello or (host if qualified else _spec(self.from_).rpartition("@")[2])
+
 
 class EmailOptions(Options):
     """``- email: {…}`` of a receiver."""
@@ -168,26 +177,27 @@ class Email:
             hostname=host,
             port=port,
             use_tls=settings.security == "implicit",
-            start_tls=settings.security == "starttls",
+            start_tls=False,
             timeout=self._timeout,
-            local_hostname=settings.hello,
+            local_hostname=settings.greeting,
         )
-        login = None
-        if settings.username is not None and settings.password is not None:
-            login = settings.username, settings.password.get_secret_value()
+        password = settings.password.get_secret_value() if settings.password is not None else ""
+        login = (settings.username, password) if settings.username is not None else None
         mail = Mail(
-            id=body["message_id"],
             sender=_spec(body["from"]),
             to=[_spec(address) for address in body["to"]],
             whole=_mail(body),
             plain=_mail({**body, "html": ""}) if body["html"] else None,
         )
-        known = {"first": conversation.remote.get("first", mail.id), "stem": body["stem"]}
+        known = {"first": conversation.remote.get("first", body["message_id"]), "stem": body["stem"]}
+        access = Access(settings.security == "starttls", login)
         try:
             async with asyncio.timeout(_WHOLE * self._timeout):
-                return await deliver(client, login, mail, conversation, known)
+                outcome = await deliver(client, access, mail, conversation, known)
         except TimeoutError:
-            return Retry("timeout", ambiguous=True)
+            return Retry("timeout", ambiguous=True, cause=CAUSE)
+        # A server may quote what it was sent to log in with: https://www.rfc-editor.org/rfc/rfc4616
+        return fit_to_show(outcome, [password, f"\0{settings.username}\0{password}"] if password else [])
 
     async def close(self) -> None:
         """Nothing stays open between mails."""

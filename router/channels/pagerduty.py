@@ -19,6 +19,7 @@ from pydantic import Field, SecretStr
 
 from router.channels.base import ChannelSettings, Kind, Options, place
 from router.channels.pagerduty_line import Line
+from router.channels.said import causes, fit_to_show, text_of, tls_fault
 from router.model import (
     SECOND,
     Broken,
@@ -64,14 +65,15 @@ _WORDS = {
     400: "event refused", 401: "credentials refused", 403: "forbidden", 404: "nothing at this address", 410: "gone",
     413: "too large", **dict.fromkeys(range(300, 400), "redirect, not followed"),
 }  # fmt: skip
-# What PagerDuty may name as the part of an event that is at fault. Its own words stand in no reason: they could
-# quote what was sent, the key among it.
+# What PagerDuty may name as the part of an event that is at fault.
 _PARTS = (
     "event_action", "dedup_key", "payload.summary", "payload.source", "payload.severity", "payload.timestamp",
     "payload.component", "payload.group", "payload.class", "payload.custom_details", "links", "images", "client",
 )  # fmt: skip
 _ROUTING_KEY = re.compile(r"routing[ _]?key", re.IGNORECASE)
 _NAMED_WITHIN = 60
+# What every routing key has in common.
+_CAUSE = "pagerduty"
 # https://developer.pagerduty.com/docs/events-api-v2-overview#limits (120 calls a minute and key)
 _PER_SECOND = 2.0
 _TIMEOUT_SECONDS = 10
@@ -171,8 +173,8 @@ class PagerDuty:
             attempt.serve(session)
             outcome = _sent(session, body)
             if isinstance(outcome, Rejected) and "payload" in body:
-                return _sent(session, _plain(body))
-            return outcome
+                outcome = _sent(session, _plain(body))
+            return fit_to_show(outcome, [key])
 
     def _session(self, key: str) -> Any:
         sessions: dict[str, Any] = self._mine.__dict__.setdefault("by_key", {})
@@ -272,19 +274,23 @@ def _noted(summary: str, why: str) -> str:
 
 def _refused(response: Any) -> Outcome:
     status: int = response.status_code
+    words = text_of(response.content, response.headers.get("Content-Type", ""))
     if 200 <= status < 300:  # taken by PagerDuty, or by something in between: who knows
-        return Retry("bad answer", ambiguous=True)
+        return Retry("bad answer", ambiguous=True, words=words, cause=_CAUSE)
     reason = f"http {status}: {_WORDS[status]}" if status in _WORDS else f"http {status}"
     if status in PAYLOAD_BROKEN:
         said = _said(response)
         if any(map(_ROUTING_KEY.search, said)):
-            return Broken(f"http {status}: routing key refused")
-        part = next((part for part in _PARTS for words in said if part in words), "")
-        return Rejected(f"{reason} ({part})" if part else reason)
+            return Broken(f"http {status}: routing key refused", words=words)
+        part = next((part for part in _PARTS for each in said if part in each), "")
+        return Rejected(f"{reason} ({part})" if part else reason, words=words)
     if status in DESTINATION_BROKEN:
-        return Broken(reason)
+        return Broken(reason, words=words, cause=_CAUSE)
     after = _wish(response.headers.get("Retry-After")) if status == 429 else None
-    return Retry(reason, after=after, ambiguous=status >= 500, pause=status == 429)
+    shared = "" if status == 429 else _CAUSE
+    return Retry(
+        reason, after=after, ambiguous=status >= 500, pause=status == 429, words=words, cause=shared
+    )  # fmt: skip
 
 
 def _said(response: Any) -> list[str]:
@@ -293,7 +299,7 @@ def _said(response: Any) -> list[str]:
         answer = response.json()
         errors = answer.get("errors")
         several = errors if isinstance(errors, list) else [errors]
-        return [str(words)[:_NAMED_WITHIN] for words in (answer.get("message"), *several)]
+        return [str(each)[:_NAMED_WITHIN] for each in (answer.get("message"), *several)]
     except (ValueError, AttributeError, RecursionError):
         return []
 
@@ -306,22 +312,27 @@ def _wish(seconds: str | None) -> Millis | None:
 
 def _unreachable(error: BaseException | None) -> Retry | Broken:
     """What requests raised under the SDK's words."""
+    *_, root = causes(error) if error is not None else (None,)
+    words = str(root or "")
+    if error is not None and (fault := tls_fault(error)):
+        return Broken(fault, words=words, cause=_CAUSE)
     match error:
         case requests.TooManyRedirects(response=requests.Response(status_code=status)):
-            return Broken(f"http {status}: {_WORDS[status]}")
+            return Broken(f"http {status}: {_WORDS[status]}", words=words, cause=_CAUSE)
         case requests.ConnectTimeout():
-            return Retry("connect timeout")
+            reason, ambiguous = "connect timeout", False
         case requests.Timeout():
-            return Retry("timeout", ambiguous=True)
+            reason, ambiguous = "timeout", True
         case requests.exceptions.SSLError():
-            return Retry("tls failed", ambiguous="CERTIFICATE_VERIFY_FAILED" not in repr(error))
+            reason, ambiguous = "tls failed", True
         case requests.exceptions.ProxyError():
-            return Retry("proxy failed")
+            reason, ambiguous = "proxy failed", False
         case _:
             # These two wrapped errors mean that there never was a connection; anything else may have come
             # after the event had been sent.
             never = any(name in repr(error) for name in ("NewConnectionError", "NameResolutionError"))
-            return Retry("connection failed", ambiguous=not never)
+            reason, ambiguous = "connection failed", not never
+    return Retry(reason, ambiguous=ambiguous, words=words, cause=_CAUSE)
 
 
 PAGERDUTY = Kind(

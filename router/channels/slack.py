@@ -14,6 +14,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from router.channels.base import ChannelSettings, Kind, Options
+from router.channels.said import fit_to_show
 from router.channels.slack_errors import (
     EDIT_REFUSED,
     FAULTS,
@@ -21,6 +22,7 @@ from router.channels.slack_errors import (
     NO_THREADS,
     PAYLOAD_BROKEN,
     code_of,
+    is_unknown,
     judged,
     passes,
 )
@@ -117,7 +119,8 @@ class Slack:
             async with asyncio.timeout(self._whole):
                 await self._tell(remote, destination.options.channel, conversation, message.body)
         except FAULTS as error:
-            return _outcome(judged(error), remote, conversation)
+            secret = self._settings.token.get_secret_value()
+            return fit_to_show(_outcome(judged(error), remote, conversation), [secret])
         return Delivered(remote)
 
     async def close(self) -> None:
@@ -183,20 +186,22 @@ class Slack:
         remote.update(place, shown=conversation.version, threaded=conversation.version)
 
     async def _follow_up(self, remote: dict[str, Any], version: int, body: Mapping[str, Any]) -> None:
-        if remote.get("shown") != version and "sealed" not in remote:
+        sealed = "sealed" in remote
+        if remote.get("shown") != version and not sealed:
             try:
                 await self._with_fallback(
                     "chat_update", _message(body), body["plain"], channel=remote["channel"], ts=remote["ts"]
                 )
                 remote["shown"] = version
             except SlackApiError as error:
-                if code_of(error) not in EDIT_REFUSED:
+                if code_of(error) not in EDIT_REFUSED and not is_unknown(error):
                     raise
-                remote["sealed"] = version
+                sealed = True
         if remote.get("threaded") != version:
-            if "sealed" in remote:
+            if sealed:
                 await self._reply(remote, _message(body), body["plain"], broadcast=body["broadcast"])
                 remote["parts"] = []
+                remote.setdefault("sealed", version)
             elif body["thread"]:
                 await self._reply(remote, {"text": body["thread"]}, body["text"], broadcast=body["broadcast"])
             remote["shown"] = remote["threaded"] = version
@@ -221,7 +226,9 @@ class Slack:
             try:
                 await self._call("chat_update", channel=remote["channel"], ts=ts, **part)
             except SlackApiError as error:
-                if code_of(error) not in MESSAGE_GONE | EDIT_REFUSED | PAYLOAD_BROKEN:
+                if code_of(error) not in MESSAGE_GONE | EDIT_REFUSED | PAYLOAD_BROKEN and not is_unknown(
+                    error
+                ):
                     raise
                 if part is _NOTHING_LEFT:
                     return ts
@@ -234,13 +241,13 @@ class Slack:
     async def _reply(
         self, remote: Mapping[str, Any], whole: Mapping[str, Any], plain: str, *, broadcast: bool = False
     ) -> str:
-        """Post a reply; returns its ts. Where there are no threads, it stands in the channel."""
+        """Post a reply; returns its ts. Where the thread refuses it, it stands in the channel."""
         place = {"channel": remote["channel"], "unfurl_links": False, "unfurl_media": False}
         thread = {"thread_ts": remote["ts"], "reply_broadcast": broadcast}
         try:
             answer = await self._with_fallback("chat_postMessage", whole, plain, **place, **thread)
         except SlackApiError as error:
-            if code_of(error) not in NO_THREADS:
+            if code_of(error) not in NO_THREADS and not is_unknown(error):
                 raise
             answer = await self._with_fallback("chat_postMessage", whole, plain, **place)
         return _text(answer["ts"])
@@ -250,12 +257,13 @@ class Slack:
         try:
             return await self._call(method, **whole, **where)
         except SlackApiError as error:
-            code = code_of(error)
-            if code not in PAYLOAD_BROKEN:
+            code, unknown = code_of(error), is_unknown(error)
+            if code not in PAYLOAD_BROKEN and not unknown:
                 raise
+        rest = {name: value for name, value in whole.items() if name != "metadata"}
         if "metadata" in code and "metadata" in whole:
-            rest = {name: value for name, value in whole.items() if name != "metadata"}
             return await self._with_fallback(method, rest, plain, **where)
+        whole = rest if unknown else whole
         bare: dict[str, Any] = {name: [] for name in ("blocks", "attachments") if name in whole}
         return await self._call(method, **{**whole, **bare, "text": plain}, **where)
 

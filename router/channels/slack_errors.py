@@ -6,6 +6,7 @@ from typing import Any
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 
+from router.channels.said import tls_fault
 from router.model import SECOND, Broken, Millis, Rejected, Retry
 
 # https://docs.slack.dev/reference/methods/chat.postMessage#errors, …/chat.update#errors and
@@ -49,8 +50,29 @@ FAULTS = (
 )
 
 
-# The channel's owners allow no replies there.
-NO_THREADS = frozenset({"restricted_action_non_threadable_channel"})
+# The message, or the channel as a whole, takes no replies, or none that the channel sees.
+NO_THREADS = frozenset({
+    "restricted_action_non_threadable_channel", "cannot_reply_to_message", "cant_broadcast_message",
+})  # fmt: skip
+# Of what is broken, this is the token's fault, which all channels share.
+_OF_THE_TOKEN = frozenset({
+    "missing_scope", "no_permission", "not_allowed_token_type", "invalid_auth", "not_authed", "token_revoked",
+    "token_expired", "account_inactive", "access_denied", "accesslimited", "ekm_access_denied",
+    "enterprise_is_restricted", "org_login_required", "team_not_found", "team_access_not_granted",
+    "two_factor_setup_required", "method_deprecated", "deprecated_endpoint",
+})  # fmt: skip
+_KNOWN = (
+    TRANSIENT
+    | AMBIGUOUS
+    | PAYLOAD_BROKEN
+    | MESSAGE_GONE
+    | EDIT_REFUSED
+    | DESTINATION_BROKEN
+    | _LIMITED
+    | NO_THREADS
+)
+# What every channel that this token reaches has in common.
+CAUSE = "slack"
 
 
 def code_of(error: SlackApiError) -> str:
@@ -61,16 +83,26 @@ def code_of(error: SlackApiError) -> str:
     return ""
 
 
+def is_unknown(error: SlackApiError) -> bool:
+    """Slack refuses it for a reason that no table names: it is worth one try as plain text."""
+    code = code_of(error)
+    return bool(code) and code not in _KNOWN and _status(error) < 429
+
+
 def judged(error: Exception) -> Retry | Broken | Rejected:
     """What a fault, one of :data:`FAULTS`, means for the call that it befell. No reason holds what was sent."""
+    words = str(error)
+    if fault := tls_fault(error):
+        return Broken(fault, words=words, cause=CAUSE)
     match error:
         case SlackApiError():
             return _answered(error)
         case TimeoutError():
-            return Retry("timeout", ambiguous=True)
+            return Retry("timeout", ambiguous=True, cause=CAUSE)
         case aiohttp.ClientError():
-            return Retry("connection failed", ambiguous=not isinstance(error, aiohttp.ClientConnectorError))
-    return Retry("bad answer", ambiguous=True)
+            unsent = isinstance(error, aiohttp.ClientConnectorError)
+            return Retry("connection failed", ambiguous=not unsent, words=words, cause=CAUSE)
+    return Retry("bad answer", ambiguous=True, cause=CAUSE)
 
 
 def passes(error: SlackApiError) -> bool:
@@ -79,20 +111,44 @@ def passes(error: SlackApiError) -> bool:
     return isinstance(outcome, Retry) and (outcome.ambiguous or outcome.reason in TRANSIENT)
 
 
-def _answered(error: SlackApiError) -> Retry | Broken | Rejected:
+def _status(error: SlackApiError) -> int:
     # With an answer that is no JSON the SDK hands over aiohttp's own response, which says `status`.
     response: Any = error.response
     status: int = response.status_code if hasattr(response, "status_code") else response.status
-    code = code_of(error)
+    return status
+
+
+def _words(error: SlackApiError) -> str:
+    """What Slack says beside the code: the scope that is needed, what is wrong with which block.
+
+    https://docs.slack.dev/apis/web-api/#responses
+    """
+    data = getattr(error.response, "data", None)
+    if not isinstance(data, dict):
+        return ""
+    metadata = data.get("response_metadata")
+    said = {name: data.get(name) for name in ("errors", "needed", "provided", "warning")}
+    said["messages"] = metadata.get("messages") if isinstance(metadata, dict) else None
+    code = str(data.get("error") or "")
+    pieces = [code] if code != code_of(error) else []
+    for name, value in said.items():
+        if value:
+            pieces.append(f"{name}: {'; '.join(map(str, value)) if isinstance(value, list) else value}")
+    return ", ".join(filter(None, pieces))
+
+
+def _answered(error: SlackApiError) -> Retry | Broken | Rejected:
+    status, code, words = _status(error), code_of(error), _words(error)
     if status == 429 or code in _LIMITED:
-        return Retry("ratelimited", after=_retry_after(error), pause=True)
+        return Retry("ratelimited", after=_retry_after(error), pause=True, cause=CAUSE)
     if code in DESTINATION_BROKEN:
-        return Broken(code)
+        return Broken(code, words=words, cause=CAUSE if code in _OF_THE_TOKEN else "")
     if code in PAYLOAD_BROKEN:
-        return Rejected(code)
+        return Rejected(code, words=words)
     reason = code or ("bad answer" if status == 200 else f"http {status}")
     unclear = status >= 500 or (not code and status < 400)
-    return Retry(reason, ambiguous=code in AMBIGUOUS or unclear)
+    shared = not code or code in TRANSIENT | AMBIGUOUS
+    return Retry(reason, ambiguous=code in AMBIGUOUS or unclear, words=words, cause=CAUSE if shared else "")
 
 
 def _retry_after(error: SlackApiError) -> Millis | None:

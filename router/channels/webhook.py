@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ import aiohttp
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from router.channels.base import ChannelSettings, Kind, Options, Section, place
+from router.channels.said import fit_to_show, parts_of, text_of, tls_fault
 from router.model import (
     SECOND,
     Alert,
@@ -65,6 +67,9 @@ _FAULTS: tuple[tuple[type[Exception], str, bool], ...] = (
     (aiohttp.ClientResponseError, "bad answer", True),
     (Exception, "connection failed", True),
 )
+
+# What is read of an answer to be shown.
+_ANSWER_BYTES = 16 * 2**10
 
 # https://pkg.go.dev/time#Time.IsZero: how Alertmanager writes a moment that there isn't.
 _NO_TIME = "0001-01-01T00:00:00Z"
@@ -131,6 +136,17 @@ class WebhookOptions(Options):
         digest = hashlib.sha256(self.url.get_secret_value().encode()).hexdigest()
         return place("webhook", self.name, digest)
 
+    @property
+    def cause(self) -> str:
+        """What all addresses of one server have in common."""
+        server = urlsplit(self.url.get_secret_value()).netloc
+        return f"webhook:{hashlib.sha256(server.encode()).hexdigest()[:8]}"
+
+    @property
+    def secrets(self) -> list[str]:
+        given = (self.bearer_token, self.secret, self.basic_auth and self.basic_auth.password)
+        return [*parts_of(self.url.get_secret_value()), *(each.get_secret_value() for each in given if each)]
+
 
 class Webhook:
     def __init__(self, settings: Settings) -> None:
@@ -167,9 +183,14 @@ class Webhook:
                 headers=_headers(options, conversation, raw),
                 allow_redirects=False,
             ) as answer:
-                return _outcome(answer.status, answer.headers.get("Retry-After"), conversation.now)
+                outcome = _outcome(answer.status, answer.headers.get("Retry-After"), conversation.now)
+                if isinstance(outcome, Retry | Broken | Rejected):
+                    outcome = replace(outcome, words=await _start_of(answer))
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return _unreachable(error)
+            outcome = _unreachable(error)
+        if isinstance(outcome, Retry | Broken):
+            outcome = replace(outcome, cause=options.cause)
+        return fit_to_show(outcome, options.secrets)
 
     async def close(self) -> None:
         if self._session is not None:
@@ -255,9 +276,22 @@ def _retry_after(wish: str | None, now: Millis) -> Millis | None:
     return max(0, int(at.replace(tzinfo=at.tzinfo or UTC).timestamp()) * SECOND - now)
 
 
-def _unreachable(error: Exception) -> Retry:
+async def _start_of(answer: aiohttp.ClientResponse) -> str:
+    """What a server says of its refusal: the status says enough if that can't be read."""
+    try:
+        raw = await answer.content.read(_ANSWER_BYTES)
+    except (aiohttp.ClientError, OSError, ValueError):
+        return ""
+    return text_of(raw, answer.headers.get("Content-Type", ""))
+
+
+def _unreachable(error: Exception) -> Retry | Broken:
+    if fault := tls_fault(error):
+        return Broken(fault, words=str(error))
     return next(
-        Retry(reason, ambiguous=ambiguous) for kind, reason, ambiguous in _FAULTS if isinstance(error, kind)
+        Retry(reason, ambiguous=ambiguous, words=str(error))
+        for kind, reason, ambiguous in _FAULTS
+        if isinstance(error, kind)
     )
 
 

@@ -25,8 +25,9 @@ class _Service:
         answer: list[dict[str, Any]] = self._ask("GET", path)
         return answer
 
-    def post(self, path: str) -> str:
-        return str(self._ask("POST", path)["status"])
+    def post(self, path: str) -> dict[str, str]:
+        answer: dict[str, str] = self._ask("POST", path)
+        return answer
 
     def _ask(self, method: str, path: str) -> Any:
         """:raises Failure: it doesn't answer, or refuses"""
@@ -66,13 +67,17 @@ def deliveries(context: click.Context, *, url: str, token: str | None, dead: boo
         return
     if not dead:
         for row in service.get("/api/v1/deliveries"):
-            outcome, reason = row["outcome"] or "under way", row["reason"]
+            outcome, reason = (
+                row["outcome"] or "under way",
+                ": ".join(filter(None, [row["reason"], row["words"]])),
+            )
             click.echo(f"{_when(row['started_at'])}  {row['destination']}  attempt {row['attempt']}: {outcome}"
                        + (f" ({reason})" if reason else ""))  # fmt: skip
         return
     letters = service.get("/api/v1/dead-letters")
     for letter in letters:
-        click.echo(f"{letter['id']:>6}  {_when(letter['at'])}  {letter['destination']}: {letter['reason']}")
+        where = ": ".join(filter(None, [letter["destination"], letter["recipient"]]))
+        click.echo(f"{letter['id']:>6}  {_when(letter['at'])}  {where}: {letter['reason']}")
         for alert in letter["alerts"]:
             name = alert["labels"].get("alertname", "alert")
             click.echo(
@@ -104,11 +109,15 @@ def discard(service: _Service, letters: tuple[int, ...], *, all_: bool) -> None:
 
 @deliveries.command()
 @click.argument("destination")
-@click.pass_obj
-def resume(service: _Service, destination: str) -> None:
-    """End the pause of a destination (its key, as in slack:C0CRITICAL): it is mended."""
+@click.pass_context
+def resume(context: click.Context, destination: str) -> None:
+    """End the pause of a destination (its key, as in slack:C0CRITICAL), and try it: exit code 1 if it fails."""
+    service: _Service = context.obj
     done = service.post(f"/api/v1/destinations/{quote(destination, safe='')}/resume")
-    click.echo(f"{destination}: {done}")
+    status, reason = done["status"], done.get("reason", "")
+    click.echo(f"{destination}: {status}" + (f": {reason}" if reason else ""))
+    if status == "still broken":
+        context.exit(1)
 
 
 def _each(service: _Service, letters: tuple[int, ...], deed: str, *, all_: bool) -> None:
@@ -116,7 +125,7 @@ def _each(service: _Service, letters: tuple[int, ...], deed: str, *, all_: bool)
         raise click.UsageError("give the numbers of dead letters, or --all")
     chosen = [letter["id"] for letter in service.get("/api/v1/dead-letters")] if all_ else letters
     for letter in chosen:
-        click.echo(f"{letter}: {service.post(f'/api/v1/dead-letters/{letter}/{deed}')}")
+        click.echo(f"{letter}: {service.post(f'/api/v1/dead-letters/{letter}/{deed}')['status']}")
 
 
 def _when(at: int) -> str:

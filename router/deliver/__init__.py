@@ -1,8 +1,8 @@
 """Delivery: a lane a destination, each bringing its conversations up to date."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 
 import structlog
 
@@ -10,11 +10,11 @@ from router.channels.base import Kind
 from router.clock import Clock
 from router.deliver.attempt import LONGEST
 from router.deliver.lane import Current, Lane
-from router.deliver.operator import Operator
+from router.deliver.operator import Operator, Surroundings
 from router.deliver.pace import Pace
 from router.metrics import Metrics
-from router.model import Destination, Millis
-from router.store import Store
+from router.model import Delivered, Destination, Millis
+from router.store import Store, StoreUnavailable
 from router.threads import Threads
 
 log = structlog.get_logger(__name__)
@@ -25,6 +25,11 @@ _RENDERING = 2
 
 async def _ever() -> Millis:
     return 0
+
+
+# How long whoever resumes a destination waits for the outcome.
+_TRIAL_SECONDS = 25.0
+_UNTRIED = "its pause has ended, and its report ends with the next delivery that gets through"
 
 
 class Lanes:
@@ -53,7 +58,8 @@ class Lanes:
         self.send_seconds = send_seconds
         self.counting_since = counting_since
         self.rendering = Threads("render", _RENDERING)
-        self.operator = Operator(store, clock, metrics, lambda: current().policy, self.wake)
+        around = Surroundings(self._alike, self._at_rest, self._try_now, self.wake)
+        self.operator = Operator(store, clock, metrics, lambda: current().policy, around)
         self._kinds = kinds
         self._together = {each.section: Pace(*each.together) for each in kinds.values() if each.together}
         self._connections = {
@@ -112,18 +118,51 @@ class Lanes:
     def connection(self, channel: str) -> AbstractAsyncContextManager[object]:
         return self._connections.get(self._kinds[channel].section) or nullcontext()
 
-    async def resume(self, destination: str) -> bool:
-        """End a destination's pause, and its conversations' backoff. False: it has no lane.
+    async def resume(self, destination: str) -> dict[str, str] | None:
+        """End a destination's pause and its conversations' backoff, and try what is due next.
 
+        :returns: the ``status`` (delivered, still broken, nothing was due to try, is being tried) and the
+            ``reason``; None: it has no lane
         :raises StoreUnavailable: nothing was changed
         """
         lane = self._lanes.get(destination)
         if lane is None:
-            return False
+            return None
         await self.store.resume(destination)
-        await self.operator.mended(destination)  # as somebody says; if not, it is said anew
-        lane.resume()
-        return True
+        try:
+            outcome = await asyncio.wait_for(lane.try_now(), _TRIAL_SECONDS)
+        except TimeoutError:
+            reason = f"no outcome within {_TRIAL_SECONDS:g} s; the list of deliveries will have it"
+            return {"status": "is being tried", "reason": reason}
+        match outcome:
+            case None:
+                reported = self.operator.broken_since(destination) is not None
+                return {"status": "nothing was due to try", "reason": _UNTRIED if reported else ""}
+            case Delivered():
+                return {"status": "delivered", "reason": ""}
+        return {"status": "still broken", "reason": outcome.shown}
+
+    def _alike(self, destination: str) -> frozenset[str]:
+        """The destinations of the same section of ``channels:``."""
+        lane = self._lanes.get(destination)
+        section = None if lane is None else self._kinds[lane.destination.channel].section
+        return frozenset(
+            key
+            for key, each in self._lanes.items()
+            if self._kinds[each.destination.channel].section == section
+        )
+
+    async def _at_rest(self, destinations: Collection[str]) -> None:
+        for lane in [self._lanes[key] for key in destinations if key in self._lanes]:
+            async with lane.at_rest:
+                pass
+
+    async def _try_now(self, destinations: Collection[str]) -> None:
+        for key in destinations:
+            if (lane := self._lanes.get(key)) is not None:
+                with suppress(StoreUnavailable):  # then they wait for their own next attempts
+                    await self.store.resume(key)
+                lane.resume()
 
     def wake(self, destinations: Iterable[str]) -> None:
         for key in destinations:
@@ -139,7 +178,8 @@ class Lanes:
                 "alive": not self._tasks[key].done(),
                 "paused_until": now + lane.paused_for if lane.paused_for else None,
                 "pause_reason": lane.pause_reason if lane.paused_for else None,
-                "broken_since": self.operator.since(key),
+                "broken_since": self.operator.broken_since(key),
+                "broken_reason": self.operator.broken_reason(key),
                 "a_minute": lane.pace.a_minute,
             }
             for key, lane in self._lanes.items()
@@ -151,6 +191,7 @@ class Lanes:
         """
         for lane in self._lanes.values():
             lane.stop()
+        await self.operator.stop()
         tasks = [*self._tasks.values(), *self._leaving.values()]
         if not tasks:
             return

@@ -3,8 +3,8 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
@@ -13,6 +13,7 @@ from router.channels.base import Channel, Kind
 from router.clock import Clock, rest
 from router.decide import Policy
 from router.deliver.attempt import attempt
+from router.deliver.giving_up import Suspects, given_up
 from router.deliver.operator import Operator
 from router.deliver.pace import Pace
 from router.deliver.schedule import next_attempt, next_probe
@@ -30,7 +31,7 @@ from router.model import (
     Retry,
 )
 from router.render import Templates
-from router.render.words import duration
+from router.render.words import counted
 from router.store import Idle, Limits, Recorded, Store, StoreUnavailable, Work
 from router.threads import Threads
 
@@ -40,6 +41,8 @@ log = structlog.get_logger(__name__)
 _STORE_REST: Millis = 2 * SECOND
 # From so many alerts on, a message is a large one.
 _LARGE = 100
+# Recipients that a line of the log names; the rest is counted.
+_NAMED = 10
 # How long a lane tells one by one whatever comes, after a storm's message was refused.
 _WITHOUT_STORMS: Millis = 10 * MINUTE
 
@@ -54,6 +57,8 @@ class Current:
     """By name: of each kind that there are settings for."""
     give_up_after: Mapping[str, Millis]
     """By channel name: how long something is tried; 0: for ever."""
+    alert_after: Mapping[str, Millis] = field(default_factory=dict)
+    """By channel name: how long nothing may get through before that is reported; 0: any time."""
 
 
 class Depot(Protocol):
@@ -102,6 +107,8 @@ class Lane:
         self._wake = asyncio.Event()
         self._never = asyncio.Event()
         self._stopping = False
+        self._trial: asyncio.Future[Outcome | None] | None = None
+        self._suspects = Suspects()
 
     def wake(self) -> None:
         self._wake.set()
@@ -120,6 +127,13 @@ class Lane:
         """How long it still pauses; 0: it doesn't."""
         return max(0, self._paused_until - self._depot.clock.elapsed())
 
+    async def try_now(self) -> Outcome | None:
+        """End a pause and try what is due next. What came of it; None: nothing is due."""
+        if self._trial is None or self._trial.done():
+            self._trial = asyncio.get_running_loop().create_future()
+        self.resume()
+        return await asyncio.shield(self._trial)
+
     def stop(self) -> None:
         """Tell what is due now, then end."""
         self._stopping = True
@@ -133,7 +147,9 @@ class Lane:
             if self.paused_for:
                 if self._stopping:
                     return
-                await rest(clock, self._wake, self._paused_until)
+                now = clock.now()
+                look_at = await self._watched(now + self.paused_for)
+                await rest(clock, self._wake, clock.elapsed() + max(0, (look_at or now) - now))
                 continue
             await rest(clock, self._never, self.pace.ready_at(clock.elapsed()))
             try:
@@ -151,36 +167,65 @@ class Lane:
                 continue
             if self._stopping:
                 return
-            await clock.wait(self._wake, until)
+            await clock.wait(self._wake, await self._watched(until))
+
+    async def _watched(self, until: Millis | None) -> Millis | None:
+        """Whether it is time to report the destination, though nothing can be tried now. When to look again."""
+        operator, alert_after = self._depot.operator, self._alert_after
+        await self._compare_clocks()
+        await operator.look(self.destination.key, alert_after)
+        at = operator.report_at(self.destination.key, alert_after)
+        return until if at is None or at <= self._depot.clock.now() else min(at, until or at)
+
+    @property
+    def _alert_after(self) -> Millis:
+        return self._depot.current().alert_after.get(self.destination.channel, 0)
 
     async def _step(self) -> Millis | None:
         """One delivery: claim, render, send, record. 0: there may be more; else when to look again."""
-        store, clock = self._depot.store, self._depot.clock
+        trial = self._trial
+        outcome, until = await self._deliver()
+        if trial is not None and not trial.done():
+            trial.set_result(outcome)
+        return until
+
+    async def _deliver(self) -> tuple[Outcome | None, Millis | None]:
+        store, clock, operator = self._depot.store, self._depot.clock, self._depot.operator
         current = self._depot.current()
         work = await store.claim(self.destination, current.policy, clock.now(), limits=self._limits())
         if isinstance(work, Idle):
-            return work.until
-        outcome = await self._send(work, current)
+            if not work.failing:
+                await operator.idle(self.destination.key)
+            return None, work.until
+        outcome = self._suspects.weigh(work.id, await self._send(work, current))
         now = clock.now()
         patience = current.give_up_after.get(self.destination.channel, 0)
         not_before = self._learn(work, outcome, now)
+        through = isinstance(outcome, Delivered) or (isinstance(outcome, Retry) and bool(outcome.late))
+        if not (through or isinstance(outcome, Delivered)):
+            await self._compare_clocks()
+            await operator.failed(self.destination.key, outcome, self._alert_after)
+        booked = outcome
         if work.is_storm and isinstance(outcome, Rejected):
             self._no_storms_until = clock.elapsed() + _WITHOUT_STORMS
-            outcome = Retry(f"a storm's message was refused: {outcome.reason}")
-        if isinstance(outcome, Broken):
-            await self._depot.operator.broken(self.destination, outcome.reason)
-        if patience and isinstance(outcome, Retry | Broken):
-            given_up = _given_up(patience, outcome.reason, ambiguous=outcome.ambiguous)
+            booked = Retry(f"a storm's message was refused: {outcome.reason}", words=outcome.words)
+        if patience and isinstance(booked, Retry | Broken):
+            end = given_up(patience, booked)
             if work.is_storm:
-                work = await self._without_overdue(work, given_up, patience, now)
+                work = await self._without_overdue(work, end, patience, now)
             elif await self._lasted(patience, work.tried_since, now):
-                outcome = given_up
-        await self._book(work, outcome, now, not_before)
-        if isinstance(outcome, Delivered):
-            await self._depot.operator.mended(self.destination.key)
-        else:
-            await self._give_up_all(outcome.reason, patience, now)
-        return 0
+                booked = end
+        await self._book(work, booked, now, not_before)
+        if through:
+            await operator.got_through(self.destination.key)
+        elif not isinstance(outcome, Delivered):
+            await self._give_up_all(outcome, patience, now)
+        return outcome, 0
+
+    async def _compare_clocks(self) -> None:
+        """Before a destination is reported for what it did not take for so long: a step of the clock is no outage."""
+        with suppress(StoreUnavailable):  # the store has said so, once for all lanes
+            await self._depot.counting_since()
 
     async def _lasted(self, patience: Millis, since: Millis, now: Millis) -> bool:
         """Whether it has failed for so long; a step of the clock, or a time without a router, doesn't count."""
@@ -199,15 +244,17 @@ class Lane:
         match outcome:
             case Broken():
                 self._probes += 1
-                self.pause(next_probe(self._probes), outcome.reason)
+                self.pause(next_probe(self._probes), outcome.shown)
+                if self._probes > 1:  # the next probe is something else, if there is anything else
+                    return now + self.paused_for + SECOND
             case Retry():
                 attempts = 1 if outcome.further else work.conversation.attempt
                 not_before = next_attempt(attempts, now, random.random(), outcome.after)  # noqa: S311
                 if outcome.pause:
-                    self.pause(not_before - now, outcome.reason)
+                    self.pause(not_before - now, outcome.shown)
                     self.pace.refused(self._paused_until)
                 if outcome.everywhere:
-                    self._depot.pause(self.destination.channel, not_before - now, outcome.reason)
+                    self._depot.pause(self.destination.channel, not_before - now, outcome.shown)
                 return not_before
             case Delivered():
                 self._probes = 0
@@ -220,26 +267,30 @@ class Lane:
                 pass
         return now
 
-    async def _give_up_all(self, reason: str, patience: Millis, now: Millis) -> None:
+    async def _give_up_all(self, failure: Retry | Broken | Rejected, patience: Millis, now: Millis) -> None:
         """A destination that has been broken for that long: what is overdue need not each be tried."""
-        broken_since = self._depot.operator.since(self.destination.key)
+        broken_since = self._depot.operator.broken_since(self.destination.key)
         if not patience or not self._probes or broken_since is None:
             return
         if not await self._lasted(patience, broken_since, now):
             return
         policy = self._depot.current().policy
+        end = given_up(patience, Broken(failure.reason, words=failure.words))
         while True:
             work = await self._depot.store.claim(self.destination, policy, now, overdue=patience)
             if isinstance(work, Idle):
                 return
-            await self._record(work, _given_up(patience, reason), now, now)
+            await self._record(work, end, now, now)
 
-    async def _without_overdue(self, storm: Work, given_up: Rejected, patience: Millis, now: Millis) -> Work:
+    async def _without_overdue(
+        self, storm: Work, end: Delivered | Rejected, patience: Millis, now: Millis
+    ) -> Work:
         """What a storm's message took along is given up each after its own time; the storm itself never is."""
         overdue = {part.id for part in storm.parts if await self._lasted(patience, part.tried_since, now)}
         for part in storm.parts:
             if part.id in overdue:
-                await self._record(part, given_up, now, now)
+                own = replace(end, remote=part.conversation.remote) if isinstance(end, Delivered) else end
+                await self._record(part, own, now, now)
         return replace(storm, parts=tuple(part for part in storm.parts if part.id not in overdue))
 
     async def _send(self, work: Work, current: Current) -> Outcome:
@@ -302,8 +353,8 @@ class Lane:
     def _count(self, work: Work, outcome: Outcome, recorded: Recorded, now: Millis) -> None:
         key, channel = self.destination.key, self.destination.channel
         name = type(outcome).__name__.lower()
-        reason = "" if isinstance(outcome, Delivered) else outcome.reason
-        self._depot.metrics.delivery(channel, key, name, reason)
+        failure = {} if isinstance(outcome, Delivered) else {"reason": outcome.reason, "words": outcome.words}
+        self._depot.metrics.delivery(channel, key, name, failure.get("reason", ""))
         if isinstance(outcome, Delivered) and work.may_have_arrived and not self._kind.dedupes:
             self._depot.metrics.possible_duplicate(channel, key)
         for at in recorded.accepted:
@@ -311,9 +362,9 @@ class Lane:
         level = log.info if isinstance(outcome, Delivered) else log.warning
         level(
             name, destination=key, delivery=work.delivery, conversation=work.conversation.token[:8],
-            version=work.conversation.version, attempt=work.conversation.attempt, **({"reason": reason} if reason else {}),
+            version=work.conversation.version, attempt=work.conversation.attempt,
+            **{name: said for name, said in failure.items() if said},
         )  # fmt: skip
-
-
-def _given_up(patience: Millis, reason: str, *, ambiguous: bool = False) -> Rejected:
-    return Rejected(f"given up after {duration(patience)}: {reason}", ambiguous)
+        if isinstance(outcome, Delivered | Retry) and outcome.refused:
+            left_out = [f"{each.recipient}: {each.shown}" for each in outcome.refused]
+            log.warning("recipients refused", destination=key, refused=counted(left_out, _NAMED, "; "))

@@ -3,6 +3,7 @@
 import json
 import re
 import unicodedata
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
@@ -38,6 +39,12 @@ def clip(text: str, limit: int) -> str:
     while cut and unicodedata.combining(text[len(cut) : len(cut) + 1]):
         cut = cut[:-1]
     return cut + "…"
+
+
+def counted(names: Sequence[str], shown: int, between: str = ", ") -> str:
+    """The first of these, and how many more there are."""
+    more = len(names) - shown
+    return between.join([*names[:shown], *([f"and {more} more"] if more > 0 else [])])
 
 
 def code(text: str) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy import bindparam as p
 
 from router.decide import Policy
 from router.model import (
+    Alert,
     Conversation,
     Destination,
     Millis,
@@ -19,10 +20,9 @@ from router.model import (
     Retention,
     Webhook,
 )
-from router.store import books, dead, retention, steps
+from router.store import books, dead, retention, steps, troubles
 from router.store.accept import Receipt, accept
 from router.store.adopt import Adoption, adopt, known_fragments
-from router.store.alert import about_of
 from router.store.balance import Balance, balance
 from router.store.conversation import renew_database_id
 from router.store.digests import covered
@@ -31,10 +31,11 @@ from router.store.integrity import Integrity, integrity
 from router.store.opening import check, migrate
 from router.store.record import Recorded, record
 from router.store.record import parts as record_parts
-from router.store.schema import alerts, conversations, deliveries, meta, webhooks
+from router.store.schema import conversations, deliveries, meta, webhooks
 from router.store.snapshot import Snapshot, account, snapshot
 from router.store.steps import BEAT
 from router.store.storm import BATCH, Limits, claim_in_storm, gather, sift, surges, view
+from router.store.troubles import Trouble
 from router.store.truth import BATCH as TRUTH_BATCH
 from router.store.truth import (
     Answer,
@@ -65,11 +66,6 @@ _RESUME = Statement(
     sa.update(conversations)
     .where(conversations.c.destination == p("destination"), conversations.c.due_at.is_not(None))
     .values(not_before=0)
-)
-_OWN_ALERTS = Statement(
-    sa.select(alerts.c.about, alerts.c.starts_at).where(
-        alerts.c.about.is_not(None), alerts.c.status == "firing"
-    )
 )
 _NOT_PROBED = Statement(sa.delete(meta).where(meta.c.key == "probed"))
 _PROBED = Statement(sa.insert(meta).values(key="probed", value=""))
@@ -247,10 +243,15 @@ class Store:
         """Whatever waits after a failure there may be tried at once."""
         await self._database.write(lambda tx: tx.run(_RESUME, destination=destination))
 
-    async def own_alerts(self) -> dict[str, Millis]:
-        """The destinations that the router says are broken, and since when."""
-        rows = await self._database.write(lambda tx: tx.all(_OWN_ALERTS))
-        return {key: row["starts_at"] for row in rows for key in about_of(row) or ()}
+    async def troubles(self) -> tuple[list[Trouble], list[Alert]]:
+        """The destinations that nothing gets through to; and the router's own alerts that are about none of them."""
+        return await self._database.write(troubles.known)
+
+    async def keep_trouble(self, trouble: Trouble) -> None:
+        await self._database.write(lambda tx: troubles.keep(tx, trouble))
+
+    async def forget_trouble(self, destination: str) -> None:
+        await self._database.write(lambda tx: troubles.forget(tx, destination))
 
     async def dead_letters(self) -> list[dict[str, Any]]:
         return await self._database.read(books.dead)
@@ -401,6 +402,7 @@ __all__ = [
     "Snapshot",
     "Store",
     "StoreUnavailable",
+    "Trouble",
     "Work",
     "account",
     "snapshot",

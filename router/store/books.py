@@ -224,7 +224,9 @@ def quarantined_body(connection: sa.Connection, number: int) -> bytes | None:
 
 
 def dead(connection: sa.Connection, limit: int = 500) -> list[dict[str, Any]]:
-    """What was given up and nobody has settled yet, the newest first: {id, destination, at, reason, alerts}."""
+    """What was given up and nobody has settled yet, the newest first: {id, destination, recipient, at,
+    reason, alerts}; ``recipient``: who alone was not told; empty: nobody was.
+    """
     letters = connection.execute(
         sa.select(dead_letters)
         .where(dead_letters.c.state == "dead")
@@ -233,7 +235,7 @@ def dead(connection: sa.Connection, limit: int = 500) -> list[dict[str, Any]]:
     ).mappings()
     return [
         {
-            **{name: letter[name] for name in ("id", "destination", "at", "reason")},
+            **{name: letter[name] for name in ("id", "destination", "recipient", "at", "reason")},
             "alerts": _given_up(connection, json.loads(letter["tellings"])),
         }
         for letter in letters

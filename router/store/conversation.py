@@ -27,6 +27,7 @@ _bumped: dict[str, Any] = {
     "wanted": conversations.c.wanted + 1,
     "urgency": sa.case((conversations.c.urgency > p("rank"), p("rank")), else_=conversations.c.urgency),
     "group_id": sa.func.coalesce(p("group"), conversations.c.group_id),
+    "not_before": sa.case((conversations.c.partly == 1, 0), else_=conversations.c.not_before),
 }
 _next_telling = (
     sa.select(sa.func.min(members.c.at))
@@ -114,7 +115,7 @@ def open_conversation(
         "episode": 1 if last is None else last["episode"] + 1,
         "token": token,
         "state": "open", "group_id": None, "urgency": 99, "wanted": 0, "synced": 0, "due_at": None,
-        "not_before": 0, "attempts": 0, "remote": "{}", "since": None, "slot": None, "created_at": now,
+        "not_before": 0, "attempts": 0, "partly": 0, "remote": "{}", "since": None, "slot": None, "created_at": now,
         "key": key_of(tx, token), "revision": "",
     }  # fmt: skip
     values.update(given)

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
 from router.decide import Policy
-from router.model import Decision, Fate, Millis, Verdict
-from router.store.conversation import DUE, close, close_if_empty
+from router.model import KNOWN_FIRING, KNOWN_OVER, LATE, Decision, Fate, Millis, Refusal, Verdict
+from router.store.conversation import DUE, FIND_CONVERSATION, close, close_if_empty
 from router.store.digests import advance, report_next
 from router.store.place import (
     ANY_VERSION,
@@ -39,9 +39,10 @@ _GIVEN_UP = Statement(
 )
 _OPEN_LETTER = Statement(
     sa.select(dead_letters).where(
-        dead_letters.c.conversation_id == p("conversation"), dead_letters.c.state == "dead"
+        dead_letters.c.conversation_id == p("conversation"), dead_letters.c.state == "dead",
+        dead_letters.c.recipient == p("recipient"),
     )
-)
+)  # fmt: skip
 _ADD_LETTER = Statement(insert(dead_letters))
 _ADD_TO_LETTER = Statement(
     sa.update(dead_letters)
@@ -80,6 +81,12 @@ _RAISE_FATES = Statement(
 _TRY_NOW = Statement(
     sa.update(conversations).where(conversations.c.id == p("conversation")).values(attempts=0, not_before=0)
 )
+_CONVERSATION = Statement(sa.select(conversations).where(conversations.c.id == p("conversation")))
+_OPEN_AGAIN = Statement(
+    sa.update(conversations)
+    .where(conversations.c.id == p("conversation"))
+    .values(state="open", remote=p("remote_"))
+)
 
 
 def bury(tx: Transaction, work: Work, reason: str, policy: Policy, now: Millis) -> frozenset[str]:
@@ -94,7 +101,7 @@ def bury(tx: Transaction, work: Work, reason: str, policy: Policy, now: Millis) 
             _give_up(tx, each, reason, now)
     tx.run(_GIVEN_UP, conversation=work.id, version_=work.conversation.version)
     _write(tx, work, reason, now)
-    woken = _tell_instead(tx, work, reason, policy, now)
+    woken = tell_instead(tx, work, reason, policy, now)
     if digest:
         if work.conversation.destination in policy.schedules:
             advance(tx, work.id, work.conversation.destination, policy, now)
@@ -102,6 +109,21 @@ def bury(tx: Transaction, work: Work, reason: str, policy: Policy, now: Millis) 
     else:
         tx.run(DUE, conversation=work.id)
     return woken
+
+
+def leave_out(
+    tx: Transaction, work: Work, refused: tuple[Refusal, ...], policy: Policy, now: Millis
+) -> frozenset[str]:
+    """Give up recipients that could not be told what the others were: a letter each, and the ``on_failure`` receiver
+    is told.
+
+    The destinations that have something to do now.
+    """
+    woken: set[str] = set()
+    for each in refused:
+        _write(tx, work, each.shown, now, each.recipient)
+        woken |= tell_instead(tx, work, f"{each.recipient}: {each.shown}", policy, now)
+    return frozenset(woken)
 
 
 def _give_up(tx: Transaction, telling: Telling, reason: str, now: Millis) -> None:
@@ -126,21 +148,22 @@ def _finish(
     tx.run(FINISH_FATES, member=telling.member, version_=version, fate_=fate, reason_=reason, now=now)
 
 
-def _write(tx: Transaction, work: Work, reason: str, now: Millis) -> None:
+def _write(tx: Transaction, work: Work, reason: str, now: Millis, recipient: str = "") -> None:
     tellings = {each.member: {"status": each.status, "told": each.told_before} for each in work.telling}
-    letter = tx.one(_OPEN_LETTER, conversation=work.id)
+    letter = tx.one(_OPEN_LETTER, conversation=work.id, recipient=recipient)
     if letter is None:
         tx.add(
             _ADD_LETTER, conversation_id=work.id, destination=work.conversation.destination, at=now, reason=reason,
-            state="dead", settled_at=None, tellings=_written(tellings),
+            state="dead", settled_at=None, tellings=_written(tellings), recipient=recipient,
         )  # fmt: skip
-    else:
-        # What may be known of its firing there is known until its end is told.
-        for member, telling in _tellings(letter).items():
-            known = tellings.setdefault(member, telling)
-            if telling["told"] not in UNTOLD:
-                known["told"] = telling["told"]
-        tx.run(_ADD_TO_LETTER, letter=letter["id"], now=now, reason_=reason, tellings_=_written(tellings))
+        return
+    for member, telling in _tellings(letter).items():
+        known = tellings.setdefault(member, telling)
+        # What may be known of its firing there is known until its end is told. What the others know, one who was
+        # left out before does not.
+        if recipient or telling["told"] not in UNTOLD:
+            known["told"] = telling["told"]
+    tx.run(_ADD_TO_LETTER, letter=letter["id"], now=now, reason_=reason, tellings_=_written(tellings))
 
 
 def _written(tellings: dict[int, dict[str, str]]) -> str:
@@ -151,7 +174,11 @@ def _tellings(letter: Any) -> dict[int, dict[str, str]]:
     return {each.pop("member"): each for each in json.loads(letter["tellings"])}
 
 
-def _tell_instead(tx: Transaction, work: Work, reason: str, policy: Policy, now: Millis) -> frozenset[str]:
+def tell_instead(tx: Transaction, work: Work, reason: str, policy: Policy, now: Millis) -> frozenset[str]:
+    """The ``on_failure`` receiver is told what this work could not tell.
+
+    The destinations that have something to do now.
+    """
     key = work.conversation.destination
     receiver = next(
         (each.on_failure for several in policy.receivers.values() for each in several if each.key == key),
@@ -187,8 +214,11 @@ def retry(tx: Transaction, letter: int, policy: Policy, now: Millis) -> frozense
     row = tx.one(_LETTER, letter=letter)
     if row is None:
         return None
-    for member, telling in _tellings(row).items():
-        _again(tx, row, member, telling, policy, now)
+    if row["recipient"]:
+        _again_alone(tx, row, now)
+    else:
+        for member, telling in _tellings(row).items():
+            _again(tx, row, member, telling, policy, now)
     tx.run(_TRY_NOW, conversation=row["conversation_id"])
     tx.run(_SETTLE, letter=letter, state_="retried", now=now)
     close_if_empty(tx, row["conversation_id"])
@@ -227,6 +257,36 @@ def _again(
         tx.run(_TELL_AGAIN, member=member_id, told_=told, now=now)
         tx.run(DUE, conversation=member["conversation_id"])
     tx.run(_RAISE_FATES, member=member_id, fate_=fate, reason_=reason, now=now)
+
+
+def _again_alone(tx: Transaction, letter: Any, now: Millis) -> None:
+    """One recipient is told what the others know of what still fires, or of an end whose beginning it was told."""
+    conversation = tx.one(_CONVERSATION, conversation=letter["conversation_id"])
+    if conversation["slot"] is not None:  # its next digest goes to everybody
+        return
+    remote = json.loads(conversation["remote"])
+    late = remote.get(LATE, {"to": []})
+    if conversation["partly"]:  # others are asked once more already
+        late["to"].append(letter["recipient"])
+        tx.run(_OPEN_AGAIN, conversation=conversation["id"], remote_=json.dumps(remote))
+        return
+    over = conversation["state"] != "open"
+    if over and tx.one(FIND_CONVERSATION, token=conversation["token"])["id"] != conversation["id"]:
+        return  # it fires anew, and the recipient is told of that
+    known = "resolved" if over else "firing"
+    found = False
+    for id_, telling in _tellings(letter).items():
+        member = tx.one(_MEMBER, member=id_)
+        if member is None or (member["status"], member["told"]) != (known, known):
+            continue
+        if not over or telling["told"] not in UNTOLD:
+            tx.run(_STILL_DUE, member=id_, told_="firing", now=now)
+            found = True
+    if found:
+        everybody = [*late["to"], letter["recipient"]]
+        remote[LATE] = {"to": everybody, "state": KNOWN_OVER if over else KNOWN_FIRING}
+        tx.run(_OPEN_AGAIN, conversation=conversation["id"], remote_=json.dumps(remote))
+        tx.run(DUE, conversation=conversation["id"])
 
 
 def discard(tx: Transaction, letter: int, now: Millis) -> bool:

@@ -9,14 +9,18 @@ from sqlalchemy import bindparam as p
 
 from router.decide import Policy
 from router.model import Broken, Delivered, Fate, Millis, Outcome, Rejected, Retry
+from router.render.words import counted
 from router.store.accept import complete
 from router.store.conversation import DUE, close, close_if_empty, open_conversation
-from router.store.dead import bury
+from router.store.dead import bury, leave_out, tell_instead
 from router.store.digests import advance
 from router.store.place import ANY_VERSION, ENDED_UNTOLD, FINISH_FATES, GROUP, UNTOLD
 from router.store.schema import conversations, deliveries, fates, members
 from router.store.work import Work
 from router.store.writer import Statement, Transaction, among
+
+# Of recipients in one line of the log of attempts; the rest is counted.
+_NAMED = 5
 
 _TELL_MEMBER = Statement(
     sa.update(members)
@@ -44,12 +48,12 @@ _ACCEPTED_AT = Statement(
 _SYNCED = Statement(
     sa.update(conversations)
     .where(conversations.c.id == p("conversation"))
-    .values(synced=p("version_"), attempts=0, not_before=p("not_before_"), remote=p("remote_"))
+    .values(synced=p("version_"), attempts=0, partly=0, not_before=p("not_before_"), remote=p("remote_"))
 )
 _FAILED = Statement(
     sa.update(conversations)
     .where(conversations.c.id == p("conversation"))
-    .values(attempts=p("attempts_"), not_before=p("not_before_"), remote=p("remote_"))
+    .values(attempts=p("attempts_"), partly=p("partly_"), not_before=p("not_before_"), remote=p("remote_"))
 )
 _VERSION = Statement(sa.select(conversations.c.wanted).where(conversations.c.id == p("conversation")))
 _STILL_TOLD = Statement(
@@ -70,7 +74,7 @@ _MOVE_MEMBER = Statement(
 _FINISH_DELIVERY = Statement(
     sa.update(deliveries)
     .where(deliveries.c.id == p("delivery"))
-    .values(finished_at=p("now"), outcome=p("outcome_"), reason=p("reason_"))
+    .values(finished_at=p("now"), outcome=p("outcome_"), reason=p("reason_"), words=p("words_"))
 )
 
 
@@ -92,18 +96,19 @@ def record(
     :param not_before: when the conversation may be tried again, if this failed
     """
     recorded = (
-        _storm(tx, work, outcome, not_before)
+        _storm(tx, work, outcome, policy, now, not_before)
         if work.conversation.storm is not None
         else effect(tx, work, outcome, policy, now, not_before)
     )
     again = "an attempt before may have arrived as well" if work.may_have_arrived else ""
-    reason = again if isinstance(outcome, Delivered) else outcome.reason
+    reason, words = (again, "") if isinstance(outcome, Delivered) else (outcome.reason, outcome.words)
     tx.run(
         _FINISH_DELIVERY,
         delivery=work.delivery,
         now=now,
         outcome_=type(outcome).__name__.lower(),
         reason_=reason,
+        words_="; ".join(filter(None, [words, _left_out(outcome)])),
     )
     return recorded
 
@@ -114,13 +119,22 @@ def effect(
     """What an outcome does to a conversation; for the parts of a storm as well."""
     match outcome:
         case Delivered():
-            return Recorded(accepted=_delivered(tx, work, outcome, policy, now))
+            accepted = _delivered(tx, work, outcome, policy, now)
+            return Recorded(accepted, leave_out(tx, work, outcome.refused, policy, now))
         case Retry() | Broken():
             _retry(tx, work, outcome, now, not_before)
+            if isinstance(outcome, Retry):
+                return Recorded(wake=leave_out(tx, work, outcome.refused, policy, now))
         case Rejected():
             given_up = _maybe_told(work) if outcome.ambiguous else work
-            return Recorded(wake=bury(tx, given_up, outcome.reason, policy, now))
+            return Recorded(wake=bury(tx, given_up, outcome.shown, policy, now))
     return Recorded()
+
+
+def _left_out(outcome: Outcome) -> str:
+    """Who was not told, though the others were."""
+    refused = outcome.refused if isinstance(outcome, Delivered | Retry) else ()
+    return counted([f"not to {each.recipient}: {each.shown}" for each in refused], _NAMED, "; ")
 
 
 def _maybe_told(work: Work) -> Work:
@@ -130,10 +144,15 @@ def _maybe_told(work: Work) -> Work:
 def parts(
     tx: Transaction, works: Iterable[Work], outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
 ) -> Recorded:
-    """What the outcome of a storm's message does to conversations that it took along."""
+    """What the outcome of a storm's message does to conversations that it took along. Who was not told of the storm
+    has a letter of its message, and others are told instead of what each of them was to tell.
+    """
     accepted: list[Millis] = []
     wake: set[str] = set()
+    refused = outcome.refused if isinstance(outcome, Delivered) else ()
     for work in works:
+        for each in refused:
+            wake |= tell_instead(tx, work, each.shown, policy, now)
         own = _with_own_remote(outcome, work)
         recorded = effect(tx, work, own, policy, now, not_before)
         accepted += recorded.accepted
@@ -143,16 +162,24 @@ def parts(
 
 def _with_own_remote(outcome: Outcome, work: Work) -> Outcome:
     """A conversation that was told by a storm's message has the remote state that it had."""
-    if isinstance(outcome, Retry):
-        return replace(outcome, remote=work.conversation.remote, further=False)
-    return outcome if isinstance(outcome, Rejected) else replace(outcome, remote=work.conversation.remote)
+    match outcome:
+        case Rejected():
+            return outcome
+        case Delivered():
+            return Delivered(work.conversation.remote)
+        case Retry():
+            return replace(outcome, remote=work.conversation.remote, further=False)
+    return replace(outcome, remote=work.conversation.remote)
 
 
-def _storm(tx: Transaction, work: Work, outcome: Outcome, not_before: Millis) -> Recorded:
+def _storm(
+    tx: Transaction, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
+) -> Recorded:
     view = work.conversation.storm
     match outcome:
         case Delivered():
             _synced(tx, work, outcome, not_before)
+            leave_out(tx, work, outcome.refused, policy, now)
         case Retry() | Broken():
             _failed(tx, work, outcome, not_before)
     if isinstance(outcome, Rejected) or (isinstance(outcome, Delivered) and view is not None and view.over):
@@ -207,10 +234,10 @@ def _synced(tx: Transaction, work: Work, outcome: Delivered, not_before: Millis)
 
 def _failed(tx: Transaction, work: Work, outcome: Retry | Broken, not_before: Millis) -> None:
     remote = work.conversation.remote if outcome.remote is None else outcome.remote
-    further = isinstance(outcome, Retry) and outcome.further
+    further, partly = (outcome.further, bool(outcome.late)) if isinstance(outcome, Retry) else (False, False)
     tx.run(
         _FAILED, conversation=work.id, attempts_=0 if further else work.conversation.attempt,
-        not_before_=not_before, remote_=json.dumps(dict(remote)),
+        not_before_=not_before, remote_=json.dumps(dict(remote)), partly_=int(partly),
     )  # fmt: skip
 
 

@@ -144,6 +144,7 @@ conversations = sa.Table(
     _time("due_at", nullable=True),  # null: nothing to tell
     _time("not_before"),  # backoff after a failed attempt
     _number("attempts"),  # failed ones in a row
+    _number("partly", "0"),  # 1: all but some recipients were told; news don't wait for those
     _text("remote"),
     _time("since", nullable=True),  # a digest's period: [since, slot)
     _time("slot", nullable=True),
@@ -227,7 +228,7 @@ sa.Index("ix_fates_open", fates.c.member_id, sqlite_where=fates.c.fate.in_(OPEN_
 sa.Index("ix_fates_moot", fates.c.updated_at, sqlite_where=fates.c.fate == "moot",
          postgresql_where=fates.c.fate == "moot")  # fmt: skip
 
-# What was given up, until somebody has seen it: one open letter a conversation.
+# What was given up, until somebody has seen it: one open letter a conversation, or one a recipient of it.
 dead_letters = sa.Table(
     "dead_letters",
     metadata,
@@ -239,10 +240,23 @@ dead_letters = sa.Table(
     _text("state"),  # dead | retried | discarded
     _time("settled_at", nullable=True),
     _text("tellings"),  # [{member, status, told}]: what was not told, and what was known before
+    _text("recipient", ""),  # who was not told though the others were; empty: nobody was told
     sa.Index("ix_dead_letters_conversation", "conversation_id"),
 )
 sa.Index("ix_dead_letters_dead", dead_letters.c.id, sqlite_where=dead_letters.c.state == "dead",
          postgresql_where=dead_letters.c.state == "dead")  # fmt: skip
+
+# Destinations that nothing has got through to since an attempt failed.
+troubles = sa.Table(
+    "troubles",
+    metadata,
+    sa.Column("destination", sa.Text, primary_key=True),
+    _time("since"),  # the first attempt that failed
+    _text("cause"),  # the same for all that fail for one cause
+    _text("reason"),
+    _number("gave_up"),  # whether something was given up since
+    _number("broken"),  # whether somebody has to mend it
+)
 
 # The append-only log of attempts.
 deliveries = sa.Table(
@@ -257,6 +271,7 @@ deliveries = sa.Table(
     _time("finished_at", nullable=True),
     sa.Column("outcome", sa.Text),  # null: under way; interrupted: the process ended before its answer
     _text("reason", ""),
+    _text("words", ""),  # what the provider said, for people
     sa.Index("ix_deliveries_conversation", "conversation_id"),
 )
 sa.Index("ix_deliveries_under_way", deliveries.c.id, sqlite_where=deliveries.c.outcome.is_(None),

@@ -132,7 +132,8 @@ def claim_in_storm(
         if over:
             usual = claim(tx, destination, policy, now, quiet_digest=False)
             if isinstance(usual, Idle):  # but not beyond the storm's last word
-                return Idle(row["not_before"] if usual.until is None else min(usual.until, row["not_before"]))
+                until = row["not_before"] if usual.until is None else min(usual.until, row["not_before"])
+                return Idle(until, usual.failing or row["attempts"] > 0)
             return usual
         rank = 0 if criticals_fit else -1
         single = claim(
@@ -143,7 +144,7 @@ def claim_in_storm(
             quiet_digest=False,
             only=Only(rank=rank, own=limits.edits),
         )
-        return Idle(row["not_before"]) if isinstance(single, Idle) else single
+        return Idle(row["not_before"], row["attempts"] > 0) if isinstance(single, Idle) else single
     id_ = open_conversation(tx, destination, "", _SUBJECT, now).id if row is None else row["id"]
     tx.run(_NEXT_VERSION, conversation=id_)
     row = tx.one(_ROW, conversation=id_)

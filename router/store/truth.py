@@ -213,7 +213,7 @@ def settle_by_answer(
         if row["seen_at"] >= answer.asked_at:
             continue  # reported since
         reported = answer.alerts.get(row["identity"])
-        if reported is not None and reported.withheld is None:
+        if reported is not None and reported.withheld is None and _is_newer(reported, row["changed_at"]):
             receipts.append(fire(tx, row, BACK, policy, now))
         elif reported is None and _listed_by(row) & answer.peers:
             tx.run(_DISMISS, alert=row["id"])
@@ -231,10 +231,15 @@ def _fires(row: Any, reported: Reported, asked_at: Millis) -> bool:
         return False  # its end may have been on its way
     if row["ends_at"] is not None and reported.starts_at > row["ends_at"]:
         ended_at = max(ended_at, reported.starts_at)  # another firing, which it is about to send itself
-    elif reported.updated_at is not None and reported.updated_at > ended_at + _BLUR:
+    elif reported.updated_at is not None and _is_newer(reported, ended_at):
         return True
     # A peer that lags has the end by now.
     return bool(asked_at - ended_at >= PEER_LAG)
+
+
+def _is_newer(reported: Reported, ended_at: Millis) -> bool:
+    """Whether a peer has it from Prometheus, as far as is known, and not from before its end."""
+    return reported.updated_at is None or reported.updated_at > ended_at + _BLUR
 
 
 def unanswered(

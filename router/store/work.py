@@ -64,7 +64,11 @@ _NEXT = Statement(
     .limit(1)
 )
 _SLOT = Statement(sa.select(conversations).where(conversations.c.id == p("conversation")))
-_NEXT_TIME = Statement(sa.select(sa.func.min(_later).label("at")).where(*_MINE))
+_NEXT_TIME = Statement(
+    sa.select(sa.func.min(_later).label("at"), sa.func.min(conversations.c.due_at).label("due_at")).where(
+        *_MINE
+    )
+)
 _GROUP = Statement(sa.select(groups).where(groups.c.id == p("group")))
 _MEMBER_COLUMNS = tuple(column.name for column in members.c)
 _MEMBERS = Statement(
@@ -95,6 +99,8 @@ class Idle:
     """Nothing is due; ``until``: when something will be, if nothing else happens (None: nothing waits)."""
 
     until: Millis | None
+    failing: bool = False
+    """Something is due, and waits only because an attempt failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +187,8 @@ def claim(
         )
         if work is not None:
             return begin(tx, work, now)
-    return Idle(tx.one(_NEXT_TIME, destination=destination)["at"])
+    following = tx.one(_NEXT_TIME, destination=destination)
+    return Idle(following["at"], following["due_at"] is not None and following["due_at"] <= now)
 
 
 def begin(tx: Transaction, work: Work, now: Millis) -> Work:
@@ -189,7 +196,7 @@ def begin(tx: Transaction, work: Work, now: Millis) -> Work:
     conversation = work.conversation
     delivery = tx.add(
         _ADD_DELIVERY, conversation_id=work.id, destination=conversation.destination, version=conversation.version,
-        attempt=conversation.attempt, started_at=now, finished_at=None, outcome=None, reason="",
+        attempt=conversation.attempt, started_at=now, finished_at=None, outcome=None, reason="", words="",
     )  # fmt: skip
     revision = revision_of(tx, conversation)
     if revision != conversation.revision:

@@ -33,8 +33,8 @@ class Parts:
     """How the rules in force came to be, for ``/status``."""
     reload: Callable[[], Awaitable[None]]
     """Loads the rules anew. :raises ReloadError:"""
-    resume: Callable[[str], Awaitable[bool]]
-    """Ends a destination's pause. :raises StoreUnavailable:"""
+    resume: Callable[[str], Awaitable[dict[str, str] | None]]
+    """Ends a destination's pause and tries it: status and reason; None: there is no such destination. :raises StoreUnavailable:"""
     preview: bool = False
     read_seconds: float = 30.0
     """How long a body may take to come; a stop waits for it."""

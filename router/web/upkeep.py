@@ -8,8 +8,8 @@ from router.store import StoreUnavailable
 from router.web.auth import CHALLENGE, Unauthorized, authenticate
 from router.web.parts import PARTS, Parts
 
-Deed = Callable[[Parts, str], Awaitable[str | None]]
-"""Does it to what the address names: what was done; None: there is no such thing."""
+Deed = Callable[[Parts, str], Awaitable[dict[str, str] | None]]
+"""Does it to what the address names: ``status``, what was done, and maybe ``reason``; None: there is no such thing."""
 
 
 def add_upkeep(app: web.Application) -> None:
@@ -22,21 +22,21 @@ def add_upkeep(app: web.Application) -> None:
     )
 
 
-async def _resume(parts: Parts, name: str) -> str | None:
-    return "resumed" if await parts.resume(name) else None
+async def _resume(parts: Parts, name: str) -> dict[str, str] | None:
+    return await parts.resume(name)
 
 
-async def _retry(parts: Parts, name: str) -> str | None:
+async def _retry(parts: Parts, name: str) -> dict[str, str] | None:
     woken = await parts.store.retry(int(name), parts.policy(), parts.clock.now()) if _is_id(name) else None
     if woken is None:
         return None
     parts.wake(woken)
-    return "to be tried again"
+    return {"status": "to be tried again"}
 
 
-async def _discard(parts: Parts, name: str) -> str | None:
+async def _discard(parts: Parts, name: str) -> dict[str, str] | None:
     found = _is_id(name) and await parts.store.discard(int(name), parts.clock.now())
-    return "discarded" if found else None
+    return {"status": "discarded"} if found else None
 
 
 def _is_id(name: str) -> bool:
@@ -62,6 +62,6 @@ def _does(deed: Deed) -> Callable[[web.Request], Awaitable[web.Response]]:
         if done is None:
             what = "no such destination, or no dead letter of this number any more"
             return web.json_response({"status": "not found", "reason": what}, status=404)
-        return web.json_response({"status": done})
+        return web.json_response(done)
 
     return handler

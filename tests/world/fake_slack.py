@@ -121,7 +121,11 @@ class FakeSlack:
         """Channel ID to what Slack says of it: is_archived, not_in_channel …"""
         self.history_trouble = ""
         """What it says to whoever asks for the history: missing_scope …"""
+        self.revoked = False
+        """Whether the token is."""
         self.edits_allowed = True
+        self.refuse_replies = ""
+        """What it says to every reply: cant_broadcast_message …"""
         self.now = 2_000_000_000
         """Its clock in seconds; each call takes one."""
         self.messages: dict[tuple[str, str], Posted] = {}
@@ -314,6 +318,8 @@ class FakeSlack:
     def _refusal(self, method: str, request: web.Request, body: dict[str, Any]) -> str | None:
         """The code of Slack's refusal. https://docs.slack.dev/reference/methods/chat.postMessage#errors"""
         credentials = _fault_of_credentials(request.headers.get("Authorization", ""))
+        if self.revoked:
+            credentials = "token_revoked"
         if method == "conversations.history":
             unknown = body.get("channel") not in self.channels
             return credentials or self.history_trouble or ("channel_not_found" if unknown else None)
@@ -338,8 +344,10 @@ class FakeSlack:
             return "message_not_found"
         if not posting and not self.edits_allowed:
             return "edit_window_closed"
-        if body.get("thread_ts") and (channel, body["thread_ts"]) not in self.messages:
-            return "thread_not_found"
+        if parent := body.get("thread_ts"):
+            return (
+                "thread_not_found" if (channel, parent) not in self.messages else self.refuse_replies or None
+            )
         return None
 
     def _too_fast(self, method: str, channel: str) -> str | None:

@@ -104,6 +104,8 @@ class FakeSmtp:
         self.mails: list[Mail] = []
         self.refused: dict[str, str] = {}
         """Address to the answer that its RCPT gets, e.g. ``550 5.1.1 no such user``."""
+        self.refuse_content: Callable[[Mail], str | None] = lambda _: None
+        """The answer that a mail gets for what is in it, as by a spam filter."""
         self.refusals: list[str] = []
         """Why mails were refused for what is in them."""
         self.commands: list[str] = []
@@ -214,6 +216,8 @@ class FakeSmtp:
         if why := problem(mail.raw):
             self.refusals.append(why)
             return f"550 5.6.0 {why}"
+        if refusal := self.refuse_content(mail):
+            return await self._note(server, "DATA") or refusal
         if not self._faults or self._faults[0].at != "DATA" or self._faults[0].accept:
             self.mails.append(mail)
             self.on_step("taken")

@@ -93,19 +93,46 @@ async def test_a_destination_that_was_broken_before_a_restart_is_said_to_be_mend
     assert (await lane(world))["broken_since"] is None
 
 
-async def test_resume_ends_the_pause(world: World) -> None:
+async def test_resume_tries_at_once_and_a_success_ends_the_report(world: World) -> None:
     await world.start()
     await broken(world)
     del world.slack.trouble["C0CRITICAL"]
     told = await command(world, "resume", SLACK)
     assert told.exit_code == 0
-    assert f"{SLACK}: resumed\n" in told.output
-    assert (await lane(world))["broken_since"] is None  # whether or not anything is due there
-    world.clock.advance(2 * SECOND)
-    await world.slack.until(lambda: bool(world.slack.messages))
+    assert f"{SLACK}: delivered\n" in told.output
+    assert len(world.slack.messages) == 1
+    await world.pagerduty.until(lambda: len(world.pagerduty.accepted) == 3)
+    assert (await lane(world))["broken_since"] is None
     other = await command(world, "resume", "slack:C0NOBODY")
     assert other.exit_code == 1
     assert "no such destination" in other.output
+
+
+async def test_resume_of_what_is_still_broken_says_so_and_pages_nobody_again(world: World) -> None:
+    await world.start()
+    await broken(world)
+    since = (await lane(world))["broken_since"]
+    world.slack.trouble["C0CRITICAL"] = "not_in_channel"
+    world.clock.advance(10 * SECOND)
+    for _ in range(2):
+        told = await command(world, "resume", SLACK)
+        assert told.exit_code == 1
+        assert f"{SLACK}: still broken: not_in_channel\n" in told.output
+    assert (await lane(world))["broken_since"] == since
+    await delivered(world, 4)
+    assert len(world.pagerduty.accepted) == 2
+    assert len(world.smtp.mails) == 2
+
+
+async def test_resume_where_nothing_is_due_says_so_and_leaves_the_report(world: World) -> None:
+    await world.start()
+    await broken(world)
+    await world.post("Down", "critical", "resolved")
+    world.clock.advance(10 * SECOND)
+    told = await command(world, "resume", SLACK)
+    assert told.exit_code == 0
+    assert f"{SLACK}: nothing was due to try" in told.output
+    assert (await lane(world))["broken_since"] is not None
 
 
 async def test_operators_names_who_is_told(world: World) -> None:
@@ -213,7 +240,7 @@ async def test_who_may_not_post_may_not_resume(world: World) -> None:
         ):
             assert answer.status == 401
     allowed = await command(world, "--token", "secret-of-the-source", "resume", SLACK)
-    assert f"{SLACK}: resumed\n" in allowed.output
+    assert f"{SLACK}: nothing was due to try\n" in allowed.output
 
 
 async def test_a_service_that_is_not_there_is_said_so(world: World) -> None:

@@ -34,6 +34,13 @@ def hang(world: World, which: str) -> None:
             world.smtp.fail(*[fake_smtp.HANG] * 1_000)
 
 
+def silent(rules: str) -> str:
+    """Nobody is told that a destination is stuck: the test counts messages."""
+    for channel in SHOWN:
+        rules = rules.replace(f"  {channel}: {{", f"  {channel}: {{alert_after: 0, ", 1)
+    return rules
+
+
 @pytest.mark.parametrize("stuck", SHOWN)
 async def test_while_one_destination_hangs_for_an_hour_the_others_wait_for_nothing(
     world: World, stuck: str
@@ -42,7 +49,7 @@ async def test_while_one_destination_hangs_for_an_hour_the_others_wait_for_nothi
     providers: dict[str, FakeSlack | FakePagerDuty | FakeSmtp] = {
         "slack": world.slack, "pagerduty": world.pagerduty, "email": world.smtp,
     }  # fmt: skip
-    await world.start()
+    await world.start(silent)
     hang(world, stuck)
     for count in range(1, 31):
         assert await world.post(f"Down-{count}", "critical") == 200

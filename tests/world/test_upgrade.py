@@ -170,6 +170,7 @@ async def test_the_router_s_own_alert_of_the_version_before_goes_on(world: World
         old = Old(connection)
         old.alert("own", own, source="alert-router")
         old.alert("foreign", foreign, source="alert-router")
+    world.slack.trouble["C0CRITICAL"] = "is_archived"
     await world.start()
     assert (await lane(world))["broken_since"] == AT
     assert (await world.ledger())["firing"] == 2

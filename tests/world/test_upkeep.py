@@ -85,6 +85,7 @@ async def test_what_contradicts_itself_is_noticed_named_and_counted(world: World
         "empty_conversations": {"count": 0, "first": []},
     }
     await until(world, lambda: database(world, "SELECT count(*) FROM fates WHERE fate = 'pending'") == 0)
+    await world.at_rest()
     database(
         world,
         f"UPDATE alerts SET status = 'resolved', claimed_firing_at = {world.clock.now() - 7 * MINUTE}",

@@ -11,7 +11,7 @@ async function ask(address) {
 function lanes(rows, ledger) {
   return table(["Destination", "Due now", "Oldest since", "All told by", "Delivered", "Failed attempts", "State"], rows.map((row) => {
     const attempts = ledger.deliveries[row.destination] ?? {};
-    const state = row.broken_since ? `BROKEN since ${when(row.broken_since, true)}: ${row.pause_reason ?? "being tried"}; mend it, then: alert-router deliveries resume ${row.destination}` : row.paused_until ? `paused until ${when(row.paused_until)}: ${row.pause_reason}` : row.alive ? "at work" : "ended";
+    const state = row.broken_since ? `BROKEN since ${when(row.broken_since, true)}: ${row.broken_reason}; mend it, then: alert-router deliveries resume ${row.destination}` : row.paused_until ? `paused until ${when(row.paused_until)}: ${row.pause_reason}` : row.alive ? "at work" : "ended";
     return [row.destination, String(row.backlog), row.oldest_at ? when(row.oldest_at, true) : "", row.empty_at ? when(row.empty_at, true) : "", String(attempts.delivered ?? 0),
       String((attempts.retry ?? 0) + (attempts.broken ?? 0) + (attempts.rejected ?? 0)), state];
   }));
@@ -19,12 +19,12 @@ function lanes(rows, ledger) {
 
 function deliveries(rows) {
   return table(["When", "Destination", "Attempt", "Outcome", "Reason"], rows.map((row) => [
-    when(row.started_at, true), row.destination, String(row.attempt), el("span", { class: `tag ${row.outcome ?? "pending"}` }, row.outcome ?? "under way"), row.reason]));
+    when(row.started_at, true), row.destination, String(row.attempt), el("span", { class: `tag ${row.outcome ?? "pending"}` }, row.outcome ?? "under way"), [row.reason, row.words].filter(Boolean).join(": ")]));
 }
 
 function dead(rows) {
   return table(["No.", "Given up", "Destination", "Why", "Not told"], rows.map((row) => [
-    String(row.id), when(row.at, true), row.destination, row.reason,
+    String(row.id), when(row.at, true), [row.destination, row.recipient].filter(Boolean).join(": "), row.reason,
     row.alerts.map((each) => `${each.labels.alertname ?? "alert"} ${each.untold} (${each.status} now)`).join(", ")]));
 }
 

@@ -157,14 +157,14 @@ _LOGIN = (530, 534, 535, 538)
 _COMMANDS = (500, 502, 503)
 _SMTP: Mapping[str, Mapping[Meaning, Iterable[int]]] = {
     "GREETING": {Retry: (421, 450), Broken: (554, 550, 521)},
-    "EHLO": {Retry: (421, 500, 550)},
+    "EHLO": {Retry: (421, 500), Broken: (550,)},
     "AUTH": {Retry: (421, 432, 451, 454), Broken: _LOGIN},
     "MAIL": {Retry: (421, 450, 451, 452, *_COMMANDS), Broken: (*_LOGIN, 550, 552, 553, 554)},
-    "RCPT": {Retry: (421, 450, 451, 452, *_COMMANDS), Broken: _LOGIN, Rejected: (550, 551, 552, 553, 554, 599)},
-    "DATA": {Retry: (421, 451, *_COMMANDS), Broken: _LOGIN, Rejected: (554,)},
+    "RCPT": {Retry: (421, 450, 451, 452, *_COMMANDS), Broken: (*_LOGIN, 550, 551, 552, 553, 554, 599)},
+    "DATA": {Retry: (421, 451, *_COMMANDS), Broken: (*_LOGIN, 554)},
     "BODY": {
-        Retry: (*range(400, 500), *_COMMANDS, 199, 299, 399, 600, 999), Broken: _LOGIN,
-        Rejected: {*range(500, 600)} - {*_COMMANDS, *_LOGIN},
+        Retry: (*range(400, 500), *_COMMANDS, 199, 299, 399, 600, 999), Rejected: (523, 552),
+        Broken: {*range(500, 600)} - {*_COMMANDS, 523, 552},
     },
 }  # fmt: skip
 

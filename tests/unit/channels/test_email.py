@@ -1,6 +1,7 @@
 """Email, over real sockets to a real SMTP server that refuses what mail systems refuse."""
 
 import asyncio
+import base64
 import json
 import re
 import ssl
@@ -12,10 +13,21 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from pydantic import ValidationError
-from structlog.testing import capture_logs
 
 from router.channels.email import HTML, SUBJECT, Email, EmailOptions, Settings, _mail
-from router.model import HOUR, Alert, Broken, Conversation, Delivered, Destination, Outcome, Rejected, Retry
+from router.model import (
+    HOUR,
+    Alert,
+    Broken,
+    Conversation,
+    Delivered,
+    Destination,
+    Outcome,
+    Refusal,
+    Rejected,
+    Retry,
+    StormView,
+)
 from router.render import Templates
 from tests.unit.channels.talk import (
     LEVELS,
@@ -29,6 +41,8 @@ from tests.unit.channels.talk import (
     told,
 )
 from tests.waiting import outwaited
+from tests.world.fake_anything import Anything
+from tests.world.fake_anything import smtp as speak_smtp
 from tests.world.fake_smtp import (
     CLOSE,
     HANG,
@@ -274,13 +288,32 @@ def test_a_template_that_fails_leaves_a_plain_mail(tmp_path: Path) -> None:
     ("fault", "outcome"),
     [
         (answer("451 4.3.0 try later"), Retry("smtp 451")),
-        (answer("554 5.7.1 no"), Rejected("smtp 554")),
+        (answer("554 5.7.1 no"), Broken("smtp 554: refused by policy")),
+        (answer("550 5.7.26 unauthenticated mail"), Broken("smtp 550: refused by policy")),
+        (answer("550 5.4.5 Daily sending limit exceeded"), Broken("smtp 550: refused by policy")),
+        (
+            answer("554 Message rejected: Email address is not verified"),
+            Broken("smtp 554: refused by policy"),
+        ),
+        (answer("550 relaying denied", at="RCPT"), Broken("smtp 550: refused by policy")),
+        (
+            answer("554 5.7.1 <localhost>: Helo command rejected", at="RCPT"),
+            Broken("smtp 554: refused by policy"),
+        ),
+        (
+            answer("504 5.5.2 <localhost>: Helo command rejected", at="RCPT"),
+            Broken("smtp 504: refused by policy"),
+        ),
+        (answer("550 5.1.8 <a@b>: Domain not found", at="RCPT"), Broken("smtp 550: refused by policy")),
+        (answer("550 5.1.1 unknown", at="RCPT"), Broken("smtp 550: all recipients refused")),
+        (answer("550 5.1.1 unknown"), Broken("smtp 550: mail refused")),
+        (answer("552 5.2.2 mailbox full"), Broken("smtp 552: mail refused")),
         (answer("550 5.1.8 no such sender", at="MAIL"), Broken("smtp 550: sender refused")),
         (answer("450 later", at="MAIL"), Retry("smtp 450: sender refused")),
         (answer("502 what", at="MAIL"), Retry("smtp 502: sender refused")),
         (answer("530 5.7.0 log in first", at="RCPT"), Broken("smtp 530: authentication")),
         (answer("538 5.7.11 encrypt first"), Broken("smtp 538: authentication")),
-        (answer("599 what"), Rejected("smtp 599")),
+        (answer("599 what"), Broken("smtp 599: mail refused")),
         (answer("503 what"), Retry("smtp 503")),
         (answer("530 5.7.0 log in first", at="MAIL"), Broken("smtp 530: authentication")),
         (answer("299 what", at="DATA"), Retry("bad answer", ambiguous=True)),
@@ -319,6 +352,16 @@ async def test_a_mail_that_is_too_large_goes_without_its_html(refusal: str) -> N
         assert smtp.commands.count("DATA") == 4
 
 
+async def test_a_mail_whose_content_is_refused_goes_plain_and_is_then_rejected() -> None:
+    """It is the mail that is refused: others may get through."""
+    async with FakeSmtp() as smtp:
+        channel = channel_to(smtp.smarthost)
+        smtp.fail(answer("550 5.6.0 odd html"))
+        assert isinstance(await tell(channel, conversation()), Delivered)
+        smtp.fail(answer("550 5.6.0 odd"), answer("550 5.6.0 odd"))
+        assert await tell(channel, conversation()) == Rejected("smtp 550: content refused")
+
+
 async def test_a_plain_mail_that_is_too_large_is_not_sent_twice(tmp_path: Path) -> None:
     (tmp_path / "email.html.j2").write_text("{% block body %}{{ nonsense }}{% endblock %}")
     broken = Templates(levels=LEVELS, timezone="UTC", directory=tmp_path)
@@ -337,7 +380,7 @@ async def test_a_mail_too_large_for_some_goes_plain_to_them_and_who_refused_is_a
         outcome = await tell(channel_to(smtp.smarthost), conversation(), place(ANNA, BERT))
         assert isinstance(outcome, Retry)
         assert outcome.remote is not None
-        assert outcome.remote["late"]["to"] == [BERT]
+        assert [each.recipient for each in outcome.late] == [BERT]
         smtp.expect(Want((ANNA,), STEM))
 
 
@@ -403,48 +446,86 @@ async def test_nobody_listening_is_a_failed_connection(unused_tcp_port: int) -> 
     )
 
 
-async def test_all_refused_for_good_is_final_and_for_now_is_not() -> None:
+async def test_all_refused_for_good_is_broken_and_for_now_is_not() -> None:
     async with FakeSmtp() as smtp:
         channel = channel_to(smtp.smarthost)
         smtp.refused = {ANNA: "550 5.1.1 unknown", BERT: "550 5.1.1 unknown"}
-        assert await tell(channel, conversation(), place(ANNA, BERT)) == Rejected("smtp 550")
+        outcome = await tell(channel, conversation(), place(ANNA, BERT))
+        assert outcome == Broken("smtp 550: all recipients refused")
         smtp.refused[BERT] = "452 4.2.2 mailbox full"
         assert await tell(channel, conversation(), place(ANNA, BERT)) == Retry("smtp 452")
         smtp.expect()
 
 
-async def test_one_refused_for_good_does_not_keep_the_others_from_knowing() -> None:
-    """And is in the log."""
+async def test_the_whole_answer_is_kept_for_people_and_the_label_is_clean() -> None:
     async with FakeSmtp() as smtp:
-        smtp.refused = {BERT: "550 5.1.1 unknown"}
-        with capture_logs() as logs:
+        smtp.refused = {ANNA: f"550 5.1.1 <{ANNA}>: queue id AB2"}
+        outcome = await tell(channel_to(smtp.smarthost), conversation())
+    assert isinstance(outcome, Broken)
+    assert outcome.reason == "smtp 550: all recipients refused"
+    assert outcome.words == f"550 5.1.1 <{ANNA}>: queue id AB2"
+
+
+async def test_the_smarthosts_own_refusals_are_one_cause_and_a_mailbox_is_its_own() -> None:
+    async with FakeSmtp() as smtp:
+        channel = channel_to(smtp.smarthost)
+        for text, cause in (
+            ("554 5.7.1 no", "email"),
+            ("550 relaying denied", "email"),
+            ("550 5.1.1 unknown", ""),
+        ):
+            smtp.refused = {ANNA: text}
+            outcome = await tell(channel, conversation())
+            assert isinstance(outcome, Broken)
+            assert outcome.cause == cause
+
+
+async def test_one_refused_for_good_does_not_keep_the_others_from_knowing() -> None:
+    async with FakeSmtp() as smtp:
+        for text in ("550 5.1.1 unknown", "550 5.7.1 not for you", "550 no"):
+            smtp.refused = {BERT: text}
             outcome = await tell(channel_to(smtp.smarthost), conversation(), place(ANNA, BERT))
-        assert outcome == Delivered({"first": FIRST, "stem": STEM, "refused": {BERT: 550}})
-        assert [(each["event"], each["codes"]) for each in logs] == [("recipients refused", {BERT: 550})]
+            assert outcome == Delivered({"first": FIRST, "stem": STEM}, (Refusal(BERT, "smtp 550"),))
+            assert isinstance(outcome, Delivered)
+            assert outcome.refused[0].words == text
         smtp.expect(Want((ANNA,), STEM))
 
 
 async def test_one_refused_for_now_is_told_later_and_the_others_only_once() -> None:
-    to = place(ANNA, BERT, "carl@example.com")
+    carl = "carl@example.com"
+    to = place(ANNA, BERT, carl)
     async with FakeSmtp() as smtp:
         channel = channel_to(smtp.smarthost)
-        smtp.refused = {BERT: "451 4.7.1 greylisted", "carl@example.com": "550 5.1.1 unknown"}
+        smtp.refused = {BERT: "451 4.7.1 greylisted", carl: "550 5.1.1 unknown"}
         outcome = await tell(channel, conversation(), to)
         assert isinstance(outcome, Retry)
         assert (outcome.reason, outcome.ambiguous) == ("smtp 451: some recipients", True)
+        assert outcome.refused == (Refusal(carl, "smtp 550"),)
+        assert outcome.late == (Refusal(BERT, "smtp 451"),)
         assert outcome.remote is not None
 
-        still = await tell(channel, conversation(attempt=2, remote=outcome.remote), to)
+        # Alertmanager's repeat makes another version of the same state.
+        still = await tell(channel, conversation(version=2, attempt=20, remote=outcome.remote), to)
         assert outcome.further
-        assert still == replace(outcome, further=False)
+        assert still == replace(outcome, refused=(), further=False)
 
         del smtp.refused[BERT]
-        late = await tell(channel, conversation(attempt=3, remote=outcome.remote), to)
-        assert late == Delivered({"first": FIRST, "stem": STEM, "refused": {"carl@example.com": 550}})
-    told_anna, told_bert = smtp.mails
-    assert (told_anna.recipients, told_bert.recipients) == ((ANNA,), (BERT,))
-    assert told_anna.id == told_bert.id
-    assert "In-Reply-To" not in told_bert.message, "a mail is no reply to itself"
+        late = await tell(channel, conversation(version=3, attempt=21, remote=outcome.remote), to)
+        assert late == Delivered({"first": FIRST, "stem": STEM})
+    assert [mail.recipients for mail in smtp.mails] == [(ANNA,), (BERT,)]
+
+
+async def test_a_late_mail_of_the_same_version_is_no_reply_to_itself() -> None:
+    async with FakeSmtp() as smtp:
+        channel = channel_to(smtp.smarthost)
+        smtp.refused = {BERT: "451 4.7.1 greylisted"}
+        outcome = await tell(channel, conversation(), place(ANNA, BERT))
+        assert isinstance(outcome, Retry)
+        smtp.recover()
+        await tell(channel, conversation(attempt=2, remote=outcome.remote), place(ANNA, BERT))
+    first, late = smtp.mails
+    assert first.id == late.id
+    assert "In-Reply-To" not in late.message
 
 
 async def test_news_reach_everybody_though_one_was_still_owed_the_last() -> None:
@@ -460,11 +541,34 @@ async def test_news_reach_everybody_though_one_was_still_owed_the_last() -> None
         assert smtp.mails[-1].recipients == (ANNA, BERT)
 
 
-async def test_who_is_refused_again_and_again_is_given_up_when_the_others_know() -> None:
+async def test_a_storm_waits_for_no_recipient_who_is_refused_for_now() -> None:
+    """Its next message has other news for everybody."""
+    view = StormView(1, 1, (), over=False)
     async with FakeSmtp() as smtp:
-        smtp.refused = {BERT: "452 4.2.2 mailbox full"}
-        outcome = await tell(channel_to(smtp.smarthost), conversation(attempt=12), place(ANNA, BERT))
-        assert outcome == Delivered({"first": FIRST, "stem": STEM, "refused": {BERT: 452}})
+        smtp.refused = {BERT: "451 4.7.1 greylisted"}
+        outcome = await tell(
+            channel_to(smtp.smarthost), conversation(alerts=(), storm=view), place(ANNA, BERT)
+        )
+        assert isinstance(outcome, Delivered)
+        assert outcome.refused == (Refusal(BERT, "smtp 451"),)
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("mail.example.com", "mail.example.com"),
+        ("localhost", "router.example"),
+        ("localhost.localdomain", "router.example"),
+        ("router-7d9f", "router.example"),
+    ],
+)
+def test_a_host_without_a_domain_greets_with_the_senders(
+    host: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+    given = {"smarthost": "mail.example:587", "from": "Alerts <alerts@router.example>"}
+    assert Settings.model_validate(given).greeting == name
+    assert Settings.model_validate({**given, "hello": "me.example"}).greeting == "me.example"
 
 
 @pytest.mark.parametrize("security", ["starttls", "implicit"])
@@ -492,15 +596,51 @@ async def test_a_certificate_that_nobody_vouches_for_gets_no_password(
 ) -> None:
     async with FakeSmtp(tls, implicit=security == "implicit") as smtp:
         channel = channel_to(smtp.smarthost, tls=security, username=USER, password=PASSWORD)
-        assert await tell(channel, conversation()) == Retry("tls: certificate not trusted")
+        assert await tell(channel, conversation()) == Broken("tls: certificate not trusted")
         smtp.expect()
 
 
 async def test_without_starttls_on_offer_nothing_goes_out_in_clear() -> None:
     async with FakeSmtp() as smtp:
         channel = channel_to(smtp.smarthost, tls="starttls", username=USER, password=PASSWORD)
-        assert await tell(channel, conversation()) == Retry("tls: no starttls offered")
+        assert await tell(channel, conversation()) == Broken("tls: no starttls offered")
         assert smtp.commands == []
+
+
+async def test_tls_to_a_port_that_speaks_none_is_for_somebody_to_mend() -> None:
+    async with FakeSmtp() as smtp:
+        channel = channel_to(smtp.smarthost, tls="implicit")
+        assert await tell(channel, conversation()) == Broken("tls: handshake failed")
+
+
+@pytest.mark.parametrize(
+    ("hello", "outcome"),
+    [
+        (b"250-any\r\n250 SIZE 1000", Broken("no authentication offered")),
+        (b"250-any\r\n250 AUTH XOAUTH2", Broken("no authentication offered")),
+        (b"550 5.7.1 who are you", Broken("smtp 550: hello refused")),
+        (b"421 4.3.2 later", Retry("smtp 421: hello refused")),
+    ],
+)
+async def test_a_login_that_is_not_to_be_had_is_for_somebody_to_mend(
+    hello: bytes, outcome: Outcome, tls: ssl.SSLContext, trusted: None
+) -> None:
+    async with Anything(tls) as smarthost:
+        smarthost.speak = speak_smtp("EHLO", hello)
+        channel = channel_to(smarthost.address, tls="implicit", username=USER, password=PASSWORD)
+        assert await tell(channel, conversation()) == outcome
+
+
+@pytest.mark.parametrize("quoted", [PASSWORD, base64.b64encode(f"\0{USER}\0{PASSWORD}".encode()).decode()])
+async def test_a_password_that_the_server_quotes_is_masked(
+    quoted: str, tls: ssl.SSLContext, trusted: None
+) -> None:
+    async with Anything(tls) as smarthost:
+        smarthost.speak = speak_smtp("AUTH", f"535 5.7.8 no: {quoted}, {quoted.upper()}".encode())
+        channel = channel_to(smarthost.address, tls="implicit", username=USER, password=PASSWORD)
+        outcome = await tell(channel, conversation())
+    assert isinstance(outcome, Broken)
+    assert outcome.words == "535 5.7.8 no: ***, ***"
 
 
 @pytest.mark.parametrize(

@@ -94,8 +94,9 @@ def improprieties(outcome: Outcome, heard: str, secrets: tuple[str, ...]) -> lis
     if not isinstance(outcome, Delivered):
         reason = outcome.reason
         found += [f"says too much: {reason}"] * (len(reason) > 120)
+        found += [f"quotes too much: {outcome.words}"] * (len(outcome.words) > 500)
         found += [f"says nothing fit to be shown: {reason!r}"] * (
-            not reason.strip() or not reason.isprintable()
+            not reason.strip() or not outcome.shown.isprintable()
         )
     return found
 
@@ -143,7 +144,8 @@ def odd_mail(secrets: tuple[str, ...]) -> Iterator[tuple[str, Speak]]:
             b"x" * _HUGE,
             f"abc {secrets}".encode(),
         ):
-            if raw != b"250" or command not in {"MAIL", "RCPT", "BODY"}:  # who take that for a yes
+            # Which is a yes, and at EHLO one without a login.
+            if raw != b"250" or command not in {"EHLO", "MAIL", "RCPT", "BODY"}:
                 yield f"{command}, {raw[:20]!r}", smtp(command, raw)
 
 
@@ -156,7 +158,7 @@ def test_every_kind_has_a_rig() -> None:
     [("pagerduty", pagerduty), ("webhook", webhook), ("discord", discord), ("email", email_smtp)],
 )
 def test_a_code_stands_in_one_table_and_is_judged(kind: str, tables: ModuleType) -> None:
-    names = ("TRANSIENT", "DESTINATION_BROKEN", "PAYLOAD_BROKEN", "REJECTED", "MESSAGE_GONE")
+    names = ("TRANSIENT", "DESTINATION_BROKEN", "PAYLOAD_BROKEN", "REFUSED", "REJECTED", "MESSAGE_GONE")
     codes = [code for name in names for code in getattr(tables, name, ())]
     assert len(codes) == len(set(codes)) > 0
     judged = {int(answer.name.split()[-1]) for answer in RIGS[kind].answers if answer.name[-1].isdecimal()}
@@ -191,6 +193,20 @@ async def test_whatever_a_provider_answers_it_is_no_end_and_no_secret_comes_out(
             if not isinstance(outcome := await judge(speak), Retry | Delivered if taken else Retry):
                 wrong.append(f"{name}: {outcome}")
     assert not wrong, "\n".join(wrong)
+
+
+async def test_what_a_provider_says_is_kept_for_people(name: str, rig: Rig, judge: Judge) -> None:
+    """Slack's SDK drops an answer that is no JSON."""
+    page = b"<html><title>Oops</title><p>Ask <b>Bob</b>, id AB2</html>"
+    data = b'{"ok": false, "error": "Ask Bob, id AB2", "message": "Ask Bob, id AB2"}'
+    said = {"Ask Bob, id AB2": http(500, data), "Ask Bob , id AB2": http(502, page, "text/html")}
+    if rig.mail:
+        said = {"Ask Bob, id AB2": smtp("MAIL", b"451-4.3.0 Ask Bob,\r\n451 id AB2")}
+    for words, speak in list(said.items())[: 1 if name == "slack" else 2]:
+        outcome = await judge(speak)
+        assert isinstance(outcome, Retry)
+        assert words in outcome.words
+        assert "id AB2" not in outcome.reason
 
 
 async def test_where_nobody_listens_nothing_can_have_arrived(
@@ -233,6 +249,9 @@ async def test_an_answer_that_drips_has_an_end(rig: Rig, judge: Judge) -> None:
         (Broken("no a-secret"), "", "shows a-secret"),
         (Retry("http 500"), "posting to a-secret", "shows a-secret"),
         (Retry("x" * 121), "", "says too much"),
+        (Retry("http 500", words="x" * 501), "", "quotes too much"),
+        (Retry("http 500", words="a-secret"), "", "shows a-secret"),
+        (Retry("http 500", words="no\nway"), "", "says nothing fit"),
         (Rejected("no\nway"), "", "says nothing fit"),
         (Rejected(""), "", "says nothing fit"),
     ],

@@ -320,7 +320,7 @@ async def test_nobody_listening_is_a_failed_connection_and_surely_not_told(unuse
 async def test_a_server_without_tls_is_told_nothing(pagerduty: FakePagerDuty) -> None:
     async with channel_to(pagerduty.url.replace("http:", "https:")) as channel:
         outcome = await tell(channel, conversation())
-    assert outcome == Retry("tls failed", ambiguous=True)
+    assert outcome == Broken("tls: handshake failed")
     assert pagerduty.events == []
 
 

@@ -1,5 +1,6 @@
 """What a Slack message can't hold, and what becomes of it when Slack or its readers interfere."""
 
+import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -29,7 +30,17 @@ from tests.unit.channels.slack_talk import (
     whole,
     words,
 )
-from tests.world.fake_slack import CLOSE, LOST_ANSWER, FakeSlack, Fault, Want, error, http, rate_limited
+from tests.world.fake_slack import (
+    CLOSE,
+    LOST_ANSWER,
+    TOKEN,
+    FakeSlack,
+    Fault,
+    Want,
+    error,
+    http,
+    rate_limited,
+)
 
 
 @pytest.fixture
@@ -281,6 +292,75 @@ async def test_an_edit_refused_becomes_a_reply_with_the_new_state(
     assert [reply.color for reply in server.only.thread] == [RED, GREEN]
     assert server.only.broadcasts == 1, "what fires newly is shown in the channel"
     assert [method for method, _ in server.calls].count("chat.update") == 1
+
+
+@pytest.mark.parametrize("code", ["invalid_arguments", "invalid_json", "a_code_of_tomorrow"])
+async def test_an_unknown_error_gets_one_plain_try(server: FakeSlack, channel: Slack, code: str) -> None:
+    server.fail(error(code))
+    state = await remote(channel, conversation(told()))
+    server.expect(Want("C0CRITICAL", ("HighErrorRate", "Checkouts fail")))
+    assert (server.only.blocks, server.only.attachments, len(server.calls)) == ([], [], 2)
+    server.fail(error(code, "chat.update"))
+    await remote(channel, conversation(told(), told("cart"), remote=state, version=2))
+    assert "cart" in server.only.text
+
+
+async def test_an_unknown_error_that_stays_is_tried_again_later(server: FakeSlack, channel: Slack) -> None:
+    server.fail(*[error("a_code_of_tomorrow")] * 2)
+    outcome = await tell(channel, conversation(told()))
+    assert outcome == Retry("a_code_of_tomorrow", remote={})
+    assert len(server.calls) == 2
+
+
+async def test_what_slack_says_beside_its_code_is_kept_for_people(server: FakeSlack, channel: Slack) -> None:
+    body = {
+        "ok": False, "error": "missing_scope", "needed": "chat:write", "provided": f"none, {TOKEN}",
+        "response_metadata": {"messages": ["[ERROR] see your app"]},
+    }  # fmt: skip
+    server.fail(http(200, json.dumps(body), "application/json"))
+    outcome = await tell(channel, conversation(told()))
+    assert isinstance(outcome, Broken)
+    assert outcome.words == "needed: chat:write, provided: none, ***, messages: [ERROR] see your app"
+    assert outcome.cause == "slack"
+
+
+@pytest.mark.parametrize("code", ["cant_broadcast_message", "cannot_reply_to_message", "a_code_of_tomorrow"])
+async def test_news_that_the_thread_refuses_are_a_new_message(
+    server: FakeSlack, channel: Slack, code: str
+) -> None:
+    """An edit notifies nobody."""
+    state = await remote(channel, conversation(told()))
+    server.refuse_replies = code
+    news = conversation(told(news=False), told("cart"), remote=state, version=2)
+    state = await remote(channel, news)
+    edited, announced = server.in_channel("C0CRITICAL")
+    assert edited.edits == 1
+    assert edited.replies == []
+    assert "cart" in announced.shown
+    await remote(channel, replace(news, remote=state, attempt=2))
+    assert len(server.messages) == 2, "it is announced once"
+
+
+async def test_an_edit_refused_for_an_unknown_reason_is_told_in_the_thread(
+    server: FakeSlack, channel: Slack
+) -> None:
+    state = await remote(channel, conversation(told()))
+    server.fail(*[error("a_code_of_tomorrow", "chat.update")] * 2)
+    await remote(channel, conversation(told(news=False), told("cart"), remote=state, version=2))
+    assert len(server.only.replies) == 1
+    assert "2 firing" in server.only.replies[0]
+
+
+async def test_an_unknown_reason_that_refuses_all_seals_no_message(server: FakeSlack, channel: Slack) -> None:
+    state = await remote(channel, conversation(told()))
+    server.fail(*[error("a_code_of_tomorrow")] * 6)
+    news = conversation(told(news=False), told("cart"), remote=state, version=2)
+    outcome = await tell(channel, news)
+    assert isinstance(outcome, Retry)
+    assert outcome.remote is not None
+    await remote(channel, replace(news, remote=outcome.remote, attempt=2))
+    assert server.only.edits == 1
+    assert len(server.only.replies) == 1
 
 
 async def test_a_retry_repeats_no_reply_of_a_message_that_cannot_be_edited(

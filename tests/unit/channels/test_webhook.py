@@ -333,7 +333,7 @@ async def test_where_nobody_listens_nothing_can_have_arrived(channel: Webhook) -
 
 async def test_a_server_without_tls_is_told_nothing(channel: Webhook, hook: FakeWebhook) -> None:
     where = place(hook.url.replace("http:", "https:"))
-    assert await tell(channel, where, conversation()) == Retry("tls failed")
+    assert await tell(channel, where, conversation()) == Broken("tls: handshake failed")
     assert hook.calls == []
 
 

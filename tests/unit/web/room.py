@@ -56,9 +56,9 @@ class Web:
     async def reload(self) -> None:
         self.reloads += 1
 
-    async def resume(self, destination: str) -> bool:
+    async def resume(self, destination: str) -> dict[str, str] | None:
         self.resumed.append(destination)
-        return destination == SLACK.key
+        return {"status": "delivered", "reason": ""} if destination == SLACK.key else None
 
     def parts(self) -> Parts:
         return Parts(

@@ -50,9 +50,12 @@ def _mark_own() -> None:
     own = _all("SELECT id, labels FROM alerts WHERE source = 'alert-router'")
     for row in own:
         labels = json.loads(row["labels"])
-        about = labels.get("broken_destination")
+        about = labels.pop("broken_destination", "")
         if labels.get("alertname") == "AlertRouterDestinationBroken" and about:
-            _run("UPDATE alerts SET about = :about WHERE id = :id", about=json.dumps([about]), id=row["id"])
+            _run(
+                "UPDATE alerts SET about = :about, labels = :labels WHERE id = :id",
+                about=json.dumps([about]), labels=json.dumps({**labels, "cause": about}), id=row["id"],
+            )  # fmt: skip
 
 
 def _identify() -> None:

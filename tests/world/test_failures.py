@@ -1,0 +1,417 @@
+"""What can't be told reaches a person: by a report of the destination, or a dead letter of a recipient."""
+
+import json
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from router.model import HOUR, MINUTE, SECOND
+from tests.world.conftest import World
+from tests.world.fake_pagerduty import http as pagerduty_http
+from tests.world.fake_slack import Want as Message
+from tests.world.fake_slack import http as slack_http
+from tests.world.fake_smtp import Want, answer
+from tests.world.test_broken import OWN, command, lane
+from tests.world.test_delivery import delivered
+
+ANNA, BERT = "anna@example.com", "bert@example.com"
+EMAIL = "email:oncall@example.com"
+BOTH = f"email:{ANNA},{BERT}"
+SLACK = "slack:C0CRITICAL"
+
+
+async def attempted(world: World, destination: str, count: int) -> dict[str, int]:
+    """So many attempts at a destination have an outcome; how many have which."""
+    assert world.service is not None
+    store = world.service.store
+    while True:
+        found = dict((await store.status())["deliveries"].get(destination, {}))
+        if sum(number for outcome, number in found.items() if outcome != "under way") >= count:
+            return found
+        await store.ready()
+
+
+async def reported(world: World, count: int) -> list[str]:
+    """The summaries of what PagerDuty was told of the router itself, once it is so many events."""
+    await world.pagerduty.until(lambda: len(own(world)) >= count)
+    return own(world)
+
+
+def own(world: World) -> list[str]:
+    found = []
+    for incident in world.pagerduty.incidents[next(iter(world.pagerduty.keys))]:
+        if "can't be told" in incident.summary:
+            found += [incident.summary] + ["ended"] * (not incident.open)
+    return found
+
+
+async def settled(world: World) -> None:
+    """Whatever is under way has come to its end."""
+    assert world.service is not None
+    for _ in range(2):
+        await world.service.store.ready()
+        await world.service.lanes.settled()
+
+
+async def pass_time(world: World, span: int, step: int = MINUTE) -> None:
+    """As real time passes: each attempt that becomes due is made at about its time."""
+    for _ in range(0, span, step):
+        world.clock.advance(step)
+        await settled(world)
+
+
+def two(rules: str) -> str:
+    """Two people read the on-call mail; the team hears of what one of them could not be told."""
+    return rules.replace(
+        "- email: {to: [oncall@example.com]}", f"- email: {{to: [{ANNA}, {BERT}], on_failure: team}}"
+    )
+
+
+def letters_of(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(each["destination"], each["recipient"]) for each in found]
+
+
+# A smarthost that refuses everybody
+
+
+@pytest.mark.parametrize("at", ["RCPT", "DATA"])
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "554 5.7.1 <localhost>: Helo command rejected: need fully-qualified hostname",
+        "550 5.7.26 This mail is unauthenticated",
+        "550 relaying denied",
+        "550 5.4.5 Daily user sending limit exceeded",
+        "554 Transaction failed",
+    ],
+)
+async def test_a_smarthost_that_refuses_everybody_is_paused_and_reported(
+    world: World, at: str, refusal: str
+) -> None:
+    await world.start()
+    world.smtp.fail(*[answer(refusal, at=at)] * 9)
+    await world.post("Down", "critical")
+    (summary,) = await reported(world, 1)
+    assert f"{EMAIL} can't be told: " in summary
+    assert refusal in summary, "in the provider's whole words"
+    state = next(each for each in (await world.get("/status"))["lanes"] if each["destination"] == EMAIL)
+    assert (state["broken_since"], state["paused_until"]) == (world.clock.now(), world.clock.now() + MINUTE)
+    await world.post("Full", "critical")
+    await delivered(world, 6)
+    assert (await world.ledger())["by_destination"][EMAIL] == {"pending": 2}, "nothing is given up"
+    world.smtp.recover()
+    assert f"{EMAIL}: delivered\n" in (await command(world, "resume", EMAIL)).output
+    assert (await reported(world, 2))[1:] == ["ended"]
+    world.clock.advance(2 * SECOND)
+    await world.smtp.until(lambda: len(world.smtp.mails) == 2)
+    await delivered(world, 10)
+    assert await world.fates() == {"delivered": 10}
+
+
+async def test_one_mail_that_is_always_refused_keeps_no_other_waiting(world: World) -> None:
+    """A spam filter dislikes its words: others get through, so it is dead, and the destination is well."""
+    await world.start()
+    world.smtp.refuse_content = lambda mail: "554 5.7.1 spam" if "Viagra" in mail.subject else None
+    await world.post("Viagra", "critical")
+    await reported(world, 1)
+    await world.post("Down", "critical")
+    await pass_time(world, 10 * MINUTE)
+    assert [mail.subject for mail in world.smtp.mails] != []
+    assert await attempted(world, EMAIL, 4)
+    (letter,) = await world.get("/api/v1/dead-letters")
+    assert "554 5.7.1 spam" in letter["reason"]
+    assert own(world)[-1] == "ended"
+    world.smtp.expect(Want(("oncall@example.com",), "Down"))
+
+
+# One of several recipients
+
+
+@pytest.mark.parametrize("refusal", ["550 5.1.1 <bert@example.com>: queue id AB2", "550 5.7.1 not for you"])
+async def test_a_refused_recipient_is_a_dead_letter_and_the_others_are_told_once(
+    world: World, refusal: str
+) -> None:
+    await world.start(two)
+    world.smtp.refused = {BERT: refusal}
+    with capture_logs() as logs:
+        await world.post("Down", "critical")
+        await world.slack.until(lambda: bool(world.slack.in_channel("C0WARNINGS")))
+        await delivered(world, 5)
+    (letter,) = await world.get("/api/v1/dead-letters")
+    assert (letter["destination"], letter["recipient"]) == (BOTH, BERT)
+    assert letter["reason"] == f"smtp 550: {refusal}"
+    assert any(refusal in str(each) for each in logs)
+    assert any(refusal in each["words"] for each in await world.get("/api/v1/deliveries"))
+    listed = await command(world, "--dead")
+    assert f"{BOTH}: {BERT}: smtp 550: {refusal}" in listed.output
+    assert (await world.ledger())["by_destination"][BOTH] == {"delivered": 1}
+    world.slack.expect(Message("C0CRITICAL", ("Down",)), Message("C0WARNINGS", ("Down",)))
+    await world.post("Down", "critical")
+    await world.post("Down", "critical", "resolved")
+    await world.smtp.until(lambda: sum("RESOLVED" in mail.subject for mail in world.smtp.mails) == 2)
+    told = [mail for mail in world.smtp.mails if mail.recipients == (ANNA,)]
+    assert [mail.subject.split()[0] for mail in told] == ["[FIRING:1]", "[RESOLVED]"]
+
+
+async def test_a_recipient_always_refused_for_now_is_given_up_in_the_end(world: World) -> None:
+    await world.start(lambda rules: two(rules).replace("email: {smart", "email: {give_up_after: 2h, smart"))
+    world.smtp.refused = {BERT: "451 4.7.1 try again later"}
+    await world.post("Down", "critical")
+    await attempted(world, BOTH, 1)
+    for _ in range(4):
+        await pass_time(world, 20 * MINUTE, 5 * MINUTE)
+        await world.post("Down", "critical")  # Alertmanager repeats it
+    assert await world.get("/api/v1/dead-letters") == []
+    assert own(world) == [], "the smarthost takes mails"
+    await world.stop()
+    await world.start(lambda rules: two(rules).replace("email: {smart", "email: {give_up_after: 2h, smart"))
+    await pass_time(world, HOUR, 5 * MINUTE)
+    (letter,) = await world.get("/api/v1/dead-letters")
+    assert (letter["destination"], letter["recipient"]) == (BOTH, BERT)
+    assert letter["reason"] == "given up after 2 h: smtp 451: 451 4.7.1 try again later"
+    assert (await world.ledger())["by_destination"][BOTH]["delivered"] >= 1
+    assert [mail.recipients for mail in world.smtp.mails if BERT in mail.recipients] == []
+    assert len([mail for mail in world.smtp.mails if ANNA in mail.recipients]) == 1
+    assert len(world.slack.in_channel("C0WARNINGS")) == 1, "the team was told instead"
+
+
+async def test_news_do_not_wait_for_a_recipient_who_is_refused_for_now(world: World) -> None:
+    await world.start(two)
+    world.smtp.refused = {BERT: "451 4.7.1 try again later"}
+    await world.post("Down", "critical", instance="a")
+    await attempted(world, BOTH, 1)
+    await pass_time(world, HOUR, 5 * MINUTE)  # its next attempt is minutes away
+    await world.post("Down", "critical", instance="b")
+    world.clock.advance(2 * SECOND)
+    await world.smtp.until(lambda: len(world.smtp.mails) == 2)
+    assert [mail.recipients for mail in world.smtp.mails] == [(ANNA,), (ANNA,)]
+
+
+async def test_a_recipients_letter_that_is_tried_again_goes_to_that_one_alone(world: World) -> None:
+    await world.start(two)
+    world.smtp.refused = {BERT: "550 5.1.1 unknown"}
+    await world.post("Down", "critical")
+    await delivered(world, 5)
+    await world.post("Down", "critical")  # a repeat changes nothing
+    world.smtp.recover()
+    assert (await command(world, "retry", "--all")).exit_code == 0
+    world.clock.advance(2 * SECOND)
+    await world.smtp.until(lambda: any(BERT in mail.recipients for mail in world.smtp.mails))
+    assert [mail.recipients for mail in world.smtp.mails if "team" not in str(mail.recipients)] == [
+        (ANNA,),
+        (BERT,),
+    ]
+    assert await world.get("/api/v1/dead-letters") == []
+
+
+async def test_an_end_that_one_recipient_missed_can_be_told_to_that_one(world: World) -> None:
+    await world.start(two)
+    await world.post("Down", "critical")
+    await delivered(world, 3)
+    world.smtp.refused = {BERT: "552 5.2.2 mailbox full"}
+    await world.post("Down", "critical", "resolved")
+    await delivered(world, 6)
+    world.smtp.recover()
+    assert (await command(world, "retry", "--all")).exit_code == 0
+    world.clock.advance(2 * SECOND)
+    await world.smtp.until(lambda: len(world.smtp.mails) == 3)
+    assert [(mail.recipients, mail.subject.split()[0]) for mail in world.smtp.mails] == [
+        ((ANNA, BERT), "[FIRING:1]"),
+        ((ANNA,), "[RESOLVED]"),
+        ((BERT,), "[RESOLVED]"),
+    ]
+
+
+# Nothing gets through
+
+
+@pytest.mark.parametrize("fault", [503, 418])
+async def test_what_fails_in_any_way_for_a_while_is_reported_once(world: World, fault: int) -> None:
+    await world.start()
+    world.slack.fail(*[slack_http(fault)] * 1_000)
+    await world.post("Down", "critical")
+    await attempted(world, SLACK, 1)
+    await pass_time(world, 14 * MINUTE)
+    assert own(world) == []
+    await pass_time(world, 2 * MINUTE)
+    (summary,) = await reported(world, 1)
+    assert f"{SLACK} can't be told: nothing has got through for 15 min" in summary
+    assert f"http {fault}" in summary
+    await pass_time(world, 2 * HOUR, 5 * MINUTE)
+    assert len(own(world)) == 1
+    world.slack.recover()
+    await pass_time(world, 5 * MINUTE)
+    assert (await reported(world, 2))[1:] == ["ended"]
+    assert (await lane(world))["broken_since"] is None
+
+
+async def test_a_closed_port_is_reported_also_over_a_restart(world: World, unused_tcp_port: int) -> None:
+    def change(rules: str) -> str:
+        return rules.replace(world.smtp.smarthost, f"127.0.0.1:{unused_tcp_port}")
+
+    await world.start(change)
+    await world.post("Down", "critical")
+    await attempted(world, EMAIL, 1)
+    await pass_time(world, 10 * MINUTE)
+    await world.stop()
+    await world.start(change)
+    await pass_time(world, 4 * MINUTE)
+    assert own(world) == []
+    await pass_time(world, 2 * MINUTE)
+    (summary,) = await reported(world, 1)
+    assert "connection failed" in summary
+    assert str(unused_tcp_port) in summary, "in the whole words"
+    await world.stop()
+    await world.start(change)
+    await pass_time(world, 30 * MINUTE, 5 * MINUTE)
+    assert len(own(world)) == 1, "one report, also after another restart"
+    await world.reload(lambda rules: rules)
+    await pass_time(world, 5 * MINUTE)
+    assert (await reported(world, 2))[1:] == ["ended"]
+
+
+async def test_alert_after_is_settable_and_0_is_never(world: World) -> None:
+    await world.start(
+        lambda rules: rules.replace("slack: {token", "slack: {alert_after: 2m, token").replace(
+            "email: {smart", "email: {alert_after: 0, smart"
+        )
+    )
+    world.slack.fail(*[slack_http(503)] * 1_000)
+    world.smtp.fail(*[answer("451 later", at="MAIL")] * 1_000)
+    await world.post("Down", "critical")
+    await attempted(world, SLACK, 1)
+    await pass_time(world, 2 * MINUTE, 30 * SECOND)
+    await reported(world, 1)
+    await pass_time(world, HOUR, 5 * MINUTE)
+    (summary,) = own(world)
+    assert SLACK in summary
+
+
+async def test_what_fails_now_and_then_is_no_outage(world: World) -> None:
+    """Each time what was due ended untold: nothing is due, and failing, any more."""
+    await world.start()
+    for count in range(1, 4):
+        world.slack.fail(slack_http(503))
+        await world.post("Down", "critical")
+        await attempted(world, SLACK, count)
+        await world.post("Down", "critical", "resolved")
+        await pass_time(world, HOUR, 10 * MINUTE)
+    assert own(world) == []
+
+
+async def test_a_rate_limit_of_an_hour_is_reported_while_it_lasts(world: World) -> None:
+    await world.start()
+    limit = slack_http(
+        429, json.dumps({"ok": False, "error": "ratelimited"}), "application/json", Retry_After="3600"
+    )
+    world.slack.fail(limit)
+    await world.post("Down", "critical")
+    await attempted(world, SLACK, 1)
+    await pass_time(world, 16 * MINUTE)
+    (summary,) = await reported(world, 1)
+    assert "ratelimited" in summary
+
+
+# One cause
+
+
+def several(rules: str) -> str:
+    """Three more Slack channels for criticals, and one that hears of nothing but by `operators`."""
+    more = "".join(f"\n    - slack: {{channel: C{number}}}" for number in range(3))
+    return "operators: ops\n" + rules.replace(
+        "receivers:", "receivers:\n  ops: [{slack: {channel: C0WARNINGS}}]", 1
+    ).replace("    - slack: {channel: C0CRITICAL}", f"    - slack: {{channel: C0CRITICAL}}{more}")
+
+
+async def test_one_cause_is_one_report_that_names_the_destinations(world: World) -> None:
+    world.slack.channels |= {f"C{number}": f"c{number}" for number in range(3)}
+    await world.start(several)
+    world.slack.revoked = True
+    await world.post("Down", "critical")
+    (summary,) = await reported(world, 1)
+    assert (
+        "4 destinations slack:C0, slack:C0CRITICAL, slack:C1, slack:C2 can't be told: token_revoked"
+        in summary
+    )
+    assert (await attempted(world, SLACK, 1))["broken"] == 1
+    assert not any(call["channel"] == "C0WARNINGS" for _, call in world.slack.calls), "it is broken as well"
+    await pass_time(world, 10 * MINUTE)
+    assert len(own(world)) == 1
+    world.slack.revoked = False
+    told = await command(world, "resume", SLACK)
+    assert f"{SLACK}: delivered" in told.output
+    await world.slack.until(lambda: len(world.slack.messages) == 4)
+    assert (await reported(world, 2))[1:] == ["ended"], "it ends with the last"
+    lanes = (await world.get("/status"))["lanes"]
+    assert [each["destination"] for each in lanes if each["broken_since"] is not None] == []
+
+
+async def test_a_report_ends_with_the_last_destination_not_the_first(world: World) -> None:
+    world.slack.channels |= {f"C{number}": f"c{number}" for number in range(3)}
+    await world.start(several)
+    world.slack.revoked = True
+    await world.post("Down", "critical")
+    await reported(world, 1)
+    await attempted(world, SLACK, 1)
+    world.slack.trouble["C1"] = "is_archived"
+    world.slack.revoked = False
+    await command(world, "resume", SLACK)
+    await world.slack.until(lambda: len(world.slack.messages) == 3)
+    await settled(world)
+    assert len(own(world)) == 1
+    del world.slack.trouble["C1"]
+    world.clock.advance(5 * SECOND)
+    await command(world, "resume", "slack:C1")
+    assert (await reported(world, 2))[1:] == ["ended"]
+
+
+async def test_a_report_prints_some_names_and_counts_all(world: World) -> None:
+    count = 30
+    world.slack.channels |= {f"X{number}": f"x{number}" for number in range(count)}
+    more = "".join(f"\n    - slack: {{channel: X{number}}}" for number in range(count))
+    await world.start(
+        lambda rules: rules.replace(
+            "    - slack: {channel: C0CRITICAL}", f"    - slack: {{channel: C0CRITICAL}}{more}"
+        )
+    )
+    world.slack.revoked = True
+    await world.post("Down", "critical")
+    while sum(name == "chat.postMessage" for name, _ in world.slack.calls) < count + 1:
+        world.clock.advance(SECOND)
+        assert world.service is not None
+        await world.service.store.ready()
+    await reported(world, 1)
+    await attempted(world, f"slack:X{count - 1}", 1)
+    troubled = [each for each in (await world.get("/status"))["lanes"] if each["broken_since"] is not None]
+    assert len(troubled) == count + 1
+    assert len(own(world)) == 1
+    assert len(own(world)[0]) < 300
+
+
+async def test_a_broken_endpoint_of_pagerduty_is_reported_to_the_others(world: World) -> None:
+    await world.start()
+    world.pagerduty.fail(*[pagerduty_http(500, "<html>down</html>")] * 1_000)
+    await world.post("Down", "critical")
+    await attempted(world, EMAIL, 1)
+    await pass_time(world, 16 * MINUTE)
+    await world.smtp.until(lambda: any(OWN in mail.subject for mail in world.smtp.mails))
+    assert len([mail for mail in world.smtp.mails if OWN in mail.subject]) == 1
+
+
+async def test_a_token_in_a_providers_words_is_shown_nowhere(world: World) -> None:
+    await world.start()
+    body = json.dumps(
+        {"ok": False, "error": "missing_scope", "needed": "chat:write", "provided": "xoxb-fake"}
+    )
+    world.slack.fail(*[slack_http(200, body, "application/json")] * 9)
+    with capture_logs() as logs:
+        await world.post("Down", "critical")
+        (summary,) = await reported(world, 1)
+        await attempted(world, SLACK, 1)
+    shown = [summary, str(logs), await world.get("/api/v1/deliveries"), await world.get("/status")]
+    assert "needed: chat:write, provided: ***" in summary
+    assert not any("xoxb-fake" in str(each) for each in shown)
+    metrics = "\n".join(await world.get("/metrics"))
+    assert f'destination="{SLACK}",reason="missing_scope"' in metrics
+    assert "chat:write" not in metrics
