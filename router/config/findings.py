@@ -26,16 +26,27 @@ def words(detail: ErrorDetails, location: Location) -> tuple[str, str]:
     """What is wrong and what to do, of one of pydantic's findings; never what was given."""
     key = next((str(part) for part in reversed(location) if isinstance(part, str)), "this")
     message = detail["msg"].removeprefix("Value error, ")
+    limits = detail.get("ctx", {})
     match detail["type"]:
         case "string_pattern_mismatch":
             return (
                 f"{key} has characters that can't be used here",
                 "keep to letters, digits, '_', '.' and '-'",
             )
+        case "string_too_short" | "too_short" if limits.get("min_length") == 1:
+            return f"{key} is empty", "give it, or leave the key out"
         case "string_too_short" | "string_too_long" | "too_short" | "too_long":
-            limits = detail.get("ctx", {})
             wanted = limits.get("min_length", limits.get("max_length"))
             return f"{key} has the wrong length", f"it should be {wanted}"
+        case "string_type":
+            return f"{key} is not text", "write one word or text here, in quotes if need be"
+        case "literal_error":
+            return f"{key} is none of {limits['expected']}", "choose one of them"
+        case "int_parsing" | "int_type" | "float_parsing" | "float_type":
+            return f"{key} is not a number", "write one, like 10"
+        case "greater_than" | "less_than_equal":
+            most = limits.get("le")
+            return f"{key} is too {'large' if most else 'small'}", f"it should be {'at most' if most else 'more than'} {most or limits['gt']:g}"
         case "value_error":
             what, todo = split(message)
             spoken = what if what.startswith(f"{key} ") else f"{key}: {what}"

@@ -32,9 +32,9 @@ def _interval(
 ) -> NamedInterval:
     entries = tuple(
         Interval(
-            times=tuple(
-                (minute_of_day(each.start_time), minute_of_day(each.end_time)) for each in entry.times
-            ),
+            times=None
+            if entry.times is None
+            else tuple((minute_of_day(each.start_time), minute_of_day(each.end_time)) for each in entry.times),
             weekdays=entry.weekdays,
             days_of_month=entry.days_of_month,
             months=entry.months,

@@ -7,18 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from router.config.secrets import mask
+
 _NAMED = 20  # a longer list of names helps nobody
 _SHOWN = 160  # characters of a line of the file
-# What stands after a secret's key, unless it is a mere ${VARIABLE} or {file: path}; and before an address's @.
-_SECRET_TEXTS = (
-    re.compile(
-        r"""\b(?:token|bearer_token|password|routing_key|service_key|secret|webhook_url|url)["']?[ \t]*:[ \t]*
-        (?:[|>]?[-+\d]*[ \t]*\n\s*)?  # or in the next line
-        (?P<secret>(?!["']?\$\{\w+\}["']?[ \t]*(?:[,}#]|$))(?:"[^"\n]*"?|'[^'\n]*'?|[^\s{\[|>][^,}\n]*))""",
-        re.VERBOSE | re.MULTILINE,
-    ),
-    re.compile(r"//(?P<secret>[^\s@/]+)@"),
-)
+_LINE_ENDS = re.compile(r"\r\n|\r|\n")  # YAML's; Python knows more
 
 
 class Trap(StrEnum):
@@ -81,8 +74,8 @@ class ConfigError(Exception):
 
 def show(problem: Problem, texts: Mapping[str, str]) -> str:
     """A problem with the line that it is in, and a caret under its place."""
-    lines = texts.get(problem.file, "").splitlines()
-    if not 0 < problem.line <= len(lines):
+    lines = _LINE_ENDS.split(texts.get(problem.file, ""))
+    if problem.file not in texts or not 0 < problem.line <= len(lines):
         return str(problem)
     line, number = lines[problem.line - 1], str(problem.line)
     cut = max(0, problem.column - _SHOWN)
@@ -92,20 +85,6 @@ def show(problem: Problem, texts: Mapping[str, str]) -> str:
 
 # Each as wide as it was, so that the caret stands right.
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160)), " ")
-
-
-def mask(text: str, spans: Iterable[tuple[int, int]] = ()) -> str:
-    """The text with its secrets starred out, at the same width; line ends stay.
-
-    :param spans: where secrets are known to stand (from, to), besides what looks like one
-    """
-    characters = list(text)
-    found = [match.span("secret") for pattern in _SECRET_TEXTS for match in pattern.finditer(text)]
-    for begin, end in (*spans, *found):
-        for at in range(begin, end):
-            if not characters[at].isspace():
-                characters[at] = "*"
-    return "".join(characters)
 
 
 def did_you_mean(given: str, known: Iterable[str], otherwise: str) -> str:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from router.channels.email import EmailOptions
 from router.channels.email import Settings as EmailSettings
+from router.config.document import Location
 from router.config.findings import words
 from router.rules.pieces import REFUSED, Piece, Variables
 
@@ -69,6 +70,9 @@ class Receivers:
                 piece.note("a receiver has no name; it is left out", REFUSED)
                 piece.take(*piece.data)
                 continue
+            if name in self.found:
+                todo = "rename one of them; Alertmanager would refuse two"
+                piece.note(f"there are two receivers {name!r}; they are made one, which tells both", todo, key="name")
             found = self.found.setdefault(name, [])
             for key in piece.data:
                 if key in kinds:
@@ -320,12 +324,15 @@ def _split(url: str | None) -> SplitResult:
     return urlsplit("")
 
 
-def problems(model: type[BaseModel], data: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """What is wrong and what to do, by the key that it is in."""
+def findings(model: type[BaseModel], data: dict[str, Any]) -> dict[Location, tuple[str, str]]:
+    """What is wrong and what to do, by where it is."""
     try:
         model.model_validate(data)
     except ValidationError as error:
-        return {
-            str(detail["loc"][0]): words(detail, detail["loc"]) for detail in error.errors() if detail["loc"]
-        }
+        return {detail["loc"]: words(detail, detail["loc"]) for detail in error.errors()}
     return {}
+
+
+def problems(model: type[BaseModel], data: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """As :func:`findings`, by the key of the model."""
+    return {str(where[0]): said for where, said in findings(model, data).items() if where}

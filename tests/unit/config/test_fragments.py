@@ -86,7 +86,7 @@ def test_a_route_without_a_receiver_has_that_of_its_mount_point(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("route: [", "teams/payments.yaml:1:9: expected the node content, but found '<stream end>'; mend the YAML"),
+        ("route: [", "teams/payments.yaml:1:8: this [ is never closed; close it"),
         ("receivers: {}", "teams/payments.yaml:1:1: 'route' is missing; add it"),
         ("channels: {slack: {token: t}}\nroute: {}",
          "teams/payments.yaml:1:1: unknown key 'channels'; the keys here are: receivers, route, time_intervals"),
