@@ -186,7 +186,6 @@ def _built(document: Document, root: Node, text: str, environ: Mapping[str, str]
     if environ is not None and (begin := directive(text)) is not None:
         document.problem_at(begin, "a directive can't stand here", "remove it: the file is YAML 1.2")
     try:
-        list(secret_spans(root))
         return _Builder(document, text, environ or {}).build(root, ())
     except _TooLarge:
         what = "its aliases make it too large"

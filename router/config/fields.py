@@ -241,8 +241,10 @@ class OutsideDigest(Section):
 def _outside(value: Any) -> Any:
     """``digest: daily`` may stand as text, too."""
     if isinstance(value, str) and value.startswith("digest:"):
-        return {"digest": value.removeprefix("digest:").strip()}
-    if value in {"hold", "drop", "send"} if isinstance(value, str) else isinstance(value, dict):
+        value = {"digest": value.removeprefix("digest:").strip()}
+    if isinstance(value, dict):
+        return OutsideDigest.model_validate(value)
+    if isinstance(value, OutsideDigest) or (isinstance(value, str) and value in {"hold", "drop", "send"}):
         return value
     raise ValueError("is none of hold, drop, send or {digest: NAME}; choose one of them")
 

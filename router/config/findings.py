@@ -33,8 +33,10 @@ def words(detail: ErrorDetails, location: Location) -> tuple[str, str]:
                 f"{key} has characters that can't be used here",
                 "keep to letters, digits, '_', '.' and '-'",
             )
-        case "string_too_short" | "too_short" if limits.get("min_length") == 1:
+        case "string_too_short" if limits.get("min_length") == 1:
             return f"{key} is empty", "give it, or leave the key out"
+        case "too_short" if limits.get("min_length") == 1:
+            return f"{key} is empty", "name one at least"
         case "string_too_short" | "string_too_long" | "too_short" | "too_long":
             wanted = limits.get("min_length", limits.get("max_length"))
             return f"{key} has the wrong length", f"it should be {wanted}"
