@@ -73,7 +73,7 @@ class Loaded:
     text: str = field(repr=False)
     document: Document
     files: tuple[Path, ...]
-    model: FragmentModel
+    model: FragmentModel = field(repr=False)
     receivers: Mapping[str, tuple[Destination, ...]]
     """By full name."""
     schedules: Mapping[str, Schedule]

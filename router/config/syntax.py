@@ -20,7 +20,9 @@ from ruamel.yaml.tokens import (
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}\n]*))?\}")
 _SHIFT = 0xF0000  # a private plane of Unicode: allowed in YAML's plain scalars
-HIDDEN = re.compile("[\U000f0000-\U000fffff]+")
+HIDDEN = re.compile("\U000f0024\U000f007b[^\U000f007d]+\U000f007d")
+"""A variable, hidden."""
+_PRIVATE = re.compile("[\U000f0000-\U000fffff]")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 # https://yaml.org/spec/1.2.2/#51-character-set: all but these are printable.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -75,7 +77,7 @@ def decoded(data: bytes) -> str:
 
 def compose(text: str, *, variables: bool = True) -> Node | None:
     """The root node; None: the file is empty. :raises SyntaxRefusedError:"""
-    bad = _UNPRINTABLE.search(text) or (HIDDEN.search(text) if variables else None)
+    bad = _UNPRINTABLE.search(text) or (_PRIVATE.search(text) if variables else None)
     if bad is not None:
         what = f"the character U+{ord(bad.group()[0]):04X} can't stand in a file"
         todo = "remove it, or write it as an escape in double quotes"
@@ -89,6 +91,8 @@ def compose(text: str, *, variables: bool = True) -> Node | None:
         raise _explained(error, text, hidden) from None
     except (YAMLError, ValueError, OverflowError, RecursionError) as error:
         index = min(yaml.reader.index, len(text))
+        if isinstance(error, ValueError | OverflowError):
+            index = max(text.rfind("\\", 0, index), 0)  # where the escape begins
         what = _WHY.get(type(error), "this is not YAML")
         raise SyntaxRefusedError(place_of(text, index), what) from None
 
@@ -212,4 +216,8 @@ def _hide(match: re.Match[str]) -> str:
 
 def shown(text: str) -> str:
     """With the variables as they were written."""
-    return HIDDEN.sub(lambda match: "".join(chr(ord(char) - _SHIFT) for char in match.group()), text)
+    return HIDDEN.sub(lambda match: "".join(map(_unshifted, match.group())), text)
+
+
+def _unshifted(char: str) -> str:
+    return chr(ord(char) - _SHIFT) if _PRIVATE.match(char) else char
