@@ -20,7 +20,9 @@ _DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+")
 class Section(BaseModel):
     """A piece of routes.yaml that a channel reads. Errors don't show what was given: it may be a secret."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True, str_min_length=1)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True, str_min_length=1
+    )
 
 
 def duration(value: Any) -> Millis:

@@ -179,7 +179,11 @@ class Builder:
         return tuple(found.values())
 
     def _told_apart(
-        self, source: Source, model: SourceModel, where: Location, credentials: dict[tuple[str | None, ...], str]
+        self,
+        source: Source,
+        model: SourceModel,
+        where: Location,
+        credentials: dict[tuple[str | None, ...], str],
     ) -> None:
         """Credentials say which source posts. :param credentials: of the sources before, by what they are; grows"""
         given = (source.bearer_token, source.username, source.password)

@@ -155,15 +155,19 @@ def read(
     :raises ConfigError: it is no YAML, or not a mapping
     """
     try:
-        root = compose(text, variables=environ is not None)
-        if not isinstance(root, MappingNode):
-            what = "the file is empty" if root is None else "the file is not a mapping"
-            raise SyntaxRefusedError(Place(1, 1), what, "start from the routes.yaml of the README")
+        root = _mapping(compose(text, variables=environ is not None))
         document = Document(name, text, root, missing, secrets)
         document.data = _built(document, root, text, environ)
     except SyntaxRefusedError as error:
         raise _refused(error, text, name) from None
     return document
+
+
+def _mapping(root: Node | None) -> Node:
+    if isinstance(root, MappingNode):
+        return root
+    what = "the file is empty" if root is None else "the file is not a mapping"
+    raise SyntaxRefusedError(Place(1, 1), what, "start from the routes.yaml of the README")
 
 
 def plain(text: str) -> Any:
@@ -289,7 +293,10 @@ class _Builder:
         name, default = match.groups()
         value = self._environ.get(name, default)
         if value is None:
-            what, todo = f"the environment variable {name} is not set", f"set it, or write ${{{name}:-a default}}"
+            what, todo = (
+                f"the environment variable {name} is not set",
+                f"set it, or write ${{{name}:-a default}}",
+            )
             self._document.lack(location, what, todo)
             return placeholder(name)
         if not is_unicode(value):
@@ -298,7 +305,7 @@ class _Builder:
             return placeholder(name)
         if name in self._environ:
             self._document.variables[name] = value
-        return value
+        return value.strip("\r\n")
 
 
 def _begin(node: Node) -> Place:

@@ -230,7 +230,17 @@ def _load(
     route = routes.build(model.route, f"{fragment.name}: route", ("route",), inherited)
     found = dict(schedules(reader, own, main.timezone))
     return Loaded(
-        kept.text, document, tuple(reader.files), model, receivers, found, intervals, names, reader, route, routes
+        kept.text,
+        document,
+        tuple(reader.files),
+        model,
+        receivers,
+        found,
+        intervals,
+        names,
+        reader,
+        route,
+        routes,
     )
 
 

@@ -95,8 +95,9 @@ def _ored(document: Document, model: TimeIntervalModel, where: Location) -> None
         first = next((each for each in seen if _meant_and(each, kind)), None)
         if first is not None:
             fields = first[0] | kind[0]
-            what = f"{' and '.join(sorted(fields))} stand in two entries of {model.name!r}, and either is enough" + (
-                ": the times hold on every day, and the days all day long" if "times" in fields else ""
+            what = (
+                f"{' and '.join(sorted(fields))} stand in two entries of {model.name!r}, and either is enough"
+                + (": the times hold on every day, and the days all day long" if "times" in fields else "")
             )
             todo = "put them into one entry, where all must hold"
             document.warn(Trap.INTERVALS_OR, (*where, "time_intervals", number), what, todo)
@@ -108,7 +109,7 @@ def _kind(entry: IntervalModel) -> _Kind:
     """What it asks about; and whether it is free time, which several entries make up: a weekend, or a night."""
     fields = frozenset(name for name in _FIELDS if getattr(entry, name) is not None)
     weekdays = {day for begin, end in entry.weekdays or () for day in range(begin, end + 1)}
-    night = any("00:00" == each.start_time or each.end_time == _MIDNIGHT for each in entry.times or ())
+    night = any(each.start_time == "00:00" or each.end_time == _MIDNIGHT for each in entry.times or ())
     return fields, night or weekdays == _WEEKEND
 
 
@@ -127,7 +128,9 @@ def _meant_together(models: Iterable[TimeIntervalModel]) -> bool:
     kinds: set[frozenset[_Kind]] = set()
     for model in models:
         kind = frozenset(map(_kind, model.time_intervals))
-        if any(all(_meant_and(one, other) for one in each for other in kind) for each in kinds if each and kind):
+        if any(
+            all(_meant_and(one, other) for one in each for other in kind) for each in kinds if each and kind
+        ):
             return True
         kinds.add(kind)
     return False

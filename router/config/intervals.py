@@ -34,7 +34,9 @@ def _interval(
         Interval(
             times=None
             if entry.times is None
-            else tuple((minute_of_day(each.start_time), minute_of_day(each.end_time)) for each in entry.times),
+            else tuple(
+                (minute_of_day(each.start_time), minute_of_day(each.end_time)) for each in entry.times
+            ),
             weekdays=entry.weekdays,
             days_of_month=entry.days_of_month,
             months=entry.months,

@@ -43,7 +43,9 @@ def _matchers(given: dict[str, Any], side: str) -> Iterator[tuple[Location, str,
             yield (key, name), name, op, value or ""
     key = f"{side}matchers"
     texts = given.get(key) or []
-    places = [((key,), texts)] if isinstance(texts, str) else [((key, n), each) for n, each in enumerate(texts)]
+    places = (
+        [((key,), texts)] if isinstance(texts, str) else [((key, n), each) for n, each in enumerate(texts)]
+    )
     for inside, text in places:
         if _SUSPECT.search(text):
             try:
@@ -57,10 +59,16 @@ def _of(name: str, op: str, value: str) -> tuple[Trap, str, str] | None:
         if _PATTERN.search(value) is None:
             return None
         what = f"{name}{op}{value!r} compares with this very text: no character of it is a wildcard"
-        return Trap.LITERAL_PATTERN, what, "for a pattern, write =~ or !~ with a regular expression, like web-.*"
+        return (
+            Trap.LITERAL_PATTERN,
+            what,
+            "for a pattern, write =~ or !~ with a regular expression, like web-.*",
+        )
     begins, ends = _BEGINS.match(value) is not None, _ENDS.search(value) is not None
     if begins is ends or (begins and _OPEN_END.fullmatch(value)) or (ends and _OPEN_START.match(value)):
         return None
     sign, side, more = ("^", "begins", "end it in .*") if begins else ("$", "ends", "begin it with .*")
-    what = f"{name}{op}{value!r} is matched against the whole value, and not against all that {side} like this"
+    what = (
+        f"{name}{op}{value!r} is matched against the whole value, and not against all that {side} like this"
+    )
     return Trap.HALF_ANCHORED, what, f"{more} to match all that {side} like this, or leave {sign} out"

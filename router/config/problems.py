@@ -1,8 +1,9 @@
 """Mistakes in routes.yaml, said so that a person can mend them."""
 
 import difflib
+import heapq
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from router.config.secrets import mask
 
 _NAMED = 20  # a longer list of names helps nobody
+_COMPARED = (
+    500  # with more names, those that begin alike: to compare is slow, and there may be as many mistakes
+)
 _SHOWN = 160  # characters of a line of the file
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")  # YAML's; Python knows more
 
@@ -91,11 +95,11 @@ def show(problem: Problem, texts: Mapping[str, str]) -> str:
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160)), " ")
 
 
-def did_you_mean(given: str, known: Iterable[str], otherwise: str) -> str:
+def did_you_mean(given: str, known: Collection[str], otherwise: str) -> str:
     """What to do about an unknown name."""
-    names = sorted(known)
-    close = difflib.get_close_matches(given, names, n=1, cutoff=0.6)
+    alike = known if len(known) <= _COMPARED else [each for each in known if each[:2] == given[:2]]
+    close = difflib.get_close_matches(given, sorted(alike)[:_COMPARED], n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    more = ", …" if len(names) > _NAMED else ""
-    return f"{otherwise}: {', '.join(names[:_NAMED])}{more}" if names else otherwise
+    more = ", …" if len(known) > _NAMED else ""
+    return f"{otherwise}: {', '.join(heapq.nsmallest(_NAMED, known))}{more}" if known else otherwise

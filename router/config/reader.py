@@ -145,7 +145,9 @@ class Reader:
 
     def _refuse_name(self, where: Location, what: str, *, at_key: bool = False) -> None:
         todo = "a channel is its ID (C…), a name is a word of your own"
-        self.document.problem(where, f"{what} holds a secret, and is shown in logs and pages", todo, at_key=at_key)
+        self.document.problem(
+            where, f"{what} holds a secret, and is shown in logs and pages", todo, at_key=at_key
+        )
 
 
 def without_secrets(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,9 @@ class Siblings:
         for number, matchers in asked.items():
             for each in matchers:
                 self._mentioned.setdefault(self._label(each.name), number)
-            files = min(map(_filed, matchers), key=lambda those: max(shared[file] for file in those), default=((),))
+            files = min(
+                map(_filed, matchers), key=lambda those: max(shared[file] for file in those), default=((),)
+            )
             for file in files:
                 self._files[file].append(number)
 
@@ -64,8 +66,12 @@ class Siblings:
 
     def _taker(self, asked: Conditions, before: int) -> int | None:
         """The first one that takes all."""
-        numbers = {number for file in _looked_for(asked) for number in self._files.get(file, ()) if number < before}
-        return next((each for each in sorted(numbers) if asked.imply_all(self._routes[each].conditions)), None)
+        numbers = {
+            number for file in _looked_for(asked) for number in self._files.get(file, ()) if number < before
+        }
+        return next(
+            (each for each in sorted(numbers) if asked.imply_all(self._routes[each].conditions)), None
+        )
 
     def _asked(self, route: Route) -> list[Matcher]:
         return [each for each in route.conditions if not takes_anything(each)]

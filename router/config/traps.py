@@ -71,7 +71,9 @@ def _nobody(file: TrappedFile, policy: Policy, routes: Mapping[str, Route]) -> N
         if model.receiver is None or route is None or policy.receivers.get(route.receiver):
             continue
         if "".join(filter(str.isalnum, model.receiver.casefold())) not in _NOBODY:
-            what = f"whatever stays here is told to nobody: the receiver {model.receiver!r} has no destinations"
+            what = (
+                f"whatever stays here is told to nobody: the receiver {model.receiver!r} has no destinations"
+            )
             todo = "give it some; if that is meant, call it nobody"
             file.document.warn(Trap.NOBODY, (*file.places[path], "receiver"), what, todo)
 

@@ -143,7 +143,9 @@ def one(item: Any) -> GivenAlert:
     """:raises InputError:"""
     labels = item.get("labels", item) if isinstance(item, Mapping) else None
     if not isinstance(labels, Mapping):
-        raise InputError("an alert is a mapping of label names to values; write it like {alertname: DiskFull}")
+        raise InputError(
+            "an alert is a mapping of label names to values; write it like {alertname: DiskFull}"
+        )
     for name, value in labels.items():
         if not isinstance(value, str | None):
             raise InputError(f"the label {name!r} is {_quoted(value)}, and not text; put it in quotes")

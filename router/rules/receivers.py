@@ -57,13 +57,6 @@ class Receivers:
         )
 
     def read(self, pieces: list[Piece]) -> None:
-        kinds = {
-            "slack_configs": (self._slack, False),
-            "pagerduty_configs": (self._pagerduty, True),
-            "email_configs": (self._email, False),
-            "webhook_configs": (self._webhook, True),
-            "discord_configs": (self._discord, True),
-        }
         for piece in pieces:
             name = piece.text("name")
             if name is None:
@@ -72,22 +65,35 @@ class Receivers:
                 continue
             if name in self.found:
                 todo = "rename one of them; Alertmanager would refuse two"
-                piece.note(f"there are two receivers {name!r}; they are made one, which tells both", todo, key="name")
+                piece.note(
+                    f"there are two receivers {name!r}; they are made one, which tells both", todo, key="name"
+                )
             found = self.found.setdefault(name, [])
-            for key in piece.data:
-                if key in kinds:
-                    destination, resolves = kinds[key]
-                    for config in piece.pieces(key):
-                        if not config.flag("send_resolved", default=resolves):
-                            config.note(*_RESOLVED, once=_RESOLVED)
-                        if (each := destination(config, name)) is not None and each not in found:
-                            found.append(each)
-                elif key.endswith("_configs") and piece.raw(key):
-                    kind = key.removesuffix("_configs")
-                    what = f"the receiver {name!r} tells {kind}, for which the router has no channel"
-                    piece.note(what, "reach it by email or a webhook, if it takes them", key=key)
+            self._destinations(piece, name)
             if not found and len(piece.data) > 1:
                 piece.note(f"the receiver {name!r} tells nobody now", "give it a destination", key="name")
+
+    def _destinations(self, piece: Piece, name: str) -> None:
+        kinds = {
+            "slack_configs": (self._slack, False),
+            "pagerduty_configs": (self._pagerduty, True),
+            "email_configs": (self._email, False),
+            "webhook_configs": (self._webhook, True),
+            "discord_configs": (self._discord, True),
+        }
+        found = self.found[name]
+        for key in piece.data:
+            if key in kinds:
+                destination, resolves = kinds[key]
+                for config in piece.pieces(key):
+                    if not config.flag("send_resolved", default=resolves):
+                        config.note(*_RESOLVED, once=_RESOLVED)
+                    if (each := destination(config, name)) is not None and each not in found:
+                        found.append(each)
+            elif key.endswith("_configs") and piece.raw(key):
+                kind = key.removesuffix("_configs")
+                what = f"the receiver {name!r} tells {kind}, for which the router has no channel"
+                piece.note(what, "reach it by email or a webhook, if it takes them", key=key)
 
     def known(self, piece: Piece, name: str | None) -> str:
         """A receiver that stands in the result, if need be an empty one."""

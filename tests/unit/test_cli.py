@@ -182,6 +182,42 @@ def test_explain_goes_on_after_a_line_that_is_no_alert() -> None:
     assert good["labels"] == {"a": "true"}
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"labels": {"a": "b"}, "at": 5}', "5 is no time; write it like"),
+        ('{"labels": {"a": "b"}, "at": ""}', "'' is no time; write it like"),
+        ('{"labels": {"a": "b"}, "at": ["x"]}', "a list is no time; write it like"),
+        ('{"labels": {"a": "b"}, "att": "5"}', "unknown key 'att'; did you mean 'at'?"),
+        ('{"labels": {"a": 5}}', "the label 'a' is 5, and not text; put it in quotes"),
+        ('{"a": true}', "the label 'a' is true, and not text; put it in quotes"),
+        ('{"labels": ["a"]}', "an alert is a mapping of label names to values"),
+        ('{"labels": {}, "firing": 5}', "it is no list of alerts; write a list of label maps"),
+        (
+            '{"labels": {}, "firing": [{"labels": {}, "lables": {}}]}',
+            "unknown key 'lables'; did you mean 'labels'?",
+        ),
+        ('["a"]', "an alert is a mapping of label names to values; write it like"),
+        ("nothing", "it is not JSON: expecting value at character 1"),
+    ],
+)
+def test_a_line_that_can_t_be_used_is_told_why_in_words(line: str, words: str) -> None:
+    result = run("explain", "--config", str(ROOT / "routes.yaml"), "--jsonl", given=f"{line}\n")
+    assert json.loads(result.stdout)["error"].startswith(words)
+
+
+def test_what_fires_is_read_as_it_is_written(tmp_path: Path) -> None:
+    """YAML, and no numbers made of it: 1.10 is a label's text."""
+    file = tmp_path / "firing.yaml"
+    file.write_text("- {alertname: Down, version: 1.10, severity: critical, cluster: 010}\n")
+    alert = ["alertname=Down", "cluster=010", "severity=warning"]
+    result = run("explain", "--config", str(ROOT / "routes.yaml"), "--firing", str(file), *alert)
+    assert 'Down{cluster="010", severity="critical", version="1.10"}' in result.stdout
+    file.write_text("- {alertname: Down\n")
+    result = run("explain", "--config", str(ROOT / "routes.yaml"), "--firing", str(file), *alert)
+    assert "line 1, column 3: this { is never closed; close it" in result.output
+
+
 def test_a_test_that_wants_something_sent_fails_where_nobody_is_told(tmp_path: Path) -> None:
     (tmp_path / "routes.yaml").write_text(GOOD)
     file = tmp_path / "routes.test.yaml"
@@ -232,6 +268,24 @@ def test_the_tests_of_the_repository_pass_and_a_broken_one_is_shown_as_a_diff(tm
             "unknown key 'label'; did you mean 'labels'?",
         ),
         ("tests: [", "this [ is never closed"),
+        (
+            "tests: [{name: x, at: 2026-11-20 10:00, alerts: [{labels: {a: b}, decisions: sent}]}]",
+            ":1:78: decisions is none of send, hold, digest, inhibited, drop; choose one",
+        ),
+        (
+            "tests: [{name: x, at: 5, alerts: [{labels: {a: b}, decisions: {x: sent, y: {verdict: [hold]}}}]}]",
+            ":1:86: verdict is none of send, hold, digest, inhibited, drop; choose one",
+        ),
+        (
+            "tests: [{name: [x], at: [5], alerts: [{labels: {a: [b]}, opens: soon}]}]",
+            ":1:25: at: a list is no time; write it like",
+        ),
+        ("tests: [{name: x, at: 5, alerts: [{labels: {a: [b]}}]}]", ":1:48: a is not text; write"),
+        (
+            "tests: [{name: x, at: 5, firing: [{labels: {}, state: y}], alerts: []}]",
+            ":1:35: firing: unknown key 'state'; did you mean 'status'?",
+        ),
+        ("rules: [x]", ":1:8: rules is not text; write the path of a routes.yaml"),
     ],
 )
 def test_mistakes_in_a_file_of_tests_have_their_place(tmp_path: Path, text: str, words: str) -> None:

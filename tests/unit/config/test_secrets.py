@@ -76,7 +76,9 @@ def test_a_secret_of_two_lines_is_a_mistake(tmp_path: Path, kind: str) -> None:
 
 def test_a_secret_that_is_no_utf8_is_a_mistake_at_its_place(tmp_path: Path) -> None:
     path = written(tmp_path, "${SECRET}")
-    with pytest.raises(ConfigError, match=r":2:\d+: the environment variable SECRET has bytes that are no UTF-8"):
+    with pytest.raises(
+        ConfigError, match=r":2:\d+: the environment variable SECRET has bytes that are no UTF-8"
+    ):
         load(path, environ={"SECRET": "a\udcffb"}, now=NOW)
     (tmp_path / "secret").write_bytes(b"a\xffb")
     with pytest.raises(ConfigError, match=r":2:\d+: .*secret can't be read: not text"):
@@ -86,10 +88,12 @@ def test_a_secret_that_is_no_utf8_is_a_mistake_at_its_place(tmp_path: Path) -> N
 def test_secrets_that_are_not_there_are_not_taken_for_the_same(tmp_path: Path) -> None:
     """`check` needs no credentials: what takes their place is another word for each."""
     names = [f"WEBHOOK_TOKEN_OF_THE_ALERTMANAGER_{number}" for number in range(2)]
-    sources = ", ".join(f"{{name: s{n}, bearer_token: \"${{{name}}}\"}}" for n, name in enumerate(names))
+    sources = ", ".join(f'{{name: s{n}, bearer_token: "${{{name}}}"}}' for n, name in enumerate(names))
     files = ", ".join(f"{{name: f{n}, bearer_token: {{file: {n}/token}}}}" for n in range(2))
     path = tmp_path / "routes.yaml"
-    path.write_text(f"receivers: {{nobody: []}}\nroute: {{receiver: nobody}}\nsources: [{sources}, {files}]\n")
+    path.write_text(
+        f"receivers: {{nobody: []}}\nroute: {{receiver: nobody}}\nsources: [{sources}, {files}]\n"
+    )
     assert {problem.warning for problem in check(path, {}, NOW).problems} == {True}
 
 
@@ -97,7 +101,10 @@ SECRET = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Z
 
 
 @settings(deadline=None)  # the first example also warms what all share
-@given(SECRET.map(str.strip).filter(lambda text: len(text) >= 8), st.sampled_from(["literal", "variable", "default"]))
+@given(
+    SECRET.map(str.strip).filter(lambda text: len(text) >= 8),
+    st.sampled_from(["literal", "variable", "default"]),
+)
 def test_no_error_shows_a_secret_wherever_it_stands(secret: str, kind: str) -> None:
     """As a secret, a receiver, a label, a name, an interval, a key; in a broken file, too."""
     if kind == "default" and not set('"\\}').isdisjoint(secret):
@@ -105,11 +112,14 @@ def test_no_error_shows_a_secret_wherever_it_stands(secret: str, kind: str) -> N
     word = json.dumps(secret).replace("${", "\\x24{")
     text, environ = origin(kind, Path("/nowhere"), secret)
     text = text.replace('"${', '"\\x24{') if kind == "literal" else json.dumps(text, ensure_ascii=False)
-    rules = RULES.format(secret=text, receiver=word) + f"""time_intervals: [{{name: {word}, x: 1}}, {{name: {word}}}]
+    rules = (
+        RULES.format(secret=text, receiver=word)
+        + f"""time_intervals: [{{name: {word}, x: 1}}, {{name: {word}}}]
 inhibit_rules: [{{source_matchers: [{word}], name: {word}, {word}: 1}}]
 sources: [{{name: {word}}}]
 templates: {word}
 """
+    )
     for broken in (rules, f"{rules}x: [", f"{rules}x: !{{"):
         with pytest.raises(ConfigError) as caught:
             loads(broken, name="routes.yaml", folder=Path("/nowhere"), environ=environ, now=NOW)

@@ -47,7 +47,9 @@ def place(text: str | bytes, folder: Path) -> tuple[int, int]:
         ("a: \\ud83d\nb: [" + "[" * 3_000, (2, None)),
     ],
 )  # fmt: skip
-def test_what_is_no_yaml_is_told_where_it_is(tmp_path: Path, text: str | bytes, wanted: tuple[int, Any]) -> None:
+def test_what_is_no_yaml_is_told_where_it_is(
+    tmp_path: Path, text: str | bytes, wanted: tuple[int, Any]
+) -> None:
     line, column = place(text, tmp_path)
     assert (line, column if wanted[1] is not None else None) == wanted
 
@@ -90,7 +92,7 @@ def test_half_of_a_character_is_refused_in_every_text(
 ) -> None:
     template, number = where
     begin = [at for at, char in enumerate(template) if char == "?"][number]
-    text = f"{template[:begin]}{before}{half}{after}{template[begin + 1:]}".replace("?", "x")
+    text = f"{template[:begin]}{before}{half}{after}{template[begin + 1 :]}".replace("?", "x")
     with pytest.raises(ConfigError) as caught:
         loads(text, name="routes.yaml", folder=ROOT, environ={}, now=NOW)
     found = [each for each in caught.value.errors if "half of a character" in each.what]

@@ -299,7 +299,9 @@ def test_an_interval_that_is_left_out_is_told_loudly() -> None:
         route={"receiver": "team", "routes": [{"matchers": ["a=b"], "mute_time_intervals": ["x"]}]},
         time_intervals=[{"name": "x", "time_intervals": [NIGHT, {"weekdays": ["friday", "frday"]}]}],
     )
-    assert "# The time interval 'x' is LEFT OUT: routes that name it are open at any hour.\n" in converted.text
+    assert (
+        "# The time interval 'x' is LEFT OUT: routes that name it are open at any hour.\n" in converted.text
+    )
     said = notes(converted)
     assert "the whole time interval 'x' is LEFT OUT" in said
     assert "the time interval 'x' is left out, so this route doesn't follow it" in said
@@ -315,9 +317,7 @@ def test_two_receivers_of_one_name_are_noted() -> None:
 
 def test_check_says_that_a_receiver_which_could_not_be_taken_over_tells_nobody() -> None:
     converted = told(receivers=[{"name": "team", "opsgenie_configs": [{"api_key": "x"}]}])
-    config = loads(
-        converted.text, name="routes.yaml", folder=Path(), environ={}, now=NOW, checking=True
-    )
+    config = loads(converted.text, name="routes.yaml", folder=Path(), environ={}, now=NOW, checking=True)
     assert [each.trap for each in config.problems] == [Trap.NOBODY]
 
 
