@@ -32,6 +32,7 @@ _AFTER_KEYS = re.compile(
 # Slack's tokens. https://docs.slack.dev/authentication/tokens
 _LOOKS = re.compile(
     r"""//(?P<user>[^\s@/]+)@
+    | \b[^\s"'@/:]+:(?P<password>[^\s"'@/]+)@
     | (?P<hook>//hooks\.slack(?:-gov)?\.com/[^\s"',}\]]+)
     | (?P<discord>//[^\s"',}\]/]*discord(?:app)?\.com/api/(?:v\d+/)?webhooks/[^\s"',}\]]+)
     | (?P<token>\bxox[a-z]-[\w.-]+ | \bxapp-[\w.-]+)""",

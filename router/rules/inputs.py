@@ -61,8 +61,14 @@ def plain(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
-def given(labels: Labels) -> GivenAlert:
-    return GivenAlert(fingerprint(labels), labels)
+def given(labels: Labels, *, firing: bool = True) -> GivenAlert:
+    """:raises InputError: they are no text"""
+    try:
+        return GivenAlert(fingerprint(labels), labels, firing)
+    except UnicodeEncodeError:
+        raise InputError(
+            "a label is no text: it has half of a character, or bytes that are no UTF-8"
+        ) from None
 
 
 def labels_of(words: Iterable[str]) -> dict[str, str]:
@@ -151,10 +157,7 @@ def one(item: Any) -> GivenAlert:
             raise InputError(f"the label {name!r} is {_quoted(value)}, and not text; put it in quotes")
     texts = {str(name): value or "" for name, value in labels.items()}
     status = item.get("status") if labels is not item else None
-    try:
-        return GivenAlert(fingerprint(texts), texts, firing=status != "resolved")
-    except UnicodeEncodeError:
-        raise InputError("a label is no text: it has half of a character") from None
+    return given(texts, firing=status != "resolved")
 
 
 def _quoted(value: Any) -> str:

@@ -159,19 +159,15 @@ def run(path: Path, now: Millis) -> list[Outcome]:
         what, todo = f"can't be read: {error.strerror}", "give the path of a file of tests"
         raise ConfigError([Problem(str(path), 1, 1, what, todo)]) from None
     document = read(text, str(path), {})
-    rules = document.data.get("rules", "routes.yaml")
-    if not isinstance(rules, str):
-        document.problem(("rules",), "rules is not text", "write the path of a routes.yaml")
+    shape = Reader(document, path.parent).validated(TestsModel, document.data, (), context=ZoneInfo("UTC"))
+    if shape is None or document.broken:
         raise ConfigError(document.errors, {document.name: document.text})
-    config = load(path.parent / rules, environ={}, now=now, preview=True)
+    config = load(path.parent / shape.rules, environ={}, now=now, preview=True)
     broken = [problem for each in config.fragments for problem in each.problems if not problem.warning]
     if broken:
         raise ConfigError(broken, config.texts)
-    zone = ZoneInfo(config.timezone)
-    reader = Reader(document, path.parent)
-    tests = reader.validated(TestsModel, document.data, (), context=zone)
-    if tests is None or document.broken:
-        raise ConfigError(document.errors, {document.name: document.text})
+    # Again, for its moments are those of the rules' timezone.
+    tests = TestsModel.model_validate(document.data, context=ZoneInfo(config.timezone))
     return [
         _outcome(config, case, alert, str(path), document.place(("tests", number, "alerts", index))[0])
         for number, case in enumerate(tests.tests)

@@ -206,6 +206,12 @@ def test_a_line_that_can_t_be_used_is_told_why_in_words(line: str, words: str) -
     assert json.loads(result.stdout)["error"].startswith(words)
 
 
+def test_labels_that_are_no_utf8_are_told_so() -> None:
+    result = run("explain", "--config", str(ROOT / "routes.yaml"), "alertname=a\udcff")
+    assert "a label is no text" in result.output
+    assert isinstance(result.exception, SystemExit)
+
+
 def test_what_fires_is_read_as_it_is_written(tmp_path: Path) -> None:
     """YAML, and no numbers made of it: 1.10 is a label's text."""
     file = tmp_path / "firing.yaml"
@@ -285,7 +291,11 @@ def test_the_tests_of_the_repository_pass_and_a_broken_one_is_shown_as_a_diff(tm
             "tests: [{name: x, at: 5, firing: [{labels: {}, state: y}], alerts: []}]",
             ":1:35: firing: unknown key 'state'; did you mean 'status'?",
         ),
-        ("rules: [x]", ":1:8: rules is not text; write the path of a routes.yaml"),
+        ("rules: [x]", ":1:8: rules is not text; write one word or text here"),
+        (
+            "rules: nowhere.yaml\ntests: [{name: 1, at: soon, alerts: []}]",
+            ":2:23: at: 'soon' is no time; write it like",
+        ),
     ],
 )
 def test_mistakes_in_a_file_of_tests_have_their_place(tmp_path: Path, text: str, words: str) -> None:
