@@ -39,6 +39,11 @@ class Reader:
                 document.data[place] = self._secrets(document.data[place], (place,))
         for place in SECRET_PLACES:
             self._public(document.data.get(place), (place,))
+        for place in ("time_intervals", "inhibit_rules"):
+            given = document.data.get(place)
+            for index, each in enumerate(given if isinstance(given, list) else ()):
+                if isinstance(each, dict):  # below it, a label may be called so
+                    self._public({"name": each.get("name")}, (place, index))
 
     def mapping(self, key: str) -> dict[str, Any]:
         """A section as it stands; what is no mapping has been reported by the model of the file."""
@@ -118,7 +123,7 @@ class Reader:
     def _secret(self, text: str, where: Location, empty: str, todo: str) -> str:
         """A secret of any origin: its outer line ends don't count, and something has to be left."""
         secret = text.strip("\r\n")
-        self.document.secrets.add(secret)
+        self.document.secrets.add(secret.strip())
         if not secret.strip():
             what = empty
         elif not _ONE_LINE.fullmatch(secret):
@@ -139,8 +144,11 @@ class Reader:
             for key, value in data.items():
                 if where == ("receivers",) and self.document.secrets.shown_in(str(key)):
                     self._refuse_name((*where, key), "the name of the receiver", at_key=True)
-                if key in _NAMES and isinstance(value, str) and self.document.secrets.shown_in(value):
-                    self._refuse_name((*where, key), key)
+                if key in _NAMES and isinstance(value, str):
+                    if "://" in value:
+                        self.document.secrets.add(value)
+                    if self.document.secrets.shown_in(value):
+                        self._refuse_name((*where, key), key)
                 self._public(value, (*where, key))
 
     def _refuse_name(self, where: Location, what: str, *, at_key: bool = False) -> None:

@@ -85,6 +85,7 @@ def compose(text: str, *, variables: bool = True) -> Node | None:
     hidden = _without_directives(VARIABLE.sub(_hide, text) if variables else text)
     yaml = _yaml()
     yaml.get_constructor_parser(hidden)  # which sets its reader
+    yaml.composer.warn_double_anchors = False  # YAML allows them
     try:
         return yaml.composer.get_single_node()  # type: ignore[no-any-return]
     except MarkedYAMLError as error:
