@@ -293,8 +293,8 @@ def test_the_tests_of_the_repository_pass_and_a_broken_one_is_shown_as_a_diff(tm
         ),
         ("rules: [x]", ":1:8: rules is not text; write one word or text here"),
         (
-            "rules: nowhere.yaml\ntests: [{name: 1, at: soon, alerts: []}]",
-            ":2:23: at: 'soon' is no time; write it like",
+            "{rules: nowhere.yaml, tests: [{name: 1, at: soon, alerts: []}]}",
+            ":1:45: at: 'soon' is no time; write it like",
         ),
     ],
 )
