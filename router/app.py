@@ -180,7 +180,7 @@ class Service:
     async def _adopt(self, config: Config, current: Current) -> None:
         """Put rules in force. :raises StoreUnavailable: those before stay so"""
         now = self.clock.now()
-        parts = {each.name: each.loaded.text for each in config.fragments if each.loaded is not None}
+        parts = {each.name: each.loaded.kept for each in config.fragments if each.loaded is not None}
         adoption = Adoption(
             config.policy, {key: written(each) for key, each in config.policy.destinations.items()}, parts
         )

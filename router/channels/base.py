@@ -20,7 +20,9 @@ _DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+")
 class Section(BaseModel):
     """A piece of routes.yaml that a channel reads. Errors don't show what was given: it may be a secret."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True, str_min_length=1
+    )
 
 
 def duration(value: Any) -> Millis:
@@ -28,10 +30,10 @@ def duration(value: Any) -> Millis:
 
     :raises ValueError: it is none
     """
-    text = str(value)
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if text == "0":
         return 0
-    if not _DURATION.fullmatch(text):
+    if not isinstance(text, str) or not _DURATION.fullmatch(text):
         raise ValueError("is no duration; write it like 30s, 5m or 1h30m")
     span = sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"(\d+)(ms|[smhdwy])", text))
     if span > _LONGEST:

@@ -10,6 +10,7 @@ import click
 
 from router.cli.parts import Failure, config_option, now
 from router.config import ConfigError, show
+from router.config.document import load_text
 from router.rules.check import check as check_rules
 from router.rules.convert import convert
 from router.rules.explain import Question
@@ -156,7 +157,7 @@ def schedule(*, config: Path, days: int, at: str | None, as_json: bool) -> None:
 def import_(*, file: Path, output: Path | None) -> None:
     """Turn an alertmanager.yml into a routes.yaml; what has no counterpart is listed, with what to do about it."""
     try:
-        converted = convert(file.read_text(), str(file))
+        converted = convert(load_text(file.read_bytes(), str(file)), str(file))
         if output is None:
             click.echo(converted.text, nl=False)
         else:
@@ -164,8 +165,6 @@ def import_(*, file: Path, output: Path | None) -> None:
                 target.write(converted.text)
     except ConfigError as error:
         raise Failure(error.shown) from None
-    except UnicodeDecodeError:
-        raise Failure(f"{file}: it is not UTF-8; save it as such") from None
     except OSError as error:
         raise Failure(f"{error.filename}: {error.strerror}; give another path") from None
     for note in converted.notes:

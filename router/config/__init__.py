@@ -7,7 +7,7 @@ from pathlib import Path
 
 from router.channels import ChannelSettings
 from router.config.build import Builder
-from router.config.document import Document, Missing, read
+from router.config.document import Document, Missing, load_text, read
 from router.config.fragments import Fragment
 from router.config.problems import ConfigError, Problem, Trap, show
 from router.config.reader import Reader
@@ -58,20 +58,17 @@ def load(
 
     :param preview: nobody will be told: missing variables, secrets and channel sections are made up
     :param checking: nobody will be told, and what is missing is said in ``problems``, as are traps
-    :param last_good: of included files: what they held when they were last in force, by name
+    :param last_good: of included files: ``Fragment.loaded.kept`` of when they were last in force, by name
     :raises ConfigError: with every mistake in the main file and its place
     """
     name = str(path)
     try:
-        text = path.read_bytes().decode()
+        data = path.read_bytes()
     except OSError as error:
         todo = "give the path of one with --config"
         raise ConfigError([Problem(name, 1, 1, f"can't be read: {error.strerror}", todo)]) from None
-    except UnicodeDecodeError as error:
-        what = f"byte {error.start} is not UTF-8"
-        raise ConfigError([Problem(name, 1, 1, what, "save the file as UTF-8")]) from None
     return loads(
-        text, name=name, folder=path.parent, environ=environ, now=now, preview=preview, checking=checking,
+        load_text(data, name), name=name, folder=path.parent, environ=environ, now=now, preview=preview, checking=checking,
         last_good=last_good,
     )  # fmt: skip
 
@@ -94,11 +91,11 @@ def loads(
                 ("templates",), f"{templates} is no folder", "make it, or leave `templates:` out"
             )
     fragments = tuple(builder.fragments.all.values()) if builder.fragments is not None else ()
-    texts = {document.name: document.text}
-    if document.errors or policy is None or file is None:
-        raise ConfigError(document.errors, texts)
+    if document.broken or policy is None or file is None:
+        raise ConfigError(document.errors, {document.name: document.text})
     if checking:
         traps(builder, policy, now)
+    texts = {document.name: document.text} if document.problems else {}
     loaded = [each.loaded for each in fragments if each.loaded is not None]
     for fragment in fragments:
         texts |= fragment.texts

@@ -17,7 +17,13 @@ from router.config.receivers import conflicting, destinations, resolve_names, sc
 from router.config.routes import Inherited, Names, Routes
 from router.decide import Policy, Route, Severity
 from router.decide.inhibition import Inhibition, Rule
-from router.model import Alertmanager, Destination, Millis, Source
+from router.model import OWN_SOURCE, Alertmanager, Destination, Millis, Source
+
+# Names of sources that mean something already.
+_RESERVED = {
+    OWN_SOURCE: "the source of the router's own alerts",
+    "unknown": "what metrics call a webhook that comes from no source",
+}
 
 
 class Builder:
@@ -78,6 +84,7 @@ class Builder:
             file.timezone,
             self._environ,
             self.document.missing,
+            self.document.secrets,
             self._now,
             seen,
         )
@@ -146,11 +153,15 @@ class Builder:
 
     def sources(self) -> tuple[Source, ...]:
         found: dict[str, Source] = {}
+        credentials: dict[tuple[str | None, ...], str] = {}
         for index, model in enumerate(self.file.sources if self.file is not None else ()):
             where = ("sources", index)
             if model.name in found:
                 what = f"there are two sources {model.name!r}"
                 self.document.problem((*where, "name"), what, "give each its own name")
+            if (use := _RESERVED.get(model.name.casefold())) is not None:
+                what = f"the name {model.name!r} is reserved: it is {use}"
+                self.document.problem((*where, "name"), what, "give the source another name")
             if model.bearer_token is not None and model.basic_auth is not None:
                 what = f"the source {model.name!r} has two credentials"
                 self.document.problem(where, what, "keep bearer_token or basic_auth")
@@ -163,8 +174,27 @@ class Builder:
                     self.document.problem(
                         (*where, "alertmanager_auth"), what, "give bearer_token or basic_auth"
                     )
-            found[model.name] = _source(model)
+            source = found[model.name] = _source(model)
+            self._told_apart(source, model, where, credentials)
         return tuple(found.values())
+
+    def _told_apart(
+        self,
+        source: Source,
+        model: SourceModel,
+        where: Location,
+        credentials: dict[tuple[str | None, ...], str],
+    ) -> None:
+        """Credentials say which source posts. :param credentials: of the sources before, by what they are; grows"""
+        given = (source.bearer_token, source.username, source.password)
+        if given == (None, None, None):
+            return
+        other = credentials.setdefault(given, source.name)
+        if other != source.name and self.document.missing is not Missing.MADE_UP:
+            key = "bearer_token" if model.bearer_token is not None else "basic_auth"
+            what = f"the sources {other!r} and {source.name!r} have the same credentials"
+            todo = "give each its own: they say which source a webhook comes from"
+            self.document.problem((*where, key), what, todo)
 
     def _rules(self, file: FileModel) -> list[Rule]:
         return [_rule(rule, index) for index, rule in enumerate(file.inhibit_rules) if rule is not None]

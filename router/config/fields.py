@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, TypeAdapter
 
 from router.channels.base import Duration, Section, duration
 from router.decide.matchers import Matcher, MatcherError, is_label_name, parse_matchers
@@ -64,79 +64,84 @@ def minute_of_day(text: str) -> int:
     return hours * 60 + minutes
 
 
-def _ranges(value: Any, names: tuple[str, ...] = (), first: int = 0) -> tuple[Range, ...]:
-    """A list of ``a`` or ``a:b``, by name or number. :param first: the number of the first name"""
-    if not isinstance(value, list | tuple):
-        raise ValueError("is not a list; write it like ['monday:friday']")  # noqa: TRY004  (pydantic's protocol)
-    return tuple(_range(str(each), names, first) for each in value)
+def _range(value: Any, names: tuple[str, ...] = (), first: int = 0) -> Range:
+    """``a`` or ``a:b``, by name or number. :param first: the number of the first name"""
+    if not isinstance(value, str):
+        raise ValueError("is not text; write it like 'monday:friday' or '1:5'")  # noqa: TRY004  (pydantic's protocol)
 
-
-def _range(text: str, names: tuple[str, ...], first: int) -> Range:
     def number(part: str) -> int:
         part = part.strip().casefold()
         if part in names:
             return names.index(part) + first
-        if re.fullmatch(r"-?\d+", part) and not (names and names[0] == "sunday"):
+        if re.fullmatch(r"[+-]?\d+", part, re.ASCII) and not (names and names[0] == "sunday"):
             return int(part)
         known = f"one of {', '.join(names)}" if names else "a number"
         raise ValueError(f"{part!r} is not {known}")
 
-    begin, separator, end = text.partition(":")
+    begin, separator, end = value.partition(":")
     return number(begin), number(end if separator else begin)
 
 
-def _weekdays(value: Any) -> tuple[Range, ...]:
-    return _ordered(_ranges(value, _WEEKDAYS), "weekdays", _WEEKDAYS, 0, "the week starts on sunday")
+def _weekday(value: Any) -> Range:
+    return _ordered(_range(value, _WEEKDAYS), "weekdays", _WEEKDAYS, 0, "the week starts on sunday")
 
 
-def _months(value: Any) -> tuple[Range, ...]:
-    ranges = _ordered(_ranges(value, _MONTHS, 1), "months", _MONTHS, 1, "the year starts in january")
-    if any(not 1 <= number <= 12 for pair in ranges for number in pair):
-        raise ValueError("months go from 1 to 12")
-    return ranges
+def _month(value: Any) -> Range:
+    """As in Alertmanager, months beyond the twelve may be named, and never come."""
+    begin, end = _ordered(_range(value, _MONTHS, 1), "months", _MONTHS, 1, "the year starts in january")
+    if begin > end:
+        raise ValueError("months end before they start; write the earlier one first")
+    return begin, end
 
 
-def _years(value: Any) -> tuple[Range, ...]:
-    ranges = _ranges(value)
-    if any(begin > end for begin, end in ranges):
+def _year(value: Any) -> Range:
+    begin, end = _range(value)
+    if begin > end:
         raise ValueError("years end before they start; write the earlier one first")
-    return ranges
+    return begin, end
 
 
-def _days_of_month(value: Any) -> tuple[Range, ...]:
+def _day_of_month(value: Any) -> Range:
     """https://github.com/prometheus/alertmanager/blob/main/timeinterval/timeinterval.go (parseDaysOfMonth)"""
-    ranges = _ranges(value)
-    for begin, end in ranges:
-        if not (1 <= abs(begin) <= 31 and 1 <= abs(end) <= 31):
-            raise ValueError("days of the month go from 1 to 31, or from -31 to -1 counted from its end")
-        if begin < 0 < end:
-            raise ValueError("a range that starts from the month's end can't end from its start")
-        if begin > 0 > end and begin > 31 + end + 1:
-            raise ValueError("the range ends before it starts in every month")
-        if (begin > 0) is (end > 0) and begin > end:
-            raise ValueError("the range ends before it starts; write the earlier day first")
-    return ranges
+    begin, end = _range(value)
+    if not (1 <= abs(begin) <= 31 and 1 <= abs(end) <= 31):
+        raise ValueError("days of the month go from 1 to 31, or from -31 to -1 counted from its end")
+    if begin < 0 < end:
+        raise ValueError("a range that starts from the month's end can't end from its start")
+    if begin > 0 > end and begin > 31 + end + 1:
+        raise ValueError("the range ends before it starts in every month")
+    if (begin > 0) is (end > 0) and begin > end:
+        raise ValueError("the range ends before it starts; write the earlier day first")
+    return begin, end
 
 
-def _ordered(
-    ranges: tuple[Range, ...], what: str, names: tuple[str, ...], first: int, why: str
-) -> tuple[Range, ...]:
-    for begin, end in ranges:
-        if begin > end and all(first <= each < first + len(names) for each in (begin, end)):
-            two = ((names[begin - first], names[-1]), (names[0], names[end - first]))
-            parts = [start if start == stop else f"{start}:{stop}" for start, stop in two]
-            raise ValueError(f"{what} don't wrap around ({why}); write two: {parts}")
-    return ranges
+def _ordered(given: Range, what: str, names: tuple[str, ...], first: int, why: str) -> Range:
+    begin, end = given
+    if begin > end and all(first <= each < first + len(names) for each in given):
+        two = ((names[begin - first], names[-1]), (names[0], names[end - first]))
+        parts = [start if start == stop else f"{start}:{stop}" for start, stop in two]
+        raise ValueError(f"{what} don't wrap around ({why}); write two: {parts}")
+    return given
+
+
+def _parsed(text: Any) -> tuple[Matcher, ...]:
+    if not isinstance(text, str):
+        raise ValueError("""is not text; write each matcher like 'severity="critical"'""")  # noqa: TRY004
+    try:
+        return parse_matchers(text)
+    except MatcherError as error:
+        raise ValueError(f'{error}; write it like severity="critical"') from None
 
 
 def _matchers(value: Any) -> tuple[Matcher, ...]:
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list | tuple) or not all(isinstance(each, str) for each in texts):
-        raise ValueError("""is no list of matchers; write it like ['severity="critical"']""")
-    try:
-        return tuple(matcher for text in texts for matcher in parse_matchers(text))
-    except MatcherError as error:
-        raise ValueError(f'{error}; write it like severity="critical"') from None
+    if not isinstance(value, str | list | tuple):
+        raise ValueError("""is no list of matchers; write it like ['severity="critical"']""")  # noqa: TRY004
+    return tuple(each for found in _MATCHERS.validate_python(_listed(value)) for each in found)
+
+
+def _listed(value: Any) -> Any:
+    """One may stand without brackets."""
+    return [value] if isinstance(value, str) else value
 
 
 def _label_name(name: str) -> str:
@@ -146,28 +151,36 @@ def _label_name(name: str) -> str:
 
 
 def _equals(value: Any) -> tuple[Matcher, ...]:
-    return tuple(Matcher(name, "=", text) for name, text in _pairs(value))
+    return tuple(Matcher(name, "=", text) for name, text in _pairs(value, _TEXTS).items())
 
 
 def _regexes(value: Any) -> tuple[Matcher, ...]:
     """Alertmanager anchors these in the text itself, and shows them so in the keys of its groups."""
+    return tuple(Matcher(name, "=~", f"^(?:{text})$") for name, text in _pairs(value, _REGEXES).items())
+
+
+def _regex(text: str) -> str:
     try:
-        for name, text in _pairs(value):
-            Matcher(name, "=~", text)  # so that a mistake is told in the words of the file
-        return tuple(Matcher(name, "=~", f"^(?:{text})$") for name, text in _pairs(value))
+        Matcher("", "=~", text)  # so that a mistake is told in the words of the file
     except MatcherError as error:
         raise ValueError(str(error)) from None
+    return text
 
 
-def _pairs(value: Any) -> list[tuple[str, str]]:
+def _pairs(value: Any, texts: TypeAdapter[dict[str, str]]) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise ValueError("is no mapping of label names to values")  # noqa: TRY004  (pydantic's protocol)
-    return [(str(name), _scalar(text)) for name, text in value.items()]
+        raise ValueError("is no mapping of label names to values; write it like {severity: critical}")  # noqa: TRY004
+    # A label without a value has the empty one.
+    return texts.validate_python({name: "" if text is None else text for name, text in value.items()})
 
 
-def _scalar(value: Any) -> str:
-    """What Alertmanager makes of it where it wants text."""
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+def _flag(value: Any) -> bool:
+    """YAML 1.2's two words: https://yaml.org/spec/1.2.2/#1032-tag-resolution"""
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value not in {"true", "True", "TRUE", "false", "False", "FALSE"}:
+        raise ValueError("is neither true nor false; write one of the two")
+    return value.casefold() == "true"
 
 
 def _patterns(value: Any) -> tuple[str, ...]:
@@ -229,6 +242,12 @@ def _repeat(value: Any) -> Any:
     return every
 
 
+# What stands within lists and mappings, so that a mistake is told at its own place.
+_MATCHERS = TypeAdapter(tuple[Annotated[tuple[Matcher, ...], BeforeValidator(_parsed)], ...])
+_TEXTS = TypeAdapter(dict[str, str])
+_REGEXES = TypeAdapter(dict[str, Annotated[str, AfterValidator(_regex)]])
+
+
 class OutsideDigest(Section):
     digest: str
 
@@ -236,24 +255,32 @@ class OutsideDigest(Section):
 def _outside(value: Any) -> Any:
     """``digest: daily`` may stand as text, too."""
     if isinstance(value, str) and value.startswith("digest:"):
-        return {"digest": value.removeprefix("digest:").strip()}
-    if value in {"hold", "drop", "send"} if isinstance(value, str) else isinstance(value, dict):
+        value = {"digest": value.removeprefix("digest:").strip()}
+    if isinstance(value, dict):
+        return OutsideDigest.model_validate(value)
+    if isinstance(value, OutsideDigest) or (isinstance(value, str) and value in {"hold", "drop", "send"}):
         return value
     raise ValueError("is none of hold, drop, send or {digest: NAME}; choose one of them")
 
 
-Zone = Annotated[str, AfterValidator(_zone_name)]
+def _location(value: Any) -> Any:
+    """Go's name of UTC is the empty text: https://pkg.go.dev/time#LoadLocation"""
+    return "UTC" if value == "" else value
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Zone = Annotated[str, AfterValidator(_zone_name), BeforeValidator(_location)]
 Matchers = Annotated[tuple[Matcher, ...], BeforeValidator(_matchers)]
 Equals = Annotated[tuple[Matcher, ...], BeforeValidator(_equals)]
 Regexes = Annotated[tuple[Matcher, ...], BeforeValidator(_regexes)]
-Weekdays = Annotated[tuple[Range, ...], BeforeValidator(_weekdays)]
 LabelName = Annotated[str, AfterValidator(_label_name)]
 WebAddress = Annotated[str, AfterValidator(_base_url)]
 PeerAddresses = Annotated[tuple[WebAddress, ...], BeforeValidator(_peers), AfterValidator(_different)]
 AskEvery = Annotated[Duration, AfterValidator(_ask_every)]
-DaysOfMonth = Annotated[tuple[Range, ...], BeforeValidator(_days_of_month)]
-Months = Annotated[tuple[Range, ...], BeforeValidator(_months)]
-Years = Annotated[tuple[Range, ...], BeforeValidator(_years)]
+Weekday = Annotated[Range, BeforeValidator(_weekday)]
+DayOfMonth = Annotated[Range, BeforeValidator(_day_of_month)]
+Month = Annotated[Range, BeforeValidator(_month)]
+Year = Annotated[Range, BeforeValidator(_year)]
 OutsideHours = Annotated[Literal["hold", "drop", "send"] | OutsideDigest, BeforeValidator(_outside)]
 Repeat = Annotated[Literal["never"] | Millis, BeforeValidator(_repeat)]
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_patterns)]

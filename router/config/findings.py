@@ -22,30 +22,46 @@ def findings(error: ValidationError) -> list[ErrorDetails]:
     ]
 
 
+# By pydantic's name of a finding; {limit} is what it says beside.
+_WORDS = {
+    "string_pattern_mismatch": (
+        "{key} has characters that can't be used here",
+        "keep to letters, digits, '_', '.' and '-'",
+    ),
+    "string_type": ("{key} is not text", "write one word or text here, in quotes if need be"),
+    "model_type": ("{key} is not a mapping", "write its keys below it"),
+    "tuple_type": ("{key} is not a list", "write it in [brackets]"),
+    "float_parsing": ("{key} is not a number", "write one, like 10"),
+    "literal_error": ("{key} is none of {limit}", "choose one of them"),
+    "greater_than": ("{key} is too small", "it should be more than {limit:g}"),
+    "less_than_equal": ("{key} is too large", "it should be at most {limit:g}"),
+    "string_too_short": ("{key} has the wrong length", "it should be {limit}"),
+}
+_ALIKE = {
+    "dict_type": "model_type", "list_type": "tuple_type", "float_type": "float_parsing",
+    "string_too_long": "string_too_short", "too_short": "string_too_short", "too_long": "string_too_short",
+}  # fmt: skip
+_LIMITS = ("expected", "gt", "le", "min_length", "max_length")
+_EMPTY = {"string_too_short": "give it, or leave the key out", "too_short": "name one at least"}
+
+
 def words(detail: ErrorDetails, location: Location) -> tuple[str, str]:
     """What is wrong and what to do, of one of pydantic's findings; never what was given."""
     key = next((str(part) for part in reversed(location) if isinstance(part, str)), "this")
-    message = detail["msg"].removeprefix("Value error, ")
-    match detail["type"]:
-        case "string_pattern_mismatch":
-            return (
-                f"{key} has characters that can't be used here",
-                "keep to letters, digits, '_', '.' and '-'",
-            )
-        case "string_too_short" | "string_too_long" | "too_short" | "too_long":
-            limits = detail.get("ctx", {})
-            wanted = limits.get("min_length", limits.get("max_length"))
-            return f"{key} has the wrong length", f"it should be {wanted}"
-        case "value_error":
-            what, todo = split(message)
-            spoken = what if what.startswith(f"{key} ") else f"{key}: {what}"
-            return f"{key} {what}" if what.startswith("is ") else spoken, todo
-        case "model_type" | "dict_type":
-            return f"{key} is not a mapping", "write its keys below it"
-        case "tuple_type" | "list_type":
-            return f"{key} is not a list", "write it in [brackets]"
-        case _:
-            return f"{key} is not right", message[0].lower() + message[1:]
+    message, kind = detail["msg"].removeprefix("Value error, "), detail["type"]
+    if kind == "value_error":
+        what, todo = split(message)
+        spoken = what if what.startswith(f"{key} ") else f"{key}: {what}"
+        return f"{key} {what}" if what.startswith("is ") else spoken, todo
+    given = detail.get("ctx", {})
+    limit = next((given[name] for name in _LIMITS if name in given), None)
+    if kind in _EMPTY and limit == 1:
+        return f"{key} is empty", _EMPTY[kind]
+    known = _WORDS.get(_ALIKE.get(kind, kind))
+    if known is None:
+        return f"{key} is not right", message[0].lower() + message[1:]
+    what, todo = (text.format(key=key, limit=limit) for text in known)
+    return what, todo
 
 
 def split(message: str) -> tuple[str, str]:

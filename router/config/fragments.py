@@ -5,18 +5,20 @@ main file that says ``mount:`` with the fragment's name (its file name without t
 own (``payments/oncall``); it can also name what the main file has.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from router.config.document import Document, Missing, read
+from router.config.document import Document, Missing, load_text, read
 from router.config.intervals import named_intervals
 from router.config.models import FragmentModel
 from router.config.problems import ConfigError, Problem
 from router.config.reader import Reader, without_secrets
 from router.config.receivers import conflicting, destinations, resolve_names, schedules
 from router.config.routes import Inherited, Names, Routes
+from router.config.secrets import Secrets
 from router.decide import Route
 from router.decide.hours import NamedInterval, Schedule
 from router.model import Destination, Millis
@@ -36,9 +38,32 @@ class Main:
     timezone: str
     environ: Mapping[str, str]
     missing: Missing
+    secrets: Secrets
+    """Of every file so far."""
     now: Millis
     destinations: dict[str, Destination]
     """Of every file so far, by key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A fragment as it last was good: its text, and what it took from the environment and from files."""
+
+    text: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def written(self) -> str:
+        return json.dumps({"text": self.text, "variables": self.variables, "files": self.files})
+
+    @classmethod
+    def read(cls, written: str) -> "Kept":
+        """Versions before kept the text alone."""
+        try:
+            data = json.loads(written)
+            return cls(data["text"], data["variables"], data["files"])
+        except (ValueError, KeyError, TypeError):
+            return cls(written)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +73,7 @@ class Loaded:
     text: str = field(repr=False)
     document: Document
     files: tuple[Path, ...]
-    model: FragmentModel
+    model: FragmentModel = field(repr=False)
     receivers: Mapping[str, tuple[Destination, ...]]
     """By full name."""
     schedules: Mapping[str, Schedule]
@@ -58,6 +83,11 @@ class Loaded:
     reader: Reader
     route: Route
     routes: Routes
+
+    @property
+    def kept(self) -> str:
+        """All that it takes to load it again, its secrets among it."""
+        return Kept(self.text, self.document.variables, self.reader.held).written()
 
     @property
     def content(self) -> Any:
@@ -90,7 +120,7 @@ class Fragments:
     """The included files of a main file."""
 
     def __init__(self, patterns: tuple[str, ...], main: Main, last_good: Mapping[str, str]) -> None:
-        """:param last_good: the text of a fragment as it was last in force, by its name"""
+        """:param last_good: a fragment as it was last in force (``Loaded.kept``), by its name"""
         self._main = main
         self._last_good = last_good
         self.mounted: set[str] = set()
@@ -126,13 +156,14 @@ class Fragments:
 
     def _read(self, fragment: Fragment, inherited: Inherited) -> None:
         try:
-            text = fragment.file.read_bytes().decode()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            problem = Problem(str(fragment.file), 1, 1, f"can't be read: {reason}", "mend or remove it")
-            fragment.problems = (problem,)
+            text = load_text(fragment.file.read_bytes(), str(fragment.file))
+        except OSError as error:
+            what = f"can't be read: {error.strerror}"
+            fragment.problems = (Problem(str(fragment.file), 1, 1, what, "mend or remove it"),)
+        except ConfigError as error:
+            fragment.problems, fragment.texts = error.errors, error.texts
         else:
-            self._use(fragment, text, inherited)
+            self._use(fragment, Kept(text), inherited)
         if fragment.loaded is None:
             self._fall_back(fragment, inherited)
 
@@ -140,35 +171,35 @@ class Fragments:
         """To the file as it last was good; what is wrong with it now stays said."""
         if fragment.name in self._last_good:
             problems, texts = fragment.problems, fragment.texts
-            self._use(fragment, self._last_good[fragment.name], inherited)
+            self._use(fragment, Kept.read(self._last_good[fragment.name]), inherited)
             fragment.problems, fragment.texts, fragment.stale = problems, texts, fragment.loaded is not None
 
-    def _use(self, fragment: Fragment, text: str, inherited: Inherited) -> None:
+    def _use(self, fragment: Fragment, kept: Kept, inherited: Inherited) -> None:
         main, name = self._main, str(fragment.file)
         try:
-            document = read(text, name, main.environ, main.missing)
+            environ = {**main.environ, **kept.variables}
+            document = read(kept.text, name, environ, main.missing, main.secrets)
         except ConfigError as error:
             fragment.problems, fragment.texts = error.errors, error.texts
             return
-        fragment.texts = {name: document.text}
         seen = dict(main.destinations)
-        fragment.loaded = _load(text, document, fragment, main, seen, inherited)
-        fragment.problems = tuple(document.problems)
-        if document.errors:
+        fragment.loaded = _load(kept, document, fragment, main, seen, inherited)
+        fragment.texts, fragment.problems = {name: document.text}, tuple(document.problems)
+        if document.broken:
             fragment.loaded = None
         else:
             main.destinations.update(seen)
 
 
 def _load(
-    text: str,
+    kept: Kept,
     document: Document,
     fragment: Fragment,
     main: Main,
     seen: dict[str, Destination],
     inherited: Inherited,
 ) -> Loaded | None:
-    reader, prefix = Reader(document, fragment.file.parent), f"{fragment.name}/"
+    reader, prefix = Reader(document, fragment.file.parent, kept.files), f"{fragment.name}/"
     model = reader.modelled(FragmentModel)
     own = destinations(reader, main.sections, prefix)
     conflicting(reader, own, seen)
@@ -199,7 +230,17 @@ def _load(
     route = routes.build(model.route, f"{fragment.name}: route", ("route",), inherited)
     found = dict(schedules(reader, own, main.timezone))
     return Loaded(
-        text, document, tuple(reader.files), model, receivers, found, intervals, names, reader, route, routes
+        kept.text,
+        document,
+        tuple(reader.files),
+        model,
+        receivers,
+        found,
+        intervals,
+        names,
+        reader,
+        route,
+        routes,
     )
 
 

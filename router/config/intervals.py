@@ -32,7 +32,9 @@ def _interval(
 ) -> NamedInterval:
     entries = tuple(
         Interval(
-            times=tuple(
+            times=None
+            if entry.times is None
+            else tuple(
                 (minute_of_day(each.start_time), minute_of_day(each.end_time)) for each in entry.times
             ),
             weekdays=entry.weekdays,

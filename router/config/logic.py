@@ -25,13 +25,13 @@ def alternatives(pattern: str) -> frozenset[str] | None:
         before = pattern
         pattern = pattern.removeprefix("^").removesuffix("$")  # the whole value is matched anyway
         inner = pattern.removeprefix("(?:") if pattern.startswith("(?:") else pattern.removeprefix("(")
-        if inner != pattern and inner.endswith(")") and _balanced(inner[:-1]):
+        if inner != pattern and inner.endswith(")") and balanced(inner[:-1]):
             pattern = inner[:-1]
     parts = pattern.split("|")
     return frozenset(parts) if all(_LITERAL.fullmatch(part) for part in parts) else None
 
 
-def _balanced(text: str) -> bool:
+def balanced(text: str) -> bool:
     depths = itertools.accumulate((char == "(") - (char == ")") for char in text)
     return min(depths, default=0) >= 0
 
@@ -63,10 +63,10 @@ class Conditions:
         for name, matchers in self._by_name.items():
             if name == LEVEL:
                 continue
-            listed = next((each for each in map(_listed, matchers) if each is not None), None)
-            if listed is not None:
+            values = next((each for each in map(listed, matchers) if each is not None), None)
+            if values is not None:
                 found[name] = frozenset(
-                    value for value in listed if all(matcher.accepts(value) for matcher in matchers)
+                    value for value in values if all(matcher.accepts(value) for matcher in matchers)
                 )
         levels = frozenset(self._severity.levels)
         if (named := found.get(self._severity.label)) is not None:
@@ -89,34 +89,44 @@ class Conditions:
 
     def imply(self, matcher: Matcher) -> bool:
         """Whether every alert that meets the conditions is accepted by the matcher, too."""
-        if matcher in self._matchers or (matcher.op == "=~" and matcher.value in _ANYTHING):
+        if matcher in self._matchers or takes_anything(matcher):
             return True
         values = self.finite.get(matcher.name)
         if values is not None:
             return all(map(matcher.accepts, values))
-        present = (matcher.op, matcher.value) == ("!=", "") or (
-            matcher.op == "=~" and matcher.value in _SOMETHING
-        )
         asked = self._by_name.get(matcher.name, ())
-        return present and any(not each.accepts("") for each in asked)
+        return wants_something(matcher) and any(not each.accepts("") for each in asked)
 
     def imply_all(self, matchers: Iterable[Matcher]) -> bool:
         return all(map(self.imply, matchers))
 
-    def cases(self) -> Iterator[list["Conditions"]]:
-        """Ways to split the conditions into finitely many cases, one label at a time."""
+    def cases(self) -> Iterator[tuple[str, Iterator["Conditions"]]]:
+        """Ways to split the conditions into finitely many cases: a label, and a case for each of its values."""
         for name, values in self.finite.items():
             if 1 < len(values) <= _MOST_CASES:
-                yield [
-                    self.and_(is_level(value) if name == LEVEL else Matcher(name, "=", value))
-                    for value in values
-                ]
+                yield (
+                    name,
+                    (
+                        self.and_(is_level(value) if name == LEVEL else Matcher(name, "=", value))
+                        for value in sorted(values)
+                    ),
+                )
 
 
 _MOST_CASES = 50
 
 
-def _listed(matcher: Matcher) -> frozenset[str] | None:
+def takes_anything(matcher: Matcher) -> bool:
+    return matcher.op == "=~" and matcher.value in _ANYTHING
+
+
+def wants_something(matcher: Matcher) -> bool:
+    """Whether it takes every value but the empty one."""
+    return (matcher.op, matcher.value) == ("!=", "") or (matcher.op == "=~" and matcher.value in _SOMETHING)
+
+
+def listed(matcher: Matcher) -> frozenset[str] | None:
+    """The values that it takes, where these are listed."""
     if matcher.op == "=":
         return frozenset({matcher.value})
     return alternatives(matcher.value) if matcher.op == "=~" else None

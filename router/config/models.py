@@ -2,24 +2,26 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from router.channels.base import Duration, Section
 from router.config.fields import (
     AskEvery,
-    DaysOfMonth,
+    DayOfMonth,
     Equals,
+    Flag,
     LabelName,
     Matchers,
-    Months,
+    Month,
     NamedZone,
     OutsideHours,
     Patterns,
     PeerAddresses,
     Regexes,
     Repeat,
-    Weekdays,
-    Years,
+    WebAddress,
+    Weekday,
+    Year,
     Zone,
     minute_of_day,
 )
@@ -84,12 +86,18 @@ class TimesModel(Section):
 
 
 class IntervalModel(Section):
-    times: tuple[TimesModel, ...] = ()
-    weekdays: Weekdays = ()
-    days_of_month: DaysOfMonth = ()
-    months: Months = ()
-    years: Years = ()
+    """What is not given is no condition; what is given and empty never holds."""
+
+    times: tuple[TimesModel, ...] | None = None
+    weekdays: tuple[Weekday, ...] | None = None
+    days_of_month: tuple[DayOfMonth, ...] | None = None
+    months: tuple[Month, ...] | None = None
+    years: tuple[Year, ...] | None = None
     location: Zone | None = None
+
+
+# Alertmanager takes an entry without anything in it for one without conditions: always.
+Entry = Annotated[IntervalModel, BeforeValidator(lambda value: {} if value is None else value)]
 
 
 class HolidaysModel(Section):
@@ -100,7 +108,7 @@ class HolidaysModel(Section):
 
 class TimeIntervalModel(Section):
     name: Annotated[str, Field(min_length=1)]
-    time_intervals: tuple[IntervalModel, ...] = ()
+    time_intervals: tuple[Entry, ...] = ()
     holidays: HolidaysModel | None = None
 
 
@@ -110,7 +118,7 @@ class RouteModel(Section):
     matchers: Matchers = ()
     match: Equals = ()
     match_re: Regexes = ()
-    continue_: bool = Field(default=False, alias="continue")
+    continue_: Flag = Field(default=False, alias="continue")
     active_time_intervals: tuple[str, ...] = ()
     mute_time_intervals: tuple[str, ...] = ()
     outside: OutsideHours = "hold"
@@ -120,7 +128,7 @@ class RouteModel(Section):
     group_wait: Duration | None = None
     group_interval: Duration | None = None
     repeat_interval: Duration | None = None
-    labels: dict[str, str] = Field(default={})
+    labels: dict[str, Annotated[str, Field(min_length=0)]] = Field(default={})
     repeat: Repeat | None = None
     mount: str | None = None
     """Where the included file of this name puts its routes."""

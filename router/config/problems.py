@@ -1,34 +1,35 @@
 """Mistakes in routes.yaml, said so that a person can mend them."""
 
 import difflib
+import heapq
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from router.config.secrets import mask
+
 _NAMED = 20  # a longer list of names helps nobody
-_SHOWN = 160  # characters of a line of the file
-# What stands after a secret's key, unless it is a mere ${VARIABLE} or {file: path}; and before an address's @.
-_SECRET_TEXTS = (
-    re.compile(
-        r"""\b(?:token|bearer_token|password|routing_key|service_key|secret|webhook_url|url)["']?[ \t]*:[ \t]*
-        (?:[|>]?[-+\d]*[ \t]*\n\s*)?  # or in the next line
-        (?P<secret>(?!["']?\$\{\w+\}["']?[ \t]*(?:[,}#]|$))(?:"[^"\n]*"?|'[^'\n]*'?|[^\s{\[|>][^,}\n]*))""",
-        re.VERBOSE | re.MULTILINE,
-    ),
-    re.compile(r"//(?P<secret>[^\s@/]+)@"),
+_COMPARED = (
+    500  # with more names, those that begin alike: to compare is slow, and there may be as many mistakes
 )
+_SHOWN = 160  # characters of a line of the file
+_LINE_ENDS = re.compile(r"\r\n|\r|\n")  # YAML's; Python knows more
 
 
 class Trap(StrEnum):
     """What is allowed and yet rarely meant: the kinds of warnings."""
 
     INTERVALS_OR = "intervals-or"
+    MINUTE_GAP = "minute-gap"
     NEVER = "never-true"
     ALWAYS = "always-true"
     UNREACHABLE = "unreachable-route"
     SHADOWED = "shadowed-route"
+    LITERAL_PATTERN = "literal-pattern"
+    HALF_ANCHORED = "half-anchored"
+    NOBODY = "leads-to-nobody"
     UNUSED = "unused"
     INHIBITS_ITSELF = "inhibits-itself"
     INHIBITS_ALL = "inhibits-everything"
@@ -81,8 +82,8 @@ class ConfigError(Exception):
 
 def show(problem: Problem, texts: Mapping[str, str]) -> str:
     """A problem with the line that it is in, and a caret under its place."""
-    lines = texts.get(problem.file, "").splitlines()
-    if not 0 < problem.line <= len(lines):
+    lines = _LINE_ENDS.split(texts.get(problem.file, ""))
+    if problem.file not in texts or not 0 < problem.line <= len(lines):
         return str(problem)
     line, number = lines[problem.line - 1], str(problem.line)
     cut = max(0, problem.column - _SHOWN)
@@ -94,25 +95,11 @@ def show(problem: Problem, texts: Mapping[str, str]) -> str:
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160)), " ")
 
 
-def mask(text: str, spans: Iterable[tuple[int, int]] = ()) -> str:
-    """The text with its secrets starred out, at the same width; line ends stay.
-
-    :param spans: where secrets are known to stand (from, to), besides what looks like one
-    """
-    characters = list(text)
-    found = [match.span("secret") for pattern in _SECRET_TEXTS for match in pattern.finditer(text)]
-    for begin, end in (*spans, *found):
-        for at in range(begin, end):
-            if not characters[at].isspace():
-                characters[at] = "*"
-    return "".join(characters)
-
-
-def did_you_mean(given: str, known: Iterable[str], otherwise: str) -> str:
+def did_you_mean(given: str, known: Collection[str], otherwise: str) -> str:
     """What to do about an unknown name."""
-    names = sorted(known)
-    close = difflib.get_close_matches(given, names, n=1, cutoff=0.6)
+    alike = known if len(known) <= _COMPARED else [each for each in known if each[:2] == given[:2]]
+    close = difflib.get_close_matches(given, sorted(alike)[:_COMPARED], n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    more = ", …" if len(names) > _NAMED else ""
-    return f"{otherwise}: {', '.join(names[:_NAMED])}{more}" if names else otherwise
+    more = ", …" if len(known) > _NAMED else ""
+    return f"{otherwise}: {', '.join(heapq.nsmallest(_NAMED, known))}{more}" if known else otherwise

@@ -1,6 +1,7 @@
 """What every part of routes.yaml is read with: models, known names, secrets; mistakes go into the document."""
 
 import copy
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,26 +9,41 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from router.config.document import SECRETS, Document, Location, Missing, placeholder
+from router.config.document import Document, Location, Missing, placeholder
 from router.config.findings import findings, keys_at, prune, words
 from router.config.problems import did_you_mean
+from router.config.secrets import SECRETS
 
 M = TypeVar("M", bound=BaseModel)
 # Where {file: path} stands for a secret.
-_SECRET_PLACES = ("channels", "receivers", "sources")
+SECRET_PLACES = ("channels", "receivers", "sources")
+# Keys whose values stand in logs, metrics and pages.
+_NAMES = frozenset({"name", "channel"})
+_ONE_LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*")
 
 
 class Reader:
     """Reads one file. :param folder: what relative paths in it start from"""
 
-    def __init__(self, document: Document, folder: Path) -> None:
+    def __init__(self, document: Document, folder: Path, kept: Mapping[str, str] | None = None) -> None:
+        """:param kept: what files of secrets held when they were last good, by the name that the file gives them"""
         self.document = document
         self.files: list[Path] = []
         """Of secrets, as far as they could be looked for."""
+        self.held: dict[str, str] = {}
+        """What they hold, by the name that the file gives them."""
         self.folder = folder
-        for place in _SECRET_PLACES:
+        self._kept = kept or {}
+        for place in SECRET_PLACES:
             if place in document.data:
                 document.data[place] = self._secrets(document.data[place], (place,))
+        for place in SECRET_PLACES:
+            self._public(document.data.get(place), (place,))
+        for place in ("time_intervals", "inhibit_rules"):
+            given = document.data.get(place)
+            for index, each in enumerate(given if isinstance(given, list) else ()):
+                if isinstance(each, dict):  # below it, a label may be called so
+                    self._public({"name": each.get("name")}, (place, index))
 
     def mapping(self, key: str) -> dict[str, Any]:
         """A section as it stands; what is no mapping has been reported by the model of the file."""
@@ -80,32 +96,71 @@ class Reader:
             self.document.problem(location, *words(detail, location))
 
     def _secrets(self, data: Any, where: Location) -> Any:
-        """{file: path} becomes what the file holds."""
+        """Each secret as it is used, wherever it comes from."""
+        if where[-1] in SECRETS:
+            if isinstance(data, str):
+                return self._secret(data, where, f"{where[-1]} is empty", "give it, or leave the key out")
+            if isinstance(data, dict) and data.keys() == {"file"} and isinstance(data["file"], str):
+                return self._from_file(data["file"], (*where, "file"))
         if isinstance(data, list):
             return [self._secrets(each, (*where, index)) for index, each in enumerate(data)]
-        secret = where[-1] in SECRETS
-        if isinstance(data, str) and secret and not data.strip():
-            self.document.lack(where, f"{where[-1]} is empty", "give it, or leave the key out")
-            return data if self.document.missing is Missing.ERROR else placeholder(str(where[-1]))
-        if not isinstance(data, dict):
-            return data
-        if data.keys() == {"file"} and isinstance(data["file"], str) and secret:
-            return self._secret(self.folder / data["file"], (*where, "file"))
-        return {key: self._secrets(value, (*where, key)) for key, value in data.items()}
+        if isinstance(data, dict):
+            return {key: self._secrets(value, (*where, key)) for key, value in data.items()}
+        return data
 
-    def _secret(self, path: Path, where: Location) -> str:
+    def _from_file(self, name: str, where: Location) -> str:
+        path = self.folder / name
         self.files.append(path)
         try:
-            return path.read_text().rstrip("\n")
+            text = self._kept[name] if name in self._kept else path.read_bytes().decode()
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not text"
             self.document.lack(where, f"{path} can't be read: {reason}", "put the secret there")
-            return placeholder(path.name)
+            return placeholder(str(path))
+        self.held[name] = text
+        return self._secret(text, where, f"the file {path} is empty", "put the secret there")
+
+    def _secret(self, text: str, where: Location, empty: str, todo: str) -> str:
+        """A secret of any origin: its outer line ends don't count, and something has to be left."""
+        secret = text.strip("\r\n")
+        self.document.secrets.add(secret.strip())
+        if not secret.strip():
+            what = empty
+        elif not _ONE_LINE.fullmatch(secret):
+            key = next(str(part) for part in reversed(where) if part != "file")
+            what, todo = f"{key} has a line end or a control character in it", "give one line of text"
+        else:
+            return secret
+        if self.document.missing is not Missing.MADE_UP:
+            self.document.problem(where, what, todo)
+        return placeholder(str(where))
+
+    def _public(self, data: Any, where: Location) -> None:
+        """Names stand in logs, metrics and pages: no secret can be one, nor an address that anybody can post to."""
+        if isinstance(data, list):
+            for index, each in enumerate(data):
+                self._public(each, (*where, index))
+        elif isinstance(data, dict):
+            for key, value in data.items():
+                if where == ("receivers",) and self.document.secrets.shown_in(str(key)):
+                    self._refuse_name((*where, key), "the name of the receiver", at_key=True)
+                if key in _NAMES and isinstance(value, str):
+                    if "://" in value:
+                        self.document.secrets.add(value)
+                    if self.document.secrets.shown_in(value):
+                        self._refuse_name((*where, key), key)
+                self._public(value, (*where, key))
+
+    def _refuse_name(self, where: Location, what: str, *, at_key: bool = False) -> None:
+        todo = "a channel is its ID (C…), a name is a word of your own"
+        self.document.problem(
+            where, f"{what} holds a secret, and is shown in logs and pages", todo, at_key=at_key
+        )
 
 
 def without_secrets(data: Mapping[str, Any]) -> dict[str, Any]:
     """A file's data; a label may well be called ``url``."""
-    return {key: _masked(value) if key in _SECRET_PLACES else value for key, value in data.items()}
+    return {key: _masked(value) if key in SECRET_PLACES else value for key, value in data.items()}
 
 
 def _masked(data: Any) -> Any:

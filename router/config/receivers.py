@@ -112,18 +112,22 @@ def schedules(
             )
         for index, destination in digests:
             options, place = destination.options, (*where, index, "digest")
+            for key in ("weekdays", "covers"):
+                if key in options.model_fields_set and not getattr(options, key):
+                    what, todo = f"{key} is empty", "name some, or leave the key out: then all count"
+                    reader.document.problem((*place, key), what, todo)
             try:
                 yield (
                     destination.key,
                     Schedule(
                         minute_of_day(options.at) % (24 * 60),
-                        IntervalModel.model_validate({"weekdays": list(options.weekdays)}).weekdays,
+                        IntervalModel(weekdays=options.weekdays).weekdays or (),
                         zone(options.timezone or timezone),
                     ),
                 )
             except ValidationError as error:
-                problem = words(error.errors()[0], ("weekdays",))
-                reader.document.problem((*place, "weekdays"), *problem)
+                location = (*place, *error.errors()[0]["loc"])
+                reader.document.problem(location, *words(error.errors()[0], location))
             except ValueError as error:
                 reader.document.problem((*place, "at"), *split(str(error)))
 

@@ -1,38 +1,27 @@
 """Warnings: what routes.yaml may say, and hardly anybody means."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from router.config.document import Document, Location
+from router.config.hours_traps import HoursTraps
 from router.config.logic import Conditions
-from router.config.models import IntervalModel, RouteModel, TimeIntervalModel
+from router.config.matcher_traps import matcher_traps
 from router.config.problems import Trap
-from router.config.routes import EVER_DAYS
-from router.decide import Outside, Policy, Route
-from router.decide.hours import Hours, NamedInterval
+from router.config.siblings import Siblings
+from router.config.trapped import TrappedFile
+from router.decide import Policy, Route
 from router.decide.inhibition import Rule
 from router.model import Millis
 
 if TYPE_CHECKING:
     from router.config.build import Builder
 
-_FIELDS = ("times", "weekdays", "days_of_month", "months", "years")
-_WEEKEND = frozenset({0, 6})
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """One file of the configuration: the main one, or a fragment."""
-
-    document: Document
-    time_intervals: tuple[TimeIntervalModel, ...]
-    intervals: Mapping[str, NamedInterval]
-    """Its own, by the names used in it."""
-    receivers: Mapping[str, str]
-    """The full names of its own, by the names used in it."""
-    route: RouteModel
-    places: Mapping[str, Location]
+# A receiver of such a name leads nowhere by choice.
+_NOBODY = frozenset({
+    "null", "nil", "none", "nobody", "noone", "nowhere", "void", "blackhole", "devnull", "discard", "drop", "ignore",
+    "trash", "silence",
+})  # fmt: skip
 
 
 def traps(builder: "Builder", policy: Policy, now: Millis) -> None:
@@ -40,29 +29,32 @@ def traps(builder: "Builder", policy: Policy, now: Millis) -> None:
     files = tuple(_files(builder, policy))
     places = {path: (file.document, where) for file in files for path, where in file.places.items()}
     used = {route.path: route for route, _, _ in policy.root.walk()}
+    hours = HoursTraps(now)
     for file in files:
-        flagged = _intervals(file, now)
-        _hours(file, used, flagged, now)
+        hours.look(file, used)
+        matcher_traps(file)
+        _nobody(file, policy, used)
         _unused(file, policy, used)
     _routes(policy, policy.root, Conditions((), policy.severity), places)
     _inhibition(files[0].document, policy)
     for fragment in builder.fragments.all.values() if builder.fragments is not None else ():
         if fragment.loaded is not None and not fragment.stale:
-            fragment.problems = tuple(fragment.loaded.document.problems)
+            document = fragment.loaded.document
+            fragment.problems, fragment.texts = tuple(document.problems), {document.name: document.text}
 
 
-def _files(builder: "Builder", policy: Policy) -> Iterator[_File]:
+def _files(builder: "Builder", policy: Policy) -> Iterator[TrappedFile]:
     file, routes = builder.file, builder.routes
     if file is None or routes is None or builder.fragments is None:
         return
     own = {model.name: policy.intervals[model.name] for model in file.time_intervals}
     names = {name: name for name in file.receivers if name in policy.receivers}
-    yield _File(builder.document, file.time_intervals, own, names, file.route, routes.places)
+    yield TrappedFile(builder.document, file.time_intervals, own, names, file.route, routes.places)
     for fragment in builder.fragments.all.values():
         if (part := fragment.loaded) is not None and not fragment.stale:
             prefix = f"{fragment.name}/"
             full = {name.removeprefix(prefix): name for name in part.receivers}
-            yield _File(
+            yield TrappedFile(
                 part.document,
                 part.model.time_intervals,
                 part.intervals,
@@ -72,104 +64,21 @@ def _files(builder: "Builder", policy: Policy) -> Iterator[_File]:
             )
 
 
-def _intervals(file: _File, now: Millis) -> frozenset[str]:
-    """The names of those that are never, or always, true."""
-    flagged = set()
-    for index, model in enumerate(file.time_intervals):
-        named, where = file.intervals[model.name], ("time_intervals", index)
-        never, always = _never(Hours((named,)), now), _always(Hours((named,)), now)
-        if never or always:
-            flagged.add(named.name)
-        if never:
-            todo = "mend its entries, or remove it"
-            file.document.warn(Trap.NEVER, where, f"the interval {model.name!r} is never true", todo)
-        elif always:
-            todo = "remove it, or say when it ends"
-            file.document.warn(Trap.ALWAYS, where, f"the interval {model.name!r} is always true", todo)
-        for number, entry in enumerate(named.intervals):
-            if not never and _never(Hours((NamedInterval("", (entry,)),)), now):
-                place = (*where, "time_intervals", number)
-                what = f"this entry of {model.name!r} is never true"
-                file.document.warn(Trap.NEVER, place, what, "mend it, or remove it")
-        _ored(file.document, model, where)
-    return frozenset(flagged)
-
-
-def _ored(document: Document, model: TimeIntervalModel, where: Location) -> None:
-    """Entries are alternatives: days in one and times in another are open all day, and on every day."""
-    for number, second in enumerate(model.time_intervals):
-        first = next((each for each in model.time_intervals[:number] if _meant_and(each, second)), None)
-        if first is not None:
-            days = _fields(first) | _fields(second)
-            what = (
-                f"{' and '.join(sorted(days))} stand in two entries of {model.name!r}, and either is enough: "
-                "the times hold on every day, and the days all day long"
-            )
-            todo = "put them into one entry, where all must hold"
-            document.warn(Trap.INTERVALS_OR, (*where, "time_intervals", number), what, todo)
-            return
-
-
-def _meant_and(first: IntervalModel, second: IntervalModel) -> bool:
-    one, other = _fields(first), _fields(second)
-    if not one or not other or one & other or "times" not in one | other or len(one | other) < 2:
-        return False
-    days = first if "times" in other else second
-    if "times" in one and "times" in other:
-        return False
-    # Nights or weekends: that is meant as it stands.
-    weekdays = {day for begin, end in days.weekdays for day in range(begin, end + 1)}
-    return not (weekdays and weekdays <= _WEEKEND)
-
-
-def _fields(entry: IntervalModel) -> frozenset[str]:
-    return frozenset(name for name in _FIELDS if getattr(entry, name))
-
-
-def _hours(file: _File, routes: Mapping[str, Route], flagged: frozenset[str], now: Millis) -> None:
-    """Of routes: intervals that together are never or always open, though each alone is not."""
-    by_name = {model.name: model for model in file.time_intervals}
-    for path, model in _models(file.route, next(iter(file.places))):
-        route, where = routes.get(path), file.places[path]
-        if route is None or route.hours is None:
+def _nobody(file: TrappedFile, policy: Policy, routes: Mapping[str, Route]) -> None:
+    """Routes that name a receiver without destinations, which isn't called so."""
+    for path, model in file.models():
+        route = routes.get(path)
+        if model.receiver is None or route is None or policy.receivers.get(route.receiver):
             continue
-        names = [each.name for each in (*route.hours.active, *route.hours.mute)]
-        if not flagged.intersection(names):
-            if route.outside is not Outside.HOLD and _never(route.hours, now):
-                file.document.warn(Trap.NEVER, where, "these hours are never open", "mend the intervals")
-            elif _always(route.hours, now):
-                what, todo = "these hours never close", "remove the intervals, or mend them"
-                file.document.warn(Trap.ALWAYS, where, what, todo)
-        known = [by_name[name] for name in model.active_time_intervals if name in by_name]
-        for number, second in enumerate(known):
-            if any(_single(first, second) for first in known[:number]):
-                what = "several active_time_intervals: any of them is enough, and these look as if all were meant"
-                todo = "make one interval with an entry in which all must hold"
-                file.document.warn(Trap.INTERVALS_OR, (*where, "active_time_intervals"), what, todo)
-                break
+        if "".join(filter(str.isalnum, model.receiver.casefold())) not in _NOBODY:
+            what = (
+                f"whatever stays here is told to nobody: the receiver {model.receiver!r} has no destinations"
+            )
+            todo = "give it some; if that is meant, call it nobody"
+            file.document.warn(Trap.NOBODY, (*file.places[path], "receiver"), what, todo)
 
 
-def _single(first: TimeIntervalModel, second: TimeIntervalModel) -> bool:
-    return all(
-        _meant_and(one, other) for one in first.time_intervals for other in second.time_intervals
-    ) and bool(first.time_intervals and second.time_intervals)
-
-
-def _models(model: RouteModel, path: str) -> Iterator[tuple[str, RouteModel]]:
-    yield path, model
-    for index, child in enumerate(model.routes):
-        yield from _models(child, f"{path}.routes[{index}]")
-
-
-def _never(hours: Hours, now: Millis) -> bool:
-    return not hours.open(now) and hours.next_opening(now, EVER_DAYS) is None
-
-
-def _always(hours: Hours, now: Millis) -> bool:
-    return hours.open(now) and hours.next_closing(now, EVER_DAYS) is None
-
-
-def _unused(file: _File, policy: Policy, routes: Mapping[str, Route]) -> None:
+def _unused(file: TrappedFile, policy: Policy, routes: Mapping[str, Route]) -> None:
     receivers = {route.receiver for route in routes.values()} | {
         route.outside_digest for route in routes.values()
     }
@@ -194,6 +103,7 @@ def _routes(
     policy: Policy, route: Route, above: Conditions, places: Mapping[str, tuple[Document, Location]]
 ) -> None:
     """Routes below this one that no alert can reach."""
+    siblings = Siblings(route.routes, policy.severity)
     for number, child in enumerate(route.routes):
         asked = above.and_(*child.conditions)
         if child.path not in places:  # of a fragment as it last was good
@@ -205,8 +115,7 @@ def _routes(
             what += "" if route.path == "route" else " and of those above it"
             document.warn(Trap.UNREACHABLE, where, what, "mend the matchers, or remove the route")
             continue
-        earlier = [each for each in route.routes[:number] if not each.continue_]
-        takers = _takers(asked, earlier)
+        takers = siblings.takers(asked, number)
         if takers:
             names = " and ".join(_named(taker, places) for taker in takers)
             one = len(takers) == 1
@@ -222,19 +131,6 @@ def _named(route: Route, places: Mapping[str, tuple[Document, Location]]) -> str
         return route.path
     document, where = places[route.path]
     return f"{route.path} (line {document.place(where)[0]})"
-
-
-def _takers(asked: Conditions, earlier: Sequence[Route]) -> list[Route]:
-    """The earlier siblings that together take every alert that meets the conditions; empty: some are left."""
-    whole = next((each for each in earlier if asked.imply_all(each.conditions)), None)
-    if whole is not None:
-        return [whole]
-    for cases in asked.cases():
-        takers = [next((each for each in earlier if case.imply_all(each.conditions)), None) for case in cases]
-        found = [taker for taker in takers if taker is not None]
-        if len(found) == len(takers):
-            return [each for each in earlier if any(each is taker for taker in found)]
-    return []
 
 
 def _inhibition(document: Document, policy: Policy) -> None:

@@ -22,6 +22,8 @@ HORIZON_DAYS = 2 * 366
 _UTC = ZoneInfo("UTC")
 _DAY_MINUTES = 24 * 60
 
+Ranges = tuple[tuple[int, int], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -29,14 +31,14 @@ class Interval:
 
     times: (start, end) minutes of the day, end exclusive; weekdays: (first, last), Sunday 0, inclusive;
     days_of_month: (first, last) in 1..31 or -31..-1; months: (first, last) 1..12; years: (first, last).
-    Empty: no condition.
+    None: no condition; empty: never.
     """
 
-    times: tuple[tuple[int, int], ...] = ()
-    weekdays: tuple[tuple[int, int], ...] = ()
-    days_of_month: tuple[tuple[int, int], ...] = ()
-    months: tuple[tuple[int, int], ...] = ()
-    years: tuple[tuple[int, int], ...] = ()
+    times: Ranges | None = None
+    weekdays: Ranges | None = None
+    days_of_month: Ranges | None = None
+    months: Ranges | None = None
+    years: Ranges | None = None
     zone: ZoneInfo = _UTC
 
     def contains(self, now: Millis) -> bool:
@@ -49,13 +51,13 @@ class Interval:
             _within(self.weekdays, _weekday(day))
             and _within(self.months, day.month)
             and _within(self.years, day.year)
-            and (not self.days_of_month or any(_in_month(day, *days) for days in self.days_of_month))
+            and (self.days_of_month is None or any(_in_month(day, *days) for days in self.days_of_month))
         )
 
     @property
     def edges(self) -> set[int]:
-        """The minutes of a day at which it may open."""
-        return {0, *(start for start, _ in self.times)}
+        """The minutes of a day at which it may open or close."""
+        return {0, *(edge for times in self.times or () for edge in times)}
 
 
 class Calendar:
@@ -159,7 +161,7 @@ class Hours:
         for named in (*self.active, *self.mute):
             for interval in named.intervals:
                 zone_edges = edges.setdefault(interval.zone, set())
-                zone_edges |= interval.edges | {end for _, end in interval.times}
+                zone_edges |= interval.edges
         yield from heapq.merge(*(_edges(now, zone, minutes, days) for zone, minutes in edges.items()))
 
 
@@ -171,7 +173,7 @@ class Schedule:
     """
 
     minute: int
-    weekdays: tuple[tuple[int, int], ...] = ()
+    weekdays: Ranges = ()
     zone: ZoneInfo = _UTC
 
     def next(self, now: Millis) -> Millis:
@@ -186,7 +188,7 @@ class Schedule:
         today = _local(now, self.zone).date()
         for ahead in days:
             day = today + timedelta(days=ahead)
-            if _within(self.weekdays, _weekday(day)):
+            if _within(self.weekdays or None, _weekday(day)):
                 yield _instants(day, self.minute, self.zone)[0]
 
 
@@ -204,8 +206,8 @@ def _edges(now: Millis, zone: ZoneInfo, minutes: set[int], days: int) -> Iterato
         pending = {at for at in pending if at >= safe}
 
 
-def _within(ranges: tuple[tuple[int, int], ...], value: int, *, exclusive: bool = False) -> bool:
-    if not ranges:
+def _within(ranges: Ranges | None, value: int, *, exclusive: bool = False) -> bool:
+    if ranges is None:
         return True
     return any(first <= value < last if exclusive else first <= value <= last for first, last in ranges)
 

@@ -16,7 +16,7 @@ from router.config.reader import Reader
 from router.config.routes import EVER_DAYS
 from router.model import Millis
 from router.rules.pieces import REFUSED, Note, Piece, Source, Variables, note_leftovers, write
-from router.rules.receivers import Receivers, problems
+from router.rules.receivers import Receivers, findings, problems
 
 _EVERYTHING = 'alertname=~".*"'
 _CONDITIONS = ("matchers", "match", "match_re")
@@ -49,15 +49,20 @@ def convert(text: str, name: str = "alertmanager.yml", *, now: Millis | None = N
     note_leftovers(source)
     lines = [line if line[0] == " " else f"\n{line}" for line in write(data)]
     used = [variable for variable in variables.names if any(f"${{{variable}" in line for line in lines)]
-    return Converted("\n".join([*_header(name, used), *lines, ""]), source.notes)
+    return Converted("\n".join([*_header(name, used, rules.left_out), *lines, ""]), source.notes)
 
 
-def _header(name: str, variables: list[str]) -> Iterator[str]:
-    file = "".join(char if char.isprintable() else "?" for char in Path(name).name)
-    yield f"# Made from {file} by `alert-router import`; docs/importing.md says how to go on."
+def _header(name: str, variables: list[str], left_out: list[str]) -> Iterator[str]:
+    yield f"# Made from {_printable(Path(name).name)} by `alert-router import`; docs/importing.md says how to go on."
     if variables:
         yield "# These variables are to be set:"
         yield from (f"#   {variable}" for variable in variables)
+    for interval in left_out:
+        yield f"# The time interval {_printable(repr(interval))} is LEFT OUT: routes that name it are open at any hour."
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 class _Rules:
@@ -68,6 +73,9 @@ class _Rules:
         self._receivers = receivers
         self._now = now
         self._intervals: dict[str, dict[str, Any]] = {}
+        self._never: dict[tuple[tuple[str, ...], ...], bool] = {}
+        self.left_out: list[str] = []
+        """Names of time intervals."""
 
     def converted(self) -> dict[str, Any]:
         self._receivers.read(self._root.pieces("receivers"))
@@ -88,14 +96,15 @@ class _Rules:
 
     def _interval(self, piece: Piece) -> None:
         name = piece.text("name")
-        data = {"name": name, "time_intervals": _compact(piece.raw("time_intervals") or [])}
+        data = {"name": name, "time_intervals": _entries(piece.raw("time_intervals"))}
         if name is None:
             piece.note("a time interval has no name; it is left out", REFUSED)
         elif name in self._intervals:
             piece.note(f"there are two time intervals {name!r}; this one is left out", REFUSED, key="name")
-        elif found := problems(TimeIntervalModel, data):
-            for what, todo in found.values():
-                piece.note(f"{what}, so the interval is left out", todo)
+        elif found := findings(TimeIntervalModel, data):
+            self.left_out.append(name)
+            for inside, (what, todo) in found.items():
+                piece.note_at(inside, f"{what}; the whole time interval {name!r} is LEFT OUT", todo)
         else:
             self._intervals[name] = data
 
@@ -131,12 +140,21 @@ class _Rules:
 
     def _named_intervals(self, piece: Piece, key: str) -> list[str]:
         for name in (names := piece.texts(key)):
-            if name not in self._intervals:
+            if name in self.left_out:
+                what = f"the time interval {name!r} is left out, so this route doesn't follow it"
+                piece.note(what, "mend the interval, or write it into the result", key=key)
+            elif name not in self._intervals:
                 piece.note(f"there is no time interval {name!r}; it is left out", REFUSED, key=key)
         return [name for name in names if name in self._intervals]
 
     def _never_opens(self, route: dict[str, Any]) -> bool:
         used = {key: route[key] for key in _INTERVALS if key in route}
+        known = tuple(tuple(used.get(key, ())) for key in _INTERVALS)
+        if known not in self._never:
+            self._never[known] = self._search(used)
+        return self._never[known]
+
+    def _search(self, used: dict[str, Any]) -> bool:
         names = {name for several in used.values() for name in several}
         models = tuple(TimeIntervalModel.model_validate(self._intervals[name]) for name in names)
         reader = Reader(Document("", "", data={}), Path())
@@ -170,17 +188,34 @@ class _Rules:
 
 
 def _given(value: Any) -> Any:
-    """A label without a value has the empty one."""
+    """A label without a value has the empty one, and a matcher that isn't there says nothing."""
+    if isinstance(value, list):
+        return [each for each in value if each is not None]
     if isinstance(value, dict):
         return {key: "" if each is None else each for key, each in value.items()}
     return value
 
 
-def _compact(value: Any) -> Any:
-    """Without keys that have no value."""
-    if isinstance(value, dict):
-        return {key: _compact(each) for key, each in value.items() if each is not None}
-    return [_compact(each) for each in value] if isinstance(value, list) else value
+# What Go makes of a range that isn't there; None: one that never holds, as the list does without it.
+_NOTHING = {"weekdays": "sunday", "months": "0", "years": "0", "days_of_month": None, "times": None}
+
+
+def _entries(value: Any) -> Any:
+    """As Alertmanager means them: an entry without anything in it always holds, a zone without a name is UTC."""
+    if not isinstance(value, list):
+        return [] if value is None else value
+    return [{} if each is None else _entry(each) for each in value]
+
+
+def _entry(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    given = {key: each for key, each in value.items() if each is not None}
+    for key in given.keys() & _NOTHING.keys():
+        if isinstance(given[key], list):
+            ranges = (_NOTHING[key] if each is None else each for each in given[key])
+            given[key] = [each for each in ranges if each is not None]
+    return {**given, "location": given.get("location") or "UTC"} if "location" in given else given
 
 
 __all__ = ["Converted", "Note", "convert"]

@@ -14,15 +14,17 @@ from router.decide.inhibition import Firing
 from router.decide.policy import Outside
 from router.model import Decision, Labels, Millis, Status, Verdict
 from router.rules.inputs import (
+    ALERT_KEYS,
     GivenAlert,
     InputError,
     alerts_of,
     given,
+    known_keys,
     labels_of,
     moment,
     one,
     plain,
-    several,
+    several_written,
     shown,
     stamp,
 )
@@ -30,6 +32,8 @@ from router.store.snapshot import KnownAlert, Snapshot
 
 # Beyond these, routes that refuse the alert are counted only.
 _REFUSALS_SHOWN = 12
+# What a line may ask with; the rest of what Alertmanager writes of an alert may stand there, too.
+_LINE = ALERT_KEYS | {"at", "firing"}
 _SIGNS = {Result.TAKES: "=>", Result.PASSES_ON: "->", Result.REFUSES: " x", Result.NOT_ASKED: " ."}
 
 
@@ -101,17 +105,18 @@ class Question:
         try:
             asked = json.loads(text)
             alert = one(asked)
-            more = asked if alert.labels != asked and "labels" in asked else {}
-            at = moment(more["at"], self._zone) if more.get("at") else self._now
-            firing = several(more["firing"]) if more.get("firing") is not None else ()
-            explanation = judged(alert, self._policy, at, (*self._firing, *firing))
-        except (
-            ValueError,
-            TypeError,
-            AttributeError,
-            RecursionError,
-        ) as error:  # InputError and JSONDecodeError among them
-            return {"error": f"{error}", "line": text.rstrip("\n")}
+            more = asked if isinstance(asked.get("labels"), dict) else {}
+            known_keys(more, _LINE)
+            at = self._now if more.get("at") is None else moment(more["at"], self._zone)
+            firing = () if more.get("firing") is None else several_written(more["firing"])
+        except json.JSONDecodeError as error:
+            what = f"it is not JSON: {error.msg[0].lower()}{error.msg[1:]} at character {error.pos + 1}"
+            return {"error": what, "line": text.rstrip("\n")}
+        except InputError as error:
+            return {"error": str(error), "line": text.rstrip("\n")}
+        except RecursionError:
+            return {"error": "it is nested too deeply", "line": text.rstrip("\n")}
+        explanation = judged(alert, self._policy, at, (*self._firing, *firing))
         return as_json(explanation, self._zone)
 
     def _answer(self, alert: GivenAlert, *others: GivenAlert) -> Answer:

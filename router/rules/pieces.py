@@ -8,9 +8,6 @@ from typing import Any
 from router.config import ConfigError, Problem
 from router.config.document import Location, read
 
-# Alertmanager knows no variables. This stands for the $ of what looks like one, until the file is read.
-_DOLLAR = "\U0010fffd"
-_WRITTEN = re.compile(r"(?:[&!]\S*\s+)*([^\s,\]}]+)")
 # https://github.com/go-yaml/yaml/blob/v2.4.0/resolve.go: what YAML 1.1 takes for true and false.
 _TRUE = frozenset({"y", "yes", "true", "on"})
 _FALSE = frozenset({"n", "no", "false", "off"})
@@ -54,19 +51,17 @@ class Source:
 
     def __init__(self, text: str, name: str) -> None:
         """:raises ConfigError: it is no YAML, or not a mapping; shows nothing of the text"""
-        hidden = text.replace("${", f"{_DOLLAR}{{")
         todo = "give an alertmanager.yml that Alertmanager itself would read"
         try:
-            self._document = read(hidden, name, {})
+            self._document = read(text, name, None)
         except ConfigError as error:
             raise ConfigError(
                 Problem(name, each.line, each.column, each.what, todo) for each in error.errors
             ) from None
-        self._lines = re.split(r"\r\n|\r|\n", hidden)
         self._notes: dict[Any, Note] = {}
         for problem in self._document.problems:
-            self._notes[problem] = Note(problem.line, problem.column, problem.what, REFUSED)
-        self.root = Piece(self, (), self._as_written(self._document.data, ()))
+            self._notes[problem] = Note(problem.line, problem.column, problem.what, problem.todo)
+        self.root = Piece(self, (), self._document.data)
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -78,27 +73,6 @@ class Source:
         line, column = self._document.place(where, at_key=True)
         note = Note(line, column, what, todo)
         self._notes.setdefault(note if once is None else once, note)
-
-    def _as_written(self, data: Any, where: Location) -> Any:
-        """Every scalar as its text, as Alertmanager takes it where it wants one: 007, yes, 1e3."""
-        match data:
-            case dict():
-                return {_shown(key): self._as_written(value, (*where, key)) for key, value in data.items()}
-            case list():
-                return [self._as_written(each, (*where, index)) for index, each in enumerate(data)]
-            case None:
-                return None
-            case str():
-                return _shown(data)
-            case _:
-                line, column = self._document.place(where)
-                found = _WRITTEN.match(self._lines[line - 1], column - 1)
-                return found.group(1) if found is not None else str(data)
-
-
-def _shown(text: str) -> str:
-    """With its dollars, and without the halves of characters that an escape can write."""
-    return text.replace(_DOLLAR, "$").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class Piece:
@@ -112,7 +86,11 @@ class Piece:
         self._inner: dict[str, list[Piece]] = {}
 
     def note(self, what: str, todo: str, *, key: str | None = None, once: Any = None) -> None:
-        self._source.note(self.where if key is None else (*self.where, key), what, todo, once=once)
+        self.note_at(() if key is None else (key,), what, todo, once=once)
+
+    def note_at(self, inside: Location, what: str, todo: str, *, once: Any = None) -> None:
+        """:param inside: where in it"""
+        self._source.note((*self.where, *inside), what, todo, once=once)
 
     def take(self, *keys: str) -> None:
         """What needs no note."""

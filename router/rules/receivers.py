@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from router.channels.email import EmailOptions
 from router.channels.email import Settings as EmailSettings
+from router.config.document import Location
 from router.config.findings import words
 from router.rules.pieces import REFUSED, Piece, Variables
 
@@ -56,6 +57,23 @@ class Receivers:
         )
 
     def read(self, pieces: list[Piece]) -> None:
+        for piece in pieces:
+            name = piece.text("name")
+            if name is None:
+                piece.note("a receiver has no name; it is left out", REFUSED)
+                piece.take(*piece.data)
+                continue
+            if name in self.found:
+                todo = "rename one of them; Alertmanager would refuse two"
+                piece.note(
+                    f"there are two receivers {name!r}; they are made one, which tells both", todo, key="name"
+                )
+            found = self.found.setdefault(name, [])
+            self._destinations(piece, name)
+            if not found and len(piece.data) > 1:
+                piece.note(f"the receiver {name!r} tells nobody now", "give it a destination", key="name")
+
+    def _destinations(self, piece: Piece, name: str) -> None:
         kinds = {
             "slack_configs": (self._slack, False),
             "pagerduty_configs": (self._pagerduty, True),
@@ -63,27 +81,19 @@ class Receivers:
             "webhook_configs": (self._webhook, True),
             "discord_configs": (self._discord, True),
         }
-        for piece in pieces:
-            name = piece.text("name")
-            if name is None:
-                piece.note("a receiver has no name; it is left out", REFUSED)
-                piece.take(*piece.data)
-                continue
-            found = self.found.setdefault(name, [])
-            for key in piece.data:
-                if key in kinds:
-                    destination, resolves = kinds[key]
-                    for config in piece.pieces(key):
-                        if not config.flag("send_resolved", default=resolves):
-                            config.note(*_RESOLVED, once=_RESOLVED)
-                        if (each := destination(config, name)) is not None and each not in found:
-                            found.append(each)
-                elif key.endswith("_configs") and piece.raw(key):
-                    kind = key.removesuffix("_configs")
-                    what = f"the receiver {name!r} tells {kind}, for which the router has no channel"
-                    piece.note(what, "reach it by email or a webhook, if it takes them", key=key)
-            if not found and len(piece.data) > 1:
-                piece.note(f"the receiver {name!r} tells nobody now", "give it a destination", key="name")
+        found = self.found[name]
+        for key in piece.data:
+            if key in kinds:
+                destination, resolves = kinds[key]
+                for config in piece.pieces(key):
+                    if not config.flag("send_resolved", default=resolves):
+                        config.note(*_RESOLVED, once=_RESOLVED)
+                    if (each := destination(config, name)) is not None and each not in found:
+                        found.append(each)
+            elif key.endswith("_configs") and piece.raw(key):
+                kind = key.removesuffix("_configs")
+                what = f"the receiver {name!r} tells {kind}, for which the router has no channel"
+                piece.note(what, "reach it by email or a webhook, if it takes them", key=key)
 
     def known(self, piece: Piece, name: str | None) -> str:
         """A receiver that stands in the result, if need be an empty one."""
@@ -320,12 +330,15 @@ def _split(url: str | None) -> SplitResult:
     return urlsplit("")
 
 
-def problems(model: type[BaseModel], data: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """What is wrong and what to do, by the key that it is in."""
+def findings(model: type[BaseModel], data: dict[str, Any]) -> dict[Location, tuple[str, str]]:
+    """What is wrong and what to do, by where it is."""
     try:
         model.model_validate(data)
     except ValidationError as error:
-        return {
-            str(detail["loc"][0]): words(detail, detail["loc"]) for detail in error.errors() if detail["loc"]
-        }
+        return {detail["loc"]: words(detail, detail["loc"]) for detail in error.errors()}
     return {}
+
+
+def problems(model: type[BaseModel], data: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """As :func:`findings`, by the key of the model."""
+    return {str(where[0]): said for where, said in findings(model, data).items() if where}

@@ -138,7 +138,7 @@ def _changes(interval: NamedInterval, start: Millis, end: Millis) -> set[Millis]
     """
     found: set[Millis] = set()
     for entry in interval.intervals:
-        minutes = {0, *(edge % (24 * 60) for times in entry.times for edge in times)}
+        minutes = {edge % (24 * 60) for edge in entry.edges}
         first, last = _local(start, entry.zone).date(), _local(end, entry.zone).date()
         for ahead in range((last - first).days + 1):
             day = first + timedelta(days=ahead)

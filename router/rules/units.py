@@ -3,63 +3,85 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from xml.etree import ElementTree as ET
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationInfo, model_validator
 
 from router.channels import Section
 from router.config import Config, ConfigError, Problem, load
-from router.config.document import read
+from router.config.document import load_text, read
 from router.config.fragments import TESTS
 from router.config.reader import Reader
 from router.decide.explain import Explanation, Result
 from router.model import Decision, Millis, Verdict
 from router.rules.explain import judged, name_of
-from router.rules.inputs import GivenAlert, InputError, moment, one, plain, shown
+from router.rules.inputs import GivenAlert, InputError, moment, plain, shown, written
 
 Word = Literal["send", "hold", "digest", "inhibited", "drop"]
+_WORDS = get_args(Word)
 
 
 def _moment(value: Any, info: ValidationInfo) -> Millis:
     try:
-        return moment(str(value), info.context or ZoneInfo("UTC"))
+        return moment(value, info.context or ZoneInfo("UTC"))
     except InputError as error:
         raise ValueError(str(error)) from None
 
 
 def _alert(value: Any) -> GivenAlert:
+    if isinstance(value, dict) and not isinstance(value.get("labels"), dict):
+        value = _LABELS.validate_python({name: "" if text is None else text for name, text in value.items()})
     try:
-        return one(value)
+        return written(value)
     except InputError as error:
-        raise ValueError(f"{error}; write labels") from None
+        raise ValueError(str(error)) from None
 
 
 Moment = Annotated[Millis, BeforeValidator(_moment)]
 Alert = Annotated[GivenAlert, BeforeValidator(_alert)]
 
 
+def _word(value: Any) -> Any:
+    if not isinstance(value, str) or value not in _WORDS:
+        raise ValueError(f"is none of {', '.join(_WORDS)}; choose one of them")
+    return value
+
+
+def _decisions(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, dict):
+        return _WANTS.validate_python(value, context=info.context)
+    if not isinstance(value, str) or value not in _WORDS:
+        todo = "choose one, or write a mapping of destinations to one each"
+        raise ValueError(f"is none of {', '.join(_WORDS)}; {todo}")
+    return value
+
+
 class WantModel(Section):
     """What is wanted of one destination."""
 
-    verdict: Word
+    verdict: Annotated[Word, BeforeValidator(_word)]
     at: Moment | None = None
     """HOLD: the opening; DIGEST: the slot."""
 
 
 def _want(value: Any) -> Any:
-    return {"verdict": value} if isinstance(value, str) else value
+    """One word says it, unless the moment matters, too."""
+    return value if isinstance(value, dict | WantModel) else {"verdict": _word(value)}
 
 
 Want = Annotated[WantModel, BeforeValidator(_want)]
+# What stands within mappings, so that a mistake is told at its own place.
+_WANTS = TypeAdapter(dict[str, Want])
+_LABELS = TypeAdapter(dict[str, str])
 
 
 class AlertModel(Section):
     labels: Alert
     receivers: tuple[str, ...] | None = None
     """Of the routes that take it, in order."""
-    decisions: Word | dict[str, Want] | None = None
+    decisions: Annotated[Word | dict[str, Want], BeforeValidator(_decisions)] | None = None
     """Of every destination; one word counts for all."""
     opens: Moment | None = None
     """When what is held comes out."""
@@ -132,23 +154,20 @@ def run(path: Path, now: Millis) -> list[Outcome]:
     :raises ConfigError: the tests or the rules can't be used
     """
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(
-            [Problem(str(path), 1, 1, f"can't be read: {reason}", "give the path of a file of tests")]
-        ) from None
+        text = load_text(path.read_bytes(), str(path))
+    except OSError as error:
+        what, todo = f"can't be read: {error.strerror}", "give the path of a file of tests"
+        raise ConfigError([Problem(str(path), 1, 1, what, todo)]) from None
     document = read(text, str(path), {})
-    rules = document.data.get("rules", "routes.yaml")
-    config = load(path.parent / str(rules), environ={}, now=now, preview=True)
+    shape = Reader(document, path.parent).validated(TestsModel, document.data, (), context=ZoneInfo("UTC"))
+    if shape is None or document.broken:
+        raise ConfigError(document.errors, {document.name: document.text})
+    config = load(path.parent / shape.rules, environ={}, now=now, preview=True)
     broken = [problem for each in config.fragments for problem in each.problems if not problem.warning]
     if broken:
         raise ConfigError(broken, config.texts)
-    zone = ZoneInfo(config.timezone)
-    reader = Reader(document, path.parent)
-    tests = reader.validated(TestsModel, document.data, (), context=zone)
-    if tests is None or document.errors:
-        raise ConfigError(document.errors, {document.name: document.text})
+    # Again, for its moments are those of the rules' timezone.
+    tests = TestsModel.model_validate(document.data, context=ZoneInfo(config.timezone))
     return [
         _outcome(config, case, alert, str(path), document.place(("tests", number, "alerts", index))[0])
         for number, case in enumerate(tests.tests)

@@ -14,8 +14,8 @@ from router.store import Adoption, Store
 
 ROOT = Path(__file__).parents[2]
 NOW = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
-GOOD = "receivers: {team: []}\nroute: {receiver: team}\n"
-TRAP = "receivers: {team: [], other: []}\nroute: {receiver: team}\n"
+GOOD = "receivers: {nobody: []}\nroute: {receiver: nobody}\n"
+TRAP = "receivers: {nobody: [], other: []}\nroute: {receiver: nobody}\n"
 MISTAKE = "receivers: {team: []}\nroute: {receiver: taem}\n"
 
 
@@ -48,7 +48,7 @@ def test_check_as_json_names_the_place_and_the_kind(tmp_path: Path) -> None:
     assert json.loads(result.stdout) == {
         "ok": True,
         "problems": [{
-            "file": str(path), "line": 1, "column": 23, "severity": "warning", "kind": "unused",
+            "file": str(path), "line": 1, "column": 25, "severity": "warning", "kind": "unused",
             "what": "no route uses the receiver 'other'", "todo": "route something to it, or remove it",
         }],
     }  # fmt: skip
@@ -174,12 +174,54 @@ def test_explain_takes_any_json_and_keeps_the_terminal_whole(tmp_path: Path) -> 
 
 
 def test_explain_goes_on_after_a_line_that_is_no_alert() -> None:
-    lines = ["[" * 100_000, '{"a": "\\ud800"}', '{"labels": {"a": "b"}, "at": "9999-12-31"}', '{"a": true}']
+    lines = ["[" * 100_000, '{"a": "\\ud800"}', '{"labels": {"a": "b"}, "at": "9999-12-31"}', '{"a": "true"}']
     result = run("explain", "--config", str(ROOT / "routes.yaml"), "--jsonl", given="\n".join(lines) + "\n")
     *bad, good = map(json.loads, result.stdout.splitlines())
     assert len(bad) == 3
     assert all("error" in each for each in bad)
     assert good["labels"] == {"a": "true"}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"labels": {"a": "b"}, "at": 5}', "5 is no time; write it like"),
+        ('{"labels": {"a": "b"}, "at": ""}', "'' is no time; write it like"),
+        ('{"labels": {"a": "b"}, "at": ["x"]}', "a list is no time; write it like"),
+        ('{"labels": {"a": "b"}, "att": "5"}', "unknown key 'att'; did you mean 'at'?"),
+        ('{"labels": {"a": 5}}', "the label 'a' is 5, and not text; put it in quotes"),
+        ('{"a": true}', "the label 'a' is true, and not text; put it in quotes"),
+        ('{"labels": ["a"]}', "an alert is a mapping of label names to values"),
+        ('{"labels": {}, "firing": 5}', "it is no list of alerts; write a list of label maps"),
+        (
+            '{"labels": {}, "firing": [{"labels": {}, "lables": {}}]}',
+            "unknown key 'lables'; did you mean 'labels'?",
+        ),
+        ('["a"]', "an alert is a mapping of label names to values; write it like"),
+        ("nothing", "it is not JSON: expecting value at character 1"),
+    ],
+)
+def test_a_line_that_can_t_be_used_is_told_why_in_words(line: str, words: str) -> None:
+    result = run("explain", "--config", str(ROOT / "routes.yaml"), "--jsonl", given=f"{line}\n")
+    assert json.loads(result.stdout)["error"].startswith(words)
+
+
+def test_labels_that_are_no_utf8_are_told_so() -> None:
+    result = run("explain", "--config", str(ROOT / "routes.yaml"), "alertname=a\udcff")
+    assert "a label is no text" in result.output
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_what_fires_is_read_as_it_is_written(tmp_path: Path) -> None:
+    """YAML, and no numbers made of it: 1.10 is a label's text."""
+    file = tmp_path / "firing.yaml"
+    file.write_text("- {alertname: Down, version: 1.10, severity: critical, cluster: 010}\n")
+    alert = ["alertname=Down", "cluster=010", "severity=warning"]
+    result = run("explain", "--config", str(ROOT / "routes.yaml"), "--firing", str(file), *alert)
+    assert 'Down{cluster="010", severity="critical", version="1.10"}' in result.stdout
+    file.write_text("- {alertname: Down\n")
+    result = run("explain", "--config", str(ROOT / "routes.yaml"), "--firing", str(file), *alert)
+    assert "line 1, column 3: this { is never closed; close it" in result.output
 
 
 def test_a_test_that_wants_something_sent_fails_where_nobody_is_told(tmp_path: Path) -> None:
@@ -217,7 +259,7 @@ def test_the_tests_of_the_repository_pass_and_a_broken_one_is_shown_as_a_diff(tm
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("tests: []", ":1:8: tests has the wrong length"),
+        ("tests: []", ":1:8: tests is empty"),
         (
             "tests: [{name: x, at: noon, alerts: [{labels: {a: b}, decisions: hold}]}]",
             ":1:23: at: 'noon' is no time",
@@ -231,7 +273,29 @@ def test_the_tests_of_the_repository_pass_and_a_broken_one_is_shown_as_a_diff(tm
             "tests: [{name: x, at: 2026-11-20 10:00, alerts: [{label: {}}]}]",
             "unknown key 'label'; did you mean 'labels'?",
         ),
-        ("tests: [", "mend the YAML"),
+        ("tests: [", "this [ is never closed"),
+        (
+            "tests: [{name: x, at: 2026-11-20 10:00, alerts: [{labels: {a: b}, decisions: sent}]}]",
+            ":1:78: decisions is none of send, hold, digest, inhibited, drop; choose one",
+        ),
+        (
+            "tests: [{name: x, at: 5, alerts: [{labels: {a: b}, decisions: {x: sent, y: {verdict: [hold]}}}]}]",
+            ":1:86: verdict is none of send, hold, digest, inhibited, drop; choose one",
+        ),
+        (
+            "tests: [{name: [x], at: [5], alerts: [{labels: {a: [b]}, opens: soon}]}]",
+            ":1:25: at: a list is no time; write it like",
+        ),
+        ("tests: [{name: x, at: 5, alerts: [{labels: {a: [b]}}]}]", ":1:48: a is not text; write"),
+        (
+            "tests: [{name: x, at: 5, firing: [{labels: {}, state: y}], alerts: []}]",
+            ":1:35: firing: unknown key 'state'; did you mean 'status'?",
+        ),
+        ("rules: [x]", ":1:8: rules is not text; write one word or text here"),
+        (
+            "{rules: nowhere.yaml, tests: [{name: 1, at: soon, alerts: []}]}",
+            ":1:45: at: 'soon' is no time; write it like",
+        ),
     ],
 )
 def test_mistakes_in_a_file_of_tests_have_their_place(tmp_path: Path, text: str, words: str) -> None:

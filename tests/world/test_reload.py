@@ -7,7 +7,7 @@ from typing import Any
 
 from router.model import DAY, HOUR, SECOND
 from tests.world.conftest import World
-from tests.world.fake_pagerduty import HANG, Page
+from tests.world.fake_pagerduty import HANG, KEY, Page
 from tests.world.fake_slack import Want
 from tests.world.test_delivery import delivered, failed
 
@@ -251,6 +251,30 @@ async def test_one_teams_broken_file_keeps_its_last_good_version_and_the_others_
     assert await fragment(world, "payments") == {
         "name": "payments", "file": str(payments), "state": "loaded", "problems": [],
     }  # fmt: skip
+
+
+async def test_a_team_whose_secret_is_gone_is_paged_as_before(world: World) -> None:
+    """Over a reload and a restart; and no answer shows the secret that is kept."""
+    payments = team_file(world, "payments")
+    key = payments.with_name("key")
+    payments.write_text(
+        "receivers: {oncall: [{pagerduty: {routing_key: {file: key}, name: pay}}]}\nroute: {receiver: oncall}\n"
+    )
+    key.write_text(f"{KEY}\n")
+    team_file(world, "search").write_text(OTHER)
+    await world.start(teams)
+    key.unlink()
+    assert (await world.reload(teams))[0] == 200
+    await world.post("A", "critical", team="payments")
+    await world.pagerduty.until(lambda: len(world.pagerduty.accepted) == 1)
+    await world.stop()
+    await world.start(teams)
+    await world.post("B", "critical", team="payments")
+    await world.pagerduty.until(lambda: len(world.pagerduty.accepted) == 2)
+    state = await fragment(world, "payments")
+    assert state["state"] == "last good version"
+    assert "key can't be read: No such file or directory" in state["problems"][0]
+    assert KEY not in str(await world.get("/status"))
 
 
 async def test_a_file_that_was_never_good_leaves_its_alerts_to_its_mount_point(world: World) -> None:

@@ -404,7 +404,7 @@ def test_a_destination_is_named_by_its_name_or_a_digest_of_its_address() -> None
         ({"basic_auth": {"username": "a:b", "password": "s3cr3t"}}, "should match pattern"),
         ({"bearer_token": "s3cr3t", "basic_auth": {"username": "a", "password": "s3cr3t"}},
          "keep bearer_token or basic_auth"),
-        ({"secret": ""}, "at least 1"),
+        ({"secret": ""}, "should be a valid string"),
         ({"name": "a b"}, "should match pattern"),
     ],
 )  # fmt: skip

@@ -268,6 +268,7 @@ def test_durations_are_prometheus_own(text: str, wanted: int) -> None:
 def test_a_variable_can_have_a_default_and_stand_within_a_word() -> None:
     text = BASE.replace("C1", "${PREFIX:-C}${NUMBER}") + "route: {receiver: team}\n"
     assert read(text, NUMBER="42").policy.receivers["team"][0].key == "slack:C42"
+    assert read(text, NUMBER="42\n").policy.receivers["team"][0].key == "slack:C42"
 
 
 def test_an_anchor_is_shared_and_a_merge_is_overridden() -> None:

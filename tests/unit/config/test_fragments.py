@@ -86,7 +86,7 @@ def test_a_route_without_a_receiver_has_that_of_its_mount_point(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("route: [", "teams/payments.yaml:1:9: expected the node content, but found '<stream end>'; mend the YAML"),
+        ("route: [", "teams/payments.yaml:1:8: this [ is never closed; close it"),
         ("receivers: {}", "teams/payments.yaml:1:1: 'route' is missing; add it"),
         ("channels: {slack: {token: t}}\nroute: {}",
          "teams/payments.yaml:1:1: unknown key 'channels'; the keys here are: receivers, route, time_intervals"),
@@ -148,6 +148,58 @@ def test_one_place_with_two_kinds_of_options_is_the_second_files_mistake(tmp_pat
             "make them the same, or name them differently"
         )
     ]
+
+
+SECRETIVE = """
+receivers: {oncall: [{webhook: {url: {file: url}, bearer_token: "${TEAM_TOKEN}", name: pay}}]}
+route: {receiver: oncall}
+"""
+
+
+@pytest.mark.parametrize("gone", ["the file", "the variable", "the file's content", "the fragment"])
+def test_a_file_whose_secret_is_gone_stays_as_it_was(tmp_path: Path, gone: str) -> None:
+    main = MAIN.replace("channels: {", "channels: {webhook: {}, ")
+    url = tmp_path / "teams" / "url"
+    url.parent.mkdir()
+    url.write_text("http://127.0.0.1:9/secret-path\n")
+    (tmp_path / "routes.yaml").write_text(main)
+    (tmp_path / "teams" / "search.yaml").write_text(SEARCH)
+    payments = tmp_path / "teams" / "payments.yaml"
+    payments.write_text(SECRETIVE)
+    environ = {"TEAM_TOKEN": "secret-token"}
+    config = load(tmp_path / "routes.yaml", environ=environ, now=NOW)
+    good = config.policy.receivers["payments/oncall"]
+    match gone:
+        case "the file":
+            url.unlink()
+        case "the variable":
+            environ = {}
+        case "the file's content":
+            url.write_text("\n")
+        case "the fragment":
+            payments.unlink()
+            environ = {"TEAM_TOKEN": "another"}
+    for _ in range(2):  # what was kept once is kept for good
+        kept = {each.name: each.loaded.kept for each in config.fragments if each.loaded is not None}
+        config = load(tmp_path / "routes.yaml", environ=environ, now=NOW, last_good=kept)
+        assert config.policy.receivers["payments/oncall"] == good
+        assert "secret-" not in "".join((*problems(config, tmp_path), *config.texts.values(), repr(config)))
+    assert [each.state for each in config.fragments if each.name == "payments"] == ["last good version"]
+
+
+def test_the_last_good_version_of_an_older_router_is_its_text_alone(tmp_path: Path) -> None:
+    read(tmp_path, payments="route: [", search=SEARCH)
+    config = load(tmp_path / "routes.yaml", environ={}, now=NOW, last_good={"payments": PAYMENTS})
+    assert receivers(config, team="payments") == ["payments/oncall"]
+
+
+def test_a_secret_of_the_main_file_shows_in_no_included_one(tmp_path: Path) -> None:
+    main = MAIN.replace("token: t", "token: secret-of-slack")
+    text = "route: {receiver: all, routes: [{matchers: [a=secret-of-slack], receiver: secret-of-slack}]}"
+    config = read(tmp_path, main=main, payments=text, search=SEARCH)
+    words = "".join((*problems(config, tmp_path), *config.texts.values()))
+    assert "there is no receiver '***************'" in words
+    assert "secret-of-slack" not in words
 
 
 def test_files_of_tests_beside_them_are_not_included(tmp_path: Path) -> None:

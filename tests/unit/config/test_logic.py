@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.config.logic import Conditions, alternatives
-from router.config.traps import _takers
+from router.config.siblings import Siblings
 from router.decide import Route, Severity
 from router.decide.matchers import Matcher
 from router.decide.policy import with_level
@@ -45,12 +45,26 @@ def test_what_is_impossible_never_happens_and_what_follows_always_does(
 @settings(max_examples=600, deadline=None)
 def test_a_route_that_is_said_to_be_shadowed_never_takes_an_alert(routes: list[Route]) -> None:
     root = Route("route", "team", routes=tuple(routes))
+    siblings = Siblings(routes, SEVERITY)
     taken = {id(route) for labels in ALERTS for route in root.matching(asked(labels))}
     for number, route in enumerate(routes):
         conditions = Conditions(route.conditions, SEVERITY)
-        earlier = [each for each in routes[:number] if not each.continue_]
-        if conditions.impossible is not None or _takers(conditions, earlier):
+        if conditions.impossible is not None or siblings.takers(conditions, number):
             assert id(route) not in taken
+
+
+@given(st.lists(_routes, min_size=2, max_size=8))
+@settings(max_examples=600, deadline=None)
+def test_no_route_that_one_earlier_one_shadows_is_overlooked(routes: list[Route]) -> None:
+    """The first that takes all is found without asking each."""
+    siblings = Siblings(routes, SEVERITY)
+    for number, route in enumerate(routes):
+        conditions = Conditions(route.conditions, SEVERITY)
+        earlier = (each for each in routes[:number] if not each.continue_)
+        whole = next((each for each in earlier if conditions.imply_all(each.conditions)), None)
+        if whole is not None and conditions.impossible is None:
+            (taker,) = siblings.takers(conditions, number)
+            assert taker is whole
 
 
 def test_a_pattern_of_plain_alternatives_is_a_list() -> None:

@@ -197,3 +197,21 @@ def test_hours_agree_with_the_wall_clock_at_every_minute_around_every_change_in_
                 assert hours.next_opening(minutes[before]) == minutes[after]
             if truth[before] and not truth[after]:
                 assert hours.next_closing(minutes[before]) == minutes[after]
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [
+        Interval(times=()),
+        Interval(weekdays=()),
+        Interval(days_of_month=()),
+        Interval(months=()),
+        Interval(years=()),
+    ],
+    ids=str,
+)
+def test_an_empty_list_never_holds_and_none_always_does(empty: Interval) -> None:
+    moments = range(0, 366 * DAY, 7 * HOUR)
+    assert not any(map(empty.contains, moments))
+    assert all(map(Interval().contains, moments))
+    assert Hours(active=(NamedInterval("x", (empty,)),)).next_opening(0) is None

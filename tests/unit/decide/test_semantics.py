@@ -143,17 +143,17 @@ _WEEKDAYS = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "
 
 
 def interval(row: dict[str, Any]) -> Interval:
-    def pairs(name: str) -> tuple[tuple[int, int], ...]:
-        return tuple((first, last) for first, last in row.get(name, []))
+    def pairs(name: str) -> tuple[tuple[int, int], ...] | None:
+        return tuple((first, last) for first, last in row[name]) if name in row else None
 
     def minutes(text: str) -> int:
         hours, _, rest = text.partition(":")
         return int(hours) * 60 + int(rest)
 
     return Interval(
-        times=tuple(
-            (minutes(each["start_time"]), minutes(each["end_time"])) for each in row.get("times", [])
-        ),
+        times=tuple((minutes(each["start_time"]), minutes(each["end_time"])) for each in row["times"])
+        if "times" in row
+        else None,
         weekdays=pairs("weekdays"),
         days_of_month=pairs("days_of_month"),
         months=pairs("months"),

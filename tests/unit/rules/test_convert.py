@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.channels.email import Settings as EmailSettings
-from router.config import Config, ConfigError, loads
+from router.config import Config, ConfigError, Trap, loads
 from router.decide.policy import Outside, with_level
 from router.model import Labels
 from router.rules.convert import Converted, convert
@@ -254,6 +254,83 @@ def test_a_route_whose_hours_are_over_for_ever_tells_nobody() -> None:
         time_intervals=[{"name": "once", "time_intervals": [{"years": ["2020"]}]}],
     )
     assert loaded(converted).policy.root.routes[0].outside is Outside.DROP
+
+
+NIGHT = {"times": [{"start_time": "00:00", "end_time": "08:00"}]}
+
+
+@pytest.mark.parametrize(
+    ("entries", "mutes"),
+    [
+        ([{**NIGHT, "location": ""}], False),
+        ([{"location": ""}], True),
+        ([{"times": []}], False),
+        ([{"weekdays": [], "times": [{"start_time": "11:00", "end_time": "13:00"}]}], False),
+        ([{"days_of_month": []}], False),
+        ([{"times": None, "months": None}], True),
+        ([NIGHT, {}], True),
+        ([NIGHT, None], True),
+        ([], False),
+        (None, False),
+        ([{"months": ["0"]}], False),
+        ([{"months": ["13"]}], False),
+        ([{"months": ["11:14"]}], True),
+        ([{"months": ["+11"], "years": ["+2026"]}], True),
+        ([{"weekdays": [None, "saturday"]}], True),
+        ([{"weekdays": [None]}], False),
+        ([{"months": [None]}, {"years": [None]}, {"days_of_month": [None]}, {"times": [None]}], False),
+    ],
+    ids=str,
+)
+def test_an_interval_is_taken_over_as_alertmanager_means_it(entries: Any, mutes: bool) -> None:
+    """amtool takes all of these. What isn't there is Go's zero: for a weekday that is sunday."""
+    converted = told(
+        route={"receiver": "team", "routes": [{"matchers": ["a=b"], "mute_time_intervals": ["x"]}]},
+        time_intervals=[{"name": "x", "time_intervals": entries}],
+    )
+    (route,) = loaded(converted).policy.root.routes
+    assert route.hours is not None
+    assert route.hours.open(NOW) is not mutes
+    assert "LEFT OUT" not in converted.text + notes(converted)
+
+
+def test_an_interval_that_is_left_out_is_told_loudly() -> None:
+    converted = told(
+        route={"receiver": "team", "routes": [{"matchers": ["a=b"], "mute_time_intervals": ["x"]}]},
+        time_intervals=[{"name": "x", "time_intervals": [NIGHT, {"weekdays": ["friday", "frday"]}]}],
+    )
+    assert (
+        "# The time interval 'x' is LEFT OUT: routes that name it are open at any hour.\n" in converted.text
+    )
+    said = notes(converted)
+    assert "the whole time interval 'x' is LEFT OUT" in said
+    assert "the time interval 'x' is left out, so this route doesn't follow it" in said
+    assert loaded(converted).policy.root.routes[0].hours is None
+
+
+def test_two_receivers_of_one_name_are_noted() -> None:
+    hooks = [{"name": "team", "webhook_configs": [{"url": f"http://127.0.0.1:9/{n}"}]} for n in range(2)]
+    converted = told(receivers=hooks)
+    assert "there are two receivers 'team'; they are made one, which tells both" in notes(converted)
+    assert len(loaded(converted).policy.receivers["team"]) == 2
+
+
+def test_check_says_that_a_receiver_which_could_not_be_taken_over_tells_nobody() -> None:
+    converted = told(receivers=[{"name": "team", "opsgenie_configs": [{"api_key": "x"}]}])
+    config = loads(converted.text, name="routes.yaml", folder=Path(), environ={}, now=NOW, checking=True)
+    assert [each.trap for each in config.problems] == [Trap.NOBODY]
+
+
+def test_every_value_is_taken_as_it_is_written() -> None:
+    """Tags, directives and YAML 1.1's truths among them: Alertmanager takes text where it wants some."""
+    text = (
+        "%YAML 1.1\n---\nroute: {receiver: !!str 007, routes: [{match: {a: True, b: 1_0, c: 0x1F}, continue: yes}]}\n"
+        "receivers: [{name: 007, webhook_configs: [{url: 'http://127.0.0.1:9/'}]}]\n"
+    )
+    root = loaded(convert(text, now=NOW)).policy.root
+    assert root.receiver == "007"
+    assert [str(each) for each in root.routes[0].matchers] == ['a="True"', 'b="1_0"', 'c="0x1F"']
+    assert root.routes[0].continue_
 
 
 def test_hours_without_a_location_are_of_utc() -> None:

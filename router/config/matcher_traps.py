@@ -1,0 +1,74 @@
+"""Warnings about matchers that compare with what was meant as a pattern, or that anchor one end of a pattern."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from router.config.document import Location
+from router.config.problems import Trap
+from router.config.trapped import TrappedFile
+from router.decide.matchers import MatcherError, parse_matchers
+
+# In a text without these, there is nothing to look for.
+_SUSPECT = re.compile(r"[*+|^$]")
+# A text with these is hardly the value of a label.
+_PATTERN = re.compile(r"\*|\.\+|\w\|\w")
+_BEGINS = re.compile(r"(?:\(\?[A-Za-z]+\))?\^")
+_ENDS = re.compile(r"(?<!\\)(?:\\\\)*\$\Z")
+_OPEN_START = re.compile(r"(?:\(\?[A-Za-z]+\))?\(?\.[*+]")
+_OPEN_END = re.compile(r".*(?<!\\)\.[*+]\??\)*", re.DOTALL)
+
+
+def matcher_traps(file: TrappedFile) -> None:
+    for path, _ in file.models():
+        _look(file, file.places[path], "")
+    rules = file.document.data.get("inhibit_rules") or ()
+    for index, rule in enumerate(rules):
+        if rule is not None:
+            for side in ("source_", "target_"):
+                _look(file, ("inhibit_rules", index), side)
+
+
+def _look(file: TrappedFile, where: Location, side: str) -> None:
+    for inside, name, op, value in _matchers(file.given(where), side):
+        found = _of(name, op, value)
+        if found is not None:
+            file.document.warn(found[0], (*where, *inside), *found[1:])
+
+
+def _matchers(given: dict[str, Any], side: str) -> Iterator[tuple[Location, str, str, str]]:
+    """Each with its place, as it was written."""
+    for key, op in ((f"{side}match", "="), (f"{side}match_re", "=~")):
+        for name, value in (given.get(key) or {}).items():
+            yield (key, name), name, op, value or ""
+    key = f"{side}matchers"
+    texts = given.get(key) or []
+    places = (
+        [((key,), texts)] if isinstance(texts, str) else [((key, n), each) for n, each in enumerate(texts)]
+    )
+    for inside, text in places:
+        if _SUSPECT.search(text):
+            try:
+                yield from ((inside, each.name, each.op, each.value) for each in parse_matchers(text))
+            except MatcherError:  # which has been told
+                continue
+
+
+def _of(name: str, op: str, value: str) -> tuple[Trap, str, str] | None:
+    if op in {"=", "!="}:
+        if _PATTERN.search(value) is None:
+            return None
+        what = f"{name}{op}{value!r} compares with this very text: no character of it is a wildcard"
+        return (
+            Trap.LITERAL_PATTERN,
+            what,
+            "for a pattern, write =~ or !~ with a regular expression, like web-.*",
+        )
+    begins, ends = _BEGINS.match(value) is not None, _ENDS.search(value) is not None
+    if begins is ends or (begins and _OPEN_END.fullmatch(value)) or (ends and _OPEN_START.match(value)):
+        return None
+    sign, side, more = ("^", "begins", "end it in .*") if begins else ("$", "ends", "begin it with .*")
+    what = (
+        f"{name}{op}{value!r} is matched against the whole value, and not against all that {side} like this"
+    )
+    return Trap.HALF_ANCHORED, what, f"{more} to match all that {side} like this, or leave {sign} out"

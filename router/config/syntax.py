@@ -1,0 +1,224 @@
+"""The text of a file to YAML nodes: what can't be read is refused at the place of the mistake.
+
+YAML doesn't allow ``{token: ${TOKEN}}`` as it stands, so variables are hidden from its parser, at the same width.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import Node, ScalarNode
+from ruamel.yaml.tokens import (
+    FlowMappingEndToken,
+    FlowMappingStartToken,
+    FlowSequenceEndToken,
+    FlowSequenceStartToken,
+    ScalarToken,
+)
+
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}\n]*))?\}")
+_SHIFT = 0xF0000  # a private plane of Unicode: allowed in YAML's plain scalars
+HIDDEN = re.compile("\U000f0024\U000f007b[^\U000f007d]+\U000f007d")
+"""A variable, hidden."""
+_PRIVATE = re.compile("[\U000f0000-\U000fffff]")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+# https://yaml.org/spec/1.2.2/#51-character-set: all but these are printable.
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_DIRECTIVE = re.compile(r"\A\ufeff?(?:[ \t]*(?:#[^\r\n]*)?(?:\r\n|\r|\n))*(?P<directive>%)")
+_TAG = re.compile(r"(?:&\S+\s+)?(?P<tag>!)")
+_ESCAPE = re.compile(r"\\(?:u(?P<u>[0-9A-Fa-f]{4})|U(?P<U>[0-9A-Fa-f]{8})|.)", re.DOTALL)
+_MEND = "mend the YAML"
+_WHY = {
+    ValueError: "this escape is no character",
+    OverflowError: "this escape is no character",
+    RecursionError: "it is nested too deeply",
+}
+
+
+class Place(NamedTuple):
+    """Line and column, from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(slots=True)
+class SyntaxRefusedError(Exception):
+    """It is no YAML of ours; the words hold nothing of the text."""
+
+    place: Place
+    what: str
+    todo: str = _MEND
+
+
+def place_of(text: str, index: int, node: Node | None = None) -> Place:
+    """:param node: one that begins there or before"""
+    if node is None:
+        line, start, begin = 0, int(text.startswith("\ufeff")), 0
+    else:
+        mark = node.start_mark
+        line, start, begin = mark.line, mark.index - mark.column, mark.index
+    for end in _LINE_END.finditer(text, begin, index):
+        line, start = line + 1, end.end()
+    return Place(line + 1, max(index - start, 0) + 1)
+
+
+def decoded(data: bytes) -> str:
+    """:raises SyntaxRefusedError: at the first byte that is no UTF-8"""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode()
+        what = f"the byte 0x{data[error.start]:02x} is not UTF-8"
+        raise SyntaxRefusedError(place_of(before, len(before)), what, "save the file as UTF-8") from None
+
+
+def compose(text: str, *, variables: bool = True) -> Node | None:
+    """The root node; None: the file is empty. :raises SyntaxRefusedError:"""
+    bad = _UNPRINTABLE.search(text) or (_PRIVATE.search(text) if variables else None)
+    if bad is not None:
+        what = f"the character U+{ord(bad.group()[0]):04X} can't stand in a file"
+        todo = "remove it, or write it as an escape in double quotes"
+        raise SyntaxRefusedError(place_of(text, bad.start()), what, todo)
+    hidden = _without_directives(VARIABLE.sub(_hide, text) if variables else text)
+    yaml = _yaml()
+    yaml.get_constructor_parser(hidden)  # which sets its reader
+    yaml.composer.warn_double_anchors = False  # YAML allows them
+    try:
+        return yaml.composer.get_single_node()  # type: ignore[no-any-return]
+    except MarkedYAMLError as error:
+        raise _explained(error, text, hidden) from None
+    except (YAMLError, ValueError, OverflowError, RecursionError) as error:
+        index = min(yaml.reader.index, len(text))
+        if isinstance(error, ValueError | OverflowError):
+            index = max(text.rfind("\\", 0, index), 0)  # where the escape begins
+        what = _WHY.get(type(error), "this is not YAML")
+        raise SyntaxRefusedError(place_of(text, index), what) from None
+
+
+def _without_directives(text: str) -> str:
+    """At the same width: no directive changes what a value means."""
+    while (found := _DIRECTIVE.match(text)) is not None:
+        text = f"{text[: found.start('directive')]}#{text[found.end('directive') :]}"
+    return text
+
+
+def _yaml() -> Any:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.version = (1, 2)
+    return yaml
+
+
+def _explained(error: MarkedYAMLError, text: str, hidden: str) -> SyntaxRefusedError:
+    """Where what is unfinished begins, rather than where the parser noticed."""
+    problem, start = str(error.problem or error.context or "not YAML"), error.context_mark
+    mark = error.problem_mark or start
+    if mark is None:
+        return SyntaxRefusedError(Place(1, 1), _harmless(problem))
+    ended = not text[mark.index :].strip("\ufeff \t\r\n")
+    if start is not None and "quoted scalar" in str(error.context) and (ended or "separator" in problem):
+        return SyntaxRefusedError(_at(start), "this quote is never closed", "close it")
+    if start is not None and "could not find expected ':'" in problem:
+        return SyntaxRefusedError(_at(start), "this is no key: it has no colon", "write `key: value`")
+    opened, quoted = _unfinished(hidden)
+    if ended and opened is not None:
+        what = f"this {text[opened.index]} is never closed"
+        return SyntaxRefusedError(_at(opened), what, "close it")
+    if quoted is not None and quoted.end_mark.line == mark.line:
+        what = f"the quote that begins here ends in line {mark.line + 1}, and that line can't be read"
+        return SyntaxRefusedError(_at(quoted.start_mark), what, "close the quote where it should end")
+    return SyntaxRefusedError(_at(mark), _harmless(shown(problem)))
+
+
+def _unfinished(hidden: str) -> tuple[Any, Any]:
+    """As far as the text can be read: the innermost bracket that is open, and the last quote, if it has several
+    lines.
+    """
+    opened: list[Any] = []
+    quoted = None
+    try:
+        for token in _yaml().scan(hidden):
+            if isinstance(token, FlowSequenceStartToken | FlowMappingStartToken):
+                opened.append(token.start_mark)
+            elif isinstance(token, FlowSequenceEndToken | FlowMappingEndToken) and opened:
+                opened.pop()
+            elif isinstance(token, ScalarToken) and token.style in {"'", '"'}:
+                quoted = token if token.end_mark.line > token.start_mark.line else None
+    except (YAMLError, ValueError, OverflowError):
+        pass
+    return (opened[-1] if opened else None), quoted
+
+
+def _at(mark: Any) -> Place:
+    return Place(mark.line + 1, mark.column + 1)
+
+
+def _harmless(what: str) -> str:
+    """A password that starts with * or ! is an alias or a tag to YAML, which would tell its name."""
+    return "an alias or a tag that isn't known here" if re.search(r"\b(alias|tag)\b", what) else what
+
+
+def directive(text: str) -> Place | None:
+    """Where a file begins with a directive."""
+    found = _DIRECTIVE.match(text)
+    return place_of(text, found.start("directive")) if found is not None else None
+
+
+def tag(node: Node, text: str) -> Place | None:
+    """Where a node has a tag of its own."""
+    begin = node.start_mark.index
+    if text[begin : begin + 1] not in {"!", "&"} or (found := _TAG.match(text, begin)) is None:
+        return None
+    return place_of(text, found.start("tag"), node)
+
+
+def half_a_character(node: ScalarNode, text: str) -> Place | None:
+    """Where a quoted text has half of a character. Joins the halves that JSON writes one after the other."""
+    value = str(node.value)
+    if node.style != '"' or is_unicode(value):
+        return None
+    joined = value.encode("utf-16-le", "surrogatepass")
+    try:
+        node.value = joined.decode("utf-16-le")
+    except UnicodeDecodeError:
+        node.value = joined.decode("utf-16-le", "replace")
+        return place_of(text, _half(text, node), node)
+    return None
+
+
+def _half(text: str, node: ScalarNode) -> int:
+    """The index of the first escape that is half of a character."""
+    high: re.Match[str] | None = None
+    for escape in _ESCAPE.finditer(text, node.start_mark.index, node.end_mark.index):
+        code = int(escape["u"] or escape["U"] or "0", 16)
+        if 0xDC00 <= code < 0xE000 and high is not None and high.end() == escape.start():
+            high = None
+        elif high is not None or 0xDC00 <= code < 0xE000:
+            return (high or escape).start()
+        else:
+            high = escape if 0xD800 <= code < 0xDC00 else None
+    return high.start() if high is not None else int(node.start_mark.index)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether it is text, and not something with halves of characters in it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _hide(match: re.Match[str]) -> str:
+    return "".join(chr(ord(char) + _SHIFT) if ord(char) < 0x10000 else char for char in match.group())
+
+
+def shown(text: str) -> str:
+    """With the variables as they were written."""
+    return HIDDEN.sub(lambda match: "".join(map(_unshifted, match.group())), text)
+
+
+def _unshifted(char: str) -> str:
+    return chr(ord(char) - _SHIFT) if _PRIVATE.match(char) else char
