@@ -19,7 +19,6 @@ from router.config.fields import (
     PeerAddresses,
     Regexes,
     Repeat,
-    WebAddress,
     Weekday,
     Year,
     Zone,
