@@ -1,6 +1,6 @@
 """When a failed delivery is tried again, and how fast a destination is told."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.deliver.pace import Pace
@@ -46,6 +46,7 @@ def test_no_window_holds_more_than_the_burst_and_the_rate_allow(
         assert len(within) <= burst + 10 * rate
 
 
+@settings(deadline=None)  # how long it takes is the machine's business
 @given(st.integers(2, 300), st.integers(1, 30), st.integers(1, 6))
 def test_many_who_take_their_turn_at_once_keep_the_common_pace(many: int, burst: int, calls: int) -> None:
     """However far the last reservation lies ahead."""
