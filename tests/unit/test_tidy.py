@@ -36,5 +36,5 @@ def test_a_line_that_a_busy_machine_breaks_is_found(line: str, what: str) -> Non
         "call(\n    anything, timeout=5  # real time: a setting\n)",
     ],
 )
-def test_what_no_machine_breaks_or_says_why_is_let_be(line: str) -> None:
+def test_a_line_that_no_machine_breaks_or_that_says_why_passes(line: str) -> None:
     assert not list(by_real_time(line))
