@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from router.model import HOUR, MINUTE, SECOND, Millis
+from router.model import HOUR, MINUTE, Millis
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import KEY, http
 from tests.world.fake_webhook import FakeWebhook
@@ -18,7 +18,11 @@ async def hook() -> AsyncIterator[FakeWebhook]:
         yield hook
 
 
-async def until(world: World, true: Callable[[], bool], each: Millis = SECOND) -> None:
+# How far the clock moves between two looks: far enough for paces, and not so far that an attempt is cut off.
+STEP: Millis = 50
+
+
+async def until(world: World, true: Callable[[], bool], each: Millis = STEP) -> None:
     """:param each: how far the clock moves between two looks"""
     assert world.service is not None
     while not true():
@@ -57,7 +61,7 @@ async def settled(world: World) -> None:
     """Nothing is left to tell anywhere."""
     fates = {"pending": 1}
     while fates.keys() & {"pending", "held", "inhibited"}:
-        world.clock.advance(SECOND)
+        world.clock.advance(STEP)
         fates = await world.fates()
 
 
@@ -158,7 +162,7 @@ async def test_a_conversation_whose_dead_letters_are_discarded_is_closed(world: 
     assert world.service is not None
     letters: list[dict[str, Any]] = []
     while not letters:
-        world.clock.advance(SECOND)
+        world.clock.advance(STEP)
         letters = await world.service.store.dead_letters()
     await world.post("Down", "critical", "resolved")
     await settled(world)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from router.model import HOUR, MINUTE
+from router.model import HOUR, MINUTE, SECOND
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import KEY
 from tests.world.test_complete_sets import post, until
@@ -33,7 +33,7 @@ async def test_an_alert_without_a_status_fires_until_its_end(world: World) -> No
     await world.pagerduty.until(lambda: pages(world) == [True])
     world.clock.advance(9 * MINUTE)
     assert (await changes(world))["resolved"] == 0
-    await until(world, lambda: pages(world) == [False])
+    await until(world, lambda: pages(world) == [False], SECOND)
     assert world.clock.now() >= 1_795_435_200_000 + 10 * MINUTE
     await until(world, lambda: len(world.smtp.mails) == 2)
     assert "until 12:10" in world.smtp.mails[1].text
@@ -53,7 +53,7 @@ async def test_a_later_end_keeps_it_firing(world: World) -> None:
     await post(world, "g", told(LATER))
     world.clock.advance(30 * MINUTE)
     await world.pagerduty.until(lambda: pages(world) == [True])
-    await until(world, lambda: pages(world) == [False])
+    await until(world, lambda: pages(world) == [False], SECOND)
     assert world.clock.now() >= 1_795_435_200_000 + 40 * MINUTE
     assert await changes(world) == {"fired": 1, "resolved": 1, "repeated": 1}
 
