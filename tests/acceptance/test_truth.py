@@ -3,8 +3,9 @@
 import asyncio
 import json
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class Room:
         self.alertmanager = Alertmanager(folder, f"{self.router.url}/webhook")
         source = f'{{name: prod, alertmanager_url: "{self.alertmanager.url}", ask_every: 1s, gone_after: 1s}}'
         (folder / "routes.yaml").write_text(f"{providers.routes}\nsources: [{source}]\n")
+        self._database = self.router.database
         self.at(MONDAY_NOON)
 
     def at(self, moment: datetime) -> None:
@@ -59,6 +61,16 @@ class Room:
             return await self.router.fates() == wanted
 
         await until(ready, f"the fates are {wanted}")
+
+    async def listed(self) -> None:
+        """Alertmanager's answers have had every alert that the router knows: what they never had can't be missed."""
+
+        async def ready() -> bool:
+            with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as connection:
+                rows = connection.execute("SELECT listed_by FROM alerts").fetchall()
+            return bool(rows) and all(peers for (peers,) in rows)
+
+        await until(ready, "Alertmanager's answers have had the alert")
 
     async def amtool(self, *command: str) -> str:
         assert AMTOOL is not None
@@ -96,6 +108,7 @@ async def test_what_was_silenced_after_it_had_fired_is_resolved_when_it_has_ende
     async with room.open() as alertmanager:
         await alertmanager.fire(**DOWN)
         await room.fates(delivered=3)
+        await room.listed()
         await room.silence("Down")
         room.minutes_pass()
         await alertmanager.end(**DOWN)
@@ -133,6 +146,7 @@ async def test_what_a_time_interval_muted_after_it_had_fired_is_resolved_when_it
         await room.mute_in("1970:1971")
         await alertmanager.fire(**DOWN)
         await room.fates(delivered=3)
+        await room.listed()
         await room.mute_in("2000:2999")
         room.minutes_pass()
         await alertmanager.end(**DOWN)
@@ -148,6 +162,7 @@ async def test_what_alertmanager_forgot_at_a_restart_is_resolved_and_fires_anew_
     async with room.open() as alertmanager:
         await alertmanager.fire(**DOWN)
         await room.fates(delivered=3)
+        await room.listed()
         await alertmanager.restart()
         room.minutes_pass()
         await providers.pagerduty.until(lambda: not providers.pagerduty.only.open)

@@ -76,7 +76,8 @@ async def test_books_that_are_off_fail_and_name_the_changes(store: Store, tmp_pa
 async def test_attempts_are_listed_by_outcome(store: Store, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "router.db") as connection:
         connection.execute(
-            "INSERT INTO deliveries SELECT NULL, id, destination, 1, 1, ?, ?, 'retry', 'http 503' FROM conversations",
+            "INSERT INTO deliveries (conversation_id, destination, version, attempt, started_at, finished_at, outcome, reason)"
+            " SELECT id, destination, 1, 1, ?, ?, 'retry', 'http 503' FROM conversations",
             (NOON, NOON),
         )
     connection.close()
