@@ -130,7 +130,7 @@ class Metrics:
         )
         self._broken = Gauge(
             "alert_router_destination_broken",
-            "Whether a destination is reported as broken: somebody has to mend it, or nothing gets through.",
+            "1 if a destination is reported: somebody has to repair it, or no delivery succeeds.",
             ("destination",),
             registry=registry,
         )
@@ -162,12 +162,12 @@ class Metrics:
         )
         self._contradicted = Gauge(
             "alert_router_contradicted_alerts",
-            "Alerts that count as resolved here and that their sender repeats as firing: zero, or there is a bug.",
+            "Alerts that are resolved here although their sender still reports them as firing. More than zero is a bug.",
             registry=registry,
         )
         self._empty_conversations = Gauge(
             "alert_router_empty_conversations",
-            "Open conversations with nothing firing and nothing left to tell: zero, or there is a bug.",
+            "Open conversations in which nothing fires and nothing is left to send. More than zero is a bug.",
             registry=registry,
         )
         ProcessCollector(registry=registry)

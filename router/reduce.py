@@ -41,9 +41,9 @@ def reduce(
 ) -> tuple[Change, Known]:
     """The change that ``reported`` makes, and what is known after it.
 
-    A resolve ends the firing it belongs to and no later one. What a sender reports as firing fires: at once if it is
-    newer than the episode that ended, or if the end is longer ago than a peer lags; otherwise it is a doubt first.
-    Whatever is neither is a repeat; its annotations still count.
+    A resolve ends the firing that it belongs to, and no later one. A reported firing counts at once if it is newer than
+    the episode that ended, or if that end is older than ``PEER_LAG``. Otherwise it is a doubt first. Every other report
+    is a repeat; the router still takes its annotations.
 
     :param certain: Alertmanager itself was asked, or a doubt has lasted: there is no doubt
     """

@@ -1,4 +1,4 @@
-"""Notices that time did not simply pass: the one place where clocks are compared."""
+"""Detects clock steps, suspends and downtime. This is the only place that compares clocks."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,11 +17,11 @@ _FORWARD: Millis = MINUTE
 
 
 class Steps:
-    """The wall clock is compared with one that nobody steps, and with the last time that the store could be written.
+    """Compares the wall clock with the monotonic clock, and with the last time that the store was writable.
 
-    After a step back, what waits is decided again by the new time. After any step, and after a time in which nothing
-    could be heard (the router was down, the machine suspended, the store not to be written), what ends by the passing
-    of time counts from then: what fires ends as stale or gone, and what fails is given up, only after the whole time.
+    After a step back, everything that waits is decided again by the new time. After any step, and after the router
+    could receive nothing (it was down, the machine was suspended, the store was not writable), all timeouts restart:
+    alerts end as stale or gone, and deliveries are given up, only after the full time.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Steps:
             self._since = await self._store.begin_counting(self._policy(), now)
         elif by < -STEP or max(by, unwritten) > _FORWARD:
             log.warning(
-                "the clock was stepped, or nothing could be accepted; timers begin again",
+                "the clock was stepped, or the database could not be written; all timers restart",
                 stepped_seconds=by / SECOND, unwritten_seconds=unwritten / SECOND,
             )  # fmt: skip
             self._since = await self._store.step(self._policy(), now, back=by < -STEP)

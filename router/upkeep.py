@@ -56,7 +56,7 @@ class Upkeep:
         before, found = self._integrity, await self._store.integrity(self._clock.now())
         if found.contradicted.count and (before is None or before.contradicted != found.contradicted):
             log.error(
-                "alerts that their sender repeats as firing count as resolved here",
+                "alerts are resolved here although their sender still reports them as firing",
                 count=found.contradicted.count, first=list(found.contradicted.first),
             )  # fmt: skip
         if found.empty.count and (before is None or before.empty != found.empty):

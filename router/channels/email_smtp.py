@@ -1,9 +1,9 @@
 """One mail over SMTP: who took it, who refused it, and what follows from that.
 
 
-What was refused decides whose fault it is. A recipient is given up where others were told. Where nobody was told, the
-mail itself is at fault if the server says so; else the smarthost, or the whole list of recipients, is, and somebody
-has to mend that.
+Classifies a refusal by what the server refused. If some recipients got the mail, only the refused ones are given up. If
+nobody got it and the server blames the content, the mail is at fault. Otherwise the smarthost or the recipient list is
+broken, and somebody has to repair it.
 """
 
 import asyncio

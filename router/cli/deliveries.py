@@ -111,7 +111,7 @@ def discard(service: _Service, letters: tuple[int, ...], *, all_: bool) -> None:
 @click.argument("destination")
 @click.pass_context
 def resume(context: click.Context, destination: str) -> None:
-    """End the pause of a destination (its key, as in slack:C0CRITICAL), and try it: exit code 1 if it fails."""
+    """Resume a destination (its key, like slack:C0CRITICAL) and try one delivery now. Exit code 1 if it fails."""
     service: _Service = context.obj
     done = service.post(f"/api/v1/destinations/{quote(destination, safe='')}/resume")
     status, reason = done["status"], done.get("reason", "")

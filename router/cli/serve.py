@@ -48,7 +48,7 @@ class Listen(click.ParamType[tuple[str, int]]):
 @click.option("--max-body", type=click.IntRange(min=1024), default=16 * 2**20, show_default="16 MiB",
               envvar="ALERT_ROUTER_MAX_BODY", help="The largest webhook, in bytes, decompressed.")  # fmt: skip
 @click.option("--drain", type=click.FloatRange(min=0), default=8.0, show_default=True, envvar="ALERT_ROUTER_DRAIN",
-              help="Seconds that a stop may take; for three quarters of it, what is due is told.")  # fmt: skip
+              help="Seconds that a stop may take. For three quarters of that time, the router still sends what is due.")  # fmt: skip
 @click.option("--watch", is_flag=True, envvar="ALERT_ROUTER_WATCH",
               help="Reload when routes.yaml changes, or a file that it names. SIGHUP and POST /-/reload do so at any time.")  # fmt: skip
 @click.option("--log", "log_form", type=click.Choice(["auto", "json", "human"]), default="auto", show_default=True,

@@ -233,7 +233,7 @@ class _Builder:
         place = tag(node, self._text)
         if place is not None:
             todo = "write a plain value; in quotes if it begins with !"
-            self._document.problem_at(place, "this is a YAML tag, and none is known here", todo)
+            self._document.problem_at(place, "YAML tags are not supported", todo)
 
     def _mapping(self, node: MappingNode, location: Location) -> dict[str, Any]:
         data: dict[str, Any] = {}

@@ -35,7 +35,7 @@ _WORDS = {
     "literal_error": ("{key} is none of {limit}", "choose one of them"),
     "greater_than": ("{key} is too small", "it should be more than {limit:g}"),
     "less_than_equal": ("{key} is too large", "it should be at most {limit:g}"),
-    "string_too_short": ("{key} has the wrong length", "it should be {limit}"),
+    "string_too_short": ("{key} has the wrong length", "its length should be {limit}"),
 }
 _ALIKE = {
     "dict_type": "model_type", "list_type": "tuple_type", "float_type": "float_parsing",

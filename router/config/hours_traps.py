@@ -69,7 +69,7 @@ class HoursTraps:
                     file.document.warn(Trap.ALWAYS, where, what, todo)
             known = [by_name[name] for name in dict.fromkeys(model.active_time_intervals) if name in by_name]
             if _meant_together(known):
-                what = "several active_time_intervals: any of them is enough, and these look as if all were meant"
+                what = "one of these active_time_intervals is enough to be open, but they look as if all should hold"
                 todo = "make one interval with an entry in which all must hold"
                 file.document.warn(Trap.INTERVALS_OR, (*where, "active_time_intervals"), what, todo)
 
@@ -97,7 +97,7 @@ def _ored(document: Document, model: TimeIntervalModel, where: Location) -> None
             fields = first[0] | kind[0]
             what = (
                 f"{' and '.join(sorted(fields))} stand in two entries of {model.name!r}, and either is enough"
-                + (": the times hold on every day, and the days all day long" if "times" in fields else "")
+                + (": the times apply on every day, and the days apply all day" if "times" in fields else "")
             )
             todo = "put them into one entry, where all must hold"
             document.warn(Trap.INTERVALS_OR, (*where, "time_intervals", number), what, todo)
@@ -143,7 +143,7 @@ def _gaps(document: Document, model: TimeIntervalModel, where: Location) -> None
         for index, times in enumerate(entry.times or ()):
             following = _minute_after(times.end_time)
             if following in starts:
-                what = f"the minute from {times.end_time} to {following} is left out: an end is no part of the time"
+                what = f"the minute from {times.end_time} to {following} is missing: end_time is exclusive"
                 place = (*where, "time_intervals", number, "times", index, "end_time")
                 document.warn(Trap.MINUTE_GAP, place, what, f'write "{following}"')
 

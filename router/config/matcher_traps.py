@@ -58,7 +58,7 @@ def _of(name: str, op: str, value: str) -> tuple[Trap, str, str] | None:
     if op in {"=", "!="}:
         if _PATTERN.search(value) is None:
             return None
-        what = f"{name}{op}{value!r} compares with this very text: no character of it is a wildcard"
+        what = f"{name}{op}{value!r} compares with exactly this text: it has no wildcards"
         return (
             Trap.LITERAL_PATTERN,
             what,
@@ -68,7 +68,5 @@ def _of(name: str, op: str, value: str) -> tuple[Trap, str, str] | None:
     if begins is ends or (begins and _OPEN_END.fullmatch(value)) or (ends and _OPEN_START.match(value)):
         return None
     sign, side, more = ("^", "begins", "end it in .*") if begins else ("$", "ends", "begin it with .*")
-    what = (
-        f"{name}{op}{value!r} is matched against the whole value, and not against all that {side} like this"
-    )
+    what = f"{name}{op}{value!r} has to match the whole value; it does not match every value that {side} with this text"
     return Trap.HALF_ANCHORED, what, f"{more} to match all that {side} like this, or leave {sign} out"

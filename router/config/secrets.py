@@ -123,11 +123,10 @@ def secret_spans(
                 if secret and name not in _BESIDE_SECRETS:
                     yield from secret_spans(key, secret=True, seen=seen)
                 scalar = isinstance(value, ScalarNode)
-                inside = (
-                    not (scalar and name == "file")
-                    if secret
-                    else _secretive(name) or (scalar and name in _CHANNELS)
-                )
+                if secret:
+                    inside = not (scalar and name == "file")
+                else:
+                    inside = scalar if name in _CHANNELS else _secretive(name)
                 yield from secret_spans(value, secret=inside, seen=seen)
         case SequenceNode():
             for each in node.value:

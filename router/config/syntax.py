@@ -121,7 +121,7 @@ def _explained(error: MarkedYAMLError, text: str, hidden: str) -> SyntaxRefusedE
     if start is not None and "quoted scalar" in str(error.context) and (ended or "separator" in problem):
         return SyntaxRefusedError(_at(start), "this quote is never closed", "close it")
     if start is not None and "could not find expected ':'" in problem:
-        return SyntaxRefusedError(_at(start), "this is no key: it has no colon", "write `key: value`")
+        return SyntaxRefusedError(_at(start), "a colon is missing after this key", "write `key: value`")
     opened, quoted = _unfinished(hidden)
     if ended and opened is not None:
         what = f"this {text[opened.index]} is never closed"

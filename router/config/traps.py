@@ -71,10 +71,8 @@ def _nobody(file: TrappedFile, policy: Policy, routes: Mapping[str, Route]) -> N
         if model.receiver is None or route is None or policy.receivers.get(route.receiver):
             continue
         if "".join(filter(str.isalnum, model.receiver.casefold())) not in _NOBODY:
-            what = (
-                f"whatever stays here is told to nobody: the receiver {model.receiver!r} has no destinations"
-            )
-            todo = "give it some; if that is meant, call it nobody"
+            what = f"alerts that end here notify nobody: the receiver {model.receiver!r} has no destinations"
+            todo = "add a destination; if this is intended, name the receiver 'nobody'"
             file.document.warn(Trap.NOBODY, (*file.places[path], "receiver"), what, todo)
 
 

@@ -29,7 +29,7 @@ async def _ever() -> Millis:
 
 # How long whoever resumes a destination waits for the outcome.
 _TRIAL_SECONDS = 25.0
-_UNTRIED = "its pause has ended, and its report ends with the next delivery that gets through"
+_UNTRIED = "the pause has ended; the report ends with the next successful delivery"
 
 
 class Lanes:
@@ -132,7 +132,7 @@ class Lanes:
         try:
             outcome = await asyncio.wait_for(lane.try_now(), _TRIAL_SECONDS)
         except TimeoutError:
-            reason = f"no outcome within {_TRIAL_SECONDS:g} s; the list of deliveries will have it"
+            reason = f"no result within {_TRIAL_SECONDS:g} s; see the list of deliveries later"
             return {"status": "is being tried", "reason": reason}
         match outcome:
             case None:

@@ -228,9 +228,9 @@ class Operator:
             silent = "" if first.broken else f"nothing has got through for {duration(now - first.since)}: "
             annotations = {
                 "summary": f"{many}{names} can't be told: {silent}{first.reason}",
-                "description": f"Not told: {counted(keys, _NAMED)} ({len(keys)} in all). What is to be told there "
-                "waits, and is given up after the channel's give_up_after. Once it is mended, the next attempt finds "
-                f"out, within half an hour; at once with: alert-router deliveries resume {keys[0]}",
+                "description": f"Not notified: {counted(keys, _NAMED)} ({len(keys)} in all). Their messages wait, and are "
+                "given up after the channel's give_up_after. After the repair, the router tries again within half an "
+                f"hour. To try at once: alert-router deliveries resume {keys[0]}",
             }
         ends_at = now if status is Status.RESOLVED else None
         fingerprint = hashlib.sha256(first.cause.encode()).hexdigest()[:16]

@@ -141,7 +141,7 @@ class _Rules:
     def _named_intervals(self, piece: Piece, key: str) -> list[str]:
         for name in (names := piece.texts(key)):
             if name in self.left_out:
-                what = f"the time interval {name!r} is left out, so this route doesn't follow it"
+                what = f"the time interval {name!r} is left out, so this route ignores it"
                 piece.note(what, "mend the interval, or write it into the result", key=key)
             elif name not in self._intervals:
                 piece.note(f"there is no time interval {name!r}; it is left out", REFUSED, key=key)

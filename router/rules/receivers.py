@@ -66,7 +66,9 @@ class Receivers:
             if name in self.found:
                 todo = "rename one of them; Alertmanager would refuse two"
                 piece.note(
-                    f"there are two receivers {name!r}; they are made one, which tells both", todo, key="name"
+                    f"two receivers are named {name!r}; they are merged, and the result notifies the destinations of both",
+                    todo,
+                    key="name",
                 )
             found = self.found.setdefault(name, [])
             self._destinations(piece, name)

@@ -147,8 +147,8 @@ def _hash(*parts: str) -> str:
 
 
 def renew_database_id(tx: Transaction) -> None:
-    """At each start: nothing tells a start after a restore from any other, and a restored database must not use the
-    keys again that were used since its backup. What is open keeps the key that it was opened with.
+    """Replaces the random id of the database. Runs at each start, because a start after a restore looks like any other,
+    and a restored database must not reuse keys from after its backup. Open conversations keep their keys.
     """
     tx.run(_NO_DATABASE_ID)
     tx.run(_NEW_DATABASE_ID, id_=secrets.token_hex(16))

@@ -71,7 +71,7 @@ def _in_a_line(record: logging.LogRecord) -> bool:
     if isinstance(error, HttpProcessingError):
         record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
         record.msg, record.args = (
-            "a request that is no HTTP: %s",
+            "invalid HTTP request: %s",
             (" ".join(error.message.split())[:_LONGEST],),
         )
     return True

@@ -60,7 +60,7 @@ def _does(deed: Deed) -> Callable[[web.Request], Awaitable[web.Response]]:
                 {"status": "unavailable", "reason": f"The store can't be written: {error}"}, status=503
             )
         if done is None:
-            what = "no such destination, or no dead letter of this number any more"
+            what = "there is no destination with this key, or no open dead letter with this number"
             return web.json_response({"status": "not found", "reason": what}, status=404)
         return web.json_response(done)
 

@@ -80,7 +80,9 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
         return _unavailable(parts, source, f"the body did not come within {parts.read_seconds:g} s")
     except (ConnectionError, HttpProcessingError, web.RequestPayloadError):
         return _unavailable(
-            parts, source, "the body did not arrive whole: the sender hung up, or its framing broke"
+            parts,
+            source,
+            "the body is incomplete: the sender closed the connection, or the chunked encoding is invalid",
         )
     except Exception:
         log.exception("webhook failed unexpectedly", source=source)

@@ -105,7 +105,7 @@ async def test_resume_tries_at_once_and_a_success_ends_the_report(world: World) 
     assert (await lane(world))["broken_since"] is None
     other = await command(world, "resume", "slack:C0NOBODY")
     assert other.exit_code == 1
-    assert "no such destination" in other.output
+    assert "there is no destination with this key" in other.output
 
 
 async def test_resume_of_what_is_still_broken_says_so_and_pages_nobody_again(world: World) -> None:

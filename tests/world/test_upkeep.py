@@ -101,7 +101,7 @@ async def test_what_contradicts_itself_is_noticed_named_and_counted(world: World
         world.clock.advance(MINUTE)
         await until(world, lambda: {name: registry.get_sample_value(name) for name in metrics} == metrics)
     found = {each["event"]: each["first"] for each in logs if each["log_level"] == "error"}
-    contradicted = found["alerts that their sender repeats as firing count as resolved here"]
+    contradicted = found["alerts are resolved here although their sender still reports them as firing"]
     assert [name.startswith("default: Down ") for name in contradicted] == [True]
     empty = found["conversations are open with nothing firing in them"]
     assert sorted(name.split(": group:")[0] for name in empty) == [

@@ -304,14 +304,17 @@ def test_an_interval_that_is_left_out_is_told_loudly() -> None:
     )
     said = notes(converted)
     assert "the whole time interval 'x' is LEFT OUT" in said
-    assert "the time interval 'x' is left out, so this route doesn't follow it" in said
+    assert "the time interval 'x' is left out, so this route ignores it" in said
     assert loaded(converted).policy.root.routes[0].hours is None
 
 
 def test_two_receivers_of_one_name_are_noted() -> None:
     hooks = [{"name": "team", "webhook_configs": [{"url": f"http://127.0.0.1:9/{n}"}]} for n in range(2)]
     converted = told(receivers=hooks)
-    assert "there are two receivers 'team'; they are made one, which tells both" in notes(converted)
+    assert (
+        "two receivers are named 'team'; they are merged, and the result notifies the destinations of both"
+        in notes(converted)
+    )
     assert len(loaded(converted).policy.receivers["team"]) == 2
 
 
