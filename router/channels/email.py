@@ -77,7 +77,7 @@ class Settings(ChannelSettings):
     @classmethod
     def _host_and_port(cls, text: str) -> str:
         host, _, port = text.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        if not host or re.search(r"[@/\s]", host) or not port.isdecimal() or not 0 < int(port) < 65_536:
             raise ValueError("is no host:port; write it like smtp.example.com:587")
         return text
 

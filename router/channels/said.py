@@ -35,15 +35,16 @@ def fit_to_show(outcome: Outcome, secrets: Iterable[str]) -> Outcome:
 def _forms(secrets: Iterable[str]) -> re.Pattern[str] | None:
     """Matches the secrets, also as an SMTP server has them quoted and as they stand in an address."""
     found = set(filter(None, secrets))
-    found |= {unquote(each) for each in found}
+    found |= {unquote(each) for each in found} | {line(each) for each in found}
     found |= {base64.b64encode(each.encode()).decode() for each in found}
-    longest_first = sorted(found, key=len, reverse=True)
+    longest_first = sorted(filter(None, found), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if found else None
 
 
 def _fit(text: str, masks: re.Pattern[str] | None) -> str:
-    text = line(text)
-    return clip(masks.sub(_MASK, text) if masks is not None else text, LONGEST)
+    for shape in (str, line):  # before blanks are folded, and after
+        text = masks.sub(_MASK, shape(text)) if masks is not None else shape(text)
+    return clip(text, LONGEST)
 
 
 def parts_of(url: str) -> Iterator[str]:

@@ -145,7 +145,13 @@ class WebhookOptions(Options):
     @property
     def secrets(self) -> list[str]:
         given = (self.bearer_token, self.secret, self.basic_auth and self.basic_auth.password)
-        return [*parts_of(self.url.get_secret_value()), *(each.get_secret_value() for each in given if each)]
+        # A server may quote the header that it was sent: both go in one, encoded.
+        pair = self.basic_auth and f"{self.basic_auth.username}:{self.basic_auth.password.get_secret_value()}"
+        return [
+            *parts_of(self.url.get_secret_value()),
+            *(each.get_secret_value() for each in given if each),
+            *([pair] if pair else []),
+        ]
 
 
 class Webhook:

@@ -26,7 +26,7 @@ from router.config.syntax import (
     half_a_character,
     is_unicode,
     shown,
-    tag,
+    tags,
 )
 
 Location = tuple[str | int, ...]
@@ -189,6 +189,9 @@ def plain(text: str) -> Any:
 def _built(document: Document, root: Node, text: str, environ: Mapping[str, str] | None) -> Any:
     if environ is not None and (begin := directive(text)) is not None:
         document.problem_at(begin, "a directive can't stand here", "remove it: the file is YAML 1.2")
+    for place in tags(text):
+        todo = "write a plain value; in quotes if it begins with !"
+        document.problem_at(place, "YAML tags are not supported", todo)
     try:
         return _Builder(document, text, environ or {}).build(root, ())
     except _TooLarge:
@@ -218,7 +221,6 @@ class _Builder:
             raise _TooLarge
         absent = key is not None and node.start_mark.index == node.end_mark.index
         self._document.values[location] = key if absent and key is not None else _begin(node)
-        self._untagged(node)
         match node:
             case MappingNode():
                 return self._mapping(node, location)
@@ -229,12 +231,6 @@ class _Builder:
             case _:
                 raise TypeError(node)
 
-    def _untagged(self, node: Node) -> None:
-        place = tag(node, self._text)
-        if place is not None:
-            todo = "write a plain value; in quotes if it begins with !"
-            self._document.problem_at(place, "YAML tags are not supported", todo)
-
     def _mapping(self, node: MappingNode, location: Location) -> dict[str, Any]:
         data: dict[str, Any] = {}
         merged: dict[str, Any] = {}
@@ -243,7 +239,6 @@ class _Builder:
             if not isinstance(key_node, ScalarNode):
                 self._document.problem_at(place, "a key is not a word", "write keys as plain words")
                 continue
-            self._untagged(key_node)
             key = shown(self._whole(key_node))
             inner = (*location, key)
             if key == "<<" and key_node.tag == _MERGE:

@@ -33,8 +33,8 @@ _AFTER_KEYS = re.compile(
 _LOOKS = re.compile(
     r"""//(?P<user>[^\s@/]+)@
     | \b[^\s"'@/:]+:(?P<password>[^\s"'@/]+)@
-    | (?P<hook>//hooks\.slack(?:-gov)?\.com/[^\s"',}\]]+)
-    | (?P<discord>//[^\s"',}\]/]*discord(?:app)?\.com/api/(?:v\d+/)?webhooks/[^\s"',}\]]+)
+    | (?P<hook>\bhooks\.slack(?:-gov)?\.com/[^\s"',}\]]+)
+    | (?P<discord>\b[^\s"',}\]/]*discord(?:app)?\.com/api/(?:v\d+/)?webhooks/[^\s"',}\]]+)
     | (?P<token>\bxox[a-z]-[\w.-]+ | \bxapp-[\w.-]+)""",
     re.VERBOSE,
 )

@@ -16,6 +16,7 @@ from ruamel.yaml.tokens import (
     FlowSequenceEndToken,
     FlowSequenceStartToken,
     ScalarToken,
+    TagToken,
 )
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}\n]*))?\}")
@@ -27,7 +28,8 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 # https://yaml.org/spec/1.2.2/#51-character-set: all but these are printable.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _DIRECTIVE = re.compile(r"\A\ufeff?(?:[ \t]*(?:#[^\r\n]*)?(?:\r\n|\r|\n))*(?P<directive>%)")
-_TAG = re.compile(r"(?:&\S+\s+)?(?P<tag>!)")
+# A tag begins a word. Most files have none, and need not be read a second time.
+_MAY_BE_TAGGED = re.compile(r"(?:^|[\s,\[{:?-])!", re.MULTILINE)
 _ESCAPE = re.compile(r"\\(?:u(?P<u>[0-9A-Fa-f]{4})|U(?P<U>[0-9A-Fa-f]{8})|.)", re.DOTALL)
 _MEND = "mend the YAML"
 _WHY = {
@@ -122,7 +124,7 @@ def _explained(error: MarkedYAMLError, text: str, hidden: str) -> SyntaxRefusedE
         return SyntaxRefusedError(_at(start), "this quote is never closed", "close it")
     if start is not None and "could not find expected ':'" in problem:
         return SyntaxRefusedError(_at(start), "a colon is missing after this key", "write `key: value`")
-    opened, quoted = _unfinished(hidden)
+    opened, quoted = _unfinished(hidden, mark.index)
     if ended and opened is not None:
         what = f"this {text[opened.index]} is never closed"
         return SyntaxRefusedError(_at(opened), what, "close it")
@@ -132,7 +134,7 @@ def _explained(error: MarkedYAMLError, text: str, hidden: str) -> SyntaxRefusedE
     return SyntaxRefusedError(_at(mark), _harmless(shown(problem)))
 
 
-def _unfinished(hidden: str) -> tuple[Any, Any]:
+def _unfinished(hidden: str, until: int) -> tuple[Any, Any]:
     """As far as the text can be read: the innermost bracket that is open, and the last quote, if it has several
     lines.
     """
@@ -140,6 +142,8 @@ def _unfinished(hidden: str) -> tuple[Any, Any]:
     quoted = None
     try:
         for token in _yaml().scan(hidden):
+            if token.start_mark.index >= until:
+                break
             if isinstance(token, FlowSequenceStartToken | FlowMappingStartToken):
                 opened.append(token.start_mark)
             elif isinstance(token, FlowSequenceEndToken | FlowMappingEndToken) and opened:
@@ -166,12 +170,12 @@ def directive(text: str) -> Place | None:
     return place_of(text, found.start("directive")) if found is not None else None
 
 
-def tag(node: Node, text: str) -> Place | None:
-    """Where a node has a tag of its own."""
-    begin = node.start_mark.index
-    if text[begin : begin + 1] not in {"!", "&"} or (found := _TAG.match(text, begin)) is None:
-        return None
-    return place_of(text, found.start("tag"), node)
+def tags(text: str) -> list[Place]:
+    """Where nodes have tags of their own."""
+    if _MAY_BE_TAGGED.search(text) is None:
+        return []
+    tokens = _yaml().scan(_without_directives(VARIABLE.sub(_hide, text)))
+    return [_at(token.start_mark) for token in tokens if isinstance(token, TagToken)]
 
 
 def half_a_character(node: ScalarNode, text: str) -> Place | None:
