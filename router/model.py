@@ -374,6 +374,8 @@ class Delivered:
     """Recipients that were given up; the others were told."""
     rest: Millis = 0
     """How long the provider wants nothing more there."""
+    reached: bool = True
+    """This attempt got something through. Not if all who were still to be told were refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,6 +398,8 @@ class Retry(_Failure):
     """Recipients that were given up."""
     late: tuple[Refusal, ...] = ()
     """Recipients that are asked again; all others were told or given up."""
+    reached: bool = False
+    """This attempt got something through all the same."""
     words: str = field(default="", compare=False)
     """What the provider said, without secrets, bounded; two outcomes that differ in it mean the same."""
     cause: str = field(default="", compare=False)
@@ -416,6 +420,8 @@ class Broken(_Failure):
     """What did succeed told the news already."""
     words: str = field(default="", compare=False)
     cause: str = field(default="", compare=False)
+    by_content: bool = field(default=False, compare=False)
+    """The message may be at fault instead: it was seen when it was refused, as by a filter of spam."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,7 +238,12 @@ class Discord:
     async def _bring(self, attempt: _Attempt, version: int, messages: Sequence[Mapping[str, Any]]) -> Outcome:
         """Edit what is stale, post what is new, and remove what is not needed any more."""
         posted = attempt.posted
-        for number, message in enumerate(messages):
+        # The first message has the news. What is not there yet comes before what is there and stale, or it would
+        # never come while news keep coming and only some calls are allowed at a time.
+        missing = range(max(1, len(posted)), len(messages))
+        stale = sorted(range(1, min(len(posted), len(messages))), key=lambda number: posted[number].version)
+        for number in (*range(min(1, len(messages))), *missing, *stale):
+            message = messages[number]
             if posted[number:] and not posted[number].is_stale(version, number, message):
                 continue
             answer = await self._tell(attempt, posted[number].id, message) if posted[number:] else None

@@ -164,17 +164,19 @@ async def _hand_over(
         answer = await _transact(client, mail.sender, waiting, mail.plain)
     if not isinstance(answer, _Refused):
         return answer
-    if not alone and len(answer.by) == len(waiting):
+    reached = len(answer.by) < len(waiting)
+    if not reached and (not alone or any(each.policy and not each.passes for each in answer.by.values())):
         return _nobody(answer)
     later = {address: each for address, each in answer.by.items() if each.passes}
     if not later or conversation.storm is not None:  # whose next message has other news, for everybody
-        return Delivered(known, _refusals(answer.by))
+        return Delivered(known, _refusals(answer.by), reached=reached)
     gone = _refusals({address: each for address, each in answer.by.items() if not each.passes})
     first = next(iter(later.values()))
     owed = {"to": list(later), "state": _state(conversation)}
     return Retry(
         f"smtp {first.code}: some recipients", ambiguous=True, remote={**known, LATE: owed},
         refused=gone, late=_refusals(later), words=first.words, further=len(later) < len(waiting),
+        reached=reached,
     )  # fmt: skip
 
 
@@ -216,9 +218,11 @@ def _nobody(refused: _Refused) -> Outcome:
     if refused.mail is not None and said.content:
         return Rejected(f"smtp {said.code}: content refused", words=said.words)
     if said.policy:
-        return Broken(f"smtp {said.code}: refused by policy", words=said.words, cause=CAUSE)
-    what = "all recipients refused" if refused.mail is None else "mail refused"
-    return Broken(f"smtp {said.code}: {what}", words=said.words)
+        what, cause = "refused by policy", CAUSE
+    else:
+        what, cause = "all recipients refused" if refused.mail is None else "mail refused", ""
+    by_content = refused.mail is not None
+    return Broken(f"smtp {said.code}: {what}", words=said.words, cause=cause, by_content=by_content)
 
 
 async def _transact(

@@ -29,10 +29,10 @@ class Suspects:
 
     def weigh(self, conversation: int, outcome: Outcome) -> Outcome:
         """The outcome of an attempt, as it counts."""
-        if isinstance(outcome, Delivered):
+        if isinstance(outcome, Delivered) and outcome.reached:
             self._suspects = (self._suspects | self._refused) - {conversation}
             self._refused.clear()
-        if not isinstance(outcome, Broken):
+        if not isinstance(outcome, Broken) or not outcome.by_content:
             return outcome
         if conversation in self._suspects:
             self._suspects.discard(conversation)

@@ -172,8 +172,11 @@ class Lane:
     async def _watched(self, until: Millis | None) -> Millis | None:
         """Whether it is time to report the destination, though nothing can be tried now. When to look again."""
         operator, alert_after = self._depot.operator, self._alert_after
-        await self._compare_clocks()
-        await operator.look(self.destination.key, alert_after)
+        try:
+            await self._compare_clocks()
+            await operator.look(self.destination.key, alert_after)
+        except Exception:  # a lane never dies
+            log.exception("report failed unexpectedly", destination=self.destination.key)
         at = operator.report_at(self.destination.key, alert_after)
         return until if at is None or at <= self._depot.clock.now() else min(at, until or at)
 
@@ -201,8 +204,10 @@ class Lane:
         now = clock.now()
         patience = current.give_up_after.get(self.destination.channel, 0)
         not_before = self._learn(work, outcome, now)
-        through = isinstance(outcome, Delivered) or (isinstance(outcome, Retry) and bool(outcome.late))
-        if not (through or isinstance(outcome, Delivered)):
+        through = isinstance(outcome, Delivered | Retry) and outcome.reached
+        # Late recipients who are refused once more say nothing of the destination.
+        late = isinstance(outcome, Retry) and bool(outcome.late)
+        if not (through or late or isinstance(outcome, Delivered)):
             await self._compare_clocks()
             await operator.failed(self.destination.key, outcome, self._alert_after)
         booked = outcome

@@ -8,7 +8,7 @@ through to the last of them.
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
@@ -58,6 +58,8 @@ class Operator:
         self._troubles: dict[str, Trouble] | None = None
         self._through: dict[str, Millis] = {}
         """By destination: when something got through last."""
+        self._labels: dict[str, Mapping[str, str]] = {}
+        """By cause: those of its report. It ends by the same, though the rules may have other levels since."""
         self._reporting: dict[str, asyncio.Task[None]] = {}
         """By cause: reports that are being put together."""
 
@@ -67,10 +69,15 @@ class Operator:
         :param served: the keys of the destinations that have a lane
         """
         if self._troubles is None:
-            found, ended = await self._store.troubles()
+            found, said = await self._store.troubles()
             self._troubles = {each.destination: each for each in found}
-            for alert in ended:
-                await self._post(replace(alert, status=Status.RESOLVED, ends_at=self._clock.now()))
+            causes = {each.cause for each in found}
+            for alert in said:
+                cause = alert.labels.get("cause", "")
+                if cause in causes and cause not in self._labels:
+                    self._labels[cause] = alert.labels
+                else:
+                    await self._post(replace(alert, status=Status.RESOLVED, ends_at=self._clock.now()))
         for key in self._troubles.keys() - set(served):
             await self.got_through(key)
 
@@ -217,7 +224,7 @@ class Operator:
         """The members, all reported, of one cause."""
         now, policy, first = self._clock.now(), self._policy(), members[0]
         keys = [each.destination for each in members]
-        labels = {
+        labels = self._labels.get(first.cause) or {
             "alertname": ALERTNAME, policy.severity.label: policy.severity.levels[0], "cause": first.cause,
         }  # fmt: skip
         names, many = counted(keys, _NAMED_SHORT), f"{len(keys)} destinations " if len(keys) > 1 else ""
@@ -244,7 +251,7 @@ class Operator:
             about=self._about(members, labels),
         )
 
-    def _about(self, members: list[Trouble], labels: dict[str, str]) -> frozenset[str]:
+    def _about(self, members: list[Trouble], labels: Mapping[str, str]) -> frozenset[str]:
         """Whom it must not be sent to: the members; and whoever is reached in the same way, if nothing has got
         through there since and anybody else is left.
         """
@@ -285,12 +292,19 @@ class Operator:
             }
         ).encode()
         try:
-            receipt = await self._store.accept(webhook, OWN_SOURCE, body, policy, self._clock.now())
+            receipt = await self._store.accept(
+                webhook, OWN_SOURCE, body, policy, self._clock.now(), certain=True
+            )
         except StoreUnavailable:  # the store has said so, once for all
             return False
         for kind, of_level, known_level in receipt.changes:
             self._metrics.change(OWN_SOURCE, kind, of_level, known_level=known_level)
         for destination, verdict in receipt.decisions:
             self._metrics.decision(destination, verdict)
+        cause = alert.labels.get("cause", "")
+        if alert.status is Status.FIRING:
+            self._labels[cause] = alert.labels
+        else:
+            self._labels.pop(cause, None)
         self._around.wake(receipt.wake)
         return True

@@ -25,6 +25,7 @@ from router.store.accept import Receipt, accept
 from router.store.adopt import Adoption, adopt, known_fragments
 from router.store.balance import Balance, balance
 from router.store.conversation import renew_database_id
+from router.store.dead import UnderWay
 from router.store.digests import covered
 from router.store.health import StoreUnavailable, unavailable
 from router.store.integrity import Integrity, integrity
@@ -138,10 +139,22 @@ class Store:
         return await self._database.write(lambda tx: steps.step(tx, policy, now, back=back))
 
     async def accept(
-        self, webhook: Webhook, source: str, body: bytes, policy: Policy, now: Millis
+        self,
+        webhook: Webhook,
+        source: str,
+        body: bytes,
+        policy: Policy,
+        now: Millis,
+        *,
+        certain: bool = False,
     ) -> Receipt:
-        """Keep a webhook, decide what it means and for whom; returns after the commit."""
-        return await self._database.write(lambda tx: accept(tx, webhook, source, body, policy, now))
+        """Keep a webhook, decide what it means and for whom; returns after the commit.
+
+        :param certain: what it reports as firing is never in doubt
+        """
+        return await self._database.write(
+            lambda tx: accept(tx, webhook, source, body, policy, now, certain=certain)
+        )
 
     async def quarantine(
         self, body: bytes, source: str, reason: str, now: Millis, encoding: str | None = None
@@ -403,6 +416,7 @@ __all__ = [
     "Store",
     "StoreUnavailable",
     "Trouble",
+    "UnderWay",
     "Work",
     "account",
     "snapshot",

@@ -38,8 +38,9 @@ class Trouble:
 
 
 def known(tx: Transaction) -> tuple[list[Trouble], list[Alert]]:
-    """Them, and what the router still says of itself though nothing is in trouble for that cause."""
-    reports = {alert.labels.get("cause", ""): alert for alert in map(alert_of, tx.all(_OWN_ALERTS))}
+    """Them, and what the router says of itself, the oldest first."""
+    said = [alert_of(row) for row in tx.all(_OWN_ALERTS)]
+    reports = {alert.labels.get("cause", ""): alert for alert in said}
     found = [
         Trouble(
             row["destination"], row["since"], row["cause"], row["reason"], bool(row["gave_up"]), bool(row["broken"]),
@@ -47,8 +48,7 @@ def known(tx: Transaction) -> tuple[list[Trouble], list[Alert]]:
         )
         for row in tx.all(_ALL)
     ]  # fmt: skip
-    causes = {each.cause for each in found}
-    return found, [alert for cause, alert in reports.items() if cause not in causes]
+    return found, said
 
 
 def keep(tx: Transaction, trouble: Trouble) -> None:

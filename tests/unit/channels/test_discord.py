@@ -733,3 +733,18 @@ async def test_the_fake_fails_on_missing_unexpected_and_wrong_messages(
         assert fault_of({"embeds": [{**good, **wrong}]}) == 50035
     assert fault_of({"content": "x" * 2_001}) == fault_of({"embeds": [good] * 11}) == 50035
     assert fault_of({"content": " "}) == 50006
+
+
+async def test_what_is_not_there_yet_comes_though_news_keep_coming() -> None:
+    """Three calls a window, four messages, and each version touches all of them."""
+    now = 0.0
+    state: dict[str, Any] = {}
+    async with FakeDiscord(seconds=lambda: now, window=3) as strict, opened(strict.url) as channel:
+        for version in range(1, 12):
+            alerts = several(2_000, ended=version * 60)
+            talk = conversation(*alerts, version=version, remote=state, now=NOW + version * 2_000)
+            outcome = await tell(channel, talk)
+            assert isinstance(outcome, Delivered | Retry)
+            state = dict(outcome.remote or {})
+            now += 2
+        assert len(strict.messages) == 4

@@ -507,7 +507,7 @@ async def test_one_refused_for_now_is_told_later_and_the_others_only_once() -> N
         # Alertmanager's repeat makes another version of the same state.
         still = await tell(channel, conversation(version=2, attempt=20, remote=outcome.remote), to)
         assert outcome.further
-        assert still == replace(outcome, refused=(), further=False)
+        assert still == replace(outcome, refused=(), further=False, reached=False)
 
         del smtp.refused[BERT]
         late = await tell(channel, conversation(version=3, attempt=21, remote=outcome.remote), to)
