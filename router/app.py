@@ -123,14 +123,14 @@ class Service:
         self.truth = Truth(
             store=self.store, clock=self.clock, metrics=self.metrics, sources=lambda: self.config.sources,
             policy=lambda: self._current.policy, wake=self.lanes.wake, counting_since=self.steps.look,
+            preview=options.preview,
         )  # fmt: skip
         await self._adopt(config, self._current_of(config, templates, None))
 
         self._runner = make_runner(self._web())
         closing.push_async_callback(self._runner.cleanup)
         closing.push_async_callback(self.lanes.stop, round((1 - _AFTERWARDS) * options.drain))
-        if not options.preview:  # nobody repeats the sample's alerts
-            closing.push_async_callback(_ended, asyncio.create_task(self.truth.serve(), name="truth"))
+        closing.push_async_callback(_ended, asyncio.create_task(self.truth.serve(), name="truth"))
         await self._runner.setup()
         await web.TCPSite(self._runner, *options.listen).start()
         closing.push_async_callback(_ended, asyncio.create_task(self.steps.serve(), name="clock"))

@@ -34,6 +34,8 @@ class Known:
     changed_at: Millis
     doubt: Doubt | None = None
     """Only of an alert that ended."""
+    latest_start: Millis | None = None
+    """The latest start that was reported of its episode: the clocks of an HA pair may differ."""
 
 
 def reduce(
@@ -49,13 +51,17 @@ def reduce(
     """
     if known is None:
         return _changed(reported, peer, now)
-    before = known.alert
+    before, latest = known.alert, _latest(known.latest_start, known.alert.starts_at, reported.starts_at)
     match before.status, reported.status:
         case Status.FIRING, Status.FIRING:
             starts = (at for at in (before.starts_at, reported.starts_at) if at is not None)
-            known = replace(known, alert=replace(reported, starts_at=min(starts, default=None)))
+            known = replace(
+                known, alert=replace(reported, starts_at=min(starts, default=None)), latest_start=latest
+            )
         case Status.FIRING, Status.RESOLVED if not _of_an_earlier_firing(reported, before):
-            return _changed(replace(reported, starts_at=reported.starts_at or before.starts_at), peer, now)
+            ended = replace(reported, starts_at=reported.starts_at or before.starts_at)
+            kind, after = _changed(ended, peer, now)
+            return kind, replace(after, latest_start=latest)
         case Status.RESOLVED, Status.FIRING:
             doubt = None if certain else _doubt(reported, known, now)
             if doubt is None:
@@ -71,7 +77,11 @@ def reduce(
 
 def _changed(reported: Alert, peer: str, now: Millis) -> tuple[Change, Known]:
     kind = Change.FIRED if reported.status is Status.FIRING else Change.RESOLVED
-    return kind, Known(reported, peer, now)
+    return kind, Known(reported, peer, now, latest_start=reported.starts_at)
+
+
+def _latest(*starts: Millis | None) -> Millis | None:
+    return max((at for at in starts if at is not None), default=None)
 
 
 def _of_an_earlier_firing(resolve: Alert, firing: Alert) -> bool:
@@ -84,12 +94,12 @@ def _of_an_earlier_firing(resolve: Alert, firing: Alert) -> bool:
 def _doubt(firing: Alert, known: Known, now: Millis) -> Doubt | None:
     """None: the firing counts at once."""
     concluded = not known.peer
-    ended = known.alert
-    if concluded or firing.starts_at is None or ended.starts_at is None:
+    episode_started = _latest(known.latest_start, known.alert.starts_at)
+    if concluded or firing.starts_at is None or episode_started is None:
         return None
     since_end = now - known.changed_at
     # A clock that was stepped back by more than the lag says nothing about the order.
-    if firing.starts_at > ended.starts_at or abs(since_end) >= PEER_LAG:
+    if firing.starts_at > episode_started or abs(since_end) >= PEER_LAG:
         return None
     until = now + PEER_LAG - max(0, since_end)
     return Doubt(firing, until if known.doubt is None else min(until, known.doubt.until))

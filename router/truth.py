@@ -171,8 +171,12 @@ class Truth:
         policy: Callable[[], Policy],
         wake: Callable[[Iterable[str]], None],
         counting_since: Callable[[], Awaitable[Millis]],
+        preview: bool = False,
     ) -> None:
-        """:param counting_since: compares the clocks, see :class:`router.steps.Steps`"""
+        """
+        :param counting_since: compares the clocks, see :class:`router.steps.Steps`
+        :param preview: nobody is asked, and nothing grows stale: nobody repeats the alerts of a sample
+        """
         self._store = store
         self._clock = clock
         self._metrics = metrics
@@ -180,6 +184,7 @@ class Truth:
         self._policy = policy
         self._wake = wake
         self._counting_since = counting_since
+        self._preview = preview
         self._started = clock.now()
         self._asked: dict[str, Millis] = {}
         """When each source was last asked about, and when with success."""
@@ -209,6 +214,8 @@ class Truth:
     async def _look(self) -> Millis:
         await self._counting_since()  # before anything ends by the passing of time
         now = self._clock.now()
+        if self._preview:
+            return min(now + _LOOK, await self._settle_doubts(now) or now + _LOOK)
         asked = {source.name: each for source in self._sources() if (each := source.alertmanager) is not None}
         openings = await self._store.openings(now)
         await asyncio.gather(
@@ -219,9 +226,7 @@ class Truth:
             )
         )
         policy = self._policy()
-        settled, doubt = await self._store.settle_doubts(policy, now)
-        for name, receipt in settled.items():
-            self._concluded(name, receipt)
+        doubt = await self._settle_doubts(now)
         # By the moment at which it was looked: the clock may have jumped since, over a suspend.
         heard = {name: self._answered.get(name, self._started) for name in asked}
         trusted = frozenset(name for name, at in heard.items() if now - at < _PATIENCE)
@@ -237,6 +242,13 @@ class Truth:
             self._concluded(name, receipt)
         due = [self._due(name, each, openings.get(name)) for name, each in asked.items()]
         return min([now + _LOOK, *due, *([] if doubt is None else [doubt])])
+
+    async def _settle_doubts(self, now: Millis) -> Millis | None:
+        """When to settle the next; None: there is none."""
+        settled, following = await self._store.settle_doubts(self._policy(), now)
+        for name, receipt in settled.items():
+            self._concluded(name, receipt)
+        return following
 
     def _due(self, name: str, alertmanager: Alertmanager, opening: Millis | None) -> Millis:
         last = self._asked.get(name)

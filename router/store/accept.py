@@ -239,7 +239,7 @@ def _reduce(accepting: _Accepting, told: Alert) -> _Accepted:
         "level": level, "starts_at": alert.starts_at, "ends_at": alert.ends_at, "peer": known.peer,
         "changed_at": known.changed_at, "seen_at": now if row is None or not note else row["seen_at"],
         "note": note, "withheld": None, "absent_at": None, "fingerprint": told.fingerprint,
-        "about": written_about(alert), **_doubt(known.doubt, row, accepting.group),
+        "latest_start": known.latest_start, "about": written_about(alert), **_doubt(known.doubt, row, accepting.group),
         "listed_by": "" if row is None or kind is Change.FIRED else row["listed_by"],
         "fires_until": alert.fires_until if alert.status is Status.FIRING else None,
         "claimed_firing_at": _contradicted_since(row, told, alert, now),

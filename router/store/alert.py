@@ -41,10 +41,11 @@ def written_about(alert: Alert) -> str | None:
 
 def known_of(row: Any) -> Known:
     doubt = doubt_of(row)
-    return Known(alert_of(row), row["peer"], row["changed_at"], None if doubt is None else doubt[0])
+    doubted = None if doubt is None else doubt[0]
+    return Known(alert_of(row), row["peer"], row["changed_at"], doubted, row["latest_start"])
 
 
-_DOUBT_FIELDS = ("fingerprint", "annotations", "starts_at", "generator_url", "links")
+_DOUBT_FIELDS = ("fingerprint", "annotations", "starts_at", "fires_until", "generator_url", "links")
 
 
 def doubt_of(row: Any) -> tuple[Doubt, list[int]] | None:
@@ -53,7 +54,10 @@ def doubt_of(row: Any) -> tuple[Doubt, list[int]] | None:
         return None
     written = json.loads(row["doubt"])
     firing = Alert(
-        labels=labels_of(row), status=Status.FIRING, **{name: written[name] for name in _DOUBT_FIELDS}
+        labels=labels_of(row),
+        status=Status.FIRING,
+        about=about_of(row),
+        **{name: written[name] for name in _DOUBT_FIELDS},
     )
     return Doubt(firing, row["doubt_until"]), written["groups"]
 
@@ -63,6 +67,7 @@ def written_doubt(doubt: Doubt, groups: list[int]) -> str:
     return json.dumps(
         {
             "fingerprint": alert.fingerprint, "annotations": dict(alert.annotations), "starts_at": alert.starts_at,
-            "generator_url": alert.generator_url, "links": dict(alert.links), "groups": groups,
+            "fires_until": alert.fires_until, "generator_url": alert.generator_url, "links": dict(alert.links),
+            "groups": groups,
         }
     )  # fmt: skip

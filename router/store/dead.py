@@ -20,7 +20,15 @@ from router.store.place import (
     Placing,
     subject_of,
 )
-from router.store.schema import alerts, conversations, dead_letters, destinations, fates, members
+from router.store.schema import (
+    alerts,
+    conversations,
+    dead_letters,
+    deliveries,
+    destinations,
+    fates,
+    members,
+)
 from router.store.work import Telling, Work
 from router.store.writer import Statement, Transaction, insert
 
@@ -87,6 +95,23 @@ _OPEN_AGAIN = Statement(
     .where(conversations.c.id == p("conversation"))
     .values(state="open", remote=p("remote_"))
 )
+_OPEN_ITS_MEMBERS = Statement(
+    sa.update(members).where(members.c.conversation_id == p("conversation")).values(open=1)
+)
+_UNDER_WAY = Statement(
+    sa.select(deliveries.c.id)
+    .where(deliveries.c.conversation_id == p("conversation"), deliveries.c.outcome.is_(None))
+    .limit(1)
+)
+_STILL_SHOWN = Statement(
+    sa.update(members)
+    .where(members.c.id == p("member"), members.c.told == "resolved")
+    .values(told=p("told_"))
+)
+
+
+class UnderWay(Exception):  # noqa: N818  (says what is so)
+    """A delivery of the conversation is being sent at this moment; its outcome would overwrite a retry."""
 
 
 def bury(tx: Transaction, work: Work, reason: str, policy: Policy, now: Millis) -> frozenset[str]:
@@ -210,11 +235,15 @@ def retry(tx: Transaction, letter: int, policy: Policy, now: Millis) -> frozense
     """Try a dead letter again: what of it is still so becomes due, the rest is moot.
 
     The destinations that have something to do now; None: there is no such letter, or it is settled.
+
+    :raises UnderWay: of a letter of one recipient; nothing was changed
     """
     row = tx.one(_LETTER, letter=letter)
     if row is None:
         return None
     if row["recipient"]:
+        if tx.one(_UNDER_WAY, conversation=row["conversation_id"]) is not None:
+            raise UnderWay
         _again_alone(tx, row, now)
     else:
         for member, telling in _tellings(row).items():
@@ -249,6 +278,10 @@ def _again(
         tx.run(_DROP_MEMBER, member=member_id)  # rules that name it again judge it anew
     elif member["state"] != "open" or (firing and telling["status"] == "resolved"):
         reason = "told otherwise since"
+        if (
+            member["state"] == "open" and telling["told"] not in UNTOLD
+        ):  # it still shows the firing that ended
+            tx.run(_STILL_SHOWN, member=member_id, told_=telling["told"])
     elif firing and member["told"] not in UNTOLD and member["told"] != "maybe":
         fate, reason = Fate.DELIVERED, "told already"
     elif firing or (telling["told"] not in UNTOLD and member["told"] == "resolved"):
@@ -280,12 +313,14 @@ def _again_alone(tx: Transaction, letter: Any, now: Millis) -> None:
         if member is None or (member["status"], member["told"]) != (known, known):
             continue
         if not over or telling["told"] not in UNTOLD:
-            tx.run(_STILL_DUE, member=id_, told_="firing", now=now)
+            # An end was told to all others: what fires anew is news to everybody, so this is no mere "firing".
+            tx.run(_STILL_DUE, member=id_, told_="maybe" if over else "firing", now=now)
             found = True
     if found:
         everybody = [*late["to"], letter["recipient"]]
         remote[LATE] = {"to": everybody, "state": KNOWN_OVER if over else KNOWN_FIRING}
         tx.run(_OPEN_AGAIN, conversation=conversation["id"], remote_=json.dumps(remote))
+        tx.run(_OPEN_ITS_MEMBERS, conversation=conversation["id"])
         tx.run(DUE, conversation=conversation["id"])
 
 

@@ -96,6 +96,7 @@ alerts = sa.Table(
     _time("absent_at", nullable=True),  # since when Alertmanager's answers lack it
     _text("fingerprint", ""),  # as its sender gave it, for people
     sa.Column("about", sa.Text),  # of an own alert: the destinations that can't be told; null: a sender's
+    _time("latest_start", nullable=True),  # of those that were reported of its episode
     _time("doubt_until", nullable=True),  # when a firing counts that contradicts its end; null: there is none
     sa.Column("doubt", sa.Text),  # that firing, and the groups that reported it
     _text("listed_by", ""),  # the peers whose answers had it, by URL, one a line

@@ -65,8 +65,14 @@ _NOTED_NOW = tuple(
     Statement(sa.update(alerts).where(column > p("now")).values({column.name: p("now")}))
     for column in (alerts.c.seen_at, alerts.c.changed_at, alerts.c.absent_at, alerts.c.claimed_firing_at)
 )
-_DOUBT_NO_LONGER = Statement(
-    sa.update(alerts).where(alerts.c.doubt_until > p("latest")).values(doubt_until=p("latest"))
+# The time in which another end may contradict a doubt begins again, and so does that after an end of just before.
+_DOUBT_AGAIN = Statement(
+    sa.update(alerts).where(alerts.c.doubt_until.is_not(None)).values(doubt_until=p("until"))
+)
+_ENDED_NOW = Statement(
+    sa.update(alerts)
+    .where(alerts.c.status == "resolved", alerts.c.changed_at > p("lately"))
+    .values(changed_at=p("now"))
 )
 
 
@@ -98,17 +104,20 @@ def step(tx: Transaction, policy: Policy, now: Millis, *, back: bool) -> Millis:
 
     :param back: what waits for a moment of the old time would wait for as long as the step
     """
+    alive = tx.one(_GET, key=_ALIVE)
     _put(tx, _SINCE, now)
     beat(tx, now)
+    tx.run(_DOUBT_AGAIN, until=now + PEER_LAG)
     if back:
         _turn_back(tx, policy, now)
+    elif alive is not None:
+        tx.run(_ENDED_NOW, lately=int(alive["value"]) - PEER_LAG, now=now)
     return now
 
 
 def _turn_back(tx: Transaction, policy: Policy, now: Millis) -> None:
     for statement in (_TELL_NOW, _TRY_NOW, _SINCE_NOW, _TRIED_NOW, *_NOTED_NOW):
         tx.run(statement, now=now)
-    tx.run(_DOUBT_NO_LONGER, latest=now + PEER_LAG)
     open_slots(tx, policy, now)
     for alert in tx.all(_FIRING):
         reconsider(tx, policy, alert["id"], now)

@@ -93,7 +93,11 @@ _DOUBTED = Statement(
     .order_by(alerts.c.id)
     .limit(BATCH)
 )
-_DISMISS = Statement(sa.update(alerts).where(alerts.c.id == p("alert")).values(doubt_until=None, doubt=None))
+_DISMISS = Statement(
+    sa.update(alerts)
+    .where(alerts.c.id == p("alert"))
+    .values(doubt_until=None, doubt=None, claimed_firing_at=None)
+)
 _NEXT_DOUBT = Statement(
     sa.select(sa.func.min(alerts.c.doubt_until).label("at")).where(alerts.c.doubt_until.is_not(None))
 )
@@ -209,12 +213,16 @@ def settle_by_answer(
     """
     rows = tx.all(_DOUBTED, source=answer.source, after=after)
     receipts = [Receipt()]
-    for row in rows:
+    told = 0
+    for number, row in enumerate(rows):
+        if told >= BATCH:
+            return merged(*receipts), rows[number - 1]["id"]
         if row["seen_at"] >= answer.asked_at:
             continue  # reported since
         reported = answer.alerts.get(row["identity"])
         if reported is not None and reported.withheld is None and _is_newer(reported, row["changed_at"]):
             receipts.append(fire(tx, row, BACK, policy, now))
+            told += _groups_of(row)
         elif reported is None and _listed_by(row) & answer.peers:
             tx.run(_DISMISS, alert=row["id"])
     return merged(*receipts), _next(rows)
@@ -293,16 +301,27 @@ def _listed_by(row: Any) -> frozenset[str]:
 
 
 def settle_doubts(tx: Transaction, policy: Policy, now: Millis) -> tuple[dict[str, Receipt], Millis | None]:
-    """What was in doubt for as long as a peer lags fires: nobody has reported another end. At most ``BATCH`` alerts.
+    """What was in doubt for as long as a peer lags fires: nobody has reported another end. About ``BATCH`` times an
+    alert and a group.
 
     :returns: what it came to, by source; and when to settle the next, None: there is no doubt left
     """
     settled: dict[str, Receipt] = {}
+    told = 0
     for row in tx.all(_DOUBTS, now=now):
+        if told >= BATCH:
+            break
+        told += _groups_of(row)
         settled[row["source"]] = merged(
             settled.get(row["source"], Receipt()), fire(tx, row, LASTING, policy, now)
         )
     return settled, tx.one(_NEXT_DOUBT)["at"]
+
+
+def _groups_of(row: Any) -> int:
+    """How many groups a doubt is told in: each is a webhook's work."""
+    found = doubt_of(row)
+    return 0 if found is None else len(found[1])
 
 
 def fire(tx: Transaction, row: Any, note: str, policy: Policy, now: Millis) -> Receipt:

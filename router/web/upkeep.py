@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from router.store import StoreUnavailable
+from router.store import StoreUnavailable, UnderWay
 from router.web.auth import CHALLENGE, Unauthorized, authenticate
 from router.web.parts import PARTS, Parts
 
@@ -55,6 +55,9 @@ def _does(deed: Deed) -> Callable[[web.Request], Awaitable[web.Response]]:
             return web.json_response(
                 {"status": "unauthorized", "reason": str(refusal)}, status=401, headers=CHALLENGE
             )
+        except UnderWay:
+            reason = "a delivery to this destination is under way; try again when it has ended"
+            return web.json_response({"status": "under way", "reason": reason}, status=409)
         except StoreUnavailable as error:
             return web.json_response(
                 {"status": "unavailable", "reason": f"The store can't be written: {error}"}, status=503

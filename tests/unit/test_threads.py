@@ -52,8 +52,8 @@ async def test_there_are_as_many_threads_as_have_work_and_no_more_than_allowed()
         go_on.wait()
         return threading.current_thread().name
 
-    for _ in range(3):  # one after the other, they are done by one
-        assert await threads.run(lambda: threading.current_thread().name) == "any-1"
+    for _ in range(3):  # one after the other: a thread may not be back yet when its answer is there
+        assert await threads.run(lambda: threading.current_thread().name) in {"any-1", "any-2", "any-3"}
     names = [asyncio.create_task(threads.run(work)) for _ in range(8)]
     while running < 3:
         await asyncio.sleep(0)

@@ -153,6 +153,7 @@ async def test_a_doubt_outlasts_a_restart(world: World) -> None:
     await world.stop()
     world.clock.advance(HOUR)
     await world.start()
+    world.clock.advance(LAG)  # another end may have been on its way while nobody was here to hear it
     await world.pagerduty.until(lambda: len(world.pagerduty.incidents[KEY]) == 2)
     world.pagerduty.expect(Page("Down", open=False), Page("of the second peer", open=True))
 

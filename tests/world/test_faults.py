@@ -14,7 +14,7 @@ from tests.world.conftest import World
 from tests.world.fake_pagerduty import Page
 from tests.world.fake_pagerduty import http as pagerduty_http
 from tests.world.fake_slack import Fault, Want
-from tests.world.test_delivery import delivered
+from tests.world.test_delivery import delivered, failed
 
 UNWRITABLE = "the store can't be written; webhooks are refused, and nobody is told anything"
 WRITABLE = "the store can be written again"
@@ -91,6 +91,8 @@ async def test_a_lock_of_another_program_is_answered_in_time_and_what_was_due_is
     assert await world.post("Down", "critical") == 200
     await world.slack.until(lambda: bool(world.slack.messages))
     await delivered(world, 2)
+    (pagerduty,) = (key for key in (await world.ledger())["by_destination"] if key.startswith("pagerduty:"))
+    await failed(world, pagerduty)
     with capture_logs() as logs:
         with locked(world):
             world.clock.advance(MINUTE)  # PagerDuty's second attempt is due now

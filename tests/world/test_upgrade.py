@@ -174,3 +174,25 @@ async def test_the_router_s_own_alert_of_the_version_before_goes_on(world: World
     await world.start()
     assert (await lane(world))["broken_since"] == AT
     assert (await world.ledger())["firing"] == 2
+
+
+async def test_odd_alerts_of_the_version_before_stop_no_start(world: World) -> None:
+    """Two own alerts about one destination, one without a start; one label set whose end and firing are both untold."""
+    own = {"alertname": "AlertRouterDestinationBroken", "severity": "critical", "broken_destination": SLACK}
+    with closing(of_that_version(world.folder / "router.db")) as connection:
+        old = Old(connection)
+        old.alert("own", own, source="alert-router")
+        old.alert("twin", {**own, "cluster": "eu"}, source="alert-router")
+        connection.execute("UPDATE alerts SET starts_at = NULL WHERE fingerprint = 'twin'")
+        ended = old.alert("f1", labels_of("db-1"), status="resolved")
+        fires = old.alert("f2", labels_of("db-1"))
+        old.told(SLACK, "group:r:g", {}, ended, fires)
+        connection.execute("UPDATE members SET status = 'resolved', at = 1 WHERE alert_id = ?", (ended,))
+        connection.execute("UPDATE members SET told = 'none', at = 1 WHERE alert_id = ?", (fires,))
+    await world.start()
+    await world.at_rest()
+    assert (await world.ledger())["imbalance"] == 0
+    await send(world, down("db-1", ended=True), status="resolved")
+    await world.slack.until(
+        lambda: any("Resolved" in each.shown for each in world.slack.in_channel("C0CRITICAL"))
+    )

@@ -26,6 +26,7 @@ def upgrade() -> None:
     op.execute("ALTER TABLE alerts RENAME COLUMN fingerprint TO identity")
     op.add_column("alerts", sa.Column("fingerprint", sa.Text(), nullable=False, server_default=""))
     op.add_column("alerts", sa.Column("about", sa.Text(), nullable=True))
+    op.add_column("alerts", sa.Column("latest_start", sa.BigInteger(), nullable=True))
     op.add_column("alerts", sa.Column("doubt_until", sa.BigInteger(), nullable=True))
     op.add_column("alerts", sa.Column("doubt", sa.Text(), nullable=True))
     op.add_column("conversations", sa.Column("key", sa.Text(), nullable=False, server_default=""))
@@ -107,10 +108,21 @@ def _merge(kept: int, other: int) -> None:
 
 def _merge_members(kept: Any, other: Any) -> None:
     """One alert stood twice in a conversation. What its destination may believe to fire stays."""
-    if kept["told"] not in ("firing", "maybe") and other["told"] in ("firing", "maybe"):
+    known = next(
+        (each["told"] for each in (kept, other) if each["told"] in ("firing", "maybe")), kept["told"]
+    )
+    firing = next((each for each in (kept, other) if each["status"] == "firing"), kept)
+    told_already = known in ("firing", "maybe") and firing["status"] == "firing" and firing["told"] != known
+    _run(
+        "UPDATE members SET told = :told, status = :status, verdict = :verdict, at = :at WHERE id = :id",
+        told=known, status=firing["status"], verdict=firing["verdict"],
+        at=None if told_already else firing["at"], id=kept["id"],
+    )  # fmt: skip
+    if told_already:  # its destination shows it as firing: there is neither an end nor a beginning to tell
         _run(
-            "UPDATE members SET told = :told, status = :status, at = :at WHERE id = :id",
-            told=other["told"], status=other["status"], at=other["at"], id=kept["id"],
+            "UPDATE fates SET fate = 'moot', reason = 'the same alert under another fingerprint was told'"
+            " WHERE member_id IN (:kept, :other) AND fate = 'pending'",
+            kept=kept["id"], other=other["id"],
         )  # fmt: skip
     _run("UPDATE fates SET member_id = :kept WHERE member_id = :other", kept=kept["id"], other=other["id"])
     for letter in _all(

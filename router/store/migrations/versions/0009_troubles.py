@@ -32,7 +32,10 @@ def _keep_what_is_reported() -> None:
     """The former version reported broken destinations one by one, and kept them nowhere else."""
     connection = op.get_bind()
     reports = connection.execute(
-        sa.text("SELECT about, starts_at FROM alerts WHERE about IS NOT NULL AND status = 'firing'")
+        sa.text(
+            "SELECT about, min(coalesce(starts_at, changed_at)) AS since FROM alerts"
+            " WHERE about IS NOT NULL AND status = 'firing' GROUP BY about"
+        )
     ).mappings()
     for report in reports.all():
         (destination,) = json.loads(report["about"])
@@ -41,7 +44,7 @@ def _keep_what_is_reported() -> None:
                 "INSERT INTO troubles (destination, since, cause, reason, gave_up, broken)"
                 " VALUES (:destination, :since, :destination, '', 0, 1)"
             ),
-            {"destination": destination, "since": report["starts_at"]},
+            {"destination": destination, "since": report["since"]},
         )
 
 
