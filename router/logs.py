@@ -1,6 +1,7 @@
 """Logging: JSON lines for machines, coloured lines on a terminal; one shape for ours and the libraries'."""
 
 import logging
+import os
 import sys
 
 import structlog
@@ -38,3 +39,14 @@ def configure(form: str, level: str) -> None:
     # What these say at INFO is said by our own lines, or holds addresses that may carry secrets.
     for chatty in ("aiohttp.access", "slack_sdk", "pdpyras", "urllib3", "alembic", "aiosmtplib"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def let_go() -> None:
+    """Before the process ends. A log that nobody reads any more must not turn its exit code into a failure: what is
+    left in a stream goes to nowhere.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

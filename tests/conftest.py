@@ -45,5 +45,5 @@ def _waiting() -> str:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: many tests wait more than they work."""
-    return min(8, (os.cpu_count() or 1) + 1)
+    """Two more than there are cores: many tests wait more than they work."""
+    return min(8, (os.cpu_count() or 1) + 2)

@@ -80,6 +80,8 @@ def serve(  # noqa: PLR0913  (an argument an option: that is click)
         raise Failure(
             f"Can't listen on {host}:{port}: {error.strerror or error}; give another --listen"
         ) from None
+    finally:
+        logs.let_go()
 
 
 async def _serve(service: app.Service, *, sample: bool) -> None:
