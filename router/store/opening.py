@@ -67,10 +67,11 @@ def _quick_check(connection: sqlite3.Connection) -> str:
     return "" if found == "ok" or late.is_set() else " ".join(str(found).split())
 
 
-def migrate(engine: sa.Engine) -> None:
+def migrate(engine: sa.Engine, revision: str = "head") -> None:
+    """Bring the tables up to a revision. :param revision: an older one only to make a database of that version"""
     config = alembic.config.Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.set_main_option("path_separator", "os")
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        alembic.command.upgrade(config, "head")
+        alembic.command.upgrade(config, revision)

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import alembic.command
-import alembic.config
 import sqlalchemy as sa
 
-from router import store
 from router.store.conversation import token_of
+from router.store.opening import migrate
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import KEY
 from tests.world.fake_slack import TOKEN
@@ -26,13 +24,8 @@ REVISION = "0005"  # the last one whose alerts were known by the fingerprint tha
 
 def of_that_version(path: Path) -> sqlite3.Connection:
     """A new database as that version made it."""
-    config = alembic.config.Config()
-    config.set_main_option("script_location", str(Path(store.__file__).parent / "migrations"))
-    config.set_main_option("path_separator", "os")
     engine = sa.create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        alembic.command.upgrade(config, REVISION)
+    migrate(engine, REVISION)
     engine.dispose()
     return sqlite3.connect(path, isolation_level=None)
 

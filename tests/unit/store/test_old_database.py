@@ -2,23 +2,17 @@
 
 from pathlib import Path
 
-import alembic.command
-import alembic.config
 import sqlalchemy as sa
 
-from router import store
 from router.store import Store
+from router.store.opening import migrate
 
 
 async def test_conversations_that_an_older_version_left_open_are_closed(tmp_path: Path) -> None:
     path = tmp_path / "router.db"
-    config = alembic.config.Config()
-    config.set_main_option("script_location", str(Path(store.__file__).parent / "migrations"))
-    config.set_main_option("path_separator", "os")
     engine = sa.create_engine(f"sqlite:///{path}")
+    migrate(engine, "0005")
     with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        alembic.command.upgrade(config, "0005")
         for number, (subject, truncated, status, told) in enumerate(
             [
                 ("group:g", 0, "resolved", "none"),  # ended before anyone was told
