@@ -4,9 +4,13 @@ import asyncio
 import gc
 import io
 import os
+from asyncio.selector_events import BaseSelectorEventLoop
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.listening import still_open
 
 NO_SKIPS = bool(os.environ.get("ALERT_ROUTER_TESTS_NO_SKIPS"))
 
@@ -34,6 +38,21 @@ def pytest_runtest_makereport(item, call):  # type: ignore[no-untyped-def]  # no
         report.outcome = "failed"
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.longrepr = f"{item.nodeid} must not be skipped here: {reason}"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_left_open() -> Iterator[None]:
+    """A test that leaves a connection open fails itself. Otherwise a later one does, when the garbage is collected."""
+    close = BaseSelectorEventLoop.close
+
+    def closed(loop: BaseSelectorEventLoop) -> None:
+        close(loop)
+        left = [(each, each._sock, each.get_protocol()) for each in still_open(loop)]
+        assert not left, f"connections left open: {left}"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseSelectorEventLoop, "close", closed)
+        yield
 
 
 def _waiting() -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from router.model import Millis
 from tests.acceptance.crashing import Life
 from tests.acceptance.processes import ROOT
+from tests.listening import hang_up
 
 
 class Died(Exception):  # noqa: N818  (what the router did)
@@ -109,6 +110,6 @@ async def stable() -> AsyncIterator[Stable]:
     try:
         yield there
     finally:
-        server.close()
         process.terminate()
         await process.wait()
+        await hang_up(server)

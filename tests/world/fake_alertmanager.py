@@ -14,6 +14,7 @@ from aiohttp import web
 
 from router.model import SECOND, Millis
 from router.parse import fingerprint
+from tests.listening import Site
 from tests.waiting import guarded
 
 
@@ -42,20 +43,18 @@ class FakeAlertmanager:
         self._alerts: dict[str, dict[str, Any]] = {}
         self._faults: deque[Fault] = deque()
         self._changed = asyncio.Condition()
-        self._runner: web.AppRunner | None = None
+        self._site: Site | None = None
 
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._serve)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/behind/a/proxy"
+        self._site = await Site.open(app)
+        self.url = f"http://{self._site.address}/behind/a/proxy"
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
+        assert self._site is not None
+        await self._site.close()
         assert not self.refusals
 
     def has(

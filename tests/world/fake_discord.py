@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from tests.listening import Site
 from tests.waiting import guarded
 
 WEBHOOK, TOKEN = "1180000000000000001", "fake-token_of-nobody"  # not a token of anything
@@ -108,23 +109,21 @@ class FakeDiscord:
         self._faults: deque[Fault] = deque()
         self._released = asyncio.Event()
         self._changed = asyncio.Condition()
-        self._runner: web.AppRunner | None = None
+        self._site: Site | None = None
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=2**22)
         app.router.add_post("/api/v10/webhooks/{webhook}/{token}", self._serve)
         app.router.add_patch("/api/v10/webhooks/{webhook}/{token}/messages/{id}", self._serve)
         app.router.add_delete("/api/v10/webhooks/{webhook}/{token}/messages/{id}", self._serve)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/api/v10"
+        self._site = await Site.open(app)
+        self.url = f"http://{self._site.address}/api/v10"
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.release()
-        assert self._runner is not None
-        await self._runner.cleanup()
+        assert self._site is not None
+        await self._site.close()
 
     def fail(self, *faults: Fault) -> None:
         """The next calls go wrong like this, one after the other."""

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from tests.listening import Site
 from tests.waiting import guarded
 
 KEY = "fake-routing-key-of-32-character"  # not a key of anything
@@ -113,21 +114,19 @@ class FakePagerDuty:
         self._faults: deque[Fault] = deque()
         self._released = asyncio.Event()
         self._changed = asyncio.Condition()
-        self._runner: web.AppRunner | None = None
+        self._site: Site | None = None
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=2**26)
         app.router.add_post("/v2/enqueue", self._serve)
-        self._runner = web.AppRunner(app, shutdown_timeout=1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self._site = await Site.open(app)
+        self.url = f"http://{self._site.address}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.release()
-        assert self._runner is not None
-        await self._runner.cleanup()
+        assert self._site is not None
+        await self._site.close()
 
     def fail(self, *faults: Fault) -> None:
         """The next calls go wrong like this, one after the other."""

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from tests.listening import Site
 from tests.waiting import guarded
 
 TOKEN = "xoxb-fake"  # not a token of anything
@@ -138,7 +139,7 @@ class FakeSlack:
         self._faults: deque[Fault] = deque()
         self._released = asyncio.Event()
         self._changed = asyncio.Condition()
-        self._runner: web.AppRunner | None = None
+        self._site: Site | None = None
         self.url = ""
         self.on_step: Callable[[str], None] = lambda _: None
         """Told of each call, as it goes: ``chat.update to C0… received``, ``… taken``, and ``chat.update answered``."""
@@ -147,16 +148,14 @@ class FakeSlack:
         app = web.Application(client_max_size=2**22)
         app.router.add_post("/api/{method}", self._serve)
         app.router.add_get("/api/{method}", self._serve)
-        self._runner = web.AppRunner(app, shutdown_timeout=1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/api/"
+        self._site = await Site.open(app)
+        self.url = f"http://{self._site.address}/api/"
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.release()
-        assert self._runner is not None
-        await self._runner.cleanup()
+        assert self._site is not None
+        await self._site.close()
 
     def fail(self, *faults: Fault) -> None:
         """The next calls go wrong like this, one after the other."""

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
+from tests.listening import address, hang_up
 from tests.waiting import guarded
 
 USER, PASSWORD = "alerts", "not-a-password-of-anything"
@@ -123,16 +124,13 @@ class FakeSmtp:
         self._server = await asyncio.get_running_loop().create_server(
             self._session, "127.0.0.1", 0, ssl=self._tls if self._implicit else None
         )
-        self.smarthost = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self.smarthost = address(self._server)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.release()
         assert self._server is not None
-        self._server.close()
-        for session in self._sessions:
-            if isinstance(session.transport, asyncio.Transport) and not session.transport.is_closing():
-                session.transport.abort()
+        await hang_up(self._server)
         tasks = [session._handler_coroutine for session in self._sessions if session._handler_coroutine]
         for task in tasks:
             task.cancel()

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from tests.listening import Site
 from tests.waiting import guarded
 
 PATH_TOKEN = "path-token-of-nobody"  # not a token of anything
@@ -97,21 +98,19 @@ class FakeWebhook:
         self._faults: deque[Fault] = deque()
         self._released = asyncio.Event()
         self._changed = asyncio.Condition()
-        self._runner: web.AppRunner | None = None
+        self._site: Site | None = None
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=2**26)
         app.router.add_route("*", "/{path:.*}", self._serve)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/hook/{PATH_TOKEN}?key=a%2Bb"
+        self._site = await Site.open(app)
+        self.url = f"http://{self._site.address}/hook/{PATH_TOKEN}?key=a%2Bb"
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.release()
-        assert self._runner is not None
-        await self._runner.cleanup()
+        assert self._site is not None
+        await self._site.close()
 
     def fail(self, *faults: Fault) -> None:
         """The next calls go wrong like this, one after the other."""

@@ -1,6 +1,5 @@
 """Email, over real sockets to a real SMTP server that refuses what mail systems refuse."""
 
-import asyncio
 import base64
 import json
 import re
@@ -41,7 +40,7 @@ from tests.unit.channels.talk import (
     told,
 )
 from tests.waiting import outwaited
-from tests.world.fake_anything import Anything
+from tests.world.fake_anything import Anything, fall_silent, say
 from tests.world.fake_anything import smtp as speak_smtp
 from tests.world.fake_smtp import (
     CLOSE,
@@ -406,16 +405,9 @@ async def test_a_silent_smarthost_is_a_timeout_ambiguous_once_the_mail_was_hande
 
 
 async def test_who_is_never_greeted_gives_up_connecting() -> None:
-    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await released.wait()
-        writer.close()
-
-    released = asyncio.Event()
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    async with server:
-        channel = channel_to(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", patience=0.05)
-        assert await tell(channel, conversation()) == Retry("connect timeout")
-        released.set()
+    async with Anything() as smarthost:
+        smarthost.speak = fall_silent
+        assert await tell(channel_to(smarthost.address), conversation()) == Retry("connect timeout")
 
 
 @pytest.mark.parametrize(
@@ -430,14 +422,9 @@ async def test_who_is_never_greeted_gives_up_connecting() -> None:
 async def test_a_smarthost_that_turns_us_away_at_the_door_has_not_refused_the_mail(
     greeting: bytes, outcome: Outcome
 ) -> None:
-    async def turn_away(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(greeting)
-        await writer.drain()
-        writer.close()
-
-    async with await asyncio.start_server(turn_away, "127.0.0.1", 0) as server:
-        channel = channel_to(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        assert await tell(channel, conversation()) == outcome
+    async with Anything() as smarthost:
+        smarthost.speak = say(greeting)
+        assert await tell(channel_to(smarthost.address), conversation()) == outcome
 
 
 async def test_nobody_listening_is_a_failed_connection(unused_tcp_port: int) -> None:

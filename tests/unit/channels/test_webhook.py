@@ -1,6 +1,5 @@
 """The signed webhook, over real sockets against a handler that is strict about Alertmanager's payload."""
 
-import asyncio
 import base64
 import hashlib
 import hmac
@@ -36,6 +35,7 @@ from router.model import (
 from router.parse import parse
 from tests.unit.channels.talk import NOW, TEMPLATES, TOKEN, alert, conversation, conversations, destination
 from tests.waiting import outwaited
+from tests.world.fake_anything import Anything, after_request, say
 from tests.world.fake_webhook import (
     CLOSE,
     HANG,
@@ -338,13 +338,9 @@ async def test_a_server_without_tls_is_told_nothing(channel: Webhook, hook: Fake
 
 
 async def test_what_is_no_http_is_a_bad_answer(channel: Webhook) -> None:
-    async def mumble(reader: Any, writer: Any) -> None:
-        await reader.readuntil(b"}]}")
-        writer.write(b"SSH-2.0-OpenSSH\r\n\r\n")
-        writer.close()
-
-    async with await asyncio.start_server(mumble, "127.0.0.1", 0) as server:
-        where = place(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    async with Anything() as provider:
+        provider.speak = after_request(say(b"SSH-2.0-OpenSSH\r\n\r\n"))
+        where = place(f"http://{provider.address}/")
         assert await tell(channel, where, conversation()) == Retry("bad answer", ambiguous=True)
 
 
