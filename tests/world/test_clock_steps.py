@@ -55,7 +55,7 @@ async def test_a_pause_lasts_as_long_as_the_provider_asked_whatever_the_clock_sa
     await failed(world, "slack:C0CRITICAL")
     await stepped(world, step)
     world.clock.advance(9 * MINUTE)
-    await quiet(world)
+    await world.at_rest()
     assert not world.slack.messages
     world.clock.advance(MINUTE)
     await world.slack.until(lambda: bool(world.slack.messages))
@@ -194,13 +194,13 @@ async def looked(world: World, times: int = 4) -> None:
     """What nobody repeats was looked for so often."""
     for _ in range(times):
         world.clock.advance(31 * SECOND)
-        await quiet(world)
+        await world.at_rest()
 
 
 async def ended_as_stale_after(world: World, span: Millis) -> None:
     """Not before; the looking around took two minutes of it."""
     world.clock.advance(span - 10 * MINUTE)
-    await quiet(world)
+    await world.at_rest()
     world.pagerduty.expect(Page("Down", open=True))
     world.clock.advance(10 * MINUTE)
     await world.pagerduty.until(lambda: not world.pagerduty.only.open)
@@ -221,11 +221,11 @@ async def test_a_step_is_seen_before_anything_ends_by_it(world: World) -> None:
     """Truth looks at the very moment of the step, whoever is told of it first."""
     await told(world)
     world.clock.advance(STALE_AFTER - MINUTE)
-    await quiet(world)
+    await world.at_rest()
     assert world.service is not None
     world.clock.step(13 * HOUR)
     await world.service.truth.look()
-    await quiet(world)
+    await world.at_rest()
     world.pagerduty.expect(Page("Down", open=True))
 
 
@@ -245,7 +245,7 @@ async def test_a_router_that_was_down_for_long_ends_nothing_as_stale(world: Worl
 async def test_a_short_restart_lets_nobody_wait_longer_for_a_stale_end(world: World) -> None:
     await told(world)
     world.clock.advance(STALE_AFTER - HOUR)
-    await quiet(world)
+    await world.at_rest()
     await world.stop()
     world.clock.advance(MINUTE)
     await world.start(stale)
@@ -270,7 +270,7 @@ async def test_a_step_makes_nothing_gone_from_alertmanager(world: World, step: M
         for asked in range(6, 10):
             world.clock.advance(MINUTE)
             await alertmanager.until_asked(asked)
-            await quiet(world)
+            await world.at_rest()
         world.pagerduty.expect(Page("Down", open=True))
         world.clock.advance(2 * MINUTE)
         await alertmanager.until_asked(10)
@@ -301,7 +301,7 @@ async def test_after_a_step_back_what_fails_is_given_up_in_its_time(world: World
     await stepped(world, -30 * DAY)
     for _ in range(25):
         world.clock.advance(HOUR)
-        await quiet(world)
+        await world.at_rest()
     assert await world.fates() == {"delivered": 2, "dead": 1}
 
 
@@ -315,13 +315,6 @@ async def test_a_router_that_was_down_gives_up_nothing_at_its_start(world: World
     await world.start()
     await failed(world, "slack:C0CRITICAL", 2)
     assert (await world.fates()).get("dead", 0) == 0
-
-
-async def quiet(world: World) -> None:
-    """Every lane has looked at what is due now, and found nothing to tell."""
-    assert world.service is not None
-    for _ in range(20):
-        await world.service.store.ready()
 
 
 @pytest.mark.parametrize("until", [lambda now: None, lambda now: now + DAY])

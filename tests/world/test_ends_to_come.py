@@ -30,7 +30,7 @@ async def changes(world: World) -> dict[str, int]:
 async def test_an_alert_without_a_status_fires_until_its_end(world: World) -> None:
     await world.start()
     await post(world, "g", told(SOON))
-    await world.pagerduty.until(lambda: pages(world) == [True])
+    await world.at_rest()
     world.clock.advance(9 * MINUTE)
     assert (await changes(world))["resolved"] == 0
     await until(world, lambda: pages(world) == [False], SECOND)

@@ -37,6 +37,7 @@ async def test_a_webhook_hears_each_repeat_and_people_do_not(world: World, hook:
         await world.post("Down", "critical")
         calls = repeats + 1
         await until(world, lambda: len(hook.calls) == calls)  # noqa: B023  (awaited at once)
+        await world.at_rest()
         world.clock.advance(4 * HOUR)
     assert len(world.pagerduty.accepted) == 1
 
@@ -59,6 +60,7 @@ async def test_a_webhook_hears_repeats_of_what_it_knows_outside_its_hours(
     await world.start(with_archive(hook.url, route))
     await world.post("Disk", "warning")
     await until(world, lambda: len(hook.calls) == 1)
+    await world.at_rest()
     world.clock.advance(10 * HOUR)
     await world.post("Disk", "warning")
     await until(world, lambda: len(hook.calls) == 2)
@@ -71,6 +73,7 @@ async def test_a_webhook_hears_repeats_of_what_was_inhibited_since(world: World,
     await until(world, lambda: len(hook.calls) == 1)
     await world.post("Down", "critical")
     await until(world, lambda: len(hook.calls) == 2)
+    await world.at_rest()
     world.clock.advance(4 * HOUR)
     await world.post("Down", "warning")
     await until(world, lambda: len(hook.calls) == 3)
@@ -93,6 +96,7 @@ async def test_what_fires_at_one_router_fires_at_the_next_for_days(world: World)
             await world.post("Down", "critical")
             while (await second.ledger())["changes"] != {"fired": 1, "resolved": 0, "repeated": repeats}:
                 pass
+            await world.at_rest()
             world.clock.advance(4 * HOUR)
         await world.post("Down", "critical", "resolved")
         await until(second, lambda: _open(second) == [False])

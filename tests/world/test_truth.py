@@ -222,6 +222,7 @@ async def test_a_repeat_is_told_again_where_the_route_passes_it(world: World) ->
     await world.slack.until(lambda: bool(world.slack.messages))
     await world.smtp.until(lambda: bool(world.smtp.mails))
     await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
+    await world.at_rest()
     world.clock.advance(4 * HOUR)
     await world.post("Down", "critical")
     await world.slack.until(lambda: bool(world.slack.only.replies))
