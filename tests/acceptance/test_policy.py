@@ -49,6 +49,7 @@ async def test_a_critical_reaches_everybody_its_update_edits_and_its_resolve_res
         await mail.until(lambda: len(mail.mails) == 2)
         await alertmanager.end(**labels, instance="a")
         await slack.until(lambda: slack.only.edits == 2 and len(slack.only.replies) == 2)
+        await mail.until(lambda: len(mail.mails) == 3)
         await alertmanager.end(**labels, instance="b")
         await pagerduty.until(lambda: not pagerduty.only.open)
         await slack.until(lambda: slack.only.edits == 3 and len(slack.only.replies) == 3)
@@ -73,6 +74,7 @@ async def test_an_inhibited_warning_is_told_only_after_the_critical_ends(
     async with running(router), Alertmanager(folder, f"{router.url}/webhook") as alertmanager:
         await alertmanager.fire(alertname="Down", cluster="eu-1", severity="critical")
         await pagerduty.until(lambda: bool(pagerduty.accepted))
+        await slack.until(lambda: bool(slack.messages))
         await alertmanager.fire(alertname="Down", cluster="eu-1", severity="warning")
         await _fates(router, lambda fates: fates.get("inhibited") == 2, "the warning is inhibited")
         await alertmanager.end(alertname="Down", cluster="eu-1", severity="critical")

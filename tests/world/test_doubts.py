@@ -51,7 +51,7 @@ async def say(
 async def ended(world: World) -> None:
     """It fired, was told, and ended."""
     await say(world, "firing")
-    await world.at_rest()
+    await delivered(world, 3)
     await say(world, "resolved")
     await world.pagerduty.until(lambda: not world.pagerduty.only.open)
     await delivered(world, 6)

@@ -11,6 +11,7 @@ from tests.world.conftest import World
 from tests.world.fake_alertmanager import FakeAlertmanager, Fault
 from tests.world.fake_pagerduty import Page
 from tests.world.fake_slack import Want
+from tests.world.test_delivery import delivered
 
 TO_OPENING = 21 * HOUR  # from Monday noon
 
@@ -219,10 +220,7 @@ async def test_what_nobody_repeats_any_more_is_resolved_and_said_so(world: World
 async def test_a_repeat_is_told_again_where_the_route_passes_it(world: World) -> None:
     await world.start(lambda rules: rules.replace("receiver: oncall}", "receiver: oncall, repeat: pass}"))
     await world.post("Down", "critical")
-    await world.slack.until(lambda: bool(world.slack.messages))
-    await world.smtp.until(lambda: bool(world.smtp.mails))
-    await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
-    await world.at_rest()
+    await delivered(world, 3)
     world.clock.advance(4 * HOUR)
     await world.post("Down", "critical")
     await world.slack.until(lambda: bool(world.slack.only.replies))
