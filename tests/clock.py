@@ -1,6 +1,8 @@
 """A clock that moves only when told."""
 
 import asyncio
+from typing import Any
+from weakref import WeakSet
 
 from router.model import Millis
 
@@ -12,12 +14,14 @@ class ManualClock:
         self._now = now
         self._elapsed = 0
         self._moved = asyncio.Event()
-        self._waiting = self._most = 0
+        self._known: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self._asleep: set[asyncio.Task[Any]] = set()
 
     @property
     def at_rest(self) -> bool:
-        """Everybody who has ever waited here at once does so now: at this moment there is nothing left to do."""
-        return self._waiting == self._most
+        """Everybody who has ever waited here does so now, or has ended: at this moment there is nothing left to do."""
+        awake = (each for each in self._known if each not in self._asleep and not each.done())
+        return all(each is asyncio.current_task() for each in awake)
 
     def now(self) -> Millis:
         return self._now
@@ -26,6 +30,9 @@ class ManualClock:
         return self._elapsed
 
     async def wait(self, event: asyncio.Event, until: Millis | None) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._known.add(task)
         before = self._now - self._elapsed
         while (
             not event.is_set()
@@ -33,14 +40,12 @@ class ManualClock:
             and self._now - self._elapsed == before
         ):
             moved = self._moved
-            self._waiting += 1
-            self._most = max(self._most, self._waiting)
+            self._asleep.add(task)
             waits = [asyncio.ensure_future(each.wait()) for each in (event, moved)]
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                if moved is self._moved:
-                    self._waiting -= 1
+                self._asleep.discard(task)
                 for each in waits:
                     each.cancel()
 
@@ -60,6 +65,6 @@ class ManualClock:
 
     def _move(self, by: Millis) -> None:
         self._now += by
-        self._waiting = 0  # each looks whether its moment has come
+        self._asleep.clear()  # each looks whether its moment has come
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()

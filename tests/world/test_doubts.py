@@ -191,6 +191,7 @@ async def test_an_answer_of_alertmanager_settles_a_doubt_at_once(world: World, f
         alertmanager.has("Down", "critical")
         world.clock.advance(MINUTE)
         await alertmanager.until_asked(2)
+        await world.at_rest()
         await ended(world)
         world.clock.advance(3 * SECOND)
         await say(world, "firing", peer="http://am-2")
@@ -199,12 +200,14 @@ async def test_an_answer_of_alertmanager_settles_a_doubt_at_once(world: World, f
             alertmanager.has("Down", "critical", updated="2026-11-23T12:02:00.000Z")
         world.clock.advance(MINUTE)
         await alertmanager.until_asked(3)
+        await world.at_rest()
         if fires:
             await again(world)
             return
         for asked in range(4, 10):
             world.clock.advance(MINUTE)
             await alertmanager.until_asked(asked)
+            await world.at_rest()
         await quiet(world)
         assert await count(world, 'alert_router_changes_total{kind="fired"') == 1
 

@@ -28,12 +28,13 @@ def asking(*peers: FakeAlertmanager) -> Callable[[str], str]:
 
 
 async def minutes(world: World, pair: Pair, count: int) -> None:
-    """Both are asked each minute; all but the last answer have been taken."""
+    """Both are asked each minute, and their answers have been taken."""
     for _ in range(count):
         asked = [peer.asked + 1 for peer in pair]
         world.clock.advance(MINUTE)
         for peer, times in zip(pair, asked, strict=True):
             await peer.until_asked(times)
+        await world.at_rest()
 
 
 async def paged(world: World, pair: Pair, *having: FakeAlertmanager) -> None:
