@@ -29,14 +29,14 @@ check: $(VENV)/.dev  ## Run the linters and the type checker
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.tidy
 
-bench: $(VENV)/.dev  ## Measure webhooks a second and latency, beside a bare aiohttp handler
+bench: $(VENV)/.dev  ## Measure everything for docs/performance.md, beside Alertmanager (ARGS="--only ingest --quick" for a part)
 	@$(BIN)/python -m bench $(ARGS)
 
 lock: $(VENV)/.dev  ## Resolve the dependencies anew (needs uv on the PATH)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --quiet --upgrade pyproject.toml --group build -o requirements/run.txt
+	  --quiet --upgrade pyproject.toml --extra postgresql --group build -o requirements/run.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --quiet pyproject.toml --group build --group dev -c requirements/run.txt -o requirements/dev.txt
+	  --quiet pyproject.toml --extra postgresql --group build --group dev -c requirements/run.txt -o requirements/dev.txt
 
 clean:  ## Remove the environment and every cache; the state stays
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

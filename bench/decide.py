@@ -1,18 +1,16 @@
-"""How long it takes to decide one alert, against many routes and many firing sources of inhibition."""
+"""How long it takes to decide one alert, against many routes and many firing sources of inhibition.
 
-import asyncio
+``python -m bench.decide``; `make bench` measures whole webhooks.
+"""
+
 import itertools
-import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 from router.decide import FindSource, Policy, Route, Severity, decide
 from router.decide.inhibition import Firing, Inhibition, Rule
 from router.decide.matchers import Matcher, parse_matchers
-from router.model import Alert, Destination, Status, Webhook
-from router.store import Store
-from router.store.place import judge
+from router.model import Destination
 
 MATCHERS = 10
 NOW = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
@@ -95,32 +93,6 @@ def in_memory() -> None:
             print(f"{routes:8,}" + "".join(f"{cell:18.1f}" for cell in row))
 
 
-async def in_the_store(folder: Path) -> None:
-    """The same with the look-up in SQLite, as the service does it."""
-    rules = policy(1_000, equalities)
-    print("\ndecide one alert against 1,000 routes in the accepting transaction, us")
-    for count in (0, 100, 10_000):
-        store = await Store.open(f"sqlite:///{folder}/decide-{count}.db")
-        for first in range(0, count, 500):
-            firing = tuple(
-                Alert(f"{number:016x}", critical(number), {}, Status.FIRING)
-                for number in range(first, min(first + 500, count))
-            )
-            await store.accept(Webhook("r", f"g{first}", {}, "", 0, firing), "bench", b"", rules, NOW)
-        write: Callable[..., Awaitable[float]] = store._database.write  # noqa: SLF001  (there is no door for a bench)
-
-        def timed(tx: object) -> float:
-            batch = list(itertools.islice(alerts(1_000), 3_000))
-            started = time.perf_counter()
-            for labels in batch:
-                judge(tx, rules, labels, None, NOW)  # type: ignore[arg-type]
-            return (time.perf_counter() - started) / len(batch) * 1e6
-
-        figures = [await write(timed) for _ in range(3)]
-        print(f"{count:8,} sources{statistics.median(figures):10.1f}")
-        await store.close()
-
-
 def catastrophe() -> None:
     """What ruins a backtracking engine."""
     pattern = Matcher("path", "=~", "(a+)+$")
@@ -131,7 +103,6 @@ def catastrophe() -> None:
     print(f"\n(a+)+$ against 64 times a and !: {(time.perf_counter() - started) * 1e3:.1f} us")
 
 
-def main(folder: Path) -> None:
+if __name__ == "__main__":
     in_memory()
-    asyncio.run(in_the_store(folder))
     catastrophe()

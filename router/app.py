@@ -216,6 +216,9 @@ class Service:
             config.policy, templates, self._open_channels(config, before),
             give_up_after={name: each.give_up_after for name, each in settings.items()},
             alert_after={name: each.alert_after for name, each in settings.items()},
+            shared={
+                kind.section: kind.shared_of(config.settings.get(kind.section)) for kind in KINDS.values()
+            },
         )  # fmt: skip
 
     async def _let_go(self, before: Current) -> None:

@@ -5,7 +5,7 @@ Counters start at zero with each process; the exact counts are the ledger's, at 
 
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -19,6 +19,8 @@ from prometheus_client import (
 from prometheus_client.exposition import generate_latest
 
 from router.model import SECOND, Millis
+
+T = TypeVar("T")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -36,12 +38,21 @@ def package_version() -> str:
         return "unknown"
 
 
+def _tally(items: Iterable[T]) -> dict[T, int]:
+    """How often each occurs. For the few of most webhooks, the standard library's takes several times as long."""
+    times: dict[T, int] = {}
+    for item in items:
+        times[item] = times.get(item, 0) + 1
+    return times
+
+
 class Metrics:
     """One registry an app. Switched off, every method returns at once and there is nothing to serve."""
 
     def __init__(self, *, enabled: bool = True) -> None:
         self.enabled = enabled
         self._reasons: set[str] = set()
+        self._children: dict[tuple[Any, tuple[Any, ...]], Any] = {}
         if not enabled:
             return
         self.registry = registry = CollectorRegistry()
@@ -118,7 +129,7 @@ class Metrics:
         )
         self._empty = Gauge(
             "alert_router_backlog_seconds",
-            "How long they take at the lane's pace, its pause included.",
+            "How long they take at the lane's rate, its pause included.",
             ("destination",),
             registry=registry,
         )
@@ -186,21 +197,42 @@ class Metrics:
     def webhook(self, source: str, outcome: str) -> None:
         """:param outcome: accepted, quarantined, unauthorized, too_large, unsupported or unavailable"""
         if self.enabled:
-            self._webhooks.labels(source, outcome).inc()
+            self._one(self._webhooks, source, outcome).inc()
 
     def quarantined(self) -> None:
         if self.enabled:
             self._quarantined.inc()
 
+    def accepted(
+        self,
+        source: str,
+        changes: Iterable[tuple[str, str, bool]],
+        decisions: Iterable[tuple[str, str]],
+    ) -> None:
+        """A webhook was. What is the same is counted at once: a group may have thousands of alerts.
+
+        :param changes: kind, level, and whether the severity label named a known level
+        :param decisions: destination, verdict
+        """
+        if self.enabled:
+            one = self._one
+            one(self._webhooks, source, "accepted").inc()
+            for (kind, level, known_level), times in _tally(changes).items():
+                one(self._changes, source, kind, level).inc(times)
+                if not known_level:
+                    one(self._unknown_level, source).inc(times)
+            for place, times in _tally(decisions).items():
+                one(self._decisions, *place).inc(times)
+
     def change(self, source: str, kind: str, level: str, *, known_level: bool) -> None:
         if self.enabled:
-            self._changes.labels(source, kind, level).inc()
+            self._one(self._changes, source, kind, level).inc()
             if not known_level:
-                self._unknown_level.labels(source).inc()
+                self._one(self._unknown_level, source).inc()
 
     def decision(self, destination: str, verdict: str) -> None:
         if self.enabled:
-            self._decisions.labels(destination, verdict).inc()
+            self._one(self._decisions, destination, verdict).inc()
 
     def delivery(self, channel: str, destination: str, outcome: str, reason: str = "") -> None:
         if self.enabled:
@@ -254,8 +286,8 @@ class Metrics:
     def request(self, method: str, path: str, code: int, seconds: float) -> None:
         """:param path: the route's template, never the address that was asked for"""
         if self.enabled:
-            self._requests.labels(method, path, str(code)).inc()
-            self._request_seconds.labels(method, path).observe(seconds)
+            self._one(self._requests, method, path, code).inc()
+            self._one(self._request_seconds, method, path).observe(seconds)
 
     def expose(self, lanes: Iterable[Mapping[str, Any]] | None, now: Millis) -> bytes:
         """The text that Prometheus scrapes.
@@ -272,6 +304,14 @@ class Metrics:
             self._dead.labels(key).set(lane["dead"])
             self._broken.labels(key).set(lane["broken_since"] is not None)
         return generate_latest(self.registry)
+
+    def _one(self, metric: Any, *labels: Any) -> Any:
+        """Of a metric, the one with these labels. Looked up once: the library takes longer for that than to count."""
+        key = (metric, labels)
+        found = self._children.get(key)
+        if found is None:
+            found = self._children[key] = metric.labels(*labels)
+        return found
 
     def _bounded(self, reason: str) -> str:
         if reason not in self._reasons:

@@ -67,11 +67,13 @@ def identity_of(labels: Labels) -> str:
     A label with an empty value counts as absent, as in Prometheus. The fingerprint that a sender gives is not used:
     senders other than Alertmanager give one fingerprint to several label sets.
     """
-    texts = (text for name in sorted(labels) if labels[name] for text in (name, labels[name]))
+    texts: list[str] = []
+    for name in sorted(labels):
+        if value := labels[name]:
+            texts += (name, value)
     # No byte of UTF-8 is 0xff.
-    return hashlib.sha256(b"\xff".join(text.encode(errors="surrogatepass") for text in texts)).hexdigest()[
-        :32
-    ]
+    encoded = b"\xff".join([text.encode(errors="surrogatepass") for text in texts])
+    return hashlib.sha256(encoded).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +97,14 @@ class Alert:
     not told of it. None: a sender's alert, whatever its labels say."""
     fires_until: Millis | None = None
     """Its sender gave no status, only this end, which is to come: it ends then if nothing else is heard of it."""
+    _identity: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def identity(self) -> str:
-        """See :func:`identity_of`. An alert without labels is known by its fingerprint."""
-        return identity_of(self.labels or {"": self.fingerprint})
+        """See :func:`identity_of`. An alert without labels is known by its fingerprint. Computed once."""
+        if self._identity is None:
+            object.__setattr__(self, "_identity", identity_of(self.labels or {"": self.fingerprint}))
+        return self._identity or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +159,57 @@ class Retention:
     """The bodies of those that were accepted."""
 
 
+class Call(StrEnum):
+    """A kind of request to a provider, where its limits tell kinds apart."""
+
+    POST = "post"
+    """Counts in the rate of the destination and in that of its section."""
+    EDIT = "edit"
+    """Counts in the section's rate of edits, and in that of the section."""
+    READ = "read"
+    """Counts in the rate of the section."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most ``burst`` calls at once, and ``limit`` calls per ``per`` in the long run."""
+
+    limit: int
+    per: Millis
+    burst: int
+
+    @property
+    def a_minute(self) -> float:
+        """Calls in a minute, after a burst."""
+        return self.limit * MINUTE / self.per
+
+    def __str__(self) -> str:
+        """As routes.yaml gives it."""
+        unit = {SECOND: "s", MINUTE: "m", HOUR: "h"}[self.per]
+        return f"{self.limit}/{unit} burst {self.burst}"
+
+
+@dataclass(frozen=True, slots=True)
+class LaneLimits:
+    """What one destination is sent at most."""
+
+    rate: Rate | None = None
+    """None: no limit."""
+    max_concurrency: int = 1
+    """Deliveries under way at the same time."""
+    storm_above: int = 60
+    """A storm begins when more conversations than this are due."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedLimits:
+    """What all destinations of one section of ``channels:`` are sent at most, together. None: no limit."""
+
+    rate: Rate | None = None
+    edit_rate: Rate | None = None
+    max_concurrency: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """One place to tell.
@@ -177,6 +233,7 @@ class Destination:
     machine: bool = False
     """A program is told there, nobody reads. It is told every repeat, unless a route says otherwise: it may count
     what it hears no more of as ended."""
+    limits: LaneLimits = LaneLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +252,8 @@ class Decision:
     """INHIBITED: the inhibition key that mutes it (see ``decide.inhibition``); None: Alertmanager itself does."""
     repeat: Millis | None = None
     """How old the last telling is when a repeat is told again, 0: any age; None: no repeat is."""
+    failover: bool = False
+    """It goes out instead of what a destination that failed could not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,8 +391,11 @@ class Message:
     body: Mapping[str, Any]
     fallback: bool = False
     """The template failed and this is the plain message instead."""
-    calls: int = 1
-    """How many requests it takes: a provider's limits count these."""
+    calls: tuple[Call, ...] = (Call.POST,)
+    """The requests that it takes, in their order, if nothing goes wrong. A lane pays for each by the rates that it
+    counts in."""
+    paid: int | None = None
+    """How many of them are paid for: the channel makes no more of them in this attempt. None: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,6 +438,8 @@ class Delivered:
     """How long the provider wants nothing more there."""
     reached: bool = True
     """This attempt got something through. Not if all who were still to be told were refused."""
+    unpaid: tuple[Call, ...] = field(default=(), compare=False)
+    """Calls that were made beside those of ``Message.calls``, e.g. a second one after a refusal. They count too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,6 +458,9 @@ class Retry(_Failure):
     """What did succeed before the failure, e.g. the ts of a posted message; None: unchanged."""
     further: bool = False
     """More of it stands there than before: this does not count as a failed attempt."""
+    unfinished: bool = False
+    """Nothing failed: the calls that were paid for are made, and others follow. In between, the lane sends what is more
+    urgent."""
     refused: tuple[Refusal, ...] = ()
     """Recipients that were given up."""
     late: tuple[Refusal, ...] = ()
@@ -405,6 +472,7 @@ class Retry(_Failure):
     cause: str = field(default="", compare=False)
     """What is at fault where that is not this destination alone, e.g. the smarthost: all that fails for the same
     cause is reported as one."""
+    unpaid: tuple[Call, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,6 +490,7 @@ class Broken(_Failure):
     cause: str = field(default="", compare=False)
     by_content: bool = field(default=False, compare=False)
     """The message may be at fault instead: it was seen when it was refused, as by a filter of spam."""
+    unpaid: tuple[Call, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,6 +501,7 @@ class Rejected(_Failure):
     ambiguous: bool = False
     """It may have arrived all the same: it was given up after such an attempt."""
     words: str = field(default="", compare=False)
+    unpaid: tuple[Call, ...] = field(default=(), compare=False)
 
 
 Outcome = Delivered | Retry | Broken | Rejected

@@ -6,25 +6,29 @@ https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic_core import from_json
 
+from router.lenient_json import NotJson, fit, read, read_in_pieces
 from router.model import SECOND, Alert, Labels, Millis, Status, Webhook
 
 _RESOLVED = {"resolved", "ok", "normal", "inactive"}
 _LINKS = {"dashboard": "dashboardURL", "panel": "panelURL", "silence": "silenceURL", "image": "imageURL"}
+_LINK_FIELDS = frozenset(_LINKS.values())
 _FIRST_MOMENT: Millis = 0  # Go's zero time and anything else before 1970 means "not given"
 _LAST_MOMENT: Millis = 253_402_300_799 * SECOND  # the end of 9999
 _SECONDS_UP_TO = 10**11  # epoch numbers above are milliseconds
+_LONGEST_TIME = 64  # characters
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MOST_HIDDEN = 2**31 - 1  # what every database's integer holds
 _MOST_ODDITIES = 20
-_UNFIT = re.compile("[\0\ud800-\udfff]")  # what no database and no provider takes as text
+_LABELS_OR_NOTHING = (dict, type(None))
 
 _FNV_OFFSET = 14_695_981_039_346_656_037
 _FNV_PRIME = 1_099_511_628_211
@@ -34,41 +38,91 @@ class ParseError(ValueError):
     """The body is no webhook; says why."""
 
 
-def parse(body: bytes, now: Millis = _LAST_MOMENT) -> Webhook:
+def parse(body: bytes, now: Millis = _LAST_MOMENT, sender: str = "") -> Webhook:
     """:param now: an alert without a status fires until its end; not given: every end has come
+    :param sender: the address that posted it
 
     :raises ParseError: not JSON, or not a webhook
     """
     try:
-        return _webhook(_json(body), now)
+        try:
+            document = from_json(body)
+        except ValueError:  # it is not strictly JSON in UTF-8, or holds what is unfit; all of it but NUL
+            document = read(body)
+        else:
+            document = fit(document) if b"\\u0000" in body else document
+        return _whole(_webhook(document, now, sender, []))
+    except NotJson as error:
+        raise ParseError(f"not JSON: {error}") from None
     except RecursionError:
         raise ParseError("nested too deeply to be read") from None
 
 
-def _webhook(document: Any, now: Millis) -> Webhook:
-    if not isinstance(document, dict):
+def parse_in_pieces(body: bytes, now: Millis, sender: str) -> Generator[None, None, Webhook]:
+    """As :func:`parse`, for a large body: yields after each alert, so that its caller can do something else in between."""
+    oddities: list[str] = []
+
+    def alert(index: int, entry: Any) -> Any:
+        """One without a status of its own has to wait for the group's."""
+        if type(entry) is dict and type(status := entry.get("status")) is str and status.strip():
+            return _alert(entry, "", now, index, oddities)
+        return entry
+
+    try:
+        document = yield from read_in_pieces(body, "alerts", alert)
+        return (yield from _webhook(document, now, sender, oddities))
+    except NotJson as error:
+        raise ParseError(f"not JSON: {error}") from None
+    except RecursionError:
+        raise ParseError("nested too deeply to be read") from None
+
+
+def _whole(pieces: Generator[None, None, Webhook]) -> Webhook:
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            webhook: Webhook = end.value
+            return webhook
+
+
+def _webhook(document: Any, now: Millis, sender: str, oddities: list[str]) -> Generator[None, None, Webhook]:
+    """:param document: JSON; instead of entries, it may hold alerts"""
+    if type(document) is not dict:
         raise ParseError(f"not a webhook: the body is {_kind(document)}, not an object")
     if "alerts" not in document:
         raise ParseError("not a webhook: it has no alerts")
     entries = document["alerts"] if document["alerts"] is not None else []
-    if not isinstance(entries, list):
+    if type(entries) is not list:
         raise ParseError(f"not a webhook: its alerts are {_kind(entries)}, not a list")
-    objects = {index: entry for index, entry in enumerate(entries) if isinstance(entry, dict)}
-    if entries and not objects:
+    told: _Told = _told(document)
+    group_status = told.status.strip()
+    strays: list[str] = []
+    alerts: dict[str, Alert] = {}
+    several: dict[str, list[Alert]] = {}
+    for index, entry in enumerate(entries):
+        if type(entry) is Alert:
+            alert = entry
+        elif type(entry) is dict:
+            alert = _alert(entry, group_status, now, index, oddities)
+        else:
+            strays.append(f"alerts[{index}] is {_kind(entry)}, not an object")
+            continue
+        before = alerts.setdefault(alert.identity, alert)
+        if before is not alert:
+            several.setdefault(alert.identity, [before]).append(alert)
+        yield
+    if entries and not alerts:
         raise ParseError("not a webhook: none of its alerts is an object")
-    oddities = _strays(entries)
-    told = _Told.model_validate(document)
-    alerts = [
-        _alert(entry, told.status, now, f"alerts[{index}]", oddities) for index, entry in objects.items()
-    ]
     return Webhook(
         receiver=told.receiver,
         group_key=told.group_key or _derived_group(told.group_labels, alerts),
         group_labels=told.group_labels,
         external_url=told.external_url,
         truncated=max(0, told.truncated - told.truncated_resolved),
-        alerts=_distinct(alerts),
-        oddities=tuple(oddities),
+        alerts=_in_order(alerts, several) if several else tuple(alerts.values()),
+        oddities=_summed_up(strays) + _summed_up(oddities) if strays or oddities else (),
+        sender=sender,
     )
 
 
@@ -84,26 +138,17 @@ def fingerprint(labels: Labels) -> str:
     return f"{total:016x}"
 
 
-def _json(body: bytes) -> Any:
-    try:
-        # Not strict: a raw newline or tab within a text is no reason to lose an alert.
-        return json.loads(body.decode("utf-8-sig", errors="replace"), strict=False)
-    except ValueError as error:
-        raise ParseError(f"not JSON: {error}") from None
-
-
 def _text(value: Any) -> str:
-    """Any JSON value as text, what is none as compact JSON; never None, no NUL, no lone surrogates."""
+    """Any JSON value as text, what is none as compact JSON; never None."""
     if value is None:
         return ""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return _UNFIT.sub("\ufffd", text)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _labels(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         return {}
-    return {_text(name): _text(each) for name, each in value.items() if each is not None}
+    return {name: _text(each) for name, each in value.items() if each is not None}
 
 
 def _count(value: Any) -> int:
@@ -113,36 +158,50 @@ def _count(value: Any) -> int:
         return 0
 
 
+def _nothing(_value: Any) -> str:
+    return ""
+
+
 def _time(value: Any) -> Millis | None:
     """RFC 3339 with 0-9 fractional digits, or an epoch number in seconds or milliseconds."""
+    if type(value) is str:
+        return _moment(value) if len(value) <= _LONGEST_TIME else None
+    if type(value) is not int and type(value) is not float:
+        return None
     try:
-        match value:
-            case bool():
-                return None
-            case int() | float():
-                at = int(value * SECOND if abs(value) < _SECONDS_UP_TO else value)
-            case str():
-                moment = datetime.fromisoformat(value.strip().upper())
-                if moment.tzinfo is None:
-                    return None
-                at = (moment - _EPOCH) // _MILLISECOND
-            case _:
-                return None
+        return _within(int(value * SECOND if abs(value) < _SECONDS_UP_TO else value))
     except (ValueError, OverflowError):
         return None
+
+
+@lru_cache(maxsize=4096)
+def _moment(text: str) -> Millis | None:
+    """The alerts of a group often begin together, and most have Go's zero time as their end."""
+    try:
+        moment = datetime.fromisoformat(text.strip().upper())
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else _within((moment - _EPOCH) // _MILLISECOND)
+
+
+def _within(at: Millis) -> Millis | None:
     return at if _FIRST_MOMENT < at <= _LAST_MOMENT else None
 
 
-Text = Annotated[str, BeforeValidator(_text)]
-LabelSet = Annotated[dict[str, str], BeforeValidator(_labels)]
-Count = Annotated[int, BeforeValidator(_count)]
-Time = Annotated[Millis | None, BeforeValidator(_time)]
+# Each takes what Alertmanager sends as it is; only for anything else is Python code run.
+_AS_IT_IS = Field(union_mode="left_to_right")
+Text = Annotated[str | Annotated[str, BeforeValidator(_text)], _AS_IT_IS]
+OnlyText = Annotated[str | Annotated[str, BeforeValidator(_nothing)], _AS_IT_IS]
+LabelSet = Annotated[dict[str, str] | Annotated[dict[str, str], BeforeValidator(_labels)], _AS_IT_IS]
+Count = Annotated[
+    Annotated[int, Field(ge=0, le=_MOST_HIDDEN)] | Annotated[int, BeforeValidator(_count)], _AS_IT_IS
+]
 
 
 class _Told(BaseModel):
     """What is read of the body; every other field is ignored."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
     receiver: Text = ""
     group_key: Text = Field(default="", alias="groupKey")
@@ -155,55 +214,52 @@ class _Told(BaseModel):
 
 
 class _ToldAlert(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
     status: Text = ""
     labels: LabelSet = {}
     annotations: LabelSet = {}
-    starts_at: Time = Field(default=None, alias="startsAt")
-    ends_at: Time = Field(default=None, alias="endsAt")
+    starts_at: Any = Field(default=None, alias="startsAt")
+    ends_at: Any = Field(default=None, alias="endsAt")
     generator_url: Text = Field(default="", alias="generatorURL")
-    fingerprint: Text = ""
+    fingerprint: OnlyText = ""
 
 
-def _strays(entries: list[Any]) -> list[str]:
-    strays = [index for index, entry in enumerate(entries) if not isinstance(entry, dict)]
-    named = [
-        f"alerts[{index}] is {_kind(entries[index])}, not an object" for index in strays[:_MOST_ODDITIES]
-    ]
-    more = len(strays) - len(named)
-    return [*named, f"and {more} more like these"] if more else named
+_told = TypeAdapter(_Told).validator.validate_python
+_told_alert = TypeAdapter(_ToldAlert).validator.validate_python
 
 
-def _alert(entry: dict[str, Any], group_status: str, now: Millis, place: str, oddities: list[str]) -> Alert:
-    oddities += [
-        f"{place}.{name} are {_kind(entry[name])}, not an object"
-        for name in ("labels", "annotations")
-        if not isinstance(entry.get(name), dict | None)
-    ]
-    told = _ToldAlert.model_validate(entry)
-    word = told.status.strip() or group_status.strip()
-    status = _status(word, told.ends_at, now)
-    given = told.fingerprint.strip() if isinstance(entry.get("fingerprint"), str) else ""
+def _alert(entry: dict[str, Any], group_status: str, now: Millis, index: int, oddities: list[str]) -> Alert:
+    for name in ("labels", "annotations"):
+        if type(entry.get(name)) not in _LABELS_OR_NOTHING:
+            oddities += [f"alerts[{index}].{name} are {_kind(entry[name])}, not an object"]
+    told: _ToldAlert = _told_alert(entry)
+    word = told.status.strip() or group_status
+    ends_at = _time(told.ends_at)
+    # What is neither firing nor resolved in any known word counts as firing: it is never lost. Without a word, the end
+    # says it; one that is to come is no end yet.
+    ended = word.casefold() in _RESOLVED if word else ends_at is not None and ends_at <= now
+    links = {} if _LINK_FIELDS.isdisjoint(entry) else _links(entry)
     return Alert(
-        fingerprint=given or (fingerprint(told.labels) if told.labels else _content_hash(entry)),
-        labels=told.labels,
-        annotations=told.annotations,
-        status=status,
-        starts_at=told.starts_at,
-        ends_at=told.ends_at if status is Status.RESOLVED else None,
-        generator_url=told.generator_url,
-        links={name: _text(entry[field]) for name, field in _LINKS.items() if entry.get(field)},
-        fires_until=told.ends_at if status is Status.FIRING and not word else None,
+        told.fingerprint.strip() or (fingerprint(told.labels) if told.labels else _content_hash(entry)),
+        told.labels,
+        told.annotations,
+        Status.RESOLVED if ended else Status.FIRING,
+        _time(told.starts_at),
+        ends_at if ended else None,
+        told.generator_url,
+        links,
+        fires_until=None if ended or word else ends_at,
     )
 
 
-def _status(word: str, ends_at: Millis | None, now: Millis) -> Status:
-    """What is neither firing nor resolved in any known word counts as firing: it is never lost. Without a word, the
-    end says it; one that is to come is no end yet.
-    """
-    ended = word.casefold() in _RESOLVED if word else ends_at is not None and ends_at <= now
-    return Status.RESOLVED if ended else Status.FIRING
+def _summed_up(oddities: list[str]) -> tuple[str, ...]:
+    more = len(oddities) - _MOST_ODDITIES
+    return (*oddities[:_MOST_ODDITIES], f"and {more} more like these") if more > 0 else tuple(oddities)
+
+
+def _links(entry: dict[str, Any]) -> dict[str, str]:
+    return {name: _text(entry[field]) for name, field in _LINKS.items() if entry.get(field)}
 
 
 def _content_hash(entry: Mapping[str, Any]) -> str:
@@ -213,24 +269,26 @@ def _content_hash(entry: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _derived_group(group_labels: Labels, alerts: list[Alert]) -> str:
+def _derived_group(group_labels: Labels, alerts: Mapping[str, Alert]) -> str:
     """Without a group key, alerts of the same group labels, or of the same name, are a group."""
-    labels = group_labels or {"alertname": alerts[0].labels.get("alertname", "") if alerts else ""}
+    first = next(iter(alerts.values()), None)
+    labels = group_labels or {"alertname": first.labels.get("alertname", "") if first else ""}
     return "derived:" + ",".join(f"{name}={labels[name]}" for name in sorted(labels))
 
 
-def _distinct(alerts: list[Alert]) -> tuple[Alert, ...]:
+def _in_order(alerts: Mapping[str, Alert], several: Mapping[str, list[Alert]]) -> tuple[Alert, ...]:
     """What the body says twice of one alert comes in an order in which the last word counts."""
-    same: dict[str, list[Alert]] = {}
-    for alert in alerts:
-        same.setdefault(alert.identity, []).append(alert)
-    return tuple(alert for several in same.values() for alert in _in_order(several))
+    return tuple(
+        [
+            each
+            for identity, alert in alerts.items()
+            for each in (_last_word(several[identity]) if identity in several else (alert,))
+        ]
+    )
 
 
-def _in_order(several: list[Alert]) -> list[Alert]:
+def _last_word(several: list[Alert]) -> list[Alert]:
     """By start where every one is known. Of a contradiction about one start, the firing counts."""
-    if len(several) == 1:
-        return several
     dated = all(alert.starts_at is not None for alert in several)
     firing = {alert.starts_at if dated else None for alert in several if alert.status is Status.FIRING}
     kept = [

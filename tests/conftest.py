@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.listening import still_open
+from tests.postgresql import Server, server
 
 NO_SKIPS = bool(os.environ.get("ALERT_ROUTER_TESTS_NO_SKIPS"))
 
@@ -53,6 +54,20 @@ def _nothing_left_open() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BaseSelectorEventLoop, "close", closed)
         yield
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """Started for the first test of a worker that asks for it."""
+    with server() as started:
+        yield started
+
+
+@pytest.fixture
+def own_postgresql() -> Iterator[Server]:
+    """For a test that stops it."""
+    with server() as started:
+        yield started
 
 
 def _waiting() -> str:

@@ -35,7 +35,10 @@ def read(key: str, text: str) -> Destination | None:
         return None
     if kind is None or options is None:
         return None
-    return Destination(key, kind.name, options, options.per_alert, digest=kind.name == "digest")
+    limits = kind.limits_of(options, None)
+    return Destination(
+        key, kind.name, options, options.per_alert, digest=kind.name == "digest", limits=limits
+    )
 
 
 def _revealed(data: Any) -> Any:

@@ -7,12 +7,26 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from router.model import DAY, HOUR, MINUTE, SECOND, Conversation, Destination, Message, Millis, Outcome
+from router.channels.limits import Concurrency, RateSetting, StormAbove, chosen
+from router.model import (
+    DAY,
+    HOUR,
+    MINUTE,
+    SECOND,
+    Conversation,
+    Destination,
+    LaneLimits,
+    Message,
+    Millis,
+    Outcome,
+    SharedLimits,
+)
 from router.render import Templates
 
 _UNITS: dict[str, Millis] = {
     "ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY, "y": 365 * DAY,
 }  # fmt: skip
+_UNLIMITED = SharedLimits()
 _LONGEST = 100 * _UNITS["y"]
 _DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+")
 
@@ -51,6 +65,23 @@ class ChannelSettings(Section):
     """How long what is due is tried before it counts as dead; 0: for ever."""
     alert_after: Duration = 15 * MINUTE
     """How long nothing may get through to a destination before that is reported; 0: any time."""
+    rate: RateSetting = None
+    """Of all its destinations together."""
+    max_concurrency: Concurrency = None
+    """Deliveries under way at the same time, to all its destinations together."""
+
+
+class StormSettings(ChannelSettings):
+    """Of a channel that merges messages in a storm."""
+
+    storm_above: StormAbove = None
+    """Of each destination that does not say otherwise."""
+
+
+class EditSettings(StormSettings):
+    """Of a channel that also edits messages, where the provider limits edits by themselves."""
+
+    edit_rate: RateSetting = None
 
 
 class Options(Section):
@@ -58,6 +89,8 @@ class Options(Section):
 
     on_failure: str | None = None
     """The receiver to tell instead of what is given up here."""
+    rate: RateSetting = None
+    max_concurrency: Concurrency = None
 
     def key(self, receiver: str) -> str:
         """The destination's key: stable, bounded by the configuration, free of secrets."""
@@ -66,6 +99,12 @@ class Options(Section):
     @property
     def per_alert(self) -> bool:
         return False
+
+
+class StormOptions(Options):
+    """Of a destination whose messages are merged in a storm."""
+
+    storm_above: StormAbove = None
 
 
 def place(kind: str, name: str | None, digest: str) -> str:
@@ -79,8 +118,7 @@ class Channel(Protocol):
     """One way of telling people.
 
     A channel object serves every destination of its kind. ``render`` is pure; ``send`` talks to the
-    provider exactly once a call (plus follow-ups of the same message, such as a thread reply) and never
-    retries: the lanes do. ``send`` raises nothing for what a provider may do; every failure is an outcome,
+    provider once for each of ``message.calls`` that is paid for and never retries: the lanes do. ``send`` raises nothing for what a provider may do; every failure is an outcome,
     and no outcome's reason holds a secret.
     """
 
@@ -106,14 +144,12 @@ class Kind:
     options: type[Options]
     make: Callable[[Any], Channel]
     """From the settings."""
-    per_second: float
-    """How fast one destination may be told in the long run."""
-    burst: int
-    """And how often at once."""
+    limits: LaneLimits
+    """Of each destination, unless routes.yaml says otherwise: the vendor's."""
     placeholder: Mapping[str, str]
     """Settings to render with where there are none: in a preview."""
-    together: tuple[float, int] | None = None
-    """How fast all destinations of the section may be told, as ``per_second`` and ``burst`` of one."""
+    shared: SharedLimits = _UNLIMITED
+    """Of all destinations of the section together, unless routes.yaml says otherwise."""
     storm_every: Millis | None = None
     """With more due than a minute holds, one message says so, and is brought up to date this often; None: never."""
     edits: bool = False
@@ -122,5 +158,28 @@ class Kind:
     """The provider, or whoever listens there, tells a second telling of the same state apart by its key."""
     machine: bool = False
     """Programs are told by it, not people; see :class:`router.model.Destination`."""
-    at_once: int | None = None
-    """How many deliveries of the section may be under way at once: connections to a smarthost."""
+
+    def limits_of(self, options: Options, settings: ChannelSettings | None) -> LaneLimits:
+        """The limits of a destination. :param settings: of its section; None: there is none"""
+        default = self.limits
+        above = options.storm_above if isinstance(options, StormOptions) else None
+        if above is None and isinstance(settings, StormSettings):
+            above = settings.storm_above
+        return LaneLimits(
+            rate=chosen(options.rate, default.rate),
+            max_concurrency=options.max_concurrency or default.max_concurrency,
+            storm_above=above or default.storm_above,
+        )
+
+    def shared_of(self, settings: ChannelSettings | None) -> SharedLimits:
+        """The limits of the section."""
+        default = self.shared
+        if settings is None:
+            return default
+        return SharedLimits(
+            rate=chosen(settings.rate, default.rate),
+            edit_rate=chosen(
+                settings.edit_rate if isinstance(settings, EditSettings) else None, default.edit_rate
+            ),
+            max_concurrency=settings.max_concurrency or default.max_concurrency,
+        )

@@ -21,9 +21,11 @@ from router.model import (
     HOUR,
     SECOND,
     Broken,
+    Call,
     Conversation,
     Delivered,
     Destination,
+    LaneLimits,
     Message,
     Millis,
     Outcome,
@@ -73,6 +75,7 @@ _SHOWN_BYTES = 16 * 2**10
 # What all webhooks have in common.
 _CAUSE = "discord"
 _LIMITED = "ratelimited"
+_UNFINISHED = Retry("more messages follow", reached=True, unfinished=True)
 
 _WEBHOOK = re.compile(r"https?://[^\s/?#@]+(?:/[^\s/?#]+)*/webhooks/(\d{1,20})/([\w-]+)/?", re.ASCII)
 # What stands for a secret that isn't there, in a check and in the preview; no address looks like it.
@@ -167,6 +170,18 @@ class _Attempt:
     """Discord refuses our embeds."""
     wait: Millis = 0
     """How long Discord wants no further request."""
+    paid: int | None = None
+    """Requests that are paid for; None: all."""
+    planned: int = 0
+    made: int = 0
+    """Requests; more than planned where one was made once more."""
+
+    def is_paid(self) -> bool:
+        """Whether the next planned request may be made."""
+        if self.paid is not None and self.planned >= self.paid:
+            return False
+        self.planned += 1
+        return True
 
     @property
     def remote(self) -> dict[str, Any]:
@@ -206,13 +221,13 @@ class Discord:
         posted = _posted(conversation.remote)
         told = enumerate(zip(posted, messages, strict=False))
         stale = sum(each.is_stale(conversation.version, number, message) for number, (each, message) in told)
-        calls = max(1, stale + abs(len(messages) - len(posted)))
+        calls = (Call.POST,) * (stale + abs(len(messages) - len(posted)))
         return Message("discord", {"messages": messages}, fallback, calls)
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
         """Each message remembers what it carries: an attempt goes on with the first that is stale."""
         webhook, token = destination.options.webhook
-        attempt = _Attempt(webhook, token, _posted(conversation.remote))
+        attempt = _Attempt(webhook, token, _posted(conversation.remote), paid=message.paid)
         before = attempt.remote
         try:
             async with asyncio.timeout(self._whole):
@@ -228,6 +243,7 @@ class Discord:
                 outcome = replace(outcome, ambiguous=ambiguous, remote=attempt.remote, further=True)
             case Broken() if further:
                 outcome = replace(outcome, ambiguous=attempt.told, remote=attempt.remote)
+        outcome = replace(outcome, unpaid=(Call.POST,) * (attempt.made - attempt.planned))
         return fit_to_show(outcome, [token, *parts_of(destination.options.webhook_url.get_secret_value())])
 
     async def close(self) -> None:
@@ -246,6 +262,8 @@ class Discord:
             message = messages[number]
             if posted[number:] and not posted[number].is_stale(version, number, message):
                 continue
+            if not attempt.wait and not attempt.is_paid():
+                return _UNFINISHED
             answer = await self._tell(attempt, posted[number].id, message) if posted[number:] else None
             if answer is None or answer.code in MESSAGE_GONE:
                 answer = await self._tell(attempt, "", message)
@@ -254,6 +272,8 @@ class Discord:
             posted[number : number + 1] = [_Posted(answer.message, version, _sha256(message))]
             attempt.told = True
         while len(posted) > len(messages):
+            if not attempt.wait and not attempt.is_paid():
+                return _UNFINISHED
             answer = await self._call(attempt, "DELETE", posted[-1].id)
             if not answer.fine and answer.code not in MESSAGE_GONE:
                 return _outcome(answer)
@@ -278,6 +298,7 @@ class Discord:
     ) -> _Answer:
         if attempt.wait:  # it would be refused
             return _Answer(429, 0, "", attempt.wait)
+        attempt.made += 1
         url = f"{self._api}/webhooks/{attempt.webhook}/{attempt.token}"
         url += f"/messages/{known}" if known else "?wait=true"
         async with self._connected().request(method, url, json=body, allow_redirects=False) as response:
@@ -360,7 +381,7 @@ def _unreachable(error: Exception) -> Retry | Broken:
 
 DISCORD = Kind(
     name="discord", section="discord", settings=Settings, options=DiscordOptions, make=Discord,
-    # Nothing official; https://birdie0.github.io/discord-webhooks-guide/other/rate_limits.html: 5 requests in
-    # 2 seconds a webhook. A channel is reported to take 30 a minute, and that is what lasts.
-    per_second=0.5, burst=5, placeholder={},
+    # "Rate limits should not be hard coded": the headers of each answer say when the next request may go, and so one
+    # delivery goes after the other. https://docs.discord.com/developers/topics/rate-limits
+    limits=LaneLimits(), placeholder={},
 )  # fmt: skip

@@ -18,10 +18,21 @@ from zoneinfo import ZoneInfo
 import aiosmtplib
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
-from router.channels.base import ChannelSettings, Kind, Options
+from router.channels.base import Kind, Options, StormOptions, StormSettings
 from router.channels.email_smtp import CAUSE, Access, Mail, deliver
 from router.channels.said import fit_to_show
-from router.model import MINUTE, Conversation, Destination, Message, Outcome, Retry
+from router.model import (
+    MINUTE,
+    SECOND,
+    Conversation,
+    Destination,
+    LaneLimits,
+    Message,
+    Outcome,
+    Rate,
+    Retry,
+    SharedLimits,
+)
 from router.render import TemplateError, Templates
 from router.render.words import clip, line, moment
 
@@ -60,7 +71,7 @@ def _address(text: str) -> str:
 MailAddress = Annotated[str, AfterValidator(_address)]
 
 
-class Settings(ChannelSettings):
+class Settings(StormSettings):
     """``channels.email``"""
 
     smarthost: str
@@ -106,7 +117,7 @@ class Settings(ChannelSettings):
         return self.hello or (host if qualified else _spec(self.from_).rpartition("@")[2])
 
 
-class EmailOptions(Options):
+class EmailOptions(StormOptions):
     """``- email: {…}`` of a receiver."""
 
     to: tuple[MailAddress, ...] = Field(min_length=1)
@@ -306,14 +317,18 @@ def _plain(conversation: Conversation, values: Mapping[str, Any]) -> tuple[str, 
     return f"[{state}] {values['title']}", "\n".join(rows)
 
 
-# A smarthost takes a few mails a second from one client without a thought; more is a storm's business.
-_CONNECTIONS = 4
 _PLACEHOLDER = {"smarthost": "localhost:587", "from": "alerts@example.com"}
+# No standard has limits. Postfix takes 50 connections of a client
+# (https://www.postfix.org/postconf.5.html#smtpd_client_connection_count_limit); whose smarthost takes fewer says so in
+# routes.yaml.
+_CONNECTIONS = 4
+_SMARTHOST = SharedLimits(max_concurrency=_CONNECTIONS)
 EMAIL = Kind(
-    name="email", section="email", settings=Settings, options=EmailOptions, make=Email, per_second=2.0, burst=10,
-    placeholder=_PLACEHOLDER, storm_every=5 * MINUTE, at_once=_CONNECTIONS,
+    name="email", section="email", settings=Settings, options=EmailOptions, make=Email,
+    limits=LaneLimits(Rate(2, SECOND, burst=10), max_concurrency=_CONNECTIONS), shared=_SMARTHOST,
+    placeholder=_PLACEHOLDER, storm_every=5 * MINUTE,
 )  # fmt: skip
 DIGEST = Kind(
-    name="digest", section="email", settings=Settings, options=DigestOptions, make=Email, per_second=1.0, burst=5,
-    placeholder=_PLACEHOLDER, at_once=_CONNECTIONS,
+    name="digest", section="email", settings=Settings, options=DigestOptions, make=Email,
+    limits=LaneLimits(Rate(1, SECOND, burst=5)), shared=_SMARTHOST, placeholder=_PLACEHOLDER,
 )  # fmt: skip

@@ -21,14 +21,17 @@ from router.channels.base import ChannelSettings, Kind, Options, place
 from router.channels.pagerduty_line import Line
 from router.channels.said import causes, fit_to_show, text_of, tls_fault
 from router.model import (
+    MINUTE,
     SECOND,
     Broken,
     Conversation,
     Delivered,
     Destination,
+    LaneLimits,
     Message,
     Millis,
     Outcome,
+    Rate,
     Rejected,
     Retry,
     Status,
@@ -74,8 +77,6 @@ _ROUTING_KEY = re.compile(r"routing[ _]?key", re.IGNORECASE)
 _NAMED_WITHIN = 60
 # What every routing key has in common.
 _CAUSE = "pagerduty"
-# https://developer.pagerduty.com/docs/events-api-v2-overview#limits (120 calls a minute and key)
-_PER_SECOND = 2.0
 _TIMEOUT_SECONDS = 10
 _WHOLE = 3  # an attempt, in such timeouts
 _NAMELESS = "Unnamed alert"  # PagerDuty takes no blank
@@ -337,5 +338,7 @@ def _unreachable(error: BaseException | None) -> Retry | Broken:
 
 PAGERDUTY = Kind(
     name="pagerduty", section="pagerduty", settings=Settings, options=PagerDutyOptions, make=PagerDuty,
-    per_second=_PER_SECOND, burst=20, placeholder={}, dedupes=True,
+    # https://developer.pagerduty.com/docs/events-api-v2-overview#limits: 120 calls a minute and key. A page waits for no
+    # slow answer to the one before it.
+    limits=LaneLimits(Rate(120, MINUTE, burst=20), max_concurrency=4), placeholder={}, dedupes=True,
 )  # fmt: skip

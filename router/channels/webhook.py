@@ -27,6 +27,7 @@ from router.model import (
     Delivered,
     Destination,
     Labels,
+    LaneLimits,
     Message,
     Millis,
     Outcome,
@@ -301,8 +302,9 @@ def _unreachable(error: Exception) -> Retry | Broken:
     )
 
 
-# Alertmanager posts without any limit; a few a second are what a small handler keeps up with.
+# Alertmanager posts without a rate; so many at the same time leave a small handler its other connections:
+# https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 WEBHOOK = Kind(
     name="webhook", section="webhook", settings=Settings, options=WebhookOptions, make=Webhook,
-    per_second=5.0, burst=20, placeholder={}, dedupes=True, machine=True,
+    limits=LaneLimits(max_concurrency=16), placeholder={}, dedupes=True, machine=True,
 )  # fmt: skip

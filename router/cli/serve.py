@@ -13,6 +13,7 @@ from router import app, logs
 from router.cli.parts import Failure, config_option
 from router.config import ConfigError
 from router.loading import ReloadError
+from router.loop import new_loop
 from router.render import TemplateError
 from router.store import StoreUnavailable
 
@@ -38,7 +39,8 @@ class Listen(click.ParamType[tuple[str, int]]):
 @click.option("--listen", type=Listen(), default="127.0.0.1:9099", show_default=True, envvar="ALERT_ROUTER_LISTEN",
               help="Where to take webhooks.")  # fmt: skip
 @click.option("--database", envvar="ALERT_ROUTER_DATABASE",
-              help="Where the state is kept.  [default: sqlite:///state/router.db; a throw-away file in a preview]")  # fmt: skip
+              help="Where the state is kept: a file, or postgresql://user:password@host/database.  "
+                   "[default: sqlite:///state/router.db; a throw-away file in a preview]")  # fmt: skip
 @click.option("--preview", is_flag=True, envvar="ALERT_ROUTER_PREVIEW",
               help="Tell nobody: show every message on the page instead. Needs no credentials.")  # fmt: skip
 @click.option("--sample", is_flag=True, envvar="ALERT_ROUTER_SAMPLE",
@@ -68,7 +70,8 @@ def serve(  # noqa: PLR0913  (an argument an option: that is click)
         max_body=max_body, drain=round(drain * 1_000), watch=watch,
     )  # fmt: skip
     try:
-        asyncio.run(_serve(app.Service(options, os.environ), sample=sample))
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(_serve(app.Service(options, os.environ), sample=sample))
     except ConfigError as error:
         raise Failure(error.shown) from None
     except TemplateError as error:
@@ -101,6 +104,9 @@ async def _serve(service: app.Service, *, sample: bool) -> None:
     try:
         await service.start()
         started.set()
+        # What a start leaves stays: to look through it for garbage again and again would stop the loop for 100 ms.
+        gc.collect()
+        gc.freeze()
         if service.options.preview:
             click.echo(f"Preview: nobody is told anything. Open {service.url} to see every message.")
         if sample:

@@ -65,9 +65,9 @@ class Builder:
 
     def policy(self) -> Policy | None:
         """The rules, or None where the shape is too wrong to look further."""
-        file, reader, _ = self.file, self._reader, self.settings
+        file, reader = self.file, self._reader
         sections = reader.mapping("channels")
-        receivers = destinations(reader, sections)
+        receivers = destinations(reader, sections, self.settings)
         seen: dict[str, Destination] = {}
         conflicting(reader, receivers, seen)
         if file is None:
@@ -81,6 +81,7 @@ class Builder:
             reader.folder,
             names,
             sections,
+            self.settings,
             file.timezone,
             self._environ,
             self.document.missing,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from router.channels import ChannelSettings
 from router.config.document import Document, Missing, load_text, read
 from router.config.intervals import named_intervals
 from router.config.models import FragmentModel
@@ -35,6 +36,8 @@ class Main:
     names: Names
     sections: Mapping[str, Any]
     """``channels:`` as given."""
+    settings: Mapping[str, ChannelSettings]
+    """The same, as far as they could be read."""
     timezone: str
     environ: Mapping[str, str]
     missing: Missing
@@ -201,7 +204,7 @@ def _load(
 ) -> Loaded | None:
     reader, prefix = Reader(document, fragment.file.parent, kept.files), f"{fragment.name}/"
     model = reader.modelled(FragmentModel)
-    own = destinations(reader, main.sections, prefix)
+    own = destinations(reader, main.sections, main.settings, prefix)
     conflicting(reader, own, seen)
     if model is None:
         return None

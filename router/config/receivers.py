@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from router.channels import KINDS
+from router.channels import KINDS, ChannelSettings
 from router.config.document import Location, Missing
 from router.config.fields import minute_of_day, zone
 from router.config.findings import split, words
@@ -18,11 +18,15 @@ from router.model import Destination
 
 
 def destinations(
-    reader: Reader, sections: Mapping[str, Any], prefix: str = ""
+    reader: Reader,
+    sections: Mapping[str, Any],
+    settings: Mapping[str, ChannelSettings],
+    prefix: str = "",
 ) -> dict[str, tuple[Destination, ...]]:
     """The destinations of each receiver, by the name that the file gives it.
 
     :param sections: ``channels:`` as given: which channels have credentials
+    :param settings: the same, as far as they could be read
     :param prefix: goes before the receivers' names in the keys of their digests
     """
     receivers: dict[str, tuple[Destination, ...]] = {}
@@ -33,7 +37,7 @@ def destinations(
             reader.document.problem(where, what, todo)
             items = []  # noqa: PLW2901  (the name is known all the same)
         found = (
-            _destination(reader, sections, f"{prefix}{name}", item, (*where, index))
+            _destination(reader, sections, settings, f"{prefix}{name}", item, (*where, index))
             for index, item in enumerate(items or [])
         )
         receivers[name] = tuple(each for each in found if each is not None)
@@ -41,7 +45,12 @@ def destinations(
 
 
 def _destination(
-    reader: Reader, sections: Mapping[str, Any], receiver: str, item: Any, where: Location
+    reader: Reader,
+    sections: Mapping[str, Any],
+    settings: Mapping[str, ChannelSettings],
+    receiver: str,
+    item: Any,
+    where: Location,
 ) -> Destination | None:
     document = reader.document
     if not isinstance(item, dict) or len(item) != 1:
@@ -61,9 +70,10 @@ def _destination(
         document.lack((*where, name), f"{name} has no credentials", todo, at_key=True)
     if read is None:
         return None
+    limits = kind.limits_of(read, settings.get(kind.section))
     return Destination(
-        read.key(receiver), name, read, read.per_alert, digest=name == "digest", machine=kind.machine
-    )
+        read.key(receiver), name, read, read.per_alert, digest=name == "digest", machine=kind.machine, limits=limits
+    )  # fmt: skip
 
 
 def resolve_names(

@@ -1,9 +1,9 @@
 """The rules, pure. ``decide()`` is the door: labels and a moment in, a decision for each destination out."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from router.decide.inhibition import Key, named
-from router.decide.policy import Outside, Policy, Route, Severity, with_level
+from router.decide.policy import Matched, Outside, Policy, Route, Severity
 from router.model import Decision, Destination, Labels, Millis, Verdict
 
 # Of several routes that name the same destination, the strongest verdict counts.
@@ -23,6 +23,7 @@ def decide(
     now: Millis,
     source: FindSource = nothing_fires,
     about: frozenset[str] | None = None,
+    identity: str = "",
 ) -> tuple[Decision, ...]:
     """One decision for each destination that the route tree names, in the tree's order.
 
@@ -32,13 +33,13 @@ def decide(
     :param source: looks among what fires; a two-sided key asks for one-sided sources only
     :param about: of the router's own alert: the keys of the destinations that can't be told, which are left out.
         It goes to the ``operators`` receiver, if there is one that can be told, and the route tree's way otherwise.
+    :param identity: see :meth:`Policy.match`
     """
-    level, _ = policy.severity.of(labels)
-    keys = policy.inhibition.as_target(labels)
+    matched = policy.match(labels, identity, own=about is not None)
     # What may be muted waits a little for its source; the most urgent level waits for nothing.
-    wait = policy.inhibit_wait if keys and policy.severity.rank(level) > 0 else 0
+    wait = policy.inhibit_wait if matched.muted_by and policy.severity.rank(matched.level) > 0 else 0
     strongest: dict[str, Decision] = {}
-    for routes in _ways(labels, level, policy, own=about is not None):
+    for routes in matched.ways:
         for decision in (each for route in routes for each in _of_route(route, policy, now, wait)):
             key = decision.destination.key
             if key in (about or ()):
@@ -47,7 +48,7 @@ def decide(
                 strongest[key] = decision
         if strongest:
             break
-    for inhibition in keys:
+    for inhibition in matched.muted_by:
         if (inhibitor := source(inhibition)) is not None:
             reason = f"inhibited by {named(inhibitor, labels)} ({inhibition.rule.name})"
             return tuple(
@@ -55,17 +56,6 @@ def decide(
                 for each in strongest.values()
             )
     return tuple(strongest.values())
-
-
-def _ways(labels: Labels, level: str, policy: Policy, *, own: bool) -> Iterator[Iterable[Route]]:
-    """The routes that an alert takes. An own alert has several ways: the next one counts where nobody on the ones
-    before can be told.
-    """
-    if own and policy.operators is not None:
-        yield (Route("operators", policy.operators),)
-    yield policy.root.matching(with_level(labels, level))
-    if own:
-        yield (policy.root,)
 
 
 def _of_route(route: Route, policy: Policy, now: Millis, wait: Millis) -> Iterator[Decision]:
@@ -116,4 +106,4 @@ def _strength(decision: Decision) -> tuple[int, Millis]:
     return _STRENGTH[decision.verdict], -(decision.at or 0)
 
 
-__all__ = ["FindSource", "Outside", "Policy", "Route", "Severity", "decide", "nothing_fires"]
+__all__ = ["FindSource", "Matched", "Outside", "Policy", "Route", "Severity", "decide", "nothing_fires"]

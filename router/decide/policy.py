@@ -1,13 +1,13 @@
 """The rules of routes.yaml as frozen data, ready to be asked. Built by ``config``; asked by ``decide``."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
 from router.decide.hours import Hours, NamedInterval, Schedule
 from router.decide.index import Index
-from router.decide.inhibition import Inhibition
+from router.decide.inhibition import Inhibition, Key
 from router.decide.matchers import Matcher
 from router.model import HOUR, MINUTE, SECOND, Destination, Labels, Millis
 
@@ -154,6 +154,23 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Matched:
+    """What the labels of an alert come to under a policy, at any time."""
+
+    level: str
+    muted_by: tuple[Key, ...]
+    """The inhibition keys that may mute it."""
+    mutes: tuple[Key, ...]
+    """The inhibition keys under which it mutes others."""
+    ways: tuple[tuple[Route, ...], ...]
+    """The routes that it takes; the next way counts where nobody on the ones before can be notified."""
+
+
+# Alerts whose routes a policy remembers: about a kilobyte each.
+_REMEMBERED = 20_000
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     severity: Severity
     root: Route
@@ -170,6 +187,38 @@ class Policy:
     """The receiver that is told of broken destinations; None: the routes say who is."""
     fingerprint: str = ""
     """Changes whenever the rules do: open work is then judged anew."""
+    _matched: dict[str, "Matched"] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def match(self, labels: Labels, identity: str = "", *, own: bool = False) -> "Matched":
+        """What the labels of an alert come to.
+
+        :param identity: of the alert; by it, the result is remembered
+        :param own: it is a self-alert
+        """
+        if identity and not own and (known := self._matched.get(identity)) is not None:
+            return known
+        level, _ = self.severity.of(labels)
+        found = Matched(
+            level,
+            self.inhibition.as_target(labels),
+            self.inhibition.as_source(labels),
+            tuple(tuple(way) for way in self._ways(labels, level, own=own)),
+        )
+        if identity and not own:
+            if len(self._matched) >= _REMEMBERED:
+                self._matched.clear()
+            self._matched[identity] = found
+        return found
+
+    def _ways(self, labels: Labels, level: str, *, own: bool) -> Iterator[Iterable[Route]]:
+        """The routes that an alert takes. A self-alert has several ways: the next one counts where nobody on the ones
+        before can be notified.
+        """
+        if own and self.operators is not None:
+            yield (Route("operators", self.operators),)
+        yield self.root.matching(with_level(labels, level))
+        if own:
+            yield (self.root,)
 
     def names(self, destination: str) -> bool:
         """Whether a receiver has a destination of this key."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 
 import structlog
 
@@ -11,9 +11,10 @@ from router.clock import Clock
 from router.deliver.attempt import LONGEST
 from router.deliver.lane import Current, Lane
 from router.deliver.operator import Operator, Surroundings
-from router.deliver.pace import Pace
+from router.deliver.slots import Slots
+from router.deliver.token_bucket import TokenBucket
 from router.metrics import Metrics
-from router.model import Delivered, Destination, Millis
+from router.model import Call, Delivered, Destination, Millis, SharedLimits
 from router.store import Store, StoreUnavailable
 from router.threads import Threads
 
@@ -32,6 +33,18 @@ _TRIAL_SECONDS = 25.0
 _UNTRIED = "the pause has ended; the report ends with the next successful delivery"
 
 
+class _Shared:
+    """What the lanes of one section of ``channels:`` share."""
+
+    def __init__(self) -> None:
+        self.bucket, self.edits, self.slots = TokenBucket(None), TokenBucket(None), Slots()
+
+    def change(self, limits: SharedLimits, now: Millis) -> None:
+        self.bucket.change(limits.rate, now)
+        self.edits.change(limits.edit_rate, now)
+        self.slots.change(limits.max_concurrency)
+
+
 class Lanes:
     """All lanes of a service. A stuck one never delays another."""
 
@@ -47,7 +60,7 @@ class Lanes:
         counting_since: Callable[[], Awaitable[Millis]] = _ever,
     ) -> None:
         """
-        :param kinds: the channels by name: how fast each may be told
+        :param kinds: the channels by name
         :param send_seconds: how long one attempt may take
         :param counting_since: since when time has simply passed, see :class:`router.steps.Steps`
         """
@@ -61,31 +74,28 @@ class Lanes:
         around = Surroundings(self._alike, self._at_rest, self._try_now, self.wake)
         self.operator = Operator(store, clock, metrics, lambda: current().policy, around)
         self._kinds = kinds
-        self._together = {each.section: Pace(*each.together) for each in kinds.values() if each.together}
-        self._connections = {
-            each.section: asyncio.Semaphore(each.at_once) for each in kinds.values() if each.at_once
-        }
+        self._shared = {each.section: _Shared() for each in kinds.values()}
         self._lanes: dict[str, Lane] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
 
     async def serve(self, destinations: Iterable[Destination]) -> None:
-        """From now on, serve these and no others; a lane that goes on keeps its pace and its pauses.
+        """From now on, serve these and no others, within the limits in force; a lane that goes on keeps its pauses.
 
         :raises StoreUnavailable: what the last process said of broken destinations can't be read
         """
         wanted = {destination.key: destination for destination in destinations}
         await self.operator.begin(wanted.keys())
+        for section, limits in self.current().shared.items():
+            self._shared[section].change(limits, self.clock.elapsed())
         for key in self._lanes.keys() - wanted.keys():
             self._lanes.pop(key).stop()
             self._leaving[key] = self._tasks.pop(key)
         for key, destination in wanted.items():
             if (lane := self._lanes.get(key)) is not None:
-                lane.destination = destination
-                lane.wake()  # the rules may have changed what it is to tell
+                lane.change(destination)
                 continue
-            kind = self._kinds[destination.channel]
-            lane = Lane(destination, Pace(kind.per_second, kind.burst), self, kind)
+            lane = Lane(destination, self, self._kinds[destination.channel])
             self._lanes[key] = lane
             self._tasks[key] = asyncio.create_task(self._after(key, lane), name=f"lane {key}")
 
@@ -99,15 +109,14 @@ class Lanes:
     async def settled(self) -> None:
         """Returns when no delivery that is under way now is so any more."""
         for lane in list(self._lanes.values()):
-            async with lane.at_rest:
-                pass
+            await lane.at_rest()
         for key, task in list(self._leaving.items()):
             await asyncio.wait([task])
             self._leaving.pop(key, None)
 
-    def turn(self, channel: str, calls: int) -> Millis:
-        pace, now = self._together.get(self._kinds[channel].section), self.clock.elapsed()
-        return now if pace is None else pace.reserve(now, calls)
+    def shared_buckets(self, channel: str, call: Call) -> tuple[TokenBucket, ...]:
+        shared = self._shared[self._kinds[channel].section]
+        return (shared.edits, shared.bucket) if call is Call.EDIT else (shared.bucket,)
 
     def pause(self, channel: str, span: Millis, reason: str) -> None:
         """Of every lane of the section."""
@@ -116,7 +125,7 @@ class Lanes:
                 lane.pause(max(span, lane.paused_for), reason)
 
     def connection(self, channel: str) -> AbstractAsyncContextManager[object]:
-        return self._connections.get(self._kinds[channel].section) or nullcontext()
+        return self._shared[self._kinds[channel].section].slots.hold()
 
     async def resume(self, destination: str) -> dict[str, str] | None:
         """End a destination's pause and its conversations' backoff, and try what is due next.
@@ -154,8 +163,7 @@ class Lanes:
 
     async def _at_rest(self, destinations: Collection[str]) -> None:
         for lane in [self._lanes[key] for key in destinations if key in self._lanes]:
-            async with lane.at_rest:
-                pass
+            await lane.at_rest()
 
     async def _try_now(self, destinations: Collection[str]) -> None:
         for key in destinations:
@@ -180,10 +188,22 @@ class Lanes:
                 "pause_reason": lane.pause_reason if lane.paused_for else None,
                 "broken_since": self.operator.broken_since(key),
                 "broken_reason": self.operator.broken_reason(key),
-                "a_minute": lane.pace.a_minute,
+                **self._limits(lane),
             }
             for key, lane in self._lanes.items()
         ]
+
+    def _limits(self, lane: Lane) -> dict[str, object]:
+        """As configured; None: no limit."""
+        own, shared = lane.destination.limits, self._shared[self._kinds[lane.destination.channel].section]
+        minutes = [rate.a_minute for rate in (own.rate, shared.bucket.rate) if rate is not None]
+        return {
+            "rate": None if own.rate is None else str(own.rate),
+            "shared_rate": None if shared.bucket.rate is None else str(shared.bucket.rate),
+            "a_minute": min(minutes) if minutes else None,
+            "max_concurrency": own.max_concurrency,
+            "storm_above": own.storm_above,
+        }
 
     async def stop(self, within: Millis) -> None:
         """Let every lane finish what is due now, for at most ``within`` milliseconds; what is cut off then is

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -15,13 +15,14 @@ from router.decide import Policy
 from router.deliver.attempt import attempt
 from router.deliver.giving_up import Suspects, given_up
 from router.deliver.operator import Operator
-from router.deliver.pace import Pace
 from router.deliver.schedule import next_attempt, next_probe
+from router.deliver.token_bucket import TokenBucket
 from router.metrics import Metrics
 from router.model import (
     MINUTE,
     SECOND,
     Broken,
+    Call,
     Delivered,
     Destination,
     Message,
@@ -29,6 +30,7 @@ from router.model import (
     Outcome,
     Rejected,
     Retry,
+    SharedLimits,
 )
 from router.render import Templates
 from router.render.words import counted
@@ -43,6 +45,8 @@ _STORE_REST: Millis = 2 * SECOND
 _LARGE = 100
 # Recipients that a line of the log names; the rest is counted.
 _NAMED = 10
+# After so many criticals, one of the others goes that has waited longest.
+_IN_A_ROW = 10
 # How long a lane tells one by one whatever comes, after a storm's message was refused.
 _WITHOUT_STORMS: Millis = 10 * MINUTE
 
@@ -59,6 +63,8 @@ class Current:
     """By channel name: how long something is tried; 0: for ever."""
     alert_after: Mapping[str, Millis] = field(default_factory=dict)
     """By channel name: how long nothing may get through before that is reported; 0: any time."""
+    shared: Mapping[str, SharedLimits] = field(default_factory=dict)
+    """By section of ``channels:``."""
 
 
 class Depot(Protocol):
@@ -77,10 +83,8 @@ class Depot(Protocol):
 
     def wake(self, destinations: frozenset[str]) -> None: ...
 
-    def turn(self, channel: str, calls: int) -> Millis:
-        """When the section's common pace lets a delivery of so many calls go, as a moment of ``clock.elapsed()``; it
-        counts as gone.
-        """
+    def shared_buckets(self, channel: str, call: Call) -> tuple[TokenBucket, ...]:
+        """Those of the section that a call counts in."""
 
     def pause(self, channel: str, span: Millis, reason: str) -> None:
         """Of every lane of the section."""
@@ -92,16 +96,17 @@ class Depot(Protocol):
 class Lane:
     """Serves one destination until told to stop; after that, until nothing is due."""
 
-    def __init__(self, destination: Destination, pace: Pace, depot: Depot, kind: Kind) -> None:
+    def __init__(self, destination: Destination, depot: Depot, kind: Kind) -> None:
         self.destination = destination
-        self.pace = pace
+        self.bucket = TokenBucket(destination.limits.rate)
         self._kind = kind
         # Moments of the clock that nobody steps.
         self._no_storms_until: Millis = 0
         self._paused_until: Millis = 0
         self.pause_reason = ""
-        self.at_rest = asyncio.Lock()
-        """Held while a delivery is under way."""
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._criticals = 0
+        """How many went out in a row."""
         self._probes = 0
         self._depot = depot
         self._wake = asyncio.Event()
@@ -111,6 +116,12 @@ class Lane:
         self._suspects = Suspects()
 
     def wake(self) -> None:
+        self._wake.set()
+
+    def change(self, destination: Destination) -> None:
+        """The rules may have changed: what it is to tell, and how fast."""
+        self.destination = destination
+        self.bucket.change(destination.limits.rate, self._depot.clock.elapsed())
         self._wake.set()
 
     def pause(self, span: Millis, reason: str) -> None:
@@ -140,21 +151,32 @@ class Lane:
         self._wake.set()
 
     async def serve(self) -> None:
+        try:
+            await self._serve()
+        finally:
+            for task in self._under_way:
+                task.cancel()
+            await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _serve(self) -> None:
         clock = self._depot.clock
         failures = 0
         while True:
             self._wake.clear()
             if self.paused_for:
                 if self._stopping:
+                    await self.at_rest()
                     return
                 now = clock.now()
                 look_at = await self._watched(now + self.paused_for)
                 await rest(clock, self._wake, clock.elapsed() + max(0, (look_at or now) - now))
                 continue
-            await rest(clock, self._never, self.pace.ready_at(clock.elapsed()))
+            await self._rest_until_ready()
+            if len(self._under_way) >= self._room:
+                await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+                continue
             try:
-                async with self.at_rest:
-                    until = await self._step()
+                until = await self._begin()
                 failures = 0
             except StoreUnavailable:  # the store has said so, once for all lanes
                 until = clock.now() + _STORE_REST
@@ -166,8 +188,31 @@ class Lane:
             if until == 0:
                 continue
             if self._stopping:
-                return
+                if not self._under_way:
+                    return
+                await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+                continue
             await clock.wait(self._wake, await self._watched(until))
+
+    @property
+    def _room(self) -> int:
+        """How many deliveries may be under way. One while the destination is broken; and where there are storms: what a
+        storm's message says must not change under it.
+        """
+        alone = self._kind.storm_every is not None or self._probes
+        return 1 if alone else self.destination.limits.max_concurrency
+
+    async def at_rest(self) -> None:
+        """Returns when no delivery that is under way now is so any more."""
+        if self._under_way:
+            await asyncio.wait(set(self._under_way))
+
+    async def _rest_until_ready(self) -> None:
+        """Until the rate allows a call; a reload may change it meanwhile."""
+        clock = self._depot.clock
+        while (at := self.bucket.ready_at(clock.elapsed())) > clock.elapsed():
+            self._wake.clear()
+            await rest(clock, self._wake, at)
 
     async def _watched(self, until: Millis | None) -> Millis | None:
         """Whether it is time to report the destination, though nothing can be tried now. When to look again."""
@@ -184,22 +229,50 @@ class Lane:
     def _alert_after(self) -> Millis:
         return self._depot.current().alert_after.get(self.destination.channel, 0)
 
-    async def _step(self) -> Millis | None:
-        """One delivery: claim, render, send, record. 0: there may be more; else when to look again."""
-        trial = self._trial
-        outcome, until = await self._deliver()
-        if trial is not None and not trial.done():
-            trial.set_result(outcome)
-        return until
-
-    async def _deliver(self) -> tuple[Outcome | None, Millis | None]:
+    async def _begin(self) -> Millis | None:
+        """Claim what may go now, and begin to send it. 0: there may be more; else when to look again."""
         store, clock, operator = self._depot.store, self._depot.clock, self._depot.operator
-        current = self._depot.current()
-        work = await store.claim(self.destination, current.policy, clock.now(), limits=self._limits())
-        if isinstance(work, Idle):
-            if not work.failing:
-                await operator.idle(self.destination.key)
-            return None, work.until
+        current, trial = self._depot.current(), self._trial
+        free = self._room - len(self._under_way)
+        found = await store.claim_several(
+            self.destination, current.policy, clock.now(), limits=self._limits(),
+            count=min(free, self.bucket.tokens(clock.elapsed())), others_first=self._criticals >= _IN_A_ROW,
+        )  # fmt: skip
+        if isinstance(found, Idle):
+            if not self._under_way:
+                if trial is not None and not trial.done():
+                    trial.set_result(None)
+                if not found.failing:
+                    await operator.idle(self.destination.key)
+            return found.until
+        for work in found:
+            self._criticals = self._criticals + 1 if work.is_critical else 0
+            task = asyncio.create_task(
+                self._carry(work, current), name=f"delivery {work.delivery} to {self.destination.key}"
+            )
+            self._under_way.add(task)
+            task.add_done_callback(self._ended)
+        return 0
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._wake.set()
+
+    async def _carry(self, work: Work, current: Current) -> None:
+        """One delivery: render, send, record."""
+        trial, outcome = self._trial, None
+        try:
+            outcome = await self._deliver(work, current)
+        except StoreUnavailable:  # it stops; what was sent may go out again
+            return
+        except Exception:
+            log.exception("delivery failed unexpectedly", destination=self.destination.key)
+        finally:
+            if trial is not None and not trial.done():
+                trial.set_result(outcome)
+
+    async def _deliver(self, work: Work, current: Current) -> Outcome:
+        clock, operator = self._depot.clock, self._depot.operator
         outcome = self._suspects.weigh(work.id, await self._send(work, current))
         now = clock.now()
         patience = current.give_up_after.get(self.destination.channel, 0)
@@ -214,7 +287,8 @@ class Lane:
         if work.is_storm and isinstance(outcome, Rejected):
             self._no_storms_until = clock.elapsed() + _WITHOUT_STORMS
             booked = Retry(f"a storm's message was refused: {outcome.reason}", words=outcome.words)
-        if patience and isinstance(booked, Retry | Broken):
+        unfinished = isinstance(booked, Retry) and booked.unfinished
+        if patience and isinstance(booked, Retry | Broken) and not unfinished:
             end = given_up(patience, booked)
             if work.is_storm:
                 work = await self._without_overdue(work, end, patience, now)
@@ -225,7 +299,7 @@ class Lane:
             await operator.got_through(self.destination.key)
         elif not isinstance(outcome, Delivered):
             await self._give_up_all(outcome, patience, now)
-        return outcome, 0
+        return outcome
 
     async def _compare_clocks(self) -> None:
         """Before a destination is reported for what it did not take for so long: a step of the clock is no outage."""
@@ -242,7 +316,7 @@ class Lane:
     def _limits(self) -> Limits | None:
         if self._kind.storm_every is None or self._depot.clock.elapsed() < self._no_storms_until:
             return None
-        return Limits(self.pace.a_minute, self._kind.storm_every, self._kind.edits)
+        return Limits(self.destination.limits.storm_above, self._kind.storm_every, self._kind.edits)
 
     def _learn(self, work: Work, outcome: Outcome, now: Millis) -> Millis:
         """What the outcome says of the destination as a whole. When the conversation may be tried again."""
@@ -252,18 +326,13 @@ class Lane:
                 self.pause(next_probe(self._probes), outcome.shown)
                 if self._probes > 1:  # the next probe is something else, if there is anything else
                     return now + self.paused_for + SECOND
+            case Retry(unfinished=True):
+                self.bucket.accepted()
             case Retry():
-                attempts = 1 if outcome.further else work.conversation.attempt
-                not_before = next_attempt(attempts, now, random.random(), outcome.after)  # noqa: S311
-                if outcome.pause:
-                    self.pause(not_before - now, outcome.shown)
-                    self.pace.refused(self._paused_until)
-                if outcome.everywhere:
-                    self._depot.pause(self.destination.channel, not_before - now, outcome.shown)
-                return not_before
+                return self._put_off(outcome, work.conversation.attempt, now)
             case Delivered():
                 self._probes = 0
-                self.pace.accepted()
+                self.bucket.accepted()
                 if outcome.rest:
                     self.pause(outcome.rest, "as much as it takes at once")
                 if work.is_storm:
@@ -271,6 +340,17 @@ class Lane:
             case Rejected():
                 pass
         return now
+
+    def _put_off(self, outcome: Retry, attempt: int, now: Millis) -> Millis:
+        """When a conversation may be tried again, and the others of the destination or of the section."""
+        attempts = 1 if outcome.further else attempt
+        not_before = next_attempt(attempts, now, random.random(), outcome.after)  # noqa: S311
+        if outcome.pause:
+            self.pause(not_before - now, outcome.shown)
+            self.bucket.refused(self._paused_until)
+        if outcome.everywhere:
+            self._depot.pause(self.destination.channel, not_before - now, outcome.shown)
+        return not_before
 
     async def _give_up_all(self, failure: Retry | Broken | Rejected, patience: Millis, now: Millis) -> None:
         """A destination that has been broken for that long: what is overdue need not each be tried."""
@@ -309,11 +389,39 @@ class Lane:
         except Exception as error:
             log.exception("channel raised", destination=self.destination.key, delivery=work.delivery)
             return Retry(f"internal: {type(error).__name__}")
-        clock = self._depot.clock
-        self.pace.spend(clock.elapsed(), message.calls)
-        await rest(clock, self._never, self._depot.turn(self.destination.channel, message.calls))
+        paid = replace(message, paid=await self._pay(message.calls, all_at_once=work.is_storm))
         async with self._depot.connection(self.destination.channel):
-            return await attempt(channel, self.destination, work, message, self._depot.send_seconds)
+            outcome = await attempt(channel, self.destination, work, paid, self._depot.send_seconds)
+        for call in outcome.unpaid:
+            self._spend(call)
+        return outcome
+
+    async def _pay(self, calls: Sequence[Call], *, all_at_once: bool) -> int:
+        """Wait until the first call may go, then pay for it and for those that may go right behind it. Returns how many.
+
+        :param all_at_once: pay for all: a storm's message is not sent in parts
+        """
+        clock = self._depot.clock
+        for call in calls[:1]:
+            for bucket in self._depot.shared_buckets(self.destination.channel, call):
+                await rest(clock, self._never, bucket.reserve(clock.elapsed()))
+            if call is Call.POST:
+                self.bucket.spend(clock.elapsed())
+        for paid, call in enumerate(calls[1:], 1):
+            now = clock.elapsed()
+            if not all_at_once and any(each.ready_at(now) > now for each in self._buckets(call)):
+                return paid
+            self._spend(call)
+        return len(calls)
+
+    def _buckets(self, call: Call) -> tuple[TokenBucket, ...]:
+        """Those that a call counts in."""
+        own = (self.bucket,) if call is Call.POST else ()
+        return (*own, *self._depot.shared_buckets(self.destination.channel, call))
+
+    def _spend(self, call: Call) -> None:
+        for bucket in self._buckets(call):
+            bucket.spend(self._depot.clock.elapsed())
 
     async def _book(self, work: Work, outcome: Outcome, now: Millis, not_before: Millis) -> None:
         """An outcome that can't be recorded counts as a failure: else it would be told again at once, and again."""
@@ -357,14 +465,15 @@ class Lane:
 
     def _count(self, work: Work, outcome: Outcome, recorded: Recorded, now: Millis) -> None:
         key, channel = self.destination.key, self.destination.channel
-        name = type(outcome).__name__.lower()
+        unfinished = isinstance(outcome, Retry) and outcome.unfinished
+        name = "unfinished" if unfinished else type(outcome).__name__.lower()
         failure = {} if isinstance(outcome, Delivered) else {"reason": outcome.reason, "words": outcome.words}
-        self._depot.metrics.delivery(channel, key, name, failure.get("reason", ""))
+        self._depot.metrics.delivery(channel, key, name, "" if unfinished else failure.get("reason", ""))
         if isinstance(outcome, Delivered) and work.may_have_arrived and not self._kind.dedupes:
             self._depot.metrics.possible_duplicate(channel, key)
         for at in recorded.accepted:
             self._depot.metrics.delivered_after(channel, key, max(0, now - at) / SECOND)
-        level = log.info if isinstance(outcome, Delivered) else log.warning
+        level = log.info if isinstance(outcome, Delivered) or unfinished else log.warning
         level(
             name, destination=key, delivery=work.delivery, conversation=work.conversation.token[:8],
             version=work.conversation.version, attempt=work.conversation.attempt,

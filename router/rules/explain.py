@@ -260,11 +260,11 @@ def as_json(explanation: Explanation, zone: ZoneInfo) -> dict[str, Any]:
 
 def told_as_text(told: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> str:
     """What the store says has become of an alert so far."""
-    words = {"none": "not told", "maybe": "perhaps told (an attempt is under way, or its answer was lost)",
+    words = {"nothing": "not told", "unknown": "perhaps told (an attempt is under way, or its answer was lost)",
              "firing": "told that it fires", "resolved": "told its end"}  # fmt: skip
     lines = ["So far"]
     for row in told:
         at = f", next {shown(row['at'], zone)}" if row["at"] is not None else ""
-        why = f": {row['verdict']}, {row['reason']}" if row["told"] == "none" else ""
+        why = f": {row['verdict']}, {row['reason']}" if row["told"] == "nothing" else ""
         lines.append(f"  {row['destination']}  {words[row['told']]}{why}{at}")
     return "\n".join(lines)

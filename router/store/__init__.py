@@ -7,9 +7,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-import sqlalchemy as sa
-from sqlalchemy import bindparam as p
-
+from router.core.accept import Receipt
+from router.core.adopt import Adoption
+from router.core.claim import Work
+from router.core.clock_steps import BEAT
+from router.core.dead_letters import UnderWay
+from router.core.reconcile import BATCH as RECONCILE_BATCH
+from router.core.reconcile import Answer, Listening, Reported, merged
+from router.core.record import Recorded
+from router.core.storms import BATCH, Limits
 from router.decide import Policy
 from router.model import (
     Alert,
@@ -20,56 +26,17 @@ from router.model import (
     Retention,
     Webhook,
 )
-from router.store import books, dead, retention, steps, troubles
-from router.store.accept import Receipt, accept
-from router.store.adopt import Adoption, adopt, known_fragments
+from router.store import books, jobs, retention, starts, troubles
 from router.store.balance import Balance, balance
-from router.store.conversation import renew_database_id
-from router.store.dead import UnderWay
-from router.store.digests import covered
-from router.store.health import StoreUnavailable, unavailable
+from router.store.health import StoreUnavailable
 from router.store.integrity import Integrity, integrity
-from router.store.opening import check, migrate
-from router.store.record import Recorded, record
-from router.store.record import parts as record_parts
-from router.store.schema import conversations, deliveries, meta, webhooks
+from router.store.jobs import Again, Idle, Job, Surges
 from router.store.snapshot import Snapshot, account, snapshot
-from router.store.steps import BEAT
-from router.store.storm import BATCH, Limits, claim_in_storm, gather, sift, surges, view
 from router.store.troubles import Trouble
-from router.store.truth import BATCH as TRUTH_BATCH
-from router.store.truth import (
-    Answer,
-    Listening,
-    Reported,
-    confirm,
-    expire,
-    merged,
-    openings,
-    reopen,
-    settle_by_answer,
-    settle_doubts,
-    unanswered,
-)
-from router.store.work import Idle, Only, Work, claim, upcoming
-from router.store.writer import Database, Statement, Transaction, insert
+from router.store.writer import Database
 from router.threads import Threads
 
 T = TypeVar("T")
-
-_QUARANTINE = Statement(insert(webhooks))
-_INTERRUPTED = Statement(
-    sa.update(deliveries)
-    .where(deliveries.c.outcome.is_(None))
-    .values(outcome="interrupted", finished_at=p("now"))
-)
-_RESUME = Statement(
-    sa.update(conversations)
-    .where(conversations.c.destination == p("destination"), conversations.c.due_at.is_not(None))
-    .values(not_before=0)
-)
-_NOT_PROBED = Statement(sa.delete(meta).where(meta.c.key == "probed"))
-_PROBED = Statement(sa.insert(meta).values(key="probed", value=""))
 
 
 class Store:
@@ -77,6 +44,9 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._indexed = asyncio.Event()
+        """What fires is known to the inhibit rules in force. Nothing is notified before."""
+        self._indexed.set()
 
     @classmethod
     async def open(cls, url: str) -> "Store":
@@ -86,11 +56,7 @@ class Store:
         """
         database, opening = Database(url), Threads("store-open", 1)
         try:
-            await opening.run(check, database.path)
-            await opening.run(migrate, database.engine)
-        except sa.exc.DBAPIError as error:
-            await database.close()
-            raise unavailable(error, database.path) from error
+            await opening.run(database.open)
         except BaseException:
             await database.close()
             raise
@@ -107,36 +73,46 @@ class Store:
         """What the last process left under way is marked interrupted. Included files as they last were in
         force, by name.
         """
-
-        def work(tx: Transaction) -> dict[str, str]:
-            renew_database_id(tx)
-            tx.run(_INTERRUPTED, now=now)
-            return known_fragments(tx)
-
-        return await self._database.write(work)
+        await self._database.write(partial(starts.begin, now=now))
+        return await self.fragments()
 
     async def fragments(self) -> dict[str, str]:
         """Included files as they last were in force, by name."""
-        return await self._database.write(known_fragments)
+        return await self._database.do(jobs.Fragments())
 
     async def adopt(self, adoption: Adoption, now: Millis) -> dict[str, str]:
-        """Begin under these rules; what is accepted or claimed from now on, by order of the calls, comes after.
+        """Begin under these rules. In many batches, so that webhooks come in between: first whatever fires is known
+        to the inhibit rules, and until then nobody is notified; then it is judged by the rules.
 
-        How to reach the destinations that the rules name no more, and that have yet to be told of an end, by key.
+        How to reach the destinations that the rules name no more, and that have yet to be notified of an end, by key.
         """
-        return await self._database.write(lambda tx: adopt(tx, adoption, now))
+        policy = adoption.policy
+        self._indexed.clear()
+        try:
+            if await self._database.do(jobs.Adopt(adoption, now)):
+                await self._pieces(partial(jobs.Reindex, policy))
+                self._indexed.set()
+                await self._pieces(partial(jobs.Rejudge, policy, now))
+        finally:
+            self._indexed.set()
+        return await self._database.do(jobs.Adopted(adoption))
 
     async def begin_counting(self, policy: Policy, now: Millis) -> Millis:
-        """After a start, under these rules. Since when time has simply passed, see :mod:`router.store.steps`."""
-        return await self._database.write(lambda tx: steps.begin(tx, policy, now))
+        """After a start, under these rules. Since when time has simply passed."""
+        down, since = await self._database.do(jobs.BeginCounting(now))
+        return since if down is None else await self.step(policy, now, back=down < 0)
 
     async def beat(self, now: Millis) -> None:
         """The router runs: said at least once in :data:`BEAT`."""
-        await self._database.write(lambda tx: steps.beat(tx, now))
+        await self._database.do(jobs.Beat(now))
 
     async def step(self, policy: Policy, now: Millis, *, back: bool) -> Millis:
         """The clock was stepped to ``now``, or nothing could be heard for a while. Since when time passes: now."""
-        return await self._database.write(lambda tx: steps.step(tx, policy, now, back=back))
+        await self._database.write(partial(starts.step, now=now, back=back))
+        if back:
+            await self._database.do(jobs.OpenSlots(policy, now))
+            await self._pieces(partial(jobs.Rejudge, policy, now))
+        return now
 
     async def accept(
         self,
@@ -152,9 +128,7 @@ class Store:
 
         :param certain: what it reports as firing is never in doubt
         """
-        return await self._database.write(
-            lambda tx: accept(tx, webhook, source, body, policy, now, certain=certain)
-        )
+        return await self._database.do(jobs.Accept(webhook, source, body, policy, now, certain))
 
     async def quarantine(
         self, body: bytes, source: str, reason: str, now: Millis, encoding: str | None = None
@@ -163,13 +137,11 @@ class Store:
 
         :param encoding: how it is compressed
         """
-        row = {"source": source, "received_at": now, "body": body, "quarantined": reason}
-        return await self._database.write(lambda tx: tx.add(_QUARANTINE, **row, content_encoding=encoding))
+        return await self._database.do(jobs.Quarantine(body, source, reason, now, encoding))
 
     async def digest(self, destination: Destination, policy: Policy, now: Millis) -> Conversation:
         """What a digest would report if its next slot were now; nothing is changed by asking."""
-        covers = covered(destination, policy)
-        return await self._database.write(lambda tx: upcoming(tx, destination.key, policy, now, covers))
+        return await self._database.do(jobs.Upcoming(destination, policy, now))
 
     async def claim(
         self,
@@ -180,91 +152,89 @@ class Store:
         limits: Limits | None = None,
         overdue: Millis = 0,
     ) -> Work | Idle:
-        """Begin the destination's most urgent delivery; its attempt is on the books before anything is sent.
+        """Begin the destination's most urgent delivery, see :meth:`claim_several`."""
+        found = await self.claim_several(destination, policy, now, limits=limits, overdue=overdue)
+        return found if isinstance(found, Idle) else found[0]
 
-        :param limits: beyond them the lane tells of a storm instead; None: it never does
-        :param overdue: only one that has been due for as long as this, in milliseconds
+    async def claim_several(
+        self,
+        destination: Destination,
+        policy: Policy,
+        now: Millis,
+        *,
+        limits: Limits | None = None,
+        overdue: Millis = 0,
+        count: int = 1,
+        others_first: bool = False,
+    ) -> tuple[Work, ...] | Idle:
+        """Begin the destination's most urgent deliveries; their attempts are logged before anything is sent.
+
+        :param limits: beyond them the lane has a storm instead; None: it never has
+        :param overdue: only what has been due for as long as this, in milliseconds
+        :param count: as many as can start at once
+        :param others_first: the one that has waited longest goes before criticals
         """
-        quiet = destination.digest and destination.options.empty == "all-quiet"
-        covers = covered(destination, policy)
+        job = jobs.Claim(destination, policy, now, limits, overdue, count, others_first)
+        while True:
+            await self._indexed.wait()
+            found = await self._database.do(job)
+            match found:
+                case Surges():
+                    after = -1
+                    while after:  # in many batches, so that webhooks come in between
+                        after = await self._database.do(jobs.Recheck(destination.key, policy, now, after))
+                    job = replace(job, rechecked=True)
+                case Again():
+                    continue
+                case (storm,) if storm.is_storm and limits is not None:
+                    return (await self._absorbed(storm, limits, policy, now),)
+                case _:
+                    return found
 
-        def begin(tx: Transaction, *, sifted: bool) -> Work | Idle | None:
-            """None: a storm would begin, by what is due as it was judged so far."""
-            if limits is not None:
-                if not sifted and surges(tx, destination.key, limits, now):
-                    return None
-                stormy = claim_in_storm(tx, destination.key, limits, policy, now)
-                if stormy is not None:
-                    return stormy
-            return claim(
-                tx, destination.key, policy, now, quiet_digest=quiet, covers=covers, only=Only(overdue)
-            )
-
-        work = await self._database.write(partial(begin, sifted=False))
-        if work is None:
-            await self._sift(destination.key, policy, now)
-            work = await self._database.write(partial(begin, sifted=True))
-            assert work is not None  # noqa: S101  (narrows the type)
-        if isinstance(work, Work) and work.is_storm and limits is not None:
-            return await self._gathered(work, limits, policy, now)
-        return work
-
-    async def _sift(self, destination: str, policy: Policy, now: Millis) -> None:
-        """Before a storm begins. In many transactions, so that webhooks come in between."""
-        after = -1
-        while after:
-            after = await self._database.write(
-                lambda tx, after=after: sift(tx, destination, policy, now, after)  # type: ignore[misc]
-            )
-
-    async def _gathered(self, storm: Work, limits: Limits, policy: Policy, now: Millis) -> Work:
-        """A storm with what its message takes along. In many transactions, so that webhooks come in between."""
+    async def _absorbed(self, storm: Work, limits: Limits, policy: Policy, now: Millis) -> Work:
+        """A storm with what its message takes along. In many batches, so that webhooks come in between."""
         parts: list[Work] = []
         after = -1
         while after:
-            more, after = await self._database.write(
-                lambda tx, after=after: gather(tx, storm, limits, policy, now, after)  # type: ignore[misc]
-            )
+            more, after = await self._database.do(jobs.Absorb(storm, limits, policy, now, after))
             parts += more
-        shown = await self._database.write(lambda tx: view(tx, storm, policy))
+        shown = await self._database.do(jobs.View(storm, policy))
         return replace(storm, parts=tuple(parts), conversation=replace(storm.conversation, storm=shown))
 
     async def record(
         self, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
     ) -> Recorded:
-        """Book an attempt's outcome."""
+        """Put an attempt's outcome into the ledger."""
         accepted: tuple[Millis, ...] = ()
         wake: frozenset[str] = frozenset()
         for first in range(0, len(work.parts), BATCH):
             some = work.parts[first : first + BATCH]
-            recorded = await self._database.write(
-                lambda tx, some=some: record_parts(tx, some, outcome, policy, now, not_before)  # type: ignore[misc]
-            )
+            recorded = await self._database.do(jobs.RecordParts(some, outcome, policy, now, not_before))
             accepted, wake = accepted + recorded.accepted, wake | recorded.wake
-        recorded = await self._database.write(lambda tx: record(tx, work, outcome, policy, now, not_before))
+        recorded = await self._database.do(jobs.Record(work, outcome, policy, now, not_before))
         return Recorded(accepted + recorded.accepted, wake | recorded.wake)
 
     async def retry(self, letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
         """Try a dead letter again: the destinations that have something to do now; None: it isn't dead."""
-        return await self._database.write(lambda tx: dead.retry(tx, letter, policy, now))
+        return await self._database.do(jobs.Retry(letter, policy, now))
 
     async def discard(self, letter: int, now: Millis) -> bool:
         """Let a dead letter rest; False: it isn't dead."""
-        return await self._database.write(lambda tx: dead.discard(tx, letter, now))
+        return await self._database.do(jobs.Discard(letter, now))
 
     async def resume(self, destination: str) -> None:
         """Whatever waits after a failure there may be tried at once."""
-        await self._database.write(lambda tx: tx.run(_RESUME, destination=destination))
+        await self._database.write(partial(starts.resume, destination=destination))
 
     async def troubles(self) -> tuple[list[Trouble], list[Alert]]:
-        """The destinations that nothing gets through to; and the router's own alerts that are about none of them."""
+        """The destinations that nothing gets through to; and the self-alerts that are about none of them."""
         return await self._database.write(troubles.known)
 
     async def keep_trouble(self, trouble: Trouble) -> None:
-        await self._database.write(lambda tx: troubles.keep(tx, trouble))
+        await self._database.write(partial(troubles.keep, trouble=trouble))
 
     async def forget_trouble(self, destination: str) -> None:
-        await self._database.write(lambda tx: troubles.forget(tx, destination))
+        await self._database.write(partial(troubles.forget, destination=destination))
 
     async def dead_letters(self) -> list[dict[str, Any]]:
         return await self._database.read(books.dead)
@@ -274,52 +244,48 @@ class Store:
         return await self._database.read(books.dead_counts)
 
     async def answered(self, answer: Answer, policy: Policy, now: Millis) -> Receipt:
-        """Bring what fires into line with Alertmanager's answer. In many transactions, so that webhooks come in
-        between.
-        """
-        receipts = await self._pieces(lambda tx, after: confirm(tx, answer, policy, now, after))
-        receipts += await self._pieces(lambda tx, after: settle_by_answer(tx, answer, policy, now, after))
+        """Bring what fires into line with Alertmanager's answer. In many batches, so that webhooks come in between."""
+        receipts = await self._pieces(partial(jobs.Confirm, answer, policy, now))
+        receipts += await self._pieces(partial(jobs.SettleByAnswer, answer, policy, now))
         listed = sorted(answer.alerts)
-        for first in range(0, len(listed), TRUTH_BATCH):
-            some = listed[first : first + TRUTH_BATCH]
-            receipts.append(
-                await self._database.write(lambda tx, some=some: reopen(tx, answer, some, policy, now))  # type: ignore[misc]
-            )
+        for first in range(0, len(listed), RECONCILE_BATCH):
+            some = tuple(listed[first : first + RECONCILE_BATCH])
+            receipts.append(await self._database.do(jobs.Reopen(answer, some, policy, now)))
         return merged(*receipts)
 
     async def unanswered(self, trusted: frozenset[str], policy: Policy, now: Millis) -> frozenset[str]:
         """Forget what was answered for other sources than these; the destinations to wake."""
-        woken = await self._pieces(lambda tx, after: unanswered(tx, trusted, policy, now, after))
+        woken = await self._pieces(partial(jobs.ForgetAnswers, trusted, policy, now))
         return frozenset().union(*woken)
 
     async def expire(self, listening: Listening, policy: Policy, now: Millis) -> dict[str, Receipt]:
         """End what nothing was heard of for too long, by source."""
         found: dict[str, list[Receipt]] = {}
-        for receipts in await self._pieces(lambda tx, after: expire(tx, listening, policy, now, after)):
+        for receipts in await self._pieces(partial(jobs.Expire, listening, policy, now)):
             for source, receipt in receipts.items():
                 found.setdefault(source, []).append(receipt)
         return {source: merged(*receipts) for source, receipts in found.items()}
 
-    async def _pieces(self, work: Callable[[Transaction, int], tuple[T, int]]) -> list[T]:
-        """All of a work that is done in many transactions, so that webhooks come in between.
+    async def _pieces(self, piece: Callable[[int], Job[tuple[T, int]]]) -> list[T]:
+        """All of a work that is done in many batches, so that webhooks come in between.
 
-        :param work: takes where the last piece ended, and says where it ended itself; 0: there are no more
+        :param piece: takes where the last piece ended, and says where it ended itself; 0: there are no more
         """
         results: list[T] = []
         after = 0
         while True:
-            result, after = await self._database.write(lambda tx, after=after: work(tx, after))  # type: ignore[misc]
+            result, after = await self._database.do(piece(after))
             results.append(result)
             if not after:
                 return results
 
     async def settle_doubts(self, policy: Policy, now: Millis) -> tuple[dict[str, Receipt], Millis | None]:
         """Firings that contradicted an end, and that no other end was reported for, count now, by source; and when to
-        settle the next. In many transactions, so that webhooks come in between.
+        settle the next. In many batches, so that webhooks come in between.
         """
         settled: dict[str, Receipt] = {}
         while True:
-            some, following = await self._database.write(lambda tx: settle_doubts(tx, policy, now))
+            some, following = await self._database.do(jobs.SettleDoubts(policy, now))
             for source, receipt in some.items():
                 settled[source] = merged(settled.get(source, Receipt()), receipt)
             if following is None or following > now:
@@ -327,19 +293,14 @@ class Store:
 
     async def openings(self, now: Millis) -> dict[str, Millis]:
         """When the next held alert of each source is to be let out, by source."""
-        return await self._database.write(lambda tx: openings(tx, now))
+        return await self._database.do(jobs.Openings(now))
 
     async def ready(self) -> None:
         """Returns once something has been written and committed: an empty transaction needs no room.
 
         :raises StoreUnavailable:
         """
-
-        def work(tx: Transaction) -> None:
-            tx.run(_NOT_PROBED)
-            tx.run(_PROBED)
-
-        await self._database.write(work)
+        await self._database.write(starts.probe)
 
     def refused(self, error: StoreUnavailable) -> None:
         """A webhook was: how many it were is said when the store can be written again."""
@@ -397,7 +358,7 @@ class Store:
 
     @property
     def location(self) -> str:
-        return str(self._database.path)
+        return self._database.name
 
 
 __all__ = [

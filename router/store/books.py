@@ -135,6 +135,7 @@ def backlog(connection: sa.Connection, now: Millis) -> list[dict[str, Any]]:
         )
         .where(conversations.c.due_at <= now, conversations.c.state == "open")
         .group_by(conversations.c.destination)
+        .order_by(conversations.c.destination)
     )
     return [
         {
@@ -151,9 +152,10 @@ def backlog(connection: sa.Connection, now: Millis) -> list[dict[str, Any]]:
 def waiting(connection: sa.Connection, limit: int = 200) -> list[dict[str, Any]]:
     """What fires and is not told somewhere, and why: fate, rule, reason, until (ms, None: open)."""
     fate = sa.case(
-        (members.c.verdict == "hold", "held"),
-        (members.c.verdict == "send", "pending"),
-        else_=members.c.verdict,
+        (members.c.decision == "hold", "held"),
+        (members.c.decision == "send", "pending"),
+        (members.c.decision == "given_up", "dead"),
+        else_=members.c.decision,
     )
     rows = connection.execute(
         sa.select(
@@ -166,8 +168,8 @@ def waiting(connection: sa.Connection, limit: int = 200) -> list[dict[str, Any]]
         .where(
             conversations.c.state == "open",
             members.c.status == "firing",
-            members.c.told != "firing",
-            members.c.verdict != "drop",
+            members.c.notified != "firing",
+            members.c.decision != "drop",
         )
         .order_by(members.c.id.desc())
         .limit(limit)
@@ -257,6 +259,7 @@ def _given_up(connection: sa.Connection, tellings: list[dict[str, Any]]) -> list
         sa.select(members.c.id, alerts.c.labels, alerts.c.level, alerts.c.status)
         .join(alerts, alerts.c.id == members.c.alert_id)
         .where(members.c.id.in_(wanted))
+        .order_by(members.c.id)
     ).mappings()
     return [
         {

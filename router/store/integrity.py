@@ -7,15 +7,38 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.core.reduce import PEER_LAG
+from router.core.rows import OF_ALERT, OF_GROUP
 from router.model import MINUTE, Millis
-from router.reduce import PEER_LAG
-from router.store.conversation import EMPTY
-from router.store.schema import alerts, conversations
+from router.store.schema import alerts, conversations, dead_letters, groups, members
 
 # So long a firing may be in doubt, and so much later it is settled.
 _DOUBT: Millis = PEER_LAG + MINUTE
 _NAMED = 10
 _LONGEST_NAME = 200
+_of_it = members.c.conversation_id == conversations.c.id
+_something_to_say = sa.or_(
+    sa.exists().where(
+        _of_it,
+        sa.or_(
+            members.c.status == "firing", members.c.notified.in_(("firing", "unknown")), members.c.at.is_not(None)
+        ),
+    ),
+    # Somebody may have it tried again.
+    sa.exists().where(dead_letters.c.conversation_id == conversations.c.id, dead_letters.c.state == "dead"),
+)  # fmt: skip
+# Alerts that Alertmanager left out (max_alerts) may fire: it ends when the group is shown whole.
+_hidden_may_fire = sa.and_(
+    conversations.c.kind == OF_GROUP,
+    sa.exists().where(groups.c.id == conversations.c.group_id, groups.c.truncated > 0),
+    sa.exists().where(_of_it, members.c.notified == "resolved"),
+)
+_EMPTY = sa.and_(
+    conversations.c.state == sa.literal_column("'open'"),
+    conversations.c.kind.in_((OF_GROUP, OF_ALERT)),
+    ~_something_to_say,
+    ~_hidden_may_fire,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +62,7 @@ class Integrity:
 def integrity(connection: sa.Connection, now: Millis) -> Integrity:
     claimed = (alerts.c.claimed_firing_at <= now - _DOUBT, alerts.c.status == "resolved")
     contradicted = sa.select(alerts.c.source, alerts.c.labels, alerts.c.fingerprint).where(*claimed)
-    empty = sa.select(conversations.c.destination, conversations.c.subject).where(EMPTY)
+    empty = sa.select(conversations.c.destination, conversations.c.subject).where(_EMPTY)
     return Integrity(
         _finding(
             connection,

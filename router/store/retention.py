@@ -28,7 +28,6 @@ from router.store.schema import (
     metadata,
     webhooks,
 )  # fmt: skip
-from router.store.writer import Statement, Transaction, among, insert
 
 # Rows that go in one transaction: a webhook waits for one at most.
 BATCH = 500
@@ -79,18 +78,19 @@ class _Sum:
 
     def __init__(self, table: sa.Table, rows: sa.Select[*tuple[Any, ...]]) -> None:
         keys = [column for column in table.c if column.name != "count"]
-        self._rows = Statement(rows)
-        self._new = Statement(insert(table, omit=()))
-        self._more = Statement(
+        self._rows = rows
+        self._new = sa.insert(table)
+        self._more = (
             sa.update(table)
             .where(*(key == p(f"{key.name}_") for key in keys))
             .values(count=table.c.count + p("count_"))
         )
 
-    def add(self, tx: Transaction, ids: dict[str, int]) -> None:
-        for row in map(dict, tx.all(self._rows, **ids)):
-            if not tx.run(self._more, **{f"{name}_": value for name, value in row.items()}):
-                tx.run(self._new, **row)
+    def add(self, connection: sa.Connection, ids: dict[str, int]) -> None:
+        for row in map(dict, connection.execute(self._rows, ids).mappings().all()):
+            more = connection.execute(self._more, {f"{name}_": value for name, value in row.items()})
+            if not more.rowcount:
+                connection.execute(self._new, row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +105,14 @@ class Sort:
     """How many rows go with each."""
     actions: tuple[sa.UpdateBase, ...] = ()
     """What is done to the rows in ``_IDS``; nothing said: they are deleted."""
-    _check: Statement = field(init=False)
-    _actions: tuple[Statement, ...] = field(init=False)
+    _check: sa.Select[Any] = field(init=False)
+    _actions: tuple[sa.UpdateBase, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         key = self.table.c.id
         actions = self.actions or (sa.delete(self.table).where(key.in_(_IDS)),)
-        object.__setattr__(self, "_check", Statement(sa.select(key).where(key.in_(_IDS), self.spent)))
-        object.__setattr__(self, "_actions", tuple(map(Statement, actions)))
+        object.__setattr__(self, "_check", sa.select(key).where(key.in_(_IDS), self.spent))
+        object.__setattr__(self, "_actions", actions)
 
     def find(self, connection: sa.Connection, bounds: Bounds, after: int) -> list[int]:
         """The next rows that may go, in the order of their ids; no more than fit into one transaction."""
@@ -130,14 +130,14 @@ class Sort:
             ids.append(number)
         return ids
 
-    def remove(self, tx: Transaction, bounds: Bounds, found: Sequence[int]) -> int:
+    def remove(self, connection: sa.Connection, bounds: Bounds, found: Sequence[int]) -> int:
         """How many of the found rows went: those that still may."""
-        ids = [row["id"] for row in tx.all(self._check, **_bound(found), **bounds.parameters)]
+        ids = list(connection.execute(self._check, {**_bound(found), **bounds.parameters}).scalars())
         if ids:
             for each in self.sums:
-                each.add(tx, _bound(ids))
+                each.add(connection, _bound(ids))
             for action in self._actions:
-                tx.run(action, **_bound(ids))
+                connection.execute(action, _bound(ids))
         return len(ids)
 
 
@@ -146,7 +146,8 @@ def _bound(ids: Sequence[int]) -> dict[str, int]:
 
 
 def _day(at: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
-    return (at - at % DAY).label("day")
+    # Not a parameter: what is selected is what is grouped by.
+    return (at - at % sa.literal_column(str(DAY))).label("day")
 
 
 _count = sa.func.count().label("count")
@@ -157,9 +158,7 @@ _is_last = ~sa.exists().where(
 _fires = sa.exists().where(alerts.c.id == changes.c.alert_id, alerts.c.status == "firing")
 _keeps_its_change = sa.exists().where(
     fates.c.change_id == changes.c.id,
-    sa.or_(
-        among(fates.c.fate, (*OPEN_FATES, "dead")), fates.c.updated_at >= p("before"), ~_unreferenced(fates)
-    ),
+    sa.or_(fates.c.fate.in_((*OPEN_FATES, "dead")), fates.c.updated_at >= p("before"), ~_unreferenced(fates)),
 )
 CHANGES = Sort(
     changes,
@@ -225,7 +224,9 @@ _MEMBERS = Sort(
             sa.or_(
                 sa.and_(conversations.c.state == "closed", conversations.c.created_at < p("before")),
                 sa.and_(
-                    conversations.c.slot.is_(None), members.c.status == "resolved", members.c.told == "none"
+                    conversations.c.slot.is_(None),
+                    members.c.status == "resolved",
+                    members.c.notified == "nothing",
                 ),
             ),
             of=members,

@@ -12,9 +12,15 @@ metadata = sa.MetaData(
 )
 
 
+# Bytes are compared, not letters as a language sorts them: an index outlasts an upgrade of the server's system.
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
 def _id() -> sa.Column[int]:
-    # SQLite numbers rows by itself only where the type is spelled INTEGER.
-    return sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True)
+    # The router numbers all rows itself. In SQLite a key of this type is the row's own number.
+    return sa.Column(
+        "id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False
+    )
 
 
 def _ref(name: str, target: str, *, nullable: bool = False) -> sa.Column[int]:
@@ -22,7 +28,7 @@ def _ref(name: str, target: str, *, nullable: bool = False) -> sa.Column[int]:
 
 
 def _text(name: str, default: str | None = None) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, nullable=False, server_default=default)
+    return sa.Column(name, _TEXT, nullable=False, server_default=default)
 
 
 def _number(name: str, default: str | None = None) -> sa.Column[int]:
@@ -33,16 +39,14 @@ def _time(name: str, *, nullable: bool = False) -> sa.Column[int]:
     return sa.Column(name, sa.BigInteger, nullable=nullable)
 
 
-meta = sa.Table("meta", metadata, sa.Column("key", sa.Text, primary_key=True), _text("value"))
+meta = sa.Table("meta", metadata, sa.Column("key", _TEXT, primary_key=True), _text("value"))
 
 # How each place is reached, secrets among it, as long as a conversation with it may need that. An end is told
 # to whoever was told of the alert, even when routes.yaml names the place no more.
-destinations = sa.Table(
-    "destinations", metadata, sa.Column("key", sa.Text, primary_key=True), _text("options")
-)
+destinations = sa.Table("destinations", metadata, sa.Column("key", _TEXT, primary_key=True), _text("options"))
 
 # Included files as they last were in force.
-fragments = sa.Table("fragments", metadata, sa.Column("name", sa.Text, primary_key=True), _text("text"))
+fragments = sa.Table("fragments", metadata, sa.Column("name", _TEXT, primary_key=True), _text("text"))
 
 # Raw bodies: history and quarantine.
 webhooks = sa.Table(
@@ -52,9 +56,9 @@ webhooks = sa.Table(
     _text("source"),
     _time("received_at"),
     sa.Column("body", sa.LargeBinary, nullable=False),
-    sa.Column("quarantined", sa.Text),  # why it could not be used; null: accepted
+    sa.Column("quarantined", _TEXT),  # why it could not be used; null: accepted
     sa.Column(
-        "content_encoding", sa.Text
+        "content_encoding", _TEXT
     ),  # of a quarantined body, which is kept as it came; null: not compressed
 )
 sa.Index("ix_webhooks_quarantined", webhooks.c.id, sqlite_where=webhooks.c.quarantined.is_not(None),
@@ -70,8 +74,10 @@ groups = sa.Table(
     _text("labels"),
     _text("external_url"),
     _number("truncated"),
-    sa.UniqueConstraint("source", "receiver", "group_key"),
+    sa.UniqueConstraint("source", "receiver", "group_key").ddl_if(dialect="sqlite"),
 )
+# A group's key is as long as its sender likes. PostgreSQL takes no more than 2.7 KB into an index that keeps an order.
+sa.Index("ix_groups_key", groups.c.group_key, postgresql_using="hash").ddl_if(dialect="postgresql")
 
 alerts = sa.Table(
     "alerts",
@@ -92,20 +98,21 @@ alerts = sa.Table(
     _time("changed_at"),
     _time("seen_at"),
     _text("note", ""),  # why it counts as ended though nobody resolved it
-    sa.Column("withheld", sa.Text),  # what Alertmanager says against telling it as news; null: nothing
+    sa.Column("withheld", _TEXT),  # what Alertmanager says against telling it as news; null: nothing
     _time("absent_at", nullable=True),  # since when Alertmanager's answers lack it
     _text("fingerprint", ""),  # as its sender gave it, for people
-    sa.Column("about", sa.Text),  # of an own alert: the destinations that can't be told; null: a sender's
+    sa.Column("about", _TEXT),  # of an own alert: the destinations that can't be told; null: a sender's
     _time("latest_start", nullable=True),  # of those that were reported of its episode
     _time("doubt_until", nullable=True),  # when a firing counts that contradicts its end; null: there is none
-    sa.Column("doubt", sa.Text),  # that firing, and the groups that reported it
+    sa.Column("doubt", _TEXT),  # that firing, and the groups that reported it
     _text("listed_by", ""),  # the peers whose answers had it, by URL, one a line
     _time("fires_until", nullable=True),  # its sender gave no status, only this end
     _time("claimed_firing_at", nullable=True),  # since when its sender contradicts its end
+    _time("last_change_id", nullable=True),
     # Its name is that of the column before it was renamed.
     sa.UniqueConstraint("source", "identity", name=sa.schema.conv("uq_alerts_source_fingerprint")),
 )
-sa.Index("ix_alerts_fingerprint", alerts.c.fingerprint)
+sa.Index("ix_alerts_fingerprint", alerts.c.fingerprint, postgresql_using="hash")  # it is the sender's
 sa.Index("ix_alerts_doubt", alerts.c.doubt_until, sqlite_where=alerts.c.doubt_until.is_not(None),
          postgresql_where=alerts.c.doubt_until.is_not(None))  # fmt: skip
 sa.Index("ix_alerts_group", alerts.c.group_id)
@@ -122,7 +129,7 @@ sa.Index("ix_alerts_fires_until", alerts.c.fires_until, sqlite_where=alerts.c.fi
 inhibitors = sa.Table(
     "inhibitors",
     metadata,
-    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("key", _TEXT, primary_key=True),
     sa.Column("alert_id", sa.BigInteger, sa.ForeignKey("alerts.id"), primary_key=True),
     _number("two_sided"),
     sa.Index("ix_inhibitors_alert", "alert_id"),
@@ -134,35 +141,47 @@ conversations = sa.Table(
     _id(),
     _text("destination"),
     _text("source"),
+    _text("kind", "group"),  # group | alert | digest | storm
     _text("subject"),
     _number("episode"),
     _ref("group_id", "groups.id", nullable=True),  # null: a digest
     _text("token"),  # a hash of destination, source and subject: how the store finds it
     _text("state"),  # open | closed
-    _number("urgency"),  # rank of its most urgent untold alert: the order within a lane
-    _number("wanted"),  # version: counts the changes that concern it
-    _number("synced"),  # the version the destination was last brought up to
-    _time("due_at", nullable=True),  # null: nothing to tell
+    _number("urgency"),  # rank of its most urgent alert
+    _number("priority", "2"),  # 0: critical, 1: it has ends to notify of, 2: the rest
+    _number("generation"),  # counts the changes that concern it
+    _number("observed_generation"),  # the generation that the destination was last brought up to
+    _time("due_at", nullable=True),  # null: nothing to notify of
     _time("not_before"),  # backoff after a failed attempt
+    _time("next_at", nullable=True),  # the later of the two; null: nothing is due, or it is under way
     _number("attempts"),  # failed ones in a row
-    _number("partly", "0"),  # 1: all but some recipients were told; news don't wait for those
+    _time("tried_since", nullable=True),  # when the first of them began
+    _number("partly", "0"),  # 1: all but some recipients were notified; news don't wait for those
     _text("remote"),
+    _number("own_message", "0"),  # 1: the channel keeps something of a message of its own there
     _time("since", nullable=True),  # a digest's period: [since, slot)
     _time("slot", nullable=True),
     _time("created_at"),
     _text("key", ""),  # how providers know it: the token, and the database's id at that time
     _text("revision", ""),  # how providers know the state that was sent last
+    _time("notified_at", nullable=True),  # when the last delivery ended that got through
+    _time("delivery_id", nullable=True),  # the delivery that is under way
+    # How many of its members fire; are known there as firing; are both; are known there as ended; have a time at
+    # which they are due; and are ends that have one.
+    *(_number(name, "0") for name in ("firing", "known", "shown", "ended", "waiting", "ends")),
     sa.UniqueConstraint("token", "episode"),
     sa.Index("ix_conversations_group", "group_id"),
 )
-sa.Index("ix_conversations_due", conversations.c.destination, conversations.c.urgency, conversations.c.due_at,
-         sqlite_where=conversations.c.due_at.is_not(None),
-         postgresql_where=conversations.c.due_at.is_not(None))  # fmt: skip
-
+sa.Index("ix_conversations_next", conversations.c.destination, conversations.c.priority, conversations.c.next_at,
+         sqlite_where=conversations.c.next_at.is_not(None),
+         postgresql_where=conversations.c.next_at.is_not(None))  # fmt: skip
 sa.Index("ix_conversations_open", conversations.c.id, sqlite_where=conversations.c.state == "open",
          postgresql_where=conversations.c.state == "open")  # fmt: skip
+sa.Index("ix_conversations_slots", conversations.c.slot,
+         sqlite_where=sa.and_(conversations.c.state == "open", conversations.c.slot.is_not(None)),
+         postgresql_where=sa.and_(conversations.c.state == "open", conversations.c.slot.is_not(None)))  # fmt: skip
 
-# One alert in one conversation: what the rules say, and what the destination was told.
+# One alert in one conversation: what the rules say, and what the destination was notified of.
 members = sa.Table(
     "members",
     metadata,
@@ -171,13 +190,16 @@ members = sa.Table(
     _ref("alert_id", "alerts.id"),
     _number("open", "1"),  # whether its conversation is
     _text("status"),  # of the alert: firing | resolved
-    _text("told"),  # none | maybe (an attempt is under way, or its answer was lost) | firing | resolved
-    _text("verdict"),  # send | hold | digest | inhibited | drop | dead (given up)
-    _time("at", nullable=True),  # when its next telling is due, if one is
+    _text(
+        "notified"
+    ),  # nothing | unknown (an attempt is under way, or its answer was lost) | firing | resolved
+    _text("decision"),  # send | hold | digest | inhibited | drop | given_up
+    _time("at", nullable=True),  # when it is due; null: it is not
     _text("rule"),
     _text("reason"),
-    sa.Column("inhibitor", sa.Text),
+    sa.Column("inhibitor", _TEXT),
     _time("held_since", nullable=True),
+    _number("failover", "0"),  # 1: it goes out instead of what a destination that failed could not say
     sa.UniqueConstraint("conversation_id", "alert_id"),
     sa.Index("ix_members_alert", "alert_id"),
 )
@@ -213,7 +235,7 @@ fates = sa.Table(
     _text("fate"),
     _text("rule"),
     _text("reason"),
-    _number("version"),  # the conversation's, when the change was accepted
+    _number("generation"),  # the conversation's, when the change was accepted
     _time("at"),  # when the change was accepted
     _time("updated_at"),
     sa.CheckConstraint(
@@ -222,6 +244,9 @@ fates = sa.Table(
     sa.Index("ix_fates_change", "change_id"),
     sa.Index("ix_fates_member", "member_id"),
 )
+sa.Index("ix_members_held", members.c.id,
+         sqlite_where=sa.and_(members.c.decision == "hold", members.c.open == 1),
+         postgresql_where=sa.and_(members.c.decision == "hold", members.c.open == 1))  # fmt: skip
 sa.Index("ix_fates_dead_member", fates.c.member_id, sqlite_where=fates.c.fate == "dead",
          postgresql_where=fates.c.fate == "dead")  # fmt: skip
 sa.Index("ix_fates_open", fates.c.member_id, sqlite_where=fates.c.fate.in_(OPEN_FATES),
@@ -251,7 +276,7 @@ sa.Index("ix_dead_letters_dead", dead_letters.c.id, sqlite_where=dead_letters.c.
 troubles = sa.Table(
     "troubles",
     metadata,
-    sa.Column("destination", sa.Text, primary_key=True),
+    sa.Column("destination", _TEXT, primary_key=True),
     _time("since"),  # the first attempt that failed
     _text("cause"),  # the same for all that fail for one cause
     _text("reason"),
@@ -266,11 +291,11 @@ deliveries = sa.Table(
     _id(),
     _ref("conversation_id", "conversations.id"),
     _text("destination"),
-    _number("version"),
+    _number("generation"),
     _number("attempt"),
     _time("started_at"),
     _time("finished_at", nullable=True),
-    sa.Column("outcome", sa.Text),  # null: under way; interrupted: the process ended before its answer
+    sa.Column("outcome", _TEXT),  # null: under way; interrupted: the process ended before its answer
     _text("reason", ""),
     _text("words", ""),  # what the provider said, for people
     sa.Index("ix_deliveries_conversation", "conversation_id"),
@@ -283,17 +308,17 @@ fate_sums = sa.Table(
     "fate_sums",
     metadata,
     sa.Column("day", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("destination", sa.Text, primary_key=True),
-    sa.Column("kind", sa.Text, primary_key=True),
-    sa.Column("fate", sa.Text, primary_key=True),
+    sa.Column("destination", _TEXT, primary_key=True),
+    sa.Column("kind", _TEXT, primary_key=True),
+    sa.Column("fate", _TEXT, primary_key=True),
     _number("count"),
 )
 delivery_sums = sa.Table(
     "delivery_sums",
     metadata,
     sa.Column("day", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("destination", sa.Text, primary_key=True),
-    sa.Column("outcome", sa.Text, primary_key=True),
+    sa.Column("destination", _TEXT, primary_key=True),
+    sa.Column("outcome", _TEXT, primary_key=True),
     _number("count"),
 )
 day_sums = sa.Table(
@@ -301,6 +326,6 @@ day_sums = sa.Table(
     metadata,
     sa.Column("day", sa.BigInteger, primary_key=True, autoincrement=False),
     # webhooks: accepted | quarantined; changes: fired | resolved | repeated; destinations: of those changes
-    sa.Column("what", sa.Text, primary_key=True),
+    sa.Column("what", _TEXT, primary_key=True),
     _number("count"),
 )

@@ -1,6 +1,5 @@
 """The store as another process left it or has it open: for questions, read only."""
 
-import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,10 +7,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.core.alerts import alert_of, labels_of
+from router.core.rows import AlertRow
 from router.model import Alert, Millis
 from router.store import books
-from router.store.alert import alert_of, labels_of
-from router.store.health import StoreUnavailable
+from router.store.backend import backend
 from router.store.schema import alerts, conversations, members
 
 
@@ -35,13 +35,13 @@ class Snapshot:
 def snapshot(url: str, fingerprint: str | None = None) -> Snapshot:
     """:raises StoreUnavailable: there is no such database, or it can't be read"""
     with _reading(url) as connection:
-        rows = connection.execute(sa.select(alerts).where(alerts.c.status == "firing")).mappings()
+        every = sa.select(*(alerts.c[name] for name in AlertRow._fields)).order_by(alerts.c.id)
+        rows = map(AlertRow._make, connection.execute(every.where(alerts.c.status == "firing")))
         firing = tuple(labels_of(row) for row in rows)
-        found = sa.select(alerts).where(alerts.c.fingerprint == fingerprint)
-        known = tuple(
-            KnownAlert(alert_of(row), row["source"], _told(connection, row["id"]))
-            for row in connection.execute(found).mappings()
+        found = map(
+            AlertRow._make, connection.execute(every.where(alerts.c.fingerprint == fingerprint)).all()
         )
+        known = tuple(KnownAlert(alert_of(row), row.source, _told(connection, row.id)) for row in found)
     return Snapshot(firing, known)
 
 
@@ -56,31 +56,22 @@ def account(url: str, since: Millis | None, until: Millis | None) -> dict[str, A
 
 @contextmanager
 def _reading(url: str) -> Iterator[sa.Connection]:
+    asked = backend(url)
     try:
-        path = sa.make_url(url).database
-    except sa.exc.ArgumentError:
-        raise StoreUnavailable("--database is no URL; write it like sqlite:///state/router.db") from None
-    engine = sa.create_engine(
-        "sqlite://", creator=lambda: sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
-    )
-    # All that is read is of one moment.
-    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-    try:
-        with engine.connect() as connection:
+        with asked.reading() as connection:
             yield connection
-    except sa.exc.DBAPIError as error:
-        words = str(error.orig)
-        if words.startswith("no such table"):
-            words = "it is of another version; `alert-router serve` brings it up to date"
-        raise StoreUnavailable(f"{path}: {words}") from error
     finally:
-        engine.dispose()
+        asked.close()
 
 
 def _told(connection: sa.Connection, alert: int) -> tuple[Mapping[str, Any], ...]:
     rows = connection.execute(
         sa.select(
-            conversations.c.destination, members.c.told, members.c.verdict, members.c.at, members.c.reason
+            conversations.c.destination,
+            members.c.notified.label("told"),
+            members.c.decision.label("verdict"),
+            members.c.at,
+            members.c.reason,
         )
         .join(conversations, conversations.c.id == members.c.conversation_id)
         .where(members.c.alert_id == alert)

@@ -3,19 +3,12 @@
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy import bindparam as p
 
+from router.core.alerts import alert_of
+from router.core.rows import AlertRow
+from router.lenient_json import fit
 from router.model import Alert, Millis
-from router.store.alert import alert_of
 from router.store.schema import alerts, troubles
-from router.store.writer import Statement, Transaction, insert
-
-_ALL = Statement(sa.select(troubles))
-_FORGET = Statement(sa.delete(troubles).where(troubles.c.destination == p("key")))
-_KEEP = Statement(insert(troubles, omit=()))
-_OWN_ALERTS = Statement(
-    sa.select(alerts).where(alerts.c.about.is_not(None), alerts.c.status == "firing").order_by(alerts.c.id)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +30,35 @@ class Trouble:
     """The start of the alert that says so, one a cause; None: none does yet."""
 
 
-def known(tx: Transaction) -> tuple[list[Trouble], list[Alert]]:
-    """Them, and what the router says of itself, the oldest first."""
-    said = [alert_of(row) for row in tx.all(_OWN_ALERTS)]
+def known(connection: sa.Connection) -> tuple[list[Trouble], list[Alert]]:
+    """Them, and the self-alerts that fire, the oldest first."""
+    columns = [alerts.c[name] for name in AlertRow._fields]
+    rows = connection.execute(
+        sa.select(*columns)
+        .where(alerts.c.about.is_not(None), alerts.c.status == "firing")
+        .order_by(alerts.c.id)
+    )
+    said = [alert_of(AlertRow(*row)) for row in rows]
     reports = {alert.labels.get("cause", ""): alert for alert in said}
     found = [
         Trouble(
             row["destination"], row["since"], row["cause"], row["reason"], bool(row["gave_up"]), bool(row["broken"]),
             reports[row["cause"]].starts_at if row["cause"] in reports else None,
         )
-        for row in tx.all(_ALL)
+        for row in connection.execute(sa.select(troubles).order_by(troubles.c.destination)).mappings()
     ]  # fmt: skip
     return found, said
 
 
-def keep(tx: Transaction, trouble: Trouble) -> None:
-    forget(tx, trouble.destination)
-    tx.run(
-        _KEEP, destination=trouble.destination, since=trouble.since, cause=trouble.cause, reason=trouble.reason,
-        gave_up=int(trouble.gave_up), broken=int(trouble.broken),
+def keep(connection: sa.Connection, trouble: Trouble) -> None:
+    forget(connection, trouble.destination)
+    connection.execute(
+        sa.insert(troubles).values(
+            destination=trouble.destination, since=trouble.since, cause=trouble.cause, reason=fit(trouble.reason),
+            gave_up=int(trouble.gave_up), broken=int(trouble.broken),
+        )
     )  # fmt: skip
 
 
-def forget(tx: Transaction, destination: str) -> None:
-    tx.run(_FORGET, key=destination)
+def forget(connection: sa.Connection, destination: str) -> None:
+    connection.execute(sa.delete(troubles).where(troubles.c.destination == destination))

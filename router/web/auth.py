@@ -3,6 +3,7 @@
 import base64
 import hmac
 import ipaddress
+from functools import lru_cache
 
 from aiohttp import web
 
@@ -72,10 +73,17 @@ def _same(given: str, wanted: str) -> bool:
 
 
 def _is_local(request: web.Request) -> bool:
-    if any(name in request.headers for name in _ON_BEHALF):
-        return False
+    headers = request.headers
+    for name in _ON_BEHALF:
+        if name in headers:
+            return False
+    return _is_loopback(request.remote or "")
+
+
+@lru_cache(maxsize=1024)
+def _is_loopback(remote: str) -> bool:
     try:
-        address = ipaddress.ip_address((request.remote or "").partition("%")[0])
+        address = ipaddress.ip_address(remote.partition("%")[0])
     except ValueError:  # no address: a socket of another kind
         return False
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

@@ -36,6 +36,8 @@ class Parts:
     resume: Callable[[str], Awaitable[dict[str, str] | None]]
     """Ends a destination's pause and tries it: status and reason; None: there is no such destination. :raises StoreUnavailable:"""
     preview: bool = False
+    in_flight: int = 64 * 2**20
+    """Bytes of all webhooks that are being taken in at once; at least four times ``max_body``."""
     read_seconds: float = 30.0
     """How long a body may take to come; a stop waits for it."""
     keep_seconds: float = 8.0

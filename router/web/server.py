@@ -50,7 +50,7 @@ def make_app(parts: Parts) -> web.Application:
     )
     add_quarantine(app)
     add_upkeep(app)
-    add_webhook(app)
+    add_webhook(app, parts)
     return app
 
 
@@ -183,11 +183,15 @@ async def _lanes(parts: Parts, now: Millis) -> list[dict[str, Any]]:
                 **lane,
                 "backlog": count,
                 "oldest_at": backlog["oldest_at"],
-                "empty_at": int(begins + count * MINUTE / lane["a_minute"]) if count else None,
+                "empty_at": _empty_at(begins, count, lane["a_minute"]) if count else None,
                 "dead": dead.get(lane["destination"], 0),
             }
         )
     return rows
+
+
+def _empty_at(begins: Millis, count: int, a_minute: float | None) -> Millis:
+    return begins if a_minute is None else begins + int(count * MINUTE / a_minute)
 
 
 async def _metrics(request: web.Request) -> web.Response:

@@ -7,8 +7,6 @@ size and an unknown compression are refused; a body that can't be used is kept i
 
 import asyncio
 from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import structlog
@@ -16,10 +14,10 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from router.model import Webhook
-from router.parse import ParseError, parse
+from router.parse import ParseError
 from router.store import Receipt, StoreUnavailable
 from router.web.auth import CHALLENGE, Unauthorized, authenticate
-from router.web.body import UNDERSTOOD, Body, UnknownEncoding, encoding_of, inflated
+from router.web.body import UNDERSTOOD, Body, Intake, TooMany, UnknownEncoding
 from router.web.parts import PARTS, Parts
 
 log = structlog.get_logger(__name__)
@@ -29,41 +27,40 @@ T = TypeVar("T")
 _LONGEST_REASON = 1_000
 # Alertmanager knows by itself when to come again; others may ask.
 _RETRY_AFTER = {"Retry-After": "10"}
-_INFLATING: web.AppKey[ThreadPoolExecutor] = web.AppKey("inflating", ThreadPoolExecutor)
+_JSON = {"Content-Type": "application/json; charset=utf-8"}
+_INTAKE: web.AppKey[Intake] = web.AppKey("intake", Intake)
 
 
-def add_webhook(app: web.Application) -> None:
-    app[_INFLATING] = ThreadPoolExecutor(1, "inflate")
-    app.on_cleanup.append(_stop_inflating)
+def add_webhook(app: web.Application, parts: Parts) -> None:
+    app[_INTAKE] = Intake(parts.max_body, parts.in_flight, parts.read_seconds)
+    app.on_cleanup.append(_close_intake)
     # A trailing slash answers as well: a redirect would lose the alert (its GET's 200 counts as success).
     paths = ("/webhook", "/webhook/", "/webhook/{source}", "/webhook/{source}/")
     app.add_routes([web.post(path, receive) for path in paths])
 
 
-async def _stop_inflating(app: web.Application) -> None:
-    app[_INFLATING].shutdown(wait=False, cancel_futures=True)
+async def _close_intake(app: web.Application) -> None:
+    app[_INTAKE].close()
 
 
 async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901  (an answer for each kind of input)
     """Authenticate - read - parse - decide and commit - wake - 200. Providers are never talked to here."""
-    parts = request.app[PARTS]
+    parts, intake = request.app[PARTS], request.app[_INTAKE]
     source, body = "unknown", Body()
     try:
         source = authenticate(request, parts.sources(), request.match_info.get("source")).name
         if parts.stopping():
             return _unavailable(parts, source, "the service is stopping")
-        encoding = encoding_of(request)
-        async with asyncio.timeout(parts.read_seconds):
-            body = Body(await request.read(), encoding)
+        await intake.read(request, body)
         try:
-            plain = await inflated(body, parts.max_body, request.app[_INFLATING])
-            webhook = replace(parse(plain, parts.clock.now()), sender=request.remote or "")
+            webhook = await intake.parse(body, parts.clock.now(), request.remote or "")
         except ParseError as error:
-            return await _quarantined(parts, source, body, str(error))
-        receipt = await _in_time(parts, _accept(parts, webhook, source, plain))
+            return await _quarantined(parts, intake, source, body, str(error))
+        receipt = await _in_time(parts, intake, body, _accept(parts, webhook, source, body.plain))
         if webhook.oddities:
-            await _quarantine(parts, source, body, "; ".join(webhook.oddities))
-        return _accepted(parts, source, webhook, receipt)
+            await _quarantine(parts, intake, source, body, "; ".join(webhook.oddities))
+        parts.metrics.accepted(source, receipt.changes, receipt.decisions)
+        return web.Response(body=b'{"status": "accepted", "alerts": %d}' % len(webhook.alerts), headers=_JSON)
     except Unauthorized as refusal:
         parts.metrics.webhook(source, "unauthorized")
         log.warning("webhook refused", peer=request.remote, reason=str(refusal))
@@ -72,6 +69,9 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
         return _too_large(parts, source)
     except UnknownEncoding as refusal:
         return _unsupported(parts, source, str(refusal))
+    except TooMany as refusal:  # which says so once, not for each of thousands
+        parts.metrics.webhook(source, "unavailable")
+        return _answer(503, "unavailable", str(refusal), headers=_RETRY_AFTER)
     except StoreUnavailable as error:
         parts.store.refused(error)  # which says so once, not for each of thousands
         parts.metrics.webhook(source, "unavailable")
@@ -87,6 +87,8 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
     except Exception:
         log.exception("webhook failed unexpectedly", source=source)
         return _unavailable(parts, source, "an internal error; the log has it")
+    finally:
+        intake.let_go(body)
 
 
 async def _accept(parts: Parts, webhook: Webhook, source: str, body: bytes) -> Receipt:
@@ -95,39 +97,39 @@ async def _accept(parts: Parts, webhook: Webhook, source: str, body: bytes) -> R
     return receipt
 
 
-async def _in_time(parts: Parts, work: Coroutine[Any, Any, T]) -> T:
+async def _in_time(parts: Parts, intake: Intake, body: Body, work: Coroutine[Any, Any, T]) -> T:
     """What takes longer, because a disk hangs, goes on all the same: it is told if it gets kept after all, and what
     Alertmanager sends again is a repeat then.
 
     :raises StoreUnavailable: it is not kept yet
     """
+    task = asyncio.ensure_future(work)
+    waiting = asyncio.shield(task)
+    timer = asyncio.get_running_loop().call_later(parts.keep_seconds, _give_up, waiting, parts.keep_seconds)
     try:
-        async with asyncio.timeout(parts.keep_seconds):
-            return await asyncio.shield(work)
-    except TimeoutError:
-        raise StoreUnavailable(f"nothing could be written within {parts.keep_seconds:g} s") from None
+        return await waiting
+    finally:
+        timer.cancel()
+        if not task.done():  # the body stays in memory until then
+            left, body.held = Body(held=body.held), 0
+            task.add_done_callback(lambda _: intake.let_go(left))
 
 
-def _accepted(parts: Parts, source: str, webhook: Webhook, receipt: Receipt) -> web.Response:
-    metrics = parts.metrics
-    metrics.webhook(source, "accepted")
-    for kind, level, known_level in receipt.changes:
-        metrics.change(source, kind, level, known_level=known_level)
-    for destination, verdict in receipt.decisions:
-        metrics.decision(destination, verdict)
-    return web.json_response({"status": "accepted", "alerts": len(webhook.alerts)})
+def _give_up(waiting: asyncio.Future[T], seconds: float) -> None:
+    if not waiting.done():
+        waiting.set_exception(StoreUnavailable(f"nothing could be written within {seconds:g} s"))
 
 
-async def _quarantined(parts: Parts, source: str, body: Body, reason: str) -> web.Response:
-    await _quarantine(parts, source, body, reason)
+async def _quarantined(parts: Parts, intake: Intake, source: str, body: Body, reason: str) -> web.Response:
+    await _quarantine(parts, intake, source, body, reason)
     parts.metrics.webhook(source, "quarantined")
     return _answer(202, "quarantined", f"{reason}; the body is kept, see /api/v1/quarantine")
 
 
-async def _quarantine(parts: Parts, source: str, body: Body, reason: str) -> None:
+async def _quarantine(parts: Parts, intake: Intake, source: str, body: Body, reason: str) -> None:
     reason = reason[:_LONGEST_REASON]
     keeping = parts.store.quarantine(body.raw, source, reason, parts.clock.now(), body.encoding)
-    kept = await _in_time(parts, keeping)
+    kept = await _in_time(parts, intake, body, keeping)
     parts.metrics.quarantined()
     log.warning(
         "webhook quarantined",

@@ -136,12 +136,20 @@ class Router:
     """The real process, on a port that it keeps over restarts."""
 
     def __init__(
-        self, folder: Path, routes: str, *, faketime: bool = False, environ: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        routes: str,
+        *,
+        faketime: bool = False,
+        environ: Mapping[str, str] | None = None,
+        database: str | None = None,
     ) -> None:
+        """:param database: a URL; not given: a file in the folder"""
         self.port = free_port()
-        self._config = folder / "routes.yaml"
-        self._config.write_text(routes)
+        self.config = folder / "routes.yaml"
+        self.config.write_text(routes)
         self.database = folder / "router.db"
+        self._url = database or f"sqlite:///{self.database}"
         self._log = folder / "router.log"
         self._offset = folder / "faketime"
         self._environ = {**os.environ, **(environ or {})}
@@ -188,11 +196,11 @@ class Router:
                 "router",
                 "serve",
                 "--config",
-                str(self._config),
+                str(self.config),
                 "--listen",
                 f"127.0.0.1:{self.port}",
                 "--database",
-                f"sqlite:///{self.database}",
+                self._url,
                 "--log",
                 "json",
                 cwd=ROOT,
@@ -210,7 +218,7 @@ class Router:
     def hang_up(self, routes: str) -> None:
         """Other rules, and the signal to load them."""
         assert self._process is not None
-        self._config.write_text(routes)
+        self.config.write_text(routes)
         self._process.send_signal(signal.SIGHUP)
 
     async def kill(self) -> None:

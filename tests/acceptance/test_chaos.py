@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import os
 import re
 import sqlite3
@@ -10,6 +11,7 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import pytest
 
@@ -164,19 +166,23 @@ class Chaos:
         :raises AssertionError: something was taken twice without such a cause
         """
         causes: Counter[str] = Counter()
-        taken: Counter[tuple[str, Millis]] = Counter()
+        used: Counter[tuple[str, int]] = Counter()
         attempts = _attempts(self._router.database)
         for destination, at in self.taken:
-            before = [attempt for attempt in attempts[destination] if attempt[0] <= at]
-            assert before, f"{destination} took something before it was told anything"
-            started, outcome, reason = before[-1]
-            taken[destination, started] += 1
-            if outcome == "delivered":
-                # An edit of Slack's message is followed by a reply in its thread.
-                once = 2 if destination.startswith("slack:") else 1
-                assert taken[destination, started] <= once, f"{destination} was told twice at {started}"
-            else:
-                causes[_cause(destination, outcome, reason)] += 1
+            # An edit of Slack's message is followed by a reply in its thread.
+            once = 2 if destination.startswith("slack:") else 1
+            under_way = [
+                number
+                for number, (started, finished, _, _) in enumerate(attempts[destination])
+                if started <= at <= finished and used[destination, number] < once
+            ]
+            assert under_way, f"{destination} was told twice, or before an attempt began, at {at}"
+            delivered = [each for each in under_way if attempts[destination][each].outcome == "delivered"]
+            chosen = (delivered or under_way)[-1]
+            used[destination, chosen] += 1
+            if not delivered:
+                attempt = attempts[destination][chosen]
+                causes[_cause(destination, attempt.outcome, attempt.reason)] += 1
         return causes
 
 
@@ -191,16 +197,24 @@ def _cause(destination: str, outcome: str, reason: str) -> str:
     return "edited, and its reply failed"
 
 
-def _attempts(database: Path) -> dict[str, list[tuple[Millis, str, str]]]:
-    """By destination and in order: when each began, and what came of it."""
-    found: dict[str, list[tuple[Millis, str, str]]] = {}
+class Attempt(NamedTuple):
+    started: Millis
+    finished: float
+    outcome: str
+    reason: str
+
+
+def _attempts(database: Path) -> dict[str, list[Attempt]]:
+    """By destination and in order: when each was under way, and what came of it."""
+    found: dict[str, list[Attempt]] = {}
     with closing(sqlite3.connect(database)) as connection:
         rows = connection.execute(
-            "SELECT destination, started_at, outcome, reason FROM deliveries ORDER BY id"
+            "SELECT destination, started_at, finished_at, outcome, reason FROM deliveries ORDER BY id"
         )
-        for destination, *attempt in rows:
+        for destination, started, finished, outcome, reason in rows:
             key = "pagerduty" if destination.startswith("pagerduty:") else destination
-            found.setdefault(key, []).append(tuple(attempt))
+            until = math.inf if finished is None else finished
+            found.setdefault(key, []).append(Attempt(started, until, outcome, reason))
     return found
 
 

@@ -65,18 +65,19 @@ async def test_after_pruning_it_is_the_same_and_only_whole_days_are_known(
 
 async def test_books_that_are_off_fail_and_name_the_changes(store: Store, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "router.db") as connection:
-        connection.execute("UPDATE changes SET destinations = 3 WHERE id = 2")
+        change = connection.execute("SELECT max(id) FROM changes").fetchone()[0]
+        connection.execute("UPDATE changes SET destinations = 3 WHERE id = ?", (change,))
     connection.close()
     result = ledger(tmp_path)
     assert result.exit_code == 1
-    assert result.output.endswith("NOT BALANCED, off by 2: look at the changes 2\n")
+    assert result.output.endswith(f"NOT BALANCED, off by 2: look at the changes {change}\n")
     assert "all                    4 ≠ " in result.output
 
 
 async def test_attempts_are_listed_by_outcome(store: Store, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "router.db") as connection:
         connection.execute(
-            "INSERT INTO deliveries (conversation_id, destination, version, attempt, started_at, finished_at, outcome, reason)"
+            "INSERT INTO deliveries (conversation_id, destination, generation, attempt, started_at, finished_at, outcome, reason)"
             " SELECT id, destination, 1, 1, ?, ?, 'retry', 'http 503' FROM conversations",
             (NOON, NOON),
         )

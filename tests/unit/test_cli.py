@@ -158,7 +158,7 @@ async def test_explain_of_an_alert_that_the_store_knows_tells_what_became_of_it(
     result = run("explain", "--alert", "f00d", *rules)
     assert "So far\n  slack:C0WARNINGS  not told: hold, outside office" in result.stdout
     answer = json.loads(run("explain", "--alert", "f00d", "--json", *rules).stdout)
-    assert (answer["source"], answer["so_far"][0]["told"]) == ("prod", "none")
+    assert (answer["source"], answer["so_far"][0]["told"]) == ("prod", "nothing")
     assert "the store knows no alert beef" in run("explain", "--alert", "beef", *rules).output
     await store.close()
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.core.reduce import PEER_LAG, Doubt, Known, reduce
 from router.model import HOUR, MINUTE, SECOND, Alert, Change, Millis, Status
-from router.reduce import PEER_LAG, Doubt, Known, reduce
 
 FIRING, RESOLVED = Status.FIRING, Status.RESOLVED
 

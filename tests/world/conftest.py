@@ -30,6 +30,8 @@ class World:
     pagerduty: FakePagerDuty
     smtp: FakeSmtp
     service: Service | None = None
+    database: str | None = None
+    """A URL; None: a file in the folder."""
 
     @property
     def rules(self) -> str:
@@ -47,7 +49,7 @@ class World:
         watch: bool = False,
         drain: Millis = 10 * MINUTE,
     ) -> None:
-        database = f"sqlite:///{self.folder}/router.db"
+        database = self.database or f"sqlite:///{self.folder}/router.db"
         options = Options(self.write(change), ("127.0.0.1", 0), database=database, drain=drain, watch=watch)
         service = Service(options, {}, self.clock)
         await service.start()

@@ -21,6 +21,7 @@ from router.model import (
     Conversation,
     Delivered,
     Destination,
+    LaneLimits,
     Message,
     Millis,
     Outcome,
@@ -38,9 +39,7 @@ POLICY = Policy(
     severity=Severity(), root=Route("route", "all"), receivers={"all": (ODD, CALM)}, fingerprint="1"
 )
 KINDS = {
-    name: Kind(
-        name, name, ChannelSettings, Options, lambda _: Fake(), per_second=100, burst=100, placeholder={}
-    )
+    name: Kind(name, name, ChannelSettings, Options, lambda _: Fake(), LaneLimits(), {})
     for name in ("odd", "calm")
 }
 

@@ -175,7 +175,9 @@ async def test_what_is_written_while_rules_are_loaded_is_loaded_next(world: Worl
 async def test_a_mistake_of_ours_at_a_reload_is_said_and_the_rules_before_stay(world: World) -> None:
     await world.start()
     with sqlite3.connect(world.folder / "router.db") as database:
-        database.execute("CREATE TRIGGER t BEFORE INSERT ON meta BEGIN SELECT RAISE(ABORT, 'no'); END")
+        database.execute(
+            "CREATE TRIGGER t BEFORE INSERT ON destinations BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
     database.close()
     status, answer = await world.reload(lambda rules: rules.replace("C0CRITICAL", "C0NEW"))
     assert (status, answer["reason"]) == (500, "internal: IntegrityError; the log says more")

@@ -88,24 +88,51 @@ async def test_a_hundred_channels_together_keep_the_pace_of_the_workspace(world:
 async def test_the_replies_of_long_messages_count_in_the_pace_of_the_workspace(world: World) -> None:
     channels = [f"C{number:04}" for number in range(5)]
     await world.start(to_all(world, channels), drain=0)
+    await post_long(world, "critical")
+    await world.slack.until(lambda: len(world.slack.calls) >= 10)
+    await at_rest_but_waiting(world)
+    counts = [len(world.slack.calls)]
+    while (await world.fates()).get("pending"):
+        world.clock.advance(SECOND)
+        await at_rest_but_waiting(world)
+        counts.append(len(world.slack.calls))
+    messages = world.slack.messages.values()
+    assert len(messages) == len(channels)
+    assert counts[-1] == sum(1 + len(message.thread) for message in messages) > 4 * len(channels)
+    assert all(count <= 10 + 4 * seconds for seconds, count in enumerate(counts))
+
+
+async def test_a_critical_goes_between_the_replies_of_a_long_message(world: World) -> None:
+    await world.start(lambda rules: rules.replace("C0WARNINGS", "C0CRITICAL"), drain=0)
+    await post_long(world, "warning")
+    world.clock.advance(2 * SECOND)  # for its inhibitor
+    await world.slack.until(lambda: len(world.slack.calls) >= 3)  # the burst
+    await posted(world, 3)
+    await world.post("Urgent", "critical")
+    for _ in range(2):
+        await at_rest_but_waiting(world)
+        world.clock.advance(SECOND)
+    await world.slack.until(lambda: len(world.slack.messages) == 2)
+    long, urgent = world.slack.messages.values()
+    assert "Urgent" in urgent.shown
+    assert len(long.thread) <= 3
+    before = len(long.thread)
+    while (await world.fates()).get("pending"):
+        world.clock.advance(SECOND)
+        await at_rest_but_waiting(world)
+    assert len(long.thread) > before
+
+
+async def post_long(world: World, severity: str) -> None:
+    """A group that a message can't hold."""
     assert world.service is not None
     alerts = [
-        {"status": "firing", "labels": {"alertname": "Down", "severity": "critical", "instance": f"{n}"},
+        {"status": "firing", "labels": {"alertname": "Down", "severity": severity, "instance": f"{n}"},
          "annotations": {"description": f"{n} " * 1_250}} for n in range(24)
     ]  # fmt: skip
     body = {"version": "4", "groupKey": "g", "receiver": "r", "status": "firing", "alerts": alerts}
     async with aiohttp.ClientSession() as session:
         await session.post(f"{world.service.url}/webhook", json=body)
-    await world.slack.until(lambda: len(world.slack.messages) >= 1)
-    counts = [len(world.slack.calls)]
-    while len(world.slack.messages) < len(channels):
-        world.clock.advance(SECOND)
-        await at_rest_but_waiting(world)
-        counts.append(len(world.slack.calls))
-    calls = 1 + max(len(message.thread) for message in world.slack.messages.values())
-    assert calls > 3
-    assert all(count <= 10 + 4 * seconds + 2 * calls for seconds, count in enumerate(counts))
-    assert 4 * (len(counts) - 1) >= (len(channels) - 2) * calls - 10
 
 
 async def at_rest_but_waiting(world: World) -> None:

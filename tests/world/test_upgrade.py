@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import sqlalchemy as sa
 
-from router.store.conversation import token_of
+from router.core.conversations import token_of
 from router.store.opening import migrate
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import KEY

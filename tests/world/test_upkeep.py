@@ -59,12 +59,13 @@ async def test_books_that_are_off_are_noticed_within_a_minute_and_at_the_start(w
     await world.post("Down", "critical")
     await until(world, lambda: gauge(world) == 0)
     database(world, "UPDATE changes SET destinations = destinations + 1")
+    change = database(world, "SELECT id FROM changes")
     with capture_logs() as logs:
         world.clock.advance(HOUR)
         await until(world, lambda: gauge(world) == 1)
     errors = [each for each in logs if each["log_level"] == "error"]
     assert errors == [
-        {"event": "the books don't balance", "log_level": "error", "off": 1, "changes": [1]}
+        {"event": "the books don't balance", "log_level": "error", "off": 1, "changes": [change]}
     ] * len(errors)
     assert errors
     assert f"{GAUGE} 1.0" in await world.get("/metrics")
@@ -90,7 +91,7 @@ async def test_what_contradicts_itself_is_noticed_named_and_counted(world: World
         world,
         f"UPDATE alerts SET status = 'resolved', claimed_firing_at = {world.clock.now() - 7 * MINUTE}",
     )
-    database(world, "UPDATE members SET status = 'resolved', told = 'resolved', at = NULL")
+    database(world, "UPDATE members SET status = 'resolved', notified = 'resolved', at = NULL")
     metrics = {
         "alert_router_contradicted_alerts": 1,
         "alert_router_empty_conversations": 3,

@@ -1,4 +1,8 @@
-"""Alembic's entry: migrates over the connection that the store hands in."""
+"""Alembic's entry: migrates over the connection that the store hands in.
+
+A migration runs on every database: write it with Alembic's operations, or in SQL that all of them take. Those up to
+0010 run on SQLite only. No database of another kind is older.
+"""
 
 from alembic import context
 

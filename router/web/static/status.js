@@ -9,10 +9,10 @@ async function ask(address) {
 }
 
 function lanes(rows, ledger) {
-  return table(["Destination", "Due now", "Oldest since", "All told by", "Delivered", "Failed attempts", "State"], rows.map((row) => {
+  return table(["Destination", "Due now", "Oldest since", "All told by", "Rate", "Delivered", "Failed attempts", "State"], rows.map((row) => {
     const attempts = ledger.deliveries[row.destination] ?? {};
     const state = row.broken_since ? `BROKEN since ${when(row.broken_since, true)}: ${row.broken_reason}; mend it, then: alert-router deliveries resume ${row.destination}` : row.paused_until ? `paused until ${when(row.paused_until)}: ${row.pause_reason}` : row.alive ? "at work" : "ended";
-    return [row.destination, String(row.backlog), row.oldest_at ? when(row.oldest_at, true) : "", row.empty_at && !row.broken_since ? when(row.empty_at, true) : "", String(attempts.delivered ?? 0),
+    return [row.destination, String(row.backlog), row.oldest_at ? when(row.oldest_at, true) : "", row.empty_at && !row.broken_since ? when(row.empty_at, true) : "", row.rate ?? "no limit", String(attempts.delivered ?? 0),
       String((attempts.retry ?? 0) + (attempts.broken ?? 0) + (attempts.rejected ?? 0)), state];
   }));
 }

@@ -24,15 +24,16 @@ from router.channels.discord import (
 )
 from router.channels.discord_layout import escape
 from router.config import loads
-from router.deliver.pace import Pace
 from router.model import (
     HOUR,
     SECOND,
     Alert,
     Broken,
+    Call,
     Conversation,
     Delivered,
     Destination,
+    LaneLimits,
     Message,
     Outcome,
     Rejected,
@@ -574,7 +575,7 @@ async def test_a_long_conversation_goes_on_window_by_window() -> None:
         assert (len(strict.messages), len(strict.calls)) == (3, 3)
         now += 2
         later = replace(talk, remote=outcome.remote or {}, now=NOW + HOUR, attempt=2)
-        assert channel.render(PLACE, later, TEMPLATES).calls == 1
+        assert channel.render(PLACE, later, TEMPLATES).calls == (Call.POST,)
         await remote(channel, later)
         assert [method for method, _ in strict.calls[3:]] == ["POST"]
         assert [each.edits for each in strict.messages.values()] == [0, 0, 0, 0]
@@ -618,14 +619,22 @@ async def test_a_global_limit_is_for_every_webhook_and_others_for_one(
     assert await tell(channel, conversation()) == limited
 
 
-def test_the_pace_fits_discords_window() -> None:
-    kind = KINDS["discord"]
-    pace, now, sent = Pace(kind.per_second, kind.burst), NOW, []
-    for _ in range(20):
-        now = pace.ready_at(now)
-        pace.spend(now)
-        sent.append(now)
-    assert all(after - before >= 2 * SECOND for before, after in zip(sent, sent[5:], strict=False))
+def test_discords_headers_alone_set_its_rate() -> None:
+    """So one request goes after the other."""
+    assert KINDS["discord"].limits == LaneLimits(rate=None, max_concurrency=1)
+
+
+async def test_only_requests_that_are_paid_for_are_made(server: FakeDiscord, channel: Discord) -> None:
+    long = conversation(*several(300))
+    message = channel.render(PLACE, long, TEMPLATES)
+    assert len(message.calls) > 2
+    first = await channel.send(PLACE, long, replace(message, paid=1))
+    assert isinstance(first, Retry)
+    assert (first.unfinished, first.further, first.reached, len(server.calls)) == (True, True, True, 1)
+    again = replace(long, remote=first.remote or {})
+    message = channel.render(PLACE, again, TEMPLATES)
+    assert isinstance(await channel.send(PLACE, again, message), Delivered)
+    assert len(server.calls) == 1 + len(message.calls)
 
 
 # Secrets and rules

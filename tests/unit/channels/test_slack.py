@@ -32,6 +32,7 @@ from router.model import (
     Delivered,
     Destination,
     Message,
+    Rate,
     Rejected,
     Retry,
     Status,
@@ -541,7 +542,7 @@ async def test_the_pace_of_a_channel_is_slacks(channel: Slack) -> None:
         outcome = await tell(channel, conversation(told(), episode=2))
         assert outcome == Retry("ratelimited", after=SECOND, pause=True, remote={})
         await channel.close()
-    assert KINDS["slack"].per_second <= 1
+    assert KINDS["slack"].limits.rate == Rate(1, SECOND, burst=3)
 
 
 # Payloads that Slack refuses

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.channels.slack import Slack
-from router.model import DAY, MINUTE, SECOND, Broken, Conversation, Delivered, Message, Retry, Told
+from router.model import DAY, MINUTE, SECOND, Broken, Call, Conversation, Delivered, Message, Retry, Told
 from router.render import Templates
 from tests.unit.channels.slack_talk import (
     CRITICAL,
@@ -529,3 +529,70 @@ async def test_an_answer_without_a_ts_leaves_a_doubt(server: FakeSlack, channel:
     server.fail(http(200, '{"ok":true,"channel":"C0CRITICAL"}', "application/json"))
     outcome = await tell(channel, conversation(told()))
     assert outcome == Retry("bad answer", ambiguous=True, remote={"doubt": NOW})
+
+
+# Each call is paid for
+
+
+async def test_an_attempt_makes_the_calls_that_are_paid_for(server: FakeSlack, channel: Slack) -> None:
+    talk, made = split(200), 0
+    while True:
+        message = channel.render(CRITICAL, talk, TEMPLATES)
+        outcome = await channel.send(CRITICAL, talk, replace(message, paid=min(2, len(message.calls))))
+        made += min(2, len(message.calls))
+        assert len(server.calls) == made
+        assert outcome.unpaid == ()
+        if isinstance(outcome, Delivered):
+            break
+        assert isinstance(outcome, Retry)
+        assert (outcome.unfinished, outcome.further, outcome.reached) == (True, True, True)
+        talk = replace(talk, remote=outcome.remote or {})
+    assert len(server.only.thread) + 1 == made > 3
+
+
+async def test_an_edit_and_its_news_are_two_calls_of_their_kinds(server: FakeSlack, channel: Slack) -> None:
+    state = await remote(channel, conversation(told("a")))
+    talk = conversation(told("a", news=False), told("b"), version=2, remote=state)
+    message = channel.render(CRITICAL, talk, TEMPLATES)
+    assert message.calls == (Call.EDIT, Call.POST)
+    first = await channel.send(CRITICAL, talk, replace(message, paid=1))
+    assert isinstance(first, Retry)
+    assert [method for method, _ in server.calls[1:]] == ["chat.update"]
+    later = replace(talk, remote=first.remote or {})
+    message = channel.render(CRITICAL, later, TEMPLATES)
+    assert message.calls == (Call.POST,)
+    assert isinstance(await channel.send(CRITICAL, later, replace(message, paid=1)), Delivered)
+
+
+@pytest.mark.parametrize(
+    ("fault", "remote_state", "unpaid"),
+    [
+        (error("invalid_blocks"), {}, (Call.POST,)),
+        (None, {"doubt": NOW}, (Call.READ,)),
+        (error("message_not_found"), {"channel": "C0CRITICAL", "ts": "1.0", "shown": 0}, (Call.POST,)),
+    ],
+)
+async def test_calls_beside_the_plan_are_reported(
+    server: FakeSlack,
+    channel: Slack,
+    fault: Fault | None,
+    remote_state: Mapping[str, Any],
+    unpaid: tuple[Call, ...],
+) -> None:
+    server.fail(*([fault] if fault else []))
+    outcome = await tell(channel, conversation(told(), remote=remote_state))
+    assert isinstance(outcome, Delivered)
+    assert outcome.unpaid == unpaid
+
+
+async def test_an_edit_that_is_refused_and_its_reply_are_one_attempt(
+    server: FakeSlack, channel: Slack
+) -> None:
+    """Else each attempt would try the edit again, and the reply would never come."""
+    state = await remote(channel, conversation(told()))
+    server.edits_allowed = False
+    talk = conversation(told(firing=False), version=2, remote=state)
+    message = channel.render(CRITICAL, talk, TEMPLATES)
+    outcome = await channel.send(CRITICAL, talk, replace(message, paid=1))
+    assert isinstance(outcome, Delivered)
+    assert outcome.unpaid == (Call.POST,)

@@ -1,31 +1,25 @@
 """`explain` says what the service then does, and why."""
 
 import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from router.config import loads
+from router.core.accept import accept
+from router.core.digests import open_slots
+from router.core.state import State
 from router.decide.explain import Result
 from router.decide.policy import with_level
 from router.model import HOUR, MINUTE, Alert, Millis, Status, Webhook
 from router.parse import fingerprint
 from router.rules.explain import Question, judged
 from router.rules.inputs import GivenAlert, InputError
-from router.store.accept import accept
-from router.store.digests import open_slots
-from router.store.schema import metadata
-from router.store.writer import Transaction
 
 ROOT = Path(__file__).parents[3]
 UTC = ZoneInfo("UTC")
@@ -98,31 +92,16 @@ _labels = st.fixed_dictionaries(
 _events = st.lists(st.tuples(_labels, st.booleans(), st.integers(0, 20 * 60)), min_size=1, max_size=8)
 
 
-@contextmanager
-def transaction() -> Iterator[Transaction]:
-    engine = sa.create_engine("sqlite://")
-    with engine.connect() as connection:
-        metadata.create_all(connection)
-        raw = connection.connection.driver_connection
-        assert isinstance(raw, sqlite3.Connection)
-        raw.row_factory = sqlite3.Row
-        yield Transaction(raw, SQLiteDialect_pysqlite(paramstyle="qmark"))
-    engine.dispose()
-
-
-def placed(tx: Transaction, alert: str) -> dict[str, tuple[Any, ...]]:
-    """What the store keeps of an alert at each open conversation."""
-    rows = tx._connection.execute(
-        "SELECT c.destination, m.verdict, m.at, c.slot, m.rule, m.reason FROM members m JOIN conversations c"
-        " ON c.id = m.conversation_id JOIN alerts a ON a.id = m.alert_id"
-        " WHERE a.fingerprint = ? AND c.state = 'open' AND m.verdict <> 'drop'", [alert]
-    ).fetchall()  # fmt: skip
-    return {
-        row["destination"]: (
-            row["verdict"], row["slot"] if row["verdict"] == "digest" else row["at"], row["rule"], row["reason"]
-        )
-        for row in rows
-    }  # fmt: skip
+def placed(state: State, alert: str) -> dict[str, tuple[Any, ...]]:
+    """What the core keeps of an alert at each open conversation."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for member in state.members:
+        conversation = state.conversations[member.conversation_id]
+        known = state.alerts[member.alert_id].fingerprint
+        if known == alert and conversation.state == "open" and member.decision != "drop":
+            at = conversation.slot if member.decision == "digest" else member.at
+            found[conversation.destination] = (member.decision, at, member.rule, member.reason)
+    return found
 
 
 def explained(answer: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
@@ -144,29 +123,29 @@ def test_explain_equals_what_the_service_then_does(
     policy, now = config.policy, FRIDAY_NOON
     seen: dict[str, dict[str, str]] = {}
     firing: set[str] = set()
-    with transaction() as tx:
-        open_slots(tx, policy, now)
-        for number, (labels, fires, minutes) in enumerate(events):
-            now += minutes * MINUTE
-            name = fingerprint(labels)
-            seen.setdefault(name, labels)
-            others = [{"labels": seen[each]} for each in seen if each in firing]
-            line = json.dumps(
-                {
-                    "labels": labels,
-                    "at": datetime.fromtimestamp(now / 1_000, UTC).isoformat(),
-                    "firing": others,
-                }
-            )
-            answer = Question(policy, UTC, 0).line(line)
-            status = Status.FIRING if fires else Status.RESOLVED
-            alert = Alert(name, labels, {}, status, starts_at=FRIDAY_NOON + number)
-            receipt = accept(tx, Webhook("r", name, {}, "", 0, (alert,)), "s", b"", policy, now)
-            if fires and name not in firing:
-                wanted = explained(answer)
-                assert dict(receipt.decisions) == {key: each[0] for key, each in wanted.items()}
-                assert placed(tx, name) == {key: each for key, each in wanted.items() if each[0] != "drop"}
-            firing = firing | {name} if fires else firing - {name}
+    state = State(complete=True)
+    open_slots(state, policy, now)
+    for number, (labels, fires, minutes) in enumerate(events):
+        now += minutes * MINUTE
+        name = fingerprint(labels)
+        seen.setdefault(name, labels)
+        others = [{"labels": seen[each]} for each in seen if each in firing]
+        line = json.dumps(
+            {
+                "labels": labels,
+                "at": datetime.fromtimestamp(now / 1_000, UTC).isoformat(),
+                "firing": others,
+            }
+        )
+        answer = Question(policy, UTC, 0).line(line)
+        status = Status.FIRING if fires else Status.RESOLVED
+        alert = Alert(name, labels, {}, status, starts_at=FRIDAY_NOON + number)
+        receipt = accept(state, Webhook("r", name, {}, "", 0, (alert,)), "s", b"", policy, now)
+        if fires and name not in firing:
+            wanted = explained(answer)
+            assert dict(receipt.decisions) == {key: each[0] for key, each in wanted.items()}
+            assert placed(state, name) == {key: each for key, each in wanted.items() if each[0] != "drop"}
+        firing = firing | {name} if fires else firing - {name}
 
 
 @given(_rules, _labels, st.integers(0, 7 * 24 * 60))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from router.store import Store, StoreUnavailable
-from router.store.writer import Transaction
 
 
 @pytest.fixture
@@ -53,13 +53,13 @@ def locked(path: Path) -> Iterator[None]:
         other.execute("ROLLBACK")
 
 
-def no_room(tx: Transaction) -> None:
+def no_room(connection: sa.Connection) -> None:
     """From now on, on this connection; as a full disk does, it makes SQLite undo the whole transaction."""
-    tx._connection.execute("PRAGMA max_page_count=1")
+    connection.exec_driver_sql("PRAGMA max_page_count=1")
 
 
-def room(tx: Transaction) -> None:
-    tx._connection.execute("PRAGMA max_page_count=1000000")
+def room(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("PRAGMA max_page_count=1000000")
 
 
 async def test_a_full_disk_is_said_once_and_so_is_its_end(store: Store, path: Path) -> None:
@@ -108,7 +108,7 @@ async def test_a_lock_of_another_program_is_waited_for_and_then_said(store: Stor
 async def test_work_that_raises_anything_at_all_fails_alone_and_the_writer_lives(
     store: Store, error: BaseException
 ) -> None:
-    def broken(_: Transaction) -> None:
+    def broken(_: sa.Connection) -> None:
         raise error
 
     mates = [store.quarantine(b"x", "default", "r", 1) for _ in range(3)]
@@ -124,9 +124,9 @@ async def test_work_that_raises_anything_at_all_fails_alone_and_the_writer_lives
 async def test_a_transaction_that_work_has_broken_is_over_before_the_next(store: Store) -> None:
     """Whatever state the connection is left in, the next batch starts from a clean one."""
 
-    def broken(tx: Transaction) -> None:
-        tx._connection.execute("COMMIT")
-        tx._connection.execute("BEGIN")
+    def broken(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("COMMIT")
+        connection.exec_driver_sql("BEGIN")
         raise KeyError("x")
 
     with pytest.raises(StoreUnavailable):

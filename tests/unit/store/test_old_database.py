@@ -54,3 +54,53 @@ async def test_conversations_that_an_older_version_left_open_are_closed(tmp_path
         ("group:g", "closed", 0), ("group:h", "open", 1), ("group:i", "open", 1), ("group:j", "open", 1),
         ("alert:k", "closed", 0),
     ]  # fmt: skip
+
+
+async def test_kinds_failovers_and_own_messages_get_their_columns(tmp_path: Path) -> None:
+    path = tmp_path / "router.db"
+    engine = sa.create_engine(f"sqlite:///{path}")
+    migrate(engine, "0009")
+    conversation = (
+        "INSERT INTO conversations (id, destination, source, subject, episode, group_id, token, state, urgency,"
+        " wanted, synced, not_before, attempts, partly, remote, slot, created_at)"
+        " VALUES (:n, 'd', 's', :subject, 1, :group, :n, 'open', 0, 0, 0, 0, 0, 0, :remote, :slot, 0)"
+    )
+    with engine.begin() as connection:
+        connection.execute(sa.text("INSERT INTO groups VALUES (1, 's', 'r', 'g', '{}', '', 0)"))
+        connection.execute(
+            sa.text(
+                "INSERT INTO alerts (id, source, identity, group_id, labels, annotations, links, generator_url,"
+                " status, level, peer, changed_at, seen_at)"
+                " VALUES (1, 's', 'i', 1, '{}', '{}', '{}', '', 'firing', 'critical', '', 0, 0)"
+            )
+        )
+        for number, (subject, group, slot, remote, rule) in enumerate(
+            [
+                ("group:r:alert:g", 1, None, '{"ts": "1"}', "route"),
+                ("alert:i", 1, None, "{}", "on_failure of slack:C1"),
+                ("slot:9", None, 9, "{}", "on_failure of email:a"),
+                ("storm", None, None, '{"ts": "2"}', "route"),
+            ],
+            1,
+        ):
+            given = {"n": number, "subject": subject, "group": group, "slot": slot, "remote": remote}
+            connection.execute(sa.text(conversation), given)
+            connection.execute(
+                sa.text(
+                    "INSERT INTO members (id, conversation_id, alert_id, status, told, verdict, rule, reason)"
+                    " VALUES (:n, :n, 1, 'firing', 'none', 'send', :rule, '')"
+                ),
+                {"n": number, "rule": rule},
+            )
+    migrate(engine)
+    with engine.connect() as connection:
+        found = connection.execute(
+            sa.text(
+                "SELECT kind, own_message, failover FROM conversations c"
+                " JOIN members m ON m.conversation_id = c.id ORDER BY c.id"
+            )
+        ).all()
+    engine.dispose()
+    assert [tuple(row) for row in found] == [
+        ("group", 1, 0), ("alert", 0, 1), ("digest", 0, 1), ("storm", 1, 0),
+    ]  # fmt: skip

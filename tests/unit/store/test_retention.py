@@ -11,18 +11,17 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Rejected, Retention, Retry, Status
-from router.store import Store, books
-from router.store.balance import Balance, balance
-from router.store.digests import close_slots
-from router.store.place import reconsider
-from router.store.retention import BATCH, CHANGES, SORTS, bounds
+from router.store import Adoption, Balance, Store
+from router.store.jobs import Adopt, Rejudge
+from router.store.retention import BATCH, CHANGES, bounds
 from router.store.schema import metadata
-from router.store.work import Work
-from tests.unit.store.test_history import (
+from tests.unit.core.memory import at_once
+from tests.unit.core.stories import ALERTS, STEPS, History
+from tests.unit.core.world import (
     ALL,
     DAILY,
     MONDAY,
@@ -31,14 +30,11 @@ from tests.unit.store.test_history import (
     POLICY,
     SLACK,
     TEAM,
-    History,
     Provider,
     World,
-    _alerts,
-    _steps,
-    a_world,
     alert,
 )
+from tests.unit.store.sqlite_world import InSqlite, collected, in_sqlite
 
 WEEKS = Retention()
 SHORT = Retention(history=HOUR, webhooks=MINUTE)
@@ -47,49 +43,38 @@ SHORT = Retention(history=HOUR, webhooks=MINUTE)
 class Shelf:
     """A world's database as readers see it, and the pruning of it."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        connection = world.tx._connection
-        engine = sa.create_engine("sqlite://", creator=lambda: connection, poolclass=sa.pool.StaticPool)
-        self.connection = engine.connect()
+    def __init__(self, database: InSqlite) -> None:
+        self.database = database
+        self.world = World(database=database)
 
     def prune(self, retention: Retention = WEEKS) -> list[int]:
         """Rows that went, by transaction."""
-        went = []
         changes = self.count("changes")
-        limits = bounds(self.connection, retention, self.world.now)
-        for sort in SORTS:
-            after = 0
-            while found := sort.find(self.connection, limits, after):
-                before = self.world.tx._connection.total_changes
-                sort.remove(self.world.tx, limits, found)
-                went.append(self.world.tx._connection.total_changes - before)
-                after = found[-1]
+        went = collected(self.world.store.prune(retention, self.world.now))
         self.world.accepted -= changes - self.count("changes")
-        return went
+        return list(went)
 
     def account(self, since: Millis | None = None, until: Millis | None = None) -> dict[str, Any]:
-        return books.account(self.connection, since, until)
+        return at_once(self.world.store.account(since, until))
 
     def balance(self, last: Balance | None = None) -> Balance:
-        return balance(self.connection, last)
+        return at_once(self.world.store.balance(last))
 
     def count(self, table: str, where: str = "1") -> int:
-        count: int = self.world.tx._connection.execute(
-            f"SELECT count(*) FROM {table} WHERE {where}"
-        ).fetchone()[0]
-        return count
+        ((count,),) = self.database.rows(f"SELECT count(*) FROM {table} WHERE {where}")
+        return int(count)
+
+    def numbers(self, table: str) -> list[int]:
+        return [number for (number,) in self.database.rows(f"SELECT id FROM {table} ORDER BY id")]
 
     def change(self, sql: str, *values: object) -> None:
-        self.world.tx._connection.execute(sql, values)
+        self.database.rows(sql, *values)
 
 
 @contextmanager
 def a_shelf() -> Iterator[Shelf]:
-    with a_world() as world:
-        shelf = Shelf(world)
-        yield shelf
-        shelf.connection.close()
+    with in_sqlite() as database:
+        yield Shelf(database)
 
 
 @pytest.fixture
@@ -123,6 +108,14 @@ def test_what_is_over_goes_after_its_time_and_is_in_the_sums(shelf: Shelf) -> No
     assert before["fates"]["delivered"] == 18
 
 
+def test_the_status_page_reads_the_same_books(shelf: Shelf) -> None:
+    shelf.world.post(alert("Down", "critical"), alert("Disk", "warning"), alert("Cert", "info"))
+    ledger = at_once(shelf.world.store.status())
+    assert ledger["changes"] == {"fired": 3, "resolved": 0, "repeated": 0}
+    assert ledger["changes_x_destinations"] == 5
+    assert (ledger["fates"]["pending"], ledger["fates"]["inhibited"], ledger["imbalance"]) == (4, 0, 0)
+
+
 def test_episodes_go_on_counting(shelf: Shelf) -> None:
     """PagerDuty's dedup keys and Message-IDs are made of them."""
     for _ in range(3):
@@ -145,7 +138,8 @@ def test_the_last_change_of_what_fires_stays_for_new_rules(shelf: Shelf) -> None
     shelf.prune()
     assert shelf.count("changes") == 1
     policy = replace(POLICY, receivers={**POLICY.receivers, "team": (TEAM, PAGER)})
-    reconsider(world.tx, policy, 1, world.now)
+    world.policy = policy
+    world.do(Rejudge(policy, world.now, 0))
     assert world.fates(PAGER) == ["pending"]
     assert shelf.balance().off == 0
 
@@ -167,8 +161,7 @@ def test_a_dead_letter_keeps_its_change_and_its_conversation_until_it_is_discard
     world = shelf.world
     world.post(alert("Down", "critical"))
     for destination in (PAGER, SLACK):
-        work = world.begin(destination)
-        assert isinstance(work, Work)
+        work = world.work_of(destination)
         world.finish(work, Rejected("http 400") if destination is PAGER else Delivered())
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.deliver()
@@ -191,8 +184,7 @@ def test_a_dead_letter_whose_alerts_are_pruned_can_be_settled(shelf: Shelf) -> N
         world.post(alert("Down", "critical", status), truncated=truncated)
         world.deliver()
     world.post(alert("Down", "critical", Status.RESOLVED))
-    work = world.begin(PAGER)
-    assert isinstance(work, Work)
+    work = world.work_of(PAGER)
     world.finish(work, Rejected("http 400"))
     for status in Status:
         world.post(alert("Down", "critical", status))
@@ -225,8 +217,9 @@ def test_an_alert_that_the_rules_dropped_in_one_group_is_still_known_there(shelf
     world = shelf.world
     for group in "gh":
         world.post(alert("Disk", "warning"), group=group)
-    shelf.change("UPDATE members SET verdict = 'drop', at = NULL WHERE id = 1")
-    shelf.change("UPDATE fates SET fate = 'dropped' WHERE member_id = 1")
+    member, _ = shelf.numbers("members")
+    shelf.change("UPDATE members SET decision = 'drop', at = NULL WHERE id = ?", member)
+    shelf.change("UPDATE fates SET fate = 'dropped' WHERE member_id = ?", member)
     world.now += 31 * DAY
     world.deliver(DAILY)
     shelf.prune()
@@ -236,8 +229,7 @@ def test_an_alert_that_the_rules_dropped_in_one_group_is_still_known_there(shelf
 def test_history_begins_when_the_last_fate_is_known(shelf: Shelf) -> None:
     world = shelf.world
     world.post(alert("Down", "critical"))
-    work = world.begin(SLACK)
-    assert isinstance(work, Work)
+    work = world.work_of(SLACK)
     world.finish(work, Retry("http 503"))
     world.now += 20 * DAY
     world.post(alert("Down", "critical", Status.RESOLVED))
@@ -257,9 +249,8 @@ def test_a_delivery_that_is_under_way_and_its_conversation_stay(shelf: Shelf) ->
     world.post(alert("Cert", "info"))
     world.post(alert("Cert", "info", Status.RESOLVED))
     world.now += DAY
-    work = world.begin(DAILY)
-    assert isinstance(work, Work)
-    close_slots(world.tx, replace(POLICY, schedules={}), world.now)
+    work = world.work_of(DAILY)
+    world.do(Adopt(Adoption(replace(POLICY, schedules={})), world.now))
     world.now += 31 * DAY
     shelf.prune()
     assert shelf.count("deliveries") == 1
@@ -275,8 +266,7 @@ def test_a_digest_that_is_late_by_weeks_still_names_what_was_moot(shelf: Shelf) 
     world.post(alert("Gone", "warning", Status.RESOLVED))
     world.now += 60 * DAY
     shelf.prune()
-    work = world.begin(DAILY)
-    assert isinstance(work, Work)
+    work = world.work_of(DAILY)
     assert work.conversation.digest is not None
     assert [line.alert.fingerprint for line in work.conversation.digest.moot] == ["Gone-warning"]
     world.finish(work, Delivered())
@@ -294,8 +284,7 @@ def test_a_digest_that_is_late_names_what_ended_meanwhile(shelf: Shelf) -> None:
     world.post(alert("Cert", "info"))
     world.post(alert("Cert", "info", Status.RESOLVED))
     shelf.prune()
-    work = world.begin(DAILY)
-    assert isinstance(work, Work)
+    work = world.work_of(DAILY)
     assert work.conversation.digest is not None
     assert [line.alert.fingerprint for line in work.conversation.digest.ended] == ["Cert-info"]
 
@@ -309,8 +298,8 @@ def test_slots_of_digests_that_went_out_go(shelf: Shelf) -> None:
 
 
 def test_quarantined_bodies_stay_as_long_as_history(shelf: Shelf) -> None:
-    for at in (shelf.world.now - 31 * DAY, shelf.world.now - 8 * DAY):
-        shelf.change("INSERT INTO webhooks VALUES (NULL, 'prod', ?, x'00', 'not JSON', NULL)", at)
+    for number, at in enumerate((shelf.world.now - 31 * DAY, shelf.world.now - 8 * DAY), 1_000):
+        shelf.change("INSERT INTO webhooks VALUES (?, 'prod', ?, x'00', 'not JSON', NULL)", number, at)
     before = shelf.account()
     shelf.prune()
     assert shelf.count("webhooks", "body = x'00'") == 1
@@ -333,12 +322,16 @@ def test_a_dead_letter_that_is_taken_up_meanwhile_stays(shelf: Shelf) -> None:
     told_and_over(shelf.world, "A")
     shelf.world.now += 31 * DAY
     shelf.world.deliver()
-    limits = bounds(shelf.connection, WEEKS, shelf.world.now)
-    found = CHANGES.find(shelf.connection, limits, 0)
-    assert found == [1, 2]
-    shelf.change("UPDATE fates SET fate = 'pending' WHERE change_id = 1 AND destination = ?", SLACK.key)
-    assert CHANGES.remove(shelf.world.tx, limits, found) == 1
-    assert shelf.count("changes", "id = 1") == 1
+    database = shelf.database
+    limits = at_once(database.read(lambda c: bounds(c, WEEKS, shelf.world.now)))
+    found = at_once(database.read(lambda c: CHANGES.find(c, limits, 0)))
+    first, second = shelf.numbers("changes")
+    assert found == [first, second]
+    shelf.change(
+        "UPDATE fates SET fate = 'pending' WHERE change_id = ? AND destination = ?", first, SLACK.key
+    )
+    assert at_once(database.write(lambda c: CHANGES.remove(c, limits, found))) == 1
+    assert shelf.numbers("changes") == [first]
     assert shelf.balance().off == 0
 
 
@@ -360,10 +353,10 @@ def test_of_days_that_were_pruned_only_whole_ones_are_known(shelf: Shelf) -> Non
 @pytest.mark.parametrize(
     ("damage", "off", "wrong"),
     [
-        ("DELETE FROM fates WHERE change_id = 2 AND destination = 'slack:C0CRITICAL'", 1, (2,)),
-        ("DELETE FROM fates WHERE change_id = 2", 4, (2,)),
-        ("UPDATE fates SET destination = 'pagerduty:one' WHERE change_id = 1", 2, (1,)),
-        ("UPDATE changes SET destinations = destinations + 2 * id - 3", 2, (1, 2)),
+        ("DELETE FROM fates WHERE change_id = :second AND destination = 'slack:C0CRITICAL'", 1, (2,)),
+        ("DELETE FROM fates WHERE change_id = :second", 4, (2,)),
+        ("UPDATE fates SET destination = 'pagerduty:one' WHERE change_id = :first", 2, (1,)),
+        ("UPDATE changes SET destinations = destinations + iif(id = :first, 1, -1)", 2, (1, 2)),
         ("UPDATE changes SET destinations = 0", 6, (1, 2)),
         ("INSERT INTO fate_sums VALUES (0, 'slack:C0CRITICAL', 'fired', 'delivered', 7)", 7, ()),
     ],
@@ -373,22 +366,25 @@ def test_whatever_is_wrong_in_the_books_is_found(
 ) -> None:
     told_and_over(shelf.world, "A")
     assert shelf.balance().off == 0
-    shelf.change(damage)
-    assert (shelf.balance().off, shelf.balance().changes) == (off, wrong)
+    numbers = shelf.numbers("changes")
+    shelf.change(damage.replace(":first", str(numbers[0])).replace(":second", str(numbers[1])))
+    assert (shelf.balance().off, shelf.balance().changes) == (off, tuple(numbers[each - 1] for each in wrong))
     assert shelf.account()["imbalance"] == off
 
 
 def test_a_later_look_is_at_what_came_since(shelf: Shelf) -> None:
     told_and_over(shelf.world, "A", "B")
     last = shelf.balance()
-    shelf.change("DELETE FROM fates WHERE change_id = 1")
+    first, second, *_ = shelf.numbers("changes")
+    shelf.change("DELETE FROM fates WHERE change_id = ?", first)
     assert shelf.balance(last).off == 0
-    shelf.change("INSERT INTO fates SELECT NULL, 2, 'x', NULL, 'moot', '', '', 0, 0, 0")
-    assert shelf.balance(last).changes == (2,)
+    shelf.change("INSERT INTO fates SELECT 1000, ?, 'x', NULL, 'moot', '', '', 0, 0, 0", second)
+    assert shelf.balance(last).changes == (second,)
     shelf.world.post(alert("C", "critical"))
-    shelf.change("UPDATE changes SET destinations = 9 WHERE id = 5")
-    assert shelf.balance(last).changes == (2, 5)
-    assert shelf.balance().changes == (1, 2, 5)
+    newest = shelf.numbers("changes")[-1]
+    shelf.change("UPDATE changes SET destinations = 9 WHERE id = ?", newest)
+    assert shelf.balance(last).changes == (second, newest)
+    assert shelf.balance().changes == (first, second, newest)
 
 
 async def test_the_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
@@ -404,14 +400,14 @@ async def test_the_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> N
 _posts = st.lists(
     st.tuples(
         st.sampled_from(["post", "end", "end"]),
-        st.lists(_alerts, min_size=1, max_size=3, unique=True),
+        st.lists(ALERTS, min_size=1, max_size=3, unique=True),
         st.sampled_from("gh"),
     ),
     min_size=1,
     max_size=4,
 )
 _chapters = st.tuples(
-    st.one_of(_posts, _posts, _steps),
+    st.one_of(_posts, _posts, STEPS),
     st.sampled_from([True, True, False]),  # whether all that is due is told then
     st.sampled_from([HOUR, DAY, 9 * DAY, 9 * DAY]),
     st.sampled_from([SHORT, Retention(HOUR, DAY), Retention(DAY, HOUR)]),
@@ -419,10 +415,11 @@ _chapters = st.tuples(
 
 
 @given(st.lists(_chapters, min_size=3, max_size=8))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 def test_pruning_at_any_moment_changes_no_sum_and_nothing_that_is_told(chapters: list[Any]) -> None:
-    with a_shelf() as shelf, a_world() as unpruned:
-        histories = (History(shelf.world), History(unpruned))
+    with a_shelf() as shelf:
+        unpruned = World()
+        histories = (History(shelf.world, checked=False), History(unpruned))
         for steps, told, pause, retention in chapters:
             for history in histories:
                 for step in steps:

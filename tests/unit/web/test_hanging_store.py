@@ -5,8 +5,9 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import sqlalchemy as sa
+
 from router.store import Store
-from router.store.writer import Transaction
 from tests.unit.web.room import SLACK, Serve, Web
 from tests.waiting import until
 from tests.world.bodies import alert, webhook
@@ -17,7 +18,7 @@ async def hanging(store: Store) -> AsyncIterator[None]:
     """The writer's thread is where it would be while a disk doesn't answer."""
     release = threading.Event()
 
-    def work(_: Transaction) -> None:
+    def work(_: sa.Connection) -> None:
         release.wait()
 
     writing = asyncio.create_task(store._database.write(work))

@@ -1,0 +1,74 @@
+"""A group of very many alerts comes in, repeats and ends; meanwhile another source sends a critical every 200 ms."""
+
+import asyncio
+import itertools
+import time
+
+from bench import bodies, rules, sinks, wire
+from bench.machine import Server
+from bench.results import ROUTER, at_most
+from bench.run import Bench, say
+
+_A_SECOND = 5
+_AFTERWARDS = 5.0
+"""Seconds that criticals go on after the last answer to the group: it may be decided later."""
+_PATIENCE = 10.0
+_AGAIN = 1.0
+
+
+async def big_group(bench: Bench) -> None:
+    for count, size in bench.scale.groups:
+        await _group(bench, count, size)
+
+
+async def _group(bench: Bench, count: int, size: int) -> None:
+    limit, title = bench.scale.group_limit, f"a group of {count:,} alerts of {size} bytes"
+    answer = bench.measure("group", f"{title}: its 200", "s", at_most(3))
+    critical = bench.measure("group", f"{title}: the worst answer to a critical", "s", at_most(1))
+    page = bench.measure("group", f"{title}: the worst page of a critical", "s", at_most(2))
+    steps = {
+        "comes in": bodies.big_group(count, size),
+        "repeats": bodies.big_group(count, size),
+        "ends": bodies.big_group(count, size, ended=True),
+    }
+    async with sinks.answering() as sink, bench.router(rules.two_sources(sink.url)) as server:
+        warm = wire.Load(server.port, bodies.webhooks(bench.take(5), "/webhook/critical"))
+        await warm.closed(1, 10)
+        over = False
+        numbers = itertools.takewhile(lambda _: not over, bench.take(round(_A_SECOND * (limit + 30))))
+        load = wire.Load(server.port, bodies.webhooks(numbers, "/webhook/critical"))
+        criticals = asyncio.create_task(load.paced(_A_SECOND, limit + 30, _PATIENCE))
+        end = time.monotonic() + limit
+        for step, body in steps.items():
+            took, refused = await _until_taken(server, wire.post("/webhook/group", body), end)
+            if took is None:
+                answer.add(ROUTER, limit)
+                answer.note(f"cut after {limit:.0f} s: not taken when it {step} ({refused} times refused)")
+                break
+            answer.add(ROUTER, took)
+            say(f"  {title} {step}: {took:.2f} s")
+        await asyncio.sleep(_AFTERWARDS)
+        over = True
+        await criticals
+        await sink.wait(5 + len(load.sent), _PATIENCE)
+    # What got no answer or no page counts as the whole time.
+    critical.add(ROUTER, max(load.answered.get(n, at + limit) - at for n, at in load.sent.items()))
+    page.add(ROUTER, max(sink.arrived.get(n, at + limit) - at for n, at in load.sent.items()))
+    critical.note(f"of {len(load.sent)}, one every {1_000 // _A_SECOND} ms")
+    if load.refused:
+        critical.note(f"{load.refused.total()} refused")
+    if missing := sum(n not in sink.arrived for n in load.sent):
+        page.note(f"{missing} did not come")
+
+
+async def _until_taken(server: Server, request: bytes, end: float) -> tuple[float | None, int]:
+    """Seconds until its 200, as Alertmanager tries again, and how often it was refused."""
+    started, refused = time.monotonic(), 0
+    while (left := end - time.monotonic()) > 0:
+        load = wire.Load(server.port, [(0, request)])
+        await load.closed(1, left)
+        if load.answered:
+            return time.monotonic() - started, refused
+        refused += 1
+        await asyncio.sleep(_AGAIN)
+    return None, refused

@@ -1,0 +1,61 @@
+"""Webhooks answered with 200 a second, beside handlers that do less."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
+
+from bench import bodies, rules, sinks, wire
+from bench.machine import Server
+from bench.results import ROUTER, at_least
+from bench.run import Bench, say
+
+CONNECTIONS = 64
+_WARM = 300
+_Requests = Callable[[Iterable[int]], Iterator[tuple[int, bytes]]]
+
+
+async def ingest(bench: Bench) -> None:
+    """Three destinations that hold every connection: the lanes are busy, and what is accepted stays due."""
+    await _beside(
+        bench, "ingest", "1 alert a webhook", bodies.webhooks, ("durable", "bare"), bench.scale.ingest
+    )
+
+
+async def ingest_hundreds(bench: Bench) -> None:
+    count = bench.scale.ingest // 20
+    await _beside(bench, "hundreds", "100 alerts a webhook", bodies.hundreds, ("decode",), count)
+
+
+async def _beside(
+    bench: Bench, row: str, title: str, requests: _Requests, kinds: tuple[str, ...], count: int
+) -> None:
+    rate = bench.measure(
+        row, f"{title}, 3 destinations, {CONNECTIONS} connections", "1/s", at_least(0.5, kinds[0])
+    )
+    cpu = bench.measure(row, f"{title}: CPU a webhook", "us")
+    own = bench.measure(row, f"{title}: the load generator's use of its own core", "%")
+    for number in range(bench.scale.rounds):
+        for name in (ROUTER, *kinds):
+            async with sinks.silent() as port, _start(bench, name, port) as server:
+                load, used = await loaded(bench, server, requests, count)
+            rate.add(name, load.rate)
+            cpu.add(name, used * 1e6)
+            own.add(name, 100 * load.busy)
+            if load.refused:
+                rate.note(f"{name}: refused {dict(load.refused)}")
+            if not load.answered:
+                rate.note(f"{name}: nothing was answered within {bench.scale.ingest_limit:.0f} s")
+            say(f"  round {number + 1}, {name}: {load.rate:,.0f}/s, load generator busy {load.busy:.0%}")
+
+
+def _start(bench: Bench, name: str, port: int) -> AbstractAsyncContextManager[Server]:
+    return bench.router(rules.to_three(port)) if name == ROUTER else bench.reference(name)
+
+
+async def loaded(bench: Bench, server: Server, requests: _Requests, count: int) -> tuple[wire.Load, float]:
+    """The load, and the CPU seconds of each of its webhooks."""
+    limit = bench.scale.ingest_limit
+    await wire.Load(server.port, requests(bench.take(min(_WARM, count // 10)))).closed(CONNECTIONS, limit)
+    before = server.cpu()
+    load = wire.Load(server.port, requests(bench.take(count)))
+    await load.closed(CONNECTIONS, limit)
+    return load, (server.cpu() - before) / max(1, len(load.answered))

@@ -1,0 +1,60 @@
+"""A ledger of very many rows, copied inside the database from a small one that the router itself wrote."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+WEBHOOKS = 25
+"""Of 100 alerts each: what is copied."""
+
+# The tables that grow with every webhook of the same alerts. The copies concern the same alerts and members.
+TABLES = ("changes", "fates")
+
+
+async def multiply(database: Path, rows: int) -> int:
+    """Copy the rows of the ledger until there are so many. :returns: how many there are"""
+    return await asyncio.to_thread(_multiply, database, rows)
+
+
+def _multiply(database: Path, rows: int) -> int:
+    connection = sqlite3.connect(database, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=OFF")  # this file is lost with the run: nothing is written twice
+    connection.execute("PRAGMA synchronous=OFF")
+    connection.execute("PRAGMA cache_size=-200000")
+    connection.execute("BEGIN IMMEDIATE")
+    there = {table: _count(connection, table) for table in TABLES}
+    copies = max(0, rows // sum(there.values()) - 1)
+    for table in TABLES:
+        _copy(connection, table, copies)
+    total = sum(_count(connection, table) for table in TABLES)
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+    return total
+
+
+def _copy(connection: sqlite3.Connection, table: str, copies: int) -> None:
+    """Copies get ids below zero: they are older than what is there, and no id that the router gives meets them."""
+    columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+    # The ids of copied tables move; every copy of a table moves by the same distance.
+    moving = {"id", *(f"{each.removesuffix('s')}_id" for each in TABLES)}
+    chosen = ", ".join(f"{name} - k * 1000000" if name in moving else name for name in columns)
+    indexes = connection.execute(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL",
+        (table,),
+    ).fetchall()
+    for name, _ in indexes:
+        connection.execute(f"DROP INDEX {name}")
+    connection.execute(f"CREATE TEMP TABLE copied_{table} AS SELECT * FROM {table}")
+    connection.execute(
+        f"WITH RECURSIVE copy(k) AS (SELECT {copies} UNION ALL SELECT k - 1 FROM copy WHERE k > 1) "
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {chosen} FROM copy CROSS JOIN copied_{table} "
+        f"WHERE {copies} > 0"
+    )
+    for _, statement in indexes:
+        connection.execute(statement)
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int:
+    count: int = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+    return count

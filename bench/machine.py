@@ -1,0 +1,100 @@
+"""Processes that are measured: pinned to one core, while the load generator and the sinks have another."""
+
+import asyncio
+import contextlib
+import os
+import random
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import wire
+
+ROOT = Path(__file__).parent.parent
+_TICKS = os.sysconf("SC_CLK_TCK")
+# Only Linux can pin a process, and only its /proc says what a process uses.
+_CORES = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else [0]
+SERVER_CORE, LOAD_CORE = _CORES[0], _CORES[-1]
+_STOP_SECONDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A process that listens."""
+
+    name: str
+    port: int
+    pid: int
+
+    def cpu(self) -> float:
+        """Seconds that it used so far, in all of its threads."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def memory(self) -> float:
+        """Its resident memory in MiB."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+    def has_loaded(self, library: str) -> bool:
+        return library in Path(f"/proc/{self.pid}/maps").read_text()
+
+
+@contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """Processes inherit the core of the thread that starts them."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def free_port() -> int:
+    """Of those that no connection is ever given by itself: nothing else takes it before the server does."""
+    dice = random.SystemRandom()
+    while True:
+        port = dice.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+@asynccontextmanager
+async def server(
+    name: str, command: Sequence[str], port: int, log: Path, *, ready: str = "/healthz", within: float = 60
+) -> AsyncIterator[Server]:
+    """:param ready: what it answers with 200 once it serves"""
+    with log.open("ab") as output, on_core(SERVER_CORE):
+        child = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=output, stderr=output)
+    try:
+        end = time.monotonic() + within
+        while not await _serves(port, ready) or child.returncode is not None:
+            if child.returncode is not None or time.monotonic() > end:
+                raise RuntimeError(f"{name} does not start; {log} says why")
+            await asyncio.sleep(0.05)
+        yield Server(name, port, child.pid)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            child.terminate()
+        try:
+            await asyncio.wait_for(child.wait(), _STOP_SECONDS)
+        except TimeoutError:
+            child.kill()
+            await child.wait()
+
+
+async def _serves(port: int, path: str) -> bool:
+    load = wire.Load(port, [(0, wire.get(path))])
+    with contextlib.suppress(OSError):
+        await load.closed(1, limit=5)
+    return 0 in load.answered
+
+
+def python(*arguments: str) -> list[str]:
+    return [sys.executable, *arguments]

@@ -1,0 +1,96 @@
+"""What the measured process sends to: a sink that answers at once, and a provider that never does."""
+
+import asyncio
+import itertools
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import cast
+
+from bench.wire import clock, message
+
+_NUMBER = re.compile(rb"Bench(\d+)E")
+_PAGERDUTY = b'{"status":"success","message":"Event processed","dedup_key":"bench"}'
+
+
+class Sink:
+    """Takes what the measured process sends, and notes when each numbered alert first came."""
+
+    def __init__(self) -> None:
+        self.arrived: dict[int, float] = {}
+        self.requests = 0
+        self.url = ""
+        self.port = 0
+        self._wanted = (0, 0)
+        self._complete = asyncio.Event()
+
+    def take(self, body: bytes) -> None:
+        now = clock()
+        self.requests += 1
+        for number in set(_NUMBER.findall(body)):
+            self.arrived.setdefault(int(number), now)
+        self._look()
+
+    async def wait(self, count: int, limit: float, *, requests: int = 0) -> bool:
+        """Until so many alerts came, in so many requests. :returns: False when time is over"""
+        self._wanted = (count, requests)
+        self._complete.clear()
+        self._look()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._complete.wait(), limit)
+        return self._complete.is_set()
+
+    def _look(self) -> None:
+        if len(self.arrived) >= self._wanted[0] and self.requests >= self._wanted[1]:
+            self._complete.set()
+
+
+class _Served(asyncio.Protocol):
+    _stamps = itertools.count(1)
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._buffer = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while (request := message(self._buffer)) is not None:
+            head, body = request
+            self._sink.take(body)
+            self._transport.write(self._answer(head))
+
+    def _answer(self, head: bytes) -> bytes:
+        """What pleases PagerDuty's client, Slack's, and that of a webhook."""
+        if head.startswith(b"POST /v2/enqueue "):
+            status, body = b"202 Accepted", _PAGERDUTY
+        else:
+            stamp = b"1700000000.%06d" % next(self._stamps)
+            status, body = b"200 OK", b'{"ok":true,"channel":"C0BENCH","ts":"' + stamp + b'"}'
+        return b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+            status, len(body), body,
+        )  # fmt: skip
+
+
+@asynccontextmanager
+async def answering() -> AsyncIterator[Sink]:
+    found = Sink()
+    server = await asyncio.get_running_loop().create_server(lambda: _Served(found), "127.0.0.1", 0)
+    try:
+        found.port = server.sockets[0].getsockname()[1]
+        found.url = f"http://127.0.0.1:{found.port}"
+        yield found
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def silent() -> AsyncIterator[int]:
+    """The port of a provider that takes connections and never says a word."""
+    server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()

@@ -1,0 +1,279 @@
+"""One attempt at bringing a conversation's messages in Slack up to date, call by call."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Any
+
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from router.channels.slack_errors import (
+    EDIT_REFUSED,
+    MESSAGE_GONE,
+    NO_THREADS,
+    PAYLOAD_BROKEN,
+    code_of,
+    is_unknown,
+    passes,
+)
+from router.model import MINUTE, SECOND, Broken, Call, Conversation, Millis, Outcome, Rejected, Retry
+
+# How far Slack's clock may be behind ours, and how many messages are looked through for one that may be there.
+_SKEW: Millis = MINUTE
+_LOOKED_THROUGH = 200
+_EVENT = "alert_router"
+_NOTHING_LEFT = {"text": "Nothing is left for this reply: the message above has it all.", "blocks": []}
+_KINDS = {"chat_postMessage": Call.POST, "chat_update": Call.EDIT, "conversations_history": Call.READ}
+
+
+class UnfinishedError(Exception):
+    """The calls that were paid for are made, and others follow."""
+
+
+class Attempt:
+    """``remote`` is the conversation's remote state, and grows with each call; see :class:`router.channels.slack.Slack`."""
+
+    def __init__(self, client: AsyncWebClient, conversation: Conversation, paid: int | None) -> None:
+        """:param paid: how many of :func:`calls_of` are paid for; None: all"""
+        self.remote = dict(conversation.remote)
+        self.unpaid: list[Call] = []
+        """Calls that were made beside those."""
+        self._client = client
+        self._conversation = conversation
+        self._paid = paid
+        self._planned = self._made = 0
+
+    async def bring(self, channel: str, body: Mapping[str, Any]) -> None:
+        """Make the calls of :func:`calls_of`.
+
+        :raises UnfinishedError: more of them than are paid for
+        :raises SlackApiError: or another of ``FAULTS``: a call failed
+        """
+        remote, gone = self.remote, False
+        if "doubt" in remote:
+            await self._look_for(channel)
+        if "ts" in remote:
+            try:
+                await self._follow_up(body)
+            except SlackApiError as error:
+                if code_of(error) not in MESSAGE_GONE:
+                    raise
+                remote.clear()
+                gone = True
+            else:
+                return
+        if not gone:
+            self._next()
+        await self._post(channel, body)
+        await self._number(body["parts"])
+
+    def _next(self) -> None:
+        """Before each planned call."""
+        if self._paid is not None and self._planned >= self._paid:
+            raise UnfinishedError
+        self._planned += 1
+
+    async def _look_for(self, channel: str) -> None:
+        """Whether the message is there though its answer got lost. Where the bot may not read the channel (the scope
+        channels:history), there is no telling, and it is posted again.
+
+        https://docs.slack.dev/reference/methods/conversations.history
+        """
+        since = max(0, self.remote["doubt"] - _SKEW) / SECOND
+        try:
+            history = await self._call(
+                "conversations_history",
+                channel=channel, oldest=f"{since:.6f}", limit=_LOOKED_THROUGH, include_all_metadata=True,
+            )  # fmt: skip
+        except SlackApiError as error:
+            if passes(error):
+                raise
+            return
+        found = [
+            (message["ts"], version)
+            for message in history["messages"]
+            if (version := _version(message, self._conversation)) is not None
+        ]
+        if found:
+            ts, version = max(found)
+            self.remote.clear()
+            self.remote.update(channel=channel, ts=ts, shown=version, threaded=version)
+
+    async def _post(self, channel: str, body: Mapping[str, Any]) -> None:
+        # https://docs.slack.dev/messaging/message-metadata
+        version = self._conversation.version
+        delivery = f"{_delivery(self._conversation)}{version}"
+        metadata = {"event_type": _EVENT, "event_payload": {"delivery": delivery}}
+        whole = {**_message(body), "metadata": metadata}
+        answer = await self._with_fallback(
+            "chat_postMessage", whole, body["plain"], channel=channel, unfurl_links=False, unfurl_media=False
+        )
+        place = {"channel": _text(answer["channel"]), "ts": _text(answer["ts"])}
+        self.remote.clear()
+        # What is posted now tells all: the version needs no reply.
+        self.remote.update(place, shown=version, threaded=version)
+
+    async def _follow_up(self, body: Mapping[str, Any]) -> None:
+        remote, version = self.remote, self._conversation.version
+        sealed, refused = "sealed" in remote, False
+        if remote.get("shown") != version and not sealed:
+            self._next()
+            try:
+                await self._with_fallback(
+                    "chat_update", _message(body), body["plain"], channel=remote["channel"], ts=remote["ts"]
+                )
+                remote["shown"] = version
+            except SlackApiError as error:
+                if code_of(error) not in EDIT_REFUSED and not is_unknown(error):
+                    raise
+                sealed = refused = True
+        if remote.get("threaded") != version:
+            if sealed:
+                if not refused:  # else the reply stands in for the edit, in the same attempt
+                    self._next()
+                await self._reply(_message(body), body["plain"], broadcast=body["broadcast"])
+                remote["parts"] = []
+                remote.setdefault("sealed", version)
+            elif body["thread"]:
+                self._next()
+                await self._reply({"text": body["thread"]}, body["text"], broadcast=body["broadcast"])
+            remote["shown"] = remote["threaded"] = version
+        await self._number(body["parts"])
+
+    async def _number(self, parts: Sequence[Mapping[str, Any]]) -> None:
+        """Bring the numbered replies up to date."""
+        known: list[Any] = list(self.remote.get("parts", ()))
+        sealed = "sealed" in self.remote
+        surplus = [] if sealed else [_NOTHING_LEFT] * (len(known) - len(parts))
+        for number, part in enumerate([*parts, *surplus]):
+            ts, before = known[number] if number < len(known) else ("", "")
+            sha256 = _sha256(part)
+            if before == sha256 or (ts and sealed):
+                continue
+            self._next()
+            known[number : number + 1] = [[await self._set(part, ts), sha256]]
+            self.remote["parts"] = [*known]
+
+    async def _set(self, part: Mapping[str, Any], ts: str) -> str:
+        """A numbered reply: edited if it is there, else posted. Returns its ts."""
+        if ts:
+            try:
+                await self._call("chat_update", channel=self.remote["channel"], ts=ts, **part)
+            except SlackApiError as error:
+                if code_of(error) not in MESSAGE_GONE | EDIT_REFUSED | PAYLOAD_BROKEN and not is_unknown(
+                    error
+                ):
+                    raise
+                if part is _NOTHING_LEFT:
+                    return ts
+            else:
+                return ts
+        # As text it may be too long for an edit, but not for a post:
+        # https://docs.slack.dev/reference/methods/chat.postMessage#truncating
+        return await self._reply(part, "\n".join(block["text"]["text"] for block in part["blocks"]))
+
+    async def _reply(self, whole: Mapping[str, Any], plain: str, *, broadcast: bool = False) -> str:
+        """Post a reply; returns its ts. Where the thread refuses it, it stands in the channel."""
+        place = {"channel": self.remote["channel"], "unfurl_links": False, "unfurl_media": False}
+        thread = {"thread_ts": self.remote["ts"], "reply_broadcast": broadcast}
+        try:
+            answer = await self._with_fallback("chat_postMessage", whole, plain, **place, **thread)
+        except SlackApiError as error:
+            if code_of(error) not in NO_THREADS and not is_unknown(error):
+                raise
+            answer = await self._with_fallback("chat_postMessage", whole, plain, **place)
+        return _text(answer["ts"])
+
+    async def _with_fallback(self, method: str, whole: Mapping[str, Any], plain: str, **where: Any) -> Any:
+        """What Slack refuses is sent as text, in the same attempt: the alert counts."""
+        try:
+            return await self._call(method, **whole, **where)
+        except SlackApiError as error:
+            code, unknown = code_of(error), is_unknown(error)
+            if code not in PAYLOAD_BROKEN and not unknown:
+                raise
+        rest = {name: value for name, value in whole.items() if name != "metadata"}
+        if "metadata" in code and "metadata" in whole:
+            return await self._with_fallback(method, rest, plain, **where)
+        whole = rest if unknown else whole
+        bare: dict[str, Any] = {name: [] for name in ("blocks", "attachments") if name in whole}
+        return await self._call(method, **{**whole, **bare, "text": plain}, **where)
+
+    async def _call(self, method: str, **arguments: Any) -> Any:
+        if self._made < self._planned:
+            self._made += 1
+        else:
+            self.unpaid.append(_KINDS[method])
+        return await getattr(self._client, method)(**arguments)
+
+
+def calls_of(conversation: Conversation, body: Mapping[str, Any]) -> tuple[Call, ...]:
+    """The calls that a message takes if nothing goes wrong, in their order."""
+    remote, version = conversation.remote, conversation.version
+    sealed = "sealed" in remote
+    calls: list[Call] = []
+    if "ts" not in remote:
+        return (Call.POST, *[Call.POST] * len(body["parts"]))
+    if remote.get("shown") != version and not sealed:
+        calls.append(Call.EDIT)
+    if remote.get("threaded") != version and (sealed or body["thread"]):
+        calls.append(Call.POST)
+    known = [str(sha256) for _, sha256 in remote.get("parts", ())]
+    if sealed:  # the new state is a reply, with numbered replies of its own
+        known = [] if remote.get("threaded") != version else known
+        return (*calls, *[Call.POST] * (len(body["parts"]) - len(known)))
+    parts = [*body["parts"], *[_NOTHING_LEFT] * (len(known) - len(body["parts"]))]
+    for part, before in zip_longest(parts, known):
+        if _sha256(part) != before:
+            calls.append(Call.POST if before is None else Call.EDIT)
+    return tuple(calls)
+
+
+def outcome_of(
+    fault: Retry | Broken | Rejected, remote: dict[str, Any], conversation: Conversation
+) -> Outcome:
+    """What the fault of a call comes to for the attempt."""
+    version = conversation.version
+    if remote.get("shown") == version and conversation.remote.get("shown") != version:
+        # This attempt told the message, whatever became of its replies. What is refused for good the next one says.
+        told = Retry(fault.reason) if isinstance(fault, Rejected) else fault
+        if isinstance(told, Retry):
+            return replace(told, ambiguous=True, remote=remote, further=True)
+        return replace(told, ambiguous=True, remote=remote)
+    if isinstance(fault, Rejected):
+        return fault
+    if isinstance(fault, Retry) and "ts" in remote and remote != conversation.remote:
+        return replace(fault, remote=remote, further=True)
+    if isinstance(fault, Retry) and fault.ambiguous and "ts" not in remote:
+        remote.setdefault("doubt", conversation.now)
+    return replace(fault, remote=remote)
+
+
+def _sha256(part: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(part).encode()).hexdigest()[:12]
+
+
+def _message(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {"text": body["text"], "attachments": body["attachments"]}
+
+
+def _delivery(conversation: Conversation) -> str:
+    """What the metadata of its messages begin with."""
+    return f"{conversation.token}-{conversation.episode}-"
+
+
+def _version(message: Mapping[str, Any], conversation: Conversation) -> int | None:
+    """The version of the conversation that a message was posted with; None: it is none of its messages."""
+    delivery = str(message.get("metadata", {}).get("event_payload", {}).get("delivery", ""))
+    version = delivery.removeprefix(_delivery(conversation))
+    return int(version) if version != delivery and version.isdecimal() else None
+
+
+def _text(value: Any) -> str:
+    """:raises TypeError: it is none"""
+    if not isinstance(value, str):
+        raise TypeError
+    return value

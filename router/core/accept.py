@@ -1,0 +1,302 @@
+"""Accepting a webhook: its alerts become changes, decisions and fates, all or nothing."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from router.core.alerts import about_of, doubt_of, known_of, labels_of, written_about, written_doubt
+from router.core.conversations import close_empty, put_member
+from router.core.members import Subject, Transitions, judge, rejudge, want_judged, want_placed, want_rejudged
+from router.core.reduce import PEER_LAG, Doubt, reduce
+from router.core.rows import (
+    RESOLVED,
+    UNKNOWN,
+    AlertRow,
+    ChangeRow,
+    GroupRow,
+    InhibitorRow,
+    WebhookRow,
+)
+from router.core.state import Missing, State
+from router.decide import Policy
+from router.model import Alert, Change, Decision, Destination, Millis, Status, Verdict, Webhook
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was committed of a webhook."""
+
+    changes: tuple[tuple[Change, str, bool], ...] = ()
+    """(kind, level, whether the alert's severity label named a known level)"""
+    decisions: tuple[tuple[str, Verdict], ...] = ()
+    """(destination key, verdict)"""
+    wake: frozenset[str] = frozenset()
+    """The destinations that may have something to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    subject: Subject
+    alert: Alert
+    kind: Change
+    peer_duplicate: bool
+    """The other peer of an HA pair reports what has just been notified."""
+    doubt: bool
+    """It is reported as firing, and counts as ended for now."""
+
+
+def want_accepted(state: State, webhook: Webhook, source: str, policy: Policy, now: Millis) -> None:
+    """Have the rows loaded that :func:`accept` asks for, in rounds. :raises Missing:"""
+    state.groups.want("key", ((source, webhook.receiver, webhook.group_key),))
+    state.alerts.want("identity", ((source, alert.identity) for alert in webhook.alerts))
+    state.meta.want("id", ("database_id",))
+    with suppress(Missing):
+        want_judged(state, policy, ((alert.identity, alert.labels) for alert in webhook.alerts))
+    state.ready()
+    group = state.groups.one("key", (source, webhook.receiver, webhook.group_key))
+    if group is not None and webhook.truncated == 0:
+        state.conversations.want("open of group", (group.id,))
+    known = {
+        alert.identity: row.id
+        for alert in webhook.alerts
+        if (row := state.alerts.one("identity", (source, alert.identity))) is not None
+    }
+    state.members.want("open of alert", known.values())
+    state.inhibitors.want("alert", known.values())
+    with suppress(Missing):
+        want_placed(state, policy, _places(webhook, source, policy, known), now)
+    state.ready()
+    members = [member for id_ in known.values() for member in state.members.of("open of alert", id_)]
+    state.conversations.want("id", {member.conversation_id for member in members})
+    state.fates.want("open of member", (member.id for member in members))
+    state.ready()
+    want_placed(state, policy, _places(webhook, source, policy, known), now)
+    ending = [
+        known[alert.identity]
+        for alert in webhook.alerts
+        if alert.status is Status.RESOLVED and alert.identity in known
+    ]
+    if ending:
+        _want_ended(state, policy, ending, {member.conversation_id for member in members}, now)
+
+
+def _want_ended(state: State, policy: Policy, ending: list[int], places: set[int], now: Millis) -> None:
+    """Have the rows loaded that the ends of these alerts ask for: what they muted, and what is closed with them."""
+    keys = {each.key for id_ in ending for each in state.inhibitors.of("alert", id_)}
+    state.members.want("muted", keys)
+    state.dead_letters.want("open of conversation", places)
+    # Where somebody was notified, the end is still to go out.
+    state.members.want("conversation", (id_ for id_ in places if not state.conversations[id_].known))
+    state.ready()
+    muted = {member.alert_id for key in keys for member in state.members.of("muted", key)}
+    want_rejudged(state, policy, muted, now)
+
+
+def _places(
+    webhook: Webhook, source: str, policy: Policy, known: Mapping[str, int]
+) -> Iterator[tuple[Subject, list[Destination]]]:
+    """Each alert, and the destinations that it may be for."""
+    for alert in webhook.alerts:
+        matched = policy.match(alert.labels, alert.identity, own=alert.about is not None)
+        destinations = [
+            each
+            for routes in matched.ways
+            for route in routes
+            for receiver in (route.receiver, route.outside_digest)
+            if receiver is not None
+            for each in policy.receivers[receiver]
+        ]
+        id_ = known.get(alert.identity, 0)
+        group = webhook.receiver, webhook.group_key
+        yield Subject(id_, source, alert.identity, matched.level, 0, *group), destinations
+
+
+def accept(
+    state: State,
+    webhook: Webhook,
+    source: str,
+    body: bytes,
+    policy: Policy,
+    now: Millis,
+    note: str = "",
+    *,
+    certain: bool = False,
+) -> Receipt:
+    """Two passes: first the inhibit rules learn what fires now, then each alert is judged by them.
+
+    :param note: nobody sent this webhook: its alerts count as ended, and this is why
+    :param certain: see :func:`router.core.reduce.reduce`
+    """
+    webhook_id = state.webhooks.put(WebhookRow(state.new_id(), source, now, body, None, None)).id
+    group = _group(state, webhook, source)
+    freed: set[str] = set()
+    peer = "" if note else f"{webhook.external_url} {webhook.sender}"
+    accepting = _Accepting(state, source, webhook, group, policy, freed, now, note, peer, certain)
+    accepted = [_reduce(accepting, alert) for alert in webhook.alerts]
+    judged = [
+        judge(state, policy, each.alert.labels, each.alert.about, now, each.subject.identity)
+        for each in accepted
+    ]
+    decisions: list[tuple[str, Verdict]] = []
+    wake: set[str] = set()
+    ended_in: set[int] = set()
+    for each, decided in zip(accepted, judged, strict=True):
+        firing = each.alert.status is Status.FIRING
+        number = state.new_id()
+        transitions = Transitions(state, policy, each.subject, now, note, doubt=each.doubt)
+        if firing:
+            fated = max(1, len(decided))
+            transitions.fire(_without_repeats(decided) if each.peer_duplicate else decided, number)
+            for decision in decided:
+                decisions.append((decision.destination.key, decision.verdict))
+                wake.add(decision.destination.key)
+        else:
+            named = transitions.resolve(decided, number)
+            fated = len(named)
+            ended_in |= transitions.ended_in
+            wake |= named
+        state.changes.put(
+            ChangeRow(number, webhook_id, each.subject.alert, str(each.kind), each.subject.level, now, fated)
+        )
+        row = state.alerts[each.subject.alert]
+        state.alerts.put(row._replace(last_change_id=number))
+    wake |= release(state, policy, freed, now)
+    if webhook.truncated == 0:
+        wake |= complete(state, group, now)
+    close_empty(state, ended_in)
+    kinds = tuple((each.kind, *policy.severity.of(each.alert.labels)) for each in accepted)
+    return Receipt(kinds, tuple(decisions), frozenset(wake))
+
+
+def complete(state: State, group: int, now: Millis) -> set[str]:
+    """Alertmanager shows the whole group: a conversation that only hidden alerts kept open is over, and its end goes
+    out, as does one that was given up.
+    """
+    kept_open = [
+        row
+        for row in state.conversations.of("open of group", group)
+        if row.ended and not (row.firing or row.known or row.waiting)
+    ]
+    state.members.want("conversation", (row.id for row in kept_open))
+    state.ready()
+    woken: set[str] = set()
+    for row in kept_open:
+        for member in state.members.of("conversation", row.id):
+            if member.notified == RESOLVED:
+                put_member(state, member._replace(notified=UNKNOWN, at=now), member)
+        woken.add(row.destination)
+    return woken
+
+
+def release(state: State, policy: Policy, keys: Iterable[str], now: Millis) -> frozenset[str]:
+    """Judge once more whatever these inhibition keys muted. Alertmanager won't send it again for hours."""
+    keys = sorted(keys)
+    if not keys:
+        return frozenset()
+    state.members.want("muted", keys)
+    state.ready()
+    muted = {member.alert_id for key in keys for member in state.members.of("muted", key)}
+    want_rejudged(state, policy, muted, now)
+    woken: set[str] = set()
+    for alert in sorted(muted):
+        woken |= rejudge(state, policy, alert, now)
+    return frozenset(woken)
+
+
+def index_inhibitor(state: State, policy: Policy, alert: AlertRow) -> None:
+    """A self-alert mutes nobody's alerts: no rule was written with it in mind."""
+    if about_of(alert) is not None or not policy.inhibition.rules:
+        return
+    for key in policy.match(labels_of(alert), alert.identity).mutes:
+        state.inhibitors.put(InhibitorRow(key.text, alert.id, int(key.two_sided)))
+
+
+def _group(state: State, webhook: Webhook, source: str) -> int:
+    labels = json.dumps(dict(webhook.group_labels))
+    row = state.groups.one("key", (source, webhook.receiver, webhook.group_key))
+    number = state.new_id() if row is None else row.id
+    state.groups.put(
+        GroupRow(
+            number, source, webhook.receiver, webhook.group_key, labels, webhook.external_url,
+            webhook.truncated,
+        )
+    )  # fmt: skip
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepting:
+    state: State
+    source: str
+    webhook: Webhook
+    group: int
+    policy: Policy
+    freed: set[str]
+    """Collects the inhibition keys that an ended alert gave up."""
+    now: Millis
+    note: str
+    peer: str
+    certain: bool
+
+
+def _without_repeats(decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
+    return tuple(replace(decision, repeat=None) for decision in decisions)
+
+
+def _reduce(accepting: _Accepting, reported: Alert) -> _Accepted:
+    state, source, webhook = accepting.state, accepting.source, accepting.webhook
+    policy, now, note, peer = accepting.policy, accepting.now, accepting.note, accepting.peer
+    identity = reported.identity
+    row = state.alerts.one("identity", (source, identity))
+    before = None if row is None else known_of(row)
+    kind, known = reduce(before, reported, peer, now, certain=accepting.certain)
+    peer_duplicate = row is not None and row.peer != peer and now - row.seen_at < PEER_LAG
+    alert = known.alert
+    level, _ = policy.severity.of(alert.labels)
+    doubt_until, doubt = _doubt(known.doubt, row, accepting.group)
+    number = state.new_id() if row is None else row.id
+    after = state.alerts.put(
+        AlertRow(
+            id=number, source=source, identity=identity, group_id=accepting.group,
+            labels=json.dumps(dict(alert.labels)), annotations=json.dumps(dict(alert.annotations)),
+            links=json.dumps(dict(alert.links)), generator_url=alert.generator_url, status=str(alert.status),
+            level=level, starts_at=alert.starts_at, ends_at=alert.ends_at, peer=known.peer,
+            changed_at=known.changed_at, seen_at=now if row is None or not note else row.seen_at, note=note,
+            withheld=None, absent_at=None, fingerprint=reported.fingerprint, about=written_about(alert),
+            latest_start=known.latest_start, doubt_until=doubt_until, doubt=doubt,
+            listed_by="" if row is None or kind is Change.FIRED else row.listed_by,
+            fires_until=alert.fires_until if alert.status is Status.FIRING else None,
+            claimed_firing_at=_contradicted_since(row, reported, alert, now),
+            last_change_id=None if row is None else row.last_change_id,
+        )
+    )  # fmt: skip
+    if kind is Change.FIRED:
+        if row is not None:
+            for each in state.inhibitors.of("alert", number):
+                state.inhibitors.remove(each)
+        index_inhibitor(state, policy, after)
+    elif kind is Change.RESOLVED and row is not None:
+        for each in state.inhibitors.of("alert", number):
+            accepting.freed.add(each.key)
+            state.inhibitors.remove(each)
+    subject = Subject(number, source, identity, level, accepting.group, webhook.receiver, webhook.group_key)
+    return _Accepted(subject, alert, kind, peer_duplicate, known.doubt is not None)
+
+
+def _doubt(doubt: Doubt | None, row: AlertRow | None, group: int) -> tuple[Millis | None, str | None]:
+    """The columns of a doubt. Every group that reports the firing is notified of it, if it lasts."""
+    if doubt is None:
+        return None, None
+    before = None if row is None else doubt_of(row)
+    groups = [] if before is None else before[1]
+    if group not in groups:
+        groups = [*groups, group]
+    return doubt.until, written_doubt(doubt, groups)
+
+
+def _contradicted_since(row: AlertRow | None, reported: Alert, known: Alert, now: Millis) -> Millis | None:
+    """Since when a sender says that it fires, though it counts as ended."""
+    if reported.status is not Status.FIRING or known.status is Status.FIRING:
+        return None
+    return now if row is None or row.claimed_firing_at is None else row.claimed_firing_at

@@ -1,0 +1,80 @@
+"""Alerts as rows."""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+
+from router.core.reduce import Doubt, Known
+from router.core.rows import AlertRow
+from router.model import Alert, Labels, Status
+
+_DOUBT_FIELDS = ("fingerprint", "annotations", "starts_at", "fires_until", "generator_url", "links")
+# A label set of a kilobyte: about 30 MiB at most.
+_PARSED = 10_000
+
+
+@lru_cache(_PARSED)
+def _parsed(text: str) -> Mapping[str, str]:
+    labels: Mapping[str, str] = json.loads(text)
+    return labels
+
+
+def labels_of(row: AlertRow) -> Labels:
+    """Shared with other callers: nobody changes it."""
+    return _parsed(row.labels)
+
+
+def alert_of(row: AlertRow) -> Alert:
+    return Alert(
+        fingerprint=row.fingerprint,
+        labels=labels_of(row),
+        annotations=json.loads(row.annotations),
+        status=Status(row.status),
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        generator_url=row.generator_url,
+        links=json.loads(row.links),
+        note=row.note,
+        about=about_of(row),
+        fires_until=row.fires_until,
+    )
+
+
+def about_of(row: AlertRow) -> frozenset[str] | None:
+    """The destinations that a self-alert is about; None: it is a sender's."""
+    return None if row.about is None else frozenset(json.loads(row.about))
+
+
+def written_about(alert: Alert) -> str | None:
+    return None if alert.about is None else json.dumps(sorted(alert.about))
+
+
+def known_of(row: AlertRow) -> Known:
+    doubt = doubt_of(row)
+    doubted = None if doubt is None else doubt[0]
+    return Known(alert_of(row), row.peer, row.changed_at, doubted, row.latest_start)
+
+
+def doubt_of(row: AlertRow) -> tuple[Doubt, list[int]] | None:
+    """The doubt about an alert that ended, and the groups that reported it; None: there is none."""
+    if row.doubt_until is None or row.doubt is None:
+        return None
+    written = json.loads(row.doubt)
+    firing = Alert(
+        labels=labels_of(row),
+        status=Status.FIRING,
+        about=about_of(row),
+        **{name: written[name] for name in _DOUBT_FIELDS},
+    )
+    return Doubt(firing, row.doubt_until), written["groups"]
+
+
+def written_doubt(doubt: Doubt, groups: list[int]) -> str:
+    alert = doubt.alert
+    return json.dumps(
+        {
+            "fingerprint": alert.fingerprint, "annotations": dict(alert.annotations), "starts_at": alert.starts_at,
+            "fires_until": alert.fires_until, "generator_url": alert.generator_url, "links": dict(alert.links),
+            "groups": groups,
+        }
+    )  # fmt: skip

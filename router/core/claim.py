@@ -1,0 +1,255 @@
+"""Claiming: what a conversation that is due is to say, and its attempt, logged as begun before anything is sent."""
+
+import json
+from dataclasses import dataclass, replace
+
+from router.core import digests, rows
+from router.core.alerts import alert_of
+from router.core.conversations import (
+    change,
+    close,
+    close_if_empty,
+    find_due,
+    open_slot,
+    put_member,
+    revision_of,
+)
+from router.core.digests import EVERYBODY, Covers
+from router.core.members import rejudge, want_rejudged
+from router.core.rows import (
+    FIRING,
+    NOT_FIRING,
+    NOTHING,
+    OF_GROUP,
+    RESOLVED,
+    UNKNOWN,
+    ConversationRow,
+    DeliveryRow,
+    MemberRow,
+)
+from router.core.state import State
+from router.decide import Policy
+from router.model import Conversation, DigestView, Labels, Millis, Status, Told
+
+# Alerts that ended, and were notified as ended, stay in a message; beyond these only the newest do, the others are
+# counted.
+_ENDED_KEPT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """A member that this delivery notifies something new of: what, and what was notified before."""
+
+    member: int
+    status: str
+    notified_before: str
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One attempt to bring a conversation up to date, claimed and logged as begun."""
+
+    delivery: int
+    id: int
+    source: str
+    subject: str
+    group: int | None
+    conversation: Conversation
+    telling: tuple[Telling, ...]
+    tried_since: Millis
+    """When the first attempt to tell this began."""
+    urgency: int = 99
+    """Rank of its most urgent alert; 0: critical."""
+    min_priority: int | None = None
+    """Of a storm that isn't over: the rank of urgency from which on its message takes conversations along."""
+    parts: tuple["Work", ...] = ()
+    """The conversations that it takes along; they have no deliveries of their own."""
+
+    @property
+    def may_have_arrived(self) -> bool:
+        """An attempt before this one may have said the same: its answer was lost, or the process ended."""
+        return any(each.notified_before == UNKNOWN for each in self.telling)
+
+    @property
+    def is_critical(self) -> bool:
+        return self.urgency == 0
+
+    @property
+    def is_storm(self) -> bool:
+        return self.conversation.storm is not None
+
+
+def want_conversations(state: State, policy: Policy, ids: list[int], now: Millis) -> None:
+    """Have the rows loaded that a claim of these conversations asks for, in rounds. :raises Missing:"""
+    state.meta.want("id", ("database_id",))
+    state.conversations.want("id", ids)
+    state.members.want("conversation", ids)
+    state.ready()
+    stale: set[int] = set()
+    for id_ in ids:
+        row = state.conversations[id_]
+        members = state.members.of("conversation", id_)
+        state.alerts.want("id", (member.alert_id for member in members))
+        state.groups.want("id", () if row.group_id is None else (row.group_id,))
+        stale.update(member.alert_id for member in members if _is_unjudged(member, row, now))
+    state.ready()
+    want_rejudged(state, policy, stale, now)
+
+
+def _is_unjudged(member: MemberRow, row: ConversationRow, now: Millis) -> bool:
+    """Whether it is judged once more before its first notification."""
+    if member.status != FIRING or member.notified not in NOT_FIRING:
+        return False
+    return _is_due(member, now) if row.slot is None else member.decision in (rows.DIGEST, rows.INHIBITED)
+
+
+def claim(
+    state: State,
+    id_: int,
+    policy: Policy,
+    now: Millis,
+    *,
+    quiet_digest: bool = False,
+    covers: Covers = EVERYBODY,
+) -> Work | None:
+    """Begin the delivery of a conversation that is due; None: it has nothing to say after all.
+
+    Inhibition and hours are judged once more for what nobody was notified of yet.
+
+    :param quiet_digest: an empty digest is sent as "all quiet" instead of skipped
+    :param covers: of a digest: whose held and obsolete alerts it reports
+    """
+    row = state.conversations[id_]
+    if row.slot is None:
+        work = present_state(state, id_, policy, now)
+    else:
+        work = _claim_digest(state, row, policy, now, quiet=quiet_digest, covers=covers)
+    return None if work is None else begin(state, work, now)
+
+
+def begin(state: State, work: Work, now: Millis) -> Work:
+    """Log an attempt."""
+    conversation = work.conversation
+    delivery = state.deliveries.put(
+        DeliveryRow(
+            state.new_id(), work.id, conversation.destination, conversation.version, conversation.attempt, now,
+            None, None, "", "",
+        )
+    ).id  # fmt: skip
+    revision = revision_of(state, conversation)
+    row = state.conversations[work.id]
+    change(
+        state, row, revision=revision, delivery_id=delivery,
+        tried_since=work.tried_since if row.tried_since is None else row.tried_since,
+    )  # fmt: skip
+    return replace(work, delivery=delivery, conversation=replace(conversation, revision=revision))
+
+
+def present_state(state: State, id_: int, policy: Policy, now: Millis) -> Work | None:
+    """A conversation that is due, as it is to be sent, its attempt not logged yet; None: there is nothing to say
+    after all, and it isn't due any more.
+    """
+    judge_once_more(state, id_, policy, now)
+    row = state.conversations[id_]
+    known = [(member, state.alerts[member.alert_id]) for member in state.members.of("conversation", id_)]
+    known.sort(key=lambda each: (-1 if each[1].starts_at is None else each[1].starts_at, each[1].id))
+    told: list[Told] = []
+    telling: list[Telling] = []
+    ended = 0
+    for member, alert in reversed(known):
+        news = _is_due(member, now) and (member.status == FIRING or member.notified not in NOT_FIRING)
+        if not news:
+            if member.notified == NOTHING or (member.notified == RESOLVED and member.status == FIRING):
+                continue
+            if member.notified == RESOLVED:
+                ended += 1
+                if ended > _ENDED_KEPT:
+                    continue
+        else:
+            telling.append(Telling(member.id, member.status, member.notified, member.held_since is not None))
+        shown = replace(alert_of(alert), status=Status(member.status))
+        again = news and member.status == member.notified == FIRING
+        told.append(Told(shown, alert.level, news, member.held_since if news else None, again))
+    if not telling:
+        _nothing_due(state, id_, now)
+        return None
+    for each in telling:
+        member = state.members[each.member]
+        put_member(state, member._replace(notified=UNKNOWN), member)
+    row = state.conversations[id_]
+    group = state.groups[row.group_id]
+    conversation = conversation_of(
+        row, now, tuple(reversed(told)), receiver=group.receiver, group_labels=json.loads(group.labels),
+        external_url=group.external_url, truncated=group.truncated if row.kind == OF_GROUP else 0,
+    )  # fmt: skip
+    conversation = replace(conversation, left_out=max(0, ended - _ENDED_KEPT))
+    return work_of(row, conversation, tuple(telling), now)
+
+
+def _nothing_due(state: State, id_: int, now: Millis) -> None:
+    for member in state.members.of("conversation", id_):
+        if _is_due(member, now):
+            put_member(state, member._replace(at=None), member)
+    find_due(state, id_)
+    close_if_empty(state, id_)
+
+
+def judge_once_more(state: State, id_: int, policy: Policy, now: Millis) -> None:
+    """Judge the members of a conversation that are due and that nobody was notified of."""
+    row = state.conversations[id_]
+    for member in state.members.of("conversation", id_):
+        if _is_unjudged(member, row, now):
+            rejudge(state, policy, member.alert_id, now)
+
+
+def _is_due(member: MemberRow, now: Millis) -> bool:
+    return member.at is not None and member.at <= now
+
+
+def _claim_digest(
+    state: State, row: ConversationRow, policy: Policy, now: Millis, *, quiet: bool, covers: Covers
+) -> Work | None:
+    judge_once_more(state, row.id, policy, now)
+    row = state.conversations[row.id]
+    view = digests.view(state, row, policy, now, covers)
+    telling = tuple(
+        Telling(member.id, member.status, member.notified, held=True)
+        for member in state.members.of("conversation", row.id)
+        if member.decision == rows.DIGEST
+    )
+    if view.empty and not quiet:
+        digests.advance(state, row.id, row.destination, policy, now)
+        close(state, row.id)
+        return None
+    return work_of(row, conversation_of(row, now, (), digest=view), telling, now)
+
+
+def upcoming(state: State, destination: str, policy: Policy, now: Millis, covers: Covers) -> Conversation:
+    """The next slot of a digest, as it stands."""
+    row, _ = open_slot(state, policy, destination, now)
+    view = replace(digests.view(state, row, policy, now, covers), until=now)
+    return conversation_of(row, now, (), digest=view)
+
+
+def conversation_of(
+    row: ConversationRow, now: Millis, alerts: tuple[Told, ...], *, receiver: str = "", group_labels: Labels | None = None,
+    external_url: str = "", truncated: int = 0, digest: DigestView | None = None,
+) -> Conversation:  # fmt: skip
+    return Conversation(
+        destination=row.destination, token=row.key, episode=row.episode, version=row.generation, now=now,
+        receiver=receiver, group_labels=group_labels or {}, external_url=external_url, truncated=truncated,
+        alerts=alerts, remote=json.loads(row.remote), attempt=row.attempts + 1, digest=digest,
+        revision=row.revision,
+    )  # fmt: skip
+
+
+def work_of(
+    row: ConversationRow, conversation: Conversation, telling: tuple[Telling, ...], now: Millis
+) -> Work:
+    first = now
+    if row.attempts > 0:
+        first = row.tried_since or row.due_at or now
+    return Work(
+        0, row.id, row.source, row.subject, row.group_id, conversation, telling, min(first, now), row.urgency
+    )

@@ -1,0 +1,217 @@
+"""Conversations: found, opened in episodes, counted, due and closed.
+
+A conversation in which nothing fires and of which nothing is left to notify is closed, whatever ended it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from router.core import rows
+from router.core.rows import (
+    FIRING,
+    NOT_FIRING,
+    OF_ALERT,
+    OF_DIGEST,
+    OF_GROUP,
+    RESOLVED,
+    ConversationRow,
+    MemberRow,
+)
+from router.core.state import State
+from router.decide import Policy
+from router.model import Conversation, Millis
+
+DATABASE_ID = "database_id"
+_LEAST_URGENT = 99
+
+
+def token_of(destination: str, source: str, subject: str) -> str:
+    return _hash(destination, source, subject)
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def database_id(state: State) -> str:
+    """Random, 32 hex digits; in every key that a provider sees."""
+    row = state.meta.get(DATABASE_ID)
+    return "" if row is None else row.value
+
+
+def latest(state: State, token: str) -> ConversationRow | None:
+    """The newest episode."""
+    return state.conversations.one("token", token)
+
+
+def open_conversation(
+    state: State, destination: str, source: str, kind: str, subject: str, now: Millis, **given: Any
+) -> tuple[ConversationRow, bool]:
+    """The open conversation of this subject, and whether it is new: a new episode, made of ``given``, is opened if
+    the last one is over.
+    """
+    token = token_of(destination, source, subject)
+    last = latest(state, token)
+    if last is not None and last.state == rows.OPEN:
+        return last, False
+    values: dict[str, Any] = {
+        "destination": destination, "source": source, "kind": kind, "subject": subject,
+        "episode": 1 if last is None else last.episode + 1, "group_id": None, "token": token, "state": rows.OPEN,
+        "urgency": _LEAST_URGENT, "priority": 2, "generation": 0, "observed_generation": 0, "due_at": None,
+        "not_before": 0, "next_at": None, "attempts": 0, "tried_since": None, "partly": 0, **_remote({}),
+        "since": None, "slot": None, "created_at": now, "key": _hash(database_id(state), token), "revision": "",
+        "notified_at": None, "delivery_id": None, "firing": 0, "known": 0, "shown": 0, "ended": 0, "waiting": 0,
+        "ends": 0,
+    }  # fmt: skip
+    values.update(given)
+    return state.conversations.put(_timed(ConversationRow(state.new_id(), **values))), True
+
+
+def keep_remote(state: State, id_: int, remote: Mapping[str, Any], /, **values: Any) -> ConversationRow:
+    """Save what the channel keeps of it, and these values."""
+    return change(state, state.conversations[id_], **_remote(remote), **values)
+
+
+def _remote(remote: Mapping[str, Any]) -> dict[str, Any]:
+    return {"remote": json.dumps(dict(remote)), "own_message": int(bool(remote))}
+
+
+def change(state: State, conversation: ConversationRow, /, **values: Any) -> ConversationRow:
+    """Save it with these values, and with the order that follows from them."""
+    return state.conversations.put(_timed(conversation._replace(**values)))
+
+
+def _timed(row: ConversationRow) -> ConversationRow:
+    """With its place in the order of its lane: criticals first, then ends, then by time."""
+    due_at = row.due_at
+    ready = due_at is not None and row.delivery_id is None and row.state == rows.OPEN
+    next_at = max(due_at, row.not_before) if ready and due_at is not None else None
+    priority = 0 if row.urgency == 0 else 1 if row.ends else 2
+    if next_at == row.next_at and priority == row.priority:
+        return row
+    return row._replace(next_at=next_at, priority=priority)
+
+
+def bump(state: State, id_: int, rank: int, group: int | None) -> ConversationRow:
+    """One generation on.
+
+    :param rank: of the alert that changed
+    :param group: the group that reported it; None: as it is
+    """
+    row = state.conversations[id_]
+    return change(
+        state, row, generation=row.generation + 1, urgency=min(rank, row.urgency),
+        group_id=row.group_id if group is None else group, not_before=0 if row.partly else row.not_before,
+    )  # fmt: skip
+
+
+def put_member(state: State, member: MemberRow, before: MemberRow | None = None) -> MemberRow:
+    """Save a member, and count it in its conversation. :param before: as it was there; None: it was not"""
+    if member == before:
+        return member
+    row = state.conversations[member.conversation_id]
+    counts = [row.firing, row.known, row.shown, row.ended, row.waiting, row.ends]
+    for each, sign in ((before, -1), (member, 1)):
+        if each is None or each.conversation_id != row.id:
+            continue
+        fires, known = each.status == FIRING, each.notified not in NOT_FIRING
+        for number, counted in enumerate(
+            (
+                fires, known, fires and known, each.notified == RESOLVED, each.at is not None,
+                each.at is not None and not fires,
+            )
+        ):  # fmt: skip
+            if counted:
+                counts[number] += sign
+    firing, known_, shown, ended, waiting, ends = counts
+    due_at = row.due_at
+    if row.slot is None:  # a digest is due at its slot
+        if not waiting:
+            due_at = None
+        elif member.at is not None and (due_at is None or member.at < due_at):
+            due_at = member.at
+    change(
+        state, row, firing=firing, known=known_, shown=shown, ended=ended, waiting=waiting, ends=ends, due_at=due_at,
+    )  # fmt: skip
+    return state.members.put(member)
+
+
+def find_due(state: State, id_: int) -> ConversationRow:
+    """Its due time as it is: before, it may be earlier than that of any member."""
+    row = state.conversations[id_]
+    if row.slot is not None:
+        return row
+    times = [each.at for each in state.members.of("conversation", id_) if each.at is not None]
+    return change(state, row, due_at=min(times, default=None))
+
+
+def close(state: State, id_: int) -> None:
+    change(state, state.conversations[id_], state=rows.CLOSED, due_at=None)
+    for member in state.members.of("conversation", id_):
+        state.members.put(member._replace(open=0))
+
+
+def close_empty(state: State, ids: Iterable[int]) -> None:
+    """After something of these ended."""
+    empty = [id_ for id_ in sorted(ids) if _has_nothing_to_say(state.conversations[id_])]
+    state.dead_letters.want("open of conversation", empty)
+    state.members.want("conversation", empty)
+    state.ready()
+    for id_ in empty:
+        close_if_empty(state, id_)
+
+
+def _has_nothing_to_say(row: ConversationRow) -> bool:
+    is_of_group = row.state == rows.OPEN and row.kind in {OF_GROUP, OF_ALERT}
+    return is_of_group and not (row.firing or row.known or row.waiting)
+
+
+def close_if_empty(state: State, id_: int) -> None:
+    """After something of it ended, was given up or was settled."""
+    row = state.conversations[id_]
+    if not _has_nothing_to_say(row):
+        return
+    # Somebody may have it tried again.
+    if state.dead_letters.of("open of conversation", id_):
+        return
+    # Alerts that Alertmanager left out (max_alerts) may fire: it ends when the group is shown whole.
+    if row.ended and row.kind == OF_GROUP and state.groups[row.group_id].truncated:
+        return
+    close(state, id_)
+
+
+def revision_of(state: State, conversation: Conversation) -> str:
+    """See :class:`router.model.Conversation`. A digest has one revision: it goes out once."""
+    generation = f"{conversation.version}-"
+    if conversation.revision and (
+        conversation.digest is not None or conversation.revision.startswith(generation)
+    ):
+        return conversation.revision
+    return generation + database_id(state)[:8]
+
+
+def open_slot(
+    state: State, policy: Policy, digest: str, now: Millis, **given: Any
+) -> tuple[ConversationRow, bool]:
+    """The digest's next slot, and whether it is new."""
+    slot = next_slot(state, policy, digest, now)
+    since = min(policy.schedules[digest].previous(slot - 1), now)
+    return open_conversation(
+        state, digest, "", OF_DIGEST, f"slot:{slot}", now, slot=slot, due_at=slot, since=since, **given
+    )
+
+
+def slot_token(policy: Policy, digest: str, now: Millis) -> str:
+    """Of the slot that is next by its schedule."""
+    return token_of(digest, "", f"slot:{policy.schedules[digest].next(now)}")
+
+
+def next_slot(state: State, policy: Policy, digest: str, now: Millis) -> Millis:
+    """The first that has not gone out: after the clock was stepped back, some to come have."""
+    schedule = policy.schedules[digest]
+    slot = schedule.next(now)
+    while (last := latest(state, token_of(digest, "", f"slot:{slot}"))) is not None and last.notified_at:
+        slot = schedule.next(slot)
+    return slot

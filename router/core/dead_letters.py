@@ -1,0 +1,349 @@
+"""Dead letters: what was given up, who is notified instead, and what somebody makes of it later."""
+
+import json
+from functools import partial
+from typing import Any
+
+from router.core import fates, rows
+from router.core.claim import Telling, Work
+from router.core.conversations import change, close, close_if_empty, find_due, keep_remote, latest, put_member
+from router.core.digests import advance, report_next
+from router.core.fates import ANY_GENERATION
+from router.core.members import OBSOLETE, Transitions, subject_of, want_placed
+from router.core.rows import (
+    DROP,
+    FIRING,
+    GIVEN_UP,
+    INHIBITED,
+    NOT_FIRING,
+    RESOLVED,
+    SEND,
+    UNKNOWN,
+    DeadLetterRow,
+    MemberRow,
+)
+from router.core.state import State
+from router.decide import Policy
+from router.model import KNOWN_FIRING, KNOWN_OVER, LATE, Decision, Destination, Fate, Millis, Refusal, Verdict
+
+
+class UnderWay(Exception):  # noqa: N818  (says what is so)
+    """A delivery of the conversation is being sent at this moment; its outcome would overwrite a retry."""
+
+
+def give_up(state: State, work: Work, reason: str, policy: Policy, now: Millis) -> frozenset[str]:
+    """Give up what this work was to say, and have the destination's ``on_failure`` receiver notified instead.
+
+    The destinations that have something to do now.
+    """
+    digest = work.conversation.digest is not None
+    for each in work.telling:
+        fates.finish(state, each.member, work.conversation.version, Fate.DEAD, reason, now)
+        if not digest:
+            _give_up(state, each, reason, now)
+    change(
+        state, state.conversations[work.id], observed_generation=work.conversation.version, attempts=0,
+        not_before=0, tried_since=None,
+    )  # fmt: skip
+    _write(state, work, reason, now)
+    woken = notify_instead(state, work, reason, policy, now)
+    if digest:
+        if work.conversation.destination in policy.schedules:
+            advance(state, work.id, work.conversation.destination, policy, now)
+        close(state, work.id)
+    elif state.conversations[work.id].waiting:
+        find_due(state, work.id)
+    return woken
+
+
+def leave_out(
+    state: State, work: Work, refused: tuple[Refusal, ...], policy: Policy, now: Millis
+) -> frozenset[str]:
+    """Give up recipients that could not be notified of what the others were: a letter each, and the ``on_failure``
+    receiver is notified.
+
+    The destinations that have something to do now.
+    """
+    woken: set[str] = set()
+    for each in refused:
+        _write(state, work, each.shown, now, each.recipient)
+        woken |= notify_instead(state, work, f"{each.recipient}: {each.shown}", policy, now)
+    return frozenset(woken)
+
+
+def _give_up(state: State, telling: Telling, reason: str, now: Millis) -> None:
+    """What came meanwhile counts: an end, a new beginning, or the same once more."""
+    member = state.members[telling.member]
+    given_up = member._replace(decision=GIVEN_UP, at=None, reason=reason)
+    if member.status == telling.status:
+        notified = RESOLVED if member.status == RESOLVED else telling.notified_before
+        fates.finish(state, telling.member, ANY_GENERATION, Fate.DEAD, reason, now)
+        after = given_up._replace(notified=notified)
+    elif member.status == FIRING:
+        after = member._replace(notified=RESOLVED, at=now)
+    elif telling.notified_before in NOT_FIRING:
+        fates.finish(state, telling.member, ANY_GENERATION, Fate.MOOT, OBSOLETE, now)
+        after = given_up._replace(notified=telling.notified_before)
+    else:
+        after = member._replace(notified=telling.notified_before, at=now)
+    put_member(state, after, member)
+
+
+def _open_letter(state: State, conversation: int, recipient: str) -> DeadLetterRow | None:
+    found = state.dead_letters.of("open of conversation", conversation)
+    return next((each for each in found if each.recipient == recipient), None)
+
+
+def _write(state: State, work: Work, reason: str, now: Millis, recipient: str = "") -> None:
+    tellings = {each.member: {"status": each.status, "told": each.notified_before} for each in work.telling}
+    letter = _open_letter(state, work.id, recipient)
+    if letter is None:
+        state.dead_letters.put(
+            DeadLetterRow(
+                state.new_id(), work.id, work.conversation.destination, now, reason, "dead", None,
+                _written(tellings), recipient,
+            )
+        )  # fmt: skip
+        return
+    for member, telling in _tellings(letter).items():
+        known = tellings.setdefault(member, telling)
+        # What may be known of its firing there is known until its end is notified. What the others know, one who was
+        # left out before does not.
+        if recipient or telling["told"] not in NOT_FIRING:
+            known["told"] = telling["told"]
+    state.dead_letters.put(letter._replace(at=now, reason=reason, tellings=_written(tellings)))
+
+
+def _written(tellings: dict[int, dict[str, str]]) -> str:
+    return json.dumps([{"member": member, **telling} for member, telling in tellings.items()])
+
+
+def _tellings(letter: DeadLetterRow) -> dict[int, dict[str, str]]:
+    return {each.pop("member"): each for each in json.loads(letter.tellings)}
+
+
+def notify_instead(state: State, work: Work, reason: str, policy: Policy, now: Millis) -> frozenset[str]:
+    """The ``on_failure`` receiver is notified of what this work could not say.
+
+    The destinations that have something to do now.
+    """
+    key = work.conversation.destination
+    others = _others(policy, key)
+    if not others:
+        return frozenset()
+    want_notified_instead(state, work, policy, now)
+    woken: set[str] = set()
+    for telling in work.telling:
+        alert = state.alerts[state.members[telling.member].alert_id]
+        if telling.status != FIRING or alert.status != FIRING:
+            continue
+        decisions = []
+        for other in others:
+            # One that was to be notified anyway is so anyway: two that stand in for each other don't go round. But
+            # what is held back there waits no more.
+            fate = fates.of_last_change(state, alert.id, other.key)
+            if fate is None or fate.fate == Fate.HELD:
+                verdict, at = Verdict.SEND, now
+                if other.digest:
+                    verdict, at = Verdict.DIGEST, policy.schedules[other.key].next(now)
+                decisions.append(
+                    Decision(
+                        other, verdict, at, f"on_failure of {key}", f"{key} failed: {reason}", failover=True
+                    )
+                )  # fmt: skip
+        subject = subject_of(state, alert, work.group or alert.group_id)
+        Transitions(state, policy, subject, now).fire(decisions, None)
+        woken.update(each.destination.key for each in decisions)
+    return frozenset(woken)
+
+
+def _others(policy: Policy, key: str) -> list[Destination]:
+    """The destinations of its ``on_failure`` receiver."""
+    receiver = next(
+        (each.on_failure for several in policy.receivers.values() for each in several if each.key == key),
+        None,
+    )
+    return [each for each in policy.receivers.get(receiver or "", ()) if each.key != key]
+
+
+def want_notified_instead(state: State, work: Work, policy: Policy, now: Millis) -> None:
+    """Have the rows loaded that :func:`notify_instead` asks for, in rounds. :raises Missing:"""
+    others = _others(policy, work.conversation.destination)
+    if not others:
+        return
+    state.members.want("id", (each.member for each in work.telling))
+    state.ready()
+    ids = {state.members[each.member].alert_id for each in work.telling}
+    state.alerts.want("id", ids)
+    state.members.want("open of alert", ids)
+    state.ready()
+    members = [member for id_ in ids for member in state.members.of("open of alert", id_)]
+    last = [number for id_ in ids if (number := state.alerts[id_].last_change_id) is not None]
+    state.fates.want("change", last)
+    state.changes.want("id", last)
+    state.fates.want("open of member", (member.id for member in members))
+    state.conversations.want("id", {member.conversation_id for member in members})
+    groups = {id_: work.group or state.alerts[id_].group_id for id_ in ids}
+    state.groups.want("id", groups.values())
+    state.ready()
+    subjects = (subject_of(state, state.alerts[id_], group) for id_, group in groups.items())
+    want_placed(state, policy, ((each, others) for each in subjects), now)
+
+
+def retry(state: State, letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
+    """Try a dead letter again: what of it is still so becomes due, the rest is obsolete.
+
+    The destinations that have something to do now; None: there is no such letter, or it is settled.
+
+    :raises UnderWay: of a letter of one recipient; nothing was changed
+    """
+    row = _unsettled(state, letter)
+    if row is None:
+        return None
+    if row.recipient:
+        if state.conversations[row.conversation_id].delivery_id is not None:
+            raise UnderWay
+        _retry_alone(state, row, now)
+    else:
+        tellings = _tellings(row)
+        state.together(
+            partial(_retry, state, row, member, telling, policy, now) for member, telling in tellings.items()
+        )
+    conversation = state.conversations[row.conversation_id]
+    change(state, conversation, attempts=0, not_before=0, tried_since=None)
+    state.dead_letters.put(row._replace(state="retried", settled_at=now))
+    close_if_empty(state, row.conversation_id)
+    return frozenset({row.destination})
+
+
+def _unsettled(state: State, letter: int) -> DeadLetterRow | None:
+    row = state.dead_letters.get(letter)
+    return row if row is not None and row.state == "dead" else None
+
+
+def _in_the_next_digest(state: State, destination: str, member: int, policy: Policy, now: Millis) -> None:
+    there = destination in policy.schedules
+    fate, reason = (Fate.DIGEST, "tried again by hand") if there else (Fate.DROPPED, "its digest is gone")
+    fates.raise_dead(state, member, fate, reason, now)
+    if there:
+        report_next(state, state.members[member], destination, policy, now)
+
+
+def _retry(
+    state: State, letter: DeadLetterRow, id_: int, telling: dict[str, str], policy: Policy, now: Millis
+) -> None:
+    member = state.members.get(id_)
+    if member is None:  # over for so long that it was pruned
+        return
+    conversation = state.conversations[member.conversation_id]
+    there, is_open = letter.destination, conversation.state == rows.OPEN
+    if conversation.slot is not None:
+        _in_the_next_digest(state, there, id_, policy, now)
+        return
+    fate, reason = Fate.MOOT, OBSOLETE
+    firing, after = member.status == FIRING, member
+    # It is reached by the rules, or because it has yet to be notified of other ends.
+    if not policy.names(there) and state.destinations.get(there) is None:
+        fate, reason = Fate.DROPPED, "its destination is gone from the rules"
+        after = member._replace(decision=DROP)  # rules that name it again judge it anew
+        if member.notified in NOT_FIRING:
+            after = after._replace(at=None, inhibitor=None)
+            fates.move(state, id_, fate, member.rule, reason, now)
+    elif not is_open or (firing and telling["status"] == RESOLVED):
+        reason = "told otherwise since"
+        if is_open and telling["told"] not in NOT_FIRING and member.notified == RESOLVED:
+            after = _still_shown(state, member, telling["told"], now)
+    elif firing and member.notified == FIRING:
+        fate, reason = Fate.DELIVERED, "told already"
+    elif firing or (telling["told"] not in NOT_FIRING and member.notified == RESOLVED):
+        fate, reason = Fate.PENDING, "tried again by hand"
+        notified = UNKNOWN if member.notified == UNKNOWN else telling["told"]
+        after = member._replace(notified=notified, decision=SEND, at=now, reason=reason)
+    put_member(state, after, member)
+    fates.raise_dead(state, id_, fate, reason, now)
+
+
+def _still_shown(state: State, member: MemberRow, notified: str, now: Millis) -> MemberRow:
+    """The destination shows, or may show, the firing that ended; so an inhibitor holds back what fires anew no longer."""
+    after = member._replace(notified=notified)
+    if member.decision != INHIBITED:
+        return after
+    fate, reason, at = Fate.DELIVERED, "told already", None
+    if notified == UNKNOWN:
+        fate, reason, at = Fate.PENDING, "its end may have arrived before", now
+    fates.move(state, member.id, fate, member.rule, reason, now)
+    return after._replace(decision=SEND, at=at, reason=reason, inhibitor=None, held_since=None)
+
+
+def _retry_alone(state: State, letter: DeadLetterRow, now: Millis) -> None:
+    """One recipient is notified of what the others know of what still fires, or of an end whose beginning it was
+    notified of.
+    """
+    conversation = state.conversations[letter.conversation_id]
+    if conversation.slot is not None:  # its next digest goes to everybody
+        return
+    remote: dict[str, Any] = json.loads(conversation.remote)
+    late = remote.get(LATE, {"to": []})
+    if conversation.partly:  # others are asked once more already
+        late["to"].append(letter.recipient)
+        keep_remote(state, conversation.id, remote, state=rows.OPEN)
+        return
+    over = conversation.state != rows.OPEN
+    if over:
+        newest = latest(state, conversation.token)
+        if newest is not None and newest.id != conversation.id:
+            return  # it fires anew, and the recipient is notified of that
+    known = RESOLVED if over else FIRING
+    found = False
+    for id_, telling in _tellings(letter).items():
+        member = state.members.get(id_)
+        if member is None or (member.status, member.notified) != (known, known):
+            continue
+        if not over or telling["told"] not in NOT_FIRING:
+            # An end was notified to all others: what fires anew is news to everybody, so this is no mere "firing".
+            after = member._replace(notified=UNKNOWN if over else FIRING, at=now)
+            put_member(state, after, member)
+            found = True
+    if not found:
+        return
+    everybody = [*late["to"], letter.recipient]
+    remote[LATE] = {"to": everybody, "state": KNOWN_OVER if over else KNOWN_FIRING}
+    keep_remote(state, conversation.id, remote, state=rows.OPEN)
+    for member in state.members.of("conversation", conversation.id):
+        state.members.put(member._replace(open=1))
+
+
+def discard(state: State, letter: int, now: Millis) -> bool:
+    """Somebody has seen it, and nobody is to be notified. False: there is no such letter, or it is settled."""
+    row = _unsettled(state, letter)
+    if row is None:
+        return False
+    for member in _tellings(row):
+        fates.raise_dead(state, member, Fate.DROPPED, "discarded by hand", now)
+    state.dead_letters.put(row._replace(state="discarded", settled_at=now))
+    close_if_empty(state, row.conversation_id)
+    return True
+
+
+def want_letter(state: State, letter: int) -> None:
+    """Have the rows loaded that :func:`retry` and :func:`discard` ask for, in rounds. :raises Missing:"""
+    state.dead_letters.want("id", (letter,))
+    state.ready()
+    row = _unsettled(state, letter)
+    if row is None:
+        return
+    members = list(_tellings(row))
+    state.conversations.want("id", (row.conversation_id,))
+    state.members.want("id", members)
+    state.members.want("conversation", (row.conversation_id,))
+    state.fates.want("dead of member", members)
+    state.fates.want("open of member", members)
+    state.dead_letters.want("open of conversation", (row.conversation_id,))
+    state.destinations.want("id", (row.destination,))
+    state.ready()
+    found = [member for id_ in members if (member := state.members.get(id_)) is not None]
+    state.alerts.want("id", (member.alert_id for member in found))
+    conversation = state.conversations[row.conversation_id]
+    if conversation.group_id is not None:
+        state.groups.want("id", (conversation.group_id,))
+    state.ready()

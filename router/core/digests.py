@@ -1,0 +1,194 @@
+"""Digests: a conversation a slot. What one reports, and how the next one takes over."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from router.core import fates, rows
+from router.core.alerts import alert_of
+from router.core.conversations import change, close, latest, next_slot, open_slot, put_member, token_of
+from router.core.rows import FIRING, NOTHING, AlertRow, ConversationRow, MemberRow
+from router.core.state import State
+from router.decide import Policy
+from router.model import Destination, DigestLine, DigestView, Fate, Millis
+
+# As often as this within one period, and an alert is called flapping.
+_FLAPPING = 3
+
+OBSOLETE_IN, FIRED_SINCE = "obsolete in", "fired since"
+"""Questions to the database; (since, until): for each destination in which a firing became obsolete a row
+``(change, alert, destination, reason, notified_at)``, ``notified_at`` the destinations that were notified of the same
+change; (alert, since): how often it fired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Covers:
+    """Whose alerts a digest reports, beside its own."""
+
+    destinations: frozenset[str] | None = None
+    """Their keys; None: everybody's."""
+    machines: frozenset[str] = frozenset()
+    """Those at which nobody reads: a program is notified there."""
+
+    def __contains__(self, destination: str) -> bool:
+        return self.destinations is None or destination in self.destinations
+
+    def reads(self, destination: str) -> bool:
+        """Whether a reader of the digest has heard of what went there."""
+        return destination in self and destination not in self.machines
+
+
+EVERYBODY = Covers()
+
+
+def covered(destination: Destination, policy: Policy) -> Covers:
+    machines = frozenset(key for key, each in policy.destinations.items() if each.machine)
+    if not destination.digest or not destination.options.covers:
+        return Covers(None, machines)
+    keys = (each.key for name in destination.options.covers for each in policy.receivers.get(name, ()))
+    return Covers(frozenset(keys) | {destination.key}, machines)
+
+
+def view(state: State, row: ConversationRow, policy: Policy, now: Millis, covers: Covers) -> DigestView:
+    """What a digest reports. One that comes late covers all until its latest slot."""
+    since = row.since or 0
+    until = max(row.slot or 0, policy.schedules[row.destination].previous(now))
+    own = [each for each in state.members.of("conversation", row.id) if each.decision == rows.DIGEST]
+    own.sort(key=lambda each: each.alert_id)
+    held = state.members.of("held", 1)
+    untold = _obsolete(state, since, until)
+    _want_viewed(state, own, held, [alert for _, alert, _, _, _ in untold], since)
+    firing: list[DigestLine] = []
+    ended: list[DigestLine] = []
+    flapping: list[DigestLine] = []
+    seen: set[int] = set()
+    for member in own:
+        alert = state.alerts[member.alert_id]
+        seen.add(alert.id)
+        line = DigestLine(alert_of(alert), alert.level, state.ask(FIRED_SINCE, (alert.id, since)), alert.note)
+        kind = flapping if line.fired >= _FLAPPING else firing if alert.status == FIRING else ended
+        kind.append(line)
+    held_lines = _others(
+        state,
+        (
+            (member.alert_id, state.conversations[member.conversation_id].destination, member.reason)
+            for member in held
+        ),
+        seen,
+        covers,
+    )
+    heard = {number for number, _, _, _, at in untold if any(covers.reads(each) for each in at)}
+    obsolete = _others(
+        state,
+        ((alert, at, reason) for number, alert, at, reason, _ in untold if number not in heard),
+        seen,
+        covers,
+    )
+    return DigestView(since, until, tuple(firing), tuple(ended), tuple(flapping), held_lines, obsolete)
+
+
+def _obsolete(state: State, since: Millis, until: Millis) -> list[tuple[int, int, str, str, tuple[str, ...]]]:
+    found: list[tuple[int, int, str, str, tuple[str, ...]]] = state.ask(OBSOLETE_IN, (since, until))
+    return found
+
+
+def _want_viewed(
+    state: State, own: list[MemberRow], held: list[MemberRow], untold: list[int], since: Millis
+) -> None:
+    state.alerts.want("id", {*(each.alert_id for each in (*own, *held)), *untold})
+    state.conversations.want("id", {each.conversation_id for each in held})
+    for each in own:
+        state.wish(FIRED_SINCE, (each.alert_id, since))
+    state.ready()
+
+
+def _others(
+    state: State, found: Iterable[tuple[int, str, str]], seen: set[int], covers: Covers
+) -> tuple[DigestLine, ...]:
+    lines = []
+    for alert_id, destination, reason in found:
+        if alert_id not in seen and destination in covers:
+            seen.add(alert_id)
+            alert: AlertRow = state.alerts[alert_id]
+            lines.append(DigestLine(alert_of(alert), alert.level, 1, reason))
+    return tuple(lines)
+
+
+def advance(state: State, conversation: int, destination: str, policy: Policy, now: Millis) -> None:
+    """Open the next slot; what still fires, and what came while this one was on its way, goes on there."""
+    successor, _ = open_slot(state, policy, destination, now)
+    members = state.members.of("conversation", conversation)
+    state.alerts.want("id", (each.alert_id for each in members))
+    state.fates.want("open of member", (each.id for each in members))
+    state.members.want("pair", ((successor.id, each.alert_id) for each in members))
+    state.ready()
+    for member in members:
+        alert = state.alerts[member.alert_id]
+        goes_on = alert.status == FIRING and member.decision in (rows.DIGEST, rows.INHIBITED)
+        if goes_on or state.fates.of("open of member", member.id):
+            _carry(state, member, alert, successor.id)
+
+
+def report_next(state: State, member: MemberRow, destination: str, policy: Policy, now: Millis) -> None:
+    """A member of a slot that is closed stands in the next one, with its open fates."""
+    successor, _ = open_slot(state, policy, destination, now)
+    _carry(state, member, state.alerts[member.alert_id], successor.id)
+
+
+def _carry(state: State, member: MemberRow, alert: AlertRow, successor: int) -> None:
+    there = state.members.one("pair", (successor, alert.id))
+    if there is None:
+        there = put_member(
+            state,
+            MemberRow(
+                state.new_id(), successor, alert.id, 1, alert.status, NOTHING, member.decision, None,
+                member.rule, member.reason, member.inhibitor, member.held_since,
+                member.failover,
+            ),
+        )  # fmt: skip
+    for fate in state.fates.of("open of member", member.id):
+        state.fates.put(fate._replace(member_id=there.id, generation=0))
+
+
+def close_slots(state: State, policy: Policy, now: Millis) -> None:
+    """Digests that the rules name no more: nobody waits for what is in them."""
+    gone = [
+        slot
+        for slot in state.conversations.of("open slots", rows.OPEN)
+        if slot.destination not in policy.schedules
+    ]
+    state.members.want("conversation", (slot.id for slot in gone))
+    state.ready()
+    members = [member for slot in gone for member in state.members.of("conversation", slot.id)]
+    state.fates.want("open of member", (member.id for member in members))
+    state.ready()
+    for member in members:
+        fates.finish(
+            state, member.id, fates.ANY_GENERATION, Fate.DROPPED, "its digest is gone from the rules", now
+        )
+    for slot in gone:
+        close(state, slot.id)
+
+
+def open_slots(state: State, policy: Policy, now: Millis) -> None:
+    """Each digest has its next slot open, even with nothing in it; one that waits follows a changed schedule."""
+    state.together(partial(_open_next, state, policy, destination, now) for destination in policy.schedules)
+
+
+def _open_next(state: State, policy: Policy, destination: str, now: Millis) -> None:
+    slot = next_slot(state, policy, destination, now)
+    waiting = [
+        each
+        for each in state.conversations.of("open slots", rows.OPEN)
+        if each.destination == destination and each.slot is not None and each.slot > now
+    ]
+    if waiting and all(each.slot != slot for each in waiting):
+        subject = f"slot:{slot}"
+        token = token_of(destination, "", subject)
+        # A digest that was gone for a while may have left a closed one at that very slot.
+        last = latest(state, token)
+        change(
+            state, waiting[0], slot=slot, due_at=slot, subject=subject, token=token,
+            episode=1 if last is None else last.episode + 1,
+        )  # fmt: skip
+    open_slot(state, policy, destination, now)

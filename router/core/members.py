@@ -1,0 +1,497 @@
+"""Transitions of a member: what a decision, a change or an end does to one alert in one conversation, and to its fates.
+
+A hold or an inhibition only delays a first notification. Who was notified of an alert is notified of its end.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from router.core import fates, rows
+from router.core.alerts import about_of, labels_of
+from router.core.conversations import (
+    bump,
+    latest,
+    open_conversation,
+    open_slot,
+    put_member,
+    slot_token,
+    token_of,
+)
+from router.core.rows import (
+    DROP,
+    FIRING,
+    GIVEN_UP,
+    NOT_FIRING,
+    NOTHING,
+    OF_ALERT,
+    OF_GROUP,
+    RESOLVED,
+    UNKNOWN,
+    AlertRow,
+    ConversationRow,
+    MemberRow,
+)
+from router.core.state import Missing, State
+from router.decide import Policy, decide
+from router.decide.inhibition import Key
+from router.model import MINUTE, Decision, Destination, Fate, Labels, Millis, Verdict
+
+FATE_OF = {
+    Verdict.SEND: Fate.PENDING,
+    Verdict.HOLD: Fate.HELD,
+    Verdict.DIGEST: Fate.DIGEST,
+    Verdict.INHIBITED: Fate.INHIBITED,
+    Verdict.DROP: Fate.DROPPED,
+}
+NOWHERE = "none"
+"""The destination of a receiver that has none."""
+ABSENT = "not in Alertmanager's last answer"
+OBSOLETE = "ended before anyone was told"
+IN_DOUBT = "contradicts an end of minutes ago: counts unless another end is reported"
+# A notification comes some time after its change, and the next repeat is on time.
+LAG: Millis = MINUTE
+
+
+def judge(
+    state: State,
+    policy: Policy,
+    labels: Labels,
+    about: frozenset[str] | None,
+    now: Millis,
+    identity: str = "",
+) -> tuple[Decision, ...]:
+    """As :func:`decide`, among all that fires."""
+
+    def source(key: Key) -> Labels | None:
+        # Two alerts that both match both sides of a rule don't mute each other.
+        # https://github.com/prometheus/alertmanager/blob/main/inhibit/inhibit.go
+        for row in state.inhibitors.of("key", key.text):
+            if not (key.two_sided and row.two_sided):
+                return labels_of(state.alerts[row.alert_id])
+        return None
+
+    return decide(labels, policy, now, source, about, identity)
+
+
+def want_judged(state: State, policy: Policy, several: Iterable[tuple[str, Labels]]) -> None:
+    """Have the rows loaded that :func:`judge` asks for, in rounds. :raises Missing:
+
+    :param several: identities and labels
+    """
+    if not policy.inhibition.rules:
+        return
+    keys = {key.text for identity, labels in several for key in policy.match(labels, identity).muted_by}
+    state.inhibitors.want("key", keys)
+    state.ready()
+    state.alerts.want("id", {row.alert_id for key in keys for row in state.inhibitors.of("key", key)})
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An alert as one group reports it."""
+
+    alert: int
+    source: str
+    identity: str
+    level: str
+    group: int
+    receiver: str
+    group_key: str
+
+    def at(self, destination: Destination) -> tuple[str, str]:
+        """The (source, subject) that names its conversation at a destination that is no digest."""
+        if destination.per_alert:
+            return self.source, f"alert:{self.identity}"
+        return self.source, f"group:{self.receiver}:{self.group_key}"
+
+    def token(self, destination: Destination) -> str:
+        return token_of(destination.key, *self.at(destination))
+
+
+def want_placed(
+    state: State,
+    policy: Policy,
+    placed: Iterable[tuple[Subject, Iterable[Destination]]],
+    now: Millis,
+) -> None:
+    """Have the conversations loaded in which alerts have their places, in rounds. :raises Missing:
+
+    :param placed: the ``alert`` of a subject is 0 if it is new
+    """
+    if state.complete:
+        return
+    tokens = [
+        (subject.alert, slot_token(policy, each.key, now) if each.digest else subject.token(each))
+        for subject, several in placed
+        for each in several
+        if not each.digest or each.key in policy.schedules
+    ]
+    state.conversations.want("token", {token for _, token in tokens})
+    state.ready()
+    pairs = {
+        (last.id, alert)
+        for alert, token in tokens
+        if alert and (last := state.conversations.one("token", token)) is not None
+    }
+    state.members.want("pair", pairs)
+    state.ready()
+
+
+def subject_of(state: State, alert: AlertRow, group_id: int) -> Subject:
+    group = state.groups[group_id]
+    return Subject(
+        alert.id, alert.source, alert.identity, alert.level, group.id, group.receiver, group.group_key
+    )
+
+
+class Transitions:
+    """What is done about one alert, with or without a change that brought it up.
+
+    Without a change (the rules, an inhibitor or the hour moved on) only what nobody was notified of yet moves.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        policy: Policy,
+        subject: Subject,
+        now: Millis,
+        note: str = "",
+        *,
+        doubt: bool = False,
+    ) -> None:
+        """
+        :param note: why the alert counts as ended, where nobody resolved it
+        :param doubt: it is reported as firing, and counts as ended for now
+        """
+        self._state = state
+        self._policy = policy
+        self._subject = subject
+        self._now = now
+        self._obsolete = f"{note}, before anyone was told" if note else OBSOLETE
+        self._notified_already = "told already"
+        if doubt:
+            self._obsolete = self._notified_already = IN_DOUBT
+        levels = policy.severity.levels
+        self._rank = levels.index(subject.level) if subject.level in levels else len(levels)
+        self.ended_in: set[int] = set()
+        """The open conversations in which the alert ended; they may be empty now."""
+
+    def fire(self, decisions: Iterable[Decision], change: int | None) -> None:
+        """With a change, each decision gets a fate; without decisions, the change gets one all the same."""
+        none = True
+        for decision in decisions:
+            none = False
+            self._fire(decision, change)
+        if none and change is not None:
+            self._nowhere(change)
+
+    def _fire(self, decision: Decision, change: int | None) -> None:
+        if change is None and not self._concerned(decision):
+            return
+        state = self._state
+        key, fate, reason = decision.destination.key, FATE_OF[decision.verdict], decision.reason
+        conversation, fresh = self._open(decision, change)
+        member = None
+        if conversation is not None and not fresh:
+            member = state.members.one("pair", (conversation.id, self._subject.alert))
+        if conversation is None or (member is None and not fresh and decision.verdict is Verdict.DROP):
+            if change is not None:
+                self._fate(change, key, None, (fate, decision.rule, reason), 0)
+            return
+        if change is None and member is not None and _knows_of_it(member):
+            return  # the same state, so the same generation: providers drop what they have had by it
+        if member is None:
+            member_id = self._add(conversation.id, decision)
+        else:
+            member_id = member.id
+            fate, reason = self._fire_again(member, decision, anew=change is not None)
+        generation = conversation.generation
+        if not fresh:
+            group = None if decision.destination.digest else self._subject.group
+            generation = bump(state, conversation.id, self._rank, group).generation
+        if change is not None or member is None:
+            self._fate(change, key, member_id, (fate, decision.rule, reason), generation)
+
+    def _fire_again(self, member: MemberRow, decision: Decision, *, anew: bool) -> tuple[Fate, str]:
+        """A member that the conversation has already: what its firing comes to. What was given up waits for
+        Alertmanager to report it anew.
+        """
+        if member.notified == FIRING:
+            if member.status == RESOLVED:
+                self._move(member.id, Fate.MOOT, decision.rule, "fired again before its end was told")
+                self._put(member, status=FIRING, at=None)
+            elif anew and self._repeats(member, decision):
+                self._put(member, at=self._now)
+                return Fate.PENDING, "repeated, to be told again"
+            return Fate.DELIVERED, "told already"
+        if member.notified == UNKNOWN:
+            if member.status == RESOLVED or (anew and member.decision == GIVEN_UP):
+                self._put(member, status=FIRING, decision=rows.SEND, at=self._now)
+            return Fate.PENDING, decision.reason
+        fate = FATE_OF[decision.verdict]
+        if member.decision != GIVEN_UP or anew:
+            self._decide(member, decision, fate)
+        return fate, decision.reason
+
+    def _repeats(self, member: MemberRow, decision: Decision) -> bool:
+        if decision.repeat is None:
+            return False
+        last = self._state.conversations[member.conversation_id].notified_at
+        return last is None or self._now - last >= decision.repeat - LAG
+
+    def _concerned(self, decision: Decision) -> bool:
+        """Whether the alert waits there already, or the destination is new to its last change."""
+        state, destination = self._state, decision.destination
+        _, subject = self._subject.at(destination)
+        for member in state.members.of("open of alert", self._subject.alert):
+            conversation = state.conversations[member.conversation_id]
+            same = conversation.destination == destination.key
+            if same and (destination.digest or conversation.subject == subject):
+                return True
+        return fates.of_last_change(state, self._subject.alert, destination.key) is None
+
+    def _open(self, decision: Decision, change: int | None) -> tuple[ConversationRow | None, bool]:
+        """The conversation that the decision concerns, and whether it is new; None: there is none that a drop would
+        concern.
+        """
+        state, now, destination = self._state, self._now, decision.destination
+        if destination.digest:
+            if change is None:  # it may wait in a slot that is overdue
+                for member in reversed(state.members.of("open of alert", self._subject.alert)):
+                    conversation = state.conversations[member.conversation_id]
+                    if conversation.destination == destination.key:
+                        return conversation, False
+            if decision.verdict is Verdict.DROP:
+                return None, False
+            return open_slot(state, self._policy, destination.key, now, generation=1, urgency=self._rank)
+        if decision.verdict is Verdict.DROP:
+            last = latest(state, self._subject.token(destination))
+            return (last if last is not None and last.state == rows.OPEN else None), False
+        source, subject = self._subject.at(destination)
+        return open_conversation(
+            state, destination.key, source, OF_ALERT if destination.per_alert else OF_GROUP, subject, now,
+            group_id=self._subject.group, generation=1, urgency=self._rank,
+        )  # fmt: skip
+
+    def resolve(self, decisions: Iterable[Decision], change: int) -> set[str]:
+        """The alert has ended: its end is due where its firing was notified, and obsolete where it was not. The
+        destinations, a fate each.
+        """
+        state = self._state
+        fated: dict[str, tuple[MemberRow, Fate, str, int]] = {}
+        for member in reversed(state.members.of("open of alert", self._subject.alert)):
+            conversation = state.conversations[member.conversation_id]
+            key = conversation.destination
+            fate, reason = self._end(member, conversation)
+            generation = bump(state, conversation.id, self._rank, None).generation
+            self.ended_in.add(conversation.id)
+            if key not in fated or fate is Fate.PENDING:
+                fated[key] = (member, fate, reason, generation)
+        for key, (member, fate, reason, generation) in fated.items():
+            self._fate(change, key, member.id, (fate, member.rule, reason), generation)
+        named = set(fated)
+        for decision in decisions:
+            key = decision.destination.key
+            if key not in named:
+                if self._end_was_notified(decision.destination):
+                    fate, reason = Fate.DELIVERED, self._notified_already
+                elif decision.verdict is Verdict.DROP:
+                    fate, reason = Fate.DROPPED, decision.reason
+                else:
+                    fate, reason = Fate.MOOT, self._obsolete
+                self._fate(change, key, None, (fate, decision.rule, reason), 0)
+                named.add(key)
+        if not named:
+            self._nowhere(change)
+            named.add(NOWHERE)
+        return named
+
+    def _end_was_notified(self, destination: Destination) -> bool:
+        """By the last conversation there, which is over."""
+        if destination.digest:
+            return False
+        last = latest(self._state, self._subject.token(destination))
+        if last is None:
+            return False
+        member = self._state.members.one("pair", (last.id, self._subject.alert))
+        return member is not None and member.notified == RESOLVED
+
+    def drop(self, member: MemberRow, reason: str) -> None:
+        """Nobody is to be notified of this member any more."""
+        self._put(member, decision=DROP, at=None, inhibitor=None, reason=reason)
+        self._move(member.id, Fate.DROPPED, member.rule, reason)
+
+    def _end(self, member: MemberRow, conversation: ConversationRow) -> tuple[Fate, str]:
+        if member.notified not in NOT_FIRING:
+            if member.status == FIRING:
+                self._put(member, status=RESOLVED, at=self._now)
+            return Fate.PENDING, "its end is to be told"
+        if conversation.slot is not None and member.decision == rows.DIGEST:
+            self._put(member, status=RESOLVED, at=None)
+            return Fate.DIGEST, member.reason
+        if member.notified == RESOLVED and member.status == RESOLVED:
+            return Fate.DELIVERED, self._notified_already
+        self._put(member, status=RESOLVED, at=None, inhibitor=None)
+        self._move(member.id, Fate.MOOT, member.rule, self._obsolete)
+        return Fate.MOOT, self._obsolete
+
+    def _decide(self, member: MemberRow, decision: Decision, fate: Fate) -> None:
+        """A member whose firing nobody was notified of: the newest decision counts."""
+        waited = member.status == FIRING and member.decision in (rows.SEND, rows.HOLD)
+        at = _due(decision)
+        if decision.verdict is Verdict.SEND and waited and member.at is not None and at is not None:
+            at = min(at, member.at)
+        held_since = member.held_since if member.status == FIRING else None
+        if held_since is None and decision.verdict in (Verdict.HOLD, Verdict.INHIBITED):
+            held_since = self._now
+        self._put(
+            member, status=FIRING, decision=str(decision.verdict), at=at, rule=decision.rule,
+            reason=decision.reason, inhibitor=decision.inhibitor, held_since=held_since,
+            failover=int(decision.failover),
+        )  # fmt: skip
+        self._move(member.id, fate, decision.rule, decision.reason)
+        if member.decision == DROP and decision.verdict is not Verdict.DROP:
+            self._reopen(member, decision, fate)
+
+    def _reopen(self, member: MemberRow, decision: Decision, fate: Fate) -> None:
+        """The rules had dropped it, and do so no longer."""
+        last = self._state.alerts[self._subject.alert].last_change_id
+        for row in self._state.fates.of("change", last) if last is not None else ():
+            if row.member_id == member.id and row.fate == Fate.DROPPED:
+                self._state.fates.put(
+                    row._replace(
+                        fate=str(fate), rule=decision.rule, reason=decision.reason, updated_at=self._now
+                    )
+                )
+
+    def _add(self, conversation: int, decision: Decision) -> int:
+        held = decision.verdict in (Verdict.HOLD, Verdict.INHIBITED)
+        return put_member(
+            self._state,
+            MemberRow(
+                self._state.new_id(), conversation, self._subject.alert, 1, FIRING, NOTHING,
+                str(decision.verdict), _due(decision), decision.rule, decision.reason, decision.inhibitor,
+                self._now if held else None, int(decision.failover),
+            ),
+        ).id  # fmt: skip
+
+    def _put(self, member: MemberRow, **values: Any) -> None:
+        put_member(self._state, member._replace(**values), member)
+
+    def _move(self, member: int, fate: Fate, rule: str, reason: str) -> None:
+        fates.move(self._state, member, fate, rule, reason, self._now)
+
+    def _nowhere(self, change: int) -> None:
+        """A receiver without destinations is a black hole by choice; the ledger says so."""
+        self._fate(change, NOWHERE, None, (Fate.DROPPED, "route", "its receiver has no destinations"), 0)
+
+    def _fate(
+        self, change: int | None, destination: str, member: int | None, said: fates.Said, generation: int
+    ) -> None:
+        state = self._state
+        if change is None:  # the rules name a destination that they did not when the change was accepted
+            change = state.alerts[self._subject.alert].last_change_id
+            if change is None:
+                return
+            row = state.changes[change]
+            state.changes.put(row._replace(destinations=row.destinations + 1))
+        fates.add(state, change, destination, member, said, generation, self._now)
+
+
+def _knows_of_it(member: MemberRow) -> bool:
+    """The destination was notified that it fires, or may have been."""
+    return member.status == FIRING and member.notified not in NOT_FIRING
+
+
+def _due(decision: Decision) -> Millis | None:
+    """When a member is due by itself; a digest's goes out with its slot."""
+    return decision.at if decision.verdict in (Verdict.SEND, Verdict.HOLD) else None
+
+
+def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Millis) -> None:
+    """Have the rows loaded that :func:`rejudge` asks for, in rounds. :raises Missing:"""
+    ids = list(alerts)
+    if state.complete or not ids:
+        return
+    state.alerts.want("id", ids)
+    state.members.want("open of alert", ids)
+    state.ready()
+    firing = [row for id_ in ids if (row := state.alerts.get(id_)) is not None and row.status == FIRING]
+    members = [member for row in firing for member in state.members.of("open of alert", row.id)]
+    last = [row.last_change_id for row in firing if row.last_change_id is not None]
+    with suppress(Missing):
+        want_judged(state, policy, ((row.identity, labels_of(row)) for row in firing))
+    state.fates.want("open of member", (member.id for member in members))
+    state.fates.want("change", last)
+    state.changes.want("id", last)
+    state.groups.want("id", {row.group_id for row in firing})
+    state.conversations.want("id", {member.conversation_id for member in members})
+    state.ready()
+    state.groups.want(
+        "id",
+        {
+            group
+            for member in members
+            if (group := state.conversations[member.conversation_id].group_id) is not None
+        },
+    )
+    state.ready()
+    placed: list[tuple[Subject, list[Destination]]] = []
+    for row in firing:
+        named = [
+            each.destination
+            for each in judge(state, policy, labels_of(row), about_of(row), now, row.identity)
+        ]
+        groups = {row.group_id}
+        for member in state.members.of("open of alert", row.id):
+            group = state.conversations[member.conversation_id].group_id
+            groups |= set() if group is None else {group}
+        placed += ((subject_of(state, row, group), named) for group in groups)
+    want_placed(state, policy, placed, now)
+
+
+def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozenset[str]:
+    """Judge a firing alert once more: its inhibitor ended, its time came, or the rules changed.
+
+    The destinations that may have something to do now.
+    """
+    alert = state.alerts.get(alert_id)
+    if alert is None or alert.status != FIRING:
+        return frozenset()
+    decisions = judge(state, policy, labels_of(alert), about_of(alert), now, alert.identity)
+    if alert.withheld is not None:
+        decisions = _withheld(decisions, alert.withheld)
+    named = {decision.destination.key for decision in decisions}
+    group_ids = {alert.group_id}
+    for member in reversed(state.members.of("open of alert", alert_id)):
+        if member.status != FIRING or member.notified not in NOT_FIRING:
+            continue
+        conversation = state.conversations[member.conversation_id]
+        if conversation.group_id is not None:
+            group_ids.add(conversation.group_id)
+        if member.failover:  # no hour holds back what goes out instead
+            key = conversation.destination
+            decisions = tuple(
+                each for each in decisions if each.destination.key != key or each.verdict is not Verdict.HOLD
+            )
+        if conversation.destination in named or member.decision in (DROP, GIVEN_UP):
+            continue
+        if not (member.failover and policy.names(conversation.destination)):
+            Transitions(state, policy, subject_of(state, alert, alert.group_id), now).drop(
+                member, "not routed here any more"
+            )
+    for group_id in sorted(group_ids):
+        Transitions(state, policy, subject_of(state, alert, group_id), now).fire(decisions, None)
+    return frozenset(named)
+
+
+def _withheld(decisions: tuple[Decision, ...], why: str) -> tuple[Decision, ...]:
+    """What Alertmanager itself would not notify of now is no news. What it only lacks is still in the next digest."""
+    stays = (Verdict.DROP, Verdict.DIGEST) if why == ABSENT else (Verdict.DROP,)
+    return tuple(
+        each if each.verdict in stays else Decision(each.destination, Verdict.INHIBITED, None, each.rule, why)
+        for each in decisions
+    )

@@ -1,0 +1,288 @@
+"""Recording: what came of a delivery."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from router.core import fates
+from router.core.accept import complete
+from router.core.claim import Work
+from router.core.conversations import (
+    change,
+    close,
+    close_if_empty,
+    find_due,
+    keep_remote,
+    open_conversation,
+    put_member,
+)
+from router.core.dead_letters import give_up, leave_out, notify_instead, want_notified_instead
+from router.core.digests import advance
+from router.core.fates import ANY_GENERATION
+from router.core.members import OBSOLETE
+from router.core.rows import FIRING, NOT_FIRING, NOTHING, RESOLVED, UNKNOWN
+from router.core.state import State
+from router.decide import Policy
+from router.model import Broken, Delivered, Fate, Millis, Outcome, Rejected, Retry
+from router.render.words import counted
+
+# Of recipients in one line of the log of attempts; the rest is counted.
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What came of recording an outcome."""
+
+    accepted: tuple[Millis, ...] = ()
+    """When the changes that were delivered had been accepted (not those that were held back on purpose)."""
+    wake: frozenset[str] = frozenset()
+    """The other destinations that have something to do now."""
+
+
+def want_recorded(state: State, works: Sequence[Work], outcome: Outcome, policy: Policy, now: Millis) -> None:
+    """Have the rows loaded that :func:`record` and :func:`record_parts` ask for, in rounds. :raises Missing:"""
+    state.conversations.want("id", (each.id for each in works))
+    state.deliveries.want("id", (each.delivery for each in works))
+    state.groups.want("id", (each.group for each in works if each.group is not None))
+    telling = [each.member for part in works for each in part.telling]
+    state.members.want("id", telling)
+    state.fates.want("open of member", telling)
+    state.dead_letters.want("open of conversation", (each.id for each in works))
+    state.ready()
+    whole = [
+        each.id
+        for each in works
+        if each.conversation.over
+        or each.conversation.digest is not None
+        or state.conversations[each.id].waiting > len(each.telling)
+    ]
+    state.members.want("conversation", whole)
+    state.ready()
+    if isinstance(outcome, Rejected) or (isinstance(outcome, Delivered | Retry) and outcome.refused):
+        state.together(partial(want_notified_instead, state, work, policy, now) for work in works)
+
+
+def record(
+    state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
+) -> Recorded:
+    """Put an attempt's outcome into the ledger.
+
+    :param not_before: when the conversation may be tried again, if this failed
+    """
+    conversation = state.conversations[work.id]
+    if work.delivery in (0, conversation.delivery_id):  # a part of a storm has none of its own
+        change(state, conversation, delivery_id=None)
+    if work.conversation.storm is not None:
+        recorded = _storm(state, work, outcome, policy, now, not_before)
+    else:
+        recorded = effect(state, work, outcome, policy, now, not_before)
+    again = "an attempt before may have arrived as well" if work.may_have_arrived else ""
+    reason, words = (again, "") if isinstance(outcome, Delivered) else (outcome.reason, outcome.words)
+    delivery = state.deliveries.get(work.delivery)
+    if delivery is not None:
+        state.deliveries.put(
+            delivery._replace(
+                finished_at=now, outcome=type(outcome).__name__.lower(), reason=reason,
+                words="; ".join(filter(None, [words, _left_out(outcome)])),
+            )
+        )  # fmt: skip
+    return recorded
+
+
+def effect(
+    state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
+) -> Recorded:
+    """What an outcome does to a conversation; for the parts of a storm as well."""
+    match outcome:
+        case Delivered():
+            accepted = _delivered(state, work, outcome, policy, now)
+            return Recorded(accepted, leave_out(state, work, outcome.refused, policy, now))
+        case Retry() | Broken():
+            _retry(state, work, outcome, now, not_before)
+            if isinstance(outcome, Retry):
+                return Recorded(wake=leave_out(state, work, outcome.refused, policy, now))
+        case Rejected():
+            given_up = _maybe_arrived(work) if outcome.ambiguous else work
+            return Recorded(wake=give_up(state, given_up, outcome.shown, policy, now))
+    return Recorded()
+
+
+def _left_out(outcome: Outcome) -> str:
+    """Who was not notified, though the others were."""
+    refused = outcome.refused if isinstance(outcome, Delivered | Retry) else ()
+    return counted([f"not to {each.recipient}: {each.shown}" for each in refused], _NAMED, "; ")
+
+
+def _maybe_arrived(work: Work) -> Work:
+    return replace(work, telling=tuple(replace(each, notified_before=UNKNOWN) for each in work.telling))
+
+
+def record_parts(
+    state: State, works: Iterable[Work], outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
+) -> Recorded:
+    """What the outcome of a storm's message does to conversations that it took along. Who was not notified of the
+    storm has a letter of its message, and others are notified instead of what each of them was to say.
+    """
+    recorded = state.together(
+        partial(_record_part, state, work, outcome, policy, now, not_before) for work in works
+    )
+    accepted = tuple(at for each in recorded for at in each.accepted)
+    return Recorded(accepted, frozenset().union(*(each.wake for each in recorded)))
+
+
+def _record_part(
+    state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
+) -> Recorded:
+    change(state, state.conversations[work.id], delivery_id=None)
+    wake: set[str] = set()
+    for each in outcome.refused if isinstance(outcome, Delivered) else ():
+        wake |= notify_instead(state, work, each.shown, policy, now)
+    recorded = effect(state, work, _with_own_remote(outcome, work), policy, now, not_before)
+    return Recorded(recorded.accepted, recorded.wake | wake)
+
+
+def _with_own_remote(outcome: Outcome, work: Work) -> Outcome:
+    """A conversation that went out in a storm's message has the remote state that it had."""
+    match outcome:
+        case Rejected():
+            return outcome
+        case Delivered():
+            return Delivered(work.conversation.remote)
+        case Retry():
+            return replace(outcome, remote=work.conversation.remote, further=False)
+    return replace(outcome, remote=work.conversation.remote)
+
+
+def _storm(
+    state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
+) -> Recorded:
+    view = work.conversation.storm
+    match outcome:
+        case Delivered():
+            _brought_up(state, work, outcome, now, not_before)
+            leave_out(state, work, outcome.refused, policy, now)
+        case Retry() | Broken():
+            _failed(state, work, outcome, not_before)
+    if isinstance(outcome, Rejected) or (isinstance(outcome, Delivered) and view is not None and view.over):
+        close(state, work.id)
+    return Recorded()
+
+
+def _delivered(
+    state: State, work: Work, outcome: Delivered, policy: Policy, now: Millis
+) -> tuple[Millis, ...]:
+    generation = work.conversation.version
+    accepted: list[Millis] = []
+    digest = work.conversation.digest is not None
+    for each in work.telling:
+        if not each.held:
+            times = [
+                fate.at
+                for fate in state.fates.of("open of member", each.member)
+                if fate.fate == Fate.PENDING and fate.generation <= generation
+            ]
+            if times:
+                accepted.append(min(times))
+        up_to = generation
+        if not digest:
+            member = state.members[each.member]
+            same = member.status == each.status
+            put_member(
+                state,
+                member._replace(notified=each.status, held_since=None, at=None if same else now),
+                member,
+            )
+            if same:
+                up_to = ANY_GENERATION  # what came meanwhile says the same: the destination knows it now
+        fates.finish(state, each.member, up_to, Fate.DELIVERED, "told", now)
+    _brought_up(state, work, outcome, now, 0)
+    if digest:
+        _close_digest(state, work, policy, now)
+    else:
+        _find_due(state, work.id)
+        if work.conversation.over:
+            _close(state, work, now)
+        elif work.conversation.truncated and work.group is not None:
+            _complete_by_now(state, work.group, now)
+    return tuple(accepted)
+
+
+def _find_due(state: State, id_: int) -> None:
+    """Its due time as it is, where something of it still waits."""
+    if state.conversations[id_].waiting:
+        find_due(state, id_)
+
+
+def _complete_by_now(state: State, group: int, now: Millis) -> None:
+    """While this was on its way, Alertmanager may have shown the whole group."""
+    if state.groups[group].truncated == 0:
+        complete(state, group, now)
+
+
+def _brought_up(state: State, work: Work, outcome: Delivered, now: Millis, not_before: Millis) -> None:
+    """:param not_before: when there may be more to say; 0: at once"""
+    keep_remote(
+        state, work.id, outcome.remote, observed_generation=work.conversation.version, attempts=0, partly=0,
+        not_before=not_before, notified_at=now, tried_since=None,
+    )  # fmt: skip
+
+
+def _failed(state: State, work: Work, outcome: Retry | Broken, not_before: Millis) -> None:
+    remote = work.conversation.remote if outcome.remote is None else outcome.remote
+    further, partly = (outcome.further, bool(outcome.late)) if isinstance(outcome, Retry) else (False, False)
+    keep_remote(
+        state, work.id, remote, attempts=0 if further else work.conversation.attempt, not_before=not_before,
+        partly=int(partly),
+    )  # fmt: skip
+
+
+def _close(state: State, work: Work, now: Millis) -> None:
+    """The conversation is over. What fires unnotified (held, inhibited, or anew) begins another."""
+    row = state.conversations[work.id]
+    if row.known:
+        return
+    waiting = [
+        member
+        for member in state.members.of("conversation", work.id)
+        if member.status == FIRING and member.notified in NOT_FIRING
+    ] if row.firing else []  # fmt: skip
+    generation = row.generation
+    close(state, work.id)
+    if not waiting:
+        return
+    successor, _ = open_conversation(
+        state, row.destination, row.source, row.kind, row.subject, now, group_id=work.group,
+        generation=generation, observed_generation=generation,
+    )  # fmt: skip
+    for member in waiting:
+        before = state.members[member.id]
+        emptied = before._replace(status=RESOLVED, notified=NOTHING, at=None)
+        put_member(state, emptied, before)
+        state.members.put(before._replace(conversation_id=successor.id, notified=NOTHING, open=1))
+        put_member(state, state.members[member.id])
+
+
+def _close_digest(state: State, work: Work, policy: Policy, now: Millis) -> None:
+    if work.conversation.destination in policy.schedules:  # else it went while this was on its way
+        advance(state, work.id, work.conversation.destination, policy, now)
+    close(state, work.id)
+
+
+def _retry(state: State, work: Work, outcome: Retry | Broken, now: Millis, not_before: Millis) -> None:
+    _failed(state, work, outcome, not_before)
+    if work.conversation.digest is not None or outcome.ambiguous:
+        return
+    for each in work.telling:
+        member = state.members[each.member]
+        if each.notified_before == UNKNOWN or member.notified != UNKNOWN:
+            continue
+        after = member._replace(notified=each.notified_before)
+        # It may have ended while the attempt was under way: then nobody was notified, and nobody will be.
+        obsolete = after.status == RESOLVED and after.notified in NOT_FIRING
+        if obsolete:
+            after = after._replace(at=None, inhibitor=None)
+        put_member(state, after, member)
+        if obsolete:
+            fates.finish(state, each.member, ANY_GENERATION, Fate.MOOT, OBSOLETE, now)
+    close_if_empty(state, work.id)

@@ -1,0 +1,337 @@
+"""The rows that the state machine works on, and how they are found. The store's tables have the same columns.
+
+Times are epoch milliseconds. Labels, remote states and the like are JSON text, so that a row is saved as it is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from router.model import Fate, Millis
+
+R = TypeVar("R", bound=tuple[Any, ...])
+
+OPEN_FATES = (Fate.PENDING, Fate.HELD, Fate.INHIBITED, Fate.DIGEST)
+"""Of changes that a destination may still be notified of."""
+
+NOTHING, UNKNOWN, FIRING, RESOLVED = "nothing", "unknown", "firing", "resolved"
+"""What a destination was notified of: unknown while an attempt is under way, and after a lost answer."""
+
+NOT_FIRING = (NOTHING, RESOLVED)
+"""A destination that was notified of these does not know that an alert fires."""
+
+SEND, HOLD, DIGEST, INHIBITED, DROP, GIVEN_UP = "send", "hold", "digest", "inhibited", "drop", "given_up"
+"""The decisions of members; ``given_up``: there is a dead letter."""
+
+OPEN, CLOSED = "open", "closed"
+
+OF_GROUP, OF_ALERT, OF_DIGEST, OF_STORM = "group", "alert", "digest", "storm"
+"""The kinds of conversations: about an alert group, about a single alert of one, a slot of a digest, a storm."""
+
+
+class WebhookRow(NamedTuple):
+    id: int
+    source: str
+    received_at: Millis
+    body: bytes
+    quarantined: str | None
+    """Why it could not be used; None: it was accepted."""
+    content_encoding: str | None
+    """How the body is compressed; None: it is not."""
+
+
+class GroupRow(NamedTuple):
+    id: int
+    source: str
+    receiver: str
+    group_key: str
+    labels: str
+    external_url: str
+    truncated: int
+
+
+class AlertRow(NamedTuple):
+    id: int
+    source: str
+    identity: str
+    group_id: int
+    """The group that reported it last."""
+    labels: str
+    annotations: str
+    links: str
+    generator_url: str
+    status: str
+    level: str
+    starts_at: Millis | None
+    ends_at: Millis | None
+    peer: str
+    changed_at: Millis
+    seen_at: Millis
+    note: str
+    """Why it counts as ended though nobody resolved it."""
+    withheld: str | None
+    """Why Alertmanager would not notify of it now; None: it would."""
+    absent_at: Millis | None
+    """Since when Alertmanager's answers lack it."""
+    fingerprint: str
+    about: str | None
+    """Of a self-alert: the destinations that can't be notified; None: a sender's alert."""
+    latest_start: Millis | None
+    doubt_until: Millis | None
+    doubt: str | None
+    listed_by: str
+    fires_until: Millis | None
+    claimed_firing_at: Millis | None
+    last_change_id: int | None
+
+
+class InhibitorRow(NamedTuple):
+    key: str
+    alert_id: int
+    two_sided: int
+
+
+class ConversationRow(NamedTuple):
+    id: int
+    destination: str
+    source: str
+    kind: str
+    subject: str
+    episode: int
+    group_id: int | None
+    """None: a digest or a storm."""
+    token: str
+    """A hash of destination, source and subject: how it is found."""
+    state: str
+    urgency: int
+    """Rank of its most urgent alert."""
+    priority: int
+    """0: critical, 1: it has ends to notify of, 2: the rest."""
+    generation: int
+    """Counts the changes that concern it."""
+    observed_generation: int
+    """The generation that the destination was last brought up to."""
+    due_at: Millis | None
+    """When there may be something to notify of, at the earliest; None: there is nothing."""
+    not_before: Millis
+    """The end of the backoff after a failed attempt."""
+    next_at: Millis | None
+    """The later of the two; None while a delivery is under way."""
+    attempts: int
+    """Failed ones in a row."""
+    tried_since: Millis | None
+    """When the first of them began."""
+    partly: int
+    """1: all but some recipients were notified; news don't wait for those."""
+    remote: str
+    """What the channel keeps of it."""
+    own_message: int
+    """1: the channel keeps something of a message of its own there; 0: of none."""
+    since: Millis | None
+    """A digest reports [since, slot)."""
+    slot: Millis | None
+    created_at: Millis
+    key: str
+    """How providers know it."""
+    revision: str
+    """How providers know the state that was sent last."""
+    notified_at: Millis | None
+    """When the last delivery ended that got through."""
+    delivery_id: int | None
+    """The delivery that is under way."""
+    firing: int
+    """How many of its members fire."""
+    known: int
+    """How many the destination was, or may have been, notified of as firing."""
+    shown: int
+    """How many of those still fire."""
+    ended: int
+    """How many it was notified of as resolved."""
+    waiting: int
+    """How many have a time at which they are due."""
+    ends: int
+    """How many of those are ends."""
+
+
+class MemberRow(NamedTuple):
+    id: int
+    conversation_id: int
+    alert_id: int
+    open: int
+    """Whether its conversation is."""
+    status: str
+    notified: str
+    decision: str
+    at: Millis | None
+    """When it is due; None: it is not."""
+    rule: str
+    reason: str
+    inhibitor: str | None
+    held_since: Millis | None
+    failover: int
+    """1: it goes out instead of what a destination that failed could not say."""
+
+
+class ChangeRow(NamedTuple):
+    id: int
+    webhook_id: int
+    alert_id: int
+    kind: str
+    level: str
+    at: Millis
+    destinations: int
+    """How many fates it has: the other side of the ledger."""
+
+
+class FateRow(NamedTuple):
+    id: int
+    change_id: int
+    destination: str
+    member_id: int | None
+    fate: str
+    rule: str
+    reason: str
+    generation: int
+    """The conversation's, when the change was accepted."""
+    at: Millis
+    updated_at: Millis
+
+
+class DeliveryRow(NamedTuple):
+    id: int
+    conversation_id: int
+    destination: str
+    generation: int
+    attempt: int
+    started_at: Millis
+    finished_at: Millis | None
+    outcome: str | None
+    """None: under way."""
+    reason: str
+    words: str
+
+
+class DeadLetterRow(NamedTuple):
+    id: int
+    conversation_id: int
+    destination: str
+    at: Millis
+    reason: str
+    state: str
+    settled_at: Millis | None
+    tellings: str
+    recipient: str
+
+
+class MetaRow(NamedTuple):
+    key: str
+    value: str
+
+
+class DestinationRow(NamedTuple):
+    key: str
+    options: str
+
+
+class FragmentRow(NamedTuple):
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A set of rows that is loaded whole by a key."""
+
+    name: str
+    columns: tuple[str, ...]
+    """Their values are the key; none: all rows are one set."""
+    only: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+    """The values that other columns of its rows have; ``None`` as the only one: any but null."""
+    ids: bool = False
+    """The key is made of ids: nothing in the database refers to an id that was given in this batch."""
+    unique: bool = False
+    """A key has one row at most: a set that has it is whole."""
+    latest: str | None = None
+    """Only the row with the highest value in this column belongs to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[R]):
+    name: str
+    row: type[R]
+    indexes: tuple[Index, ...] = ()
+    primary: tuple[str, ...] = ("id",)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        fields: tuple[str, ...] = getattr(self.row, "_fields")  # noqa: B009  (of a NamedTuple)
+        return fields
+
+
+ALL = "all"
+_ALL = Index(ALL, ())
+
+WEBHOOKS = Table("webhooks", WebhookRow)
+GROUPS = Table("groups", GroupRow, (Index("key", ("source", "receiver", "group_key"), unique=True),))
+ALERTS = Table(
+    "alerts",
+    AlertRow,
+    (
+        Index("identity", ("source", "identity"), unique=True),
+        Index("self", ("status",), {"about": (None,)}),
+    ),
+)
+INHIBITORS = Table(
+    "inhibitors",
+    InhibitorRow,
+    (Index("key", ("key",)), Index("alert", ("alert_id",), ids=True)),
+    ("key", "alert_id"),
+)
+CONVERSATIONS = Table(
+    "conversations",
+    ConversationRow,
+    (
+        Index("token", ("token",), latest="episode"),
+        Index("open of group", ("group_id",), {"state": (OPEN,)}, ids=True),
+        Index("open slots", ("state",), {"state": (OPEN,), "slot": (None,)}),
+    ),
+)
+MEMBERS = Table(
+    "members",
+    MemberRow,
+    (
+        Index("open of alert", ("alert_id",), {"open": (1,)}, ids=True),
+        Index("conversation", ("conversation_id",), ids=True),
+        Index("pair", ("conversation_id", "alert_id"), ids=True, unique=True),
+        Index("muted", ("inhibitor",), {"inhibitor": (None,)}),
+        Index(
+            "held", ("open",),
+            {"open": (1,), "decision": (HOLD,), "status": (FIRING,), "notified": NOT_FIRING},
+        ),
+    ),
+)  # fmt: skip
+CHANGES = Table("changes", ChangeRow)
+FATES = Table(
+    "fates",
+    FateRow,
+    (
+        Index("open of member", ("member_id",), {"fate": OPEN_FATES}, ids=True),
+        Index("dead of member", ("member_id",), {"fate": (Fate.DEAD,)}, ids=True),
+        Index("change", ("change_id",), ids=True),
+    ),
+)
+DELIVERIES = Table("deliveries", DeliveryRow)
+DEAD_LETTERS = Table(
+    "dead_letters",
+    DeadLetterRow,
+    (Index("open of conversation", ("conversation_id",), {"state": ("dead",)}, ids=True),),
+)
+META = Table("meta", MetaRow, (), ("key",))
+DESTINATIONS = Table("destinations", DestinationRow, (_ALL,), ("key",))
+FRAGMENTS = Table("fragments", FragmentRow, (_ALL,), ("name",))
+
+# What is referred to comes before what refers to it.
+TABLES: tuple[Table[Any], ...] = (
+    META, DESTINATIONS, FRAGMENTS, WEBHOOKS, GROUPS, ALERTS, INHIBITORS, CONVERSATIONS, MEMBERS, CHANGES, FATES,
+    DELIVERIES, DEAD_LETTERS,
+)  # fmt: skip

@@ -1,0 +1,289 @@
+"""The rows of a batch: loaded by key, changed in memory, and saved together by the store.
+
+A set that was loaded by a key is whole, and every change keeps it so. A row that a batch has changed is never
+overwritten by one that is loaded later.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from operator import itemgetter
+from typing import Any, Generic, TypeVar, cast
+
+from router.core import rows
+from router.core.rows import Index, Table
+
+R = TypeVar("R", bound=tuple[Any, ...])
+T = TypeVar("T")
+Oracle = Callable[["State", str, Any], Any]
+"""A question's name and parameters: the answer."""
+
+ID = "id"
+"""The name of the index of a table's primary key."""
+_ABSENT = object()
+
+
+class Missing(Exception):  # noqa: N818  (says what is so)
+    """A transition needs rows that are not loaded. :attr:`Rows.wanted` has their keys."""
+
+
+class _Keyed:
+    """The sets of one index: the key of each row, and the rows of each key."""
+
+    __slots__ = ("_getter", "_only", "index", "sets", "whole")
+
+    def __init__(self, table: Table[Any], index: Index) -> None:
+        self.index = index
+        positions = [table.columns.index(name) for name in index.columns]
+        self._getter: Callable[[Any], Any] = itemgetter(*positions) if positions else lambda _row: ()
+        self._only = [
+            (table.columns.index(name), frozenset(values) if values != (None,) else None)
+            for name, values in index.only.items()
+        ]
+        self.sets: dict[Hashable, dict[Any, None]] = {}
+        self.whole: set[Hashable] = set()
+
+    def key(self, row: tuple[Any, ...]) -> Any:
+        """``_ABSENT``: the row does not belong to any of its sets."""
+        for position, values in self._only:
+            if (row[position] is None) if values is None else (row[position] not in values):
+                return _ABSENT
+        return self._getter(row)
+
+
+class Rows(Generic[R]):
+    """The rows of one table."""
+
+    def __init__(self, table: Table[R], state: "State") -> None:
+        self.table = table
+        self.wanted: dict[str, set[Any]] = {}
+        self.before: dict[Any, R | None] = {}
+        """The rows that were changed since they were saved, as they were; None: new."""
+        self._state = state
+        self._primary: Callable[[R], Any] = itemgetter(*map(table.columns.index, table.primary))
+        self._rows: dict[Any, R | None] = {}
+        """None: there is no such row."""
+        self._keyed = {index.name: _Keyed(table, index) for index in table.indexes}
+        self._all_keyed = tuple(self._keyed.values())
+
+    def get(self, key: Any) -> R | None:
+        """By primary key. :raises Missing: it is not loaded"""
+        row = self._rows.get(key, _ABSENT)
+        if row is _ABSENT:
+            if self._state.complete:
+                return None
+            self._lack(ID, (key,))
+            raise Missing
+        return cast("R | None", row)
+
+    def __getitem__(self, key: Any) -> R:
+        """One that exists, by primary key. :raises Missing: it is not loaded"""
+        row = self.get(key)
+        if row is None:
+            raise KeyError(f"{self.table.name}: no row {key!r}")
+        return row
+
+    def of(self, index: str, key: Any) -> list[R]:
+        """The rows of a set, by primary key. :raises Missing: it is not loaded"""
+        keyed = self._keyed[index]
+        if not self._is_whole(keyed, key):
+            self._lack(index, (key,))
+            raise Missing
+        found = keyed.sets.get(key)
+        if not found:
+            return []
+        keys = sorted(found) if len(found) > 1 else found
+        return [cast("R", self._rows[each]) for each in keys]
+
+    def one(self, index: str, key: Any) -> R | None:
+        """The first row of a set, the only one of an index of latest rows. :raises Missing: it is not loaded"""
+        found = self.of(index, key)
+        if not found:
+            return None
+        latest = self._keyed[index].index.latest
+        if latest is None or len(found) == 1:
+            return found[0]
+        return max(found, key=itemgetter(self.table.columns.index(latest)))
+
+    def want(self, index: str, keys: Iterable[Any]) -> None:
+        """Have rows loaded before they are asked for."""
+        if self._state.complete:
+            return
+        if index == ID:
+            missing = {key for key in keys if key not in self._rows}
+        else:
+            keyed = self._keyed[index]
+            missing = {key for key in keys if not self._is_whole(keyed, key)}
+        if missing:
+            self._lack(index, missing)
+
+    def put(self, row: R) -> R:
+        """Add a row, or replace the one with its primary key."""
+        key = self._primary(row)
+        old = self._rows.get(key, _ABSENT)
+        if old == row:
+            return row
+        self._state.journal.append((self, key, old, self.before.get(key, _ABSENT)))
+        if key not in self.before:
+            self.before[key] = None if old is _ABSENT else cast("R | None", old)
+        self._replace(key, old, row)
+        return row
+
+    def remove(self, row: R) -> None:
+        key = self._primary(row)
+        self._state.journal.append((self, key, row, self.before.get(key, _ABSENT)))
+        self.before.setdefault(key, row)
+        self._replace(key, row, None)
+
+    def changed(self) -> tuple[list[R], list[Any]]:
+        """The rows to save, and the primary keys of those to delete, since the last call of :meth:`saved`."""
+        there = [row for key in self.before if (row := self._rows[key]) is not None]
+        gone = [key for key, before in self.before.items() if self._rows[key] is None and before is not None]
+        return there, gone
+
+    def saved(self) -> None:
+        self.before.clear()
+
+    def load(self, index: str, keys: Iterable[Any], found: Iterable[R]) -> None:
+        """Take rows from the database, all that there are of these keys."""
+        known = self._rows
+        for row in found:
+            key = self._primary(row)
+            if key not in known:
+                self._replace(key, _ABSENT, row)
+        if index == ID:
+            for key in keys:
+                known.setdefault(key, None)
+        else:
+            self._keyed[index].whole.update(keys)
+
+    def undo(self, key: Any, old: Any, before: Any) -> None:
+        """Take back a change."""
+        if before is _ABSENT:
+            del self.before[key]
+        self._replace(key, self._rows[key], None if old is _ABSENT else old)
+        if old is _ABSENT:
+            del self._rows[key]
+
+    def __iter__(self) -> Iterator[R]:
+        """Those that are loaded: all of them in a state that is complete."""
+        return (row for row in self._rows.values() if row is not None)
+
+    def _lack(self, index: str, keys: Iterable[Any]) -> None:
+        self.wanted.setdefault(index, set()).update(keys)
+        self._state.lacking = True
+
+    def _is_whole(self, keyed: _Keyed, key: Any) -> bool:
+        if self._state.complete or key in keyed.whole:
+            return True
+        if keyed.index.unique and keyed.sets.get(key):
+            return True
+        if not keyed.index.ids:
+            return False
+        first = self._state.first_new_id
+        return bool(max(key) >= first if isinstance(key, tuple) else key >= first)
+
+    def _replace(self, key: Any, old: Any, new: Any) -> None:
+        self._rows[key] = new
+        for keyed in self._all_keyed:
+            was = keyed.key(old) if old is not _ABSENT and old is not None else _ABSENT
+            is_ = keyed.key(new) if new is not None else _ABSENT
+            if was is is_ or was == is_:
+                continue
+            if was is not _ABSENT:
+                del keyed.sets[was][key]
+            if is_ is not _ABSENT:
+                keyed.sets.setdefault(is_, {})[key] = None
+
+
+class State:
+    """Every table's rows.
+
+    :param complete: nothing is missing, for a play in memory
+    :param oracle: answers questions of a complete state, instead of a database
+    """
+
+    def __init__(self, next_id: int = 1, *, complete: bool = False, oracle: Oracle | None = None) -> None:
+        self.complete = complete
+        self._oracle = oracle
+        self.first_new_id = self.next_id = next_id
+        self.journal: list[tuple[Rows[Any], Any, Any, Any]] = []
+        self.answers: dict[tuple[str, Any], Any] = {}
+        """What the database answered to questions that no index answers, by name and parameters."""
+        self.asked: dict[str, set[Any]] = {}
+        self.lacking = False
+        """Something that the transition under way wants is not loaded."""
+        self.webhooks = Rows(rows.WEBHOOKS, self)
+        self.groups = Rows(rows.GROUPS, self)
+        self.alerts = Rows(rows.ALERTS, self)
+        self.inhibitors = Rows(rows.INHIBITORS, self)
+        self.conversations = Rows(rows.CONVERSATIONS, self)
+        self.members = Rows(rows.MEMBERS, self)
+        self.changes = Rows(rows.CHANGES, self)
+        self.fates = Rows(rows.FATES, self)
+        self.deliveries = Rows(rows.DELIVERIES, self)
+        self.dead_letters = Rows(rows.DEAD_LETTERS, self)
+        self.meta = Rows(rows.META, self)
+        self.destinations = Rows(rows.DESTINATIONS, self)
+        self.fragments = Rows(rows.FRAGMENTS, self)
+
+    @property
+    def tables(self) -> Iterator[Rows[Any]]:
+        """In the order in which they are saved."""
+        return (getattr(self, table.name) for table in rows.TABLES)
+
+    def new_id(self) -> int:
+        """One that no row of any table has had."""
+        number = self.next_id
+        self.next_id += 1
+        return number
+
+    def ask(self, question: str, key: Any) -> Any:
+        """The database's answer. :raises Missing: it has not been asked yet"""
+        if self._oracle is not None:
+            return self._oracle(self, question, key)
+        if (question, key) not in self.answers:
+            self.asked.setdefault(question, set()).add(key)
+            self.lacking = True
+            raise Missing
+        return self.answers[question, key]
+
+    def wish(self, question: str, key: Any) -> None:
+        """Have a question asked before its answer is needed."""
+        if self._oracle is None and (question, key) not in self.answers:
+            self.asked.setdefault(question, set()).add(key)
+            self.lacking = True
+
+    def ready(self) -> None:
+        """:raises Missing: something that was wanted is not loaded"""
+        if self.lacking:
+            raise Missing
+
+    @property
+    def wanting(self) -> bool:
+        """Something that any transition wants is not loaded."""
+        return bool(self.asked) or any(found.wanted for found in self.tables)
+
+    def together(self, transitions: Iterable[Callable[[], T]]) -> list[T]:
+        """Run transitions one after the other, or have loaded what all of them lack. :raises Missing:"""
+        results: list[T] = []
+        lacking = self.lacking
+        for transition in transitions:
+            mark = self.mark()
+            self.lacking = False
+            try:
+                results.append(transition())
+            except Missing:
+                self.undo(mark)
+            lacking = lacking or self.lacking
+        self.lacking = lacking
+        self.ready()
+        return results
+
+    def mark(self) -> tuple[int, int]:
+        """A point that :meth:`undo` goes back to."""
+        return len(self.journal), self.next_id
+
+    def undo(self, mark: tuple[int, int]) -> None:
+        length, self.next_id = mark
+        while len(self.journal) > length:
+            table, key, old, before = self.journal.pop()
+            table.undo(key, old, before)

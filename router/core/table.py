@@ -1,0 +1,128 @@
+"""What becomes of a member, one alert in one conversation: the table that the transitions are compared with.
+
+A member has four columns that say where it stands:
+
+- ``decision``: what the rules say. ``send`` now, ``hold`` until an opening, ``digest``, ``inhibited`` by another alert,
+  ``drop``; ``given_up``: there is a dead letter.
+- ``notified``: what the destination was notified of. ``unknown``: an attempt is under way, or its answer was lost.
+- ``status``: whether the alert fires or is resolved.
+- ``due``: when it goes out. ``none``: not by itself; ``now``: its time has come; ``later``: its time is to come.
+
+An event takes the first row that matches. To the left of the double bar stands what was so before: ``*`` is anything,
+``a, b`` is one of these. ``knew`` is what the destination was notified of before the attempt, or before the dead letter.
+To the right stands what is so after it: ``=`` is what was so before; ``judged`` is what the rules say now, and the time
+that they give; ``earlier`` is the earlier one of both times; ``knew`` is the column of that name; ``told`` is the status
+that the attempt told. ``change`` is the fate of the change that is reported. ``fates`` is what the open fates of the member
+become, and ``since`` what those become that were added while the attempt was under way. Where a dead letter is settled,
+``fates`` is what the dead ones become, and ``since`` the open ones.
+
+The events:
+
+- ``fires``, ``repeats``, ``judged``: the rules judge a firing alert. A change reports it; the same, and a repeat is to be
+  notified again; there is no change, because an inhibitor ended, an hour came, or the rules changed. ``fires: drop``:
+  only where the rules say this.
+- ``resolves``: a change reports its end. ``unrouted``: the rules do not name the destination any more.
+- ``claimed``: an attempt begins, and the rules would send it. ``delivered``, ``failed`` (for certain), ``in doubt`` (the
+  answer was lost), ``given up``: how it ends. ``delivered late`` and ``given up late``: the alert has another
+  status by now than the attempt told.
+- ``again: firing``, ``again: end``: a dead letter that told this is tried again. ``again: recipient``: one of a single
+  recipient. ``discarded``: nobody is to be notified of it.
+- ``shown whole``: Alertmanager shows a group without leaving alerts out, and nothing of it fires.
+
+What depends on more than a member is left out: a failover that the rules do not name stays, and a dead letter whose
+conversation is over, or whose destination is gone, is obsolete or dropped.
+"""
+
+MESSAGES = """
+| event | decision | notified | status | due | knew || decision | notified | status | due | change | fates | since |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+| fires, repeats, judged | * | firing | resolved | * | * || = | = | firing | none | delivered | moot | moot |
+| repeats | * | firing | firing | * | * || = | = | = | now | pending | = | = |
+| fires | * | firing | firing | * | * || = | = | = | = | delivered | = | = |
+| fires, repeats, judged | * | unknown | resolved | * | * || send | = | firing | now | pending | = | = |
+| fires, repeats | given_up | unknown | firing | * | * || send | = | = | now | pending | = | = |
+| fires, repeats | * | unknown | firing | * | * || = | = | = | = | pending | = | = |
+| judged | * | firing, unknown | firing | * | * || = | = | = | = | | = | = |
+| judged | given_up | nothing, resolved | * | * | * || = | = | = | = | | = | = |
+| fires: send, repeats: send, judged: send | send, hold | nothing, resolved | firing | * | * || send | = | = | earlier | pending | pending | pending |
+| fires, repeats, judged | * | nothing, resolved | * | * | * || judged | = | firing | judged | judged | judged | judged |
+| resolves | * | firing, unknown | firing | * | * || = | = | resolved | now | pending | = | = |
+| resolves | * | firing, unknown | resolved | * | * || = | = | = | = | pending | = | = |
+| resolves | * | resolved | resolved | * | * || = | = | = | = | delivered | = | = |
+| resolves | * | nothing, resolved | * | * | * || = | = | resolved | none | moot | moot | moot |
+| unrouted | send, hold, inhibited | nothing, resolved | firing | * | * || drop | = | = | none | | dropped | dropped |
+| unrouted | * | * | * | * | * || = | = | = | = | | = | = |
+| claimed | * | nothing, resolved | firing | now | * || send | unknown | = | = | | pending | pending |
+| claimed | * | firing, unknown | * | now | * || = | unknown | = | = | | = | = |
+| claimed | * | * | * | none, later | * || = | = | = | = | | = | = |
+| delivered | * | unknown | * | * | * || = | told | = | none | | delivered | delivered |
+| delivered late | * | unknown | * | * | * || = | told | = | now | | delivered | = |
+| failed | * | unknown | resolved | * | nothing, resolved || = | knew | = | none | | moot | moot |
+| failed | * | unknown | * | * | * || = | knew | = | = | | = | = |
+| in doubt | * | unknown | * | * | * || = | = | = | = | | = | = |
+| given up | * | unknown | firing | * | * || given_up | knew | = | none | | dead | dead |
+| given up | * | unknown | resolved | * | * || given_up | resolved | = | none | | dead | dead |
+| given up late | * | unknown | firing | * | * || = | resolved | = | now | | dead | = |
+| given up late | * | unknown | resolved | * | nothing, resolved || given_up | knew | = | none | | dead | moot |
+| given up late | * | unknown | resolved | * | * || = | knew | = | now | | dead | = |
+| again: firing | * | firing | firing | * | * || = | = | = | = | | delivered | = |
+| again: firing | * | unknown | firing | * | * || send | = | = | now | | pending | = |
+| again: firing | * | nothing, resolved | firing | * | * || send | knew | = | now | | pending | = |
+| again: end | inhibited | resolved | firing | * | firing || send | knew | = | none | | moot | delivered |
+| again: end | inhibited | resolved | firing | * | unknown || send | knew | = | now | | moot | pending |
+| again: end | * | resolved | firing | * | firing, unknown || = | knew | = | = | | moot | = |
+| again: firing, again: end | * | resolved | resolved | * | firing, unknown || send | knew | = | now | | pending | = |
+| again: firing, again: end | * | * | * | * | * || = | = | = | = | | moot | = |
+| again: recipient | * | firing | firing | * | * || = | = | = | now | | = | = |
+| again: recipient | * | * | * | * | * || = | = | = | = | | = | = |
+| discarded | * | * | * | * | * || = | = | = | = | | dropped | = |
+| shown whole | * | resolved | resolved | * | * || = | unknown | = | now | | = | = |
+"""
+"""A member of a conversation about a group or about a single alert."""
+
+DIGESTS = """
+| event | decision | notified | status | due | knew || decision | notified | status | due | change | fates | since |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+| fires: drop, repeats: drop | * | * | * | * | * || = | = | = | = | dropped | = | = |
+| fires, repeats, judged | * | * | * | * | * || judged | = | firing | = | judged | judged | judged |
+| resolves | digest | * | * | * | * || = | = | resolved | = | digest | = | = |
+| resolves | * | * | * | * | * || = | = | resolved | = | moot | moot | moot |
+| unrouted | digest, inhibited | * | firing | * | * || drop | = | = | = | | dropped | dropped |
+| unrouted | * | * | * | * | * || = | = | = | = | | = | = |
+| claimed | digest, inhibited | * | firing | * | * || digest | = | = | = | | digest | digest |
+| claimed | * | * | * | * | * || = | = | = | = | | = | = |
+| delivered | * | * | * | * | * || = | = | = | = | | delivered | = |
+| failed, in doubt | * | * | * | * | * || = | = | = | = | | = | = |
+| given up | * | * | * | * | * || = | = | = | = | | dead | = |
+| again: firing, again: end | * | * | * | * | * || = | = | = | = | | digest | = |
+| again: recipient | * | * | * | * | * || = | = | = | = | | = | = |
+| discarded | * | * | * | * | * || = | = | = | = | | dropped | = |
+"""
+"""A member of a digest's slot. What still fires at its end goes on in the next slot, with what is still open."""
+
+NEVER_IN_MESSAGES = """
+| event | decision | notified | status | due | knew | why it can't be |
+|---|---|---|---|---|---|---|
+| * | digest | * | * | * | * | only a slot of a digest takes it |
+| fires: digest, repeats: digest, judged: digest | * | * | * | * | * | only a slot of a digest takes it |
+| * | * | * | resolved | later | * | an end waits for no hour |
+| * | * | nothing, resolved | resolved | now | * | an end is due only where the firing was, or may have been, notified |
+| * | * | firing, unknown | resolved | none | * | who was notified of a firing is notified of its end |
+| * | send, hold | nothing, resolved | firing | none | * | what is to go out has a time |
+| * | inhibited, drop, given_up | nothing, resolved | firing | now, later | * | nobody is to be notified of it |
+| * | send, hold | unknown | firing | none | * | an attempt leaves the time as it is until its outcome is recorded |
+| * | inhibited | firing, unknown | firing | * | * | an inhibitor delays a first notification only |
+| * | given_up | * | * | later | * | it waits for no hour: it is not due, or an end or a repeat is due at once |
+| delivered, failed, in doubt, given up, delivered late, given up late | * | nothing, firing, resolved | * | * | * | a claim makes it unknown, and it stays so until the outcome is recorded |
+| shown whole | * | * | firing | * | * | then something of the group fires |
+| shown whole | * | nothing, firing, unknown | * | * | * | only what was notified as resolved is notified once more |
+"""
+
+NEVER_IN_DIGESTS = """
+| event | decision | notified | status | due | knew | why it can't be |
+|---|---|---|---|---|---|---|
+| * | send, hold, given_up | * | * | * | * | a slot takes what the rules put into a digest |
+| fires: send, fires: hold, repeats: send, repeats: hold, judged: send, judged: hold | * | * | * | * | * | a slot takes what the rules put into a digest |
+| * | * | firing, unknown, resolved | * | * | * | a digest goes out once: its slot says whether it has |
+| * | * | * | * | now, later | * | it is due with its slot |
+"""

@@ -1,0 +1,116 @@
+"""Bytes to a JSON value. Lenient: a raw newline within a text, or a byte that is no UTF-8, is no reason to lose an alert.
+
+No text that comes out holds NUL or a lone surrogate: no database and no provider takes them.
+"""
+
+import json
+import re
+from collections.abc import Callable, Generator
+from typing import Any
+
+_UNFIT = re.compile("[\0\ud800-\udfff]")
+# How it stands in JSON. Go writes & as \u0026, so that there is some escape in nearly every body.
+_ESCAPED = re.compile(r"\\u(?:0000|[dD])")
+_SPACE = re.compile(r"[ \t\n\r]*")
+_LENIENT = json.JSONDecoder(strict=False)
+
+
+class NotJson(ValueError):  # noqa: N818  (says what it is)
+    """Says why."""
+
+
+def read(body: bytes) -> Any:
+    """:raises NotJson:"""
+    return _read(_text_of(body))
+
+
+def fit(value: Any) -> Any:
+    """The same without NUL and lone surrogates in any text."""
+    if isinstance(value, str):
+        return _UNFIT.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {fit(name): fit(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [fit(each) for each in value]
+    return value
+
+
+def read_in_pieces(body: bytes, key: str, each: Callable[[int, Any], Any]) -> Generator[None, None, Any]:
+    """As :func:`read`, for a large body: yields after each entry of the list that is the document's ``key``.
+
+    :param each: what stands in the list in an entry's place; takes its index and itself. So a large list is not held
+        as JSON and as what it means at once.
+    :raises NotJson:
+    """
+    text = _text_of(body)
+    start = _skip(text, 0)
+    if text[start : start + 1] != "{":
+        return _read(text)
+    nul = "\0" in text
+    document: dict[str, Any] = {}
+    try:
+        end = _skip(text, start + 1)
+        while text[end : end + 1] != "}":
+            if document:
+                end = _expect(text, end, ",")
+            _expect(text, end, '"')
+            name, end = _LENIENT.raw_decode(text, end)
+            end = _expect(text, _skip(text, end), ":")
+            if name == key and text[end : end + 1] == "[":
+                value, end = yield from _entries(text, end + 1, each, nul=nul)
+            else:
+                value, end = _value(text, end, nul=nul)
+            document[fit(name)] = value
+            end = _skip(text, end)
+        end = _skip(text, end + 1)
+        if end != len(text):
+            raise json.JSONDecodeError("Extra data", text, end)
+    except NotJson:
+        raise
+    except ValueError as error:
+        raise NotJson(str(error)) from None
+    return document
+
+
+def _entries(
+    text: str, end: int, each: Callable[[int, Any], Any], *, nul: bool
+) -> Generator[None, None, tuple[list[Any], int]]:
+    """What follows ``[``, up to its end."""
+    entries: list[Any] = []
+    end = _skip(text, end)
+    while text[end : end + 1] != "]":
+        if entries:
+            end = _expect(text, end, ",")
+        entry, end = _value(text, end, nul=nul)
+        entries.append(each(len(entries), entry))
+        end = _skip(text, end)
+        yield
+    return entries, end + 1
+
+
+def _value(text: str, start: int, *, nul: bool) -> tuple[Any, int]:
+    value, end = _LENIENT.raw_decode(text, start)
+    return (fit(value) if nul or _ESCAPED.search(text, start, end) else value), end
+
+
+def _skip(text: str, start: int) -> int:
+    found = _SPACE.match(text, start)
+    return start if found is None else found.end()
+
+
+def _expect(text: str, at: int, sign: str) -> int:
+    """Where the next thing begins. :raises JSONDecodeError: something else stands here"""
+    if text[at : at + 1] != sign:
+        raise json.JSONDecodeError(f"Expecting {sign!r}", text, at)
+    return _skip(text, at + 1)
+
+
+def _read(text: str) -> Any:
+    try:
+        return fit(_LENIENT.decode(text))
+    except ValueError as error:
+        raise NotJson(str(error)) from None
+
+
+def _text_of(body: bytes) -> str:
+    return body.decode("utf-8-sig", errors="replace")

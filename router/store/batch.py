@@ -1,0 +1,154 @@
+"""A batch: jobs whose rows are loaded together, whose transitions run one after the other, and which are saved together."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+from router.core.rows import MetaRow
+from router.core.state import Missing, State
+from router.store import questions
+from router.store.jobs import Job
+from router.store.sets import Sets
+
+_NEXT_ID = "next_id"
+# A job names what it wants in rounds: alerts, then their members, then the conversations of those. Each round loads
+# something that was not loaded before, so they end; a job that needs more than these has a bug, and it alone fails.
+_ROUNDS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """A job that runs its own statements: what is no transition, as pruning."""
+
+    work: Callable[[sa.Connection], Any]
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of a job."""
+
+    job: Job[Any] | Direct
+    value: Any = None
+    error: Exception | None = None
+
+
+class Batch:
+    """The jobs of one transaction.
+
+    :param connection: in a transaction; whoever opened it commits
+    """
+
+    def __init__(self, connection: sa.Connection, sets: Sets) -> None:
+        self._connection = connection
+        driver = connection.connection.driver_connection
+        assert driver is not None  # noqa: S101  (narrows the type)
+        self._cursor = driver.cursor()
+        self._sets = sets
+        self._state = self._fresh()
+
+    def run(self, results: Sequence[Result]) -> None:
+        """Run the jobs in order, then those that run their own statements, then the last ones.
+
+        :raises sqlalchemy.exc.DBAPIError: nothing of the batch can be kept; or a driver's error
+        """
+        first = [each for each in results if not isinstance(each.job, Direct) and not each.job.last]
+        own = [each for each in results if isinstance(each.job, Direct)]
+        last = [each for each in results if not isinstance(each.job, Direct) and each.job.last]
+        self._transit(first)
+        if own:
+            for each in own:
+                self._direct(each)
+            self._state = self._fresh()
+        self._transit(last)
+
+    def _fresh(self) -> State:
+        state = State()
+        state.meta.want("id", (_NEXT_ID,))
+        self._sets.load(self._cursor, state)
+        row = state.meta.get(_NEXT_ID)
+        state.first_new_id = state.next_id = 1 if row is None else int(row.value)
+        return state
+
+    def _transit(self, results: list[Result]) -> None:
+        if not results:
+            return
+        state = self._state
+        state.answers.clear()  # they may have changed since
+        jobs = [cast("Job[Any]", each.job) for each in results]
+        for _ in range(_ROUNDS):
+            for job in jobs:
+                state.lacking = False
+                with suppress(Exception):  # what is no lack of rows comes up again when it runs
+                    job.want(state)
+            if not state.wanting:
+                break
+            self._load()
+        done = rounds = 0
+        while done < len(results):
+            before = done
+            done = self._play(results, done)
+            rounds = rounds + 1 if done == before else 1
+            if rounds > _ROUNDS:
+                results[done].error = RuntimeError(
+                    f"{type(jobs[done]).__name__}: its rows are never complete"
+                )
+                done += 1
+        if state.next_id != state.first_new_id:
+            state.meta.put(MetaRow(_NEXT_ID, str(state.next_id)))
+        self._sets.save(self._cursor, state)
+        state.journal.clear()
+
+    def _play(self, results: list[Result], done: int) -> int:
+        """Run the jobs from one on, in order, up to the first that lacks rows. Those after it run as well, and are
+        taken back: so what all of them lack is loaded at once. How many are done.
+        """
+        state = self._state
+        blocked: int | None = None
+        start = state.mark()
+        for number in range(done, len(results)):
+            mark = state.mark()
+            result = results[number]
+            state.lacking = False
+            try:
+                result.value, result.error = cast("Job[Any]", result.job).run(state), None
+            except Missing:
+                state.undo(mark)
+                if blocked is None:
+                    blocked, start = number, mark
+            except BaseException as error:  # noqa: BLE001  (its caller gets it)
+                state.undo(mark)
+                result.error = _raisable(error)
+        if blocked is None:
+            return len(results)
+        state.undo(start)
+        self._load()
+        return blocked
+
+    def _load(self) -> None:
+        state = self._state
+        self._sets.load(self._cursor, state)
+        if state.asked:
+            questions.answer(self._connection, state)
+
+    def _direct(self, result: Result) -> None:
+        assert isinstance(result.job, Direct)  # noqa: S101  (narrows the type)
+        self._connection.exec_driver_sql("SAVEPOINT own")
+        try:
+            result.value = result.job.work(self._connection)
+        except sa.exc.DBAPIError:
+            raise
+        except BaseException as error:  # noqa: BLE001  (its caller gets it)
+            self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT own")
+            result.error = _raisable(error)
+        else:
+            self._connection.exec_driver_sql("RELEASE SAVEPOINT own")
+
+
+def _raisable(error: BaseException) -> Exception:
+    """As its caller may be raised it: a future takes no StopIteration, and an exit is not for a worker to ask for."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}")

@@ -1,0 +1,491 @@
+"""What the writer does for its callers: each job a class, its rows and its transition."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+from router.core import adopt as rules
+from router.core import claim as claims
+from router.core import clock_steps, dead_letters, digests, reconcile, storms
+from router.core import record as records
+from router.core.accept import Receipt, accept, want_accepted
+from router.core.adopt import Adoption
+from router.core.claim import Work
+from router.core.reconcile import Answer, Listening
+from router.core.record import Recorded
+from router.core.rows import ALL, OPEN, WebhookRow
+from router.core.state import State
+from router.core.storms import Limits
+from router.decide import Policy
+from router.model import Conversation, Destination, Millis, Outcome, StormView, Webhook
+
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+_ANY_URGENCY = 2**31
+# Conversations that a claim looks at before it is called again: most of what is due has something to say.
+_CANDIDATES = 8
+# Alerts of them that are loaded for that.
+_MEMBERS = 200
+
+
+class Job(Protocol[T_co]):
+    """``last``: it runs when all other jobs of its batch are saved."""
+
+    last: ClassVar[bool]
+
+    def want(self, state: State) -> None:
+        """Have rows loaded. :raises Missing: more are wanted once these are there"""
+
+    def run(self, state: State) -> T_co:
+        """:raises Missing: rows are wanted that are not loaded; the job runs again"""
+
+
+class _First:
+    last: ClassVar[bool] = False
+
+    def want(self, state: State) -> None:
+        """Nothing is known beforehand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accept(_First):
+    webhook: Webhook
+    source: str
+    body: bytes
+    policy: Policy
+    now: Millis
+    certain: bool = False
+
+    def want(self, state: State) -> None:
+        want_accepted(state, self.webhook, self.source, self.policy, self.now)
+
+    def run(self, state: State) -> Receipt:
+        return accept(
+            state, self.webhook, self.source, self.body, self.policy, self.now, certain=self.certain
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine(_First):
+    body: bytes
+    source: str
+    reason: str
+    now: Millis
+    encoding: str | None
+
+    def run(self, state: State) -> int:
+        row = WebhookRow(state.new_id(), self.source, self.now, self.body, self.reason, self.encoding)
+        return state.webhooks.put(row).id
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing is due; ``until``: when something will be, if nothing else happens (None: nothing waits)."""
+
+    until: Millis | None
+    failing: bool = False
+    """Something is due, and waits only because an attempt failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Nothing of what was looked at had anything to say; there is more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surges:
+    """A storm begins, by what is due as it was judged so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    destination: Destination
+    policy: Policy
+    now: Millis
+    limits: Limits | None
+    """Beyond them the lane has a storm; None: it never has."""
+    overdue: Millis
+    """Only what has been due for as long as this, in milliseconds."""
+    count: int = 1
+    """As many as this, at most."""
+    others_first: bool = False
+    """The one that has waited longest goes before criticals."""
+    rechecked: bool = False
+    """What is due was judged once more."""
+    last: ClassVar[bool] = True
+
+    def want(self, state: State) -> None:
+        state.meta.want("id", ("database_id",))
+
+    def run(self, state: State) -> tuple[Work, ...] | Idle | Again | Surges:
+        turn = storms.Turn()
+        if self.limits is not None:
+            key, limits = self.destination.key, self.limits
+            storms.want_storm(state, key)
+            surge = state.ask("surge", (key, self.now, limits.edits))
+            if not self.rechecked and storms.begins(state, key, limits, surge):
+                return Surges()
+            turn = storms.turn(state, key, limits, surge, self.now)
+            if turn.work is not None:
+                return (turn.work,)
+        found = self._single(state, turn)
+        if isinstance(found, Idle) and turn.until is not None:
+            until = turn.until
+            if turn.max_urgency == _ANY_URGENCY and found.until is not None:
+                until = min(found.until, until)
+            return Idle(until, found.failing if turn.max_urgency == _ANY_URGENCY else turn.failing)
+        return found
+
+    def _single(self, state: State, turn: storms.Turn) -> tuple[Work, ...] | Idle | Again:
+        key, now = self.destination.key, self.now
+        limit = max(_CANDIDATES, self.count)
+        due_by = now - self.overdue
+        ids = state.ask("next due", (key, now, due_by, turn.max_urgency, turn.own, self.others_first, limit))
+        quiet = self.destination.digest and self.destination.options.empty == "all-quiet"
+        covers = digests.covered(self.destination, self.policy)
+        state.conversations.want("id", ids)
+        state.ready()
+        due = [row for id_ in ids if (row := state.conversations[id_]).next_at is not None]
+        some = due[:1] if sum(row.firing + row.ended for row in due) > _MEMBERS else due
+        claims.want_conversations(state, self.policy, [row.id for row in some], now)
+        works: list[Work] = []
+        for row in some:
+            work = claims.claim(state, row.id, self.policy, now, quiet_digest=quiet, covers=covers)
+            if work is not None:
+                works.append(work)
+            if len(works) == self.count:
+                break
+        if works:
+            return tuple(works)
+        if ids:
+            return Again()
+        next_at, due_at = state.ask("next time", key)
+        return Idle(next_at, due_at is not None and due_at <= now)
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck(_First):
+    """Judges what is due at a destination once more, before a storm begins. The last id; 0: there are no more."""
+
+    destination: str
+    policy: Policy
+    now: Millis
+    after: int
+
+    def run(self, state: State) -> int:
+        key = (self.destination, self.now, self.after, 0, False, storms.BATCH)
+        ids: list[int] = state.ask("due after", key)
+        storms.recheck(state, ids, self.policy, self.now)
+        return ids[-1] if len(ids) == storms.BATCH else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Absorb(_First):
+    """The next conversations that a storm's message takes along, and the last id; 0: there are no more."""
+
+    storm: Work
+    limits: Limits
+    policy: Policy
+    now: Millis
+    after: int
+
+    def run(self, state: State) -> tuple[list[Work], int]:
+        if self.storm.min_priority is None:
+            return [], 0
+        destination = self.storm.conversation.destination
+        key = (
+            destination, self.now, self.after, self.storm.min_priority, self.limits.edits, storms.BATCH
+        )  # fmt: skip
+        ids: list[int] = state.ask("due after", key)
+        found = storms.absorb(state, self.storm, ids, self.policy, self.now)
+        return found, ids[-1] if len(ids) == storms.BATCH else 0
+
+
+@dataclass(frozen=True, slots=True)
+class View(_First):
+    """What a storm's message shows."""
+
+    storm: Work
+    policy: Policy
+    last: ClassVar[bool] = True
+
+    def run(self, state: State) -> StormView:
+        found = state.ask("affected", self.storm.conversation.destination)
+        return storms.view(found, self.storm, self.policy)
+
+
+@dataclass(frozen=True, slots=True)
+class Record(_First):
+    work: Work
+    outcome: Outcome
+    policy: Policy
+    now: Millis
+    not_before: Millis
+
+    def want(self, state: State) -> None:
+        records.want_recorded(state, (self.work,), self.outcome, self.policy, self.now)
+
+    def run(self, state: State) -> Recorded:
+        return records.record(state, self.work, self.outcome, self.policy, self.now, self.not_before)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordParts(_First):
+    works: tuple[Work, ...]
+    outcome: Outcome
+    policy: Policy
+    now: Millis
+    not_before: Millis
+
+    def want(self, state: State) -> None:
+        records.want_recorded(state, self.works, self.outcome, self.policy, self.now)
+
+    def run(self, state: State) -> Recorded:
+        return records.record_parts(state, self.works, self.outcome, self.policy, self.now, self.not_before)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry(_First):
+    letter: int
+    policy: Policy
+    now: Millis
+
+    def want(self, state: State) -> None:
+        dead_letters.want_letter(state, self.letter)
+
+    def run(self, state: State) -> frozenset[str] | None:
+        return dead_letters.retry(state, self.letter, self.policy, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Discard(_First):
+    letter: int
+    now: Millis
+
+    def want(self, state: State) -> None:
+        dead_letters.want_letter(state, self.letter)
+
+    def run(self, state: State) -> bool:
+        return dead_letters.discard(state, self.letter, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Upcoming(_First):
+    """What a digest would report if its next slot were now."""
+
+    destination: Destination
+    policy: Policy
+    now: Millis
+
+    def run(self, state: State) -> Conversation:
+        covers = digests.covered(self.destination, self.policy)
+        return claims.upcoming(state, self.destination.key, self.policy, self.now, covers)
+
+
+@dataclass(frozen=True, slots=True)
+class Fragments(_First):
+    def run(self, state: State) -> dict[str, str]:
+        return rules.known_fragments(state)
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt(_First):
+    """Whether everything that fires is to be judged by these rules now."""
+
+    adoption: Adoption
+    now: Millis
+
+    def want(self, state: State) -> None:
+        state.fragments.want(ALL, ((),))
+        state.meta.want("id", (rules.POLICY, "database_id"))
+
+    def run(self, state: State) -> bool:
+        return rules.adopt(state, self.adoption, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted(_First):
+    """How to reach the destinations that the rules name no more, and that have yet to be notified of an end."""
+
+    adoption: Adoption
+
+    def want(self, state: State) -> None:
+        state.destinations.want(ALL, ((),))
+        state.meta.want("id", (rules.POLICY,))
+
+    def run(self, state: State) -> dict[str, str]:
+        rules.adopted(state, self.adoption.policy)
+        return rules.keep_destinations(state, self.adoption, state.ask("still notified", ()))
+
+
+class _Piece(Generic[T]):
+    """A part of a work that is done in many batches, so that webhooks come in between. Its result, and the last id
+    that it looked at; 0: there are no more.
+    """
+
+    last: ClassVar[bool] = False
+
+    def want(self, state: State) -> None:
+        """Nothing is known beforehand."""
+
+
+_RULES_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Reindex(_Piece[None]):
+    policy: Policy
+    after: int
+
+    def run(self, state: State) -> tuple[None, int]:
+        ids: list[int] = state.ask("firing of", (None, self.after, _RULES_PAGE))
+        rules.reindex(state, self.policy, ids)
+        return None, _next(ids, _RULES_PAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejudge(_Piece[frozenset[str]]):
+    policy: Policy
+    now: Millis
+    after: int
+
+    def run(self, state: State) -> tuple[frozenset[str], int]:
+        ids: list[int] = state.ask("firing of", (None, self.after, _RULES_PAGE))
+        return rules.rejudge_all(state, self.policy, ids, self.now), _next(ids, _RULES_PAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm(_Piece[Receipt]):
+    answer: Answer
+    policy: Policy
+    now: Millis
+    after: int
+
+    def run(self, state: State) -> tuple[Receipt, int]:
+        ids: list[int] = state.ask("firing of", (self.answer.source, self.after, reconcile.BATCH))
+        reconcile.want_marked(state, self.policy, ids, self.now)
+        return reconcile.confirm(state, self.answer, ids, self.policy, self.now), _next(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class SettleByAnswer(_Piece[Receipt]):
+    answer: Answer
+    policy: Policy
+    now: Millis
+    after: int
+
+    def run(self, state: State) -> tuple[Receipt, int]:
+        ids: list[int] = state.ask("doubted", (self.answer.source, self.after, reconcile.BATCH))
+        state.alerts.want("id", ids)
+        state.ready()
+        return reconcile.settle_by_answer(state, self.answer, ids, self.policy, self.now), _next(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen(_First):
+    answer: Answer
+    identities: tuple[str, ...]
+    policy: Policy
+    now: Millis
+
+    def run(self, state: State) -> Receipt:
+        return reconcile.reopen(state, self.answer, self.identities, self.policy, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetAnswers(_Piece[frozenset[str]]):
+    trusted: frozenset[str]
+    policy: Policy
+    now: Millis
+    after: int
+
+    def run(self, state: State) -> tuple[frozenset[str], int]:
+        ids: list[int] = state.ask("marked", (self.after, reconcile.BATCH))
+        reconcile.want_marked(state, self.policy, ids, self.now)
+        return reconcile.forget_answers(state, self.trusted, ids, self.policy, self.now), _next(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Expire(_Piece[dict[str, Receipt]]):
+    listening: Listening
+    policy: Policy
+    now: Millis
+    after: int
+
+    def run(self, state: State) -> tuple[dict[str, Receipt], int]:
+        state.meta.want("id", (clock_steps.SINCE,))
+        state.ready()
+        seen_up_to = reconcile.silent_since(state, self.listening, self.now)
+        ids: list[int] = state.ask("unheard", (seen_up_to, self.now, self.after, reconcile.BATCH))
+        reconcile.want_marked(state, self.policy, ids, self.now)
+        return reconcile.expire(state, self.listening, ids, self.policy, self.now), _next(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class SettleDoubts(_First):
+    """What it came to, by source; and when to settle the next one (None: there is no doubt left)."""
+
+    policy: Policy
+    now: Millis
+
+    def run(self, state: State) -> tuple[dict[str, Receipt], Millis | None]:
+        ids, following = state.ask("lasting doubts", (self.now, _DOUBTS))
+        state.alerts.want("id", ids)
+        state.ready()
+        settled, left = reconcile.settle_doubts(state, ids, self.policy, self.now)
+        return settled, following if left is None else left
+
+
+# Each may be one of many groups.
+_DOUBTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Openings(_First):
+    """When the next held alert of each source is to be let out, by source."""
+
+    now: Millis
+
+    def run(self, state: State) -> dict[str, Millis]:
+        found: dict[str, Millis] = state.ask("openings", self.now)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSlots(_First):
+    policy: Policy
+    now: Millis
+
+    def run(self, state: State) -> None:
+        state.conversations.want("open slots", (OPEN,))
+        state.meta.want("id", ("database_id",))
+        state.ready()
+        digests.open_slots(state, self.policy, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Beat(_First):
+    now: Millis
+
+    def run(self, state: State) -> None:
+        clock_steps.beat(state, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class BeginCounting(_First):
+    """How long the router was down, see :func:`router.core.clock_steps.down_for`; and since when time has passed."""
+
+    now: Millis
+
+    def want(self, state: State) -> None:
+        state.meta.want("id", (clock_steps.ALIVE, clock_steps.SINCE))
+
+    def run(self, state: State) -> tuple[Millis | None, Millis]:
+        down = clock_steps.down_for(state, self.now)
+        if down is None:
+            clock_steps.beat(state, self.now)
+        return down, clock_steps.counting_since(state)
+
+
+def _next(ids: list[int], page: int = reconcile.BATCH) -> int:
+    return ids[-1] if len(ids) == page else 0

@@ -1,0 +1,188 @@
+"""PostgreSQL: a server, one writer for now, many readers.
+
+Two advisory locks (https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS): the writer's
+connection holds one as long as it lives, so that a second router is refused and whoever loses the connection loses the
+right to write with it; each transaction that writes takes the other one first.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import errors
+from psycopg.pq import TransactionStatus
+
+from router.store.health import BY_ITSELF, StoreUnavailable
+
+_SERVES, _WRITES = 0x616C657274_01, 0x616C657274_02
+"""The keys of the two locks."""
+_OLDEST = 13  # it knows what pg_current_xact_id_if_assigned is
+# A server that is away, a router that is stalled: after these the other side goes on.
+_TIMEOUTS = {
+    "connect_timeout": 5,  # seconds
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,  # milliseconds
+}
+# Every plan is made for the keys at hand: a plan from the time when a table was small would be kept while it grows.
+_SETTINGS = {
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "30s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "plan_cache_mode": "force_custom_plan",
+}
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_WORDS: dict[type[Exception], str] = {
+    errors.DiskFull: f"the server's disk is full; make room, {BY_ITSELF}",
+    errors.OutOfMemory: f"{{error}}: the server has no memory left; give it some, {BY_ITSELF}",
+    errors.ReadOnlySqlTransaction: (
+        f"{{error}}: it is a standby, or read only; give the primary, or let it be written, {BY_ITSELF}"
+    ),
+    errors.InsufficientPrivilege: f"{{error}}; grant that to the user in --database, {BY_ITSELF}",
+    errors.LockNotAvailable: f"{{error}}: another session has locked it; end that one, {BY_ITSELF}",
+    errors.QueryCanceled: "{error}: the server is too slow, or overloaded; it is tried again",
+    errors.UndefinedTable: "{error}: it is of another version; `alert-router serve` brings it up to date",
+    errors.UndefinedColumn: "{error}: it is of another version; `alert-router serve` brings it up to date",
+}
+_AWAY = f"{{error}}; start the server, or look at the address, the user and the password in --database, {BY_ITSELF}"
+
+
+class Postgresql:
+    """See :class:`router.store.backend.Backend`.
+
+    :param url: ``postgresql://user:password@host:port/database``, with libpq's parameters after a ``?``
+    :raises StoreUnavailable: it can't be understood
+    """
+
+    placeholder = "%s"
+    sample = "JOIN"
+
+    def __init__(self, url: sa.URL, readers: int) -> None:
+        host = url.host or _first(url.query.get("host", "")) or "localhost"
+        if "@" in host:
+            raise StoreUnavailable("--database: write an @ in the user or the password as %40")
+        port = f":{url.port}" if url.port else ""
+        self.name = f"postgresql://{host}{port}/{url.database or url.username or ''}"
+        settings = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
+        self.engine = sa.create_engine(
+            url.set(drivername="postgresql+psycopg").difference_update_query(("options",)),
+            pool_size=readers + 1,  # one for the writer
+            pool_pre_ping=True,  # a server that was away for a while costs no reader an error
+            hide_parameters=True,
+            connect_args={
+                **{name: value for name, value in _TIMEOUTS.items() if name not in url.query},
+                "application_name": "alert-router",
+                "options": f"{settings} {_first(url.query.get('options', ''))}".strip(),
+            },
+        )
+        sa.event.listen(self.engine, "begin", _begin)
+
+    @staticmethod
+    def keys(kinds: list[str]) -> str:
+        columns = ", ".join(f"(value ->> {number})::{kind} AS c{number}" for number, kind in enumerate(kinds))
+        return f"(SELECT {columns} FROM jsonb_array_elements(%s::jsonb)) k"
+
+    def make(self) -> None:
+        """The database itself is for an administrator to make; only one router may serve from it: see :meth:`writer`."""
+
+    def look(self, connection: sa.Connection) -> None:
+        version = connection.dialect.server_version_info or (0,)
+        if int(version[0]) < _OLDEST:
+            raise StoreUnavailable(
+                f"{self.name}: PostgreSQL {version[0]} is too old; give a server of version {_OLDEST} or newer"
+            )
+        encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+        if encoding != "UTF8":
+            raise StoreUnavailable(
+                f"{self.name}: its encoding is {encoding}, which can't keep every text; "
+                "make the database with ENCODING 'UTF8'"
+            )
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except (sa.exc.DBAPIError, psycopg.Error) as error:
+            raise self.unavailable(error) from error
+
+    def writer(self) -> sa.Connection:
+        """Two services on one database would each notify of everything: the second one is refused."""
+        connection = self.engine.connect().execution_options(writes=True)
+        try:
+            alone = _locked(connection.connection.driver_connection)
+        except psycopg.Error:
+            connection.close()
+            raise
+        if alone:
+            return connection
+        connection.close()
+        raise StoreUnavailable(
+            f"{self.name} is in use by another alert-router; stop that one, or give another --database"
+        )
+
+    def still_there(self) -> None:
+        """The server says so itself."""
+
+    @staticmethod
+    def written(driver: Any) -> int:
+        """A transaction has a number from its first write on."""
+        (number,) = driver.execute("SELECT pg_current_xact_id_if_assigned()::text").fetchone()
+        return int(number or 0)
+
+    @staticmethod
+    def in_transaction(driver: Any) -> bool:
+        return bool(driver.info.transaction_status != TransactionStatus.IDLE)
+
+    def unavailable(self, error: BaseException) -> StoreUnavailable:
+        error = getattr(error, "orig", None) or error
+        # What follows the first line has values of rows.
+        said = (
+            str(error).strip().split("\n")[0].removeprefix("connection failed: ").removeprefix("connection ")
+        )
+        words = next((text for kind, text in _WORDS.items() if isinstance(error, kind)), None)
+        if words is None:
+            words = _AWAY if isinstance(error, psycopg.OperationalError) else "{error}"
+        return StoreUnavailable(f"{self.name}: {words.format(error=said)}")
+
+    @staticmethod
+    def is_of_a_row(error: BaseException) -> bool:
+        error = getattr(error, "orig", None) or error
+        return not isinstance(error, psycopg.Error) or isinstance(
+            error, errors.DataError | errors.IntegrityError | errors.ProgramLimitExceeded
+        )
+
+    def close(self) -> None:
+        self.engine.pool.dispose()
+
+
+def _begin(connection: sa.Connection) -> None:
+    options = connection.get_execution_options()
+    if not options.get("writes", False):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITES})")
+    if options.get("untimed", False):
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+
+
+def _locked(driver: Any) -> bool:
+    """A router that has just ended has it for a moment still."""
+    try:
+        driver.execute("SET LOCAL lock_timeout = '1s'")
+        driver.execute("SELECT pg_advisory_lock(%s)", (_SERVES,))
+    except errors.LockNotAvailable:
+        driver.rollback()
+        return False
+    driver.commit()
+    return True
+
+
+def _first(value: str | tuple[str, ...]) -> str:
+    return value if isinstance(value, str) else value[0]

@@ -1,0 +1,313 @@
+"""Questions of the core that no set answers: what is due, what fires, what became obsolete."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.core.digests import FIRED_SINCE, OBSOLETE_IN
+from router.core.rows import NOT_FIRING
+from router.core.state import State
+from router.core.storms import Affected, Surge
+from router.model import Fate, Millis
+from router.store.schema import alerts, changes, conversations, fates, groups, members
+
+Answers = dict[Any, Any]
+
+PAGE = 200
+"""Alerts that are looked at in one batch."""
+
+
+def _pairs(rows: sa.Result[Any]) -> dict[Any, Any]:
+    return dict(map(tuple, rows.all()))
+
+
+def _due(
+    destination: str, now: Millis, due_by: Millis, max_urgency: int, *, own: bool
+) -> tuple[sa.ColumnElement[bool], ...]:
+    """What is overdue is so though it waits after a failure."""
+    conditions: tuple[sa.ColumnElement[bool], ...] = (
+        conversations.c.destination == destination,
+        conversations.c.next_at.is_not(None),
+        conversations.c.next_at <= now if due_by >= now else conversations.c.due_at <= due_by,
+    )
+    if max_urgency < 2**31:
+        urgent = conversations.c.urgency <= max_urgency
+        conditions += (sa.or_(urgent, conversations.c.own_message == 1) if own else urgent,)
+    return conditions
+
+
+def next_due(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+    """``(destination, now, due_by, max_urgency, own, others_first, limit)``: the ids of the conversations that are next."""
+    answers: Answers = {}
+    for key in keys:
+        destination, now, due_by, max_urgency, own, others_first, limit = key
+        conditions = _due(destination, now, due_by, max_urgency, own=own)
+        found = _page_of_due(connection, conditions, (1, 2), 1) if others_first else []
+        for priority in range(3):
+            if len(found) < limit:
+                more = _page_of_due(connection, conditions, (priority,), limit - len(found))
+                found += (id_ for id_ in more if id_ not in found)
+        answers[key] = found
+    return answers
+
+
+def _page_of_due(
+    connection: sa.Connection,
+    conditions: tuple[sa.ColumnElement[bool], ...],
+    priorities: tuple[int, ...],
+    limit: int,
+) -> list[int]:
+    rows = connection.execute(
+        sa.select(conversations.c.id)
+        .where(conversations.c.priority.in_(priorities), *conditions)
+        .order_by(conversations.c.next_at, conversations.c.id)
+        .limit(limit)
+    )
+    return list(rows.scalars())
+
+
+def next_time(connection: sa.Connection, keys: Iterable[str]) -> Answers:
+    """A destination: when something will be due there, and since when something is."""
+    answers: Answers = {}
+    for key in keys:
+        times = sa.select(sa.func.min(conversations.c.next_at), sa.func.min(conversations.c.due_at)).where(
+            conversations.c.destination == key, conversations.c.next_at.is_not(None)
+        )
+        answers[key] = tuple(connection.execute(times).one())
+    return answers
+
+
+def surge(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+    """``(destination, now, edits)``: what is due, without what has a message of its own where messages are edited."""
+    answers: Answers = {}
+    for key in keys:
+        destination, now, edits = key
+        conditions = _due(destination, now, now, 2**31, own=False)
+        if edits:
+            conditions += (conversations.c.own_message == 0,)
+        critical = sa.func.count().filter(conversations.c.urgency == 0)
+        due, urgent = connection.execute(sa.select(sa.func.count(), critical).where(*conditions)).one()
+        answers[key] = Surge(due, urgent)
+    return answers
+
+
+def due_after(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+    """``(destination, now, after, min_urgency, edits, limit)``: the ids of what is due, in their order."""
+    answers: Answers = {}
+    for key in keys:
+        destination, now, after, min_urgency, edits, limit = key
+        conditions = _due(destination, now, now, 2**31, own=False)
+        if edits:
+            conditions += (conversations.c.own_message == 0,)
+        rows = connection.execute(
+            sa.select(conversations.c.id)
+            .where(*conditions, conversations.c.id > after, conversations.c.urgency >= min_urgency)
+            .order_by(conversations.c.id)
+            .limit(limit)
+        )
+        answers[key] = list(rows.scalars())
+    return answers
+
+
+def affected(connection: sa.Connection, keys: Iterable[str]) -> Answers:
+    """A destination: what fires there, as notified, the most urgent first."""
+    answers: Answers = {}
+    for key in keys:
+        rows = connection.execute(
+            sa.select(conversations.c.urgency, groups.c.labels, groups.c.external_url, conversations.c.shown)
+            .join(groups, groups.c.id == conversations.c.group_id)
+            .where(
+                conversations.c.destination == key,
+                conversations.c.state == sa.literal_column("'open'"),
+                conversations.c.slot.is_(None),
+                conversations.c.shown > 0,
+            )
+            .order_by(conversations.c.urgency, conversations.c.shown.desc(), conversations.c.id)
+        )
+        answers[key] = [Affected(*row) for row in rows]
+    return answers
+
+
+def obsolete_in(connection: sa.Connection, keys: Iterable[tuple[Millis, Millis]]) -> Answers:
+    """See :data:`router.core.digests.OBSOLETE_IN`."""
+    notified = fates.alias("notified")
+    answers: Answers = {}
+    for since, until in keys:
+        rows = connection.execute(
+            sa.select(
+                fates.c.id, fates.c.change_id, changes.c.alert_id, fates.c.destination, fates.c.reason,
+                notified.c.destination.label("at"),
+            )
+            .join(changes, changes.c.id == fates.c.change_id)
+            .outerjoin(
+                notified,
+                sa.and_(
+                    notified.c.change_id == fates.c.change_id,
+                    notified.c.fate.in_([Fate.DELIVERED, Fate.PENDING, Fate.DIGEST]),
+                ),
+            )
+            .where(
+                fates.c.fate == sa.literal_column("'moot'"), fates.c.updated_at >= since,
+                fates.c.updated_at < until, changes.c.kind == "fired",
+            )
+            .order_by(fates.c.id)
+        ).all()  # fmt: skip
+        at: dict[int, list[str]] = defaultdict(list)
+        found: dict[int, tuple[int, int, str, str]] = {}
+        for id_, change, alert, destination, reason, where in rows:
+            found[id_] = (change, alert, destination, reason)
+            if where is not None:
+                at[change].append(where)
+        answers[since, until] = [(*each, tuple(at[each[0]])) for each in found.values()]
+    return answers
+
+
+def fired_since(connection: sa.Connection, keys: Iterable[tuple[int, Millis]]) -> Answers:
+    """See :data:`router.core.digests.FIRED_SINCE`."""
+    wanted: dict[Millis, list[int]] = defaultdict(list)
+    for alert, since in keys:
+        wanted[since].append(alert)
+    answers: Answers = {}
+    for since, several in wanted.items():
+        for first in range(0, len(several), 500):
+            some = several[first : first + 500]
+            rows = connection.execute(
+                sa.select(changes.c.alert_id, sa.func.count())
+                .where(changes.c.alert_id.in_(some), changes.c.kind == "fired", changes.c.at >= since)
+                .group_by(changes.c.alert_id)
+            )
+            counts = _pairs(rows)
+            answers.update({(alert, since): counts.get(alert, 0) for alert in some})
+    return answers
+
+
+def _page(*conditions: sa.ColumnElement[bool], limit: int) -> sa.Select[int]:
+    return sa.select(alerts.c.id).where(*conditions).order_by(alerts.c.id).limit(limit)
+
+
+_fires = alerts.c.status == sa.literal_column("'firing'")
+
+
+def firing_of(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+    """``(source, after, limit)``: the ids of the next firing alerts of a source; None: of any."""
+    answers: Answers = {}
+    for key in keys:
+        source, after, limit = key
+        conditions = () if source is None else (alerts.c.source == source,)
+        rows = connection.execute(_page(_fires, *conditions, alerts.c.id > after, limit=limit))
+        answers[key] = list(rows.scalars())
+    return answers
+
+
+def marked(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+    """``(after, limit)``: the ids of firing alerts of which Alertmanager said something."""
+    answers: Answers = {}
+    for key in keys:
+        after, limit = key
+        said = sa.or_(alerts.c.withheld.is_not(None), alerts.c.absent_at.is_not(None))
+        rows = connection.execute(_page(_fires, said, alerts.c.id > after, limit=limit))
+        answers[key] = list(rows.scalars())
+    return answers
+
+
+def unheard(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+    """``(seen_up_to, now, after, limit)``: the ids of firing alerts of which nothing was heard since."""
+    answers: Answers = {}
+    for key in keys:
+        seen_up_to, now, after, limit = key
+        unrepeated = sa.and_(
+            alerts.c.seen_at <= seen_up_to, groups.c.truncated == 0, alerts.c.about.is_(None)
+        )
+        rows = connection.execute(
+            sa.select(alerts.c.id)
+            .join(groups, groups.c.id == alerts.c.group_id)
+            .where(_fires, sa.or_(unrepeated, alerts.c.fires_until <= now), alerts.c.id > after)
+            .order_by(alerts.c.id)
+            .limit(limit)
+        )
+        answers[key] = list(rows.scalars())
+    return answers
+
+
+def doubted(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+    """``(source, after, limit)``: the ids of alerts that are in doubt."""
+    answers: Answers = {}
+    for key in keys:
+        source, after, limit = key
+        doubt = alerts.c.doubt_until.is_not(None)
+        rows = connection.execute(_page(alerts.c.source == source, doubt, alerts.c.id > after, limit=limit))
+        answers[key] = list(rows.scalars())
+    return answers
+
+
+def lasting_doubts(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+    """``(now, limit)``: the ids of alerts whose doubt has lasted, and when the next one will have."""
+    answers: Answers = {}
+    for key in keys:
+        now, limit = key
+        rows = connection.execute(
+            sa.select(alerts.c.id, alerts.c.doubt_until)
+            .where(alerts.c.doubt_until.is_not(None))
+            .order_by(alerts.c.doubt_until, alerts.c.id)
+            .limit(limit + 1)
+        ).all()
+        lasted = [id_ for id_, until in rows[:limit] if until <= now]
+        following = next((until for _, until in rows[len(lasted) :]), None)
+        answers[key] = (lasted, following)
+    return answers
+
+
+def still_notified(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+    """``()``: the destinations that know, or may know, of something that fires."""
+    rows = connection.execute(
+        sa.select(conversations.c.destination)
+        .where(conversations.c.state == sa.literal_column("'open'"), conversations.c.known > 0)
+        .distinct()
+    )
+    found = frozenset(rows.scalars())
+    return dict.fromkeys(keys, found)
+
+
+def openings(connection: sa.Connection, keys: Iterable[Millis]) -> Answers:
+    """A moment: when the next held alert of each source is to be let out after it, by source."""
+    answers: Answers = {}
+    for now in keys:
+        rows = connection.execute(
+            sa.select(alerts.c.source, sa.func.min(members.c.at))
+            .join(members, members.c.alert_id == alerts.c.id)
+            .where(
+                members.c.decision == sa.literal_column("'hold'"), members.c.open == sa.literal_column("1"),
+                members.c.at > now, members.c.notified.in_(NOT_FIRING),
+            )
+            .group_by(alerts.c.source)
+        )  # fmt: skip
+        answers[now] = _pairs(rows)
+    return answers
+
+
+QUESTIONS: dict[str, Callable[[sa.Connection, Iterable[Any]], Answers]] = {
+    "next due": next_due,
+    "next time": next_time,
+    "surge": surge,
+    "due after": due_after,
+    "affected": affected,
+    OBSOLETE_IN: obsolete_in,
+    FIRED_SINCE: fired_since,
+    "firing of": firing_of,
+    "marked": marked,
+    "unheard": unheard,
+    "doubted": doubted,
+    "lasting doubts": lasting_doubts,
+    "still notified": still_notified,
+    "openings": openings,
+}
+
+
+def answer(connection: sa.Connection, state: State) -> None:
+    """Whatever is asked."""
+    asked, state.asked = state.asked, {}
+    for question, keys in asked.items():
+        for key, found in QUESTIONS[question](connection, keys).items():
+            state.answers[question, key] = found

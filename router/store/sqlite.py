@@ -1,0 +1,210 @@
+"""SQLite: one file, one writer, many readers."""
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from router.store.health import BY_ITSELF, StoreUnavailable
+
+_BUSY_SECONDS = 5
+"""How long another program's lock is waited for."""
+# FULL: NORMAL may lose the last commits at a power cut. https://sqlite.org/pragma.html#pragma_synchronous
+# A larger cache and rarer checkpoints spare the writer some work; nothing of durability.
+_PRAGMAS = (
+    "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536", "wal_autocheckpoint=4000",
+)  # fmt: skip
+# A gigabyte takes about a second from memory, and as long as reading it takes from a disk. A file that needs longer
+# than this is checked in part: a start that takes minutes costs more alerts than a flipped bit.
+_CHECK_SECONDS = 5.0
+# https://sqlite.org/rescode.html
+_WORDS = {
+    sqlite3.SQLITE_FULL: f"the disk is full; make room, {BY_ITSELF}",
+    sqlite3.SQLITE_IOERR: f"{{error}}: the disk fails, or a quota or limit is reached; mend that, {BY_ITSELF}",
+    sqlite3.SQLITE_READONLY: f"{{error}}; let it be written, {BY_ITSELF}",
+    sqlite3.SQLITE_BUSY: f"another program has locked it; end that one, {BY_ITSELF}",
+    sqlite3.SQLITE_CANTOPEN: "{error}; look at the rights of the file and of its folder",
+}
+_DAMAGED = {
+    sqlite3.SQLITE_CORRUPT: "it is damaged ({error})",
+    sqlite3.SQLITE_NOTADB: "it is no SQLite database, or its beginning is damaged ({error})",
+}
+
+
+class Sqlite:
+    """See :class:`router.store.backend.Backend`.
+
+    :param url: ``sqlite:///relative/path.db`` or ``sqlite:////absolute/path.db``
+    :raises StoreUnavailable: it is of no file
+    """
+
+    scheme = "sqlite"
+    example = "sqlite:///state/router.db"
+    placeholder = "?"
+    sample = "CROSS JOIN"  # https://sqlite.org/optoverview.html#crossjoin
+
+    def __init__(self, url: sa.URL, readers: int) -> None:
+        if not url.database or url.database == ":memory:":
+            raise StoreUnavailable(f"{url.render_as_string()}: give a file, like {self.example}")
+        self._path = Path(url.database).absolute()
+        self.name = str(self._path)
+        self._lock: int | None = None
+        self._file: os.stat_result | None = None
+        self.engine = sa.create_engine(
+            url, pool_size=readers + 1, creator=self._connect
+        )  # one for the writer
+        sa.event.listen(self.engine, "connect", _configure)
+        sa.event.listen(self.engine, "begin", _begin)
+
+    @staticmethod
+    def keys(kinds: list[str]) -> str:
+        columns = ", ".join(
+            f"json_extract(value, '$[{number}]') AS c{number}" for number, _ in enumerate(kinds)
+        )
+        return f"(SELECT {columns} FROM json_each(?)) k"
+
+    def make(self) -> None:
+        """Two services on one SQLite file would each notify of everything: the second one is refused."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # Nobody else's to read: alerts and routing keys are in it. SQLite's files beside it do the same.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{self._path.parent}: {error.strerror}; give a folder that can be written"
+            ) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise StoreUnavailable(
+                f"{self._path} is in use by another alert-router; stop that one, or give another --database"
+            ) from None
+        self._lock, self._file = lock, self._path.stat()
+
+    def look(self, connection: sa.Connection) -> None:
+        found = _quick_check(connection.connection.driver_connection)
+        if found:
+            raise self._damaged(f"it is damaged ({found})")
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Read only: to close it would else bring the WAL in."""
+        engine = sa.create_engine("sqlite://", creator=lambda: self._connect("ro"), poolclass=sa.NullPool)
+        sa.event.listen(engine, "begin", _begin)
+        try:
+            with engine.connect() as connection:
+                yield connection
+        except (sa.exc.DBAPIError, sqlite3.Error) as error:
+            raise self.unavailable(error) from error
+        finally:
+            engine.dispose()
+
+    def writer(self) -> sa.Connection:
+        return self.engine.connect().execution_options(writes=True)
+
+    def _connect(self, mode: str = "rw") -> sqlite3.Connection:
+        """Never makes the file anew: somebody has moved it away, and its WAL would be lost."""
+        return sqlite3.connect(
+            f"file:{quote(self.name)}?mode={mode}", uri=True, timeout=_BUSY_SECONDS, check_same_thread=False,
+            isolation_level=None,
+        )  # fmt: skip
+
+    def still_there(self) -> None:
+        """SQLite would go on with a file that has been deleted: all that it keeps would be gone at the end."""
+        try:
+            same = self._file is not None and os.path.samestat(self._path.stat(), self._file)
+        except OSError:
+            same = False
+        if not same:
+            raise StoreUnavailable(
+                f"{self._path} was moved away in use; put it back, or start the router anew"
+            )
+
+    @staticmethod
+    def written(driver: Any) -> int:
+        return int(driver.total_changes)
+
+    @staticmethod
+    def in_transaction(driver: Any) -> bool:
+        """A full or failing disk makes SQLite undo everything. https://sqlite.org/lang_transaction.html"""
+        return bool(driver.in_transaction)
+
+    def unavailable(self, error: BaseException) -> StoreUnavailable:
+        error = getattr(error, "orig", None) or error
+        code = _code(error)
+        if code in _DAMAGED:
+            return self._damaged(_DAMAGED[code].format(error=error))
+        if str(error).startswith("no such table"):
+            return StoreUnavailable(
+                f"{self.name}: {error}: it is of another version; `alert-router serve` brings it up to date"
+            )
+        return StoreUnavailable(f"{self.name}: {_WORDS.get(code, '{error}').format(error=error)}")
+
+    @staticmethod
+    def is_of_a_row(error: BaseException) -> bool:
+        error = getattr(error, "orig", None) or error
+        return _code(error) not in _DAMAGED and not isinstance(error, sqlite3.OperationalError)
+
+    def _damaged(self, what: str) -> StoreUnavailable:
+        """It is left alone as it is: what can still be saved of it is for people to decide."""
+        name = self._path.name
+        return StoreUnavailable(
+            f"{self.name}: {what}; stop the router, move the file away together with {name}-wal and {name}-shm "
+            "or put a backup in their place, and start again: Alertmanager sends again what still fires",
+            damaged=True,
+        )
+
+    def close(self) -> None:
+        self.engine.pool.dispose()
+        if self._lock is not None:
+            lock, self._lock = self._lock, None
+            with suppress(OSError):
+                os.close(lock)
+
+
+def _configure(connection: sqlite3.Connection, _record: object) -> None:
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: sa.Connection) -> None:
+    # IMMEDIATE: a deferred BEGIN that writes later fails at once with SQLITE_BUSY_SNAPSHOT.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _code(error: BaseException) -> int:
+    """SQLite's primary result code. An error that the driver made up has none."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else sqlite3.SQLITE_ERROR
+
+
+def _quick_check(driver: Any) -> str:
+    """The first thing that is wrong, or nothing. https://sqlite.org/pragma.html#pragma_quick_check"""
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        driver.interrupt()
+
+    timer = threading.Timer(_CHECK_SECONDS, give_up)
+    timer.start()
+    try:
+        (found,) = driver.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError:
+        if late.is_set():
+            return ""
+        raise
+    finally:
+        timer.cancel()
+        timer.join()
+    return "" if found == "ok" or late.is_set() else " ".join(str(found).split())

@@ -1,0 +1,87 @@
+"""The real router on a real PostgreSQL, behind the real Alertmanager: the policy, a kill, and the command line."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.acceptance.conftest import Providers
+from tests.acceptance.processes import (
+    ROOT,
+    Alertmanager,
+    Router,
+    needs_alertmanager,
+    needs_faketime,
+    running,
+    until,
+)
+from tests.acceptance.test_policy import MONDAY_NIGHT, TUESDAY_MORNING
+from tests.postgresql import PASSWORD, Server
+from tests.world.fake_pagerduty import Page
+from tests.world.fake_slack import Want
+
+pytestmark = [needs_alertmanager, needs_faketime]
+
+
+@pytest.fixture
+def url(postgresql: Server) -> Iterator[str]:
+    """With a password."""
+    name = postgresql.create()
+    postgresql.execute("GRANT ALL ON SCHEMA public TO locked", name)
+    yield postgresql.url(name, f"locked:{PASSWORD}")
+    postgresql.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def test_a_night_on_postgresql_with_a_kill(providers: Providers, folder: Path, url: str) -> None:
+    router = Router(folder, providers.routes, faketime=True, database=url)
+    router.set_time(MONDAY_NIGHT)
+    slack, mail = providers.slack, providers.mail
+    async with running(router), Alertmanager(folder, f"{router.url}/webhook") as alertmanager:
+        await alertmanager.fire(alertname="Down", cluster="eu-1", severity="critical")
+        await alertmanager.fire(alertname="Disk", cluster="eu-2", severity="warning")
+        await alertmanager.fire(alertname="Cert", cluster="eu-3", severity="info")
+        waiting = {"delivered": 3, "held": 2, "digest": 1}
+
+        async def told() -> bool:
+            return await router.fates() == waiting
+
+        await until(told, "the critical is told, the others wait")
+        providers.pagerduty.expect(Page("Down", open=True))
+        await router.kill()
+        await router.start()
+        assert await router.fates() == waiting
+        router.set_time(TUESDAY_MORNING)
+        await slack.until(lambda: len(slack.messages) == 2)
+        await mail.until(lambda: len(mail.mails) == 3)
+        waiting = {"delivered": 6}
+        await until(told, "the warning is told at opening, the info in the digest")
+        slack.expect(Want("C0CRITICAL", ("Down",)), Want("C0WARNINGS", ("Disk", "held since")))
+        await asks_the_database(router, alertmanager, url)
+    assert PASSWORD not in router.log
+
+
+async def asks_the_database(router: Router, alertmanager: Alertmanager, url: str) -> None:
+    """The command line reads the database that the router has open."""
+    ledger = json.loads(await output("ledger", "--json", "--database", url))
+    assert ledger["fates"]["delivered"] == 6
+    assert ledger["imbalance"] == 0
+    async with aiohttp.ClientSession() as session, session.get(f"{alertmanager.url}/api/v2/alerts") as answer:
+        fingerprint = next(
+            each["fingerprint"] for each in await answer.json() if each["labels"]["cluster"] == "eu-1"
+        )
+    config = str(router.config)
+    explained = await output("explain", "--config", config, "--database", url, "--alert", fingerprint)
+    assert explained.startswith('Down{cluster="eu-1", severity="critical"}')
+
+
+async def output(*arguments: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "router", *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return out.decode()

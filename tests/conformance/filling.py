@@ -1,0 +1,94 @@
+"""Rows with odd values for every table, the same ones each time."""
+
+from random import Random
+from typing import Any
+
+from router.core import rows
+from router.core.rows import Table
+from router.core.state import State
+
+COUNT = 40
+"""Rows of a table."""
+DESTINATIONS = ("slack:C0CRITICAL", "email:a@b,ü@c", "")
+TEXTS = (
+    "",
+    "a",
+    "Ä",
+    "a ",
+    "%",
+    "%s %(x)s",
+    "'",
+    '"',
+    "\\u0041",
+    "\t\n\x7f",
+    "\ufffd",
+    "🙂 é e\u0301",
+    "x" * 50_000,
+)
+TIMES = (0, 1, 1_795_435_200_000, 2**53 + 1, 2**63 - 1, -(2**63))
+
+# What the store asks by, or what its tables insist on.
+_WORDS: dict[str, tuple[str, ...]] = {
+    "destination": DESTINATIONS,
+    "source": ("default", "am-2"),
+    "status": ("firing", "resolved"),
+    "notified": ("nothing", "unknown", "firing", "resolved"),
+    "decision": ("send", "hold", "digest", "inhibited", "drop", "given_up"),
+    "fate": ("pending", "held", "inhibited", "digest", "delivered", "moot", "dropped", "dead"),
+    "kind": ("fired", "resolved", "repeated"),
+    "state": ("open", "closed", "dead", "retried"),
+    "remote": ("{}", '{"ts": "1"}'),
+    "labels": ('{"alertname": "A"}', '{"alertname": "🙂 \\u0000"}'),
+    "inhibitor": ("key 0", "key 1"),
+}
+_SMALL = frozenset({"open", "priority", "urgency", "partly", "truncated", "two_sided", "attempts", "destinations",
+                    "firing", "known", "shown", "ended", "waiting", "ends"})  # fmt: skip
+_REFERENCES = {
+    "group_id": "groups", "webhook_id": "webhooks", "alert_id": "alerts", "conversation_id": "conversations",
+    "change_id": "changes", "member_id": "members",
+}  # fmt: skip
+
+
+def fill(state: State, seed: int = 1) -> None:
+    """Every table of a complete state."""
+    dice = Random(seed)
+    for table in rows.TABLES:
+        for number in range(COUNT):
+            row = [_value(state, table, name, number, dice) for name in table.columns]
+            getattr(state, table.name).put(table.row._make(row))
+
+
+def _value(  # noqa: PLR0911  (one a column)
+    state: State, table: Table[Any], name: str, number: int, dice: Random
+) -> Any:
+    match table.name, name:
+        case _, "id":
+            return state.new_id()
+        case "members", "conversation_id":  # a pair is there once
+            return list(state.conversations)[number // 4].id
+        case "members", "alert_id":
+            return list(state.alerts)[number % 4].id
+        case "inhibitors", "alert_id":
+            return list(state.alerts)[number].id
+        case "inhibitors", "key":
+            return f"key {number % 3}"
+        case "conversations", "token":
+            return f"token {number // 2}"
+        case "conversations", "episode":
+            return number
+        case (_, "identity" | "group_key" | "name") | ("meta" | "destinations", "key"):
+            return f"{number} {dice.choice(TEXTS[:-1])}"
+    hint = str(table.row.__annotations__[name])
+    if name in _REFERENCES and dice.random() < (0.8 if "None" in hint else 1):
+        return dice.choice(list(getattr(state, _REFERENCES[name]))).id
+    return _any(hint, name, dice)
+
+
+def _any(hint: str, name: str, dice: Random) -> Any:
+    if "None" in hint and (name in _REFERENCES or dice.random() < 0.4):
+        return None
+    if "bytes" in hint:
+        return dice.choice((b"", b"\x00\xff", b'{"a": 1}', dice.randbytes(3_000)))
+    if "int" in hint:
+        return dice.choice((0, 1) if name in _SMALL else TIMES)
+    return dice.choice(_WORDS.get(name, TEXTS))

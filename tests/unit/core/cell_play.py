@@ -1,0 +1,208 @@
+"""Plays one cell of the table of a member through the transitions."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+from router.core import rows
+from router.core.accept import complete
+from router.core.claim import Telling, Work, claim, conversation_of, work_of
+from router.core.conversations import open_conversation, open_slot, put_member
+from router.core.dead_letters import discard, retry
+from router.core.digests import FIRED_SINCE
+from router.core.fates import add
+from router.core.members import Transitions, rejudge, subject_of
+from router.core.record import record
+from router.core.rows import (
+    AlertRow,
+    ChangeRow,
+    ConversationRow,
+    DeadLetterRow,
+    DestinationRow,
+    FateRow,
+    GroupRow,
+    MemberRow,
+    MetaRow,
+)
+from router.core.state import State
+from router.decide import Policy, Route, Severity
+from router.decide.hours import Schedule
+from router.model import (
+    Decision,
+    Delivered,
+    Destination,
+    DigestView,
+    Fate,
+    Millis,
+    Outcome,
+    Rejected,
+    Retry,
+    Verdict,
+)
+from tests.unit.core.cells import DUE, JUDGED, LATER, NOW, OPEN_FATE, OPENING, PASSED, After, Cell, other
+
+_PLACES = {
+    "messages": Destination("slack:C1", "slack", None),
+    "digests": Destination("digest:daily", "digest", None, digest=True),
+}
+_POLICIES = {
+    kind: Policy(
+        Severity(),
+        Route("route", "all"),
+        {"all": (place,)},
+        {"digest:daily": Schedule(8 * 60)},
+        fingerprint=kind,
+    )
+    for kind, place in _PLACES.items()
+}
+_LABELS = '{"alertname": "Down", "severity": "critical"}'
+
+
+def decision_of(verdict: Verdict, place: Destination | None, repeat: Millis | None = None) -> Decision:
+    at = {Verdict.SEND: NOW, Verdict.HOLD: OPENING, Verdict.DIGEST: LATER}.get(verdict)
+    return Decision(place or _PLACES["messages"], verdict, at, "route", "because", repeat=repeat)
+
+
+class _Answers(dict[Any, Any]):
+    """Of a database without history."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __missing__(self, key: tuple[str, Any]) -> Any:
+        return 1 if key[0] == FIRED_SINCE else []
+
+
+def in_memory() -> State:
+    state = State(complete=True)
+    state.answers = _Answers()
+    state.meta.put(MetaRow("database_id", "1" * 32))
+    return state
+
+
+@dataclass
+class Play:
+    cell: Cell
+
+    def __post_init__(self) -> None:
+        self.state, self.place = in_memory(), _PLACES[self.cell.kind]
+        self.policy = _POLICIES[self.cell.kind]
+        state, before = self.state, self.cell.before
+        group = state.groups.put(GroupRow(state.new_id(), "s", "all", "g", "{}", "", 1))
+        # What fires for another group may have ended for this one.
+        fires = self.cell.event in (*JUDGED, "unrouted") or before.status == rows.FIRING
+        self.alert = state.alerts.put(
+            AlertRow(
+                id=state.new_id(), source="s", identity="i", group_id=group.id, labels=_LABELS, annotations="{}",
+                links="{}", generator_url="", status=rows.FIRING if fires else rows.RESOLVED, level="critical",
+                starts_at=0, ends_at=None, peer="", changed_at=0, seen_at=0, note="", withheld=None, absent_at=None,
+                fingerprint="f", about=None, latest_start=None, doubt_until=None, doubt=None, listed_by="",
+                fires_until=None, claimed_firing_at=None, last_change_id=None,
+            )
+        )  # fmt: skip
+        state.destinations.put(DestinationRow(self.place.key, "{}"))
+        self.subject = subject_of(state, self.alert, group.id)
+        if self.place.digest:
+            conversation, _ = open_slot(state, self.policy, self.place.key, NOW, generation=5)
+        else:
+            source, subject = self.subject.at(self.place)
+            conversation, _ = open_conversation(
+                state, self.place.key, source, rows.OF_GROUP, subject, NOW, group_id=group.id, generation=5,
+                notified_at=PASSED,
+            )  # fmt: skip
+        self.member = put_member(
+            state,
+            MemberRow(
+                state.new_id(), conversation.id, self.alert.id, 1, before.status, before.notified, before.decision,
+                DUE[before.due], "route", "", None, None, 0,
+            ),
+        )  # fmt: skip
+        self.open, self.since = self._fate(OPEN_FATE, 5), self._fate(OPEN_FATE, 6)
+        self.dead = self._fate(str(Fate.DEAD), 5)
+
+    def _fate(self, fate: str, generation: int) -> FateRow:
+        number = self._change()
+        add(self.state, number, self.place.key, self.member.id, (Fate(fate), "route", ""), generation, NOW)
+        return self.state.fates.of("change", number)[0]
+
+    def _change(self) -> int:
+        state = self.state
+        return state.changes.put(ChangeRow(state.new_id(), 0, self.alert.id, "fired", "critical", NOW, 1)).id
+
+    def run(self) -> After:
+        """Have the event happen, and look."""
+        change = 0
+        event, state = self.cell.event, self.state
+        if event in JUDGED or event == "resolves":
+            change = self._reported()
+        elif event == "unrouted":
+            rejudge(
+                state,
+                replace(self.policy, root=Route("route", "nobody"), receivers={"nobody": ()}),
+                self.alert.id,
+                NOW,
+            )
+        elif event == "claimed":
+            claim(state, self._conversation.id, self.policy, NOW, quiet_digest=True)
+        elif self.cell.settles:
+            self._settled()
+        elif event == "shown whole":
+            complete(state, self.alert.group_id, NOW)
+        else:
+            self._recorded()
+        member = state.members[self.member.id]
+        fate = state.fates[self.dead.id if self.cell.settles else self.open.id].fate
+        reported = state.fates.of("change", change)
+        return After(
+            member.decision, member.notified, member.status, member.at, reported[0].fate if reported else "",
+            fate, state.fates[self.since.id].fate,
+        )  # fmt: skip
+
+    @property
+    def _conversation(self) -> ConversationRow:
+        return self.state.conversations[self.member.conversation_id]
+
+    def _reported(self) -> int:
+        how, _, verdict = self.cell.event.partition(": ")
+        decision = decision_of(Verdict(verdict or "send"), self.place, 0 if how == "repeats" else None)
+        change = None if how == "judged" else self._change()
+        transitions = Transitions(self.state, self.policy, self.subject, NOW)
+        if how == "resolves":
+            transitions.resolve((decision,), change or 0)
+        else:
+            transitions.fire((decision,), change)
+        return change or 0
+
+    def _work(self, told: str) -> Work:
+        conversation = conversation_of(self._conversation, NOW, (), truncated=1)
+        if self.place.digest:
+            conversation = replace(conversation, digest=DigestView(0, NOW))
+        conversation = replace(conversation, version=5)
+        telling = Telling(self.member.id, told, self.cell.knew or rows.NOTHING, held=False)
+        return work_of(self._conversation, conversation, (telling,), NOW)
+
+    def _recorded(self) -> None:
+        event, status = self.cell.event, self.cell.before.status
+        work = self._work(other(status) if event.endswith("late") else status)
+        outcomes: dict[str, Outcome] = {
+            "failed": Retry("http 503"),
+            "in doubt": Retry("timeout", ambiguous=True),
+            "delivered": Delivered({"ts": "1"}),
+            "given up": Rejected("http 400"),
+        }
+        record(self.state, work, outcomes[event.removesuffix(" late")], self.policy, NOW, NOW)
+
+    def _settled(self) -> None:
+        told = rows.RESOLVED if self.cell.event == "again: end" else rows.FIRING
+        telling = {"member": self.member.id, "status": told, "told": self.cell.knew or rows.NOTHING}
+        recipient = "bob@example.com" if self.cell.event == "again: recipient" else ""
+        letter = self.state.dead_letters.put(
+            DeadLetterRow(
+                self.state.new_id(), self._conversation.id, self.place.key, NOW, "http 400", "dead", None,
+                json.dumps([telling]), recipient,
+            )
+        )  # fmt: skip
+        if self.cell.event == "discarded":
+            discard(self.state, letter.id, NOW)
+        else:
+            retry(self.state, letter.id, self.policy, NOW)

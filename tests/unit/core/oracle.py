@@ -1,0 +1,174 @@
+"""What the core asks a database, answered in plain Python: the specification of ``router.store.questions``."""
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
+
+from router.core.digests import FIRED_SINCE, OBSOLETE_IN
+from router.core.rows import CLOSED, FIRING, HOLD, NOT_FIRING, AlertRow, ConversationRow
+from router.core.state import State
+from router.core.storms import Affected, Surge
+from router.model import Change, Fate, Millis
+
+_HEARD = {Fate.DELIVERED, Fate.PENDING, Fate.DIGEST}
+
+
+def answer(state: State, question: str, key: Any) -> Any:
+    return QUESTIONS[question](state, key)
+
+
+def _due(state: State, destination: str, now: Millis) -> list[ConversationRow]:
+    return [
+        row
+        for row in state.conversations
+        if row.destination == destination and row.next_at is not None and row.next_at <= now
+    ]
+
+
+def _next_due(state: State, key: Any) -> list[int]:
+    destination, now, due_by, max_urgency, own, others_first, limit = key
+    found = [
+        row
+        for row in state.conversations
+        if row.destination == destination
+        and row.next_at is not None
+        and (row.next_at <= now if due_by >= now else row.due_at is not None and row.due_at <= due_by)
+        and (row.urgency <= max_urgency or (own and row.own_message))
+    ]
+    found.sort(key=attrgetter("next_at", "id"))
+    first = [row for row in found if row.priority][:1] if others_first else []
+    rest = sorted((row for row in found if row not in first), key=attrgetter("priority"))
+    return [row.id for row in (*first, *rest)[:limit]]
+
+
+def _next_time(state: State, destination: str) -> tuple[Millis | None, Millis | None]:
+    waiting = [
+        row for row in state.conversations if row.destination == destination and row.next_at is not None
+    ]
+    return (
+        min((row.next_at for row in waiting if row.next_at is not None), default=None),
+        min((row.due_at for row in waiting if row.due_at is not None), default=None),
+    )
+
+
+def _surge(state: State, key: Any) -> Surge:
+    destination, now, edits = key
+    due = [row for row in _due(state, destination, now) if not edits or not row.own_message]
+    return Surge(len(due), sum(row.urgency == 0 for row in due))
+
+
+def _due_after(state: State, key: Any) -> list[int]:
+    destination, now, after, min_urgency, edits, limit = key
+    found = [
+        row.id
+        for row in _due(state, destination, now)
+        if row.id > after and row.urgency >= min_urgency and (not edits or not row.own_message)
+    ]
+    return sorted(found)[:limit]
+
+
+def _affected(state: State, destination: str) -> list[Affected]:
+    found = [
+        row
+        for row in state.conversations
+        if row.destination == destination and row.state != CLOSED and row.slot is None and row.shown
+    ]
+    found.sort(key=lambda row: (row.urgency, -row.shown, row.id))
+    groups = [(row, state.groups[row.group_id]) for row in found if row.group_id is not None]
+    return [Affected(row.urgency, group.labels, group.external_url, row.shown) for row, group in groups]
+
+
+def _obsolete_in(state: State, key: tuple[Millis, Millis]) -> list[Any]:
+    since, until = key
+    found = []
+    for fate in sorted(state.fates):
+        change = state.changes[fate.change_id]
+        if fate.fate == Fate.MOOT and since <= fate.updated_at < until and change.kind == Change.FIRED:
+            heard = (each for each in state.fates.of("change", change.id) if each.fate in _HEARD)
+            notified = tuple(each.destination for each in heard)
+            found.append((change.id, change.alert_id, fate.destination, fate.reason, notified))
+    return found
+
+
+def _fired_since(state: State, key: tuple[int, Millis]) -> int:
+    alert, since = key
+    return sum(
+        row.alert_id == alert and row.kind == Change.FIRED and row.at >= since for row in state.changes
+    )
+
+
+def _page(state: State, after: int, limit: int, wanted: Callable[[AlertRow], bool]) -> list[int]:
+    return sorted(row.id for row in state.alerts if row.id > after and wanted(row))[:limit]
+
+
+def _firing_of(state: State, key: Any) -> list[int]:
+    source, after, limit = key
+    return _page(
+        state, after, limit, lambda row: row.status == FIRING and (source is None or row.source == source)
+    )
+
+
+def _marked(state: State, key: Any) -> list[int]:
+    def said(row: AlertRow) -> bool:
+        return row.status == FIRING and (row.withheld is not None or row.absent_at is not None)
+
+    after, limit = key
+    return _page(state, after, limit, said)
+
+
+def _unheard(state: State, key: Any) -> list[int]:
+    seen_up_to, now, after, limit = key
+
+    def unheard(row: AlertRow) -> bool:
+        if row.status != FIRING:
+            return False
+        if row.fires_until is not None and row.fires_until <= now:
+            return True
+        hidden = state.groups[row.group_id].truncated
+        return row.seen_at <= seen_up_to and not hidden and row.about is None
+
+    return _page(state, after, limit, unheard)
+
+
+def _doubted(state: State, key: Any) -> list[int]:
+    source, after, limit = key
+    return _page(state, after, limit, lambda row: row.source == source and row.doubt_until is not None)
+
+
+def _lasting_doubts(state: State, key: Any) -> tuple[list[int], Millis | None]:
+    now, limit = key
+    doubts = sorted((row.doubt_until, row.id) for row in state.alerts if row.doubt_until is not None)
+    lasted = [id_ for until, id_ in doubts[:limit] if until <= now]
+    return lasted, next((until for until, _ in doubts[len(lasted) :]), None)
+
+
+def _still_notified(state: State, _: Any) -> frozenset[str]:
+    return frozenset(row.destination for row in state.conversations if row.state != CLOSED and row.known)
+
+
+def _openings(state: State, now: Millis) -> dict[str, Millis]:
+    found: dict[str, Millis] = {}
+    for row in state.members:
+        held = row.decision == HOLD and row.open and row.notified in NOT_FIRING
+        if held and row.at is not None and row.at > now:
+            source = state.alerts[row.alert_id].source
+            found[source] = min(row.at, found.get(source, row.at))
+    return found
+
+
+QUESTIONS: dict[str, Callable[[State, Any], Any]] = {
+    "next due": _next_due,
+    "next time": _next_time,
+    "surge": _surge,
+    "due after": _due_after,
+    "affected": _affected,
+    OBSOLETE_IN: _obsolete_in,
+    FIRED_SINCE: _fired_since,
+    "firing of": _firing_of,
+    "marked": _marked,
+    "unheard": _unheard,
+    "doubted": _doubted,
+    "lasting doubts": _lasting_doubts,
+    "still notified": _still_notified,
+    "openings": _openings,
+}

@@ -1,0 +1,318 @@
+"""What is given up is a dead letter: somebody else is told instead, and nothing of it is lost unseen."""
+
+from dataclasses import replace
+
+import pytest
+
+from router.decide import Policy
+from router.model import DAY, HOUR, MINUTE, Delivered, Destination, Rejected, Retry, Status
+from router.store import Idle
+from tests.unit.core.memory import at_once
+from tests.unit.core.world import (
+    DAILY,
+    MONDAY,
+    NIGHT,
+    PAGER,
+    POLICY,
+    RULES,
+    SLACK,
+    TEAM,
+    World,
+    alert,
+)
+
+GONE = Rejected("channel_not_found")
+STANDBY = Destination("email:standby@example.com", "email", None)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def given_up(world: World, destination: Destination) -> int:
+    """The next delivery at a destination dies: the letter."""
+    world.finish(world.work_of(destination), GONE)
+    return world.letters()[-1]
+
+
+def with_standby(*failing: Destination, on_failure: str = "standby") -> Policy:
+    receivers = {
+        name: tuple(replace(each, on_failure=on_failure) if each in failing else each for each in several)
+        for name, several in POLICY.receivers.items()
+    }
+    return replace(POLICY, receivers={**receivers, "standby": (STANDBY,)}, fingerprint="with standby")
+
+
+def test_what_was_given_up_is_dead_and_waits_to_be_seen(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    given_up(world, SLACK)
+    assert world.fates(SLACK) == ["dead"]
+    assert isinstance(world.begin(SLACK), Idle)
+    world.deliver(PAGER)
+    assert world.fates(PAGER) == ["delivered"]
+    world.assert_balanced()
+
+
+def test_changed_rules_do_not_wake_the_dead_but_alertmanagers_repeat_does(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    given_up(world, SLACK)
+    world.reload(replace(POLICY, fingerprint="changed"))
+    assert isinstance(world.begin(SLACK), Idle)
+    world.post(alert("Down", "critical"))
+    world.deliver()
+    assert world.providers[SLACK.key].all_firing == {"Down-critical"}
+    assert world.fates(SLACK) == ["dead", "delivered"]
+    world.assert_balanced()
+
+
+def test_what_is_tried_again_is_told_if_it_still_fires(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    letter = given_up(world, SLACK)
+    assert world.retry(letter) == frozenset({SLACK.key})
+    world.deliver()
+    assert world.providers[SLACK.key].all_firing == {"Down-critical"}
+    assert world.fates(SLACK) == ["delivered"]
+    assert world.retry(letter) is None
+    world.assert_balanced()
+
+
+def test_what_has_ended_meanwhile_is_moot_when_it_is_tried_again(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    letter = given_up(world, SLACK)
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.retry(letter)
+    world.deliver()
+    assert world.providers[SLACK.key].told == []
+    assert world.fates(SLACK) == ["moot", "moot"]
+    world.assert_balanced()
+
+
+def test_an_end_that_was_given_up_can_be_told_after_all(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    world.deliver()
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    letter = given_up(world, SLACK)
+    assert world.providers[SLACK.key].all_firing == {"Down-critical"}
+    world.retry(letter)
+    world.deliver()
+    assert world.providers[SLACK.key].all_firing == set()
+    assert world.fates(SLACK) == ["delivered", "delivered"]
+
+
+def test_what_was_given_up_several_times_is_one_letter_a_conversation(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    first = given_up(world, SLACK)
+    world.post(alert("Full", "critical"))
+    assert given_up(world, SLACK) == first
+    world.retry(first)
+    world.deliver()
+    assert world.providers[SLACK.key].all_firing == {"Down-critical", "Full-critical"}
+    world.assert_balanced()
+
+
+def test_the_end_of_what_got_through_after_all_is_told_when_it_is_tried_again(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    given_up(world, PAGER)
+    world.post(alert("Down", "critical"))
+    world.deliver(PAGER)
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    letter = given_up(world, PAGER)
+    assert world.providers[PAGER.key].all_firing == {"Down-critical"}
+    world.retry(letter)
+    world.deliver(PAGER)
+    assert world.providers[PAGER.key].all_firing == set()
+    world.assert_balanced()
+
+
+def test_what_may_have_been_told_stays_so_when_it_is_tried_again(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    letter = given_up(world, PAGER)
+    world.post(alert("Down", "critical"))
+    world.finish(world.work_of(PAGER), Retry("timeout", ambiguous=True), heard=True)
+    world.retry(letter)
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.deliver(PAGER)
+    assert world.providers[PAGER.key].all_firing == set()
+    world.assert_balanced()
+
+
+def test_what_nobody_can_be_told_any_more_is_dropped_when_it_is_tried_again(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    letter = given_up(world, PAGER)
+    world.reload(replace(POLICY, receivers={**POLICY.receivers, "oncall": (SLACK,)}, fingerprint="no pager"))
+    world.retry(letter)
+    assert world.fates(PAGER) == ["dropped"]
+    world.assert_balanced()
+
+
+def test_what_may_have_been_told_is_tried_again_with_alertmanagers_repeat(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    world.finish(world.work_of(PAGER), Retry("http 503", ambiguous=True))
+    given_up(world, PAGER)
+    world.post(alert("Down", "critical"))
+    world.deliver(PAGER)
+    assert world.providers[PAGER.key].all_firing == {"Down-critical"}
+    assert world.fates(PAGER) == ["dead", "delivered"]
+    world.assert_balanced()
+
+
+def test_the_end_of_what_may_have_arrived_before_it_was_given_up_is_told(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    outcome = Rejected("given up after 1 d: timeout", ambiguous=True)
+    world.finish(world.work_of(PAGER), outcome, heard=True)
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.deliver(PAGER)
+    assert world.providers[PAGER.key].all_firing == set()
+    assert world.fates(PAGER) == ["dead", "delivered"]
+    world.assert_balanced()
+
+
+def test_what_is_discarded_is_dropped_and_not_told(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    letter = given_up(world, SLACK)
+    assert at_once(world.store.discard(letter, world.now))
+    assert not at_once(world.store.discard(letter, world.now))
+    assert world.letters() == []
+    assert world.fates(SLACK) == ["dropped"]
+    assert isinstance(world.begin(SLACK), Idle)
+    world.assert_balanced()
+
+
+def test_a_digest_that_was_given_up_stands_in_the_next_one_when_it_is_tried_again(world: World) -> None:
+    world.post(alert("Cert", "info"), alert("Backup", "info"))
+    world.post(alert("Backup", "info", Status.RESOLVED))
+    world.now = MONDAY + DAY + 8 * HOUR
+    letter = given_up(world, DAILY)
+    assert world.fates(DAILY) == ["dead"] * 3
+    world.retry(letter)
+    assert world.fates(DAILY) == ["digest"] * 3
+    world.now += DAY
+    view = world.work_of(DAILY).conversation.digest
+    assert view is not None
+    assert [line.alert.fingerprint for line in view.firing] == ["Cert-info"]
+    assert [line.alert.fingerprint for line in view.ended] == ["Backup-info"]
+    world.assert_balanced()
+
+
+def test_the_failover_receiver_is_told_instead_and_of_the_end_too(world: World) -> None:
+    world.policy = with_standby(SLACK)
+    world.post(alert("Down", "critical"))
+    given_up(world, SLACK)
+    world.reload(world.policy)  # the rules' own word doesn't take it away again
+    world.deliver(STANDBY)
+    assert world.providers[STANDBY.key].all_firing == {"Down-critical"}
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.deliver(STANDBY)
+    assert world.providers[STANDBY.key].all_firing == set()
+    assert world.fates(STANDBY) == ["delivered", "delivered"]
+    world.assert_balanced()
+
+
+def test_what_is_held_at_the_failover_receiver_is_told_there_at_once(world: World) -> None:
+    policy = with_standby(PAGER, on_failure="team")
+    oncall, team, info = policy.root.routes
+    routes = (replace(oncall, continue_=True), replace(team, severity="critical"), team, info)
+    world.policy = replace(policy, root=replace(policy.root, routes=routes))
+    world.now = NIGHT
+    world.post(alert("Down", "critical"))
+    assert world.fates(TEAM) == ["held"]
+    given_up(world, PAGER)
+    world.deliver(TEAM)
+    assert world.fates(TEAM) == ["delivered"]
+    world.assert_balanced()
+
+
+def test_two_that_stand_in_for_each_other_do_not_go_round(world: World) -> None:
+    world.policy = with_standby(SLACK, PAGER, on_failure="oncall")
+    world.post(alert("Down", "critical"))
+    given_up(world, SLACK)
+    given_up(world, PAGER)
+    assert isinstance(world.begin(SLACK), Idle)
+    assert isinstance(world.begin(PAGER), Idle)
+    world.assert_balanced()
+
+
+def test_it_is_known_since_when_something_is_tried(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    began = world.now
+    for _ in range(3):
+        work = world.work_of(SLACK)
+        assert work.tried_since == began
+        world.finish(work, Retry("http 503"))
+        world.now += MINUTE
+    world.finish(world.work_of(SLACK), Delivered())
+    world.now += DAY
+    world.post(alert("Full", "critical"))
+    assert world.work_of(SLACK).tried_since == world.now
+
+
+def test_only_what_is_overdue_is_claimed_when_that_is_asked_for(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    world.now += HOUR
+    world.post(alert("Full", "critical"), group="h")
+
+    def claimed(overdue: int) -> list[str]:
+        work = world.begin(SLACK, overdue=overdue)
+        return [] if isinstance(work, Idle) else [each.alert.fingerprint for each in work.conversation.alerts]
+
+    assert claimed(2 * HOUR) == []
+    assert claimed(HOUR) == ["Down-critical"]
+
+
+def test_a_repeat_that_came_while_it_was_given_up_is_dead_too(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    work = world.work_of(SLACK)
+    world.post(alert("Down", "critical"))
+    world.finish(work, GONE)
+    assert world.fates(SLACK) == ["dead", "dead"]
+    world.assert_balanced()
+
+
+def test_an_end_that_came_while_the_firing_was_given_up_is_moot(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    work = world.work_of(SLACK)
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.finish(work, GONE)
+    assert world.fates(SLACK) == ["dead", "moot"]
+    assert isinstance(world.begin(SLACK), Idle)
+    world.assert_balanced()
+
+
+def test_an_end_is_told_to_whom_the_firing_may_have_been_told_though_it_was_given_up(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    world.finish(world.work_of(SLACK), Retry("timeout", ambiguous=True), heard=True)
+    work = world.work_of(SLACK)
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.finish(work, GONE)
+    world.deliver()
+    assert world.providers[SLACK.key].all_firing == set()
+    assert world.fates(SLACK) == ["dead", "delivered"]
+
+
+def test_what_fires_anew_while_its_end_is_given_up_is_told(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    world.deliver()
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    work = world.work_of(SLACK)
+    world.now += MINUTE
+    world.post(alert("Down", "critical", starts_at=world.now))
+    world.finish(work, GONE)
+    assert world.fates(SLACK) == ["delivered", "dead", "pending"]
+    world.deliver()
+    assert world.providers[SLACK.key].all_firing == {"Down-critical"}
+    assert world.fates(SLACK) == ["delivered", "dead", "delivered"]
+    world.assert_balanced()
+
+
+def test_what_was_tried_again_while_its_destination_was_gone_is_told_when_that_is_back(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    letter = given_up(world, SLACK)
+    world.reload(RULES[2])
+    world.retry(letter)
+    assert world.fates(SLACK) == ["dropped"]
+    world.reload(POLICY)
+    world.deliver(SLACK)
+    assert world.providers[SLACK.key].all_firing == {"Down-critical"}
+    assert world.fates(SLACK) == ["delivered"]
+    world.assert_balanced()

@@ -1,0 +1,300 @@
+"""Whatever happens, in whatever order: the books balance, and every destination ends up with the truth."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Rejected, Retry, Status
+from router.store import Idle, Work
+from tests.unit.core.stories import STEPS, History
+from tests.unit.core.world import (
+    DAILY,
+    MONDAY,
+    NIGHT,
+    PAGER,
+    PER_ALERT,
+    POLICY,
+    SLACK,
+    TEAM,
+    World,
+    alert,
+    with_repeat,
+)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_critical_is_told_and_its_end_too(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    world.deliver()
+    assert world.providers[SLACK.key].all_firing == {"Down-critical"}
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.deliver()
+    assert world.providers[PAGER.key].told == [("Down-critical", "firing"), ("Down-critical", "resolved")]
+    assert world.fates(PAGER) == ["delivered", "delivered"]
+    world.assert_balanced()
+
+
+def test_every_attempt_at_the_same_state_has_the_same_version(world: World) -> None:
+    """Channels tell by it what they have told already."""
+    world.post(alert("Down", "critical"), alert("Slow", "critical"))
+    versions = []
+    for _ in range(3):
+        work = world.begin(SLACK)
+        assert isinstance(work, Work)
+        versions.append(work.conversation.version)
+        world.finish(work, Retry("no answer", ambiguous=True))
+    assert len(set(versions)) == 1
+
+
+def test_a_repeat_of_what_was_told_is_delivered_at_once_and_not_told_again(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    world.deliver()
+    world.post(alert("Down", "critical"))
+    assert isinstance(world.begin(SLACK), Idle)
+    assert world.fates(SLACK) == ["delivered", "delivered"]
+
+
+def test_an_alert_that_ended_before_anyone_was_told_is_moot(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.deliver()
+    assert world.providers[PAGER.key].told == []
+    assert world.fates(PAGER) == ["moot", "moot"]
+    world.assert_balanced()
+
+
+def test_a_held_warning_comes_out_at_opening_once(world: World) -> None:
+    world.now = NIGHT
+    world.post(alert("Disk", "warning"))
+    world.deliver()
+    assert world.fates(TEAM) == ["held"]
+    idle = world.begin(TEAM)
+    assert idle == Idle(MONDAY + DAY + 9 * HOUR)
+    world.now = MONDAY + DAY + 9 * HOUR
+    world.deliver()
+    world.deliver()
+    assert world.providers[TEAM.key].told == [("Disk-warning", "firing")]
+    assert world.fates(TEAM) == ["delivered"]
+
+
+def test_a_held_warning_that_ends_at_night_is_moot(world: World) -> None:
+    world.now = NIGHT
+    world.post(alert("Disk", "warning"))
+    world.now += HOUR
+    world.post(alert("Disk", "warning", Status.RESOLVED))
+    world.now = MONDAY + DAY + 10 * HOUR
+    world.deliver()
+    assert world.providers[TEAM.key].told == []
+    assert world.fates(TEAM) == ["moot", "moot"]
+
+
+def test_an_end_is_told_at_any_hour_to_whom_the_alert_was_told(world: World) -> None:
+    world.post(alert("Disk", "warning"))
+    world.now += 10 * SECOND
+    world.deliver()
+    world.now = NIGHT
+    world.post(alert("Disk", "warning", Status.RESOLVED))
+    world.deliver()
+    assert world.providers[TEAM.key].told[-1] == ("Disk-warning", "resolved")
+
+
+def test_an_inhibited_warning_is_told_after_its_inhibitor_ends(world: World) -> None:
+    world.post(alert("Down", "critical"), group="c")
+    world.post(alert("Down", "warning"), group="w")
+    world.now += MINUTE
+    world.deliver()
+    assert world.fates(TEAM) == ["inhibited"]
+    world.post(alert("Down", "critical", Status.RESOLVED), group="c")
+    world.now += MINUTE
+    world.deliver()
+    assert world.providers[TEAM.key].told == [("Down-warning", "firing")]
+    assert world.fates(TEAM) == ["delivered"]
+
+
+def test_an_inhibitor_that_arrives_just_after_its_target_still_counts(world: World) -> None:
+    world.post(alert("Down", "warning"), group="w")
+    world.deliver()
+    world.now += 2 * SECOND
+    world.post(alert("Down", "critical"), group="c")
+    world.now += MINUTE
+    world.deliver()
+    assert world.providers[TEAM.key].told == []
+    assert world.fates(TEAM) == ["inhibited"]
+
+
+def test_an_end_that_comes_while_the_first_telling_is_under_way_is_told(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    work = world.work_of(PAGER)
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.finish(work, Delivered())
+    world.deliver()
+    assert world.providers[PAGER.key].told == [("Down-critical", "firing"), ("Down-critical", "resolved")]
+    world.assert_balanced()
+
+
+def test_a_lost_answer_counts_as_maybe_told_so_its_end_is_told(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    work = world.work_of(PAGER)
+    world.finish(work, Retry("timeout", ambiguous=True), heard=True)
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.deliver()
+    assert world.providers[PAGER.key].all_firing == set()
+    assert world.fates(PAGER) == ["delivered", "delivered"]
+
+
+def test_a_refusal_is_dead_and_a_repeat_tries_again(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    work = world.work_of(PAGER)
+    world.finish(work, Rejected("http 400"))
+    assert isinstance(world.begin(PAGER), Idle)
+    assert world.fates(PAGER) == ["dead"]
+    world.post(alert("Down", "critical"))
+    world.deliver()
+    assert world.fates(PAGER) == ["dead", "delivered"]
+
+
+def test_a_group_that_fires_anew_after_its_end_starts_another_episode(world: World) -> None:
+    for starts_at in (MONDAY, MONDAY + HOUR):
+        world.post(alert("Down", "critical", starts_at=starts_at))
+        world.deliver()
+        world.post(alert("Down", "critical", Status.RESOLVED, starts_at=starts_at))
+        world.deliver()
+    assert [episode for _, episode in world.providers[SLACK.key].firing] == [1, 2]
+
+
+def test_a_truncated_group_is_never_over(world: World) -> None:
+    world.post(alert("Down", "critical"), truncated=3)
+    world.deliver()
+    world.post(alert("Down", "critical", Status.RESOLVED), truncated=3)
+    work = world.work_of(PAGER)
+    assert not work.conversation.over
+
+
+def test_a_group_kept_open_by_hidden_alerts_ends_when_alertmanager_shows_it_whole(world: World) -> None:
+    world.post(alert("Down", "critical"), truncated=3)
+    world.deliver()
+    world.post(alert("Down", "critical", Status.RESOLVED), truncated=3)
+    world.deliver()
+    assert isinstance(world.begin(PAGER), Idle)
+    receipt = world.post(alert("Down", "critical", Status.RESOLVED), truncated=0)
+    assert PAGER.key in receipt.wake
+    work = world.work_of(PAGER)
+    assert work.conversation.over
+    world.finish(work, Delivered())
+    world.deliver()
+    world.post(alert("Down", "critical", Status.RESOLVED), truncated=0)
+    assert isinstance(world.begin(PAGER), Idle)
+    world.assert_balanced()
+
+
+def test_an_empty_digest_is_sent_as_all_quiet_when_asked_for(world: World) -> None:
+    world.now = MONDAY + DAY + 8 * HOUR
+    quiet = replace(DAILY, options=DAILY.options.model_copy(update={"empty": "all-quiet"}))
+    work = world.work_of(quiet)
+    assert work.conversation.digest is not None
+    assert work.conversation.digest.empty
+    world.finish(work, Delivered())
+    assert world.begin(DAILY) == Idle(MONDAY + 2 * DAY + 8 * HOUR)
+
+
+def test_a_digest_that_comes_days_late_covers_all_of_them_and_goes_out_once(world: World) -> None:
+    world.post(alert("Cert", "info"))
+    world.now = MONDAY + 4 * DAY
+    work = world.work_of(DAILY)
+    assert work.conversation.digest is not None
+    assert work.conversation.digest.since == MONDAY + 8 * HOUR
+    assert work.conversation.digest.until == MONDAY + 3 * DAY + 8 * HOUR
+    world.finish(work, Delivered())
+    assert world.begin(DAILY) == Idle(MONDAY + 4 * DAY + 8 * HOUR)
+
+
+def test_an_alert_of_two_groups_is_ended_in_both(world: World) -> None:
+    world.post(alert("Down", "critical"), group="a")
+    world.post(alert("Down", "critical"), group="b")
+    world.deliver()
+    world.post(alert("Down", "critical", Status.RESOLVED), group="a")
+    world.deliver()
+    assert world.providers[SLACK.key].all_firing == set()
+    world.assert_balanced()
+
+
+def test_the_peers_of_a_pair_tell_one_change(world: World) -> None:
+    for peer in ("http://am-1", "http://am-2"):
+        world.post(alert("Down", "critical"), peer=peer)
+    world.deliver()
+    world.post(alert("Down", "critical", Status.RESOLVED), peer="http://am-1")
+    world.deliver()
+    world.now += 15 * SECOND
+    world.post(alert("Down", "critical"), peer="http://am-2")
+    world.post(alert("Down", "critical", Status.RESOLVED), peer="http://am-2")
+    world.deliver()
+    assert world.providers[SLACK.key].told == [("Down-critical", "firing"), ("Down-critical", "resolved")]
+
+
+def test_a_digest_goes_out_once_a_slot_and_carries_what_still_fires(world: World) -> None:
+    world.post(alert("Cert", "info"), alert("Backup", "info"))
+    world.post(alert("Backup", "info", Status.RESOLVED))
+    slot = MONDAY + DAY + 8 * HOUR
+    assert world.begin(DAILY) == Idle(slot)
+    world.now = slot
+    work = world.work_of(DAILY)
+    digest = work.conversation.digest
+    assert digest is not None
+    assert [line.alert.fingerprint for line in digest.firing] == ["Cert-info"]
+    assert [line.alert.fingerprint for line in digest.ended] == ["Backup-info"]
+    world.finish(work, Delivered())
+    assert world.begin(DAILY) == Idle(slot + DAY)
+    assert world.fates(DAILY) == ["delivered"] * 3
+    world.now = slot + DAY
+    again = world.work_of(DAILY)
+    assert again.conversation.digest is not None
+    assert [line.alert.fingerprint for line in again.conversation.digest.firing] == ["Cert-info"]
+    assert again.conversation.token != work.conversation.token
+
+
+def test_an_empty_digest_is_skipped(world: World) -> None:
+    world.now = MONDAY + DAY + 8 * HOUR
+    assert world.begin(DAILY) == Idle(MONDAY + 2 * DAY + 8 * HOUR)
+
+
+def test_a_digest_names_what_is_held_and_what_was_moot(world: World) -> None:
+    world.now = NIGHT
+    world.post(alert("Disk", "warning"), alert("Gone", "warning"))
+    world.now += HOUR
+    world.post(alert("Gone", "warning", Status.RESOLVED))
+    world.now = MONDAY + DAY + 8 * HOUR
+    work = world.work_of(DAILY)
+    assert work.conversation.digest is not None
+    assert [line.alert.fingerprint for line in work.conversation.digest.held] == ["Disk-warning"]
+    assert [line.alert.fingerprint for line in work.conversation.digest.moot] == ["Gone-warning"]
+
+
+@given(STEPS, st.sampled_from([None, 0, HOUR]))
+@settings(max_examples=1_500)
+def test_every_history_ends_with_the_truth_and_balanced_books(
+    steps: list[tuple[str, Any, Any]], repeat: Millis | None
+) -> None:
+    world = World(policy=with_repeat(repeat))
+    history = History(world)
+    for step in steps:
+        history.play(*step)
+    history.settle()
+    world.reload(POLICY)
+    world.retry_the_dead()
+    history.settle()
+    criticals = {key for key in history.firing if key.endswith("critical")}
+    for destination in (SLACK, PAGER, PER_ALERT):
+        assert world.providers[destination.key].all_firing == criticals
+    warnings = {key for key in history.firing if key.endswith("warning")}
+    muted = {f"{key[0]}-warning" for key in criticals}
+    assert warnings - muted <= world.providers[TEAM.key].all_firing <= history.firing
+    fates = {fate for each in (SLACK, PAGER, PER_ALERT, TEAM) for fate in world.fates(each)}
+    dropped = {"dropped"} if any(kind == "reload" for kind, *_ in steps) else set()
+    assert fates <= {"delivered", "moot", "inhibited"} | dropped

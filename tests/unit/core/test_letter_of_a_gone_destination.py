@@ -1,0 +1,41 @@
+"""What a destination that left the rules has yet to be notified of is dropped when its dead letter is tried again."""
+
+from dataclasses import replace
+
+from router.core.accept import accept
+from router.core.claim import claim
+from router.core.dead_letters import retry
+from router.core.record import record
+from router.core.rows import GIVEN_UP
+from router.decide import Route
+from router.model import MINUTE, Alert, Fate, Rejected, Retry, Status, Webhook
+from tests.histories.policies import adoption, moment
+from tests.unit.core.cell_play import in_memory
+
+_POLICY = adoption("office").policy
+_WITHOUT = replace(_POLICY, root=Route("route", "nobody"), receivers={"nobody": ()}, schedules={})
+
+
+def test_nothing_of_it_stays_due_or_pending() -> None:
+    state, now = in_memory(), moment(12 * 3_600)
+    later = now + MINUTE  # what may be inhibited waits a little
+
+    def post(start: int) -> None:
+        labels = {"alertname": "Down", "severity": "warning"}
+        alert = Alert("f", labels, {}, Status.FIRING, now + start)
+        accept(state, Webhook("hook", "g", {}, "", 0, (alert,)), "prod", b"{}", _POLICY, now)
+
+    post(0)
+    (member,) = state.members
+    work = claim(state, member.conversation_id, _POLICY, later)
+    assert work is not None
+    record(state, work, Rejected("http 400"), _POLICY, later, later)
+    assert state.members[member.id].decision == GIVEN_UP
+    post(1)
+    work = claim(state, member.conversation_id, _POLICY, later)
+    assert work is not None
+    record(state, work, Retry("http 503"), _WITHOUT, later, later)  # the rules changed while it was under way
+    (letter,) = state.dead_letters
+    retry(state, letter.id, _WITHOUT, later)
+    assert {row.fate for row in state.fates} == {Fate.DROPPED}
+    assert state.conversations[member.conversation_id].due_at is None

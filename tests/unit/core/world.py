@@ -1,0 +1,240 @@
+"""A world around the store's transitions: rules, a clock, and providers that remember what they were told."""
+
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar, cast
+
+from router.channels.email import DigestOptions
+from router.core.state import State
+from router.decide import Outside, Policy, Route, Severity
+from router.decide.hours import Hours, Interval, NamedInterval, Schedule
+from router.decide.inhibition import Inhibition, Rule
+from router.decide.matchers import parse_matchers
+from router.model import (
+    HOUR,
+    Alert,
+    Delivered,
+    Destination,
+    Millis,
+    Outcome,
+    Status,
+    Webhook,
+)
+from router.store import Adoption, Idle, Limits, Receipt, Store, Work
+from router.store.jobs import Job
+from router.store.writer import Database
+from tests.unit.core import invariants
+from tests.unit.core.memory import Memory, at_once
+
+T = TypeVar("T")
+
+SLACK = Destination("slack:C0CRITICAL", "slack", None)
+PAGER = Destination("pagerduty:one", "pagerduty", None)
+PER_ALERT = Destination("pagerduty:each", "pagerduty", None, per_alert=True)
+TEAM = Destination("slack:C0WARNINGS", "slack", None)
+_OPTIONS = DigestOptions.model_validate({"to": ["team@example.com"], "at": "08:00"})
+DAILY = Destination("digest:daily", "digest", _OPTIONS, digest=True)
+ALL = (SLACK, PAGER, PER_ALERT, TEAM, DAILY)
+
+OFFICE = NamedInterval("office", (Interval(times=((9 * 60, 18 * 60),)),))
+POLICY = Policy(
+    severity=Severity(),
+    receivers={"oncall": (SLACK, PAGER, PER_ALERT), "team": (TEAM,), "daily": (DAILY,)},
+    root=Route(
+        "route",
+        "team",
+        routes=(
+            Route("route.routes[0]", "oncall", severity="critical"),
+            Route(
+                "route.routes[1]",
+                "team",
+                severity="warning",
+                hours=Hours(active=(OFFICE,)),
+                outside=Outside.HOLD,
+            ),
+            Route("route.routes[2]", "daily", severity="info"),
+        ),
+    ),
+    schedules={"digest:daily": Schedule(8 * 60)},
+    inhibition=Inhibition(
+        (
+            Rule(
+                parse_matchers('severity="critical"'),
+                parse_matchers('severity=~"warning|info"'),
+                ("alertname",),
+                "inhibit_rules[0]",
+            ),
+        )
+    ),
+)
+
+
+def with_repeat(every: Millis | None) -> Policy:
+    """The policy, with every route's repeats told again like this."""
+    routes = tuple(replace(route, repeat=every) for route in POLICY.root.routes)
+    return replace(POLICY, root=replace(POLICY.root, routes=routes, repeat=every))
+
+
+# The same, without the team's hours; and one that tells all to the team alone, without digests.
+RULES = (
+    POLICY,
+    replace(
+        POLICY,
+        root=replace(POLICY.root, routes=tuple(replace(each, hours=None) for each in POLICY.root.routes)),
+        fingerprint="always open",
+    ),
+    replace(
+        POLICY,
+        receivers={"team": (TEAM,)},
+        root=replace(POLICY.root, routes=()),
+        schedules={},
+        fingerprint="team alone",
+    ),
+)
+MONDAY: Millis = 1_763_337_600_000  # Mon 2025-11-17 00:00 UTC
+NOON = MONDAY + 12 * HOUR
+NIGHT = MONDAY + 22 * HOUR
+
+
+def alert(name: str, level: str, status: Status = Status.FIRING, starts_at: Millis = MONDAY) -> Alert:
+    return Alert(f"{name}-{level}", {"alertname": name, "severity": level}, {}, status, starts_at)
+
+
+def webhook(*alerts: Alert, group: str = "g", truncated: int = 0, peer: str = "http://am-1") -> Webhook:
+    return Webhook("hook", group, {"group": group}, peer, truncated, alerts)
+
+
+@dataclass
+class Provider:
+    """What one destination believes: by conversation token and episode, the alerts it shows as firing."""
+
+    firing: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+    told: list[tuple[str, str]] = field(default_factory=list)
+
+    def hear(self, work: Work) -> None:
+        for part in work.parts:
+            self.hear(part)
+        conversation = work.conversation
+        if work.is_storm:
+            return
+        shown = {each.alert.fingerprint for each in conversation.firing}
+        self.firing[conversation.token, conversation.episode] = shown
+        self.told += [
+            (each.alert.fingerprint, each.alert.status) for each in conversation.alerts if each.news
+        ]
+        if conversation.digest is not None:
+            self.told += [(line.alert.fingerprint, "digest") for line in conversation.digest.firing]
+
+    @property
+    def all_firing(self) -> set[str]:
+        return set().union(*self.firing.values())
+
+
+class Played(Protocol):
+    """A database that answers at once."""
+
+    @property
+    def state(self) -> State:
+        """All its rows."""
+
+    async def do(self, job: Job[T]) -> T: ...
+
+
+class World:
+    """The store's transitions, with providers that remember what they heard."""
+
+    def __init__(self, now: Millis = NOON, policy: Policy = POLICY, database: Played | None = None) -> None:
+        self.policy = policy
+        self.database: Played = Memory() if database is None else database
+        self.store = Store(cast("Database", self.database))
+        self.now = now
+        self.providers = {each.key: Provider() for each in ALL}
+        self.accepted = 0
+        at_once(self.store.adopt(Adoption(policy), now))
+
+    @property
+    def state(self) -> State:
+        return self.database.state
+
+    def do(self, job: Job[T]) -> T:
+        """One job, without what the store makes of several."""
+        return at_once(self.database.do(job))
+
+    def post(
+        self, *alerts: Alert, group: str = "g", truncated: int = 0, peer: str = "http://am-1"
+    ) -> Receipt:
+        body = webhook(*alerts, group=group, truncated=truncated, peer=peer)
+        return self.accept(body, "default")
+
+    def accept(self, body: Webhook, source: str) -> Receipt:
+        return self.counted(at_once(self.store.accept(body, source, b"{}", self.policy, self.now)))
+
+    def counted(self, receipt: Receipt) -> Receipt:
+        """Its changes are in the books from now on."""
+        self.accepted += len(receipt.changes)
+        return receipt
+
+    def begin(
+        self, destination: Destination, limits: Limits | None = None, overdue: Millis = 0
+    ) -> Work | Idle:
+        return at_once(self.store.claim(destination, self.policy, self.now, limits=limits, overdue=overdue))
+
+    def work_of(self, destination: Destination, limits: Limits | None = None) -> Work:
+        """What is due there."""
+        work = self.begin(destination, limits)
+        assert isinstance(work, Work), f"nothing is due at {destination.key}"
+        return work
+
+    def finish(
+        self, work: Work, outcome: Outcome, *, heard: bool = False, not_before: Millis | None = None
+    ) -> None:
+        if isinstance(outcome, Delivered) or heard:
+            self.providers.setdefault(work.conversation.destination, Provider()).hear(work)
+        again = self.now if not_before is None else not_before
+        at_once(self.store.record(work, outcome, self.policy, self.now, again))
+
+    def settle_doubts(self) -> None:
+        receipts, _ = at_once(self.store.settle_doubts(self.policy, self.now))
+        for receipt in receipts.values():
+            self.counted(receipt)
+
+    def deliver(self, *destinations: Destination) -> None:
+        """Everything that is due, everywhere."""
+        self.settle_doubts()
+        for destination in destinations or ALL:
+            for _ in range(100):
+                work = self.begin(destination)
+                if isinstance(work, Idle):
+                    break
+                self.finish(work, Delivered({"ts": "1"}))
+            else:
+                raise AssertionError(f"{destination.key} never comes to rest")
+
+    def letters(self) -> list[int]:
+        return sorted(row.id for row in self.state.dead_letters if row.state == "dead")
+
+    def reload(self, policy: Policy) -> None:
+        self.policy = policy
+        at_once(self.store.adopt(Adoption(policy), self.now))
+
+    def restart(self) -> None:
+        """Nothing of what was under way is recorded."""
+        at_once(self.store.begin(self.now))
+        self.reload(self.policy)
+
+    def retry(self, letter: int) -> frozenset[str] | None:
+        return at_once(self.store.retry(letter, self.policy, self.now))
+
+    def retry_the_dead(self) -> None:
+        for letter in self.letters():
+            assert self.retry(letter) is not None
+
+    def fates(self, destination: Destination) -> list[str]:
+        return [row.fate for row in sorted(self.state.fates) if row.destination == destination.key]
+
+    def reasons(self) -> set[str]:
+        return {row.reason for row in self.state.fates}
+
+    def assert_balanced(self) -> None:
+        state = self.state
+        assert sum(1 for _ in state.changes) == self.accepted
+        invariants.check(state)

@@ -1,0 +1,132 @@
+"""A world whose rows are in SQLite: the store's batches, readers and statements, without its threads."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from router.core.conversations import DATABASE_ID
+from router.core.state import State
+from router.store.batch import Batch, Direct, Result
+from router.store.jobs import Job
+from router.store.schema import metadata
+from router.store.sets import Sets
+from router.store.sqlite import Sqlite
+from tests.unit.core import oracle
+from tests.unit.core.memory import at_once
+
+T = TypeVar("T")
+
+
+class _Cursor(sqlite3.Cursor):
+    """Notes each call. One that runs a statement for many rows is one call."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> "_Cursor":
+        self._note(sql)
+        return super().execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Any, /) -> "_Cursor":
+        self._note(sql)
+        return super().executemany(sql, parameters)
+
+    def _note(self, sql: str) -> None:
+        assert isinstance(self.connection, _Connection)
+        self.connection.statements.append(sql)
+
+
+class _Connection(sqlite3.Connection):
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.statements: list[str] = []
+
+    def cursor(self, _factory: Any = None) -> Any:
+        return super().cursor(_Cursor)
+
+
+class InSqlite:
+    """Has what the store asks of :class:`router.store.writer.Database`."""
+
+    def __init__(self) -> None:
+        self.driver = sqlite3.connect(":memory:", isolation_level=None, factory=_Connection)
+        self.driver.execute("PRAGMA foreign_keys=ON")
+        engine = sa.create_engine("sqlite://", creator=lambda: self.driver, poolclass=sa.pool.StaticPool)
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        metadata.create_all(engine)
+        self.connection = engine.connect()
+        self._sets = Sets(Sqlite)
+
+    def close(self) -> None:
+        self.connection.close()
+        self.driver.close()
+
+    def batch(self, *jobs: Job[Any] | Direct) -> list[Result]:
+        """What came of them, in one transaction."""
+        results = [Result(job) for job in jobs]
+        with self.connection.begin():
+            Batch(self.connection, self._sets).run(results)
+        return results
+
+    def one(self, job: Job[Any] | Direct) -> Any:
+        (result,) = self.batch(job)
+        if result.error is not None:
+            raise result.error
+        return result.value
+
+    async def do(self, job: Job[T]) -> T:
+        result: T = self.one(job)
+        return result
+
+    async def write(self, work: Callable[[sa.Connection], T]) -> T:
+        result: T = self.one(Direct(work))
+        return result
+
+    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+        with self.connection.begin():
+            return work(self.connection)
+
+    @property
+    def state(self) -> State:
+        state = State(complete=True, oracle=oracle.answer)
+        for each in state.tables:
+            names = ", ".join(f'"{name}"' for name in each.table.columns)
+            rows = self.driver.execute(f"SELECT {names} FROM {each.table.name}")
+            each.load("id", (), map(each.table.row._make, rows))
+        return state
+
+    def rows(self, sql: str, *values: Any) -> list[Any]:
+        return self.driver.execute(sql, values).fetchall()
+
+    @property
+    def statements(self) -> list[str]:
+        """All that were run since this was cleared."""
+        return self.driver.statements
+
+
+@contextmanager
+def in_sqlite() -> Iterator[InSqlite]:
+    database = InSqlite()
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def collected(work: AsyncIterator[T]) -> Sequence[T]:
+    """Of an iterator that waits for nothing."""
+
+    async def collect() -> list[T]:
+        return [each async for each in work]
+
+    return at_once(collect())
+
+
+def contents(state: State) -> dict[str, list[Any]]:
+    """Its rows by table, without what is random, and without the next number."""
+    found: dict[str, list[Any]] = {}
+    for table in state.tables:
+        found[table.table.name] = sorted(table)
+    found["meta"] = [row for row in found["meta"] if row.key not in {DATABASE_ID, "next_id"}]
+    found["conversations"] = [row._replace(key="", revision="") for row in found["conversations"]]
+    return found

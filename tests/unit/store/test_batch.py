@@ -1,0 +1,175 @@
+"""Jobs of one batch: what fails alone leaves nothing behind, and the others are as if each had a batch of its own."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.core.state import State
+from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Outcome, Rejected, Retention, Retry, Status
+from router.store import Store, Work, jobs
+from router.store.jobs import Job
+from tests.unit.core.stories import ALERTS, STEPS, History
+from tests.unit.core.world import ALL, MONDAY, POLICY, RULES, World, alert, webhook
+from tests.unit.store.sqlite_world import collected, contents, in_sqlite
+
+
+def an_accept(name: str, now: int = MONDAY) -> jobs.Accept:
+    return jobs.Accept(webhook(alert(name, "critical"), group=name), "default", b"{}", POLICY, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Broken(jobs.Accept):
+    """Does all that an accept does, and then raises."""
+
+    error: BaseException = KeyError("x")  # noqa: RUF009  (nobody changes it)
+
+    def run(self, state: State) -> Any:
+        jobs.Accept.run(self, state)
+        raise self.error
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(jobs.Quarantine):
+    """Its row can't be saved: a body must not be null."""
+
+    def run(self, state: State) -> int:
+        number = jobs.Quarantine.run(self, state)
+        state.webhooks.put(state.webhooks[number]._replace(body=None))  # type: ignore[arg-type]
+        return number
+
+
+def test_a_job_that_raises_leaves_nothing_behind() -> None:
+    good = [an_accept(name) for name in "AC"]
+    bad = Broken(webhook(alert("B", "critical")), "default", b"{}", POLICY, MONDAY)
+    with in_sqlite() as database, in_sqlite() as without:
+        results = database.batch(good[0], bad, good[1])
+        without.batch(*good)
+        assert [type(each.error) for each in results] == [type(None), KeyError, type(None)]
+        assert contents(database.state) == contents(without.state)
+
+
+async def test_of_a_batch_that_cannot_be_saved_only_the_bad_job_fails(tmp_path: Path) -> None:
+    store = await Store.open(f"sqlite:///{tmp_path}/router.db")
+    refused = Refused(b"x", "default", "r", 1, None)
+    writes = [store.quarantine(b"x", "default", "r", 1) for _ in range(3)]
+    answers = await asyncio.gather(
+        writes[0], store._database.do(refused), *writes[1:], return_exceptions=True
+    )
+    kept = await store.quarantined()
+    await store.close()
+    assert [isinstance(each, int) for each in answers] == [True, False, True, True]
+    assert "NOT NULL" in str(answers[1])
+    assert sorted(row["id"] for row in kept) == sorted(each for each in answers if isinstance(each, int))
+
+
+async def test_a_number_is_never_given_twice_after_pruning_and_a_restart(tmp_path: Path) -> None:
+    url, seen = f"sqlite:///{tmp_path}/router.db", []
+    for start in range(3):
+        store = await Store.open(url)
+        now = MONDAY + start * 40 * DAY
+        await store.begin(now)
+        seen += [await store.quarantine(b"x", "default", "r", now) for _ in range(3)]
+        async for _ in store.prune(Retention(history=HOUR, webhooks=HOUR), now + DAY):
+            pass
+        assert await store.quarantined() == []
+        await store.close()
+    assert len(set(seen)) == len(seen)
+    assert seen == sorted(seen)
+
+
+def test_a_number_of_what_was_pruned_is_not_given_to_anything_else() -> None:
+    with in_sqlite() as database:
+        world = World(database=database)
+        numbers: set[int] = set()
+        for _ in range(3):
+            for status in Status:
+                world.post(alert("Down", "critical", status, starts_at=world.now))
+                world.deliver()
+            changes = {row.id for row in world.state.changes}
+            assert not changes & numbers
+            numbers |= changes
+            world.now += 40 * DAY
+            world.deliver()
+            collected(world.store.prune(Retention(), world.now))
+
+
+_OUTCOMES: tuple[Outcome, ...] = (
+    Delivered({"ts": "1"}), Retry("http 503"), Retry("timeout", ambiguous=True), Rejected("http 400")
+)  # fmt: skip
+_posts = st.tuples(
+    st.sampled_from(list(Status)), st.lists(ALERTS, min_size=1, max_size=3, unique=True),
+    st.sampled_from("gh"), st.sampled_from([0, 0, 3]),
+)  # fmt: skip
+_chosen = st.lists(
+    st.one_of(
+        st.tuples(st.just("post"), _posts),
+        st.tuples(st.just("post"), _posts),
+        st.tuples(st.just("record"), st.tuples(st.sampled_from(ALL), st.sampled_from(_OUTCOMES))),
+        st.tuples(st.just("letter"), st.tuples(st.integers(0, 3), st.booleans())),
+        st.tuples(st.just("slots"), st.none()),
+        st.tuples(st.just("raise"), _posts),
+    ),
+    min_size=2,
+    max_size=12,
+)
+
+
+class Prelude:
+    """The same history in each database, and then jobs of it."""
+
+    def __init__(self, world: World, steps: list[Any]) -> None:
+        self.world = world
+        history = History(world, checked=False)
+        for step in steps:
+            history.play(*step)
+        world.now += 20 * SECOND
+        self.works = history._under_way
+        for destination in ALL:
+            if destination.key not in self.works and isinstance(work := world.begin(destination), Work):
+                self.works[destination.key] = work
+        world.now += MINUTE
+
+    def jobs(self, chosen: list[Any]) -> list[Job[Any]]:
+        world, letters, works = self.world, self.world.letters(), dict(self.works)
+        found: list[Job[Any]] = []
+        for kind, what in chosen:
+            match kind:
+                case "post" | "raise":
+                    status, told, group, truncated = what
+                    alerts = (alert(name, level, status, world.now) for name, level in told)
+                    body = webhook(*alerts, group=group, truncated=truncated)
+                    accept = Broken if kind == "raise" else jobs.Accept
+                    found.append(accept(body, "default", b"{}", world.policy, world.now))
+                case "record" if (work := works.pop(what[0].key, None)) is not None:
+                    found.append(jobs.Record(work, what[1], world.policy, world.now, world.now))
+                case "letter" if letters:
+                    letter = letters[what[0] % len(letters)]
+                    retry = jobs.Retry(letter, world.policy, world.now)
+                    found.append(retry if what[1] else jobs.Discard(letter, world.now))
+                case "slots":
+                    found.append(jobs.OpenSlots(world.policy, world.now))
+        return found
+
+
+@given(STEPS, _chosen, st.sampled_from(RULES))
+@settings(max_examples=60)
+def test_jobs_of_a_batch_are_as_if_each_had_its_own(steps: list[Any], chosen: list[Any], rules: Any) -> None:
+    """A set that is loaded for a later job overwrites nothing that an earlier one has changed."""
+    with in_sqlite() as together, in_sqlite() as apart:
+        preludes = [Prelude(World(policy=rules, database=each), steps) for each in (together, apart)]
+        several = preludes[0].jobs(chosen)
+        results = together.batch(*several)
+        others = [result for job in preludes[1].jobs(chosen) for result in apart.batch(job)]
+        assert [(each.value, str(each.error)) for each in results] == [
+            (each.value, str(each.error)) for each in others
+        ]
+        mine, other = contents(together.state), contents(apart.state)
+        for table, rows in other.items():
+            assert mine[table] == rows, table
+        world = preludes[0].world
+        world.accepted = sum(1 for _ in world.state.changes)
+        world.assert_balanced()

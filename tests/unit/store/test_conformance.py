@@ -1,0 +1,116 @@
+"""SQLite and rows in memory: the same histories leave the same rows, and questions have the same answers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.core.digests import FIRED_SINCE, OBSOLETE_IN
+from router.model import HOUR, MINUTE, SECOND, Status
+from router.store.questions import QUESTIONS
+from tests.unit.core import oracle
+from tests.unit.core.memory import at_once
+from tests.unit.core.stories import ALERTS, STEPS, History
+from tests.unit.core.world import ALL, World, with_repeat
+from tests.unit.store.sqlite_world import InSqlite, contents, in_sqlite
+
+
+def asked(world: World) -> dict[str, list[Any]]:
+    """Each question, with parameters that differ in what they are about."""
+    now = world.now
+    keys = [each.key for each in ALL]
+    moments = (now - HOUR, now, now + 12 * HOUR)
+    ids = [0, *sorted(row.id for row in world.state.alerts)[:1]]
+    sizes = (2, 100)
+    return {
+        "next due": [
+            (key, at, at - overdue, urgency, own, others, limit)
+            for key in keys for at in moments[1:] for overdue in (0, HOUR) for urgency in (0, 2**31)
+            for own in (True, False) for others in (True, False) for limit in sizes[:1]
+        ],
+        "next time": list(keys),
+        "surge": [(key, at, edits) for key in keys for at in moments for edits in (True, False)],
+        "due after": [
+            (key, at, after, urgency, edits, limit)
+            for key in keys for at in moments[1:] for after in ids for urgency in (0, 1)
+            for edits in (True, False) for limit in sizes[:1]
+        ],
+        "affected": list(keys),
+        OBSOLETE_IN: [(since, until) for since in moments for until in moments],
+        FIRED_SINCE: [(row.id, at) for row in world.state.alerts for at in moments[:1]],
+        "firing of": [(source, after, limit) for source in (None, "default", "x") for after in ids for limit in sizes],
+        "marked": [(after, limit) for after in ids for limit in sizes],
+        "unheard": [(seen, at, after, limit) for seen in (-1, *moments) for at in moments for after in ids for limit in sizes[:1]],
+        "doubted": [(source, after, limit) for source in ("default", "x") for after in ids for limit in sizes],
+        "lasting doubts": [(at, limit) for at in moments for limit in sizes],
+        "still notified": [()],
+        "openings": list(moments),
+    }  # fmt: skip
+
+
+def _asking(question: str, keys: list[Any]) -> Callable[[sa.Connection], dict[Any, Any]]:
+    return lambda connection: QUESTIONS[question](connection, keys)
+
+
+def assert_answers_agree(world: World, database: InSqlite) -> None:
+    state = world.state
+    for question, keys in asked(world).items():
+        answers = at_once(database.read(_asking(question, keys)))
+        for key in keys:
+            expected = oracle.answer(state, question, key)
+            assert answers[key] == expected, f"{question} {key}"
+
+
+def test_every_question_is_compared() -> None:
+    with in_sqlite() as database:
+        assert set(asked(World(database=database))) == set(QUESTIONS) == set(oracle.QUESTIONS)
+
+
+_steps = st.lists(
+    st.one_of(
+        STEPS.map(lambda steps: ("steps", steps)),
+        st.tuples(st.just("clock"), st.sampled_from([-26 * HOUR, -HOUR, -2 * SECOND, MINUTE, 9 * HOUR])),
+        st.tuples(st.just("resume"), st.sampled_from(ALL)),
+        st.tuples(st.just("restart"), st.none()),
+        st.tuples(st.just("pair"), st.lists(ALERTS, min_size=1, max_size=2, unique=True)),
+    ),
+    max_size=6,
+)
+
+
+def play(history: History, kind: str, what: Any) -> None:
+    world = history.world
+    match kind:
+        case "steps":
+            for step in what:
+                history.play(*step)
+        case "clock":
+            at_once(world.store.beat(world.now))
+            world.now += what
+            at_once(world.store.step(world.policy, world.now, back=what < 0))
+        case "resume":
+            at_once(world.store.resume(what.key))
+        case "restart":
+            history.die()
+        case "pair":  # one peer ends it, the other one goes on
+            for status, peer in ((Status.FIRING, "a"), (Status.RESOLVED, "a"), (Status.FIRING, "b")):
+                history.post(what, "g", status, peer)
+    world.assert_balanced()
+
+
+@given(_steps, st.sampled_from([None, 0, HOUR]))
+@settings(max_examples=40)
+def test_a_history_in_sqlite_is_the_same_in_memory(steps: list[tuple[str, Any]], repeat: Any) -> None:
+    with in_sqlite() as database:
+        policy = with_repeat(repeat)
+        worlds = World(policy=policy), World(policy=policy, database=database)
+        histories = [History(world) for world in worlds]
+        for step in steps:
+            for history in histories:
+                play(history, *step)
+            memory, sqlite = (contents(world.state) for world in worlds)
+            for table, expected in memory.items():
+                assert sqlite[table] == expected, table
+        assert_answers_agree(worlds[1], database)
