@@ -43,7 +43,7 @@ async def test_a_webhook_is_answered_though_the_disk_is_not_and_is_told_if_it_wa
         assert room.woken == set()
 
     async def woken() -> bool:
-        return room.woken == {SLACK.key}
+        return room.woken == {SLACK.key} and store.trouble is None
 
     await until(woken, "what was kept is told")
     assert store.trouble is None
