@@ -392,7 +392,9 @@ async def test_the_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> N
     await (await Store.open(url)).close()
     engine = sa.create_engine(url)
     with engine.connect() as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+        # Of all that is in the metadata, only PostgreSQL has this index; SQLite has a unique constraint in its place.
+        options = {"include_object": lambda _item, name, *_: name != "ix_groups_key"}
+        differences = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
     engine.dispose()
     assert differences == []
 
