@@ -235,10 +235,10 @@ def calls_of(conversation: Conversation, body: Mapping[str, Any]) -> tuple[Call,
 def outcome_of(
     fault: Retry | Broken | Rejected, remote: dict[str, Any], conversation: Conversation
 ) -> Outcome:
-    """What the fault of a call comes to for the attempt."""
+    """The outcome of the attempt, after one of its calls failed."""
     version = conversation.version
     if remote.get("shown") == version and conversation.remote.get("shown") != version:
-        # This attempt told the message, whatever became of its replies. What is refused for good the next one says.
+        # The message itself arrived. A reply that Slack refuses for good is reported by the next attempt.
         told = Retry(fault.reason) if isinstance(fault, Rejected) else fault
         if isinstance(told, Retry):
             return replace(told, ambiguous=True, remote=remote, further=True)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from router.core.alerts import about_of, doubt_of, known_of, labels_of, written_about, written_doubt
-from router.core.conversations import close_empty, put_member
+from router.core.conversations import DATABASE_ID, close_empty, has_nothing_to_say, put_member
 from router.core.members import Subject, Transitions, judge, rejudge, want_judged, want_placed, want_rejudged
 from router.core.reduce import PEER_LAG, Doubt, reduce
 from router.core.rows import (
@@ -41,16 +41,16 @@ class _Accepted:
     alert: Alert
     kind: Change
     peer_duplicate: bool
-    """The other peer of an HA pair reports what has just been notified."""
+    """The other peer of an HA pair reports the same minutes later. It is no repeat to notify of."""
     doubt: bool
-    """It is reported as firing, and counts as ended for now."""
+    """Its sender reports it as firing. It counts as ended until the doubt is settled."""
 
 
 def want_accepted(state: State, webhook: Webhook, source: str, policy: Policy, now: Millis) -> None:
     """Have the rows loaded that :func:`accept` asks for, in rounds. :raises Missing:"""
     state.groups.want("key", ((source, webhook.receiver, webhook.group_key),))
     state.alerts.want("identity", ((source, alert.identity) for alert in webhook.alerts))
-    state.meta.want("id", ("database_id",))
+    state.meta.want("id", (DATABASE_ID,))
     with suppress(Missing):
         want_judged(state, policy, ((alert.identity, alert.labels) for alert in webhook.alerts))
     state.ready()
@@ -174,9 +174,7 @@ def complete(state: State, group: int, now: Millis) -> set[str]:
     out, as does one that was given up.
     """
     kept_open = [
-        row
-        for row in state.conversations.of("open of group", group)
-        if row.ended and not (row.firing or row.known or row.waiting)
+        row for row in state.conversations.of("open of group", group) if row.ended and has_nothing_to_say(row)
     ]
     state.members.want("conversation", (row.id for row in kept_open))
     state.ready()

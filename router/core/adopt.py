@@ -86,14 +86,14 @@ def _keep_fragments(state: State, texts: Mapping[str, str]) -> None:
         state.fragments.put(FragmentRow(name, text))
 
 
-def keep_destinations(state: State, adoption: Adoption, still_told: frozenset[str]) -> dict[str, str]:
+def keep_destinations(state: State, adoption: Adoption, still_notified: frozenset[str]) -> dict[str, str]:
     """How to reach the destinations that the rules name no more, and that have yet to be notified of an end.
 
-    :param still_told: the destinations that know of something that fires
+    :param still_notified: the destinations that know of something that fires
     """
     gone: dict[str, str] = {}
     for row in state.destinations.of(ALL, ()):
-        if row.key not in adoption.policy.destinations and row.key in still_told:
+        if row.key not in adoption.policy.destinations and row.key in still_notified:
             gone[row.key] = row.options
         elif row.key not in adoption.destinations:
             state.destinations.remove(row)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from router.core import digests, rows
 from router.core.alerts import alert_of
 from router.core.conversations import (
+    DATABASE_ID,
     change,
     close,
     close_if_empty,
@@ -38,7 +39,7 @@ _ENDED_KEPT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """A member that this delivery notifies something new of: what, and what was notified before."""
+    """One news of a delivery: the member, its status, and what the destination was notified of before."""
 
     member: int
     status: str
@@ -82,7 +83,7 @@ class Work:
 
 def want_conversations(state: State, policy: Policy, ids: list[int], now: Millis) -> None:
     """Have the rows loaded that a claim of these conversations asks for, in rounds. :raises Missing:"""
-    state.meta.want("id", ("database_id",))
+    state.meta.want("id", (DATABASE_ID,))
     state.conversations.want("id", ids)
     state.members.want("conversation", ids)
     state.ready()

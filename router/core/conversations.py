@@ -155,7 +155,7 @@ def close(state: State, id_: int) -> None:
 
 def close_empty(state: State, ids: Iterable[int]) -> None:
     """After something of these ended."""
-    empty = [id_ for id_ in sorted(ids) if _has_nothing_to_say(state.conversations[id_])]
+    empty = [id_ for id_ in sorted(ids) if has_nothing_to_say(state.conversations[id_])]
     state.dead_letters.want("open of conversation", empty)
     state.members.want("conversation", empty)
     state.ready()
@@ -163,7 +163,7 @@ def close_empty(state: State, ids: Iterable[int]) -> None:
         close_if_empty(state, id_)
 
 
-def _has_nothing_to_say(row: ConversationRow) -> bool:
+def has_nothing_to_say(row: ConversationRow) -> bool:
     is_of_group = row.state == rows.OPEN and row.kind in {OF_GROUP, OF_ALERT}
     return is_of_group and not (row.firing or row.known or row.waiting)
 
@@ -171,7 +171,7 @@ def _has_nothing_to_say(row: ConversationRow) -> bool:
 def close_if_empty(state: State, id_: int) -> None:
     """After something of it ended, was given up or was settled."""
     row = state.conversations[id_]
-    if not _has_nothing_to_say(row):
+    if not has_nothing_to_say(row):
         return
     # Somebody may have it tried again.
     if state.dead_letters.of("open of conversation", id_):

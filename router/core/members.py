@@ -164,7 +164,7 @@ class Transitions:
     ) -> None:
         """
         :param note: why the alert counts as ended, where nobody resolved it
-        :param doubt: it is reported as firing, and counts as ended for now
+        :param doubt: its sender reports it as firing; it counts as ended until the doubt is settled
         """
         self._state = state
         self._policy = policy

@@ -14,7 +14,8 @@ from functools import partial
 
 from router.core.accept import Receipt, accept, want_accepted
 from router.core.alerts import alert_of, doubt_of
-from router.core.clock_steps import counting_since
+from router.core.clock_steps import SINCE, counting_since
+from router.core.conversations import DATABASE_ID
 from router.core.members import ABSENT, rejudge, want_rejudged
 from router.core.reduce import PEER_LAG
 from router.core.rows import FIRING, RESOLVED, AlertRow
@@ -81,7 +82,7 @@ class Listening:
 def want_marked(state: State, policy: Policy, ids: Iterable[int], now: Millis) -> None:
     """Have the rows loaded that a look at these alerts may ask for, in rounds. :raises Missing:"""
     ids = list(ids)
-    state.meta.want("id", ("counting_since", "database_id"))
+    state.meta.want("id", (SINCE, DATABASE_ID))
     want_rejudged(state, policy, ids, now)
 
 

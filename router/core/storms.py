@@ -18,7 +18,7 @@ from router.core.claim import (
     want_conversations,
     work_of,
 )
-from router.core.conversations import change, close, latest, open_conversation, token_of
+from router.core.conversations import DATABASE_ID, change, close, latest, open_conversation, token_of
 from router.core.rows import ConversationRow
 from router.core.state import State
 from router.decide import Policy
@@ -53,7 +53,7 @@ class Surge:
 
 
 def want_storm(state: State, destination: str) -> None:
-    state.meta.want("id", ("database_id",))
+    state.meta.want("id", (DATABASE_ID,))
     state.conversations.want("token", (_token(destination),))
     state.ready()
 

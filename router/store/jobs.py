@@ -10,6 +10,7 @@ from router.core import record as records
 from router.core.accept import Receipt, accept, want_accepted
 from router.core.adopt import Adoption
 from router.core.claim import Work
+from router.core.conversations import DATABASE_ID
 from router.core.reconcile import Answer, Listening
 from router.core.record import Recorded
 from router.core.rows import ALL, OPEN, WebhookRow
@@ -105,7 +106,7 @@ class Claim:
     limits: Limits | None
     """Beyond them the lane has a storm; None: it never has."""
     overdue: Millis
-    """Only what has been due for as long as this, in milliseconds."""
+    """Claims only what has been due for at least so many milliseconds."""
     count: int = 1
     """As many as this, at most."""
     others_first: bool = False
@@ -115,7 +116,7 @@ class Claim:
     last: ClassVar[bool] = True
 
     def want(self, state: State) -> None:
-        state.meta.want("id", ("database_id",))
+        state.meta.want("id", (DATABASE_ID,))
 
     def run(self, state: State) -> tuple[Work, ...] | Idle | Again | Surges:
         turn = storms.Turn()
@@ -297,7 +298,7 @@ class Adopt(_First):
 
     def want(self, state: State) -> None:
         state.fragments.want(ALL, ((),))
-        state.meta.want("id", (rules.POLICY, "database_id"))
+        state.meta.want("id", (rules.POLICY, DATABASE_ID))
 
     def run(self, state: State) -> bool:
         return rules.adopt(state, self.adoption, self.now)
@@ -318,15 +319,10 @@ class Adopted(_First):
         return rules.keep_destinations(state, self.adoption, state.ask("still notified", ()))
 
 
-class _Piece(Generic[T]):
+class _Piece(_First, Generic[T]):
     """A part of a work that is done in many batches, so that webhooks come in between. Its result, and the last id
     that it looked at; 0: there are no more.
     """
-
-    last: ClassVar[bool] = False
-
-    def want(self, state: State) -> None:
-        """Nothing is known beforehand."""
 
 
 _RULES_PAGE = 200
@@ -458,7 +454,7 @@ class OpenSlots(_First):
 
     def run(self, state: State) -> None:
         state.conversations.want("open slots", (OPEN,))
-        state.meta.want("id", ("database_id",))
+        state.meta.want("id", (DATABASE_ID,))
         state.ready()
         digests.open_slots(state, self.policy, self.now)
 

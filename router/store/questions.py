@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,9 +15,21 @@ from router.model import Fate, Millis
 from router.store.schema import alerts, changes, conversations, fates, groups, members
 
 Answers = dict[Any, Any]
+"""By parameters."""
+Question = Callable[[sa.Connection, Iterable[Any]], Answers]
 
 PAGE = 200
 """Alerts that are looked at in one batch."""
+
+
+def _one_by_one(answer: Callable[[sa.Connection, Any], Any]) -> Question:
+    """A question that is asked once for each of its parameters."""
+
+    @wraps(answer)
+    def answers(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+        return {key: answer(connection, key) for key in keys}
+
+    return answers
 
 
 def _pairs(rows: sa.Result[Any]) -> dict[Any, Any]:
@@ -38,19 +51,17 @@ def _due(
     return conditions
 
 
-def next_due(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+@_one_by_one
+def next_due(connection: sa.Connection, key: Any) -> Any:
     """``(destination, now, due_by, max_urgency, own, others_first, limit)``: the ids of the conversations that are next."""
-    answers: Answers = {}
-    for key in keys:
-        destination, now, due_by, max_urgency, own, others_first, limit = key
-        conditions = _due(destination, now, due_by, max_urgency, own=own)
-        found = _page_of_due(connection, conditions, (1, 2), 1) if others_first else []
-        for priority in range(3):
-            if len(found) < limit:
-                more = _page_of_due(connection, conditions, (priority,), limit - len(found))
-                found += (id_ for id_ in more if id_ not in found)
-        answers[key] = found
-    return answers
+    destination, now, due_by, max_urgency, own, others_first, limit = key
+    conditions = _due(destination, now, due_by, max_urgency, own=own)
+    found = _page_of_due(connection, conditions, (1, 2), 1) if others_first else []
+    for priority in range(3):
+        if len(found) < limit:
+            more = _page_of_due(connection, conditions, (priority,), limit - len(found))
+            found += (id_ for id_ in more if id_ not in found)
+    return found
 
 
 def _page_of_due(
@@ -68,100 +79,91 @@ def _page_of_due(
     return list(rows.scalars())
 
 
-def next_time(connection: sa.Connection, keys: Iterable[str]) -> Answers:
+@_one_by_one
+def next_time(connection: sa.Connection, key: str) -> Any:
     """A destination: when something will be due there, and since when something is."""
-    answers: Answers = {}
-    for key in keys:
-        times = sa.select(sa.func.min(conversations.c.next_at), sa.func.min(conversations.c.due_at)).where(
-            conversations.c.destination == key, conversations.c.next_at.is_not(None)
-        )
-        answers[key] = tuple(connection.execute(times).one())
-    return answers
+    times = sa.select(sa.func.min(conversations.c.next_at), sa.func.min(conversations.c.due_at)).where(
+        conversations.c.destination == key, conversations.c.next_at.is_not(None)
+    )
+    return tuple(connection.execute(times).one())
 
 
-def surge(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+@_one_by_one
+def surge(connection: sa.Connection, key: Any) -> Any:
     """``(destination, now, edits)``: what is due, without what has a message of its own where messages are edited."""
-    answers: Answers = {}
-    for key in keys:
-        destination, now, edits = key
-        conditions = _due(destination, now, now, 2**31, own=False)
-        if edits:
-            conditions += (conversations.c.own_message == 0,)
-        critical = sa.func.count().filter(conversations.c.urgency == 0)
-        due, urgent = connection.execute(sa.select(sa.func.count(), critical).where(*conditions)).one()
-        answers[key] = Surge(due, urgent)
-    return answers
+    destination, now, edits = key
+    conditions = _due(destination, now, now, 2**31, own=False)
+    if edits:
+        conditions += (conversations.c.own_message == 0,)
+    critical = sa.func.count().filter(conversations.c.urgency == 0)
+    due, urgent = connection.execute(sa.select(sa.func.count(), critical).where(*conditions)).one()
+    return Surge(due, urgent)
 
 
-def due_after(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+@_one_by_one
+def due_after(connection: sa.Connection, key: Any) -> Any:
     """``(destination, now, after, min_urgency, edits, limit)``: the ids of what is due, in their order."""
-    answers: Answers = {}
-    for key in keys:
-        destination, now, after, min_urgency, edits, limit = key
-        conditions = _due(destination, now, now, 2**31, own=False)
-        if edits:
-            conditions += (conversations.c.own_message == 0,)
-        rows = connection.execute(
-            sa.select(conversations.c.id)
-            .where(*conditions, conversations.c.id > after, conversations.c.urgency >= min_urgency)
-            .order_by(conversations.c.id)
-            .limit(limit)
-        )
-        answers[key] = list(rows.scalars())
-    return answers
+    destination, now, after, min_urgency, edits, limit = key
+    conditions = _due(destination, now, now, 2**31, own=False)
+    if edits:
+        conditions += (conversations.c.own_message == 0,)
+    rows = connection.execute(
+        sa.select(conversations.c.id)
+        .where(*conditions, conversations.c.id > after, conversations.c.urgency >= min_urgency)
+        .order_by(conversations.c.id)
+        .limit(limit)
+    )
+    return list(rows.scalars())
 
 
-def affected(connection: sa.Connection, keys: Iterable[str]) -> Answers:
+@_one_by_one
+def affected(connection: sa.Connection, key: str) -> Any:
     """A destination: what fires there, as notified, the most urgent first."""
-    answers: Answers = {}
-    for key in keys:
-        rows = connection.execute(
-            sa.select(conversations.c.urgency, groups.c.labels, groups.c.external_url, conversations.c.shown)
-            .join(groups, groups.c.id == conversations.c.group_id)
-            .where(
-                conversations.c.destination == key,
-                conversations.c.state == sa.literal_column("'open'"),
-                conversations.c.slot.is_(None),
-                conversations.c.shown > 0,
-            )
-            .order_by(conversations.c.urgency, conversations.c.shown.desc(), conversations.c.id)
+    rows = connection.execute(
+        sa.select(conversations.c.urgency, groups.c.labels, groups.c.external_url, conversations.c.shown)
+        .join(groups, groups.c.id == conversations.c.group_id)
+        .where(
+            conversations.c.destination == key,
+            conversations.c.state == sa.literal_column("'open'"),
+            conversations.c.slot.is_(None),
+            conversations.c.shown > 0,
         )
-        answers[key] = [Affected(*row) for row in rows]
-    return answers
+        .order_by(conversations.c.urgency, conversations.c.shown.desc(), conversations.c.id)
+    )
+    return [Affected(*row) for row in rows]
 
 
-def obsolete_in(connection: sa.Connection, keys: Iterable[tuple[Millis, Millis]]) -> Answers:
+@_one_by_one
+def obsolete_in(connection: sa.Connection, key: tuple[Millis, Millis]) -> Any:
     """See :data:`router.core.digests.OBSOLETE_IN`."""
     notified = fates.alias("notified")
-    answers: Answers = {}
-    for since, until in keys:
-        rows = connection.execute(
-            sa.select(
-                fates.c.id, fates.c.change_id, changes.c.alert_id, fates.c.destination, fates.c.reason,
-                notified.c.destination.label("at"),
-            )
-            .join(changes, changes.c.id == fates.c.change_id)
-            .outerjoin(
-                notified,
-                sa.and_(
-                    notified.c.change_id == fates.c.change_id,
-                    notified.c.fate.in_([Fate.DELIVERED, Fate.PENDING, Fate.DIGEST]),
-                ),
-            )
-            .where(
-                fates.c.fate == sa.literal_column("'moot'"), fates.c.updated_at >= since,
-                fates.c.updated_at < until, changes.c.kind == "fired",
-            )
-            .order_by(fates.c.id)
-        ).all()  # fmt: skip
-        at: dict[int, list[str]] = defaultdict(list)
-        found: dict[int, tuple[int, int, str, str]] = {}
-        for id_, change, alert, destination, reason, where in rows:
-            found[id_] = (change, alert, destination, reason)
-            if where is not None:
-                at[change].append(where)
-        answers[since, until] = [(*each, tuple(at[each[0]])) for each in found.values()]
-    return answers
+    since, until = key
+    rows = connection.execute(
+        sa.select(
+            fates.c.id, fates.c.change_id, changes.c.alert_id, fates.c.destination, fates.c.reason,
+            notified.c.destination.label("at"),
+        )
+        .join(changes, changes.c.id == fates.c.change_id)
+        .outerjoin(
+            notified,
+            sa.and_(
+                notified.c.change_id == fates.c.change_id,
+                notified.c.fate.in_([Fate.DELIVERED, Fate.PENDING, Fate.DIGEST]),
+            ),
+        )
+        .where(
+            fates.c.fate == sa.literal_column("'moot'"), fates.c.updated_at >= since,
+            fates.c.updated_at < until, changes.c.kind == "fired",
+        )
+        .order_by(fates.c.id)
+    ).all()  # fmt: skip
+    at: dict[int, list[str]] = defaultdict(list)
+    found: dict[int, tuple[int, int, str, str]] = {}
+    for id_, change, alert, destination, reason, where in rows:
+        found[id_] = (change, alert, destination, reason)
+        if where is not None:
+            at[change].append(where)
+    return [(*each, tuple(at[each[0]])) for each in found.values()]
 
 
 def fired_since(connection: sa.Connection, keys: Iterable[tuple[int, Millis]]) -> Answers:
@@ -190,73 +192,61 @@ def _page(*conditions: sa.ColumnElement[bool], limit: int) -> sa.Select[int]:
 _fires = alerts.c.status == sa.literal_column("'firing'")
 
 
-def firing_of(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+@_one_by_one
+def firing_of(connection: sa.Connection, key: Any) -> Any:
     """``(source, after, limit)``: the ids of the next firing alerts of a source; None: of any."""
-    answers: Answers = {}
-    for key in keys:
-        source, after, limit = key
-        conditions = () if source is None else (alerts.c.source == source,)
-        rows = connection.execute(_page(_fires, *conditions, alerts.c.id > after, limit=limit))
-        answers[key] = list(rows.scalars())
-    return answers
+    source, after, limit = key
+    conditions = () if source is None else (alerts.c.source == source,)
+    rows = connection.execute(_page(_fires, *conditions, alerts.c.id > after, limit=limit))
+    return list(rows.scalars())
 
 
-def marked(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+@_one_by_one
+def marked(connection: sa.Connection, key: Any) -> Any:
     """``(after, limit)``: the ids of firing alerts of which Alertmanager said something."""
-    answers: Answers = {}
-    for key in keys:
-        after, limit = key
-        said = sa.or_(alerts.c.withheld.is_not(None), alerts.c.absent_at.is_not(None))
-        rows = connection.execute(_page(_fires, said, alerts.c.id > after, limit=limit))
-        answers[key] = list(rows.scalars())
-    return answers
+    after, limit = key
+    said = sa.or_(alerts.c.withheld.is_not(None), alerts.c.absent_at.is_not(None))
+    rows = connection.execute(_page(_fires, said, alerts.c.id > after, limit=limit))
+    return list(rows.scalars())
 
 
-def unheard(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+@_one_by_one
+def unheard(connection: sa.Connection, key: Any) -> Any:
     """``(seen_up_to, now, after, limit)``: the ids of firing alerts of which nothing was heard since."""
-    answers: Answers = {}
-    for key in keys:
-        seen_up_to, now, after, limit = key
-        unrepeated = sa.and_(
-            alerts.c.seen_at <= seen_up_to, groups.c.truncated == 0, alerts.c.about.is_(None)
-        )
-        rows = connection.execute(
-            sa.select(alerts.c.id)
-            .join(groups, groups.c.id == alerts.c.group_id)
-            .where(_fires, sa.or_(unrepeated, alerts.c.fires_until <= now), alerts.c.id > after)
-            .order_by(alerts.c.id)
-            .limit(limit)
-        )
-        answers[key] = list(rows.scalars())
-    return answers
+    seen_up_to, now, after, limit = key
+    unrepeated = sa.and_(alerts.c.seen_at <= seen_up_to, groups.c.truncated == 0, alerts.c.about.is_(None))
+    rows = connection.execute(
+        sa.select(alerts.c.id)
+        .join(groups, groups.c.id == alerts.c.group_id)
+        .where(_fires, sa.or_(unrepeated, alerts.c.fires_until <= now), alerts.c.id > after)
+        .order_by(alerts.c.id)
+        .limit(limit)
+    )
+    return list(rows.scalars())
 
 
-def doubted(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+@_one_by_one
+def doubted(connection: sa.Connection, key: Any) -> Any:
     """``(source, after, limit)``: the ids of alerts that are in doubt."""
-    answers: Answers = {}
-    for key in keys:
-        source, after, limit = key
-        doubt = alerts.c.doubt_until.is_not(None)
-        rows = connection.execute(_page(alerts.c.source == source, doubt, alerts.c.id > after, limit=limit))
-        answers[key] = list(rows.scalars())
-    return answers
+    source, after, limit = key
+    doubt = alerts.c.doubt_until.is_not(None)
+    rows = connection.execute(_page(alerts.c.source == source, doubt, alerts.c.id > after, limit=limit))
+    return list(rows.scalars())
 
 
-def lasting_doubts(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+@_one_by_one
+def lasting_doubts(connection: sa.Connection, key: Any) -> Any:
     """``(now, limit)``: the ids of alerts whose doubt has lasted, and when the next one will have."""
-    answers: Answers = {}
-    for key in keys:
-        now, limit = key
-        rows = connection.execute(
-            sa.select(alerts.c.id, alerts.c.doubt_until)
-            .where(alerts.c.doubt_until.is_not(None))
-            .order_by(alerts.c.doubt_until, alerts.c.id)
-            .limit(limit + 1)
-        ).all()
-        lasted = [id_ for id_, until in rows[:limit] if until <= now]
-        following = next((until for _, until in rows[len(lasted) :]), None)
-        answers[key] = (lasted, following)
-    return answers
+    now, limit = key
+    rows = connection.execute(
+        sa.select(alerts.c.id, alerts.c.doubt_until)
+        .where(alerts.c.doubt_until.is_not(None))
+        .order_by(alerts.c.doubt_until, alerts.c.id)
+        .limit(limit + 1)
+    ).all()
+    lasted = [id_ for id_, until in rows[:limit] if until <= now]
+    following = next((until for _, until in rows[len(lasted) :]), None)
+    return (lasted, following)
 
 
 def still_notified(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
@@ -270,24 +260,22 @@ def still_notified(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
     return dict.fromkeys(keys, found)
 
 
-def openings(connection: sa.Connection, keys: Iterable[Millis]) -> Answers:
+@_one_by_one
+def openings(connection: sa.Connection, now: Millis) -> Any:
     """A moment: when the next held alert of each source is to be let out after it, by source."""
-    answers: Answers = {}
-    for now in keys:
-        rows = connection.execute(
-            sa.select(alerts.c.source, sa.func.min(members.c.at))
-            .join(members, members.c.alert_id == alerts.c.id)
-            .where(
-                members.c.decision == sa.literal_column("'hold'"), members.c.open == sa.literal_column("1"),
-                members.c.at > now, members.c.notified.in_(NOT_FIRING),
-            )
-            .group_by(alerts.c.source)
-        )  # fmt: skip
-        answers[now] = _pairs(rows)
-    return answers
+    rows = connection.execute(
+        sa.select(alerts.c.source, sa.func.min(members.c.at))
+        .join(members, members.c.alert_id == alerts.c.id)
+        .where(
+            members.c.decision == sa.literal_column("'hold'"), members.c.open == sa.literal_column("1"),
+            members.c.at > now, members.c.notified.in_(NOT_FIRING),
+        )
+        .group_by(alerts.c.source)
+    )  # fmt: skip
+    return _pairs(rows)
 
 
-QUESTIONS: dict[str, Callable[[sa.Connection, Iterable[Any]], Answers]] = {
+QUESTIONS: dict[str, Question] = {
     "next due": next_due,
     "next time": next_time,
     "surge": surge,
