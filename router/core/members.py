@@ -234,6 +234,8 @@ class Transitions:
         fate = FATE_OF[decision.verdict]
         if member.decision != GIVEN_UP or anew:
             self._decide(member, decision, fate)
+            if not anew and member.decision == DROP and decision.verdict is not Verdict.DROP:
+                self._reopen(member, decision, fate)
         return fate, decision.reason
 
     def _repeats(self, member: MemberRow, decision: Decision) -> bool:
@@ -353,11 +355,9 @@ class Transitions:
             failover=int(decision.failover),
         )  # fmt: skip
         self._move(member.id, fate, decision.rule, decision.reason)
-        if member.decision == DROP and decision.verdict is not Verdict.DROP:
-            self._reopen(member, decision, fate)
 
     def _reopen(self, member: MemberRow, decision: Decision, fate: Fate) -> None:
-        """The rules had dropped it, and do so no longer."""
+        """The rules had dropped it, and do so no longer: its last change has this fate. A new change has its own."""
         last = self._state.alerts[self._subject.alert].last_change_id
         for row in self._state.fates.of("change", last) if last is not None else ():
             if row.member_id == member.id and row.fate == Fate.DROPPED:

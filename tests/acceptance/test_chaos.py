@@ -166,23 +166,18 @@ class Chaos:
         :raises AssertionError: something was taken twice without such a cause
         """
         causes: Counter[str] = Counter()
-        used: Counter[tuple[str, int]] = Counter()
-        attempts = _attempts(self._router.database)
+        taken: dict[str, list[Millis]] = {}
         for destination, at in self.taken:
+            taken.setdefault(destination, []).append(at)
+        attempts = _attempts(self._router.database)
+        for destination, moments in taken.items():
             # An edit of Slack's message is followed by a reply in its thread.
             once = 2 if destination.startswith("slack:") else 1
-            under_way = [
-                number
-                for number, (started, finished, _, _) in enumerate(attempts[destination])
-                if started <= at <= finished and used[destination, number] < once
-            ]
-            assert under_way, f"{destination} was told twice, or before an attempt began, at {at}"
-            delivered = [each for each in under_way if attempts[destination][each].outcome == "delivered"]
-            chosen = (delivered or under_way)[-1]
-            used[destination, chosen] += 1
-            if not delivered:
-                attempt = attempts[destination][chosen]
-                causes[_cause(destination, attempt.outcome, attempt.reason)] += 1
+            paired = _paired(moments, attempts.get(destination, []) * once)
+            for at, attempt in zip(moments, paired, strict=True):
+                assert attempt, f"{destination} was told twice, or before an attempt began, at {at}"
+                if attempt.outcome != "delivered":
+                    causes[_cause(destination, attempt.outcome, attempt.reason)] += 1
         return causes
 
 
@@ -202,6 +197,48 @@ class Attempt(NamedTuple):
     finished: float
     outcome: str
     reason: str
+
+
+def _paired(moments: list[Millis], attempts: list[Attempt]) -> list[Attempt | None]:
+    """For each moment an attempt of its own that was under way then; several may be, and each takes one moment at most.
+
+    As many moments as possible have an attempt, and as many of these as possible were delivered: a matching is extended
+    along augmenting paths, and no path takes an attempt out of it.
+    """
+    chosen: dict[int, int] = {}
+    """By the number of a moment: that of its attempt."""
+
+    def extend(attempt: int, tried: set[int]) -> bool:
+        started, finished, _, _ = attempts[attempt]
+        for number, at in enumerate(moments):
+            if started <= at <= finished and number not in tried:
+                tried.add(number)
+                if number not in chosen or extend(chosen[number], tried):
+                    chosen[number] = attempt
+                    return True
+        return False
+
+    for attempt in sorted(range(len(attempts)), key=lambda each: attempts[each].outcome != "delivered"):
+        extend(attempt, set())
+    return [attempts[chosen[number]] if number in chosen else None for number in range(len(moments))]
+
+
+@pytest.mark.parametrize(
+    ("moments", "spans", "paired"),
+    [
+        ([3], [(1, 5, "delivered")], ["delivered"]),
+        ([3, 8], [(1, 9, "retry"), (2, 5, "delivered")], ["delivered", "retry"]),
+        ([3, 8], [(1, 5, "delivered"), (2, 9, "delivered")], ["delivered", "delivered"]),
+        ([3, 4], [(1, 5, "retry"), (2, 9, "retry"), (2, 9, "delivered")], ["retry", "delivered"]),
+        ([3, 4], [(1, 5, "delivered")], ["delivered", None]),
+        ([6], [(1, 5, "delivered")], [None]),
+    ],
+)
+def test_what_was_taken_is_paired_with_attempts_that_overlap(
+    moments: list[Millis], spans: list[tuple[Millis, Millis, str]], paired: list[str | None]
+) -> None:
+    found = _paired(moments, [Attempt(*span, "") for span in spans])
+    assert Counter(each and each.outcome for each in found) == Counter(paired)
 
 
 def _attempts(database: Path) -> dict[str, list[Attempt]]:
