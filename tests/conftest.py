@@ -26,7 +26,9 @@ settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 # `make test` plays the same examples every time: what fails, fails for everybody, and because of a change.
-settings.register_profile("suite", settings.get_profile("untimed"), derandomize=True, database=None)
+settings.register_profile(
+    "suite", settings.get_profile("untimed"), derandomize=True, database=None, max_examples=50
+)
 # `make hunt` plays others each time, and keeps those that failed in .hypothesis/.
 settings.register_profile("hunt", settings.get_profile("untimed"), derandomize=False, max_examples=1_000)
 settings.load_profile("suite")

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-_SHARED = Path("/dev/shm")  # noqa: S108  (each test has a folder of its own in it)
+_SHARED = Path("/dev/shm")
 _ENOUGH = 2 * 1024**3
 """Bytes. A container has 64 MiB there, unless it is told otherwise."""
 

@@ -13,7 +13,6 @@ from tests.histories.play import play
 from tests.memory import MEMORY
 from tests.postgresql import Server
 
-
 Copies = Callable[[], AbstractContextManager[str]]
 """Makes the URL of an empty database with its tables."""
 

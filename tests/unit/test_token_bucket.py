@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from router.deliver.token_bucket import TokenBucket
 from router.model import HOUR, MINUTE, SECOND, Millis, Rate
+from tests.examples import examples
 
 rates = st.builds(Rate, st.integers(1, 10_000), st.sampled_from([SECOND, MINUTE, HOUR]), st.integers(1, 20))
 # The clock counts from the start of the machine; ten years and more.
@@ -65,7 +66,7 @@ def test_a_wait_is_never_negative_and_ends_by_itself(
     assert bucket.ready_at(now + later) == max(now + later, bucket.ready_at(now))
 
 
-@settings(deadline=None, max_examples=20)
+@examples(20)
 @given(rates, moments)
 def test_thousands_of_calls_take_exactly_their_time(rate: Rate, now: Millis) -> None:
     """Sums do not drift: the last call goes in the millisecond in which the rate lets it go."""

@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import aiohttp
+import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
@@ -88,8 +89,9 @@ async def test_a_full_disk_refuses_webhooks_and_all_goes_on_when_there_is_room(w
 
 
 async def test_a_lock_of_another_program_is_answered_in_time_and_what_was_due_is_told_after_it(
-    world: World,
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("router.store.sqlite._BUSY_SECONDS", 0.3)
     await world.start()
     world.pagerduty.fail(pagerduty_http(503))
     assert await world.post("Down", "critical") == 200

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.channels.slack import Slack
 from router.model import DAY, MINUTE, SECOND, Broken, Call, Conversation, Delivered, Message, Retry, Told
 from router.render import Templates
+from tests.examples import examples
 from tests.unit.channels.slack_talk import (
     CRITICAL,
     GREEN,
@@ -123,7 +124,7 @@ def test_common_and_own_annotations_are_shown_whole_and_once() -> None:
         assert shown.count(text) == 1
 
 
-@settings(deadline=None, max_examples=40)
+@examples(14)
 @given(st.integers(1, 60), st.integers(0, 20_000), st.sampled_from(["x", "a b ", "& ", "&", "line\n"]))
 def test_every_character_is_somewhere_or_counted(number: int, length: int, piece: str) -> None:
     """Of alerts with notes of their own: what is not shown whole is cut in one place, and counted from there on."""
@@ -163,7 +164,7 @@ def test_more_than_twenty_messages_are_never_needed() -> None:
     assert left.endswith("3 other names")
 
 
-@settings(deadline=None, max_examples=30)
+@examples(12)
 @given(st.integers(1, 1_000), st.integers(0, 3_000), st.sampled_from("x&`*\n"))
 def test_each_reply_is_one_that_slack_takes(number: int, length: int, piece: str) -> None:
     alerts = [noted(told(f"{i % 9}", instance=f"{i}"), note=f"{i}" + piece * length) for i in range(number)]

@@ -1,6 +1,6 @@
 """What `check` claims without an alert holds for every alert."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.config.logic import Conditions, alternatives
@@ -8,6 +8,7 @@ from router.config.siblings import Siblings
 from router.decide import Route, Severity
 from router.decide.matchers import Matcher
 from router.decide.policy import with_level
+from tests.examples import examples
 
 SEVERITY = Severity()
 VALUES = ["", "a", "b", "critical", "Warning", "info", "abc"]
@@ -29,7 +30,7 @@ def asked(labels: dict[str, str]) -> dict[str, str]:
 
 
 @given(st.lists(_matchers, max_size=4), _matchers)
-@settings(max_examples=600, deadline=None)
+@examples(150)
 def test_what_is_impossible_never_happens_and_what_follows_always_does(
     matchers: list[Matcher], another: Matcher
 ) -> None:
@@ -42,7 +43,7 @@ def test_what_is_impossible_never_happens_and_what_follows_always_does(
 
 
 @given(st.lists(_routes, min_size=2, max_size=6))
-@settings(max_examples=600, deadline=None)
+@examples(150)
 def test_a_route_that_is_said_to_be_shadowed_never_takes_an_alert(routes: list[Route]) -> None:
     root = Route("route", "team", routes=tuple(routes))
     siblings = Siblings(routes, SEVERITY)
@@ -54,7 +55,7 @@ def test_a_route_that_is_said_to_be_shadowed_never_takes_an_alert(routes: list[R
 
 
 @given(st.lists(_routes, min_size=2, max_size=8))
-@settings(max_examples=600, deadline=None)
+@examples(150)
 def test_no_route_that_one_earlier_one_shadows_is_overlooked(routes: list[Route]) -> None:
     """The first that takes all is found without asking each."""
     siblings = Siblings(routes, SEVERITY)

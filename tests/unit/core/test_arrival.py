@@ -3,12 +3,13 @@
 import itertools
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.decide.inhibition import Inhibition, Rule
 from router.decide.matchers import parse_matchers
 from router.model import SECOND, Alert, Status, identity_of
+from tests.examples import examples
 from tests.unit.core.world import MONDAY, POLICY, World
 
 # Targets are never of the most urgent level: that one waits for nothing, and so for no source either.
@@ -52,7 +53,7 @@ def told(rules: tuple[Rule, ...], arriving: tuple[Alert, ...]) -> dict[str, list
 
 
 @given(_rules, _alerts)
-@settings(max_examples=60)
+@examples(20)
 def test_whatever_comes_first_the_same_is_told(rules: list[Rule], labels: list[dict[str, str]]) -> None:
     alerts = [
         Alert("-".join(f"{k}={v}" for k, v in sorted(each.items())), each, {}, Status.FIRING, MONDAY)

@@ -4,11 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Rejected, Retry, Status
 from router.store import Idle, Work
+from tests.examples import examples
 from tests.unit.core.stories import STEPS, History
 from tests.unit.core.world import (
     DAILY,
@@ -277,7 +278,7 @@ def test_a_digest_names_what_is_held_and_what_was_moot(world: World) -> None:
 
 
 @given(STEPS, st.sampled_from([None, 0, HOUR]))
-@settings(max_examples=1_500)
+@examples(300)
 def test_every_history_ends_with_the_truth_and_balanced_books(
     steps: list[tuple[str, Any, Any]], repeat: Millis | None
 ) -> None:

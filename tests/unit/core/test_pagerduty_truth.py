@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from router.channels.pagerduty import PagerDuty, PagerDutyOptions, Settings
@@ -14,6 +13,7 @@ from router.core.conversations import latest, token_of
 from router.decide import Policy, Route
 from router.model import SECOND, Delivered, Destination, Millis, Outcome, Retry, Status
 from router.store import Idle, Work
+from tests.examples import examples
 from tests.unit.channels.talk import TEMPLATES
 from tests.unit.core.world import NOON, POLICY, World, alert
 from tests.world.fake_pagerduty import KEY, problems
@@ -156,7 +156,7 @@ def test_every_interleaving_of_up_to_seven_steps_ends_with_the_truth(destination
 
 @_destinations
 @given(choices=st.lists(st.integers(0, 999), max_size=60))
-@hypothesis(max_examples=300)
+@examples(80)
 def test_long_stories_of_two_alerts_end_with_the_truth(destination: Destination, choices: list[int]) -> None:
     story, state = Story(World(policy=_policy(destination)), destination), State()
     for choice in choices:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.core.members import ABSENT
@@ -13,6 +13,7 @@ from router.core.reduce import PEER_LAG
 from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Retry, Status
 from router.store import Answer, Idle, Listening, Receipt, Reported, Work
 from router.store.jobs import Confirm
+from tests.examples import examples
 from tests.unit.core.memory import at_once
 from tests.unit.core.stories import History
 from tests.unit.core.world import (
@@ -533,7 +534,7 @@ _asked = st.lists(
 
 
 @given(_asked, st.sampled_from([None, 0, HOUR]))
-@settings(max_examples=500)
+@examples(120)
 def test_every_history_ends_with_what_alertmanager_has(
     steps: list[tuple[str, Any, Any]], every: Millis | None
 ) -> None:

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.core.table import DIGESTS, MESSAGES, NEVER_IN_DIGESTS, NEVER_IN_MESSAGES
+from tests.examples import examples
 from tests.unit.core.cell_play import Play
 from tests.unit.core.cells import EVENTS, cells, expected, row_of, rows_of, why_never
 from tests.unit.core.random_histories import STEPS, RandomHistory, Step
@@ -34,7 +35,7 @@ def test_every_row_of_the_table_is_the_first_of_some_cell() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 2**11 - 1)), min_size=10, max_size=50))
-@settings(max_examples=300)
+@examples(80)
 def test_no_history_meets_a_cell_that_is_marked_as_never(steps: list[Step]) -> None:
     history = RandomHistory()
     for step in steps:

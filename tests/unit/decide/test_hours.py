@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from router.decide.hours import Calendar, Hours, Interval, NamedInterval, Schedule
 from router.model import DAY, HOUR, MINUTE, Millis
+from tests.examples import examples
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ZONES = [
@@ -123,7 +124,7 @@ _moments = st.builds(
 
 
 @given(_hours, _moments)
-@settings(max_examples=150, deadline=None)
+@examples(50)
 def test_the_next_opening_is_the_first_open_minute(hours: Hours, now: Millis) -> None:
     found = hours.next_opening(now)
     later = (now - now % MINUTE + minute * MINUTE for minute in range(1, 8 * 24 * 60))

@@ -1,10 +1,11 @@
 """Many sets of matchers asked at once agree with each of them asked alone."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.decide.index import Index
 from router.decide.matchers import Matcher
+from tests.examples import examples
 
 NAMES = ["a", "b", "c", "d"]
 _exact = st.builds(
@@ -18,7 +19,7 @@ _labels = st.dictionaries(st.sampled_from([*NAMES, "e"]), st.sampled_from(["", "
 
 
 @given(_sets, st.lists(_labels, min_size=1, max_size=6))
-@settings(max_examples=500, deadline=None)
+@examples(120)
 def test_what_holds_is_what_holds_one_by_one(
     sets: list[tuple[Matcher, ...]], alerts: list[dict[str, str]]
 ) -> None:

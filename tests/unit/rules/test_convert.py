@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from router.channels.email import Settings as EmailSettings
@@ -17,6 +17,7 @@ from router.config import Config, ConfigError, Trap, loads
 from router.decide.policy import Outside, with_level
 from router.model import Labels
 from router.rules.convert import Converted, convert
+from tests.examples import examples
 
 GOLDEN = Path(__file__).parent / "convert"
 CASES = Path(__file__).parents[4] / "shared" / "semantics" / "route_cases.json"
@@ -112,7 +113,7 @@ LABELS = st.dictionaries(NAMES, VALUES.filter(bool), max_size=3)
 
 
 @pytest.mark.skipif(AMTOOL is None, reason="needs amtool: apt-get install prometheus-alertmanager")
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(12, HealthCheck.function_scoped_fixture)
 @given(tree=TREES, alerts=st.lists(LABELS, min_size=8, max_size=8))
 def test_alerts_go_to_the_receivers_that_amtool_names(
     tree: list[Any], alerts: list[dict[str, str]], tmp_path: Path
@@ -148,7 +149,7 @@ SECRET = st.text("abcdefgh0123456789/*!&${}:#@' ", min_size=4, max_size=20).map(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(20)
 @given(secrets=st.lists(SECRET, min_size=14, max_size=14, unique=True), name=st.text(max_size=12))
 def test_no_secret_is_in_the_text_or_the_notes(secrets: list[str], name: str) -> None:
     secret = iter(secrets)
@@ -403,7 +404,7 @@ INTERVALS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(
     odd(
         "templates",

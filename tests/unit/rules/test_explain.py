@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.config import loads
@@ -20,6 +20,7 @@ from router.model import HOUR, MINUTE, Alert, Millis, Status, Webhook
 from router.parse import fingerprint
 from router.rules.explain import Question, judged
 from router.rules.inputs import GivenAlert, InputError
+from tests.examples import examples
 
 ROOT = Path(__file__).parents[3]
 UTC = ZoneInfo("UTC")
@@ -115,7 +116,7 @@ def explained(answer: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
 
 
 @given(_rules, _events)
-@settings(max_examples=150, deadline=None)
+@examples(50)
 def test_explain_equals_what_the_service_then_does(
     rules: dict[str, Any], events: list[tuple[dict[str, str], bool, int]]
 ) -> None:
@@ -149,7 +150,7 @@ def test_explain_equals_what_the_service_then_does(
 
 
 @given(_rules, _labels, st.integers(0, 7 * 24 * 60))
-@settings(max_examples=200, deadline=None)
+@examples(60)
 def test_the_way_through_the_tree_ends_at_the_routes_that_take_the_alert(
     rules: dict[str, Any], labels: dict[str, str], minutes: int
 ) -> None:

@@ -6,12 +6,13 @@ from textwrap import dedent
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.decide.hours import Calendar, Interval, NamedInterval
 from router.model import DAY, HOUR, MINUTE, Millis
 from router.rules.schedule import as_json, as_text, schedule
+from tests.examples import examples
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NEW_YORK = ZoneInfo("America/New_York")
@@ -287,7 +288,7 @@ _moments = st.builds(
 
 
 @given(_intervals(), _moments)
-@settings(max_examples=60, deadline=None)
+@examples(20)
 def test_the_spans_are_open_and_all_else_is_closed_at_every_minute(
     interval: NamedInterval, now: Millis
 ) -> None:

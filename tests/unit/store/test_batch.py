@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.core.state import State
 from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Outcome, Rejected, Retention, Retry, Status
 from router.store import Store, Work, jobs
 from router.store.jobs import Job
+from tests.examples import examples
 from tests.unit.core.stories import ALERTS, STEPS, History
 from tests.unit.core.world import ALL, MONDAY, POLICY, RULES, World, alert, webhook
 from tests.unit.store.sqlite_world import collected, contents, in_sqlite
@@ -156,7 +157,7 @@ class Prelude:
 
 
 @given(STEPS, _chosen, st.sampled_from(RULES))
-@settings(max_examples=60)
+@examples(20)
 def test_jobs_of_a_batch_are_as_if_each_had_its_own(steps: list[Any], chosen: list[Any], rules: Any) -> None:
     """A set that is loaded for a later job overwrites nothing that an earlier one has changed."""
     with in_sqlite() as together, in_sqlite() as apart:

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.core.digests import FIRED_SINCE, OBSOLETE_IN
 from router.model import HOUR, MINUTE, SECOND, Status
 from router.store.questions import QUESTIONS
+from tests.examples import examples
 from tests.unit.core import oracle
 from tests.unit.core.memory import at_once
 from tests.unit.core.stories import ALERTS, STEPS, History
@@ -101,7 +102,7 @@ def play(history: History, kind: str, what: Any) -> None:
 
 
 @given(_steps, st.sampled_from([None, 0, HOUR]))
-@settings(max_examples=40)
+@examples(14)
 def test_a_history_in_sqlite_is_the_same_in_memory(steps: list[tuple[str, Any]], repeat: Any) -> None:
     with in_sqlite() as database:
         policy = with_repeat(repeat)

@@ -44,6 +44,12 @@ def events(logs: list[Any]) -> list[str]:
     return [each["event"].split(";")[0] for each in logs]
 
 
+@pytest.fixture(autouse=True)
+def _waits_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a lock of another program."""
+    monkeypatch.setattr("router.store.sqlite._BUSY_SECONDS", 0.3)
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """By another program."""

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Rejected, Retention, Retry, Status
@@ -19,6 +19,7 @@ from router.store import Adoption, Balance, Store
 from router.store.jobs import Adopt, Rejudge
 from router.store.retention import BATCH, CHANGES, bounds
 from router.store.schema import metadata
+from tests.examples import examples
 from tests.unit.core.memory import at_once
 from tests.unit.core.stories import ALERTS, STEPS, History
 from tests.unit.core.world import (
@@ -417,7 +418,7 @@ _chapters = st.tuples(
 
 
 @given(st.lists(_chapters, min_size=3, max_size=8))
-@settings(max_examples=40)
+@examples(14)
 def test_pruning_at_any_moment_changes_no_sum_and_nothing_that_is_told(chapters: list[Any]) -> None:
     with a_shelf() as shelf:
         unpruned = World()

@@ -11,10 +11,11 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from tests.examples import examples
 from tests.unit.web.room import Client, Serve, Web
 from tests.world.bodies import alert, webhook
 
@@ -277,12 +278,7 @@ async def test_while_nothing_can_be_kept_nothing_is_promised(encoding: str, room
         st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20),
     ),
 )
-@settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@examples(20, HealthCheck.function_scoped_fixture)
 async def test_a_promise_is_what_is_stored(body: bytes, encoding: str, room: Web, serve: Serve) -> None:
     client = await serve(room)
     before = len(await kept(client))
