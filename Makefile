@@ -17,7 +17,7 @@ run: $(VENV)/.run  ## See it work: a preview with a sample incident, on http://1
 	@$(BIN)/alert-router serve --preview --sample --listen 127.0.0.1:$(PORT)
 
 test: $(VENV)/.dev  ## Run the tests
-	@$(BIN)/pytest -n auto --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n auto --dist load --maxschedchunk 1 $(ARGS)
 
 hunt: $(VENV)/.dev  ## Play random histories until one fails (MINUTES=… at most; SEED=… once more)
 	@MINUTES=$(MINUTES) SEED=$(SEED) $(BIN)/python -m tests.hunt $(ARGS)

@@ -11,7 +11,7 @@ import time
 from random import SystemRandom
 
 PYTEST = (
-    "-m", "pytest", "-q", "-n", "auto", "--dist", "worksteal", "-m", "hypothesis or hunt", "--hypothesis-profile=hunt",
+    "-m", "pytest", "-q", "-n", "auto", "--dist", "load", "--maxschedchunk", "1", "-m", "hypothesis or hunt", "--hypothesis-profile=hunt",
     "--timeout=3600",  # ten times the examples
 )  # fmt: skip
 

@@ -59,8 +59,8 @@ def next_due(connection: sa.Connection, key: Any) -> Any:
     found = _page_of_due(connection, conditions, (1, 2), 1) if others_first else []
     for priority in range(3):
         if len(found) < limit:
-            more = _page_of_due(connection, conditions, (priority,), limit - len(found))
-            found += (id_ for id_ in more if id_ not in found)
+            more = _page_of_due(connection, conditions, (priority,), limit)
+            found += [id_ for id_ in more if id_ not in found][: limit - len(found)]
     return found
 
 

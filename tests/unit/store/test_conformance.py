@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.core.digests import FIRED_SINCE, OBSOLETE_IN
@@ -101,7 +101,13 @@ def play(history: History, kind: str, what: Any) -> None:
     world.assert_balanced()
 
 
+_TWO_WARNINGS = ("steps", [("post", [("A", "warning")], group) for group in "gh"])
+
+
 @given(_steps, st.sampled_from([None, 0, HOUR]))
+@example(
+    [_TWO_WARNINGS], None
+)  # the one that goes first after many criticals is not claimed in place of another
 @examples(14)
 def test_a_history_in_sqlite_is_the_same_in_memory(steps: list[tuple[str, Any]], repeat: Any) -> None:
     with in_sqlite() as database:
