@@ -29,6 +29,7 @@ from router.steps import Steps
 from router.store import Adoption, Store, StoreUnavailable
 from router.threads import Threads
 from router.truth import Truth
+from router.undecided import Undecided
 from router.upkeep import Upkeep
 from router.web import Parts, make_app, make_runner
 from router.web.pages import add_pages
@@ -125,12 +126,18 @@ class Service:
             policy=lambda: self._current.policy, wake=self.lanes.wake, counting_since=self.steps.look,
             preview=options.preview,
         )  # fmt: skip
+        self.undecided = Undecided(
+            self.store, self.clock, self.metrics, lambda: self._current.policy, self.lanes.wake
+        )
         await self._adopt(config, self._current_of(config, templates, None))
 
         self._runner = make_runner(self._web())
         closing.push_async_callback(self._runner.cleanup)
         closing.push_async_callback(self.lanes.stop, round((1 - _AFTERWARDS) * options.drain))
         closing.push_async_callback(_ended, asyncio.create_task(self.truth.serve(), name="truth"))
+        closing.callback(self.undecided.close)
+        await self.undecided.begin()
+        closing.push_async_callback(_ended, asyncio.create_task(self.undecided.serve(), name="undecided"))
         await self._runner.setup()
         await web.TCPSite(self._runner, *options.listen).start()
         closing.push_async_callback(_ended, asyncio.create_task(self.steps.serve(), name="clock"))
@@ -287,7 +294,8 @@ class Service:
         parts = Parts(
             store=self.store, clock=self.clock, metrics=self.metrics,
             sources=lambda: self.config.sources, policy=lambda: self._current.policy,
-            wake=self.lanes.wake, lanes=self.lanes.describe, stopping=lambda: self._stopping,
+            wake=self.lanes.wake, keep=self.undecided.keep, undecided=lambda: self.undecided.alerts,
+            lanes=self.lanes.describe, stopping=lambda: self._stopping,
             max_body=self.options.max_body, preview=self.options.preview, loading=self.loading.describe, reload=self.reload,
             resume=self.lanes.resume,
         )  # fmt: skip

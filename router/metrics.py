@@ -66,6 +66,11 @@ class Metrics:
         self._quarantined = Counter(
             "alert_router_quarantined", "Bodies kept because they could not be used whole.", registry=registry
         )
+        self._undecided = Gauge(
+            "alert_router_undecided_alerts",
+            "Alerts of large webhooks that are kept and not decided yet.",
+            registry=registry,
+        )
         self._changes = Counter(
             "alert_router_changes", "Accepted alert changes.", ("source", "kind", "level"), registry=registry
         )
@@ -203,20 +208,23 @@ class Metrics:
         if self.enabled:
             self._quarantined.inc()
 
-    def accepted(
+    def undecided(self, alerts: int) -> None:
+        if self.enabled:
+            self._undecided.set(alerts)
+
+    def decided(
         self,
         source: str,
         changes: Iterable[tuple[str, str, bool]],
         decisions: Iterable[tuple[str, str]],
     ) -> None:
-        """A webhook was. What is the same is counted at once: a group may have thousands of alerts.
+        """Alerts of a webhook are. What is the same is counted at once: a group may have thousands of alerts.
 
         :param changes: kind, level, and whether the severity label named a known level
         :param decisions: destination, verdict
         """
         if self.enabled:
             one = self._one
-            one(self._webhooks, source, "accepted").inc()
             for (kind, level, known_level), times in _tally(changes).items():
                 one(self._changes, source, kind, level).inc(times)
                 if not known_level:

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from router.core.alerts import about_of, doubt_of, known_of, labels_of, written_about, written_doubt
-from router.core.conversations import DATABASE_ID, close_empty, has_nothing_to_say, put_member
+from router.core.conversations import DATABASE_ID, change, close_empty, has_nothing_to_say, put_member
 from router.core.members import Subject, Transitions, judge, rejudge, want_judged, want_placed, want_rejudged
 from router.core.reduce import PEER_LAG, Doubt, reduce
 from router.core.rows import (
@@ -46,8 +46,13 @@ class _Accepted:
     """Its sender reports it as firing. It counts as ended until the doubt is settled."""
 
 
-def want_accepted(state: State, webhook: Webhook, source: str, policy: Policy, now: Millis) -> None:
-    """Have the rows loaded that :func:`accept` asks for, in rounds. :raises Missing:"""
+def want_accepted(
+    state: State, webhook: Webhook, source: str, policy: Policy, now: Millis, *, whole: bool = True
+) -> None:
+    """Have the rows loaded that :func:`accept` asks for, in rounds. :raises Missing:
+
+    :param whole: not only some of its alerts
+    """
     state.groups.want("key", ((source, webhook.receiver, webhook.group_key),))
     state.alerts.want("identity", ((source, alert.identity) for alert in webhook.alerts))
     state.meta.want("id", (DATABASE_ID,))
@@ -55,7 +60,7 @@ def want_accepted(state: State, webhook: Webhook, source: str, policy: Policy, n
         want_judged(state, policy, ((alert.identity, alert.labels) for alert in webhook.alerts))
     state.ready()
     group = state.groups.one("key", (source, webhook.receiver, webhook.group_key))
-    if group is not None and webhook.truncated == 0:
+    if group is not None and whole and webhook.truncated == 0:
         state.conversations.want("open of group", (group.id,))
     known = {
         alert.identity: row.id
@@ -86,8 +91,11 @@ def _want_ended(state: State, policy: Policy, ending: list[int], places: set[int
     keys = {each.key for id_ in ending for each in state.inhibitors.of("alert", id_)}
     state.members.want("muted", keys)
     state.dead_letters.want("open of conversation", places)
-    # Where somebody was notified, the end is still to go out.
-    state.members.want("conversation", (id_ for id_ in places if not state.conversations[id_].known))
+    # Those that may be over with these ends. Where somebody was notified, the end is still to go out.
+    over = (
+        row for id_ in places if not (row := state.conversations[id_]).known and row.firing <= len(ending)
+    )
+    state.members.want("conversation", (row.id for row in over))
     state.ready()
     muted = {member.alert_id for key in keys for member in state.members.of("muted", key)}
     want_rejudged(state, policy, muted, now)
@@ -128,23 +136,113 @@ def accept(
     :param note: nobody sent this webhook: its alerts count as ended, and this is why
     :param certain: see :func:`router.core.reduce.reduce`
     """
-    webhook_id = state.webhooks.put(WebhookRow(state.new_id(), source, now, body, None, None)).id
-    group = _group(state, webhook, source)
-    freed: set[str] = set()
-    peer = "" if note else f"{webhook.external_url} {webhook.sender}"
-    accepting = _Accepting(state, source, webhook, group, policy, freed, now, note, peer, certain)
-    accepted = [_reduce(accepting, alert) for alert in webhook.alerts]
+    arrival = state.webhooks.put(WebhookRow(state.new_id(), source, now, body, None, None)).id
+    group = put_group(state, webhook, source)
+    accepting = _Accepting(state, source, webhook, group, arrival, policy, now, note, certain=certain)
+    receipt = _decide(accepting)
+    woken = complete(state, group, now) if webhook.truncated == 0 else set()
+    close_empty(state, accepting.ended_in)
+    return replace(receipt, wake=receipt.wake | woken)
+
+
+def keep(state: State, webhook: Webhook, source: str, body: bytes, now: Millis) -> int:
+    """A webhook whose alerts are to be decided in pieces, by its number in the order of arrival."""
+    arrival = state.new_id()
+    state.webhooks.put(
+        WebhookRow(arrival, source, now, body, None, None, len(webhook.alerts), webhook.sender)
+    )
+    put_group(state, webhook, source)
+    return arrival
+
+
+def accept_some(
+    state: State, arrival: int, webhook: Webhook, source: str, policy: Policy, now: Millis
+) -> Receipt:
+    """Decide some alerts of a webhook that was kept. A conversation of its group waits for all of them. What was decided
+    before is left out, so that this may run twice.
+
+    :param webhook: with these alerts only
+    """
+    state.alerts.want("identity", ((source, alert.identity) for alert in webhook.alerts))
+    state.ready()
+    left = tuple(
+        alert
+        for alert in webhook.alerts
+        if (row := state.alerts.one("identity", (source, alert.identity))) is None or row.arrival != arrival
+    )
+    some = replace(webhook, alerts=left)
+    accepting = _Accepting(
+        state, source, some, _group_of(state, webhook, source), arrival, policy, now, deciding=arrival
+    )
+    receipt = _decide(accepting)
+    close_empty(state, (id_ for id_ in accepting.ended_in if state.conversations[id_].deciding is None))
+    return receipt
+
+
+def accept_end(state: State, arrival: int, webhook: Webhook, source: str, now: Millis) -> frozenset[str]:
+    """All alerts of a webhook are decided. The destinations that may have something to do now."""
+    state.webhooks.want("id", (arrival,))
+    state.groups.want("key", ((source, webhook.receiver, webhook.group_key),))
+    state.conversations.want("deciding", (arrival,))
+    state.ready()
+    group = state.groups[_group_of(state, webhook, source)]
+    if group.truncated == 0:
+        state.conversations.want("open of group", (group.id,))
+        state.ready()
+    waited = [row.id for row in state.conversations.of("deciding", arrival)]
+    woken = complete(state, group.id, now) if group.truncated == 0 else set()
+    woken |= let_go(state, arrival)
+    close_empty(state, waited)
+    state.webhooks.put(state.webhooks[arrival]._replace(undecided=None, sender=""))
+    return frozenset(woken)
+
+
+def let_go(state: State, arrival: int) -> set[str]:
+    """The conversations that waited for a webhook may go out. Their destinations."""
+    waiting = state.conversations.of("deciding", arrival)
+    for row in waiting:
+        change(state, row, deciding=None)
+    return {row.destination for row in waiting}
+
+
+def give_up(state: State, arrival: int, reason: str) -> set[str]:
+    """Alerts of a webhook can't be decided: it is quarantined. What was decided of it stays, and goes out."""
+    row = state.webhooks[arrival]
+    state.webhooks.put(row._replace(undecided=None, sender="", quarantined=reason))
+    return let_go(state, arrival)
+
+
+def in_order(webhook: Webhook, policy: Policy) -> list[Alert]:
+    """The alerts of a webhook, as they are decided in pieces, the most urgent first. What fires and mutes others comes
+    before those. Ends come after all that fires, and those of what mutes come last: nothing is let go that another
+    alert of the webhook still mutes, or that has ended as well.
+    """
+    levels = policy.severity.levels
+
+    def place(alert: Alert) -> tuple[bool, bool, int]:
+        ended = alert.status is not Status.FIRING
+        matched = policy.match(alert.labels, alert.identity, own=alert.about is not None)
+        rank = levels.index(matched.level) if matched.level in levels else len(levels)
+        return ended, bool(matched.mutes) is ended, rank
+
+    return sorted(webhook.alerts, key=place)
+
+
+def _decide(accepting: "_Accepting") -> Receipt:
+    state, policy, now, note = accepting.state, accepting.policy, accepting.now, accepting.note
+    accepted = [_reduce(accepting, alert) for alert in accepting.webhook.alerts]
     judged = [
         judge(state, policy, each.alert.labels, each.alert.about, now, each.subject.identity)
         for each in accepted
     ]
     decisions: list[tuple[str, Verdict]] = []
     wake: set[str] = set()
-    ended_in: set[int] = set()
     for each, decided in zip(accepted, judged, strict=True):
         firing = each.alert.status is Status.FIRING
         number = state.new_id()
-        transitions = Transitions(state, policy, each.subject, now, note, doubt=each.doubt)
+        transitions = Transitions(
+            state, policy, each.subject, now, note, doubt=each.doubt, deciding=accepting.deciding
+        )
         if firing:
             fated = max(1, len(decided))
             transitions.fire(_without_repeats(decided) if each.peer_duplicate else decided, number)
@@ -154,17 +252,16 @@ def accept(
         else:
             named = transitions.resolve(decided, number)
             fated = len(named)
-            ended_in |= transitions.ended_in
+            accepting.ended_in.update(transitions.ended_in)
             wake |= named
         state.changes.put(
-            ChangeRow(number, webhook_id, each.subject.alert, str(each.kind), each.subject.level, now, fated)
+            ChangeRow(
+                number, accepting.arrival, each.subject.alert, str(each.kind), each.subject.level, now, fated
+            )
         )
         row = state.alerts[each.subject.alert]
         state.alerts.put(row._replace(last_change_id=number))
-    wake |= release(state, policy, freed, now)
-    if webhook.truncated == 0:
-        wake |= complete(state, group, now)
-    close_empty(state, ended_in)
+    wake |= release(state, policy, accepting.freed, now)
     kinds = tuple((each.kind, *policy.severity.of(each.alert.labels)) for each in accepted)
     return Receipt(kinds, tuple(decisions), frozenset(wake))
 
@@ -210,7 +307,14 @@ def index_inhibitor(state: State, policy: Policy, alert: AlertRow) -> None:
         state.inhibitors.put(InhibitorRow(key.text, alert.id, int(key.two_sided)))
 
 
-def _group(state: State, webhook: Webhook, source: str) -> int:
+def _group_of(state: State, webhook: Webhook, source: str) -> int:
+    """As it was kept with the webhook, or as a later one showed it."""
+    row = state.groups.one("key", (source, webhook.receiver, webhook.group_key))
+    return put_group(state, webhook, source) if row is None else row.id
+
+
+def put_group(state: State, webhook: Webhook, source: str) -> int:
+    """The group as the webhook shows it; its id."""
     labels = json.dumps(dict(webhook.group_labels))
     row = state.groups.one("key", (source, webhook.receiver, webhook.group_key))
     number = state.new_id() if row is None else row.id
@@ -229,13 +333,21 @@ class _Accepting:
     source: str
     webhook: Webhook
     group: int
+    arrival: int
     policy: Policy
-    freed: set[str]
-    """Collects the inhibition keys that an ended alert gave up."""
     now: Millis
-    note: str
-    peer: str
-    certain: bool
+    note: str = ""
+    certain: bool = False
+    deciding: int | None = None
+    """The webhook, if these are only some of its alerts."""
+    freed: set[str] = field(default_factory=set)
+    """Collects the inhibition keys that an ended alert gave up."""
+    ended_in: set[int] = field(default_factory=set)
+    """Collects the conversations in which alerts ended."""
+
+    @property
+    def peer(self) -> str:
+        return "" if self.note else f"{self.webhook.external_url} {self.webhook.sender}"
 
 
 def _without_repeats(decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
@@ -247,6 +359,8 @@ def _reduce(accepting: _Accepting, reported: Alert) -> _Accepted:
     policy, now, note, peer = accepting.policy, accepting.now, accepting.note, accepting.peer
     identity = reported.identity
     row = state.alerts.one("identity", (source, identity))
+    if row is not None and row.arrival > accepting.arrival:
+        return _out_of_date(accepting, row, reported)
     before = None if row is None else known_of(row)
     kind, known = reduce(before, reported, peer, now, certain=accepting.certain)
     peer_duplicate = row is not None and row.peer != peer and now - row.seen_at < PEER_LAG
@@ -266,7 +380,7 @@ def _reduce(accepting: _Accepting, reported: Alert) -> _Accepted:
             listed_by="" if row is None or kind is Change.FIRED else row.listed_by,
             fires_until=alert.fires_until if alert.status is Status.FIRING else None,
             claimed_firing_at=_contradicted_since(row, reported, alert, now),
-            last_change_id=None if row is None else row.last_change_id,
+            last_change_id=None if row is None else row.last_change_id, arrival=accepting.arrival,
         )
     )  # fmt: skip
     if kind is Change.FIRED:
@@ -280,6 +394,16 @@ def _reduce(accepting: _Accepting, reported: Alert) -> _Accepted:
             state.inhibitors.remove(each)
     subject = Subject(number, source, identity, level, accepting.group, webhook.receiver, webhook.group_key)
     return _Accepted(subject, alert, kind, peer_duplicate, known.doubt is not None)
+
+
+def _out_of_date(accepting: _Accepting, row: AlertRow, reported: Alert) -> _Accepted:
+    """A webhook that came later has spoken of it already: this is a repeat of what is known."""
+    webhook, known = accepting.webhook, known_of(row)
+    subject = Subject(
+        row.id, row.source, row.identity, row.level, accepting.group, webhook.receiver, webhook.group_key
+    )
+    alert = replace(known.alert, fingerprint=reported.fingerprint)
+    return _Accepted(subject, alert, Change.REPEATED, peer_duplicate=True, doubt=known.doubt is not None)
 
 
 def _doubt(doubt: Doubt | None, row: AlertRow | None, group: int) -> tuple[Millis | None, str | None]:

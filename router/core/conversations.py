@@ -63,7 +63,7 @@ def open_conversation(
         "not_before": 0, "next_at": None, "attempts": 0, "tried_since": None, "partly": 0, **_remote({}),
         "since": None, "slot": None, "created_at": now, "key": _hash(database_id(state), token), "revision": "",
         "notified_at": None, "delivery_id": None, "firing": 0, "known": 0, "shown": 0, "ended": 0, "waiting": 0,
-        "ends": 0,
+        "ends": 0, "deciding": None,
     }  # fmt: skip
     values.update(given)
     return state.conversations.put(_timed(ConversationRow(state.new_id(), **values))), True
@@ -86,7 +86,7 @@ def change(state: State, conversation: ConversationRow, /, **values: Any) -> Con
 def _timed(row: ConversationRow) -> ConversationRow:
     """With its place in the order of its lane: criticals first, then ends, then by time."""
     due_at = row.due_at
-    ready = due_at is not None and row.delivery_id is None and row.state == rows.OPEN
+    ready = due_at is not None and row.delivery_id is None and row.deciding is None and row.state == rows.OPEN
     next_at = max(due_at, row.not_before) if ready and due_at is not None else None
     priority = 0 if row.urgency == 0 else 1 if row.ends else 2
     if next_at == row.next_at and priority == row.priority:
@@ -94,16 +94,20 @@ def _timed(row: ConversationRow) -> ConversationRow:
     return row._replace(next_at=next_at, priority=priority)
 
 
-def bump(state: State, id_: int, rank: int, group: int | None) -> ConversationRow:
+def bump(
+    state: State, id_: int, rank: int, group: int | None, deciding: int | None = None
+) -> ConversationRow:
     """One generation on.
 
     :param rank: of the alert that changed
     :param group: the group that reported it; None: as it is
+    :param deciding: a webhook of which more alerts may concern it
     """
     row = state.conversations[id_]
     return change(
         state, row, generation=row.generation + 1, urgency=min(rank, row.urgency),
         group_id=row.group_id if group is None else group, not_before=0 if row.partly else row.not_before,
+        deciding=row.deciding if deciding is None else deciding,
     )  # fmt: skip
 
 

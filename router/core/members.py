@@ -161,10 +161,12 @@ class Transitions:
         note: str = "",
         *,
         doubt: bool = False,
+        deciding: int | None = None,
     ) -> None:
         """
         :param note: why the alert counts as ended, where nobody resolved it
         :param doubt: its sender reports it as firing; it counts as ended until the doubt is settled
+        :param deciding: a webhook of which more alerts are to be decided: conversations of its group wait for the last
         """
         self._state = state
         self._policy = policy
@@ -175,6 +177,7 @@ class Transitions:
         if doubt:
             self._obsolete = self._notified_already = IN_DOUBT
         levels = policy.severity.levels
+        self._deciding = deciding
         self._rank = levels.index(subject.level) if subject.level in levels else len(levels)
         self.ended_in: set[int] = set()
         """The open conversations in which the alert ended; they may be empty now."""
@@ -211,7 +214,7 @@ class Transitions:
         generation = conversation.generation
         if not fresh:
             group = None if decision.destination.digest else self._subject.group
-            generation = bump(state, conversation.id, self._rank, group).generation
+            generation = bump(state, conversation.id, self._rank, group, self._waits(conversation)).generation
         if change is not None or member is None:
             self._fate(change, key, member_id, (fate, decision.rule, reason), generation)
 
@@ -276,7 +279,13 @@ class Transitions:
         return open_conversation(
             state, destination.key, source, OF_ALERT if destination.per_alert else OF_GROUP, subject, now,
             group_id=self._subject.group, generation=1, urgency=self._rank,
+            deciding=None if destination.per_alert else self._deciding,
         )  # fmt: skip
+
+    def _waits(self, conversation: ConversationRow) -> int | None:
+        """The webhook of which more alerts may concern it."""
+        of_group = conversation.kind == OF_GROUP and conversation.group_id == self._subject.group
+        return self._deciding if of_group else None
 
     def resolve(self, decisions: Iterable[Decision], change: int) -> set[str]:
         """The alert has ended: its end is due where its firing was notified, and obsolete where it was not. The
@@ -288,7 +297,7 @@ class Transitions:
             conversation = state.conversations[member.conversation_id]
             key = conversation.destination
             fate, reason = self._end(member, conversation)
-            generation = bump(state, conversation.id, self._rank, None).generation
+            generation = bump(state, conversation.id, self._rank, None, self._waits(conversation)).generation
             self.ended_in.add(conversation.id)
             if key not in fated or fate is Fate.PENDING:
                 fated[key] = (member, fate, reason, generation)

@@ -38,6 +38,10 @@ class WebhookRow(NamedTuple):
     """Why it could not be used; None: it was accepted."""
     content_encoding: str | None
     """How the body is compressed; None: it is not."""
+    undecided: int | None = None
+    """How many alerts it has, as long as not all of them are decided; None: they are."""
+    sender: str = ""
+    """The address that posted it, as long as it is undecided."""
 
 
 class GroupRow(NamedTuple):
@@ -83,6 +87,8 @@ class AlertRow(NamedTuple):
     fires_until: Millis | None
     claimed_firing_at: Millis | None
     last_change_id: int | None
+    arrival: int = 0
+    """The latest webhook that reported it: what an earlier one says of it is out of date."""
 
 
 class InhibitorRow(NamedTuple):
@@ -151,6 +157,8 @@ class ConversationRow(NamedTuple):
     """How many have a time at which they are due."""
     ends: int
     """How many of those are ends."""
+    deciding: int | None = None
+    """The webhook of which more alerts may concern it; nothing is due before. None: there is none."""
 
 
 class MemberRow(NamedTuple):
@@ -292,7 +300,8 @@ CONVERSATIONS = Table(
     ConversationRow,
     (
         Index("token", ("token",), latest="episode"),
-        Index("open of group", ("group_id",), {"state": (OPEN,)}, ids=True),
+        Index("open of group", ("group_id",), {"state": (OPEN,), "kind": (OF_GROUP,)}, ids=True),
+        Index("deciding", ("deciding",), {"deciding": (None,)}, ids=True),
         Index("open slots", ("state",), {"state": (OPEN,), "slot": (None,)}),
     ),
 )

@@ -28,6 +28,7 @@ from router.model import (
 )
 from router.store import books, jobs, retention, starts, troubles
 from router.store.balance import Balance, balance
+from router.store.books import Kept
 from router.store.health import StoreUnavailable
 from router.store.integrity import Integrity, integrity
 from router.store.jobs import Again, Idle, Job, Surges
@@ -129,6 +130,34 @@ class Store:
         :param certain: what it reports as firing is never in doubt
         """
         return await self._database.do(jobs.Accept(webhook, source, body, policy, now, certain))
+
+    async def keep(self, webhook: Webhook, source: str, body: bytes, now: Millis) -> int:
+        """Keep a webhook whose alerts are to be decided in pieces; returns after the commit. Its number in the order of
+        arrival.
+        """
+        return await self._database.do(jobs.Keep(webhook, source, body, now))
+
+    async def undecided(self) -> list[int]:
+        """The webhooks that were kept and are not decided yet, in the order of their arrival."""
+        return await self._database.read(books.undecided)
+
+    async def kept(self, arrival: int) -> Kept:
+        """One that is not decided yet."""
+        return await self._database.read(lambda c: books.kept(c, arrival))
+
+    async def accept_some(
+        self, arrival: int, webhook: Webhook, source: str, policy: Policy, now: Millis
+    ) -> Receipt:
+        """Decide some alerts of a webhook that was kept. It may run twice. :param webhook: with these alerts only"""
+        return await self._database.do(jobs.AcceptSome(arrival, webhook, source, policy, now))
+
+    async def accept_end(self, arrival: int, webhook: Webhook, source: str, now: Millis) -> frozenset[str]:
+        """All alerts of it are decided, and what concerns its group may go out. The destinations to wake."""
+        return await self._database.do(jobs.AcceptEnd(arrival, webhook, source, now))
+
+    async def give_up(self, arrival: int, reason: str) -> frozenset[str]:
+        """Alerts of it can't be decided: it is quarantined. The destinations to wake."""
+        return await self._database.do(jobs.GiveUp(arrival, reason))
 
     async def quarantine(
         self, body: bytes, source: str, reason: str, now: Millis, encoding: str | None = None
@@ -368,6 +397,7 @@ __all__ = [
     "Balance",
     "Idle",
     "Integrity",
+    "Kept",
     "Limits",
     "Listening",
     "Receipt",

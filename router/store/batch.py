@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import sqlalchemy as sa
 
@@ -24,6 +24,7 @@ class Direct:
     """A job that runs its own statements: what is no transition, as pruning."""
 
     work: Callable[[sa.Connection], Any]
+    weight: ClassVar[int] = 1
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -218,6 +219,29 @@ def quarantined(connection: sa.Connection, limit: int = 100) -> list[dict[str, A
         .limit(limit)
     )  # fmt: skip
     return [dict(row) for row in rows.mappings()]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A webhook that is not decided yet."""
+
+    source: str
+    received_at: Millis
+    body: bytes
+    sender: str
+
+
+def undecided(connection: sa.Connection) -> list[int]:
+    """The webhooks that are not decided yet, in the order of their arrival."""
+    rows = connection.execute(
+        sa.select(webhooks.c.id).where(webhooks.c.undecided.is_not(None)).order_by(webhooks.c.id)
+    )
+    return list(rows.scalars())
+
+
+def kept(connection: sa.Connection, arrival: int) -> Kept:
+    columns = webhooks.c.source, webhooks.c.received_at, webhooks.c.body, webhooks.c.sender
+    return Kept(*connection.execute(sa.select(*columns).where(webhooks.c.id == arrival)).one())
 
 
 def quarantined_body(connection: sa.Connection, number: int) -> bytes | None:

@@ -7,7 +7,15 @@ from router.core import adopt as rules
 from router.core import claim as claims
 from router.core import clock_steps, dead_letters, digests, reconcile, storms
 from router.core import record as records
-from router.core.accept import Receipt, accept, want_accepted
+from router.core.accept import (
+    Receipt,
+    accept,
+    accept_end,
+    accept_some,
+    give_up,
+    keep,
+    want_accepted,
+)
 from router.core.adopt import Adoption
 from router.core.claim import Work
 from router.core.conversations import DATABASE_ID
@@ -34,6 +42,10 @@ class Job(Protocol[T_co]):
 
     last: ClassVar[bool]
 
+    @property
+    def weight(self) -> int:
+        """How long it takes, in alerts: a batch has so many, whatever its jobs are."""
+
     def want(self, state: State) -> None:
         """Have rows loaded. :raises Missing: more are wanted once these are there"""
 
@@ -43,6 +55,10 @@ class Job(Protocol[T_co]):
 
 class _First:
     last: ClassVar[bool] = False
+
+    @property
+    def weight(self) -> int:
+        return 1
 
     def want(self, state: State) -> None:
         """Nothing is known beforehand."""
@@ -57,6 +73,10 @@ class Accept(_First):
     now: Millis
     certain: bool = False
 
+    @property
+    def weight(self) -> int:
+        return len(self.webhook.alerts)
+
     def want(self, state: State) -> None:
         want_accepted(state, self.webhook, self.source, self.policy, self.now)
 
@@ -64,6 +84,71 @@ class Accept(_First):
         return accept(
             state, self.webhook, self.source, self.body, self.policy, self.now, certain=self.certain
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Keep(_First):
+    """A webhook that is decided in pieces; its number in the order of arrival."""
+
+    webhook: Webhook
+    source: str
+    body: bytes
+    now: Millis
+
+    def want(self, state: State) -> None:
+        state.groups.want("key", ((self.source, self.webhook.receiver, self.webhook.group_key),))
+
+    def run(self, state: State) -> int:
+        return keep(state, self.webhook, self.source, self.body, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptSome(_First):
+    """:param webhook: with some of its alerts"""
+
+    arrival: int
+    webhook: Webhook
+    source: str
+    policy: Policy
+    now: Millis
+
+    @property
+    def weight(self) -> int:
+        return len(self.webhook.alerts)
+
+    def want(self, state: State) -> None:
+        want_accepted(state, self.webhook, self.source, self.policy, self.now, whole=False)
+
+    def run(self, state: State) -> Receipt:
+        return accept_some(state, self.arrival, self.webhook, self.source, self.policy, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptEnd(_First):
+    """All alerts of a webhook are decided. The destinations that may have something to do."""
+
+    arrival: int
+    webhook: Webhook
+    source: str
+    now: Millis
+
+    def run(self, state: State) -> frozenset[str]:
+        return accept_end(state, self.arrival, self.webhook, self.source, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp(_First):
+    """Alerts of a webhook can't be decided: it is quarantined."""
+
+    arrival: int
+    reason: str
+
+    def want(self, state: State) -> None:
+        state.webhooks.want("id", (self.arrival,))
+        state.conversations.want("deciding", (self.arrival,))
+
+    def run(self, state: State) -> frozenset[str]:
+        return frozenset(give_up(state, self.arrival, self.reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +199,10 @@ class Claim:
     rechecked: bool = False
     """What is due was judged once more."""
     last: ClassVar[bool] = True
+
+    @property
+    def weight(self) -> int:
+        return self.count
 
     def want(self, state: State) -> None:
         state.meta.want("id", (DATABASE_ID,))

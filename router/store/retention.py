@@ -278,7 +278,10 @@ _GROUPS = Sort(groups, _unreferenced(groups))
 _BODIES = Sort(
     webhooks,
     sa.and_(
-        webhooks.c.received_at < p("bodies_before"), webhooks.c.quarantined.is_(None), webhooks.c.body != b""
+        webhooks.c.received_at < p("bodies_before"),
+        webhooks.c.quarantined.is_(None),
+        webhooks.c.undecided.is_(None),
+        webhooks.c.body != b"",
     ),
     actions=(sa.update(webhooks).where(webhooks.c.id.in_(_IDS)).values(body=b""),),
 )

@@ -60,9 +60,15 @@ webhooks = sa.Table(
     sa.Column(
         "content_encoding", _TEXT
     ),  # of a quarantined body, which is kept as it came; null: not compressed
+    sa.Column(
+        "undecided", sa.BigInteger
+    ),  # alerts of a webhook that is decided in pieces; null: all are decided
+    _text("sender", ""),  # of an undecided one
 )
 sa.Index("ix_webhooks_quarantined", webhooks.c.id, sqlite_where=webhooks.c.quarantined.is_not(None),
          postgresql_where=webhooks.c.quarantined.is_not(None))  # fmt: skip
+sa.Index("ix_webhooks_undecided", webhooks.c.id, sqlite_where=webhooks.c.undecided.is_not(None),
+         postgresql_where=webhooks.c.undecided.is_not(None))  # fmt: skip
 
 groups = sa.Table(
     "groups",
@@ -109,6 +115,7 @@ alerts = sa.Table(
     _time("fires_until", nullable=True),  # its sender gave no status, only this end
     _time("claimed_firing_at", nullable=True),  # since when its sender contradicts its end
     _time("last_change_id", nullable=True),
+    _number("arrival", "0"),  # the latest webhook that reported it
     # Its name is that of the column before it was renamed.
     sa.UniqueConstraint("source", "identity", name=sa.schema.conv("uq_alerts_source_fingerprint")),
 )
@@ -169,12 +176,18 @@ conversations = sa.Table(
     # How many of its members fire; are known there as firing; are both; are known there as ended; have a time at
     # which they are due; and are ends that have one.
     *(_number(name, "0") for name in ("firing", "known", "shown", "ended", "waiting", "ends")),
+    _time("deciding", nullable=True),  # the webhook of which more alerts may concern it; null: there is none
     sa.UniqueConstraint("token", "episode"),
     sa.Index("ix_conversations_group", "group_id"),
 )
 sa.Index("ix_conversations_next", conversations.c.destination, conversations.c.priority, conversations.c.next_at,
          sqlite_where=conversations.c.next_at.is_not(None),
          postgresql_where=conversations.c.next_at.is_not(None))  # fmt: skip
+sa.Index("ix_conversations_deciding", conversations.c.deciding, sqlite_where=conversations.c.deciding.is_not(None),
+         postgresql_where=conversations.c.deciding.is_not(None))  # fmt: skip
+sa.Index("ix_conversations_of_group", conversations.c.group_id,
+         sqlite_where=sa.and_(conversations.c.state == "open", conversations.c.kind == "group"),
+         postgresql_where=sa.and_(conversations.c.state == "open", conversations.c.kind == "group"))  # fmt: skip
 sa.Index("ix_conversations_open", conversations.c.id, sqlite_where=conversations.c.state == "open",
          postgresql_where=conversations.c.state == "open")  # fmt: skip
 sa.Index("ix_conversations_slots", conversations.c.slot,

@@ -24,6 +24,7 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 _BATCH = 256
+"""Alerts, see :attr:`router.store.jobs.Job.weight`: some tens of milliseconds."""
 _QUEUE = 10_000
 _READERS = 4
 
@@ -149,10 +150,11 @@ class Database:
         open_ = True
         while open_:
             batch: list[_Waiting] = []
-            job = self._queue.get()
+            job, weight = self._queue.get(), 0
             while job is not None:
                 batch.append(job)
-                if len(batch) == _BATCH:
+                weight += job.result.job.weight
+                if weight >= _BATCH:
                     break
                 try:
                     job = self._queue.get_nowait()

@@ -9,7 +9,7 @@ from aiohttp import web
 from router.clock import Clock
 from router.decide import Policy
 from router.metrics import Metrics
-from router.model import Source
+from router.model import Source, Webhook
 from router.store import Store
 
 # Alertmanager's client keeps idle connections for five minutes; closing first would race with its next POST.
@@ -25,6 +25,10 @@ class Parts:
     sources: Callable[[], tuple[Source, ...]]
     policy: Callable[[], Policy]
     wake: Callable[[Iterable[str]], None]
+    keep: Callable[[Webhook, str, bytes], Awaitable[None]]
+    """Keeps a large webhook, which is decided in pieces: source and body. :raises StoreUnavailable:"""
+    undecided: Callable[[], int]
+    """How many alerts of such webhooks wait to be decided."""
     lanes: Callable[[], list[dict[str, Any]]]
     stopping: Callable[[], bool]
     max_body: int

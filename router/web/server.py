@@ -160,6 +160,7 @@ async def status(parts: Parts, started: float) -> dict[str, Any]:
         "store": {"location": parts.store.location, "available": True, "trouble": parts.store.trouble},
         "lanes": lanes,
         "ledger": ledger,
+        "undecided_alerts": parts.undecided(),
         "integrity": {
             "contradicted_alerts": integrity.contradicted.as_json(),
             "empty_conversations": integrity.empty.as_json(),

@@ -15,7 +15,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from router.model import Webhook
 from router.parse import ParseError
-from router.store import Receipt, StoreUnavailable
+from router.store import StoreUnavailable
+from router.undecided import LARGE
 from router.web.auth import CHALLENGE, Unauthorized, authenticate
 from router.web.body import UNDERSTOOD, Body, Intake, TooMany, UnknownEncoding
 from router.web.parts import PARTS, Parts
@@ -56,10 +57,10 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
             webhook = await intake.parse(body, parts.clock.now(), request.remote or "")
         except ParseError as error:
             return await _quarantined(parts, intake, source, body, str(error))
-        receipt = await _in_time(parts, intake, body, _accept(parts, webhook, source, body.plain))
+        await _in_time(parts, intake, body, _accept(parts, webhook, source, body.plain))
         if webhook.oddities:
             await _quarantine(parts, intake, source, body, "; ".join(webhook.oddities))
-        parts.metrics.accepted(source, receipt.changes, receipt.decisions)
+        parts.metrics.webhook(source, "accepted")
         return web.Response(body=b'{"status": "accepted", "alerts": %d}' % len(webhook.alerts), headers=_JSON)
     except Unauthorized as refusal:
         parts.metrics.webhook(source, "unauthorized")
@@ -91,10 +92,13 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
         intake.let_go(body)
 
 
-async def _accept(parts: Parts, webhook: Webhook, source: str, body: bytes) -> Receipt:
+async def _accept(parts: Parts, webhook: Webhook, source: str, body: bytes) -> None:
+    if len(webhook.alerts) > LARGE:
+        await parts.keep(webhook, source, body)
+        return
     receipt = await parts.store.accept(webhook, source, body, parts.policy(), parts.clock.now())
+    parts.metrics.decided(source, receipt.changes, receipt.decisions)
     parts.wake(receipt.wake)
-    return receipt
 
 
 async def _in_time(parts: Parts, intake: Intake, body: Body, work: Coroutine[Any, Any, T]) -> T:

@@ -45,12 +45,12 @@ _SMALL = frozenset({"open", "priority", "urgency", "partly", "truncated", "two_s
                     "firing", "known", "shown", "ended", "waiting", "ends"})  # fmt: skip
 _REFERENCES = {
     "group_id": "groups", "webhook_id": "webhooks", "alert_id": "alerts", "conversation_id": "conversations",
-    "change_id": "changes", "member_id": "members",
+    "change_id": "changes", "member_id": "members", "deciding": "webhooks",
 }  # fmt: skip
 
 
-def fill(state: State, seed: int = 1) -> None:
-    """Every table of a complete state."""
+def fill(state: State, seed: int = 11) -> None:
+    """Every table of a complete state. :param seed: one with which each set that is asked for has rows"""
     dice = Random(seed)
     for table in rows.TABLES:
         for number in range(COUNT):
@@ -58,7 +58,7 @@ def fill(state: State, seed: int = 1) -> None:
             getattr(state, table.name).put(table.row._make(row))
 
 
-def _value(  # noqa: PLR0911  (one a column)
+def _value(  # noqa: PLR0911, C901  (one a column)
     state: State, table: Table[Any], name: str, number: int, dice: Random
 ) -> Any:
     match table.name, name:
@@ -74,6 +74,8 @@ def _value(  # noqa: PLR0911  (one a column)
             return f"key {number % 3}"
         case "conversations", "token":
             return f"token {number // 2}"
+        case "conversations", "kind":
+            return dice.choice(("group", "alert", "digest", "storm"))
         case "conversations", "episode":
             return number
         case (_, "identity" | "group_key" | "name") | ("meta" | "destinations", "key"):

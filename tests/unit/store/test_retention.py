@@ -300,7 +300,9 @@ def test_slots_of_digests_that_went_out_go(shelf: Shelf) -> None:
 
 def test_quarantined_bodies_stay_as_long_as_history(shelf: Shelf) -> None:
     for number, at in enumerate((shelf.world.now - 31 * DAY, shelf.world.now - 8 * DAY), 1_000):
-        shelf.change("INSERT INTO webhooks VALUES (?, 'prod', ?, x'00', 'not JSON', NULL)", number, at)
+        shelf.change(
+            "INSERT INTO webhooks VALUES (?, 'prod', ?, x'00', 'not JSON', NULL, NULL, '')", number, at
+        )
     before = shelf.account()
     shelf.prune()
     assert shelf.count("webhooks", "body = x'00'") == 1

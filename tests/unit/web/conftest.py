@@ -1,5 +1,6 @@
 """A store of its own for each test, and the web room served on a socket."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -40,13 +41,18 @@ def room(store: Store) -> Web:
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
     clients: list[Client] = []
+    tasks: list[asyncio.Task[None]] = []
 
     async def start(room: Web) -> Client:
         client = TestClient(Server(make_app(room.parts())))
         await client.start_server()
+        tasks.append(asyncio.create_task(room.undecided.serve()))
         clients.append(client)
         return client
 
     yield start
     for client in clients:
         await client.close()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -12,7 +12,9 @@ from router.decide import Policy, Route, Severity
 from router.metrics import Metrics
 from router.model import Destination, Source
 from router.store import Store
+from router.undecided import Undecided
 from router.web import Parts
+from tests.waiting import until
 
 SLACK = Destination("slack:C0WARNINGS", "slack", None)
 POLICY = Policy(
@@ -60,10 +62,23 @@ class Web:
         self.resumed.append(destination)
         return {"status": "delivered", "reason": ""} if destination == SLACK.key else None
 
+    def __post_init__(self) -> None:
+        self.undecided = Undecided(self.store, SystemClock(), self.metrics, self.policy, self.wake)
+
+    async def decided(self) -> None:
+        """Returns once the alerts of large webhooks are."""
+
+        async def none_waits() -> bool:
+            return self.undecided.alerts == 0
+
+        await until(none_waits, "all are decided")
+
     def parts(self) -> Parts:
         return Parts(
             store=self.store, clock=SystemClock(), metrics=self.metrics, sources=lambda: self.sources,
-            policy=self.policy, wake=self.wake, lanes=self.lanes, stopping=lambda: self.stopping,
+            policy=self.policy, wake=self.wake, keep=self.undecided.keep,
+            undecided=lambda: self.undecided.alerts,
+            lanes=self.lanes, stopping=lambda: self.stopping,
             max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, loading=dict,
             reload=self.reload, resume=self.resume,
         )  # fmt: skip

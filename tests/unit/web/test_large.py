@@ -43,6 +43,9 @@ class Kept:
         self.names.append(webhook.alerts[0].labels["alertname"])
         return Receipt()
 
+    async def keep(self, webhook: Any, *_: Any) -> None:
+        await self.accept(webhook)
+
     def refused(self, _: StoreUnavailable) -> None:
         """The log is not looked at here."""
 
@@ -70,7 +73,7 @@ class LargeWeb(Web):
 
     def parts(self) -> Parts:
         store: Any = self.kept
-        return replace(super().parts(), store=store, clock=self.clock, in_flight=0)
+        return replace(super().parts(), store=store, keep=self.kept.keep, clock=self.clock, in_flight=0)
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ async def test_each_odd_body_comes_to_what_it_should(body: Body, room: Web, serv
     else:
         assert answer["status"] == "quarantined"
         assert answer["reason"]
+    await room.decided()
     books = await room.store.status()
     assert books["webhooks"] == {"accepted": int(body.status == 200), "quarantined": int(body.quarantined)}
     assert sum(books["changes"].values()) == body.alerts

@@ -1,0 +1,143 @@
+"""Large webhooks: kept whole and answered at once, then decided in pieces, so that others come in between."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from router.clock import Clock
+from router.core.accept import in_order
+from router.decide import Policy
+from router.metrics import Metrics
+from router.model import SECOND, Alert, Millis, Webhook
+from router.parse import parse
+from router.store import Store, StoreUnavailable
+from router.threads import Threads
+
+log = structlog.get_logger(__name__)
+
+LARGE = 200
+"""Alerts. A webhook of more is decided in pieces of so many, each some tens of milliseconds of the writer's time."""
+_MOST = 200_000
+# How long it rests when the store can't be written.
+_STORE_REST: Millis = 2 * SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A webhook that was kept."""
+
+    number: int
+    """In the order of arrival."""
+    alerts: int
+    webhook: Webhook | None
+    """None: it was kept before the router started, and is read when its turn comes."""
+    source: str = ""
+
+
+class Undecided:
+    """Decides webhooks that were kept, one after the other, in the order of their arrival."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        metrics: Metrics,
+        policy: Callable[[], Policy],
+        wake: Callable[[Iterable[str]], None],
+    ) -> None:
+        self.alerts = 0
+        """How many wait to be decided."""
+        self.most = _MOST
+        """How many may: beyond, webhooks are refused. A single one is not, however large."""
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._policy = policy
+        self._wake = wake
+        self._waiting: deque[_Arrival] = deque()
+        self._arrived = asyncio.Event()
+        self._threads = Threads("undecided", 1)
+
+    async def begin(self) -> None:
+        """Take over what an earlier process kept and did not decide."""
+        for number in await self._store.undecided():
+            self._put(_Arrival(number, 0, None))
+
+    async def keep(self, webhook: Webhook, source: str, body: bytes) -> None:
+        """Returns once it is durable. :raises StoreUnavailable: it is not, or too much waits to be decided"""
+        if self.alerts and self.alerts + len(webhook.alerts) > self.most:
+            raise StoreUnavailable(f"{self.alerts} alerts of large webhooks wait to be decided already")
+        self._count(len(webhook.alerts))
+        try:
+            number = await self._store.keep(webhook, source, body, self._clock.now())
+        except BaseException:
+            self._count(-len(webhook.alerts))
+            raise
+        self._put(_Arrival(number, len(webhook.alerts), webhook, source))
+
+    async def serve(self) -> None:
+        never = asyncio.Event()
+        while True:
+            while self._waiting:
+                arrival = self._waiting[0]
+                try:
+                    await self._decide(arrival)
+                except StoreUnavailable:  # the store has said so; it goes on where it was
+                    await self._clock.wait(never, self._clock.now() + _STORE_REST)
+                    continue
+                except Exception as error:
+                    log.exception("a webhook can't be decided", webhook=arrival.number)
+                    if not await self._quarantined(arrival, error):
+                        await self._clock.wait(never, self._clock.now() + _STORE_REST)
+                        continue
+                self._waiting.popleft()
+                self._count(-arrival.alerts)
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def close(self) -> None:
+        self._threads.shutdown()
+
+    def _put(self, arrival: _Arrival) -> None:
+        # Two that were kept in one batch are answered in the order of their numbers.
+        self._waiting.append(arrival)
+        self._arrived.set()
+
+    def _count(self, by: int) -> None:
+        self.alerts += by
+        self._metrics.undecided(self.alerts)
+
+    async def _decide(self, arrival: _Arrival) -> None:
+        webhook, source = arrival.webhook, arrival.source
+        if webhook is None:
+            kept = await self._store.kept(arrival.number)
+            source = kept.source
+            webhook = await self._threads.run(parse, kept.body, kept.received_at, kept.sender)
+        alerts = await self._threads.run(in_order, webhook, self._policy())
+        for first in range(0, len(alerts), LARGE):
+            await self._decide_some(arrival, webhook, source, alerts[first : first + LARGE])
+        self._wake(await self._store.accept_end(arrival.number, webhook, source, self._clock.now()))
+
+    async def _decide_some(
+        self, arrival: _Arrival, webhook: Webhook, source: str, alerts: list[Alert]
+    ) -> None:
+        some = replace(webhook, alerts=tuple(alerts))
+        receipt = await self._store.accept_some(
+            arrival.number, some, source, self._policy(), self._clock.now()
+        )
+        self._metrics.decided(source, receipt.changes, receipt.decisions)
+        self._wake(receipt.wake)
+
+    async def _quarantined(self, arrival: _Arrival, error: Exception) -> bool:
+        try:
+            woken = await self._store.give_up(
+                arrival.number, f"it can't be decided: {type(error).__name__}; the log says more"
+            )
+        except StoreUnavailable:
+            return False
+        self._metrics.quarantined()
+        self._wake(woken)
+        return True
