@@ -31,6 +31,7 @@ class Upkeep:
         never = asyncio.Event()
         while True:
             try:
+                await self._store.close_large()
                 await self._check()
                 if self._clock.elapsed() >= self._prune_at:
                     await self._prune()

@@ -10,6 +10,7 @@ from router.core.conversations import DATABASE_ID, change, close_empty, has_noth
 from router.core.members import Subject, Transitions, judge, rejudge, want_judged, want_placed, want_rejudged
 from router.core.reduce import PEER_LAG, Doubt, reduce
 from router.core.rows import (
+    LARGE,
     RESOLVED,
     UNKNOWN,
     AlertRow,
@@ -93,7 +94,9 @@ def _want_ended(state: State, policy: Policy, ending: list[int], places: set[int
     state.dead_letters.want("open of conversation", places)
     # Those that may be over with these ends. Where somebody was notified, the end is still to go out.
     over = (
-        row for id_ in places if not (row := state.conversations[id_]).known and row.firing <= len(ending)
+        row
+        for id_ in places
+        if not (row := state.conversations[id_]).known and row.firing <= len(ending) and row.size <= LARGE
     )
     state.members.want("conversation", (row.id for row in over))
     state.ready()

@@ -1,6 +1,7 @@
 """Claiming: what a conversation that is due is to say, and its attempt, logged as begun before anything is sent."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from router.core import digests, rows
@@ -24,8 +25,10 @@ from router.core.rows import (
     OF_GROUP,
     RESOLVED,
     UNKNOWN,
+    AlertRow,
     ConversationRow,
     DeliveryRow,
+    GroupRow,
     MemberRow,
 )
 from router.core.state import State
@@ -93,16 +96,16 @@ def want_conversations(state: State, policy: Policy, ids: list[int], now: Millis
         members = state.members.of("conversation", id_)
         state.alerts.want("id", (member.alert_id for member in members))
         state.groups.want("id", () if row.group_id is None else (row.group_id,))
-        stale.update(member.alert_id for member in members if _is_unjudged(member, row, now))
+        stale.update(member.alert_id for member in members if is_unjudged(member, row, now))
     state.ready()
     want_rejudged(state, policy, stale, now)
 
 
-def _is_unjudged(member: MemberRow, row: ConversationRow, now: Millis) -> bool:
+def is_unjudged(member: MemberRow, row: ConversationRow, now: Millis) -> bool:
     """Whether it is judged once more before its first notification."""
     if member.status != FIRING or member.notified not in NOT_FIRING:
         return False
-    return _is_due(member, now) if row.slot is None else member.decision in (rows.DIGEST, rows.INHIBITED)
+    return is_due(member, now) if row.slot is None else member.decision in (rows.DIGEST, rows.INHIBITED)
 
 
 def claim(
@@ -154,13 +157,39 @@ def present_state(state: State, id_: int, policy: Policy, now: Millis) -> Work |
     judge_once_more(state, id_, policy, now)
     row = state.conversations[id_]
     known = [(member, state.alerts[member.alert_id]) for member in state.members.of("conversation", id_)]
-    known.sort(key=lambda each: (-1 if each[1].starts_at is None else each[1].starts_at, each[1].id))
+    before = {member.id: member.notified for member, _ in known if is_news(member, now)}
+    if not before:
+        _nothing_due(state, id_, now)
+        return None
+    work = work_about(row, state.groups[row.group_id], known, before, now)
+    for each in work.telling:
+        member = state.members[each.member]
+        put_member(state, member._replace(notified=UNKNOWN), member)
+    return work
+
+
+def work_about(
+    row: ConversationRow,
+    group: GroupRow,
+    known: list[tuple[MemberRow, AlertRow]],
+    before: Mapping[int, str],
+    now: Millis,
+) -> Work:
+    """What is to be sent.
+
+    :param known: all members
+    :param before: by the members that there is news of: what the destination was notified of before
+    """
+    known = sorted(
+        known, key=lambda each: (-1 if each[1].starts_at is None else each[1].starts_at, each[1].id)
+    )
     told: list[Told] = []
     telling: list[Telling] = []
     ended = 0
     for member, alert in reversed(known):
-        news = _is_due(member, now) and (member.status == FIRING or member.notified not in NOT_FIRING)
-        if not news:
+        notified = before.get(member.id)
+        news = notified is not None
+        if notified is None:
             if member.notified == NOTHING or (member.notified == RESOLVED and member.status == FIRING):
                 continue
             if member.notified == RESOLVED:
@@ -168,18 +197,10 @@ def present_state(state: State, id_: int, policy: Policy, now: Millis) -> Work |
                 if ended > _ENDED_KEPT:
                     continue
         else:
-            telling.append(Telling(member.id, member.status, member.notified, member.held_since is not None))
+            telling.append(Telling(member.id, member.status, notified, member.held_since is not None))
         shown = replace(alert_of(alert), status=Status(member.status))
-        again = news and member.status == member.notified == FIRING
+        again = member.status == notified == FIRING
         told.append(Told(shown, alert.level, news, member.held_since if news else None, again))
-    if not telling:
-        _nothing_due(state, id_, now)
-        return None
-    for each in telling:
-        member = state.members[each.member]
-        put_member(state, member._replace(notified=UNKNOWN), member)
-    row = state.conversations[id_]
-    group = state.groups[row.group_id]
     conversation = conversation_of(
         row, now, tuple(reversed(told)), receiver=group.receiver, group_labels=json.loads(group.labels),
         external_url=group.external_url, truncated=group.truncated if row.kind == OF_GROUP else 0,
@@ -188,9 +209,14 @@ def present_state(state: State, id_: int, policy: Policy, now: Millis) -> Work |
     return work_of(row, conversation, tuple(telling), now)
 
 
+def is_news(member: MemberRow, now: Millis) -> bool:
+    """Whether it is due, and there is something to say of it."""
+    return is_due(member, now) and (member.status == FIRING or member.notified not in NOT_FIRING)
+
+
 def _nothing_due(state: State, id_: int, now: Millis) -> None:
     for member in state.members.of("conversation", id_):
-        if _is_due(member, now):
+        if is_due(member, now):
             put_member(state, member._replace(at=None), member)
     find_due(state, id_)
     close_if_empty(state, id_)
@@ -200,11 +226,11 @@ def judge_once_more(state: State, id_: int, policy: Policy, now: Millis) -> None
     """Judge the members of a conversation that are due and that nobody was notified of."""
     row = state.conversations[id_]
     for member in state.members.of("conversation", id_):
-        if _is_unjudged(member, row, now):
+        if is_unjudged(member, row, now):
             rejudge(state, policy, member.alert_id, now)
 
 
-def _is_due(member: MemberRow, now: Millis) -> bool:
+def is_due(member: MemberRow, now: Millis) -> bool:
     return member.at is not None and member.at <= now
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from router.core import rows
 from router.core.rows import (
     FIRING,
+    LARGE,
     NOT_FIRING,
     OF_ALERT,
     OF_DIGEST,
@@ -24,6 +25,8 @@ from router.decide import Policy
 from router.model import Conversation, Millis
 
 DATABASE_ID = "database_id"
+FIRST_DUE = "first due"
+"""A question: when the first member of a conversation is due, as it was saved; None: none is."""
 _LEAST_URGENT = 99
 
 
@@ -63,7 +66,7 @@ def open_conversation(
         "not_before": 0, "next_at": None, "attempts": 0, "tried_since": None, "partly": 0, **_remote({}),
         "since": None, "slot": None, "created_at": now, "key": _hash(database_id(state), token), "revision": "",
         "notified_at": None, "delivery_id": None, "firing": 0, "known": 0, "shown": 0, "ended": 0, "waiting": 0,
-        "ends": 0, "deciding": None,
+        "ends": 0, "size": 0, "deciding": None,
     }  # fmt: skip
     values.update(given)
     return state.conversations.put(_timed(ConversationRow(state.new_id(), **values))), True
@@ -130,6 +133,7 @@ def put_member(state: State, member: MemberRow, before: MemberRow | None = None)
             if counted:
                 counts[number] += sign
     firing, known_, shown, ended, waiting, ends = counts
+    size = row.size + (before is None or before.conversation_id != row.id)
     due_at = row.due_at
     if row.slot is None:  # a digest is due at its slot
         if not waiting:
@@ -137,7 +141,8 @@ def put_member(state: State, member: MemberRow, before: MemberRow | None = None)
         elif member.at is not None and (due_at is None or member.at < due_at):
             due_at = member.at
     change(
-        state, row, firing=firing, known=known_, shown=shown, ended=ended, waiting=waiting, ends=ends, due_at=due_at,
+        state, row, firing=firing, known=known_, shown=shown, ended=ended, waiting=waiting, ends=ends, size=size,
+        due_at=due_at,
     )  # fmt: skip
     return state.members.put(member)
 
@@ -147,21 +152,49 @@ def find_due(state: State, id_: int) -> ConversationRow:
     row = state.conversations[id_]
     if row.slot is not None:
         return row
-    times = [each.at for each in state.members.of("conversation", id_) if each.at is not None]
+    if row.size > LARGE:
+        saved: Millis | None = state.ask(FIRST_DUE, id_)
+        times = [] if saved is None else [saved]
+        changed = (state.members.get(key) for key in state.members.before)
+        times += [each.at for each in changed if each and each.conversation_id == id_ and each.at is not None]
+    else:
+        times = [each.at for each in state.members.of("conversation", id_) if each.at is not None]
     return change(state, row, due_at=min(times, default=None))
 
 
 def close(state: State, id_: int) -> None:
-    change(state, state.conversations[id_], state=rows.CLOSED, due_at=None)
+    row = state.conversations[id_]
+    if row.size > LARGE:  # its members are marked later, in pieces
+        change(state, row, state=rows.CLOSING, due_at=None)
+        return
+    change(state, row, state=rows.CLOSED, due_at=None)
     for member in state.members.of("conversation", id_):
         state.members.put(member._replace(open=0))
+
+
+def close_some(state: State, id_: int, members: Iterable[int]) -> None:
+    """Mark some members of a conversation that is closing. :param members: none: all are marked"""
+    marked = [state.members[each] for each in members]
+    for member in marked:
+        state.members.put(member._replace(open=0))
+    if not marked:
+        change(state, state.conversations[id_], state=rows.CLOSED)
+
+
+def open_members(state: State, alert: int) -> list[MemberRow]:
+    """Those of an alert whose conversations are open."""
+    return [
+        each
+        for each in state.members.of("open of alert", alert)
+        if state.conversations[each.conversation_id].state == rows.OPEN
+    ]
 
 
 def close_empty(state: State, ids: Iterable[int]) -> None:
     """After something of these ended."""
     empty = [id_ for id_ in sorted(ids) if has_nothing_to_say(state.conversations[id_])]
     state.dead_letters.want("open of conversation", empty)
-    state.members.want("conversation", empty)
+    state.members.want("conversation", (id_ for id_ in empty if state.conversations[id_].size <= LARGE))
     state.ready()
     for id_ in empty:
         close_if_empty(state, id_)

@@ -14,6 +14,7 @@ from router.core.conversations import (
     bump,
     latest,
     open_conversation,
+    open_members,
     open_slot,
     put_member,
     slot_token,
@@ -251,7 +252,7 @@ class Transitions:
         """Whether the alert waits there already, or the destination is new to its last change."""
         state, destination = self._state, decision.destination
         _, subject = self._subject.at(destination)
-        for member in state.members.of("open of alert", self._subject.alert):
+        for member in open_members(state, self._subject.alert):
             conversation = state.conversations[member.conversation_id]
             same = conversation.destination == destination.key
             if same and (destination.digest or conversation.subject == subject):
@@ -265,7 +266,7 @@ class Transitions:
         state, now, destination = self._state, self._now, decision.destination
         if destination.digest:
             if change is None:  # it may wait in a slot that is overdue
-                for member in reversed(state.members.of("open of alert", self._subject.alert)):
+                for member in reversed(open_members(state, self._subject.alert)):
                     conversation = state.conversations[member.conversation_id]
                     if conversation.destination == destination.key:
                         return conversation, False
@@ -293,7 +294,7 @@ class Transitions:
         """
         state = self._state
         fated: dict[str, tuple[MemberRow, Fate, str, int]] = {}
-        for member in reversed(state.members.of("open of alert", self._subject.alert)):
+        for member in reversed(open_members(state, self._subject.alert)):
             conversation = state.conversations[member.conversation_id]
             key = conversation.destination
             fate, reason = self._end(member, conversation)
@@ -455,7 +456,7 @@ def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Mill
             for each in judge(state, policy, labels_of(row), about_of(row), now, row.identity)
         ]
         groups = {row.group_id}
-        for member in state.members.of("open of alert", row.id):
+        for member in open_members(state, row.id):
             group = state.conversations[member.conversation_id].group_id
             groups |= set() if group is None else {group}
         placed += ((subject_of(state, row, group), named) for group in groups)
@@ -475,7 +476,7 @@ def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozens
         decisions = _withheld(decisions, alert.withheld)
     named = {decision.destination.key for decision in decisions}
     group_ids = {alert.group_id}
-    for member in reversed(state.members.of("open of alert", alert_id)):
+    for member in reversed(open_members(state, alert_id)):
         if member.status != FIRING or member.notified not in NOT_FIRING:
             continue
         conversation = state.conversations[member.conversation_id]

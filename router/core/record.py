@@ -20,7 +20,7 @@ from router.core.dead_letters import give_up, leave_out, notify_instead, want_no
 from router.core.digests import advance
 from router.core.fates import ANY_GENERATION
 from router.core.members import OBSOLETE
-from router.core.rows import FIRING, NOT_FIRING, NOTHING, RESOLVED, UNKNOWN
+from router.core.rows import FIRING, LARGE, NOT_FIRING, NOTHING, RESOLVED, UNKNOWN
 from router.core.state import State
 from router.decide import Policy
 from router.model import Broken, Delivered, Fate, Millis, Outcome, Rejected, Retry
@@ -57,6 +57,7 @@ def want_recorded(state: State, works: Sequence[Work], outcome: Outcome, policy:
         or each.conversation.digest is not None
         or state.conversations[each.id].waiting > len(each.telling)
     ]
+    whole = [id_ for id_ in whole if (row := state.conversations[id_]).size <= LARGE or row.firing]
     state.members.want("conversation", whole)
     state.ready()
     if isinstance(outcome, Rejected) or (isinstance(outcome, Delivered | Retry) and outcome.refused):
@@ -172,6 +173,21 @@ def _storm(
 def _delivered(
     state: State, work: Work, outcome: Delivered, policy: Policy, now: Millis
 ) -> tuple[Millis, ...]:
+    accepted = notified(state, work, now)
+    _brought_up(state, work, outcome, now, 0)
+    if work.conversation.digest is not None:
+        _close_digest(state, work, policy, now)
+    else:
+        _find_due(state, work.id)
+        if work.conversation.over:
+            _close(state, work, now)
+        elif work.conversation.truncated and work.group is not None:
+            _complete_by_now(state, work.group, now)
+    return accepted
+
+
+def notified(state: State, work: Work, now: Millis) -> tuple[Millis, ...]:
+    """The destination was notified of what the work was to say. When the changes had been accepted."""
     generation = work.conversation.version
     accepted: list[Millis] = []
     digest = work.conversation.digest is not None
@@ -196,15 +212,6 @@ def _delivered(
             if same:
                 up_to = ANY_GENERATION  # what came meanwhile says the same: the destination knows it now
         fates.finish(state, each.member, up_to, Fate.DELIVERED, "told", now)
-    _brought_up(state, work, outcome, now, 0)
-    if digest:
-        _close_digest(state, work, policy, now)
-    else:
-        _find_due(state, work.id)
-        if work.conversation.over:
-            _close(state, work, now)
-        elif work.conversation.truncated and work.group is not None:
-            _complete_by_now(state, work.group, now)
     return tuple(accepted)
 
 
@@ -273,6 +280,12 @@ def _retry(state: State, work: Work, outcome: Retry | Broken, now: Millis, not_b
     _failed(state, work, outcome, not_before)
     if work.conversation.digest is not None or outcome.ambiguous:
         return
+    unnotified(state, work, now)
+    close_if_empty(state, work.id)
+
+
+def unnotified(state: State, work: Work, now: Millis) -> None:
+    """Nothing of what the work was to say arrived: the destination knows what it knew before."""
     for each in work.telling:
         member = state.members[each.member]
         if each.notified_before == UNKNOWN or member.notified != UNKNOWN:
@@ -285,4 +298,3 @@ def _retry(state: State, work: Work, outcome: Retry | Broken, now: Millis, not_b
         put_member(state, after, member)
         if obsolete:
             fates.finish(state, each.member, ANY_GENERATION, Fate.MOOT, OBSOLETE, now)
-    close_if_empty(state, work.id)

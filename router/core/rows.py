@@ -23,7 +23,11 @@ NOT_FIRING = (NOTHING, RESOLVED)
 SEND, HOLD, DIGEST, INHIBITED, DROP, GIVEN_UP = "send", "hold", "digest", "inhibited", "drop", "given_up"
 """The decisions of members; ``given_up``: there is a dead letter."""
 
-OPEN, CLOSED = "open", "closed"
+OPEN, CLOSING, CLOSED = "open", "closing", "closed"
+"""Of conversations. One of very many members is closing while those are marked, in pieces."""
+
+LARGE = 500
+"""Members. What a conversation of more is about is claimed, recorded and closed in pieces."""
 
 OF_GROUP, OF_ALERT, OF_DIGEST, OF_STORM = "group", "alert", "digest", "storm"
 """The kinds of conversations: about an alert group, about a single alert of one, a slot of a digest, a storm."""
@@ -157,6 +161,8 @@ class ConversationRow(NamedTuple):
     """How many have a time at which they are due."""
     ends: int
     """How many of those are ends."""
+    size: int = 0
+    """How many members it has had."""
     deciding: int | None = None
     """The webhook of which more alerts may concern it; nothing is due before. None: there is none."""
 
@@ -302,6 +308,7 @@ CONVERSATIONS = Table(
         Index("token", ("token",), latest="episode"),
         Index("open of group", ("group_id",), {"state": (OPEN,), "kind": (OF_GROUP,)}, ids=True),
         Index("deciding", ("deciding",), {"deciding": (None,)}, ids=True),
+        Index("closing", ("state",), {"state": (CLOSING,)}),
         Index("open slots", ("state",), {"state": (OPEN,), "slot": (None,)}),
     ),
 )

@@ -15,6 +15,7 @@ from router.core.dead_letters import UnderWay
 from router.core.reconcile import BATCH as RECONCILE_BATCH
 from router.core.reconcile import Answer, Listening, Reported, merged
 from router.core.record import Recorded
+from router.core.rows import LARGE, UNKNOWN
 from router.core.storms import BATCH, Limits
 from router.decide import Policy
 from router.model import (
@@ -23,15 +24,17 @@ from router.model import (
     Destination,
     Millis,
     Outcome,
+    Rejected,
     Retention,
+    Retry,
     Webhook,
 )
-from router.store import books, jobs, retention, starts, troubles
+from router.store import books, conversation, jobs, retention, starts, troubles
 from router.store.balance import Balance, balance
 from router.store.books import Kept
 from router.store.health import StoreUnavailable
 from router.store.integrity import Integrity, integrity
-from router.store.jobs import Again, Idle, Job, Surges
+from router.store.jobs import Again, Idle, Job, Many, Surges
 from router.store.snapshot import Snapshot, account, snapshot
 from router.store.troubles import Trouble
 from router.store.writer import Database
@@ -48,6 +51,8 @@ class Store:
         self._indexed = asyncio.Event()
         """What fires is known to the inhibit rules in force. Nothing is notified before."""
         self._indexed.set()
+        self._building = Threads("store-build", 1)
+        """Makes what a conversation of very many members says, of its rows."""
 
     @classmethod
     async def open(cls, url: str) -> "Store":
@@ -68,6 +73,7 @@ class Store:
 
     async def close(self, within: float = math.inf) -> None:
         """Finish what is queued. :param within: seconds; a store that is stuck is left behind after these"""
+        self._building.shutdown()
         await self._database.close(within)
 
     async def begin(self, now: Millis) -> dict[str, str]:
@@ -75,6 +81,7 @@ class Store:
         force, by name.
         """
         await self._database.write(partial(starts.begin, now=now))
+        await self.close_large()
         return await self.fragments()
 
     async def fragments(self) -> dict[str, str]:
@@ -215,10 +222,31 @@ class Store:
                     job = replace(job, rechecked=True)
                 case Again():
                     continue
+                case Many():
+                    if (work := await self._claim_large(found.id, policy, now)) is not None:
+                        return (work,)
                 case (storm,) if storm.is_storm and limits is not None:
                     return (await self._absorbed(storm, limits, policy, now),)
                 case _:
                     return found
+
+    async def _claim_large(self, id_: int, policy: Policy, now: Millis) -> Work | None:
+        """Begin the delivery of a conversation of very many members, in many batches; what it says is read beside the
+        writer. None: there was nothing to say after all.
+        """
+        before: dict[int, str] = {}
+        for marked in await self._pieces(partial(jobs.Mark, id_, policy, now)):
+            before |= marked
+        begun = await self._database.do(jobs.Start(id_, now, bool(before)))
+        if begun is None:
+            return None
+        try:
+            known = await self._database.read(partial(conversation.members, id_=id_))
+            return await self._building.run(conversation.work, begun, known, before, now)
+        except BaseException as error:
+            lost = Retry(f"not read: {type(error).__name__}", ambiguous=True)
+            await self._database.do(jobs.Record(begun.work, lost, policy, now, now))
+            raise
 
     async def _absorbed(self, storm: Work, limits: Limits, policy: Policy, now: Millis) -> Work:
         """A storm with what its message takes along. In many batches, so that webhooks come in between."""
@@ -236,12 +264,27 @@ class Store:
         """Put an attempt's outcome into the ledger."""
         accepted: tuple[Millis, ...] = ()
         wake: frozenset[str] = frozenset()
+        in_pieces = not isinstance(outcome, Rejected) and work.conversation.digest is None
+        if len(work.telling) > LARGE and in_pieces:
+            for first in range(0, len(work.telling), jobs.PIECE):
+                piece = replace(work, telling=work.telling[first : first + jobs.PIECE])
+                accepted += await self._database.do(jobs.RecordSome(piece, outcome, now))
+            # One whose attempt before may have arrived says so of all.
+            unknown = tuple(each for each in work.telling if each.notified_before == UNKNOWN)
+            work = replace(work, telling=unknown[:1])
         for first in range(0, len(work.parts), BATCH):
             some = work.parts[first : first + BATCH]
             recorded = await self._database.do(jobs.RecordParts(some, outcome, policy, now, not_before))
             accepted, wake = accepted + recorded.accepted, wake | recorded.wake
         recorded = await self._database.do(jobs.Record(work, outcome, policy, now, not_before))
+        if work.conversation.over:
+            await self.close_large()
         return Recorded(accepted + recorded.accepted, wake | recorded.wake)
+
+    async def close_large(self) -> None:
+        """Mark the members of conversations of very many that are over. In many batches."""
+        while await self._database.do(jobs.CloseSome()):
+            pass
 
     async def retry(self, letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
         """Try a dead letter again: the destinations that have something to do now; None: it isn't dead."""

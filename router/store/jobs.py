@@ -1,11 +1,12 @@
 """What the writer does for its callers: each job a class, its rows and its transition."""
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from router.core import adopt as rules
 from router.core import claim as claims
-from router.core import clock_steps, dead_letters, digests, reconcile, storms
+from router.core import clock_steps, dead_letters, digests, large, reconcile, storms
 from router.core import record as records
 from router.core.accept import (
     Receipt,
@@ -18,10 +19,10 @@ from router.core.accept import (
 )
 from router.core.adopt import Adoption
 from router.core.claim import Work
-from router.core.conversations import DATABASE_ID
+from router.core.conversations import DATABASE_ID, close_some
 from router.core.reconcile import Answer, Listening
 from router.core.record import Recorded
-from router.core.rows import ALL, OPEN, WebhookRow
+from router.core.rows import ALL, CLOSING, LARGE, OPEN, ConversationRow, WebhookRow
 from router.core.state import State
 from router.core.storms import Limits
 from router.decide import Policy
@@ -31,6 +32,8 @@ T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 
 _ANY_URGENCY = 2**31
+PIECE = 200
+"""Members of a conversation of very many that one batch is about: some tens of milliseconds."""
 # Conversations that a claim looks at before it is called again: most of what is due has something to say.
 _CANDIDATES = 8
 # Alerts of them that are loaded for that.
@@ -179,6 +182,13 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
+class Many:
+    """A conversation of very many members is next: it is claimed in pieces."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Surges:
     """A storm begins, by what is due as it was judged so far."""
 
@@ -207,7 +217,7 @@ class Claim:
     def want(self, state: State) -> None:
         state.meta.want("id", (DATABASE_ID,))
 
-    def run(self, state: State) -> tuple[Work, ...] | Idle | Again | Surges:
+    def run(self, state: State) -> tuple[Work, ...] | Idle | Again | Surges | Many:
         turn = storms.Turn()
         if self.limits is not None:
             key, limits = self.destination.key, self.limits
@@ -226,7 +236,7 @@ class Claim:
             return Idle(until, found.failing if turn.max_urgency == _ANY_URGENCY else turn.failing)
         return found
 
-    def _single(self, state: State, turn: storms.Turn) -> tuple[Work, ...] | Idle | Again:
+    def _single(self, state: State, turn: storms.Turn) -> tuple[Work, ...] | Idle | Again | Many:
         key, now = self.destination.key, self.now
         limit = max(_CANDIDATES, self.count)
         due_by = now - self.overdue
@@ -236,7 +246,10 @@ class Claim:
         state.conversations.want("id", ids)
         state.ready()
         due = [row for id_ in ids if (row := state.conversations[id_]).next_at is not None]
-        some = due[:1] if sum(row.firing + row.ended for row in due) > _MEMBERS else due
+        if due and _is_large(due[0]):
+            return Many(due[0].id)
+        due = list(takewhile(lambda row: not _is_large(row), due))
+        some = due[:1] if sum(row.size for row in due) > _MEMBERS else due
         claims.want_conversations(state, self.policy, [row.id for row in some], now)
         works: list[Work] = []
         for row in some:
@@ -251,6 +264,88 @@ class Claim:
             return Again()
         next_at, due_at = state.ask("next time", key)
         return Idle(next_at, due_at is not None and due_at <= now)
+
+
+def _is_large(row: ConversationRow) -> bool:
+    return row.size > LARGE and row.slot is None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark(_First):
+    """Marks the next members of a conversation of very many. What the destination was notified of before, by member;
+    and the last id, 0: there are no more.
+    """
+
+    id: int
+    policy: Policy
+    now: Millis
+    after: int
+
+    @property
+    def weight(self) -> int:
+        return PIECE
+
+    def run(self, state: State) -> tuple[dict[int, str], int]:
+        ids: list[int] = state.ask("members of", (self.id, self.after, PIECE))
+        return large.mark(state, self.id, ids, self.policy, self.now), _next(ids, PIECE)
+
+
+@dataclass(frozen=True, slots=True)
+class Start(_First):
+    """Begins the delivery of a conversation whose members are marked. :param news: there is something to say"""
+
+    id: int
+    now: Millis
+    news: bool
+
+    def want(self, state: State) -> None:
+        state.meta.want("id", (DATABASE_ID,))
+        state.conversations.want("id", (self.id,))
+        state.dead_letters.want("open of conversation", (self.id,))
+        state.ready()
+        group = state.conversations[self.id].group_id
+        state.groups.want("id", () if group is None else (group,))
+
+    def run(self, state: State) -> large.Begun | None:
+        return large.start(state, self.id, self.now, news=self.news)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSome(_First):
+    """:param work: with some of its tellings"""
+
+    work: Work
+    outcome: Outcome
+    now: Millis
+
+    @property
+    def weight(self) -> int:
+        return len(self.work.telling)
+
+    def run(self, state: State) -> tuple[Millis, ...]:
+        return large.record_some(state, self.work, self.outcome, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSome(_First):
+    """Marks some members of a conversation that is closing. Whether there may be more."""
+
+    @property
+    def weight(self) -> int:
+        return PIECE
+
+    def want(self, state: State) -> None:
+        state.conversations.want("closing", (CLOSING,))
+
+    def run(self, state: State) -> bool:
+        found = state.conversations.of("closing", CLOSING)
+        if not found:
+            return False
+        ids = state.ask("left open", (found[0].id, PIECE))
+        state.members.want("id", ids)
+        state.ready()
+        close_some(state, found[0].id, ids)
+        return True
 
 
 @dataclass(frozen=True, slots=True)

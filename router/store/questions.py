@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.core.conversations import FIRST_DUE
 from router.core.digests import FIRED_SINCE, OBSOLETE_IN
 from router.core.rows import NOT_FIRING
 from router.core.state import State
@@ -275,6 +276,38 @@ def openings(connection: sa.Connection, now: Millis) -> Any:
     return _pairs(rows)
 
 
+@_one_by_one
+def first_due(connection: sa.Connection, key: int) -> Any:
+    """See :data:`router.core.conversations.FIRST_DUE`."""
+    first = sa.select(sa.func.min(members.c.at)).where(members.c.conversation_id == key)
+    return connection.execute(first).scalar()
+
+
+@_one_by_one
+def members_of(connection: sa.Connection, key: Any) -> Any:
+    """``(conversation, after, limit)``: the ids of its next members."""
+    conversation, after, limit = key
+    rows = connection.execute(
+        sa.select(members.c.id)
+        .where(members.c.conversation_id == conversation, members.c.id > after)
+        .order_by(members.c.id)
+        .limit(limit)
+    )
+    return list(rows.scalars())
+
+
+@_one_by_one
+def left_open(connection: sa.Connection, key: Any) -> Any:
+    """``(conversation, limit)``: the ids of members that are not marked yet, though it is closing."""
+    conversation, limit = key
+    rows = connection.execute(
+        sa.select(members.c.id)
+        .where(members.c.conversation_id == conversation, members.c.open == sa.literal_column("1"))
+        .limit(limit)
+    )
+    return list(rows.scalars())
+
+
 QUESTIONS: dict[str, Question] = {
     "next due": next_due,
     "next time": next_time,
@@ -290,6 +323,9 @@ QUESTIONS: dict[str, Question] = {
     "lasting doubts": lasting_doubts,
     "still notified": still_notified,
     "openings": openings,
+    FIRST_DUE: first_due,
+    "members of": members_of,
+    "left open": left_open,
 }
 
 

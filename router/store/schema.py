@@ -176,6 +176,7 @@ conversations = sa.Table(
     # How many of its members fire; are known there as firing; are both; are known there as ended; have a time at
     # which they are due; and are ends that have one.
     *(_number(name, "0") for name in ("firing", "known", "shown", "ended", "waiting", "ends")),
+    _number("size", "0"),  # how many members it has had
     _time("deciding", nullable=True),  # the webhook of which more alerts may concern it; null: there is none
     sa.UniqueConstraint("token", "episode"),
     sa.Index("ix_conversations_group", "group_id"),
@@ -183,6 +184,8 @@ conversations = sa.Table(
 sa.Index("ix_conversations_next", conversations.c.destination, conversations.c.priority, conversations.c.next_at,
          sqlite_where=conversations.c.next_at.is_not(None),
          postgresql_where=conversations.c.next_at.is_not(None))  # fmt: skip
+sa.Index("ix_conversations_closing", conversations.c.id, sqlite_where=conversations.c.state == "closing",
+         postgresql_where=conversations.c.state == "closing")  # fmt: skip
 sa.Index("ix_conversations_deciding", conversations.c.deciding, sqlite_where=conversations.c.deciding.is_not(None),
          postgresql_where=conversations.c.deciding.is_not(None))  # fmt: skip
 sa.Index("ix_conversations_of_group", conversations.c.group_id,

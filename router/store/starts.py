@@ -17,7 +17,8 @@ _later = sa.case(
     else_=conversations.c.not_before,
 )
 _is_due = (
-    conversations.c.state == "open", conversations.c.due_at.is_not(None), conversations.c.delivery_id.is_(None)
+    conversations.c.state == "open", conversations.c.due_at.is_not(None), conversations.c.delivery_id.is_(None),
+    conversations.c.deciding.is_(None),
 )  # fmt: skip
 
 

@@ -7,8 +7,8 @@ from router.core import rows
 from router.core.rows import Table
 from router.core.state import State
 
-COUNT = 40
-"""Rows of a table."""
+COUNT = 80
+"""Rows of a table: so many that each set which is asked for has some."""
 DESTINATIONS = ("slack:C0CRITICAL", "email:a@b,ü@c", "")
 TEXTS = (
     "",
@@ -36,7 +36,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "decision": ("send", "hold", "digest", "inhibited", "drop", "given_up"),
     "fate": ("pending", "held", "inhibited", "digest", "delivered", "moot", "dropped", "dead"),
     "kind": ("fired", "resolved", "repeated"),
-    "state": ("open", "closed", "dead", "retried"),
+    "state": ("open", "open", "closing", "closed", "dead", "retried"),
     "remote": ("{}", '{"ts": "1"}'),
     "labels": ('{"alertname": "A"}', '{"alertname": "🙂 \\u0000"}'),
     "inhibitor": ("key 0", "key 1"),
@@ -49,8 +49,15 @@ _REFERENCES = {
 }  # fmt: skip
 
 
-def fill(state: State, seed: int = 11) -> None:
-    """Every table of a complete state. :param seed: one with which each set that is asked for has rows"""
+def ids(table: str) -> range:
+    """Those of the rows that :func:`fill` makes of a table."""
+    numbered = [each.name for each in rows.TABLES if each.primary == ("id",)]
+    first = 1 + COUNT * numbered.index(table)
+    return range(first, first + COUNT)
+
+
+def fill(state: State, seed: int = 2) -> None:
+    """Every table of a complete state."""
     dice = Random(seed)
     for table in rows.TABLES:
         for number in range(COUNT):

@@ -15,7 +15,7 @@ from router.store.questions import QUESTIONS
 from router.store.schema import metadata
 from router.store.sets import Sets
 from tests.conformance.conftest import made
-from tests.conformance.filling import DESTINATIONS, TIMES, fill
+from tests.conformance.filling import DESTINATIONS, TIMES, fill, ids
 from tests.postgresql import Server
 
 AFTER_ALL = 1_000_000
@@ -112,7 +112,7 @@ ASKED: dict[str, list[Any]] = {
                   for after, urgency, edits in ((0, 0, False), (140, 1, True))],
     "affected": list(DESTINATIONS),
     "obsolete in": [(0, LAST), (-(2**63), 1)],
-    "fired since": [(number, since) for number in range(81, 121) for since in TIMES],
+    "fired since": [(number, since) for number in ids("alerts") for since in TIMES],
     "firing of": [(source, after, 5) for source in ("default", None, "nobody") for after in (0, 100)],
     "marked": [(0, 100), (100, 3)],
     "unheard": [(LAST, LAST, 0, 100), (NOW, 0, 100, 2)],
@@ -120,6 +120,9 @@ ASKED: dict[str, list[Any]] = {
     "lasting doubts": [(NOW, 100), (NOW, 2)],
     "still notified": [()],
     "openings": [0, NOW],
+    "first due": [*ids("conversations"), 7],
+    "members of": [(number, after, 3) for number in ids("conversations") for after in (0, ids("members")[5])],
+    "left open": [(number, 2) for number in ids("conversations")],
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from router.core.rows import (
     CLOSED,
+    CLOSING,
     FIRING,
     NOT_FIRING,
     OF_GROUP,
@@ -56,7 +57,8 @@ def _conversation(state: State, row: ConversationRow) -> None:
         assert counts == found, f"{row}: has {found}"
     else:  # some may be pruned
         assert all(counts[name] >= found[name] for name in _COUNTED), f"{row}: has {found}"
-    strays = [each for each in members if each.open != (row.state == OPEN)]
+    # Those of one that is closing are marked one after the other.
+    strays = [] if row.state == CLOSING else [each for each in members if each.open != (row.state == OPEN)]
     assert not strays, f"{row}: is {row.state}, its members are not: {strays}"
     _due(row, [each.at for each in members if each.at is not None])
     if row.state == OPEN and row.group_id is not None and not (row.firing or row.known or row.waiting):

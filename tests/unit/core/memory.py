@@ -51,7 +51,7 @@ def _later(row: ConversationRow) -> Millis | None:
 
 
 def _is_due(row: ConversationRow) -> bool:
-    return row.state == OPEN and row.due_at is not None and row.delivery_id is None
+    return row.state == OPEN and row.due_at is not None and row.delivery_id is None and row.deciding is None
 
 
 def _begin(state: State, now: Millis) -> None:

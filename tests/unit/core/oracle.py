@@ -4,6 +4,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
+from router.core.conversations import FIRST_DUE
 from router.core.digests import FIRED_SINCE, OBSOLETE_IN
 from router.core.rows import CLOSED, FIRING, HOLD, NOT_FIRING, AlertRow, ConversationRow
 from router.core.state import State
@@ -156,6 +157,22 @@ def _openings(state: State, now: Millis) -> dict[str, Millis]:
     return found
 
 
+def _first_due(state: State, key: int) -> Any:
+    return min(
+        (each.at for each in state.members.of("conversation", key) if each.at is not None), default=None
+    )
+
+
+def _members_of(state: State, key: Any) -> Any:
+    conversation, after, limit = key
+    return [each.id for each in state.members.of("conversation", conversation) if each.id > after][:limit]
+
+
+def _left_open(state: State, key: Any) -> Any:
+    conversation, limit = key
+    return [each.id for each in state.members.of("conversation", conversation) if each.open][:limit]
+
+
 QUESTIONS: dict[str, Callable[[State, Any], Any]] = {
     "next due": _next_due,
     "next time": _next_time,
@@ -171,4 +188,7 @@ QUESTIONS: dict[str, Callable[[State, Any], Any]] = {
     "lasting doubts": _lasting_doubts,
     "still notified": _still_notified,
     "openings": _openings,
+    FIRST_DUE: _first_due,
+    "members of": _members_of,
+    "left open": _left_open,
 }

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from router.core.conversations import FIRST_DUE
 from router.core.digests import FIRED_SINCE, OBSOLETE_IN
 from router.model import HOUR, MINUTE, SECOND, Status
 from router.store.questions import QUESTIONS
@@ -25,6 +26,7 @@ def asked(world: World) -> dict[str, list[Any]]:
     moments = (now - HOUR, now, now + 12 * HOUR)
     ids = [0, *sorted(row.id for row in world.state.alerts)[:1]]
     sizes = (2, 100)
+    conversations = sorted(row.id for row in world.state.conversations)[:2]
     return {
         "next due": [
             (key, at, at - overdue, urgency, own, others, limit)
@@ -48,6 +50,9 @@ def asked(world: World) -> dict[str, list[Any]]:
         "lasting doubts": [(at, limit) for at in moments for limit in sizes],
         "still notified": [()],
         "openings": list(moments),
+        FIRST_DUE: conversations,
+        "members of": [(id_, after, limit) for id_ in conversations for after in (0, id_ + 1) for limit in sizes],
+        "left open": [(id_, 100) for id_ in conversations],
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Large webhooks are kept whole, and decided in pieces."""
+"""Large webhooks are kept whole and decided in pieces; so are large conversations claimed, recorded and closed."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +10,7 @@ depends_on = None
 
 _UNDECIDED = sa.text("undecided IS NOT NULL")
 _DECIDING = sa.text("deciding IS NOT NULL")
+_CLOSING = sa.text("state = 'closing'")
 _OF_GROUP = sa.text("state = 'open' AND kind = 'group'")
 
 
@@ -18,6 +19,14 @@ def upgrade() -> None:
     op.add_column("webhooks", sa.Column("sender", sa.Text(), nullable=False, server_default=""))
     op.add_column("alerts", sa.Column("arrival", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("conversations", sa.Column("deciding", sa.BigInteger(), nullable=True))
+    op.add_column("conversations", sa.Column("size", sa.BigInteger(), nullable=False, server_default="0"))
+    op.execute(
+        "UPDATE conversations SET size = (SELECT count(*) FROM members WHERE members.conversation_id = conversations.id)"
+        " WHERE state = 'open'"
+    )
+    op.create_index(
+        "ix_conversations_closing", "conversations", ["id"], sqlite_where=_CLOSING, postgresql_where=_CLOSING
+    )
     op.create_index(
         "ix_webhooks_undecided", "webhooks", ["id"], sqlite_where=_UNDECIDED, postgresql_where=_UNDECIDED
     )
@@ -37,6 +46,8 @@ def downgrade() -> None:
     op.drop_index("ix_conversations_of_group")
     op.drop_index("ix_conversations_deciding")
     op.drop_index("ix_webhooks_undecided")
+    op.drop_index("ix_conversations_closing")
+    op.drop_column("conversations", "size")
     op.drop_column("conversations", "deciding")
     op.drop_column("alerts", "arrival")
     op.drop_column("webhooks", "sender")

@@ -1,0 +1,86 @@
+"""A conversation of very many alerts: what it is to say is marked, sent and recorded in pieces, each of them in a batch.
+
+The pieces of one delivery may be cut short by the process's end. Then it is sent once more: what was marked counts as
+notified perhaps, and what was recorded is no news any more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from router.core.claim import Work, begin, conversation_of, is_due, is_news, is_unjudged, work_of
+from router.core.conversations import close_if_empty, find_due, put_member
+from router.core.members import rejudge, want_rejudged
+from router.core.record import notified, unnotified
+from router.core.rows import UNKNOWN, ConversationRow, GroupRow
+from router.core.state import State
+from router.decide import Policy
+from router.model import Broken, Delivered, Millis, Outcome, Retry
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A delivery that was begun. What it says is read beside the writer."""
+
+    work: Work
+    """Without alerts."""
+    row: ConversationRow
+    group: GroupRow
+
+
+def mark(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis) -> dict[int, str]:
+    """Judge some members of a conversation that is due once more, and mark those that there is news of as if the
+    destination had been notified. What it was notified of before, by member.
+    """
+    state.conversations.want("id", (id_,))
+    state.members.want("id", ids)
+    state.ready()
+    row = state.conversations[id_]
+    stale = [state.members[each].alert_id for each in ids if is_unjudged(state.members[each], row, now)]
+    want_rejudged(state, policy, stale, now)
+    for alert in stale:
+        rejudge(state, policy, alert, now)
+    before: dict[int, str] = {}
+    for each in ids:
+        member = state.members[each]
+        if is_news(member, now):
+            before[each] = member.notified
+            put_member(state, member._replace(notified=UNKNOWN), member)
+        elif is_due(member, now):
+            put_member(state, member._replace(at=None), member)
+    return before
+
+
+def start(state: State, id_: int, now: Millis, *, news: bool) -> Begun | None:
+    """Begin the delivery of a conversation whose members are marked; None: it isn't due any more.
+
+    :param news: there is something to say
+    """
+    row = state.conversations[id_]
+    if row.next_at is None or row.next_at > now:
+        return None
+    if not news:
+        find_due(state, id_)
+        close_if_empty(state, id_)
+        return None
+    group = state.groups[row.group_id]
+    work = begin(state, work_of(row, conversation_of(row, now, ()), (), now), now)
+    return Begun(work, state.conversations[id_], group)
+
+
+def record_some(state: State, work: Work, outcome: Outcome, now: Millis) -> tuple[Millis, ...]:
+    """What an outcome means for some members, before :func:`router.core.record.record` ends the delivery. When the
+    changes that were delivered had been accepted.
+
+    :param work: with some of its tellings
+    """
+    telling = [each.member for each in work.telling]
+    state.conversations.want("id", (work.id,))
+    state.members.want("id", telling)
+    state.fates.want("open of member", telling)
+    state.ready()
+    match outcome:
+        case Delivered():
+            return notified(state, work, now)
+        case Retry() | Broken() if not outcome.ambiguous:
+            unnotified(state, work, now)
+    return ()

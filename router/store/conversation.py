@@ -1,0 +1,35 @@
+"""What a conversation of very many members says, read beside the writer."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from router.core.claim import Work, work_about
+from router.core.large import Begun
+from router.core.rows import AlertRow, MemberRow
+from router.model import Millis
+from router.store import schema
+
+Known = list[tuple[MemberRow, AlertRow]]
+
+_OF_MEMBER = [schema.members.c[name] for name in MemberRow._fields]
+_OF_ALERT = [schema.alerts.c[name] for name in AlertRow._fields]
+
+
+def members(connection: sa.Connection, id_: int) -> Known:
+    """All of them, with their alerts."""
+    rows = connection.execute(
+        sa.select(*_OF_MEMBER, *(column.label(f"alert_{column.name}") for column in _OF_ALERT))
+        .join_from(schema.members, schema.alerts, schema.alerts.c.id == schema.members.c.alert_id)
+        .where(schema.members.c.conversation_id == id_)
+    )
+    split = len(_OF_MEMBER)
+    return [(MemberRow(*row[:split]), AlertRow(*row[split:])) for row in rows]
+
+
+def work(begun: Begun, known: Known, before: Mapping[int, str], now: Millis) -> Work:
+    """:param before: what the destination was notified of, by the members that were marked"""
+    # What has been recorded or changed since it was marked is still so: nothing else is sent to the destination.
+    made = work_about(begun.row, begun.group, known, before, now)
+    return replace(made, delivery=begun.work.delivery)

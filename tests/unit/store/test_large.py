@@ -1,0 +1,172 @@
+"""A conversation of very many members is claimed, recorded and closed in pieces: all ends as if it were a small one."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, example, given
+
+from router.model import HOUR, MINUTE, Broken, Delivered, Rejected, Retry, Status
+from router.store import Idle, jobs
+from tests.examples import examples
+from tests.unit.core.stories import STEPS, History
+from tests.unit.core.world import ALL, PAGER, SLACK, TEAM, World, alert
+from tests.unit.store.sqlite_world import in_sqlite
+
+T = TypeVar("T")
+
+
+class Here:
+    """Builds at once, in no thread."""
+
+    async def run(self, work: Callable[..., T], *arguments: Any) -> T:
+        return work(*arguments)
+
+
+@pytest.fixture(autouse=True)
+def _all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("core.conversations", "core.accept", "core.record", "store.jobs", "store"):
+        monkeypatch.setattr(f"router.{module}.LARGE", 1)
+    monkeypatch.setattr(jobs, "PIECE", 2)
+
+
+def of(world: World) -> World:
+    world.store._building = Here()  # type: ignore[assignment]
+    return world
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with in_sqlite() as database:
+        yield of(World(database=database))
+
+
+def fates(world: World) -> Counter[tuple[str, str]]:
+    return Counter((row.destination, row.fate) for row in world.state.fates)
+
+
+@given(STEPS)
+@examples(40, HealthCheck.function_scoped_fixture)
+@example([("post", [("A", "critical"), ("B", "critical")], "g"), ("begin", 0, None), ("reload", 2, None)])
+def test_a_history_ends_as_with_small_ones(steps: list[Any]) -> None:
+    with in_sqlite() as database, pytest.MonkeyPatch.context() as patch:
+        large = History(of(World(database=database)))
+        for step in steps:
+            large.play(*step)
+        large.settle()
+        for module in ("core.conversations", "core.accept", "core.record", "store.jobs", "store"):
+            patch.setattr(f"router.{module}.LARGE", 500)
+        small = History(World())
+        for step in steps:
+            small.play(*step)
+        small.settle()
+        for destination in ALL:
+            mine, other = (each.world.providers[destination.key] for each in (large, small))
+            assert mine.all_firing == other.all_firing, destination.key
+        assert fates(large.world) == fates(small.world)
+
+
+def many(world: World, status: Status = Status.FIRING, level: str = "critical") -> None:
+    world.post(*(alert(f"A{number}", level, status) for number in range(7)))
+
+
+def test_all_of_it_is_told_and_recorded(world: World) -> None:
+    many(world)
+    work = world.work_of(SLACK)
+    assert [len(work.telling), len(work.conversation.firing)] == [7, 7]
+    world.finish(work, Delivered({"ts": "1"}))
+    world.assert_balanced()
+    assert world.fates(SLACK) == ["delivered"] * 7
+    assert isinstance(world.begin(SLACK), Idle)
+
+
+def test_a_failure_leaves_what_was_known_before(world: World) -> None:
+    many(world)
+    world.finish(world.work_of(SLACK), Retry("http 503"))
+    many(world, Status.RESOLVED)
+    world.deliver()
+    assert world.fates(SLACK) == ["moot"] * 14
+    assert world.providers[SLACK.key].told == []
+
+
+@pytest.mark.parametrize(
+    "outcome", [Retry("timeout", ambiguous=True), Broken("not in channel", ambiguous=True)]
+)
+def test_a_lost_answer_leaves_it_unknown(world: World, outcome: Retry | Broken) -> None:
+    many(world)
+    world.finish(world.work_of(PAGER), outcome)
+    many(world, Status.RESOLVED)
+    world.now += HOUR
+    work = world.work_of(PAGER)
+    assert work.may_have_arrived
+    world.finish(work, Delivered())
+    assert world.fates(PAGER) == ["delivered"] * 14
+
+
+def test_a_rejected_one_is_a_dead_letter(world: World) -> None:
+    many(world)
+    world.finish(world.work_of(SLACK), Rejected("http 400"))
+    assert len(world.letters()) == 1
+    assert world.fates(SLACK) == ["dead"] * 7
+
+
+def test_its_end_closes_it_and_the_next_firing_begins_another(world: World) -> None:
+    many(world)
+    world.deliver()
+    many(world, Status.RESOLVED)
+    world.deliver()
+    (row,) = (row for row in world.state.conversations if row.destination == SLACK.key)
+    assert row.state == "closed"
+    assert not any(member.open for member in world.state.members if member.conversation_id == row.id)
+    world.now += HOUR
+    world.post(alert("A1", "critical", Status.FIRING, world.now))
+    assert world.work_of(SLACK).conversation.episode == 2
+
+
+def test_while_it_closes_a_firing_begins_another(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def later() -> None:
+        """The process is about to mark its members."""
+
+    many(world)
+    world.deliver()
+    many(world, Status.RESOLVED)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "close_large", later)
+        world.deliver(SLACK)
+    world.now += HOUR
+    world.post(alert("A1", "critical", Status.FIRING, world.now))
+    assert world.work_of(SLACK).conversation.episode == 2
+    world.restart()
+    world.deliver()
+    world.post(alert("A1", "critical", Status.RESOLVED, world.now))
+    world.deliver()
+    world.assert_balanced()
+    assert world.providers[SLACK.key].all_firing == set()
+    assert {row.state for row in world.state.conversations if row.destination == SLACK.key} == {"closed"}
+
+
+def test_what_comes_while_it_is_on_its_way_is_told_after_it(world: World) -> None:
+    many(world)
+    work = world.work_of(SLACK)
+    world.post(alert("B", "critical"), alert("A3", "critical", Status.RESOLVED))
+    world.finish(work, Delivered({"ts": "1"}))
+    after = world.work_of(SLACK)
+    assert {each.alert.fingerprint for each in after.conversation.alerts if each.news} == {
+        "A3-critical", "B-critical",
+    }  # fmt: skip
+    world.finish(after, Delivered({"ts": "1"}))
+    world.assert_balanced()
+
+
+def test_what_is_inhibited_meanwhile_is_not_told(world: World) -> None:
+    world.now += MINUTE
+    many(world, level="warning")
+    world.post(*(alert(f"A{number}", "critical") for number in range(3)), group="h")
+    world.now += HOUR
+    work = world.work_of(TEAM)
+    assert {each.alert.fingerprint for each in work.conversation.firing} == {
+        f"A{number}-warning" for number in range(3, 7)
+    }
+    world.finish(work, Delivered({"ts": "1"}))
+    assert Counter(world.fates(TEAM)) == {"inhibited": 3, "delivered": 4}
