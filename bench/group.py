@@ -4,15 +4,18 @@ import asyncio
 import itertools
 import time
 
+import aiohttp
+
 from bench import bodies, rules, sinks, wire
 from bench.machine import Server
 from bench.results import ROUTER, at_most
 from bench.run import Bench, say
 
 _A_SECOND = 5
-_AFTERWARDS = 5.0
-"""Seconds that criticals go on after the last answer to the group: it may be decided later."""
+_AFTERWARDS = 10.0
+"""Seconds that criticals go on after the group is decided: then it is told."""
 _PATIENCE = 10.0
+_LOOK = 0.5
 _AGAIN = 1.0
 
 
@@ -46,7 +49,8 @@ async def _group(bench: Bench, count: int, size: int) -> None:
                 answer.note(f"cut after {limit:.0f} s: not taken when it {step} ({refused} times refused)")
                 break
             answer.add(ROUTER, took)
-            say(f"  {title} {step}: {took:.2f} s")
+            decided = await _until_decided(server, end)
+            say(f"  {title} {step}: its 200 after {took:.2f} s, decided {decided:.1f} s later")
         await asyncio.sleep(_AFTERWARDS)
         over = True
         await criticals
@@ -59,6 +63,18 @@ async def _group(bench: Bench, count: int, size: int) -> None:
         critical.note(f"{load.refused.total()} refused")
     if missing := sum(n not in sink.arrived for n in load.sent):
         page.note(f"{missing} did not come")
+
+
+async def _until_decided(server: Server, end: float) -> float:
+    """Seconds until all of it is."""
+    started = time.monotonic()
+    async with aiohttp.ClientSession() as session:
+        while time.monotonic() < end:
+            await asyncio.sleep(_LOOK)
+            async with session.get(f"http://127.0.0.1:{server.port}/status") as answer:
+                if not (await answer.json())["undecided_alerts"]:
+                    break
+    return time.monotonic() - started
 
 
 async def _until_taken(server: Server, request: bytes, end: float) -> tuple[float | None, int]:

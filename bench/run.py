@@ -35,7 +35,7 @@ class Scale:
     routes: tuple[int, int] = (10, 1_000)
     ledger: int = 10_000_000
     groups: tuple[tuple[int, int], ...] = ((50_000, 300), (20_000, 800))
-    group_limit: float = 60
+    group_limit: float = 180
     on_disk: int = 3_000
     row_limit: float = 1_200
 
