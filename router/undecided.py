@@ -1,4 +1,6 @@
-"""Large webhooks: kept whole and answered at once, then decided in pieces, so that others come in between."""
+"""What is done in pieces beside the rest, so that other webhooks come in between: large webhooks, which were kept whole and
+answered at once, are decided; and what an inhibitor of very many alerts muted is judged when it has ended.
+"""
 
 import asyncio
 from collections import deque
@@ -8,7 +10,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from router.clock import Clock
-from router.core.accept import in_order
+from router.core.pieces import in_order
 from router.decide import Policy
 from router.metrics import Metrics
 from router.model import SECOND, Alert, Millis, Webhook
@@ -58,7 +60,6 @@ class Undecided:
         self._policy = policy
         self._wake = wake
         self._waiting: deque[_Arrival] = deque()
-        self._arrived = asyncio.Event()
         self._threads = Threads("undecided", 1)
 
     async def begin(self) -> None:
@@ -79,24 +80,35 @@ class Undecided:
         self._put(_Arrival(number, len(webhook.alerts), webhook, source))
 
     async def serve(self) -> None:
-        never = asyncio.Event()
+        """Decide them as they come; and judge what very many alerts of an inhibitor that ended come to."""
+        never, left = asyncio.Event(), self._store.left
         while True:
-            while self._waiting:
-                arrival = self._waiting[0]
-                try:
-                    await self._decide(arrival)
-                except StoreUnavailable:  # the store has said so; it goes on where it was
-                    await self._clock.wait(never, self._clock.now() + _STORE_REST)
-                    continue
-                except Exception as error:
-                    log.exception("a webhook can't be decided", webhook=arrival.number)
-                    if not await self._quarantined(arrival, error):
-                        await self._clock.wait(never, self._clock.now() + _STORE_REST)
-                        continue
-                self._waiting.popleft()
-                self._count(-arrival.alerts)
-            self._arrived.clear()
-            await self._arrived.wait()
+            left.clear()
+            try:
+                self._wake(await self._store.release(self._policy(), self._clock.now()))
+                while self._waiting:
+                    await self._next()
+            except StoreUnavailable:  # the store has said so; it goes on where it was
+                left.set()
+                await self._clock.wait(never, self._clock.now() + _STORE_REST)
+            except Exception:  # it never dies: what it could not do is tried again
+                log.exception("large webhooks can't be decided")
+                left.set()
+                await self._clock.wait(never, self._clock.now() + _STORE_REST)
+            await left.wait()
+
+    async def _next(self) -> None:
+        """:raises StoreUnavailable:"""
+        arrival = self._waiting[0]
+        try:
+            await self._decide(arrival)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            log.exception("a webhook can't be decided", webhook=arrival.number)
+            await self._quarantine(arrival, error)
+        self._waiting.popleft()
+        self._count(-arrival.alerts)
 
     def close(self) -> None:
         self._threads.shutdown()
@@ -104,7 +116,7 @@ class Undecided:
     def _put(self, arrival: _Arrival) -> None:
         # Two that were kept in one batch are answered in the order of their numbers.
         self._waiting.append(arrival)
-        self._arrived.set()
+        self._store.left.set()
 
     def _count(self, by: int) -> None:
         self.alerts += by
@@ -131,13 +143,7 @@ class Undecided:
         self._metrics.decided(source, receipt.changes, receipt.decisions)
         self._wake(receipt.wake)
 
-    async def _quarantined(self, arrival: _Arrival, error: Exception) -> bool:
-        try:
-            woken = await self._store.give_up(
-                arrival.number, f"it can't be decided: {type(error).__name__}; the log says more"
-            )
-        except StoreUnavailable:
-            return False
+    async def _quarantine(self, arrival: _Arrival, error: Exception) -> None:
+        reason = f"it can't be decided: {type(error).__name__}; the log says more"
+        self._wake(await self._store.give_up(arrival.number, reason))
         self._metrics.quarantined()
-        self._wake(woken)
-        return True

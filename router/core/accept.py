@@ -1,14 +1,15 @@
 """Accepting a webhook: its alerts become changes, decisions and fates, all or nothing."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from router.core.alerts import about_of, doubt_of, known_of, labels_of, written_about, written_doubt
-from router.core.conversations import DATABASE_ID, change, close_empty, has_nothing_to_say, put_member
-from router.core.members import Subject, Transitions, judge, rejudge, want_judged, want_placed, want_rejudged
+from router.core.conversations import DATABASE_ID, close_empty, has_nothing_to_say, put_member
+from router.core.members import Subject, Transitions, judge, want_judged, want_placed, want_rejudged
 from router.core.reduce import PEER_LAG, Doubt, reduce
+from router.core.release import muted_by, release, want_released
 from router.core.rows import (
     LARGE,
     RESOLVED,
@@ -34,6 +35,8 @@ class Receipt:
     """(destination key, verdict)"""
     wake: frozenset[str] = frozenset()
     """The destinations that may have something to do."""
+    unreleased: bool = False
+    """Very many alerts are muted no more: they are judged in pieces, see :func:`router.core.release.release_some`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ def want_accepted(
 def _want_ended(state: State, policy: Policy, ending: list[int], places: set[int], now: Millis) -> None:
     """Have the rows loaded that the ends of these alerts ask for: what they muted, and what is closed with them."""
     keys = {each.key for id_ in ending for each in state.inhibitors.of("alert", id_)}
-    state.members.want("muted", keys)
+    want_released(state, keys)
     state.dead_letters.want("open of conversation", places)
     # Those that may be over with these ends. Where somebody was notified, the end is still to go out.
     over = (
@@ -100,8 +103,7 @@ def _want_ended(state: State, policy: Policy, ending: list[int], places: set[int
     )
     state.members.want("conversation", (row.id for row in over))
     state.ready()
-    muted = {member.alert_id for key in keys for member in state.members.of("muted", key)}
-    want_rejudged(state, policy, muted, now)
+    want_rejudged(state, policy, muted_by(state, keys), now)
 
 
 def _places(
@@ -141,97 +143,14 @@ def accept(
     """
     arrival = state.webhooks.put(WebhookRow(state.new_id(), source, now, body, None, None)).id
     group = put_group(state, webhook, source)
-    accepting = _Accepting(state, source, webhook, group, arrival, policy, now, note, certain=certain)
-    receipt = _decide(accepting)
+    accepting = Accepting(state, source, webhook, group, arrival, policy, now, note, certain=certain)
+    receipt = decide_all(accepting)
     woken = complete(state, group, now) if webhook.truncated == 0 else set()
     close_empty(state, accepting.ended_in)
     return replace(receipt, wake=receipt.wake | woken)
 
 
-def keep(state: State, webhook: Webhook, source: str, body: bytes, now: Millis) -> int:
-    """A webhook whose alerts are to be decided in pieces, by its number in the order of arrival."""
-    arrival = state.new_id()
-    state.webhooks.put(
-        WebhookRow(arrival, source, now, body, None, None, len(webhook.alerts), webhook.sender)
-    )
-    put_group(state, webhook, source)
-    return arrival
-
-
-def accept_some(
-    state: State, arrival: int, webhook: Webhook, source: str, policy: Policy, now: Millis
-) -> Receipt:
-    """Decide some alerts of a webhook that was kept. A conversation of its group waits for all of them. What was decided
-    before is left out, so that this may run twice.
-
-    :param webhook: with these alerts only
-    """
-    state.alerts.want("identity", ((source, alert.identity) for alert in webhook.alerts))
-    state.ready()
-    left = tuple(
-        alert
-        for alert in webhook.alerts
-        if (row := state.alerts.one("identity", (source, alert.identity))) is None or row.arrival != arrival
-    )
-    some = replace(webhook, alerts=left)
-    accepting = _Accepting(
-        state, source, some, _group_of(state, webhook, source), arrival, policy, now, deciding=arrival
-    )
-    receipt = _decide(accepting)
-    close_empty(state, (id_ for id_ in accepting.ended_in if state.conversations[id_].deciding is None))
-    return receipt
-
-
-def accept_end(state: State, arrival: int, webhook: Webhook, source: str, now: Millis) -> frozenset[str]:
-    """All alerts of a webhook are decided. The destinations that may have something to do now."""
-    state.webhooks.want("id", (arrival,))
-    state.groups.want("key", ((source, webhook.receiver, webhook.group_key),))
-    state.conversations.want("deciding", (arrival,))
-    state.ready()
-    group = state.groups[_group_of(state, webhook, source)]
-    if group.truncated == 0:
-        state.conversations.want("open of group", (group.id,))
-        state.ready()
-    waited = [row.id for row in state.conversations.of("deciding", arrival)]
-    woken = complete(state, group.id, now) if group.truncated == 0 else set()
-    woken |= let_go(state, arrival)
-    close_empty(state, waited)
-    state.webhooks.put(state.webhooks[arrival]._replace(undecided=None, sender=""))
-    return frozenset(woken)
-
-
-def let_go(state: State, arrival: int) -> set[str]:
-    """The conversations that waited for a webhook may go out. Their destinations."""
-    waiting = state.conversations.of("deciding", arrival)
-    for row in waiting:
-        change(state, row, deciding=None)
-    return {row.destination for row in waiting}
-
-
-def give_up(state: State, arrival: int, reason: str) -> set[str]:
-    """Alerts of a webhook can't be decided: it is quarantined. What was decided of it stays, and goes out."""
-    row = state.webhooks[arrival]
-    state.webhooks.put(row._replace(undecided=None, sender="", quarantined=reason))
-    return let_go(state, arrival)
-
-
-def in_order(webhook: Webhook, policy: Policy) -> list[Alert]:
-    """The alerts of a webhook, as they are decided in pieces, the most urgent first. What fires and mutes others comes
-    before those. Ends come after all that fires, and those of what mutes come last: nothing is let go that another
-    alert of the webhook still mutes, or that has ended as well.
-    """
-    levels = policy.severity.levels
-
-    def place(alert: Alert) -> tuple[bool, bool, int]:
-        ended = alert.status is not Status.FIRING
-        matched = policy.match(alert.labels, alert.identity, own=alert.about is not None)
-        rank = levels.index(matched.level) if matched.level in levels else len(levels)
-        return ended, bool(matched.mutes) is ended, rank
-
-    return sorted(webhook.alerts, key=place)
-
-
-def _decide(accepting: "_Accepting") -> Receipt:
+def decide_all(accepting: "Accepting") -> Receipt:
     state, policy, now, note = accepting.state, accepting.policy, accepting.now, accepting.note
     accepted = [_reduce(accepting, alert) for alert in accepting.webhook.alerts]
     judged = [
@@ -264,9 +183,10 @@ def _decide(accepting: "_Accepting") -> Receipt:
         )
         row = state.alerts[each.subject.alert]
         state.alerts.put(row._replace(last_change_id=number))
-    wake |= release(state, policy, accepting.freed, now)
+    woken, unreleased = release(state, policy, accepting.freed, now)
+    wake |= woken
     kinds = tuple((each.kind, *policy.severity.of(each.alert.labels)) for each in accepted)
-    return Receipt(kinds, tuple(decisions), frozenset(wake))
+    return Receipt(kinds, tuple(decisions), frozenset(wake), unreleased)
 
 
 def complete(state: State, group: int, now: Millis) -> set[str]:
@@ -287,33 +207,12 @@ def complete(state: State, group: int, now: Millis) -> set[str]:
     return woken
 
 
-def release(state: State, policy: Policy, keys: Iterable[str], now: Millis) -> frozenset[str]:
-    """Judge once more whatever these inhibition keys muted. Alertmanager won't send it again for hours."""
-    keys = sorted(keys)
-    if not keys:
-        return frozenset()
-    state.members.want("muted", keys)
-    state.ready()
-    muted = {member.alert_id for key in keys for member in state.members.of("muted", key)}
-    want_rejudged(state, policy, muted, now)
-    woken: set[str] = set()
-    for alert in sorted(muted):
-        woken |= rejudge(state, policy, alert, now)
-    return frozenset(woken)
-
-
 def index_inhibitor(state: State, policy: Policy, alert: AlertRow) -> None:
     """A self-alert mutes nobody's alerts: no rule was written with it in mind."""
     if about_of(alert) is not None or not policy.inhibition.rules:
         return
     for key in policy.match(labels_of(alert), alert.identity).mutes:
         state.inhibitors.put(InhibitorRow(key.text, alert.id, int(key.two_sided)))
-
-
-def _group_of(state: State, webhook: Webhook, source: str) -> int:
-    """As it was kept with the webhook, or as a later one showed it."""
-    row = state.groups.one("key", (source, webhook.receiver, webhook.group_key))
-    return put_group(state, webhook, source) if row is None else row.id
 
 
 def put_group(state: State, webhook: Webhook, source: str) -> int:
@@ -331,7 +230,9 @@ def put_group(state: State, webhook: Webhook, source: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Accepting:
+class Accepting:
+    """What is known of a webhook, or of some of its alerts, while they are decided."""
+
     state: State
     source: str
     webhook: Webhook
@@ -357,7 +258,7 @@ def _without_repeats(decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
     return tuple(replace(decision, repeat=None) for decision in decisions)
 
 
-def _reduce(accepting: _Accepting, reported: Alert) -> _Accepted:
+def _reduce(accepting: Accepting, reported: Alert) -> _Accepted:
     state, source, webhook = accepting.state, accepting.source, accepting.webhook
     policy, now, note, peer = accepting.policy, accepting.now, accepting.note, accepting.peer
     identity = reported.identity
@@ -399,7 +300,7 @@ def _reduce(accepting: _Accepting, reported: Alert) -> _Accepted:
     return _Accepted(subject, alert, kind, peer_duplicate, known.doubt is not None)
 
 
-def _out_of_date(accepting: _Accepting, row: AlertRow, reported: Alert) -> _Accepted:
+def _out_of_date(accepting: Accepting, row: AlertRow, reported: Alert) -> _Accepted:
     """A webhook that came later has spoken of it already: this is a repeat of what is known."""
     webhook, known = accepting.webhook, known_of(row)
     subject = Subject(

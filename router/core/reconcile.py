@@ -350,4 +350,5 @@ def merged(*receipts: Receipt) -> Receipt:
         tuple(change for each in receipts for change in each.changes),
         tuple(decision for each in receipts for decision in each.decisions),
         frozenset().union(*(each.wake for each in receipts)),
+        any(each.unreleased for each in receipts),
     )

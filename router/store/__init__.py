@@ -51,6 +51,11 @@ class Store:
         self._indexed = asyncio.Event()
         """What fires is known to the inhibit rules in force. Nothing is notified before."""
         self._indexed.set()
+        self.left = asyncio.Event()
+        """Something is left that is done in pieces, see :meth:`release`. Set at the start: the last process may have left
+        it.
+        """
+        self.left.set()
         self._building = Threads("store-build", 1)
         """Makes what a conversation of very many members says, of its rows."""
 
@@ -136,7 +141,7 @@ class Store:
 
         :param certain: what it reports as firing is never in doubt
         """
-        return await self._database.do(jobs.Accept(webhook, source, body, policy, now, certain))
+        return self._noted(await self._database.do(jobs.Accept(webhook, source, body, policy, now, certain)))
 
     async def keep(self, webhook: Webhook, source: str, body: bytes, now: Millis) -> int:
         """Keep a webhook whose alerts are to be decided in pieces; returns after the commit. Its number in the order of
@@ -156,7 +161,7 @@ class Store:
         self, arrival: int, webhook: Webhook, source: str, policy: Policy, now: Millis
     ) -> Receipt:
         """Decide some alerts of a webhook that was kept. It may run twice. :param webhook: with these alerts only"""
-        return await self._database.do(jobs.AcceptSome(arrival, webhook, source, policy, now))
+        return self._noted(await self._database.do(jobs.AcceptSome(arrival, webhook, source, policy, now)))
 
     async def accept_end(self, arrival: int, webhook: Webhook, source: str, now: Millis) -> frozenset[str]:
         """All alerts of it are decided, and what concerns its group may go out. The destinations to wake."""
@@ -323,7 +328,7 @@ class Store:
         for first in range(0, len(listed), RECONCILE_BATCH):
             some = tuple(listed[first : first + RECONCILE_BATCH])
             receipts.append(await self._database.do(jobs.Reopen(answer, some, policy, now)))
-        return merged(*receipts)
+        return self._noted(merged(*receipts))
 
     async def unanswered(self, trusted: frozenset[str], policy: Policy, now: Millis) -> frozenset[str]:
         """Forget what was answered for other sources than these; the destinations to wake."""
@@ -336,7 +341,23 @@ class Store:
         for receipts in await self._pieces(partial(jobs.Expire, listening, policy, now)):
             for source, receipt in receipts.items():
                 found.setdefault(source, []).append(receipt)
-        return {source: merged(*receipts) for source, receipts in found.items()}
+        return {source: self._noted(merged(*receipts)) for source, receipts in found.items()}
+
+    def _noted(self, receipt: Receipt) -> Receipt:
+        if receipt.unreleased:
+            self.left.set()
+        return receipt
+
+    async def release(self, policy: Policy, now: Millis) -> frozenset[str]:
+        """Judge the alerts of inhibitors that ended and muted very many. In many batches, so that webhooks come in
+        between. The destinations that may have something to do.
+        """
+        woken: frozenset[str] = frozenset()
+        after = 0
+        while (found := await self._database.do(jobs.ReleaseSome(policy, now, after))) is not None:
+            more, after = found
+            woken |= more
+        return woken
 
     async def _pieces(self, piece: Callable[[int], Job[tuple[T, int]]]) -> list[T]:
         """All of a work that is done in many batches, so that webhooks come in between.
@@ -359,7 +380,7 @@ class Store:
         while True:
             some, following = await self._database.do(jobs.SettleDoubts(policy, now))
             for source, receipt in some.items():
-                settled[source] = merged(settled.get(source, Receipt()), receipt)
+                settled[source] = self._noted(merged(settled.get(source, Receipt()), receipt))
             if following is None or following > now:
                 return settled, following
 

@@ -8,20 +8,14 @@ from router.core import adopt as rules
 from router.core import claim as claims
 from router.core import clock_steps, dead_letters, digests, large, reconcile, storms
 from router.core import record as records
-from router.core.accept import (
-    Receipt,
-    accept,
-    accept_end,
-    accept_some,
-    give_up,
-    keep,
-    want_accepted,
-)
+from router.core.accept import Receipt, accept, want_accepted
 from router.core.adopt import Adoption
 from router.core.claim import Work
 from router.core.conversations import DATABASE_ID, close_some
+from router.core.pieces import accept_end, accept_some, give_up, keep
 from router.core.reconcile import Answer, Listening
 from router.core.record import Recorded
+from router.core.release import UNRELEASED, release_some, unreleased
 from router.core.rows import ALL, CLOSING, LARGE, OPEN, ConversationRow, WebhookRow
 from router.core.state import State
 from router.core.storms import Limits
@@ -152,6 +146,32 @@ class GiveUp(_First):
 
     def run(self, state: State) -> frozenset[str]:
         return frozenset(give_up(state, self.arrival, self.reason))
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSome(_First):
+    """Judges alerts of the first inhibition key that ended and muted very many. The destinations that may have something
+    to do, and the last id; None: no key is left.
+    """
+
+    policy: Policy
+    now: Millis
+    after: int
+
+    @property
+    def weight(self) -> int:
+        return PIECE
+
+    def want(self, state: State) -> None:
+        state.meta.want("id", (UNRELEASED,))
+
+    def run(self, state: State) -> tuple[frozenset[str], int] | None:
+        keys = unreleased(state)
+        if not keys:
+            return None
+        ids: list[int] = state.ask("muted by", (keys[0], self.after, PIECE))
+        after = _next(ids, PIECE)
+        return release_some(state, self.policy, keys[0], ids, self.now, last=not after), after
 
 
 @dataclass(frozen=True, slots=True)

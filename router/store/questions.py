@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from router.core.conversations import FIRST_DUE
 from router.core.digests import FIRED_SINCE, OBSOLETE_IN
+from router.core.release import MANY, MANY_MUTED
 from router.core.rows import NOT_FIRING
 from router.core.state import State
 from router.core.storms import Affected, Surge
@@ -19,6 +20,8 @@ Answers = dict[Any, Any]
 """By parameters."""
 Question = Callable[[sa.Connection, Iterable[Any]], Answers]
 
+_AT_ONCE = 500
+"""Parameters of one statement."""
 PAGE = 200
 """Alerts that are looked at in one batch."""
 
@@ -174,8 +177,8 @@ def fired_since(connection: sa.Connection, keys: Iterable[tuple[int, Millis]]) -
         wanted[since].append(alert)
     answers: Answers = {}
     for since, several in wanted.items():
-        for first in range(0, len(several), 500):
-            some = several[first : first + 500]
+        for first in range(0, len(several), _AT_ONCE):
+            some = several[first : first + _AT_ONCE]
             rows = connection.execute(
                 sa.select(changes.c.alert_id, sa.func.count())
                 .where(changes.c.alert_id.in_(some), changes.c.kind == "fired", changes.c.at >= since)
@@ -276,6 +279,34 @@ def openings(connection: sa.Connection, now: Millis) -> Any:
     return _pairs(rows)
 
 
+def many_muted(connection: sa.Connection, keys: Iterable[str]) -> Answers:
+    """See :data:`router.core.release.MANY_MUTED`."""
+    several = sorted(keys)
+    counts: dict[str, int] = {}
+    for first in range(0, len(several), _AT_ONCE):
+        wanted = members.c.inhibitor.in_(several[first : first + _AT_ONCE])
+        counts |= _pairs(
+            connection.execute(
+                sa.select(members.c.inhibitor, sa.func.count()).where(wanted).group_by(members.c.inhibitor)
+            )
+        )
+    return {key: counts.get(key, 0) > MANY for key in several}
+
+
+@_one_by_one
+def muted_by(connection: sa.Connection, key: Any) -> Any:
+    """``(inhibition key, after, limit)``: the ids of the next alerts that it mutes."""
+    inhibitor, after, limit = key
+    rows = connection.execute(
+        sa.select(members.c.alert_id)
+        .where(members.c.inhibitor == inhibitor, members.c.alert_id > after)
+        .distinct()
+        .order_by(members.c.alert_id)
+        .limit(limit)
+    )
+    return list(rows.scalars())
+
+
 @_one_by_one
 def first_due(connection: sa.Connection, key: int) -> Any:
     """See :data:`router.core.conversations.FIRST_DUE`."""
@@ -324,6 +355,8 @@ QUESTIONS: dict[str, Question] = {
     "still notified": still_notified,
     "openings": openings,
     FIRST_DUE: first_due,
+    MANY_MUTED: many_muted,
+    "muted by": muted_by,
     "members of": members_of,
     "left open": left_open,
 }

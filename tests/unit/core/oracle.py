@@ -6,6 +6,7 @@ from typing import Any
 
 from router.core.conversations import FIRST_DUE
 from router.core.digests import FIRED_SINCE, OBSOLETE_IN
+from router.core.release import MANY, MANY_MUTED
 from router.core.rows import CLOSED, FIRING, HOLD, NOT_FIRING, AlertRow, ConversationRow
 from router.core.state import State
 from router.core.storms import Affected, Surge
@@ -157,6 +158,16 @@ def _openings(state: State, now: Millis) -> dict[str, Millis]:
     return found
 
 
+def _many_muted(state: State, key: str) -> Any:
+    return len(state.members.of("muted", key)) > MANY
+
+
+def _muted_by(state: State, key: Any) -> Any:
+    inhibitor, after, limit = key
+    muted = {each.alert_id for each in state.members.of("muted", inhibitor)}
+    return sorted(each for each in muted if each > after)[:limit]
+
+
 def _first_due(state: State, key: int) -> Any:
     return min(
         (each.at for each in state.members.of("conversation", key) if each.at is not None), default=None
@@ -189,6 +200,8 @@ QUESTIONS: dict[str, Callable[[State, Any], Any]] = {
     "still notified": _still_notified,
     "openings": _openings,
     FIRST_DUE: _first_due,
+    MANY_MUTED: _many_muted,
+    "muted by": _muted_by,
     "members of": _members_of,
     "left open": _left_open,
 }

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from router.core.conversations import FIRST_DUE
 from router.core.digests import FIRED_SINCE, OBSOLETE_IN
+from router.core.release import MANY_MUTED
 from router.model import HOUR, MINUTE, SECOND, Status
 from router.store.questions import QUESTIONS
 from tests.examples import examples
@@ -26,6 +27,7 @@ def asked(world: World) -> dict[str, list[Any]]:
     moments = (now - HOUR, now, now + 12 * HOUR)
     ids = [0, *sorted(row.id for row in world.state.alerts)[:1]]
     sizes = (2, 100)
+    keys_muting = ["nothing", *sorted({row.inhibitor for row in world.state.members if row.inhibitor})[:1]]
     conversations = sorted(row.id for row in world.state.conversations)[:2]
     return {
         "next due": [
@@ -51,6 +53,8 @@ def asked(world: World) -> dict[str, list[Any]]:
         "still notified": [()],
         "openings": list(moments),
         FIRST_DUE: conversations,
+        MANY_MUTED: keys_muting,
+        "muted by": [(key, after, limit) for key in keys_muting for after in ids for limit in sizes],
         "members of": [(id_, after, limit) for id_ in conversations for after in (0, id_ + 1) for limit in sizes],
         "left open": [(id_, 100) for id_ in conversations],
     }  # fmt: skip

@@ -1,0 +1,99 @@
+"""A webhook of very many alerts: kept whole, then decided in pieces, each of them in a batch."""
+
+from dataclasses import replace
+
+from router.core.accept import Accepting, Receipt, complete, decide_all, put_group
+from router.core.conversations import change, close_empty
+from router.core.rows import WebhookRow
+from router.core.state import State
+from router.decide import Policy
+from router.model import Alert, Millis, Status, Webhook
+
+
+def keep(state: State, webhook: Webhook, source: str, body: bytes, now: Millis) -> int:
+    """A webhook whose alerts are to be decided in pieces, by its number in the order of arrival."""
+    arrival = state.new_id()
+    state.webhooks.put(
+        WebhookRow(arrival, source, now, body, None, None, len(webhook.alerts), webhook.sender)
+    )
+    put_group(state, webhook, source)
+    return arrival
+
+
+def accept_some(
+    state: State, arrival: int, webhook: Webhook, source: str, policy: Policy, now: Millis
+) -> Receipt:
+    """Decide some alerts of a webhook that was kept. A conversation of its group waits for all of them. What was decided
+    before is left out, so that this may run twice.
+
+    :param webhook: with these alerts only
+    """
+    state.alerts.want("identity", ((source, alert.identity) for alert in webhook.alerts))
+    state.ready()
+    left = tuple(
+        alert
+        for alert in webhook.alerts
+        if (row := state.alerts.one("identity", (source, alert.identity))) is None or row.arrival != arrival
+    )
+    some = replace(webhook, alerts=left)
+    accepting = Accepting(
+        state, source, some, _group_of(state, webhook, source), arrival, policy, now, deciding=arrival
+    )
+    receipt = decide_all(accepting)
+    close_empty(state, (id_ for id_ in accepting.ended_in if state.conversations[id_].deciding is None))
+    return receipt
+
+
+def accept_end(state: State, arrival: int, webhook: Webhook, source: str, now: Millis) -> frozenset[str]:
+    """All alerts of a webhook are decided. The destinations that may have something to do now."""
+    state.webhooks.want("id", (arrival,))
+    state.groups.want("key", ((source, webhook.receiver, webhook.group_key),))
+    state.conversations.want("deciding", (arrival,))
+    state.ready()
+    group = state.groups[_group_of(state, webhook, source)]
+    if group.truncated == 0:
+        state.conversations.want("open of group", (group.id,))
+        state.ready()
+    waited = [row.id for row in state.conversations.of("deciding", arrival)]
+    woken = complete(state, group.id, now) if group.truncated == 0 else set()
+    woken |= let_go(state, arrival)
+    close_empty(state, waited)
+    state.webhooks.put(state.webhooks[arrival]._replace(undecided=None, sender=""))
+    return frozenset(woken)
+
+
+def let_go(state: State, arrival: int) -> set[str]:
+    """The conversations that waited for a webhook may go out. Their destinations."""
+    waiting = state.conversations.of("deciding", arrival)
+    for row in waiting:
+        change(state, row, deciding=None)
+    return {row.destination for row in waiting}
+
+
+def give_up(state: State, arrival: int, reason: str) -> set[str]:
+    """Alerts of a webhook can't be decided: it is quarantined. What was decided of it stays, and goes out."""
+    row = state.webhooks[arrival]
+    state.webhooks.put(row._replace(undecided=None, sender="", quarantined=reason))
+    return let_go(state, arrival)
+
+
+def in_order(webhook: Webhook, policy: Policy) -> list[Alert]:
+    """The alerts of a webhook, as they are decided in pieces, the most urgent first. What fires and mutes others comes
+    before those. Ends come after all that fires, and those of what mutes come last: nothing is let go that another
+    alert of the webhook still mutes, or that has ended as well.
+    """
+    levels = policy.severity.levels
+
+    def place(alert: Alert) -> tuple[bool, bool, int]:
+        ended = alert.status is not Status.FIRING
+        matched = policy.match(alert.labels, alert.identity, own=alert.about is not None)
+        rank = levels.index(matched.level) if matched.level in levels else len(levels)
+        return ended, bool(matched.mutes) is ended, rank
+
+    return sorted(webhook.alerts, key=place)
+
+
+def _group_of(state: State, webhook: Webhook, source: str) -> int:
+    """As it was kept with the webhook, or as a later one showed it."""
+    row = state.groups.one("key", (source, webhook.receiver, webhook.group_key))
+    return put_group(state, webhook, source) if row is None else row.id

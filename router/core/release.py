@@ -1,0 +1,80 @@
+"""When an inhibitor ends, what it muted is judged once more at once: Alertmanager won't send it again for hours."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+from router.core.members import rejudge, want_rejudged
+from router.core.rows import MetaRow
+from router.core.state import State
+from router.decide import Policy
+from router.model import Millis
+
+UNRELEASED = "unreleased"
+"""In the meta table: inhibition keys that ended and muted very many, a JSON list."""
+MANY_MUTED = "many muted"
+"""A question: whether an inhibition key mutes more than :data:`MANY` alerts, as it was saved."""
+MANY = 200
+
+
+def want_released(state: State, keys: Iterable[str]) -> None:
+    """Have the rows loaded that :func:`release` asks for, in rounds. :raises Missing:"""
+    keys = sorted(keys)
+    for key in keys:
+        state.wish(MANY_MUTED, key)
+    state.ready()
+    state.members.want("muted", (key for key in keys if not state.ask(MANY_MUTED, key)))
+    if any(state.ask(MANY_MUTED, key) for key in keys):
+        state.meta.want("id", (UNRELEASED,))
+    state.ready()
+
+
+def muted_by(state: State, keys: Iterable[str]) -> set[int]:
+    """The alerts that :func:`release` judges. Those of a key that mutes very many are judged later, in pieces."""
+    few = (key for key in keys if not state.ask(MANY_MUTED, key))
+    return {member.alert_id for key in few for member in state.members.of("muted", key)}
+
+
+def release(state: State, policy: Policy, keys: Iterable[str], now: Millis) -> tuple[frozenset[str], bool]:
+    """These inhibition keys mute nothing any more. The destinations that may have something to do, and whether alerts
+    are left for :func:`release_some`.
+    """
+    keys = sorted(keys)
+    if not keys:
+        return frozenset(), False
+    want_released(state, keys)
+    muted = muted_by(state, keys)
+    want_rejudged(state, policy, muted, now)
+    woken: set[str] = set()
+    for alert in sorted(muted):
+        woken |= rejudge(state, policy, alert, now)
+    many = [key for key in keys if state.ask(MANY_MUTED, key)]
+    if many:
+        _note(state, sorted({*unreleased(state), *many}))
+    return frozenset(woken), bool(many)
+
+
+def unreleased(state: State) -> list[str]:
+    """The keys of which alerts are to be judged in pieces."""
+    row = state.meta.get(UNRELEASED)
+    keys: list[str] = [] if row is None else json.loads(row.value)
+    return keys
+
+
+def release_some(
+    state: State, policy: Policy, key: str, alerts: Sequence[int], now: Millis, *, last: bool
+) -> frozenset[str]:
+    """Judge some of the alerts that a key muted. The destinations that may have something to do.
+
+    :param last: there are no more
+    """
+    want_rejudged(state, policy, alerts, now)
+    woken: set[str] = set()
+    for alert in alerts:
+        woken |= rejudge(state, policy, alert, now)
+    if last:
+        _note(state, [each for each in unreleased(state) if each != key])
+    return frozenset(woken)
+
+
+def _note(state: State, keys: list[str]) -> None:
+    state.meta.put(MetaRow(UNRELEASED, json.dumps(keys)))

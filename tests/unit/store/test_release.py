@@ -1,0 +1,75 @@
+"""An inhibitor of very many alerts ends: they are judged in pieces, after its webhook was accepted."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from router.model import HOUR, Alert, Status
+from router.store import Idle
+from tests.unit.core.memory import at_once
+from tests.unit.core.world import TEAM, World, alert
+from tests.unit.store.sqlite_world import in_sqlite
+
+MUTED = 5
+
+
+def warning(number: int) -> Alert:
+    muted = alert("A", "warning")
+    return replace(muted, labels={**muted.labels, "n": str(number)})
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """Many warnings that a critical mutes."""
+    monkeypatch.setattr("router.store.questions.MANY", 2)
+    monkeypatch.setattr("router.store.jobs.PIECE", 2)
+    with in_sqlite() as database:
+        world = World(database=database)
+        world.post(alert("A", "critical"))
+        for number in range(MUTED):
+            world.post(warning(number), group=f"g{number}")
+        world.now += HOUR
+        assert isinstance(world.begin(TEAM), Idle)
+        yield world
+
+
+def release(world: World) -> frozenset[str]:
+    return at_once(world.store.release(world.policy, world.now))
+
+
+def test_its_end_says_that_alerts_are_left(world: World) -> None:
+    world.store.left.clear()
+    assert world.post(alert("A", "critical", Status.RESOLVED)).unreleased
+    assert world.store.left.is_set()
+    assert isinstance(world.begin(TEAM), Idle)
+
+
+def test_all_of_them_are_judged(world: World) -> None:
+    world.post(alert("A", "critical", Status.RESOLVED))
+    assert TEAM.key in release(world)
+    world.now += HOUR
+    world.deliver()
+    world.assert_balanced()
+    assert Counter(world.fates(TEAM)) == {"delivered": MUTED}
+    assert release(world) == frozenset()
+
+
+def test_a_kill_in_between_leaves_them_to_the_next_process(world: World) -> None:
+    world.post(alert("A", "critical", Status.RESOLVED))
+    world.restart()
+    release(world)
+    world.now += HOUR
+    world.deliver()
+    assert Counter(world.fates(TEAM)) == {"delivered": MUTED}
+
+
+def test_what_is_muted_again_meanwhile_stays_so(world: World) -> None:
+    world.post(alert("A", "critical", Status.RESOLVED))
+    world.now += HOUR
+    world.post(alert("A", "critical", Status.FIRING, world.now))
+    release(world)
+    world.now += HOUR
+    assert isinstance(world.begin(TEAM), Idle)
+    assert Counter(world.fates(TEAM)) == {"inhibited": MUTED}
