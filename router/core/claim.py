@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from router.core import digests, rows
-from router.core.alerts import alert_of
+from router.core.alerts import alert_of, labels_of
 from router.core.conversations import (
     DATABASE_ID,
     change,
@@ -90,22 +90,35 @@ def want_conversations(state: State, policy: Policy, ids: list[int], now: Millis
     state.conversations.want("id", ids)
     state.members.want("conversation", ids)
     state.ready()
-    stale: set[int] = set()
     for id_ in ids:
         row = state.conversations[id_]
-        members = state.members.of("conversation", id_)
-        state.alerts.want("id", (member.alert_id for member in members))
+        state.alerts.want("id", (member.alert_id for member in state.members.of("conversation", id_)))
         state.groups.want("id", () if row.group_id is None else (row.group_id,))
-        stale.update(member.alert_id for member in members if is_unjudged(member, row, now))
     state.ready()
+    stale = {
+        member.alert_id
+        for id_ in ids
+        for member in state.members.of("conversation", id_)
+        if is_unjudged(state, member, policy, now)
+    }
     want_rejudged(state, policy, stale, now)
 
 
-def is_unjudged(member: MemberRow, row: ConversationRow, now: Millis) -> bool:
-    """Whether it is judged once more before its first notification."""
+def is_unjudged(state: State, member: MemberRow, policy: Policy, now: Millis) -> bool:
+    """Whether it is judged once more before its first notification. Not if nothing can have changed: the rules send
+    its alert there at any hour, and nothing mutes it.
+    """
     if member.status != FIRING or member.notified not in NOT_FIRING:
         return False
-    return is_due(member, now) if row.slot is None else member.decision in (rows.DIGEST, rows.INHIBITED)
+    row = state.conversations[member.conversation_id]
+    if row.slot is not None:
+        return member.decision in (rows.DIGEST, rows.INHIBITED)
+    if not is_due(member, now):
+        return False
+    alert = state.alerts[member.alert_id]
+    if member.decision != rows.SEND or alert.withheld is not None or alert.about is not None:
+        return True
+    return row.destination not in policy.match(labels_of(alert), alert.identity).always
 
 
 def claim(
@@ -224,9 +237,8 @@ def _nothing_due(state: State, id_: int, now: Millis) -> None:
 
 def judge_once_more(state: State, id_: int, policy: Policy, now: Millis) -> None:
     """Judge the members of a conversation that are due and that nobody was notified of."""
-    row = state.conversations[id_]
     for member in state.members.of("conversation", id_):
-        if is_unjudged(member, row, now):
+        if is_unjudged(state, member, policy, now):
             rejudge(state, policy, member.alert_id, now)
 
 

@@ -34,8 +34,11 @@ def mark(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis
     state.conversations.want("id", (id_,))
     state.members.want("id", ids)
     state.ready()
-    row = state.conversations[id_]
-    stale = [state.members[each].alert_id for each in ids if is_unjudged(state.members[each], row, now)]
+    state.alerts.want("id", (state.members[each].alert_id for each in ids))
+    state.ready()
+    stale = [
+        member.alert_id for each in ids if is_unjudged(state, member := state.members[each], policy, now)
+    ]
     want_rejudged(state, policy, stale, now)
     for alert in stale:
         rejudge(state, policy, alert, now)

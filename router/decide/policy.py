@@ -164,6 +164,8 @@ class Matched:
     """The inhibition keys under which it mutes others."""
     ways: tuple[tuple[Route, ...], ...]
     """The routes that it takes; the next way counts where nobody on the ones before can be notified."""
+    always: frozenset[str] = frozenset()
+    """The destinations that are notified of it at any hour, whatever else fires."""
 
 
 # Alerts whose routes a policy remembers: about a kilobyte each.
@@ -198,17 +200,20 @@ class Policy:
         if identity and not own and (known := self._matched.get(identity)) is not None:
             return known
         level, _ = self.severity.of(labels)
-        found = Matched(
-            level,
-            self.inhibition.as_target(labels),
-            self.inhibition.as_source(labels),
-            tuple(tuple(way) for way in self._ways(labels, level, own=own)),
-        )
+        muted_by = self.inhibition.as_target(labels)
+        ways = tuple(tuple(way) for way in self._ways(labels, level, own=own))
+        always = () if muted_by or own else self._always(ways)
+        found = Matched(level, muted_by, self.inhibition.as_source(labels), ways, frozenset(always))
         if identity and not own:
             if len(self._matched) >= _REMEMBERED:
                 self._matched.clear()
             self._matched[identity] = found
         return found
+
+    def _always(self, ways: tuple[tuple[Route, ...], ...]) -> Iterator[str]:
+        for route in ways[0]:
+            if route.hours is None:
+                yield from (each.key for each in self.receivers[route.receiver] if not each.digest)
 
     def _ways(self, labels: Labels, level: str, *, own: bool) -> Iterator[Iterable[Route]]:
         """The routes that an alert takes. A self-alert has several ways: the next one counts where nobody on the ones

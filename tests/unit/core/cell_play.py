@@ -27,6 +27,8 @@ from router.core.rows import (
 from router.core.state import State
 from router.decide import Policy, Route, Severity
 from router.decide.hours import Schedule
+from router.decide.inhibition import Inhibition, Rule
+from router.decide.matchers import parse_matchers
 from router.model import (
     Decision,
     Delivered,
@@ -51,6 +53,10 @@ _POLICIES = {
         Route("route", "all"),
         {"all": (place,)},
         {"digest:daily": Schedule(8 * 60)},
+        # Something could mute it, so that it is judged once more before its first notification.
+        inhibition=Inhibition(
+            (Rule(parse_matchers("a=b"), parse_matchers("severity=critical"), (), "rule"),)
+        ),
         fingerprint=kind,
     )
     for kind, place in _PLACES.items()

@@ -1,0 +1,77 @@
+"""Before its first notification an alert is judged once more, unless nothing can have changed."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from router.core.claim import is_unjudged
+from router.core.rows import HOLD, MemberRow
+from router.model import HOUR, MINUTE
+from tests.unit.core.world import NIGHT, RULES, SLACK, TEAM, World, alert
+
+
+def member_at(world: World, key: str) -> MemberRow:
+    (found,) = (
+        each
+        for each in world.state.members
+        if world.state.conversations[each.conversation_id].destination == key
+    )
+    return found
+
+
+def unjudged(world: World, key: str) -> bool:
+    return is_unjudged(world.state, member_at(world, key), world.policy, world.now)
+
+
+def test_what_is_sent_at_any_hour_and_muted_by_nothing_is_not() -> None:
+    world = World()
+    world.post(alert("A", "critical"))
+    assert not unjudged(world, SLACK.key)
+
+
+def test_what_something_may_mute_is() -> None:
+    world = World()
+    world.post(alert("A", "warning"))
+    world.now += MINUTE
+    assert unjudged(world, TEAM.key)
+
+
+def test_what_was_held_is_even_if_no_rule_holds_it_any_more() -> None:
+    world = World(NIGHT)
+    world.post(alert("A", "warning"))
+    world.policy = RULES[1]
+    world.now += 24 * HOUR
+    assert member_at(world, TEAM.key).decision == HOLD
+    assert unjudged(world, TEAM.key)
+
+
+def test_what_the_rules_in_force_send_elsewhere_is() -> None:
+    """They may have changed, and this one not have been judged by them yet."""
+    world = World()
+    world.post(alert("A", "critical"))
+    world.policy = RULES[2]
+    assert unjudged(world, SLACK.key)
+    world.deliver(SLACK)
+    assert world.providers[SLACK.key].told == []
+
+
+@pytest.mark.parametrize("columns", [{"withheld": "silenced in Alertmanager"}, {"about": "[]"}])
+def test_what_alertmanager_withholds_and_the_routers_own_is(columns: dict[str, Any]) -> None:
+    world = World()
+    world.post(alert("A", "critical"))
+    (row,) = world.state.alerts
+    world.state.alerts.put(row._replace(**columns))
+    assert unjudged(world, SLACK.key)
+
+
+def test_hours_of_one_of_its_routes_do_not_matter_where_another_sends_at_any_hour() -> None:
+    world = World(policy=replace(RULES[0], inhibition=RULES[0].inhibition.__class__(())))
+    matched = world.policy.match({"severity": "warning"})
+    assert TEAM.key not in matched.always
+    root = world.policy.root
+    both = tuple(replace(each, severity=None, continue_=True) for each in (root.routes[1], root.routes[0]))
+    policy = replace(
+        world.policy, root=replace(root, routes=both), receivers={**world.policy.receivers, "oncall": (TEAM,)}
+    )
+    assert policy.match({"severity": "warning"}).always == {TEAM.key}
