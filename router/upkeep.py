@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -31,7 +32,8 @@ class Upkeep:
         never = asyncio.Event()
         while True:
             try:
-                await self._store.close_large()
+                with suppress(StoreUnavailable):  # which the store says itself
+                    await self._store.close_large()
                 await self._check()
                 if self._clock.elapsed() >= self._prune_at:
                     await self._prune()

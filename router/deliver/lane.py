@@ -5,7 +5,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -47,6 +47,8 @@ _LARGE = 100
 _NAMED = 10
 # After so many criticals, one of the others goes that has waited longest.
 _IN_A_ROW = 10
+# For each delivery that may be sent at once, so many may be under way: the others wait to be recorded.
+_UNRECORDED = 4
 # How long a lane tells one by one whatever comes, after a storm's message was refused.
 _WITHOUT_STORMS: Millis = 10 * MINUTE
 
@@ -105,6 +107,10 @@ class Lane:
         self._paused_until: Millis = 0
         self.pause_reason = ""
         self._under_way: set[asyncio.Task[None]] = set()
+        self._recording: set[asyncio.Task[Any]] = set()
+        """Those of them that have been sent."""
+        self._freed = asyncio.Event()
+        """One of them has been sent, or is recorded."""
         self._criticals = 0
         """How many went out in a row."""
         self._probes = 0
@@ -172,8 +178,9 @@ class Lane:
                 await rest(clock, self._wake, clock.elapsed() + max(0, (look_at or now) - now))
                 continue
             await self._rest_until_ready()
-            if len(self._under_way) >= self._room:
-                await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+            self._freed.clear()
+            if not self._room:
+                await self._freed.wait()
                 continue
             try:
                 until = await self._begin()
@@ -196,11 +203,15 @@ class Lane:
 
     @property
     def _room(self) -> int:
-        """How many deliveries may be under way. One while the destination is broken; and where there are storms: what a
-        storm's message says must not change under it.
+        """How many deliveries may begin. One at a time while the destination is broken; and where there are storms: what
+        a storm's message says must not change under it. Otherwise, one that only waits to be recorded leaves its place to
+        the next; but not without end, if the store is slow.
         """
-        alone = self._kind.storm_every is not None or self._probes
-        return 1 if alone else self.destination.limits.max_concurrency
+        if self._kind.storm_every is not None or self._probes:
+            return max(0, 1 - len(self._under_way))
+        most = self.destination.limits.max_concurrency
+        sending = len(self._under_way) - len(self._recording)
+        return max(0, min(most - sending, _UNRECORDED * most - len(self._under_way)))
 
     async def at_rest(self) -> None:
         """Returns when no delivery that is under way now is so any more."""
@@ -233,10 +244,9 @@ class Lane:
         """Claim what may go now, and begin to send it. 0: there may be more; else when to look again."""
         store, clock, operator = self._depot.store, self._depot.clock, self._depot.operator
         current, trial = self._depot.current(), self._trial
-        free = self._room - len(self._under_way)
         found = await store.claim_several(
             self.destination, current.policy, clock.now(), limits=self._limits(),
-            count=min(free, self.bucket.tokens(clock.elapsed())), others_first=self._criticals >= _IN_A_ROW,
+            count=min(self._room, self.bucket.tokens(clock.elapsed())), others_first=self._criticals >= _IN_A_ROW,
         )  # fmt: skip
         if isinstance(found, Idle):
             if not self._under_way:
@@ -256,6 +266,8 @@ class Lane:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
+        self._recording.discard(task)
+        self._freed.set()
         self._wake.set()
 
     async def _carry(self, work: Work, current: Current) -> None:
@@ -274,6 +286,9 @@ class Lane:
     async def _deliver(self, work: Work, current: Current) -> Outcome:
         clock, operator = self._depot.clock, self._depot.operator
         outcome = self._suspects.weigh(work.id, await self._send(work, current))
+        if (task := asyncio.current_task()) in self._under_way:
+            self._recording.add(task)
+            self._freed.set()
         now = clock.now()
         patience = current.give_up_after.get(self.destination.channel, 0)
         not_before = self._learn(work, outcome, now)
