@@ -107,7 +107,7 @@ class Service:
         options, closing = self.options, self._closing
         asyncio.get_running_loop().set_default_executor(Threads("names", _NAMES))
         closing.callback(self._files.shutdown)
-        self.store = await Store.open(self._database())
+        self.store = await Store.open(self._database(), self.metrics.batch)
         closing.push_async_callback(self._close_store)
         last_good = await self.store.begin(self.clock.now())
         config, templates = self._load(last_good)
@@ -129,6 +129,7 @@ class Service:
         self.undecided = Undecided(
             self.store, self.clock, self.metrics, lambda: self._current.policy, self.lanes.wake
         )
+        self.upkeep = Upkeep(self.store, self.clock, self.metrics, lambda: self.config.retention)
         await self._adopt(config, self._current_of(config, templates, None))
 
         self._runner = make_runner(self._web())
@@ -141,8 +142,7 @@ class Service:
         await self._runner.setup()
         await web.TCPSite(self._runner, *options.listen).start()
         closing.push_async_callback(_ended, asyncio.create_task(self.steps.serve(), name="clock"))
-        upkeep = Upkeep(self.store, self.clock, self.metrics, lambda: self.config.retention)
-        closing.push_async_callback(_ended, asyncio.create_task(upkeep.run(), name="upkeep"))
+        closing.push_async_callback(_ended, asyncio.create_task(self.upkeep.run(), name="upkeep"))
         if options.watch:
             seen = await self._files.run(signature, config.files)
             watching = asyncio.create_task(self._watch(seen), name="watch")
@@ -297,7 +297,7 @@ class Service:
             wake=self.lanes.wake, keep=self.undecided.keep, undecided=lambda: self.undecided.alerts,
             lanes=self.lanes.describe, stopping=lambda: self._stopping,
             max_body=self.options.max_body, preview=self.options.preview, loading=self.loading.describe, reload=self.reload,
-            resume=self.lanes.resume,
+            resume=self.lanes.resume, integrity=lambda: self.upkeep.integrity,
         )  # fmt: skip
         app = make_app(parts)
         add_pages(app, home="status.html" if self.outbox is None else "preview.html")

@@ -23,7 +23,8 @@ class Upkeep:
         self._metrics = metrics
         self._retention = retention
         self._balance: Balance | None = None
-        self._integrity: Integrity | None = None
+        self.integrity: Integrity | None = None
+        """As it was found last; None: it has not been looked at yet."""
         # Moments of the clock that nobody steps.
         self._check_at: Millis = 0
         self._prune_at: Millis = 0
@@ -53,10 +54,12 @@ class Upkeep:
         self._balance = found
         self._check_at = self._clock.elapsed() + MINUTE
         self._metrics.imbalance(found.off)
-        await self._check_integrity()
+        await self._check_integrity(whole=last is None)
 
-    async def _check_integrity(self) -> None:
-        before, found = self._integrity, await self._store.integrity(self._clock.now())
+    async def _check_integrity(self, *, whole: bool) -> None:
+        """:param whole: the counters, too, which all of the history is looked at for"""
+        before = self.integrity
+        found = await self._store.integrity(self._clock.now(), None if whole else before)
         if found.contradicted.count and (before is None or before.contradicted != found.contradicted):
             log.error(
                 "alerts are resolved here although their sender still reports them as firing",
@@ -67,8 +70,13 @@ class Upkeep:
                 "conversations are open with nothing firing in them",
                 count=found.empty.count, first=list(found.empty.first),
             )  # fmt: skip
-        self._integrity = found
-        self._metrics.integrity(found.contradicted.count, found.empty.count)
+        if found.miscounted.count and (before is None or before.miscounted != found.miscounted):
+            log.error(
+                "counters differ from what their rows add up to",
+                count=found.miscounted.count, first=list(found.miscounted.first),
+            )  # fmt: skip
+        self.integrity = found
+        self._metrics.integrity(found.contradicted.count, found.empty.count, found.miscounted.count)
 
     async def _prune(self) -> None:
         now = self._clock.now()

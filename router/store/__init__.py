@@ -29,15 +29,16 @@ from router.model import (
     Retry,
     Webhook,
 )
-from router.store import books, conversation, jobs, retention, starts, troubles
+from router.store import books, conversation, jobs, retention, starts, totals, troubles
 from router.store.balance import Balance, balance
 from router.store.books import Kept
 from router.store.health import StoreUnavailable
 from router.store.integrity import Integrity, integrity
 from router.store.jobs import Again, Idle, Job, Many, Surges
 from router.store.snapshot import Snapshot, account, snapshot
+from router.store.totals import LISTS
 from router.store.troubles import Trouble
-from router.store.writer import Database
+from router.store.writer import Database, Timed
 from router.threads import Threads
 
 T = TypeVar("T")
@@ -60,12 +61,13 @@ class Store:
         """Makes what a conversation of very many members says, of its rows."""
 
     @classmethod
-    async def open(cls, url: str) -> "Store":
+    async def open(cls, url: str, timed: Timed = lambda _seconds, _jobs: None) -> "Store":
         """Open and migrate.
 
+        :param timed: told how long each batch of the writer took, and each of its jobs
         :raises StoreUnavailable: can't be opened, is damaged or not ours, or another process serves from it
         """
-        database, opening = Database(url), Threads("store-open", 1)
+        database, opening = Database(url, timed), Threads("store-open", 1)
         try:
             await opening.run(database.open)
         except BaseException:
@@ -316,10 +318,6 @@ class Store:
     async def dead_letters(self) -> list[dict[str, Any]]:
         return await self._database.read(books.dead)
 
-    async def dead_counts(self) -> dict[str, int]:
-        """How many dead letters there are, by destination."""
-        return await self._database.read(books.dead_counts)
-
     async def answered(self, answer: Answer, policy: Policy, now: Millis) -> Receipt:
         """Bring what fires into line with Alertmanager's answer. In many batches, so that webhooks come in between."""
         receipts = await self._pieces(partial(jobs.Confirm, answer, policy, now))
@@ -400,7 +398,16 @@ class Store:
         self._database.health.refused(error)
 
     async def status(self) -> dict[str, Any]:
-        return await self._database.read(lambda c: {**books.ledger(c), "firing": books.firing(c)})
+        """The ledger's counts over all time, see :func:`router.store.books.status`."""
+        return await self._database.read(books.status)
+
+    async def lanes(self, now: Millis) -> dict[str, dict[str, Any]]:
+        """What is due and what was given up, by destination, see :func:`router.store.totals.lanes`."""
+        return await self._database.read(lambda c: totals.lanes(c, now))
+
+    async def status_and_lanes(self, now: Millis) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """Both, as they were at one moment."""
+        return await self._database.read(lambda c: (books.status(c), totals.lanes(c, now)))
 
     async def account(self, since: Millis | None, until: Millis | None) -> dict[str, Any]:
         """The ledger of a period, see :func:`router.store.books.account`."""
@@ -410,9 +417,12 @@ class Store:
         """Whether the books balance. :param last: look at what came since then only"""
         return await self._database.read(lambda c: balance(c, last))
 
-    async def integrity(self, now: Millis) -> Integrity:
-        """Whether what is stored agrees with itself, and with what senders say."""
-        return await self._database.read(lambda c: integrity(c, now))
+    async def integrity(self, now: Millis, last: Integrity | None = None) -> Integrity:
+        """Whether what is stored agrees with itself, and with what senders say.
+
+        :param last: the counters are not looked at once more: that takes a look at all of the history
+        """
+        return await self._database.read(lambda c: integrity(c, now, last))
 
     async def prune(self, keep: Retention, now: Millis) -> AsyncIterator[int]:
         """Remove what is finished and old, adding it to the sums; after each transaction, how many rows went."""
@@ -423,8 +433,9 @@ class Store:
                 yield await self._database.write(partial(sort.remove, bounds=bounds, found=found))
                 after = found[-1]
 
-    async def backlog(self, now: Millis) -> list[dict[str, Any]]:
-        return await self._database.read(lambda c: books.backlog(c, now))
+    async def total(self, name: str) -> str:
+        """How many rows a list has, see :func:`router.store.totals.total`."""
+        return await self._database.read(lambda c: totals.total(c, name))
 
     async def waiting(self) -> list[dict[str, Any]]:
         return await self._database.read(books.waiting)
@@ -456,6 +467,7 @@ class Store:
 
 __all__ = [
     "BEAT",
+    "LISTS",
     "Adoption",
     "Answer",
     "Balance",

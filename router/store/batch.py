@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, ClassVar, cast
 
 import sqlalchemy as sa
@@ -26,6 +27,11 @@ class Direct:
     work: Callable[[sa.Connection], Any]
     weight: ClassVar[int] = 1
 
+    @property
+    def kind(self) -> str:
+        """Its name in the metrics: that of the function."""
+        return str(getattr(self.work, "func", self.work).__qualname__)
+
 
 @dataclass(slots=True)
 class Result:
@@ -34,6 +40,13 @@ class Result:
     job: Job[Any] | Direct
     value: Any = None
     error: Exception | None = None
+    seconds: float = 0.0
+    """How long its transition took, or its own statements; without the loading and saving of rows."""
+
+    @property
+    def kind(self) -> str:
+        """Its name in the metrics."""
+        return self.job.kind if isinstance(self.job, Direct) else type(self.job).__name__
 
 
 class Batch:
@@ -80,10 +93,12 @@ class Batch:
         state.answers.clear()  # they may have changed since
         jobs = [cast("Job[Any]", each.job) for each in results]
         for _ in range(_ROUNDS):
-            for job in jobs:
+            for each, job in zip(results, jobs, strict=True):
                 state.lacking = False
+                began = perf_counter()
                 with suppress(Exception):  # what is no lack of rows comes up again when it runs
                     job.want(state)
+                each.seconds += perf_counter() - began
             if not state.wanting:
                 break
             self._load()
@@ -113,6 +128,7 @@ class Batch:
             mark = state.mark()
             result = results[number]
             state.lacking = False
+            began = perf_counter()
             try:
                 result.value, result.error = cast("Job[Any]", result.job).run(state), None
             except Missing:
@@ -122,6 +138,7 @@ class Batch:
             except BaseException as error:  # noqa: BLE001  (its caller gets it)
                 state.undo(mark)
                 result.error = _raisable(error)
+            result.seconds += perf_counter() - began
         if blocked is None:
             return len(results)
         state.undo(start)
@@ -137,6 +154,7 @@ class Batch:
     def _direct(self, result: Result) -> None:
         assert isinstance(result.job, Direct)  # noqa: S101  (narrows the type)
         self._connection.exec_driver_sql("SAVEPOINT own")
+        began = perf_counter()
         try:
             result.value = result.job.work(self._connection)
         except sa.exc.DBAPIError:
@@ -146,6 +164,7 @@ class Batch:
             result.error = _raisable(error)
         else:
             self._connection.exec_driver_sql("RELEASE SAVEPOINT own")
+        result.seconds = perf_counter() - began
 
 
 def _raisable(error: BaseException) -> Exception:

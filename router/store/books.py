@@ -1,62 +1,70 @@
-"""Reading the books: counts, backlog, what waits and why, the log of attempts, the quarantine."""
+"""Reading the books: counts, what waits and why, the log of attempts, the quarantine."""
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from router.core.rows import FIRING
 from router.model import Millis
+from router.store import counters
 from router.store.balance import balance
-from router.store.period import ALWAYS, Period, known
+from router.store.counters import Counts
+from router.store.period import Period, known
 from router.store.schema import (
-    OPEN_FATES,
+    WAITS,
     alerts,
     changes,
     conversations,
-    day_sums,
     dead_letters,
     deliveries,
-    delivery_sums,
-    fate_sums,
     fates,
     members,
     webhooks,
-)  # fmt: skip
+)
 
 # A list of bodies shows so many bytes of each: a hundred whole ones can be more than the memory holds.
 _SHOWN = 20_000
+FATES = ("delivered", "pending", "held", "inhibited", "digest", "moot", "dropped", "dead")
 
 
-def ledger(connection: sa.Connection, period: Period = ALWAYS) -> dict[str, Any]:
+def ledger(counts: Counts) -> dict[str, Any]:
     """The exact counts over all restarts: of the rows that are there, and of those that were pruned.
 
-    A fate and its change count when the change was accepted, an attempt when it began.
     ``imbalance`` is how far changes x destinations and their fates are apart: zero, or there is a bug.
-
-    :param period: one that is :func:`router.store.period.known`
     """
-    counts: Counter[str] = Counter()
-    for what, count in connection.execute(_day_counts(period)):
-        counts[what] += int(count)
     by_destination: dict[str, Counter[str]] = defaultdict(Counter)
-    by_fate: Counter[str] = Counter()
-    for destination, fate, count in connection.execute(_fate_counts(period)):
-        by_destination[destination][fate] += int(count)
-        by_fate[fate] += int(count)
     attempts: dict[str, Counter[str]] = defaultdict(Counter)
-    for destination, outcome, count in connection.execute(_delivery_counts(period)):
-        attempts[destination][outcome] += int(count)
+    by_fate: Counter[str] = Counter()
+    for (what, destination, value), count in counts.items():
+        if what == counters.FATE:
+            by_destination[destination][value] = count
+            by_fate[value] += count
+        elif what == counters.DELIVERY:
+            attempts[destination][value] = count
+    owed = counts.get((counters.OWED, "", ""), 0)
+
+    def of(what: str, values: Iterable[str]) -> dict[str, int]:
+        return {value: counts.get((what, "", value), 0) for value in values}
+
     return {
-        "webhooks": {what: counts[what] for what in ("accepted", "quarantined")},
-        "changes": {kind: counts[kind] for kind in ("fired", "resolved", "repeated")},
-        "changes_x_destinations": counts["destinations"],
+        "webhooks": of(counters.WEBHOOK, ("accepted", "quarantined")),
+        "changes": of(counters.CHANGE, ("fired", "resolved", "repeated")),
+        "changes_x_destinations": owed,
         "fates": {fate: by_fate[fate] for fate in FATES},
-        "imbalance": counts["destinations"] - by_fate.total(),
+        "imbalance": owed - by_fate.total(),
         "by_destination": by_destination,
         "deliveries": attempts,
     }
+
+
+def status(connection: sa.Connection) -> dict[str, Any]:
+    """The ledger of all time, and how many alerts are ``firing``: by the counters."""
+    counts = counters.read(connection)
+    return {**ledger(counts), "firing": counts.get((counters.ALERT, "", FIRING), 0)}
 
 
 def account(connection: sa.Connection, since: Millis | None, until: Millis | None) -> dict[str, Any]:
@@ -70,84 +78,10 @@ def account(connection: sa.Connection, since: Millis | None, until: Millis | Non
     return {
         "since": period.since,
         "until": period.until,
-        **ledger(connection, period),
+        **ledger(counters.recount(connection, period)),
         "imbalance": balanced.off,
         "wrong": list(balanced.changes),
     }
-
-
-def _day_counts(period: Period) -> sa.CompoundSelect[Any]:
-    count, accepted = sa.func.count(), webhooks.c.quarantined.is_(None)
-    return sa.union_all(
-        sa.select(changes.c.kind, count).where(*period.holds(changes.c.at)).group_by(changes.c.kind),
-        sa.select(sa.literal("destinations"), sa.func.coalesce(sa.func.sum(changes.c.destinations), 0)).where(
-            *period.holds(changes.c.at)
-        ),
-        sa.select(sa.literal("accepted"), count).where(accepted, *period.holds(webhooks.c.received_at)),
-        sa.select(sa.literal("quarantined"), count).where(~accepted, *period.holds(webhooks.c.received_at)),
-        sa.select(day_sums.c.what, sa.func.sum(day_sums.c.count))
-        .where(*period.holds(day_sums.c.day))
-        .group_by(day_sums.c.what),
-    )
-
-
-def _fate_counts(period: Period) -> sa.CompoundSelect[Any]:
-    kept = sa.select(fates.c.destination, fates.c.fate, sa.func.count())
-    if period != ALWAYS:
-        kept = kept.join(changes, changes.c.id == fates.c.change_id).where(*period.holds(changes.c.at))
-    return sa.union_all(
-        kept.group_by(fates.c.destination, fates.c.fate),
-        sa.select(fate_sums.c.destination, fate_sums.c.fate, sa.func.sum(fate_sums.c.count))
-        .where(*period.holds(fate_sums.c.day))
-        .group_by(fate_sums.c.destination, fate_sums.c.fate),
-    )
-
-
-def _delivery_counts(period: Period) -> sa.CompoundSelect[Any]:
-    outcome = sa.func.coalesce(deliveries.c.outcome, "under way")
-    return sa.union_all(
-        sa.select(deliveries.c.destination, outcome, sa.func.count())
-        .where(*period.holds(deliveries.c.started_at))
-        .group_by(deliveries.c.destination, deliveries.c.outcome),
-        sa.select(delivery_sums.c.destination, delivery_sums.c.outcome, sa.func.sum(delivery_sums.c.count))
-        .where(*period.holds(delivery_sums.c.day))
-        .group_by(delivery_sums.c.destination, delivery_sums.c.outcome),
-    )
-
-
-FATES = ("delivered", "pending", "held", "inhibited", "digest", "moot", "dropped", "dead")
-
-
-def firing(connection: sa.Connection) -> int:
-    return connection.execute(sa.select(sa.func.count()).where(alerts.c.status == "firing")).scalar_one()
-
-
-def backlog(connection: sa.Connection, now: Millis) -> list[dict[str, Any]]:
-    """By destination: conversations that are due (``count``), since when (``oldest_at``, ms), failures in a row,
-    and when the next attempt is (``next_at``, ms).
-    """
-    rows = connection.execute(
-        sa.select(
-            conversations.c.destination,
-            sa.func.count(),
-            sa.func.min(conversations.c.due_at),
-            sa.func.max(conversations.c.attempts),
-            sa.func.min(conversations.c.not_before),
-        )
-        .where(conversations.c.due_at <= now, conversations.c.state == "open")
-        .group_by(conversations.c.destination)
-        .order_by(conversations.c.destination)
-    )
-    return [
-        {
-            "destination": destination,
-            "count": count,
-            "oldest_at": oldest,
-            "attempts": attempts,
-            "next_at": next_at,
-        }
-        for destination, count, oldest, attempts, next_at in rows
-    ]
 
 
 def waiting(connection: sa.Connection, limit: int = 200) -> list[dict[str, Any]]:
@@ -166,12 +100,7 @@ def waiting(connection: sa.Connection, limit: int = 200) -> list[dict[str, Any]]
         )
         .join(members, members.c.alert_id == alerts.c.id)
         .join(conversations, conversations.c.id == members.c.conversation_id)
-        .where(
-            conversations.c.state == "open",
-            members.c.status == "firing",
-            members.c.notified != "firing",
-            members.c.decision != "drop",
-        )
+        .where(WAITS)
         .order_by(members.c.id.desc())
         .limit(limit)
     )  # fmt: skip
@@ -268,15 +197,6 @@ def dead(connection: sa.Connection, limit: int = 500) -> list[dict[str, Any]]:
     ]
 
 
-def dead_counts(connection: sa.Connection) -> dict[str, int]:
-    rows = connection.execute(
-        sa.select(dead_letters.c.destination, sa.func.count())
-        .where(dead_letters.c.state == "dead")
-        .group_by(dead_letters.c.destination)
-    )
-    return dict(rows.all())
-
-
 def _given_up(connection: sa.Connection, tellings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     wanted = {each["member"]: each["status"] for each in tellings[:50]}
     rows = connection.execute(
@@ -294,7 +214,3 @@ def _given_up(connection: sa.Connection, tellings: list[dict[str, Any]]) -> list
         }
         for row in rows
     ]
-
-
-def open_fates(connection: sa.Connection) -> int:
-    return connection.execute(sa.select(sa.func.count()).where(fates.c.fate.in_(OPEN_FATES))).scalar_one()

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from router.core.reduce import PEER_LAG
 from router.core.rows import OF_ALERT, OF_GROUP
 from router.model import MINUTE, Millis
+from router.store.counters import differences
 from router.store.schema import alerts, conversations, dead_letters, groups, members
 
 # So long a firing may be in doubt, and so much later it is settled.
@@ -57,9 +58,12 @@ class Integrity:
     """Alerts that count as resolved here, and that their sender repeats as firing."""
     empty: Finding
     """Open conversations in which nothing fires and from which nothing is left to tell."""
+    miscounted: Finding
+    """Counters that are not what their rows add up to."""
 
 
-def integrity(connection: sa.Connection, now: Millis) -> Integrity:
+def integrity(connection: sa.Connection, now: Millis, last: Integrity | None = None) -> Integrity:
+    """:param last: its miscounted counters are taken over"""
     claimed = (alerts.c.claimed_firing_at <= now - _DOUBT, alerts.c.status == "resolved")
     contradicted = sa.select(alerts.c.source, alerts.c.labels, alerts.c.fingerprint).where(*claimed)
     empty = sa.select(conversations.c.destination, conversations.c.subject).where(_EMPTY)
@@ -76,7 +80,13 @@ def integrity(connection: sa.Connection, now: Millis) -> Integrity:
             empty.order_by(conversations.c.id),
             lambda row: f"{row['destination']}: {row['subject']}",
         ),
+        _miscounted(connection) if last is None else last.miscounted,
     )
+
+
+def _miscounted(connection: sa.Connection) -> Finding:
+    found = differences(connection)
+    return Finding(len(found), tuple(str(each)[:_LONGEST_NAME] for each in found[:_NAMED]))
 
 
 def _finding(connection: sa.Connection, rows: sa.Select[Any], name: Callable[[Any], str]) -> Finding:

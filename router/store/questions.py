@@ -86,10 +86,19 @@ def _page_of_due(
 @_one_by_one
 def next_time(connection: sa.Connection, key: str) -> Any:
     """A destination: when something will be due there, and since when something is."""
-    times = sa.select(sa.func.min(conversations.c.next_at), sa.func.min(conversations.c.due_at)).where(
-        conversations.c.destination == key, conversations.c.next_at.is_not(None)
+    there = conversations.c.destination == key, conversations.c.next_at.is_not(None)
+    next_at = (  # each of these is the first entry of an index
+        sa.select(sa.func.min(conversations.c.next_at)).where(*there, conversations.c.priority == priority)
+        for priority in range(3)
     )
-    return tuple(connection.execute(times).one())
+    times = [at for each in next_at if (at := connection.execute(each).scalar()) is not None]
+    due_at = (
+        sa.select(conversations.c.due_at)
+        .where(*there, conversations.c.due_at.is_not(None))
+        .order_by(conversations.c.due_at)
+        .limit(1)
+    )
+    return min(times, default=None), connection.execute(due_at).scalar()
 
 
 @_one_by_one

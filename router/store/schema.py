@@ -181,8 +181,9 @@ conversations = sa.Table(
     sa.UniqueConstraint("token", "episode"),
     sa.Index("ix_conversations_group", "group_id"),
 )
+# With the id: thousands are due at one moment when a route opens.
 sa.Index("ix_conversations_next", conversations.c.destination, conversations.c.priority, conversations.c.next_at,
-         sqlite_where=conversations.c.next_at.is_not(None),
+         conversations.c.id, sqlite_where=conversations.c.next_at.is_not(None),
          postgresql_where=conversations.c.next_at.is_not(None))  # fmt: skip
 sa.Index("ix_conversations_closing", conversations.c.id, sqlite_where=conversations.c.state == "closing",
          postgresql_where=conversations.c.state == "closing")  # fmt: skip
@@ -191,6 +192,9 @@ sa.Index("ix_conversations_deciding", conversations.c.deciding, sqlite_where=con
 sa.Index("ix_conversations_of_group", conversations.c.group_id,
          sqlite_where=sa.and_(conversations.c.state == "open", conversations.c.kind == "group"),
          postgresql_where=sa.and_(conversations.c.state == "open", conversations.c.kind == "group"))  # fmt: skip
+# How much is due at a destination, and since when.
+sa.Index("ix_conversations_due", conversations.c.destination, conversations.c.due_at,
+         sqlite_where=conversations.c.due_at.is_not(None), postgresql_where=conversations.c.due_at.is_not(None))  # fmt: skip
 sa.Index("ix_conversations_open", conversations.c.id, sqlite_where=conversations.c.state == "open",
          postgresql_where=conversations.c.state == "open")  # fmt: skip
 sa.Index("ix_conversations_slots", conversations.c.slot,
@@ -221,6 +225,14 @@ members = sa.Table(
 )
 sa.Index("ix_members_open", members.c.alert_id, sqlite_where=members.c.open == 1,
          postgresql_where=members.c.open == 1)  # fmt: skip
+# What fires and is not told there: written as it is asked for, so that the index is used.
+WAITS = sa.and_(
+    members.c.open == sa.literal_column("1"),
+    members.c.status == sa.literal_column("'firing'"),
+    members.c.notified != sa.literal_column("'firing'"),
+    members.c.decision != sa.literal_column("'drop'"),
+)
+sa.Index("ix_members_waiting", members.c.id, sqlite_where=WAITS, postgresql_where=WAITS)
 sa.Index("ix_members_inhibitor", members.c.inhibitor, sqlite_where=members.c.inhibitor.is_not(None),
          postgresql_where=members.c.inhibitor.is_not(None))  # fmt: skip
 
@@ -318,6 +330,16 @@ deliveries = sa.Table(
 )
 sa.Index("ix_deliveries_under_way", deliveries.c.id, sqlite_where=deliveries.c.outcome.is_(None),
          postgresql_where=deliveries.c.outcome.is_(None))  # fmt: skip
+
+# How many rows there are, pruned ones included; moved in the transaction that moves the rows. See counters.py.
+counters = sa.Table(
+    "counters",
+    metadata,
+    sa.Column("what", _TEXT, primary_key=True),
+    sa.Column("destination", _TEXT, primary_key=True),  # empty: it is of none
+    sa.Column("value", _TEXT, primary_key=True),
+    _number("count"),
+)
 
 # What was pruned, added up. A day is its UTC midnight; a fate counts on the day its change was accepted.
 fate_sums = sa.Table(

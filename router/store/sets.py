@@ -8,6 +8,7 @@ from router.core import rows
 from router.core.rows import Index, Table
 from router.core.state import ID, State
 from router.lenient_json import fit
+from router.store import counters
 
 # Columns that never change, so that their indexes are left alone. Everything of a webhook and of a change but a count.
 _FIXED: dict[str, frozenset[str]] = {
@@ -56,6 +57,7 @@ class Sets:
                 self._load[table.name, index.name] = _load_sql(table, index, dialect)
             self._save[table.name] = _save_sql(table, dialect)
             self._delete[table.name] = _delete_sql(table, dialect)
+        self._count = counters.moving([dialect.placeholder] * 4)
 
     def load(self, cursor: Cursor, state: State) -> None:
         """Load whatever is wanted, except for questions."""
@@ -69,7 +71,8 @@ class Sets:
                 found.load(index, keys, map(make, cursor.fetchall()))
 
     def save(self, cursor: Cursor, state: State) -> None:
-        """Save whatever was changed."""
+        """Save whatever was changed, and move the counters with it."""
+        moves = counters.moved(state)
         changed = [(found, *found.changed()) for found in state.tables if found.before]
         for found, there, _ in changed:
             if there:
@@ -79,6 +82,8 @@ class Sets:
                 several = [key if isinstance(key, tuple) else (key,) for key in gone]
                 cursor.executemany(self._delete[found.table.name], several)
             found.saved()
+        if moves:
+            cursor.executemany(self._count, [(*key, number) for key, number in moves.items()])
 
 
 def _put(cursor: Cursor, sql: str, there: list[Any]) -> None:

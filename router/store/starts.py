@@ -9,6 +9,7 @@ from router.core.conversations import DATABASE_ID
 from router.core.reduce import PEER_LAG
 from router.core.rows import NOT_FIRING
 from router.model import Millis
+from router.store import counters
 from router.store.schema import alerts, conversations, deliveries, members, meta
 
 _PROBED = "probed"
@@ -34,10 +35,11 @@ def begin(connection: sa.Connection, now: Millis) -> None:
     a restored database must not use keys again from after its backup. Open conversations keep their keys.
     """
     _put(connection, DATABASE_ID, secrets.token_hex(16))
+    counters.interrupted(connection)
     connection.execute(
         sa.update(deliveries)
         .where(deliveries.c.outcome.is_(None))
-        .values(outcome="interrupted", finished_at=now)
+        .values(outcome=counters.INTERRUPTED, finished_at=now)
     )
     connection.execute(
         sa.update(conversations).where(conversations.c.delivery_id.is_not(None)).values(delivery_id=None)

@@ -4,7 +4,8 @@ import asyncio
 import math
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -23,6 +24,9 @@ from router.threads import Threads
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
+Timed = Callable[[float, Iterable[tuple[str, float]]], None]
+"""Takes the seconds of a batch, and the kind and the seconds of each of its jobs."""
+
 _BATCH = 256
 """Alerts, see :attr:`router.store.jobs.Job.weight`: some tens of milliseconds."""
 _QUEUE = 10_000
@@ -35,16 +39,20 @@ class _Waiting:
     future: asyncio.Future[Any]
     wrote: bool = False
     """Of the first of a batch: something was written by it."""
+    seconds: float = 0.0
+    """Of the first of a batch: how long all of it took."""
 
 
 class Database:
     """One writer, many readers.
 
     :param url: see :func:`router.store.backend.backend`
+    :param timed: told how long each batch took, and each of its jobs
     :raises StoreUnavailable: it means no database
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timed: Timed) -> None:
+        self._timed = timed
         self._backend = backend(url, _READERS)
         self.name = self._backend.name
         self.health = Health(self.name)
@@ -163,7 +171,9 @@ class Database:
             else:
                 open_ = False
             if batch:
+                began = time.perf_counter()
                 self._write(batch)
+                batch[0].seconds = time.perf_counter() - began
                 self._call(self._settle, batch)
         self._drop()
         self._call(self._ended.set)
@@ -237,6 +247,7 @@ class Database:
 
     def _settle(self, batch: list[_Waiting]) -> None:
         """Answer the callers, on the event loop."""
+        self._timed(batch[0].seconds, ((each.result.kind, each.result.seconds) for each in batch))
         errors = [each.result.error for each in batch]
         faults = [error for error in errors if isinstance(error, StoreUnavailable)]
         for fault in faults:

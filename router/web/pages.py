@@ -10,7 +10,7 @@ from aiohttp import web
 from router.rules.inputs import InputError, moment
 from router.rules.schedule import as_json, schedule
 from router.store import Store, StoreUnavailable
-from router.web.parts import PARTS
+from router.web.parts import PARTS, TOTAL
 
 STATIC = Path(__file__).parent / "static"
 # Nothing but our own files runs; a mail is shown in a frame that may do nothing at all.
@@ -37,11 +37,11 @@ def add_pages(app: web.Application, *, home: str) -> None:
         [
             web.get("/", page),
             web.static("/static", STATIC),
-            web.get("/api/v1/waiting", _answers(Store.waiting)),
-            web.get("/api/v1/ledger", _answers(Store.decided)),
+            web.get("/api/v1/waiting", _answers(Store.waiting, "waiting")),
+            web.get("/api/v1/ledger", _answers(Store.decided, "ledger")),
             web.get("/api/v1/books", _books),
-            web.get("/api/v1/deliveries", _answers(Store.attempts)),
-            web.get("/api/v1/dead-letters", _answers(Store.dead_letters)),
+            web.get("/api/v1/deliveries", _answers(Store.attempts, "deliveries")),
+            web.get("/api/v1/dead-letters", _answers(Store.dead_letters, "dead-letters")),
             web.get("/api/v1/schedule", _schedule),
         ]
     )
@@ -69,13 +69,18 @@ async def _books(request: web.Request) -> web.Response:
 
 
 def _answers(
-    ask: Callable[[Store], Awaitable[list[dict[str, Any]]]],
+    ask: Callable[[Store], Awaitable[list[dict[str, Any]]]], name: str
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """The newest rows of a part of the books, as JSON."""
+    """The newest rows of a part of the books, as JSON; a header says how many there are.
+
+    :param name: the part's, see :data:`router.store.LISTS`
+    """
 
     async def answer(request: web.Request) -> web.Response:
+        store = request.app[PARTS].store
         try:
-            return web.json_response(await ask(request.app[PARTS].store))
+            rows, total = await ask(store), await store.total(name)
+            return web.json_response(rows, headers={TOTAL: total})
         except StoreUnavailable as error:
             return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
 

@@ -10,11 +10,13 @@ from router.clock import Clock
 from router.decide import Policy
 from router.metrics import Metrics
 from router.model import Source, Webhook
-from router.store import Store
+from router.store import Integrity, Store
 
 # Alertmanager's client keeps idle connections for five minutes; closing first would race with its next POST.
 # https://github.com/prometheus/common/blob/main/config/http_config.go
 KEEPALIVE_SECONDS = 330.0
+TOTAL = "X-Total-Count"
+"""The header of a list that says how many rows there are in all: exact up to 10,000, then ``10000+``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Parts:
     """Loads the rules anew. :raises ReloadError:"""
     resume: Callable[[str], Awaitable[dict[str, str] | None]]
     """Ends a destination's pause and tries it: status and reason; None: there is no such destination. :raises StoreUnavailable:"""
+    integrity: Callable[[], Integrity | None] = lambda: None
+    """As it was found last; None: it has not been looked at yet."""
     preview: bool = False
     in_flight: int = 64 * 2**20
     """Bytes of all webhooks that are being taken in at once; at least four times ``max_body``."""

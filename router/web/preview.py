@@ -65,6 +65,7 @@ async def _state(request: web.Request) -> web.Response:
             "digests": [_shown(entry) for entry in await preview.digests()],
             "waiting": await parts.store.waiting(),
             "decided": await parts.store.decided(),
+            "totals": {name: await parts.store.total(name) for name in ("waiting", "ledger")},
             "jumps": [{"label": label, "at": at} for label, at in jumps],
         }
     )
@@ -146,6 +147,6 @@ async def _told(parts: Parts) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_STOP_SECONDS):
             while any(  # noqa: ASYNC110  (no event says that a backlog has become empty)
-                row["count"] for row in await parts.store.backlog(parts.clock.now())
+                lane["backlog"] for lane in (await parts.store.lanes(parts.clock.now())).values()
             ):
                 await asyncio.sleep(_LOOK_SECONDS)

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from router.store import StoreUnavailable
-from router.web.parts import PARTS
+from router.web.parts import PARTS, TOTAL
 
 # Control characters that text is made of; with others it is taken for something else.
 _TEXT_CONTROLS = frozenset("\t\n\r\f")
@@ -23,10 +23,12 @@ async def _list(request: web.Request) -> web.Response:
     if not limit.isdecimal() or not 1 <= int(limit[:9]) <= 100:
         return web.json_response({"reason": "limit is a number from 1 to 100"}, status=400)
     try:
-        rows = await request.app[PARTS].store.quarantined(int(limit))
+        store = request.app[PARTS].store
+        rows, total = await store.quarantined(int(limit)), await store.total("quarantine")
     except StoreUnavailable as error:
         return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
-    return web.json_response([{**row, **_shown(row["body"], row["size"])} for row in rows])
+    shown = [{**row, **_shown(row["body"], row["size"])} for row in rows]
+    return web.json_response(shown, headers={TOTAL: total})
 
 
 async def _whole(request: web.Request) -> web.Response:

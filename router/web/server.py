@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from router.loading import ReloadError
 from router.metrics import package_version
 from router.model import MINUTE, Millis
-from router.store import StoreUnavailable
+from router.store import Integrity, StoreUnavailable
 from router.web.auth import CHALLENGE, Unauthorized, authenticate
 from router.web.parts import KEEPALIVE_SECONDS, PARTS, Parts
 from router.web.quarantine import add_quarantine
@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 # Of a line about a request that is no HTTP.
 _LONGEST = 200
+_NOTHING_DUE = {"backlog": 0, "oldest_at": None, "backlog_more": False, "dead": 0}
 _STARTED: web.AppKey[float] = web.AppKey("started", float)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -151,43 +152,41 @@ async def status(parts: Parts, started: float) -> dict[str, Any]:
         "config": parts.loading(),
     }
     try:
-        ledger, lanes = await parts.store.status(), await _lanes(parts, now)
-        integrity = await parts.store.integrity(now)
+        ledger, due = await parts.store.status_and_lanes(now)
     except StoreUnavailable as error:
         return {**base, "store": {"location": parts.store.location, "available": False, "error": str(error)}}
     return {
         **base,
         "store": {"location": parts.store.location, "available": True, "trouble": parts.store.trouble},
-        "lanes": lanes,
+        "lanes": _lanes(parts, due, now),
         "ledger": ledger,
         "undecided_alerts": parts.undecided(),
-        "integrity": {
-            "contradicted_alerts": integrity.contradicted.as_json(),
-            "empty_conversations": integrity.empty.as_json(),
-        },
+        "integrity": _integrity(parts.integrity()),
     }
 
 
-async def _lanes(parts: Parts, now: Millis) -> list[dict[str, Any]]:
+def _integrity(found: Integrity | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "contradicted_alerts": found.contradicted.as_json(),
+        "empty_conversations": found.empty.as_json(),
+        "miscounted_counters": found.miscounted.as_json(),
+    }
+
+
+def _lanes(parts: Parts, due: Mapping[str, Mapping[str, Any]], now: Millis) -> list[dict[str, Any]]:
     """Each lane with what is due there, since when, by when it will have been told (ms; None: nothing is due; as if
-    nothing else came and nothing failed), and how much was given up. :raises StoreUnavailable:
+    nothing else came and nothing failed), and how much was given up.
+
+    :param due: see :meth:`router.store.Store.lanes`
     """
-    due = {row["destination"]: row for row in await parts.store.backlog(now)}
-    dead = await parts.store.dead_counts()
     rows = []
     for lane in parts.lanes():
-        backlog = due.get(lane["destination"], {"count": 0, "oldest_at": None})
-        count = backlog["count"]
-        begins = max(now, lane["paused_until"] or 0)
-        rows.append(
-            {
-                **lane,
-                "backlog": count,
-                "oldest_at": backlog["oldest_at"],
-                "empty_at": _empty_at(begins, count, lane["a_minute"]) if count else None,
-                "dead": dead.get(lane["destination"], 0),
-            }
-        )
+        found = due.get(lane["destination"], _NOTHING_DUE)
+        begins, count = max(now, lane["paused_until"] or 0), found["backlog"]
+        empty_at = _empty_at(begins, count, lane["a_minute"]) if count else None
+        rows.append({**lane, **found, "empty_at": empty_at})
     return rows
 
 
@@ -200,7 +199,7 @@ async def _metrics(request: web.Request) -> web.Response:
     now = parts.clock.now()
     lanes = None
     try:
-        lanes = await _lanes(parts, now)
+        lanes = _lanes(parts, await parts.store.lanes(now), now)
     except StoreUnavailable as error:
         log.warning("backlog unknown", error=str(error))
     text = parts.metrics.expose(lanes, now)

@@ -9,7 +9,7 @@ import pytest
 
 from router.lenient_json import fit
 from router.model import DAY, Retention
-from router.store import Store, StoreUnavailable, Trouble, account, snapshot
+from router.store import LISTS, Store, StoreUnavailable, Trouble, account, snapshot
 from tests.histories.data import History, load
 from tests.histories.play import play
 from tests.histories.policies import moment
@@ -28,19 +28,20 @@ async def shown(url: str, now: int) -> dict[str, Any]:
     """Every reading of the store, the ledger of parts of the time among them."""
     store = await Store.open(url)
     try:
-        newest = await store.decided()
+        newest, integrity = await store.decided(), await store.integrity(now)
+        assert integrity.miscounted.first == ()
         found = {
             "status": await store.status(),
-            "backlog": await store.backlog(now),
+            "lanes": await store.lanes(now),
             "waiting": await store.waiting(),
             "decided": newest,
             "attempts": await store.attempts(),
             "quarantined": await store.quarantined(),
             "dead": await store.dead_letters(),
-            "dead counts": await store.dead_counts(),
+            "totals": [await store.total(each) for each in LISTS],
             "balance": asdict(await store.balance(None)),
             "balance since": asdict(await store.balance(await store.balance(None))),
-            "integrity": asdict(await store.integrity(now)),
+            "integrity": asdict(integrity),
             "openings": await store.openings(now),
             "fragments": await store.fragments(),
             "troubles": repr(await store.troubles()),

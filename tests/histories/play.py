@@ -107,7 +107,7 @@ class _Player:
             if each.digest
         }
         return {
-            "backlog": seen.backlog(await store.backlog(self.now)),
+            "backlog": seen.backlog(await store.lanes(self.now)),
             **seen.waiting(await store.waiting()),
             "openings": {name: seconds(at) for name, at in sorted((await store.openings(self.now)).items())},
             "letters": seen.letters(await store.dead_letters()),

@@ -98,8 +98,12 @@ class Seen:
         period = {"since": seconds(view.since), "until": seconds(view.until)}
         return period | {name: lines for name, lines in lists.items() if lines}
 
-    def backlog(self, rows: Iterable[Row]) -> list[Any]:
-        return sorted([row["destination"], row["count"], seconds(row["oldest_at"])] for row in rows)
+    def backlog(self, lanes: Mapping[str, Row]) -> list[Any]:
+        return sorted(
+            [name, lane["backlog"], seconds(lane["oldest_at"])]
+            for name, lane in lanes.items()
+            if lane["backlog"]
+        )
 
     def waiting(self, rows: Sequence[Row]) -> dict[str, Any]:
         """What is not told yet, and beside it, counted, the reasons that people are shown."""

@@ -1,10 +1,16 @@
 """Metrics: named as Prometheus names them, bounded, and nothing at all when switched off."""
 
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
+import prometheus_client
 import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
 
+from router.histogram import Histogram
 from router.metrics import Metrics
 
 SLACK = "slack:C0CRITICAL"
@@ -25,6 +31,8 @@ def used(metrics: Metrics) -> Metrics:
     metrics.possible_duplicate("slack", SLACK)
     metrics.truth_failed("prod")
     metrics.imbalance(3)
+    metrics.integrity(0, 0, 1)
+    metrics.batch(0.003, [("Accept", 0.001)])
     metrics.loaded("00000000002a" + "f" * 52, NOW)
     metrics.load_failed()
     metrics.request("POST", "/webhook", 200, 0.002)
@@ -52,6 +60,47 @@ def test_promtool_finds_nothing_to_say() -> None:
         [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
     )
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+ODD = pytest.mark.parametrize("odd", ["slack:C0", 'a "b" \\ c\nd', "ü 🙂", ""])
+
+
+@ODD
+def test_the_text_is_that_of_the_client_library(odd: str) -> None:
+    metrics = used(Metrics())
+    for _ in range(2):  # what is kept of the first time is used the second time
+        metrics.delivery("slack", odd, "retry", odd)
+        text = metrics.expose([], NOW).decode()
+        expected = generate_latest(metrics.registry).decode()
+        lines = [line for line in expected.splitlines() if "process_" not in line]
+        assert [line for line in text.splitlines() if "process_" not in line][: len(lines)] == lines
+
+
+@ODD
+def test_a_histogram_is_written_as_the_client_library_does(odd: str) -> None:
+    registry, buckets = CollectorRegistry(), (0.001, 0.5, 2, 1_000_000)
+    theirs = prometheus_client.Histogram("a_seconds", "A.", ("zone", "b"), buckets=buckets, registry=registry)
+    ours = Histogram("a_seconds", "A.", ("zone", "b"), buckets)
+    for value in (0, 0.001, 0.0011, 0.5, 1, 3.25, 7e9):
+        for labels in ((odd, "x"), ("y", odd)):
+            theirs.labels(*labels).observe(value)
+            ours.observe(value, *labels)
+        assert "".join(ours.text()) == generate_latest(registry).decode()
+
+
+def test_jobs_and_batches_of_the_store_are_timed_by_kind() -> None:
+    metrics = Metrics()
+    metrics.batch(0.2, [("Accept", 0.0003), ("Accept", 0.02), ("Claim", 3)])
+    lines = exposed(metrics).splitlines()
+    for line in (
+        'alert_router_store_job_seconds_bucket{job="Accept",le="0.0005"} 1.0',
+        'alert_router_store_job_seconds_count{job="Accept"} 2.0',
+        'alert_router_store_job_seconds_bucket{job="Claim",le="2.5"} 0.0',
+        'alert_router_store_job_seconds_bucket{job="Claim",le="+Inf"} 1.0',
+        'alert_router_store_batch_seconds_bucket{le="0.1"} 0.0',
+        "alert_router_store_batch_seconds_sum 0.2",
+    ):
+        assert line in lines
 
 
 def test_every_event_is_counted() -> None:
@@ -97,6 +146,15 @@ def test_lanes_are_shown_with_their_pace_their_dead_and_what_is_broken() -> None
     for name, busy, idle in (("backlog_seconds", 3, 0), ("dead_letters", 4, 0), ("destination_broken", 1, 0)):
         assert f'alert_router_{name}{{destination="{SLACK}"}} {busy}.0' in lines
         assert f'alert_router_{name}{{destination="{MAIL}"}} {idle}.0' in lines
+
+
+def test_the_docs_name_metrics_that_there_are() -> None:
+    root = Path(__file__).parents[2]
+    pages = [*root.glob("docs/*.md"), root / "README.md"]
+    named = {name for page in pages for name in re.findall(r"\balert_router_\w+", page.read_text())}
+    heads = re.findall(r"^# TYPE (\w+)", exposed(Metrics()), re.MULTILINE)
+    assert named - set(heads) == set()
+    assert len(named) > 5
 
 
 def test_reasons_are_bounded() -> None:

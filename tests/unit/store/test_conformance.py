@@ -129,4 +129,5 @@ def test_a_history_in_sqlite_is_the_same_in_memory(steps: list[tuple[str, Any]],
             memory, sqlite = (contents(world.state) for world in worlds)
             for table, expected in memory.items():
                 assert sqlite[table] == expected, table
+            assert at_once(worlds[1].store.integrity(worlds[1].now)).miscounted.first == ()
         assert_answers_agree(worlds[1], database)

@@ -7,7 +7,7 @@ import pytest
 
 from router.metrics import Metrics
 from router.model import Source
-from router.store import Store
+from router.store import Store, totals
 from tests.unit.web.room import SLACK, Serve, Web
 from tests.world.bodies import alert, webhook
 
@@ -72,6 +72,17 @@ async def test_what_is_quarantined_is_shown_newest_first(room: Web, serve: Serve
     rows = await (await client.get("/api/v1/quarantine?limit=2")).json()
     assert [row["body"] for row in rows] == ["three", "two"]
     assert all(row["source"] == "default" and "not JSON" in row["reason"] for row in rows)
+
+
+async def test_a_list_says_how_many_rows_there_are_up_to_a_bound(
+    room: Web, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await serve(room)
+    monkeypatch.setattr(totals, "MOST", 3)
+    for total in ("1", "2", "3", "3+", "3+"):
+        await client.post("/webhook", data=b"no JSON")
+        answer = await client.get("/api/v1/quarantine?limit=1")
+        assert (len(await answer.json()), answer.headers["X-Total-Count"]) == (1, total)
 
 
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "x", "", "9" * 5_000, "²"])

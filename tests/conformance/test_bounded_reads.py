@@ -1,0 +1,93 @@
+"""What is asked of the store while it serves looks at as many rows whatever its history has, and however much is due."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+import sqlalchemy as sa
+
+from router.model import MINUTE, SECOND, Delivered, Destination, Status
+from router.store import LISTS, Idle, Store, totals
+from router.store.backend import backend
+from tests.conformance.work import counted
+from tests.unit.core.world import NIGHT, PAGER, PER_ALERT, POLICY, SLACK, alert, webhook
+
+MOST = 100
+"""As far as anything is counted here."""
+FEW, MANY = 70, 200
+"""Groups of each kind: enough to fill each list, and many more."""
+NOW = NIGHT + MINUTE
+Reading = Callable[[Store], Awaitable[object]]
+READINGS: dict[str, Reading] = {
+    "status": Store.status,
+    "lanes": lambda store: store.lanes(NOW),
+    "status and lanes": lambda store: store.status_and_lanes(NOW),
+    "waiting": Store.waiting,
+    "ledger": Store.decided,
+    "deliveries": Store.attempts,
+    "dead letters": Store.dead_letters,
+    "quarantine": lambda store: store.quarantined(20),
+    **{f"how many: {name}": lambda store, name=name: store.total(name) for name in LISTS},  # type: ignore[misc]
+    "what is next at a lane": lambda store: store.claim(PAGER, POLICY, NOW),
+    "when something is due at a lane": lambda store: store.claim(SLACK, POLICY, NIGHT - SECOND),
+}
+
+
+async def filled(store: Store, count: int) -> None:
+    """Criticals that are told and over, some that are due, warnings that are held, and bodies in quarantine."""
+
+    async def post(level: str, status: Status, first: int = 0) -> None:
+        bodies = (
+            webhook(alert(f"{level}{number}", level, status), group=f"{level}{number}")
+            for number in range(first, first + count)
+        )
+        await asyncio.gather(*(store.accept(each, "default", b"{}", POLICY, NIGHT) for each in bodies))
+
+    async def tell(destination: Destination) -> None:
+        while True:
+            works = await store.claim_several(destination, POLICY, NOW, count=count)
+            if isinstance(works, Idle):
+                return
+            outcome = Delivered({"ts": "1"})
+            await asyncio.gather(*(store.record(each, outcome, POLICY, NOW, NOW) for each in works))
+
+    for status in Status:
+        await post("critical", status)
+        for destination in (SLACK, PAGER, PER_ALERT):
+            await tell(destination)
+    await post("warning", Status.FIRING)
+    await post("critical", Status.FIRING, count)
+    await asyncio.gather(*(store.quarantine(b"x", "default", "r", NOW) for _ in range(count)))
+
+
+async def analyzed(url: str) -> None:
+    """A server does so by itself after a while; SQLite never does."""
+    database = backend(url)
+    with database.engine.execution_options(writes=True).begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.text("ANALYZE"))
+    database.close()
+
+
+@pytest.fixture
+def _bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(totals, "MOST", MOST)
+
+
+@pytest.mark.usefixtures("_bound")
+async def test_more_history_and_more_that_is_due_is_no_more_work_for_a_reading(
+    store: Store, url: str
+) -> None:
+    amounts: list[dict[str, int]] = []
+    for count in (FEW, MANY):
+        await filled(store, count)
+        await analyzed(url)
+        found = {}
+        for name, read in READINGS.items():
+            with counted() as work:
+                await read(store)
+            found[name] = work.done
+        amounts.append(found)
+    few, many = amounts
+    grown = {name: (few[name], many[name]) for name in READINGS if many[name] > 1.5 * few[name] + 100}
+    assert grown == {}
