@@ -206,6 +206,10 @@ async def test_the_page_of_a_running_service_shows_its_books_and_its_quarantine(
         await expect(page.locator("#quarantine .card")).to_contain_text("not JSON")
         await page.get_by_text("The body").click()
         await expect(page.locator("#quarantine pre")).to_have_text("this is no webhook")
+        for _ in range(24):
+            assert await router.post(b"this is no webhook either") == 202
+        await expect(page.locator("#quarantine .meta").first).to_have_text("The newest 20 of 25")
+        await expect(page.locator('[data-tab="quarantine"] span')).to_have_text("25")
 
 
 async def test_broken_rules_are_shouted_on_the_page_until_they_are_mended(

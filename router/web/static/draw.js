@@ -38,6 +38,17 @@ function why(row) {
   return [el("span", { class: `tag ${row.fate}` }, row.fate), row.reason.startsWith(`${row.fate} by `) ? row.reason.slice(row.fate.length + 1) : row.reason];
 }
 
+/** A total as the router gives it: exact up to a bound, then "10000+". */
+export function amount(total) {
+  return `${Number.parseInt(total, 10).toLocaleString("en")}${total.endsWith("+") ? "+" : ""}`;
+}
+
+/** What is drawn of a list, and that it is not all. :param total: how many rows there are */
+export function newest(rows, total, nodes) {
+  if (!rows.length || String(rows.length) === total) return nodes;
+  return [el("p", { class: "meta" }, `The newest ${rows.length} of ${amount(total)}`), ...nodes];
+}
+
 export function waiting(rows) {
   return table(["Alert", "Where", "Why", "Until"], rows.map((row) => [
     [el("span", { class: `tag ${row.level}` }, row.level), ...name(row.labels)], row.destination,

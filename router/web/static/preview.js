@@ -1,6 +1,6 @@
 // Draws /preview/state, and again whenever /preview/events says so.
 import { discord, mail, pagerduty, slack, webhook } from "./cards.js";
-import { $, choose, decided, drawer, el, fill, live, tabs, time, waiting, when } from "./draw.js";
+import { $, amount, choose, decided, drawer, el, fill, live, newest, tabs, time, waiting, when } from "./draw.js";
 
 const CARDS = { slack, pagerduty, discord, webhook, email: (entry) => mail(entry, `/preview/mail/${entry.id}`) };
 const NOTHING = {
@@ -45,8 +45,9 @@ async function draw() {
     ...sent.map((entry) => el("div", {}, el("p", { class: "meta" }, "Sent"), keyed(entry, mail(entry, `/preview/mail/${entry.id}`)))),
     ...state.digests.map((entry, number) => el("div", {}, el("p", { class: "meta" }, "As it would go out now"), keyed({ ...entry, id: `now${number}` }, mail(entry, `/preview/digest/${number}`)))),
   ], "There is no digest in routes.yaml.", sent.length);
-  fill("waiting", state.waiting, () => (state.waiting.length ? [waiting(state.waiting)] : []), "Everything that fires has been told to everybody who is to know.");
-  fill("decided", state.decided, () => (state.decided.length ? [decided(state.decided)] : []), "No alert yet.", 0);
+  const { waiting: held, decided: ledger, totals } = state;
+  fill("waiting", [held, totals.waiting], () => newest(held, totals.waiting, held.length ? [waiting(held)] : []), "Everything that fires has been told to everybody who is to know.", held.length ? amount(totals.waiting) : 0);
+  fill("decided", [ledger, totals.ledger], () => newest(ledger, totals.ledger, ledger.length ? [decided(ledger)] : []), "No alert yet.", 0);
 }
 
 tabs("slack");

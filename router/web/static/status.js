@@ -1,5 +1,5 @@
 // Draws /status and the newest rows of the books, every five seconds.
-import { $, decided, drawer, el, fill, live, table, tabs, waiting, when } from "./draw.js";
+import { $, amount, decided, drawer, el, fill, live, newest, table, tabs, waiting, when } from "./draw.js";
 import { schedule } from "./schedule.js";
 
 async function ask(address) {
@@ -8,11 +8,27 @@ async function ask(address) {
   return answer.json();
 }
 
+/** The rows of a list that a page shows, and how many there are. */
+async function list(name) {
+  const answer = await fetch(`/api/v1/${name}`);
+  if (!answer.ok) throw new Error(`${name}: ${answer.status}`);
+  return { rows: await answer.json(), total: answer.headers.get("X-Total-Count") };
+}
+
+/** Draw a list. :param badge: whether its tab has the total */
+function section(id, { rows, total }, make, nothing, badge = true) {
+  fill(id, [rows, total], () => newest(rows, total, make(rows)), nothing, badge && rows.length ? amount(total) : 0);
+}
+
+function backlog(count, more) {
+  return `${count.toLocaleString("en")}${more ? "+" : ""}`;
+}
+
 function lanes(rows, ledger) {
   return table(["Destination", "Due now", "Oldest since", "All told by", "Rate", "Delivered", "Failed attempts", "State"], rows.map((row) => {
     const attempts = ledger.deliveries[row.destination] ?? {};
     const state = row.broken_since ? `BROKEN since ${when(row.broken_since, true)}: ${row.broken_reason}; mend it, then: alert-router deliveries resume ${row.destination}` : row.paused_until ? `paused until ${when(row.paused_until)}: ${row.pause_reason}` : row.alive ? "at work" : "ended";
-    return [row.destination, String(row.backlog), row.oldest_at ? when(row.oldest_at, true) : "", row.empty_at && !row.broken_since ? when(row.empty_at, true) : "", row.rate ?? "no limit", String(attempts.delivered ?? 0),
+    return [row.destination, backlog(row.backlog, row.backlog_more), row.oldest_at ? when(row.oldest_at, true) : "", row.empty_at && !row.broken_since ? when(row.empty_at, true) : "", row.rate ?? "no limit", String(attempts.delivered ?? 0),
       String((attempts.retry ?? 0) + (attempts.broken ?? 0) + (attempts.rejected ?? 0)), state];
   }));
 }
@@ -64,17 +80,18 @@ function notice(words, details) {
 
 async function draw() {
   const [hours, status, held, ledger, attempts, letters, bodies] = await Promise.all([upcoming(),
-    ...["/status", "/api/v1/waiting", "/api/v1/ledger", "/api/v1/deliveries", "/api/v1/dead-letters", "/api/v1/quarantine"].map(ask)]);
+    ask("/status"), ...["waiting", "ledger", "deliveries", "dead-letters", "quarantine"].map(list)]);
   const counts = Object.entries(status.ledger.fates).filter(([, count]) => count).map(([fate, count]) => `${count} ${fate}`);
   $("#summary").textContent = `${status.ledger.firing} firing · ${counts.join(", ") || "nothing yet"}${status.ledger.imbalance ? " · THE BOOKS DON'T BALANCE" : ""}`;
   $("#config").replaceChildren(...config(status.config, status.store));
-  fill("lanes", [status.lanes, status.ledger.deliveries], () => [lanes(status.lanes, status.ledger)], "", status.lanes.reduce((sum, lane) => sum + lane.backlog, 0));
-  fill("waiting", held, () => (held.length ? [waiting(held)] : []), "Everything that fires has been told to everybody who is to know.");
+  const due = status.lanes.reduce((sum, lane) => sum + lane.backlog, 0);
+  fill("lanes", [status.lanes, status.ledger.deliveries], () => [lanes(status.lanes, status.ledger)], "", due && backlog(due, status.lanes.some((lane) => lane.backlog_more)));
+  section("waiting", held, (rows) => (rows.length ? [waiting(rows)] : []), "Everything that fires has been told to everybody who is to know.");
   fill("schedule", hours, () => schedule(hours), "There are no time intervals in routes.yaml.", 0);
-  fill("decided", ledger, () => (ledger.length ? [decided(ledger)] : []), "No alert yet.", 0);
-  fill("deliveries", attempts, () => (attempts.length ? [deliveries(attempts)] : []), "No delivery yet.", 0);
-  fill("dead", letters, () => (letters.length ? [el("p", {}, "Try one again: alert-router deliveries retry NO. Let it rest: alert-router deliveries discard NO."), dead(letters)] : []), "Nothing was given up.", letters.length);
-  fill("quarantine", bodies, () => bodies.map(quarantined), "Every body could be used.", status.ledger.webhooks.quarantined);
+  section("decided", ledger, (rows) => (rows.length ? [decided(rows)] : []), "No alert yet.", false);
+  section("deliveries", attempts, (rows) => (rows.length ? [deliveries(rows)] : []), "No delivery yet.", false);
+  section("dead", letters, (rows) => (rows.length ? [el("p", {}, "Try one again: alert-router deliveries retry NO. Let it rest: alert-router deliveries discard NO."), dead(rows)] : []), "Nothing was given up.");
+  section("quarantine", bodies, (rows) => rows.map(quarantined), "Every body could be used.");
   live(true);
 }
 
