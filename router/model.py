@@ -157,6 +157,23 @@ class Retention:
     history: Millis = 30 * DAY
     webhooks: Millis = 7 * DAY
     """The bodies of those that were accepted."""
+    messages: Millis = 7 * DAY
+    """What deliveries sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The files that the rules were read from."""
+
+    sha256: str = ""
+    """Of all that is in force, in hex; empty: they were read from no file."""
+    positions: Mapping[str, str] = field(default_factory=dict)
+    """Where each rule stands, ``file:line``, by its name in decisions."""
+
+    @property
+    def id(self) -> int | None:
+        """What the store calls it, made of the hash, so that no table has to be asked for it."""
+        return int(self.sha256[:12], 16) if self.sha256 else None
 
 
 class Call(StrEnum):

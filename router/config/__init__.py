@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from router.channels import ChannelSettings
@@ -13,7 +13,7 @@ from router.config.problems import ConfigError, Problem, Trap, show
 from router.config.reader import Reader
 from router.config.traps import traps
 from router.decide import Policy
-from router.model import Millis, Retention, Source
+from router.model import Configuration, Millis, Retention, Source
 from router.render import Templates
 
 
@@ -99,14 +99,16 @@ def loads(
     loaded = [each.loaded for each in fragments if each.loaded is not None]
     for fragment in fragments:
         texts |= fragment.texts
+    digest = hashlib.sha256("\0".join([text, *(part.text for part in loaded)]).encode()).hexdigest()
+    policy = replace(policy, configuration=Configuration(digest, builder.positions()))
     return Config(
         policy, sources, builder.settings, file.timezone, templates,
-        digest=hashlib.sha256("\0".join([text, *(part.text for part in loaded)]).encode()).hexdigest(),
+        digest=digest,
         fragments=fragments,
         files=_files(name, templates, reader, fragments, {(folder / each).parent for each in file.include}),
         problems=tuple(sorted({*document.problems, *(p for each in fragments for p in each.problems)})),
         texts=texts,
-        retention=Retention(file.retention.history, file.retention.webhooks),
+        retention=Retention(file.retention.history, file.retention.webhooks, file.retention.messages),
     )  # fmt: skip
 
 

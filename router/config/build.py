@@ -110,6 +110,21 @@ class Builder:
             fingerprint=self._fingerprint(receivers),
         )
 
+    def positions(self) -> dict[str, str]:
+        """Where each rule stands, ``file:line``, by its name in decisions. Of a policy that was built."""
+        parts = self.fragments.all.values() if self.fragments is not None else ()
+        files = [(part.loaded.document, part.loaded.routes) for part in parts if part.loaded is not None]
+        if self.routes is not None:
+            files.append((self.document, self.routes))
+        found = {
+            path: f"{document.name}:{document.place(where)[0]}"
+            for document, routes in files
+            for path, where in routes.places.items()
+        }
+        if self.file is not None and self.file.operators is not None:
+            found["operators"] = f"{self.document.name}:{self.document.place(('operators',))[0]}"
+        return found
+
     def _root(self, file: FileModel, names: Names) -> Route:
         if file.route.matchers or file.route.match or file.route.match_re or file.route.severity:
             what, todo = "the root route has matchers", "it catches all; move them to a route below"

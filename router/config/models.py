@@ -154,6 +154,7 @@ class InhibitModel(Section):
 class RetentionModel(Section):
     history: Duration = Retention().history
     webhooks: Duration = Retention().webhooks
+    messages: Duration = Retention().messages
 
     @model_validator(mode="after")
     def _long_enough(self) -> "RetentionModel":

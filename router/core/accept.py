@@ -5,7 +5,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from router.core.alerts import about_of, doubt_of, known_of, labels_of, written_about, written_doubt
+from router.core.alerts import (
+    about_of,
+    doubt_of,
+    known_of,
+    labels_of,
+    written_about,
+    written_annotations,
+    written_doubt,
+)
 from router.core.conversations import DATABASE_ID, close_empty, has_nothing_to_say, put_member
 from router.core.members import Subject, Transitions, judge, want_judged, want_placed, want_rejudged
 from router.core.reduce import PEER_LAG, Doubt, reduce
@@ -275,7 +283,7 @@ def _reduce(accepting: Accepting, reported: Alert) -> _Accepted:
     after = state.alerts.put(
         AlertRow(
             id=number, source=source, identity=identity, group_id=accepting.group,
-            labels=json.dumps(dict(alert.labels)), annotations=json.dumps(dict(alert.annotations)),
+            labels=json.dumps(dict(alert.labels)), annotations=written_annotations(alert.annotations),
             links=json.dumps(dict(alert.links)), generator_url=alert.generator_url, status=str(alert.status),
             level=level, starts_at=alert.starts_at, ends_at=alert.ends_at, peer=known.peer,
             changed_at=known.changed_at, seen_at=now if row is None or not note else row.seen_at, note=note,

@@ -1,5 +1,6 @@
 """Beginning under rules: at a start, and whenever they are loaded again."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -7,10 +8,11 @@ from router.core.accept import index_inhibitor
 from router.core.alerts import labels_of
 from router.core.digests import close_slots, open_slots
 from router.core.members import rejudge, want_rejudged
-from router.core.rows import ALL, FIRING, DestinationRow, FragmentRow, MetaRow
+from router.core.rows import ALL, FIRING, ConfigurationRow, DestinationRow, FragmentRow, MetaRow
 from router.core.state import State
 from router.decide import Policy
-from router.model import Millis
+from router.model import Configuration, Millis
+from router.packed import pack
 
 POLICY = "policy"
 """The fingerprint of the rules that everything is judged by."""
@@ -36,6 +38,7 @@ def adopt(state: State, adoption: Adoption, now: Millis) -> bool:
     them, see :func:`reindex` and :func:`rejudge_all`, and :func:`adopted` says that it was.
     """
     _keep_fragments(state, adoption.fragments)
+    _keep_configuration(state, adoption.policy.configuration, now)
     state.conversations.want("open slots", ("open",))
     state.ready()
     close_slots(state, adoption.policy, now)
@@ -84,6 +87,13 @@ def _keep_fragments(state: State, texts: Mapping[str, str]) -> None:
             state.fragments.remove(row)
     for name, text in texts.items():
         state.fragments.put(FragmentRow(name, text))
+
+
+def _keep_configuration(state: State, configuration: Configuration, now: Millis) -> None:
+    """Decisions name it."""
+    if configuration.id is not None:
+        positions = pack(json.dumps(dict(configuration.positions), separators=(",", ":")).encode())
+        state.configurations.put(ConfigurationRow(configuration.id, configuration.sha256, now, positions))
 
 
 def keep_destinations(state: State, adoption: Adoption, still_notified: frozenset[str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from router.core.reduce import Doubt, Known
 from router.core.rows import AlertRow
 from router.model import Alert, Labels, Status
+from router.packed import pack, unpack
 
 _DOUBT_FIELDS = ("fingerprint", "annotations", "starts_at", "fires_until", "generator_url", "links")
 # A label set of a kilobyte: about 30 MiB at most.
@@ -28,7 +29,7 @@ def alert_of(row: AlertRow) -> Alert:
     return Alert(
         fingerprint=row.fingerprint,
         labels=labels_of(row),
-        annotations=json.loads(row.annotations),
+        annotations=json.loads(unpack(row.annotations)),
         status=Status(row.status),
         starts_at=row.starts_at,
         ends_at=row.ends_at,
@@ -38,6 +39,10 @@ def alert_of(row: AlertRow) -> Alert:
         about=about_of(row),
         fires_until=row.fires_until,
     )
+
+
+def written_annotations(annotations: Labels) -> bytes:
+    return pack(json.dumps(dict(annotations)).encode())
 
 
 def about_of(row: AlertRow) -> frozenset[str] | None:

@@ -248,7 +248,7 @@ def _retry(
         after = member._replace(decision=DROP)  # rules that name it again judge it anew
         if member.notified in NOT_FIRING:
             after = after._replace(at=None, inhibitor=None)
-            fates.move(state, id_, fate, member.rule, reason, now)
+            fates.move(state, id_, (fate, member.rule, reason), now)
     elif not is_open or (firing and telling["status"] == RESOLVED):
         reason = "told otherwise since"
         if is_open and telling["told"] not in NOT_FIRING and member.notified == RESOLVED:
@@ -271,7 +271,7 @@ def _still_shown(state: State, member: MemberRow, notified: str, now: Millis) ->
     fate, reason, at = Fate.DELIVERED, "told already", None
     if notified == UNKNOWN:
         fate, reason, at = Fate.PENDING, "its end may have arrived before", now
-    fates.move(state, member.id, fate, member.rule, reason, now)
+    fates.move(state, member.id, (fate, member.rule, reason), now)
     return after._replace(decision=SEND, at=at, reason=reason, inhibitor=None, held_since=None)
 
 

@@ -1,6 +1,10 @@
-"""The ledger: every accepted change has one fate at each of its destinations."""
+"""The ledger: every accepted change has one fate at each of its destinations.
 
-from router.core.rows import FateRow
+A fate keeps two things: the decision, and what came of it. What a fate was before it was decided again becomes a row of
+its own: most fates are decided once, and cost no more than their row.
+"""
+
+from router.core.rows import FateRow, FormerFateRow
 from router.core.state import State
 from router.model import Fate, Millis
 
@@ -11,18 +15,25 @@ ANY_GENERATION = 2**62
 
 
 def add(
-    state: State, change: int, destination: str, member: int | None, said: Said, generation: int, now: Millis
-) -> None:
+    state: State, change: int, destination: str, member: int | None, said: Said, generation: int, now: Millis,
+    configuration: int | None = None,
+) -> None:  # fmt: skip
     fate, rule, reason = said
     state.fates.put(
-        FateRow(state.new_id(), change, destination, member, str(fate), rule, reason, generation, now, now)
-    )
+        FateRow(
+            state.new_id(), change, destination, member, str(fate), rule, reason, generation, now, now,
+            configuration, None, str(fate), reason,
+        )
+    )  # fmt: skip
 
 
-def move(state: State, member: int, fate: Fate, rule: str, reason: str, now: Millis) -> None:
-    """The open fates of a member: the rules, or the state, say something else of them now."""
+def move(state: State, member: int, said: Said, now: Millis, configuration: int | None = None) -> None:
+    """The open fates of a member: the rules, or the state, say something else of them now.
+
+    :param configuration: of the rules; None: the state says so
+    """
     for row in state.fates.of("open of member", member):
-        state.fates.put(row._replace(fate=str(fate), rule=rule, reason=reason, updated_at=now))
+        decide(state, row, said, now, configuration)
 
 
 def finish(state: State, member: int, generation: int, fate: Fate, reason: str, now: Millis) -> None:
@@ -35,7 +46,35 @@ def finish(state: State, member: int, generation: int, fate: Fate, reason: str, 
 def raise_dead(state: State, member: int, fate: Fate, reason: str, now: Millis) -> None:
     """Somebody settled the dead letter."""
     for row in state.fates.of("dead of member", member):
-        state.fates.put(row._replace(fate=str(fate), reason=reason, updated_at=now))
+        decide(state, row, (fate, row.rule, reason), now)
+
+
+def decide(state: State, row: FateRow, said: Said, now: Millis, configuration: int | None = None) -> None:
+    """Give a fate a new decision. What it was before is kept, unless the decision says the same."""
+    fate, rule, reason = said
+    if (row.fate, row.rule, row.reason) == (fate, rule, reason):
+        state.fates.put(row._replace(updated_at=now))
+        return
+    for at, was, why in states_of(row):
+        state.former_fates.put(
+            FormerFateRow(state.new_id(), row.id, at, was, row.rule, why, row.configuration)
+        )
+    state.fates.put(
+        row._replace(
+            fate=str(fate), rule=rule, reason=reason, updated_at=now, decided_at=now,
+            configuration=row.configuration if configuration is None else configuration, decision=str(fate),
+            because=reason,
+        )
+    )  # fmt: skip
+
+
+def states_of(row: FateRow) -> list[tuple[Millis, str, str]]:
+    """The decision, and what came of it, if anything did: since when, the fate, and the reason."""
+    result = (row.updated_at, row.fate, row.reason)
+    if row.decision is None or row.because is None:
+        return [result]
+    decided = (row.at if row.decided_at is None else row.decided_at, row.decision, row.because)
+    return [decided] if decided[1:] == result[1:] else [decided, result]
 
 
 def of_last_change(state: State, alert: int, destination: str) -> FateRow | None:

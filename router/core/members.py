@@ -371,11 +371,8 @@ class Transitions:
         last = self._state.alerts[self._subject.alert].last_change_id
         for row in self._state.fates.of("change", last) if last is not None else ():
             if row.member_id == member.id and row.fate == Fate.DROPPED:
-                self._state.fates.put(
-                    row._replace(
-                        fate=str(fate), rule=decision.rule, reason=decision.reason, updated_at=self._now
-                    )
-                )
+                said = fate, decision.rule, decision.reason
+                fates.decide(self._state, row, said, self._now, self._policy.configuration.id)
 
     def _add(self, conversation: int, decision: Decision) -> int:
         held = decision.verdict in (Verdict.HOLD, Verdict.INHIBITED)
@@ -392,7 +389,7 @@ class Transitions:
         put_member(self._state, member._replace(**values), member)
 
     def _move(self, member: int, fate: Fate, rule: str, reason: str) -> None:
-        fates.move(self._state, member, fate, rule, reason, self._now)
+        fates.move(self._state, member, (fate, rule, reason), self._now, self._policy.configuration.id)
 
     def _nowhere(self, change: int) -> None:
         """A receiver without destinations is a black hole by choice; the ledger says so."""
@@ -408,7 +405,8 @@ class Transitions:
                 return
             row = state.changes[change]
             state.changes.put(row._replace(destinations=row.destinations + 1))
-        fates.add(state, change, destination, member, said, generation, self._now)
+        configuration = self._policy.configuration.id
+        fates.add(state, change, destination, member, said, generation, self._now, configuration)
 
 
 def _knows_of_it(member: MemberRow) -> bool:

@@ -8,6 +8,7 @@ from router.core.rows import WebhookRow
 from router.core.state import State
 from router.decide import Policy
 from router.model import Alert, Millis, Status, Webhook
+from router.packed import unpack
 
 
 def keep(state: State, webhook: Webhook, source: str, body: bytes, now: Millis) -> int:
@@ -73,7 +74,8 @@ def let_go(state: State, arrival: int) -> set[str]:
 def give_up(state: State, arrival: int, reason: str) -> set[str]:
     """Alerts of a webhook can't be decided: it is quarantined. What was decided of it stays, and goes out."""
     row = state.webhooks[arrival]
-    state.webhooks.put(row._replace(undecided=None, sender="", quarantined=reason))
+    body = unpack(row.body)  # a quarantined one is kept as it came
+    state.webhooks.put(row._replace(undecided=None, sender="", quarantined=reason, body=body))
     return let_go(state, arrival)
 
 

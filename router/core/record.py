@@ -20,7 +20,7 @@ from router.core.dead_letters import give_up, leave_out, notify_instead, want_no
 from router.core.digests import advance
 from router.core.fates import ANY_GENERATION
 from router.core.members import OBSOLETE
-from router.core.rows import FIRING, LARGE, NOT_FIRING, NOTHING, RESOLVED, UNKNOWN
+from router.core.rows import FIRING, LARGE, NOT_FIRING, NOTHING, RESOLVED, UNKNOWN, MessageRow
 from router.core.state import State
 from router.decide import Policy
 from router.model import Broken, Delivered, Fate, Millis, Outcome, Rejected, Retry
@@ -65,11 +65,13 @@ def want_recorded(state: State, works: Sequence[Work], outcome: Outcome, policy:
 
 
 def record(
-    state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
-) -> Recorded:
+    state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis,
+    message: bytes | None = None,
+) -> Recorded:  # fmt: skip
     """Put an attempt's outcome into the ledger.
 
     :param not_before: when the conversation may be tried again, if this failed
+    :param message: what was sent, packed; None: nothing was
     """
     conversation = state.conversations[work.id]
     if work.delivery in (0, conversation.delivery_id):  # a part of a storm has none of its own
@@ -88,6 +90,8 @@ def record(
                 words="; ".join(filter(None, [words, _left_out(outcome)])),
             )
         )  # fmt: skip
+        if message is not None:
+            state.messages.put(MessageRow(work.delivery, message))
     return recorded
 
 

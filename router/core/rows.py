@@ -65,7 +65,8 @@ class AlertRow(NamedTuple):
     group_id: int
     """The group that reported it last."""
     labels: str
-    annotations: str
+    annotations: bytes
+    """Packed, see :mod:`router.packed`."""
     links: str
     generator_url: str
     status: str
@@ -209,6 +210,27 @@ class FateRow(NamedTuple):
     """The conversation's, when the change was accepted."""
     at: Millis
     updated_at: Millis
+    configuration: int | None
+    """The configuration that its decision was made by; None: it is not known."""
+    decided_at: Millis | None
+    """When its decision was made; None: with the change."""
+    decision: str | None
+    """The fate that its decision gave it; None: a former version did not keep it."""
+    because: str | None
+    """The reason of its decision; None: as ``decision``."""
+
+
+class FormerFateRow(NamedTuple):
+    """What a fate was before it was decided again."""
+
+    id: int
+    fate_id: int
+    at: Millis
+    """Since when."""
+    fate: str
+    rule: str
+    reason: str
+    configuration: int | None
 
 
 class DeliveryRow(NamedTuple):
@@ -223,6 +245,15 @@ class DeliveryRow(NamedTuple):
     """None: under way."""
     reason: str
     words: str
+
+
+class MessageRow(NamedTuple):
+    """What a delivery sent."""
+
+    id: int
+    """The delivery's."""
+    body: bytes
+    """Packed, see :mod:`router.packed`."""
 
 
 class DeadLetterRow(NamedTuple):
@@ -240,6 +271,16 @@ class DeadLetterRow(NamedTuple):
 class MetaRow(NamedTuple):
     key: str
     value: str
+
+
+class ConfigurationRow(NamedTuple):
+    id: int
+    """See :attr:`router.model.Configuration.id`."""
+    sha256: str
+    at: Millis
+    """When it came into force last."""
+    positions: bytes
+    """JSON: where each rule stands, by its name. Packed, see :mod:`router.packed`."""
 
 
 class DestinationRow(NamedTuple):
@@ -336,18 +377,21 @@ FATES = Table(
         Index("change", ("change_id",), ids=True),
     ),
 )
+FORMER_FATES = Table("former_fates", FormerFateRow)
 DELIVERIES = Table("deliveries", DeliveryRow)
+MESSAGES = Table("messages", MessageRow)
 DEAD_LETTERS = Table(
     "dead_letters",
     DeadLetterRow,
     (Index("open of conversation", ("conversation_id",), {"state": ("dead",)}, ids=True),),
 )
 META = Table("meta", MetaRow, (), ("key",))
+CONFIGURATIONS = Table("configurations", ConfigurationRow)
 DESTINATIONS = Table("destinations", DestinationRow, (_ALL,), ("key",))
 FRAGMENTS = Table("fragments", FragmentRow, (_ALL,), ("name",))
 
 # What is referred to comes before what refers to it.
 TABLES: tuple[Table[Any], ...] = (
     META, DESTINATIONS, FRAGMENTS, WEBHOOKS, GROUPS, ALERTS, INHIBITORS, CONVERSATIONS, MEMBERS, CHANGES, FATES,
-    DELIVERIES, DEAD_LETTERS,
+    DELIVERIES, DEAD_LETTERS, FORMER_FATES, MESSAGES, CONFIGURATIONS,
 )  # fmt: skip

@@ -219,9 +219,12 @@ class State:
         self.members = Rows(rows.MEMBERS, self)
         self.changes = Rows(rows.CHANGES, self)
         self.fates = Rows(rows.FATES, self)
+        self.former_fates = Rows(rows.FORMER_FATES, self)
         self.deliveries = Rows(rows.DELIVERIES, self)
+        self.messages = Rows(rows.MESSAGES, self)
         self.dead_letters = Rows(rows.DEAD_LETTERS, self)
         self.meta = Rows(rows.META, self)
+        self.configurations = Rows(rows.CONFIGURATIONS, self)
         self.destinations = Rows(rows.DESTINATIONS, self)
         self.fragments = Rows(rows.FRAGMENTS, self)
 

@@ -54,16 +54,16 @@ class Surge:
 
 def want_storm(state: State, destination: str) -> None:
     state.meta.want("id", (DATABASE_ID,))
-    state.conversations.want("token", (_token(destination),))
+    state.conversations.want("token", (storm_token(destination),))
     state.ready()
 
 
-def _token(destination: str) -> str:
+def storm_token(destination: str) -> str:
     return token_of(destination, "", _SUBJECT)
 
 
 def _standing(state: State, destination: str) -> ConversationRow | None:
-    row = latest(state, _token(destination))
+    row = latest(state, storm_token(destination))
     return row if row is not None and row.state == rows.OPEN else None
 
 

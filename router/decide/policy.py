@@ -9,7 +9,7 @@ from router.decide.hours import Hours, NamedInterval, Schedule
 from router.decide.index import Index
 from router.decide.inhibition import Inhibition, Key
 from router.decide.matchers import Matcher
-from router.model import HOUR, MINUTE, SECOND, Destination, Labels, Millis
+from router.model import HOUR, MINUTE, SECOND, Configuration, Destination, Labels, Millis
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +170,7 @@ class Matched:
 
 # Alerts whose routes a policy remembers: about a kilobyte each.
 _REMEMBERED = 20_000
+_UNREAD = Configuration()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +190,7 @@ class Policy:
     """The receiver that is told of broken destinations; None: the routes say who is."""
     fingerprint: str = ""
     """Changes whenever the rules do: open work is then judged anew."""
+    configuration: Configuration = _UNREAD
     _matched: dict[str, "Matched"] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def match(self, labels: Labels, identity: str = "", *, own: bool = False) -> "Matched":

@@ -5,7 +5,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import structlog
 
@@ -16,6 +16,7 @@ from router.deliver.attempt import attempt
 from router.deliver.giving_up import Suspects, given_up
 from router.deliver.operator import Operator
 from router.deliver.schedule import next_attempt, next_probe
+from router.deliver.sent import sent
 from router.deliver.token_bucket import TokenBucket
 from router.metrics import Metrics
 from router.model import (
@@ -37,6 +38,8 @@ from router.render.words import counted
 from router.store import Idle, Limits, Recorded, Store, StoreUnavailable, Work
 from router.threads import Threads
 
+P = ParamSpec("P")
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 # How long a lane rests when the store can't be written.
@@ -285,7 +288,8 @@ class Lane:
 
     async def _deliver(self, work: Work, current: Current) -> Outcome:
         clock, operator = self._depot.clock, self._depot.operator
-        outcome = self._suspects.weigh(work.id, await self._send(work, current))
+        outcome, message = await self._send(work, current)
+        outcome = self._suspects.weigh(work.id, outcome)
         if (task := asyncio.current_task()) in self._under_way:
             self._recording.add(task)
             self._freed.set()
@@ -309,7 +313,7 @@ class Lane:
                 work = await self._without_overdue(work, end, patience, now)
             elif await self._lasted(patience, work.tried_since, now):
                 booked = end
-        await self._book(work, booked, now, not_before)
+        await self._book(work, booked, now, not_before, message)
         if through:
             await operator.got_through(self.destination.key)
         elif not isinstance(outcome, Delivered):
@@ -393,23 +397,25 @@ class Lane:
                 await self._record(part, own, now, now)
         return replace(storm, parts=tuple(part for part in storm.parts if part.id not in overdue))
 
-    async def _send(self, work: Work, current: Current) -> Outcome:
+    async def _send(self, work: Work, current: Current) -> tuple[Outcome, bytes | None]:
+        """What came of it, and what was sent, packed; None: nothing was."""
         channel = current.channels.get(self.destination.channel)
         if channel is None:
-            return Retry(f"routes.yaml has no channel {self.destination.channel} any more", pause=True)
+            gone = f"routes.yaml has no channel {self.destination.channel} any more"
+            return Retry(gone, pause=True), None
         try:
             message = await self._rendered(channel, work, current)
             if message.fallback:
                 self._depot.metrics.fallback(self.destination.channel)
         except Exception as error:
             log.exception("channel raised", destination=self.destination.key, delivery=work.delivery)
-            return Retry(f"internal: {type(error).__name__}")
+            return Retry(f"internal: {type(error).__name__}"), None
         paid = replace(message, paid=await self._pay(message.calls, all_at_once=work.is_storm))
         async with self._depot.connection(self.destination.channel):
             outcome = await attempt(channel, self.destination, work, paid, self._depot.send_seconds)
         for call in outcome.unpaid:
             self._spend(call)
-        return outcome
+        return outcome, await self._beside_if_large(work, sent, message, len(work.conversation.alerts))
 
     async def _pay(self, calls: Sequence[Call], *, all_at_once: bool) -> int:
         """Wait until the first call may go, then pay for it and for those that may go right behind it. Returns how many.
@@ -438,10 +444,12 @@ class Lane:
         for bucket in self._buckets(call):
             bucket.spend(self._depot.clock.elapsed())
 
-    async def _book(self, work: Work, outcome: Outcome, now: Millis, not_before: Millis) -> None:
+    async def _book(
+        self, work: Work, outcome: Outcome, now: Millis, not_before: Millis, message: bytes | None
+    ) -> None:
         """An outcome that can't be recorded counts as a failure: else it would be told again at once, and again."""
         try:
-            await self._record(work, outcome, now, not_before)
+            await self._record(work, outcome, now, not_before, message)
         except StoreUnavailable:
             raise
         except Exception as error:
@@ -450,20 +458,29 @@ class Lane:
             await self._record(work, Retry(f"internal: {type(error).__name__}", ambiguous=True), now, again)
 
     async def _rendered(self, channel: Channel, work: Work, current: Current) -> Message:
-        """A large message is made beside the loop: thousands of alerts take a good part of a second."""
         given = self.destination, work.conversation, current.templates
-        if len(work.conversation.alerts) < _LARGE:
-            return channel.render(*given)
-        return await self._depot.rendering.run(channel.render, *given)
+        return await self._beside_if_large(work, channel.render, *given)
 
-    async def _record(self, work: Work, outcome: Outcome, now: Millis, not_before: Millis) -> None:
+    async def _beside_if_large(
+        self, work: Work, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """A large message is made beside the loop: thousands of alerts take a good part of a second."""
+        if len(work.conversation.alerts) < _LARGE:
+            return make(*args, **kwargs)
+        return await self._depot.rendering.run(make, *args, **kwargs)
+
+    async def _record(
+        self, work: Work, outcome: Outcome, now: Millis, not_before: Millis, message: bytes | None = None
+    ) -> None:
         """What was sent must get on the books: nothing else of this lane goes out before."""
         said = False
         while True:
             policy = self._depot.current().policy  # they may have changed while it was on its way
             at = self._depot.clock.now()  # and so may the time
             try:
-                recorded = await self._depot.store.record(work, outcome, policy, at, at + not_before - now)
+                recorded = await self._depot.store.record(
+                    work, outcome, policy, at, at + not_before - now, message
+                )
             except StoreUnavailable as error:
                 if not said:
                     log.warning(

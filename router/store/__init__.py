@@ -29,19 +29,25 @@ from router.model import (
     Retry,
     Webhook,
 )
-from router.store import books, conversation, jobs, retention, starts, totals, troubles
+from router.packed import pack
+from router.store import books, conversation, jobs, retention, starts, story, totals, troubles
 from router.store.balance import Balance, balance
 from router.store.books import Kept
 from router.store.health import StoreUnavailable
 from router.store.integrity import Integrity, integrity
 from router.store.jobs import Again, Idle, Job, Many, Surges
+from router.store.search import PAGE, Found, Search, find
 from router.store.snapshot import Snapshot, account, snapshot
+from router.store.story import Story
 from router.store.totals import LISTS
 from router.store.troubles import Trouble
 from router.store.writer import Database, Timed
 from router.threads import Threads
 
 T = TypeVar("T")
+# From so many bytes on, a body is packed beside the loop: that takes a millisecond and more.
+_LARGE = 64 * 1024
+_PACKING = 2
 
 
 class Store:
@@ -49,6 +55,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._packing = Threads("store-pack", _PACKING)
         self._indexed = asyncio.Event()
         """What fires is known to the inhibit rules in force. Nothing is notified before."""
         self._indexed.set()
@@ -81,6 +88,7 @@ class Store:
     async def close(self, within: float = math.inf) -> None:
         """Finish what is queued. :param within: seconds; a store that is stuck is left behind after these"""
         self._building.shutdown()
+        self._packing.shutdown()
         await self._database.close(within)
 
     async def begin(self, now: Millis) -> dict[str, str]:
@@ -143,13 +151,19 @@ class Store:
 
         :param certain: what it reports as firing is never in doubt
         """
-        return self._noted(await self._database.do(jobs.Accept(webhook, source, body, policy, now, certain)))
+        packed = await self._packed(body)
+        return self._noted(
+            await self._database.do(jobs.Accept(webhook, source, packed, policy, now, certain))
+        )
+
+    async def _packed(self, body: bytes) -> bytes:
+        return pack(body) if len(body) < _LARGE else await self._packing.run(pack, body)
 
     async def keep(self, webhook: Webhook, source: str, body: bytes, now: Millis) -> int:
         """Keep a webhook whose alerts are to be decided in pieces; returns after the commit. Its number in the order of
         arrival.
         """
-        return await self._database.do(jobs.Keep(webhook, source, body, now))
+        return await self._database.do(jobs.Keep(webhook, source, await self._packed(body), now))
 
     async def undecided(self) -> list[int]:
         """The webhooks that were kept and are not decided yet, in the order of their arrival."""
@@ -266,9 +280,15 @@ class Store:
         return replace(storm, parts=tuple(parts), conversation=replace(storm.conversation, storm=shown))
 
     async def record(
-        self, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
+        self,
+        work: Work,
+        outcome: Outcome,
+        policy: Policy,
+        now: Millis,
+        not_before: Millis,
+        message: bytes | None = None,
     ) -> Recorded:
-        """Put an attempt's outcome into the ledger."""
+        """Put an attempt's outcome into the ledger. :param message: what was sent, packed; None: nothing was"""
         accepted: tuple[Millis, ...] = ()
         wake: frozenset[str] = frozenset()
         in_pieces = not isinstance(outcome, Rejected) and work.conversation.digest is None
@@ -283,7 +303,7 @@ class Store:
             some = work.parts[first : first + BATCH]
             recorded = await self._database.do(jobs.RecordParts(some, outcome, policy, now, not_before))
             accepted, wake = accepted + recorded.accepted, wake | recorded.wake
-        recorded = await self._database.do(jobs.Record(work, outcome, policy, now, not_before))
+        recorded = await self._database.do(jobs.Record(work, outcome, policy, now, not_before, message))
         if work.conversation.over:
             await self.close_large()
         return Recorded(accepted + recorded.accepted, wake | recorded.wake)
@@ -446,6 +466,25 @@ class Store:
     async def attempts(self) -> list[dict[str, Any]]:
         return await self._database.read(books.attempts)
 
+    async def find_alerts(self, search: Search, before: int | None = None, limit: int = PAGE) -> Found:
+        """A page of alerts, the newest first. :param before: where it begins, as the page before said"""
+        return await self._database.read(lambda c: find(c, search, before, limit))
+
+    async def story(self, alert: int, before: int | None = None, limit: int = story.PAGE) -> Story | None:
+        """The last changes of an alert and all that came of them; None: there is no such alert.
+
+        :param before: where the page begins, as the page after it said
+        """
+        return await self._database.read(lambda c: story.story(c, alert, before, limit))
+
+    async def message(self, delivery: int) -> dict[str, Any] | None:
+        """What a delivery sent, see :func:`router.store.story.message`; None: nothing is kept."""
+        return await self._database.read(lambda c: story.message(c, delivery))
+
+    async def body(self, webhook: int) -> bytes | None:
+        """The body of an accepted webhook; None: it is not kept any more, or nobody sent one."""
+        return await self._database.read(lambda c: story.body(c, webhook))
+
     async def quarantined(self, limit: int = 100) -> list[dict[str, Any]]:
         """The newest bodies that could not be used: what is known of each, and how it begins."""
         return await self._database.read(lambda c: books.quarantined(c, limit))
@@ -471,6 +510,7 @@ __all__ = [
     "Adoption",
     "Answer",
     "Balance",
+    "Found",
     "Idle",
     "Integrity",
     "Kept",
@@ -479,9 +519,11 @@ __all__ = [
     "Receipt",
     "Recorded",
     "Reported",
+    "Search",
     "Snapshot",
     "Store",
     "StoreUnavailable",
+    "Story",
     "Trouble",
     "UnderWay",
     "Work",

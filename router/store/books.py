@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from router.core.rows import FIRING
 from router.model import Millis
+from router.packed import unpack
 from router.store import counters
 from router.store.balance import balance
 from router.store.counters import Counts
@@ -105,7 +106,7 @@ def waiting(connection: sa.Connection, limit: int = 200) -> list[dict[str, Any]]
         .limit(limit)
     )  # fmt: skip
     return [
-        {**row, "labels": json.loads(row["labels"]), "annotations": json.loads(row["annotations"])}
+        {**row, "labels": json.loads(row["labels"]), "annotations": json.loads(unpack(row["annotations"]))}
         for row in map(dict, rows.mappings())
     ]
 
@@ -170,7 +171,10 @@ def undecided(connection: sa.Connection) -> list[int]:
 
 def kept(connection: sa.Connection, arrival: int) -> Kept:
     columns = webhooks.c.source, webhooks.c.received_at, webhooks.c.body, webhooks.c.sender
-    return Kept(*connection.execute(sa.select(*columns).where(webhooks.c.id == arrival)).one())
+    source, received_at, body, sender = connection.execute(
+        sa.select(*columns).where(webhooks.c.id == arrival)
+    ).one()
+    return Kept(source, received_at, unpack(body), sender)
 
 
 def quarantined_body(connection: sa.Connection, number: int) -> bytes | None:

@@ -426,12 +426,16 @@ class Record(_First):
     policy: Policy
     now: Millis
     not_before: Millis
+    message: bytes | None = None
+    """What was sent, packed."""
 
     def want(self, state: State) -> None:
         records.want_recorded(state, (self.work,), self.outcome, self.policy, self.now)
 
     def run(self, state: State) -> Recorded:
-        return records.record(state, self.work, self.outcome, self.policy, self.now, self.not_before)
+        return records.record(
+            state, self.work, self.outcome, self.policy, self.now, self.not_before, self.message
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Candidates are looked for on a reader's connection, so that the writer, which we
 rows that go. It looks at each of them once more: a dead letter may have been taken up again meanwhile.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +12,13 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
 from router.model import DAY, Millis, Retention
+from router.store.labels import entries
 from router.store.schema import (
     OPEN_FATES,
+    alert_labels,
     alerts,
     changes,
+    configurations,
     conversations,
     day_sums,
     dead_letters,
@@ -23,8 +26,10 @@ from router.store.schema import (
     delivery_sums,
     fate_sums,
     fates,
+    former_fates,
     groups,
     members,
+    messages,
     metadata,
     webhooks,
 )  # fmt: skip
@@ -41,10 +46,15 @@ class Bounds:
 
     history: Millis
     bodies: Millis
+    messages: Millis
 
     @property
     def parameters(self) -> dict[str, Millis]:
-        return {"before": self.history, "bodies_before": self.bodies}
+        return {
+            "before": self.history,
+            "bodies_before": self.bodies,
+            "messages_before": self.messages,
+        }
 
 
 def bounds(connection: sa.Connection, retention: Retention, now: Millis) -> Bounds:
@@ -54,7 +64,9 @@ def bounds(connection: sa.Connection, retention: Retention, now: Millis) -> Boun
     ).scalar_one()
     history = now - retention.history
     return Bounds(
-        history if reported_since is None else min(history, reported_since), now - retention.webhooks
+        history if reported_since is None else min(history, reported_since),
+        now - retention.webhooks,
+        now - retention.messages,
     )
 
 
@@ -105,6 +117,8 @@ class Sort:
     """How many rows go with each."""
     actions: tuple[sa.UpdateBase, ...] = ()
     """What is done to the rows in ``_IDS``; nothing said: they are deleted."""
+    before: Callable[[sa.Connection, Sequence[int]], None] | None = None
+    """What is done before that, with their ids."""
     _check: sa.Select[Any] = field(init=False)
     _actions: tuple[sa.UpdateBase, ...] = field(init=False)
 
@@ -136,6 +150,8 @@ class Sort:
         if ids:
             for each in self.sums:
                 each.add(connection, _bound(ids))
+            if self.before is not None:
+                self.before(connection, ids)
             for action in self._actions:
                 connection.execute(action, _bound(ids))
         return len(ids)
@@ -158,7 +174,11 @@ _is_last = ~sa.exists().where(
 _fires = sa.exists().where(alerts.c.id == changes.c.alert_id, alerts.c.status == "firing")
 _keeps_its_change = sa.exists().where(
     fates.c.change_id == changes.c.id,
-    sa.or_(fates.c.fate.in_((*OPEN_FATES, "dead")), fates.c.updated_at >= p("before"), ~_unreferenced(fates)),
+    sa.or_(
+        fates.c.fate.in_((*OPEN_FATES, "dead")),
+        fates.c.updated_at >= p("before"),
+        ~_unreferenced(fates, former_fates),
+    ),
 )
 CHANGES = Sort(
     changes,
@@ -194,6 +214,9 @@ CHANGES = Sort(
     ),
     weight=changes.c.destinations + 1,
     actions=(
+        sa.delete(former_fates).where(
+            former_fates.c.fate_id.in_(sa.select(fates.c.id).where(fates.c.change_id.in_(_IDS)))
+        ),
         sa.delete(fates).where(fates.c.change_id.in_(_IDS)),
         sa.delete(changes).where(changes.c.id.in_(_IDS)),
     ),
@@ -245,7 +268,7 @@ _DELIVERIES = Sort(
             ),
             of=deliveries,
         ),
-        _unreferenced(deliveries),
+        _unreferenced(deliveries, messages),
     ),
     sums=(
         _Sum(
@@ -255,6 +278,14 @@ _DELIVERIES = Sort(
             .group_by(_day(deliveries.c.started_at), deliveries.c.destination, deliveries.c.outcome),
         ),
     ),
+    actions=(
+        sa.delete(messages).where(messages.c.id.in_(_IDS)),
+        sa.delete(deliveries).where(deliveries.c.id.in_(_IDS)),
+    ),
+)
+_MESSAGES = Sort(
+    messages,
+    sa.exists().where(deliveries.c.id == messages.c.id, deliveries.c.started_at < p("messages_before")),
 )
 _newer = conversations.alias("newer")
 _CONVERSATIONS = Sort(
@@ -271,8 +302,33 @@ _CONVERSATIONS = Sort(
         _unreferenced(conversations),
     ),
 )  # fmt: skip
+
+
+def _unindex(connection: sa.Connection, ids: Sequence[int]) -> None:
+    """Nothing refers from an alert to its labels in the index: they are hashed once more."""
+    labels = connection.execute(
+        sa.select(alerts.c.id, alerts.c.labels).where(alerts.c.id.in_(_IDS)), _bound(ids)
+    )
+    found = [{"label": label, "alert": alert} for label, alert in entries(map(tuple, labels))]
+    if found:
+        connection.execute(
+            sa.delete(alert_labels).where(
+                alert_labels.c.label == p("label"), alert_labels.c.alert_id == p("alert")
+            ),
+            found,
+        )
+
+
 _ALERTS = Sort(
-    alerts, sa.and_(alerts.c.status == "resolved", alerts.c.seen_at < p("before"), _unreferenced(alerts))
+    alerts,
+    sa.and_(alerts.c.status == "resolved", alerts.c.seen_at < p("before"), _unreferenced(alerts)),
+    before=_unindex,
+)
+_newer_rules = configurations.alias("newer_rules")
+_CONFIGURATIONS = Sort(
+    configurations,
+    # Another one has been in force for so long that all decisions of this one are history.
+    sa.exists().where(_newer_rules.c.at > configurations.c.at, _newer_rules.c.at < p("before")),
 )
 _GROUPS = Sort(groups, _unreferenced(groups))
 _BODIES = Sort(
@@ -308,4 +364,7 @@ _LETTERS = Sort(
 )
 
 # What refers goes before what it refers to.
-SORTS = (_BODIES, _LETTERS, CHANGES, _MEMBERS, _DELIVERIES, _CONVERSATIONS, _ALERTS, _GROUPS, _WEBHOOKS)
+SORTS = (
+    _BODIES, _MESSAGES, _LETTERS, CHANGES, _MEMBERS, _DELIVERIES, _CONVERSATIONS, _ALERTS, _GROUPS, _WEBHOOKS,
+    _CONFIGURATIONS,
+)  # fmt: skip

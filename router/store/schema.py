@@ -48,7 +48,17 @@ destinations = sa.Table("destinations", metadata, sa.Column("key", _TEXT, primar
 # Included files as they last were in force.
 fragments = sa.Table("fragments", metadata, sa.Column("name", _TEXT, primary_key=True), _text("text"))
 
-# Raw bodies: history and quarantine.
+# The files that decisions were made by.
+configurations = sa.Table(
+    "configurations",
+    metadata,
+    _id(),  # made of the hash
+    _text("sha256"),
+    _time("at"),  # when it came into force last
+    sa.Column("positions", sa.LargeBinary, nullable=False),  # where each rule stands: packed JSON
+)
+
+# Bodies: history, packed, and quarantine, as they came.
 webhooks = sa.Table(
     "webhooks",
     metadata,
@@ -93,7 +103,7 @@ alerts = sa.Table(
     _text("identity"),  # a hash of its label set
     _ref("group_id", "groups.id"),  # the group that spoke of it last
     _text("labels"),
-    _text("annotations"),
+    sa.Column("annotations", sa.LargeBinary, nullable=False, server_default=sa.text("''")),  # packed JSON
     _text("links"),
     _text("generator_url"),
     _text("status"),
@@ -221,10 +231,8 @@ members = sa.Table(
     _time("held_since", nullable=True),
     _number("failover", "0"),  # 1: it goes out instead of what a destination that failed could not say
     sa.UniqueConstraint("conversation_id", "alert_id"),
-    sa.Index("ix_members_alert", "alert_id"),
+    sa.Index("ix_members_alert", "alert_id", "open"),
 )
-sa.Index("ix_members_open", members.c.alert_id, sqlite_where=members.c.open == 1,
-         postgresql_where=members.c.open == 1)  # fmt: skip
 # What fires and is not told there: written as it is asked for, so that the index is used.
 WAITS = sa.and_(
     members.c.open == sa.literal_column("1"),
@@ -266,6 +274,12 @@ fates = sa.Table(
     _number("generation"),  # the conversation's, when the change was accepted
     _time("at"),  # when the change was accepted
     _time("updated_at"),
+    sa.Column("configuration", sa.BigInteger),  # that its decision was made by
+    _time("decided_at", nullable=True),  # null: with the change
+    sa.Column(
+        "decision", _TEXT
+    ),  # the fate that its decision gave it; null: a former version did not keep it
+    sa.Column("because", _TEXT),  # the reason of that decision
     sa.CheckConstraint(
         "fate IN ('pending','held','inhibited','digest','delivered','moot','dropped','dead')", name="one_fate"
     ),
@@ -281,6 +295,20 @@ sa.Index("ix_fates_open", fates.c.member_id, sqlite_where=fates.c.fate.in_(OPEN_
          postgresql_where=fates.c.fate.in_(OPEN_FATES))  # fmt: skip
 sa.Index("ix_fates_moot", fates.c.updated_at, sqlite_where=fates.c.fate == "moot",
          postgresql_where=fates.c.fate == "moot")  # fmt: skip
+
+# What fates were before they were decided again.
+former_fates = sa.Table(
+    "former_fates",
+    metadata,
+    _id(),
+    _ref("fate_id", "fates.id"),
+    _time("at"),  # since when
+    _text("fate"),
+    _text("rule"),
+    _text("reason"),
+    sa.Column("configuration", sa.BigInteger),
+    sa.Index("ix_former_fates_fate", "fate_id"),
+)
 
 # What was given up, until somebody has seen it: one open letter a conversation, or one a recipient of it.
 dead_letters = sa.Table(
@@ -339,6 +367,29 @@ counters = sa.Table(
     sa.Column("destination", _TEXT, primary_key=True),  # empty: it is of none
     sa.Column("value", _TEXT, primary_key=True),
     _number("count"),
+)
+
+# What deliveries sent, packed.
+messages = sa.Table(
+    "messages",
+    metadata,
+    sa.Column(
+        "id",
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+        sa.ForeignKey("deliveries.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+
+# By which labels alerts are found: a hash of each name with its value.
+alert_labels = sa.Table(
+    "alert_labels",
+    metadata,
+    sa.Column("label", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("alert_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
 )
 
 # What was pruned, added up. A day is its UTC midnight; a fate counts on the day its change was accepted.

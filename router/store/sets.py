@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from router.core import rows
-from router.core.rows import Index, Table
+from router.core.rows import AlertRow, Index, Table
 from router.core.state import ID, State
 from router.lenient_json import fit
 from router.store import counters
+from router.store.labels import entries
 
 # Columns that never change, so that their indexes are left alone. Everything of a webhook and of a change but a count.
 _FIXED: dict[str, frozenset[str]] = {
@@ -17,6 +18,7 @@ _FIXED: dict[str, frozenset[str]] = {
     "conversations": frozenset({"destination", "source", "created_at", "key"}),
     "changes": frozenset({"webhook_id", "alert_id", "kind", "level", "at"}),
     "fates": frozenset({"change_id", "destination", "at"}),
+    "former_fates": frozenset({"fate_id", "at", "fate", "rule", "reason", "configuration"}),
     "deliveries": frozenset({"conversation_id", "destination", "generation", "attempt", "started_at"}),
     "dead_letters": frozenset({"conversation_id", "destination", "recipient"}),
 }
@@ -58,6 +60,10 @@ class Sets:
             self._save[table.name] = _save_sql(table, dialect)
             self._delete[table.name] = _delete_sql(table, dialect)
         self._count = counters.moving([dialect.placeholder] * 4)
+        one = dialect.placeholder
+        self._label = (
+            f"INSERT INTO alert_labels (label, alert_id) VALUES ({one}, {one}) ON CONFLICT DO NOTHING"
+        )
 
     def load(self, cursor: Cursor, state: State) -> None:
         """Load whatever is wanted, except for questions."""
@@ -77,6 +83,8 @@ class Sets:
         for found, there, _ in changed:
             if there:
                 _put(cursor, self._save[found.table.name], there)
+                if found is state.alerts:
+                    self._index(cursor, [row for row in there if found.before[row.id] is None])
         for found, _, gone in reversed(changed):
             if gone:
                 several = [key if isinstance(key, tuple) else (key,) for key in gone]
@@ -84,6 +92,11 @@ class Sets:
             found.saved()
         if moves:
             cursor.executemany(self._count, [(*key, number) for key, number in moves.items()])
+
+    def _index(self, cursor: Cursor, alerts: Sequence[AlertRow]) -> None:
+        """The labels of new alerts. Those of an alert never change."""
+        if found := entries((row.id, row.labels) for row in alerts):
+            cursor.executemany(self._label, found)
 
 
 def _put(cursor: Cursor, sql: str, there: list[Any]) -> None:
@@ -119,7 +132,8 @@ def _save_sql(table: Table[Any], dialect: Dialect) -> str:
     fixed = _FIXED.get(table.name, frozenset()) | set(table.primary)
     changing = [name for name in table.columns if name not in fixed]
     new = ", ".join(f"{_quoted(name)} = excluded.{_quoted(name)}" for name in changing)
-    return f"INSERT INTO {table.name} ({names}) VALUES ({values}) ON CONFLICT ({primary}) DO UPDATE SET {new}"
+    change = f"UPDATE SET {new}" if new else "NOTHING"
+    return f"INSERT INTO {table.name} ({names}) VALUES ({values}) ON CONFLICT ({primary}) DO {change}"
 
 
 def _delete_sql(table: Table[Any], dialect: Dialect) -> str:

@@ -45,7 +45,7 @@ _SMALL = frozenset({"open", "priority", "urgency", "partly", "truncated", "two_s
                     "firing", "known", "shown", "ended", "waiting", "ends"})  # fmt: skip
 _REFERENCES = {
     "group_id": "groups", "webhook_id": "webhooks", "alert_id": "alerts", "conversation_id": "conversations",
-    "change_id": "changes", "member_id": "members", "deciding": "webhooks",
+    "change_id": "changes", "member_id": "members", "deciding": "webhooks", "fate_id": "fates",
 }  # fmt: skip
 
 
@@ -65,10 +65,12 @@ def fill(state: State, seed: int = 2) -> None:
             getattr(state, table.name).put(table.row._make(row))
 
 
-def _value(  # noqa: PLR0911, C901  (one a column)
+def _value(  # noqa: C901, PLR0911  (one a column)
     state: State, table: Table[Any], name: str, number: int, dice: Random
 ) -> Any:
     match table.name, name:
+        case "messages", "id":
+            return list(state.deliveries)[number].id
         case _, "id":
             return state.new_id()
         case "members", "conversation_id":  # a pair is there once

@@ -83,14 +83,14 @@ def test_what_is_saved_twice_is_replaced_and_what_is_removed_is_gone(
 ) -> None:
     alert, *_ = saved.alerts
     inhibitor, *_ = saved.inhibitors
-    saved.alerts.put(alert._replace(annotations="new", ends_at=None, level=""))
+    saved.alerts.put(alert._replace(annotations=b"new", ends_at=None, level=""))
     saved.inhibitors.remove(inhibitor)
     Sets(database).save(cursor(writer), saved)
     loaded = State(AFTER_ALL)
     loaded.alerts.want(ID, [alert.id])
     loaded.inhibitors.want(ID, [(inhibitor.key, inhibitor.alert_id)])
     Sets(database).load(cursor(writer), loaded)
-    assert loaded.alerts.get(alert.id) == alert._replace(annotations="new", ends_at=None, level="")
+    assert loaded.alerts.get(alert.id) == alert._replace(annotations=b"new", ends_at=None, level="")
     assert loaded.inhibitors.get((inhibitor.key, inhibitor.alert_id)) is None
 
 

@@ -99,7 +99,7 @@ class Play:
         fires = self.cell.event in (*JUDGED, "unrouted") or before.status == rows.FIRING
         self.alert = state.alerts.put(
             AlertRow(
-                id=state.new_id(), source="s", identity="i", group_id=group.id, labels=_LABELS, annotations="{}",
+                id=state.new_id(), source="s", identity="i", group_id=group.id, labels=_LABELS, annotations=b"{}",
                 links="{}", generator_url="", status=rows.FIRING if fires else rows.RESOLVED, level="critical",
                 starts_at=0, ends_at=None, peer="", changed_at=0, seen_at=0, note="", withheld=None, absent_at=None,
                 fingerprint="f", about=None, latest_start=None, doubt_until=None, doubt=None, listed_by="",

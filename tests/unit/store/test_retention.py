@@ -381,7 +381,9 @@ def test_a_later_look_is_at_what_came_since(shelf: Shelf) -> None:
     first, second, *_ = shelf.numbers("changes")
     shelf.change("DELETE FROM fates WHERE change_id = ?", first)
     assert shelf.balance(last).off == 0
-    shelf.change("INSERT INTO fates SELECT 1000, ?, 'x', NULL, 'moot', '', '', 0, 0, 0", second)
+    shelf.change(
+        "INSERT INTO fates SELECT 1000, ?, 'x', NULL, 'moot', '', '', 0, 0, 0, NULL, NULL, NULL, NULL", second
+    )
     assert shelf.balance(last).changes == (second,)
     shelf.world.post(alert("C", "critical"))
     newest = shelf.numbers("changes")[-1]

@@ -1,0 +1,69 @@
+"""Texts made small: bodies, annotations and messages as the store keeps them.
+
+Short texts of one kind have most of their words in common. A dictionary of these saves a third of what is left after
+compression. The first byte says how the rest is written, so that a better way can be added: what is kept stays readable.
+"""
+
+import zlib
+
+# The dictionary is a part of the format: it never changes. The most frequent words stand last, where they cost least.
+_DICTIONARY = (
+    b'{"channel":"discord","body":{"messages":[{"content":"","embeds":[{"title":"","description":"**Critical** \\u00b7 1 firing \\u00b7 ","color":'
+    b'13971518,"fields":[{"name":"Links","value":"[Source](<https:// [Silence](<https://","inline":false}],"footer":'
+    b'{"text":"via "}}],"plain":"","allowed_mentions":{"parse":[]}}]}{"channel":"pagerduty","body":{"event_action":"trigger","dedup_key":"","payload":'
+    b'{"summary":"","source":"","severity":"critical","timestamp":"","group":"","class":"","custom_details":{"firing":[{'
+    b'"labels":{"annotations":{"summary":""},"since":"2026-"}],"resolved":[],"counts":{"firing":1,"resolved":0}}},"links":'
+    b'[{"href":"","text":"Source"},{"href":"","text":"Silence"}],"client":"alert-router","client_url":"{"channel":"slack","body":{"channel":"",'
+    b'"text":"\\ud83d\\udd25 CRITICAL: ","plain":"\\ud83d\\udd34 \\u00b7 since ","blocks":[],"attachments":[{"color":'
+    b'"#d5303e","blocks":[{"type":"header","text":{"type":"plain_text","text":"","emoji":true}},{"type":"section","text":'
+    b'{"type":"mrkdwn","text":"*Critical* \\u00b7 1 firing \\u00b7 "}},{"type":"actions","elements":[{"type":"button",'
+    b'"text":{"type":"plain_text","text":"Source"},"url":"https:// /graph?g0.expr=","action_id":"open-source"},{"type":'
+    b'"button","text":{"type":"plain_text","text":"Silence"},"url":"/#/silences/new?filter=%7Balertname%3D%22%22%2C%22%7D",'
+    b'"action_id":"open-silence"}]},{"type":"context","elements":[{"type":"mrkdwn","text":"via \\u00b7 "}]}],"fallback":'
+    b'""}],"thread":null,"broadcast":true,"parts":[]}{"channel":"webhook","body":{"version":"4","groupKey":"{}:{alertname=\\"","truncatedAlerts":0,'
+    b'"status":"firing","receiver":"","groupLabels":{"commonLabels":{"alertname":"","severity":"critical","warning","info",'
+    b'"namespace":"","cluster":"","instance":"","job":"","pod":"","container":"","commonAnnotations":{"summary":"",'
+    b'"description":"","runbook_url":"https://runbooks.prometheus-operator.dev/runbooks/","externalURL":'
+    b'"http://alertmanager:9093","alerts":[{"status":"resolved","labels":{"alertname":"","annotations":{"summary":"",'
+    b'"startsAt":"2026-01-01T00:00:00.000Z","endsAt":"0001-01-01T00:00:00Z","generatorURL":'
+    b'"http://prometheus:9090/graph?g0.expr=","fingerprint":"'
+)
+_PLAIN, _DEFLATED = b"\x00", b"\x01"
+# Of a shorter text, next to nothing is saved.
+_SHORT = 60
+# A level higher takes a tenth longer and saves a hundredth.
+_LEVEL = 6
+
+
+def pack(data: bytes) -> bytes:
+    """As it is kept. About 12 us for a kilobyte, 20 ms for a megabyte, in which other threads run."""
+    if not data:
+        return data
+    if len(data) >= _SHORT:
+        deflate = zlib.compressobj(
+            _LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS, zdict=_DICTIONARY
+        )  # without a header
+        packed = _DEFLATED + deflate.compress(data) + deflate.flush()
+        if len(packed) <= len(data):
+            return packed
+    return _PLAIN + data
+
+
+def unpack(packed: bytes) -> bytes:
+    """What was packed. What a former version kept as it came, which no text of JSON begins like, stays as it is.
+
+    :raises ValueError: it is damaged
+    """
+    how = packed[:1]
+    if how == _PLAIN:
+        return packed[1:]
+    if how != _DEFLATED:
+        return packed
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS, zdict=_DICTIONARY)
+    try:
+        data = inflate.decompress(packed[1:])
+    except zlib.error as error:
+        raise ValueError(f"it can't be unpacked: {error}") from None
+    if not inflate.eof:
+        raise ValueError("it can't be unpacked: its end is missing")
+    return data

@@ -1,0 +1,121 @@
+"""History: what a decision was made by and what came of it, what deliveries sent, and by which labels alerts are found."""
+
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+from router.packed import unpack
+from router.store.labels import entries
+
+revision = "0013"
+down_revision = "0011"
+branch_labels = None
+depends_on = None
+
+_PAGE = 1_000
+_OPEN = sa.text("open = 1")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "configurations",
+        _id(),
+        sa.Column("sha256", _text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("positions", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_configurations")),
+    )
+    for column in ("configuration", "decided_at"):
+        op.add_column("fates", sa.Column(column, sa.BigInteger(), nullable=True))
+    for column in ("decision", "because"):
+        op.add_column("fates", sa.Column(column, _text(), nullable=True))
+    op.create_table(
+        "former_fates",
+        _id(),
+        sa.Column("fate_id", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        *(sa.Column(column, _text(), nullable=False) for column in ("fate", "rule", "reason")),
+        sa.Column("configuration", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["fate_id"], ["fates.id"], name=op.f("fk_former_fates_fate_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_former_fates")),
+    )
+    op.create_index("ix_former_fates_fate", "former_fates", ["fate_id"])
+    op.create_table(
+        "messages",
+        _id(),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["id"], ["deliveries.id"], name=op.f("fk_messages_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
+    )
+    _pack_annotations()
+    _index_labels()
+    op.drop_index("ix_members_open", "members")
+    op.drop_index("ix_members_alert", "members")
+    op.create_index("ix_members_alert", "members", ["alert_id", "open"])
+
+
+def _id() -> sa.Column[int]:
+    kind = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    return sa.Column("id", kind, autoincrement=False, nullable=False)
+
+
+def _text() -> sa.types.TypeEngine[str]:
+    return sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
+def _pack_annotations() -> None:
+    """They become bytes, and stay as they are until an alert is reported again."""
+    op.execute("ALTER TABLE alerts RENAME COLUMN annotations TO former_annotations")
+    op.add_column(
+        "alerts", sa.Column("annotations", sa.LargeBinary(), nullable=False, server_default=sa.text("''"))
+    )
+    if op.get_context().dialect.name == "sqlite":
+        op.execute("UPDATE alerts SET annotations = CAST(former_annotations AS BLOB)")
+    else:
+        op.execute("UPDATE alerts SET annotations = convert_to(former_annotations, 'UTF8')")
+    op.drop_column("alerts", "former_annotations")
+
+
+def _index_labels() -> None:
+    table = op.create_table(
+        "alert_labels",
+        sa.Column("label", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("alert_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("label", "alert_id", name=op.f("pk_alert_labels")),
+        sqlite_with_rowid=False,
+    )
+    connection = op.get_bind()
+    page = sa.text("SELECT id, labels FROM alerts WHERE id > :after ORDER BY id LIMIT :page")
+    after = 0
+    while rows := connection.execute(page, {"after": after, "page": _PAGE}).all():
+        found = [{"label": label, "alert_id": alert} for label, alert in entries(map(tuple, rows))]
+        if found:
+            connection.execute(sa.insert(table), found)
+        after = rows[-1].id
+
+
+def downgrade() -> None:
+    for table in ("alert_labels", "messages", "former_fates", "configurations"):
+        op.drop_table(table)
+    for column in ("configuration", "decided_at", "decision", "because"):
+        op.drop_column("fates", column)
+    op.drop_index("ix_members_alert", "members")
+    op.create_index("ix_members_alert", "members", ["alert_id"])
+    op.create_index("ix_members_open", "members", ["alert_id"], sqlite_where=_OPEN, postgresql_where=_OPEN)
+    op.execute("ALTER TABLE alerts RENAME COLUMN annotations TO packed")
+    op.add_column("alerts", sa.Column("annotations", _text(), nullable=False, server_default="{}"))
+    _unpack("alerts", "packed", "annotations", lambda data: unpack(data).decode())
+    op.drop_column("alerts", "packed")
+    _unpack("webhooks", "body", "body", unpack)
+
+
+def _unpack(table: str, packed: str, column: str, change: Callable[[bytes], Any]) -> None:
+    connection = op.get_bind()
+    page = sa.text(f"SELECT id, {packed} FROM {table} WHERE id > :after ORDER BY id LIMIT :page")  # noqa: S608  (constants)
+    update = sa.text(f"UPDATE {table} SET {column} = :value WHERE id = :id")  # noqa: S608  (constants)
+    after = 0
+    while rows := connection.execute(page, {"after": after, "page": _PAGE}).all():
+        connection.execute(update, [{"id": id_, "value": change(bytes(data))} for id_, data in rows])
+        after = rows[-1].id

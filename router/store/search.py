@@ -1,0 +1,114 @@
+"""Finding alerts by labels, fingerprint, source and status, the newest first, a page at a time.
+
+A page looks at a bounded number of alerts. It may hold fewer than were asked for, and even none, while its cursor says
+that there are more to look at: nothing is left out in silence.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.decide.matchers import Matcher
+from router.packed import unpack
+from router.store.labels import label_hash
+from router.store.schema import alert_labels, alerts
+
+PAGE = 50
+LARGEST_PAGE = 500
+# Alerts that a page looks at, at most, and those that are loaded at a time.
+_LOOKED_AT = 5_000
+_LOADED = 250
+# Alerts of a label are counted up to here, to begin with the rarest label.
+_COUNTED = 10_000
+_SHOWN = (
+    "id", "source", "fingerprint", "labels", "annotations", "status", "level", "starts_at", "ends_at", "changed_at",
+    "seen_at", "note",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which alerts are looked for: those that fit all that is given."""
+
+    matchers: tuple[Matcher, ...] = ()
+    fingerprint: str | None = None
+    """As the sender gave it."""
+    source: str | None = None
+    status: str | None = None
+    """``firing`` or ``resolved``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    alerts: tuple[dict[str, Any], ...]
+    """By the time when each was seen first, the newest first: see :func:`shown`."""
+    before: int | None
+    """Where the next page begins; None: this is the last one."""
+
+
+def find(connection: sa.Connection, search: Search, before: int | None = None, limit: int = PAGE) -> Found:
+    """A page of alerts. :param before: where it begins, as the page before said; None: with the newest"""
+    limit = min(max(limit, 1), LARGEST_PAGE)
+    ids = _candidates(connection, search, before)
+    found: list[dict[str, Any]] = []
+    for first in range(0, len(ids), _LOADED):
+        some = ids[first : first + _LOADED]
+        rows = {row["id"]: row for row in _rows(connection, some)}
+        for id_ in some:
+            if id_ in rows and _fits(search, rows[id_]):
+                found.append(shown(rows[id_]))
+                if len(found) == limit:
+                    more = id_ != ids[-1] or len(ids) == _LOOKED_AT
+                    return Found(tuple(found), id_ if more else None)
+    return Found(tuple(found), ids[-1] if len(ids) == _LOOKED_AT else None)
+
+
+def shown(row: Any) -> dict[str, Any]:
+    """An alert for people: {id, source, fingerprint, labels, annotations, status, level, starts_at, ends_at, changed_at,
+    seen_at, note}; its times are epoch ms.
+    """
+    return {
+        **{name: row[name] for name in _SHOWN},
+        "labels": json.loads(row["labels"]),
+        "annotations": json.loads(unpack(row["annotations"])),
+    }
+
+
+def _candidates(connection: sa.Connection, search: Search, before: int | None) -> list[int]:
+    """The ids of alerts that may fit, by the index that leaves the fewest."""
+    hashes = [label_hash(each.name, each.value) for each in search.matchers if each.op == "=" and each.value]
+    if search.fingerprint is None and hashes:
+        rarest = hashes[0] if len(hashes) == 1 else min(hashes, key=lambda each: _count(connection, each))
+        key = alert_labels.c.alert_id
+        query = sa.select(key).where(alert_labels.c.label == rarest)
+    else:
+        key = alerts.c.id
+        query = sa.select(key)
+        if search.fingerprint is not None:
+            query = query.where(alerts.c.fingerprint == search.fingerprint)
+        if search.status == "firing":  # written as in its index
+            query = query.where(alerts.c.status == sa.literal_column("'firing'"))
+    if before is not None:
+        query = query.where(key < before)
+    return list(connection.execute(query.order_by(key.desc()).limit(_LOOKED_AT)).scalars())
+
+
+def _count(connection: sa.Connection, label: int) -> int:
+    some = sa.select(alert_labels.c.alert_id).where(alert_labels.c.label == label).limit(_COUNTED).subquery()
+    return int(connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())
+
+
+def _rows(connection: sa.Connection, ids: Sequence[int]) -> Sequence[Any]:
+    columns = (alerts.c[name] for name in _SHOWN)
+    return connection.execute(sa.select(*columns).where(alerts.c.id.in_(ids))).mappings().all()
+
+
+def _fits(search: Search, row: Any) -> bool:
+    given = ((search.fingerprint, "fingerprint"), (search.source, "source"), (search.status, "status"))
+    if any(value is not None and row[name] != value for value, name in given):
+        return False
+    labels = json.loads(row["labels"])
+    return all(matcher.matches(labels) for matcher in search.matchers)

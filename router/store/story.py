@@ -1,0 +1,205 @@
+"""The story of an alert: what arrived, what was decided and by which rule, each attempt, and what came of it."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.core.fates import states_of
+from router.core.rows import FateRow, FormerFateRow
+from router.core.storms import storm_token
+from router.model import Fate, Millis
+from router.packed import unpack
+from router.store import search
+from router.store.schema import (
+    alerts,
+    changes,
+    configurations,
+    conversations,
+    deliveries,
+    fates,
+    former_fates,
+    members,
+    messages,
+    webhooks,
+)  # fmt: skip
+
+PAGE = 50
+LARGEST_PAGE = 200
+# Attempts that a page shows; how many there are beyond them is said.
+_ATTEMPTS = 500
+# What comes of a decision.
+_ENDS = (Fate.DELIVERED, Fate.MOOT, Fate.DEAD)
+_ORDER = ("change", "decision", "attempt", "fate")
+Event = dict[str, Any]
+Configurations = dict[int, tuple[str, dict[str, str]]]
+"""By id: the hash, and where each rule stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    alert: dict[str, Any]
+    """See :func:`router.store.search.shown`."""
+    events: tuple[Event, ...]
+    """By time. Each has ``at`` (epoch ms) and ``event``:
+
+    - ``change``: it was reported; ``id``, ``webhook``, ``kind``, ``level``
+    - ``decision``, and ``fate``, what came of it: ``change``, ``destination``, ``fate``, ``reason``, ``rule``,
+      ``position`` (file:line) and ``configuration`` (a hash); None: not known
+    - ``attempt``: ``destination``, ``delivery``, ``attempt``, ``finished_at``, ``outcome``, ``reason``, ``words``,
+      ``storm`` (a storm's message took it along), ``message`` (what was sent is kept)
+    """
+    attempts_left_out: int
+    """How many attempts of this time, the oldest ones, are not among the events: there are too many."""
+    before: int | None
+    """Where the page with what was before begins; None: there is nothing."""
+
+
+def story(
+    connection: sa.Connection, alert: int, before: int | None = None, limit: int = PAGE
+) -> Story | None:
+    """The last changes of an alert and all that came of them; None: there is no such alert.
+
+    :param before: where the page begins, as the page after it said; None: at the end
+    """
+    row = connection.execute(sa.select(alerts).where(alerts.c.id == alert)).mappings().first()
+    if row is None:
+        return None
+    limit = min(max(limit, 1), LARGEST_PAGE)
+    query = sa.select(changes).where(changes.c.alert_id == alert).order_by(changes.c.id.desc())
+    if before is not None:
+        query = query.where(changes.c.id < before)
+    found = connection.execute(query.limit(limit + 1)).mappings().all()
+    page = found[:limit]
+    events = list(_changes(page))
+    fated = _fates(connection, page)
+    events += _decisions(connection, fated)
+    attempts, left_out = _attempts(connection, alert, page, before)
+    events += [*attempts, *_in_storms(connection, fated, attempts)]
+    events.sort(key=lambda each: (each["at"], _ORDER.index(each["event"])))
+    return Story(search.shown(row), tuple(events), left_out, page[-1]["id"] if len(found) > limit else None)
+
+
+def message(connection: sa.Connection, delivery: int) -> dict[str, Any] | None:
+    """What a delivery sent: ``channel``, ``body`` in the channel's own shape, ``fallback`` where its template failed,
+    and instead of a body that was too large to keep ``left_out``, how many alerts it was about. None: nothing is kept.
+    """
+    packed = connection.execute(sa.select(messages.c.body).where(messages.c.id == delivery)).scalar()
+    return None if packed is None else json.loads(unpack(packed))
+
+
+def body(connection: sa.Connection, webhook: int) -> bytes | None:
+    """The body of an accepted webhook; None: it is not kept any more, or nobody sent one."""
+    accepted = webhooks.c.id == webhook, webhooks.c.quarantined.is_(None)
+    packed = connection.execute(sa.select(webhooks.c.body).where(*accepted)).scalar()
+    return unpack(packed) if packed else None
+
+
+def _changes(page: Iterable[Any]) -> Iterator[Event]:
+    for row in page:
+        yield {
+            "at": row["at"], "event": "change", "id": row["id"], "webhook": row["webhook_id"],
+            "kind": row["kind"], "level": row["level"],
+        }  # fmt: skip
+
+
+def _fates(connection: sa.Connection, page: Sequence[Any]) -> list[FateRow]:
+    columns = (fates.c[name] for name in FateRow._fields)
+    of_page = fates.c.change_id.in_([row["id"] for row in page])
+    return list(map(FateRow._make, connection.execute(sa.select(*columns).where(of_page))))
+
+
+def _decisions(connection: sa.Connection, fated: Sequence[FateRow]) -> Iterator[Event]:
+    """What each fate was, and is."""
+    columns = (former_fates.c[name] for name in FormerFateRow._fields)
+    of_changes = sorted({row.change_id for row in fated})
+    query = (
+        sa.select(*columns)
+        .join(fates, fates.c.id == former_fates.c.fate_id)
+        .where(fates.c.change_id.in_(of_changes))
+    )
+    former = [FormerFateRow(*row) for row in connection.execute(query)]
+    named = {row.configuration for row in fated} | {row.configuration for row in former}
+    known = _configurations(connection, named - {None})
+    by_id = {row.id: row for row in fated}
+    for was in former:
+        yield _state(by_id[was.fate_id], (was.at, was.fate, was.reason), was.rule, was.configuration, known)
+    for row in fated:
+        for state in states_of(row):
+            yield _state(row, state, row.rule, row.configuration, known)
+
+
+def _state(
+    row: FateRow, state: tuple[Millis, str, str], rule: str, configuration: int | None, known: Configurations
+) -> Event:
+    at, fate, reason = state
+    sha256, positions = known.get(configuration or 0, (None, {}))
+    return {
+        "at": at, "event": "fate" if fate in _ENDS else "decision", "change": row.change_id,
+        "destination": row.destination, "fate": fate, "reason": reason, "rule": rule,
+        "position": positions.get(rule), "configuration": sha256,
+    }  # fmt: skip
+
+
+def _configurations(connection: sa.Connection, ids: Iterable[int | None]) -> Configurations:
+    found = connection.execute(sa.select(configurations).where(configurations.c.id.in_(list(ids)))).mappings()
+    return {row["id"]: (row["sha256"], json.loads(unpack(row["positions"]))) for row in found}
+
+
+_ATTEMPT = (
+    deliveries.c.started_at.label("at"), deliveries.c.id.label("delivery"), deliveries.c.destination,
+    deliveries.c.attempt, deliveries.c.finished_at, deliveries.c.outcome, deliveries.c.reason, deliveries.c.words,
+    sa.exists().where(messages.c.id == deliveries.c.id).label("message"),
+)  # fmt: skip
+
+
+def _attempts(
+    connection: sa.Connection, alert: int, page: Sequence[Any], before: int | None
+) -> tuple[list[Event], int]:
+    """The attempts of its conversations in the time of a page, and how many are left out."""
+    if not page:
+        return [], 0
+    conditions = [members.c.alert_id == alert, deliveries.c.started_at >= page[-1]["at"]]
+    if before is not None:
+        end = sa.select(changes.c.at).where(changes.c.id == before).scalar_subquery()
+        conditions.append(deliveries.c.started_at < sa.func.coalesce(end, deliveries.c.started_at + 1))
+    whole = members.join(deliveries, deliveries.c.conversation_id == members.c.conversation_id)
+    newest = sa.select(*_ATTEMPT).select_from(whole).where(*conditions).order_by(deliveries.c.id.desc())
+    found = connection.execute(newest.limit(_ATTEMPTS)).mappings().all()
+    left_out = 0
+    if len(found) == _ATTEMPTS:
+        count = sa.select(sa.func.count()).select_from(whole).where(*conditions)
+        left_out = int(connection.execute(count).scalar_one()) - _ATTEMPTS
+    return [_attempt(row, storm=False) for row in found], left_out
+
+
+def _in_storms(
+    connection: sa.Connection, fated: Iterable[FateRow], attempts: Iterable[Event]
+) -> Iterator[Event]:
+    """The messages of storms that took it along: what they delivered has the time at which they ended."""
+    own = {(each["destination"], each["finished_at"]) for each in attempts}
+    ended = {
+        (row.destination, row.updated_at)
+        for row in fated
+        if row.fate == Fate.DELIVERED and row.member_id is not None
+    } - own  # fmt: skip
+    if not ended:
+        return
+    query = (
+        sa.select(*_ATTEMPT)
+        .join(conversations, conversations.c.id == deliveries.c.conversation_id)
+        .where(
+            conversations.c.token.in_({storm_token(destination) for destination, _ in ended}),
+            deliveries.c.finished_at.in_({at for _, at in ended}),
+        )
+        .order_by(deliveries.c.id)
+    )
+    for row in connection.execute(query.limit(_ATTEMPTS)).mappings():
+        if (row["destination"], row["finished_at"]) in ended:
+            yield _attempt(row, storm=True)
+
+
+def _attempt(row: Any, *, storm: bool) -> Event:
+    return {"event": "attempt", **row, "storm": storm, "message": bool(row["message"])}

@@ -1,0 +1,376 @@
+"""What is known of an alert afterwards: its story, what was sent, and how it is found."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.config import loads
+from router.decide import Policy
+from router.decide.matchers import parse_matchers
+from router.deliver.sent import LARGEST, sent
+from router.model import (
+    DAY,
+    HOUR,
+    MINUTE,
+    SECOND,
+    Alert,
+    Delivered,
+    Destination,
+    Message,
+    Millis,
+    Outcome,
+    Rejected,
+    Retention,
+    Retry,
+    Status,
+    Webhook,
+)
+from router.store import Adoption, Limits, Search, Store, Work
+from router.store.story import Event
+
+NIGHT: Millis = 1_795_471_200_000  # Mon 23 Nov 2026 22:00 UTC
+OPENING = NIGHT + 11 * HOUR
+RULES = """\
+channels: {slack: {token: xoxb-1}}
+receivers:
+  oncall: [{slack: {channel: C0CRITICAL}}]
+  team: [{slack: {channel: C0TEAM}}]
+time_intervals:
+  - {name: office, time_intervals: [{times: [{start_time: "09:00", end_time: "18:00"}]}]}
+inhibit_wait: 0s
+inhibit_rules:
+  - {source_matchers: [severity="critical"], target_matchers: [severity="warning"], equal: [cluster]}
+route:
+  receiver: oncall
+  routes:
+    - receiver: team
+      severity: warning
+      active_time_intervals: [office]
+    - {receiver: team, severity: info, active_time_intervals: [office], outside: drop}
+"""
+HELD_AT, DROPPED_AT = "routes.yaml:13", "routes.yaml:16"
+TEAM = "slack:C0TEAM"
+ONCALL = "slack:C0CRITICAL"
+SENT = Message("slack", {"channel": "C0TEAM", "text": "🔥 Disk is full"})
+
+
+class Desk:
+    """A store, its rules, and the time."""
+
+    def __init__(self, store: Store, now: Millis = NIGHT) -> None:
+        self.store, self.now = store, now
+        self.policy = policy_of(RULES)
+
+    async def adopt(self, text: str = RULES) -> None:
+        self.policy = policy_of(text)
+        await self.store.adopt(Adoption(self.policy), self.now)
+
+    async def post(
+        self, name: str, level: str, status: Status = Status.FIRING, source: str = "default", **labels: str
+    ) -> None:
+        everything = {"alertname": name, "severity": level, "cluster": "eu-1", **labels}
+        alert = Alert(f"f-{name}", everything, {"summary": f"{name} is down"}, status, NIGHT - HOUR)
+        group = Webhook("r", f"{name} {labels}", {"alertname": name}, "http://am", 0, (alert,))
+        await self.store.accept(group, source, json.dumps({"of": name}).encode(), self.policy, self.now)
+
+    def destination(self, key: str) -> Destination:
+        return self.policy.destinations[key]
+
+    async def claim(self, key: str, limits: Limits | None = None) -> Work:
+        found = await self.store.claim(self.destination(key), self.policy, self.now, limits=limits)
+        assert isinstance(found, Work), "nothing is due"
+        return found
+
+    async def deliver(self, key: str, outcome: Outcome, limits: Limits | None = None) -> Work:
+        work = await self.claim(key, limits)
+        self.now += SECOND
+        await self.store.record(work, outcome, self.policy, self.now, self.now, sent(SENT, 1))
+        return work
+
+    async def id_of(self, name: str) -> int:
+        page = await self.store.find_alerts(Search(parse_matchers(f'alertname="{name}"')))
+        (found,) = page.alerts
+        return int(found["id"])
+
+    async def events(self, name: str) -> tuple[Event, ...]:
+        found = await self.store.story(await self.id_of(name))
+        assert found is not None
+        assert (found.before, found.attempts_left_out) == (None, 0)
+        return found.events
+
+
+def policy_of(text: str) -> Policy:
+    return loads(text, name="routes.yaml", folder=Path(), environ={}, now=NIGHT).policy
+
+
+@pytest.fixture
+async def desk(store: Store) -> Desk:
+    desk = Desk(store)
+    await store.begin(desk.now)
+    await desk.adopt()
+    return desk
+
+
+_GIST = {
+    "change": ("kind",),
+    "decision": ("destination", "fate", "reason", "rule", "position"),
+    "attempt": ("destination", "attempt", "outcome", "reason", "message"),
+    "fate": ("destination", "fate", "reason"),
+}
+
+
+def told(events: Sequence[Event]) -> list[tuple[Any, ...]]:
+    """The gist of events, with the time since the night began."""
+    return [
+        (each["at"] - NIGHT, each["event"], *(each[name] for name in _GIST[each["event"]])) for each in events
+    ]
+
+
+async def test_a_held_alert_has_a_story_from_its_arrival_to_its_end(desk: Desk) -> None:
+    await desk.post("Disk", "warning")
+    desk.now = OPENING
+    await desk.deliver(TEAM, Retry("http 503", words="try later"))
+    await desk.deliver(TEAM, Delivered({"ts": "1"}))
+    desk.now = OPENING + HOUR
+    await desk.post("Disk", "warning", Status.RESOLVED)
+    await desk.deliver(TEAM, Delivered({"ts": "1"}))
+    events = await desk.events("Disk")
+    rule, at = "route.routes[0]", 11 * HOUR
+    assert told(events) == [
+        (0, "change", "fired"),
+        (0, "decision", TEAM, "held", "outside office, held until Tue 09:00 UTC", rule, HELD_AT),
+        (at, "decision", TEAM, "pending", "to team", rule, HELD_AT),
+        (at, "attempt", TEAM, 1, "retry", "http 503", True),
+        (at + SECOND, "attempt", TEAM, 2, "delivered", "", True),
+        (at + 2 * SECOND, "fate", TEAM, "delivered", "told"),
+        (at + HOUR, "change", "resolved"),
+        (at + HOUR, "decision", TEAM, "pending", "its end is to be told", rule, HELD_AT),
+        (at + HOUR, "attempt", TEAM, 1, "delivered", "", True),
+        (at + HOUR + SECOND, "fate", TEAM, "delivered", "told"),
+    ]
+    assert {each["configuration"] for each in events if "configuration" in each} == {
+        desk.policy.configuration.sha256
+    }
+    assert [each["words"] for each in events if each["event"] == "attempt"] == ["try later", "", ""]
+
+
+async def test_an_inhibited_alert_has_a_story_of_its_inhibition_and_release(desk: Desk) -> None:
+    desk.now = OPENING
+    await desk.post("Site", "critical")
+    await desk.post("Disk", "warning")
+    desk.now += MINUTE
+    await desk.post("Site", "critical", Status.RESOLVED)
+    await desk.deliver(TEAM, Delivered())
+    decisions = [each for each in await desk.events("Disk") if each["event"] != "attempt"]
+    assert [(each["at"] - OPENING, each["event"], each.get("fate")) for each in decisions] == [
+        (0, "change", None), (0, "decision", "inhibited"), (MINUTE, "decision", "pending"),
+        (MINUTE + SECOND, "fate", "delivered"),
+    ]  # fmt: skip
+    assert decisions[1]["reason"].startswith("inhibited by Site")
+
+
+async def test_what_was_dropped_or_ended_before_anyone_was_told_says_so(desk: Desk) -> None:
+    await desk.post("Cert", "info")
+    assert told(await desk.events("Cert"))[1:] == [
+        (0, "decision", TEAM, "dropped", "outside office, dropped there", "route.routes[1]", DROPPED_AT)
+    ]
+    await desk.post("Disk", "warning")
+    desk.now += MINUTE
+    await desk.post("Disk", "warning", Status.RESOLVED)
+    events = [each for each in await desk.events("Disk") if each["event"] in {"decision", "fate"}]
+    assert [(each["at"] - NIGHT, each["event"], each["fate"]) for each in events] == [
+        (0, "decision", "held"), (MINUTE, "fate", "moot"), (MINUTE, "fate", "moot"),
+    ]  # fmt: skip
+
+
+async def test_what_was_given_up_and_tried_again_by_hand_says_both(desk: Desk) -> None:
+    await desk.post("Down", "critical")
+    await desk.deliver(ONCALL, Rejected("http 400"))
+    (letter,) = await desk.store.dead_letters()
+    desk.now += MINUTE
+    assert await desk.store.retry(letter["id"], desk.policy, desk.now)
+    await desk.deliver(ONCALL, Delivered())
+    events = [each for each in await desk.events("Down") if each["event"] in {"decision", "fate"}]
+    assert [(each["at"] - NIGHT, each["event"], each["fate"], each["reason"]) for each in events] == [
+        (0, "decision", "pending", "to oncall"), (SECOND, "fate", "dead", "http 400"),
+        (MINUTE + SECOND, "decision", "pending", "tried again by hand"),
+        # It is judged once more before it goes out.
+        (MINUTE + SECOND, "decision", "pending", "to oncall"),
+        (MINUTE + 2 * SECOND, "fate", "delivered", "told"),
+    ]  # fmt: skip
+
+
+async def test_decisions_name_the_configuration_that_made_them(desk: Desk) -> None:
+    before = desk.policy.configuration.sha256
+    await desk.post("Disk", "warning")
+    desk.now += MINUTE
+    await desk.adopt(
+        "# the team is always there\n" + RULES.replace("      active_time_intervals: [office]\n", "")
+    )
+    held, sent_now = (each for each in await desk.events("Disk") if each["event"] == "decision")
+    assert (held["fate"], held["position"], held["configuration"]) == ("held", HELD_AT, before)
+    after = desk.policy.configuration.sha256
+    assert (sent_now["fate"], sent_now["position"], sent_now["configuration"]) == (
+        "pending", "routes.yaml:14", after,
+    )  # fmt: skip
+    assert before != after
+
+
+async def test_a_story_comes_in_pages_that_make_the_whole(desk: Desk) -> None:
+    for number in range(5):
+        for status in Status:
+            await desk.post("Down", "critical", status)
+            desk.now += MINUTE
+            await desk.deliver(ONCALL, Delivered({"ts": str(number)}))
+            desk.now += 10 * MINUTE
+    whole, alert = await desk.events("Down"), await desk.id_of("Down")
+    assert len([each for each in whole if each["event"] == "attempt"]) == 10
+    paged: list[Event] = []
+    before: int | None = None
+    for _ in range(4):
+        page = await desk.store.story(alert, before, limit=3)
+        assert page is not None
+        paged = [*page.events, *paged]
+        before = page.before
+    assert before is None
+    assert paged == list(whole)
+
+
+async def test_an_alert_that_is_not_there_has_no_story(desk: Desk) -> None:
+    assert await desk.store.story(4_711) is None
+
+
+async def test_the_message_of_a_storm_is_in_the_story_of_what_it_told(desk: Desk) -> None:
+    for number in range(3):
+        await desk.post(f"Down{number}", "critical")
+    work = await desk.deliver(ONCALL, Delivered({"ts": "1"}), Limits(1, 5 * SECOND))
+    assert work.is_storm
+    (attempt,) = [each for each in await desk.events("Down2") if each["event"] == "attempt"]
+    assert (attempt["storm"], attempt["delivery"], attempt["outcome"]) == (True, work.delivery, "delivered")
+
+
+async def test_what_a_delivery_sent_can_be_read(desk: Desk) -> None:
+    await desk.post("Down", "critical")
+    work = await desk.deliver(ONCALL, Delivered())
+    assert await desk.store.message(work.delivery) == {"channel": "slack", "body": SENT.body}
+    await desk.post("Gone", "critical")
+    unsent = await desk.claim(ONCALL)
+    await desk.store.record(unsent, Retry("internal: KeyError"), desk.policy, desk.now, desk.now)
+    assert await desk.store.message(unsent.delivery) is None
+
+
+async def test_of_a_message_about_thousands_of_alerts_only_their_number_is_kept(desk: Desk) -> None:
+    await desk.post("Down", "critical")
+    work = await desk.claim(ONCALL)
+    kept = sent(replace(SENT, fallback=True), LARGEST + 1)
+    await desk.store.record(work, Delivered(), desk.policy, desk.now, desk.now, kept)
+    assert await desk.store.message(work.delivery) == {
+        "channel": "slack", "fallback": True, "left_out": LARGEST + 1,
+    }  # fmt: skip
+
+
+async def test_the_body_of_a_webhook_is_kept_as_it_came_for_its_time(desk: Desk) -> None:
+    await desk.post("Down", "critical")
+    (change, *_) = await desk.events("Down")
+    assert await desk.store.body(change["webhook"]) == b'{"of": "Down"}'
+    keep = Retention(webhooks=DAY)
+    [_ async for _ in desk.store.prune(keep, desk.now + 2 * DAY)]
+    assert await desk.store.body(change["webhook"]) is None
+
+
+async def test_a_large_body_is_kept_as_it_came(desk: Desk) -> None:
+    body = json.dumps([str(number) for number in range(50_000)]).encode()
+    alert = Alert("f", {"alertname": "Big"}, {}, Status.FIRING, NIGHT)
+    webhook = Webhook("r", "g", {}, "http://am", 0, (alert,))
+    await desk.store.accept(webhook, "default", body, desk.policy, desk.now)
+    (change, *_) = await desk.events("Big")
+    assert await desk.store.body(change["webhook"]) == body
+
+
+async def test_messages_go_after_a_time_of_their_own_and_attempts_stay(desk: Desk) -> None:
+    await desk.post("Down", "critical")
+    work = await desk.deliver(ONCALL, Delivered())
+    keep = Retention(messages=DAY)
+    [_ async for _ in desk.store.prune(keep, desk.now + DAY - MINUTE)]
+    assert await desk.store.message(work.delivery) is not None
+    [_ async for _ in desk.store.prune(keep, desk.now + DAY + MINUTE)]
+    assert await desk.store.message(work.delivery) is None
+    (attempt,) = [each for each in await desk.events("Down") if each["event"] == "attempt"]
+    assert (attempt["outcome"], attempt["message"]) == ("delivered", False)
+
+
+async def names(desk: Desk, matchers: str = "", **given: Any) -> list[str]:
+    page = await desk.store.find_alerts(Search(parse_matchers(matchers) if matchers else (), **given))
+    assert page.before is None
+    return [each["labels"]["alertname"] for each in page.alerts]
+
+
+async def test_alerts_are_found_by_labels_fingerprint_source_and_status(desk: Desk) -> None:
+    await desk.post("Disk", "warning", instance="db-1")
+    await desk.post("Down", "critical", source="other", instance="db-2")
+    await desk.post("Down", "critical", Status.RESOLVED, source="other", instance="db-2")
+    await desk.post("Slow", "warning", instance="web-1", team="")
+    assert await names(desk) == ["Slow", "Down", "Disk"]
+    assert await names(desk, 'alertname="Disk"') == ["Disk"]
+    assert await names(desk, 'severity="warning"') == ["Slow", "Disk"]
+    assert await names(desk, 'severity="warning",instance=~"db-.*"') == ["Disk"]
+    assert await names(desk, 'cluster="eu-1",severity!="warning"') == ["Down"]
+    assert await names(desk, 'instance!~"db-.*"') == ["Slow"]
+    assert await names(desk, 'team=""') == ["Slow", "Down", "Disk"]
+    assert await names(desk, 'alertname="disk"') == []
+    assert await names(desk, fingerprint="f-Down") == ["Down"]
+    assert await names(desk, 'severity="warning"', fingerprint="f-Down") == []
+    assert await names(desk, source="other") == ["Down"]
+    assert await names(desk, status="firing") == ["Slow", "Disk"]
+    assert await names(desk, 'cluster="eu-1"', status="resolved") == ["Down"]
+    page = await desk.store.find_alerts(Search(fingerprint="f-Down"))
+    assert page.alerts[0]["annotations"] == {"summary": "Down is down"}
+
+
+async def test_pages_of_a_search_hold_each_alert_once(desk: Desk) -> None:
+    for number in range(7):
+        await desk.post("Down", "critical", instance=f"n{number}")
+    for search in (Search(), Search(parse_matchers('alertname="Down"')), Search(fingerprint="f-Down")):
+        found: list[str] = []
+        before: int | None = None
+        for _ in range(4):
+            page = await desk.store.find_alerts(search, before, limit=2)
+            found += [each["labels"]["instance"] for each in page.alerts]
+            before = page.before
+        assert before is None
+        assert found == [f"n{number}" for number in reversed(range(7))]
+
+
+async def test_a_search_looks_at_a_bounded_number_and_says_where_to_go_on(desk: Desk) -> None:
+    alerts = tuple(
+        Alert("f", {"alertname": "Down", "instance": f"n{number}"}, {}, Status.FIRING, NIGHT)
+        for number in range(6_000)
+    )
+    webhook = Webhook("r", "g", {}, "http://am", 0, alerts)
+    await desk.store.accept(webhook, "default", b"{}", desk.policy, desk.now)
+    for matchers in ('instance=~"n0|n1"', 'alertname="Down",instance=~"n0|n1"'):
+        search, found, pages = Search(parse_matchers(matchers)), [], 0
+        page = await desk.store.find_alerts(search)
+        while True:
+            pages += 1
+            found += [each["labels"]["instance"] for each in page.alerts]
+            if page.before is None:
+                break
+            page = await desk.store.find_alerts(search, page.before)
+        assert (sorted(found), pages) == (["n0", "n1"], 2)
+
+
+async def test_an_alert_that_was_pruned_is_found_no_more_and_anew_when_it_comes_back(desk: Desk) -> None:
+    for status in Status:
+        await desk.post("Down", "critical", status)
+        await desk.post("Other", "critical")
+    desk.now += 40 * DAY
+    for _ in range(2):  # an alert goes once nothing refers to it
+        [_ async for _ in desk.store.prune(Retention(), desk.now)]
+    assert await names(desk, 'cluster="eu-1"') == ["Other"]
+    await desk.post("Down", "critical")
+    assert await names(desk, 'cluster="eu-1"') == ["Down", "Other"]

@@ -1,0 +1,60 @@
+"""Texts made small are the same again, whatever they are."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.packed import pack, unpack
+from tests.examples import examples
+
+
+@given(st.binary(max_size=2_000) | st.text(max_size=2_000).map(str.encode))
+@examples(200)
+def test_what_is_packed_is_unpacked_as_it_was(data: bytes) -> None:
+    assert unpack(pack(data)) == data
+    assert len(pack(data)) <= len(data) + 1
+
+
+@given(
+    st.recursive(st.text() | st.integers(), lambda each: st.lists(each) | st.dictionaries(st.text(), each))
+)
+@examples(100)
+def test_json_that_a_former_version_kept_plain_stays_as_it_is(value: object) -> None:
+    plain = json.dumps(value).encode()
+    assert unpack(plain) == plain
+
+
+def test_a_webhook_of_one_alert_takes_less_than_a_third() -> None:
+    alert = {
+        "status": "firing",
+        "labels": {"alertname": "HighLatency", "instance": "api-7:9100", "severity": "critical"},
+        "annotations": {"summary": "p99 is over 2 s", "description": "The 99th percentile is 2.4 s."},
+        "startsAt": "2026-11-23T11:00:00.123Z", "endsAt": "0001-01-01T00:00:00Z", "fingerprint": "6f59a7c5637468ea",
+        "generatorURL": "http://prometheus:9090/graph?g0.expr=latency+%3E+2",
+    }  # fmt: skip
+    body = {
+        "receiver": "router", "status": "firing", "alerts": [alert], "groupLabels": {"alertname": "HighLatency"},
+        "commonLabels": alert["labels"], "commonAnnotations": alert["annotations"], "version": "4",
+        "externalURL": "http://alertmanager:9093", "groupKey": '{}:{alertname="HighLatency"}', "truncatedAlerts": 0,
+    }  # fmt: skip
+    data = json.dumps(body, separators=(",", ":")).encode()
+    assert len(pack(data)) < len(data) / 3
+
+
+@pytest.mark.parametrize("length", [5, -1])
+def test_what_is_damaged_is_no_text(length: int) -> None:
+    packed = pack(bytes(range(256)) * 2 + b"x" * 2_000)
+    with pytest.raises(ValueError, match="can't be unpacked"):
+        unpack(packed[:length])
+
+
+def test_what_a_former_version_packed_can_be_read() -> None:
+    alert = {
+        "status": "firing", "labels": {"alertname": "Down", "severity": "critical"},
+        "annotations": {"summary": "It is down"},
+    }  # fmt: skip
+    kept = bytes.fromhex("01abc6927eb0fbc9251f9c3db025905a3cdef52c51c82c56480169aead0500")
+    assert json.loads(unpack(kept)) == alert
+    assert unpack(b"\0short") == b"short"
