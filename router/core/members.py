@@ -225,7 +225,7 @@ class Transitions:
         """
         if member.notified == FIRING:
             if member.status == RESOLVED:
-                self._move(member.id, Fate.MOOT, decision.rule, "fired again before its end was told")
+                self._over(member.id, "fired again before its end was told")
                 self._put(member, status=FIRING, at=None)
             elif anew and self._repeats(member, decision):
                 self._put(member, at=self._now)
@@ -347,7 +347,7 @@ class Transitions:
         if member.notified == RESOLVED and member.status == RESOLVED:
             return Fate.DELIVERED, self._notified_already
         self._put(member, status=RESOLVED, at=None, inhibitor=None)
-        self._move(member.id, Fate.MOOT, member.rule, self._obsolete)
+        self._over(member.id, self._obsolete)
         return Fate.MOOT, self._obsolete
 
     def _decide(self, member: MemberRow, decision: Decision, fate: Fate) -> None:
@@ -390,6 +390,10 @@ class Transitions:
 
     def _move(self, member: int, fate: Fate, rule: str, reason: str) -> None:
         fates.move(self._state, member, (fate, rule, reason), self._now, self._policy.configuration.id)
+
+    def _over(self, member: int, reason: str) -> None:
+        """Nobody was notified, and nobody need be."""
+        fates.finish(self._state, member, fates.ANY_GENERATION, Fate.MOOT, reason, self._now)
 
     def _nowhere(self, change: int) -> None:
         """A receiver without destinations is a black hole by choice; the ledger says so."""

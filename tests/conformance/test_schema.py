@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import alembic.command
+import alembic.config
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -63,3 +65,18 @@ async def test_a_database_that_is_opened_again_is_left_as_it_is(url: str) -> Non
     store = await Store.open(url)
     assert len(await store.quarantined()) == 2
     await store.close()
+
+
+def test_the_newest_migration_goes_back_and_forth(database: Backend) -> None:
+    """A database of another kind than SQLite has no older one to begin with."""
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(Path(router.store.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    with database.engine.execution_options(writes=True).begin() as connection:
+        config.attributes["connection"] = connection
+        alembic.command.downgrade(config, "-1")
+    migrate(database.engine)
+    with database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"include_object": is_everywhere})
+        assert compare_metadata(context, metadata) == []
+        assert context.get_current_revision() == HEAD

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from router.store import Store
+from router.decide.matchers import parse_matchers
+from router.store import Search, Store
 from router.store.opening import migrate
 
 
@@ -104,3 +105,33 @@ async def test_kinds_failovers_and_own_messages_get_their_columns(tmp_path: Path
     assert [tuple(row) for row in found] == [
         ("group", 1, 0), ("alert", 0, 1), ("digest", 0, 1), ("storm", 1, 0),
     ]  # fmt: skip
+
+
+async def test_alerts_of_an_older_version_are_found_by_label_and_have_a_short_story(tmp_path: Path) -> None:
+    path = tmp_path / "router.db"
+    engine = sa.create_engine(f"sqlite:///{path}")
+    migrate(engine, "0010")
+    with engine.begin() as connection:
+        for statement in (
+            "INSERT INTO groups VALUES (1, 's', 'r', 'g', '{}', '', 0)",
+            (
+                "INSERT INTO alerts (id, source, identity, group_id, labels, annotations, links, generator_url,"
+                " status, level, peer, changed_at, seen_at) VALUES (2, 's', 'i', 1, '{\"alertname\": \"Dówn\"}',"
+                " '{\"summary\": \"ö\"}', '{}', '', 'firing', 'critical', '', 0, 0)"
+            ),
+            "INSERT INTO webhooks (id, source, received_at, body) VALUES (3, 's', 5, CAST('{}' AS BLOB))",
+            "INSERT INTO changes VALUES (4, 3, 2, 'fired', 'critical', 5, 1)",
+            "INSERT INTO fates VALUES (6, 4, 'd', NULL, 'delivered', 'route', 'told', 1, 5, 7)",
+        ):
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    store = await Store.open(f"sqlite:///{path}")
+    (found,) = (await store.find_alerts(Search(parse_matchers('alertname="Dówn"')))).alerts
+    assert (found["id"], found["annotations"]) == (2, {"summary": "ö"})
+    known = await store.story(2)
+    assert known is not None
+    assert [(each["at"], each["event"], each.get("reason")) for each in known.events] == [
+        (5, "change", None), (7, "fate", "told"),
+    ]  # fmt: skip
+    assert await store.body(3) == b"{}"
+    await store.close()

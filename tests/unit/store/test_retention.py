@@ -14,7 +14,19 @@ from alembic.migration import MigrationContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Rejected, Retention, Retry, Status
+from router.model import (
+    DAY,
+    HOUR,
+    MINUTE,
+    SECOND,
+    Configuration,
+    Delivered,
+    Millis,
+    Rejected,
+    Retention,
+    Retry,
+    Status,
+)
 from router.store import Adoption, Balance, Store
 from router.store.jobs import Adopt, Rejudge
 from router.store.retention import BATCH, CHANGES, bounds
@@ -107,6 +119,53 @@ def test_what_is_over_goes_after_its_time_and_is_in_the_sums(shelf: Shelf) -> No
     assert [shelf.count(table) for table in tables] == [0] * len(tables)
     assert shelf.account() == before
     assert before["fates"]["delivered"] == 18
+
+
+def test_history_goes_with_what_it_is_about(shelf: Shelf) -> None:
+    world = shelf.world
+    world.now = NIGHT
+    world.post(alert("Disk", "warning"), alert("Down", "critical"))
+    world.now += 11 * HOUR
+    work = world.work_of(TEAM)
+    at_once(world.store.record(work, Delivered(), POLICY, world.now, world.now, b"\0{}"))
+    world.post(alert("Disk", "warning", Status.RESOLVED), alert("Down", "critical", Status.RESOLVED))
+    world.deliver()
+    history = ("former_fates", "messages", "alert_labels")
+    assert [shelf.count(table) for table in history] == [1, 1, 4]
+    world.now += 8 * DAY
+    shelf.prune()
+    assert [shelf.count(table) for table in history] == [1, 0, 4]
+    world.now += 31 * DAY
+    world.deliver()
+    shelf.prune()
+    assert [shelf.count(table) for table in history] == [0, 0, 0]
+
+
+def test_messages_that_are_kept_for_longer_go_with_their_attempts(shelf: Shelf) -> None:
+    world = shelf.world
+    world.post(alert("Down", "critical"))
+    work = world.work_of(SLACK)
+    at_once(world.store.record(work, Delivered(), POLICY, world.now, world.now, b"\0{}"))
+    world.deliver()
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    world.deliver()
+    world.now += 31 * DAY
+    world.deliver()
+    shelf.prune(Retention(messages=365 * DAY))
+    assert (shelf.count("messages"), shelf.count("deliveries")) == (0, 0)
+
+
+def test_a_configuration_goes_when_all_its_decisions_are_history(shelf: Shelf) -> None:
+    world = shelf.world
+    for number in range(3):
+        world.reload(replace(POLICY, configuration=Configuration(f"{number + 1}" * 64)))
+        world.now += 20 * DAY
+        world.deliver()
+    assert shelf.count("configurations") == 3
+    shelf.prune()  # the second was in force from 40 days ago until 20 days ago
+    assert [number for (number,) in shelf.database.rows("SELECT substr(sha256, 1, 1) FROM configurations")] == [
+        "2", "3",
+    ]  # fmt: skip
 
 
 def test_the_status_page_reads_the_same_books(shelf: Shelf) -> None:
