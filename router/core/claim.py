@@ -56,8 +56,6 @@ class Work:
 
     delivery: int
     id: int
-    source: str
-    subject: str
     group: int | None
     conversation: Conversation
     telling: tuple[Telling, ...]
@@ -289,6 +287,4 @@ def work_of(
     first = now
     if row.attempts > 0:
         first = row.tried_since or row.due_at or now
-    return Work(
-        0, row.id, row.source, row.subject, row.group_id, conversation, telling, min(first, now), row.urgency
-    )
+    return Work(0, row.id, row.group_id, conversation, telling, min(first, now), row.urgency)

@@ -16,6 +16,7 @@ from router.core.rows import (
     OF_ALERT,
     OF_DIGEST,
     OF_GROUP,
+    OF_STORM,
     RESOLVED,
     ConversationRow,
     MemberRow,
@@ -28,10 +29,12 @@ DATABASE_ID = "database_id"
 FIRST_DUE = "first due"
 """A question: when the first member of a conversation is due, as it was saved; None: none is."""
 _LEAST_URGENT = 99
+# 80 bits: of a billion tokens, no two are the same, but for one chance in two million.
+_TOKEN = 20
 
 
 def token_of(destination: str, source: str, subject: str) -> str:
-    return _hash(destination, source, subject)
+    return _hash(destination, source, subject)[:_TOKEN]
 
 
 def _hash(*parts: str) -> str:
@@ -55,7 +58,21 @@ def open_conversation(
     """The open conversation of this subject, and whether it is new: a new episode, made of ``given``, is opened if
     the last one is over.
     """
-    token = token_of(destination, source, subject)
+    # A group's key may be long, and stands in its own row.
+    kept = subject if kind in {OF_DIGEST, OF_STORM} else ""
+    return _open(state, token_of(destination, source, subject), destination, source, kind, kept, now, given)
+
+
+def open_successor(state: State, row: ConversationRow, now: Millis, **given: Any) -> ConversationRow:
+    """The conversation of the same subject that follows one that is over, made of ``given`` if it is new."""
+    found, _ = _open(state, row.token, row.destination, row.source, row.kind, row.subject, now, given)
+    return found
+
+
+def _open(
+    state: State, token: str, destination: str, source: str, kind: str, subject: str, now: Millis,
+    given: Mapping[str, Any],
+) -> tuple[ConversationRow, bool]:  # fmt: skip
     last = latest(state, token)
     if last is not None and last.state == rows.OPEN:
         return last, False

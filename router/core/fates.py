@@ -43,6 +43,15 @@ def finish(state: State, member: int, generation: int, fate: Fate, reason: str, 
             state.fates.put(row._replace(fate=str(fate), reason=reason, updated_at=now))
 
 
+def make_obsolete(state: State, member: int, rule: str, reason: str, now: Millis) -> None:
+    """Nobody was notified of the open fates of a member, and nobody need be. :param rule: of its last decision"""
+    for row in state.fates.of("open of member", member):
+        if row.rule == rule:
+            state.fates.put(row._replace(fate=str(Fate.MOOT), reason=reason, updated_at=now))
+        else:
+            decide(state, row, (Fate.MOOT, rule, reason), now)
+
+
 def raise_dead(state: State, member: int, fate: Fate, reason: str, now: Millis) -> None:
     """Somebody settled the dead letter."""
     for row in state.fates.of("dead of member", member):

@@ -225,7 +225,8 @@ class Transitions:
         """
         if member.notified == FIRING:
             if member.status == RESOLVED:
-                self._over(member.id, "fired again before its end was told")
+                again = "fired again before its end was told"
+                fates.make_obsolete(self._state, member.id, decision.rule, again, self._now)
                 self._put(member, status=FIRING, at=None)
             elif anew and self._repeats(member, decision):
                 self._put(member, at=self._now)
@@ -251,11 +252,11 @@ class Transitions:
     def _concerned(self, decision: Decision) -> bool:
         """Whether the alert waits there already, or the destination is new to its last change."""
         state, destination = self._state, decision.destination
-        _, subject = self._subject.at(destination)
+        token = "" if destination.digest else self._subject.token(destination)
         for member in open_members(state, self._subject.alert):
             conversation = state.conversations[member.conversation_id]
             same = conversation.destination == destination.key
-            if same and (destination.digest or conversation.subject == subject):
+            if same and (destination.digest or conversation.token == token):
                 return True
         return fates.of_last_change(state, self._subject.alert, destination.key) is None
 
@@ -347,7 +348,7 @@ class Transitions:
         if member.notified == RESOLVED and member.status == RESOLVED:
             return Fate.DELIVERED, self._notified_already
         self._put(member, status=RESOLVED, at=None, inhibitor=None)
-        self._over(member.id, self._obsolete)
+        fates.make_obsolete(self._state, member.id, member.rule, self._obsolete, self._now)
         return Fate.MOOT, self._obsolete
 
     def _decide(self, member: MemberRow, decision: Decision, fate: Fate) -> None:
@@ -390,10 +391,6 @@ class Transitions:
 
     def _move(self, member: int, fate: Fate, rule: str, reason: str) -> None:
         fates.move(self._state, member, (fate, rule, reason), self._now, self._policy.configuration.id)
-
-    def _over(self, member: int, reason: str) -> None:
-        """Nobody was notified, and nobody need be."""
-        fates.finish(self._state, member, fates.ANY_GENERATION, Fate.MOOT, reason, self._now)
 
     def _nowhere(self, change: int) -> None:
         """A receiver without destinations is a black hole by choice; the ledger says so."""

@@ -13,7 +13,7 @@ from router.core.conversations import (
     close_if_empty,
     find_due,
     keep_remote,
-    open_conversation,
+    open_successor,
     put_member,
 )
 from router.core.dead_letters import give_up, leave_out, notify_instead, want_notified_instead
@@ -262,10 +262,9 @@ def _close(state: State, work: Work, now: Millis) -> None:
     close(state, work.id)
     if not waiting:
         return
-    successor, _ = open_conversation(
-        state, row.destination, row.source, row.kind, row.subject, now, group_id=work.group,
-        generation=generation, observed_generation=generation,
-    )  # fmt: skip
+    successor = open_successor(
+        state, row, now, group_id=work.group, generation=generation, observed_generation=generation
+    )
     for member in waiting:
         before = state.members[member.id]
         emptied = before._replace(status=RESOLVED, notified=NOTHING, at=None)

@@ -108,6 +108,7 @@ class ConversationRow(NamedTuple):
     source: str
     kind: str
     subject: str
+    """Of a digest or a storm; empty: the group or the alert of its token."""
     episode: int
     group_id: int | None
     """None: a digest or a storm."""

@@ -17,6 +17,7 @@ from router.store.schema import alerts, conversations, dead_letters, groups, mem
 _DOUBT: Millis = PEER_LAG + MINUTE
 _NAMED = 10
 _LONGEST_NAME = 200
+_its_group = groups.alias("its_group")
 _of_it = members.c.conversation_id == conversations.c.id
 _something_to_say = sa.or_(
     sa.exists().where(
@@ -66,7 +67,11 @@ def integrity(connection: sa.Connection, now: Millis, last: Integrity | None = N
     """:param last: its miscounted counters are taken over"""
     claimed = (alerts.c.claimed_firing_at <= now - _DOUBT, alerts.c.status == "resolved")
     contradicted = sa.select(alerts.c.source, alerts.c.labels, alerts.c.fingerprint).where(*claimed)
-    empty = sa.select(conversations.c.destination, conversations.c.subject).where(_EMPTY)
+    empty = (
+        sa.select(conversations.c.destination, _its_group.c.group_key)
+        .join(_its_group, _its_group.c.id == conversations.c.group_id)
+        .where(_EMPTY)
+    )
     return Integrity(
         _finding(
             connection,
@@ -78,7 +83,7 @@ def integrity(connection: sa.Connection, now: Millis, last: Integrity | None = N
         _finding(
             connection,
             empty.order_by(conversations.c.id),
-            lambda row: f"{row['destination']}: {row['subject']}",
+            lambda row: f"{row['destination']}: {row['group_key']}",
         ),
         _miscounted(connection) if last is None else last.miscounted,
     )

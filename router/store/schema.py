@@ -159,7 +159,7 @@ conversations = sa.Table(
     _text("destination"),
     _text("source"),
     _text("kind", "group"),  # group | alert | digest | storm
-    _text("subject"),
+    _text("subject"),  # of a digest or a storm; empty: the group or the alert of its token
     _number("episode"),
     _ref("group_id", "groups.id", nullable=True),  # null: a digest
     _text("token"),  # a hash of destination, source and subject: how the store finds it

@@ -47,7 +47,8 @@ async def test_conversations_that_an_older_version_left_open_are_closed(tmp_path
     with engine.connect() as connection:
         found = connection.execute(
             sa.text(
-                "SELECT subject, state, open FROM conversations c JOIN members m ON m.conversation_id = c.id"
+                "SELECT group_key, state, open FROM conversations c JOIN members m ON m.conversation_id = c.id"
+                " JOIN groups g ON g.id = c.group_id"
             )
         ).all()
     engine.dispose()

@@ -1,5 +1,6 @@
 """History: what a decision was made by and what came of it, what deliveries sent, and by which labels alerts are found."""
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +52,8 @@ def upgrade() -> None:
     )
     _pack_annotations()
     _index_labels()
+    op.execute("UPDATE conversations SET token = substr(token, 1, 20)")
+    op.execute("UPDATE conversations SET subject = '' WHERE kind IN ('group', 'alert')")
     op.drop_index("ix_members_open", "members")
     op.drop_index("ix_members_alert", "members")
     op.create_index("ix_members_alert", "members", ["alert_id", "open"])
@@ -104,11 +107,36 @@ def downgrade() -> None:
     op.drop_index("ix_members_alert", "members")
     op.create_index("ix_members_alert", "members", ["alert_id"])
     op.create_index("ix_members_open", "members", ["alert_id"], sqlite_where=_OPEN, postgresql_where=_OPEN)
+    _restore_subjects()
     op.execute("ALTER TABLE alerts RENAME COLUMN annotations TO packed")
     op.add_column("alerts", sa.Column("annotations", _text(), nullable=False, server_default="{}"))
     _unpack("alerts", "packed", "annotations", lambda data: unpack(data).decode())
     op.drop_column("alerts", "packed")
     _unpack("webhooks", "body", "body", unpack)
+
+
+def _restore_subjects() -> None:
+    op.execute(
+        "UPDATE conversations SET subject = (SELECT 'group:' || receiver || ':' || group_key FROM groups"
+        " WHERE groups.id = conversations.group_id) WHERE kind = 'group'"
+    )
+    op.execute(
+        "UPDATE conversations SET subject = 'alert:' || coalesce((SELECT min(identity) FROM alerts JOIN members"
+        " ON members.alert_id = alerts.id WHERE members.conversation_id = conversations.id), '') WHERE kind = 'alert'"
+    )
+    connection = op.get_bind()
+    page = sa.text(
+        "SELECT id, destination, source, subject FROM conversations WHERE id > :after ORDER BY id LIMIT :page"
+    )
+    update = sa.text("UPDATE conversations SET token = :token WHERE id = :id")
+    after = 0
+    while rows := connection.execute(page, {"after": after, "page": _PAGE}).all():
+        tokens = [
+            {"id": id_, "token": hashlib.sha256("\n".join(named).encode()).hexdigest()[:32]}
+            for id_, *named in rows
+        ]
+        connection.execute(update, tokens)
+        after = rows[-1].id
 
 
 def _unpack(table: str, packed: str, column: str, change: Callable[[bytes], Any]) -> None:
