@@ -56,7 +56,7 @@ def ids(table: str) -> range:
     return range(first, first + COUNT)
 
 
-def fill(state: State, seed: int = 2) -> None:
+def fill(state: State, seed: int = 4) -> None:
     """Every table of a complete state."""
     dice = Random(seed)
     for table in rows.TABLES:

@@ -198,8 +198,6 @@ async def test_what_was_given_up_and_tried_again_by_hand_says_both(desk: Desk) -
     assert [(each["at"] - NIGHT, each["event"], each["fate"], each["reason"]) for each in events] == [
         (0, "decision", "pending", "to oncall"), (SECOND, "fate", "dead", "http 400"),
         (MINUTE + SECOND, "decision", "pending", "tried again by hand"),
-        # It is judged once more before it goes out.
-        (MINUTE + SECOND, "decision", "pending", "to oncall"),
         (MINUTE + 2 * SECOND, "fate", "delivered", "told"),
     ]  # fmt: skip
 
