@@ -25,6 +25,27 @@ class Missing(Exception):  # noqa: N818  (says what is so)
     """A transition needs rows that are not loaded. :attr:`Rows.wanted` has their keys."""
 
 
+_Getter = Callable[[Any], Any]
+
+
+def _shape(table: Table[Any], index: Index) -> tuple[_Getter, list[tuple[int, frozenset[object] | None]]]:
+    """What takes the key of a row, and the values that its other columns have: None: any but null."""
+    positions = [table.columns.index(name) for name in index.columns]
+    getter: _Getter = itemgetter(*positions) if positions else lambda _row: ()
+    only = [
+        (table.columns.index(name), frozenset(values) if values != (None,) else None)
+        for name, values in index.only.items()
+    ]
+    return getter, only
+
+
+# Made once: there is a state for each batch.
+_SHAPES = {(table.name, index.name): _shape(table, index) for table in rows.TABLES for index in table.indexes}
+_PRIMARY: dict[str, _Getter] = {
+    table.name: itemgetter(*map(table.columns.index, table.primary)) for table in rows.TABLES
+}
+
+
 class _Keyed:
     """The sets of one index: the key of each row, and the rows of each key."""
 
@@ -32,12 +53,7 @@ class _Keyed:
 
     def __init__(self, table: Table[Any], index: Index) -> None:
         self.index = index
-        positions = [table.columns.index(name) for name in index.columns]
-        self._getter: Callable[[Any], Any] = itemgetter(*positions) if positions else lambda _row: ()
-        self._only = [
-            (table.columns.index(name), frozenset(values) if values != (None,) else None)
-            for name, values in index.only.items()
-        ]
+        self._getter, self._only = _SHAPES[table.name, index.name]
         self.sets: dict[Hashable, dict[Any, None]] = {}
         self.whole: set[Hashable] = set()
 
@@ -58,7 +74,7 @@ class Rows(Generic[R]):
         self.before: dict[Any, R | None] = {}
         """The rows that were changed since they were saved, as they were; None: new."""
         self._state = state
-        self._primary: Callable[[R], Any] = itemgetter(*map(table.columns.index, table.primary))
+        self._primary = _PRIMARY[table.name]
         self._rows: dict[Any, R | None] = {}
         """None: there is no such row."""
         self._keyed = {index.name: _Keyed(table, index) for index in table.indexes}

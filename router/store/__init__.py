@@ -87,9 +87,9 @@ class Store:
 
     async def close(self, within: float = math.inf) -> None:
         """Finish what is queued. :param within: seconds; a store that is stuck is left behind after these"""
-        self._building.shutdown()
-        self._packing.shutdown()
         await self._database.close(within)
+        self._packing.shutdown()
+        self._building.shutdown()
 
     async def begin(self, now: Millis) -> dict[str, str]:
         """What the last process left under way is marked interrupted. Included files as they last were in

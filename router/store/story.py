@@ -28,8 +28,8 @@ from router.store.schema import (
 
 PAGE = 50
 LARGEST_PAGE = 200
-# Attempts that a page shows; how many there are beyond them is said.
-_ATTEMPTS = 500
+# Attempts that a page shows, and former decisions; how many there are beyond them is said.
+_ATTEMPTS = _FORMER = 500
 # What comes of a decision.
 _ENDS = (Fate.DELIVERED, Fate.MOOT, Fate.DEAD)
 _ORDER = ("change", "decision", "attempt", "fate")
@@ -51,8 +51,9 @@ class Story:
     - ``attempt``: ``destination``, ``delivery``, ``attempt``, ``finished_at``, ``outcome``, ``reason``, ``words``,
       ``storm`` (a storm's message took it along), ``message`` (what was sent is kept)
     """
-    attempts_left_out: int
-    """How many attempts of this time, the oldest ones, are not among the events: there are too many."""
+    left_out: int
+    """How many attempts and former decisions of this time, the oldest ones, are not among the events: there are too
+    many."""
     before: int | None
     """Where the page with what was before begins; None: there is nothing."""
 
@@ -75,11 +76,14 @@ def story(
     page = found[:limit]
     events = list(_changes(page))
     fated = _fates(connection, page)
-    events += _decisions(connection, fated)
-    attempts, left_out = _attempts(connection, alert, page, before)
+    former, undecided = _former(connection, page)
+    events += _states(connection, fated, former)
+    attempts, unshown = _attempts(connection, alert, page, before)
     events += [*attempts, *_in_storms(connection, fated, attempts)]
     events.sort(key=lambda each: (each["at"], _ORDER.index(each["event"])))
-    return Story(search.shown(row), tuple(events), left_out, page[-1]["id"] if len(found) > limit else None)
+    return Story(
+        search.shown(row), tuple(events), undecided + unshown, page[-1]["id"] if len(found) > limit else None
+    )
 
 
 def message(connection: sa.Connection, delivery: int) -> dict[str, Any] | None:
@@ -111,16 +115,34 @@ def _fates(connection: sa.Connection, page: Sequence[Any]) -> list[FateRow]:
     return list(map(FateRow._make, connection.execute(sa.select(*columns).where(of_page))))
 
 
-def _decisions(connection: sa.Connection, fated: Sequence[FateRow]) -> Iterator[Event]:
-    """What each fate was, and is."""
+def _former(connection: sa.Connection, page: Sequence[Any]) -> tuple[list[FormerFateRow], int]:
+    """What the fates of a page were before, and how much of that is left out."""
     columns = (former_fates.c[name] for name in FormerFateRow._fields)
-    of_changes = sorted({row.change_id for row in fated})
-    query = (
-        sa.select(*columns)
-        .join(fates, fates.c.id == former_fates.c.fate_id)
-        .where(fates.c.change_id.in_(of_changes))
-    )
-    former = [FormerFateRow(*row) for row in connection.execute(query)]
+    whole = former_fates.join(fates, fates.c.id == former_fates.c.fate_id)
+    of_page = fates.c.change_id.in_([row["id"] for row in page])
+    newest = sa.select(*columns).select_from(whole).where(of_page).order_by(former_fates.c.id.desc())
+    found = [FormerFateRow(*row) for row in connection.execute(newest.limit(_FORMER))]
+    return found[::-1], _beyond(connection, len(found), _FORMER, whole, of_page)
+
+
+def _beyond(
+    connection: sa.Connection,
+    found: int,
+    limit: int,
+    whole: sa.FromClause,
+    *conditions: sa.ColumnElement[bool],
+) -> int:
+    """How many rows there are beyond a limit."""
+    if found < limit:
+        return 0
+    count = sa.select(sa.func.count()).select_from(whole).where(*conditions)
+    return int(connection.execute(count).scalar_one()) - limit
+
+
+def _states(
+    connection: sa.Connection, fated: Sequence[FateRow], former: Sequence[FormerFateRow]
+) -> Iterator[Event]:
+    """What each fate was, and is."""
     named = {row.configuration for row in fated} | {row.configuration for row in former}
     known = _configurations(connection, named - {None})
     by_id = {row.id: row for row in fated}
@@ -168,10 +190,7 @@ def _attempts(
     whole = members.join(deliveries, deliveries.c.conversation_id == members.c.conversation_id)
     newest = sa.select(*_ATTEMPT).select_from(whole).where(*conditions).order_by(deliveries.c.id.desc())
     found = connection.execute(newest.limit(_ATTEMPTS)).mappings().all()
-    left_out = 0
-    if len(found) == _ATTEMPTS:
-        count = sa.select(sa.func.count()).select_from(whole).where(*conditions)
-        left_out = int(connection.execute(count).scalar_one()) - _ATTEMPTS
+    left_out = _beyond(connection, len(found), _ATTEMPTS, whole, *conditions)
     return [_attempt(row, storm=False) for row in found], left_out
 
 

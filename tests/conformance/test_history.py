@@ -99,7 +99,7 @@ class Desk:
     async def events(self, name: str) -> tuple[Event, ...]:
         found = await self.store.story(await self.id_of(name))
         assert found is not None
-        assert (found.before, found.attempts_left_out) == (None, 0)
+        assert (found.before, found.left_out) == (None, 0)
         return found.events
 
 
@@ -238,6 +238,23 @@ async def test_a_story_comes_in_pages_that_make_the_whole(desk: Desk) -> None:
     assert paged == list(whole)
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+async def test_a_story_says_how_many_attempts_and_decisions_it_leaves_out(desk: Desk) -> None:
+    await desk.post("Disk", "warning")
+    for number in range(1, 521):
+        desk.now += SECOND
+        held = RULES.replace("name: office", f"name: office{number}").replace("[office]", f"[office{number}]")
+        await desk.store.adopt(Adoption(policy_of(held)), desk.now)
+    await desk.post("Down", "critical")
+    for _ in range(510):
+        await desk.deliver(ONCALL, Retry("http 503"))
+    for name, event, shown, left_out in (("Disk", "decision", 501, 20), ("Down", "attempt", 500, 10)):
+        found = await desk.store.story(await desk.id_of(name))
+        assert found is not None
+        assert sum(each["event"] == event for each in found.events) == shown
+        assert found.left_out == left_out
+
+
 async def test_an_alert_that_is_not_there_has_no_story(desk: Desk) -> None:
     assert await desk.store.story(4_711) is None
 
@@ -343,6 +360,7 @@ async def test_pages_of_a_search_hold_each_alert_once(desk: Desk) -> None:
         assert found == [f"n{number}" for number in reversed(range(7))]
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 async def test_a_search_looks_at_a_bounded_number_and_says_where_to_go_on(desk: Desk) -> None:
     alerts = tuple(
         Alert("f", {"alertname": "Down", "instance": f"n{number}"}, {}, Status.FIRING, NIGHT)
