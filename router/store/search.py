@@ -19,7 +19,7 @@ from router.store.schema import alert_labels, alerts
 PAGE = 50
 LARGEST_PAGE = 500
 # Alerts that a page looks at, at most, and those that are loaded at a time.
-_LOOKED_AT = 5_000
+_LOOKED_AT = 2_000
 _LOADED = 250
 # Alerts of a label are counted up to here, to begin with the rarest label.
 _COUNTED = 10_000

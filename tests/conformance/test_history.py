@@ -364,7 +364,7 @@ async def test_pages_of_a_search_hold_each_alert_once(desk: Desk) -> None:
 async def test_a_search_looks_at_a_bounded_number_and_says_where_to_go_on(desk: Desk) -> None:
     alerts = tuple(
         Alert("f", {"alertname": "Down", "instance": f"n{number}"}, {}, Status.FIRING, NIGHT)
-        for number in range(6_000)
+        for number in range(2_500)
     )
     webhook = Webhook("r", "g", {}, "http://am", 0, alerts)
     await desk.store.accept(webhook, "default", b"{}", desk.policy, desk.now)

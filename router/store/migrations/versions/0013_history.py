@@ -15,7 +15,7 @@ down_revision = "0011"
 branch_labels = None
 depends_on = None
 
-_PAGE = 1_000
+_PAGE = 10_000
 _OPEN = sa.text("open = 1")
 
 
@@ -82,7 +82,7 @@ def _pack_annotations() -> None:
 
 
 def _index_labels() -> None:
-    table = op.create_table(
+    op.create_table(
         "alert_labels",
         sa.Column("label", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("alert_id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -90,12 +90,15 @@ def _index_labels() -> None:
         sqlite_with_rowid=False,
     )
     connection = op.get_bind()
+    one = "?" if connection.dialect.name == "sqlite" else "%s"
+    insert = f"INSERT INTO alert_labels (label, alert_id) VALUES ({one}, {one})"  # noqa: S608  (constants)
     page = sa.text("SELECT id, labels FROM alerts WHERE id > :after ORDER BY id LIMIT :page")
     after = 0
     while rows := connection.execute(page, {"after": after, "page": _PAGE}).all():
-        found = [{"label": label, "alert_id": alert} for label, alert in entries(map(tuple, rows))]
-        if found:
-            connection.execute(sa.insert(table), found)
+        if found := entries(map(tuple, rows)):
+            connection.exec_driver_sql(
+                insert, found
+            )  # of millions, the driver's own way takes a third of the time
         after = rows[-1].id
 
 
