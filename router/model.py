@@ -326,19 +326,37 @@ class StormLine:
     firing: int
     external_url: str
     """The Alertmanager that sent it."""
+    names: tuple[str, ...] = ()
+    """Of its alerts; none where the group's labels have to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class StormNews:
+    """The groups that one message of a storm tells of. The message names each of them."""
+
+    firing: tuple[StormLine, ...] = ()
+    """With alerts that fire newly."""
+    eased: tuple[StormLine, ...] = ()
+    """With alerts that ended, while others fire."""
+    resolved: tuple[StormLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StormView:
-    """What a destination is told in one message when there is more than a minute has room for."""
+    """What a destination is notified of in one message, because more is due than it can be sent one by one."""
 
     groups: int
-    """How many alert groups fire here."""
+    """How many alert groups fire of those that the storm's messages named."""
     alerts: int
     lines: tuple[StormLine, ...]
     """The worst of them, the most urgent first."""
     over: bool
-    """From now on each group has a message of its own again."""
+    """All that the storm's messages named has ended, and this message tells the last of it."""
+    resolved: int = 0
+    """How many groups have ended since it began."""
+    news: StormNews = StormNews()
+    more: bool = False
+    """This message had no room for all that is due: the next one follows at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,9 @@ class Kind:
     shared: SharedLimits = _UNLIMITED
     """Of all destinations of the section together, unless routes.yaml says otherwise."""
     storm_every: Millis | None = None
-    """With more due than a minute holds, one message says so, and is brought up to date this often; None: never."""
+    """In a storm one message tells of all, and is brought up to date this often; None: there are none."""
+    storm_room: int = 0
+    """Characters of names that such a message holds."""
     edits: bool = False
     """A message is brought up to date by editing it."""
     dedupes: bool = False

@@ -43,6 +43,8 @@ SUBJECT = 250
 # base64 these characters come to about 8,000,000; without its HTML a mail is complete.
 TEXT = 500_000
 HTML = 1_000_000
+# Names of a storm's groups; with what stands around them far below the limit of a text.
+STORM_ROOM = 200_000
 # https://www.rfc-editor.org/rfc/rfc2919#section-2: 255 characters in all; a line can't be folded within one.
 _LIST_NAME = 100
 _TIMEOUT_SECONDS = 20
@@ -303,8 +305,11 @@ def _plain(conversation: Conversation, values: Mapping[str, Any]) -> tuple[str, 
             rows += [f"  [{entry.level}] {entry.name} x {entry.count}" for entry in section.entries]
         return f"Alert digest, {values['period']}", "\n".join(rows)
     if conversation.storm is not None:
-        rows = [f"[{each['level']}] {each['title']}: {each['firing']} firing" for each in values["lines"]]
-        return f"Alert storm: {values['groups']} groups firing", "\n".join(rows)
+        rows = [f"{values['groups']} groups firing, {values['resolved']} resolved"]
+        for what in ("firing", "eased", "resolved"):
+            rows += [f"{what}: {each.text}" for each in values[f"new_{what}"]]
+        over = " is over" if values["over"] else ""
+        return f"[{values['level']}] Alert storm{over}: {values['names']}", "\n".join(rows)
     state = "RESOLVED" if values["status"] == "resolved" else f"FIRING:{len(values['firing'])}"
     rows = [values["title"]]
     for alert in values["alerts"]:
@@ -326,7 +331,7 @@ _SMARTHOST = SharedLimits(max_concurrency=_CONNECTIONS)
 EMAIL = Kind(
     name="email", section="email", settings=Settings, options=EmailOptions, make=Email,
     limits=LaneLimits(Rate(2, SECOND, burst=10), max_concurrency=_CONNECTIONS), shared=_SMARTHOST,
-    placeholder=_PLACEHOLDER, storm_every=5 * MINUTE,
+    placeholder=_PLACEHOLDER, storm_every=5 * MINUTE, storm_room=STORM_ROOM,
 )  # fmt: skip
 DIGEST = Kind(
     name="digest", section="email", settings=Settings, options=DigestOptions, make=Email,

@@ -58,8 +58,11 @@ class Outbox:
             self._count += 1
         else:
             replies = before.replies
-            if message.channel == "slack" and message.body.get("thread"):
-                replies = (*replies, {"at": conversation.now, "text": message.body["thread"]})
+            if message.channel == "slack":
+                texts = [message.body["thread"]] if message.body.get("thread") else []
+                if message.body.get("log"):
+                    texts += [_words(part) for part in message.body["parts"]]
+                replies = (*replies, *({"at": conversation.now, "text": text} for text in texts))
             if message.channel in {"pagerduty", "webhook"}:
                 replies = (*replies, {"at": before.updated_at, "body": before.body})
             entry = replace(entry, id=before.id, at=before.at, edits=before.edits + 1, replies=replies)
@@ -120,3 +123,8 @@ class Preview:
 
     async def close(self) -> None:
         await self._channel.close()
+
+
+def _words(part: Mapping[str, Any]) -> str:
+    """Of a Slack reply."""
+    return "\n".join(block["text"]["text"] for block in part["blocks"])

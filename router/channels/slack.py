@@ -12,7 +12,7 @@ from router.channels.said import fit_to_show
 from router.channels.slack_attempt import Attempt, UnfinishedError, calls_of, outcome_of
 from router.channels.slack_errors import FAULTS, judged
 from router.channels.slack_layout import dressed, escape, undressed
-from router.channels.slack_storm import plain_storm, storm
+from router.channels.slack_storm import STORM_ROOM, plain_storm, storm
 from router.model import (
     MINUTE,
     SECOND,
@@ -83,14 +83,16 @@ class Slack:
         stormy, fallback = conversation.storm is not None, False
         try:
             body = (
-                storm(destination, templates, values)
+                storm(destination, conversation, templates, values)
                 if stormy
                 else dressed(destination, conversation, templates, values)
             )
         except TemplateError:
             fallback = True
             body = (
-                plain_storm(destination, values) if stormy else undressed(destination, conversation, values)
+                plain_storm(destination, conversation, values)
+                if stormy
+                else undressed(destination, conversation, values)
             )
         return Message("slack", body, fallback, calls_of(conversation, body))
 
@@ -139,5 +141,5 @@ SLACK = Kind(
     # hundred messages a minute a workspace; Tier 3, which chat.update is in, 50 and more a minute.
     limits=LaneLimits(Rate(1, SECOND, burst=3), max_concurrency=4),
     shared=SharedLimits(Rate(4, SECOND, burst=10), edit_rate=Rate(50, MINUTE, burst=5)),
-    storm_every=5 * SECOND, edits=True,
+    storm_every=5 * SECOND, storm_room=STORM_ROOM, edits=True,
 )  # fmt: skip

@@ -140,6 +140,8 @@ class Attempt:
             elif body["thread"]:
                 self._next()
                 await self._reply({"text": body["thread"]}, body["text"], broadcast=body["broadcast"])
+            if body.get("log"):  # the replies of the version before stay as they are
+                remote["parts"] = []
             remote["shown"] = remote["threaded"] = version
         await self._number(body["parts"])
 
@@ -159,6 +161,8 @@ class Attempt:
 
     async def _set(self, part: Mapping[str, Any], ts: str) -> str:
         """A numbered reply: edited if it is there, else posted. Returns its ts."""
+        part, broadcast = {**part}, bool(part.get("broadcast"))
+        part.pop("broadcast", None)
         if ts:
             try:
                 await self._call("chat_update", channel=self.remote["channel"], ts=ts, **part)
@@ -167,13 +171,14 @@ class Attempt:
                     error
                 ):
                     raise
-                if part is _NOTHING_LEFT:
+                if part == _NOTHING_LEFT:
                     return ts
             else:
                 return ts
         # As text it may be too long for an edit, but not for a post:
         # https://docs.slack.dev/reference/methods/chat.postMessage#truncating
-        return await self._reply(part, "\n".join(block["text"]["text"] for block in part["blocks"]))
+        plain = "\n".join(block["text"]["text"] for block in part["blocks"])
+        return await self._reply(part, plain, broadcast=broadcast)
 
     async def _reply(self, whole: Mapping[str, Any], plain: str, *, broadcast: bool = False) -> str:
         """Post a reply; returns its ts. Where the thread refuses it, it stands in the channel."""
@@ -222,8 +227,9 @@ def calls_of(conversation: Conversation, body: Mapping[str, Any]) -> tuple[Call,
     if remote.get("threaded") != version and (sealed or body["thread"]):
         calls.append(Call.POST)
     known = [str(sha256) for _, sha256 in remote.get("parts", ())]
-    if sealed:  # the new state is a reply, with numbered replies of its own
+    if sealed or body.get("log"):  # a new version has numbered replies of its own
         known = [] if remote.get("threaded") != version else known
+    if sealed:
         return (*calls, *[Call.POST] * (len(body["parts"]) - len(known)))
     parts = [*body["parts"], *[_NOTHING_LEFT] * (len(known) - len(body["parts"]))]
     for part, before in zip_longest(parts, known):
@@ -237,6 +243,8 @@ def outcome_of(
 ) -> Outcome:
     """The outcome of the attempt, after one of its calls failed."""
     version = conversation.version
+    if isinstance(fault, Rejected) and conversation.storm is not None:
+        return fault  # what the refused reply was to name is told one by one
     if remote.get("shown") == version and conversation.remote.get("shown") != version:
         # The message itself arrived. A reply that Slack refuses for good is reported by the next attempt.
         told = Retry(fault.reason) if isinstance(fault, Rejected) else fault

@@ -186,7 +186,7 @@ def _placed(text: str, sections: list[str]) -> str:
         sections[-1] += "\n" + text
         return ""
     while text and len(sections) < (PARTS - 1) * _SECTIONS:
-        taken, text = _split(text, _ROOM)
+        taken, text = split(text, _ROOM)
         if taken.strip():
             sections.append(taken)
     return text
@@ -281,7 +281,7 @@ def clipped(text: str, limit: int, mark: str = "…") -> str:
     return re.sub(r"&[a-z]{0,4}$", "", clip(text, limit - len(mark) + 1)[:-1]) + mark
 
 
-def _split(text: str, limit: int) -> tuple[str, str]:
+def split(text: str, limit: int) -> tuple[str, str]:
     """In two, losing nothing: at a line's or a word's end if there is one in the last quarter, else anywhere but
     within an entity.
     """

@@ -51,6 +51,34 @@ class Telling:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """Which of a lane's due conversations a storm's message tells. The others are told apart, each by its own message."""
+
+    storm: int = 0
+    """The storm's conversation; 0: there is none yet."""
+    taking: bool = False
+    """It takes along whatever is due, not only what belongs to it."""
+    criticals_apart: bool = False
+    """Criticals are told apart; a mere end only if the storm did not tell of its beginning."""
+    edits: bool = False
+    """Messages are edited: a conversation that has one is told apart."""
+
+    def belongs(self, row: ConversationRow) -> bool:
+        """The storm has told of it, or tried to, and nothing else has."""
+        return bool(self.storm) and row.storm_id == self.storm and not row.own_message
+
+    def told_apart(self, row: ConversationRow) -> bool:
+        belongs = self.belongs(row)
+        if self.criticals_apart and row.urgency == 0 and not (belongs and row.waiting == row.ends):
+            return True
+        return (self.edits and bool(row.own_message)) if self.taking else not belongs
+
+
+ALL_APART = Share()
+"""There is no storm."""
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """One attempt to bring a conversation up to date, claimed and logged as begun."""
 
@@ -63,8 +91,8 @@ class Work:
     """When the first attempt to tell this began."""
     urgency: int = 99
     """Rank of its most urgent alert; 0: critical."""
-    min_priority: int | None = None
-    """Of a storm that isn't over: the rank of urgency from which on its message takes conversations along."""
+    share: "Share | None" = None
+    """Of a storm: which conversations its message takes along."""
     parts: tuple["Work", ...] = ()
     """The conversations that it takes along; they have no deliveries of their own."""
 

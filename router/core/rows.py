@@ -167,6 +167,8 @@ class ConversationRow(NamedTuple):
     """How many members it has had."""
     deciding: int | None = None
     """The webhook of which more alerts may concern it; nothing is due before. None: there is none."""
+    storm_id: int | None = None
+    """The storm that told of it last; None: none has."""
 
 
 class MemberRow(NamedTuple):

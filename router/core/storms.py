@@ -1,15 +1,19 @@
-"""Storms: a lane with more due than a minute holds says so in one message, kept up to date until it is over.
+"""Storms: a lane with too much due tells of it in one message, and keeps that up to date until all has ended.
 
-The message is a conversation of its own, without members. What it takes along are the due conversations: they
-count as notified with it. Criticals that fit still get their own messages in between.
+The message is a conversation of its own, without members. It takes the due conversations along: it names each of them,
+and so they count as notified. It also tells of their ends: they belong to the storm until they have a message of their
+own. While more fires and is due than a storm begins with, whatever becomes due is taken along; later, new groups have
+messages of their own again. Criticals that fit always have.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from router.core import rows
 from router.core.claim import (
+    ALL_APART,
+    Share,
     Work,
     begin,
     conversation_of,
@@ -22,34 +26,71 @@ from router.core.conversations import DATABASE_ID, change, close, latest, open_c
 from router.core.rows import ConversationRow
 from router.core.state import State
 from router.decide import Policy
-from router.model import Millis, StormLine, StormView
+from router.model import Millis, Status, StormLine, StormNews, StormView
+from router.render.folding import key_of, room_of
 
 _SUBJECT = "storm"
-# A storm is over when no more is due than a quarter of what a minute holds.
-_OVER = 4
-_LINES = 20
+# Groups that fire and that a message shows, whenever they were told; the others are counted.
+SHOWN = 500
 # Taken along in one batch: webhooks wait as long as it takes.
 BATCH = 25
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a lane can take."""
+    """When a lane has a storm, and what its messages hold."""
 
-    a_minute: int
-    """Deliveries a minute has room for."""
+    above: int
+    """A storm begins when more conversations than this are due."""
     every: Millis
     """How often the message of a storm is brought up to date."""
+    room: int = 10_000
+    """Characters of names that one message holds."""
     edits: bool = False
     """Messages are edited."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surge:
-    """What is due at a destination."""
+    """What is due at a destination, and what belongs to its storm. A conversation that has a message of its own is left
+    out, where messages are edited.
+    """
 
+    total: int
+    """What is due and does not belong to the storm, and what fires of the storm's own."""
     due: int
+    """Without the storm's own."""
     critical: int
+    """Of these."""
+    told: int
+    """Of the storm's own: due."""
+    told_critical: int
+    """Of these: critical, and not only ends."""
+    standing: int
+    """Of the storm's own: those that were told of, and are not over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """A conversation of a storm in which something fires, as notified."""
+
+    urgency: int
+    labels: str
+    external_url: str
+    firing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a storm's conversations have come to."""
+
+    left: int
+    """How many are not over, beside those that its present message takes along."""
+    groups: int
+    alerts: int
+    resolved: int
+    worst: tuple[Affected, ...]
+    """The most urgent first, :data:`SHOWN` at most."""
 
 
 def want_storm(state: State, destination: str) -> None:
@@ -62,14 +103,15 @@ def storm_token(destination: str) -> str:
     return token_of(destination, "", _SUBJECT)
 
 
-def _standing(state: State, destination: str) -> ConversationRow | None:
+def standing(state: State, destination: str) -> ConversationRow | None:
+    """The storm that is not over."""
     row = latest(state, storm_token(destination))
     return row if row is not None and row.state == rows.OPEN else None
 
 
 def begins(state: State, destination: str, limits: Limits, surge: Surge) -> bool:
     """Whether a storm begins, by what is due as it was judged so far."""
-    return _standing(state, destination) is None and surge.due > limits.a_minute
+    return standing(state, destination) is None and surge.total > limits.above
 
 
 def recheck(state: State, ids: Sequence[int], policy: Policy, now: Millis) -> None:
@@ -81,77 +123,127 @@ def recheck(state: State, ids: Sequence[int], policy: Policy, now: Millis) -> No
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a lane does next in a storm."""
+    """What a lane does next."""
 
     work: Work | None = None
-    """The storm's own message; None: a single conversation is next, see below."""
-    until: Millis | None = None
-    """When the storm's message is next, at the latest. None: there is no storm, or none of it is left to say."""
-    max_urgency: int = 2**31
-    """Of a single conversation that may go before it: it is as urgent as this."""
-    own: bool = False
-    """Or it has a message of its own, whatever its urgency."""
+    """The storm's own message; None: a conversation that is told apart is next."""
+    share: Share = ALL_APART
+    not_before: Millis = 0
+    """When the storm's message may be next."""
+    waits: bool = False
+    """It has something to say, and waits for that moment."""
     failing: bool = False
 
 
 def turn(state: State, destination: str, limits: Limits, surge: Surge, now: Millis) -> Turn:
-    row = _standing(state, destination)
-    over = row is not None and surge.due * _OVER <= limits.a_minute
-    if row is not None and over and not row.own_message:  # nobody has heard of it
+    row, taking = standing(state, destination), surge.total > limits.above
+    if row is not None and not taking and not row.own_message:  # nobody has heard of it
         close(state, row.id)
+        row = None
+    if row is None and not taking:
         return Turn()
-    if row is None and surge.due <= limits.a_minute:
-        return Turn()
-    criticals_fit = 0 < surge.critical <= limits.a_minute
-    if row is not None and row.not_before > now:
-        failing = row.attempts > 0
-        if over:  # as usual, but not beyond the storm's last word
-            return Turn(until=row.not_before, failing=failing)
-        return Turn(
-            until=row.not_before, max_urgency=0 if criticals_fit else -1, own=limits.edits, failing=failing
-        )
+    apart = 0 < surge.critical + surge.told_critical <= limits.above
+    share = Share(0 if row is None else row.id, taking, apart, limits.edits)
+    taken = surge.told - apart * surge.told_critical + taking * (surge.due - apart * surge.critical)
+    has_news = taken > 0 or (row is not None and surge.standing == 0)
+    if not has_news or (row is not None and row.not_before > now):
+        failing = row is not None and row.attempts > 0 and has_news
+        return Turn(None, share, 0 if row is None else row.not_before, has_news, failing)
     if row is None:
         row, _ = open_conversation(state, destination, "", rows.OF_STORM, _SUBJECT, now)
-    row = change(state, row, generation=row.observed_generation + 1)
-    conversation = replace(conversation_of(row, now, ()), storm=StormView(0, 0, (), over=over))
-    work = replace(work_of(row, conversation, (), now), min_priority=None if over else int(criticals_fit))
+    # Each attempt tells something else, and so has a version of its own.
+    row = change(state, row, generation=row.generation + 1)
+    conversation = replace(conversation_of(row, now, ()), storm=StormView(0, 0, (), over=False))
+    work = replace(work_of(row, conversation, (), now), share=replace(share, storm=row.id))
     return Turn(begin(state, work, now))
 
 
-def absorb(state: State, storm: Work, ids: Sequence[int], policy: Policy, now: Millis) -> list[Work]:
-    """The due conversations that a storm's message takes along."""
-    want_conversations(state, policy, list(ids), now)
-    found = [work for id_ in ids if (work := present_state(state, id_, policy, now)) is not None]
-    for each in found:
-        change(state, state.conversations[each.id], delivery_id=storm.delivery)
-    return found
-
-
 @dataclass(frozen=True, slots=True)
-class Affected:
-    """A conversation of a destination that a storm's message counts: something fires in it, as notified."""
+class Room:
+    """What a storm's message still has room for."""
 
-    urgency: int
-    labels: str
-    external_url: str
-    firing: int
+    left: int
+    begun: frozenset[tuple[str, str]] = frozenset()
+    """The levels and names that it has groups of."""
+    full: bool = False
 
 
-def view(affected: Sequence[Affected], storm: Work, policy: Policy) -> StormView:
-    """What fires at the destination, as notified or about to be.
+def absorb(
+    state: State, storm: Work, ids: Sequence[int], policy: Policy, now: Millis, room: Room
+) -> tuple[list[Work], Room]:
+    """The due conversations that a storm's message takes along: those that it can name."""
+    want_conversations(state, policy, list(ids), now)
+    found: list[Work] = []
+    left, begun = room.left, set(room.begun)
+    for id_ in ids:
+        mark = state.mark()
+        work = present_state(state, id_, policy, now)
+        if work is None:
+            continue
+        line = _line(work, policy)
+        left -= room_of(line, begins=key_of(line) not in begun)
+        if left < 0 and begun:  # a message has at least one
+            state.undo(mark)
+            return found, Room(0, frozenset(begun), full=True)
+        begun.add(key_of(line))
+        change(state, state.conversations[id_], delivery_id=storm.delivery, storm_id=storm.id)
+        found.append(work)
+    return found, Room(left, frozenset(begun))
 
-    :param affected: the most urgent first
+
+def view(
+    state: State, known: Standing, storm: Work, parts: Sequence[Work], policy: Policy, *, full: bool
+) -> StormView | None:
+    """What a storm's message tells; None: nothing, and its attempt is withdrawn.
+
+    :param parts: what it takes along
+    :param full: there is more, which it has no room for
     """
+    over = not (known.left or full) and all(part.conversation.over for part in parts)
+    if not parts and not over:
+        _withdraw(state, storm)
+        return None
     levels = policy.severity.levels
     lines = tuple(
         StormLine(
-            labels=json.loads(each.labels),
-            level=levels[min(each.urgency, len(levels) - 1)],
-            firing=each.firing,
+            labels=json.loads(each.labels), level=_level(levels, each.urgency), firing=each.firing,
             external_url=each.external_url,
         )
-        for each in affected[:_LINES]
-    )
-    return StormView(
-        len(affected), sum(each.firing for each in affected), lines, over=storm.min_priority is None
-    )
+        for each in known.worst
+    )  # fmt: skip
+    resolved = known.resolved + sum(part.conversation.over for part in parts)
+    return StormView(known.groups, known.alerts, lines, over, resolved, _news(parts, policy), full)
+
+
+def _withdraw(state: State, storm: Work) -> None:
+    """What it was to take along has nothing to say after all."""
+    state.deliveries.remove(state.deliveries[storm.delivery])
+    row = change(state, state.conversations[storm.id], delivery_id=None)
+    if not row.own_message:
+        close(state, row.id)
+
+
+def _news(parts: Iterable[Work], policy: Policy) -> StormNews:
+    firing: list[StormLine] = []
+    eased: list[StormLine] = []
+    resolved: list[StormLine] = []
+    for part in sorted(parts, key=lambda each: (each.urgency, each.id)):
+        line = _line(part, policy)
+        if any(told.news and told.alert.status is Status.FIRING for told in part.conversation.alerts):
+            firing.append(line)
+        else:
+            (resolved if part.conversation.over else eased).append(line)
+    return StormNews(tuple(firing), tuple(eased), tuple(resolved))
+
+
+def _line(work: Work, policy: Policy) -> StormLine:
+    conversation = work.conversation
+    names = sorted({told.alert.labels.get("alertname", "") for told in conversation.alerts} - {""})
+    return StormLine(
+        conversation.group_labels, _level(policy.severity.levels, work.urgency), len(conversation.firing),
+        conversation.external_url, tuple(names),
+    )  # fmt: skip
+
+
+def _level(levels: Sequence[str], urgency: int) -> str:
+    return levels[min(urgency, len(levels) - 1)]

@@ -335,7 +335,8 @@ class Lane:
     def _limits(self) -> Limits | None:
         if self._kind.storm_every is None or self._depot.clock.elapsed() < self._no_storms_until:
             return None
-        return Limits(self.destination.limits.storm_above, self._kind.storm_every, self._kind.edits)
+        kind = self._kind
+        return Limits(self.destination.limits.storm_above, kind.storm_every or 0, kind.storm_room, kind.edits)
 
     def _learn(self, work: Work, outcome: Outcome, now: Millis) -> Millis:
         """What the outcome says of the destination as a whole. When the conversation may be tried again."""
@@ -354,7 +355,7 @@ class Lane:
                 self.bucket.accepted()
                 if outcome.rest:
                     self.pause(outcome.rest, "as much as it takes at once")
-                if work.is_storm:
+                if (storm := work.conversation.storm) is not None and not storm.more:
                     return now + (self._kind.storm_every or 0)
             case Rejected():
                 pass

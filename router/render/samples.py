@@ -13,6 +13,7 @@ from router.model import (
     Millis,
     Status,
     StormLine,
+    StormNews,
     StormView,
     Told,
 )
@@ -66,7 +67,8 @@ def samples(levels: tuple[str, ...]) -> dict[str, Conversation]:
         ),
         StormLine(odd.labels, last, 1, "javascript:alert(1)"),
     )
-    storm = StormView(250, 2_000, lines, over=False)
+    news = StormNews(lines, lines[:1], (*lines, replace(lines[0], labels={"alertname": "HostDown"})))
+    storm = StormView(250, 2_000, lines, over=False, resolved=3, news=news, more=True)
     return {
         "plain": replace(
             base, receiver="oncall", group_labels={"alertname": "HighErrorRate", "cluster": "eu-1"},
@@ -76,6 +78,8 @@ def samples(levels: tuple[str, ...]) -> dict[str, Conversation]:
         "ended": replace(base, alerts=(Told(ended, first, news=True),), remote={"ts": "1"}),
         "digest": replace(base, digest=digest),
         "storm": replace(base, storm=storm),
-        "storm that is over": replace(base, storm=StormView(0, 0, (), over=True)),
+        "storm that is over": replace(
+            base, storm=StormView(0, 0, (), over=True, resolved=1, news=StormNews(resolved=lines[:1]))
+        ),
         "empty digest": replace(base, digest=DigestView(since=_NOW - DAY, until=_NOW)),
     }  # fmt: skip

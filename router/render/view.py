@@ -7,11 +7,25 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from router.model import Alert, Conversation, DigestLine, DigestView, Labels, Millis, Status, StormView, Told
-from router.render.words import clean, duration, line, moment, silence_address, web_address
+from router.model import (
+    Alert,
+    Conversation,
+    DigestLine,
+    DigestView,
+    Labels,
+    Millis,
+    Status,
+    StormLine,
+    StormView,
+    Told,
+)
+from router.render.folding import Fold, fold
+from router.render.words import clean, counted, duration, line, moment, silence_address, web_address
 
 Escape = Callable[[str], str]
 _RUNBOOK = ("runbook_url", "runbook")
+# Of a storm's folds in its subject.
+_STORM_NAMES = 3
 _DASHBOARD = ("dashboard_url", "dashboard")
 
 
@@ -230,26 +244,34 @@ class Views:
         }
 
     def _storm(self, storm: StormView) -> dict[str, Any]:
-        lines = [
-            {
-                "title": self.escape(line(each.labels.get("alertname") or "Unnamed group")),
-                "scope": self._where(each.labels),
-                "level": self._text(each.level),
-                "rank": self._rank(each.level),
-                "firing": each.firing,
-            }
-            for each in storm.lines
-        ]
-        address = next((base for each in storm.lines if (base := web_address(each.external_url))), "")
+        news = storm.news
+        told = [*news.firing, *news.eased, *news.resolved]
+        worst = storm.lines or told
+        address = next((base for each in worst if (base := web_address(each.external_url))), "")
+        rank = min((self._rank(each.level) for each in worst), default=len(self.levels) - 1)
         return {
+            "status": "resolved" if storm.over else "firing",
+            "level": self._text(self.levels[rank]),
+            "rank": rank,
             "groups": storm.groups,
             "total": storm.alerts,
-            "lines": lines,
-            "more": storm.groups - len(lines),
+            "resolved": storm.resolved,
             "over": storm.over,
-            "rank": lines[0]["rank"] if lines else len(self.levels) - 1,
+            "more": storm.more,
+            "standing": self._folds(storm.lines),
+            "unlisted": storm.groups - len(storm.lines),
+            "new_firing": self._folds(news.firing),
+            "new_eased": self._folds(news.eased),
+            "new_resolved": self._folds(news.resolved),
+            "new_counts": {
+                "firing": len(news.firing), "eased": len(news.eased), "resolved": len(news.resolved),
+            },
+            "names": counted([each.what for each in self._folds(told or storm.lines)], _STORM_NAMES),
             "link": self._address(f"{address.rstrip('/')}/#/alerts" if address else ""),
-        }
+        }  # fmt: skip
+
+    def _folds(self, lines: Sequence[StormLine]) -> tuple[Fold, ...]:
+        return fold(lines, self._rank, self.escape)
 
     def _section(
         self, title: str, about: str, lines: Sequence[DigestLine], digest: DigestView

@@ -16,7 +16,7 @@ from router.core.reconcile import BATCH as RECONCILE_BATCH
 from router.core.reconcile import Answer, Listening, Reported, merged
 from router.core.record import Recorded
 from router.core.rows import LARGE, UNKNOWN
-from router.core.storms import BATCH, Limits
+from router.core.storms import BATCH, Limits, Room
 from router.decide import Policy
 from router.model import (
     Alert,
@@ -237,9 +237,9 @@ class Store:
             found = await self._database.do(job)
             match found:
                 case Surges():
-                    after = -1
-                    while after:  # in many batches, so that webhooks come in between
-                        after = await self._database.do(jobs.Recheck(destination.key, policy, now, after))
+                    at: jobs.Position | None = jobs.START
+                    while at is not None:  # in many batches, so that webhooks come in between
+                        at = await self._database.do(jobs.Recheck(destination.key, policy, now, at))
                     job = replace(job, rechecked=True)
                 case Again():
                     continue
@@ -247,7 +247,9 @@ class Store:
                     if (work := await self._claim_large(found.id, policy, now)) is not None:
                         return (work,)
                 case (storm,) if storm.is_storm and limits is not None:
-                    return (await self._absorbed(storm, limits, policy, now),)
+                    work = await self._absorbed(storm, limits, policy, now)
+                    if work is not None:
+                        return (work,)
                 case _:
                     return found
 
@@ -269,14 +271,19 @@ class Store:
             await self._database.do(jobs.Record(begun.work, lost, policy, now, now))
             raise
 
-    async def _absorbed(self, storm: Work, limits: Limits, policy: Policy, now: Millis) -> Work:
-        """A storm with what its message takes along. In many batches, so that webhooks come in between."""
+    async def _absorbed(self, storm: Work, limits: Limits, policy: Policy, now: Millis) -> Work | None:
+        """A storm with what its message takes along. In many batches, so that webhooks come in between. None: it has
+        nothing to tell after all.
+        """
         parts: list[Work] = []
-        after = -1
-        while after:
-            more, after = await self._database.do(jobs.Absorb(storm, limits, policy, now, after))
+        room = Room(limits.room)
+        at: jobs.Position | None = jobs.START
+        while at is not None:
+            more, room, at = await self._database.do(jobs.Absorb(storm, policy, now, at, room))
             parts += more
-        shown = await self._database.do(jobs.View(storm, policy))
+        shown = await self._database.do(jobs.View(storm, tuple(parts), room.full, policy))
+        if shown is None:
+            return None
         return replace(storm, parts=tuple(parts), conversation=replace(storm.conversation, storm=shown))
 
     async def record(

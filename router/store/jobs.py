@@ -10,7 +10,7 @@ from router.core import clock_steps, dead_letters, digests, large, reconcile, st
 from router.core import record as records
 from router.core.accept import Receipt, accept, want_accepted
 from router.core.adopt import Adoption
-from router.core.claim import Work
+from router.core.claim import ALL_APART, Share, Work
 from router.core.conversations import DATABASE_ID, close_some
 from router.core.pieces import accept_end, accept_some, give_up, keep
 from router.core.reconcile import Answer, Listening
@@ -18,14 +18,13 @@ from router.core.record import Recorded
 from router.core.release import UNRELEASED, release_some, unreleased
 from router.core.rows import ALL, CLOSING, LARGE, OPEN, ConversationRow, WebhookRow
 from router.core.state import State
-from router.core.storms import Limits
+from router.core.storms import Limits, Room
 from router.decide import Policy
 from router.model import Conversation, Destination, Millis, Outcome, StormView, Webhook
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 
-_ANY_URGENCY = 2**31
 PIECE = 200
 """Members of a conversation of very many that one batch is about: some tens of milliseconds."""
 # Conversations that a claim looks at before it is called again: most of what is due has something to say.
@@ -242,25 +241,28 @@ class Claim:
         if self.limits is not None:
             key, limits = self.destination.key, self.limits
             storms.want_storm(state, key)
-            surge = state.ask("surge", (key, self.now, limits.edits))
+            storm = storms.standing(state, key)
+            surge = state.ask("surge", (key, self.now, 0 if storm is None else storm.id, limits.edits))
             if not self.rechecked and storms.begins(state, key, limits, surge):
                 return Surges()
             turn = storms.turn(state, key, limits, surge, self.now)
             if turn.work is not None:
                 return (turn.work,)
-        found = self._single(state, turn)
-        if isinstance(found, Idle) and turn.until is not None:
-            until = turn.until
-            if turn.max_urgency == _ANY_URGENCY and found.until is not None:
-                until = min(found.until, until)
-            return Idle(until, found.failing if turn.max_urgency == _ANY_URGENCY else turn.failing)
+        found = self._apart(state, turn.share)
+        if isinstance(found, Idle) and turn.share != ALL_APART:
+            taken_at, _ = state.ask("next time", (self.destination.key, turn.share, False))
+            storm_at = turn.not_before if turn.waits else taken_at
+            times = [found.until, None if storm_at is None else max(storm_at, turn.not_before)]
+            until = min((at for at in times if at is not None), default=None)
+            return Idle(until, found.failing or turn.failing)
         return found
 
-    def _single(self, state: State, turn: storms.Turn) -> tuple[Work, ...] | Idle | Again | Many:
+    def _apart(self, state: State, share: Share) -> tuple[Work, ...] | Idle | Again | Many:
+        """What has a message of its own."""
         key, now = self.destination.key, self.now
         limit = max(_CANDIDATES, self.count)
         due_by = now - self.overdue
-        ids = state.ask("next due", (key, now, due_by, turn.max_urgency, turn.own, self.others_first, limit))
+        ids = state.ask("next due", (key, now, due_by, share, self.others_first, limit))
         quiet = self.destination.digest and self.destination.options.empty == "all-quiet"
         covers = digests.covered(self.destination, self.policy)
         state.conversations.want("id", ids)
@@ -282,7 +284,7 @@ class Claim:
             return tuple(works)
         if ids:
             return Again()
-        next_at, due_at = state.ask("next time", key)
+        next_at, due_at = state.ask("next time", (key, share, True))
         return Idle(next_at, due_at is not None and due_at <= now)
 
 
@@ -368,55 +370,65 @@ class CloseSome(_First):
         return True
 
 
+Position = tuple[int, int]
+"""Urgency and id of the last conversation that was looked at, in the order in which storms take them."""
+START: Position = (-1, -1)
+
+
 @dataclass(frozen=True, slots=True)
 class Recheck(_First):
-    """Judges what is due at a destination once more, before a storm begins. The last id; 0: there are no more."""
+    """Judges what is due at a destination once more, before a storm begins. Where it ended; None: there is no more."""
 
     destination: str
     policy: Policy
     now: Millis
-    after: int
+    after: Position
 
-    def run(self, state: State) -> int:
-        key = (self.destination, self.now, self.after, 0, False, storms.BATCH)
-        ids: list[int] = state.ask("due after", key)
-        storms.recheck(state, ids, self.policy, self.now)
-        return ids[-1] if len(ids) == storms.BATCH else 0
+    def run(self, state: State) -> Position | None:
+        key = (self.destination, self.now, Share(taking=True), self.after, storms.BATCH)
+        found: list[Position] = state.ask("due after", key)
+        storms.recheck(state, [id_ for _, id_ in found], self.policy, self.now)
+        return found[-1] if len(found) == storms.BATCH else None
 
 
 @dataclass(frozen=True, slots=True)
 class Absorb(_First):
-    """The next conversations that a storm's message takes along, and the last id; 0: there are no more."""
+    """The next conversations that a storm's message takes along, what room it has left, and where it ended; None: there
+    are no more.
+    """
 
     storm: Work
-    limits: Limits
     policy: Policy
     now: Millis
-    after: int
+    after: Position
+    room: Room
 
-    def run(self, state: State) -> tuple[list[Work], int]:
-        if self.storm.min_priority is None:
-            return [], 0
-        destination = self.storm.conversation.destination
-        key = (
-            destination, self.now, self.after, self.storm.min_priority, self.limits.edits, storms.BATCH
-        )  # fmt: skip
-        ids: list[int] = state.ask("due after", key)
-        found = storms.absorb(state, self.storm, ids, self.policy, self.now)
-        return found, ids[-1] if len(ids) == storms.BATCH else 0
+    def run(self, state: State) -> tuple[list[Work], Room, Position | None]:
+        destination, share = self.storm.conversation.destination, self.storm.share
+        found: list[Position] = state.ask(
+            "due after", (destination, self.now, share, self.after, storms.BATCH)
+        )
+        ids = [id_ for _, id_ in found]
+        works, room = storms.absorb(state, self.storm, ids, self.policy, self.now, self.room)
+        return works, room, found[-1] if len(found) == storms.BATCH and not room.full else None
 
 
 @dataclass(frozen=True, slots=True)
 class View(_First):
-    """What a storm's message shows."""
+    """What a storm's message tells; None: it has nothing to tell after all."""
 
     storm: Work
+    parts: tuple[Work, ...]
+    full: bool
     policy: Policy
     last: ClassVar[bool] = True
 
-    def run(self, state: State) -> StormView:
-        found = state.ask("affected", self.storm.conversation.destination)
-        return storms.view(found, self.storm, self.policy)
+    def run(self, state: State) -> StormView | None:
+        known = state.ask("standing", self.storm.id)
+        state.conversations.want("id", (self.storm.id,))
+        state.deliveries.want("id", (self.storm.delivery,))
+        state.ready()
+        return storms.view(state, known, self.storm, self.parts, self.policy, full=self.full)
 
 
 @dataclass(frozen=True, slots=True)

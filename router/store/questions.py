@@ -7,12 +7,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.core.claim import ALL_APART, Share
 from router.core.conversations import FIRST_DUE
 from router.core.digests import FIRED_SINCE, OBSOLETE_IN
 from router.core.release import MANY, MANY_MUTED
 from router.core.rows import NOT_FIRING
 from router.core.state import State
-from router.core.storms import Affected, Surge
+from router.core.storms import SHOWN, Affected, Standing, Surge
 from router.model import Fate, Millis
 from router.store.schema import alerts, changes, conversations, fates, groups, members
 
@@ -40,26 +41,40 @@ def _pairs(rows: sa.Result[Any]) -> dict[Any, Any]:
     return dict(map(tuple, rows.all()))
 
 
-def _due(
-    destination: str, now: Millis, due_by: Millis, max_urgency: int, *, own: bool
-) -> tuple[sa.ColumnElement[bool], ...]:
+def _due(destination: str, now: Millis, due_by: Millis) -> tuple[sa.ColumnElement[bool], ...]:
     """What is overdue is so though it waits after a failure."""
-    conditions: tuple[sa.ColumnElement[bool], ...] = (
+    return (
         conversations.c.destination == destination,
         conversations.c.next_at.is_not(None),
         conversations.c.next_at <= now if due_by >= now else conversations.c.due_at <= due_by,
     )
-    if max_urgency < 2**31:
-        urgent = conversations.c.urgency <= max_urgency
-        conditions += (sa.or_(urgent, conversations.c.own_message == 1) if own else urgent,)
-    return conditions
+
+
+def _belongs(storm: int) -> sa.ColumnElement[bool]:
+    """See :meth:`router.core.claim.Share.belongs`. No conversation has the id 0."""
+    of_it = sa.and_(conversations.c.storm_id == storm, conversations.c.own_message == 0)
+    return sa.and_(conversations.c.storm_id.is_not(None), of_it)
+
+
+def _told_apart(share: Share) -> sa.ColumnElement[bool]:
+    """See :meth:`router.core.claim.Share.told_apart`."""
+    belongs = _belongs(share.storm)
+    apart = sa.and_(sa.literal(share.edits), conversations.c.own_message == 1) if share.taking else ~belongs
+    if share.criticals_apart:
+        mere_end = sa.and_(belongs, conversations.c.waiting == conversations.c.ends)
+        apart = sa.or_(apart, sa.and_(conversations.c.urgency == 0, ~mere_end))
+    return apart
 
 
 @_one_by_one
 def next_due(connection: sa.Connection, key: Any) -> Any:
-    """``(destination, now, due_by, max_urgency, own, others_first, limit)``: the ids of the conversations that are next."""
-    destination, now, due_by, max_urgency, own, others_first, limit = key
-    conditions = _due(destination, now, due_by, max_urgency, own=own)
+    """``(destination, now, due_by, share, others_first, limit)``: the ids of the conversations that are next, of those
+    that a storm's message does not tell.
+    """
+    destination, now, due_by, share, others_first, limit = key
+    conditions = _due(destination, now, due_by)
+    if share != ALL_APART:
+        conditions += (_told_apart(share),)
     found = _page_of_due(connection, conditions, (1, 2), 1) if others_first else []
     for priority in range(3):
         if len(found) < limit:
@@ -84,9 +99,18 @@ def _page_of_due(
 
 
 @_one_by_one
-def next_time(connection: sa.Connection, key: str) -> Any:
-    """A destination: when something will be due there, and since when something is."""
-    there = conversations.c.destination == key, conversations.c.next_at.is_not(None)
+def next_time(connection: sa.Connection, key: tuple[str, Share, bool]) -> Any:
+    """``(destination, share, apart)``: when something will be due there, and since when something is, of what a storm's
+    message does not tell, or of what it does.
+    """
+    destination, share, apart = key
+    there: tuple[sa.ColumnElement[bool], ...] = (
+        conversations.c.destination == destination,
+        conversations.c.next_at.is_not(None),
+    )
+    if share != ALL_APART:
+        told_apart = _told_apart(share)
+        there += (told_apart if apart else ~told_apart,)
     next_at = (  # each of these is the first entry of an index
         sa.select(sa.func.min(conversations.c.next_at)).where(*there, conversations.c.priority == priority)
         for priority in range(3)
@@ -103,47 +127,75 @@ def next_time(connection: sa.Connection, key: str) -> Any:
 
 @_one_by_one
 def surge(connection: sa.Connection, key: Any) -> Any:
-    """``(destination, now, edits)``: what is due, without what has a message of its own where messages are edited."""
-    destination, now, edits = key
-    conditions = _due(destination, now, now, 2**31, own=False)
+    """``(destination, now, storm, edits)``: see :class:`router.core.storms.Surge`."""
+    destination, now, storm, edits = key
+    others: tuple[sa.ColumnElement[bool], ...] = (~_belongs(storm),)
     if edits:
-        conditions += (conversations.c.own_message == 0,)
-    critical = sa.func.count().filter(conversations.c.urgency == 0)
-    due, urgent = connection.execute(sa.select(sa.func.count(), critical).where(*conditions)).one()
-    return Surge(due, urgent)
+        others += (conversations.c.own_message == 0,)
+    critical = conversations.c.urgency == 0
+    due, urgent = connection.execute(
+        sa.select(sa.func.count(), sa.func.count().filter(critical)).where(
+            *_due(destination, now, now), *others
+        )
+    ).one()
+    if not storm:
+        return Surge(due, due, urgent, 0, 0, 0)
+    is_due = sa.and_(conversations.c.next_at.is_not(None), conversations.c.next_at <= now)
+    fires = sa.or_(conversations.c.shown > 0, sa.and_(conversations.c.firing > 0, is_due))
+    firing, told, told_urgent, standing = connection.execute(
+        sa.select(
+            sa.func.count().filter(fires),
+            sa.func.count().filter(is_due),
+            sa.func.count().filter(is_due, critical, conversations.c.waiting != conversations.c.ends),
+            sa.func.count().filter(_told_of),
+        ).where(_belongs(storm), conversations.c.state == "open")
+    ).one()
+    return Surge(due + firing, due, urgent, told, told_urgent, standing)
+
+
+_told_of = sa.or_(conversations.c.known > 0, conversations.c.ended > 0)
 
 
 @_one_by_one
 def due_after(connection: sa.Connection, key: Any) -> Any:
-    """``(destination, now, after, min_urgency, edits, limit)``: the ids of what is due, in their order."""
-    destination, now, after, min_urgency, edits, limit = key
-    conditions = _due(destination, now, now, 2**31, own=False)
-    if edits:
-        conditions += (conversations.c.own_message == 0,)
+    """``(destination, now, share, after, limit)``: urgency and id of what is due and a storm's message tells, the most
+    urgent first.
+    """
+    destination, now, share, after, limit = key
+    position = sa.tuple_(conversations.c.urgency, conversations.c.id)
     rows = connection.execute(
-        sa.select(conversations.c.id)
-        .where(*conditions, conversations.c.id > after, conversations.c.urgency >= min_urgency)
-        .order_by(conversations.c.id)
+        sa.select(conversations.c.urgency, conversations.c.id)
+        .where(*_due(destination, now, now), ~_told_apart(share), position > sa.tuple_(*after))
+        .order_by(conversations.c.urgency, conversations.c.id)
         .limit(limit)
     )
-    return list(rows.scalars())
+    return [tuple(row) for row in rows]
 
 
 @_one_by_one
-def affected(connection: sa.Connection, key: str) -> Any:
-    """A destination: what fires there, as notified, the most urgent first."""
+def standing(connection: sa.Connection, storm: int) -> Any:
+    """A storm: see :class:`router.core.storms.Standing`."""
+    is_open = conversations.c.state == sa.literal_column("'open'")
+    fires = sa.and_(is_open, conversations.c.shown > 0)
+    left = sa.and_(is_open, _told_of, conversations.c.delivery_id.is_(None))
+    is_over = sa.and_(~is_open, conversations.c.ended > 0)
+    counts = connection.execute(
+        sa.select(
+            sa.func.count().filter(left),
+            sa.func.count().filter(fires),
+            sa.func.coalesce(sa.func.sum(conversations.c.shown).filter(fires), 0),
+            sa.func.count().filter(is_over),
+        ).where(_belongs(storm))
+    ).one()
     rows = connection.execute(
         sa.select(conversations.c.urgency, groups.c.labels, groups.c.external_url, conversations.c.shown)
         .join(groups, groups.c.id == conversations.c.group_id)
-        .where(
-            conversations.c.destination == key,
-            conversations.c.state == sa.literal_column("'open'"),
-            conversations.c.slot.is_(None),
-            conversations.c.shown > 0,
-        )
-        .order_by(conversations.c.urgency, conversations.c.shown.desc(), conversations.c.id)
+        .where(_belongs(storm), fires)
+        .order_by(conversations.c.urgency, conversations.c.id)
+        .limit(SHOWN)
     )
-    return [Affected(*row) for row in rows]
+    left_over, firing, alerts, resolved = map(int, counts)
+    return Standing(left_over, firing, alerts, resolved, tuple(Affected(*row) for row in rows))
 
 
 @_one_by_one
@@ -353,7 +405,7 @@ QUESTIONS: dict[str, Question] = {
     "next time": next_time,
     "surge": surge,
     "due after": due_after,
-    "affected": affected,
+    "standing": standing,
     OBSOLETE_IN: obsolete_in,
     FIRED_SINCE: fired_since,
     "firing of": firing_of,

@@ -188,6 +188,7 @@ conversations = sa.Table(
     *(_number(name, "0") for name in ("firing", "known", "shown", "ended", "waiting", "ends")),
     _number("size", "0"),  # how many members it has had
     _time("deciding", nullable=True),  # the webhook of which more alerts may concern it; null: there is none
+    _time("storm_id", nullable=True),  # the storm, a conversation, that told of it last
     sa.UniqueConstraint("token", "episode"),
     sa.Index("ix_conversations_group", "group_id"),
 )
@@ -205,6 +206,9 @@ sa.Index("ix_conversations_of_group", conversations.c.group_id,
 # How much is due at a destination, and since when.
 sa.Index("ix_conversations_due", conversations.c.destination, conversations.c.due_at,
          sqlite_where=conversations.c.due_at.is_not(None), postgresql_where=conversations.c.due_at.is_not(None))  # fmt: skip
+sa.Index("ix_conversations_storm", conversations.c.storm_id,
+         sqlite_where=conversations.c.storm_id.is_not(None),
+         postgresql_where=conversations.c.storm_id.is_not(None))  # fmt: skip
 sa.Index("ix_conversations_open", conversations.c.id, sqlite_where=conversations.c.state == "open",
          postgresql_where=conversations.c.state == "open")  # fmt: skip
 sa.Index("ix_conversations_slots", conversations.c.slot,

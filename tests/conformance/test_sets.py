@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import product
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from router.core import rows
+from router.core.claim import ALL_APART, Share
 from router.core.release import MANY_MUTED
 from router.core.rows import Index, Table
 from router.core.state import ID, State
@@ -103,15 +105,18 @@ def test_a_row_is_the_same_by_the_questions_of_the_books(writer: sa.Connection, 
 
 NOW = 1_795_435_200_000
 LAST = 2**63 - 1
+STORM = 1
+SHARES = [Share(STORM, taking, apart, edits) for taking, apart, edits in product((True, False), repeat=3)]
 ASKED: dict[str, list[Any]] = {
-    "next due": [(each, LAST, due_by, urgency, own, others_first, limit) for each in DESTINATIONS
-                 for due_by, urgency, own, others_first, limit in (
-                     (LAST, 2**31, False, False, 8), (NOW, 2**31, False, True, 2), (LAST, 0, True, False, 8))],
-    "next time": [*DESTINATIONS, "nowhere"],
-    "surge": [(each, LAST, edits) for each in DESTINATIONS for edits in (True, False)],
-    "due after": [(each, LAST, after, urgency, edits, 3) for each in DESTINATIONS
-                  for after, urgency, edits in ((0, 0, False), (140, 1, True))],
-    "affected": list(DESTINATIONS),
+    "next due": [(each, LAST, due_by, share, others_first, limit) for each in DESTINATIONS
+                 for due_by, share, others_first, limit in (
+                     (LAST, ALL_APART, False, 8), (NOW, ALL_APART, True, 2), (LAST, SHARES[0], False, 8))],
+    "next time": [(each, share, apart) for each in (*DESTINATIONS, "nowhere")
+                  for share in (ALL_APART, *SHARES) for apart in (True, False)],
+    "surge": [(each, LAST, storm, edits) for each in DESTINATIONS for storm in (0, STORM) for edits in (True, False)],
+    "due after": [(each, LAST, share, after, 3) for each in DESTINATIONS
+                  for share in SHARES for after in ((-1, -1), (0, 140))],
+    "standing": [0, STORM],
     "obsolete in": [(0, LAST), (-(2**63), 1)],
     "fired since": [(number, since) for number in ids("alerts") for since in TIMES],
     "firing of": [(source, after, 5) for source in ("default", None, "nobody") for after in (0, 100)],

@@ -9,6 +9,7 @@ from router.core.rows import (
     FIRING,
     NOT_FIRING,
     OF_GROUP,
+    OF_STORM,
     OPEN,
     OPEN_FATES,
     RESOLVED,
@@ -60,6 +61,10 @@ def _conversation(state: State, row: ConversationRow) -> None:
     # Those of one that is closing are marked one after the other.
     strays = [] if row.state == CLOSING else [each for each in members if each.open != (row.state == OPEN)]
     assert not strays, f"{row}: is {row.state}, its members are not: {strays}"
+    storm = None if row.storm_id is None else state.conversations.get(row.storm_id)
+    assert storm is None or (storm.kind, storm.destination) == (OF_STORM, row.destination), (
+        f"{row}: in {storm}"
+    )
     _due(row, [each.at for each in members if each.at is not None])
     if row.state == OPEN and row.group_id is not None and not (row.firing or row.known or row.waiting):
         letters = state.dead_letters.of("open of conversation", row.id)

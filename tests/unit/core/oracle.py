@@ -4,12 +4,13 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
+from router.core.claim import ALL_APART, Share
 from router.core.conversations import FIRST_DUE
 from router.core.digests import FIRED_SINCE, OBSOLETE_IN
 from router.core.release import MANY, MANY_MUTED
-from router.core.rows import CLOSED, FIRING, HOLD, NOT_FIRING, AlertRow, ConversationRow
+from router.core.rows import CLOSED, FIRING, HOLD, NOT_FIRING, OPEN, AlertRow, ConversationRow
 from router.core.state import State
-from router.core.storms import Affected, Surge
+from router.core.storms import SHOWN, Affected, Standing, Surge
 from router.model import Change, Fate, Millis
 
 _HEARD = {Fate.DELIVERED, Fate.PENDING, Fate.DIGEST}
@@ -28,14 +29,14 @@ def _due(state: State, destination: str, now: Millis) -> list[ConversationRow]:
 
 
 def _next_due(state: State, key: Any) -> list[int]:
-    destination, now, due_by, max_urgency, own, others_first, limit = key
+    destination, now, due_by, share, others_first, limit = key
     found = [
         row
         for row in state.conversations
         if row.destination == destination
         and row.next_at is not None
         and (row.next_at <= now if due_by >= now else row.due_at is not None and row.due_at <= due_by)
-        and (row.urgency <= max_urgency or (own and row.own_message))
+        and share.told_apart(row)
     ]
     found.sort(key=attrgetter("next_at", "id"))
     first = [row for row in found if row.priority][:1] if others_first else []
@@ -43,9 +44,14 @@ def _next_due(state: State, key: Any) -> list[int]:
     return [row.id for row in (*first, *rest)[:limit]]
 
 
-def _next_time(state: State, destination: str) -> tuple[Millis | None, Millis | None]:
+def _next_time(state: State, key: tuple[str, Share, bool]) -> tuple[Millis | None, Millis | None]:
+    destination, share, apart = key
     waiting = [
-        row for row in state.conversations if row.destination == destination and row.next_at is not None
+        row
+        for row in state.conversations
+        if row.destination == destination
+        and row.next_at is not None
+        and (share == ALL_APART or share.told_apart(row) is apart)
     ]
     return (
         min((row.next_at for row in waiting if row.next_at is not None), default=None),
@@ -54,30 +60,44 @@ def _next_time(state: State, destination: str) -> tuple[Millis | None, Millis | 
 
 
 def _surge(state: State, key: Any) -> Surge:
-    destination, now, edits = key
-    due = [row for row in _due(state, destination, now) if not edits or not row.own_message]
-    return Surge(len(due), sum(row.urgency == 0 for row in due))
+    destination, now, storm, edits = key
+    belongs = Share(storm).belongs
+    found = _due(state, destination, now)
+    others = [row for row in found if not belongs(row) and not (edits and row.own_message)]
+    own = [row for row in state.conversations if row.state == OPEN and belongs(row)]
+    told = [row for row in own if row in found]
+    firing = [row for row in own if row.shown or (row.firing and row in told)]
+    return Surge(
+        len(others) + len(firing),
+        len(others),
+        sum(row.urgency == 0 for row in others),
+        len(told),
+        sum(row.urgency == 0 and row.waiting != row.ends for row in told),
+        sum(bool(row.known or row.ended) for row in own),
+    )
 
 
-def _due_after(state: State, key: Any) -> list[int]:
-    destination, now, after, min_urgency, edits, limit = key
-    found = [
-        row.id
-        for row in _due(state, destination, now)
-        if row.id > after and row.urgency >= min_urgency and (not edits or not row.own_message)
-    ]
-    return sorted(found)[:limit]
+def _due_after(state: State, key: Any) -> list[tuple[int, int]]:
+    destination, now, share, after, limit = key
+    found = ((row.urgency, row.id) for row in _due(state, destination, now) if not share.told_apart(row))
+    return sorted(each for each in found if each > after)[:limit]
 
 
-def _affected(state: State, destination: str) -> list[Affected]:
-    found = [
-        row
-        for row in state.conversations
-        if row.destination == destination and row.state != CLOSED and row.slot is None and row.shown
-    ]
-    found.sort(key=lambda row: (row.urgency, -row.shown, row.id))
-    groups = [(row, state.groups[row.group_id]) for row in found if row.group_id is not None]
-    return [Affected(row.urgency, group.labels, group.external_url, row.shown) for row, group in groups]
+def _standing(state: State, storm: int) -> Standing:
+    own = [row for row in state.conversations if Share(storm).belongs(row)]
+    still = [row for row in own if row.state == OPEN]
+    firing = sorted((row for row in still if row.shown), key=lambda row: (row.urgency, row.id))
+    groups = [(row, state.groups[row.group_id]) for row in firing if row.group_id is not None]
+    return Standing(
+        sum(row.delivery_id is None and bool(row.known or row.ended) for row in still),
+        len(firing),
+        sum(row.shown for row in firing),
+        sum(row.state == CLOSED and row.ended > 0 for row in own),
+        tuple(
+            Affected(row.urgency, group.labels, group.external_url, row.shown)
+            for row, group in groups[:SHOWN]
+        ),
+    )
 
 
 def _obsolete_in(state: State, key: tuple[Millis, Millis]) -> list[Any]:
@@ -189,7 +209,7 @@ QUESTIONS: dict[str, Callable[[State, Any], Any]] = {
     "next time": _next_time,
     "surge": _surge,
     "due after": _due_after,
-    "affected": _affected,
+    "standing": _standing,
     OBSOLETE_IN: _obsolete_in,
     FIRED_SINCE: _fired_since,
     "firing of": _firing_of,

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from router.core.rows import OF_STORM, OPEN
 from router.model import HOUR, SECOND, Delivered, Destination, Rejected, Retry, Status
 from router.store import Idle, Limits, Work
 from tests.unit.core.world import NOON, POLICY, SLACK, TEAM, World, alert
 
-LIMITS = Limits(a_minute=8, every=5 * SECOND)
+LIMITS = Limits(above=8, every=5 * SECOND)
 DELIVERED = Delivered({"ts": "1"})
 
 
@@ -57,26 +58,125 @@ def test_everything_is_told_in_one_message(world: World) -> None:
     world.assert_balanced()
 
 
-def test_the_message_is_brought_up_to_date_and_then_closes_the_storm(world: World) -> None:
-    groups(world, range(20))
-    work = storm(world)
+def named(work: Work) -> tuple[set[str], set[str], set[str]]:
+    """The groups that fire newly, those with fewer alerts, and those that ended."""
+    seen = work.conversation.storm
+    assert seen is not None
+    lists = (seen.news.firing, seen.news.eased, seen.news.resolved)
+    return tuple({each.labels["group"] for each in lines} for lines in lists)  # type: ignore[return-value]
+
+
+def of(numbers: range) -> set[str]:
+    return {f"g{number}" for number in numbers}
+
+
+def told(world: World, work: Work) -> Work:
+    """The storm's message arrived, and it is time for the next one."""
     world.finish(work, DELIVERED, not_before=world.now + LIMITS.every)
+    world.assert_balanced()
+    world.now += LIMITS.every
+    return work
+
+
+def test_a_storm_stands_until_all_that_it_told_of_has_ended(world: World) -> None:
+    groups(world, range(20))
+    first = told(world, storm(world))
+    assert named(first) == (of(range(20)), set(), set())
     groups(world, range(20, 40))
     groups(world, range(5), status=Status.RESOLVED)
-    again = storm(world)
-    assert again.id == work.id
-    assert again.conversation.remote == {"ts": "1"}
-    assert shown(again)[0] == 35
-    world.finish(again, DELIVERED, not_before=world.now + LIMITS.every)
-    world.now += LIMITS.every
-    last = storm(world)
-    assert last.parts == ()
-    assert shown(last) == (35, 35, True)
-    world.finish(last, DELIVERED, not_before=world.now + LIMITS.every)
-    world.assert_balanced()
+    again = told(world, storm(world))
+    assert (again.id, again.conversation.remote) == (first.id, {"ts": "1"})
+    assert named(again) == (of(range(20, 40)), set(), of(range(5)))
+    assert shown(again) == (35, 35, False)
+    world.now += HOUR
     assert isinstance(world.begin(TEAM, LIMITS), Idle)
-    groups(world, range(30, 31), status=Status.RESOLVED)
-    single(world)
+    groups(world, range(5, 39), status=Status.RESOLVED)
+    assert shown(told(world, storm(world))) == (1, 1, False)
+    groups(world, range(39, 40), status=Status.RESOLVED)
+    last = told(world, storm(world))
+    assert named(last) == (set(), set(), of(range(39, 40)))
+    assert shown(last) == (0, 0, True)
+    assert last.conversation.storm is not None
+    assert last.conversation.storm.resolved == 40
+    assert isinstance(world.begin(TEAM, LIMITS), Idle)
+    assert world.fates(TEAM) == ["delivered"] * 80
+    assert not [row for row in world.state.conversations if row.state == OPEN and row.group_id is not None]
+
+
+def test_the_ends_of_what_a_storm_told_are_no_other_storm(world: World) -> None:
+    groups(world, range(20))
+    first = told(world, storm(world))
+    groups(world, range(20), status=Status.RESOLVED)
+    assert named(told(world, storm(world))) == (set(), set(), of(range(20)))
+    assert [row.id for row in world.state.conversations if row.kind == OF_STORM] == [first.id]
+
+
+def test_what_fires_when_few_still_fire_has_its_own_message_again(world: World) -> None:
+    groups(world, range(20))
+    told(world, storm(world))
+    groups(world, range(15), status=Status.RESOLVED)
+    told(world, storm(world))
+    groups(world, range(20, 22))
+    for _ in range(2):
+        world.finish(single(world), DELIVERED)
+    groups(world, range(15, 21), status=Status.RESOLVED)
+    assert named(told(world, storm(world)))[2] == of(range(15, 20))
+    assert single(world).conversation.group_labels == {"group": "g20"}
+
+
+def test_what_a_message_has_no_room_for_is_told_by_the_next(world: World) -> None:
+    limits = replace(LIMITS, room=400)
+    groups(world, range(60))
+    names: list[str] = []
+    for _ in range(60):
+        work = storm(world, limits)
+        assert work.conversation.storm is not None
+        firing = named(work)[0]
+        assert firing
+        names += firing
+        world.finish(work, DELIVERED)
+        world.assert_balanced()
+        assert world.fates(TEAM).count("delivered") == len(names)
+        if not work.conversation.storm.more:
+            break
+    assert sorted(names) == sorted(of(range(60)))
+    assert isinstance(world.begin(TEAM, limits), Idle)
+
+
+def test_a_group_of_which_some_ended_is_named_as_one_that_still_fires(world: World) -> None:
+    groups(world, range(20))
+    world.post(alert("More", "warning"), group="g7")
+    world.now += 10 * SECOND
+    told(world, storm(world))
+    groups(world, range(7, 8), status=Status.RESOLVED)
+    assert named(told(world, storm(world))) == (set(), {"g7"}, set())
+
+
+def test_a_critical_of_a_group_that_a_storm_told_has_its_own_message(world: World) -> None:
+    world.policy = replace(POLICY, receivers={**POLICY.receivers, "oncall": (TEAM,)})
+    groups(world, range(20))
+    told(world, storm(world))
+    world.post(alert("Worse", "critical"), group="g3")
+    assert single(world).conversation.group_labels == {"group": "g3"}
+
+
+def test_a_storm_with_nothing_to_tell_after_all_leaves_no_attempt(world: World) -> None:
+    groups(world, range(20))
+    told(world, storm(world))
+    for number in range(20, 23):
+        node = replace(
+            alert("Node", "warning"),
+            fingerprint=f"node-{number}",
+            labels={"alertname": "Node", "severity": "warning", "n": f"{number}"},
+        )
+        world.post(node, group=f"g{number}")
+    world.now += 2 * SECOND
+    world.post(alert("Node", "critical"), group="c")
+    world.now += 10 * SECOND
+    before = len(list(world.state.deliveries))
+    assert isinstance(world.begin(TEAM, LIMITS), Idle)
+    assert len(list(world.state.deliveries)) == before
+    world.assert_balanced()
 
 
 def test_until_its_next_word_the_storm_waits(world: World) -> None:
@@ -100,12 +200,15 @@ def test_criticals_that_fit_have_their_own_messages(world: World) -> None:
     assert [each.level for each in alone.conversation.alerts] == ["critical"]
 
 
-def test_a_storm_that_fails_is_tried_again_with_the_same_version(world: World) -> None:
+def test_each_attempt_of_a_storm_has_its_own_version(world: World) -> None:
+    """It tells what is due by then: a provider that drops what it got before would drop news."""
     groups(world, range(20))
     work = storm(world)
     world.finish(work, Retry("timeout", ambiguous=True, remote={"doubt": 1}))
     again = storm(world)
-    assert (again.id, again.conversation.version) == (work.id, work.conversation.version)
+    assert again.id == work.id
+    assert again.conversation.version > work.conversation.version
+    assert again.conversation.revision != work.conversation.revision
     assert again.conversation.remote == {"doubt": 1}
     assert again.conversation.attempt == 2
     world.finish(again, DELIVERED, not_before=world.now + LIMITS.every)

@@ -11,6 +11,7 @@ from router.decide.inhibition import Inhibition, Rule
 from router.decide.matchers import parse_matchers
 from router.model import (
     HOUR,
+    SECOND,
     Alert,
     Delivered,
     Destination,
@@ -90,6 +91,7 @@ RULES = (
         fingerprint="team alone",
     ),
 )
+STORMS = Limits(above=1, every=5 * SECOND, room=60)
 MONDAY: Millis = 1_763_337_600_000  # Mon 2025-11-17 00:00 UTC
 NOON = MONDAY + 12 * HOUR
 NIGHT = MONDAY + 22 * HOUR
@@ -111,10 +113,13 @@ class Provider:
     told: list[tuple[str, str]] = field(default_factory=list)
 
     def hear(self, work: Work) -> None:
-        for part in work.parts:
-            self.hear(part)
         conversation = work.conversation
-        if work.is_storm:
+        if conversation.storm is not None:
+            news = conversation.storm.news
+            named = [each.labels for each in (*news.firing, *news.eased, *news.resolved)]
+            for part in work.parts:
+                assert part.conversation.group_labels in named, f"{part}: is not named"
+                self.hear(part)
             return
         shown = {each.alert.fingerprint for each in conversation.firing}
         self.firing[conversation.token, conversation.episode] = shown
@@ -142,8 +147,16 @@ class Played(Protocol):
 class World:
     """The store's transitions, with providers that remember what they heard."""
 
-    def __init__(self, now: Millis = NOON, policy: Policy = POLICY, database: Played | None = None) -> None:
+    def __init__(
+        self,
+        now: Millis = NOON,
+        policy: Policy = POLICY,
+        database: Played | None = None,
+        storms: Limits | None = None,
+    ) -> None:
+        """:param storms: of the destinations that have any"""
         self.policy = policy
+        self._storms = storms
         self.database: Played = Memory() if database is None else database
         self.store = Store(cast("Database", self.database))
         self.now = now
@@ -176,7 +189,12 @@ class World:
     def begin(
         self, destination: Destination, limits: Limits | None = None, overdue: Millis = 0
     ) -> Work | Idle:
-        return at_once(self.store.claim(destination, self.policy, self.now, limits=limits, overdue=overdue))
+        if limits is None and destination in (SLACK, TEAM):
+            limits = self._storms
+        found = at_once(self.store.claim(destination, self.policy, self.now, limits=limits, overdue=overdue))
+        if isinstance(found, Idle):
+            assert found.until is None or found.until > self.now, "a lane that is idle looks again at once"
+        return found
 
     def work_of(self, destination: Destination, limits: Limits | None = None) -> Work:
         """What is due there."""

@@ -7,16 +7,20 @@ import sqlalchemy as sa
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from router.core.claim import Share
 from router.core.conversations import FIRST_DUE
 from router.core.digests import FIRED_SINCE, OBSOLETE_IN
 from router.core.release import MANY_MUTED
+from router.core.rows import OF_STORM
 from router.model import HOUR, MINUTE, SECOND, Status
+from router.store import Limits
+from router.store.jobs import START
 from router.store.questions import QUESTIONS
 from tests.examples import examples
 from tests.unit.core import oracle
 from tests.unit.core.memory import at_once
 from tests.unit.core.stories import ALERTS, STEPS, History
-from tests.unit.core.world import ALL, World, with_repeat
+from tests.unit.core.world import ALL, STORMS, World, with_repeat
 from tests.unit.store.sqlite_world import InSqlite, contents, in_sqlite
 
 
@@ -29,20 +33,27 @@ def asked(world: World) -> dict[str, list[Any]]:
     sizes = (2, 100)
     keys_muting = ["nothing", *sorted({row.inhibitor for row in world.state.members if row.inhibitor})[:1]]
     conversations = sorted(row.id for row in world.state.conversations)[:2]
+    storms = [0, *sorted(row.id for row in world.state.conversations if row.kind == OF_STORM)[-1:]]
+    shares = [
+        Share(storm, taking, apart, edits)
+        for storm in storms for taking in (True, False) for apart in (True, False) for edits in (True, False)
+    ]  # fmt: skip
     return {
         "next due": [
-            (key, at, at - overdue, urgency, own, others, limit)
-            for key in keys for at in moments[1:] for overdue in (0, HOUR) for urgency in (0, 2**31)
-            for own in (True, False) for others in (True, False) for limit in sizes[:1]
+            (key, at, at - overdue, share, others, limit)
+            for key in keys for at in moments[1:] for overdue in (0, HOUR) for share in shares
+            for others in (True, False) for limit in sizes[:1]
         ],
-        "next time": list(keys),
-        "surge": [(key, at, edits) for key in keys for at in moments for edits in (True, False)],
+        "next time": [(key, share, apart) for key in keys for share in shares for apart in (True, False)],
+        "surge": [
+            (key, at, storm, edits) for key in keys for at in moments for storm in storms for edits in (True, False)
+        ],
         "due after": [
-            (key, at, after, urgency, edits, limit)
-            for key in keys for at in moments[1:] for after in ids for urgency in (0, 1)
-            for edits in (True, False) for limit in sizes[:1]
+            (key, at, share, after, limit)
+            for key in keys for at in moments[1:] for share in shares
+            for after in (START, (1, ids[-1])) for limit in sizes[:1]
         ],
-        "affected": list(keys),
+        "standing": storms,
         OBSOLETE_IN: [(since, until) for since in moments for until in moments],
         FIRED_SINCE: [(row.id, at) for row in world.state.alerts for at in moments[:1]],
         "firing of": [(source, after, limit) for source in (None, "default", "x") for after in ids for limit in sizes],
@@ -113,15 +124,16 @@ def play(history: History, kind: str, what: Any) -> None:
 _TWO_WARNINGS = ("steps", [("post", [("A", "warning")], group) for group in "gh"])
 
 
-@given(_steps, st.sampled_from([None, 0, HOUR]))
-@example(
-    [_TWO_WARNINGS], None
-)  # the one that goes first after many criticals is not claimed in place of another
+@given(_steps, st.sampled_from([None, 0, HOUR]), st.sampled_from([None, STORMS]))
+# The one that goes first after many criticals is not claimed in place of another.
+@example([_TWO_WARNINGS], None, None)
 @examples(14)
-def test_a_history_in_sqlite_is_the_same_in_memory(steps: list[tuple[str, Any]], repeat: Any) -> None:
+def test_a_history_in_sqlite_is_the_same_in_memory(
+    steps: list[tuple[str, Any]], repeat: Any, storms: Limits | None
+) -> None:
     with in_sqlite() as database:
         policy = with_repeat(repeat)
-        worlds = World(policy=policy), World(policy=policy, database=database)
+        worlds = World(policy=policy, storms=storms), World(policy=policy, database=database, storms=storms)
         histories = [History(world) for world in worlds]
         for step in steps:
             for history in histories:

@@ -7,7 +7,7 @@ import pytest
 
 from router.core.rows import FIRING
 from router.core.state import State
-from router.core.storms import BATCH
+from router.core.storms import BATCH, Room
 from router.decide import Policy
 from router.model import (
     DAY,
@@ -44,7 +44,7 @@ from tests.unit.store.sqlite_world import InSqlite, in_sqlite
 DELIVERED = Delivered({"ts": "1"})
 BOB = Refusal("bob@example.com", "smtp 550")
 PEERS = frozenset({"http://am-1:9093"})
-STORM = Limits(a_minute=1, every=5 * SECOND)
+STORM = Limits(above=1, every=5 * SECOND)
 RESOLVED = Status.RESOLVED
 Jobs = Sequence[Job[object]]
 
@@ -258,12 +258,22 @@ def storm(desk: Desk, count: int) -> Work:
 
 
 def absorbs(desk: Desk, count: int) -> Jobs:
-    return [jobs.Absorb(storm(desk, count), STORM, desk.policy, desk.now, -1)]
+    return [absorb(desk, storm(desk, count))]
+
+
+def absorb(desk: Desk, work: Work) -> jobs.Absorb:
+    return jobs.Absorb(work, desk.policy, desk.now, jobs.START, Room(STORM.room))
+
+
+def views(desk: Desk, count: int) -> Jobs:
+    work = storm(desk, count)
+    found, _, _ = desk.do(absorb(desk, work))
+    return [jobs.View(work, tuple(found), full=False, policy=desk.policy)]
 
 
 def rechecks(desk: Desk, count: int) -> Jobs:
     storm(desk, count)
-    return [jobs.Recheck(TEAM.key, desk.policy, desk.now, -1)]
+    return [jobs.Recheck(TEAM.key, desk.policy, desk.now, jobs.START)]
 
 
 def parts(outcome: Outcome, meanwhile: str = "") -> Callable[[Desk, int], Jobs]:
@@ -271,7 +281,7 @@ def parts(outcome: Outcome, meanwhile: str = "") -> Callable[[Desk, int], Jobs]:
 
     def prepare(desk: Desk, count: int) -> Jobs:
         work = storm(desk, count)
-        found, _ = desk.do(jobs.Absorb(work, STORM, desk.policy, desk.now, -1))
+        found, _, _ = desk.do(absorb(desk, work))
         if meanwhile == "fire anew after an end":
             for each in (jobs.RecordParts(tuple(found), DELIVERED, desk.policy, desk.now, desk.now),
                          jobs.Record(work, DELIVERED, desk.policy, desk.now, desk.now)):  # fmt: skip
@@ -281,7 +291,7 @@ def parts(outcome: Outcome, meanwhile: str = "") -> Callable[[Desk, int], Jobs]:
             again = desk.do(jobs.Claim(TEAM, desk.policy, desk.now, STORM, 0, rechecked=True))
             assert isinstance(again, tuple)
             (work,) = again
-            found, _ = desk.do(jobs.Absorb(work, STORM, desk.policy, desk.now, -1))
+            found, _, _ = desk.do(absorb(desk, work))
             desk.accepts(*(anew(each, desk) for each in each_in_its_group(count, "warning")))
         elif meanwhile == "end":
             desk.accepts(*each_in_its_group(count, "warning", RESOLVED))
@@ -476,6 +486,7 @@ CASES: dict[str, Callable[[Desk, int], Jobs]] = {
 }
 STORMS: dict[str, Callable[[Desk, int], Jobs]] = {
     "absorbs": absorbs,
+    "views": views,
     "rechecks": rechecks,
     **{
         f"parts that {meanwhile}: {name}": parts(each, meanwhile)

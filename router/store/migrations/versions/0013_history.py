@@ -11,7 +11,7 @@ from router.packed import unpack
 from router.store.labels import entries
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 

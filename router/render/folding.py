@@ -1,0 +1,124 @@
+"""Folds the groups of a storm: "HostDown x 250: n0, n1, …". Every group stays named."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from router.model import Labels, StormLine
+from router.render.words import clip, line
+
+_NAME = "alertname"
+_LONGEST = 200
+"""Characters of a name, and of what says where."""
+_NAMES = 3
+"""Alerts that a group without a name of its own is called by."""
+# What stands around a name: the count, brackets, commas.
+_FRAME, _SEPARATOR = 24, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Groups of one level and name. Those that have a name alone are one fold, without a title."""
+
+    level: str
+    rank: int
+    """0 for the most urgent level."""
+    title: str
+    scope: str
+    """What they share of the labels that say where: ``cluster=eu-1``."""
+    by: str
+    """The labels that tell them apart, if these are several: ``cluster/instance``."""
+    names: tuple[str, ...]
+    """Of each group what tells it apart; none: there is one group, or nothing does."""
+    count: int
+
+    @property
+    def what(self) -> str:
+        """``HostDown x 250``; without a title, the first names."""
+        if not self.title:
+            more = self.count - _NAMES
+            return ", ".join(self.names[:_NAMES]) + (f" and {more} more" if more > 0 else "")
+        return self.title + (f" \N{MULTIPLICATION SIGN} {self.count}" if self.count > 1 else "")
+
+    @property
+    def text(self) -> str:
+        """A line that names every group."""
+        names = ", ".join(self.names)
+        if not self.title:
+            return f"[{self.level}] {names}"
+        where = f" ({self.scope})" if self.scope else ""
+        by = f" by {self.by}" if self.by else ""
+        return f"[{self.level}] {self.what}{where}{by}" + (f": {names}" if names else "")
+
+
+def fold(
+    lines: Iterable[StormLine], rank: Callable[[str], int], escape: Callable[[str], str]
+) -> tuple[Fold, ...]:
+    """In the order in which their first group comes.
+
+    :param rank: of a level
+    :param escape: makes text safe for the channel
+    """
+    together: dict[tuple[str, str], list[Labels]] = {}
+    for each in lines:
+        together.setdefault(key_of(each), []).append(_where(each.labels))
+    folds: dict[tuple[str, str], Fold] = {}
+    bare: dict[str, list[str]] = {}
+    for (level, title), several in together.items():
+        shared = dict(set.intersection(*(set(where.items()) for where in several)))
+        apart = sorted({name for where in several for name in where} - shared.keys())
+        key = (level, title) if len(several) > 1 or shared else (level, "")
+        if not key[1]:
+            bare.setdefault(level, []).append(escape(title))
+        folds[key] = Fold(
+            level=escape(line(level)), rank=rank(level), title=escape(key[1]), scope=escape(_pairs(shared)),
+            by=escape(clip(line("/".join(apart)), _LONGEST)) if len(apart) > 1 else "",
+            names=tuple(escape(_values(where, apart)) for where in several) if apart else (), count=len(several),
+        )  # fmt: skip
+    for level, names in bare.items():
+        folds[level, ""] = replace(folds[level, ""], names=tuple(names), count=len(names))
+    return tuple(folds.values())
+
+
+def room_of(each: StormLine, *, begins: bool) -> int:
+    """Characters that a group takes of a message, at most, and as escaped for Slack or HTML.
+
+    :param begins: it is the first of its level and name
+    """
+    where = _where(each.labels)
+    room = _escaped("/".join(where.values())) + _SEPARATOR
+    if begins:
+        room += _escaped(_title(each)) + _SEPARATOR
+    if begins and where:
+        pairs = ", ".join(map("=".join, where.items()))
+        room += _FRAME + _escaped(each.level) + _escaped(pairs) + _escaped("/".join(where))
+    return room
+
+
+def _escaped(text: str) -> int:
+    """How long it is, once it is clipped and escaped, at most."""
+    return min(len(text) + 4 * sum(map(text.count, "&<>\"'")), 5 * _LONGEST)
+
+
+def key_of(each: StormLine) -> tuple[str, str]:
+    """Groups that have this in common are folded."""
+    return each.level, _title(each)
+
+
+def _title(each: StormLine) -> str:
+    name = each.labels.get(_NAME) or ", ".join(each.names[:_NAMES])
+    if len(each.names) > _NAMES and not each.labels.get(_NAME):
+        name += " …"
+    return clip(line(name), _LONGEST) or ("Alerts" if _where(each.labels) else "Unnamed group")
+
+
+def _where(labels: Labels) -> Labels:
+    """The labels that say where."""
+    return {name: value for name, value in labels.items() if name != _NAME and value}
+
+
+def _pairs(where: Labels) -> str:
+    return clip(line(", ".join(f"{name}={where[name]}" for name in sorted(where))), _LONGEST)
+
+
+def _values(where: Labels, names: Iterable[str]) -> str:
+    return clip(line("/".join(where[name] for name in names if name in where)), _LONGEST) or "-"
