@@ -309,7 +309,8 @@ def _plain(conversation: Conversation, values: Mapping[str, Any]) -> tuple[str, 
         for what in ("firing", "eased", "resolved"):
             rows += [f"{what}: {each.text}" for each in values[f"new_{what}"]]
         over = " is over" if values["over"] else ""
-        return f"[{values['level']}] Alert storm{over}: {values['names']}", "\n".join(rows)
+        subject = values["names"]["standing"] or values["names"]["resolved"]
+        return f"[{values['level']}] Alert storm{over}: {subject}", "\n".join(rows)
     state = "RESOLVED" if values["status"] == "resolved" else f"FIRING:{len(values['firing'])}"
     rows = [values["title"]]
     for alert in values["alerts"]:

@@ -56,6 +56,8 @@ _POLICY_WORDS = re.compile(
     re.IGNORECASE,
 )
 _BAD_ANSWER = "bad answer"
+# In a storm's remote state.
+_WITHOUT = "without"
 # What everything that goes through the smarthost has in common.
 CAUSE = "email"
 
@@ -157,7 +159,7 @@ async def _hand_over(
 ) -> Outcome:
     """Who has yet to be told what the others know is asked alone; ``remote`` keeps who that is."""
     alone = _late(mail, conversation)
-    waiting = alone or mail.to
+    waiting = alone or _concerned(mail, conversation)
     answer = await _transact(client, mail.sender, waiting, mail.whole)
     said = answer.mail if isinstance(answer, _Refused) else None
     if said is not None and (said.too_large or said.content) and mail.plain is not None:
@@ -168,7 +170,15 @@ async def _hand_over(
     if not reached and (not alone or any(each.policy and not each.passes for each in answer.by.values())):
         return _nobody(answer)
     later = {address: each for address, each in answer.by.items() if each.passes}
-    if not later or conversation.storm is not None:  # whose next message has other news, for everybody
+    if conversation.storm is not None:  # whose next message has other news, for everybody
+        without = [
+            each
+            for each in mail.to
+            if each in answer.by or (each in _without(conversation) and each not in waiting)
+        ]
+        remote = {**known, _WITHOUT: without} if without else known
+        return Delivered(remote, _refusals(answer.by), reached=reached)
+    if not later:
         return Delivered(known, _refusals(answer.by), reached=reached)
     gone = _refusals({address: each for address, each in answer.by.items() if not each.passes})
     first = next(iter(later.values()))
@@ -178,6 +188,20 @@ async def _hand_over(
         refused=gone, late=_refusals(later), words=first.words, further=len(later) < len(waiting),
         reached=reached,
     )  # fmt: skip
+
+
+def _concerned(mail: Mail, conversation: Conversation) -> Sequence[str]:
+    """Who is to be told: everybody; of mere ends in a storm, those who got a mail about what fired."""
+    storm = conversation.storm
+    if storm is None or storm.news.firing:
+        return mail.to
+    return [each for each in mail.to if each not in _without(conversation)] or mail.to
+
+
+def _without(conversation: Conversation) -> Sequence[str]:
+    """Of a storm: who got no mail of what fires."""
+    without: Sequence[str] = conversation.remote.get(_WITHOUT, ())
+    return without
 
 
 def _late(mail: Mail, conversation: Conversation) -> list[str]:

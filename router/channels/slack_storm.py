@@ -35,7 +35,7 @@ def storm(
     return _message(destination, conversation, values, [words(each) for each in _BLOCKS], shade)
 
 
-_BLOCKS = ("subject", "summary", "news", "standing")
+_BLOCKS = ("title", "subject", "summary", "news", "standing")
 
 
 def plain_storm(
@@ -49,15 +49,15 @@ def plain_storm(
     subject = f"Alert storm{' is over' if values['over'] else ''}: {counts}"
     standing = [each.text for each in values["standing"]]
     return _message(
-        destination, conversation, values, [subject, "", "\n".join(news), "\n".join(standing)], ""
+        destination, conversation, values, [subject, subject, "", "\n".join(news), "\n".join(standing)], ""
     )
 
 
 def _message(
     destination: Destination, conversation: Conversation, values: Mapping[str, Any], words: Sequence[str], shade: str
 ) -> dict[str, Any]:  # fmt: skip
-    subject, summary, news, standing = words
-    text = clipped(line(subject), _SUBJECT)
+    title, subject, summary, news, standing = words
+    text = clipped(line(title), _SUBJECT)
     summary = clipped(summary, _SUMMARY)
     first = "ts" not in conversation.remote
     names = _sections(news)
@@ -67,7 +67,7 @@ def _message(
         room = BUDGET - 2 * _SUBJECT - _SUMMARY - _MORE
         shown = _sections(clipped(standing, room, "… (the others are named in the thread)"))
     plain = "\n".join(filter(None, [text, summary, *shown]))
-    parts = _replies(text, names)
+    parts = _replies(clipped(line(subject), _SUBJECT), names)
     if parts and not first and values["new_firing"]:
         parts[0]["broadcast"] = True
     return {

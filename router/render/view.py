@@ -116,7 +116,8 @@ class Views:
         if conversation.digest is not None:
             return {"now": now, "zone": self.zone.key, **self._digest(conversation.digest)}
         if conversation.storm is not None:
-            return {"now": now, "zone": self.zone.key, **self._storm(conversation.storm)}
+            storm, first = self._storm(conversation.storm), not conversation.remote
+            return {"now": now, "zone": self.zone.key, "first": first, **storm}
         told = conversation.listed
         common = _common([each.alert.labels for each in told])
         annotations = _common([each.alert.annotations for each in told])
@@ -266,7 +267,13 @@ class Views:
             "new_counts": {
                 "firing": len(news.firing), "eased": len(news.eased), "resolved": len(news.resolved),
             },
-            "names": counted([each.what for each in self._folds(told or storm.lines)], _STORM_NAMES),
+            "names": {
+                name: counted([each.what for each in self._folds(lines)], _STORM_NAMES)
+                for name, lines in (
+                    ("standing", storm.lines), ("firing", news.firing), ("eased", news.eased),
+                    ("resolved", news.resolved),
+                )
+            },
             "link": self._address(f"{address.rstrip('/')}/#/alerts" if address else ""),
         }  # fmt: skip
 

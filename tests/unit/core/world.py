@@ -11,7 +11,6 @@ from router.decide.inhibition import Inhibition, Rule
 from router.decide.matchers import parse_matchers
 from router.model import (
     HOUR,
-    SECOND,
     Alert,
     Delivered,
     Destination,
@@ -91,7 +90,6 @@ RULES = (
         fingerprint="team alone",
     ),
 )
-STORMS = Limits(above=1, every=5 * SECOND, room=60)
 MONDAY: Millis = 1_763_337_600_000  # Mon 2025-11-17 00:00 UTC
 NOON = MONDAY + 12 * HOUR
 NIGHT = MONDAY + 22 * HOUR
@@ -152,11 +150,8 @@ class World:
         now: Millis = NOON,
         policy: Policy = POLICY,
         database: Played | None = None,
-        storms: Limits | None = None,
     ) -> None:
-        """:param storms: of the destinations that have any"""
         self.policy = policy
-        self._storms = storms
         self.database: Played = Memory() if database is None else database
         self.store = Store(cast("Database", self.database))
         self.now = now
@@ -189,8 +184,6 @@ class World:
     def begin(
         self, destination: Destination, limits: Limits | None = None, overdue: Millis = 0
     ) -> Work | Idle:
-        if limits is None and destination in (SLACK, TEAM):
-            limits = self._storms
         found = at_once(self.store.claim(destination, self.policy, self.now, limits=limits, overdue=overdue))
         if isinstance(found, Idle):
             assert found.until is None or found.until > self.now, "a lane that is idle looks again at once"
