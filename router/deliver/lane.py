@@ -54,6 +54,8 @@ _IN_A_ROW = 10
 _UNRECORDED = 4
 # How long a lane tells one by one whatever comes, after a storm's message was refused.
 _WITHOUT_STORMS: Millis = 10 * MINUTE
+# When a storm's next message follows one that had no room for all; criticals go in between.
+_STORM_GOES_ON: Millis = 5 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,8 +357,9 @@ class Lane:
                 self.bucket.accepted()
                 if outcome.rest:
                     self.pause(outcome.rest, "as much as it takes at once")
-                if (storm := work.conversation.storm) is not None and not storm.more:
-                    return now + (self._kind.storm_every or 0)
+                if (storm := work.conversation.storm) is not None:
+                    every = self._kind.storm_every or 0
+                    return now + (min(every, _STORM_GOES_ON) if storm.more else every)
             case Rejected():
                 pass
         return now

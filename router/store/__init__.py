@@ -295,9 +295,12 @@ class Store:
         not_before: Millis,
         message: bytes | None = None,
     ) -> Recorded:
-        """Put an attempt's outcome into the ledger. :param message: what was sent, packed; None: nothing was"""
+        """Put an attempt's outcome into the ledger. A storm's message first: what is not recorded yet when the process
+        dies is told again, and by the same message. The last one of a storm comes last, because it ends the storm.
+
+        :param message: what was sent, packed; None: nothing was
+        """
         accepted: tuple[Millis, ...] = ()
-        wake: frozenset[str] = frozenset()
         in_pieces = not isinstance(outcome, Rejected) and work.conversation.digest is None
         if len(work.telling) > LARGE and in_pieces:
             for first in range(0, len(work.telling), jobs.PIECE):
@@ -306,14 +309,18 @@ class Store:
             # One whose attempt before may have arrived says so of all.
             unknown = tuple(each for each in work.telling if each.notified_before == UNKNOWN)
             work = replace(work, telling=unknown[:1])
-        for first in range(0, len(work.parts), BATCH):
-            some = work.parts[first : first + BATCH]
-            recorded = await self._database.do(jobs.RecordParts(some, outcome, policy, now, not_before))
-            accepted, wake = accepted + recorded.accepted, wake | recorded.wake
-        recorded = await self._database.do(jobs.Record(work, outcome, policy, now, not_before, message))
+        own: jobs.Job[Recorded] = jobs.Record(work, outcome, policy, now, not_before, message)
+        parts: list[jobs.Job[Recorded]] = [
+            jobs.RecordParts(work.parts[first : first + BATCH], outcome, policy, now, not_before)
+            for first in range(0, len(work.parts), BATCH)
+        ]
+        storm = work.conversation.storm
+        ends = storm is not None and storm.over
+        recorded = [await self._database.do(job) for job in ([*parts, own] if ends else [own, *parts])]
         if work.conversation.over:
             await self.close_large()
-        return Recorded(accepted + recorded.accepted, wake | recorded.wake)
+        accepted += tuple(at for each in recorded for at in each.accepted)
+        return Recorded(accepted, frozenset().union(*(each.wake for each in recorded)))
 
     async def close_large(self) -> None:
         """Mark the members of conversations of very many that are over. In many batches."""

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from router.core.clock_steps import ALIVE, SINCE
 from router.core.conversations import DATABASE_ID
 from router.core.reduce import PEER_LAG
-from router.core.rows import NOT_FIRING
+from router.core.rows import NOT_FIRING, OF_STORM
 from router.model import Millis
 from router.store import counters
 from router.store.schema import alerts, conversations, deliveries, members, meta
@@ -21,6 +21,7 @@ _is_due = (
     conversations.c.state == "open", conversations.c.due_at.is_not(None), conversations.c.delivery_id.is_(None),
     conversations.c.deciding.is_(None),
 )  # fmt: skip
+_storm_stands = sa.and_(conversations.c.state == "open", conversations.c.kind == OF_STORM)
 
 
 def _put(connection: sa.Connection, key: str, value: str) -> None:
@@ -53,7 +54,7 @@ def resume(connection: sa.Connection, destination: str) -> None:
     """Whatever waits there after a failure may be tried at once."""
     connection.execute(
         sa.update(conversations)
-        .where(conversations.c.destination == destination, *_is_due)
+        .where(conversations.c.destination == destination, sa.or_(sa.and_(*_is_due), _storm_stands))
         .values(not_before=0, next_at=conversations.c.due_at)
     )
 

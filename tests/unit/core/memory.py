@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 from router.core.clock_steps import count_from, last_beat
 from router.core.conversations import DATABASE_ID
 from router.core.reduce import PEER_LAG
-from router.core.rows import NOT_FIRING, OPEN, RESOLVED, ConversationRow, MetaRow
+from router.core.rows import NOT_FIRING, OF_STORM, OPEN, RESOLVED, ConversationRow, MetaRow
 from router.core.state import State
 from router.model import Millis
 from router.store import starts
@@ -68,7 +68,8 @@ def _begin(state: State, now: Millis) -> None:
 
 def _resume(state: State, destination: str) -> None:
     for row in list(state.conversations):
-        if row.destination == destination and _is_due(row):
+        storm_stands = row.state == OPEN and row.kind == OF_STORM
+        if row.destination == destination and (_is_due(row) or storm_stands):
             state.conversations.put(row._replace(not_before=0, next_at=row.due_at))
 
 

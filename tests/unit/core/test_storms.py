@@ -6,7 +6,8 @@ import pytest
 
 from router.core.rows import OF_STORM, OPEN
 from router.model import HOUR, SECOND, Delivered, Destination, Rejected, Retry, Status
-from router.store import Idle, Limits, Work
+from router.store import Idle, Limits, Work, jobs
+from tests.unit.core.memory import at_once
 from tests.unit.core.world import NOON, POLICY, SLACK, TEAM, World, alert
 
 LIMITS = Limits(above=8, every=5 * SECOND)
@@ -286,3 +287,21 @@ def test_what_a_storm_took_along_is_due_again_after_a_restart(world: World) -> N
     work = storm(world)
     assert len(work.parts) == 60
     assert all(part.may_have_arrived for part in work.parts)
+
+
+def test_a_storm_that_failed_is_tried_at_once_when_its_destination_is_resumed(world: World) -> None:
+    groups(world, range(20))
+    world.finish(storm(world), Retry("http 503"), not_before=world.now + HOUR)
+    assert world.begin(TEAM, LIMITS) == Idle(world.now + HOUR, failing=True)
+    at_once(world.store.resume(TEAM.key))
+    storm(world)
+
+
+def test_a_router_that_dies_while_it_records_a_storm_goes_on_with_its_message(world: World) -> None:
+    groups(world, range(60))
+    work = storm(world)
+    world.do(jobs.Record(work, DELIVERED, world.policy, world.now, world.now))
+    world.restart()
+    again = storm(world)
+    assert again.conversation.remote == {"ts": "1"}
+    assert named(again)[0] == of(range(60))
