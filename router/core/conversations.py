@@ -83,7 +83,7 @@ def _open(
         "not_before": 0, "next_at": None, "attempts": 0, "tried_since": None, "partly": 0, **_remote({}),
         "since": None, "slot": None, "created_at": now, "key": _hash(database_id(state), token), "revision": "",
         "notified_at": None, "delivery_id": None, "firing": 0, "known": 0, "shown": 0, "ended": 0, "waiting": 0,
-        "ends": 0, "size": 0, "deciding": None, "storm_id": None,
+        "ends": 0, "size": 0, "deciding": None, "storm_id": None, "shown_groups": 0,
     }  # fmt: skip
     values.update(given)
     return state.conversations.put(_timed(ConversationRow(state.new_id(), **values))), True

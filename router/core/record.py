@@ -166,6 +166,8 @@ def _storm(
     match outcome:
         case Delivered():
             _brought_up(state, work, outcome, now, not_before)
+            if view is not None:
+                change(state, state.conversations[work.id], shown_groups=view.groups)
             leave_out(state, work, outcome.refused, policy, now)
         case Retry() | Broken():
             _failed(state, work, outcome, not_before)

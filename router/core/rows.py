@@ -169,6 +169,8 @@ class ConversationRow(NamedTuple):
     """The webhook of which more alerts may concern it; nothing is due before. None: there is none."""
     storm_id: int | None = None
     """The storm that told of it last; None: none has."""
+    shown_groups: int
+    """Of a storm: how many groups its message shows as firing."""
 
 
 class MemberRow(NamedTuple):

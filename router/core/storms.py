@@ -68,6 +68,8 @@ class Surge:
     """Of these: critical, and not only ends."""
     standing: int
     """Of the storm's own: those that were told of, and are not over."""
+    groups: int
+    """Of these: those in which something fires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ def turn(state: State, destination: str, limits: Limits, surge: Surge, now: Mill
     apart = 0 < surge.critical + surge.told_critical <= limits.above
     share = Share(0 if row is None else row.id, taking, apart, limits.edits)
     taken = surge.told - apart * surge.told_critical + taking * (surge.due - apart * surge.critical)
-    has_news = taken > 0 or (row is not None and surge.standing == 0)
+    has_news = taken > 0 or (row is not None and (surge.standing == 0 or _is_stale(row, share, surge.groups)))
     if not has_news or (row is not None and row.not_before > now):
         failing = row is not None and row.attempts > 0 and has_news
         return Turn(None, share, 0 if row is None else row.not_before, has_news, failing)
@@ -156,6 +158,11 @@ def turn(state: State, destination: str, limits: Limits, surge: Surge, now: Mill
     conversation = replace(conversation_of(row, now, ()), storm=StormView(0, 0, (), over=False))
     work = replace(work_of(row, conversation, (), now), share=replace(share, storm=row.id))
     return Turn(begin(state, work, now))
+
+
+def _is_stale(row: ConversationRow, share: Share, groups: int) -> bool:
+    """A message that can be edited shows other groups than fire: one was told apart since, or given up."""
+    return share.edits and bool(row.own_message) and row.shown_groups != groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +207,8 @@ def view(
     :param full: there is more, which it has no room for
     """
     over = not (known.left or full) and all(part.conversation.over for part in parts)
-    if not parts and not over:
+    row = state.conversations[storm.id]
+    if not (parts or over or (storm.share is not None and _is_stale(row, storm.share, known.groups))):
         _withdraw(state, storm)
         return None
     levels = policy.severity.levels

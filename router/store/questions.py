@@ -139,18 +139,19 @@ def surge(connection: sa.Connection, key: Any) -> Any:
         )
     ).one()
     if not storm:
-        return Surge(due, due, urgent, 0, 0, 0)
+        return Surge(due, due, urgent, 0, 0, 0, 0)
     is_due = sa.and_(conversations.c.next_at.is_not(None), conversations.c.next_at <= now)
     fires = sa.or_(conversations.c.shown > 0, sa.and_(conversations.c.firing > 0, is_due))
-    firing, told, told_urgent, standing = connection.execute(
+    firing, told, told_urgent, standing, shown = connection.execute(
         sa.select(
             sa.func.count().filter(fires),
             sa.func.count().filter(is_due),
             sa.func.count().filter(is_due, critical, conversations.c.waiting != conversations.c.ends),
             sa.func.count().filter(_told_of),
+            sa.func.count().filter(conversations.c.shown > 0),
         ).where(_belongs(storm), conversations.c.state == "open")
     ).one()
-    return Surge(due + firing, due, urgent, told, told_urgent, standing)
+    return Surge(due + firing, due, urgent, told, told_urgent, standing, shown)
 
 
 _told_of = sa.or_(conversations.c.known > 0, conversations.c.ended > 0)

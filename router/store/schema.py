@@ -189,6 +189,7 @@ conversations = sa.Table(
     _number("size", "0"),  # how many members it has had
     _time("deciding", nullable=True),  # the webhook of which more alerts may concern it; null: there is none
     _time("storm_id", nullable=True),  # the storm, a conversation, that told of it last
+    _number("shown_groups", "0"),  # of a storm: how many groups its message shows as firing
     sa.UniqueConstraint("token", "episode"),
     sa.Index("ix_conversations_group", "group_id"),
 )

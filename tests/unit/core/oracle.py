@@ -74,6 +74,7 @@ def _surge(state: State, key: Any) -> Surge:
         len(told),
         sum(row.urgency == 0 and row.waiting != row.ends for row in told),
         sum(bool(row.known or row.ended) for row in own),
+        sum(row.shown > 0 for row in own),
     )
 
 

@@ -305,3 +305,15 @@ def test_a_router_that_dies_while_it_records_a_storm_goes_on_with_its_message(wo
     again = storm(world)
     assert again.conversation.remote == {"ts": "1"}
     assert named(again)[0] == of(range(60))
+
+
+def test_a_storms_message_stays_current_when_a_group_gets_its_own(world: World) -> None:
+    world.policy = replace(POLICY, receivers={**POLICY.receivers, "oncall": (TEAM,)})
+    limits = replace(LIMITS, edits=True)
+    groups(world, range(20))
+    told(world, storm(world, limits))
+    world.post(alert("Worse", "critical"), group="g3")
+    world.finish(single(world, limits), Delivered({"ts": "2"}))
+    update = told(world, storm(world, limits))
+    assert (update.parts, shown(update)) == ((), (19, 19, False))
+    assert isinstance(world.begin(TEAM, limits), Idle)

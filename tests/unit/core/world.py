@@ -185,7 +185,7 @@ class World:
         self, destination: Destination, limits: Limits | None = None, overdue: Millis = 0
     ) -> Work | Idle:
         found = at_once(self.store.claim(destination, self.policy, self.now, limits=limits, overdue=overdue))
-        if isinstance(found, Idle):
+        if isinstance(found, Idle) and not overdue:
             assert found.until is None or found.until > self.now, "a lane that is idle looks again at once"
         return found
 

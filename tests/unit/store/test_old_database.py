@@ -90,21 +90,21 @@ async def test_kinds_failovers_and_own_messages_get_their_columns(tmp_path: Path
             connection.execute(
                 sa.text(
                     "INSERT INTO members (id, conversation_id, alert_id, status, told, verdict, rule, reason)"
-                    " VALUES (:n, :n, 1, 'firing', 'none', 'send', :rule, '')"
+                    " VALUES (:n, :n, 1, 'firing', :told, 'send', :rule, '')"
                 ),
-                {"n": number, "rule": rule},
+                {"n": number, "rule": rule, "told": "firing" if number < 3 else "none"},
             )
     migrate(engine)
     with engine.connect() as connection:
         found = connection.execute(
             sa.text(
-                "SELECT kind, own_message, failover FROM conversations c"
+                "SELECT kind, own_message, failover, storm_id FROM conversations c"
                 " JOIN members m ON m.conversation_id = c.id ORDER BY c.id"
             )
         ).all()
     engine.dispose()
     assert [tuple(row) for row in found] == [
-        ("group", 1, 0), ("alert", 0, 1), ("digest", 0, 1), ("storm", 1, 0),
+        ("group", 1, 0, None), ("alert", 0, 1, 4), ("digest", 0, 1, None), ("storm", 1, 0, None),
     ]  # fmt: skip
 
 

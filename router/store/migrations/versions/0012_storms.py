@@ -1,4 +1,4 @@
-"""A conversation knows the storm that told of it."""
+"""A conversation knows the storm that told of it, and a storm what its message shows."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,6 +11,9 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("conversations", sa.Column("storm_id", sa.BigInteger(), nullable=True))
+    op.add_column(
+        "conversations", sa.Column("shown_groups", sa.BigInteger(), nullable=False, server_default="0")
+    )
     # What a destination knows of, and what has no message of its own there, was told by a storm.
     op.execute(
         "UPDATE conversations SET storm_id = (SELECT max(storm.id) FROM conversations AS storm"
@@ -26,3 +29,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_conversations_storm")
     op.drop_column("conversations", "storm_id")
+    op.drop_column("conversations", "shown_groups")
