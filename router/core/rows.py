@@ -169,7 +169,7 @@ class ConversationRow(NamedTuple):
     """The webhook of which more alerts may concern it; nothing is due before. None: there is none."""
     storm_id: int | None = None
     """The storm that told of it last; None: none has."""
-    shown_groups: int
+    shown_groups: int = 0
     """Of a storm: how many groups its message shows as firing."""
 
 

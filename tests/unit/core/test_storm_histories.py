@@ -147,7 +147,7 @@ def test_every_storm_ends_with_the_truth_and_balanced_books(*, edits: bool, room
         met += storm.met
 
     play()
-    assert met["storms"] > 100
-    assert met["over"] > 20
+    assert met["storms"] > 20
+    assert met["over"] > 4
     assert met["resolved"] > 20
     assert bool(met["more"]) == (room < 1_000)
