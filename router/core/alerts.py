@@ -12,12 +12,20 @@ from router.packed import pack, unpack
 _DOUBT_FIELDS = ("fingerprint", "annotations", "starts_at", "fires_until", "generator_url", "links")
 # A label set of a kilobyte: about 30 MiB at most.
 _PARSED = 10_000
+# An alert's destinations are notified of it at about the same time.
+_UNPACKED = 1_000
 
 
 @lru_cache(_PARSED)
 def _parsed(text: str) -> Mapping[str, str]:
     labels: Mapping[str, str] = json.loads(text)
     return labels
+
+
+@lru_cache(_UNPACKED)
+def _unpacked(packed: bytes) -> Mapping[str, str]:
+    annotations: Mapping[str, str] = json.loads(unpack(packed))
+    return annotations
 
 
 def labels_of(row: AlertRow) -> Labels:
@@ -29,7 +37,7 @@ def alert_of(row: AlertRow) -> Alert:
     return Alert(
         fingerprint=row.fingerprint,
         labels=labels_of(row),
-        annotations=json.loads(unpack(row.annotations)),
+        annotations=_unpacked(row.annotations),
         status=Status(row.status),
         starts_at=row.starts_at,
         ends_at=row.ends_at,

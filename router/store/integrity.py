@@ -68,7 +68,7 @@ def integrity(connection: sa.Connection, now: Millis, last: Integrity | None = N
     claimed = (alerts.c.claimed_firing_at <= now - _DOUBT, alerts.c.status == "resolved")
     contradicted = sa.select(alerts.c.source, alerts.c.labels, alerts.c.fingerprint).where(*claimed)
     empty = (
-        sa.select(conversations.c.destination, _its_group.c.group_key)
+        sa.select(conversations.c.destination, _its_group.c.receiver, _its_group.c.group_key)
         .join(_its_group, _its_group.c.id == conversations.c.group_id)
         .where(_EMPTY)
     )
@@ -83,7 +83,7 @@ def integrity(connection: sa.Connection, now: Millis, last: Integrity | None = N
         _finding(
             connection,
             empty.order_by(conversations.c.id),
-            lambda row: f"{row['destination']}: {row['group_key']}",
+            lambda row: f"{row['destination']}: group:{row['receiver']}:{row['group_key']}",
         ),
         _miscounted(connection) if last is None else last.miscounted,
     )
