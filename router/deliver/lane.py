@@ -402,7 +402,7 @@ class Lane:
         return replace(storm, parts=tuple(part for part in storm.parts if part.id not in overdue))
 
     async def _send(self, work: Work, current: Current) -> tuple[Outcome, bytes | None]:
-        """What came of it, and what was sent, packed; None: nothing was."""
+        """What came of it, and what was sent, as JSON; None: nothing was."""
         channel = current.channels.get(self.destination.channel)
         if channel is None:
             gone = f"routes.yaml has no channel {self.destination.channel} any more"

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 from router.model import Message
-from router.packed import pack
 
 _written = json.JSONEncoder(separators=(",", ":")).encode
 LARGEST = 2_000
@@ -12,7 +11,7 @@ LARGEST = 2_000
 
 
 def sent(message: Message, alerts: int) -> bytes:
-    """Packed. It holds no secret, because a message has none: channels take addresses and keys from their options.
+    """JSON. It holds no secret, because a message has none: channels take addresses and keys from their options.
 
     :param alerts: how many the message is about
     """
@@ -23,4 +22,4 @@ def sent(message: Message, alerts: int) -> bytes:
         kept["body"] = message.body
     if message.fallback:
         kept["fallback"] = True
-    return pack(_written(kept).encode())
+    return _written(kept).encode()

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -30,9 +31,10 @@ from router.model import (
     Webhook,
 )
 from router.packed import pack
-from router.store import books, conversation, jobs, retention, starts, story, totals, troubles
+from router.store import books, conversation, dictionary, jobs, retention, starts, story, totals, troubles
 from router.store.balance import Balance, balance
 from router.store.books import Kept
+from router.store.dictionary import Packing
 from router.store.health import StoreUnavailable
 from router.store.integrity import Integrity, integrity
 from router.store.jobs import Again, Idle, Job, Many, Surges
@@ -55,7 +57,8 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._packing = Threads("store-pack", _PACKING)
+        self._packing = Packing()
+        self._beside = Threads("store-pack", _PACKING)
         self._indexed = asyncio.Event()
         """What fires is known to the inhibit rules in force. Nothing is notified before."""
         self._indexed.set()
@@ -83,12 +86,14 @@ class Store:
         finally:
             opening.shutdown()
         database.start(asyncio.get_running_loop())
-        return cls(database)
+        store = cls(database)
+        store._packing.use(await database.read(dictionary.newest))
+        return store
 
     async def close(self, within: float = math.inf) -> None:
         """Finish what is queued. :param within: seconds; a store that is stuck is left behind after these"""
         await self._database.close(within)
-        self._packing.shutdown()
+        self._beside.shutdown()
         self._building.shutdown()
 
     async def begin(self, now: Millis) -> dict[str, str]:
@@ -156,14 +161,12 @@ class Store:
             await self._database.do(jobs.Accept(webhook, source, packed, policy, now, certain))
         )
 
-    async def _packed(self, body: bytes) -> bytes:
-        return pack(body) if len(body) < _LARGE else await self._packing.run(pack, body)
-
     async def keep(self, webhook: Webhook, source: str, body: bytes, now: Millis) -> int:
         """Keep a webhook whose alerts are to be decided in pieces; returns after the commit. Its number in the order of
         arrival.
         """
-        return await self._database.do(jobs.Keep(webhook, source, await self._packed(body), now))
+        packed = await self._beside.run(pack, body)
+        return await self._database.do(jobs.Keep(webhook, source, packed, now))
 
     async def undecided(self) -> list[int]:
         """The webhooks that were kept and are not decided yet, in the order of their arrival."""
@@ -298,8 +301,9 @@ class Store:
         """Put an attempt's outcome into the ledger. A storm's message first: what is not recorded yet when the process
         dies is told again, and by the same message. The last one of a storm comes last, because it ends the storm.
 
-        :param message: what was sent, packed; None: nothing was
+        :param message: what was sent, as JSON; None: nothing was
         """
+        packed = None if message is None else await self._packed(message)
         accepted: tuple[Millis, ...] = ()
         in_pieces = not isinstance(outcome, Rejected) and work.conversation.digest is None
         if len(work.telling) > LARGE and in_pieces:
@@ -309,7 +313,7 @@ class Store:
             # One whose attempt before may have arrived says so of all.
             unknown = tuple(each for each in work.telling if each.notified_before == UNKNOWN)
             work = replace(work, telling=unknown[:1])
-        own: jobs.Job[Recorded] = jobs.Record(work, outcome, policy, now, not_before, message)
+        own: jobs.Job[Recorded] = jobs.Record(work, outcome, policy, now, not_before, packed)
         parts: list[jobs.Job[Recorded]] = [
             jobs.RecordParts(work.parts[first : first + BATCH], outcome, policy, now, not_before)
             for first in range(0, len(work.parts), BATCH)
@@ -317,6 +321,9 @@ class Store:
         storm = work.conversation.storm
         ends = storm is not None and storm.over
         recorded = [await self._database.do(job) for job in ([*parts, own] if ends else [own, *parts])]
+        if packed is not None and (words := self._packing.lesson(now)) is not None:
+            with suppress(StoreUnavailable):  # the outcome is recorded; the next lesson comes
+                self._packing.use(await self._database.write(partial(dictionary.add, words=words, now=now)))
         if work.conversation.over:
             await self.close_large()
         accepted += tuple(at for each in recorded for at in each.accepted)
@@ -326,6 +333,11 @@ class Store:
         """Mark the members of conversations of very many that are over. In many batches."""
         while await self._database.do(jobs.CloseSome()):
             pass
+
+    async def _packed(self, data: bytes) -> bytes:
+        """A body or a message, as it is kept."""
+        pack = self._packing.pack
+        return pack(data) if len(data) < _LARGE else await self._beside.run(pack, data)
 
     async def retry(self, letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
         """Try a dead letter again: the destinations that have something to do now; None: it isn't dead."""

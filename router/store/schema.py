@@ -388,6 +388,15 @@ messages = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
 
+# Words that bodies and messages have in common: what they were packed with.
+dictionaries = sa.Table(
+    "dictionaries",
+    metadata,
+    _id(),
+    _time("at"),
+    sa.Column("words", sa.LargeBinary, nullable=False),
+)
+
 # By which labels alerts are found: a hash of each name with its value.
 alert_labels = sa.Table(
     "alert_labels",

@@ -13,6 +13,7 @@ from router.core.storms import storm_token
 from router.model import Fate, Millis
 from router.packed import unpack
 from router.store import search
+from router.store.dictionary import unpacked
 from router.store.schema import (
     alerts,
     changes,
@@ -91,14 +92,14 @@ def message(connection: sa.Connection, delivery: int) -> dict[str, Any] | None:
     and instead of a body that was too large to keep ``left_out``, how many alerts it was about. None: nothing is kept.
     """
     packed = connection.execute(sa.select(messages.c.body).where(messages.c.id == delivery)).scalar()
-    return None if packed is None else json.loads(unpack(packed))
+    return None if packed is None else json.loads(unpacked(connection, packed))
 
 
 def body(connection: sa.Connection, webhook: int) -> bytes | None:
     """The body of an accepted webhook; None: it is not kept any more, or nobody sent one."""
     accepted = webhooks.c.id == webhook, webhooks.c.quarantined.is_(None)
     packed = connection.execute(sa.select(webhooks.c.body).where(*accepted)).scalar()
-    return unpack(packed) if packed else None
+    return unpacked(connection, packed) if packed else None
 
 
 def _changes(page: Iterable[Any]) -> Iterator[Event]:

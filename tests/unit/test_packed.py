@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.packed import pack, unpack
+from router.packed import Learned, number_of, pack, unpack, words_of
 from tests.examples import examples
 
 
@@ -58,3 +58,23 @@ def test_what_a_former_version_packed_can_be_read() -> None:
     kept = bytes.fromhex("01abc6927eb0fbc9251f9c3db025905a3cdef52c51c82c56480169aead0500")
     assert json.loads(unpack(kept)) == alert
     assert unpack(b"\0short") == b"short"
+
+
+@given(st.binary(max_size=2_000), st.integers(1, 255), st.binary(max_size=500))
+@examples(100)
+def test_what_is_packed_by_a_learned_dictionary_needs_it(data: bytes, number: int, sample: bytes) -> None:
+    learned = Learned(number, words_of([sample]))
+    packed = pack(data, learned)
+    assert number_of(packed) in {None, number}
+    assert unpack(packed, learned if number_of(packed) else None) == data
+
+
+def test_of_what_is_like_the_sample_a_learned_dictionary_leaves_a_third() -> None:
+    def text(number: int) -> bytes:
+        pod = f"api-{number * 7_919_993:010x}"
+        return json.dumps(
+            {"labels": {"pod": pod}, "runbook": "https://wiki.example/crash-loops", "is": "up"}
+        ).encode()
+
+    learned = Learned(1, words_of([text(1)]))
+    assert len(pack(text(2), learned)) < len(pack(text(2))) / 2

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from router.packed import unpack
+from router.store.dictionary import unpacked
 from router.store.labels import entries
 
 revision = "0013"
@@ -49,6 +50,13 @@ def upgrade() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["id"], ["deliveries.id"], name=op.f("fk_messages_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
+    )
+    op.create_table(
+        "dictionaries",
+        _id(),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("words", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_dictionaries")),
     )
     _pack_annotations()
     _index_labels()
@@ -115,7 +123,9 @@ def downgrade() -> None:
     op.add_column("alerts", sa.Column("annotations", _text(), nullable=False, server_default="{}"))
     _unpack("alerts", "packed", "annotations", lambda data: unpack(data).decode())
     op.drop_column("alerts", "packed")
-    _unpack("webhooks", "body", "body", unpack)
+    connection = op.get_bind()
+    _unpack("webhooks", "body", "body", lambda data: unpacked(connection, data))
+    op.drop_table("dictionaries")
 
 
 def _restore_subjects() -> None:

@@ -1,0 +1,78 @@
+"""A dictionary of what this router is sent and sends, so that bodies and messages are kept in a third of the room.
+
+It is learned once from a few of them, kept, and never changed: what was packed with it needs it for as long as it is
+kept. Each that follows has another number.
+"""
+
+import sqlalchemy as sa
+
+from router.model import DAY, Millis
+from router.packed import MOST_LEARNED, Learned, number_of, pack, unpack, words_of
+from router.store.schema import dictionaries
+
+# Texts that are packed before one is learned.
+_LOOKED_AT = 100
+# Bytes. What is longer repeats itself enough to be packed well as it is.
+_LONGEST = 3_000
+# Of one kind are texts that begin alike: the bodies of a sender, the messages of a channel.
+_ALIKE, _KINDS = 24, 4
+_LASTS: Millis = 30 * DAY
+
+
+class Packing:
+    """Packs bodies and messages, and learns from them."""
+
+    def __init__(self) -> None:
+        self._learned: Learned | None = None
+        self._at: Millis = 0
+        self._samples: dict[bytes, bytes] = {}
+        self._seen = 0
+
+    def use(self, newest: tuple[Learned, Millis] | None) -> None:
+        """:param newest: the dictionary that was learned last, and when; None: there is none"""
+        if newest is not None:
+            (self._learned, self._at), self._seen = newest, 0
+            self._samples.clear()
+
+    def pack(self, data: bytes) -> bytes:
+        self._seen += 1
+        if len(data) <= _LONGEST:
+            kind = data[:_ALIKE]
+            if kind in self._samples or len(self._samples) < _KINDS:
+                self._samples[kind] = data
+        return pack(data, self._learned)
+
+    def lesson(self, now: Millis) -> bytes | None:
+        """The next dictionary's words, if it is time for one."""
+        old_enough = self._learned is None or now - self._at >= _LASTS
+        if not old_enough or self._seen < _LOOKED_AT or len(self._samples) < 2:
+            return None
+        self._seen = 0
+        return words_of(self._samples.values())
+
+
+def newest(connection: sa.Connection) -> tuple[Learned, Millis] | None:
+    row = connection.execute(
+        sa.select(dictionaries).order_by(dictionaries.c.id.desc()).limit(1)
+    ).mappings().first()  # fmt: skip
+    return None if row is None else (Learned(row["id"], row["words"]), row["at"])
+
+
+def add(connection: sa.Connection, words: bytes, now: Millis) -> tuple[Learned, Millis] | None:
+    """Keep another one, and use it from now on. None: there are as many as can be."""
+    last = connection.execute(sa.select(sa.func.coalesce(sa.func.max(dictionaries.c.id), 0))).scalar_one()
+    if last == MOST_LEARNED:
+        return None
+    connection.execute(sa.insert(dictionaries).values(id=last + 1, words=words, at=now))
+    return Learned(last + 1, words), now
+
+
+def unpacked(connection: sa.Connection, packed: bytes) -> bytes:
+    """:raises ValueError: it is damaged"""
+    number = number_of(packed)
+    if number is None:
+        return unpack(packed)
+    words = connection.execute(sa.select(dictionaries.c.words).where(dictionaries.c.id == number)).scalar()
+    if words is None:
+        raise ValueError(f"it can't be unpacked: dictionary {number} is missing")
+    return unpack(packed, Learned(number, words))

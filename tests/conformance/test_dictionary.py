@@ -1,0 +1,111 @@
+"""Bodies and messages are read as they came, whichever dictionary they were packed with."""
+
+import json
+from pathlib import Path
+
+from router.config import loads
+from router.deliver.sent import sent
+from router.model import DAY, Alert, Delivered, Message, Millis, Status, Webhook
+from router.packed import MOST_LEARNED, Learned
+from router.store import Adoption, Search, Store, Work
+from router.store.backend import Backend, backend
+from router.store.dictionary import Packing, add, newest
+
+NOW: Millis = 1_795_435_200_000
+POLICY = loads(
+    "channels: {slack: {token: xoxb-1}}\nreceivers: {team: [{slack: {channel: C0TEAM}}]}\nroute: {receiver: team}\n",
+    name="routes.yaml", folder=Path(), environ={}, now=NOW,
+).policy  # fmt: skip
+(TEAM,) = POLICY.destinations.values()
+
+
+def body_of(number: int) -> bytes:
+    return json.dumps(
+        {"groupKey": f"Down{number}", "alerts": [{"summary": "It is down, look at it"}]}
+    ).encode()
+
+
+def message_of(number: int) -> Message:
+    return Message(
+        "slack", {"channel": "C0TEAM", "text": f"Down{number} is down, look at it", "plain": "Down"}
+    )
+
+
+async def play(store: Store, first: int, count: int, now: Millis) -> dict[int, int]:
+    """Webhooks and their deliveries; the number of each delivery."""
+    numbers = {}
+    for number in range(first, first + count):
+        alert = Alert("f", {"alertname": f"Down{number}"}, {}, Status.FIRING, NOW)
+        group = Webhook("r", f"g{number}", {"alertname": f"Down{number}"}, "http://am", 0, (alert,))
+        await store.accept(group, "default", body_of(number), POLICY, now)
+        work = await store.claim(TEAM, POLICY, now)
+        assert isinstance(work, Work)
+        await store.record(work, Delivered(), POLICY, now, now, sent(message_of(number), 1))
+        numbers[work.delivery] = number
+    return numbers
+
+
+async def assert_readable(store: Store, numbers: dict[int, int]) -> None:
+    for delivery, number in numbers.items():
+        message = await store.message(delivery)
+        assert message is not None
+        assert message["body"] == message_of(number).body
+    page = await store.find_alerts(Search(), limit=500)
+    found = []
+    for alert in page.alerts:
+        story = await store.story(alert["id"])
+        assert story is not None
+        found.append(await store.body(story.events[0]["webhook"]))
+    assert sorted(each or b"" for each in found) == sorted(map(body_of, numbers.values()))
+
+
+async def test_all_is_read_as_it_came_before_and_after_a_dictionary_is_learned(url: str) -> None:
+    store = await Store.open(url)
+    await store.begin(NOW)
+    await store.adopt(Adoption(POLICY), NOW)
+    numbers = await play(store, 0, 70, NOW)
+    await assert_readable(store, numbers)
+    await store.close()
+    store = await Store.open(url)
+    numbers |= await play(store, 70, 10, NOW + DAY)
+    await assert_readable(store, numbers)
+    numbers |= await play(store, 80, 70, NOW + 40 * DAY)  # a second one
+    await assert_readable(store, numbers)
+    await store.close()
+    database = backend(url)
+    with database.reading() as connection:
+        last = newest(connection)
+    database.close()
+    assert last is not None
+    assert last[0].number == 2
+
+
+def packed(packing: Packing, count: int = 100) -> int:
+    """How many bytes the last of so many texts takes."""
+    for number in range(count):
+        packing.pack(body_of(number))
+        size = len(packing.pack(sent(message_of(number), 1)))
+    return size
+
+
+def test_a_lesson_is_due_after_some_texts_and_again_after_a_month() -> None:
+    packing = Packing()
+    packed(packing, 40)
+    assert packing.lesson(NOW) is None
+    before = packed(packing)
+    words = packing.lesson(NOW)
+    assert words is not None
+    packing.use((Learned(1, words), NOW))
+    assert packed(packing) < before / 2
+    assert packing.lesson(NOW + 29 * DAY) is None
+    assert packing.lesson(NOW + 30 * DAY) is not None
+
+
+def test_no_more_is_learned_than_can_be_numbered(database: Backend) -> None:
+    connection = database.writer()
+    with connection.begin():
+        learned = [add(connection, b"words", NOW) for _ in range(MOST_LEARNED + 1)]
+    connection.close()
+    numbers = [each[0].number for each in learned if each is not None]
+    assert numbers == list(range(1, MOST_LEARNED + 1))
+    assert learned[-1] is None
