@@ -91,7 +91,7 @@ class Work:
     """When the first attempt to tell this began."""
     urgency: int = 99
     """Rank of its most urgent alert; 0: critical."""
-    share: "Share | None" = None
+    share: Share | None = None
     """Of a storm: which conversations its message takes along."""
     parts: tuple["Work", ...] = ()
     """The conversations that it takes along; they have no deliveries of their own."""
