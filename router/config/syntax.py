@@ -24,6 +24,8 @@ _SHIFT = 0xF0000  # a private plane of Unicode: allowed in YAML's plain scalars
 HIDDEN = re.compile("\U000f0024\U000f007b[^\U000f007d]+\U000f007d")
 """A variable, hidden."""
 _PRIVATE = re.compile("[\U000f0000-\U000fffff]")
+# A hidden variable begins with this character. As an escape it would look like one once the text is read.
+_ESCAPED_START = re.compile(r"\\U000[fF]0024|\\u[dD][bB]80\\u[dD][cC]24")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 # https://yaml.org/spec/1.2.2/#51-character-set: all but these are printable.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -84,6 +86,9 @@ def compose(text: str, *, variables: bool = True) -> Node | None:
         what = f"the character U+{ord(bad.group()[0]):04X} can't stand in a file"
         todo = "remove it, or write it as an escape in double quotes"
         raise SyntaxRefusedError(place_of(text, bad.start()), what, todo)
+    if variables and (escaped := _ESCAPED_START.search(text)) is not None:
+        what = "the character U+F0024 can't stand in a file"
+        raise SyntaxRefusedError(place_of(text, escaped.start()), what, "remove it")
     hidden = _without_directives(VARIABLE.sub(_hide, text) if variables else text)
     yaml = _yaml()
     yaml.get_constructor_parser(hidden)  # which sets its reader
