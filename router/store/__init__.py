@@ -165,7 +165,8 @@ class Store:
         """Keep a webhook whose alerts are to be decided in pieces; returns after the commit. Its number in the order of
         arrival.
         """
-        packed = await self._beside.run(pack, body)
+        # Without what was learned: it may have to go to the quarantine as it came.
+        packed = pack(body) if len(body) < _LARGE else await self._beside.run(pack, body)
         return await self._database.do(jobs.Keep(webhook, source, packed, now))
 
     async def undecided(self) -> list[int]:
