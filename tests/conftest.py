@@ -8,6 +8,7 @@ from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.listening import still_open
@@ -20,6 +21,14 @@ if MEMORY is not None:
     os.environ.setdefault(
         "PYTEST_DEBUG_TEMPROOT", str(MEMORY)
     )  # before pytest makes the first folder of a test
+
+# Exceptions are shown as Python shows them: the standard way draws all local variables, which takes a second.
+structlog.configure(
+    processors=[
+        structlog.stdlib.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 # How long an example takes, or is in the making, says how busy the machine is.
 settings.register_profile(

@@ -1,10 +1,12 @@
 """Before a database is used: is it whole, and is it ours? Nothing is written to one that is not."""
 
+from functools import cache
 from pathlib import Path
 
 import alembic.command
 import alembic.config
 import sqlalchemy as sa
+from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from router.store.backend import Backend
@@ -13,6 +15,12 @@ from router.store.schema import metadata
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSIONS = "alembic_version"
+
+
+@cache
+def _scripts() -> ScriptDirectory:
+    """The migrations. They are read once, because that takes as long as making a database."""
+    return ScriptDirectory(str(_MIGRATIONS))
 
 
 def check(backend: Backend) -> None:
@@ -24,7 +32,7 @@ def check(backend: Backend) -> None:
             raise StoreUnavailable(f"{backend.name} belongs to another program; give another --database")
         query = f"SELECT version_num FROM {_VERSIONS}"  # noqa: S608  (a constant)
         revisions = connection.exec_driver_sql(query).scalars().all() if tables else ()
-        known = {script.revision for script in ScriptDirectory(str(_MIGRATIONS)).walk_revisions()}
+        known = {script.revision for script in _scripts().walk_revisions()}
         for revision in revisions:
             if revision not in known:
                 raise StoreUnavailable(
@@ -38,13 +46,17 @@ def migrate(engine: sa.Engine, revision: str = "head") -> None:
 
     :param revision: an older one only to make a database of that version
     """
-    config = alembic.config.Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    config.set_main_option("path_separator", "os")
     with engine.execution_options(writes=True, untimed=True).begin() as connection:
+        context = MigrationContext.configure(connection)
+        if revision == "head":
+            if not sa.inspect(connection).get_table_names():
+                metadata.create_all(connection)
+                context.stamp(_scripts(), revision)
+                return
+            if context.get_current_heads() == tuple(_scripts().get_heads()):
+                return
+        config = alembic.config.Config()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        config.set_main_option("path_separator", "os")
         config.attributes["connection"] = connection
-        if revision == "head" and not sa.inspect(connection).get_table_names():
-            metadata.create_all(connection)
-            alembic.command.stamp(config, revision)
-        else:
-            alembic.command.upgrade(config, revision)
+        alembic.command.upgrade(config, revision)
