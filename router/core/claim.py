@@ -200,11 +200,24 @@ def present_state(state: State, id_: int, policy: Policy, now: Millis) -> Work |
     if not before:
         _nothing_due(state, id_, now)
         return None
+    row = with_new_version(state, row, before)
     work = work_about(row, state.groups[row.group_id], known, before, now)
     for each in work.telling:
         member = state.members[each.member]
         put_member(state, member._replace(notified=UNKNOWN), member)
     return work
+
+
+def with_new_version(state: State, row: ConversationRow, before: Mapping[int, str]) -> ConversationRow:
+    """News that were not in an attempt under this generation make another one: providers and channels take the same
+    generation for the same content.
+
+    :param before: what the destination was notified of, by member
+    """
+    attempted = row.revision.startswith(f"{row.generation}-")
+    if attempted and any(notified != UNKNOWN for notified in before.values()):
+        return change(state, row, generation=row.generation + 1)
+    return row
 
 
 def work_about(

@@ -4,10 +4,19 @@ The pieces of one delivery may be cut short by the process's end. Then it is sen
 notified perhaps, and what was recorded is no news any more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from router.core.claim import Work, begin, conversation_of, is_due, is_news, is_unjudged, work_of
+from router.core.claim import (
+    Work,
+    begin,
+    conversation_of,
+    is_due,
+    is_news,
+    is_unjudged,
+    with_new_version,
+    work_of,
+)
 from router.core.conversations import close_if_empty, find_due, put_member
 from router.core.members import rejudge, want_rejudged
 from router.core.record import notified, unnotified
@@ -53,19 +62,20 @@ def mark(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis
     return before
 
 
-def start(state: State, id_: int, now: Millis, *, news: bool) -> Begun | None:
+def start(state: State, id_: int, now: Millis, before: Mapping[int, str]) -> Begun | None:
     """Begin the delivery of a conversation whose members are marked; None: it isn't due any more.
 
-    :param news: there is something to say
+    :param before: what the destination was notified of, by the members that there is news of
     """
     row = state.conversations[id_]
     if row.next_at is None or row.next_at > now:
         return None
-    if not news:
+    if not before:
         find_due(state, id_)
         close_if_empty(state, id_)
         return None
     group = state.groups[row.group_id]
+    row = with_new_version(state, row, before)
     work = begin(state, work_of(row, conversation_of(row, now, ()), (), now), now)
     return Begun(work, state.conversations[id_], group)
 

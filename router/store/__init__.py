@@ -264,7 +264,7 @@ class Store:
         before: dict[int, str] = {}
         for marked in await self._pieces(partial(jobs.Mark, id_, policy, now)):
             before |= marked
-        begun = await self._database.do(jobs.Start(id_, now, bool(before)))
+        begun = await self._database.do(jobs.Start(id_, now, before))
         if begun is None:
             return None
         try:

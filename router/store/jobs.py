@@ -1,5 +1,6 @@
 """What the writer does for its callers: each job a class, its rows and its transition."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import ClassVar, Generic, Protocol, TypeVar
@@ -314,11 +315,11 @@ class Mark(_First):
 
 @dataclass(frozen=True, slots=True)
 class Start(_First):
-    """Begins the delivery of a conversation whose members are marked. :param news: there is something to say"""
+    """Begins the delivery of a conversation whose members are marked. :param before: of which, and what was known"""
 
     id: int
     now: Millis
-    news: bool
+    before: Mapping[int, str]
 
     def want(self, state: State) -> None:
         state.meta.want("id", (DATABASE_ID,))
@@ -329,7 +330,7 @@ class Start(_First):
         state.groups.want("id", () if group is None else (group,))
 
     def run(self, state: State) -> large.Begun | None:
-        return large.start(state, self.id, self.now, news=self.news)
+        return large.start(state, self.id, self.now, self.before)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import pytest
 
 from router.core.claim import is_unjudged
 from router.core.rows import HOLD, MemberRow
-from router.model import HOUR, MINUTE
+from router.model import HOUR, MINUTE, Delivered, Retry
 from tests.unit.core.world import NIGHT, RULES, SLACK, TEAM, World, alert
 
 
@@ -75,3 +75,28 @@ def test_hours_of_one_of_its_routes_do_not_matter_where_another_sends_at_any_hou
         world.policy, root=replace(root, routes=both), receivers={**world.policy.receivers, "oncall": (TEAM,)}
     )
     assert policy.match({"severity": "warning"}).always == {TEAM.key}
+
+
+def test_what_comes_due_after_an_attempt_makes_another_version() -> None:
+    """A channel that has shown a version does not show it again."""
+    world = World()
+    world.post(alert("A", "critical"))
+    claimed_at = world.now
+    world.now += 1
+    world.post(alert("B", "critical"))
+    world.now = claimed_at  # the claim was asked for before, and runs after
+    first = world.work_of(SLACK)
+    world.finish(first, Delivered({"ts": "1"}))
+    world.now += 1
+    second = world.work_of(SLACK)
+    assert [len(each.conversation.firing) for each in (first, second)] == [1, 2]
+    assert second.conversation.version > first.conversation.version
+    assert second.conversation.revision != first.conversation.revision
+
+
+def test_an_attempt_that_may_have_arrived_is_repeated_under_its_version() -> None:
+    world = World()
+    world.post(alert("A", "critical"))
+    first = world.work_of(SLACK)
+    world.finish(first, Retry("timeout", ambiguous=True))
+    assert world.work_of(SLACK).conversation.revision == first.conversation.revision
