@@ -1,5 +1,5 @@
-"""What is done in pieces beside the rest, so that other webhooks come in between: large webhooks, which were kept whole and
-answered at once, are decided; and what an inhibitor of very many alerts muted is judged when it has ended.
+"""Decides large webhooks, which were kept whole and answered at once. When an inhibitor ends that muted very many alerts,
+it judges these as well. Both are done in pieces, so that other webhooks come in between.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 LARGE = 200
 """Alerts. A webhook of more is decided in pieces of so many, each some tens of milliseconds of the writer's time."""
 _MOST = 200_000
+"""Alerts that may wait to be decided: four webhooks of the greatest size."""
 # How long it rests when the store can't be written.
 _STORE_REST: Millis = 2 * SECOND
 
@@ -53,7 +54,7 @@ class Undecided:
         self.alerts = 0
         """How many wait to be decided."""
         self.most = _MOST
-        """How many may: beyond, webhooks are refused. A single one is not, however large."""
+        """How many may wait. A webhook that would exceed this is refused, unless it is the only one."""
         self._store = store
         self._clock = clock
         self._metrics = metrics
@@ -64,8 +65,9 @@ class Undecided:
 
     async def begin(self) -> None:
         """Take over what an earlier process kept and did not decide."""
-        for number in await self._store.undecided():
-            self._put(_Arrival(number, 0, None))
+        for number, alerts in await self._store.undecided():
+            self._count(alerts)
+            self._put(_Arrival(number, alerts, None))
 
     async def keep(self, webhook: Webhook, source: str, body: bytes) -> None:
         """Returns once it is durable. :raises StoreUnavailable: it is not, or too much waits to be decided"""
@@ -88,14 +90,14 @@ class Undecided:
                 self._wake(await self._store.release(self._policy(), self._clock.now()))
                 while self._waiting:
                     await self._next()
-            except StoreUnavailable:  # the store has said so; it goes on where it was
-                left.set()
-                await self._clock.wait(never, self._clock.now() + _STORE_REST)
+            except StoreUnavailable:
+                pass  # which the store says itself
             except Exception:  # it never dies: what it could not do is tried again
                 log.exception("large webhooks can't be decided")
-                left.set()
-                await self._clock.wait(never, self._clock.now() + _STORE_REST)
-            await left.wait()
+            else:
+                await left.wait()
+                continue
+            await self._clock.wait(never, self._clock.now() + _STORE_REST)
 
     async def _next(self) -> None:
         """:raises StoreUnavailable:"""

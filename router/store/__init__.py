@@ -169,8 +169,10 @@ class Store:
         packed = pack(body) if len(body) < _LARGE else await self._beside.run(pack, body)
         return await self._database.do(jobs.Keep(webhook, source, packed, now))
 
-    async def undecided(self) -> list[int]:
-        """The webhooks that were kept and are not decided yet, in the order of their arrival."""
+    async def undecided(self) -> list[tuple[int, int]]:
+        """The webhooks that were kept and are not decided yet, in the order of their arrival; and how many alerts each
+        has.
+        """
         return await self._database.read(books.undecided)
 
     async def kept(self, arrival: int) -> Kept:

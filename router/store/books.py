@@ -161,12 +161,14 @@ class Kept:
     sender: str
 
 
-def undecided(connection: sa.Connection) -> list[int]:
-    """The webhooks that are not decided yet, in the order of their arrival."""
+def undecided(connection: sa.Connection) -> list[tuple[int, int]]:
+    """The webhooks that are not decided yet, in the order of their arrival; and how many alerts each has."""
     rows = connection.execute(
-        sa.select(webhooks.c.id).where(webhooks.c.undecided.is_not(None)).order_by(webhooks.c.id)
+        sa.select(webhooks.c.id, webhooks.c.undecided)
+        .where(webhooks.c.undecided.is_not(None))
+        .order_by(webhooks.c.id)
     )
-    return list(rows.scalars())
+    return [(number, alerts) for number, alerts in rows]
 
 
 def kept(connection: sa.Connection, arrival: int) -> Kept:

@@ -53,15 +53,20 @@ async def decided(world: World) -> None:
     await until(none_waits, "all are decided")
 
 
-async def test_a_large_group_is_one_message_with_all_its_alerts(world: World) -> None:
-    await world.start()
-    assert await post(world, firing=MANY) == 200
+async def assert_all_is_told(world: World) -> None:
+    """In one message."""
     await world.slack.until(lambda: bool(world.slack.messages))
     await decided(world)
     await world.at_rest()
     (message,) = world.slack.messages.values()
     assert f"{MANY} firing" in message.shown
     assert (await world.ledger())["changes"]["fired"] == MANY
+
+
+async def test_a_large_group_is_one_message_with_all_its_alerts(world: World) -> None:
+    await world.start()
+    assert await post(world, firing=MANY) == 200
+    await assert_all_is_told(world)
 
 
 async def test_its_end_is_told_once_all_of_it_has_ended(world: World) -> None:
@@ -87,14 +92,10 @@ async def test_what_was_kept_is_decided_by_the_next_process(world: World, pieces
     for first in range(0, pieces * LARGE, LARGE):
         some = replace(kept, alerts=kept.alerts[first : first + LARGE])
         await store.accept_some(number, some, "default", policy, world.clock.now())
+    assert await store.undecided() == [(number, MANY)]
     await store.close()
     await world.start()
-    await world.slack.until(lambda: bool(world.slack.messages))
-    await decided(world)
-    await world.at_rest()
-    (message,) = world.slack.messages.values()
-    assert f"{MANY} firing" in message.shown
-    assert (await world.ledger())["changes"]["fired"] == MANY
+    await assert_all_is_told(world)
 
 
 async def test_alerts_that_wait_to_be_decided_are_counted_and_bounded(world: World) -> None:
