@@ -24,7 +24,7 @@ class Upkeep:
         self._retention = retention
         self._balance: Balance | None = None
         self.integrity: Integrity | None = None
-        """As it was found last; None: it has not been looked at yet."""
+        """The result of the last check; None: there was none yet."""
         # Moments of the clock that nobody steps.
         self._check_at: Millis = 0
         self._prune_at: Millis = 0

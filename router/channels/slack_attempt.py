@@ -193,7 +193,7 @@ class Attempt:
         return _text(answer["ts"])
 
     async def _with_fallback(self, method: str, whole: Mapping[str, Any], plain: str, **where: Any) -> Any:
-        """What Slack refuses is sent as text, in the same attempt: the alert counts."""
+        """Send a message that Slack refuses as plain text, in the same attempt, so that the alert arrives."""
         try:
             return await self._call(method, **whole, **where)
         except SlackApiError as error:

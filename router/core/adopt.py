@@ -1,4 +1,4 @@
-"""Beginning under rules: at a start, and whenever they are loaded again."""
+"""Puts rules in force: at a start, and whenever routes.yaml is loaded again."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from router.core.accept import index_inhibitor
 from router.core.alerts import labels_of
 from router.core.digests import close_slots, open_slots
-from router.core.members import rejudge, want_rejudged
 from router.core.rows import ALL, FIRING, ConfigurationRow, DestinationRow, FragmentRow, MetaRow
 from router.core.state import State
 from router.decide import Policy
@@ -35,7 +34,7 @@ def known_fragments(state: State) -> dict[str, str]:
 
 def adopt(state: State, adoption: Adoption, now: Millis) -> bool:
     """Digests have their slots. Whether the rules differ from the last ones: then whatever fires is to be judged by
-    them, see :func:`reindex` and :func:`rejudge_all`, and :func:`adopted` says that it was.
+    them, see :func:`reindex` and :func:`router.core.members.rejudge_all`, and :func:`adopted` says that it was.
     """
     _keep_fragments(state, adoption.fragments)
     _keep_configuration(state, adoption.policy.configuration, now)
@@ -68,15 +67,6 @@ def reindex(state: State, policy: Policy, ids: Sequence[int]) -> None:
         for each in state.inhibitors.of("alert", id_):
             state.inhibitors.remove(each)
         index_inhibitor(state, policy, alert)
-
-
-def rejudge_all(state: State, policy: Policy, ids: Sequence[int], now: Millis) -> frozenset[str]:
-    """Judge these alerts by the rules. The destinations that may have something to do."""
-    want_rejudged(state, policy, ids, now)
-    woken: set[str] = set()
-    for id_ in ids:
-        woken |= rejudge(state, policy, id_, now)
-    return frozenset(woken)
 
 
 def _keep_fragments(state: State, texts: Mapping[str, str]) -> None:

@@ -42,7 +42,7 @@ _ENDED_KEPT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """One news of a delivery: the member, its status, and what the destination was notified of before."""
+    """What a delivery says of one member: its status, and what the destination was notified of before."""
 
     member: int
     status: str

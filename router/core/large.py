@@ -18,7 +18,7 @@ from router.core.claim import (
     work_of,
 )
 from router.core.conversations import close_if_empty, find_due, put_member
-from router.core.members import rejudge, want_rejudged
+from router.core.members import rejudge_all
 from router.core.record import notified, unnotified
 from router.core.rows import UNKNOWN, ConversationRow, GroupRow
 from router.core.state import State
@@ -48,9 +48,7 @@ def mark(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis
     stale = [
         member.alert_id for each in ids if is_unjudged(state, member := state.members[each], policy, now)
     ]
-    want_rejudged(state, policy, stale, now)
-    for alert in stale:
-        rejudge(state, policy, alert, now)
+    rejudge_all(state, policy, stale, now)
     before: dict[int, str] = {}
     for each in ids:
         member = state.members[each]

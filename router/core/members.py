@@ -3,7 +3,7 @@
 A hold or an inhibition only delays a first notification. Who was notified of an alert is notified of its end.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -495,6 +495,15 @@ def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozens
     for group_id in sorted(group_ids):
         Transitions(state, policy, subject_of(state, alert, group_id), now).fire(decisions, None)
     return frozenset(named)
+
+
+def rejudge_all(state: State, policy: Policy, ids: Sequence[int], now: Millis) -> frozenset[str]:
+    """Judge several firing alerts once more, see :func:`rejudge`. The destinations that may have something to do."""
+    want_rejudged(state, policy, ids, now)
+    woken: set[str] = set()
+    for id_ in ids:
+        woken |= rejudge(state, policy, id_, now)
+    return frozenset(woken)
 
 
 def _withheld(decisions: tuple[Decision, ...], why: str) -> tuple[Decision, ...]:

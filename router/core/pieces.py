@@ -84,13 +84,11 @@ def in_order(webhook: Webhook, policy: Policy) -> list[Alert]:
     before those. Ends come after all that fires, and those of what mutes come last: nothing is let go that another
     alert of the webhook still mutes, or that has ended as well.
     """
-    levels = policy.severity.levels
 
     def place(alert: Alert) -> tuple[bool, bool, int]:
         ended = alert.status is not Status.FIRING
         matched = policy.match(alert.labels, alert.identity, own=alert.about is not None)
-        rank = levels.index(matched.level) if matched.level in levels else len(levels)
-        return ended, bool(matched.mutes) is ended, rank
+        return ended, bool(matched.mutes) is ended, policy.severity.rank(matched.level)
 
     return sorted(webhook.alerts, key=place)
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 
-from router.core.members import rejudge, want_rejudged
+from router.core.members import rejudge_all
 from router.core.rows import MetaRow
 from router.core.state import State
 from router.decide import Policy
@@ -42,15 +42,11 @@ def release(state: State, policy: Policy, keys: Iterable[str], now: Millis) -> t
     if not keys:
         return frozenset(), False
     want_released(state, keys)
-    muted = muted_by(state, keys)
-    want_rejudged(state, policy, muted, now)
-    woken: set[str] = set()
-    for alert in sorted(muted):
-        woken |= rejudge(state, policy, alert, now)
+    woken = rejudge_all(state, policy, sorted(muted_by(state, keys)), now)
     many = [key for key in keys if state.ask(MANY_MUTED, key)]
     if many:
         _note(state, sorted({*unreleased(state), *many}))
-    return frozenset(woken), bool(many)
+    return woken, bool(many)
 
 
 def unreleased(state: State) -> list[str]:
@@ -67,13 +63,10 @@ def release_some(
 
     :param last: there are no more
     """
-    want_rejudged(state, policy, alerts, now)
-    woken: set[str] = set()
-    for alert in alerts:
-        woken |= rejudge(state, policy, alert, now)
+    woken = rejudge_all(state, policy, alerts, now)
     if last:
         _note(state, [each for each in unreleased(state) if each != key])
-    return frozenset(woken)
+    return woken
 
 
 def _note(state: State, keys: list[str]) -> None:

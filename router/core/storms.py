@@ -63,11 +63,11 @@ class Surge:
     critical: int
     """Of these."""
     told: int
-    """Of the storm's own: due."""
+    """Groups that the storm told of, and that are due."""
     told_critical: int
     """Of these: critical, and not only ends."""
     standing: int
-    """Of the storm's own: those that were told of, and are not over."""
+    """Groups that the storm told of, and that are not over."""
     groups: int
     """Of these: those in which something fires."""
 

@@ -13,6 +13,7 @@ from router.core.accept import Receipt, accept, want_accepted
 from router.core.adopt import Adoption
 from router.core.claim import ALL_APART, Share, Work
 from router.core.conversations import DATABASE_ID, close_some
+from router.core.members import rejudge_all
 from router.core.pieces import accept_end, accept_some, give_up, keep
 from router.core.reconcile import Answer, Listening
 from router.core.record import Recorded
@@ -568,7 +569,7 @@ class Rejudge(_Piece[frozenset[str]]):
 
     def run(self, state: State) -> tuple[frozenset[str], int]:
         ids: list[int] = state.ask("firing of", (None, self.after, _RULES_PAGE))
-        return rules.rejudge_all(state, self.policy, ids, self.now), _next(ids, _RULES_PAGE)
+        return rejudge_all(state, self.policy, ids, self.now), _next(ids, _RULES_PAGE)
 
 
 @dataclass(frozen=True, slots=True)

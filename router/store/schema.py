@@ -193,7 +193,7 @@ conversations = sa.Table(
     sa.UniqueConstraint("token", "episode"),
     sa.Index("ix_conversations_group", "group_id"),
 )
-# With the id: thousands are due at one moment when a route opens.
+# Thousands may be due at the same moment, when a route opens. The id orders them within the index.
 sa.Index("ix_conversations_next", conversations.c.destination, conversations.c.priority, conversations.c.next_at,
          conversations.c.id, sqlite_where=conversations.c.next_at.is_not(None),
          postgresql_where=conversations.c.next_at.is_not(None))  # fmt: skip

@@ -42,7 +42,7 @@ class Parts:
     resume: Callable[[str], Awaitable[dict[str, str] | None]]
     """Ends a destination's pause and tries it: status and reason; None: there is no such destination. :raises StoreUnavailable:"""
     integrity: Callable[[], Integrity | None] = lambda: None
-    """As it was found last; None: it has not been looked at yet."""
+    """The result of the last check; None: there was none yet."""
     preview: bool = False
     in_flight: int = 64 * 2**20
     """Bytes of all webhooks that are being taken in at once; at least four times ``max_body``."""

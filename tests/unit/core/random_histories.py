@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from router.core.accept import accept
-from router.core.adopt import adopt, adopted, keep_destinations, reindex, rejudge_all
+from router.core.adopt import adopt, adopted, keep_destinations, reindex
 from router.core.claim import Work, claim
 from router.core.dead_letters import UnderWay, discard, retry
+from router.core.members import rejudge_all
 from router.core.reconcile import Answer, Reported, confirm
 from router.core.record import record
 from router.core.rows import FIRING, OF_DIGEST, MemberRow
