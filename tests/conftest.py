@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import io
+import logging
 import os
 from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Iterator
@@ -73,6 +74,16 @@ def _nothing_left_open() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def logs_restored() -> Iterator[None]:
+    """For a test that configures the logs."""
+    root, before = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.configure(**before)
+    root.handlers[:], root.level = handlers, level
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
     """Started for the first test of a worker that asks for it."""
@@ -93,6 +104,13 @@ def _waiting() -> str:
         for task in tasks:
             task.print_stack(file=shown)
         return shown.getvalue()
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays until the end, so the garbage collector need not look at it each time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -50,7 +50,7 @@ def migrate(engine: sa.Engine, revision: str = "head") -> None:
         context = MigrationContext.configure(connection)
         if revision == "head":
             if not sa.inspect(connection).get_table_names():
-                metadata.create_all(connection)
+                metadata.create_all(connection, checkfirst=False)
                 context.stamp(_scripts(), revision)
                 return
             if context.get_current_heads() == tuple(_scripts().get_heads()):

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -19,6 +21,7 @@ import aiohttp
 import pytest
 
 from tests import waiting
+from tests.acceptance.forked import Forked
 
 ROOT = Path(__file__).parents[2]
 ALERTMANAGER = shutil.which("prometheus-alertmanager")
@@ -31,13 +34,21 @@ needs_faketime = pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime:
 
 
 def free_port() -> int:
-    """Of those that no connection is ever given by itself: it stays free while a program that listens there restarts."""
+    """Of those that no connection is ever given by itself: it stays free while a program that listens there restarts.
+
+    No other test takes it either: it is locked for as long as this process runs.
+    """
     dice = SystemRandom()
     while True:
         port = dice.randrange(20_000, 32_000)
+        lock = os.open(
+            f"{tempfile.gettempdir()}/alert-router-port-{port}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        )
         with socket.socket() as probe, contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             probe.bind(("127.0.0.1", port))
             return port
+        os.close(lock)
 
 
 async def until(ready: Callable[[], Awaitable[bool]], what: str) -> None:
@@ -144,7 +155,9 @@ class Router:
         environ: Mapping[str, str] | None = None,
         database: str | None = None,
     ) -> None:
-        """:param database: a URL; not given: a file in the folder"""
+        """:param environ: variables for a process of its own; without any it is forked from one that is ready
+        :param database: a URL; not given: a file in the folder
+        """
         self.port = free_port()
         self.config = folder / "routes.yaml"
         self.config.write_text(routes)
@@ -152,16 +165,16 @@ class Router:
         self._url = database or f"sqlite:///{self.database}"
         self._log = folder / "router.log"
         self._offset = folder / "faketime"
-        self._environ = {**os.environ, **(environ or {})}
+        self._environ = environ
         if faketime:
             self._offset.write_text("+0")
-            self._environ |= {
+            self._environ = {
                 "LD_PRELOAD": str(FAKETIME),
                 "FAKETIME_TIMESTAMP_FILE": str(self._offset),
                 "FAKETIME_CACHE_DURATION": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             }
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | Forked | None = None
 
     @property
     def url(self) -> str:
@@ -189,25 +202,17 @@ class Router:
 
     async def spawn(self) -> None:
         """Begin to start."""
+        command = (
+            "serve", "--config", str(self.config), "--listen", f"127.0.0.1:{self.port}", "--database", self._url,
+            "--log", "json",
+        )  # fmt: skip
+        if self._environ is None:
+            self._process = Forked(command, ROOT, self._log)
+            return
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "router",
-                "serve",
-                "--config",
-                str(self.config),
-                "--listen",
-                f"127.0.0.1:{self.port}",
-                "--database",
-                self._url,
-                "--log",
-                "json",
-                cwd=ROOT,
-                env=self._environ,
-                stdout=log,
-                stderr=log,
-            )
+                sys.executable, "-m", "router", *command, cwd=ROOT, env=os.environ | self._environ, stdout=log, stderr=log
+            )  # fmt: skip
 
     async def _ready(self) -> bool:
         assert self._process is not None

@@ -1,14 +1,12 @@
 """Every channel, whatever its provider answers: an outcome of the right kind, in few words, without a secret."""
 
 import asyncio
-import logging
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from types import ModuleType
 from typing import Protocol
 
 import pytest
-import structlog
 
 from router import logs
 from router.channels import KINDS, discord, email_smtp, pagerduty, webhook
@@ -57,14 +55,10 @@ async def provider(rig: Rig, request: pytest.FixtureRequest) -> AsyncIterator[An
 
 
 @pytest.fixture
-def logged(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
+def logged(capsys: pytest.CaptureFixture[str], logs_restored: None) -> pytest.CaptureFixture[str]:
     """The logs of ``serve --log-level debug``."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
     logs.configure("json", "debug")
-    yield capsys
-    structlog.reset_defaults()
-    root.handlers[:], root.level = handlers, level
+    return capsys
 
 
 @pytest.fixture
