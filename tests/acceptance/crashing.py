@@ -28,7 +28,7 @@ from tests.clock import ManualClock
 
 # Whose functions are points.
 _PATH = ("router.web.webhook", "router.store.writer", "router.deliver.lane")
-_LOOK = 0.002
+_LOOK = 0.005
 """Seconds between two looks at what is still due."""
 _VALUES = re.compile(r"x'[0-9a-f]*'|'(?:[^']|'')*'|\b\d+\b", re.IGNORECASE)
 _COLUMNS = re.compile(r"(?<=SELECT ).*?(?= FROM)|(?<=INTO )(\w+) .*")
@@ -65,7 +65,7 @@ class Points:
 
     def watch_functions(self) -> None:
         """Of this thread: the writer's thread is seen by its statements."""
-        sys.setprofile(self._call)
+        sys.settrace(self._called)
 
     def _statement(self, sql: str) -> None:
         if threading.current_thread().name.startswith("store-read"):
@@ -77,8 +77,9 @@ class Points:
             self._last = what
         self._pass(what, once=not what.startswith(_WRITES))
 
-    def _call(self, frame: FrameType, event: str, _argument: object) -> None:
-        if event == "call" and frame.f_globals.get("__name__") in _PATH:
+    def _called(self, frame: FrameType, _event: str, _argument: object) -> None:
+        """A function is entered or goes on. None, the answer, leaves its lines untraced."""
+        if frame.f_globals.get("__name__") in _PATH:
             self._pass(f"{frame.f_code.co_qualname}, line {frame.f_lineno}", once=True)
 
     def _pass(self, what: str, *, once: bool) -> None:

@@ -1,8 +1,10 @@
-"""A kill at every step of the path: nothing is lost at any of them, and hardly anything is told twice."""
+"""A kill at every step that leaves something behind: nothing is lost at any, and hardly anything is told twice."""
 
 import asyncio
 import json
 import logging
+import os
+import re
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from router.model import DAY, HOUR, Millis
 from tests.acceptance.lives import Died, Router, Stable, stable
@@ -23,6 +26,9 @@ from tests.world.rules import rules
 
 log = logging.getLogger(__name__)
 PHASES = ("fires", "ends", "is for the digest", "is in the digest")
+_ALL = "CHAOS_SEED" in os.environ
+"""`make hunt` kills at the steps that leave nothing behind, too: a function is called, or something is read."""
+_LEAVES_NOTHING = re.compile(r".*: (SELECT .*|[\w.<>]+, line \d+)")
 _AT_ONCE = 3
 _TRIES = 4
 """A point that hangs on when upkeep and the like happen to run is waited for in so many rounds."""
@@ -240,6 +246,7 @@ class Plan:
         return {point for point, tries in self._tries.items() if tries == _TRIES}
 
 
+@pytest.mark.hunt
 async def test_a_kill_at_any_step_of_the_path_loses_nothing(tmp_path: Path) -> None:
     async with stable() as there:
         points = await _points(there, tmp_path / "whole")
@@ -259,7 +266,7 @@ async def test_a_kill_at_any_step_of_the_path_loses_nothing(tmp_path: Path) -> N
     killed = {point for each in chains for point in each.killed}
     assert killed | plan.missed == {point for point in points if point.startswith(tuple(PHASES))}
     assert len(killed) > 20 * len(plan.missed), plan.missed
-    assert len(killed) > 100
+    assert len(killed) > (100 if _ALL else 70)
     log.info(
         "killed at %d points, told once more: %s; %s",
         len(killed),
@@ -286,4 +293,5 @@ async def _points(there: Stable, folder: Path) -> list[str]:
     async with chain(there, folder) as whole:
         await whole.play({})
         await whole.play({})
-        return await whole.points()
+        points = await whole.points()
+    return [point for point in points if _ALL or not _LEAVES_NOTHING.fullmatch(point)]
