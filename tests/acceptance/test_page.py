@@ -1,9 +1,7 @@
 """What a newcomer sees after `make run`, in a real browser."""
 
-import asyncio
 import contextlib
 import json
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 from playwright.async_api import Page, async_playwright, expect
 
 from tests.acceptance.conftest import Providers
+from tests.acceptance.forked import Forked
 from tests.acceptance.processes import ROOT, Router, free_port, running, until
 from tests.waiting import GUARD
 
@@ -24,20 +23,19 @@ _FLAGS = (
 
 
 @pytest.fixture
-async def preview() -> AsyncIterator[str]:
+async def preview(tmp_path: Path) -> AsyncIterator[str]:
     """`make run`, once its sample incident has been played; the address."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "router", "serve", "--preview", "--sample", "--listen", f"127.0.0.1:{free_port()}",
-        cwd=ROOT, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None
-    said = ""
-    while "resolved:" not in said:
-        line = await process.stdout.readline()
-        assert line, f"it ended: {said}"
-        said += line.decode()
-    assert said.count("-> 200") == 8
-    yield next(word for word in said.split() if word.startswith("http://"))
+    printed, address = tmp_path / "printed", f"127.0.0.1:{free_port()}"
+    process = Forked(("serve", "--preview", "--sample", "--listen", address), ROOT, printed)
+
+    async def played() -> bool:
+        said = printed.read_text() if printed.exists() else ""
+        assert process.returncode is None, f"it ended: {said}"
+        return "resolved:" in said
+
+    await until(played, "the sample incident is played")
+    assert printed.read_text().count("-> 200") == 8
+    yield f"http://{address}"
     process.terminate()
     await process.wait()
 
