@@ -1,7 +1,7 @@
 """Accepting a webhook: its alerts become changes, decisions and fates, all or nothing."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -70,6 +70,8 @@ def want_accepted(
     state.meta.want("id", (DATABASE_ID,))
     with suppress(Missing):
         want_judged(state, policy, ((alert.identity, alert.labels) for alert in webhook.alerts))
+    with suppress(Missing):
+        want_placed(state, policy, _places(webhook, source, policy, {}), now)
     state.ready()
     group = state.groups.one("key", (source, webhook.receiver, webhook.group_key))
     if group is not None and whole and webhook.truncated == 0:
@@ -79,6 +81,9 @@ def want_accepted(
         for alert in webhook.alerts
         if (row := state.alerts.one("identity", (source, alert.identity))) is not None
     }
+    if not known:
+        state.ready()
+        return
     state.members.want("open of alert", known.values())
     state.inhibitors.want("alert", known.values())
     with suppress(Missing):
@@ -88,7 +93,6 @@ def want_accepted(
     state.conversations.want("id", {member.conversation_id for member in members})
     state.fates.want("open of member", (member.id for member in members))
     state.ready()
-    want_placed(state, policy, _places(webhook, source, policy, known), now)
     ending = [
         known[alert.identity]
         for alert in webhook.alerts
@@ -116,21 +120,13 @@ def _want_ended(state: State, policy: Policy, ending: list[int], places: set[int
 
 def _places(
     webhook: Webhook, source: str, policy: Policy, known: Mapping[str, int]
-) -> Iterator[tuple[Subject, list[Destination]]]:
+) -> Iterator[tuple[Subject, Sequence[Destination]]]:
     """Each alert, and the destinations that it may be for."""
     for alert in webhook.alerts:
         matched = policy.match(alert.labels, alert.identity, own=alert.about is not None)
-        destinations = [
-            each
-            for routes in matched.ways
-            for route in routes
-            for receiver in (route.receiver, route.outside_digest)
-            if receiver is not None
-            for each in policy.receivers[receiver]
-        ]
         id_ = known.get(alert.identity, 0)
         group = webhook.receiver, webhook.group_key
-        yield Subject(id_, source, alert.identity, matched.level, 0, *group), destinations
+        yield Subject(id_, source, alert.identity, matched.level, 0, *group), matched.destinations
 
 
 def accept(

@@ -6,6 +6,7 @@ A conversation in which nothing fires and of which nothing is left to notify is 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from router.core import rows
@@ -29,10 +30,13 @@ DATABASE_ID = "database_id"
 FIRST_DUE = "first due"
 """A question: when the first member of a conversation is due, as it was saved; None: none is."""
 _LEAST_URGENT = 99
+# Those of a batch are asked for several times.
+_TOKENS = 10_000
 # 80 bits: of a billion tokens, no two are the same, but for one chance in two million.
 _TOKEN = 20
 
 
+@lru_cache(_TOKENS)
 def token_of(destination: str, source: str, subject: str) -> str:
     return _hash(destination, source, subject)[:_TOKEN]
 
@@ -76,26 +80,30 @@ def _open(
     last = latest(state, token)
     if last is not None and last.state == rows.OPEN:
         return last, False
-    values: dict[str, Any] = {
-        "destination": destination, "source": source, "kind": kind, "subject": subject,
-        "episode": 1 if last is None else last.episode + 1, "group_id": None, "token": token, "state": rows.OPEN,
-        "urgency": _LEAST_URGENT, "priority": 2, "generation": 0, "observed_generation": 0, "due_at": None,
-        "not_before": 0, "next_at": None, "attempts": 0, "tried_since": None, "partly": 0, **_remote({}),
-        "since": None, "slot": None, "created_at": now, "key": _hash(database_id(state), token), "revision": "",
-        "notified_at": None, "delivery_id": None, "firing": 0, "known": 0, "shown": 0, "ended": 0, "waiting": 0,
-        "ends": 0, "size": 0, "deciding": None, "storm_id": None, "shown_groups": 0,
-    }  # fmt: skip
-    values.update(given)
-    return state.conversations.put(_timed(ConversationRow(state.new_id(), **values))), True
+    values = _EMPTY | given
+    values["priority"] = _priority(values["urgency"], 0)
+    row = ConversationRow(
+        id=state.new_id(), destination=destination, source=source, kind=kind, subject=subject, token=token,
+        episode=1 if last is None else last.episode + 1, created_at=now, key=_hash(database_id(state), token),
+        **values,
+    )  # fmt: skip
+    return state.conversations.put(_timed(row)), True
+
+
+_EMPTY: Mapping[str, Any] = {
+    "group_id": None, "state": rows.OPEN, "urgency": _LEAST_URGENT, "priority": 2, "generation": 0,
+    "observed_generation": 0, "due_at": None, "not_before": 0, "next_at": None, "attempts": 0, "tried_since": None,
+    "partly": 0, "remote": "{}", "own_message": 0, "since": None, "slot": None, "revision": "", "notified_at": None,
+    "delivery_id": None, "firing": 0, "known": 0, "shown": 0, "ended": 0, "waiting": 0, "ends": 0, "size": 0,
+    "deciding": None, "storm_id": None, "shown_groups": 0,
+}  # fmt: skip
+"""What a conversation begins with."""
 
 
 def keep_remote(state: State, id_: int, remote: Mapping[str, Any], /, **values: Any) -> ConversationRow:
     """Save what the channel keeps of it, and these values."""
-    return change(state, state.conversations[id_], **_remote(remote), **values)
-
-
-def _remote(remote: Mapping[str, Any]) -> dict[str, Any]:
-    return {"remote": json.dumps(dict(remote)), "own_message": int(bool(remote))}
+    kept = json.dumps(dict(remote))
+    return change(state, state.conversations[id_], remote=kept, own_message=int(bool(remote)), **values)
 
 
 def change(state: State, conversation: ConversationRow, /, **values: Any) -> ConversationRow:
@@ -108,10 +116,14 @@ def _timed(row: ConversationRow) -> ConversationRow:
     due_at = row.due_at
     ready = due_at is not None and row.delivery_id is None and row.deciding is None and row.state == rows.OPEN
     next_at = max(due_at, row.not_before) if ready and due_at is not None else None
-    priority = 0 if row.urgency == 0 else 1 if row.ends else 2
+    priority = _priority(row.urgency, row.ends)
     if next_at == row.next_at and priority == row.priority:
         return row
     return row._replace(next_at=next_at, priority=priority)
+
+
+def _priority(urgency: int, ends: int) -> int:
+    return 0 if urgency == 0 else 1 if ends else 2
 
 
 def bump(

@@ -28,19 +28,28 @@ class Missing(Exception):  # noqa: N818  (says what is so)
 _Getter = Callable[[Any], Any]
 
 
-def _shape(table: Table[Any], index: Index) -> tuple[_Getter, list[tuple[int, frozenset[object] | None]]]:
-    """What takes the key of a row, and the values that its other columns have: None: any but null."""
+def _key(table: Table[Any], index: Index) -> _Getter:
+    """What takes the key of a row. ``_ABSENT``: the row does not belong to any set of the index."""
     positions = [table.columns.index(name) for name in index.columns]
     getter: _Getter = itemgetter(*positions) if positions else lambda _row: ()
     only = [
         (table.columns.index(name), frozenset(values) if values != (None,) else None)
         for name, values in index.only.items()
     ]
-    return getter, only
+    if not only:
+        return getter
+
+    def key(row: tuple[Any, ...]) -> Any:
+        for position, values in only:
+            if (row[position] is None) if values is None else (row[position] not in values):
+                return _ABSENT
+        return getter(row)
+
+    return key
 
 
 # Made once: there is a state for each batch.
-_SHAPES = {(table.name, index.name): _shape(table, index) for table in rows.TABLES for index in table.indexes}
+_KEYS = {(table.name, index.name): _key(table, index) for table in rows.TABLES for index in table.indexes}
 _PRIMARY: dict[str, _Getter] = {
     table.name: itemgetter(*map(table.columns.index, table.primary)) for table in rows.TABLES
 }
@@ -49,20 +58,13 @@ _PRIMARY: dict[str, _Getter] = {
 class _Keyed:
     """The sets of one index: the key of each row, and the rows of each key."""
 
-    __slots__ = ("_getter", "_only", "index", "sets", "whole")
+    __slots__ = ("index", "key", "sets", "whole")
 
     def __init__(self, table: Table[Any], index: Index) -> None:
         self.index = index
-        self._getter, self._only = _SHAPES[table.name, index.name]
+        self.key = _KEYS[table.name, index.name]
         self.sets: dict[Hashable, dict[Any, None]] = {}
         self.whole: set[Hashable] = set()
-
-    def key(self, row: tuple[Any, ...]) -> Any:
-        """``_ABSENT``: the row does not belong to any of its sets."""
-        for position, values in self._only:
-            if (row[position] is None) if values is None else (row[position] not in values):
-                return _ABSENT
-        return self._getter(row)
 
 
 class Rows(Generic[R]):
@@ -199,8 +201,9 @@ class Rows(Generic[R]):
 
     def _replace(self, key: Any, old: Any, new: Any) -> None:
         self._rows[key] = new
+        there = old is not _ABSENT and old is not None
         for keyed in self._all_keyed:
-            was = keyed.key(old) if old is not _ABSENT and old is not None else _ABSENT
+            was = keyed.key(old) if there else _ABSENT
             is_ = keyed.key(new) if new is not None else _ABSENT
             if was is is_ or was == is_:
                 continue

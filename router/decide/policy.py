@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 from typing import Literal
 
 from router.decide.hours import Hours, NamedInterval, Schedule
@@ -164,6 +165,8 @@ class Matched:
     """The inhibition keys under which it mutes others."""
     ways: tuple[tuple[Route, ...], ...]
     """The routes that it takes; the next way counts where nobody on the ones before can be notified."""
+    destinations: tuple[Destination, ...]
+    """Those that it may be for, at some hour."""
     always: frozenset[str] = frozenset()
     """The destinations that are notified of it at any hour, whatever else fires."""
 
@@ -205,12 +208,21 @@ class Policy:
         muted_by = self.inhibition.as_target(labels)
         ways = tuple(tuple(way) for way in self._ways(labels, level, own=own))
         always = () if muted_by or own else self._always(ways)
-        found = Matched(level, muted_by, self.inhibition.as_source(labels), ways, frozenset(always))
+        destinations = tuple(self._destinations(ways))
+        found = Matched(
+            level, muted_by, self.inhibition.as_source(labels), ways, destinations, frozenset(always)
+        )
         if identity and not own:
             if len(self._matched) >= _REMEMBERED:
                 self._matched.clear()
             self._matched[identity] = found
         return found
+
+    def _destinations(self, ways: tuple[tuple[Route, ...], ...]) -> Iterator[Destination]:
+        for route in chain.from_iterable(ways):
+            for receiver in (route.receiver, route.outside_digest):
+                if receiver is not None:
+                    yield from self.receivers[receiver]
 
     def _always(self, ways: tuple[tuple[Route, ...], ...]) -> Iterator[str]:
         for route in ways[0]:
