@@ -80,7 +80,7 @@ def _open(
     last = latest(state, token)
     if last is not None and last.state == rows.OPEN:
         return last, False
-    values = _EMPTY | given
+    values = {**_EMPTY, **given}
     values["priority"] = _priority(values["urgency"], 0)
     row = ConversationRow(
         id=state.new_id(), destination=destination, source=source, kind=kind, subject=subject, token=token,
@@ -90,7 +90,7 @@ def _open(
     return state.conversations.put(_timed(row)), True
 
 
-_EMPTY: Mapping[str, Any] = {
+_EMPTY: dict[str, Any] = {
     "group_id": None, "state": rows.OPEN, "urgency": _LEAST_URGENT, "priority": 2, "generation": 0,
     "observed_generation": 0, "due_at": None, "not_before": 0, "next_at": None, "attempts": 0, "tried_since": None,
     "partly": 0, "remote": "{}", "own_message": 0, "since": None, "slot": None, "revision": "", "notified_at": None,

@@ -50,6 +50,7 @@ def _key(table: Table[Any], index: Index) -> _Getter:
 
 # Made once: there is a state for each batch.
 _KEYS = {(table.name, index.name): _key(table, index) for table in rows.TABLES for index in table.indexes}
+_TABLES: dict[str, Table[Any]] = {table.name: table for table in rows.TABLES}
 _PRIMARY: dict[str, _Getter] = {
     table.name: itemgetter(*map(table.columns.index, table.primary)) for table in rows.TABLES
 }
@@ -220,6 +221,23 @@ class State:
     :param oracle: answers questions of a complete state, instead of a database
     """
 
+    webhooks: Rows[rows.WebhookRow]
+    groups: Rows[rows.GroupRow]
+    alerts: Rows[rows.AlertRow]
+    inhibitors: Rows[rows.InhibitorRow]
+    conversations: Rows[rows.ConversationRow]
+    members: Rows[rows.MemberRow]
+    changes: Rows[rows.ChangeRow]
+    fates: Rows[rows.FateRow]
+    former_fates: Rows[rows.FormerFateRow]
+    deliveries: Rows[rows.DeliveryRow]
+    messages: Rows[rows.MessageRow]
+    dead_letters: Rows[rows.DeadLetterRow]
+    meta: Rows[rows.MetaRow]
+    configurations: Rows[rows.ConfigurationRow]
+    destinations: Rows[rows.DestinationRow]
+    fragments: Rows[rows.FragmentRow]
+
     def __init__(self, next_id: int = 1, *, complete: bool = False, oracle: Oracle | None = None) -> None:
         self.complete = complete
         self._oracle = oracle
@@ -230,27 +248,18 @@ class State:
         self.asked: dict[str, set[Any]] = {}
         self.lacking = False
         """Something that the transition under way wants is not loaded."""
-        self.webhooks = Rows(rows.WEBHOOKS, self)
-        self.groups = Rows(rows.GROUPS, self)
-        self.alerts = Rows(rows.ALERTS, self)
-        self.inhibitors = Rows(rows.INHIBITORS, self)
-        self.conversations = Rows(rows.CONVERSATIONS, self)
-        self.members = Rows(rows.MEMBERS, self)
-        self.changes = Rows(rows.CHANGES, self)
-        self.fates = Rows(rows.FATES, self)
-        self.former_fates = Rows(rows.FORMER_FATES, self)
-        self.deliveries = Rows(rows.DELIVERIES, self)
-        self.messages = Rows(rows.MESSAGES, self)
-        self.dead_letters = Rows(rows.DEAD_LETTERS, self)
-        self.meta = Rows(rows.META, self)
-        self.configurations = Rows(rows.CONFIGURATIONS, self)
-        self.destinations = Rows(rows.DESTINATIONS, self)
-        self.fragments = Rows(rows.FRAGMENTS, self)
+
+    def __getattr__(self, name: str) -> Any:
+        """A table, when it is first asked for: few batches need all."""
+        if name not in _TABLES:
+            raise AttributeError(name)
+        found = self.__dict__[name] = Rows(_TABLES[name], self)
+        return found
 
     @property
     def tables(self) -> Iterator[Rows[Any]]:
-        """In the order in which they are saved."""
-        return (getattr(self, table.name) for table in rows.TABLES)
+        """Those that were asked for, in the order in which they are saved."""
+        return (self.__dict__[name] for name in _TABLES if name in self.__dict__)
 
     def new_id(self) -> int:
         """One that no row of any table has had."""

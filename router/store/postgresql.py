@@ -62,6 +62,9 @@ class Postgresql:
 
     placeholder = "%s"
     sample = "JOIN"
+    rows_at_once = (
+        1  # executemany is a pipeline. https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
+    )
 
     def __init__(self, url: sa.URL, readers: int) -> None:
         host = url.host or _first(url.query.get("host", "")) or "localhost"

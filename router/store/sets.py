@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 from router.core import rows
@@ -39,6 +40,8 @@ class Dialect(Protocol):
     """Of one parameter."""
     sample: str
     """Joins a table after a set of keys, so that the keys are looked up one by one."""
+    rows_at_once: int
+    """How many rows one run of an INSERT takes at most. 1: the driver has something better for many rows."""
 
     def keys(self, kinds: list[str]) -> str:
         """A table expression ``k(c0, c1 …)`` made of one parameter, a JSON array of keys.
@@ -52,7 +55,7 @@ class Sets:
 
     def __init__(self, dialect: Dialect) -> None:
         self._load: dict[tuple[str, str], str] = {}
-        self._save: dict[str, str] = {}
+        self._save: dict[str, _Insert] = {}
         self._delete: dict[str, str] = {}
         for table in rows.TABLES:
             for index in (Index(ID, table.primary), *table.indexes):
@@ -60,10 +63,7 @@ class Sets:
             self._save[table.name] = _save_sql(table, dialect)
             self._delete[table.name] = _delete_sql(table, dialect)
         self._count = counters.moving([dialect.placeholder] * 4)
-        one = dialect.placeholder
-        self._label = (
-            f"INSERT INTO alert_labels (label, alert_id) VALUES ({one}, {one}) ON CONFLICT DO NOTHING"
-        )
+        self._label = _Insert("alert_labels", ("label", "alert_id"), "ON CONFLICT DO NOTHING", dialect)
 
     def load(self, cursor: Cursor, state: State) -> None:
         """Load whatever is wanted, except for questions."""
@@ -82,7 +82,7 @@ class Sets:
         changed = [(found, *found.changed()) for found in state.tables if found.before]
         for found, there, _ in changed:
             if there:
-                _put(cursor, self._save[found.table.name], there)
+                self._save[found.table.name].put(cursor, there)
                 if found is state.alerts:
                     self._index(cursor, [row for row in there if found.before[row.id] is None])
         for found, _, gone in reversed(changed):
@@ -96,18 +96,45 @@ class Sets:
     def _index(self, cursor: Cursor, alerts: Sequence[AlertRow]) -> None:
         """The labels of new alerts. Those of an alert never change."""
         if found := entries((row.id, row.labels) for row in alerts):
-            cursor.executemany(self._label, found)
+            self._label.run(cursor, found)
 
 
-def _put(cursor: Cursor, sql: str, there: list[Any]) -> None:
-    """Providers say what they like: of text that a database refuses, only the characters that it refuses are lost."""
-    try:
-        cursor.executemany(sql, there)
-    except Exception:
-        fitting = [tuple(map(fit, row)) for row in there]
-        if fitting == there:
-            raise
-        cursor.executemany(sql, fitting)
+# Of the statements that are prepared for a table: few, so that all of them stay so.
+_SIZES = (64, 16, 4, 1)
+
+
+class _Insert:
+    """A statement that inserts any number of rows.
+
+    SQLite's driver lets go of the interpreter, and takes it back, each time it runs a statement. With one run for many
+    rows instead of one for each, a batch is saved in half the time.
+    """
+
+    def __init__(self, table: str, columns: Sequence[str], conflict: str, dialect: Dialect) -> None:
+        row = f"({', '.join([dialect.placeholder] * len(columns))})"
+        head = f"INSERT INTO {table} ({', '.join(map(_quoted, columns))}) VALUES "
+        sizes = [size for size in _SIZES if size <= dialect.rows_at_once]
+        self._runs = [(size, f"{head}{', '.join([row] * size)} {conflict}") for size in sizes]
+
+    def put(self, cursor: Cursor, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Providers say what they like: of text that a database refuses, only the characters that it refuses are lost."""
+        try:
+            self.run(cursor, rows)
+        except Exception:
+            fitting = [tuple(map(fit, row)) for row in rows]
+            if fitting == rows:
+                raise
+            self.run(cursor, fitting)
+
+    def run(self, cursor: Cursor, rows: Sequence[tuple[Any, ...]]) -> None:
+        done = 0
+        for size, sql in self._runs:
+            if size == 1:
+                cursor.executemany(sql, rows[done:])
+                return
+            while len(rows) - done >= size:
+                cursor.execute(sql, tuple(chain.from_iterable(rows[done : done + size])))
+                done += size
 
 
 def _load_sql(table: Table[Any], index: Index, dialect: Dialect) -> str:
@@ -125,15 +152,13 @@ def _load_sql(table: Table[Any], index: Index, dialect: Dialect) -> str:
     return f"SELECT {columns} FROM {keys} {dialect.sample} {table.name} t ON {on}{where}"
 
 
-def _save_sql(table: Table[Any], dialect: Dialect) -> str:
-    names = ", ".join(map(_quoted, table.columns))
-    values = ", ".join([dialect.placeholder] * len(table.columns))
+def _save_sql(table: Table[Any], dialect: Dialect) -> _Insert:
     primary = ", ".join(map(_quoted, table.primary))
     fixed = _FIXED.get(table.name, frozenset()) | set(table.primary)
     changing = [name for name in table.columns if name not in fixed]
     new = ", ".join(f"{_quoted(name)} = excluded.{_quoted(name)}" for name in changing)
     change = f"UPDATE SET {new}" if new else "NOTHING"
-    return f"INSERT INTO {table.name} ({names}) VALUES ({values}) ON CONFLICT ({primary}) DO {change}"
+    return _Insert(table.name, table.columns, f"ON CONFLICT ({primary}) DO {change}", dialect)
 
 
 def _delete_sql(table: Table[Any], dialect: Dialect) -> str:

@@ -24,6 +24,8 @@ _PRAGMAS = (
 # A gigabyte takes about a second from memory, and as long as reading it takes from a disk. A file that needs longer
 # than this is checked in part: a start that takes minutes costs more alerts than a flipped bit.
 _CHECK_SECONDS = 5.0
+# All that the writer runs stay prepared.
+_STATEMENTS = 512
 # https://sqlite.org/rescode.html
 _WORDS = {
     sqlite3.SQLITE_FULL: f"the disk is full; make room, {BY_ITSELF}",
@@ -49,6 +51,7 @@ class Sqlite:
     example = "sqlite:///state/router.db"
     placeholder = "?"
     sample = "CROSS JOIN"  # https://sqlite.org/optoverview.html#crossjoin
+    rows_at_once = 64
 
     def __init__(self, url: sa.URL, readers: int) -> None:
         if not url.database or url.database == ":memory:":
@@ -115,7 +118,7 @@ class Sqlite:
         """Never makes the file anew: somebody has moved it away, and its WAL would be lost."""
         return sqlite3.connect(
             f"file:{quote(self.name)}?mode={mode}", uri=True, timeout=_BUSY_SECONDS, check_same_thread=False,
-            isolation_level=None,
+            isolation_level=None, cached_statements=_STATEMENTS,
         )  # fmt: skip
 
     def still_there(self) -> None:

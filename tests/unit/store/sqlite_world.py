@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from router.core.conversations import DATABASE_ID
+from router.core.rows import TABLES
 from router.core.state import State
 from router.store.batch import Batch, Direct, Result
 from router.store.jobs import Job
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 
 class _Cursor(sqlite3.Cursor):
-    """Notes each call. One that runs a statement for many rows is one call."""
+    """Notes each call. The parts of an INSERT of many rows are one."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> "_Cursor":
         self._note(sql)
@@ -33,7 +34,9 @@ class _Cursor(sqlite3.Cursor):
 
     def _note(self, sql: str) -> None:
         assert isinstance(self.connection, _Connection)
-        self.connection.statements.append(sql)
+        noted, table = self.connection.statements, sql.partition(" VALUES ")[0]
+        if not (table.startswith("INSERT ") and noted and noted[-1].startswith(table)):
+            noted.append(sql)
 
 
 class _Connection(sqlite3.Connection):
@@ -89,10 +92,10 @@ class InSqlite:
     @property
     def state(self) -> State:
         state = State(complete=True, oracle=oracle.answer)
-        for each in state.tables:
-            names = ", ".join(f'"{name}"' for name in each.table.columns)
-            rows = self.driver.execute(f"SELECT {names} FROM {each.table.name}")
-            each.load("id", (), map(each.table.row._make, rows))
+        for table in TABLES:
+            names = ", ".join(f'"{name}"' for name in table.columns)
+            rows = self.driver.execute(f"SELECT {names} FROM {table.name}")
+            getattr(state, table.name).load("id", (), map(table.row._make, rows))
         return state
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
@@ -125,8 +128,8 @@ def collected(work: AsyncIterator[T]) -> Sequence[T]:
 def contents(state: State) -> dict[str, list[Any]]:
     """Its rows by table, without what is random, and without the next number."""
     found: dict[str, list[Any]] = {}
-    for table in state.tables:
-        found[table.table.name] = sorted(table)
+    for table in TABLES:
+        found[table.name] = sorted(getattr(state, table.name))
     found["meta"] = [row for row in found["meta"] if row.key not in {DATABASE_ID, "next_id"}]
     found["conversations"] = [row._replace(key="", revision="") for row in found["conversations"]]
     return found
