@@ -16,6 +16,8 @@ help:  ## What can be made here
 run: $(VENV)/.run  ## See it work: a preview with a sample incident, on http://127.0.0.1:9099 (PORT=… for another)
 	@$(BIN)/alert-router serve --preview --sample --listen 127.0.0.1:$(PORT)
 
+# Its workers, and the routers that they start, find everything compiled even if the environment forbids Python that.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev  ## Run the tests
 	@$(BIN)/pytest -n auto --dist load --maxschedchunk 1 $(ARGS)
 
