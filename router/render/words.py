@@ -23,6 +23,8 @@ _LATEST: Millis = int(datetime(9999, 12, 30, tzinfo=UTC).timestamp()) * SECOND
 
 def clean(text: str) -> str:
     """Text without control characters, newlines and tabs kept."""
+    if text.isprintable():  # as nearly all is
+        return text
     return _OVERRIDES.sub("", _CONTROLS.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n")))
 
 
