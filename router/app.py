@@ -5,11 +5,11 @@ import contextlib
 import math
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
@@ -26,7 +26,7 @@ from router.metrics import Metrics
 from router.model import SECOND, Destination, Millis
 from router.render import TemplateError, Templates
 from router.steps import Steps
-from router.store import Adoption, Store, StoreUnavailable
+from router.store import Adoption, Phase, Store, StoreUnavailable
 from router.threads import Threads
 from router.truth import Truth
 from router.undecided import Undecided
@@ -35,6 +35,7 @@ from router.web import Parts, make_app, make_runner
 from router.web.pages import add_pages
 from router.web.preview import PreviewParts, add_preview
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 # How often the files are looked at, when they are watched.
@@ -45,6 +46,8 @@ _NAMES = 256
 _FILES = 4
 # Seconds that a reload waits for Alertmanager's answers; later ones count all the same.
 _ANSWERS = 1.0
+# How long it rests when the store can't be written.
+_STORE_REST: Millis = 2 * SECOND
 # What a stop keeps of its time for what comes after the lanes, and the least that the store has to close, in seconds.
 _AFTERWARDS = 0.25
 _LEAST = 0.5
@@ -130,27 +133,34 @@ class Service:
             self.store, self.clock, self.metrics, lambda: self._current.policy, self.lanes.wake
         )
         self.upkeep = Upkeep(self.store, self.clock, self.metrics, lambda: self.config.retention)
-        await self._adopt(config, self._current_of(config, templates, None))
+        adoption = await self._adopt(config, self._current_of(config, templates, None))
+        await self.steps.look()
 
         self._runner = make_runner(self._web())
         closing.push_async_callback(self._runner.cleanup)
         closing.push_async_callback(self.lanes.stop, round((1 - _AFTERWARDS) * options.drain))
-        closing.push_async_callback(_ended, asyncio.create_task(self.truth.serve(), name="truth"))
         closing.callback(self.undecided.close)
         await self.undecided.begin()
-        closing.push_async_callback(_ended, asyncio.create_task(self.undecided.serve(), name="undecided"))
+        self._serve("undecided", self.undecided.serve())
         await self._runner.setup()
         await web.TCPSite(self._runner, *options.listen).start()
-        closing.push_async_callback(_ended, asyncio.create_task(self.steps.serve(), name="clock"))
-        closing.push_async_callback(_ended, asyncio.create_task(self.upkeep.run(), name="upkeep"))
-        if options.watch:
-            seen = await self._files.run(signature, config.files)
-            watching = asyncio.create_task(self._watch(seen), name="watch")
-            closing.push_async_callback(_ended, watching)
+        self._serve("clock", self.steps.serve())
         log.info(
             "serving", address=self.url, config=str(options.config), database=self.store.location,
             destinations=len(config.policy.destinations), preview=options.preview,
         )  # fmt: skip
+        # From here on webhooks are accepted, however long it takes to judge what fires by other rules.
+        async with self._reloading:
+            await self._apply(adoption, None)
+        self._serve("truth", self.truth.serve())
+        self._serve("upkeep", self.upkeep.run())
+        if options.watch:
+            seen = await self._files.run(signature, config.files)
+            self._serve("watch", self._watch(seen))
+
+    def _serve(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Until the service stops."""
+        self._closing.push_async_callback(_ended, asyncio.create_task(work, name=name))
 
     async def reload(self) -> None:
         """Load routes.yaml anew, whole or not at all; what is held and pending is judged by the new rules.
@@ -162,7 +172,8 @@ class Service:
                 last_good = await self.store.fragments()
                 config, templates = await self._files.run(self._load, last_good)
                 before = self._current
-                await self._adopt(config, self._current_of(config, templates, before))
+                adoption = await self._adopt(config, self._current_of(config, templates, before))
+                await self._apply(adoption, _ANSWERS)
             except (ConfigError, TemplateError, StoreUnavailable) as error:
                 shown = error.shown if isinstance(error, ConfigError) else str(error)
                 self.loading.failed(shown)
@@ -184,8 +195,8 @@ class Service:
         )  # fmt: skip
         return config, config.open_templates()
 
-    async def _adopt(self, config: Config, current: Current) -> None:
-        """Put rules in force. :raises StoreUnavailable: those before stay so"""
+    async def _adopt(self, config: Config, current: Current) -> Adoption:
+        """Put rules in force; :meth:`_apply` does the rest. :raises StoreUnavailable: those before stay so"""
         now = self.clock.now()
         parts = {each.name: each.loaded.kept for each in config.fragments if each.loaded is not None}
         adoption = Adoption(
@@ -195,23 +206,52 @@ class Service:
         # From here to the store's queue nothing comes between: whatever is accepted before is judged anew.
         self._current = current
         try:
-            gone = await self.store.adopt(adoption, now)
+            left = await self.store.adopt(adoption, now)
         except BaseException:
             if before is not None:
                 self._current = before
             raise
         self.config = config
         self.loading.loaded(config, now)
+        self.loading.applying(left)
+        return adoption
+
+    async def _apply(self, adoption: Adoption, answers: float | None) -> None:
+        """Judge what fires by the rules in force, and notify by them.
+
+        :param answers: how many seconds to wait for Alertmanager's answers; None: for all
+        """
+        while self.loading.phase is Phase.INDEX:
+            await self._judge_some()
+        gone = await self._until_written(lambda: self.store.retire(adoption.policy))
         retired = {key: read(key, text) for key, text in gone.items()}
         for key in (key for key, destination in retired.items() if destination is None):
             log.error("an end can't be told: this version knows no such destination", destination=key)
         self._retired = {key: each for key, each in retired.items() if each is not None}
-        if before is None:
-            await self.steps.look()
         if not self.options.preview:  # before anything that waited is let out
-            asking = self._go_on(self.truth.look())
-            await asyncio.wait([asking], timeout=None if before is None else _ANSWERS)
-        await self.lanes.serve((*config.policy.destinations.values(), *self._retired.values()))
+            await asyncio.wait([self._go_on(self.truth.look())], timeout=answers)
+        lanes = (*adoption.policy.destinations.values(), *self._retired.values())
+        await self._until_written(lambda: self.lanes.serve(lanes))
+        await (
+            self._judge_some()
+        )  # there may be something though the rules are the same: the clock was stepped back
+        while self.loading.phase is not None:
+            await self._judge_some()
+
+    async def _judge_some(self) -> None:
+        policy = self._current.policy
+        left, woken = await self._until_written(lambda: self.store.judge_some(policy, self.clock.now()))
+        self.loading.applying(left)
+        self.lanes.wake(woken)
+
+    async def _until_written(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Try again while the store can't be written: the rules are in force, and there is no way back."""
+        never = asyncio.Event()
+        while True:
+            try:
+                return await work()
+            except StoreUnavailable:  # which the store says itself
+                await self.clock.wait(never, self.clock.now() + _STORE_REST)
 
     def _current_of(self, config: Config, templates: Templates, before: Current | None) -> Current:
         settings = {

@@ -9,6 +9,7 @@ import structlog
 from router.config import Config, show
 from router.metrics import Metrics
 from router.model import Millis
+from router.store import Phase
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +27,12 @@ class Loading:
         self._config: Config | None = None
         self._at: Millis = 0
         self._error: str | None = None
+        self.phase: Phase | None = None
+        """What is left to do until everything that fires is judged by the rules in force; None: nothing."""
+
+    def applying(self, phase: Phase | None) -> None:
+        self.phase = phase
+        self._metrics.applied(phase is None)
 
     def loaded(self, config: Config, now: Millis) -> None:
         self._config, self._at, self._error = config, now, None
@@ -54,6 +61,7 @@ class Loading:
             "loaded_at": self._at,
             "digest": config.digest if config is not None else None,
             "error": self._error,
+            "applied": self.phase is None,
             "fragments": [
                 {
                     "name": each.name,

@@ -190,6 +190,11 @@ class Metrics:
             "When routes.yaml was last loaded with success.",
             registry=registry,
         )
+        self._applied = Gauge(
+            "alert_router_config_applied",
+            "Whether everything that fires is judged by the rules in force; notifications may wait until it is.",
+            registry=registry,
+        )
         self._config_hash = Gauge(
             "alert_router_config_hash",
             "The first 48 bits of the SHA-256 of routes.yaml in force.",
@@ -312,6 +317,10 @@ class Metrics:
             self._reload_success.set(1)
             self._reload_time.set(now / SECOND)
             self._config_hash.set(int(digest[:12], 16))
+
+    def applied(self, whole: bool) -> None:  # noqa: FBT001  (what a gauge shows)
+        if self.enabled:
+            self._applied.set(whole)
 
     def fragments(self, good: Mapping[str, bool]) -> None:
         """:param good: by name, for each included file"""

@@ -102,7 +102,8 @@ async def _serve(service: app.Service, *, sample: bool) -> None:
 
     loop.add_signal_handler(signal.SIGHUP, reload)
     try:
-        await service.start()
+        if not await _started(service, stop):
+            return
         started.set()
         # What a start leaves stays: to look through it for garbage again and again would stop the loop for 100 ms.
         gc.collect()
@@ -115,6 +116,20 @@ async def _serve(service: app.Service, *, sample: bool) -> None:
     finally:
         await service.stop()
         gc.freeze()  # the interpreter would look for garbage at its end: seconds of the stop, on a busy machine
+
+
+async def _started(service: app.Service, stop: asyncio.Event) -> bool:
+    """A start takes minutes where the rules changed and very many alerts fire; False: it was stopped meanwhile."""
+    starting, stopping = asyncio.ensure_future(service.start()), asyncio.ensure_future(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+    stopping.cancel()
+    try:
+        await starting
+    except asyncio.CancelledError:
+        return False
+    return True
 
 
 async def _reload(service: app.Service, started: asyncio.Event) -> None:

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Self
 
 from router.core.accept import index_inhibitor
 from router.core.alerts import labels_of
@@ -14,7 +16,39 @@ from router.model import Configuration, Millis
 from router.packed import pack
 
 POLICY = "policy"
-"""The fingerprint of the rules that everything is judged by."""
+"""The fingerprint of the rules in force."""
+CURSOR = "judging"
+"""How far what fires is judged by them; without it, everything is."""
+
+
+class Superseded(Exception):  # noqa: N818  (what happened to the rules)
+    """Other rules are in force by now."""
+
+
+class Phase(StrEnum):
+    """What is done with everything that fires when the rules change, one after the other."""
+
+    INDEX = "index"
+    """It becomes known to the inhibit rules. Nobody is notified before this has ended."""
+    JUDGE = "judge"
+    """It is judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a phase goes on. It is stored with each piece, so a process goes on where the last one stopped."""
+
+    phase: Phase
+    after: int = 0
+    """The id of the last alert that was looked at."""
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        phase, _, after = text.partition(" ")
+        return cls(Phase(phase), int(after))
+
+    def __str__(self) -> str:
+        return f"{self.phase} {self.after}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +66,49 @@ def known_fragments(state: State) -> dict[str, str]:
     return {row.name: row.text for row in state.fragments.of(ALL, ())}
 
 
-def adopt(state: State, adoption: Adoption, now: Millis) -> bool:
-    """Digests have their slots. Whether the rules differ from the last ones: then whatever fires is to be judged by
-    them, see :func:`reindex` and :func:`router.core.members.rejudge_all`, and :func:`adopted` says that it was.
+def adopt(state: State, adoption: Adoption, now: Millis) -> Phase | None:
+    """Puts rules in force: digests have their slots. If they differ from the last rules, whatever fires is to be judged
+    by them. What is left to do, see :func:`cursor`; None: nothing.
     """
     _keep_fragments(state, adoption.fragments)
     _keep_configuration(state, adoption.policy.configuration, now)
+    for key, options in adoption.destinations.items():
+        state.destinations.put(DestinationRow(key, options))
     state.conversations.want("open slots", ("open",))
     state.ready()
     close_slots(state, adoption.policy, now)
     open_slots(state, adoption.policy, now)
     last = state.meta.get(POLICY)
-    if last is not None and last.value == adoption.policy.fingerprint:
-        return False
-    state.meta.put(MetaRow(POLICY, ""))  # of none, until everything is judged
-    return True
+    if last is None or last.value != adoption.policy.fingerprint:
+        state.meta.put(MetaRow(POLICY, adoption.policy.fingerprint))
+        move(state, Cursor(Phase.INDEX))
+    left = cursor(state, adoption.policy)
+    return None if left is None else left.phase
 
 
-def adopted(state: State, policy: Policy) -> None:
-    state.meta.put(MetaRow(POLICY, policy.fingerprint))
+def cursor(state: State, policy: Policy) -> Cursor | None:
+    """Where the judging of what fires by these rules goes on; None: everything is judged. :raises Superseded:"""
+    in_force = state.meta.get(POLICY)
+    if in_force is not None and in_force.value != policy.fingerprint:
+        raise Superseded
+    row = state.meta.get(CURSOR)
+    return None if row is None else Cursor.read(row.value)
+
+
+def move(state: State, to: Cursor | None) -> None:
+    """:param to: None: everything is judged"""
+    row = state.meta.get(CURSOR)
+    if to is not None:
+        state.meta.put(MetaRow(CURSOR, str(to)))
+    elif row is not None:
+        state.meta.remove(row)
+
+
+def following(at: Cursor, last: int) -> Cursor | None:
+    """The cursor after a piece. :param last: the last id of the piece; 0: the phase has ended"""
+    if last:
+        return Cursor(at.phase, last)
+    return Cursor(Phase.JUDGE) if at.phase is Phase.INDEX else None
 
 
 def reindex(state: State, policy: Policy, ids: Sequence[int]) -> None:
@@ -86,17 +144,18 @@ def _keep_configuration(state: State, configuration: Configuration, now: Millis)
         state.configurations.put(ConfigurationRow(configuration.id, configuration.sha256, now, positions))
 
 
-def keep_destinations(state: State, adoption: Adoption, still_notified: frozenset[str]) -> dict[str, str]:
-    """How to reach the destinations that the rules name no more, and that have yet to be notified of an end.
+def retire(state: State, policy: Policy, still_notified: frozenset[str]) -> dict[str, str]:
+    """How to reach the destinations that the rules name no more, and that have yet to be notified of an end. Others
+    that the rules do not name are forgotten.
 
     :param still_notified: the destinations that know of something that fires
     """
     gone: dict[str, str] = {}
     for row in state.destinations.of(ALL, ()):
-        if row.key not in adoption.policy.destinations and row.key in still_notified:
+        if row.key in policy.destinations:
+            continue
+        if row.key in still_notified:
             gone[row.key] = row.options
-        elif row.key not in adoption.destinations:
+        else:
             state.destinations.remove(row)
-    for key, options in adoption.destinations.items():
-        state.destinations.put(DestinationRow(key, options))
     return gone

@@ -8,8 +8,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
+import structlog
+
 from router.core.accept import Receipt
-from router.core.adopt import Adoption
+from router.core.adopt import Adoption, Phase, Superseded
 from router.core.claim import Work
 from router.core.clock_steps import BEAT
 from router.core.dead_letters import UnderWay
@@ -47,6 +49,7 @@ from router.store.writer import Database, Timed
 from router.threads import Threads
 
 T = TypeVar("T")
+log = structlog.get_logger(__name__)
 # From so many bytes on, a body is packed beside the loop: that takes a millisecond and more.
 _LARGE = 64 * 1024
 _PACKING = 2
@@ -108,27 +111,63 @@ class Store:
         """Included files as they last were in force, by name."""
         return await self._database.do(jobs.Fragments())
 
-    async def adopt(self, adoption: Adoption, now: Millis) -> dict[str, str]:
-        """Begin under these rules. In many batches, so that webhooks come in between: first whatever fires is known
-        to the inhibit rules, and until then nobody is notified; then it is judged by the rules.
-
-        How to reach the destinations that the rules name no more, and that have yet to be notified of an end, by key.
+    async def adopt(self, adoption: Adoption, now: Millis) -> Phase | None:
+        """Put these rules in force. What is left to do until everything that fires is judged by them, see
+        :meth:`judge_some`; None: nothing.
         """
-        policy = adoption.policy
+        before = self._indexed.is_set()
         self._indexed.clear()
         try:
-            if await self._database.do(jobs.Adopt(adoption, now)):
-                await self._pieces(partial(jobs.Reindex, policy))
+            left = await self._database.do(jobs.Adopt(adoption, now))
+        except BaseException:
+            if before:
                 self._indexed.set()
-                await self._pieces(partial(jobs.Rejudge, policy, now))
-        finally:
+            raise
+        return self._left(left)
+
+    async def judge_some(self, policy: Policy, now: Millis) -> tuple[Phase | None, frozenset[str]]:
+        """Judge the next of what fires by the rules in force: they changed, or the clock was stepped back. First
+        everything becomes known to the inhibit rules, and until then nobody is notified; then it is judged. How far this
+        went is stored. What is left to do (None: nothing, or other rules are in force by now), and the destinations to
+        wake.
+        """
+        job = jobs.JudgeSome(policy, now)
+        try:
+            left, woken = await self._database.do(job)
+        except Superseded:
+            return None, frozenset()
+        except StoreUnavailable:
+            raise
+        except Exception:  # a bug must not keep everything else from being notified
+            log.exception(
+                "alerts can't be judged by the new rules; they stay as they are until something changes"
+            )
+            left, woken = await self._database.do(replace(job, skip=True))
+        return self._left(left), woken
+
+    def _left(self, left: Phase | None) -> Phase | None:
+        if left is not Phase.INDEX:
             self._indexed.set()
-        return await self._database.do(jobs.Adopted(adoption))
+        return left
+
+    async def judge(self, policy: Policy, now: Millis) -> None:
+        """All of :meth:`judge_some`. In many batches, so that webhooks come in between."""
+        left: Phase | None = Phase.INDEX
+        while left is not None:
+            left, _ = await self.judge_some(policy, now)
+
+    async def retire(self, policy: Policy) -> dict[str, str]:
+        """How to reach the destinations that the rules name no more, and that have yet to be notified of an end, by key.
+        Call it when no claim by other rules can come any more: once everything is known to the inhibit rules.
+        """
+        return await self._database.do(jobs.Retire(policy))
 
     async def begin_counting(self, policy: Policy, now: Millis) -> Millis:
-        """After a start, under these rules. Since when time has simply passed."""
+        """After a start, under these rules. Since when time has simply passed. If the clock was stepped back meanwhile,
+        everything that fires is left to :meth:`judge_some`.
+        """
         down, since = await self._database.do(jobs.BeginCounting(now))
-        return since if down is None else await self.step(policy, now, back=down < 0)
+        return since if down is None else await self._step(policy, now, back=down < 0)
 
     async def beat(self, now: Millis) -> None:
         """The router runs: said at least once in :data:`BEAT`."""
@@ -136,10 +175,15 @@ class Store:
 
     async def step(self, policy: Policy, now: Millis, *, back: bool) -> Millis:
         """The clock was stepped to ``now``, or nothing could be heard for a while. Since when time passes: now."""
+        await self._step(policy, now, back=back)
+        if back:
+            await self.judge(policy, now)
+        return now
+
+    async def _step(self, policy: Policy, now: Millis, *, back: bool) -> Millis:
         await self._database.write(partial(starts.step, now=now, back=back))
         if back:
             await self._database.do(jobs.OpenSlots(policy, now))
-            await self._pieces(partial(jobs.Rejudge, policy, now))
         return now
 
     async def accept(
@@ -545,6 +589,7 @@ __all__ = [
     "Kept",
     "Limits",
     "Listening",
+    "Phase",
     "Receipt",
     "Recorded",
     "Reported",

@@ -10,7 +10,7 @@ from router.core import claim as claims
 from router.core import clock_steps, dead_letters, digests, large, reconcile, storms
 from router.core import record as records
 from router.core.accept import Receipt, accept, want_accepted
-from router.core.adopt import Adoption
+from router.core.adopt import Adoption, Phase
 from router.core.claim import ALL_APART, Share, Work
 from router.core.conversations import DATABASE_ID, close_some
 from router.core.members import rejudge_all
@@ -33,6 +33,8 @@ PIECE = 200
 _CANDIDATES = 8
 # Alerts of them that are loaded for that.
 _MEMBERS = 200
+# Alerts that one batch judges by other rules.
+_RULES_PAGE = 200
 
 
 class Job(Protocol[T_co]):
@@ -513,63 +515,71 @@ class Fragments(_First):
 
 @dataclass(frozen=True, slots=True)
 class Adopt(_First):
-    """Whether everything that fires is to be judged by these rules now."""
+    """What is left to do until everything that fires is judged by these rules; None: nothing."""
 
     adoption: Adoption
     now: Millis
 
     def want(self, state: State) -> None:
         state.fragments.want(ALL, ((),))
-        state.meta.want("id", (rules.POLICY, DATABASE_ID))
+        state.destinations.want(ALL, ((),))
+        state.meta.want("id", (rules.POLICY, rules.CURSOR, DATABASE_ID))
 
-    def run(self, state: State) -> bool:
+    def run(self, state: State) -> Phase | None:
         return rules.adopt(state, self.adoption, self.now)
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted(_First):
+class Retire(_First):
     """How to reach the destinations that the rules name no more, and that have yet to be notified of an end."""
 
-    adoption: Adoption
+    policy: Policy
 
     def want(self, state: State) -> None:
         state.destinations.want(ALL, ((),))
-        state.meta.want("id", (rules.POLICY,))
 
     def run(self, state: State) -> dict[str, str]:
-        rules.adopted(state, self.adoption.policy)
-        return rules.keep_destinations(state, self.adoption, state.ask("still notified", ()))
+        return rules.retire(state, self.policy, state.ask("still notified", ()))
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeSome(_First):
+    """The next piece of what fires is indexed or judged by the rules in force, where the cursor stands. What is left
+    to do (None: nothing), and the destinations that may have something to do.
+    """
+
+    policy: Policy
+    now: Millis
+    skip: bool = False
+    """The piece can't be judged: its alerts stay as they were judged last."""
+
+    @property
+    def weight(self) -> int:
+        return _RULES_PAGE
+
+    def want(self, state: State) -> None:
+        state.meta.want("id", (rules.POLICY, rules.CURSOR))
+
+    def run(self, state: State) -> tuple[Phase | None, frozenset[str]]:
+        at, woken = rules.cursor(state, self.policy), frozenset[str]()
+        if at is None:
+            return None, woken
+        ids: list[int] = state.ask("firing of", (None, at.after, _RULES_PAGE))
+        if self.skip:
+            pass
+        elif at.phase is Phase.INDEX:
+            rules.reindex(state, self.policy, ids)
+        else:
+            woken = rejudge_all(state, self.policy, ids, self.now)
+        left = rules.following(at, _next(ids, _RULES_PAGE))
+        rules.move(state, left)
+        return (None if left is None else left.phase), woken
 
 
 class _Piece(_First, Generic[T]):
     """A part of a work that is done in many batches, so that webhooks come in between. Its result, and the last id
     that it looked at; 0: there are no more.
     """
-
-
-_RULES_PAGE = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Reindex(_Piece[None]):
-    policy: Policy
-    after: int
-
-    def run(self, state: State) -> tuple[None, int]:
-        ids: list[int] = state.ask("firing of", (None, self.after, _RULES_PAGE))
-        rules.reindex(state, self.policy, ids)
-        return None, _next(ids, _RULES_PAGE)
-
-
-@dataclass(frozen=True, slots=True)
-class Rejudge(_Piece[frozenset[str]]):
-    policy: Policy
-    now: Millis
-    after: int
-
-    def run(self, state: State) -> tuple[frozenset[str], int]:
-        ids: list[int] = state.ask("firing of", (None, self.after, _RULES_PAGE))
-        return rejudge_all(state, self.policy, ids, self.now), _next(ids, _RULES_PAGE)
 
 
 @dataclass(frozen=True, slots=True)

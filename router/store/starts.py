@@ -4,6 +4,7 @@ import secrets
 
 import sqlalchemy as sa
 
+from router.core.adopt import CURSOR, Cursor, Phase
 from router.core.clock_steps import ALIVE, SINCE
 from router.core.conversations import DATABASE_ID
 from router.core.reduce import PEER_LAG
@@ -78,12 +79,20 @@ def step(connection: sa.Connection, now: Millis, *, back: bool) -> None:
     )
     if back:
         _turn_back(connection, now)
+        _judge_again(connection)
     elif alive is not None:
         connection.execute(
             sa.update(alerts)
             .where(alerts.c.status == "resolved", alerts.c.changed_at > int(alive) - PEER_LAG)
             .values(changed_at=now)
         )
+
+
+def _judge_again(connection: sa.Connection) -> None:
+    """Whatever fires is judged by the new time."""
+    found = connection.execute(sa.select(meta.c.value).where(meta.c.key == CURSOR)).scalar()
+    if found is None or Cursor.read(found).phase is Phase.JUDGE:  # else the judging is yet to come
+        _put(connection, CURSOR, str(Cursor(Phase.JUDGE)))
 
 
 def _turn_back(connection: sa.Connection, now: Millis) -> None:

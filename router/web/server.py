@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 # Of a line about a request that is no HTTP.
 _LONGEST = 200
+_APPLYING = "ready: webhooks are accepted; notifications may wait until all firing alerts are judged by the new rules\n"
 _NOTHING_DUE = {"backlog": 0, "oldest_at": None, "backlog_more": False, "dead": 0}
 _STARTED: web.AppKey[float] = web.AppKey("started", float)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -102,7 +103,9 @@ async def _healthy(_request: web.Request) -> web.Response:
 
 
 async def _ready(request: web.Request) -> web.Response:
-    """Ready: a commit just succeeded, every lane works, and the service is not stopping."""
+    """Ready: a commit just succeeded, every lane works, and the service is not stopping. It is ready as well while what
+    fires is judged by changed rules: webhooks are accepted. The answer says so.
+    """
     parts = request.app[PARTS]
     reason = "stopping" if parts.stopping() else ""
     dead = [lane["destination"] for lane in parts.lanes() if not lane["alive"]]
@@ -116,7 +119,9 @@ async def _ready(request: web.Request) -> web.Response:
             reason = str(error)
         except TimeoutError:
             reason = f"nothing could be written within {parts.keep_seconds:g} s"
-    return web.Response(text=f"not ready: {reason}\n", status=503) if reason else web.Response(text="ready\n")
+    if reason:
+        return web.Response(text=f"not ready: {reason}\n", status=503)
+    return web.Response(text="ready\n" if parts.loading()["applied"] else _APPLYING)
 
 
 async def _reload(request: web.Request) -> web.Response:

@@ -63,6 +63,7 @@ async def test_all_is_read_as_it_came_before_and_after_a_dictionary_is_learned(u
     store = await Store.open(url)
     await store.begin(NOW)
     await store.adopt(Adoption(POLICY), NOW)
+    await store.judge(POLICY, NOW)
     numbers = await play(store, 0, 70, NOW)
     await assert_readable(store, numbers)
     await store.close()

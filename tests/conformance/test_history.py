@@ -68,6 +68,7 @@ class Desk:
     async def adopt(self, text: str = RULES) -> None:
         self.policy = policy_of(text)
         await self.store.adopt(Adoption(self.policy), self.now)
+        await self.store.judge(self.policy, self.now)
 
     async def post(
         self, name: str, level: str, status: Status = Status.FIRING, source: str = "default", **labels: str
@@ -244,7 +245,7 @@ async def test_a_story_says_how_many_attempts_and_decisions_it_leaves_out(desk: 
     for number in range(1, 521):
         desk.now += SECOND
         held = RULES.replace("name: office", f"name: office{number}").replace("[office]", f"[office{number}]")
-        await desk.store.adopt(Adoption(policy_of(held)), desk.now)
+        await desk.adopt(held)
     await desk.post("Down", "critical")
     for _ in range(510):
         await desk.deliver(ONCALL, Retry("http 503"))

@@ -67,9 +67,12 @@ class _Player:
         await self.store.begin(self.now)
         await self.adopt()
         await self.store.begin_counting(self.rules.policy, self.now)
+        await self.store.judge(self.rules.policy, self.now)
 
     async def adopt(self) -> None:
-        gone = await self.store.adopt(self.rules, self.now)
+        await self.store.adopt(self.rules, self.now)
+        await self.store.judge(self.rules.policy, self.now)
+        gone = await self.store.retire(self.rules.policy)
         retired = {key: read(key, text) for key, text in gone.items()}
         self.lanes = {
             **self.rules.policy.destinations,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from router.core.adopt import CURSOR, Cursor, Phase
 from router.core.clock_steps import count_from, last_beat
 from router.core.conversations import DATABASE_ID
 from router.core.reduce import PEER_LAG
@@ -89,6 +90,9 @@ def _step(state: State, now: Millis, *, back: bool) -> None:
         state.alerts.put(alert._replace(**values))
     if back:
         _turn_back(state, now)
+        found = state.meta.get(CURSOR)
+        if found is None or Cursor.read(found.value).phase is Phase.JUDGE:
+            state.meta.put(MetaRow(CURSOR, str(Cursor(Phase.JUDGE))))
 
 
 def _turn_back(state: State, now: Millis) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from router.core.accept import accept
-from router.core.adopt import adopt, adopted, keep_destinations, reindex
+from router.core.adopt import adopt, move, reindex, retire
 from router.core.claim import Work, claim
 from router.core.dead_letters import UnderWay, discard, retry
 from router.core.members import rejudge_all
@@ -67,9 +67,9 @@ class RandomHistory:
         if adopt(self.state, self.rules, self.now):
             reindex(self.state, self.policy, alerts)
             rejudge_all(self.state, self.policy, alerts, self.now)
-            adopted(self.state, self.policy)
+            move(self.state, None)
         known = frozenset(row.destination for row in self.state.conversations if row.known)
-        keep_destinations(self.state, self.rules, known)
+        retire(self.state, self.policy, known)
 
     def wait(self, number: int) -> None:
         self.now += _WAITS[number % len(_WAITS)] * 1_000

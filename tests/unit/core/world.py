@@ -157,7 +157,7 @@ class World:
         self.now = now
         self.providers = {each.key: Provider() for each in ALL}
         self.accepted = 0
-        at_once(self.store.adopt(Adoption(policy), now))
+        self.adopt(policy)
 
     @property
     def state(self) -> State:
@@ -223,9 +223,15 @@ class World:
     def letters(self) -> list[int]:
         return sorted(row.id for row in self.state.dead_letters if row.state == "dead")
 
+    def adopt(self, policy: Policy) -> None:
+        """Everything that fires is judged by these rules."""
+        at_once(self.store.adopt(Adoption(policy), self.now))
+        at_once(self.store.judge(policy, self.now))
+        at_once(self.store.retire(policy))
+
     def reload(self, policy: Policy) -> None:
         self.policy = policy
-        at_once(self.store.adopt(Adoption(policy), self.now))
+        self.adopt(policy)
 
     def restart(self) -> None:
         """Nothing of what was under way is recorded."""

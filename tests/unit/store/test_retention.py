@@ -28,7 +28,7 @@ from router.model import (
     Status,
 )
 from router.store import Adoption, Balance, Store
-from router.store.jobs import Adopt, Rejudge
+from router.store.jobs import Adopt
 from router.store.retention import BATCH, CHANGES, bounds
 from router.store.schema import metadata
 from tests.examples import examples
@@ -197,9 +197,8 @@ def test_the_last_change_of_what_fires_stays_for_new_rules(shelf: Shelf) -> None
     world.deliver()
     shelf.prune()
     assert shelf.count("changes") == 1
-    policy = replace(POLICY, receivers={**POLICY.receivers, "team": (TEAM, PAGER)})
-    world.policy = policy
-    world.do(Rejudge(policy, world.now, 0))
+    receivers = {**POLICY.receivers, "team": (TEAM, PAGER)}
+    world.reload(replace(POLICY, receivers=receivers, fingerprint="two of a team"))
     assert world.fates(PAGER) == ["pending"]
     assert shelf.balance().off == 0
 

@@ -24,8 +24,9 @@ from router.model import (
     Status,
     Webhook,
 )
-from router.store import Adoption, Answer, Limits, Listening, Reported, Work, jobs
+from router.store import Adoption, Answer, Limits, Listening, Phase, Reported, Work, jobs
 from router.store.jobs import Job
+from tests.unit.core.memory import at_once
 from tests.unit.core.world import (
     ALL,
     DAILY,
@@ -363,14 +364,19 @@ def doubts_are_settled(desk: Desk, count: int) -> Jobs:
 
 def reindexed(desk: Desk, count: int) -> Jobs:
     desk.accepts(*each_in_its_group(count, "warning"))
-    return [jobs.Reindex(RULES[2], 0)]
+    at_once(desk.store.adopt(Adoption(RULES[2]), desk.now))
+    return [jobs.JudgeSome(RULES[2], desk.now)]
 
 
 def rejudged(rules: Policy) -> Callable[[Desk, int], Jobs]:
     def prepare(desk: Desk, count: int) -> Jobs:
         desk.accepts(*each_in_its_group(count, "warning"), in_one_group(count, "info"))
-        desk.policy = rules
-        return [jobs.Rejudge(rules, desk.now, 0)]
+        desk.policy = replace(rules, fingerprint="changed")
+        job = jobs.JudgeSome(desk.policy, desk.now)
+        at_once(desk.store.adopt(Adoption(desk.policy), desk.now))
+        while desk.do(job)[0] is Phase.INDEX:
+            pass
+        return [job]
 
     return prepare
 
