@@ -33,8 +33,8 @@ PIECE = 200
 _CANDIDATES = 8
 # Alerts of them that are loaded for that.
 _MEMBERS = 200
-# Alerts that one batch judges by other rules.
-_RULES_PAGE = 200
+RULES_PIECE = 200
+"""Alerts that one batch judges by other rules."""
 
 
 class Job(Protocol[T_co]):
@@ -555,7 +555,7 @@ class JudgeSome(_First):
 
     @property
     def weight(self) -> int:
-        return _RULES_PAGE
+        return RULES_PIECE
 
     def want(self, state: State) -> None:
         state.meta.want("id", (rules.POLICY, rules.CURSOR))
@@ -564,14 +564,14 @@ class JudgeSome(_First):
         at, woken = rules.cursor(state, self.policy), frozenset[str]()
         if at is None:
             return None, woken
-        ids: list[int] = state.ask("firing of", (None, at.after, _RULES_PAGE))
+        ids: list[int] = state.ask("firing of", (None, at.after, RULES_PIECE))
         if self.skip:
             pass
         elif at.phase is Phase.INDEX:
             rules.reindex(state, self.policy, ids)
         else:
             woken = rejudge_all(state, self.policy, ids, self.now)
-        left = rules.following(at, _next(ids, _RULES_PAGE))
+        left = rules.following(at, _next(ids, RULES_PIECE))
         rules.move(state, left)
         return (None if left is None else left.phase), woken
 

@@ -1,5 +1,6 @@
 """The whole service in this process, over real sockets, on a clock that the test moves."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -49,11 +50,21 @@ class World:
         watch: bool = False,
         drain: Millis = 10 * MINUTE,
     ) -> None:
-        database = self.database or f"sqlite:///{self.folder}/router.db"
-        options = Options(self.write(change), ("127.0.0.1", 0), database=database, drain=drain, watch=watch)
-        service = Service(options, {}, self.clock)
+        service = self._create(change, watch=watch, drain=drain)
         await service.start()
         self.service = service
+
+    def begin(self, change: Callable[[str], str] = lambda rules: rules) -> asyncio.Task[None]:
+        """Begin to start."""
+        self.service = self._create(change)
+        return asyncio.create_task(self.service.start())
+
+    def _create(
+        self, change: Callable[[str], str], *, watch: bool = False, drain: Millis = 10 * MINUTE
+    ) -> Service:
+        database = self.database or f"sqlite:///{self.folder}/router.db"
+        options = Options(self.write(change), ("127.0.0.1", 0), database=database, drain=drain, watch=watch)
+        return Service(options, {}, self.clock)
 
     async def stop(self) -> None:
         if self.service is not None:

@@ -1,0 +1,206 @@
+"""A start with other rules: webhooks are accepted at once, and what fires is judged in pieces meanwhile."""
+
+import asyncio
+import sqlite3
+from contextlib import closing, suppress
+
+import aiohttp
+import pytest
+
+from router.decide import Policy
+from router.model import HOUR, MINUTE, SECOND, Millis
+from router.store import Phase, Store, jobs
+from tests.world.conftest import World
+from tests.world.fake_slack import Want
+from tests.world.test_delivery import delivered
+from tests.world.test_reload import sample
+
+APPLIED = "alert_router_config_applied"
+WARNINGS = tuple(f"Disk-{number}" for number in range(5))
+
+
+class Pieces:
+    """Holds up each piece of the judging until the test lets it go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun: asyncio.Queue[None] = asyncio.Queue()
+        self.done: list[Phase | None] = []
+        """After each piece, what was left to do."""
+        self._allowed = asyncio.Semaphore(0)
+        judge_some = Store.judge_some
+
+        async def held_up(store: Store, policy: Policy, now: Millis) -> tuple[Phase | None, frozenset[str]]:
+            self.begun.put_nowait(None)
+            await self._allowed.acquire()
+            left, woken = await judge_some(store, policy, now)
+            self.done.append(left)
+            return left, woken
+
+        monkeypatch.setattr(jobs, "RULES_PIECE", 1)
+        monkeypatch.setattr(Store, "judge_some", held_up)
+
+    async def let(self, count: int) -> None:
+        """Let so many go; returns when the next one waits."""
+        for _ in range(count):
+            self._allowed.release()
+            await self.begun.get()
+
+    def let_all(self) -> None:
+        for _ in range(1_000):
+            self._allowed.release()
+
+
+def sends_at_night(rules: str) -> str:
+    return rules.replace("outside: hold", "outside: send")
+
+
+@pytest.fixture
+async def night(world: World) -> World:
+    """Five warnings are held until the morning, and the service is down."""
+    world.clock.advance(10 * HOUR)
+    await world.start()
+    for name in WARNINGS:
+        await world.post(name, "warning")
+    assert await world.fates() == {"held": 2 * len(WARNINGS)}
+    await world.stop()
+    return world
+
+
+async def ready(world: World) -> str:
+    assert world.service is not None
+    async with aiohttp.ClientSession() as session, session.get(f"{world.service.url}/readyz") as answer:
+        assert answer.status == 200
+        return await answer.text()
+
+
+async def told(world: World, count: int) -> None:
+    """So many deliveries have arrived, and the lanes have their time for it."""
+    assert world.service is not None
+    while (await world.fates()).get("delivered", 0) < count:
+        world.clock.advance(SECOND)
+        await world.service.store.ready()
+
+
+async def warnings_are_told_once(world: World) -> None:
+    await told(world, 2 * len(WARNINGS))
+    assert sum("Disk-" in each.shown for each in world.slack.messages.values()) == len(WARNINGS)
+    assert len(world.smtp.mails) == len(WARNINGS)
+
+
+async def test_webhooks_are_accepted_while_a_start_judges_what_fires(
+    night: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = Pieces(monkeypatch)
+    starting = night.begin(sends_at_night)
+    await pieces.begun.get()
+    assert await night.post("Down", "critical") == 200
+    assert "notifications may wait" in await ready(night)
+    assert not (await night.get("/status"))["config"]["applied"]
+    assert await sample(night, APPLIED) == 0
+    assert not night.slack.messages
+    pieces.let_all()
+    await starting
+    assert await ready(night) == "ready\n"
+    assert await sample(night, APPLIED) == 1
+    await told(night, 3 + 2 * len(WARNINGS))
+    assert len(night.pagerduty.accepted) == 1
+    assert await night.fates() == {"delivered": 3 + 2 * len(WARNINGS)}
+
+
+async def test_a_critical_is_paged_as_soon_as_the_inhibit_rules_know_what_fires(
+    night: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = Pieces(monkeypatch)
+    starting = night.begin(sends_at_night)
+    await pieces.begun.get()
+    while Phase.JUDGE not in pieces.done:
+        await pieces.let(1)
+    await night.post("Down", "critical")
+    await night.pagerduty.until(lambda: bool(night.pagerduty.accepted))
+    assert not starting.done()
+    pieces.let_all()
+    await starting
+
+
+async def test_nobody_is_notified_before_new_inhibit_rules_know_what_fires(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The critical that mutes is known before the warning that it mutes comes, but not by these rules."""
+    await world.start(lambda rules: rules.partition("inhibit_rules")[0])
+    await world.post("Down", "critical")
+    await delivered(world, 3)
+    await world.stop()
+    pieces = Pieces(monkeypatch)
+    starting = world.begin()
+    await pieces.begun.get()
+    await world.post("Down", "warning")
+    world.clock.advance(MINUTE)
+    pieces.let_all()
+    await starting
+    await world.at_rest()
+    world.slack.expect(Want("C0CRITICAL", ("Down",)))
+    assert (await world.fates())["inhibited"] == 2
+
+
+@pytest.mark.parametrize("pieces_before", [1, len(WARNINGS), len(WARNINGS) + 1, 2 * len(WARNINGS)])
+async def test_a_start_goes_on_where_the_one_before_was_stopped(
+    night: World, monkeypatch: pytest.MonkeyPatch, pieces_before: int
+) -> None:
+    pieces = Pieces(monkeypatch)
+    starting = night.begin(sends_at_night)
+    await pieces.begun.get()
+    await pieces.let(pieces_before)
+    starting.cancel()
+    with suppress(asyncio.CancelledError):
+        await starting
+    assert len(pieces.done) == pieces_before
+    pieces.let_all()
+    await night.start(sends_at_night)
+    assert len(pieces.done) == 2 * (len(WARNINGS) + 1)
+    await warnings_are_told_once(night)
+
+
+async def test_other_rules_than_those_of_the_stopped_start_are_applied_whole(
+    night: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = Pieces(monkeypatch)
+    starting = night.begin(lambda rules: rules.replace("outside: hold", "outside: drop"))
+    await pieces.begun.get()
+    await pieces.let(2 * len(WARNINGS))
+    starting.cancel()
+    with suppress(asyncio.CancelledError):
+        await starting
+    pieces.let_all()
+    await night.start(sends_at_night)
+    await warnings_are_told_once(night)
+
+
+async def test_a_clock_stepped_back_while_the_service_was_down_holds_up_no_webhook(
+    night: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = Pieces(monkeypatch)
+    night.clock.step_back(10 * HOUR)
+    starting = night.begin()
+    await pieces.begun.get()
+    assert await night.post("Down", "critical") == 200
+    pieces.let_all()
+    await starting
+    await told(night, 3 + 2 * len(WARNINGS))
+
+
+async def test_an_alert_that_cannot_be_judged_holds_up_nothing_else(
+    night: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug of ours, played by a table that refuses a row."""
+    pieces = Pieces(monkeypatch)
+    pieces.let_all()
+    with closing(sqlite3.connect(night.folder / "router.db")) as database:
+        (alert,) = database.execute("SELECT max(id) FROM alerts").fetchone()
+        database.execute(
+            "CREATE TRIGGER t BEFORE UPDATE ON members "
+            f"WHEN NEW.alert_id = {alert} BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+        database.commit()
+    await night.start(sends_at_night)
+    await night.post("Down", "critical")
+    await told(night, 3 + 2 * (len(WARNINGS) - 1))
