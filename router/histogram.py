@@ -27,15 +27,15 @@ class Histogram:
             child = self._children[labels] = _Child(self._begin(labels), len(self._buckets))
         child.counts[bisect_left(self._buckets, value)] += 1
         child.sum += value
+        child.text = None
 
     def text(self) -> Iterator[str]:
         """See https://prometheus.io/docs/instrumenting/exposition_formats/#text-format-details."""
         yield self._head
         for child in self._children.values():
-            total = 0
-            for begin, total in zip(child.begin, accumulate(child.counts), strict=False):
-                yield f"{begin} {total}.0\n"
-            yield f"{child.begin[-2]} {total}.0\n{child.begin[-1]} {written(child.sum)}\n"
+            if child.text is None:  # else nothing was observed since the last scrape
+                child.text = "".join(child.lines())
+            yield child.text
 
     def _begin(self, labels: tuple[str, ...]) -> list[str]:
         """How its lines begin: those of the buckets, of the count and of the sum."""
@@ -49,12 +49,19 @@ class Histogram:
 
 
 class _Child:
-    __slots__ = ("begin", "counts", "sum")
+    __slots__ = ("begin", "counts", "sum", "text")
 
     def __init__(self, begin: list[str], buckets: int) -> None:
         self.begin = begin
         self.counts = [0] * (buckets + 1)
         self.sum = 0.0
+        self.text: str | None = None
+
+    def lines(self) -> Iterator[str]:
+        total = 0
+        for begin, total in zip(self.begin, accumulate(self.counts), strict=False):
+            yield f"{begin} {total}.0\n"
+        yield f"{self.begin[-2]} {total}.0\n{self.begin[-1]} {written(self.sum)}\n"
 
 
 def sample(name: str, labels: dict[str, str]) -> str:

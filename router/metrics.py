@@ -19,6 +19,7 @@ from prometheus_client import (
 from prometheus_client.metrics_core import Metric
 
 from router import histogram
+from router.family import Family, head
 from router.histogram import Histogram
 from router.model import SECOND, Millis
 
@@ -52,13 +53,11 @@ def _tally(items: Iterable[T]) -> dict[T, int]:
     return times
 
 
-def _head(metric: Metric) -> str:
-    """See https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format."""
-    suffix, kind = {"counter": ("_total", "counter"), "info": ("_info", "gauge")}.get(
-        metric.type, ("", metric.type)
-    )
-    name = f"{metric.name}{suffix}"
-    return f"# HELP {name} {metric.documentation}\n# TYPE {name} {kind}\n"
+def _written(metrics: Iterable[Metric]) -> Iterator[str]:
+    for metric in metrics:
+        yield head(metric)
+        for each in metric.samples:
+            yield f"{histogram.sample(each.name, each.labels)} {histogram.written(each.value)}\n"
 
 
 class Metrics:
@@ -70,8 +69,6 @@ class Metrics:
         self._children: dict[tuple[Any, tuple[Any, ...]], Any] = {}
         self._lanes: set[str] = set()
         """The destinations that the gauges show."""
-        self._written: dict[Any, str] = {}
-        """What is the same at every scrape: the head of a metric by name, and that of a sample by its labels."""
         if not enabled:
             return
         self.registry = registry = CollectorRegistry()
@@ -226,11 +223,15 @@ class Metrics:
             "Counters of the store that differ from what their rows add up to. More than zero is a bug.",
             registry=registry,
         )
-        ProcessCollector(registry=registry)
-        Info("alert_router_build", "This build.", registry=registry).info({"version": package_version()})
         self._requests = Counter(
             "http_requests", "HTTP requests.", ("method", "path", "code"), registry=registry
         )
+        # In the order of their definitions, all of them.
+        self._families = [Family(each) for each in vars(self).values() if isinstance(each, Counter | Gauge)]
+        self._process = ProcessCollector(registry=registry)
+        build = Info("alert_router_build", "This build.", registry=registry)
+        build.info({"version": package_version()})
+        self._build = "".join(_written(build.collect()))
         self._request_seconds = Histogram(
             "http_request_duration_seconds",
             "How long HTTP requests took.",
@@ -372,16 +373,11 @@ class Metrics:
         return "".join(self._text()).encode()
 
     def _text(self) -> Iterator[str]:
-        """As the library's ``generate_latest``, which takes three times as long: it writes all labels at each scrape."""
-        written = self._written
-        for metric in self.registry.collect():
-            yield written.get(metric.name) or written.setdefault(metric.name, _head(metric))
-            for sample in metric.samples:
-                key = sample.name, *sample.labels.values()
-                begin = written.get(key) or written.setdefault(
-                    key, histogram.sample(sample.name, sample.labels)
-                )
-                yield f"{begin} {histogram.written(sample.value)}\n"
+        """As the library's ``generate_latest``, which takes ten times as long."""
+        for family in self._families:
+            yield from family.text()
+        yield from _written(self._process.collect())
+        yield self._build
         for each in self._histograms:
             yield from each.text()
 
