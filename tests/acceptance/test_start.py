@@ -1,0 +1,87 @@
+"""A kill at any step of a start with other rules: the next start goes on, and what waits is told, hardly ever twice."""
+
+import asyncio
+import json
+import re
+import shutil
+from pathlib import Path
+
+import aiohttp
+
+from router.model import HOUR, MINUTE
+from tests.acceptance.lives import Died, Router, stable
+from tests.world.conftest import MONDAY_NOON
+from tests.world.fake_pagerduty import FakePagerDuty
+from tests.world.fake_slack import FakeSlack
+from tests.world.fake_smtp import FakeSmtp
+from tests.world.rules import rules
+
+_NIGHT = MONDAY_NOON + 10 * HOUR
+_WRITES = re.compile(r"start: (INSERT|UPDATE|DELETE|COMMIT)")
+
+
+def _body(name: str, severity: str) -> bytes:
+    labels = {"alertname": name, "cluster": "eu-1", "severity": severity}
+    return json.dumps({
+        "version": "4", "groupKey": name, "receiver": "r", "status": "firing", "groupLabels": {"alertname": name},
+        "alerts": [{"status": "firing", "labels": labels, "startsAt": "2026-11-23T21:00:00Z"}],
+    }).encode()  # fmt: skip
+
+
+async def _post(router: Router, body: bytes) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{router.url}/webhook", data=body) as answer,
+    ):
+        assert answer.status == 200
+
+
+async def _interrupted(router: Router) -> int:
+    """How many attempts a kill cut off."""
+    async with aiohttp.ClientSession() as session, session.get(f"{router.url}/status") as answer:
+        ledger = (await answer.json())["ledger"]
+    assert ledger["imbalance"] == 0
+    assert {fate for fate, count in ledger["fates"].items() if count} == {"delivered"}
+    return sum(outcomes.get("interrupted", 0) for outcomes in ledger["deliveries"].values())
+
+
+async def test_a_kill_at_any_step_of_a_start_with_other_rules_loses_nothing(tmp_path: Path) -> None:
+    async with stable() as there, FakeSlack() as slack, FakePagerDuty() as pagerduty, FakeSmtp() as mail:
+        first, written = tmp_path / "first", rules(slack, pagerduty, mail)
+
+        async def another(name: str) -> Path:
+            """A copy of what the first router left: a warning is held. By the new rules, it is sent."""
+            folder = tmp_path / name
+            await asyncio.to_thread(shutil.copytree, first, folder)
+            (folder / "routes.yaml").write_text(written.replace("outside: hold", "outside: send"))
+            return folder
+
+        first.mkdir()
+        (first / "routes.yaml").write_text(written)
+        router = await there.start(first, _NIGHT)
+        await _post(router, _body("Disk", "warning"))
+        await _post(router, _body("Down", "critical"))
+        await router.settle(_NIGHT)
+        await router.passed()
+        router = await there.start(await another("whole"), _NIGHT)
+        await router.settle(_NIGHT + MINUTE)
+        points = [point for point in await router.passed() if _WRITES.match(point)]
+        told, killed = len(slack.in_channel("C0WARNINGS")), 0
+        assert told == 1
+        for number, point in enumerate(points):
+            folder = await another(str(number))
+            try:
+                router = await there.start(folder, _NIGHT, point)
+                await router.settle(_NIGHT + MINUTE)
+            except Died:
+                killed += 1
+                await router.gone()
+                router = await there.start(folder, _NIGHT)
+                await router.settle(_NIGHT + MINUTE)
+            twice = len(slack.in_channel("C0WARNINGS")) - told - 1
+            assert 0 <= twice <= await _interrupted(router), point
+            told += 1 + twice
+            router.kill()
+            await router.gone()
+        assert killed > 5
+        assert len(slack.in_channel("C0CRITICAL")) == 1
