@@ -5,11 +5,11 @@ import contextlib
 import math
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -21,12 +21,13 @@ from router.channels.outbox import Entry, Outbox, Preview, entry_of
 from router.clock import Clock, SystemClock
 from router.config import Config, ConfigError, load
 from router.deliver import Current, Lanes
+from router.judging import Judging
 from router.loading import Loading, ReloadError, signature
 from router.metrics import Metrics
 from router.model import SECOND, Destination, Millis
 from router.render import TemplateError, Templates
 from router.steps import Steps
-from router.store import Adoption, Phase, Store, StoreUnavailable
+from router.store import Adoption, Store, StoreUnavailable
 from router.threads import Threads
 from router.truth import Truth
 from router.undecided import Undecided
@@ -35,7 +36,6 @@ from router.web import Parts, make_app, make_runner
 from router.web.pages import add_pages
 from router.web.preview import PreviewParts, add_preview
 
-T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 # How often the files are looked at, when they are watched.
@@ -46,8 +46,6 @@ _NAMES = 256
 _FILES = 4
 # Seconds that a reload waits for Alertmanager's answers; later ones count all the same.
 _ANSWERS = 1.0
-# How long it rests when the store can't be written.
-_STORE_REST: Millis = 2 * SECOND
 # What a stop keeps of its time for what comes after the lanes, and the least that the store has to close, in seconds.
 _AFTERWARDS = 0.25
 _LEAST = 0.5
@@ -124,6 +122,9 @@ class Service:
             store=self.store, clock=self.clock, metrics=self.metrics,
             kinds=KINDS, current=lambda: self._current, counting_since=self.steps.look,
         )  # fmt: skip
+        self.judging = Judging(
+            self.store, self.clock, self.loading, lambda: self._current.policy, self.lanes.wake
+        )
         self.truth = Truth(
             store=self.store, clock=self.clock, metrics=self.metrics, sources=lambda: self.config.sources,
             policy=lambda: self._current.policy, wake=self.lanes.wake, counting_since=self.steps.look,
@@ -151,8 +152,9 @@ class Service:
         )  # fmt: skip
         # From here on webhooks are accepted, however long it takes to judge what fires by other rules.
         async with self._reloading:
-            await self._apply(adoption, None)
-        self._serve("truth", self.truth.serve())
+            await self._open_lanes(adoption, None)
+            self._serve("truth", self.truth.serve())
+            await self.judging.finish()
         self._serve("upkeep", self.upkeep.run())
         if options.watch:
             seen = await self._files.run(signature, config.files)
@@ -173,7 +175,8 @@ class Service:
                 config, templates = await self._files.run(self._load, last_good)
                 before = self._current
                 adoption = await self._adopt(config, self._current_of(config, templates, before))
-                await self._apply(adoption, _ANSWERS)
+                await self._open_lanes(adoption, _ANSWERS)
+                await self.judging.finish()
             except (ConfigError, TemplateError, StoreUnavailable) as error:
                 shown = error.shown if isinstance(error, ConfigError) else str(error)
                 self.loading.failed(shown)
@@ -196,7 +199,9 @@ class Service:
         return config, config.open_templates()
 
     async def _adopt(self, config: Config, current: Current) -> Adoption:
-        """Put rules in force; :meth:`_apply` does the rest. :raises StoreUnavailable: those before stay so"""
+        """Put rules in force; :meth:`_open_lanes` and ``judging`` do the rest. :raises StoreUnavailable: those before stay
+        so
+        """
         now = self.clock.now()
         parts = {each.name: each.loaded.kept for each in config.fragments if each.loaded is not None}
         adoption = Adoption(
@@ -216,14 +221,13 @@ class Service:
         self.loading.applying(left)
         return adoption
 
-    async def _apply(self, adoption: Adoption, answers: float | None) -> None:
-        """Judge what fires by the rules in force, and notify by them.
+    async def _open_lanes(self, adoption: Adoption, answers: float | None) -> None:
+        """Notify by the rules in force, as soon as what fires is known to the inhibit rules.
 
         :param answers: how many seconds to wait for Alertmanager's answers; None: for all
         """
-        while self.loading.phase is Phase.INDEX:
-            await self._judge_some()
-        gone = await self._until_written(lambda: self.store.retire(adoption.policy))
+        await self.judging.index()
+        gone = await self.judging.until_written(lambda: self.store.retire(adoption.policy))
         retired = {key: read(key, text) for key, text in gone.items()}
         for key in (key for key, destination in retired.items() if destination is None):
             log.error("an end can't be told: this version knows no such destination", destination=key)
@@ -231,27 +235,7 @@ class Service:
         if not self.options.preview:  # before anything that waited is let out
             await asyncio.wait([self._go_on(self.truth.look())], timeout=answers)
         lanes = (*adoption.policy.destinations.values(), *self._retired.values())
-        await self._until_written(lambda: self.lanes.serve(lanes))
-        await (
-            self._judge_some()
-        )  # there may be something though the rules are the same: the clock was stepped back
-        while self.loading.phase is not None:
-            await self._judge_some()
-
-    async def _judge_some(self) -> None:
-        policy = self._current.policy
-        left, woken = await self._until_written(lambda: self.store.judge_some(policy, self.clock.now()))
-        self.loading.applying(left)
-        self.lanes.wake(woken)
-
-    async def _until_written(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Try again while the store can't be written: the rules are in force, and there is no way back."""
-        never = asyncio.Event()
-        while True:
-            try:
-                return await work()
-            except StoreUnavailable:  # which the store says itself
-                await self.clock.wait(never, self.clock.now() + _STORE_REST)
+        await self.judging.until_written(lambda: self.lanes.serve(lanes))
 
     def _current_of(self, config: Config, templates: Templates, before: Current | None) -> Current:
         settings = {

@@ -205,7 +205,8 @@ class Transitions:
             if change is not None:
                 self._fate(change, key, None, (fate, decision.rule, reason), 0)
             return
-        if change is None and member is not None and _knows_of_it(member):
+        stands = member is not None and conversation.urgency <= self._rank and _stands(member, decision)
+        if change is None and member is not None and (stands or _knows_of_it(member)):
             return  # the same state, so the same generation: providers drop what they have had by it
         if member is None:
             member_id = self._add(conversation.id, decision)
@@ -413,6 +414,25 @@ class Transitions:
 def _knows_of_it(member: MemberRow) -> bool:
     """The destination was notified that it fires, or may have been."""
     return member.status == FIRING and member.notified not in NOT_FIRING
+
+
+def _stands(member: MemberRow, decision: Decision) -> bool:
+    """Nobody was notified of its firing, and it is decided the same as before. Most alerts are, when rules change."""
+    before = member.status, member.decision, member.rule, member.reason, member.inhibitor, member.failover
+    same = (
+        FIRING,
+        str(decision.verdict),
+        decision.rule,
+        decision.reason,
+        decision.inhibitor,
+        decision.failover,
+    )
+    if before != same or member.notified not in NOT_FIRING:
+        return False
+    at = _due(decision)
+    if decision.verdict is Verdict.SEND and at is not None:
+        return member.at is not None and member.at <= at
+    return member.at == at
 
 
 def _due(decision: Decision) -> Millis | None:

@@ -79,7 +79,7 @@ class Web:
             policy=self.policy, wake=self.wake, keep=self.undecided.keep,
             undecided=lambda: self.undecided.alerts,
             lanes=self.lanes, stopping=lambda: self.stopping,
-            max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, loading=dict,
+            max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, loading=lambda: {"applied": True},
             reload=self.reload, resume=self.resume,
         )  # fmt: skip
 
