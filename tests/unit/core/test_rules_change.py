@@ -1,0 +1,48 @@
+"""What other rules change of what fires, and what they leave alone."""
+
+from dataclasses import replace
+
+from router.core.rows import ConversationRow, FateRow, MemberRow
+from router.decide import Severity
+from router.model import SECOND
+from router.store import Work
+from tests.unit.core.world import NIGHT, POLICY, SLACK, TEAM, World, alert
+
+Rows = tuple[list[MemberRow], list[ConversationRow], list[FateRow]]
+
+
+def rows(world: World) -> Rows:
+    state = world.state
+    return sorted(state.members), sorted(state.conversations), sorted(state.fates)
+
+
+def test_what_other_rules_decide_as_before_stays_as_it_is() -> None:
+    """Held, inhibited, waiting for its inhibitor, due, told, in a digest."""
+    world = World(NIGHT)
+    world.post(alert("Down", "critical"), group="told")
+    world.deliver(SLACK)
+    for name, level in (("Disk", "warning"), ("Down", "warning"), ("Cert", "info"), ("Net", "critical")):
+        world.post(alert(name, level), group=f"{name}-{level}")
+    world.now += SECOND
+    before = rows(world)
+    world.reload(replace(POLICY, fingerprint="a comment was added"))
+    assert rows(world) == before
+
+
+def test_what_other_rules_decide_otherwise_is_due() -> None:
+    world = World(NIGHT)
+    world.post(alert("Disk", "warning"))
+    routes = tuple(replace(route, hours=None) for route in POLICY.root.routes)
+    world.reload(replace(POLICY, root=replace(POLICY.root, routes=routes), fingerprint="always open"))
+    world.now += 5 * SECOND
+    assert isinstance(world.begin(TEAM), Work)
+
+
+def test_an_alert_that_other_rules_make_more_urgent_goes_before_others() -> None:
+    world = World(NIGHT)
+    world.post(alert("Disk", "warning"))
+    (before,) = (row.urgency for row in world.state.conversations if row.destination == TEAM.key)
+    severity = Severity(levels=("warning", "critical", "info"))
+    world.reload(replace(POLICY, severity=severity, fingerprint="warnings first"))
+    (after,) = (row.urgency for row in world.state.conversations if row.destination == TEAM.key)
+    assert (before, after) == (1, 0)
