@@ -1,11 +1,16 @@
 """Rules loaded anew while the service runs: whole or not at all, and nothing told is forgotten."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from router.model import DAY, HOUR, SECOND
+import pytest
+
+from router.decide import Policy
+from router.model import DAY, HOUR, SECOND, Millis
+from router.store import Phase, Store, StoreUnavailable
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import HANG, KEY, Page
 from tests.world.fake_slack import Want
@@ -185,6 +190,33 @@ async def test_a_mistake_of_ours_at_a_reload_is_said_and_the_rules_before_stay(w
     await world.post("Down", "critical")
     await world.slack.until(lambda: bool(world.slack.messages))
     world.slack.expect(Want("C0CRITICAL", ("Down",)))
+
+
+async def test_a_reload_goes_on_when_the_store_can_be_written_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new rules are in force already: there is no way back to the old ones."""
+    world.clock.advance(10 * HOUR)
+    await world.start()
+    await world.post("Disk", "warning")
+    judge_some, faults = Store.judge_some, [StoreUnavailable("the disk is full")] * 3
+
+    async def failing(store: Store, policy: Policy, now: Millis) -> tuple[Phase | None, frozenset[str]]:
+        if faults:
+            raise faults.pop()
+        return await judge_some(store, policy, now)
+
+    monkeypatch.setattr(Store, "judge_some", failing)
+    reloading = asyncio.create_task(
+        world.reload(lambda rules: rules.replace("outside: hold", "outside: send"))
+    )
+    assert world.service is not None
+    while not reloading.done():
+        world.clock.advance(SECOND)
+        await world.service.store.ready()
+    assert (await reloading)[0] == 200
+    await delivered(world, 2)
+    world.slack.expect(Want("C0WARNINGS", ("Disk",)))
 
 
 TEAM = """

@@ -5,8 +5,9 @@ from dataclasses import replace
 from router.core.rows import ConversationRow, FateRow, MemberRow
 from router.decide import Severity
 from router.model import SECOND
-from router.store import Work
-from tests.unit.core.world import NIGHT, POLICY, SLACK, TEAM, World, alert
+from router.store import Adoption, Phase, Work
+from tests.unit.core.memory import at_once
+from tests.unit.core.world import NIGHT, POLICY, RULES, SLACK, TEAM, World, alert
 
 Rows = tuple[list[MemberRow], list[ConversationRow], list[FateRow]]
 
@@ -46,3 +47,15 @@ def test_an_alert_that_other_rules_make_more_urgent_goes_before_others() -> None
     world.reload(replace(POLICY, severity=severity, fingerprint="warnings first"))
     (after,) = (row.urgency for row in world.state.conversations if row.destination == TEAM.key)
     assert (before, after) == (1, 0)
+
+
+def test_rules_that_are_in_force_no_longer_judge_nothing() -> None:
+    """A step of the clock was dealt with under the rules before, while others were loaded."""
+    world = World(NIGHT)
+    world.post(alert("Disk", "warning"))
+    at_once(world.store.adopt(Adoption(RULES[1]), world.now))
+    before = rows(world)
+    assert at_once(world.store.judge_some(POLICY, world.now)) == (None, frozenset())
+    assert rows(world) == before
+    assert at_once(world.store.judge_some(RULES[1], world.now)) == (Phase.JUDGE, frozenset())
+    assert at_once(world.store.judge_some(RULES[1], world.now)) == (None, frozenset({TEAM.key}))
