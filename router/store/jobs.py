@@ -33,7 +33,7 @@ PIECE = 200
 _CANDIDATES = 8
 # Alerts of them that are loaded for that.
 _MEMBERS = 200
-RULES_PIECE = 64
+RULES_PIECE = 128
 """Alerts that one batch judges by other rules."""
 
 
