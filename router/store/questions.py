@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from functools import wraps
+from dataclasses import replace
+from functools import cache, wraps
 from typing import Any
 
 import sqlalchemy as sa
@@ -41,29 +42,60 @@ def _pairs(rows: sa.Result[Any]) -> dict[Any, Any]:
     return dict(map(tuple, rows.all()))
 
 
-def _due(destination: str, now: Millis, due_by: Millis) -> tuple[sa.ColumnElement[bool], ...]:
-    """What is overdue is so though it waits after a failure."""
-    return (
-        conversations.c.destination == destination,
-        conversations.c.next_at.is_not(None),
-        conversations.c.next_at <= now if due_by >= now else conversations.c.due_at <= due_by,
-    )
+_Conditions = tuple[sa.ColumnElement[bool], ...]
 
 
-def _belongs(storm: int) -> sa.ColumnElement[bool]:
+def _due(destination: str, now: Millis) -> _Conditions:
+    return (*_next_at(destination), conversations.c.next_at <= now)
+
+
+def _next_at(destination: Any) -> _Conditions:
+    return (conversations.c.destination == destination, conversations.c.next_at.is_not(None))
+
+
+def _belongs(storm: Any) -> sa.ColumnElement[bool]:
     """See :meth:`router.core.claim.Share.belongs`. No conversation has the id 0."""
     of_it = sa.and_(conversations.c.storm_id == storm, conversations.c.own_message == 0)
     return sa.and_(conversations.c.storm_id.is_not(None), of_it)
 
 
-def _told_apart(share: Share) -> sa.ColumnElement[bool]:
+def _told_apart(share: Share, storm: Any = None) -> sa.ColumnElement[bool]:
     """See :meth:`router.core.claim.Share.told_apart`."""
-    belongs = _belongs(share.storm)
+    belongs = _belongs(share.storm if storm is None else storm)
     apart = sa.and_(sa.literal(share.edits), conversations.c.own_message == 1) if share.taking else ~belongs
     if share.criticals_apart:
         mere_end = sa.and_(belongs, conversations.c.waiting == conversations.c.ends)
         apart = sa.or_(apart, sa.and_(conversations.c.urgency == 0, ~mere_end))
     return apart
+
+
+_PRIORITIES = range(3)
+_destination, _storm = sa.bindparam("destination"), sa.bindparam("storm")
+# Claims ask these most often, so they are made once for each kind of share.
+
+
+def _lane(share: Share, *, apart: bool = True) -> _Conditions:
+    """What may be due at a lane. :param apart: what a storm's message does not tell; or what it does"""
+    if share == ALL_APART:
+        return _next_at(_destination)
+    told_apart = _told_apart(share, _storm)
+    return (*_next_at(_destination), told_apart if apart else ~told_apart)
+
+
+@cache
+def _next_due(share: Share, *, overdue: bool) -> sa.CompoundSelect[Any]:
+    """:param overdue: what is so though it waits after a failure"""
+    time = conversations.c.due_at if overdue else conversations.c.next_at
+    of_each = (
+        sa.select(conversations.c.priority, conversations.c.next_at, conversations.c.id)
+        .where(conversations.c.priority == sa.literal_column(str(priority)), *_lane(share))
+        .where(time <= sa.bindparam("by"))
+        .order_by(conversations.c.next_at, conversations.c.id)
+        .limit(sa.bindparam("limit"))
+        .subquery()
+        for priority in _PRIORITIES
+    )
+    return sa.union_all(*(sa.select(each) for each in of_each))
 
 
 @_one_by_one
@@ -72,30 +104,31 @@ def next_due(connection: sa.Connection, key: Any) -> Any:
     that a storm's message does not tell.
     """
     destination, now, due_by, share, others_first, limit = key
-    conditions = _due(destination, now, due_by)
-    if share != ALL_APART:
-        conditions += (_told_apart(share),)
-    found = _page_of_due(connection, conditions, (1, 2), 1) if others_first else []
-    for priority in range(3):
-        if len(found) < limit:
-            more = _page_of_due(connection, conditions, (priority,), limit)
-            found += [id_ for id_ in more if id_ not in found][: limit - len(found)]
-    return found
+    overdue = due_by < now
+    by = {"destination": destination, "by": due_by if overdue else now, "limit": limit}
+    statement = _next_due(replace(share, storm=min(share.storm, 1)), overdue=overdue)
+    rows = sorted(map(tuple, connection.execute(statement, {**by, "storm": share.storm})))
+    others = [row[1:] for row in rows if row[0]] if others_first else []
+    found = [min(others)[1]] if others else []
+    return (found + [id_ for _, _, id_ in rows if id_ not in found])[:limit]
 
 
-def _page_of_due(
-    connection: sa.Connection,
-    conditions: tuple[sa.ColumnElement[bool], ...],
-    priorities: tuple[int, ...],
-    limit: int,
-) -> list[int]:
-    rows = connection.execute(
-        sa.select(conversations.c.id)
-        .where(conversations.c.priority.in_(priorities), *conditions)
-        .order_by(conversations.c.next_at, conversations.c.id)
-        .limit(limit)
+@cache
+def _next_time(share: Share, *, apart: bool) -> sa.Select[Any]:
+    lane = _lane(share, apart=apart)
+    next_at = (  # each of these is the first entry of an index
+        sa.select(sa.func.min(conversations.c.next_at)).where(
+            *lane, conversations.c.priority == sa.literal_column(str(priority))
+        )
+        for priority in _PRIORITIES
     )
-    return list(rows.scalars())
+    due_at = (
+        sa.select(conversations.c.due_at)
+        .where(*lane, conversations.c.due_at.is_not(None))
+        .order_by(conversations.c.due_at)
+        .limit(sa.literal_column("1"))
+    )
+    return sa.select(*(each.scalar_subquery() for each in (*next_at, due_at)))
 
 
 @_one_by_one
@@ -104,25 +137,10 @@ def next_time(connection: sa.Connection, key: tuple[str, Share, bool]) -> Any:
     message does not tell, or of what it does.
     """
     destination, share, apart = key
-    there: tuple[sa.ColumnElement[bool], ...] = (
-        conversations.c.destination == destination,
-        conversations.c.next_at.is_not(None),
-    )
-    if share != ALL_APART:
-        told_apart = _told_apart(share)
-        there += (told_apart if apart else ~told_apart,)
-    next_at = (  # each of these is the first entry of an index
-        sa.select(sa.func.min(conversations.c.next_at)).where(*there, conversations.c.priority == priority)
-        for priority in range(3)
-    )
-    times = [at for each in next_at if (at := connection.execute(each).scalar()) is not None]
-    due_at = (
-        sa.select(conversations.c.due_at)
-        .where(*there, conversations.c.due_at.is_not(None))
-        .order_by(conversations.c.due_at)
-        .limit(1)
-    )
-    return min(times, default=None), connection.execute(due_at).scalar()
+    statement = _next_time(replace(share, storm=min(share.storm, 1)), apart=apart)
+    given = {"destination": destination, "storm": share.storm}
+    *times, due_at = connection.execute(statement, given).one()
+    return min((at for at in times if at is not None), default=None), due_at
 
 
 @_one_by_one
@@ -135,7 +153,7 @@ def surge(connection: sa.Connection, key: Any) -> Any:
     critical = conversations.c.urgency == 0
     due, urgent = connection.execute(
         sa.select(sa.func.count(), sa.func.count().filter(critical)).where(
-            *_due(destination, now, now), *others
+            *_due(destination, now), *others
         )
     ).one()
     if not storm:
@@ -166,7 +184,7 @@ def due_after(connection: sa.Connection, key: Any) -> Any:
     position = sa.tuple_(conversations.c.urgency, conversations.c.id)
     rows = connection.execute(
         sa.select(conversations.c.urgency, conversations.c.id)
-        .where(*_due(destination, now, now), ~_told_apart(share), position > sa.tuple_(*after))
+        .where(*_due(destination, now), ~_told_apart(share), position > sa.tuple_(*after))
         .order_by(conversations.c.urgency, conversations.c.id)
         .limit(limit)
     )
