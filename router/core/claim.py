@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from router.core import digests, rows
 from router.core.alerts import alert_of, labels_of
@@ -95,6 +95,8 @@ class Work:
     """Of a storm: which conversations its message takes along."""
     parts: tuple["Work", ...] = ()
     """The conversations that it takes along; they have no deliveries of their own."""
+    before: ConversationRow | None = field(default=None, compare=False, repr=False)
+    """The conversation before the claim."""
 
     @property
     def may_have_arrived(self) -> bool:
@@ -328,4 +330,4 @@ def work_of(
     first = now
     if row.attempts > 0:
         first = row.tried_since or row.due_at or now
-    return Work(0, row.id, row.group_id, conversation, telling, min(first, now), row.urgency)
+    return Work(0, row.id, row.group_id, conversation, telling, min(first, now), row.urgency, before=row)

@@ -38,6 +38,8 @@ class Recorded:
     """When the changes that were delivered had been accepted (not those that were held back on purpose)."""
     wake: frozenset[str] = frozenset()
     """The other destinations that have something to do now."""
+    next_at: Millis | None = 0
+    """When more of the conversation may be due: 0: now, or not known; None: nothing is."""
 
 
 def want_recorded(state: State, works: Sequence[Work], outcome: Outcome, policy: Policy, now: Millis) -> None:
@@ -92,7 +94,10 @@ def record(
         )  # fmt: skip
         if message is not None:
             state.messages.put(MessageRow(work.delivery, message))
-    return recorded
+    view = work.conversation
+    if view.over or view.digest is not None or view.storm is not None:  # another may follow it
+        return recorded
+    return replace(recorded, next_at=state.conversations[work.id].next_at)
 
 
 def effect(

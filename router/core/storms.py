@@ -209,7 +209,7 @@ def view(
     over = not (known.left or full) and all(part.conversation.over for part in parts)
     row = state.conversations[storm.id]
     if not (parts or over or (storm.share is not None and _is_stale(row, storm.share, known.groups))):
-        _withdraw(state, storm)
+        withdraw(state, storm)
         return None
     levels = policy.severity.levels
     lines = tuple(
@@ -223,8 +223,8 @@ def view(
     return StormView(known.groups, known.alerts, lines, over, resolved, _news(parts, policy), full)
 
 
-def _withdraw(state: State, storm: Work) -> None:
-    """What it was to take along has nothing to say after all."""
+def withdraw(state: State, storm: Work) -> None:
+    """Take the attempt of a storm's message back: it is not sent."""
     state.deliveries.remove(state.deliveries[storm.delivery])
     row = change(state, state.conversations[storm.id], delivery_id=None)
     if not row.own_message:

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -20,6 +20,7 @@ from router.core.reconcile import Answer, Listening, Reported, merged
 from router.core.record import Recorded
 from router.core.rows import LARGE, UNKNOWN
 from router.core.storms import BATCH, Limits, Room
+from router.core.unclaim import NOT_BEGUN
 from router.decide import Policy
 from router.model import (
     Alert,
@@ -39,7 +40,7 @@ from router.store.books import Kept
 from router.store.dictionary import Packing
 from router.store.health import StoreUnavailable
 from router.store.integrity import Integrity, integrity
-from router.store.jobs import Again, Idle, Job, Many, Surges
+from router.store.jobs import Again, Claimed, Idle, Job, Many, Surges
 from router.store.search import PAGE, Found, Search, find
 from router.store.snapshot import Snapshot, account, snapshot
 from router.store.story import Story
@@ -261,7 +262,7 @@ class Store:
     ) -> Work | Idle:
         """Begin the destination's most urgent delivery, see :meth:`claim_several`."""
         found = await self.claim_several(destination, policy, now, limits=limits, overdue=overdue)
-        return found if isinstance(found, Idle) else found[0]
+        return found.works[0] if found.works else found.idle or Idle(None)
 
     async def claim_several(
         self,
@@ -273,7 +274,7 @@ class Store:
         overdue: Millis = 0,
         count: int = 1,
         others_first: bool = False,
-    ) -> tuple[Work, ...] | Idle:
+    ) -> Claimed:
         """Begin the destination's most urgent deliveries; their attempts are logged before anything is sent.
 
         :param limits: beyond them the lane has a storm instead; None: it never has
@@ -295,12 +296,12 @@ class Store:
                     continue
                 case Many():
                     if (work := await self._claim_large(found.id, policy, now)) is not None:
-                        return (work,)
-                case (storm,) if storm.is_storm and limits is not None:
+                        return Claimed((work,))
+                case Claimed((storm,)) if storm.is_storm and limits is not None:
                     work = await self._absorbed(storm, limits, policy, now)
                     if work is not None:
-                        return (work,)
-                case _:
+                        return Claimed((work,))
+                case Claimed():
                     return found
 
     async def _claim_large(self, id_: int, policy: Policy, now: Millis) -> Work | None:
@@ -354,9 +355,7 @@ class Store:
         accepted: tuple[Millis, ...] = ()
         in_pieces = not isinstance(outcome, Rejected) and work.conversation.digest is None
         if len(work.telling) > LARGE and in_pieces:
-            for first in range(0, len(work.telling), jobs.PIECE):
-                piece = replace(work, telling=work.telling[first : first + jobs.PIECE])
-                accepted += await self._database.do(jobs.RecordSome(piece, outcome, now))
+            accepted = await self._record_some(work, outcome, now)
             # One whose attempt before may have arrived says so of all.
             unknown = tuple(each for each in work.telling if each.notified_before == UNKNOWN)
             work = replace(work, telling=unknown[:1])
@@ -374,7 +373,31 @@ class Store:
         if work.conversation.over:
             await self.close_large()
         accepted += tuple(at for each in recorded for at in each.accepted)
-        return Recorded(accepted, frozenset().union(*(each.wake for each in recorded)))
+        wake = frozenset().union(*(each.wake for each in recorded))
+        next_at = recorded[0].next_at if len(recorded) == 1 else 0
+        return Recorded(accepted, wake, next_at)
+
+    async def unclaim(self, works: Sequence[Work], policy: Policy, now: Millis) -> None:
+        """Take claims back of which nothing was sent: what they were to tell is due as if nobody had claimed it. A storm's
+        parts first, then its message.
+        """
+        waiting = [part for work in works for part in (*work.parts, work)]
+        for work in waiting:
+            await self._record_some(work, NOT_BEGUN, now)
+        waiting = [replace(each, telling=()) if len(each.telling) > LARGE else each for each in waiting]
+        for first in range(0, len(waiting), BATCH):
+            await self._database.do(jobs.Unclaim(tuple(waiting[first : first + BATCH]), policy, now))
+
+    async def _record_some(self, work: Work, outcome: Outcome, now: Millis) -> tuple[Millis, ...]:
+        """What an outcome means for the members of a conversation of very many, in many batches. When the changes that
+        were delivered had been accepted.
+        """
+        accepted: tuple[Millis, ...] = ()
+        if len(work.telling) > LARGE:
+            for first in range(0, len(work.telling), jobs.PIECE):
+                piece = replace(work, telling=work.telling[first : first + jobs.PIECE])
+                accepted += await self._database.do(jobs.RecordSome(piece, outcome, now))
+        return accepted
 
     async def close_large(self) -> None:
         """Mark the members of conversations of very many that are over. In many batches."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from typing import ClassVar, Generic, Protocol, TypeVar
 
@@ -21,6 +22,7 @@ from router.core.release import UNRELEASED, release_some, unreleased
 from router.core.rows import ALL, CLOSING, LARGE, OPEN, ConversationRow, WebhookRow
 from router.core.state import State
 from router.core.storms import Limits, Room
+from router.core.unclaim import NOT_BEGUN, unclaim
 from router.decide import Policy
 from router.model import Conversation, Destination, Millis, Outcome, StormView, Webhook
 
@@ -200,6 +202,15 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True)
+class Claimed:
+    """Deliveries that are begun."""
+
+    works: tuple[Work, ...]
+    idle: Idle | None = None
+    """None: more may be due."""
+
+
+@dataclass(frozen=True, slots=True)
 class Again:
     """Nothing of what was looked at had anything to say; there is more."""
 
@@ -240,7 +251,7 @@ class Claim:
     def want(self, state: State) -> None:
         state.meta.want("id", (DATABASE_ID,))
 
-    def run(self, state: State) -> tuple[Work, ...] | Idle | Again | Surges | Many:
+    def run(self, state: State) -> Claimed | Again | Surges | Many:
         turn = storms.Turn()
         if self.limits is not None:
             key, limits = self.destination.key, self.limits
@@ -251,22 +262,22 @@ class Claim:
                 return Surges()
             turn = storms.turn(state, key, limits, surge, self.now)
             if turn.work is not None:
-                return (turn.work,)
+                return Claimed((turn.work,))
         found = self._apart(state, turn.share)
-        if isinstance(found, Idle) and turn.share != ALL_APART:
-            taken_at, _ = state.ask("next time", (self.destination.key, turn.share, False))
-            storm_at = turn.not_before if turn.waits else taken_at
-            times = [found.until, None if storm_at is None else max(storm_at, turn.not_before)]
-            until = min((at for at in times if at is not None), default=None)
-            return Idle(until, found.failing or turn.failing)
-        return found
+        if not isinstance(found, Claimed) or found.idle is None or turn.share == ALL_APART:
+            return found
+        taken_at, _ = state.ask("next time", (self.destination.key, turn.share, False))
+        storm_at = turn.not_before if turn.waits else taken_at
+        times = [found.idle.until, None if storm_at is None else max(storm_at, turn.not_before)]
+        until = min((at for at in times if at is not None), default=None)
+        return Claimed(found.works, Idle(until, found.idle.failing or turn.failing))
 
-    def _apart(self, state: State, share: Share) -> tuple[Work, ...] | Idle | Again | Many:
+    def _apart(self, state: State, share: Share) -> Claimed | Again | Many:
         """What has a message of its own."""
         key, now = self.destination.key, self.now
-        limit = max(_CANDIDATES, self.count)
         due_by = now - self.overdue
-        ids = state.ask("next due", (key, now, due_by, share, self.others_first, limit))
+        limit = max(_CANDIDATES, self.count)
+        ids, until = state.ask("next due", (key, now, due_by, share, self.others_first, limit))
         quiet = self.destination.digest and self.destination.options.empty == "all-quiet"
         covers = digests.covered(self.destination, self.policy)
         state.conversations.want("id", ids)
@@ -274,22 +285,27 @@ class Claim:
         due = [row for id_ in ids if (row := state.conversations[id_]).next_at is not None]
         if due and _is_large(due[0]):
             return Many(due[0].id)
-        due = list(takewhile(lambda row: not _is_large(row), due))
-        some = due[:1] if sum(row.size for row in due) > _MEMBERS else due
+        small = list(takewhile(lambda row: not _is_large(row), due))
+        some = small[:1] if sum(row.size for row in small) > _MEMBERS else small
         claims.want_conversations(state, self.policy, [row.id for row in some], now)
         works: list[Work] = []
+        left = [row.id for row in due]
         for row in some:
+            if len(works) == self.count:
+                break
+            left.remove(row.id)
             work = claims.claim(state, row.id, self.policy, now, quiet_digest=quiet, covers=covers)
             if work is not None:
                 works.append(work)
-            if len(works) == self.count:
-                break
         if works:
-            return tuple(works)
+            times = [until, *(state.conversations[row.id].next_at for row in some)]
+            until = min((at for at in times if at is not None), default=None)
+            more = left or (until is not None and until <= now)
+            return Claimed(tuple(works), None if more else Idle(until))
         if ids:
             return Again()
         next_at, due_at = state.ask("next time", (key, share, True))
-        return Idle(next_at, due_at is not None and due_at <= now)
+        return Claimed((), Idle(next_at, due_at is not None and due_at <= now))
 
 
 def _is_large(row: ConversationRow) -> bool:
@@ -467,6 +483,25 @@ class RecordParts(_First):
 
     def run(self, state: State) -> Recorded:
         return records.record_parts(state, self.works, self.outcome, self.policy, self.now, self.not_before)
+
+
+@dataclass(frozen=True, slots=True)
+class Unclaim(_First):
+    """Takes claims back of which nothing was sent."""
+
+    works: tuple[Work, ...]
+    policy: Policy
+    now: Millis
+
+    @property
+    def weight(self) -> int:
+        return sum(max(1, len(each.telling)) for each in self.works)
+
+    def want(self, state: State) -> None:
+        records.want_recorded(state, self.works, NOT_BEGUN, self.policy, self.now)
+
+    def run(self, state: State) -> None:
+        state.together(partial(unclaim, state, each, self.now) for each in self.works)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,12 +84,11 @@ def _lane(share: Share, *, apart: bool = True) -> _Conditions:
 
 @cache
 def _next_due(share: Share, *, overdue: bool) -> sa.CompoundSelect[Any]:
-    """:param overdue: what is so though it waits after a failure"""
-    time = conversations.c.due_at if overdue else conversations.c.next_at
+    """:param overdue: only what is so, though it waits after a failure; otherwise also what is not due yet"""
+    by = (conversations.c.due_at <= sa.bindparam("by"),) if overdue else ()
     of_each = (
         sa.select(conversations.c.priority, conversations.c.next_at, conversations.c.id)
-        .where(conversations.c.priority == sa.literal_column(str(priority)), *_lane(share))
-        .where(time <= sa.bindparam("by"))
+        .where(conversations.c.priority == sa.literal_column(str(priority)), *_lane(share), *by)
         .order_by(conversations.c.next_at, conversations.c.id)
         .limit(sa.bindparam("limit"))
         .subquery()
@@ -101,16 +100,18 @@ def _next_due(share: Share, *, overdue: bool) -> sa.CompoundSelect[Any]:
 @_one_by_one
 def next_due(connection: sa.Connection, key: Any) -> Any:
     """``(destination, now, due_by, share, others_first, limit)``: the ids of the conversations that are next, of those
-    that a storm's message does not tell.
+    that a storm's message does not tell; and when the one after them is, if nothing else happens.
     """
     destination, now, due_by, share, others_first, limit = key
     overdue = due_by < now
-    by = {"destination": destination, "by": due_by if overdue else now, "limit": limit}
     statement = _next_due(replace(share, storm=min(share.storm, 1)), overdue=overdue)
-    rows = sorted(map(tuple, connection.execute(statement, {**by, "storm": share.storm})))
-    others = [row[1:] for row in rows if row[0]] if others_first else []
+    given = {"destination": destination, "storm": share.storm, "by": due_by, "limit": limit + 1}
+    rows = sorted(map(tuple, connection.execute(statement, given)))
+    due = [row for row in rows if overdue or row[1] <= now]
+    others = [row[1:] for row in due if row[0]] if others_first else []
     found = [min(others)[1]] if others else []
-    return (found + [id_ for _, _, id_ in rows if id_ not in found])[:limit]
+    found = (found + [id_ for _, _, id_ in due if id_ not in found])[:limit]
+    return found, min((at for _, at, id_ in rows if id_ not in found), default=None)
 
 
 @cache

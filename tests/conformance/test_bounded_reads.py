@@ -46,10 +46,10 @@ async def filled(store: Store, count: int) -> None:
     async def tell(destination: Destination) -> None:
         while True:
             works = await store.claim_several(destination, POLICY, NOW, count=count)
-            if isinstance(works, Idle):
+            if not works.works:
                 return
             outcome = Delivered({"ts": "1"})
-            await asyncio.gather(*(store.record(each, outcome, POLICY, NOW, NOW) for each in works))
+            await asyncio.gather(*(store.record(each, outcome, POLICY, NOW, NOW) for each in works.works))
 
     for status in Status:
         await post("critical", status)

@@ -28,20 +28,22 @@ def _due(state: State, destination: str, now: Millis) -> list[ConversationRow]:
     ]
 
 
-def _next_due(state: State, key: Any) -> list[int]:
+def _next_due(state: State, key: Any) -> tuple[list[int], Millis | None]:
     destination, now, due_by, share, others_first, limit = key
-    found = [
+    there = [
         row
         for row in state.conversations
         if row.destination == destination
         and row.next_at is not None
-        and (row.next_at <= now if due_by >= now else row.due_at is not None and row.due_at <= due_by)
+        and (due_by >= now or (row.due_at is not None and row.due_at <= due_by))
         and share.told_apart(row)
     ]
-    found.sort(key=attrgetter("next_at", "id"))
-    first = [row for row in found if row.priority][:1] if others_first else []
-    rest = sorted((row for row in found if row not in first), key=attrgetter("priority"))
-    return [row.id for row in (*first, *rest)[:limit]]
+    there.sort(key=attrgetter("next_at", "id"))
+    due = [row for row in there if row.next_at is not None and (due_by < now or row.next_at <= now)]
+    first = [row for row in due if row.priority][:1] if others_first else []
+    rest = sorted((row for row in due if row not in first), key=attrgetter("priority"))
+    found = [row.id for row in (*first, *rest)[:limit]]
+    return found, next((row.next_at for row in there if row.id not in found), None)
 
 
 def _next_time(state: State, key: tuple[str, Share, bool]) -> tuple[Millis | None, Millis | None]:
