@@ -23,6 +23,10 @@ class ManualClock:
         awake = (each for each in self._known if each not in self._asleep and not each.done())
         return all(each is asyncio.current_task() for each in awake)
 
+    def is_asleep(self, task: asyncio.Task[Any]) -> bool:
+        """It waits here."""
+        return task in self._asleep
+
     def now(self) -> Millis:
         return self._now
 

@@ -25,9 +25,7 @@ def unclaim(state: State, work: Work, now: Millis) -> None:
         state.deliveries.remove(delivery)
     row, before = state.conversations[work.id], work.before
     if before is not None:
-        row = row._replace(
-            revision=before.revision, tried_since=before.tried_since, storm_id=before.storm_id
-        )
+        row = row._replace(revision=before.revision, tried_since=before.tried_since, storm_id=before.storm_id)
     change(state, row, delivery_id=None)
     unnotified(state, work, now)
     close_if_empty(state, work.id)

@@ -606,6 +606,7 @@ __all__ = [
     "Adoption",
     "Answer",
     "Balance",
+    "Claimed",
     "Found",
     "Idle",
     "Integrity",

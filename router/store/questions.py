@@ -70,7 +70,8 @@ def _told_apart(share: Share, storm: Any = None) -> sa.ColumnElement[bool]:
 
 
 _PRIORITIES = range(3)
-_destination, _storm = sa.bindparam("destination"), sa.bindparam("storm")
+_destination: sa.BindParameter[str] = sa.bindparam("destination")
+_storm: sa.BindParameter[int] = sa.bindparam("storm")
 # Claims ask these most often, so they are made once for each kind of share.
 
 
@@ -153,9 +154,7 @@ def surge(connection: sa.Connection, key: Any) -> Any:
         others += (conversations.c.own_message == 0,)
     critical = conversations.c.urgency == 0
     due, urgent = connection.execute(
-        sa.select(sa.func.count(), sa.func.count().filter(critical)).where(
-            *_due(destination, now), *others
-        )
+        sa.select(sa.func.count(), sa.func.count().filter(critical)).where(*_due(destination, now), *others)
     ).one()
     if not storm:
         return Surge(due, due, urgent, 0, 0, 0, 0)

@@ -27,7 +27,9 @@ from router.store import Store
 from tests.clock import ManualClock
 
 # Whose functions are points.
-_PATH = ("router.web.webhook", "router.store.writer", "router.deliver.lane")
+_PATH = (
+    "router.web.webhook", "router.store.writer", "router.deliver.dispatcher", "router.deliver.lane", "router.deliver.delivery",
+)  # fmt: skip
 _LOOK = 0.005
 """Seconds between two looks at what is still due."""
 _VALUES = re.compile(r"x'[0-9a-f]*'|'(?:[^']|'')*'|\b\d+\b", re.IGNORECASE)

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from router.model import MINUTE, SECOND, Delivered, Destination, Status
-from router.store import LISTS, Idle, Store, totals
+from router.store import LISTS, Store, totals
 from router.store.backend import backend
 from tests.conformance.work import counted
 from tests.unit.core.world import NIGHT, PAGER, PER_ALERT, POLICY, SLACK, alert, webhook

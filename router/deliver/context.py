@@ -1,0 +1,50 @@
+"""What lanes and deliveries need of their surroundings."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from router.channels.base import Channel
+from router.clock import Clock
+from router.decide import Policy
+from router.deliver.operator import Operator
+from router.metrics import Metrics
+from router.model import Millis, SharedLimits
+from router.render import Templates
+from router.store import Store
+from router.threads import Threads
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The rules, templates and channels in force; replaced as a whole."""
+
+    policy: Policy
+    templates: Templates
+    channels: Mapping[str, Channel]
+    """By name: of each kind that there are settings for."""
+    give_up_after: Mapping[str, Millis]
+    """By channel name: how long something is tried; 0: for ever."""
+    alert_after: Mapping[str, Millis] = field(default_factory=dict)
+    """By channel name: how long nothing may get through before that is reported; 0: any time."""
+    shared: Mapping[str, SharedLimits] = field(default_factory=dict)
+    """By section of ``channels:``."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneContext:
+    """Shared by all lanes and deliveries."""
+
+    store: Store
+    clock: Clock
+    metrics: Metrics
+    current: Callable[[], Current]
+    operator: Operator
+    send_seconds: float
+    """How long one attempt may take."""
+    counting_since: Callable[[], Awaitable[Millis]]
+    """Since when time has simply passed: no step of the clock has anything given up."""
+    rendering: Threads
+    wake: Callable[[Iterable[str]], None]
+    """Tells the lanes of these destinations that something may be due."""
+    stopping: asyncio.Event

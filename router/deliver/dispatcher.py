@@ -1,0 +1,198 @@
+"""The dispatcher: one loop that knows how much may begin at each lane, claims for all of them, and starts the sends."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from router.clock import STEP, offset
+from router.deliver.context import LaneContext
+from router.deliver.delivery import STORE_REST, Delivery
+from router.deliver.lane import Lane, Trial
+from router.deliver.section import Section
+from router.model import Millis
+from router.store import Claimed, StoreUnavailable, Work
+
+log = structlog.get_logger(__name__)
+
+# Seconds that deliveries, and the store that takes back claims, have after the time of a stop.
+_LAST_WORDS = 1.0
+
+
+class Dispatcher:
+    """Serves lanes until it is stopped. It looks at a lane only when something happened there, or its time has come."""
+
+    def __init__(self, context: LaneContext, sections: Iterable[Section]) -> None:
+        self.lanes: dict[str, Lane] = {}
+        self._context = context
+        self._clock = context.clock
+        self._sections = tuple(sections)
+        self._offset = offset(context.clock)
+        self._stirred: dict[Lane, None] = {}
+        """Those to look at, in the order in which something happened."""
+        self._wake = asyncio.Event()
+        self._cut_off = False
+        """Nothing begins any more: claims that come back are taken back."""
+        self._under_way: dict[Delivery, asyncio.Task[None]] = {}
+        self._claims: set[asyncio.Task[None]] = set()
+        self._beside: dict[str, asyncio.Task[None]] = {}
+        """By destination: what is reported of it, or forgotten."""
+
+    def stir(self, lane: Lane) -> None:
+        """Something happened at a lane."""
+        self._stirred[lane] = None
+        self._wake.set()
+
+    async def serve(self) -> None:
+        """Until it is stopped, and nothing that is due can begin any more."""
+        while True:
+            self._wake.clear()
+            for lane in self._to_look_at():
+                self._look(lane)
+            if self._context.stopping.is_set() and all(lane.is_done for lane in self.lanes.values()):
+                return
+            await self._clock.wait(self._wake, self._next_look())
+
+    def _to_look_at(self) -> list[Lane]:
+        now, stirred = self._clock.elapsed(), self._stirred
+        for section in self._sections:
+            section.offer(now)
+        stepped = abs(offset(self._clock) - self._offset) > STEP
+        if stepped:
+            self._offset = offset(self._clock)
+        for lane in self.lanes.values():
+            if stepped or (lane.look_at is not None and lane.look_at <= now):
+                stirred[lane] = None
+        self._stirred = {}
+        return [lane for lane in stirred if self.lanes.get(lane.destination.key) is lane]
+
+    def _next_look(self) -> Millis | None:
+        """By the wall clock."""
+        now = self._clock.elapsed()
+        times = [lane.look_at for lane in self.lanes.values()]
+        times += [section.ready_at(now) for section in self._sections]
+        at = min((at for at in times if at is not None), default=None)
+        return None if at is None else at + offset(self._clock)
+
+    def _look(self, lane: Lane) -> None:
+        """Claim for a lane as much as may begin at once. What several lanes claim at a time is one transaction."""
+        now, key = self._clock.elapsed(), lane.destination.key
+        try:
+            room = lane.room()
+            if room and (places := lane.section.take(lane, room, now)):
+                work = self._claim(lane, places, lane.begin_claim())
+                task = asyncio.create_task(work, name=f"claim for {key}")
+                self._claims.add(task)
+                task.add_done_callback(self._claims.discard)
+                return
+            if not room:
+                lane.section.leave(lane, now)
+            self._watch(lane)
+            if lane.leaving and lane.is_done:
+                self._remove(lane)
+        except Exception:  # a lane never dies: it is looked at again
+            log.exception("lane failed unexpectedly", destination=key)
+            lane.rest()
+
+    async def _claim(self, lane: Lane, places: int, trial: Trial | None) -> None:
+        """Begin what is due there, the most urgent first."""
+        key, claimed = lane.destination.key, Claimed(())
+        try:
+            claimed = await self._context.store.claim_several(
+                lane.destination, self._context.current().policy, self._clock.now(), limits=lane.limits,
+                count=places, others_first=lane.others_first,
+            )  # fmt: skip
+        except StoreUnavailable:  # the store has said so, once for all lanes
+            lane.rest(STORE_REST)
+        except Exception:
+            log.exception("claim failed unexpectedly", destination=key)
+            lane.rest()
+        else:
+            if self._cut_off:
+                await self._take_back(claimed.works)
+                return
+            for work in claimed.works:
+                self._begin(Delivery(lane, work, self._context))
+            if lane.end_claim(claimed, trial) and self._context.operator.trouble(key) is not None:
+                self._do_beside(key, self._context.operator.idle(key))
+        finally:
+            lane.section.give_back(places - len(claimed.works), self._clock.elapsed())
+
+    def _begin(self, delivery: Delivery) -> None:
+        name = f"delivery {delivery.work.delivery} to {delivery.lane.destination.key}"
+        task = asyncio.create_task(delivery.run(), name=name)
+        self._under_way[delivery] = task
+        task.add_done_callback(lambda _: self._under_way.pop(delivery, None))
+
+    def _watch(self, lane: Lane) -> None:
+        """Report a destination in time, though nothing can be tried there now."""
+        key, operator = lane.destination.key, self._context.operator
+        trouble = operator.trouble(key)
+        if trouble is None or trouble.reported is not None:
+            return
+        alert_after = self._context.current().alert_after.get(lane.destination.channel, 0)
+        at = operator.report_at(key, alert_after)
+        if at is not None and at > self._clock.now():
+            lane.look_by(at)
+        self._do_beside(key, self._report(key, alert_after))
+
+    async def _report(self, key: str, alert_after: Millis) -> None:
+        with suppress(StoreUnavailable):  # a step of the clock is no outage
+            await self._context.counting_since()
+        await self._context.operator.look(key, alert_after)
+
+    def _do_beside(self, key: str, work: Coroutine[Any, Any, None]) -> None:
+        """One at a time for each destination."""
+        if key in self._beside:
+            work.close()
+            return
+        self._beside[key] = task = asyncio.create_task(self._contained(key, work), name=f"report of {key}")
+        task.add_done_callback(lambda _: self._beside.pop(key, None))
+
+    async def _contained(self, key: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("report failed unexpectedly", destination=key)
+
+    def _remove(self, lane: Lane) -> None:
+        self.lanes.pop(lane.destination.key, None)
+        lane.section.lanes.pop(lane.destination.key, None)
+        lane.left.set()
+
+    async def at_rest(self, lanes: Iterable[Lane]) -> None:
+        """Returns when no delivery that is under way now is so any more."""
+        wanted = set(lanes)
+        if tasks := [task for delivery, task in self._under_way.items() if delivery.lane in wanted]:
+            await asyncio.wait(tasks)
+
+    async def stop(self, serving: "asyncio.Task[None]", within: float) -> None:
+        """Let what is due go out, for so many seconds. Then what has not begun is taken back: it is due after the next
+        start, as if nobody had claimed it. What is cut off may have arrived, and is told again.
+        """
+        self._context.stopping.set()
+        self._wake.set()
+        await asyncio.wait([serving], timeout=within)
+        self._cut_off = True
+        late, claims = dict(self._under_way), set(self._claims)
+        if late or claims:
+            keys = sorted({delivery.lane.destination.key for delivery in late})
+            log.warning("stopping with deliveries under way", lanes=keys)
+        for task in (serving, *late.values(), *self._beside.values()):
+            task.cancel()
+        for lane in self.lanes.values():
+            lane.left.set()
+        taken_back = self._take_back([each.work for each in late if not each.begun])
+        ending = {*claims, *late.values(), *self._beside.values(), asyncio.create_task(taken_back)}
+        _, stuck = await asyncio.wait(ending, timeout=_LAST_WORDS)
+        for task in stuck:
+            task.cancel()
+        await asyncio.gather(serving, *ending, return_exceptions=True)
+
+    async def _take_back(self, works: Sequence[Work]) -> None:
+        if not works:
+            return
+        with suppress(StoreUnavailable):  # then they count as interrupted after the next start
+            await self._context.store.unclaim(works, self._context.current().policy, self._clock.now())

@@ -1,0 +1,89 @@
+"""What the destinations of one section of ``channels:`` share: rates, and deliveries under way at the same time."""
+
+from collections.abc import Callable
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from router.deliver.token_bucket import TokenBucket
+from router.model import Call, Millis, SharedLimits
+
+if TYPE_CHECKING:
+    from router.deliver.lane import Lane
+
+
+class Section:
+    """Hands its room to its lanes, in the order in which they asked for it."""
+
+    def __init__(self, stir: Callable[["Lane"], None]) -> None:
+        """:param stir: has a lane ask again"""
+        self.bucket, self.edits = TokenBucket(None), TokenBucket(None)
+        self.lanes: dict[str, Lane] = {}
+        self._stir = stir
+        self._most: int | None = None
+        self._taken = 0
+        """Places that are taken by deliveries that are not sent yet."""
+        self._unpaid = 0
+        """How many of those have not paid for their first call yet."""
+        self._waiting: dict[Lane, None] = {}
+        """In the order in which they asked."""
+
+    def change(self, limits: SharedLimits, now: Millis) -> None:
+        """Go on within other limits. What is under way counts in them."""
+        self.bucket.change(limits.rate, now)
+        self.edits.change(limits.edit_rate, now)
+        self._most = limits.max_concurrency
+        self.offer(now)
+
+    def buckets(self, call: Call) -> tuple[TokenBucket, ...]:
+        """Those that a call counts in."""
+        return (self.edits, self.bucket) if call is Call.EDIT else (self.bucket,)
+
+    def room(self, now: Millis) -> int:
+        """How many deliveries may begin."""
+        if self.bucket.ready_at(now) > now:
+            return 0
+        tokens = self.bucket.tokens(now) - self._unpaid
+        return max(0, tokens if self._most is None else min(tokens, self._most - self._taken))
+
+    def take(self, lane: "Lane", wanted: int, now: Millis) -> int:
+        """Places for a lane, at most as many as it wants. With none, it waits for its turn."""
+        self._waiting.setdefault(lane)
+        room = self.room(now)
+        if lane not in islice(self._waiting, room):
+            return 0
+        del self._waiting[lane]
+        places = min(wanted, room)
+        self._taken += places
+        self._unpaid += places
+        return places
+
+    def leave(self, lane: "Lane", now: Millis) -> None:
+        """A lane needs no place any more."""
+        if lane in self._waiting:
+            del self._waiting[lane]
+            self.offer(now)
+
+    def paid(self, now: Millis) -> None:
+        """A delivery's first call counts in the rates now, or it makes none."""
+        self._unpaid -= 1
+        self.offer(now)
+
+    def sent(self, now: Millis) -> None:
+        self._taken -= 1
+        self.offer(now)
+
+    def give_back(self, places: int, now: Millis) -> None:
+        """No delivery took these."""
+        self._taken -= places
+        self._unpaid -= places
+        self.offer(now)
+
+    def offer(self, now: Millis) -> None:
+        """Have those ask again that there is room for."""
+        for lane in list(islice(self._waiting, self.room(now))):
+            self._stir(lane)
+
+    def ready_at(self, now: Millis) -> Millis | None:
+        """When there may be room by itself; None: nobody waits for that."""
+        at = self.bucket.ready_at(now)
+        return at if self._waiting and at > now else None
