@@ -191,6 +191,20 @@ def begin(state: State, work: Work, now: Millis) -> Work:
     return replace(work, delivery=delivery, conversation=replace(conversation, revision=revision))
 
 
+def take_back(state: State, work: Work) -> ConversationRow:
+    """The attempt is not made: it leaves no delivery, and the conversation is as it was. A generation that the claim gave
+    out stays, because none is given out twice.
+    """
+    delivery = state.deliveries.get(work.delivery)
+    if delivery is not None:  # a part of a storm's has none
+        state.deliveries.remove(delivery)
+    row, before = state.conversations[work.id], work.before
+    if before is not None:
+        kept = {"revision": before.revision, "tried_since": before.tried_since, "storm_id": before.storm_id}
+        row = row._replace(**kept)
+    return change(state, row, delivery_id=None)
+
+
 def present_state(state: State, id_: int, policy: Policy, now: Millis) -> Work | None:
     """A conversation that is due, as it is to be sent, its attempt not logged yet; None: there is nothing to say
     after all, and it isn't due any more.

@@ -19,6 +19,7 @@ from router.core.claim import (
     conversation_of,
     judge_once_more,
     present_state,
+    take_back,
     want_conversations,
     work_of,
 )
@@ -209,7 +210,9 @@ def view(
     over = not (known.left or full) and all(part.conversation.over for part in parts)
     row = state.conversations[storm.id]
     if not (parts or over or (storm.share is not None and _is_stale(row, storm.share, known.groups))):
-        withdraw(state, storm)
+        row = take_back(state, storm)
+        if not row.own_message:
+            close(state, row.id)
         return None
     levels = policy.severity.levels
     lines = tuple(
@@ -221,14 +224,6 @@ def view(
     )  # fmt: skip
     resolved = known.resolved + sum(part.conversation.over for part in parts)
     return StormView(known.groups, known.alerts, lines, over, resolved, _news(parts, policy), full)
-
-
-def withdraw(state: State, storm: Work) -> None:
-    """Take the attempt of a storm's message back: it is not sent."""
-    state.deliveries.remove(state.deliveries[storm.delivery])
-    row = change(state, state.conversations[storm.id], delivery_id=None)
-    if not row.own_message:
-        close(state, row.id)
 
 
 def _news(parts: Iterable[Work], policy: Policy) -> StormNews:

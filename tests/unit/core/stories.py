@@ -46,6 +46,7 @@ STEPS = st.lists(
                     "broken",
                     "given up",
                     "given up in doubt",
+                    "taken back",
                 ]
             ),
         ),
@@ -98,6 +99,9 @@ class History:
             if how == "crash after":
                 self.world.providers[destination.key].hear(work)
             self.die()
+            return
+        if how == "taken back":  # the router stops before anything is sent
+            self.world.take_back(work)
             return
         outcomes: dict[str, Outcome] = {
             "delivered": Delivered(),

@@ -203,6 +203,10 @@ class World:
         again = self.now if not_before is None else not_before
         at_once(self.store.record(work, outcome, self.policy, self.now, again))
 
+    def take_back(self, *works: Work) -> None:
+        """Nothing of them was sent."""
+        at_once(self.store.unclaim(works, self.policy, self.now))
+
     def settle_doubts(self) -> None:
         receipts, _ = at_once(self.store.settle_doubts(self.policy, self.now))
         for receipt in receipts.values():

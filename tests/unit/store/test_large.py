@@ -81,6 +81,17 @@ def test_all_of_it_is_told_and_recorded(world: World) -> None:
     assert isinstance(world.begin(SLACK), Idle)
 
 
+def test_a_claim_that_is_taken_back_leaves_nothing_behind(world: World) -> None:
+    many(world)
+    world.take_back(world.work_of(SLACK))
+    world.assert_balanced()
+    assert not list(world.state.deliveries)
+    work = world.work_of(SLACK)
+    assert (work.conversation.attempt, work.may_have_arrived) == (1, False)
+    world.finish(work, Delivered({"ts": "1"}))
+    assert world.fates(SLACK) == ["delivered"] * 7
+
+
 def test_a_failure_leaves_what_was_known_before(world: World) -> None:
     many(world)
     world.finish(world.work_of(SLACK), Retry("http 503"))
