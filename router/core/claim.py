@@ -200,8 +200,9 @@ def take_back(state: State, work: Work) -> ConversationRow:
         state.deliveries.remove(delivery)
     row, before = state.conversations[work.id], work.before
     if before is not None:
-        kept = {"revision": before.revision, "tried_since": before.tried_since, "storm_id": before.storm_id}
-        row = row._replace(**kept)
+        row = row._replace(
+            revision=before.revision, tried_since=before.tried_since, storm_id=before.storm_id
+        )
     return change(state, row, delivery_id=None)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +26,26 @@ from router.model import (
     Millis,
     Outcome,
     Retry,
+    SharedLimits,
     Status,
     Webhook,
 )
 from router.render import Templates
 from router.store import Store
+from router.store.writer import Timed
 from tests.clock import ManualClock
 
 NOON: Millis = 1_795_435_200_000
 ODD, CALM = (Destination(f"{name}:one", name, None) for name in ("odd", "calm"))
+_LIMITS, _SHARED = LaneLimits(), SharedLimits()
 POLICY = Policy(
     severity=Severity(), root=Route("route", "all"), receivers={"all": (ODD, CALM)}, fingerprint="1"
 )
-KINDS = {
-    name: Kind(name, name, ChannelSettings, Options, lambda _: Fake(), LaneLimits(), {})
-    for name in ("odd", "calm")
-}
+
+
+def kind(name: str, limits: LaneLimits = _LIMITS, shared: SharedLimits = _SHARED, **other: Any) -> Kind:
+    return Kind(name, name, ChannelSettings, Options, lambda _: Fake(), limits, {}, shared, **other)
+
 
 Send = Callable[[], Awaitable[Any]]
 
@@ -81,11 +85,12 @@ class Room:
     odd: Fake
     calm: Fake
     lanes: Lanes
+    policy: Policy = POLICY
 
     async def fire(self, name: str = "Down", status: Status = Status.FIRING) -> None:
         alert = Alert(name, {"alertname": name, "severity": "critical"}, {}, status, NOON)
         webhook = Webhook("hook", name, {}, "", 0, (alert,))
-        receipt = await self.store.accept(webhook, "default", b"{}", POLICY, self.clock.now())
+        receipt = await self.store.accept(webhook, "default", b"{}", self.policy, self.clock.now())
         self.lanes.wake(receipt.wake)
 
     async def until(self, outcome: str, count: int, destination: Destination = ODD) -> None:
@@ -99,17 +104,24 @@ class Room:
 
 
 @asynccontextmanager
-async def a_room(path: Path, odd: Fake, *, send_seconds: float = 60) -> AsyncIterator[Room]:
-    store = await Store.open(f"sqlite:///{path}/router.db")
+async def a_room(
+    path: Path, odd: Fake, *, send_seconds: float = 60, odd_kind: Kind | None = None, policy: Policy = POLICY,
+    timed: Timed = lambda _seconds, _jobs: None,
+) -> AsyncIterator[Room]:  # fmt: skip
+    store = await Store.open(f"sqlite:///{path}/router.db", timed)
     clock, calm = ManualClock(NOON), Fake()
     channels: dict[str, Channel] = {"odd": odd, "calm": calm}
-    current = Current(POLICY, Templates(levels=("critical",), timezone="UTC"), channels, {})
+    kinds = {"odd": odd_kind or kind("odd"), "calm": kind("calm")}
+    shared = {name: each.shared for name, each in kinds.items()}
+    templates = Templates(levels=("critical",), timezone="UTC")
+    current = Current(policy, templates, channels, {}, shared=shared)
     lanes = Lanes(
-        store=store, clock=clock, metrics=Metrics(), kinds=KINDS, current=lambda: current, send_seconds=send_seconds
+        store=store, clock=clock, metrics=Metrics(), kinds=kinds, current=lambda: current, send_seconds=send_seconds
     )  # fmt: skip
-    await lanes.serve((ODD, CALM))
+    destinations = policy.destinations.values()
+    await lanes.serve(replace(each, limits=kinds[each.channel].limits) for each in destinations)
     try:
-        yield Room(store, clock, odd, calm, lanes)
+        yield Room(store, clock, odd, calm, lanes, policy)
     finally:
         await lanes.stop(5_000)
         await store.close()

@@ -24,7 +24,7 @@ from router.model import (
     Status,
     Webhook,
 )
-from router.store import Adoption, Answer, Limits, Listening, Phase, Reported, Work, jobs
+from router.store import Adoption, Answer, Claimed, Limits, Listening, Phase, Reported, Work, jobs
 from router.store.jobs import Job
 from tests.unit.core.memory import at_once
 from tests.unit.core.world import (
@@ -253,9 +253,9 @@ def storm(desk: Desk, count: int) -> Work:
     """Before it takes anything along."""
     desk.accepts(*each_in_its_group(count, "warning"))
     desk.now += MINUTE
-    works = desk.do(jobs.Claim(TEAM, desk.policy, desk.now, STORM, 0, rechecked=True))
-    assert isinstance(works, tuple)
-    return works[0]
+    found = desk.do(jobs.Claim(TEAM, desk.policy, desk.now, STORM, 0, rechecked=True))
+    assert isinstance(found, Claimed)
+    return found.works[0]
 
 
 def absorbs(desk: Desk, count: int) -> Jobs:
@@ -290,8 +290,8 @@ def parts(outcome: Outcome, meanwhile: str = "") -> Callable[[Desk, int], Jobs]:
             desk.accepts(*each_in_its_group(count, "warning", RESOLVED))
             desk.now += MINUTE
             again = desk.do(jobs.Claim(TEAM, desk.policy, desk.now, STORM, 0, rechecked=True))
-            assert isinstance(again, tuple)
-            (work,) = again
+            assert isinstance(again, Claimed)
+            (work,) = again.works
             found, _, _ = desk.do(absorb(desk, work))
             desk.accepts(*(anew(each, desk) for each in each_in_its_group(count, "warning")))
         elif meanwhile == "end":

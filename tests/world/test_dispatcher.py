@@ -1,0 +1,419 @@
+"""The dispatcher: what may begin, what waits its turn, what is recorded together, and what a stop leaves."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.model import (
+    HOUR,
+    MINUTE,
+    SECOND,
+    Broken,
+    Call,
+    Delivered,
+    Destination,
+    LaneLimits,
+    Message,
+    Millis,
+    Outcome,
+    Rate,
+    SharedLimits,
+    Status,
+)
+from tests.clock import ManualClock
+from tests.world.conftest import World
+from tests.world.test_odd_channels import CALM, NOON, ODD, POLICY, Fake, Room, a_room, kind, returning
+from tests.world.test_slack_limits import posted
+
+OTHERS = tuple(Destination(f"odd:{number}", "odd", None) for number in range(2, 6))
+MANY = replace(POLICY, receivers={"all": (ODD, *OTHERS)})
+NAMES = [f"Down-{number}" for number in range(8)]
+
+
+@dataclass
+class Held(Fake):
+    """Each of its sends lasts until it is let go."""
+
+    ends: dict[str, asyncio.Event] = field(default_factory=dict)
+    sending: set[str] = field(default_factory=set)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def send(self, destination: Destination, conversation: Any, message: Message) -> Outcome:
+        name = f"{destination.key} {conversation.alerts[0].alert.labels['alertname']}"
+        self.tries += 1
+        assert name not in self.sending, "a conversation is sent twice at a time"
+        self.sending.add(name)
+        self._changed.set()
+        await self.ends.setdefault(name, asyncio.Event()).wait()
+        self.told.append(tuple(each.alert.status for each in conversation.alerts))
+        return Delivered({"ts": "1"})
+
+    def let_go(self, names: Iterable[str]) -> None:
+        for name in list(names):
+            self.sending.discard(name)
+            self.ends.pop(name, asyncio.Event()).set()
+
+    async def until_tried(self, count: int) -> set[str]:
+        """As many sends have begun. Those that are held."""
+        while self.tries < count:
+            self._changed.clear()
+            await self._changed.wait()
+        assert self.tries == count
+        return set(self.sending)
+
+
+async def quiet(room: Room) -> None:
+    """Nobody has anything to do before the clock moves, but for the sends that are held: outcomes are recorded."""
+    while not (_is_idle(room.clock) and await _recorded(room)):
+        await room.store.ready()
+
+
+def _is_idle(clock: ManualClock) -> bool:
+    tasks = asyncio.all_tasks()
+    claims = [each for each in tasks if each.get_name().startswith("claim")]
+    return not claims and all(clock.is_asleep(each) for each in tasks if each.get_name() == "dispatcher")
+
+
+async def _recorded(room: Room) -> bool:
+    held = len(room.odd.sending) if isinstance(room.odd, Held) else 0
+    own = [each for each in await room.store.attempts() if each["destination"].startswith("odd")]
+    return sum(each["outcome"] is not None for each in own) >= room.odd.tries - held
+
+
+async def under_way(room: Room) -> int:
+    """Deliveries that were claimed and have no outcome."""
+    own = (each for each in await room.store.attempts() if each["destination"].startswith("odd"))
+    return sum(each["outcome"] is None for each in own)
+
+
+async def fire_all(room: Room, names: Iterable[str] = NAMES) -> None:
+    for name in names:
+        await room.fire(name)
+
+
+@asynccontextmanager
+async def a_busy_writer(room: Room) -> AsyncIterator[None]:
+    """The store's writer is at one thing for as long as this lasts: all that is asked meanwhile is its next batch."""
+    release, begun, loop = threading.Event(), asyncio.Event(), asyncio.get_running_loop()
+
+    def wait(_connection: object) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        release.wait()
+
+    task = asyncio.ensure_future(room.store._database.write(wait))
+    try:
+        await begun.wait()
+        yield
+    finally:
+        release.set()
+        await task
+
+
+async def waiting(room: Room, count: int) -> None:
+    """So many jobs wait for the writer."""
+    while room.store._database._queue.qsize() < count:  # noqa: ASYNC110  (the queue tells nobody)
+        await asyncio.sleep(0)
+
+
+class Batches(list[list[str]]):
+    """The kinds of jobs that the writer did together."""
+
+    def __call__(self, _seconds: float, jobs: Iterable[tuple[str, float]]) -> None:
+        self.append([name for name, _ in jobs])
+
+    def of(self, name: str) -> list[int]:
+        """How many of this kind each batch had that had any."""
+        return [batch.count(name) for batch in self if name in batch]
+
+
+# Never more than can start at once.
+
+
+async def test_a_lane_claims_no_more_than_it_may_send_at_once(tmp_path: Path) -> None:
+    held = Held()
+    async with a_room(tmp_path, held, odd_kind=kind("odd", LaneLimits(max_concurrency=3))) as room:
+        await fire_all(room)
+        await room.until("delivered", len(NAMES), CALM)
+        for count in range(3, len(NAMES) + 1):
+            sending = await held.until_tried(count)
+            await quiet(room)
+            assert await under_way(room) == len(sending) == 3
+            held.let_go([min(sending)])
+        held.let_go(held.sending)
+        await room.until("delivered", len(NAMES))
+
+
+async def test_the_lanes_of_a_section_claim_no_more_than_it_may_send(tmp_path: Path) -> None:
+    held, limits = Held(), SharedLimits(max_concurrency=2)
+    odd = kind("odd", LaneLimits(max_concurrency=8), limits)
+    async with a_room(tmp_path, held, odd_kind=odd, policy=MANY) as room:
+        await room.fire()
+        for count in range(2, 6):
+            sending = await held.until_tried(count)
+            await quiet(room)
+            assert await under_way(room) == len(sending) == 2
+            held.let_go([min(sending)])
+        held.let_go(held.sending)
+        for destination in (ODD, *OTHERS):
+            await room.until("delivered", 1, destination)
+
+
+async def test_the_lanes_of_a_section_claim_no_more_than_its_rate_allows(tmp_path: Path) -> None:
+    odd = kind("odd", LaneLimits(max_concurrency=8), SharedLimits(Rate(1, SECOND, burst=2)))
+    async with a_room(tmp_path, Fake(), odd_kind=odd, policy=MANY) as room:
+        await room.fire()
+        for count in range(2, 6):
+            while len(room.odd.told) < count:
+                await room.store.ready()
+            await quiet(room)
+            assert len(await room.store.attempts()) == count
+            room.clock.advance(SECOND - 1)
+            await quiet(room)
+            assert len(await room.store.attempts()) == count
+            room.clock.advance(1)
+
+
+async def test_the_lanes_of_a_section_take_turns(tmp_path: Path) -> None:
+    held = Held()
+    odd = kind("odd", LaneLimits(max_concurrency=8), SharedLimits(max_concurrency=1))
+    async with a_room(tmp_path, held, odd_kind=odd, policy=MANY) as room:
+        order = []
+        await fire_all(room, ["A", "B"])
+        for count in range(1, 11):
+            (sending,) = await held.until_tried(count)
+            order.append(sending.partition(" ")[0])
+            held.let_go([sending])
+        assert len(set(order[:5])) == len(set(order[5:])) == 5
+
+
+async def test_a_reload_lowers_what_may_be_sent_at_once(tmp_path: Path) -> None:
+    held = Held()
+    async with a_room(tmp_path, held, odd_kind=kind("odd", LaneLimits(max_concurrency=4))) as room:
+        await fire_all(room)
+        sending = await held.until_tried(4)
+        await room.lanes.serve((replace(ODD, limits=LaneLimits(max_concurrency=2)), CALM))
+        held.let_go(sorted(sending)[:3])
+        await room.until("delivered", 3)
+        for count in range(5, len(NAMES) + 1):
+            sending = await held.until_tried(count)
+            await quiet(room)
+            assert await under_way(room) == len(sending) == 2
+            held.let_go([min(sending)])
+        held.let_go(held.sending)
+        await room.until("delivered", len(NAMES))
+
+
+# Sends run concurrently, one a conversation at a time.
+
+
+async def test_news_of_a_conversation_wait_for_its_send_and_others_do_not(tmp_path: Path) -> None:
+    held = Held()
+    async with a_room(tmp_path, held, odd_kind=kind("odd", LaneLimits(max_concurrency=4))) as room:
+        await room.fire("Down")
+        await held.until_tried(1)
+        await room.fire("Down", Status.RESOLVED)
+        await room.fire("Disk")
+        sending = await held.until_tried(2)
+        await quiet(room)
+        assert sending == {"odd:one Down", "odd:one Disk"}
+        assert held.tries == 2
+        held.let_go(sending)
+        held.let_go(await held.until_tried(3))
+        await room.until("delivered", 3)
+        assert sorted(held.told) == [("firing",), ("firing",), ("resolved",)]
+
+
+# What waits costs nothing.
+
+
+async def test_an_idle_router_is_woken_by_nothing_but_the_next_due_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[Millis | None] = []
+    wait = ManualClock.wait
+
+    async def noted(self: ManualClock, event: asyncio.Event, until: Millis | None) -> None:
+        waits.append(until)
+        await wait(self, event, until)
+
+    monkeypatch.setattr(ManualClock, "wait", noted)
+    batches = Batches()
+    async with a_room(tmp_path, Fake(), timed=batches) as room:
+        await room.fire()
+        await room.until("delivered", 1)
+        await room.until("delivered", 1, CALM)
+        await quiet(room)
+        waits.clear()
+        batches.clear()
+        for _ in range(10):
+            room.clock.advance(HOUR)
+            await quiet(room)
+        assert waits == []
+        assert batches.of("Claim") == []
+
+
+async def test_a_lane_without_room_claims_nothing(tmp_path: Path) -> None:
+    """One that is broken, one that has no token; each is woken many times."""
+    batches = Batches()
+    odd = kind("odd", LaneLimits(max_concurrency=8))
+    async with a_room(tmp_path, Fake([returning(Broken("gone"))]), odd_kind=odd, timed=batches) as room:
+        calm = replace(CALM, limits=LaneLimits(rate=Rate(1, HOUR, burst=1)))
+        await room.lanes.serve((ODD, calm))
+        await room.fire()
+        await room.until("broken", 1)
+        await room.until("delivered", 1, CALM)
+        await quiet(room)
+        batches.clear()
+        await fire_all(room)
+        room.clock.advance(SECOND)
+        await quiet(room)
+        assert batches.of("Claim") == []
+
+
+async def test_a_delivery_that_leaves_nothing_due_takes_one_claim(tmp_path: Path) -> None:
+    batches = Batches()
+    odd = kind("odd", LaneLimits(max_concurrency=8))
+    async with a_room(tmp_path, Fake(), odd_kind=odd, policy=replace(POLICY, receivers={"all": (ODD,)}), timed=batches) as room:  # fmt: skip
+        await quiet(room)
+        batches.clear()
+        await room.fire()
+        await room.until("delivered", 1)
+        await quiet(room)
+        assert sum(batches.of("Claim")) == 1
+
+
+# Lanes claim together, after all else; outcomes are recorded together.
+
+
+async def test_lanes_that_are_woken_together_claim_in_one_transaction(tmp_path: Path) -> None:
+    batches = Batches()
+    async with a_room(tmp_path, Fake(), policy=MANY, timed=batches) as room:
+        await room.fire()
+        await quiet(room)
+        for destination in (ODD, *OTHERS):
+            await room.until("delivered", 1, destination)
+        await quiet(room)
+        batches.clear()
+        async with a_busy_writer(room):
+            room.lanes.wake([destination.key for destination in (ODD, *OTHERS)])
+            await waiting(room, 5)
+        await quiet(room)
+        assert batches.of("Claim") == [5]
+
+
+async def test_outcomes_that_come_together_are_recorded_in_one_transaction(tmp_path: Path) -> None:
+    held, batches = Held(), Batches()
+    odd = kind("odd", LaneLimits(max_concurrency=8))
+    async with a_room(tmp_path, held, odd_kind=odd, timed=batches) as room:
+        await fire_all(room)
+        sending = await held.until_tried(8)
+        await quiet(room)
+        async with a_busy_writer(room):
+            held.let_go(sending)
+            await waiting(room, 8)
+        await room.until("delivered", 8)
+        assert max(batches.of("Record")) >= 8
+
+
+async def test_a_claim_runs_after_what_came_later_into_its_batch(tmp_path: Path) -> None:
+    async with a_room(tmp_path, Held(), policy=replace(POLICY, receivers={"all": (CALM,)})) as room:
+        async with a_busy_writer(room):
+            claim = asyncio.ensure_future(room.store.claim_several(CALM, room.policy, NOON, count=9))
+            await waiting(room, 1)
+            fire = asyncio.ensure_future(room.fire())
+            await waiting(room, 2)
+        claimed = await claim
+        assert len(claimed.works) == 1
+        await room.store.unclaim(claimed.works, room.policy, NOON)
+        await fire
+        await room.until("delivered", 1, CALM)
+
+
+# A stop.
+
+
+async def one_edit_waits(world: World) -> int:
+    """It is claimed, waits for its rate, and nothing of it is sent. How many calls came."""
+    await world.start(
+        lambda rules: rules.replace("  slack: {", "  slack: {edit_rate: 1/h burst 1, "), drain=0
+    )
+    for name in "AB":
+        assert await world.post(name, "critical") == 200
+    await posted(world, 2)
+    world.clock.advance(MINUTE)
+    for name in "AB":
+        assert await world.post(name, "critical", "resolved") == 200
+    await posted(world, 2 + 2)  # an edit and its reply
+    await world.at_rest()
+    return 2 + 2
+
+
+async def test_a_stop_takes_back_what_has_not_begun(world: World) -> None:
+    before = await one_edit_waits(world)
+    await world.stop()
+    assert len(world.slack.calls) == before
+    await world.start()
+    await posted(world, before + 2)
+    await world.at_rest()
+    await world.stop()
+    assert len(world.slack.calls) == before + 2
+    await world.start()
+    assert world.service is not None
+    assert await world.fates() == {"delivered": 12}
+    attempts = await world.service.store.attempts()
+    attempts = [each for each in attempts if each["destination"].startswith("slack")]
+    assert {(each["outcome"], each["attempt"]) for each in attempts} == {("delivered", 1)}
+    assert len(attempts) == 4
+
+
+async def test_a_kill_leaves_what_has_not_begun_as_interrupted(world: World) -> None:
+    await one_edit_waits(world)
+    assert world.service is not None
+    store = world.service.store
+    claimed = [each for each in await store.attempts() if each["outcome"] is None]
+    assert len(claimed) == 1
+    await store.begin(world.clock.now())  # as the next process does
+    outcomes = {each["id"]: each["outcome"] for each in await store.attempts()}
+    assert outcomes[claimed[0]["id"]] == "interrupted"
+
+
+async def test_a_stop_takes_back_a_claim_that_comes_back_late(tmp_path: Path) -> None:
+    async with a_room(tmp_path, Held()) as room:
+        await quiet(room)
+        async with a_busy_writer(room):
+            fire = asyncio.ensure_future(room.fire())
+            await waiting(room, 1)
+            room.lanes.wake([ODD.key])
+            await waiting(room, 2)
+            stop = asyncio.ensure_future(room.lanes.stop(0))
+            for _ in range(5):
+                await asyncio.sleep(0)
+        await stop
+        await fire
+        assert room.odd.tries == 0
+        assert await room.store.attempts() == []
+        claimed = await room.store.claim_several(ODD, POLICY, NOON)
+        assert [each.conversation.attempt for each in claimed.works] == [1]
+
+
+async def test_a_stop_ends_though_the_store_does_not(tmp_path: Path) -> None:
+    odd = replace(kind("odd"), shared=SharedLimits(edit_rate=Rate(1, HOUR, burst=1)))
+    renders = [lambda: Message("odd", {}, calls=(Call.EDIT,))] * 2
+    async with a_room(tmp_path, Fake(renders=list(renders)), odd_kind=odd) as room:
+        await room.fire("A")
+        await room.until("delivered", 1)
+        await room.fire("B")
+        await room.until("delivered", 2, CALM)
+        while await under_way(room) < 1:
+            await room.store.ready()
+        await quiet(room)
+        async with a_busy_writer(room):
+            await room.lanes.stop(0)
+            assert not any(lane["alive"] for lane in room.lanes.describe())
+        assert room.odd.tries == 1
