@@ -200,9 +200,7 @@ def take_back(state: State, work: Work) -> ConversationRow:
         state.deliveries.remove(delivery)
     row, before = state.conversations[work.id], work.before
     if before is not None:
-        row = row._replace(
-            revision=before.revision, tried_since=before.tried_since, storm_id=before.storm_id
-        )
+        row = row._replace(revision=before.revision, tried_since=before.tried_since, storm_id=before.storm_id)
     return change(state, row, delivery_id=None)
 
 

@@ -9,7 +9,6 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
-from router.channels.base import Channel
 from router.clock import rest
 from router.deliver.attempt import attempt
 from router.deliver.context import LaneContext
@@ -17,7 +16,7 @@ from router.deliver.giving_up import given_up
 from router.deliver.lane import Lane, conclude
 from router.deliver.schedule import next_attempt
 from router.deliver.sent import sent
-from router.model import SECOND, Broken, Call, Delivered, Message, Millis, Outcome, Rejected, Retry
+from router.model import SECOND, Broken, Call, Delivered, Millis, Outcome, Rejected, Retry
 from router.render.words import counted
 from router.store import Idle, Recorded, StoreUnavailable, Work
 
@@ -79,7 +78,9 @@ class Delivery:
             gone = f"routes.yaml has no channel {self._channel} any more"
             return Retry(gone, pause=True), None
         try:
-            message = await self._rendered(channel)
+            message = await self._beside_if_large(
+                channel.render, self._destination, self.work.conversation, current.templates
+            )
             if message.fallback:
                 self._context.metrics.fallback(self._channel)
         except Exception as error:
@@ -91,10 +92,6 @@ class Delivery:
         for call in outcome.unpaid:
             self._spend(call)
         return outcome, await self._beside_if_large(sent, message, len(self.work.conversation.alerts))
-
-    async def _rendered(self, channel: Channel) -> Message:
-        given = self._destination, self.work.conversation, self._context.current().templates
-        return await self._beside_if_large(channel.render, *given)
 
     async def _beside_if_large(self, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A large message is made beside the loop: thousands of alerts take a good part of a second."""

@@ -1,6 +1,8 @@
 """The dispatcher: one loop that knows how much may begin at each lane, claims for all of them, and starts the sends."""
 
 import asyncio
+import heapq
+import itertools
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -19,6 +21,8 @@ log = structlog.get_logger(__name__)
 
 # Seconds that deliveries, and the store that takes back claims, have after the time of a stop.
 _LAST_WORDS = 1.0
+# Entries that are out of date, beside one for each lane, before they are removed.
+_SPARE = 64
 
 
 class Dispatcher:
@@ -32,6 +36,9 @@ class Dispatcher:
         self._offset = offset(context.clock)
         self._stirred: dict[Lane, None] = {}
         """Those to look at, in the order in which something happened."""
+        self._order = itertools.count()
+        self._agenda: list[tuple[Millis, int, Lane]] = []
+        """A heap: when to look at lanes though nothing happens. Some entries are out of date."""
         self._wake = asyncio.Event()
         self._cut_off = False
         """Nothing begins any more: claims that come back are taken back."""
@@ -51,28 +58,41 @@ class Dispatcher:
             self._wake.clear()
             for lane in self._to_look_at():
                 self._look(lane)
+                self._note(lane)
             if self._context.stopping.is_set() and all(lane.is_done for lane in self.lanes.values()):
                 return
             await self._clock.wait(self._wake, self._next_look())
 
     def _to_look_at(self) -> list[Lane]:
-        now, stirred = self._clock.elapsed(), self._stirred
+        now, agenda = self._clock.elapsed(), self._agenda
         for section in self._sections:
             section.offer(now)
-        stepped = abs(offset(self._clock) - self._offset) > STEP
-        if stepped:
+        while agenda and agenda[0][0] <= now:
+            lane = heapq.heappop(agenda)[2]
+            self._stirred[lane] = None
+        if abs(offset(self._clock) - self._offset) > STEP:
             self._offset = offset(self._clock)
-        for lane in self.lanes.values():
-            if stepped or (lane.look_at is not None and lane.look_at <= now):
-                stirred[lane] = None
-        self._stirred = {}
+            self._stirred.update(dict.fromkeys(self.lanes.values()))
+        stirred, self._stirred = self._stirred, {}
         return [lane for lane in stirred if self.lanes.get(lane.destination.key) is lane]
+
+    def _note(self, lane: Lane) -> None:
+        """When to look at it next."""
+        if len(self._agenda) > 2 * len(self.lanes) + _SPARE:
+            self._agenda = []
+            for each in self.lanes.values():
+                self._note(each)
+        elif lane.look_at is not None:
+            heapq.heappush(self._agenda, (lane.look_at, next(self._order), lane))
 
     def _next_look(self) -> Millis | None:
         """By the wall clock."""
-        now = self._clock.elapsed()
-        times = [lane.look_at for lane in self.lanes.values()]
-        times += [section.ready_at(now) for section in self._sections]
+        now, agenda = self._clock.elapsed(), self._agenda
+        while agenda and agenda[0][0] != agenda[0][2].look_at:
+            heapq.heappop(agenda)
+        times = [section.ready_at(now) for section in self._sections]
+        if agenda:
+            times.append(agenda[0][0])
         at = min((at for at in times if at is not None), default=None)
         return None if at is None else at + offset(self._clock)
 
@@ -159,6 +179,7 @@ class Dispatcher:
 
     def _remove(self, lane: Lane) -> None:
         self.lanes.pop(lane.destination.key, None)
+        lane.look_at = None
         lane.section.lanes.pop(lane.destination.key, None)
         lane.left.set()
 

@@ -98,7 +98,7 @@ class Lane:
         """Something is due at that moment of the wall clock. :param at: None: nothing is"""
         if at is not None:
             self._due_at = at if self._due_at is None else min(at, self._due_at)
-        self._stir(self)
+            self._stir(self)
 
     def change(self, destination: Destination) -> None:
         """The rules may have changed: what it is to tell, and how fast."""
@@ -179,6 +179,7 @@ class Lane:
         """What a claim came to; what became due meanwhile stays so. Whether nothing is left to do here, and nothing failed."""
         self.claiming, self._failures = False, 0
         self.due(0 if claimed.idle is None else claimed.idle.until)
+        self._stir(self)
         if claimed.idle is None or claimed.works or self.under_way:
             return False
         conclude(trial, None)
@@ -217,13 +218,13 @@ class Lane:
         """A delivery's first call counts in the rates now, or it makes none."""
         self._unpaid -= 1
         self.section.paid(self._clock.elapsed())
-        self._stir(self)
+        self.due(self._due_at)
 
     def sent(self) -> None:
         """A delivery has only to be recorded."""
         self._recording += 1
         self.section.sent(self._clock.elapsed())
-        self._stir(self)
+        self.due(self._due_at)
 
     def ended(self, delivery: "Delivery") -> None:
         """After it was sent, whatever came of it."""
