@@ -59,7 +59,7 @@ class Lanes:
             store, clock, metrics, current, self.operator, send_seconds, counting_since,
             Threads("render", _RENDERING), self.wake, asyncio.Event(),
         )  # fmt: skip
-        self._sections = {each.section: Section(self._stir) for each in kinds.values()}
+        self._sections = {each.section: Section[Lane](self._stir) for each in kinds.values()}
         self._dispatcher = Dispatcher(self._context, self._sections.values())
         self._serving: asyncio.Task[None] | None = None
 

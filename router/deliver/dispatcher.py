@@ -28,7 +28,7 @@ _SPARE = 64
 class Dispatcher:
     """Serves lanes until it is stopped. It looks at a lane only when something happened there, or its time has come."""
 
-    def __init__(self, context: LaneContext, sections: Iterable[Section]) -> None:
+    def __init__(self, context: LaneContext, sections: Iterable[Section[Lane]]) -> None:
         self.lanes: dict[str, Lane] = {}
         self._context = context
         self._clock = context.clock

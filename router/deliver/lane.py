@@ -47,7 +47,7 @@ class Lane:
     """Serves one destination. Moments are of the clock that nobody steps, if nothing else is said."""
 
     def __init__(
-        self, destination: Destination, kind: Kind, section: Section, context: LaneContext,
+        self, destination: Destination, kind: Kind, section: "Section[Lane]", context: LaneContext,
         stir: Callable[["Lane"], None],
     ) -> None:  # fmt: skip
         """:param stir: has the dispatcher look at it"""

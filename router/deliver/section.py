@@ -1,30 +1,29 @@
-"""What the destinations of one section of ``channels:`` share: rates, and deliveries under way at the same time."""
+"""What the destinations of one section of ``channels:`` share: rates, and deliveries under way at the same time. Pure."""
 
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
 from router.deliver.token_bucket import TokenBucket
 from router.model import Call, Millis, SharedLimits
 
-if TYPE_CHECKING:
-    from router.deliver.lane import Lane
+L = TypeVar("L")
 
 
-class Section:
+class Section(Generic[L]):
     """Hands its room to its lanes, in the order in which they asked for it."""
 
-    def __init__(self, stir: Callable[["Lane"], None]) -> None:
+    def __init__(self, stir: Callable[[L], None]) -> None:
         """:param stir: has a lane ask again"""
         self.bucket, self.edits = TokenBucket(None), TokenBucket(None)
-        self.lanes: dict[str, Lane] = {}
+        self.lanes: dict[str, L] = {}
         self._stir = stir
         self._most: int | None = None
         self._taken = 0
         """Places that are taken by deliveries that are not sent yet."""
         self._unpaid = 0
         """How many of those have not paid for their first call yet."""
-        self._waiting: dict[Lane, None] = {}
+        self._waiting: dict[L, None] = {}
         """In the order in which they asked."""
 
     def change(self, limits: SharedLimits, now: Millis) -> None:
@@ -45,7 +44,7 @@ class Section:
         tokens = self.bucket.tokens(now) - self._unpaid
         return max(0, tokens if self._most is None else min(tokens, self._most - self._taken))
 
-    def take(self, lane: "Lane", wanted: int, now: Millis) -> int:
+    def take(self, lane: L, wanted: int, now: Millis) -> int:
         """Places for a lane, at most as many as it wants. With none, it waits for its turn."""
         self._waiting.setdefault(lane)
         room = self.room(now)
@@ -57,7 +56,7 @@ class Section:
         self._unpaid += places
         return places
 
-    def leave(self, lane: "Lane", now: Millis) -> None:
+    def leave(self, lane: L, now: Millis) -> None:
         """A lane needs no place any more."""
         if lane in self._waiting:
             del self._waiting[lane]
