@@ -11,7 +11,6 @@ from router.deliver.context import Current, LaneContext
 from router.deliver.dispatcher import Dispatcher
 from router.deliver.lane import Lane
 from router.deliver.operator import Operator, Surroundings
-from router.deliver.section import Section
 from router.metrics import Metrics
 from router.model import SECOND, Delivered, Destination, Millis
 from router.store import Store, StoreUnavailable
@@ -59,12 +58,8 @@ class Lanes:
             store, clock, metrics, current, self.operator, send_seconds, counting_since,
             Threads("render", _RENDERING), self.wake, asyncio.Event(),
         )  # fmt: skip
-        self._sections = {each.section: Section[Lane](self._stir) for each in kinds.values()}
-        self._dispatcher = Dispatcher(self._context, self._sections.values())
+        self._dispatcher = Dispatcher(self._context, {each.section for each in kinds.values()})
         self._serving: asyncio.Task[None] | None = None
-
-    def _stir(self, lane: Lane) -> None:
-        self._dispatcher.stir(lane)
 
     async def serve(self, destinations: Iterable[Destination]) -> None:
         """From now on, serve these and no others, within the limits in force; a lane that goes on keeps its pauses.
@@ -74,15 +69,16 @@ class Lanes:
         wanted = {destination.key: destination for destination in destinations}
         await self.operator.begin(wanted.keys())
         for name, limits in self._current().shared.items():
-            self._sections[name].change(limits, self._clock.elapsed())
+            self._dispatcher.sections[name].change(limits, self._clock.elapsed())
         lanes = self._dispatcher.lanes
         for key in lanes.keys() - wanted.keys():
             lanes[key].leave()
         for key, destination in wanted.items():
             if key not in lanes:
                 kind = self._kinds[destination.channel]
-                section = self._sections[kind.section]
-                lanes[key] = section.lanes[key] = Lane(destination, kind, section, self._context, self._stir)
+                section = self._dispatcher.sections[kind.section]
+                lane = Lane(destination, kind, section, self._context, self._dispatcher.stir)
+                lanes[key] = section.lanes[key] = lane
             lanes[key].change(destination)
         if self._serving is None:
             self._serving = asyncio.create_task(self._dispatcher.serve(), name="dispatcher")

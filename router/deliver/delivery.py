@@ -47,7 +47,6 @@ class Delivery:
         self._named = {"destination": lane.destination.key, "delivery": work.delivery}
         self._trial = lane.trial
         self._never = asyncio.Event()
-        self._is_paid = False
         lane.began(self)
 
     async def run(self) -> None:
@@ -56,9 +55,8 @@ class Delivery:
             try:
                 outcome, message = await self._send()
             finally:
-                self._paid()
                 self.lane.sent()
-            outcome = self.lane.weigh(self.work.id, outcome)
+            outcome = self.lane.suspects.weigh(self.work.id, outcome)
             await self._conclude(outcome, message)
         except StoreUnavailable:  # it stops; what was sent may go out again
             return
@@ -74,19 +72,22 @@ class Delivery:
         """What came of it, and what was sent, as JSON; None: nothing was."""
         current = self._context.current()
         channel = current.channels.get(self._channel)
-        if channel is None:
-            gone = f"routes.yaml has no channel {self._channel} any more"
-            return Retry(gone, pause=True), None
         try:
+            if channel is None:
+                gone = f"routes.yaml has no channel {self._channel} any more"
+                return Retry(gone, pause=True), None
             message = await self._beside_if_large(
                 channel.render, self._destination, self.work.conversation, current.templates
             )
             if message.fallback:
                 self._context.metrics.fallback(self._channel)
+            calls = message.calls
         except Exception as error:
             log.exception("channel raised", **self._named)
             return Retry(f"internal: {type(error).__name__}"), None
-        paid = replace(message, paid=await self._pay(message.calls))
+        finally:
+            self.lane.paid()  # from here to the first call's rates nothing comes between
+        paid = replace(message, paid=await self._pay(calls))
         self.begun = True
         outcome = await attempt(channel, self._destination, self.work, paid, self._context.send_seconds)
         for call in outcome.unpaid:
@@ -103,25 +104,18 @@ class Delivery:
         """Wait until the first call may go, then pay for it and for those that may go right behind it. Returns how many:
         all of a storm's message, which is not sent in parts.
         """
+        clock, lane = self._clock, self.lane
         for call in calls[:1]:
-            if call is Call.POST:
-                self.lane.bucket.spend(self._clock.elapsed())
-            for bucket in self.lane.section.buckets(call):
-                at = bucket.reserve(self._clock.elapsed())
-                self._paid()
-                if at > self._clock.elapsed():
-                    await rest(self._clock, self._never, at)
+            for bucket in lane.buckets(call):
+                at = bucket.reserve(clock.elapsed())
+                if at > clock.elapsed():
+                    await rest(clock, self._never, at)
         for paid, call in enumerate(calls[1:], 1):
-            now = self._clock.elapsed()
-            if not self.work.is_storm and any(each.ready_at(now) > now for each in self.lane.buckets(call)):
+            now = clock.elapsed()
+            if not self.work.is_storm and any(each.ready_at(now) > now for each in lane.buckets(call)):
                 return paid
             self._spend(call)
         return len(calls)
-
-    def _paid(self) -> None:
-        if not self._is_paid:
-            self._is_paid = True
-            self.lane.paid()
 
     def _spend(self, call: Call) -> None:
         for bucket in self.lane.buckets(call):

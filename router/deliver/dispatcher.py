@@ -5,6 +5,7 @@ import heapq
 import itertools
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -15,7 +16,7 @@ from router.deliver.delivery import STORE_REST, Delivery
 from router.deliver.lane import Lane, Trial
 from router.deliver.section import Section
 from router.model import Millis
-from router.store import Claimed, StoreUnavailable, Work
+from router.store import Claimed, Permit, StoreUnavailable, Work
 
 log = structlog.get_logger(__name__)
 
@@ -28,11 +29,12 @@ _SPARE = 64
 class Dispatcher:
     """Serves lanes until it is stopped. It looks at a lane only when something happened there, or its time has come."""
 
-    def __init__(self, context: LaneContext, sections: Iterable[Section[Lane]]) -> None:
+    def __init__(self, context: LaneContext, sections: Iterable[str]) -> None:
+        """:param sections: of ``channels:``"""
         self.lanes: dict[str, Lane] = {}
+        self.sections = {name: Section(self.stir) for name in sections}
         self._context = context
         self._clock = context.clock
-        self._sections = tuple(sections)
         self._offset = offset(context.clock)
         self._stirred: dict[Lane, None] = {}
         """Those to look at, in the order in which something happened."""
@@ -58,15 +60,17 @@ class Dispatcher:
             self._wake.clear()
             for lane in self._to_look_at():
                 self._look(lane)
-                self._note(lane)
+                if lane.look_at is not None:
+                    heapq.heappush(self._agenda, (lane.look_at, next(self._order), lane))
             if self._context.stopping.is_set() and all(lane.is_done for lane in self.lanes.values()):
                 return
             await self._clock.wait(self._wake, self._next_look())
 
     def _to_look_at(self) -> list[Lane]:
         now, agenda = self._clock.elapsed(), self._agenda
-        for section in self._sections:
-            section.offer(now)
+        for section in self.sections.values():
+            if section.waiting:
+                section.offer(now)
         while agenda and agenda[0][0] <= now:
             lane = heapq.heappop(agenda)[2]
             self._stirred[lane] = None
@@ -76,25 +80,19 @@ class Dispatcher:
         stirred, self._stirred = self._stirred, {}
         return [lane for lane in stirred if self.lanes.get(lane.destination.key) is lane]
 
-    def _note(self, lane: Lane) -> None:
-        """When to look at it next."""
-        if len(self._agenda) > 2 * len(self.lanes) + _SPARE:
-            self._agenda = []
-            for each in self.lanes.values():
-                self._note(each)
-        elif lane.look_at is not None:
-            heapq.heappush(self._agenda, (lane.look_at, next(self._order), lane))
-
     def _next_look(self) -> Millis | None:
         """By the wall clock."""
         now, agenda = self._clock.elapsed(), self._agenda
+        if len(agenda) > 2 * len(self.lanes) + _SPARE:
+            agenda[:] = (entry for entry in agenda if entry[0] == entry[2].look_at)
+            heapq.heapify(agenda)
         while agenda and agenda[0][0] != agenda[0][2].look_at:
             heapq.heappop(agenda)
-        times = [section.ready_at(now) for section in self._sections]
+        times = [each.bucket.ready_at(now) for each in self.sections.values() if each.waiting]
+        times = [at for at in times if at > now]  # else they wait for a place
         if agenda:
             times.append(agenda[0][0])
-        at = min((at for at in times if at is not None), default=None)
-        return None if at is None else at + offset(self._clock)
+        return min(times) + offset(self._clock) if times else None
 
     def _look(self, lane: Lane) -> None:
         """Claim for a lane as much as may begin at once. What several lanes claim at a time is one transaction."""
@@ -102,12 +100,12 @@ class Dispatcher:
         try:
             room = lane.room()
             if room and (places := lane.section.take(lane, room, now)):
-                work = self._claim(lane, places, lane.begin_claim())
+                work = self._claim(lane, lane.begin_claim(places), lane.trial)
                 task = asyncio.create_task(work, name=f"claim for {key}")
                 self._claims.add(task)
                 task.add_done_callback(self._claims.discard)
                 return
-            if not room:
+            if not room and lane in lane.section.waiting:
                 lane.section.leave(lane, now)
             self._watch(lane)
             if lane.leaving and lane.is_done:
@@ -116,14 +114,12 @@ class Dispatcher:
             log.exception("lane failed unexpectedly", destination=key)
             lane.rest()
 
-    async def _claim(self, lane: Lane, places: int, trial: Trial | None) -> None:
-        """Begin what is due there, the most urgent first."""
+    async def _claim(self, lane: Lane, permit: Permit, trial: Trial | None) -> None:
+        """Begin what is due there, the most urgent first. :param trial: that finds nothing, if the claim does"""
         key, claimed = lane.destination.key, Claimed(())
         try:
-            claimed = await self._context.store.claim_several(
-                lane.destination, self._context.current().policy, self._clock.now(), limits=lane.limits,
-                count=places, others_first=lane.others_first,
-            )  # fmt: skip
+            policy = self._context.current().policy
+            claimed = await self._context.store.claim_several(permit, policy, self._clock.now())
         except StoreUnavailable:  # the store has said so, once for all lanes
             lane.rest(STORE_REST)
         except Exception:
@@ -134,17 +130,18 @@ class Dispatcher:
                 await self._take_back(claimed.works)
                 return
             for work in claimed.works:
-                self._begin(Delivery(lane, work, self._context))
+                delivery = Delivery(lane, work, self._context)
+                task = asyncio.create_task(delivery.run(), name=f"delivery {work.delivery} to {key}")
+                self._under_way[delivery] = task
+                task.add_done_callback(partial(self._ended, delivery))
             if lane.end_claim(claimed, trial) and self._context.operator.trouble(key) is not None:
                 self._do_beside(key, self._context.operator.idle(key))
         finally:
-            lane.section.give_back(places - len(claimed.works), self._clock.elapsed())
+            if unused := permit.count - len(claimed.works):
+                lane.give_back(unused)
 
-    def _begin(self, delivery: Delivery) -> None:
-        name = f"delivery {delivery.work.delivery} to {delivery.lane.destination.key}"
-        task = asyncio.create_task(delivery.run(), name=name)
-        self._under_way[delivery] = task
-        task.add_done_callback(lambda _: self._under_way.pop(delivery, None))
+    def _ended(self, delivery: Delivery, _task: object) -> None:
+        self._under_way.pop(delivery, None)
 
     def _watch(self, lane: Lane) -> None:
         """Report a destination in time, though nothing can be tried there now."""

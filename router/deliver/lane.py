@@ -26,7 +26,7 @@ from router.model import (
     Rejected,
     Retry,
 )
-from router.store import Claimed, Limits, Work
+from router.store import Claimed, Limits, Permit, Work
 
 if TYPE_CHECKING:
     from router.deliver.delivery import Delivery
@@ -76,7 +76,7 @@ class Lane:
         self._failures = 0
         """Claims that failed in a row."""
         self._unpaid = 0
-        """Deliveries whose first call counts in no rate yet."""
+        """Places that have no delivery yet, or one whose first call counts in no rate yet."""
         self._recording = 0
         """Deliveries that are sent, and not recorded yet."""
         self._criticals = 0
@@ -85,7 +85,7 @@ class Lane:
         """How many in a row found the destination broken."""
         self.trial: Trial | None = None
         """What somebody waits for who has mended the destination: what comes of the next delivery."""
-        self._suspects = Suspects()
+        self.suspects = Suspects()
 
     # What may begin.
 
@@ -170,13 +170,21 @@ class Lane:
 
     # Claims.
 
-    def begin_claim(self) -> Trial | None:
-        """The trial that finds nothing, if the claim does."""
+    def begin_claim(self, places: int) -> Permit:
+        """For so many deliveries."""
+        now, kind, limits = self._clock.elapsed(), self.kind, None
         self.claiming, self._due_at = True, None
-        return self.trial
+        self._unpaid += places
+        if kind.storm_every is not None and now >= self._no_storms_until:
+            above = self.destination.limits.storm_above
+            limits = Limits(above, kind.storm_every, kind.storm_room, kind.edits)
+        return Permit(self.destination, limits, places, others_first=self._criticals >= _IN_A_ROW)
 
     def end_claim(self, claimed: Claimed, trial: Trial | None) -> bool:
-        """What a claim came to; what became due meanwhile stays so. Whether nothing is left to do here, and nothing failed."""
+        """What a claim came to; what became due meanwhile stays so. Whether nothing is left to do here, and nothing failed.
+
+        :param trial: the one that there was when it began
+        """
         self.claiming, self._failures = False, 0
         self.due(0 if claimed.idle is None else claimed.idle.until)
         self._stir(self)
@@ -184,6 +192,11 @@ class Lane:
             return False
         conclude(trial, None)
         return not claimed.idle.failing
+
+    def give_back(self, places: int) -> None:
+        """No delivery took these."""
+        self._unpaid -= places
+        self.section.give_back(places, self._clock.elapsed())
 
     def rest(self, span: Millis | None = None) -> None:
         """A claim failed; what is due stays so. :param span: None: longer each time"""
@@ -194,36 +207,22 @@ class Lane:
         self._rests_until = now + wait
         self._stir(self)
 
-    @property
-    def others_first(self) -> bool:
-        """One of those that are not critical is next."""
-        return self._criticals >= _IN_A_ROW
-
-    @property
-    def limits(self) -> Limits | None:
-        """Beyond these it has a storm; None: it never has."""
-        kind = self.kind
-        if kind.storm_every is None or self._clock.elapsed() < self._no_storms_until:
-            return None
-        return Limits(self.destination.limits.storm_above, kind.storm_every, kind.storm_room, kind.edits)
-
     # Deliveries.
 
     def began(self, delivery: "Delivery") -> None:
         self.under_way.add(delivery)
-        self._unpaid += 1
         self._criticals = self._criticals + 1 if delivery.work.is_critical else 0
 
     def paid(self) -> None:
-        """A delivery's first call counts in the rates now, or it makes none."""
+        """The first call of a delivery counts in the rates from now on, or it makes none."""
         self._unpaid -= 1
-        self.section.paid(self._clock.elapsed())
+        self.section.paid(1, self._clock.elapsed())
         self.due(self._due_at)
 
     def sent(self) -> None:
         """A delivery has only to be recorded."""
         self._recording += 1
-        self.section.sent(self._clock.elapsed())
+        self.section.sent(1, self._clock.elapsed())
         self.due(self._due_at)
 
     def ended(self, delivery: "Delivery") -> None:
@@ -241,10 +240,6 @@ class Lane:
         return (self.bucket, *shared) if call is Call.POST else shared
 
     # Outcomes.
-
-    def weigh(self, conversation: int, outcome: Outcome) -> Outcome:
-        """The outcome of an attempt, as it counts."""
-        return self._suspects.weigh(conversation, outcome)
 
     def learn(self, work: Work, outcome: Outcome, now: Millis) -> Millis:
         """What the outcome says of the destination as a whole. When the conversation may be tried again."""

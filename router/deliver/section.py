@@ -23,7 +23,7 @@ class Section(Generic[L]):
         """Places that are taken by deliveries that are not sent yet."""
         self._unpaid = 0
         """How many of those have not paid for their first call yet."""
-        self._waiting: dict[L, None] = {}
+        self.waiting: dict[L, None] = {}
         """In the order in which they asked."""
 
     def change(self, limits: SharedLimits, now: Millis) -> None:
@@ -39,50 +39,44 @@ class Section(Generic[L]):
 
     def room(self, now: Millis) -> int:
         """How many deliveries may begin."""
-        if self.bucket.ready_at(now) > now:
-            return 0
         tokens = self.bucket.tokens(now) - self._unpaid
         return max(0, tokens if self._most is None else min(tokens, self._most - self._taken))
 
     def take(self, lane: L, wanted: int, now: Millis) -> int:
         """Places for a lane, at most as many as it wants. With none, it waits for its turn."""
-        self._waiting.setdefault(lane)
+        self.waiting.setdefault(lane)
         room = self.room(now)
-        if lane not in islice(self._waiting, room):
+        if lane not in islice(self.waiting, room):
             return 0
-        del self._waiting[lane]
+        del self.waiting[lane]
         places = min(wanted, room)
         self._taken += places
         self._unpaid += places
         return places
 
     def leave(self, lane: L, now: Millis) -> None:
-        """A lane needs no place any more."""
-        if lane in self._waiting:
-            del self._waiting[lane]
-            self.offer(now)
-
-    def paid(self, now: Millis) -> None:
-        """A delivery's first call counts in the rates now, or it makes none."""
-        self._unpaid -= 1
-        self.offer(now)
-
-    def sent(self, now: Millis) -> None:
-        self._taken -= 1
+        """A lane that waits needs no place any more."""
+        del self.waiting[lane]
         self.offer(now)
 
     def give_back(self, places: int, now: Millis) -> None:
         """No delivery took these."""
-        self._taken -= places
-        self._unpaid -= places
-        self.offer(now)
+        self.paid(places, now)
+        self.sent(places, now)
+
+    def paid(self, deliveries: int, now: Millis) -> None:
+        """Their first calls count in the rates from now on, or they make none."""
+        self._unpaid -= deliveries
+        if self.waiting:
+            self.offer(now)
+
+    def sent(self, deliveries: int, now: Millis) -> None:
+        """Their places are free."""
+        self._taken -= deliveries
+        if self.waiting:
+            self.offer(now)
 
     def offer(self, now: Millis) -> None:
         """Have those ask again that there is room for."""
-        for lane in list(islice(self._waiting, self.room(now))):
+        for lane in list(islice(self.waiting, self.room(now))):
             self._stir(lane)
-
-    def ready_at(self, now: Millis) -> Millis | None:
-        """When there may be room by itself; None: nobody waits for that."""
-        at = self.bucket.ready_at(now)
-        return at if self._waiting and at > now else None

@@ -51,11 +51,11 @@ class TokenBucket:
         return max(now, -(-ticks // self._ticks))
 
     def tokens(self, now: Millis) -> int:
-        """How many calls may be made now, at least one."""
+        """How many calls may be made now."""
         if not self._interval:
             return 2**31
         left = max(0, self._full_at - now * self._ticks)
-        return max(1, self._burst - -(-left // self._interval))
+        return max(0, self._burst - -(-left // self._interval))
 
     def spend(self, now: Millis, calls: int = 1) -> None:
         """Count calls that are made now. What there is no token for, the next ones wait for."""

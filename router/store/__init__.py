@@ -40,7 +40,7 @@ from router.store.books import Kept
 from router.store.dictionary import Packing
 from router.store.health import StoreUnavailable
 from router.store.integrity import Integrity, integrity
-from router.store.jobs import Again, Claimed, Idle, Job, Many, Surges
+from router.store.jobs import Again, Claimed, Idle, Job, Many, Permit, Surges
 from router.store.search import PAGE, Found, Search, find
 from router.store.snapshot import Snapshot, account, snapshot
 from router.store.story import Story
@@ -261,28 +261,12 @@ class Store:
         overdue: Millis = 0,
     ) -> Work | Idle:
         """Begin the destination's most urgent delivery, see :meth:`claim_several`."""
-        found = await self.claim_several(destination, policy, now, limits=limits, overdue=overdue)
+        found = await self.claim_several(Permit(destination, limits, overdue=overdue), policy, now)
         return found.works[0] if found.works else found.idle or Idle(None)
 
-    async def claim_several(
-        self,
-        destination: Destination,
-        policy: Policy,
-        now: Millis,
-        *,
-        limits: Limits | None = None,
-        overdue: Millis = 0,
-        count: int = 1,
-        others_first: bool = False,
-    ) -> Claimed:
-        """Begin the destination's most urgent deliveries; their attempts are logged before anything is sent.
-
-        :param limits: beyond them the lane has a storm instead; None: it never has
-        :param overdue: only what has been due for as long as this, in milliseconds
-        :param count: as many as can start at once
-        :param others_first: the one that has waited longest goes before criticals
-        """
-        job = jobs.Claim(destination, policy, now, limits, overdue, count, others_first)
+    async def claim_several(self, permit: Permit, policy: Policy, now: Millis) -> Claimed:
+        """Begin the most urgent deliveries of a lane; their attempts are logged before anything is sent."""
+        limits, job = permit.limits, jobs.Claim(permit, policy, now)
         while True:
             await self._indexed.wait()
             found = await self._database.do(job)
@@ -290,7 +274,7 @@ class Store:
                 case Surges():
                     at: jobs.Position | None = jobs.START
                     while at is not None:  # in many batches, so that webhooks come in between
-                        at = await self._database.do(jobs.Recheck(destination.key, policy, now, at))
+                        at = await self._database.do(jobs.Recheck(permit.destination.key, policy, now, at))
                     job = replace(job, rechecked=True)
                 case Again():
                     continue
@@ -613,6 +597,7 @@ __all__ = [
     "Kept",
     "Limits",
     "Listening",
+    "Permit",
     "Phase",
     "Receipt",
     "Recorded",

@@ -228,33 +228,40 @@ class Surges:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Permit:
+    """What a lane may begin now."""
+
     destination: Destination
-    policy: Policy
-    now: Millis
-    limits: Limits | None
-    """Beyond them the lane has a storm; None: it never has."""
-    overdue: Millis
-    """Claims only what has been due for at least so many milliseconds."""
+    limits: Limits | None = None
+    """Beyond them the lane has a storm instead; None: it never has."""
     count: int = 1
-    """As many as this, at most."""
+    """As many deliveries as can start at once."""
     others_first: bool = False
     """The one that has waited longest goes before criticals."""
+    overdue: Millis = 0
+    """Only what has been due for at least so many milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    permit: Permit
+    policy: Policy
+    now: Millis
     rechecked: bool = False
     """What is due was judged once more."""
     last: ClassVar[bool] = True
 
     @property
     def weight(self) -> int:
-        return self.count
+        return self.permit.count
 
     def want(self, state: State) -> None:
         state.meta.want("id", (DATABASE_ID,))
 
     def run(self, state: State) -> Claimed | Again | Surges | Many:
         turn = storms.Turn()
-        if self.limits is not None:
-            key, limits = self.destination.key, self.limits
+        key, limits = self.permit.destination.key, self.permit.limits
+        if limits is not None:
             storms.want_storm(state, key)
             storm = storms.standing(state, key)
             surge = state.ask("surge", (key, self.now, 0 if storm is None else storm.id, limits.edits))
@@ -266,7 +273,7 @@ class Claim:
         found = self._apart(state, turn.share)
         if not isinstance(found, Claimed) or found.idle is None or turn.share == ALL_APART:
             return found
-        taken_at, _ = state.ask("next time", (self.destination.key, turn.share, False))
+        taken_at, _ = state.ask("next time", (key, turn.share, False))
         storm_at = turn.not_before if turn.waits else taken_at
         times = [found.idle.until, None if storm_at is None else max(storm_at, turn.not_before)]
         until = min((at for at in times if at is not None), default=None)
@@ -274,12 +281,13 @@ class Claim:
 
     def _apart(self, state: State, share: Share) -> Claimed | Again | Many:
         """What has a message of its own."""
-        key, now = self.destination.key, self.now
-        due_by = now - self.overdue
-        limit = max(_CANDIDATES, self.count)
-        ids, until = state.ask("next due", (key, now, due_by, share, self.others_first, limit))
-        quiet = self.destination.digest and self.destination.options.empty == "all-quiet"
-        covers = digests.covered(self.destination, self.policy)
+        permit, now = self.permit, self.now
+        destination, key = permit.destination, permit.destination.key
+        due_by = now - permit.overdue
+        limit = max(_CANDIDATES, permit.count)
+        ids, until = state.ask("next due", (key, now, due_by, share, permit.others_first, limit))
+        quiet = destination.digest and destination.options.empty == "all-quiet"
+        covers = digests.covered(destination, self.policy)
         state.conversations.want("id", ids)
         state.ready()
         due = [row for id_ in ids if (row := state.conversations[id_]).next_at is not None]
@@ -291,7 +299,7 @@ class Claim:
         works: list[Work] = []
         left = [row.id for row in due]
         for row in some:
-            if len(works) == self.count:
+            if len(works) == permit.count:
                 break
             left.remove(row.id)
             work = claims.claim(state, row.id, self.policy, now, quiet_digest=quiet, covers=covers)

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from router.model import MINUTE, SECOND, Delivered, Destination, Status
-from router.store import LISTS, Store, totals
+from router.store import LISTS, Permit, Store, totals
 from router.store.backend import backend
 from tests.conformance.work import counted
 from tests.unit.core.world import NIGHT, PAGER, PER_ALERT, POLICY, SLACK, alert, webhook
@@ -45,7 +45,7 @@ async def filled(store: Store, count: int) -> None:
 
     async def tell(destination: Destination) -> None:
         while True:
-            works = await store.claim_several(destination, POLICY, NOW, count=count)
+            works = await store.claim_several(Permit(destination, count=count), POLICY, NOW)
             if not works.works:
                 return
             outcome = Delivered({"ts": "1"})

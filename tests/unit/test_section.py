@@ -3,7 +3,7 @@
 import pytest
 
 from router.deliver.section import Section
-from router.model import SECOND, Call, Rate, SharedLimits
+from router.model import SECOND, Rate, SharedLimits
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_without_limits_a_lane_takes_what_it_wants(section: Section[str]) -> Non
 def test_who_asked_first_is_offered_what_is_given_back(section: Section[str], stirred: list[str]) -> None:
     section.change(SharedLimits(max_concurrency=2), 0)
     assert [section.take(lane, 1, 0) for lane in "abcd"] == [1, 1, 0, 0]
-    section.sent(0)
+    section.sent(1, 0)
     assert stirred == ["c"]
     assert [section.take(lane, 1, 0) for lane in "dc"] == [0, 1]
 
@@ -33,7 +33,7 @@ def test_a_lane_that_needs_no_place_any_more_leaves_its_turn(
 ) -> None:
     section.change(SharedLimits(max_concurrency=1), 0)
     assert [section.take(lane, 1, 0) for lane in "abc"] == [1, 0, 0]
-    section.sent(0)
+    section.sent(1, 0)
     section.leave("b", 0)
     assert stirred == ["b", "c"]
     assert section.take("c", 1, 0) == 1
@@ -51,21 +51,28 @@ def test_a_lower_limit_counts_what_is_under_way(section: Section[str], stirred: 
     assert section.take("a", 3, 0) == 3
     section.change(SharedLimits(max_concurrency=1), 0)
     assert section.take("b", 1, 0) == 0
-    section.sent(0)
-    section.sent(0)
+    section.sent(1, 0)
+    section.sent(1, 0)
     assert stirred == []
-    section.sent(0)
+    section.sent(1, 0)
     assert stirred == ["b"]
 
 
 def test_what_has_not_paid_yet_counts_in_the_rate(section: Section[str]) -> None:
     section.change(SharedLimits(Rate(1, SECOND, burst=2)), 0)
     assert [section.take(lane, 1, 0) for lane in "abc"] == [1, 1, 0]
-    assert section.ready_at(0) is None  # the rate has tokens; they are for those that have not paid
+    assert section.take("c", 1, 10 * SECOND) == 0  # there are tokens; they are for those that have not paid
     for _ in range(2):
-        for bucket in section.buckets(Call.POST):
-            bucket.spend(0)
-        section.paid(0)
-    assert section.ready_at(0) == SECOND
-    assert section.take("c", 1, SECOND - 1) == 0
-    assert section.take("c", 1, SECOND) == 1
+        section.bucket.spend(10 * SECOND)
+        section.paid(1, 10 * SECOND)
+    assert section.take("c", 1, 11 * SECOND - 1) == 0
+    assert section.take("c", 1, 11 * SECOND) == 1
+
+
+def test_a_place_that_no_delivery_took_leaves_its_token(section: Section[str], stirred: list[str]) -> None:
+    section.change(SharedLimits(Rate(1, SECOND, burst=2)), 0)
+    assert section.take("a", 2, 0) == 2
+    assert section.take("b", 1, 0) == 0
+    section.give_back(1, 0)
+    assert stirred[-1] == "b"
+    assert section.take("b", 1, 0) == 1

@@ -26,6 +26,7 @@ from router.model import (
     SharedLimits,
     Status,
 )
+from router.store import Permit
 from tests.clock import ManualClock
 from tests.world.conftest import World
 from tests.world.test_odd_channels import CALM, NOON, ODD, POLICY, Fake, Room, a_room, kind, returning
@@ -324,7 +325,7 @@ async def test_outcomes_that_come_together_are_recorded_in_one_transaction(tmp_p
 async def test_a_claim_runs_after_what_came_later_into_its_batch(tmp_path: Path) -> None:
     async with a_room(tmp_path, Held(), policy=replace(POLICY, receivers={"all": (CALM,)})) as room:
         async with a_busy_writer(room):
-            claim = asyncio.ensure_future(room.store.claim_several(CALM, room.policy, NOON, count=9))
+            claim = asyncio.ensure_future(room.store.claim_several(Permit(CALM, count=9), room.policy, NOON))
             await waiting(room, 1)
             fire = asyncio.ensure_future(room.fire())
             await waiting(room, 2)
@@ -398,7 +399,7 @@ async def test_a_stop_takes_back_a_claim_that_comes_back_late(tmp_path: Path) ->
         await fire
         assert room.odd.tries == 0
         assert await room.store.attempts() == []
-        claimed = await room.store.claim_several(ODD, POLICY, NOON)
+        claimed = await room.store.claim_several(Permit(ODD), POLICY, NOON)
         assert [each.conversation.attempt for each in claimed.works] == [1]
 
 

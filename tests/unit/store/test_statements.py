@@ -205,7 +205,7 @@ def shown_whole(desk: Desk, count: int) -> Jobs:
 
 def claim_of_alerts(desk: Desk, count: int) -> Jobs:
     desk.accepts(in_one_group(count))
-    return [jobs.Claim(SLACK, desk.policy, desk.now, None, 0)]
+    return [jobs.Claim(jobs.Permit(SLACK), desk.policy, desk.now)]
 
 
 def claim_of_what_is_inhibited(desk: Desk, count: int) -> Jobs:
@@ -213,7 +213,7 @@ def claim_of_what_is_inhibited(desk: Desk, count: int) -> Jobs:
     desk.now += 2 * SECOND
     desk.accepts(*each_in_its_group(count))
     desk.now += MINUTE
-    return [jobs.Claim(TEAM, desk.policy, desk.now, None, 0)]
+    return [jobs.Claim(jobs.Permit(TEAM), desk.policy, desk.now)]
 
 
 def records(outcome: Outcome) -> Callable[[Desk, int], Jobs]:
@@ -253,7 +253,7 @@ def storm(desk: Desk, count: int) -> Work:
     """Before it takes anything along."""
     desk.accepts(*each_in_its_group(count, "warning"))
     desk.now += MINUTE
-    found = desk.do(jobs.Claim(TEAM, desk.policy, desk.now, STORM, 0, rechecked=True))
+    found = desk.do(jobs.Claim(jobs.Permit(TEAM, STORM), desk.policy, desk.now, rechecked=True))
     assert isinstance(found, Claimed)
     return found.works[0]
 
@@ -289,7 +289,7 @@ def parts(outcome: Outcome, meanwhile: str = "") -> Callable[[Desk, int], Jobs]:
                 desk.do(each)
             desk.accepts(*each_in_its_group(count, "warning", RESOLVED))
             desk.now += MINUTE
-            again = desk.do(jobs.Claim(TEAM, desk.policy, desk.now, STORM, 0, rechecked=True))
+            again = desk.do(jobs.Claim(jobs.Permit(TEAM, STORM), desk.policy, desk.now, rechecked=True))
             assert isinstance(again, Claimed)
             (work,) = again.works
             found, _, _ = desk.do(absorb(desk, work))
@@ -391,7 +391,7 @@ def digest(what: str) -> Callable[[Desk, int], Jobs]:
             return [jobs.Adopt(Adoption(RULES[2]), desk.now)]
         desk.now += DAY
         if what == "claimed":
-            return [jobs.Claim(DAILY, desk.policy, desk.now, None, 0)]
+            return [jobs.Claim(jobs.Permit(DAILY), desk.policy, desk.now)]
         outcome = Rejected("http 400") if what == "given up" else DELIVERED
         return [jobs.Record(desk.work_of(DAILY), outcome, desk.policy, desk.now, desk.now)]
 
