@@ -11,10 +11,13 @@ NOT_BEGUN = Retry("not begun")
 
 
 def unclaim(state: State, work: Work, now: Millis) -> None:
-    """What became known meanwhile stays.
+    """What became known meanwhile stays. A claim that has come to an outcome meanwhile stays as well.
 
     :param work: a claim, or a part of a storm's
     """
+    under_way = state.conversations[work.id].delivery_id
+    if under_way is None or work.delivery not in (0, under_way):  # a part has no delivery of its own
+        return
     row = take_back(state, work)
     if not work.is_storm:
         unnotified(state, work, now)

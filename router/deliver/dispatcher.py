@@ -47,7 +47,7 @@ class Dispatcher:
         self._under_way: dict[Delivery, asyncio.Task[None]] = {}
         self._claims: set[asyncio.Task[None]] = set()
         self._beside: dict[str, asyncio.Task[None]] = {}
-        """By destination: what is reported of it, or forgotten."""
+        """By name: what is reported of destinations, or forgotten."""
 
     def stir(self, lane: Lane) -> None:
         """Something happened at a lane."""
@@ -135,7 +135,7 @@ class Dispatcher:
                 self._under_way[delivery] = task
                 task.add_done_callback(partial(self._ended, delivery))
             if lane.end_claim(claimed, trial) and self._context.operator.trouble(key) is not None:
-                self._do_beside(key, self._context.operator.idle(key))
+                self._do_beside(f"calm of {key}", self._context.operator.idle(key))
         finally:
             if unused := permit.count - len(claimed.works):
                 lane.give_back(unused)
@@ -153,26 +153,20 @@ class Dispatcher:
         at = operator.report_at(key, alert_after)
         if at is not None and at > self._clock.now():
             lane.look_by(at)
-        self._do_beside(key, self._report(key, alert_after))
+        self._do_beside(f"report of {key}", self._report(key, alert_after))
 
     async def _report(self, key: str, alert_after: Millis) -> None:
         with suppress(StoreUnavailable):  # a step of the clock is no outage
             await self._context.counting_since()
         await self._context.operator.look(key, alert_after)
 
-    def _do_beside(self, key: str, work: Coroutine[Any, Any, None]) -> None:
-        """One at a time for each destination."""
-        if key in self._beside:
+    def _do_beside(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """One of a name at a time."""
+        if name in self._beside:
             work.close()
             return
-        self._beside[key] = task = asyncio.create_task(self._contained(key, work), name=f"report of {key}")
-        task.add_done_callback(lambda _: self._beside.pop(key, None))
-
-    async def _contained(self, key: str, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except Exception:
-            log.exception("report failed unexpectedly", destination=key)
+        self._beside[name] = task = asyncio.create_task(_contained(name, work), name=name)
+        task.add_done_callback(lambda _: self._beside.pop(name, None))
 
     def _remove(self, lane: Lane) -> None:
         self.lanes.pop(lane.destination.key, None)
@@ -214,3 +208,10 @@ class Dispatcher:
             return
         with suppress(StoreUnavailable):  # then they count as interrupted after the next start
             await self._context.store.unclaim(works, self._context.current().policy, self._clock.now())
+
+
+async def _contained(name: str, work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception:
+        log.exception("report failed unexpectedly", report=name)

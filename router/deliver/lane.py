@@ -124,7 +124,8 @@ class Lane:
         self.wake()
 
     def look_by(self, at: Millis) -> None:
-        """Look at it by that moment of the wall clock."""
+        """Look at it by that moment of the wall clock, and see whether anything is due then."""
+        self._due_at = at if self._due_at is None else min(at, self._due_at)
         at -= offset(self._clock)
         self.look_at = at if self.look_at is None else min(at, self.look_at)
 

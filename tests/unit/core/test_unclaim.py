@@ -84,6 +84,15 @@ def test_an_update_that_is_taken_back_is_due_again(world: World) -> None:
     assert_back(world, before)
 
 
+def test_a_claim_that_has_an_outcome_is_not_taken_back(world: World) -> None:
+    world.post(alert("A", "critical"))
+    work = world.work_of(SLACK)
+    world.finish(work, Retry("http 503"))
+    before = contents(world)
+    world.take_back(work)
+    assert_back(world, before)
+
+
 def test_what_ended_meanwhile_is_obsolete(world: World) -> None:
     world.post(alert("A", "critical"))
     work = world.work_of(SLACK)
