@@ -210,6 +210,17 @@ def close_some(state: State, id_: int, members: Iterable[int]) -> None:
         change(state, state.conversations[id_], state=rows.CLOSED)
 
 
+def next_of_changed(state: State, destination: str, since: int) -> Millis | None:
+    """When the first conversation of a destination may be sent, of those that changed; None: none may.
+
+    :param since: the length of the journal before the changes
+    """
+    changed = {key for table, key, *_ in state.journal[since:] if table is state.conversations}
+    rows_ = (state.conversations.get(key) for key in changed)
+    times = (row.next_at for row in rows_ if row is not None and row.destination == destination)
+    return min((at for at in times if at is not None), default=None)
+
+
 def open_members(state: State, alert: int) -> list[MemberRow]:
     """Those of an alert whose conversations are open."""
     return [

@@ -13,6 +13,7 @@ from router.core.conversations import (
     close_if_empty,
     find_due,
     keep_remote,
+    next_of_changed,
     open_successor,
     put_member,
 )
@@ -39,7 +40,7 @@ class Recorded:
     wake: frozenset[str] = frozenset()
     """The other destinations that have something to do now."""
     next_at: Millis | None = 0
-    """When more of the conversation may be due: 0: now, or not known; None: nothing is."""
+    """When more of what it changed at the destination may be due: 0: now, or not known; None: nothing is."""
 
 
 def want_recorded(state: State, works: Sequence[Work], outcome: Outcome, policy: Policy, now: Millis) -> None:
@@ -75,7 +76,7 @@ def record(
     :param not_before: when the conversation may be tried again, if this failed
     :param message: what was sent, packed; None: nothing was
     """
-    conversation = state.conversations[work.id]
+    conversation, since = state.conversations[work.id], len(state.journal)
     if work.delivery in (0, conversation.delivery_id):  # a part of a storm has none of its own
         change(state, conversation, delivery_id=None)
     if work.conversation.storm is not None:
@@ -97,7 +98,7 @@ def record(
     view = work.conversation
     if view.over or view.digest is not None or view.storm is not None:  # another may follow it
         return recorded
-    return replace(recorded, next_at=state.conversations[work.id].next_at)
+    return replace(recorded, next_at=next_of_changed(state, view.destination, since))
 
 
 def effect(

@@ -13,7 +13,7 @@ from router.core import record as records
 from router.core.accept import Receipt, accept, want_accepted
 from router.core.adopt import Adoption, Phase
 from router.core.claim import ALL_APART, Share, Work
-from router.core.conversations import DATABASE_ID, close_some
+from router.core.conversations import DATABASE_ID, close_some, next_of_changed
 from router.core.members import rejudge_all
 from router.core.pieces import accept_end, accept_some, give_up, keep
 from router.core.reconcile import Answer, Listening
@@ -281,7 +281,7 @@ class Claim:
 
     def _apart(self, state: State, share: Share) -> Claimed | Again | Many:
         """What has a message of its own."""
-        permit, now = self.permit, self.now
+        permit, now, since = self.permit, self.now, len(state.journal)
         destination, key = permit.destination, permit.destination.key
         due_by = now - permit.overdue
         limit = max(_CANDIDATES, permit.count)
@@ -306,7 +306,11 @@ class Claim:
             if work is not None:
                 works.append(work)
         if works:
-            times = [until, *(state.conversations[row.id].next_at for row in some)]
+            times = [
+                until,
+                next_of_changed(state, key, since),
+                *(state.conversations[row.id].next_at for row in some),
+            ]
             until = min((at for at in times if at is not None), default=None)
             more = left or (until is not None and until <= now)
             return Claimed(tuple(works), None if more else Idle(until))
