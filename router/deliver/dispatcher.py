@@ -55,16 +55,22 @@ class Dispatcher:
         self._wake.set()
 
     async def serve(self) -> None:
-        """Until it is stopped, and nothing that is due can begin any more."""
+        """Until it is stopped, and nothing that is due can begin any more. A stop ends it by a flag, not by cancelling it:
+        a wait that ends at that moment would swallow that.
+        """
         while True:
             self._wake.clear()
             for lane in self._to_look_at():
                 self._look(lane)
                 if lane.look_at is not None:
                     heapq.heappush(self._agenda, (lane.look_at, next(self._order), lane))
-            if self._context.stopping.is_set() and all(lane.is_done for lane in self.lanes.values()):
+            if self._cut_off or (self._context.stopping.is_set() and self._is_done):
                 return
             await self._clock.wait(self._wake, self._next_look())
+
+    @property
+    def _is_done(self) -> bool:
+        return all(lane.is_done for lane in self.lanes.values())
 
     def _to_look_at(self) -> list[Lane]:
         now, agenda = self._clock.elapsed(), self._agenda
@@ -188,20 +194,22 @@ class Dispatcher:
         self._wake.set()
         await asyncio.wait([serving], timeout=within)
         self._cut_off = True
+        self._wake.set()
         late, claims = dict(self._under_way), set(self._claims)
         if late or claims:
             keys = sorted({delivery.lane.destination.key for delivery in late})
             log.warning("stopping with deliveries under way", lanes=keys)
-        for task in (serving, *late.values(), *self._beside.values()):
+        for task in (*late.values(), *self._beside.values()):
             task.cancel()
         for lane in self.lanes.values():
             lane.left.set()
-        taken_back = self._take_back([each.work for each in late if not each.begun])
-        ending = {*claims, *late.values(), *self._beside.values(), asyncio.create_task(taken_back)}
-        _, stuck = await asyncio.wait(ending, timeout=_LAST_WORDS)
-        for task in stuck:
-            task.cancel()
-        await asyncio.gather(serving, *ending, return_exceptions=True)
+        taken_back = asyncio.create_task(self._take_back([each.work for each in late if not each.begun]))
+        ending = {serving, taken_back, *claims, *late.values(), *self._beside.values()}
+        while ending:  # one that is stuck is cancelled; one that is still stuck then is left behind
+            _, stuck = await asyncio.wait(ending, timeout=_LAST_WORDS)
+            ending = {task for task in stuck if task.cancelling() == 0}
+            for task in stuck:
+                task.cancel()
 
     async def _take_back(self, works: Sequence[Work]) -> None:
         if not works:
