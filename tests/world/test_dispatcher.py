@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from router.clock import SystemClock
 from router.model import (
     HOUR,
     MINUTE,
@@ -418,3 +419,11 @@ async def test_a_stop_ends_though_the_store_does_not(tmp_path: Path) -> None:
             await room.lanes.stop(0)
             assert not any(lane["alive"] for lane in room.lanes.describe())
         assert room.odd.tries == 1
+
+
+async def test_a_stop_ends_a_dispatcher_that_was_just_woken(tmp_path: Path) -> None:
+    async with a_room(tmp_path, Fake(), clock=SystemClock()) as room:
+        for _ in range(20):  # it has come to its wait
+            await asyncio.sleep(0)
+        await room.lanes.stop(0)
+        assert not any(lane["alive"] for lane in room.lanes.describe())

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from router.channels.base import Channel, ChannelSettings, Kind, Options
+from router.clock import Clock
 from router.decide import Policy, Route, Severity
 from router.deliver import Current, Lanes
 from router.metrics import Metrics
@@ -106,22 +107,22 @@ class Room:
 @asynccontextmanager
 async def a_room(
     path: Path, odd: Fake, *, send_seconds: float = 60, odd_kind: Kind | None = None, policy: Policy = POLICY,
-    timed: Timed = lambda _seconds, _jobs: None,
+    timed: Timed = lambda _seconds, _jobs: None, clock: Clock | None = None,
 ) -> AsyncIterator[Room]:  # fmt: skip
     store = await Store.open(f"sqlite:///{path}/router.db", timed)
-    clock, calm = ManualClock(NOON), Fake()
+    manual, calm = ManualClock(NOON), Fake()
     channels: dict[str, Channel] = {"odd": odd, "calm": calm}
     kinds = {"odd": odd_kind or kind("odd"), "calm": kind("calm")}
     shared = {name: each.shared for name, each in kinds.items()}
     templates = Templates(levels=("critical",), timezone="UTC")
     current = Current(policy, templates, channels, {}, shared=shared)
     lanes = Lanes(
-        store=store, clock=clock, metrics=Metrics(), kinds=kinds, current=lambda: current, send_seconds=send_seconds
+        store=store, clock=clock or manual, metrics=Metrics(), kinds=kinds, current=lambda: current, send_seconds=send_seconds
     )  # fmt: skip
     destinations = policy.destinations.values()
     await lanes.serve(replace(each, limits=kinds[each.channel].limits) for each in destinations)
     try:
-        yield Room(store, clock, odd, calm, lanes, policy)
+        yield Room(store, manual, odd, calm, lanes, policy)
     finally:
         await lanes.stop(5_000)
         await store.close()
