@@ -197,7 +197,7 @@ class Lane:
     def give_back(self, places: int) -> None:
         """No delivery took these."""
         self._unpaid -= places
-        self.section.give_back(places, self._clock.elapsed())
+        self.section.give_back(places)
 
     def rest(self, span: Millis | None = None) -> None:
         """A claim failed; what is due stays so. :param span: None: longer each time"""
@@ -217,13 +217,13 @@ class Lane:
     def paid(self) -> None:
         """The first call of a delivery counts in the rates from now on, or it makes none."""
         self._unpaid -= 1
-        self.section.paid(1, self._clock.elapsed())
+        self.section.paid()
         self.due(self._due_at)
 
     def sent(self) -> None:
         """A delivery has only to be recorded."""
         self._recording += 1
-        self.section.sent(1, self._clock.elapsed())
+        self.section.sent()
         self.due(self._due_at)
 
     def ended(self, delivery: "Delivery") -> None:

@@ -59,22 +59,25 @@ class Section(Generic[L]):
         del self.waiting[lane]
         self.offer(now)
 
-    def give_back(self, places: int, now: Millis) -> None:
+    def give_back(self, places: int) -> None:
         """No delivery took these."""
-        self.paid(places, now)
-        self.sent(places, now)
+        self.paid(places)
+        self.sent(places)
 
-    def paid(self, deliveries: int, now: Millis) -> None:
+    def paid(self, deliveries: int = 1) -> None:
         """Their first calls count in the rates from now on, or they make none."""
         self._unpaid -= deliveries
-        if self.waiting:
-            self.offer(now)
+        self._look()
 
-    def sent(self, deliveries: int, now: Millis) -> None:
+    def sent(self, deliveries: int = 1) -> None:
         """Their places are free."""
         self._taken -= deliveries
+        self._look()
+
+    def _look(self) -> None:
+        """Something changed: there may be room for those that wait, or another moment at which there is."""
         if self.waiting:
-            self.offer(now)
+            self._stir(next(iter(self.waiting)))
 
     def offer(self, now: Millis) -> None:
         """Have those ask again that there is room for."""
