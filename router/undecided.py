@@ -146,6 +146,10 @@ class Undecided:
         self._wake(receipt.wake)
 
     async def _quarantine(self, arrival: _Arrival, error: Exception) -> None:
-        reason = f"it can't be decided: {type(error).__name__}; the log says more"
-        self._wake(await self._store.give_up(arrival.number, reason))
+        self._wake(await self._store.give_up(arrival.number, undecidable(error)))
         self._metrics.quarantined()
+
+
+def undecidable(error: Exception) -> str:
+    """Why a webhook is quarantined that raises when it is decided. An error may quote what it was about, so this doesn't."""
+    return f"it can't be decided: {type(error).__name__}; the log says more"

@@ -38,7 +38,7 @@ class _Waiting:
     result: Result
     future: asyncio.Future[Any]
     wrote: bool = False
-    """Of the first of a batch: something was written by it."""
+    """Of the first of a transaction: something was written by it."""
     seconds: float = 0.0
     """Of the first of a batch: how long all of it took."""
 
@@ -184,27 +184,48 @@ class Database:
             self._loop.call_soon_threadsafe(back, *arguments)
 
     def _write(self, batch: list[_Waiting]) -> None:
-        """Commit a batch."""
-        backend = self._backend
+        """Commit a batch. A job that fails among others runs once more, alone: only what fails then is answered with an
+        error.
+        """
+        failed = self._commit(batch)
+        if len(batch) == 1:
+            return
+        for each in failed:
+            before = each.result.error
+            self._commit([each])
+            if each.result.error is None:
+                log.error(
+                    "a job failed among others, and did not alone", job=each.result.kind, exc_info=before
+                )
+
+    def _commit(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """All of it, or nothing. The jobs that failed; none, if it is the database that can't be written."""
+        for each in batch:
+            each.result.value = each.result.error = None
         try:
-            backend.still_there()
+            self._backend.still_there()
             if self._connection is None:
-                self._connection = backend.writer()
-            try:
-                batch[0].wrote = self._commit(self._connection, [each.result for each in batch])
-            except Exception as error:
-                if isinstance(error, StoreUnavailable) or not backend.is_of_a_row(error):
-                    raise
-                log.exception("a batch could not be saved; its jobs run one by one", jobs=len(batch))
-                batch[0].wrote = self._commit_singly(self._connection, batch)
+                self._connection = self._backend.writer()
+            batch[0].wrote = self._transact(self._connection, [each.result for each in batch])
         except BaseException as error:  # noqa: BLE001  (else its callers would wait for ever)
-            failure = error if isinstance(error, StoreUnavailable) else backend.unavailable(error)
+            failure = self._failure(error)
             for each in batch:
                 each.result.error = failure
             if not self._is_usable():
                 self._drop()
+            return [] if isinstance(failure, StoreUnavailable) else batch
+        return [each for each in batch if each.result.error is not None]
 
-    def _commit(self, connection: sa.Connection, results: list[Result]) -> bool:
+    def _failure(self, error: BaseException) -> Exception:
+        """What a batch could not be saved for: the database, or something of its own."""
+        if isinstance(error, StoreUnavailable):
+            return error
+        if isinstance(error, Exception) and self._backend.is_of_a_row(error):
+            log.error("a batch could not be saved", exc_info=error)
+            return error
+        return self._backend.unavailable(error)
+
+    def _transact(self, connection: sa.Connection, results: list[Result]) -> bool:
         """Whether something was written, as far as anybody wants to know."""
         wanted = self.health.error is not None
         driver = connection.connection.driver_connection
@@ -212,19 +233,6 @@ class Database:
             before = self._backend.written(driver) if wanted else 0
             Batch(connection, self._sets).run(results)
             return wanted and self._backend.written(driver) > before
-
-    def _commit_singly(self, connection: sa.Connection, batch: list[_Waiting]) -> bool:
-        """Only a job that fails alone is answered with an error."""
-        wrote = False
-        for each in batch:
-            each.result.value = each.result.error = None
-            try:
-                wrote |= self._commit(connection, [each.result])
-            except Exception as error:
-                if isinstance(error, StoreUnavailable) or not self._backend.is_of_a_row(error):
-                    raise
-                each.result.error = error
-        return wrote
 
     def _is_usable(self) -> bool:
         """Not if not even its rollback succeeded."""
@@ -253,7 +261,7 @@ class Database:
         for fault in faults:
             self.health.failed(fault)
         # A full disk still takes a transaction that writes nothing.
-        if not faults and batch[0].wrote and self._queue.qsize() < _QUEUE // 2:
+        if not faults and any(each.wrote for each in batch) and self._queue.qsize() < _QUEUE // 2:
             self.health.worked()
         for each in batch:
             if each.future.done():

@@ -1,8 +1,8 @@
 """Receive: the order of the path, and what bad input gets.
 
 Every 4xx makes Alertmanager send the same body again with each flush for as long as it fires, so only credentials,
-size and an unknown compression are refused; a body that can't be used is kept in quarantine, as it came, and answered
-202. What an answer promises is on disk; where nothing is, the answer is 503.
+size and an unknown compression are refused; a body that can't be used, or decided, is kept in quarantine, as it came,
+and answered 202. What an answer promises is on disk; where nothing is, the answer is 503.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from router.model import Webhook
 from router.parse import ParseError
 from router.store import StoreUnavailable
-from router.undecided import LARGE
+from router.undecided import LARGE, undecidable
 from router.web.auth import CHALLENGE, Unauthorized, authenticate
 from router.web.body import UNDERSTOOD, Body, Intake, TooMany, UnknownEncoding
 from router.web.parts import PARTS, Parts
@@ -55,9 +55,9 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
         await intake.read(request, body)
         try:
             webhook = await intake.parse(body, parts.clock.now(), request.remote or "")
-        except ParseError as error:
+            await _in_time(parts, intake, body, _accept(parts, webhook, source, body.plain))
+        except (ParseError, Undecidable) as error:
             return await _quarantined(parts, intake, source, body, str(error))
-        await _in_time(parts, intake, body, _accept(parts, webhook, source, body.plain))
         if webhook.oddities:
             await _quarantine(parts, intake, source, body, "; ".join(webhook.oddities))
         parts.metrics.webhook(source, "accepted")
@@ -92,11 +92,23 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
         intake.let_go(body)
 
 
+class Undecidable(Exception):  # noqa: N818  (says what is so)
+    """A webhook fails, and would fail again whenever it is sent."""
+
+
 async def _accept(parts: Parts, webhook: Webhook, source: str, body: bytes) -> None:
-    if len(webhook.alerts) > LARGE:
-        await parts.keep(webhook, source, body)
-        return
-    receipt = await parts.store.accept(webhook, source, body, parts.policy(), parts.clock.now())
+    """:raises Undecidable: nothing of it was kept; ``StoreUnavailable`` says nothing of the webhook"""
+    policy, now = parts.policy(), parts.clock.now()
+    try:
+        if len(webhook.alerts) > LARGE:
+            await parts.keep(webhook, source, body)
+            return
+        receipt = await parts.store.accept(webhook, source, body, policy, now)
+    except (StoreUnavailable, MemoryError):
+        raise
+    except Exception as error:
+        log.exception("a webhook can't be decided", source=source)
+        raise Undecidable(undecidable(error)) from error
     parts.metrics.decided(source, receipt.changes, receipt.decisions)
     parts.wake(receipt.wake)
 

@@ -1,0 +1,212 @@
+"""A webhook that fails alone is quarantined as it came. A database that fails is 503, and quarantines nothing."""
+
+import asyncio
+import gzip
+import json
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from aiohttp.test_utils import TestClient
+from structlog.testing import capture_logs
+
+from router.core.accept import accept
+from router.store import Store
+from router.web import make_app
+from tests.unit.web.conftest import Server
+from tests.unit.web.room import Client, Web
+from tests.waiting import until
+from tests.world.bodies import alert, webhook
+
+BAD = "bad"
+LARGE = 201
+"""Alerts of a webhook that is decided in pieces."""
+
+
+def body(group: str, count: int = 1) -> bytes:
+    alerts = [alert(labels={"alertname": f"{group}-{number}"}) for number in range(count)]
+    return json.dumps(webhook(*alerts) | {"groupKey": group}).encode()
+
+
+@pytest.fixture
+def room(store: Store) -> Web:
+    return Web(store)
+
+
+@pytest.fixture
+async def client(room: Web) -> AsyncIterator[Client]:
+    async with TestClient(Server(make_app(room.parts()))) as client:
+        deciding = asyncio.create_task(room.undecided.serve())
+        yield client
+        deciding.cancel()
+        await asyncio.gather(deciding, return_exceptions=True)
+
+
+def raises(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """To decide a webhook of the bad group does."""
+
+    def broken(state: Any, body: Any, *arguments: Any, **named: Any) -> Any:
+        receipt = accept(state, body, *arguments, **named)
+        if body.group_key == BAD:
+            raise error
+        return receipt
+
+    monkeypatch.setattr("router.store.jobs.accept", broken)
+
+
+async def refuses_its_group(store: Store) -> None:
+    """The database has something against rows of the bad group."""
+
+    def mend(connection: sa.Connection) -> None:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("ALTER TABLE groups ADD CONSTRAINT good CHECK (group_key <> 'bad')")
+            return
+        connection.exec_driver_sql(
+            "CREATE TRIGGER good BEFORE INSERT ON groups WHEN new.group_key = 'bad' "
+            "BEGIN SELECT RAISE(ABORT, 'not this one'); END"
+        )
+
+    await store._database.write(mend)
+
+
+async def answers(client: Client, *bodies: bytes, **headers: str) -> list[tuple[int, str]]:
+    """The status and the reason of each, of all that are posted at once."""
+
+    async def post(data: bytes) -> tuple[int, str]:
+        response = await client.post("/webhook", data=data, headers=headers)
+        return response.status, (await response.json()).get("reason", "")
+
+    return await asyncio.gather(*map(post, bodies))
+
+
+async def in_one_batch(store: Store, client: Client, *bodies: bytes) -> list[tuple[int, str]]:
+    """All of them wait when the writer takes the first."""
+    began, goes_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def hold(_: sa.Connection) -> None:
+        loop.call_soon_threadsafe(began.set)
+        goes_on.wait()
+
+    async def all_wait() -> bool:
+        return store._database._queue.qsize() == len(bodies)
+
+    holding = asyncio.create_task(store._database.write(hold))
+    try:
+        await began.wait()
+        found = asyncio.create_task(answers(client, *bodies))
+        await until(all_wait, "all wait")
+    finally:
+        goes_on.set()
+    await holding
+    return await found
+
+
+def quarantined(room: Web) -> float | None:
+    return room.metrics.registry.get_sample_value("alert_router_quarantined_total")
+
+
+async def assert_quarantined(room: Web, client: Client, raw: bytes, error: str) -> None:
+    (kept,) = await room.store.quarantined()
+    assert kept["reason"] == f"it can't be decided: {error}; the log says more"
+    response = await client.get(f"/api/v1/quarantine/{kept['id']}")
+    assert await response.read() == raw
+    assert (quarantined(room), room.counted("default", "quarantined")) == (1, 1)
+    books = await room.store.status()
+    assert (books["webhooks"]["quarantined"], books["imbalance"]) == (1, 0)
+    assert room.store.trouble is None
+
+
+async def test_one_whose_decision_raises_is_quarantined_as_it_came(
+    room: Web, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raises(monkeypatch, KeyError("x"))
+    raw = gzip.compress(body(BAD))
+    with capture_logs() as logs:
+        ((status, reason),) = await answers(client, raw, **{"Content-Encoding": "gzip"})
+    assert status == 202
+    assert (
+        reason == "it can't be decided: KeyError; the log says more; the body is kept, see /api/v1/quarantine"
+    )
+    await assert_quarantined(room, client, raw, "KeyError")
+    assert [each["event"] for each in logs if each["log_level"] != "info"] == [
+        "a webhook can't be decided", "webhook quarantined"
+    ]  # fmt: skip
+    assert (await room.store.status())["webhooks"]["accepted"] == 0
+
+
+@pytest.mark.parametrize("count", [1, LARGE])
+async def test_one_that_cannot_be_saved_is_quarantined_as_it_came(
+    room: Web, client: Client, count: int
+) -> None:
+    await refuses_its_group(room.store)
+    ((status, _),) = await answers(client, body(BAD, count))
+    assert status == 202
+    error = "CheckViolation" if room.store.location.startswith("postgresql") else "IntegrityError"
+    await assert_quarantined(room, client, body(BAD, count), error)
+
+
+@pytest.mark.parametrize("saved", [True, False])
+async def test_those_of_its_batch_are_accepted(
+    room: Web, client: Client, monkeypatch: pytest.MonkeyPatch, *, saved: bool
+) -> None:
+    if saved:
+        raises(monkeypatch, KeyError("x"))
+    else:
+        await refuses_its_group(room.store)
+    groups = [*"abc", BAD, *"def"]
+    found = await in_one_batch(room.store, client, *map(body, groups))
+    assert {group: status for group, (status, _) in zip(groups, found, strict=True)} == {
+        group: 202 if group == BAD else 200 for group in groups
+    }
+    assert await room.accepted() == len(groups) - 1
+
+
+async def test_one_that_fails_only_among_others_is_accepted(
+    room: Web, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another job of the batch left in its rows is no fault of the webhook."""
+    raised = 0
+
+    def spoilt(state: Any, body: Any, *arguments: Any, **named: Any) -> Any:
+        nonlocal raised
+        if body.group_key == BAD and state.webhooks.before:
+            raised += 1
+            raise KeyError("x")
+        return accept(state, body, *arguments, **named)
+
+    monkeypatch.setattr("router.store.jobs.accept", spoilt)
+    found = await in_one_batch(room.store, client, *map(body, [*"abc", BAD]))
+    assert {status for status, _ in found} == {200}
+    assert raised
+
+
+@pytest.mark.parametrize("count", [1, LARGE])
+async def test_a_database_that_cannot_be_written_is_503_and_no_quarantine(
+    room: Web, client: Client, count: int
+) -> None:
+    def fill(connection: sa.Connection) -> None:
+        """A full disk; a server that became a standby."""
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET SESSION default_transaction_read_only = on")
+        else:
+            connection.exec_driver_sql("PRAGMA max_page_count=1")
+
+    await room.store._database.write(fill)
+    # More than the file's last pages have room for.
+    found = await answers(client, *(body(f"{group}" * 3_000, count) for group in "abc"))
+    assert [status for status, _ in found] == [503] * 3
+    assert room.store.trouble is not None
+    assert quarantined(room) == 0
+    assert await room.store.quarantined() == []
+
+
+async def test_a_host_without_memory_is_503_and_no_quarantine(
+    room: Web, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raises(monkeypatch, MemoryError())
+    ((status, _),) = await answers(client, body(BAD))
+    assert status == 503
+    assert await room.store.quarantined() == []
