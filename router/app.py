@@ -133,7 +133,9 @@ class Service:
         self.undecided = Undecided(
             self.store, self.clock, self.metrics, lambda: self._current.policy, self.lanes.wake
         )
-        self.upkeep = Upkeep(self.store, self.clock, self.metrics, lambda: self.config.retention)
+        self.upkeep = Upkeep(
+            self.store, self.clock, self.metrics, lambda: self.config.retention, lambda: self._current.policy
+        )
         adoption = await self._adopt(config, self._current_of(config, templates, None))
         await self.steps.look()
 
@@ -227,7 +229,7 @@ class Service:
         :param answers: how many seconds to wait for Alertmanager's answers; None: for all
         """
         await self.judging.index()
-        gone = await self.judging.until_written(lambda: self.store.retire(adoption.policy))
+        gone = await self.judging.until_written(lambda: self.store.retire(adoption.policy, self.clock.now()))
         retired = {key: read(key, text) for key, text in gone.items()}
         for key in (key for key, destination in retired.items() if destination is None):
             log.error("an end can't be told: this version knows no such destination", destination=key)
@@ -348,8 +350,8 @@ class Service:
     async def _jumps(self) -> list[tuple[str, Millis]]:
         """The moments at which something will happen by itself, the next one first."""
         now = self.clock.now()
-        openings = await self.store.openings(now)
-        jumps = [("next opening", at) for at in sorted(openings.values())[:1]]
+        opening = await self.store.next_opening(now)
+        jumps = [] if opening is None else [("next opening", opening)]
         slots = [schedule.next(now) for schedule in self._current.policy.schedules.values()]
         jumps += [("next digest", at) for at in sorted(slots)[:1]]
         return sorted(jumps, key=lambda jump: jump[1])

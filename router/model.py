@@ -313,7 +313,12 @@ class DigestView:
 
     @property
     def empty(self) -> bool:
-        return not (self.firing or self.ended or self.flapping or self.held or self.moot)
+        return not self.size
+
+    @property
+    def size(self) -> int:
+        """How many alerts stand in it."""
+        return sum(map(len, (self.firing, self.ended, self.flapping, self.held, self.moot)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,13 +217,9 @@ class Truth:
         if self._preview:
             return min(now + _LOOK, await self._settle_doubts(now) or now + _LOOK)
         asked = {source.name: each for source in self._sources() if (each := source.alertmanager) is not None}
-        openings = await self._store.openings(now)
+        opening = await self._store.next_opening(now)
         await asyncio.gather(
-            *(
-                self._ask(name, each)
-                for name, each in asked.items()
-                if self._due(name, each, openings.get(name)) <= now
-            )
+            *(self._ask(name, each) for name, each in asked.items() if self._due(name, each, opening) <= now)
         )
         policy = self._policy()
         doubt = await self._settle_doubts(now)
@@ -240,7 +236,7 @@ class Truth:
         )
         for name, receipt in (await self._store.expire(listening, policy, now)).items():
             self._concluded(name, receipt)
-        due = [self._due(name, each, openings.get(name)) for name, each in asked.items()]
+        due = [self._due(name, each, opening) for name, each in asked.items()]
         return min([now + _LOOK, *due, *([] if doubt is None else [doubt])])
 
     async def _settle_doubts(self, now: Millis) -> Millis | None:

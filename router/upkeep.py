@@ -7,6 +7,7 @@ from contextlib import suppress
 import structlog
 
 from router.clock import Clock
+from router.decide import Policy
 from router.metrics import Metrics
 from router.model import HOUR, MINUTE, Millis, Retention
 from router.store import Balance, Integrity, Store, StoreUnavailable
@@ -16,12 +17,18 @@ log = structlog.get_logger(__name__)
 
 class Upkeep:
     def __init__(
-        self, store: Store, clock: Clock, metrics: Metrics, retention: Callable[[], Retention]
+        self,
+        store: Store,
+        clock: Clock,
+        metrics: Metrics,
+        retention: Callable[[], Retention],
+        policy: Callable[[], Policy],
     ) -> None:
         self._store = store
         self._clock = clock
         self._metrics = metrics
         self._retention = retention
+        self._policy = policy
         self._balance: Balance | None = None
         self.integrity: Integrity | None = None
         """The result of the last check; None: there was none yet."""
@@ -34,7 +41,7 @@ class Upkeep:
         while True:
             try:
                 with suppress(StoreUnavailable):  # which the store says itself
-                    await self._store.close_large()
+                    await self._store.close_large(self._policy(), self._clock.now())
                 await self._check()
                 if self._clock.elapsed() >= self._prune_at:
                     await self._prune()

@@ -14,7 +14,7 @@ from router.core.alerts import (
     written_annotations,
     written_doubt,
 )
-from router.core.conversations import DATABASE_ID, close_empty, has_nothing_to_say, put_member
+from router.core.conversations import DATABASE_ID, ONE_ENDED, close_empty, has_nothing_to_say, put_member
 from router.core.members import Subject, Transitions, judge, want_judged, want_placed, want_rejudged
 from router.core.reduce import PEER_LAG, Doubt, reduce
 from router.core.release import muted_by, release, want_released
@@ -200,11 +200,19 @@ def complete(state: State, group: int, now: Millis) -> set[str]:
     kept_open = [
         row for row in state.conversations.of("open of group", group) if row.ended and has_nothing_to_say(row)
     ]
-    state.members.want("conversation", (row.id for row in kept_open))
+    state.members.want("conversation", (row.id for row in kept_open if row.size <= LARGE))
+    for row in kept_open:
+        if row.size > LARGE:
+            state.wish(ONE_ENDED, row.id)
+    state.ready()
+    large = {row.id: state.ask(ONE_ENDED, row.id) for row in kept_open if row.size > LARGE}
+    state.members.want("id", (each for several in large.values() for each in several))
     state.ready()
     woken: set[str] = set()
     for row in kept_open:
-        for member in state.members.of("conversation", row.id):
+        # One end is enough for a message that says that all have ended.
+        some = [state.members[each] for each in large[row.id]] if row.id in large else None
+        for member in state.members.of("conversation", row.id) if some is None else some:
             if member.notified == RESOLVED:
                 put_member(state, member._replace(notified=UNKNOWN, at=now), member)
         woken.add(row.destination)

@@ -9,7 +9,6 @@ from router.core.alerts import alert_of, labels_of
 from router.core.conversations import (
     DATABASE_ID,
     change,
-    close,
     close_if_empty,
     find_due,
     open_slot,
@@ -20,6 +19,7 @@ from router.core.digests import EVERYBODY, Covers
 from router.core.members import rejudge, want_rejudged
 from router.core.rows import (
     FIRING,
+    LARGE,
     NOT_FIRING,
     NOTHING,
     OF_GROUP,
@@ -97,11 +97,13 @@ class Work:
     """The conversations that it takes along; they have no deliveries of their own."""
     before: ConversationRow | None = field(default=None, compare=False, repr=False)
     """The conversation before the claim."""
+    again: bool = False
+    """Its alerts are recorded already, in pieces, and an attempt before this one may have said the same."""
 
     @property
     def may_have_arrived(self) -> bool:
         """An attempt before this one may have said the same: its answer was lost, or the process ended."""
-        return any(each.notified_before == UNKNOWN for each in self.telling)
+        return self.again or any(each.notified_before == UNKNOWN for each in self.telling)
 
     @property
     def is_critical(self) -> bool:
@@ -296,6 +298,19 @@ def judge_once_more(state: State, id_: int, policy: Policy, now: Millis) -> None
             rejudge(state, policy, member.alert_id, now)
 
 
+def is_large(row: ConversationRow) -> bool:
+    """It is claimed in pieces."""
+    return row.size > LARGE
+
+
+def start_report(state: State, work: Work, policy: Policy, now: Millis, *, quiet: bool) -> Work | None:
+    """Begin the delivery of a digest, as it was read beside the writer; None: it isn't due any more, or says nothing."""
+    row = state.conversations[work.id]
+    if row.next_at is None or row.next_at > now:
+        return None
+    return begin(state, work, now) if is_worth_sending(state, work, policy, now, quiet=quiet) else None
+
+
 def is_due(member: MemberRow, now: Millis) -> bool:
     return member.at is not None and member.at <= now
 
@@ -304,18 +319,29 @@ def _claim_digest(
     state: State, row: ConversationRow, policy: Policy, now: Millis, *, quiet: bool, covers: Covers
 ) -> Work | None:
     judge_once_more(state, row.id, policy, now)
-    row = state.conversations[row.id]
+    work = report(state, row.id, policy, now, covers)
+    return work if is_worth_sending(state, work, policy, now, quiet=quiet) else None
+
+
+def report(state: State, id_: int, policy: Policy, now: Millis, covers: Covers) -> Work:
+    """What a digest says, whose members are judged. It changes nothing."""
+    row = state.conversations[id_]
     view = digests.view(state, row, policy, now, covers)
     telling = tuple(
         Telling(member.id, member.status, member.notified, held=True)
-        for member in state.members.of("conversation", row.id)
+        for member in state.members.of("conversation", id_)
         if member.decision == rows.DIGEST
     )
-    if view.empty and not quiet:
-        digests.advance(state, row.id, row.destination, policy, now)
-        close(state, row.id)
-        return None
     return work_of(row, conversation_of(row, now, (), digest=view), telling, now)
+
+
+def is_worth_sending(state: State, work: Work, policy: Policy, now: Millis, *, quiet: bool) -> bool:
+    """Whether a digest has something to say. If it does not, the next one follows."""
+    view = work.conversation.digest
+    if quiet or view is None or not view.empty:
+        return True
+    digests.finish(state, work.id, policy, now)
+    return False
 
 
 def upcoming(state: State, destination: str, policy: Policy, now: Millis, covers: Covers) -> Conversation:

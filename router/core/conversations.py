@@ -14,6 +14,7 @@ from router.core.rows import (
     FIRING,
     LARGE,
     NOT_FIRING,
+    NOTHING,
     OF_ALERT,
     OF_DIGEST,
     OF_GROUP,
@@ -29,6 +30,8 @@ from router.model import Conversation, Millis
 DATABASE_ID = "database_id"
 FIRST_DUE = "first due"
 """A question: when the first member of a conversation is due, as it was saved; None: none is."""
+ONE_ENDED = "one ended"
+"""A question: a member of a conversation that is known there as ended, as it was saved, in a list."""
 _LEAST_URGENT = 99
 # Those of a batch are asked for several times.
 _TOKENS = 10_000
@@ -201,13 +204,23 @@ def close(state: State, id_: int) -> None:
         state.members.put(member._replace(open=0))
 
 
-def close_some(state: State, id_: int, members: Iterable[int]) -> None:
-    """Mark some members of a conversation that is closing. :param members: none: all are marked"""
-    marked = [state.members[each] for each in members]
-    for member in marked:
-        state.members.put(member._replace(open=0))
-    if not marked:
-        change(state, state.conversations[id_], state=rows.CLOSED)
+def begin_another(state: State, row: ConversationRow, members: Iterable[MemberRow], now: Millis) -> None:
+    """What fires unnotified of these members of a conversation that is over (held, inhibited, or anew) begins another.
+
+    :param row: as it was
+    """
+    waiting = [each for each in members if each.status == FIRING and each.notified in NOT_FIRING]
+    if not waiting:
+        return
+    successor = open_successor(
+        state, row, now, group_id=row.group_id, generation=row.generation, observed_generation=row.generation
+    )
+    for member in waiting:
+        before = state.members[member.id]
+        emptied = before._replace(status=RESOLVED, notified=NOTHING, at=None)
+        put_member(state, emptied, before)
+        state.members.put(before._replace(conversation_id=successor.id, notified=NOTHING, open=1))
+        put_member(state, state.members[member.id])
 
 
 def next_of_changed(state: State, destination: str, since: int) -> Millis | None:
@@ -222,11 +235,16 @@ def next_of_changed(state: State, destination: str, since: int) -> Millis | None
 
 
 def open_members(state: State, alert: int) -> list[MemberRow]:
-    """Those of an alert whose conversations are open."""
+    """Those of an alert whose conversations are open; and those of digests that are closing, before they go on in the
+    next slot.
+    """
+    found = (
+        (each, state.conversations[each.conversation_id]) for each in state.members.of("open of alert", alert)
+    )
     return [
         each
-        for each in state.members.of("open of alert", alert)
-        if state.conversations[each.conversation_id].state == rows.OPEN
+        for each, row in found
+        if row.state == rows.OPEN or (row.state == rows.CLOSING and row.slot is not None)
     ]
 
 

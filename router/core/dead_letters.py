@@ -1,13 +1,14 @@
 """Dead letters: what was given up, who is notified instead, and what somebody makes of it later."""
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from router.core import fates, rows
+from router.core import digests, fates, rows
 from router.core.claim import Telling, Work
-from router.core.conversations import change, close, close_if_empty, find_due, keep_remote, latest, put_member
-from router.core.digests import advance, report_next
+from router.core.conversations import change, close_if_empty, find_due, keep_remote, latest, put_member
+from router.core.digests import report_next
 from router.core.fates import ANY_GENERATION
 from router.core.members import OBSOLETE, Transitions, subject_of, want_placed
 from router.core.rows import (
@@ -15,6 +16,7 @@ from router.core.rows import (
     FIRING,
     GIVEN_UP,
     INHIBITED,
+    LARGE,
     NOT_FIRING,
     RESOLVED,
     SEND,
@@ -25,6 +27,9 @@ from router.core.rows import (
 from router.core.state import State
 from router.decide import Policy
 from router.model import KNOWN_FIRING, KNOWN_OVER, LATE, Decision, Destination, Fate, Millis, Refusal, Verdict
+
+RETRIED = "retried"
+DISCARDED = "discarded by hand"
 
 
 class UnderWay(Exception):  # noqa: N818  (says what is so)
@@ -37,23 +42,31 @@ def give_up(state: State, work: Work, reason: str, policy: Policy, now: Millis) 
     The destinations that have something to do now.
     """
     digest = work.conversation.digest is not None
-    for each in work.telling:
-        fates.finish(state, each.member, work.conversation.version, Fate.DEAD, reason, now)
-        if not digest:
-            _give_up(state, each, reason, now)
+    _finish(state, work, reason, now)
     change(
         state, state.conversations[work.id], observed_generation=work.conversation.version, attempts=0,
         not_before=0, tried_since=None,
     )  # fmt: skip
-    _write(state, work, reason, now)
+    write(state, work, reason, now)
     woken = notify_instead(state, work, reason, policy, now)
     if digest:
-        if work.conversation.destination in policy.schedules:
-            advance(state, work.id, work.conversation.destination, policy, now)
-        close(state, work.id)
+        digests.finish(state, work.id, policy, now)
     elif state.conversations[work.id].waiting:
         find_due(state, work.id)
     return woken
+
+
+def give_up_some(state: State, work: Work, reason: str, policy: Policy, now: Millis) -> frozenset[str]:
+    """As :func:`give_up`, for some alerts of very many, after their letter is written and before the work ends."""
+    _finish(state, work, reason, now)
+    return notify_instead(state, work, reason, policy, now)
+
+
+def _finish(state: State, work: Work, reason: str, now: Millis) -> None:
+    for each in work.telling:
+        fates.finish(state, each.member, work.conversation.version, Fate.DEAD, reason, now)
+        if work.conversation.digest is None:
+            _give_up(state, each, reason, now)
 
 
 def leave_out(
@@ -66,7 +79,7 @@ def leave_out(
     """
     woken: set[str] = set()
     for each in refused:
-        _write(state, work, each.shown, now, each.recipient)
+        write(state, work, each.shown, now, each.recipient)
         woken |= notify_instead(state, work, f"{each.recipient}: {each.shown}", policy, now)
     return frozenset(woken)
 
@@ -94,7 +107,8 @@ def _open_letter(state: State, conversation: int, recipient: str) -> DeadLetterR
     return next((each for each in found if each.recipient == recipient), None)
 
 
-def _write(state: State, work: Work, reason: str, now: Millis, recipient: str = "") -> None:
+def write(state: State, work: Work, reason: str, now: Millis, recipient: str = "") -> None:
+    """A letter of what this work was to say. An open one of the conversation takes it in."""
     tellings = {each.member: {"status": each.status, "told": each.notified_before} for each in work.telling}
     letter = _open_letter(state, work.id, recipient)
     if letter is None:
@@ -104,6 +118,9 @@ def _write(state: State, work: Work, reason: str, now: Millis, recipient: str = 
                 _written(tellings), recipient,
             )
         )  # fmt: skip
+        return
+    if not tellings:  # it has them already
+        state.dead_letters.put(letter._replace(at=now, reason=reason))
         return
     for member, telling in _tellings(letter).items():
         known = tellings.setdefault(member, telling)
@@ -209,11 +226,52 @@ def retry(state: State, letter: int, policy: Policy, now: Millis) -> frozenset[s
         state.together(
             partial(_retry, state, row, member, telling, policy, now) for member, telling in tellings.items()
         )
-    conversation = state.conversations[row.conversation_id]
-    change(state, conversation, attempts=0, not_before=0, tried_since=None)
-    state.dead_letters.put(row._replace(state="retried", settled_at=now))
+    return settle(state, letter, RETRIED, now)
+
+
+def retry_some(
+    state: State, letter: int, tellings: Mapping[int, dict[str, str]], policy: Policy, now: Millis
+) -> bool:
+    """As :func:`retry`, for some alerts of very many, before :func:`settle`. It may run twice. False: it is settled."""
+    row = _unsettled(state, letter)
+    if row is None:
+        return False
+    state.together(
+        partial(_retry, state, row, member, telling, policy, now) for member, telling in tellings.items()
+    )
+    return True
+
+
+def discard_some(state: State, letter: int, members: Iterable[int], now: Millis) -> bool:
+    """As :func:`discard`, for some alerts of very many, before :func:`settle`. False: it is settled."""
+    if _unsettled(state, letter) is None:
+        return False
+    for member in members:
+        fates.raise_dead(state, member, Fate.DROPPED, DISCARDED, now)
+    return True
+
+
+def settle(state: State, letter: int, how: str, now: Millis) -> frozenset[str] | None:
+    """What is to be done about each alert of a letter is done. The destinations that have something to do now; None: it
+    is settled already.
+    """
+    row = _unsettled(state, letter)
+    if row is None:
+        return None
+    if how == RETRIED:
+        change(state, state.conversations[row.conversation_id], attempts=0, not_before=0, tried_since=None)
+    state.dead_letters.put(row._replace(state=how, settled_at=now))
     close_if_empty(state, row.conversation_id)
     return frozenset({row.destination})
+
+
+def many(state: State, letter: int) -> dict[int, dict[str, str]]:
+    """What is known of the alerts of a letter, by member, if they are so many that it is settled in pieces."""
+    row = _unsettled(state, letter)
+    if row is None or row.recipient or len(row.tellings) < LARGE:  # each takes more than a character
+        return {}
+    tellings = _tellings(row)
+    return tellings if len(tellings) > LARGE else {}
 
 
 def _unsettled(state: State, letter: int) -> DeadLetterRow | None:
@@ -319,9 +377,8 @@ def discard(state: State, letter: int, now: Millis) -> bool:
     if row is None:
         return False
     for member in _tellings(row):
-        fates.raise_dead(state, member, Fate.DROPPED, "discarded by hand", now)
-    state.dead_letters.put(row._replace(state="discarded", settled_at=now))
-    close_if_empty(state, row.conversation_id)
+        fates.raise_dead(state, member, Fate.DROPPED, DISCARDED, now)
+    settle(state, letter, "discarded", now)
     return True
 
 
@@ -330,12 +387,28 @@ def want_letter(state: State, letter: int) -> None:
     state.dead_letters.want("id", (letter,))
     state.ready()
     row = _unsettled(state, letter)
-    if row is None:
+    if row is None or many(state, letter):
         return
-    members = list(_tellings(row))
+    want_settled(state, row, list(_tellings(row)))
+
+
+def want_some(state: State, letter: int, members: Sequence[int]) -> None:
+    """Have the rows loaded that :func:`retry_some`, :func:`discard_some` and :func:`settle` ask for, in rounds.
+    :raises Missing:
+    """
+    state.dead_letters.want("id", (letter,))
+    state.ready()
+    row = _unsettled(state, letter)
+    if row is not None:
+        want_settled(state, row, members)
+
+
+def want_settled(state: State, row: DeadLetterRow, members: Sequence[int]) -> None:
     state.conversations.want("id", (row.conversation_id,))
+    state.ready()
+    if state.conversations[row.conversation_id].size <= LARGE:
+        state.members.want("conversation", (row.conversation_id,))
     state.members.want("id", members)
-    state.members.want("conversation", (row.conversation_id,))
     state.fates.want("dead of member", members)
     state.fates.want("open of member", members)
     state.dead_letters.want("open of conversation", (row.conversation_id,))

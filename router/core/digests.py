@@ -1,24 +1,27 @@
 """Digests: a conversation a slot. What one reports, and how the next one takes over."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from router.core import fates, rows
 from router.core.alerts import alert_of
 from router.core.conversations import change, close, latest, next_slot, open_slot, put_member, token_of
-from router.core.rows import FIRING, NOTHING, AlertRow, ConversationRow, MemberRow
+from router.core.rows import FIRING, LARGE, NOTHING, AlertRow, ConversationRow, MemberRow
 from router.core.state import State
 from router.decide import Policy
 from router.model import Destination, DigestLine, DigestView, Fate, Millis
 
+GONE = "its digest is gone from the rules"
 # As often as this within one period, and an alert is called flapping.
 _FLAPPING = 3
 
 OBSOLETE_IN, FIRED_SINCE = "obsolete in", "fired since"
+MANY_REPORTED = "many reported"
 """Questions to the database; (since, until): for each destination in which a firing became obsolete a row
 ``(change, alert, destination, reason, notified_at)``, ``notified_at`` the destinations that were notified of the same
-change; (alert, since): how often it fired."""
+change; (alert, since): how often it fired; (since, until): whether more than :data:`LARGE` alerts are held, or firings
+became obsolete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,18 @@ def covered(destination: Destination, policy: Policy) -> Covers:
     return Covers(frozenset(keys) | {destination.key}, machines)
 
 
+def is_large(state: State, row: ConversationRow, policy: Policy, now: Millis) -> bool:
+    """It reports very many alerts: it is claimed in pieces."""
+    return row.size > LARGE or bool(state.ask(MANY_REPORTED, _period(row, policy, now)))
+
+
+def _period(row: ConversationRow, policy: Policy, now: Millis) -> tuple[Millis, Millis]:
+    return row.since or 0, max(row.slot or 0, policy.schedules[row.destination].previous(now))
+
+
 def view(state: State, row: ConversationRow, policy: Policy, now: Millis, covers: Covers) -> DigestView:
     """What a digest reports. One that comes late covers all until its latest slot."""
-    since = row.since or 0
-    until = max(row.slot or 0, policy.schedules[row.destination].previous(now))
+    since, until = _period(row, policy, now)
     own = [each for each in state.members.of("conversation", row.id) if each.decision == rows.DIGEST]
     own.sort(key=lambda each: each.alert_id)
     held = state.members.of("held", 1)
@@ -114,12 +125,30 @@ def _others(
     return tuple(lines)
 
 
-def advance(state: State, conversation: int, destination: str, policy: Policy, now: Millis) -> None:
-    """Open the next slot; what still fires, and what came while this one was on its way, goes on there."""
-    successor, _ = open_slot(state, policy, destination, now)
-    members = state.members.of("conversation", conversation)
-    state.alerts.want("id", (each.alert_id for each in members))
+def finish(state: State, id_: int, policy: Policy, now: Millis) -> None:
+    """A digest is over. Of one of very many members, they go on in pieces, see :func:`go_on`."""
+    row = state.conversations[id_]
+    if row.size <= LARGE:
+        go_on(state, row, state.members.of("conversation", id_), policy, now)
+    elif row.destination in policy.schedules:
+        open_slot(state, policy, row.destination, now)
+    close(state, id_)
+
+
+def go_on(
+    state: State, row: ConversationRow, members: Sequence[MemberRow], policy: Policy, now: Millis
+) -> None:
+    """What still fires of these members of a digest that is over, and what came while it was on its way, goes on in the
+    next slot. It may run twice. There is none if the rules name the digest no more.
+    """
     state.fates.want("open of member", (each.id for each in members))
+    if row.destination not in policy.schedules:
+        state.ready()
+        for each in members:
+            fates.finish(state, each.id, fates.ANY_GENERATION, Fate.DROPPED, GONE, now)
+        return
+    successor, _ = open_slot(state, policy, row.destination, now)
+    state.alerts.want("id", (each.alert_id for each in members))
     state.members.want("pair", ((successor.id, each.alert_id) for each in members))
     state.ready()
     for member in members:
@@ -157,17 +186,9 @@ def close_slots(state: State, policy: Policy, now: Millis) -> None:
         for slot in state.conversations.of("open slots", rows.OPEN)
         if slot.destination not in policy.schedules
     ]
-    state.members.want("conversation", (slot.id for slot in gone))
+    state.members.want("conversation", (slot.id for slot in gone if slot.size <= LARGE))
     state.ready()
-    members = [member for slot in gone for member in state.members.of("conversation", slot.id)]
-    state.fates.want("open of member", (member.id for member in members))
-    state.ready()
-    for member in members:
-        fates.finish(
-            state, member.id, fates.ANY_GENERATION, Fate.DROPPED, "its digest is gone from the rules", now
-        )
-    for slot in gone:
-        close(state, slot.id)
+    state.together(partial(finish, state, slot.id, policy, now) for slot in gone)
 
 
 def open_slots(state: State, policy: Policy, now: Millis) -> None:

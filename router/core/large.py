@@ -17,13 +17,15 @@ from router.core.claim import (
     with_new_version,
     work_of,
 )
-from router.core.conversations import close_if_empty, find_due, put_member
+from router.core.conversations import change, close_if_empty, find_due, put_member
+from router.core.dead_letters import give_up_some, notify_instead, want_notified_instead
 from router.core.members import rejudge_all
-from router.core.record import notified, unnotified
+from router.core.record import Recorded, maybe_arrived, notified, unnotified
 from router.core.rows import UNKNOWN, ConversationRow, GroupRow
 from router.core.state import State
+from router.core.storms import is_told
 from router.decide import Policy
-from router.model import Broken, Delivered, Millis, Outcome, Retry
+from router.model import Broken, Delivered, Millis, Outcome, Rejected, Retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +62,20 @@ def mark(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis
     return before
 
 
-def start(state: State, id_: int, now: Millis, before: Mapping[int, str]) -> Begun | None:
+def start(
+    state: State, id_: int, now: Millis, before: Mapping[int, str], storm: Work | None = None
+) -> Begun | None:
     """Begin the delivery of a conversation whose members are marked; None: it isn't due any more.
 
     :param before: what the destination was notified of, by the members that there is news of
+    :param storm: a message that takes it along
     """
     row = state.conversations[id_]
-    if row.next_at is None or row.next_at > now:
+    if (
+        row.next_at is None
+        or row.next_at > now
+        or (storm is not None and not is_told(state, storm, id_, now))
+    ):
         return None
     if not before:
         find_due(state, id_)
@@ -74,24 +83,35 @@ def start(state: State, id_: int, now: Millis, before: Mapping[int, str]) -> Beg
         return None
     group = state.groups[row.group_id]
     row = with_new_version(state, row, before)
-    work = begin(state, work_of(row, conversation_of(row, now, ()), (), now), now)
+    work = work_of(row, conversation_of(row, now, ()), (), now)
+    if storm is None:
+        work = begin(state, work, now)
+    else:
+        change(state, row, delivery_id=storm.delivery, storm_id=storm.id)
     return Begun(work, state.conversations[id_], group)
 
 
-def record_some(state: State, work: Work, outcome: Outcome, now: Millis) -> tuple[Millis, ...]:
-    """What an outcome means for some members, before :func:`router.core.record.record` ends the delivery. When the
-    changes that were delivered had been accepted.
+def record_some(state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis) -> Recorded:
+    """What an outcome means for some members, before :func:`router.core.record.record` ends the delivery.
 
     :param work: with some of its tellings
     """
+    refused = outcome.refused if isinstance(outcome, Delivered | Retry) else ()
+    if refused or isinstance(outcome, Rejected):
+        want_notified_instead(state, work, policy, now)
     telling = [each.member for each in work.telling]
     state.conversations.want("id", (work.id,))
     state.members.want("id", telling)
     state.fates.want("open of member", telling)
     state.ready()
+    accepted: tuple[Millis, ...] = ()
     match outcome:
+        case Rejected():
+            given_up = maybe_arrived(work) if outcome.ambiguous else work
+            return Recorded(wake=give_up_some(state, given_up, outcome.shown, policy, now))
         case Delivered():
-            return notified(state, work, now)
-        case Retry() | Broken() if not outcome.ambiguous:
+            accepted = notified(state, work, now)
+        case Retry() | Broken() if not outcome.ambiguous and work.conversation.digest is None:
             unnotified(state, work, now)
-    return ()
+    woken = (notify_instead(state, work, f"{each.recipient}: {each.shown}", policy, now) for each in refused)
+    return Recorded(accepted, frozenset().union(*woken))

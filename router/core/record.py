@@ -4,24 +4,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from router.core import fates
+from router.core import digests, fates
 from router.core.accept import complete
 from router.core.claim import Work
 from router.core.conversations import (
+    begin_another,
     change,
     close,
     close_if_empty,
     find_due,
     keep_remote,
     next_of_changed,
-    open_successor,
     put_member,
 )
 from router.core.dead_letters import give_up, leave_out, notify_instead, want_notified_instead
-from router.core.digests import advance
 from router.core.fates import ANY_GENERATION
 from router.core.members import OBSOLETE
-from router.core.rows import FIRING, LARGE, NOT_FIRING, NOTHING, RESOLVED, UNKNOWN, MessageRow
+from router.core.rows import LARGE, NOT_FIRING, RESOLVED, UNKNOWN, MessageRow
 from router.core.state import State
 from router.decide import Policy
 from router.model import Broken, Delivered, Fate, Millis, Outcome, Rejected, Retry
@@ -60,7 +59,7 @@ def want_recorded(state: State, works: Sequence[Work], outcome: Outcome, policy:
         or each.conversation.digest is not None
         or state.conversations[each.id].waiting > len(each.telling)
     ]
-    whole = [id_ for id_ in whole if (row := state.conversations[id_]).size <= LARGE or row.firing]
+    whole = [id_ for id_ in whole if state.conversations[id_].size <= LARGE]
     state.members.want("conversation", whole)
     state.ready()
     if isinstance(outcome, Rejected) or (isinstance(outcome, Delivered | Retry) and outcome.refused):
@@ -114,7 +113,7 @@ def effect(
             if isinstance(outcome, Retry):
                 return Recorded(wake=leave_out(state, work, outcome.refused, policy, now))
         case Rejected():
-            given_up = _maybe_arrived(work) if outcome.ambiguous else work
+            given_up = maybe_arrived(work) if outcome.ambiguous else work
             return Recorded(wake=give_up(state, given_up, outcome.shown, policy, now))
     return Recorded()
 
@@ -125,7 +124,7 @@ def _left_out(outcome: Outcome) -> str:
     return counted([f"not to {each.recipient}: {each.shown}" for each in refused], _NAMED, "; ")
 
 
-def _maybe_arrived(work: Work) -> Work:
+def maybe_arrived(work: Work) -> Work:
     return replace(work, telling=tuple(replace(each, notified_before=UNKNOWN) for each in work.telling))
 
 
@@ -188,7 +187,7 @@ def _delivered(
     accepted = notified(state, work, now)
     _brought_up(state, work, outcome, now, 0)
     if work.conversation.digest is not None:
-        _close_digest(state, work, policy, now)
+        digests.finish(state, work.id, policy, now)
     else:
         _find_due(state, work.id)
         if work.conversation.over:
@@ -261,30 +260,9 @@ def _close(state: State, work: Work, now: Millis) -> None:
     row = state.conversations[work.id]
     if row.known:
         return
-    waiting = [
-        member
-        for member in state.members.of("conversation", work.id)
-        if member.status == FIRING and member.notified in NOT_FIRING
-    ] if row.firing else []  # fmt: skip
-    generation = row.generation
+    members = state.members.of("conversation", work.id) if row.firing and row.size <= LARGE else []
     close(state, work.id)
-    if not waiting:
-        return
-    successor = open_successor(
-        state, row, now, group_id=work.group, generation=generation, observed_generation=generation
-    )
-    for member in waiting:
-        before = state.members[member.id]
-        emptied = before._replace(status=RESOLVED, notified=NOTHING, at=None)
-        put_member(state, emptied, before)
-        state.members.put(before._replace(conversation_id=successor.id, notified=NOTHING, open=1))
-        put_member(state, state.members[member.id])
-
-
-def _close_digest(state: State, work: Work, policy: Policy, now: Millis) -> None:
-    if work.conversation.destination in policy.schedules:  # else it went while this was on its way
-        advance(state, work.id, work.conversation.destination, policy, now)
-    close(state, work.id)
+    begin_another(state, row, members, now)
 
 
 def _retry(state: State, work: Work, outcome: Retry | Broken, now: Millis, not_before: Millis) -> None:

@@ -12,8 +12,9 @@ from router.model import Millis
 UNRELEASED = "unreleased"
 """In the meta table: inhibition keys that ended and muted very many, a JSON list."""
 MANY_MUTED = "many muted"
-"""A question: whether an inhibition key mutes more than :data:`MANY` alerts, as it was saved."""
+"""A question: how many alerts an inhibition key mutes, as it was saved; counted up to one more than :data:`MANY`."""
 MANY = 200
+"""Alerts that are judged in the batch in which what muted them ended."""
 
 
 def want_released(state: State, keys: Iterable[str]) -> None:
@@ -22,16 +23,27 @@ def want_released(state: State, keys: Iterable[str]) -> None:
     for key in keys:
         state.wish(MANY_MUTED, key)
     state.ready()
-    state.members.want("muted", (key for key in keys if not state.ask(MANY_MUTED, key)))
-    if any(state.ask(MANY_MUTED, key) for key in keys):
+    few = _at_once(state, keys)
+    state.members.want("muted", few)
+    if len(few) < len(keys):
         state.meta.want("id", (UNRELEASED,))
     state.ready()
 
 
+def _at_once(state: State, keys: Iterable[str]) -> list[str]:
+    """Those of these keys that mute no more than :data:`MANY` alerts together."""
+    total, few = 0, []
+    for key in sorted(keys):
+        muted: int = state.ask(MANY_MUTED, key)
+        if total + muted <= MANY:
+            total += muted
+            few.append(key)
+    return few
+
+
 def muted_by(state: State, keys: Iterable[str]) -> set[int]:
     """The alerts that :func:`release` judges. Those of a key that mutes very many are judged later, in pieces."""
-    few = (key for key in keys if not state.ask(MANY_MUTED, key))
-    return {member.alert_id for key in few for member in state.members.of("muted", key)}
+    return {member.alert_id for key in _at_once(state, keys) for member in state.members.of("muted", key)}
 
 
 def release(state: State, policy: Policy, keys: Iterable[str], now: Millis) -> tuple[frozenset[str], bool]:
@@ -43,7 +55,7 @@ def release(state: State, policy: Policy, keys: Iterable[str], now: Millis) -> t
         return frozenset(), False
     want_released(state, keys)
     woken = rejudge_all(state, policy, sorted(muted_by(state, keys)), now)
-    many = [key for key in keys if state.ask(MANY_MUTED, key)]
+    many = sorted(set(keys) - set(_at_once(state, keys)))
     if many:
         _note(state, sorted({*unreleased(state), *many}))
     return woken, bool(many)

@@ -9,6 +9,7 @@ messages of their own again. Criticals that fit always have.
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from router.core import rows
 from router.core.claim import (
@@ -17,6 +18,7 @@ from router.core.claim import (
     Work,
     begin,
     conversation_of,
+    is_large,
     judge_once_more,
     present_state,
     take_back,
@@ -33,8 +35,9 @@ from router.render.folding import key_of, room_of
 _SUBJECT = "storm"
 # Groups that fire and that a message shows, whenever they were told; the others are counted.
 SHOWN = 500
-# Taken along in one batch: webhooks wait as long as it takes.
+# Conversations that are taken along in one batch, and members of them: webhooks wait as long as it takes.
 BATCH = 25
+_MEMBERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +57,15 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Surge:
     """What is due at a destination, and what belongs to its storm. A conversation that has a message of its own is left
-    out, where messages are edited.
+    out, where messages are edited. What is compared with :attr:`Limits.above` is counted up to one more than that.
     """
 
     total: int
     """What is due and does not belong to the storm, and what fires of the storm's own."""
     due: int
-    """Without the storm's own."""
+    """Without the storm's own. Counted up to one more than the limit."""
     critical: int
-    """Of these."""
+    """Of these. Counted up to one more than the limit."""
     told: int
     """Groups that the storm told of, and that are due."""
     told_critical: int
@@ -117,11 +120,23 @@ def begins(state: State, destination: str, limits: Limits, surge: Surge) -> bool
     return standing(state, destination) is None and surge.total > limits.above
 
 
-def recheck(state: State, ids: Sequence[int], policy: Policy, now: Millis) -> None:
-    """Judge once more what is due, before a storm begins: what is inhibited by now makes none."""
-    want_conversations(state, policy, list(ids), now)
-    for id_ in ids:
+def at_once(state: State, ids: Sequence[int]) -> list[int]:
+    """The first of these conversations, as many as one batch is about. One of very many members is alone."""
+    state.conversations.want("id", ids)
+    state.ready()
+    sizes = accumulate(state.conversations[id_].size for id_ in ids)
+    return [id_ for id_, size in zip(ids, sizes, strict=True) if size <= _MEMBERS] or list(ids[:1])
+
+
+def recheck(state: State, ids: Sequence[int], policy: Policy, now: Millis) -> int:
+    """Judge once more what is due, before a storm begins: what is inhibited by now makes none. How many of them are
+    still due. One of very many members is judged when it is told.
+    """
+    small = [id_ for id_ in ids if not is_large(state.conversations[id_])]
+    want_conversations(state, policy, small, now)
+    for id_ in small:
         judge_once_more(state, id_, policy, now)
+    return sum(_is_due(state.conversations[id_], now) for id_ in ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,27 +191,46 @@ class Room:
     full: bool = False
 
 
+def with_line(room: Room, work: Work, policy: Policy) -> Room:
+    """What is left when the message names what this work is about; full: it has no room for that."""
+    line = _line(work, policy)
+    key = key_of(line)
+    left = room.left - room_of(line, begins=key not in room.begun)
+    if left < 0 and room.begun:  # a message has at least one
+        return Room(0, room.begun, full=True)
+    return Room(left, room.begun if key in room.begun else room.begun | {key})
+
+
+def is_told(state: State, storm: Work, id_: int, now: Millis) -> bool:
+    """Whether a conversation is due, and the storm's message tells of it."""
+    row = state.conversations[id_]
+    return _is_due(row, now) and not (storm.share or ALL_APART).told_apart(row)
+
+
 def absorb(
     state: State, storm: Work, ids: Sequence[int], policy: Policy, now: Millis, room: Room
 ) -> tuple[list[Work], Room]:
-    """The due conversations that a storm's message takes along: those that it can name."""
-    want_conversations(state, policy, list(ids), now)
+    """The due conversations that a storm's message takes along: those that it can name. Others may be due no more."""
+    told = [id_ for id_ in ids if is_told(state, storm, id_, now)]
+    want_conversations(state, policy, told, now)
     found: list[Work] = []
-    left, begun = room.left, set(room.begun)
-    for id_ in ids:
+    for id_ in told:
         mark = state.mark()
         work = present_state(state, id_, policy, now)
         if work is None:
             continue
-        line = _line(work, policy)
-        left -= room_of(line, begins=key_of(line) not in begun)
-        if left < 0 and begun:  # a message has at least one
+        left = with_line(room, work, policy)
+        if left.full:
             state.undo(mark)
-            return found, Room(0, frozenset(begun), full=True)
-        begun.add(key_of(line))
+            return found, left
+        room = left
         change(state, state.conversations[id_], delivery_id=storm.delivery, storm_id=storm.id)
         found.append(work)
-    return found, Room(left, frozenset(begun))
+    return found, room
+
+
+def _is_due(row: ConversationRow, now: Millis) -> bool:
+    return row.next_at is not None and row.next_at <= now
 
 
 def view(

@@ -96,7 +96,8 @@ class Delivery:
 
     async def _beside_if_large(self, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A large message is made beside the loop: thousands of alerts take a good part of a second."""
-        if len(self.work.conversation.alerts) < _LARGE:
+        digest = self.work.conversation.digest
+        if len(self.work.conversation.alerts) + (0 if digest is None else digest.size) < _LARGE:
             return make(*args, **kwargs)
         return await self._context.rendering.run(make, *args, **kwargs)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -18,9 +18,7 @@ from router.core.dead_letters import UnderWay
 from router.core.reconcile import BATCH as RECONCILE_BATCH
 from router.core.reconcile import Answer, Listening, Reported, merged
 from router.core.record import Recorded
-from router.core.rows import LARGE, UNKNOWN
-from router.core.storms import BATCH, Limits, Room
-from router.core.unclaim import NOT_BEGUN
+from router.core.storms import Limits
 from router.decide import Policy
 from router.model import (
     Alert,
@@ -28,19 +26,20 @@ from router.model import (
     Destination,
     Millis,
     Outcome,
-    Rejected,
     Retention,
-    Retry,
     Webhook,
 )
 from router.packed import pack
-from router.store import books, conversation, dictionary, jobs, retention, starts, story, totals, troubles
+from router.store import books, dictionary, jobs, retention, starts, story, totals, troubles
 from router.store.balance import Balance, balance
 from router.store.books import Kept
+from router.store.claiming import Claiming
 from router.store.dictionary import Packing
 from router.store.health import StoreUnavailable
 from router.store.integrity import Integrity, integrity
-from router.store.jobs import Again, Claimed, Idle, Job, Many, Permit, Surges
+from router.store.jobs import Claimed, Idle, Permit
+from router.store.pieces import in_pieces, of_each
+from router.store.recording import Recording
 from router.store.search import PAGE, Found, Search, find
 from router.store.snapshot import Snapshot, account, snapshot
 from router.store.story import Story
@@ -71,8 +70,8 @@ class Store:
         it.
         """
         self.left.set()
-        self._building = Threads("store-build", 1)
-        """Makes what a conversation of very many members says, of its rows."""
+        self._recording = Recording(database)
+        self._claiming = Claiming(database, self._recording)
 
     @classmethod
     async def open(cls, url: str, timed: Timed = lambda _seconds, _jobs: None) -> "Store":
@@ -98,14 +97,13 @@ class Store:
         """Finish what is queued. :param within: seconds; a store that is stuck is left behind after these"""
         await self._database.close(within)
         self._beside.shutdown()
-        self._building.shutdown()
+        self._claiming.close()
 
     async def begin(self, now: Millis) -> dict[str, str]:
         """What the last process left under way is marked interrupted. Included files as they last were in
         force, by name.
         """
         await self._database.write(partial(starts.begin, now=now))
-        await self.close_large()
         return await self.fragments()
 
     async def fragments(self) -> dict[str, str]:
@@ -157,10 +155,12 @@ class Store:
         while left is not None:
             left, _ = await self.judge_some(policy, now)
 
-    async def retire(self, policy: Policy) -> dict[str, str]:
+    async def retire(self, policy: Policy, now: Millis) -> dict[str, str]:
         """How to reach the destinations that the rules name no more, and that have yet to be notified of an end, by key.
-        Call it when no claim by other rules can come any more: once everything is known to the inhibit rules.
+        Call it when no claim by other rules can come any more: once everything is known to the inhibit rules. What a
+        process that ended was still to close is closed before.
         """
+        await self.close_large(policy, now)
         return await self._database.do(jobs.Retire(policy))
 
     async def begin_counting(self, policy: Policy, now: Millis) -> Millis:
@@ -249,7 +249,7 @@ class Store:
 
     async def digest(self, destination: Destination, policy: Policy, now: Millis) -> Conversation:
         """What a digest would report if its next slot were now; nothing is changed by asking."""
-        return await self._database.do(jobs.Upcoming(destination, policy, now))
+        return await self._database.look(jobs.Upcoming(destination, policy, now))
 
     async def claim(
         self,
@@ -266,60 +266,7 @@ class Store:
 
     async def claim_several(self, permit: Permit, policy: Policy, now: Millis) -> Claimed:
         """Begin the most urgent deliveries of a lane; their attempts are logged before anything is sent."""
-        limits, job = permit.limits, jobs.Claim(permit, policy, now)
-        while True:
-            await self._indexed.wait()
-            found = await self._database.do(job)
-            match found:
-                case Surges():
-                    at: jobs.Position | None = jobs.START
-                    while at is not None:  # in many batches, so that webhooks come in between
-                        at = await self._database.do(jobs.Recheck(permit.destination.key, policy, now, at))
-                    job = replace(job, rechecked=True)
-                case Again():
-                    continue
-                case Many():
-                    if (work := await self._claim_large(found.id, policy, now)) is not None:
-                        return Claimed((work,))
-                case Claimed((storm,)) if storm.is_storm and limits is not None:
-                    work = await self._absorbed(storm, limits, policy, now)
-                    if work is not None:
-                        return Claimed((work,))
-                case Claimed():
-                    return found
-
-    async def _claim_large(self, id_: int, policy: Policy, now: Millis) -> Work | None:
-        """Begin the delivery of a conversation of very many members, in many batches; what it says is read beside the
-        writer. None: there was nothing to say after all.
-        """
-        before: dict[int, str] = {}
-        for marked in await self._pieces(partial(jobs.Mark, id_, policy, now)):
-            before |= marked
-        begun = await self._database.do(jobs.Start(id_, now, before))
-        if begun is None:
-            return None
-        try:
-            known = await self._database.read(partial(conversation.members, id_=id_))
-            return await self._building.run(conversation.work, begun, known, before, now)
-        except BaseException as error:
-            lost = Retry(f"not read: {type(error).__name__}", ambiguous=True)
-            await self._database.do(jobs.Record(begun.work, lost, policy, now, now))
-            raise
-
-    async def _absorbed(self, storm: Work, limits: Limits, policy: Policy, now: Millis) -> Work | None:
-        """A storm with what its message takes along. In many batches, so that webhooks come in between. None: it has
-        nothing to tell after all.
-        """
-        parts: list[Work] = []
-        room = Room(limits.room)
-        at: jobs.Position | None = jobs.START
-        while at is not None:
-            more, room, at = await self._database.do(jobs.Absorb(storm, policy, now, at, room))
-            parts += more
-        shown = await self._database.do(jobs.View(storm, tuple(parts), room.full, policy))
-        if shown is None:
-            return None
-        return replace(storm, parts=tuple(parts), conversation=replace(storm.conversation, storm=shown))
+        return await self._claiming.claim(permit, policy, now, self._indexed)
 
     async def record(
         self,
@@ -330,63 +277,24 @@ class Store:
         not_before: Millis,
         message: bytes | None = None,
     ) -> Recorded:
-        """Put an attempt's outcome into the ledger. A storm's message first: what is not recorded yet when the process
-        dies is told again, and by the same message. The last one of a storm comes last, because it ends the storm.
+        """Put an attempt's outcome into the ledger, see :meth:`router.store.recording.Recording.record`.
 
         :param message: what was sent, as JSON; None: nothing was
         """
         packed = None if message is None else await self._packed(message)
-        accepted: tuple[Millis, ...] = ()
-        in_pieces = not isinstance(outcome, Rejected) and work.conversation.digest is None
-        if len(work.telling) > LARGE and in_pieces:
-            accepted = await self._record_some(work, outcome, now)
-            # One whose attempt before may have arrived says so of all.
-            unknown = tuple(each for each in work.telling if each.notified_before == UNKNOWN)
-            work = replace(work, telling=unknown[:1])
-        own: jobs.Job[Recorded] = jobs.Record(work, outcome, policy, now, not_before, packed)
-        parts: list[jobs.Job[Recorded]] = [
-            jobs.RecordParts(work.parts[first : first + BATCH], outcome, policy, now, not_before)
-            for first in range(0, len(work.parts), BATCH)
-        ]
-        storm = work.conversation.storm
-        ends = storm is not None and storm.over
-        recorded = [await self._database.do(job) for job in ([*parts, own] if ends else [own, *parts])]
+        recorded = await self._recording.record(work, outcome, policy, now, not_before, packed)
         if packed is not None and (words := self._packing.lesson(now)) is not None:
             with suppress(StoreUnavailable):  # the outcome is recorded; the next lesson comes
                 self._packing.use(await self._database.write(partial(dictionary.add, words=words, now=now)))
-        if work.conversation.over:
-            await self.close_large()
-        accepted += tuple(at for each in recorded for at in each.accepted)
-        wake = frozenset().union(*(each.wake for each in recorded))
-        next_at = recorded[0].next_at if len(recorded) == 1 else 0
-        return Recorded(accepted, wake, next_at)
+        return recorded
 
     async def unclaim(self, works: Sequence[Work], policy: Policy, now: Millis) -> None:
-        """Take claims back of which nothing was sent: what they were to tell is due as if nobody had claimed it. A storm's
-        parts first, then its message.
-        """
-        waiting = [part for work in works for part in (*work.parts, work)]
-        for work in waiting:
-            await self._record_some(work, NOT_BEGUN, now)
-        waiting = [replace(each, telling=()) if len(each.telling) > LARGE else each for each in waiting]
-        for first in range(0, len(waiting), BATCH):
-            await self._database.do(jobs.Unclaim(tuple(waiting[first : first + BATCH]), policy, now))
+        """Take claims back of which nothing was sent: what they were to tell is due as if nobody had claimed it."""
+        await self._recording.unclaim(works, policy, now)
 
-    async def _record_some(self, work: Work, outcome: Outcome, now: Millis) -> tuple[Millis, ...]:
-        """What an outcome means for the members of a conversation of very many, in many batches. When the changes that
-        were delivered had been accepted.
-        """
-        accepted: tuple[Millis, ...] = ()
-        if len(work.telling) > LARGE:
-            for first in range(0, len(work.telling), jobs.PIECE):
-                piece = replace(work, telling=work.telling[first : first + jobs.PIECE])
-                accepted += await self._database.do(jobs.RecordSome(piece, outcome, now))
-        return accepted
-
-    async def close_large(self) -> None:
-        """Mark the members of conversations of very many that are over. In many batches."""
-        while await self._database.do(jobs.CloseSome()):
-            pass
+    async def close_large(self, policy: Policy, now: Millis) -> None:
+        """What is left to do about conversations of very many that are over. In many batches."""
+        await self._recording.close_large(policy, now)
 
     async def _packed(self, data: bytes) -> bytes:
         """A body or a message, as it is kept."""
@@ -395,11 +303,11 @@ class Store:
 
     async def retry(self, letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
         """Try a dead letter again: the destinations that have something to do now; None: it isn't dead."""
-        return await self._database.do(jobs.Retry(letter, policy, now))
+        return await self._recording.retry(letter, policy, now)
 
     async def discard(self, letter: int, now: Millis) -> bool:
         """Let a dead letter rest; False: it isn't dead."""
-        return await self._database.do(jobs.Discard(letter, now))
+        return await self._recording.discard(letter, now)
 
     async def resume(self, destination: str) -> None:
         """Whatever waits after a failure there may be tried at once."""
@@ -420,8 +328,11 @@ class Store:
 
     async def answered(self, answer: Answer, policy: Policy, now: Millis) -> Receipt:
         """Bring what fires into line with Alertmanager's answer. In many batches, so that webhooks come in between."""
-        receipts = await self._pieces(partial(jobs.Confirm, answer, policy, now))
-        receipts += await self._pieces(partial(jobs.SettleByAnswer, answer, policy, now))
+        receipts = await in_pieces(self._database, partial(jobs.Confirm, answer, policy, now))
+        receipts += await of_each(
+            self._database, partial(jobs.Doubted, answer.source),
+            lambda ids: jobs.SettleByAnswer(answer, ids, policy, now),
+        )  # fmt: skip
         listed = sorted(answer.alerts)
         for first in range(0, len(listed), RECONCILE_BATCH):
             some = tuple(listed[first : first + RECONCILE_BATCH])
@@ -430,13 +341,19 @@ class Store:
 
     async def unanswered(self, trusted: frozenset[str], policy: Policy, now: Millis) -> frozenset[str]:
         """Forget what was answered for other sources than these; the destinations to wake."""
-        woken = await self._pieces(partial(jobs.ForgetAnswers, trusted, policy, now))
+        woken = await of_each(
+            self._database, jobs.Marked, lambda ids: jobs.ForgetAnswers(trusted, ids, policy, now)
+        )
         return frozenset().union(*woken)
 
     async def expire(self, listening: Listening, policy: Policy, now: Millis) -> dict[str, Receipt]:
         """End what nothing was heard of for too long, by source."""
         found: dict[str, list[Receipt]] = {}
-        for receipts in await self._pieces(partial(jobs.Expire, listening, policy, now)):
+        ended = await of_each(
+            self._database, partial(jobs.Unheard, listening, now),
+            lambda ids: jobs.Expire(listening, ids, policy, now),
+        )  # fmt: skip
+        for receipts in ended:
             for source, receipt in receipts.items():
                 found.setdefault(source, []).append(receipt)
         return {source: self._noted(merged(*receipts)) for source, receipts in found.items()}
@@ -457,19 +374,6 @@ class Store:
             woken |= more
         return woken
 
-    async def _pieces(self, piece: Callable[[int], Job[tuple[T, int]]]) -> list[T]:
-        """All of a work that is done in many batches, so that webhooks come in between.
-
-        :param piece: takes where the last piece ended, and says where it ended itself; 0: there are no more
-        """
-        results: list[T] = []
-        after = 0
-        while True:
-            result, after = await self._database.do(piece(after))
-            results.append(result)
-            if not after:
-                return results
-
     async def settle_doubts(self, policy: Policy, now: Millis) -> tuple[dict[str, Receipt], Millis | None]:
         """Firings that contradicted an end, and that no other end was reported for, count now, by source; and when to
         settle the next. In many batches, so that webhooks come in between.
@@ -482,9 +386,9 @@ class Store:
             if following is None or following > now:
                 return settled, following
 
-    async def openings(self, now: Millis) -> dict[str, Millis]:
-        """When the next held alert of each source is to be let out, by source."""
-        return await self._database.do(jobs.Openings(now))
+    async def next_opening(self, now: Millis) -> Millis | None:
+        """When the next held alert is to be let out, of whatever source; None: none is held."""
+        return await self._database.do(jobs.NextOpening(now))
 
     async def ready(self) -> None:
         """Returns once something has been written and committed: an empty transaction needs no room.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import sqlalchemy as sa
 
@@ -13,6 +13,8 @@ from router.core.state import Missing, State
 from router.store import questions
 from router.store.jobs import Job
 from router.store.sets import Sets
+
+T = TypeVar("T")
 
 _NEXT_ID = "next_id"
 # A job names what it wants in rounds: alerts, then their members, then the conversations of those. Each round loads
@@ -63,6 +65,15 @@ class Batch:
         self._sets = sets
         self._state = self._fresh()
 
+    def look(self, job: Job[T]) -> T:
+        """What a job comes to; nothing is saved. :raises Exception: what the job raises"""
+        result = Result(job)
+        self._foresee([result])
+        self._complete([result])
+        if result.error is not None:
+            raise result.error
+        return cast("T", result.value)
+
     def run(self, results: Sequence[Result]) -> None:
         """Run the jobs in order, then those that run their own statements, then the last ones.
 
@@ -91,31 +102,37 @@ class Batch:
             return
         state = self._state
         state.answers.clear()  # they may have changed since
-        jobs = [cast("Job[Any]", each.job) for each in results]
+        self._foresee(results)
+        self._complete(results)
+        if state.next_id != state.first_new_id:
+            state.meta.put(MetaRow(_NEXT_ID, str(state.next_id)))
+        self._sets.save(self._cursor, state)
+        state.journal.clear()
+
+    def _foresee(self, results: list[Result]) -> None:
+        """Load what the jobs say that they want."""
+        state = self._state
         for _ in range(_ROUNDS):
-            for each, job in zip(results, jobs, strict=True):
+            for each in results:
                 state.lacking = False
                 began = perf_counter()
                 with suppress(Exception):  # what is no lack of rows comes up again when it runs
-                    job.want(state)
+                    cast("Job[Any]", each.job).want(state)
                 each.seconds += perf_counter() - began
             if not state.wanting:
                 break
             self._load()
+
+    def _complete(self, results: list[Result]) -> None:
+        """Run the jobs, and load what they lack, until all are done."""
         done = rounds = 0
         while done < len(results):
             before = done
             done = self._play(results, done)
             rounds = rounds + 1 if done == before else 1
             if rounds > _ROUNDS:
-                results[done].error = RuntimeError(
-                    f"{type(jobs[done]).__name__}: its rows are never complete"
-                )
+                results[done].error = RuntimeError(f"{results[done].kind}: its rows are never complete")
                 done += 1
-        if state.next_id != state.first_new_id:
-            state.meta.put(MetaRow(_NEXT_ID, str(state.next_id)))
-        self._sets.save(self._cursor, state)
-        state.journal.clear()
 
     def _play(self, results: list[Result], done: int) -> int:
         """Run the jobs from one on, in order, up to the first that lacks rows. Those after it run as well, and are

@@ -5,14 +5,16 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from router.core.claim import Work, work_about
+from router.core.claim import Work, is_news, work_about
 from router.core.large import Begun
-from router.core.rows import AlertRow, MemberRow
+from router.core.rows import AlertRow, ConversationRow, GroupRow, MemberRow
 from router.model import Millis
 from router.store import schema
 
 Known = list[tuple[MemberRow, AlertRow]]
 
+_OF_CONVERSATION = [schema.conversations.c[name] for name in ConversationRow._fields]
+_OF_GROUP = [schema.groups.c[name] for name in GroupRow._fields]
 _OF_MEMBER = [schema.members.c[name] for name in MemberRow._fields]
 _OF_ALERT = [schema.alerts.c[name] for name in AlertRow._fields]
 
@@ -26,6 +28,24 @@ def members(connection: sa.Connection, id_: int) -> Known:
     )
     split = len(_OF_MEMBER)
     return [(MemberRow(*row[:split]), AlertRow(*row[split:])) for row in rows]
+
+
+def expected(connection: sa.Connection, id_: int, now: Millis) -> Work | None:
+    """What one that is due would say, as it stands; None: nothing."""
+    found = connection.execute(
+        sa.select(*_OF_CONVERSATION, *(column.label(f"group_{column.name}") for column in _OF_GROUP))
+        .join_from(schema.conversations, schema.groups, schema.groups.c.id == schema.conversations.c.group_id)
+        .where(schema.conversations.c.id == id_)
+    ).one_or_none()
+    if found is None:
+        return None
+    known, split = members(connection, id_), len(_OF_CONVERSATION)
+    before = {member.id: member.notified for member, _ in known if is_news(member, now)}
+    return (
+        work_about(ConversationRow(*found[:split]), GroupRow(*found[split:]), known, before, now)
+        if before
+        else None
+    )
 
 
 def work(begun: Begun, known: Known, before: Mapping[int, str], now: Millis) -> Work:

@@ -1,6 +1,6 @@
 """What the writer does for its callers: each job a class, its rows and its transition."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
@@ -13,13 +13,14 @@ from router.core import record as records
 from router.core.accept import Receipt, accept, want_accepted
 from router.core.adopt import Adoption, Phase
 from router.core.claim import ALL_APART, Share, Work
-from router.core.conversations import DATABASE_ID, close_some, next_of_changed
+from router.core.closing import close_some
+from router.core.conversations import DATABASE_ID, next_of_changed
 from router.core.members import rejudge_all
 from router.core.pieces import accept_end, accept_some, give_up, keep
 from router.core.reconcile import Answer, Listening
 from router.core.record import Recorded
 from router.core.release import UNRELEASED, release_some, unreleased
-from router.core.rows import ALL, CLOSING, LARGE, OPEN, ConversationRow, WebhookRow
+from router.core.rows import ALL, CLOSING, OPEN, ConversationRow, WebhookRow
 from router.core.state import State
 from router.core.storms import Limits, Room
 from router.core.unclaim import NOT_BEGUN, unclaim
@@ -223,8 +224,17 @@ class Many:
 
 
 @dataclass(frozen=True, slots=True)
+class ManyReported:
+    """A digest of very many alerts is next: it is claimed in pieces."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Surges:
     """A storm begins, by what is due as it was judged so far."""
+
+    limits: Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,15 +268,16 @@ class Claim:
     def want(self, state: State) -> None:
         state.meta.want("id", (DATABASE_ID,))
 
-    def run(self, state: State) -> Claimed | Again | Surges | Many:
+    def run(self, state: State) -> Claimed | Again | Surges | Many | ManyReported:
         turn = storms.Turn()
         key, limits = self.permit.destination.key, self.permit.limits
         if limits is not None:
             storms.want_storm(state, key)
             storm = storms.standing(state, key)
-            surge = state.ask("surge", (key, self.now, 0 if storm is None else storm.id, limits.edits))
+            own = 0 if storm is None else storm.id
+            surge = state.ask("surge", (key, self.now, own, limits.edits, limits.above))
             if not self.rechecked and storms.begins(state, key, limits, surge):
-                return Surges()
+                return Surges(limits)
             turn = storms.turn(state, key, limits, surge, self.now)
             if turn.work is not None:
                 return Claimed((turn.work,))
@@ -279,20 +290,22 @@ class Claim:
         until = min((at for at in times if at is not None), default=None)
         return Claimed(found.works, Idle(until, found.idle.failing or turn.failing))
 
-    def _apart(self, state: State, share: Share) -> Claimed | Again | Many:
+    def _apart(self, state: State, share: Share) -> Claimed | Again | Many | ManyReported:
         """What has a message of its own."""
         permit, now, since = self.permit, self.now, len(state.journal)
         destination, key = permit.destination, permit.destination.key
         due_by = now - permit.overdue
         limit = max(_CANDIDATES, permit.count)
         ids, until = state.ask("next due", (key, now, due_by, share, permit.others_first, limit))
-        quiet = destination.digest and destination.options.empty == "all-quiet"
+        quiet = _says_all_quiet(destination)
         covers = digests.covered(destination, self.policy)
         state.conversations.want("id", ids)
         state.ready()
         due = [row for id_ in ids if (row := state.conversations[id_]).next_at is not None]
         if due and _is_large(due[0]):
             return Many(due[0].id)
+        if due and due[0].slot is not None and digests.is_large(state, due[0], self.policy, now):
+            return ManyReported(due[0].id)
         small = list(takewhile(lambda row: not _is_large(row), due))
         some = small[:1] if sum(row.size for row in small) > _MEMBERS else small
         claims.want_conversations(state, self.policy, [row.id for row in some], now)
@@ -320,8 +333,50 @@ class Claim:
         return Claimed((), Idle(next_at, due_at is not None and due_at <= now))
 
 
+def _says_all_quiet(destination: Destination) -> bool:
+    return destination.digest and destination.options.empty == "all-quiet"
+
+
+@dataclass(frozen=True, slots=True)
+class Report(_First):
+    """What a digest says, whose members are judged. It changes nothing."""
+
+    id: int
+    destination: Destination
+    policy: Policy
+    now: Millis
+
+    def run(self, state: State) -> Work:
+        state.conversations.want("id", (self.id,))
+        state.members.want("conversation", (self.id,))
+        state.members.want("held", (1,))
+        state.ready()
+        covers = digests.covered(self.destination, self.policy)
+        return claims.report(state, self.id, self.policy, self.now, covers)
+
+
+@dataclass(frozen=True, slots=True)
+class StartReport(_First):
+    """Begins the delivery of a digest that was read beside the writer. None: it says nothing, or is due no more."""
+
+    work: Work
+    destination: Destination
+    policy: Policy
+    now: Millis
+
+    def want(self, state: State) -> None:
+        state.meta.want("id", (DATABASE_ID,))
+        state.conversations.want("id", (self.work.id,))
+        if self.work.conversation.digest is not None and self.work.conversation.digest.empty:
+            state.members.want("conversation", (self.work.id,))
+
+    def run(self, state: State) -> Work | None:
+        quiet = _says_all_quiet(self.destination)
+        return claims.start_report(state, self.work, self.policy, self.now, quiet=quiet)
+
+
 def _is_large(row: ConversationRow) -> bool:
-    return row.size > LARGE and row.slot is None
+    return claims.is_large(row) and row.slot is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,11 +401,15 @@ class Mark(_First):
 
 @dataclass(frozen=True, slots=True)
 class Start(_First):
-    """Begins the delivery of a conversation whose members are marked. :param before: of which, and what was known"""
+    """Begins the delivery of a conversation whose members are marked, or has a storm's message take it along.
+
+    :param before: of which, and what was known
+    """
 
     id: int
     now: Millis
     before: Mapping[int, str]
+    storm: Work | None = None
 
     def want(self, state: State) -> None:
         state.meta.want("id", (DATABASE_ID,))
@@ -361,7 +420,7 @@ class Start(_First):
         state.groups.want("id", () if group is None else (group,))
 
     def run(self, state: State) -> large.Begun | None:
-        return large.start(state, self.id, self.now, self.before)
+        return large.start(state, self.id, self.now, self.before, self.storm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,19 +429,42 @@ class RecordSome(_First):
 
     work: Work
     outcome: Outcome
+    policy: Policy
     now: Millis
 
     @property
     def weight(self) -> int:
         return len(self.work.telling)
 
-    def run(self, state: State) -> tuple[Millis, ...]:
-        return large.record_some(state, self.work, self.outcome, self.now)
+    def run(self, state: State) -> Recorded:
+        return large.record_some(state, self.work, self.outcome, self.policy, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteLetter(_First):
+    """The dead letter of a work of very many alerts, before these are given up in pieces."""
+
+    work: Work
+    reason: str
+    recipient: str
+    now: Millis
+
+    @property
+    def weight(self) -> int:
+        return PIECE
+
+    def run(self, state: State) -> None:
+        state.dead_letters.want("open of conversation", (self.work.id,))
+        state.ready()
+        dead_letters.write(state, self.work, self.reason, self.now, self.recipient)
 
 
 @dataclass(frozen=True, slots=True)
 class CloseSome(_First):
-    """Marks some members of a conversation that is closing. Whether there may be more."""
+    """Some members of a conversation that is closing, see :mod:`router.core.closing`. Whether there may be more."""
+
+    policy: Policy
+    now: Millis
 
     @property
     def weight(self) -> int:
@@ -398,51 +480,76 @@ class CloseSome(_First):
         ids = state.ask("left open", (found[0].id, PIECE))
         state.members.want("id", ids)
         state.ready()
-        close_some(state, found[0].id, ids)
+        state.meta.want("id", (DATABASE_ID,))
+        state.ready()
+        close_some(state, found[0].id, ids, self.policy, self.now)
         return True
 
 
 Position = tuple[int, int]
 """Urgency and id of the last conversation that was looked at, in the order in which storms take them."""
 START: Position = (-1, -1)
+DUE = 2_000
+"""So many are looked up at once: more than a message has room for, as a rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due(_First):
+    """What is due at a destination and a storm's message tells, the most urgent first: some, after a position."""
+
+    destination: str
+    now: Millis
+    share: Share
+    after: Position
+
+    def run(self, state: State) -> list[Position]:
+        found: list[Position] = state.ask(
+            "due after", (self.destination, self.now, self.share, self.after, DUE)
+        )
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class Recheck(_First):
-    """Judges what is due at a destination once more, before a storm begins. Where it ended; None: there is no more."""
+    """Judges the first of these conversations once more, before a storm begins. How many were looked at, and how many of
+    them are still due.
+    """
 
-    destination: str
+    ids: Sequence[int]
     policy: Policy
     now: Millis
-    after: Position
 
-    def run(self, state: State) -> Position | None:
-        key = (self.destination, self.now, Share(taking=True), self.after, storms.BATCH)
-        found: list[Position] = state.ask("due after", key)
-        storms.recheck(state, [id_ for _, id_ in found], self.policy, self.now)
-        return found[-1] if len(found) == storms.BATCH else None
+    @property
+    def weight(self) -> int:
+        return PIECE
+
+    def run(self, state: State) -> tuple[int, int]:
+        some = storms.at_once(state, self.ids)
+        return len(some), storms.recheck(state, some, self.policy, self.now)
 
 
 @dataclass(frozen=True, slots=True)
 class Absorb(_First):
-    """The next conversations that a storm's message takes along, what room it has left, and where it ended; None: there
-    are no more.
+    """The first of these conversations that a storm's message takes along, what room it has left, and how many were
+    looked at; none: the first one has very many members.
     """
 
     storm: Work
+    ids: Sequence[int]
     policy: Policy
     now: Millis
-    after: Position
     room: Room
 
-    def run(self, state: State) -> tuple[list[Work], Room, Position | None]:
-        destination, share = self.storm.conversation.destination, self.storm.share
-        found: list[Position] = state.ask(
-            "due after", (destination, self.now, share, self.after, storms.BATCH)
-        )
-        ids = [id_ for _, id_ in found]
-        works, room = storms.absorb(state, self.storm, ids, self.policy, self.now, self.room)
-        return works, room, found[-1] if len(found) == storms.BATCH and not room.full else None
+    @property
+    def weight(self) -> int:
+        return PIECE
+
+    def run(self, state: State) -> tuple[list[Work], Room, int]:
+        some = storms.at_once(state, self.ids)
+        if claims.is_large(state.conversations[some[0]]):
+            return [], self.room, 0
+        works, room = storms.absorb(state, self.storm, some, self.policy, self.now, self.room)
+        return works, room, len(some)
 
 
 @dataclass(frozen=True, slots=True)
@@ -517,6 +624,13 @@ class Unclaim(_First):
 
 
 @dataclass(frozen=True, slots=True)
+class Tellings:
+    """A letter has very many alerts: it is settled in pieces."""
+
+    by_member: dict[int, dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Retry(_First):
     letter: int
     policy: Policy
@@ -525,8 +639,9 @@ class Retry(_First):
     def want(self, state: State) -> None:
         dead_letters.want_letter(state, self.letter)
 
-    def run(self, state: State) -> frozenset[str] | None:
-        return dead_letters.retry(state, self.letter, self.policy, self.now)
+    def run(self, state: State) -> frozenset[str] | Tellings | None:
+        many = dead_letters.many(state, self.letter)
+        return Tellings(many) if many else dead_letters.retry(state, self.letter, self.policy, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -537,8 +652,60 @@ class Discard(_First):
     def want(self, state: State) -> None:
         dead_letters.want_letter(state, self.letter)
 
+    def run(self, state: State) -> bool | Tellings:
+        many = dead_letters.many(state, self.letter)
+        return Tellings(many) if many else dead_letters.discard(state, self.letter, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySome(_First):
+    """Some alerts of a letter of very many are tried again. False: it is settled already."""
+
+    letter: int
+    tellings: Mapping[int, dict[str, str]]
+    policy: Policy
+    now: Millis
+
+    @property
+    def weight(self) -> int:
+        return len(self.tellings)
+
+    def want(self, state: State) -> None:
+        dead_letters.want_some(state, self.letter, list(self.tellings))
+
     def run(self, state: State) -> bool:
-        return dead_letters.discard(state, self.letter, self.now)
+        dead_letters.want_some(state, self.letter, list(self.tellings))
+        return dead_letters.retry_some(state, self.letter, self.tellings, self.policy, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardSome(_First):
+    """Nobody is to be notified of some alerts of a letter of very many. False: it is settled already."""
+
+    letter: int
+    members: Sequence[int]
+    now: Millis
+
+    @property
+    def weight(self) -> int:
+        return len(self.members)
+
+    def run(self, state: State) -> bool:
+        dead_letters.want_some(state, self.letter, self.members)
+        return dead_letters.discard_some(state, self.letter, self.members, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Settle(_First):
+    """All alerts of a letter of very many are tried again, or discarded. None: it is settled already."""
+
+    letter: int
+    how: str
+    now: Millis
+
+    def run(self, state: State) -> frozenset[str] | None:
+        dead_letters.want_some(state, self.letter, ())
+        return dead_letters.settle(state, self.letter, self.how, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -643,17 +810,28 @@ class Confirm(_Piece[Receipt]):
 
 
 @dataclass(frozen=True, slots=True)
-class SettleByAnswer(_Piece[Receipt]):
-    answer: Answer
-    policy: Policy
-    now: Millis
+class Doubted(_First):
+    """The next alerts of a source that are in doubt."""
+
+    source: str
     after: int
 
-    def run(self, state: State) -> tuple[Receipt, int]:
-        ids: list[int] = state.ask("doubted", (self.answer.source, self.after, reconcile.BATCH))
-        state.alerts.want("id", ids)
+    def run(self, state: State) -> list[int]:
+        found: list[int] = state.ask("doubted", (self.source, self.after, reconcile.BATCH))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class SettleByAnswer(_First):
+    answer: Answer
+    ids: Sequence[int]
+    policy: Policy
+    now: Millis
+
+    def run(self, state: State) -> Receipt:
+        state.alerts.want("id", self.ids)
         state.ready()
-        return reconcile.settle_by_answer(state, self.answer, ids, self.policy, self.now), _next(ids)
+        return reconcile.settle_by_answer(state, self.answer, self.ids, self.policy, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -668,32 +846,55 @@ class Reopen(_First):
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetAnswers(_Piece[frozenset[str]]):
-    trusted: frozenset[str]
-    policy: Policy
-    now: Millis
+class Marked(_First):
+    """The next firing alerts of which Alertmanager said something."""
+
     after: int
 
-    def run(self, state: State) -> tuple[frozenset[str], int]:
-        ids: list[int] = state.ask("marked", (self.after, reconcile.BATCH))
-        reconcile.want_marked(state, self.policy, ids, self.now)
-        return reconcile.forget_answers(state, self.trusted, ids, self.policy, self.now), _next(ids)
+    def run(self, state: State) -> list[int]:
+        found: list[int] = state.ask("marked", (self.after, reconcile.BATCH))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
-class Expire(_Piece[dict[str, Receipt]]):
-    listening: Listening
+class ForgetAnswers(_First):
+    trusted: frozenset[str]
+    ids: Sequence[int]
     policy: Policy
+    now: Millis
+
+    def run(self, state: State) -> frozenset[str]:
+        reconcile.want_marked(state, self.policy, self.ids, self.now)
+        return reconcile.forget_answers(state, self.trusted, self.ids, self.policy, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard(_First):
+    """The next firing alerts of which nothing was heard for too long."""
+
+    listening: Listening
     now: Millis
     after: int
 
-    def run(self, state: State) -> tuple[dict[str, Receipt], int]:
+    def run(self, state: State) -> list[int]:
         state.meta.want("id", (clock_steps.SINCE,))
         state.ready()
         seen_up_to = reconcile.silent_since(state, self.listening, self.now)
-        ids: list[int] = state.ask("unheard", (seen_up_to, self.now, self.after, reconcile.BATCH))
-        reconcile.want_marked(state, self.policy, ids, self.now)
-        return reconcile.expire(state, self.listening, ids, self.policy, self.now), _next(ids)
+        found: list[int] = state.ask("unheard", (seen_up_to, self.now, self.after, reconcile.BATCH))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Expire(_First):
+    listening: Listening
+    ids: Sequence[int]
+    policy: Policy
+    now: Millis
+
+    def run(self, state: State) -> dict[str, Receipt]:
+        state.meta.want("id", (clock_steps.SINCE,))
+        reconcile.want_marked(state, self.policy, self.ids, self.now)
+        return reconcile.expire(state, self.listening, self.ids, self.policy, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -716,13 +917,13 @@ _DOUBTS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Openings(_First):
-    """When the next held alert of each source is to be let out, by source."""
+class NextOpening(_First):
+    """When the next held alert is to be let out; None: none is held."""
 
     now: Millis
 
-    def run(self, state: State) -> dict[str, Millis]:
-        found: dict[str, Millis] = state.ask("openings", self.now)
+    def run(self, state: State) -> Millis | None:
+        found: Millis | None = state.ask("next opening", self.now)
         return found
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from router.core.claim import ALL_APART, Share
-from router.core.conversations import FIRST_DUE
-from router.core.digests import FIRED_SINCE, OBSOLETE_IN
+from router.core.conversations import FIRST_DUE, ONE_ENDED
+from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN
 from router.core.release import MANY, MANY_MUTED
-from router.core.rows import NOT_FIRING
+from router.core.rows import LARGE, NOT_FIRING, RESOLVED
 from router.core.state import State
 from router.core.storms import SHOWN, Affected, Standing, Surge
 from router.model import Fate, Millis
@@ -147,15 +147,18 @@ def next_time(connection: sa.Connection, key: tuple[str, Share, bool]) -> Any:
 
 @_one_by_one
 def surge(connection: sa.Connection, key: Any) -> Any:
-    """``(destination, now, storm, edits)``: see :class:`router.core.storms.Surge`."""
-    destination, now, storm, edits = key
-    others: tuple[sa.ColumnElement[bool], ...] = (~_belongs(storm),)
+    """``(destination, now, storm, edits, above)``: see :class:`router.core.storms.Surge`."""
+    destination, now, storm, edits, above = key
+    others = (*_due(destination, now), ~_belongs(storm))
     if edits:
         others += (conversations.c.own_message == 0,)
     critical = conversations.c.urgency == 0
-    due, urgent = connection.execute(
-        sa.select(sa.func.count(), sa.func.count().filter(critical)).where(*_due(destination, now), *others)
-    ).one()
+    urgent = _as_many_as(connection, above + 1, conversations.c.id, *others, conversations.c.priority == 0)
+    due = urgent
+    for priority in (1, 2):
+        due += _as_many_as(
+            connection, above + 1 - due, conversations.c.id, *others, conversations.c.priority == priority
+        )
     if not storm:
         return Surge(due, due, urgent, 0, 0, 0, 0)
     is_due = sa.and_(conversations.c.next_at.is_not(None), conversations.c.next_at <= now)
@@ -170,6 +173,16 @@ def surge(connection: sa.Connection, key: Any) -> Any:
         ).where(_belongs(storm), conversations.c.state == "open")
     ).one()
     return Surge(due + firing, due, urgent, told, told_urgent, standing, shown)
+
+
+def _as_many_as(
+    connection: sa.Connection, most: int, id_: sa.ColumnElement[int], *conditions: sa.ColumnElement[bool]
+) -> int:
+    """How many rows there are, counted up to so many."""
+    if most <= 0:
+        return 0
+    some = sa.select(id_).where(*conditions).limit(most).subquery()
+    return int(connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())
 
 
 _told_of = sa.or_(conversations.c.known > 0, conversations.c.ended > 0)
@@ -248,6 +261,22 @@ def obsolete_in(connection: sa.Connection, key: tuple[Millis, Millis]) -> Any:
         if where is not None:
             at[change].append(where)
     return [(*each, tuple(at[each[0]])) for each in found.values()]
+
+
+@_one_by_one
+def many_reported(connection: sa.Connection, key: tuple[Millis, Millis]) -> Any:
+    """See :data:`router.core.digests.MANY_REPORTED`."""
+    since, until = key
+    held = (
+        members.c.decision == sa.literal_column("'hold'"), members.c.open == sa.literal_column("1"),
+    )  # fmt: skip
+    obsolete = (
+        fates.c.fate == sa.literal_column("'moot'"), fates.c.updated_at >= since, fates.c.updated_at < until,
+    )  # fmt: skip
+    for id_, conditions in ((members.c.id, held), (fates.c.id, obsolete)):
+        if _as_many_as(connection, LARGE + 1, id_, *conditions) > LARGE:
+            return True
+    return False
 
 
 def fired_since(connection: sa.Connection, keys: Iterable[tuple[int, Millis]]) -> Answers:
@@ -335,28 +364,32 @@ def lasting_doubts(connection: sa.Connection, key: Any) -> Any:
 
 def still_notified(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
     """``()``: the destinations that know, or may know, of something that fires."""
-    rows = connection.execute(
-        sa.select(conversations.c.destination)
-        .where(conversations.c.state == sa.literal_column("'open'"), conversations.c.known > 0)
-        .distinct()
-    )
-    found = frozenset(rows.scalars())
-    return dict.fromkeys(keys, found)
+    found: set[str] = set()
+    last: str | None = ""
+    while last is not None:  # each is the first entry of an index
+        following = sa.select(sa.func.min(conversations.c.destination)).where(
+            conversations.c.state == sa.literal_column("'open'"),
+            conversations.c.known > sa.literal_column("0"),
+            conversations.c.destination > last,
+        )
+        last = connection.execute(following).scalar()
+        found |= set() if last is None else {last}
+    return dict.fromkeys(keys, frozenset(found))
 
 
 @_one_by_one
-def openings(connection: sa.Connection, now: Millis) -> Any:
-    """A moment: when the next held alert of each source is to be let out after it, by source."""
-    rows = connection.execute(
-        sa.select(alerts.c.source, sa.func.min(members.c.at))
-        .join(members, members.c.alert_id == alerts.c.id)
+def next_opening(connection: sa.Connection, now: Millis) -> Any:
+    """A moment: when the next held alert is to be let out after it; None: none is held."""
+    following = (
+        sa.select(members.c.at)
         .where(
             members.c.decision == sa.literal_column("'hold'"), members.c.open == sa.literal_column("1"),
             members.c.at > now, members.c.notified.in_(NOT_FIRING),
         )
-        .group_by(alerts.c.source)
+        .order_by(members.c.at)
+        .limit(1)
     )  # fmt: skip
-    return _pairs(rows)
+    return connection.execute(following).scalar()
 
 
 def many_muted(connection: sa.Connection, keys: Iterable[str]) -> Answers:
@@ -370,7 +403,7 @@ def many_muted(connection: sa.Connection, keys: Iterable[str]) -> Answers:
                 sa.select(members.c.inhibitor, sa.func.count()).where(wanted).group_by(members.c.inhibitor)
             )
         )
-    return {key: counts.get(key, 0) > MANY for key in several}
+    return {key: min(counts.get(key, 0), MANY + 1) for key in several}
 
 
 @_one_by_one
@@ -392,6 +425,18 @@ def first_due(connection: sa.Connection, key: int) -> Any:
     """See :data:`router.core.conversations.FIRST_DUE`."""
     first = sa.select(sa.func.min(members.c.at)).where(members.c.conversation_id == key)
     return connection.execute(first).scalar()
+
+
+@_one_by_one
+def one_ended(connection: sa.Connection, key: int) -> Any:
+    """See :data:`router.core.conversations.ONE_ENDED`."""
+    rows = connection.execute(
+        sa.select(members.c.id)
+        .where(members.c.conversation_id == key, members.c.notified == RESOLVED)
+        .order_by(members.c.id)
+        .limit(1)
+    )
+    return list(rows.scalars())
 
 
 @_one_by_one
@@ -427,16 +472,18 @@ QUESTIONS: dict[str, Question] = {
     "standing": standing,
     OBSOLETE_IN: obsolete_in,
     FIRED_SINCE: fired_since,
+    MANY_REPORTED: many_reported,
     "firing of": firing_of,
     "marked": marked,
     "unheard": unheard,
     "doubted": doubted,
     "lasting doubts": lasting_doubts,
     "still notified": still_notified,
-    "openings": openings,
+    "next opening": next_opening,
     FIRST_DUE: first_due,
     MANY_MUTED: many_muted,
     "muted by": muted_by,
+    ONE_ENDED: one_ended,
     "members of": members_of,
     "left open": left_open,
 }

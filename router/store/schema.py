@@ -137,6 +137,11 @@ sa.Index("ix_alerts_firing", alerts.c.id, sqlite_where=alerts.c.status == "firin
          postgresql_where=alerts.c.status == "firing")  # fmt: skip
 sa.Index("ix_alerts_firing_source", alerts.c.source, alerts.c.id, sqlite_where=alerts.c.status == "firing",
          postgresql_where=alerts.c.status == "firing")  # fmt: skip
+sa.Index("ix_alerts_doubted", alerts.c.source, alerts.c.id, sqlite_where=alerts.c.doubt_until.is_not(None),
+         postgresql_where=alerts.c.doubt_until.is_not(None))  # fmt: skip
+# The router's own.
+sa.Index("ix_alerts_own", alerts.c.status, sqlite_where=alerts.c.about.is_not(None),
+         postgresql_where=alerts.c.about.is_not(None))  # fmt: skip
 sa.Index("ix_alerts_contradicted", alerts.c.claimed_firing_at, sqlite_where=alerts.c.claimed_firing_at.is_not(None),
          postgresql_where=alerts.c.claimed_firing_at.is_not(None))  # fmt: skip
 sa.Index("ix_alerts_fires_until", alerts.c.fires_until, sqlite_where=alerts.c.fires_until.is_not(None),
@@ -193,9 +198,12 @@ conversations = sa.Table(
     sa.UniqueConstraint("token", "episode"),
     sa.Index("ix_conversations_group", "group_id"),
 )
-# Thousands may be due at the same moment, when a route opens. The id orders them within the index.
+# Thousands may be due at the same moment, when a route opens. The id orders them within the index. The columns after it
+# say whether a storm's message tells of one: so no row is read for that.
 sa.Index("ix_conversations_next", conversations.c.destination, conversations.c.priority, conversations.c.next_at,
-         conversations.c.id, sqlite_where=conversations.c.next_at.is_not(None),
+         conversations.c.id, conversations.c.urgency, conversations.c.storm_id, conversations.c.own_message,
+         conversations.c.waiting, conversations.c.ends, conversations.c.due_at,
+         sqlite_where=conversations.c.next_at.is_not(None),
          postgresql_where=conversations.c.next_at.is_not(None))  # fmt: skip
 sa.Index("ix_conversations_closing", conversations.c.id, sqlite_where=conversations.c.state == "closing",
          postgresql_where=conversations.c.state == "closing")  # fmt: skip
@@ -207,9 +215,17 @@ sa.Index("ix_conversations_of_group", conversations.c.group_id,
 # How much is due at a destination, and since when.
 sa.Index("ix_conversations_due", conversations.c.destination, conversations.c.due_at,
          sqlite_where=conversations.c.due_at.is_not(None), postgresql_where=conversations.c.due_at.is_not(None))  # fmt: skip
-sa.Index("ix_conversations_storm", conversations.c.storm_id,
+# The columns after the first are what a storm counts of its conversations.
+sa.Index("ix_conversations_storm", conversations.c.storm_id, conversations.c.own_message, conversations.c.state,
+         conversations.c.urgency, conversations.c.id, conversations.c.shown, conversations.c.firing,
+         conversations.c.known, conversations.c.ended, conversations.c.delivery_id, conversations.c.next_at,
+         conversations.c.waiting, conversations.c.ends,
          sqlite_where=conversations.c.storm_id.is_not(None),
          postgresql_where=conversations.c.storm_id.is_not(None))  # fmt: skip
+# The destinations that know of something that fires.
+sa.Index("ix_conversations_known", conversations.c.destination,
+         sqlite_where=sa.and_(conversations.c.state == "open", conversations.c.known > 0),
+         postgresql_where=sa.and_(conversations.c.state == "open", conversations.c.known > 0))  # fmt: skip
 sa.Index("ix_conversations_open", conversations.c.id, sqlite_where=conversations.c.state == "open",
          postgresql_where=conversations.c.state == "open")  # fmt: skip
 sa.Index("ix_conversations_slots", conversations.c.slot,
@@ -291,7 +307,7 @@ fates = sa.Table(
     sa.Index("ix_fates_change", "change_id"),
     sa.Index("ix_fates_member", "member_id"),
 )
-sa.Index("ix_members_held", members.c.id,
+sa.Index("ix_members_held", members.c.at,
          sqlite_where=sa.and_(members.c.decision == "hold", members.c.open == 1),
          postgresql_where=sa.and_(members.c.decision == "hold", members.c.open == 1))  # fmt: skip
 sa.Index("ix_fates_dead_member", fates.c.member_id, sqlite_where=fates.c.fate == "dead",

@@ -133,6 +133,15 @@ class Database:
                 self.health.failed(unread)
             raise unread from error
 
+    async def look(self, job: Job[T]) -> T:
+        """What a job comes to, on a reader's connection: nothing of it is kept, and the writer goes on meanwhile."""
+
+        def work(connection: sa.Connection) -> T:
+            with connection.begin():
+                return Batch(connection, self._sets).look(job)
+
+        return await self.read(work)
+
     async def close(self, within: float = math.inf) -> None:
         """Finish what is queued, then let go of the database.
 

@@ -7,16 +7,17 @@ import pytest
 import sqlalchemy as sa
 
 from router.model import MINUTE, SECOND, Delivered, Destination, Status
-from router.store import LISTS, Permit, Store, totals
+from router.store import LISTS, Limits, Permit, Store, totals
 from router.store.backend import backend
 from tests.conformance.work import counted
-from tests.unit.core.world import NIGHT, PAGER, PER_ALERT, POLICY, SLACK, alert, webhook
+from tests.unit.core.world import NIGHT, PAGER, PER_ALERT, POLICY, SLACK, TEAM, alert, webhook
 
 MOST = 100
 """As far as anything is counted here."""
 FEW, MANY = 70, 200
 """Groups of each kind: enough to fill each list, and many more."""
 NOW = NIGHT + MINUTE
+STORM = Limits(above=60, every=5 * SECOND)
 Reading = Callable[[Store], Awaitable[object]]
 READINGS: dict[str, Reading] = {
     "status": Store.status,
@@ -29,6 +30,8 @@ READINGS: dict[str, Reading] = {
     "quarantine": lambda store: store.quarantined(20),
     **{f"how many: {name}": lambda store, name=name: store.total(name) for name in LISTS},  # type: ignore[misc]
     "what is next at a lane": lambda store: store.claim(PAGER, POLICY, NOW),
+    "the next opening": lambda store: store.next_opening(NOW),
+    "whether there is a storm": lambda store: store.claim(TEAM, POLICY, NOW, limits=STORM),
     "when something is due at a lane": lambda store: store.claim(SLACK, POLICY, NIGHT - SECOND),
 }
 

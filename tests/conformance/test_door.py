@@ -42,7 +42,7 @@ async def shown(url: str, now: int) -> dict[str, Any]:
             "balance": asdict(await store.balance(None)),
             "balance since": asdict(await store.balance(await store.balance(None))),
             "integrity": asdict(integrity),
-            "openings": await store.openings(now),
+            "next opening": await store.next_opening(now),
             "fragments": await store.fragments(),
             "troubles": repr(await store.troubles()),
         }

@@ -79,6 +79,14 @@ def _without_earlier_looks(recorded: Result, replayed: Result) -> tuple[Result, 
     return {**recorded, "idle until": left}, {**replayed, "idle until": kept}
 
 
+def _by_the_first_source(recorded: Result, replayed: Result) -> tuple[Result, Result]:
+    """With the first opening of those that each source has."""
+    openings = recorded.get("openings")
+    if not isinstance(openings, dict):
+        return recorded, replayed
+    return {**recorded, "openings": min(openings.values(), default=None)}, replayed
+
+
 DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "conversations of one priority are claimed in the order in which they may be sent; before, in that of when they became due",
@@ -94,5 +102,10 @@ DIFFERENCES: tuple[Difference, ...] = (
         "a lane may look for work earlier than there is some",
         "For the same reason: a conversation stands in the order at the earliest moment at which something of it was due.",
         see=_without_earlier_looks,
+    ),
+    Difference(
+        "the next opening is that of all sources; before, each source had its own",
+        "It is the first entry of an index. Every source is asked before it what still fires: once more than it has to be.",
+        see=_by_the_first_source,
     ),
 )

@@ -72,7 +72,7 @@ class _Player:
     async def adopt(self) -> None:
         await self.store.adopt(self.rules, self.now)
         await self.store.judge(self.rules.policy, self.now)
-        gone = await self.store.retire(self.rules.policy)
+        gone = await self.store.retire(self.rules.policy, self.now)
         retired = {key: read(key, text) for key, text in gone.items()}
         self.lanes = {
             **self.rules.policy.destinations,
@@ -104,6 +104,7 @@ class _Player:
 
     async def end(self) -> Result:
         store, seen, policy = self.store, self.seen, self.rules.policy
+        opening = await store.next_opening(self.now)
         digests = {
             key: seen.digest(await store.digest(each, policy, self.now))
             for key, each in policy.destinations.items()
@@ -112,7 +113,7 @@ class _Player:
         return {
             "backlog": seen.backlog(await store.lanes(self.now)),
             **seen.waiting(await store.waiting()),
-            "openings": {name: seconds(at) for name, at in sorted((await store.openings(self.now)).items())},
+            "openings": None if opening is None else seconds(opening),
             "letters": seen.letters(await store.dead_letters()),
             "digests": digests,
             "wrong": len((await store.account(None, None))["wrong"]),

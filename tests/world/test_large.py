@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from router.config import load
-from router.model import MINUTE, Webhook
+from router.model import DAY, MINUTE, Webhook
 from router.parse import parse
 from router.store import Receipt, Store
 from router.undecided import LARGE
@@ -20,13 +20,13 @@ from tests.world.conftest import World
 MANY = 3 * LARGE + 1
 
 
-def group(*, firing: int, ended: int = 0, key: str = "many") -> bytes:
-    """Criticals of one group."""
+def group(*, firing: int, ended: int = 0, key: str = "many", severity: str = "critical") -> bytes:
+    """Alerts of one group."""
     started = datetime(2026, 11, 23, 11, tzinfo=UTC).isoformat()
     alerts = [
         alert(
             "Down", status="firing" if number < firing else "resolved", startsAt=started,
-            labels={"alertname": "Down", "n": str(number), "severity": "critical"},
+            labels={"alertname": "Down", "n": str(number), "severity": severity},
         )
         for number in range(firing + ended)
     ]  # fmt: skip
@@ -79,6 +79,20 @@ async def test_its_end_is_told_once_all_of_it_has_ended(world: World) -> None:
     await world.slack.until(lambda: "Resolved" in message.shown)
     await decided(world)
     assert (await world.ledger())["changes"]["resolved"] == MANY
+
+
+async def test_a_digest_of_very_many_is_one_mail(world: World) -> None:
+    await world.start()
+    assert await post(world, firing=MANY, severity="info") == 200
+    await decided(world)
+    world.clock.advance(DAY)
+    await world.smtp.until(lambda: bool(world.smtp.mails))
+
+    async def recorded() -> bool:
+        return await world.fates() == {"delivered": MANY}
+
+    await until(recorded, "all pieces of its outcome are recorded")
+    assert f"{MANY} firing" in world.smtp.only.subject
 
 
 @pytest.mark.parametrize("pieces", [0, 1])

@@ -13,6 +13,7 @@ from router.core.digests import FIRED_SINCE
 from router.core.fates import add
 from router.core.members import Transitions, rejudge, subject_of
 from router.core.record import record
+from router.core.release import MANY_MUTED
 from router.core.rows import (
     AlertRow,
     ChangeRow,
@@ -76,7 +77,7 @@ class _Answers(dict[Any, Any]):
         return True
 
     def __missing__(self, key: tuple[str, Any]) -> Any:
-        return 1 if key[0] == FIRED_SINCE else []
+        return 1 if key[0] in {FIRED_SINCE, MANY_MUTED} else []
 
 
 def in_memory() -> State:

@@ -90,7 +90,7 @@ def _counts(members: Iterable[MemberRow]) -> dict[str, int]:
 
 def _due(row: ConversationRow, times: list[Millis]) -> None:
     """Its due time is a lower bound of that of its members, and its place in the lane follows from it."""
-    if row.state == CLOSED:
+    if row.state in (CLOSED, CLOSING):
         assert row.due_at is None, f"{row}: is over and due"
     elif row.slot is not None:
         assert row.due_at == row.slot, f"{row}: is not due at its slot"

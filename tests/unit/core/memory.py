@@ -42,6 +42,13 @@ class Memory:
             self.state.undo(mark)
             raise
 
+    async def look(self, job: Job[T]) -> T:
+        mark = self.state.mark()
+        try:
+            return job.run(self.state)
+        finally:
+            self.state.undo(mark)
+
     async def write(self, work: Callable[..., Any]) -> None:
         assert isinstance(work, partial)
         _STATEMENTS[work.func](self.state, **work.keywords)

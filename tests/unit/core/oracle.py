@@ -5,10 +5,20 @@ from operator import attrgetter
 from typing import Any
 
 from router.core.claim import ALL_APART, Share
-from router.core.conversations import FIRST_DUE
-from router.core.digests import FIRED_SINCE, OBSOLETE_IN
+from router.core.conversations import FIRST_DUE, ONE_ENDED
+from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN
 from router.core.release import MANY, MANY_MUTED
-from router.core.rows import CLOSED, FIRING, HOLD, NOT_FIRING, OPEN, AlertRow, ConversationRow
+from router.core.rows import (
+    CLOSED,
+    FIRING,
+    HOLD,
+    LARGE,
+    NOT_FIRING,
+    OPEN,
+    RESOLVED,
+    AlertRow,
+    ConversationRow,
+)
 from router.core.state import State
 from router.core.storms import SHOWN, Affected, Standing, Surge
 from router.model import Change, Fate, Millis
@@ -62,17 +72,19 @@ def _next_time(state: State, key: tuple[str, Share, bool]) -> tuple[Millis | Non
 
 
 def _surge(state: State, key: Any) -> Surge:
-    destination, now, storm, edits = key
+    destination, now, storm, edits, above = key
+    most = above + 1
     belongs = Share(storm).belongs
     found = _due(state, destination, now)
     others = [row for row in found if not belongs(row) and not (edits and row.own_message)]
     own = [row for row in state.conversations if row.state == OPEN and belongs(row)]
     told = [row for row in own if row in found]
     firing = [row for row in own if row.shown or (row.firing and row in told)]
+    due = min(len(others), most)
     return Surge(
-        len(others) + len(firing),
-        len(others),
-        sum(row.urgency == 0 for row in others),
+        due + len(firing),
+        due,
+        min(sum(row.urgency == 0 for row in others), most),
         len(told),
         sum(row.urgency == 0 and row.waiting != row.ends for row in told),
         sum(bool(row.known or row.ended) for row in own),
@@ -113,6 +125,13 @@ def _obsolete_in(state: State, key: tuple[Millis, Millis]) -> list[Any]:
             notified = tuple(each.destination for each in heard)
             found.append((change.id, change.alert_id, fate.destination, fate.reason, notified))
     return found
+
+
+def _many_reported(state: State, key: tuple[Millis, Millis]) -> bool:
+    since, until = key
+    held = sum(row.decision == HOLD and bool(row.open) for row in state.members)
+    obsolete = sum(row.fate == Fate.MOOT and since <= row.updated_at < until for row in state.fates)
+    return max(held, obsolete) > LARGE
 
 
 def _fired_since(state: State, key: tuple[int, Millis]) -> int:
@@ -171,18 +190,13 @@ def _still_notified(state: State, _: Any) -> frozenset[str]:
     return frozenset(row.destination for row in state.conversations if row.state != CLOSED and row.known)
 
 
-def _openings(state: State, now: Millis) -> dict[str, Millis]:
-    found: dict[str, Millis] = {}
-    for row in state.members:
-        held = row.decision == HOLD and row.open and row.notified in NOT_FIRING
-        if held and row.at is not None and row.at > now:
-            source = state.alerts[row.alert_id].source
-            found[source] = min(row.at, found.get(source, row.at))
-    return found
+def _next_opening(state: State, now: Millis) -> Millis | None:
+    held = (row for row in state.members if row.decision == HOLD and row.open and row.notified in NOT_FIRING)
+    return min((row.at for row in held if row.at is not None and row.at > now), default=None)
 
 
 def _many_muted(state: State, key: str) -> Any:
-    return len(state.members.of("muted", key)) > MANY
+    return min(len(state.members.of("muted", key)), MANY + 1)
 
 
 def _muted_by(state: State, key: Any) -> Any:
@@ -195,6 +209,10 @@ def _first_due(state: State, key: int) -> Any:
     return min(
         (each.at for each in state.members.of("conversation", key) if each.at is not None), default=None
     )
+
+
+def _one_ended(state: State, key: int) -> Any:
+    return [each.id for each in state.members.of("conversation", key) if each.notified == RESOLVED][:1]
 
 
 def _members_of(state: State, key: Any) -> Any:
@@ -215,16 +233,18 @@ QUESTIONS: dict[str, Callable[[State, Any], Any]] = {
     "standing": _standing,
     OBSOLETE_IN: _obsolete_in,
     FIRED_SINCE: _fired_since,
+    MANY_REPORTED: _many_reported,
     "firing of": _firing_of,
     "marked": _marked,
     "unheard": _unheard,
     "doubted": _doubted,
     "lasting doubts": _lasting_doubts,
     "still notified": _still_notified,
-    "openings": _openings,
+    "next opening": _next_opening,
     FIRST_DUE: _first_due,
     MANY_MUTED: _many_muted,
     "muted by": _muted_by,
+    ONE_ENDED: _one_ended,
     "members of": _members_of,
     "left open": _left_open,
 }

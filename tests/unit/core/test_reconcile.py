@@ -84,8 +84,8 @@ def grow_stale(world: World, **heard: Any) -> dict[str, Receipt]:
     return {source: receipt for source, receipt in receipts.items() if receipt.changes}
 
 
-def openings(world: World) -> dict[str, Millis]:
-    return at_once(world.store.openings(world.now))
+def next_opening(world: World) -> Millis | None:
+    return at_once(world.store.next_opening(world.now))
 
 
 def forget(world: World, *trusted: str) -> frozenset[str]:
@@ -407,12 +407,12 @@ def test_what_alertmanager_can_be_asked_about_or_left_out_of_a_group_does_not_gr
 
 def test_the_next_opening_is_that_of_what_is_held_and_untold(world: World) -> None:
     world.post(alert("Down", "critical"), alert("Cert", "info"))
-    assert openings(world) == {}
+    assert next_opening(world) is None
     world.now = NIGHT
     world.post(alert("Disk", "warning"))
-    assert openings(world) == {"default": OPENING}
+    assert next_opening(world) == OPENING
     world.post(alert("Disk", "warning", Status.RESOLVED))
-    assert openings(world) == {}
+    assert next_opening(world) is None
 
 
 def repeating(every: Millis | None, repeats: list[Millis], *, peers: bool = False) -> int:

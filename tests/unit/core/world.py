@@ -231,7 +231,7 @@ class World:
         """Everything that fires is judged by these rules."""
         at_once(self.store.adopt(Adoption(policy), self.now))
         at_once(self.store.judge(policy, self.now))
-        at_once(self.store.retire(policy))
+        at_once(self.store.retire(policy, self.now))
 
     def reload(self, policy: Policy) -> None:
         self.policy = policy

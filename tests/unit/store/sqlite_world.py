@@ -59,6 +59,8 @@ class InSqlite:
         metadata.create_all(engine)
         self.connection = engine.connect()
         self._sets = Sets(Sqlite)
+        self.rows_of_batches: list[int] = []
+        """How many rows each batch was about, since this was cleared."""
 
     def close(self) -> None:
         self.connection.close()
@@ -68,7 +70,9 @@ class InSqlite:
         """What came of them, in one transaction."""
         results = [Result(job) for job in jobs]
         with self.connection.begin():
-            Batch(self.connection, self._sets).run(results)
+            batch = Batch(self.connection, self._sets)
+            batch.run(results)
+        self.rows_of_batches.append(sum(1 for table in batch._state.tables for _ in table))
         return results
 
     def one(self, job: Job[Any] | Direct) -> Any:
@@ -80,6 +84,10 @@ class InSqlite:
     async def do(self, job: Job[T]) -> T:
         result: T = self.one(job)
         return result
+
+    async def look(self, job: Job[T]) -> T:
+        with self.connection.begin():
+            return Batch(self.connection, self._sets).look(job)
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         result: T = self.one(Direct(work))

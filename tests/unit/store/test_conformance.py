@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.core.claim import ALL_APART, Share
-from router.core.conversations import FIRST_DUE
-from router.core.digests import FIRED_SINCE, OBSOLETE_IN
+from router.core.conversations import FIRST_DUE, ONE_ENDED
+from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN
 from router.core.release import MANY_MUTED
 from router.core.rows import OF_STORM
 from router.model import HOUR, MINUTE, SECOND, Status
@@ -46,7 +46,8 @@ def asked(world: World) -> dict[str, list[Any]]:
         ],
         "next time": [(key, share, apart) for key in keys for share in shares for apart in (True, False)],
         "surge": [
-            (key, at, storm, edits) for key in keys for at in moments for storm in storms for edits in (True, False)
+            (key, at, storm, edits, above)
+            for key in keys for at in moments for storm in storms for edits in (True, False) for above in (0, 100)
         ],
         "due after": [
             (key, at, share, after, limit)
@@ -55,6 +56,7 @@ def asked(world: World) -> dict[str, list[Any]]:
         ],
         "standing": storms,
         OBSOLETE_IN: [(since, until) for since in moments for until in moments],
+        MANY_REPORTED: [(since, until) for since in moments for until in moments],
         FIRED_SINCE: [(row.id, at) for row in world.state.alerts for at in moments[:1]],
         "firing of": [(source, after, limit) for source in (None, "default", "x") for after in ids for limit in sizes],
         "marked": [(after, limit) for after in ids for limit in sizes],
@@ -62,10 +64,11 @@ def asked(world: World) -> dict[str, list[Any]]:
         "doubted": [(source, after, limit) for source in ("default", "x") for after in ids for limit in sizes],
         "lasting doubts": [(at, limit) for at in moments for limit in sizes],
         "still notified": [()],
-        "openings": list(moments),
+        "next opening": list(moments),
         FIRST_DUE: conversations,
         MANY_MUTED: keys_muting,
         "muted by": [(key, after, limit) for key in keys_muting for after in ids for limit in sizes],
+        ONE_ENDED: conversations,
         "members of": [(id_, after, limit) for id_ in conversations for after in (0, id_ + 1) for limit in sizes],
         "left open": [(id_, 100) for id_ in conversations],
     }  # fmt: skip

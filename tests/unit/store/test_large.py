@@ -6,12 +6,15 @@ from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, example, given
+from hypothesis import strategies as st
 
-from router.model import HOUR, MINUTE, Broken, Delivered, Rejected, Retry, Status
-from router.store import Idle, jobs
+from router.model import DAY, HOUR, MINUTE, SECOND, Broken, Delivered, Rejected, Retry, Status
+from router.store import Idle, Limits, jobs
 from tests.examples import examples
 from tests.unit.core.stories import STEPS, History
-from tests.unit.core.world import ALL, PAGER, SLACK, TEAM, World, alert
+from tests.unit.core.test_storm_histories import STEPS as STORM_STEPS
+from tests.unit.core.test_storm_histories import Storm
+from tests.unit.core.world import ALL, DAILY, PAGER, SLACK, TEAM, World, alert
 from tests.unit.store.sqlite_world import in_sqlite
 
 T = TypeVar("T")
@@ -24,15 +27,28 @@ class Here:
         return work(*arguments)
 
 
+def large_from(patch: pytest.MonkeyPatch, members: int) -> None:
+    """Conversations of more members than this are large."""
+    for module in (
+        "core.conversations",
+        "core.accept",
+        "core.record",
+        "core.claim",
+        "core.digests",
+        "core.dead_letters",
+        "store.recording",
+    ):
+        patch.setattr(f"router.{module}.LARGE", members)
+
+
 @pytest.fixture(autouse=True)
 def _all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("core.conversations", "core.accept", "core.record", "store.jobs", "store"):
-        monkeypatch.setattr(f"router.{module}.LARGE", 1)
+    large_from(monkeypatch, 1)
     monkeypatch.setattr(jobs, "PIECE", 2)
 
 
 def of(world: World) -> World:
-    world.store._building = Here()  # type: ignore[assignment]
+    world.store._claiming._building = Here()  # type: ignore[assignment]
     return world
 
 
@@ -55,8 +71,7 @@ def test_a_history_ends_as_with_small_ones(steps: list[Any]) -> None:
         for step in steps:
             large.play(*step)
         large.settle()
-        for module in ("core.conversations", "core.accept", "core.record", "store.jobs", "store"):
-            patch.setattr(f"router.{module}.LARGE", 500)
+        large_from(patch, 500)
         small = History(World())
         for step in steps:
             small.play(*step)
@@ -64,6 +79,27 @@ def test_a_history_ends_as_with_small_ones(steps: list[Any]) -> None:
         for destination in ALL:
             mine, other = (each.world.providers[destination.key] for each in (large, small))
             assert mine.all_firing == other.all_firing, destination.key
+        assert fates(large.world) == fates(small.world)
+
+
+@given(STORM_STEPS, st.booleans(), st.sampled_from([10_000, 60]))
+@examples(40, HealthCheck.function_scoped_fixture)
+def test_a_storm_ends_as_with_small_ones(steps: list[Any], edits: bool, room: int) -> None:
+    limits = Limits(above=2, every=5 * SECOND, room=room, edits=edits)
+    with in_sqlite() as database, pytest.MonkeyPatch.context() as patch:
+        large_from(patch, 0)
+        large = Storm(limits, database)
+        of(large.world)
+        for step in steps:
+            large.step(*step)
+        large.settle()
+        large_from(patch, 500)
+        small = Storm(limits)
+        for step in steps:
+            small.step(*step)
+        small.settle()
+        mine, other = (each.world.providers[TEAM.key] for each in (large, small))
+        assert mine.all_firing == other.all_firing
         assert fates(large.world) == fates(small.world)
 
 
@@ -136,14 +172,14 @@ def test_its_end_closes_it_and_the_next_firing_begins_another(world: World) -> N
 
 
 def test_while_it_closes_a_firing_begins_another(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def later() -> None:
+    async def later(*_: object) -> None:
         """The process is about to mark its members."""
 
     many(world)
     world.deliver()
     many(world, Status.RESOLVED)
     with monkeypatch.context() as patch:
-        patch.setattr(world.store, "close_large", later)
+        patch.setattr(world.store._recording, "close_large", later)
         world.deliver(SLACK)
     world.now += HOUR
     world.post(alert("A1", "critical", Status.FIRING, world.now))
@@ -181,3 +217,27 @@ def test_what_is_inhibited_meanwhile_is_not_told(world: World) -> None:
     }
     world.finish(work, Delivered({"ts": "1"}))
     assert Counter(world.fates(TEAM)) == {"inhibited": 3, "delivered": 4}
+
+
+def test_a_digest_that_is_closing_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its members go on in the next slot in pieces, and the process ends before."""
+
+    async def later(*_: object) -> None:
+        """The process is about to."""
+
+    many(world, level="info")
+    world.now += DAY
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store._recording, "close_large", later)
+        world.deliver(DAILY)
+    world.post(alert("A1", "info", Status.RESOLVED), alert("A2", "info"))
+    world.restart()
+    world.now += DAY
+    work = world.work_of(DAILY)
+    assert work.conversation.digest is not None
+    firing, ended = ([line.alert.labels["alertname"] for line in lines]
+                     for lines in (work.conversation.digest.firing, work.conversation.digest.ended))  # fmt: skip
+    assert (sorted(firing), ended) == (["A0", "A2", "A3", "A4", "A5", "A6"], ["A1"])
+    world.finish(work, Delivered())
+    world.assert_balanced()
+    assert set(world.fates(DAILY)) == {"delivered"}

@@ -24,6 +24,7 @@ def warning(number: int) -> Alert:
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Many warnings that a critical mutes."""
     monkeypatch.setattr("router.store.questions.MANY", 2)
+    monkeypatch.setattr("router.core.release.MANY", 2)
     monkeypatch.setattr("router.store.jobs.PIECE", 2)
     with in_sqlite() as database:
         world = World(database=database)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from router.core.claim import Share
 from router.core.rows import FIRING
 from router.core.state import State
 from router.core.storms import BATCH, Room
@@ -262,8 +263,12 @@ def absorbs(desk: Desk, count: int) -> Jobs:
     return [absorb(desk, storm(desk, count))]
 
 
+def due(desk: Desk) -> list[int]:
+    return [id_ for _, id_ in desk.do(jobs.Due(TEAM.key, desk.now, Share(taking=True), jobs.START))]
+
+
 def absorb(desk: Desk, work: Work) -> jobs.Absorb:
-    return jobs.Absorb(work, desk.policy, desk.now, jobs.START, Room(STORM.room))
+    return jobs.Absorb(work, due(desk), desk.policy, desk.now, Room(STORM.room))
 
 
 def views(desk: Desk, count: int) -> Jobs:
@@ -274,7 +279,7 @@ def views(desk: Desk, count: int) -> Jobs:
 
 def rechecks(desk: Desk, count: int) -> Jobs:
     storm(desk, count)
-    return [jobs.Recheck(TEAM.key, desk.policy, desk.now, jobs.START)]
+    return [jobs.Recheck(due(desk), desk.policy, desk.now)]
 
 
 def parts(outcome: Outcome, meanwhile: str = "") -> Callable[[Desk, int], Jobs]:
@@ -319,7 +324,8 @@ def answered(step: str) -> Callable[[Desk, int], Jobs]:
                 return [confirm]
             desk.do(confirm)
             if step == "is forgotten" and each == "lacks all":
-                return [jobs.ForgetAnswers(frozenset(), desk.policy, desk.now, 0)]
+                marked = desk.do(jobs.Marked(0))
+                return [jobs.ForgetAnswers(frozenset(), marked, desk.policy, desk.now)]
         desk.now += MINUTE
         answer = desk.answer(**listed)
         return [jobs.Reopen(answer, tuple(sorted(answer.alerts)), desk.policy, desk.now)]
@@ -330,7 +336,9 @@ def answered(step: str) -> Callable[[Desk, int], Jobs]:
 def expires(desk: Desk, count: int) -> Jobs:
     desk.accepts(*each_in_its_group(count), *each_in_its_group(count, "warning"))
     desk.now += desk.policy.stale_after
-    return [jobs.Expire(Listening(desk.policy.stale_after), desk.policy, desk.now, 0)]
+    listening = Listening(desk.policy.stale_after)
+    unheard = desk.do(jobs.Unheard(listening, desk.now, 0))
+    return [jobs.Expire(listening, unheard, desk.policy, desk.now)]
 
 
 def doubt(desk: Desk, *several: Webhook) -> None:
@@ -359,7 +367,8 @@ def doubts_are_settled(desk: Desk, count: int) -> Jobs:
     doubt(desk, *each_in_its_group(count))
     desk.now += MINUTE
     answer = desk.answer(**{f"D{number}": None for number in range(count)})
-    return [jobs.SettleByAnswer(answer, desk.policy, desk.now, 0)]
+    doubted = desk.do(jobs.Doubted(answer.source, 0))
+    return [jobs.SettleByAnswer(answer, doubted, desk.policy, desk.now)]
 
 
 def reindexed(desk: Desk, count: int) -> Jobs:

@@ -1,0 +1,63 @@
+"""A conversation of very many members is closed in pieces, each of them in a batch: what of it is not over goes on in the
+next slot of its digest, or in another conversation.
+
+Pieces may run twice, because the process may end between two of them.
+"""
+
+from collections.abc import Sequence
+
+from router.core import digests, fates
+from router.core.conversations import begin_another, change, latest, put_member
+from router.core.members import OBSOLETE
+from router.core.rows import CLOSED, FIRING, NOT_FIRING, OPEN, RESOLVED, ConversationRow, MemberRow
+from router.core.state import State
+from router.decide import Policy
+from router.model import Fate, Millis
+
+
+def close_some(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis) -> None:
+    """Some members of a conversation that is closing. :param ids: none: nothing of it is left"""
+    row = state.conversations[id_]
+    members = [state.members[each] for each in ids]
+    if not members:
+        change(state, row, state=CLOSED)
+    elif row.slot is not None:
+        digests.go_on(state, row, members, policy, now)
+    else:
+        _go_on(state, row, members, now)
+    for each in ids:
+        member = state.members[each]
+        if member.conversation_id == id_:
+            state.members.put(member._replace(open=0))
+
+
+def _go_on(state: State, row: ConversationRow, members: Sequence[MemberRow], now: Millis) -> None:
+    waiting = [each for each in members if each.status == FIRING and each.notified in NOT_FIRING]
+    if not waiting:
+        return
+    state.conversations.want("token", (row.token,))
+    state.alerts.want("id", (each.alert_id for each in waiting))
+    state.fates.want("open of member", (each.id for each in waiting))
+    state.ready()
+    last = latest(state, row.token)
+    successor = last if last is not None and last.state == OPEN else None
+    if successor is not None:
+        state.members.want("pair", ((successor.id, each.alert_id) for each in waiting))
+        state.ready()
+    alone: list[MemberRow] = []
+    for each in waiting:
+        there = None if successor is None else state.members.one("pair", (successor.id, each.alert_id))
+        if there is not None:  # it fired anew since
+            _empty(state, each)
+            for fate in state.fates.of("open of member", each.id):
+                state.fates.put(fate._replace(member_id=there.id, generation=0))
+        elif state.alerts[each.alert_id].status != FIRING:  # it ended since
+            _empty(state, each)
+            fates.finish(state, each.id, fates.ANY_GENERATION, Fate.MOOT, OBSOLETE, now)
+        else:
+            alone.append(each)
+    begin_another(state, row, alone, now)
+
+
+def _empty(state: State, member: MemberRow) -> None:
+    put_member(state, member._replace(status=RESOLVED, at=None, inhibitor=None), member)

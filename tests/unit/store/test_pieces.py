@@ -1,0 +1,253 @@
+"""No batch is about more rows because more alerts, or groups, are due, told, given up or over; a piece that fails loses
+nothing.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Refusal, Rejected, Status
+from router.store import Limits, StoreUnavailable, Work, jobs
+from tests.unit.core.memory import at_once
+from tests.unit.core.world import DAILY, SLACK, TEAM, World, alert
+from tests.unit.store.sqlite_world import InSqlite, in_sqlite
+from tests.unit.store.test_large import large_from, of
+
+FEW, MANY = 20, 60
+DELIVERED = Delivered({"ts": "1"})
+REFUSED = Delivered({"ts": "1"}, refused=(Refusal("bob@example.com", "smtp 550"),))
+GIVEN_UP = Rejected("http 400")
+STORM = Limits(above=3, every=5 * SECOND, room=100)
+ROOMY = Limits(above=3, every=5 * SECOND)
+
+
+@pytest.fixture(autouse=True)
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    large_from(monkeypatch, 10)
+    monkeypatch.setattr("router.store.questions.LARGE", 10)
+    monkeypatch.setattr(jobs, "PIECE", 10)
+    monkeypatch.setattr("router.core.storms.BATCH", 5)
+    monkeypatch.setattr("router.core.storms._MEMBERS", 10)
+
+
+def post(world: World, count: int, level: str, status: Status = Status.FIRING, group: str = "g") -> None:
+    """In pieces, as a large webhook comes."""
+    for first in range(0, count, 10):
+        several = range(first, min(first + 10, count))
+        world.post(*(alert(f"A{number}", level, status) for number in several), group=group)
+
+
+def digest(world: World, count: int) -> Work:
+    post(world, count, "info")
+    world.now += DAY
+    return world.work_of(DAILY)
+
+
+def a_digest_is_told(world: World, count: int) -> None:
+    world.finish(digest(world, count), DELIVERED)
+
+
+def a_digest_is_told_to_all_but_one(world: World, count: int) -> None:
+    world.finish(digest(world, count), REFUSED)
+
+
+def a_digest_is_given_up_and_retried(world: World, count: int) -> None:
+    world.finish(digest(world, count), GIVEN_UP)
+    world.retry_the_dead()
+
+
+def a_digest_reports_what_is_held(world: World, count: int) -> None:
+    world.now += 10 * HOUR
+    post(world, count, "warning")
+    world.now += 10 * HOUR
+    world.finish(world.work_of(DAILY), DELIVERED)
+
+
+def group(world: World, count: int) -> Work:
+    post(world, count, "critical")
+    return world.work_of(SLACK)
+
+
+def a_group_is_given_up_and_retried(world: World, count: int) -> None:
+    world.finish(group(world, count), GIVEN_UP)
+    world.retry_the_dead()
+    world.finish(world.work_of(SLACK), DELIVERED)
+
+
+def a_group_is_given_up_and_discarded(world: World, count: int) -> None:
+    world.finish(group(world, count), GIVEN_UP)
+    (letter,) = world.letters()
+    assert at_once(world.store.discard(letter, world.now))
+
+
+def a_group_is_told_to_all_but_one(world: World, count: int) -> None:
+    world.finish(group(world, count), REFUSED)
+
+
+def a_group_fires_anew_while_its_end_is_told(world: World, count: int) -> None:
+    world.finish(group(world, count), DELIVERED)
+    post(world, count, "critical", Status.RESOLVED)
+    world.now += HOUR
+    work = world.work_of(SLACK)
+    for first in range(0, count, 10):
+        several = (
+            alert(f"A{number}", "critical", starts_at=world.now) for number in range(first, first + 10)
+        )
+        world.post(*several)
+    world.finish(work, DELIVERED)
+    world.now += HOUR
+    world.finish(world.work_of(SLACK), DELIVERED)
+
+
+def a_group_is_shown_whole_after_its_end(world: World, count: int) -> None:
+    """Alertmanager had left out some of its alerts."""
+
+    def cut(status: Status, truncated: int = 1) -> None:
+        for first in range(0, count, 10):
+            several = (alert(f"A{number}", "critical", status) for number in range(first, first + 10))
+            world.post(*several, truncated=truncated)
+
+    for status in Status:
+        cut(status)
+        world.now += MINUTE
+        world.finish(world.work_of(SLACK), DELIVERED)
+    world.post(alert("B", "info", Status.RESOLVED))
+    world.now += MINUTE
+    work = world.work_of(SLACK)
+    assert work.conversation.over
+    world.finish(work, DELIVERED)
+
+
+def a_storm_takes_a_group_along(world: World, count: int) -> None:
+    post(world, count, "warning")
+    for name in "BCDE":
+        world.post(alert(name, "warning"), group=name)
+    world.now += MINUTE
+    for status in Status:
+        world.finish(world.work_of(TEAM, STORM), DELIVERED)
+        post(world, count, "warning", Status.RESOLVED)
+        world.now += HOUR
+        assert status
+
+
+def a_storm_of_many_groups(world: World, count: int) -> None:
+    for number in range(count):
+        world.post(alert(f"A{number}", "warning"), group=f"g{number}")
+    world.now += MINUTE
+    world.finish(world.work_of(TEAM, STORM), DELIVERED)
+
+
+def most_rows(play: Callable[[World, int], None], count: int) -> int:
+    """Of any batch, beside those in which webhooks are accepted."""
+    with in_sqlite() as database:
+        world = of(World(database=database))
+        play(world, count)
+        world.assert_balanced()
+        return max(database.rows_of_batches)
+
+
+@pytest.mark.parametrize(
+    "play",
+    [
+        a_digest_is_told, a_digest_is_told_to_all_but_one, a_digest_is_given_up_and_retried,
+        a_digest_reports_what_is_held, a_group_is_given_up_and_retried, a_group_is_given_up_and_discarded,
+        a_group_is_told_to_all_but_one, a_group_is_shown_whole_after_its_end, a_group_fires_anew_while_its_end_is_told, a_storm_takes_a_group_along,
+        a_storm_of_many_groups,
+    ],
+)  # fmt: skip
+def test_no_batch_is_about_more_rows_when_there_are_more(play: Callable[[World, int], None]) -> None:
+    few, many = (most_rows(play, count) for count in (FEW, MANY))
+    assert many <= few + 5
+
+
+def test_a_storm_begins_in_as_many_batches_however_much_is_due() -> None:
+    """What is judged once more before is as much as makes a storm; its message takes along what it has room for."""
+
+    def batches(count: int) -> int:
+        with in_sqlite() as database:
+            world = World(database=database)
+            for number in range(count):
+                world.post(alert(f"A{number}", "warning"), group=f"g{number}")
+            world.now += MINUTE
+            database.rows_of_batches.clear()
+            assert world.work_of(TEAM, STORM).is_storm
+            return len(database.rows_of_batches)
+
+    assert batches(200) == batches(50)
+
+
+class Failing:
+    """The database, which can't be written once jobs of some kind come."""
+
+    def __init__(self, database: InSqlite, kind: type[object], after: int = 0) -> None:
+        self._database, self._kind, self._left = database, kind, after
+        self.failed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    async def do(self, job: Any) -> Any:
+        if isinstance(job, self._kind):
+            self.failed = self.failed or not self._left
+            self._left -= 1
+        if self.failed:
+            raise StoreUnavailable("the disk is full")
+        return await self._database.do(job)
+
+
+def fails(world: World, database: InSqlite, kind: type[object]) -> None:
+    """To claim what is due, because the database does."""
+    claiming = world.store._claiming
+    failing: Any = Failing(database, kind)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(claiming, "_database", failing)
+        patch.setattr(claiming._recording, "_database", failing)
+        with pytest.raises(StoreUnavailable):
+            world.begin(TEAM, ROOMY)
+    assert failing.failed
+
+
+@pytest.mark.parametrize("kind", [jobs.Absorb, jobs.View])
+def test_what_a_storm_was_to_take_along_is_due_after_a_failure(kind: type[object]) -> None:
+    with in_sqlite() as database:
+        world = World(database=database)
+        for name in "ABCDEF":
+            world.post(alert(name, "warning"), group=name)
+        world.now += MINUTE
+        fails(world, database, kind)
+        work = world.work_of(TEAM, ROOMY)
+        assert {part.conversation.group_labels["group"] for part in work.parts} == set("ABCDEF")
+        world.finish(work, DELIVERED)
+        world.assert_balanced()
+        assert world.fates(TEAM) == ["delivered"] * 6
+
+
+def test_a_large_group_that_could_not_be_begun_is_due_after_a_failure() -> None:
+    with in_sqlite() as database:
+        world = of(World(database=database))
+        post(world, MANY, "warning")
+        world.now += MINUTE
+        fails(world, database, jobs.Start)
+        world.finish(world.work_of(TEAM), DELIVERED)
+        assert world.fates(TEAM) == ["delivered"] * MANY
+
+
+def test_a_group_that_is_given_up_in_part_has_a_letter_of_all() -> None:
+    """So nothing is given up without one, whenever the process ends."""
+    with in_sqlite() as database:
+        world = of(World(database=database))
+        work = group(world, MANY)
+        failing: Any = Failing(database, jobs.RecordSome, after=2)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(world.store._recording, "_database", failing)
+            with pytest.raises(StoreUnavailable):
+                world.finish(work, GIVEN_UP)
+        world.restart()
+        assert world.fates(SLACK).count("dead") == 20
+        assert len(world.letters()) == 1
+        world.finish(world.work_of(SLACK), DELIVERED)
+        world.retry_the_dead()
+        world.finish(world.work_of(SLACK), DELIVERED)
+        world.assert_balanced()
+        assert world.fates(SLACK) == ["delivered"] * MANY
