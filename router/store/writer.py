@@ -31,6 +31,8 @@ _BATCH = 256
 """Alerts, see :attr:`router.store.jobs.Job.weight`: some tens of milliseconds."""
 _QUEUE = 10_000
 _READERS = 4
+_LAST_READS = 0.5
+"""Seconds that readers have to end in when the database is closed."""
 
 
 @dataclass(slots=True)
@@ -60,6 +62,8 @@ class Database:
         self._connection: sa.Connection | None = None
         """The writer's; None: a new one is made."""
         self._readers = Threads("store-read", _READERS)
+        self._reading: set[asyncio.Event] = set()
+        """Each is set when a reader has let go of its connection."""
         self._queue: queue.Queue[_Waiting | None] = queue.Queue(_QUEUE)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -122,9 +126,12 @@ class Database:
                 with self._backend.engine.connect() as connection:
                     return work(connection)
             finally:
+                self._call(ended.set)
                 if self._closed:  # without waiting for it
                     self._backend.close()
 
+        ended = asyncio.Event()
+        self._reading = {each for each in self._reading if not each.is_set()} | {ended}
         try:
             return await self._readers.run(call)
         except sa.exc.DBAPIError as error:
@@ -157,6 +164,11 @@ class Database:
             except TimeoutError:
                 log.warning("the store's last write has not ended; it is left behind", database=self.name)
                 return
+        # A reader whose caller was cancelled still has its connection, and SQLite's last one takes the WAL in.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(within, _LAST_READS)):
+                for each in self._reading:
+                    await each.wait()
         self._closed = True
         self._readers.shutdown()
         self._drop()  # unless the writer has
