@@ -102,11 +102,12 @@ async def test_250_criticals_and_the_ends_of_125_are_all_named(world: World) -> 
     await settled(world)
     storm = storm_of(world, "C0CRITICAL")
     assert storm.shown.count("n124") == 0
-    assert storm.text.startswith("[critical] Alert storm: 1")
+    # How many had a message of their own before the storm began depends on how fast they came.
+    assert re.match(r"\[critical\] Alert storm: \d+ groups firing, \d+ resolved", storm.text)
     assert told_as_resolved(words_of(world, "C0CRITICAL")) == set(range(125))
     assert told_as_resolved(mails_of(world)) == set(range(125))
     assert len(world.slack.messages) == before[0]
-    assert f"resolved: HostDown {TIMES} 1" in world.smtp.mails[-1].subject
+    assert f"resolved: HostDown {TIMES} " in world.smtp.mails[-1].subject
     # One mail for the storm, and one for each that had a mail of its own.
     single = sum("FIRING:1" in mail.subject for mail in world.smtp.mails)
     assert len(world.smtp.mails) <= before[1] + 2 + single
