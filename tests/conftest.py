@@ -7,10 +7,13 @@ import logging
 import os
 from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import structlog
 from hypothesis import HealthCheck, settings
+from sqlalchemy.util import LRUCache
 
 from tests.listening import still_open
 from tests.memory import MEMORY
@@ -37,7 +40,7 @@ settings.register_profile(
 )
 # `make test` plays the same examples every time: what fails, fails for everybody, and because of a change.
 settings.register_profile(
-    "suite", settings.get_profile("untimed"), derandomize=True, database=None, max_examples=50
+    "suite", settings.get_profile("untimed"), derandomize=True, database=None, max_examples=30
 )
 # `make hunt` plays others each time, and keeps those that failed in .hypothesis/.
 settings.register_profile("hunt", settings.get_profile("untimed"), derandomize=False, max_examples=1_000)
@@ -57,6 +60,40 @@ def pytest_runtest_makereport(item, call):  # type: ignore[no-untyped-def]  # no
         report.outcome = "failed"
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.longrepr = f"{item.nodeid} must not be skipped here: {reason}"
+
+
+class _Compiled(LRUCache[Any, Any]):
+    """What SQLAlchemy has compiled, by the kind of database instead of by the engine: each test opens a store anew, and
+    would compile all of its statements again.
+    """
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(_of_kind(key))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(_of_kind(key), value)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get(_of_kind(key), default)
+
+
+def _of_kind(key: Any) -> Any:
+    dialect, *rest = key
+    return dialect.name, *rest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _compiled_once() -> Iterator[None]:
+    compiled, create = _Compiled(2_000), sa.create_engine
+
+    def created(*given: Any, **named: Any) -> sa.Engine:
+        engine = create(*given, **named)
+        engine._compiled_cache = compiled
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sa, "create_engine", created)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
