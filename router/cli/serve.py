@@ -87,6 +87,12 @@ def serve(  # noqa: PLR0913  (an argument an option: that is click)
         logs.let_go()
 
 
+# A batch makes thousands of objects that live until it is saved, and a group of 50,000 alerts keeps a million for
+# seconds. By Python's own numbers (700, 10, 10) the collector would go through all of them again and again, and stop
+# the loop and the writer for up to a second. https://docs.python.org/3/library/gc.html#gc.set_threshold
+_GARBAGE = (10_000, 20, 50)
+
+
 async def _serve(service: app.Service, *, sample: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -108,6 +114,7 @@ async def _serve(service: app.Service, *, sample: bool) -> None:
         # What a start leaves stays: to look through it for garbage again and again would stop the loop for 100 ms.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_GARBAGE)
         if service.options.preview:
             click.echo(f"Preview: nobody is told anything. Open {service.url} to see every message.")
         if sample:
