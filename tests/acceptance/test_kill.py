@@ -27,7 +27,7 @@ from tests.world.rules import rules
 log = logging.getLogger(__name__)
 PHASES = ("fires", "ends", "is for the digest", "is in the digest")
 _ALL = "CHAOS_SEED" in os.environ
-"""`make hunt` kills at the steps that leave nothing behind, too: a function is called, or something is read."""
+"""`make hunt` kills at all steps in all phases, also where nothing is left behind: a function is called, a row is read."""
 _LEAVES_NOTHING = re.compile(r".*: (SELECT .*|[\w.<>]+, line \d+)")
 _AT_ONCE = 3
 _TRIES = 4
@@ -266,7 +266,7 @@ async def test_a_kill_at_any_step_of_the_path_loses_nothing(tmp_path: Path) -> N
     killed = {point for each in chains for point in each.killed}
     assert killed | plan.missed == {point for point in points if point.startswith(tuple(PHASES))}
     assert len(killed) > 20 * len(plan.missed), plan.missed
-    assert len(killed) > (100 if _ALL else 70)
+    assert len(killed) > (100 if _ALL else 20)
     log.info(
         "killed at %d points, told once more: %s; %s",
         len(killed),
@@ -289,9 +289,19 @@ async def test_kills_at_every_step_of_a_first_start_one_after_the_other_leave_a_
 
 
 async def _points(there: Stable, folder: Path) -> list[str]:
-    """All that are passed when nobody is killed."""
+    """Those that are passed when nobody is killed: in a hunt all, otherwise each step that leaves something behind in
+    one of the phases in which it comes.
+    """
     async with chain(there, folder) as whole:
         await whole.play({})
         await whole.play({})
         points = await whole.points()
-    return [point for point in points if _ALL or not _LEAVES_NOTHING.fullmatch(point)]
+    if _ALL:
+        return points
+    lasting = [point for point in points if not _LEAVES_NOTHING.fullmatch(point)]
+    phases: dict[str, list[str]] = {}
+    for point in lasting:
+        if point.startswith(tuple(PHASES)):
+            phases.setdefault(point.partition(": ")[2], []).append(point)
+    chosen = {each[number % len(each)] for number, each in enumerate(phases.values())}
+    return [point for point in lasting if point in chosen or point.startswith("start: ")]
