@@ -40,7 +40,7 @@ settings.register_profile(
 )
 # `make test` plays the same examples every time: what fails, fails for everybody, and because of a change.
 settings.register_profile(
-    "suite", settings.get_profile("untimed"), derandomize=True, database=None, max_examples=30
+    "suite", settings.get_profile("untimed"), derandomize=True, database=None, max_examples=25
 )
 # `make hunt` plays others each time, and keeps those that failed in .hypothesis/.
 settings.register_profile("hunt", settings.get_profile("untimed"), derandomize=False, max_examples=1_000)
@@ -151,5 +151,5 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more than there are cores: many tests wait more than they work."""
-    return min(8, (os.cpu_count() or 1) + 2)
+    """Three more than there are cores: many tests wait more than they work."""
+    return min(8, (os.cpu_count() or 1) + 3)
