@@ -13,6 +13,7 @@ from router.core.unclaim import NOT_BEGUN
 from router.decide import Policy
 from router.model import Delivered, Millis, Outcome, Rejected, Retry
 from router.store import jobs
+from router.store.jobs import job
 from router.store.writer import Database
 
 
@@ -66,7 +67,7 @@ class Recording:
         recorded: list[Recorded] = []
         while parts:
             sizes = accumulate(len(each.telling) for each in parts[:BATCH])
-            count = max(1, sum(size <= jobs.PIECE for size in sizes))
+            count = max(1, sum(size <= job.PIECE for size in sizes))
             some, parts = tuple(parts[:count]), parts[count:]
             if count == 1:
                 part, found = await self._record_some(some[0], outcome, policy, now)
@@ -92,8 +93,8 @@ class Recording:
         for reason, recipient in letters:
             given_up = maybe_arrived(work) if isinstance(outcome, Rejected) and outcome.ambiguous else work
             await self._database.do(jobs.WriteLetter(given_up, reason, recipient, now))
-        for first in range(0, len(work.telling), jobs.PIECE):
-            piece = replace(work, telling=work.telling[first : first + jobs.PIECE])
+        for first in range(0, len(work.telling), job.PIECE):
+            piece = replace(work, telling=work.telling[first : first + job.PIECE])
             recorded.append(await self._database.do(jobs.RecordSome(piece, outcome, policy, now)))
         return replace(work, telling=(), again=work.may_have_arrived), recorded
 
@@ -109,7 +110,7 @@ class Recording:
             return found
         left = list(found.by_member.items())
         while left:
-            some, left = dict(left[: jobs.PIECE]), left[jobs.PIECE :]
+            some, left = dict(left[: job.PIECE]), left[job.PIECE :]
             if not await self._database.do(jobs.RetrySome(letter, some, policy, now)):
                 return None
         return await self._database.do(jobs.Settle(letter, RETRIED, now))
@@ -121,7 +122,7 @@ class Recording:
             return found
         left = list(found.by_member)
         while left:
-            some, left = left[: jobs.PIECE], left[jobs.PIECE :]
+            some, left = left[: job.PIECE], left[job.PIECE :]
             if not await self._database.do(jobs.DiscardSome(letter, some, now)):
                 return False
         return await self._database.do(jobs.Settle(letter, "discarded", now)) is not None

@@ -53,7 +53,7 @@ def raises(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
             raise error
         return receipt
 
-    monkeypatch.setattr("router.store.jobs.accept", broken)
+    monkeypatch.setattr("router.store.jobs.accepting.accept", broken)
 
 
 async def refuses_its_group(store: Store) -> None:
@@ -177,7 +177,7 @@ async def test_one_that_fails_only_among_others_is_accepted(
             raise KeyError("x")
         return accept(state, body, *arguments, **named)
 
-    monkeypatch.setattr("router.store.jobs.accept", spoilt)
+    monkeypatch.setattr("router.store.jobs.accepting.accept", spoilt)
     found = await in_one_batch(room.store, client, *map(body, [*"abc", BAD]))
     assert {status for status, _ in found} == {200}
     assert raised

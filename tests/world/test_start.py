@@ -9,7 +9,7 @@ import pytest
 
 from router.decide import Policy
 from router.model import HOUR, MINUTE, SECOND, Millis
-from router.store import Phase, Store, jobs
+from router.store import Phase, Store
 from tests.world.conftest import World
 from tests.world.fake_slack import Want
 from tests.world.test_delivery import delivered
@@ -36,7 +36,7 @@ class Pieces:
             self.done.append(left)
             return left, woken
 
-        monkeypatch.setattr(jobs, "RULES_PIECE", 1)
+        monkeypatch.setattr("router.store.jobs.rules.RULES_PIECE", 1)
         monkeypatch.setattr(Store, "judge_some", held_up)
 
     async def let(self, count: int) -> None:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from router.model import DAY, HOUR, MINUTE, SECOND, Broken, Delivered, Rejected, Retry, Status
-from router.store import Idle, Limits, jobs
+from router.store import Idle, Limits
 from tests.examples import examples
 from tests.unit.core.stories import STEPS, History
 from tests.unit.core.test_storm_histories import STEPS as STORM_STEPS
@@ -44,7 +44,7 @@ def large_from(patch: pytest.MonkeyPatch, members: int) -> None:
 @pytest.fixture(autouse=True)
 def _all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     large_from(monkeypatch, 1)
-    monkeypatch.setattr(jobs, "PIECE", 2)
+    monkeypatch.setattr("router.store.jobs.job.PIECE", 2)
 
 
 def of(world: World) -> World:

@@ -26,7 +26,7 @@ ROOMY = Limits(above=3, every=5 * SECOND)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     large_from(monkeypatch, 10)
     monkeypatch.setattr("router.store.questions.LARGE", 10)
-    monkeypatch.setattr(jobs, "PIECE", 10)
+    monkeypatch.setattr("router.store.jobs.job.PIECE", 10)
     monkeypatch.setattr("router.core.storms.BATCH", 5)
     monkeypatch.setattr("router.core.storms._MEMBERS", 10)
 

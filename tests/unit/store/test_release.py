@@ -25,7 +25,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Many warnings that a critical mutes."""
     monkeypatch.setattr("router.store.questions.MANY", 2)
     monkeypatch.setattr("router.core.release.MANY", 2)
-    monkeypatch.setattr("router.store.jobs.PIECE", 2)
+    monkeypatch.setattr("router.store.jobs.job.PIECE", 2)
     with in_sqlite() as database:
         world = World(database=database)
         world.post(alert("A", "critical"))

@@ -526,7 +526,7 @@ def test_a_storm_of_many_is_as_many_statements_as_one_of_a_few(case: str) -> Non
 def test_what_needs_many_rounds_is_done_all_the_same() -> None:
     """However badly a transition foresees what it asks for."""
 
-    class Step(jobs._First):
+    class Step(jobs.First):
         def run(self, state: State) -> int:
             return sum(state.alerts[number].status == FIRING for number in firing)
 

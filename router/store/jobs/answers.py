@@ -1,0 +1,132 @@
+"""Alertmanager's answers, doubts and stale alerts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from router.core import clock_steps, reconcile
+from router.core.accept import Receipt
+from router.core.reconcile import Answer, Listening
+from router.core.state import State
+from router.decide import Policy
+from router.model import Millis
+from router.store.jobs.job import First, Piece, next_after
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm(Piece[Receipt]):
+    answer: Answer
+    policy: Policy
+    now: Millis
+    after: int
+
+    def run(self, state: State) -> tuple[Receipt, int]:
+        ids: list[int] = state.ask("firing of", (self.answer.source, self.after, reconcile.BATCH))
+        reconcile.want_marked(state, self.policy, ids, self.now)
+        return reconcile.confirm(state, self.answer, ids, self.policy, self.now), next_after(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Doubted(First):
+    """The next alerts of a source that are in doubt."""
+
+    source: str
+    after: int
+
+    def run(self, state: State) -> list[int]:
+        found: list[int] = state.ask("doubted", (self.source, self.after, reconcile.BATCH))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class SettleByAnswer(First):
+    answer: Answer
+    ids: Sequence[int]
+    policy: Policy
+    now: Millis
+
+    def run(self, state: State) -> Receipt:
+        state.alerts.want("id", self.ids)
+        state.ready()
+        return reconcile.settle_by_answer(state, self.answer, self.ids, self.policy, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen(First):
+    answer: Answer
+    identities: tuple[str, ...]
+    policy: Policy
+    now: Millis
+
+    def run(self, state: State) -> Receipt:
+        return reconcile.reopen(state, self.answer, self.identities, self.policy, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Marked(First):
+    """The next firing alerts of which Alertmanager said something."""
+
+    after: int
+
+    def run(self, state: State) -> list[int]:
+        found: list[int] = state.ask("marked", (self.after, reconcile.BATCH))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetAnswers(First):
+    trusted: frozenset[str]
+    ids: Sequence[int]
+    policy: Policy
+    now: Millis
+
+    def run(self, state: State) -> frozenset[str]:
+        reconcile.want_marked(state, self.policy, self.ids, self.now)
+        return reconcile.forget_answers(state, self.trusted, self.ids, self.policy, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard(First):
+    """The next firing alerts of which nothing was heard for too long."""
+
+    listening: Listening
+    now: Millis
+    after: int
+
+    def run(self, state: State) -> list[int]:
+        state.meta.want("id", (clock_steps.SINCE,))
+        state.ready()
+        seen_up_to = reconcile.silent_since(state, self.listening, self.now)
+        found: list[int] = state.ask("unheard", (seen_up_to, self.now, self.after, reconcile.BATCH))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Expire(First):
+    listening: Listening
+    ids: Sequence[int]
+    policy: Policy
+    now: Millis
+
+    def run(self, state: State) -> dict[str, Receipt]:
+        state.meta.want("id", (clock_steps.SINCE,))
+        reconcile.want_marked(state, self.policy, self.ids, self.now)
+        return reconcile.expire(state, self.listening, self.ids, self.policy, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class SettleDoubts(First):
+    """What it came to, by source; and when to settle the next one (None: there is no doubt left)."""
+
+    policy: Policy
+    now: Millis
+
+    def run(self, state: State) -> tuple[dict[str, Receipt], Millis | None]:
+        ids, following = state.ask("lasting doubts", (self.now, _DOUBTS))
+        state.alerts.want("id", ids)
+        state.ready()
+        settled, left = reconcile.settle_doubts(state, ids, self.policy, self.now)
+        return settled, following if left is None else left
+
+
+# Each may be one of many groups.
+_DOUBTS = 20

@@ -1,0 +1,268 @@
+"""Deliveries begin."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import ClassVar
+
+from router.core import claim as claims
+from router.core import digests, large, storms
+from router.core.claim import ALL_APART, Share, Work
+from router.core.conversations import DATABASE_ID, next_of_changed
+from router.core.rows import ConversationRow
+from router.core.state import State
+from router.core.storms import Limits
+from router.decide import Policy
+from router.model import Conversation, Destination, Millis
+from router.store.jobs import job
+from router.store.jobs.job import First, next_after
+
+# Conversations that a claim looks at before it is called again: most of what is due has something to say.
+_CANDIDATES = 8
+
+
+# Alerts of them that are loaded for that.
+_MEMBERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing is due; ``until``: when something will be, if nothing else happens (None: nothing waits)."""
+
+    until: Millis | None
+    failing: bool = False
+    """Something is due, and waits only because an attempt failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Deliveries that are begun."""
+
+    works: tuple[Work, ...]
+    idle: Idle | None = None
+    """None: more may be due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Nothing of what was looked at had anything to say; there is more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """A conversation of very many members is next: it is claimed in pieces."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ManyReported:
+    """A digest of very many alerts is next: it is claimed in pieces."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Surges:
+    """A storm begins, by what is due as it was judged so far."""
+
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """What a lane may begin now."""
+
+    destination: Destination
+    limits: Limits | None = None
+    """Beyond them the lane has a storm instead; None: it never has."""
+    count: int = 1
+    """As many deliveries as can start at once."""
+    others_first: bool = False
+    """The one that has waited longest goes before criticals."""
+    overdue: Millis = 0
+    """Only what has been due for at least so many milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    permit: Permit
+    policy: Policy
+    now: Millis
+    rechecked: bool = False
+    """What is due was judged once more."""
+    last: ClassVar[bool] = True
+
+    @property
+    def weight(self) -> int:
+        return self.permit.count
+
+    def want(self, state: State) -> None:
+        state.meta.want("id", (DATABASE_ID,))
+
+    def run(self, state: State) -> Claimed | Again | Surges | Many | ManyReported:
+        turn = storms.Turn()
+        key, limits = self.permit.destination.key, self.permit.limits
+        if limits is not None:
+            storms.want_storm(state, key)
+            storm = storms.standing(state, key)
+            own = 0 if storm is None else storm.id
+            surge = state.ask("surge", (key, self.now, own, limits.edits, limits.above))
+            if not self.rechecked and storms.begins(state, key, limits, surge):
+                return Surges(limits)
+            turn = storms.turn(state, key, limits, surge, self.now)
+            if turn.work is not None:
+                return Claimed((turn.work,))
+        found = self._apart(state, turn.share)
+        if not isinstance(found, Claimed) or found.idle is None or turn.share == ALL_APART:
+            return found
+        taken_at, _ = state.ask("next time", (key, turn.share, False))
+        storm_at = turn.not_before if turn.waits else taken_at
+        times = [found.idle.until, None if storm_at is None else max(storm_at, turn.not_before)]
+        until = min((at for at in times if at is not None), default=None)
+        return Claimed(found.works, Idle(until, found.idle.failing or turn.failing))
+
+    def _apart(self, state: State, share: Share) -> Claimed | Again | Many | ManyReported:
+        """What has a message of its own."""
+        permit, now, since = self.permit, self.now, len(state.journal)
+        destination, key = permit.destination, permit.destination.key
+        due_by = now - permit.overdue
+        limit = max(_CANDIDATES, permit.count)
+        ids, until = state.ask("next due", (key, now, due_by, share, permit.others_first, limit))
+        quiet = _says_all_quiet(destination)
+        covers = digests.covered(destination, self.policy)
+        state.conversations.want("id", ids)
+        state.ready()
+        due = [row for id_ in ids if (row := state.conversations[id_]).next_at is not None]
+        if due and _is_large(due[0]):
+            return Many(due[0].id)
+        if due and due[0].slot is not None and digests.is_large(state, due[0], self.policy, now):
+            return ManyReported(due[0].id)
+        small = list(takewhile(lambda row: not _is_large(row), due))
+        some = small[:1] if sum(row.size for row in small) > _MEMBERS else small
+        claims.want_conversations(state, self.policy, [row.id for row in some], now)
+        works: list[Work] = []
+        left = [row.id for row in due]
+        for row in some:
+            if len(works) == permit.count:
+                break
+            left.remove(row.id)
+            work = claims.claim(state, row.id, self.policy, now, quiet_digest=quiet, covers=covers)
+            if work is not None:
+                works.append(work)
+        if works:
+            times = [
+                until,
+                next_of_changed(state, key, since),
+                *(state.conversations[row.id].next_at for row in some),
+            ]
+            until = min((at for at in times if at is not None), default=None)
+            more = left or (until is not None and until <= now)
+            return Claimed(tuple(works), None if more else Idle(until))
+        if ids:
+            return Again()
+        next_at, due_at = state.ask("next time", (key, share, True))
+        return Claimed((), Idle(next_at, due_at is not None and due_at <= now))
+
+
+def _says_all_quiet(destination: Destination) -> bool:
+    return destination.digest and destination.options.empty == "all-quiet"
+
+
+@dataclass(frozen=True, slots=True)
+class Report(First):
+    """What a digest says, whose members are judged. It changes nothing."""
+
+    id: int
+    destination: Destination
+    policy: Policy
+    now: Millis
+
+    def run(self, state: State) -> Work:
+        state.conversations.want("id", (self.id,))
+        state.members.want("conversation", (self.id,))
+        state.members.want("held", (1,))
+        state.ready()
+        covers = digests.covered(self.destination, self.policy)
+        return claims.report(state, self.id, self.policy, self.now, covers)
+
+
+@dataclass(frozen=True, slots=True)
+class StartReport(First):
+    """Begins the delivery of a digest that was read beside the writer. None: it says nothing, or is due no more."""
+
+    work: Work
+    destination: Destination
+    policy: Policy
+    now: Millis
+
+    def want(self, state: State) -> None:
+        state.meta.want("id", (DATABASE_ID,))
+        state.conversations.want("id", (self.work.id,))
+        if self.work.conversation.digest is not None and self.work.conversation.digest.empty:
+            state.members.want("conversation", (self.work.id,))
+
+    def run(self, state: State) -> Work | None:
+        quiet = _says_all_quiet(self.destination)
+        return claims.start_report(state, self.work, self.policy, self.now, quiet=quiet)
+
+
+def _is_large(row: ConversationRow) -> bool:
+    return claims.is_large(row) and row.slot is None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark(First):
+    """Marks the next members of a conversation of very many. What the destination was notified of before, by member;
+    and the last id, 0: there are no more.
+    """
+
+    id: int
+    policy: Policy
+    now: Millis
+    after: int
+
+    @property
+    def weight(self) -> int:
+        return job.PIECE
+
+    def run(self, state: State) -> tuple[dict[int, str], int]:
+        ids: list[int] = state.ask("members of", (self.id, self.after, job.PIECE))
+        return large.mark(state, self.id, ids, self.policy, self.now), next_after(ids, job.PIECE)
+
+
+@dataclass(frozen=True, slots=True)
+class Start(First):
+    """Begins the delivery of a conversation whose members are marked, or has a storm's message take it along.
+
+    :param before: of which, and what was known
+    """
+
+    id: int
+    now: Millis
+    before: Mapping[int, str]
+    storm: Work | None = None
+
+    def want(self, state: State) -> None:
+        state.meta.want("id", (DATABASE_ID,))
+        state.conversations.want("id", (self.id,))
+        state.dead_letters.want("open of conversation", (self.id,))
+        state.ready()
+        group = state.conversations[self.id].group_id
+        state.groups.want("id", () if group is None else (group,))
+
+    def run(self, state: State) -> large.Begun | None:
+        return large.start(state, self.id, self.now, self.before, self.storm)
+
+
+@dataclass(frozen=True, slots=True)
+class Upcoming(First):
+    """What a digest would report if its next slot were now."""
+
+    destination: Destination
+    policy: Policy
+    now: Millis
+
+    def run(self, state: State) -> Conversation:
+        covers = digests.covered(self.destination, self.policy)
+        return claims.upcoming(state, self.destination.key, self.policy, self.now, covers)

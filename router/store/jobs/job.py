@@ -1,0 +1,52 @@
+"""The protocol of jobs, and what they share."""
+
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+from router.core import reconcile
+from router.core.state import State
+
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+PIECE = 200
+"""Members of a conversation of very many that one batch is about: some tens of milliseconds."""
+
+
+class Job(Protocol[T_co]):
+    """``last``: it runs when all other jobs of its batch are saved."""
+
+    last: ClassVar[bool]
+
+    @property
+    def weight(self) -> int:
+        """How long it takes, in alerts: a batch has so many, whatever its jobs are."""
+
+    def want(self, state: State) -> None:
+        """Have rows loaded. :raises Missing: more are wanted once these are there"""
+
+    def run(self, state: State) -> T_co:
+        """:raises Missing: rows are wanted that are not loaded; the job runs again"""
+
+
+class First:
+    """A job that runs before the last ones of its batch, and is about one alert."""
+
+    last: ClassVar[bool] = False
+
+    @property
+    def weight(self) -> int:
+        return 1
+
+    def want(self, state: State) -> None:
+        """Nothing is known beforehand."""
+
+
+class Piece(First, Generic[T]):
+    """A part of a work that is done in many batches, so that webhooks come in between. Its result, and the last id
+    that it looked at; 0: there are no more.
+    """
+
+
+def next_after(ids: list[int], page: int = reconcile.BATCH) -> int:
+    """Where the next piece begins; 0: there are no more. :param page: how many ids a piece has, if more follow"""
+    return ids[-1] if len(ids) == page else 0

@@ -1,0 +1,116 @@
+"""Dead letters are written, tried again and discarded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from router.core import dead_letters
+from router.core.claim import Work
+from router.core.state import State
+from router.decide import Policy
+from router.model import Millis
+from router.store.jobs import job
+from router.store.jobs.job import First
+
+
+@dataclass(frozen=True, slots=True)
+class WriteLetter(First):
+    """The dead letter of a work of very many alerts, before these are given up in pieces."""
+
+    work: Work
+    reason: str
+    recipient: str
+    now: Millis
+
+    @property
+    def weight(self) -> int:
+        return job.PIECE
+
+    def run(self, state: State) -> None:
+        state.dead_letters.want("open of conversation", (self.work.id,))
+        state.ready()
+        dead_letters.write(state, self.work, self.reason, self.now, self.recipient)
+
+
+@dataclass(frozen=True, slots=True)
+class Tellings:
+    """A letter has very many alerts: it is settled in pieces."""
+
+    by_member: dict[int, dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry(First):
+    letter: int
+    policy: Policy
+    now: Millis
+
+    def want(self, state: State) -> None:
+        dead_letters.want_letter(state, self.letter)
+
+    def run(self, state: State) -> frozenset[str] | Tellings | None:
+        many = dead_letters.many(state, self.letter)
+        return Tellings(many) if many else dead_letters.retry(state, self.letter, self.policy, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Discard(First):
+    letter: int
+    now: Millis
+
+    def want(self, state: State) -> None:
+        dead_letters.want_letter(state, self.letter)
+
+    def run(self, state: State) -> bool | Tellings:
+        many = dead_letters.many(state, self.letter)
+        return Tellings(many) if many else dead_letters.discard(state, self.letter, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySome(First):
+    """Some alerts of a letter of very many are tried again. False: it is settled already."""
+
+    letter: int
+    tellings: Mapping[int, dict[str, str]]
+    policy: Policy
+    now: Millis
+
+    @property
+    def weight(self) -> int:
+        return len(self.tellings)
+
+    def want(self, state: State) -> None:
+        dead_letters.want_some(state, self.letter, list(self.tellings))
+
+    def run(self, state: State) -> bool:
+        dead_letters.want_some(state, self.letter, list(self.tellings))
+        return dead_letters.retry_some(state, self.letter, self.tellings, self.policy, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardSome(First):
+    """Nobody is to be notified of some alerts of a letter of very many. False: it is settled already."""
+
+    letter: int
+    members: Sequence[int]
+    now: Millis
+
+    @property
+    def weight(self) -> int:
+        return len(self.members)
+
+    def run(self, state: State) -> bool:
+        dead_letters.want_some(state, self.letter, self.members)
+        return dead_letters.discard_some(state, self.letter, self.members, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Settle(First):
+    """All alerts of a letter of very many are tried again, or discarded. None: it is settled already."""
+
+    letter: int
+    how: str
+    now: Millis
+
+    def run(self, state: State) -> frozenset[str] | None:
+        dead_letters.want_some(state, self.letter, ())
+        return dead_letters.settle(state, self.letter, self.how, self.now)

@@ -1,0 +1,58 @@
+"""What the clock brings."""
+
+from dataclasses import dataclass
+
+from router.core import clock_steps, digests
+from router.core.conversations import DATABASE_ID
+from router.core.rows import OPEN
+from router.core.state import State
+from router.decide import Policy
+from router.model import Millis
+from router.store.jobs.job import First
+
+
+@dataclass(frozen=True, slots=True)
+class NextOpening(First):
+    """When the next held alert is to be let out; None: none is held."""
+
+    now: Millis
+
+    def run(self, state: State) -> Millis | None:
+        found: Millis | None = state.ask("next opening", self.now)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSlots(First):
+    policy: Policy
+    now: Millis
+
+    def run(self, state: State) -> None:
+        state.conversations.want("open slots", (OPEN,))
+        state.meta.want("id", (DATABASE_ID,))
+        state.ready()
+        digests.open_slots(state, self.policy, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Beat(First):
+    now: Millis
+
+    def run(self, state: State) -> None:
+        clock_steps.beat(state, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class BeginCounting(First):
+    """How long the router was down, see :func:`router.core.clock_steps.down_for`; and since when time has passed."""
+
+    now: Millis
+
+    def want(self, state: State) -> None:
+        state.meta.want("id", (clock_steps.ALIVE, clock_steps.SINCE))
+
+    def run(self, state: State) -> tuple[Millis | None, Millis]:
+        down = clock_steps.down_for(state, self.now)
+        if down is None:
+            clock_steps.beat(state, self.now)
+        return down, clock_steps.counting_since(state)
