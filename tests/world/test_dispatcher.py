@@ -325,6 +325,7 @@ async def test_outcomes_that_come_together_are_recorded_in_one_transaction(tmp_p
 
 async def test_a_claim_runs_after_what_came_later_into_its_batch(tmp_path: Path) -> None:
     async with a_room(tmp_path, Held(), policy=replace(POLICY, receivers={"all": (CALM,)})) as room:
+        await quiet(room)
         async with a_busy_writer(room):
             claim = asyncio.ensure_future(room.store.claim_several(Permit(CALM, count=9), room.policy, NOON))
             await waiting(room, 1)
