@@ -40,7 +40,7 @@ settings.register_profile(
 )
 # `make test` plays the same examples every time: what fails, fails for everybody, and because of a change.
 settings.register_profile(
-    "suite", settings.get_profile("untimed"), derandomize=True, database=None, max_examples=25
+    "suite", settings.get_profile("untimed"), derandomize=True, database=None, max_examples=15
 )
 # `make hunt` plays others each time, and keeps those that failed in .hypothesis/.
 settings.register_profile("hunt", settings.get_profile("untimed"), derandomize=False, max_examples=1_000)
