@@ -210,7 +210,7 @@ def complete(state: State, group: int, now: Millis) -> set[str]:
     state.ready()
     woken: set[str] = set()
     for row in kept_open:
-        # One end is enough for a message that says that all have ended.
+        # The message says that all have ended, so it takes only one member that is due to send it.
         some = [state.members[each] for each in large[row.id]] if row.id in large else None
         for member in state.members.of("conversation", row.id) if some is None else some:
             if member.notified == RESOLVED:

@@ -29,7 +29,7 @@ class Phase(StrEnum):
     """What is done with everything that fires when the rules change, one after the other."""
 
     INDEX = "index"
-    """It becomes known to the inhibit rules. Nobody is notified before this has ended."""
+    """The inhibit rules get to know all that fires. Nobody is notified before this phase ends."""
     JUDGE = "judge"
     """It is judged."""
 
@@ -148,7 +148,7 @@ def retire(state: State, policy: Policy, still_notified: frozenset[str]) -> dict
     """How to reach the destinations that the rules name no more, and that have yet to be notified of an end. Others
     that the rules do not name are forgotten.
 
-    :param still_notified: the destinations that know of something that fires
+    :param still_notified: the destinations that were notified of an alert that still fires
     """
     gone: dict[str, str] = {}
     for row in state.destinations.of(ALL, ()):

@@ -226,8 +226,8 @@ def present_state(state: State, id_: int, policy: Policy, now: Millis) -> Work |
 
 
 def with_new_version(state: State, row: ConversationRow, before: Mapping[int, str]) -> ConversationRow:
-    """News that were not in an attempt under this generation make another one: providers and channels take the same
-    generation for the same content.
+    """Start a new generation if there is news that no attempt under the present one had. Otherwise a provider would drop
+    the news, because it takes a generation that it has seen for the same content.
 
     :param before: what the destination was notified of, by member
     """

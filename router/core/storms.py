@@ -192,7 +192,7 @@ class Room:
 
 
 def with_line(room: Room, work: Work, policy: Policy) -> Room:
-    """What is left when the message names what this work is about; full: it has no room for that."""
+    """The room that is left after a message names the group of this work; ``full`` if the name does not fit."""
     line = _line(work, policy)
     key = key_of(line)
     left = room.left - room_of(line, begins=key not in room.begun)
@@ -202,7 +202,7 @@ def with_line(room: Room, work: Work, policy: Policy) -> Room:
 
 
 def is_told(state: State, storm: Work, id_: int, now: Millis) -> bool:
-    """Whether a conversation is due, and the storm's message tells of it."""
+    """Whether a conversation is due and belongs in the storm's message, not into one of its own."""
     row = state.conversations[id_]
     return _is_due(row, now) and not (storm.share or ALL_APART).told_apart(row)
 

@@ -46,5 +46,5 @@ class LaneContext:
     """Since when time has simply passed: no step of the clock has anything given up."""
     rendering: Threads
     wake: Callable[[Iterable[str]], None]
-    """Tells the lanes of these destinations that something may be due."""
+    """Has the dispatcher look at the lanes of these destinations, because something may be due there."""
     stopping: asyncio.Event

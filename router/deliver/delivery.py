@@ -1,4 +1,4 @@
-"""One delivery, from its claim to its record: rendered, paid for, sent; then its outcome is weighed and recorded."""
+"""One delivery. It renders the message, waits for its rate, sends it, and records the outcome."""
 
 import asyncio
 import random

@@ -55,8 +55,9 @@ class Dispatcher:
         self._wake.set()
 
     async def serve(self) -> None:
-        """Until it is stopped, and nothing that is due can begin any more. A stop ends it by a flag, not by cancelling it:
-        a wait that ends at that moment would swallow that.
+        """Start what is due. Returns after :meth:`stop`, when nothing more can begin.
+
+        A flag ends it, not a cancellation: in Python 3.11 a wait that ends at the same moment swallows a cancellation.
         """
         while True:
             self._wake.clear()

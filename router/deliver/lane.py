@@ -44,7 +44,7 @@ _STORM_GOES_ON: Millis = 5 * SECOND
 
 
 class Lane:
-    """Serves one destination. Moments are of the clock that nobody steps, if nothing else is said."""
+    """Serves one destination. Its times are of the monotonic clock, except where the docstring says wall clock."""
 
     def __init__(
         self, destination: Destination, kind: Kind, section: "Section[Lane]", context: LaneContext,
@@ -184,7 +184,7 @@ class Lane:
     def end_claim(self, claimed: Claimed, trial: Trial | None) -> bool:
         """What a claim came to; what became due meanwhile stays so. Whether nothing is left to do here, and nothing failed.
 
-        :param trial: the one that there was when it began
+        :param trial: somebody's wait for the next outcome, as it was when the claim began
         """
         self.claiming, self._failures = False, 0
         self.due(0 if claimed.idle is None else claimed.idle.until)

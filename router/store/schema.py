@@ -222,7 +222,7 @@ sa.Index("ix_conversations_storm", conversations.c.storm_id, conversations.c.own
          conversations.c.waiting, conversations.c.ends,
          sqlite_where=conversations.c.storm_id.is_not(None),
          postgresql_where=conversations.c.storm_id.is_not(None))  # fmt: skip
-# The destinations that know of something that fires.
+# The destinations that were notified of an alert that still fires.
 sa.Index("ix_conversations_known", conversations.c.destination,
          sqlite_where=sa.and_(conversations.c.state == "open", conversations.c.known > 0),
          postgresql_where=sa.and_(conversations.c.state == "open", conversations.c.known > 0))  # fmt: skip

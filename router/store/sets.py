@@ -99,7 +99,7 @@ class Sets:
             self._label.run(cursor, found)
 
 
-# Of the statements that are prepared for a table: few, so that all of them stay so.
+# Rows of the INSERT statements of a table. There are few sizes, so that SQLite keeps all of these statements prepared.
 _SIZES = (64, 16, 4, 1)
 
 

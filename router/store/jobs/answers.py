@@ -11,6 +11,9 @@ from router.decide import Policy
 from router.model import Millis
 from router.store.jobs.job import First, Piece, next_after
 
+# Each may be one of many groups.
+_DOUBTS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Confirm(Piece[Receipt]):
@@ -126,7 +129,3 @@ class SettleDoubts(First):
         state.ready()
         settled, left = reconcile.settle_doubts(state, ids, self.policy, self.now)
         return settled, following if left is None else left
-
-
-# Each may be one of many groups.
-_DOUBTS = 20

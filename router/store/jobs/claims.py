@@ -15,12 +15,10 @@ from router.core.storms import Limits
 from router.decide import Policy
 from router.model import Conversation, Destination, Millis
 from router.store.jobs import job
-from router.store.jobs.job import First, next_after
+from router.store.jobs.job import First, PieceOfMany, next_after
 
 # Conversations that a claim looks at before it is called again: most of what is due has something to say.
 _CANDIDATES = 8
-
-
 # Alerts of them that are loaded for that.
 _MEMBERS = 200
 
@@ -212,7 +210,7 @@ def _is_large(row: ConversationRow) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark(First):
+class Mark(PieceOfMany):
     """Marks the next members of a conversation of very many. What the destination was notified of before, by member;
     and the last id, 0: there are no more.
     """
@@ -221,10 +219,6 @@ class Mark(First):
     policy: Policy
     now: Millis
     after: int
-
-    @property
-    def weight(self) -> int:
-        return job.PIECE
 
     def run(self, state: State) -> tuple[dict[int, str], int]:
         ids: list[int] = state.ask("members of", (self.id, self.after, job.PIECE))

@@ -41,6 +41,14 @@ class First:
         """Nothing is known beforehand."""
 
 
+class PieceOfMany(First):
+    """A job about so many members of something that has very many."""
+
+    @property
+    def weight(self) -> int:
+        return PIECE
+
+
 class Piece(First, Generic[T]):
     """A part of a work that is done in many batches, so that webhooks come in between. Its result, and the last id
     that it looked at; 0: there are no more.

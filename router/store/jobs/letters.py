@@ -8,22 +8,17 @@ from router.core.claim import Work
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis
-from router.store.jobs import job
-from router.store.jobs.job import First
+from router.store.jobs.job import First, PieceOfMany
 
 
 @dataclass(frozen=True, slots=True)
-class WriteLetter(First):
+class WriteLetter(PieceOfMany):
     """The dead letter of a work of very many alerts, before these are given up in pieces."""
 
     work: Work
     reason: str
     recipient: str
     now: Millis
-
-    @property
-    def weight(self) -> int:
-        return job.PIECE
 
     def run(self, state: State) -> None:
         state.dead_letters.want("open of conversation", (self.work.id,))

@@ -15,7 +15,7 @@ from router.core.unclaim import NOT_BEGUN, unclaim
 from router.decide import Policy
 from router.model import Millis, Outcome
 from router.store.jobs import job
-from router.store.jobs.job import First
+from router.store.jobs.job import First, PieceOfMany
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +36,11 @@ class RecordSome(First):
 
 
 @dataclass(frozen=True, slots=True)
-class CloseSome(First):
+class CloseSome(PieceOfMany):
     """Some members of a conversation that is closing, see :mod:`router.core.closing`. Whether there may be more."""
 
     policy: Policy
     now: Millis
-
-    @property
-    def weight(self) -> int:
-        return job.PIECE
 
     def want(self, state: State) -> None:
         state.conversations.want("closing", (CLOSING,))
@@ -55,7 +51,6 @@ class CloseSome(First):
             return False
         ids = state.ask("left open", (found[0].id, job.PIECE))
         state.members.want("id", ids)
-        state.ready()
         state.meta.want("id", (DATABASE_ID,))
         state.ready()
         close_some(state, found[0].id, ids, self.policy, self.now)

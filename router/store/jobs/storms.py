@@ -11,23 +11,18 @@ from router.core.state import State
 from router.core.storms import Room
 from router.decide import Policy
 from router.model import Millis, StormView
-from router.store.jobs import job
-from router.store.jobs.job import First
+from router.store.jobs.job import First, PieceOfMany
 
 Position = tuple[int, int]
 """Urgency and id of the last conversation that was looked at, in the order in which storms take them."""
-
-
 START: Position = (-1, -1)
-
-
 DUE = 2_000
 """So many are looked up at once: more than a message has room for, as a rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Due(First):
-    """What is due at a destination and a storm's message tells, the most urgent first: some, after a position."""
+    """The next of a destination's conversations that are due and belong in a storm's message, the most urgent first."""
 
     destination: str
     now: Millis
@@ -42,7 +37,7 @@ class Due(First):
 
 
 @dataclass(frozen=True, slots=True)
-class Recheck(First):
+class Recheck(PieceOfMany):
     """Judges the first of these conversations once more, before a storm begins. How many were looked at, and how many of
     them are still due.
     """
@@ -51,17 +46,13 @@ class Recheck(First):
     policy: Policy
     now: Millis
 
-    @property
-    def weight(self) -> int:
-        return job.PIECE
-
     def run(self, state: State) -> tuple[int, int]:
         some = storms.at_once(state, self.ids)
         return len(some), storms.recheck(state, some, self.policy, self.now)
 
 
 @dataclass(frozen=True, slots=True)
-class Absorb(First):
+class Absorb(PieceOfMany):
     """The first of these conversations that a storm's message takes along, what room it has left, and how many were
     looked at; none: the first one has very many members.
     """
@@ -71,10 +62,6 @@ class Absorb(First):
     policy: Policy
     now: Millis
     room: Room
-
-    @property
-    def weight(self) -> int:
-        return job.PIECE
 
     def run(self, state: State) -> tuple[list[Work], Room, int]:
         some = storms.at_once(state, self.ids)

@@ -1,23 +1,16 @@
 """A claim says whether its lane has more to do, and when; a record says so of what it changed."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from router.model import HOUR, SECOND, Delivered, Retry, Status
 from router.store import Claimed, Permit, Recorded
 from tests.unit.core.memory import at_once
 from tests.unit.core.world import SLACK, World, alert
-from tests.unit.store.sqlite_world import in_sqlite
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    if request.param == "memory":
-        yield World()
-        return
-    with in_sqlite() as database:
-        yield World(database=database)
+@pytest.fixture
+def world(either_world: World) -> World:
+    return either_world
 
 
 def claim(world: World, count: int) -> Claimed:

@@ -1,32 +1,27 @@
 """A claim of which nothing was sent is taken back: all is as if nobody had claimed."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from router.core.rows import TABLES
 from router.model import HOUR, MINUTE, SECOND, Delivered, Retry, Status
 from router.store import Idle, Limits, Work
 from tests.unit.core.world import DAILY, NIGHT, PAGER, SLACK, TEAM, World, alert
-from tests.unit.store.sqlite_world import in_sqlite
 
 LIMITS = Limits(above=2, every=5 * SECOND)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    if request.param == "memory":
-        yield World()
-        return
-    with in_sqlite() as database:
-        yield World(database=database)
+@pytest.fixture
+def world(either_world: World) -> World:
+    return either_world
 
 
 def contents(world: World) -> dict[str, list[Any]]:
     """Every row. The next number and the generations may have gone on: none is given out twice. What was not notified of
     is judged once more by a claim.
     """
-    found = {table.table.name: sorted(table) for table in world.state.tables}
+    found = {table.name: sorted(getattr(world.state, table.name)) for table in TABLES}
     found["meta"] = [row for row in found["meta"] if row.key != "next_id"]
     found["conversations"] = [row._replace(generation=0) for row in found["conversations"]]
     found["fates"] = [row._replace(updated_at=0) for row in found["fates"]]
