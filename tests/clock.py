@@ -13,9 +13,9 @@ class ManualClock:
     def __init__(self, now: Millis) -> None:
         self._now = now
         self._elapsed = 0
-        self._moved = asyncio.Event()
         self._known: WeakSet[asyncio.Task[Any]] = WeakSet()
-        self._asleep: set[asyncio.Task[Any]] = set()
+        self._asleep: dict[asyncio.Task[Any], tuple[Millis | None, asyncio.Event]] = {}
+        """Until when each task sleeps, and what wakes it."""
 
     @property
     def at_rest(self) -> bool:
@@ -37,38 +37,37 @@ class ManualClock:
         task = asyncio.current_task()
         assert task is not None
         self._known.add(task)
-        before = self._now - self._elapsed
-        while (
-            not event.is_set()
-            and (until is None or until > self._now)
-            and self._now - self._elapsed == before
-        ):
-            moved = self._moved
-            self._asleep.add(task)
-            waits = [asyncio.ensure_future(each.wait()) for each in (event, moved)]
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                self._asleep.discard(task)
-                for each in waits:
-                    each.cancel()
+        if event.is_set() or (until is not None and until <= self._now):
+            return
+        woken = asyncio.Event()
+        self._asleep[task] = until, woken
+        waits = [asyncio.ensure_future(each.wait()) for each in (event, woken)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._asleep.pop(task, None)
+            for each in waits:
+                each.cancel()
 
     def advance(self, by: Millis) -> None:
         """Time passes."""
         assert by >= 0
         self._elapsed += by
-        self._move(by)
+        self._now += by
+        for task, (until, woken) in list(self._asleep.items()):
+            if until is not None and until <= self._now:
+                del self._asleep[task]
+                woken.set()
 
     def step(self, by: Millis) -> None:
-        """No time passes, and the wall clock is set: by NTP, or because the machine was suspended."""
-        self._move(by)
+        """No time passes, and the wall clock is set: by NTP, or because the machine was suspended. Whoever waits is
+        woken.
+        """
+        self._now += by
+        for _, woken in self._asleep.values():
+            woken.set()
+        self._asleep.clear()
 
     def step_back(self, by: Millis) -> None:
         """As NTP does to a clock that was wrong."""
         self.step(-by)
-
-    def _move(self, by: Millis) -> None:
-        self._now += by
-        self._asleep.clear()  # each looks whether its moment has come
-        moved, self._moved = self._moved, asyncio.Event()
-        moved.set()

@@ -14,6 +14,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from router.store.backend import Backend, backend
+from router.store.opening import migrate
+from router.store.schema import metadata
 from tests.memory import MEMORY
 
 _LOCKED = "locked"
@@ -31,6 +34,7 @@ class Server:
         self._folder = folder
         self._server = get_server(folder, cleanup_mode="stop")
         self._numbers = count(1)
+        self._with_tables: str | None = None
         self.execute("ALTER SYSTEM SET fsync = off")
         self.execute(f"CREATE ROLE {_LOCKED} LOGIN PASSWORD '{PASSWORD}'")
         rules = folder / "pg_hba.conf"
@@ -61,6 +65,23 @@ class Server:
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     @contextmanager
+    def with_tables(self) -> Iterator[str]:
+        """The URL of a database that has its tables and nothing in them. Every test gets the same one, which is emptied
+        after each: that takes a tenth of the time of making one.
+        """
+        if self._with_tables is None:
+            self._with_tables = self.create()
+            made(self.url(self._with_tables)).close()
+        name = self._with_tables
+        yield self.url(name)
+        self.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid()",
+            name,
+        )
+        self.execute(";".join(f"DELETE FROM {table}" for table in reversed(metadata.sorted_tables)), name)
+
+    @contextmanager
     def locking(self, database: str, table: str) -> Iterator[None]:
         """Another session has the table."""
         with psycopg.connect(self.url(database)) as connection:
@@ -72,6 +93,14 @@ class Server:
 
     def start(self) -> None:
         self._server.ensure_postgres_running()
+
+
+def made(url: str) -> Backend:
+    """A database with its tables, and no store."""
+    database = backend(url)
+    database.make()
+    migrate(database.engine)
+    return database
 
 
 @contextmanager

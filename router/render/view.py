@@ -185,7 +185,7 @@ class Views:
         until = conversation.now
         if alert.status is Status.RESOLVED and alert.ends_at is not None:
             until = alert.ends_at
-        differing = {name: value for name, value in alert.labels.items() if common.get(name) != value}
+        labels = {name: self._label(name, value) for name, value in sorted(alert.labels.items())}
         silence = web_address(alert.links.get("silence", "")) or silence_address(
             conversation.external_url, alert.labels
         )
@@ -195,9 +195,11 @@ class Views:
             level=self._text(told.level),
             rank=self._rank(told.level),
             news=told.news,
-            labels=self._labels(alert.labels),
+            labels=dict(labels.values()),
             annotations=self._labels(alert.annotations),
-            differing=self._labels(differing),
+            differing=dict(
+                label for name, label in labels.items() if common.get(name) != alert.labels[name]
+            ),
             summary=self._text(alert.annotations.get("summary", "")),
             description=self._text(
                 alert.annotations.get("description", "") or alert.annotations.get("message", "")
@@ -327,7 +329,10 @@ class Views:
         return self.escape(clean(text).strip())
 
     def _labels(self, labels: Labels) -> dict[str, str]:
-        return {self.escape(line(name)): self.escape(line(labels[name])) for name in sorted(labels)}
+        return dict(self._label(name, value) for name, value in sorted(labels.items()))
+
+    def _label(self, name: str, value: str) -> tuple[str, str]:
+        return self.escape(line(name)), self.escape(line(value))
 
     def _address(self, *candidates: str) -> str:
         return self.escape(next(filter(None, map(web_address, candidates)), ""))

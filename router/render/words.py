@@ -87,7 +87,7 @@ def when(at: datetime, now: datetime) -> str:
 def web_address(text: str) -> str:
     """The text if it is an http(s) address that can be linked to, else nothing."""
     text = text.strip()
-    if _CONTROLS.search(text) or any(char.isspace() for char in text):
+    if not text or len(text.split()) > 1 or _CONTROLS.search(text):
         return ""
     try:
         parts = urlsplit(text)

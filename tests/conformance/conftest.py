@@ -6,14 +6,30 @@ from pathlib import Path
 import pytest
 
 from router.store import Store
-from router.store.backend import Backend, backend
-from router.store.opening import migrate
-from tests.postgresql import Server
+from router.store.backend import Backend
+from tests.postgresql import Server, made
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Nothing is in it; it may have its tables."""
+    if kind == "sqlite":
+        yield f"sqlite:///{tmp_path}/router.db"
+        return
+    server: Server = request.getfixturevalue("postgresql")
+    with server.with_tables() as url:
+        yield url
+
+
+@pytest.fixture
+def new_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """For a test that changes the tables or fills them with very much."""
+    if kind == "sqlite":
         yield f"sqlite:///{tmp_path}/router.db"
         return
     server: Server = request.getfixturevalue("postgresql")
@@ -26,14 +42,6 @@ async def store(url: str) -> AsyncIterator[Store]:
     store = await Store.open(url)
     yield store
     await store.close()
-
-
-def made(url: str) -> Backend:
-    """A database with its tables, and no store."""
-    database = backend(url)
-    database.make()
-    migrate(database.engine)
-    return database
 
 
 @pytest.fixture

@@ -78,24 +78,24 @@ def _bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def grown(url: str) -> AsyncIterator[Store]:
+async def grown(new_url: str) -> AsyncIterator[Store]:
     """PostgreSQL reads a table of some hundred rows whole sooner than by its index. Here it is told that it is large."""
     plans = "%20".join(
         f"-c%20enable_{each}%3Doff" for each in ("seqscan", "bitmapscan", "hashjoin", "mergejoin", "sort")
     )
-    store = await Store.open(f"{url}&options={plans}" if url.startswith("postgresql") else url)
+    store = await Store.open(f"{new_url}&options={plans}" if new_url.startswith("postgresql") else new_url)
     yield store
     await store.close()
 
 
 @pytest.mark.usefixtures("_bound")
 async def test_more_history_and_more_that_is_due_is_no_more_work_for_a_reading(
-    grown: Store, url: str
+    grown: Store, new_url: str
 ) -> None:
     amounts: list[dict[str, int]] = []
     for count in (FEW, MANY):
         await filled(grown, count)
-        await analyzed(url)
+        await analyzed(new_url)
         found = {}
         for name, read in READINGS.items():
             with counted() as work:

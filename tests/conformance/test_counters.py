@@ -11,7 +11,7 @@ import router.store
 from router.model import DAY, HOUR, Delivered, Rejected, Retention, Retry, Status
 from router.store import Store, Work, totals
 from router.store.backend import Backend, backend
-from tests.conformance.conftest import made
+from tests.postgresql import made
 from tests.unit.core.world import DAILY, MONDAY, NIGHT, NOON, PAGER, POLICY, SLACK, TEAM, alert, webhook
 
 
@@ -58,13 +58,13 @@ async def test_counters_follow_every_kind_of_row_through_pruning_and_a_restart(s
     assert not any(lane["dead"] for lane in (await store.lanes(now)).values())
 
 
-async def test_a_database_from_before_the_counters_gets_them_right(url: str) -> None:
-    store = await Store.open(url)
+async def test_a_database_from_before_the_counters_gets_them_right(new_url: str) -> None:
+    store = await Store.open(new_url)
     now = await played(store)
     before = await store.status()
     await store.close()
-    _as_of_0010(backend(url))
-    store = await Store.open(url)
+    _as_of_0010(backend(new_url))
+    store = await Store.open(new_url)
     assert await store.status() == before
     await assert_counted(store, now)
     await store.close()

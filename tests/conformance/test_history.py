@@ -239,7 +239,7 @@ async def test_a_story_comes_in_pages_that_make_the_whole(desk: Desk) -> None:
     assert paged == list(whole)
 
 
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 async def test_a_story_says_how_many_attempts_and_decisions_it_leaves_out(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,7 +365,7 @@ async def test_pages_of_a_search_hold_each_alert_once(desk: Desk) -> None:
         assert found == [f"n{number}" for number in reversed(range(7))]
 
 
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 async def test_a_search_looks_at_a_bounded_number_and_says_where_to_go_on(desk: Desk) -> None:
     alerts = tuple(
         Alert("f", {"alertname": "Down", "instance": f"n{number}"}, {}, Status.FIRING, NIGHT)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import alembic.command
 import alembic.config
+import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -19,6 +20,11 @@ from router.store.schema import metadata
 HEAD = ScriptDirectory(str(Path(router.store.__file__).parent / "migrations")).get_current_head()
 
 GROUPS = {"ix_groups_key", "uq_groups_source_receiver_group_key"}
+
+
+@pytest.fixture
+def url(new_url: str) -> str:
+    return new_url
 
 
 def tables(path: Path) -> dict[str, list[str]]:

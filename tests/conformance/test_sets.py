@@ -1,9 +1,9 @@
 """What a batch saves comes back as it was, by every key."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import sqlalchemy as sa
@@ -18,30 +18,52 @@ from router.store.backend import Backend
 from router.store.questions import QUESTIONS
 from router.store.schema import metadata
 from router.store.sets import Sets
-from tests.conformance.conftest import made
 from tests.conformance.filling import DESTINATIONS, TIMES, fill, ids
-from tests.postgresql import Server
+from tests.postgresql import Server, made
 
 AFTER_ALL = 1_000_000
 """An id that no row has."""
 INDEXES = [(table, index) for table in rows.TABLES for index in (Index(ID, table.primary), *table.indexes)]
 
 
-@pytest.fixture
-def writer(database: Backend) -> Iterator[sa.Connection]:
-    """In a transaction."""
+class Filled(NamedTuple):
+    """A database with the rows of :func:`fill`, in a transaction."""
+
+    database: Backend
+    connection: sa.Connection
+    state: State
+
+
+@contextmanager
+def filled(url: str) -> Iterator[Filled]:
+    database = made(url)
     connection = database.writer()
-    with connection.begin():
-        yield connection
-    connection.close()
-
-
-@pytest.fixture
-def saved(database: Backend, writer: sa.Connection) -> State:
     state = State(complete=True)
     fill(state)
-    Sets(database).save(cursor(writer), state)
-    return state
+    with connection.begin():
+        Sets(database).save(cursor(connection), state)
+        yield Filled(database, connection, state)
+    connection.close()
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def in_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+    with filled(f"sqlite:///{tmp_path_factory.mktemp('filled')}/router.db") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def in_postgresql(postgresql: Server) -> Iterator[Filled]:
+    with postgresql.database() as url, filled(url) as found:
+        yield found
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def saved(request: pytest.FixtureRequest) -> Filled:
+    """Read by many tests, written by none."""
+    found: Filled = request.getfixturevalue(f"in_{request.param}")
+    return found
 
 
 def cursor(connection: sa.Connection) -> Any:
@@ -61,13 +83,13 @@ def keys(table: Table[Any], index: Index, state: State) -> set[Any]:
 
 @pytest.mark.parametrize(("table", "index"), INDEXES, ids=lambda each: each.name)
 def test_each_set_of_rows_is_loaded_whole_and_as_it_was_saved(
-    database: Backend, writer: sa.Connection, saved: State, table: Table[Any], index: Index
+    saved: Filled, table: Table[Any], index: Index
 ) -> None:
     loaded = State(AFTER_ALL)
-    wanted = keys(table, index, saved)
-    loaded_rows, saved_rows = getattr(loaded, table.name), getattr(saved, table.name)
+    wanted = keys(table, index, saved.state)
+    loaded_rows, saved_rows = getattr(loaded, table.name), getattr(saved.state, table.name)
     loaded_rows.want(index.name, wanted)
-    Sets(database).load(cursor(writer), loaded)
+    Sets(saved.database).load(cursor(saved.connection), loaded)
     if index.name == ID:
         assert {key: loaded_rows.get(key) for key in wanted} == {key: saved_rows.get(key) for key in wanted}
         return
@@ -81,27 +103,30 @@ def test_each_set_of_rows_is_loaded_whole_and_as_it_was_saved(
     assert any(found.values())
 
 
-def test_what_is_saved_twice_is_replaced_and_what_is_removed_is_gone(
-    database: Backend, writer: sa.Connection, saved: State
-) -> None:
-    alert, *_ = saved.alerts
-    inhibitor, *_ = saved.inhibitors
-    saved.alerts.put(alert._replace(annotations=b"new", ends_at=None, level=""))
-    saved.inhibitors.remove(inhibitor)
-    Sets(database).save(cursor(writer), saved)
-    loaded = State(AFTER_ALL)
-    loaded.alerts.want(ID, [alert.id])
-    loaded.inhibitors.want(ID, [(inhibitor.key, inhibitor.alert_id)])
-    Sets(database).load(cursor(writer), loaded)
-    assert loaded.alerts.get(alert.id) == alert._replace(annotations=b"new", ends_at=None, level="")
-    assert loaded.inhibitors.get((inhibitor.key, inhibitor.alert_id)) is None
+def test_what_is_saved_twice_is_replaced_and_what_is_removed_is_gone(url: str) -> None:
+    with filled(url) as (database, connection, saved):
+        alert, *_ = saved.alerts
+        inhibitor, *_ = saved.inhibitors
+        saved.alerts.put(alert._replace(annotations=b"new", ends_at=None, level=""))
+        saved.inhibitors.remove(inhibitor)
+        Sets(database).save(cursor(connection), saved)
+        loaded = State(AFTER_ALL)
+        loaded.alerts.want(ID, [alert.id])
+        loaded.inhibitors.want(ID, [(inhibitor.key, inhibitor.alert_id)])
+        Sets(database).load(cursor(connection), loaded)
+        assert loaded.alerts.get(alert.id) == alert._replace(annotations=b"new", ends_at=None, level="")
+        assert loaded.inhibitors.get((inhibitor.key, inhibitor.alert_id)) is None
 
 
-def test_a_row_is_the_same_by_the_questions_of_the_books(writer: sa.Connection, saved: State) -> None:
+def test_a_row_is_the_same_by_the_questions_of_the_books(saved: Filled) -> None:
     """They are asked with another part of the driver."""
     for table in rows.TABLES:
-        found = writer.execute(sa.select(*(metadata.tables[table.name].c[name] for name in table.columns)))
-        assert sorted(map(repr, map(table.row._make, found))) == sorted(map(repr, getattr(saved, table.name)))
+        found = saved.connection.execute(
+            sa.select(*(metadata.tables[table.name].c[name] for name in table.columns))
+        )
+        assert sorted(map(repr, map(table.row._make, found))) == sorted(
+            map(repr, getattr(saved.state, table.name))
+        )
 
 
 NOW = 1_795_435_200_000
@@ -138,34 +163,13 @@ ASKED: dict[str, list[Any]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory, postgresql: Server) -> Iterator[list[sa.Connection]]:
-    """The same rows on either database."""
-    with postgresql.database() as url, ExitStack() as stack:
-        yield [
-            stack.enter_context(filled(each))
-            for each in (f"sqlite:///{tmp_path_factory.mktemp('both')}/router.db", url)
-        ]
-
-
-@contextmanager
-def filled(url: str) -> Iterator[sa.Connection]:
-    database = made(url)
-    connection = database.writer()
-    state = State(complete=True)
-    fill(state)
-    with connection.begin():
-        Sets(database).save(cursor(connection), state)
-        yield connection
-    connection.close()
-    database.close()
-
-
 @pytest.mark.parametrize("question", sorted(QUESTIONS))
 def test_each_question_has_the_same_answer_on_every_database(
-    question: str, both: list[sa.Connection]
+    question: str, in_sqlite: Filled, in_postgresql: Filled
 ) -> None:
-    one, other = (QUESTIONS[question](connection, ASKED[question]) for connection in both)
+    one, other = (
+        QUESTIONS[question](each.connection, ASKED[question]) for each in (in_sqlite, in_postgresql)
+    )
     assert one == other
     assert any(one.values()) or question in {MANY_MUTED, MANY_REPORTED}  # so many are not there
     assert set(one) == set(ASKED[question])

@@ -31,6 +31,11 @@ def body(group: str, count: int = 1) -> bytes:
 
 
 @pytest.fixture
+def url(new_url: str) -> str:
+    return new_url
+
+
+@pytest.fixture
 def room(store: Store) -> Web:
     return Web(store)
 

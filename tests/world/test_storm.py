@@ -123,7 +123,7 @@ async def test_250_criticals_and_the_ends_of_125_are_all_named(world: World) -> 
 
 
 async def test_a_thousand_groups_are_all_named_within_the_limits_of_providers(world: World) -> None:
-    await world.start()
+    await world.start(lambda rules: re.sub(r" *- pagerduty: .*\n", "", rules))  # which merges nothing
     await hosts(world, range(1_000), domain=".eu-west-1.example.com:9100")
     await settled(world)
     assert named(words_of(world, "C0CRITICAL")) == named(mails_of(world)) == set(range(1_000))
@@ -134,7 +134,7 @@ async def test_a_thousand_groups_are_all_named_within_the_limits_of_providers(wo
     assert max(len(mail.raw) for mail in world.smtp.mails) < 200_000
     assert len(world.slack.calls) < 50
     assert len(world.smtp.mails) < 5
-    assert await world.fates() == {"delivered": 3_000}
+    assert await world.fates() == {"delivered": 2_000}
 
 
 async def test_a_storms_message_is_kept_up_to_date_as_long_as_something_of_it_fires(world: World) -> None:

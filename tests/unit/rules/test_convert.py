@@ -424,7 +424,7 @@ def test_whatever_stands_in_the_file_the_result_loads(data: dict[str, Any]) -> N
     loaded(convert(json.dumps(data), now=NOW))
 
 
-@pytest.mark.parametrize("text", ["", "- a", "word", "a: [", "a: &x [*x]", "[" * 3_000])
+@pytest.mark.parametrize("text", ["", "- a", "word", "a: [", "a: &x [*x]", "[" * 1_000])
 def test_what_is_no_alertmanager_yml_at_all_is_refused_with_its_place(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^am\.yml:\d+:\d+: .*; give an alertmanager\.yml"):
         convert(text, "am.yml")
