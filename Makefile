@@ -18,27 +18,29 @@ run: $(VENV)/.run  ## See it work: a preview with a sample incident, on http://1
 
 # Its workers, and the routers that they start, find everything compiled even if the environment forbids Python that.
 test: export PYTHONDONTWRITEBYTECODE :=
-test: $(VENV)/.dev  ## Run the tests
+test: $(VENV)/.test  ## Run the tests
 	@$(BIN)/pytest -n auto --dist load --maxschedchunk 1 $(ARGS)
 
-hunt: $(VENV)/.dev  ## Play random histories until one fails (MINUTES=… at most; SEED=… once more)
+hunt: $(VENV)/.test  ## Play random histories until one fails (MINUTES=… at most; SEED=… once more)
 	@MINUTES=$(MINUTES) SEED=$(SEED) $(BIN)/python -m tests.hunt $(ARGS)
 
-check: $(VENV)/.dev  ## Run the linters and the type checker
+check: $(VENV)/.check  ## Run the linters and the type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.tidy
 
-bench: $(VENV)/.dev  ## Measure everything for docs/performance.md, beside Alertmanager (ARGS="--only ingest --quick" for a part)
+bench: $(VENV)/.test  ## Measure everything for docs/performance.md, beside Alertmanager (ARGS="--only ingest --quick" for a part)
 	@$(BIN)/python -m bench $(ARGS)
 
-lock: $(VENV)/.dev  ## Resolve the dependencies anew (needs uv on the PATH)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --quiet --upgrade pyproject.toml --extra postgresql --group build -o requirements/run.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --quiet pyproject.toml --extra postgresql --group build --group dev -c requirements/run.txt -o requirements/dev.txt
+LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
+  pyproject.toml --extra postgresql --group build
+
+lock:  ## Resolve the dependencies anew (needs uv on the PATH)
+	$(LOCK) --upgrade -o requirements/run.txt
+	$(LOCK) --group test -c requirements/run.txt -o requirements/test.txt
+	$(LOCK) --group test --group check -c requirements/test.txt -o requirements/check.txt
 
 clean:  ## Remove the environment and every cache; the state stays
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -49,14 +51,24 @@ $(VENV)/bin/python:
 	echo "Setting up $(VENV) with $$($$python --version) …"; \
 	"$$python" -m venv $(VENV) || { rm -rf $(VENV); echo "Its venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
 
-# A target that is built from a lock is built anew when the lock or the package's metadata changes.
+# A target that is built from a lock is built anew when the lock or the package's metadata changes. Each lock has all
+# of the one before it.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+INSTALL_ITSELF = $(INSTALL) --no-deps --no-build-isolation --editable .
+
 $(VENV)/.run: $(VENV)/bin/python requirements/run.txt pyproject.toml
 	@echo "Installing what the router needs …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/run.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(INSTALL) --require-hashes --requirement requirements/run.txt
+	@$(INSTALL_ITSELF)
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.run requirements/dev.txt
-	@echo "Installing what the tests need …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+$(VENV)/.test: $(VENV)/bin/python requirements/test.txt pyproject.toml
+	@echo "Installing what the router and its tests need …"
+	@$(INSTALL) --require-hashes --requirement requirements/test.txt
+	@$(INSTALL_ITSELF)
+	@touch $(VENV)/.run $@
+
+$(VENV)/.check: $(VENV)/.test requirements/check.txt
+	@echo "Installing what the checks need …"
+	@$(INSTALL) --require-hashes --requirement requirements/check.txt
 	@touch $@
