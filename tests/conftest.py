@@ -135,6 +135,16 @@ def own_postgresql() -> Iterator[Server]:
         yield started
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of real processes mostly wait. They stand among the others, so that meanwhile no core does."""
+    waiting = [each for each in items if each.path.parent.name == "acceptance"]
+    busy = [each for each in items if each.path.parent.name != "acceptance"]
+    share = len(busy) / (len(waiting) + 1)
+    places = {id(each): number for number, each in enumerate(busy)}
+    places |= {id(each): number * share for number, each in enumerate(waiting)}
+    items.sort(key=lambda each: places[id(each)])
+
+
 def _waiting() -> str:
     tasks = [each for each in gc.get_objects() if isinstance(each, asyncio.Task) and not each.done()]
     with io.StringIO() as shown:
