@@ -140,7 +140,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     waiting = [each for each in items if each.path.parent.name == "acceptance"]
     busy = [each for each in items if each.path.parent.name != "acceptance"]
     share = len(busy) / (len(waiting) + 1)
-    places = {id(each): number for number, each in enumerate(busy)}
+    places: dict[int, float] = {id(each): number for number, each in enumerate(busy)}
     places |= {id(each): number * share for number, each in enumerate(waiting)}
     items.sort(key=lambda each: places[id(each)])
 

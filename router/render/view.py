@@ -197,9 +197,7 @@ class Views:
             news=told.news,
             labels=dict(labels.values()),
             annotations=self._labels(alert.annotations),
-            differing=dict(
-                label for name, label in labels.items() if common.get(name) != alert.labels[name]
-            ),
+            differing=dict(label for name, label in labels.items() if common.get(name) != alert.labels[name]),
             summary=self._text(alert.annotations.get("summary", "")),
             description=self._text(
                 alert.annotations.get("description", "") or alert.annotations.get("message", "")

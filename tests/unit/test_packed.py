@@ -69,6 +69,18 @@ def test_what_is_packed_by_a_learned_dictionary_needs_it(data: bytes, number: in
     assert unpack(packed, learned if number_of(packed) else None) == data
 
 
+@pytest.mark.parametrize("length", [59, 60, 4_096, 4_097, 16_384, 65_535, 65_536, 200_000])
+@pytest.mark.parametrize("sample", [0, 3_000, 12_000, 40_000])
+def test_a_text_of_any_length_is_unpacked_as_it_was_with_any_dictionary(length: int, sample: int) -> None:
+    words = b"".join(b"%d " % number for number in range(length + sample))
+    learned = Learned(1, words_of([words[:sample]]))
+    data = words[sample // 2 :][:length]
+    packed = pack(data, learned)
+    assert unpack(packed, learned if number_of(packed) else None) == data
+    assert len(packed) <= len(data) + 1
+    assert pack(data, learned) == packed  # whatever was packed before
+
+
 def test_of_what_is_like_the_sample_a_learned_dictionary_leaves_a_third() -> None:
     def text(number: int) -> bytes:
         pod = f"api-{number * 7_919_993:010x}"
