@@ -30,7 +30,7 @@ from router.model import (
     Webhook,
 )
 from router.packed import pack
-from router.store import books, dictionary, jobs, retention, starts, story, totals, troubles
+from router.store import books, clock_steps, dictionary, jobs, retention, starts, story, totals, troubles
 from router.store.balance import Balance, balance
 from router.store.books import Kept
 from router.store.claiming import Claiming
@@ -167,6 +167,7 @@ class Store:
         """After a start, under these rules. Since when time has simply passed. If the clock was stepped back meanwhile,
         everything that fires is left to :meth:`judge_some`.
         """
+        await self._turn(now)  # what a process that ended was still to do
         down, since = await self._database.do(jobs.BeginCounting(now))
         return since if down is None else await self._step(policy, now, back=down < 0)
 
@@ -182,10 +183,16 @@ class Store:
         return now
 
     async def _step(self, policy: Policy, now: Millis, *, back: bool) -> Millis:
-        await self._database.write(partial(starts.step, now=now, back=back))
+        await self._database.write(partial(clock_steps.step, now=now, back=back))
+        await self._turn(now)
         if back:
             await self._database.do(jobs.OpenSlots(policy, now))
         return now
+
+    async def _turn(self, now: Millis) -> None:
+        """All timers begin again. In many batches, so that webhooks come in between."""
+        while await self._database.write(partial(clock_steps.turn_some, now=now)):
+            pass
 
     async def accept(
         self,
@@ -310,8 +317,13 @@ class Store:
         return await self._recording.discard(letter, now)
 
     async def resume(self, destination: str) -> None:
-        """Whatever waits after a failure there may be tried at once."""
-        await self._database.write(partial(starts.resume, destination=destination))
+        """Whatever waits after a failure there may be tried at once. In many batches, so that webhooks come in between."""
+        after = 0
+        while True:
+            some = partial(starts.resume_some, after=after, destination=destination)
+            after = await self._database.write(some)
+            if not after:
+                return
 
     async def troubles(self) -> tuple[list[Trouble], list[Alert]]:
         """The destinations that nothing gets through to; and the self-alerts that are about none of them."""

@@ -11,7 +11,7 @@ from router.core.reduce import PEER_LAG
 from router.core.rows import NOT_FIRING, OF_STORM, OPEN, RESOLVED, ConversationRow, MetaRow
 from router.core.state import State
 from router.model import Millis
-from router.store import starts
+from router.store import clock_steps, starts
 from router.store.jobs import Job
 from tests.unit.core import oracle
 
@@ -49,9 +49,9 @@ class Memory:
         finally:
             self.state.undo(mark)
 
-    async def write(self, work: Callable[..., Any]) -> None:
+    async def write(self, work: Callable[..., Any]) -> Any:
         assert isinstance(work, partial)
-        _STATEMENTS[work.func](self.state, **work.keywords)
+        return _STATEMENTS[work.func](self.state, **work.keywords)
 
 
 def _later(row: ConversationRow) -> Millis | None:
@@ -74,11 +74,12 @@ def _begin(state: State, now: Millis) -> None:
         state.conversations.put(idle._replace(next_at=_later(idle)) if due else idle)
 
 
-def _resume(state: State, destination: str) -> None:
+def _resume_all(state: State, after: int, destination: str) -> int:
     for row in list(state.conversations):
         storm_stands = row.state == OPEN and row.kind == OF_STORM
         if row.destination == destination and (_is_due(row) or storm_stands):
             state.conversations.put(row._replace(not_before=0, next_at=row.due_at))
+    return 0
 
 
 def _step(state: State, now: Millis, *, back: bool) -> None:
@@ -124,8 +125,9 @@ def _turn_back(state: State, now: Millis) -> None:
         state.conversations.put(turned._replace(next_at=_later(turned)) if _is_due(turned) else turned)
 
 
-_STATEMENTS: dict[Callable[..., Any], Callable[..., None]] = {
+_STATEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
     starts.begin: _begin,
-    starts.resume: _resume,
-    starts.step: _step,
+    starts.resume_some: _resume_all,
+    clock_steps.step: _step,
+    clock_steps.turn_some: lambda _state, now: False,
 }

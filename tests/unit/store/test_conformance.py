@@ -1,8 +1,9 @@
 """SQLite and rows in memory: the same histories leave the same rows, and questions have the same answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -24,6 +25,14 @@ from tests.unit.core.test_storm_histories import STEPS as STORM_STEPS
 from tests.unit.core.test_storm_histories import Storm
 from tests.unit.core.world import ALL, World, with_repeat
 from tests.unit.store.sqlite_world import InSqlite, contents, in_sqlite
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_pieces() -> Iterator[None]:
+    """What goes in pieces does so in every history."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("router.store.starts.PIECE", 2)
+        yield
 
 
 def asked(world: World) -> dict[str, list[Any]]:

@@ -1,0 +1,129 @@
+"""A step of the clock goes in pieces: each is about a few rows, and a process goes on where the last one stopped."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from router.core.rows import OPEN
+from router.model import DAY, HOUR, MINUTE, Delivered, Retry, Status
+from router.store import StoreUnavailable
+from tests.unit.core.memory import at_once
+from tests.unit.core.world import PAGER, SLACK, World, alert
+from tests.unit.store.sqlite_world import InSqlite, contents, in_sqlite
+
+STEPS = {"back": -3 * HOUR, "back a day": -DAY, "forward": 5 * HOUR}
+
+
+@pytest.fixture(autouse=True)
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("router.store.starts.PIECE", 2)
+
+
+def played(world: World) -> None:
+    """Something waits for each timer there is."""
+    for number in range(5):
+        world.post(alert(f"Told{number}", "critical"), group=f"told{number}")
+    for work in [world.work_of(SLACK) for _ in range(3)]:
+        world.finish(work, Delivered({"ts": "1"}))
+    world.finish(world.work_of(PAGER), Retry("http 503", after=2 * HOUR))
+    world.post(alert("Told0", "critical", Status.RESOLVED), group="told0")
+    world.post(alert("Told0", "critical"), group="told0")  # in doubt: it is not newer
+    world.now += 11 * HOUR  # at night
+    for number in range(3):
+        world.post(alert(f"Held{number}", "warning"), group=f"held{number}")
+
+
+class Dying:
+    """The database of a process that ends after so many pieces."""
+
+    def __init__(self, database: InSqlite, pieces: int) -> None:
+        self._database = database
+        self.left = pieces
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    async def write(self, work: Callable[[sa.Connection], Any]) -> Any:
+        if not self.left:
+            raise StoreUnavailable("it has ended")
+        self.left -= 1
+        return await self._database.write(work)
+
+
+def after_a_step(by: int, pieces: int) -> tuple[dict[str, list[Any]], int]:
+    """The rows once a process has started again, and how many pieces the last one did not come to."""
+    with in_sqlite() as database:
+        world = World(database=database)
+        played(world)
+        at_once(world.store.beat(world.now))
+        world.now += by
+        dying: Any = Dying(database, pieces)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(world.store, "_database", dying)
+            try:
+                at_once(world.store.step(world.policy, world.now, back=by < 0))
+            except StoreUnavailable:
+                assert not dying.left
+        world.restart()
+        at_once(world.store.begin_counting(world.policy, world.now))
+        at_once(world.store.judge(world.policy, world.now))
+        world.assert_balanced()
+        return contents(world.state), dying.left
+
+
+@pytest.mark.parametrize("by", STEPS.values(), ids=STEPS)
+def test_a_step_that_ends_after_any_piece_goes_on_at_the_next_start(by: int) -> None:
+    whole, left = after_a_step(by, 1_000)
+    assert 1_000 - left > 5
+    # The first one notes that there was a step; without it, the next start finds that out.
+    for pieces in range(1, 1_000 - left):
+        rows, _ = after_a_step(by, pieces)
+        assert rows == whole
+
+
+def test_after_a_step_back_nothing_waits_for_the_old_time() -> None:
+    with in_sqlite() as database:
+        world = World(database=database)
+        played(world)
+        world.now -= 8 * HOUR
+        at_once(world.store.step(world.policy, world.now, back=True))
+        for row in world.state.conversations:
+            assert row.state != OPEN or row.slot is not None or (row.due_at or 0) <= world.now + MINUTE * 6
+            assert row.not_before <= world.now
+        assert all((row.changed_at, row.seen_at or 0) <= (world.now, world.now) for row in world.state.alerts)
+
+
+def test_no_statement_of_a_step_or_a_resume_is_about_more_than_a_piece() -> None:
+    with in_sqlite() as database:
+        world = World(database=database)
+        for number in range(30):
+            world.post(alert(f"A{number}", "critical"), group=f"g{number}")
+        began: list[tuple[str, int]] = []
+        database.driver.set_trace_callback(lambda sql: began.append((sql, database.driver.total_changes)))
+        at_once(world.store.step(world.policy, world.now - 2 * HOUR, back=True))
+        at_once(world.store.resume(SLACK.key))
+        database.driver.set_trace_callback(None)
+        changed = [
+            after - before for (sql, before), (_, after) in pairwise(began) if sql.startswith("UPDATE")
+        ]
+        assert max(changed) == 2
+        assert sum(changed) > 60
+
+
+def test_a_step_forward_leaves_one_back_that_is_under_way_to_its_end() -> None:
+    with in_sqlite() as database:
+        world = World(database=database)
+        played(world)
+        world.now -= 3 * HOUR
+        dying: Any = Dying(database, 2)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(world.store, "_database", dying)
+            with pytest.raises(StoreUnavailable):
+                at_once(world.store.step(world.policy, world.now, back=True))
+        at_once(world.store.step(world.policy, world.now, back=False))
+        assert not [
+            row for row in world.state.members if (row.at or 0) > world.now and row.notified == "firing"
+        ]
