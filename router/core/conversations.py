@@ -5,7 +5,7 @@ A conversation in which nothing fires and of which nothing is left to notify is 
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -228,10 +228,21 @@ def next_of_changed(state: State, destination: str, since: int) -> Millis | None
 
     :param since: the length of the journal before the changes
     """
-    changed = {key for table, key, *_ in state.journal[since:] if table is state.conversations}
-    rows_ = (state.conversations.get(key) for key in changed)
-    times = (row.next_at for row in rows_ if row is not None and row.destination == destination)
+    times = (row.next_at for row in _changed(state, since) if row.destination == destination)
     return min((at for at in times if at is not None), default=None)
+
+
+def is_any_closing(state: State, since: int) -> bool:
+    """Whether one of very many members, of the conversations that changed, is left to be closed in pieces.
+
+    :param since: the length of the journal before the changes
+    """
+    return any(row.state == rows.CLOSING for row in _changed(state, since))
+
+
+def _changed(state: State, since: int) -> Iterator[ConversationRow]:
+    keys = {key for table, key, *_ in state.journal[since:] if table is state.conversations}
+    return filter(None, map(state.conversations.get, keys))
 
 
 def open_members(state: State, alert: int) -> list[MemberRow]:

@@ -13,6 +13,7 @@ from router.core.conversations import (
     close,
     close_if_empty,
     find_due,
+    is_any_closing,
     keep_remote,
     next_of_changed,
     put_member,
@@ -40,6 +41,8 @@ class Recorded:
     """The other destinations that have something to do now."""
     next_at: Millis | None = 0
     """When more of what it changed at the destination may be due: 0: now, or not known; None: nothing is."""
+    closing: bool = False
+    """A conversation of very many is over: its members are to be marked, in pieces."""
 
 
 def want_recorded(state: State, works: Sequence[Work], outcome: Outcome, policy: Policy, now: Millis) -> None:
@@ -94,6 +97,7 @@ def record(
         )  # fmt: skip
         if message is not None:
             state.messages.put(MessageRow(work.delivery, message))
+    recorded = replace(recorded, closing=is_any_closing(state, since))
     view = work.conversation
     if view.over or view.digest is not None or view.storm is not None:  # another may follow it
         return recorded
@@ -134,11 +138,13 @@ def record_parts(
     """What the outcome of a storm's message does to conversations that it took along. Who was not notified of the
     storm has a letter of its message, and others are notified instead of what each of them was to say.
     """
+    since = len(state.journal)
     recorded = state.together(
         partial(_record_part, state, work, outcome, policy, now, not_before) for work in works
     )
     accepted = tuple(at for each in recorded for at in each.accepted)
-    return Recorded(accepted, frozenset().union(*(each.wake for each in recorded)))
+    wake = frozenset().union(*(each.wake for each in recorded))
+    return Recorded(accepted, wake, closing=is_any_closing(state, since))
 
 
 def _record_part(

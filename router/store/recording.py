@@ -47,7 +47,7 @@ class Recording:
         recorded.append(await self._database.do(jobs.Record(work, outcome, policy, now, not_before, message)))
         if not ends:
             recorded += await self._record_parts(work.parts, outcome, policy, now, not_before)
-        if any(each.conversation.over or each.conversation.digest for each in (work, *work.parts)):
+        if any(each.closing for each in recorded):
             await self.close_large(policy, now)
         accepted = tuple(at for each in recorded for at in each.accepted)
         wake = frozenset().union(*(each.wake for each in recorded))

@@ -177,6 +177,17 @@ def test_a_storm_begins_in_as_many_batches_however_much_is_due() -> None:
     assert batches(200) == batches(50)
 
 
+def test_an_end_is_recorded_in_one_batch() -> None:
+    with in_sqlite() as database:
+        world = World(database=database)
+        for status in Status:
+            world.post(alert("Down", "critical", status), group="g")
+            work = world.work_of(SLACK)
+            database.rows_of_batches.clear()
+            world.finish(work, DELIVERED)
+            assert len(database.rows_of_batches) == 1
+
+
 class Failing:
     """The database, which can't be written once jobs of some kind come."""
 
