@@ -27,7 +27,7 @@ from router.store.jobs.claims import (
     Surges,
     Upcoming,
 )
-from router.store.jobs.job import First, Job, Piece
+from router.store.jobs.job import First, Job
 from router.store.jobs.letters import Discard, DiscardSome, Retry, RetrySome, Settle, Tellings, WriteLetter
 from router.store.jobs.records import CloseSome, Record, RecordParts, RecordSome, Unclaim
 from router.store.jobs.rules import RULES_PIECE, Adopt, Fragments, JudgeSome, Retire
@@ -70,7 +70,6 @@ __all__ = [
     "NextOpening",
     "OpenSlots",
     "Permit",
-    "Piece",
     "Position",
     "Quarantine",
     "Recheck",

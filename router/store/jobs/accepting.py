@@ -10,7 +10,7 @@ from router.core.state import State
 from router.decide import Policy
 from router.model import Millis, Webhook
 from router.store.jobs import job
-from router.store.jobs.job import First, PieceOfMany, next_after
+from router.store.jobs.job import First, Piece, next_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class GiveUp(First):
 
 
 @dataclass(frozen=True, slots=True)
-class ReleaseSome(PieceOfMany):
+class ReleaseSome(Piece):
     """Judges alerts of the first inhibition key that ended and muted very many. The destinations that may have something
     to do, and the last id; None: no key is left.
     """

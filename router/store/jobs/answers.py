@@ -9,18 +9,22 @@ from router.core.reconcile import Answer, Listening
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis
-from router.store.jobs.job import First, Piece, next_after
+from router.store.jobs.job import First, next_after
 
 # Each may be one of many groups.
 _DOUBTS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Confirm(Piece[Receipt]):
+class Confirm(First):
     answer: Answer
     policy: Policy
     now: Millis
     after: int
+
+    @property
+    def weight(self) -> int:
+        return reconcile.BATCH
 
     def run(self, state: State) -> tuple[Receipt, int]:
         ids: list[int] = state.ask("firing of", (self.answer.source, self.after, reconcile.BATCH))
@@ -47,6 +51,10 @@ class SettleByAnswer(First):
     policy: Policy
     now: Millis
 
+    @property
+    def weight(self) -> int:
+        return len(self.ids)
+
     def run(self, state: State) -> Receipt:
         state.alerts.want("id", self.ids)
         state.ready()
@@ -59,6 +67,10 @@ class Reopen(First):
     identities: tuple[str, ...]
     policy: Policy
     now: Millis
+
+    @property
+    def weight(self) -> int:
+        return len(self.identities)
 
     def run(self, state: State) -> Receipt:
         return reconcile.reopen(state, self.answer, self.identities, self.policy, self.now)
@@ -81,6 +93,10 @@ class ForgetAnswers(First):
     ids: Sequence[int]
     policy: Policy
     now: Millis
+
+    @property
+    def weight(self) -> int:
+        return len(self.ids)
 
     def run(self, state: State) -> frozenset[str]:
         reconcile.want_marked(state, self.policy, self.ids, self.now)
@@ -110,6 +126,10 @@ class Expire(First):
     policy: Policy
     now: Millis
 
+    @property
+    def weight(self) -> int:
+        return len(self.ids)
+
     def run(self, state: State) -> dict[str, Receipt]:
         state.meta.want("id", (clock_steps.SINCE,))
         reconcile.want_marked(state, self.policy, self.ids, self.now)
@@ -122,6 +142,10 @@ class SettleDoubts(First):
 
     policy: Policy
     now: Millis
+
+    @property
+    def weight(self) -> int:
+        return _DOUBTS
 
     def run(self, state: State) -> tuple[dict[str, Receipt], Millis | None]:
         ids, following = state.ask("lasting doubts", (self.now, _DOUBTS))

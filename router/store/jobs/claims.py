@@ -15,7 +15,7 @@ from router.core.storms import Limits
 from router.decide import Policy
 from router.model import Conversation, Destination, Millis
 from router.store.jobs import job
-from router.store.jobs.job import First, PieceOfMany, next_after
+from router.store.jobs.job import First, Piece, next_after
 
 # Conversations that a claim looks at before it is called again: most of what is due has something to say.
 _CANDIDATES = 8
@@ -210,7 +210,7 @@ def _is_large(row: ConversationRow) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark(PieceOfMany):
+class Mark(Piece):
     """Marks the next members of a conversation of very many. What the destination was notified of before, by member;
     and the last id, 0: there are no more.
     """

@@ -1,12 +1,11 @@
 """The protocol of jobs, and what they share."""
 
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from router.core import reconcile
 from router.core.state import State
 
 T_co = TypeVar("T_co", covariant=True)
-T = TypeVar("T")
 
 PIECE = 200
 """Members of a conversation of very many that one batch is about: some tens of milliseconds."""
@@ -41,18 +40,12 @@ class First:
         """Nothing is known beforehand."""
 
 
-class PieceOfMany(First):
+class Piece(First):
     """A job about so many members of something that has very many."""
 
     @property
     def weight(self) -> int:
         return PIECE
-
-
-class Piece(First, Generic[T]):
-    """A part of a work that is done in many batches, so that webhooks come in between. Its result, and the last id
-    that it looked at; 0: there are no more.
-    """
 
 
 def next_after(ids: list[int], page: int = reconcile.BATCH) -> int:

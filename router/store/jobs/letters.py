@@ -8,11 +8,11 @@ from router.core.claim import Work
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis
-from router.store.jobs.job import First, PieceOfMany
+from router.store.jobs.job import First, Piece
 
 
 @dataclass(frozen=True, slots=True)
-class WriteLetter(PieceOfMany):
+class WriteLetter(Piece):
     """The dead letter of a work of very many alerts, before these are given up in pieces."""
 
     work: Work

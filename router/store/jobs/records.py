@@ -15,7 +15,7 @@ from router.core.unclaim import NOT_BEGUN, unclaim
 from router.decide import Policy
 from router.model import Millis, Outcome
 from router.store.jobs import job
-from router.store.jobs.job import First, PieceOfMany
+from router.store.jobs.job import First, Piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class RecordSome(First):
 
 
 @dataclass(frozen=True, slots=True)
-class CloseSome(PieceOfMany):
+class CloseSome(Piece):
     """Some members of a conversation that is closing, see :mod:`router.core.closing`. Whether there may be more."""
 
     policy: Policy
