@@ -7,12 +7,9 @@ from typing import TypeVar
 from router.clock import Clock
 from router.decide import Policy
 from router.loading import Loading
-from router.model import SECOND, Millis
-from router.store import Phase, Store, StoreUnavailable
+from router.store import STORE_REST, Phase, Store, StoreUnavailable
 
 T = TypeVar("T")
-# How long it rests when the store can't be written.
-_STORE_REST: Millis = 2 * SECOND
 
 
 class Judging:
@@ -51,7 +48,7 @@ class Judging:
             try:
                 return await work()
             except StoreUnavailable:  # which the store says itself
-                await self._clock.wait(never, self._clock.now() + _STORE_REST)
+                await self._clock.wait(never, self._clock.now() + STORE_REST)
 
     async def _judge_some(self) -> None:
         policy = self._policy()

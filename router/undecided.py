@@ -13,9 +13,9 @@ from router.clock import Clock
 from router.core.pieces import in_order
 from router.decide import Policy
 from router.metrics import Metrics
-from router.model import SECOND, Alert, Millis, Webhook
+from router.model import Alert, Webhook
 from router.parse import parse
-from router.store import Store, StoreUnavailable
+from router.store import STORE_REST, Store, StoreUnavailable
 from router.threads import Threads
 
 log = structlog.get_logger(__name__)
@@ -24,8 +24,6 @@ LARGE = 200
 """Alerts. A webhook of more is decided in pieces of so many, each some tens of milliseconds of the writer's time."""
 _MOST = 200_000
 """Alerts that may wait to be decided: four webhooks of the greatest size."""
-# How long it rests when the store can't be written.
-_STORE_REST: Millis = 2 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ class Undecided:
             else:
                 await left.wait()
                 continue
-            await self._clock.wait(never, self._clock.now() + _STORE_REST)
+            await self._clock.wait(never, self._clock.now() + STORE_REST)
 
     async def _next(self) -> None:
         """:raises StoreUnavailable:"""

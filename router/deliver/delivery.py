@@ -18,14 +18,12 @@ from router.deliver.schedule import next_attempt
 from router.deliver.sent import sent
 from router.model import SECOND, Broken, Call, Delivered, Millis, Outcome, Rejected, Retry
 from router.render.words import counted
-from router.store import Idle, Recorded, StoreUnavailable, Work
+from router.store import STORE_REST, Idle, Recorded, StoreUnavailable, Work
 
 P = ParamSpec("P")
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
-STORE_REST: Millis = 2 * SECOND
-"""How long nothing is tried when the store can't be written."""
 # From so many alerts on, a message is a large one.
 _LARGE = 100
 # Recipients that a line of the log names; the rest is counted.

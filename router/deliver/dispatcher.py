@@ -12,11 +12,11 @@ import structlog
 
 from router.clock import STEP, offset
 from router.deliver.context import LaneContext
-from router.deliver.delivery import STORE_REST, Delivery
+from router.deliver.delivery import Delivery
 from router.deliver.lane import Lane, Trial
 from router.deliver.section import Section
 from router.model import Millis
-from router.store import Claimed, Permit, StoreUnavailable, Work
+from router.store import STORE_REST, Claimed, Permit, StoreUnavailable, Work
 
 log = structlog.get_logger(__name__)
 

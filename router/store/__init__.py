@@ -35,7 +35,7 @@ from router.store.balance import Balance, balance
 from router.store.books import Kept
 from router.store.claiming import Claiming
 from router.store.dictionary import Packing
-from router.store.health import StoreUnavailable
+from router.store.health import STORE_REST, StoreUnavailable
 from router.store.integrity import Integrity, integrity
 from router.store.jobs import Claimed, Idle, Permit
 from router.store.pieces import in_pieces, of_each
@@ -503,6 +503,7 @@ class Store:
 __all__ = [
     "BEAT",
     "LISTS",
+    "STORE_REST",
     "Adoption",
     "Answer",
     "Balance",

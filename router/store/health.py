@@ -4,9 +4,13 @@ import time
 
 import structlog
 
+from router.model import SECOND, Millis
+
 log = structlog.get_logger(__name__)
 
 BY_ITSELF = "and it goes on by itself"
+STORE_REST: Millis = 2 * SECOND
+"""How long nothing is tried when the store can't be written."""
 
 
 class StoreUnavailable(Exception):  # noqa: N818  (a state of the store, said as such)
