@@ -16,7 +16,7 @@ from router.core.rows import LARGE, NOT_FIRING, RESOLVED
 from router.core.state import State
 from router.core.storms import SHOWN, Affected, Standing, Surge
 from router.model import Fate, Millis
-from router.store.schema import alerts, changes, conversations, fates, groups, members
+from router.store.schema import PUT_OFF, alerts, changes, conversations, fates, groups, members
 
 Answers = dict[Any, Any]
 """By parameters."""
@@ -75,12 +75,11 @@ _storm: sa.BindParameter[int] = sa.bindparam("storm")
 # Claims ask these most often, so they are made once for each kind of share.
 
 
-def _lane(share: Share, *, apart: bool = True) -> _Conditions:
-    """What may be due at a lane. :param apart: what a storm's message does not tell; or what it does"""
+def _lane(share: Share) -> _Conditions:
+    """What may be due at a lane, and a storm's message does not tell."""
     if share == ALL_APART:
         return _next_at(_destination)
-    told_apart = _told_apart(share, _storm)
-    return (*_next_at(_destination), told_apart if apart else ~told_apart)
+    return (*_next_at(_destination), _told_apart(share, _storm))
 
 
 @cache
@@ -115,34 +114,33 @@ def next_due(connection: sa.Connection, key: Any) -> Any:
     return found, min((at for _, at, id_ in rows if id_ not in found), default=None)
 
 
-@cache
-def _next_time(share: Share, *, apart: bool) -> sa.Select[Any]:
-    lane = _lane(share, apart=apart)
-    next_at = (  # each of these is the first entry of an index
-        sa.select(sa.func.min(conversations.c.next_at)).where(
-            *lane, conversations.c.priority == sa.literal_column(str(priority))
+_now: sa.BindParameter[int] = sa.bindparam("now")
+# Each of the first three is the next entry of an index, and so is the last.
+_NEXT_TIME = sa.select(
+    *(
+        sa.select(sa.func.min(conversations.c.next_at))
+        .where(
+            *_next_at(_destination),
+            conversations.c.next_at > _now,
+            conversations.c.priority == sa.literal_column(str(priority)),
         )
+        .scalar_subquery()
         for priority in _PRIORITIES
-    )
-    due_at = (
-        sa.select(conversations.c.due_at)
-        .where(*lane, conversations.c.due_at.is_not(None))
-        .order_by(conversations.c.due_at)
-        .limit(sa.literal_column("1"))
-    )
-    return sa.select(*(each.scalar_subquery() for each in (*next_at, due_at)))
+    ),
+    sa.exists().where(
+        *_next_at(_destination), PUT_OFF, conversations.c.next_at > _now, conversations.c.due_at <= _now
+    ),
+)
 
 
 @_one_by_one
-def next_time(connection: sa.Connection, key: tuple[str, Share, bool]) -> Any:
-    """``(destination, share, apart)``: when something will be due there, and since when something is, of what a storm's
-    message does not tell, or of what it does.
+def next_time(connection: sa.Connection, key: tuple[str, Millis]) -> Any:
+    """``(destination, now)``: when something will be due there that is not due yet; and whether something is, and waits
+    only because an attempt failed.
     """
-    destination, share, apart = key
-    statement = _next_time(replace(share, storm=min(share.storm, 1)), apart=apart)
-    given = {"destination": destination, "storm": share.storm}
-    *times, due_at = connection.execute(statement, given).one()
-    return min((at for at in times if at is not None), default=None), due_at
+    destination, now = key
+    *times, failing = connection.execute(_NEXT_TIME, {"destination": destination, "now": now}).one()
+    return min((at for at in times if at is not None), default=None), bool(failing)
 
 
 @_one_by_one

@@ -212,6 +212,11 @@ sa.Index("ix_conversations_deciding", conversations.c.deciding, sqlite_where=con
 sa.Index("ix_conversations_of_group", conversations.c.group_id,
          sqlite_where=sa.and_(conversations.c.state == "open", conversations.c.kind == "group"),
          postgresql_where=sa.and_(conversations.c.state == "open", conversations.c.kind == "group"))  # fmt: skip
+PUT_OFF = conversations.c.not_before > conversations.c.due_at
+"""An attempt failed, and the next one waits."""
+sa.Index("ix_conversations_put_off", conversations.c.destination, conversations.c.next_at, conversations.c.due_at,
+         sqlite_where=sa.and_(conversations.c.next_at.is_not(None), PUT_OFF),
+         postgresql_where=sa.and_(conversations.c.next_at.is_not(None), PUT_OFF))  # fmt: skip
 # How much is due at a destination, and since when.
 sa.Index("ix_conversations_due", conversations.c.destination, conversations.c.due_at,
          sqlite_where=conversations.c.due_at.is_not(None), postgresql_where=conversations.c.due_at.is_not(None))  # fmt: skip

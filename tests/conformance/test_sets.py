@@ -137,8 +137,7 @@ ASKED: dict[str, list[Any]] = {
     "next due": [(each, LAST, due_by, share, others_first, limit) for each in DESTINATIONS
                  for due_by, share, others_first, limit in (
                      (LAST, ALL_APART, False, 8), (NOW, ALL_APART, True, 2), (LAST, SHARES[0], False, 8))],
-    "next time": [(each, share, apart) for each in (*DESTINATIONS, "nowhere")
-                  for share in (ALL_APART, *SHARES) for apart in (True, False)],
+    "next time": [(each, at) for each in (*DESTINATIONS, "nowhere") for at in (0, NOW, LAST)],
     "surge": [(each, LAST, storm, edits, above) for each in DESTINATIONS
               for storm in (0, STORM) for edits in (True, False) for above in (0, 100)],
     "due after": [(each, LAST, share, after, 3) for each in DESTINATIONS

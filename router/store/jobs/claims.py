@@ -114,9 +114,9 @@ class Claim:
         found = self._apart(state, turn.share)
         if not isinstance(found, Claimed) or found.idle is None or turn.share == ALL_APART:
             return found
-        taken_at, _ = state.ask("next time", (key, turn.share, False))
-        storm_at = turn.not_before if turn.waits else taken_at
-        times = [found.idle.until, None if storm_at is None else max(storm_at, turn.not_before)]
+        # Something that will be due may be the storm's.
+        following, _ = state.ask("next time", (key, self.now))
+        times = (found.idle.until, following, turn.not_before if turn.waits else None)
         until = min((at for at in times if at is not None), default=None)
         return Claimed(found.works, Idle(until, found.idle.failing or turn.failing))
 
@@ -159,8 +159,7 @@ class Claim:
             return Claimed(tuple(works), None if more else Idle(until))
         if ids:
             return Again()
-        next_at, due_at = state.ask("next time", (key, share, True))
-        return Claimed((), Idle(next_at, due_at is not None and due_at <= now))
+        return Claimed((), Idle(*state.ask("next time", (key, now))))
 
 
 def _says_all_quiet(destination: Destination) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
-from router.core.claim import ALL_APART, Share
+from router.core.claim import Share
 from router.core.conversations import FIRST_DUE, ONE_ENDED
 from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN
 from router.core.release import MANY, MANY_MUTED
@@ -56,18 +56,16 @@ def _next_due(state: State, key: Any) -> tuple[list[int], Millis | None]:
     return found, next((row.next_at for row in there if row.id not in found), None)
 
 
-def _next_time(state: State, key: tuple[str, Share, bool]) -> tuple[Millis | None, Millis | None]:
-    destination, share, apart = key
+def _next_time(state: State, key: tuple[str, Millis]) -> tuple[Millis | None, bool]:
+    destination, now = key
     waiting = [
         row
         for row in state.conversations
-        if row.destination == destination
-        and row.next_at is not None
-        and (share == ALL_APART or share.told_apart(row) is apart)
+        if row.destination == destination and row.next_at is not None and row.next_at > now
     ]
     return (
         min((row.next_at for row in waiting if row.next_at is not None), default=None),
-        min((row.due_at for row in waiting if row.due_at is not None), default=None),
+        any(row.due_at is not None and row.due_at <= now for row in waiting),
     )
 
 

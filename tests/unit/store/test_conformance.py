@@ -53,7 +53,7 @@ def asked(world: World) -> dict[str, list[Any]]:
             for key in keys for at in moments[1:] for overdue in (0, HOUR) for share in shares
             for others in (True, False) for limit in sizes[:1]
         ],
-        "next time": [(key, share, apart) for key in keys for share in shares for apart in (True, False)],
+        "next time": [(key, at) for key in keys for at in moments],
         "surge": [
             (key, at, storm, edits, above)
             for key in keys for at in moments for storm in storms for edits in (True, False) for above in (0, 100)
