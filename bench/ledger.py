@@ -38,7 +38,11 @@ def _copy(connection: sqlite3.Connection, table: str, copies: int) -> None:
     columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
     # The ids of copied tables move; every copy of a table moves by the same distance.
     moving = {"id", *(f"{each.removesuffix('s')}_id" for each in TABLES)}
-    chosen = ", ".join(f"{name} - k * 1000000" if name in moving else name for name in columns)
+    # What is months old has been delivered.
+    others = {"fate": "'delivered'"}
+    chosen = ", ".join(
+        f"{name} - k * 1000000" if name in moving else others.get(name, name) for name in columns
+    )
     indexes = connection.execute(
         "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL",
         (table,),

@@ -431,7 +431,7 @@ class Store:
 
     async def balance(self, last: Balance | None) -> Balance:
         """Whether the books balance. :param last: look at what came since then only"""
-        return await self._database.read(lambda c: balance(c, last))
+        return await self._database.read(lambda c: balance(c, last, in_no_hurry=last is None))
 
     async def integrity(self, now: Millis, last: Integrity | None = None) -> Integrity:
         """Whether what is stored agrees with itself, and with what senders say.

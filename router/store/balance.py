@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from router.store.paced import pieces
 from router.store.period import ALWAYS, Period
 from router.store.schema import changes, day_sums, fate_sums, fates
 
@@ -27,8 +28,17 @@ _off = (
 )
 
 
-def balance(connection: sa.Connection, last: Balance | None = None, period: Period = ALWAYS) -> Balance:
-    """Of all changes of the period, or of those which came or got another fate since the ``last`` look."""
+def balance(
+    connection: sa.Connection,
+    last: Balance | None = None,
+    period: Period = ALWAYS,
+    *,
+    in_no_hurry: bool = False,
+) -> Balance:
+    """Of all changes of the period, or of those which came or got another fate since the ``last`` look.
+
+    :param in_no_hurry: with rests, see :func:`router.store.paced.paced`
+    """
     newest = tuple(
         connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0))).scalar_one()
         for table in (changes, fates)
@@ -45,7 +55,8 @@ def balance(connection: sa.Connection, last: Balance | None = None, period: Peri
         came = sa.select(changes.c.id).where(changes.c.id > last.seen[0])
         fated = sa.select(fates.c.change_id).where(fates.c.id > last.seen[1])
         wrong = wrong.where(changes.c.id.in_(sa.union(came, fated)))
-    rows = connection.execute(wrong).all()
+    some_each = pieces(connection, changes.c.id, in_no_hurry=in_no_hurry)
+    rows = [row for some in some_each for row in connection.execute(wrong.where(some))]
     pruned = _sum(connection, day_sums, period, day_sums.c.what == "destinations") - _sum(
         connection, fate_sums, period
     )

@@ -6,7 +6,7 @@ the rows and from the sums of those that were pruned.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from router.core.rows import (
     WebhookRow,
 )
 from router.core.state import State
+from router.store.paced import pieces
 from router.store.period import ALWAYS, Period
 from router.store.schema import (
     alerts,
@@ -160,8 +161,8 @@ class Difference:
 
 
 def differences(connection: sa.Connection) -> list[Difference]:
-    """The counters that are wrong. All rows are looked at, and nothing is repaired."""
-    counted, added_up = read(connection), recount(connection)
+    """The counters that are wrong. All rows are looked at, in no hurry; nothing is repaired."""
+    counted, added_up = read(connection), recount(connection, in_no_hurry=True)
     return [
         Difference(key, counted.get(key, 0), added_up.get(key, 0))
         for key in sorted({*counted, *added_up})
@@ -169,36 +170,50 @@ def differences(connection: sa.Connection) -> list[Difference]:
     ]
 
 
-def recount(connection: sa.Connection, period: Period = ALWAYS) -> Counts:
+def recount(connection: sa.Connection, period: Period = ALWAYS, *, in_no_hurry: bool = False) -> Counts:
     """What the rows add up to, those of a period or all. All of them are looked at.
 
     A fate and its change count when the change was accepted, an attempt when it began.
 
     :param period: one that is :func:`router.store.period.known`
+    :param in_no_hurry: with rests, see :func:`router.store.paced.paced`
     """
     sums: Counter[Key] = Counter()
-    for value, count in connection.execute(_of_days(period)):
-        if value == "destinations":
-            sums[OWED, "", ""] += int(count)
-        else:
-            sums[WEBHOOK if value in _OF_WEBHOOKS else CHANGE, "", value] += int(count)
-    for destination, fate, count in connection.execute(_of_fates(period)):
-        sums[FATE, destination, fate] += int(count)
-    for destination, outcome, count in connection.execute(_of_deliveries(period)):
-        sums[DELIVERY, destination, outcome] += int(count)
-    if period == ALWAYS:
-        for what, destination, value, count in connection.execute(_of_now()):
-            sums[what, destination, value] += int(count)
+    for key, count in _added_up(connection, period, in_no_hurry=in_no_hurry):
+        sums[key] += int(count)
     return sums
+
+
+def _added_up(connection: sa.Connection, period: Period, *, in_no_hurry: bool) -> Iterator[tuple[Key, int]]:
+    for some in pieces(connection, changes.c.id, in_no_hurry=in_no_hurry):
+        for value, count, owed in connection.execute(_of_changes(period, some)):
+            yield (CHANGE, "", value), count
+            yield (OWED, "", ""), owed
+    for value, count in connection.execute(_of_days(period)):
+        what = OWED if value == "destinations" else WEBHOOK if value in _OF_WEBHOOKS else CHANGE
+        yield (what, "", "" if what == OWED else value), count
+    for some in pieces(connection, fates.c.id, in_no_hurry=in_no_hurry):
+        for destination, fate, count in connection.execute(_of_fates(period, some)):
+            yield (FATE, destination, fate), count
+    for destination, fate, count in connection.execute(_of_pruned_fates(period)):
+        yield (FATE, destination, fate), count
+    for destination, outcome, count in connection.execute(_of_deliveries(period)):
+        yield (DELIVERY, destination, outcome), count
+    if period == ALWAYS:
+        yield from (((what, to, value), count) for what, to, value, count in connection.execute(_of_now()))
+
+
+def _of_changes(period: Period, some: sa.ColumnElement[bool]) -> sa.Select[str, int, int]:
+    return (
+        sa.select(changes.c.kind, sa.func.count(), sa.func.sum(changes.c.destinations))
+        .where(some, *period.holds(changes.c.at))
+        .group_by(changes.c.kind)
+    )
 
 
 def _of_days(period: Period) -> sa.CompoundSelect[Any]:
     count, accepted = sa.func.count(), webhooks.c.quarantined.is_(None)
     return sa.union_all(
-        sa.select(changes.c.kind, count).where(*period.holds(changes.c.at)).group_by(changes.c.kind),
-        sa.select(sa.literal("destinations"), sa.func.coalesce(sa.func.sum(changes.c.destinations), 0)).where(
-            *period.holds(changes.c.at)
-        ),
         sa.select(sa.literal("accepted"), count).where(accepted, *period.holds(webhooks.c.received_at)),
         sa.select(sa.literal("quarantined"), count).where(~accepted, *period.holds(webhooks.c.received_at)),
         sa.select(day_sums.c.what, sa.func.sum(day_sums.c.count))
@@ -207,15 +222,18 @@ def _of_days(period: Period) -> sa.CompoundSelect[Any]:
     )
 
 
-def _of_fates(period: Period) -> sa.CompoundSelect[Any]:
-    kept = sa.select(fates.c.destination, fates.c.fate, sa.func.count())
+def _of_fates(period: Period, some: sa.ColumnElement[bool]) -> sa.Select[str, str, int]:
+    kept = sa.select(fates.c.destination, fates.c.fate, sa.func.count()).where(some)
     if period != ALWAYS:
         kept = kept.join(changes, changes.c.id == fates.c.change_id).where(*period.holds(changes.c.at))
-    return sa.union_all(
-        kept.group_by(fates.c.destination, fates.c.fate),
+    return kept.group_by(fates.c.destination, fates.c.fate)
+
+
+def _of_pruned_fates(period: Period) -> sa.Select[str, str, int]:
+    return (
         sa.select(fate_sums.c.destination, fate_sums.c.fate, sa.func.sum(fate_sums.c.count))
         .where(*period.holds(fate_sums.c.day))
-        .group_by(fate_sums.c.destination, fate_sums.c.fate),
+        .group_by(fate_sums.c.destination, fate_sums.c.fate)
     )
 
 
