@@ -51,8 +51,8 @@ $(VENV)/bin/python:
 	echo "Setting up $(VENV) with $$($$python --version) …"; \
 	"$$python" -m venv $(VENV) || { rm -rf $(VENV); echo "Its venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
 
-# A target that is built from a lock is built anew when the lock or the package's metadata changes. Each lock has all
-# of the one before it.
+# A target that is built from a lock is built anew when the lock or the package's metadata changes. Each lock contains
+# the one before it (run, test, check), so .test makes .run as well.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL_ITSELF = $(INSTALL) --no-deps --no-build-isolation --editable .
 

@@ -38,10 +38,9 @@ def _copy(connection: sqlite3.Connection, table: str, copies: int) -> None:
     columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
     # The ids of copied tables move; every copy of a table moves by the same distance.
     moving = {"id", *(f"{each.removesuffix('s')}_id" for each in TABLES)}
-    # What is months old has been delivered.
-    others = {"fate": "'delivered'"}
+    replaced = {"fate": "'delivered'"}  # what is months old has been
     chosen = ", ".join(
-        f"{name} - k * 1000000" if name in moving else others.get(name, name) for name in columns
+        f"{name} - k * 1000000" if name in moving else replaced.get(name, name) for name in columns
     )
     indexes = connection.execute(
         "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL",

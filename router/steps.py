@@ -90,7 +90,7 @@ class Steps:
             self.count += 1
             self._restart()
         elif elapsed >= self._beat_at:
-            await self._store.beat(now)
+            await self._store.beat(self._policy(), now)
         else:
             self._offset += by
             return self._since

@@ -1,4 +1,6 @@
-"""What goes on beside the webhooks: the books and the state are checked every minute, and what is over is pruned every hour."""
+"""What goes on beside the webhooks. Every minute, the state and what is new in the books are checked. Every hour, what is
+over is pruned, and all of the books are checked: a long history takes minutes, and the other checks wait for that.
+"""
 
 import asyncio
 from collections.abc import Callable

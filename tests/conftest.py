@@ -136,7 +136,7 @@ def own_postgresql() -> Iterator[Server]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of real processes mostly wait. They stand among the others, so that meanwhile no core does."""
+    """Puts the tests of real processes among the others. They mostly wait, and the others keep the cores busy."""
     waiting = [each for each in items if each.path.parent.name == "acceptance"]
     busy = [each for each in items if each.path.parent.name != "acceptance"]
     share = len(busy) / (len(waiting) + 1)

@@ -31,7 +31,7 @@ from router.model import (
 )
 from router.packed import pack
 from router.store import books, clock_steps, dictionary, jobs, retention, starts, story, totals, troubles
-from router.store.balance import Balance, balance
+from router.store.balance import Balance, balance, whole_balance
 from router.store.books import Kept
 from router.store.claiming import Claiming
 from router.store.dictionary import Packing
@@ -167,32 +167,38 @@ class Store:
         """After a start, under these rules. Since when time has simply passed. If the clock was stepped back meanwhile,
         everything that fires is left to :meth:`judge_some`.
         """
-        await self._turn(now)  # what a process that ended was still to do
+        await self._finish_step(policy, now)  # that a process which ended had begun
         down, since = await self._database.do(jobs.BeginCounting(now))
-        return since if down is None else await self._step(policy, now, back=down < 0)
+        if down is None:
+            return since
+        await self._step(policy, now, back=down < 0)
+        return now
 
-    async def beat(self, now: Millis) -> None:
-        """The router runs: said at least once in :data:`BEAT`."""
+    async def beat(self, policy: Policy, now: Millis) -> None:
+        """The router runs: said at least once in :data:`BEAT`. A step that could not be finished is."""
         await self._database.do(jobs.Beat(now))
+        if await self._finish_step(policy, now):
+            await self.judge(policy, now)
 
     async def step(self, policy: Policy, now: Millis, *, back: bool) -> Millis:
         """The clock was stepped to ``now``, or nothing could be heard for a while. Since when time passes: now."""
-        await self._step(policy, now, back=back)
-        if back:
+        if await self._step(policy, now, back=back):
             await self.judge(policy, now)
         return now
 
-    async def _step(self, policy: Policy, now: Millis, *, back: bool) -> Millis:
+    async def _step(self, policy: Policy, now: Millis, *, back: bool) -> bool:
+        """Whether what fires is to be judged again."""
         await self._database.write(partial(clock_steps.step, now=now, back=back))
-        await self._turn(now)
+        return await self._finish_step(policy, now)
+
+    async def _finish_step(self, policy: Policy, now: Millis) -> bool:
+        """Of the clock, if one is under way. In many batches, so that webhooks come in between. Whether there was one back."""
+        back = False
+        while (step := await self._database.write(partial(clock_steps.step_some, now=now))) is not None:
+            back = step.back
         if back:
             await self._database.do(jobs.OpenSlots(policy, now))
-        return now
-
-    async def _turn(self, now: Millis) -> None:
-        """All timers begin again. In many batches, so that webhooks come in between."""
-        while await self._database.write(partial(clock_steps.turn_some, now=now)):
-            pass
+        return back
 
     async def accept(
         self,
@@ -430,8 +436,10 @@ class Store:
         return await self._database.read(lambda c: books.account(c, since, until))
 
     async def balance(self, last: Balance | None) -> Balance:
-        """Whether the books balance. :param last: look at what came since then only"""
-        return await self._database.read(lambda c: balance(c, last, in_no_hurry=last is None))
+        """Whether the books balance. :param last: look at what came since then only. None: at all, with rests"""
+        if last is not None:
+            return await self._database.read(lambda c: balance(c, last))
+        return await whole_balance(self._database)
 
     async def integrity(self, now: Millis, last: Integrity | None = None) -> Integrity:
         """Whether what is stored agrees with itself, and with what senders say.

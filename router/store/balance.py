@@ -1,12 +1,16 @@
 """Whether the books balance: every change has one fate at each of its destinations."""
 
+import asyncio
+import time
 from dataclasses import dataclass
+from functools import partial
 
 import sqlalchemy as sa
 
-from router.store.paced import pieces
+from router.store.paced import piece_after, rest_between
 from router.store.period import ALWAYS, Period
 from router.store.schema import changes, day_sums, fate_sums, fates
+from router.store.writer import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,44 +30,66 @@ _off = (
     + sa.case((_found == 0, 1), else_=0)
     + (_found - sa.func.count(fates.c.destination.distinct()))
 )
+_wrong = (
+    sa.select(changes.c.id, _off)
+    .outerjoin(fates, fates.c.change_id == changes.c.id)
+    .group_by(changes.c.id)
+    .having(_off > 0)
+    .order_by(changes.c.id)
+)
+NAMED = 10
 
 
-def balance(
-    connection: sa.Connection,
-    last: Balance | None = None,
-    period: Period = ALWAYS,
-    *,
-    in_no_hurry: bool = False,
-) -> Balance:
-    """Of all changes of the period, or of those which came or got another fate since the ``last`` look.
-
-    :param in_no_hurry: with rests, see :func:`router.store.paced.paced`
-    """
-    newest = tuple(
-        connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0))).scalar_one()
-        for table in (changes, fates)
-    )
-    wrong = (
-        sa.select(changes.c.id, _off)
-        .outerjoin(fates, fates.c.change_id == changes.c.id)
-        .where(*period.holds(changes.c.at))
-        .group_by(changes.c.id)
-        .having(_off > 0)
-        .order_by(changes.c.id)
-    )
+def balance(connection: sa.Connection, last: Balance | None = None, period: Period = ALWAYS) -> Balance:
+    """Of all changes of the period, or of those which came or got another fate since the ``last`` look."""
+    seen = newest(connection)
+    wrong = _wrong.where(*period.holds(changes.c.at))
     if last is not None:
         came = sa.select(changes.c.id).where(changes.c.id > last.seen[0])
         fated = sa.select(fates.c.change_id).where(fates.c.id > last.seen[1])
         wrong = wrong.where(changes.c.id.in_(sa.union(came, fated)))
-    some_each = pieces(connection, changes.c.id, in_no_hurry=in_no_hurry)
-    rows = [row for some in some_each for row in connection.execute(wrong.where(some))]
-    pruned = _sum(connection, day_sums, period, day_sums.c.what == "destinations") - _sum(
-        connection, fate_sums, period
+    rows = connection.execute(wrong).all()
+    off = sum(off for _, off in rows) + pruned_off(connection, period)
+    return Balance(off, tuple(number for number, _ in rows[:NAMED]), seen)
+
+
+def newest(connection: sa.Connection) -> tuple[int, int]:
+    """The newest change and fate."""
+    change, fate = (
+        connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0))).scalar_one()
+        for table in (changes, fates)
     )
-    return Balance(
-        sum(off for _, off in rows) + abs(pruned), tuple(number for number, _ in rows[:10]),
-        (newest[0], newest[1]),
-    )  # fmt: skip
+    return change, fate
+
+
+async def whole_balance(database: Database) -> Balance:
+    """Of all changes: in pieces, each a transaction of its own, with rests between them."""
+    seen = await database.read(newest)
+    off, after = await database.read(pruned_off), None
+    named: list[int] = []
+    while True:
+        began = time.perf_counter()
+        wrong, after = await database.read(partial(_balance_some, after=after))
+        off += sum(off for _, off in wrong)
+        named += [number for number, _ in wrong[: NAMED - len(named)]]
+        if after is None:
+            return Balance(off, tuple(named), seen)
+        await asyncio.sleep(rest_between(time.perf_counter() - began))
+
+
+def _balance_some(connection: sa.Connection, after: int | None) -> tuple[list[tuple[int, int]], int | None]:
+    """Of the next changes: those that are wrong, and by how much; and after which the next piece begins."""
+    piece = piece_after(connection, changes.c.id, after)
+    wrong = connection.execute(_wrong.where(piece.rows)).all()
+    return [(number, off) for number, off in wrong], piece.last
+
+
+def pruned_off(connection: sa.Connection, period: Period = ALWAYS) -> int:
+    """By how much the sums of what was pruned are off."""
+    return abs(
+        _sum(connection, day_sums, period, day_sums.c.what == "destinations")
+        - _sum(connection, fate_sums, period)
+    )
 
 
 def _sum(connection: sa.Connection, table: sa.Table, period: Period, *which: sa.ColumnElement[bool]) -> int:

@@ -1,6 +1,6 @@
-"""A step of the clock. All timers begin again: in pieces, whose cursor is stored with each."""
+"""A step of the clock. What was noted by the old time is set to the new one: in pieces, whose cursor is stored."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import sqlalchemy as sa
@@ -14,104 +14,110 @@ from router.store import starts
 from router.store.schema import alerts, conversations, members, meta
 from router.store.starts import is_due, later, put
 
-TURNING = "turning"
-"""Where the next piece begins; without it, all timers have begun again."""
-# One after the other: a conversation is due when its first member is.
+STEP = "clock step"
+"""The row of ``meta`` with a :class:`Step` that is under way."""
+# In this order, because a conversation is due when its first member is.
 _TABLES = {table.name: table for table in (alerts, members, conversations)}
 
 
 @dataclass(frozen=True, slots=True)
-class Turning:
-    """Of a step that is under way."""
+class Step:
+    """A step of the clock whose rows are being set, and how far that is."""
 
+    back: bool
     ended_since: Millis | None
-    """An end from then on is an end of just before the step. None: the clock was stepped back."""
+    """What ended later ended just before a step forward: another end may still contradict it. None: there was none."""
     table: str = alerts.name
     after: int = 0
     """The id of the last row that was looked at."""
 
     @classmethod
     def read(cls, text: str) -> Self:
-        ended_since, table, after = text.split()
-        return cls(None if ended_since == "back" else int(ended_since), table, int(after))
+        back, ended_since, table, after = text.split()
+        return cls(back == "back", None if ended_since == "-" else int(ended_since), table, int(after))
 
     def __str__(self) -> str:
-        return f"{'back' if self.ended_since is None else self.ended_since} {self.table} {self.after}"
+        ended_since = "-" if self.ended_since is None else self.ended_since
+        return f"{'back' if self.back else 'forward'} {ended_since} {self.table} {self.after}"
 
-    def following(self, last: int | None) -> "Turning | None":
+    def following(self, last: int | None) -> "Step | None":
         """After a piece. :param last: the last id of the piece; None: the table has ended"""
         if last is not None:
-            return Turning(self.ended_since, self.table, last)
+            return replace(self, after=last)
         names = list(_TABLES)
         left = names[names.index(self.table) + 1 :]
-        # After a step forward, nothing waits for too long.
-        return Turning(None, left[0]) if left and self.ended_since is None else None
+        # After a step forward, no member and no conversation waits for a moment that is too late.
+        return replace(self, table=left[0], after=0) if left and self.back else None
 
 
 def step(connection: sa.Connection, now: Millis, *, back: bool) -> None:
-    """The clock was stepped, or nothing could be heard for a while: time passes from now on. What else there is to do,
-    :func:`turn_some` does.
+    """The clock was stepped, or nothing could be heard for a while: time passes from now on. The rows are left to
+    :func:`step_some`, and so are those of a step before that is not finished.
 
     :param back: what waits for a moment of the old time would wait for as long as the step
     """
-    alive, unfinished = _value(connection, ALIVE), _value(connection, TURNING)
+    alive, unfinished = _value(connection, ALIVE), _value(connection, STEP)
+    before = Step(back=False, ended_since=None) if unfinished is None else Step.read(unfinished)
     put(connection, SINCE, str(now))
     put(connection, ALIVE, str(now))
-    ended_since: Millis | None = now if alive is None else int(alive) - PEER_LAG
-    if back or (unfinished is not None and Turning.read(unfinished).ended_since is None):
-        ended_since = None
-    put(connection, TURNING, str(Turning(ended_since)))
+    ended_since = before.ended_since
+    if not back and alive is not None:
+        ended_since = int(alive) - PEER_LAG
+    put(connection, STEP, str(Step(back or before.back, ended_since)))
 
 
-def turn_some(connection: sa.Connection, now: Millis) -> bool:
-    """The timers of the next :data:`~router.store.starts.PIECE` rows begin again. False: all have."""
-    found = _value(connection, TURNING)
+def step_some(connection: sa.Connection, now: Millis) -> Step | None:
+    """Set the next :data:`~router.store.starts.PIECE` rows.
+
+    :param now: of this piece, which may be later than the step
+    :returns: the step they are of; None: none is left
+    """
+    found = _value(connection, STEP)
     if found is None:
-        return False
-    at = Turning.read(found)
+        return None
+    at = Step.read(found)
     ids = _TABLES[at.table].c.id
     piece = sa.select(ids).where(ids > at.after).order_by(ids).limit(starts.PIECE).subquery()
     last = connection.execute(sa.select(sa.func.max(piece.c.id))).scalar()
     if last is not None:
-        _turn(connection, at, sa.and_(ids > at.after, ids <= last), now)
+        _set(connection, at, sa.and_(ids > at.after, ids <= last), now)
     left = at.following(last)
     if left is not None:
-        put(connection, TURNING, str(left))
-        return True
-    connection.execute(sa.delete(meta).where(meta.c.key == TURNING))
-    if at.ended_since is None:
+        put(connection, STEP, str(left))
+        return at
+    connection.execute(sa.delete(meta).where(meta.c.key == STEP))
+    if at.back:
         _judge_again(connection)
-    return False
+    return at
 
 
-def _turn(connection: sa.Connection, at: Turning, these: sa.ColumnElement[bool], now: Millis) -> None:
+def _set(connection: sa.Connection, at: Step, these: sa.ColumnElement[bool], now: Millis) -> None:
     if at.table == members.name:
-        _turn_members(connection, these, now)
+        _set_members(connection, these, now)
     elif at.table == conversations.name:
-        _turn_conversations(connection, these, now)
+        _set_conversations(connection, these, now)
     else:
-        _turn_alerts(connection, these, now, at.ended_since)
+        _set_alerts(connection, at, these, now)
 
 
-def _turn_alerts(
-    connection: sa.Connection, these: sa.ColumnElement[bool], now: Millis, ended_since: Millis | None
-) -> None:
+def _set_alerts(connection: sa.Connection, at: Step, these: sa.ColumnElement[bool], now: Millis) -> None:
     # The time in which another end may contradict a doubt begins again, and so does that after an end of just before.
     connection.execute(
         sa.update(alerts).where(these, alerts.c.doubt_until.is_not(None)).values(doubt_until=now + PEER_LAG)
     )
-    if ended_since is not None:
+    if at.ended_since is not None:
         connection.execute(
             sa.update(alerts)
-            .where(these, alerts.c.status == "resolved", alerts.c.changed_at > ended_since)
+            .where(these, alerts.c.status == "resolved", alerts.c.changed_at > at.ended_since)
             .values(changed_at=now)
         )
+    if not at.back:
         return
     for noted in (alerts.c.seen_at, alerts.c.changed_at, alerts.c.absent_at, alerts.c.claimed_firing_at):
         connection.execute(sa.update(alerts).where(these, noted > now).values({noted.name: now}))
 
 
-def _turn_members(connection: sa.Connection, these: sa.ColumnElement[bool], now: Millis) -> None:
+def _set_members(connection: sa.Connection, these: sa.ColumnElement[bool], now: Millis) -> None:
     """What is noted of the time before counts from now."""
     connection.execute(
         sa.update(members)
@@ -125,7 +131,7 @@ def _turn_members(connection: sa.Connection, these: sa.ColumnElement[bool], now:
     )
 
 
-def _turn_conversations(connection: sa.Connection, these: sa.ColumnElement[bool], now: Millis) -> None:
+def _set_conversations(connection: sa.Connection, these: sa.ColumnElement[bool], now: Millis) -> None:
     """What no rule decides is due now."""
     is_open = conversations.c.state == "open"
     connection.execute(

@@ -23,7 +23,7 @@ from router.core.rows import (
     WebhookRow,
 )
 from router.core.state import State
-from router.store.paced import pieces
+from router.store.paced import paced
 from router.store.period import ALWAYS, Period
 from router.store.schema import (
     alerts,
@@ -161,8 +161,8 @@ class Difference:
 
 
 def differences(connection: sa.Connection) -> list[Difference]:
-    """The counters that are wrong. All rows are looked at, in no hurry; nothing is repaired."""
-    counted, added_up = read(connection), recount(connection, in_no_hurry=True)
+    """The counters that are wrong. All rows are looked at, those of the history with rests; nothing is repaired."""
+    counted, added_up = read(connection), recount(connection, rests=True)
     return [
         Difference(key, counted.get(key, 0), added_up.get(key, 0))
         for key in sorted({*counted, *added_up})
@@ -170,29 +170,29 @@ def differences(connection: sa.Connection) -> list[Difference]:
     ]
 
 
-def recount(connection: sa.Connection, period: Period = ALWAYS, *, in_no_hurry: bool = False) -> Counts:
+def recount(connection: sa.Connection, period: Period = ALWAYS, *, rests: bool = False) -> Counts:
     """What the rows add up to, those of a period or all. All of them are looked at.
 
     A fate and its change count when the change was accepted, an attempt when it began.
 
     :param period: one that is :func:`router.store.period.known`
-    :param in_no_hurry: with rests, see :func:`router.store.paced.paced`
+    :param rests: see :func:`router.store.paced.paced`
     """
     sums: Counter[Key] = Counter()
-    for key, count in _added_up(connection, period, in_no_hurry=in_no_hurry):
+    for key, count in _added_up(connection, period, rests=rests):
         sums[key] += int(count)
     return sums
 
 
-def _added_up(connection: sa.Connection, period: Period, *, in_no_hurry: bool) -> Iterator[tuple[Key, int]]:
-    for some in pieces(connection, changes.c.id, in_no_hurry=in_no_hurry):
+def _added_up(connection: sa.Connection, period: Period, *, rests: bool) -> Iterator[tuple[Key, int]]:
+    for some in paced(connection, changes.c.id) if rests else (sa.true(),):
         for value, count, owed in connection.execute(_of_changes(period, some)):
             yield (CHANGE, "", value), count
             yield (OWED, "", ""), owed
     for value, count in connection.execute(_of_days(period)):
         what = OWED if value == "destinations" else WEBHOOK if value in _OF_WEBHOOKS else CHANGE
         yield (what, "", "" if what == OWED else value), count
-    for some in pieces(connection, fates.c.id, in_no_hurry=in_no_hurry):
+    for some in paced(connection, fates.c.id) if rests else (sa.true(),):
         for destination, fate, count in connection.execute(_of_fates(period, some)):
             yield (FATE, destination, fate), count
     for destination, fate, count in connection.execute(_of_pruned_fates(period)):

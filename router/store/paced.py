@@ -1,42 +1,61 @@
-"""Readings of all of the history that nobody waits for: in pieces with rests, so that webhooks get the processor."""
+"""Readings of all of the history: in pieces with rests, so that webhooks get the processor meanwhile."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 PIECE = 10_000
-"""Rows that are looked at between two rests."""
-# What a reading takes of one processor at most. With ten million rows it lasts some minutes.
-_SHARE = 0.1
-# Seconds. A shorter piece needs no rest.
-_SHORT = 0.005
+"""Rows of a piece."""
+# Seconds. A shorter piece needs no rest, and no rest is longer.
+_SHORT, _LONGEST = 0.005, 1.0
+# How long the work within one transaction rests, as a share of the time that it works. No more: until it ends, the WAL
+# of SQLite grows, and PostgreSQL can't clean up.
+_WITHIN = 1.0
+# How long other work rests. It takes a tenth of one processor; with ten million rows it lasts some minutes.
+_BETWEEN = 9.0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    rows: sa.ColumnElement[bool]
+    """The condition that chooses them."""
+    last: int | None
+    """The id of the last one; None: there are no more after it."""
+
+
+def piece_after(connection: sa.Connection, id_: sa.Column[int], after: int | None = None) -> Piece:
+    """The next rows of a table.
+
+    :param id_: its primary key
+    :param after: the id of the last row before; None: begin
+    """
+    ids = sa.select(id_) if after is None else sa.select(id_).where(id_ > after)
+    some = ids.order_by(id_).limit(PIECE).subquery()
+    ends = sa.func.min(some.c[id_.name]), sa.func.max(some.c[id_.name]), sa.func.count()
+    first, last, count = connection.execute(sa.select(*ends)).one()
+    rows = sa.false() if last is None else sa.and_(id_ >= first, id_ <= last)
+    return Piece(rows, last if count == PIECE else None)
 
 
 def paced(connection: sa.Connection, id_: sa.Column[int]) -> Iterator[sa.ColumnElement[bool]]:
-    """Conditions that choose all rows of a table, some at a time. It rests after each, in the reader's thread.
-
-    :param id_: its primary key
-    """
-    last: int | None = None
+    """All pieces of a table within one transaction, with rests between them, in the reader's thread."""
+    after: int | None = None
     while True:
-        began = time.thread_time()
-        next_ones = sa.select(id_) if last is None else sa.select(id_).where(id_ > last)
-        piece = next_ones.order_by(id_).limit(PIECE).subquery()
-        first, until = connection.execute(
-            sa.select(sa.func.min(piece.c[id_.name]), sa.func.max(piece.c[id_.name]))
-        ).one()
-        if until is None:
+        began = time.perf_counter()
+        piece = piece_after(connection, id_, after)
+        yield piece.rows
+        if piece.last is None:
             return
-        yield sa.and_(id_ >= first, id_ <= until)
-        last = until
-        took = time.thread_time() - began
-        if took > _SHORT:
-            time.sleep(took / _SHARE - took)
+        after = piece.last
+        time.sleep(_rest(time.perf_counter() - began, _WITHIN))
 
 
-def pieces(
-    connection: sa.Connection, id_: sa.Column[int], *, in_no_hurry: bool
-) -> Iterable[sa.ColumnElement[bool]]:
-    """As :func:`paced`, or one condition that chooses all rows."""
-    return paced(connection, id_) if in_no_hurry else (sa.true(),)
+def rest_between(took: float) -> float:
+    """How long to rest before the next transaction, in seconds. :param took: the time of the last one"""
+    return _rest(took, _BETWEEN)
+
+
+def _rest(took: float, share: float) -> float:
+    return 0.0 if took < _SHORT else min(took * share, _LONGEST)

@@ -115,7 +115,7 @@ def next_due(connection: sa.Connection, key: Any) -> Any:
 
 
 _now: sa.BindParameter[int] = sa.bindparam("now")
-# Each of the first three is the next entry of an index, and so is the last.
+# Each of these is the next entry of an index.
 _NEXT_TIME = sa.select(
     *(
         sa.select(sa.func.min(conversations.c.next_at))
@@ -127,16 +127,14 @@ _NEXT_TIME = sa.select(
         .scalar_subquery()
         for priority in _PRIORITIES
     ),
-    sa.exists().where(
-        *_next_at(_destination), PUT_OFF, conversations.c.next_at > _now, conversations.c.due_at <= _now
-    ),
+    sa.exists().where(*_next_at(_destination), PUT_OFF, conversations.c.next_at > _now),
 )
 
 
 @_one_by_one
 def next_time(connection: sa.Connection, key: tuple[str, Millis]) -> Any:
-    """``(destination, now)``: when something will be due there that is not due yet; and whether something is, and waits
-    only because an attempt failed.
+    """``(destination, now)``: the first moment after now at which something may be sent there; and whether something waits
+    there because an attempt failed.
     """
     destination, now = key
     *times, failing = connection.execute(_NEXT_TIME, {"destination": destination, "now": now}).one()

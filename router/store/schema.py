@@ -213,8 +213,8 @@ sa.Index("ix_conversations_of_group", conversations.c.group_id,
          sqlite_where=sa.and_(conversations.c.state == "open", conversations.c.kind == "group"),
          postgresql_where=sa.and_(conversations.c.state == "open", conversations.c.kind == "group"))  # fmt: skip
 PUT_OFF = conversations.c.not_before > conversations.c.due_at
-"""An attempt failed, and the next one waits."""
-sa.Index("ix_conversations_put_off", conversations.c.destination, conversations.c.next_at, conversations.c.due_at,
+"""An attempt failed, and the next one waits. (A storm has no time at which it is due.)"""
+sa.Index("ix_conversations_put_off", conversations.c.destination, conversations.c.next_at,
          sqlite_where=sa.and_(conversations.c.next_at.is_not(None), PUT_OFF),
          postgresql_where=sa.and_(conversations.c.next_at.is_not(None), PUT_OFF))  # fmt: skip
 # How much is due at a destination, and since when.

@@ -20,6 +20,7 @@ _BUSY_SECONDS = 5
 # A larger cache and rarer checkpoints spare the writer some work; nothing of durability.
 _PRAGMAS = (
     "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536", "wal_autocheckpoint=4000",
+    "journal_size_limit=67108864",
 )  # fmt: skip
 # A gigabyte takes about a second from memory, and as long as reading it takes from a disk. A file that needs longer
 # than this is checked in part: a start that takes minutes costs more alerts than a flipped bit.

@@ -51,20 +51,29 @@ def begin(connection: sa.Connection, now: Millis) -> None:
 
 
 def resume_some(connection: sa.Connection, after: int, *, destination: str) -> int:
-    """What waits there after a failure may be tried at once: the next :data:`PIECE` conversations.
+    """What waits there after a failure may be tried at once: of the next :data:`PIECE` open conversations.
 
     :returns: the id of the last one, for the next piece; 0: there are no more
     """
-    waits = (
-        conversations.c.destination == destination, sa.or_(sa.and_(*is_due), _storm_stands), conversations.c.id > after,
-    )  # fmt: skip
-    found = sa.select(conversations.c.id).where(*waits).order_by(conversations.c.id).limit(PIECE)
-    last = connection.execute(sa.select(sa.func.max(found.subquery().c.id))).scalar()
+    ids = conversations.c.id
+    piece = (
+        sa.select(ids)
+        .where(conversations.c.state == sa.literal_column("'open'"), ids > after)
+        .order_by(ids)
+        .limit(PIECE)
+        .subquery()
+    )
+    last = connection.execute(sa.select(sa.func.max(piece.c.id))).scalar()
     if last is None:
         return 0
     connection.execute(
         sa.update(conversations)
-        .where(*waits, conversations.c.id <= last)
+        .where(
+            ids > after,
+            ids <= last,
+            conversations.c.destination == destination,
+            sa.or_(sa.and_(*is_due), _storm_stands),
+        )
         .values(not_before=0, next_at=conversations.c.due_at)
     )
     return int(last)

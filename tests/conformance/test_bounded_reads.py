@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from router.model import MINUTE, SECOND, Delivered, Destination, Status
 from router.store import LISTS, Limits, Permit, Store, totals
 from router.store.backend import backend
+from router.store.questions import QUESTIONS
 from tests.conformance.work import counted
 from tests.unit.core.world import NIGHT, PAGER, PER_ALERT, POLICY, SLACK, TEAM, alert, webhook
 
@@ -32,6 +33,9 @@ READINGS: dict[str, Reading] = {
     "what is next at a lane": lambda store: store.claim(PAGER, POLICY, NOW),
     "the next opening": lambda store: store.next_opening(NOW),
     "whether there is a storm": lambda store: store.claim(TEAM, POLICY, NOW, limits=STORM),
+    "when something will be due, where much is": lambda store: store._database.read(
+        lambda connection: QUESTIONS["next time"](connection, [(SLACK.key, NOW)])
+    ),
     "when something is due at a lane": lambda store: store.claim(SLACK, POLICY, NIGHT - SECOND),
 }
 

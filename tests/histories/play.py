@@ -141,7 +141,7 @@ class _Player:
 
     async def _wait(self, by: int) -> None:
         self.now += moment(by) - moment(0)
-        await self.store.beat(self.now)
+        await self.store.beat(self.rules.policy, self.now)
 
     async def _step(self, by: int) -> None:
         self.now += moment(by) - moment(0)

@@ -30,7 +30,7 @@ class Book(Store):
         self._write()
         return now - HOUR
 
-    async def beat(self, now: Millis) -> None:
+    async def beat(self, policy: Policy, now: Millis) -> None:
         self._write()
         self.beats.append(now)
 

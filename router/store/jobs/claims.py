@@ -13,7 +13,7 @@ from router.core.rows import ConversationRow
 from router.core.state import State
 from router.core.storms import Limits
 from router.decide import Policy
-from router.model import Conversation, Destination, Millis
+from router.model import SECOND, Conversation, Destination, Millis
 from router.store.jobs import job
 from router.store.jobs.job import First, Piece, next_after
 
@@ -114,10 +114,12 @@ class Claim:
         found = self._apart(state, turn.share)
         if not isinstance(found, Claimed) or found.idle is None or turn.share == ALL_APART:
             return found
-        # Something that will be due may be the storm's.
+        # What becomes due may be told apart, or is news for the storm's message.
         following, _ = state.ask("next time", (key, self.now))
-        times = (found.idle.until, following, turn.not_before if turn.waits else None)
-        until = min((at for at in times if at is not None), default=None)
+        until = _first(found.idle.until, following)
+        if turn.waits:
+            # While that message waits, its news wake nobody; what is told apart waits for a second at most.
+            until = _first(turn.not_before, None if until is None else max(until, self.now + SECOND))
         return Claimed(found.works, Idle(until, found.idle.failing or turn.failing))
 
     def _apart(self, state: State, share: Share) -> Claimed | Again | Many | ManyReported:
@@ -149,17 +151,20 @@ class Claim:
             if work is not None:
                 works.append(work)
         if works:
-            times = [
+            until = _first(
                 until,
                 next_of_changed(state, key, since),
                 *(state.conversations[row.id].next_at for row in some),
-            ]
-            until = min((at for at in times if at is not None), default=None)
+            )
             more = left or (until is not None and until <= now)
             return Claimed(tuple(works), None if more else Idle(until))
         if ids:
             return Again()
         return Claimed((), Idle(*state.ask("next time", (key, now))))
+
+
+def _first(*times: Millis | None) -> Millis | None:
+    return min((at for at in times if at is not None), default=None)
 
 
 def _says_all_quiet(destination: Destination) -> bool:

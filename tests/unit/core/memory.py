@@ -101,6 +101,16 @@ def _step(state: State, now: Millis, *, back: bool) -> None:
         found = state.meta.get(CURSOR)
         if found is None or Cursor.read(found.value).phase is Phase.JUDGE:
             state.meta.put(MetaRow(CURSOR, str(Cursor(Phase.JUDGE))))
+        state.meta.put(MetaRow(clock_steps.STEP, str(clock_steps.Step(back=True, ended_since=None))))
+
+
+def _step_some(state: State, now: Millis) -> clock_steps.Step | None:
+    """The step was one piece; what is left is to say that there was one back."""
+    row = state.meta.get(clock_steps.STEP)
+    if row is None:
+        return None
+    state.meta.remove(row)
+    return clock_steps.Step.read(row.value)
 
 
 def _turn_back(state: State, now: Millis) -> None:
@@ -129,5 +139,5 @@ _STATEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
     starts.begin: _begin,
     starts.resume_some: _resume_all,
     clock_steps.step: _step,
-    clock_steps.turn_some: lambda _state, now: False,
+    clock_steps.step_some: _step_some,
 }

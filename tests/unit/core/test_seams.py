@@ -158,7 +158,7 @@ def test_of_two_clocks_the_later_start_of_an_episode_counts(world: World) -> Non
 
 @pytest.mark.parametrize("doubted", [True, False])
 def test_a_step_forward_makes_no_second_page_of_a_late_report(world: World, doubted: bool) -> None:
-    at_once(world.store.beat(world.now))
+    at_once(world.store.beat(world.policy, world.now))
     world.post(alert("Down", "critical"))
     world.deliver()
     world.post(alert("Down", "critical", RESOLVED))

@@ -317,3 +317,27 @@ def test_a_storms_message_stays_current_when_a_group_gets_its_own(world: World) 
     update = told(world, storm(world, limits))
     assert (update.parts, shown(update)) == ((), (19, 19, False))
     assert isinstance(world.begin(TEAM, limits), Idle)
+
+
+def test_while_its_message_waits_a_storms_news_wake_nobody() -> None:
+    """What is told apart is looked for once a second."""
+    world, limits = World(), Limits(above=2, every=30 * SECOND)
+    for number in range(6):
+        world.post(alert(f"A{number}", "warning"), group=f"a{number}")
+    world.now += 10 * SECOND
+    storm = world.work_of(TEAM, limits)
+    assert storm.is_storm
+    at_once(world.store.record(storm, DELIVERED, world.policy, world.now, world.now + limits.every))
+    next_at = world.now + limits.every
+    for number in range(100):
+        world.now += SECOND // 10
+        world.post(alert(f"B{number}", "warning"), group=f"b{number}")
+    claims = 0
+    while isinstance(found := world.begin(TEAM, limits), Idle):
+        claims += 1
+        assert found.until is not None
+        assert world.now < found.until <= next_at
+        world.now = found.until
+    assert found.is_storm
+    assert world.now == next_at
+    assert claims < 25

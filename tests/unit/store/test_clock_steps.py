@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from router.core.adopt import CURSOR
 from router.core.rows import OPEN
 from router.model import DAY, HOUR, MINUTE, Delivered, Retry, Status
 from router.store import StoreUnavailable
+from router.store.clock_steps import STEP
 from tests.unit.core.memory import at_once
 from tests.unit.core.world import PAGER, SLACK, World, alert
 from tests.unit.store.sqlite_world import InSqlite, contents, in_sqlite
@@ -58,7 +60,7 @@ def after_a_step(by: int, pieces: int) -> tuple[dict[str, list[Any]], int]:
     with in_sqlite() as database:
         world = World(database=database)
         played(world)
-        at_once(world.store.beat(world.now))
+        at_once(world.store.beat(world.policy, world.now))
         world.now += by
         dying: Any = Dying(database, pieces)
         with pytest.MonkeyPatch.context() as patch:
@@ -93,7 +95,7 @@ def test_after_a_step_back_nothing_waits_for_the_old_time() -> None:
         for row in world.state.conversations:
             assert row.state != OPEN or row.slot is not None or (row.due_at or 0) <= world.now + MINUTE * 6
             assert row.not_before <= world.now
-        assert all((row.changed_at, row.seen_at or 0) <= (world.now, world.now) for row in world.state.alerts)
+        assert all(max(row.changed_at, row.seen_at or 0) <= world.now for row in world.state.alerts)
 
 
 def test_no_statement_of_a_step_or_a_resume_is_about_more_than_a_piece() -> None:
@@ -113,17 +115,46 @@ def test_no_statement_of_a_step_or_a_resume_is_about_more_than_a_piece() -> None
         assert sum(changed) > 60
 
 
-def test_a_step_forward_leaves_one_back_that_is_under_way_to_its_end() -> None:
+def unfinished(world: World, database: InSqlite) -> None:
+    """A step back whose last pieces fail."""
+    dying: Any = Dying(database, 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.store, "_database", dying)
+        with pytest.raises(StoreUnavailable):
+            at_once(world.store.step(world.policy, world.now, back=True))
+
+
+def is_finished(world: World) -> bool:
+    """Whether nothing of a step, and nothing to judge after it, is left."""
+    return not {STEP, CURSOR} & {row.key for row in world.state.meta}
+
+
+def test_a_step_forward_finishes_one_back_and_is_one_itself() -> None:
     with in_sqlite() as database:
         world = World(database=database)
         played(world)
-        world.now -= 3 * HOUR
-        dying: Any = Dying(database, 2)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(world.store, "_database", dying)
-            with pytest.raises(StoreUnavailable):
-                at_once(world.store.step(world.policy, world.now, back=True))
+        world.post(alert("Told1", "critical", Status.RESOLVED), group="told1")
+        at_once(world.store.beat(world.policy, world.now))
+        world.now -= 2 * MINUTE
+        unfinished(world, database)
+        world.now += 3 * HOUR
         at_once(world.store.step(world.policy, world.now, back=False))
-        assert not [
-            row for row in world.state.members if (row.at or 0) > world.now and row.notified == "firing"
-        ]
+        assert is_finished(world)
+        ended = [row for row in world.state.alerts if "Told1" in row.labels]
+        assert [row.changed_at for row in ended] == [world.now]  # another end may still contradict it
+
+
+def test_a_step_that_could_not_be_finished_is_at_the_next_beat() -> None:
+    with in_sqlite() as database:
+        world = World(database=database)
+        played(world)
+        world.now -= 8 * HOUR  # into the hours of what is held
+        unfinished(world, database)
+        assert not is_finished(world)
+        at_once(world.store.beat(world.policy, world.now))
+        assert is_finished(world)
+        assert all(
+            (row.due_at or 0) <= world.now + 6 * MINUTE
+            for row in world.state.conversations
+            if row.slot is None
+        )

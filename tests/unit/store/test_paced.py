@@ -1,5 +1,6 @@
-"""A reading in no hurry looks at each row once, and rests nine times as long as it works."""
+"""A reading of all of the history looks at each row once, and rests between its pieces."""
 
+import asyncio
 from itertools import count
 
 import pytest
@@ -9,10 +10,17 @@ from hypothesis import strategies as st
 
 from router.model import Delivered, Status
 from router.store import counters, paced
-from router.store.schema import changes, dictionaries
+from router.store.balance import balance, whole_balance
+from router.store.schema import dictionaries
 from tests.examples import examples
+from tests.unit.core.memory import at_once
 from tests.unit.core.world import SLACK, World, alert
 from tests.unit.store.sqlite_world import InSqlite, in_sqlite
+
+
+def fill(database: InSqlite, *ids: int) -> None:
+    for id_ in ids:
+        database.rows("INSERT INTO dictionaries (id, words, at) VALUES (?, x'', 0)", id_)
 
 
 def looked_at(database: InSqlite) -> list[list[int]]:
@@ -23,35 +31,69 @@ def looked_at(database: InSqlite) -> list[list[int]]:
         ]
 
 
+def each_takes(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Whatever is measured."""
+    times = (seconds * number for number in count())
+    monkeypatch.setattr("router.store.paced.time.perf_counter", lambda: next(times))
+
+
 @given(st.sets(st.integers(-(2**40), 2**40), max_size=12), st.integers(1, 5))
 @examples(30)
 def test_each_row_is_in_one_piece(ids: set[int], piece: int) -> None:
     with in_sqlite() as database, pytest.MonkeyPatch.context() as patch:
         patch.setattr(paced, "PIECE", piece)
-        for id_ in ids:
-            database.rows("INSERT INTO dictionaries (id, words, at) VALUES (?, x'', 0)", id_)
+        patch.setattr("router.store.paced.time.sleep", lambda _: None)
+        fill(database, *ids)
         pieces = looked_at(database)
         assert sorted(each for some in pieces for each in some) == sorted(ids)
-        assert [len(some) for some in pieces[:-1]] == [piece] * len(pieces[:-1])
+        assert [len(some) for some in pieces[:-1]] == [piece] * (len(pieces) - 1)
 
 
-@pytest.mark.parametrize(("took", "rests"), [(0.02, [0.18] * 3), (0.004, [])])
-def test_it_takes_a_tenth_of_a_processor(
-    took: float, rests: list[float], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("took", "rest"), [(0.02, 0.02), (0.004, 0), (3, 1)])
+def test_within_a_transaction_it_rests_as_long_as_it_works(
+    took: float, rest: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    times = (took * number for number in count())
-    monkeypatch.setattr(paced, "PIECE", 1)
+    each_takes(monkeypatch, took)
+    monkeypatch.setattr(paced, "PIECE", 2)
     monkeypatch.setattr("router.store.paced.time.sleep", slept.append)
-    monkeypatch.setattr("router.store.paced.time.thread_time", lambda: next(times))
     with in_sqlite() as database:
-        for id_ in range(3):
-            database.rows("INSERT INTO dictionaries (id, words, at) VALUES (?, x'', 0)", id_)
-        assert len(looked_at(database)) == 3
-    assert slept == pytest.approx(rests)
+        fill(database, *range(7))
+        assert len(looked_at(database)) == 4
+    assert slept == pytest.approx([rest] * 3)
+
+
+@pytest.mark.parametrize(("took", "rest"), [(0.02, 0.18), (0.004, 0), (3, 1)])
+def test_between_transactions_it_takes_a_tenth_of_a_processor(
+    took: float, rest: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    each_takes(monkeypatch, took)
+    monkeypatch.setattr(paced, "PIECE", 2)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with in_sqlite() as database:
+        world = World(database=database)
+        for number in range(5):
+            world.post(alert(f"A{number}", "critical"), group=f"g{number}")
+        assert asyncio.run(whole_balance(database)).off == 0  # type: ignore[arg-type]  # (as far as it is asked for)
+    assert slept == pytest.approx([rest] * 2)
+
+
+def test_a_small_history_is_looked_at_without_a_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    each_takes(monkeypatch, 3)
+    with in_sqlite() as database:
+        world = World(database=database)
+        world.post(alert("A", "critical"))
+        assert at_once(world.store.balance(None)).off == 0
+        assert at_once(world.store.integrity(world.now)).miscounted.count == 0
 
 
 def test_the_sums_are_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("router.store.paced.time.sleep", lambda _: None)
     with in_sqlite() as database:
         world = World(database=database)
         for number in range(7):
@@ -61,7 +103,20 @@ def test_the_sums_are_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> Non
         world.post(alert("A0", "critical", Status.RESOLVED), group="g0")
         monkeypatch.setattr(paced, "PIECE", 2)
         with database.connection.begin():
-            at_once = counters.recount(database.connection)
-            assert counters.recount(database.connection, in_no_hurry=True) == at_once
+            at_one_go = counters.recount(database.connection)
+            assert counters.recount(database.connection, rests=True) == at_one_go
             assert counters.differences(database.connection) == []
-            assert database.connection.scalar(sa.select(sa.func.count()).select_from(changes)) == 15
+
+
+@pytest.mark.parametrize("piece", [1, 3, 100])
+def test_what_is_wrong_is_found_in_whichever_piece_it_is(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paced, "PIECE", piece)
+    with in_sqlite() as database:
+        world = World(database=database)
+        for number in range(14):
+            world.post(alert(f"A{number}", "critical"), group=f"g{number}")
+        database.rows("UPDATE changes SET destinations = destinations + id % 3")
+        with database.connection.begin():
+            at_one_go = balance(database.connection)
+        assert at_one_go.off
+        assert asyncio.run(whole_balance(database)) == at_one_go  # type: ignore[arg-type]  # (as above)

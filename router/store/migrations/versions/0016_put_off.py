@@ -1,4 +1,4 @@
-"""What waits because an attempt failed is found by an index."""
+"""Whether something waits at a destination because an attempt failed is read from an index."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,7 +15,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_conversations_put_off",
         "conversations",
-        ["destination", "next_at", "due_at"],
+        ["destination", "next_at"],
         sqlite_where=_PUT_OFF,
         postgresql_where=_PUT_OFF,
     )
