@@ -47,13 +47,13 @@ def filled(url: str) -> Iterator[Filled]:
     database.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def in_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
     with filled(f"sqlite:///{tmp_path_factory.mktemp('filled')}/router.db") as found:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def in_postgresql(postgresql: Server) -> Iterator[Filled]:
     with postgresql.database() as url, filled(url) as found:
         yield found
