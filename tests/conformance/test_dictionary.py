@@ -64,13 +64,13 @@ async def test_all_is_read_as_it_came_before_and_after_a_dictionary_is_learned(u
     await store.begin(NOW)
     await store.adopt(Adoption(POLICY), NOW)
     await store.judge(POLICY, NOW)
-    numbers = await play(store, 0, 70, NOW)
+    numbers = await play(store, 0, 51, NOW)
     await assert_readable(store, numbers)
     await store.close()
     store = await Store.open(url)
-    numbers |= await play(store, 70, 10, NOW + DAY)
+    numbers |= await play(store, 51, 5, NOW + DAY)
     await assert_readable(store, numbers)
-    numbers |= await play(store, 80, 70, NOW + 40 * DAY)  # a second one
+    numbers |= await play(store, 56, 51, NOW + 40 * DAY)  # a second one
     await assert_readable(store, numbers)
     await store.close()
     database = backend(url)

@@ -156,7 +156,7 @@ def test_every_interleaving_of_up_to_seven_steps_ends_with_the_truth(destination
 
 @_destinations
 @given(choices=st.lists(st.integers(0, 999), max_size=60))
-@examples(80)
+@examples(40)
 def test_long_stories_of_two_alerts_end_with_the_truth(destination: Destination, choices: list[int]) -> None:
     story, state = Story(World(policy=_policy(destination)), destination), State()
     for choice in choices:

@@ -124,7 +124,7 @@ _moments = st.builds(
 
 
 @given(_hours, _moments)
-@examples(50)
+@examples(25)
 def test_the_next_opening_is_the_first_open_minute(hours: Hours, now: Millis) -> None:
     found = hours.next_opening(now)
     later = (now - now % MINUTE + minute * MINUTE for minute in range(1, 8 * 24 * 60))

@@ -63,7 +63,7 @@ def fates(world: World) -> Counter[tuple[str, str]]:
 
 
 @given(STEPS)
-@examples(40, HealthCheck.function_scoped_fixture)
+@examples(20, HealthCheck.function_scoped_fixture)
 @example([("post", [("A", "critical"), ("B", "critical")], "g"), ("begin", 0, None), ("reload", 2, None)])
 def test_a_history_ends_as_with_small_ones(steps: list[Any]) -> None:
     with in_sqlite() as database, pytest.MonkeyPatch.context() as patch:
@@ -83,7 +83,7 @@ def test_a_history_ends_as_with_small_ones(steps: list[Any]) -> None:
 
 
 @given(STORM_STEPS, st.booleans(), st.sampled_from([10_000, 60]))
-@examples(40, HealthCheck.function_scoped_fixture)
+@examples(20, HealthCheck.function_scoped_fixture)
 def test_a_storm_ends_as_with_small_ones(steps: list[Any], edits: bool, room: int) -> None:
     limits = Limits(above=2, every=5 * SECOND, room=room, edits=edits)
     with in_sqlite() as database, pytest.MonkeyPatch.context() as patch:
