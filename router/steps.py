@@ -90,7 +90,9 @@ class Steps:
             self.count += 1
             self._restart()
         elif elapsed >= self._beat_at:
-            await self._store.beat(self._policy(), now)
+            if await self._store.beat(self._policy(), now):
+                self.count += 1
+                self._restart()
         else:
             self._offset += by
             return self._since

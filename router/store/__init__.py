@@ -65,6 +65,8 @@ class Store:
         self._indexed = asyncio.Event()
         """What fires is known to the inhibit rules in force. Nothing is notified before."""
         self._indexed.set()
+        self._adopted = 0
+        """How often rules were put in force."""
         self.left = asyncio.Event()
         """Something is left that is done in pieces, see :meth:`release`. Set at the start: the last process may have left
         it.
@@ -116,13 +118,15 @@ class Store:
         """
         before = self._indexed.is_set()
         self._indexed.clear()
+        self._adopted = adopted = self._adopted + 1
         try:
             left = await self._database.do(jobs.Adopt(adoption, now))
         except BaseException:
-            if before:
+            if before and adopted == self._adopted:
                 self._indexed.set()
             raise
-        return self._left(left)
+        self._open(left, adopted)
+        return left
 
     async def judge_some(self, policy: Policy, now: Millis) -> tuple[Phase | None, frozenset[str]]:
         """Judge the next of what fires by the rules in force: they changed, or the clock was stepped back. First
@@ -130,24 +134,32 @@ class Store:
         went is stored. What is left to do (None: nothing, or other rules are in force by now), and the destinations to
         wake.
         """
-        job = jobs.JudgeSome(policy, now)
+        job, adopted = jobs.JudgeSome(policy, now), self._adopted
         try:
-            left, woken = await self._database.do(job)
+            left, woken = await self._judged(job)
         except Superseded:
             return None, frozenset()
-        except StoreUnavailable:
+        self._open(left, adopted)
+        return left, woken
+
+    async def _judged(self, job: jobs.JudgeSome) -> tuple[Phase | None, frozenset[str]]:
+        try:
+            return await self._database.do(job)
+        except (Superseded, StoreUnavailable):
             raise
         except Exception:  # a bug must not keep everything else from being notified
             log.exception(
                 "alerts can't be judged by the new rules; they stay as they are until something changes"
             )
-            left, woken = await self._database.do(replace(job, skip=True))
-        return self._left(left), woken
+            return await self._database.do(replace(job, skip=True))
 
-    def _left(self, left: Phase | None) -> Phase | None:
-        if left is not Phase.INDEX:
+    def _open(self, left: Phase | None, adopted: int) -> None:
+        """Claims may begin unless the inhibit rules are still to know what fires.
+
+        :param adopted: the number of the rules by which something is left; what is said of former ones counts no more
+        """
+        if adopted == self._adopted and left is not Phase.INDEX:
             self._indexed.set()
-        return left
 
     async def judge(self, policy: Policy, now: Millis) -> None:
         """All of :meth:`judge_some`. In many batches, so that webhooks come in between."""
@@ -167,38 +179,42 @@ class Store:
         """After a start, under these rules. Since when time has simply passed. If the clock was stepped back meanwhile,
         everything that fires is left to :meth:`judge_some`.
         """
-        await self._finish_step(policy, now)  # that a process which ended had begun
+        await self._finish_step(policy, now, judging=False)  # that a process which ended had begun
         down, since = await self._database.do(jobs.BeginCounting(now))
         if down is None:
             return since
-        await self._step(policy, now, back=down < 0)
+        await self._database.write(partial(clock_steps.step, now=now, back=down < 0))
+        await self._finish_step(policy, now, judging=False)
         return now
 
-    async def beat(self, policy: Policy, now: Millis) -> None:
-        """The router runs: said at least once in :data:`BEAT`. A step that could not be finished is."""
+    async def beat(self, policy: Policy, now: Millis) -> bool:
+        """The router runs: said at least once in :data:`BEAT`. Finishes a step of the clock that could not be finished, and
+        says whether there was one: then all lanes have to look again.
+        """
         await self._database.do(jobs.Beat(now))
-        if await self._finish_step(policy, now):
-            await self.judge(policy, now)
+        return await self._finish_step(policy, now)
 
     async def step(self, policy: Policy, now: Millis, *, back: bool) -> Millis:
         """The clock was stepped to ``now``, or nothing could be heard for a while. Since when time passes: now."""
-        if await self._step(policy, now, back=back):
-            await self.judge(policy, now)
+        await self._database.write(partial(clock_steps.step, now=now, back=back))
+        await self._finish_step(policy, now)
         return now
 
-    async def _step(self, policy: Policy, now: Millis, *, back: bool) -> bool:
-        """Whether what fires is to be judged again."""
-        await self._database.write(partial(clock_steps.step, now=now, back=back))
-        return await self._finish_step(policy, now)
+    async def _finish_step(self, policy: Policy, now: Millis, *, judging: bool = True) -> bool:
+        """Finish the step of the clock that is under way, if there is one. In many batches, so that webhooks come in between.
 
-    async def _finish_step(self, policy: Policy, now: Millis) -> bool:
-        """Of the clock, if one is under way. In many batches, so that webhooks come in between. Whether there was one back."""
-        back = False
+        :param judging: what fires is judged by the new time; otherwise it is left to :meth:`judge_some`
+        :returns: whether there was one
+        """
+        found = False
         while (step := await self._database.write(partial(clock_steps.step_some, now=now))) is not None:
-            back = step.back
-        if back:
-            await self._database.do(jobs.OpenSlots(policy, now))
-        return back
+            found = True
+            if step.table == clock_steps.RULES:
+                await self._database.do(jobs.OpenSlots(policy, now))
+                if judging:
+                    await self.judge(policy, now)
+                await self._database.write(partial(clock_steps.finish))
+        return found
 
     async def accept(
         self,
@@ -436,7 +452,7 @@ class Store:
         return await self._database.read(lambda c: books.account(c, since, until))
 
     async def balance(self, last: Balance | None) -> Balance:
-        """Whether the books balance. :param last: look at what came since then only. None: at all, with rests"""
+        """Whether the books balance. :param last: look at what came since then only. None: at all changes, with rests"""
         if last is not None:
             return await self._database.read(lambda c: balance(c, last))
         return await whole_balance(self._database)

@@ -15,18 +15,20 @@ from router.store.schema import alerts, conversations, members, meta
 from router.store.starts import is_due, later, put
 
 STEP = "clock step"
-"""The row of ``meta`` with a :class:`Step` that is under way."""
+"""The row of ``meta`` with the :class:`Step` that is not finished."""
+RULES = "rules"
+"""After the tables, for a step back: digests have slots by the new time, and what fires is judged by it."""
 # In this order, because a conversation is due when its first member is.
 _TABLES = {table.name: table for table in (alerts, members, conversations)}
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of the clock whose rows are being set, and how far that is."""
+    """A step of the clock that is not finished, and how far that is."""
 
     back: bool
     ended_since: Millis | None
-    """What ended later ended just before a step forward: another end may still contradict it. None: there was none."""
+    """What ended later ended just before a step forward: another end may still contradict it. None: no step forward."""
     table: str = alerts.name
     after: int = 0
     """The id of the last row that was looked at."""
@@ -44,10 +46,9 @@ class Step:
         """After a piece. :param last: the last id of the piece; None: the table has ended"""
         if last is not None:
             return replace(self, after=last)
-        names = list(_TABLES)
-        left = names[names.index(self.table) + 1 :]
+        names = [*_TABLES, RULES]
         # After a step forward, no member and no conversation waits for a moment that is too late.
-        return replace(self, table=left[0], after=0) if left and self.back else None
+        return replace(self, table=names[names.index(self.table) + 1], after=0) if self.back else None
 
 
 def step(connection: sa.Connection, now: Millis, *, back: bool) -> None:
@@ -60,35 +61,42 @@ def step(connection: sa.Connection, now: Millis, *, back: bool) -> None:
     before = Step(back=False, ended_since=None) if unfinished is None else Step.read(unfinished)
     put(connection, SINCE, str(now))
     put(connection, ALIVE, str(now))
-    ended_since = before.ended_since
+    forward = [] if before.ended_since is None else [before.ended_since]
     if not back and alive is not None:
-        ended_since = int(alive) - PEER_LAG
-    put(connection, STEP, str(Step(back or before.back, ended_since)))
+        forward.append(int(alive) - PEER_LAG)
+    put(connection, STEP, str(Step(back or before.back, min(forward, default=None))))
 
 
 def step_some(connection: sa.Connection, now: Millis) -> Step | None:
     """Set the next :data:`~router.store.starts.PIECE` rows.
 
     :param now: of this piece, which may be later than the step
-    :returns: the step they are of; None: none is left
+    :returns: the step they are of, as it was before; if it has come to :data:`RULES`, no rows are left. None: there is no
+        step, or it is finished
     """
     found = _value(connection, STEP)
     if found is None:
         return None
     at = Step.read(found)
+    if at.table == RULES:
+        return at
     ids = _TABLES[at.table].c.id
     piece = sa.select(ids).where(ids > at.after).order_by(ids).limit(starts.PIECE).subquery()
     last = connection.execute(sa.select(sa.func.max(piece.c.id))).scalar()
     if last is not None:
         _set(connection, at, sa.and_(ids > at.after, ids <= last), now)
     left = at.following(last)
-    if left is not None:
-        put(connection, STEP, str(left))
+    if left is None:
+        finish(connection)
         return at
-    connection.execute(sa.delete(meta).where(meta.c.key == STEP))
-    if at.back:
+    put(connection, STEP, str(left))
+    if left.table == RULES:
         _judge_again(connection)
     return at
+
+
+def finish(connection: sa.Connection) -> None:
+    connection.execute(sa.delete(meta).where(meta.c.key == STEP))
 
 
 def _set(connection: sa.Connection, at: Step, these: sa.ColumnElement[bool], now: Millis) -> None:

@@ -6,7 +6,7 @@ the rows and from the sums of those that were pruned.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,6 +170,11 @@ def differences(connection: sa.Connection) -> list[Difference]:
     ]
 
 
+_Sums = sa.Select[Any, Any, Any, Any] | sa.CompoundSelect[Any]
+"""What, destination, value and count of each key."""
+_NONE = sa.literal("")
+
+
 def recount(connection: sa.Connection, period: Period = ALWAYS, *, rests: bool = False) -> Counts:
     """What the rows add up to, those of a period or all. All of them are looked at.
 
@@ -179,77 +184,83 @@ def recount(connection: sa.Connection, period: Period = ALWAYS, *, rests: bool =
     :param rests: see :func:`router.store.paced.paced`
     """
     sums: Counter[Key] = Counter()
-    for key, count in _added_up(connection, period, rests=rests):
-        sums[key] += int(count)
+    for table, query in _HISTORY.items():
+        for some in paced(connection, table.c.id) if rests else (sa.true(),):
+            _add(sums, connection, query(period, some))
+    _add(sums, connection, _of_pruned(period))
+    if period == ALWAYS:
+        _add(sums, connection, _of_now())
     return sums
 
 
-def _added_up(connection: sa.Connection, period: Period, *, rests: bool) -> Iterator[tuple[Key, int]]:
-    for some in paced(connection, changes.c.id) if rests else (sa.true(),):
-        for value, count, owed in connection.execute(_of_changes(period, some)):
-            yield (CHANGE, "", value), count
-            yield (OWED, "", ""), owed
-    for value, count in connection.execute(_of_days(period)):
-        what = OWED if value == "destinations" else WEBHOOK if value in _OF_WEBHOOKS else CHANGE
-        yield (what, "", "" if what == OWED else value), count
-    for some in paced(connection, fates.c.id) if rests else (sa.true(),):
-        for destination, fate, count in connection.execute(_of_fates(period, some)):
-            yield (FATE, destination, fate), count
-    for destination, fate, count in connection.execute(_of_pruned_fates(period)):
-        yield (FATE, destination, fate), count
-    for destination, outcome, count in connection.execute(_of_deliveries(period)):
-        yield (DELIVERY, destination, outcome), count
-    if period == ALWAYS:
-        yield from (((what, to, value), count) for what, to, value, count in connection.execute(_of_now()))
+def _add(sums: Counter[Key], connection: sa.Connection, query: _Sums) -> None:
+    for what, destination, value, count in connection.execute(query):
+        sums[what, destination, value] += int(count)
 
 
-def _of_changes(period: Period, some: sa.ColumnElement[bool]) -> sa.Select[str, int, int]:
-    return (
-        sa.select(changes.c.kind, sa.func.count(), sa.func.sum(changes.c.destinations))
-        .where(some, *period.holds(changes.c.at))
-        .group_by(changes.c.kind)
-    )
-
-
-def _of_days(period: Period) -> sa.CompoundSelect[Any]:
-    count, accepted = sa.func.count(), webhooks.c.quarantined.is_(None)
+def _of_changes(period: Period, some: sa.ColumnElement[bool]) -> _Sums:
+    these = (some, *period.holds(changes.c.at))
+    owed = sa.func.coalesce(sa.func.sum(changes.c.destinations), 0)
     return sa.union_all(
-        sa.select(sa.literal("accepted"), count).where(accepted, *period.holds(webhooks.c.received_at)),
-        sa.select(sa.literal("quarantined"), count).where(~accepted, *period.holds(webhooks.c.received_at)),
-        sa.select(day_sums.c.what, sa.func.sum(day_sums.c.count))
-        .where(*period.holds(day_sums.c.day))
-        .group_by(day_sums.c.what),
+        sa.select(sa.literal(CHANGE), _NONE, changes.c.kind, sa.func.count())
+        .where(*these)
+        .group_by(changes.c.kind),
+        sa.select(sa.literal(OWED), _NONE, _NONE, owed).where(*these),
     )
 
 
-def _of_fates(period: Period, some: sa.ColumnElement[bool]) -> sa.Select[str, str, int]:
-    kept = sa.select(fates.c.destination, fates.c.fate, sa.func.count()).where(some)
+def _of_webhooks(period: Period, some: sa.ColumnElement[bool]) -> _Sums:
+    accepted = webhooks.c.quarantined.is_(None)
+    return sa.union_all(
+        *(
+            sa.select(sa.literal(WEBHOOK), _NONE, sa.literal(value), sa.func.count()).where(
+                some, which, *period.holds(webhooks.c.received_at)
+            )
+            for value, which in (("accepted", accepted), ("quarantined", ~accepted))
+        )
+    )
+
+
+def _of_fates(period: Period, some: sa.ColumnElement[bool]) -> _Sums:
+    kept = sa.select(sa.literal(FATE), fates.c.destination, fates.c.fate, sa.func.count()).where(some)
     if period != ALWAYS:
         kept = kept.join(changes, changes.c.id == fates.c.change_id).where(*period.holds(changes.c.at))
     return kept.group_by(fates.c.destination, fates.c.fate)
 
 
-def _of_pruned_fates(period: Period) -> sa.Select[str, str, int]:
-    return (
-        sa.select(fate_sums.c.destination, fate_sums.c.fate, sa.func.sum(fate_sums.c.count))
-        .where(*period.holds(fate_sums.c.day))
-        .group_by(fate_sums.c.destination, fate_sums.c.fate)
-    )
-
-
-def _of_deliveries(period: Period) -> sa.CompoundSelect[Any]:
+def _of_deliveries(period: Period, some: sa.ColumnElement[bool]) -> _Sums:
     outcome = sa.func.coalesce(deliveries.c.outcome, UNDER_WAY)
-    return sa.union_all(
-        sa.select(deliveries.c.destination, outcome, sa.func.count())
-        .where(*period.holds(deliveries.c.started_at))
-        .group_by(deliveries.c.destination, deliveries.c.outcome),
-        sa.select(delivery_sums.c.destination, delivery_sums.c.outcome, sa.func.sum(delivery_sums.c.count))
-        .where(*period.holds(delivery_sums.c.day))
-        .group_by(delivery_sums.c.destination, delivery_sums.c.outcome),
+    return (
+        sa.select(sa.literal(DELIVERY), deliveries.c.destination, outcome, sa.func.count())
+        .where(some, *period.holds(deliveries.c.started_at))
+        .group_by(deliveries.c.destination, deliveries.c.outcome)
     )
 
 
-def _of_now() -> sa.CompoundSelect[Any]:
+_HISTORY: dict[sa.Table, Callable[[Period, sa.ColumnElement[bool]], _Sums]] = {
+    changes: _of_changes, webhooks: _of_webhooks, fates: _of_fates, deliveries: _of_deliveries,
+}  # fmt: skip
+"""The tables that grow with every webhook, and what some of their rows add up to."""
+
+
+def _of_pruned(period: Period) -> _Sums:
+    owed = day_sums.c.what == "destinations"
+    what = sa.case((owed, OWED), (day_sums.c.what.in_(_OF_WEBHOOKS), WEBHOOK), else_=CHANGE)
+    value = sa.case((owed, ""), else_=day_sums.c.what)
+    of_table = (
+        (day_sums, what, _NONE, value),
+        (fate_sums, sa.literal(FATE), fate_sums.c.destination, fate_sums.c.fate),
+        (delivery_sums, sa.literal(DELIVERY), delivery_sums.c.destination, delivery_sums.c.outcome),
+    )
+    return sa.union_all(
+        *(
+            sa.select(*columns, table.c.count).where(*period.holds(table.c.day))
+            for table, *columns in of_table
+        )
+    )
+
+
+def _of_now() -> _Sums:
     """What is so now, and of no period."""
 
     def of(

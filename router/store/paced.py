@@ -8,12 +8,13 @@ import sqlalchemy as sa
 
 PIECE = 10_000
 """Rows of a piece."""
-# Seconds. A shorter piece needs no rest, and no rest is longer.
+# Seconds. After a piece that is shorter than the first, there is no rest. No rest is longer than the second.
 _SHORT, _LONGEST = 0.005, 1.0
 # How long the work within one transaction rests, as a share of the time that it works. No more: until it ends, the WAL
 # of SQLite grows, and PostgreSQL can't clean up.
 _WITHIN = 1.0
-# How long other work rests. It takes a tenth of one processor; with ten million rows it lasts some minutes.
+# How long other work rests. It takes a tenth of one processor, if a piece takes no longer than a tenth of a second; with
+# ten million rows it lasts some minutes.
 _BETWEEN = 9.0
 
 

@@ -56,22 +56,16 @@ def resume_some(connection: sa.Connection, after: int, *, destination: str) -> i
     :returns: the id of the last one, for the next piece; 0: there are no more
     """
     ids = conversations.c.id
-    piece = (
-        sa.select(ids)
-        .where(conversations.c.state == sa.literal_column("'open'"), ids > after)
-        .order_by(ids)
-        .limit(PIECE)
-        .subquery()
-    )
+    is_open = conversations.c.state == sa.literal_column("'open'")
+    piece = sa.select(ids).where(is_open, ids > after).order_by(ids).limit(PIECE).subquery()
     last = connection.execute(sa.select(sa.func.max(piece.c.id))).scalar()
     if last is None:
         return 0
     connection.execute(
         sa.update(conversations)
         .where(
-            ids > after,
-            ids <= last,
-            conversations.c.destination == destination,
+            ids.in_(sa.select(piece.c.id)),
+            conversations.c.destination + "" == destination,  # with the addition, it goes by the ids
             sa.or_(sa.and_(*is_due), _storm_stands),
         )
         .values(not_before=0, next_at=conversations.c.due_at)

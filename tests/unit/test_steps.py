@@ -19,6 +19,7 @@ class Book(Store):
 
     def __init__(self) -> None:
         self.writable = True
+        self.finishes = False
         self.beats: list[Millis] = []
         self.steps: list[tuple[Millis, bool]] = []
 
@@ -30,9 +31,10 @@ class Book(Store):
         self._write()
         return now - HOUR
 
-    async def beat(self, policy: Policy, now: Millis) -> None:
+    async def beat(self, policy: Policy, now: Millis) -> bool:
         self._write()
         self.beats.append(now)
+        return self.finishes
 
     async def step(self, policy: Policy, now: Millis, *, back: bool) -> Millis:
         self._write()
@@ -126,3 +128,12 @@ async def test_a_step_that_could_not_be_written_is_dealt_with_later() -> None:
     room.clock.advance(SECOND)
     assert await room.steps.look() == NOON - HOUR + SECOND
     assert room.store.steps == [(NOON - HOUR + SECOND, True)]
+
+
+async def test_after_a_step_that_a_beat_finished_everybody_begins_again() -> None:
+    room = Room()
+    await room.steps.look()
+    room.store.finishes = True
+    room.clock.advance(BEAT)
+    await room.steps.look()
+    assert (room.restarts, room.steps.count) == (1, 1)

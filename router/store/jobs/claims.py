@@ -118,7 +118,7 @@ class Claim:
         following, _ = state.ask("next time", (key, self.now))
         until = _first(found.idle.until, following)
         if turn.waits:
-            # While that message waits, its news wake nobody; what is told apart waits for a second at most.
+            # While that message waits, the lane looks once a second at most for what is told apart.
             until = _first(turn.not_before, None if until is None else max(until, self.now + SECOND))
         return Claimed(found.works, Idle(until, found.idle.failing or turn.failing))
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from router.core import clock_steps, digests
+from router.core.adopt import POLICY
 from router.core.conversations import DATABASE_ID
 from router.core.rows import OPEN
 from router.core.state import State
@@ -24,14 +25,18 @@ class NextOpening(First):
 
 @dataclass(frozen=True, slots=True)
 class OpenSlots(First):
+    """Digests have their slots, unless other rules are in force by now: these have opened theirs."""
+
     policy: Policy
     now: Millis
 
     def run(self, state: State) -> None:
         state.conversations.want("open slots", (OPEN,))
-        state.meta.want("id", (DATABASE_ID,))
+        state.meta.want("id", (DATABASE_ID, POLICY))
         state.ready()
-        digests.open_slots(state, self.policy, self.now)
+        in_force = state.meta.get(POLICY)
+        if in_force is None or in_force.value == self.policy.fingerprint:
+            digests.open_slots(state, self.policy, self.now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,16 +101,20 @@ def _step(state: State, now: Millis, *, back: bool) -> None:
         found = state.meta.get(CURSOR)
         if found is None or Cursor.read(found.value).phase is Phase.JUDGE:
             state.meta.put(MetaRow(CURSOR, str(Cursor(Phase.JUDGE))))
-        state.meta.put(MetaRow(clock_steps.STEP, str(clock_steps.Step(back=True, ended_since=None))))
+        step = clock_steps.Step(back=True, ended_since=None, table=clock_steps.RULES)
+        state.meta.put(MetaRow(clock_steps.STEP, str(step)))
 
 
 def _step_some(state: State, now: Millis) -> clock_steps.Step | None:
-    """The step was one piece; what is left is to say that there was one back."""
+    """The step was one piece."""
     row = state.meta.get(clock_steps.STEP)
-    if row is None:
-        return None
-    state.meta.remove(row)
-    return clock_steps.Step.read(row.value)
+    return None if row is None else clock_steps.Step.read(row.value)
+
+
+def _finish(state: State) -> None:
+    row = state.meta.get(clock_steps.STEP)
+    if row is not None:
+        state.meta.remove(row)
 
 
 def _turn_back(state: State, now: Millis) -> None:
@@ -140,4 +144,5 @@ _STATEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
     starts.resume_some: _resume_all,
     clock_steps.step: _step,
     clock_steps.step_some: _step_some,
+    clock_steps.finish: _finish,
 }

@@ -65,7 +65,7 @@ def _next_time(state: State, key: tuple[str, Millis]) -> tuple[Millis | None, bo
     ]
     return (
         min((row.next_at for row in waiting if row.next_at is not None), default=None),
-        any(row.due_at is not None and row.not_before > row.due_at for row in waiting),
+        any(row.due_at is not None and row.due_at <= now for row in waiting),
     )
 
 

@@ -1,6 +1,7 @@
 """A step of the clock goes in pieces: each is about a few rows, and a process goes on where the last one stopped."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -8,9 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from router.core.adopt import CURSOR
-from router.core.rows import OPEN
+from router.core.rows import OPEN, AlertRow
+from router.decide.hours import Schedule
 from router.model import DAY, HOUR, MINUTE, Delivered, Retry, Status
-from router.store import StoreUnavailable
+from router.store import StoreUnavailable, jobs
 from router.store.clock_steps import STEP
 from tests.unit.core.memory import at_once
 from tests.unit.core.world import PAGER, SLACK, World, alert
@@ -39,10 +41,11 @@ def played(world: World) -> None:
 
 
 class Dying:
-    """The database of a process that ends after so many pieces."""
+    """The database of a process that ends after so many pieces, or when a job of some kind comes."""
 
-    def __init__(self, database: InSqlite, pieces: int) -> None:
+    def __init__(self, database: InSqlite, pieces: int = 1_000, kind: type[object] | None = None) -> None:
         self._database = database
+        self._kind = kind
         self.left = pieces
 
     def __getattr__(self, name: str) -> Any:
@@ -53,6 +56,11 @@ class Dying:
             raise StoreUnavailable("it has ended")
         self.left -= 1
         return await self._database.write(work)
+
+    async def do(self, job: Any) -> Any:
+        if self._kind is not None and isinstance(job, self._kind):
+            raise StoreUnavailable("it has ended")
+        return await self._database.do(job)
 
 
 def after_a_step(by: int, pieces: int) -> tuple[dict[str, list[Any]], int]:
@@ -115,18 +123,25 @@ def test_no_statement_of_a_step_or_a_resume_is_about_more_than_a_piece() -> None
         assert sum(changed) > 60
 
 
-def unfinished(world: World, database: InSqlite) -> None:
-    """A step back whose last pieces fail."""
-    dying: Any = Dying(database, 2)
+def unfinished(
+    world: World, database: InSqlite, kind: type[object] | None = None, *, back: bool = True
+) -> None:
+    """A step of which something fails: a job of this kind, or all but the first pieces."""
+    dying: Any = Dying(database, kind=kind) if kind else Dying(database, 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(world.store, "_database", dying)
         with pytest.raises(StoreUnavailable):
-            at_once(world.store.step(world.policy, world.now, back=True))
+            at_once(world.store.step(world.policy, world.now, back=back))
 
 
 def is_finished(world: World) -> bool:
     """Whether nothing of a step, and nothing to judge after it, is left."""
     return not {STEP, CURSOR} & {row.key for row in world.state.meta}
+
+
+def of_alert(world: World, name: str) -> AlertRow:
+    (row,) = (each for each in world.state.alerts if f'"{name}"' in each.labels)
+    return row
 
 
 def test_a_step_forward_finishes_one_back_and_is_one_itself() -> None:
@@ -140,21 +155,53 @@ def test_a_step_forward_finishes_one_back_and_is_one_itself() -> None:
         world.now += 3 * HOUR
         at_once(world.store.step(world.policy, world.now, back=False))
         assert is_finished(world)
-        ended = [row for row in world.state.alerts if "Told1" in row.labels]
-        assert [row.changed_at for row in ended] == [world.now]  # another end may still contradict it
+        assert of_alert(world, "Told1").changed_at == world.now  # another end may still contradict it
 
 
-def test_a_step_that_could_not_be_finished_is_at_the_next_beat() -> None:
+def test_a_step_forward_that_is_tried_again_knows_what_ended_before_it() -> None:
+    with in_sqlite() as database:
+        world = World(database=database)
+        played(world)
+        world.post(alert("Told1", "critical", Status.RESOLVED), group="told1")
+        at_once(world.store.beat(world.policy, world.now))
+        world.now += 5 * HOUR
+        unfinished(world, database, back=False)
+        world.now += MINUTE
+        at_once(world.store.step(world.policy, world.now, back=False))
+        assert is_finished(world)
+        assert of_alert(world, "Told1").changed_at == world.now
+
+
+@pytest.mark.parametrize("fails", [None, jobs.OpenSlots, jobs.JudgeSome])
+@pytest.mark.parametrize("then", ["beat", "step forward"])
+def test_a_step_back_that_could_not_be_finished_is_finished_later(
+    fails: type[object] | None, then: str
+) -> None:
     with in_sqlite() as database:
         world = World(database=database)
         played(world)
         world.now -= 8 * HOUR  # into the hours of what is held
-        unfinished(world, database)
+        unfinished(world, database, fails)
         assert not is_finished(world)
-        at_once(world.store.beat(world.policy, world.now))
+        if then == "beat":
+            assert at_once(world.store.beat(world.policy, world.now))
+        else:
+            at_once(world.store.step(world.policy, world.now, back=False))
         assert is_finished(world)
-        assert all(
-            (row.due_at or 0) <= world.now + 6 * MINUTE
-            for row in world.state.conversations
-            if row.slot is None
+        assert not at_once(world.store.beat(world.policy, world.now))
+        groups = [row for row in world.state.conversations if row.slot is None]
+        assert all((row.due_at or 0) <= world.now + 6 * MINUTE for row in groups)
+
+
+def test_slots_are_those_of_the_rules_in_force() -> None:
+    """Other rules may have come into force while a step was under way."""
+    with in_sqlite() as database:
+        world = World(database=database)
+        world.post(alert("Info", "info"))
+        before, schedule = world.policy, Schedule(20 * 60)
+        world.reload(
+            replace(before, schedules=dict.fromkeys(before.schedules, schedule), fingerprint="other")
         )
+        rows = contents(world.state)
+        at_once(database.do(jobs.OpenSlots(before, world.now)))
+        assert contents(world.state) == rows

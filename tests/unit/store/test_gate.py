@@ -1,0 +1,78 @@
+"""Nobody is notified while the inhibit rules in force do not know what fires."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from router.store import Adoption, Phase, Store, StoreUnavailable, jobs
+from tests.unit.core.world import NOON, POLICY
+
+OTHER = replace(POLICY, fingerprint="other")
+
+
+class Slow:
+    """A database whose answers come when the test gives them, in the order of the jobs."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Any, asyncio.Future[Any]]] = []
+
+    async def do(self, job: Any) -> Any:
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.waiting.append((job, answer))
+        return await answer
+
+    async def answer(self, kind: type[object], result: object) -> None:
+        job, answer = self.waiting.pop(0)
+        assert isinstance(job, kind)
+        if isinstance(result, Exception):
+            answer.set_exception(result)
+        else:
+            answer.set_result(result)
+        await asyncio.sleep(0)  # real time: whoever waits for it goes on
+        await asyncio.sleep(0)  # real time: as above
+
+
+class Room:
+    def __init__(self) -> None:
+        self.database = Slow()
+        database: Any = self.database
+        self.store = Store(database)
+
+    async def begin(self, work: Any) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        await asyncio.sleep(0)  # real time: it has asked the database
+        return task
+
+    @property
+    def is_open(self) -> bool:
+        return self.store._indexed.is_set()
+
+
+@pytest.mark.parametrize("left", [None, Phase.JUDGE])
+async def test_a_piece_by_former_rules_opens_nothing(left: Phase | None) -> None:
+    room = Room()
+    judging = await room.begin(room.store.judge_some(POLICY, NOON))
+    adopting = await room.begin(room.store.adopt(Adoption(OTHER), NOON))
+    await room.database.answer(jobs.JudgeSome, (left, frozenset()))
+    assert not room.is_open
+    await room.database.answer(jobs.Adopt, Phase.INDEX)
+    assert await adopting is Phase.INDEX
+    await judging
+    assert not room.is_open
+    for phase, opens in ((Phase.INDEX, False), (Phase.JUDGE, True)):
+        judging = await room.begin(room.store.judge_some(OTHER, NOON))
+        await room.database.answer(jobs.JudgeSome, (phase, frozenset()))
+        assert await judging == (phase, frozenset())
+        assert room.is_open is opens
+
+
+async def test_rules_that_could_not_be_put_in_force_close_nothing() -> None:
+    room = Room()
+    adopting = await room.begin(room.store.adopt(Adoption(OTHER), NOON))
+    assert not room.is_open
+    await room.database.answer(jobs.Adopt, StoreUnavailable("the disk is full"))
+    with pytest.raises(StoreUnavailable):
+        await adopting
+    assert room.is_open
