@@ -67,6 +67,7 @@ async def test_while_one_destination_hangs_for_an_hour_the_others_wait_for_nothi
 
     providers[stuck].recover()
     for count in range(1, 31):
+        await world.at_rest()  # what failed waits for its next attempt
         world.clock.advance(10 * MINUTE)  # beyond any backoff
         await providers[stuck].until(partial(at_least, count))
     await delivered(world, 90)
