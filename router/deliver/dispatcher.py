@@ -3,10 +3,9 @@
 import asyncio
 import heapq
 import itertools
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -142,7 +141,7 @@ class Dispatcher:
                 self._under_way[delivery] = task
                 task.add_done_callback(partial(self._ended, delivery))
             if lane.end_claim(claimed, trial) and self._context.operator.trouble(key) is not None:
-                self._do_beside(f"calm of {key}", self._context.operator.idle(key))
+                self._do_beside(f"calm of {key}", partial(self._context.operator.idle, key))
         finally:
             if unused := permit.count - len(claimed.works):
                 lane.give_back(unused)
@@ -160,17 +159,16 @@ class Dispatcher:
         at = operator.report_at(key, alert_after)
         if at is not None and at > self._clock.now():
             lane.look_by(at)
-        self._do_beside(f"report of {key}", self._report(key, alert_after))
+        self._do_beside(f"report of {key}", partial(self._report, key, alert_after))
 
     async def _report(self, key: str, alert_after: Millis) -> None:
         with suppress(StoreUnavailable):  # a step of the clock is no outage
             await self._context.counting_since()
         await self._context.operator.look(key, alert_after)
 
-    def _do_beside(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def _do_beside(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """One of a name at a time."""
         if name in self._beside:
-            work.close()
             return
         self._beside[name] = task = asyncio.create_task(_contained(name, work), name=name)
         task.add_done_callback(lambda _: self._beside.pop(name, None))
@@ -219,8 +217,8 @@ class Dispatcher:
             await self._context.store.unclaim(works, self._context.current().policy, self._clock.now())
 
 
-async def _contained(name: str, work: Coroutine[Any, Any, None]) -> None:
+async def _contained(name: str, work: Callable[[], Awaitable[None]]) -> None:
     try:
-        await work
+        await work()
     except Exception:
         log.exception("report failed unexpectedly", report=name)

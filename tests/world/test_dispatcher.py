@@ -1,6 +1,7 @@
 """The dispatcher: what may begin, what waits its turn, what is recorded together, and what a stop leaves."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -428,3 +429,21 @@ async def test_a_stop_ends_a_dispatcher_that_was_just_woken(tmp_path: Path) -> N
             await asyncio.sleep(0)
         await room.lanes.stop(0)
         assert not any(lane["alive"] for lane in room.lanes.describe())
+
+
+async def test_what_a_stop_cancels_before_it_began_is_no_warning(tmp_path: Path) -> None:
+    """A coroutine that nobody has awaited would be one."""
+    begun: list[str] = []
+
+    async def report() -> None:
+        begun.append("report")
+
+    async with a_room(tmp_path, Fake(), clock=SystemClock()) as room:
+        dispatcher = room.lanes._dispatcher
+        dispatcher._do_beside("a report", report)
+        dispatcher._do_beside("a report", report)
+        for task in dispatcher._beside.values():
+            task.cancel()
+        await room.lanes.stop(0)
+    gc.collect()
+    assert begun == []
