@@ -161,5 +161,5 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Three more than there are cores: many tests wait more than they work."""
-    return min(8, (os.cpu_count() or 1) + 3)
+    """Two more than there are cores: some tests wait more than they work."""
+    return min(8, (os.cpu_count() or 1) + 2)
