@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import os
 import re
 import shutil
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from router.model import HOUR, MINUTE
 from tests.acceptance.lives import Died, Router, stable
@@ -17,6 +19,8 @@ from tests.world.fake_smtp import FakeSmtp
 from tests.world.rules import rules
 
 _NIGHT = MONDAY_NOON + 10 * HOUR
+# The suite kills at one of two such steps; `make hunt` kills at all.
+_EVERY = 1 if "CHAOS_SEED" in os.environ else 2
 _WRITES = re.compile(r"start: (INSERT|UPDATE|DELETE|COMMIT)")
 
 
@@ -45,6 +49,7 @@ async def _interrupted(router: Router) -> int:
     return sum(outcomes.get("interrupted", 0) for outcomes in ledger["deliveries"].values())
 
 
+@pytest.mark.hunt
 async def test_a_kill_at_any_step_of_a_start_with_other_rules_loses_nothing(tmp_path: Path) -> None:
     async with stable() as there, FakeSlack() as slack, FakePagerDuty() as pagerduty, FakeSmtp() as mail:
         first, written = tmp_path / "first", rules(slack, pagerduty, mail)
@@ -68,7 +73,7 @@ async def test_a_kill_at_any_step_of_a_start_with_other_rules_loses_nothing(tmp_
         points = [point for point in await router.passed() if _WRITES.match(point)]
         told, killed = len(slack.in_channel("C0WARNINGS")), 0
         assert told == 1
-        for number, point in enumerate(points):
+        for number, point in enumerate(points[::_EVERY]):
             folder = await another(str(number))
             try:
                 router = await there.start(folder, _NIGHT, point)

@@ -21,7 +21,7 @@ def is_rich(text: str) -> bool:
 
 
 # Long ones, with dead letters, digests and what is decided later.
-HISTORIES = [each for each in load(every=7) if is_rich(json.dumps(each))][:6]
+HISTORIES = [each for each in load(every=7) if is_rich(json.dumps(each))][:4]
 
 
 async def shown(url: str, now: int) -> dict[str, Any]:

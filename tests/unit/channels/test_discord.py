@@ -386,7 +386,7 @@ def test_the_fullest_message_still_shows_alerts() -> None:
 def test_the_line_that_counts_the_rest_fits_as_well(around: int, least: int) -> None:
     """Whichever limit is met first: the description's, or with much around it the one of all."""
     fullest = 0
-    for length in range(60, 140, 8):
+    for length in range(60, 140, 16):
         shared: Any = {"alertname": "n" * around, "shared": "y" * around * 4}
         several = [alert(instance=f"{number:03}" + "x" * length, **shared) for number in range(300)]
         several = [replace(each, generator_url="https://a.example/" + "g" * around * 2) for each in several]
@@ -750,7 +750,7 @@ async def test_what_is_not_there_yet_comes_though_news_keep_coming() -> None:
     state: dict[str, Any] = {}
     async with FakeDiscord(seconds=lambda: now, window=3) as strict, opened(strict.url) as channel:
         for version in range(1, 12):
-            alerts = several(2_000, ended=version * 60)
+            alerts = several(800, ended=version * 40)
             talk = conversation(*alerts, version=version, remote=state, now=NOW + version * 2_000)
             outcome = await tell(channel, talk)
             assert isinstance(outcome, Delivered | Retry)
