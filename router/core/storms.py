@@ -192,7 +192,7 @@ class Room:
 
 
 def with_line(room: Room, work: Work, policy: Policy) -> Room:
-    """The room that is left after a message names the group of this work; ``full`` if the name does not fit."""
+    """The room that is left once the message names this work's group. It is ``full`` if the name does not fit."""
     line = _line(work, policy)
     key = key_of(line)
     left = room.left - room_of(line, begins=key not in room.begun)

@@ -154,9 +154,9 @@ class Store:
             return await self._database.do(replace(job, skip=True))
 
     def _open(self, left: Phase | None, adopted: int) -> None:
-        """Claims may begin unless the inhibit rules are still to know what fires.
+        """Lets claims begin, unless the inhibit rules in force have yet to learn what fires.
 
-        :param adopted: the number of the rules by which something is left; what is said of former ones counts no more
+        :param adopted: which rules the result belongs to; a result of former rules changes nothing
         """
         if adopted == self._adopted and left is not Phase.INDEX:
             self._indexed.set()
@@ -183,8 +183,7 @@ class Store:
         down, since = await self._database.do(jobs.BeginCounting(now))
         if down is None:
             return since
-        await self._database.write(partial(clock_steps.step, now=now, back=down < 0))
-        await self._finish_step(policy, now, judging=False)
+        await self._step(policy, now, back=down < 0, judging=False)
         return now
 
     async def beat(self, policy: Policy, now: Millis) -> bool:
@@ -196,9 +195,12 @@ class Store:
 
     async def step(self, policy: Policy, now: Millis, *, back: bool) -> Millis:
         """The clock was stepped to ``now``, or nothing could be heard for a while. Since when time passes: now."""
-        await self._database.write(partial(clock_steps.step, now=now, back=back))
-        await self._finish_step(policy, now)
+        await self._step(policy, now, back=back)
         return now
+
+    async def _step(self, policy: Policy, now: Millis, *, back: bool, judging: bool = True) -> None:
+        await self._database.write(partial(clock_steps.step, now=now, back=back))
+        await self._finish_step(policy, now, judging=judging)
 
     async def _finish_step(self, policy: Policy, now: Millis, *, judging: bool = True) -> bool:
         """Finish the step of the clock that is under way, if there is one. In many batches, so that webhooks come in between.

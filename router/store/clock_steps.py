@@ -11,13 +11,14 @@ from router.core.reduce import PEER_LAG
 from router.core.rows import NOT_FIRING
 from router.model import Millis
 from router.store import starts
+from router.store.paced import next_ids
 from router.store.schema import alerts, conversations, members, meta
 from router.store.starts import is_due, later, put
 
 STEP = "clock step"
 """The row of ``meta`` with the :class:`Step` that is not finished."""
 RULES = "rules"
-"""After the tables, for a step back: digests have slots by the new time, and what fires is judged by it."""
+"""The last stage of a step back: digests get slots by the new time, and what fires is judged by it."""
 # In this order, because a conversation is due when its first member is.
 _TABLES = {table.name: table for table in (alerts, members, conversations)}
 
@@ -81,7 +82,7 @@ def step_some(connection: sa.Connection, now: Millis) -> Step | None:
     if at.table == RULES:
         return at
     ids = _TABLES[at.table].c.id
-    piece = sa.select(ids).where(ids > at.after).order_by(ids).limit(starts.PIECE).subquery()
+    piece = next_ids(ids, at.after, starts.PIECE)
     last = connection.execute(sa.select(sa.func.max(piece.c.id))).scalar()
     if last is not None:
         _set(connection, at, sa.and_(ids > at.after, ids <= last), now)

@@ -18,6 +18,20 @@ _WITHIN = 1.0
 _BETWEEN = 9.0
 
 
+def next_ids(
+    id_: sa.Column[int], after: int | None, count: int, *where: sa.ColumnElement[bool]
+) -> sa.Subquery:
+    """The next rows of a table, in the order of their ids.
+
+    :param id_: its primary key
+    :param after: the id of the last row before; None: begin
+    :param count: how many rows, if there are as many
+    :param where: what else holds for them
+    """
+    later = () if after is None else (id_ > after,)
+    return sa.select(id_).where(*where, *later).order_by(id_).limit(count).subquery()
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     rows: sa.ColumnElement[bool]
@@ -27,13 +41,8 @@ class Piece:
 
 
 def piece_after(connection: sa.Connection, id_: sa.Column[int], after: int | None = None) -> Piece:
-    """The next rows of a table.
-
-    :param id_: its primary key
-    :param after: the id of the last row before; None: begin
-    """
-    ids = sa.select(id_) if after is None else sa.select(id_).where(id_ > after)
-    some = ids.order_by(id_).limit(PIECE).subquery()
+    """The next :data:`PIECE` rows of a table, see :func:`next_ids`."""
+    some = next_ids(id_, after, PIECE)
     ends = sa.func.min(some.c[id_.name]), sa.func.max(some.c[id_.name]), sa.func.count()
     first, last, count = connection.execute(sa.select(*ends)).one()
     rows = sa.false() if last is None else sa.and_(id_ >= first, id_ <= last)

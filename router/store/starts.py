@@ -8,6 +8,7 @@ from router.core.conversations import DATABASE_ID
 from router.core.rows import OF_STORM
 from router.model import Millis
 from router.store import counters
+from router.store.paced import next_ids
 from router.store.schema import conversations, deliveries, meta
 
 PIECE = 2_000
@@ -57,7 +58,7 @@ def resume_some(connection: sa.Connection, after: int, *, destination: str) -> i
     """
     ids = conversations.c.id
     is_open = conversations.c.state == sa.literal_column("'open'")
-    piece = sa.select(ids).where(is_open, ids > after).order_by(ids).limit(PIECE).subquery()
+    piece = next_ids(ids, after, PIECE, is_open)
     last = connection.execute(sa.select(sa.func.max(piece.c.id))).scalar()
     if last is None:
         return 0

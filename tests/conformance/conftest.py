@@ -1,6 +1,7 @@
 """Each kind of database, empty, for tests that hold on all of them."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -18,23 +19,26 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Nothing is in it; it may have its tables."""
-    if kind == "sqlite":
-        yield f"sqlite:///{tmp_path}/router.db"
-        return
-    server: Server = request.getfixturevalue("postgresql")
-    with server.with_tables() as url:
+    with _empty(kind, request, tmp_path, Server.with_tables) as url:
         yield url
 
 
 @pytest.fixture
 def new_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """For a test that changes the tables or fills them with very much."""
-    if kind == "sqlite":
-        yield f"sqlite:///{tmp_path}/router.db"
-        return
-    server: Server = request.getfixturevalue("postgresql")
-    with server.database() as url:
+    with _empty(kind, request, tmp_path, Server.database) as url:
         yield url
+
+
+def _empty(
+    kind: str,
+    request: pytest.FixtureRequest,
+    folder: Path,
+    of_server: Callable[[Server], AbstractContextManager[str]],
+) -> AbstractContextManager[str]:
+    if kind == "sqlite":
+        return nullcontext(f"sqlite:///{folder}/router.db")
+    return of_server(request.getfixturevalue("postgresql"))
 
 
 @pytest.fixture

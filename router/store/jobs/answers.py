@@ -9,7 +9,7 @@ from router.core.reconcile import Answer, Listening
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis
-from router.store.jobs.job import First, next_after
+from router.store.jobs.job import First, OfAlerts, next_after
 
 # Each may be one of many groups.
 _DOUBTS = 20
@@ -45,15 +45,11 @@ class Doubted(First):
 
 
 @dataclass(frozen=True, slots=True)
-class SettleByAnswer(First):
+class SettleByAnswer(OfAlerts):
     answer: Answer
     ids: Sequence[int]
     policy: Policy
     now: Millis
-
-    @property
-    def weight(self) -> int:
-        return len(self.ids)
 
     def run(self, state: State) -> Receipt:
         state.alerts.want("id", self.ids)
@@ -88,15 +84,11 @@ class Marked(First):
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetAnswers(First):
+class ForgetAnswers(OfAlerts):
     trusted: frozenset[str]
     ids: Sequence[int]
     policy: Policy
     now: Millis
-
-    @property
-    def weight(self) -> int:
-        return len(self.ids)
 
     def run(self, state: State) -> frozenset[str]:
         reconcile.want_marked(state, self.policy, self.ids, self.now)
@@ -120,15 +112,11 @@ class Unheard(First):
 
 
 @dataclass(frozen=True, slots=True)
-class Expire(First):
+class Expire(OfAlerts):
     listening: Listening
     ids: Sequence[int]
     policy: Policy
     now: Millis
-
-    @property
-    def weight(self) -> int:
-        return len(self.ids)
 
     def run(self, state: State) -> dict[str, Receipt]:
         state.meta.want("id", (clock_steps.SINCE,))

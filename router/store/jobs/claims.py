@@ -48,14 +48,14 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Many:
-    """A conversation of very many members is next: it is claimed in pieces."""
+    """The next conversation has very many members, so it is claimed in pieces."""
 
     id: int
 
 
 @dataclass(frozen=True, slots=True)
 class ManyReported:
-    """A digest of very many alerts is next: it is claimed in pieces."""
+    """The next digest has very many alerts, so it is claimed in pieces."""
 
     id: int
 

@@ -1,5 +1,6 @@
-"""The protocol of jobs, and what they share."""
+"""What a job of the writer is, and what jobs share."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Protocol, TypeVar
 
 from router.core import reconcile
@@ -8,7 +9,7 @@ from router.core.state import State
 T_co = TypeVar("T_co", covariant=True)
 
 PIECE = 200
-"""Members of a conversation of very many that one batch is about: some tens of milliseconds."""
+"""How many members of a very large conversation one batch handles. They take some tens of milliseconds."""
 
 
 class Job(Protocol[T_co]):
@@ -46,6 +47,16 @@ class Piece(First):
     @property
     def weight(self) -> int:
         return PIECE
+
+
+class OfAlerts(First):
+    """A job about the alerts of some ids."""
+
+    ids: Sequence[int]
+
+    @property
+    def weight(self) -> int:
+        return len(self.ids)
 
 
 def next_after(ids: list[int], page: int = reconcile.BATCH) -> int:

@@ -13,7 +13,7 @@ from router.model import Millis
 from router.store.jobs.job import First, next_after
 
 RULES_PIECE = 128
-"""Alerts that one batch judges by other rules."""
+"""How many alerts one batch judges when the rules have changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from router.model import Millis, StormView
 from router.store.jobs.job import First, Piece
 
 Position = tuple[int, int]
-"""Urgency and id of the last conversation that was looked at, in the order in which storms take them."""
+"""The urgency and the id of the conversation that was looked at last. Storms take conversations in this order."""
 START: Position = (-1, -1)
 DUE = 2_000
 """So many are looked up at once: more than a message has room for, as a rule."""

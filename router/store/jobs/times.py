@@ -25,7 +25,7 @@ class NextOpening(First):
 
 @dataclass(frozen=True, slots=True)
 class OpenSlots(First):
-    """Digests have their slots, unless other rules are in force by now: these have opened theirs."""
+    """Opens the slots of digests. Does nothing if other rules are in force by now, because those have opened theirs."""
 
     policy: Policy
     now: Millis

@@ -139,6 +139,13 @@ def is_finished(world: World) -> bool:
     return not {STEP, CURSOR} & {row.key for row in world.state.meta}
 
 
+def played_until_an_end(world: World) -> None:
+    """Just before a step."""
+    played(world)
+    world.post(alert("Told1", "critical", Status.RESOLVED), group="told1")
+    at_once(world.store.beat(world.policy, world.now))
+
+
 def of_alert(world: World, name: str) -> AlertRow:
     (row,) = (each for each in world.state.alerts if f'"{name}"' in each.labels)
     return row
@@ -147,9 +154,7 @@ def of_alert(world: World, name: str) -> AlertRow:
 def test_a_step_forward_finishes_one_back_and_is_one_itself() -> None:
     with in_sqlite() as database:
         world = World(database=database)
-        played(world)
-        world.post(alert("Told1", "critical", Status.RESOLVED), group="told1")
-        at_once(world.store.beat(world.policy, world.now))
+        played_until_an_end(world)
         world.now -= 2 * MINUTE
         unfinished(world, database)
         world.now += 3 * HOUR
@@ -161,9 +166,7 @@ def test_a_step_forward_finishes_one_back_and_is_one_itself() -> None:
 def test_a_step_forward_that_is_tried_again_knows_what_ended_before_it() -> None:
     with in_sqlite() as database:
         world = World(database=database)
-        played(world)
-        world.post(alert("Told1", "critical", Status.RESOLVED), group="told1")
-        at_once(world.store.beat(world.policy, world.now))
+        played_until_an_end(world)
         world.now += 5 * HOUR
         unfinished(world, database, back=False)
         world.now += MINUTE
