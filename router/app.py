@@ -15,26 +15,26 @@ import structlog
 from aiohttp import web
 
 from router import sample
-from router.channels import KINDS, read, written
+from router.channels import REGISTRY, read, written
 from router.channels.base import Channel
-from router.channels.outbox import Entry, Outbox, Preview, entry_of
+from router.channels.outbox import Entry, Outbox, PreviewChannel, entry_of
 from router.clock import Clock, SystemClock
+from router.clock_watch import ClockWatch
 from router.config import Config, ConfigError, load
-from router.deliver import Current, Lanes
+from router.deliver import Lanes, RuntimeConfig
 from router.judging import Judging
 from router.loading import Loading, ReloadError, signature
+from router.maintenance import Maintenance
 from router.metrics import Metrics
 from router.model import SECOND, Destination, Millis
+from router.reconcile import Reconciler
 from router.render import TemplateError, Templates
-from router.steps import Steps
 from router.store import Adoption, Store, StoreUnavailable
 from router.threads import Threads
-from router.truth import Truth
 from router.undecided import Undecided
-from router.upkeep import Upkeep
-from router.web import Parts, make_app, make_runner
+from router.web import AppContext, make_app, make_runner
 from router.web.pages import add_pages
-from router.web.preview import PreviewParts, add_preview
+from router.web.preview import PreviewContext, add_preview
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,7 @@ _LEAST = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ServeOptions:
     """What ``serve`` is told beside routes.yaml."""
 
     config: Path
@@ -80,7 +80,7 @@ class Service:
     :raises OSError: on :meth:`start`, when the address is taken
     """
 
-    def __init__(self, options: Options, environ: Mapping[str, str], clock: Clock | None = None) -> None:
+    def __init__(self, options: ServeOptions, environ: Mapping[str, str], clock: Clock | None = None) -> None:
         self.options = options
         self.clock: Clock = clock or SystemClock()
         self.outbox = Outbox() if options.preview else None
@@ -117,27 +117,29 @@ class Service:
             now = self.clock.now()
             self.clock.shift(sample.friday_night(now, config.timezone) - now)
         closing.push_async_callback(self._close_channels)
-        self.steps = Steps(self.store, self.clock, lambda: self._current.policy, self._restart_timers)
+        self.clock_watch = ClockWatch(
+            self.store, self.clock, lambda: self._current.policy, self._restart_timers
+        )
         self.lanes = Lanes(
             store=self.store, clock=self.clock, metrics=self.metrics,
-            kinds=KINDS, current=lambda: self._current, counting_since=self.steps.look,
+            kinds=REGISTRY, current=lambda: self._current, counting_since=self.clock_watch.look,
         )  # fmt: skip
         self.judging = Judging(
             self.store, self.clock, self.loading, lambda: self._current.policy, self.lanes.wake
         )
-        self.truth = Truth(
+        self.reconciler = Reconciler(
             store=self.store, clock=self.clock, metrics=self.metrics, sources=lambda: self.config.sources,
-            policy=lambda: self._current.policy, wake=self.lanes.wake, counting_since=self.steps.look,
+            policy=lambda: self._current.policy, wake=self.lanes.wake, counting_since=self.clock_watch.look,
             preview=options.preview,
         )  # fmt: skip
         self.undecided = Undecided(
             self.store, self.clock, self.metrics, lambda: self._current.policy, self.lanes.wake
         )
-        self.upkeep = Upkeep(
+        self.maintenance = Maintenance(
             self.store, self.clock, self.metrics, lambda: self.config.retention, lambda: self._current.policy
         )
         adoption = await self._adopt(config, self._current_of(config, templates, None))
-        await self.steps.look()
+        await self.clock_watch.look()
 
         self._runner = make_runner(self._web())
         closing.push_async_callback(self._runner.cleanup)
@@ -147,7 +149,7 @@ class Service:
         self._serve("undecided", self.undecided.serve())
         await self._runner.setup()
         await web.TCPSite(self._runner, *options.listen).start()
-        self._serve("clock", self.steps.serve())
+        self._serve("clock", self.clock_watch.serve())
         log.info(
             "serving", address=self.url, config=str(options.config), database=self.store.location,
             destinations=len(config.policy.destinations), preview=options.preview,
@@ -155,9 +157,9 @@ class Service:
         # From here on webhooks are accepted, however long it takes to judge what fires by other rules.
         async with self._reloading:
             await self._open_lanes(adoption, None)
-            self._serve("truth", self.truth.serve())
+            self._serve("truth", self.reconciler.serve())
             await self.judging.finish()
-        self._serve("upkeep", self.upkeep.run())
+        self._serve("upkeep", self.maintenance.run())
         if options.watch:
             seen = await self._files.run(signature, config.files)
             self._serve("watch", self._watch(seen))
@@ -200,7 +202,7 @@ class Service:
         )  # fmt: skip
         return config, config.open_templates()
 
-    async def _adopt(self, config: Config, current: Current) -> Adoption:
+    async def _adopt(self, config: Config, current: RuntimeConfig) -> Adoption:
         """Put rules in force; :meth:`_open_lanes` and ``judging`` do the rest. :raises StoreUnavailable: those before stay
         so
         """
@@ -235,26 +237,28 @@ class Service:
             log.error("an end can't be told: this version knows no such destination", destination=key)
         self._retired = {key: each for key, each in retired.items() if each is not None}
         if not self.options.preview:  # before anything that waited is let out
-            await asyncio.wait([self._go_on(self.truth.look())], timeout=answers)
+            await asyncio.wait([self._go_on(self.reconciler.look())], timeout=answers)
         lanes = (*adoption.policy.destinations.values(), *self._retired.values())
         await self.judging.until_written(lambda: self.lanes.serve(lanes))
 
-    def _current_of(self, config: Config, templates: Templates, before: Current | None) -> Current:
+    def _current_of(
+        self, config: Config, templates: Templates, before: RuntimeConfig | None
+    ) -> RuntimeConfig:
         settings = {
             name: found
-            for name, kind in KINDS.items()
+            for name, kind in REGISTRY.items()
             if (found := config.settings.get(kind.section)) is not None
         }
-        return Current(
+        return RuntimeConfig(
             config.policy, templates, self._open_channels(config, before),
             give_up_after={name: each.give_up_after for name, each in settings.items()},
             alert_after={name: each.alert_after for name, each in settings.items()},
             shared={
-                kind.section: kind.shared_of(config.settings.get(kind.section)) for kind in KINDS.values()
+                kind.section: kind.shared_of(config.settings.get(kind.section)) for kind in REGISTRY.values()
             },
         )  # fmt: skip
 
-    async def _let_go(self, before: Current) -> None:
+    async def _let_go(self, before: RuntimeConfig) -> None:
         """Close the channels that are in force no more, once nothing is sent through them."""
         kept = set(map(id, self._current.channels.values()))
         unused = [channel for channel in before.channels.values() if id(channel) not in kept]
@@ -295,8 +299,8 @@ class Service:
 
     def _restart_timers(self) -> None:
         """The clock was stepped."""
-        self.truth.restart()
-        self.lanes.operator.restart()
+        self.reconciler.restart()
+        self.lanes.self_alerts.restart()
         self.lanes.wake([*self._current.policy.destinations, *self._retired])
 
     async def stop(self) -> None:
@@ -317,19 +321,19 @@ class Service:
         await sample.play(f"{self.url}/webhook", self.clock, say)
 
     def _web(self) -> web.Application:
-        parts = Parts(
+        parts = AppContext(
             store=self.store, clock=self.clock, metrics=self.metrics,
             sources=lambda: self.config.sources, policy=lambda: self._current.policy,
             wake=self.lanes.wake, keep=self.undecided.keep, undecided=lambda: self.undecided.alerts,
             lanes=self.lanes.describe, stopping=lambda: self._stopping,
             max_body=self.options.max_body, preview=self.options.preview, loading=self.loading.describe, reload=self.reload,
-            resume=self.lanes.resume, integrity=lambda: self.upkeep.integrity,
+            resume=self.lanes.resume, integrity=lambda: self.maintenance.integrity,
         )  # fmt: skip
         app = make_app(parts)
         add_pages(app, home="status.html" if self.outbox is None else "preview.html")
         if self.outbox is not None:
             add_preview(
-                app, PreviewParts(self.outbox, lambda: self.config.timezone, self._digests, self._jumps)
+                app, PreviewContext(self.outbox, lambda: self.config.timezone, self._digests, self._jumps)
             )
         return app
 
@@ -340,7 +344,7 @@ class Service:
             if destination.digest:
                 conversation = await self.store.digest(destination, self._current.policy, self.clock.now())
                 message = (
-                    KINDS["digest"]
+                    REGISTRY["digest"]
                     .make(self.config.settings["email"])
                     .render(destination, conversation, self._current.templates)
                 )
@@ -364,12 +368,12 @@ class Service:
             return f"sqlite:///{folder}/router.db"
         return "sqlite:///state/router.db"
 
-    def _open_channels(self, config: Config, before: Current | None) -> dict[str, Channel]:
+    def _open_channels(self, config: Config, before: RuntimeConfig | None) -> dict[str, Channel]:
         """A channel of each kind that there are settings for, the same as before where those are the same; in a
         preview, ones that file messages instead.
         """
         channels: dict[str, Channel] = {}
-        for name, kind in KINDS.items():
+        for name, kind in REGISTRY.items():
             settings = config.settings.get(kind.section)
             if (
                 before is not None
@@ -379,7 +383,7 @@ class Service:
                 channels[name] = before.channels[name]
             elif settings is not None:
                 channel = kind.make(settings)
-                channels[name] = channel if self.outbox is None else Preview(channel, self.outbox)
+                channels[name] = channel if self.outbox is None else PreviewChannel(channel, self.outbox)
         return channels
 
 

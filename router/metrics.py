@@ -97,7 +97,10 @@ class Metrics:
             registry=registry,
         )
         self._decisions = Counter(
-            "alert_router_decisions", "Decisions of the rules.", ("destination", "verdict"), registry=registry
+            "alert_router_decisions",
+            "Decisions of the rules.",
+            ("destination", "decision"),
+            registry=registry,
         )
         self._deliveries = Counter(
             "alert_router_deliveries",
@@ -141,8 +144,8 @@ class Metrics:
             ("channel",),
             registry=registry,
         )
-        self._truth_failures = Counter(
-            "alert_router_truth_failures",
+        self._reconcile_failures = Counter(
+            "alert_router_reconcile_failures",
             "Questions that Alertmanager did not answer, by source.",
             ("source",),
             registry=registry,
@@ -262,7 +265,7 @@ class Metrics:
         """Alerts of a webhook are. What is the same is counted at once: a group may have thousands of alerts.
 
         :param changes: kind, level, and whether the severity label named a known level
-        :param decisions: destination, verdict
+        :param decisions: destination, decision
         """
         if self.enabled:
             one = self._one
@@ -279,9 +282,9 @@ class Metrics:
             if not known_level:
                 self._one(self._unknown_level, source).inc()
 
-    def decision(self, destination: str, verdict: str) -> None:
+    def decision(self, destination: str, decision: str) -> None:
         if self.enabled:
-            self._one(self._decisions, destination, verdict).inc()
+            self._one(self._decisions, destination, decision).inc()
 
     def delivery(self, channel: str, destination: str, outcome: str, reason: str = "") -> None:
         if self.enabled:
@@ -308,9 +311,9 @@ class Metrics:
         if self.enabled:
             self._fallbacks.labels(channel).inc()
 
-    def truth_failed(self, source: str) -> None:
+    def reconcile_failed(self, source: str) -> None:
         if self.enabled:
-            self._truth_failures.labels(source).inc()
+            self._reconcile_failures.labels(source).inc()
 
     def loaded(self, digest: str, now: Millis) -> None:
         """routes.yaml was loaded. :param digest: its SHA-256 in hex"""

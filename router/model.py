@@ -38,7 +38,7 @@ class Change(StrEnum):
     REPEATED = "repeated"
 
 
-class Verdict(StrEnum):
+class DecisionKind(StrEnum):
     """What the rules say of one alert and one destination."""
 
     SEND = "send"
@@ -56,7 +56,7 @@ class Fate(StrEnum):
     INHIBITED = "inhibited"
     DIGEST = "digest"
     DELIVERED = "delivered"
-    MOOT = "moot"
+    OBSOLETE = "obsolete"
     DROPPED = "dropped"
     DEAD = "dead"
 
@@ -258,7 +258,7 @@ class Decision:
     """What one destination is to be told of one alert, when, and by which rule."""
 
     destination: Destination
-    verdict: Verdict
+    kind: DecisionKind
     at: Millis | None
     """SEND: not before; HOLD: the opening; DIGEST: the slot; else None."""
     rule: str
@@ -274,7 +274,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ShownAlert:
     """One alert of a conversation, as a message shows it."""
 
     alert: Alert
@@ -296,7 +296,7 @@ class DigestLine:
     fired: int
     """How often it fired within the digest's period."""
     note: str = ""
-    """Held: until when and where; moot: why nobody was told; ended: why it counts as such without a resolve."""
+    """Held: until when and where; obsolete: why nobody was told; ended: why it counts as such without a resolve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +309,7 @@ class DigestView:
     ended: tuple[DigestLine, ...] = ()
     flapping: tuple[DigestLine, ...] = ()
     held: tuple[DigestLine, ...] = ()
-    moot: tuple[DigestLine, ...] = ()
+    obsolete: tuple[DigestLine, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -318,7 +318,7 @@ class DigestView:
     @property
     def size(self) -> int:
         """How many alerts stand in it."""
-        return sum(map(len, (self.firing, self.ended, self.flapping, self.held, self.moot)))
+        return sum(map(len, (self.firing, self.ended, self.flapping, self.held, self.obsolete)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,7 +387,7 @@ class Conversation:
     truncated: int = 0
     left_out: int = 0
     """How many alerts that ended, and were told as ended, are not among ``alerts``: there are too many."""
-    alerts: tuple[Told, ...] = ()
+    alerts: tuple[ShownAlert, ...] = ()
     remote: Mapping[str, Any] = field(default_factory=dict)
     """The provider's side as the channel last reported it; empty before the first delivery."""
     attempt: int = 1
@@ -398,11 +398,11 @@ class Conversation:
     attempt at it, and never used for another state, not even after a backup was restored."""
 
     @property
-    def firing(self) -> tuple[Told, ...]:
+    def firing(self) -> tuple[ShownAlert, ...]:
         return tuple(told for told in self.alerts if told.alert.status is Status.FIRING)
 
     @property
-    def resolved(self) -> tuple[Told, ...]:
+    def resolved(self) -> tuple[ShownAlert, ...]:
         return tuple(told for told in self.alerts if told.alert.status is Status.RESOLVED)
 
     @property
@@ -411,7 +411,7 @@ class Conversation:
         return len(self.resolved) + self.left_out
 
     @property
-    def listed(self) -> tuple[Told, ...]:
+    def listed(self) -> tuple[ShownAlert, ...]:
         """The alerts that people are shown: all that fire, all news, and of what was told as ended the newest."""
         old = [told for told in self.resolved if not told.news]
         unlisted = set(map(id, old[:-_ENDED_LISTED]))

@@ -38,7 +38,7 @@ class ParseError(ValueError):
     """The body is no webhook; says why."""
 
 
-def parse(body: bytes, now: Millis = _LAST_MOMENT, sender: str = "") -> Webhook:
+def parse_webhook(body: bytes, now: Millis = _LAST_MOMENT, sender: str = "") -> Webhook:
     """:param now: an alert without a status fires until its end; not given: every end has come
     :param sender: the address that posted it
 
@@ -95,7 +95,7 @@ def _webhook(document: Any, now: Millis, sender: str, oddities: list[str]) -> Ge
     entries = document["alerts"] if document["alerts"] is not None else []
     if type(entries) is not list:
         raise ParseError(f"not a webhook: its alerts are {_kind(entries)}, not a list")
-    told: _Told = _told(document)
+    told: _WebhookModel = _webhook_model(document)
     group_status = told.status.strip()
     strays: list[str] = []
     alerts: dict[str, Alert] = {}
@@ -198,7 +198,7 @@ Count = Annotated[
 ]
 
 
-class _Told(BaseModel):
+class _WebhookModel(BaseModel):
     """What is read of the body; every other field is ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
@@ -213,7 +213,7 @@ class _Told(BaseModel):
     status: Text = ""
 
 
-class _ToldAlert(BaseModel):
+class _AlertModel(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     status: Text = ""
@@ -225,15 +225,15 @@ class _ToldAlert(BaseModel):
     fingerprint: OnlyText = ""
 
 
-_told = TypeAdapter(_Told).validator.validate_python
-_told_alert = TypeAdapter(_ToldAlert).validator.validate_python
+_webhook_model = TypeAdapter(_WebhookModel).validator.validate_python
+_alert_model = TypeAdapter(_AlertModel).validator.validate_python
 
 
 def _alert(entry: dict[str, Any], group_status: str, now: Millis, index: int, oddities: list[str]) -> Alert:
     for name in ("labels", "annotations"):
         if type(entry.get(name)) not in _LABELS_OR_NOTHING:
             oddities += [f"alerts[{index}].{name} are {_kind(entry[name])}, not an object"]
-    told: _ToldAlert = _told_alert(entry)
+    told: _AlertModel = _alert_model(entry)
     word = told.status.strip() or group_status
     ends_at = _time(told.ends_at)
     # What is neither firing nor resolved in any known word counts as firing: it is never lost. Without a word, the end

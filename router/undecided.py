@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import structlog
 
 from router.clock import Clock
-from router.core.pieces import in_order
+from router.core.large_webhooks import in_order
 from router.decide import Policy
 from router.metrics import Metrics
 from router.model import Alert, Webhook
-from router.parse import parse
+from router.parse import parse_webhook
 from router.store import STORE_REST, Store, StoreUnavailable
 from router.threads import Threads
 
@@ -127,7 +127,7 @@ class Undecided:
         if webhook is None:
             kept = await self._store.kept(arrival.number)
             source = kept.source
-            webhook = await self._threads.run(parse, kept.body, kept.received_at, kept.sender)
+            webhook = await self._threads.run(parse_webhook, kept.body, kept.received_at, kept.sender)
         alerts = await self._threads.run(in_order, webhook, self._policy())
         for first in range(0, len(alerts), LARGE):
             await self._decide_some(arrival, webhook, source, alerts[first : first + LARGE])

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from router.store.backend import Backend, backend
+from router.store.backend import Backend, open_backend
 from router.store.opening import migrate
 from router.store.schema import metadata
 from tests.memory import MEMORY
@@ -97,7 +97,7 @@ class Server:
 
 def made(url: str) -> Backend:
     """A database with its tables, and no store."""
-    database = backend(url)
+    database = open_backend(url)
     database.make()
     migrate(database.engine)
     return database

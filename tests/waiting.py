@@ -38,9 +38,9 @@ def seconds_pass(seconds: float) -> None:
     loop.time = lambda: clock() + ahead  # type: ignore[method-assign]
 
 
-async def outwaited(telling: Coroutine[Any, Any, T], heard: Awaitable[None], patience: float = 10) -> T:
+async def outwaited(notice: Coroutine[Any, Any, T], heard: Awaitable[None], patience: float = 10) -> T:
     """What becomes of a request that was heard, and is not answered within the patience of who sent it."""
-    told = asyncio.create_task(telling)
+    told = asyncio.create_task(notice)
     await heard
     seconds_pass(patience + 1)  # time-outs of aiohttp end with a whole second
     return await told

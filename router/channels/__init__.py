@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
-from router.channels.base import Channel, ChannelSettings, Kind, Options, Section
+from router.channels.base import Channel, ChannelSettings, ChannelSpec, DestinationOptions, Section
 from router.channels.discord import DISCORD
 from router.channels.email import DIGEST, EMAIL
 from router.channels.pagerduty import PAGERDUTY
@@ -14,7 +14,9 @@ from router.channels.slack import SLACK
 from router.channels.webhook import WEBHOOK
 from router.model import Destination
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (SLACK, PAGERDUTY, EMAIL, DIGEST, WEBHOOK, DISCORD)}
+REGISTRY: Mapping[str, ChannelSpec] = {
+    kind.name: kind for kind in (SLACK, PAGERDUTY, EMAIL, DIGEST, WEBHOOK, DISCORD)
+}
 
 
 def written(destination: Destination) -> str:
@@ -28,7 +30,7 @@ def written(destination: Destination) -> str:
 def read(key: str, text: str) -> Destination | None:
     """The destination again; None: this version of the router has no such channel, or other options."""
     given = json.loads(text)
-    kind = KINDS.get(given["channel"])
+    kind = REGISTRY.get(given["channel"])
     try:
         options = None if kind is None else kind.options.model_validate(given["options"])
     except ValidationError:
@@ -53,4 +55,13 @@ def _revealed(data: Any) -> Any:
             return data
 
 
-__all__ = ["KINDS", "Channel", "ChannelSettings", "Kind", "Options", "Section", "read", "written"]
+__all__ = [
+    "REGISTRY",
+    "Channel",
+    "ChannelSettings",
+    "ChannelSpec",
+    "DestinationOptions",
+    "Section",
+    "read",
+    "written",
+]

@@ -84,7 +84,7 @@ class EditSettings(StormSettings):
     edit_rate: RateSetting = None
 
 
-class Options(Section):
+class DestinationOptions(Section):
     """What routes.yaml says of one destination."""
 
     on_failure: str | None = None
@@ -101,13 +101,13 @@ class Options(Section):
         return False
 
 
-class StormOptions(Options):
+class StormOptions(DestinationOptions):
     """Of a destination whose messages are merged in a storm."""
 
     storm_above: StormAbove = None
 
 
-def place(kind: str, name: str | None, digest: str) -> str:
+def destination_key(kind: str, name: str | None, digest: str) -> str:
     """The key of a destination that is reached by a secret. Another secret is another place even under the same name:
     what the one was told, the other can't take back.
     """
@@ -134,14 +134,14 @@ class Channel(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ChannelSpec:
     """A channel's line in the registry."""
 
     name: str
     section: str
     """Which section of ``channels:`` it needs."""
     settings: type[ChannelSettings]
-    options: type[Options]
+    options: type[DestinationOptions]
     make: Callable[[Any], Channel]
     """From the settings."""
     limits: LaneLimits
@@ -161,7 +161,7 @@ class Kind:
     machine: bool = False
     """Programs are told by it, not people; see :class:`router.model.Destination`."""
 
-    def limits_of(self, options: Options, settings: ChannelSettings | None) -> LaneLimits:
+    def limits_of(self, options: DestinationOptions, settings: ChannelSettings | None) -> LaneLimits:
         """The limits of a destination. :param settings: of its section; None: there is none"""
         default = self.limits
         above = options.storm_above if isinstance(options, StormOptions) else None

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import aiohttp
 from pydantic import AfterValidator, Field, SecretStr
 
-from router.channels.base import ChannelSettings, Kind, Options
+from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions
 from router.channels.discord_layout import bare_facts, escape, layout
 from router.channels.said import fit_to_show, parts_of, text_of, tls_fault
 from router.model import (
@@ -89,7 +89,7 @@ def _webhook_url(secret: SecretStr) -> SecretStr:
     return secret
 
 
-class Settings(ChannelSettings):
+class DiscordSettings(ChannelSettings):
     """``channels.discord``"""
 
     # https://docs.discord.com/developers/reference#api-versioning
@@ -97,7 +97,7 @@ class Settings(ChannelSettings):
     """Or that of a compatible server."""
 
 
-class DiscordOptions(Options):
+class DiscordOptions(DestinationOptions):
     """``- discord: {…}`` of a receiver."""
 
     webhook_url: Annotated[SecretStr, AfterValidator(_webhook_url)]
@@ -203,8 +203,8 @@ def _sha256(message: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(message).encode()).hexdigest()[:12]
 
 
-class Discord:
-    def __init__(self, settings: Settings, *, timeout: float = _TIMEOUT_SECONDS) -> None:
+class DiscordChannel:
+    def __init__(self, settings: DiscordSettings, *, timeout: float = _TIMEOUT_SECONDS) -> None:
         """:param timeout: of one request, in seconds; to connect may take half of it"""
         self._api = settings.api_url.rstrip("/")
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=timeout / 2)
@@ -379,8 +379,8 @@ def _unreachable(error: Exception) -> Retry | Broken:
     )
 
 
-DISCORD = Kind(
-    name="discord", section="discord", settings=Settings, options=DiscordOptions, make=Discord,
+DISCORD = ChannelSpec(
+    name="discord", section="discord", settings=DiscordSettings, options=DiscordOptions, make=DiscordChannel,
     # "Rate limits should not be hard coded": the headers of each answer say when the next request may go, and so one
     # delivery goes after the other. https://docs.discord.com/developers/topics/rate-limits
     limits=LaneLimits(), placeholder={},

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import aiosmtplib
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
-from router.channels.base import Kind, Options, StormOptions, StormSettings
+from router.channels.base import ChannelSpec, DestinationOptions, StormOptions, StormSettings
 from router.channels.email_smtp import CAUSE, Access, Mail, deliver
 from router.channels.said import fit_to_show
 from router.model import (
@@ -73,7 +73,7 @@ def _address(text: str) -> str:
 MailAddress = Annotated[str, AfterValidator(_address)]
 
 
-class Settings(StormSettings):
+class EmailSettings(StormSettings):
     """``channels.email``"""
 
     smarthost: str
@@ -95,7 +95,7 @@ class Settings(StormSettings):
         return text
 
     @model_validator(mode="after")
-    def _credentials(self) -> "Settings":
+    def _credentials(self) -> "EmailSettings":
         if (self.username is None) is not (self.password is None):
             raise ValueError("username and password go together; give both or neither")
         if self.password is not None and self.security == "none":
@@ -128,7 +128,7 @@ class EmailOptions(StormOptions):
         return "email:" + ",".join(sorted(_spec(each) for each in self.to))
 
 
-class DigestOptions(Options):
+class DigestOptions(DestinationOptions):
     """``- digest: {…}`` of a receiver."""
 
     to: tuple[MailAddress, ...] = Field(min_length=1)
@@ -139,14 +139,14 @@ class DigestOptions(Options):
     timezone: str | None = None
     empty: Literal["skip", "all-quiet"] = "skip"
     covers: tuple[str, ...] = ()
-    """Receivers whose held and moot alerts it reports; none: all."""
+    """Receivers whose held and obsolete alerts it reports; none: all."""
 
     def key(self, receiver: str) -> str:
         return f"digest:{receiver}"
 
 
-class Email:
-    def __init__(self, settings: Settings, *, timeout: float = _TIMEOUT_SECONDS) -> None:
+class EmailChannel:
+    def __init__(self, settings: EmailSettings, *, timeout: float = _TIMEOUT_SECONDS) -> None:
         """:param timeout: of each exchange with the smarthost, in seconds"""
         self._settings = settings
         self._timeout = timeout
@@ -329,12 +329,12 @@ _PLACEHOLDER = {"smarthost": "localhost:587", "from": "alerts@example.com"}
 # routes.yaml.
 _CONNECTIONS = 4
 _SMARTHOST = SharedLimits(max_concurrency=_CONNECTIONS)
-EMAIL = Kind(
-    name="email", section="email", settings=Settings, options=EmailOptions, make=Email,
+EMAIL = ChannelSpec(
+    name="email", section="email", settings=EmailSettings, options=EmailOptions, make=EmailChannel,
     limits=LaneLimits(Rate(2, SECOND, burst=10), max_concurrency=_CONNECTIONS), shared=_SMARTHOST,
     placeholder=_PLACEHOLDER, storm_every=5 * MINUTE, storm_room=STORM_ROOM,
 )  # fmt: skip
-DIGEST = Kind(
-    name="digest", section="email", settings=Settings, options=DigestOptions, make=Email,
+DIGEST = ChannelSpec(
+    name="digest", section="email", settings=EmailSettings, options=DigestOptions, make=EmailChannel,
     limits=LaneLimits(Rate(1, SECOND, burst=5)), shared=_SMARTHOST, placeholder=_PLACEHOLDER,
 )  # fmt: skip

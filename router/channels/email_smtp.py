@@ -83,7 +83,7 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _SmtpReply:
     code: int
     text: str
 
@@ -114,9 +114,9 @@ class _Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    by: dict[str, _Answer]
+    by: dict[str, _SmtpReply]
     """By recipient; empty: everybody was told."""
-    mail: _Answer | None = None
+    mail: _SmtpReply | None = None
     """What was said to the mail, once there were recipients to take it."""
 
 
@@ -225,7 +225,7 @@ def _state(conversation: Conversation) -> str:
     return hashlib.sha256(json.dumps(alerts).encode()).hexdigest()[:16]
 
 
-def _refusals(answers: Mapping[str, _Answer]) -> tuple[Refusal, ...]:
+def _refusals(answers: Mapping[str, _SmtpReply]) -> tuple[Refusal, ...]:
     return tuple(Refusal(address, f"smtp {each.code}", each.words) for address, each in answers.items())
 
 
@@ -253,7 +253,7 @@ async def _transact(
     client: aiosmtplib.SMTP, sender: str, recipients: Sequence[str], raw: bytes
 ) -> _Refused | Retry | Broken:
     """:returns: who refused it; or what went wrong before that was known"""
-    refused: dict[str, _Answer] = {}
+    refused: dict[str, _SmtpReply] = {}
     sending = False
     try:
         await client.mail(sender)
@@ -263,14 +263,14 @@ async def _transact(
             except aiosmtplib.SMTPRecipientRefused as error:
                 if error.code in DESTINATION_BROKEN:
                     raise
-                refused[address] = _Answer(error.code, error.message)
+                refused[address] = _SmtpReply(error.code, error.message)
         if len(refused) < len(recipients):
             sending = True
             await client.data(raw)
     except aiosmtplib.SMTPResponseException as error:
         if not sending or error.code < 400 or error.code in DESTINATION_BROKEN:
             return _turned_away(error, ambiguous=sending)
-        answer = _Answer(error.code, error.message)
+        answer = _SmtpReply(error.code, error.message)
         return _Refused({address: refused.get(address, answer) for address in recipients}, answer)
     except (aiosmtplib.SMTPException, OSError) as error:
         return _unreachable(error, ambiguous=sending)

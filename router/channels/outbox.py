@@ -104,7 +104,7 @@ def entry_of(number: int, destination: Destination, conversation: Conversation, 
     )
 
 
-class Preview:
+class PreviewChannel:
     """A channel that renders as the real one does, and files what it would have sent."""
 
     def __init__(self, channel: Channel, outbox: Outbox) -> None:

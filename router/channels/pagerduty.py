@@ -17,7 +17,7 @@ from typing import Any, Literal
 import requests
 from pydantic import Field, SecretStr
 
-from router.channels.base import ChannelSettings, Kind, Options, place
+from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, destination_key
 from router.channels.pagerduty_line import Line
 from router.channels.said import causes, fit_to_show, text_of, tls_fault
 from router.model import (
@@ -34,8 +34,8 @@ from router.model import (
     Rate,
     Rejected,
     Retry,
+    ShownAlert,
     Status,
-    Told,
 )
 from router.render import TemplateError, Templates
 from router.render.words import clip, line
@@ -87,14 +87,14 @@ _COMPONENT = ("component", "service", "app", "job")
 _SOURCE = ("instance", "host", "node", "pod", "service", "job", "cluster")
 
 
-class Settings(ChannelSettings):
+class PagerDutySettings(ChannelSettings):
     """``channels.pagerduty``"""
 
     events_url: str = "https://events.pagerduty.com"
     """Of a compatible server, or of PagerDuty's EU region."""
 
 
-class PagerDutyOptions(Options):
+class PagerDutyOptions(DestinationOptions):
     """``- pagerduty: {…}`` of a receiver."""
 
     routing_key: SecretStr = Field(min_length=32, max_length=32)
@@ -105,15 +105,15 @@ class PagerDutyOptions(Options):
 
     def key(self, receiver: str) -> str:  # noqa: ARG002  (the routing key is enough)
         digest = hashlib.sha256(self.routing_key.get_secret_value().encode()).hexdigest()
-        return place("pagerduty", self.name, digest)
+        return destination_key("pagerduty", self.name, digest)
 
     @property
     def per_alert(self) -> bool:
         return self.per == "alert"
 
 
-class PagerDuty:
-    def __init__(self, settings: Settings, *, timeout: float = _TIMEOUT_SECONDS) -> None:
+class PagerDutyChannel:
+    def __init__(self, settings: PagerDutySettings, *, timeout: float = _TIMEOUT_SECONDS) -> None:
         """:param timeout: in seconds: to connect, and again for each piece of an answer; an attempt has three of these"""
         self._settings = settings
         self._timeout = timeout
@@ -235,7 +235,7 @@ def _payload(
     return {name: value for name, value in payload.items() if value}
 
 
-def _details(told: Told) -> dict[str, Any]:
+def _details(told: ShownAlert) -> dict[str, Any]:
     alert = told.alert
     details: dict[str, Any] = {"labels": dict(alert.labels), "annotations": dict(alert.annotations)}
     if alert.starts_at is not None:
@@ -336,8 +336,8 @@ def _unreachable(error: BaseException | None) -> Retry | Broken:
     return Retry(reason, ambiguous=ambiguous, words=words, cause=_CAUSE)
 
 
-PAGERDUTY = Kind(
-    name="pagerduty", section="pagerduty", settings=Settings, options=PagerDutyOptions, make=PagerDuty,
+PAGERDUTY = ChannelSpec(
+    name="pagerduty", section="pagerduty", settings=PagerDutySettings, options=PagerDutyOptions, make=PagerDutyChannel,
     # https://developer.pagerduty.com/docs/events-api-v2-overview#limits: 120 calls a minute and key. A page waits for no
     # slow answer to the one before it.
     limits=LaneLimits(Rate(120, MINUTE, burst=20), max_concurrency=4), placeholder={}, dedupes=True,

@@ -7,12 +7,12 @@ import aiohttp
 from pydantic import Field, SecretStr
 from slack_sdk.web.async_client import AsyncWebClient
 
-from router.channels.base import EditSettings, Kind, StormOptions
+from router.channels.base import ChannelSpec, EditSettings, StormOptions
 from router.channels.said import fit_to_show
 from router.channels.slack_attempt import Attempt, UnfinishedError, calls_of, outcome_of
 from router.channels.slack_errors import FAULTS, judged
-from router.channels.slack_layout import dressed, escape, undressed
-from router.channels.slack_storm import STORM_ROOM, plain_storm, storm
+from router.channels.slack_layout import escape, render, render_fallback
+from router.channels.slack_storm import STORM_ROOM, render_storm_fallback, storm
 from router.model import (
     MINUTE,
     SECOND,
@@ -32,7 +32,7 @@ _TIMEOUT_SECONDS = 10
 _WHOLE = 3  # an attempt, in such timeouts
 
 
-class Settings(EditSettings):
+class SlackSettings(EditSettings):
     """``channels.slack``"""
 
     token: SecretStr
@@ -50,7 +50,7 @@ class SlackOptions(StormOptions):
         return f"slack:{self.channel}"
 
 
-class Slack:
+class SlackChannel:
     """One message a conversation.
 
     An update edits it and tells the news in its thread, once a version. What it has no room for stands in numbered
@@ -71,7 +71,7 @@ class Slack:
     - ``doubt``: instead of all that, since when there may be a message whose ts is unknown
     """
 
-    def __init__(self, settings: Settings, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
+    def __init__(self, settings: SlackSettings, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
         self._settings = settings
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._whole = _WHOLE * timeout_seconds
@@ -85,14 +85,14 @@ class Slack:
             body = (
                 storm(destination, conversation, templates, values)
                 if stormy
-                else dressed(destination, conversation, templates, values)
+                else render(destination, conversation, templates, values)
             )
         except TemplateError:
             fallback = True
             body = (
-                plain_storm(destination, conversation, values)
+                render_storm_fallback(destination, conversation, values)
                 if stormy
-                else undressed(destination, conversation, values)
+                else render_fallback(destination, conversation, values)
             )
         return Message("slack", body, fallback, calls_of(conversation, body))
 
@@ -135,8 +135,8 @@ def _slash(url: str) -> str:
     return url if url.endswith("/") else url + "/"
 
 
-SLACK = Kind(
-    name="slack", section="slack", settings=Settings, options=SlackOptions, make=Slack, placeholder={"token": "preview"},
+SLACK = ChannelSpec(
+    name="slack", section="slack", settings=SlackSettings, options=SlackOptions, make=SlackChannel, placeholder={"token": "preview"},
     # https://docs.slack.dev/apis/web-api/rate-limits: one message a second a channel, with short bursts above it; several
     # hundred messages a minute a workspace; Tier 3, which chat.update is in, 50 and more a minute.
     limits=LaneLimits(Rate(1, SECOND, burst=3), max_concurrency=4),

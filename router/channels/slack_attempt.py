@@ -34,7 +34,7 @@ class UnfinishedError(Exception):
 
 
 class Attempt:
-    """``remote`` is the conversation's remote state, and grows with each call; see :class:`router.channels.slack.Slack`."""
+    """``remote`` is the conversation's remote state, and grows with each call; see :class:`router.channels.slack.SlackChannel`."""
 
     def __init__(self, client: AsyncWebClient, conversation: Conversation, paid: int | None) -> None:
         """:param paid: how many of :func:`calls_of` are paid for; None: all"""
@@ -111,10 +111,10 @@ class Attempt:
         answer = await self._with_fallback(
             "chat_postMessage", whole, body["plain"], channel=channel, unfurl_links=False, unfurl_media=False
         )
-        place = {"channel": _text(answer["channel"]), "ts": _text(answer["ts"])}
+        destination_key = {"channel": _text(answer["channel"]), "ts": _text(answer["ts"])}
         self.remote.clear()
         # What is posted now tells all: the version needs no reply.
-        self.remote.update(place, shown=version, threaded=version)
+        self.remote.update(destination_key, shown=version, threaded=version)
 
     async def _follow_up(self, body: Mapping[str, Any]) -> None:
         remote, version = self.remote, self._conversation.version
@@ -182,14 +182,14 @@ class Attempt:
 
     async def _reply(self, whole: Mapping[str, Any], plain: str, *, broadcast: bool = False) -> str:
         """Post a reply; returns its ts. Where the thread refuses it, it stands in the channel."""
-        place = {"channel": self.remote["channel"], "unfurl_links": False, "unfurl_media": False}
+        destination_key = {"channel": self.remote["channel"], "unfurl_links": False, "unfurl_media": False}
         thread = {"thread_ts": self.remote["ts"], "reply_broadcast": broadcast}
         try:
-            answer = await self._with_fallback("chat_postMessage", whole, plain, **place, **thread)
+            answer = await self._with_fallback("chat_postMessage", whole, plain, **destination_key, **thread)
         except SlackApiError as error:
             if code_of(error) not in NO_THREADS and not is_unknown(error):
                 raise
-            answer = await self._with_fallback("chat_postMessage", whole, plain, **place)
+            answer = await self._with_fallback("chat_postMessage", whole, plain, **destination_key)
         return _text(answer["ts"])
 
     async def _with_fallback(self, method: str, whole: Mapping[str, Any], plain: str, **where: Any) -> Any:

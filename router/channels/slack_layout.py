@@ -56,7 +56,7 @@ def escape(text: str) -> str:
     return clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def dressed(
+def render(
     destination: Destination, conversation: Conversation, templates: Templates, values: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The message as the template has it: ``text``, ``attachments``, ``plain`` (should Slack refuse these),
@@ -107,7 +107,7 @@ def dressed(
     }
 
 
-def undressed(
+def render_fallback(
     destination: Destination, conversation: Conversation, values: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What is sent when the template fails: the facts, in the same shape."""
@@ -172,11 +172,11 @@ def _parts(
     parts = []
     for number in range(count):
         last = None if number == count - 1 else (number + 1) * _SECTIONS
-        place = f"{number + 2}/{count + 1}"
+        destination_key = f"{number + 2}/{count + 1}"
         texts = sections[number * _SECTIONS : last]
-        texts[0] = f"*{place}*\n{texts[0]}"
+        texts[0] = f"*{destination_key}*\n{texts[0]}"
         blocks = [block for text in texts for block in _section(text)]
-        parts.append({"text": f"{clipped(title, 100)}: {place}", "blocks": blocks})
+        parts.append({"text": f"{clipped(title, 100)}: {destination_key}", "blocks": blocks})
     return parts
 
 

@@ -38,7 +38,7 @@ def storm(
 _BLOCKS = ("title", "subject", "summary", "news", "standing")
 
 
-def plain_storm(
+def render_storm_fallback(
     destination: Destination, conversation: Conversation, values: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What is sent when the template fails."""

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from router.channels.base import ChannelSettings, Kind, Options, Section, place
+from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, Section, destination_key
 from router.channels.said import fit_to_show, parts_of, text_of, tls_fault
 from router.model import (
     SECOND,
@@ -102,7 +102,7 @@ def _token(secret: SecretStr) -> SecretStr:
     return secret
 
 
-class Settings(ChannelSettings):
+class WebhookSettings(ChannelSettings):
     """``channels.webhook``"""
 
     timeout: float = Field(default=10, gt=0, le=60)
@@ -115,7 +115,7 @@ class BasicAuth(Section):
     password: SecretStr
 
 
-class WebhookOptions(Options):
+class WebhookOptions(DestinationOptions):
     """``- webhook: {…}`` of a receiver."""
 
     url: Annotated[SecretStr, AfterValidator(_address)]
@@ -135,7 +135,7 @@ class WebhookOptions(Options):
 
     def key(self, receiver: str) -> str:  # noqa: ARG002  (the address is enough)
         digest = hashlib.sha256(self.url.get_secret_value().encode()).hexdigest()
-        return place("webhook", self.name, digest)
+        return destination_key("webhook", self.name, digest)
 
     @property
     def cause(self) -> str:
@@ -155,8 +155,8 @@ class WebhookOptions(Options):
         ]
 
 
-class Webhook:
-    def __init__(self, settings: Settings) -> None:
+class WebhookChannel:
+    def __init__(self, settings: WebhookSettings) -> None:
         # A server that isn't there is told from one that doesn't answer: the latter may have got the alert.
         self._timeout = aiohttp.ClientTimeout(total=settings.timeout, connect=settings.timeout / 2)
         self._session: aiohttp.ClientSession | None = None
@@ -304,7 +304,7 @@ def _unreachable(error: Exception) -> Retry | Broken:
 
 # Alertmanager posts without a rate; so many at the same time leave a small handler its other connections:
 # https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
-WEBHOOK = Kind(
-    name="webhook", section="webhook", settings=Settings, options=WebhookOptions, make=Webhook,
+WEBHOOK = ChannelSpec(
+    name="webhook", section="webhook", settings=WebhookSettings, options=WebhookOptions, make=WebhookChannel,
     limits=LaneLimits(max_concurrency=16), placeholder={}, dedupes=True, machine=True,
 )  # fmt: skip

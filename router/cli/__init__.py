@@ -2,7 +2,7 @@
 
 import click
 
-from router.cli import books, deliveries, rules, serve
+from router.cli import offline, reading, remote, running
 
 
 @click.group(context_settings={"auto_envvar_prefix": "ALERT_ROUTER", "help_option_names": ["-h", "--help"]})
@@ -11,8 +11,8 @@ def main() -> None:
     """Route Alertmanager's alerts to Slack, PagerDuty and email; lose none."""
 
 
-for _room in (serve, rules, deliveries, books):
-    for _command in _room.COMMANDS:
+for _module in (running, offline, remote, reading):
+    for _command in _module.COMMANDS:
         main.add_command(_command)
 
 __all__ = ["main"]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from router.channels import ChannelSettings
 from router.config.build import Builder
-from router.config.document import Document, Missing, load_text, read
+from router.config.document import Document, MissingVariables, load_text, read
 from router.config.fragments import Fragment
 from router.config.problems import ConfigError, Problem, Trap, show
 from router.config.reader import Reader
-from router.config.traps import traps
+from router.config.traps import find_traps
 from router.decide import Policy
 from router.model import Configuration, Millis, Retention, Source
 from router.render import Templates
@@ -78,7 +78,13 @@ def loads(
     checking: bool = False, last_good: Mapping[str, str] | None = None,
 ) -> Config:  # fmt: skip
     """As :func:`load`, of a text. :param folder: what relative paths in it start from"""
-    missing = Missing.WARNING if checking else Missing.MADE_UP if preview else Missing.ERROR
+    missing = (
+        MissingVariables.WARNING
+        if checking
+        else MissingVariables.MADE_UP
+        if preview
+        else MissingVariables.ERROR
+    )
     document = read(text, name, environ, missing)
     reader = Reader(document, folder)
     builder = Builder(reader, environ, now, last_good or {})
@@ -94,7 +100,7 @@ def loads(
     if document.broken or policy is None or file is None:
         raise ConfigError(document.errors, {document.name: document.text})
     if checking:
-        traps(builder, policy, now)
+        find_traps(builder, policy, now)
     texts = {document.name: document.text} if document.problems else {}
     loaded = [each.loaded for each in fragments if each.loaded is not None]
     for fragment in fragments:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from router.channels import KINDS, ChannelSettings
-from router.config.document import Location, Missing
+from router.channels import REGISTRY, ChannelSettings
+from router.config.document import Location, MissingVariables
 from router.config.fragments import Fragments, Main
 from router.config.intervals import named_intervals
 from router.config.models import AlertmanagerAuth, FileModel, InhibitModel, SourceModel
@@ -49,7 +49,7 @@ class Builder:
     @cached_property
     def settings(self) -> dict[str, ChannelSettings]:
         """The sections of ``channels:`` by name."""
-        sections = {kind.section: kind for kind in KINDS.values()}
+        sections = {kind.section: kind for kind in REGISTRY.values()}
         settings: dict[str, ChannelSettings] = {}
         for name, value in self._reader.mapping("channels").items():
             where = ("channels", name)
@@ -58,7 +58,7 @@ class Builder:
                 self.document.problem(where, f"there is no channel {name!r}", todo, at_key=True)
             elif (read := self._reader.validated(sections[name].settings, value, where)) is not None:
                 settings[name] = read
-        if self.document.missing is not Missing.ERROR:
+        if self.document.missing is not MissingVariables.ERROR:
             for name, kind in sections.items():
                 settings.setdefault(name, kind.settings.model_validate(kind.placeholder))
         return settings
@@ -117,12 +117,12 @@ class Builder:
         if self.routes is not None:
             files.append((self.document, self.routes))
         found = {
-            path: f"{document.name}:{document.place(where)[0]}"
+            path: f"{document.name}:{document.position(where)[0]}"
             for document, routes in files
-            for path, where in routes.places.items()
+            for path, where in routes.positions.items()
         }
         if self.file is not None and self.file.operators is not None:
-            found["operators"] = f"{self.document.name}:{self.document.place(('operators',))[0]}"
+            found["operators"] = f"{self.document.name}:{self.document.position(('operators',))[0]}"
         return found
 
     def _root(self, file: FileModel, names: Names) -> Route:
@@ -150,7 +150,7 @@ class Builder:
         todo = did_you_mean(
             name, fragments.all, "add it to the folder that `include:` names; the included files are"
         )
-        line, column = self.document.place(where)
+        line, column = self.document.position(where)
         absent = Problem(self.document.name, line, column, f"there is no included file {name!r}", todo)
         return fragments.mount(name, absent, inherited)
 
@@ -206,7 +206,7 @@ class Builder:
         if given == (None, None, None):
             return
         other = credentials.setdefault(given, source.name)
-        if other != source.name and self.document.missing is not Missing.MADE_UP:
+        if other != source.name and self.document.missing is not MissingVariables.MADE_UP:
             key = "bearer_token" if model.bearer_token is not None else "basic_auth"
             what = f"the sources {other!r} and {source.name!r} have the same credentials"
             todo = "give each its own: they say which source a webhook comes from"

@@ -18,7 +18,7 @@ from router.config.secrets import Secrets, below_secrets, mask, scalars, secret_
 from router.config.syntax import (
     HIDDEN,
     VARIABLE,
-    Place,
+    Position,
     SyntaxRefusedError,
     compose,
     decoded,
@@ -42,7 +42,7 @@ class _TooLarge(Exception):  # noqa: N818  (never seen outside)
     """It has more pieces than anybody writes."""
 
 
-class Missing(StrEnum):
+class MissingVariables(StrEnum):
     """What comes of a variable or a secret that isn't there."""
 
     ERROR = "error"
@@ -63,7 +63,7 @@ class Document:
         name: str,
         text: str = "",
         root: Node | None = None,
-        missing: Missing = Missing.ERROR,
+        missing: MissingVariables = MissingVariables.ERROR,
         secrets: Secrets | None = None,
         data: Any = None,
     ) -> None:
@@ -72,8 +72,8 @@ class Document:
         self.missing = missing
         self.secrets = secrets if secrets is not None else Secrets()
         self.data = data
-        self.values: dict[Location, Place] = {}
-        self.keys: dict[Location, Place] = {}
+        self.values: dict[Location, Position] = {}
+        self.keys: dict[Location, Position] = {}
         self.variables: dict[str, str] = {}
         """Those that were used and set, by name."""
         self._text = text
@@ -105,24 +105,24 @@ class Document:
 
     def problem(self, location: Location, what: str, todo: str, *, at_key: bool = False) -> None:
         """A mistake at a location, or at the nearest known place around it."""
-        self._problems.append(Problem(self.name, *self.place(location, at_key=at_key), what, todo))
+        self._problems.append(Problem(self.name, *self.position(location, at_key=at_key), what, todo))
 
     def warn(self, trap: Trap, location: Location, what: str, todo: str, *, at_key: bool = False) -> None:
         """What is allowed and rarely meant."""
-        self._problems.append(Problem(self.name, *self.place(location, at_key=at_key), what, todo, trap))
+        self._problems.append(Problem(self.name, *self.position(location, at_key=at_key), what, todo, trap))
 
     def lack(self, location: Location, what: str, todo: str, *, at_key: bool = False) -> None:
         """A credential that isn't there."""
-        if self.missing is Missing.ERROR:
+        if self.missing is MissingVariables.ERROR:
             self.problem(location, what, todo, at_key=at_key)
-        elif self.missing is Missing.WARNING:
+        elif self.missing is MissingVariables.WARNING:
             self.warn(Trap.CREDENTIALS, location, what, todo, at_key=at_key)
 
-    def problem_at(self, place: Place, what: str, todo: str) -> None:
+    def problem_at(self, position: Position, what: str, todo: str) -> None:
         """A mistake at a place that is no value's."""
-        self._problems.append(Problem(self.name, *place, what, todo))
+        self._problems.append(Problem(self.name, *position, what, todo))
 
-    def place(self, location: Location, *, at_key: bool = False) -> Place:
+    def position(self, location: Location, *, at_key: bool = False) -> Position:
         """Line and column of a location, or of the nearest known place around it."""
         if at_key and location in self.keys:
             return self.keys[location]
@@ -132,7 +132,7 @@ class Document:
                 for end in range(len(location), -1, -1)
                 if location[:end] in self.values
             ),
-            Place(1, 1),
+            Position(1, 1),
         )
 
 
@@ -148,7 +148,7 @@ def read(
     text: str,
     name: str,
     environ: Mapping[str, str] | None,
-    missing: Missing = Missing.ERROR,
+    missing: MissingVariables = MissingVariables.ERROR,
     secrets: Secrets | None = None,
 ) -> Document:
     """:param environ: None: the file knows no variables
@@ -167,7 +167,7 @@ def _mapping(root: Node | None) -> Node:
     if isinstance(root, MappingNode):
         return root
     what = "the file is empty" if root is None else "the file is not a mapping"
-    raise SyntaxRefusedError(Place(1, 1), what, "start from the routes.yaml of the README")
+    raise SyntaxRefusedError(Position(1, 1), what, "start from the routes.yaml of the README")
 
 
 def plain(text: str) -> Any:
@@ -189,21 +189,21 @@ def plain(text: str) -> Any:
 def _built(document: Document, root: Node, text: str, environ: Mapping[str, str] | None) -> Any:
     if environ is not None and (begin := directive(text)) is not None:
         document.problem_at(begin, "a directive can't stand here", "remove it: the file is YAML 1.2")
-    for place in tags(text):
+    for position in tags(text):
         todo = "write a plain value; in quotes if it begins with !"
-        document.problem_at(place, "YAML tags are not supported", todo)
+        document.problem_at(position, "YAML tags are not supported", todo)
     try:
         return _Builder(document, text, environ or {}).build(root, ())
     except _TooLarge:
         what = "its aliases make it too large"
-        raise SyntaxRefusedError(Place(1, 1), what, "write out what they stand for, or less") from None
+        raise SyntaxRefusedError(Position(1, 1), what, "write out what they stand for, or less") from None
     except RecursionError:
         what = "it is nested too deeply, or an alias stands within its anchor"
-        raise SyntaxRefusedError(Place(1, 1), what) from None
+        raise SyntaxRefusedError(Position(1, 1), what) from None
 
 
 def _refused(error: SyntaxRefusedError, text: str, name: str) -> ConfigError:
-    problem = Problem(name, *error.place, error.what, error.todo)
+    problem = Problem(name, *error.position, error.what, error.todo)
     return ConfigError([problem], {name: mask(text, below_secrets(text))})
 
 
@@ -214,7 +214,7 @@ class _Builder:
         self._environ = environ
         self._left = _FEWEST + _PIECES * len(text)
 
-    def build(self, node: Node, location: Location, key: Place | None = None) -> Any:
+    def build(self, node: Node, location: Location, key: Position | None = None) -> Any:
         """:param key: where its key stands, which is the place of a value that isn't there"""
         self._left -= 1
         if self._left < 0:
@@ -235,9 +235,9 @@ class _Builder:
         data: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            place = _begin(key_node)
+            position = _begin(key_node)
             if not isinstance(key_node, ScalarNode):
-                self._document.problem_at(place, "a key is not a word", "write keys as plain words")
+                self._document.problem_at(position, "a key is not a word", "write keys as plain words")
                 continue
             key = shown(self._whole(key_node))
             inner = (*location, key)
@@ -247,10 +247,10 @@ class _Builder:
             if key in data:
                 first = self._document.keys[inner].line
                 what = f"{key!r} stands twice in the same mapping, first in line {first}"
-                self._document.problem_at(place, what, "keep one of them")
+                self._document.problem_at(position, what, "keep one of them")
                 continue
-            self._document.keys[inner] = place
-            data[key] = self.build(value_node, inner, place)
+            self._document.keys[inner] = position
+            data[key] = self.build(value_node, inner, position)
         return {**merged, **data}
 
     def _merge(self, node: Node, location: Location) -> dict[str, Any]:
@@ -259,9 +259,9 @@ class _Builder:
         merged: dict[str, Any] = {}
         for each in nodes:
             if isinstance(each, MappingNode):
-                place = self._document.values[location]
+                position = self._document.values[location]
                 merged = {**self._mapping(each, location), **merged}
-                self._document.values[location] = place
+                self._document.values[location] = position
             else:
                 what, todo = "<< takes a mapping, and this is none", "write `<<: *anchor` of a mapping"
                 self._document.problem_at(_begin(each), what, todo)
@@ -275,10 +275,10 @@ class _Builder:
 
     def _whole(self, node: ScalarNode) -> str:
         """Its text, which is valid Unicode."""
-        place = half_a_character(node, self._text)
-        if place is not None:
+        position = half_a_character(node, self._text)
+        if position is not None:
             todo = "write both halves one after the other, or the character itself"
-            self._document.problem_at(place, "this escape is half of a character", todo)
+            self._document.problem_at(position, "this escape is half of a character", todo)
         return str(node.value)
 
     def _resolve(self, text: str, location: Location) -> str:
@@ -303,8 +303,8 @@ class _Builder:
         return value.strip("\r\n")
 
 
-def _begin(node: Node) -> Place:
-    return Place(node.start_mark.line + 1, node.start_mark.column + 1)
+def _begin(node: Node) -> Position:
+    return Position(node.start_mark.line + 1, node.start_mark.column + 1)
 
 
 def placeholder(name: str) -> str:

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from router.config.document import Location
 
 
-def findings(error: ValidationError) -> list[ErrorDetails]:
+def readable_errors(error: ValidationError) -> list[ErrorDetails]:
     """What pydantic found, without lists that are too short only because an item of theirs is wrong."""
     details = error.errors()
     inner = [detail["loc"] for detail in details]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from router.channels import ChannelSettings
-from router.config.document import Document, Missing, load_text, read
+from router.config.document import Document, MissingVariables, load_text, read
 from router.config.intervals import named_intervals
 from router.config.models import FragmentModel
 from router.config.problems import ConfigError, Problem
@@ -40,7 +40,7 @@ class Main:
     """The same, as far as they could be read."""
     timezone: str
     environ: Mapping[str, str]
-    missing: Missing
+    missing: MissingVariables
     secrets: Secrets
     """Of every file so far."""
     now: Millis
@@ -49,7 +49,7 @@ class Main:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class LastGood:
     """A fragment as it last was good: its text, and what it took from the environment and from files."""
 
     text: str
@@ -60,7 +60,7 @@ class Kept:
         return json.dumps({"text": self.text, "variables": self.variables, "files": self.files})
 
     @classmethod
-    def read(cls, written: str) -> "Kept":
+    def read(cls, written: str) -> "LastGood":
         """Versions before kept the text alone."""
         try:
             data = json.loads(written)
@@ -90,7 +90,7 @@ class Loaded:
     @property
     def kept(self) -> str:
         """All that it takes to load it again, its secrets among it."""
-        return Kept(self.text, self.document.variables, self.reader.held).written()
+        return LastGood(self.text, self.document.variables, self.reader.held).written()
 
     @property
     def content(self) -> Any:
@@ -139,11 +139,11 @@ class Fragments:
             else:
                 self.all[path.stem] = fragment
 
-    def mount(self, name: str, place: Problem, inherited: Inherited) -> Route | None:
+    def mount(self, name: str, position: Problem, inherited: Inherited) -> Route | None:
         """Load a fragment below its mount point; its root route. :param place: says that there is no such file"""
         fragment = self.all.get(name)
         if fragment is None:
-            fragment = self.all[name] = Fragment(name, Path(place.file), (place,))
+            fragment = self.all[name] = Fragment(name, Path(position.file), (position,))
             self._fall_back(fragment, inherited)
         else:
             self._read(fragment, inherited)
@@ -166,7 +166,7 @@ class Fragments:
         except ConfigError as error:
             fragment.problems, fragment.texts = error.errors, error.texts
         else:
-            self._use(fragment, Kept(text), inherited)
+            self._use(fragment, LastGood(text), inherited)
         if fragment.loaded is None:
             self._fall_back(fragment, inherited)
 
@@ -174,10 +174,10 @@ class Fragments:
         """To the file as it last was good; what is wrong with it now stays said."""
         if fragment.name in self._last_good:
             problems, texts = fragment.problems, fragment.texts
-            self._use(fragment, Kept.read(self._last_good[fragment.name]), inherited)
+            self._use(fragment, LastGood.read(self._last_good[fragment.name]), inherited)
             fragment.problems, fragment.texts, fragment.stale = problems, texts, fragment.loaded is not None
 
-    def _use(self, fragment: Fragment, kept: Kept, inherited: Inherited) -> None:
+    def _use(self, fragment: Fragment, kept: LastGood, inherited: Inherited) -> None:
         main, name = self._main, str(fragment.file)
         try:
             environ = {**main.environ, **kept.variables}
@@ -195,7 +195,7 @@ class Fragments:
 
 
 def _load(
-    kept: Kept,
+    kept: LastGood,
     document: Document,
     fragment: Fragment,
     main: Main,

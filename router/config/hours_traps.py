@@ -45,9 +45,9 @@ class HoursTraps:
                 file.document.warn(Trap.ALWAYS, where, f"the interval {model.name!r} is always true", todo)
             for number, entry in enumerate(named.intervals):
                 if not never and not _opens(Hours((NamedInterval("", (entry,)),)), self._now):
-                    place = (*where, "time_intervals", number)
+                    position = (*where, "time_intervals", number)
                     what = f"this entry of {model.name!r} is never true"
-                    file.document.warn(Trap.NEVER, place, what, "mend it, or remove it")
+                    file.document.warn(Trap.NEVER, position, what, "mend it, or remove it")
             _ored(file.document, model, where)
             _gaps(file.document, model, where)
         return frozenset(flagged)
@@ -56,7 +56,7 @@ class HoursTraps:
         """Of routes: intervals that together are never or always open, though each alone is not."""
         by_name = {model.name: model for model in file.time_intervals}
         for path, model in file.models():
-            route, where = routes.get(path), file.places[path]
+            route, where = routes.get(path), file.positions[path]
             if route is None or route.hours is None:
                 continue
             names = [each.name for each in (*route.hours.active, *route.hours.mute)]
@@ -144,8 +144,8 @@ def _gaps(document: Document, model: TimeIntervalModel, where: Location) -> None
             following = _minute_after(times.end_time)
             if following in starts:
                 what = f"the minute from {times.end_time} to {following} is missing: end_time is exclusive"
-                place = (*where, "time_intervals", number, "times", index, "end_time")
-                document.warn(Trap.MINUTE_GAP, place, what, f'write "{following}"')
+                position = (*where, "time_intervals", number, "times", index, "end_time")
+                document.warn(Trap.MINUTE_GAP, position, what, f'write "{following}"')
 
 
 def _minute_after(text: str) -> str:

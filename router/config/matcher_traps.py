@@ -19,9 +19,9 @@ _OPEN_START = re.compile(r"(?:\(\?[A-Za-z]+\))?\(?\.[*+]")
 _OPEN_END = re.compile(r".*(?<!\\)\.[*+]\??\)*", re.DOTALL)
 
 
-def matcher_traps(file: TrappedFile) -> None:
+def find_matcher_traps(file: TrappedFile) -> None:
     for path, _ in file.models():
-        _look(file, file.places[path], "")
+        _look(file, file.positions[path], "")
     rules = file.document.data.get("inhibit_rules") or ()
     for index, rule in enumerate(rules):
         if rule is not None:
@@ -43,10 +43,10 @@ def _matchers(given: dict[str, Any], side: str) -> Iterator[tuple[Location, str,
             yield (key, name), name, op, value or ""
     key = f"{side}matchers"
     texts = given.get(key) or []
-    places = (
+    positions = (
         [((key,), texts)] if isinstance(texts, str) else [((key, n), each) for n, each in enumerate(texts)]
     )
-    for inside, text in places:
+    for inside, text in positions:
         if _SUSPECT.search(text):
             try:
                 yield from ((inside, each.name, each.op, each.value) for each in parse_matchers(text))

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from router.config.document import Document, Location, Missing, placeholder
-from router.config.findings import findings, keys_at, prune, words
+from router.config.document import Document, Location, MissingVariables, placeholder
+from router.config.findings import keys_at, prune, readable_errors, words
 from router.config.problems import did_you_mean
 from router.config.secrets import SECRETS
 
@@ -34,16 +34,16 @@ class Reader:
         """What they hold, by the name that the file gives them."""
         self.folder = folder
         self._kept = kept or {}
-        for place in SECRET_PLACES:
-            if place in document.data:
-                document.data[place] = self._secrets(document.data[place], (place,))
-        for place in SECRET_PLACES:
-            self._public(document.data.get(place), (place,))
-        for place in ("time_intervals", "inhibit_rules"):
-            given = document.data.get(place)
+        for position in SECRET_PLACES:
+            if position in document.data:
+                document.data[position] = self._secrets(document.data[position], (position,))
+        for position in SECRET_PLACES:
+            self._public(document.data.get(position), (position,))
+        for position in ("time_intervals", "inhibit_rules"):
+            given = document.data.get(position)
             for index, each in enumerate(given if isinstance(given, list) else ()):
                 if isinstance(each, dict):  # below it, a label may be called so
-                    self._public({"name": each.get("name")}, (place, index))
+                    self._public({"name": each.get("name")}, (position, index))
 
     def mapping(self, key: str) -> dict[str, Any]:
         """A section as it stands; what is no mapping has been reported by the model of the file."""
@@ -60,7 +60,7 @@ class Reader:
                 return model.model_validate(data)
             except ValidationError as error:
                 pruned = False
-                for detail in findings(error):
+                for detail in readable_errors(error):
                     if detail["loc"] not in reported:
                         reported.add(detail["loc"])
                         self.explain(model, detail, ())
@@ -79,7 +79,7 @@ class Reader:
         try:
             return model.model_validate({} if data is None else data, context=context)
         except ValidationError as error:
-            for detail in findings(error):
+            for detail in readable_errors(error):
                 self.explain(model, detail, where)
             return None
 
@@ -131,7 +131,7 @@ class Reader:
             what, todo = f"{key} has a line end or a control character in it", "give one line of text"
         else:
             return secret
-        if self.document.missing is not Missing.MADE_UP:
+        if self.document.missing is not MissingVariables.MADE_UP:
             self.document.problem(where, what, todo)
         return placeholder(str(where))
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from router.channels import KINDS, ChannelSettings
-from router.config.document import Location, Missing
+from router.channels import REGISTRY, ChannelSettings
+from router.config.document import Location, MissingVariables
 from router.config.fields import minute_of_day, zone
 from router.config.findings import split, words
 from router.config.models import IntervalModel
@@ -59,9 +59,9 @@ def _destination(
         )
         return None
     ((name, options),) = item.items()
-    kind = KINDS.get(name)
+    kind = REGISTRY.get(name)
     if kind is None:
-        todo = did_you_mean(name, KINDS, "the channels are")
+        todo = did_you_mean(name, REGISTRY, "the channels are")
         document.problem((*where, name), f"there is no channel {name!r}", todo, at_key=True)
         return None
     read = reader.validated(kind.options, options, (*where, name))
@@ -105,8 +105,8 @@ def _stand_in(
     reader: Reader, destination: Destination, scope: Mapping[str, str], where: Location
 ) -> str | None:
     name = destination.options.on_failure
-    place = (*where, destination.channel, "on_failure")
-    return scope[name] if name is not None and reader.known(name, scope, place, "receiver") else None
+    position = (*where, destination.channel, "on_failure")
+    return scope[name] if name is not None and reader.known(name, scope, position, "receiver") else None
 
 
 def schedules(
@@ -121,11 +121,11 @@ def schedules(
                 where, f"the receiver {name!r} has two digests", "make them two receivers"
             )
         for index, destination in digests:
-            options, place = destination.options, (*where, index, "digest")
+            options, position = destination.options, (*where, index, "digest")
             for key in ("weekdays", "covers"):
                 if key in options.model_fields_set and not getattr(options, key):
                     what, todo = f"{key} is empty", "name some, or leave the key out: then all count"
-                    reader.document.problem((*place, key), what, todo)
+                    reader.document.problem((*position, key), what, todo)
             try:
                 yield (
                     destination.key,
@@ -136,10 +136,10 @@ def schedules(
                     ),
                 )
             except ValidationError as error:
-                location = (*place, *error.errors()[0]["loc"])
+                location = (*position, *error.errors()[0]["loc"])
                 reader.document.problem(location, *words(error.errors()[0], location))
             except ValueError as error:
-                reader.document.problem((*place, "at"), *split(str(error)))
+                reader.document.problem((*position, "at"), *split(str(error)))
 
 
 def conflicting(
@@ -149,7 +149,7 @@ def conflicting(
     for name, found in receivers.items():
         for index, destination in enumerate(found):
             other = seen.setdefault(destination.key, destination)
-            if other != destination and reader.document.missing is not Missing.MADE_UP:
+            if other != destination and reader.document.missing is not MissingVariables.MADE_UP:
                 what = f"{destination.key} stands in another receiver with other options"
                 todo = "make them the same, or name them differently"
                 reader.document.problem(

@@ -50,7 +50,7 @@ class Routes:
 
     def __init__(self, reader: Reader, names: Names, now: Millis, mount: Mount | None = None) -> None:
         """:param mount: attaches fragments; None: this file is one, and can have none of its own"""
-        self.places: dict[str, Location] = {}
+        self.positions: dict[str, Location] = {}
         """Where each route stands, by its path."""
         self._reader = reader
         self._names = names
@@ -58,7 +58,7 @@ class Routes:
         self._mount = mount
 
     def build(self, model: RouteModel, path: str, where: Location, above: Inherited) -> Route:
-        self.places[path] = where
+        self.positions[path] = where
         problem = self._reader.document.problem
         receiver = above.receiver
         if model.receiver is not None:
@@ -109,13 +109,13 @@ class Routes:
     def _outside(self, model: RouteModel, where: Location) -> tuple[Outside, str | None]:
         if not isinstance(model.outside, OutsideDigest):
             return Outside(model.outside), None
-        name, place = model.outside.digest, (*where, "outside", "digest")
-        if not self._reader.known(name, self._names.receivers, place, "receiver"):
+        name, position = model.outside.digest, (*where, "outside", "digest")
+        if not self._reader.known(name, self._names.receivers, position, "receiver"):
             return Outside.DIGEST, None
         full = self._names.receivers[name]
         if not any(each.digest for each in self._names.destinations[full]):
             todo = "name one that has, or add `- digest:` to it"
-            self._reader.document.problem(place, f"the receiver {name!r} has no digest", todo)
+            self._reader.document.problem(position, f"the receiver {name!r} has no digest", todo)
         return Outside.DIGEST, full
 
     def _opens(self, open_: Hours | None, outside: Outside, where: Location) -> None:

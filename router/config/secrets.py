@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from router.channels import KINDS
+from router.channels import REGISTRY
 from router.config.syntax import VARIABLE, shown
 
 # Keys whose values no message shows, and that can be {file: path}.
@@ -19,7 +19,7 @@ _SECRETIVE = re.compile(r"tok|pass|pwd|secret|_key|ur[il]|auth|cred", re.IGNOREC
 _KEY = re.compile(r"""\s*(?:- +)?[\w"'-]+[ \t]*:(?:\s|$)""")
 _BESIDE_SECRETS = frozenset({"file", "username", "password"})
 _CHANNELS = frozenset(
-    kind.section for kind in KINDS.values()
+    kind.section for kind in REGISTRY.values()
 )  # whoever writes one word there writes a secret
 # What stands after a secret's key, unless it is a mere ${VARIABLE} or {file: path}; and before an address's @.
 _AFTER_KEYS = re.compile(

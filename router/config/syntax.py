@@ -41,7 +41,7 @@ _WHY = {
 }
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """Line and column, from 1."""
 
     line: int
@@ -52,12 +52,12 @@ class Place(NamedTuple):
 class SyntaxRefusedError(Exception):
     """It is no YAML of ours; the words hold nothing of the text."""
 
-    place: Place
+    position: Position
     what: str
     todo: str = _MEND
 
 
-def place_of(text: str, index: int, node: Node | None = None) -> Place:
+def position_of(text: str, index: int, node: Node | None = None) -> Position:
     """:param node: one that begins there or before"""
     if node is None:
         line, start, begin = 0, int(text.startswith("\ufeff")), 0
@@ -66,7 +66,7 @@ def place_of(text: str, index: int, node: Node | None = None) -> Place:
         line, start, begin = mark.line, mark.index - mark.column, mark.index
     for end in _LINE_END.finditer(text, begin, index):
         line, start = line + 1, end.end()
-    return Place(line + 1, max(index - start, 0) + 1)
+    return Position(line + 1, max(index - start, 0) + 1)
 
 
 def decoded(data: bytes) -> str:
@@ -76,7 +76,7 @@ def decoded(data: bytes) -> str:
     except UnicodeDecodeError as error:
         before = data[: error.start].decode()
         what = f"the byte 0x{data[error.start]:02x} is not UTF-8"
-        raise SyntaxRefusedError(place_of(before, len(before)), what, "save the file as UTF-8") from None
+        raise SyntaxRefusedError(position_of(before, len(before)), what, "save the file as UTF-8") from None
 
 
 def compose(text: str, *, variables: bool = True) -> Node | None:
@@ -85,10 +85,10 @@ def compose(text: str, *, variables: bool = True) -> Node | None:
     if bad is not None:
         what = f"the character U+{ord(bad.group()[0]):04X} can't stand in a file"
         todo = "remove it, or write it as an escape in double quotes"
-        raise SyntaxRefusedError(place_of(text, bad.start()), what, todo)
+        raise SyntaxRefusedError(position_of(text, bad.start()), what, todo)
     if variables and (escaped := _ESCAPED_START.search(text)) is not None:
         what = "the character U+F0024 can't stand in a file"
-        raise SyntaxRefusedError(place_of(text, escaped.start()), what, "remove it")
+        raise SyntaxRefusedError(position_of(text, escaped.start()), what, "remove it")
     hidden = _without_directives(VARIABLE.sub(_hide, text) if variables else text)
     yaml = _yaml()
     yaml.get_constructor_parser(hidden)  # which sets its reader
@@ -102,7 +102,7 @@ def compose(text: str, *, variables: bool = True) -> Node | None:
         if isinstance(error, ValueError | OverflowError):
             index = max(text.rfind("\\", 0, index), 0)  # where the escape begins
         what = _WHY.get(type(error), "this is not YAML")
-        raise SyntaxRefusedError(place_of(text, index), what) from None
+        raise SyntaxRefusedError(position_of(text, index), what) from None
 
 
 def _without_directives(text: str) -> str:
@@ -123,7 +123,7 @@ def _explained(error: MarkedYAMLError, text: str, hidden: str) -> SyntaxRefusedE
     problem, start = str(error.problem or error.context or "not YAML"), error.context_mark
     mark = error.problem_mark or start
     if mark is None:
-        return SyntaxRefusedError(Place(1, 1), _harmless(problem))
+        return SyntaxRefusedError(Position(1, 1), _harmless(problem))
     ended = not text[mark.index :].strip("\ufeff \t\r\n")
     if start is not None and "quoted scalar" in str(error.context) and (ended or "separator" in problem):
         return SyntaxRefusedError(_at(start), "this quote is never closed", "close it")
@@ -160,8 +160,8 @@ def _unfinished(hidden: str, until: int) -> tuple[Any, Any]:
     return (opened[-1] if opened else None), quoted
 
 
-def _at(mark: Any) -> Place:
-    return Place(mark.line + 1, mark.column + 1)
+def _at(mark: Any) -> Position:
+    return Position(mark.line + 1, mark.column + 1)
 
 
 def _harmless(what: str) -> str:
@@ -169,13 +169,13 @@ def _harmless(what: str) -> str:
     return "an alias or a tag that isn't known here" if re.search(r"\b(alias|tag)\b", what) else what
 
 
-def directive(text: str) -> Place | None:
+def directive(text: str) -> Position | None:
     """Where a file begins with a directive."""
     found = _DIRECTIVE.match(text)
-    return place_of(text, found.start("directive")) if found is not None else None
+    return position_of(text, found.start("directive")) if found is not None else None
 
 
-def tags(text: str) -> list[Place]:
+def tags(text: str) -> list[Position]:
     """Where nodes have tags of their own."""
     if _MAY_BE_TAGGED.search(text) is None:
         return []
@@ -183,7 +183,7 @@ def tags(text: str) -> list[Place]:
     return [_at(token.start_mark) for token in tokens if isinstance(token, TagToken)]
 
 
-def half_a_character(node: ScalarNode, text: str) -> Place | None:
+def half_a_character(node: ScalarNode, text: str) -> Position | None:
     """Where a quoted text has half of a character. Joins the halves that JSON writes one after the other."""
     value = str(node.value)
     if node.style != '"' or is_unicode(value):
@@ -193,7 +193,7 @@ def half_a_character(node: ScalarNode, text: str) -> Place | None:
         node.value = joined.decode("utf-16-le")
     except UnicodeDecodeError:
         node.value = joined.decode("utf-16-le", "replace")
-        return place_of(text, _half(text, node), node)
+        return position_of(text, _half(text, node), node)
     return None
 
 

@@ -20,12 +20,12 @@ class TrappedFile:
     receivers: Mapping[str, str]
     """The full names of its own, by the names used in it."""
     route: RouteModel
-    places: Mapping[str, Location]
+    positions: Mapping[str, Location]
     """Of its routes, by path."""
 
     def models(self) -> Iterator[tuple[str, RouteModel]]:
         """Its routes, with their paths."""
-        yield from _models(self.route, next(iter(self.places)))
+        yield from _models(self.route, next(iter(self.positions)))
 
     def given(self, where: Location) -> Any:
         """What stands at a place."""

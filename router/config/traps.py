@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from router.config.document import Document, Location
 from router.config.hours_traps import HoursTraps
 from router.config.logic import Conditions
-from router.config.matcher_traps import matcher_traps
+from router.config.matcher_traps import find_matcher_traps
 from router.config.problems import Trap
 from router.config.siblings import Siblings
 from router.config.trapped import TrappedFile
@@ -24,18 +24,18 @@ _NOBODY = frozenset({
 })  # fmt: skip
 
 
-def traps(builder: "Builder", policy: Policy, now: Millis) -> None:
+def find_traps(builder: "Builder", policy: Policy, now: Millis) -> None:
     """Say every trap that the rules walk into, in the document that it stands in."""
     files = tuple(_files(builder, policy))
-    places = {path: (file.document, where) for file in files for path, where in file.places.items()}
+    positions = {path: (file.document, where) for file in files for path, where in file.positions.items()}
     used = {route.path: route for route, _, _ in policy.root.walk()}
     hours = HoursTraps(now)
     for file in files:
         hours.look(file, used)
-        matcher_traps(file)
+        find_matcher_traps(file)
         _nobody(file, policy, used)
         _unused(file, policy, used)
-    _routes(policy, policy.root, Conditions((), policy.severity), places)
+    _routes(policy, policy.root, Conditions((), policy.severity), positions)
     _inhibition(files[0].document, policy)
     for fragment in builder.fragments.all.values() if builder.fragments is not None else ():
         if fragment.loaded is not None and not fragment.stale:
@@ -49,7 +49,7 @@ def _files(builder: "Builder", policy: Policy) -> Iterator[TrappedFile]:
         return
     own = {model.name: policy.intervals[model.name] for model in file.time_intervals}
     names = {name: name for name in file.receivers if name in policy.receivers}
-    yield TrappedFile(builder.document, file.time_intervals, own, names, file.route, routes.places)
+    yield TrappedFile(builder.document, file.time_intervals, own, names, file.route, routes.positions)
     for fragment in builder.fragments.all.values():
         if (part := fragment.loaded) is not None and not fragment.stale:
             prefix = f"{fragment.name}/"
@@ -60,7 +60,7 @@ def _files(builder: "Builder", policy: Policy) -> Iterator[TrappedFile]:
                 part.intervals,
                 full,
                 part.model.route,
-                part.routes.places,
+                part.routes.positions,
             )
 
 
@@ -73,7 +73,7 @@ def _nobody(file: TrappedFile, policy: Policy, routes: Mapping[str, Route]) -> N
         if "".join(filter(str.isalnum, model.receiver.casefold())) not in _NOBODY:
             what = f"alerts that end here notify nobody: the receiver {model.receiver!r} has no destinations"
             todo = "add a destination; if this is intended, name the receiver 'nobody'"
-            file.document.warn(Trap.NOBODY, (*file.places[path], "receiver"), what, todo)
+            file.document.warn(Trap.NOBODY, (*file.positions[path], "receiver"), what, todo)
 
 
 def _unused(file: TrappedFile, policy: Policy, routes: Mapping[str, Route]) -> None:
@@ -98,15 +98,15 @@ def _unused(file: TrappedFile, policy: Policy, routes: Mapping[str, Route]) -> N
 
 
 def _routes(
-    policy: Policy, route: Route, above: Conditions, places: Mapping[str, tuple[Document, Location]]
+    policy: Policy, route: Route, above: Conditions, positions: Mapping[str, tuple[Document, Location]]
 ) -> None:
     """Routes below this one that no alert can reach."""
     siblings = Siblings(route.routes, policy.severity)
     for number, child in enumerate(route.routes):
         asked = above.and_(*child.conditions)
-        if child.path not in places:  # of a fragment as it last was good
+        if child.path not in positions:  # of a fragment as it last was good
             continue
-        document, where = places[child.path]
+        document, where = positions[child.path]
         impossible = asked.impossible
         if impossible is not None:
             what = f"no alert can come here: no value of {impossible!r} meets the conditions of this route"
@@ -115,20 +115,20 @@ def _routes(
             continue
         takers = siblings.takers(asked, number)
         if takers:
-            names = " and ".join(_named(taker, places) for taker in takers)
+            names = " and ".join(_named(taker, positions) for taker in takers)
             one = len(takers) == 1
             what = f"no alert can come here: {names} {'takes' if one else 'take'} all of them first"
             todo = f"move it up, or add `continue: true` to {'that one' if one else 'those'}"
             document.warn(Trap.SHADOWED, where, what, todo)
             continue
-        _routes(policy, child, asked, places)
+        _routes(policy, child, asked, positions)
 
 
-def _named(route: Route, places: Mapping[str, tuple[Document, Location]]) -> str:
-    if route.path not in places:
+def _named(route: Route, positions: Mapping[str, tuple[Document, Location]]) -> str:
+    if route.path not in positions:
         return route.path
-    document, where = places[route.path]
-    return f"{route.path} (line {document.place(where)[0]})"
+    document, where = positions[route.path]
+    return f"{route.path} (line {document.position(where)[0]})"
 
 
 def _inhibition(document: Document, policy: Policy) -> None:

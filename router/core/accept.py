@@ -16,8 +16,8 @@ from router.core.alerts import (
 )
 from router.core.conversations import DATABASE_ID, ONE_ENDED, close_empty, has_nothing_to_say, put_member
 from router.core.members import Subject, Transitions, judge, want_judged, want_placed, want_rejudged
-from router.core.reduce import PEER_LAG, Doubt, reduce
-from router.core.release import muted_by, release, want_released
+from router.core.reduce import PEER_LAG, Doubt, reduce_alert
+from router.core.release import muted_by, release_muted, want_released
 from router.core.rows import (
     LARGE,
     RESOLVED,
@@ -28,9 +28,9 @@ from router.core.rows import (
     InhibitorRow,
     WebhookRow,
 )
-from router.core.state import Missing, State
+from router.core.state import MissingRows, State
 from router.decide import Policy
-from router.model import Alert, Change, Decision, Destination, Millis, Status, Verdict, Webhook
+from router.model import Alert, Change, Decision, DecisionKind, Destination, Millis, Status, Webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Receipt:
 
     changes: tuple[tuple[Change, str, bool], ...] = ()
     """(kind, level, whether the alert's severity label named a known level)"""
-    decisions: tuple[tuple[str, Verdict], ...] = ()
-    """(destination key, verdict)"""
+    decisions: tuple[tuple[str, DecisionKind], ...] = ()
+    """(destination key, decision)"""
     wake: frozenset[str] = frozenset()
     """The destinations that may have something to do."""
     unreleased: bool = False
@@ -68,9 +68,9 @@ def want_accepted(
     state.groups.want("key", ((source, webhook.receiver, webhook.group_key),))
     state.alerts.want("identity", ((source, alert.identity) for alert in webhook.alerts))
     state.meta.want("id", (DATABASE_ID,))
-    with suppress(Missing):
+    with suppress(MissingRows):
         want_judged(state, policy, ((alert.identity, alert.labels) for alert in webhook.alerts))
-    with suppress(Missing):
+    with suppress(MissingRows):
         want_placed(state, policy, _places(webhook, source, policy, {}), now)
     state.ready()
     group = state.groups.one("key", (source, webhook.receiver, webhook.group_key))
@@ -86,7 +86,7 @@ def want_accepted(
         return
     state.members.want("open of alert", known.values())
     state.inhibitors.want("alert", known.values())
-    with suppress(Missing):
+    with suppress(MissingRows):
         want_placed(state, policy, _places(webhook, source, policy, known), now)
     state.ready()
     members = [member for id_ in known.values() for member in state.members.of("open of alert", id_)]
@@ -129,7 +129,7 @@ def _places(
         yield Subject(id_, source, alert.identity, matched.level, 0, *group), matched.destinations
 
 
-def accept(
+def accept_webhook(
     state: State,
     webhook: Webhook,
     source: str,
@@ -161,7 +161,7 @@ def decide_all(accepting: "Accepting") -> Receipt:
         judge(state, policy, each.alert.labels, each.alert.about, now, each.subject.identity)
         for each in accepted
     ]
-    decisions: list[tuple[str, Verdict]] = []
+    decisions: list[tuple[str, DecisionKind]] = []
     wake: set[str] = set()
     for each, decided in zip(accepted, judged, strict=True):
         firing = each.alert.status is Status.FIRING
@@ -173,7 +173,7 @@ def decide_all(accepting: "Accepting") -> Receipt:
             fated = max(1, len(decided))
             transitions.fire(_without_repeats(decided) if each.peer_duplicate else decided, number)
             for decision in decided:
-                decisions.append((decision.destination.key, decision.verdict))
+                decisions.append((decision.destination.key, decision.kind))
                 wake.add(decision.destination.key)
         else:
             named = transitions.resolve(decided, number)
@@ -187,7 +187,7 @@ def decide_all(accepting: "Accepting") -> Receipt:
         )
         row = state.alerts[each.subject.alert]
         state.alerts.put(row._replace(last_change_id=number))
-    woken, unreleased = release(state, policy, accepting.freed, now)
+    woken, unreleased = release_muted(state, policy, accepting.freed, now)
     wake |= woken
     kinds = tuple((each.kind, *policy.severity.of(each.alert.labels)) for each in accepted)
     return Receipt(kinds, tuple(decisions), frozenset(wake), unreleased)
@@ -278,7 +278,7 @@ def _reduce(accepting: Accepting, reported: Alert) -> _Accepted:
     if row is not None and row.arrival > accepting.arrival:
         return _out_of_date(accepting, row, reported)
     before = None if row is None else known_of(row)
-    kind, known = reduce(before, reported, peer, now, certain=accepting.certain)
+    kind, known = reduce_alert(before, reported, peer, now, certain=accepting.certain)
     peer_duplicate = row is not None and row.peer != peer and now - row.seen_at < PEER_LAG
     alert = known.alert
     level, _ = policy.severity.of(alert.labels)

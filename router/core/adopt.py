@@ -35,7 +35,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class AdoptionCursor:
     """Where a phase goes on. It is stored with each piece, so a process goes on where the last one stopped."""
 
     phase: Phase
@@ -66,7 +66,7 @@ def known_fragments(state: State) -> dict[str, str]:
     return {row.name: row.text for row in state.fragments.of(ALL, ())}
 
 
-def adopt(state: State, adoption: Adoption, now: Millis) -> Phase | None:
+def adopt_rules(state: State, adoption: Adoption, now: Millis) -> Phase | None:
     """Puts rules in force: digests have their slots. If they differ from the last rules, whatever fires is to be judged
     by them. What is left to do, see :func:`cursor`; None: nothing.
     """
@@ -81,21 +81,21 @@ def adopt(state: State, adoption: Adoption, now: Millis) -> Phase | None:
     last = state.meta.get(POLICY)
     if last is None or last.value != adoption.policy.fingerprint:
         state.meta.put(MetaRow(POLICY, adoption.policy.fingerprint))
-        move(state, Cursor(Phase.INDEX))
+        move(state, AdoptionCursor(Phase.INDEX))
     left = cursor(state, adoption.policy)
     return None if left is None else left.phase
 
 
-def cursor(state: State, policy: Policy) -> Cursor | None:
+def cursor(state: State, policy: Policy) -> AdoptionCursor | None:
     """Where the judging of what fires by these rules goes on; None: everything is judged. :raises Superseded:"""
     in_force = state.meta.get(POLICY)
     if in_force is not None and in_force.value != policy.fingerprint:
         raise Superseded
     row = state.meta.get(CURSOR)
-    return None if row is None else Cursor.read(row.value)
+    return None if row is None else AdoptionCursor.read(row.value)
 
 
-def move(state: State, to: Cursor | None) -> None:
+def move(state: State, to: AdoptionCursor | None) -> None:
     """:param to: None: everything is judged"""
     row = state.meta.get(CURSOR)
     if to is not None:
@@ -104,11 +104,11 @@ def move(state: State, to: Cursor | None) -> None:
         state.meta.remove(row)
 
 
-def following(at: Cursor, last: int) -> Cursor | None:
+def following(at: AdoptionCursor, last: int) -> AdoptionCursor | None:
     """The cursor after a piece. :param last: the last id of the piece; 0: the phase has ended"""
     if last:
-        return Cursor(at.phase, last)
-    return Cursor(Phase.JUDGE) if at.phase is Phase.INDEX else None
+        return AdoptionCursor(at.phase, last)
+    return AdoptionCursor(Phase.JUDGE) if at.phase is Phase.INDEX else None
 
 
 def reindex(state: State, policy: Policy, ids: Sequence[int]) -> None:

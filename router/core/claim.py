@@ -33,7 +33,7 @@ from router.core.rows import (
 )
 from router.core.state import State
 from router.decide import Policy
-from router.model import Conversation, DigestView, Labels, Millis, Status, Told
+from router.model import Conversation, DigestView, Labels, Millis, ShownAlert, Status
 
 # Alerts that ended, and were notified as ended, stay in a message; beyond these only the newest do, the others are
 # counted.
@@ -41,7 +41,7 @@ _ENDED_KEPT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class Notice:
     """What a delivery says of one member: its status, and what the destination was notified of before."""
 
     member: int
@@ -67,7 +67,7 @@ class Share:
         """The storm has told of it, or tried to, and nothing else has."""
         return bool(self.storm) and row.storm_id == self.storm and not row.own_message
 
-    def told_apart(self, row: ConversationRow) -> bool:
+    def has_own_message(self, row: ConversationRow) -> bool:
         belongs = self.belongs(row)
         if self.criticals_apart and row.urgency == 0 and not (belongs and row.waiting == row.ends):
             return True
@@ -86,7 +86,7 @@ class Work:
     id: int
     group: int | None
     conversation: Conversation
-    telling: tuple[Telling, ...]
+    notice: tuple[Notice, ...]
     tried_since: Millis
     """When the first attempt to tell this began."""
     urgency: int = 99
@@ -103,7 +103,7 @@ class Work:
     @property
     def may_have_arrived(self) -> bool:
         """An attempt before this one may have said the same: its answer was lost, or the process ended."""
-        return self.again or any(each.notified_before == UNKNOWN for each in self.telling)
+        return self.again or any(each.notified_before == UNKNOWN for each in self.notice)
 
     @property
     def is_critical(self) -> bool:
@@ -151,7 +151,7 @@ def is_unjudged(state: State, member: MemberRow, policy: Policy, now: Millis) ->
     return row.destination not in policy.match(labels_of(alert), alert.identity).always
 
 
-def claim(
+def claim_conversation(
     state: State,
     id_: int,
     policy: Policy,
@@ -219,7 +219,7 @@ def present_state(state: State, id_: int, policy: Policy, now: Millis) -> Work |
         return None
     row = with_new_version(state, row, before)
     work = work_about(row, state.groups[row.group_id], known, before, now)
-    for each in work.telling:
+    for each in work.notice:
         member = state.members[each.member]
         put_member(state, member._replace(notified=UNKNOWN), member)
     return work
@@ -252,8 +252,8 @@ def work_about(
     known = sorted(
         known, key=lambda each: (-1 if each[1].starts_at is None else each[1].starts_at, each[1].id)
     )
-    told: list[Told] = []
-    telling: list[Telling] = []
+    told: list[ShownAlert] = []
+    notice: list[Notice] = []
     ended = 0
     for member, alert in reversed(known):
         notified = before.get(member.id)
@@ -266,16 +266,16 @@ def work_about(
                 if ended > _ENDED_KEPT:
                     continue
         else:
-            telling.append(Telling(member.id, member.status, notified, member.held_since is not None))
+            notice.append(Notice(member.id, member.status, notified, member.held_since is not None))
         shown = replace(alert_of(alert), status=Status(member.status))
         again = member.status == notified == FIRING
-        told.append(Told(shown, alert.level, news, member.held_since if news else None, again))
+        told.append(ShownAlert(shown, alert.level, news, member.held_since if news else None, again))
     conversation = conversation_of(
         row, now, tuple(reversed(told)), receiver=group.receiver, group_labels=json.loads(group.labels),
         external_url=group.external_url, truncated=group.truncated if row.kind == OF_GROUP else 0,
     )  # fmt: skip
     conversation = replace(conversation, left_out=max(0, ended - _ENDED_KEPT))
-    return work_of(row, conversation, tuple(telling), now)
+    return work_of(row, conversation, tuple(notice), now)
 
 
 def is_news(member: MemberRow, now: Millis) -> bool:
@@ -327,12 +327,12 @@ def report(state: State, id_: int, policy: Policy, now: Millis, covers: Covers) 
     """What a digest says, whose members are judged. It changes nothing."""
     row = state.conversations[id_]
     view = digests.view(state, row, policy, now, covers)
-    telling = tuple(
-        Telling(member.id, member.status, member.notified, held=True)
+    notice = tuple(
+        Notice(member.id, member.status, member.notified, held=True)
         for member in state.members.of("conversation", id_)
         if member.decision == rows.DIGEST
     )
-    return work_of(row, conversation_of(row, now, (), digest=view), telling, now)
+    return work_of(row, conversation_of(row, now, (), digest=view), notice, now)
 
 
 def is_worth_sending(state: State, work: Work, policy: Policy, now: Millis, *, quiet: bool) -> bool:
@@ -352,7 +352,7 @@ def upcoming(state: State, destination: str, policy: Policy, now: Millis, covers
 
 
 def conversation_of(
-    row: ConversationRow, now: Millis, alerts: tuple[Told, ...], *, receiver: str = "", group_labels: Labels | None = None,
+    row: ConversationRow, now: Millis, alerts: tuple[ShownAlert, ...], *, receiver: str = "", group_labels: Labels | None = None,
     external_url: str = "", truncated: int = 0, digest: DigestView | None = None,
 ) -> Conversation:  # fmt: skip
     return Conversation(
@@ -364,9 +364,9 @@ def conversation_of(
 
 
 def work_of(
-    row: ConversationRow, conversation: Conversation, telling: tuple[Telling, ...], now: Millis
+    row: ConversationRow, conversation: Conversation, notice: tuple[Notice, ...], now: Millis
 ) -> Work:
     first = now
     if row.attempts > 0:
         first = row.tried_since or row.due_at or now
-    return Work(0, row.id, row.group_id, conversation, telling, min(first, now), row.urgency, before=row)
+    return Work(0, row.id, row.group_id, conversation, notice, min(first, now), row.urgency, before=row)

@@ -53,7 +53,7 @@ def _go_on(state: State, row: ConversationRow, members: Sequence[MemberRow], now
                 state.fates.put(fate._replace(member_id=there.id, generation=0))
         elif state.alerts[each.alert_id].status != FIRING:  # it ended since
             _empty(state, each)
-            fates.finish(state, each.id, fates.ANY_GENERATION, Fate.MOOT, OBSOLETE, now)
+            fates.finish(state, each.id, fates.ANY_GENERATION, Fate.OBSOLETE, OBSOLETE, now)
         else:
             alone.append(each)
     begin_another(state, row, alone, now)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from router.core import digests, fates, rows
-from router.core.claim import Telling, Work
+from router.core.claim import Notice, Work
 from router.core.conversations import change, close_if_empty, find_due, keep_remote, latest, put_member
 from router.core.digests import report_next
 from router.core.fates import ANY_GENERATION
@@ -26,7 +26,17 @@ from router.core.rows import (
 )
 from router.core.state import State
 from router.decide import Policy
-from router.model import KNOWN_FIRING, KNOWN_OVER, LATE, Decision, Destination, Fate, Millis, Refusal, Verdict
+from router.model import (
+    KNOWN_FIRING,
+    KNOWN_OVER,
+    LATE,
+    Decision,
+    DecisionKind,
+    Destination,
+    Fate,
+    Millis,
+    Refusal,
+)
 
 RETRIED = "retried"
 DISCARDED = "discarded by hand"
@@ -63,7 +73,7 @@ def give_up_some(state: State, work: Work, reason: str, policy: Policy, now: Mil
 
 
 def _finish(state: State, work: Work, reason: str, now: Millis) -> None:
-    for each in work.telling:
+    for each in work.notice:
         fates.finish(state, each.member, work.conversation.version, Fate.DEAD, reason, now)
         if work.conversation.digest is None:
             _give_up(state, each, reason, now)
@@ -84,59 +94,59 @@ def leave_out(
     return frozenset(woken)
 
 
-def _give_up(state: State, telling: Telling, reason: str, now: Millis) -> None:
+def _give_up(state: State, notice: Notice, reason: str, now: Millis) -> None:
     """What came meanwhile counts: an end, a new beginning, or the same once more."""
-    member = state.members[telling.member]
+    member = state.members[notice.member]
     given_up = member._replace(decision=GIVEN_UP, at=None, reason=reason)
-    if member.status == telling.status:
-        notified = RESOLVED if member.status == RESOLVED else telling.notified_before
-        fates.finish(state, telling.member, ANY_GENERATION, Fate.DEAD, reason, now)
+    if member.status == notice.status:
+        notified = RESOLVED if member.status == RESOLVED else notice.notified_before
+        fates.finish(state, notice.member, ANY_GENERATION, Fate.DEAD, reason, now)
         after = given_up._replace(notified=notified)
     elif member.status == FIRING:
         after = member._replace(notified=RESOLVED, at=now)
-    elif telling.notified_before in NOT_FIRING:
-        fates.finish(state, telling.member, ANY_GENERATION, Fate.MOOT, OBSOLETE, now)
-        after = given_up._replace(notified=telling.notified_before)
+    elif notice.notified_before in NOT_FIRING:
+        fates.finish(state, notice.member, ANY_GENERATION, Fate.OBSOLETE, OBSOLETE, now)
+        after = given_up._replace(notified=notice.notified_before)
     else:
-        after = member._replace(notified=telling.notified_before, at=now)
+        after = member._replace(notified=notice.notified_before, at=now)
     put_member(state, after, member)
 
 
-def _open_letter(state: State, conversation: int, recipient: str) -> DeadLetterRow | None:
+def _open_dead_letter(state: State, conversation: int, recipient: str) -> DeadLetterRow | None:
     found = state.dead_letters.of("open of conversation", conversation)
     return next((each for each in found if each.recipient == recipient), None)
 
 
 def write(state: State, work: Work, reason: str, now: Millis, recipient: str = "") -> None:
     """A letter of what this work was to say. An open one of the conversation takes it in."""
-    tellings = {each.member: {"status": each.status, "told": each.notified_before} for each in work.telling}
-    letter = _open_letter(state, work.id, recipient)
-    if letter is None:
+    notices = {each.member: {"status": each.status, "notified": each.notified_before} for each in work.notice}
+    dead_letter = _open_dead_letter(state, work.id, recipient)
+    if dead_letter is None:
         state.dead_letters.put(
             DeadLetterRow(
                 state.new_id(), work.id, work.conversation.destination, now, reason, "dead", None,
-                _written(tellings), recipient,
+                _written(notices), recipient,
             )
         )  # fmt: skip
         return
-    if not tellings:  # it has them already
-        state.dead_letters.put(letter._replace(at=now, reason=reason))
+    if not notices:  # it has them already
+        state.dead_letters.put(dead_letter._replace(at=now, reason=reason))
         return
-    for member, telling in _tellings(letter).items():
-        known = tellings.setdefault(member, telling)
+    for member, notice in _notices(dead_letter).items():
+        known = notices.setdefault(member, notice)
         # What may be known of its firing there is known until its end is notified. What the others know, one who was
         # left out before does not.
-        if recipient or telling["told"] not in NOT_FIRING:
-            known["told"] = telling["told"]
-    state.dead_letters.put(letter._replace(at=now, reason=reason, tellings=_written(tellings)))
+        if recipient or notice["notified"] not in NOT_FIRING:
+            known["notified"] = notice["notified"]
+    state.dead_letters.put(dead_letter._replace(at=now, reason=reason, notices=_written(notices)))
 
 
-def _written(tellings: dict[int, dict[str, str]]) -> str:
-    return json.dumps([{"member": member, **telling} for member, telling in tellings.items()])
+def _written(notices: dict[int, dict[str, str]]) -> str:
+    return json.dumps([{"member": member, **notice} for member, notice in notices.items()])
 
 
-def _tellings(letter: DeadLetterRow) -> dict[int, dict[str, str]]:
-    return {each.pop("member"): each for each in json.loads(letter.tellings)}
+def _notices(dead_letter: DeadLetterRow) -> dict[int, dict[str, str]]:
+    return {each.pop("member"): each for each in json.loads(dead_letter.notices)}
 
 
 def notify_instead(state: State, work: Work, reason: str, policy: Policy, now: Millis) -> frozenset[str]:
@@ -150,9 +160,9 @@ def notify_instead(state: State, work: Work, reason: str, policy: Policy, now: M
         return frozenset()
     want_notified_instead(state, work, policy, now)
     woken: set[str] = set()
-    for telling in work.telling:
-        alert = state.alerts[state.members[telling.member].alert_id]
-        if telling.status != FIRING or alert.status != FIRING:
+    for notice in work.notice:
+        alert = state.alerts[state.members[notice.member].alert_id]
+        if notice.status != FIRING or alert.status != FIRING:
             continue
         decisions = []
         for other in others:
@@ -160,12 +170,12 @@ def notify_instead(state: State, work: Work, reason: str, policy: Policy, now: M
             # what is held back there waits no more.
             fate = fates.of_last_change(state, alert.id, other.key)
             if fate is None or fate.fate == Fate.HELD:
-                verdict, at = Verdict.SEND, now
+                kind, at = DecisionKind.SEND, now
                 if other.digest:
-                    verdict, at = Verdict.DIGEST, policy.schedules[other.key].next(now)
+                    kind, at = DecisionKind.DIGEST, policy.schedules[other.key].next(now)
                 decisions.append(
                     Decision(
-                        other, verdict, at, f"on_failure of {key}", f"{key} failed: {reason}", failover=True
+                        other, kind, at, f"on_failure of {key}", f"{key} failed: {reason}", failover=True
                     )
                 )  # fmt: skip
         subject = subject_of(state, alert, work.group or alert.group_id)
@@ -188,9 +198,9 @@ def want_notified_instead(state: State, work: Work, policy: Policy, now: Millis)
     others = _others(policy, work.conversation.destination)
     if not others:
         return
-    state.members.want("id", (each.member for each in work.telling))
+    state.members.want("id", (each.member for each in work.notice))
     state.ready()
-    ids = {state.members[each.member].alert_id for each in work.telling}
+    ids = {state.members[each.member].alert_id for each in work.notice}
     state.alerts.want("id", ids)
     state.members.want("open of alert", ids)
     state.ready()
@@ -207,14 +217,14 @@ def want_notified_instead(state: State, work: Work, policy: Policy, now: Millis)
     want_placed(state, policy, ((each, others) for each in subjects), now)
 
 
-def retry(state: State, letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
+def retry(state: State, dead_letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
     """Try a dead letter again: what of it is still so becomes due, the rest is obsolete.
 
     The destinations that have something to do now; None: there is no such letter, or it is settled.
 
     :raises UnderWay: of a letter of one recipient; nothing was changed
     """
-    row = _unsettled(state, letter)
+    row = _unsettled(state, dead_letter)
     if row is None:
         return None
     if row.recipient:
@@ -222,40 +232,40 @@ def retry(state: State, letter: int, policy: Policy, now: Millis) -> frozenset[s
             raise UnderWay
         _retry_alone(state, row, now)
     else:
-        tellings = _tellings(row)
+        notices = _notices(row)
         state.together(
-            partial(_retry, state, row, member, telling, policy, now) for member, telling in tellings.items()
+            partial(_retry, state, row, member, notice, policy, now) for member, notice in notices.items()
         )
-    return settle(state, letter, RETRIED, now)
+    return settle(state, dead_letter, RETRIED, now)
 
 
 def retry_some(
-    state: State, letter: int, tellings: Mapping[int, dict[str, str]], policy: Policy, now: Millis
+    state: State, dead_letter: int, notices: Mapping[int, dict[str, str]], policy: Policy, now: Millis
 ) -> bool:
     """As :func:`retry`, for some alerts of very many, before :func:`settle`. It may run twice. False: it is settled."""
-    row = _unsettled(state, letter)
+    row = _unsettled(state, dead_letter)
     if row is None:
         return False
     state.together(
-        partial(_retry, state, row, member, telling, policy, now) for member, telling in tellings.items()
+        partial(_retry, state, row, member, notice, policy, now) for member, notice in notices.items()
     )
     return True
 
 
-def discard_some(state: State, letter: int, members: Iterable[int], now: Millis) -> bool:
+def discard_some(state: State, dead_letter: int, members: Iterable[int], now: Millis) -> bool:
     """As :func:`discard`, for some alerts of very many, before :func:`settle`. False: it is settled."""
-    if _unsettled(state, letter) is None:
+    if _unsettled(state, dead_letter) is None:
         return False
     for member in members:
         fates.raise_dead(state, member, Fate.DROPPED, DISCARDED, now)
     return True
 
 
-def settle(state: State, letter: int, how: str, now: Millis) -> frozenset[str] | None:
+def settle(state: State, dead_letter: int, how: str, now: Millis) -> frozenset[str] | None:
     """What is to be done about each alert of a letter is done. The destinations that have something to do now; None: it
     is settled already.
     """
-    row = _unsettled(state, letter)
+    row = _unsettled(state, dead_letter)
     if row is None:
         return None
     if how == RETRIED:
@@ -265,17 +275,17 @@ def settle(state: State, letter: int, how: str, now: Millis) -> frozenset[str] |
     return frozenset({row.destination})
 
 
-def many(state: State, letter: int) -> dict[int, dict[str, str]]:
+def many(state: State, dead_letter: int) -> dict[int, dict[str, str]]:
     """What is known of the alerts of a letter, by member, if they are so many that it is settled in pieces."""
-    row = _unsettled(state, letter)
-    if row is None or row.recipient or len(row.tellings) < LARGE:  # each takes more than a character
+    row = _unsettled(state, dead_letter)
+    if row is None or row.recipient or len(row.notices) < LARGE:  # each takes more than a character
         return {}
-    tellings = _tellings(row)
-    return tellings if len(tellings) > LARGE else {}
+    notices = _notices(row)
+    return notices if len(notices) > LARGE else {}
 
 
-def _unsettled(state: State, letter: int) -> DeadLetterRow | None:
-    row = state.dead_letters.get(letter)
+def _unsettled(state: State, dead_letter: int) -> DeadLetterRow | None:
+    row = state.dead_letters.get(dead_letter)
     return row if row is not None and row.state == "dead" else None
 
 
@@ -288,17 +298,17 @@ def _in_the_next_digest(state: State, destination: str, member: int, policy: Pol
 
 
 def _retry(
-    state: State, letter: DeadLetterRow, id_: int, telling: dict[str, str], policy: Policy, now: Millis
+    state: State, dead_letter: DeadLetterRow, id_: int, notice: dict[str, str], policy: Policy, now: Millis
 ) -> None:
     member = state.members.get(id_)
     if member is None:  # over for so long that it was pruned
         return
     conversation = state.conversations[member.conversation_id]
-    there, is_open = letter.destination, conversation.state == rows.OPEN
+    there, is_open = dead_letter.destination, conversation.state == rows.OPEN
     if conversation.slot is not None:
         _in_the_next_digest(state, there, id_, policy, now)
         return
-    fate, reason = Fate.MOOT, OBSOLETE
+    fate, reason = Fate.OBSOLETE, OBSOLETE
     firing, after = member.status == FIRING, member
     # It is reached by the rules, or because it has yet to be notified of other ends.
     if not policy.names(there) and state.destinations.get(there) is None:
@@ -307,15 +317,15 @@ def _retry(
         if member.notified in NOT_FIRING:
             after = after._replace(at=None, inhibitor=None)
             fates.move(state, id_, (fate, member.rule, reason), now)
-    elif not is_open or (firing and telling["status"] == RESOLVED):
+    elif not is_open or (firing and notice["status"] == RESOLVED):
         reason = "told otherwise since"
-        if is_open and telling["told"] not in NOT_FIRING and member.notified == RESOLVED:
-            after = _still_shown(state, member, telling["told"], now)
+        if is_open and notice["notified"] not in NOT_FIRING and member.notified == RESOLVED:
+            after = _still_shown(state, member, notice["notified"], now)
     elif firing and member.notified == FIRING:
         fate, reason = Fate.DELIVERED, "told already"
-    elif firing or (telling["told"] not in NOT_FIRING and member.notified == RESOLVED):
+    elif firing or (notice["notified"] not in NOT_FIRING and member.notified == RESOLVED):
         fate, reason = Fate.PENDING, "tried again by hand"
-        notified = UNKNOWN if member.notified == UNKNOWN else telling["told"]
+        notified = UNKNOWN if member.notified == UNKNOWN else notice["notified"]
         after = member._replace(notified=notified, decision=SEND, at=now, reason=reason)
     put_member(state, after, member)
     fates.raise_dead(state, id_, fate, reason, now)
@@ -333,17 +343,17 @@ def _still_shown(state: State, member: MemberRow, notified: str, now: Millis) ->
     return after._replace(decision=SEND, at=at, reason=reason, inhibitor=None, held_since=None)
 
 
-def _retry_alone(state: State, letter: DeadLetterRow, now: Millis) -> None:
+def _retry_alone(state: State, dead_letter: DeadLetterRow, now: Millis) -> None:
     """One recipient is notified of what the others know of what still fires, or of an end whose beginning it was
     notified of.
     """
-    conversation = state.conversations[letter.conversation_id]
+    conversation = state.conversations[dead_letter.conversation_id]
     if conversation.slot is not None:  # its next digest goes to everybody
         return
     remote: dict[str, Any] = json.loads(conversation.remote)
     late = remote.get(LATE, {"to": []})
     if conversation.partly:  # others are asked once more already
-        late["to"].append(letter.recipient)
+        late["to"].append(dead_letter.recipient)
         keep_remote(state, conversation.id, remote, state=rows.OPEN)
         return
     over = conversation.state != rows.OPEN
@@ -353,52 +363,52 @@ def _retry_alone(state: State, letter: DeadLetterRow, now: Millis) -> None:
             return  # it fires anew, and the recipient is notified of that
     known = RESOLVED if over else FIRING
     found = False
-    for id_, telling in _tellings(letter).items():
+    for id_, notice in _notices(dead_letter).items():
         member = state.members.get(id_)
         if member is None or (member.status, member.notified) != (known, known):
             continue
-        if not over or telling["told"] not in NOT_FIRING:
+        if not over or notice["notified"] not in NOT_FIRING:
             # An end was notified to all others: what fires anew is news to everybody, so this is no mere "firing".
             after = member._replace(notified=UNKNOWN if over else FIRING, at=now)
             put_member(state, after, member)
             found = True
     if not found:
         return
-    everybody = [*late["to"], letter.recipient]
+    everybody = [*late["to"], dead_letter.recipient]
     remote[LATE] = {"to": everybody, "state": KNOWN_OVER if over else KNOWN_FIRING}
     keep_remote(state, conversation.id, remote, state=rows.OPEN)
     for member in state.members.of("conversation", conversation.id):
         state.members.put(member._replace(open=1))
 
 
-def discard(state: State, letter: int, now: Millis) -> bool:
+def discard(state: State, dead_letter: int, now: Millis) -> bool:
     """Somebody has seen it, and nobody is to be notified. False: there is no such letter, or it is settled."""
-    row = _unsettled(state, letter)
+    row = _unsettled(state, dead_letter)
     if row is None:
         return False
-    for member in _tellings(row):
+    for member in _notices(row):
         fates.raise_dead(state, member, Fate.DROPPED, DISCARDED, now)
-    settle(state, letter, "discarded", now)
+    settle(state, dead_letter, "discarded", now)
     return True
 
 
-def want_letter(state: State, letter: int) -> None:
+def want_dead_letter(state: State, dead_letter: int) -> None:
     """Have the rows loaded that :func:`retry` and :func:`discard` ask for, in rounds. :raises Missing:"""
-    state.dead_letters.want("id", (letter,))
+    state.dead_letters.want("id", (dead_letter,))
     state.ready()
-    row = _unsettled(state, letter)
-    if row is None or many(state, letter):
+    row = _unsettled(state, dead_letter)
+    if row is None or many(state, dead_letter):
         return
-    want_settled(state, row, list(_tellings(row)))
+    want_settled(state, row, list(_notices(row)))
 
 
-def want_some(state: State, letter: int, members: Sequence[int]) -> None:
+def want_some(state: State, dead_letter: int, members: Sequence[int]) -> None:
     """Have the rows loaded that :func:`retry_some`, :func:`discard_some` and :func:`settle` ask for, in rounds.
     :raises Missing:
     """
-    state.dead_letters.want("id", (letter,))
+    state.dead_letters.want("id", (dead_letter,))
     state.ready()
-    row = _unsettled(state, letter)
+    row = _unsettled(state, dead_letter)
     if row is not None:
         want_settled(state, row, members)
 

@@ -67,8 +67,8 @@ def view(state: State, row: ConversationRow, policy: Policy, now: Millis, covers
     own = [each for each in state.members.of("conversation", row.id) if each.decision == rows.DIGEST]
     own.sort(key=lambda each: each.alert_id)
     held = state.members.of("held", 1)
-    untold = _obsolete(state, since, until)
-    _want_viewed(state, own, held, [alert for _, alert, _, _, _ in untold], since)
+    unnotified = _obsolete(state, since, until)
+    _want_viewed(state, own, held, [alert for _, alert, _, _, _ in unnotified], since)
     firing: list[DigestLine] = []
     ended: list[DigestLine] = []
     flapping: list[DigestLine] = []
@@ -88,10 +88,10 @@ def view(state: State, row: ConversationRow, policy: Policy, now: Millis, covers
         seen,
         covers,
     )
-    heard = {number for number, _, _, _, at in untold if any(covers.reads(each) for each in at)}
+    heard = {number for number, _, _, _, at in unnotified if any(covers.reads(each) for each in at)}
     obsolete = _others(
         state,
-        ((alert, at, reason) for number, alert, at, reason, _ in untold if number not in heard),
+        ((alert, at, reason) for number, alert, at, reason, _ in unnotified if number not in heard),
         seen,
         covers,
     )
@@ -104,9 +104,9 @@ def _obsolete(state: State, since: Millis, until: Millis) -> list[tuple[int, int
 
 
 def _want_viewed(
-    state: State, own: list[MemberRow], held: list[MemberRow], untold: list[int], since: Millis
+    state: State, own: list[MemberRow], held: list[MemberRow], unnotified: list[int], since: Millis
 ) -> None:
-    state.alerts.want("id", {*(each.alert_id for each in (*own, *held)), *untold})
+    state.alerts.want("id", {*(each.alert_id for each in (*own, *held)), *unnotified})
     state.conversations.want("id", {each.conversation_id for each in held})
     for each in own:
         state.wish(FIRED_SINCE, (each.alert_id, since))

@@ -47,9 +47,9 @@ def make_obsolete(state: State, member: int, rule: str, reason: str, now: Millis
     """Nobody was notified of the open fates of a member, and nobody need be. :param rule: of its last decision"""
     for row in state.fates.of("open of member", member):
         if row.rule == rule:
-            state.fates.put(row._replace(fate=str(Fate.MOOT), reason=reason, updated_at=now))
+            state.fates.put(row._replace(fate=str(Fate.OBSOLETE), reason=reason, updated_at=now))
         else:
-            decide(state, row, (Fate.MOOT, rule, reason), now)
+            decide(state, row, (Fate.OBSOLETE, rule, reason), now)
 
 
 def raise_dead(state: State, member: int, fate: Fate, reason: str, now: Millis) -> None:

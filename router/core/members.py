@@ -34,17 +34,17 @@ from router.core.rows import (
     ConversationRow,
     MemberRow,
 )
-from router.core.state import Missing, State
+from router.core.state import MissingRows, State
 from router.decide import Policy, decide
 from router.decide.inhibition import Key
-from router.model import MINUTE, Decision, Destination, Fate, Labels, Millis, Verdict
+from router.model import MINUTE, Decision, DecisionKind, Destination, Fate, Labels, Millis
 
 FATE_OF = {
-    Verdict.SEND: Fate.PENDING,
-    Verdict.HOLD: Fate.HELD,
-    Verdict.DIGEST: Fate.DIGEST,
-    Verdict.INHIBITED: Fate.INHIBITED,
-    Verdict.DROP: Fate.DROPPED,
+    DecisionKind.SEND: Fate.PENDING,
+    DecisionKind.HOLD: Fate.HELD,
+    DecisionKind.DIGEST: Fate.DIGEST,
+    DecisionKind.INHIBITED: Fate.INHIBITED,
+    DecisionKind.DROP: Fate.DROPPED,
 }
 NOWHERE = "none"
 """The destination of a receiver that has none."""
@@ -196,12 +196,12 @@ class Transitions:
         if change is None and not self._concerned(decision):
             return
         state = self._state
-        key, fate, reason = decision.destination.key, FATE_OF[decision.verdict], decision.reason
+        key, fate, reason = decision.destination.key, FATE_OF[decision.kind], decision.reason
         conversation, fresh = self._open(decision, change)
         member = None
         if conversation is not None and not fresh:
             member = state.members.one("pair", (conversation.id, self._subject.alert))
-        if conversation is None or (member is None and not fresh and decision.verdict is Verdict.DROP):
+        if conversation is None or (member is None and not fresh and decision.kind is DecisionKind.DROP):
             if change is not None:
                 self._fate(change, key, None, (fate, decision.rule, reason), 0)
             return
@@ -237,10 +237,10 @@ class Transitions:
             if member.status == RESOLVED or (anew and member.decision == GIVEN_UP):
                 self._put(member, status=FIRING, decision=rows.SEND, at=self._now)
             return Fate.PENDING, decision.reason
-        fate = FATE_OF[decision.verdict]
+        fate = FATE_OF[decision.kind]
         if member.decision != GIVEN_UP or anew:
             self._decide(member, decision, fate)
-            if not anew and member.decision == DROP and decision.verdict is not Verdict.DROP:
+            if not anew and member.decision == DROP and decision.kind is not DecisionKind.DROP:
                 self._reopen(member, decision, fate)
         return fate, decision.reason
 
@@ -272,10 +272,10 @@ class Transitions:
                     conversation = state.conversations[member.conversation_id]
                     if conversation.destination == destination.key:
                         return conversation, False
-            if decision.verdict is Verdict.DROP:
+            if decision.kind is DecisionKind.DROP:
                 return None, False
             return open_slot(state, self._policy, destination.key, now, generation=1, urgency=self._rank)
-        if decision.verdict is Verdict.DROP:
+        if decision.kind is DecisionKind.DROP:
             last = latest(state, self._subject.token(destination))
             return (last if last is not None and last.state == rows.OPEN else None), False
         source, subject = self._subject.at(destination)
@@ -312,10 +312,10 @@ class Transitions:
             if key not in named:
                 if self._end_was_notified(decision.destination):
                     fate, reason = Fate.DELIVERED, self._notified_already
-                elif decision.verdict is Verdict.DROP:
+                elif decision.kind is DecisionKind.DROP:
                     fate, reason = Fate.DROPPED, decision.reason
                 else:
-                    fate, reason = Fate.MOOT, self._obsolete
+                    fate, reason = Fate.OBSOLETE, self._obsolete
                 self._fate(change, key, None, (fate, decision.rule, reason), 0)
                 named.add(key)
         if not named:
@@ -350,19 +350,19 @@ class Transitions:
             return Fate.DELIVERED, self._notified_already
         self._put(member, status=RESOLVED, at=None, inhibitor=None)
         fates.make_obsolete(self._state, member.id, member.rule, self._obsolete, self._now)
-        return Fate.MOOT, self._obsolete
+        return Fate.OBSOLETE, self._obsolete
 
     def _decide(self, member: MemberRow, decision: Decision, fate: Fate) -> None:
         """A member whose firing nobody was notified of: the newest decision counts."""
         waited = member.status == FIRING and member.decision in (rows.SEND, rows.HOLD)
         at = _due(decision)
-        if decision.verdict is Verdict.SEND and waited and member.at is not None and at is not None:
+        if decision.kind is DecisionKind.SEND and waited and member.at is not None and at is not None:
             at = min(at, member.at)
         held_since = member.held_since if member.status == FIRING else None
-        if held_since is None and decision.verdict in (Verdict.HOLD, Verdict.INHIBITED):
+        if held_since is None and decision.kind in (DecisionKind.HOLD, DecisionKind.INHIBITED):
             held_since = self._now
         self._put(
-            member, status=FIRING, decision=str(decision.verdict), at=at, rule=decision.rule,
+            member, status=FIRING, decision=str(decision.kind), at=at, rule=decision.rule,
             reason=decision.reason, inhibitor=decision.inhibitor, held_since=held_since,
             failover=int(decision.failover),
         )  # fmt: skip
@@ -377,12 +377,12 @@ class Transitions:
                 fates.decide(self._state, row, said, self._now, self._policy.configuration.id)
 
     def _add(self, conversation: int, decision: Decision) -> int:
-        held = decision.verdict in (Verdict.HOLD, Verdict.INHIBITED)
+        held = decision.kind in (DecisionKind.HOLD, DecisionKind.INHIBITED)
         return put_member(
             self._state,
             MemberRow(
                 self._state.new_id(), conversation, self._subject.alert, 1, FIRING, NOTHING,
-                str(decision.verdict), _due(decision), decision.rule, decision.reason, decision.inhibitor,
+                str(decision.kind), _due(decision), decision.rule, decision.reason, decision.inhibitor,
                 self._now if held else None, int(decision.failover),
             ),
         ).id  # fmt: skip
@@ -421,7 +421,7 @@ def _stands(member: MemberRow, decision: Decision) -> bool:
     before = member.status, member.decision, member.rule, member.reason, member.inhibitor, member.failover
     same = (
         FIRING,
-        str(decision.verdict),
+        str(decision.kind),
         decision.rule,
         decision.reason,
         decision.inhibitor,
@@ -430,14 +430,14 @@ def _stands(member: MemberRow, decision: Decision) -> bool:
     if before != same or member.notified not in NOT_FIRING:
         return False
     at = _due(decision)
-    if decision.verdict is Verdict.SEND and at is not None:
+    if decision.kind is DecisionKind.SEND and at is not None:
         return member.at is not None and member.at <= at
     return member.at == at
 
 
 def _due(decision: Decision) -> Millis | None:
     """When a member is due by itself; a digest's goes out with its slot."""
-    return decision.at if decision.verdict in (Verdict.SEND, Verdict.HOLD) else None
+    return decision.at if decision.kind in (DecisionKind.SEND, DecisionKind.HOLD) else None
 
 
 def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Millis) -> None:
@@ -451,7 +451,7 @@ def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Mill
     firing = [row for id_ in ids if (row := state.alerts.get(id_)) is not None and row.status == FIRING]
     members = [member for row in firing for member in state.members.of("open of alert", row.id)]
     last = [row.last_change_id for row in firing if row.last_change_id is not None]
-    with suppress(Missing):
+    with suppress(MissingRows):
         want_judged(state, policy, ((row.identity, labels_of(row)) for row in firing))
     state.fates.want("open of member", (member.id for member in members))
     state.fates.want("change", last)
@@ -504,7 +504,9 @@ def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozens
         if member.failover:  # no hour holds back what goes out instead
             key = conversation.destination
             decisions = tuple(
-                each for each in decisions if each.destination.key != key or each.verdict is not Verdict.HOLD
+                each
+                for each in decisions
+                if each.destination.key != key or each.kind is not DecisionKind.HOLD
             )
         if conversation.destination in named or member.decision in (DROP, GIVEN_UP):
             continue
@@ -528,8 +530,10 @@ def rejudge_all(state: State, policy: Policy, ids: Sequence[int], now: Millis) -
 
 def _withheld(decisions: tuple[Decision, ...], why: str) -> tuple[Decision, ...]:
     """What Alertmanager itself would not notify of now is no news. What it only lacks is still in the next digest."""
-    stays = (Verdict.DROP, Verdict.DIGEST) if why == ABSENT else (Verdict.DROP,)
+    stays = (DecisionKind.DROP, DecisionKind.DIGEST) if why == ABSENT else (DecisionKind.DROP,)
     return tuple(
-        each if each.verdict in stays else Decision(each.destination, Verdict.INHIBITED, None, each.rule, why)
+        each
+        if each.kind in stays
+        else Decision(each.destination, DecisionKind.INHIBITED, None, each.rule, why)
         for each in decisions
     )

@@ -50,9 +50,9 @@ def want_recorded(state: State, works: Sequence[Work], outcome: Outcome, policy:
     state.conversations.want("id", (each.id for each in works))
     state.deliveries.want("id", (each.delivery for each in works))
     state.groups.want("id", (each.group for each in works if each.group is not None))
-    telling = [each.member for part in works for each in part.telling]
-    state.members.want("id", telling)
-    state.fates.want("open of member", telling)
+    notice = [each.member for part in works for each in part.notice]
+    state.members.want("id", notice)
+    state.fates.want("open of member", notice)
     state.dead_letters.want("open of conversation", (each.id for each in works))
     state.ready()
     whole = [
@@ -60,7 +60,7 @@ def want_recorded(state: State, works: Sequence[Work], outcome: Outcome, policy:
         for each in works
         if each.conversation.over
         or each.conversation.digest is not None
-        or state.conversations[each.id].waiting > len(each.telling)
+        or state.conversations[each.id].waiting > len(each.notice)
     ]
     whole = [id_ for id_ in whole if state.conversations[id_].size <= LARGE]
     state.members.want("conversation", whole)
@@ -69,7 +69,7 @@ def want_recorded(state: State, works: Sequence[Work], outcome: Outcome, policy:
         state.together(partial(want_notified_instead, state, work, policy, now) for work in works)
 
 
-def record(
+def record_outcome(
     state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis,
     message: bytes | None = None,
 ) -> Recorded:  # fmt: skip
@@ -117,7 +117,7 @@ def effect(
             if isinstance(outcome, Retry):
                 return Recorded(wake=leave_out(state, work, outcome.refused, policy, now))
         case Rejected():
-            given_up = maybe_arrived(work) if outcome.ambiguous else work
+            given_up = may_have_arrived(work) if outcome.ambiguous else work
             return Recorded(wake=give_up(state, given_up, outcome.shown, policy, now))
     return Recorded()
 
@@ -128,8 +128,8 @@ def _left_out(outcome: Outcome) -> str:
     return counted([f"not to {each.recipient}: {each.shown}" for each in refused], _NAMED, "; ")
 
 
-def maybe_arrived(work: Work) -> Work:
-    return replace(work, telling=tuple(replace(each, notified_before=UNKNOWN) for each in work.telling))
+def may_have_arrived(work: Work) -> Work:
+    return replace(work, notice=tuple(replace(each, notified_before=UNKNOWN) for each in work.notice))
 
 
 def record_parts(
@@ -208,7 +208,7 @@ def notified(state: State, work: Work, now: Millis) -> tuple[Millis, ...]:
     generation = work.conversation.version
     accepted: list[Millis] = []
     digest = work.conversation.digest is not None
-    for each in work.telling:
+    for each in work.notice:
         if not each.held:
             times = [
                 fate.at
@@ -228,7 +228,7 @@ def notified(state: State, work: Work, now: Millis) -> tuple[Millis, ...]:
             )
             if same:
                 up_to = ANY_GENERATION  # what came meanwhile says the same: the destination knows it now
-        fates.finish(state, each.member, up_to, Fate.DELIVERED, "told", now)
+        fates.finish(state, each.member, up_to, Fate.DELIVERED, "notified", now)
     return tuple(accepted)
 
 
@@ -281,7 +281,7 @@ def _retry(state: State, work: Work, outcome: Retry | Broken, now: Millis, not_b
 
 def unnotified(state: State, work: Work, now: Millis) -> None:
     """Nothing of what the work was to say arrived: the destination knows what it knew before."""
-    for each in work.telling:
+    for each in work.notice:
         member = state.members[each.member]
         if each.notified_before == UNKNOWN or member.notified != UNKNOWN:
             continue
@@ -292,4 +292,4 @@ def unnotified(state: State, work: Work, now: Millis) -> None:
             after = after._replace(at=None, inhibitor=None)
         put_member(state, after, member)
         if obsolete:
-            fates.finish(state, each.member, ANY_GENERATION, Fate.MOOT, OBSOLETE, now)
+            fates.finish(state, each.member, ANY_GENERATION, Fate.OBSOLETE, OBSOLETE, now)

@@ -38,7 +38,7 @@ class Known:
     """The latest start that was reported of its episode: the clocks of an HA pair may differ."""
 
 
-def reduce(
+def reduce_alert(
     known: Known | None, reported: Alert, peer: str, now: Millis, *, certain: bool = False
 ) -> tuple[Change, Known]:
     """The change that ``reported`` makes, and what is known after it.

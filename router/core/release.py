@@ -46,7 +46,9 @@ def muted_by(state: State, keys: Iterable[str]) -> set[int]:
     return {member.alert_id for key in _at_once(state, keys) for member in state.members.of("muted", key)}
 
 
-def release(state: State, policy: Policy, keys: Iterable[str], now: Millis) -> tuple[frozenset[str], bool]:
+def release_muted(
+    state: State, policy: Policy, keys: Iterable[str], now: Millis
+) -> tuple[frozenset[str], bool]:
     """These inhibition keys mute nothing any more. The destinations that may have something to do, and whether alerts
     are left for :func:`release_some`.
     """

@@ -269,7 +269,7 @@ class DeadLetterRow(NamedTuple):
     reason: str
     state: str
     settled_at: Millis | None
-    tellings: str
+    notices: str
     recipient: str
 
 
@@ -299,7 +299,7 @@ class FragmentRow(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class RowIndex:
     """A set of rows that is loaded whole by a key."""
 
     name: str
@@ -319,7 +319,7 @@ class Index:
 class Table(Generic[R]):
     name: str
     row: type[R]
-    indexes: tuple[Index, ...] = ()
+    indexes: tuple[RowIndex, ...] = ()
     primary: tuple[str, ...] = ("id",)
 
     @property
@@ -329,44 +329,44 @@ class Table(Generic[R]):
 
 
 ALL = "all"
-_ALL = Index(ALL, ())
+_ALL = RowIndex(ALL, ())
 
 WEBHOOKS = Table("webhooks", WebhookRow)
-GROUPS = Table("groups", GroupRow, (Index("key", ("source", "receiver", "group_key"), unique=True),))
+GROUPS = Table("groups", GroupRow, (RowIndex("key", ("source", "receiver", "group_key"), unique=True),))
 ALERTS = Table(
     "alerts",
     AlertRow,
     (
-        Index("identity", ("source", "identity"), unique=True),
-        Index("self", ("status",), {"about": (None,)}),
+        RowIndex("identity", ("source", "identity"), unique=True),
+        RowIndex("self", ("status",), {"about": (None,)}),
     ),
 )
 INHIBITORS = Table(
     "inhibitors",
     InhibitorRow,
-    (Index("key", ("key",)), Index("alert", ("alert_id",), ids=True)),
+    (RowIndex("key", ("key",)), RowIndex("alert", ("alert_id",), ids=True)),
     ("key", "alert_id"),
 )
 CONVERSATIONS = Table(
     "conversations",
     ConversationRow,
     (
-        Index("token", ("token",), latest="episode"),
-        Index("open of group", ("group_id",), {"state": (OPEN,), "kind": (OF_GROUP,)}, ids=True),
-        Index("deciding", ("deciding",), {"deciding": (None,)}, ids=True),
-        Index("closing", ("state",), {"state": (CLOSING,)}),
-        Index("open slots", ("state",), {"state": (OPEN,), "slot": (None,)}),
+        RowIndex("token", ("token",), latest="episode"),
+        RowIndex("open of group", ("group_id",), {"state": (OPEN,), "kind": (OF_GROUP,)}, ids=True),
+        RowIndex("deciding", ("deciding",), {"deciding": (None,)}, ids=True),
+        RowIndex("closing", ("state",), {"state": (CLOSING,)}),
+        RowIndex("open slots", ("state",), {"state": (OPEN,), "slot": (None,)}),
     ),
 )
 MEMBERS = Table(
     "members",
     MemberRow,
     (
-        Index("open of alert", ("alert_id",), {"open": (1,)}, ids=True),
-        Index("conversation", ("conversation_id",), ids=True),
-        Index("pair", ("conversation_id", "alert_id"), ids=True, unique=True),
-        Index("muted", ("inhibitor",), {"inhibitor": (None,)}),
-        Index(
+        RowIndex("open of alert", ("alert_id",), {"open": (1,)}, ids=True),
+        RowIndex("conversation", ("conversation_id",), ids=True),
+        RowIndex("pair", ("conversation_id", "alert_id"), ids=True, unique=True),
+        RowIndex("muted", ("inhibitor",), {"inhibitor": (None,)}),
+        RowIndex(
             "held", ("open",),
             {"open": (1,), "decision": (HOLD,), "status": (FIRING,), "notified": NOT_FIRING},
         ),
@@ -377,9 +377,9 @@ FATES = Table(
     "fates",
     FateRow,
     (
-        Index("open of member", ("member_id",), {"fate": OPEN_FATES}, ids=True),
-        Index("dead of member", ("member_id",), {"fate": (Fate.DEAD,)}, ids=True),
-        Index("change", ("change_id",), ids=True),
+        RowIndex("open of member", ("member_id",), {"fate": OPEN_FATES}, ids=True),
+        RowIndex("dead of member", ("member_id",), {"fate": (Fate.DEAD,)}, ids=True),
+        RowIndex("change", ("change_id",), ids=True),
     ),
 )
 FORMER_FATES = Table("former_fates", FormerFateRow)
@@ -388,7 +388,7 @@ MESSAGES = Table("messages", MessageRow)
 DEAD_LETTERS = Table(
     "dead_letters",
     DeadLetterRow,
-    (Index("open of conversation", ("conversation_id",), {"state": ("dead",)}, ids=True),),
+    (RowIndex("open of conversation", ("conversation_id",), {"state": ("dead",)}, ids=True),),
 )
 META = Table("meta", MetaRow, (), ("key",))
 CONFIGURATIONS = Table("configurations", ConfigurationRow)

@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any, Generic, TypeVar, cast
 
 from router.core import rows
-from router.core.rows import Index, Table
+from router.core.rows import RowIndex, Table
 
 R = TypeVar("R", bound=tuple[Any, ...])
 T = TypeVar("T")
@@ -21,14 +21,14 @@ ID = "id"
 _ABSENT = object()
 
 
-class Missing(Exception):  # noqa: N818  (says what is so)
+class MissingRows(Exception):  # noqa: N818  (says what is so)
     """A transition needs rows that are not loaded. :attr:`Rows.wanted` has their keys."""
 
 
 _Getter = Callable[[Any], Any]
 
 
-def _key(table: Table[Any], index: Index) -> _Getter:
+def _key(table: Table[Any], index: RowIndex) -> _Getter:
     """What takes the key of a row. ``_ABSENT``: the row does not belong to any set of the index."""
     positions = [table.columns.index(name) for name in index.columns]
     getter: _Getter = itemgetter(*positions) if positions else lambda _row: ()
@@ -61,7 +61,7 @@ class _Keyed:
 
     __slots__ = ("index", "key", "sets", "whole")
 
-    def __init__(self, table: Table[Any], index: Index) -> None:
+    def __init__(self, table: Table[Any], index: RowIndex) -> None:
         self.index = index
         self.key = _KEYS[table.name, index.name]
         self.sets: dict[Hashable, dict[Any, None]] = {}
@@ -90,7 +90,7 @@ class Rows(Generic[R]):
             if self._state.complete:
                 return None
             self._lack(ID, (key,))
-            raise Missing
+            raise MissingRows
         return cast("R | None", row)
 
     def __getitem__(self, key: Any) -> R:
@@ -105,7 +105,7 @@ class Rows(Generic[R]):
         keyed = self._keyed[index]
         if not self._is_whole(keyed, key):
             self._lack(index, (key,))
-            raise Missing
+            raise MissingRows
         found = keyed.sets.get(key)
         if not found:
             return []
@@ -274,7 +274,7 @@ class State:
         if (question, key) not in self.answers:
             self.asked.setdefault(question, set()).add(key)
             self.lacking = True
-            raise Missing
+            raise MissingRows
         return self.answers[question, key]
 
     def wish(self, question: str, key: Any) -> None:
@@ -286,7 +286,7 @@ class State:
     def ready(self) -> None:
         """:raises Missing: something that was wanted is not loaded"""
         if self.lacking:
-            raise Missing
+            raise MissingRows
 
     @property
     def wanting(self) -> bool:
@@ -302,7 +302,7 @@ class State:
             self.lacking = False
             try:
                 results.append(transition())
-            except Missing:
+            except MissingRows:
                 self.undo(mark)
             lacking = lacking or self.lacking
         self.lacking = lacking

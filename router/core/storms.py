@@ -68,7 +68,7 @@ class Surge:
     """Of these. Counted up to one more than the limit."""
     told: int
     """Groups that the storm told of, and that are due."""
-    told_critical: int
+    own_critical: int
     """Of these: critical, and not only ends."""
     standing: int
     """Groups that the storm told of, and that are not over."""
@@ -140,7 +140,7 @@ def recheck(state: State, ids: Sequence[int], policy: Policy, now: Millis) -> in
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ClaimPlan:
     """What a lane does next."""
 
     work: Work | None = None
@@ -153,27 +153,27 @@ class Turn:
     failing: bool = False
 
 
-def turn(state: State, destination: str, limits: Limits, surge: Surge, now: Millis) -> Turn:
+def plan_claim(state: State, destination: str, limits: Limits, surge: Surge, now: Millis) -> ClaimPlan:
     row, taking = standing(state, destination), surge.total > limits.above
     if row is not None and not taking and not row.own_message:  # nobody has heard of it
         close(state, row.id)
         row = None
     if row is None and not taking:
-        return Turn()
-    apart = 0 < surge.critical + surge.told_critical <= limits.above
+        return ClaimPlan()
+    apart = 0 < surge.critical + surge.own_critical <= limits.above
     share = Share(0 if row is None else row.id, taking, apart, limits.edits)
-    taken = surge.told - apart * surge.told_critical + taking * (surge.due - apart * surge.critical)
+    taken = surge.told - apart * surge.own_critical + taking * (surge.due - apart * surge.critical)
     has_news = taken > 0 or (row is not None and (surge.standing == 0 or _is_stale(row, share, surge.groups)))
     if not has_news or (row is not None and row.not_before > now):
         failing = row is not None and row.attempts > 0 and has_news
-        return Turn(None, share, 0 if row is None else row.not_before, has_news, failing)
+        return ClaimPlan(None, share, 0 if row is None else row.not_before, has_news, failing)
     if row is None:
         row, _ = open_conversation(state, destination, "", rows.OF_STORM, _SUBJECT, now)
     # Each attempt tells something else, and so has a version of its own.
     row = change(state, row, generation=row.generation + 1)
     conversation = replace(conversation_of(row, now, ()), storm=StormView(0, 0, (), over=False))
     work = replace(work_of(row, conversation, (), now), share=replace(share, storm=row.id))
-    return Turn(begin(state, work, now))
+    return ClaimPlan(begin(state, work, now))
 
 
 def _is_stale(row: ConversationRow, share: Share, groups: int) -> bool:
@@ -201,17 +201,17 @@ def with_line(room: Room, work: Work, policy: Policy) -> Room:
     return Room(left, room.begun if key in room.begun else room.begun | {key})
 
 
-def is_told(state: State, storm: Work, id_: int, now: Millis) -> bool:
+def is_named_in_storm(state: State, storm: Work, id_: int, now: Millis) -> bool:
     """Whether a conversation is due and belongs in the storm's message, not into one of its own."""
     row = state.conversations[id_]
-    return _is_due(row, now) and not (storm.share or ALL_APART).told_apart(row)
+    return _is_due(row, now) and not (storm.share or ALL_APART).has_own_message(row)
 
 
 def absorb(
     state: State, storm: Work, ids: Sequence[int], policy: Policy, now: Millis, room: Room
 ) -> tuple[list[Work], Room]:
     """The due conversations that a storm's message takes along: those that it can name. Others may be due no more."""
-    told = [id_ for id_ in ids if is_told(state, storm, id_, now)]
+    told = [id_ for id_ in ids if is_named_in_storm(state, storm, id_, now)]
     want_conversations(state, policy, told, now)
     found: list[Work] = []
     for id_ in told:

@@ -36,7 +36,7 @@ conversation is over, or whose destination is gone, is obsolete or dropped.
 MESSAGES = """
 | event | decision | notified | status | due | knew || decision | notified | status | due | change | fates | since |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|
-| fires, repeats, judged | * | firing | resolved | * | * || = | = | firing | none | delivered | moot | moot |
+| fires, repeats, judged | * | firing | resolved | * | * || = | = | firing | none | delivered | obsolete | obsolete |
 | repeats | * | firing | firing | * | * || = | = | = | now | pending | = | = |
 | fires | * | firing | firing | * | * || = | = | = | = | delivered | = | = |
 | fires, repeats, judged | * | unknown | resolved | * | * || send | = | firing | now | pending | = | = |
@@ -49,7 +49,7 @@ MESSAGES = """
 | resolves | * | firing, unknown | firing | * | * || = | = | resolved | now | pending | = | = |
 | resolves | * | firing, unknown | resolved | * | * || = | = | = | = | pending | = | = |
 | resolves | * | resolved | resolved | * | * || = | = | = | = | delivered | = | = |
-| resolves | * | nothing, resolved | * | * | * || = | = | resolved | none | moot | moot | moot |
+| resolves | * | nothing, resolved | * | * | * || = | = | resolved | none | obsolete | obsolete | obsolete |
 | unrouted | send, hold, inhibited | nothing, resolved | firing | * | * || drop | = | = | none | | dropped | dropped |
 | unrouted | * | * | * | * | * || = | = | = | = | | = | = |
 | claimed | * | nothing, resolved | firing | now | * || send | unknown | = | = | | pending | pending |
@@ -57,22 +57,22 @@ MESSAGES = """
 | claimed | * | * | * | none, later | * || = | = | = | = | | = | = |
 | delivered | * | unknown | * | * | * || = | told | = | none | | delivered | delivered |
 | delivered late | * | unknown | * | * | * || = | told | = | now | | delivered | = |
-| failed | * | unknown | resolved | * | nothing, resolved || = | knew | = | none | | moot | moot |
+| failed | * | unknown | resolved | * | nothing, resolved || = | knew | = | none | | obsolete | obsolete |
 | failed | * | unknown | * | * | * || = | knew | = | = | | = | = |
 | in doubt | * | unknown | * | * | * || = | = | = | = | | = | = |
 | given up | * | unknown | firing | * | * || given_up | knew | = | none | | dead | dead |
 | given up | * | unknown | resolved | * | * || given_up | resolved | = | none | | dead | dead |
 | given up late | * | unknown | firing | * | * || = | resolved | = | now | | dead | = |
-| given up late | * | unknown | resolved | * | nothing, resolved || given_up | knew | = | none | | dead | moot |
+| given up late | * | unknown | resolved | * | nothing, resolved || given_up | knew | = | none | | dead | obsolete |
 | given up late | * | unknown | resolved | * | * || = | knew | = | now | | dead | = |
 | again: firing | * | firing | firing | * | * || = | = | = | = | | delivered | = |
 | again: firing | * | unknown | firing | * | * || send | = | = | now | | pending | = |
 | again: firing | * | nothing, resolved | firing | * | * || send | knew | = | now | | pending | = |
-| again: end | inhibited | resolved | firing | * | firing || send | knew | = | none | | moot | delivered |
-| again: end | inhibited | resolved | firing | * | unknown || send | knew | = | now | | moot | pending |
-| again: end | * | resolved | firing | * | firing, unknown || = | knew | = | = | | moot | = |
+| again: end | inhibited | resolved | firing | * | firing || send | knew | = | none | | obsolete | delivered |
+| again: end | inhibited | resolved | firing | * | unknown || send | knew | = | now | | obsolete | pending |
+| again: end | * | resolved | firing | * | firing, unknown || = | knew | = | = | | obsolete | = |
 | again: firing, again: end | * | resolved | resolved | * | firing, unknown || send | knew | = | now | | pending | = |
-| again: firing, again: end | * | * | * | * | * || = | = | = | = | | moot | = |
+| again: firing, again: end | * | * | * | * | * || = | = | = | = | | obsolete | = |
 | again: recipient | * | firing | firing | * | * || = | = | = | now | | = | = |
 | again: recipient | * | * | * | * | * || = | = | = | = | | = | = |
 | discarded | * | * | * | * | * || = | = | = | = | | dropped | = |
@@ -86,7 +86,7 @@ DIGESTS = """
 | fires: drop, repeats: drop | * | * | * | * | * || = | = | = | = | dropped | = | = |
 | fires, repeats, judged | * | * | * | * | * || judged | = | firing | = | judged | judged | judged |
 | resolves | digest | * | * | * | * || = | = | resolved | = | digest | = | = |
-| resolves | * | * | * | * | * || = | = | resolved | = | moot | moot | moot |
+| resolves | * | * | * | * | * || = | = | resolved | = | obsolete | obsolete | obsolete |
 | unrouted | digest, inhibited | * | firing | * | * || drop | = | = | = | | dropped | dropped |
 | unrouted | * | * | * | * | * || = | = | = | = | | = | = |
 | claimed | digest, inhibited | * | firing | * | * || digest | = | = | = | | digest | digest |

@@ -10,7 +10,7 @@ NOT_BEGUN = Retry("not begun")
 """What a claim that is taken back came to."""
 
 
-def unclaim(state: State, work: Work, now: Millis) -> None:
+def undo_claim(state: State, work: Work, now: Millis) -> None:
     """What became known meanwhile stays. A claim that has come to an outcome meanwhile stays as well.
 
     :param work: a claim, or a part of a storm's

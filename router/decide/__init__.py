@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 
 from router.decide.inhibition import Key, named
 from router.decide.policy import Matched, Outside, Policy, Route, Severity
-from router.model import Decision, Destination, Labels, Millis, Verdict
+from router.model import Decision, DecisionKind, Destination, Labels, Millis
 
-# Of several routes that name the same destination, the strongest verdict counts.
-_STRENGTH = {Verdict.SEND: 3, Verdict.HOLD: 2, Verdict.DIGEST: 1, Verdict.DROP: 0}
+# Of several routes that name the same destination, the strongest decision counts.
+_STRENGTH = {DecisionKind.SEND: 3, DecisionKind.HOLD: 2, DecisionKind.DIGEST: 1, DecisionKind.DROP: 0}
 
 FindSource = Callable[[Key], Labels | None]
 """Finds a firing alert that mutes those with a key: its labels."""
@@ -27,7 +27,7 @@ def decide(
 ) -> tuple[Decision, ...]:
     """One decision for each destination that the route tree names, in the tree's order.
 
-    Several routes that name the same destination count once, by the strongest verdict:
+    Several routes that name the same destination count once, by the strongest decision:
     send > hold (earliest opening) > digest > drop.
 
     :param source: looks among what fires; a two-sided key asks for one-sided sources only
@@ -52,7 +52,7 @@ def decide(
         if (inhibitor := source(inhibition)) is not None:
             reason = f"inhibited by {named(inhibitor, labels)} ({inhibition.rule.name})"
             return tuple(
-                each if each.verdict is Verdict.DROP else _muted(each, inhibition, reason)
+                each if each.kind is DecisionKind.DROP else _muted(each, inhibition, reason)
                 for each in strongest.values()
             )
     return tuple(strongest.values())
@@ -65,13 +65,13 @@ def _of_route(route: Route, policy: Policy, now: Millis, wait: Millis) -> Iterat
         repeat = route.repeats(destination, open_=not closed or route.outside is Outside.SEND)
         if closed and route.outside is Outside.DROP:
             yield Decision(
-                destination, Verdict.DROP, None, route.path, f"{why}, dropped there", repeat=repeat
+                destination, DecisionKind.DROP, None, route.path, f"{why}, dropped there", repeat=repeat
             )
         elif destination.digest:
             yield _digest(destination, policy, now, route.path, why)
         elif not closed or route.outside is Outside.SEND:
             reason = f"{why}, sent all the same" if closed else f"to {route.receiver}"
-            yield Decision(destination, Verdict.SEND, now + wait, route.path, reason, repeat=repeat)
+            yield Decision(destination, DecisionKind.SEND, now + wait, route.path, reason, repeat=repeat)
         elif route.outside is Outside.HOLD:
             yield _hold(destination, route, now, wait, why)
     if closed and route.outside is Outside.DIGEST and route.outside_digest is not None:
@@ -85,25 +85,29 @@ def _hold(destination: Destination, route: Route, now: Millis, wait: Millis, why
     if opening is None or route.hours is None:
         reason = f"{why}, which never opens again: sent at once"
         repeat = route.repeats(destination, open_=True)
-        return Decision(destination, Verdict.SEND, now + wait, route.path, reason, repeat=repeat)
+        return Decision(destination, DecisionKind.SEND, now + wait, route.path, reason, repeat=repeat)
     return Decision(
-        destination, Verdict.HOLD, opening, route.path, f"{why}, held until {route.hours.describe(opening)}",
+        destination, DecisionKind.HOLD, opening, route.path, f"{why}, held until {route.hours.describe(opening)}",
         repeat=route.repeats(destination, open_=False),
     )  # fmt: skip
 
 
 def _digest(destination: Destination, policy: Policy, now: Millis, rule: str, why: str) -> Decision:
     reason = f"{why}, for the next digest" if why else "for the next digest"
-    return Decision(destination, Verdict.DIGEST, policy.schedules[destination.key].next(now), rule, reason)
+    return Decision(
+        destination, DecisionKind.DIGEST, policy.schedules[destination.key].next(now), rule, reason
+    )
 
 
 def _muted(decision: Decision, key: Key, reason: str) -> Decision:
     repeat = decision.repeat if decision.destination.machine else None
-    return Decision(decision.destination, Verdict.INHIBITED, None, decision.rule, reason, key.text, repeat)
+    return Decision(
+        decision.destination, DecisionKind.INHIBITED, None, decision.rule, reason, key.text, repeat
+    )
 
 
 def _strength(decision: Decision) -> tuple[int, Millis]:
-    return _STRENGTH[decision.verdict], -(decision.at or 0)
+    return _STRENGTH[decision.kind], -(decision.at or 0)
 
 
 __all__ = ["FindSource", "Matched", "Outside", "Policy", "Route", "Severity", "decide", "nothing_fires"]

@@ -15,7 +15,7 @@ from router.model import Labels
 _REMEMBERED = 8_192
 
 
-class Index:
+class MatcherIndex:
     """Sets of matchers, all asked at once; a set holds when all of its matchers do."""
 
     def __init__(self, sets: Sequence[tuple[Matcher, ...]]) -> None:
@@ -77,7 +77,7 @@ class _Label:
             else:
                 self._exact[wanted] |= 1 << number
         self._free = everything & ~sum(1 << number for number in asked)
-        self._verdicts: dict[str, tuple[int, int]] = {}
+        self._matched: dict[str, tuple[int, int]] = {}
         """By value: the sets that were asked about it, and those of them that hold."""
 
     def possible(self, value: str) -> int:
@@ -89,7 +89,7 @@ class _Label:
         unclear = candidates & ~self._free
         if not unclear:
             return candidates
-        asked, holding = self._verdicts.get(value, (0, 0))
+        asked, holding = self._matched.get(value, (0, 0))
         todo = unclear & ~asked
         if todo:
             asked |= todo
@@ -98,9 +98,9 @@ class _Label:
                 todo ^= lowest
                 if _hold(self._asked[lowest.bit_length() - 1], value):
                     holding |= lowest
-            if len(self._verdicts) >= _REMEMBERED:
-                del self._verdicts[next(iter(self._verdicts))]
-            self._verdicts[value] = asked, holding
+            if len(self._matched) >= _REMEMBERED:
+                del self._matched[next(iter(self._matched))]
+            self._matched[value] = asked, holding
         return candidates & (self._free | holding)
 
 

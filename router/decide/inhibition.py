@@ -7,7 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 
-from router.decide.index import Index
+from router.decide.index import MatcherIndex
 from router.decide.matchers import Matcher
 from router.model import Labels
 
@@ -50,12 +50,12 @@ class Key:
 @dataclass(frozen=True, slots=True)
 class Inhibition:
     rules: tuple[Rule, ...] = ()
-    _sources: Index = field(init=False, repr=False, compare=False)
-    _targets: Index = field(init=False, repr=False, compare=False)
+    _sources: MatcherIndex = field(init=False, repr=False, compare=False)
+    _targets: MatcherIndex = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_sources", Index([rule.source for rule in self.rules]))
-        object.__setattr__(self, "_targets", Index([rule.target for rule in self.rules]))
+        object.__setattr__(self, "_sources", MatcherIndex([rule.source for rule in self.rules]))
+        object.__setattr__(self, "_targets", MatcherIndex([rule.target for rule in self.rules]))
 
     def as_source(self, labels: Labels) -> tuple[Key, ...]:
         """The keys under which a firing alert with these labels mutes others."""
@@ -69,7 +69,7 @@ class Inhibition:
         """
         return self._keys(labels, self._targets, self._sources)
 
-    def _keys(self, labels: Labels, side: Index, other: Index) -> tuple[Key, ...]:
+    def _keys(self, labels: Labels, side: MatcherIndex, other: MatcherIndex) -> tuple[Key, ...]:
         numbers = tuple(side.holding(labels))
         both = frozenset(other.holding(labels)) if numbers else frozenset()
         keys = (self.rules[number].key(labels, two_sided=number in both) for number in numbers)

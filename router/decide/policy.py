@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Literal
 
 from router.decide.hours import Hours, NamedInterval, Schedule
-from router.decide.index import Index
+from router.decide.index import MatcherIndex
 from router.decide.inhibition import Inhibition, Key
 from router.decide.matchers import Matcher
 from router.model import HOUR, MINUTE, SECOND, Configuration, Destination, Labels, Millis
@@ -103,10 +103,10 @@ class Route:
     repeat: Millis | Literal["never"] | None = None
     """How old the last telling is when a repeat is told again, 0: any age; None: nothing said."""
 
-    _children: Index = field(init=False, repr=False, compare=False)
+    _children: MatcherIndex = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_children", Index([child.conditions for child in self.routes]))
+        object.__setattr__(self, "_children", MatcherIndex([child.conditions for child in self.routes]))
 
     @property
     def conditions(self) -> tuple[Matcher, ...]:

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 
-from router.channels.base import Kind
+from router.channels.base import ChannelSpec
 from router.clock import Clock
 from router.deliver.attempt import LONGEST
-from router.deliver.context import Current, LaneContext
 from router.deliver.dispatcher import Dispatcher
 from router.deliver.lane import Lane
-from router.deliver.operator import Operator, Surroundings
+from router.deliver.lane_context import LaneContext, RuntimeConfig
+from router.deliver.self_alerts import SelfAlerts, Surroundings
 from router.metrics import Metrics
 from router.model import SECOND, Delivered, Destination, Millis
 from router.store import Store, StoreUnavailable
@@ -38,24 +38,24 @@ class Lanes:
         store: Store,
         clock: Clock,
         metrics: Metrics,
-        kinds: Mapping[str, Kind],
-        current: Callable[[], Current],
+        kinds: Mapping[str, ChannelSpec],
+        current: Callable[[], RuntimeConfig],
         send_seconds: float = LONGEST,
         counting_since: Callable[[], Awaitable[Millis]] = _ever,
     ) -> None:
         """
         :param kinds: the channels by name
         :param send_seconds: how long one attempt may take
-        :param counting_since: since when time has simply passed, see :class:`router.steps.Steps`
+        :param counting_since: since when time has simply passed, see :class:`router.clock_watch.ClockWatch`
         """
         self._store = store
         self._clock = clock
         self._current = current
         self._kinds = kinds
         around = Surroundings(self._alike, self._at_rest, self._try_now, self.wake)
-        self.operator = Operator(store, clock, metrics, lambda: current().policy, around)
+        self.self_alerts = SelfAlerts(store, clock, metrics, lambda: current().policy, around)
         self._context = LaneContext(
-            store, clock, metrics, current, self.operator, send_seconds, counting_since,
+            store, clock, metrics, current, self.self_alerts, send_seconds, counting_since,
             Threads("render", _RENDERING), self.wake, asyncio.Event(),
         )  # fmt: skip
         self._dispatcher = Dispatcher(self._context, {each.section for each in kinds.values()})
@@ -67,7 +67,7 @@ class Lanes:
         :raises StoreUnavailable: what the last process said of broken destinations can't be read
         """
         wanted = {destination.key: destination for destination in destinations}
-        await self.operator.begin(wanted.keys())
+        await self.self_alerts.begin(wanted.keys())
         for name, limits in self._current().shared.items():
             self._dispatcher.sections[name].change(limits, self._clock.elapsed())
         lanes = self._dispatcher.lanes
@@ -109,7 +109,7 @@ class Lanes:
             return {"status": "is being tried", "reason": reason}
         match outcome:
             case None:
-                reported = self.operator.broken_since(destination) is not None
+                reported = self.self_alerts.broken_since(destination) is not None
                 return {"status": "nothing was due to try", "reason": _UNTRIED if reported else ""}
             case Delivered():
                 return {"status": "delivered", "reason": ""}
@@ -147,8 +147,8 @@ class Lanes:
                 "alive": alive,
                 "paused_until": now + lane.paused_for if lane.paused_for else None,
                 "pause_reason": lane.pause_reason if lane.paused_for else None,
-                "broken_since": self.operator.broken_since(key),
-                "broken_reason": self.operator.broken_reason(key),
+                "broken_since": self.self_alerts.broken_since(key),
+                "broken_reason": self.self_alerts.broken_reason(key),
                 **self._limits(lane),
             }
             for key, lane in self._dispatcher.lanes.items()
@@ -171,10 +171,10 @@ class Lanes:
         """Let every lane finish what is due now, for at most ``within`` milliseconds. What has not begun by then waits for
         the next start; what is cut off is told again after it.
         """
-        await self.operator.stop()
+        await self.self_alerts.stop()
         if self._serving is not None:
             await self._dispatcher.stop(self._serving, within / SECOND)
         self._context.rendering.shutdown()
 
 
-__all__ = ["Current", "Lanes"]
+__all__ = ["Lanes", "RuntimeConfig"]

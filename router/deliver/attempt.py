@@ -19,7 +19,7 @@ _LAST_WORDS = 0.5
 _ASTRAY: set[asyncio.Task[Outcome]] = set()
 
 
-async def attempt(
+async def send_once(
     channel: Channel, destination: Destination, work: Work, message: Message, within: float = LONGEST
 ) -> Outcome:
     """Send, in a task of its own.

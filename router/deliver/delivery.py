@@ -10,12 +10,12 @@ from typing import ParamSpec, TypeVar
 import structlog
 
 from router.clock import rest
-from router.deliver.attempt import attempt
-from router.deliver.context import LaneContext
+from router.deliver.attempt import send_once
 from router.deliver.giving_up import given_up
+from router.deliver.kept_message import packed_message
 from router.deliver.lane import Lane, conclude
-from router.deliver.schedule import next_attempt
-from router.deliver.sent import sent
+from router.deliver.lane_context import LaneContext
+from router.deliver.retry_schedule import next_attempt
 from router.model import SECOND, Broken, Call, Delivered, Millis, Outcome, Rejected, Retry
 from router.render.words import counted
 from router.store import STORE_REST, Idle, Recorded, StoreUnavailable, Work
@@ -87,10 +87,12 @@ class Delivery:
             self.lane.paid()  # from here to the first call's rates nothing comes between
         paid = replace(message, paid=await self._pay(calls))
         self.begun = True
-        outcome = await attempt(channel, self._destination, self.work, paid, self._context.send_seconds)
+        outcome = await send_once(channel, self._destination, self.work, paid, self._context.send_seconds)
         for call in outcome.unpaid:
             self._spend(call)
-        return outcome, await self._beside_if_large(sent, message, len(self.work.conversation.alerts))
+        return outcome, await self._beside_if_large(
+            packed_message, message, len(self.work.conversation.alerts)
+        )
 
     async def _beside_if_large(self, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A large message is made beside the loop: thousands of alerts take a good part of a second."""
@@ -123,7 +125,7 @@ class Delivery:
     # What came of it.
 
     async def _conclude(self, outcome: Outcome, message: bytes | None) -> None:
-        current, operator, key = self._context.current(), self._context.operator, self._destination.key
+        current, self_alerts, key = self._context.current(), self._context.self_alerts, self._destination.key
         now = self._clock.now()
         patience = current.give_up_after.get(self._channel, 0)
         not_before = self.lane.learn(self.work, outcome, now)
@@ -133,7 +135,7 @@ class Delivery:
         if not (through or late or isinstance(outcome, Delivered)):
             with suppress(StoreUnavailable):  # a step of the clock is no outage
                 await self._context.counting_since()
-            await operator.failed(key, outcome, current.alert_after.get(self._channel, 0))
+            await self_alerts.failed(key, outcome, current.alert_after.get(self._channel, 0))
         booked = outcome
         if self.work.is_storm and isinstance(outcome, Rejected):
             booked = Retry(f"a storm's message was refused: {outcome.reason}", words=outcome.words)
@@ -146,7 +148,7 @@ class Delivery:
                 booked = end
         await self._book(booked, now, not_before, message)
         if through:
-            await operator.got_through(key)
+            await self_alerts.got_through(key)
         elif not isinstance(outcome, Delivered):
             await self._give_up_all(outcome, patience, now)
 
@@ -159,7 +161,7 @@ class Delivery:
 
     async def _give_up_all(self, failure: Retry | Broken | Rejected, patience: Millis, now: Millis) -> None:
         """A destination that has been broken for that long: what is overdue need not each be tried."""
-        broken_since = self._context.operator.broken_since(self._destination.key)
+        broken_since = self._context.self_alerts.broken_since(self._destination.key)
         if not patience or not self.lane.probes or broken_since is None:
             return
         if not await self._lasted(patience, broken_since, now):
@@ -198,7 +200,7 @@ class Delivery:
     async def _record(
         self, work: Work, outcome: Outcome, now: Millis, not_before: Millis, message: bytes | None = None
     ) -> Recorded:
-        """What was sent must get on the books: the conversation goes out no more before."""
+        """What was sent must get on the ledger: the conversation goes out no more before."""
         said = False
         while True:
             policy = self._context.current().policy  # they may have changed while it was on its way
@@ -233,7 +235,7 @@ class Delivery:
         level = log.info if isinstance(outcome, Delivered) or unfinished else log.warning
         level(
             name, destination=key, delivery=work.delivery, conversation=work.conversation.token[:8],
-            version=work.conversation.version, attempt=work.conversation.attempt,
+            version=work.conversation.version, send_once=work.conversation.attempt,
             **{name: said for name, said in failure.items() if said},
         )  # fmt: skip
         if isinstance(outcome, Delivered | Retry) and outcome.refused:

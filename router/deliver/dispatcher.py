@@ -10,10 +10,10 @@ from functools import partial
 import structlog
 
 from router.clock import STEP, offset
-from router.deliver.context import LaneContext
 from router.deliver.delivery import Delivery
 from router.deliver.lane import Lane, Trial
-from router.deliver.section import Section
+from router.deliver.lane_context import LaneContext
+from router.deliver.section import SectionLimiter
 from router.model import Millis
 from router.store import STORE_REST, Claimed, Permit, StoreUnavailable, Work
 
@@ -31,7 +31,7 @@ class Dispatcher:
     def __init__(self, context: LaneContext, sections: Iterable[str]) -> None:
         """:param sections: of ``channels:``"""
         self.lanes: dict[str, Lane] = {}
-        self.sections = {name: Section(self.stir) for name in sections}
+        self.sections = {name: SectionLimiter(self.stir) for name in sections}
         self._context = context
         self._clock = context.clock
         self._offset = offset(context.clock)
@@ -140,8 +140,8 @@ class Dispatcher:
                 task = asyncio.create_task(delivery.run(), name=f"delivery {work.delivery} to {key}")
                 self._under_way[delivery] = task
                 task.add_done_callback(partial(self._ended, delivery))
-            if lane.end_claim(claimed, trial) and self._context.operator.trouble(key) is not None:
-                self._do_beside(f"calm of {key}", partial(self._context.operator.idle, key))
+            if lane.end_claim(claimed, trial) and self._context.self_alerts.trouble(key) is not None:
+                self._do_beside(f"calm of {key}", partial(self._context.self_alerts.idle, key))
         finally:
             if unused := permit.count - len(claimed.works):
                 lane.give_back(unused)
@@ -151,12 +151,12 @@ class Dispatcher:
 
     def _watch(self, lane: Lane) -> None:
         """Report a destination in time, though nothing can be tried there now."""
-        key, operator = lane.destination.key, self._context.operator
-        trouble = operator.trouble(key)
+        key, self_alerts = lane.destination.key, self._context.self_alerts
+        trouble = self_alerts.trouble(key)
         if trouble is None or trouble.reported is not None:
             return
         alert_after = self._context.current().alert_after.get(lane.destination.channel, 0)
-        at = operator.report_at(key, alert_after)
+        at = self_alerts.report_at(key, alert_after)
         if at is not None and at > self._clock.now():
             lane.look_by(at)
         self._do_beside(f"report of {key}", partial(self._report, key, alert_after))
@@ -164,7 +164,7 @@ class Dispatcher:
     async def _report(self, key: str, alert_after: Millis) -> None:
         with suppress(StoreUnavailable):  # a step of the clock is no outage
             await self._context.counting_since()
-        await self._context.operator.look(key, alert_after)
+        await self._context.self_alerts.look(key, alert_after)
 
     def _do_beside(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """One of a name at a time."""

@@ -7,12 +7,12 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from router.channels.base import Kind
+from router.channels.base import ChannelSpec
 from router.clock import offset
-from router.deliver.context import LaneContext
 from router.deliver.giving_up import Suspects
-from router.deliver.schedule import next_attempt, next_probe
-from router.deliver.section import Section
+from router.deliver.lane_context import LaneContext
+from router.deliver.retry_schedule import next_attempt, next_probe
+from router.deliver.section import SectionLimiter
 from router.deliver.token_bucket import TokenBucket
 from router.model import (
     MINUTE,
@@ -47,7 +47,7 @@ class Lane:
     """Serves one destination. Its times are of the monotonic clock, except where the docstring says wall clock."""
 
     def __init__(
-        self, destination: Destination, kind: Kind, section: "Section[Lane]", context: LaneContext,
+        self, destination: Destination, kind: ChannelSpec, section: "SectionLimiter[Lane]", context: LaneContext,
         stir: Callable[["Lane"], None],
     ) -> None:  # fmt: skip
         """:param stir: has the dispatcher look at it"""
@@ -231,7 +231,7 @@ class Lane:
         self.under_way.discard(delivery)
         self._recording -= 1
         waits = self.trial is not None and not self.trial.done()
-        if waits or self._context.operator.trouble(self.destination.key) is not None:
+        if waits or self._context.self_alerts.trouble(self.destination.key) is not None:
             self._due_at = 0  # whether anything is left is for the next claim to say
         self._stir(self)
 

@@ -10,7 +10,7 @@ from router.model import Call, Millis, SharedLimits
 L = TypeVar("L")
 
 
-class Section(Generic[L]):
+class SectionLimiter(Generic[L]):
     """Hands its room to its lanes, in the order in which they asked for it."""
 
     def __init__(self, stir: Callable[[L], None]) -> None:

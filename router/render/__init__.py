@@ -15,7 +15,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from router.model import Conversation
-from router.render.samples import samples
+from router.render.samples import sample_conversations
 from router.render.view import Views
 from router.render.words import clip, code, duration, line, pairs, when
 
@@ -70,7 +70,7 @@ class Templates:
             context = template.new_context(dict(values))
             return "".join(template.blocks[block](context)).strip()
         except Exception as error:
-            raise TemplateError(f"{_place(error, template)}: {type(error).__name__}: {error}") from error
+            raise TemplateError(f"{_position(error, template)}: {type(error).__name__}: {error}") from error
 
     def check(self) -> list[str]:
         """Every block of every template on every sample; what fails or is missing, as ``file:line: why``."""
@@ -90,7 +90,7 @@ class Templates:
         for block in self._shipped[name].blocks:
             if block not in template.blocks:
                 yield _no_block(template, block)
-        for conversation in samples(self.levels).values():
+        for conversation in sample_conversations(self.levels).values():
             if _about(conversation) != (
                 name.partition(".")[0] if name.startswith(("digest", "storm")) else ""
             ):
@@ -144,7 +144,7 @@ def _environment(loader: jinja2.BaseLoader, *, autoescape: bool) -> ImmutableSan
     return environment
 
 
-def _place(error: BaseException, template: jinja2.Template) -> str:
+def _position(error: BaseException, template: jinja2.Template) -> str:
     """The line of the template that the traceback ends in."""
     number = 1
     trace = error.__traceback__

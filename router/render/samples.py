@@ -11,17 +11,17 @@ from router.model import (
     DigestLine,
     DigestView,
     Millis,
+    ShownAlert,
     Status,
     StormLine,
     StormNews,
     StormView,
-    Told,
 )
 
 _NOW: Millis = 1_763_762_400_000  # Fri 21 Nov 2025 22:00 UTC
 
 
-def samples(levels: tuple[str, ...]) -> dict[str, Conversation]:
+def sample_conversations(levels: tuple[str, ...]) -> dict[str, Conversation]:
     first, last = levels[0], levels[-1]
     plain = Alert(
         fingerprint="00000000000000aa",
@@ -59,7 +59,7 @@ def samples(levels: tuple[str, ...]) -> dict[str, Conversation]:
         since=_NOW - DAY, until=_NOW,
         firing=(DigestLine(plain, first, 1), DigestLine(odd, last, 1)), ended=(DigestLine(ended, last, 1),),
         flapping=(DigestLine(ended, first, 7),), held=(DigestLine(plain, last, 1, "held until Mon 09:00"),),
-        moot=(DigestLine(ended, last, 1, "ended before anyone was told"),),
+        obsolete=(DigestLine(ended, last, 1, "ended before anyone was told"),),
     )  # fmt: skip
     lines = (
         StormLine(
@@ -72,10 +72,10 @@ def samples(levels: tuple[str, ...]) -> dict[str, Conversation]:
     return {
         "plain": replace(
             base, receiver="oncall", group_labels={"alertname": "HighErrorRate", "cluster": "eu-1"},
-            external_url="https://alertmanager.example", alerts=(Told(plain, first, news=True), Told(ended, first, news=True)),
+            external_url="https://alertmanager.example", alerts=(ShownAlert(plain, first, news=True), ShownAlert(ended, first, news=True)),
         ),
-        "odd": replace(base, truncated=7, alerts=(Told(odd, last, news=True, held_since=_NOW - HOUR),)),
-        "ended": replace(base, alerts=(Told(ended, first, news=True),), remote={"ts": "1"}),
+        "odd": replace(base, truncated=7, alerts=(ShownAlert(odd, last, news=True, held_since=_NOW - HOUR),)),
+        "ended": replace(base, alerts=(ShownAlert(ended, first, news=True),), remote={"ts": "1"}),
         "digest": replace(base, digest=digest),
         "storm": replace(base, storm=storm),
         "storm that is over": replace(

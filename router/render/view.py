@@ -14,10 +14,10 @@ from router.model import (
     DigestView,
     Labels,
     Millis,
+    ShownAlert,
     Status,
     StormLine,
     StormView,
-    Told,
 )
 from router.render.folding import Fold, fold
 from router.render.words import clean, counted, duration, line, moment, silence_address, web_address
@@ -180,7 +180,7 @@ class Views:
             name: value for name, value in common.items() if name != "alertname" and said.get(name) != value
         }
 
-    def _alert(self, told: Told, common: Labels, conversation: Conversation) -> AlertView:
+    def _alert(self, told: ShownAlert, common: Labels, conversation: Conversation) -> AlertView:
         alert = told.alert
         until = conversation.now
         if alert.status is Status.RESOLVED and alert.ends_at is not None:
@@ -233,7 +233,7 @@ class Views:
             self._section("Flapping", "fired again and again", digest.flapping, digest),
             self._section("Came and went", "", digest.ended, digest),
             self._section("Held", "told when their hours open", digest.held, digest),
-            self._section("Nobody was told", "ended before anyone was", digest.moot, digest),
+            self._section("Nobody was notified", "ended before anyone was", digest.obsolete, digest),
         )
         return {
             "since": since,

@@ -18,7 +18,7 @@ class Checked:
     """The files, masked, by name."""
 
 
-def check(path: Path, environ: Mapping[str, str], now: Millis) -> Checked:
+def check_file(path: Path, environ: Mapping[str, str], now: Millis) -> Checked:
     """Load the rules as if every credential were there, look for traps, dry-run every template."""
     try:
         config = load(path, environ=environ, now=now, checking=True)
@@ -33,8 +33,8 @@ def check(path: Path, environ: Mapping[str, str], now: Millis) -> Checked:
 
 def _fault(text: str, trap: Trap | None) -> Problem:
     """A template's, from ``file:line: why``; an error when nothing could be sent at all."""
-    place = re.fullmatch(r"(.+?):(\d+): (.*)", text, re.DOTALL)
-    if place is None:
+    position = re.fullmatch(r"(.+?):(\d+): (.*)", text, re.DOTALL)
+    if position is None:
         return Problem(text, 1, 1, "it can't be used", "mend it", trap)
     todo = "mend the template; until then the plain message is sent" if trap else "mend the template"
-    return Problem(place.group(1), int(place.group(2)), 1, place.group(3), todo, trap)
+    return Problem(position.group(1), int(position.group(2)), 1, position.group(3), todo, trap)

@@ -15,8 +15,8 @@ from router.config.models import InhibitModel, RouteModel, TimeIntervalModel
 from router.config.reader import Reader
 from router.config.routes import EVER_DAYS
 from router.model import Millis
-from router.rules.pieces import REFUSED, Note, Piece, Source, Variables, note_leftovers, write
-from router.rules.receivers import Receivers, findings, problems
+from router.rules.convert_receivers import Receivers, findings, problems
+from router.rules.nodes import REFUSED, AlertmanagerFile, Node, Note, Variables, note_leftovers, write
 
 _EVERYTHING = 'alertname=~".*"'
 _CONDITIONS = ("matchers", "match", "match_re")
@@ -32,7 +32,7 @@ class Converted:
     """In the order of the alertmanager.yml."""
 
 
-def convert(text: str, name: str = "alertmanager.yml", *, now: Millis | None = None) -> Converted:
+def convert_text(text: str, name: str = "alertmanager.yml", *, now: Millis | None = None) -> Converted:
     """A routes.yaml that sends the same alerts to the same people, as far as the router can.
 
     Secrets aren't copied: variables take their place.
@@ -41,7 +41,7 @@ def convert(text: str, name: str = "alertmanager.yml", *, now: Millis | None = N
     :param now: when hours are to open again; None: the system's clock. In epoch milliseconds
     :raises ConfigError: the text is no YAML, or not a mapping
     """
-    source = Source(text, name)
+    source = AlertmanagerFile(text, name)
     variables = Variables()
     receivers = Receivers(source.root.piece("global"), variables)
     rules = _Rules(source.root, receivers, SystemClock().now() if now is None else now)
@@ -68,7 +68,7 @@ def _printable(text: str) -> str:
 class _Rules:
     """All but the receivers."""
 
-    def __init__(self, root: Piece, receivers: Receivers, now: Millis) -> None:
+    def __init__(self, root: Node, receivers: Receivers, now: Millis) -> None:
         self._root = root
         self._receivers = receivers
         self._now = now
@@ -94,7 +94,7 @@ class _Rules:
         }
         return {key: value for key, value in data.items() if value}
 
-    def _interval(self, piece: Piece) -> None:
+    def _interval(self, piece: Node) -> None:
         name = piece.text("name")
         data = {"name": name, "time_intervals": _entries(piece.raw("time_intervals"))}
         if name is None:
@@ -108,7 +108,7 @@ class _Rules:
         else:
             self._intervals[name] = data
 
-    def _route(self, piece: Piece, *, root: bool = False) -> dict[str, Any] | None:
+    def _route(self, piece: Node, *, root: bool = False) -> dict[str, Any] | None:
         """None: it can't be, and what it would take goes on to the routes after it."""
         if root:
             for key in (*_CONDITIONS, *_INTERVALS, "continue"):
@@ -138,7 +138,7 @@ class _Rules:
         routes = [route for child in piece.pieces("routes") if (route := self._route(child)) is not None]
         return {**data, "routes": routes} if routes else data
 
-    def _named_intervals(self, piece: Piece, key: str) -> list[str]:
+    def _named_intervals(self, piece: Node, key: str) -> list[str]:
         for name in (names := piece.texts(key)):
             if name in self.left_out:
                 what = f"the time interval {name!r} is left out, so this route ignores it"
@@ -164,7 +164,7 @@ class _Rules:
             open_ is not None and not open_.open(self._now) and not open_.next_opening(self._now, EVER_DAYS)
         )
 
-    def _inhibition(self, piece: Piece) -> dict[str, Any] | None:
+    def _inhibition(self, piece: Node) -> dict[str, Any] | None:
         """None: it can't be, and mutes nothing."""
         data: dict[str, Any] = {"name": name} if (name := piece.text("name")) else {}
         for side in ("source", "target"):
@@ -218,4 +218,4 @@ def _entry(value: Any) -> Any:
     return {**given, "location": given.get("location") or "UTC"} if "location" in given else given
 
 
-__all__ = ["Converted", "Note", "convert"]
+__all__ = ["Converted", "Note", "convert_text"]

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 
 from router.config import load
 from router.decide import Policy
-from router.decide.explain import Explanation, Muting, Result, RouteHours, Step, explain
+from router.decide.explanation import Explanation, MatchResult, Muting, RouteHours, RouteStep, explain_alert
 from router.decide.inhibition import Firing
 from router.decide.policy import Outside
-from router.model import Decision, Labels, Millis, Status, Verdict
+from router.model import Decision, DecisionKind, Labels, Millis, Status
 from router.rules.inputs import (
     ALERT_KEYS,
     GivenAlert,
@@ -34,7 +34,12 @@ from router.store.snapshot import KnownAlert, Snapshot
 _REFUSALS_SHOWN = 12
 # What a line may ask with; the rest of what Alertmanager writes of an alert may stand there, too.
 _LINE = ALERT_KEYS | {"at", "firing"}
-_SIGNS = {Result.TAKES: "=>", Result.PASSES_ON: "->", Result.REFUSES: " x", Result.NOT_ASKED: " ."}
+_SIGNS = {
+    MatchResult.TAKES: "=>",
+    MatchResult.PASSES_ON: "->",
+    MatchResult.REFUSES: " x",
+    MatchResult.NOT_ASKED: " .",
+}
 
 
 def judged(alert: GivenAlert, policy: Policy, now: Millis, others: Iterable[GivenAlert] = ()) -> Explanation:
@@ -43,11 +48,11 @@ def judged(alert: GivenAlert, policy: Policy, now: Millis, others: Iterable[Give
     for each in (*others, alert):
         if each.firing:
             firing.add(each.fingerprint, each.labels)
-    return explain(alert.labels, policy, now, firing.source)
+    return explain_alert(alert.labels, policy, now, firing.source)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Explained:
     text: str
     json: dict[str, Any]
 
@@ -82,16 +87,16 @@ class Question:
         others = [each for each in alerts_of(firing, now) if each.firing] if firing is not None else []
         return cls(config.policy, zone, now if at is None else moment(at, zone), others)
 
-    def labels(self, words: Iterable[str]) -> Answer:
+    def labels(self, words: Iterable[str]) -> Explained:
         """:raises InputError: not ``name=value``"""
         return self._answer(given(labels_of(words)))
 
-    def webhook(self, body: bytes) -> list[Answer]:
+    def webhook(self, body: bytes) -> list[Explained]:
         """Its alerts, which fire together. :raises InputError:"""
         alerts = alerts_of(body, self._now)
         return [self._answer(each, *alerts) for each in alerts]
 
-    def known(self, snapshot: Snapshot, fingerprint: str) -> list[Answer]:
+    def known(self, snapshot: Snapshot, fingerprint: str) -> list[Explained]:
         """An alert of the store, among what fires there. :raises InputError: the store doesn't know it"""
         if not snapshot.known:
             raise InputError(
@@ -119,7 +124,7 @@ class Question:
         explanation = judged(alert, self._policy, at, (*self._firing, *firing))
         return as_json(explanation, self._zone)
 
-    def _answer(self, alert: GivenAlert, *others: GivenAlert) -> Answer:
+    def _answer(self, alert: GivenAlert, *others: GivenAlert) -> Explained:
         explanation = judged(alert, self._policy, self._now, (*self._firing, *others))
         text, as_data = as_text(explanation, self._zone), as_json(explanation, self._zone)
         if not alert.firing:
@@ -127,9 +132,9 @@ class Question:
                 "\n\nIt has ended: its end is told to whoever was told of it, and nobody else hears of it."
             )
             as_data["ended"] = True
-        return Answer(text, as_data)
+        return Explained(text, as_data)
 
-    def _known(self, known: KnownAlert, others: Iterable[GivenAlert]) -> Answer:
+    def _known(self, known: KnownAlert, others: Iterable[GivenAlert]) -> Explained:
         alert = replace(given(known.alert.labels), firing=known.alert.status is Status.FIRING)
         answer = self._answer(alert, *others)
         text = f"{answer.text}\n\n{told_as_text(known.told, self._zone)}"
@@ -137,7 +142,7 @@ class Question:
             {**each, "at": None if each["at"] is None else stamp(each["at"], self._zone)}
             for each in known.told
         ]
-        return Answer(text, {**answer.json, "source": known.source, "so_far": told})
+        return Explained(text, {**answer.json, "source": known.source, "so_far": told})
 
 
 def name_of(labels: Labels) -> str:
@@ -165,20 +170,20 @@ def as_text(explanation: Explanation, zone: ZoneInfo) -> str:
     return "\n".join(lines)
 
 
-def _routes(steps: tuple[Step, ...]) -> Iterator[str]:
+def _routes(steps: tuple[RouteStep, ...]) -> Iterator[str]:
     refused = 0
     for step in steps:
-        if step.result in (Result.REFUSES, Result.NOT_ASKED):
+        if step.result in (MatchResult.REFUSES, MatchResult.NOT_ASKED):
             refused += 1
             if refused > _REFUSALS_SHOWN:
                 continue
         note = {
-            Result.TAKES: f"receiver {step.route.receiver}",
-            Result.PASSES_ON: "",
-            Result.REFUSES: f"{step.condition}, and it is {step.found!r}"
+            MatchResult.TAKES: f"receiver {step.route.receiver}",
+            MatchResult.PASSES_ON: "",
+            MatchResult.REFUSES: f"{step.condition}, and it is {step.found!r}"
             if step.found
             else f"{step.condition}, and it has none",
-            Result.NOT_ASKED: "an earlier one took it, without `continue`",
+            MatchResult.NOT_ASKED: "an earlier one took it, without `continue`",
         }[step.result]
         yield f"  {'  ' * step.depth}{_SIGNS[step.result]} {step.route.path}" + (f"  {note}" if note else "")
     if refused > _REFUSALS_SHOWN:
@@ -219,9 +224,9 @@ def _decisions(decisions: tuple[Decision, ...], zone: ZoneInfo) -> Iterator[str]
         yield "  nobody: the receiver has no destinations"
     width = max((len(each.destination.key) for each in decisions), default=0)
     for each in decisions:
-        at = "" if each.at is None or each.verdict is Verdict.SEND else f" until {shown(each.at, zone)}"
-        at = at.replace("until", "of") if each.verdict is Verdict.DIGEST else at
-        yield f"  {each.destination.key:{width}}  {each.verdict}{at}  ({each.rule}: {each.reason})"
+        at = "" if each.at is None or each.kind is DecisionKind.SEND else f" until {shown(each.at, zone)}"
+        at = at.replace("until", "of") if each.kind is DecisionKind.DIGEST else at
+        yield f"  {each.destination.key:{width}}  {each.kind}{at}  ({each.rule}: {each.reason})"
 
 
 def as_json(explanation: Explanation, zone: ZoneInfo) -> dict[str, Any]:
@@ -234,7 +239,7 @@ def as_json(explanation: Explanation, zone: ZoneInfo) -> dict[str, Any]:
         "labels": dict(explanation.labels),
         "at": at(explanation.now),
         "severity": {"level": explanation.level, "by_default": not explanation.level_known},
-        "receivers": [step.route.receiver for step in explanation.steps if step.result is Result.TAKES],
+        "receivers": [step.route.receiver for step in explanation.steps if step.result is MatchResult.TAKES],
         "routes": [
             {"path": step.route.path, "key": step.key, "receiver": step.route.receiver, "result": step.result,
              **({"refused_by": step.condition, "found": step.found} if step.refused_by is not None else {})}
@@ -251,7 +256,7 @@ def as_json(explanation: Explanation, zone: ZoneInfo) -> dict[str, Any]:
             for each in explanation.muting
         ],
         "decisions": [
-            {"destination": each.destination.key, "verdict": each.verdict, "at": at(each.at), "rule": each.rule,
+            {"destination": each.destination.key, "decision": each.kind, "at": at(each.at), "rule": each.rule,
              "reason": each.reason}
             for each in explanation.decisions
         ],
@@ -265,6 +270,6 @@ def told_as_text(told: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> str:
     lines = ["So far"]
     for row in told:
         at = f", next {shown(row['at'], zone)}" if row["at"] is not None else ""
-        why = f": {row['verdict']}, {row['reason']}" if row["told"] == "nothing" else ""
-        lines.append(f"  {row['destination']}  {words[row['told']]}{why}{at}")
+        why = f": {row['decision']}, {row['reason']}" if row["notified"] == "nothing" else ""
+        lines.append(f"  {row['destination']}  {words[row['notified']]}{why}{at}")
     return "\n".join(lines)

@@ -13,7 +13,7 @@ from router.config.document import plain as read_plain
 from router.config.problems import did_you_mean
 from router.decide.matchers import MatcherError, parse_matcher
 from router.model import SECOND, Labels, Millis, Status
-from router.parse import ParseError, fingerprint, parse
+from router.parse import ParseError, fingerprint, parse_webhook
 
 # Schedules look years ahead, and calendars end.
 _YEARS = (1970, 9000)
@@ -99,7 +99,7 @@ def alerts_of(data: bytes, now: Millis) -> list[GivenAlert]:
         raise InputError("it is nested too deeply") from None
     if isinstance(found, dict) and "alerts" in found:
         try:
-            alerts = parse(data, now).alerts
+            alerts = parse_webhook(data, now).alerts
         except ParseError:
             return several(found["alerts"])
         return [

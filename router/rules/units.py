@@ -14,8 +14,8 @@ from router.config import Config, ConfigError, Problem, load
 from router.config.document import load_text, read
 from router.config.fragments import TESTS
 from router.config.reader import Reader
-from router.decide.explain import Explanation, Result
-from router.model import Decision, Millis, Verdict
+from router.decide.explanation import Explanation, MatchResult
+from router.model import Decision, DecisionKind, Millis
 from router.rules.explain import judged, name_of
 from router.rules.inputs import GivenAlert, InputError, moment, plain, shown, written
 
@@ -61,14 +61,14 @@ def _decisions(value: Any, info: ValidationInfo) -> Any:
 class WantModel(Section):
     """What is wanted of one destination."""
 
-    verdict: Annotated[Word, BeforeValidator(_word)]
+    decision: Annotated[Word, BeforeValidator(_word)]
     at: Moment | None = None
     """HOLD: the opening; DIGEST: the slot."""
 
 
 def _want(value: Any) -> Any:
     """One word says it, unless the moment matters, too."""
-    return value if isinstance(value, dict | WantModel) else {"verdict": _word(value)}
+    return value if isinstance(value, dict | WantModel) else {"decision": _word(value)}
 
 
 Want = Annotated[WantModel, BeforeValidator(_want)]
@@ -169,7 +169,7 @@ def run(path: Path, now: Millis) -> list[Outcome]:
     # Again, for its moments are those of the rules' timezone.
     tests = TestsModel.model_validate(document.data, context=ZoneInfo(config.timezone))
     return [
-        _outcome(config, case, alert, str(path), document.place(("tests", number, "alerts", index))[0])
+        _outcome(config, case, alert, str(path), document.position(("tests", number, "alerts", index))[0])
         for number, case in enumerate(tests.tests)
         for index, alert in enumerate(case.alerts)
     ]
@@ -191,7 +191,7 @@ def _outcome(config: Config, case: CaseModel, wanted: AlertModel, file: str, lin
 def _differences(wanted: AlertModel, got: Explanation, zone: ZoneInfo) -> list[str]:
     found: list[str] = []
     if wanted.receivers is not None:
-        receivers = [step.route.receiver for step in got.steps if step.result is Result.TAKES]
+        receivers = [step.route.receiver for step in got.steps if step.result is MatchResult.TAKES]
         found += _differ("receivers: ", ", ".join(wanted.receivers), ", ".join(receivers))
     decisions = {each.destination.key: each for each in got.decisions}
     if wanted.decisions is not None:
@@ -203,14 +203,14 @@ def _differences(wanted: AlertModel, got: Explanation, zone: ZoneInfo) -> list[s
             at = want is not None and want.at is not None
             found += _differ(
                 f"{key}: ",
-                "not told of it" if want is None else _said(want.verdict, want.at, zone),
+                "not told of it" if want is None else _said(want.decision, want.at, zone),
                 "not told of it"
                 if decision is None
-                else _said(decision.verdict, decision.at if at else None, zone),
+                else _said(decision.kind, decision.at if at else None, zone),
             )
     if wanted.opens is not None:
         openings = sorted(
-            {each.at for each in got.decisions if each.verdict is Verdict.HOLD and each.at is not None}
+            {each.at for each in got.decisions if each.kind is DecisionKind.HOLD and each.at is not None}
         )
         found += _differ(
             "opens: ",
@@ -226,7 +226,7 @@ def _differences(wanted: AlertModel, got: Explanation, zone: ZoneInfo) -> list[s
 def _wants(wanted: Word | Mapping[str, WantModel], decisions: Mapping[str, Decision]) -> dict[str, WantModel]:
     """By destination key; a channel's name stands for its only destination."""
     if isinstance(wanted, str):
-        return dict.fromkeys(decisions, WantModel.model_construct(verdict=wanted, at=None))
+        return dict.fromkeys(decisions, WantModel.model_construct(decision=wanted, at=None))
     keys: dict[str, WantModel] = {}
     for name, want in wanted.items():
         of_channel = [key for key, decision in decisions.items() if decision.destination.channel == name]
@@ -234,8 +234,8 @@ def _wants(wanted: Word | Mapping[str, WantModel], decisions: Mapping[str, Decis
     return keys
 
 
-def _said(verdict: str, at: Millis | None, zone: ZoneInfo) -> str:
-    return str(verdict) if at is None else f"{verdict} {shown(at, zone)}"
+def _said(kind: str, at: Millis | None, zone: ZoneInfo) -> str:
+    return str(kind) if at is None else f"{kind} {shown(at, zone)}"
 
 
 def _differ(what: str, wanted: str, got: str) -> list[str]:

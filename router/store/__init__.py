@@ -13,12 +13,12 @@ import structlog
 from router.core.accept import Receipt
 from router.core.adopt import Adoption, Phase, Superseded
 from router.core.claim import Work
-from router.core.clock_steps import BEAT
 from router.core.dead_letters import UnderWay
-from router.core.reconcile import BATCH as RECONCILE_BATCH
-from router.core.reconcile import Answer, Listening, Reported, merged
+from router.core.presence import BATCH as RECONCILE_BATCH
+from router.core.presence import Answer, Listening, Reported, merged
 from router.core.record import Recorded
 from router.core.storms import Limits
+from router.core.uptime import BEAT
 from router.decide import Policy
 from router.model import (
     Alert,
@@ -30,18 +30,18 @@ from router.model import (
     Webhook,
 )
 from router.packed import pack
-from router.store import books, clock_steps, dictionary, jobs, retention, starts, story, totals, troubles
-from router.store.balance import Balance, balance, whole_balance
-from router.store.books import Kept
+from router.store import clock_steps, dictionary, jobs, ledger, retention, starts, story, totals, troubles
+from router.store.balance import Balance, recent_balance, whole_balance
 from router.store.claiming import Claiming
 from router.store.dictionary import Packing
 from router.store.health import STORE_REST, StoreUnavailable
-from router.store.integrity import Integrity, integrity
+from router.store.integrity import Integrity, find_faults
 from router.store.jobs import Claimed, Idle, Permit
-from router.store.pieces import in_pieces, of_each
+from router.store.ledger import KeptWebhook
 from router.store.recording import Recording
+from router.store.rounds import in_pieces, of_each
 from router.store.search import PAGE, Found, Search, find
-from router.store.snapshot import Snapshot, account, snapshot
+from router.store.snapshot import Snapshot, read_ledger, read_snapshot
 from router.store.story import Story
 from router.store.totals import LISTS
 from router.store.troubles import Trouble
@@ -110,7 +110,7 @@ class Store:
 
     async def fragments(self) -> dict[str, str]:
         """Included files as they last were in force, by name."""
-        return await self._database.do(jobs.Fragments())
+        return await self._database.do(jobs.KnownFragments())
 
     async def adopt(self, adoption: Adoption, now: Millis) -> Phase | None:
         """Put these rules in force. What is left to do until everything that fires is judged by them, see
@@ -249,11 +249,11 @@ class Store:
         """The webhooks that were kept and are not decided yet, in the order of their arrival; and how many alerts each
         has.
         """
-        return await self._database.read(books.undecided)
+        return await self._database.read(ledger.undecided)
 
-    async def kept(self, arrival: int) -> Kept:
+    async def kept(self, arrival: int) -> KeptWebhook:
         """One that is not decided yet."""
-        return await self._database.read(lambda c: books.kept(c, arrival))
+        return await self._database.read(lambda c: ledger.kept(c, arrival))
 
     async def accept_some(
         self, arrival: int, webhook: Webhook, source: str, policy: Policy, now: Millis
@@ -332,13 +332,13 @@ class Store:
         pack = self._packing.pack
         return pack(data) if len(data) < _LARGE else await self._beside.run(pack, data)
 
-    async def retry(self, letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
+    async def retry(self, dead_letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
         """Try a dead letter again: the destinations that have something to do now; None: it isn't dead."""
-        return await self._recording.retry(letter, policy, now)
+        return await self._recording.retry(dead_letter, policy, now)
 
-    async def discard(self, letter: int, now: Millis) -> bool:
+    async def discard(self, dead_letter: int, now: Millis) -> bool:
         """Let a dead letter rest; False: it isn't dead."""
-        return await self._recording.discard(letter, now)
+        return await self._recording.discard(dead_letter, now)
 
     async def resume(self, destination: str) -> None:
         """Whatever waits after a failure there may be tried at once. In many batches, so that webhooks come in between."""
@@ -360,7 +360,7 @@ class Store:
         await self._database.write(partial(troubles.forget, destination=destination))
 
     async def dead_letters(self) -> list[dict[str, Any]]:
-        return await self._database.read(books.dead)
+        return await self._database.read(ledger.dead)
 
     async def answered(self, answer: Answer, policy: Policy, now: Millis) -> Receipt:
         """Bring what fires into line with Alertmanager's answer. In many batches, so that webhooks come in between."""
@@ -438,8 +438,8 @@ class Store:
         self._database.health.refused(error)
 
     async def status(self) -> dict[str, Any]:
-        """The ledger's counts over all time, see :func:`router.store.books.status`."""
-        return await self._database.read(books.status)
+        """The ledger's counts over all time, see :func:`router.store.ledger.status`."""
+        return await self._database.read(ledger.status)
 
     async def lanes(self, now: Millis) -> dict[str, dict[str, Any]]:
         """What is due and what was given up, by destination, see :func:`router.store.totals.lanes`."""
@@ -447,16 +447,16 @@ class Store:
 
     async def status_and_lanes(self, now: Millis) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         """Both, as they were at one moment."""
-        return await self._database.read(lambda c: (books.status(c), totals.lanes(c, now)))
+        return await self._database.read(lambda c: (ledger.status(c), totals.lanes(c, now)))
 
-    async def account(self, since: Millis | None, until: Millis | None) -> dict[str, Any]:
-        """The ledger of a period, see :func:`router.store.books.account`."""
-        return await self._database.read(lambda c: books.account(c, since, until))
+    async def ledger(self, since: Millis | None, until: Millis | None) -> dict[str, Any]:
+        """The ledger of a period, see :func:`router.store.ledger.ledger_of_period`."""
+        return await self._database.read(lambda c: ledger.ledger_of_period(c, since, until))
 
     async def balance(self, last: Balance | None) -> Balance:
-        """Whether the books balance. :param last: look at what came since then only. None: at all changes, with rests"""
+        """Whether the ledger balances. :param last: look at what came since then only. None: at all changes, with rests"""
         if last is not None:
-            return await self._database.read(lambda c: balance(c, last))
+            return await self._database.read(lambda c: recent_balance(c, last))
         return await whole_balance(self._database)
 
     async def integrity(self, now: Millis, last: Integrity | None = None) -> Integrity:
@@ -464,12 +464,12 @@ class Store:
 
         :param last: the counters are not looked at once more: that takes a look at all of the history
         """
-        return await self._database.read(lambda c: integrity(c, now, last))
+        return await self._database.read(lambda c: find_faults(c, now, last))
 
     async def prune(self, keep: Retention, now: Millis) -> AsyncIterator[int]:
         """Remove what is finished and old, adding it to the sums; after each transaction, how many rows went."""
         bounds = await self._database.read(lambda c: retention.bounds(c, keep, now))
-        for sort in retention.SORTS:
+        for sort in retention.PRUNE_RULES:
             after = 0
             while found := await self._database.read(partial(sort.find, bounds=bounds, after=after)):
                 yield await self._database.write(partial(sort.remove, bounds=bounds, found=found))
@@ -480,13 +480,13 @@ class Store:
         return await self._database.read(lambda c: totals.total(c, name))
 
     async def waiting(self) -> list[dict[str, Any]]:
-        return await self._database.read(books.waiting)
+        return await self._database.read(ledger.waiting)
 
-    async def decided(self) -> list[dict[str, Any]]:
-        return await self._database.read(books.decided)
+    async def decisions(self) -> list[dict[str, Any]]:
+        return await self._database.read(ledger.decisions)
 
     async def attempts(self) -> list[dict[str, Any]]:
-        return await self._database.read(books.attempts)
+        return await self._database.read(ledger.attempts)
 
     async def find_alerts(self, search: Search, before: int | None = None, limit: int = PAGE) -> Found:
         """A page of alerts, the newest first. :param before: where it begins, as the page before said"""
@@ -497,7 +497,7 @@ class Store:
 
         :param before: where the page begins, as the page after it said
         """
-        return await self._database.read(lambda c: story.story(c, alert, before, limit))
+        return await self._database.read(lambda c: story.story_of(c, alert, before, limit))
 
     async def message(self, delivery: int) -> dict[str, Any] | None:
         """What a delivery sent, see :func:`router.store.story.message`; None: nothing is kept."""
@@ -509,11 +509,11 @@ class Store:
 
     async def quarantined(self, limit: int = 100) -> list[dict[str, Any]]:
         """The newest bodies that could not be used: what is known of each, and how it begins."""
-        return await self._database.read(lambda c: books.quarantined(c, limit))
+        return await self._database.read(lambda c: ledger.quarantined(c, limit))
 
     async def quarantined_body(self, number: int) -> bytes | None:
         """The body, whole and as it came; None: there is none of this id in quarantine."""
-        return await self._database.read(lambda c: books.quarantined_body(c, number))
+        return await self._database.read(lambda c: ledger.quarantined_body(c, number))
 
     @property
     def trouble(self) -> str | None:
@@ -537,7 +537,7 @@ __all__ = [
     "Found",
     "Idle",
     "Integrity",
-    "Kept",
+    "KeptWebhook",
     "Limits",
     "Listening",
     "Permit",
@@ -553,6 +553,6 @@ __all__ = [
     "Trouble",
     "UnderWay",
     "Work",
-    "account",
-    "snapshot",
+    "read_ledger",
+    "read_snapshot",
 ]

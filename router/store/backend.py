@@ -62,7 +62,7 @@ class Backend(Dialect, Protocol):
         """Let go of it. Whoever still reads calls it again at the end."""
 
 
-def backend(url: str, readers: int = 1) -> Backend:
+def open_backend(url: str, readers: int = 1) -> Backend:
     """:raises StoreUnavailable: it means no database"""
     try:
         parsed = sa.make_url(url)

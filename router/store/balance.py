@@ -1,4 +1,4 @@
-"""Whether the books balance: every change has one fate at each of its destinations."""
+"""Whether the ledger balances: every change has one fate at each of its destinations."""
 
 import asyncio
 import time
@@ -40,7 +40,9 @@ _wrong = (
 NAMED = 10
 
 
-def balance(connection: sa.Connection, last: Balance | None = None, period: Period = ALWAYS) -> Balance:
+def recent_balance(
+    connection: sa.Connection, last: Balance | None = None, period: Period = ALWAYS
+) -> Balance:
     """Of all changes of the period, or of those which came or got another fate since the ``last`` look."""
     seen = newest(connection)
     wrong = _wrong.where(*period.holds(changes.c.at))

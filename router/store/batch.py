@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar, cast
 import sqlalchemy as sa
 
 from router.core.rows import MetaRow
-from router.core.state import Missing, State
+from router.core.state import MissingRows, State
 from router.store import questions
 from router.store.jobs import Job
 from router.store.sets import Sets
@@ -36,7 +36,7 @@ class Direct:
 
 
 @dataclass(slots=True)
-class Result:
+class JobResult:
     """What came of a job."""
 
     job: Job[Any] | Direct
@@ -67,14 +67,14 @@ class Batch:
 
     def look(self, job: Job[T]) -> T:
         """What a job comes to; nothing is saved. :raises Exception: what the job raises"""
-        result = Result(job)
+        result = JobResult(job)
         self._foresee([result])
         self._complete([result])
         if result.error is not None:
             raise result.error
         return cast("T", result.value)
 
-    def run(self, results: Sequence[Result]) -> None:
+    def run(self, results: Sequence[JobResult]) -> None:
         """Run the jobs in order, then those that run their own statements, then the last ones.
 
         :raises sqlalchemy.exc.DBAPIError: nothing of the batch can be kept; or a driver's error
@@ -97,7 +97,7 @@ class Batch:
         state.first_new_id = state.next_id = 1 if row is None else int(row.value)
         return state
 
-    def _transit(self, results: list[Result]) -> None:
+    def _transit(self, results: list[JobResult]) -> None:
         if not results:
             return
         state = self._state
@@ -109,7 +109,7 @@ class Batch:
         self._sets.save(self._cursor, state)
         state.journal.clear()
 
-    def _foresee(self, results: list[Result]) -> None:
+    def _foresee(self, results: list[JobResult]) -> None:
         """Load what the jobs say that they want."""
         state = self._state
         for _ in range(_ROUNDS):
@@ -123,7 +123,7 @@ class Batch:
                 break
             self._load()
 
-    def _complete(self, results: list[Result]) -> None:
+    def _complete(self, results: list[JobResult]) -> None:
         """Run the jobs, and load what they lack, until all are done."""
         done = rounds = 0
         while done < len(results):
@@ -134,7 +134,7 @@ class Batch:
                 results[done].error = RuntimeError(f"{results[done].kind}: its rows are never complete")
                 done += 1
 
-    def _play(self, results: list[Result], done: int) -> int:
+    def _play(self, results: list[JobResult], done: int) -> int:
         """Run the jobs from one on, in order, up to the first that lacks rows. Those after it run as well, and are
         taken back: so what all of them lack is loaded at once. How many are done.
         """
@@ -148,7 +148,7 @@ class Batch:
             began = perf_counter()
             try:
                 result.value, result.error = cast("Job[Any]", result.job).run(state), None
-            except Missing:
+            except MissingRows:
                 state.undo(mark)
                 if blocked is None:
                     blocked, start = number, mark
@@ -168,7 +168,7 @@ class Batch:
         if state.asked:
             questions.answer(self._connection, state)
 
-    def _direct(self, result: Result) -> None:
+    def _direct(self, result: JobResult) -> None:
         assert isinstance(result.job, Direct)  # noqa: S101  (narrows the type)
         self._connection.exec_driver_sql("SAVEPOINT own")
         began = perf_counter()

@@ -6,14 +6,14 @@ from dataclasses import replace
 from functools import partial
 
 from router.core.claim import ALL_APART, Share, Work
-from router.core.large import Begun
+from router.core.large_conversations import Begun
 from router.core.storms import BATCH, Limits, Room, with_line
 from router.decide import Policy
 from router.model import Destination, Millis, Retry
 from router.store import conversation, jobs
 from router.store.jobs import Again, Claimed, Many, ManyReported, Permit, Surges
-from router.store.pieces import in_pieces
 from router.store.recording import Recording
+from router.store.rounds import in_pieces
 from router.store.writer import Database
 from router.threads import Threads
 

@@ -5,10 +5,10 @@ from typing import Self
 
 import sqlalchemy as sa
 
-from router.core.adopt import CURSOR, Cursor, Phase
-from router.core.clock_steps import ALIVE, SINCE
+from router.core.adopt import CURSOR, AdoptionCursor, Phase
 from router.core.reduce import PEER_LAG
 from router.core.rows import NOT_FIRING
+from router.core.uptime import ALIVE, SINCE
 from router.model import Millis
 from router.store import starts
 from router.store.paced import next_ids
@@ -16,7 +16,7 @@ from router.store.schema import alerts, conversations, members, meta
 from router.store.starts import is_due, later, put
 
 STEP = "clock step"
-"""The row of ``meta`` with the :class:`Step` that is not finished."""
+"""The row of ``meta`` with the :class:`ClockStep` that is not finished."""
 RULES = "rules"
 """The last stage of a step back: digests get slots by the new time, and what fires is judged by it."""
 # In this order, because a conversation is due when its first member is.
@@ -24,7 +24,7 @@ _TABLES = {table.name: table for table in (alerts, members, conversations)}
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ClockStep:
     """A step of the clock that is not finished, and how far that is."""
 
     back: bool
@@ -43,7 +43,7 @@ class Step:
         ended_since = "-" if self.ended_since is None else self.ended_since
         return f"{'back' if self.back else 'forward'} {ended_since} {self.table} {self.after}"
 
-    def following(self, last: int | None) -> "Step | None":
+    def following(self, last: int | None) -> "ClockStep | None":
         """After a piece. :param last: the last id of the piece; None: the table has ended"""
         if last is not None:
             return replace(self, after=last)
@@ -59,16 +59,16 @@ def step(connection: sa.Connection, now: Millis, *, back: bool) -> None:
     :param back: what waits for a moment of the old time would wait for as long as the step
     """
     alive, unfinished = _value(connection, ALIVE), _value(connection, STEP)
-    before = Step(back=False, ended_since=None) if unfinished is None else Step.read(unfinished)
+    before = ClockStep(back=False, ended_since=None) if unfinished is None else ClockStep.read(unfinished)
     put(connection, SINCE, str(now))
     put(connection, ALIVE, str(now))
     forward = [] if before.ended_since is None else [before.ended_since]
     if not back and alive is not None:
         forward.append(int(alive) - PEER_LAG)
-    put(connection, STEP, str(Step(back or before.back, min(forward, default=None))))
+    put(connection, STEP, str(ClockStep(back or before.back, min(forward, default=None))))
 
 
-def step_some(connection: sa.Connection, now: Millis) -> Step | None:
+def step_some(connection: sa.Connection, now: Millis) -> ClockStep | None:
     """Set the next :data:`~router.store.starts.PIECE` rows.
 
     :param now: of this piece, which may be later than the step
@@ -78,7 +78,7 @@ def step_some(connection: sa.Connection, now: Millis) -> Step | None:
     found = _value(connection, STEP)
     if found is None:
         return None
-    at = Step.read(found)
+    at = ClockStep.read(found)
     if at.table == RULES:
         return at
     ids = _TABLES[at.table].c.id
@@ -100,7 +100,7 @@ def finish(connection: sa.Connection) -> None:
     connection.execute(sa.delete(meta).where(meta.c.key == STEP))
 
 
-def _set(connection: sa.Connection, at: Step, these: sa.ColumnElement[bool], now: Millis) -> None:
+def _set(connection: sa.Connection, at: ClockStep, these: sa.ColumnElement[bool], now: Millis) -> None:
     if at.table == members.name:
         _set_members(connection, these, now)
     elif at.table == conversations.name:
@@ -109,7 +109,7 @@ def _set(connection: sa.Connection, at: Step, these: sa.ColumnElement[bool], now
         _set_alerts(connection, at, these, now)
 
 
-def _set_alerts(connection: sa.Connection, at: Step, these: sa.ColumnElement[bool], now: Millis) -> None:
+def _set_alerts(connection: sa.Connection, at: ClockStep, these: sa.ColumnElement[bool], now: Millis) -> None:
     # The time in which another end may contradict a doubt begins again, and so does that after an end of just before.
     connection.execute(
         sa.update(alerts).where(these, alerts.c.doubt_until.is_not(None)).values(doubt_until=now + PEER_LAG)
@@ -166,8 +166,8 @@ def _set_conversations(connection: sa.Connection, these: sa.ColumnElement[bool],
 def _judge_again(connection: sa.Connection) -> None:
     """Whatever fires is judged by the new time."""
     found = _value(connection, CURSOR)
-    if found is None or Cursor.read(found).phase is Phase.JUDGE:  # else the judging is yet to come
-        put(connection, CURSOR, str(Cursor(Phase.JUDGE)))
+    if found is None or AdoptionCursor.read(found).phase is Phase.JUDGE:  # else the judging is yet to come
+        put(connection, CURSOR, str(AdoptionCursor(Phase.JUDGE)))
 
 
 def _value(connection: sa.Connection, key: str) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from router.core.claim import Work, is_news, work_about
-from router.core.large import Begun
+from router.core.large_conversations import Begun
 from router.core.rows import AlertRow, ConversationRow, GroupRow, MemberRow
 from router.model import Millis
 from router.store import schema

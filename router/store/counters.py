@@ -23,7 +23,7 @@ from router.core.rows import (
     WebhookRow,
 )
 from router.core.state import State
-from router.store.paced import paced
+from router.store.paced import paced_rows
 from router.store.period import ALWAYS, Period
 from router.store.schema import (
     alerts,
@@ -43,7 +43,7 @@ Key = tuple[str, str, str]
 Counts = Mapping[Key, int]
 
 WEBHOOK, CHANGE, OWED, FATE, DELIVERY = "webhook", "change", "owed", "fate", "delivery"
-ALERT, CONVERSATION, LETTER = "alert", "conversation", "dead letter"
+ALERT, CONVERSATION, DEAD_LETTER = "alert", "conversation", "dead letter"
 UNDER_WAY, INTERRUPTED, WAITING, DEAD = "under way", "interrupted", "waiting", "dead"
 _OF_WEBHOOKS = ("accepted", "quarantined")
 _COLUMNS = ("what", "destination", "value", "count")
@@ -75,8 +75,8 @@ def _conversation(row: ConversationRow) -> Counted:
     return () if row.due_at is None else (((CONVERSATION, row.destination, WAITING), 1),)
 
 
-def _letter(row: DeadLetterRow) -> Counted:
-    return (((LETTER, row.destination, DEAD), 1),) if row.state == DEAD else ()
+def _dead_letter(row: DeadLetterRow) -> Counted:
+    return (((DEAD_LETTER, row.destination, DEAD), 1),) if row.state == DEAD else ()
 
 
 _COUNTED: dict[str, Callable[[Any], Counted]] = {
@@ -86,7 +86,7 @@ _COUNTED: dict[str, Callable[[Any], Counted]] = {
     "deliveries": _delivery,
     "alerts": _alert,
     "conversations": _conversation,
-    "dead_letters": _letter,
+    "dead_letters": _dead_letter,
 }
 
 
@@ -185,7 +185,7 @@ def recount(connection: sa.Connection, period: Period = ALWAYS, *, rests: bool =
     """
     sums: Counter[Key] = Counter()
     for table, query in _HISTORY.items():
-        for some in paced(connection, table.c.id) if rests else (sa.true(),):
+        for some in paced_rows(connection, table.c.id) if rests else (sa.true(),):
             _add(sums, connection, query(period, some))
     _add(sums, connection, _of_pruned(period))
     if period == ALWAYS:
@@ -272,6 +272,6 @@ def _of_now() -> _Sums:
     firing = sa.select(sa.literal(ALERT), sa.literal(""), sa.literal(FIRING), sa.func.count())
     return sa.union_all(
         of(CONVERSATION, WAITING, conversations.c.destination, conversations.c.due_at.is_not(None)),
-        of(LETTER, DEAD, dead_letters.c.destination, dead_letters.c.state == DEAD),
+        of(DEAD_LETTER, DEAD, dead_letters.c.destination, dead_letters.c.state == DEAD),
         firing.where(alerts.c.status == FIRING),
     )

@@ -63,7 +63,7 @@ class Integrity:
     """Counters that are not what their rows add up to."""
 
 
-def integrity(connection: sa.Connection, now: Millis, last: Integrity | None = None) -> Integrity:
+def find_faults(connection: sa.Connection, now: Millis, last: Integrity | None = None) -> Integrity:
     """:param last: its miscounted counters are taken over"""
     claimed = (alerts.c.claimed_firing_at <= now - _DOUBT, alerts.c.status == "resolved")
     contradicted = sa.select(alerts.c.source, alerts.c.labels, alerts.c.fingerprint).where(*claimed)

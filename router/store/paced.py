@@ -33,23 +33,23 @@ def next_ids(
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Range:
     rows: sa.ColumnElement[bool]
     """The condition that chooses them."""
     last: int | None
     """The id of the last one; None: there are no more after it."""
 
 
-def piece_after(connection: sa.Connection, id_: sa.Column[int], after: int | None = None) -> Piece:
+def piece_after(connection: sa.Connection, id_: sa.Column[int], after: int | None = None) -> Range:
     """The next :data:`PIECE` rows of a table, see :func:`next_ids`."""
     some = next_ids(id_, after, PIECE)
     ends = sa.func.min(some.c[id_.name]), sa.func.max(some.c[id_.name]), sa.func.count()
     first, last, count = connection.execute(sa.select(*ends)).one()
     rows = sa.false() if last is None else sa.and_(id_ >= first, id_ <= last)
-    return Piece(rows, last if count == PIECE else None)
+    return Range(rows, last if count == PIECE else None)
 
 
-def paced(connection: sa.Connection, id_: sa.Column[int]) -> Iterator[sa.ColumnElement[bool]]:
+def paced_rows(connection: sa.Connection, id_: sa.Column[int]) -> Iterator[sa.ColumnElement[bool]]:
     """All pieces of a table within one transaction, with rests between them, in the reader's thread."""
     after: int | None = None
     while True:

@@ -1,4 +1,4 @@
-"""The time that a look into the books covers."""
+"""The time that a look into the ledger covers."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ ALWAYS = Period()
 
 
 def known(connection: sa.Connection, period: Period) -> Period:
-    """The shortest period around this one that the books can tell of: days from which something was pruned are
+    """The shortest period around this one that the ledger can tell of: days from which something was pruned are
     known as a whole only.
     """
 

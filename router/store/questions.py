@@ -248,7 +248,7 @@ def obsolete_in(connection: sa.Connection, key: tuple[Millis, Millis]) -> Any:
             ),
         )
         .where(
-            fates.c.fate == sa.literal_column("'moot'"), fates.c.updated_at >= since,
+            fates.c.fate == sa.literal_column("'obsolete'"), fates.c.updated_at >= since,
             fates.c.updated_at < until, changes.c.kind == "fired",
         )
         .order_by(fates.c.id)
@@ -270,7 +270,7 @@ def many_reported(connection: sa.Connection, key: tuple[Millis, Millis]) -> Any:
         members.c.decision == sa.literal_column("'hold'"), members.c.open == sa.literal_column("1"),
     )  # fmt: skip
     obsolete = (
-        fates.c.fate == sa.literal_column("'moot'"), fates.c.updated_at >= since, fates.c.updated_at < until,
+        fates.c.fate == sa.literal_column("'obsolete'"), fates.c.updated_at >= since, fates.c.updated_at < until,
     )  # fmt: skip
     for id_, conditions in ((members.c.id, held), (fates.c.id, obsolete)):
         if _as_many_as(connection, LARGE + 1, id_, *conditions) > LARGE:

@@ -6,7 +6,7 @@ from itertools import accumulate
 
 from router.core.claim import Work
 from router.core.dead_letters import RETRIED
-from router.core.record import Recorded, maybe_arrived
+from router.core.record import Recorded, may_have_arrived
 from router.core.rows import LARGE
 from router.core.storms import BATCH
 from router.core.unclaim import NOT_BEGUN
@@ -39,10 +39,10 @@ class Recording:
         ends = storm is not None and storm.over
         recorded = await self._record_parts(work.parts, outcome, policy, now, not_before) if ends else []
         refused = outcome.refused if isinstance(outcome, Delivered | Retry) else ()
-        letters = [(each.shown, each.recipient) for each in refused]
+        dead_letters = [(each.shown, each.recipient) for each in refused]
         if isinstance(outcome, Rejected):
-            letters.append((outcome.shown, ""))
-        work, found = await self._record_some(work, outcome, policy, now, letters)
+            dead_letters.append((outcome.shown, ""))
+        work, found = await self._record_some(work, outcome, policy, now, dead_letters)
         recorded += found
         recorded.append(await self._database.do(jobs.Record(work, outcome, policy, now, not_before, message)))
         if not ends:
@@ -66,7 +66,7 @@ class Recording:
         """What came of the conversations that a storm's message took along."""
         recorded: list[Recorded] = []
         while parts:
-            sizes = accumulate(len(each.telling) for each in parts[:BATCH])
+            sizes = accumulate(len(each.notice) for each in parts[:BATCH])
             count = max(1, sum(size <= job.PIECE for size in sizes))
             some, parts = tuple(parts[:count]), parts[count:]
             if count == 1:
@@ -81,48 +81,48 @@ class Recording:
         outcome: Outcome,
         policy: Policy,
         now: Millis,
-        letters: Sequence[tuple[str, str]] = (),
+        dead_letters: Sequence[tuple[str, str]] = (),
     ) -> tuple[Work, list[Recorded]]:
         """Record what came of a conversation of very many members, but for its end. What is left to record of it.
 
         :param letters: the reasons and recipients of its dead letters
         """
-        if len(work.telling) <= LARGE:
+        if len(work.notice) <= LARGE:
             return work, []
         recorded: list[Recorded] = []
-        for reason, recipient in letters:
-            given_up = maybe_arrived(work) if isinstance(outcome, Rejected) and outcome.ambiguous else work
-            await self._database.do(jobs.WriteLetter(given_up, reason, recipient, now))
-        for first in range(0, len(work.telling), job.PIECE):
-            piece = replace(work, telling=work.telling[first : first + job.PIECE])
+        for reason, recipient in dead_letters:
+            given_up = may_have_arrived(work) if isinstance(outcome, Rejected) and outcome.ambiguous else work
+            await self._database.do(jobs.WriteDeadLetter(given_up, reason, recipient, now))
+        for first in range(0, len(work.notice), job.PIECE):
+            piece = replace(work, notice=work.notice[first : first + job.PIECE])
             recorded.append(await self._database.do(jobs.RecordSome(piece, outcome, policy, now)))
-        return replace(work, telling=(), again=work.may_have_arrived), recorded
+        return replace(work, notice=(), again=work.may_have_arrived), recorded
 
     async def close_large(self, policy: Policy, now: Millis) -> None:
         """What is left to do about conversations of very many that are over. In many batches."""
         while await self._database.do(jobs.CloseSome(policy, now)):
             pass
 
-    async def retry(self, letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
+    async def retry(self, dead_letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
         """Try a dead letter again: the destinations that have something to do now; None: it isn't dead."""
-        found = await self._database.do(jobs.Retry(letter, policy, now))
-        if not isinstance(found, jobs.Tellings):
+        found = await self._database.do(jobs.RetryDeadLetter(dead_letter, policy, now))
+        if not isinstance(found, jobs.NoticesByMember):
             return found
         left = list(found.by_member.items())
         while left:
             some, left = dict(left[: job.PIECE]), left[job.PIECE :]
-            if not await self._database.do(jobs.RetrySome(letter, some, policy, now)):
+            if not await self._database.do(jobs.RetryMembers(dead_letter, some, policy, now)):
                 return None
-        return await self._database.do(jobs.Settle(letter, RETRIED, now))
+        return await self._database.do(jobs.SettleDeadLetter(dead_letter, RETRIED, now))
 
-    async def discard(self, letter: int, now: Millis) -> bool:
+    async def discard(self, dead_letter: int, now: Millis) -> bool:
         """Let a dead letter rest; False: it isn't dead."""
-        found = await self._database.do(jobs.Discard(letter, now))
-        if not isinstance(found, jobs.Tellings):
+        found = await self._database.do(jobs.DiscardDeadLetter(dead_letter, now))
+        if not isinstance(found, jobs.NoticesByMember):
             return found
         left = list(found.by_member)
         while left:
             some, left = left[: job.PIECE], left[job.PIECE :]
-            if not await self._database.do(jobs.DiscardSome(letter, some, now)):
+            if not await self._database.do(jobs.DiscardMembers(dead_letter, some, now)):
                 return False
-        return await self._database.do(jobs.Settle(letter, "discarded", now)) is not None
+        return await self._database.do(jobs.SettleDeadLetter(dead_letter, "discarded", now)) is not None

@@ -106,11 +106,11 @@ class _Sum:
 
 
 @dataclass(frozen=True, slots=True)
-class Sort:
+class PruneRule:
     """Rows of one table that go by one rule."""
 
     table: sa.Table
-    spent: sa.ColumnElement[bool]
+    expired: sa.ColumnElement[bool]
     """Which rows may go, by the parameters of :class:`Bounds`."""
     sums: tuple[_Sum, ...] = ()
     weight: sa.ColumnElement[int] = field(default_factory=lambda: sa.literal(1))
@@ -125,14 +125,14 @@ class Sort:
     def __post_init__(self) -> None:
         key = self.table.c.id
         actions = self.actions or (sa.delete(self.table).where(key.in_(_IDS)),)
-        object.__setattr__(self, "_check", sa.select(key).where(key.in_(_IDS), self.spent))
+        object.__setattr__(self, "_check", sa.select(key).where(key.in_(_IDS), self.expired))
         object.__setattr__(self, "_actions", actions)
 
     def find(self, connection: sa.Connection, bounds: Bounds, after: int) -> list[int]:
         """The next rows that may go, in the order of their ids; no more than fit into one transaction."""
         key = self.table.c.id
         found = connection.execute(
-            sa.select(key, self.weight).where(key > after, self.spent).order_by(key).limit(BATCH),
+            sa.select(key, self.weight).where(key > after, self.expired).order_by(key).limit(BATCH),
             bounds.parameters,
         )
         ids: list[int] = []
@@ -180,7 +180,7 @@ _keeps_its_change = sa.exists().where(
         ~_unreferenced(fates, former_fates),
     ),
 )
-CHANGES = Sort(
+CHANGES = PruneRule(
     changes,
     # New rules are applied to the last change of what fires.
     sa.and_(
@@ -239,7 +239,7 @@ def _conversation_is(*conditions: sa.ColumnElement[bool], of: sa.Table) -> sa.Co
     )
 
 
-_MEMBERS = Sort(
+_MEMBERS = PruneRule(
     members,
     sa.and_(
         # One that ended before anyone was told is of no use, though its conversation is open.
@@ -258,7 +258,7 @@ _MEMBERS = Sort(
     ),
 )
 _has_no_members = ~sa.exists().where(members.c.conversation_id == conversations.c.id)
-_DELIVERIES = Sort(
+_DELIVERIES = PruneRule(
     deliveries,
     sa.and_(
         deliveries.c.started_at < p("before"),
@@ -283,12 +283,12 @@ _DELIVERIES = Sort(
         sa.delete(deliveries).where(deliveries.c.id.in_(_IDS)),
     ),
 )
-_MESSAGES = Sort(
+_MESSAGES = PruneRule(
     messages,
     sa.exists().where(deliveries.c.id == messages.c.id, deliveries.c.started_at < p("messages_before")),
 )
 _newer = conversations.alias("newer")
-_CONVERSATIONS = Sort(
+_CONVERSATIONS = PruneRule(
     conversations,
     # Episodes go on counting: dedup keys and Message-IDs are made of them. A digest's slot has only one.
     sa.and_(
@@ -319,19 +319,19 @@ def _unindex(connection: sa.Connection, ids: Sequence[int]) -> None:
         )
 
 
-_ALERTS = Sort(
+_ALERTS = PruneRule(
     alerts,
     sa.and_(alerts.c.status == "resolved", alerts.c.seen_at < p("before"), _unreferenced(alerts)),
     before=_unindex,
 )
 _newer_rules = configurations.alias("newer_rules")
-_CONFIGURATIONS = Sort(
+_CONFIGURATIONS = PruneRule(
     configurations,
     # Another one has been in force for so long that all decisions of this one are history.
     sa.exists().where(_newer_rules.c.at > configurations.c.at, _newer_rules.c.at < p("before")),
 )
-_GROUPS = Sort(groups, _unreferenced(groups))
-_BODIES = Sort(
+_GROUPS = PruneRule(groups, _unreferenced(groups))
+_BODIES = PruneRule(
     webhooks,
     sa.and_(
         webhooks.c.received_at < p("bodies_before"),
@@ -342,7 +342,7 @@ _BODIES = Sort(
     actions=(sa.update(webhooks).where(webhooks.c.id.in_(_IDS)).values(body=b""),),
 )
 _what = sa.case((webhooks.c.quarantined.is_(None), "accepted"), else_="quarantined").label("what")
-_WEBHOOKS = Sort(
+_WEBHOOKS = PruneRule(
     webhooks,
     sa.and_(
         webhooks.c.received_at < p("before"),
@@ -359,12 +359,12 @@ _WEBHOOKS = Sort(
     ),
 )
 
-_LETTERS = Sort(
+_DEAD_LETTERS = PruneRule(
     dead_letters, sa.and_(dead_letters.c.state != "dead", dead_letters.c.settled_at < p("before"))
 )
 
 # What refers goes before what it refers to.
-SORTS = (
-    _BODIES, _MESSAGES, _LETTERS, CHANGES, _MEMBERS, _DELIVERIES, _CONVERSATIONS, _ALERTS, _GROUPS, _WEBHOOKS,
+PRUNE_RULES = (
+    _BODIES, _MESSAGES, _DEAD_LETTERS, CHANGES, _MEMBERS, _DELIVERIES, _CONVERSATIONS, _ALERTS, _GROUPS, _WEBHOOKS,
     _CONFIGURATIONS,
 )  # fmt: skip

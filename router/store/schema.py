@@ -280,7 +280,7 @@ changes = sa.Table(
     _text("kind"),  # fired | resolved | repeated
     _text("level"),
     _time("at"),
-    _number("destinations"),  # how many fates it has: the other side of the books
+    _number("destinations"),  # how many fates it has: the other side of the ledger
     sa.Index("ix_changes_alert", "alert_id", "at"),
     sa.Index("ix_changes_webhook", "webhook_id"),
 )
@@ -293,7 +293,7 @@ fates = sa.Table(
     _id(),
     _ref("change_id", "changes.id"),
     _text("destination"),
-    _ref("member_id", "members.id", nullable=True),  # null: dropped, or moot from the start
+    _ref("member_id", "members.id", nullable=True),  # null: dropped, or obsolete from the start
     _text("fate"),
     _text("rule"),
     _text("reason"),
@@ -307,7 +307,8 @@ fates = sa.Table(
     ),  # the fate that its decision gave it; null: a former version did not keep it
     sa.Column("because", _TEXT),  # the reason of that decision
     sa.CheckConstraint(
-        "fate IN ('pending','held','inhibited','digest','delivered','moot','dropped','dead')", name="one_fate"
+        "fate IN ('pending','held','inhibited','digest','delivered','obsolete','dropped','dead')",
+        name="one_fate",
     ),
     sa.Index("ix_fates_change", "change_id"),
     sa.Index("ix_fates_member", "member_id"),
@@ -319,8 +320,8 @@ sa.Index("ix_fates_dead_member", fates.c.member_id, sqlite_where=fates.c.fate ==
          postgresql_where=fates.c.fate == "dead")  # fmt: skip
 sa.Index("ix_fates_open", fates.c.member_id, sqlite_where=fates.c.fate.in_(OPEN_FATES),
          postgresql_where=fates.c.fate.in_(OPEN_FATES))  # fmt: skip
-sa.Index("ix_fates_moot", fates.c.updated_at, sqlite_where=fates.c.fate == "moot",
-         postgresql_where=fates.c.fate == "moot")  # fmt: skip
+sa.Index("ix_fates_obsolete", fates.c.updated_at, sqlite_where=fates.c.fate == "obsolete",
+         postgresql_where=fates.c.fate == "obsolete")  # fmt: skip
 
 # What fates were before they were decided again.
 former_fates = sa.Table(
@@ -347,7 +348,7 @@ dead_letters = sa.Table(
     _text("reason"),
     _text("state"),  # dead | retried | discarded
     _time("settled_at", nullable=True),
-    _text("tellings"),  # [{member, status, told}]: what was not told, and what was known before
+    _text("notices"),  # [{member, status, notified}]: what was not sent, and what was known before
     _text("recipient", ""),  # who was not told though the others were; empty: nobody was told
     sa.Index("ix_dead_letters_conversation", "conversation_id"),
 )

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 from router.core import rows
-from router.core.rows import AlertRow, Index, Table
+from router.core.rows import AlertRow, RowIndex, Table
 from router.core.state import ID, State
 from router.lenient_json import fit
 from router.store import counters
@@ -25,7 +25,7 @@ _FIXED: dict[str, frozenset[str]] = {
 }
 
 
-class Cursor(Protocol):
+class DatabaseCursor(Protocol):
     """What is needed of a driver's cursor."""
 
     def execute(self, sql: str, parameters: Any = ..., /) -> Any: ...
@@ -58,14 +58,14 @@ class Sets:
         self._save: dict[str, _Insert] = {}
         self._delete: dict[str, str] = {}
         for table in rows.TABLES:
-            for index in (Index(ID, table.primary), *table.indexes):
+            for index in (RowIndex(ID, table.primary), *table.indexes):
                 self._load[table.name, index.name] = _load_sql(table, index, dialect)
             self._save[table.name] = _save_sql(table, dialect)
             self._delete[table.name] = _delete_sql(table, dialect)
         self._count = counters.moving([dialect.placeholder] * 4)
         self._label = _Insert("alert_labels", ("label", "alert_id"), "ON CONFLICT DO NOTHING", dialect)
 
-    def load(self, cursor: Cursor, state: State) -> None:
+    def load(self, cursor: DatabaseCursor, state: State) -> None:
         """Load whatever is wanted, except for questions."""
         for found in state.tables:
             wanted, found.wanted = found.wanted, {}
@@ -76,7 +76,7 @@ class Sets:
                 cursor.execute(sql, (json.dumps(several),) if several != [()] else ())
                 found.load(index, keys, map(make, cursor.fetchall()))
 
-    def save(self, cursor: Cursor, state: State) -> None:
+    def save(self, cursor: DatabaseCursor, state: State) -> None:
         """Save whatever was changed, and move the counters with it."""
         moves = counters.moved(state)
         changed = [(found, *found.changed()) for found in state.tables if found.before]
@@ -93,7 +93,7 @@ class Sets:
         if moves:
             cursor.executemany(self._count, [(*key, number) for key, number in moves.items()])
 
-    def _index(self, cursor: Cursor, alerts: Sequence[AlertRow]) -> None:
+    def _index(self, cursor: DatabaseCursor, alerts: Sequence[AlertRow]) -> None:
         """The labels of new alerts. Those of an alert never change."""
         if found := entries((row.id, row.labels) for row in alerts):
             self._label.run(cursor, found)
@@ -116,7 +116,7 @@ class _Insert:
         sizes = [size for size in _SIZES if size <= dialect.rows_at_once]
         self._runs = [(size, f"{head}{', '.join([row] * size)} {conflict}") for size in sizes]
 
-    def put(self, cursor: Cursor, rows: Sequence[tuple[Any, ...]]) -> None:
+    def put(self, cursor: DatabaseCursor, rows: Sequence[tuple[Any, ...]]) -> None:
         """Providers say what they like: of text that a database refuses, only the characters that it refuses are lost."""
         try:
             self.run(cursor, rows)
@@ -126,7 +126,7 @@ class _Insert:
                 raise
             self.run(cursor, fitting)
 
-    def run(self, cursor: Cursor, rows: Sequence[tuple[Any, ...]]) -> None:
+    def run(self, cursor: DatabaseCursor, rows: Sequence[tuple[Any, ...]]) -> None:
         done = 0
         for size, sql in self._runs:
             if size == 1:
@@ -137,7 +137,7 @@ class _Insert:
                 done += size
 
 
-def _load_sql(table: Table[Any], index: Index, dialect: Dialect) -> str:
+def _load_sql(table: Table[Any], index: RowIndex, dialect: Dialect) -> str:
     columns = ", ".join(f"t.{_quoted(name)}" for name in table.columns)
     conditions = [_condition(f"t.{_quoted(name)}", values) for name, values in index.only.items()]
     if index.latest is not None:

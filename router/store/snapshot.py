@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from router.core.alerts import alert_of, labels_of
 from router.core.rows import AlertRow
 from router.model import Alert, Millis
-from router.store import books
-from router.store.backend import backend
+from router.store import ledger
+from router.store.backend import open_backend
 from router.store.schema import alerts, conversations, members
 
 
@@ -20,7 +20,7 @@ class KnownAlert:
     alert: Alert
     source: str
     told: tuple[Mapping[str, Any], ...]
-    """By destination: ``destination``, ``told`` (none, maybe, firing, resolved), ``verdict``, ``at`` (epoch ms or
+    """By destination: ``destination``, ``told`` (none, maybe, firing, resolved), ``decision``, ``at`` (epoch ms or
     None), ``reason``; the newest conversation of each."""
 
 
@@ -32,7 +32,7 @@ class Snapshot:
     """With the fingerprint asked for."""
 
 
-def snapshot(url: str, fingerprint: str | None = None) -> Snapshot:
+def read_snapshot(url: str, fingerprint: str | None = None) -> Snapshot:
     """:raises StoreUnavailable: there is no such database, or it can't be read"""
     with _reading(url) as connection:
         every = sa.select(*(alerts.c[name] for name in AlertRow._fields)).order_by(alerts.c.id)
@@ -45,18 +45,18 @@ def snapshot(url: str, fingerprint: str | None = None) -> Snapshot:
     return Snapshot(firing, known)
 
 
-def account(url: str, since: Millis | None, until: Millis | None) -> dict[str, Any]:
-    """As :func:`router.store.books.account`.
+def read_ledger(url: str, since: Millis | None, until: Millis | None) -> dict[str, Any]:
+    """As :func:`router.store.ledger.ledger_of_period`.
 
     :raises StoreUnavailable: there is no such database, or it can't be read
     """
     with _reading(url) as connection:
-        return books.account(connection, since, until)
+        return ledger.ledger_of_period(connection, since, until)
 
 
 @contextmanager
 def _reading(url: str) -> Iterator[sa.Connection]:
-    asked = backend(url)
+    asked = open_backend(url)
     try:
         with asked.reading() as connection:
             yield connection
@@ -68,8 +68,8 @@ def _told(connection: sa.Connection, alert: int) -> tuple[Mapping[str, Any], ...
     rows = connection.execute(
         sa.select(
             conversations.c.destination,
-            members.c.notified.label("told"),
-            members.c.decision.label("verdict"),
+            members.c.notified.label("notified"),
+            members.c.decision.label("decision"),
             members.c.at,
             members.c.reason,
         )

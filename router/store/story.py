@@ -32,7 +32,7 @@ LARGEST_PAGE = 200
 # Attempts that a page shows, and former decisions; how many there are beyond them is said.
 _ATTEMPTS = _FORMER = 500
 # What comes of a decision.
-_ENDS = (Fate.DELIVERED, Fate.MOOT, Fate.DEAD)
+_ENDS = (Fate.DELIVERED, Fate.OBSOLETE, Fate.DEAD)
 _ORDER = ("change", "decision", "attempt", "fate")
 Event = dict[str, Any]
 Configurations = dict[int, tuple[str, dict[str, str]]]
@@ -59,7 +59,7 @@ class Story:
     """Where the page with what was before begins; None: there is nothing."""
 
 
-def story(
+def story_of(
     connection: sa.Connection, alert: int, before: int | None = None, limit: int = PAGE
 ) -> Story | None:
     """The last changes of an alert and all that came of them; None: there is no such alert.

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from router.model import Millis
-from router.store.counters import LETTER
+from router.store.counters import DEAD_LETTER
 from router.store.schema import (
     WAITS,
     dead_letters,
@@ -22,7 +22,7 @@ _FEW = 100
 
 LISTS: dict[str, tuple[sa.ColumnElement[int], sa.ColumnElement[bool]]] = {
     "waiting": (members.c.id, WAITS),
-    "ledger": (fates.c.id, sa.true()),
+    "decisions": (fates.c.id, sa.true()),
     "deliveries": (deliveries.c.id, sa.true()),
     "dead-letters": (dead_letters.c.id, dead_letters.c.state == sa.literal_column("'dead'")),
     "quarantine": (webhooks.c.id, webhooks.c.quarantined.is_not(None)),
@@ -56,7 +56,7 @@ def lanes(connection: sa.Connection, now: Millis) -> dict[str, dict[str, Any]]:
         lane = found.setdefault(
             destination, {"backlog": 0, "oldest_at": None, "backlog_more": False, "dead": 0}
         )
-        if what == LETTER:
+        if what == DEAD_LETTER:
             lane["dead"] = int(count)
         elif due:
             more = due > MOST and later > MOST

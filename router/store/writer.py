@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 import structlog
 
-from router.store.backend import backend
-from router.store.batch import Batch, Direct, Result
+from router.store.backend import open_backend
+from router.store.batch import Batch, Direct, JobResult
 from router.store.health import Health, StoreUnavailable
 from router.store.jobs import Job
 from router.store.opening import check, migrate
@@ -37,7 +37,7 @@ _LAST_READS = 0.5
 
 @dataclass(slots=True)
 class _Waiting:
-    result: Result
+    result: JobResult
     future: asyncio.Future[Any]
     wrote: bool = False
     """Of the first of a transaction: something was written by it."""
@@ -55,7 +55,7 @@ class Database:
 
     def __init__(self, url: str, timed: Timed) -> None:
         self._timed = timed
-        self._backend = backend(url, _READERS)
+        self._backend = open_backend(url, _READERS)
         self.name = self._backend.name
         self.health = Health(self.name)
         self._sets = Sets(self._backend)
@@ -107,7 +107,7 @@ class Database:
             raise StoreUnavailable("the store is closed")
         if self.health.damaged:
             raise StoreUnavailable(str(self.health.error))
-        waiting = _Waiting(Result(job), loop.create_future())
+        waiting = _Waiting(JobResult(job), loop.create_future())
         try:
             self._queue.put_nowait(waiting)
         except queue.Full:
@@ -246,7 +246,7 @@ class Database:
             return error
         return self._backend.unavailable(error)
 
-    def _transact(self, connection: sa.Connection, results: list[Result]) -> bool:
+    def _transact(self, connection: sa.Connection, results: list[JobResult]) -> bool:
         """Whether something was written, as far as anybody wants to know."""
         wanted = self.health.error is not None
         driver = connection.connection.driver_connection

@@ -16,7 +16,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from router.model import Millis, Webhook
-from router.parse import ParseError, parse, parse_in_pieces
+from router.parse import ParseError, parse_in_pieces, parse_webhook
 
 log = structlog.get_logger(__name__)
 
@@ -125,7 +125,7 @@ class Intake:
             body.plain = await loop.run_in_executor(self._inflating, _inflate, body, self._max_body)
             self._hold(body, len(body.plain))
         if len(body.plain) <= SMALL:
-            return parse(body.plain, now, sender)
+            return parse_webhook(body.plain, now, sender)
         pieces = parse_in_pieces(body.plain, now, sender)
         while True:
             # Large bodies take turns: the loop does one piece a round, however many bodies come at once.

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from router.rules.inputs import InputError, moment
-from router.rules.schedule import as_json, schedule
+from router.rules.timetable import as_json, timetables
 from router.store import Store, StoreUnavailable
-from router.web.parts import PARTS, TOTAL
+from router.web.app_context import APP_CONTEXT, TOTAL
 
 STATIC = Path(__file__).parent / "static"
 # Nothing but our own files runs; a mail is shown in a frame that may do nothing at all.
@@ -38,8 +38,8 @@ def add_pages(app: web.Application, *, home: str) -> None:
             web.get("/", page),
             web.static("/static", STATIC),
             web.get("/api/v1/waiting", _answers(Store.waiting, "waiting")),
-            web.get("/api/v1/ledger", _answers(Store.decided, "ledger")),
-            web.get("/api/v1/books", _books),
+            web.get("/api/v1/decisions", _answers(Store.decisions, "decisions")),
+            web.get("/api/v1/ledger", _ledger),
             web.get("/api/v1/deliveries", _answers(Store.attempts, "deliveries")),
             web.get("/api/v1/dead-letters", _answers(Store.dead_letters, "dead-letters")),
             web.get("/api/v1/schedule", _schedule),
@@ -49,11 +49,11 @@ def add_pages(app: web.Application, *, home: str) -> None:
 
 async def _schedule(request: web.Request) -> web.Response:
     """The next days of each time interval, as JSON."""
-    parts = request.app[PARTS]
-    return web.json_response(as_json(schedule(parts.policy().intervals.values(), parts.clock.now())))
+    context = request.app[APP_CONTEXT]
+    return web.json_response(as_json(timetables(context.policy().intervals.values(), context.clock.now())))
 
 
-async def _books(request: web.Request) -> web.Response:
+async def _ledger(request: web.Request) -> web.Response:
     """The ledger of a period, ``?since=&until=`` (UTC unless they say another zone); its times are epoch ms."""
     try:
         since, until = (
@@ -63,7 +63,7 @@ async def _books(request: web.Request) -> web.Response:
     except InputError as error:
         return web.json_response({"reason": str(error)}, status=400)
     try:
-        return web.json_response(await request.app[PARTS].store.account(since, until))
+        return web.json_response(await request.app[APP_CONTEXT].store.ledger(since, until))
     except StoreUnavailable as error:
         return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
 
@@ -71,13 +71,13 @@ async def _books(request: web.Request) -> web.Response:
 def _answers(
     ask: Callable[[Store], Awaitable[list[dict[str, Any]]]], name: str
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """The newest rows of a part of the books, as JSON; a header says how many there are.
+    """The newest rows of a part of the ledger, as JSON; a header says how many there are.
 
     :param name: the part's, see :data:`router.store.LISTS`
     """
 
     async def answer(request: web.Request) -> web.Response:
-        store = request.app[PARTS].store
+        store = request.app[APP_CONTEXT].store
         try:
             rows, total = await ask(store), await store.total(name)
             return web.json_response(rows, headers={TOTAL: total})

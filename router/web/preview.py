@@ -11,7 +11,7 @@ from aiohttp import web
 from router.channels.outbox import Entry, Outbox
 from router.clock import SystemClock
 from router.model import DAY, Millis
-from router.web.parts import PARTS, Parts
+from router.web.app_context import APP_CONTEXT, AppContext
 
 # Slower than this, and a proxy may take the silence for the end.
 _HEARTBEAT_SECONDS = 15
@@ -25,7 +25,7 @@ _LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class PreviewParts:
+class PreviewContext:
     outbox: Outbox
     zone: Callable[[], str]
     digests: Callable[[], Awaitable[list[Entry]]]
@@ -35,11 +35,11 @@ class PreviewParts:
     moving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-_PREVIEW: web.AppKey[PreviewParts] = web.AppKey("preview", PreviewParts)
+_PREVIEW: web.AppKey[PreviewContext] = web.AppKey("preview", PreviewContext)
 
 
-def add_preview(app: web.Application, parts: PreviewParts) -> None:
-    app[_PREVIEW] = parts
+def add_preview(app: web.Application, context: PreviewContext) -> None:
+    app[_PREVIEW] = context
     app.add_routes(
         [
             web.get("/preview/state", _state),
@@ -53,19 +53,19 @@ def add_preview(app: web.Application, parts: PreviewParts) -> None:
 
 async def _state(request: web.Request) -> web.Response:
     """All that the page shows: messages, digests as of now, what waits and why, what was decided."""
-    parts, preview = request.app[PARTS], request.app[_PREVIEW]
+    context, preview = request.app[APP_CONTEXT], request.app[_PREVIEW]
     jumps = await preview.jumps()
     return web.json_response(
         {
-            "now": parts.clock.now(),
+            "now": context.clock.now(),
             "zone": preview.zone(),
-            "movable": isinstance(parts.clock, SystemClock),
-            "channels": sorted({each.channel for each in parts.policy().destinations.values()}),
+            "movable": isinstance(context.clock, SystemClock),
+            "channels": sorted({each.channel for each in context.policy().destinations.values()}),
             "entries": [_shown(entry) for entry in preview.outbox.entries],
             "digests": [_shown(entry) for entry in await preview.digests()],
-            "waiting": await parts.store.waiting(),
-            "decided": await parts.store.decided(),
-            "totals": {name: await parts.store.total(name) for name in ("waiting", "ledger")},
+            "waiting": await context.store.waiting(),
+            "decisions": await context.store.decisions(),
+            "totals": {name: await context.store.total(name) for name in ("waiting", "decisions")},
             "jumps": [{"label": label, "at": at} for label, at in jumps],
         }
     )
@@ -85,7 +85,7 @@ async def _events(request: web.Request) -> web.StreamResponse:
     changes = request.app[_PREVIEW].outbox.changes()
     upcoming: asyncio.Task[int] | None = None
     try:
-        while not request.app[PARTS].stopping():
+        while not request.app[APP_CONTEXT].stopping():
             upcoming = upcoming or asyncio.ensure_future(anext(changes))
             done, _ = await asyncio.wait({upcoming}, timeout=_HEARTBEAT_SECONDS)
             if done:
@@ -121,7 +121,7 @@ def _html(entry: Entry | None) -> web.Response:
 
 async def _move_clock(request: web.Request) -> web.Response:
     """{"to": epoch milliseconds}: forward only, and at most a year. What happens on the way happens in its time."""
-    parts, preview = request.app[PARTS], request.app[_PREVIEW]
+    context, preview = request.app[APP_CONTEXT], request.app[_PREVIEW]
     # A page of somebody else's can't send this type without asking first.
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="Send application/json.\n")
@@ -129,24 +129,24 @@ async def _move_clock(request: web.Request) -> web.Response:
         to = int((await request.json())["to"])
     except (ValueError, KeyError, TypeError):
         raise web.HTTPBadRequest(text='Send {"to": epoch milliseconds}.\n') from None
-    now = parts.clock.now()
-    if not isinstance(parts.clock, SystemClock) or not now < to <= now + 366 * DAY:
+    now = context.clock.now()
+    if not isinstance(context.clock, SystemClock) or not now < to <= now + 366 * DAY:
         raise web.HTTPBadRequest(text="The preview's clock moves forward only, and at most a year.\n")
     async with preview.moving:
-        while parts.clock.now() < to:
-            stops = [at for _, at in await preview.jumps() if parts.clock.now() < at < to]
-            parts.clock.shift(max(0, min([*stops, to]) - parts.clock.now()))
-            parts.wake(parts.policy().destinations)
+        while context.clock.now() < to:
+            stops = [at for _, at in await preview.jumps() if context.clock.now() < at < to]
+            context.clock.shift(max(0, min([*stops, to]) - context.clock.now()))
+            context.wake(context.policy().destinations)
             await preview.outbox.touch()
-            await _told(parts)
-    return web.json_response({"now": parts.clock.now()})
+            await _told(context)
+    return web.json_response({"now": context.clock.now()})
 
 
-async def _told(parts: Parts) -> None:
+async def _told(context: AppContext) -> None:
     """Returns when nothing is due any more; what can't be told now holds up the clock for a moment only."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_STOP_SECONDS):
             while any(  # noqa: ASYNC110  (no event says that a backlog has become empty)
-                lane["backlog"] for lane in (await parts.store.lanes(parts.clock.now())).values()
+                lane["backlog"] for lane in (await context.store.lanes(context.clock.now())).values()
             ):
                 await asyncio.sleep(_LOOK_SECONDS)

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from router.store import StoreUnavailable
-from router.web.parts import PARTS, TOTAL
+from router.web.app_context import APP_CONTEXT, TOTAL
 
 # Control characters that text is made of; with others it is taken for something else.
 _TEXT_CONTROLS = frozenset("\t\n\r\f")
@@ -23,7 +23,7 @@ async def _list(request: web.Request) -> web.Response:
     if not limit.isdecimal() or not 1 <= int(limit[:9]) <= 100:
         return web.json_response({"reason": "limit is a number from 1 to 100"}, status=400)
     try:
-        store = request.app[PARTS].store
+        store = request.app[APP_CONTEXT].store
         rows, total = await store.quarantined(int(limit)), await store.total("quarantine")
     except StoreUnavailable as error:
         return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
@@ -36,7 +36,7 @@ async def _whole(request: web.Request) -> web.Response:
     name = request.match_info["id"]
     known = name.isdecimal() and name.isascii() and len(name) < 19
     try:
-        body = await request.app[PARTS].store.quarantined_body(int(name)) if known else None
+        body = await request.app[APP_CONTEXT].store.quarantined_body(int(name)) if known else None
     except StoreUnavailable as error:
         return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
     if body is None:

@@ -16,11 +16,11 @@ from router.loading import ReloadError
 from router.metrics import package_version
 from router.model import MINUTE, Millis
 from router.store import Integrity, StoreUnavailable
+from router.web.actions import add_actions
+from router.web.app_context import APP_CONTEXT, KEEPALIVE_SECONDS, AppContext
 from router.web.auth import CHALLENGE, Unauthorized, authenticate
-from router.web.parts import KEEPALIVE_SECONDS, PARTS, Parts
 from router.web.quarantine import add_quarantine
-from router.web.upkeep import add_upkeep
-from router.web.webhook import add_webhook
+from router.web.receiving import add_webhook
 
 log = structlog.get_logger(__name__)
 
@@ -32,12 +32,12 @@ _STARTED: web.AppKey[float] = web.AppKey("started", float)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_app(parts: Parts) -> web.Application:
+def make_app(context: AppContext) -> web.Application:
     """The webhook, the probes, ``/status`` and ``/metrics``; pages are added by their own rooms."""
     app = web.Application(
-        client_max_size=parts.max_body, middlewares=[_measured] if parts.metrics.enabled else []
+        client_max_size=context.max_body, middlewares=[_measured] if context.metrics.enabled else []
     )
-    app[PARTS] = parts
+    app[APP_CONTEXT] = context
     app[_STARTED] = time.monotonic()
     app.add_routes(
         [
@@ -47,12 +47,12 @@ def make_app(parts: Parts) -> web.Application:
             web.get("/-/ready", _ready),
             web.get("/status", _status),
             web.post("/-/reload", _reload),
-            *([web.get("/metrics", _metrics)] if parts.metrics.enabled else []),
+            *([web.get("/metrics", _metrics)] if context.metrics.enabled else []),
         ]
     )
     add_quarantine(app)
-    add_upkeep(app)
-    add_webhook(app, parts)
+    add_actions(app)
+    add_webhook(app, context)
     return app
 
 
@@ -95,7 +95,7 @@ async def _measured(request: web.Request, handler: Handler) -> web.StreamRespons
         resource = request.match_info.route.resource
         path = "other" if resource is None else resource.canonical
         method = request.method if request.method in {"GET", "HEAD", "POST"} else "other"
-        request.app[PARTS].metrics.request(method, path, code, time.perf_counter() - started)
+        request.app[APP_CONTEXT].metrics.request(method, path, code, time.perf_counter() - started)
 
 
 async def _healthy(_request: web.Request) -> web.Response:
@@ -106,67 +106,70 @@ async def _ready(request: web.Request) -> web.Response:
     """Ready: a commit just succeeded, every lane works, and the service is not stopping. It is ready as well while what
     fires is judged by changed rules: webhooks are accepted. The answer says so.
     """
-    parts = request.app[PARTS]
-    reason = "stopping" if parts.stopping() else ""
-    dead = [lane["destination"] for lane in parts.lanes() if not lane["alive"]]
+    context = request.app[APP_CONTEXT]
+    reason = "stopping" if context.stopping() else ""
+    dead = [lane["destination"] for lane in context.lanes() if not lane["alive"]]
     if not reason and dead:
         reason = f"lanes have ended: {', '.join(dead)}"
     if not reason:
         try:
-            async with asyncio.timeout(parts.keep_seconds):
-                await parts.store.ready()
+            async with asyncio.timeout(context.keep_seconds):
+                await context.store.ready()
         except StoreUnavailable as error:
             reason = str(error)
         except TimeoutError:
-            reason = f"nothing could be written within {parts.keep_seconds:g} s"
+            reason = f"nothing could be written within {context.keep_seconds:g} s"
     if reason:
         return web.Response(text=f"not ready: {reason}\n", status=503)
-    return web.Response(text="ready\n" if parts.loading()["applied"] else _APPLYING)
+    return web.Response(text="ready\n" if context.loading()["applied"] else _APPLYING)
 
 
 async def _reload(request: web.Request) -> web.Response:
     """Load routes.yaml anew, for whoever may post alerts; 500 says why it can't be used."""
-    parts = request.app[PARTS]
+    context = request.app[APP_CONTEXT]
     try:
-        authenticate(request, parts.sources(), None)
-        await parts.reload()
+        authenticate(request, context.sources(), None)
+        await context.reload()
     except Unauthorized as refusal:
         return web.json_response(
             {"status": "unauthorized", "reason": str(refusal)}, status=401, headers=CHALLENGE
         )
     except ReloadError as error:
         return web.json_response({"status": "failed", "reason": str(error)}, status=500)
-    return web.json_response({"status": "reloaded", **parts.loading()})
+    return web.json_response({"status": "reloaded", **context.loading()})
 
 
 async def _status(request: web.Request) -> web.Response:
-    parts = request.app[PARTS]
-    return web.json_response(await status(parts, request.app[_STARTED]))
+    context = request.app[APP_CONTEXT]
+    return web.json_response(await status(context, request.app[_STARTED]))
 
 
-async def status(parts: Parts, started: float) -> dict[str, Any]:
+async def status(context: AppContext, started: float) -> dict[str, Any]:
     """Uptime, store, lanes, and the ledger's exact counts."""
-    now = parts.clock.now()
+    now = context.clock.now()
     base: dict[str, Any] = {
         "version": package_version(),
         "now": now,
         # By the clock that nobody steps or moves on.
         "uptime_seconds": time.monotonic() - started,
-        "preview": parts.preview,
-        "stopping": parts.stopping(),
-        "config": parts.loading(),
+        "preview": context.preview,
+        "stopping": context.stopping(),
+        "config": context.loading(),
     }
     try:
-        ledger, due = await parts.store.status_and_lanes(now)
+        ledger, due = await context.store.status_and_lanes(now)
     except StoreUnavailable as error:
-        return {**base, "store": {"location": parts.store.location, "available": False, "error": str(error)}}
+        return {
+            **base,
+            "store": {"location": context.store.location, "available": False, "error": str(error)},
+        }
     return {
         **base,
-        "store": {"location": parts.store.location, "available": True, "trouble": parts.store.trouble},
-        "lanes": _lanes(parts, due, now),
+        "store": {"location": context.store.location, "available": True, "trouble": context.store.trouble},
+        "lanes": _lanes(context, due, now),
         "ledger": ledger,
-        "undecided_alerts": parts.undecided(),
-        "integrity": _integrity(parts.integrity()),
+        "undecided_alerts": context.undecided(),
+        "integrity": _integrity(context.integrity()),
     }
 
 
@@ -180,14 +183,14 @@ def _integrity(found: Integrity | None) -> dict[str, Any] | None:
     }
 
 
-def _lanes(parts: Parts, due: Mapping[str, Mapping[str, Any]], now: Millis) -> list[dict[str, Any]]:
+def _lanes(context: AppContext, due: Mapping[str, Mapping[str, Any]], now: Millis) -> list[dict[str, Any]]:
     """Each lane with what is due there, since when, by when it will have been told (ms; None: nothing is due; as if
     nothing else came and nothing failed), and how much was given up.
 
     :param due: see :meth:`router.store.Store.lanes`
     """
     rows = []
-    for lane in parts.lanes():
+    for lane in context.lanes():
         found = due.get(lane["destination"], _NOTHING_DUE)
         begins, count = max(now, lane["paused_until"] or 0), found["backlog"]
         empty_at = _empty_at(begins, count, lane["a_minute"]) if count else None
@@ -200,12 +203,12 @@ def _empty_at(begins: Millis, count: int, a_minute: float | None) -> Millis:
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    parts = request.app[PARTS]
-    now = parts.clock.now()
+    context = request.app[APP_CONTEXT]
+    now = context.clock.now()
     lanes = None
     try:
-        lanes = _lanes(parts, await parts.store.lanes(now), now)
+        lanes = _lanes(context, await context.store.lanes(now), now)
     except StoreUnavailable as error:
         log.warning("backlog unknown", error=str(error))
-    text = parts.metrics.expose(lanes, now)
+    text = context.metrics.expose(lanes, now)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})

@@ -20,7 +20,7 @@ from types import FrameType
 import sqlalchemy as sa
 
 from router import logs
-from router.app import Options, Service
+from router.app import ServeOptions, Service
 from router.model import Millis
 from router.render import Templates
 from router.store import Store
@@ -28,7 +28,7 @@ from tests.clock import ManualClock
 
 # Whose functions are points.
 _PATH = (
-    "router.web.webhook", "router.store.writer", "router.deliver.dispatcher", "router.deliver.lane", "router.deliver.delivery",
+    "router.web.receiving", "router.store.writer", "router.deliver.dispatcher", "router.deliver.lane", "router.deliver.delivery",
 )  # fmt: skip
 _LOOK = 0.005
 """Seconds between two looks at what is still due."""
@@ -110,7 +110,7 @@ async def live(life: Life) -> None:
     clock, folder = ManualClock(life.now), Path(life.folder)
     with (folder / "router.db.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the one that was killed before may not be gone yet
-    options = Options(
+    options = ServeOptions(
         folder / "routes.yaml", ("127.0.0.1", 0), f"sqlite:///{folder}/router.db", metrics=False
     )
     service = Service(options, {}, clock)

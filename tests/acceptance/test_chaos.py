@@ -277,7 +277,7 @@ async def test_after_kills_at_random_moments_and_all_kinds_of_faults_everybody_s
 
                 async def settled() -> bool:
                     fates = await router.fates()
-                    return fates.keys() <= {"delivered", "moot"} and not await chaos.differences()
+                    return fates.keys() <= {"delivered", "obsolete"} and not await chaos.differences()
 
                 await until(settled, "everybody shows the truth")
             log.info("told once more: %s", dict(chaos.duplicates()))  # pytest --log-cli-level=info shows it

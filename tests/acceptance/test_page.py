@@ -89,7 +89,7 @@ async def test_discord_and_webhooks_are_drawn_as_their_readers_see_them(folder: 
                 ).encode()
             )  # fmt: skip
             await expect(page.locator("nav button:visible")).to_have_text(
-                ["Discord 1", "Webhook 1", "Not told, and why", "Ledger"], use_inner_text=True
+                ["Discord 1", "Webhook 1", "Not told, and why", "Decisions"], use_inner_text=True
             )
             card = page.locator("#discord .card")
             await expect(card.locator("h2")).to_contain_text("Down_*now*")
@@ -198,8 +198,8 @@ async def test_the_page_of_a_running_service_shows_its_books_and_its_quarantine(
         await page.reload()
         await expect(page.locator("#lanes tbody tr")).to_have_count(6)
         await expect(page.locator("#summary")).to_contain_text("1 firing")
-        await page.click('[data-tab="decided"]')
-        await expect(page.locator("#decided tbody tr").first).to_contain_text("Down")
+        await page.click('[data-tab="decisions"]')
+        await expect(page.locator("#decisions tbody tr").first).to_contain_text("Down")
         await page.click('[data-tab="quarantine"]')
         await expect(page.locator("#quarantine .card")).to_contain_text("not JSON")
         await page.get_by_text("The body").click()

@@ -61,7 +61,7 @@ async def test_a_critical_reaches_everybody_its_update_edits_and_its_resolve_res
         assert rest[-1].subject.startswith("[RESOLVED]")
         assert {str(each.message["In-Reply-To"]) for each in rest} == {first.id}
         await _fates(
-            router, lambda fates: fates.keys() == {"delivered"}, "everything is on the books as delivered"
+            router, lambda fates: fates.keys() == {"delivered"}, "everything is on the ledger as delivered"
         )
 
 
@@ -87,7 +87,7 @@ async def test_an_inhibited_warning_is_told_only_after_the_critical_ends(
         await providers.mail.until(lambda: len(providers.subjects("team@example.com")) == 1)
 
 
-async def test_a_warning_at_night_is_told_at_opening_once_and_one_that_ended_is_moot(
+async def test_a_warning_at_night_is_told_at_opening_once_and_one_that_ended_is_obsolete(
     providers: Providers, folder: Path
 ) -> None:
     router = Router(folder, providers.routes, faketime=True)
@@ -98,13 +98,17 @@ async def test_a_warning_at_night_is_told_at_opening_once_and_one_that_ended_is_
         await alertmanager.fire(alertname="Gone", cluster="eu-1", severity="warning")
         await _fates(router, lambda fates: fates == {"held": 4}, "both warnings are held")
         await alertmanager.end(alertname="Gone", cluster="eu-1", severity="warning")
-        await _fates(router, lambda fates: fates == {"held": 2, "moot": 4}, "the one that ended is moot")
+        await _fates(
+            router, lambda fates: fates == {"held": 2, "obsolete": 4}, "the one that ended is obsolete"
+        )
         slack.expect()
         assert not mail.mails
         router.set_time(TUESDAY_MORNING)
         await slack.until(lambda: bool(slack.messages))
         await mail.until(lambda: bool(providers.subjects("team@example.com")))
-        await _fates(router, lambda fates: fates == {"delivered": 2, "moot": 4}, "the held one is delivered")
+        await _fates(
+            router, lambda fates: fates == {"delivered": 2, "obsolete": 4}, "the held one is delivered"
+        )
         slack.expect(Want("C0WARNINGS", ("Disk", "held since")))
         assert len(providers.subjects("team@example.com")) == 1
 

@@ -91,4 +91,4 @@ async def test_a_critical_overtakes_a_storm_and_the_books_balance(folder: Path) 
     assert (ledger["changes"]["fired"], ledger["changes"]["resolved"]) == (GROUPS * ALERTS, 0)
     assert ledger["changes"]["repeated"] <= ALERTS * late_writes  # it may have been kept all the same
     assert ledger["imbalance"] == 0
-    assert not {"dead", "dropped", "moot"} & {fate for fate, count in ledger["fates"].items() if count}
+    assert not {"dead", "dropped", "obsolete"} & {fate for fate, count in ledger["fates"].items() if count}

@@ -34,7 +34,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "status": ("firing", "resolved"),
     "notified": ("nothing", "unknown", "firing", "resolved"),
     "decision": ("send", "hold", "digest", "inhibited", "drop", "given_up"),
-    "fate": ("pending", "held", "inhibited", "digest", "delivered", "moot", "dropped", "dead"),
+    "fate": ("pending", "held", "inhibited", "digest", "delivered", "obsolete", "dropped", "dead"),
     "kind": ("fired", "resolved", "repeated"),
     "state": ("open", "open", "closing", "closed", "dead", "retried"),
     "remote": ("{}", '{"ts": "1"}'),

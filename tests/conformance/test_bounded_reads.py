@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from router.model import MINUTE, SECOND, Delivered, Destination, Status
 from router.store import LISTS, Limits, Permit, Store, totals
-from router.store.backend import backend
+from router.store.backend import open_backend
 from router.store.questions import QUESTIONS
 from tests.conformance.work import counted
 from tests.unit.core.world import NIGHT, PAGER, PER_ALERT, POLICY, SLACK, TEAM, alert, webhook
@@ -25,7 +25,7 @@ READINGS: dict[str, Reading] = {
     "lanes": lambda store: store.lanes(NOW),
     "status and lanes": lambda store: store.status_and_lanes(NOW),
     "waiting": Store.waiting,
-    "ledger": Store.decided,
+    "ledger": Store.decisions,
     "deliveries": Store.attempts,
     "dead letters": Store.dead_letters,
     "quarantine": lambda store: store.quarantined(20),
@@ -69,7 +69,7 @@ async def filled(store: Store, count: int) -> None:
 
 async def analyzed(url: str) -> None:
     """A server does so by itself after a while; SQLite never does."""
-    database = backend(url)
+    database = open_backend(url)
     with database.engine.execution_options(writes=True).begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text("ANALYZE"))

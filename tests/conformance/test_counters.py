@@ -10,7 +10,7 @@ import sqlalchemy as sa
 import router.store
 from router.model import DAY, HOUR, Delivered, Rejected, Retention, Retry, Status
 from router.store import Store, Work, totals
-from router.store.backend import Backend, backend
+from router.store.backend import Backend, open_backend
 from tests.postgresql import made
 from tests.unit.core.world import DAILY, MONDAY, NIGHT, NOON, PAGER, POLICY, SLACK, TEAM, alert, webhook
 
@@ -63,7 +63,7 @@ async def test_a_database_from_before_the_counters_gets_them_right(new_url: str)
     now = await played(store)
     before = await store.status()
     await store.close()
-    _as_of_0010(backend(new_url))
+    _as_of_0010(open_backend(new_url))
     store = await Store.open(new_url)
     assert await store.status() == before
     await assert_counted(store, now)

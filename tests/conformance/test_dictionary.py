@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 from router.config import loads
-from router.deliver.sent import sent
+from router.deliver.kept_message import packed_message
 from router.model import DAY, Alert, Delivered, Message, Millis, Status, Webhook
 from router.packed import MOST_LEARNED, Learned
 from router.store import Adoption, Search, Store, Work
-from router.store.backend import Backend, backend
+from router.store.backend import Backend, open_backend
 from router.store.dictionary import Packing, add, newest
 
 NOW: Millis = 1_795_435_200_000
@@ -40,7 +40,7 @@ async def play(store: Store, first: int, count: int, now: Millis) -> dict[int, i
         await store.accept(group, "default", body_of(number), POLICY, now)
         work = await store.claim(TEAM, POLICY, now)
         assert isinstance(work, Work)
-        await store.record(work, Delivered(), POLICY, now, now, sent(message_of(number), 1))
+        await store.record(work, Delivered(), POLICY, now, now, packed_message(message_of(number), 1))
         numbers[work.delivery] = number
     return numbers
 
@@ -73,7 +73,7 @@ async def test_all_is_read_as_it_came_before_and_after_a_dictionary_is_learned(u
     numbers |= await play(store, 56, 51, NOW + 40 * DAY)  # a second one
     await assert_readable(store, numbers)
     await store.close()
-    database = backend(url)
+    database = open_backend(url)
     with database.reading() as connection:
         last = newest(connection)
     database.close()
@@ -85,7 +85,7 @@ def packed(packing: Packing, count: int = 100) -> int:
     """How many bytes the last of so many texts takes."""
     for number in range(count):
         packing.pack(body_of(number))
-        size = len(packing.pack(sent(message_of(number), 1)))
+        size = len(packing.pack(packed_message(message_of(number), 1)))
     return size
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from router.lenient_json import fit
 from router.model import DAY, Retention
-from router.store import LISTS, Store, StoreUnavailable, Trouble, account, snapshot
+from router.store import LISTS, Store, StoreUnavailable, Trouble, read_ledger, read_snapshot
 from tests.histories.data import History, load
 from tests.histories.play import play
 from tests.histories.policies import moment
@@ -17,7 +17,7 @@ from tests.postgresql import Server
 
 
 def is_rich(text: str) -> bool:
-    return all(each in text for each in (' dead": ', '"digest": {', ' moot": ', '"settled": '))
+    return all(each in text for each in (' dead": ', '"digest": {', ' obsolete": ', '"settled": '))
 
 
 # Long ones, with dead letters, digests and what is decided later.
@@ -28,7 +28,7 @@ async def shown(url: str, now: int) -> dict[str, Any]:
     """Every reading of the store, the ledger of parts of the time among them."""
     store = await Store.open(url)
     try:
-        newest, integrity = await store.decided(), await store.integrity(now)
+        newest, integrity = await store.decisions(), await store.integrity(now)
         assert integrity.miscounted.first == ()
         found = {
             "status": await store.status(),
@@ -49,9 +49,9 @@ async def shown(url: str, now: int) -> dict[str, Any]:
     finally:
         await store.close()
     for since, until in ((None, None), (None, now), (now - DAY, None), (now - 2 * DAY, now - DAY // 2)):
-        found[f"account {since} {until}"] = account(url, since, until)
+        found[f"account {since} {until}"] = read_ledger(url, since, until)
     fingerprints = [None, "", "f00d"]
-    found["snapshots"] = [repr(snapshot(url, each)) for each in fingerprints]
+    found["snapshots"] = [repr(read_snapshot(url, each)) for each in fingerprints]
     return found
 
 
@@ -117,5 +117,5 @@ async def test_a_second_router_on_the_same_database_is_refused(store: Store, url
 
 async def test_questions_are_answered_from_a_database_that_is_open_elsewhere(store: Store, url: str) -> None:
     await store.quarantine(b"x", "default", "r", 1)
-    assert account(url, None, None)["webhooks"] == {"accepted": 0, "quarantined": 1}
-    assert snapshot(url).firing == ()
+    assert read_ledger(url, None, None)["webhooks"] == {"accepted": 0, "quarantined": 1}
+    assert read_snapshot(url).firing == ()

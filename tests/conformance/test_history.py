@@ -11,7 +11,7 @@ import pytest
 from router.config import loads
 from router.decide import Policy
 from router.decide.matchers import parse_matchers
-from router.deliver.sent import LARGEST, sent
+from router.deliver.kept_message import LARGEST, packed_message
 from router.model import (
     DAY,
     HOUR,
@@ -89,7 +89,7 @@ class Desk:
     async def deliver(self, key: str, outcome: Outcome, limits: Limits | None = None) -> Work:
         work = await self.claim(key, limits)
         self.now += SECOND
-        await self.store.record(work, outcome, self.policy, self.now, self.now, sent(SENT, 1))
+        await self.store.record(work, outcome, self.policy, self.now, self.now, packed_message(SENT, 1))
         return work
 
     async def id_of(self, name: str) -> int:
@@ -147,11 +147,11 @@ async def test_a_held_alert_has_a_story_from_its_arrival_to_its_end(desk: Desk) 
         (at, "decision", TEAM, "pending", "to team", rule, HELD_AT),
         (at, "attempt", TEAM, 1, "retry", "http 503", True),
         (at + SECOND, "attempt", TEAM, 2, "delivered", "", True),
-        (at + 2 * SECOND, "fate", TEAM, "delivered", "told"),
+        (at + 2 * SECOND, "fate", TEAM, "delivered", "notified"),
         (at + HOUR, "change", "resolved"),
         (at + HOUR, "decision", TEAM, "pending", "its end is to be told", rule, HELD_AT),
         (at + HOUR, "attempt", TEAM, 1, "delivered", "", True),
-        (at + HOUR + SECOND, "fate", TEAM, "delivered", "told"),
+        (at + HOUR + SECOND, "fate", TEAM, "delivered", "notified"),
     ]
     assert {each["configuration"] for each in events if "configuration" in each} == {
         desk.policy.configuration.sha256
@@ -184,7 +184,7 @@ async def test_what_was_dropped_or_ended_before_anyone_was_told_says_so(desk: De
     await desk.post("Disk", "warning", Status.RESOLVED)
     events = [each for each in await desk.events("Disk") if each["event"] in {"decision", "fate"}]
     assert [(each["at"] - NIGHT, each["event"], each["fate"]) for each in events] == [
-        (0, "decision", "held"), (MINUTE, "fate", "moot"), (MINUTE, "fate", "moot"),
+        (0, "decision", "held"), (MINUTE, "fate", "obsolete"), (MINUTE, "fate", "obsolete"),
     ]  # fmt: skip
 
 
@@ -199,7 +199,7 @@ async def test_what_was_given_up_and_tried_again_by_hand_says_both(desk: Desk) -
     assert [(each["at"] - NIGHT, each["event"], each["fate"], each["reason"]) for each in events] == [
         (0, "decision", "pending", "to oncall"), (SECOND, "fate", "dead", "http 400"),
         (MINUTE + SECOND, "decision", "pending", "tried again by hand"),
-        (MINUTE + 2 * SECOND, "fate", "delivered", "told"),
+        (MINUTE + 2 * SECOND, "fate", "delivered", "notified"),
     ]  # fmt: skip
 
 
@@ -286,7 +286,7 @@ async def test_what_a_delivery_sent_can_be_read(desk: Desk) -> None:
 async def test_of_a_message_about_thousands_of_alerts_only_their_number_is_kept(desk: Desk) -> None:
     await desk.post("Down", "critical")
     work = await desk.claim(ONCALL)
-    kept = sent(replace(SENT, fallback=True), LARGEST + 1)
+    kept = packed_message(replace(SENT, fallback=True), LARGEST + 1)
     await desk.store.record(work, Delivered(), desk.policy, desk.now, desk.now, kept)
     assert await desk.store.message(work.delivery) == {
         "channel": "slack", "fallback": True, "left_out": LARGEST + 1,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from router.store import Store, StoreUnavailable, account
+from router.store import Store, StoreUnavailable, read_ledger
 from tests.postgresql import PASSWORD, Server
 from tests.postgresql import server as started
 
@@ -205,7 +205,7 @@ async def test_a_database_of_a_newer_router_is_refused(store: Store, url: str, p
 
 def test_questions_to_a_database_without_tables_are_answered_in_words(url: str) -> None:
     with pytest.raises(StoreUnavailable, match="`alert-router serve` brings it up to date"):
-        account(url, None, None)
+        read_ledger(url, None, None)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from router.core import rows
 from router.core.claim import ALL_APART, Share
 from router.core.digests import MANY_REPORTED
 from router.core.release import MANY_MUTED
-from router.core.rows import Index, Table
+from router.core.rows import RowIndex, Table
 from router.core.state import ID, State
 from router.store.backend import Backend
 from router.store.questions import QUESTIONS
@@ -23,7 +23,7 @@ from tests.postgresql import Server, made
 
 AFTER_ALL = 1_000_000
 """An id that no row has."""
-INDEXES = [(table, index) for table in rows.TABLES for index in (Index(ID, table.primary), *table.indexes)]
+INDEXES = [(table, index) for table in rows.TABLES for index in (RowIndex(ID, table.primary), *table.indexes)]
 
 
 class Filled(NamedTuple):
@@ -71,7 +71,7 @@ def cursor(connection: sa.Connection) -> Any:
     return driver.cursor()
 
 
-def keys(table: Table[Any], index: Index, state: State) -> set[Any]:
+def keys(table: Table[Any], index: RowIndex, state: State) -> set[Any]:
     """Of all sets that have rows, and of one that has none."""
     names = [table.columns.index(name) for name in index.columns]
     found = {tuple(row[name] for name in names) for row in getattr(state, table.name)}
@@ -83,7 +83,7 @@ def keys(table: Table[Any], index: Index, state: State) -> set[Any]:
 
 @pytest.mark.parametrize(("table", "index"), INDEXES, ids=lambda each: each.name)
 def test_each_set_of_rows_is_loaded_whole_and_as_it_was_saved(
-    saved: Filled, table: Table[Any], index: Index
+    saved: Filled, table: Table[Any], index: RowIndex
 ) -> None:
     loaded = State(AFTER_ALL)
     wanted = keys(table, index, saved.state)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from aiohttp.test_utils import TestClient
 from structlog.testing import capture_logs
 
-from router.core.accept import accept
+from router.core.accept import accept_webhook
 from router.store import Store
 from router.web import make_app
 from tests.unit.web.conftest import Server
@@ -53,12 +53,12 @@ def raises(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """To decide a webhook of the bad group does."""
 
     def broken(state: Any, body: Any, *arguments: Any, **named: Any) -> Any:
-        receipt = accept(state, body, *arguments, **named)
+        receipt = accept_webhook(state, body, *arguments, **named)
         if body.group_key == BAD:
             raise error
         return receipt
 
-    monkeypatch.setattr("router.store.jobs.accepting.accept", broken)
+    monkeypatch.setattr("router.store.jobs.accepting.accept_webhook", broken)
 
 
 async def refuses_its_group(store: Store) -> None:
@@ -119,8 +119,8 @@ async def assert_quarantined(room: Web, client: Client, raw: bytes, error: str) 
     response = await client.get(f"/api/v1/quarantine/{kept['id']}")
     assert await response.read() == raw
     assert (quarantined(room), room.counted("default", "quarantined")) == (1, 1)
-    books = await room.store.status()
-    assert (books["webhooks"]["quarantined"], books["imbalance"]) == (1, 0)
+    ledger = await room.store.status()
+    assert (ledger["webhooks"]["quarantined"], ledger["imbalance"]) == (1, 0)
     assert room.store.trouble is None
 
 
@@ -180,9 +180,9 @@ async def test_one_that_fails_only_among_others_is_accepted(
         if body.group_key == BAD and state.webhooks.before:
             raised += 1
             raise KeyError("x")
-        return accept(state, body, *arguments, **named)
+        return accept_webhook(state, body, *arguments, **named)
 
-    monkeypatch.setattr("router.store.jobs.accepting.accept", spoilt)
+    monkeypatch.setattr("router.store.jobs.accepting.accept_webhook", spoilt)
     found = await in_one_batch(room.store, client, *map(body, [*"abc", BAD]))
     assert {status for status, _ in found} == {200}
     assert raised

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.histories.data import Recorded, Result, Step
+from tests.histories.data import JobResult, Recorded, Step
 from tests.histories.differences import DIFFERENCES, Difference
 
 
@@ -19,7 +19,7 @@ class Comparison:
 
 
 def compare(
-    recorded: Recorded, replayed: list[Result], intended: tuple[Difference, ...] = DIFFERENCES
+    recorded: Recorded, replayed: list[JobResult], intended: tuple[Difference, ...] = DIFFERENCES
 ) -> Comparison:
     needed: set[str] = set()
     steps = [*recorded["steps"], {}]
@@ -47,7 +47,7 @@ def compare(
     return Comparison(needed=frozenset(needed))
 
 
-def _shown(recorded: Recorded, number: int, was: Result, now: Result) -> str:
+def _shown(recorded: Recorded, number: int, was: JobResult, now: JobResult) -> str:
     """The history up to where it differs: ``-`` was recorded, ``+`` is so now."""
     lines = [
         f"History {recorded['seed']} under {recorded['policy']}.yaml, from second {recorded['start']} on:"
@@ -69,7 +69,7 @@ def _step(step: Step) -> str:
     return " ".join((step["do"], *given))
 
 
-def _lines(result: Result) -> Iterator[str]:
+def _lines(result: JobResult) -> Iterator[str]:
     """One a claim, a count, a letter, …"""
     for name, value in result.items():
         several: Iterable[str] = (

@@ -13,7 +13,7 @@ labels by name), ``steps``.
 """
 Step = dict[str, Any]
 """``do`` (see ``play``), and what that takes. Moments and spans are in seconds."""
-Result = dict[str, Any]
+JobResult = dict[str, Any]
 """What a step showed, or what there is in the end."""
 Recorded = dict[str, Any]
 """A history with its ``results``: of each step, and of the end."""

@@ -8,14 +8,14 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.histories.data import Result, Step
+from tests.histories.data import JobResult, Step
 
 
-def _as_it_is(recorded: Result, replayed: Result) -> tuple[Result, Result]:
+def _as_it_is(recorded: JobResult, replayed: JobResult) -> tuple[JobResult, JobResult]:
     return recorded, replayed
 
 
-def _never(step: Step, recorded: Result, replayed: Result) -> bool:
+def _never(step: Step, recorded: JobResult, replayed: JobResult) -> bool:
     return False
 
 
@@ -25,17 +25,17 @@ class Difference:
     """One line: the recorded store does this, the present one that."""
     why: str
     """The reason, and why nobody is worse off."""
-    see: Callable[[Result, Result], tuple[Result, Result]] = _as_it_is
+    see: Callable[[JobResult, JobResult], tuple[JobResult, JobResult]] = _as_it_is
     """Of what a step showed when it was recorded, and what it shows now: what is left to compare. It changes nothing in
     place.
     """
-    excuses: Callable[[Step, Result, Result], bool] = _never
+    excuses: Callable[[Step, JobResult, JobResult], bool] = _never
     """By the step (empty: the end), what it showed when it was recorded, and what it shows now: whether this is that
     difference. All that comes after it in that history may differ because of it, and is not compared.
     """
 
 
-def _claims(result: Result) -> list[str]:
+def _claims(result: JobResult) -> list[str]:
     """Without the numbers that are given in the order of claims."""
     claims = (
         {name: value for name, value in each.items() if name not in _NUMBERED}
@@ -47,7 +47,7 @@ def _claims(result: Result) -> list[str]:
 _NUMBERED = ("key", "remote")
 
 
-def _ordered_otherwise(step: Step, recorded: Result, replayed: Result) -> bool:
+def _ordered_otherwise(step: Step, recorded: JobResult, replayed: JobResult) -> bool:
     """The first claims that differ are two of one destination that changed places. What comes after them may differ
     more: the outcomes of a step go to its claims by their order.
     """
@@ -58,7 +58,7 @@ def _ordered_otherwise(step: Step, recorded: Result, replayed: Result) -> bool:
     return first is not None and was[first] in now[first:] and now[first] in was[first:]
 
 
-def _without_due_since(recorded: Result, replayed: Result) -> tuple[Result, Result]:
+def _without_due_since(recorded: JobResult, replayed: JobResult) -> tuple[JobResult, JobResult]:
     """Without the moment since when something is due, where it is earlier now."""
     was, now = recorded.get("backlog"), replayed.get("backlog")
     if was is None or now is None or [each[:2] for each in was] != [each[:2] for each in now]:
@@ -68,7 +68,7 @@ def _without_due_since(recorded: Result, replayed: Result) -> tuple[Result, Resu
     return {**recorded, "backlog": now}, replayed
 
 
-def _without_earlier_looks(recorded: Result, replayed: Result) -> tuple[Result, Result]:
+def _without_earlier_looks(recorded: JobResult, replayed: JobResult) -> tuple[JobResult, JobResult]:
     """Without the moments at which a lane looks again, where they are earlier now."""
     was, now = recorded.get("idle until", {}), replayed.get("idle until", {})
     left = {key: at for key, at in was.items() if at is None or now.get(key) is None or now[key] >= at}
@@ -79,7 +79,7 @@ def _without_earlier_looks(recorded: Result, replayed: Result) -> tuple[Result, 
     return {**recorded, "idle until": left}, {**replayed, "idle until": kept}
 
 
-def _by_the_first_source(recorded: Result, replayed: Result) -> tuple[Result, Result]:
+def _by_the_first_source(recorded: JobResult, replayed: JobResult) -> tuple[JobResult, JobResult]:
     """With the first opening of those that each source has."""
     openings = recorded.get("openings")
     if not isinstance(openings, dict):

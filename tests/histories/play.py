@@ -22,7 +22,7 @@ from router.model import (
     identity_of,
 )
 from router.store import Answer, Idle, Listening, Reported, Store, UnderWay, Work
-from tests.histories.data import History, Result, Step
+from tests.histories.data import History, JobResult, Step
 from tests.histories.policies import adoption, moment, seconds
 from tests.histories.seen import PEER, Seen, ledger_change
 
@@ -33,7 +33,7 @@ _MOST = 60
 _BOB, _CAROL = Refusal("bob@example.com", "smtp 550"), Refusal("carol@example.com", "smtp 550")
 
 
-async def play(history: History, url: str) -> list[Result]:
+async def play(history: History, url: str) -> list[JobResult]:
     """What each step showed, and in the end what there is.
 
     :param url: of a database that holds nothing; its tables may be there
@@ -60,7 +60,7 @@ class _Player:
         """When a lane that found nothing looks again."""
         self.under_way: dict[str, Work] = {}
         self.ledger: dict[str, int] = {}
-        self.result: Result = {}
+        self.result: JobResult = {}
 
     async def start(self) -> None:
         self.store = await Store.open(self.url)
@@ -85,7 +85,7 @@ class _Player:
     def wake(self, keys: Iterable[str]) -> None:
         self.awake.update(keys)
 
-    async def do(self, number: int, step: Step) -> Result:
+    async def do(self, number: int, step: Step) -> JobResult:
         self.result = {}
         given = {name: value for name, value in step.items() if name != "do"}
         try:
@@ -102,7 +102,7 @@ class _Player:
         if change:
             self.result["ledger"] = change
 
-    async def end(self) -> Result:
+    async def end(self) -> JobResult:
         store, seen, policy = self.store, self.seen, self.rules.policy
         opening = await store.next_opening(self.now)
         digests = {
@@ -116,8 +116,8 @@ class _Player:
             "openings": None if opening is None else seconds(opening),
             "letters": seen.letters(await store.dead_letters()),
             "digests": digests,
-            "wrong": len((await store.account(None, None))["wrong"]),
-            **seen.decided(await store.decided()),
+            "wrong": len((await store.ledger(None, None))["wrong"]),
+            **seen.decided(await store.decisions()),
         }
 
     # The steps, each by its name.

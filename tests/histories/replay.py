@@ -8,7 +8,7 @@ from pathlib import Path
 
 from router.store import Store
 from tests.histories.compare import Comparison, compare
-from tests.histories.data import History, Recorded, Result
+from tests.histories.data import History, JobResult, Recorded
 from tests.histories.play import play
 from tests.memory import MEMORY
 from tests.postgresql import Server
@@ -50,7 +50,7 @@ async def databases(server: Server) -> Copies:
 
 async def play_each(
     several: Iterable[History], server: Server | None = None
-) -> AsyncIterator[tuple[History, list[Result]]]:
+) -> AsyncIterator[tuple[History, list[JobResult]]]:
     """Histories with what each step showed. :param server: of PostgreSQL; None: on SQLite"""
     with _folder() as folder:
         copies = await (files(folder) if server is None else databases(server))

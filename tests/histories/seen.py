@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from router.model import Alert, Conversation, Labels, Status, Told
+from router.model import Alert, Conversation, Labels, ShownAlert, Status
 from tests.histories.data import History
 from tests.histories.policies import seconds
 
@@ -73,7 +73,7 @@ class Seen:
         state = json.dumps([alerts, conversation.over])
         return self._revisions.setdefault(name, state) != state
 
-    def _told(self, told: Told) -> str:
+    def _told(self, told: ShownAlert) -> str:
         notes = ("news" * told.news, "again" * told.again, "held" * (told.held_since is not None))
         return " ".join(filter(None, (self._alert(told.alert, told.level), *notes)))
 
@@ -93,7 +93,7 @@ class Seen:
                 f"{self._alert(line.alert, line.level)} x{line.fired} {line.note}".strip()
                 for line in getattr(view, name)
             ]
-            for name in ("firing", "ended", "flapping", "held", "moot")
+            for name in ("firing", "ended", "flapping", "held", "obsolete")
         }
         period = {"since": seconds(view.since), "until": seconds(view.until)}
         return period | {name: lines for name, lines in lists.items() if lines}
@@ -123,7 +123,7 @@ class Seen:
             [
                 row["destination"], row["recipient"], seconds(row["at"]), row["reason"],
                 sorted(
-                    f"{self.name(each['labels'])} {each['level']} {each['untold']} {each['status']}" for each in row["alerts"]
+                    f"{self.name(each['labels'])} {each['level']} {each['unnotified']} {each['status']}" for each in row["alerts"]
                 ),
             ]
             for row in rows

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.histories.compare import compare
-from tests.histories.data import Result, load, save
+from tests.histories.data import JobResult, load, save
 from tests.histories.differences import Difference
 from tests.histories.invent import OUTCOMES
 from tests.histories.policies import NAMES
@@ -45,11 +45,11 @@ def test_each_sort_of_event_is_in_many_recorded_histories() -> None:
         "post", "wait", "deliver", "claim", "finish", "restart", "reload", "answered", "unanswered", "expire", "settle",
         "step", "retry", "discard", "resume",
     )  # fmt: skip
-    fates = ("delivered", "pending", "held", "inhibited", "digest", "moot", "dropped", "dead")
+    fates = ("delivered", "pending", "held", "inhibited", "digest", "obsolete", "dropped", "dead")
     wanted = (
         *(f'"do": "{step}"' for step in steps), *(f'"policy": "{name}"' for name in NAMES),
         *(f'"{outcome}"' for outcome in OUTCOMES), *(f' {fate}": ' for fate in fates), 'news again"', 'news held"',
-        '"over": true', '"truncated"', '"peer": 2', '"late": {', '"digest": {', '"flapping": [', '"moot": [',
+        '"over": true', '"truncated"', '"peer": 2', '"late": {', '"digest": {', '"flapping": [', '"obsolete": [',
         "(gone from Alertmanager)", "(no longer repeated)", "(its endsAt has passed)", '"retired"', '"next doubt"',
         '"settled": "retried"', '"settled": "discarded"', '"bob@example.com", ', " failed: ",
     )  # fmt: skip
@@ -73,7 +73,7 @@ def test_a_result_that_differs_is_shown_with_the_steps_before_it() -> None:
     assert f"\n{number + 2:3} " not in problem
 
 
-def without_reasons(result: Result) -> Result:
+def without_reasons(result: JobResult) -> JobResult:
     return {name: each for name, each in result.items() if name != "reasons"}
 
 

@@ -19,9 +19,9 @@ from the beginning until now
 webhooks: 2 accepted, 1 quarantined
 changes: 1 fired, 1 resolved, 0 repeated
 
-destination      changes = delivered + pending + held + inhibited + digest + moot + dropped + dead
-slack:C0WARNINGS       2 =         0 +       0 +    0 +         0 +      0 +    2 +       0 +    0
-all                    2 =         0 +       0 +    0 +         0 +      0 +    2 +       0 +    0
+destination      changes = delivered + pending + held + inhibited + digest + obsolete + dropped + dead
+slack:C0WARNINGS       2 =         0 +       0 +    0 +         0 +      0 +        2 +       0 +    0
+all                    2 =         0 +       0 +    0 +         0 +      0 +        2 +       0 +    0
 
 balanced
 """

@@ -120,8 +120,8 @@ def test_explain_takes_what_else_fires_from_a_file_and_many_alerts_from_lines(tm
     options = ["--config", str(ROOT / "routes.yaml"), "--firing", str(firing), "--at", "2026-11-20 10:00"]
     result = run("explain", "--jsonl", *options, given=lines)
     assert result.exit_code == 0
-    verdicts = [json.loads(line)["decisions"][0]["verdict"] for line in result.stdout.splitlines()]
-    assert verdicts == ["inhibited", "send"]
+    decisions = [json.loads(line)["decisions"][0]["decision"] for line in result.stdout.splitlines()]
+    assert decisions == ["inhibited", "send"]
     assert run("explain", "--jsonl", *options, given=lines + "{\n").exit_code == 1
 
 
@@ -158,7 +158,7 @@ async def test_explain_of_an_alert_that_the_store_knows_tells_what_became_of_it(
     result = run("explain", "--alert", "f00d", *rules)
     assert "So far\n  slack:C0WARNINGS  not told: hold, outside office" in result.stdout
     answer = json.loads(run("explain", "--alert", "f00d", "--json", *rules).stdout)
-    assert (answer["source"], answer["so_far"][0]["told"]) == ("prod", "nothing")
+    assert (answer["source"], answer["so_far"][0]["notified"]) == ("prod", "nothing")
     assert "the store knows no alert beef" in run("explain", "--alert", "beef", *rules).output
     await store.close()
 
@@ -279,8 +279,8 @@ def test_the_tests_of_the_repository_pass_and_a_broken_one_is_shown_as_a_diff(tm
             ":1:78: decisions is none of send, hold, digest, inhibited, drop; choose one",
         ),
         (
-            "tests: [{name: x, at: 5, alerts: [{labels: {a: b}, decisions: {x: sent, y: {verdict: [hold]}}}]}]",
-            ":1:86: verdict is none of send, hold, digest, inhibited, drop; choose one",
+            "tests: [{name: x, at: 5, alerts: [{labels: {a: b}, decisions: {x: sent, y: {decision: [hold]}}}]}]",
+            ":1:87: decision is none of send, hold, digest, inhibited, drop; choose one",
         ),
         (
             "tests: [{name: [x], at: [5], alerts: [{labels: {a: [b]}, opens: soon}]}]",

@@ -29,7 +29,7 @@ def used(metrics: Metrics) -> Metrics:
     metrics.delivered_after("slack", SLACK, 0.3)
     metrics.fallback("slack")
     metrics.possible_duplicate("slack", SLACK)
-    metrics.truth_failed("prod")
+    metrics.reconcile_failed("prod")
     metrics.imbalance(3)
     metrics.integrity(0, 0, 1)
     metrics.batch(0.003, [("Accept", 0.001)])
@@ -110,14 +110,14 @@ def test_every_event_is_counted() -> None:
         "alert_router_quarantined_total 1.0",
         'alert_router_changes_total{kind="fired",level="warning",source="prod"} 1.0',
         'alert_router_unknown_severity_total{source="prod"} 1.0',
-        f'alert_router_decisions_total{{destination="{SLACK}",verdict="send"}} 1.0',
+        f'alert_router_decisions_total{{decision="send",destination="{SLACK}"}} 1.0',
         f'alert_router_deliveries_total{{channel="slack",destination="{SLACK}",outcome="delivered"}} 1.0',
         f'alert_router_deliveries_total{{channel="slack",destination="{SLACK}",outcome="retry"}} 1.0',
         f'alert_router_delivery_failures_total{{channel="slack",destination="{SLACK}",reason="ratelimited"}} 1.0',
         f'alert_router_accept_to_delivered_seconds_count{{channel="slack",destination="{SLACK}"}} 1.0',
         'alert_router_template_fallbacks_total{channel="slack"} 1.0',
         f'alert_router_possible_duplicates_total{{channel="slack",destination="{SLACK}"}} 1.0',
-        'alert_router_truth_failures_total{source="prod"} 1.0',
+        'alert_router_reconcile_failures_total{source="prod"} 1.0',
         "alert_router_ledger_imbalance 3.0",
         "alert_router_config_last_reload_successful 0.0",
         "alert_router_config_last_reload_success_timestamp_seconds 1.795216673535e+09",

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.model import Alert, Millis, Status, Webhook
-from router.parse import ParseError, fingerprint, parse, parse_in_pieces
+from router.parse import ParseError, fingerprint, parse_in_pieces, parse_webhook
 from tests.world.bodies import BODIES, Body
 
 RECORDED = Path(__file__).parents[3] / "shared" / "alertmanager-payloads"
@@ -29,7 +29,7 @@ def body(*alerts: Any, **fields: Any) -> bytes:
 
 def one(entry: dict[str, Any], **fields: Any) -> Alert:
     """The only alert of a body with this entry."""
-    (alert,) = parse(body(entry, **fields)).alerts
+    (alert,) = parse_webhook(body(entry, **fields)).alerts
     return alert
 
 
@@ -62,7 +62,7 @@ def recorded() -> list[Any]:
 @pytest.mark.parametrize("path", recorded())
 def test_what_alertmanager_really_sends_is_read_whole(path: Path) -> None:
     raw = json.loads(path.read_bytes())
-    webhook = parse(path.read_bytes())
+    webhook = parse_webhook(path.read_bytes())
     assert webhook.oddities == ()
     assert (webhook.receiver, webhook.group_key) == (raw["receiver"], raw["groupKey"])
     assert webhook.group_labels == raw["groupLabels"]
@@ -110,7 +110,7 @@ def test_the_fingerprint_of_known_labels() -> None:
 )  # fmt: skip
 def test_what_is_no_webhook_is_refused_with_the_reason(raw: bytes, reason: str) -> None:
     with pytest.raises(ParseError, match=reason):
-        parse(raw)
+        parse_webhook(raw)
 
 
 @pytest.mark.parametrize("field", ["labels", "startsAt", "fingerprint", "imageURL", "other"])
@@ -119,17 +119,17 @@ def test_nesting_of_any_depth_raises_nothing_but_a_parse_error(field: str, depth
     """How deep is too deep depends on the interpreter's stack."""
     nested = b"[" * depth + b"]" * depth
     with suppress(ParseError):
-        assert len(parse(b'{"alerts": [{"%b": {"a": %b}}]}' % (field.encode(), nested)).alerts) == 1
+        assert len(parse_webhook(b'{"alerts": [{"%b": {"a": %b}}]}' % (field.encode(), nested)).alerts) == 1
 
 
 @pytest.mark.parametrize("alerts", [None, []])
 def test_no_alerts_is_an_empty_group(alerts: Any) -> None:
-    webhook = parse(json.dumps({"alerts": alerts, "receiver": None, "externalURL": None}).encode())
+    webhook = parse_webhook(json.dumps({"alerts": alerts, "receiver": None, "externalURL": None}).encode())
     assert webhook == Webhook("", webhook.group_key, {}, "", 0, ())
 
 
 def test_entries_that_are_no_objects_are_named_and_the_others_kept() -> None:
-    webhook = parse(body({"labels": {"a": "1"}}, 7, None, {"labels": {"a": "2"}}, "x", True, []))
+    webhook = parse_webhook(body({"labels": {"a": "1"}}, 7, None, {"labels": {"a": "2"}}, "x", True, []))
     assert [alert.labels["a"] for alert in webhook.alerts] == ["1", "2"]
     assert webhook.oddities == (
         "alerts[1] is a number, not an object",
@@ -141,7 +141,7 @@ def test_entries_that_are_no_objects_are_named_and_the_others_kept() -> None:
 
 
 def test_a_flood_of_strays_is_summed_up() -> None:
-    oddities = parse(body({}, *[0] * 1_000)).oddities
+    oddities = parse_webhook(body({}, *[0] * 1_000)).oddities
     assert len(oddities) == 21
     assert oddities[-1] == "and 980 more like these"
 
@@ -155,13 +155,13 @@ def test_label_values_become_text() -> None:
 
 
 def test_missing_and_null_labels_are_no_labels() -> None:
-    webhook = parse(body({"labels": None}, {"annotations": None, "generatorURL": None}))
+    webhook = parse_webhook(body({"labels": None}, {"annotations": None, "generatorURL": None}))
     assert webhook.oddities == ()
     assert all((each.labels, each.annotations, each.generator_url) == ({}, {}, "") for each in webhook.alerts)
 
 
 def test_labels_that_are_no_object_are_an_oddity() -> None:
-    webhook = parse(body({"labels": ["a"], "annotations": "x"}))
+    webhook = parse_webhook(body({"labels": ["a"], "annotations": "x"}))
     assert webhook.oddities == (
         "alerts[0].labels are a list, not an object",
         "alerts[0].annotations are text, not an object",
@@ -175,7 +175,7 @@ def test_nul_and_lone_surrogates_are_replaced_everywhere() -> None:
     entry = {
         "labels": {bad: bad}, "annotations": {"x": [bad]}, "generatorURL": bad, "fingerprint": bad, "imageURL": bad,
     }  # fmt: skip
-    webhook = parse(body(entry, receiver=bad, groupKey=bad, externalURL=bad, groupLabels={bad: bad}))
+    webhook = parse_webhook(body(entry, receiver=bad, groupKey=bad, externalURL=bad, groupLabels={bad: bad}))
     (alert,) = webhook.alerts
     assert alert.labels == {good: good}
     assert alert.annotations == {"x": f'["{good}"]'}
@@ -189,17 +189,17 @@ def test_an_escaped_pair_of_surrogates_is_the_character_it_means() -> None:
 
 
 def test_invalid_utf8_is_replaced_and_a_byte_order_mark_is_no_matter() -> None:
-    (alert,) = parse(b'\xef\xbb\xbf{"alerts": [{"labels": {"a": "\xff!"}}]}').alerts
+    (alert,) = parse_webhook(b'\xef\xbb\xbf{"alerts": [{"labels": {"a": "\xff!"}}]}').alerts
     assert alert.labels == {"a": "\ufffd!"}
 
 
 def test_raw_control_characters_within_text_lose_no_alert() -> None:
-    (alert,) = parse(b'{"alerts": [{"annotations": {"a": "1\n2\t3\x004"}}]}').alerts
+    (alert,) = parse_webhook(b'{"alerts": [{"annotations": {"a": "1\n2\t3\x004"}}]}').alerts
     assert alert.annotations == {"a": "1\n2\t3\ufffd4"}
 
 
 def test_of_duplicate_keys_the_last_one_counts() -> None:
-    (alert,) = parse(b'{"alerts": 1, "alerts": [{"labels": {"a": "1", "a": "2"}}]}').alerts
+    (alert,) = parse_webhook(b'{"alerts": 1, "alerts": [{"labels": {"a": "1", "a": "2"}}]}').alerts
     assert alert.labels == {"a": "2"}
 
 
@@ -270,7 +270,9 @@ def test_times(given_time: Any, expected: Millis | None) -> None:
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_numbers_that_are_none_are_no_times_and_no_counts(number: str) -> None:
-    webhook = parse(b'{"alerts": [{"startsAt": %s}], "truncatedAlerts": %s}' % ((number.encode(),) * 2))
+    webhook = parse_webhook(
+        b'{"alerts": [{"startsAt": %s}], "truncatedAlerts": %s}' % ((number.encode(),) * 2)
+    )
     assert (webhook.alerts[0].starts_at, webhook.truncated) == (None, 0)
 
 
@@ -303,14 +305,14 @@ def test_alerts_without_labels_are_told_apart_by_their_content_but_not_by_status
     first = {"annotations": {"summary": "one"}, "status": "firing", "startsAt": START}
     ended = {**first, "status": "resolved", "endsAt": END}
     other = {**first, "annotations": {"summary": "two"}}
-    prints = [each.fingerprint for each in parse(body(first, other)).alerts]
+    prints = [each.fingerprint for each in parse_webhook(body(first, other)).alerts]
     assert len(set(prints)) == 2
     assert one(ended).fingerprint == prints[0]
 
 
 def test_one_fingerprint_for_different_labels_is_several_alerts() -> None:
     web, db, bare = {"labels": {"a": "web"}}, {"labels": {"a": "db"}}, {"annotations": {"x": "bare"}}
-    alerts = parse(body(*({**each, "fingerprint": "same"} for each in (web, db, bare)))).alerts
+    alerts = parse_webhook(body(*({**each, "fingerprint": "same"} for each in (web, db, bare)))).alerts
     assert [each.fingerprint for each in alerts] == ["same"] * 3
     assert len({each.identity for each in alerts}) == 3
 
@@ -350,7 +352,7 @@ def test_of_one_alert_told_twice_the_last_one_is_the_truth(
     fires = {"labels": labels, "status": "firing", "startsAt": firing_start}
     ended = {"labels": labels, "status": "resolved", "startsAt": resolved_start}
     for order in ([fires, ended], [ended, fires]):
-        statuses = [each.status for each in parse(body(*order)).alerts]
+        statuses = [each.status for each in parse_webhook(body(*order)).alerts]
         assert sorted(statuses) == ["firing", "resolved"]
         assert statuses[-1] == last
 
@@ -365,12 +367,14 @@ def test_of_a_contradiction_about_one_start_the_firing_counts(
     fires = {"labels": labels, "status": "firing", "startsAt": firing_start}
     ended = {"labels": labels, "status": "resolved", "startsAt": resolved_start}
     for order in ([fires, ended], [ended, fires]):
-        assert [each.status for each in parse(body(*order)).alerts] == ["firing"]
+        assert [each.status for each in parse_webhook(body(*order)).alerts] == ["firing"]
 
 
 def test_other_alerts_keep_their_place_when_one_is_told_twice() -> None:
     twice = {"labels": {"a": "2"}, "startsAt": START}
-    webhook = parse(body({"labels": {"a": "1"}, "startsAt": END}, twice, {"labels": {"a": "3"}}, twice))
+    webhook = parse_webhook(
+        body({"labels": {"a": "1"}, "startsAt": END}, twice, {"labels": {"a": "3"}}, twice)
+    )
     assert [each.labels["a"] for each in webhook.alerts] == ["1", "2", "2", "3"]
 
 
@@ -378,12 +382,12 @@ def test_other_alerts_keep_their_place_when_one_is_told_twice() -> None:
     ("key", "expected"), [("{}:{a}", "{}:{a}"), (17_402_318_943_124_598_281, "17402318943124598281")]
 )
 def test_a_group_key_may_be_a_number(key: Any, expected: str) -> None:
-    assert parse(body(groupKey=key)).group_key == expected
+    assert parse_webhook(body(groupKey=key)).group_key == expected
 
 
 def test_a_missing_group_key_is_the_same_for_the_same_group_and_another_for_another() -> None:
     def key(**fields: Any) -> str:
-        return parse(body({"labels": {"alertname": "A"}}, **fields)).group_key
+        return parse_webhook(body({"labels": {"alertname": "A"}}, **fields)).group_key
 
     assert key(groupLabels={"a": "1", "b": "2"}) == key(groupLabels={"b": "2", "a": "1"}) != ""
     assert len({key(groupLabels={"a": "1"}), key(groupLabels={"a": "2"}), key()}) == 3
@@ -395,7 +399,7 @@ def test_a_missing_group_key_is_the_same_for_the_same_group_and_another_for_anot
     [(0, 0), (3, 3), ("3", 3), (None, 0), (-1, 0), ("many", 0), ([], 0), (10**30, 2**31 - 1)],
 )
 def test_the_count_of_hidden_alerts(truncated: Any, expected: int) -> None:
-    assert parse(body(truncatedAlerts=truncated)).truncated == expected
+    assert parse_webhook(body(truncatedAlerts=truncated)).truncated == expected
 
 
 def test_grafanas_links_are_kept() -> None:
@@ -434,7 +438,7 @@ tops = st.sampled_from(
 @given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_a_webhook_or_a_parse_error(raw: bytes) -> None:
     with suppress(ParseError):
-        assert isinstance(parse(raw), Webhook)
+        assert isinstance(parse_webhook(raw), Webhook)
 
 
 @settings(deadline=None)
@@ -444,7 +448,7 @@ def test_every_object_comes_out_as_its_alert_and_every_text_can_be_kept(
 ) -> None:
     objects = [each for each in told if isinstance(each, dict)]
     try:
-        webhook = parse(body(*told, **top))
+        webhook = parse_webhook(body(*told, **top))
     except ParseError:
         assert not objects
         return
@@ -471,7 +475,9 @@ def test_every_object_comes_out_as_its_alert_and_every_text_can_be_kept(
 )
 def test_in_pieces_comes_to_the_same(told: list[Any], top: dict[str, Any], indent: int | None) -> None:
     raw = json.dumps({"alerts": told, **top}, indent=indent).encode()
-    assert either_way(raw, lambda raw: in_pieces(raw)[0]) == either_way(raw, lambda raw: parse(raw, 2**50))
+    assert either_way(raw, lambda raw: in_pieces(raw)[0]) == either_way(
+        raw, lambda raw: parse_webhook(raw, 2**50)
+    )
 
 
 @pytest.mark.parametrize("body", BODIES, ids=str)
@@ -479,7 +485,7 @@ def test_every_odd_body_comes_to_the_same_in_pieces(body: Body) -> None:
     if not body.headers:
         raw = body.data
         assert either_way(raw, lambda raw: in_pieces(raw)[0]) == either_way(
-            raw, lambda raw: parse(raw, 2**50)
+            raw, lambda raw: parse_webhook(raw, 2**50)
         )
 
 
@@ -488,7 +494,7 @@ def test_json_with_a_sign_too_many_or_too_few_is_none_in_pieces_either(cut: str)
     good = json.dumps({"status": "firing", "alerts": [{"labels": {"a": "1"}}, {"labels": {"a": "2"}}]})
     for at, sign in enumerate(good):
         for raw in (good[:at] + cut + good[at:], good[:at] + good[at + 1 :] if sign == cut else good):
-            whole = either_way(raw.encode(), lambda raw: parse(raw, 2**50))
+            whole = either_way(raw.encode(), lambda raw: parse_webhook(raw, 2**50))
             assert either_way(raw.encode(), lambda raw: in_pieces(raw)[0]) == whole
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.reduce import PEER_LAG, Doubt, Known, reduce
+from router.core.reduce import PEER_LAG, Doubt, Known, reduce_alert
 from router.model import HOUR, MINUTE, SECOND, Alert, Change, Millis, Status
 
 FIRING, RESOLVED = Status.FIRING, Status.RESOLVED
@@ -18,7 +18,7 @@ def after(*told: tuple[Alert, str, Millis]) -> tuple[list[Change], Known]:
     known: Known | None = None
     changes = []
     for each, peer, now in told:
-        change, known = reduce(known, each, peer, now)
+        change, known = reduce_alert(known, each, peer, now)
         changes.append(change)
     assert known is not None
     return changes, known
@@ -91,7 +91,7 @@ def test_a_firing_long_after_the_end_is_news_whatever_its_start(peer: str, start
 def test_a_doubt_counts_when_it_is_certain() -> None:
     _, known = after((alert(FIRING), "a", 0), (alert(RESOLVED), "a", 10), (alert(FIRING), "b", 20))
     assert known.doubt is not None
-    change, after_it = reduce(known, known.doubt.alert, "b", 30, certain=True)
+    change, after_it = reduce_alert(known, known.doubt.alert, "b", 30, certain=True)
     assert change is Change.FIRED
     assert after_it.doubt is None
 
@@ -175,7 +175,7 @@ def test_whatever_is_told_twice_in_a_row_changes_nothing_the_second_time(
 ) -> None:
     known: Known | None = None
     for each, peer, now in told:
-        _, known = reduce(known, each, peer, now)
-        change, again = reduce(known, each, peer, now)
+        _, known = reduce_alert(known, each, peer, now)
+        change, again = reduce_alert(known, each, peer, now)
         assert change is Change.REPEATED
         assert again.alert.status is known.alert.status

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.deliver.schedule import FIRST, LONGEST, LONGEST_WISH, next_attempt
+from router.deliver.retry_schedule import FIRST, LONGEST, LONGEST_WISH, next_attempt
 
 attempts = st.integers(1, 10_000)
 chances = st.floats(0, 1, exclude_max=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from router.deliver.section import Section
+from router.deliver.section import SectionLimiter
 from router.model import SECOND, Rate, SharedLimits
 
 
@@ -12,15 +12,17 @@ def stirred() -> list[str]:
 
 
 @pytest.fixture
-def section(stirred: list[str]) -> Section[str]:
-    return Section(stirred.append)
+def section(stirred: list[str]) -> SectionLimiter[str]:
+    return SectionLimiter(stirred.append)
 
 
-def test_without_limits_a_lane_takes_what_it_wants(section: Section[str]) -> None:
+def test_without_limits_a_lane_takes_what_it_wants(section: SectionLimiter[str]) -> None:
     assert section.take("a", 50, 0) == 50
 
 
-def test_who_asked_first_is_offered_what_is_given_back(section: Section[str], stirred: list[str]) -> None:
+def test_who_asked_first_is_offered_what_is_given_back(
+    section: SectionLimiter[str], stirred: list[str]
+) -> None:
     section.change(SharedLimits(max_concurrency=2), 0)
     assert [section.take(lane, 1, 0) for lane in "abcd"] == [1, 1, 0, 0]
     section.sent()
@@ -29,7 +31,7 @@ def test_who_asked_first_is_offered_what_is_given_back(section: Section[str], st
 
 
 def test_a_lane_that_needs_no_place_any_more_leaves_its_turn(
-    section: Section[str], stirred: list[str]
+    section: SectionLimiter[str], stirred: list[str]
 ) -> None:
     section.change(SharedLimits(max_concurrency=1), 0)
     assert [section.take(lane, 1, 0) for lane in "abc"] == [1, 0, 0]
@@ -39,14 +41,14 @@ def test_a_lane_that_needs_no_place_any_more_leaves_its_turn(
     assert section.take("c", 1, 0) == 1
 
 
-def test_places_that_no_delivery_took_are_given_back(section: Section[str]) -> None:
+def test_places_that_no_delivery_took_are_given_back(section: SectionLimiter[str]) -> None:
     section.change(SharedLimits(Rate(1, SECOND, burst=4), max_concurrency=4), 0)
     assert section.take("a", 4, 0) == 4
     section.give_back(3)
     assert section.take("b", 9, 0) == 3
 
 
-def test_a_lower_limit_counts_what_is_under_way(section: Section[str]) -> None:
+def test_a_lower_limit_counts_what_is_under_way(section: SectionLimiter[str]) -> None:
     section.change(SharedLimits(max_concurrency=3), 0)
     assert section.take("a", 3, 0) == 3
     section.change(SharedLimits(max_concurrency=1), 0)
@@ -58,7 +60,7 @@ def test_a_lower_limit_counts_what_is_under_way(section: Section[str]) -> None:
 
 
 def test_who_waits_is_looked_at_when_only_the_moment_of_room_changes(
-    section: Section[str], stirred: list[str]
+    section: SectionLimiter[str], stirred: list[str]
 ) -> None:
     section.change(SharedLimits(Rate(1, SECOND, burst=1), max_concurrency=1), 0)
     assert [section.take(lane, 1, 0) for lane in "ab"] == [1, 0]
@@ -70,7 +72,7 @@ def test_who_waits_is_looked_at_when_only_the_moment_of_room_changes(
     assert stirred == ["b"]
 
 
-def test_what_has_not_paid_yet_counts_in_the_rate(section: Section[str]) -> None:
+def test_what_has_not_paid_yet_counts_in_the_rate(section: SectionLimiter[str]) -> None:
     section.change(SharedLimits(Rate(1, SECOND, burst=2)), 0)
     assert [section.take(lane, 1, 0) for lane in "abc"] == [1, 1, 0]
     assert section.take("c", 1, 10 * SECOND) == 0  # there are tokens; they are for those that have not paid
@@ -81,7 +83,9 @@ def test_what_has_not_paid_yet_counts_in_the_rate(section: Section[str]) -> None
     assert section.take("c", 1, 11 * SECOND) == 1
 
 
-def test_a_place_that_no_delivery_took_leaves_its_token(section: Section[str], stirred: list[str]) -> None:
+def test_a_place_that_no_delivery_took_leaves_its_token(
+    section: SectionLimiter[str], stirred: list[str]
+) -> None:
     section.change(SharedLimits(Rate(1, SECOND, burst=2)), 0)
     assert section.take("a", 2, 0) == 2
     assert section.take("b", 1, 0) == 0

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from router.clock_watch import ClockWatch
 from router.decide import Policy, Route, Severity
 from router.model import HOUR, MINUTE, SECOND, Millis
-from router.steps import Steps
 from router.store import BEAT, Store, StoreUnavailable
 from tests.clock import ManualClock
 
@@ -49,7 +49,7 @@ class Room:
     restarts: int = 0
 
     def __post_init__(self) -> None:
-        self.steps = Steps(self.store, self.clock, lambda: POLICY, self._restart)
+        self.steps = ClockWatch(self.store, self.clock, lambda: POLICY, self._restart)
 
     def _restart(self) -> None:
         self.restarts += 1

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from router.app import Options, Service
+from router.app import ServeOptions, Service
 from router.model import MINUTE, Millis
 from tests.clock import ManualClock
 from tests.world.fake_pagerduty import FakePagerDuty
@@ -63,7 +63,9 @@ class World:
         self, change: Callable[[str], str], *, watch: bool = False, drain: Millis = 10 * MINUTE
     ) -> Service:
         database = self.database or f"sqlite:///{self.folder}/router.db"
-        options = Options(self.write(change), ("127.0.0.1", 0), database=database, drain=drain, watch=watch)
+        options = ServeOptions(
+            self.write(change), ("127.0.0.1", 0), database=database, drain=drain, watch=watch
+        )
         return Service(options, {}, self.clock)
 
     async def stop(self) -> None:

@@ -19,9 +19,9 @@ from tests.world.test_delivery import delivered, failed
 async def stepped(world: World, by: Millis) -> None:
     """The wall clock is set; returns when that has been noticed, and what waits decided again."""
     assert world.service is not None
-    seen = world.service.steps.count
+    seen = world.service.clock_watch.count
     world.clock.step(by)
-    while world.service.steps.count == seen:
+    while world.service.clock_watch.count == seen:
         await world.service.store.ready()
 
 
@@ -224,7 +224,7 @@ async def test_a_step_is_seen_before_anything_ends_by_it(world: World) -> None:
     await world.at_rest()
     assert world.service is not None
     world.clock.step(13 * HOUR)
-    await world.service.truth.look()
+    await world.service.reconciler.look()
     await world.at_rest()
     world.pagerduty.expect(Page("Down", open=True))
 

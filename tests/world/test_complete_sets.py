@@ -95,7 +95,9 @@ async def test_an_alert_that_flaps_twenty_times_ends_everywhere(world: World, ho
     assert incidents(world) == [False] * 20
     by_destination = (await world.ledger())["by_destination"]
     ends = [
-        fates.get("moot", 0) for key, fates in by_destination.items() if key.startswith(("pager", "webhook"))
+        fates.get("obsolete", 0)
+        for key, fates in by_destination.items()
+        if key.startswith(("pager", "webhook"))
     ]
     assert ends == [0, 0]
 

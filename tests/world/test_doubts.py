@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from router.app import Options, Service
+from router.app import ServeOptions, Service
 from router.model import HOUR, MINUTE, SECOND
 from tests.world.conftest import World
 from tests.world.fake_alertmanager import FakeAlertmanager
@@ -216,13 +216,13 @@ async def test_the_ledger_says_why_a_doubt_is_not_told(world: World) -> None:
     await world.start()
     await ended(world)
     await say(world, "firing", peer="http://am-2")
-    rows = await world.get("/api/v1/ledger")
+    rows = await world.get("/api/v1/decisions")
     assert any("contradicts an end of minutes ago" in row["reason"] for row in rows)
 
 
 async def test_in_a_preview_doubts_are_settled_too(world: World) -> None:
     """Whoever tries it with one alert posts the same start again and again."""
-    options = Options(world.write(), ("127.0.0.1", 0), preview=True)
+    options = ServeOptions(world.write(), ("127.0.0.1", 0), preview=True)
     world.service = Service(options, {}, world.clock)
     await world.service.start()
     for status in ("firing", "resolved", "firing"):

@@ -10,7 +10,7 @@ import pytest
 
 from router.config import load
 from router.model import DAY, MINUTE, Webhook
-from router.parse import parse
+from router.parse import parse_webhook
 from router.store import Receipt, Store
 from router.undecided import LARGE
 from tests.waiting import until
@@ -100,7 +100,7 @@ async def test_what_was_kept_is_decided_by_the_next_process(world: World, pieces
     """The first one died right after its 200, or in the middle."""
     policy = load(world.write(), environ={}, now=world.clock.now(), preview=False).policy
     body = group(firing=MANY)
-    kept = parse(body, world.clock.now(), "127.0.0.1")
+    kept = parse_webhook(body, world.clock.now(), "127.0.0.1")
     store = await Store.open(f"sqlite:///{world.folder / 'router.db'}")
     number = await store.keep(kept, "default", body, world.clock.now())
     for first in range(0, pieces * LARGE, LARGE):

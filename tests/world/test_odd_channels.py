@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from router.channels.base import Channel, ChannelSettings, Kind, Options
+from router.channels.base import Channel, ChannelSettings, ChannelSpec, DestinationOptions
 from router.clock import Clock
 from router.decide import Policy, Route, Severity
-from router.deliver import Current, Lanes
+from router.deliver import Lanes, RuntimeConfig
 from router.metrics import Metrics
 from router.model import (
     HOUR,
@@ -44,8 +44,12 @@ POLICY = Policy(
 )
 
 
-def kind(name: str, limits: LaneLimits = _LIMITS, shared: SharedLimits = _SHARED, **other: Any) -> Kind:
-    return Kind(name, name, ChannelSettings, Options, lambda _: Fake(), limits, {}, shared, **other)
+def kind(
+    name: str, limits: LaneLimits = _LIMITS, shared: SharedLimits = _SHARED, **other: Any
+) -> ChannelSpec:
+    return ChannelSpec(
+        name, name, ChannelSettings, DestinationOptions, lambda _: Fake(), limits, {}, shared, **other
+    )
 
 
 Send = Callable[[], Awaitable[Any]]
@@ -106,7 +110,7 @@ class Room:
 
 @asynccontextmanager
 async def a_room(
-    path: Path, odd: Fake, *, send_seconds: float = 60, odd_kind: Kind | None = None, policy: Policy = POLICY,
+    path: Path, odd: Fake, *, send_seconds: float = 60, odd_kind: ChannelSpec | None = None, policy: Policy = POLICY,
     timed: Timed = lambda _seconds, _jobs: None, clock: Clock | None = None,
 ) -> AsyncIterator[Room]:  # fmt: skip
     store = await Store.open(f"sqlite:///{path}/router.db", timed)
@@ -115,7 +119,7 @@ async def a_room(
     kinds = {"odd": odd_kind or kind("odd"), "calm": kind("calm")}
     shared = {name: each.shared for name, each in kinds.items()}
     templates = Templates(levels=("critical",), timezone="UTC")
-    current = Current(policy, templates, channels, {}, shared=shared)
+    current = RuntimeConfig(policy, templates, channels, {}, shared=shared)
     lanes = Lanes(
         store=store, clock=clock or manual, metrics=Metrics(), kinds=kinds, current=lambda: current, send_seconds=send_seconds
     )  # fmt: skip
@@ -281,13 +285,13 @@ async def test_a_message_that_cannot_be_made_is_not_told_and_tried_again(
         await room.until("delivered", 1)
 
 
-async def test_what_could_not_be_made_and_has_ended_is_moot(tmp_path: Path) -> None:
+async def test_what_could_not_be_made_and_has_ended_is_obsolete(tmp_path: Path) -> None:
     async with a_room(tmp_path, Fake(renders=[_broken])) as room:
         await room.fire()
         await room.until("retry", 1)
         await room.fire(status=Status.RESOLVED)
         ledger = await room.store.status()
-        assert ledger["by_destination"][ODD.key]["moot"] == 2
+        assert ledger["by_destination"][ODD.key]["obsolete"] == 2
         assert ledger["imbalance"] == 0
 
 

@@ -42,14 +42,14 @@ async def test_a_warning_at_night_is_held_over_a_restart_and_told_at_opening(the
     await there.post("Gone", "warning")
     await there.post("Gone", "warning", "resolved")
     await there.at_rest()
-    assert await there.fates() == {"held": 2, "moot": 4}
+    assert await there.fates() == {"held": 2, "obsolete": 4}
     await there.end()
     await there.start()
     await there.at_rest()
     there.clock.advance(11 * HOUR)
     await delivered(there, 2)
     there.slack.expect(Want("C0WARNINGS", ("Disk", "held since")))
-    assert await there.fates() == {"delivered": 2, "moot": 4}
+    assert await there.fates() == {"delivered": 2, "obsolete": 4}
 
 
 async def test_infos_come_in_one_digest(there: World) -> None:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 
-from router.app import Options, Service
+from router.app import ServeOptions, Service
 from router.clock import SystemClock
 from router.model import DAY, HOUR, Millis
 
@@ -61,7 +61,7 @@ class Preview:
 async def preview(tmp_path: Path) -> AsyncIterator[Preview]:
     """Once the sample has been played and told."""
     (tmp_path / "routes.yaml").write_text(RULES)
-    options = Options(tmp_path / "routes.yaml", ("127.0.0.1", 0), preview=True, sample=True, drain=0)
+    options = ServeOptions(tmp_path / "routes.yaml", ("127.0.0.1", 0), preview=True, sample=True, drain=0)
     service = Service(options, {}, SystemClock())
     await service.start()
     try:
@@ -126,7 +126,7 @@ async def test_the_clock_moves_forward_only(preview: Preview, by: Millis) -> Non
 
 async def test_an_inhibitor_is_named_wherever_it_is_shown(preview: Preview) -> None:
     shown = [
-        (await preview.state())["waiting"], await preview.get("/api/v1/waiting"), await preview.get("/api/v1/ledger"),
+        (await preview.state())["waiting"], await preview.get("/api/v1/waiting"), await preview.get("/api/v1/decisions"),
     ]  # fmt: skip
     for rows in shown:
         (row,) = (row for row in rows if row["fate"] == "inhibited")

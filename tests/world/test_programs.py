@@ -128,7 +128,7 @@ async def test_the_digest_is_silent_of_what_a_reader_was_told(world: World) -> N
     await until(world, lambda: len(world.slack.messages) == 1)
     await world.post("Disk", "warning", "resolved")
     fates: dict[str, int] = {}
-    while fates != {"delivered": 2, "moot": 2}:  # at Slack, and by mail
+    while fates != {"delivered": 2, "obsolete": 2}:  # at Slack, and by mail
         world.clock.advance(STEP)
         fates = await world.fates()
     world.smtp.recover()

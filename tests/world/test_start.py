@@ -36,7 +36,7 @@ class Pieces:
             self.done.append(left)
             return left, woken
 
-        monkeypatch.setattr("router.store.jobs.rules.RULES_PIECE", 1)
+        monkeypatch.setattr("router.store.jobs.adopting.RULES_PIECE", 1)
         monkeypatch.setattr(Store, "judge_some", held_up)
 
     async def let(self, count: int) -> None:

@@ -43,7 +43,7 @@ async def failed(world: World, times: int) -> None:
     """So many questions have not been answered."""
 
     async def ready() -> bool:
-        return await count(world, 'alert_router_truth_failures_total{source="prod"}') == times
+        return await count(world, 'alert_router_reconcile_failures_total{source="prod"}') == times
 
     await until(ready, f"{times} unanswered questions")
 
@@ -197,7 +197,7 @@ async def test_it_is_asked_with_credentials(world: World, authorization: str, au
     async with FakeAlertmanager(authorization) as alertmanager:
         await world.start(asking(alertmanager, f", alertmanager_auth: {{{auth}}}"))
         assert alertmanager.asked == 1
-        assert await count(world, "alert_router_truth_failures_total{") == 0
+        assert await count(world, "alert_router_reconcile_failures_total{") == 0
 
 
 async def test_what_nobody_repeats_any_more_is_resolved_and_said_so(world: World) -> None:

@@ -45,7 +45,7 @@ async def test_what_is_over_is_pruned_and_the_ledger_stays(world: World) -> None
         await until(
             world, lambda: database(world, "SELECT count(*) FROM fates WHERE fate != 'delivered'") == 0
         )
-    day = "/api/v1/books?since=2026-11-23&until=2026-11-24"
+    day = "/api/v1/ledger?since=2026-11-23&until=2026-11-24"
     before = await world.get(day)
     assert before["fates"]["delivered"] == 6
     world.clock.advance(2 * DAY)
@@ -68,9 +68,9 @@ async def test_books_that_are_off_are_noticed_within_a_minute_and_at_the_start(w
     with capture_logs() as logs:
         world.clock.advance(HOUR)
         await until(world, lambda: gauge(world) == 1, _WHENEVER)
-    errors = [each for each in logs if each["event"] == "the books don't balance"]
+    errors = [each for each in logs if each["event"] == "the ledger does not balance"]
     assert errors == [
-        {"event": "the books don't balance", "log_level": "error", "off": 1, "changes": [change]}
+        {"event": "the ledger does not balance", "log_level": "error", "off": 1, "changes": [change]}
     ] * len(errors)
     assert errors
     assert f"{GAUGE} 1.0" in await world.get("/metrics")
@@ -146,13 +146,13 @@ async def test_counters_that_are_off_are_noticed_every_hour_and_not_repaired(wor
 async def test_the_books_answer_for_a_period_and_refuse_what_is_none(world: World) -> None:
     await world.start()
     await world.post("Cert", "info")
-    found = await world.get("/api/v1/books?since=2026-11-23T12:00:00Z")
+    found = await world.get("/api/v1/ledger?since=2026-11-23T12:00:00Z")
     assert (found["fates"]["digest"], found["imbalance"], found["wrong"]) == (1, 0, [])
-    assert (await world.get("/api/v1/books?until=2026-11-23T12:00:00Z"))["changes_x_destinations"] == 0
+    assert (await world.get("/api/v1/ledger?until=2026-11-23T12:00:00Z"))["changes_x_destinations"] == 0
     assert world.service is not None
     async with (
         aiohttp.ClientSession() as session,
-        session.get(f"{world.service.url}/api/v1/books?since=soon") as answer,
+        session.get(f"{world.service.url}/api/v1/ledger?since=soon") as answer,
     ):
         assert (answer.status, "'soon' is no time" in await answer.text()) == (400, True)
 

@@ -1,6 +1,8 @@
 """What the writer does for its callers: each job a class, its rows and its transition."""
 
+from router.store.jobs.absorbing import DUE, START, Absorb, Due, Position, Recheck, View
 from router.store.jobs.accepting import Accept, AcceptEnd, AcceptSome, GiveUp, Keep, Quarantine, ReleaseSome
+from router.store.jobs.adopting import RULES_PIECE, Adopt, JudgeSome, KnownFragments, Retire
 from router.store.jobs.answers import (
     Confirm,
     Doubted,
@@ -28,10 +30,16 @@ from router.store.jobs.claims import (
     Upcoming,
 )
 from router.store.jobs.job import First, Job
-from router.store.jobs.letters import Discard, DiscardSome, Retry, RetrySome, Settle, Tellings, WriteLetter
 from router.store.jobs.records import CloseSome, Record, RecordParts, RecordSome, Unclaim
-from router.store.jobs.rules import RULES_PIECE, Adopt, Fragments, JudgeSome, Retire
-from router.store.jobs.storms import DUE, START, Absorb, Due, Position, Recheck, View
+from router.store.jobs.settling import (
+    DiscardDeadLetter,
+    DiscardMembers,
+    NoticesByMember,
+    RetryDeadLetter,
+    RetryMembers,
+    SettleDeadLetter,
+    WriteDeadLetter,
+)
 from router.store.jobs.times import Beat, BeginCounting, NextOpening, OpenSlots
 
 __all__ = [
@@ -50,24 +58,25 @@ __all__ = [
     "Claimed",
     "CloseSome",
     "Confirm",
-    "Discard",
-    "DiscardSome",
+    "DiscardDeadLetter",
+    "DiscardMembers",
     "Doubted",
     "Due",
     "Expire",
     "First",
     "ForgetAnswers",
-    "Fragments",
     "GiveUp",
     "Idle",
     "Job",
     "JudgeSome",
     "Keep",
+    "KnownFragments",
     "Many",
     "ManyReported",
     "Mark",
     "Marked",
     "NextOpening",
+    "NoticesByMember",
     "OpenSlots",
     "Permit",
     "Position",
@@ -80,18 +89,17 @@ __all__ = [
     "Reopen",
     "Report",
     "Retire",
-    "Retry",
-    "RetrySome",
-    "Settle",
+    "RetryDeadLetter",
+    "RetryMembers",
     "SettleByAnswer",
+    "SettleDeadLetter",
     "SettleDoubts",
     "Start",
     "StartReport",
     "Surges",
-    "Tellings",
     "Unclaim",
     "Unheard",
     "Upcoming",
     "View",
-    "WriteLetter",
+    "WriteDeadLetter",
 ]

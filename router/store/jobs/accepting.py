@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-from router.core.accept import Receipt, accept, want_accepted
-from router.core.pieces import accept_end, accept_some, give_up, keep
+from router.core.accept import Receipt, accept_webhook, want_accepted
+from router.core.large_webhooks import accept_end, accept_some, give_up, keep
 from router.core.release import UNRELEASED, release_some, unreleased
 from router.core.rows import WebhookRow
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis, Webhook
 from router.store.jobs import job
-from router.store.jobs.job import First, Piece, next_after
+from router.store.jobs.job import First, PieceJob, next_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Accept(First):
         want_accepted(state, self.webhook, self.source, self.policy, self.now)
 
     def run(self, state: State) -> Receipt:
-        return accept(
+        return accept_webhook(
             state, self.webhook, self.source, self.body, self.policy, self.now, certain=self.certain
         )
 
@@ -101,7 +101,7 @@ class GiveUp(First):
 
 
 @dataclass(frozen=True, slots=True)
-class ReleaseSome(Piece):
+class ReleaseSome(PieceJob):
     """Judges alerts of the first inhibition key that ended and muted very many. The destinations that may have something
     to do, and the last id; None: no key is left.
     """

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from router.core import clock_steps, reconcile
+from router.core import presence, uptime
 from router.core.accept import Receipt
-from router.core.reconcile import Answer, Listening
+from router.core.presence import Answer, Listening
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis
@@ -24,12 +24,12 @@ class Confirm(First):
 
     @property
     def weight(self) -> int:
-        return reconcile.BATCH
+        return presence.BATCH
 
     def run(self, state: State) -> tuple[Receipt, int]:
-        ids: list[int] = state.ask("firing of", (self.answer.source, self.after, reconcile.BATCH))
-        reconcile.want_marked(state, self.policy, ids, self.now)
-        return reconcile.confirm(state, self.answer, ids, self.policy, self.now), next_after(ids)
+        ids: list[int] = state.ask("firing of", (self.answer.source, self.after, presence.BATCH))
+        presence.want_marked(state, self.policy, ids, self.now)
+        return presence.confirm(state, self.answer, ids, self.policy, self.now), next_after(ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Doubted(First):
     after: int
 
     def run(self, state: State) -> list[int]:
-        found: list[int] = state.ask("doubted", (self.source, self.after, reconcile.BATCH))
+        found: list[int] = state.ask("doubted", (self.source, self.after, presence.BATCH))
         return found
 
 
@@ -54,7 +54,7 @@ class SettleByAnswer(OfAlerts):
     def run(self, state: State) -> Receipt:
         state.alerts.want("id", self.ids)
         state.ready()
-        return reconcile.settle_by_answer(state, self.answer, self.ids, self.policy, self.now)
+        return presence.settle_by_answer(state, self.answer, self.ids, self.policy, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Reopen(First):
         return len(self.identities)
 
     def run(self, state: State) -> Receipt:
-        return reconcile.reopen(state, self.answer, self.identities, self.policy, self.now)
+        return presence.reopen(state, self.answer, self.identities, self.policy, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Marked(First):
     after: int
 
     def run(self, state: State) -> list[int]:
-        found: list[int] = state.ask("marked", (self.after, reconcile.BATCH))
+        found: list[int] = state.ask("marked", (self.after, presence.BATCH))
         return found
 
 
@@ -91,8 +91,8 @@ class ForgetAnswers(OfAlerts):
     now: Millis
 
     def run(self, state: State) -> frozenset[str]:
-        reconcile.want_marked(state, self.policy, self.ids, self.now)
-        return reconcile.forget_answers(state, self.trusted, self.ids, self.policy, self.now)
+        presence.want_marked(state, self.policy, self.ids, self.now)
+        return presence.forget_answers(state, self.trusted, self.ids, self.policy, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +104,10 @@ class Unheard(First):
     after: int
 
     def run(self, state: State) -> list[int]:
-        state.meta.want("id", (clock_steps.SINCE,))
+        state.meta.want("id", (uptime.SINCE,))
         state.ready()
-        seen_up_to = reconcile.silent_since(state, self.listening, self.now)
-        found: list[int] = state.ask("unheard", (seen_up_to, self.now, self.after, reconcile.BATCH))
+        seen_up_to = presence.silent_since(state, self.listening, self.now)
+        found: list[int] = state.ask("unheard", (seen_up_to, self.now, self.after, presence.BATCH))
         return found
 
 
@@ -119,9 +119,9 @@ class Expire(OfAlerts):
     now: Millis
 
     def run(self, state: State) -> dict[str, Receipt]:
-        state.meta.want("id", (clock_steps.SINCE,))
-        reconcile.want_marked(state, self.policy, self.ids, self.now)
-        return reconcile.expire(state, self.listening, self.ids, self.policy, self.now)
+        state.meta.want("id", (uptime.SINCE,))
+        presence.want_marked(state, self.policy, self.ids, self.now)
+        return presence.expire(state, self.listening, self.ids, self.policy, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,5 +139,5 @@ class SettleDoubts(First):
         ids, following = state.ask("lasting doubts", (self.now, _DOUBTS))
         state.alerts.want("id", ids)
         state.ready()
-        settled, left = reconcile.settle_doubts(state, ids, self.policy, self.now)
+        settled, left = presence.settle_doubts(state, ids, self.policy, self.now)
         return settled, following if left is None else left

@@ -6,7 +6,7 @@ from itertools import takewhile
 from typing import ClassVar
 
 from router.core import claim as claims
-from router.core import digests, large, storms
+from router.core import digests, large_conversations, storms
 from router.core.claim import ALL_APART, Share, Work
 from router.core.conversations import DATABASE_ID, next_of_changed
 from router.core.rows import ConversationRow
@@ -15,7 +15,7 @@ from router.core.storms import Limits
 from router.decide import Policy
 from router.model import SECOND, Conversation, Destination, Millis
 from router.store.jobs import job
-from router.store.jobs.job import First, Piece, next_after
+from router.store.jobs.job import First, PieceJob, next_after
 
 # Conversations that a claim looks at before it is called again: most of what is due has something to say.
 _CANDIDATES = 8
@@ -99,7 +99,7 @@ class Claim:
         state.meta.want("id", (DATABASE_ID,))
 
     def run(self, state: State) -> Claimed | Again | Surges | Many | ManyReported:
-        turn = storms.Turn()
+        plan_claim = storms.ClaimPlan()
         key, limits = self.permit.destination.key, self.permit.limits
         if limits is not None:
             storms.want_storm(state, key)
@@ -108,19 +108,19 @@ class Claim:
             surge = state.ask("surge", (key, self.now, own, limits.edits, limits.above))
             if not self.rechecked and storms.begins(state, key, limits, surge):
                 return Surges(limits)
-            turn = storms.turn(state, key, limits, surge, self.now)
-            if turn.work is not None:
-                return Claimed((turn.work,))
-        found = self._apart(state, turn.share)
-        if not isinstance(found, Claimed) or found.idle is None or turn.share == ALL_APART:
+            plan_claim = storms.plan_claim(state, key, limits, surge, self.now)
+            if plan_claim.work is not None:
+                return Claimed((plan_claim.work,))
+        found = self._apart(state, plan_claim.share)
+        if not isinstance(found, Claimed) or found.idle is None or plan_claim.share == ALL_APART:
             return found
         # What becomes due may be told apart, or is news for the storm's message.
         following, _ = state.ask("next time", (key, self.now))
         until = _first(found.idle.until, following)
-        if turn.waits:
+        if plan_claim.waits:
             # While that message waits, the lane looks once a second at most for what is told apart.
-            until = _first(turn.not_before, None if until is None else max(until, self.now + SECOND))
-        return Claimed(found.works, Idle(until, found.idle.failing or turn.failing))
+            until = _first(plan_claim.not_before, None if until is None else max(until, self.now + SECOND))
+        return Claimed(found.works, Idle(until, found.idle.failing or plan_claim.failing))
 
     def _apart(self, state: State, share: Share) -> Claimed | Again | Many | ManyReported:
         """What has a message of its own."""
@@ -147,7 +147,9 @@ class Claim:
             if len(works) == permit.count:
                 break
             left.remove(row.id)
-            work = claims.claim(state, row.id, self.policy, now, quiet_digest=quiet, covers=covers)
+            work = claims.claim_conversation(
+                state, row.id, self.policy, now, quiet_digest=quiet, covers=covers
+            )
             if work is not None:
                 works.append(work)
         if works:
@@ -214,7 +216,7 @@ def _is_large(row: ConversationRow) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark(Piece):
+class Mark(PieceJob):
     """Marks the next members of a conversation of very many. What the destination was notified of before, by member;
     and the last id, 0: there are no more.
     """
@@ -226,7 +228,9 @@ class Mark(Piece):
 
     def run(self, state: State) -> tuple[dict[int, str], int]:
         ids: list[int] = state.ask("members of", (self.id, self.after, job.PIECE))
-        return large.mark(state, self.id, ids, self.policy, self.now), next_after(ids, job.PIECE)
+        return large_conversations.mark(state, self.id, ids, self.policy, self.now), next_after(
+            ids, job.PIECE
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +253,8 @@ class Start(First):
         group = state.conversations[self.id].group_id
         state.groups.want("id", () if group is None else (group,))
 
-    def run(self, state: State) -> large.Begun | None:
-        return large.start(state, self.id, self.now, self.before, self.storm)
+    def run(self, state: State) -> large_conversations.Begun | None:
+        return large_conversations.start(state, self.id, self.now, self.before, self.storm)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar, Protocol, TypeVar
 
-from router.core import reconcile
+from router.core import presence
 from router.core.state import State
 
 T_co = TypeVar("T_co", covariant=True)
@@ -41,7 +41,7 @@ class First:
         """Nothing is known beforehand."""
 
 
-class Piece(First):
+class PieceJob(First):
     """A job about so many members of something that has very many."""
 
     @property
@@ -59,6 +59,6 @@ class OfAlerts(First):
         return len(self.ids)
 
 
-def next_after(ids: list[int], page: int = reconcile.BATCH) -> int:
+def next_after(ids: list[int], page: int = presence.BATCH) -> int:
     """Where the next piece begins; 0: there are no more. :param page: how many ids a piece has, if more follow"""
     return ids[-1] if len(ids) == page else 0

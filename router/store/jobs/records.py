@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
-from router.core import large
+from router.core import large_conversations
 from router.core import record as records
 from router.core.claim import Work
 from router.core.closing import close_some
@@ -11,11 +11,11 @@ from router.core.conversations import DATABASE_ID
 from router.core.record import Recorded
 from router.core.rows import CLOSING
 from router.core.state import State
-from router.core.unclaim import NOT_BEGUN, unclaim
+from router.core.unclaim import NOT_BEGUN, undo_claim
 from router.decide import Policy
 from router.model import Millis, Outcome
 from router.store.jobs import job
-from router.store.jobs.job import First, Piece
+from router.store.jobs.job import First, PieceJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,14 @@ class RecordSome(First):
 
     @property
     def weight(self) -> int:
-        return len(self.work.telling)
+        return len(self.work.notice)
 
     def run(self, state: State) -> Recorded:
-        return large.record_some(state, self.work, self.outcome, self.policy, self.now)
+        return large_conversations.record_some(state, self.work, self.outcome, self.policy, self.now)
 
 
 @dataclass(frozen=True, slots=True)
-class CloseSome(Piece):
+class CloseSome(PieceJob):
     """Some members of a conversation that is closing, see :mod:`router.core.closing`. Whether there may be more."""
 
     policy: Policy
@@ -71,7 +71,7 @@ class Record(First):
         records.want_recorded(state, (self.work,), self.outcome, self.policy, self.now)
 
     def run(self, state: State) -> Recorded:
-        return records.record(
+        return records.record_outcome(
             state, self.work, self.outcome, self.policy, self.now, self.not_before, self.message
         )
 
@@ -101,10 +101,10 @@ class Unclaim(First):
 
     @property
     def weight(self) -> int:
-        return sum(max(1, len(each.telling)) for each in self.works)
+        return sum(max(1, len(each.notice)) for each in self.works)
 
     def want(self, state: State) -> None:
         records.want_recorded(state, self.works, NOT_BEGUN, self.policy, self.now)
 
     def run(self, state: State) -> None:
-        state.together(partial(unclaim, state, each, self.now) for each in self.works)
+        state.together(partial(undo_claim, state, each, self.now) for each in self.works)

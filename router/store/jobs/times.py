@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from router.core import clock_steps, digests
+from router.core import digests, uptime
 from router.core.adopt import POLICY
 from router.core.conversations import DATABASE_ID
 from router.core.rows import OPEN
@@ -44,20 +44,20 @@ class Beat(First):
     now: Millis
 
     def run(self, state: State) -> None:
-        clock_steps.beat(state, self.now)
+        uptime.beat(state, self.now)
 
 
 @dataclass(frozen=True, slots=True)
 class BeginCounting(First):
-    """How long the router was down, see :func:`router.core.clock_steps.down_for`; and since when time has passed."""
+    """How long the router was down, see :func:`router.core.uptime.down_for`; and since when time has passed."""
 
     now: Millis
 
     def want(self, state: State) -> None:
-        state.meta.want("id", (clock_steps.ALIVE, clock_steps.SINCE))
+        state.meta.want("id", (uptime.ALIVE, uptime.SINCE))
 
     def run(self, state: State) -> tuple[Millis | None, Millis]:
-        down = clock_steps.down_for(state, self.now)
+        down = uptime.down_for(state, self.now)
         if down is None:
-            clock_steps.beat(state, self.now)
-        return down, clock_steps.counting_since(state)
+            uptime.beat(state, self.now)
+        return down, uptime.counting_since(state)

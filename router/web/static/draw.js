@@ -55,7 +55,7 @@ export function waiting(rows) {
     why(row), row.until ? when(row.until, true) : "its inhibitor ends"]));
 }
 
-export function decided(rows) {
+export function decisions(rows) {
   return table(["When", "Change", "Alert", "Destination", "Fate", "Rule"], rows.map((row) => [
     when(row.at), row.kind, name(row.labels), row.destination, why(row), el("code", {}, row.rule)]));
 }

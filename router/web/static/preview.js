@@ -1,6 +1,6 @@
 // Draws /preview/state, and again whenever /preview/events says so.
 import { discord, mail, pagerduty, slack, webhook } from "./cards.js";
-import { $, amount, choose, decided, drawer, el, fill, live, newest, tabs, time, waiting, when } from "./draw.js";
+import { $, amount, choose, decisions, drawer, el, fill, live, newest, tabs, time, waiting, when } from "./draw.js";
 
 const CARDS = { slack, pagerduty, discord, webhook, email: (entry) => mail(entry, `/preview/mail/${entry.id}`) };
 const NOTHING = {
@@ -45,9 +45,9 @@ async function draw() {
     ...sent.map((entry) => el("div", {}, el("p", { class: "meta" }, "Sent"), keyed(entry, mail(entry, `/preview/mail/${entry.id}`)))),
     ...state.digests.map((entry, number) => el("div", {}, el("p", { class: "meta" }, "As it would go out now"), keyed({ ...entry, id: `now${number}` }, mail(entry, `/preview/digest/${number}`)))),
   ], "There is no digest in routes.yaml.", sent.length);
-  const { waiting: held, decided: ledger, totals } = state;
+  const { waiting: held, decisions: made, totals } = state;
   fill("waiting", [held, totals.waiting], () => newest(held, totals.waiting, held.length ? [waiting(held)] : []), "Everything that fires has been told to everybody who is to know.", held.length ? amount(totals.waiting) : 0);
-  fill("decided", [ledger, totals.ledger], () => newest(ledger, totals.ledger, ledger.length ? [decided(ledger)] : []), "No alert yet.", 0);
+  fill("decisions", [made, totals.decisions], () => newest(made, totals.decisions, made.length ? [decisions(made)] : []), "No alert yet.", 0);
 }
 
 tabs("slack");

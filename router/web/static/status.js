@@ -1,5 +1,5 @@
-// Draws /status and the newest rows of the books, every five seconds.
-import { $, amount, decided, drawer, el, fill, live, newest, table, tabs, waiting, when } from "./draw.js";
+// Draws /status and the newest rows of the ledger, every five seconds.
+import { $, amount, decisions, drawer, el, fill, live, newest, table, tabs, waiting, when } from "./draw.js";
 import { schedule } from "./schedule.js";
 
 async function ask(address) {
@@ -41,7 +41,7 @@ function deliveries(rows) {
 function dead(rows) {
   return table(["No.", "Given up", "Destination", "Why", "Not told"], rows.map((row) => [
     String(row.id), when(row.at, true), [row.destination, row.recipient].filter(Boolean).join(": "), row.reason,
-    row.alerts.map((each) => `${each.labels.alertname ?? "alert"} ${each.untold} (${each.status} now)`).join(", ")]));
+    row.alerts.map((each) => `${each.labels.alertname ?? "alert"} ${each.unnotified} (${each.status} now)`).join(", ")]));
 }
 
 function quarantined(row) {
@@ -79,16 +79,16 @@ function notice(words, details) {
 }
 
 async function draw() {
-  const [hours, status, held, ledger, attempts, letters, bodies] = await Promise.all([upcoming(),
-    ask("/status"), ...["waiting", "ledger", "deliveries", "dead-letters", "quarantine"].map(list)]);
+  const [hours, status, held, made, attempts, letters, bodies] = await Promise.all([upcoming(),
+    ask("/status"), ...["waiting", "decisions", "deliveries", "dead-letters", "quarantine"].map(list)]);
   const counts = Object.entries(status.ledger.fates).filter(([, count]) => count).map(([fate, count]) => `${count} ${fate}`);
-  $("#summary").textContent = `${status.ledger.firing} firing · ${counts.join(", ") || "nothing yet"}${status.ledger.imbalance ? " · THE BOOKS DON'T BALANCE" : ""}`;
+  $("#summary").textContent = `${status.ledger.firing} firing · ${counts.join(", ") || "nothing yet"}${status.ledger.imbalance ? " · THE LEDGER DOES NOT BALANCE" : ""}`;
   $("#config").replaceChildren(...config(status.config, status.store));
   const due = status.lanes.reduce((sum, lane) => sum + lane.backlog, 0);
   fill("lanes", [status.lanes, status.ledger.deliveries], () => [lanes(status.lanes, status.ledger)], "", due && backlog(due, status.lanes.some((lane) => lane.backlog_more)));
   section("waiting", held, (rows) => (rows.length ? [waiting(rows)] : []), "Everything that fires has been told to everybody who is to know.");
   fill("schedule", hours, () => schedule(hours), "There are no time intervals in routes.yaml.", 0);
-  section("decided", ledger, (rows) => (rows.length ? [decided(rows)] : []), "No alert yet.", false);
+  section("decisions", made, (rows) => (rows.length ? [decisions(rows)] : []), "No alert yet.", false);
   section("deliveries", attempts, (rows) => (rows.length ? [deliveries(rows)] : []), "No delivery yet.", false);
   section("dead", letters, (rows) => (rows.length ? [el("p", {}, "Try one again: alert-router deliveries retry NO. Let it rest: alert-router deliveries discard NO."), dead(rows)] : []), "Nothing was given up.");
   section("quarantine", bodies, (rows) => rows.map(quarantined), "Every body could be used.");

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.channels import Channel
-from router.channels.discord import Discord
-from router.channels.email import Email
-from router.channels.pagerduty import PagerDuty
-from router.channels.slack import Slack
-from router.channels.webhook import Webhook
+from router.channels.discord import DiscordChannel
+from router.channels.email import EmailChannel
+from router.channels.pagerduty import PagerDutyChannel
+from router.channels.slack import SlackChannel
+from router.channels.webhook import WebhookChannel
 from router.model import DAY, Broken, Conversation, DigestLine, DigestView, Outcome, Rejected, Retry
 from tests.unit.channels.talk import NOW, alert, conversation
 from tests.world.fake_anything import Speak, after_request, http, smtp
@@ -189,7 +189,7 @@ _TO = ["anna@example.com", "bert@example.com"]
 _DIGEST = DigestView(NOW - DAY, NOW, firing=(DigestLine(alert(), "critical", 1),))
 RIGS: Mapping[str, Rig] = {
     "slack": Rig(
-        make=Slack,
+        make=SlackChannel,
         settings=lambda address: {"token": SLACK_TOKEN, "api_url": f"http://{address}/api/"},
         options=lambda _: {"channel": "C0CRITICAL"},
         secrets=(SLACK_TOKEN,),
@@ -197,7 +197,7 @@ RIGS: Mapping[str, Rig] = {
         talks=_talks(channel="C0CRITICAL", ts="1.2", threaded=1),
     ),
     "pagerduty": Rig(
-        make=lambda settings, seconds: PagerDuty(settings, timeout=seconds),
+        make=lambda settings, seconds: PagerDutyChannel(settings, timeout=seconds),
         settings=lambda address: {"events_url": f"http://{address}"},
         options=lambda _: {"routing_key": ROUTING_KEY},
         secrets=(ROUTING_KEY,),
@@ -206,7 +206,7 @@ RIGS: Mapping[str, Rig] = {
         waits_in_a_thread=True,
     ),
     "webhook": Rig(
-        make=lambda settings, seconds: Webhook(settings.model_copy(update={"timeout": seconds})),
+        make=lambda settings, seconds: WebhookChannel(settings.model_copy(update={"timeout": seconds})),
         settings=lambda _: {},
         options=lambda address: {
             "url": f"http://{address}/hook/{HOOK_SECRETS[0]}", "bearer_token": HOOK_SECRETS[1], "secret": HOOK_SECRETS[2],
@@ -217,7 +217,7 @@ RIGS: Mapping[str, Rig] = {
         status_says_all=True,
     ),
     "discord": Rig(
-        make=lambda settings, seconds: Discord(settings, timeout=seconds),
+        make=lambda settings, seconds: DiscordChannel(settings, timeout=seconds),
         settings=lambda address: {"api_url": f"http://{address}/api/v10"},
         options=lambda _: {"webhook_url": f"https://discord.com/api/webhooks/1/{DISCORD_TOKEN}"},
         secrets=(DISCORD_TOKEN,),
@@ -225,7 +225,7 @@ RIGS: Mapping[str, Rig] = {
         talks=_talks(message="7"),
     ),
     "email": Rig(
-        make=lambda settings, seconds: Email(settings, timeout=seconds),
+        make=lambda settings, seconds: EmailChannel(settings, timeout=seconds),
         settings=_smarthost,
         options=lambda _: {"to": _TO},
         secrets=(PASSWORD,),
@@ -234,7 +234,7 @@ RIGS: Mapping[str, Rig] = {
         mail=True,
     ),
     "digest": Rig(
-        make=lambda settings, seconds: Email(settings, timeout=seconds),
+        make=lambda settings, seconds: EmailChannel(settings, timeout=seconds),
         settings=_smarthost,
         options=lambda _: {"to": _TO, "at": "09:00"},
         secrets=(PASSWORD,),

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from router.channels.slack import Settings, Slack, SlackOptions
+from router.channels.slack import SlackChannel, SlackOptions, SlackSettings
 from router.model import (
     MINUTE,
     Alert,
@@ -16,8 +16,8 @@ from router.model import (
     Destination,
     Message,
     Outcome,
+    ShownAlert,
     Status,
-    Told,
 )
 from router.render import Templates
 from tests.world.fake_slack import TOKEN
@@ -35,7 +35,7 @@ def told(
     news: bool = True,
     level: str = "critical",
     **labels: str,
-) -> Told:
+) -> ShownAlert:
     alert = Alert(
         fingerprint=f"{abs(hash((service, *labels.items()))):016x}"[:16],
         labels={"alertname": "HighErrorRate", "severity": level, "service": service, **labels},
@@ -50,10 +50,10 @@ def told(
         ends_at=None if firing else NOW,
         generator_url="https://prometheus.example/graph",
     )
-    return Told(alert, level, news=news)
+    return ShownAlert(alert, level, news=news)
 
 
-def conversation(*alerts: Told, remote: Mapping[str, Any] | None = None, **fields: Any) -> Conversation:
+def conversation(*alerts: ShownAlert, remote: Mapping[str, Any] | None = None, **fields: Any) -> Conversation:
     plain = Conversation(
         destination=CRITICAL.key, token="0" * 32, episode=1, version=1, now=NOW, receiver="oncall",
         group_labels={"alertname": "HighErrorRate"}, external_url="https://alertmanager.example",
@@ -62,19 +62,19 @@ def conversation(*alerts: Told, remote: Mapping[str, Any] | None = None, **field
     return replace(plain, **fields)
 
 
-def connect(url: str, token: str = TOKEN, **more: Any) -> Slack:
-    return Slack(Settings(token=SecretStr(token), api_url=url), **more)
+def connect(url: str, token: str = TOKEN, **more: Any) -> SlackChannel:
+    return SlackChannel(SlackSettings(token=SecretStr(token), api_url=url), **more)
 
 
 def render(told: Conversation, destination: Destination = CRITICAL) -> Message:
-    return Slack(Settings(token=SecretStr(TOKEN))).render(destination, told, TEMPLATES)
+    return SlackChannel(SlackSettings(token=SecretStr(TOKEN))).render(destination, told, TEMPLATES)
 
 
-async def tell(channel: Slack, told: Conversation, destination: Destination = CRITICAL) -> Outcome:
+async def tell(channel: SlackChannel, told: Conversation, destination: Destination = CRITICAL) -> Outcome:
     return await channel.send(destination, told, channel.render(destination, told, TEMPLATES))
 
 
-async def remote(channel: Slack, told: Conversation) -> Mapping[str, Any]:
+async def remote(channel: SlackChannel, told: Conversation) -> Mapping[str, Any]:
     outcome = await tell(channel, told)
     assert isinstance(outcome, Delivered), outcome
     return outcome.remote

@@ -14,8 +14,8 @@ from router.model import (
     DigestLine,
     DigestView,
     Labels,
+    ShownAlert,
     Status,
-    Told,
 )
 from router.render import Templates
 
@@ -38,8 +38,8 @@ def alert(*, resolved: bool = False, annotations: Labels | None = None, **labels
     )
 
 
-def told(*alerts: Alert) -> tuple[Told, ...]:
-    return tuple(Told(each, each.labels["severity"], news=True) for each in alerts)
+def told(*alerts: Alert) -> tuple[ShownAlert, ...]:
+    return tuple(ShownAlert(each, each.labels["severity"], news=True) for each in alerts)
 
 
 def conversation(*alerts: Alert, **fields: Any) -> Conversation:
@@ -99,7 +99,7 @@ conversations = st.builds(
     external_url=_text | st.just("https://alertmanager.example"),
     truncated=st.integers(0, 2),
     alerts=st.lists(
-        st.builds(Told, alert=_alerts, level=_levels, news=st.booleans(), held_since=st.none() | st.just(NOW)),
+        st.builds(ShownAlert, alert=_alerts, level=_levels, news=st.booleans(), held_since=st.none() | st.just(NOW)),
         min_size=1, max_size=3, unique_by=lambda told: told.alert.identity,
     ).map(tuple),
 )  # fmt: skip
@@ -111,5 +111,5 @@ digests = st.builds(
     ended=_some_lines,
     flapping=_some_lines,
     held=_some_lines,
-    moot=_some_lines,
+    obsolete=_some_lines,
 )

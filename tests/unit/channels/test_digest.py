@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import given, settings
 
-from router.channels.email import DigestOptions, Email, Settings, _mail
+from router.channels.email import DigestOptions, EmailChannel, EmailSettings, _mail
 from router.model import DAY, HOUR, Alert, Delivered, DigestLine, DigestView
 from router.render import Templates
 from tests.unit.channels.talk import LEVELS, NOW, TEMPLATES, TOKEN, alert, conversation, destination, digests
@@ -31,7 +31,7 @@ def full() -> DigestView:
         ended=(entry(alert(alertname="Blip", severity="info", resolved=True)),),
         flapping=(entry(alert(alertname="Flappy", severity="info", resolved=True), fired=7),),
         held=(entry(alert(alertname="Slow", severity="warning"), note="held until Mon 09:00 (office)"),),
-        moot=(
+        obsolete=(
             entry(
                 alert(alertname="Gone", severity="warning", resolved=True),
                 note="ended before anyone was told",
@@ -40,14 +40,14 @@ def full() -> DigestView:
     )
 
 
-def channel_to(smarthost: str) -> Email:
+def channel_to(smarthost: str) -> EmailChannel:
     given = {
         "from": "alerts@router.example",
         "smarthost": smarthost,
         "tls": "none",
         "hello": "router.example",
     }
-    return Email(Settings.model_validate(given))
+    return EmailChannel(EmailSettings.model_validate(given))
 
 
 def render(view: DigestView, templates: Templates = TEMPLATES) -> Any:
@@ -58,7 +58,9 @@ def render(view: DigestView, templates: Templates = TEMPLATES) -> Any:
 
 def test_the_subject_counts_and_the_period_is_in_words() -> None:
     body = render(full()).body
-    assert body["subject"] == ("Alert digest, Sat 21 Nov: 13 firing, 1 flapping, 1 ended, 1 held, 1 untold")
+    assert body["subject"] == (
+        "Alert digest, Sat 21 Nov: 13 firing, 1 flapping, 1 ended, 1 held, 1 not notified"
+    )
     for words in (body["text"], body["html"]):
         assert "Fri 20 Nov 09:00 to Sat 21 Nov 09:00, Europe/Berlin" in words
 
@@ -69,7 +71,7 @@ def test_every_section_says_what_happened_the_most_urgent_first_and_names_folded
         "STILL FIRING (13)", "[critical] ZoneDown", "[warning] DiskFull x 12",
         "FLAPPING (1)", "Flappy", "fired 7 times", "CAME AND WENT (1)", "Blip",
         "HELD (1)", "Slow", "\n    cluster=eu-1\n", "held until Mon 09:00 (office)",
-        "NOBODY WAS TOLD (1)", "Gone", "ended before anyone was told",
+        "NOBODY WAS NOTIFIED (1)", "Gone", "ended before anyone was told",
     ]  # fmt: skip
     at = 0
     for words in in_order:
@@ -80,7 +82,7 @@ def test_every_section_says_what_happened_the_most_urgent_first_and_names_folded
 def test_the_html_holds_what_the_text_holds() -> None:
     html = render(full()).body["html"]
     for words in ("ZoneDown", "DiskFull</strong>", "12", "fired 7 times", "held until Mon 09:00", "ended before anyone", "p99 is over 2 s",
-                  "Nobody was told", "cluster=eu-1", "prometheus.example"):  # fmt: skip
+                  "Nobody was notified", "cluster=eu-1", "prometheus.example"):  # fmt: skip
         assert words in html
 
 
@@ -104,7 +106,12 @@ def test_a_template_that_fails_leaves_a_plain_digest(tmp_path: Any) -> None:
     message = render(full(), Templates(levels=LEVELS, timezone="Europe/Berlin", directory=tmp_path))
     assert message.fallback
     assert message.body["subject"].startswith("Alert digest, Fri 20 Nov 09:00 to Sat 21 Nov 09:00")
-    for words in ("Still firing: 13", "[warning] DiskFull x 12", "Nobody was told: 1", "[warning] Gone x 1"):
+    for words in (
+        "Still firing: 13",
+        "[warning] DiskFull x 12",
+        "Nobody was notified: 1",
+        "[warning] Gone x 1",
+    ):
         assert words in message.body["text"]
 
 

@@ -15,12 +15,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from router.channels import KINDS
+from router.channels import REGISTRY
 from router.channels.discord import (
     MESSAGE_GONE,
-    Discord,
+    DiscordChannel,
     DiscordOptions,
-    Settings,
+    DiscordSettings,
 )
 from router.channels.discord_layout import escape
 from router.config import loads
@@ -71,14 +71,14 @@ async def server() -> AsyncIterator[FakeDiscord]:
 
 
 @pytest.fixture
-async def channel(server: FakeDiscord) -> AsyncIterator[Discord]:
+async def channel(server: FakeDiscord) -> AsyncIterator[DiscordChannel]:
     async with opened(server.url) as channel:
         yield channel
 
 
 @asynccontextmanager
-async def opened(url: str, patience: float = 10) -> AsyncIterator[Discord]:
-    channel = Discord(Settings(api_url=url), timeout=patience)
+async def opened(url: str, patience: float = 10) -> AsyncIterator[DiscordChannel]:
+    channel = DiscordChannel(DiscordSettings(api_url=url), timeout=patience)
     try:
         yield channel
     finally:
@@ -86,7 +86,7 @@ async def opened(url: str, patience: float = 10) -> AsyncIterator[Discord]:
 
 
 def render(talk: Conversation, templates: Templates = TEMPLATES) -> Message:
-    return Discord(Settings()).render(PLACE, talk, templates)
+    return DiscordChannel(DiscordSettings()).render(PLACE, talk, templates)
 
 
 def embed(talk: Conversation) -> Any:
@@ -116,11 +116,11 @@ def several(number: int, length: int = 0, ended: int = 0) -> list[Alert]:
     return [alert(instance=f"{index:04}" + "x" * length, resolved=index < ended) for index in range(number)]
 
 
-async def tell(channel: Discord, talk: Conversation, where: Destination = PLACE) -> Outcome:
+async def tell(channel: DiscordChannel, talk: Conversation, where: Destination = PLACE) -> Outcome:
     return await channel.send(where, talk, channel.render(where, talk, TEMPLATES))
 
 
-async def remote(channel: Discord, talk: Conversation) -> Mapping[str, Any]:
+async def remote(channel: DiscordChannel, talk: Conversation) -> Mapping[str, Any]:
     outcome = await tell(channel, talk)
     assert isinstance(outcome, Delivered), outcome
     return outcome.remote
@@ -134,7 +134,7 @@ def ids(state: Mapping[str, Any]) -> list[str]:
 # What a reader sees
 
 
-async def test_the_first_telling_is_one_message(server: FakeDiscord, channel: Discord) -> None:
+async def test_the_first_telling_is_one_message(server: FakeDiscord, channel: DiscordChannel) -> None:
     notes = {
         "summary": "Checkouts fail",
         "description": "More than 5 %.",
@@ -167,7 +167,7 @@ async def test_the_first_telling_is_one_message(server: FakeDiscord, channel: Di
 
 
 async def test_a_change_edits_the_message_and_its_end_turns_it_green(
-    server: FakeDiscord, channel: Discord
+    server: FakeDiscord, channel: DiscordChannel
 ) -> None:
     state = await remote(channel, conversation())
     grown = conversation(alert(), alert(instance="b"), version=2, remote=state)
@@ -225,7 +225,7 @@ def test_nothing_that_marks_up_is_left_unescaped(text: str) -> None:
     assert not re.search(r"[\\*_~`|<>\[\]#@]", re.sub(r"https?://[^\s<]+", "", left))
 
 
-async def test_nobody_is_mentioned_by_a_label(server: FakeDiscord, channel: Discord) -> None:
+async def test_nobody_is_mentioned_by_a_label(server: FakeDiscord, channel: DiscordChannel) -> None:
     evil = "@everyone <@123> <@&4>"
     talk = conversation(alert(alertname=evil, service=evil), receiver=evil, group_labels={"service": evil})
     state = await remote(channel, talk)
@@ -282,7 +282,7 @@ def test_every_alert_is_shown_or_counted(number: int, length: int, data: st.Data
 
 @pytest.mark.parametrize(("number", "parts"), [(1, 1), (50, 1), (150, 2), (2_000, 4)])
 async def test_what_does_not_fit_one_message_goes_into_numbered_ones(
-    server: FakeDiscord, channel: Discord, number: int, parts: int
+    server: FakeDiscord, channel: DiscordChannel, number: int, parts: int
 ) -> None:
     """Up to four; what is beyond is counted."""
     await remote(channel, conversation(*several(number), alert(instance="9999")))
@@ -307,7 +307,7 @@ def test_an_annotation_of_any_length_is_cut_where_it_shows(number: int) -> None:
 
 
 async def test_a_conversation_that_grows_gets_more_messages_and_one_that_shrinks_loses_them(
-    server: FakeDiscord, channel: Discord
+    server: FakeDiscord, channel: DiscordChannel
 ) -> None:
     state = await remote(channel, conversation(*several(50)))
     grown = await remote(channel, conversation(*several(150), version=2, remote=state))
@@ -322,7 +322,7 @@ async def test_a_conversation_that_grows_gets_more_messages_and_one_that_shrinks
 
 
 async def test_a_message_that_somebody_deleted_needs_no_deleting(
-    server: FakeDiscord, channel: Discord
+    server: FakeDiscord, channel: DiscordChannel
 ) -> None:
     state = await remote(channel, conversation(*several(150)))
     server.delete(list(server.messages.values())[1])
@@ -331,7 +331,7 @@ async def test_a_message_that_somebody_deleted_needs_no_deleting(
 
 @pytest.mark.parametrize("fault", [error(50027, method="PATCH"), http(500), LOST_ANSWER, http(429, '{"retry_after": 1}')], ids=str)  # fmt: skip
 async def test_an_attempt_that_stops_half_way_goes_on_where_it_stopped(
-    server: FakeDiscord, channel: Discord, fault: Fault
+    server: FakeDiscord, channel: DiscordChannel, fault: Fault
 ) -> None:
     """What was posted is known, and counts as told; nothing is posted twice for it."""
     state = await remote(channel, conversation(*several(150)))
@@ -350,7 +350,7 @@ async def test_an_attempt_that_stops_half_way_goes_on_where_it_stopped(
 
 
 async def test_where_embeds_are_refused_all_messages_go_as_text_within_five_requests(
-    server: FakeDiscord, channel: Discord
+    server: FakeDiscord, channel: DiscordChannel
 ) -> None:
     """More in two seconds would not be taken, and the attempt would never come to its end."""
     server.fail(error(50035))
@@ -410,7 +410,7 @@ def test_a_link_that_does_not_fit_is_left_out_whole() -> None:
 
 @pytest.mark.parametrize("code", sorted(MESSAGE_GONE))
 async def test_a_message_that_cannot_be_edited_is_posted_anew(
-    server: FakeDiscord, channel: Discord, code: int
+    server: FakeDiscord, channel: DiscordChannel, code: int
 ) -> None:
     state = await remote(channel, conversation())
     server.fail(error(code, method="PATCH"))
@@ -420,7 +420,7 @@ async def test_a_message_that_cannot_be_edited_is_posted_anew(
 
 
 async def test_a_removed_message_is_posted_anew_and_edited_there(
-    server: FakeDiscord, channel: Discord
+    server: FakeDiscord, channel: DiscordChannel
 ) -> None:
     state = await remote(channel, conversation())
     server.delete(server.only)
@@ -459,7 +459,7 @@ async def test_a_removed_message_is_posted_anew_and_edited_there(
     ids=str,
 )  # fmt: skip
 async def test_an_answer_is_an_outcome_after_one_attempt(
-    server: FakeDiscord, channel: Discord, fault: Fault, outcome: Outcome
+    server: FakeDiscord, channel: DiscordChannel, fault: Fault, outcome: Outcome
 ) -> None:
     server.fail(fault)
     assert await tell(channel, conversation()) == outcome
@@ -468,7 +468,7 @@ async def test_an_answer_is_an_outcome_after_one_attempt(
 
 @pytest.mark.parametrize("fault", [error(50006), error(50035), error(50109), http(400), http(413), http(415), http(422)], ids=str)  # fmt: skip
 async def test_what_discord_refuses_goes_as_text_in_the_same_attempt(
-    server: FakeDiscord, channel: Discord, fault: Fault
+    server: FakeDiscord, channel: DiscordChannel, fault: Fault
 ) -> None:
     server.fail(fault)
     state = await remote(channel, conversation(alert(service="a"), alert(service="b")))
@@ -479,7 +479,7 @@ async def test_what_discord_refuses_goes_as_text_in_the_same_attempt(
     server.expect(Want(("✅ Resolved: HighLatency",), edits=1))
 
 
-async def test_text_that_is_refused_as_well_is_rejected(server: FakeDiscord, channel: Discord) -> None:
+async def test_text_that_is_refused_as_well_is_rejected(server: FakeDiscord, channel: DiscordChannel) -> None:
     server.fail(error(50035), error(50006))
     assert await tell(channel, conversation()) == Rejected("discord 50006: empty message")
     assert len(server.calls) == 2
@@ -487,7 +487,9 @@ async def test_text_that_is_refused_as_well_is_rejected(server: FakeDiscord, cha
     assert await tell(channel, conversation()) == Rejected("http 413")
 
 
-async def test_the_webhook_and_the_token_are_those_of_the_url(server: FakeDiscord, channel: Discord) -> None:
+async def test_the_webhook_and_the_token_are_those_of_the_url(
+    server: FakeDiscord, channel: DiscordChannel
+) -> None:
     for other, code in ((f"https://discord.com/api/webhooks/12/{TOKEN}", 10015), (f"{URL}x", 50027)):
         where = destination("discord", DiscordOptions.model_validate({"webhook_url": other}))
         outcome = await tell(channel, conversation(), where)
@@ -512,7 +514,7 @@ async def test_where_nobody_listens_nothing_can_have_arrived() -> None:
 
 
 async def test_a_broken_template_sends_the_plain_facts(
-    server: FakeDiscord, channel: Discord, tmp_path: Path
+    server: FakeDiscord, channel: DiscordChannel, tmp_path: Path
 ) -> None:
     (tmp_path / "discord.j2").write_text("{% block text %}{{ nonsense.x }}{% endblock %}")
     broken = Templates(levels=LEVELS, timezone="UTC", directory=tmp_path)
@@ -547,7 +549,7 @@ async def test_a_broken_template_sends_the_plain_facts(
     ids=str,
 )
 async def test_a_429_pauses_the_destination_for_as_long_as_it_says(
-    server: FakeDiscord, channel: Discord, fault: Fault, after: int | None
+    server: FakeDiscord, channel: DiscordChannel, fault: Fault, after: int | None
 ) -> None:
     server.fail(fault)
     outcome = await tell(channel, conversation())
@@ -582,7 +584,7 @@ async def test_a_long_conversation_goes_on_window_by_window() -> None:
 
 
 async def test_an_update_edits_the_first_message_and_those_that_changed(
-    server: FakeDiscord, channel: Discord
+    server: FakeDiscord, channel: DiscordChannel
 ) -> None:
     alerts = several(300)
     state = await remote(channel, conversation(*alerts))
@@ -612,7 +614,7 @@ async def test_the_fakes_window_is_discords() -> None:
     ids=str,
 )
 async def test_a_global_limit_is_for_every_webhook_and_others_for_one(
-    server: FakeDiscord, channel: Discord, fault: Fault, everywhere: bool
+    server: FakeDiscord, channel: DiscordChannel, fault: Fault, everywhere: bool
 ) -> None:
     server.fail(fault)
     limited = Retry("ratelimited", after=5 * SECOND, pause=True, everywhere=everywhere)
@@ -621,10 +623,10 @@ async def test_a_global_limit_is_for_every_webhook_and_others_for_one(
 
 def test_discords_headers_alone_set_its_rate() -> None:
     """So one request goes after the other."""
-    assert KINDS["discord"].limits == LaneLimits(rate=None, max_concurrency=1)
+    assert REGISTRY["discord"].limits == LaneLimits(rate=None, max_concurrency=1)
 
 
-async def test_only_requests_that_are_paid_for_are_made(server: FakeDiscord, channel: Discord) -> None:
+async def test_only_requests_that_are_paid_for_are_made(server: FakeDiscord, channel: DiscordChannel) -> None:
     long = conversation(*several(300))
     message = channel.render(PLACE, long, TEMPLATES)
     assert len(message.calls) > 2
@@ -642,7 +644,7 @@ async def test_only_requests_that_are_paid_for_are_made(server: FakeDiscord, cha
 
 @pytest.mark.parametrize("fault", [error(50027), error(50035), http(302, Location="/x"), http(500, TOKEN), CLOSE, None], ids=str)  # fmt: skip
 async def test_no_secret_stands_in_an_outcome_a_log_or_a_repr(
-    server: FakeDiscord, channel: Discord, caplog: pytest.LogCaptureFixture, fault: Fault | None
+    server: FakeDiscord, channel: DiscordChannel, caplog: pytest.LogCaptureFixture, fault: Fault | None
 ) -> None:
     caplog.set_level("DEBUG")
     server.fail(*([fault] if fault else []))
@@ -696,7 +698,7 @@ def test_rules_with_discord_load(tmp_path: Path) -> None:
     (tmp_path / "discord-url").write_text("https://discord.com/api/webhooks/7/x\n")
     config = loads(RULES, name="routes.yaml", folder=tmp_path, environ={"DISCORD_URL": URL}, now=NOW)
     assert set(config.policy.destinations) == {PLACE.key, "discord:7"}
-    assert config.settings["discord"] == Settings()
+    assert config.settings["discord"] == DiscordSettings()
 
 
 def test_rules_with_discord_load_in_a_preview_without_its_secrets(tmp_path: Path) -> None:
@@ -704,7 +706,7 @@ def test_rules_with_discord_load_in_a_preview_without_its_secrets(tmp_path: Path
     assert len(config.policy.destinations) == 2
 
 
-async def test_a_closed_channel_can_be_used_again(server: FakeDiscord, channel: Discord) -> None:
+async def test_a_closed_channel_can_be_used_again(server: FakeDiscord, channel: DiscordChannel) -> None:
     await remote(channel, conversation())
     await channel.close()
     await channel.close()
@@ -713,12 +715,12 @@ async def test_a_closed_channel_can_be_used_again(server: FakeDiscord, channel: 
 
 
 def test_the_registry_knows_it() -> None:
-    kind = KINDS["discord"]
-    assert isinstance(kind.make(kind.settings.model_validate(kind.placeholder)), Discord)
+    kind = REGISTRY["discord"]
+    assert isinstance(kind.make(kind.settings.model_validate(kind.placeholder)), DiscordChannel)
 
 
 async def test_the_fake_fails_on_missing_unexpected_and_wrong_messages(
-    server: FakeDiscord, channel: Discord
+    server: FakeDiscord, channel: DiscordChannel
 ) -> None:
     await remote(channel, conversation())
     for wanted in ([], [Want(("no such words",))], [Want(color=GREEN)], [Want(edits=1)], [Want(), Want()]):

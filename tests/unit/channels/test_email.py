@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from pydantic import ValidationError
 
-from router.channels.email import HTML, SUBJECT, Email, EmailOptions, Settings, _mail
+from router.channels.email import HTML, SUBJECT, EmailChannel, EmailOptions, EmailSettings, _mail
 from router.model import (
     HOUR,
     Alert,
@@ -65,17 +65,17 @@ def place(*to: str) -> Destination:
     return destination("email", EmailOptions.model_validate({"to": to or (ANNA,)}))
 
 
-def channel_to(smarthost: str, patience: float = 10, **more: Any) -> Email:
+def channel_to(smarthost: str, patience: float = 10, **more: Any) -> EmailChannel:
     given = {
         "from": "Alerts <alerts@router.example>",
         "smarthost": smarthost,
         "tls": "none",
         "hello": "router.example",
     }
-    return Email(Settings.model_validate({**given, **more}), timeout=patience)  # fmt: skip
+    return EmailChannel(EmailSettings.model_validate({**given, **more}), timeout=patience)  # fmt: skip
 
 
-async def tell(channel: Email, talk: Conversation, to: Destination | None = None) -> Outcome:
+async def tell(channel: EmailChannel, talk: Conversation, to: Destination | None = None) -> Outcome:
     to = to or place()
     return await channel.send(to, talk, channel.render(to, talk, TEMPLATES))
 
@@ -554,8 +554,8 @@ def test_a_host_without_a_domain_greets_with_the_senders(
 ) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: host)
     given = {"smarthost": "mail.example:587", "from": "Alerts <alerts@router.example>"}
-    assert Settings.model_validate(given).greeting == name
-    assert Settings.model_validate({**given, "hello": "me.example"}).greeting == "me.example"
+    assert EmailSettings.model_validate(given).greeting == name
+    assert EmailSettings.model_validate({**given, "hello": "me.example"}).greeting == "me.example"
 
 
 @pytest.mark.parametrize("security", ["starttls", "implicit"])
@@ -636,7 +636,7 @@ async def test_a_password_that_the_server_quotes_is_masked(
 )
 def test_tls_follows_the_port_unless_it_is_given(port: int, tls: str | None, security: str) -> None:
     given = {"smarthost": f"mail.example:{port}", "from": ANNA, "tls": tls}
-    assert Settings.model_validate(given).security == security
+    assert EmailSettings.model_validate(given).security == security
 
 
 @pytest.mark.parametrize(
@@ -656,7 +656,7 @@ def test_tls_follows_the_port_unless_it_is_given(port: int, tls: str | None, sec
 )
 def test_settings_that_can_not_work_are_refused_without_showing_secrets(given: dict[str, str]) -> None:
     with pytest.raises(ValidationError) as caught:
-        Settings.model_validate({"smarthost": "mail.example:587", "from": ANNA, **given})
+        EmailSettings.model_validate({"smarthost": "mail.example:587", "from": ANNA, **given})
     assert "a-secret" not in str(caught.value)
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import pytest
 
 from router import logs
-from router.channels import KINDS, discord, email_smtp, pagerduty, webhook
+from router.channels import REGISTRY, discord, email_smtp, pagerduty, webhook
 from router.model import Broken, Conversation, Delivered, Outcome, Rejected, Retry
 from tests.unit.channels.rigs import RIGS, Rig, echo
 from tests.unit.channels.talk import TEMPLATES, destination
@@ -68,7 +68,7 @@ def judge(name: str, rig: Rig, provider: Anything, logged: pytest.CaptureFixture
     async def told(
         speak: Speak, talk: Conversation | None = None, *, patience: float = 10, at: str | None = None
     ) -> Outcome:
-        provider.speak, address, kind = speak, at or provider.address, KINDS[name]
+        provider.speak, address, kind = speak, at or provider.address, REGISTRY[name]
         talk = talk or rig.talks[0]
         channel = rig.make(kind.settings.model_validate(rig.settings(address)), patience)
         place = destination(name, kind.options.model_validate(rig.options(address)))
@@ -144,7 +144,7 @@ def odd_mail(secrets: tuple[str, ...]) -> Iterator[tuple[str, Speak]]:
 
 
 def test_every_kind_has_a_rig() -> None:
-    assert RIGS.keys() == KINDS.keys()
+    assert RIGS.keys() == REGISTRY.keys()
 
 
 @pytest.mark.parametrize(

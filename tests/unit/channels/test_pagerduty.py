@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from pydantic import ValidationError
 
-from router.channels.pagerduty import PagerDuty, PagerDutyOptions, Settings
+from router.channels.pagerduty import PagerDutyChannel, PagerDutyOptions, PagerDutySettings
 from router.model import SECOND, Broken, Conversation, Delivered, Outcome, Rejected, Retry
 from router.render import Templates
 from tests.unit.channels.talk import (
@@ -37,8 +37,8 @@ async def pagerduty() -> AsyncIterator[FakePagerDuty]:
 
 
 @asynccontextmanager
-async def channel_to(url: str, patience: float = 10) -> AsyncIterator[PagerDuty]:
-    channel = PagerDuty(Settings(events_url=url), timeout=patience)
+async def channel_to(url: str, patience: float = 10) -> AsyncIterator[PagerDutyChannel]:
+    channel = PagerDutyChannel(PagerDutySettings(events_url=url), timeout=patience)
     try:
         yield channel
     finally:
@@ -46,17 +46,17 @@ async def channel_to(url: str, patience: float = 10) -> AsyncIterator[PagerDuty]
 
 
 @pytest.fixture
-async def channel(pagerduty: FakePagerDuty) -> AsyncIterator[PagerDuty]:
+async def channel(pagerduty: FakePagerDuty) -> AsyncIterator[PagerDutyChannel]:
     async with channel_to(pagerduty.url) as channel:
         yield channel
 
 
-async def tell(channel: PagerDuty, talk: Conversation, place: Any = PLACE) -> Outcome:
+async def tell(channel: PagerDutyChannel, talk: Conversation, place: Any = PLACE) -> Outcome:
     return await channel.send(place, talk, channel.render(place, talk, TEMPLATES))
 
 
 def render(talk: Conversation, templates: Templates = TEMPLATES) -> Any:
-    channel = PagerDuty(Settings())
+    channel = PagerDutyChannel(PagerDutySettings())
     message = channel.render(PLACE, talk, templates)
     assert message.body == json.loads(json.dumps(message.body))
     return message
@@ -67,7 +67,7 @@ def body(talk: Conversation) -> Any:
 
 
 async def test_a_firing_group_opens_one_incident_and_its_end_closes_it(
-    channel: PagerDuty, pagerduty: FakePagerDuty
+    channel: PagerDutyChannel, pagerduty: FakePagerDuty
 ) -> None:
     first = await tell(channel, conversation())
     assert first == Delivered({"dedup_key": TOKEN})
@@ -85,7 +85,7 @@ async def test_a_firing_group_opens_one_incident_and_its_end_closes_it(
 
 
 async def test_a_group_that_fires_anew_opens_another_incident(
-    channel: PagerDuty, pagerduty: FakePagerDuty
+    channel: PagerDutyChannel, pagerduty: FakePagerDuty
 ) -> None:
     await tell(channel, conversation())
     await tell(channel, conversation(alert(resolved=True), version=2))
@@ -94,7 +94,7 @@ async def test_a_group_that_fires_anew_opens_another_incident(
 
 
 async def test_nothing_is_resolved_while_alertmanager_hides_alerts(
-    channel: PagerDuty, pagerduty: FakePagerDuty
+    channel: PagerDutyChannel, pagerduty: FakePagerDuty
 ) -> None:
     await tell(channel, conversation())
     hidden = conversation(alert(resolved=True), version=2, truncated=3)
@@ -104,7 +104,7 @@ async def test_nothing_is_resolved_while_alertmanager_hides_alerts(
 
 
 async def test_a_resolve_of_what_was_never_told_opens_nothing(
-    channel: PagerDuty, pagerduty: FakePagerDuty
+    channel: PagerDutyChannel, pagerduty: FakePagerDuty
 ) -> None:
     assert isinstance(await tell(channel, conversation(alert(resolved=True))), Delivered)
     pagerduty.expect()
@@ -239,7 +239,7 @@ def test_a_template_that_fails_leaves_a_plain_page(tmp_path: Any) -> None:
     ],
 )  # fmt: skip
 async def test_what_pagerduty_may_answer_is_an_outcome_after_one_attempt(
-    fault: Any, outcome: Outcome, channel: PagerDuty, pagerduty: FakePagerDuty
+    fault: Any, outcome: Outcome, channel: PagerDutyChannel, pagerduty: FakePagerDuty
 ) -> None:
     pagerduty.fail(fault)
     assert await tell(channel, conversation()) == outcome
@@ -262,7 +262,7 @@ async def test_what_pagerduty_may_answer_is_an_outcome_after_one_attempt(
     ],
 )  # fmt: skip
 async def test_an_event_that_is_refused_goes_plain_in_the_same_attempt_and_once(
-    fault: Any, reason: str, channel: PagerDuty, pagerduty: FakePagerDuty
+    fault: Any, reason: str, channel: PagerDutyChannel, pagerduty: FakePagerDuty
 ) -> None:
     pagerduty.fail(fault)
     several = conversation(alert(), alert(instance="b"), alert(instance="c", resolved=True))
@@ -281,7 +281,7 @@ async def test_an_event_that_is_refused_goes_plain_in_the_same_attempt_and_once(
 
 
 async def test_a_plain_event_keeps_to_the_length_of_a_summary(
-    channel: PagerDuty, pagerduty: FakePagerDuty
+    channel: PagerDutyChannel, pagerduty: FakePagerDuty
 ) -> None:
     pagerduty.fail(http(400))
     assert isinstance(
@@ -291,14 +291,14 @@ async def test_a_plain_event_keeps_to_the_length_of_a_summary(
 
 
 async def test_a_resolve_that_is_refused_has_nothing_to_leave_out(
-    channel: PagerDuty, pagerduty: FakePagerDuty
+    channel: PagerDutyChannel, pagerduty: FakePagerDuty
 ) -> None:
     pagerduty.fail(http(400))
     assert await tell(channel, conversation(alert(resolved=True))) == Rejected("http 400: event refused")
     assert len(pagerduty.events) == 1
 
 
-async def test_a_redirect_takes_the_key_nowhere(channel: PagerDuty, pagerduty: FakePagerDuty) -> None:
+async def test_a_redirect_takes_the_key_nowhere(channel: PagerDutyChannel, pagerduty: FakePagerDuty) -> None:
     for status in (301, 302, 303, 307, 308):
         pagerduty.fail(http(status, Location=f"{pagerduty.url}/v2/enqueue"))
         assert await tell(channel, conversation()) == Broken(f"http {status}: redirect, not followed")
@@ -325,7 +325,7 @@ async def test_a_server_without_tls_is_told_nothing(pagerduty: FakePagerDuty) ->
 
 
 async def test_an_unknown_key_is_for_somebody_to_mend_and_stays_out_of_the_reason(
-    channel: PagerDuty, pagerduty: FakePagerDuty
+    channel: PagerDutyChannel, pagerduty: FakePagerDuty
 ) -> None:
     key = "another-key-of-32-characters-too"
     place = destination("pagerduty", PagerDutyOptions.model_validate({"routing_key": key}))
@@ -370,7 +370,7 @@ def test_a_conversation_keeps_the_key_that_opened_its_incident() -> None:
 
 
 async def test_an_attempt_that_was_cut_off_sends_nothing_later(
-    pagerduty: FakePagerDuty, channel: PagerDuty, monkeypatch: pytest.MonkeyPatch
+    pagerduty: FakePagerDuty, channel: PagerDutyChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An old trigger after its resolve would open an incident that nobody ends."""
     answered, looked_up, real = threading.Event(), threading.Event(), socket.getaddrinfo
@@ -383,8 +383,8 @@ async def test_an_attempt_that_was_cut_off_sends_nothing_later(
             looked_up.set()
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    hasty = PagerDuty(
-        Settings(events_url=pagerduty.url), timeout=0.02
+    hasty = PagerDutyChannel(
+        PagerDutySettings(events_url=pagerduty.url), timeout=0.02
     )  # real time: it passes while the look-up is stuck
     assert await tell(hasty, conversation()) == Retry("timeout", ambiguous=True)
     answered.set()

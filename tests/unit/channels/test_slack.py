@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from router.channels import KINDS
-from router.channels.slack import Settings, Slack, SlackOptions
+from router.channels import REGISTRY
+from router.channels.slack import SlackChannel, SlackOptions, SlackSettings
 from router.channels.slack_errors import (
     AMBIGUOUS,
     DESTINATION_BROKEN,
@@ -35,8 +35,8 @@ from router.model import (
     Rate,
     Rejected,
     Retry,
+    ShownAlert,
     Status,
-    Told,
 )
 from router.render import Templates
 from tests.unit.channels.slack_talk import (
@@ -81,7 +81,7 @@ async def server() -> AsyncIterator[FakeSlack]:
 
 
 @pytest.fixture
-async def channel(server: FakeSlack) -> AsyncIterator[Slack]:
+async def channel(server: FakeSlack) -> AsyncIterator[SlackChannel]:
     channel = connect(server.url)
     yield channel
     await channel.close()
@@ -90,7 +90,7 @@ async def channel(server: FakeSlack) -> AsyncIterator[Slack]:
 # What a reader sees
 
 
-async def test_the_first_telling_is_one_message(server: FakeSlack, channel: Slack) -> None:
+async def test_the_first_telling_is_one_message(server: FakeSlack, channel: SlackChannel) -> None:
     state = await remote(channel, conversation(told("checkout"), told("cart", firing=False)))
     assert state == {"channel": "C0CRITICAL", "ts": server.only.ts, "shown": 1, "threaded": 1}
     server.expect(
@@ -187,7 +187,7 @@ def test_only_what_slack_reads_as_markup_is_escaped(text: str, safe: str) -> Non
     assert escape(text) == safe
 
 
-async def test_nobody_is_mentioned_by_a_label(server: FakeSlack, channel: Slack) -> None:
+async def test_nobody_is_mentioned_by_a_label(server: FakeSlack, channel: SlackChannel) -> None:
     evil = "<!channel> <@U123> <#C1>"
     state = await remote(channel, conversation(told(evil, alertname=evil), receiver=evil))
     more = conversation(told(evil, alertname=evil), told("cart", alertname=evil), remote=state, version=2)
@@ -210,7 +210,7 @@ odd_text = st.text(max_size=40) | st.text("&<>`*_~|@!:\n\x00\u2028🙂", max_siz
 labels = st.dictionaries(odd_text, odd_text, max_size=6)
 instants = st.none() | st.integers(-(2**47), 2**48)
 alerts = st.builds(
-    Told,
+    ShownAlert,
     alert=st.builds(
         Alert, fingerprint=st.text("0123456789abcdef", min_size=16, max_size=16), labels=labels,
         annotations=st.dictionaries(st.sampled_from(["summary", "description", "runbook_url", "message"]), odd_text),
@@ -307,7 +307,7 @@ def letters(message: Message) -> int:
 
 
 async def test_a_change_edits_the_message_and_tells_the_news_in_its_thread(
-    server: FakeSlack, channel: Slack
+    server: FakeSlack, channel: SlackChannel
 ) -> None:
     state = await remote(channel, conversation(told("checkout")))
     grown = conversation(told("checkout", news=False), told("cart"), remote=state, version=2)
@@ -316,7 +316,7 @@ async def test_a_change_edits_the_message_and_tells_the_news_in_its_thread(
     assert (server.only.edits, server.only.broadcasts) == (1, 1)
 
 
-async def test_what_ended_is_told_in_the_thread_alone(server: FakeSlack, channel: Slack) -> None:
+async def test_what_ended_is_told_in_the_thread_alone(server: FakeSlack, channel: SlackChannel) -> None:
     state = await remote(channel, conversation(told("checkout"), told("cart")))
     part = conversation(told("checkout", news=False), told("cart", firing=False), remote=state, version=2)
     await remote(channel, part)
@@ -324,7 +324,7 @@ async def test_what_ended_is_told_in_the_thread_alone(server: FakeSlack, channel
     assert server.only.broadcasts == 0
 
 
-async def test_the_end_turns_the_message_green(server: FakeSlack, channel: Slack) -> None:
+async def test_the_end_turns_the_message_green(server: FakeSlack, channel: SlackChannel) -> None:
     state = await remote(channel, conversation(told()))
     await remote(channel, conversation(told(firing=False), remote=state, version=2))
     server.expect(
@@ -332,14 +332,16 @@ async def test_the_end_turns_the_message_green(server: FakeSlack, channel: Slack
     )
 
 
-async def test_an_edit_without_news_says_nothing_in_the_thread(server: FakeSlack, channel: Slack) -> None:
+async def test_an_edit_without_news_says_nothing_in_the_thread(
+    server: FakeSlack, channel: SlackChannel
+) -> None:
     state = await remote(channel, conversation(told()))
     await remote(channel, conversation(told(news=False), remote=state, version=2))
     server.expect(Want("C0CRITICAL", replies=()))
     assert server.only.edits == 1
 
 
-async def test_many_news_are_counted_in_the_thread(server: FakeSlack, channel: Slack) -> None:
+async def test_many_news_are_counted_in_the_thread(server: FakeSlack, channel: SlackChannel) -> None:
     state = await remote(channel, conversation(told("first")))
     several = [told(f"cart-{number}") for number in range(15)]
     await remote(channel, conversation(told("first", news=False), *several, remote=state, version=2))
@@ -348,13 +350,13 @@ async def test_many_news_are_counted_in_the_thread(server: FakeSlack, channel: S
 
 
 async def test_an_end_of_which_nothing_is_known_to_be_posted_is_posted(
-    server: FakeSlack, channel: Slack
+    server: FakeSlack, channel: SlackChannel
 ) -> None:
     await remote(channel, conversation(told(firing=False), attempt=2))
     server.expect(Want("C0CRITICAL", ("✅ Resolved",), GREEN))
 
 
-async def test_a_channel_given_by_name_is_edited_by_its_id(server: FakeSlack, channel: Slack) -> None:
+async def test_a_channel_given_by_name_is_edited_by_its_id(server: FakeSlack, channel: SlackChannel) -> None:
     named = Destination("slack:#critical", "slack", SlackOptions(channel="#critical"))
     outcome = await tell(channel, conversation(told()), named)
     assert isinstance(outcome, Delivered)
@@ -365,7 +367,7 @@ async def test_a_channel_given_by_name_is_edited_by_its_id(server: FakeSlack, ch
 
 
 async def test_a_removed_message_is_posted_anew_and_followed_up_there(
-    server: FakeSlack, channel: Slack
+    server: FakeSlack, channel: SlackChannel
 ) -> None:
     state = await remote(channel, conversation(told()))
     server.delete(server.only)
@@ -374,7 +376,7 @@ async def test_a_removed_message_is_posted_anew_and_followed_up_there(
     server.expect(Want("C0CRITICAL", ("✅",), GREEN, ("✅ All resolved",)))
 
 
-async def test_a_locked_thread_makes_a_new_message(server: FakeSlack, channel: Slack) -> None:
+async def test_a_locked_thread_makes_a_new_message(server: FakeSlack, channel: SlackChannel) -> None:
     state = await remote(channel, conversation(told()))
     server.fail(error("restricted_action_thread_locked", "chat.postMessage"))
     await remote(channel, conversation(told(news=False), told("cart"), remote=state, version=2))
@@ -382,7 +384,9 @@ async def test_a_locked_thread_makes_a_new_message(server: FakeSlack, channel: S
     assert [each.replies for each in server.messages.values()] == [[], []]
 
 
-async def test_a_message_gone_and_no_post_possible_is_posted_later(server: FakeSlack, channel: Slack) -> None:
+async def test_a_message_gone_and_no_post_possible_is_posted_later(
+    server: FakeSlack, channel: SlackChannel
+) -> None:
     state = await remote(channel, conversation(told()))
     server.delete(server.only)
     server.fail(error("message_not_found", "chat.update"), http(503))
@@ -396,7 +400,7 @@ async def test_a_message_gone_and_no_post_possible_is_posted_later(server: FakeS
 # Retries
 
 
-async def test_a_retry_does_not_repeat_the_thread(server: FakeSlack, channel: Slack) -> None:
+async def test_a_retry_does_not_repeat_the_thread(server: FakeSlack, channel: SlackChannel) -> None:
     state = await remote(channel, conversation(told()))
     ended = conversation(told(firing=False), remote=state, version=2)
     done = await remote(channel, ended)
@@ -404,7 +408,7 @@ async def test_a_retry_does_not_repeat_the_thread(server: FakeSlack, channel: Sl
     assert len(server.only.replies) == 1
 
 
-async def test_a_retry_after_a_failed_reply_tells_it(server: FakeSlack, channel: Slack) -> None:
+async def test_a_retry_after_a_failed_reply_tells_it(server: FakeSlack, channel: SlackChannel) -> None:
     state = await remote(channel, conversation(told()))
     ended = conversation(told(firing=False), remote=state, version=2)
     server.fail(error("service_unavailable", "chat.postMessage"))
@@ -444,7 +448,7 @@ async def test_a_retry_after_a_failed_reply_tells_it(server: FakeSlack, channel:
     ids=str,
 )
 async def test_a_failure_is_tried_again(
-    server: FakeSlack, channel: Slack, fault: Fault, outcome: Retry
+    server: FakeSlack, channel: SlackChannel, fault: Fault, outcome: Retry
 ) -> None:
     server.fail(fault)
     state = {"doubt": NOW} if outcome.ambiguous else {}
@@ -454,7 +458,7 @@ async def test_a_failure_is_tried_again(
     server.expect(Want("C0CRITICAL"))
 
 
-async def test_a_lost_answer_is_ambiguous(server: FakeSlack, channel: Slack) -> None:
+async def test_a_lost_answer_is_ambiguous(server: FakeSlack, channel: SlackChannel) -> None:
     server.fail(LOST_ANSWER)
     outcome = await tell(channel, conversation(told()))
     assert outcome == Retry("connection failed", ambiguous=True, remote={"doubt": NOW})
@@ -478,13 +482,15 @@ async def test_where_nobody_listens_nothing_can_have_arrived() -> None:
 
 
 @pytest.mark.parametrize("trouble", sorted(DESTINATION_BROKEN))
-async def test_what_only_people_can_mend_is_broken(server: FakeSlack, channel: Slack, trouble: str) -> None:
+async def test_what_only_people_can_mend_is_broken(
+    server: FakeSlack, channel: SlackChannel, trouble: str
+) -> None:
     server.trouble["C0CRITICAL"] = trouble
     assert await tell(channel, conversation(told())) == Broken(trouble, {})
     assert len(server.calls) == 1
 
 
-async def test_an_unknown_channel_is_named_in_words(server: FakeSlack, channel: Slack) -> None:
+async def test_an_unknown_channel_is_named_in_words(server: FakeSlack, channel: SlackChannel) -> None:
     nowhere = Destination("slack:C0NOWHERE", "slack", SlackOptions(channel="C0NOWHERE"))
     assert await tell(channel, conversation(told()), nowhere) == Broken("channel_not_found", {})
 
@@ -495,13 +501,13 @@ def test_a_code_means_one_thing() -> None:
 
 
 @pytest.mark.parametrize("code", sorted(TRANSIENT - {"ratelimited", "rate_limited"}))
-async def test_what_passes_is_tried_again(server: FakeSlack, channel: Slack, code: str) -> None:
+async def test_what_passes_is_tried_again(server: FakeSlack, channel: SlackChannel, code: str) -> None:
     server.fail(error(code))
     assert await tell(channel, conversation(told())) == Retry(code, remote={})
 
 
 async def test_a_break_after_the_message_was_told_does_not_make_it_untold(
-    server: FakeSlack, channel: Slack
+    server: FakeSlack, channel: SlackChannel
 ) -> None:
     state = await remote(channel, conversation(told()))
     ended = conversation(told(firing=False), remote=state, version=2)
@@ -514,7 +520,7 @@ async def test_a_break_after_the_message_was_told_does_not_make_it_untold(
 
 
 async def test_where_there_are_no_threads_the_news_stand_in_the_channel(
-    server: FakeSlack, channel: Slack
+    server: FakeSlack, channel: SlackChannel
 ) -> None:
     state = await remote(channel, conversation(told()))
     server.fail(error("restricted_action_non_threadable_channel", "chat.postMessage"))
@@ -534,7 +540,7 @@ async def test_a_wrong_token_stands_in_no_outcome_and_no_log(
     assert "wrong-secret" not in repr(channel._settings)
 
 
-async def test_the_pace_of_a_channel_is_slacks(channel: Slack) -> None:
+async def test_the_pace_of_a_channel_is_slacks(channel: SlackChannel) -> None:
     """A second message within a second is refused with the time to wait."""
     async with FakeSlack(seconds=lambda: 0.0) as strict:
         channel = connect(strict.url)
@@ -542,7 +548,7 @@ async def test_the_pace_of_a_channel_is_slacks(channel: Slack) -> None:
         outcome = await tell(channel, conversation(told(), episode=2))
         assert outcome == Retry("ratelimited", after=SECOND, pause=True, remote={})
         await channel.close()
-    assert KINDS["slack"].limits.rate == Rate(1, SECOND, burst=3)
+    assert REGISTRY["slack"].limits.rate == Rate(1, SECOND, burst=3)
 
 
 # Payloads that Slack refuses
@@ -550,7 +556,7 @@ async def test_the_pace_of_a_channel_is_slacks(channel: Slack) -> None:
 
 @pytest.mark.parametrize("code", sorted(code for code in PAYLOAD_BROKEN if "metadata" not in code))
 async def test_blocks_that_slack_refuses_go_as_text_in_the_same_attempt(
-    server: FakeSlack, channel: Slack, code: str
+    server: FakeSlack, channel: SlackChannel, code: str
 ) -> None:
     server.fail(error(code))
     await remote(channel, conversation(told(), told("cart")))
@@ -558,7 +564,7 @@ async def test_blocks_that_slack_refuses_go_as_text_in_the_same_attempt(
     assert server.only.attachments == []
 
 
-async def test_an_edit_that_slack_refuses_becomes_text_too(server: FakeSlack, channel: Slack) -> None:
+async def test_an_edit_that_slack_refuses_becomes_text_too(server: FakeSlack, channel: SlackChannel) -> None:
     state = await remote(channel, conversation(told()))
     server.fail(error("msg_too_long", "chat.update"))
     await remote(channel, conversation(told(firing=False), remote=state, version=2))
@@ -567,19 +573,21 @@ async def test_an_edit_that_slack_refuses_becomes_text_too(server: FakeSlack, ch
 
 
 @pytest.mark.parametrize("code", sorted(code for code in PAYLOAD_BROKEN if "metadata" in code))
-async def test_metadata_that_slack_refuses_are_left_out(server: FakeSlack, channel: Slack, code: str) -> None:
+async def test_metadata_that_slack_refuses_are_left_out(
+    server: FakeSlack, channel: SlackChannel, code: str
+) -> None:
     server.fail(error(code))
     await remote(channel, conversation(told()))
     assert (server.only.metadata, server.only.color) == ({}, RED)
 
 
-async def test_text_that_slack_refuses_as_well_is_rejected(server: FakeSlack, channel: Slack) -> None:
+async def test_text_that_slack_refuses_as_well_is_rejected(server: FakeSlack, channel: SlackChannel) -> None:
     server.fail(error("invalid_blocks"), error("no_text"))
     assert await tell(channel, conversation(told())) == Rejected("no_text")
 
 
 async def test_a_broken_template_sends_the_plain_facts(
-    server: FakeSlack, channel: Slack, tmp_path: Path
+    server: FakeSlack, channel: SlackChannel, tmp_path: Path
 ) -> None:
     (tmp_path / "slack.j2").write_text("{% block text %}{{ nonsense.x }}{% endblock %}")
     broken = Templates(levels=TEMPLATES.levels, timezone="UTC", directory=tmp_path)
@@ -594,7 +602,7 @@ def test_a_broken_template_counts_what_does_not_fit(tmp_path: Path) -> None:
     (tmp_path / "slack.j2").write_text("")
     broken = Templates(levels=TEMPLATES.levels, timezone="UTC", directory=tmp_path)
     many = conversation(*(told(f"{number}" + "x" * 200) for number in range(100)))
-    body = Slack(Settings(token=SecretStr(TOKEN))).render(CRITICAL, many, broken).body
+    body = SlackChannel(SlackSettings(token=SecretStr(TOKEN))).render(CRITICAL, many, broken).body
     assert len(body["text"]) <= 4_000
     shown = body["text"].count("\nfiring: ")
     assert body["text"].endswith(f"… and {100 - shown} more in the thread ({100 - shown} firing)")
@@ -619,7 +627,7 @@ async def test_a_proxy_of_the_environment_is_heeded_and_so_are_its_exceptions(
     await channel.close()
 
 
-async def test_a_closed_channel_can_be_used_again(server: FakeSlack, channel: Slack) -> None:
+async def test_a_closed_channel_can_be_used_again(server: FakeSlack, channel: SlackChannel) -> None:
     await remote(channel, conversation(told()))
     await channel.close()
     await channel.close()
@@ -628,16 +636,16 @@ async def test_a_closed_channel_can_be_used_again(server: FakeSlack, channel: Sl
 
 
 def test_the_registry_knows_it() -> None:
-    kind = KINDS["slack"]
+    kind = REGISTRY["slack"]
     settings = kind.settings.model_validate({"token": "xoxb-secret"})
     assert "secret" not in repr(settings)
     assert kind.options.model_validate({"channel": "C1"}).key("any") == "slack:C1"
     assert not kind.options.model_validate({"channel": "C1"}).per_alert
-    assert isinstance(kind.make(kind.settings.model_validate(kind.placeholder)), Slack)
+    assert isinstance(kind.make(kind.settings.model_validate(kind.placeholder)), SlackChannel)
 
 
 async def test_the_fake_fails_on_missing_and_on_unexpected_messages(
-    server: FakeSlack, channel: Slack
+    server: FakeSlack, channel: SlackChannel
 ) -> None:
     await remote(channel, conversation(told()))
     for wanted in (

@@ -11,8 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.channels.slack import Slack
-from router.model import DAY, MINUTE, SECOND, Broken, Call, Conversation, Delivered, Message, Retry, Told
+from router.channels.slack import SlackChannel
+from router.model import (
+    DAY,
+    MINUTE,
+    SECOND,
+    Broken,
+    Call,
+    Conversation,
+    Delivered,
+    Message,
+    Retry,
+    ShownAlert,
+)
 from router.render import Templates
 from tests.examples import examples
 from tests.unit.channels.slack_talk import (
@@ -51,13 +62,13 @@ async def server() -> AsyncIterator[FakeSlack]:
 
 
 @pytest.fixture
-async def channel(server: FakeSlack) -> AsyncIterator[Slack]:
+async def channel(server: FakeSlack) -> AsyncIterator[SlackChannel]:
     channel = connect(server.url)
     yield channel
     await channel.close()
 
 
-def noted(each: Told, **annotations: str) -> Told:
+def noted(each: ShownAlert, **annotations: str) -> ShownAlert:
     return replace(each, alert=replace(each.alert, annotations=annotations))
 
 
@@ -180,7 +191,7 @@ def test_each_reply_is_one_that_slack_takes(number: int, length: int, piece: str
     assert not any(halves.search(text) for part in parts for text in sections(part))
 
 
-async def test_the_thread_carries_the_rest_by_number(server: FakeSlack, channel: Slack) -> None:
+async def test_the_thread_carries_the_rest_by_number(server: FakeSlack, channel: SlackChannel) -> None:
     state = await remote(channel, split(180))
     count = len(server.only.replies)
     assert count > 2
@@ -196,7 +207,7 @@ async def test_the_thread_carries_the_rest_by_number(server: FakeSlack, channel:
 
 
 async def test_without_the_template_the_thread_carries_the_rest_too(
-    server: FakeSlack, channel: Slack, tmp_path: Path
+    server: FakeSlack, channel: SlackChannel, tmp_path: Path
 ) -> None:
     (tmp_path / "slack.j2").write_text("")
     broken = Templates(levels=TEMPLATES.levels, timezone="UTC", directory=tmp_path)
@@ -207,7 +218,9 @@ async def test_without_the_template_the_thread_carries_the_rest_too(
     assert [i for i in range(100) if f"note: {f'{i:03}' * 50}" not in shown] == []
 
 
-async def test_a_reply_whose_blocks_slack_refuses_goes_as_text(server: FakeSlack, channel: Slack) -> None:
+async def test_a_reply_whose_blocks_slack_refuses_goes_as_text(
+    server: FakeSlack, channel: SlackChannel
+) -> None:
     server.fail(Fault(), error("invalid_blocks"))
     await remote(channel, conversation(noted(told(), note="n" * 9_000)))
     (reply,) = server.only.thread
@@ -218,7 +231,7 @@ async def test_a_reply_whose_blocks_slack_refuses_goes_as_text(server: FakeSlack
 # Replies follow the present
 
 
-async def test_only_replies_whose_words_changed_are_edited(server: FakeSlack, channel: Slack) -> None:
+async def test_only_replies_whose_words_changed_are_edited(server: FakeSlack, channel: SlackChannel) -> None:
     before = split(180)
     state = await remote(channel, before)
     called = len(server.calls)
@@ -233,7 +246,7 @@ async def test_only_replies_whose_words_changed_are_edited(server: FakeSlack, ch
 
 
 async def test_a_reply_that_is_not_needed_any_more_says_so_and_is_used_again(
-    server: FakeSlack, channel: Slack
+    server: FakeSlack, channel: SlackChannel
 ) -> None:
     state = await remote(channel, split(180))
     count = len(server.only.thread)
@@ -248,7 +261,7 @@ async def test_a_reply_that_is_not_needed_any_more_says_so_and_is_used_again(
 
 
 async def test_a_reply_that_somebody_removed_is_posted_anew_when_it_changes(
-    server: FakeSlack, channel: Slack
+    server: FakeSlack, channel: SlackChannel
 ) -> None:
     state = await remote(channel, split(180))
     count = len(server.only.thread)
@@ -259,7 +272,7 @@ async def test_a_reply_that_somebody_removed_is_posted_anew_when_it_changes(
     assert len(numbered) == count
 
 
-async def test_replies_that_were_cut_short_go_on_from_there(server: FakeSlack, channel: Slack) -> None:
+async def test_replies_that_were_cut_short_go_on_from_there(server: FakeSlack, channel: SlackChannel) -> None:
     """What was told stays told, and nothing is posted twice."""
     about = split(180)
     server.fail(Fault(), Fault(), rate_limited(7))
@@ -281,7 +294,7 @@ async def test_replies_that_were_cut_short_go_on_from_there(server: FakeSlack, c
 
 @pytest.mark.parametrize("code", ["cant_update_message", "edit_window_closed"])
 async def test_an_edit_refused_becomes_a_reply_with_the_new_state(
-    server: FakeSlack, channel: Slack, code: str
+    server: FakeSlack, channel: SlackChannel, code: str
 ) -> None:
     state = await remote(channel, conversation(told()))
     server.fail(error(code, "chat.update"))
@@ -296,7 +309,9 @@ async def test_an_edit_refused_becomes_a_reply_with_the_new_state(
 
 
 @pytest.mark.parametrize("code", ["invalid_arguments", "invalid_json", "a_code_of_tomorrow"])
-async def test_an_unknown_error_gets_one_plain_try(server: FakeSlack, channel: Slack, code: str) -> None:
+async def test_an_unknown_error_gets_one_plain_try(
+    server: FakeSlack, channel: SlackChannel, code: str
+) -> None:
     server.fail(error(code))
     state = await remote(channel, conversation(told()))
     server.expect(Want("C0CRITICAL", ("HighErrorRate", "Checkouts fail")))
@@ -306,14 +321,18 @@ async def test_an_unknown_error_gets_one_plain_try(server: FakeSlack, channel: S
     assert "cart" in server.only.text
 
 
-async def test_an_unknown_error_that_stays_is_tried_again_later(server: FakeSlack, channel: Slack) -> None:
+async def test_an_unknown_error_that_stays_is_tried_again_later(
+    server: FakeSlack, channel: SlackChannel
+) -> None:
     server.fail(*[error("a_code_of_tomorrow")] * 2)
     outcome = await tell(channel, conversation(told()))
     assert outcome == Retry("a_code_of_tomorrow", remote={})
     assert len(server.calls) == 2
 
 
-async def test_what_slack_says_beside_its_code_is_kept_for_people(server: FakeSlack, channel: Slack) -> None:
+async def test_what_slack_says_beside_its_code_is_kept_for_people(
+    server: FakeSlack, channel: SlackChannel
+) -> None:
     body = {
         "ok": False, "error": "missing_scope", "needed": "chat:write", "provided": f"none, {TOKEN}",
         "response_metadata": {"messages": ["[ERROR] see your app"]},
@@ -327,7 +346,7 @@ async def test_what_slack_says_beside_its_code_is_kept_for_people(server: FakeSl
 
 @pytest.mark.parametrize("code", ["cant_broadcast_message", "cannot_reply_to_message", "a_code_of_tomorrow"])
 async def test_news_that_the_thread_refuses_are_a_new_message(
-    server: FakeSlack, channel: Slack, code: str
+    server: FakeSlack, channel: SlackChannel, code: str
 ) -> None:
     """An edit notifies nobody."""
     state = await remote(channel, conversation(told()))
@@ -343,7 +362,7 @@ async def test_news_that_the_thread_refuses_are_a_new_message(
 
 
 async def test_an_edit_refused_for_an_unknown_reason_is_told_in_the_thread(
-    server: FakeSlack, channel: Slack
+    server: FakeSlack, channel: SlackChannel
 ) -> None:
     state = await remote(channel, conversation(told()))
     server.fail(*[error("a_code_of_tomorrow", "chat.update")] * 2)
@@ -352,7 +371,9 @@ async def test_an_edit_refused_for_an_unknown_reason_is_told_in_the_thread(
     assert "2 firing" in server.only.replies[0]
 
 
-async def test_an_unknown_reason_that_refuses_all_seals_no_message(server: FakeSlack, channel: Slack) -> None:
+async def test_an_unknown_reason_that_refuses_all_seals_no_message(
+    server: FakeSlack, channel: SlackChannel
+) -> None:
     state = await remote(channel, conversation(told()))
     server.fail(*[error("a_code_of_tomorrow")] * 6)
     news = conversation(told(news=False), told("cart"), remote=state, version=2)
@@ -365,7 +386,7 @@ async def test_an_unknown_reason_that_refuses_all_seals_no_message(server: FakeS
 
 
 async def test_a_retry_repeats_no_reply_of_a_message_that_cannot_be_edited(
-    server: FakeSlack, channel: Slack
+    server: FakeSlack, channel: SlackChannel
 ) -> None:
     server.edits_allowed = False
     state = await remote(channel, conversation(told()))
@@ -376,7 +397,7 @@ async def test_a_retry_repeats_no_reply_of_a_message_that_cannot_be_edited(
 
 
 async def test_a_split_message_that_cannot_be_edited_adds_only_what_is_new(
-    server: FakeSlack, channel: Slack
+    server: FakeSlack, channel: SlackChannel
 ) -> None:
     state = await remote(channel, split(180))
     count = len(server.only.thread)
@@ -397,7 +418,7 @@ async def test_a_split_message_that_cannot_be_edited_adds_only_what_is_new(
 
 
 async def test_a_retry_goes_on_with_the_replies_of_a_message_that_cannot_be_edited(
-    server: FakeSlack, channel: Slack
+    server: FakeSlack, channel: SlackChannel
 ) -> None:
     """Even if it comes a day late, and the words have changed with the hour."""
     state = await remote(channel, split(180))
@@ -417,7 +438,7 @@ async def test_a_retry_goes_on_with_the_replies_of_a_message_that_cannot_be_edit
 
 
 async def test_a_sealed_message_that_is_removed_is_posted_anew_and_edited_again(
-    server: FakeSlack, channel: Slack
+    server: FakeSlack, channel: SlackChannel
 ) -> None:
     state = await remote(channel, conversation(told()))
     server.edits_allowed = False
@@ -432,7 +453,7 @@ async def test_a_sealed_message_that_is_removed_is_posted_anew_and_edited_again(
 # An answer that got lost
 
 
-async def lost(server: FakeSlack, channel: Slack, about: Conversation) -> Mapping[str, Any]:
+async def lost(server: FakeSlack, channel: SlackChannel, about: Conversation) -> Mapping[str, Any]:
     """What is known of a post that Slack took without being able to say so."""
     server.fail(LOST_ANSWER)
     outcome = await tell(channel, about)
@@ -441,7 +462,9 @@ async def lost(server: FakeSlack, channel: Slack, about: Conversation) -> Mappin
     return outcome.remote
 
 
-async def test_a_message_whose_answer_got_lost_is_found_again(server: FakeSlack, channel: Slack) -> None:
+async def test_a_message_whose_answer_got_lost_is_found_again(
+    server: FakeSlack, channel: SlackChannel
+) -> None:
     state = await lost(server, channel, conversation(told()))
     metadata = {"event_type": "alert_router", "event_payload": {"delivery": f"{'0' * 32}-1-1"}}
     assert server.only.metadata == metadata
@@ -451,19 +474,21 @@ async def test_a_message_whose_answer_got_lost_is_found_again(server: FakeSlack,
     server.expect(Want("C0CRITICAL", ("✅",), GREEN, ("✅ All resolved",)))
 
 
-async def test_a_message_found_again_is_brought_up_to_date(server: FakeSlack, channel: Slack) -> None:
+async def test_a_message_found_again_is_brought_up_to_date(server: FakeSlack, channel: SlackChannel) -> None:
     state = await lost(server, channel, conversation(told()))
     await remote(channel, conversation(told(firing=False), remote=state, version=2, attempt=2))
     server.expect(Want("C0CRITICAL", ("✅",), GREEN, ("✅ All resolved",)))
 
 
-async def test_a_message_found_again_gets_its_numbered_replies(server: FakeSlack, channel: Slack) -> None:
+async def test_a_message_found_again_gets_its_numbered_replies(
+    server: FakeSlack, channel: SlackChannel
+) -> None:
     state = await lost(server, channel, split(90))
     state = await remote(channel, split(90, remote=state, attempt=2))
     assert len(server.only.thread) == len(state["parts"]) > 0
 
 
-async def test_a_post_that_did_not_arrive_is_posted_once(server: FakeSlack, channel: Slack) -> None:
+async def test_a_post_that_did_not_arrive_is_posted_once(server: FakeSlack, channel: SlackChannel) -> None:
     server.fail(CLOSE)
     await tell(channel, conversation(told()))
     await remote(channel, conversation(told(), remote={"doubt": NOW}, attempt=2))
@@ -472,7 +497,7 @@ async def test_a_post_that_did_not_arrive_is_posted_once(server: FakeSlack, chan
 
 @pytest.mark.parametrize("code", ["missing_scope", "not_allowed_token_type", "channel_not_found", "odd_news"])
 async def test_where_the_history_may_not_be_read_it_is_posted_again(
-    server: FakeSlack, channel: Slack, code: str
+    server: FakeSlack, channel: SlackChannel, code: str
 ) -> None:
     state = await lost(server, channel, conversation(told()))
     server.history_trouble = code
@@ -482,7 +507,7 @@ async def test_where_the_history_may_not_be_read_it_is_posted_again(
 
 @pytest.mark.parametrize("fault", [http(503), error("service_unavailable"), rate_limited(3)], ids=str)
 async def test_where_the_history_is_not_to_be_had_now_it_is_asked_for_later(
-    server: FakeSlack, channel: Slack, fault: Fault
+    server: FakeSlack, channel: SlackChannel, fault: Fault
 ) -> None:
     state = await lost(server, channel, conversation(told()))
     server.fail(fault)
@@ -494,14 +519,18 @@ async def test_where_the_history_is_not_to_be_had_now_it_is_asked_for_later(
     server.expect(Want("C0CRITICAL"))
 
 
-async def test_only_a_message_of_the_conversation_is_taken_for_it(server: FakeSlack, channel: Slack) -> None:
+async def test_only_a_message_of_the_conversation_is_taken_for_it(
+    server: FakeSlack, channel: SlackChannel
+) -> None:
     await remote(channel, conversation(told(), token="1" * 32))
     await remote(channel, conversation(told(), episode=11))
     await remote(channel, conversation(told(), remote={"doubt": NOW}))
     assert len(server.messages) == 3
 
 
-async def test_the_newest_message_of_the_conversation_counts(server: FakeSlack, channel: Slack) -> None:
+async def test_the_newest_message_of_the_conversation_counts(
+    server: FakeSlack, channel: SlackChannel
+) -> None:
     await lost(server, channel, conversation(told()))
     server.history_trouble = "missing_scope"
     server.fail(Fault(), LOST_ANSWER)
@@ -511,7 +540,9 @@ async def test_the_newest_message_of_the_conversation_counts(server: FakeSlack, 
     assert state["ts"] == max(ts for _, ts in server.messages)
 
 
-async def test_what_is_older_than_the_doubt_is_not_looked_through(server: FakeSlack, channel: Slack) -> None:
+async def test_what_is_older_than_the_doubt_is_not_looked_through(
+    server: FakeSlack, channel: SlackChannel
+) -> None:
     server.now = (NOW - 2 * MINUTE) // SECOND
     await remote(channel, conversation(told()))
     await remote(channel, conversation(told(), remote={"doubt": NOW}))
@@ -520,13 +551,13 @@ async def test_what_is_older_than_the_doubt_is_not_looked_through(server: FakeSl
     assert float(asked["oldest"]) == (NOW - MINUTE) / SECOND
 
 
-async def test_a_doubt_outlasts_what_cannot_have_arrived(server: FakeSlack, channel: Slack) -> None:
+async def test_a_doubt_outlasts_what_cannot_have_arrived(server: FakeSlack, channel: SlackChannel) -> None:
     state = await lost(server, channel, conversation(told()))
     server.history_trouble, server.trouble["C0CRITICAL"] = "missing_scope", "is_archived"
     assert await tell(channel, conversation(told(), remote=state, attempt=2)) == Broken("is_archived", state)
 
 
-async def test_an_answer_without_a_ts_leaves_a_doubt(server: FakeSlack, channel: Slack) -> None:
+async def test_an_answer_without_a_ts_leaves_a_doubt(server: FakeSlack, channel: SlackChannel) -> None:
     server.fail(http(200, '{"ok":true,"channel":"C0CRITICAL"}', "application/json"))
     outcome = await tell(channel, conversation(told()))
     assert outcome == Retry("bad answer", ambiguous=True, remote={"doubt": NOW})
@@ -535,7 +566,7 @@ async def test_an_answer_without_a_ts_leaves_a_doubt(server: FakeSlack, channel:
 # Each call is paid for
 
 
-async def test_an_attempt_makes_the_calls_that_are_paid_for(server: FakeSlack, channel: Slack) -> None:
+async def test_an_attempt_makes_the_calls_that_are_paid_for(server: FakeSlack, channel: SlackChannel) -> None:
     talk, made = split(200), 0
     while True:
         message = channel.render(CRITICAL, talk, TEMPLATES)
@@ -551,7 +582,9 @@ async def test_an_attempt_makes_the_calls_that_are_paid_for(server: FakeSlack, c
     assert len(server.only.thread) + 1 == made > 3
 
 
-async def test_an_edit_and_its_news_are_two_calls_of_their_kinds(server: FakeSlack, channel: Slack) -> None:
+async def test_an_edit_and_its_news_are_two_calls_of_their_kinds(
+    server: FakeSlack, channel: SlackChannel
+) -> None:
     state = await remote(channel, conversation(told("a")))
     talk = conversation(told("a", news=False), told("b"), version=2, remote=state)
     message = channel.render(CRITICAL, talk, TEMPLATES)
@@ -575,7 +608,7 @@ async def test_an_edit_and_its_news_are_two_calls_of_their_kinds(server: FakeSla
 )
 async def test_calls_beside_the_plan_are_reported(
     server: FakeSlack,
-    channel: Slack,
+    channel: SlackChannel,
     fault: Fault | None,
     remote_state: Mapping[str, Any],
     unpaid: tuple[Call, ...],
@@ -587,7 +620,7 @@ async def test_calls_beside_the_plan_are_reported(
 
 
 async def test_an_edit_that_is_refused_and_its_reply_are_one_attempt(
-    server: FakeSlack, channel: Slack
+    server: FakeSlack, channel: SlackChannel
 ) -> None:
     """Else each attempt would try the edit again, and the reply would never come."""
     state = await remote(channel, conversation(told()))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from router.channels.slack import SLACK, Settings, SlackOptions
+from router.channels.slack import SLACK, SlackOptions, SlackSettings
 from router.channels.slack_storm import STORM_ROOM
 from router.model import Conversation, Delivered, Message, StormLine, StormNews, StormView
 from router.render import Templates
@@ -45,7 +45,7 @@ def stormy(news: StormNews, standing: tuple[StormLine, ...] = (), **more: Any) -
 
 
 def slack(talk: Conversation, templates: Templates = TEMPLATES) -> Message:
-    channel = SLACK.make(Settings.model_validate({"token": "t"}))
+    channel = SLACK.make(SlackSettings.model_validate({"token": "t"}))
     return channel.render(destination("slack", SlackOptions(channel="C0CRITICAL")), talk, templates)
 
 

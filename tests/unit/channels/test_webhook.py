@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from pydantic import ValidationError
 
-from router.channels import KINDS
-from router.channels.webhook import Settings, Webhook, WebhookOptions
+from router.channels import REGISTRY
+from router.channels.webhook import WebhookChannel, WebhookOptions, WebhookSettings
 from router.config import ConfigError, loads
 from router.model import (
     MINUTE,
@@ -32,7 +32,7 @@ from router.model import (
     Rejected,
     Retry,
 )
-from router.parse import parse
+from router.parse import parse_webhook
 from tests.unit.channels.talk import NOW, TEMPLATES, TOKEN, alert, conversation, conversations, destination
 from tests.waiting import outwaited
 from tests.world.fake_anything import Anything, after_request, say
@@ -62,14 +62,14 @@ async def hook() -> AsyncIterator[FakeWebhook]:
 
 
 @pytest.fixture
-async def channel() -> AsyncIterator[Webhook]:
+async def channel() -> AsyncIterator[WebhookChannel]:
     async with opened() as channel:
         yield channel
 
 
 @asynccontextmanager
-async def opened(patience: float = 10) -> AsyncIterator[Webhook]:
-    channel = Webhook(Settings(timeout=patience))
+async def opened(patience: float = 10) -> AsyncIterator[WebhookChannel]:
+    channel = WebhookChannel(WebhookSettings(timeout=patience))
     try:
         yield channel
     finally:
@@ -80,13 +80,13 @@ def place(url: str, **more: Any) -> Destination:
     return destination("webhook", WebhookOptions.model_validate({"url": url, **more}))
 
 
-async def tell(channel: Webhook, where: Destination | FakeWebhook, talk: Conversation) -> Outcome:
+async def tell(channel: WebhookChannel, where: Destination | FakeWebhook, talk: Conversation) -> Outcome:
     where = place(where.url) if isinstance(where, FakeWebhook) else where
     return await channel.send(where, talk, channel.render(where, talk, TEMPLATES))
 
 
 def body(talk: Conversation) -> Any:
-    message = Webhook(Settings()).render(place("https://hooks.example.com"), talk, TEMPLATES)
+    message = WebhookChannel(WebhookSettings()).render(place("https://hooks.example.com"), talk, TEMPLATES)
     assert message.body == json.loads(json.dumps(message.body))
     return message.body
 
@@ -94,7 +94,7 @@ def body(talk: Conversation) -> Any:
 # What is sent
 
 
-async def test_a_group_is_told_and_its_end_as_well(channel: Webhook, hook: FakeWebhook) -> None:
+async def test_a_group_is_told_and_its_end_as_well(channel: WebhookChannel, hook: FakeWebhook) -> None:
     assert await tell(channel, hook, conversation()) == Delivered()
     hook.expect(Want("firing", {alert().fingerprint: "firing"}))
     assert await tell(channel, hook, conversation(ENDED, version=2)) == Delivered()
@@ -146,7 +146,7 @@ def test_a_start_that_nobody_knows_is_gos_zero_time() -> None:
 
 
 @pytest.mark.parametrize("number", [1, 50, 2_000])
-async def test_every_alert_arrives_whole(channel: Webhook, hook: FakeWebhook, number: int) -> None:
+async def test_every_alert_arrives_whole(channel: WebhookChannel, hook: FakeWebhook, number: int) -> None:
     notes = {"description": "d" * 100_000}
     alerts = [alert(instance=str(each), annotations=notes if each < 50 else {}) for each in range(number)]
     assert await tell(channel, hook, conversation(*alerts)) == Delivered()
@@ -161,7 +161,7 @@ async def test_every_alert_arrives_whole(channel: Webhook, hook: FakeWebhook, nu
 def test_every_conversation_makes_a_payload_that_another_router_takes(talk: Conversation) -> None:
     sent = body(talk)
     assert faults_of(sent) == []
-    taken = parse(json.dumps(sent).encode())
+    taken = parse_webhook(json.dumps(sent).encode())
     assert taken.oddities == ()
     assert (taken.truncated, len(taken.alerts)) == (talk.truncated, len(talk.alerts))
 
@@ -169,10 +169,10 @@ def test_every_conversation_makes_a_payload_that_another_router_takes(talk: Conv
 def test_ends_that_are_left_out_are_counted_and_keep_no_router_waiting() -> None:
     sent = body(replace(conversation(ENDED), left_out=7))
     assert (sent["status"], sent["truncatedAlerts"], sent["truncatedResolved"]) == ("resolved", 7, 7)
-    assert parse(json.dumps(sent).encode()).truncated == 0
+    assert parse_webhook(json.dumps(sent).encode()).truncated == 0
 
 
-async def test_headers_say_who_when_and_what(channel: Webhook, hook: FakeWebhook) -> None:
+async def test_headers_say_who_when_and_what(channel: WebhookChannel, hook: FakeWebhook) -> None:
     await tell(channel, hook, conversation(episode=2, version=7))
     headers = hook.only.headers
     assert headers["User-Agent"] == "alert-router"
@@ -183,7 +183,7 @@ async def test_headers_say_who_when_and_what(channel: Webhook, hook: FakeWebhook
 
 
 async def test_a_retry_of_a_version_has_its_idempotency_key_and_body(
-    channel: Webhook, hook: FakeWebhook
+    channel: WebhookChannel, hook: FakeWebhook
 ) -> None:
     hook.fail(LOST_ANSWER)
     assert isinstance(await tell(channel, hook, conversation(version=3)), Retry)
@@ -196,7 +196,7 @@ async def test_a_retry_of_a_version_has_its_idempotency_key_and_body(
     assert hook.calls[2].headers["Idempotency-Key"] != first.headers["Idempotency-Key"]
 
 
-async def test_a_secret_signs_timestamp_and_body(channel: Webhook) -> None:
+async def test_a_secret_signs_timestamp_and_body(channel: WebhookChannel) -> None:
     async with FakeWebhook(signed=True) as hook:
         where = place(hook.url, secret=SECRET)
         assert await tell(channel, where, conversation(alert(instance="zürich 🙂"))) == Delivered()
@@ -209,13 +209,15 @@ async def test_a_secret_signs_timestamp_and_body(channel: Webhook) -> None:
     assert signature(call, "another secret") != signature(call)
 
 
-async def test_the_lines_in_the_documentation_verify_a_request(channel: Webhook, hook: FakeWebhook) -> None:
+async def test_the_lines_in_the_documentation_verify_a_request(
+    channel: WebhookChannel, hook: FakeWebhook
+) -> None:
     await tell(channel, place(hook.url, secret=SECRET), conversation())
     call = hook.only
     text = (Path(__file__).parents[3] / "docs/configuration.md").read_text()
     lines = re.findall(r"```python\n(stamp = .*?)```", text, re.DOTALL)[0]
 
-    def verdict(call: Call, now: float) -> tuple[bool, bool]:
+    def decision(call: Call, now: float) -> tuple[bool, bool]:
         clock = SimpleNamespace(time=lambda: now)
         known = {
             "headers": call.headers,
@@ -227,12 +229,12 @@ async def test_the_lines_in_the_documentation_verify_a_request(channel: Webhook,
         exec(lines, known)
         return bool(known["genuine"]), bool(known["fresh"])
 
-    assert verdict(call, NOW / SECOND) == (True, True)
-    assert verdict(call, NOW / SECOND + 301) == (True, False)
-    assert verdict(replace(call, raw=b"{}"), NOW / SECOND) == (False, True)
+    assert decision(call, NOW / SECOND) == (True, True)
+    assert decision(call, NOW / SECOND + 301) == (True, False)
+    assert decision(replace(call, raw=b"{}"), NOW / SECOND) == (False, True)
 
 
-async def test_a_bearer_token_and_a_password_authorize(channel: Webhook) -> None:
+async def test_a_bearer_token_and_a_password_authorize(channel: WebhookChannel) -> None:
     pair = base64.b64encode(f"alice:{PASSWORD}".encode()).decode()
     basic = {"basic_auth": {"username": "alice", "password": PASSWORD}}
     for more, header in (({"bearer_token": BEARER}, f"Bearer {BEARER}"), (basic, f"Basic {pair}")):
@@ -240,7 +242,7 @@ async def test_a_bearer_token_and_a_password_authorize(channel: Webhook) -> None
             assert await tell(channel, place(hook.url, **more), conversation()) == Delivered()
 
 
-async def test_cookies_are_not_kept(channel: Webhook, hook: FakeWebhook) -> None:
+async def test_cookies_are_not_kept(channel: WebhookChannel, hook: FakeWebhook) -> None:
     """aiohttp would keep those of hosts that have a name."""
     hook.fail(http(503, Set_Cookie="session=1"))
     where = place(hook.url.replace("127.0.0.1", "localhost"))
@@ -253,7 +255,7 @@ async def test_cookies_are_not_kept(channel: Webhook, hook: FakeWebhook) -> None
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
-async def test_any_2xx_is_delivered(channel: Webhook, hook: FakeWebhook, status: int) -> None:
+async def test_any_2xx_is_delivered(channel: WebhookChannel, hook: FakeWebhook, status: int) -> None:
     hook.fail(http(status))
     assert await tell(channel, hook, conversation()) == Delivered()
 
@@ -287,7 +289,7 @@ async def test_any_2xx_is_delivered(channel: Webhook, hook: FakeWebhook, status:
     ids=str,
 )  # fmt: skip
 async def test_an_answer_is_an_outcome_after_one_attempt(
-    channel: Webhook, hook: FakeWebhook, fault: Fault, outcome: Outcome
+    channel: WebhookChannel, hook: FakeWebhook, fault: Fault, outcome: Outcome
 ) -> None:
     hook.fail(fault)
     assert await tell(channel, hook, conversation()) == outcome
@@ -297,7 +299,7 @@ async def test_an_answer_is_an_outcome_after_one_attempt(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_not_followed(channel: Webhook, hook: FakeWebhook, status: int) -> None:
+async def test_a_redirect_is_not_followed(channel: WebhookChannel, hook: FakeWebhook, status: int) -> None:
     hook.fail(http(status, Location=hook.url))
     assert await tell(channel, hook, conversation()) == Broken(f"http {status}: redirect, not followed")
     assert len(hook.calls) == 1
@@ -324,20 +326,20 @@ async def test_a_hook_that_takes_no_connection_has_not_got_it() -> None:
             assert await tell(channel, where, conversation()) == Retry("connect timeout")
 
 
-async def test_where_nobody_listens_nothing_can_have_arrived(channel: Webhook) -> None:
+async def test_where_nobody_listens_nothing_can_have_arrived(channel: WebhookChannel) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         where = place(f"http://127.0.0.1:{taken.getsockname()[1]}/")
         assert await tell(channel, where, conversation()) == Retry("connection failed")
 
 
-async def test_a_server_without_tls_is_told_nothing(channel: Webhook, hook: FakeWebhook) -> None:
+async def test_a_server_without_tls_is_told_nothing(channel: WebhookChannel, hook: FakeWebhook) -> None:
     where = place(hook.url.replace("http:", "https:"))
     assert await tell(channel, where, conversation()) == Broken("tls: handshake failed")
     assert hook.calls == []
 
 
-async def test_what_is_no_http_is_a_bad_answer(channel: Webhook) -> None:
+async def test_what_is_no_http_is_a_bad_answer(channel: WebhookChannel) -> None:
     async with Anything() as provider:
         provider.speak = after_request(say(b"SSH-2.0-OpenSSH\r\n\r\n"))
         where = place(f"http://{provider.address}/")
@@ -354,7 +356,7 @@ async def test_a_proxy_of_the_environment_is_heeded(
         assert await tell(channel, hook, conversation()) == Retry("proxy failed")
 
 
-async def test_a_closed_channel_can_be_used_again(channel: Webhook, hook: FakeWebhook) -> None:
+async def test_a_closed_channel_can_be_used_again(channel: WebhookChannel, hook: FakeWebhook) -> None:
     await tell(channel, hook, conversation())
     await channel.close()
     await channel.close()
@@ -366,7 +368,7 @@ async def test_a_closed_channel_can_be_used_again(channel: Webhook, hook: FakeWe
 
 @pytest.mark.parametrize("fault", [http(401), http(404), http(302, Location="/x"), http(422), http(500), CLOSE, None], ids=str)  # fmt: skip
 async def test_no_secret_stands_in_an_outcome_a_log_or_a_repr(
-    channel: Webhook, hook: FakeWebhook, caplog: pytest.LogCaptureFixture, fault: Fault | None
+    channel: WebhookChannel, hook: FakeWebhook, caplog: pytest.LogCaptureFixture, fault: Fault | None
 ) -> None:
     """The hook's answer quotes the address, as some do."""
     caplog.set_level("DEBUG")
@@ -413,7 +415,7 @@ def test_a_mistake_is_told_without_the_secret(given: dict[str, Any], words: str)
 @pytest.mark.parametrize("timeout", [0, -1, 61, float("nan"), float("inf")])
 def test_a_timeout_is_some_seconds(timeout: float) -> None:
     with pytest.raises(ValidationError):
-        Settings(timeout=timeout)
+        WebhookSettings(timeout=timeout)
 
 
 # routes.yaml
@@ -433,7 +435,7 @@ def test_rules_with_a_webhook_load(tmp_path: Path) -> None:
     config = loads(RULES, name="routes.yaml", folder=tmp_path, environ=environ, now=NOW)
     (where,) = config.policy.destinations.values()
     assert where.options.secret.get_secret_value() == SECRET
-    assert config.settings["webhook"] == Settings(timeout=5)  # real time: only as a setting
+    assert config.settings["webhook"] == WebhookSettings(timeout=5)  # real time: only as a setting
 
 
 def test_rules_with_a_webhook_load_in_a_preview_without_its_secrets(tmp_path: Path) -> None:
@@ -444,20 +446,20 @@ def test_rules_with_a_webhook_load_in_a_preview_without_its_secrets(tmp_path: Pa
         loads(RULES, name="routes.yaml", folder=tmp_path, environ={}, now=NOW)
 
 
-async def test_a_made_up_address_is_never_asked(channel: Webhook) -> None:
+async def test_a_made_up_address_is_never_asked(channel: WebhookChannel) -> None:
     assert await tell(channel, place("HOOK_URL".ljust(32, "x")), conversation()) == Retry("no web address")
 
 
 def test_the_registry_knows_it() -> None:
-    kind = KINDS["webhook"]
-    assert isinstance(kind.make(kind.settings.model_validate(kind.placeholder)), Webhook)
+    kind = REGISTRY["webhook"]
+    assert isinstance(kind.make(kind.settings.model_validate(kind.placeholder)), WebhookChannel)
 
 
 # The fake
 
 
 async def test_the_fake_fails_on_missing_unexpected_and_wrong_payloads(
-    channel: Webhook, hook: FakeWebhook
+    channel: WebhookChannel, hook: FakeWebhook
 ) -> None:
     await tell(channel, hook, conversation())
     good = Want("firing", {alert().fingerprint: "firing"})

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.channels.base import duration
-from router.channels.email import Settings as EmailSettings
+from router.channels.email import EmailSettings
 from router.config import Config, ConfigError, load, loads
 from router.decide import Outside
 from router.model import DAY, HOUR, SECOND, Alertmanager, Retention
@@ -141,7 +141,7 @@ def test_a_label_matches_what_stands_there_whatever_yaml_would_make_of_it(value:
 
 
 @pytest.mark.parametrize(
-    ("given", "place"),
+    ("given", "position"),
     [
         ("timezone: Local", "timezone is no zone with a name"),
         ("include: 'teams/**x'", "include is no pattern"),
@@ -149,8 +149,8 @@ def test_a_label_matches_what_stands_there_whatever_yaml_would_make_of_it(value:
         ('channels: {slack: {token: {file: "a\\0b"}}}', "can't be read: not text"),
     ],
 )
-def test_what_python_can_not_take_is_a_mistake_of_the_file(given: str, place: str) -> None:
-    assert place in trouble(f"{given}\nreceivers: {{r: []}}\nroute: {{receiver: r}}\n")
+def test_what_python_can_not_take_is_a_mistake_of_the_file(given: str, position: str) -> None:
+    assert position in trouble(f"{given}\nreceivers: {{r: []}}\nroute: {{receiver: r}}\n")
 
 
 BASE = """

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.channels import KINDS, read, written
+from router.channels import REGISTRY, read, written
 from router.channels.limits import rate
 from router.config import Config, loads
 from router.model import HOUR, MINUTE, SECOND, LaneLimits, Rate, SharedLimits
@@ -43,7 +43,7 @@ def limits(loaded: Config, kind: str) -> LaneLimits:
 
 
 def shared(loaded: Config, kind: str) -> SharedLimits:
-    return KINDS[kind].shared_of(loaded.settings[KINDS[kind].section])
+    return REGISTRY[kind].shared_of(loaded.settings[REGISTRY[kind].section])
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_destination_keeps_its_rate_when_its_rules_are_gone(given: str) -> Non
 
 def test_the_reference_names_every_key_of_every_channel() -> None:
     text = (ROOT / "docs/configuration.md").read_text()
-    for kind in KINDS.values():
+    for kind in REGISTRY.values():
         for model in (kind.settings, kind.options):
             for name, field in model.model_fields.items():
                 key = field.alias or name

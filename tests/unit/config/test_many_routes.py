@@ -8,7 +8,7 @@ import pytest
 from router.config.logic import Conditions
 from router.decide.hours import Hours
 from router.decide.matchers import Matcher
-from router.rules.check import check
+from router.rules.check import check_file
 
 NOW = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
 HEAD = """receivers: {nobody: []}
@@ -19,7 +19,7 @@ route:
   receiver: nobody
   routes:
 """
-KINDS = {
+REGISTRY = {
     "equalities": "matchers: [team=t{n}]",
     "lists": 'matchers: [team=~"a{n}|b{n}", env!=""]',
     "one value and one of many": "severity: critical, matchers: [team=t{n}]",
@@ -48,18 +48,18 @@ def work(folder: Path, rules: str, monkeypatch: pytest.MonkeyPatch) -> Counter[s
     with monkeypatch.context():
         for owner, name in ((Conditions, "imply"), (Matcher, "accepts"), (Hours, "open")):
             count(owner, name)
-        found = check(path, {}, NOW)
+        found = check_file(path, {}, NOW)
         monkeypatch.undo()
     assert not [each for each in found.problems if not each.warning]
     return counted
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", REGISTRY)
 def test_twice_the_routes_are_at_most_twice_the_work(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def rules(count: int) -> str:
-        each = [f"    - {{receiver: nobody, {KINDS[kind].replace('{n}', str(n))}}}" for n in range(count)]
+        each = [f"    - {{receiver: nobody, {REGISTRY[kind].replace('{n}', str(n))}}}" for n in range(count)]
         return HEAD + "\n".join(each)
 
     few, many = (sum(work(tmp_path, rules(count), monkeypatch).values()) for count in (100, 200))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from router.channels.webhook import WebhookOptions
 from router.config import Config, ConfigError, load, loads
-from router.rules.check import check
+from router.rules.check import check_file
 
 NOW = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
 RULES = """channels: {{webhook: {{}}}}
@@ -63,7 +63,7 @@ def test_an_empty_secret_is_a_mistake_for_serve_and_for_check(tmp_path: Path, ki
     path = written(tmp_path, text)
     with pytest.raises(ConfigError, match=r":2:\d+: (secret|the file .*) is empty; ") as caught:
         load(path, environ=environ, now=NOW)
-    assert check(path, environ, NOW).problems == caught.value.errors
+    assert check_file(path, environ, NOW).problems == caught.value.errors
     assert secret_of(load(path, environ=environ, now=NOW, preview=True)).strip()
 
 
@@ -94,7 +94,7 @@ def test_secrets_that_are_not_there_are_not_taken_for_the_same(tmp_path: Path) -
     path.write_text(
         f"receivers: {{nobody: []}}\nroute: {{receiver: nobody}}\nsources: [{sources}, {files}]\n"
     )
-    assert {problem.warning for problem in check(path, {}, NOW).problems} == {True}
+    assert {problem.warning for problem in check_file(path, {}, NOW).problems} == {True}
 
 
 SECRET = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), min_size=8, max_size=40)

@@ -17,7 +17,7 @@ FORTY = "".join(f"# line {number}\n" for number in range(1, 40))
 GOOD = "receivers: {team: []}\nroute: {receiver: team}\n"
 
 
-def place(text: str | bytes, folder: Path) -> tuple[int, int]:
+def position(text: str | bytes, folder: Path) -> tuple[int, int]:
     """Of the only mistake of a file."""
     path = folder / "routes.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -50,7 +50,7 @@ def place(text: str | bytes, folder: Path) -> tuple[int, int]:
 def test_what_is_no_yaml_is_told_where_it_is(
     tmp_path: Path, text: str | bytes, wanted: tuple[int, Any]
 ) -> None:
-    line, column = place(text, tmp_path)
+    line, column = position(text, tmp_path)
     assert (line, column if wanted[1] is not None else None) == wanted
 
 

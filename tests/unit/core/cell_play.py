@@ -6,13 +6,13 @@ from typing import Any
 
 from router.core import rows
 from router.core.accept import complete
-from router.core.claim import Telling, Work, claim, conversation_of, work_of
+from router.core.claim import Notice, Work, claim_conversation, conversation_of, work_of
 from router.core.conversations import open_conversation, open_slot, put_member
 from router.core.dead_letters import discard, retry
 from router.core.digests import FIRED_SINCE
 from router.core.fates import add
 from router.core.members import Transitions, rejudge, subject_of
-from router.core.record import record
+from router.core.record import record_outcome
 from router.core.release import MANY_MUTED
 from router.core.rows import (
     AlertRow,
@@ -32,6 +32,7 @@ from router.decide.inhibition import Inhibition, Rule
 from router.decide.matchers import parse_matchers
 from router.model import (
     Decision,
+    DecisionKind,
     Delivered,
     Destination,
     DigestView,
@@ -40,7 +41,6 @@ from router.model import (
     Outcome,
     Rejected,
     Retry,
-    Verdict,
 )
 from tests.unit.core.cells import DUE, JUDGED, LATER, NOW, OPEN_FATE, OPENING, PASSED, After, Cell, other
 
@@ -65,9 +65,9 @@ _POLICIES = {
 _LABELS = '{"alertname": "Down", "severity": "critical"}'
 
 
-def decision_of(verdict: Verdict, place: Destination | None, repeat: Millis | None = None) -> Decision:
-    at = {Verdict.SEND: NOW, Verdict.HOLD: OPENING, Verdict.DIGEST: LATER}.get(verdict)
-    return Decision(place or _PLACES["messages"], verdict, at, "route", "because", repeat=repeat)
+def decision_of(kind: DecisionKind, place: Destination | None, repeat: Millis | None = None) -> Decision:
+    at = {DecisionKind.SEND: NOW, DecisionKind.HOLD: OPENING, DecisionKind.DIGEST: LATER}.get(kind)
+    return Decision(place or _PLACES["messages"], kind, at, "route", "because", repeat=repeat)
 
 
 class _Answers(dict[Any, Any]):
@@ -150,7 +150,7 @@ class Play:
                 NOW,
             )
         elif event == "claimed":
-            claim(state, self._conversation.id, self.policy, NOW, quiet_digest=True)
+            claim_conversation(state, self._conversation.id, self.policy, NOW, quiet_digest=True)
         elif self.cell.settles:
             self._settled()
         elif event == "shown whole":
@@ -170,8 +170,8 @@ class Play:
         return self.state.conversations[self.member.conversation_id]
 
     def _reported(self) -> int:
-        how, _, verdict = self.cell.event.partition(": ")
-        decision = decision_of(Verdict(verdict or "send"), self.place, 0 if how == "repeats" else None)
+        how, _, kind = self.cell.event.partition(": ")
+        decision = decision_of(DecisionKind(kind or "send"), self.place, 0 if how == "repeats" else None)
         change = None if how == "judged" else self._change()
         transitions = Transitions(self.state, self.policy, self.subject, NOW)
         if how == "resolves":
@@ -185,8 +185,8 @@ class Play:
         if self.place.digest:
             conversation = replace(conversation, digest=DigestView(0, NOW))
         conversation = replace(conversation, version=5)
-        telling = Telling(self.member.id, told, self.cell.knew or rows.NOTHING, held=False)
-        return work_of(self._conversation, conversation, (telling,), NOW)
+        notice = Notice(self.member.id, told, self.cell.knew or rows.NOTHING, held=False)
+        return work_of(self._conversation, conversation, (notice,), NOW)
 
     def _recorded(self) -> None:
         event, status = self.cell.event, self.cell.before.status
@@ -197,16 +197,16 @@ class Play:
             "delivered": Delivered({"ts": "1"}),
             "given up": Rejected("http 400"),
         }
-        record(self.state, work, outcomes[event.removesuffix(" late")], self.policy, NOW, NOW)
+        record_outcome(self.state, work, outcomes[event.removesuffix(" late")], self.policy, NOW, NOW)
 
     def _settled(self) -> None:
         told = rows.RESOLVED if self.cell.event == "again: end" else rows.FIRING
-        telling = {"member": self.member.id, "status": told, "told": self.cell.knew or rows.NOTHING}
+        notice = {"member": self.member.id, "status": told, "notified": self.cell.knew or rows.NOTHING}
         recipient = "bob@example.com" if self.cell.event == "again: recipient" else ""
         letter = self.state.dead_letters.put(
             DeadLetterRow(
                 self.state.new_id(), self._conversation.id, self.place.key, NOW, "http 400", "dead", None,
-                json.dumps([telling]), recipient,
+                json.dumps([notice]), recipient,
             )
         )  # fmt: skip
         if self.cell.event == "discarded":

@@ -9,9 +9,9 @@ from router.core.members import FATE_OF
 from router.core.table import DIGESTS, MESSAGES, NEVER_IN_DIGESTS, NEVER_IN_MESSAGES
 from router.model import (
     HOUR,
+    DecisionKind,
     Fate,
     Millis,
-    Verdict,
 )
 
 NOW: Millis = 1_795_435_200_000
@@ -23,7 +23,7 @@ _DECISIONS = (rows.SEND, rows.HOLD, rows.DIGEST, rows.INHIBITED, rows.DROP, rows
 _NOTIFIED = (rows.NOTHING, rows.UNKNOWN, rows.FIRING, rows.RESOLVED)
 _STATUSES = (rows.FIRING, rows.RESOLVED)
 DUE: Mapping[str, Millis | None] = {"none": None, "now": PASSED, "later": LATER}
-JUDGED = tuple(f"{how}: {verdict}" for how, verdict in product(("fires", "repeats", "judged"), Verdict))
+JUDGED = tuple(f"{how}: {kind}" for how, kind in product(("fires", "repeats", "judged"), DecisionKind))
 _ATTEMPTS = ("delivered", "failed", "in doubt", "given up")
 EVENTS = {
     "messages": (
@@ -106,18 +106,18 @@ def row_of(cell: Cell) -> list[str]:
 def expected(cell: Cell) -> After:
     row = row_of(cell)
     decision, notified, status, due, change, fates, since = row[7:]
-    before, verdict = cell.before, cell.event.partition(": ")[2]
+    before, kind = cell.before, cell.event.partition(": ")[2]
     judged = cell.event in JUDGED
-    fate = str(FATE_OF[Verdict(verdict)]) if judged else ""
+    fate = str(FATE_OF[DecisionKind(kind)]) if judged else ""
     at = DUE[before.due]
     times = {
         _SAME: at, "none": None, "now": NOW,
-        "judged": {"send": NOW, "hold": OPENING}.get(verdict),
+        "judged": {"send": NOW, "hold": OPENING}.get(kind),
         "earlier": NOW if at is None else min(NOW, at),
     }  # fmt: skip
     told = before.status if cell.event == "delivered" else other(before.status)
     return After(
-        {_SAME: before.decision, "judged": verdict}.get(decision, decision),
+        {_SAME: before.decision, "judged": kind}.get(decision, decision),
         {_SAME: before.notified, "knew": cell.knew, "told": told}.get(notified, notified),
         before.status if status == _SAME else status,
         times[due],

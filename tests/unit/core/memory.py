@@ -4,12 +4,12 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from router.core.adopt import CURSOR, Cursor, Phase
-from router.core.clock_steps import count_from, last_beat
+from router.core.adopt import CURSOR, AdoptionCursor, Phase
 from router.core.conversations import DATABASE_ID
 from router.core.reduce import PEER_LAG
 from router.core.rows import NOT_FIRING, OF_STORM, OPEN, RESOLVED, ConversationRow, MetaRow
 from router.core.state import State
+from router.core.uptime import count_from, last_beat
 from router.model import Millis
 from router.store import clock_steps, starts
 from router.store.jobs import Job
@@ -99,16 +99,16 @@ def _step(state: State, now: Millis, *, back: bool) -> None:
     if back:
         _turn_back(state, now)
         found = state.meta.get(CURSOR)
-        if found is None or Cursor.read(found.value).phase is Phase.JUDGE:
-            state.meta.put(MetaRow(CURSOR, str(Cursor(Phase.JUDGE))))
-        step = clock_steps.Step(back=True, ended_since=None, table=clock_steps.RULES)
+        if found is None or AdoptionCursor.read(found.value).phase is Phase.JUDGE:
+            state.meta.put(MetaRow(CURSOR, str(AdoptionCursor(Phase.JUDGE))))
+        step = clock_steps.ClockStep(back=True, ended_since=None, table=clock_steps.RULES)
         state.meta.put(MetaRow(clock_steps.STEP, str(step)))
 
 
-def _step_some(state: State, now: Millis) -> clock_steps.Step | None:
+def _step_some(state: State, now: Millis) -> clock_steps.ClockStep | None:
     """The step was one piece."""
     row = state.meta.get(clock_steps.STEP)
-    return None if row is None else clock_steps.Step.read(row.value)
+    return None if row is None else clock_steps.ClockStep.read(row.value)
 
 
 def _finish(state: State) -> None:

@@ -46,7 +46,7 @@ def _next_due(state: State, key: Any) -> tuple[list[int], Millis | None]:
         if row.destination == destination
         and row.next_at is not None
         and (due_by >= now or (row.due_at is not None and row.due_at <= due_by))
-        and share.told_apart(row)
+        and share.has_own_message(row)
     ]
     there.sort(key=attrgetter("next_at", "id"))
     due = [row for row in there if row.next_at is not None and (due_by < now or row.next_at <= now)]
@@ -92,7 +92,7 @@ def _surge(state: State, key: Any) -> Surge:
 
 def _due_after(state: State, key: Any) -> list[tuple[int, int]]:
     destination, now, share, after, limit = key
-    found = ((row.urgency, row.id) for row in _due(state, destination, now) if not share.told_apart(row))
+    found = ((row.urgency, row.id) for row in _due(state, destination, now) if not share.has_own_message(row))
     return sorted(each for each in found if each > after)[:limit]
 
 
@@ -118,7 +118,7 @@ def _obsolete_in(state: State, key: tuple[Millis, Millis]) -> list[Any]:
     found = []
     for fate in sorted(state.fates):
         change = state.changes[fate.change_id]
-        if fate.fate == Fate.MOOT and since <= fate.updated_at < until and change.kind == Change.FIRED:
+        if fate.fate == Fate.OBSOLETE and since <= fate.updated_at < until and change.kind == Change.FIRED:
             heard = (each for each in state.fates.of("change", change.id) if each.fate in _HEARD)
             notified = tuple(each.destination for each in heard)
             found.append((change.id, change.alert_id, fate.destination, fate.reason, notified))
@@ -128,7 +128,7 @@ def _obsolete_in(state: State, key: tuple[Millis, Millis]) -> list[Any]:
 def _many_reported(state: State, key: tuple[Millis, Millis]) -> bool:
     since, until = key
     held = sum(row.decision == HOLD and bool(row.open) for row in state.members)
-    obsolete = sum(row.fate == Fate.MOOT and since <= row.updated_at < until for row in state.fates)
+    obsolete = sum(row.fate == Fate.OBSOLETE and since <= row.updated_at < until for row in state.fates)
     return max(held, obsolete) > LARGE
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from router.core.accept import accept
-from router.core.adopt import adopt, move, reindex, retire
-from router.core.claim import Work, claim
+from router.core.accept import accept_webhook
+from router.core.adopt import adopt_rules, move, reindex, retire
+from router.core.claim import Work, claim_conversation
 from router.core.dead_letters import UnderWay, discard, retry
 from router.core.members import rejudge_all
-from router.core.reconcile import Answer, Reported, confirm
-from router.core.record import record
+from router.core.presence import Answer, Reported, confirm
+from router.core.record import record_outcome
 from router.core.rows import FIRING, OF_DIGEST, MemberRow
 from router.model import (
     MINUTE,
@@ -64,7 +64,7 @@ class RandomHistory:
         self.rules = adoption(NAMES[number % len(NAMES)])
         self.policy = self.rules.policy
         alerts = [row.id for row in self.state.alerts if row.status == FIRING]
-        if adopt(self.state, self.rules, self.now):
+        if adopt_rules(self.state, self.rules, self.now):
             reindex(self.state, self.policy, alerts)
             rejudge_all(self.state, self.policy, alerts, self.now)
             move(self.state, None)
@@ -84,7 +84,7 @@ class RandomHistory:
                 alerts.append(self._alert(name, level, fires=does < 3))
         before = list(self.state.members)
         webhook = Webhook("hook", f"g{group}", {}, "http://a", truncated, tuple(alerts))
-        accept(self.state, webhook, "prod", b"{}", self.policy, self.now)
+        accept_webhook(self.state, webhook, "prod", b"{}", self.policy, self.now)
         for was in before:
             is_ = self.state.members[was.id]
             if (was.notified, is_.notified) != ("unknown", "unknown") and is_.notified == "unknown":
@@ -116,7 +116,7 @@ class RandomHistory:
         reached = [each for each in due if self._is_reached(each)]
         if reached:
             id_ = reached[number % len(reached)]
-            work = claim(self.state, id_, self.policy, self.now, quiet_digest=number % 3 == 0)
+            work = claim_conversation(self.state, id_, self.policy, self.now, quiet_digest=number % 3 == 0)
             if work is not None:
                 self.under_way[id_] = work
 
@@ -130,14 +130,14 @@ class RandomHistory:
             return
         outcome = _OUTCOMES[number % len(_OUTCOMES)]
         work = self.under_way.pop(sorted(self.under_way)[number // len(_OUTCOMES) % len(self.under_way)])
-        for each in work.telling:
+        for each in work.notice:
             member = self.state.members[each.member]
             event = {"Delivered": "delivered", "Rejected": "given up"}.get(type(outcome).__name__, "failed")
             if isinstance(outcome, Retry) and outcome.ambiguous:
                 event = "in doubt"
             late = " late" if member.status != each.status and event in ("delivered", "given up") else ""
             yield self.cell(event + late, member, each.notified_before)
-        record(self.state, work, outcome, self.policy, self.now, self.now)
+        record_outcome(self.state, work, outcome, self.policy, self.now, self.now)
 
     def settle(self, number: int) -> None:
         letters = [row.id for row in self.state.dead_letters if row.state == "dead"]

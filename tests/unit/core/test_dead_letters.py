@@ -84,7 +84,7 @@ def test_what_has_ended_meanwhile_is_moot_when_it_is_tried_again(world: World) -
     world.retry(letter)
     world.deliver()
     assert world.providers[SLACK.key].told == []
-    assert world.fates(SLACK) == ["moot", "moot"]
+    assert world.fates(SLACK) == ["obsolete", "obsolete"]
     world.assert_balanced()
 
 
@@ -269,12 +269,12 @@ def test_a_repeat_that_came_while_it_was_given_up_is_dead_too(world: World) -> N
     world.assert_balanced()
 
 
-def test_an_end_that_came_while_the_firing_was_given_up_is_moot(world: World) -> None:
+def test_an_end_that_came_while_the_firing_was_given_up_is_obsolete(world: World) -> None:
     world.post(alert("Down", "critical"))
     work = world.work_of(SLACK)
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.finish(work, GONE)
-    assert world.fates(SLACK) == ["dead", "moot"]
+    assert world.fates(SLACK) == ["dead", "obsolete"]
     assert isinstance(world.begin(SLACK), Idle)
     world.assert_balanced()
 

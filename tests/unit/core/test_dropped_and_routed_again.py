@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from router.core.accept import accept
+from router.core.accept import accept_webhook
 from router.core.members import rejudge
 from router.core.state import State
 from router.decide import Route
@@ -21,7 +21,7 @@ _NOW = moment(12 * 3_600)
 def _post(state: State, after: int) -> None:
     labels = {"alertname": "Slow", "severity": "warning"}
     alert = Alert("f", labels, {}, Status.FIRING, _NOW)
-    accept(state, Webhook("hook", "g", {}, "", 0, (alert,)), "prod", b"{}", _POLICY, _NOW + after)
+    accept_webhook(state, Webhook("hook", "g", {}, "", 0, (alert,)), "prod", b"{}", _POLICY, _NOW + after)
 
 
 def _fates(state: State) -> list[str]:

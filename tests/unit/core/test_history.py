@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order: the books balance, and every destination ends up with the truth."""
+"""Whatever happens, in whatever order: the ledger balances, and every destination ends up with the truth."""
 
 from dataclasses import replace
 from typing import Any
@@ -62,12 +62,12 @@ def test_a_repeat_of_what_was_told_is_delivered_at_once_and_not_told_again(world
     assert world.fates(SLACK) == ["delivered", "delivered"]
 
 
-def test_an_alert_that_ended_before_anyone_was_told_is_moot(world: World) -> None:
+def test_an_alert_that_ended_before_anyone_was_told_is_obsolete(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.deliver()
     assert world.providers[PAGER.key].told == []
-    assert world.fates(PAGER) == ["moot", "moot"]
+    assert world.fates(PAGER) == ["obsolete", "obsolete"]
     world.assert_balanced()
 
 
@@ -85,7 +85,7 @@ def test_a_held_warning_comes_out_at_opening_once(world: World) -> None:
     assert world.fates(TEAM) == ["delivered"]
 
 
-def test_a_held_warning_that_ends_at_night_is_moot(world: World) -> None:
+def test_a_held_warning_that_ends_at_night_is_obsolete(world: World) -> None:
     world.now = NIGHT
     world.post(alert("Disk", "warning"))
     world.now += HOUR
@@ -93,7 +93,7 @@ def test_a_held_warning_that_ends_at_night_is_moot(world: World) -> None:
     world.now = MONDAY + DAY + 10 * HOUR
     world.deliver()
     assert world.providers[TEAM.key].told == []
-    assert world.fates(TEAM) == ["moot", "moot"]
+    assert world.fates(TEAM) == ["obsolete", "obsolete"]
 
 
 def test_an_end_is_told_at_any_hour_to_whom_the_alert_was_told(world: World) -> None:
@@ -265,7 +265,7 @@ def test_an_empty_digest_is_skipped(world: World) -> None:
     assert world.begin(DAILY) == Idle(MONDAY + 2 * DAY + 8 * HOUR)
 
 
-def test_a_digest_names_what_is_held_and_what_was_moot(world: World) -> None:
+def test_a_digest_names_what_is_held_and_what_was_obsolete(world: World) -> None:
     world.now = NIGHT
     world.post(alert("Disk", "warning"), alert("Gone", "warning"))
     world.now += HOUR
@@ -274,7 +274,7 @@ def test_a_digest_names_what_is_held_and_what_was_moot(world: World) -> None:
     work = world.work_of(DAILY)
     assert work.conversation.digest is not None
     assert [line.alert.fingerprint for line in work.conversation.digest.held] == ["Disk-warning"]
-    assert [line.alert.fingerprint for line in work.conversation.digest.moot] == ["Gone-warning"]
+    assert [line.alert.fingerprint for line in work.conversation.digest.obsolete] == ["Gone-warning"]
 
 
 @given(STEPS, st.sampled_from([None, 0, HOUR]))
@@ -298,4 +298,4 @@ def test_every_history_ends_with_the_truth_and_balanced_books(
     assert warnings - muted <= world.providers[TEAM.key].all_firing <= history.firing
     fates = {fate for each in (SLACK, PAGER, PER_ALERT, TEAM) for fate in world.fates(each)}
     dropped = {"dropped"} if any(kind == "reload" for kind, *_ in steps) else set()
-    assert fates <= {"delivered", "moot", "inhibited"} | dropped
+    assert fates <= {"delivered", "obsolete", "inhibited"} | dropped

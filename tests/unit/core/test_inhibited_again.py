@@ -1,9 +1,9 @@
 """An inhibitor delays a first notification only: not one of an alert whose firing a destination may still show."""
 
-from router.core.accept import accept
-from router.core.claim import claim
+from router.core.accept import accept_webhook
+from router.core.claim import claim_conversation
 from router.core.dead_letters import retry
-from router.core.record import record
+from router.core.record import record_outcome
 from router.core.rows import GIVEN_UP, ConversationRow
 from router.core.state import State
 from router.model import HOUR, Alert, Delivered, Fate, Millis, Outcome, Rejected, Status, Webhook
@@ -38,7 +38,7 @@ class Rigged:
         ended = None if status is Status.FIRING else self.now
         alert = Alert(level, labels, {}, status, self.now, ended)
         webhook = Webhook("hook", level, {}, "", 0, (alert,))
-        accept(self.state, webhook, "prod", b"{}", _POLICY, self.now)
+        accept_webhook(self.state, webhook, "prod", b"{}", _POLICY, self.now)
 
     @property
     def conversation(self) -> ConversationRow:
@@ -48,9 +48,9 @@ class Rigged:
     def deliver(self, outcome: Outcome) -> None:
         self.now += HOUR // 4
         assert self.conversation.next_at is not None, "nothing is due"
-        work = claim(self.state, self.conversation.id, _POLICY, self.now)
+        work = claim_conversation(self.state, self.conversation.id, _POLICY, self.now)
         assert work is not None
-        record(self.state, work, outcome, _POLICY, self.now, self.now)
+        record_outcome(self.state, work, outcome, _POLICY, self.now, self.now)
 
     @property
     def fates(self) -> set[str]:

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from router.core.accept import accept
-from router.core.claim import claim
+from router.core.accept import accept_webhook
+from router.core.claim import claim_conversation
 from router.core.dead_letters import retry
-from router.core.record import record
+from router.core.record import record_outcome
 from router.core.rows import GIVEN_UP
 from router.decide import Route
 from router.model import MINUTE, Alert, Fate, Rejected, Retry, Status, Webhook
@@ -23,18 +23,20 @@ def test_nothing_of_it_stays_due_or_pending() -> None:
     def post(start: int) -> None:
         labels = {"alertname": "Down", "severity": "warning"}
         alert = Alert("f", labels, {}, Status.FIRING, now + start)
-        accept(state, Webhook("hook", "g", {}, "", 0, (alert,)), "prod", b"{}", _POLICY, now)
+        accept_webhook(state, Webhook("hook", "g", {}, "", 0, (alert,)), "prod", b"{}", _POLICY, now)
 
     post(0)
     (member,) = state.members
-    work = claim(state, member.conversation_id, _POLICY, later)
+    work = claim_conversation(state, member.conversation_id, _POLICY, later)
     assert work is not None
-    record(state, work, Rejected("http 400"), _POLICY, later, later)
+    record_outcome(state, work, Rejected("http 400"), _POLICY, later, later)
     assert state.members[member.id].decision == GIVEN_UP
     post(1)
-    work = claim(state, member.conversation_id, _POLICY, later)
+    work = claim_conversation(state, member.conversation_id, _POLICY, later)
     assert work is not None
-    record(state, work, Retry("http 503"), _WITHOUT, later, later)  # the rules changed while it was under way
+    record_outcome(
+        state, work, Retry("http 503"), _WITHOUT, later, later
+    )  # the rules changed while it was under way
     (letter,) = state.dead_letters
     retry(state, letter.id, _WITHOUT, later)
     assert {row.fate for row in state.fates} == {Fate.DROPPED}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.channels.pagerduty import PagerDuty, PagerDutyOptions, Settings
+from router.channels.pagerduty import PagerDutyChannel, PagerDutyOptions, PagerDutySettings
 from router.core.conversations import latest, token_of
 from router.decide import Policy, Route
 from router.model import SECOND, Delivered, Destination, Millis, Outcome, Retry, Status
@@ -21,7 +21,7 @@ from tests.world.fake_pagerduty import KEY, problems
 _OPTIONS = PagerDutyOptions.model_validate({"routing_key": KEY})
 PER_GROUP = Destination("pagerduty:group", "pagerduty", _OPTIONS)
 PER_ALERT = Destination("pagerduty:alert", "pagerduty", _OPTIONS, per_alert=True)
-CHANNEL = PagerDuty(Settings())
+CHANNEL = PagerDutyChannel(PagerDutySettings())
 
 # How an attempt ends: whether PagerDuty takes the event, and what comes back (None: the router is killed first).
 ENDS: Mapping[str, tuple[bool, Outcome | None]] = {
@@ -97,7 +97,7 @@ class Story:
         return incidents | key if body["event_action"] == "trigger" else incidents - key
 
     def settle(self, state: State) -> None:
-        """The router is killed and started, PagerDuty is well, and it shows what is true; so do the books."""
+        """The router is killed and started, PagerDuty is well, and it shows what is true; so do the ledger."""
         if state.work is not None:
             state = self.play(state, "dies unheard")
         for _ in range(10):
@@ -107,7 +107,7 @@ class Story:
             state = self.play(state, "is answered")
         assert state.work is None, f"it never comes to rest: {state.steps}"
         assert state.incidents == self._truth(state), state.steps
-        assert set(self.world.fates(self.destination)) <= {"delivered", "moot"}, state.steps
+        assert set(self.world.fates(self.destination)) <= {"delivered", "obsolete"}, state.steps
         self.world.assert_balanced()
 
     def _truth(self, state: State) -> frozenset[str]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.pieces import in_order
+from router.core.large_webhooks import in_order
 from router.model import HOUR, MINUTE, Alert, Status, Webhook
 from router.store import Idle
 from tests.examples import examples

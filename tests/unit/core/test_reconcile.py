@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.core.members import ABSENT
-from router.core.reconcile import BATCH, GONE, STALE
+from router.core.presence import BATCH, GONE, STALE
 from router.core.reduce import PEER_LAG
 from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Retry, Status
 from router.store import Answer, Idle, Listening, Receipt, Reported, Work
@@ -117,14 +117,14 @@ def test_what_alertmanager_lacks_twice_has_ended_and_its_end_is_told(world: Worl
     assert world.providers[SLACK.key].told[-1] == ("Down-critical", "resolved")
 
 
-def test_what_was_never_told_and_is_gone_is_moot(world: World) -> None:
+def test_what_was_never_told_and_is_gone_is_obsolete(world: World) -> None:
     world.now = NIGHT
     world.post(alert("Disk", "warning"))
     miss(world)
     world.now = OPENING
     world.deliver()
     assert world.providers[TEAM.key].told == []
-    assert world.fates(TEAM) == ["moot", "moot"]
+    assert world.fates(TEAM) == ["obsolete", "obsolete"]
     assert world.reasons() == {f"{GONE}, before anyone was told"}
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from router.core.reconcile import BATCH
+from router.core.presence import BATCH
 from router.model import (
     HOUR,
     MINUTE,
@@ -71,7 +71,7 @@ def test_what_fires_while_one_recipient_is_told_of_an_end_is_told(world: World, 
     assert told(world) == 1
     world.post(alert("Down", "critical", RESOLVED, starts_at=world.now))
     assert told(world) == 1
-    assert set(world.fates(SLACK)) <= {"delivered", "moot"}
+    assert set(world.fates(SLACK)) <= {"delivered", "obsolete"}
     world.assert_balanced()
 
 

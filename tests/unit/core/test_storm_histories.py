@@ -97,7 +97,7 @@ class Storm:
         standing = {
             row.id for row in self.world.state.conversations if (row.kind, row.state) == (OF_STORM, OPEN)
         }
-        only_ends = all(each.status == Status.RESOLVED for each in work.telling)
+        only_ends = all(each.status == Status.RESOLVED for each in work.notice)
         assert not (only_ends and row.storm_id in standing and not row.own_message), (
             "an end without a beginning"
         )
@@ -136,7 +136,7 @@ def test_every_storm_ends_with_the_truth_and_balanced_books(*, edits: bool, room
         world = storm.world
         refused = ("finish", "refused") in steps
         assert refused or world.providers[TEAM.key].all_firing == storm.firing
-        assert set(world.fates(TEAM)) <= {"delivered", "moot"} | ({"dead"} if refused else set())
+        assert set(world.fates(TEAM)) <= {"delivered", "obsolete"} | ({"dead"} if refused else set())
         storm.step("end", list("ABCDEFGH"))
         storm.settle()
         assert refused or world.providers[TEAM.key].all_firing == set()

@@ -217,14 +217,14 @@ def test_each_attempt_of_a_storm_has_its_own_version(world: World) -> None:
     world.assert_balanced()
 
 
-def test_what_ends_before_the_storms_word_arrived_is_moot(world: World) -> None:
+def test_what_ends_before_the_storms_word_arrived_is_obsolete(world: World) -> None:
     groups(world, range(20))
     work = storm(world)
     groups(world, range(5), status=Status.RESOLVED)
     world.finish(work, Retry("http 503"))
     world.assert_balanced()
     assert len(storm(world).parts) == 15
-    assert world.fates(TEAM).count("moot") == 10
+    assert world.fates(TEAM).count("obsolete") == 10
 
 
 def test_a_storm_that_is_given_up_leaves_dead_letters(world: World) -> None:

@@ -94,7 +94,7 @@ def test_what_ended_meanwhile_is_obsolete(world: World) -> None:
     world.post(alert("A", "critical", Status.RESOLVED))
     world.take_back(work)
     world.assert_balanced()
-    assert world.fates(SLACK) == ["moot", "moot"]
+    assert world.fates(SLACK) == ["obsolete", "obsolete"]
     assert isinstance(world.begin(SLACK), Idle)
 
 

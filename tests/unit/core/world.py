@@ -177,7 +177,7 @@ class World:
         return self.counted(at_once(self.store.accept(body, source, b"{}", self.policy, self.now)))
 
     def counted(self, receipt: Receipt) -> Receipt:
-        """Its changes are in the books from now on."""
+        """Its changes are in the ledger from now on."""
         self.accepted += len(receipt.changes)
         return receipt
 

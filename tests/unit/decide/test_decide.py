@@ -9,7 +9,7 @@ from router.decide.hours import Hours, Interval, NamedInterval, Schedule
 from router.decide.inhibition import Firing, Inhibition, Rule
 from router.decide.matchers import Matcher, parse_matchers
 from router.decide.policy import with_level
-from router.model import DAY, HOUR, SECOND, Destination, Millis, Verdict
+from router.model import DAY, HOUR, SECOND, DecisionKind, Destination, Millis
 
 SLACK = Destination("slack:C1", "slack", None)
 PAGER = Destination("pagerduty:1", "pagerduty", None)
@@ -32,67 +32,69 @@ def policy(*routes: Route, inhibition: Inhibition | None = None) -> Policy:
     )
 
 
-def verdicts(rules: Policy, now: Millis = NOON, **labels: str) -> dict[str, tuple[Verdict, Millis | None]]:
-    return {each.destination.key: (each.verdict, each.at) for each in decide(labels, rules, now)}
+def decisions(
+    rules: Policy, now: Millis = NOON, **labels: str
+) -> dict[str, tuple[DecisionKind, Millis | None]]:
+    return {each.destination.key: (each.kind, each.at) for each in decide(labels, rules, now)}
 
 
 def test_the_root_catches_what_no_route_takes() -> None:
     rules = policy(Route("route.routes[0]", "oncall", severity="critical"))
-    assert verdicts(rules, severity="warning") == {SLACK.key: (Verdict.SEND, NOON)}
+    assert decisions(rules, severity="warning") == {SLACK.key: (DecisionKind.SEND, NOON)}
 
 
 @pytest.mark.parametrize("given_", ["critical", "CRITICAL", " Critical "])
 def test_a_level_is_known_in_any_case(given_: str) -> None:
     rules = policy(Route("route.routes[0]", "oncall", severity="critical"))
-    assert PAGER.key in verdicts(rules, severity=given_)
+    assert PAGER.key in decisions(rules, severity=given_)
 
 
 @pytest.mark.parametrize("labels", [{}, {"severity": ""}, {"severity": "page"}])
 def test_an_unknown_level_counts_as_the_default(labels: dict[str, str]) -> None:
     rules = policy(Route("route.routes[0]", "daily", severity="warning"))
     (decision,) = decide(labels, rules, NOON)
-    assert {decision.destination.key: (decision.verdict, decision.at)} == {
-        DAILY.key: (Verdict.DIGEST, MIDNIGHT + DAY + 8 * HOUR)
+    assert {decision.destination.key: (decision.kind, decision.at)} == {
+        DAILY.key: (DecisionKind.DIGEST, MIDNIGHT + DAY + 8 * HOUR)
     }
 
 
 def test_a_matching_child_stops_its_siblings_unless_it_continues() -> None:
     first, second = Route("a", "oncall"), Route("b", "daily")
-    assert DAILY.key not in verdicts(policy(first, second))
-    assert DAILY.key in verdicts(policy(Route("a", "oncall", continue_=True), second))
+    assert DAILY.key not in decisions(policy(first, second))
+    assert DAILY.key in decisions(policy(Route("a", "oncall", continue_=True), second))
 
 
 @pytest.mark.parametrize(
     ("outside", "wanted"),
     [
-        (Outside.HOLD, {SLACK.key: (Verdict.HOLD, MIDNIGHT + DAY + 9 * HOUR)}),
-        (Outside.DROP, {SLACK.key: (Verdict.DROP, None)}),
-        (Outside.SEND, {SLACK.key: (Verdict.SEND, NIGHT)}),
-        (Outside.DIGEST, {DAILY.key: (Verdict.DIGEST, MIDNIGHT + DAY + 8 * HOUR)}),
+        (Outside.HOLD, {SLACK.key: (DecisionKind.HOLD, MIDNIGHT + DAY + 9 * HOUR)}),
+        (Outside.DROP, {SLACK.key: (DecisionKind.DROP, None)}),
+        (Outside.SEND, {SLACK.key: (DecisionKind.SEND, NIGHT)}),
+        (Outside.DIGEST, {DAILY.key: (DecisionKind.DIGEST, MIDNIGHT + DAY + 8 * HOUR)}),
     ],
 )
 def test_outside_its_hours_a_route_does_as_it_says(
-    outside: Outside, wanted: dict[str, tuple[Verdict, Millis | None]]
+    outside: Outside, wanted: dict[str, tuple[DecisionKind, Millis | None]]
 ) -> None:
     rules = policy(Route("a", "team", hours=OFFICE, outside=outside, outside_digest="daily"))
-    assert verdicts(rules, NIGHT) == wanted
-    assert verdicts(rules, NOON) == {SLACK.key: (Verdict.SEND, NOON)}
+    assert decisions(rules, NIGHT) == wanted
+    assert decisions(rules, NOON) == {SLACK.key: (DecisionKind.SEND, NOON)}
 
 
 def test_a_digest_takes_alerts_at_any_hour() -> None:
     rules = policy(Route("a", "daily", hours=OFFICE))
-    assert verdicts(rules, NIGHT)[DAILY.key][0] is Verdict.DIGEST
+    assert decisions(rules, NIGHT)[DAILY.key][0] is DecisionKind.DIGEST
 
 
 def test_of_two_routes_to_one_place_the_stronger_verdict_counts() -> None:
     held = Route("a", "team", hours=OFFICE, continue_=True)
-    assert verdicts(policy(held, Route("b", "oncall")), NIGHT)[SLACK.key] == (Verdict.SEND, NIGHT)
+    assert decisions(policy(held, Route("b", "oncall")), NIGHT)[SLACK.key] == (DecisionKind.SEND, NIGHT)
 
 
 def test_what_may_be_muted_waits_and_the_most_urgent_level_never_does() -> None:
     rules = policy(inhibition=CRITICAL_MUTES)
-    assert verdicts(rules, severity="warning") == {SLACK.key: (Verdict.SEND, NOON + 5 * SECOND)}
-    assert verdicts(rules, severity="critical") == {SLACK.key: (Verdict.SEND, NOON)}
+    assert decisions(rules, severity="warning") == {SLACK.key: (DecisionKind.SEND, NOON + 5 * SECOND)}
+    assert decisions(rules, severity="critical") == {SLACK.key: (DecisionKind.SEND, NOON)}
 
 
 def test_an_inhibitor_mutes_every_destination_and_is_named() -> None:
@@ -100,7 +102,7 @@ def test_an_inhibitor_mutes_every_destination_and_is_named() -> None:
     (key,) = CRITICAL_MUTES.as_target({})
     decisions = decide({}, rules, NOON, lambda _: {"alertname": "Down", "severity": "critical"})
     assert [each.destination for each in decisions] == [SLACK, PAGER]
-    assert {(each.verdict, each.inhibitor) for each in decisions} == {(Verdict.INHIBITED, key.text)}
+    assert {(each.kind, each.inhibitor) for each in decisions} == {(DecisionKind.INHIBITED, key.text)}
     assert decisions[0].reason == 'inhibited by Down{severity="critical"} (inhibit_rules[0])'
 
 
@@ -125,13 +127,13 @@ def test_an_inhibitor_is_named_by_what_tells_it_apart(source: dict[str, str], na
 def test_what_is_dropped_stays_dropped_under_an_inhibitor() -> None:
     rules = policy(Route("a", "team", hours=OFFICE, outside=Outside.DROP), inhibition=CRITICAL_MUTES)
     (decision,) = decide({}, rules, NIGHT, lambda _: {"alertname": "Down"})
-    assert decision.verdict is Verdict.DROP
+    assert decision.kind is DecisionKind.DROP
 
 
 def test_hours_that_never_open_again_hold_nothing_back() -> None:
     past = Hours(active=(NamedInterval("past", (Interval(years=((2020, 2020),)),)),))
     (decision,) = decide({}, policy(Route("a", "team", hours=past)), NOON)
-    assert decision.verdict is Verdict.SEND
+    assert decision.kind is DecisionKind.SEND
     assert "never opens again" in decision.reason
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.decide.index import Index
+from router.decide.index import MatcherIndex
 from router.decide.matchers import Matcher
 from tests.examples import examples
 
@@ -23,7 +23,7 @@ _labels = st.dictionaries(st.sampled_from([*NAMES, "e"]), st.sampled_from(["", "
 def test_what_holds_is_what_holds_one_by_one(
     sets: list[tuple[Matcher, ...]], alerts: list[dict[str, str]]
 ) -> None:
-    index = Index(sets)
+    index = MatcherIndex(sets)
     for labels in [*alerts, *alerts]:  # the second time from memory
         assert list(index.holding(labels)) == [
             number for number, matchers in enumerate(sets) if all(each.matches(labels) for each in matchers)
@@ -37,7 +37,7 @@ def test_a_pattern_that_ruins_a_backtracking_engine_answers_all_the_same() -> No
 
 
 def test_values_without_end_don_t_fill_the_memory() -> None:
-    index = Index([(Matcher("instance", "=~", "db-.*"),), (Matcher("instance", "=", "web"),)])
+    index = MatcherIndex([(Matcher("instance", "=~", "db-.*"),), (Matcher("instance", "=", "web"),)])
     for number in range(20_000):
         assert list(index.holding({"instance": f"db-{number}"})) == [0]
-    assert all(len(label._verdicts) <= 8_192 for label in index._labels.values())
+    assert all(len(label._matched) <= 8_192 for label in index._labels.values())

@@ -6,7 +6,7 @@ import pytest
 
 from router.model import Conversation
 from router.render import TemplateError, Templates
-from router.render.samples import samples
+from router.render.samples import sample_conversations
 
 LEVELS = ("critical", "warning", "info")
 SHIPPED = {
@@ -35,7 +35,7 @@ def templates(folder: Path | None = None) -> Templates:
 
 
 def plain() -> Conversation:
-    return samples(LEVELS)["plain"]
+    return sample_conversations(LEVELS)["plain"]
 
 
 def page(folder: Path, text: str, conversation: Conversation | None = None) -> str:

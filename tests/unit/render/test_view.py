@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.model import DAY, HOUR, MINUTE, Alert, Conversation, DigestLine, DigestView, Status, Told
+from router.model import DAY, HOUR, MINUTE, Alert, Conversation, DigestLine, DigestView, ShownAlert, Status
 from router.render import Templates
 
 TEMPLATES = Templates(levels=("critical", "warning", "info"), timezone="Europe/Berlin")
@@ -15,15 +15,15 @@ NOW = 1_763_762_400_000  # Fri 21 Nov 2025 23:00 in Berlin
 UP = Alert("0" * 16, {"alertname": "Down", "severity": "warning", "job": "a"}, {"summary": "It is down"}, Status.FIRING, NOW - HOUR)  # fmt: skip
 
 
-def told(alert: Alert = UP, level: str = "warning", *, news: bool = True, **labels: str) -> Told:
-    return Told(replace(alert, labels={**alert.labels, **labels}), level, news=news)
+def told(alert: Alert = UP, level: str = "warning", *, news: bool = True, **labels: str) -> ShownAlert:
+    return ShownAlert(replace(alert, labels={**alert.labels, **labels}), level, news=news)
 
 
-def ended(level: str = "warning", *, after: int = HOUR, **labels: str) -> Told:
+def ended(level: str = "warning", *, after: int = HOUR, **labels: str) -> ShownAlert:
     return told(replace(UP, status=Status.RESOLVED, ends_at=NOW - HOUR + after), level, news=True, **labels)
 
 
-def values(*alerts: Told, **fields: Any) -> dict[str, Any]:
+def values(*alerts: ShownAlert, **fields: Any) -> dict[str, Any]:
     plain = Conversation(destination="any", token="0" * 32, episode=1, version=1, now=NOW, alerts=alerts)
     return TEMPLATES.values(replace(plain, **fields))
 
@@ -93,7 +93,7 @@ def test_an_alert_lasts_until_its_end_or_now() -> None:
         ([], {}, "Unnamed alert"),
     ],
 )
-def test_there_is_always_a_title(alerts: list[Told], group: dict[str, str], title: str) -> None:
+def test_there_is_always_a_title(alerts: list[ShownAlert], group: dict[str, str], title: str) -> None:
     assert values(*alerts, group_labels=group)["title"] == title
 
 
@@ -151,7 +151,7 @@ def test_a_template_can_forget_to_escape_nothing(labels: dict[str, str], note: s
     alert = replace(UP, labels=labels, annotations={"summary": note, "description": note, "other": note})
     conversation = Conversation(
         destination="any", token="0" * 32, episode=1, version=1, now=NOW, receiver=receiver,
-        group_labels=labels, external_url="https://am.example", alerts=(Told(alert, "warning", news=True),),
+        group_labels=labels, external_url="https://am.example", alerts=(ShownAlert(alert, "warning", news=True),),
     )  # fmt: skip
     shown = TEMPLATES.values(conversation, marked)
     (row,) = shown["alerts"]
@@ -212,7 +212,7 @@ def test_notes_keep_lines_apart() -> None:
 
 def test_each_list_of_a_digest_has_its_section() -> None:
     lines = (entry(),)
-    shown = digest(firing=lines, ended=lines, flapping=lines, held=lines, moot=lines)
-    titles = ["Still firing", "Flapping", "Came and went", "Held", "Nobody was told"]
+    shown = digest(firing=lines, ended=lines, flapping=lines, held=lines, obsolete=lines)
+    titles = ["Still firing", "Flapping", "Came and went", "Held", "Nobody was notified"]
     assert [section.title for section in shown["sections"]] == titles
     assert not shown["empty"]

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from router.channels.email import Settings as EmailSettings
+from router.channels.email import EmailSettings
 from router.config import Config, ConfigError, Trap, loads
 from router.decide.policy import Outside, with_level
 from router.model import Labels
-from router.rules.convert import Converted, convert
+from router.rules.convert import Converted, convert_text
 from tests.examples import examples
 
 GOLDEN = Path(__file__).parent / "convert"
@@ -38,7 +38,7 @@ def routed(converted: Converted, labels: Labels) -> list[str]:
 
 def told(**sections: Any) -> Converted:
     """Of an alertmanager.yml of these sections and a route (JSON is YAML)."""
-    return convert(json.dumps({"route": {"receiver": "team"}, **sections}), now=NOW)
+    return convert_text(json.dumps({"route": {"receiver": "team"}, **sections}), now=NOW)
 
 
 def notes(converted: Converted) -> str:
@@ -47,7 +47,7 @@ def notes(converted: Converted) -> str:
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.yml")), ids=lambda path: path.stem)
 def test_a_whole_file_gives_exactly_this_text_and_these_notes(path: Path) -> None:
-    converted = convert(path.read_text(), now=NOW)
+    converted = convert_text(path.read_text(), now=NOW)
     found = {".yaml": converted.text, ".txt": f"{notes(converted)}\n"}
     for suffix, text in found.items():
         golden = path.with_suffix(suffix)
@@ -65,7 +65,7 @@ def alertmanagers_cases() -> list[Any]:
 @pytest.mark.skipif(not CASES.is_file(), reason="Alertmanager's case tables are not beside this checkout")
 @pytest.mark.parametrize("case", alertmanagers_cases())
 def test_alertmanagers_own_files_route_the_same(case: Any) -> None:
-    assert routed(convert(case["alertmanager_yml"]), case["labels"]) == case["receivers"]
+    assert routed(convert_text(case["alertmanager_yml"]), case["labels"]) == case["receivers"]
 
 
 LOGIN = {"smtp_auth_username": "a", "smtp_auth_password": "Geheim"}
@@ -124,7 +124,7 @@ def test_alerts_go_to_the_receivers_that_amtool_names(
         "receivers": [{"name": name} for name in RECEIVERS],
     }
     file.write_text(json.dumps(given_))
-    converted = convert(file.read_text())
+    converted = convert_text(file.read_text())
     for labels in alerts:
         words = [f"{name}={quoted(value)}" for name, value in labels.items()]
         command = [str(AMTOOL), "config", "routes", "test", f"--config.file={file}", *words]
@@ -134,8 +134,8 @@ def test_alerts_go_to_the_receivers_that_amtool_names(
 
 def test_a_label_is_matched_by_what_stands_in_the_file_and_not_by_yamls_number() -> None:
     text = "{route: {receiver: all, routes: [{match: {a: 007, b: yes, c: , d: 1.50}, receiver: one}]}}"
-    assert routed(convert(text), {"a": "007", "b": "yes", "d": "1.50"}) == ["one"]
-    assert routed(convert(text), {"a": "7", "b": "yes", "d": "1.50"}) == ["all"]
+    assert routed(convert_text(text), {"a": "007", "b": "yes", "d": "1.50"}) == ["one"]
+    assert routed(convert_text(text), {"a": "7", "b": "yes", "d": "1.50"}) == ["all"]
 
 
 def test_what_looks_like_a_variable_stays_text() -> None:
@@ -194,7 +194,7 @@ def test_no_secret_is_in_the_text_or_the_notes(secrets: list[str], name: str) ->
 def test_a_password_that_is_no_yaml_is_not_shown(password: str) -> None:
     text = f"route: {{receiver: a}}\nglobal:\n  smtp_auth_password: {password}\n"
     try:
-        shown = notes(convert(text))
+        shown = notes(convert_text(text))
     except ConfigError as error:
         shown = error.shown
     assert shown
@@ -331,7 +331,7 @@ def test_every_value_is_taken_as_it_is_written() -> None:
         "%YAML 1.1\n---\nroute: {receiver: !!str 007, routes: [{match: {a: True, b: 1_0, c: 0x1F}, continue: yes}]}\n"
         "receivers: [{name: 007, webhook_configs: [{url: 'http://127.0.0.1:9/'}]}]\n"
     )
-    root = loaded(convert(text, now=NOW)).policy.root
+    root = loaded(convert_text(text, now=NOW)).policy.root
     assert root.receiver == "007"
     assert [str(each) for each in root.routes[0].matchers] == ['a="True"', 'b="1_0"', 'c="0x1F"']
     assert root.routes[0].continue_
@@ -352,7 +352,7 @@ def test_a_side_without_matchers_is_every_alert() -> None:
 
 
 def test_the_header_names_just_the_variables_that_are_to_be_set() -> None:
-    converted = convert((GOLDEN / "odd.yml").read_text(), now=NOW)
+    converted = convert_text((GOLDEN / "odd.yml").read_text(), now=NOW)
     named = re.findall(r"^#   (\w+)$", converted.text, re.MULTILINE)
     assert set(named) == set(re.findall(r"\$\{(\w+)", converted.text))
     assert len(named) == len(set(named))
@@ -421,10 +421,10 @@ INTERVALS = st.lists(
     ).filter(lambda data: isinstance(data, dict))
 )
 def test_whatever_stands_in_the_file_the_result_loads(data: dict[str, Any]) -> None:
-    loaded(convert(json.dumps(data), now=NOW))
+    loaded(convert_text(json.dumps(data), now=NOW))
 
 
 @pytest.mark.parametrize("text", ["", "- a", "word", "a: [", "a: &x [*x]", "[" * 1_000])
 def test_what_is_no_alertmanager_yml_at_all_is_refused_with_its_place(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^am\.yml:\d+:\d+: .*; give an alertmanager\.yml"):
-        convert(text, "am.yml")
+        convert_text(text, "am.yml")

@@ -11,16 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.config import loads
-from router.core.accept import accept
+from router.core.accept import accept_webhook
 from router.core.digests import open_slots
 from router.core.state import State
-from router.decide.explain import Result
+from router.decide.explanation import MatchResult
 from router.decide.policy import with_level
 from router.model import HOUR, MINUTE, Alert, Millis, Status, Webhook
 from router.parse import fingerprint
 from router.rules.explain import Question, judged
 from router.rules.inputs import GivenAlert, InputError
 from tests.examples import examples
+from tests.unit.core import oracle
 
 ROOT = Path(__file__).parents[3]
 UTC = ZoneInfo("UTC")
@@ -110,7 +111,7 @@ def explained(answer: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
         return None if text is None else int(datetime.fromisoformat(text).timestamp()) * 1_000
 
     return {
-        each["destination"]: (each["verdict"], millis(each["at"]), each["rule"], each["reason"])
+        each["destination"]: (each["decision"], millis(each["at"]), each["rule"], each["reason"])
         for each in answer["decisions"]
     }
 
@@ -124,7 +125,7 @@ def test_explain_equals_what_the_service_then_does(
     policy, now = config.policy, FRIDAY_NOON
     seen: dict[str, dict[str, str]] = {}
     firing: set[str] = set()
-    state = State(complete=True)
+    state = State(complete=True, oracle=oracle.answer)
     open_slots(state, policy, now)
     for number, (labels, fires, minutes) in enumerate(events):
         now += minutes * MINUTE
@@ -141,7 +142,7 @@ def test_explain_equals_what_the_service_then_does(
         answer = Question(policy, UTC, 0).line(line)
         status = Status.FIRING if fires else Status.RESOLVED
         alert = Alert(name, labels, {}, status, starts_at=FRIDAY_NOON + number)
-        receipt = accept(state, Webhook("r", name, {}, "", 0, (alert,)), "s", b"", policy, now)
+        receipt = accept_webhook(state, Webhook("r", name, {}, "", 0, (alert,)), "s", b"", policy, now)
         if fires and name not in firing:
             wanted = explained(answer)
             assert dict(receipt.decisions) == {key: each[0] for key, each in wanted.items()}
@@ -157,12 +158,12 @@ def test_the_way_through_the_tree_ends_at_the_routes_that_take_the_alert(
     policy = loads(json.dumps(rules), name="routes.yaml", folder=ROOT, environ={}, now=FRIDAY_NOON).policy
     alert = GivenAlert(fingerprint(labels), labels)
     explanation = judged(alert, policy, FRIDAY_NOON + minutes * MINUTE)
-    taking = [step.route for step in explanation.steps if step.result is Result.TAKES]
+    taking = [step.route for step in explanation.steps if step.result is MatchResult.TAKES]
     assert taking == list(policy.root.matching(with_level(labels, explanation.level)))
     paths = {key: path for path, (route, key, _) in enumerate(policy.root.walk())}
     assert len(explanation.steps) <= len(list(policy.root.walk()))
     assert all(step.key in paths for step in explanation.steps)
-    assert all(bool(step.condition) is (step.result is Result.REFUSES) for step in explanation.steps)
+    assert all(bool(step.condition) is (step.result is MatchResult.REFUSES) for step in explanation.steps)
 
 
 def question(now: Millis = FRIDAY_NOON) -> Question:
@@ -188,8 +189,8 @@ def test_the_alerts_of_a_webhook_fire_together() -> None:
                        {"status": "firing", "labels": {**critical, "severity": "warning"}},
                        {"status": "resolved", "labels": {"alertname": "B"}}]}  # fmt: skip
     first, second, third = question().webhook(json.dumps(body).encode())
-    assert {each["verdict"] for each in first.json["decisions"]} == {"send"}
-    assert {each["verdict"] for each in second.json["decisions"]} == {"inhibited"}
+    assert {each["decision"] for each in first.json["decisions"]} == {"send"}
+    assert {each["decision"] for each in second.json["decisions"]} == {"inhibited"}
     assert third.json["ended"]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from router.decide.hours import Calendar, Interval, NamedInterval
 from router.model import DAY, HOUR, MINUTE, Millis
-from router.rules.schedule import as_json, as_text, schedule
+from router.rules.timetable import as_json, as_text, timetables
 from tests.examples import examples
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -37,7 +37,7 @@ def office(zone: ZoneInfo = BERLIN, holidays: Calendar | None = None) -> NamedIn
 
 
 def drawing(interval: NamedInterval, moment: str, days: int = 14) -> str:
-    return as_text(schedule([interval], at(moment), days), color=False)
+    return as_text(timetables([interval], at(moment), days), color=False)
 
 
 def assert_drawn(text: str, expected: str) -> None:
@@ -171,7 +171,7 @@ def test_a_change_within_a_half_hour_parts_its_cell() -> None:
     chatham = ZoneInfo("Pacific/Chatham")
     shop = daily((60, 165), (240, 300), zone=chatham)
     forward, back = (
-        as_text(schedule([shop], at(f"{day}T12:00", chatham), days=1), color=False).splitlines()
+        as_text(timetables([shop], at(f"{day}T12:00", chatham), days=1), color=False).splitlines()
         for day in ("2026-09-27", "2026-04-05")
     )
     assert forward[3][13:25] == "··████x·██··"
@@ -181,7 +181,7 @@ def test_a_change_within_a_half_hour_parts_its_cell() -> None:
 def test_a_midnight_of_another_zone_is_an_edge() -> None:
     weekdays = Interval(weekdays=((1, 5),), zone=NEW_YORK)
     both = NamedInterval("both", (*daily((9 * 60, 10 * 60)).intervals, weekdays))
-    [timetable] = schedule([both], at("2026-06-15T12:00"), days=1)
+    [timetable] = timetables([both], at("2026-06-15T12:00"), days=1)
     assert timetable.days[0].open == ((at("2026-06-15T06:00"), at("2026-06-16T00:00")),)
 
 
@@ -202,15 +202,15 @@ def test_the_day_on_which_the_clocks_change_has_its_length_and_a_note(
 ) -> None:
     tz = ZoneInfo(zone)
     before = date.fromisoformat(day) - timedelta(days=1)
-    [timetable] = schedule([daily(zone=tz)], at(f"{before}T12:00", tz), days=3)
+    [timetable] = timetables([daily(zone=tz)], at(f"{before}T12:00", tz), days=3)
     assert [each.clock for each in timetable.days] == [None, note, None]
     assert [(each.ends_at - each.starts_at) / HOUR for each in timetable.days] == [24, length, 24]
-    [alone] = schedule([daily(zone=tz)], at(f"{day}T12:00", tz), days=1)
+    [alone] = timetables([daily(zone=tz)], at(f"{day}T12:00", tz), days=1)
     assert alone.days == timetable.days[1:2]
 
 
 def test_spans_are_also_given_as_the_clocks_show_them() -> None:
-    [drawn] = as_json(schedule([daily((0, 2 * 60), (23 * 60, 24 * 60))], at("2026-03-29T12:00"), days=2))
+    [drawn] = as_json(timetables([daily((0, 2 * 60), (23 * 60, 24 * 60))], at("2026-03-29T12:00"), days=2))
     assert drawn["zone"] == "Europe/Berlin"
     assert [day["open_local"] for day in drawn["days"]] == [
         [["00:00 CET", "02:00 CET"], ["23:00 CEST", "24:00 CEST"]],
@@ -226,17 +226,17 @@ def test_spans_are_also_given_as_the_clocks_show_them() -> None:
 
 def test_a_holiday_is_that_of_the_days_noon() -> None:
     closed = office(zone=NEW_YORK, holidays=Calendar([date(2026, 12, 24)], zone=NEW_YORK))
-    [drawn] = as_json(schedule([closed], at("2026-12-23T20:00", NEW_YORK), days=3))
+    [drawn] = as_json(timetables([closed], at("2026-12-23T20:00", NEW_YORK), days=3))
     assert [day["holiday"] for day in drawn["days"]] == [None, "closed on 2026-12-24", None]
 
 
 def test_colours_add_nothing_but_colour() -> None:
-    timetables = schedule([office(), daily((75, 100))], at("2026-03-27T13:42"))
-    text = as_text(timetables, color=True)
+    both = timetables([office(), daily((75, 100))], at("2026-03-27T13:42"))
+    text = as_text(both, color=True)
     assert "\x1b[" in text
     for code in ("0", "2", "32", "33"):
         text = text.replace(f"\x1b[{code}m", "")
-    assert text == as_text(timetables, color=False)
+    assert text == as_text(both, color=False)
 
 
 def test_a_drawing_fits_a_hundred_columns() -> None:
@@ -292,7 +292,7 @@ _moments = st.builds(
 def test_the_spans_are_open_and_all_else_is_closed_at_every_minute(
     interval: NamedInterval, now: Millis
 ) -> None:
-    [timetable] = schedule([interval], now)
+    [timetable] = timetables([interval], now)
     days, zone = timetable.days, interval.intervals[0].zone
     assert days[0].starts_at <= now < days[0].ends_at
     assert len(days) == 14

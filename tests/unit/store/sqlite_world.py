@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from router.core.conversations import DATABASE_ID
 from router.core.rows import TABLES
 from router.core.state import State
-from router.store.batch import Batch, Direct, Result
+from router.store.batch import Batch, Direct, JobResult
 from router.store.jobs import Job
 from router.store.schema import metadata
 from router.store.sets import Sets
@@ -66,9 +66,9 @@ class InSqlite:
         self.connection.close()
         self.driver.close()
 
-    def batch(self, *jobs: Job[Any] | Direct) -> list[Result]:
+    def batch(self, *jobs: Job[Any] | Direct) -> list[JobResult]:
         """What came of them, in one transaction."""
-        results = [Result(job) for job in jobs]
+        results = [JobResult(job) for job in jobs]
         with self.connection.begin():
             batch = Batch(self.connection, self._sets)
             batch.run(results)

@@ -149,8 +149,8 @@ class Prelude:
                     found.append(jobs.Record(work, what[1], world.policy, world.now, world.now))
                 case "letter" if letters:
                     letter = letters[what[0] % len(letters)]
-                    retry = jobs.Retry(letter, world.policy, world.now)
-                    found.append(retry if what[1] else jobs.Discard(letter, world.now))
+                    retry = jobs.RetryDeadLetter(letter, world.policy, world.now)
+                    found.append(retry if what[1] else jobs.DiscardDeadLetter(letter, world.now))
                 case "slots":
                     found.append(jobs.OpenSlots(world.policy, world.now))
         return found

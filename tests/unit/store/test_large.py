@@ -110,7 +110,7 @@ def many(world: World, status: Status = Status.FIRING, level: str = "critical") 
 def test_all_of_it_is_told_and_recorded(world: World) -> None:
     many(world)
     work = world.work_of(SLACK)
-    assert [len(work.telling), len(work.conversation.firing)] == [7, 7]
+    assert [len(work.notice), len(work.conversation.firing)] == [7, 7]
     world.finish(work, Delivered({"ts": "1"}))
     world.assert_balanced()
     assert world.fates(SLACK) == ["delivered"] * 7
@@ -133,7 +133,7 @@ def test_a_failure_leaves_what_was_known_before(world: World) -> None:
     world.finish(world.work_of(SLACK), Retry("http 503"))
     many(world, Status.RESOLVED)
     world.deliver()
-    assert world.fates(SLACK) == ["moot"] * 14
+    assert world.fates(SLACK) == ["obsolete"] * 14
     assert world.providers[SLACK.key].told == []
 
 

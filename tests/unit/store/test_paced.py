@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from router.model import Delivered, Status
 from router.store import counters, paced
-from router.store.balance import balance, whole_balance
+from router.store.balance import recent_balance, whole_balance
 from router.store.schema import dictionaries
 from tests.examples import examples
 from tests.unit.core.memory import at_once
@@ -27,7 +27,7 @@ def looked_at(database: InSqlite) -> list[list[int]]:
     with database.connection.begin():
         return [
             list(database.connection.scalars(sa.select(dictionaries.c.id).where(some)))
-            for some in paced.paced(database.connection, dictionaries.c.id)
+            for some in paced.paced_rows(database.connection, dictionaries.c.id)
         ]
 
 
@@ -117,6 +117,6 @@ def test_what_is_wrong_is_found_in_whichever_piece_it_is(piece: int, monkeypatch
             world.post(alert(f"A{number}", "critical"), group=f"g{number}")
         database.rows("UPDATE changes SET destinations = destinations + id % 3")
         with database.connection.begin():
-            at_one_go = balance(database.connection)
+            at_one_go = recent_balance(database.connection)
         assert at_one_go.off
         assert asyncio.run(whole_balance(database)) == at_one_go  # type: ignore[arg-type]  # (as above)

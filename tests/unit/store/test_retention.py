@@ -68,7 +68,7 @@ class Shelf:
         return list(went)
 
     def account(self, since: Millis | None = None, until: Millis | None = None) -> dict[str, Any]:
-        return at_once(self.world.store.account(since, until))
+        return at_once(self.world.store.ledger(since, until))
 
     def balance(self, last: Balance | None = None) -> Balance:
         return at_once(self.world.store.balance(last))
@@ -295,7 +295,7 @@ def test_history_begins_when_the_last_fate_is_known(shelf: Shelf) -> None:
     world.now += 20 * DAY
     world.deliver()
     shelf.prune()
-    assert [*world.fates(SLACK), *world.fates(PAGER)] == ["moot"] * 4
+    assert [*world.fates(SLACK), *world.fates(PAGER)] == ["obsolete"] * 4
     world.now += 11 * DAY
     world.deliver()
     shelf.prune()
@@ -318,7 +318,7 @@ def test_a_delivery_that_is_under_way_and_its_conversation_stay(shelf: Shelf) ->
     assert shelf.count("deliveries") == 0
 
 
-def test_a_digest_that_is_late_by_weeks_still_names_what_was_moot(shelf: Shelf) -> None:
+def test_a_digest_that_is_late_by_weeks_still_names_what_was_obsolete(shelf: Shelf) -> None:
     world = shelf.world
     world.now = NIGHT
     world.post(alert("Gone", "warning"))
@@ -327,7 +327,7 @@ def test_a_digest_that_is_late_by_weeks_still_names_what_was_moot(shelf: Shelf) 
     shelf.prune()
     work = world.work_of(DAILY)
     assert work.conversation.digest is not None
-    assert [line.alert.fingerprint for line in work.conversation.digest.moot] == ["Gone-warning"]
+    assert [line.alert.fingerprint for line in work.conversation.digest.obsolete] == ["Gone-warning"]
     world.finish(work, Delivered())
     shelf.prune()
     assert shelf.count("changes") == 0
@@ -440,7 +440,8 @@ def test_a_later_look_is_at_what_came_since(shelf: Shelf) -> None:
     shelf.change("DELETE FROM fates WHERE change_id = ?", first)
     assert shelf.balance(last).off == 0
     shelf.change(
-        "INSERT INTO fates SELECT 1000, ?, 'x', NULL, 'moot', '', '', 0, 0, 0, NULL, NULL, NULL, NULL", second
+        "INSERT INTO fates SELECT 1000, ?, 'x', NULL, 'obsolete', '', '', 0, 0, 0, NULL, NULL, NULL, NULL",
+        second,
     )
     assert shelf.balance(last).changes == (second,)
     shelf.world.post(alert("C", "critical"))

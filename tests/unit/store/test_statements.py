@@ -434,7 +434,7 @@ def a_letter(destination: Destination) -> Callable[[Desk, int], Jobs]:
         desk.now += DAY
         desk.finish(desk.work_of(destination), Rejected("http 400"))
         (letter,) = desk.letters()
-        return [jobs.Retry(letter, desk.policy, desk.now)]
+        return [jobs.RetryDeadLetter(letter, desk.policy, desk.now)]
 
     return prepare
 
@@ -446,9 +446,9 @@ def letters(settle: str) -> Callable[[Desk, int], Jobs]:
         for lane in lanes:
             desk.finish(desk.work_of(lane), Rejected("http 400"))
         if settle == "retried":
-            return [jobs.Retry(letter, desk.policy, desk.now) for letter in desk.letters()]
+            return [jobs.RetryDeadLetter(letter, desk.policy, desk.now) for letter in desk.letters()]
         desk.accepts(in_one_group(3, status=RESOLVED))
-        return [jobs.Discard(letter, desk.now) for letter in desk.letters()]
+        return [jobs.DiscardDeadLetter(letter, desk.now) for letter in desk.letters()]
 
     return prepare
 

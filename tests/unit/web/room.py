@@ -13,7 +13,7 @@ from router.metrics import Metrics
 from router.model import Destination, Source
 from router.store import Store
 from router.undecided import Undecided
-from router.web import Parts
+from router.web import AppContext
 from tests.waiting import until
 
 SLACK = Destination("slack:C0WARNINGS", "slack", None)
@@ -73,8 +73,8 @@ class Web:
 
         await until(none_waits, "all are decided")
 
-    def parts(self) -> Parts:
-        return Parts(
+    def parts(self) -> AppContext:
+        return AppContext(
             store=self.store, clock=SystemClock(), metrics=self.metrics, sources=lambda: self.sources,
             policy=self.policy, wake=self.wake, keep=self.undecided.keep,
             undecided=lambda: self.undecided.alerts,

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from router.clock import SystemClock
 from router.model import Millis
 from router.store import Receipt, StoreUnavailable
-from router.web import Parts
+from router.web import AppContext
 from tests.unit.web.room import Client, Serve, Web
 from tests.world.bodies import alert, webhook
 
@@ -71,7 +71,7 @@ class LargeWeb(Web):
     kept: Kept = field(default_factory=Kept)
     clock: Asked = field(default_factory=Asked)
 
-    def parts(self) -> Parts:
+    def parts(self) -> AppContext:
         store: Any = self.kept
         return replace(super().parts(), store=store, keep=self.kept.keep, clock=self.clock, in_flight=0)
 

@@ -43,10 +43,10 @@ async def test_each_odd_body_comes_to_what_it_should(body: Body, room: Web, serv
         assert answer["status"] == "quarantined"
         assert answer["reason"]
     await room.decided()
-    books = await room.store.status()
-    assert books["webhooks"] == {"accepted": int(body.status == 200), "quarantined": int(body.quarantined)}
-    assert sum(books["changes"].values()) == body.alerts
-    assert books["imbalance"] == 0
+    ledger = await room.store.status()
+    assert ledger["webhooks"] == {"accepted": int(body.status == 200), "quarantined": int(body.quarantined)}
+    assert sum(ledger["changes"].values()) == body.alerts
+    assert ledger["imbalance"] == 0
     for kept in await room.store.quarantined():
         assert kept["source"] == "default"
         assert await room.store.quarantined_body(kept["id"]) == body.data
@@ -65,7 +65,7 @@ async def test_an_accepted_webhook_is_on_the_books_wakes_its_destinations_and_is
     value = room.metrics.registry.get_sample_value
     change = {"source": "default", "kind": "fired", "level": "warning"}
     assert value("alert_router_changes_total", change) == 1
-    assert value("alert_router_decisions_total", {"destination": SLACK.key, "verdict": "send"}) == 1
+    assert value("alert_router_decisions_total", {"destination": SLACK.key, "decision": "send"}) == 1
     assert value("alert_router_unknown_severity_total", {"source": "default"}) is None
 
 

@@ -11,7 +11,7 @@ from router.decide.policy import LEVEL, with_level
 from router.model import Decision, Labels, Millis
 
 
-class Result(StrEnum):
+class MatchResult(StrEnum):
     """What became of an alert at a route."""
 
     TAKES = "takes"
@@ -23,12 +23,12 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RouteStep:
     route: Route
     key: str
     """Alertmanager's, as in the keys of its groups."""
     depth: int
-    result: Result
+    result: MatchResult
     refused_by: Matcher | None = None
     """The first condition that failed; None of any other result."""
     found: str = ""
@@ -74,17 +74,19 @@ class Explanation:
     level: str
     level_known: bool
     """Whether its label named a known level; else it has the default."""
-    steps: tuple[Step, ...]
+    steps: tuple[RouteStep, ...]
     hours: tuple[RouteHours, ...]
     muting: tuple[Muting, ...]
     decisions: tuple[Decision, ...]
 
 
-def explain(labels: Labels, policy: Policy, now: Millis, source: FindSource = nothing_fires) -> Explanation:
+def explain_alert(
+    labels: Labels, policy: Policy, now: Millis, source: FindSource = nothing_fires
+) -> Explanation:
     """What :func:`decide` decides of the same, and why."""
     level, known = policy.severity.of(labels)
     steps = tuple(_steps(policy.root, "{}", 0, with_level(labels, level)))
-    taking = [step.route for step in steps if step.result is Result.TAKES]
+    taking = [step.route for step in steps if step.result is MatchResult.TAKES]
     muting = tuple(
         Muting(key.rule, {name: labels.get(name, "") for name in key.rule.equal}, key.two_sided, source(key))
         for key in policy.inhibition.as_target(labels)
@@ -101,22 +103,22 @@ def explain(labels: Labels, policy: Policy, now: Millis, source: FindSource = no
     )
 
 
-def _steps(route: Route, key: str, depth: int, labels: Labels) -> Iterator[Step]:
+def _steps(route: Route, key: str, depth: int, labels: Labels) -> Iterator[RouteStep]:
     """Of a route that matches, and of all below it."""
-    below: list[Step] = []
+    below: list[RouteStep] = []
     taken = stopped = False
     for child in route.routes:
         child_key = f"{key}/{child.key}"
         failed = next((each for each in child.conditions if not each.matches(labels)), None)
         if stopped:
-            below.append(Step(child, child_key, depth + 1, Result.NOT_ASKED))
+            below.append(RouteStep(child, child_key, depth + 1, MatchResult.NOT_ASKED))
         elif failed is not None:
             found = labels.get(failed.name, "")
-            below.append(Step(child, child_key, depth + 1, Result.REFUSES, failed, found))
+            below.append(RouteStep(child, child_key, depth + 1, MatchResult.REFUSES, failed, found))
         else:
             below += _steps(child, child_key, depth + 1, labels)
             taken, stopped = True, not child.continue_
-    yield Step(route, key, depth, Result.PASSES_ON if taken else Result.TAKES)
+    yield RouteStep(route, key, depth, MatchResult.PASSES_ON if taken else MatchResult.TAKES)
     yield from below
 
 

@@ -11,7 +11,7 @@ from router.core.state import State
 from router.core.storms import Room
 from router.decide import Policy
 from router.model import Millis, StormView
-from router.store.jobs.job import First, Piece
+from router.store.jobs.job import First, PieceJob
 
 Position = tuple[int, int]
 """The urgency and the id of the conversation that was looked at last. Storms take conversations in this order."""
@@ -37,7 +37,7 @@ class Due(First):
 
 
 @dataclass(frozen=True, slots=True)
-class Recheck(Piece):
+class Recheck(PieceJob):
     """Judges the first of these conversations once more, before a storm begins. How many were looked at, and how many of
     them are still due.
     """
@@ -52,7 +52,7 @@ class Recheck(Piece):
 
 
 @dataclass(frozen=True, slots=True)
-class Absorb(Piece):
+class Absorb(PieceJob):
     """The first of these conversations that a storm's message takes along, what room it has left, and how many were
     looked at; none: the first one has very many members.
     """

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from router.channels.base import Channel
 from router.clock import Clock
 from router.decide import Policy
-from router.deliver.operator import Operator
+from router.deliver.self_alerts import SelfAlerts
 from router.metrics import Metrics
 from router.model import Millis, SharedLimits
 from router.render import Templates
@@ -16,7 +16,7 @@ from router.threads import Threads
 
 
 @dataclass(frozen=True, slots=True)
-class Current:
+class RuntimeConfig:
     """The rules, templates and channels in force; replaced as a whole."""
 
     policy: Policy
@@ -38,8 +38,8 @@ class LaneContext:
     store: Store
     clock: Clock
     metrics: Metrics
-    current: Callable[[], Current]
-    operator: Operator
+    current: Callable[[], RuntimeConfig]
+    self_alerts: SelfAlerts
     send_seconds: float
     """How long one attempt may take."""
     counting_since: Callable[[], Awaitable[Millis]]

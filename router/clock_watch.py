@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 _FORWARD: Millis = MINUTE
 
 
-class Steps:
+class ClockWatch:
     """Compares the wall clock with the monotonic clock, and with the last time that the store was writable.
 
     After a step back, everything that waits is decided again by the new time. After any step, and after the router

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from router.core.reconcile import BATCH
+from router.core.presence import BATCH
 from router.store.jobs import Job
 from router.store.writer import Database
 
@@ -15,7 +15,7 @@ async def of_each(
 ) -> list[T]:
     """All of a work about rows that are found beside the writer, some at a time.
 
-    :param find: the next ids, after one; as many as :data:`router.core.reconcile.BATCH`, if there are more
+    :param find: the next ids, after one; as many as :data:`router.core.presence.BATCH`, if there are more
     :param piece: what is done about them; they may have changed since they were found
     """
     results: list[T] = []

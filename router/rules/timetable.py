@@ -57,7 +57,7 @@ class Timetable:
         return self.zones[0]
 
 
-def schedule(intervals: Iterable[NamedInterval], now: Millis, days: int = 14) -> list[Timetable]:
+def timetables(intervals: Iterable[NamedInterval], now: Millis, days: int = 14) -> list[Timetable]:
     """When each interval is open, from the start of the local day of ``now``.
 
     The spans are exact: the interval is asked at every instant at which it may change, and nowhere else.
@@ -75,7 +75,7 @@ def of_file(
     """
     config = load(path, environ=environ, now=now, preview=True)
     start = now if at is None else moment(at, ZoneInfo(config.timezone))
-    return schedule(config.policy.intervals.values(), start, days)
+    return timetables(config.policy.intervals.values(), start, days)
 
 
 def as_json(timetables: Iterable[Timetable]) -> list[dict[str, Any]]:

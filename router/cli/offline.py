@@ -8,18 +8,18 @@ from typing import IO
 
 import click
 
-from router.cli.parts import Failure, config_option, now
+from router.cli.shared import Failure, config_option, now
 from router.config import ConfigError, show
 from router.config.document import load_text
-from router.rules.check import check as check_rules
-from router.rules.convert import convert
+from router.rules.check import check_file as check_rules
+from router.rules.convert import convert_text
 from router.rules.explain import Question
 from router.rules.inputs import InputError
-from router.rules.schedule import as_json as timetables_as_json
-from router.rules.schedule import as_text as timetables_as_text
-from router.rules.schedule import of_file
+from router.rules.timetable import as_json as timetables_as_json
+from router.rules.timetable import as_text as timetables_as_text
+from router.rules.timetable import of_file
 from router.rules.units import junit, run_all
-from router.store import StoreUnavailable, snapshot
+from router.store import StoreUnavailable, read_snapshot
 
 
 @click.command()
@@ -86,7 +86,7 @@ def explain(  # noqa: PLR0913  (an argument an option: that is click)
                 click.echo(json.dumps(answer))
             sys.exit(1 if failed else 0)
         if fingerprint is not None:
-            answers = question.known(snapshot(database, fingerprint), fingerprint)
+            answers = question.known(read_snapshot(database, fingerprint), fingerprint)
         elif webhook is not None:
             answers = question.webhook(webhook.read())
         else:
@@ -157,7 +157,7 @@ def schedule(*, config: Path, days: int, at: str | None, as_json: bool) -> None:
 def import_(*, file: Path, output: Path | None) -> None:
     """Turn an alertmanager.yml into a routes.yaml; what has no counterpart is listed, with what to do about it."""
     try:
-        converted = convert(load_text(file.read_bytes(), str(file)), str(file))
+        converted = convert_text(load_text(file.read_bytes(), str(file)), str(file))
         if output is None:
             click.echo(converted.text, nl=False)
         else:

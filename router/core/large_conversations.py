@@ -20,10 +20,10 @@ from router.core.claim import (
 from router.core.conversations import change, close_if_empty, find_due, put_member
 from router.core.dead_letters import give_up_some, notify_instead, want_notified_instead
 from router.core.members import rejudge_all
-from router.core.record import Recorded, maybe_arrived, notified, unnotified
+from router.core.record import Recorded, may_have_arrived, notified, unnotified
 from router.core.rows import UNKNOWN, ConversationRow, GroupRow
 from router.core.state import State
-from router.core.storms import is_told
+from router.core.storms import is_named_in_storm
 from router.decide import Policy
 from router.model import Broken, Delivered, Millis, Outcome, Rejected, Retry
 
@@ -74,7 +74,7 @@ def start(
     if (
         row.next_at is None
         or row.next_at > now
-        or (storm is not None and not is_told(state, storm, id_, now))
+        or (storm is not None and not is_named_in_storm(state, storm, id_, now))
     ):
         return None
     if not before:
@@ -99,15 +99,15 @@ def record_some(state: State, work: Work, outcome: Outcome, policy: Policy, now:
     refused = outcome.refused if isinstance(outcome, Delivered | Retry) else ()
     if refused or isinstance(outcome, Rejected):
         want_notified_instead(state, work, policy, now)
-    telling = [each.member for each in work.telling]
+    notice = [each.member for each in work.notice]
     state.conversations.want("id", (work.id,))
-    state.members.want("id", telling)
-    state.fates.want("open of member", telling)
+    state.members.want("id", notice)
+    state.fates.want("open of member", notice)
     state.ready()
     accepted: tuple[Millis, ...] = ()
     match outcome:
         case Rejected():
-            given_up = maybe_arrived(work) if outcome.ambiguous else work
+            given_up = may_have_arrived(work) if outcome.ambiguous else work
             return Recorded(wake=give_up_some(state, given_up, outcome.shown, policy, now))
         case Delivered():
             accepted = notified(state, work, now)

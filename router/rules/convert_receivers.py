@@ -11,11 +11,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
-from router.channels.email import EmailOptions
-from router.channels.email import Settings as EmailSettings
+from router.channels.email import EmailOptions, EmailSettings
 from router.config.document import Location
 from router.config.findings import words
-from router.rules.pieces import REFUSED, Piece, Variables
+from router.rules.nodes import REFUSED, Node, Variables
 
 _PORT = 9099  # the router's own
 _BOT = (
@@ -42,7 +41,7 @@ _NAMES = re.compile(r"[^A-Za-z0-9_.-]+")  # what a destination's name can't have
 class Receivers:
     """The receivers, and the channels that they need."""
 
-    def __init__(self, globals_: Piece, variables: Variables) -> None:
+    def __init__(self, globals_: Node, variables: Variables) -> None:
         self.channels: dict[str, dict[str, Any]] = {}
         self.found: dict[str, list[dict[str, Any]]] = {}
         """Destinations by receiver."""
@@ -56,7 +55,7 @@ class Receivers:
             "slack_api_url", "slack_api_url_file", "pagerduty_url", *(f"smtp_{key}" for key in _SMTP)
         )
 
-    def read(self, pieces: list[Piece]) -> None:
+    def read(self, pieces: list[Node]) -> None:
         for piece in pieces:
             name = piece.text("name")
             if name is None:
@@ -75,7 +74,7 @@ class Receivers:
             if not found and len(piece.data) > 1:
                 piece.note(f"the receiver {name!r} tells nobody now", "give it a destination", key="name")
 
-    def _destinations(self, piece: Piece, name: str) -> None:
+    def _destinations(self, piece: Node, name: str) -> None:
         kinds = {
             "slack_configs": (self._slack, False),
             "pagerduty_configs": (self._pagerduty, True),
@@ -97,7 +96,7 @@ class Receivers:
                 what = f"the receiver {name!r} tells {kind}, for which the router has no channel"
                 piece.note(what, "reach it by email or a webhook, if it takes them", key=key)
 
-    def known(self, piece: Piece, name: str | None) -> str:
+    def known(self, piece: Node, name: str | None) -> str:
         """A receiver that stands in the result, if need be an empty one."""
         if name is None:
             name = "nobody"
@@ -111,17 +110,19 @@ class Receivers:
         self.found.setdefault(name, [])
         return name
 
-    def _slack(self, config: Piece, receiver: str) -> dict[str, Any]:
+    def _slack(self, config: Node, receiver: str) -> dict[str, Any]:
         token = self._bot_token(config)
         if "slack" not in self.channels:
             if token is None:
-                places = (
+                positions = (
                     (piece, f"{prefix}{key}")
                     for piece, prefix in ((config, ""), (self._globals, "slack_"))
                     for key in ("api_url", "api_url_file")
                 )
-                piece, place = next(((p, key) for p, key in places if key in p.data), (config, "api_url"))
-                piece.note(*_BOT, key=place)
+                piece, position = next(
+                    ((p, key) for p, key in positions if key in p.data), (config, "api_url")
+                )
+                piece.note(*_BOT, key=position)
             self.channels["slack"] = {"token": token or self._variables.new("SLACK_BOT_TOKEN")}
         elif token not in {None, self.channels["slack"]["token"]}:
             config.note(
@@ -141,16 +142,16 @@ class Receivers:
             )
         return {"slack": {"channel": channel}}
 
-    def _bot_token(self, config: Piece) -> Any:
+    def _bot_token(self, config: Node) -> Any:
         """None: it posts to an incoming webhook, as most do."""
         url = config.text("api_url") or self._globals.text("slack_api_url")
-        places = [(config, "app_token"), (self._globals, "slack_app_token")]
+        positions = [(config, "app_token"), (self._globals, "slack_app_token")]
         if _split(url).path.startswith("/api/"):
-            places.append((self._http(config, "")[0].piece("authorization"), "credentials"))
-        found = (self._variables.secret(piece, key, "SLACK_BOT_TOKEN") for piece, key in places)
+            positions.append((self._http(config, "")[0].piece("authorization"), "credentials"))
+        found = (self._variables.secret(piece, key, "SLACK_BOT_TOKEN") for piece, key in positions)
         return next((token for token in found if token is not None), None)
 
-    def _workspace(self, config: Piece) -> None:
+    def _workspace(self, config: Node) -> None:
         """Whether this posts to where the others do."""
         if config.text("api_url_file"):
             return
@@ -166,7 +167,7 @@ class Receivers:
                 what = "this posts to another Slack workspace than the configs before it"
                 piece.note(what, "a bot is in one workspace: name a channel of that one", key=key)
 
-    def _pagerduty(self, config: Piece, receiver: str) -> dict[str, Any] | None:
+    def _pagerduty(self, config: Node, receiver: str) -> dict[str, Any] | None:
         key = self._variables.secret(config, "routing_key", receiver, "PAGERDUTY_ROUTING_KEY")
         old = next((key for key in ("service_key", "service_key_file") if config.raw(key)), None)
         if key is None and old is not None:
@@ -176,16 +177,16 @@ class Receivers:
         if key is None:
             config.note("pagerduty_configs has no routing_key; it is left out", REFUSED)
             return None
-        piece, place = (config, "url") if config.text("url") else (self._globals, "pagerduty_url")
-        url = piece.text(place)
-        settings = {} if url in {None, _PAGERDUTY} else {"events_url": self._address(piece, place)}
+        piece, position = (config, "url") if config.text("url") else (self._globals, "pagerduty_url")
+        url = piece.text(position)
+        settings = {} if url in {None, _PAGERDUTY} else {"events_url": self._address(piece, position)}
         if self.channels.setdefault("pagerduty", settings) != settings:
             piece.note(
-                "this has another address of PagerDuty", "routes.yaml has one, `events_url`", key=place
+                "this has another address of PagerDuty", "routes.yaml has one, `events_url`", key=position
             )
         return {"pagerduty": {"routing_key": key, "name": self._name("pagerduty", receiver, {"key": key})}}
 
-    def _address(self, piece: Piece, key: str) -> Any:
+    def _address(self, piece: Node, key: str) -> Any:
         """A URL, unless it may hold a secret."""
         url = piece.text(key)
         parts = _split(url)
@@ -193,7 +194,7 @@ class Receivers:
             return url
         return self._variables.secret(piece, key, "PAGERDUTY_EVENTS_URL")
 
-    def _email(self, config: Piece, _receiver: str) -> dict[str, Any] | None:
+    def _email(self, config: Node, _receiver: str) -> dict[str, Any] | None:
         given = {key: config.text(key) or self._globals.text(f"smtp_{key}") for key in _SMTP}
         if "email" not in self.channels:
             self._smtp = given
@@ -212,8 +213,8 @@ class Receivers:
                 to.append(full)
         return {"email": {"to": to}} if to else None
 
-    def _smarthost(self, config: Piece) -> dict[str, Any]:
-        def place(key: str) -> tuple[Piece, str]:
+    def _smarthost(self, config: Node) -> dict[str, Any]:
+        def position(key: str) -> tuple[Node, str]:
             own = config.data.get(key) is not None or config.data.get(f"{key}_file") is not None
             return (config, key) if own else (self._globals, f"smtp_{key}")
 
@@ -221,29 +222,29 @@ class Receivers:
         for key, (what, _) in problems(EmailSettings, settings).items():
             default = "localhost:25" if key == "smarthost" else "alerts@example.com"
             variable = settings[key] = self._variables.new("SMTP", key, default=default)
-            piece, at = place(key)
+            piece, at = position(key)
             piece.note(f"{what}; it is not copied", f"set {variable.name}", key=at)
         if hello := self._smtp["hello"]:
             settings["hello"] = hello
         username = self._smtp["auth_username"]
         password = self._smtp["auth_password"] or self._smtp["auth_password_file"]
         if username and password:
-            secret = self._variables.secret(*place("auth_password"), "SMTP_PASSWORD")
+            secret = self._variables.secret(*position("auth_password"), "SMTP_PASSWORD")
             settings |= {"username": username, "password": secret}
         elif username or password:
-            piece, at = place("auth_username" if username else "auth_password")
+            piece, at = position("auth_username" if username else "auth_password")
             piece.note("username and password go together; neither is taken", "give both", key=at)
-        if (tls := self._tls(place, settings)) is not None:
+        if (tls := self._tls(position, settings)) is not None:
             settings["tls"] = tls
         return settings
 
-    def _tls(self, place: Callable[[str], tuple[Piece, str]], settings: dict[str, Any]) -> str | None:
+    def _tls(self, position: Callable[[str], tuple[Node, str]], settings: dict[str, Any]) -> str | None:
         """None: what the port says. https://github.com/prometheus/alertmanager/blob/main/notify/email/email.go"""
         by_port = str(settings["smarthost"]).endswith(":465")
-        piece, key = place("force_implicit_tls")
+        piece, key = position("force_implicit_tls")
         if piece.flag(key, default=by_port):
             return None if by_port else "implicit"
-        piece, key = place("require_tls")
+        piece, key = position("require_tls")
         if piece.flag(key, default=True):
             return "starttls" if by_port else None
         if "password" not in settings:
@@ -252,7 +253,7 @@ class Receivers:
         piece.note(f"{key} is false, and a password would go in clear", todo, key=key)
         return "starttls"
 
-    def _webhook(self, config: Piece, receiver: str) -> dict[str, Any] | None:
+    def _webhook(self, config: Node, receiver: str) -> dict[str, Any] | None:
         http, owner = self._http(config, receiver)
         url = _split(config.text("url"))
         if url.port == _PORT and f"{url.path}/".startswith("/webhook/"):
@@ -278,7 +279,7 @@ class Receivers:
         self.channels.setdefault("webhook", {})
         return {"webhook": {**options, "name": self._name("webhook", receiver, options)}}
 
-    def _discord(self, config: Piece, receiver: str) -> dict[str, Any] | None:
+    def _discord(self, config: Node, receiver: str) -> dict[str, Any] | None:
         secret = self._variables.secret(config, "webhook_url", receiver, "DISCORD_WEBHOOK_URL")
         if secret is None:
             config.note("discord_configs has no webhook_url; it is left out", REFUSED)
@@ -287,7 +288,7 @@ class Receivers:
         name = self._name("discord", receiver, {"url": secret})
         return {"discord": {"webhook_url": secret, "name": name}}
 
-    def _credentials(self, http: Piece, owner: str) -> dict[str, Any]:
+    def _credentials(self, http: Node, owner: str) -> dict[str, Any]:
         basic, authorization = http.piece("basic_auth"), http.piece("authorization")
         if basic.data:
             basic.take("password", "password_file")
@@ -306,7 +307,7 @@ class Receivers:
         token = token or self._variables.secret(http, "bearer_token", owner, "WEBHOOK_TOKEN")
         return {} if token is None else {"bearer_token": token}
 
-    def _http(self, config: Piece, receiver: str) -> tuple[Piece, str]:
+    def _http(self, config: Node, receiver: str) -> tuple[Node, str]:
         """How it connects, and whose that is: its own, or everybody's."""
         if config.data.get("http_config") is not None:
             return config.piece("http_config"), receiver

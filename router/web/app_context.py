@@ -20,7 +20,7 @@ TOTAL = "X-Total-Count"
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class AppContext:
     store: Store
     clock: Clock
     metrics: Metrics
@@ -52,4 +52,4 @@ class Parts:
     """How long keeping it may take: Alertmanager's flushes end after 10 s where the group_interval is no longer."""
 
 
-PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
+APP_CONTEXT: web.AppKey[AppContext] = web.AppKey("parts", AppContext)

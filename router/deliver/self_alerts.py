@@ -42,7 +42,7 @@ class Surroundings:
     wake: Callable[[Iterable[str]], None]
 
 
-class Operator:
+class SelfAlerts:
     """Raises and ends these alerts. They are accepted as a webhook is, and routed as every alert is, except that
     they are not sent to the destinations that they are about.
     """
@@ -299,8 +299,8 @@ class Operator:
             return False
         for kind, of_level, known_level in receipt.changes:
             self._metrics.change(OWN_SOURCE, kind, of_level, known_level=known_level)
-        for destination, verdict in receipt.decisions:
-            self._metrics.decision(destination, verdict)
+        for destination, decision in receipt.decisions:
+            self._metrics.decision(destination, decision)
         cause = alert.labels.get("cause", "")
         if alert.status is Status.FIRING:
             self._labels[cause] = alert.labels

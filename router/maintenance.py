@@ -1,5 +1,5 @@
-"""What goes on beside the webhooks. Every minute, the state and what is new in the books are checked. Every hour, what is
-over is pruned, and all of the books are checked: a long history takes minutes, and the other checks wait for that.
+"""What goes on beside the webhooks. Every minute, the state and what is new in the ledger are checked. Every hour, what is
+over is pruned, and all of the ledger are checked: a long history takes minutes, and the other checks wait for that.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from router.store import Balance, Integrity, Store, StoreUnavailable
 log = structlog.get_logger(__name__)
 
 
-class Upkeep:
+class Maintenance:
     def __init__(
         self,
         store: Store,
@@ -48,18 +48,18 @@ class Upkeep:
                 if self._clock.elapsed() >= self._prune_at:
                     await self._prune()
             except StoreUnavailable as error:
-                log.warning("the books can't be kept now", error=str(error))
+                log.warning("the ledger can't be kept now", error=str(error))
             except Exception:
                 # It never dies: what it could not do is tried again.
                 log.exception("upkeep failed unexpectedly")
             await self._clock.wait(never, self._clock.now() + MINUTE)
 
     async def _check(self) -> None:
-        """Whatever came since the last time; all of the books after a start, a pruning, and once they are wrong."""
+        """Whatever came since the last time; all of the ledger after a start, a pruning, and once they are wrong."""
         last = self._balance if self._balance is not None and not self._balance.off else None
         found = await self._store.balance(last)
         if found.off and (last is not None or self._balance is None or found.off != self._balance.off):
-            log.error("the books don't balance", off=found.off, changes=list(found.changes))
+            log.error("the ledger does not balance", off=found.off, changes=list(found.changes))
         self._balance = found
         self._check_at = self._clock.elapsed() + MINUTE
         self._metrics.imbalance(found.off)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import aiohttp
 import click
 
-from router.cli.parts import Failure
+from router.cli.shared import Failure
 from router.model import SECOND
 
 _PATIENCE = aiohttp.ClientTimeout(total=30)
@@ -74,37 +74,39 @@ def deliveries(context: click.Context, *, url: str, token: str | None, dead: boo
             click.echo(f"{_when(row['started_at'])}  {row['destination']}  attempt {row['attempt']}: {outcome}"
                        + (f" ({reason})" if reason else ""))  # fmt: skip
         return
-    letters = service.get("/api/v1/dead-letters")
-    for letter in letters:
-        where = ": ".join(filter(None, [letter["destination"], letter["recipient"]]))
-        click.echo(f"{letter['id']:>6}  {_when(letter['at'])}  {where}: {letter['reason']}")
-        for alert in letter["alerts"]:
+    dead_letters = service.get("/api/v1/dead-letters")
+    for dead_letter in dead_letters:
+        where = ": ".join(filter(None, [dead_letter["destination"], dead_letter["recipient"]]))
+        click.echo(f"{dead_letter['id']:>6}  {_when(dead_letter['at'])}  {where}: {dead_letter['reason']}")
+        for alert in dead_letter["alerts"]:
             name = alert["labels"].get("alertname", "alert")
             click.echo(
-                f"        {alert['level']} {name}: {alert['untold']} was not told; it is {alert['status']} now"
+                f"        {alert['level']} {name}: {alert['unnotified']} was not told; it is {alert['status']} now"
             )
-    if letters:
-        click.echo(f"{len(letters)} dead. Try again: deliveries retry ID; let rest: deliveries discard ID")
+    if dead_letters:
+        click.echo(
+            f"{len(dead_letters)} dead. Try again: deliveries retry ID; let rest: deliveries discard ID"
+        )
         context.exit(1)
     click.echo("Nothing is dead.")
 
 
 @deliveries.command()
-@click.argument("letters", nargs=-1, type=click.IntRange(min=1))
+@click.argument("dead_letters", nargs=-1, type=click.IntRange(min=1))
 @click.option("--all", "all_", is_flag=True, help="Every one of them.")
 @click.pass_obj
-def retry(service: _Service, letters: tuple[int, ...], *, all_: bool) -> None:
-    """Try dead letters again: what of them is still so is told, the rest is moot."""
-    _each(service, letters, "retry", all_=all_)
+def retry(service: _Service, dead_letters: tuple[int, ...], *, all_: bool) -> None:
+    """Try dead letters again: what of them is still so is told, the rest is obsolete."""
+    _each(service, dead_letters, "retry", all_=all_)
 
 
 @deliveries.command()
-@click.argument("letters", nargs=-1, type=click.IntRange(min=1))
+@click.argument("dead_letters", nargs=-1, type=click.IntRange(min=1))
 @click.option("--all", "all_", is_flag=True, help="Every one of them.")
 @click.pass_obj
-def discard(service: _Service, letters: tuple[int, ...], *, all_: bool) -> None:
+def discard(service: _Service, dead_letters: tuple[int, ...], *, all_: bool) -> None:
     """Let dead letters rest: they were seen, and nobody is to be told."""
-    _each(service, letters, "discard", all_=all_)
+    _each(service, dead_letters, "discard", all_=all_)
 
 
 @deliveries.command()
@@ -120,12 +122,14 @@ def resume(context: click.Context, destination: str) -> None:
         context.exit(1)
 
 
-def _each(service: _Service, letters: tuple[int, ...], deed: str, *, all_: bool) -> None:
-    if bool(letters) is all_:
+def _each(service: _Service, dead_letters: tuple[int, ...], action: str, *, all_: bool) -> None:
+    if bool(dead_letters) is all_:
         raise click.UsageError("give the numbers of dead letters, or --all")
-    chosen = [letter["id"] for letter in service.get("/api/v1/dead-letters")] if all_ else letters
-    for letter in chosen:
-        click.echo(f"{letter}: {service.post(f'/api/v1/dead-letters/{letter}/{deed}')['status']}")
+    chosen = (
+        [dead_letter["id"] for dead_letter in service.get("/api/v1/dead-letters")] if all_ else dead_letters
+    )
+    for dead_letter in chosen:
+        click.echo(f"{dead_letter}: {service.post(f'/api/v1/dead-letters/{dead_letter}/{action}')['status']}")
 
 
 def _when(at: int) -> str:

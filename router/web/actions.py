@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from router.store import StoreUnavailable, UnderWay
+from router.web.app_context import APP_CONTEXT, AppContext
 from router.web.auth import CHALLENGE, Unauthorized, authenticate
-from router.web.parts import PARTS, Parts
 
-Deed = Callable[[Parts, str], Awaitable[dict[str, str] | None]]
+Action = Callable[[AppContext, str], Awaitable[dict[str, str] | None]]
 """Does it to what the address names: ``status``, what was done, and maybe ``reason``; None: there is no such thing."""
 
 
-def add_upkeep(app: web.Application) -> None:
+def add_actions(app: web.Application) -> None:
     app.add_routes(
         [
             web.post("/api/v1/destinations/{name}/resume", _does(_resume)),
@@ -22,20 +22,22 @@ def add_upkeep(app: web.Application) -> None:
     )
 
 
-async def _resume(parts: Parts, name: str) -> dict[str, str] | None:
-    return await parts.resume(name)
+async def _resume(context: AppContext, name: str) -> dict[str, str] | None:
+    return await context.resume(name)
 
 
-async def _retry(parts: Parts, name: str) -> dict[str, str] | None:
-    woken = await parts.store.retry(int(name), parts.policy(), parts.clock.now()) if _is_id(name) else None
+async def _retry(context: AppContext, name: str) -> dict[str, str] | None:
+    woken = (
+        await context.store.retry(int(name), context.policy(), context.clock.now()) if _is_id(name) else None
+    )
     if woken is None:
         return None
-    parts.wake(woken)
+    context.wake(woken)
     return {"status": "to be tried again"}
 
 
-async def _discard(parts: Parts, name: str) -> dict[str, str] | None:
-    found = _is_id(name) and await parts.store.discard(int(name), parts.clock.now())
+async def _discard(context: AppContext, name: str) -> dict[str, str] | None:
+    found = _is_id(name) and await context.store.discard(int(name), context.clock.now())
     return {"status": "discarded"} if found else None
 
 
@@ -43,14 +45,14 @@ def _is_id(name: str) -> bool:
     return name.isdecimal() and name.isascii() and len(name) < 19
 
 
-def _does(deed: Deed) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _does(action: Action) -> Callable[[web.Request], Awaitable[web.Response]]:
     """For whoever may post alerts, and nobody else."""
 
     async def handler(request: web.Request) -> web.Response:
-        parts, name = request.app[PARTS], request.match_info["name"]
+        context, name = request.app[APP_CONTEXT], request.match_info["name"]
         try:
-            authenticate(request, parts.sources(), None)
-            done = await deed(parts, name)
+            authenticate(request, context.sources(), None)
+            done = await action(context, name)
         except Unauthorized as refusal:
             return web.json_response(
                 {"status": "unauthorized", "reason": str(refusal)}, status=401, headers=CHALLENGE

@@ -8,14 +8,14 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from router.cli.parts import Failure
+from router.cli.shared import Failure
 from router.model import DAY, Fate, Millis
 from router.rules.inputs import InputError, moment, shown
-from router.store import StoreUnavailable, account
+from router.store import StoreUnavailable, read_ledger
 
 _UTC = ZoneInfo("UTC")
 _FATES = (
-    Fate.DELIVERED, Fate.PENDING, Fate.HELD, Fate.INHIBITED, Fate.DIGEST, Fate.MOOT, Fate.DROPPED, Fate.DEAD,
+    Fate.DELIVERED, Fate.PENDING, Fate.HELD, Fate.INHIBITED, Fate.DIGEST, Fate.OBSOLETE, Fate.DROPPED, Fate.DEAD,
 )  # fmt: skip
 
 
@@ -28,13 +28,13 @@ _FATES = (
 def ledger(*, since: str | None, until: str | None, database: str, as_json: bool) -> None:
     """Add up what became of every change, for any period: changes x destinations = delivered + pending + …
 
-    Days from which something was pruned count as a whole (days of UTC). Exit code 1 if the books don't balance.
+    Days from which something was pruned count as a whole (days of UTC). Exit code 1 if the ledger does not balance.
     """
     try:
         start, end = (moment(text, _UTC) if text is not None else None for text in (since, until))
         if start is not None and end is not None and start >= end:
             raise Failure("--since is not before --until; exchange them")
-        found = account(database, start, end)
+        found = read_ledger(database, start, end)
     except (InputError, StoreUnavailable) as error:
         raise Failure(str(error)) from None
     if as_json:

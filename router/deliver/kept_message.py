@@ -10,7 +10,7 @@ LARGEST = 2_000
 """Alerts. Of a message about more, only their number is kept: it takes megabytes, at each attempt."""
 
 
-def sent(message: Message, alerts: int) -> bytes:
+def packed_message(message: Message, alerts: int) -> bytes:
     """JSON. It holds no secret, because a message has none: channels take addresses and keys from their options.
 
     :param alerts: how many the message is about

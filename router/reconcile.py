@@ -98,11 +98,11 @@ async def ask(alertmanager: Alertmanager, now: Millis) -> Answers:
 
 def _of_both(one: Reported, other: Reported) -> Reported:
     """What any peer tells is told."""
-    telling = [each for each in (one, other) if each.withheld is None]
-    chosen = telling or [one, other]
+    notice = [each for each in (one, other) if each.withheld is None]
+    chosen = notice or [one, other]
     return Reported(
         starts_at=min(each.starts_at for each in chosen),
-        withheld=None if telling else one.withheld,
+        withheld=None if notice else one.withheld,
         peers=one.peers | other.peers,
         updated_at=max((each.updated_at for each in chosen if each.updated_at is not None), default=None),
     )
@@ -158,7 +158,7 @@ def _headers(alertmanager: Alertmanager) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
 
-class Truth:
+class Reconciler:
     """Keeps what the store has as firing in line with what Alertmanager has."""
 
     def __init__(
@@ -174,7 +174,7 @@ class Truth:
         preview: bool = False,
     ) -> None:
         """
-        :param counting_since: compares the clocks, see :class:`router.steps.Steps`
+        :param counting_since: compares the clocks, see :class:`router.clock_watch.ClockWatch`
         :param preview: nobody is asked, and nothing grows stale: nobody repeats the alerts of a sample
         """
         self._store = store
@@ -259,7 +259,7 @@ class Truth:
         now = self._asked[name] = self._clock.now()
         answers = await ask(alertmanager, now)
         for url, reason in answers.unanswered.items():
-            self._metrics.truth_failed(name)
+            self._metrics.reconcile_failed(name)
             log.warning("alertmanager does not answer", source=name, peer=urlsplit(url).netloc, reason=reason)
         if not answers.peers:
             return

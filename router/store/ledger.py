@@ -1,4 +1,4 @@
-"""Reading the books: counts, what waits and why, the log of attempts, the quarantine."""
+"""Reading the ledger: counts, what waits and why, the log of attempts, the quarantine."""
 
 import json
 from collections import Counter, defaultdict
@@ -12,7 +12,7 @@ from router.core.rows import FIRING
 from router.model import Millis
 from router.packed import unpack
 from router.store import counters
-from router.store.balance import balance
+from router.store.balance import recent_balance
 from router.store.counters import Counts
 from router.store.period import Period, known
 from router.store.schema import (
@@ -29,10 +29,10 @@ from router.store.schema import (
 
 # A list of bodies shows so many bytes of each: a hundred whole ones can be more than the memory holds.
 _SHOWN = 20_000
-FATES = ("delivered", "pending", "held", "inhibited", "digest", "moot", "dropped", "dead")
+FATES = ("delivered", "pending", "held", "inhibited", "digest", "obsolete", "dropped", "dead")
 
 
-def ledger(counts: Counts) -> dict[str, Any]:
+def ledger_of(counts: Counts) -> dict[str, Any]:
     """The exact counts over all restarts: of the rows that are there, and of those that were pruned.
 
     ``imbalance`` is how far changes x destinations and their fates are apart: zero, or there is a bug.
@@ -65,21 +65,21 @@ def ledger(counts: Counts) -> dict[str, Any]:
 def status(connection: sa.Connection) -> dict[str, Any]:
     """The ledger of all time, and how many alerts are ``firing``: by the counters."""
     counts = counters.read(connection)
-    return {**ledger(counts), "firing": counts.get((counters.ALERT, "", FIRING), 0)}
+    return {**ledger_of(counts), "firing": counts.get((counters.ALERT, "", FIRING), 0)}
 
 
-def account(connection: sa.Connection, since: Millis | None, until: Millis | None) -> dict[str, Any]:
+def ledger_of_period(connection: sa.Connection, since: Millis | None, until: Millis | None) -> dict[str, Any]:
     """The ledger of ``[since, until)`` (epoch ms; None: without bound), each of its changes looked at.
 
     ``since`` and ``until`` are those it is of: whole days where something was pruned. ``wrong`` are the first ten
     changes that are not balanced, ``imbalance`` is by how much all of them are off.
     """
     period = known(connection, Period(since, until))
-    balanced = balance(connection, period=period)
+    balanced = recent_balance(connection, period=period)
     return {
         "since": period.since,
         "until": period.until,
-        **ledger(counters.recount(connection, period)),
+        **ledger_of(counters.recount(connection, period)),
         "imbalance": balanced.off,
         "wrong": list(balanced.changes),
     }
@@ -111,7 +111,7 @@ def waiting(connection: sa.Connection, limit: int = 200) -> list[dict[str, Any]]
     ]
 
 
-def decided(connection: sa.Connection, limit: int = 200) -> list[dict[str, Any]]:
+def decisions(connection: sa.Connection, limit: int = 200) -> list[dict[str, Any]]:
     """The newest fates: for whom, of which alert and change, and why."""
     rows = connection.execute(
         sa.select(
@@ -152,7 +152,7 @@ def quarantined(connection: sa.Connection, limit: int = 100) -> list[dict[str, A
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptWebhook:
     """A webhook that is not decided yet."""
 
     source: str
@@ -171,12 +171,12 @@ def undecided(connection: sa.Connection) -> list[tuple[int, int]]:
     return [(number, alerts) for number, alerts in rows]
 
 
-def kept(connection: sa.Connection, arrival: int) -> Kept:
+def kept(connection: sa.Connection, arrival: int) -> KeptWebhook:
     columns = webhooks.c.source, webhooks.c.received_at, webhooks.c.body, webhooks.c.sender
     source, received_at, body, sender = connection.execute(
         sa.select(*columns).where(webhooks.c.id == arrival)
     ).one()
-    return Kept(source, received_at, unpack(body), sender)
+    return KeptWebhook(source, received_at, unpack(body), sender)
 
 
 def quarantined_body(connection: sa.Connection, number: int) -> bytes | None:
@@ -188,7 +188,7 @@ def dead(connection: sa.Connection, limit: int = 500) -> list[dict[str, Any]]:
     """What was given up and nobody has settled yet, the newest first: {id, destination, recipient, at,
     reason, alerts}; ``recipient``: who alone was not told; empty: nobody was.
     """
-    letters = connection.execute(
+    found = connection.execute(
         sa.select(dead_letters)
         .where(dead_letters.c.state == "dead")
         .order_by(dead_letters.c.id.desc())
@@ -196,15 +196,15 @@ def dead(connection: sa.Connection, limit: int = 500) -> list[dict[str, Any]]:
     ).mappings()
     return [
         {
-            **{name: letter[name] for name in ("id", "destination", "recipient", "at", "reason")},
-            "alerts": _given_up(connection, json.loads(letter["tellings"])),
+            **{name: dead_letter[name] for name in ("id", "destination", "recipient", "at", "reason")},
+            "alerts": _given_up(connection, json.loads(dead_letter["notices"])),
         }
-        for letter in letters
+        for dead_letter in found
     ]
 
 
-def _given_up(connection: sa.Connection, tellings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    wanted = {each["member"]: each["status"] for each in tellings[:50]}
+def _given_up(connection: sa.Connection, notices: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    wanted = {each["member"]: each["status"] for each in notices[:50]}
     rows = connection.execute(
         sa.select(members.c.id, alerts.c.labels, alerts.c.level, alerts.c.status)
         .join(alerts, alerts.c.id == members.c.alert_id)
@@ -215,7 +215,7 @@ def _given_up(connection: sa.Connection, tellings: list[dict[str, Any]]) -> list
         {
             "labels": json.loads(row["labels"]),
             "level": row["level"],
-            "untold": wanted[row["id"]],
+            "unnotified": wanted[row["id"]],
             "status": row["status"],
         }
         for row in rows

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from router.core.accept import Receipt, accept, want_accepted
+from router.core.accept import Receipt, accept_webhook, want_accepted
 from router.core.alerts import alert_of, doubt_of
-from router.core.clock_steps import SINCE, counting_since
 from router.core.conversations import DATABASE_ID
 from router.core.members import ABSENT, rejudge, want_rejudged
 from router.core.reduce import PEER_LAG
 from router.core.rows import FIRING, RESOLVED, AlertRow
 from router.core.state import State
+from router.core.uptime import SINCE, counting_since
 from router.decide import Policy
 from router.model import MINUTE, SECOND, Alert, Millis, Status, Webhook
 
@@ -330,7 +330,9 @@ def _accept(
     )
     return merged(
         *state.together(
-            partial(accept, state, webhook, source, _body(webhook, why), policy, now, note, certain=True)
+            partial(
+                accept_webhook, state, webhook, source, _body(webhook, why), policy, now, note, certain=True
+            )
             for source, webhook in webhooks
         )
     )

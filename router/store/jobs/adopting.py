@@ -17,7 +17,7 @@ RULES_PIECE = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Fragments(First):
+class KnownFragments(First):
     def run(self, state: State) -> dict[str, str]:
         return rules.known_fragments(state)
 
@@ -35,7 +35,7 @@ class Adopt(First):
         state.meta.want("id", (rules.POLICY, rules.CURSOR, DATABASE_ID))
 
     def run(self, state: State) -> Phase | None:
-        return rules.adopt(state, self.adoption, self.now)
+        return rules.adopt_rules(state, self.adoption, self.now)
 
 
 @dataclass(frozen=True, slots=True)

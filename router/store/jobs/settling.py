@@ -8,11 +8,11 @@ from router.core.claim import Work
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis
-from router.store.jobs.job import First, Piece
+from router.store.jobs.job import First, PieceJob
 
 
 @dataclass(frozen=True, slots=True)
-class WriteLetter(Piece):
+class WriteDeadLetter(PieceJob):
     """The dead letter of a work of very many alerts, before these are given up in pieces."""
 
     work: Work
@@ -27,65 +27,69 @@ class WriteLetter(Piece):
 
 
 @dataclass(frozen=True, slots=True)
-class Tellings:
+class NoticesByMember:
     """A letter has very many alerts: it is settled in pieces."""
 
     by_member: dict[int, dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Retry(First):
-    letter: int
+class RetryDeadLetter(First):
+    dead_letter: int
     policy: Policy
     now: Millis
 
     def want(self, state: State) -> None:
-        dead_letters.want_letter(state, self.letter)
+        dead_letters.want_dead_letter(state, self.dead_letter)
 
-    def run(self, state: State) -> frozenset[str] | Tellings | None:
-        many = dead_letters.many(state, self.letter)
-        return Tellings(many) if many else dead_letters.retry(state, self.letter, self.policy, self.now)
+    def run(self, state: State) -> frozenset[str] | NoticesByMember | None:
+        many = dead_letters.many(state, self.dead_letter)
+        return (
+            NoticesByMember(many)
+            if many
+            else dead_letters.retry(state, self.dead_letter, self.policy, self.now)
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Discard(First):
-    letter: int
+class DiscardDeadLetter(First):
+    dead_letter: int
     now: Millis
 
     def want(self, state: State) -> None:
-        dead_letters.want_letter(state, self.letter)
+        dead_letters.want_dead_letter(state, self.dead_letter)
 
-    def run(self, state: State) -> bool | Tellings:
-        many = dead_letters.many(state, self.letter)
-        return Tellings(many) if many else dead_letters.discard(state, self.letter, self.now)
+    def run(self, state: State) -> bool | NoticesByMember:
+        many = dead_letters.many(state, self.dead_letter)
+        return NoticesByMember(many) if many else dead_letters.discard(state, self.dead_letter, self.now)
 
 
 @dataclass(frozen=True, slots=True)
-class RetrySome(First):
+class RetryMembers(First):
     """Some alerts of a letter of very many are tried again. False: it is settled already."""
 
-    letter: int
-    tellings: Mapping[int, dict[str, str]]
+    dead_letter: int
+    notices: Mapping[int, dict[str, str]]
     policy: Policy
     now: Millis
 
     @property
     def weight(self) -> int:
-        return len(self.tellings)
+        return len(self.notices)
 
     def want(self, state: State) -> None:
-        dead_letters.want_some(state, self.letter, list(self.tellings))
+        dead_letters.want_some(state, self.dead_letter, list(self.notices))
 
     def run(self, state: State) -> bool:
-        dead_letters.want_some(state, self.letter, list(self.tellings))
-        return dead_letters.retry_some(state, self.letter, self.tellings, self.policy, self.now)
+        dead_letters.want_some(state, self.dead_letter, list(self.notices))
+        return dead_letters.retry_some(state, self.dead_letter, self.notices, self.policy, self.now)
 
 
 @dataclass(frozen=True, slots=True)
-class DiscardSome(First):
+class DiscardMembers(First):
     """Nobody is to be notified of some alerts of a letter of very many. False: it is settled already."""
 
-    letter: int
+    dead_letter: int
     members: Sequence[int]
     now: Millis
 
@@ -94,18 +98,18 @@ class DiscardSome(First):
         return len(self.members)
 
     def run(self, state: State) -> bool:
-        dead_letters.want_some(state, self.letter, self.members)
-        return dead_letters.discard_some(state, self.letter, self.members, self.now)
+        dead_letters.want_some(state, self.dead_letter, self.members)
+        return dead_letters.discard_some(state, self.dead_letter, self.members, self.now)
 
 
 @dataclass(frozen=True, slots=True)
-class Settle(First):
+class SettleDeadLetter(First):
     """All alerts of a letter of very many are tried again, or discarded. None: it is settled already."""
 
-    letter: int
+    dead_letter: int
     how: str
     now: Millis
 
     def run(self, state: State) -> frozenset[str] | None:
-        dead_letters.want_some(state, self.letter, ())
-        return dead_letters.settle(state, self.letter, self.how, self.now)
+        dead_letters.want_some(state, self.dead_letter, ())
+        return dead_letters.settle(state, self.dead_letter, self.how, self.now)

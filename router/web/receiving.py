@@ -17,9 +17,9 @@ from router.model import Webhook
 from router.parse import ParseError
 from router.store import StoreUnavailable
 from router.undecided import LARGE, undecidable
+from router.web.app_context import APP_CONTEXT, AppContext
 from router.web.auth import CHALLENGE, Unauthorized, authenticate
 from router.web.body import UNDERSTOOD, Body, Intake, TooMany, UnknownEncoding
-from router.web.parts import PARTS, Parts
 
 log = structlog.get_logger(__name__)
 
@@ -32,8 +32,8 @@ _JSON = {"Content-Type": "application/json; charset=utf-8"}
 _INTAKE: web.AppKey[Intake] = web.AppKey("intake", Intake)
 
 
-def add_webhook(app: web.Application, parts: Parts) -> None:
-    app[_INTAKE] = Intake(parts.max_body, parts.in_flight, parts.read_seconds)
+def add_webhook(app: web.Application, context: AppContext) -> None:
+    app[_INTAKE] = Intake(context.max_body, context.in_flight, context.read_seconds)
     app.on_cleanup.append(_close_intake)
     # A trailing slash answers as well: a redirect would lose the alert (its GET's 200 counts as success).
     paths = ("/webhook", "/webhook/", "/webhook/{source}", "/webhook/{source}/")
@@ -46,48 +46,48 @@ async def _close_intake(app: web.Application) -> None:
 
 async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901  (an answer for each kind of input)
     """Authenticate - read - parse - decide and commit - wake - 200. Providers are never talked to here."""
-    parts, intake = request.app[PARTS], request.app[_INTAKE]
+    context, intake = request.app[APP_CONTEXT], request.app[_INTAKE]
     source, body = "unknown", Body()
     try:
-        source = authenticate(request, parts.sources(), request.match_info.get("source")).name
-        if parts.stopping():
-            return _unavailable(parts, source, "the service is stopping")
+        source = authenticate(request, context.sources(), request.match_info.get("source")).name
+        if context.stopping():
+            return _unavailable(context, source, "the service is stopping")
         await intake.read(request, body)
         try:
-            webhook = await intake.parse(body, parts.clock.now(), request.remote or "")
-            await _in_time(parts, intake, body, _accept(parts, webhook, source, body.plain))
+            webhook = await intake.parse(body, context.clock.now(), request.remote or "")
+            await _in_time(context, intake, body, _accept(context, webhook, source, body.plain))
         except (ParseError, Undecidable) as error:
-            return await _quarantined(parts, intake, source, body, str(error))
+            return await _quarantined(context, intake, source, body, str(error))
         if webhook.oddities:
-            await _quarantine(parts, intake, source, body, "; ".join(webhook.oddities))
-        parts.metrics.webhook(source, "accepted")
+            await _quarantine(context, intake, source, body, "; ".join(webhook.oddities))
+        context.metrics.webhook(source, "accepted")
         return web.Response(body=b'{"status": "accepted", "alerts": %d}' % len(webhook.alerts), headers=_JSON)
     except Unauthorized as refusal:
-        parts.metrics.webhook(source, "unauthorized")
+        context.metrics.webhook(source, "unauthorized")
         log.warning("webhook refused", peer=request.remote, reason=str(refusal))
         return _answer(401, "unauthorized", str(refusal), headers=CHALLENGE)
     except web.HTTPRequestEntityTooLarge:
-        return _too_large(parts, source)
+        return _too_large(context, source)
     except UnknownEncoding as refusal:
-        return _unsupported(parts, source, str(refusal))
+        return _unsupported(context, source, str(refusal))
     except TooMany as refusal:  # which says so once, not for each of thousands
-        parts.metrics.webhook(source, "unavailable")
+        context.metrics.webhook(source, "unavailable")
         return _answer(503, "unavailable", str(refusal), headers=_RETRY_AFTER)
     except StoreUnavailable as error:
-        parts.store.refused(error)  # which says so once, not for each of thousands
-        parts.metrics.webhook(source, "unavailable")
+        context.store.refused(error)  # which says so once, not for each of thousands
+        context.metrics.webhook(source, "unavailable")
         return _answer(503, "unavailable", str(error), headers=_RETRY_AFTER)
     except TimeoutError:
-        return _unavailable(parts, source, f"the body did not come within {parts.read_seconds:g} s")
+        return _unavailable(context, source, f"the body did not come within {context.read_seconds:g} s")
     except (ConnectionError, HttpProcessingError, web.RequestPayloadError):
         return _unavailable(
-            parts,
+            context,
             source,
             "the body is incomplete: the sender closed the connection, or the chunked encoding is invalid",
         )
     except Exception:
         log.exception("webhook failed unexpectedly", source=source)
-        return _unavailable(parts, source, "an internal error; the log has it")
+        return _unavailable(context, source, "an internal error; the log has it")
     finally:
         intake.let_go(body)
 
@@ -96,24 +96,24 @@ class Undecidable(Exception):  # noqa: N818  (says what is so)
     """A webhook fails, and would fail again whenever it is sent."""
 
 
-async def _accept(parts: Parts, webhook: Webhook, source: str, body: bytes) -> None:
+async def _accept(context: AppContext, webhook: Webhook, source: str, body: bytes) -> None:
     """:raises Undecidable: nothing of it was kept; ``StoreUnavailable`` says nothing of the webhook"""
-    policy, now = parts.policy(), parts.clock.now()
+    policy, now = context.policy(), context.clock.now()
     try:
         if len(webhook.alerts) > LARGE:
-            await parts.keep(webhook, source, body)
+            await context.keep(webhook, source, body)
             return
-        receipt = await parts.store.accept(webhook, source, body, policy, now)
+        receipt = await context.store.accept(webhook, source, body, policy, now)
     except (StoreUnavailable, MemoryError):
         raise
     except Exception as error:
         log.exception("a webhook can't be decided", source=source)
         raise Undecidable(undecidable(error)) from error
-    parts.metrics.decided(source, receipt.changes, receipt.decisions)
-    parts.wake(receipt.wake)
+    context.metrics.decided(source, receipt.changes, receipt.decisions)
+    context.wake(receipt.wake)
 
 
-async def _in_time(parts: Parts, intake: Intake, body: Body, work: Coroutine[Any, Any, T]) -> T:
+async def _in_time(context: AppContext, intake: Intake, body: Body, work: Coroutine[Any, Any, T]) -> T:
     """What takes longer, because a disk hangs, goes on all the same: it is told if it gets kept after all, and what
     Alertmanager sends again is a repeat then.
 
@@ -121,7 +121,9 @@ async def _in_time(parts: Parts, intake: Intake, body: Body, work: Coroutine[Any
     """
     task = asyncio.ensure_future(work)
     waiting = asyncio.shield(task)
-    timer = asyncio.get_running_loop().call_later(parts.keep_seconds, _give_up, waiting, parts.keep_seconds)
+    timer = asyncio.get_running_loop().call_later(
+        context.keep_seconds, _give_up, waiting, context.keep_seconds
+    )
     try:
         return await waiting
     finally:
@@ -136,17 +138,19 @@ def _give_up(waiting: asyncio.Future[T], seconds: float) -> None:
         waiting.set_exception(StoreUnavailable(f"nothing could be written within {seconds:g} s"))
 
 
-async def _quarantined(parts: Parts, intake: Intake, source: str, body: Body, reason: str) -> web.Response:
-    await _quarantine(parts, intake, source, body, reason)
-    parts.metrics.webhook(source, "quarantined")
+async def _quarantined(
+    context: AppContext, intake: Intake, source: str, body: Body, reason: str
+) -> web.Response:
+    await _quarantine(context, intake, source, body, reason)
+    context.metrics.webhook(source, "quarantined")
     return _answer(202, "quarantined", f"{reason}; the body is kept, see /api/v1/quarantine")
 
 
-async def _quarantine(parts: Parts, intake: Intake, source: str, body: Body, reason: str) -> None:
+async def _quarantine(context: AppContext, intake: Intake, source: str, body: Body, reason: str) -> None:
     reason = reason[:_LONGEST_REASON]
-    keeping = parts.store.quarantine(body.raw, source, reason, parts.clock.now(), body.encoding)
-    kept = await _in_time(parts, intake, body, keeping)
-    parts.metrics.quarantined()
+    keeping = context.store.quarantine(body.raw, source, reason, context.clock.now(), body.encoding)
+    kept = await _in_time(context, intake, body, keeping)
+    context.metrics.quarantined()
     log.warning(
         "webhook quarantined",
         source=source,
@@ -157,24 +161,24 @@ async def _quarantine(parts: Parts, intake: Intake, source: str, body: Body, rea
     )
 
 
-def _unsupported(parts: Parts, source: str, reason: str) -> web.Response:
-    parts.metrics.webhook(source, "unsupported")
+def _unsupported(context: AppContext, source: str, reason: str) -> web.Response:
+    context.metrics.webhook(source, "unsupported")
     log.error("webhook refused", source=source, reason=reason)
     return _answer(415, "unsupported", reason, headers={"Accept-Encoding": UNDERSTOOD})
 
 
-def _too_large(parts: Parts, source: str) -> web.Response:
-    parts.metrics.webhook(source, "too_large")
-    log.error("webhook too large", source=source, limit=parts.max_body)
+def _too_large(context: AppContext, source: str) -> web.Response:
+    context.metrics.webhook(source, "too_large")
+    log.error("webhook too large", source=source, limit=context.max_body)
     return _answer(
         413, "too large",
-        f"the body, as it came or inflated, is over the limit of {parts.max_body} bytes; raise --max-body, or set max_alerts in alertmanager.yml",
+        f"the body, as it came or inflated, is over the limit of {context.max_body} bytes; raise --max-body, or set max_alerts in alertmanager.yml",
     )  # fmt: skip
 
 
-def _unavailable(parts: Parts, source: str, reason: str) -> web.Response:
+def _unavailable(context: AppContext, source: str, reason: str) -> web.Response:
     """Alertmanager retries a 5xx with backoff, and again at its next flush."""
-    parts.metrics.webhook(source, "unavailable")
+    context.metrics.webhook(source, "unavailable")
     log.error("webhook not kept", source=source, reason=reason)
     return _answer(503, "unavailable", reason, headers=_RETRY_AFTER)
 

@@ -46,7 +46,7 @@ class Note:
         return f"{self.line}:{self.column}: {self.what}; {self.todo}"
 
 
-class Source:
+class AlertmanagerFile:
     """An alertmanager.yml, and the notes about it."""
 
     def __init__(self, text: str, name: str) -> None:
@@ -61,7 +61,7 @@ class Source:
         self._notes: dict[Any, Note] = {}
         for problem in self._document.problems:
             self._notes[problem] = Note(problem.line, problem.column, problem.what, problem.todo)
-        self.root = Piece(self, (), self._document.data)
+        self.root = Node(self, (), self._document.data)
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -70,20 +70,20 @@ class Source:
 
     def note(self, where: Location, what: str, todo: str, *, once: Any = None) -> None:
         """:param once: the first note with this mark is kept, and no other"""
-        line, column = self._document.place(where, at_key=True)
+        line, column = self._document.position(where, at_key=True)
         note = Note(line, column, what, todo)
         self._notes.setdefault(note if once is None else once, note)
 
 
-class Piece:
+class Node:
     """A mapping of the file. It remembers what was taken from it, so that the rest can be noted."""
 
-    def __init__(self, source: Source, where: Location, data: Mapping[str, Any]) -> None:
+    def __init__(self, source: AlertmanagerFile, where: Location, data: Mapping[str, Any]) -> None:
         self.where = where
         self.data = data
         self._source = source
         self._taken: set[str] = set()
-        self._inner: dict[str, list[Piece]] = {}
+        self._inner: dict[str, list[Node]] = {}
 
     def note(self, what: str, todo: str, *, key: str | None = None, once: Any = None) -> None:
         self.note_at(() if key is None else (key,), what, todo, once=once)
@@ -123,17 +123,17 @@ class Piece:
             self.note(f"{key} is no list of words", REFUSED, key=key)
         return []
 
-    def piece(self, key: str) -> "Piece":
+    def piece(self, key: str) -> "Node":
         """The mapping below a key; an empty one if there is none."""
         value = self.raw(key)
         if not isinstance(value, dict | None):
             self.note(f"{key} is not a mapping", REFUSED, key=key)
             value = None
         if key not in self._inner:
-            self._inner[key] = [Piece(self._source, (*self.where, key), value or {})]
+            self._inner[key] = [Node(self._source, (*self.where, key), value or {})]
         return self._inner[key][0]
 
-    def pieces(self, key: str) -> "list[Piece]":
+    def pieces(self, key: str) -> "list[Node]":
         """The mappings of a list; what is something else is noted and left out."""
         value = self.raw(key)
         if not isinstance(value, list | None):
@@ -144,12 +144,12 @@ class Piece:
             for index, item in enumerate(value or []):
                 where = (*self.where, key, index)
                 if isinstance(item, dict):
-                    self._inner[key].append(Piece(self._source, where, item))
+                    self._inner[key].append(Node(self._source, where, item))
                 else:
                     self._source.note(where, f"an item of {key} is not a mapping", REFUSED)
         return self._inner[key]
 
-    def left(self) -> "Iterator[tuple[Piece, str]]":
+    def left(self) -> "Iterator[tuple[Node, str]]":
         """What nobody took, here and below: each with the mapping that it stands in."""
         yield from ((self, key) for key in self.data if key not in self._taken)
         for pieces in self._inner.values():
@@ -157,20 +157,20 @@ class Piece:
                 yield from each.left()
 
 
-def note_leftovers(source: Source) -> None:
+def note_leftovers(source: AlertmanagerFile) -> None:
     """What nobody asked for, a note for all keys of a kind that are to be treated alike."""
-    found: dict[tuple[str, str], list[tuple[Piece, str]]] = {}
+    found: dict[tuple[str, str], list[tuple[Node, str]]] = {}
     for piece, key in source.root.left():
         if piece.data[key] is not None:
             found.setdefault((_kind(piece), _todo(key)), []).append((piece, key))
-    for (kind, todo), places in found.items():
-        keys = list(dict.fromkeys(key for _, key in places))
+    for (kind, todo), positions in found.items():
+        keys = list(dict.fromkeys(key for _, key in positions))
         several = "has" if len(keys) == 1 else "have"
-        piece, key = places[0]
+        piece, key = positions[0]
         piece.note(f"{kind}{', '.join(keys)} {several} no counterpart", todo, key=key)
 
 
-def _kind(piece: Piece) -> str:
+def _kind(piece: Node) -> str:
     """``slack_configs: ``, ``global.http_config: `` …; nothing for the file's own keys."""
     indices = [at for at, part in enumerate(piece.where) if isinstance(part, int)]
     kind = ".".join(part for part in piece.where[max(indices or [1]) - 1 :] if isinstance(part, str))
@@ -217,7 +217,7 @@ class Variables:
         self.names.append(name)
         return Variable(f"${{{name}}}" if default is None else f"${{{name}:-{default}}}")
 
-    def secret(self, piece: Piece, key: str, *words: str) -> Variable | dict[str, str] | None:
+    def secret(self, piece: Node, key: str, *words: str) -> Variable | dict[str, str] | None:
         """What takes a secret's place: a variable, or the file that Alertmanager reads it from; None: not given."""
         piece.take(f"{key}_file")
         if (value := piece.text(key)) is not None:

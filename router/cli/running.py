@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from router import app, logs
-from router.cli.parts import Failure, config_option
+from router.cli.shared import Failure, config_option
 from router.config import ConfigError
 from router.loading import ReloadError
 from router.loop import new_loop
@@ -65,7 +65,7 @@ def serve(  # noqa: PLR0913  (an argument an option: that is click)
     if sample and not preview:
         raise click.UsageError("--sample goes with --preview: it would page people")
     logs.configure(log_form, "warning" if preview and log_level == "info" else log_level)
-    options = app.Options(
+    options = app.ServeOptions(
         config=config, listen=listen, database=database, preview=preview, sample=sample, metrics=metrics,
         max_body=max_body, drain=round(drain * 1_000), watch=watch,
     )  # fmt: skip
