@@ -1,0 +1,70 @@
+"""docs/templates.md has every template, block, variable, attribute and filter, no more and no less."""
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from jinja2.defaults import DEFAULT_FILTERS
+
+from router.render import Templates
+from router.render.folding import Fold
+from router.render.samples import sample_conversations
+from router.render.view import AlertView, DigestEntry, DigestSection, Links
+from tests.unit.docs.pages import first_names, names, rows, section, text
+
+PAGE = "docs/templates.md"
+LEVELS = ("critical", "warning", "info")
+TEMPLATES = Templates(levels=LEVELS, timezone="UTC")
+
+
+def own_names(made: type[Any]) -> set[str]:
+    """Return the fields and properties of a class that a template sees."""
+    properties = {name for name, each in vars(made).items() if isinstance(each, property)}
+    return {each.name for each in fields(made)} | properties
+
+
+def variables(*, about: str) -> set[str]:
+    """Return what a template sees: of a group, a digest or a storm."""
+    for conversation in sample_conversations(LEVELS).values():
+        is_digest, is_storm = conversation.digest is not None, conversation.storm is not None
+        if about == ("digest" if is_digest else "storm" if is_storm else "group"):
+            return set(TEMPLATES.values(conversation))
+    raise LookupError(about)
+
+
+def test_the_table_of_blocks_has_every_block_of_every_template() -> None:
+    table = {names(row[0])[0]: names(row[1]) for row in rows(section(PAGE, "Templates"), "file")}
+    assert table == {name: list(template.blocks) for name, template in TEMPLATES._templates.items()}
+
+
+@pytest.mark.parametrize(
+    ("about", "heading"), [("group", "A message about a group"), ("storm", "A storm"), ("digest", "A digest")]
+)
+def test_the_table_of_variables_has_every_variable(about: str, heading: str) -> None:
+    assert sorted(first_names(section(PAGE, heading), "variable")) == sorted(variables(about=about))
+
+
+def test_the_table_of_attributes_has_every_attribute_of_an_alert() -> None:
+    documented = first_names(section(PAGE, "A message about a group"), "attribute")
+    assert sorted(documented) == sorted(own_names(AlertView))
+
+
+@pytest.mark.parametrize(
+    ("heading", "row", "made"),
+    [("A digest", "sections", DigestSection), ("A storm", "", Fold), ("A digest", "", DigestEntry)],
+)
+def test_the_parts_of_a_value_are_all_named(heading: str, row: str, made: type[Any]) -> None:
+    body = section(PAGE, heading)
+    cells = [meaning for variable, meaning in rows(body, "variable") if row and names(variable) == [row]]
+    prose = cells[0] if cells else "\n".join(line for line in body.splitlines() if not line.startswith("|"))
+    assert own_names(made) - set(names(prose)) == set()
+
+
+def test_the_links_of_an_alert_are_named() -> None:
+    assert {f"links.{each.name}" for each in fields(Links)} <= set(names(text(PAGE)))
+
+
+def test_the_table_of_filters_has_every_filter() -> None:
+    given = TEMPLATES._templates["slack.j2"].environment.filters.keys() - DEFAULT_FILTERS.keys()
+    documented = [name.partition("(")[0] for name in first_names(section(PAGE, "Filters"), "filter")]
+    assert sorted(documented) == sorted(given)
