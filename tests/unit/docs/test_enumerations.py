@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import CheckConstraint
 
 from router.cli import main
 from router.decide import matchers
@@ -12,6 +13,7 @@ from router.decide.matchers import Matcher, parse_classic, parse_utf8
 from router.model import Fate
 from router.store import Store
 from router.store.ledger import FATES
+from router.store.schema import fates
 from tests.unit.docs.pages import ROOT, rows, section, text
 
 OPERATORS = matchers._OPERATORS
@@ -24,6 +26,11 @@ def words(prose: str) -> set[str]:
 
 def test_the_sums_of_the_ledger_have_every_fate() -> None:
     assert sorted(FATES) == sorted(Fate)
+
+
+def test_the_database_accepts_every_fate() -> None:
+    (allowed,) = (str(each.sqltext) for each in fates.constraints if isinstance(each, CheckConstraint))
+    assert set(re.findall(r"'(\w+)'", allowed)) == set(Fate)
 
 
 async def test_the_ledger_command_prints_every_fate(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from router.channels import REGISTRY
+from router.channels import REGISTRY, Section
 from router.channels.base import ChannelSettings, DestinationOptions, EditSettings, StormOptions
 from router.config import models
 from router.config.problems import Trap
@@ -39,9 +39,7 @@ def test_a_section_lists_exactly_the_keys_of_its_models(heading: str) -> None:
 
 def test_every_model_of_the_file_has_a_section() -> None:
     known = {each for several in SECTIONS.values() for each in several} | _ELSEWHERE
-    found = {
-        each for each in vars(models).values() if isinstance(each, type) and issubclass(each, models.Section)
-    }
+    found = {each for each in vars(models).values() if isinstance(each, type) and issubclass(each, Section)}
     assert {each for each in found if each.__module__ == models.__name__} == known
 
 
