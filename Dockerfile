@@ -18,7 +18,7 @@ ENV PATH=/opt/alert-router/bin:$PATH \
     ALERT_ROUTER_DATABASE=sqlite:////var/lib/alert-router/router.db \
     ALERT_ROUTER_LISTEN=0.0.0.0:9099 \
     ALERT_ROUTER_LOG=json
-# The root file system can be read-only: all that is written goes here.
+# The router writes only to this folder, so the root file system can be read-only.
 VOLUME /var/lib/alert-router
 USER 10001
 EXPOSE 9099

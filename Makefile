@@ -1,4 +1,4 @@
-# Two targets need nothing but Python >= 3.11, make and git: `make run` and `make test`.
+# `make run` and `make test` need only Python >= 3.11, make and git.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,18 +10,18 @@ FIND_PYTHON = for python in "$${PYTHON:-}" python3.13 python3.12 python3.11 pyth
 .PHONY: help run test hunt check bench lock clean
 .DEFAULT_GOAL := help
 
-help:  ## What can be made here
+help:  ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
-run: $(VENV)/.run  ## See it work: a preview with a sample incident, on http://127.0.0.1:9099 (PORT=… for another)
+run: $(VENV)/.run  ## Run a preview with a sample incident on http://127.0.0.1:9099 (PORT=… for another port)
 	@$(BIN)/alert-router serve --preview --sample --listen 127.0.0.1:$(PORT)
 
-# Its workers, and the routers that they start, find everything compiled even if the environment forbids Python that.
+# The test workers, and the routers that they start, reuse compiled modules even if the environment forbids writing them.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.test  ## Run the tests
 	@$(BIN)/pytest -n auto --dist load --maxschedchunk 1 $(ARGS)
 
-hunt: $(VENV)/.test  ## Play random histories until one fails (MINUTES=… at most; SEED=… once more)
+hunt: $(VENV)/.test  ## Run properties with new random examples until one fails (MINUTES=… limits it; SEED=… repeats a pass)
 	@MINUTES=$(MINUTES) SEED=$(SEED) $(BIN)/python -m tests.hunt $(ARGS)
 
 check: $(VENV)/.check  ## Run the linters and the type checker
@@ -31,44 +31,44 @@ check: $(VENV)/.check  ## Run the linters and the type checker
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.tidy
 
-bench: $(VENV)/.test  ## Measure everything for docs/performance.md, beside Alertmanager (ARGS="--only ingest --quick" for a part)
+bench: $(VENV)/.test  ## Measure everything for docs/performance.md (ARGS="--only ingest --quick" for a part)
 	@$(BIN)/python -m bench $(ARGS)
 
 LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
   pyproject.toml --extra postgresql --group build
 
-lock:  ## Resolve the dependencies anew (needs uv on the PATH)
+lock:  ## Resolve the dependencies again (needs uv on the PATH)
 	$(LOCK) --upgrade -o requirements/run.txt
 	$(LOCK) --group test -c requirements/run.txt -o requirements/test.txt
 	$(LOCK) --group test --group check -c requirements/test.txt -o requirements/check.txt
 
-clean:  ## Remove the environment and every cache; the state stays
+clean:  ## Remove the environment and the caches; keep the state
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
-	@python="$$($(FIND_PYTHON))" || { echo "Python 3.11 or newer is needed; install it, or name it: make PYTHON=…" >&2; exit 1; }; \
+	@python="$$($(FIND_PYTHON))" || { echo "Python 3.11 or newer is missing. Install it, or name it: make PYTHON=…" >&2; exit 1; }; \
 	echo "Setting up $(VENV) with $$($$python --version) …"; \
-	"$$python" -m venv $(VENV) || { rm -rf $(VENV); echo "Its venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	"$$python" -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv module is missing. On Debian: apt-get install python3-venv" >&2; exit 1; }
 
-# A target that is built from a lock is built anew when the lock or the package's metadata changes. Each lock contains
-# the one before it (run, test, check), so .test makes .run as well.
+# A target is built again when its lock file or pyproject.toml changes. Each lock contains the one before it (run, test,
+# check), so .test also makes .run.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL_ITSELF = $(INSTALL) --no-deps --no-build-isolation --editable .
 
 $(VENV)/.run: $(VENV)/bin/python requirements/run.txt pyproject.toml
-	@echo "Installing what the router needs …"
+	@echo "Installing the router's dependencies …"
 	@$(INSTALL) --require-hashes --requirement requirements/run.txt
 	@$(INSTALL_ITSELF)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/bin/python requirements/test.txt pyproject.toml
-	@echo "Installing what the router and its tests need …"
+	@echo "Installing the dependencies of the router and its tests …"
 	@$(INSTALL) --require-hashes --requirement requirements/test.txt
 	@$(INSTALL_ITSELF)
 	@touch $(VENV)/.run $@
 
 $(VENV)/.check: $(VENV)/.test requirements/check.txt
-	@echo "Installing what the checks need …"
+	@echo "Installing the linters and the type checker …"
 	@$(INSTALL) --require-hashes --requirement requirements/check.txt
 	@touch $@
