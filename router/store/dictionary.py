@@ -11,15 +11,15 @@ from router.packed import MOST_LEARNED, Learned, number_of, pack, unpack, words_
 from router.store.schema import dictionaries
 
 # Texts that are packed before one is learned.
-_LOOKED_AT = 100
+_TEXTS_BEFORE_LEARNING = 100
 # Bytes. What is longer repeats itself enough to be packed well as it is.
-_LONGEST = 3_000
+_MAX_SAMPLE_BYTES = 3_000
 # Of one kind are texts that begin alike: the bodies of a sender, the messages of a channel.
-_ALIKE, _KINDS = 24, 4
-_LASTS: Millis = 30 * DAY
+_KIND_PREFIX_BYTES, _MAX_KINDS = 24, 4
+_MIN_AGE: Millis = 30 * DAY
 
 
-class Packing:
+class LearningPacker:
     """Packs bodies and messages, and learns from them."""
 
     def __init__(self) -> None:
@@ -36,16 +36,16 @@ class Packing:
 
     def pack(self, data: bytes) -> bytes:
         self._seen += 1
-        if len(data) <= _LONGEST:
-            kind = data[:_ALIKE]
-            if kind in self._samples or len(self._samples) < _KINDS:
+        if len(data) <= _MAX_SAMPLE_BYTES:
+            kind = data[:_KIND_PREFIX_BYTES]
+            if kind in self._samples or len(self._samples) < _MAX_KINDS:
                 self._samples[kind] = data
         return pack(data, self._learned)
 
-    def lesson(self, now: Millis) -> bytes | None:
+    def next_dictionary(self, now: Millis) -> bytes | None:
         """The next dictionary's words, if it is time for one."""
-        old_enough = self._learned is None or now - self._at >= _LASTS
-        if not old_enough or self._seen < _LOOKED_AT or len(self._samples) < 2:
+        old_enough = self._learned is None or now - self._at >= _MIN_AGE
+        if not old_enough or self._seen < _TEXTS_BEFORE_LEARNING or len(self._samples) < 2:
             return None
         self._seen = 0
         return words_of(self._samples.values())
@@ -58,7 +58,7 @@ def newest(connection: sa.Connection) -> tuple[Learned, Millis] | None:
     return None if row is None else (Learned(row["id"], row["words"]), row["at"])
 
 
-def add(connection: sa.Connection, words: bytes, now: Millis) -> tuple[Learned, Millis] | None:
+def add_dictionary(connection: sa.Connection, words: bytes, now: Millis) -> tuple[Learned, Millis] | None:
     """Keep another one, and use it from now on. None: there are as many as can be."""
     last = connection.execute(sa.select(sa.func.coalesce(sa.func.max(dictionaries.c.id), 0))).scalar_one()
     if last == MOST_LEARNED:
@@ -67,12 +67,12 @@ def add(connection: sa.Connection, words: bytes, now: Millis) -> tuple[Learned, 
     return Learned(last + 1, words), now
 
 
-def unpacked(connection: sa.Connection, packed: bytes) -> bytes:
+def unpack_stored(connection: sa.Connection, packed: bytes) -> bytes:
     """:raises ValueError: it is damaged"""
     number = number_of(packed)
     if number is None:
         return unpack(packed)
     words = connection.execute(sa.select(dictionaries.c.words).where(dictionaries.c.id == number)).scalar()
     if words is None:
-        raise ValueError(f"it can't be unpacked: dictionary {number} is missing")
+        raise ValueError(f"it can't be unpack_stored: dictionary {number} is missing")
     return unpack(packed, Learned(number, words))

@@ -9,7 +9,7 @@ from router.model import SECOND, Millis
 log = structlog.get_logger(__name__)
 
 BY_ITSELF = "and it goes on by itself"
-STORE_REST: Millis = 2 * SECOND
+RETRY_AFTER_FAILED_WRITE: Millis = 2 * SECOND
 """How long nothing is tried when the store can't be written."""
 
 

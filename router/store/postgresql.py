@@ -18,7 +18,7 @@ from router.store.health import BY_ITSELF, StoreUnavailable
 
 _SERVES, _WRITES = 0x616C657274_01, 0x616C657274_02
 """The keys of the two locks."""
-_OLDEST = 13  # it knows what pg_current_xact_id_if_assigned is
+_MIN_SERVER_VERSION = 13  # it knows what pg_current_xact_id_if_assigned is
 # A server that is away, a router that is stalled: after these the other side goes on.
 _TIMEOUTS = {
     "connect_timeout": 5,  # seconds
@@ -38,7 +38,7 @@ _SETTINGS = {
     "plan_cache_mode": "force_custom_plan",
 }
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
-_WORDS: dict[type[Exception], str] = {
+_MESSAGES_BY_ERROR: dict[type[Exception], str] = {
     errors.DiskFull: f"the server's disk is full; make room, {BY_ITSELF}",
     errors.OutOfMemory: f"{{error}}: the server has no memory left; give it some, {BY_ITSELF}",
     errors.ReadOnlySqlTransaction: (
@@ -50,7 +50,7 @@ _WORDS: dict[type[Exception], str] = {
     errors.UndefinedTable: "{error}: it is of another version; `alert-router serve` brings it up to date",
     errors.UndefinedColumn: "{error}: it is of another version; `alert-router serve` brings it up to date",
 }
-_AWAY = f"{{error}}; start the server, or look at the address, the user and the password in --database, {BY_ITSELF}"
+_SERVER_AWAY = f"{{error}}; start the server, or look at the address, the user and the password in --database, {BY_ITSELF}"
 
 
 class Postgresql:
@@ -96,9 +96,9 @@ class Postgresql:
 
     def look(self, connection: sa.Connection) -> None:
         version = connection.dialect.server_version_info or (0,)
-        if int(version[0]) < _OLDEST:
+        if int(version[0]) < _MIN_SERVER_VERSION:
             raise StoreUnavailable(
-                f"{self.name}: PostgreSQL {version[0]} is too old; give a server of version {_OLDEST} or newer"
+                f"{self.name}: PostgreSQL {version[0]} is too old; give a server of version {_MIN_SERVER_VERSION} or newer"
             )
         encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
         if encoding != "UTF8":
@@ -149,9 +149,9 @@ class Postgresql:
         said = (
             str(error).strip().split("\n")[0].removeprefix("connection failed: ").removeprefix("connection ")
         )
-        words = next((text for kind, text in _WORDS.items() if isinstance(error, kind)), None)
+        words = next((text for kind, text in _MESSAGES_BY_ERROR.items() if isinstance(error, kind)), None)
         if words is None:
-            words = _AWAY if isinstance(error, psycopg.OperationalError) else "{error}"
+            words = _SERVER_AWAY if isinstance(error, psycopg.OperationalError) else "{error}"
         return StoreUnavailable(f"{self.name}: {words.format(error=said)}")
 
     @staticmethod

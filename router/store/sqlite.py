@@ -26,16 +26,16 @@ _PRAGMAS = (
 # than this is checked in part: a start that takes minutes costs more alerts than a flipped bit.
 _CHECK_SECONDS = 5.0
 # All that the writer runs stay prepared.
-_STATEMENTS = 512
+_PREPARED_STATEMENTS = 512
 # https://sqlite.org/rescode.html
-_WORDS = {
+_MESSAGES_BY_CODE = {
     sqlite3.SQLITE_FULL: f"the disk is full; make room, {BY_ITSELF}",
     sqlite3.SQLITE_IOERR: f"{{error}}: the disk fails, or a quota or limit is reached; mend that, {BY_ITSELF}",
     sqlite3.SQLITE_READONLY: f"{{error}}; let it be written, {BY_ITSELF}",
     sqlite3.SQLITE_BUSY: f"another program has locked it; end that one, {BY_ITSELF}",
     sqlite3.SQLITE_CANTOPEN: "{error}; look at the rights of the file and of its folder",
 }
-_DAMAGED = {
+_DAMAGED_BY_CODE = {
     sqlite3.SQLITE_CORRUPT: "it is damaged ({error})",
     sqlite3.SQLITE_NOTADB: "it is no SQLite database, or its beginning is damaged ({error})",
 }
@@ -119,7 +119,7 @@ class Sqlite:
         """Never makes the file anew: somebody has moved it away, and its WAL would be lost."""
         return sqlite3.connect(
             f"file:{quote(self.name)}?mode={mode}", uri=True, timeout=_BUSY_SECONDS, check_same_thread=False,
-            isolation_level=None, cached_statements=_STATEMENTS,
+            isolation_level=None, cached_statements=_PREPARED_STATEMENTS,
         )  # fmt: skip
 
     def still_there(self) -> None:
@@ -145,18 +145,18 @@ class Sqlite:
     def unavailable(self, error: BaseException) -> StoreUnavailable:
         error = getattr(error, "orig", None) or error
         code = _code(error)
-        if code in _DAMAGED:
-            return self._damaged(_DAMAGED[code].format(error=error))
+        if code in _DAMAGED_BY_CODE:
+            return self._damaged(_DAMAGED_BY_CODE[code].format(error=error))
         if str(error).startswith("no such table"):
             return StoreUnavailable(
                 f"{self.name}: {error}: it is of another version; `alert-router serve` brings it up to date"
             )
-        return StoreUnavailable(f"{self.name}: {_WORDS.get(code, '{error}').format(error=error)}")
+        return StoreUnavailable(f"{self.name}: {_MESSAGES_BY_CODE.get(code, '{error}').format(error=error)}")
 
     @staticmethod
     def is_of_a_row(error: BaseException) -> bool:
         error = getattr(error, "orig", None) or error
-        return _code(error) not in _DAMAGED and not isinstance(error, sqlite3.OperationalError)
+        return _code(error) not in _DAMAGED_BY_CODE and not isinstance(error, sqlite3.OperationalError)
 
     def _damaged(self, what: str) -> StoreUnavailable:
         """It is left alone as it is: what can still be saved of it is for people to decide."""

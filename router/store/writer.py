@@ -24,14 +24,14 @@ from router.threads import Threads
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
-Timed = Callable[[float, Iterable[tuple[str, float]]], None]
+BatchObserver = Callable[[float, Iterable[tuple[str, float]]], None]
 """Takes the seconds of a batch, and the kind and the seconds of each of its jobs."""
 
-_BATCH = 256
+_MAX_BATCH_WEIGHT = 256
 """Alerts, see :attr:`router.store.jobs.Job.weight`: some tens of milliseconds."""
-_QUEUE = 10_000
+_MAX_QUEUED_JOBS = 10_000
 _READERS = 4
-_LAST_READS = 0.5
+_LAST_READS_SECONDS = 0.5
 """Seconds that readers have to end in when the database is closed."""
 
 
@@ -49,12 +49,12 @@ class Database:
     """One writer, many readers.
 
     :param url: see :func:`router.store.backend.backend`
-    :param timed: told how long each batch took, and each of its jobs
+    :param observe: told how long each batch took, and each of its jobs
     :raises StoreUnavailable: it means no database
     """
 
-    def __init__(self, url: str, timed: Timed) -> None:
-        self._timed = timed
+    def __init__(self, url: str, observe: BatchObserver) -> None:
+        self._timed = observe
         self._backend = open_backend(url, _READERS)
         self.name = self._backend.name
         self.health = Health(self.name)
@@ -64,7 +64,7 @@ class Database:
         self._readers = Threads("store-read", _READERS)
         self._reading: set[asyncio.Event] = set()
         """Each is set when a reader has let go of its connection."""
-        self._queue: queue.Queue[_Waiting | None] = queue.Queue(_QUEUE)
+        self._queue: queue.Queue[_Waiting | None] = queue.Queue(_MAX_QUEUED_JOBS)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = asyncio.Event()
@@ -82,6 +82,11 @@ class Database:
             migrate(self._backend.engine)
         except sa.exc.DBAPIError as error:
             raise self._backend.unavailable(error) from error
+
+    @property
+    def queued_jobs(self) -> int:
+        """How many jobs wait for the writer."""
+        return self._queue.qsize()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -112,7 +117,7 @@ class Database:
             self._queue.put_nowait(waiting)
         except queue.Full:
             error = StoreUnavailable(
-                f"{self.name}: {_QUEUE} writes are waiting already: the disk is too slow"
+                f"{self.name}: {_MAX_QUEUED_JOBS} writes are waiting already: the disk is too slow"
             )
             self.health.failed(error)
             raise error from None
@@ -166,7 +171,7 @@ class Database:
                 return
         # A reader whose caller was cancelled still has its connection, and SQLite's last one takes the WAL in.
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(within, _LAST_READS)):
+            async with asyncio.timeout(min(within, _LAST_READS_SECONDS)):
                 for each in self._reading:
                     await each.wait()
         self._closed = True
@@ -183,7 +188,7 @@ class Database:
             while job is not None:
                 batch.append(job)
                 weight += job.result.job.weight
-                if weight >= _BATCH:
+                if weight >= _MAX_BATCH_WEIGHT:
                     break
                 try:
                     job = self._queue.get_nowait()
@@ -282,7 +287,7 @@ class Database:
         for fault in faults:
             self.health.failed(fault)
         # A full disk still takes a transaction that writes nothing.
-        if not faults and any(each.wrote for each in batch) and self._queue.qsize() < _QUEUE // 2:
+        if not faults and any(each.wrote for each in batch) and self.queued_jobs < _MAX_QUEUED_JOBS // 2:
             self.health.worked()
         for each in batch:
             if each.future.done():
