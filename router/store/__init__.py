@@ -236,7 +236,7 @@ class Store:
 
     def refused(self, error: StoreUnavailable) -> None:
         """Count a refused webhook. The count is logged when the store is writable again."""
-        self.database.health.refused(error)
+        self.database.health.webhook_refused(error)
 
     async def balance(self, last: Balance | None) -> Balance:
         """Check whether the ledger balances.

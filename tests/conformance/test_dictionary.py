@@ -6,7 +6,7 @@ from pathlib import Path
 from router.config import loads
 from router.deliver.kept_message import packed_message
 from router.model import DAY, Alert, Delivered, Message, Millis, Status, Webhook
-from router.packed import MOST_LEARNED, Learned
+from router.packed import MAX_DICTIONARIES, LearnedDictionary
 from router.store import Adoption, Search, Store, Work
 from router.store.backend import Backend, open_backend
 from router.store.dictionary import LearningPacker, add_dictionary, newest
@@ -74,7 +74,7 @@ async def test_all_is_read_as_it_came_before_and_after_a_dictionary_is_learned(u
     await assert_readable(store, numbers)
     await store.close()
     database = open_backend(url)
-    with database.reading() as connection:
+    with database.open_read_only() as connection:
         last = newest(connection)
     database.close()
     assert last is not None
@@ -96,17 +96,17 @@ def test_a_lesson_is_due_after_some_texts_and_again_after_a_month() -> None:
     before = packed(packing)
     words = packing.next_dictionary(NOW)
     assert words is not None
-    packing.use((Learned(1, words), NOW))
+    packing.use((LearnedDictionary(1, words), NOW))
     assert packed(packing) < before / 2
     assert packing.next_dictionary(NOW + 29 * DAY) is None
     assert packing.next_dictionary(NOW + 30 * DAY) is not None
 
 
 def test_no_more_is_learned_than_can_be_numbered(database: Backend) -> None:
-    connection = database.writer()
+    connection = database.open_writer()
     with connection.begin():
-        learned = [add_dictionary(connection, b"words", NOW) for _ in range(MOST_LEARNED + 1)]
+        learned = [add_dictionary(connection, b"words", NOW) for _ in range(MAX_DICTIONARIES + 1)]
     connection.close()
     numbers = [each[0].number for each in learned if each is not None]
-    assert numbers == list(range(1, MOST_LEARNED + 1))
+    assert numbers == list(range(1, MAX_DICTIONARIES + 1))
     assert learned[-1] is None
