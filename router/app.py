@@ -110,7 +110,7 @@ class Service:
         closing.callback(self._files.shutdown)
         self.store = await Store.open(self._database(), self.metrics.batch)
         closing.push_async_callback(self._close_store)
-        last_good = await self.store.begin(self.clock.now())
+        last_good = await self.store.start(self.clock.now())
         config, templates = self._load(last_good)
         if options.sample and isinstance(self.clock, SystemClock):
             # Before anybody has looked at it: every message and every wait is of the preview's time.
@@ -215,7 +215,7 @@ class Service:
         # From here to the store's queue nothing comes between: whatever is accepted before is judged anew.
         self._current = current
         try:
-            left = await self.store.adopt(adoption, now)
+            left = await self.store.rules.adopt(adoption, now)
         except BaseException:
             if before is not None:
                 self._current = before
@@ -231,7 +231,9 @@ class Service:
         :param answers: how many seconds to wait for Alertmanager's answers; None: for all
         """
         await self.judging.index()
-        gone = await self.judging.until_written(lambda: self.store.retire(adoption.policy, self.clock.now()))
+        gone = await self.judging.until_written(
+            lambda: self.store.rules.retire(adoption.policy, self.clock.now())
+        )
         retired = {key: read(key, text) for key, text in gone.items()}
         for key in (key for key, destination in retired.items() if destination is None):
             log.error("an end can't be told: this version knows no such destination", destination=key)
@@ -354,7 +356,7 @@ class Service:
     async def _jumps(self) -> list[tuple[str, Millis]]:
         """The moments at which something will happen by itself, the next one first."""
         now = self.clock.now()
-        opening = await self.store.next_opening(now)
+        opening = await self.store.presence.next_opening(now)
         jumps = [] if opening is None else [("next opening", opening)]
         slots = [schedule.next(now) for schedule in self._current.policy.schedules.values()]
         jumps += [("next digest", at) for at in sorted(slots)[:1]]

@@ -7,7 +7,7 @@ from typing import TypeVar
 from router.clock import Clock
 from router.decide import Policy
 from router.loading import Loading
-from router.store import STORE_REST, Phase, Store, StoreUnavailable
+from router.store import RETRY_AFTER_FAILED_WRITE, Phase, Store, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -48,10 +48,12 @@ class Judging:
             try:
                 return await work()
             except StoreUnavailable:  # which the store says itself
-                await self._clock.wait(never, self._clock.now() + STORE_REST)
+                await self._clock.wait(never, self._clock.now() + RETRY_AFTER_FAILED_WRITE)
 
     async def _judge_some(self) -> None:
         policy = self._policy()
-        left, woken = await self.until_written(lambda: self._store.judge_some(policy, self._clock.now()))
+        left, woken = await self.until_written(
+            lambda: self._store.rules.judge_some(policy, self._clock.now())
+        )
         self._loading.applying(left)
         self._wake(woken)

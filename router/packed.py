@@ -32,76 +32,80 @@ _DICTIONARY = (
     b'"startsAt":"2026-01-01T00:00:00.000Z","endsAt":"0001-01-01T00:00:00Z","generatorURL":'
     b'"http://prometheus:9090/graph?g0.expr=","fingerprint":"'
 )
-_PLAIN, _DEFLATED, _BY_LEARNED = b"\x00", b"\x01", b"\x02"
-MOST_LEARNED = 255
+_UNCOMPRESSED, _COMPRESSED, _COMPRESSED_BY_LEARNED = b"\x00", b"\x01", b"\x02"
+MAX_DICTIONARIES = 255
 """A number is one byte."""
 # Of a shorter text, next to nothing is saved.
-_SHORT = 60
+_MIN_COMPRESSED_BYTES = 60
 # A level higher takes a tenth longer and saves a hundredth. Of much text, the lowest takes a third of the time.
-_LEVEL, _LEVEL_OF_MUCH, _MUCH = 6, 1, 64 * 1024
+_LEVEL, _LEVEL_OF_LARGE, _LARGE_BYTES = 6, 1, 64 * 1024
 # zlib's usual window and tables are 256 KiB, which the allocator takes from the system and gives back at each call: that
 # takes ten times as long as packing a short text. In 16 KiB, a dictionary and a text of so many bytes have room.
-_SMALL = 4 * 1024
+_SMALL_BYTES = 4 * 1024
 _SMALL_WINDOW, _SMALL_MEMORY = 14, 6
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class LearnedDictionary:
     """A dictionary that knows more than the one above."""
 
     number: int
     words: bytes
 
 
-def words_of(samples: Iterable[bytes]) -> bytes:
+def dictionary_words(samples: Iterable[bytes]) -> bytes:
     """What a learned dictionary is made of."""
     return _DICTIONARY + b"".join(samples)
 
 
-def pack(data: bytes, learned: Learned | None = None) -> bytes:
+def pack(data: bytes, learned: LearnedDictionary | None = None) -> bytes:
     """As it is kept. About 5 us for a kilobyte, 10 ms for a megabyte, in which other threads run."""
     if not data:
         return data
-    if len(data) >= _SHORT:
-        how, words = _DEFLATED, _DICTIONARY
+    if len(data) >= _MIN_COMPRESSED_BYTES:
+        how, words = _COMPRESSED, _DICTIONARY
         if learned is not None:
-            how, words = _BY_LEARNED + bytes([learned.number]), learned.words
-        deflate = _with_words(words).copy() if len(data) <= _SMALL else _for_more(len(data), words)
+            how, words = _COMPRESSED_BY_LEARNED + bytes([learned.number]), learned.words
+        deflate = (
+            _small_compressor(words).copy()
+            if len(data) <= _SMALL_BYTES
+            else _large_compressor(len(data), words)
+        )
         packed: bytes = how + deflate.compress(data) + deflate.flush()
         if len(packed) <= len(data):
             return packed
-    return _PLAIN + data
+    return _UNCOMPRESSED + data
 
 
 @lru_cache(4)
-def _with_words(words: bytes) -> Any:
+def _small_compressor(words: bytes) -> Any:
     """A compressor of small texts that has read the dictionary; it is copied for each text."""
     # Negative: without a header.
     return zlib.compressobj(_LEVEL, zlib.DEFLATED, -_SMALL_WINDOW, _SMALL_MEMORY, zdict=words)
 
 
-def _for_more(size: int, words: bytes) -> Any:
-    level = _LEVEL if size < _MUCH else _LEVEL_OF_MUCH
+def _large_compressor(size: int, words: bytes) -> Any:
+    level = _LEVEL if size < _LARGE_BYTES else _LEVEL_OF_LARGE
     return zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS, zdict=words)
 
 
-def number_of(packed: bytes) -> int | None:
+def dictionary_number(packed: bytes) -> int | None:
     """Of the learned dictionary that it was packed with; None: it was packed without."""
-    return packed[1] if packed[:1] == _BY_LEARNED else None
+    return packed[1] if packed[:1] == _COMPRESSED_BY_LEARNED else None
 
 
-def unpack(packed: bytes, learned: Learned | None = None) -> bytes:
-    """What was packed, with the dictionary of :func:`number_of`. What a former version kept as it came, which no text of JSON begins like, stays as it is.
+def unpack(packed: bytes, learned: LearnedDictionary | None = None) -> bytes:
+    """What was packed, with the dictionary of :func:`dictionary_number`. What a former version kept as it came, which no text of JSON begins like, stays as it is.
 
     :raises ValueError: it is damaged
     """
     how = packed[:1]
-    if how == _PLAIN:
+    if how == _UNCOMPRESSED:
         return packed[1:]
     start, words = 1, _DICTIONARY
-    if how == _BY_LEARNED and learned is not None:
+    if how == _COMPRESSED_BY_LEARNED and learned is not None:
         start, words = 2, learned.words
-    elif how != _DEFLATED:
+    elif how != _COMPRESSED:
         return packed
     inflate = zlib.decompressobj(-zlib.MAX_WBITS, zdict=words)
     try:

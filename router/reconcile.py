@@ -217,7 +217,7 @@ class Reconciler:
         if self._preview:
             return min(now + _LOOK, await self._settle_doubts(now) or now + _LOOK)
         asked = {source.name: each for source in self._sources() if (each := source.alertmanager) is not None}
-        opening = await self._store.next_opening(now)
+        opening = await self._store.presence.next_opening(now)
         await asyncio.gather(
             *(self._ask(name, each) for name, each in asked.items() if self._due(name, each, opening) <= now)
         )
@@ -226,7 +226,7 @@ class Reconciler:
         # By the moment at which it was looked: the clock may have jumped since, over a suspend.
         heard = {name: self._answered.get(name, self._started) for name in asked}
         trusted = frozenset(name for name, at in heard.items() if now - at < _PATIENCE)
-        self._wake(await self._store.unanswered(trusted, policy, now))
+        self._wake(await self._store.presence.forget_answers(trusted, policy, now))
         starting = now - self._started < _PATIENCE
         listening = Listening(
             stale_after=0 if now - self._started < min(_PATIENCE, policy.stale_after) else policy.stale_after,
@@ -234,14 +234,14 @@ class Reconciler:
             trusted=trusted,
             since=self._started if starting else 0,
         )
-        for name, receipt in (await self._store.expire(listening, policy, now)).items():
+        for name, receipt in (await self._store.presence.expire(listening, policy, now)).items():
             self._concluded(name, receipt)
         due = [self._due(name, each, opening) for name, each in asked.items()]
         return min([now + _LOOK, *due, *([] if doubt is None else [doubt])])
 
     async def _settle_doubts(self, now: Millis) -> Millis | None:
         """When to settle the next; None: there is none."""
-        settled, following = await self._store.settle_doubts(self._policy(), now)
+        settled, following = await self._store.presence.settle_doubts(self._policy(), now)
         for name, receipt in settled.items():
             self._concluded(name, receipt)
         return following
@@ -267,7 +267,7 @@ class Reconciler:
             return  # the clock was stepped meanwhile: when it was asked means nothing now, and it is asked again
         self._answered[name] = now
         answer = Answer(name, now, answers.alerts, alertmanager.gone_after, answers.peers)
-        receipt = await self._store.answered(answer, self._policy(), self._clock.now())
+        receipt = await self._store.presence.apply_answer(answer, self._policy(), self._clock.now())
         self._concluded(name, receipt)
 
     def _concluded(self, source: str, receipt: Receipt) -> None:

@@ -18,11 +18,11 @@ class Threads(ThreadPoolExecutor):
     server, a disk, a provider) holds up a stop. These are daemons, and neither joins them.
     """
 
-    def __init__(self, name: str, most: int) -> None:
-        """:param most: threads; work beyond them waits for one to be free"""
-        super().__init__(most, name)
+    def __init__(self, name: str, max_threads: int) -> None:
+        """:param max_threads: threads; work beyond them waits for one to be free"""
+        super().__init__(max_threads, name)
         self._name = name
-        self._most = most
+        self._max_threads = max_threads
         self._started = 0
         self._closed = False
         self._changing = threading.Lock()
@@ -46,7 +46,7 @@ class Threads(ThreadPoolExecutor):
             if self._closed:
                 raise RuntimeError(f"the threads for {self._name} have ended")
             self._work.put(work)
-            if not self._free.acquire(blocking=False) and self._started < self._most:
+            if not self._free.acquire(blocking=False) and self._started < self._max_threads:
                 self._started += 1
                 threading.Thread(
                     target=self._serve, name=f"{self._name}-{self._started}", daemon=True

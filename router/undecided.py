@@ -15,7 +15,7 @@ from router.decide import Policy
 from router.metrics import Metrics
 from router.model import Alert, Webhook
 from router.parse import parse_webhook
-from router.store import STORE_REST, Store, StoreUnavailable
+from router.store import RETRY_AFTER_FAILED_WRITE, Store, StoreUnavailable
 from router.threads import Threads
 
 log = structlog.get_logger(__name__)
@@ -63,7 +63,7 @@ class Undecided:
 
     async def begin(self) -> None:
         """Take over what an earlier process kept and did not decide."""
-        for number, alerts in await self._store.undecided():
+        for number, alerts in await self._store.undecided.numbers():
             self._count(alerts)
             self._put(_Arrival(number, alerts, None))
 
@@ -73,7 +73,7 @@ class Undecided:
             raise StoreUnavailable(f"{self.alerts} alerts of large webhooks wait to be decided already")
         self._count(len(webhook.alerts))
         try:
-            number = await self._store.keep(webhook, source, body, self._clock.now())
+            number = await self._store.undecided.keep(webhook, source, body, self._clock.now())
         except BaseException:
             self._count(-len(webhook.alerts))
             raise
@@ -81,11 +81,11 @@ class Undecided:
 
     async def serve(self) -> None:
         """Decide them as they come; and judge what very many alerts of an inhibitor that ended come to."""
-        never, left = asyncio.Event(), self._store.left
+        never, left = asyncio.Event(), self._store.presence.unreleased
         while True:
             left.clear()
             try:
-                self._wake(await self._store.release(self._policy(), self._clock.now()))
+                self._wake(await self._store.presence.release(self._policy(), self._clock.now()))
                 while self._waiting:
                     await self._next()
             except StoreUnavailable:
@@ -95,7 +95,7 @@ class Undecided:
             else:
                 await left.wait()
                 continue
-            await self._clock.wait(never, self._clock.now() + STORE_REST)
+            await self._clock.wait(never, self._clock.now() + RETRY_AFTER_FAILED_WRITE)
 
     async def _next(self) -> None:
         """:raises StoreUnavailable:"""
@@ -116,7 +116,7 @@ class Undecided:
     def _put(self, arrival: _Arrival) -> None:
         # Two that were kept in one batch are answered in the order of their numbers.
         self._waiting.append(arrival)
-        self._store.left.set()
+        self._store.presence.unreleased.set()
 
     def _count(self, by: int) -> None:
         self.alerts += by
@@ -125,26 +125,26 @@ class Undecided:
     async def _decide(self, arrival: _Arrival) -> None:
         webhook, source = arrival.webhook, arrival.source
         if webhook is None:
-            kept = await self._store.kept(arrival.number)
+            kept = await self._store.undecided.load(arrival.number)
             source = kept.source
             webhook = await self._threads.run(parse_webhook, kept.body, kept.received_at, kept.sender)
         alerts = await self._threads.run(in_order, webhook, self._policy())
         for first in range(0, len(alerts), LARGE):
             await self._decide_some(arrival, webhook, source, alerts[first : first + LARGE])
-        self._wake(await self._store.accept_end(arrival.number, webhook, source, self._clock.now()))
+        self._wake(await self._store.undecided.finish(arrival.number, webhook, source, self._clock.now()))
 
     async def _decide_some(
         self, arrival: _Arrival, webhook: Webhook, source: str, alerts: list[Alert]
     ) -> None:
         some = replace(webhook, alerts=tuple(alerts))
-        receipt = await self._store.accept_some(
+        receipt = await self._store.undecided.accept_some(
             arrival.number, some, source, self._policy(), self._clock.now()
         )
         self._metrics.decided(source, receipt.changes, receipt.decisions)
         self._wake(receipt.wake)
 
     async def _quarantine(self, arrival: _Arrival, error: Exception) -> None:
-        self._wake(await self._store.give_up(arrival.number, undecidable(error)))
+        self._wake(await self._store.undecided.give_up(arrival.number, undecidable(error)))
         self._metrics.quarantined()
 
 

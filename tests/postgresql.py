@@ -98,7 +98,7 @@ class Server:
 def made(url: str) -> Backend:
     """A database with its tables, and no store."""
     database = open_backend(url)
-    database.make()
+    database.prepare()
     migrate(database.engine)
     return database
 

@@ -18,7 +18,7 @@ from router.deliver.lane_context import LaneContext
 from router.deliver.retry_schedule import next_attempt
 from router.model import SECOND, Broken, Call, Delivered, Millis, Outcome, Rejected, Retry
 from router.render.words import counted
-from router.store import STORE_REST, Idle, Recorded, StoreUnavailable, Work
+from router.store import RETRY_AFTER_FAILED_WRITE, Idle, Recorded, StoreUnavailable, Work
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -215,7 +215,7 @@ class Delivery:
                     said = True
                 if self._context.stopping.is_set():
                     raise
-                await self._clock.wait(self._context.stopping, self._clock.now() + STORE_REST)
+                await self._clock.wait(self._context.stopping, self._clock.now() + RETRY_AFTER_FAILED_WRITE)
             else:
                 break
         self._count(work, outcome, recorded, now)

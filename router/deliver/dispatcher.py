@@ -15,7 +15,7 @@ from router.deliver.lane import Lane, Trial
 from router.deliver.lane_context import LaneContext
 from router.deliver.section import SectionLimiter
 from router.model import Millis
-from router.store import STORE_REST, Claimed, Permit, StoreUnavailable, Work
+from router.store import RETRY_AFTER_FAILED_WRITE, Claimed, Permit, StoreUnavailable, Work
 
 log = structlog.get_logger(__name__)
 
@@ -127,7 +127,7 @@ class Dispatcher:
             policy = self._context.current().policy
             claimed = await self._context.store.claim_several(permit, policy, self._clock.now())
         except StoreUnavailable:  # the store has said so, once for all lanes
-            lane.rest(STORE_REST)
+            lane.rest(RETRY_AFTER_FAILED_WRITE)
         except Exception:
             log.exception("claim failed unexpectedly", destination=key)
             lane.rest()

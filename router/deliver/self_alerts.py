@@ -266,7 +266,7 @@ class SelfAlerts:
     async def _keep(self, trouble: Trouble) -> None:
         """If the store can't be written, a restart forgets since when it has been in trouble, and no more."""
         try:
-            await self._store.keep_trouble(trouble)
+            await self._store.save_trouble(trouble)
         except StoreUnavailable:  # the store has said so, once for all
             return
 
@@ -274,7 +274,7 @@ class SelfAlerts:
         if self._troubles is not None:
             self._troubles.pop(key, None)
         try:
-            await self._store.forget_trouble(key)
+            await self._store.delete_trouble(key)
         except StoreUnavailable:  # as above; after a restart the next delivery forgets it
             return
 

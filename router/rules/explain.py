@@ -137,10 +137,10 @@ class Question:
     def _known(self, known: KnownAlert, others: Iterable[GivenAlert]) -> Explained:
         alert = replace(given(known.alert.labels), firing=known.alert.status is Status.FIRING)
         answer = self._answer(alert, *others)
-        text = f"{answer.text}\n\n{told_as_text(known.told, self._zone)}"
+        text = f"{answer.text}\n\n{told_as_text(known.members, self._zone)}"
         told = [
             {**each, "at": None if each["at"] is None else stamp(each["at"], self._zone)}
-            for each in known.told
+            for each in known.members
         ]
         return Explained(text, {**answer.json, "source": known.source, "so_far": told})
 

@@ -22,40 +22,40 @@ class Backend(Dialect, Protocol):
     """For people, without secrets: the file, or the server and the database."""
     engine: sa.Engine
 
-    def make(self) -> None:
+    def prepare(self) -> None:
         """Make what can be made without an administrator, and take what only one router may have.
 
         :raises StoreUnavailable: it can't be made, or another router serves from it
         """
 
-    def look(self, connection: sa.Connection) -> None:
+    def check_usable(self, connection: sa.Connection) -> None:
         """:raises StoreUnavailable: it is damaged, or of a kind that can't be used"""
 
-    def reading(self) -> AbstractContextManager[sa.Connection]:
+    def open_read_only(self) -> AbstractContextManager[sa.Connection]:
         """A database that may be open elsewhere, at one moment; it is changed in no way.
 
         :raises StoreUnavailable:
         """
 
-    def writer(self) -> sa.Connection:
+    def open_writer(self) -> sa.Connection:
         """The only connection that writes. It never goes back into the pool.
 
         :raises StoreUnavailable: another router has it
         """
 
-    def still_there(self) -> None:
+    def check_not_moved(self) -> None:
         """:raises StoreUnavailable: what is written would be lost"""
 
-    def written(self, driver: Any) -> int:
+    def write_count(self, driver: Any) -> int:
         """A number that grows when the driver's connection writes something."""
 
     def in_transaction(self, driver: Any) -> bool:
         """Whether one is open, or it is not known."""
 
-    def unavailable(self, error: BaseException) -> StoreUnavailable:
+    def explain_error(self, error: BaseException) -> StoreUnavailable:
         """An error of the driver, also as SQLAlchemy wraps it, in words: what happened, where, what to do."""
 
-    def is_of_a_row(self, error: BaseException) -> bool:
+    def is_row_error(self, error: BaseException) -> bool:
         """Whether the error is about something to be saved, and not about the database."""
 
     def close(self) -> None:

@@ -21,42 +21,42 @@ class Balance:
     changes: tuple[int, ...]
     """The first ten changes that are wrong."""
     seen: tuple[int, int]
-    """The newest change and fate that were looked at."""
+    """The newest_ids change and fate that were looked at."""
 
 
 _found = sa.func.count(fates.c.id)
-_off = (
+_off_by = (
     sa.func.abs(changes.c.destinations - _found)
     + sa.case((_found == 0, 1), else_=0)
     + (_found - sa.func.count(fates.c.destination.distinct()))
 )
-_wrong = (
-    sa.select(changes.c.id, _off)
+_wrong_changes = (
+    sa.select(changes.c.id, _off_by)
     .outerjoin(fates, fates.c.change_id == changes.c.id)
     .group_by(changes.c.id)
-    .having(_off > 0)
+    .having(_off_by > 0)
     .order_by(changes.c.id)
 )
-NAMED = 10
+_MAX_NAMED_CHANGES = 10
 
 
 def recent_balance(
     connection: sa.Connection, last: Balance | None = None, period: Period = ALWAYS
 ) -> Balance:
     """Of all changes of the period, or of those which came or got another fate since the ``last`` look."""
-    seen = newest(connection)
-    wrong = _wrong.where(*period.holds(changes.c.at))
+    seen = newest_ids(connection)
+    wrong = _wrong_changes.where(*period.holds(changes.c.at))
     if last is not None:
         came = sa.select(changes.c.id).where(changes.c.id > last.seen[0])
         fated = sa.select(fates.c.change_id).where(fates.c.id > last.seen[1])
         wrong = wrong.where(changes.c.id.in_(sa.union(came, fated)))
     rows = connection.execute(wrong).all()
     off = sum(off for _, off in rows) + pruned_off(connection, period)
-    return Balance(off, tuple(number for number, _ in rows[:NAMED]), seen)
+    return Balance(off, tuple(number for number, _ in rows[:_MAX_NAMED_CHANGES]), seen)
 
 
-def newest(connection: sa.Connection) -> tuple[int, int]:
-    """The newest change and fate."""
+def newest_ids(connection: sa.Connection) -> tuple[int, int]:
+    """The newest_ids change and fate."""
     change, fate = (
         connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0))).scalar_one()
         for table in (changes, fates)
@@ -66,14 +66,14 @@ def newest(connection: sa.Connection) -> tuple[int, int]:
 
 async def whole_balance(database: Database) -> Balance:
     """Of all changes: in pieces, each a transaction of its own, with rests between them."""
-    seen = await database.read(newest)
+    seen = await database.read(newest_ids)
     off, after = await database.read(pruned_off), None
     named: list[int] = []
     while True:
         began = time.perf_counter()
         wrong, after = await database.read(partial(_balance_some, after=after))
         off += sum(off for _, off in wrong)
-        named += [number for number, _ in wrong[: NAMED - len(named)]]
+        named += [number for number, _ in wrong[: _MAX_NAMED_CHANGES - len(named)]]
         if after is None:
             return Balance(off, tuple(named), seen)
         await asyncio.sleep(rest_between(time.perf_counter() - began))
@@ -82,7 +82,7 @@ async def whole_balance(database: Database) -> Balance:
 def _balance_some(connection: sa.Connection, after: int | None) -> tuple[list[tuple[int, int]], int | None]:
     """Of the next changes: those that are wrong, and by how much; and after which the next piece begins."""
     piece = piece_after(connection, changes.c.id, after)
-    wrong = connection.execute(_wrong.where(piece.rows)).all()
+    wrong = connection.execute(_wrong_changes.where(piece.rows)).all()
     return [(number, off) for number, off in wrong], piece.last
 
 

@@ -19,7 +19,7 @@ T = TypeVar("T")
 _NEXT_ID = "next_id"
 # A job names what it wants in rounds: alerts, then their members, then the conversations of those. Each round loads
 # something that was not loaded before, so they end; a job that needs more than these has a bug, and it alone fails.
-_ROUNDS = 1_000
+_MAX_ROUNDS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Batch:
     def _foresee(self, results: list[JobResult]) -> None:
         """Load what the jobs say that they want."""
         state = self._state
-        for _ in range(_ROUNDS):
+        for _ in range(_MAX_ROUNDS):
             for each in results:
                 state.lacking = False
                 began = perf_counter()
@@ -130,7 +130,7 @@ class Batch:
             before = done
             done = self._play(results, done)
             rounds = rounds + 1 if done == before else 1
-            if rounds > _ROUNDS:
+            if rounds > _MAX_ROUNDS:
                 results[done].error = RuntimeError(f"{results[done].kind}: its rows are never complete")
                 done += 1
 

@@ -10,8 +10,8 @@ from router.core.large_conversations import Begun
 from router.core.storms import BATCH, Limits, Room, with_line
 from router.decide import Policy
 from router.model import Destination, Millis, Retry
-from router.store import conversation, jobs
-from router.store.jobs import Again, Claimed, Many, ManyReported, Permit, Surges
+from router.store import conversation_rows, jobs
+from router.store.jobs import ClaimAgain, Claimed, LargeConversation, LargeDigest, Permit, StormBegins
 from router.store.recording import Recording
 from router.store.rounds import in_pieces
 from router.store.writer import Database
@@ -24,11 +24,11 @@ class Claiming:
         self._recording = recording
         self._lost: dict[str, list[tuple[Work, BaseException]]] = {}
         """What was begun, by destination, and is to be given back."""
-        self._building = Threads("store-build", 1)
+        self._builder = Threads("store-build", 1)
         """Makes what a conversation of very many members says, of its rows."""
 
     def close(self) -> None:
-        self._building.shutdown()
+        self._builder.shutdown()
 
     async def claim(self, permit: Permit, policy: Policy, now: Millis, ready: asyncio.Event) -> Claimed:
         """Begin deliveries, see :meth:`router.store.Store.claim_several`. :param ready: nothing is claimed before"""
@@ -40,17 +40,17 @@ class Claiming:
             work: Work | None = None
             found = await self._database.do(job)
             match found:
-                case Surges():
+                case StormBegins():
                     await self._recheck(destination.key, found.limits, policy, now)
                     job = replace(job, rechecked=True)
-                case Again():
+                case ClaimAgain():
                     pass
-                case Many():
+                case LargeConversation():
                     work = await self._claim_large(found.id, policy, now)
-                case ManyReported():
+                case LargeDigest():
                     work = await self._claim_report(found.id, destination, policy, now)
                 case Claimed((storm,)) if storm.is_storm and limits is not None:
-                    work = await self._absorbed(storm, limits, policy, now)
+                    work = await self._fill_storm(storm, limits, policy, now)
                 case Claimed():
                     return found
             if work is not None:
@@ -60,12 +60,12 @@ class Claiming:
         """Begin the delivery of a conversation of very many members, in many batches; what it says is read beside the
         writer. None: there was nothing to say after all.
         """
-        before = await self._marked(id_, policy, now)
-        begun = await self._database.do(jobs.Start(id_, now, before))
+        before = await self._mark_members(id_, policy, now)
+        begun = await self._database.do(jobs.StartLarge(id_, now, before))
         if begun is None:
             return None
         try:
-            return await self._built(begun, before, now)
+            return await self._build_work(begun, before, now)
         except BaseException as error:
             await self._give_back(begun.work, error, policy, now)
             raise
@@ -76,23 +76,23 @@ class Claiming:
         """Begin the delivery of a digest of very many alerts: they are judged in many batches, and what it says is read
         beside the writer. None: there was nothing to say after all.
         """
-        await self._marked(id_, policy, now)
-        work = await self._database.look(jobs.Report(id_, destination, policy, now))
-        begun = await self._database.do(jobs.StartReport(work, destination, policy, now))
+        await self._mark_members(id_, policy, now)
+        work = await self._database.look(jobs.ReportDigest(id_, destination, policy, now))
+        begun = await self._database.do(jobs.StartDigest(work, destination, policy, now))
         if begun is None:
             await self._recording.close_large(policy, now)
         return begun
 
-    async def _marked(self, id_: int, policy: Policy, now: Millis) -> dict[int, str]:
+    async def _mark_members(self, id_: int, policy: Policy, now: Millis) -> dict[int, str]:
         """What the destination was notified of before, by the members that there is news of."""
         before: dict[int, str] = {}
-        for marked in await in_pieces(self._database, partial(jobs.Mark, id_, policy, now)):
+        for marked in await in_pieces(self._database, partial(jobs.MarkMembers, id_, policy, now)):
             before |= marked
         return before
 
-    async def _built(self, begun: Begun, before: Mapping[int, str], now: Millis) -> Work:
-        known = await self._database.read(partial(conversation.members, id_=begun.row.id))
-        return await self._building.run(conversation.work, begun, known, before, now)
+    async def _build_work(self, begun: Begun, before: Mapping[int, str], now: Millis) -> Work:
+        known = await self._database.read(partial(conversation_rows.load_members, id_=begun.row.id))
+        return await self._builder.run(conversation_rows.build_work, begun, known, before, now)
 
     async def _give_back(self, work: Work, error: BaseException, policy: Policy, now: Millis) -> None:
         """What was begun and can't go on is due again, with the next claim at the latest. It counts as sent perhaps: it
@@ -105,14 +105,14 @@ class Claiming:
             self._lost.setdefault(work.conversation.destination, []).append((work, error))
             raise
 
-    async def _due(self, destination: str, share: Share, now: Millis) -> AsyncIterator[list[int]]:
+    async def _find_absorbable(self, destination: str, share: Share, now: Millis) -> AsyncIterator[list[int]]:
         """The conversations that a storm's message tells, the most urgent first, some thousands at a time. They may be due
         no more when they are looked at.
         """
-        at: jobs.Position | None = jobs.START
+        at: jobs.Position | None = jobs.FIRST_POSITION
         while at is not None:
-            found = await self._database.do(jobs.Due(destination, now, share, at))
-            at = found[-1] if len(found) == jobs.DUE else None
+            found = await self._database.do(jobs.FindAbsorbable(destination, now, share, at))
+            at = found[-1] if len(found) == jobs.CONVERSATIONS_PER_LOOK else None
             yield [id_ for _, id_ in found]
 
     async def _recheck(self, destination: str, limits: Limits, policy: Policy, now: Millis) -> None:
@@ -120,21 +120,21 @@ class Claiming:
         between.
         """
         due = 0
-        async for ids in self._due(destination, Share(taking=True, edits=limits.edits), now):
+        async for ids in self._find_absorbable(destination, Share(taking=True, edits=limits.edits), now):
             while ids and due <= limits.above:
                 looked_at, more = await self._database.do(jobs.Recheck(ids[:BATCH], policy, now))
                 ids, due = ids[looked_at:], due + more  # noqa: PLW2901  (what is left of them)
             if due > limits.above:
                 return
 
-    async def _absorbed(self, storm: Work, limits: Limits, policy: Policy, now: Millis) -> Work | None:
+    async def _fill_storm(self, storm: Work, limits: Limits, policy: Policy, now: Millis) -> Work | None:
         """A storm with what its message takes along. In many batches, so that webhooks come in between. None: it has
         nothing to tell after all.
         """
         parts: list[Work] = []
         try:
-            room = await self._absorb(storm, parts, Room(limits.room), policy, now)
-            shown = await self._database.do(jobs.View(storm, tuple(parts), room.full, policy))
+            room = await self._collect_parts(storm, parts, Room(limits.room), policy, now)
+            shown = await self._database.do(jobs.BuildStormView(storm, tuple(parts), room.full, policy))
         except BaseException as error:
             await self._give_back(replace(storm, parts=tuple(parts)), error, policy, now)
             raise
@@ -142,9 +142,11 @@ class Claiming:
             return None
         return replace(storm, parts=tuple(parts), conversation=replace(storm.conversation, storm=shown))
 
-    async def _absorb(self, storm: Work, parts: list[Work], room: Room, policy: Policy, now: Millis) -> Room:
+    async def _collect_parts(
+        self, storm: Work, parts: list[Work], room: Room, policy: Policy, now: Millis
+    ) -> Room:
         """Collect what a storm's message takes along. What room it has left."""
-        async for ids in self._due(storm.conversation.destination, storm.share or ALL_APART, now):
+        async for ids in self._find_absorbable(storm.conversation.destination, storm.share or ALL_APART, now):
             while ids and not room.full:
                 more, room, looked_at = await self._database.do(
                     jobs.Absorb(storm, ids[:BATCH], policy, now, room)
@@ -152,23 +154,23 @@ class Claiming:
                 parts += more
                 if not looked_at:
                     looked_at = 1
-                    room = await self._absorb_large(storm, ids[0], parts, room, policy, now)
+                    room = await self._collect_large_part(storm, ids[0], parts, room, policy, now)
                 ids = ids[looked_at:]  # noqa: PLW2901  (what is left of them)
             if room.full:
                 break
         return room
 
-    async def _absorb_large(
+    async def _collect_large_part(
         self, storm: Work, id_: int, parts: list[Work], room: Room, policy: Policy, now: Millis
     ) -> Room:
         """As :meth:`_claim_large`, for a storm's message. Nothing of it is marked if the message has no room for it."""
-        expected = await self._database.read(partial(conversation.expected, id_=id_, now=now))
+        expected = await self._database.read(partial(conversation_rows.expected_work, id_=id_, now=now))
         if expected is None or with_line(room, expected, policy).full:
             return room if expected is None else replace(room, full=True)
-        before = await self._marked(id_, policy, now)
-        begun = await self._database.do(jobs.Start(id_, now, before, storm))
+        before = await self._mark_members(id_, policy, now)
+        begun = await self._database.do(jobs.StartLarge(id_, now, before, storm))
         if begun is None:
             return room
         parts.append(begun.work)
-        parts[-1] = await self._built(begun, before, now)
+        parts[-1] = await self._build_work(begun, before, now)
         return with_line(room, parts[-1], policy)

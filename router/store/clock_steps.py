@@ -13,9 +13,9 @@ from router.model import Millis
 from router.store import starts
 from router.store.paced import next_ids
 from router.store.schema import alerts, conversations, members, meta
-from router.store.starts import is_due, later, put
+from router.store.starts import is_due, next_attempt_at, set_meta
 
-STEP = "clock step"
+UNFINISHED_STEP = "clock step"
 """The row of ``meta`` with the :class:`ClockStep` that is not finished."""
 RULES = "rules"
 """The last stage of a step back: digests get slots by the new time, and what fires is judged by it."""
@@ -29,7 +29,7 @@ class ClockStep:
 
     back: bool
     ended_since: Millis | None
-    """What ended later ended just before a step forward: another end may still contradict it. None: no step forward."""
+    """What ended next_attempt_at ended just before a step forward: another end may still contradict it. None: no step forward."""
     table: str = alerts.name
     after: int = 0
     """The id of the last row that was looked at."""
@@ -52,64 +52,66 @@ class ClockStep:
         return replace(self, table=names[names.index(self.table) + 1], after=0) if self.back else None
 
 
-def step(connection: sa.Connection, now: Millis, *, back: bool) -> None:
+def begin_step(connection: sa.Connection, now: Millis, *, back: bool) -> None:
     """The clock was stepped, or nothing could be heard for a while: time passes from now on. The rows are left to
     :func:`step_some`, and so are those of a step before that is not finished.
 
     :param back: what waits for a moment of the old time would wait for as long as the step
     """
-    alive, unfinished = _value(connection, ALIVE), _value(connection, STEP)
+    alive, unfinished = _value(connection, ALIVE), _value(connection, UNFINISHED_STEP)
     before = ClockStep(back=False, ended_since=None) if unfinished is None else ClockStep.read(unfinished)
-    put(connection, SINCE, str(now))
-    put(connection, ALIVE, str(now))
+    set_meta(connection, SINCE, str(now))
+    set_meta(connection, ALIVE, str(now))
     forward = [] if before.ended_since is None else [before.ended_since]
     if not back and alive is not None:
         forward.append(int(alive) - PEER_LAG)
-    put(connection, STEP, str(ClockStep(back or before.back, min(forward, default=None))))
+    set_meta(connection, UNFINISHED_STEP, str(ClockStep(back or before.back, min(forward, default=None))))
 
 
 def step_some(connection: sa.Connection, now: Millis) -> ClockStep | None:
-    """Set the next :data:`~router.store.starts.PIECE` rows.
+    """Set the next :data:`~router.store.starts.ROWS_PER_STATEMENT` rows.
 
-    :param now: of this piece, which may be later than the step
+    :param now: of this piece, which may be next_attempt_at than the step
     :returns: the step they are of, as it was before; if it has come to :data:`RULES`, no rows are left. None: there is no
         step, or it is finished
     """
-    found = _value(connection, STEP)
+    found = _value(connection, UNFINISHED_STEP)
     if found is None:
         return None
     at = ClockStep.read(found)
     if at.table == RULES:
         return at
     ids = _TABLES[at.table].c.id
-    piece = next_ids(ids, at.after, starts.PIECE)
+    piece = next_ids(ids, at.after, starts.ROWS_PER_STATEMENT)
     last = connection.execute(sa.select(sa.func.max(piece.c.id))).scalar()
     if last is not None:
-        _set(connection, at, sa.and_(ids > at.after, ids <= last), now)
+        _move_times(connection, at, sa.and_(ids > at.after, ids <= last), now)
     left = at.following(last)
     if left is None:
-        finish(connection)
+        finish_step(connection)
         return at
-    put(connection, STEP, str(left))
+    set_meta(connection, UNFINISHED_STEP, str(left))
     if left.table == RULES:
         _judge_again(connection)
     return at
 
 
-def finish(connection: sa.Connection) -> None:
-    connection.execute(sa.delete(meta).where(meta.c.key == STEP))
+def finish_step(connection: sa.Connection) -> None:
+    connection.execute(sa.delete(meta).where(meta.c.key == UNFINISHED_STEP))
 
 
-def _set(connection: sa.Connection, at: ClockStep, these: sa.ColumnElement[bool], now: Millis) -> None:
+def _move_times(connection: sa.Connection, at: ClockStep, these: sa.ColumnElement[bool], now: Millis) -> None:
     if at.table == members.name:
-        _set_members(connection, these, now)
+        _move_member_times(connection, these, now)
     elif at.table == conversations.name:
-        _set_conversations(connection, these, now)
+        _move_conversation_times(connection, these, now)
     else:
-        _set_alerts(connection, at, these, now)
+        _move_alert_times(connection, at, these, now)
 
 
-def _set_alerts(connection: sa.Connection, at: ClockStep, these: sa.ColumnElement[bool], now: Millis) -> None:
+def _move_alert_times(
+    connection: sa.Connection, at: ClockStep, these: sa.ColumnElement[bool], now: Millis
+) -> None:
     # The time in which another end may contradict a doubt begins again, and so does that after an end of just before.
     connection.execute(
         sa.update(alerts).where(these, alerts.c.doubt_until.is_not(None)).values(doubt_until=now + PEER_LAG)
@@ -126,7 +128,7 @@ def _set_alerts(connection: sa.Connection, at: ClockStep, these: sa.ColumnElemen
         connection.execute(sa.update(alerts).where(these, noted > now).values({noted.name: now}))
 
 
-def _set_members(connection: sa.Connection, these: sa.ColumnElement[bool], now: Millis) -> None:
+def _move_member_times(connection: sa.Connection, these: sa.ColumnElement[bool], now: Millis) -> None:
     """What is noted of the time before counts from now."""
     connection.execute(
         sa.update(members)
@@ -140,7 +142,7 @@ def _set_members(connection: sa.Connection, these: sa.ColumnElement[bool], now: 
     )
 
 
-def _set_conversations(connection: sa.Connection, these: sa.ColumnElement[bool], now: Millis) -> None:
+def _move_conversation_times(connection: sa.Connection, these: sa.ColumnElement[bool], now: Millis) -> None:
     """What no rule decides is due now."""
     is_open = conversations.c.state == "open"
     connection.execute(
@@ -160,14 +162,14 @@ def _set_conversations(connection: sa.Connection, these: sa.ColumnElement[bool],
         .where(these, conversations.c.slot.is_(None), conversations.c.due_at > now)
         .values(due_at=first)
     )
-    connection.execute(sa.update(conversations).where(these, *is_due).values(next_at=later))
+    connection.execute(sa.update(conversations).where(these, *is_due).values(next_at=next_attempt_at))
 
 
 def _judge_again(connection: sa.Connection) -> None:
     """Whatever fires is judged by the new time."""
     found = _value(connection, CURSOR)
     if found is None or AdoptionCursor.read(found).phase is Phase.JUDGE:  # else the judging is yet to come
-        put(connection, CURSOR, str(AdoptionCursor(Phase.JUDGE)))
+        set_meta(connection, CURSOR, str(AdoptionCursor(Phase.JUDGE)))
 
 
 def _value(connection: sa.Connection, key: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Counters: how many rows are in each state, moved in the transaction that moves the rows. No page and no scrape
+"""Counters: how many rows are in each state, counter_changes in the transaction that moves the rows. No page and no scrape
 scans the history.
 
 Rows that are pruned stay counted. Each kind of row says what it counts for, and :func:`recount` adds up the same from
@@ -23,7 +23,7 @@ from router.core.rows import (
     WebhookRow,
 )
 from router.core.state import State
-from router.store.paced import paced_rows
+from router.store.paced import pieces_with_rests
 from router.store.period import ALWAYS, Period
 from router.store.schema import (
     alerts,
@@ -79,7 +79,7 @@ def _dead_letter(row: DeadLetterRow) -> Counted:
     return (((DEAD_LETTER, row.destination, DEAD), 1),) if row.state == DEAD else ()
 
 
-_COUNTED: dict[str, Callable[[Any], Counted]] = {
+_COUNTS_OF_ROW: dict[str, Callable[[Any], Counted]] = {
     "webhooks": _webhook,
     "changes": _change,
     "fates": _fate,
@@ -90,11 +90,11 @@ _COUNTED: dict[str, Callable[[Any], Counted]] = {
 }
 
 
-def moved(state: State) -> Counts:
+def counter_changes(state: State) -> Counts:
     """By how much the rows that are not saved yet move each counter."""
     moves: dict[Key, int] = {}
     for rows in state.tables:
-        counted = _COUNTED.get(rows.table.name) if rows.before else None
+        counted = _COUNTS_OF_ROW.get(rows.table.name) if rows.before else None
         if counted is None:
             continue
         for key, before in rows.before.items():
@@ -110,7 +110,7 @@ def moved(state: State) -> Counts:
     return {counter: number for counter, number in moves.items() if number}
 
 
-def moving(parameters: Iterable[str]) -> str:
+def upsert_sql(parameters: Iterable[str]) -> str:
     """The statement that moves a counter by so much.
 
     :param parameters: how its parameters are written: what, destination, value and number
@@ -123,10 +123,10 @@ def moving(parameters: Iterable[str]) -> str:
 
 
 _ALL = sa.text(f"SELECT {', '.join(_COLUMNS)} FROM counters WHERE count <> 0")  # noqa: S608  (constants)
-_MOVING = sa.text(moving(f":{name}" for name in _COLUMNS))
+_UPSERT = sa.text(upsert_sql(f":{name}" for name in _COLUMNS))
 
 
-def interrupted(connection: sa.Connection) -> None:
+def count_interrupted(connection: sa.Connection) -> None:
     """All deliveries that are under way are about to be interrupted."""
     rows = connection.execute(
         sa.select(deliveries.c.destination, sa.func.count())
@@ -139,10 +139,10 @@ def interrupted(connection: sa.Connection) -> None:
         for value, number in ((UNDER_WAY, -count), (INTERRUPTED, count))
     ]
     if moves:
-        connection.execute(_MOVING, moves)
+        connection.execute(_UPSERT, moves)
 
 
-def read(connection: sa.Connection) -> Counts:
+def read_counters(connection: sa.Connection) -> Counts:
     rows = connection.execute(_ALL)
     return {(each, destination, value): int(count) for each, destination, value, count in rows}
 
@@ -162,7 +162,7 @@ class Difference:
 
 def differences(connection: sa.Connection) -> list[Difference]:
     """The counters that are wrong. All rows are looked at, those of the history with rests; nothing is repaired."""
-    counted, added_up = read(connection), recount(connection, rests=True)
+    counted, added_up = read_counters(connection), recount(connection, rests=True)
     return [
         Difference(key, counted.get(key, 0), added_up.get(key, 0))
         for key in sorted({*counted, *added_up})
@@ -185,7 +185,7 @@ def recount(connection: sa.Connection, period: Period = ALWAYS, *, rests: bool =
     """
     sums: Counter[Key] = Counter()
     for table, query in _HISTORY.items():
-        for some in paced_rows(connection, table.c.id) if rests else (sa.true(),):
+        for some in pieces_with_rests(connection, table.c.id) if rests else (sa.true(),):
             _add(sums, connection, query(period, some))
     _add(sums, connection, _of_pruned(period))
     if period == ALWAYS:

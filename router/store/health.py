@@ -8,8 +8,8 @@ from router.model import SECOND, Millis
 
 log = structlog.get_logger(__name__)
 
-BY_ITSELF = "and it goes on by itself"
-STORE_REST: Millis = 2 * SECOND
+RESUMES = "and it goes on by itself"
+RETRY_AFTER_FAILED_WRITE: Millis = 2 * SECOND
 """How long nothing is tried when the store can't be written."""
 
 
@@ -41,7 +41,7 @@ class Health:
     def damaged(self) -> bool:
         return self.error is not None and self.error.damaged
 
-    def failed(self, error: StoreUnavailable) -> None:
+    def write_failed(self, error: StoreUnavailable) -> None:
         if self.damaged:
             return
         if self.error is None:
@@ -52,12 +52,12 @@ class Health:
             )  # fmt: skip
         self.error = error
 
-    def refused(self, error: StoreUnavailable) -> None:
+    def webhook_refused(self, error: StoreUnavailable) -> None:
         """A webhook was."""
-        self.failed(error)
+        self.write_failed(error)
         self._refused += 1
 
-    def worked(self) -> None:
+    def write_succeeded(self) -> None:
         """Something was committed."""
         if self.error is not None and not self.error.damaged:
             seconds = round(time.monotonic() - self._since, 1)

@@ -14,9 +14,9 @@ from router.store.counters import differences
 from router.store.schema import alerts, conversations, dead_letters, groups, members
 
 # So long a firing may be in doubt, and so much later it is settled.
-_DOUBT: Millis = PEER_LAG + MINUTE
-_NAMED = 10
-_LONGEST_NAME = 200
+_MAX_DOUBT: Millis = PEER_LAG + MINUTE
+_MAX_EXAMPLES = 10
+_MAX_NAME_CHARS = 200
 _its_group = groups.alias("its_group")
 _of_it = members.c.conversation_id == conversations.c.id
 _something_to_say = sa.or_(
@@ -35,7 +35,7 @@ _hidden_may_fire = sa.and_(
     sa.exists().where(groups.c.id == conversations.c.group_id, groups.c.truncated > 0),
     sa.exists().where(_of_it, members.c.notified == "resolved"),
 )
-_EMPTY = sa.and_(
+_is_empty = sa.and_(
     conversations.c.state == sa.literal_column("'open'"),
     conversations.c.kind.in_((OF_GROUP, OF_ALERT)),
     ~_something_to_say,
@@ -65,12 +65,12 @@ class Integrity:
 
 def find_faults(connection: sa.Connection, now: Millis, last: Integrity | None = None) -> Integrity:
     """:param last: its miscounted counters are taken over"""
-    claimed = (alerts.c.claimed_firing_at <= now - _DOUBT, alerts.c.status == "resolved")
+    claimed = (alerts.c.claimed_firing_at <= now - _MAX_DOUBT, alerts.c.status == "resolved")
     contradicted = sa.select(alerts.c.source, alerts.c.labels, alerts.c.fingerprint).where(*claimed)
     empty = (
         sa.select(conversations.c.destination, _its_group.c.receiver, _its_group.c.group_key)
         .join(_its_group, _its_group.c.id == conversations.c.group_id)
-        .where(_EMPTY)
+        .where(_is_empty)
     )
     return Integrity(
         _finding(
@@ -91,10 +91,10 @@ def find_faults(connection: sa.Connection, now: Millis, last: Integrity | None =
 
 def _miscounted(connection: sa.Connection) -> Finding:
     found = differences(connection)
-    return Finding(len(found), tuple(str(each)[:_LONGEST_NAME] for each in found[:_NAMED]))
+    return Finding(len(found), tuple(str(each)[:_MAX_NAME_CHARS] for each in found[:_MAX_EXAMPLES]))
 
 
 def _finding(connection: sa.Connection, rows: sa.Select[Any], name: Callable[[Any], str]) -> Finding:
     count = connection.execute(sa.select(sa.func.count()).select_from(rows.subquery())).scalar_one()
-    first: Iterable[Any] = connection.execute(rows.limit(_NAMED)).mappings() if count else ()
-    return Finding(count, tuple(name(row)[:_LONGEST_NAME] for row in first))
+    first: Iterable[Any] = connection.execute(rows.limit(_MAX_EXAMPLES)).mappings() if count else ()
+    return Finding(count, tuple(name(row)[:_MAX_NAME_CHARS] for row in first))

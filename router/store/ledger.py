@@ -14,7 +14,7 @@ from router.packed import unpack
 from router.store import counters
 from router.store.balance import recent_balance
 from router.store.counters import Counts
-from router.store.period import Period, known
+from router.store.period import Period, whole_days
 from router.store.schema import (
     WAITS,
     alerts,
@@ -28,11 +28,11 @@ from router.store.schema import (
 )
 
 # A list of bodies shows so many bytes of each: a hundred whole ones can be more than the memory holds.
-_SHOWN = 20_000
-FATES = ("delivered", "pending", "held", "inhibited", "digest", "obsolete", "dropped", "dead")
+_SHOWN_BODY_BYTES = 20_000
+FATE_NAMES = ("delivered", "pending", "held", "inhibited", "digest", "obsolete", "dropped", "dead")
 
 
-def ledger_of(counts: Counts) -> dict[str, Any]:
+def ledger_from_counts(counts: Counts) -> dict[str, Any]:
     """The exact counts over all restarts: of the rows that are there, and of those that were pruned.
 
     ``imbalance`` is how far changes x destinations and their fates are apart: zero, or there is a bug.
@@ -55,7 +55,7 @@ def ledger_of(counts: Counts) -> dict[str, Any]:
         "webhooks": of(counters.WEBHOOK, ("accepted", "quarantined")),
         "changes": of(counters.CHANGE, ("fired", "resolved", "repeated")),
         "changes_x_destinations": owed,
-        "fates": {fate: by_fate[fate] for fate in FATES},
+        "fates": {fate: by_fate[fate] for fate in FATE_NAMES},
         "imbalance": owed - by_fate.total(),
         "by_destination": by_destination,
         "deliveries": attempts,
@@ -64,8 +64,8 @@ def ledger_of(counts: Counts) -> dict[str, Any]:
 
 def status(connection: sa.Connection) -> dict[str, Any]:
     """The ledger of all time, and how many alerts are ``firing``: by the counters."""
-    counts = counters.read(connection)
-    return {**ledger_of(counts), "firing": counts.get((counters.ALERT, "", FIRING), 0)}
+    counts = counters.read_counters(connection)
+    return {**ledger_from_counts(counts), "firing": counts.get((counters.ALERT, "", FIRING), 0)}
 
 
 def ledger_of_period(connection: sa.Connection, since: Millis | None, until: Millis | None) -> dict[str, Any]:
@@ -74,12 +74,12 @@ def ledger_of_period(connection: sa.Connection, since: Millis | None, until: Mil
     ``since`` and ``until`` are those it is of: whole days where something was pruned. ``wrong`` are the first ten
     changes that are not balanced, ``imbalance`` is by how much all of them are off.
     """
-    period = known(connection, Period(since, until))
+    period = whole_days(connection, Period(since, until))
     balanced = recent_balance(connection, period=period)
     return {
         "since": period.since,
         "until": period.until,
-        **ledger_of(counters.recount(connection, period)),
+        **ledger_from_counts(counters.recount(connection, period)),
         "imbalance": balanced.off,
         "wrong": list(balanced.changes),
     }
@@ -142,7 +142,7 @@ def quarantined(connection: sa.Connection, limit: int = 100) -> list[dict[str, A
             webhooks.c.id, webhooks.c.source, webhooks.c.received_at, webhooks.c.quarantined.label("reason"),
             webhooks.c.content_encoding, sa.func.length(webhooks.c.body).label("size"),
             # Of an empty one, SQLite's substr makes NULL.
-            sa.func.coalesce(sa.func.substr(webhooks.c.body, 1, _SHOWN), b"", type_=sa.LargeBinary).label("body"),
+            sa.func.coalesce(sa.func.substr(webhooks.c.body, 1, _SHOWN_BODY_BYTES), b"", type_=sa.LargeBinary).label("body"),
         )
         .where(webhooks.c.quarantined.is_not(None))
         .order_by(webhooks.c.id.desc())
@@ -171,7 +171,7 @@ def undecided(connection: sa.Connection) -> list[tuple[int, int]]:
     return [(number, alerts) for number, alerts in rows]
 
 
-def kept(connection: sa.Connection, arrival: int) -> KeptWebhook:
+def kept_webhook(connection: sa.Connection, arrival: int) -> KeptWebhook:
     columns = webhooks.c.source, webhooks.c.received_at, webhooks.c.body, webhooks.c.sender
     source, received_at, body, sender = connection.execute(
         sa.select(*columns).where(webhooks.c.id == arrival)
@@ -184,7 +184,7 @@ def quarantined_body(connection: sa.Connection, number: int) -> bytes | None:
     return connection.execute(sa.select(webhooks.c.body).where(*wanted)).scalar()
 
 
-def dead(connection: sa.Connection, limit: int = 500) -> list[dict[str, Any]]:
+def unsettled_dead_letters(connection: sa.Connection, limit: int = 500) -> list[dict[str, Any]]:
     """What was given up and nobody has settled yet, the newest first: {id, destination, recipient, at,
     reason, alerts}; ``recipient``: who alone was not told; empty: nobody was.
     """

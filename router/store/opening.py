@@ -25,9 +25,9 @@ def _scripts() -> ScriptDirectory:
 
 def check(backend: Backend) -> None:
     """:raises StoreUnavailable: it is damaged, locked, or was made by a newer router or by another program"""
-    with backend.reading() as connection:
+    with backend.open_read_only() as connection:
         tables = set(sa.inspect(connection).get_table_names())
-        backend.look(connection)
+        backend.check_usable(connection)
         if tables and _VERSIONS not in tables:
             raise StoreUnavailable(f"{backend.name} belongs to another program; give another --database")
         query = f"SELECT version_num FROM {_VERSIONS}"  # noqa: S608  (a constant)

@@ -16,7 +16,7 @@ class Period:
     until: Millis | None = None
 
     def holds(self, at: sa.ColumnElement[int]) -> tuple[sa.ColumnElement[bool], ...]:
-        """The conditions on a column of times, or of days when the period is made of known ones (:func:`known`)."""
+        """The conditions on a column of times, or of days when the period is made of whole_days ones (:func:`known`)."""
         since = () if self.since is None else (at >= self.since,)
         until = () if self.until is None else (at < self.until,)
         return (*since, *until)
@@ -25,9 +25,9 @@ class Period:
 ALWAYS = Period()
 
 
-def known(connection: sa.Connection, period: Period) -> Period:
+def whole_days(connection: sa.Connection, period: Period) -> Period:
     """The shortest period around this one that the ledger can tell of: days from which something was pruned are
-    known as a whole only.
+    whole_days as a whole only.
     """
 
     def pruned(at: Millis) -> bool:

@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
-from router.store.health import BY_ITSELF, StoreUnavailable
+from router.store.health import RESUMES, StoreUnavailable
 
 _SERVES, _WRITES = 0x616C657274_01, 0x616C657274_02
 """The keys of the two locks."""
-_OLDEST = 13  # it knows what pg_current_xact_id_if_assigned is
+_MIN_SERVER_VERSION = 13  # it knows what pg_current_xact_id_if_assigned is
 # A server that is away, a router that is stalled: after these the other side goes on.
 _TIMEOUTS = {
     "connect_timeout": 5,  # seconds
@@ -38,19 +38,21 @@ _SETTINGS = {
     "plan_cache_mode": "force_custom_plan",
 }
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
-_WORDS: dict[type[Exception], str] = {
-    errors.DiskFull: f"the server's disk is full; make room, {BY_ITSELF}",
-    errors.OutOfMemory: f"{{error}}: the server has no memory left; give it some, {BY_ITSELF}",
+_MESSAGES_BY_ERROR: dict[type[Exception], str] = {
+    errors.DiskFull: f"the server's disk is full; make room, {RESUMES}",
+    errors.OutOfMemory: f"{{error}}: the server has no memory left; give it some, {RESUMES}",
     errors.ReadOnlySqlTransaction: (
-        f"{{error}}: it is a standby, or read only; give the primary, or let it be written, {BY_ITSELF}"
+        f"{{error}}: it is a standby, or read only; give the primary, or let it be written, {RESUMES}"
     ),
-    errors.InsufficientPrivilege: f"{{error}}; grant that to the user in --database, {BY_ITSELF}",
-    errors.LockNotAvailable: f"{{error}}: another session has locked it; end that one, {BY_ITSELF}",
+    errors.InsufficientPrivilege: f"{{error}}; grant that to the user in --database, {RESUMES}",
+    errors.LockNotAvailable: f"{{error}}: another session has locked it; end that one, {RESUMES}",
     errors.QueryCanceled: "{error}: the server is too slow, or overloaded; it is tried again",
     errors.UndefinedTable: "{error}: it is of another version; `alert-router serve` brings it up to date",
     errors.UndefinedColumn: "{error}: it is of another version; `alert-router serve` brings it up to date",
 }
-_AWAY = f"{{error}}; start the server, or look at the address, the user and the password in --database, {BY_ITSELF}"
+_SERVER_AWAY = (
+    f"{{error}}; start the server, or look at the address, the user and the password in --database, {RESUMES}"
+)
 
 
 class Postgresql:
@@ -91,14 +93,14 @@ class Postgresql:
         columns = ", ".join(f"(value ->> {number})::{kind} AS c{number}" for number, kind in enumerate(kinds))
         return f"(SELECT {columns} FROM jsonb_array_elements(%s::jsonb)) k"
 
-    def make(self) -> None:
-        """The database itself is for an administrator to make; only one router may serve from it: see :meth:`writer`."""
+    def prepare(self) -> None:
+        """The database itself is for an administrator to make; only one router may serve from it: see :meth:`open_writer`."""
 
-    def look(self, connection: sa.Connection) -> None:
+    def check_usable(self, connection: sa.Connection) -> None:
         version = connection.dialect.server_version_info or (0,)
-        if int(version[0]) < _OLDEST:
+        if int(version[0]) < _MIN_SERVER_VERSION:
             raise StoreUnavailable(
-                f"{self.name}: PostgreSQL {version[0]} is too old; give a server of version {_OLDEST} or newer"
+                f"{self.name}: PostgreSQL {version[0]} is too old; give a server of version {_MIN_SERVER_VERSION} or newer"
             )
         encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
         if encoding != "UTF8":
@@ -108,14 +110,14 @@ class Postgresql:
             )
 
     @contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
+    def open_read_only(self) -> Iterator[sa.Connection]:
         try:
             with self.engine.connect() as connection:
                 yield connection
         except (sa.exc.DBAPIError, psycopg.Error) as error:
-            raise self.unavailable(error) from error
+            raise self.explain_error(error) from error
 
-    def writer(self) -> sa.Connection:
+    def open_writer(self) -> sa.Connection:
         """Two services on one database would each notify of everything: the second one is refused."""
         connection = self.engine.connect().execution_options(writes=True)
         try:
@@ -130,11 +132,11 @@ class Postgresql:
             f"{self.name} is in use by another alert-router; stop that one, or give another --database"
         )
 
-    def still_there(self) -> None:
+    def check_not_moved(self) -> None:
         """The server says so itself."""
 
     @staticmethod
-    def written(driver: Any) -> int:
+    def write_count(driver: Any) -> int:
         """A transaction has a number from its first write on."""
         (number,) = driver.execute("SELECT pg_current_xact_id_if_assigned()::text").fetchone()
         return int(number or 0)
@@ -143,19 +145,19 @@ class Postgresql:
     def in_transaction(driver: Any) -> bool:
         return bool(driver.info.transaction_status != TransactionStatus.IDLE)
 
-    def unavailable(self, error: BaseException) -> StoreUnavailable:
+    def explain_error(self, error: BaseException) -> StoreUnavailable:
         error = getattr(error, "orig", None) or error
         # What follows the first line has values of rows.
         said = (
             str(error).strip().split("\n")[0].removeprefix("connection failed: ").removeprefix("connection ")
         )
-        words = next((text for kind, text in _WORDS.items() if isinstance(error, kind)), None)
+        words = next((text for kind, text in _MESSAGES_BY_ERROR.items() if isinstance(error, kind)), None)
         if words is None:
-            words = _AWAY if isinstance(error, psycopg.OperationalError) else "{error}"
+            words = _SERVER_AWAY if isinstance(error, psycopg.OperationalError) else "{error}"
         return StoreUnavailable(f"{self.name}: {words.format(error=said)}")
 
     @staticmethod
-    def is_of_a_row(error: BaseException) -> bool:
+    def is_row_error(error: BaseException) -> bool:
         error = getattr(error, "orig", None) or error
         return not isinstance(error, psycopg.Error) or isinstance(
             error, errors.DataError | errors.IntegrityError | errors.ProgramLimitExceeded

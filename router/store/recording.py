@@ -67,7 +67,7 @@ class Recording:
         recorded: list[Recorded] = []
         while parts:
             sizes = accumulate(len(each.notice) for each in parts[:BATCH])
-            count = max(1, sum(size <= job.PIECE for size in sizes))
+            count = max(1, sum(size <= job.MEMBERS_PER_BATCH for size in sizes))
             some, parts = tuple(parts[:count]), parts[count:]
             if count == 1:
                 part, found = await self._record_some(some[0], outcome, policy, now)
@@ -93,8 +93,8 @@ class Recording:
         for reason, recipient in dead_letters:
             given_up = may_have_arrived(work) if isinstance(outcome, Rejected) and outcome.ambiguous else work
             await self._database.do(jobs.WriteDeadLetter(given_up, reason, recipient, now))
-        for first in range(0, len(work.notice), job.PIECE):
-            piece = replace(work, notice=work.notice[first : first + job.PIECE])
+        for first in range(0, len(work.notice), job.MEMBERS_PER_BATCH):
+            piece = replace(work, notice=work.notice[first : first + job.MEMBERS_PER_BATCH])
             recorded.append(await self._database.do(jobs.RecordSome(piece, outcome, policy, now)))
         return replace(work, notice=(), again=work.may_have_arrived), recorded
 
@@ -110,7 +110,7 @@ class Recording:
             return found
         left = list(found.by_member.items())
         while left:
-            some, left = dict(left[: job.PIECE]), left[job.PIECE :]
+            some, left = dict(left[: job.MEMBERS_PER_BATCH]), left[job.MEMBERS_PER_BATCH :]
             if not await self._database.do(jobs.RetryMembers(dead_letter, some, policy, now)):
                 return None
         return await self._database.do(jobs.SettleDeadLetter(dead_letter, RETRIED, now))
@@ -122,7 +122,7 @@ class Recording:
             return found
         left = list(found.by_member)
         while left:
-            some, left = left[: job.PIECE], left[job.PIECE :]
+            some, left = left[: job.MEMBERS_PER_BATCH], left[job.MEMBERS_PER_BATCH :]
             if not await self._database.do(jobs.DiscardMembers(dead_letter, some, now)):
                 return False
         return await self._database.do(jobs.SettleDeadLetter(dead_letter, "discarded", now)) is not None

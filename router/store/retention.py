@@ -11,33 +11,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
-from router.model import DAY, Millis, Retention
-from router.store.labels import entries
-from router.store.schema import (
-    OPEN_FATES,
-    alert_labels,
-    alerts,
-    changes,
-    configurations,
-    conversations,
-    day_sums,
-    dead_letters,
-    deliveries,
-    delivery_sums,
-    fate_sums,
-    fates,
-    former_fates,
-    groups,
-    members,
-    messages,
-    metadata,
-    webhooks,
-)  # fmt: skip
+from router.model import Millis, Retention
+from router.store.schema import conversations
 
 # Rows that go in one transaction: a webhook waits for one at most.
-BATCH = 500
+ROWS_PER_TRANSACTION = 500
 
-_IDS: list[sa.BindParameter[int]] = [p(f"id{number}") for number in range(BATCH)]
+IDS: list[sa.BindParameter[int]] = [p(f"id{number}") for number in range(ROWS_PER_TRANSACTION)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +50,10 @@ def bounds(connection: sa.Connection, retention: Retention, now: Millis) -> Boun
     )
 
 
-def _unreferenced(table: sa.Table, *but: sa.Table) -> sa.ColumnElement[bool]:
-    """No row of any table (``but`` these) refers to it."""
-    keys = [
-        key.parent
-        for other in metadata.tables.values()
-        if other not in but
-        for key in other.foreign_keys
-        if key.column.table is table
-    ]
-    return sa.and_(sa.true(), *(~sa.exists().where(key == table.c.id) for key in keys))
-
-
-class _Sum:
+class SumUpdate:
     """Adds rows into a table of sums.
 
-    :param rows: what to add: the sums' columns by name, for the rows in ``_IDS``
+    :param rows: what to add: the sums' columns by name, for the rows in ``IDS``
     """
 
     def __init__(self, table: sa.Table, rows: sa.Select[*tuple[Any, ...]]) -> None:
@@ -112,11 +80,11 @@ class PruneRule:
     table: sa.Table
     expired: sa.ColumnElement[bool]
     """Which rows may go, by the parameters of :class:`Bounds`."""
-    sums: tuple[_Sum, ...] = ()
+    sums: tuple[SumUpdate, ...] = ()
     weight: sa.ColumnElement[int] = field(default_factory=lambda: sa.literal(1))
     """How many rows go with each."""
     actions: tuple[sa.UpdateBase, ...] = ()
-    """What is done to the rows in ``_IDS``; nothing said: they are deleted."""
+    """What is done to the rows in ``IDS``; nothing said: they are deleted."""
     before: Callable[[sa.Connection, Sequence[int]], None] | None = None
     """What is done before that, with their ids."""
     _check: sa.Select[Any] = field(init=False)
@@ -124,19 +92,22 @@ class PruneRule:
 
     def __post_init__(self) -> None:
         key = self.table.c.id
-        actions = self.actions or (sa.delete(self.table).where(key.in_(_IDS)),)
-        object.__setattr__(self, "_check", sa.select(key).where(key.in_(_IDS), self.expired))
+        actions = self.actions or (sa.delete(self.table).where(key.in_(IDS)),)
+        object.__setattr__(self, "_check", sa.select(key).where(key.in_(IDS), self.expired))
         object.__setattr__(self, "_actions", actions)
 
     def find(self, connection: sa.Connection, bounds: Bounds, after: int) -> list[int]:
         """The next rows that may go, in the order of their ids; no more than fit into one transaction."""
         key = self.table.c.id
         found = connection.execute(
-            sa.select(key, self.weight).where(key > after, self.expired).order_by(key).limit(BATCH),
+            sa.select(key, self.weight)
+            .where(key > after, self.expired)
+            .order_by(key)
+            .limit(ROWS_PER_TRANSACTION),
             bounds.parameters,
         )
         ids: list[int] = []
-        left = BATCH
+        left = ROWS_PER_TRANSACTION
         for number, weight in found:
             left -= weight
             if left < 0 and ids:
@@ -146,225 +117,16 @@ class PruneRule:
 
     def remove(self, connection: sa.Connection, bounds: Bounds, found: Sequence[int]) -> int:
         """How many of the found rows went: those that still may."""
-        ids = list(connection.execute(self._check, {**_bound(found), **bounds.parameters}).scalars())
+        ids = list(connection.execute(self._check, {**bind_ids(found), **bounds.parameters}).scalars())
         if ids:
             for each in self.sums:
-                each.add(connection, _bound(ids))
+                each.add(connection, bind_ids(ids))
             if self.before is not None:
                 self.before(connection, ids)
             for action in self._actions:
-                connection.execute(action, _bound(ids))
+                connection.execute(action, bind_ids(ids))
         return len(ids)
 
 
-def _bound(ids: Sequence[int]) -> dict[str, int]:
-    return {bind.key: ids[min(number, len(ids) - 1)] for number, bind in enumerate(_IDS)}
-
-
-def _day(at: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
-    # Not a parameter: what is selected is what is grouped by.
-    return (at - at % sa.literal_column(str(DAY))).label("day")
-
-
-_count = sa.func.count().label("count")
-_later = changes.alias("later")
-_is_last = ~sa.exists().where(
-    _later.c.alert_id == changes.c.alert_id, _later.c.at >= changes.c.at, _later.c.id > changes.c.id
-)
-_fires = sa.exists().where(alerts.c.id == changes.c.alert_id, alerts.c.status == "firing")
-_keeps_its_change = sa.exists().where(
-    fates.c.change_id == changes.c.id,
-    sa.or_(
-        fates.c.fate.in_((*OPEN_FATES, "dead")),
-        fates.c.updated_at >= p("before"),
-        ~_unreferenced(fates, former_fates),
-    ),
-)
-CHANGES = PruneRule(
-    changes,
-    # New rules are applied to the last change of what fires.
-    sa.and_(
-        changes.c.at < p("before"), ~_keeps_its_change, ~sa.and_(_is_last, _fires),
-        _unreferenced(changes, fates),
-    ),
-    sums=(
-        _Sum(
-            fate_sums,
-            sa.select(_day(changes.c.at), fates.c.destination, changes.c.kind, fates.c.fate, _count)
-            .join(changes, changes.c.id == fates.c.change_id)
-            .where(changes.c.id.in_(_IDS))
-            .group_by(_day(changes.c.at), fates.c.destination, changes.c.kind, fates.c.fate),
-        ),
-        _Sum(
-            day_sums,
-            sa.select(_day(changes.c.at), changes.c.kind.label("what"), _count)
-            .where(changes.c.id.in_(_IDS))
-            .group_by(_day(changes.c.at), changes.c.kind),
-        ),
-        _Sum(
-            day_sums,
-            sa.select(
-                _day(changes.c.at),
-                sa.literal("destinations").label("what"),
-                sa.func.sum(changes.c.destinations).label("count"),
-            )
-            .where(changes.c.id.in_(_IDS))
-            .group_by(_day(changes.c.at)),
-        ),
-    ),
-    weight=changes.c.destinations + 1,
-    actions=(
-        sa.delete(former_fates).where(
-            former_fates.c.fate_id.in_(sa.select(fates.c.id).where(fates.c.change_id.in_(_IDS)))
-        ),
-        sa.delete(fates).where(fates.c.change_id.in_(_IDS)),
-        sa.delete(changes).where(changes.c.id.in_(_IDS)),
-    ),
-)  # fmt: skip
-
-_with_dead_letters = (
-    sa.select(members.c.conversation_id)
-    .join(fates, fates.c.member_id == members.c.id)
-    .where(fates.c.fate == "dead")
-)
-_under_way = sa.select(deliveries.c.conversation_id).where(deliveries.c.outcome.is_(None))
-
-
-def _conversation_is(*conditions: sa.ColumnElement[bool], of: sa.Table) -> sa.ColumnElement[bool]:
-    """And none of its fates is dead, and nothing is on its way."""
-    return sa.and_(
-        sa.exists().where(conversations.c.id == of.c.conversation_id, *conditions),
-        of.c.conversation_id.not_in(_with_dead_letters),
-        of.c.conversation_id.not_in(_under_way),
-    )
-
-
-_MEMBERS = PruneRule(
-    members,
-    sa.and_(
-        # One that ended before anyone was told is of no use, though its conversation is open.
-        _conversation_is(
-            sa.or_(
-                sa.and_(conversations.c.state == "closed", conversations.c.created_at < p("before")),
-                sa.and_(
-                    conversations.c.slot.is_(None),
-                    members.c.status == "resolved",
-                    members.c.notified == "nothing",
-                ),
-            ),
-            of=members,
-        ),
-        _unreferenced(members),
-    ),
-)
-_has_no_members = ~sa.exists().where(members.c.conversation_id == conversations.c.id)
-_DELIVERIES = PruneRule(
-    deliveries,
-    sa.and_(
-        deliveries.c.started_at < p("before"),
-        _conversation_is(
-            sa.or_(
-                conversations.c.state == "closed", sa.and_(conversations.c.slot.is_(None), _has_no_members)
-            ),
-            of=deliveries,
-        ),
-        _unreferenced(deliveries, messages),
-    ),
-    sums=(
-        _Sum(
-            delivery_sums,
-            sa.select(_day(deliveries.c.started_at), deliveries.c.destination, deliveries.c.outcome, _count)
-            .where(deliveries.c.id.in_(_IDS))
-            .group_by(_day(deliveries.c.started_at), deliveries.c.destination, deliveries.c.outcome),
-        ),
-    ),
-    actions=(
-        sa.delete(messages).where(messages.c.id.in_(_IDS)),
-        sa.delete(deliveries).where(deliveries.c.id.in_(_IDS)),
-    ),
-)
-_MESSAGES = PruneRule(
-    messages,
-    sa.exists().where(deliveries.c.id == messages.c.id, deliveries.c.started_at < p("messages_before")),
-)
-_newer = conversations.alias("newer")
-_CONVERSATIONS = PruneRule(
-    conversations,
-    # Episodes go on counting: dedup keys and Message-IDs are made of them. A digest's slot has only one.
-    sa.and_(
-        conversations.c.state == "closed", conversations.c.created_at < p("before"),
-        sa.or_(
-            conversations.c.slot < p("before"),
-            sa.exists().where(
-                _newer.c.token == conversations.c.token, _newer.c.episode > conversations.c.episode
-            ),
-        ),
-        _unreferenced(conversations),
-    ),
-)  # fmt: skip
-
-
-def _unindex(connection: sa.Connection, ids: Sequence[int]) -> None:
-    """Nothing refers from an alert to its labels in the index: they are hashed once more."""
-    labels = connection.execute(
-        sa.select(alerts.c.id, alerts.c.labels).where(alerts.c.id.in_(_IDS)), _bound(ids)
-    )
-    found = [{"label": label, "alert": alert} for label, alert in entries(map(tuple, labels))]
-    if found:
-        connection.execute(
-            sa.delete(alert_labels).where(
-                alert_labels.c.label == p("label"), alert_labels.c.alert_id == p("alert")
-            ),
-            found,
-        )
-
-
-_ALERTS = PruneRule(
-    alerts,
-    sa.and_(alerts.c.status == "resolved", alerts.c.seen_at < p("before"), _unreferenced(alerts)),
-    before=_unindex,
-)
-_newer_rules = configurations.alias("newer_rules")
-_CONFIGURATIONS = PruneRule(
-    configurations,
-    # Another one has been in force for so long that all decisions of this one are history.
-    sa.exists().where(_newer_rules.c.at > configurations.c.at, _newer_rules.c.at < p("before")),
-)
-_GROUPS = PruneRule(groups, _unreferenced(groups))
-_BODIES = PruneRule(
-    webhooks,
-    sa.and_(
-        webhooks.c.received_at < p("bodies_before"),
-        webhooks.c.quarantined.is_(None),
-        webhooks.c.undecided.is_(None),
-        webhooks.c.body != b"",
-    ),
-    actions=(sa.update(webhooks).where(webhooks.c.id.in_(_IDS)).values(body=b""),),
-)
-_what = sa.case((webhooks.c.quarantined.is_(None), "accepted"), else_="quarantined").label("what")
-_WEBHOOKS = PruneRule(
-    webhooks,
-    sa.and_(
-        webhooks.c.received_at < p("before"),
-        sa.or_(webhooks.c.quarantined.is_not(None), webhooks.c.body == b""),
-        _unreferenced(webhooks),
-    ),
-    sums=(
-        _Sum(
-            day_sums,
-            sa.select(_day(webhooks.c.received_at), _what, _count)
-            .where(webhooks.c.id.in_(_IDS))
-            .group_by(_day(webhooks.c.received_at), _what),
-        ),
-    ),
-)
-
-_DEAD_LETTERS = PruneRule(
-    dead_letters, sa.and_(dead_letters.c.state != "dead", dead_letters.c.settled_at < p("before"))
-)
-
-# What refers goes before what it refers to.
-PRUNE_RULES = (
-    _BODIES, _MESSAGES, _DEAD_LETTERS, CHANGES, _MEMBERS, _DELIVERIES, _CONVERSATIONS, _ALERTS, _GROUPS, _WEBHOOKS,
-    _CONFIGURATIONS,
-)  # fmt: skip
+def bind_ids(ids: Sequence[int]) -> dict[str, int]:
+    return {bind.key: ids[min(number, len(ids) - 1)] for number, bind in enumerate(IDS)}

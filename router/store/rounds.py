@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from router.core.presence import BATCH
+from router.core.presence import BATCH as ALERTS_PER_BATCH
 from router.store.jobs import Job
 from router.store.writer import Database
 
 T = TypeVar("T")
 
 
-async def of_each(
+async def for_found_ids(
     database: Database, find: Callable[[int], Job[list[int]]], piece: Callable[[list[int]], Job[T]]
 ) -> list[T]:
     """All of a work about rows that are found beside the writer, some at a time.
@@ -24,7 +24,7 @@ async def of_each(
         ids = await database.look(find(after))
         if ids:
             results.append(await database.do(piece(ids)))
-        if len(ids) < BATCH:
+        if len(ids) < ALERTS_PER_BATCH:
             return results
         after = ids[-1]
 

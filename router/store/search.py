@@ -16,14 +16,14 @@ from router.packed import unpack
 from router.store.labels import label_hash
 from router.store.schema import alert_labels, alerts
 
-PAGE = 50
-LARGEST_PAGE = 500
+ALERTS_PER_PAGE = 50
+MAX_ALERTS_PER_PAGE = 500
 # Alerts that a page looks at, at most, and those that are loaded at a time.
-_LOOKED_AT = 2_000
-_LOADED = 250
+_MAX_CANDIDATES = 2_000
+_ALERTS_PER_LOAD = 250
 # Alerts of a label are counted up to here, to begin with the rarest label.
-_COUNTED = 10_000
-_SHOWN = (
+_MAX_LABEL_COUNT = 10_000
+_SHOWN_COLUMNS = (
     "id", "source", "fingerprint", "labels", "annotations", "status", "level", "starts_at", "ends_at", "changed_at",
     "seen_at", "note",
 )  # fmt: skip
@@ -49,29 +49,31 @@ class Found:
     """Where the next page begins; None: this is the last one."""
 
 
-def find(connection: sa.Connection, search: Search, before: int | None = None, limit: int = PAGE) -> Found:
+def find_alerts(
+    connection: sa.Connection, search: Search, before: int | None = None, limit: int = ALERTS_PER_PAGE
+) -> Found:
     """A page of alerts. :param before: where it begins, as the page before said; None: with the newest"""
-    limit = min(max(limit, 1), LARGEST_PAGE)
+    limit = min(max(limit, 1), MAX_ALERTS_PER_PAGE)
     ids = _candidates(connection, search, before)
     found: list[dict[str, Any]] = []
-    for first in range(0, len(ids), _LOADED):
-        some = ids[first : first + _LOADED]
+    for first in range(0, len(ids), _ALERTS_PER_LOAD):
+        some = ids[first : first + _ALERTS_PER_LOAD]
         rows = {row["id"]: row for row in _rows(connection, some)}
         for id_ in some:
             if id_ in rows and _fits(search, rows[id_]):
-                found.append(shown(rows[id_]))
+                found.append(alert_as_dict(rows[id_]))
                 if len(found) == limit:
-                    more = id_ != ids[-1] or len(ids) == _LOOKED_AT
+                    more = id_ != ids[-1] or len(ids) == _MAX_CANDIDATES
                     return Found(tuple(found), id_ if more else None)
-    return Found(tuple(found), ids[-1] if len(ids) == _LOOKED_AT else None)
+    return Found(tuple(found), ids[-1] if len(ids) == _MAX_CANDIDATES else None)
 
 
-def shown(row: Any) -> dict[str, Any]:
+def alert_as_dict(row: Any) -> dict[str, Any]:
     """An alert for people: {id, source, fingerprint, labels, annotations, status, level, starts_at, ends_at, changed_at,
     seen_at, note}; its times are epoch ms.
     """
     return {
-        **{name: row[name] for name in _SHOWN},
+        **{name: row[name] for name in _SHOWN_COLUMNS},
         "labels": json.loads(row["labels"]),
         "annotations": json.loads(unpack(row["annotations"])),
     }
@@ -93,16 +95,21 @@ def _candidates(connection: sa.Connection, search: Search, before: int | None) -
             query = query.where(alerts.c.status == sa.literal_column("'firing'"))
     if before is not None:
         query = query.where(key < before)
-    return list(connection.execute(query.order_by(key.desc()).limit(_LOOKED_AT)).scalars())
+    return list(connection.execute(query.order_by(key.desc()).limit(_MAX_CANDIDATES)).scalars())
 
 
 def _count(connection: sa.Connection, label: int) -> int:
-    some = sa.select(alert_labels.c.alert_id).where(alert_labels.c.label == label).limit(_COUNTED).subquery()
+    some = (
+        sa.select(alert_labels.c.alert_id)
+        .where(alert_labels.c.label == label)
+        .limit(_MAX_LABEL_COUNT)
+        .subquery()
+    )
     return int(connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())
 
 
 def _rows(connection: sa.Connection, ids: Sequence[int]) -> Sequence[Any]:
-    columns = (alerts.c[name] for name in _SHOWN)
+    columns = (alerts.c[name] for name in _SHOWN_COLUMNS)
     return connection.execute(sa.select(*columns).where(alerts.c.id.in_(ids))).mappings().all()
 
 

@@ -13,7 +13,7 @@ from router.store import counters
 from router.store.labels import entries
 
 # Columns that never change, so that their indexes are left alone. Everything of a webhook and of a change but a count.
-_FIXED: dict[str, frozenset[str]] = {
+_UNCHANGING_COLUMNS: dict[str, frozenset[str]] = {
     "groups": frozenset({"source", "receiver", "group_key"}),
     "alerts": frozenset({"source", "identity"}),
     "conversations": frozenset({"destination", "source", "created_at", "key"}),
@@ -62,7 +62,7 @@ class Sets:
                 self._load[table.name, index.name] = _load_sql(table, index, dialect)
             self._save[table.name] = _save_sql(table, dialect)
             self._delete[table.name] = _delete_sql(table, dialect)
-        self._count = counters.moving([dialect.placeholder] * 4)
+        self._count = counters.upsert_sql([dialect.placeholder] * 4)
         self._label = _Insert("alert_labels", ("label", "alert_id"), "ON CONFLICT DO NOTHING", dialect)
 
     def load(self, cursor: DatabaseCursor, state: State) -> None:
@@ -78,7 +78,7 @@ class Sets:
 
     def save(self, cursor: DatabaseCursor, state: State) -> None:
         """Save whatever was changed, and move the counters with it."""
-        moves = counters.moved(state)
+        moves = counters.counter_changes(state)
         changed = [(found, *found.changed()) for found in state.tables if found.before]
         for found, there, _ in changed:
             if there:
@@ -100,7 +100,7 @@ class Sets:
 
 
 # Rows of the INSERT statements of a table. There are few sizes, so that SQLite keeps all of these statements prepared.
-_SIZES = (64, 16, 4, 1)
+_ROWS_PER_INSERT = (64, 16, 4, 1)
 
 
 class _Insert:
@@ -113,7 +113,7 @@ class _Insert:
     def __init__(self, table: str, columns: Sequence[str], conflict: str, dialect: Dialect) -> None:
         row = f"({', '.join([dialect.placeholder] * len(columns))})"
         head = f"INSERT INTO {table} ({', '.join(map(_quoted, columns))}) VALUES "
-        sizes = [size for size in _SIZES if size <= dialect.rows_at_once]
+        sizes = [size for size in _ROWS_PER_INSERT if size <= dialect.rows_at_once]
         self._runs = [(size, f"{head}{', '.join([row] * size)} {conflict}") for size in sizes]
 
     def put(self, cursor: DatabaseCursor, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -154,7 +154,7 @@ def _load_sql(table: Table[Any], index: RowIndex, dialect: Dialect) -> str:
 
 def _save_sql(table: Table[Any], dialect: Dialect) -> _Insert:
     primary = ", ".join(map(_quoted, table.primary))
-    fixed = _FIXED.get(table.name, frozenset()) | set(table.primary)
+    fixed = _UNCHANGING_COLUMNS.get(table.name, frozenset()) | set(table.primary)
     changing = [name for name in table.columns if name not in fixed]
     new = ", ".join(f"{_quoted(name)} = excluded.{_quoted(name)}" for name in changing)
     change = f"UPDATE SET {new}" if new else "NOTHING"

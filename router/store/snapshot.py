@@ -19,7 +19,7 @@ from router.store.schema import alerts, conversations, members
 class KnownAlert:
     alert: Alert
     source: str
-    told: tuple[Mapping[str, Any], ...]
+    members: tuple[Mapping[str, Any], ...]
     """By destination: ``destination``, ``told`` (none, maybe, firing, resolved), ``decision``, ``at`` (epoch ms or
     None), ``reason``; the newest conversation of each."""
 
@@ -34,14 +34,17 @@ class Snapshot:
 
 def read_snapshot(url: str, fingerprint: str | None = None) -> Snapshot:
     """:raises StoreUnavailable: there is no such database, or it can't be read"""
-    with _reading(url) as connection:
+    with _open(url) as connection:
         every = sa.select(*(alerts.c[name] for name in AlertRow._fields)).order_by(alerts.c.id)
         rows = map(AlertRow._make, connection.execute(every.where(alerts.c.status == "firing")))
         firing = tuple(labels_of(row) for row in rows)
         found = map(
             AlertRow._make, connection.execute(every.where(alerts.c.fingerprint == fingerprint)).all()
         )
-        known = tuple(KnownAlert(alert_of(row), row.source, _told(connection, row.id)) for row in found)
+        known = tuple(
+            KnownAlert(alert_of(row), row.source, _members_by_destination(connection, row.id))
+            for row in found
+        )
     return Snapshot(firing, known)
 
 
@@ -50,21 +53,21 @@ def read_ledger(url: str, since: Millis | None, until: Millis | None) -> dict[st
 
     :raises StoreUnavailable: there is no such database, or it can't be read
     """
-    with _reading(url) as connection:
+    with _open(url) as connection:
         return ledger.ledger_of_period(connection, since, until)
 
 
 @contextmanager
-def _reading(url: str) -> Iterator[sa.Connection]:
+def _open(url: str) -> Iterator[sa.Connection]:
     asked = open_backend(url)
     try:
-        with asked.reading() as connection:
+        with asked.open_read_only() as connection:
             yield connection
     finally:
         asked.close()
 
 
-def _told(connection: sa.Connection, alert: int) -> tuple[Mapping[str, Any], ...]:
+def _members_by_destination(connection: sa.Connection, alert: int) -> tuple[Mapping[str, Any], ...]:
     rows = connection.execute(
         sa.select(
             conversations.c.destination,

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from router.store.health import BY_ITSELF, StoreUnavailable
+from router.store.health import RESUMES, StoreUnavailable
 
 _BUSY_SECONDS = 5
 """How long another program's lock is waited for."""
@@ -26,16 +26,16 @@ _PRAGMAS = (
 # than this is checked in part: a start that takes minutes costs more alerts than a flipped bit.
 _CHECK_SECONDS = 5.0
 # All that the writer runs stay prepared.
-_STATEMENTS = 512
+_PREPARED_STATEMENTS = 512
 # https://sqlite.org/rescode.html
-_WORDS = {
-    sqlite3.SQLITE_FULL: f"the disk is full; make room, {BY_ITSELF}",
-    sqlite3.SQLITE_IOERR: f"{{error}}: the disk fails, or a quota or limit is reached; mend that, {BY_ITSELF}",
-    sqlite3.SQLITE_READONLY: f"{{error}}; let it be written, {BY_ITSELF}",
-    sqlite3.SQLITE_BUSY: f"another program has locked it; end that one, {BY_ITSELF}",
+_MESSAGES_BY_CODE = {
+    sqlite3.SQLITE_FULL: f"the disk is full; make room, {RESUMES}",
+    sqlite3.SQLITE_IOERR: f"{{error}}: the disk fails, or a quota or limit is reached; mend that, {RESUMES}",
+    sqlite3.SQLITE_READONLY: f"{{error}}; let it be written, {RESUMES}",
+    sqlite3.SQLITE_BUSY: f"another program has locked it; end that one, {RESUMES}",
     sqlite3.SQLITE_CANTOPEN: "{error}; look at the rights of the file and of its folder",
 }
-_DAMAGED = {
+_DAMAGED_BY_CODE = {
     sqlite3.SQLITE_CORRUPT: "it is damaged ({error})",
     sqlite3.SQLITE_NOTADB: "it is no SQLite database, or its beginning is damaged ({error})",
 }
@@ -74,7 +74,7 @@ class Sqlite:
         )
         return f"(SELECT {columns} FROM json_each(?)) k"
 
-    def make(self) -> None:
+    def prepare(self) -> None:
         """Two services on one SQLite file would each notify of everything: the second one is refused."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,13 +94,13 @@ class Sqlite:
             ) from None
         self._lock, self._file = lock, self._path.stat()
 
-    def look(self, connection: sa.Connection) -> None:
+    def check_usable(self, connection: sa.Connection) -> None:
         found = _quick_check(connection.connection.driver_connection)
         if found:
             raise self._damaged(f"it is damaged ({found})")
 
     @contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
+    def open_read_only(self) -> Iterator[sa.Connection]:
         """Read only: to close it would else bring the WAL in."""
         engine = sa.create_engine("sqlite://", creator=lambda: self._connect("ro"), poolclass=sa.NullPool)
         sa.event.listen(engine, "begin", _begin)
@@ -108,21 +108,21 @@ class Sqlite:
             with engine.connect() as connection:
                 yield connection
         except (sa.exc.DBAPIError, sqlite3.Error) as error:
-            raise self.unavailable(error) from error
+            raise self.explain_error(error) from error
         finally:
             engine.dispose()
 
-    def writer(self) -> sa.Connection:
+    def open_writer(self) -> sa.Connection:
         return self.engine.connect().execution_options(writes=True)
 
     def _connect(self, mode: str = "rw") -> sqlite3.Connection:
         """Never makes the file anew: somebody has moved it away, and its WAL would be lost."""
         return sqlite3.connect(
             f"file:{quote(self.name)}?mode={mode}", uri=True, timeout=_BUSY_SECONDS, check_same_thread=False,
-            isolation_level=None, cached_statements=_STATEMENTS,
+            isolation_level=None, cached_statements=_PREPARED_STATEMENTS,
         )  # fmt: skip
 
-    def still_there(self) -> None:
+    def check_not_moved(self) -> None:
         """SQLite would go on with a file that has been deleted: all that it keeps would be gone at the end."""
         try:
             same = self._file is not None and os.path.samestat(self._path.stat(), self._file)
@@ -134,7 +134,7 @@ class Sqlite:
             )
 
     @staticmethod
-    def written(driver: Any) -> int:
+    def write_count(driver: Any) -> int:
         return int(driver.total_changes)
 
     @staticmethod
@@ -142,21 +142,21 @@ class Sqlite:
         """A full or failing disk makes SQLite undo everything. https://sqlite.org/lang_transaction.html"""
         return bool(driver.in_transaction)
 
-    def unavailable(self, error: BaseException) -> StoreUnavailable:
+    def explain_error(self, error: BaseException) -> StoreUnavailable:
         error = getattr(error, "orig", None) or error
         code = _code(error)
-        if code in _DAMAGED:
-            return self._damaged(_DAMAGED[code].format(error=error))
+        if code in _DAMAGED_BY_CODE:
+            return self._damaged(_DAMAGED_BY_CODE[code].format(error=error))
         if str(error).startswith("no such table"):
             return StoreUnavailable(
                 f"{self.name}: {error}: it is of another version; `alert-router serve` brings it up to date"
             )
-        return StoreUnavailable(f"{self.name}: {_WORDS.get(code, '{error}').format(error=error)}")
+        return StoreUnavailable(f"{self.name}: {_MESSAGES_BY_CODE.get(code, '{error}').format(error=error)}")
 
     @staticmethod
-    def is_of_a_row(error: BaseException) -> bool:
+    def is_row_error(error: BaseException) -> bool:
         error = getattr(error, "orig", None) or error
-        return _code(error) not in _DAMAGED and not isinstance(error, sqlite3.OperationalError)
+        return _code(error) not in _DAMAGED_BY_CODE and not isinstance(error, sqlite3.OperationalError)
 
     def _damaged(self, what: str) -> StoreUnavailable:
         """It is left alone as it is: what can still be saved of it is for people to decide."""

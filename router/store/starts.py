@@ -11,10 +11,10 @@ from router.store import counters
 from router.store.paced import next_ids
 from router.store.schema import conversations, deliveries, meta
 
-PIECE = 2_000
+ROWS_PER_STATEMENT = 2_000
 """Rows of a table that one statement looks at: some 10 milliseconds."""
 _PROBED = "probed"
-later = sa.case(
+next_attempt_at = sa.case(
     (conversations.c.due_at > conversations.c.not_before, conversations.c.due_at),
     else_=conversations.c.not_before,
 )
@@ -25,19 +25,19 @@ is_due = (
 _storm_stands = sa.and_(conversations.c.state == "open", conversations.c.kind == OF_STORM)
 
 
-def put(connection: sa.Connection, key: str, value: str) -> None:
+def set_meta(connection: sa.Connection, key: str, value: str) -> None:
     connection.execute(sa.delete(meta).where(meta.c.key == key))
     connection.execute(sa.insert(meta).values(key=key, value=value))
 
 
-def begin(connection: sa.Connection, now: Millis) -> None:
+def mark_interrupted(connection: sa.Connection, now: Millis) -> None:
     """The process starts: what the last one left under way was interrupted.
 
     The random id of the database is replaced at each start, because a start after a restore looks like any other, and
     a restored database must not use keys again from after its backup. Open conversations keep their keys.
     """
-    put(connection, DATABASE_ID, secrets.token_hex(16))
-    counters.interrupted(connection)
+    set_meta(connection, DATABASE_ID, secrets.token_hex(16))
+    counters.count_interrupted(connection)
     connection.execute(
         sa.update(deliveries)
         .where(deliveries.c.outcome.is_(None))
@@ -47,7 +47,9 @@ def begin(connection: sa.Connection, now: Millis) -> None:
         sa.update(conversations).where(conversations.c.delivery_id.is_not(None)).values(delivery_id=None)
     )
     connection.execute(
-        sa.update(conversations).where(*is_due, conversations.c.next_at.is_(None)).values(next_at=later)
+        sa.update(conversations)
+        .where(*is_due, conversations.c.next_at.is_(None))
+        .values(next_at=next_attempt_at)
     )
 
 
@@ -58,7 +60,7 @@ def resume_some(connection: sa.Connection, after: int, *, destination: str) -> i
     """
     ids = conversations.c.id
     is_open = conversations.c.state == sa.literal_column("'open'")
-    piece = next_ids(ids, after, PIECE, is_open)
+    piece = next_ids(ids, after, ROWS_PER_STATEMENT, is_open)
     last = connection.execute(sa.select(sa.func.max(piece.c.id))).scalar()
     if last is None:
         return 0
@@ -76,4 +78,4 @@ def resume_some(connection: sa.Connection, after: int, *, destination: str) -> i
 
 def probe(connection: sa.Connection) -> None:
     """Write something: a full disk still takes a transaction that writes nothing."""
-    put(connection, _PROBED, "")
+    set_meta(connection, _PROBED, "")

@@ -13,7 +13,7 @@ from router.core.storms import storm_token
 from router.model import Fate, Millis
 from router.packed import unpack
 from router.store import search
-from router.store.dictionary import unpacked
+from router.store.dictionary import unpack_stored
 from router.store.schema import (
     alerts,
     changes,
@@ -27,13 +27,13 @@ from router.store.schema import (
     webhooks,
 )  # fmt: skip
 
-PAGE = 50
-LARGEST_PAGE = 200
+CHANGES_PER_PAGE = 50
+MAX_CHANGES_PER_PAGE = 200
 # Attempts that a page shows, and former decisions; how many there are beyond them is said.
-_ATTEMPTS = _FORMER = 500
+_MAX_ATTEMPTS = _MAX_FORMER_FATES = 500
 # What comes of a decision.
-_ENDS = (Fate.DELIVERED, Fate.OBSOLETE, Fate.DEAD)
-_ORDER = ("change", "decision", "attempt", "fate")
+_FINAL_FATES = (Fate.DELIVERED, Fate.OBSOLETE, Fate.DEAD)
+_EVENT_ORDER = ("change", "decision", "attempt", "fate")
 Event = dict[str, Any]
 Configurations = dict[int, tuple[str, dict[str, str]]]
 """By id: the hash, and where each rule stands."""
@@ -42,7 +42,7 @@ Configurations = dict[int, tuple[str, dict[str, str]]]
 @dataclass(frozen=True, slots=True)
 class Story:
     alert: dict[str, Any]
-    """See :func:`router.store.search.shown`."""
+    """See :func:`router.store.search.alert_as_dict`."""
     events: tuple[Event, ...]
     """By time. Each has ``at`` (epoch ms) and ``event``:
 
@@ -60,7 +60,7 @@ class Story:
 
 
 def story_of(
-    connection: sa.Connection, alert: int, before: int | None = None, limit: int = PAGE
+    connection: sa.Connection, alert: int, before: int | None = None, limit: int = CHANGES_PER_PAGE
 ) -> Story | None:
     """The last changes of an alert and all that came of them; None: there is no such alert.
 
@@ -69,7 +69,7 @@ def story_of(
     row = connection.execute(sa.select(alerts).where(alerts.c.id == alert)).mappings().first()
     if row is None:
         return None
-    limit = min(max(limit, 1), LARGEST_PAGE)
+    limit = min(max(limit, 1), MAX_CHANGES_PER_PAGE)
     query = sa.select(changes).where(changes.c.alert_id == alert).order_by(changes.c.id.desc())
     if before is not None:
         query = query.where(changes.c.id < before)
@@ -81,9 +81,12 @@ def story_of(
     events += _states(connection, fated, former)
     attempts, unshown = _attempts(connection, alert, page, before)
     events += [*attempts, *_in_storms(connection, fated, attempts)]
-    events.sort(key=lambda each: (each["at"], _ORDER.index(each["event"])))
+    events.sort(key=lambda each: (each["at"], _EVENT_ORDER.index(each["event"])))
     return Story(
-        search.shown(row), tuple(events), undecided + unshown, page[-1]["id"] if len(found) > limit else None
+        search.alert_as_dict(row),
+        tuple(events),
+        undecided + unshown,
+        page[-1]["id"] if len(found) > limit else None,
     )
 
 
@@ -92,14 +95,14 @@ def message(connection: sa.Connection, delivery: int) -> dict[str, Any] | None:
     and instead of a body that was too large to keep ``left_out``, how many alerts it was about. None: nothing is kept.
     """
     packed = connection.execute(sa.select(messages.c.body).where(messages.c.id == delivery)).scalar()
-    return None if packed is None else json.loads(unpacked(connection, packed))
+    return None if packed is None else json.loads(unpack_stored(connection, packed))
 
 
 def body(connection: sa.Connection, webhook: int) -> bytes | None:
     """The body of an accepted webhook; None: it is not kept any more, or nobody sent one."""
     accepted = webhooks.c.id == webhook, webhooks.c.quarantined.is_(None)
     packed = connection.execute(sa.select(webhooks.c.body).where(*accepted)).scalar()
-    return unpacked(connection, packed) if packed else None
+    return unpack_stored(connection, packed) if packed else None
 
 
 def _changes(page: Iterable[Any]) -> Iterator[Event]:
@@ -122,11 +125,11 @@ def _former(connection: sa.Connection, page: Sequence[Any]) -> tuple[list[Former
     whole = former_fates.join(fates, fates.c.id == former_fates.c.fate_id)
     of_page = fates.c.change_id.in_([row["id"] for row in page])
     newest = sa.select(*columns).select_from(whole).where(of_page).order_by(former_fates.c.id.desc())
-    found = [FormerFateRow(*row) for row in connection.execute(newest.limit(_FORMER))]
-    return found[::-1], _beyond(connection, len(found), _FORMER, whole, of_page)
+    found = [FormerFateRow(*row) for row in connection.execute(newest.limit(_MAX_FORMER_FATES))]
+    return found[::-1], _count_beyond(connection, len(found), _MAX_FORMER_FATES, whole, of_page)
 
 
-def _beyond(
+def _count_beyond(
     connection: sa.Connection,
     found: int,
     limit: int,
@@ -160,7 +163,7 @@ def _state(
     at, fate, reason = state
     sha256, positions = known.get(configuration or 0, (None, {}))
     return {
-        "at": at, "event": "fate" if fate in _ENDS else "decision", "change": row.change_id,
+        "at": at, "event": "fate" if fate in _FINAL_FATES else "decision", "change": row.change_id,
         "destination": row.destination, "fate": fate, "reason": reason, "rule": rule,
         "position": positions.get(rule), "configuration": sha256,
     }  # fmt: skip
@@ -171,7 +174,7 @@ def _configurations(connection: sa.Connection, ids: Iterable[int | None]) -> Con
     return {row["id"]: (row["sha256"], json.loads(unpack(row["positions"]))) for row in found}
 
 
-_ATTEMPT = (
+_ATTEMPT_COLUMNS = (
     deliveries.c.started_at.label("at"), deliveries.c.id.label("delivery"), deliveries.c.destination,
     deliveries.c.attempt, deliveries.c.finished_at, deliveries.c.outcome, deliveries.c.reason, deliveries.c.words,
     sa.exists().where(messages.c.id == deliveries.c.id).label("message"),
@@ -189,9 +192,11 @@ def _attempts(
         end = sa.select(changes.c.at).where(changes.c.id == before).scalar_subquery()
         conditions.append(deliveries.c.started_at < sa.func.coalesce(end, deliveries.c.started_at + 1))
     whole = members.join(deliveries, deliveries.c.conversation_id == members.c.conversation_id)
-    newest = sa.select(*_ATTEMPT).select_from(whole).where(*conditions).order_by(deliveries.c.id.desc())
-    found = connection.execute(newest.limit(_ATTEMPTS)).mappings().all()
-    left_out = _beyond(connection, len(found), _ATTEMPTS, whole, *conditions)
+    newest = (
+        sa.select(*_ATTEMPT_COLUMNS).select_from(whole).where(*conditions).order_by(deliveries.c.id.desc())
+    )
+    found = connection.execute(newest.limit(_MAX_ATTEMPTS)).mappings().all()
+    left_out = _count_beyond(connection, len(found), _MAX_ATTEMPTS, whole, *conditions)
     return [_attempt(row, storm=False) for row in found], left_out
 
 
@@ -208,7 +213,7 @@ def _in_storms(
     if not ended:
         return
     query = (
-        sa.select(*_ATTEMPT)
+        sa.select(*_ATTEMPT_COLUMNS)
         .join(conversations, conversations.c.id == deliveries.c.conversation_id)
         .where(
             conversations.c.token.in_({storm_token(destination) for destination, _ in ended}),
@@ -216,7 +221,7 @@ def _in_storms(
         )
         .order_by(deliveries.c.id)
     )
-    for row in connection.execute(query.limit(_ATTEMPTS)).mappings():
+    for row in connection.execute(query.limit(_MAX_ATTEMPTS)).mappings():
         if (row["destination"], row["finished_at"]) in ended:
             yield _attempt(row, storm=True)
 

@@ -15,12 +15,12 @@ from router.store.schema import (
     webhooks,
 )
 
-MOST = 10_000
+MAX_COUNTED = 10_000
 """Nothing is counted further than to this: a look takes about as long however much there is."""
-_FEW = 100
+_FIRST_BOUND = 100
 """Most often no more than this are due, or no more are due later: then the other one is not counted any further."""
 
-LISTS: dict[str, tuple[sa.ColumnElement[int], sa.ColumnElement[bool]]] = {
+ROWS_OF_LISTS: dict[str, tuple[sa.ColumnElement[int], sa.ColumnElement[bool]]] = {
     "waiting": (members.c.id, WAITS),
     "decisions": (fates.c.id, sa.true()),
     "deliveries": (deliveries.c.id, sa.true()),
@@ -32,12 +32,12 @@ LISTS: dict[str, tuple[sa.ColumnElement[int], sa.ColumnElement[bool]]] = {
 
 def total(connection: sa.Connection, name: str) -> str:
     """How many rows a list has in all: exact up to :data:`MOST`, and ``10000+`` beyond."""
-    key, which = LISTS[name]
+    key, which = ROWS_OF_LISTS[name]
     some = sa.select(key).where(which).order_by(key).limit(sa.bindparam("most"))
     count = connection.execute(
-        sa.select(sa.func.count()).select_from(some.subquery()), {"most": MOST + 1}
+        sa.select(sa.func.count()).select_from(some.subquery()), {"most": MAX_COUNTED + 1}
     ).scalar_one()
-    return str(count) if count <= MOST else f"{MOST}+"
+    return str(count) if count <= MAX_COUNTED else f"{MAX_COUNTED}+"
 
 
 def lanes(connection: sa.Connection, now: Millis) -> dict[str, dict[str, Any]]:
@@ -47,7 +47,7 @@ def lanes(connection: sa.Connection, now: Millis) -> dict[str, dict[str, Any]]:
     ``backlog_more``: more than that are due. It is so only where more than :data:`MOST` are due and more than that
     many are due later: of each no more are counted, and as long as one is known, the counter of both tells the other.
     """
-    for most in (_FEW, MOST):  # most often, one of them is few
+    for most in (_FIRST_BOUND, MAX_COUNTED):  # most often, one of them is few
         rows = connection.execute(_LANES, {"now": now, "most": most + 1}).all()
         if all(min(due, later) <= most for *_, due, later in rows):
             break
@@ -59,8 +59,8 @@ def lanes(connection: sa.Connection, now: Millis) -> dict[str, dict[str, Any]]:
         if what == DEAD_LETTER:
             lane["dead"] = int(count)
         elif due:
-            more = due > MOST and later > MOST
-            backlog = due if due <= most else MOST if more else int(count) - later
+            more = due > MAX_COUNTED and later > MAX_COUNTED
+            backlog = due if due <= most else MAX_COUNTED if more else int(count) - later
             lane |= {"backlog": backlog, "oldest_at": oldest, "backlog_more": more}
     return found
 

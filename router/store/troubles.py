@@ -30,7 +30,7 @@ class Trouble:
     """The start of the alert that says so, one a cause; None: none does yet."""
 
 
-def known(connection: sa.Connection) -> tuple[list[Trouble], list[Alert]]:
+def load_troubles(connection: sa.Connection) -> tuple[list[Trouble], list[Alert]]:
     """Them, and the self-alerts that fire, the oldest first."""
     columns = [alerts.c[name] for name in AlertRow._fields]
     rows = connection.execute(
@@ -50,8 +50,8 @@ def known(connection: sa.Connection) -> tuple[list[Trouble], list[Alert]]:
     return found, said
 
 
-def keep(connection: sa.Connection, trouble: Trouble) -> None:
-    forget(connection, trouble.destination)
+def save_trouble(connection: sa.Connection, trouble: Trouble) -> None:
+    delete_trouble(connection, trouble.destination)
     connection.execute(
         sa.insert(troubles).values(
             destination=trouble.destination, since=trouble.since, cause=trouble.cause, reason=fit(trouble.reason),
@@ -60,5 +60,5 @@ def keep(connection: sa.Connection, trouble: Trouble) -> None:
     )  # fmt: skip
 
 
-def forget(connection: sa.Connection, destination: str) -> None:
+def delete_trouble(connection: sa.Connection, destination: str) -> None:
     connection.execute(sa.delete(troubles).where(troubles.c.destination == destination))

@@ -24,19 +24,19 @@ from router.threads import Threads
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
-Timed = Callable[[float, Iterable[tuple[str, float]]], None]
+BatchObserver = Callable[[float, Iterable[tuple[str, float]]], None]
 """Takes the seconds of a batch, and the kind and the seconds of each of its jobs."""
 
-_BATCH = 256
+_MAX_BATCH_WEIGHT = 256
 """Alerts, see :attr:`router.store.jobs.Job.weight`: some tens of milliseconds."""
-_QUEUE = 10_000
+_MAX_QUEUED_JOBS = 10_000
 _READERS = 4
-_LAST_READS = 0.5
+_LAST_READS_SECONDS = 0.5
 """Seconds that readers have to end in when the database is closed."""
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _QueuedJob:
     result: JobResult
     future: asyncio.Future[Any]
     wrote: bool = False
@@ -49,12 +49,12 @@ class Database:
     """One writer, many readers.
 
     :param url: see :func:`router.store.backend.backend`
-    :param timed: told how long each batch took, and each of its jobs
+    :param observe: told how long each batch took, and each of its jobs
     :raises StoreUnavailable: it means no database
     """
 
-    def __init__(self, url: str, timed: Timed) -> None:
-        self._timed = timed
+    def __init__(self, url: str, observe: BatchObserver) -> None:
+        self._timed = observe
         self._backend = open_backend(url, _READERS)
         self.name = self._backend.name
         self.health = Health(self.name)
@@ -64,7 +64,7 @@ class Database:
         self._readers = Threads("store-read", _READERS)
         self._reading: set[asyncio.Event] = set()
         """Each is set when a reader has let go of its connection."""
-        self._queue: queue.Queue[_Waiting | None] = queue.Queue(_QUEUE)
+        self._queue: queue.Queue[_QueuedJob | None] = queue.Queue(_MAX_QUEUED_JOBS)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = asyncio.Event()
@@ -76,12 +76,17 @@ class Database:
         :raises StoreUnavailable: it can't be opened, is damaged or not ours, or another process serves from it
         """
         try:
-            self._backend.make()
+            self._backend.prepare()
             check(self._backend)
-            self._connection = self._backend.writer()
+            self._connection = self._backend.open_writer()
             migrate(self._backend.engine)
         except sa.exc.DBAPIError as error:
-            raise self._backend.unavailable(error) from error
+            raise self._backend.explain_error(error) from error
+
+    @property
+    def queued_jobs(self) -> int:
+        """How many jobs wait for the writer."""
+        return self._queue.qsize()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -93,28 +98,28 @@ class Database:
 
         :raises StoreUnavailable: nothing of it was kept
         """
-        result: T = await self._put(job)
+        result: T = await self._enqueue(job)
         return result
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         """As :meth:`do`, for what is no transition."""
-        result: T = await self._put(Direct(work))
+        result: T = await self._enqueue(Direct(work))
         return result
 
-    async def _put(self, job: Job[Any] | Direct) -> Any:
+    async def _enqueue(self, job: Job[Any] | Direct) -> Any:
         loop, thread = self._loop, self._thread
         if loop is None or thread is None:
             raise StoreUnavailable("the store is closed")
         if self.health.damaged:
             raise StoreUnavailable(str(self.health.error))
-        waiting = _Waiting(JobResult(job), loop.create_future())
+        waiting = _QueuedJob(JobResult(job), loop.create_future())
         try:
             self._queue.put_nowait(waiting)
         except queue.Full:
             error = StoreUnavailable(
-                f"{self.name}: {_QUEUE} writes are waiting already: the disk is too slow"
+                f"{self.name}: {_MAX_QUEUED_JOBS} writes are waiting already: the disk is too slow"
             )
-            self.health.failed(error)
+            self.health.write_failed(error)
             raise error from None
         return await waiting.future
 
@@ -126,7 +131,7 @@ class Database:
                 with self._backend.engine.connect() as connection:
                     return work(connection)
             finally:
-                self._call(ended.set)
+                self._call_on_loop(ended.set)
                 if self._closed:  # without waiting for it
                     self._backend.close()
 
@@ -135,9 +140,9 @@ class Database:
         try:
             return await self._readers.run(call)
         except sa.exc.DBAPIError as error:
-            unread = self._backend.unavailable(error)
+            unread = self._backend.explain_error(error)
             if unread.damaged:
-                self.health.failed(unread)
+                self.health.write_failed(unread)
             raise unread from error
 
     async def look(self, job: Job[T]) -> T:
@@ -166,24 +171,24 @@ class Database:
                 return
         # A reader whose caller was cancelled still has its connection, and SQLite's last one takes the WAL in.
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(within, _LAST_READS)):
+            async with asyncio.timeout(min(within, _LAST_READS_SECONDS)):
                 for each in self._reading:
                     await each.wait()
         self._closed = True
         self._readers.shutdown()
-        self._drop()  # unless the writer has
+        self._close_connection()  # unless the writer has
         self._backend.close()
 
     def _serve(self) -> None:
         """The writer's thread. Whatever happens to a batch, those who wait for it get an answer, and it goes on."""
         open_ = True
         while open_:
-            batch: list[_Waiting] = []
+            batch: list[_QueuedJob] = []
             job, weight = self._queue.get(), 0
             while job is not None:
                 batch.append(job)
                 weight += job.result.job.weight
-                if weight >= _BATCH:
+                if weight >= _MAX_BATCH_WEIGHT:
                     break
                 try:
                     job = self._queue.get_nowait()
@@ -195,16 +200,16 @@ class Database:
                 began = time.perf_counter()
                 self._write(batch)
                 batch[0].seconds = time.perf_counter() - began
-                self._call(self._settle, batch)
-        self._drop()
-        self._call(self._ended.set)
+                self._call_on_loop(self._answer_callers, batch)
+        self._close_connection()
+        self._call_on_loop(self._ended.set)
 
-    def _call(self, back: Callable[..., object], *arguments: object) -> None:
+    def _call_on_loop(self, back: Callable[..., object], *arguments: object) -> None:
         assert self._loop is not None  # noqa: S101  (narrows the type)
         with suppress(RuntimeError):  # the loop is gone: nobody waits for an answer any more
             self._loop.call_soon_threadsafe(back, *arguments)
 
-    def _write(self, batch: list[_Waiting]) -> None:
+    def _write(self, batch: list[_QueuedJob]) -> None:
         """Commit a batch. A job that fails among others runs once more, alone: only what fails then is answered with an
         error.
         """
@@ -219,41 +224,41 @@ class Database:
                     "a job failed among others, and did not alone", job=each.result.kind, exc_info=before
                 )
 
-    def _commit(self, batch: list[_Waiting]) -> list[_Waiting]:
+    def _commit(self, batch: list[_QueuedJob]) -> list[_QueuedJob]:
         """All of it, or nothing. The jobs that failed; none, if it is the database that can't be written."""
         for each in batch:
             each.result.value = each.result.error = None
         try:
-            self._backend.still_there()
+            self._backend.check_not_moved()
             if self._connection is None:
-                self._connection = self._backend.writer()
-            batch[0].wrote = self._transact(self._connection, [each.result for each in batch])
+                self._connection = self._backend.open_writer()
+            batch[0].wrote = self._run_transaction(self._connection, [each.result for each in batch])
         except BaseException as error:  # noqa: BLE001  (else its callers would wait for ever)
-            failure = self._failure(error)
+            failure = self._classify(error)
             for each in batch:
                 each.result.error = failure
             if not self._is_usable():
-                self._drop()
+                self._close_connection()
             return [] if isinstance(failure, StoreUnavailable) else batch
         return [each for each in batch if each.result.error is not None]
 
-    def _failure(self, error: BaseException) -> Exception:
+    def _classify(self, error: BaseException) -> Exception:
         """What a batch could not be saved for: the database, or something of its own."""
         if isinstance(error, StoreUnavailable):
             return error
-        if isinstance(error, Exception) and self._backend.is_of_a_row(error):
+        if isinstance(error, Exception) and self._backend.is_row_error(error):
             log.error("a batch could not be saved", exc_info=error)
             return error
-        return self._backend.unavailable(error)
+        return self._backend.explain_error(error)
 
-    def _transact(self, connection: sa.Connection, results: list[JobResult]) -> bool:
+    def _run_transaction(self, connection: sa.Connection, results: list[JobResult]) -> bool:
         """Whether something was written, as far as anybody wants to know."""
         wanted = self.health.error is not None
         driver = connection.connection.driver_connection
         with connection.begin():
-            before = self._backend.written(driver) if wanted else 0
+            before = self._backend.write_count(driver) if wanted else 0
             Batch(connection, self._sets).run(results)
-            return wanted and self._backend.written(driver) > before
+            return wanted and self._backend.write_count(driver) > before
 
     def _is_usable(self) -> bool:
         """Not if not even its rollback succeeded."""
@@ -265,7 +270,7 @@ class Database:
         except Exception:  # noqa: BLE001  (then it is none)
             return False
 
-    def _drop(self) -> None:
+    def _close_connection(self) -> None:
         """The next batch gets a new connection."""
         connection, self._connection = self._connection, None
         if connection is None:
@@ -274,16 +279,16 @@ class Database:
             with suppress(Exception):  # then it has ended already
                 end()
 
-    def _settle(self, batch: list[_Waiting]) -> None:
+    def _answer_callers(self, batch: list[_QueuedJob]) -> None:
         """Answer the callers, on the event loop."""
         self._timed(batch[0].seconds, ((each.result.kind, each.result.seconds) for each in batch))
         errors = [each.result.error for each in batch]
         faults = [error for error in errors if isinstance(error, StoreUnavailable)]
         for fault in faults:
-            self.health.failed(fault)
+            self.health.write_failed(fault)
         # A full disk still takes a transaction that writes nothing.
-        if not faults and any(each.wrote for each in batch) and self._queue.qsize() < _QUEUE // 2:
-            self.health.worked()
+        if not faults and any(each.wrote for each in batch) and self.queued_jobs < _MAX_QUEUED_JOBS // 2:
+            self.health.write_succeeded()
         for each in batch:
             if each.future.done():
                 continue

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from router.rules.inputs import InputError, moment
 from router.rules.timetable import as_json, timetables
-from router.store import Store, StoreUnavailable
+from router.store import StoreUnavailable
+from router.store.page_queries import PageQueries
 from router.web.app_context import APP_CONTEXT, TOTAL
 
 STATIC = Path(__file__).parent / "static"
@@ -37,11 +38,11 @@ def add_pages(app: web.Application, *, home: str) -> None:
         [
             web.get("/", page),
             web.static("/static", STATIC),
-            web.get("/api/v1/waiting", _answers(Store.waiting, "waiting")),
-            web.get("/api/v1/decisions", _answers(Store.decisions, "decisions")),
+            web.get("/api/v1/waiting", _answers(PageQueries.waiting, "waiting")),
+            web.get("/api/v1/decisions", _answers(PageQueries.decisions, "decisions")),
             web.get("/api/v1/ledger", _ledger),
-            web.get("/api/v1/deliveries", _answers(Store.attempts, "deliveries")),
-            web.get("/api/v1/dead-letters", _answers(Store.dead_letters, "dead-letters")),
+            web.get("/api/v1/deliveries", _answers(PageQueries.attempts, "deliveries")),
+            web.get("/api/v1/dead-letters", _answers(PageQueries.dead_letters, "dead-letters")),
             web.get("/api/v1/schedule", _schedule),
         ]
     )
@@ -63,23 +64,23 @@ async def _ledger(request: web.Request) -> web.Response:
     except InputError as error:
         return web.json_response({"reason": str(error)}, status=400)
     try:
-        return web.json_response(await request.app[APP_CONTEXT].store.ledger(since, until))
+        return web.json_response(await request.app[APP_CONTEXT].store.pages.ledger(since, until))
     except StoreUnavailable as error:
         return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
 
 
 def _answers(
-    ask: Callable[[Store], Awaitable[list[dict[str, Any]]]], name: str
+    ask: Callable[[PageQueries], Awaitable[list[dict[str, Any]]]], name: str
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     """The newest rows of a part of the ledger, as JSON; a header says how many there are.
 
-    :param name: the part's, see :data:`router.store.LISTS`
+    :param name: the part's, see :data:`router.store.ROWS_OF_LISTS`
     """
 
     async def answer(request: web.Request) -> web.Response:
         store = request.app[APP_CONTEXT].store
         try:
-            rows, total = await ask(store), await store.total(name)
+            rows, total = await ask(store.pages), await store.pages.total(name)
             return web.json_response(rows, headers={TOTAL: total})
         except StoreUnavailable as error:
             return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)

@@ -5,10 +5,8 @@ import logging
 import math
 import os
 import re
-import sqlite3
 import time
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -18,6 +16,7 @@ import pytest
 from router.model import Millis
 from tests.acceptance.conftest import Providers
 from tests.acceptance.processes import Alertmanager, Router, needs_alertmanager, running, until
+from tests.database import rows
 from tests.world import fake_pagerduty, fake_slack, fake_smtp
 from tests.world.fake_pagerduty import KEY
 
@@ -245,14 +244,11 @@ def test_what_was_taken_is_paired_with_attempts_that_overlap(
 def _attempts(database: Path) -> dict[str, list[Attempt]]:
     """By destination and in order: when each was under way, and what came of it."""
     found: dict[str, list[Attempt]] = {}
-    with closing(sqlite3.connect(database)) as connection:
-        rows = connection.execute(
-            "SELECT destination, started_at, finished_at, outcome, reason FROM deliveries ORDER BY id"
-        )
-        for destination, started, finished, outcome, reason in rows:
-            key = "pagerduty" if destination.startswith("pagerduty:") else destination
-            until = math.inf if finished is None else finished
-            found.setdefault(key, []).append(Attempt(started, until, outcome, reason))
+    attempts = "SELECT destination, started_at, finished_at, outcome, reason FROM deliveries ORDER BY id"
+    for destination, started, finished, outcome, reason in rows(database, attempts):
+        key = "pagerduty" if destination.startswith("pagerduty:") else destination
+        until = math.inf if finished is None else finished
+        found.setdefault(key, []).append(Attempt(started, until, outcome, reason))
     return found
 
 

@@ -6,10 +6,9 @@ import json
 import os
 import resource
 import signal
-import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -17,6 +16,7 @@ import pytest
 
 from tests.acceptance.conftest import Providers
 from tests.acceptance.processes import ROOT, Router, answers, free_port, running, until
+from tests.database import change
 
 BODY = b'{"alerts": [{"labels": {"alertname": "Down", "severity": "critical", "note": "%s"}}]}' % (
     b"x" * 100_000
@@ -76,9 +76,11 @@ def _no_database(path: Path) -> None:
 
 
 def _newer(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
-        connection.execute("INSERT INTO alembic_version VALUES ('f00f')")
+    change(
+        path,
+        "CREATE TABLE alembic_version (version_num TEXT)",
+        "INSERT INTO alembic_version VALUES ('f00f')",
+    )
 
 
 def _folder(path: Path) -> None:

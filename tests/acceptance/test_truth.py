@@ -3,9 +3,8 @@
 import asyncio
 import json
 import shutil
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests.acceptance.processes import (
     running,
     until,
 )
+from tests.database import rows
 from tests.world.fake_pagerduty import Page
 from tests.world.fake_slack import Want
 
@@ -66,9 +66,8 @@ class Room:
         """Alertmanager's answers have had every alert that the router knows: what they never had can't be missed."""
 
         async def ready() -> bool:
-            with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as connection:
-                rows = connection.execute("SELECT listed_by FROM alerts").fetchall()
-            return bool(rows) and all(peers for (peers,) in rows)
+            found = rows(self._database, "SELECT listed_by FROM alerts")
+            return bool(found) and all(peers for (peers,) in found)
 
         await until(ready, "Alertmanager's answers have had the alert")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from router.config import loads
 from router.deliver.kept_message import packed_message
 from router.model import DAY, Alert, Delivered, Message, Millis, Status, Webhook
-from router.packed import MOST_LEARNED, Learned
+from router.packed import MAX_DICTIONARIES, LearnedDictionary
 from router.store import Adoption, Search, Store, Work
 from router.store.backend import Backend, open_backend
-from router.store.dictionary import Packing, add, newest
+from router.store.dictionary import LearningPacker, add_dictionary, newest
 
 NOW: Millis = 1_795_435_200_000
 POLICY = loads(
@@ -47,23 +47,23 @@ async def play(store: Store, first: int, count: int, now: Millis) -> dict[int, i
 
 async def assert_readable(store: Store, numbers: dict[int, int]) -> None:
     for delivery, number in numbers.items():
-        message = await store.message(delivery)
+        message = await store.pages.message(delivery)
         assert message is not None
         assert message["body"] == message_of(number).body
-    page = await store.find_alerts(Search(), limit=500)
+    page = await store.pages.find_alerts(Search(), limit=500)
     found = []
     for alert in page.alerts:
-        story = await store.story(alert["id"])
+        story = await store.pages.story(alert["id"])
         assert story is not None
-        found.append(await store.body(story.events[0]["webhook"]))
+        found.append(await store.pages.body(story.events[0]["webhook"]))
     assert sorted(each or b"" for each in found) == sorted(map(body_of, numbers.values()))
 
 
 async def test_all_is_read_as_it_came_before_and_after_a_dictionary_is_learned(url: str) -> None:
     store = await Store.open(url)
-    await store.begin(NOW)
-    await store.adopt(Adoption(POLICY), NOW)
-    await store.judge(POLICY, NOW)
+    await store.start(NOW)
+    await store.rules.adopt(Adoption(POLICY), NOW)
+    await store.rules.judge_all(POLICY, NOW)
     numbers = await play(store, 0, 51, NOW)
     await assert_readable(store, numbers)
     await store.close()
@@ -74,14 +74,14 @@ async def test_all_is_read_as_it_came_before_and_after_a_dictionary_is_learned(u
     await assert_readable(store, numbers)
     await store.close()
     database = open_backend(url)
-    with database.reading() as connection:
+    with database.open_read_only() as connection:
         last = newest(connection)
     database.close()
     assert last is not None
     assert last[0].number == 2
 
 
-def packed(packing: Packing, count: int = 100) -> int:
+def packed(packing: LearningPacker, count: int = 100) -> int:
     """How many bytes the last of so many texts takes."""
     for number in range(count):
         packing.pack(body_of(number))
@@ -90,23 +90,23 @@ def packed(packing: Packing, count: int = 100) -> int:
 
 
 def test_a_lesson_is_due_after_some_texts_and_again_after_a_month() -> None:
-    packing = Packing()
+    packing = LearningPacker()
     packed(packing, 40)
-    assert packing.lesson(NOW) is None
+    assert packing.next_dictionary(NOW) is None
     before = packed(packing)
-    words = packing.lesson(NOW)
+    words = packing.next_dictionary(NOW)
     assert words is not None
-    packing.use((Learned(1, words), NOW))
+    packing.use((LearnedDictionary(1, words), NOW))
     assert packed(packing) < before / 2
-    assert packing.lesson(NOW + 29 * DAY) is None
-    assert packing.lesson(NOW + 30 * DAY) is not None
+    assert packing.next_dictionary(NOW + 29 * DAY) is None
+    assert packing.next_dictionary(NOW + 30 * DAY) is not None
 
 
 def test_no_more_is_learned_than_can_be_numbered(database: Backend) -> None:
-    connection = database.writer()
+    connection = database.open_writer()
     with connection.begin():
-        learned = [add(connection, b"words", NOW) for _ in range(MOST_LEARNED + 1)]
+        learned = [add_dictionary(connection, b"words", NOW) for _ in range(MAX_DICTIONARIES + 1)]
     connection.close()
     numbers = [each[0].number for each in learned if each is not None]
-    assert numbers == list(range(1, MOST_LEARNED + 1))
+    assert numbers == list(range(1, MAX_DICTIONARIES + 1))
     assert learned[-1] is None

@@ -57,7 +57,7 @@ def test_tables_that_were_migrated_are_those_of_a_new_database(tmp_path: Path) -
 
 
 def test_a_new_database_has_the_tables_that_the_code_knows(database: Backend) -> None:
-    with database.reading() as connection:
+    with database.open_read_only() as connection:
         context = MigrationContext.configure(connection, opts={"include_object": is_everywhere})
         assert compare_metadata(context, metadata) == []
         assert context.get_current_revision() == HEAD
@@ -69,7 +69,7 @@ async def test_a_database_that_is_opened_again_is_left_as_it_is(url: str) -> Non
         await store.quarantine(b"x", "default", "r", 1)
         await store.close()
     store = await Store.open(url)
-    assert len(await store.quarantined()) == 2
+    assert len(await store.pages.quarantined()) == 2
     await store.close()
 
 
@@ -82,7 +82,7 @@ def test_the_newest_migration_goes_back_and_forth(database: Backend) -> None:
         config.attributes["connection"] = connection
         alembic.command.downgrade(config, "-1")
     migrate(database.engine)
-    with database.reading() as connection:
+    with database.open_read_only() as connection:
         context = MigrationContext.configure(connection, opts={"include_object": is_everywhere})
         assert compare_metadata(context, metadata) == []
         assert context.get_current_revision() == HEAD

@@ -37,7 +37,7 @@ class Filled(NamedTuple):
 @contextmanager
 def filled(url: str) -> Iterator[Filled]:
     database = made(url)
-    connection = database.writer()
+    connection = database.open_writer()
     state = State(complete=True)
     fill(state)
     with connection.begin():

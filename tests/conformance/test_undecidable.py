@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from structlog.testing import capture_logs
 from router.core.accept import accept_webhook
 from router.store import Store
 from router.web import make_app
+from tests.database import busy_writer, fill_disk, on_writer, queued_jobs
 from tests.unit.web.conftest import Server
 from tests.unit.web.room import Client, Web
 from tests.waiting import until
@@ -73,7 +73,7 @@ async def refuses_its_group(store: Store) -> None:
             "BEGIN SELECT RAISE(ABORT, 'not this one'); END"
         )
 
-    await store._database.write(mend)
+    await on_writer(store, mend)
 
 
 async def answers(client: Client, *bodies: bytes, **headers: str) -> list[tuple[int, str]]:
@@ -88,24 +88,13 @@ async def answers(client: Client, *bodies: bytes, **headers: str) -> list[tuple[
 
 async def in_one_batch(store: Store, client: Client, *bodies: bytes) -> list[tuple[int, str]]:
     """All of them wait when the writer takes the first."""
-    began, goes_on = asyncio.Event(), threading.Event()
-    loop = asyncio.get_running_loop()
-
-    def hold(_: sa.Connection) -> None:
-        loop.call_soon_threadsafe(began.set)
-        goes_on.wait()
 
     async def all_wait() -> bool:
-        return store._database._queue.qsize() == len(bodies)
+        return queued_jobs(store) == len(bodies)
 
-    holding = asyncio.create_task(store._database.write(hold))
-    try:
-        await began.wait()
+    async with busy_writer(store):
         found = asyncio.create_task(answers(client, *bodies))
         await until(all_wait, "all wait")
-    finally:
-        goes_on.set()
-    await holding
     return await found
 
 
@@ -114,12 +103,12 @@ def quarantined(room: Web) -> float | None:
 
 
 async def assert_quarantined(room: Web, client: Client, raw: bytes, error: str) -> None:
-    (kept,) = await room.store.quarantined()
+    (kept,) = await room.store.pages.quarantined()
     assert kept["reason"] == f"it can't be decided: {error}; the log says more"
     response = await client.get(f"/api/v1/quarantine/{kept['id']}")
     assert await response.read() == raw
     assert (quarantined(room), room.counted("default", "quarantined")) == (1, 1)
-    ledger = await room.store.status()
+    ledger = await room.store.pages.status()
     assert (ledger["webhooks"]["quarantined"], ledger["imbalance"]) == (1, 0)
     assert room.store.trouble is None
 
@@ -139,7 +128,7 @@ async def test_one_whose_decision_raises_is_quarantined_as_it_came(
     assert [each["event"] for each in logs if each["log_level"] != "info"] == [
         "a webhook can't be decided", "webhook quarantined"
     ]  # fmt: skip
-    assert (await room.store.status())["webhooks"]["accepted"] == 0
+    assert (await room.store.pages.status())["webhooks"]["accepted"] == 0
 
 
 @pytest.mark.parametrize("count", [1, LARGE])
@@ -192,20 +181,13 @@ async def test_one_that_fails_only_among_others_is_accepted(
 async def test_a_database_that_cannot_be_written_is_503_and_no_quarantine(
     room: Web, client: Client, count: int
 ) -> None:
-    def fill(connection: sa.Connection) -> None:
-        """A full disk; a server that became a standby."""
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql("SET SESSION default_transaction_read_only = on")
-        else:
-            connection.exec_driver_sql("PRAGMA max_page_count=1")
-
-    await room.store._database.write(fill)
+    await fill_disk(room.store)
     # More than the file's last pages have room for.
     found = await answers(client, *(body(f"{group}" * 3_000, count) for group in "abc"))
     assert [status for status, _ in found] == [503] * 3
     assert room.store.trouble is not None
     assert quarantined(room) == 0
-    assert await room.store.quarantined() == []
+    assert await room.store.pages.quarantined() == []
 
 
 async def test_a_host_without_memory_is_503_and_no_quarantine(
@@ -214,4 +196,4 @@ async def test_a_host_without_memory_is_503_and_no_quarantine(
     raises(monkeypatch, MemoryError())
     ((status, _),) = await answers(client, body(BAD))
     assert status == 503
-    assert await room.store.quarantined() == []
+    assert await room.store.pages.quarantined() == []

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.packed import Learned, number_of, pack, unpack, words_of
+from router.packed import LearnedDictionary, dictionary_number, dictionary_words, pack, unpack
 from tests.examples import examples
 
 
@@ -63,20 +63,20 @@ def test_what_a_former_version_packed_can_be_read() -> None:
 @given(st.binary(max_size=2_000), st.integers(1, 255), st.binary(max_size=500))
 @examples(100)
 def test_what_is_packed_by_a_learned_dictionary_needs_it(data: bytes, number: int, sample: bytes) -> None:
-    learned = Learned(number, words_of([sample]))
+    learned = LearnedDictionary(number, dictionary_words([sample]))
     packed = pack(data, learned)
-    assert number_of(packed) in {None, number}
-    assert unpack(packed, learned if number_of(packed) else None) == data
+    assert dictionary_number(packed) in {None, number}
+    assert unpack(packed, learned if dictionary_number(packed) else None) == data
 
 
 @pytest.mark.parametrize("length", [59, 60, 4_096, 4_097, 16_384, 65_535, 65_536, 200_000])
 @pytest.mark.parametrize("sample", [0, 3_000, 12_000, 40_000])
 def test_a_text_of_any_length_is_unpacked_as_it_was_with_any_dictionary(length: int, sample: int) -> None:
     words = b"".join(b"%d " % number for number in range(length + sample))
-    learned = Learned(1, words_of([words[:sample]]))
+    learned = LearnedDictionary(1, dictionary_words([words[:sample]]))
     data = words[sample // 2 :][:length]
     packed = pack(data, learned)
-    assert unpack(packed, learned if number_of(packed) else None) == data
+    assert unpack(packed, learned if dictionary_number(packed) else None) == data
     assert len(packed) <= len(data) + 1
     assert pack(data, learned) == packed  # whatever was packed before
 
@@ -88,5 +88,5 @@ def test_of_what_is_like_the_sample_a_learned_dictionary_leaves_a_third() -> Non
             {"labels": {"pod": pod}, "runbook": "https://wiki.example/crash-loops", "is": "up"}
         ).encode()
 
-    learned = Learned(1, words_of([text(1)]))
+    learned = LearnedDictionary(1, dictionary_words([text(1)]))
     assert len(pack(text(2), learned)) < len(pack(text(2))) / 2

@@ -12,7 +12,9 @@ async def delivered(world: World, count: int) -> None:
     """As many attempts have been recorded as delivered; waits for what the fakes have already heard."""
     assert world.service is not None
     store = world.service.store
-    while sum(each.get("delivered", 0) for each in (await store.status())["deliveries"].values()) < count:
+    while (
+        sum(each.get("delivered", 0) for each in (await store.pages.status())["deliveries"].values()) < count
+    ):
         await store.ready()
 
 
@@ -20,7 +22,7 @@ async def failed(world: World, destination: str, times: int = 1) -> None:
     """So many attempts at a destination have been recorded as to be retried."""
     assert world.service is not None
     store = world.service.store
-    while (await store.status())["deliveries"].get(destination, {}).get("retry", 0) < times:
+    while (await store.pages.status())["deliveries"].get(destination, {}).get("retry", 0) < times:
         await store.ready()
 
 

@@ -2,9 +2,7 @@
 
 import asyncio
 import gc
-import threading
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from router.model import (
 )
 from router.store import Permit
 from tests.clock import ManualClock
+from tests.database import busy_writer, queued_jobs
 from tests.world.conftest import World
 from tests.world.test_odd_channels import CALM, NOON, ODD, POLICY, Fake, Room, a_room, kind, returning
 from tests.world.test_slack_limits import posted
@@ -85,13 +84,13 @@ def _is_idle(clock: ManualClock) -> bool:
 
 async def _recorded(room: Room) -> bool:
     held = len(room.odd.sending) if isinstance(room.odd, Held) else 0
-    own = [each for each in await room.store.attempts() if each["destination"].startswith("odd")]
+    own = [each for each in await room.store.pages.attempts() if each["destination"].startswith("odd")]
     return sum(each["outcome"] is not None for each in own) >= room.odd.tries - held
 
 
 async def under_way(room: Room) -> int:
     """Deliveries that were claimed and have no outcome."""
-    own = (each for each in await room.store.attempts() if each["destination"].startswith("odd"))
+    own = (each for each in await room.store.pages.attempts() if each["destination"].startswith("odd"))
     return sum(each["outcome"] is None for each in own)
 
 
@@ -100,27 +99,9 @@ async def fire_all(room: Room, names: Iterable[str] = NAMES) -> None:
         await room.fire(name)
 
 
-@asynccontextmanager
-async def a_busy_writer(room: Room) -> AsyncIterator[None]:
-    """The store's writer is at one thing for as long as this lasts: all that is asked meanwhile is its next batch."""
-    release, begun, loop = threading.Event(), asyncio.Event(), asyncio.get_running_loop()
-
-    def wait(_connection: object) -> None:
-        loop.call_soon_threadsafe(begun.set)
-        release.wait()
-
-    task = asyncio.ensure_future(room.store._database.write(wait))
-    try:
-        await begun.wait()
-        yield
-    finally:
-        release.set()
-        await task
-
-
 async def waiting(room: Room, count: int) -> None:
     """So many jobs wait for the writer."""
-    while room.store._database._queue.qsize() < count:  # noqa: ASYNC110  (the queue tells nobody)
+    while queued_jobs(room.store) < count:  # noqa: ASYNC110  (the queue has no event)
         await asyncio.sleep(0)
 
 
@@ -175,10 +156,10 @@ async def test_the_lanes_of_a_section_claim_no_more_than_its_rate_allows(tmp_pat
             while len(room.odd.told) < count:
                 await room.store.ready()
             await quiet(room)
-            assert len(await room.store.attempts()) == count
+            assert len(await room.store.pages.attempts()) == count
             room.clock.advance(SECOND - 1)
             await quiet(room)
-            assert len(await room.store.attempts()) == count
+            assert len(await room.store.pages.attempts()) == count
             room.clock.advance(1)
 
 
@@ -247,7 +228,7 @@ async def test_an_idle_router_is_woken_by_nothing_but_the_next_due_time(
 
     monkeypatch.setattr(ManualClock, "wait", noted)
     batches = Batches()
-    async with a_room(tmp_path, Fake(), timed=batches) as room:
+    async with a_room(tmp_path, Fake(), observe=batches) as room:
         await room.fire()
         await room.until("delivered", 1)
         await room.until("delivered", 1, CALM)
@@ -265,7 +246,7 @@ async def test_a_lane_without_room_claims_nothing(tmp_path: Path) -> None:
     """One that is broken, one that has no token; each is woken many times."""
     batches = Batches()
     odd = kind("odd", LaneLimits(max_concurrency=8))
-    async with a_room(tmp_path, Fake([returning(Broken("gone"))]), odd_kind=odd, timed=batches) as room:
+    async with a_room(tmp_path, Fake([returning(Broken("gone"))]), odd_kind=odd, observe=batches) as room:
         calm = replace(CALM, limits=LaneLimits(rate=Rate(1, HOUR, burst=1)))
         await room.lanes.serve((ODD, calm))
         await room.fire()
@@ -282,7 +263,7 @@ async def test_a_lane_without_room_claims_nothing(tmp_path: Path) -> None:
 async def test_a_delivery_that_leaves_nothing_due_takes_one_claim(tmp_path: Path) -> None:
     batches = Batches()
     odd = kind("odd", LaneLimits(max_concurrency=8))
-    async with a_room(tmp_path, Fake(), odd_kind=odd, policy=replace(POLICY, receivers={"all": (ODD,)}), timed=batches) as room:  # fmt: skip
+    async with a_room(tmp_path, Fake(), odd_kind=odd, policy=replace(POLICY, receivers={"all": (ODD,)}), observe=batches) as room:  # fmt: skip
         await quiet(room)
         batches.clear()
         await room.fire()
@@ -296,14 +277,14 @@ async def test_a_delivery_that_leaves_nothing_due_takes_one_claim(tmp_path: Path
 
 async def test_lanes_that_are_woken_together_claim_in_one_transaction(tmp_path: Path) -> None:
     batches = Batches()
-    async with a_room(tmp_path, Fake(), policy=MANY, timed=batches) as room:
+    async with a_room(tmp_path, Fake(), policy=MANY, observe=batches) as room:
         await room.fire()
         await quiet(room)
         for destination in (ODD, *OTHERS):
             await room.until("delivered", 1, destination)
         await quiet(room)
         batches.clear()
-        async with a_busy_writer(room):
+        async with busy_writer(room.store):
             room.lanes.wake([destination.key for destination in (ODD, *OTHERS)])
             await waiting(room, 5)
         await quiet(room)
@@ -313,11 +294,11 @@ async def test_lanes_that_are_woken_together_claim_in_one_transaction(tmp_path: 
 async def test_outcomes_that_come_together_are_recorded_in_one_transaction(tmp_path: Path) -> None:
     held, batches = Held(), Batches()
     odd = kind("odd", LaneLimits(max_concurrency=8))
-    async with a_room(tmp_path, held, odd_kind=odd, timed=batches) as room:
+    async with a_room(tmp_path, held, odd_kind=odd, observe=batches) as room:
         await fire_all(room)
         sending = await held.until_tried(8)
         await quiet(room)
-        async with a_busy_writer(room):
+        async with busy_writer(room.store):
             held.let_go(sending)
             await waiting(room, 8)
         await room.until("delivered", 8)
@@ -327,7 +308,7 @@ async def test_outcomes_that_come_together_are_recorded_in_one_transaction(tmp_p
 async def test_a_claim_runs_after_what_came_later_into_its_batch(tmp_path: Path) -> None:
     async with a_room(tmp_path, Held(), policy=replace(POLICY, receivers={"all": (CALM,)})) as room:
         await quiet(room)
-        async with a_busy_writer(room):
+        async with busy_writer(room.store):
             claim = asyncio.ensure_future(room.store.claim_several(Permit(CALM, count=9), room.policy, NOON))
             await waiting(room, 1)
             fire = asyncio.ensure_future(room.fire())
@@ -370,7 +351,7 @@ async def test_a_stop_takes_back_what_has_not_begun(world: World) -> None:
     await world.start()
     assert world.service is not None
     assert await world.fates() == {"delivered": 12}
-    attempts = await world.service.store.attempts()
+    attempts = await world.service.store.pages.attempts()
     attempts = [each for each in attempts if each["destination"].startswith("slack")]
     assert {(each["outcome"], each["attempt"]) for each in attempts} == {("delivered", 1)}
     assert len(attempts) == 4
@@ -380,17 +361,17 @@ async def test_a_kill_leaves_what_has_not_begun_as_interrupted(world: World) -> 
     await one_edit_waits(world)
     assert world.service is not None
     store = world.service.store
-    claimed = [each for each in await store.attempts() if each["outcome"] is None]
+    claimed = [each for each in await store.pages.attempts() if each["outcome"] is None]
     assert len(claimed) == 1
-    await store.begin(world.clock.now())  # as the next process does
-    outcomes = {each["id"]: each["outcome"] for each in await store.attempts()}
+    await store.start(world.clock.now())  # as the next process does
+    outcomes = {each["id"]: each["outcome"] for each in await store.pages.attempts()}
     assert outcomes[claimed[0]["id"]] == "interrupted"
 
 
 async def test_a_stop_takes_back_a_claim_that_comes_back_late(tmp_path: Path) -> None:
     async with a_room(tmp_path, Held()) as room:
         await quiet(room)
-        async with a_busy_writer(room):
+        async with busy_writer(room.store):
             fire = asyncio.ensure_future(room.fire())
             await waiting(room, 1)
             room.lanes.wake([ODD.key])
@@ -401,7 +382,7 @@ async def test_a_stop_takes_back_a_claim_that_comes_back_late(tmp_path: Path) ->
         await stop
         await fire
         assert room.odd.tries == 0
-        assert await room.store.attempts() == []
+        assert await room.store.pages.attempts() == []
         claimed = await room.store.claim_several(Permit(ODD), POLICY, NOON)
         assert [each.conversation.attempt for each in claimed.works] == [1]
 
@@ -417,7 +398,7 @@ async def test_a_stop_ends_though_the_store_does_not(tmp_path: Path) -> None:
         while await under_way(room) < 1:
             await room.store.ready()
         await quiet(room)
-        async with a_busy_writer(room):
+        async with busy_writer(room.store):
             await room.lanes.stop(0)
             assert not any(lane["alive"] for lane in room.lanes.describe())
         assert room.odd.tries == 1

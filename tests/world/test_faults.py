@@ -1,16 +1,14 @@
 """The store fails under the whole service: 503, a line in the log, lanes that wait, and all goes on by itself."""
 
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import aiohttp
 import pytest
-import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from router.model import MINUTE, SECOND
+from tests import database
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import Page
 from tests.world.fake_pagerduty import http as pagerduty_http
@@ -22,32 +20,20 @@ WRITABLE = "the store can be written again"
 PADDING = "x" * 100_000
 
 
-async def on_the_writers_connection(world: World, work: Callable[[sqlite3.Connection], object]) -> None:
-    assert world.service is not None
-
-    def run(connection: sa.Connection) -> None:
-        driver: Any = connection.connection.driver_connection
-        work(driver)
-
-    await world.service.store._database.write(run)
-
-
 async def fill(world: World) -> None:
     """SQLite finds no room any more, as on a full disk."""
-    await on_the_writers_connection(world, lambda sqlite: sqlite.execute("PRAGMA max_page_count=1"))
+    assert world.service is not None
+    await database.fill_disk(world.service.store)
 
 
 async def make_room(world: World) -> None:
-    await on_the_writers_connection(world, lambda sqlite: sqlite.execute("PRAGMA max_page_count=1000000"))
+    assert world.service is not None
+    await database.empty_disk(world.service.store)
 
 
-@contextmanager
-def locked(world: World) -> Iterator[None]:
-    """By another program."""
-    with closing(sqlite3.connect(world.folder / "router.db", isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        yield
-        other.execute("ROLLBACK")
+def locked(world: World) -> AbstractContextManager[None]:
+    """Another program has locked the database."""
+    return database.locked(world.folder / "router.db")
 
 
 async def ask(world: World, path: str, **given: Any) -> tuple[int, str, Any]:
@@ -143,8 +129,7 @@ async def test_damage_found_in_use_stops_everything_but_the_process(world: World
     await world.post("Down", "critical")
     await delivered(world, 3)
     # Its pages are in the WAL and in memory still: a checkpoint and another connection make SQLite read the file.
-    with closing(sqlite3.connect(world.folder / "router.db")) as other:
-        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.change(world.folder / "router.db", "PRAGMA wal_checkpoint(TRUNCATE)")
     _spoil(world)
     with capture_logs() as logs:
         for _ in range(3):

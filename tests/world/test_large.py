@@ -102,11 +102,11 @@ async def test_what_was_kept_is_decided_by_the_next_process(world: World, pieces
     body = group(firing=MANY)
     kept = parse_webhook(body, world.clock.now(), "127.0.0.1")
     store = await Store.open(f"sqlite:///{world.folder / 'router.db'}")
-    number = await store.keep(kept, "default", body, world.clock.now())
+    number = await store.undecided.keep(kept, "default", body, world.clock.now())
     for first in range(0, pieces * LARGE, LARGE):
         some = replace(kept, alerts=kept.alerts[first : first + LARGE])
-        await store.accept_some(number, some, "default", policy, world.clock.now())
-    assert await store.undecided() == [(number, MANY)]
+        await store.undecided.accept_some(number, some, "default", policy, world.clock.now())
+    assert await store.undecided.numbers() == [(number, MANY)]
     await store.close()
     await world.start()
     await assert_all_is_told(world)
@@ -130,14 +130,14 @@ async def test_one_that_cannot_be_decided_is_quarantined_and_the_next_one_is_dec
 ) -> None:
     await world.start()
     assert world.service is not None
-    accept_some = world.service.store.accept_some
+    accept_some = world.service.store.undecided.accept_some
 
     async def raises(number: int, webhook: Webhook, *given: Any) -> Receipt:
         if webhook.group_key == "odd":
             raise KeyError("a bug")
         return await accept_some(number, webhook, *given)
 
-    monkeypatch.setattr(world.service.store, "accept_some", raises)
+    monkeypatch.setattr(world.service.store.undecided, "accept_some", raises)
     assert await post(world, firing=MANY, key="odd") == 200
     assert await post(world, firing=MANY) == 200
     await world.slack.until(lambda: bool(world.slack.messages))

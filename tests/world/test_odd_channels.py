@@ -33,7 +33,7 @@ from router.model import (
 )
 from router.render import Templates
 from router.store import Store
-from router.store.writer import Timed
+from router.store.writer import BatchObserver
 from tests.clock import ManualClock
 
 NOON: Millis = 1_795_435_200_000
@@ -100,7 +100,9 @@ class Room:
 
     async def until(self, outcome: str, count: int, destination: Destination = ODD) -> None:
         """As many attempts have come to this."""
-        while (await self.store.status())["deliveries"].get(destination.key, {}).get(outcome, 0) < count:
+        while (await self.store.pages.status())["deliveries"].get(destination.key, {}).get(
+            outcome, 0
+        ) < count:
             await self.store.ready()
 
     @property
@@ -111,9 +113,9 @@ class Room:
 @asynccontextmanager
 async def a_room(
     path: Path, odd: Fake, *, send_seconds: float = 60, odd_kind: ChannelSpec | None = None, policy: Policy = POLICY,
-    timed: Timed = lambda _seconds, _jobs: None, clock: Clock | None = None,
+    observe: BatchObserver = lambda _seconds, _jobs: None, clock: Clock | None = None,
 ) -> AsyncIterator[Room]:  # fmt: skip
-    store = await Store.open(f"sqlite:///{path}/router.db", timed)
+    store = await Store.open(f"sqlite:///{path}/router.db", observe)
     manual, calm = ManualClock(NOON), Fake()
     channels: dict[str, Channel] = {"odd": odd, "calm": calm}
     kinds = {"odd": odd_kind or kind("odd"), "calm": kind("calm")}
@@ -207,7 +209,10 @@ async def test_a_send_that_hangs_is_cut_off_and_tried_again(tmp_path: Path) -> N
     async with a_room(tmp_path, Fake([hanging]), send_seconds=0.05) as room:
         await room.fire()
         await room.until("retry", 1)
-        assert {each["reason"] for each in await room.store.attempts()} == {"", "no outcome within 0.05 s"}
+        assert {each["reason"] for each in await room.store.pages.attempts()} == {
+            "",
+            "no outcome within 0.05 s",
+        }
         room.clock.advance(MINUTE)
         await room.until("delivered", 1)
 
@@ -266,7 +271,7 @@ async def test_what_got_further_than_before_is_no_failed_attempt(tmp_path: Path)
             await room.until("retry", count)
             room.clock.advance(SECOND)
         await room.until("delivered", 1)
-        assert {each["attempt"] for each in await room.store.attempts()} == {1}
+        assert {each["attempt"] for each in await room.store.pages.attempts()} == {1}
 
 
 def _broken() -> Message:
@@ -290,7 +295,7 @@ async def test_what_could_not_be_made_and_has_ended_is_obsolete(tmp_path: Path) 
         await room.fire()
         await room.until("retry", 1)
         await room.fire(status=Status.RESOLVED)
-        ledger = await room.store.status()
+        ledger = await room.store.pages.status()
         assert ledger["by_destination"][ODD.key]["obsolete"] == 2
         assert ledger["imbalance"] == 0
 

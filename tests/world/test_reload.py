@@ -1,7 +1,6 @@
 """Rules loaded anew while the service runs: whole or not at all, and nothing told is forgotten."""
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,9 @@ import pytest
 
 from router.decide import Policy
 from router.model import DAY, HOUR, SECOND, Millis
-from router.store import Phase, Store, StoreUnavailable
+from router.store import Phase, StoreUnavailable
+from router.store.rule_changes import RuleChanges
+from tests import database
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import HANG, KEY, Page
 from tests.world.fake_slack import Want
@@ -112,9 +113,7 @@ async def test_the_end_is_told_to_a_destination_that_was_gone_at_the_start(world
     await world.stop()
     await world.start(without_pagerduty)
     assert not any("pagerduty" in lane["destination"] for lane in (await world.get("/status"))["lanes"])
-    with sqlite3.connect(world.folder / "router.db") as database:
-        kept = database.execute("SELECT key FROM destinations").fetchall()
-    database.close()
+    kept = database.rows(world.folder / "router.db", "SELECT key FROM destinations")
     assert not any("pagerduty" in key for (key,) in kept)
 
 
@@ -179,11 +178,10 @@ async def test_what_is_written_while_rules_are_loaded_is_loaded_next(world: Worl
 
 async def test_a_mistake_of_ours_at_a_reload_is_said_and_the_rules_before_stay(world: World) -> None:
     await world.start()
-    with sqlite3.connect(world.folder / "router.db") as database:
-        database.execute(
-            "CREATE TRIGGER t BEFORE INSERT ON destinations BEGIN SELECT RAISE(ABORT, 'no'); END"
-        )
-    database.close()
+    database.change(
+        world.folder / "router.db",
+        "CREATE TRIGGER t BEFORE INSERT ON destinations BEGIN SELECT RAISE(ABORT, 'no'); END",
+    )
     status, answer = await world.reload(lambda rules: rules.replace("C0CRITICAL", "C0NEW"))
     assert (status, answer["reason"]) == (500, "internal: IntegrityError; the log says more")
     assert await sample(world, SUCCESS) == 0
@@ -199,14 +197,14 @@ async def test_a_reload_goes_on_when_the_store_can_be_written_again(
     world.clock.advance(10 * HOUR)
     await world.start()
     await world.post("Disk", "warning")
-    judge_some, faults = Store.judge_some, [StoreUnavailable("the disk is full")] * 3
+    judge_some, faults = RuleChanges.judge_some, [StoreUnavailable("the disk is full")] * 3
 
-    async def failing(store: Store, policy: Policy, now: Millis) -> tuple[Phase | None, frozenset[str]]:
+    async def failing(rules: RuleChanges, policy: Policy, now: Millis) -> tuple[Phase | None, frozenset[str]]:
         if faults:
             raise faults.pop()
-        return await judge_some(store, policy, now)
+        return await judge_some(rules, policy, now)
 
-    monkeypatch.setattr(Store, "judge_some", failing)
+    monkeypatch.setattr(RuleChanges, "judge_some", failing)
     reloading = asyncio.create_task(
         world.reload(lambda rules: rules.replace("outside: hold", "outside: send"))
     )

@@ -1,15 +1,16 @@
 """A start with other rules: webhooks are accepted at once, and what fires is judged in pieces meanwhile."""
 
 import asyncio
-import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 
 import aiohttp
 import pytest
 
 from router.decide import Policy
 from router.model import HOUR, MINUTE, SECOND, Millis
-from router.store import Phase, Store
+from router.store import Phase
+from router.store.rule_changes import RuleChanges
+from tests.database import change, rows
 from tests.world.conftest import World
 from tests.world.fake_slack import Want
 from tests.world.test_delivery import delivered
@@ -27,17 +28,19 @@ class Pieces:
         self.done: list[Phase | None] = []
         """After each piece, what was left to do."""
         self._allowed = asyncio.Semaphore(0)
-        judge_some = Store.judge_some
+        judge_some = RuleChanges.judge_some
 
-        async def held_up(store: Store, policy: Policy, now: Millis) -> tuple[Phase | None, frozenset[str]]:
+        async def held_up(
+            rules: RuleChanges, policy: Policy, now: Millis
+        ) -> tuple[Phase | None, frozenset[str]]:
             self.begun.put_nowait(None)
             await self._allowed.acquire()
-            left, woken = await judge_some(store, policy, now)
+            left, woken = await judge_some(rules, policy, now)
             self.done.append(left)
             return left, woken
 
         monkeypatch.setattr("router.store.jobs.adopting.RULES_PIECE", 1)
-        monkeypatch.setattr(Store, "judge_some", held_up)
+        monkeypatch.setattr(RuleChanges, "judge_some", held_up)
 
     async def let(self, count: int) -> None:
         """Let so many go; returns when the next one waits."""
@@ -194,13 +197,13 @@ async def test_an_alert_that_cannot_be_judged_holds_up_nothing_else(
     """A bug of ours, played by a table that refuses a row."""
     pieces = Pieces(monkeypatch)
     pieces.let_all()
-    with closing(sqlite3.connect(night.folder / "router.db")) as database:
-        (alert,) = database.execute("SELECT max(id) FROM alerts").fetchone()
-        database.execute(
-            "CREATE TRIGGER t BEFORE UPDATE ON members "
-            f"WHEN NEW.alert_id = {alert} BEGIN SELECT RAISE(ABORT, 'no'); END"
-        )
-        database.commit()
+    path = night.folder / "router.db"
+    ((alert,),) = rows(path, "SELECT max(id) FROM alerts")
+    change(
+        path,
+        "CREATE TRIGGER t BEFORE UPDATE ON members "
+        f"WHEN NEW.alert_id = {alert} BEGIN SELECT RAISE(ABORT, 'no'); END",
+    )
     await night.start(sends_at_night)
     await night.post("Down", "critical")
     await told(night, 3 + 2 * (len(WARNINGS) - 1))

@@ -87,7 +87,7 @@ async def told(world: World, destination: str, count: int) -> None:
     """So many changes are known at the destination."""
     assert world.service is not None
     store = world.service.store
-    while (await store.status())["by_destination"].get(destination, {}).get("delivered", 0) < count:
+    while (await store.pages.status())["by_destination"].get(destination, {}).get("delivered", 0) < count:
         await store.ready()
 
 

@@ -1,24 +1,26 @@
 """The service keeps its books by itself: checked every minute and at the start, pruned every hour."""
 
-import sqlite3
 from collections.abc import Callable
 
 import aiohttp
 from structlog.testing import capture_logs
 
 from router.model import DAY, HOUR, MINUTE, SECOND, Millis
+from tests import database
 from tests.world.conftest import World
 
 GAUGE = "alert_router_ledger_imbalance"
 MISCOUNTED = "alert_router_miscounted_counters"
 
 
-def database(world: World, sql: str) -> int:
-    """The first number that a statement gives."""
-    with sqlite3.connect(world.folder / "router.db") as connection:
-        row = connection.execute(sql).fetchone()
-    connection.close()
-    return 0 if row is None else int(row[0])
+def read_number(world: World, sql: str) -> int:
+    """Return the first number that a query finds; 0: it finds nothing."""
+    found = database.rows(world.folder / "router.db", sql)
+    return int(found[0][0]) if found else 0
+
+
+def change(world: World, statement: str) -> None:
+    database.change(world.folder / "router.db", statement)
 
 
 _WHENEVER = 10 * SECOND
@@ -43,41 +45,43 @@ async def test_what_is_over_is_pruned_and_the_ledger_stays(world: World) -> None
     for status in ("firing", "resolved"):
         await world.post("Down", "critical", status)
         await until(
-            world, lambda: database(world, "SELECT count(*) FROM fates WHERE fate != 'delivered'") == 0
+            world, lambda: read_number(world, "SELECT count(*) FROM fates WHERE fate != 'delivered'") == 0
         )
     day = "/api/v1/ledger?since=2026-11-23&until=2026-11-24"
     before = await world.get(day)
     assert before["fates"]["delivered"] == 6
     world.clock.advance(2 * DAY)
-    await until(world, lambda: database(world, "SELECT count(*) FROM webhooks WHERE body != x''") == 0, HOUR)
-    assert database(world, "SELECT count(*) FROM changes") == 2
+    await until(
+        world, lambda: read_number(world, "SELECT count(*) FROM webhooks WHERE body != x''") == 0, HOUR
+    )
+    assert read_number(world, "SELECT count(*) FROM changes") == 2
     world.clock.advance(9 * DAY)
-    await until(world, lambda: database(world, "SELECT count(*) FROM webhooks") == 0, HOUR)
-    assert database(world, "SELECT count(*) FROM changes") == 0
+    await until(world, lambda: read_number(world, "SELECT count(*) FROM webhooks") == 0, HOUR)
+    assert read_number(world, "SELECT count(*) FROM changes") == 0
     assert await world.get(day) == before
     assert (await world.ledger())["fates"]["delivered"] == 6
     assert gauge(world) == 0
 
 
-async def test_books_that_are_off_are_noticed_within_a_minute_and_at_the_start(world: World) -> None:
+async def test_an_unbalanced_ledger_is_noticed_within_a_minute_and_at_the_start(world: World) -> None:
     await world.start()
     await world.post("Down", "critical")
     await until(world, lambda: gauge(world) == 0)
-    database(world, "UPDATE changes SET destinations = destinations + 1")
-    change = database(world, "SELECT id FROM changes")
+    change(world, "UPDATE changes SET destinations = destinations + 1")
+    wrong = read_number(world, "SELECT id FROM changes")
     with capture_logs() as logs:
         world.clock.advance(HOUR)
         await until(world, lambda: gauge(world) == 1, _WHENEVER)
     errors = [each for each in logs if each["event"] == "the ledger does not balance"]
     assert errors == [
-        {"event": "the ledger does not balance", "log_level": "error", "off": 1, "changes": [change]}
+        {"event": "the ledger does not balance", "log_level": "error", "off": 1, "changes": [wrong]}
     ] * len(errors)
     assert errors
     assert f"{GAUGE} 1.0" in await world.get("/metrics")
     await world.stop()
     await world.start()
     await until(world, lambda: gauge(world) == 1)
-    database(world, "UPDATE changes SET destinations = destinations - 1")
+    change(world, "UPDATE changes SET destinations = destinations - 1")
     world.clock.advance(MINUTE)
     await until(world, lambda: gauge(world) == 0, _WHENEVER)
 
@@ -94,13 +98,13 @@ async def test_what_contradicts_itself_is_noticed_named_and_counted(world: World
         "empty_conversations": {"count": 0, "first": []},
         "miscounted_counters": {"count": 0, "first": []},
     }
-    await until(world, lambda: database(world, "SELECT count(*) FROM fates WHERE fate = 'pending'") == 0)
+    await until(world, lambda: read_number(world, "SELECT count(*) FROM fates WHERE fate = 'pending'") == 0)
     await world.at_rest()
-    database(
+    change(
         world,
         f"UPDATE alerts SET status = 'resolved', claimed_firing_at = {world.clock.now() - 7 * MINUTE}",
     )
-    database(world, "UPDATE members SET status = 'resolved', notified = 'resolved', at = NULL")
+    change(world, "UPDATE members SET status = 'resolved', notified = 'resolved', at = NULL")
     metrics = {
         "alert_router_contradicted_alerts": 1,
         "alert_router_empty_conversations": 3,
@@ -129,7 +133,7 @@ async def test_counters_that_are_off_are_noticed_every_hour_and_not_repaired(wor
     await world.start()
     await world.post("Down", "critical")
     await until(world, lambda: gauge(world, MISCOUNTED) == 0)
-    database(world, "UPDATE counters SET count = count + 1 WHERE what = 'change' AND value = 'fired'")
+    change(world, "UPDATE counters SET count = count + 1 WHERE what = 'change' AND value = 'fired'")
     for _ in range(2):  # the second time after a start
         with capture_logs() as logs:
             await until(world, lambda: gauge(world, MISCOUNTED) == 1, MINUTE)
@@ -160,9 +164,9 @@ async def test_the_books_answer_for_a_period_and_refuse_what_is_none(world: Worl
 async def test_upkeep_goes_on_after_the_database_could_not_be_read(world: World) -> None:
     await world.start()
     await world.post("Down", "critical")
-    database(world, "ALTER TABLE day_sums RENAME TO gone")
+    change(world, "ALTER TABLE day_sums RENAME TO gone")
     with capture_logs() as logs:
         await until(world, lambda: any("no such table" in each.get("error", "") for each in logs), MINUTE)
-    database(world, "ALTER TABLE gone RENAME TO day_sums")
-    database(world, "UPDATE changes SET destinations = destinations + 1")
+    change(world, "ALTER TABLE gone RENAME TO day_sums")
+    change(world, "UPDATE changes SET destinations = destinations + 1")
     await until(world, lambda: gauge(world) == 1, HOUR)

@@ -11,17 +11,17 @@ from router.core.state import State
 from router.core.storms import Room
 from router.decide import Policy
 from router.model import Millis, StormView
-from router.store.jobs.job import First, PieceJob
+from router.store.jobs.job import BaseJob, PieceJob
 
 Position = tuple[int, int]
 """The urgency and the id of the conversation that was looked at last. Storms take conversations in this order."""
-START: Position = (-1, -1)
-DUE = 2_000
+FIRST_POSITION: Position = (-1, -1)
+CONVERSATIONS_PER_LOOK = 2_000
 """So many are looked up at once: more than a message has room for, as a rule."""
 
 
 @dataclass(frozen=True, slots=True)
-class Due(First):
+class FindAbsorbable(BaseJob):
     """The next of a destination's conversations that are due and belong in a storm's message, the most urgent first."""
 
     destination: str
@@ -31,7 +31,7 @@ class Due(First):
 
     def run(self, state: State) -> list[Position]:
         found: list[Position] = state.ask(
-            "due after", (self.destination, self.now, self.share, self.after, DUE)
+            "due after", (self.destination, self.now, self.share, self.after, CONVERSATIONS_PER_LOOK)
         )
         return found
 
@@ -72,7 +72,7 @@ class Absorb(PieceJob):
 
 
 @dataclass(frozen=True, slots=True)
-class View(First):
+class BuildStormView(BaseJob):
     """What a storm's message tells; None: it has nothing to tell after all."""
 
     storm: Work

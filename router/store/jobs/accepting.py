@@ -10,11 +10,11 @@ from router.core.state import State
 from router.decide import Policy
 from router.model import Millis, Webhook
 from router.store.jobs import job
-from router.store.jobs.job import First, PieceJob, next_after
+from router.store.jobs.job import BaseJob, PieceJob, next_after
 
 
 @dataclass(frozen=True, slots=True)
-class Accept(First):
+class Accept(BaseJob):
     webhook: Webhook
     source: str
     body: bytes
@@ -36,7 +36,7 @@ class Accept(First):
 
 
 @dataclass(frozen=True, slots=True)
-class Keep(First):
+class KeepWebhook(BaseJob):
     """A webhook that is decided in pieces; its number in the order of arrival."""
 
     webhook: Webhook
@@ -52,7 +52,7 @@ class Keep(First):
 
 
 @dataclass(frozen=True, slots=True)
-class AcceptSome(First):
+class AcceptSome(BaseJob):
     """:param webhook: with some of its alerts"""
 
     arrival: int
@@ -73,7 +73,7 @@ class AcceptSome(First):
 
 
 @dataclass(frozen=True, slots=True)
-class AcceptEnd(First):
+class AcceptEnd(BaseJob):
     """All alerts of a webhook are decided. The destinations that may have something to do."""
 
     arrival: int
@@ -86,7 +86,7 @@ class AcceptEnd(First):
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUp(First):
+class GiveUp(BaseJob):
     """Alerts of a webhook can't be decided: it is quarantined."""
 
     arrival: int
@@ -117,13 +117,13 @@ class ReleaseSome(PieceJob):
         keys = unreleased(state)
         if not keys:
             return None
-        ids: list[int] = state.ask("muted by", (keys[0], self.after, job.PIECE))
-        after = next_after(ids, job.PIECE)
+        ids: list[int] = state.ask("muted by", (keys[0], self.after, job.MEMBERS_PER_BATCH))
+        after = next_after(ids, job.MEMBERS_PER_BATCH)
         return release_some(state, self.policy, keys[0], ids, self.now, last=not after), after
 
 
 @dataclass(frozen=True, slots=True)
-class Quarantine(First):
+class Quarantine(BaseJob):
     body: bytes
     source: str
     reason: str

@@ -10,20 +10,20 @@ from router.core.rows import ALL
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis
-from router.store.jobs.job import First, next_after
+from router.store.jobs.job import BaseJob, next_after
 
 RULES_PIECE = 128
 """How many alerts one batch judges when the rules have changed."""
 
 
 @dataclass(frozen=True, slots=True)
-class KnownFragments(First):
+class LoadFragments(BaseJob):
     def run(self, state: State) -> dict[str, str]:
         return rules.known_fragments(state)
 
 
 @dataclass(frozen=True, slots=True)
-class Adopt(First):
+class Adopt(BaseJob):
     """What is left to do until everything that fires is judged by these rules; None: nothing."""
 
     adoption: Adoption
@@ -39,7 +39,7 @@ class Adopt(First):
 
 
 @dataclass(frozen=True, slots=True)
-class Retire(First):
+class Retire(BaseJob):
     """How to reach the destinations that the rules name no more, and that have yet to be notified of an end."""
 
     policy: Policy
@@ -52,7 +52,7 @@ class Retire(First):
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeSome(First):
+class JudgeSome(BaseJob):
     """The next piece of what fires is indexed or judged by the rules in force, where the cursor stands. What is left
     to do (None: nothing), and the destinations that may have something to do.
     """

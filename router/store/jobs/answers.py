@@ -9,14 +9,14 @@ from router.core.presence import Answer, Listening
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis
-from router.store.jobs.job import First, OfAlerts, next_after
+from router.store.jobs.job import AlertsJob, BaseJob, next_after
 
 # Each may be one of many groups.
 _DOUBTS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Confirm(First):
+class Confirm(BaseJob):
     answer: Answer
     policy: Policy
     now: Millis
@@ -33,7 +33,7 @@ class Confirm(First):
 
 
 @dataclass(frozen=True, slots=True)
-class Doubted(First):
+class FindDoubted(BaseJob):
     """The next alerts of a source that are in doubt."""
 
     source: str
@@ -45,7 +45,7 @@ class Doubted(First):
 
 
 @dataclass(frozen=True, slots=True)
-class SettleByAnswer(OfAlerts):
+class SettleByAnswer(AlertsJob):
     answer: Answer
     ids: Sequence[int]
     policy: Policy
@@ -58,7 +58,7 @@ class SettleByAnswer(OfAlerts):
 
 
 @dataclass(frozen=True, slots=True)
-class Reopen(First):
+class Reopen(BaseJob):
     answer: Answer
     identities: tuple[str, ...]
     policy: Policy
@@ -73,7 +73,7 @@ class Reopen(First):
 
 
 @dataclass(frozen=True, slots=True)
-class Marked(First):
+class FindMarked(BaseJob):
     """The next firing alerts of which Alertmanager said something."""
 
     after: int
@@ -84,7 +84,7 @@ class Marked(First):
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetAnswers(OfAlerts):
+class ForgetAnswers(AlertsJob):
     trusted: frozenset[str]
     ids: Sequence[int]
     policy: Policy
@@ -96,7 +96,7 @@ class ForgetAnswers(OfAlerts):
 
 
 @dataclass(frozen=True, slots=True)
-class Unheard(First):
+class FindStale(BaseJob):
     """The next firing alerts of which nothing was heard for too long."""
 
     listening: Listening
@@ -112,7 +112,7 @@ class Unheard(First):
 
 
 @dataclass(frozen=True, slots=True)
-class Expire(OfAlerts):
+class Expire(AlertsJob):
     listening: Listening
     ids: Sequence[int]
     policy: Policy
@@ -125,7 +125,7 @@ class Expire(OfAlerts):
 
 
 @dataclass(frozen=True, slots=True)
-class SettleDoubts(First):
+class SettleDoubts(BaseJob):
     """What it came to, by source; and when to settle the next one (None: there is no doubt left)."""
 
     policy: Policy

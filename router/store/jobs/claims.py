@@ -15,7 +15,7 @@ from router.core.storms import Limits
 from router.decide import Policy
 from router.model import SECOND, Conversation, Destination, Millis
 from router.store.jobs import job
-from router.store.jobs.job import First, PieceJob, next_after
+from router.store.jobs.job import BaseJob, PieceJob, next_after
 
 # Conversations that a claim looks at before it is called again: most of what is due has something to say.
 _CANDIDATES = 8
@@ -42,26 +42,26 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class ClaimAgain:
     """Nothing of what was looked at had anything to say; there is more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Many:
+class LargeConversation:
     """The next conversation has very many members, so it is claimed in pieces."""
 
     id: int
 
 
 @dataclass(frozen=True, slots=True)
-class ManyReported:
+class LargeDigest:
     """The next digest has very many alerts, so it is claimed in pieces."""
 
     id: int
 
 
 @dataclass(frozen=True, slots=True)
-class Surges:
+class StormBegins:
     """A storm begins, by what is due as it was judged so far."""
 
     limits: Limits
@@ -98,7 +98,7 @@ class Claim:
     def want(self, state: State) -> None:
         state.meta.want("id", (DATABASE_ID,))
 
-    def run(self, state: State) -> Claimed | Again | Surges | Many | ManyReported:
+    def run(self, state: State) -> Claimed | ClaimAgain | StormBegins | LargeConversation | LargeDigest:
         plan_claim = storms.ClaimPlan()
         key, limits = self.permit.destination.key, self.permit.limits
         if limits is not None:
@@ -107,7 +107,7 @@ class Claim:
             own = 0 if storm is None else storm.id
             surge = state.ask("surge", (key, self.now, own, limits.edits, limits.above))
             if not self.rechecked and storms.begins(state, key, limits, surge):
-                return Surges(limits)
+                return StormBegins(limits)
             plan_claim = storms.plan_claim(state, key, limits, surge, self.now)
             if plan_claim.work is not None:
                 return Claimed((plan_claim.work,))
@@ -122,7 +122,7 @@ class Claim:
             until = _first(plan_claim.not_before, None if until is None else max(until, self.now + SECOND))
         return Claimed(found.works, Idle(until, found.idle.failing or plan_claim.failing))
 
-    def _apart(self, state: State, share: Share) -> Claimed | Again | Many | ManyReported:
+    def _apart(self, state: State, share: Share) -> Claimed | ClaimAgain | LargeConversation | LargeDigest:
         """What has a message of its own."""
         permit, now, since = self.permit, self.now, len(state.journal)
         destination, key = permit.destination, permit.destination.key
@@ -135,9 +135,9 @@ class Claim:
         state.ready()
         due = [row for id_ in ids if (row := state.conversations[id_]).next_at is not None]
         if due and _is_large(due[0]):
-            return Many(due[0].id)
+            return LargeConversation(due[0].id)
         if due and due[0].slot is not None and digests.is_large(state, due[0], self.policy, now):
-            return ManyReported(due[0].id)
+            return LargeDigest(due[0].id)
         small = list(takewhile(lambda row: not _is_large(row), due))
         some = small[:1] if sum(row.size for row in small) > _MEMBERS else small
         claims.want_conversations(state, self.policy, [row.id for row in some], now)
@@ -161,7 +161,7 @@ class Claim:
             more = left or (until is not None and until <= now)
             return Claimed(tuple(works), None if more else Idle(until))
         if ids:
-            return Again()
+            return ClaimAgain()
         return Claimed((), Idle(*state.ask("next time", (key, now))))
 
 
@@ -174,7 +174,7 @@ def _says_all_quiet(destination: Destination) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Report(First):
+class ReportDigest(BaseJob):
     """What a digest says, whose members are judged. It changes nothing."""
 
     id: int
@@ -192,7 +192,7 @@ class Report(First):
 
 
 @dataclass(frozen=True, slots=True)
-class StartReport(First):
+class StartDigest(BaseJob):
     """Begins the delivery of a digest that was read beside the writer. None: it says nothing, or is due no more."""
 
     work: Work
@@ -216,7 +216,7 @@ def _is_large(row: ConversationRow) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark(PieceJob):
+class MarkMembers(PieceJob):
     """Marks the next members of a conversation of very many. What the destination was notified of before, by member;
     and the last id, 0: there are no more.
     """
@@ -227,14 +227,14 @@ class Mark(PieceJob):
     after: int
 
     def run(self, state: State) -> tuple[dict[int, str], int]:
-        ids: list[int] = state.ask("members of", (self.id, self.after, job.PIECE))
+        ids: list[int] = state.ask("members of", (self.id, self.after, job.MEMBERS_PER_BATCH))
         return large_conversations.mark(state, self.id, ids, self.policy, self.now), next_after(
-            ids, job.PIECE
+            ids, job.MEMBERS_PER_BATCH
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Start(First):
+class StartLarge(BaseJob):
     """Begins the delivery of a conversation whose members are marked, or has a storm's message take it along.
 
     :param before: of which, and what was known
@@ -258,7 +258,7 @@ class Start(First):
 
 
 @dataclass(frozen=True, slots=True)
-class Upcoming(First):
+class PreviewDigest(BaseJob):
     """What a digest would report if its next slot were now."""
 
     destination: Destination

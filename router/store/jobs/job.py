@@ -8,7 +8,7 @@ from router.core.state import State
 
 T_co = TypeVar("T_co", covariant=True)
 
-PIECE = 200
+MEMBERS_PER_BATCH = 200
 """How many members of a very large conversation one batch handles. They take some tens of milliseconds."""
 
 
@@ -28,7 +28,7 @@ class Job(Protocol[T_co]):
         """:raises Missing: rows are wanted that are not loaded; the job runs again"""
 
 
-class First:
+class BaseJob:
     """A job that runs before the last ones of its batch, and is about one alert."""
 
     last: ClassVar[bool] = False
@@ -41,15 +41,15 @@ class First:
         """Nothing is known beforehand."""
 
 
-class PieceJob(First):
+class PieceJob(BaseJob):
     """A job about so many members of something that has very many."""
 
     @property
     def weight(self) -> int:
-        return PIECE
+        return MEMBERS_PER_BATCH
 
 
-class OfAlerts(First):
+class AlertsJob(BaseJob):
     """A job about the alerts of some ids."""
 
     ids: Sequence[int]

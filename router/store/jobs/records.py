@@ -15,11 +15,11 @@ from router.core.unclaim import NOT_BEGUN, undo_claim
 from router.decide import Policy
 from router.model import Millis, Outcome
 from router.store.jobs import job
-from router.store.jobs.job import First, PieceJob
+from router.store.jobs.job import BaseJob, PieceJob
 
 
 @dataclass(frozen=True, slots=True)
-class RecordSome(First):
+class RecordSome(BaseJob):
     """:param work: with some of its tellings"""
 
     work: Work
@@ -49,7 +49,7 @@ class CloseSome(PieceJob):
         found = state.conversations.of("closing", CLOSING)
         if not found:
             return False
-        ids = state.ask("left open", (found[0].id, job.PIECE))
+        ids = state.ask("left open", (found[0].id, job.MEMBERS_PER_BATCH))
         state.members.want("id", ids)
         state.meta.want("id", (DATABASE_ID,))
         state.ready()
@@ -58,7 +58,7 @@ class CloseSome(PieceJob):
 
 
 @dataclass(frozen=True, slots=True)
-class Record(First):
+class Record(BaseJob):
     work: Work
     outcome: Outcome
     policy: Policy
@@ -77,7 +77,7 @@ class Record(First):
 
 
 @dataclass(frozen=True, slots=True)
-class RecordParts(First):
+class RecordParts(BaseJob):
     works: tuple[Work, ...]
     outcome: Outcome
     policy: Policy
@@ -92,7 +92,7 @@ class RecordParts(First):
 
 
 @dataclass(frozen=True, slots=True)
-class Unclaim(First):
+class Unclaim(BaseJob):
     """Takes claims back of which nothing was sent."""
 
     works: tuple[Work, ...]

@@ -8,7 +8,7 @@ from router.core.claim import Work
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis
-from router.store.jobs.job import First, PieceJob
+from router.store.jobs.job import BaseJob, PieceJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class NoticesByMember:
 
 
 @dataclass(frozen=True, slots=True)
-class RetryDeadLetter(First):
+class RetryDeadLetter(BaseJob):
     dead_letter: int
     policy: Policy
     now: Millis
@@ -52,7 +52,7 @@ class RetryDeadLetter(First):
 
 
 @dataclass(frozen=True, slots=True)
-class DiscardDeadLetter(First):
+class DiscardDeadLetter(BaseJob):
     dead_letter: int
     now: Millis
 
@@ -65,7 +65,7 @@ class DiscardDeadLetter(First):
 
 
 @dataclass(frozen=True, slots=True)
-class RetryMembers(First):
+class RetryMembers(BaseJob):
     """Some alerts of a letter of very many are tried again. False: it is settled already."""
 
     dead_letter: int
@@ -86,7 +86,7 @@ class RetryMembers(First):
 
 
 @dataclass(frozen=True, slots=True)
-class DiscardMembers(First):
+class DiscardMembers(BaseJob):
     """Nobody is to be notified of some alerts of a letter of very many. False: it is settled already."""
 
     dead_letter: int
@@ -103,7 +103,7 @@ class DiscardMembers(First):
 
 
 @dataclass(frozen=True, slots=True)
-class SettleDeadLetter(First):
+class SettleDeadLetter(BaseJob):
     """All alerts of a letter of very many are tried again, or discarded. None: it is settled already."""
 
     dead_letter: int

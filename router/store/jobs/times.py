@@ -9,11 +9,11 @@ from router.core.rows import OPEN
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis
-from router.store.jobs.job import First
+from router.store.jobs.job import BaseJob
 
 
 @dataclass(frozen=True, slots=True)
-class NextOpening(First):
+class NextOpening(BaseJob):
     """When the next held alert is to be let out; None: none is held."""
 
     now: Millis
@@ -24,7 +24,7 @@ class NextOpening(First):
 
 
 @dataclass(frozen=True, slots=True)
-class OpenSlots(First):
+class OpenSlots(BaseJob):
     """Opens the slots of digests. Does nothing if other rules are in force by now, because those have opened theirs."""
 
     policy: Policy
@@ -40,7 +40,7 @@ class OpenSlots(First):
 
 
 @dataclass(frozen=True, slots=True)
-class Beat(First):
+class Heartbeat(BaseJob):
     now: Millis
 
     def run(self, state: State) -> None:
@@ -48,7 +48,7 @@ class Beat(First):
 
 
 @dataclass(frozen=True, slots=True)
-class BeginCounting(First):
+class BeginCounting(BaseJob):
     """How long the router was down, see :func:`router.core.uptime.down_for`; and since when time has passed."""
 
     now: Millis

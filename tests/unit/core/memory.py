@@ -102,17 +102,17 @@ def _step(state: State, now: Millis, *, back: bool) -> None:
         if found is None or AdoptionCursor.read(found.value).phase is Phase.JUDGE:
             state.meta.put(MetaRow(CURSOR, str(AdoptionCursor(Phase.JUDGE))))
         step = clock_steps.ClockStep(back=True, ended_since=None, table=clock_steps.RULES)
-        state.meta.put(MetaRow(clock_steps.STEP, str(step)))
+        state.meta.put(MetaRow(clock_steps.UNFINISHED_STEP, str(step)))
 
 
 def _step_some(state: State, now: Millis) -> clock_steps.ClockStep | None:
     """The step was one piece."""
-    row = state.meta.get(clock_steps.STEP)
+    row = state.meta.get(clock_steps.UNFINISHED_STEP)
     return None if row is None else clock_steps.ClockStep.read(row.value)
 
 
 def _finish(state: State) -> None:
-    row = state.meta.get(clock_steps.STEP)
+    row = state.meta.get(clock_steps.UNFINISHED_STEP)
     if row is not None:
         state.meta.remove(row)
 
@@ -140,9 +140,9 @@ def _turn_back(state: State, now: Millis) -> None:
 
 
 _STATEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
-    starts.begin: _begin,
+    starts.mark_interrupted: _begin,
     starts.resume_some: _resume_all,
-    clock_steps.step: _step,
+    clock_steps.begin_step: _step,
     clock_steps.step_some: _step_some,
-    clock_steps.finish: _finish,
+    clock_steps.finish_step: _finish,
 }

@@ -12,8 +12,8 @@ from router.core.adopt import CURSOR
 from router.core.rows import OPEN, AlertRow
 from router.decide.hours import Schedule
 from router.model import DAY, HOUR, MINUTE, Delivered, Retry, Status
-from router.store import StoreUnavailable, jobs
-from router.store.clock_steps import STEP
+from router.store import Store, StoreUnavailable, jobs
+from router.store.clock_steps import UNFINISHED_STEP
 from tests.unit.core.memory import at_once
 from tests.unit.core.world import PAGER, SLACK, World, alert
 from tests.unit.store.sqlite_world import InSqlite, contents, in_sqlite
@@ -23,7 +23,7 @@ STEPS = {"back": -DAY, "forward": 5 * HOUR}
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("router.store.starts.PIECE", 4)
+    monkeypatch.setattr("router.store.starts.ROWS_PER_STATEMENT", 4)
 
 
 def played(world: World) -> None:
@@ -68,18 +68,16 @@ def after_a_step(by: int, pieces: int) -> tuple[dict[str, list[Any]], int]:
     with in_sqlite() as database:
         world = World(database=database)
         played(world)
-        at_once(world.store.beat(world.policy, world.now))
+        at_once(world.store.timekeeping.heartbeat(world.policy, world.now))
         world.now += by
         dying: Any = Dying(database, pieces)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(world.store, "_database", dying)
-            try:
-                at_once(world.store.step(world.policy, world.now, back=by < 0))
-            except StoreUnavailable:
-                assert not dying.left
+        try:
+            at_once(Store(dying).timekeeping.step_clock(world.policy, world.now, back=by < 0))
+        except StoreUnavailable:
+            assert not dying.left
         world.restart()
-        at_once(world.store.begin_counting(world.policy, world.now))
-        at_once(world.store.judge(world.policy, world.now))
+        at_once(world.store.timekeeping.begin_counting(world.policy, world.now))
+        at_once(world.store.rules.judge_all(world.policy, world.now))
         world.assert_balanced()
         return contents(world.state), dying.left
 
@@ -99,7 +97,7 @@ def test_after_a_step_back_nothing_waits_for_the_old_time() -> None:
         world = World(database=database)
         played(world)
         world.now -= 8 * HOUR
-        at_once(world.store.step(world.policy, world.now, back=True))
+        at_once(world.store.timekeeping.step_clock(world.policy, world.now, back=True))
         for row in world.state.conversations:
             assert row.state != OPEN or row.slot is not None or (row.due_at or 0) <= world.now + MINUTE * 6
             assert row.not_before <= world.now
@@ -113,7 +111,7 @@ def test_no_statement_of_a_step_or_a_resume_is_about_more_than_a_piece() -> None
             world.post(alert(f"A{number}", "critical"), group=f"g{number}")
         began: list[tuple[str, int]] = []
         database.driver.set_trace_callback(lambda sql: began.append((sql, database.driver.total_changes)))
-        at_once(world.store.step(world.policy, world.now - 2 * HOUR, back=True))
+        at_once(world.store.timekeeping.step_clock(world.policy, world.now - 2 * HOUR, back=True))
         at_once(world.store.resume(SLACK.key))
         database.driver.set_trace_callback(None)
         changed = [
@@ -128,22 +126,20 @@ def unfinished(
 ) -> None:
     """A step of which something fails: a job of this kind, or all but the first pieces."""
     dying: Any = Dying(database, kind=kind) if kind else Dying(database, 1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(world.store, "_database", dying)
-        with pytest.raises(StoreUnavailable):
-            at_once(world.store.step(world.policy, world.now, back=back))
+    with pytest.raises(StoreUnavailable):
+        at_once(Store(dying).timekeeping.step_clock(world.policy, world.now, back=back))
 
 
 def is_finished(world: World) -> bool:
     """Whether nothing of a step, and nothing to judge after it, is left."""
-    return not {STEP, CURSOR} & {row.key for row in world.state.meta}
+    return not {UNFINISHED_STEP, CURSOR} & {row.key for row in world.state.meta}
 
 
 def played_until_an_end(world: World) -> None:
     """Just before a step."""
     played(world)
     world.post(alert("Told1", "critical", Status.RESOLVED), group="told1")
-    at_once(world.store.beat(world.policy, world.now))
+    at_once(world.store.timekeeping.heartbeat(world.policy, world.now))
 
 
 def of_alert(world: World, name: str) -> AlertRow:
@@ -158,7 +154,7 @@ def test_a_step_forward_finishes_one_back_and_is_one_itself() -> None:
         world.now -= 2 * MINUTE
         unfinished(world, database)
         world.now += 3 * HOUR
-        at_once(world.store.step(world.policy, world.now, back=False))
+        at_once(world.store.timekeeping.step_clock(world.policy, world.now, back=False))
         assert is_finished(world)
         assert of_alert(world, "Told1").changed_at == world.now  # another end may still contradict it
 
@@ -170,7 +166,7 @@ def test_a_step_forward_that_is_tried_again_knows_what_ended_before_it() -> None
         world.now += 5 * HOUR
         unfinished(world, database, back=False)
         world.now += MINUTE
-        at_once(world.store.step(world.policy, world.now, back=False))
+        at_once(world.store.timekeeping.step_clock(world.policy, world.now, back=False))
         assert is_finished(world)
         assert of_alert(world, "Told1").changed_at == world.now
 
@@ -187,11 +183,11 @@ def test_a_step_back_that_could_not_be_finished_is_finished_later(
         unfinished(world, database, fails)
         assert not is_finished(world)
         if then == "beat":
-            assert at_once(world.store.beat(world.policy, world.now))
+            assert at_once(world.store.timekeeping.heartbeat(world.policy, world.now))
         else:
-            at_once(world.store.step(world.policy, world.now, back=False))
+            at_once(world.store.timekeeping.step_clock(world.policy, world.now, back=False))
         assert is_finished(world)
-        assert not at_once(world.store.beat(world.policy, world.now))
+        assert not at_once(world.store.timekeeping.heartbeat(world.policy, world.now))
         groups = [row for row in world.state.conversations if row.slot is None]
         assert all((row.due_at or 0) <= world.now + 6 * MINUTE for row in groups)
 

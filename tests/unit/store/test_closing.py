@@ -5,13 +5,14 @@ import threading
 from pathlib import Path
 
 from router.store import Store
+from tests.database import on_writer
 
 
 async def test_a_writer_that_is_stuck_is_left_behind(tmp_path: Path) -> None:
     store = await Store.open(f"sqlite:///{tmp_path}/router.db")
     stuck = threading.Event()
 
-    stuck_in = asyncio.create_task(store._database.write(lambda _: stuck.wait()))
+    stuck_in = asyncio.create_task(on_writer(store, lambda _: stuck.wait()))
     await asyncio.sleep(0)
     await store.close(0.05)
     assert not stuck_in.done()

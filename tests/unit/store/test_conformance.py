@@ -15,7 +15,7 @@ from router.core.release import MANY_MUTED
 from router.core.rows import OF_STORM
 from router.model import HOUR, MINUTE, SECOND, Status
 from router.store import Limits
-from router.store.jobs import START
+from router.store.jobs import FIRST_POSITION
 from router.store.questions import QUESTIONS
 from tests.examples import examples
 from tests.unit.core import oracle
@@ -31,7 +31,7 @@ from tests.unit.store.sqlite_world import InSqlite, contents, in_sqlite
 def _small_pieces() -> Iterator[None]:
     """What goes in pieces does so in every history."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("router.store.starts.PIECE", 2)
+        patch.setattr("router.store.starts.ROWS_PER_STATEMENT", 2)
         yield
 
 
@@ -61,7 +61,7 @@ def asked(world: World) -> dict[str, list[Any]]:
         "due after": [
             (key, at, share, after, limit)
             for key in keys for at in moments[1:] for share in shares
-            for after in (START, (1, ids[-1])) for limit in sizes[:1]
+            for after in (FIRST_POSITION, (1, ids[-1])) for limit in sizes[:1]
         ],
         "standing": storms,
         OBSOLETE_IN: [(since, until) for since in moments for until in moments],
@@ -120,9 +120,9 @@ def play(history: History, kind: str, what: Any) -> None:
             for step in what:
                 history.play(*step)
         case "clock":
-            at_once(world.store.beat(world.policy, world.now))
+            at_once(world.store.timekeeping.heartbeat(world.policy, world.now))
             world.now += what
-            at_once(world.store.step(world.policy, world.now, back=what < 0))
+            at_once(world.store.timekeeping.step_clock(world.policy, world.now, back=what < 0))
         case "resume":
             at_once(world.store.resume(what.key))
         case "restart":

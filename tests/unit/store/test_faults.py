@@ -1,9 +1,7 @@
 """A store that can't be written, or not opened: what callers are told, what the log says, and how it goes on."""
 
 import asyncio
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from router.store import Store, StoreUnavailable
+from tests.database import change, empty_disk, fill_disk, locked, on_writer, rows
 
 
 @pytest.fixture
@@ -50,27 +49,8 @@ def _waits_little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("router.store.sqlite._BUSY_SECONDS", 0.3)
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """By another program."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        yield
-        other.execute("ROLLBACK")
-
-
-def no_room(connection: sa.Connection) -> None:
-    """From now on, on this connection; as a full disk does, it makes SQLite undo the whole transaction."""
-    connection.exec_driver_sql("PRAGMA max_page_count=1")
-
-
-def room(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("PRAGMA max_page_count=1000000")
-
-
 async def test_a_full_disk_is_said_once_and_so_is_its_end(store: Store, path: Path) -> None:
-    write = store._database.write
-    await write(no_room)
+    await fill_disk(store)
     with capture_logs() as logs:
         for _ in range(3):
             with pytest.raises(StoreUnavailable, match="the disk is full; make room") as refused:
@@ -78,7 +58,7 @@ async def test_a_full_disk_is_said_once_and_so_is_its_end(store: Store, path: Pa
             store.refused(refused.value)
         assert store.trouble == str(refused.value)
         assert str(path) in store.trouble
-        await write(room)
+        await empty_disk(store)
         await store.quarantine(b"x" * 100_000, "default", "r", 1)
     assert store.trouble is None
     assert events(logs) == ["the store can't be written", "the store can be written again"]
@@ -87,10 +67,10 @@ async def test_a_full_disk_is_said_once_and_so_is_its_end(store: Store, path: Pa
 
 async def test_who_shares_a_batch_with_a_full_disk_is_told_so(store: Store) -> None:
     """SQLite undoes everything then; nobody may believe that something was kept."""
-    await store._database.write(no_room)
+    await fill_disk(store)
     writes = [store.quarantine(b"x" * size, "default", "r", 1) for size in (10, 100_000, 10)]
     answers = await asyncio.gather(*writes, return_exceptions=True)
-    kept = await store.quarantined()
+    kept = await store.pages.quarantined()
     assert [isinstance(each, int) for each in answers].count(True) == len(kept)
     assert all(isinstance(each, int) or "the disk is full" in str(each) for each in answers)
 
@@ -118,9 +98,7 @@ async def test_work_that_raises_anything_at_all_fails_alone_and_the_writer_lives
         raise error
 
     mates = [store.quarantine(b"x", "default", "r", 1) for _ in range(3)]
-    answers = await asyncio.gather(
-        mates[0], store._database.write(broken), *mates[1:], return_exceptions=True
-    )
+    answers = await asyncio.gather(mates[0], on_writer(store, broken), *mates[1:], return_exceptions=True)
     assert [isinstance(each, int) for each in answers] == [True, False, True, True]
     assert isinstance(answers[1], Exception)
     assert not isinstance(answers[1], StoreUnavailable)
@@ -136,7 +114,7 @@ async def test_a_transaction_that_work_has_broken_is_over_before_the_next(store:
         raise KeyError("x")
 
     with pytest.raises(StoreUnavailable):
-        await store._database.write(broken)
+        await on_writer(store, broken)
     await store.ready()
 
 
@@ -150,7 +128,7 @@ async def test_a_database_that_is_moved_away_in_use_is_not_written_until_it_is_b
         await store.ready()
     _move(away, path)
     await store.ready()
-    assert len(await store.quarantined()) == 1
+    assert len(await store.pages.quarantined()) == 1
 
 
 def _move(path: Path, to: Path) -> None:
@@ -225,8 +203,7 @@ async def test_a_damaged_database_of_a_router_that_was_killed_keeps_its_wal(
     """What can still be saved of it is for people to decide."""
     for number in range(200):
         await store.quarantine(b"x" * 4_000, "default", f"reason {number}", 1)
-    with closing(sqlite3.connect(path)) as other:
-        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    change(path, "PRAGMA wal_checkpoint(TRUNCATE)")
     await store.quarantine(b"x", "default", "r", 1)
     killed = _copied(path, tmp_path / "killed")
     _flipped_page(killed)
@@ -247,8 +224,7 @@ def _copied(path: Path, to: Path) -> Path:
 
 async def test_a_database_of_a_newer_router_is_refused(path: Path) -> None:
     await made(path)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = 'f00f'")
+    change(path, "UPDATE alembic_version SET version_num = 'f00f'")
     assert await refusal(path) == (
         f"{path} was written by a newer alert-router (its tables are at 'f00f', unknown here); start that version, "
         "or give another --database"
@@ -256,11 +232,9 @@ async def test_a_database_of_a_newer_router_is_refused(path: Path) -> None:
 
 
 async def test_a_database_of_another_program_is_refused_and_gets_no_tables(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("CREATE TABLE recipes (name TEXT)")
+    change(path, "CREATE TABLE recipes (name TEXT)")
     assert await refusal(path) == f"{path} belongs to another program; give another --database"
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("recipes",)]
+    assert rows(path, "SELECT name FROM sqlite_master") == [("recipes",)]
 
 
 async def test_a_new_database_that_another_program_has_locked_is_refused(path: Path) -> None:

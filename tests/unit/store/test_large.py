@@ -1,7 +1,7 @@
 """A conversation of very many members is claimed, recorded and closed in pieces: all ends as if it were a small one."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import pytest
@@ -10,52 +10,28 @@ from hypothesis import strategies as st
 
 from router.model import DAY, HOUR, MINUTE, SECOND, Broken, Delivered, Rejected, Retry, Status
 from router.store import Idle, Limits
+from router.store.recording import Recording
 from tests.examples import examples
 from tests.unit.core.stories import STEPS, History
 from tests.unit.core.test_storm_histories import STEPS as STORM_STEPS
 from tests.unit.core.test_storm_histories import Storm
 from tests.unit.core.world import ALL, DAILY, PAGER, SLACK, TEAM, World, alert
+from tests.unit.store.large import large_from
 from tests.unit.store.sqlite_world import in_sqlite
 
 T = TypeVar("T")
 
 
-class Here:
-    """Builds at once, in no thread."""
-
-    async def run(self, work: Callable[..., T], *arguments: Any) -> T:
-        return work(*arguments)
-
-
-def large_from(patch: pytest.MonkeyPatch, members: int) -> None:
-    """Conversations of more members than this are large."""
-    for module in (
-        "core.conversations",
-        "core.accept",
-        "core.record",
-        "core.claim",
-        "core.digests",
-        "core.dead_letters",
-        "store.recording",
-    ):
-        patch.setattr(f"router.{module}.LARGE", members)
-
-
 @pytest.fixture(autouse=True)
 def _all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     large_from(monkeypatch, 1)
-    monkeypatch.setattr("router.store.jobs.job.PIECE", 2)
-
-
-def of(world: World) -> World:
-    world.store._claiming._building = Here()  # type: ignore[assignment]
-    return world
+    monkeypatch.setattr("router.store.jobs.job.MEMBERS_PER_BATCH", 2)
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
     with in_sqlite() as database:
-        yield of(World(database=database))
+        yield World(database=database)
 
 
 def fates(world: World) -> Counter[tuple[str, str]]:
@@ -67,7 +43,7 @@ def fates(world: World) -> Counter[tuple[str, str]]:
 @example([("post", [("A", "critical"), ("B", "critical")], "g"), ("begin", 0, None), ("reload", 2, None)])
 def test_a_history_ends_as_with_small_ones(steps: list[Any]) -> None:
     with in_sqlite() as database, pytest.MonkeyPatch.context() as patch:
-        large = History(of(World(database=database)))
+        large = History(World(database=database))
         for step in steps:
             large.play(*step)
         large.settle()
@@ -89,7 +65,6 @@ def test_a_storm_ends_as_with_small_ones(steps: list[Any], edits: bool, room: in
     with in_sqlite() as database, pytest.MonkeyPatch.context() as patch:
         large_from(patch, 0)
         large = Storm(limits, database)
-        of(large.world)
         for step in steps:
             large.step(*step)
         large.settle()
@@ -179,7 +154,7 @@ def test_while_it_closes_a_firing_begins_another(world: World, monkeypatch: pyte
     world.deliver()
     many(world, Status.RESOLVED)
     with monkeypatch.context() as patch:
-        patch.setattr(world.store._recording, "close_large", later)
+        patch.setattr(Recording, "close_large", later)
         world.deliver(SLACK)
     world.now += HOUR
     world.post(alert("A1", "critical", Status.FIRING, world.now))
@@ -228,7 +203,7 @@ def test_a_digest_that_is_closing_loses_nothing(world: World, monkeypatch: pytes
     many(world, level="info")
     world.now += DAY
     with monkeypatch.context() as patch:
-        patch.setattr(world.store._recording, "close_large", later)
+        patch.setattr(Recording, "close_large", later)
         world.deliver(DAILY)
     world.post(alert("A1", "info", Status.RESOLVED), alert("A2", "info"))
     world.restart()

@@ -27,7 +27,7 @@ def looked_at(database: InSqlite) -> list[list[int]]:
     with database.connection.begin():
         return [
             list(database.connection.scalars(sa.select(dictionaries.c.id).where(some)))
-            for some in paced.paced_rows(database.connection, dictionaries.c.id)
+            for some in paced.pieces_with_rests(database.connection, dictionaries.c.id)
         ]
 
 
@@ -41,7 +41,7 @@ def each_takes(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 @examples(30)
 def test_each_row_is_in_one_piece(ids: set[int], piece: int) -> None:
     with in_sqlite() as database, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paced, "PIECE", piece)
+        patch.setattr(paced, "ROWS_PER_PIECE", piece)
         patch.setattr("router.store.paced.time.sleep", lambda _: None)
         fill(database, *ids)
         pieces = looked_at(database)
@@ -55,7 +55,7 @@ def test_within_a_transaction_it_rests_as_long_as_it_works(
 ) -> None:
     slept: list[float] = []
     each_takes(monkeypatch, took)
-    monkeypatch.setattr(paced, "PIECE", 2)
+    monkeypatch.setattr(paced, "ROWS_PER_PIECE", 2)
     monkeypatch.setattr("router.store.paced.time.sleep", slept.append)
     with in_sqlite() as database:
         fill(database, *range(7))
@@ -73,7 +73,7 @@ def test_between_transactions_it_takes_a_tenth_of_a_processor(
         slept.append(seconds)
 
     each_takes(monkeypatch, took)
-    monkeypatch.setattr(paced, "PIECE", 2)
+    monkeypatch.setattr(paced, "ROWS_PER_PIECE", 2)
     monkeypatch.setattr(asyncio, "sleep", sleep)
     with in_sqlite() as database:
         world = World(database=database)
@@ -101,7 +101,7 @@ def test_the_sums_are_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> Non
             world.post(alert(f"B{number}", "warning"), group=f"g{number}")
         world.finish(world.work_of(SLACK), Delivered({"ts": "1"}))
         world.post(alert("A0", "critical", Status.RESOLVED), group="g0")
-        monkeypatch.setattr(paced, "PIECE", 2)
+        monkeypatch.setattr(paced, "ROWS_PER_PIECE", 2)
         with database.connection.begin():
             at_one_go = counters.recount(database.connection)
             assert counters.recount(database.connection, rests=True) == at_one_go
@@ -110,7 +110,7 @@ def test_the_sums_are_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("piece", [1, 3, 100])
 def test_what_is_wrong_is_found_in_whichever_piece_it_is(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paced, "PIECE", piece)
+    monkeypatch.setattr(paced, "ROWS_PER_PIECE", piece)
     with in_sqlite() as database:
         world = World(database=database)
         for number in range(14):

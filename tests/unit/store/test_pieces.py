@@ -2,7 +2,8 @@
 nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Refusal, Rejected
 from router.store import Limits, StoreUnavailable, Work, jobs
 from tests.unit.core.memory import at_once
 from tests.unit.core.world import DAILY, SLACK, TEAM, World, alert
+from tests.unit.store.large import large_from
 from tests.unit.store.sqlite_world import InSqlite, in_sqlite
-from tests.unit.store.test_large import large_from, of
 
 FEW, MANY = 20, 60
 DELIVERED = Delivered({"ts": "1"})
@@ -25,8 +26,8 @@ ROOMY = Limits(above=3, every=5 * SECOND)
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     large_from(monkeypatch, 10)
-    monkeypatch.setattr("router.store.questions.LARGE", 10)
-    monkeypatch.setattr("router.store.jobs.job.PIECE", 10)
+    monkeypatch.setattr("router.store.questions.digest_questions.LARGE", 10)
+    monkeypatch.setattr("router.store.jobs.job.MEMBERS_PER_BATCH", 10)
     monkeypatch.setattr("router.core.storms.BATCH", 5)
     monkeypatch.setattr("router.core.storms._MEMBERS", 10)
 
@@ -141,7 +142,7 @@ def a_storm_of_many_groups(world: World, count: int) -> None:
 def most_rows(play: Callable[[World, int], None], count: int) -> int:
     """Of any batch, beside those in which webhooks are accepted."""
     with in_sqlite() as database:
-        world = of(World(database=database))
+        world = World(database=database)
         play(world, count)
         world.assert_balanced()
         return max(database.rows_of_batches)
@@ -188,18 +189,32 @@ def test_an_end_is_recorded_in_one_batch() -> None:
             assert len(database.rows_of_batches) == 1
 
 
-class Failing:
-    """The database, which can't be written once jobs of some kind come."""
+class FailingDatabase:
+    """A database that can't be written once jobs of some kind come, until it recovers."""
 
-    def __init__(self, database: InSqlite, kind: type[object], after: int = 0) -> None:
-        self._database, self._kind, self._left = database, kind, after
+    def __init__(self, database: InSqlite) -> None:
+        self._database = database
+        self._kind: type[object] | None = None
+        self._left = 0
         self.failed = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._database, name)
 
+    @contextmanager
+    def failing(self, kind: type[object], after: int = 0) -> Iterator[None]:
+        """Meanwhile, nothing can be written from a job of this kind on, or from a later one.
+
+        :param after: how many jobs of this kind succeed before
+        """
+        self._kind, self._left = kind, after
+        with pytest.raises(StoreUnavailable):
+            yield
+        assert self.failed
+        self._kind, self.failed = None, False
+
     async def do(self, job: Any) -> Any:
-        if isinstance(job, self._kind):
+        if self._kind is not None and isinstance(job, self._kind):
             self.failed = self.failed or not self._left
             self._left -= 1
         if self.failed:
@@ -207,58 +222,48 @@ class Failing:
         return await self._database.do(job)
 
 
-def fails(world: World, database: InSqlite, kind: type[object]) -> None:
-    """To claim what is due, because the database does."""
-    claiming = world.store._claiming
-    failing: Any = Failing(database, kind)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(claiming, "_database", failing)
-        patch.setattr(claiming._recording, "_database", failing)
-        with pytest.raises(StoreUnavailable):
-            world.begin(TEAM, ROOMY)
-    assert failing.failed
-
-
-@pytest.mark.parametrize("kind", [jobs.Absorb, jobs.View])
-def test_what_a_storm_was_to_take_along_is_due_after_a_failure(kind: type[object]) -> None:
+@pytest.fixture
+def database() -> Iterator[Any]:
     with in_sqlite() as database:
-        world = World(database=database)
-        for name in "ABCDEF":
-            world.post(alert(name, "warning"), group=name)
-        world.now += MINUTE
-        fails(world, database, kind)
-        work = world.work_of(TEAM, ROOMY)
-        assert {part.conversation.group_labels["group"] for part in work.parts} == set("ABCDEF")
-        world.finish(work, DELIVERED)
-        world.assert_balanced()
-        assert world.fates(TEAM) == ["delivered"] * 6
+        yield FailingDatabase(database)
 
 
-def test_a_large_group_that_could_not_be_begun_is_due_after_a_failure() -> None:
-    with in_sqlite() as database:
-        world = of(World(database=database))
-        post(world, MANY, "warning")
-        world.now += MINUTE
-        fails(world, database, jobs.Start)
-        world.finish(world.work_of(TEAM), DELIVERED)
-        assert world.fates(TEAM) == ["delivered"] * MANY
+@pytest.mark.parametrize("kind", [jobs.Absorb, jobs.BuildStormView])
+def test_what_a_storm_was_to_take_along_is_due_after_a_failure(database: Any, kind: type[object]) -> None:
+    world = World(database=database)
+    for name in "ABCDEF":
+        world.post(alert(name, "warning"), group=name)
+    world.now += MINUTE
+    with database.failing(kind):
+        world.begin(TEAM, ROOMY)
+    work = world.work_of(TEAM, ROOMY)
+    assert {part.conversation.group_labels["group"] for part in work.parts} == set("ABCDEF")
+    world.finish(work, DELIVERED)
+    world.assert_balanced()
+    assert world.fates(TEAM) == ["delivered"] * 6
 
 
-def test_a_group_that_is_given_up_in_part_has_a_letter_of_all() -> None:
+def test_a_large_group_that_could_not_be_begun_is_due_after_a_failure(database: Any) -> None:
+    world = World(database=database)
+    post(world, MANY, "warning")
+    world.now += MINUTE
+    with database.failing(jobs.StartLarge):
+        world.begin(TEAM, ROOMY)
+    world.finish(world.work_of(TEAM), DELIVERED)
+    assert world.fates(TEAM) == ["delivered"] * MANY
+
+
+def test_a_group_that_is_given_up_in_part_has_a_letter_of_all(database: Any) -> None:
     """So nothing is given up without one, whenever the process ends."""
-    with in_sqlite() as database:
-        world = of(World(database=database))
-        work = group(world, MANY)
-        failing: Any = Failing(database, jobs.RecordSome, after=2)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(world.store._recording, "_database", failing)
-            with pytest.raises(StoreUnavailable):
-                world.finish(work, GIVEN_UP)
-        world.restart()
-        assert world.fates(SLACK).count("dead") == 20
-        assert len(world.letters()) == 1
-        world.finish(world.work_of(SLACK), DELIVERED)
-        world.retry_the_dead()
-        world.finish(world.work_of(SLACK), DELIVERED)
-        world.assert_balanced()
-        assert world.fates(SLACK) == ["delivered"] * MANY
+    world = World(database=database)
+    work = group(world, MANY)
+    with database.failing(jobs.RecordSome, after=2):
+        world.finish(work, GIVEN_UP)
+    world.restart()
+    assert world.fates(SLACK).count("dead") == 20
+    assert len(world.letters()) == 1
+    world.finish(world.work_of(SLACK), DELIVERED)
+    world.retry_the_dead()
+    world.finish(world.work_of(SLACK), DELIVERED)
+    world.assert_balanced()
+    assert world.fates(SLACK) == ["delivered"] * MANY

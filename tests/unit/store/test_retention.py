@@ -29,7 +29,8 @@ from router.model import (
 )
 from router.store import Adoption, Balance, Store
 from router.store.jobs import Adopt
-from router.store.retention import BATCH, CHANGES, bounds
+from router.store.prune_rules import CHANGES
+from router.store.retention import ROWS_PER_TRANSACTION, bounds
 from router.store.schema import metadata
 from tests.examples import examples
 from tests.unit.core.memory import at_once
@@ -68,7 +69,7 @@ class Shelf:
         return list(went)
 
     def account(self, since: Millis | None = None, until: Millis | None = None) -> dict[str, Any]:
-        return at_once(self.world.store.ledger(since, until))
+        return at_once(self.world.store.pages.ledger(since, until))
 
     def balance(self, last: Balance | None = None) -> Balance:
         return at_once(self.world.store.balance(last))
@@ -170,7 +171,7 @@ def test_a_configuration_goes_when_all_its_decisions_are_history(shelf: Shelf) -
 
 def test_the_status_page_reads_the_same_books(shelf: Shelf) -> None:
     shelf.world.post(alert("Down", "critical"), alert("Disk", "warning"), alert("Cert", "info"))
-    ledger = at_once(shelf.world.store.status())
+    ledger = at_once(shelf.world.store.pages.status())
     assert ledger["changes"] == {"fired": 3, "resolved": 0, "repeated": 0}
     assert ledger["changes_x_destinations"] == 5
     assert (ledger["fates"]["pending"], ledger["fates"]["inhibited"], ledger["imbalance"]) == (4, 0, 0)
@@ -375,7 +376,7 @@ def test_no_transaction_removes_more_rows_than_a_webhook_may_wait_for(shelf: She
     shelf.world.deliver()
     went = shelf.prune()
     sums = shelf.count("day_sums") + shelf.count("fate_sums")
-    assert max(went) <= BATCH + sums < BATCH + 20
+    assert max(went) <= ROWS_PER_TRANSACTION + sums < ROWS_PER_TRANSACTION + 20
     assert sum(went) > 3 * 2 * 90 * 4
 
 

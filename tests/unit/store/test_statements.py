@@ -264,7 +264,12 @@ def absorbs(desk: Desk, count: int) -> Jobs:
 
 
 def due(desk: Desk) -> list[int]:
-    return [id_ for _, id_ in desk.do(jobs.Due(TEAM.key, desk.now, Share(taking=True), jobs.START))]
+    return [
+        id_
+        for _, id_ in desk.do(
+            jobs.FindAbsorbable(TEAM.key, desk.now, Share(taking=True), jobs.FIRST_POSITION)
+        )
+    ]
 
 
 def absorb(desk: Desk, work: Work) -> jobs.Absorb:
@@ -274,7 +279,7 @@ def absorb(desk: Desk, work: Work) -> jobs.Absorb:
 def views(desk: Desk, count: int) -> Jobs:
     work = storm(desk, count)
     found, _, _ = desk.do(absorb(desk, work))
-    return [jobs.View(work, tuple(found), full=False, policy=desk.policy)]
+    return [jobs.BuildStormView(work, tuple(found), full=False, policy=desk.policy)]
 
 
 def rechecks(desk: Desk, count: int) -> Jobs:
@@ -324,7 +329,7 @@ def answered(step: str) -> Callable[[Desk, int], Jobs]:
                 return [confirm]
             desk.do(confirm)
             if step == "is forgotten" and each == "lacks all":
-                marked = desk.do(jobs.Marked(0))
+                marked = desk.do(jobs.FindMarked(0))
                 return [jobs.ForgetAnswers(frozenset(), marked, desk.policy, desk.now)]
         desk.now += MINUTE
         answer = desk.answer(**listed)
@@ -337,7 +342,7 @@ def expires(desk: Desk, count: int) -> Jobs:
     desk.accepts(*each_in_its_group(count), *each_in_its_group(count, "warning"))
     desk.now += desk.policy.stale_after
     listening = Listening(desk.policy.stale_after)
-    unheard = desk.do(jobs.Unheard(listening, desk.now, 0))
+    unheard = desk.do(jobs.FindStale(listening, desk.now, 0))
     return [jobs.Expire(listening, unheard, desk.policy, desk.now)]
 
 
@@ -367,13 +372,13 @@ def doubts_are_settled(desk: Desk, count: int) -> Jobs:
     doubt(desk, *each_in_its_group(count))
     desk.now += MINUTE
     answer = desk.answer(**{f"D{number}": None for number in range(count)})
-    doubted = desk.do(jobs.Doubted(answer.source, 0))
+    doubted = desk.do(jobs.FindDoubted(answer.source, 0))
     return [jobs.SettleByAnswer(answer, doubted, desk.policy, desk.now)]
 
 
 def reindexed(desk: Desk, count: int) -> Jobs:
     desk.accepts(*each_in_its_group(count, "warning"))
-    at_once(desk.store.adopt(Adoption(RULES[2]), desk.now))
+    at_once(desk.store.rules.adopt(Adoption(RULES[2]), desk.now))
     return [jobs.JudgeSome(RULES[2], desk.now)]
 
 
@@ -382,7 +387,7 @@ def rejudged(rules: Policy) -> Callable[[Desk, int], Jobs]:
         desk.accepts(*each_in_its_group(count, "warning"), in_one_group(count, "info"))
         desk.policy = replace(rules, fingerprint="changed")
         job = jobs.JudgeSome(desk.policy, desk.now)
-        at_once(desk.store.adopt(Adoption(desk.policy), desk.now))
+        at_once(desk.store.rules.adopt(Adoption(desk.policy), desk.now))
         while desk.do(job)[0] is Phase.INDEX:
             pass
         return [job]
@@ -394,7 +399,7 @@ def digest(what: str) -> Callable[[Desk, int], Jobs]:
     def prepare(desk: Desk, count: int) -> Jobs:
         desk.accepts(*each_in_its_group(count, "info"))
         if what == "upcoming":
-            return [jobs.Upcoming(DAILY, desk.policy, desk.now)]
+            return [jobs.PreviewDigest(DAILY, desk.policy, desk.now)]
         if what == "gone":
             desk.policy = RULES[2]
             return [jobs.Adopt(Adoption(RULES[2]), desk.now)]
@@ -526,7 +531,7 @@ def test_a_storm_of_many_is_as_many_statements_as_one_of_a_few(case: str) -> Non
 def test_what_needs_many_rounds_is_done_all_the_same() -> None:
     """However badly a transition foresees what it asks for."""
 
-    class Step(jobs.First):
+    class Step(jobs.BaseJob):
         def run(self, state: State) -> int:
             return sum(state.alerts[number].status == FIRING for number in firing)
 

@@ -21,7 +21,7 @@ async def hanging(store: Store) -> AsyncIterator[None]:
     def work(_: sa.Connection) -> None:
         release.wait()
 
-    writing = asyncio.create_task(store._database.write(work))
+    writing = asyncio.create_task(store.database.write(work))
     try:
         yield
     finally:

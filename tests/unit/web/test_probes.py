@@ -1,6 +1,5 @@
 """Probes, status, quarantine and metrics."""
 
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -8,16 +7,18 @@ import pytest
 from router.metrics import Metrics
 from router.model import Source
 from router.store import Store, totals
+from tests.database import change
 from tests.unit.web.room import SLACK, Serve, Web
 from tests.world.bodies import alert, webhook
 
 
 def break_tables(database: Path) -> None:
-    with sqlite3.connect(database) as connection:
-        connection.execute("DROP TABLE deliveries")
-        connection.execute("ALTER TABLE webhooks RENAME TO gone")
-        connection.execute("ALTER TABLE conversations RENAME TO gone_too")
-    connection.close()
+    change(
+        database,
+        "DROP TABLE deliveries",
+        "ALTER TABLE webhooks RENAME TO gone",
+        "ALTER TABLE conversations RENAME TO gone_too",
+    )
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/-/healthy"])
@@ -78,7 +79,7 @@ async def test_a_list_says_how_many_rows_there_are_up_to_a_bound(
     room: Web, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = await serve(room)
-    monkeypatch.setattr(totals, "MOST", 3)
+    monkeypatch.setattr(totals, "MAX_COUNTED", 3)
     for total in ("1", "2", "3", "3+", "3+"):
         await client.post("/webhook", data=b"no JSON")
         answer = await client.get("/api/v1/quarantine?limit=1")

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from router.packed import unpack
-from router.store.dictionary import unpacked
+from router.store.dictionary import unpack_stored
 from router.store.labels import entries
 
 revision = "0013"
@@ -124,7 +124,7 @@ def downgrade() -> None:
     _unpack("alerts", "packed", "annotations", lambda data: unpack(data).decode())
     op.drop_column("alerts", "packed")
     connection = op.get_bind()
-    _unpack("webhooks", "body", "body", lambda data: unpacked(connection, data))
+    _unpack("webhooks", "body", "body", lambda data: unpack_stored(connection, data))
     op.drop_table("dictionaries")
 
 

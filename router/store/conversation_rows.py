@@ -19,7 +19,7 @@ _OF_MEMBER = [schema.members.c[name] for name in MemberRow._fields]
 _OF_ALERT = [schema.alerts.c[name] for name in AlertRow._fields]
 
 
-def members(connection: sa.Connection, id_: int) -> Known:
+def load_members(connection: sa.Connection, id_: int) -> Known:
     """All of them, with their alerts."""
     rows = connection.execute(
         sa.select(*_OF_MEMBER, *(column.label(f"alert_{column.name}") for column in _OF_ALERT))
@@ -30,7 +30,7 @@ def members(connection: sa.Connection, id_: int) -> Known:
     return [(MemberRow(*row[:split]), AlertRow(*row[split:])) for row in rows]
 
 
-def expected(connection: sa.Connection, id_: int, now: Millis) -> Work | None:
+def expected_work(connection: sa.Connection, id_: int, now: Millis) -> Work | None:
     """What one that is due would say, as it stands; None: nothing."""
     found = connection.execute(
         sa.select(*_OF_CONVERSATION, *(column.label(f"group_{column.name}") for column in _OF_GROUP))
@@ -39,7 +39,7 @@ def expected(connection: sa.Connection, id_: int, now: Millis) -> Work | None:
     ).one_or_none()
     if found is None:
         return None
-    known, split = members(connection, id_), len(_OF_CONVERSATION)
+    known, split = load_members(connection, id_), len(_OF_CONVERSATION)
     before = {member.id: member.notified for member, _ in known if is_news(member, now)}
     return (
         work_about(ConversationRow(*found[:split]), GroupRow(*found[split:]), known, before, now)
@@ -48,7 +48,7 @@ def expected(connection: sa.Connection, id_: int, now: Millis) -> Work | None:
     )
 
 
-def work(begun: Begun, known: Known, before: Mapping[int, str], now: Millis) -> Work:
+def build_work(begun: Begun, known: Known, before: Mapping[int, str], now: Millis) -> Work:
     """:param before: what the destination was notified of, by the members that were marked"""
     # What has been recorded or changed since it was marked is still so: nothing else is sent to the destination.
     made = work_about(begun.row, begun.group, known, before, now)

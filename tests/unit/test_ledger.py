@@ -1,7 +1,6 @@
 """``alert-router ledger``, beside a service that has the database open."""
 
 import json
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from click.testing import CliRunner, Result
 from router.cli import main
 from router.model import DAY, Alert, Retention, Status, Webhook
 from router.store import Store
+from tests.database import change, rows
 from tests.unit.web.room import POLICY
 
 NOON = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
@@ -34,7 +34,7 @@ def ledger(folder: Path, *options: str) -> Result:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    """In which an alert fired, and ended before anyone was told."""
+    """A store in which an alert fired, and ended before any destination was notified."""
     store = await Store.open(f"sqlite:///{tmp_path}/router.db")
     for status in Status:
         webhook = Webhook("r", "g", {}, "", 0, (Alert("f", {"alertname": "A"}, {}, status),))
@@ -49,9 +49,7 @@ async def test_the_equation_is_written_out(store: Store, tmp_path: Path) -> None
     assert (result.output, result.exit_code) == (BALANCED, 0)
 
 
-async def test_after_pruning_it_is_the_same_and_only_whole_days_are_known(
-    store: Store, tmp_path: Path
-) -> None:
+async def test_pruning_changes_nothing_but_leaves_only_whole_days(store: Store, tmp_path: Path) -> None:
     day = ["--since", "2026-11-21", "--until", "2026-11-22"]
     before = ledger(tmp_path, *day, "--json").output
     part = ["--since", "2026-11-21 11:00", "--until", "2026-11-21 12:00"]
@@ -63,25 +61,23 @@ async def test_after_pruning_it_is_the_same_and_only_whole_days_are_known(
     assert first == "from Sat 21 Nov 2026 until Sun 22 Nov 2026, UTC (whole days: the rest is pruned)"
 
 
-async def test_books_that_are_off_fail_and_name_the_changes(store: Store, tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "router.db") as connection:
-        change = connection.execute("SELECT max(id) FROM changes").fetchone()[0]
-        connection.execute("UPDATE changes SET destinations = 3 WHERE id = ?", (change,))
-    connection.close()
+async def test_an_unbalanced_ledger_fails_and_names_the_changes(store: Store, tmp_path: Path) -> None:
+    database = tmp_path / "router.db"
+    ((wrong,),) = rows(database, "SELECT max(id) FROM changes")
+    change(database, "UPDATE changes SET destinations = 3 WHERE id = :id", id=wrong)
     result = ledger(tmp_path)
     assert result.exit_code == 1
-    assert result.output.endswith(f"NOT BALANCED, off by 2: look at the changes {change}\n")
+    assert result.output.endswith(f"NOT BALANCED, off by 2: look at the changes {wrong}\n")
     assert "all                    4 ≠ " in result.output
 
 
 async def test_attempts_are_listed_by_outcome(store: Store, tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "router.db") as connection:
-        connection.execute(
-            "INSERT INTO deliveries (conversation_id, destination, generation, attempt, started_at, finished_at, outcome, reason)"
-            " SELECT id, destination, 1, 1, ?, ?, 'retry', 'http 503' FROM conversations",
-            (NOON, NOON),
-        )
-    connection.close()
+    change(
+        tmp_path / "router.db",
+        "INSERT INTO deliveries (conversation_id, destination, generation, attempt, started_at, finished_at, outcome,"
+        " reason) SELECT id, destination, 1, 1, :noon, :noon, 'retry', 'http 503' FROM conversations",
+        noon=NOON,
+    )
     assert "deliveries       retry\nslack:C0WARNINGS     1\n" in ledger(tmp_path).output
 
 
@@ -93,11 +89,11 @@ async def test_attempts_are_listed_by_outcome(store: Store, tmp_path: Path) -> N
         ([], "unable to open database file"),
     ],
 )
-def test_a_question_that_makes_no_sense_is_told_so(tmp_path: Path, options: list[str], words: str) -> None:
+def test_wrong_options_are_refused_with_words(tmp_path: Path, options: list[str], words: str) -> None:
     result = ledger(tmp_path, *options)
     assert (result.exit_code, words in result.output) == (1, True)
 
 
-def test_a_database_of_another_version_is_told_so(tmp_path: Path) -> None:
-    sqlite3.connect(tmp_path / "router.db").close()
+def test_a_database_of_another_version_is_refused_with_words(tmp_path: Path) -> None:
+    change(tmp_path / "router.db", "PRAGMA user_version")
     assert "`alert-router serve` brings it up to date" in ledger(tmp_path).output

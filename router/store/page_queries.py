@@ -1,0 +1,89 @@
+"""What pages, the API and ``/status`` read. Every query runs on a reader's connection."""
+
+from typing import Any
+
+from router.model import Millis
+from router.store import ledger, story, totals
+from router.store.search import ALERTS_PER_PAGE, Found, Search, find_alerts
+from router.store.story import Story
+from router.store.writer import Database
+
+
+class PageQueries:
+    """Read-only queries. Each one sees the database as it was at one moment.
+
+    Every method raises :class:`~router.store.health.StoreUnavailable` if the database can't be read.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def status(self) -> dict[str, Any]:
+        """Return the ledger's counts over all time, see :func:`router.store.ledger.status`."""
+        return await self._database.read(ledger.status)
+
+    async def lanes(self, now: Millis) -> dict[str, dict[str, Any]]:
+        """Return what is due and the number of dead letters by destination key, see :func:`router.store.totals.lanes`."""
+        return await self._database.read(lambda c: totals.lanes(c, now))
+
+    async def status_and_lanes(self, now: Millis) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """Return :meth:`status` and :meth:`lanes` as they were at the same moment."""
+        return await self._database.read(lambda c: (ledger.status(c), totals.lanes(c, now)))
+
+    async def ledger(self, since: Millis | None, until: Millis | None) -> dict[str, Any]:
+        """Return the ledger of a period, see :func:`router.store.ledger.ledger_of_period`."""
+        return await self._database.read(lambda c: ledger.ledger_of_period(c, since, until))
+
+    async def total(self, name: str) -> str:
+        """Return how many rows a list has, see :func:`router.store.totals.total`."""
+        return await self._database.read(lambda c: totals.total(c, name))
+
+    async def waiting(self) -> list[dict[str, Any]]:
+        """Return firing alerts that a destination was not notified of, see :func:`router.store.ledger.waiting`."""
+        return await self._database.read(ledger.waiting)
+
+    async def decisions(self) -> list[dict[str, Any]]:
+        """Return the newest fates, see :func:`router.store.ledger.decisions`."""
+        return await self._database.read(ledger.decisions)
+
+    async def attempts(self) -> list[dict[str, Any]]:
+        """Return the newest delivery attempts, see :func:`router.store.ledger.attempts`."""
+        return await self._database.read(ledger.attempts)
+
+    async def dead_letters(self) -> list[dict[str, Any]]:
+        """Return the unsettled dead letters, see :func:`router.store.ledger.unsettled_dead_letters`."""
+        return await self._database.read(ledger.unsettled_dead_letters)
+
+    async def find_alerts(
+        self, search: Search, before: int | None = None, limit: int = ALERTS_PER_PAGE
+    ) -> Found:
+        """Return a page of alerts, newest first.
+
+        :param before: the cursor that the previous page returned; None: the first page
+        """
+        return await self._database.read(lambda c: find_alerts(c, search, before, limit))
+
+    async def story(
+        self, alert: int, before: int | None = None, limit: int = story.CHANGES_PER_PAGE
+    ) -> Story | None:
+        """Return the last changes of an alert and all that followed from them; None: there is no such alert.
+
+        :param before: the cursor that the later page returned; None: the newest changes
+        """
+        return await self._database.read(lambda c: story.story_of(c, alert, before, limit))
+
+    async def message(self, delivery: int) -> dict[str, Any] | None:
+        """Return what a delivery sent, see :func:`router.store.story.message`; None: no message is kept."""
+        return await self._database.read(lambda c: story.message(c, delivery))
+
+    async def body(self, webhook: int) -> bytes | None:
+        """Return the body of an accepted webhook; None: there is none, or it was pruned."""
+        return await self._database.read(lambda c: story.body(c, webhook))
+
+    async def quarantined(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the newest quarantined bodies, see :func:`router.store.ledger.quarantined`."""
+        return await self._database.read(lambda c: ledger.quarantined(c, limit))
+
+    async def quarantined_body(self, number: int) -> bytes | None:
+        """Return a quarantined body, whole and as it was received; None: no body of this id is in quarantine."""
+        return await self._database.read(lambda c: ledger.quarantined_body(c, number))

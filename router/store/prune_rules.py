@@ -1,0 +1,251 @@
+"""Which rows are pruned, one rule a kind of row, in the order in which they go."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam as p
+
+from router.model import DAY
+from router.store.labels import entries
+from router.store.retention import IDS, PruneRule, SumUpdate, bind_ids
+from router.store.schema import (
+    OPEN_FATES,
+    alert_labels,
+    alerts,
+    changes,
+    configurations,
+    conversations,
+    day_sums,
+    dead_letters,
+    deliveries,
+    delivery_sums,
+    fate_sums,
+    fates,
+    former_fates,
+    groups,
+    members,
+    messages,
+    metadata,
+    webhooks,
+)  # fmt: skip
+
+
+def _unreferenced(table: sa.Table, *but: sa.Table) -> sa.ColumnElement[bool]:
+    """No row of any table (``but`` these) refers to it."""
+    keys = [
+        key.parent
+        for other in metadata.tables.values()
+        if other not in but
+        for key in other.foreign_keys
+        if key.column.table is table
+    ]
+    return sa.and_(sa.true(), *(~sa.exists().where(key == table.c.id) for key in keys))
+
+
+def _day(at: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    # Not a parameter: what is selected is what is grouped by.
+    return (at - at % sa.literal_column(str(DAY))).label("day")
+
+
+_count = sa.func.count().label("count")
+_later = changes.alias("later")
+_is_last = ~sa.exists().where(
+    _later.c.alert_id == changes.c.alert_id, _later.c.at >= changes.c.at, _later.c.id > changes.c.id
+)
+_alert_fires = sa.exists().where(alerts.c.id == changes.c.alert_id, alerts.c.status == "firing")
+_keeps_its_change = sa.exists().where(
+    fates.c.change_id == changes.c.id,
+    sa.or_(
+        fates.c.fate.in_((*OPEN_FATES, "dead")),
+        fates.c.updated_at >= p("before"),
+        ~_unreferenced(fates, former_fates),
+    ),
+)
+CHANGES = PruneRule(
+    changes,
+    # New rules are applied to the last change of what fires.
+    sa.and_(
+        changes.c.at < p("before"), ~_keeps_its_change, ~sa.and_(_is_last, _alert_fires),
+        _unreferenced(changes, fates),
+    ),
+    sums=(
+        SumUpdate(
+            fate_sums,
+            sa.select(_day(changes.c.at), fates.c.destination, changes.c.kind, fates.c.fate, _count)
+            .join(changes, changes.c.id == fates.c.change_id)
+            .where(changes.c.id.in_(IDS))
+            .group_by(_day(changes.c.at), fates.c.destination, changes.c.kind, fates.c.fate),
+        ),
+        SumUpdate(
+            day_sums,
+            sa.select(_day(changes.c.at), changes.c.kind.label("what"), _count)
+            .where(changes.c.id.in_(IDS))
+            .group_by(_day(changes.c.at), changes.c.kind),
+        ),
+        SumUpdate(
+            day_sums,
+            sa.select(
+                _day(changes.c.at),
+                sa.literal("destinations").label("what"),
+                sa.func.sum(changes.c.destinations).label("count"),
+            )
+            .where(changes.c.id.in_(IDS))
+            .group_by(_day(changes.c.at)),
+        ),
+    ),
+    weight=changes.c.destinations + 1,
+    actions=(
+        sa.delete(former_fates).where(
+            former_fates.c.fate_id.in_(sa.select(fates.c.id).where(fates.c.change_id.in_(IDS)))
+        ),
+        sa.delete(fates).where(fates.c.change_id.in_(IDS)),
+        sa.delete(changes).where(changes.c.id.in_(IDS)),
+    ),
+)  # fmt: skip
+
+_with_dead_letters = (
+    sa.select(members.c.conversation_id)
+    .join(fates, fates.c.member_id == members.c.id)
+    .where(fates.c.fate == "dead")
+)
+_under_way = sa.select(deliveries.c.conversation_id).where(deliveries.c.outcome.is_(None))
+
+
+def _conversation_is(*conditions: sa.ColumnElement[bool], of: sa.Table) -> sa.ColumnElement[bool]:
+    """And none of its fates is dead, and nothing is on its way."""
+    return sa.and_(
+        sa.exists().where(conversations.c.id == of.c.conversation_id, *conditions),
+        of.c.conversation_id.not_in(_with_dead_letters),
+        of.c.conversation_id.not_in(_under_way),
+    )
+
+
+_MEMBERS = PruneRule(
+    members,
+    sa.and_(
+        # One that ended before anyone was told is of no use, though its conversation is open.
+        _conversation_is(
+            sa.or_(
+                sa.and_(conversations.c.state == "closed", conversations.c.created_at < p("before")),
+                sa.and_(
+                    conversations.c.slot.is_(None),
+                    members.c.status == "resolved",
+                    members.c.notified == "nothing",
+                ),
+            ),
+            of=members,
+        ),
+        _unreferenced(members),
+    ),
+)
+_has_no_members = ~sa.exists().where(members.c.conversation_id == conversations.c.id)
+_DELIVERIES = PruneRule(
+    deliveries,
+    sa.and_(
+        deliveries.c.started_at < p("before"),
+        _conversation_is(
+            sa.or_(
+                conversations.c.state == "closed", sa.and_(conversations.c.slot.is_(None), _has_no_members)
+            ),
+            of=deliveries,
+        ),
+        _unreferenced(deliveries, messages),
+    ),
+    sums=(
+        SumUpdate(
+            delivery_sums,
+            sa.select(_day(deliveries.c.started_at), deliveries.c.destination, deliveries.c.outcome, _count)
+            .where(deliveries.c.id.in_(IDS))
+            .group_by(_day(deliveries.c.started_at), deliveries.c.destination, deliveries.c.outcome),
+        ),
+    ),
+    actions=(
+        sa.delete(messages).where(messages.c.id.in_(IDS)),
+        sa.delete(deliveries).where(deliveries.c.id.in_(IDS)),
+    ),
+)
+_MESSAGES = PruneRule(
+    messages,
+    sa.exists().where(deliveries.c.id == messages.c.id, deliveries.c.started_at < p("messages_before")),
+)
+_newer = conversations.alias("newer")
+_CONVERSATIONS = PruneRule(
+    conversations,
+    # Episodes go on counting: dedup keys and Message-IDs are made of them. A digest's slot has only one.
+    sa.and_(
+        conversations.c.state == "closed", conversations.c.created_at < p("before"),
+        sa.or_(
+            conversations.c.slot < p("before"),
+            sa.exists().where(
+                _newer.c.token == conversations.c.token, _newer.c.episode > conversations.c.episode
+            ),
+        ),
+        _unreferenced(conversations),
+    ),
+)  # fmt: skip
+
+
+def _unindex(connection: sa.Connection, ids: Sequence[int]) -> None:
+    """Nothing refers from an alert to its labels in the index: they are hashed once more."""
+    labels = connection.execute(
+        sa.select(alerts.c.id, alerts.c.labels).where(alerts.c.id.in_(IDS)), bind_ids(ids)
+    )
+    found = [{"label": label, "alert": alert} for label, alert in entries(map(tuple, labels))]
+    if found:
+        connection.execute(
+            sa.delete(alert_labels).where(
+                alert_labels.c.label == p("label"), alert_labels.c.alert_id == p("alert")
+            ),
+            found,
+        )
+
+
+_ALERTS = PruneRule(
+    alerts,
+    sa.and_(alerts.c.status == "resolved", alerts.c.seen_at < p("before"), _unreferenced(alerts)),
+    before=_unindex,
+)
+_newer_rules = configurations.alias("newer_rules")
+_CONFIGURATIONS = PruneRule(
+    configurations,
+    # Another one has been in force for so long that all decisions of this one are history.
+    sa.exists().where(_newer_rules.c.at > configurations.c.at, _newer_rules.c.at < p("before")),
+)
+_GROUPS = PruneRule(groups, _unreferenced(groups))
+_BODIES = PruneRule(
+    webhooks,
+    sa.and_(
+        webhooks.c.received_at < p("bodies_before"),
+        webhooks.c.quarantined.is_(None),
+        webhooks.c.undecided.is_(None),
+        webhooks.c.body != b"",
+    ),
+    actions=(sa.update(webhooks).where(webhooks.c.id.in_(IDS)).values(body=b""),),
+)
+_what = sa.case((webhooks.c.quarantined.is_(None), "accepted"), else_="quarantined").label("what")
+_WEBHOOKS = PruneRule(
+    webhooks,
+    sa.and_(
+        webhooks.c.received_at < p("before"),
+        sa.or_(webhooks.c.quarantined.is_not(None), webhooks.c.body == b""),
+        _unreferenced(webhooks),
+    ),
+    sums=(
+        SumUpdate(
+            day_sums,
+            sa.select(_day(webhooks.c.received_at), _what, _count)
+            .where(webhooks.c.id.in_(IDS))
+            .group_by(_day(webhooks.c.received_at), _what),
+        ),
+    ),
+)
+
+_DEAD_LETTERS = PruneRule(
+    dead_letters, sa.and_(dead_letters.c.state != "dead", dead_letters.c.settled_at < p("before"))
+)
+
+# What refers goes before what it refers to.
+PRUNE_RULES = (
+    _BODIES, _MESSAGES, _DEAD_LETTERS, CHANGES, _MEMBERS, _DELIVERIES, _CONVERSATIONS, _ALERTS, _GROUPS, _WEBHOOKS,
+    _CONFIGURATIONS,
+)  # fmt: skip

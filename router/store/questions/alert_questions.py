@@ -1,0 +1,117 @@
+"""Questions about alerts: which fire, which are in doubt, which are muted. And who was notified of any."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.core.release import MANY
+from router.store.questions.question import KEYS_PER_STATEMENT, Answers, as_dict, one_by_one
+from router.store.schema import alerts, conversations, groups, members
+
+
+def _page(*conditions: sa.ColumnElement[bool], limit: int) -> sa.Select[int]:
+    return sa.select(alerts.c.id).where(*conditions).order_by(alerts.c.id).limit(limit)
+
+
+_is_firing = alerts.c.status == sa.literal_column("'firing'")
+
+
+@one_by_one
+def firing_of(connection: sa.Connection, key: Any) -> Any:
+    """``(source, after, limit)``: the ids of the next firing alerts of a source; None: of any."""
+    source, after, limit = key
+    conditions = () if source is None else (alerts.c.source == source,)
+    rows = connection.execute(_page(_is_firing, *conditions, alerts.c.id > after, limit=limit))
+    return list(rows.scalars())
+
+
+@one_by_one
+def marked(connection: sa.Connection, key: Any) -> Any:
+    """``(after, limit)``: the ids of firing alerts of which Alertmanager said something."""
+    after, limit = key
+    said = sa.or_(alerts.c.withheld.is_not(None), alerts.c.absent_at.is_not(None))
+    rows = connection.execute(_page(_is_firing, said, alerts.c.id > after, limit=limit))
+    return list(rows.scalars())
+
+
+@one_by_one
+def unheard(connection: sa.Connection, key: Any) -> Any:
+    """``(seen_up_to, now, after, limit)``: the ids of firing alerts of which nothing was heard since."""
+    seen_up_to, now, after, limit = key
+    unrepeated = sa.and_(alerts.c.seen_at <= seen_up_to, groups.c.truncated == 0, alerts.c.about.is_(None))
+    rows = connection.execute(
+        sa.select(alerts.c.id)
+        .join(groups, groups.c.id == alerts.c.group_id)
+        .where(_is_firing, sa.or_(unrepeated, alerts.c.fires_until <= now), alerts.c.id > after)
+        .order_by(alerts.c.id)
+        .limit(limit)
+    )
+    return list(rows.scalars())
+
+
+@one_by_one
+def doubted(connection: sa.Connection, key: Any) -> Any:
+    """``(source, after, limit)``: the ids of alerts that are in doubt."""
+    source, after, limit = key
+    doubt = alerts.c.doubt_until.is_not(None)
+    rows = connection.execute(_page(alerts.c.source == source, doubt, alerts.c.id > after, limit=limit))
+    return list(rows.scalars())
+
+
+@one_by_one
+def lasting_doubts(connection: sa.Connection, key: Any) -> Any:
+    """``(now, limit)``: the ids of alerts whose doubt has lasted, and when the next one will have."""
+    now, limit = key
+    rows = connection.execute(
+        sa.select(alerts.c.id, alerts.c.doubt_until)
+        .where(alerts.c.doubt_until.is_not(None))
+        .order_by(alerts.c.doubt_until, alerts.c.id)
+        .limit(limit + 1)
+    ).all()
+    lasted = [id_ for id_, until in rows[:limit] if until <= now]
+    following = next((until for _, until in rows[len(lasted) :]), None)
+    return (lasted, following)
+
+
+def still_notified(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+    """``()``: the destinations that know, or may know, of something that fires."""
+    found: set[str] = set()
+    last: str | None = ""
+    while last is not None:  # each is the first entry of an index
+        following = sa.select(sa.func.min(conversations.c.destination)).where(
+            conversations.c.state == sa.literal_column("'open'"),
+            conversations.c.known > sa.literal_column("0"),
+            conversations.c.destination > last,
+        )
+        last = connection.execute(following).scalar()
+        found |= set() if last is None else {last}
+    return dict.fromkeys(keys, frozenset(found))
+
+
+def many_muted(connection: sa.Connection, keys: Iterable[str]) -> Answers:
+    """See :data:`router.core.release.MANY_MUTED`."""
+    several = sorted(keys)
+    counts: dict[str, int] = {}
+    for first in range(0, len(several), KEYS_PER_STATEMENT):
+        wanted = members.c.inhibitor.in_(several[first : first + KEYS_PER_STATEMENT])
+        counts |= as_dict(
+            connection.execute(
+                sa.select(members.c.inhibitor, sa.func.count()).where(wanted).group_by(members.c.inhibitor)
+            )
+        )
+    return {key: min(counts.get(key, 0), MANY + 1) for key in several}
+
+
+@one_by_one
+def muted_by(connection: sa.Connection, key: Any) -> Any:
+    """``(inhibition key, after, limit)``: the ids of the next alerts that it mutes."""
+    inhibitor, after, limit = key
+    rows = connection.execute(
+        sa.select(members.c.alert_id)
+        .where(members.c.inhibitor == inhibitor, members.c.alert_id > after)
+        .distinct()
+        .order_by(members.c.alert_id)
+        .limit(limit)
+    )
+    return list(rows.scalars())

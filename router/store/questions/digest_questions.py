@@ -1,0 +1,80 @@
+"""Questions of digests: what became obsolete, what is held, how often alerts fired."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.core.rows import LARGE
+from router.model import Fate, Millis
+from router.store.questions.question import KEYS_PER_STATEMENT, Answers, as_dict, count_up_to, one_by_one
+from router.store.schema import changes, fates, members
+
+
+@one_by_one
+def obsolete_in(connection: sa.Connection, key: tuple[Millis, Millis]) -> Any:
+    """See :data:`router.core.digests.OBSOLETE_IN`."""
+    notified = fates.alias("notified")
+    since, until = key
+    rows = connection.execute(
+        sa.select(
+            fates.c.id, fates.c.change_id, changes.c.alert_id, fates.c.destination, fates.c.reason,
+            notified.c.destination.label("at"),
+        )
+        .join(changes, changes.c.id == fates.c.change_id)
+        .outerjoin(
+            notified,
+            sa.and_(
+                notified.c.change_id == fates.c.change_id,
+                notified.c.fate.in_([Fate.DELIVERED, Fate.PENDING, Fate.DIGEST]),
+            ),
+        )
+        .where(
+            fates.c.fate == sa.literal_column("'obsolete'"), fates.c.updated_at >= since,
+            fates.c.updated_at < until, changes.c.kind == "fired",
+        )
+        .order_by(fates.c.id)
+    ).all()  # fmt: skip
+    at: dict[int, list[str]] = defaultdict(list)
+    found: dict[int, tuple[int, int, str, str]] = {}
+    for id_, change, alert, destination, reason, where in rows:
+        found[id_] = (change, alert, destination, reason)
+        if where is not None:
+            at[change].append(where)
+    return [(*each, tuple(at[each[0]])) for each in found.values()]
+
+
+@one_by_one
+def many_reported(connection: sa.Connection, key: tuple[Millis, Millis]) -> Any:
+    """See :data:`router.core.digests.MANY_REPORTED`."""
+    since, until = key
+    held = (
+        members.c.decision == sa.literal_column("'hold'"), members.c.open == sa.literal_column("1"),
+    )  # fmt: skip
+    obsolete = (
+        fates.c.fate == sa.literal_column("'obsolete'"), fates.c.updated_at >= since, fates.c.updated_at < until,
+    )  # fmt: skip
+    for id_, conditions in ((members.c.id, held), (fates.c.id, obsolete)):
+        if count_up_to(connection, LARGE + 1, id_, *conditions) > LARGE:
+            return True
+    return False
+
+
+def fired_since(connection: sa.Connection, keys: Iterable[tuple[int, Millis]]) -> Answers:
+    """See :data:`router.core.digests.FIRED_SINCE`."""
+    wanted: dict[Millis, list[int]] = defaultdict(list)
+    for alert, since in keys:
+        wanted[since].append(alert)
+    answers: Answers = {}
+    for since, several in wanted.items():
+        for first in range(0, len(several), KEYS_PER_STATEMENT):
+            some = several[first : first + KEYS_PER_STATEMENT]
+            rows = connection.execute(
+                sa.select(changes.c.alert_id, sa.func.count())
+                .where(changes.c.alert_id.in_(some), changes.c.kind == "fired", changes.c.at >= since)
+                .group_by(changes.c.alert_id)
+            )
+            counts = as_dict(rows)
+            answers.update({(alert, since): counts.get(alert, 0) for alert in some})
+    return answers

@@ -1,0 +1,35 @@
+"""Which conversations are due at a destination, and which of them a storm's message covers."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.core.claim import Share
+from router.model import Millis
+from router.store.schema import conversations
+
+Conditions = tuple[sa.ColumnElement[bool], ...]
+
+
+def due_conditions(destination: str, now: Millis) -> Conditions:
+    return (*has_next_at(destination), conversations.c.next_at <= now)
+
+
+def has_next_at(destination: Any) -> Conditions:
+    return (conversations.c.destination == destination, conversations.c.next_at.is_not(None))
+
+
+def belongs_to_storm(storm: Any) -> sa.ColumnElement[bool]:
+    """See :meth:`router.core.claim.Share.belongs`. No conversation has the id 0."""
+    of_it = sa.and_(conversations.c.storm_id == storm, conversations.c.own_message == 0)
+    return sa.and_(conversations.c.storm_id.is_not(None), of_it)
+
+
+def has_own_message(share: Share, storm: Any = None) -> sa.ColumnElement[bool]:
+    """See :meth:`router.core.claim.Share.told_apart`."""
+    belongs = belongs_to_storm(share.storm if storm is None else storm)
+    apart = sa.and_(sa.literal(share.edits), conversations.c.own_message == 1) if share.taking else ~belongs
+    if share.criticals_apart:
+        mere_end = sa.and_(belongs, conversations.c.waiting == conversations.c.ends)
+        apart = sa.or_(apart, sa.and_(conversations.c.urgency == 0, ~mere_end))
+    return apart

@@ -1,0 +1,90 @@
+"""Questions of lanes: what is due, and when something will be."""
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.core.claim import ALL_APART, Share
+from router.model import Millis
+from router.store.questions.lane_conditions import Conditions, has_next_at, has_own_message
+from router.store.questions.question import one_by_one
+from router.store.schema import PUT_OFF, conversations
+
+_PRIORITIES = range(3)
+_destination: sa.BindParameter[str] = sa.bindparam("destination")
+_storm: sa.BindParameter[int] = sa.bindparam("storm")
+# Claims ask these most often, so they are made once for each kind of share.
+
+
+def _lane(share: Share) -> Conditions:
+    """What may be due at a lane, and a storm's message does not tell."""
+    if share == ALL_APART:
+        return has_next_at(_destination)
+    return (*has_next_at(_destination), has_own_message(share, _storm))
+
+
+@cache
+def _next_due(share: Share, *, overdue: bool) -> sa.CompoundSelect[Any]:
+    """:param overdue: only what is so, though it waits after a failure; otherwise also what is not due yet"""
+    by = (conversations.c.due_at <= sa.bindparam("by"),) if overdue else ()
+    of_each = (
+        sa.select(conversations.c.priority, conversations.c.next_at, conversations.c.id)
+        .where(conversations.c.priority == sa.literal_column(str(priority)), *_lane(share), *by)
+        .order_by(conversations.c.next_at, conversations.c.id)
+        .limit(sa.bindparam("limit"))
+        .subquery()
+        for priority in _PRIORITIES
+    )
+    return sa.union_all(*(sa.select(each) for each in of_each))
+
+
+@one_by_one
+def next_due(connection: sa.Connection, key: Any) -> Any:
+    """``(destination, now, due_by, share, others_first, limit)``: the ids of the conversations that are next, of those
+    that a storm's message does not tell; and when the one after them is, if nothing else happens.
+    """
+    destination, now, due_by, share, others_first, limit = key
+    overdue = due_by < now
+    statement = _next_due(replace(share, storm=min(share.storm, 1)), overdue=overdue)
+    given = {"destination": destination, "storm": share.storm, "by": due_by, "limit": limit + 1}
+    rows = sorted(map(tuple, connection.execute(statement, given)))
+    due = [row for row in rows if overdue or row[1] <= now]
+    others = [row[1:] for row in due if row[0]] if others_first else []
+    found = [min(others)[1]] if others else []
+    found = (found + [id_ for _, _, id_ in due if id_ not in found])[:limit]
+    return found, min((at for _, at, id_ in rows if id_ not in found), default=None)
+
+
+_now: sa.BindParameter[int] = sa.bindparam("now")
+# Each of these is the next entry of an index.
+_NEXT_TIME = sa.select(
+    *(
+        sa.select(sa.func.min(conversations.c.next_at))
+        .where(
+            *has_next_at(_destination),
+            conversations.c.next_at > _now,
+            conversations.c.priority == sa.literal_column(str(priority)),
+        )
+        .scalar_subquery()
+        for priority in _PRIORITIES
+    ),
+    # With the sum, no other index looks better for it.
+    sa.exists().where(
+        *has_next_at(_destination),
+        PUT_OFF,
+        conversations.c.next_at > _now,
+        conversations.c.due_at + 0 <= _now,
+    ),
+)
+
+
+@one_by_one
+def next_time(connection: sa.Connection, key: tuple[str, Millis]) -> Any:
+    """``(destination, now)``: the first moment after now at which something may be sent there; and whether something waits
+    there only because an attempt failed.
+    """
+    destination, now = key
+    *times, failing = connection.execute(_NEXT_TIME, {"destination": destination, "now": now}).one()
+    return min((at for at in times if at is not None), default=None), bool(failing)

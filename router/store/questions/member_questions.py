@@ -1,0 +1,69 @@
+"""Questions about the members of conversations."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.core.rows import NOT_FIRING, RESOLVED
+from router.model import Millis
+from router.store.questions.question import one_by_one
+from router.store.schema import members
+
+
+@one_by_one
+def next_opening(connection: sa.Connection, now: Millis) -> Any:
+    """A moment: when the next held alert is to be let out after it; None: none is held."""
+    following = (
+        sa.select(members.c.at)
+        .where(
+            members.c.decision == sa.literal_column("'hold'"), members.c.open == sa.literal_column("1"),
+            members.c.at > now, members.c.notified.in_(NOT_FIRING),
+        )
+        .order_by(members.c.at)
+        .limit(1)
+    )  # fmt: skip
+    return connection.execute(following).scalar()
+
+
+@one_by_one
+def first_due(connection: sa.Connection, key: int) -> Any:
+    """See :data:`router.core.conversations.FIRST_DUE`."""
+    first = sa.select(sa.func.min(members.c.at)).where(members.c.conversation_id == key)
+    return connection.execute(first).scalar()
+
+
+@one_by_one
+def one_ended(connection: sa.Connection, key: int) -> Any:
+    """See :data:`router.core.conversations.ONE_ENDED`."""
+    rows = connection.execute(
+        sa.select(members.c.id)
+        .where(members.c.conversation_id == key, members.c.notified == RESOLVED)
+        .order_by(members.c.id)
+        .limit(1)
+    )
+    return list(rows.scalars())
+
+
+@one_by_one
+def members_of(connection: sa.Connection, key: Any) -> Any:
+    """``(conversation, after, limit)``: the ids of its next members."""
+    conversation, after, limit = key
+    rows = connection.execute(
+        sa.select(members.c.id)
+        .where(members.c.conversation_id == conversation, members.c.id > after)
+        .order_by(members.c.id)
+        .limit(limit)
+    )
+    return list(rows.scalars())
+
+
+@one_by_one
+def left_open(connection: sa.Connection, key: Any) -> Any:
+    """``(conversation, limit)``: the ids of members that are not marked yet, though it is closing."""
+    conversation, limit = key
+    rows = connection.execute(
+        sa.select(members.c.id)
+        .where(members.c.conversation_id == conversation, members.c.open == sa.literal_column("1"))
+        .limit(limit)
+    )
+    return list(rows.scalars())
