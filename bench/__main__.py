@@ -49,9 +49,11 @@ def main() -> None:
     options = parser.parse_args()
     if sys.platform != "linux":
         parser.error("only Linux can pin a process to a core, and say what it used")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which ends what was started
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # like Ctrl-C, which stops the started processes
     os.sched_setaffinity(0, {LOAD_CORE})
-    gc.disable()  # of the load generator: a pause of it would be a latency of what it measures
+    gc.disable()  # a pause of the load generator would count as latency
     factory: Any = (
         importlib.import_module("uvloop").new_event_loop if importlib.util.find_spec("uvloop") else None
     )
@@ -60,7 +62,7 @@ def main() -> None:
         bench = Bench(replace(scale, rounds=options.rounds or scale.rounds), Path(folder))
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(run(bench, options.only or list(ROWS)))
-    # Only a whole run is the page of the docs; others stay beside the code.
+    # Only a complete run replaces the page of the docs.
     whole = not options.only and not options.quick
     folder_of_page = ROOT / "docs" if whole else RESULTS
     RESULTS.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""What is posted: webhooks of numbered alerts, each its own group, and groups of very many alerts."""
+"""Request bodies: webhooks of numbered alerts, one group each, and groups of very many alerts."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -40,35 +40,35 @@ def _labels(**more: str) -> dict[str, str]:
 
 
 def _numbered(path: str, body: Any, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-    """The request is made once; each number costs one join."""
-    # Its length counts for the head: a number is as long as what stands for it.
+    """Yield a request for each number. The request is built once; each number costs one join."""
+    # The placeholder is as long as a number, so Content-Length is right.
     parts = post(path, json.dumps(body).encode()).split(_NUMBER.encode())
     for number in numbers:
         yield number, (b"%0*d" % (len(_NUMBER), number)).join(parts)
 
 
 def webhooks(numbers: Iterable[int], path: str = "/webhook", **labels: str) -> Iterator[tuple[int, bytes]]:
-    """One firing alert each, of its own group; 1.4 KB."""
+    """Yield requests with one firing alert each, in a group of its own; 1.4 KB."""
     plain = len(json.dumps(_webhook([_alert(_labels(**labels))])))
     return _numbered(path, _webhook([_alert(_labels(**labels), _BODY_BYTES - plain)]), numbers)
 
 
 def hundreds(numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-    """A group of 100 alerts each."""
+    """Yield requests with a group of 100 alerts each."""
     return _numbered(
         "/webhook", _webhook([_alert(_labels(instance=f"host-{n}")) for n in range(100)]), numbers
     )
 
 
 def posted_alerts(numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-    """The same alerts as Prometheus posts them to Alertmanager."""
+    """Yield requests with the same alerts in the format in which Prometheus posts them to Alertmanager."""
     alert = _alert(_labels(), _BODY_BYTES // 4)
     taken = {name: alert[name] for name in ("labels", "annotations", "startsAt", "generatorURL")}
     return _numbered("/api/v2/alerts", [taken], numbers)
 
 
 def big_group(count: int, size: int, *, ended: bool = False) -> bytes:
-    """A webhook of so many alerts of so many bytes each."""
+    """Return a webhook with ``count`` alerts of ``size`` bytes each."""
     alerts = []
     for number in range(count):
         labels = {"alertname": "BigGroup", "instance": f"node-{number:06}", "severity": "warning"}

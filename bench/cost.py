@@ -1,4 +1,4 @@
-"""What a webhook costs where there is much of something, beside a router where there is little."""
+"""The cost of a webhook in a router with much data or many rules, compared with a router with little."""
 
 import math
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from bench.machine import Server
 from bench.results import ROUTER, Measure, at_most, percentile
 from bench.run import ALERTMANAGER, Bench, say
 
-_LOOKS = 40
-_PATIENCE = 30.0
+_PROBES = 40
+_MAX_WAIT_SECONDS = 30.0
 _Start = Callable[[], AbstractAsyncContextManager[Server]]
 
 
 async def size(bench: Bench) -> None:
-    """Many alerts active and due: memory, cost of a webhook, the probes."""
+    """Measure memory, the cost of a webhook, and the probes while many alerts are active and due."""
     async with AsyncExitStack() as open_until_the_end:
         port = await open_until_the_end.enter_async_context(sinks.silent())
         policy = rules.to_three(port)
@@ -31,7 +31,7 @@ async def size(bench: Bench) -> None:
             title = f"memory at {active:,} active alerts"
             memory = bench.measure("size", title, "MiB", at_most(1.0, "alertmanager"))
             if active < count:
-                memory.note(f"cut after {bench.scale.seed_limit:.0f} s; {count:,} were to come")
+                memory.note(f"cut after {bench.scale.seed_limit:.0f} s; of {count:,}")
             memory.add(ROUTER, full.memory())
             memories.append((active, memory))
             say(f"  {active:,} alerts are active: {full.memory():.0f} MiB, taken at {load.rate:,.0f}/s")
@@ -53,11 +53,11 @@ async def _memory_of_alertmanager(bench: Bench, memories: list[tuple[int, Measur
 
 async def _probes(bench: Bench, server: Server, active: int) -> None:
     took: dict[str, list[float]] = {"/healthz": [], "/status": [], "/metrics": []}
-    for _ in range(_LOOKS // 10):
+    for _ in range(_PROBES // 10):
         for path in took:
-            load = wire.Load(server.port, [(number, wire.get(path)) for number in range(_LOOKS // 4)])
-            await load.closed(1, _PATIENCE)
-            took[path] += load.latencies() or [_PATIENCE]
+            load = wire.Load(server.port, [(number, wire.get(path)) for number in range(_PROBES // 4)])
+            await load.closed(1, _MAX_WAIT_SECONDS)
+            took[path] += load.latencies() or [_MAX_WAIT_SECONDS]
     for path in ("/status", "/metrics"):
         measure = bench.measure("size", f"{path} with {active:,} alerts: p50", "ms", at_most(10, "healthz"))
         measure.add(ROUTER, percentile(took[path], 50) * 1e3)
@@ -74,7 +74,7 @@ async def routes(bench: Bench) -> None:
 
 
 async def long_ledger(bench: Bench) -> None:
-    """History of months: the same alerts were repeated very often."""
+    """Measure with the history of months, in which the same alerts were repeated very often."""
     async with sinks.silent() as port:
         policy, database = rules.to_three(port), bench.folder / "ledger.db"
         async with bench.router(policy, database=database) as server:

@@ -28,14 +28,14 @@ RULES = Inhibition(
 
 
 def equalities(number: int) -> tuple[Matcher, ...]:
-    """As most are: a team, an environment, and some patterns."""
+    """Return typical matchers: a team, an environment, and some patterns."""
     plain = [Matcher("team", "=", f"team-{number}"), Matcher("environment", "=", "production")]
     rest = [Matcher(f"label{i}", "=~", f"value-{i}|other-{number}-.*") for i in range(MATCHERS - 2)]
     return (*plain, *rest)
 
 
 def patterns(number: int) -> tuple[Matcher, ...]:
-    """The worst: nothing but regular expressions, each its own."""
+    """Return the worst case: only regular expressions, all different."""
     team = Matcher("team", "=~", f"(team|squad)-{number}")
     return (team, *(Matcher(f"label{i}", "=~", f"value-.*|other-{number}-.*") for i in range(MATCHERS - 1)))
 
@@ -46,7 +46,7 @@ def policy(routes: int, matchers: Callable[[int], tuple[Matcher, ...]]) -> Polic
 
 
 def alerts(routes: int) -> Iterator[dict[str, str]]:
-    """An alert for each of some routes, each from an instance of its own."""
+    """Yield an alert for each of some routes, each from its own instance."""
     labels = {f"label{i}": f"value-{i}" for i in range(MATCHERS)}
     fixed = {"alertname": "HighErrorRate", "environment": "production", "severity": "warning", **labels}
     for number in itertools.count():
@@ -63,7 +63,7 @@ def critical(number: int) -> dict[str, str]:
 
 
 def measured(rules: Policy, routes: int, source: FindSource, rounds: int = 3, each: int = 500) -> float:
-    """Microseconds a decision, the best of some rounds; label values are known from before, save instances."""
+    """Return microseconds per decision, the best of some rounds. Label values were seen before, except instances."""
     examples = alerts(routes)
     for labels in itertools.islice(examples, 2 * routes):
         decide(labels, rules, NOW, source)
@@ -94,7 +94,7 @@ def in_memory() -> None:
 
 
 def catastrophe() -> None:
-    """What ruins a backtracking engine."""
+    """Measure a pattern that takes exponential time in a backtracking engine."""
     pattern = Matcher("path", "=~", "(a+)+$")
     value = "a" * 64 + "!"
     started = time.perf_counter()

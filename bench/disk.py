@@ -1,4 +1,4 @@
-"""Bytes on disk of a webhook whose three deliveries are done."""
+"""Bytes on disk per webhook after its three deliveries."""
 
 import asyncio
 import sqlite3
@@ -9,7 +9,7 @@ from bench.ingest import CONNECTIONS
 from bench.results import ROUTER, at_most
 from bench.run import Bench
 
-_SETTLE = 1.0
+_SETTLE_SECONDS = 1.0
 
 
 async def disk(bench: Bench) -> None:
@@ -21,12 +21,12 @@ async def disk(bench: Bench) -> None:
     async with sinks.answering() as sink:
         policy = rules.to_three_webhooks(sink.url)
         async with bench.router(policy, database=empty):
-            await asyncio.sleep(_SETTLE)
+            await asyncio.sleep(_SETTLE_SECONDS)
         async with bench.router(policy, database=used) as server:
             load = wire.Load(server.port, bodies.webhooks(bench.take(count)))
             await load.closed(CONNECTIONS, bench.scale.burst_limit)
             complete = await sink.wait(count, bench.scale.burst_limit, requests=3 * count)
-            await asyncio.sleep(_SETTLE)
+            await asyncio.sleep(_SETTLE_SECONDS)
     measure.add(ROUTER, (_bytes(used) - _bytes(empty)) / len(load.answered))
     if not complete:
         measure.note(f"cut: {sink.requests:,} of {3 * count:,} deliveries were made")
@@ -34,7 +34,7 @@ async def disk(bench: Bench) -> None:
 
 
 def _bytes(database: Path) -> int:
-    """After a checkpoint, without the WAL and without free pages."""
+    """Return the bytes after a checkpoint, without the WAL and without free pages."""
     connection = sqlite3.connect(database)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     size, pages, free = (

@@ -1,4 +1,4 @@
-"""From the POST of an alert to its receipt by one webhook receiver: router, Alertmanager, durable skeleton."""
+"""The time from the POST of an alert to its arrival at a webhook receiver: router, Alertmanager, durable skeleton."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -10,9 +10,9 @@ from bench.results import ROUTER, Measure, at_least, at_most, percentile
 from bench.run import ALERTMANAGER, Bench, say
 
 CONNECTIONS = 16
-A_SECOND = 100
-_WARM = 20
-_MS = 1_000
+ALERTS_PER_SECOND = 100
+_WARMUP_ALERTS = 20
+_MS_PER_SECOND = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ async def burst(bench: Bench) -> None:
                 numbers, before = bench.take(scale.burst), server.cpu()
                 load = wire.Load(server.port, system.requests(numbers))
                 await load.closed(CONNECTIONS, scale.burst_limit)
-                complete = await sink.wait(_WARM + scale.burst, scale.burst_limit - load.seconds)
+                complete = await sink.wait(_WARMUP_ALERTS + scale.burst, scale.burst_limit - load.seconds)
                 used = server.cpu() - before
             came = [n for n in numbers if n in sink.arrived and n in load.sent]
             if not came:
@@ -56,9 +56,9 @@ async def burst(bench: Bench) -> None:
             first, last = min(load.sent.values()), max(sink.arrived[n] for n in came)
             spans = _spans(load, sink, numbers, scale.burst_limit)
             rate.add(system.name, len(came) / (last - first))
-            middle.add(system.name, _MS * percentile(spans, 50))
-            tail.add(system.name, _MS * percentile(spans, 99))
-            cpu.add(system.name, _MS * used / len(came))
+            middle.add(system.name, _MS_PER_SECOND * percentile(spans, 50))
+            tail.add(system.name, _MS_PER_SECOND * percentile(spans, 99))
+            cpu.add(system.name, _MS_PER_SECOND * used / len(came))
             own.add(system.name, 100 * load.busy)
             _notes([rate, tail], system.name, load, scale.burst_limit, complete=complete)
             say(f"  round {number + 1}, {system.name}: {rate.figures[system.name][-1]:,.0f}/s, "
@@ -66,8 +66,8 @@ async def burst(bench: Bench) -> None:
 
 
 async def steady(bench: Bench) -> None:
-    scale, title = bench.scale, f"{A_SECOND} a second"
-    count = round(A_SECOND * scale.steady_seconds)
+    scale, title = bench.scale, f"{ALERTS_PER_SECOND} a second"
+    count = round(ALERTS_PER_SECOND * scale.steady_seconds)
     middle = bench.measure("steady", f"{title}: p50", "ms")
     tail = bench.measure("steady", f"{title}: p99", "ms", at_most(2.0, "alertmanager"))
     for number in range(scale.rounds):
@@ -76,24 +76,24 @@ async def steady(bench: Bench) -> None:
                 await _warm(bench, system, server, sink)
                 numbers = bench.take(count)
                 load = wire.Load(server.port, system.requests(numbers))
-                await load.paced(A_SECOND, scale.steady_seconds + 1, scale.steady_seconds)
-                complete = await sink.wait(_WARM + count, scale.steady_seconds)
+                await load.paced(ALERTS_PER_SECOND, scale.steady_seconds + 1, scale.steady_seconds)
+                complete = await sink.wait(_WARMUP_ALERTS + count, scale.steady_seconds)
             spans = _spans(load, sink, numbers, 2 * scale.steady_seconds)
-            middle.add(system.name, _MS * percentile(spans, 50))
-            tail.add(system.name, _MS * percentile(spans, 99))
+            middle.add(system.name, _MS_PER_SECOND * percentile(spans, 50))
+            tail.add(system.name, _MS_PER_SECOND * percentile(spans, 99))
             _notes([tail], system.name, load, 2 * scale.steady_seconds, complete=complete)
             say(f"  round {number + 1}, {system.name}: p50 {middle.figures[system.name][-1]:,.1f} ms, "
                 f"p99 {tail.figures[system.name][-1]:,.1f} ms")  # fmt: skip
 
 
 async def _warm(bench: Bench, system: System, server: Server, sink: sinks.Sink) -> None:
-    load = wire.Load(server.port, system.requests(bench.take(_WARM)))
+    load = wire.Load(server.port, system.requests(bench.take(_WARMUP_ALERTS)))
     await load.closed(2, 10)
-    await sink.wait(_WARM, 10)
+    await sink.wait(_WARMUP_ALERTS, 10)
 
 
 def _spans(load: wire.Load, sink: sinks.Sink, numbers: Iterable[int], limit: float) -> list[float]:
-    """What did not come counts as the whole time that it was waited for."""
+    """Return the times. An alert that did not arrive counts as if it had taken until the limit."""
     return [
         sink.arrived[n] - load.sent[n] if n in sink.arrived and n in load.sent else limit for n in numbers
     ]

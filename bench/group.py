@@ -1,4 +1,4 @@
-"""A group of very many alerts comes in, repeats and ends; meanwhile another source sends a critical every 200 ms."""
+"""A group of very many alerts arrives, repeats and ends. Meanwhile another source sends a critical every 200 ms."""
 
 import asyncio
 import itertools
@@ -11,12 +11,12 @@ from bench.machine import Server
 from bench.results import ROUTER, at_most
 from bench.run import Bench, say
 
-_A_SECOND = 5
-_AFTERWARDS = 10.0
-"""Seconds that criticals go on after the group is decided: then it is told."""
-_PATIENCE = 10.0
-_LOOK = 0.5
-_AGAIN = 1.0
+_CRITICALS_PER_SECOND = 5
+_AFTERWARDS_SECONDS = 10.0
+"""Seconds for which criticals continue after the group is decided, while the group is sent."""
+_MAX_WAIT_SECONDS = 10.0
+_POLL_SECONDS = 0.5
+_RETRY_SECONDS = 1.0
 
 
 async def big_group(bench: Bench) -> None:
@@ -38,9 +38,11 @@ async def _group(bench: Bench, count: int, size: int) -> None:
         warm = wire.Load(server.port, bodies.webhooks(bench.take(5), "/webhook/critical"))
         await warm.closed(1, 10)
         over = False
-        numbers = itertools.takewhile(lambda _: not over, bench.take(round(_A_SECOND * (limit + 30))))
+        numbers = itertools.takewhile(
+            lambda _: not over, bench.take(round(_CRITICALS_PER_SECOND * (limit + 30)))
+        )
         load = wire.Load(server.port, bodies.webhooks(numbers, "/webhook/critical"))
-        criticals = asyncio.create_task(load.paced(_A_SECOND, limit + 30, _PATIENCE))
+        criticals = asyncio.create_task(load.paced(_CRITICALS_PER_SECOND, limit + 30, _MAX_WAIT_SECONDS))
         end = time.monotonic() + limit
         for step, body in steps.items():
             took, refused = await _until_taken(server, wire.post("/webhook/group", body), end)
@@ -51,14 +53,14 @@ async def _group(bench: Bench, count: int, size: int) -> None:
             answer.add(ROUTER, took)
             decided = await _until_decided(server, end)
             say(f"  {title} {step}: its 200 after {took:.2f} s, decided {decided:.1f} s later")
-        await asyncio.sleep(_AFTERWARDS)
+        await asyncio.sleep(_AFTERWARDS_SECONDS)
         over = True
         await criticals
-        await sink.wait(5 + len(load.sent), _PATIENCE)
-    # What got no answer or no page counts as the whole time.
+        await sink.wait(5 + len(load.sent), _MAX_WAIT_SECONDS)
+    # A critical without an answer or a page counts as if it had taken the whole time.
     critical.add(ROUTER, max(load.answered.get(n, at + limit) - at for n, at in load.sent.items()))
     page.add(ROUTER, max(sink.arrived.get(n, at + limit) - at for n, at in load.sent.items()))
-    critical.note(f"of {len(load.sent)}, one every {1_000 // _A_SECOND} ms")
+    critical.note(f"of {len(load.sent)}, one every {1_000 // _CRITICALS_PER_SECOND} ms")
     if load.refused:
         critical.note(f"{load.refused.total()} refused")
     if missing := sum(n not in sink.arrived for n in load.sent):
@@ -66,11 +68,11 @@ async def _group(bench: Bench, count: int, size: int) -> None:
 
 
 async def _until_decided(server: Server, end: float) -> float:
-    """Seconds until all of it is."""
+    """Return the seconds until the whole group is decided."""
     started = time.monotonic()
     async with aiohttp.ClientSession() as session:
         while time.monotonic() < end:
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL_SECONDS)
             async with session.get(f"http://127.0.0.1:{server.port}/status") as answer:
                 if not (await answer.json())["undecided_alerts"]:
                     break
@@ -78,7 +80,7 @@ async def _until_decided(server: Server, end: float) -> float:
 
 
 async def _until_taken(server: Server, request: bytes, end: float) -> tuple[float | None, int]:
-    """Seconds until its 200, as Alertmanager tries again, and how often it was refused."""
+    """Post until the answer is 200, like Alertmanager. :returns: the seconds, and how often it was refused"""
     started, refused = time.monotonic(), 0
     while (left := end - time.monotonic()) > 0:
         load = wire.Load(server.port, [(0, request)])
@@ -86,5 +88,5 @@ async def _until_taken(server: Server, request: bytes, end: float) -> tuple[floa
         if load.answered:
             return time.monotonic() - started, refused
         refused += 1
-        await asyncio.sleep(_AGAIN)
+        await asyncio.sleep(_RETRY_SECONDS)
     return None, refused

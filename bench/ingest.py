@@ -1,4 +1,4 @@
-"""Webhooks answered with 200 a second, beside handlers that do less."""
+"""Webhooks answered with 200 per second, compared with handlers that do less."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -9,12 +9,12 @@ from bench.results import ROUTER, at_least
 from bench.run import Bench, say
 
 CONNECTIONS = 64
-_WARM = 300
+_WARMUP_WEBHOOKS = 300
 _Requests = Callable[[Iterable[int]], Iterator[tuple[int, bytes]]]
 
 
 async def ingest(bench: Bench) -> None:
-    """Three destinations that hold every connection: the lanes are busy, and what is accepted stays due."""
+    """Measure with three destinations that never answer: the lanes are busy, and accepted alerts stay due."""
     await _beside(
         bench, "ingest", "1 alert a webhook", bodies.webhooks, ("durable", "bare"), bench.scale.ingest
     )
@@ -52,9 +52,11 @@ def _start(bench: Bench, name: str, port: int) -> AbstractAsyncContextManager[Se
 
 
 async def loaded(bench: Bench, server: Server, requests: _Requests, count: int) -> tuple[wire.Load, float]:
-    """The load, and the CPU seconds of each of its webhooks."""
+    """Return the load, and the CPU seconds per webhook."""
     limit = bench.scale.ingest_limit
-    await wire.Load(server.port, requests(bench.take(min(_WARM, count // 10)))).closed(CONNECTIONS, limit)
+    await wire.Load(server.port, requests(bench.take(min(_WARMUP_WEBHOOKS, count // 10)))).closed(
+        CONNECTIONS, limit
+    )
     before = server.cpu()
     load = wire.Load(server.port, requests(bench.take(count)))
     await load.closed(CONNECTIONS, limit)

@@ -1,8 +1,8 @@
 """Starts the router under an observer: ``python -m bench.launch sample|trace FILE serve …``.
 
-``sample`` looks every few milliseconds at what each thread does, and gives it the CPU time that the thread used since.
-``trace`` notes each call of a function of the router. Both write what they saw at the end, with times of the clock that
-all processes of a machine share.
+``sample`` records every few milliseconds the stack of each thread, with the CPU time that the thread used since the last
+sample. ``trace`` records each call of a function of the router. Both write their records at the end, with times of the
+monotonic clock, which all processes of a machine share.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from typing import Any
 import router
 from router.cli import main
 
-_EVERY = 0.003
-# A look that comes late, on a busy machine, says little of the time before it: it counts for no more than this.
-_MOST_NS = 10_000_000
+_SAMPLE_SECONDS = 0.003
+# A late sample, on a busy machine, says little about the time before it: it counts for at most this time.
+_MAX_SAMPLE_NS = 10_000_000
 _HOME = str(Path(router.__file__).parent)
 
 
 def position(frame: FrameType) -> str:
-    """``file:function``; files of the router from its folder on, others by their last two parts."""
+    """Return ``file:function``. Files of the router are relative to its folder, others have their last two parts."""
     path = frame.f_code.co_filename
     short = path[len(_HOME) - len("router") :] if path.startswith(_HOME) else "/".join(path.split("/")[-2:])
     return f"{short}:{frame.f_code.co_qualname}"
@@ -38,20 +38,20 @@ class Sampler:
         self._own = 0
 
     def start(self) -> None:
-        # So short that a thread is seen where it computes, not where it lets go of the interpreter by itself.
+        # So short that a sample hits a thread where it computes, not where it releases the lock by itself.
         sys.setswitchinterval(0.00002)
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
         self._own = threading.get_ident()
         while True:
-            time.sleep(_EVERY)
-            for thread, frame in sys._current_frames().items():  # noqa: SLF001  (the documented door)
+            time.sleep(_SAMPLE_SECONDS)
+            for thread, frame in sys._current_frames().items():  # noqa: SLF001  (documented)
                 if thread != self._own:
                     self._look(thread, frame)
 
     def _look(self, thread: int, frame: FrameType | None) -> None:
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(OSError):  # the thread has ended
             used = time.clock_gettime_ns(time.pthread_getcpuclockid(thread))
             spent, self._used[thread] = used - self._used.get(thread, used), used
             if spent:
@@ -60,11 +60,11 @@ class Sampler:
                     stack.append(position(frame))
                     frame = frame.f_back
                 self._samples.append(
-                    (time.perf_counter(), ";".join(reversed(stack)), min(spent, _MOST_NS) // 1_000)
+                    (time.perf_counter(), ";".join(reversed(stack)), min(spent, _MAX_SAMPLE_NS) // 1_000)
                 )
 
     def seen(self) -> list[tuple[float, str, int]]:
-        """When, the stack with the outermost call first, and microseconds of CPU."""
+        """Return the samples: time, stack with the outermost call first, and microseconds of CPU."""
         return self._samples
 
 
@@ -89,7 +89,7 @@ class Tracer:
         return 0 if task is None else self._tasks.setdefault(task, len(self._tasks) + 1)
 
     def seen(self) -> list[tuple[float, int, str]]:
-        """When, in which task (numbered in the order of their first calls; 0: in none), and what."""
+        """Return the calls: time, task (numbered in the order of their first calls; 0: none), and function."""
         sys.setprofile(None)
         return self._calls
 

@@ -1,24 +1,24 @@
-"""A ledger of very many rows, copied inside the database from a small one that the router itself wrote."""
+"""Builds a ledger of very many rows by copying, inside the database, the rows of a small one that the router wrote."""
 
 import asyncio
 import sqlite3
 from pathlib import Path
 
 WEBHOOKS = 25
-"""Of 100 alerts each: what is copied."""
+"""The webhooks to copy, with 100 alerts each."""
 
-# The tables that grow with every webhook of the same alerts. The copies concern the same alerts and members.
+# The tables that grow with each webhook of the same alerts. The copies refer to the same alerts and members.
 TABLES = ("changes", "fates")
 
 
 async def multiply(database: Path, rows: int) -> int:
-    """Copy the rows of the ledger until there are so many. :returns: how many there are"""
+    """Copy the rows of the ledger until there are ``rows``. :returns: the number of rows"""
     return await asyncio.to_thread(_multiply, database, rows)
 
 
 def _multiply(database: Path, rows: int) -> int:
     connection = sqlite3.connect(database, isolation_level=None)
-    connection.execute("PRAGMA journal_mode=OFF")  # this file is lost with the run: nothing is written twice
+    connection.execute("PRAGMA journal_mode=OFF")  # the file is deleted after the run, so it needs no journal
     connection.execute("PRAGMA synchronous=OFF")
     connection.execute("PRAGMA cache_size=-200000")
     connection.execute("BEGIN IMMEDIATE")
@@ -34,11 +34,11 @@ def _multiply(database: Path, rows: int) -> int:
 
 
 def _copy(connection: sqlite3.Connection, table: str, copies: int) -> None:
-    """Copies get ids below zero: they are older than what is there, and no id that the router gives meets them."""
+    """Copy with negative ids: copies are older than existing rows, and the router never assigns these ids."""
     columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-    # The ids of copied tables move; every copy of a table moves by the same distance.
+    # A copy shifts the ids of copied tables, in each table by the same distance.
     moving = {"id", *(f"{each.removesuffix('s')}_id" for each in TABLES)}
-    replaced = {"fate": "'delivered'"}  # what is months old has been
+    replaced = {"fate": "'delivered'"}  # months-old changes have been delivered
     chosen = ", ".join(
         f"{name} - k * 1000000" if name in moving else replaced.get(name, name) for name in columns
     )

@@ -1,4 +1,4 @@
-"""Processes that are measured: pinned to one core, while the load generator and the sinks have another."""
+"""Measured processes, pinned to one core; the load generator and the sinks use another."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from bench import wire
 
 ROOT = Path(__file__).parent.parent
 _TICKS = os.sysconf("SC_CLK_TCK")
-# Only Linux can pin a process, and only its /proc says what a process uses.
+# Only Linux can pin a process and reports its use in /proc.
 _CORES = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else [0]
 SERVER_CORE, LOAD_CORE = _CORES[0], _CORES[-1]
 _STOP_SECONDS = 20
@@ -24,19 +24,19 @@ _STOP_SECONDS = 20
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A process that listens."""
+    """A process that listens on a port."""
 
     name: str
     port: int
     pid: int
 
     def cpu(self) -> float:
-        """Seconds that it used so far, in all of its threads."""
+        """Return the CPU seconds so far, of all threads."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
     def memory(self) -> float:
-        """Its resident memory in MiB."""
+        """Return the resident memory in MiB."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
 
@@ -46,7 +46,7 @@ class Server:
 
 @contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """Processes inherit the core of the thread that starts them."""
+    """Start processes on this core: they inherit it from the thread that starts them."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -56,7 +56,7 @@ def on_core(core: int) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """Of those that no connection is ever given by itself: nothing else takes it before the server does."""
+    """Return a port outside the ephemeral range, so that no connection takes it before the server does."""
     dice = random.SystemRandom()
     while True:
         port = dice.randrange(20_000, 32_000)
@@ -69,7 +69,7 @@ def free_port() -> int:
 async def server(
     name: str, command: Sequence[str], port: int, log: Path, *, ready: str = "/healthz", within: float = 60
 ) -> AsyncIterator[Server]:
-    """:param ready: what it answers with 200 once it serves"""
+    """:param ready: the path that it answers with 200 when it serves"""
     with log.open("ab") as output, on_core(SERVER_CORE):
         child = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=output, stderr=output)
     try:

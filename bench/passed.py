@@ -1,4 +1,4 @@
-"""Which files and functions a webhook passes from its POST to its 200, and a delivery from claim to record."""
+"""Lists the files and functions that run from a POST to its 200, and from a claim to the record of its delivery."""
 
 import asyncio
 import json
@@ -8,13 +8,13 @@ from bench import bodies, rules, sinks, wire
 from bench.results import ROUTER, Goal, at_most
 from bench.run import Bench
 
-# Seconds after an answer, and after a delivery came, in which what follows it ends.
-_QUIET = 1.0
+# Seconds after an answer, or after a delivery, within which its follow-up work ends.
+_SETTLE_SECONDS = 1.0
 _Calls = list[tuple[float, int, str]]
 
 
 async def passed(bench: Bench) -> None:
-    """A warning waits five seconds for what may mute it: the answer and the delivery come apart."""
+    """Trace a warning: it waits five seconds for an inhibitor, so the answer and the delivery are separate."""
     for kind in ("webhook", "slack"):
         file = bench.folder / f"calls-{kind}.json"
         async with (
@@ -30,12 +30,12 @@ async def passed(bench: Bench) -> None:
         calls: _Calls = json.loads(file.read_text())
         (number,) = load.sent
         answered = load.answered[number]
-        # What also runs when nothing happens is no part of a path.
+        # Functions that also run when nothing happens are not part of a path.
         always = {name for at, _, name in calls if idle <= at < load.sent[number]}
         if kind == "webhook":
             names = _answering(calls, load.sent[number], answered, always)
             _count(bench, "from POST to 200", names, at_most(10), at_most(45))
-        names = _functions(_between(calls, answered + _QUIET, arrived + _QUIET), always)
+        names = _functions(_between(calls, answered + _SETTLE_SECONDS, arrived + _SETTLE_SECONDS), always)
         _count(bench, f"from claim to record ({kind})", names, at_most(14), at_most(70))
 
 
@@ -47,7 +47,7 @@ async def _notified(bench: Bench, port: int, sink: sinks.Sink) -> tuple[wire.Loa
     if not await sink.wait(before + 1, 20):
         raise RuntimeError("no notification came within 20 s")
     arrived = time.perf_counter()
-    await asyncio.sleep(2 * _QUIET)
+    await asyncio.sleep(2 * _SETTLE_SECONDS)
     return load, arrived
 
 
@@ -56,7 +56,7 @@ def _between(calls: _Calls, start: float, end: float) -> _Calls:
 
 
 def _answering(calls: _Calls, start: float, end: float, always: set[str]) -> list[str]:
-    """All until a task that was there before is woken by what was accepted, and what the webhook's own tasks do then."""
+    """Return the functions until an existing task is woken, and those that the webhook's own tasks run after that."""
     older = max(task for at, task, _ in calls if at < start)
     window = [call for call in _between(calls, start, end) if call[2] not in always]
     woken = min((at for at, task, _ in window if 0 < task <= older), default=end)
@@ -66,7 +66,7 @@ def _answering(calls: _Calls, start: float, end: float, always: set[str]) -> lis
 
 
 def _functions(calls: _Calls, always: set[str]) -> list[str]:
-    """In the order of their first call. A comprehension is a part of its function."""
+    """Return them in the order of their first call. A comprehension counts as part of its function."""
     names = dict.fromkeys(name for _, _, name in calls)
     return [name for name in names if name not in always and not name.endswith(("comp>", "<genexpr>"))]
 

@@ -1,4 +1,4 @@
-"""Where the router's CPU time goes, by samples; these runs are not timed."""
+"""Samples where the router spends CPU time. These runs are not timed."""
 
 import json
 import time
@@ -8,9 +8,9 @@ from bench import bodies, rules, sinks, wire
 from bench.ingest import CONNECTIONS
 from bench.run import Bench
 
-_SHOWN = 20
-_CAUTION = """A thread is often seen where it lets go of the interpreter: in a run of SQLite, in a commit, in zlib. These have a
-part of what was computed just before: packing, measured alone, takes 5 us of a webhook's 385.
+_SHOWN_FUNCTIONS = 20
+_CAUTION = """The sampler often sees a thread where it releases Python's lock: in SQLite, in a commit, in zlib. These functions therefore
+also get time of the code that ran just before. Measured alone, packing takes 5 us of a webhook's 385.
 """
 
 
@@ -38,7 +38,7 @@ async def _sampled(bench: Bench, title: str, policy: rules.Rules, count: int) ->
 
 
 def _table(stacks: Counter[str]) -> str:
-    """Functions by their own time, and functions of the router by the time of all that they call."""
+    """Return a table: functions by their own time, and functions of the router by their time with all calls."""
     own: Counter[str] = Counter()
     whole: Counter[str] = Counter()
     for stack, spent in stacks.items():
@@ -47,7 +47,7 @@ def _table(stacks: Counter[str]) -> str:
         for name in {each for each in names if each.startswith("router/")}:
             whole[name] += spent
     total = max(1, stacks.total())
-    rows = zip(own.most_common(_SHOWN), whole.most_common(_SHOWN), strict=False)
+    rows = zip(own.most_common(_SHOWN_FUNCTIONS), whole.most_common(_SHOWN_FUNCTIONS), strict=False)
     lines = [f"| {_cell(*left, total)} | {_cell(*right, total)} |" for left, right in rows]
     return "\n".join(["| own time | | with all it calls | |", "|---:|---|---:|---|", *lines])
 

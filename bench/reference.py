@@ -1,4 +1,4 @@
-"""What the router is measured beside: ``python -m bench.reference KIND PORT LOOP [DATABASE [SINK]]``.
+"""Handlers to compare the router with: ``python -m bench.reference KIND PORT LOOP [DATABASE [SINK]]``.
 
 ``bare`` reads the body and answers. ``decode`` decodes it with pydantic, too. ``durable`` is the least durable handler:
 it decodes, and answers once one webhook row and three delivery rows are on the disk. ``skeleton`` is the least durable
@@ -54,7 +54,7 @@ _decode = TypeAdapter(Webhook).validate_json
 
 
 class Writer:
-    """One thread, one connection: whatever waits is one transaction, and its futures end with the commit."""
+    """A writer with one thread and one connection. All waiting work is one transaction; futures end with its commit."""
 
     def __init__(self, database: str) -> None:
         self._loop = asyncio.get_running_loop()

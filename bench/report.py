@@ -1,4 +1,4 @@
-"""docs/performance.md and its plot, from what a run measured."""
+"""Writes docs/performance.md and its plot from the figures of a run."""
 
 import math
 import os
@@ -17,20 +17,21 @@ PLOT = "performance.svg"
 
 _INTRO = """# Performance
 
-`make bench` wrote this page: every figure comes from one run on one machine. The router is pinned to one core; the load
-generator and the sinks have another. What is compared runs on the same core and is measured in turn, round by round, so
-that a ratio says more than a figure. A cell shows the median over the rounds, with the smallest and the largest figure.
-A goal with a name is about the ratio to the figure of that name: the median of the ratios of the rounds.
+`make bench` wrote this page. Every figure comes from one run on one machine. The router is pinned to one core; the load
+generator and the sinks use another. The systems to compare run on the same core and are measured in turn, round by
+round, so a ratio is more reliable than a figure. A cell shows the median over the rounds, with the smallest and the
+largest figure in parentheses. A goal with a name is about the ratio to the figure of that name: the median of the ratios
+of the rounds.
 
-- **alertmanager**: Debian's, with `group_by: ['...']` and `group_wait: 0s`, which keeps alerts in memory only.
-- **skeleton**: the least that a durable notifier does: aiohttp, pydantic, one SQLite writer with group commit and
+- **alertmanager**: Debian's Alertmanager with `group_by: ['...']` and `group_wait: 0s`. It keeps alerts in memory only.
+- **skeleton**: the minimum of a durable notifier: aiohttp, pydantic, one SQLite writer with group commit and
   synchronous=FULL, 16 connections to the receiver, a record of each delivery.
-- **durable**: the least durable handler: the same without sending, one webhook row and three delivery rows.
+- **durable**: the minimum of a durable handler: the same without sending, with one webhook row and three delivery rows.
 - **decode**: decodes the body with pydantic and answers. **bare**: reads the body and answers.
 
-A figure that is marked as cut was not waited for any longer. What had not come by then counts as the whole time.
-If the load before the run is not near 0, other programs had a part of both cores: times then vary by several times, and
-only CPU, memory, bytes and counts are worth comparing.
+A figure marked as cut reached its time limit. What was missing then counts as if it had taken the whole time. If the load
+before the run is not near 0, other programs used part of both cores. Times then vary by a factor of several; compare only
+CPU, memory, bytes and counts.
 """
 
 
@@ -44,7 +45,7 @@ def page(bench: Bench, command: str) -> str:
 
 
 def table(measures: Iterable[Measure]) -> str:
-    lines = ["| | router | beside it | goal | reached | |", "|---|---:|---|---|---:|---|"]
+    lines = ["| | router | compared with | goal | reached | |", "|---|---:|---|---|---:|---|"]
     for each in measures:
         others = [f"{who} {median_and_spread(v)}" for who, v in each.figures.items() if who != ROUTER]
         achieved, margin = each.achieved(), each.margin()
@@ -96,7 +97,7 @@ def _alertmanager() -> str:
 
 
 def plot(measures: Sequence[Measure]) -> str:
-    """A bar for each goal, on a logarithmic axis: to the right of the line it is reached."""
+    """Return an SVG with a bar for each goal on a logarithmic axis; a bar to the right of the line is a reached goal."""
     bars = [(each, margin) for each in measures if (margin := each.margin()) is not None]
     left, middle, row, decade, decades = 430, 290, 20, 90, 3
     width, height = left + 2 * middle, row * len(bars) + 50

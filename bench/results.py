@@ -1,4 +1,4 @@
-"""What was measured, and what is made of it: medians, spreads, and ratios to goals."""
+"""Figures, and what is computed from them: medians, spreads, and ratios to goals."""
 
 import math
 import statistics
@@ -11,7 +11,7 @@ ROUTER = "router"
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What the router's figure is to be: at least, or at most, ``bound``, or so many times the figure of ``beside``."""
+    """A bound for the router's figure: at least or at most ``bound``, or ``bound`` times the figure of ``beside``."""
 
     least: bool
     bound: float
@@ -28,7 +28,7 @@ def at_most(bound: float, beside: str | None = None) -> Goal:
 
 @dataclass(slots=True)
 class Measure:
-    """One line of the table: a figure of each round, by who was measured."""
+    """One row of the table: the figures of each round, by the measured system."""
 
     row: str
     what: str
@@ -49,7 +49,7 @@ class Measure:
             self.notes.append(text)
 
     def achieved(self) -> float | None:
-        """What the goal is about: the median figure, or the median of the ratios of each round."""
+        """Return the figure to compare with the goal: the median, or the median of the ratios of each round."""
         own = self.figures.get(ROUTER, [])
         if self.goal is None or not own:
             return None
@@ -58,7 +58,7 @@ class Measure:
         return ratio(own, self.figures.get(self.goal.beside, []))
 
     def margin(self) -> float | None:
-        """How many times better than the goal; below 1, it is missed."""
+        """Return how many times better than the goal the figure is; below 1, the goal is missed."""
         achieved = self.achieved()
         if achieved is None or self.goal is None:
             return None
@@ -67,7 +67,7 @@ class Measure:
         return math.inf if achieved == 0 else self.goal.bound / achieved
 
     def line(self) -> str:
-        """For people who wait."""
+        """Return a line for the terminal."""
         parts = [f"{who} {median_and_spread(values)}" for who, values in self.figures.items()]
         achieved = self.achieved()
         end = "" if achieved is None else f" [{shown(achieved)}]"
@@ -82,19 +82,19 @@ class Measure:
 
 
 def ratio(own: Sequence[float], other: Sequence[float]) -> float | None:
-    """The median of the ratios of the rounds, whose figures were taken one after the other."""
+    """Return the median of the ratios of the rounds. Figures of one round were measured one after the other."""
     ratios = [a / b for a, b in zip(own, other, strict=False) if b]
     return statistics.median(ratios) if ratios else None
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that so many percent of them don't exceed."""
+    """Return the smallest value that ``percent`` percent of the values do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def shown(value: float) -> str:
-    """Three digits are what a noisy machine can give."""
+    """Return the value with three digits: a noisy machine gives no more."""
     if math.isinf(value):
         return "∞"
     digits = 0 if abs(value) >= 100 or value == int(value) else 1 if abs(value) >= 10 else 2

@@ -10,12 +10,12 @@ TEAM = "team-0"
 
 
 def to_webhook(url: str) -> Rules:
-    """Everything to one webhook receiver."""
+    """Return rules that send everything to one webhook receiver."""
     return _rules({"webhook": {}}, [{"webhook": {"url": f"{url}/receive"}}])
 
 
 def to_three(port: int) -> Rules:
-    """Everything to Slack, PagerDuty and email, at one address."""
+    """Return rules that send everything to Slack, PagerDuty and email, at one address."""
     url = f"http://127.0.0.1:{port}"
     channels = {
         "slack": {"token": "xoxb-bench", "api_url": f"{url}/api/"},
@@ -35,7 +35,7 @@ def to_three_webhooks(url: str) -> Rules:
 
 
 def many_routes(port: int, count: int) -> Rules:
-    """A route a team; that of ``TEAM`` is the last one."""
+    """Return rules with one route per team; the route of ``TEAM`` is the last one."""
     routes = [
         {"receiver": "bench", "matchers": [f'team="team-{number}"', 'alertname=~"Bench.*"']}
         for number in reversed(range(count))
@@ -45,7 +45,7 @@ def many_routes(port: int, count: int) -> Rules:
 
 
 def two_sources(url: str) -> Rules:
-    """A group of one source to Slack and a webhook; criticals of the other to a webhook of their own."""
+    """Return rules that send alerts of one source to Slack and a webhook, and criticals of the other to another webhook."""
     channels = {"slack": {"token": "xoxb-bench", "api_url": f"{url}/api/"}, "webhook": {}}
     rules = _rules(channels, [{"slack": {"channel": "C0BENCH"}}, {"webhook": {"url": f"{url}/group"}}])
     route = {"receiver": "page", "matchers": ['severity="critical"']}
@@ -58,7 +58,7 @@ def two_sources(url: str) -> Rules:
 
 
 def waiting(url: str, kind: str) -> Rules:
-    """One destination; but for criticals, an alert waits five seconds for what may mute it."""
+    """Return rules with one destination. Alerts that are not critical wait five seconds for an inhibitor."""
     if kind == "slack":
         channels: dict[str, Any] = {"slack": {"token": "xoxb-bench", "api_url": f"{url}/api/"}}
         receiver: dict[str, Any] = {"slack": {"channel": "C0BENCH"}}

@@ -1,4 +1,4 @@
-"""One run of the bench: its size, its folder, what it found, and how each measured process is started."""
+"""One run of the bench: its size, its folder, its figures, and how it starts each measured process."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ ALERTMANAGER = shutil.which("prometheus-alertmanager")
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much of everything. The limits are seconds."""
+    """The size of a run. Limits are in seconds."""
 
     rounds: int = 5
     burst: int = 5_000
@@ -52,9 +52,9 @@ class Bench:
     folder: Path
     measures: list[Measure] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
-    """Whole texts for the page, by title."""
+    """Texts for the page, by title."""
     loop: str = "asyncio"
-    """What the router's event loop is; the handlers beside it run on the same."""
+    """The name of the router's event loop; the handlers to compare with use the same one."""
     load_before: str = field(default_factory=lambda: ", ".join(f"{each:.1f}" for each in os.getloadavg()))
     _numbers: int = 0
 
@@ -64,7 +64,7 @@ class Bench:
         return found
 
     def take(self, count: int) -> range:
-        """Numbers of alerts that were not used before in this run."""
+        """Return numbers of alerts that this run has not used yet."""
         first, self._numbers = self._numbers, self._numbers + count
         return range(first, first + count)
 
@@ -73,7 +73,7 @@ class Bench:
         self, policy: Mapping[str, Any], *, database: Path | None = None, launch: tuple[str, ...] = ("router",),
         within: float = 60,
     ) -> AsyncIterator[Server]:  # fmt: skip
-        """``alert-router serve`` with its defaults, on a new database if none is given."""
+        """Run ``alert-router serve`` with its defaults, on a new database if none is given."""
         port, number = free_port(), self.take(1)[0]
         database = database or self.folder / f"router-{number}.db"
         path = rules.write(self.folder / f"routes-{number}.yaml", policy)
@@ -86,7 +86,7 @@ class Bench:
 
     @asynccontextmanager
     async def alertmanager(self, sink: str) -> AsyncIterator[Server]:
-        """Debian's, at its fastest: no cluster, nothing waits, every alert is a group of its own."""
+        """Run Debian's Alertmanager as fast as possible: no cluster, no waits, one group per alert."""
         assert ALERTMANAGER is not None
         port, number = free_port(), self.take(1)[0]
         config = self.folder / f"alertmanager-{number}.yml"
@@ -111,7 +111,7 @@ class Bench:
             yield found
 
     async def row(self, name: str, measured: Callable[["Bench"], Awaitable[None]]) -> None:
-        """One row, bounded in time; what it found so far stays."""
+        """Measure one row with a time limit; figures so far are kept."""
         started, before, cut = time.monotonic(), len(self.measures), ""
         say(f"{name} …")
         try:
@@ -119,7 +119,7 @@ class Bench:
                 await measured(self)
         except TimeoutError:
             cut = f"cut after {self.scale.row_limit:.0f} s"
-        except Exception as error:  # noqa: BLE001  (the other rows are measured all the same)
+        except Exception as error:  # noqa: BLE001  (the other rows are still measured)
             cut = f"failed: {error!r}"
             traceback.print_exc()
         for each in self.measures[before:]:

@@ -1,4 +1,4 @@
-"""What the measured process sends to: a sink that answers at once, and a provider that never does."""
+"""Targets of the measured process: a sink that answers immediately, and a provider that never answers."""
 
 import asyncio
 import itertools
@@ -14,7 +14,7 @@ _PAGERDUTY = b'{"status":"success","message":"Event processed","dedup_key":"benc
 
 
 class Sink:
-    """Takes what the measured process sends, and notes when each numbered alert first came."""
+    """Accepts requests, and records when each numbered alert first arrived."""
 
     def __init__(self) -> None:
         self.arrived: dict[int, float] = {}
@@ -32,7 +32,7 @@ class Sink:
         self._look()
 
     async def wait(self, count: int, limit: float, *, requests: int = 0) -> bool:
-        """Until so many alerts came, in so many requests. :returns: False when time is over"""
+        """Wait for ``count`` alerts in ``requests`` requests. :returns: False if the limit passed first"""
         self._wanted = (count, requests)
         self._complete.clear()
         self._look()
@@ -63,7 +63,7 @@ class _Served(asyncio.Protocol):
             self._transport.write(self._answer(head))
 
     def _answer(self, head: bytes) -> bytes:
-        """What pleases PagerDuty's client, Slack's, and that of a webhook."""
+        """Return an answer that the clients of PagerDuty, Slack and webhooks accept."""
         if head.startswith(b"POST /v2/enqueue "):
             status, body = b"202 Accepted", _PAGERDUTY
         else:
@@ -88,7 +88,7 @@ async def answering() -> AsyncIterator[Sink]:
 
 @asynccontextmanager
 async def silent() -> AsyncIterator[int]:
-    """The port of a provider that takes connections and never says a word."""
+    """Yield the port of a provider that accepts connections and never answers."""
     server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]

@@ -1,4 +1,4 @@
-"""HTTP straight on asyncio's protocols: a load generator that costs a few microseconds a request."""
+"""An HTTP load generator on asyncio's protocols; a request costs a few microseconds."""
 
 import asyncio
 import re
@@ -23,7 +23,7 @@ def get(path: str) -> bytes:
 
 
 def message(buffer: bytearray) -> tuple[bytes, bytes] | None:
-    """The head and the body of the message at the start of the buffer, which is removed; None: it is not all there."""
+    """Remove the message at the start of the buffer. :returns: its head and body; None: it is incomplete"""
     end = buffer.find(b"\r\n\r\n")
     if end < 0:
         return None
@@ -38,7 +38,7 @@ def message(buffer: bytearray) -> tuple[bytes, bytes] | None:
 
 
 class _Connection(asyncio.Protocol):
-    """Keep-alive; one request at a time."""
+    """A keep-alive connection with one request at a time."""
 
     def __init__(self, load: "Load") -> None:
         self._load = load
@@ -47,7 +47,7 @@ class _Connection(asyncio.Protocol):
         self.key: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not of that class
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are not of this class
 
     def send(self, key: int, request: bytes) -> None:
         assert self._transport is not None
@@ -72,16 +72,16 @@ class _Connection(asyncio.Protocol):
 
 
 class Load:
-    """Numbered requests, sent once each, and when each was sent and answered with 200."""
+    """Numbered requests, each sent once, with the times of sending and of the answer 200."""
 
     def __init__(self, port: int, requests: Iterable[tuple[int, bytes]]) -> None:
         self.sent: dict[int, float] = {}
         self.answered: dict[int, float] = {}
         self.refused: Counter[int] = Counter()
-        """How many got another status; 0: the connection ended without an answer."""
+        """How many got another status, by status; 0: the connection ended without an answer."""
         self.seconds = 0.0
         self.busy = 0.0
-        """The part of this time that this process computed: near 1, it measures itself."""
+        """The fraction of the time that this process computed. Near 1, the run measures the load generator."""
         self._port = port
         self._requests: Iterator[tuple[int, bytes]] = iter(requests)
         self._open: set[_Connection] = set()
@@ -90,7 +90,7 @@ class Load:
         self._finished = asyncio.Event()
 
     async def closed(self, connections: int, limit: float) -> None:
-        """Each connection sends its next request when the last one is answered, until none is left or time is over."""
+        """Send the next request on each connection when the last one is answered, until none is left or the limit passes."""
         self._back_to_back = True
         first = [await self._connect() for _ in range(connections)]
         with self._measured():
@@ -99,7 +99,7 @@ class Load:
             await self._end(limit)
 
     async def paced(self, a_second: float, limit: float, patience: float) -> None:
-        """Requests start at fixed times, whether earlier ones are answered or not. :param patience: seconds for the last"""
+        """Send requests at fixed times, whether earlier ones are answered or not. :param patience: seconds for the last one"""
         with self._measured():
             started = clock()
             for number, (key, request) in enumerate(self._requests):
@@ -110,7 +110,7 @@ class Load:
                 connection = self._idle.pop() if self._idle else await self._connect()
                 connection.send(key, request)
             self._requests = iter(())
-            # There is no next one: what is answered from here on ends its connection.
+            # No request is left: each answer from here on ends its connection.
             self._back_to_back = True
             for connection in self._idle:
                 connection.close()

@@ -1,4 +1,4 @@
-"""What every test shares."""
+"""Fixtures and settings of all tests."""
 
 import asyncio
 import gc
@@ -24,9 +24,9 @@ NO_SKIPS = bool(os.environ.get("ALERT_ROUTER_TESTS_NO_SKIPS"))
 if MEMORY is not None:
     os.environ.setdefault(
         "PYTEST_DEBUG_TEMPROOT", str(MEMORY)
-    )  # before pytest makes the first folder of a test
+    )  # before pytest creates the first folder of a test
 
-# Exceptions are shown as Python shows them: the standard way draws all local variables, which takes a second.
+# Show exceptions like Python does: structlog's default draws all local variables, which takes a second.
 structlog.configure(
     processors=[
         structlog.stdlib.add_log_level,
@@ -34,23 +34,23 @@ structlog.configure(
     ]
 )
 
-# How long an example takes, or is in the making, says how busy the machine is.
+# The time of an example depends on how busy the machine is.
 settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
-# `make test` plays the same examples every time: what fails, fails for everybody, and because of a change.
+# `make test` runs the same examples every time: a failure is caused by a change, and is the same on every machine.
 settings.register_profile(
     "suite", settings.get_profile("untimed"), derandomize=True, database=None, max_examples=15
 )
-# `make hunt` plays others each time, and keeps those that failed in .hypothesis/.
+# `make hunt` runs different examples each time, and keeps failed ones in .hypothesis/.
 settings.register_profile("hunt", settings.get_profile("untimed"), derandomize=False, max_examples=1_000)
 settings.load_profile("suite")
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201  (pytest's hook)
-    """A test that hangs shows where each of its tasks waits. With ALERT_ROUTER_TESTS_NO_SKIPS set, a skip is a failure:
-    something the suite wants isn't installed.
+    """For a test that hangs, show where each of its tasks waits. With ALERT_ROUTER_TESTS_NO_SKIPS, make a skip a failure:
+    something that the suite needs is not installed.
     """
     outcome = yield
     report = outcome.get_result()
@@ -62,29 +62,29 @@ def pytest_runtest_makereport(item, call):  # type: ignore[no-untyped-def]  # no
         report.longrepr = f"{item.nodeid} must not be skipped here: {reason}"
 
 
-class _Compiled(LRUCache[Any, Any]):
-    """What SQLAlchemy has compiled, by the kind of database instead of by the engine: each test opens a store anew, and
-    would compile all of its statements again.
+class _CompiledByDialect(LRUCache[Any, Any]):
+    """A cache of compiled statements for each kind of database instead of each engine. Every test opens a new store, which
+    would compile all statements again.
     """
 
     def __getitem__(self, key: Any) -> Any:
-        return super().__getitem__(_of_kind(key))
+        return super().__getitem__(_by_dialect(key))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        super().__setitem__(_of_kind(key), value)
+        super().__setitem__(_by_dialect(key), value)
 
     def get(self, key: Any, default: Any = None) -> Any:
-        return super().get(_of_kind(key), default)
+        return super().get(_by_dialect(key), default)
 
 
-def _of_kind(key: Any) -> Any:
+def _by_dialect(key: Any) -> Any:
     dialect, *rest = key
     return dialect.name, *rest
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _compiled_once() -> Iterator[None]:
-    compiled, create = _Compiled(2_000), sa.create_engine
+    compiled, create = _CompiledByDialect(2_000), sa.create_engine
 
     def created(*given: Any, **named: Any) -> sa.Engine:
         engine = create(*given, **named)
@@ -98,7 +98,7 @@ def _compiled_once() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _nothing_left_open() -> Iterator[None]:
-    """A test that leaves a connection open fails itself. Otherwise a later one does, when the garbage is collected."""
+    """Fail a test that leaves a connection open. Otherwise a later test fails, when the connection is collected."""
     close = BaseSelectorEventLoop.close
 
     def closed(loop: BaseSelectorEventLoop) -> None:
@@ -113,7 +113,7 @@ def _nothing_left_open() -> Iterator[None]:
 
 @pytest.fixture
 def logs_restored() -> Iterator[None]:
-    """For a test that configures the logs."""
+    """Restore the logging after a test that configures it."""
     root, before = logging.getLogger(), structlog.get_config()
     handlers, level = root.handlers[:], root.level
     yield
@@ -123,26 +123,26 @@ def logs_restored() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
-    """Started for the first test of a worker that asks for it."""
+    """Yield a server that starts with the first test of a worker that needs it."""
     with server() as started:
         yield started
 
 
 @pytest.fixture
 def own_postgresql() -> Iterator[Server]:
-    """For a test that stops it."""
+    """Yield a server for a test that stops it."""
     with server() as started:
         yield started
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests of real processes among the others. They mostly wait, and the others keep the cores busy."""
+    """Spread the tests of real processes among the others: they mostly wait, and the others keep the cores busy."""
     waiting = [each for each in items if each.path.parent.name == "acceptance"]
     busy = [each for each in items if each.path.parent.name != "acceptance"]
     share = len(busy) / (len(waiting) + 1)
-    places: dict[int, float] = {id(each): number for number, each in enumerate(busy)}
-    places |= {id(each): number * share for number, each in enumerate(waiting)}
-    items.sort(key=lambda each: places[id(each)])
+    positions: dict[int, float] = {id(each): number for number, each in enumerate(busy)}
+    positions |= {id(each): number * share for number, each in enumerate(waiting)}
+    items.sort(key=lambda each: positions[id(each)])
 
 
 def _waiting() -> str:
@@ -154,12 +154,12 @@ def _waiting() -> str:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported and collected stays until the end, so the garbage collector need not look at it each time."""
+    """Exempt imported and collected objects from garbage collection: they live until the end."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more than there are cores: some tests wait more than they work."""
+    """Return two more than there are cores: some tests wait more than they compute."""
     return min(8, (os.cpu_count() or 1) + 2)

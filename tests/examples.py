@@ -1,18 +1,18 @@
-"""With how many examples a property is tried."""
+"""The number of examples of a property."""
 
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 
-_HUNTED = 30
+_HUNT_FACTOR = 30
 
 
 def examples(in_the_suite: int, *suppressed: HealthCheck, **more: Any) -> settings:
-    """So many in ``make test``, where everybody waits for them; ``make hunt`` tries many times as many, and new ones.
+    """Return settings with this number of examples in ``make test``, and thirty times as many in ``make hunt``.
 
-    :param suppressed: health checks, besides the one of how long examples take, which says how busy the machine is
-    :param more: other settings of hypothesis
+    :param suppressed: health checks to suppress, besides the one about slow examples, which depends on the machine
+    :param more: other settings of Hypothesis
     """
     hunts = settings.get_current_profile_name() == "hunt"
-    number = in_the_suite * (_HUNTED if hunts else 1)
+    number = in_the_suite * (_HUNT_FACTOR if hunts else 1)
     return settings(max_examples=number, suppress_health_check=[HealthCheck.too_slow, *suppressed], **more)

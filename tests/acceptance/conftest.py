@@ -1,4 +1,4 @@
-"""The whole: the real Alertmanager, the real router, and providers that refuse what the vendors refuse."""
+"""The real Alertmanager, the real router, and fake providers that refuse what the vendors refuse."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Providers:
     mail: FakeSmtp
 
     def subjects(self, to: str) -> list[str]:
-        """Of the mails to one address."""
+        """Return the subjects of the mails to one address."""
         return [mail.subject for mail in self.mail.mails if to in mail.recipients]
 
     @property

@@ -1,8 +1,8 @@
 """Routers that kill themselves at a named point of their path.
 
-``python -m tests.acceptance.crashing`` has everything imported already, and forks a router for each line that it is
-given. Nothing in the router knows of it: the points are its statements, as SQLite is about to run them, and the
-functions of the path, whenever one is entered or goes on after an await. What is added there is a point by itself.
+``python -m tests.acceptance.crashing`` imports everything once, and forks a router for each line of its input. The code of the
+router is unchanged. A point is a statement that SQLite is about to run, or a function of the path that is entered or
+continues after an await. New statements and functions are points automatically.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ from router.render import Templates
 from router.store import Store
 from tests.clock import ManualClock
 
-# Whose functions are points.
+# The modules whose functions are points.
 _PATH = (
     "router.web.receiving", "router.store.writer", "router.deliver.dispatcher", "router.deliver.lane", "router.deliver.delivery",
 )  # fmt: skip
-_LOOK = 0.005
-"""Seconds between two looks at what is still due."""
+_POLL_SECONDS = 0.005
+"""Seconds between two checks of what is still due."""
 _VALUES = re.compile(r"x'[0-9a-f]*'|'(?:[^']|'')*'|\b\d+\b", re.IGNORECASE)
 _COLUMNS = re.compile(r"(?<=SELECT ).*?(?= FROM)|(?<=INTO )(\w+) .*")
 _WRITES = ("INSERT", "UPDATE", "DELETE", "RELEASE", "COMMIT")
@@ -39,19 +39,19 @@ _WRITES = ("INSERT", "UPDATE", "DELETE", "RELEASE", "COMMIT")
 
 @dataclass(frozen=True)
 class Life:
-    """One life of a router, from its start to its end."""
+    """One process of a router, from its start to its end."""
 
     folder: str
     control: int
-    """The port at which whoever asked for it waits to be told how it goes."""
+    """The port of the test, which gives orders and gets reports."""
     now: Millis
     die_at: str | None = None
 
 
 class Points:
-    """Those that were passed; at one of them the process ends as by ``kill -9``.
+    """The points that the process has passed; at one of them it kills itself with SIGKILL.
 
-    What writes is a point of its own in each phase; what only reads, or is called, is one when it first comes.
+    A statement that writes is a point in each phase. A statement that reads, and a function, is a point the first time only.
     """
 
     def __init__(self, die_at: str | None) -> None:
@@ -66,7 +66,7 @@ class Points:
             connection.set_trace_callback(self._statement)
 
     def watch_functions(self) -> None:
-        """Of this thread: the writer's thread is seen by its statements."""
+        """Trace the functions of this thread; the writer's thread is traced by its statements."""
         sys.settrace(self._called)
 
     def _statement(self, sql: str) -> None:
@@ -80,7 +80,7 @@ class Points:
         self._pass(what, once=not what.startswith(_WRITES))
 
     def _called(self, frame: FrameType, _event: str, _argument: object) -> None:
-        """A function is entered or goes on. None, the answer, leaves its lines untraced."""
+        """A function is entered or continues. Returning None leaves its lines untraced."""
         if frame.f_globals.get("__name__") in _PATH:
             self._pass(f"{frame.f_code.co_qualname}, line {frame.f_lineno}", once=True)
 
@@ -92,12 +92,12 @@ class Points:
 
 
 async def is_due(store: Store, now: int) -> bool:
-    """Anything, anywhere."""
+    """Return whether anything is due at any destination."""
     return any(lane["backlog"] for lane in (await store.pages.lanes(now)).values())
 
 
 async def live(life: Life) -> None:
-    """Serve, and do as told: a phase begins, with a point to die at; the clock moves, and all that is due is told."""
+    """Serve, and follow orders: begin a phase with a point to die at, or move the clock and send everything that is due."""
     reader, writer = await asyncio.open_connection("127.0.0.1", life.control)
 
     def say(**words: object) -> None:
@@ -109,7 +109,7 @@ async def live(life: Life) -> None:
     points.watch_statements()
     clock, folder = ManualClock(life.now), Path(life.folder)
     with (folder / "router.db.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the one that was killed before may not be gone yet
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the router that was killed before may still be ending
     options = ServeOptions(
         folder / "routes.yaml", ("127.0.0.1", 0), f"sqlite:///{folder}/router.db", metrics=False
     )
@@ -127,8 +127,8 @@ async def live(life: Life) -> None:
         while await is_due(service.store, clock.now()) and not reader.at_eof():
             failed = [each for each in await service.store.pages.attempts() if each["outcome"] == "retry"]
             assert not failed, f"a delivery failed: {failed}"
-            await asyncio.sleep(_LOOK)  # real time: between two looks
-        for _ in range(2):  # the lanes see for themselves that nothing is due
+            await asyncio.sleep(_POLL_SECONDS)  # real time: between two checks
+        for _ in range(2):  # the lanes notice that nothing is due
             await service.store.ready()
             await service.lanes.settled()
         points.die_at = None
@@ -139,9 +139,9 @@ async def live(life: Life) -> None:
 
 
 def main() -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how they ended
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended children need not be waited for
     logs.configure("json", "error")
-    Templates(levels=("critical",), timezone="UTC")  # compiled once for all of them
+    Templates(levels=("critical",), timezone="UTC")  # compiled once for all routers
     for line in sys.stdin:
         if os.fork() == 0:
             asyncio.get_event_loop_policy().new_event_loop().run_until_complete(

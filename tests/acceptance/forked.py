@@ -1,4 +1,4 @@
-"""The router's command in a process that has everything imported already: the imports take a second of the processor."""
+"""Runs the router's command in a forked process that has everything imported: the imports take a second."""
 
 import asyncio
 import multiprocessing
@@ -15,12 +15,12 @@ _SERVER.set_forkserver_preload([__name__])
 
 
 class Forked:
-    """As far as the tests need it, an :class:`asyncio.subprocess.Process`."""
+    """The part of :class:`asyncio.subprocess.Process` that the tests need."""
 
     def __init__(self, arguments: tuple[str, ...], folder: Path, log: Path) -> None:
-        """:param arguments: of ``alert-router``
-        :param folder: the process works in it
-        :param log: what it prints is appended to this file
+        """:param arguments: the arguments of ``alert-router``
+        :param folder: the working directory of the process
+        :param log: the file to which its output is appended
         """
         self._process: ForkServerProcess = _SERVER.Process(target=_run, args=(arguments, folder, log))
         self._process.start()

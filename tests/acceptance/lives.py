@@ -1,4 +1,4 @@
-"""Routers that live in processes of their own and die at a named point; see ``crashing`` for their side."""
+"""Routers in their own processes that die at a named point; ``crashing`` is their side of the connection."""
 
 import asyncio
 import json
@@ -17,12 +17,12 @@ from tests.acceptance.processes import ROOT
 from tests.listening import hang_up
 
 
-class Died(Exception):  # noqa: N818  (what the router did)
+class Died(Exception):  # noqa: N818  (an event, not an error)
     """The router was killed."""
 
 
 class Router:
-    """One life of it, at the other end of a connection that ends with it."""
+    """One process, at the other end of a connection that ends with the process."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
@@ -34,7 +34,7 @@ class Router:
         self.url = (await self.hear())["url"]
 
     async def hear(self) -> dict[str, Any]:
-        """:raises Died: instead of saying something"""
+        """Return the next report. :raises Died: the process ended instead"""
         with suppress(ConnectionError):
             if line := await self._reader.readline():
                 heard: dict[str, Any] = json.loads(line)
@@ -42,11 +42,11 @@ class Router:
         raise Died
 
     async def begin(self, phase: str, point: str | None) -> None:
-        """From now on it dies when it comes to the point."""
+        """Begin a phase in which the process dies at the point."""
         await self._order(phase=phase, die_at=point)
 
     async def settle(self, now: Millis) -> None:
-        """It is so late; returns when nothing is due. :raises Died: on the way"""
+        """Set the time, and return when nothing is due. :raises Died: the process ended before"""
         await self._order(now=now)
 
     async def _order(self, **words: object) -> None:
@@ -54,7 +54,7 @@ class Router:
         await self.hear()
 
     async def passed(self) -> list[str]:
-        """It ends by itself; the points that it passed."""
+        """End the process. :returns: the points that it passed"""
         self._writer.write_eof()
         passed: list[str] = (await self.hear())["passed"]
         await self.gone()
@@ -74,7 +74,7 @@ class Router:
 
 
 class Stable:
-    """Routers that have everything imported already."""
+    """Starts routers from a process that has everything imported."""
 
     def __init__(self, process: asyncio.subprocess.Process, server: asyncio.Server) -> None:
         self._process = process
@@ -83,7 +83,7 @@ class Stable:
         self.born: asyncio.Queue[Router] = asyncio.Queue()
 
     async def start(self, folder: Path, now: Millis, die_at: str | None = None) -> Router:
-        """:raises Died: on the way"""
+        """:raises Died: the process ended during its start"""
         stdin = self._process.stdin
         assert stdin is not None
         async with self._one:

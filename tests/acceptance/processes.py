@@ -1,4 +1,4 @@
-"""The real programs: Debian's Alertmanager, and the router as its users start it."""
+"""Starts the real programs: Debian's Alertmanager, and the router like its users start it."""
 
 import asyncio
 import contextlib
@@ -34,9 +34,9 @@ needs_faketime = pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime:
 
 
 def free_port() -> int:
-    """Of those that no connection is ever given by itself: it stays free while a program that listens there restarts.
+    """Return a port outside the ephemeral range, so that it stays free while a program that listens on it restarts.
 
-    No other test takes it either: it is locked for as long as this process runs.
+    No other test takes it: it is locked while this process runs.
     """
     dice = SystemRandom()
     while True:
@@ -52,12 +52,12 @@ def free_port() -> int:
 
 
 async def until(ready: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Ask another process, which can't signal us."""
+    """Poll another process, which can't signal the test."""
     await waiting.until(ready, what, pause=0.05)
 
 
 class Alertmanager:
-    """Debian's, posting every group to one webhook."""
+    """Debian's Alertmanager, which posts every group to one webhook."""
 
     def __init__(self, folder: Path, webhook: str, *, source: str = "am") -> None:
         self.port = free_port()
@@ -107,7 +107,7 @@ class Alertmanager:
         return await answers(f"{self.url}/-/ready")
 
     async def restart(self) -> None:
-        """It forgets its alerts, not what it has told of them."""
+        """Restart. It forgets its alerts, but not its notifications."""
         await self.__aexit__()
         await self.__aenter__()
 
@@ -116,7 +116,7 @@ class Alertmanager:
             assert answer.status == 200, await answer.text()
 
     async def firing(self) -> list[dict[str, str]]:
-        """The labels of what fires now."""
+        """Return the labels of all firing alerts."""
         async with (
             aiohttp.ClientSession() as session,
             session.get(f"{self.url}/api/v2/alerts", params={"active": "true"}) as answer,
@@ -144,7 +144,7 @@ class Alertmanager:
 
 
 class Router:
-    """The real process, on a port that it keeps over restarts."""
+    """The real process. It keeps its port across restarts."""
 
     def __init__(
         self,
@@ -155,8 +155,8 @@ class Router:
         environ: Mapping[str, str] | None = None,
         database: str | None = None,
     ) -> None:
-        """:param environ: variables for a process of its own; without any it is forked from one that is ready
-        :param database: a URL; not given: a file in the folder
+        """:param environ: environment variables; None: the process is forked from one that has everything imported
+        :param database: a URL; None: a file in the folder
         """
         self.port = free_port()
         self.config = folder / "routes.yaml"
@@ -190,8 +190,8 @@ class Router:
         return self._log.read_text() if self._log.exists() else ""
 
     def set_time(self, at: datetime) -> None:
-        """The process believes that it is ``at`` from now on, and time goes on from there."""
-        seconds = round(at.timestamp() - time.time())  # real time: what libfaketime counts from
+        """Set the process's clock to ``at``; it runs on from there."""
+        seconds = round(at.timestamp() - time.time())  # real time: libfaketime adds an offset to it
         beside = self._offset.with_suffix(".new")
         beside.write_text(f"{seconds:+d}")
         beside.replace(self._offset)
@@ -201,7 +201,7 @@ class Router:
         await until(self._ready, "the router starts")
 
     async def spawn(self) -> None:
-        """Begin to start."""
+        """Start without waiting."""
         command = (
             "serve", "--config", str(self.config), "--listen", f"127.0.0.1:{self.port}", "--database", self._url,
             "--log", "json",
@@ -221,19 +221,19 @@ class Router:
         return await answers(f"{self.url}/readyz")
 
     def hang_up(self, routes: str) -> None:
-        """Other rules, and the signal to load them."""
+        """Write other rules, and send the signal to load them."""
         assert self._process is not None
         self.config.write_text(routes)
         self._process.send_signal(signal.SIGHUP)
 
     async def kill(self) -> None:
-        """As kill -9 does."""
+        """Kill the process with SIGKILL."""
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         await self._process.wait()
 
     async def stop(self) -> int:
-        """As systemd and Kubernetes do; the exit code."""
+        """Stop the process like systemd and Kubernetes do. :returns: the exit code"""
         assert self._process is not None
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
@@ -245,7 +245,7 @@ class Router:
             return status
 
     async def fates(self) -> dict[str, int]:
-        """The ledger's, those that are not zero."""
+        """Return the ledger's counts that are not zero, by fate."""
         ledger = (await self.status())["ledger"]
         assert ledger["imbalance"] == 0
         return {fate: count for fate, count in ledger["fates"].items() if count}

@@ -1,4 +1,4 @@
-"""Everything goes wrong at once: kills, and providers that fail in every way; in the end all of them show the truth."""
+"""Kills and provider faults at random moments: in the end every provider shows what Alertmanager has."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ pytestmark = [needs_alertmanager, pytest.mark.hunt]
 
 SEED = int(os.environ.get("CHAOS_SEED") or 20)
 KILLS = 20 if os.environ.get("CHAOS_SEED") else 8
-"""`make hunt` has the time for more."""
+"""`make hunt` has time for more."""
 CRITICAL = ("ApiDown", "BusDown", "CacheDown")
 WARNING = ("DiskFull", "EntropyLow")
 INSTANCES = ("1", "2", "3")
@@ -44,7 +44,7 @@ FAULTS = {
 
 
 class Chaos:
-    """Dice for all that goes wrong, and a record of all that providers took."""
+    """Causes faults at random moments, and records every message that a provider accepted."""
 
     def __init__(self, providers: Providers, router: Router, alertmanager: Alertmanager) -> None:
         self._providers = providers
@@ -52,7 +52,7 @@ class Chaos:
         self._alertmanager = alertmanager
         self._step = asyncio.Event()
         self.taken: list[tuple[str, Millis]] = []
-        """The destination and the moment."""
+        """The destination and the time of each accepted message."""
         providers.pagerduty.on_step = self._pagerduty
         providers.slack.on_step = self._slack
         providers.mail.on_step = self._mail
@@ -68,7 +68,7 @@ class Chaos:
 
     def _note(self, step: str, destination: str) -> None:
         if step.endswith("taken"):
-            self.taken.append((destination, time.time_ns() // 1_000_000))  # real time: the router's own
+            self.taken.append((destination, time.time_ns() // 1_000_000))  # real time: the router uses it
         self._step.set()
 
     async def change_alerts(self) -> None:
@@ -85,7 +85,7 @@ class Chaos:
             await asyncio.sleep(dice.uniform(0.05, 0.4))  # real time: at a random moment
 
     async def break_providers(self) -> None:
-        """Now and then, each of them; one that hangs does so for a while."""
+        """Let each provider fail from time to time; one that hangs does so for a while."""
         dice = Random(f"{SEED} faults")
         while True:
             for name, faults in FAULTS.items():
@@ -96,7 +96,7 @@ class Chaos:
             await asyncio.sleep(dice.uniform(0.3, 1.2))  # real time: at a random moment
 
     async def kill(self) -> None:
-        """At random moments: while something is told or taken in, and while it starts."""
+        """Kill the router at random moments: while it sends or accepts, and while it starts."""
         dice = Random(f"{SEED} kills")
         for number in range(KILLS):
             if number % 4 == 3:
@@ -110,7 +110,7 @@ class Chaos:
             await self._router.kill()
 
     async def _next_step(self) -> None:
-        """Of a provider; if none comes, so be it."""
+        """Wait for a step of a provider, for half a second at most."""
         self._step.clear()
         try:
             async with asyncio.timeout(0.5):  # real time: at a random moment
@@ -119,22 +119,22 @@ class Chaos:
             return
 
     async def differences(self) -> list[str]:
-        """Where a destination shows something else than Alertmanager."""
-        truth = Counter(labels["alertname"] for labels in await self._alertmanager.firing())
+        """Return where a destination differs from Alertmanager."""
+        expected = Counter(labels["alertname"] for labels in await self._alertmanager.firing())
         shown = {
             "PagerDuty": (CRITICAL, self._incidents()),
             "Slack": (CRITICAL + WARNING, self._messages()),
             "mail": (CRITICAL + WARNING, self._subjects()),
         }
         return [
-            f"{where} shows {name} x {found[name]}, not {truth[name]}"
+            f"{where} shows {name} x {found[name]}, not {expected[name]}"
             for where, (names, found) in shown.items()
             for name in names
-            if found[name] != truth[name]
+            if found[name] != expected[name]
         ]
 
     def _incidents(self) -> Counter[str]:
-        """How many alerts fire, by the alert's name."""
+        """Return the number of firing alerts by name, from open incidents."""
         found: Counter[str] = Counter()
         for incident in self._providers.pagerduty.incidents[KEY]:
             if incident.open:
@@ -143,7 +143,7 @@ class Chaos:
         return found
 
     def _messages(self) -> Counter[str]:
-        """As the newest message about each says."""
+        """Return the number of firing alerts by name, from the newest message about each."""
         found: Counter[str] = Counter()
         for posted in self._providers.slack.messages.values():
             name = next(name for name in CRITICAL + WARNING if name in posted.shown)
@@ -152,7 +152,7 @@ class Chaos:
         return found
 
     def _subjects(self) -> Counter[str]:
-        """As the newest mail about each says."""
+        """Return the number of firing alerts by name, from the newest mail about each."""
         found: Counter[str] = Counter()
         for mail in self._providers.mail.mails:
             name = next(name for name in CRITICAL + WARNING if name in mail.subject)
@@ -161,9 +161,9 @@ class Chaos:
         return found
 
     def duplicates(self) -> Counter[str]:
-        """What was taken in an attempt that isn't recorded as delivered, and so was told again, by its cause.
+        """Return the number of duplicates by cause: messages of attempts that are not recorded as delivered.
 
-        :raises AssertionError: something was taken twice without such a cause
+        :raises AssertionError: a message arrived twice without such a cause
         """
         causes: Counter[str] = Counter()
         taken: dict[str, list[Millis]] = {}
@@ -175,7 +175,7 @@ class Chaos:
             once = 2 if destination.startswith("slack:") else 1
             paired = _paired(moments, attempts.get(destination, []) * once)
             for at, attempt in zip(moments, paired, strict=True):
-                assert attempt, f"{destination} was told twice, or before an attempt began, at {at}"
+                assert attempt, f"{destination} got a message twice, or before an attempt began, at {at}"
                 if attempt.outcome != "delivered":
                     causes[_cause(destination, attempt.outcome, attempt.reason)] += 1
         return causes
@@ -185,11 +185,9 @@ def _cause(destination: str, outcome: str, reason: str) -> str:
     if outcome == "interrupted":
         return "killed before it was recorded"
     if reason in {"connection failed", "disconnected", "timeout"}:
-        return "its answer was lost"
-    assert destination.startswith("slack:"), (
-        f"{destination}: {outcome} {reason}, and it was told all the same"
-    )
-    return "edited, and its reply failed"
+        return "the answer was lost"
+    assert destination.startswith("slack:"), f"{destination}: {outcome} {reason}, but the message arrived"
+    return "the message was edited, and its reply failed"
 
 
 class Attempt(NamedTuple):
@@ -200,13 +198,13 @@ class Attempt(NamedTuple):
 
 
 def _paired(moments: list[Millis], attempts: list[Attempt]) -> list[Attempt | None]:
-    """For each moment an attempt of its own that was under way then; several may be, and each takes one moment at most.
+    """Return for each moment an attempt that was under way then. Each attempt is used for one moment at most.
 
-    As many moments as possible have an attempt, and as many of these as possible were delivered: a matching is extended
-    along augmenting paths, and no path takes an attempt out of it.
+    As many moments as possible have an attempt, and as many of these as possible were delivered. The algorithm extends a
+    matching along augmenting paths.
     """
     chosen: dict[int, int] = {}
-    """By the number of a moment: that of its attempt."""
+    """The number of the attempt, by the number of its moment."""
 
     def extend(attempt: int, tried: set[int]) -> bool:
         started, finished, _, _ = attempts[attempt]
@@ -234,7 +232,7 @@ def _paired(moments: list[Millis], attempts: list[Attempt]) -> list[Attempt | No
         ([6], [(1, 5, "delivered")], [None]),
     ],
 )
-def test_what_was_taken_is_paired_with_attempts_that_overlap(
+def test_messages_are_paired_with_attempts_that_overlap(
     moments: list[Millis], spans: list[tuple[Millis, Millis, str]], paired: list[str | None]
 ) -> None:
     found = _paired(moments, [Attempt(*span, "") for span in spans])
@@ -242,7 +240,7 @@ def test_what_was_taken_is_paired_with_attempts_that_overlap(
 
 
 def _attempts(database: Path) -> dict[str, list[Attempt]]:
-    """By destination and in order: when each was under way, and what came of it."""
+    """Return the attempts by destination, in order, with their times and outcomes."""
     found: dict[str, list[Attempt]] = {}
     attempts = "SELECT destination, started_at, finished_at, outcome, reason FROM deliveries ORDER BY id"
     for destination, started, finished, outcome, reason in rows(database, attempts):
@@ -252,7 +250,7 @@ def _attempts(database: Path) -> dict[str, list[Attempt]]:
     return found
 
 
-async def test_after_kills_at_random_moments_and_all_kinds_of_faults_everybody_shows_the_truth(
+async def test_after_kills_and_faults_every_provider_is_up_to_date(
     providers: Providers, folder: Path
 ) -> None:
     routes = providers.routes.replace(", active_time_intervals: [office], outside: hold", "")
@@ -275,10 +273,10 @@ async def test_after_kills_at_random_moments_and_all_kinds_of_faults_everybody_s
                     fates = await router.fates()
                     return fates.keys() <= {"delivered", "obsolete"} and not await chaos.differences()
 
-                await until(settled, "everybody shows the truth")
-            log.info("told once more: %s", dict(chaos.duplicates()))  # pytest --log-cli-level=info shows it
+                await until(settled, "every provider shows what Alertmanager has")
+            log.info("duplicates: %s", dict(chaos.duplicates()))  # pytest --log-cli-level=info shows it
         except BaseException as error:
             error.add_note(
-                f"CHAOS_SEED={SEED} throws the same dice; {await chaos.differences()}; {router.log[-2000:]}"
+                f"CHAOS_SEED={SEED} repeats this run; {await chaos.differences()}; {router.log[-2000:]}"
             )
             raise

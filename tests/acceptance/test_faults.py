@@ -1,4 +1,4 @@
-"""The real process when its surroundings fail: the disk, the database, the log, a signal at the wrong moment."""
+"""The real process when its environment fails: the disk, the database, the log, a signal at a bad moment."""
 
 import asyncio
 import contextlib
@@ -23,9 +23,7 @@ BODY = b'{"alerts": [{"labels": {"alertname": "Down", "severity": "critical", "n
 )
 
 
-async def test_a_disk_that_takes_no_more_answers_503_until_it_does(
-    providers: Providers, folder: Path
-) -> None:
+async def test_a_full_disk_answers_503_until_it_has_space(providers: Providers, folder: Path) -> None:
     router = Router(folder, providers.routes)
     async with running(router):
         assert await router.post(BODY) == 200
@@ -47,7 +45,7 @@ def _size(path: Path) -> int:
 
 @contextlib.contextmanager
 def no_file_may_grow(pid: int, *, beyond: int) -> Iterator[None]:
-    """As a quota does. https://man7.org/linux/man-pages/man2/setrlimit.2.html"""
+    """Limit the size of files, like a quota. https://man7.org/linux/man-pages/man2/setrlimit.2.html"""
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (beyond, resource.RLIM_INFINITY))
     yield
     resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
@@ -57,7 +55,7 @@ def no_file_may_grow(pid: int, *, beyond: int) -> Iterator[None]:
 async def started(
     folder: Path, routes: str, *, port: int = 0, stderr: int = asyncio.subprocess.PIPE
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """``alert-router serve``, not waited for."""
+    """Start ``alert-router serve`` without waiting until it serves."""
     (folder / "routes.yaml").write_text(routes)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "router", "serve", "--config", str(folder / "routes.yaml"), "--listen", f"127.0.0.1:{port}",
@@ -109,7 +107,7 @@ async def test_a_database_that_cannot_be_used_ends_the_start_with_one_line(
     assert words in lines[0]
 
 
-async def test_of_two_that_start_on_one_database_one_serves(providers: Providers, folder: Path) -> None:
+async def test_of_two_routers_on_one_database_one_serves(providers: Providers, folder: Path) -> None:
     async with started(folder, providers.routes) as one, started(folder, providers.routes) as other:
         first = asyncio.create_task(one.wait()), asyncio.create_task(other.wait())
         done, _ = await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
@@ -124,7 +122,7 @@ async def test_of_two_that_start_on_one_database_one_serves(providers: Providers
         assert await serving.wait() == 0
 
 
-async def test_a_log_that_nobody_reads_any_more_stops_nothing(providers: Providers, folder: Path) -> None:
+async def test_a_closed_log_pipe_stops_nothing(providers: Providers, folder: Path) -> None:
     reading, writing = os.pipe()
     port = free_port()
     async with started(folder, providers.routes, port=port, stderr=writing) as process:
@@ -148,7 +146,7 @@ async def _ready(port: int) -> None:
 
 
 async def _in_the_middle_of_its_start(folder: Path) -> None:
-    """The database's lock is taken first; the rules, the channels and the address come after it."""
+    """Wait for the lock of the database, which a start takes before it loads rules, channels and the address."""
 
     async def locked() -> bool:
         return await asyncio.to_thread((folder / "router.db.lock").exists)

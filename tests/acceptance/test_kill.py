@@ -1,4 +1,4 @@
-"""A kill at every step that leaves something behind: nothing is lost at any, and hardly anything is told twice."""
+"""A kill at every step that writes something: nothing is lost, and duplicates are rare."""
 
 import asyncio
 import json
@@ -27,16 +27,16 @@ from tests.world.rules import rules
 log = logging.getLogger(__name__)
 PHASES = ("fires", "ends", "is for the digest", "is in the digest")
 _ALL = "CHAOS_SEED" in os.environ
-"""`make hunt` kills at all steps in all phases, also where nothing is left behind: a function is called, a row is read."""
-_LEAVES_NOTHING = re.compile(r".*: (SELECT .*|[\w.<>]+, line \d+)")
-_AT_ONCE = 3
-_TRIES = 4
-"""A point that hangs on when upkeep and the like happen to run is waited for in so many rounds."""
+"""`make hunt` kills at all steps in all phases, also at calls of functions and at reads."""
+_WRITES_NOTHING = re.compile(r".*: (SELECT .*|[\w.<>]+, line \d+)")
+_CHAINS = 3
+_MAX_TRIES = 4
+"""A point that depends on when maintenance runs is tried in this many rounds."""
 
 
 @dataclass
 class Chain:
-    """One router after another on one database, each killed at a point; a sender that repeats what got no 200."""
+    """One router after another on one database, each killed at a point. The sender repeats a body until it gets a 200."""
 
     stable: Stable
     folder: Path
@@ -47,10 +47,10 @@ class Chain:
     round: int = 0
     killed: list[str] = field(default_factory=list)
     """The points at which a router was killed."""
-    twice: Counter[str] = field(default_factory=Counter)
-    """How much was told once more than needed, by destination."""
+    duplicates: Counter[str] = field(default_factory=Counter)
+    """The number of duplicates, by destination."""
     passed: dict[str, None] = field(default_factory=dict)
-    """Points outside the router: at the sender, and at the providers."""
+    """Points outside the router: at the sender and at the providers."""
     _router: Router | None = None
     _phase: str = "start"
     _point: str | None = None
@@ -71,14 +71,14 @@ class Chain:
             self._router.kill()
 
     async def router(self) -> Router:
-        """The one that lives; started if there is none."""
+        """Return the running router; start one if there is none."""
         if self._router is None:
             self._router = await self.stable.start(self.folder, self.now)
             await self._router.settle(self.now)
         return self._router
 
     async def dies_in_its_start(self, point: str) -> bool:
-        """Whether it comes to the point on the way to its first rest; if not, it is killed there."""
+        """Return whether a router reaches the point before it first comes to rest; otherwise kill it at rest."""
         try:
             router = await self.stable.start(self.folder, self.now, point)
         except Died:
@@ -94,7 +94,7 @@ class Chain:
             await router.gone()
 
     async def play(self, point_of: dict[str, str]) -> None:
-        """One round: an alert fires, it ends, and a digest goes out; killed at these points, by phase."""
+        """Play a round: an alert fires, it ends, a digest is sent. Kill the router at these points, by phase."""
         self.round += 1
         critical, info = f"Down{self.round}x", f"Cert{self.round}x"
         await self._step("fires", point_of, body=_body(critical, "critical", "firing"))
@@ -112,7 +112,7 @@ class Chain:
     async def _step(
         self, phase: str, point_of: dict[str, str], body: bytes | None = None, until: Millis | None = None
     ) -> None:
-        """Whatever dies, the next router goes on, and the sender repeats what it got no 200 for."""
+        """Play a phase. If a router dies, the next one continues, and the sender repeats a body without a 200."""
         self._phase, self._point = phase, point_of.get(phase)
         point, acknowledged = self._point, body is None
         while True:
@@ -139,9 +139,9 @@ class Chain:
                 return
 
     async def _post(self, router: Router, body: bytes) -> None:
-        """As Alertmanager does, in two pieces."""
+        """Post like Alertmanager, in two pieces."""
         reader, writer = await asyncio.open_connection("127.0.0.1", int(router.url.rpartition(":")[2]))
-        # It says when it begins to read, so that the second half comes late for certain.
+        # The router says when it begins to read, so the second half certainly comes later.
         head = f"POST /webhook HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n"
         try:
             writer.write(head.encode() + body[:50])
@@ -157,7 +157,7 @@ class Chain:
                 await writer.wait_closed()
 
     async def _verify(self, critical: str, info: str) -> None:
-        """Each destination shows the truth; what it was told twice, an interrupted attempt explains."""
+        """Check that each destination is up to date, and that interrupted attempts explain all duplicates."""
         incidents = [each for each in self.pagerduty.incidents[KEY] if critical in each.summary]
         assert [incident.open for incident in incidents] == [False]
         posted = [each for each in self.slack.messages.values() if critical in each.shown]
@@ -169,12 +169,12 @@ class Chain:
         assert digests
         replies = [reply for each in posted for reply in each.replies]
         assert replies
-        self.twice["slack:C0CRITICAL"] += len(posted) - 1 + len(replies) - 1
-        self.twice["email:oncall@example.com"] += len(mails) - 2
-        self.twice["digest:daily"] += len(digests) - 1
+        self.duplicates["slack:C0CRITICAL"] += len(posted) - 1 + len(replies) - 1
+        self.duplicates["email:oncall@example.com"] += len(mails) - 2
+        self.duplicates["digest:daily"] += len(digests) - 1
 
         ledger = await self._ledger()
-        for destination, count in self.twice.items():
+        for destination, count in self.duplicates.items():
             assert count <= ledger["deliveries"][destination].get("interrupted", 0), destination
         assert ledger["imbalance"] == 0
         fates = {fate: count for fate, count in ledger["fates"].items() if count}
@@ -194,7 +194,7 @@ class Chain:
             await router.gone()
 
     async def points(self) -> list[str]:
-        """Those that were passed, once the router has ended by itself."""
+        """End the router. :returns: the points that it passed"""
         router = await self.router()
         passed = await router.passed()
         self._router = None
@@ -221,7 +221,7 @@ async def chain(there: Stable, folder: Path) -> AsyncIterator[Chain]:
 
 
 class Plan:
-    """Which points are still to be killed at, by phase."""
+    """The points that are left to kill at, by phase."""
 
     def __init__(self, points: list[str]) -> None:
         self._left = {
@@ -230,20 +230,20 @@ class Plan:
         self._tries: Counter[str] = Counter()
 
     def take(self) -> dict[str, str]:
-        """The next point of each phase that has one."""
+        """Return the next point of each phase that has one."""
         return {phase: points.popleft() for phase, points in self._left.items() if points}
 
     def put_back(self, points: set[str]) -> None:
-        """They did not come up."""
+        """Try these points again; they were not reached."""
         for point in points:
             self._tries[point] += 1
-            if self._tries[point] < _TRIES:
+            if self._tries[point] < _MAX_TRIES:
                 self._left[point.partition(":")[0]].append(point)
 
     @property
     def missed(self) -> set[str]:
-        """Those that never came up again."""
-        return {point for point, tries in self._tries.items() if tries == _TRIES}
+        """Return the points that were never reached again."""
+        return {point for point, tries in self._tries.items() if tries == _MAX_TRIES}
 
 
 @pytest.mark.hunt
@@ -261,23 +261,25 @@ async def test_a_kill_at_any_step_of_the_path_loses_nothing(tmp_path: Path) -> N
                     plan.put_back(set(point_of.values()) - set(each.killed[killed:]))
 
         async with asyncio.TaskGroup() as group:
-            for number in range(_AT_ONCE):
+            for number in range(_CHAINS):
                 group.create_task(work(tmp_path / str(number)))
     killed = {point for each in chains for point in each.killed}
     assert killed | plan.missed == {point for point in points if point.startswith(tuple(PHASES))}
     assert len(killed) > 20 * len(plan.missed), plan.missed
     assert len(killed) > (100 if _ALL else 20)
     log.info(
-        "killed at %d points, told once more: %s; %s",
+        "killed at %d points, duplicates: %s; %s",
         len(killed),
-        [each.twice for each in chains],
+        [each.duplicates for each in chains],
         plan.missed,
     )
-    assert sum(each.twice.total() for each in chains) > 0  # else they died at no point where it can happen
+    assert (
+        sum(each.duplicates.total() for each in chains) > 0
+    )  # otherwise no kill was at a point that can cause a duplicate
 
 
 @pytest.mark.hunt
-async def test_kills_at_steps_of_a_first_start_one_after_the_other_leave_a_sound_database(
+async def test_kills_during_first_starts_leave_a_sound_database(
     tmp_path: Path,
 ) -> None:
     async with stable() as there:
@@ -291,16 +293,14 @@ async def test_kills_at_steps_of_a_first_start_one_after_the_other_leave_a_sound
 
 
 async def _points(there: Stable, folder: Path) -> list[str]:
-    """Those that are passed when nobody is killed: in a hunt all, otherwise each step that leaves something behind in
-    one of the phases in which it comes.
-    """
+    """Return the points of a run without kills: in a hunt all, otherwise each step that writes, in one of its phases."""
     async with chain(there, folder) as whole:
         await whole.play({})
         await whole.play({})
         points = await whole.points()
     if _ALL:
         return points
-    lasting = [point for point in points if not _LEAVES_NOTHING.fullmatch(point)]
+    lasting = [point for point in points if not _WRITES_NOTHING.fullmatch(point)]
     phases: dict[str, list[str]] = {}
     for point in lasting:
         if point.startswith(tuple(PHASES)):

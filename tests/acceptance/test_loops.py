@@ -1,4 +1,4 @@
-"""The real process on both event loops: uvloop's as it is shipped, and asyncio's where uvloop is not installed."""
+"""The real process on both event loops: uvloop, and asyncio's own where uvloop is not installed."""
 
 import json
 from pathlib import Path
@@ -11,13 +11,13 @@ from tests.world.bodies import alert, webhook
 
 
 def _has_uvloop(pid: int) -> bool | None:
-    """Whether it is loaded there; None: the system does not say."""
+    """Return whether the process has loaded uvloop; None: the system does not say."""
     loaded = Path(f"/proc/{pid}/maps")
     return "uvloop" in loaded.read_text() if loaded.exists() else None
 
 
 @pytest.mark.parametrize("installed", [True, False], ids=["with uvloop", "without uvloop"])
-async def test_the_service_tells_reloads_and_stops_with_and_without_uvloop(
+async def test_the_service_works_with_and_without_uvloop(
     folder: Path, providers: Providers, installed: bool
 ) -> None:
     hidden = folder / "hidden"
@@ -30,10 +30,10 @@ async def test_the_service_tells_reloads_and_stops_with_and_without_uvloop(
         assert _has_uvloop(router.pid) in {installed, None}
         assert await router.post(json.dumps(webhook(critical)).encode()) == 200
 
-        async def told() -> bool:
+        async def is_sent() -> bool:
             return bool(providers.slack.messages and providers.pagerduty.accepted and providers.mail.mails)
 
-        await until(told, "everybody is told")
+        await until(is_sent, "every destination is notified")
         before = (await router.status())["config"]
 
         async def reloaded() -> bool:

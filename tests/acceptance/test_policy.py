@@ -1,4 +1,4 @@
-"""The policy out of the box, from the real Alertmanager to providers that refuse what the vendors refuse."""
+"""The shipped policy, from the real Alertmanager to providers that refuse what the vendors refuse."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -33,9 +33,7 @@ async def _fates(router: Router, wanted: Callable[[dict[str, int]], bool], what:
     await until(ready, what)
 
 
-async def test_a_critical_reaches_everybody_its_update_edits_and_its_resolve_resolves(
-    providers: Providers, folder: Path
-) -> None:
+async def test_a_critical_is_sent_edited_and_resolved_everywhere(providers: Providers, folder: Path) -> None:
     router = Router(folder, providers.routes)
     slack, pagerduty, mail = providers.slack, providers.pagerduty, providers.mail
     async with running(router), Alertmanager(folder, f"{router.url}/webhook") as alertmanager:
@@ -60,12 +58,10 @@ async def test_a_critical_reaches_everybody_its_update_edits_and_its_resolve_res
         assert first.subject.startswith("[FIRING:1]")
         assert rest[-1].subject.startswith("[RESOLVED]")
         assert {str(each.message["In-Reply-To"]) for each in rest} == {first.id}
-        await _fates(
-            router, lambda fates: fates.keys() == {"delivered"}, "everything is on the ledger as delivered"
-        )
+        await _fates(router, lambda fates: fates.keys() == {"delivered"}, "every fate is delivered")
 
 
-async def test_an_inhibited_warning_is_told_only_after_the_critical_ends(
+async def test_an_inhibited_warning_is_sent_only_after_the_critical_ends(
     providers: Providers, folder: Path
 ) -> None:
     router = Router(folder, providers.routes, faketime=True)
@@ -87,7 +83,7 @@ async def test_an_inhibited_warning_is_told_only_after_the_critical_ends(
         await providers.mail.until(lambda: len(providers.subjects("team@example.com")) == 1)
 
 
-async def test_a_warning_at_night_is_told_at_opening_once_and_one_that_ended_is_obsolete(
+async def test_a_warning_at_night_is_sent_at_opening_unless_it_ended(
     providers: Providers, folder: Path
 ) -> None:
     router = Router(folder, providers.routes, faketime=True)
@@ -113,9 +109,7 @@ async def test_a_warning_at_night_is_told_at_opening_once_and_one_that_ended_is_
         assert len(providers.subjects("team@example.com")) == 1
 
 
-async def test_info_comes_in_one_digest_at_its_time_and_nowhere_else(
-    providers: Providers, folder: Path
-) -> None:
+async def test_info_is_sent_in_one_digest_and_nowhere_else(providers: Providers, folder: Path) -> None:
     router = Router(folder, providers.routes, faketime=True)
     router.set_time(MONDAY_NIGHT)
     slack, mail = providers.slack, providers.mail
@@ -137,7 +131,7 @@ async def test_info_comes_in_one_digest_at_its_time_and_nowhere_else(
         providers.pagerduty.expect()
 
 
-async def test_what_was_answered_with_200_survives_kill_9_while_every_provider_is_down(
+async def test_accepted_alerts_survive_kill_9_while_all_providers_are_down(
     providers: Providers, folder: Path
 ) -> None:
     slack, pagerduty, mail = providers.slack, providers.pagerduty, providers.mail
@@ -160,7 +154,7 @@ async def test_what_was_answered_with_200_survives_kill_9_while_every_provider_i
         await pagerduty.until(lambda: len(pagerduty.accepted) == 2)
         await alertmanager.end(alertname="Gone", cluster="eu-1", severity="critical")
         await pagerduty.until(lambda: not all(each.open for each in pagerduty.incidents[KEY]))
-        # Alertmanager sends again what it got no answer to before the kill.
+        # Alertmanager sends a webhook again if it got no answer before the kill.
         await _fates(router, lambda fates: fates in sent_again, "everything is delivered")
         pages = [Page("Down", open=True), Page("Gone", open=False)]
         if "Gone" in pagerduty.incidents[KEY][0].summary:  # Alertmanager sends its groups in any order

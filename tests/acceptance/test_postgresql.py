@@ -1,4 +1,4 @@
-"""The real router on a real PostgreSQL, behind the real Alertmanager: the policy, a kill, and the command line."""
+"""The real router on PostgreSQL, behind the real Alertmanager: the policy, a kill, and the command line."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ pytestmark = [needs_alertmanager, needs_faketime]
 
 @pytest.fixture
 def url(postgresql: Server) -> Iterator[str]:
-    """With a password."""
+    """Yield the URL of a new database, with a password."""
     name = postgresql.create()
     postgresql.execute("GRANT ALL ON SCHEMA public TO locked", name)
     yield postgresql.url(name, f"locked:{PASSWORD}")
@@ -46,10 +46,10 @@ async def test_a_night_on_postgresql_with_a_kill(providers: Providers, folder: P
         await alertmanager.fire(alertname="Cert", cluster="eu-3", severity="info")
         waiting = {"delivered": 3, "held": 2, "digest": 1}
 
-        async def told() -> bool:
+        async def is_settled() -> bool:
             return await router.fates() == waiting
 
-        await until(told, "the critical is told, the others wait")
+        await until(is_settled, "the critical is sent, the others wait")
         providers.pagerduty.expect(Page("Down", open=True))
         await router.kill()
         await router.start()
@@ -58,7 +58,7 @@ async def test_a_night_on_postgresql_with_a_kill(providers: Providers, folder: P
         await slack.until(lambda: len(slack.messages) == 2)
         await mail.until(lambda: len(mail.mails) == 3)
         waiting = {"delivered": 6}
-        await until(told, "the warning is told at opening, the info in the digest")
+        await until(is_settled, "the warning is sent at opening, the info in the digest")
         slack.expect(Want("C0CRITICAL", ("Down",)), Want("C0WARNINGS", ("Disk", "held since")))
         await asks_the_database(router, alertmanager, url)
     assert PASSWORD not in router.log

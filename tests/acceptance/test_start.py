@@ -1,4 +1,4 @@
-"""A kill at any step of a start with other rules: the next start goes on, and what waits is told, hardly ever twice."""
+"""A kill at any step of a start with other rules: the next start continues, and what waits is sent, rarely twice."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from tests.world.fake_smtp import FakeSmtp
 from tests.world.rules import rules
 
 _NIGHT = MONDAY_NOON + 10 * HOUR
-# The suite kills at one of two such steps; `make hunt` kills at all.
+# The suite kills at every second step; `make hunt` kills at all.
 _EVERY = 1 if "CHAOS_SEED" in os.environ else 2
 _WRITES = re.compile(r"start: (INSERT|UPDATE|DELETE|COMMIT)")
 
@@ -41,7 +41,7 @@ async def _post(router: Router, body: bytes) -> None:
 
 
 async def _interrupted(router: Router) -> int:
-    """How many attempts a kill cut off."""
+    """Return how many attempts a kill interrupted."""
     async with aiohttp.ClientSession() as session, session.get(f"{router.url}/status") as answer:
         ledger = (await answer.json())["ledger"]
     assert ledger["imbalance"] == 0
@@ -50,12 +50,12 @@ async def _interrupted(router: Router) -> int:
 
 
 @pytest.mark.hunt
-async def test_a_kill_at_any_step_of_a_start_with_other_rules_loses_nothing(tmp_path: Path) -> None:
+async def test_a_kill_during_a_start_with_other_rules_loses_nothing(tmp_path: Path) -> None:
     async with stable() as there, FakeSlack() as slack, FakePagerDuty() as pagerduty, FakeSmtp() as mail:
         first, written = tmp_path / "first", rules(slack, pagerduty, mail)
 
         async def another(name: str) -> Path:
-            """A copy of what the first router left: a warning is held. By the new rules, it is sent."""
+            """Copy the folder of the first router, in which a warning is held. The new rules send it."""
             folder = tmp_path / name
             await asyncio.to_thread(shutil.copytree, first, folder)
             (folder / "routes.yaml").write_text(written.replace("outside: hold", "outside: send"))
@@ -71,8 +71,8 @@ async def test_a_kill_at_any_step_of_a_start_with_other_rules_loses_nothing(tmp_
         router = await there.start(await another("whole"), _NIGHT)
         await router.settle(_NIGHT + MINUTE)
         points = [point for point in await router.passed() if _WRITES.match(point)]
-        told, killed = len(slack.in_channel("C0WARNINGS")), 0
-        assert told == 1
+        sent, killed = len(slack.in_channel("C0WARNINGS")), 0
+        assert sent == 1
         for number, point in enumerate(points[::_EVERY]):
             folder = await another(str(number))
             try:
@@ -83,9 +83,9 @@ async def test_a_kill_at_any_step_of_a_start_with_other_rules_loses_nothing(tmp_
                 await router.gone()
                 router = await there.start(folder, _NIGHT)
                 await router.settle(_NIGHT + MINUTE)
-            twice = len(slack.in_channel("C0WARNINGS")) - told - 1
+            twice = len(slack.in_channel("C0WARNINGS")) - sent - 1
             assert 0 <= twice <= await _interrupted(router), point
-            told += 1 + twice
+            sent += 1 + twice
             router.kill()
             await router.gone()
         assert killed > 5

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def group(number: int) -> tuple[str, bytes]:
-    """Its name, and a webhook of it; every hundredth is critical."""
+    """Return the name of a group and a webhook with it; every hundredth is critical."""
     name = f"Storm{number:04}"
     common = {"alertname": name, "cluster": "eu-1", "severity": "warning" if number % 100 else "critical"}
     alerts: list[dict[str, Any]] = [
@@ -39,12 +39,12 @@ def group(number: int) -> tuple[str, bytes]:
     return name, json.dumps(body).encode()
 
 
-async def test_a_critical_overtakes_a_storm_and_the_books_balance(folder: Path) -> None:
+async def test_a_critical_overtakes_a_storm_and_the_ledger_balances(folder: Path) -> None:
     storm = [group(number) for number in range(GROUPS)]
     accepted: dict[str, float] = {}
     paged: dict[str, float] = {}
     overtaken: dict[str, int] = {}
-    """How much had been accepted when each critical was paged: the storm's own measure of time."""
+    """How many groups were accepted when each critical was paged, instead of a time."""
     clock = time.monotonic  # real time: Slack's limits, and the figures in the log
     async with FakeSlack(seconds=clock) as slack, FakePagerDuty() as pagerduty, FakeSmtp() as mail:
 
@@ -54,7 +54,7 @@ async def test_a_critical_overtakes_a_storm_and_the_books_balance(folder: Path) 
                 paged[name], overtaken[name] = clock(), len(accepted)
 
         pagerduty.on_step = note
-        # Held or not, by the day: the load is to be the same on each.
+        # Nothing is held, so that the load is the same at every time of the week.
         routes = Providers(slack, pagerduty, mail).routes.replace("outside: hold", "outside: send")
         router = Router(folder, routes)
         async with running(router), aiohttp.ClientSession() as session:
@@ -65,7 +65,7 @@ async def test_a_critical_overtakes_a_storm_and_the_books_balance(folder: Path) 
                     return answer.status
 
             async def send() -> None:
-                """As Alertmanager: what is refused because the disk is too slow is sent again."""
+                """Post like Alertmanager: repeat a webhook that is refused because the disk is too slow."""
                 nonlocal late_writes
                 for name, body in left:
                     while (status := await post(body)) != 200:
@@ -81,7 +81,7 @@ async def test_a_critical_overtakes_a_storm_and_the_books_balance(folder: Path) 
             await pagerduty.until(lambda: len(paged) == GROUPS // 100)
             ledger = (await router.status())["ledger"]
             refused = slack.refused_as_too_fast
-            await router.kill()  # its end would tell the rest, at Slack's pace
+            await router.kill()  # a stop would send the rest, at Slack's rate
     order = list(accepted)
     overtaken = {name: count - order.index(name) for name, count in overtaken.items()}
     late = {name: paged[name] - accepted[name] for name in paged}
@@ -89,6 +89,6 @@ async def test_a_critical_overtakes_a_storm_and_the_books_balance(folder: Path) 
     log.info("accepted before a critical was paged: %s", overtaken)
     assert max(overtaken.values()) < GROUPS / 4
     assert (ledger["changes"]["fired"], ledger["changes"]["resolved"]) == (GROUPS * ALERTS, 0)
-    assert ledger["changes"]["repeated"] <= ALERTS * late_writes  # it may have been kept all the same
+    assert ledger["changes"]["repeated"] <= ALERTS * late_writes  # a refused webhook may have been stored
     assert ledger["imbalance"] == 0
     assert not {"dead", "dropped", "obsolete"} & {fate for fate, count in ledger["fates"].items() if count}

@@ -21,15 +21,15 @@ _NEW = 100
 
 
 class Sender:
-    """Alertmanager's manner: one body after the other, each sent again until it gets a 200."""
+    """Posts one body after the other like Alertmanager, each until it gets a 200."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
         self.refused = 0
-        """How many attempts found nobody there."""
+        """How many attempts found no listener."""
         self.accepted = asyncio.Semaphore(0)
         self.names: list[str] = []
-        """What was answered with 200."""
+        """The alerts that were answered with 200."""
 
     async def run(self) -> None:
         for number in range(_NEW):
@@ -49,7 +49,7 @@ class Sender:
 
 
 def named(hook: FakeWebhook) -> set[str]:
-    """The alerts that the hook knows of."""
+    """Return the alerts that the receiver got."""
     alerts = [alert["labels"] for group in hook.groups.values() for alert in group["alerts"]]
     return {labels.get("instance", labels["alertname"]) for labels in alerts}
 
@@ -65,7 +65,7 @@ async def test_an_upgrade_while_a_sender_keeps_posting_loses_nothing(tmp_path: P
         sending = asyncio.create_task(sender.run())
         await router.spawn()
         await sender.accepted.acquire()
-        await router.kill()  # in the middle of whatever follows the upgrade
+        await router.kill()  # in the middle of what follows the upgrade
         await router.start()
         try:
             await sending

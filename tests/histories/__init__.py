@@ -1,6 +1,6 @@
-"""Random histories of the store and what it made of them, recorded: another store has to make the same of them.
+"""Random histories of the store with recorded results. The present store must produce the same results.
 
-``generate`` invents a history, of the events of ``invent``; ``play`` plays it on a store, and ``seen`` writes down what the
-store shows; ``data`` keeps it; ``compare`` compares, and ``differences`` lists what may differ, and why. The command is in
-``__main__``.
+``generate`` makes a history from the events of ``invent``. ``play`` plays it on a store, and ``seen`` converts what the store
+shows into plain data. ``data`` saves and loads histories. ``compare`` compares results, and ``differences`` lists intended
+differences with their reasons. The command is in ``__main__``.
 """

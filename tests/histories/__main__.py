@@ -1,8 +1,8 @@
 """Records histories of the present store, or replays the recorded ones.
 
-python -m tests.histories record --seed N --count N   invents COUNT histories from SEED on and replaces what is recorded
-python -m tests.histories replay [SEED …]             plays all, or those, and shows where the store differs;
-                                                      --postgresql: on a server that it starts
+python -m tests.histories record --seed N --count N   invents COUNT histories, starting with SEED, and replaces the data
+python -m tests.histories replay [SEED …]             replays all, or these, and shows where the store differs;
+                                                      --postgresql: on a server that the command starts
 """
 
 import argparse
@@ -19,8 +19,8 @@ from tests.histories.generate import history
 from tests.histories.replay import play_each, replay
 from tests.postgresql import Server, server
 
-_SHOWN = 3
-"""Problems; the others are counted."""
+_SHOWN_PROBLEMS = 3
+"""More problems are only counted."""
 
 
 def main() -> int:
@@ -56,7 +56,7 @@ async def _replay(seeds: set[int], on: Server | None) -> int:
         found.append(comparison)
     problems = [each.problem for each in found if each.problem]
     needed = Counter(what for each in found for what in each.needed)
-    print(*problems[:_SHOWN], sep="\n\n")  # noqa: T201
+    print(*problems[:_SHOWN_PROBLEMS], sep="\n\n")  # noqa: T201
     print(f"{len(found)} histories, {len(problems)} differ")  # noqa: T201
     for each in DIFFERENCES:
         print(f"  {needed[each.what]} differ as intended: {each.what}")  # noqa: T201

@@ -1,4 +1,4 @@
-"""Compares what a store makes of a history with what was recorded, and shows where they part, for people."""
+"""Compares the results of a history with the recorded ones, and shows the first difference."""
 
 import difflib
 import json
@@ -13,9 +13,9 @@ from tests.histories.differences import DIFFERENCES, Difference
 @dataclass(frozen=True)
 class Comparison:
     problem: str = ""
-    """How they differ, with the steps up to there; empty: as they may."""
+    """The first unintended difference, with the steps before it; empty: there is none."""
     needed: frozenset[str] = frozenset()
-    """Which of the intended differences came up."""
+    """The intended differences that occurred."""
 
 
 def compare(
@@ -40,7 +40,7 @@ def compare(
             return Comparison(_shown(recorded, number, *left), frozenset(needed))
         needed.add(excuse)
         break
-    if unbalanced:  # which nothing excuses
+    if unbalanced:  # no entry excuses this
         number = unbalanced[0]
         problem = _shown(recorded, number, recorded["results"][number], replayed[number])
         return Comparison(problem, frozenset(needed))
@@ -48,7 +48,7 @@ def compare(
 
 
 def _shown(recorded: Recorded, number: int, was: JobResult, now: JobResult) -> str:
-    """The history up to where it differs: ``-`` was recorded, ``+`` is so now."""
+    """Return the history up to the difference: ``-`` is recorded, ``+`` is the present result."""
     lines = [
         f"History {recorded['seed']} under {recorded['policy']}.yaml, from second {recorded['start']} on:"
     ]
@@ -70,7 +70,7 @@ def _step(step: Step) -> str:
 
 
 def _lines(result: JobResult) -> Iterator[str]:
-    """One a claim, a count, a letter, …"""
+    """Yield a line for each claim, count, dead letter, and so on."""
     for name, value in result.items():
         several: Iterable[str] = (
             map(_json, value)

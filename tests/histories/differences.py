@@ -1,7 +1,7 @@
-"""What a store may make of a history that differs from what was recorded: each difference with its reason.
+"""Intended differences between the present results and the recorded ones, each with its reason.
 
-An entry is as narrow as can be: what it hides, nothing else looks at.
-``python -m tests.histories replay`` says how many histories each entry is needed for; one that none needs is deleted.
+An entry is as narrow as possible, because no other test checks what it hides. ``python -m tests.histories replay`` prints how
+many histories need each entry; delete an entry that no history needs.
 """
 
 import json
@@ -22,21 +22,21 @@ def _never(step: Step, recorded: JobResult, replayed: JobResult) -> bool:
 @dataclass(frozen=True)
 class Difference:
     what: str
-    """One line: the recorded store does this, the present one that."""
+    """One line: what the present store does, and what the recorded one did."""
     why: str
-    """The reason, and why nobody is worse off."""
+    """The reason, and why it harms no user."""
     see: Callable[[JobResult, JobResult], tuple[JobResult, JobResult]] = _as_it_is
-    """Of what a step showed when it was recorded, and what it shows now: what is left to compare. It changes nothing in
-    place.
+    """Takes the recorded and the present result of a step, and returns the parts that are left to compare. It does not
+    change its arguments.
     """
     excuses: Callable[[Step, JobResult, JobResult], bool] = _never
-    """By the step (empty: the end), what it showed when it was recorded, and what it shows now: whether this is that
-    difference. All that comes after it in that history may differ because of it, and is not compared.
+    """Takes a step (empty: the end), its recorded and its present result, and returns whether they differ in this way. Later
+    steps of the history may differ because of it and are not compared.
     """
 
 
 def _claims(result: JobResult) -> list[str]:
-    """Without the numbers that are given in the order of claims."""
+    """Return the claims as text, without numbers that depend on the order of claims."""
     claims = (
         {name: value for name, value in each.items() if name not in _NUMBERED}
         for each in result.get("claims", [])
@@ -48,8 +48,8 @@ _NUMBERED = ("key", "remote")
 
 
 def _ordered_otherwise(step: Step, recorded: JobResult, replayed: JobResult) -> bool:
-    """The first claims that differ are two of one destination that changed places. What comes after them may differ
-    more: the outcomes of a step go to its claims by their order.
+    """Return whether the first claims that differ have only changed their order. Later claims may differ more, because the
+    outcomes of a step are assigned to its claims in their order.
     """
     was, now = _claims(recorded), _claims(replayed)
     if step.get("do") == "claim":  # of one conversation
@@ -59,7 +59,7 @@ def _ordered_otherwise(step: Step, recorded: JobResult, replayed: JobResult) -> 
 
 
 def _without_due_since(recorded: JobResult, replayed: JobResult) -> tuple[JobResult, JobResult]:
-    """Without the moment since when something is due, where it is earlier now."""
+    """Ignore the time since when something is due, if it is earlier now."""
     was, now = recorded.get("backlog"), replayed.get("backlog")
     if was is None or now is None or [each[:2] for each in was] != [each[:2] for each in now]:
         return recorded, replayed
@@ -69,7 +69,7 @@ def _without_due_since(recorded: JobResult, replayed: JobResult) -> tuple[JobRes
 
 
 def _without_earlier_looks(recorded: JobResult, replayed: JobResult) -> tuple[JobResult, JobResult]:
-    """Without the moments at which a lane looks again, where they are earlier now."""
+    """Ignore the times at which a lane looks again, if they are earlier now."""
     was, now = recorded.get("idle until", {}), replayed.get("idle until", {})
     left = {key: at for key, at in was.items() if at is None or now.get(key) is None or now[key] >= at}
     if was == left:
@@ -80,7 +80,7 @@ def _without_earlier_looks(recorded: JobResult, replayed: JobResult) -> tuple[Jo
 
 
 def _by_the_first_source(recorded: JobResult, replayed: JobResult) -> tuple[JobResult, JobResult]:
-    """With the first opening of those that each source has."""
+    """Reduce the openings of each source to the first one."""
     openings = recorded.get("openings")
     if not isinstance(openings, dict):
         return recorded, replayed
@@ -89,23 +89,23 @@ def _by_the_first_source(recorded: JobResult, replayed: JobResult) -> tuple[JobR
 
 DIFFERENCES: tuple[Difference, ...] = (
     Difference(
-        "conversations of one priority are claimed in the order in which they may be sent; before, in that of when they became due",
-        "A conversation that waits after a failure stands in the order by the end of its wait, so that the order is one index.",
+        "conversations of one priority are claimed in the order of ``next_at``; before, in the order of ``due_at``",
+        "The end of the backoff after a failure decides the position of a conversation, so that the order is one index.",
         excuses=_ordered_otherwise,
     ),
     Difference(
-        "the moment since when a conversation is due may be that of a member that is due no more",
-        "It is a bound: to know it exactly, every change would look at all alerts of the group. A claim corrects it.",
+        "the time since when a conversation is due may be that of a member that is no longer due",
+        "It is a lower bound. The exact time would need all alerts of the group at each change. A claim corrects it.",
         see=_without_due_since,
     ),
     Difference(
-        "a lane may look for work earlier than there is some",
-        "For the same reason: a conversation stands in the order at the earliest moment at which something of it was due.",
+        "a lane may look for work before there is any",
+        "For the same reason: the earliest time at which a member was due decides the position of a conversation.",
         see=_without_earlier_looks,
     ),
     Difference(
-        "the next opening is that of all sources; before, each source had its own",
-        "It is the first entry of an index. Every source is asked before it what still fires: once more than it has to be.",
+        "there is one next opening for all sources; before, each source had its own",
+        "It is the first entry of an index. Every source is asked before it what still fires, some once more than necessary.",
         see=_by_the_first_source,
     ),
 )

@@ -1,4 +1,4 @@
-"""Invents histories: plain data, the same for the same seed. Scenes that lead somewhere, and single events in between."""
+"""Invents histories as plain data, the same for the same seed: scenes with a goal, and single events in between."""
 
 from collections.abc import Callable
 
@@ -34,15 +34,15 @@ def _happen(inventor: Inventor, what: str) -> None:
         inventor.deliver()
 
 
-def _told(inventor: Inventor, outcomes: tuple[str, ...] = ()) -> None:
-    """Something fires, and is told."""
+def _sent(inventor: Inventor, outcomes: tuple[str, ...] = ()) -> None:
+    """An alert fires, and is sent."""
     inventor.fire()
     inventor.let_pass(30)
     inventor.do("deliver", **({"outcomes": list(outcomes)} if outcomes else {}))
 
 
 def _under_way(inventor: Inventor) -> None:
-    """There is news while something is being told."""
+    """A change arrives while a delivery is under way."""
     getattr(inventor, inventor.dice.choice(("fire", "end")))()
     inventor.let_pass(30)
     for _ in range(inventor.dice.randint(1, 3)):
@@ -55,7 +55,7 @@ def _under_way(inventor: Inventor) -> None:
 
 
 def _given_up(inventor: Inventor) -> None:
-    _told(
+    _sent(
         inventor,
         tuple(
             inventor.dice.choices(("rejected", "rejected in doubt", "lost", "delivered"), (4, 1, 1, 1), k=4)
@@ -69,9 +69,9 @@ def _given_up(inventor: Inventor) -> None:
     inventor.deliver()
 
 
-def _half_told(inventor: Inventor) -> None:
-    """Some recipients of a mail are not told what the others are."""
-    _told(inventor, tuple(inventor.dice.choices(("late", "late and refused", "refused", "delivered"), k=4)))
+def _half_sent(inventor: Inventor) -> None:
+    """Some recipients of a mail do not get what the others get."""
+    _sent(inventor, tuple(inventor.dice.choices(("late", "late and refused", "refused", "delivered"), k=4)))
     if inventor.dice.random() < 0.5:
         getattr(inventor, inventor.dice.choice(("end", "fire", "retry")))()
     inventor.let_pass(60)
@@ -82,8 +82,8 @@ def _half_told(inventor: Inventor) -> None:
 
 
 def _gone(inventor: Inventor) -> None:
-    """Alertmanager had it, and has it no more; and then perhaps it has."""
-    _told(inventor)
+    """Alertmanager had an alert and no longer has it; later it may have it again."""
+    _sent(inventor)
     for lacking in (False, True, True):
         inventor.let_pass(60)
         inventor.answer(lacking=lacking)
@@ -95,7 +95,7 @@ def _gone(inventor: Inventor) -> None:
 
 
 def _muted(inventor: Inventor) -> None:
-    """Alertmanager has it and would not tell it."""
+    """Alertmanager has an alert and mutes it."""
     inventor.fire()
     inventor.let_pass(1)
     inventor.answer(muted=True)
@@ -107,8 +107,8 @@ def _muted(inventor: Inventor) -> None:
 
 
 def _doubted(inventor: Inventor) -> None:
-    """A peer tells a firing just after its end."""
-    _told(inventor)
+    """A peer reports a firing just after its end."""
+    _sent(inventor)
     inventor.end()
     inventor.let_pass(10)
     inventor.deliver()
@@ -121,7 +121,7 @@ def _doubted(inventor: Inventor) -> None:
 
 
 def _stale(inventor: Inventor) -> None:
-    _told(inventor)
+    _sent(inventor)
     inventor.let_pass(6 * _HOUR)
     inventor.do("expire")
     inventor.deliver()
@@ -130,7 +130,7 @@ def _stale(inventor: Inventor) -> None:
 
 
 def _lapsed(inventor: Inventor) -> None:
-    """Its sender gave an end to come."""
+    """The sender gives an end in the future."""
     name = inventor.dice.choice(tuple(inventor.alerts))
     start = inventor.firing.setdefault(name, inventor.now)
     until = inventor.now + inventor.dice.choice((20, 60))
@@ -155,7 +155,7 @@ def _flapping(inventor: Inventor) -> None:
 
 
 def _over_night(inventor: Inventor) -> None:
-    """What comes at night waits for the morning."""
+    """An alert at night waits for the morning."""
     inventor.let_pass((22 * _HOUR - inventor.now) % _DAY)
     inventor.fire()
     inventor.let_pass(60)
@@ -168,7 +168,7 @@ def _over_night(inventor: Inventor) -> None:
 
 
 def _hidden(inventor: Inventor) -> None:
-    """Alertmanager leaves some alerts of a group out, and later shows it whole."""
+    """Alertmanager leaves out alerts of a group, and later reports the complete group."""
     group = inventor.group()
     inventor.truncated[group] = 2
     inventor.post(group, [])
@@ -183,7 +183,7 @@ def _hidden(inventor: Inventor) -> None:
 
 
 def _come_to_an_end(inventor: Inventor) -> None:
-    """All that fires ends, and time passes until everybody has been told."""
+    """All alerts end, and time passes until every end is sent."""
     for group in inventor.groups:
         inventor.truncated[group] = 0
         inventor.end_all_of(group)
@@ -194,6 +194,6 @@ def _come_to_an_end(inventor: Inventor) -> None:
 
 
 _SCENES: tuple[Callable[[Inventor], None], ...] = (
-    _under_way, _under_way, _given_up, _given_up, _half_told, _half_told, _gone, _muted, _doubted, _stale, _lapsed,
+    _under_way, _under_way, _given_up, _given_up, _half_sent, _half_sent, _gone, _muted, _doubted, _stale, _lapsed,
     _flapping, _over_night, _hidden,
 )  # fmt: skip

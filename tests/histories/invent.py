@@ -1,7 +1,7 @@
-"""Single events of an invented history: what a sender sends, what becomes of deliveries, what happens to a router.
+"""Single events of an invented history: what a sender sends, how deliveries end, what happens to a router.
 
-A sender is played as Alertmanager is: it sends a group whole, what fires in it and what has just ended. What it sends late,
-twice, by its peer or cut short is among it.
+A sender behaves like Alertmanager: it sends a complete group, with the alerts that fire and those that have just ended. It
+also sends reports late, twice, through its peer, or truncated.
 """
 
 from random import Random
@@ -16,7 +16,7 @@ _WAITS = (1, 3, 5, 10, 30, 60, 300, 600, _HOUR, 4 * _HOUR, 8 * _HOUR, _DAY)
 OUTCOMES = (
     "retry", "lost", "further", "late", "late and refused", "refused", "broken", "rejected", "rejected in doubt",
 )  # fmt: skip
-"""What may come of a delivery beside ``delivered``."""
+"""The outcomes of a delivery besides ``delivered``."""
 
 
 class Inventor:
@@ -38,7 +38,7 @@ class Inventor:
         }
         self.homes = {name: self._homes() for name in self.alerts}
         self.firing: dict[str, int] = {}
-        """Since when each fires, as its sender has it; ``ended``: from when to when it did."""
+        """The start of each firing alert, as its sender knows it; ``ended`` has the start and the end of others."""
         self.ended: dict[str, tuple[int, int]] = {}
         self.truncated = dict.fromkeys(self.groups, 0)
         self.last_post: Step | None = None
@@ -70,7 +70,7 @@ class Inventor:
         self.now += span
         self.do("wait", by=span)
 
-    # What a sender does.
+    # Events of a sender.
 
     def of(self, group: str) -> list[str]:
         return [name for name, homes in self.homes.items() if group in homes]
@@ -79,16 +79,16 @@ class Inventor:
         return self.dice.choice([each for each in self.groups if self.of(each)])
 
     def post(self, group: str, ended: list[str]) -> None:
-        told = [[name, "firing", self.firing[name], None] for name in self.of(group) if name in self.firing]
-        told += [[name, "resolved", *self.ended[name]] for name in ended]
-        if not told:
+        sent = [[name, "firing", self.firing[name], None] for name in self.of(group) if name in self.firing]
+        sent += [[name, "resolved", *self.ended[name]] for name in ended]
+        if not sent:
             return
         if self.truncated[group]:
-            told = told[: self.dice.randint(1, len(told))]  # the others are left out
-        if told[0][1] == "firing" and self.dice.random() < 0.05:  # its sender gives an end to come
-            told[0][3] = self.now + self.dice.choice((60, 600, _HOUR))
+            sent = sent[: self.dice.randint(1, len(sent))]  # the others are left out
+        if sent[0][1] == "firing" and self.dice.random() < 0.05:  # its sender gives an end in the future
+            sent[0][3] = self.now + self.dice.choice((60, 600, _HOUR))
         extra = {"truncated": self.truncated[group]} if self.truncated[group] else {}
-        self.do("post", group=group, alerts=told, **extra)
+        self.do("post", group=group, alerts=sent, **extra)
         self.last_post = self.steps[-1]
 
     def fire(self) -> None:
@@ -115,7 +115,7 @@ class Inventor:
         self.post(group, ending)
 
     def late(self) -> None:
-        """What a peer that lags says: a firing of what has ended, or an end of an earlier firing."""
+        """A peer that lags reports a firing of an alert that has ended, or the end of an earlier firing."""
         name = self.dice.choice(tuple(self.ended or self.alerts))
         group = self.homes[name][0]
         if name in self.ended and name not in self.firing:
@@ -126,7 +126,7 @@ class Inventor:
             self.do("post", group=group, peer=2, alerts=[[name, "resolved", *self.ended[name]]])
 
     def peer(self) -> None:
-        """The other one of a pair posts the same, with its own idea of when it began."""
+        """The other peer of an HA pair posts the same, with its own start."""
         if self.last_post is None:
             return
         shift = self.dice.choice((0, 0, -15, 15))
@@ -135,7 +135,7 @@ class Inventor:
             self.let_pass(self.dice.choice((3, 15)))
         self.steps.append({**self.last_post, "peer": 2, "alerts": alerts})
 
-    # What becomes of it.
+    # Events of the router.
 
     def wait(self) -> None:
         self.let_pass(self.dice.choice(_WAITS))
@@ -170,7 +170,7 @@ class Inventor:
         self.do("reload", policy=self.policy)
 
     def answered(self) -> None:
-        """Mostly Alertmanager has what its senders say; it lacks some, has some muted, or has some that ended."""
+        """Alertmanager mostly has what fires. It lacks some alerts, mutes some, or still has some that ended."""
         source = self.dice.choice(tuple(self.groups.values()))["source"]
         mine = [name for name in self.alerts if self.groups[self.homes[name][0]]["source"] == source]
         has = {name: self.firing[name] for name in mine if name in self.firing and self.dice.random() < 0.8}
@@ -181,7 +181,7 @@ class Inventor:
         self.do("answered", source=source, has=has, **({"muted": muted} if muted else {}))
 
     def answer(self, *, lacking: bool = False, muted: bool = False) -> None:
-        """Of every source: Alertmanager has all that fires, or nothing."""
+        """The Alertmanager of every source has all firing alerts, or none."""
         for source in sorted({group["source"] for group in self.groups.values()}):
             mine = [name for name in self.firing if self.groups[self.homes[name][0]]["source"] == source]
             has = {} if lacking else {name: self.firing[name] for name in mine}

@@ -1,4 +1,4 @@
-"""Plays a history at the store's door, as the service would: lanes claim when they are woken or their time has come."""
+"""Plays a history on a store like the service does: lanes claim when they are woken, or when their time has come."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -27,16 +27,16 @@ from tests.histories.policies import adoption, moment, seconds
 from tests.histories.seen import PEER, Seen, ledger_change
 
 _PEERS = frozenset({f"{PEER}1", f"{PEER}2"})
-_AGAIN: Millis = MINUTE
-_MOST = 60
-"""Deliveries at one destination in one step. One that needs more never comes to rest."""
+_BACKOFF: Millis = MINUTE
+_MAX_DELIVERIES = 60
+"""Deliveries at one destination in one step. A destination that needs more never comes to rest."""
 _BOB, _CAROL = Refusal("bob@example.com", "smtp 550"), Refusal("carol@example.com", "smtp 550")
 
 
 async def play(history: History, url: str) -> list[JobResult]:
-    """What each step showed, and in the end what there is.
+    """Return what the store showed after each step and at the end.
 
-    :param url: of a database that holds nothing; its tables may be there
+    :param url: an empty database; it may have tables
     """
     player = _Player(history, url)
     await player.start()
@@ -57,7 +57,7 @@ class _Player:
         self.lanes: dict[str, Destination] = {}
         self.awake: set[str] = set()
         self.until: dict[str, Millis | None] = {}
-        """When a lane that found nothing looks again."""
+        """When each lane that found nothing looks again."""
         self.under_way: dict[str, Work] = {}
         self.ledger: dict[str, int] = {}
         self.result: JobResult = {}
@@ -120,13 +120,13 @@ class _Player:
             **seen.decided(await store.pages.decisions()),
         }
 
-    # The steps, each by its name.
+    # The steps, by their names.
 
     async def _post(self, group: str, alerts: list[Any], peer: int = 1, truncated: int = 0) -> None:
         about = self.history["groups"][group]
         webhook = Webhook(
             "hook", group, about["labels"], f"{PEER}{peer}", truncated,
-            tuple(self.alert(*told) for told in alerts),
+            tuple(self.alert(*each) for each in alerts),
         )  # fmt: skip
         receipt = await self.store.accept(webhook, about["source"], b"{}", self.rules.policy, self.now)
         self.wake(receipt.wake)
@@ -151,7 +151,7 @@ class _Player:
     async def _deliver(self, outcomes: Iterable[str] = ()) -> None:
         given = iter(outcomes)
         for key in self.lanes:
-            for _ in range(_MOST):
+            for _ in range(_MAX_DELIVERIES):
                 work = await self.claim(key)
                 if work is None:
                     break
@@ -160,7 +160,7 @@ class _Player:
                 self.result["never comes to rest"] = key
 
     async def _claim(self, at: str = "") -> None:
-        """One delivery is begun. :param at: empty: at the first destination that has something to tell"""
+        """Begin one delivery. :param at: the destination; empty: the first one that has something due"""
         for key in [at] if at else list(self.lanes):
             if (work := await self.claim(key)) is not None:
                 self.under_way[key] = work
@@ -171,7 +171,7 @@ class _Player:
             await self.record(self.under_way.pop(key), outcome)
 
     async def claim(self, key: str) -> Work | None:
-        """What is due at a destination, if its lane looks now and has nothing under way."""
+        """Return what is due at a destination, if its lane looks now and has nothing under way."""
         until = self.until.get(key)
         if key in self.under_way or key not in self.lanes:
             return None
@@ -190,8 +190,8 @@ class _Player:
     async def record(self, work: Work, name: str) -> None:
         conversation = work.conversation
         key = conversation.destination
-        outcome = _outcome(name, conversation, self.seen.told, by_mail=self.lanes_channel(key) in _BY_MAIL)
-        again = self.now + _AGAIN if isinstance(outcome, Retry | Broken) else self.now
+        outcome = _outcome(name, conversation, self.seen.begun, by_mail=self.lanes_channel(key) in _BY_MAIL)
+        again = self.now + _BACKOFF if isinstance(outcome, Retry | Broken) else self.now
         recorded = await self.store.record(work, outcome, self.rules.policy, self.now, again)
         self.wake({key, *recorded.wake})
 
@@ -199,7 +199,7 @@ class _Player:
         return self.lanes[key].channel if key in self.lanes else ""
 
     async def _restart(self, down: int) -> None:
-        """Nothing of what was under way is recorded."""
+        """Restart the store. Deliveries under way are not recorded."""
         await self.store.close()
         self.under_way.clear()
         self.now += moment(down) - moment(0)
@@ -266,9 +266,9 @@ class _Player:
 _BY_MAIL = ("email", "digest")
 
 
-def _outcome(name: str, conversation: Conversation, told: int, *, by_mail: bool) -> Outcome:  # noqa: PLR0911
-    """:param by_mail: only a mail has several recipients; elsewhere all or nobody is told"""
-    remote = {"ts": conversation.remote.get("ts", told)}
+def _outcome(name: str, conversation: Conversation, number: int, *, by_mail: bool) -> Outcome:  # noqa: PLR0911
+    """:param by_mail: only a mail has several recipients, some of which may be refused"""
+    remote = {"ts": conversation.remote.get("ts", number)}
     late = {**remote, LATE: {"to": [_BOB.recipient], "state": "told"}}
     match name:
         case "retry":

@@ -1,4 +1,4 @@
-"""The rules that histories are played under: each a routes.yaml in ``policies/``."""
+"""The rules of the histories: each is a routes.yaml in ``policies/``."""
 
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from router.store import Adoption
 _FOLDER = Path(__file__).parent / "policies"
 NAMES = ("office", "each", "two_sided", "failover", "several", "alone")
 MONDAY: Millis = 1_795_392_000_000
-"""Mon 23 Nov 2026 00:00 UTC: the moment that every time of a history counts from."""
+"""Mon 23 Nov 2026 00:00 UTC: times of a history count from here."""
 
 
 @cache
@@ -25,7 +25,7 @@ def moment(seconds: float) -> Millis:
 
 
 def seconds(at: Millis | None) -> float | None:
-    """Of a moment, how a history writes it: whole ones where it has them."""
+    """Return a time as a history writes it: an integer if it has whole seconds."""
     if at is None:
         return None
     whole, rest = divmod(at - MONDAY, SECOND)

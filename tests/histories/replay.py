@@ -1,4 +1,4 @@
-"""Plays recorded histories on the present store, each on an empty database of its own."""
+"""Plays recorded histories on the present store, each on its own empty database."""
 
 import shutil
 import tempfile
@@ -14,7 +14,7 @@ from tests.memory import MEMORY
 from tests.postgresql import Server
 
 Copies = Callable[[], AbstractContextManager[str]]
-"""Makes the URL of an empty database with its tables."""
+"""Yields the URL of an empty database with tables."""
 
 
 @contextmanager
@@ -28,7 +28,7 @@ async def _make_tables(url: str) -> None:
 
 
 async def files(folder: Path) -> Copies:
-    """The tables are made once, and copied."""
+    """Create the tables once; each database is a copy of the file."""
     (folder / "empty").mkdir()
     await _make_tables(f"sqlite:///{folder}/empty/router.db")
 
@@ -42,7 +42,7 @@ async def files(folder: Path) -> Copies:
 
 
 async def databases(server: Server) -> Copies:
-    """As :func:`files`, on a server."""
+    """Create the tables once; each database is a copy on the server."""
     empty = server.create()
     await _make_tables(server.url(empty))
     return lambda: server.database(empty)
@@ -51,7 +51,7 @@ async def databases(server: Server) -> Copies:
 async def play_each(
     several: Iterable[History], server: Server | None = None
 ) -> AsyncIterator[tuple[History, list[JobResult]]]:
-    """Histories with what each step showed. :param server: of PostgreSQL; None: on SQLite"""
+    """Yield histories with the results of their steps. :param server: PostgreSQL; None: SQLite"""
     with _folder() as folder:
         copies = await (files(folder) if server is None else databases(server))
         for history in several:

@@ -1,8 +1,7 @@
-"""Writes down what a store shows, as plain data: whatever is random or of the store's own making is left out.
+"""Converts what a store shows into plain data, without random values and internal numbers.
 
-Alerts and groups are called by the names that the history gives them. Moments are seconds since Monday. Version and
-attempt are left out: nobody sees them. The keys that providers know conversations by are random; they are numbered in
-the order in which they come up.
+Alerts and groups have the names of the history. Times are seconds since Monday. Version and attempt are left out, because no
+user sees them. Keys of providers are random; they are numbered in the order of their first use.
 """
 
 import json
@@ -16,13 +15,13 @@ from tests.histories.policies import seconds
 
 Row = Mapping[str, Any]
 PEER = "http://am-"
-"""How the external URLs of a pair begin; the first one's is left out."""
-_NEWEST = 200
-"""How many fates the store shows."""
+"""The beginning of the external URLs of an HA pair; that of the first peer is left out."""
+_SHOWN_FATES = 200
+"""The number of fates that the store shows."""
 
 
 def ledger_change(before: dict[str, int], status: Row) -> tuple[dict[str, int], dict[str, int]]:
-    """The counts now, and by how much each differs from before."""
+    """Return the present counts, and the difference of each from before."""
     now = {
         f"{key} {fate}": count
         for key, fates in status["by_destination"].items()
@@ -39,20 +38,20 @@ class Seen:
         self._groups = {_text(group["labels"]): name for name, group in history["groups"].items()}
         self._keys: dict[str, int] = {}
         self._revisions: dict[tuple[str, int, str], str] = {}
-        self.told = 0
-        """How many deliveries were begun."""
+        self.begun = 0
+        """The number of deliveries that began."""
 
     def name(self, labels: Labels) -> str:
         text = _text(labels)
         return self._alerts.get(text, text)
 
     def claim(self, conversation: Conversation) -> dict[str, Any]:
-        self.told += 1
+        self.begun += 1
         shown: dict[str, Any] = {
             "to": conversation.destination,
             "key": self._keys.setdefault(conversation.token, len(self._keys) + 1),
             "episode": conversation.episode,
-            "alerts": [self._told(each) for each in conversation.alerts],
+            "alerts": [self._member(each) for each in conversation.alerts],
             "group": self._groups.get(_text(conversation.group_labels), dict(conversation.group_labels)),
             "by": conversation.external_url.removeprefix(PEER + "1"),
             "truncated": conversation.truncated + conversation.left_out,
@@ -67,15 +66,15 @@ class Seen:
         return shown
 
     def _is_dropped(self, conversation: Conversation) -> bool:
-        """A provider that drops what it got before gets another state by a name that it knows."""
+        """Return whether a provider with deduplication would drop a new state, because its key was used for another one."""
         alerts = sorted((each.alert.identity, each.alert.status) for each in conversation.alerts)
         name = conversation.token, conversation.episode, conversation.revision
         state = json.dumps([alerts, conversation.over])
         return self._revisions.setdefault(name, state) != state
 
-    def _told(self, told: ShownAlert) -> str:
-        notes = ("news" * told.news, "again" * told.again, "held" * (told.held_since is not None))
-        return " ".join(filter(None, (self._alert(told.alert, told.level), *notes)))
+    def _member(self, shown: ShownAlert) -> str:
+        notes = ("news" * shown.news, "again" * shown.again, "held" * (shown.held_since is not None))
+        return " ".join(filter(None, (self._alert(shown.alert, shown.level), *notes)))
 
     def _alert(self, alert: Alert, level: str) -> str:
         start, end = seconds(alert.starts_at), seconds(alert.ends_at)
@@ -106,7 +105,7 @@ class Seen:
         )
 
     def waiting(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """What is not told yet, and beside it, counted, the reasons that people are shown."""
+        """Return what waits, and the number of each displayed reason."""
         waiting = sorted(
             f"{self.name(row['labels'])} {row['level']} {seconds(row['starts_at'])} {row['destination']} {row['fate']}"
             f" until {seconds(row['until'])}"
@@ -118,7 +117,7 @@ class Seen:
         }
 
     def letters(self, rows: Iterable[Row]) -> list[list[Any]]:
-        """The newest first, as the store gives them."""
+        """Return the dead letters, the newest first, as the store does."""
         return [
             [
                 row["destination"], row["recipient"], seconds(row["at"]), row["reason"],
@@ -130,8 +129,8 @@ class Seen:
         ]  # fmt: skip
 
     def decided(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Every fate, and beside them, counted, the reasons that people are shown."""
-        if len(rows) >= _NEWEST:
+        """Return the number of each fate, and of each displayed reason."""
+        if len(rows) >= _SHOWN_FATES:
             return {"decided": "more than are shown"}
         fates = _counted(
             f"{seconds(row['at'])} {self.name(row['labels'])} {row['kind']} {row['destination']} {row['fate']}"

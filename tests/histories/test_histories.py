@@ -1,4 +1,4 @@
-"""The store makes of recorded histories what another store made of them, see ``tests/histories/__init__.py``."""
+"""Recorded histories give the recorded results, see ``tests/histories/__init__.py``."""
 
 import json
 import os
@@ -16,30 +16,30 @@ from tests.histories.replay import replay
 from tests.postgresql import Server
 
 _PARTS = 4
-# The suite plays one of so many, some seconds' worth; `make hunt` plays all.
+# The suite plays one history of 160, which takes some seconds; `make hunt` plays all.
 _EVERY = 1 if os.environ.get("CHAOS_SEED") else 160
-_SHOWN = 2
+_SHOWN_PROBLEMS = 2
 
 
 async def plays_the_same(part: int, every: int, server: Server | None = None) -> None:
     some = load(first=part * every, every=_PARTS * every)
     problems = [each.problem async for _, each in replay(some, server) if each.problem]
-    assert not problems, "\n\n".join([f"{len(problems)} histories differ", *problems[:_SHOWN]])
+    assert not problems, "\n\n".join([f"{len(problems)} histories differ", *problems[:_SHOWN_PROBLEMS]])
 
 
 @pytest.mark.hunt
 @pytest.mark.parametrize("part", range(_PARTS))
-async def test_the_store_makes_the_same_of_recorded_histories(part: int) -> None:
+async def test_recorded_histories_give_the_same_results(part: int) -> None:
     await plays_the_same(part, _EVERY)
 
 
 @pytest.mark.hunt
 @pytest.mark.parametrize("part", range(_PARTS))
-async def test_and_so_it_does_on_postgresql(part: int, postgresql: Server) -> None:
+async def test_recorded_histories_give_the_same_results_on_postgresql(part: int, postgresql: Server) -> None:
     await plays_the_same(part, 1 if _EVERY == 1 else 3 * _EVERY, postgresql)
 
 
-def test_each_sort_of_event_is_in_many_recorded_histories() -> None:
+def test_each_kind_of_event_is_in_many_recorded_histories() -> None:
     texts = [json.dumps(each) for each in load()]
     steps = (
         "post", "wait", "deliver", "claim", "finish", "restart", "reload", "answered", "unanswered", "expire", "settle",
@@ -59,7 +59,7 @@ def test_each_sort_of_event_is_in_many_recorded_histories() -> None:
     assert not any('"imbalance"' in text for text in texts)
 
 
-def test_a_result_that_differs_is_shown_with_the_steps_before_it() -> None:
+def test_a_different_result_is_shown_with_the_steps_before_it() -> None:
     recorded = next(each for each in load() if any("claims" in result for result in each["results"]))
     number = next(number for number, result in enumerate(recorded["results"]) if "claims" in result)
     replayed = deepcopy(recorded["results"])

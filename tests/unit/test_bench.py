@@ -1,4 +1,4 @@
-"""What the bench makes of its figures. Nothing here measures."""
+"""Computations and reports of the bench. Nothing here measures."""
 
 import asyncio
 import json

@@ -1,5 +1,6 @@
 """Slack conversations to render and send, and what is read off them."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -37,7 +38,7 @@ def told(
     **labels: str,
 ) -> ShownAlert:
     alert = Alert(
-        fingerprint=f"{abs(hash((service, *labels.items()))):016x}"[:16],
+        fingerprint=hashlib.sha256(repr((service, sorted(labels.items()))).encode()).hexdigest()[:16],
         labels={"alertname": "HighErrorRate", "severity": level, "service": service, **labels},
         annotations={
             "summary": "Checkouts fail",

@@ -1,5 +1,6 @@
 """Conversations to render and send, plain ones and any that Hypothesis can think of."""
 
+import hashlib
 from typing import Any
 
 from hypothesis import strategies as st
@@ -28,7 +29,7 @@ TEMPLATES = Templates(levels=LEVELS, timezone="Europe/Berlin")
 def alert(*, resolved: bool = False, annotations: Labels | None = None, **labels: str) -> Alert:
     labels = {"alertname": "HighLatency", "cluster": "eu-1", "severity": "critical", **labels}
     return Alert(
-        fingerprint=f"{abs(hash(tuple(sorted(labels.items())))):016x}"[:16],
+        fingerprint=hashlib.sha256(repr(sorted(labels.items())).encode()).hexdigest()[:16],
         labels=labels,
         annotations={"summary": "p99 is over 2 s"} if annotations is None else annotations,
         status=Status.RESOLVED if resolved else Status.FIRING,

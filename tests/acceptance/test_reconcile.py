@@ -1,4 +1,4 @@
-"""The real Alertmanager loses resolves: of what was silenced or muted after it fired, and at a restart."""
+"""The real Alertmanager sends no resolve after a silence, a mute or a restart; the router asks it."""
 
 import asyncio
 import json
@@ -37,8 +37,8 @@ DOWN = {"alertname": "Down", "cluster": "eu-1", "severity": "critical"}
 DISK = {"alertname": "Disk", "cluster": "eu-1", "severity": "warning"}
 
 
-class Room:
-    """A router that asks its Alertmanager every second, and whose clock can be set."""
+class Installation:
+    """A router that asks its Alertmanager every second; the test sets its clock."""
 
     def __init__(self, folder: Path, providers: Providers) -> None:
         self.router = Router(folder, providers.routes, faketime=True)
@@ -53,7 +53,7 @@ class Room:
         self.router.set_time(moment)
 
     def minutes_pass(self) -> None:
-        """More than an answer may be older than a webhook."""
+        """Move the clock by more than an answer may be older than a webhook."""
         self.at(self._now + timedelta(minutes=2))
 
     async def fates(self, **wanted: int) -> None:
@@ -63,13 +63,13 @@ class Room:
         await until(ready, f"the fates are {wanted}")
 
     async def listed(self) -> None:
-        """Alertmanager's answers have had every alert that the router knows: what they never had can't be missed."""
+        """Wait until Alertmanager has listed every alert of the router: only a listed alert can be gone."""
 
         async def ready() -> bool:
             found = rows(self._database, "SELECT listed_by FROM alerts")
             return bool(found) and all(peers for (peers,) in found)
 
-        await until(ready, "Alertmanager's answers have had the alert")
+        await until(ready, "Alertmanager has listed the alert")
 
     async def amtool(self, *command: str) -> str:
         assert AMTOOL is not None
@@ -81,12 +81,12 @@ class Room:
         return out.decode().strip()
 
     async def silence(self, name: str) -> str:
-        """Its id."""
+        """Silence an alert. :returns: the id of the silence"""
         about = ("--author=test", "--comment=test", "--duration=1h", f"alertname={name}")
         return await self.amtool("silence", "add", *about)
 
     async def mute_in(self, years: str) -> None:
-        """A time interval of Alertmanager's own for everything."""
+        """Mute everything by a time interval of Alertmanager."""
         config = self.alertmanager.config
         rules = json.loads(config.read_text())
         rules["time_intervals"] = [{"name": "muted", "time_intervals": [{"years": [years]}]}]
@@ -100,72 +100,72 @@ class Room:
             yield self.alertmanager
 
 
-async def test_what_was_silenced_after_it_had_fired_is_resolved_when_it_has_ended(
+async def test_an_alert_silenced_after_firing_is_resolved_when_it_ends(
     providers: Providers, folder: Path
 ) -> None:
-    room = Room(folder, providers)
-    async with room.open() as alertmanager:
+    installation = Installation(folder, providers)
+    async with installation.open() as alertmanager:
         await alertmanager.fire(**DOWN)
-        await room.fates(delivered=3)
-        await room.listed()
-        await room.silence("Down")
-        room.minutes_pass()
+        await installation.fates(delivered=3)
+        await installation.listed()
+        await installation.silence("Down")
+        installation.minutes_pass()
         await alertmanager.end(**DOWN)
-        room.minutes_pass()
+        installation.minutes_pass()
         await providers.pagerduty.until(lambda: not providers.pagerduty.only.open)
-        await room.fates(delivered=6)
+        await installation.fates(delivered=6)
         providers.slack.expect(Want("C0CRITICAL", ("Resolved", GONE), replies=(GONE,)))
         assert GONE in providers.mail.mails[-1].text
 
 
-async def test_what_is_silenced_while_it_is_held_comes_out_only_after_the_silence(
+async def test_an_alert_silenced_while_held_is_sent_after_the_silence(
     providers: Providers, folder: Path
 ) -> None:
-    room = Room(folder, providers)
-    room.at(MONDAY_NIGHT)
-    async with room.open() as alertmanager:
+    installation = Installation(folder, providers)
+    installation.at(MONDAY_NIGHT)
+    async with installation.open() as alertmanager:
         await alertmanager.fire(**DISK)
-        await room.fates(held=2)
-        silence = await room.silence("Disk")
-        await room.fates(inhibited=2)
-        room.at(TUESDAY_MORNING)
+        await installation.fates(held=2)
+        silence = await installation.silence("Disk")
+        await installation.fates(inhibited=2)
+        installation.at(TUESDAY_MORNING)
         await alertmanager.fire(**DOWN)
-        await room.fates(inhibited=2, delivered=3)
+        await installation.fates(inhibited=2, delivered=3)
         providers.slack.expect(Want("C0CRITICAL", ("Down",)))
-        await room.amtool("silence", "expire", silence)
-        await room.fates(delivered=5)
+        await installation.amtool("silence", "expire", silence)
+        await installation.fates(delivered=5)
         providers.slack.expect(Want("C0CRITICAL", ("Down",)), Want("C0WARNINGS", ("Disk", "held since")))
 
 
-async def test_what_a_time_interval_muted_after_it_had_fired_is_resolved_when_it_has_ended(
+async def test_an_alert_muted_after_firing_is_resolved_when_it_ends(
     providers: Providers, folder: Path
 ) -> None:
-    room = Room(folder, providers)
-    async with room.open() as alertmanager:
-        await room.mute_in("1970:1971")
+    installation = Installation(folder, providers)
+    async with installation.open() as alertmanager:
+        await installation.mute_in("1970:1971")
         await alertmanager.fire(**DOWN)
-        await room.fates(delivered=3)
-        await room.listed()
-        await room.mute_in("2000:2999")
-        room.minutes_pass()
+        await installation.fates(delivered=3)
+        await installation.listed()
+        await installation.mute_in("2000:2999")
+        installation.minutes_pass()
         await alertmanager.end(**DOWN)
-        room.minutes_pass()
+        installation.minutes_pass()
         await providers.pagerduty.until(lambda: not providers.pagerduty.only.open)
-        await room.fates(delivered=6)
+        await installation.fates(delivered=6)
 
 
-async def test_what_alertmanager_forgot_at_a_restart_is_resolved_and_fires_anew_if_it_is_back(
+async def test_an_alert_forgotten_at_a_restart_is_resolved_and_fires_again(
     providers: Providers, folder: Path
 ) -> None:
-    room = Room(folder, providers)
-    async with room.open() as alertmanager:
+    installation = Installation(folder, providers)
+    async with installation.open() as alertmanager:
         await alertmanager.fire(**DOWN)
-        await room.fates(delivered=3)
-        await room.listed()
+        await installation.fates(delivered=3)
+        await installation.listed()
         await alertmanager.restart()
-        room.minutes_pass()
+        installation.minutes_pass()
         await providers.pagerduty.until(lambda: not providers.pagerduty.only.open)
-        await room.fates(delivered=6)
+        await installation.fates(delivered=6)
         await alertmanager.fire(**DOWN)
-        await room.fates(delivered=9)
+        await installation.fates(delivered=9)
         providers.pagerduty.expect(Page("Down", open=False), Page("Down", open=True))
