@@ -46,7 +46,7 @@ def test_a_webhook_of_one_alert_takes_less_than_a_third() -> None:
 @pytest.mark.parametrize("length", [5, -1])
 def test_what_is_damaged_is_no_text(length: int) -> None:
     packed = pack(bytes(range(256)) * 2 + b"x" * 2_000)
-    with pytest.raises(ValueError, match="can't be unpacked"):
+    with pytest.raises(ValueError, match="can't unpack the text"):
         unpack(packed[:length])
 
 
