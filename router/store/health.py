@@ -43,7 +43,7 @@ class Health:
         return self.error is not None and self.error.damaged
 
     def write_failed(self, error: StoreUnavailable) -> None:
-        """Remember the error, and log it if the store could be written before."""
+        """Remember the error. Log it if it is the first one since the store was writable, or if the database is damaged."""
         if self.damaged:
             return
         if self.error is None:
