@@ -32,6 +32,10 @@ class Threads(ThreadPoolExecutor):
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run the function in one of the threads.
+
+        :raises RuntimeError: the pool is shut down
+        """
         future: Future[T] = Future()
 
         def work() -> None:

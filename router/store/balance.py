@@ -15,6 +15,8 @@ from router.store.writer import Database
 
 @dataclass(frozen=True, slots=True)
 class Balance:
+    """The result of a check of the ledger."""
+
     off: int
     """The number of missing and surplus fates, changes without a fate, and second fates at one destination. Anything but
     zero is a bug."""

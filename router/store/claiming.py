@@ -30,6 +30,7 @@ class Claiming:
         """Builds what a large conversation says from its rows."""
 
     def close(self) -> None:
+        """End the thread once it is idle. Waits for nothing."""
         self._builder.shutdown()
 
     async def claim(self, permit: Permit, policy: Policy, now: Millis, ready: asyncio.Event) -> Claimed:

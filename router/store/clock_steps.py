@@ -37,6 +37,7 @@ class ClockStep:
 
     @classmethod
     def read(cls, text: str) -> Self:
+        """Parse what :meth:`__str__` wrote."""
         back, ended_since, table, after = text.split()
         return cls(back == "back", None if ended_since == "-" else int(ended_since), table, int(after))
 

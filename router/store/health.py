@@ -40,6 +40,7 @@ class Health:
 
     @property
     def damaged(self) -> bool:
+        """Whether the database is damaged, so that no attempt can succeed."""
         return self.error is not None and self.error.damaged
 
     def write_failed(self, error: StoreUnavailable) -> None:

@@ -45,16 +45,21 @@ _is_empty = sa.and_(
 
 @dataclass(frozen=True, slots=True)
 class Finding:
+    """What one check found."""
+
     count: int
     first: tuple[str, ...]
     """What the first ten are, in words."""
 
     def as_json(self) -> dict[str, Any]:
+        """Return the finding as JSON: {count, first}."""
         return {"count": self.count, "first": list(self.first)}
 
 
 @dataclass(frozen=True, slots=True)
 class Integrity:
+    """What all checks found."""
+
     contradicted: Finding
     """Alerts that are resolved here although their sender repeats them as firing."""
     empty: Finding

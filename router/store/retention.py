@@ -30,6 +30,7 @@ class Bounds:
 
     @property
     def parameters(self) -> dict[str, Millis]:
+        """The parameters of the conditions of rules."""
         return {
             "before": self.history,
             "bodies_before": self.bodies,

@@ -43,6 +43,8 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Found:
+    """A page of alerts."""
+
     alerts: tuple[dict[str, Any], ...]
     """In the order in which they were first seen, newest first; see :func:`alert_as_dict`."""
     before: int | None

@@ -87,6 +87,8 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
+    """Begins the next deliveries of a lane. Returns what it began, or why nothing could be begun in this batch."""
+
     permit: Permit
     policy: Policy
     now: Millis
@@ -102,7 +104,7 @@ class Claim:
         state.meta.want("id", (DATABASE_ID,))
 
     def run(self, state: State) -> Claimed | ClaimAgain | StormBegins | LargeConversation | LargeDigest:
-        plan_claim = storms.ClaimPlan()
+        plan = storms.ClaimPlan()
         key, limits = self.permit.destination.key, self.permit.limits
         if limits is not None:
             storms.want_storm(state, key)
@@ -111,19 +113,19 @@ class Claim:
             surge = state.ask("surge", (key, self.now, own, limits.edits, limits.above))
             if not self.rechecked and storms.begins(state, key, limits, surge):
                 return StormBegins(limits)
-            plan_claim = storms.plan_claim(state, key, limits, surge, self.now)
-            if plan_claim.work is not None:
-                return Claimed((plan_claim.work,))
-        found = self._apart(state, plan_claim.share)
-        if not isinstance(found, Claimed) or found.idle is None or plan_claim.share == ALL_APART:
+            plan = storms.plan_claim(state, key, limits, surge, self.now)
+            if plan.work is not None:
+                return Claimed((plan.work,))
+        found = self._apart(state, plan.share)
+        if not isinstance(found, Claimed) or found.idle is None or plan.share == ALL_APART:
             return found
         # What becomes due may get a message of its own, or may be news for the storm's message.
         following, _ = state.ask("next time", (key, self.now))
         until = _first(found.idle.until, following)
-        if plan_claim.waits:
+        if plan.waits:
             # While the storm's message waits, the lane looks for conversations with their own messages at most once a second.
-            until = _first(plan_claim.not_before, None if until is None else max(until, self.now + SECOND))
-        return Claimed(found.works, Idle(until, found.idle.failing or plan_claim.failing))
+            until = _first(plan.not_before, None if until is None else max(until, self.now + SECOND))
+        return Claimed(found.works, Idle(until, found.idle.failing or plan.failing))
 
     def _apart(self, state: State, share: Share) -> Claimed | ClaimAgain | LargeConversation | LargeDigest:
         """Claim conversations that get messages of their own, not the storm's."""

@@ -12,10 +12,12 @@ Conditions = tuple[sa.ColumnElement[bool], ...]
 
 
 def due_conditions(destination: str, now: Millis) -> Conditions:
+    """Return the conditions of conversations of a destination that are due, and not in a backoff."""
     return (*has_next_at(destination), conversations.c.next_at <= now)
 
 
 def has_next_at(destination: Any) -> Conditions:
+    """Return the conditions of conversations of a destination that are due now or later."""
     return (conversations.c.destination == destination, conversations.c.next_at.is_not(None))
 
 
