@@ -1,7 +1,8 @@
-"""Texts made small: bodies, annotations and messages as the store keeps them.
+"""Packs texts: bodies, annotations and messages as the store keeps them.
 
-Short texts of one kind have most of their words in common. A dictionary of these saves a third of what is left after
-compression. The first byte says how the rest is written, so that a better way can be added: what is kept stays readable.
+Short texts of one kind have most of their words in common. A preset dictionary of these words saves a third of what is
+left after compression. The first byte of a packed text names its format, so that another format can be added and stored
+texts stay readable.
 """
 
 import zlib
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-# The dictionary is a part of the format: it never changes. The most frequent words stand last, where they cost least.
+# The dictionary is a part of the format, so it never changes. The most frequent words are last, where a reference to
+# them takes the fewest bits.
 _DICTIONARY = (
     b'{"channel":"discord","body":{"messages":[{"content":"","embeds":[{"title":"","description":"**Critical** \\u00b7 1 firing \\u00b7 ","color":'
     b'13971518,"fields":[{"name":"Links","value":"[Source](<https:// [Silence](<https://","inline":false}],"footer":'
@@ -34,32 +36,33 @@ _DICTIONARY = (
 )
 _UNCOMPRESSED, _COMPRESSED, _COMPRESSED_BY_LEARNED = b"\x00", b"\x01", b"\x02"
 MAX_DICTIONARIES = 255
-"""A number is one byte."""
-# Of a shorter text, next to nothing is saved.
+"""The number of a dictionary is stored in one byte, and begins with 1."""
+# Compression saves next to nothing of a shorter text.
 _MIN_COMPRESSED_BYTES = 60
-# A level higher takes a tenth longer and saves a hundredth. Of much text, the lowest takes a third of the time.
+# One level more takes 10 % longer and saves 1 %. For large texts, level 1 takes a third of the time.
 _LEVEL, _LEVEL_OF_LARGE, _LARGE_BYTES = 6, 1, 64 * 1024
-# zlib's usual window and tables are 256 KiB, which the allocator takes from the system and gives back at each call: that
-# takes ten times as long as packing a short text. In 16 KiB, a dictionary and a text of so many bytes have room.
+# zlib's default window and tables take 256 KiB, which the allocator requests from the system and returns at each call.
+# That takes ten times as long as packing a short text. A window of 16 KiB has room for a dictionary and a text of this
+# size.
 _SMALL_BYTES = 4 * 1024
 _SMALL_WINDOW, _SMALL_MEMORY = 14, 6
 
 
 @dataclass(frozen=True, slots=True)
 class LearnedDictionary:
-    """A dictionary that knows more than the one above."""
+    """A dictionary that was learned from stored texts; it contains the preset one."""
 
     number: int
     words: bytes
 
 
 def dictionary_words(samples: Iterable[bytes]) -> bytes:
-    """What a learned dictionary is made of."""
+    """Return the words of a learned dictionary: the preset ones, and those of the samples."""
     return _DICTIONARY + b"".join(samples)
 
 
 def pack(data: bytes, learned: LearnedDictionary | None = None) -> bytes:
-    """As it is kept. About 5 us for a kilobyte, 10 ms for a megabyte, in which other threads run."""
+    """Return a text in its stored form. It takes about 5 us for a kilobyte and 10 ms for a megabyte, without the GIL."""
     if not data:
         return data
     if len(data) >= _MIN_COMPRESSED_BYTES:
@@ -79,8 +82,8 @@ def pack(data: bytes, learned: LearnedDictionary | None = None) -> bytes:
 
 @lru_cache(4)
 def _small_compressor(words: bytes) -> Any:
-    """A compressor of small texts that has read the dictionary; it is copied for each text."""
-    # Negative: without a header.
+    """Return a compressor for small texts that has read the dictionary. Copy it for each text."""
+    # Negative: without a zlib header.
     return zlib.compressobj(_LEVEL, zlib.DEFLATED, -_SMALL_WINDOW, _SMALL_MEMORY, zdict=words)
 
 
@@ -90,14 +93,18 @@ def _large_compressor(size: int, words: bytes) -> Any:
 
 
 def dictionary_number(packed: bytes) -> int | None:
-    """Of the learned dictionary that it was packed with; None: it was packed without."""
+    """Return the number of the learned dictionary that a text was packed with; None: it was packed without one."""
     return packed[1] if packed[:1] == _COMPRESSED_BY_LEARNED else None
 
 
 def unpack(packed: bytes, learned: LearnedDictionary | None = None) -> bytes:
-    """What was packed, with the dictionary of :func:`dictionary_number`. What a former version kept as it came, which no text of JSON begins like, stays as it is.
+    """Return the text that was packed.
 
-    :raises ValueError: it is damaged
+    Former versions stored texts without a format byte. These are returned as they are: no JSON text begins with a format
+    byte.
+
+    :param learned: the dictionary of :func:`dictionary_number`
+    :raises ValueError: the text is damaged
     """
     how = packed[:1]
     if how == _UNCOMPRESSED:
@@ -111,7 +118,7 @@ def unpack(packed: bytes, learned: LearnedDictionary | None = None) -> bytes:
     try:
         data = inflate.decompress(packed[start:])
     except zlib.error as error:
-        raise ValueError(f"it can't be unpacked: {error}") from None
+        raise ValueError(f"can't unpack the text: {error}") from None
     if not inflate.eof:
-        raise ValueError("it can't be unpacked: its end is missing")
+        raise ValueError("can't unpack the text: its end is missing")
     return data

@@ -1,4 +1,4 @@
-"""Threads that nobody waits for: a pool of one's own for each kind of work that blocks."""
+"""Pools of daemon threads, one pool for each kind of blocking work."""
 
 import asyncio
 import queue
@@ -12,14 +12,16 @@ T = TypeVar("T")
 
 
 class Threads(ThreadPoolExecutor):
-    """Runs one kind of work. It inherits for :meth:`asyncio.loop.set_default_executor`, which takes no other type.
+    """A pool of threads for one kind of work.
 
-    The standard pool's threads are joined by ``shutdown`` and at the interpreter's end, so one that is stuck (a name
-    server, a disk, a provider) holds up a stop. These are daemons, and neither joins them.
+    The standard pool's threads are joined by ``shutdown`` and at the interpreter's exit, so a thread that is stuck (in a
+    name server, a disk, a provider) delays a stop. These threads are daemons and are never joined.
+
+    It is a subclass because :meth:`asyncio.loop.set_default_executor` accepts no other type.
     """
 
     def __init__(self, name: str, max_threads: int) -> None:
-        """:param max_threads: threads; work beyond them waits for one to be free"""
+        """:param max_threads: the number of threads; more work waits until one is free"""
         super().__init__(max_threads, name)
         self._name = name
         self._max_threads = max_threads
@@ -30,6 +32,10 @@ class Threads(ThreadPoolExecutor):
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run the function in one of the threads.
+
+        :raises RuntimeError: the pool is shut down
+        """
         future: Future[T] = Future()
 
         def work() -> None:
@@ -37,7 +43,7 @@ class Threads(ThreadPoolExecutor):
                 return
             try:
                 result = fn(*args, **kwargs)
-            except BaseException as error:  # noqa: BLE001  (it is the caller's, who gets it)
+            except BaseException as error:  # noqa: BLE001  (the caller gets it)
                 future.set_exception(error)
             else:
                 future.set_result(result)
@@ -54,11 +60,11 @@ class Threads(ThreadPoolExecutor):
         return future
 
     async def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """In one of the threads; whoever is cancelled waits no more, and the thread goes on by itself."""
+        """Run the function in one of the threads, and return its result. If the caller is cancelled, the function goes on."""
         return await asyncio.wrap_future(self.submit(fn, *args, **kwargs))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002  (the base class's)
-        """Take no more work; threads end once they have none. Waits for nothing."""
+        """Accept no more work, and let each thread end once it is idle. Returns immediately, whatever ``wait`` is."""
         with self._changing:
             self._closed = True
             for _ in range(self._started):

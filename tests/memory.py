@@ -1,5 +1,6 @@
-"""Where the tests write: into memory, where there is room. Each commit would wait for the disk otherwise, which takes as
-long as all else that a test does.
+"""The folder for temporary files of the tests: in memory if it has room.
+
+Otherwise each commit waits for the disk, which takes as long as everything else in a test.
 """
 
 import os
@@ -8,7 +9,7 @@ from pathlib import Path
 
 _SHARED = Path("/dev/shm")
 _ENOUGH = 2 * 1024**3
-"""Bytes. A container has 64 MiB there, unless it is told otherwise."""
+"""Bytes. In a container it has 64 MiB by default."""
 
 
 def _found() -> Path | None:
@@ -17,4 +18,4 @@ def _found() -> Path | None:
 
 
 MEMORY = _found()
-"""None: the system's folder for temporary files has to do."""
+"""None: use the system's folder for temporary files."""

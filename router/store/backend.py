@@ -1,4 +1,4 @@
-"""What differs between databases, in one protocol, and which database a URL means."""
+"""The protocol of what differs between databases, and the choice of a database by its URL."""
 
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -13,71 +13,88 @@ _EXAMPLES = f"{Sqlite.example}, or postgresql://user:password@host/database"
 
 
 class Backend(Dialect, Protocol):
-    """A database: how it is opened, read and written, and what its errors mean.
+    """A kind of database: how it is opened, read and written, and what its errors mean.
 
-    A connection of :attr:`engine` reads, at one moment, unless it has the execution option ``writes``.
+    A transaction of :attr:`engine` is read-only and sees one snapshot, unless its connection has the execution option
+    ``writes``.
     """
 
     name: str
-    """For people, without secrets: the file, or the server and the database."""
+    """The file, or the server and the database; for people, without secrets."""
     engine: sa.Engine
 
     def prepare(self) -> None:
-        """Make what can be made without an administrator, and take what only one router may have.
+        """Create what can be created without an administrator, and lock what only one router may use.
 
-        :raises StoreUnavailable: it can't be made, or another router serves from it
+        :raises StoreUnavailable: it can't be created, or another router serves from it
         """
 
     def check_usable(self, connection: sa.Connection) -> None:
-        """:raises StoreUnavailable: it is damaged, or of a kind that can't be used"""
+        """Check the database before it is used.
+
+        :raises StoreUnavailable: it is damaged, or its version or encoding can't be used
+        """
 
     def open_read_only(self) -> AbstractContextManager[sa.Connection]:
-        """A database that may be open elsewhere, at one moment; it is changed in no way.
+        """Open a connection that changes nothing, also to a database that another process has open.
 
-        :raises StoreUnavailable:
+        :raises StoreUnavailable: it can't be read
         """
 
     def open_writer(self) -> sa.Connection:
-        """The only connection that writes. It never goes back into the pool.
+        """Open the only connection that writes. It never returns to the pool.
 
-        :raises StoreUnavailable: another router has it
+        :raises StoreUnavailable: another router has one
         """
 
     def check_not_moved(self) -> None:
-        """:raises StoreUnavailable: what is written would be lost"""
+        """Check that the database is still where it was opened.
+
+        :raises StoreUnavailable: it was moved away, so everything written from now on would be lost
+        """
 
     def write_count(self, driver: Any) -> int:
-        """A number that grows when the driver's connection writes something."""
+        """Return a number that grows when the driver's connection writes something."""
 
     def in_transaction(self, driver: Any) -> bool:
-        """Whether one is open, or it is not known."""
+        """Return whether a transaction is open, or may be."""
 
     def explain_error(self, error: BaseException) -> StoreUnavailable:
-        """An error of the driver, also as SQLAlchemy wraps it, in words: what happened, where, what to do."""
+        """Say in words what an error of the driver means: what happened, where, and what to do.
+
+        :param error: of the driver, or as SQLAlchemy wraps it
+        """
 
     def is_row_error(self, error: BaseException) -> bool:
-        """Whether the error is about something to be saved, and not about the database."""
+        """Return whether the error is about a row to be saved, not about the database."""
 
     def close(self) -> None:
-        """Let go of it. Whoever still reads calls it again at the end."""
+        """Release the database. A reader that is not done yet calls this again at its end."""
 
 
 def open_backend(url: str, readers: int = 1) -> Backend:
-    """:raises StoreUnavailable: it means no database"""
+    """Return the backend of a database URL. Nothing is opened yet.
+
+    :param url: ``sqlite:///path`` or ``postgresql://user:password@host:port/database``
+    :param readers: the number of reading connections
+    :raises StoreUnavailable: the URL names no usable kind of database
+    """
     try:
         parsed = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):  # their messages may have the password
+    except (sa.exc.ArgumentError, ValueError):  # their messages may contain the password
         raise StoreUnavailable(f"--database is no URL; write it like {_EXAMPLES}") from None
     match parsed.get_backend_name():
         case Sqlite.scheme:
             return Sqlite(parsed, readers)
         case "postgresql" | "postgres":
             try:
-                from router.store.postgresql import Postgresql  # noqa: PLC0415  (an extra brings its driver)
+                from router.store.postgresql import Postgresql  # noqa: PLC0415  (its driver is an optional dependency)
             except ImportError:
                 raise StoreUnavailable(
                     "PostgreSQL's driver is not installed; pip install 'alert-router[postgresql]'"
                 ) from None
             return Postgresql(parsed, readers)
         case other:
-            raise StoreUnavailable(f"{other}: no such kind of database is known; write it like {_EXAMPLES}")
+            raise StoreUnavailable(
+                f"{other}: this kind of database is not supported; write --database like {_EXAMPLES}"
+            )

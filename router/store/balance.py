@@ -1,4 +1,4 @@
-"""Whether the ledger balances: every change has one fate at each of its destinations."""
+"""Checks whether the ledger balances: every change has exactly one fate at each of its destinations."""
 
 import asyncio
 import time
@@ -15,13 +15,15 @@ from router.store.writer import Database
 
 @dataclass(frozen=True, slots=True)
 class Balance:
+    """The result of a check of the ledger."""
+
     off: int
-    """Fates missing or too many at a change, changes without any, fates twice at one destination, all together;
-    zero, or there is a bug."""
+    """The number of missing and surplus fates, changes without a fate, and second fates at one destination. Anything but
+    zero is a bug."""
     changes: tuple[int, ...]
-    """The first ten changes that are wrong."""
+    """The ids of the first ten changes that do not balance."""
     seen: tuple[int, int]
-    """The newest_ids change and fate that were looked at."""
+    """The ids of the newest change and the newest fate at the time of the check."""
 
 
 _found = sa.func.count(fates.c.id)
@@ -43,7 +45,10 @@ _MAX_NAMED_CHANGES = 10
 def recent_balance(
     connection: sa.Connection, last: Balance | None = None, period: Period = ALWAYS
 ) -> Balance:
-    """Of all changes of the period, or of those which came or got another fate since the ``last`` look."""
+    """Check the changes of the period.
+
+    :param last: check only changes that were added, or got another fate, since this result
+    """
     seen = newest_ids(connection)
     wrong = _wrong_changes.where(*period.holds(changes.c.at))
     if last is not None:
@@ -56,7 +61,7 @@ def recent_balance(
 
 
 def newest_ids(connection: sa.Connection) -> tuple[int, int]:
-    """The newest_ids change and fate."""
+    """Return the ids of the newest change and the newest fate; 0: there is none."""
     change, fate = (
         connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0))).scalar_one()
         for table in (changes, fates)
@@ -65,7 +70,7 @@ def newest_ids(connection: sa.Connection) -> tuple[int, int]:
 
 
 async def whole_balance(database: Database) -> Balance:
-    """Of all changes: in pieces, each a transaction of its own, with rests between them."""
+    """Check all changes in pieces, each a transaction of its own, with rests between them."""
     seen = await database.read(newest_ids)
     off, after = await database.read(pruned_off), None
     named: list[int] = []
@@ -80,14 +85,18 @@ async def whole_balance(database: Database) -> Balance:
 
 
 def _balance_some(connection: sa.Connection, after: int | None) -> tuple[list[tuple[int, int]], int | None]:
-    """Of the next changes: those that are wrong, and by how much; and after which the next piece begins."""
+    """Check the next changes.
+
+    :returns: ``(change id, imbalance)`` of those that do not balance, and the id after which the next piece begins (None:
+        there is none)
+    """
     piece = piece_after(connection, changes.c.id, after)
     wrong = connection.execute(_wrong_changes.where(piece.rows)).all()
     return [(number, off) for number, off in wrong], piece.last
 
 
 def pruned_off(connection: sa.Connection, period: Period = ALWAYS) -> int:
-    """By how much the sums of what was pruned are off."""
+    """Return the imbalance of the sums of pruned rows."""
     return abs(
         _sum(connection, day_sums, period, day_sums.c.what == "destinations")
         - _sum(connection, fate_sums, period)

@@ -1,4 +1,4 @@
-"""A batch: jobs whose rows are loaded together, whose transitions run one after the other, and which are saved together."""
+"""A batch of jobs: their rows are loaded together, their transitions run one after the other, and all is saved together."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,33 +17,34 @@ from router.store.sets import Sets
 T = TypeVar("T")
 
 _NEXT_ID = "next_id"
-# A job names what it wants in rounds: alerts, then their members, then the conversations of those. Each round loads
-# something that was not loaded before, so they end; a job that needs more than these has a bug, and it alone fails.
+# A job names the rows that it needs in rounds: alerts, then their members, then the conversations of these. Each round
+# loads rows that were not loaded before, so the rounds end. A job that needs more rounds than this has a bug; it fails
+# alone.
 _MAX_ROUNDS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Direct:
-    """A job that runs its own statements: what is no transition, as pruning."""
+    """A job that runs its own statements and no transition of rows, for example pruning."""
 
     work: Callable[[sa.Connection], Any]
     weight: ClassVar[int] = 1
 
     @property
     def kind(self) -> str:
-        """Its name in the metrics: that of the function."""
+        """Its name in the metrics: the name of the function."""
         return str(getattr(self.work, "func", self.work).__qualname__)
 
 
 @dataclass(slots=True)
 class JobResult:
-    """What came of a job."""
+    """The result of a job."""
 
     job: Job[Any] | Direct
     value: Any = None
     error: Exception | None = None
     seconds: float = 0.0
-    """How long its transition took, or its own statements; without the loading and saving of rows."""
+    """How long its transition or its own statements took, without the loading and saving of rows."""
 
     @property
     def kind(self) -> str:
@@ -52,9 +53,9 @@ class JobResult:
 
 
 class Batch:
-    """The jobs of one transaction.
+    """Runs the jobs of one transaction.
 
-    :param connection: in a transaction; whoever opened it commits
+    :param connection: in a transaction, which the caller commits
     """
 
     def __init__(self, connection: sa.Connection, sets: Sets) -> None:
@@ -66,7 +67,10 @@ class Batch:
         self._state = self._fresh()
 
     def look(self, job: Job[T]) -> T:
-        """What a job comes to; nothing is saved. :raises Exception: what the job raises"""
+        """Return the result of a job without saving anything.
+
+        :raises Exception: what the job raises
+        """
         result = JobResult(job)
         self._foresee([result])
         self._complete([result])
@@ -75,9 +79,9 @@ class Batch:
         return cast("T", result.value)
 
     def run(self, results: Sequence[JobResult]) -> None:
-        """Run the jobs in order, then those that run their own statements, then the last ones.
+        """Run the jobs in order: first transitions, then jobs with their own statements, then the jobs that are ``last``.
 
-        :raises sqlalchemy.exc.DBAPIError: nothing of the batch can be kept; or a driver's error
+        :raises sqlalchemy.exc.DBAPIError: nothing of the batch can be saved; it may be an error of the driver itself
         """
         first = [each for each in results if not isinstance(each.job, Direct) and not each.job.last]
         own = [each for each in results if isinstance(each.job, Direct)]
@@ -101,7 +105,7 @@ class Batch:
         if not results:
             return
         state = self._state
-        state.answers.clear()  # they may have changed since
+        state.answers.clear()  # other statements may have run since
         self._foresee(results)
         self._complete(results)
         if state.next_id != state.first_new_id:
@@ -110,13 +114,13 @@ class Batch:
         state.journal.clear()
 
     def _foresee(self, results: list[JobResult]) -> None:
-        """Load what the jobs say that they want."""
+        """Load the rows that the jobs name before they run."""
         state = self._state
         for _ in range(_MAX_ROUNDS):
             for each in results:
                 state.lacking = False
                 began = perf_counter()
-                with suppress(Exception):  # what is no lack of rows comes up again when it runs
+                with suppress(Exception):  # any other error is raised again when the job runs
                     cast("Job[Any]", each.job).want(state)
                 each.seconds += perf_counter() - began
             if not state.wanting:
@@ -124,19 +128,25 @@ class Batch:
             self._load()
 
     def _complete(self, results: list[JobResult]) -> None:
-        """Run the jobs, and load what they lack, until all are done."""
+        """Run the jobs, and load the rows that they lack, until all are done."""
         done = rounds = 0
         while done < len(results):
             before = done
             done = self._play(results, done)
             rounds = rounds + 1 if done == before else 1
             if rounds > _MAX_ROUNDS:
-                results[done].error = RuntimeError(f"{results[done].kind}: its rows are never complete")
+                results[done].error = RuntimeError(
+                    f"{results[done].kind}: it still lacks rows after {_MAX_ROUNDS} rounds"
+                )
                 done += 1
 
     def _play(self, results: list[JobResult], done: int) -> int:
-        """Run the jobs from one on, in order, up to the first that lacks rows. Those after it run as well, and are
-        taken back: so what all of them lack is loaded at once. How many are done.
+        """Run the jobs in order, up to the first one that lacks rows.
+
+        The jobs after it run as well and are undone, so that the rows that all of them lack are loaded together.
+
+        :param done: how many jobs are done already
+        :returns: how many jobs are done now
         """
         state = self._state
         blocked: int | None = None
@@ -152,7 +162,7 @@ class Batch:
                 state.undo(mark)
                 if blocked is None:
                     blocked, start = number, mark
-            except BaseException as error:  # noqa: BLE001  (its caller gets it)
+            except BaseException as error:  # noqa: BLE001  (the caller gets it)
                 state.undo(mark)
                 result.error = _raisable(error)
             result.seconds += perf_counter() - began
@@ -176,7 +186,7 @@ class Batch:
             result.value = result.job.work(self._connection)
         except sa.exc.DBAPIError:
             raise
-        except BaseException as error:  # noqa: BLE001  (its caller gets it)
+        except BaseException as error:  # noqa: BLE001  (the caller gets it)
             self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT own")
             result.error = _raisable(error)
         else:
@@ -185,7 +195,9 @@ class Batch:
 
 
 def _raisable(error: BaseException) -> Exception:
-    """As its caller may be raised it: a future takes no StopIteration, and an exit is not for a worker to ask for."""
+    """Return an exception that may be raised to the caller. A future accepts no StopIteration, and a job may not end the
+    process.
+    """
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     return RuntimeError(f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""Begins deliveries: what is about very many alerts, or groups, in many batches. What it says is read beside the writer."""
+"""Begins deliveries. Large ones take many batches, and what they say is read on a reader's connection."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -19,19 +19,25 @@ from router.threads import Threads
 
 
 class Claiming:
+    """Claims deliveries for lanes."""
+
     def __init__(self, database: Database, recording: Recording) -> None:
         self._database = database
         self._recording = recording
         self._lost: dict[str, list[tuple[Work, BaseException]]] = {}
-        """What was begun, by destination, and is to be given back."""
+        """By destination key: works that were begun, could not go on, and could not be given back yet; each with the error."""
         self._builder = Threads("store-build", 1)
-        """Makes what a conversation of very many members says, of its rows."""
+        """Builds what a large conversation says from its rows."""
 
     def close(self) -> None:
+        """End the thread once it is idle. Waits for nothing."""
         self._builder.shutdown()
 
     async def claim(self, permit: Permit, policy: Policy, now: Millis, ready: asyncio.Event) -> Claimed:
-        """Begin deliveries, see :meth:`router.store.Store.claim_several`. :param ready: nothing is claimed before"""
+        """Begin deliveries, see :meth:`router.store.Store.claim_several`.
+
+        :param ready: nothing is claimed before this event is set
+        """
         destination, limits, job = permit.destination, permit.limits, jobs.Claim(permit, policy, now)
         while lost := self._lost.get(destination.key):
             await self._give_back(*lost.pop(), policy, now)
@@ -57,9 +63,7 @@ class Claiming:
                 return Claimed((work,))
 
     async def _claim_large(self, id_: int, policy: Policy, now: Millis) -> Work | None:
-        """Begin the delivery of a conversation of very many members, in many batches; what it says is read beside the
-        writer. None: there was nothing to say after all.
-        """
+        """Begin the delivery of a large conversation; None: it has nothing to send after all."""
         before = await self._mark_members(id_, policy, now)
         begun = await self._database.do(jobs.StartLarge(id_, now, before))
         if begun is None:
@@ -73,9 +77,7 @@ class Claiming:
     async def _claim_report(
         self, id_: int, destination: Destination, policy: Policy, now: Millis
     ) -> Work | None:
-        """Begin the delivery of a digest of very many alerts: they are judged in many batches, and what it says is read
-        beside the writer. None: there was nothing to say after all.
-        """
+        """Begin the delivery of a large digest; None: it has nothing to report after all."""
         await self._mark_members(id_, policy, now)
         work = await self._database.look(jobs.ReportDigest(id_, destination, policy, now))
         begun = await self._database.do(jobs.StartDigest(work, destination, policy, now))
@@ -84,7 +86,10 @@ class Claiming:
         return begun
 
     async def _mark_members(self, id_: int, policy: Policy, now: Millis) -> dict[int, str]:
-        """What the destination was notified of before, by the members that there is news of."""
+        """Mark the members of a large conversation that have news.
+
+        :returns: the status that the destination was notified of before, by the id of each marked member
+        """
         before: dict[int, str] = {}
         for marked in await in_pieces(self._database, partial(jobs.MarkMembers, id_, policy, now)):
             before |= marked
@@ -95,8 +100,9 @@ class Claiming:
         return await self._builder.run(conversation_rows.build_work, begun, known, before, now)
 
     async def _give_back(self, work: Work, error: BaseException, policy: Policy, now: Millis) -> None:
-        """What was begun and can't go on is due again, with the next claim at the latest. It counts as sent perhaps: it
-        is told twice rather than never.
+        """Make a begun work that can't go on due again; if that fails, the next claim tries it again.
+
+        The work counts as possibly sent, so that its message may be sent twice but is never lost.
         """
         lost = Retry(f"not read: {type(error).__name__}", ambiguous=True)
         try:
@@ -106,8 +112,8 @@ class Claiming:
             raise
 
     async def _find_absorbable(self, destination: str, share: Share, now: Millis) -> AsyncIterator[list[int]]:
-        """The conversations that a storm's message tells, the most urgent first, some thousands at a time. They may be due
-        no more when they are looked at.
+        """Yield the ids of conversations that a storm's message may absorb, most urgent first, some thousands at a time. They
+        may no longer be due when they are handled.
         """
         at: jobs.Position | None = jobs.FIRST_POSITION
         while at is not None:
@@ -116,20 +122,20 @@ class Claiming:
             yield [id_ for _, id_ in found]
 
     async def _recheck(self, destination: str, limits: Limits, policy: Policy, now: Millis) -> None:
-        """Judge what is due once more, until there is enough for a storm. In many batches, so that webhooks come in
-        between.
+        """Judge the conversations that are due again, until enough of them are still due for a storm. It takes many
+        batches, so that webhooks come in between.
         """
         due = 0
         async for ids in self._find_absorbable(destination, Share(taking=True, edits=limits.edits), now):
             while ids and due <= limits.above:
                 looked_at, more = await self._database.do(jobs.Recheck(ids[:BATCH], policy, now))
-                ids, due = ids[looked_at:], due + more  # noqa: PLW2901  (what is left of them)
+                ids, due = ids[looked_at:], due + more  # noqa: PLW2901  (the ids that are left)
             if due > limits.above:
                 return
 
     async def _fill_storm(self, storm: Work, limits: Limits, policy: Policy, now: Millis) -> Work | None:
-        """A storm with what its message takes along. In many batches, so that webhooks come in between. None: it has
-        nothing to tell after all.
+        """Return the work of a storm with all that its message absorbs; None: it has nothing to send after all. It takes
+        many batches, so that webhooks come in between.
         """
         parts: list[Work] = []
         try:
@@ -145,7 +151,7 @@ class Claiming:
     async def _collect_parts(
         self, storm: Work, parts: list[Work], room: Room, policy: Policy, now: Millis
     ) -> Room:
-        """Collect what a storm's message takes along. What room it has left."""
+        """Append the works that a storm's message absorbs to ``parts``. Return the room that is left in the message."""
         async for ids in self._find_absorbable(storm.conversation.destination, storm.share or ALL_APART, now):
             while ids and not room.full:
                 more, room, looked_at = await self._database.do(
@@ -155,7 +161,7 @@ class Claiming:
                 if not looked_at:
                     looked_at = 1
                     room = await self._collect_large_part(storm, ids[0], parts, room, policy, now)
-                ids = ids[looked_at:]  # noqa: PLW2901  (what is left of them)
+                ids = ids[looked_at:]  # noqa: PLW2901  (the ids that are left)
             if room.full:
                 break
         return room
@@ -163,7 +169,9 @@ class Claiming:
     async def _collect_large_part(
         self, storm: Work, id_: int, parts: list[Work], room: Room, policy: Policy, now: Millis
     ) -> Room:
-        """As :meth:`_claim_large`, for a storm's message. Nothing of it is marked if the message has no room for it."""
+        """Append the work of a large conversation to ``parts``, see :meth:`_claim_large`. If the message has no room for it,
+        none of its members is marked.
+        """
         expected = await self._database.read(partial(conversation_rows.expected_work, id_=id_, now=now))
         if expected is None or with_line(room, expected, policy).full:
             return room if expected is None else replace(room, full=True)

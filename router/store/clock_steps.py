@@ -1,4 +1,4 @@
-"""A step of the clock. What was noted by the old time is set to the new one: in pieces, whose cursor is stored."""
+"""Handles a step of the clock: moves stored times to the new time, in pieces with a stored cursor."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -16,26 +16,28 @@ from router.store.schema import alerts, conversations, members, meta
 from router.store.starts import is_due, next_attempt_at, set_meta
 
 UNFINISHED_STEP = "clock step"
-"""The row of ``meta`` with the :class:`ClockStep` that is not finished."""
+"""The key in ``meta`` of the :class:`ClockStep` that is not finished."""
 RULES = "rules"
-"""The last stage of a step back: digests get slots by the new time, and what fires is judged by it."""
-# In this order, because a conversation is due when its first member is.
+"""The last stage of a step back: digests get slots by the new time, and firing alerts are judged by it."""
+# Members come before conversations, because a conversation is due when its first member is.
 _TABLES = {table.name: table for table in (alerts, members, conversations)}
 
 
 @dataclass(frozen=True, slots=True)
 class ClockStep:
-    """A step of the clock that is not finished, and how far that is."""
+    """A step of the clock that is not finished, and its position."""
 
     back: bool
     ended_since: Millis | None
-    """What ended next_attempt_at ended just before a step forward: another end may still contradict it. None: no step forward."""
+    """Alerts that ended after this time ended just before a step forward, so another report may still contradict their end.
+    None: there was no step forward."""
     table: str = alerts.name
     after: int = 0
-    """The id of the last row that was looked at."""
+    """The id of the last row that was handled."""
 
     @classmethod
     def read(cls, text: str) -> Self:
+        """Parse what :meth:`__str__` wrote."""
         back, ended_since, table, after = text.split()
         return cls(back == "back", None if ended_since == "-" else int(ended_since), table, int(after))
 
@@ -44,19 +46,24 @@ class ClockStep:
         return f"{'back' if self.back else 'forward'} {ended_since} {self.table} {self.after}"
 
     def following(self, last: int | None) -> "ClockStep | None":
-        """After a piece. :param last: the last id of the piece; None: the table has ended"""
+        """Return the position after a piece; None: the step is finished.
+
+        :param last: the last id of the piece; None: the table has no more rows
+        """
         if last is not None:
             return replace(self, after=last)
         names = [*_TABLES, RULES]
-        # After a step forward, no member and no conversation waits for a moment that is too late.
+        # After a step forward, no member and no conversation waits too long, so only alerts are handled.
         return replace(self, table=names[names.index(self.table) + 1], after=0) if self.back else None
 
 
 def begin_step(connection: sa.Connection, now: Millis, *, back: bool) -> None:
-    """The clock was stepped, or nothing could be heard for a while: time passes from now on. The rows are left to
-    :func:`step_some`, and so are those of a step before that is not finished.
+    """Record that the clock was stepped, or that the router could not receive anything for a while.
 
-    :param back: what waits for a moment of the old time would wait for as long as the step
+    Time is counted from now on. The rows are left to :func:`step_some`, also those of an earlier step that is not
+    finished.
+
+    :param back: the clock was stepped back; then rows that wait for a time would wait too long, by the size of the step
     """
     alive, unfinished = _value(connection, ALIVE), _value(connection, UNFINISHED_STEP)
     before = ClockStep(back=False, ended_since=None) if unfinished is None else ClockStep.read(unfinished)
@@ -69,11 +76,11 @@ def begin_step(connection: sa.Connection, now: Millis, *, back: bool) -> None:
 
 
 def step_some(connection: sa.Connection, now: Millis) -> ClockStep | None:
-    """Set the next :data:`~router.store.starts.ROWS_PER_STATEMENT` rows.
+    """Move the times of the next :data:`~router.store.starts.ROWS_PER_STATEMENT` rows.
 
-    :param now: of this piece, which may be next_attempt_at than the step
-    :returns: the step they are of, as it was before; if it has come to :data:`RULES`, no rows are left. None: there is no
-        step, or it is finished
+    :param now: the time of this piece, which may be later than the step
+    :returns: the step as it was before this piece; if it has reached :data:`RULES`, no rows are left. None: there is no
+        unfinished step
     """
     found = _value(connection, UNFINISHED_STEP)
     if found is None:
@@ -97,6 +104,7 @@ def step_some(connection: sa.Connection, now: Millis) -> ClockStep | None:
 
 
 def finish_step(connection: sa.Connection) -> None:
+    """Record that the step is finished."""
     connection.execute(sa.delete(meta).where(meta.c.key == UNFINISHED_STEP))
 
 
@@ -112,7 +120,8 @@ def _move_times(connection: sa.Connection, at: ClockStep, these: sa.ColumnElemen
 def _move_alert_times(
     connection: sa.Connection, at: ClockStep, these: sa.ColumnElement[bool], now: Millis
 ) -> None:
-    # The time in which another end may contradict a doubt begins again, and so does that after an end of just before.
+    # The time in which another end may confirm or contradict a doubtful firing begins again. So does the time after an end
+    # that came just before the step.
     connection.execute(
         sa.update(alerts).where(these, alerts.c.doubt_until.is_not(None)).values(doubt_until=now + PEER_LAG)
     )
@@ -129,13 +138,13 @@ def _move_alert_times(
 
 
 def _move_member_times(connection: sa.Connection, these: sa.ColumnElement[bool], now: Millis) -> None:
-    """What is noted of the time before counts from now."""
+    """Make members due now that wait for a time of the old clock."""
     connection.execute(
         sa.update(members)
         .where(
             these,
             members.c.at > now,
-            # News of what was notified, and what goes out instead of a destination that failed.
+            # News for destinations that were notified, and failover of a destination that failed.
             sa.or_(members.c.notified.not_in(NOT_FIRING), members.c.failover == 1),
         )
         .values(at=now)
@@ -143,7 +152,7 @@ def _move_member_times(connection: sa.Connection, these: sa.ColumnElement[bool],
 
 
 def _move_conversation_times(connection: sa.Connection, these: sa.ColumnElement[bool], now: Millis) -> None:
-    """What no rule decides is due now."""
+    """End waits that no rule decided, and compute the due times of conversations again."""
     is_open = conversations.c.state == "open"
     connection.execute(
         sa.update(conversations).where(these, is_open, conversations.c.not_before > now).values(not_before=0)
@@ -166,9 +175,11 @@ def _move_conversation_times(connection: sa.Connection, these: sa.ColumnElement[
 
 
 def _judge_again(connection: sa.Connection) -> None:
-    """Whatever fires is judged by the new time."""
+    """Have all firing alerts judged by the new time."""
     found = _value(connection, CURSOR)
-    if found is None or AdoptionCursor.read(found).phase is Phase.JUDGE:  # else the judging is yet to come
+    if (
+        found is None or AdoptionCursor.read(found).phase is Phase.JUDGE
+    ):  # otherwise the judging comes later anyway
         set_meta(connection, CURSOR, str(AdoptionCursor(Phase.JUDGE)))
 
 

@@ -1,4 +1,4 @@
-"""What a conversation of very many members says, read beside the writer."""
+"""Reads a large conversation on a reader's connection, and builds what it says."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,6 +12,7 @@ from router.model import Millis
 from router.store import schema
 
 Known = list[tuple[MemberRow, AlertRow]]
+"""Each member with its alert."""
 
 _OF_CONVERSATION = [schema.conversations.c[name] for name in ConversationRow._fields]
 _OF_GROUP = [schema.groups.c[name] for name in GroupRow._fields]
@@ -20,7 +21,7 @@ _OF_ALERT = [schema.alerts.c[name] for name in AlertRow._fields]
 
 
 def load_members(connection: sa.Connection, id_: int) -> Known:
-    """All of them, with their alerts."""
+    """Return all members of a conversation, with their alerts."""
     rows = connection.execute(
         sa.select(*_OF_MEMBER, *(column.label(f"alert_{column.name}") for column in _OF_ALERT))
         .join_from(schema.members, schema.alerts, schema.alerts.c.id == schema.members.c.alert_id)
@@ -31,7 +32,7 @@ def load_members(connection: sa.Connection, id_: int) -> Known:
 
 
 def expected_work(connection: sa.Connection, id_: int, now: Millis) -> Work | None:
-    """What one that is due would say, as it stands; None: nothing."""
+    """Return the work of a conversation that is due, as it would be claimed now; None: it has no news."""
     found = connection.execute(
         sa.select(*_OF_CONVERSATION, *(column.label(f"group_{column.name}") for column in _OF_GROUP))
         .join_from(schema.conversations, schema.groups, schema.groups.c.id == schema.conversations.c.group_id)
@@ -49,7 +50,12 @@ def expected_work(connection: sa.Connection, id_: int, now: Millis) -> Work | No
 
 
 def build_work(begun: Begun, known: Known, before: Mapping[int, str], now: Millis) -> Work:
-    """:param before: what the destination was notified of, by the members that were marked"""
-    # What has been recorded or changed since it was marked is still so: nothing else is sent to the destination.
+    """Build the work of a claimed conversation.
+
+    :param known: all members with their alerts
+    :param before: the status that the destination was notified of before, by the id of each marked member
+    """
+    # Changes since the members were marked are included. That is safe, because nothing else is sent to the destination
+    # meanwhile.
     made = work_about(begun.row, begun.group, known, before, now)
     return replace(made, delivery=begun.work.delivery)

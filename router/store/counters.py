@@ -1,8 +1,7 @@
-"""Counters: how many rows are in each state, counter_changes in the transaction that moves the rows. No page and no scrape
-scans the history.
+"""Counters: how many rows are in each state. They make scans of the history unnecessary for pages and scrapes.
 
-Rows that are pruned stay counted. Each kind of row says what it counts for, and :func:`recount` adds up the same from
-the rows and from the sums of those that were pruned.
+A counter changes in the same transaction as its rows. Pruned rows stay counted. A function for each kind of row says what
+the row counts for; :func:`recount` computes the same numbers from the rows and from the sums of pruned rows.
 """
 
 from collections import Counter
@@ -39,7 +38,7 @@ from router.store.schema import (
 )  # fmt: skip
 
 Key = tuple[str, str, str]
-"""What, destination, value: see the table."""
+"""The columns ``what``, ``destination`` and ``value`` of the table."""
 Counts = Mapping[Key, int]
 
 WEBHOOK, CHANGE, OWED, FATE, DELIVERY = "webhook", "change", "owed", "fate", "delivery"
@@ -91,7 +90,7 @@ _COUNTS_OF_ROW: dict[str, Callable[[Any], Counted]] = {
 
 
 def counter_changes(state: State) -> Counts:
-    """By how much the rows that are not saved yet move each counter."""
+    """Return by how much the unsaved rows change each counter."""
     moves: dict[Key, int] = {}
     for rows in state.tables:
         counted = _COUNTS_OF_ROW.get(rows.table.name) if rows.before else None
@@ -111,11 +110,12 @@ def counter_changes(state: State) -> Counts:
 
 
 def upsert_sql(parameters: Iterable[str]) -> str:
-    """The statement that moves a counter by so much.
+    """Return the statement that changes a counter.
 
-    :param parameters: how its parameters are written: what, destination, value and number
+    :param parameters: how its four parameters are written: what, destination, value and the change
     """
-    # Every database that we have understands it. https://sqlite.org/lang_upsert.html
+    # Both databases support it: https://sqlite.org/lang_upsert.html,
+    # https://www.postgresql.org/docs/current/sql-insert.html#SQL-ON-CONFLICT
     return (
         f"INSERT INTO counters ({', '.join(_COLUMNS)}) VALUES ({', '.join(parameters)})"  # noqa: S608  (constants)
         " ON CONFLICT (what, destination, value) DO UPDATE SET count = counters.count + excluded.count"
@@ -127,7 +127,7 @@ _UPSERT = sa.text(upsert_sql(f":{name}" for name in _COLUMNS))
 
 
 def count_interrupted(connection: sa.Connection) -> None:
-    """All deliveries that are under way are about to be interrupted."""
+    """Count all deliveries that are under way as interrupted. Call it before their rows change."""
     rows = connection.execute(
         sa.select(deliveries.c.destination, sa.func.count())
         .where(deliveries.c.outcome.is_(None))
@@ -143,13 +143,14 @@ def count_interrupted(connection: sa.Connection) -> None:
 
 
 def read_counters(connection: sa.Connection) -> Counts:
+    """Return all counters that are not zero."""
     rows = connection.execute(_ALL)
     return {(each, destination, value): int(count) for each, destination, value, count in rows}
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A counter that is not what its rows add up to."""
+    """A counter that differs from the sum of its rows."""
 
     key: Key
     counted: int
@@ -161,7 +162,7 @@ class Difference:
 
 
 def differences(connection: sa.Connection) -> list[Difference]:
-    """The counters that are wrong. All rows are looked at, those of the history with rests; nothing is repaired."""
+    """Return the counters that are wrong. It reads all rows, with rests between those of the history; it repairs nothing."""
     counted, added_up = read_counters(connection), recount(connection, rests=True)
     return [
         Difference(key, counted.get(key, 0), added_up.get(key, 0))
@@ -171,17 +172,17 @@ def differences(connection: sa.Connection) -> list[Difference]:
 
 
 _Sums = sa.Select[Any, Any, Any, Any] | sa.CompoundSelect[Any]
-"""What, destination, value and count of each key."""
+"""Selects what, destination, value and count of each key."""
 _NONE = sa.literal("")
 
 
 def recount(connection: sa.Connection, period: Period = ALWAYS, *, rests: bool = False) -> Counts:
-    """What the rows add up to, those of a period or all. All of them are looked at.
+    """Compute the counters from the rows of a period, or of all time.
 
-    A fate and its change count when the change was accepted, an attempt when it began.
+    A fate and its change count at the time when the change was accepted, an attempt at the time when it began.
 
-    :param period: one that is :func:`router.store.period.known`
-    :param rests: see :func:`router.store.paced.paced`
+    :param period: a result of :func:`router.store.period.whole_days`
+    :param rests: rest between pieces of the history, see :func:`router.store.paced.pieces_with_rests`
     """
     sums: Counter[Key] = Counter()
     for table, query in _HISTORY.items():
@@ -240,7 +241,7 @@ def _of_deliveries(period: Period, some: sa.ColumnElement[bool]) -> _Sums:
 _HISTORY: dict[sa.Table, Callable[[Period, sa.ColumnElement[bool]], _Sums]] = {
     changes: _of_changes, webhooks: _of_webhooks, fates: _of_fates, deliveries: _of_deliveries,
 }  # fmt: skip
-"""The tables that grow with every webhook, and what some of their rows add up to."""
+"""The tables that grow with every webhook, and the query that computes the counters of some of their rows."""
 
 
 def _of_pruned(period: Period) -> _Sums:
@@ -261,7 +262,7 @@ def _of_pruned(period: Period) -> _Sums:
 
 
 def _of_now() -> _Sums:
-    """What is so now, and of no period."""
+    """Select the counters of the present state, which belong to no period."""
 
     def of(
         what: str, value: str, destination: sa.ColumnElement[str], which: sa.ColumnElement[bool]

@@ -1,7 +1,7 @@
-"""A dictionary of what this router is sent and sends, so that bodies and messages are kept in a third of the room.
+"""Dictionaries that are learned from this router's bodies and messages, so that these take a third of the space.
 
-It is learned once from a few of them, kept, and never changed: what was packed with it needs it for as long as it is
-kept. Each that follows has another number.
+A dictionary is learned from a few texts, stored, and never changed, because each text that was packed with it needs it. The
+next dictionary gets another number.
 """
 
 import sqlalchemy as sa
@@ -17,17 +17,18 @@ from router.packed import (
 )
 from router.store.schema import dictionaries
 
-# Texts that are packed before one is learned.
+# How many texts are packed before a dictionary is learned.
 _TEXTS_BEFORE_LEARNING = 100
-# Bytes. What is longer repeats itself enough to be packed well as it is.
+# Longer texts repeat themselves enough to be packed well without a dictionary.
 _MAX_SAMPLE_BYTES = 3_000
-# Of one kind are texts that begin alike: the bodies of a sender, the messages of a channel.
+# Texts that begin with the same bytes are of one kind: the bodies of a sender, the messages of a channel.
 _KIND_PREFIX_BYTES, _MAX_KINDS = 24, 4
+# How long a dictionary is used before the next one is learned.
 _MIN_AGE: Millis = 30 * DAY
 
 
 class LearningPacker:
-    """Packs bodies and messages, and learns from them."""
+    """Packs texts with the newest dictionary, and collects samples for the next one."""
 
     def __init__(self) -> None:
         self._learned: LearnedDictionary | None = None
@@ -36,12 +37,16 @@ class LearningPacker:
         self._seen = 0
 
     def use(self, newest: tuple[LearnedDictionary, Millis] | None) -> None:
-        """:param newest: the dictionary that was learned last, and when; None: there is none"""
+        """Pack with this dictionary from now on.
+
+        :param newest: the newest dictionary and when it was learned (epoch ms); None: change nothing
+        """
         if newest is not None:
             (self._learned, self._at), self._seen = newest, 0
             self._samples.clear()
 
     def pack(self, data: bytes) -> bytes:
+        """Return a packed text. It may become a sample."""
         self._seen += 1
         if len(data) <= _MAX_SAMPLE_BYTES:
             kind = data[:_KIND_PREFIX_BYTES]
@@ -50,7 +55,7 @@ class LearningPacker:
         return pack(data, self._learned)
 
     def next_dictionary(self, now: Millis) -> bytes | None:
-        """The next dictionary's words, if it is time for one."""
+        """Return the words of the next dictionary; None: it is too early for one, or there are too few samples."""
         old_enough = self._learned is None or now - self._at >= _MIN_AGE
         if not old_enough or self._seen < _TEXTS_BEFORE_LEARNING or len(self._samples) < 2:
             return None
@@ -59,6 +64,7 @@ class LearningPacker:
 
 
 def newest(connection: sa.Connection) -> tuple[LearnedDictionary, Millis] | None:
+    """Return the newest dictionary and when it was learned (epoch ms); None: there is none."""
     row = connection.execute(
         sa.select(dictionaries).order_by(dictionaries.c.id.desc()).limit(1)
     ).mappings().first()  # fmt: skip
@@ -68,7 +74,7 @@ def newest(connection: sa.Connection) -> tuple[LearnedDictionary, Millis] | None
 def add_dictionary(
     connection: sa.Connection, words: bytes, now: Millis
 ) -> tuple[LearnedDictionary, Millis] | None:
-    """Keep another one, and use it from now on. None: there are as many as can be."""
+    """Store a new dictionary. Return it and the time; None: there are :data:`~router.packed.MAX_DICTIONARIES` already."""
     last = connection.execute(sa.select(sa.func.coalesce(sa.func.max(dictionaries.c.id), 0))).scalar_one()
     if last == MAX_DICTIONARIES:
         return None
@@ -77,11 +83,14 @@ def add_dictionary(
 
 
 def unpack_stored(connection: sa.Connection, packed: bytes) -> bytes:
-    """:raises ValueError: it is damaged"""
+    """Return a stored text.
+
+    :raises ValueError: the text is damaged, or its dictionary is missing
+    """
     number = dictionary_number(packed)
     if number is None:
         return unpack(packed)
     words = connection.execute(sa.select(dictionaries.c.words).where(dictionaries.c.id == number)).scalar()
     if words is None:
-        raise ValueError(f"it can't be unpack_stored: dictionary {number} is missing")
+        raise ValueError(f"can't unpack the text: dictionary {number} is missing")
     return unpack(packed, LearnedDictionary(number, words))

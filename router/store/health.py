@@ -1,4 +1,4 @@
-"""Whether the store can be written."""
+"""Knows whether the store can be written, and logs when that changes."""
 
 import time
 
@@ -8,15 +8,16 @@ from router.model import SECOND, Millis
 
 log = structlog.get_logger(__name__)
 
-RESUMES = "and it goes on by itself"
+RESUMES = "then the router resumes by itself"
 RETRY_AFTER_FAILED_WRITE: Millis = 2 * SECOND
-"""How long nothing is tried when the store can't be written."""
+"""How long callers wait before the next attempt when the store can't be written (ms)."""
 
 
-class StoreUnavailable(Exception):  # noqa: N818  (a state of the store, said as such)
-    """The store can't be written now: full queue, full disk, a lock, a server that is away, or closing.
+class StoreUnavailable(Exception):  # noqa: N818  (it names a state of the store)
+    """The store can't be used now: a full queue or disk, a lock, a server that is down, or the store is closing.
 
-    ``damaged``: nor ever again, until somebody has mended it.
+    :param reason: what happened, where, and what to do
+    :param damaged: the database is damaged, so no attempt can succeed until an operator has repaired it
     """
 
     def __init__(self, reason: str, *, damaged: bool = False) -> None:
@@ -25,40 +26,42 @@ class StoreUnavailable(Exception):  # noqa: N818  (a state of the store, said as
 
 
 class Health:
-    """Says once that the store can't be written, and once that it can again. Of the event loop's thread.
+    """Logs once that the store can't be written, and once that it is writable again. Call it in the event loop's thread.
 
-    :param name: of the database, for people
+    :param name: the name of the database, for people
     """
 
     def __init__(self, name: str) -> None:
         self.error: StoreUnavailable | None = None
-        """Why it can't be written; None while it can."""
+        """Why the store can't be written; None while it can."""
         self._name = name
         self._since = 0.0
         self._refused = 0
 
     @property
     def damaged(self) -> bool:
+        """Whether the database is damaged, so that no attempt can succeed."""
         return self.error is not None and self.error.damaged
 
     def write_failed(self, error: StoreUnavailable) -> None:
+        """Remember the error. Log it if it is the first one since the store was writable, or if the database is damaged."""
         if self.damaged:
             return
         if self.error is None:
             self._since = time.monotonic()
         if self.error is None or error.damaged:
             log.error(
-                "the store can't be written; webhooks are refused, and nobody is told anything", reason=str(error)
+                "the store can't be written; webhooks are refused, and no notification is sent", reason=str(error)
             )  # fmt: skip
         self.error = error
 
     def webhook_refused(self, error: StoreUnavailable) -> None:
-        """A webhook was."""
+        """Count a webhook that was refused. The count is logged when the store is writable again."""
         self.write_failed(error)
         self._refused += 1
 
     def write_succeeded(self) -> None:
-        """Something was committed."""
+        """Log that the store is writable again, if it was not. Call it when something was committed."""
         if self.error is not None and not self.error.damaged:
             seconds = round(time.monotonic() - self._since, 1)
             log.warning(

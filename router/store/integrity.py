@@ -1,4 +1,4 @@
-"""Whether what is stored agrees with itself and with what senders say. Zero, or there is a bug."""
+"""Checks whether what is stored is consistent, and agrees with what senders report. Any finding is a bug."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -13,7 +13,7 @@ from router.model import MINUTE, Millis
 from router.store.counters import differences
 from router.store.schema import alerts, conversations, dead_letters, groups, members
 
-# So long a firing may be in doubt, and so much later it is settled.
+# How long a firing may be in doubt, and a margin until the doubt is settled.
 _MAX_DOUBT: Millis = PEER_LAG + MINUTE
 _MAX_EXAMPLES = 10
 _MAX_NAME_CHARS = 200
@@ -26,10 +26,10 @@ _something_to_say = sa.or_(
             members.c.status == "firing", members.c.notified.in_(("firing", "unknown")), members.c.at.is_not(None)
         ),
     ),
-    # Somebody may have it tried again.
+    # An operator may retry it.
     sa.exists().where(dead_letters.c.conversation_id == conversations.c.id, dead_letters.c.state == "dead"),
 )  # fmt: skip
-# Alerts that Alertmanager left out (max_alerts) may fire: it ends when the group is shown whole.
+# Alerts that Alertmanager left out (max_alerts) may still fire. The conversation ends when a webhook has the whole group.
 _hidden_may_fire = sa.and_(
     conversations.c.kind == OF_GROUP,
     sa.exists().where(groups.c.id == conversations.c.group_id, groups.c.truncated > 0),
@@ -45,26 +45,34 @@ _is_empty = sa.and_(
 
 @dataclass(frozen=True, slots=True)
 class Finding:
+    """What one check found."""
+
     count: int
     first: tuple[str, ...]
-    """The names of the first ten."""
+    """What the first ten are, in words."""
 
     def as_json(self) -> dict[str, Any]:
+        """Return the finding as JSON: {count, first}."""
         return {"count": self.count, "first": list(self.first)}
 
 
 @dataclass(frozen=True, slots=True)
 class Integrity:
+    """What all checks found."""
+
     contradicted: Finding
-    """Alerts that count as resolved here, and that their sender repeats as firing."""
+    """Alerts that are resolved here although their sender repeats them as firing."""
     empty: Finding
-    """Open conversations in which nothing fires and from which nothing is left to tell."""
+    """Open conversations in which nothing fires and of which no destination has to be notified."""
     miscounted: Finding
-    """Counters that are not what their rows add up to."""
+    """Counters that differ from the sums of their rows."""
 
 
 def find_faults(connection: sa.Connection, now: Millis, last: Integrity | None = None) -> Integrity:
-    """:param last: its miscounted counters are taken over"""
+    """Run all checks.
+
+    :param last: take over its ``miscounted`` instead of checking the counters, which reads all of the history
+    """
     claimed = (alerts.c.claimed_firing_at <= now - _MAX_DOUBT, alerts.c.status == "resolved")
     contradicted = sa.select(alerts.c.source, alerts.c.labels, alerts.c.fingerprint).where(*claimed)
     empty = (

@@ -1,4 +1,4 @@
-"""Reading the ledger: counts, what waits and why, the log of attempts, the quarantine."""
+"""Reads the ledger: its counts, what waits and why, the log of attempts, the quarantine."""
 
 import json
 from collections import Counter, defaultdict
@@ -27,15 +27,15 @@ from router.store.schema import (
     webhooks,
 )
 
-# A list of bodies shows so many bytes of each: a hundred whole ones can be more than the memory holds.
+# A list of quarantined bodies has this much of each, because a hundred whole ones may not fit into memory.
 _SHOWN_BODY_BYTES = 20_000
 FATE_NAMES = ("delivered", "pending", "held", "inhibited", "digest", "obsolete", "dropped", "dead")
 
 
 def ledger_from_counts(counts: Counts) -> dict[str, Any]:
-    """The exact counts over all restarts: of the rows that are there, and of those that were pruned.
+    """Return the ledger as pages and the API show it. The counts are exact over all restarts and include pruned rows.
 
-    ``imbalance`` is how far changes x destinations and their fates are apart: zero, or there is a bug.
+    ``imbalance`` is the difference between changes x destinations and their fates: anything but zero is a bug.
     """
     by_destination: dict[str, Counter[str]] = defaultdict(Counter)
     attempts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -63,16 +63,16 @@ def ledger_from_counts(counts: Counts) -> dict[str, Any]:
 
 
 def status(connection: sa.Connection) -> dict[str, Any]:
-    """The ledger of all time, and how many alerts are ``firing``: by the counters."""
+    """Return the ledger of all time and the number of alerts that are ``firing``. It reads only the counters."""
     counts = counters.read_counters(connection)
     return {**ledger_from_counts(counts), "firing": counts.get((counters.ALERT, "", FIRING), 0)}
 
 
 def ledger_of_period(connection: sa.Connection, since: Millis | None, until: Millis | None) -> dict[str, Any]:
-    """The ledger of ``[since, until)`` (epoch ms; None: without bound), each of its changes looked at.
+    """Return the ledger of ``[since, until)`` (epoch ms; None: without bound). It reads each change of the period.
 
-    ``since`` and ``until`` are those it is of: whole days where something was pruned. ``wrong`` are the first ten
-    changes that are not balanced, ``imbalance`` is by how much all of them are off.
+    The result's ``since`` and ``until`` may be earlier and later: where rows were pruned, only whole days are known.
+    ``wrong`` has the ids of the first ten changes that do not balance; ``imbalance`` is the sum over all of them.
     """
     period = whole_days(connection, Period(since, until))
     balanced = recent_balance(connection, period=period)
@@ -86,7 +86,9 @@ def ledger_of_period(connection: sa.Connection, since: Millis | None, until: Mil
 
 
 def waiting(connection: sa.Connection, limit: int = 200) -> list[dict[str, Any]]:
-    """What fires and is not told somewhere, and why: fate, rule, reason, until (ms, None: open)."""
+    """Return the newest firing alerts that a destination was not notified of, and why: {labels, annotations, level,
+    starts_at, destination, fate, rule, reason, until}. ``until`` is epoch ms; None: it has no end yet.
+    """
     fate = sa.case(
         (members.c.decision == "hold", "held"),
         (members.c.decision == "send", "pending"),
@@ -112,7 +114,7 @@ def waiting(connection: sa.Connection, limit: int = 200) -> list[dict[str, Any]]
 
 
 def decisions(connection: sa.Connection, limit: int = 200) -> list[dict[str, Any]]:
-    """The newest fates: for whom, of which alert and change, and why."""
+    """Return the newest fates: {at, updated_at, kind, level, labels, destination, fate, rule, reason}."""
     rows = connection.execute(
         sa.select(
             fates.c.at, fates.c.updated_at, changes.c.kind, changes.c.level, alerts.c.labels, fates.c.destination,
@@ -127,21 +129,21 @@ def decisions(connection: sa.Connection, limit: int = 200) -> list[dict[str, Any
 
 
 def attempts(connection: sa.Connection, limit: int = 100) -> list[dict[str, Any]]:
-    """The newest delivery attempts."""
+    """Return the newest delivery attempts: all columns but the conversation."""
     columns = (c for c in deliveries.c if c.name != "conversation_id")
     rows = connection.execute(sa.select(*columns).order_by(deliveries.c.id.desc()).limit(limit))
     return [dict(row) for row in rows.mappings()]
 
 
 def quarantined(connection: sa.Connection, limit: int = 100) -> list[dict[str, Any]]:
-    """The newest bodies that could not be used: {id, source, received_at, reason, content_encoding, size (bytes),
-    body (bytes, its beginning as it came)}.
+    """Return the newest quarantined bodies: {id, source, received_at, reason, content_encoding, size (bytes), body (bytes,
+    the beginning, as it was received)}.
     """
     rows = connection.execute(
         sa.select(
             webhooks.c.id, webhooks.c.source, webhooks.c.received_at, webhooks.c.quarantined.label("reason"),
             webhooks.c.content_encoding, sa.func.length(webhooks.c.body).label("size"),
-            # Of an empty one, SQLite's substr makes NULL.
+            # SQLite's substr returns NULL for an empty body.
             sa.func.coalesce(sa.func.substr(webhooks.c.body, 1, _SHOWN_BODY_BYTES), b"", type_=sa.LargeBinary).label("body"),
         )
         .where(webhooks.c.quarantined.is_not(None))
@@ -153,7 +155,7 @@ def quarantined(connection: sa.Connection, limit: int = 100) -> list[dict[str, A
 
 @dataclass(frozen=True, slots=True)
 class KeptWebhook:
-    """A webhook that is not decided yet."""
+    """A webhook that is kept and not decided yet."""
 
     source: str
     received_at: Millis
@@ -162,7 +164,7 @@ class KeptWebhook:
 
 
 def undecided(connection: sa.Connection) -> list[tuple[int, int]]:
-    """The webhooks that are not decided yet, in the order of their arrival; and how many alerts each has."""
+    """Return ``(number, count of alerts)`` of the webhooks that are not decided yet, in the order of arrival."""
     rows = connection.execute(
         sa.select(webhooks.c.id, webhooks.c.undecided)
         .where(webhooks.c.undecided.is_not(None))
@@ -172,6 +174,7 @@ def undecided(connection: sa.Connection) -> list[tuple[int, int]]:
 
 
 def kept_webhook(connection: sa.Connection, arrival: int) -> KeptWebhook:
+    """Return a webhook that is not decided yet."""
     columns = webhooks.c.source, webhooks.c.received_at, webhooks.c.body, webhooks.c.sender
     source, received_at, body, sender = connection.execute(
         sa.select(*columns).where(webhooks.c.id == arrival)
@@ -180,13 +183,15 @@ def kept_webhook(connection: sa.Connection, arrival: int) -> KeptWebhook:
 
 
 def quarantined_body(connection: sa.Connection, number: int) -> bytes | None:
+    """Return a quarantined body as it was received; None: no body of this id is in quarantine."""
     wanted = webhooks.c.id == number, webhooks.c.quarantined.is_not(None)
     return connection.execute(sa.select(webhooks.c.body).where(*wanted)).scalar()
 
 
 def unsettled_dead_letters(connection: sa.Connection, limit: int = 500) -> list[dict[str, Any]]:
-    """What was given up and nobody has settled yet, the newest first: {id, destination, recipient, at,
-    reason, alerts}; ``recipient``: who alone was not told; empty: nobody was.
+    """Return the dead letters that are not settled yet, newest first: {id, destination, recipient, at, reason, alerts}.
+
+    ``recipient`` is the only recipient that was not notified; empty: no recipient was.
     """
     found = connection.execute(
         sa.select(dead_letters)

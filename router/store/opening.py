@@ -1,4 +1,4 @@
-"""Before a database is used: is it whole, and is it ours? Nothing is written to one that is not."""
+"""Checks and migrates a database before it is used. Nothing is written to one that is damaged or not ours."""
 
 from functools import cache
 from pathlib import Path
@@ -19,12 +19,15 @@ _VERSIONS = "alembic_version"
 
 @cache
 def _scripts() -> ScriptDirectory:
-    """The migrations. They are read once, because that takes as long as making a database."""
+    """Return the migrations. They are read once, because that takes as long as creating a database."""
     return ScriptDirectory(str(_MIGRATIONS))
 
 
 def check(backend: Backend) -> None:
-    """:raises StoreUnavailable: it is damaged, locked, or was made by a newer router or by another program"""
+    """Check that the database can be used.
+
+    :raises StoreUnavailable: it is damaged, locked, or was written by a newer router or by another program
+    """
     with backend.open_read_only() as connection:
         tables = set(sa.inspect(connection).get_table_names())
         backend.check_usable(connection)
@@ -42,9 +45,9 @@ def check(backend: Backend) -> None:
 
 
 def migrate(engine: sa.Engine, revision: str = "head") -> None:
-    """Bring the tables up to a revision; a new database is made as the newest one.
+    """Bring the tables up to a revision. A new database gets the newest tables directly.
 
-    :param revision: an older one only to make a database of that version
+    :param revision: tests give an older one to create a database of that version
     """
     with engine.execution_options(writes=True, untimed=True).begin() as connection:
         context = MigrationContext.configure(connection)

@@ -1,4 +1,4 @@
-"""Readings of all of the history: in pieces with rests, so that webhooks get the processor meanwhile."""
+"""Reads all of the history in pieces, with rests between them, so that webhooks get the processor meanwhile."""
 
 import time
 from collections.abc import Iterator
@@ -7,26 +7,27 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 ROWS_PER_PIECE = 10_000
-"""Rows of a piece."""
-# Seconds. After a piece that is shorter than the first, there is no rest. No rest is longer than the second.
-_NO_REST_BELOW_SECONDS, _MAX_REST_SECONDS = 0.005, 1.0
-# How long the work within one transaction rests, as a share of the time that it works. No more: until it ends, the WAL
-# of SQLite grows, and PostgreSQL can't clean up.
+"""How many rows a piece has."""
+# There is no rest after a piece that took less than this.
+_NO_REST_BELOW_SECONDS = 0.005
+_MAX_REST_SECONDS = 1.0
+# How long work within one transaction rests, as a multiple of the time that it worked. It is short, because until the
+# transaction ends the WAL of SQLite grows and PostgreSQL can't vacuum.
 _REST_SHARE_WITHIN_TRANSACTION = 1.0
-# How long other work rests. It takes a tenth of one processor, if a piece takes no longer than a tenth of a second; with
-# ten million rows it lasts some minutes.
+# How long other work rests, as a multiple of the time that it worked. It uses a tenth of one processor, if a piece takes
+# 0.1 s or less; for ten million rows it takes some minutes.
 _REST_SHARE_BETWEEN_TRANSACTIONS = 9.0
 
 
 def next_ids(
     id_: sa.Column[int], after: int | None, count: int, *where: sa.ColumnElement[bool]
 ) -> sa.Subquery:
-    """The next rows of a table, in the order of their ids.
+    """Return a subquery of the next ids of a table, in order.
 
-    :param id_: its primary key
-    :param after: the id of the last row before; None: begin
-    :param count: how many rows, if there are as many
-    :param where: what else holds for them
+    :param id_: the primary key of the table
+    :param after: the id of the last row before; None: begin with the first row
+    :param count: the largest number of ids
+    :param where: more conditions
     """
     later = () if after is None else (id_ > after,)
     return sa.select(id_).where(*where, *later).order_by(id_).limit(count).subquery()
@@ -34,14 +35,16 @@ def next_ids(
 
 @dataclass(frozen=True, slots=True)
 class RowRange:
+    """A piece of a table."""
+
     rows: sa.ColumnElement[bool]
-    """The condition that chooses them."""
+    """The condition that selects its rows."""
     last: int | None
-    """The id of the last one; None: there are no more after it."""
+    """The id of its last row; None: no rows follow."""
 
 
 def piece_after(connection: sa.Connection, id_: sa.Column[int], after: int | None = None) -> RowRange:
-    """The next :data:`PIECE` rows of a table, see :func:`next_ids`."""
+    """Return the next :data:`ROWS_PER_PIECE` rows of a table, see :func:`next_ids`."""
     some = next_ids(id_, after, ROWS_PER_PIECE)
     ends = sa.func.min(some.c[id_.name]), sa.func.max(some.c[id_.name]), sa.func.count()
     first, last, count = connection.execute(sa.select(*ends)).one()
@@ -50,7 +53,9 @@ def piece_after(connection: sa.Connection, id_: sa.Column[int], after: int | Non
 
 
 def pieces_with_rests(connection: sa.Connection, id_: sa.Column[int]) -> Iterator[sa.ColumnElement[bool]]:
-    """All pieces of a table within one transaction, with rests between them, in the reader's thread."""
+    """Yield the condition of each piece of a table, within one transaction. It sleeps between them, so call it in a
+    reader's thread.
+    """
     after: int | None = None
     while True:
         began = time.perf_counter()
@@ -63,7 +68,10 @@ def pieces_with_rests(connection: sa.Connection, id_: sa.Column[int]) -> Iterato
 
 
 def rest_between(took: float) -> float:
-    """How long to rest before the next transaction, in seconds. :param took: the time of the last one"""
+    """Return how long to rest before the next transaction (seconds).
+
+    :param took: how long the last one took (seconds)
+    """
     return _rest(took, _REST_SHARE_BETWEEN_TRANSACTIONS)
 
 

@@ -1,4 +1,4 @@
-"""The time that a look into the ledger covers."""
+"""The time that a query of the ledger covers."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,9 @@ class Period:
     until: Millis | None = None
 
     def holds(self, at: sa.ColumnElement[int]) -> tuple[sa.ColumnElement[bool], ...]:
-        """The conditions on a column of times, or of days when the period is made of whole_days ones (:func:`known`)."""
+        """Return the conditions on a column of times. It may be a column of days if the period is a result of
+        :func:`whole_days`.
+        """
         since = () if self.since is None else (at >= self.since,)
         until = () if self.until is None else (at < self.until,)
         return (*since, *until)
@@ -26,8 +28,8 @@ ALWAYS = Period()
 
 
 def whole_days(connection: sa.Connection, period: Period) -> Period:
-    """The shortest period around this one that the ledger can tell of: days from which something was pruned are
-    whole_days as a whole only.
+    """Return the shortest period around this one that the ledger knows exactly. A day of which rows were pruned is known
+    only as a whole.
     """
 
     def pruned(at: Millis) -> bool:

@@ -1,8 +1,8 @@
 """PostgreSQL: a server, one writer for now, many readers.
 
-Two advisory locks (https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS): the writer's
-connection holds one as long as it lives, so that a second router is refused and whoever loses the connection loses the
-right to write with it; each transaction that writes takes the other one first.
+There are two advisory locks (https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS). The writer's
+connection holds the first one as long as it lives: a second router is refused, and a router that loses its connection also
+loses the right to write. Each transaction that writes takes the second one first.
 """
 
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ from router.store.health import RESUMES, StoreUnavailable
 
 _SERVES, _WRITES = 0x616C657274_01, 0x616C657274_02
 """The keys of the two locks."""
-_MIN_SERVER_VERSION = 13  # it knows what pg_current_xact_id_if_assigned is
-# A server that is away, a router that is stalled: after these the other side goes on.
+_MIN_SERVER_VERSION = 13  # the first one with pg_current_xact_id_if_assigned
+# After these timeouts one side goes on if the server is down or the router is stalled.
 _TIMEOUTS = {
     "connect_timeout": 5,  # seconds
     "keepalives_idle": 10,
@@ -27,7 +27,7 @@ _TIMEOUTS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,  # milliseconds
 }
-# Every plan is made for the keys at hand: a plan from the time when a table was small would be kept while it grows.
+# A plan is made for each execution: a generic plan from a time when a table was small would be kept while it grows.
 _SETTINGS = {
     "statement_timeout": "30s",
     "lock_timeout": "10s",
@@ -42,16 +42,16 @@ _MESSAGES_BY_ERROR: dict[type[Exception], str] = {
     errors.DiskFull: f"the server's disk is full; make room, {RESUMES}",
     errors.OutOfMemory: f"{{error}}: the server has no memory left; give it some, {RESUMES}",
     errors.ReadOnlySqlTransaction: (
-        f"{{error}}: it is a standby, or read only; give the primary, or let it be written, {RESUMES}"
+        f"{{error}}: it is a standby, or read-only; give the primary, or make it writable, {RESUMES}"
     ),
     errors.InsufficientPrivilege: f"{{error}}; grant that to the user in --database, {RESUMES}",
-    errors.LockNotAvailable: f"{{error}}: another session has locked it; end that one, {RESUMES}",
-    errors.QueryCanceled: "{error}: the server is too slow, or overloaded; it is tried again",
+    errors.LockNotAvailable: f"{{error}}: another session has locked it; end that session, {RESUMES}",
+    errors.QueryCanceled: "{error}: the server is too slow, or overloaded; the router tries again",
     errors.UndefinedTable: "{error}: it is of another version; `alert-router serve` brings it up to date",
     errors.UndefinedColumn: "{error}: it is of another version; `alert-router serve` brings it up to date",
 }
 _SERVER_AWAY = (
-    f"{{error}}; start the server, or look at the address, the user and the password in --database, {RESUMES}"
+    f"{{error}}; start the server, or check the address, the user and the password in --database, {RESUMES}"
 )
 
 
@@ -59,7 +59,7 @@ class Postgresql:
     """See :class:`router.store.backend.Backend`.
 
     :param url: ``postgresql://user:password@host:port/database``, with libpq's parameters after a ``?``
-    :raises StoreUnavailable: it can't be understood
+    :raises StoreUnavailable: the URL can't be parsed
     """
 
     placeholder = "%s"
@@ -78,7 +78,7 @@ class Postgresql:
         self.engine = sa.create_engine(
             url.set(drivername="postgresql+psycopg").difference_update_query(("options",)),
             pool_size=readers + 1,  # one for the writer
-            pool_pre_ping=True,  # a server that was away for a while costs no reader an error
+            pool_pre_ping=True,  # so a restart of the server causes no error for the next reader
             hide_parameters=True,
             connect_args={
                 **{name: value for name, value in _TIMEOUTS.items() if name not in url.query},
@@ -94,7 +94,7 @@ class Postgresql:
         return f"(SELECT {columns} FROM jsonb_array_elements(%s::jsonb)) k"
 
     def prepare(self) -> None:
-        """The database itself is for an administrator to make; only one router may serve from it: see :meth:`open_writer`."""
+        """Do nothing: an administrator creates the database, and :meth:`open_writer` takes the lock."""
 
     def check_usable(self, connection: sa.Connection) -> None:
         version = connection.dialect.server_version_info or (0,)
@@ -118,7 +118,7 @@ class Postgresql:
             raise self.explain_error(error) from error
 
     def open_writer(self) -> sa.Connection:
-        """Two services on one database would each notify of everything: the second one is refused."""
+        """Open the writer's connection. A second router is refused, because both would notify of everything."""
         connection = self.engine.connect().execution_options(writes=True)
         try:
             alone = _locked(connection.connection.driver_connection)
@@ -133,11 +133,11 @@ class Postgresql:
         )
 
     def check_not_moved(self) -> None:
-        """The server says so itself."""
+        """Do nothing: the server itself reports a lost database."""
 
     @staticmethod
     def write_count(driver: Any) -> int:
-        """A transaction has a number from its first write on."""
+        """Return the number of the transaction, which it has from its first write on; 0: it has written nothing."""
         (number,) = driver.execute("SELECT pg_current_xact_id_if_assigned()::text").fetchone()
         return int(number or 0)
 
@@ -147,7 +147,7 @@ class Postgresql:
 
     def explain_error(self, error: BaseException) -> StoreUnavailable:
         error = getattr(error, "orig", None) or error
-        # What follows the first line has values of rows.
+        # The lines after the first one contain values of rows.
         said = (
             str(error).strip().split("\n")[0].removeprefix("connection failed: ").removeprefix("connection ")
         )
@@ -178,7 +178,9 @@ def _begin(connection: sa.Connection) -> None:
 
 
 def _locked(driver: Any) -> bool:
-    """A router that has just ended has it for a moment still."""
+    """Take the lock of the router that serves; False: another router has it. A router that has just ended may still hold it
+    for a moment, so wait a second.
+    """
     try:
         driver.execute("SET LOCAL lock_timeout = '1s'")
         driver.execute("SELECT pg_advisory_lock(%s)", (_SERVES,))

@@ -1,4 +1,4 @@
-"""Which rows are pruned, one rule a kind of row, in the order in which they go."""
+"""Which rows are pruned: one rule for each kind of row, in the order in which they are applied."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ from router.store.schema import (
 
 
 def _unreferenced(table: sa.Table, *but: sa.Table) -> sa.ColumnElement[bool]:
-    """No row of any table (``but`` these) refers to it."""
+    """Return the condition that no row of any table refers to a row. References of the tables ``but`` do not count."""
     keys = [
         key.parent
         for other in metadata.tables.values()
@@ -43,7 +43,7 @@ def _unreferenced(table: sa.Table, *but: sa.Table) -> sa.ColumnElement[bool]:
 
 
 def _day(at: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
-    # Not a parameter: what is selected is what is grouped by.
+    # A literal, not a parameter: PostgreSQL requires the selected expression to equal the one in GROUP BY.
     return (at - at % sa.literal_column(str(DAY))).label("day")
 
 
@@ -63,7 +63,7 @@ _keeps_its_change = sa.exists().where(
 )
 CHANGES = PruneRule(
     changes,
-    # New rules are applied to the last change of what fires.
+    # New rules are applied to the last change of each firing alert, so it is kept.
     sa.and_(
         changes.c.at < p("before"), ~_keeps_its_change, ~sa.and_(_is_last, _alert_fires),
         _unreferenced(changes, fates),
@@ -112,7 +112,9 @@ _under_way = sa.select(deliveries.c.conversation_id).where(deliveries.c.outcome.
 
 
 def _conversation_is(*conditions: sa.ColumnElement[bool], of: sa.Table) -> sa.ColumnElement[bool]:
-    """And none of its fates is dead, and nothing is on its way."""
+    """Return the condition that the conversation of a row fulfils these conditions, has no dead fate and no delivery under
+    way.
+    """
     return sa.and_(
         sa.exists().where(conversations.c.id == of.c.conversation_id, *conditions),
         of.c.conversation_id.not_in(_with_dead_letters),
@@ -123,7 +125,8 @@ def _conversation_is(*conditions: sa.ColumnElement[bool], of: sa.Table) -> sa.Co
 _MEMBERS = PruneRule(
     members,
     sa.and_(
-        # One that ended before anyone was told is of no use, though its conversation is open.
+        # A member whose alert ended before the destination was notified is not needed, even if its conversation is
+        # open.
         _conversation_is(
             sa.or_(
                 sa.and_(conversations.c.state == "closed", conversations.c.created_at < p("before")),
@@ -171,7 +174,8 @@ _MESSAGES = PruneRule(
 _newer = conversations.alias("newer")
 _CONVERSATIONS = PruneRule(
     conversations,
-    # Episodes go on counting: dedup keys and Message-IDs are made of them. A digest's slot has only one.
+    # The last episode of a conversation is kept, so that its number is never used again: dedup keys and Message-IDs
+    # contain it. A slot of a digest has only one episode.
     sa.and_(
         conversations.c.state == "closed", conversations.c.created_at < p("before"),
         sa.or_(
@@ -186,7 +190,7 @@ _CONVERSATIONS = PruneRule(
 
 
 def _unindex(connection: sa.Connection, ids: Sequence[int]) -> None:
-    """Nothing refers from an alert to its labels in the index: they are hashed once more."""
+    """Delete the entries of alerts from the label index. They are found by hashing the labels again."""
     labels = connection.execute(
         sa.select(alerts.c.id, alerts.c.labels).where(alerts.c.id.in_(IDS)), bind_ids(ids)
     )
@@ -208,7 +212,7 @@ _ALERTS = PruneRule(
 _newer_rules = configurations.alias("newer_rules")
 _CONFIGURATIONS = PruneRule(
     configurations,
-    # Another one has been in force for so long that all decisions of this one are history.
+    # Another configuration has been in force for so long that no decision of this one is kept.
     sa.exists().where(_newer_rules.c.at > configurations.c.at, _newer_rules.c.at < p("before")),
 )
 _GROUPS = PruneRule(groups, _unreferenced(groups))
@@ -244,7 +248,7 @@ _DEAD_LETTERS = PruneRule(
     dead_letters, sa.and_(dead_letters.c.state != "dead", dead_letters.c.settled_at < p("before"))
 )
 
-# What refers goes before what it refers to.
+# Rows that refer to others are deleted before these.
 PRUNE_RULES = (
     _BODIES, _MESSAGES, _DEAD_LETTERS, CHANGES, _MEMBERS, _DELIVERIES, _CONVERSATIONS, _ALERTS, _GROUPS, _WEBHOOKS,
     _CONFIGURATIONS,

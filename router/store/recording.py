@@ -1,4 +1,4 @@
-"""Records what came of deliveries, and settles dead letters: what is about very many alerts in many batches."""
+"""Records the outcomes of deliveries, and settles dead letters. Large ones take many batches."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +18,8 @@ from router.store.writer import Database
 
 
 class Recording:
+    """Records outcomes, takes back claims, and settles dead letters."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 
@@ -30,10 +32,14 @@ class Recording:
         not_before: Millis,
         message: bytes | None = None,
     ) -> Recorded:
-        """Put an attempt's outcome into the ledger. A storm's message first: what is not recorded yet when the process
-        dies is told again, and by the same message. The last one of a storm comes last, because it ends the storm.
+        """Record the outcome of an attempt in the ledger.
 
-        :param message: what was sent, packed; None: nothing was
+        The storm's own work is recorded before the conversations that its message absorbed. If the process dies between
+        them, the rest is sent again, by the same message. The last message of a storm is recorded after them, because it
+        ends the storm.
+
+        :param not_before: when the next attempt may begin at the earliest (epoch ms)
+        :param message: what was sent, packed; None: nothing was sent
         """
         storm = work.conversation.storm
         ends = storm is not None and storm.over
@@ -54,7 +60,7 @@ class Recording:
         return Recorded(accepted, wake, recorded[0].next_at if len(recorded) == 1 else 0)
 
     async def unclaim(self, works: Sequence[Work], policy: Policy, now: Millis) -> None:
-        """Take claims back, see :meth:`router.store.Store.unclaim`. A storm's parts first, then its message."""
+        """Take back claims, see :meth:`router.store.Store.unclaim`. The parts of a storm come before the storm itself."""
         waiting = [part for work in works for part in (*work.parts, work)]
         left = [(await self._record_some(each, NOT_BEGUN, policy, now))[0] for each in waiting]
         for first in range(0, len(left), BATCH):
@@ -63,7 +69,7 @@ class Recording:
     async def _record_parts(
         self, parts: Sequence[Work], outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
     ) -> list[Recorded]:
-        """What came of the conversations that a storm's message took along."""
+        """Record the outcome for the conversations that a storm's message absorbed."""
         recorded: list[Recorded] = []
         while parts:
             sizes = accumulate(len(each.notice) for each in parts[:BATCH])
@@ -83,9 +89,10 @@ class Recording:
         now: Millis,
         dead_letters: Sequence[tuple[str, str]] = (),
     ) -> tuple[Work, list[Recorded]]:
-        """Record what came of a conversation of very many members, but for its end. What is left to record of it.
+        """Record the outcome for the members of a large conversation. Other works are returned unchanged.
 
-        :param letters: the reasons and recipients of its dead letters
+        :param dead_letters: the reasons and recipients of its dead letters
+        :returns: the work with what is left to record, and what was recorded
         """
         if len(work.notice) <= LARGE:
             return work, []
@@ -99,12 +106,12 @@ class Recording:
         return replace(work, notice=(), again=work.may_have_arrived), recorded
 
     async def close_large(self, policy: Policy, now: Millis) -> None:
-        """What is left to do about conversations of very many that are over. In many batches."""
+        """Finish closing the large conversations that are over, in many batches."""
         while await self._database.do(jobs.CloseSome(policy, now)):
             pass
 
     async def retry(self, dead_letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
-        """Try a dead letter again: the destinations that have something to do now; None: it isn't dead."""
+        """Send what a dead letter is about again, see :meth:`router.store.Store.retry`."""
         found = await self._database.do(jobs.RetryDeadLetter(dead_letter, policy, now))
         if not isinstance(found, jobs.NoticesByMember):
             return found
@@ -116,7 +123,7 @@ class Recording:
         return await self._database.do(jobs.SettleDeadLetter(dead_letter, RETRIED, now))
 
     async def discard(self, dead_letter: int, now: Millis) -> bool:
-        """Let a dead letter rest; False: it isn't dead."""
+        """Settle a dead letter without another attempt, see :meth:`router.store.Store.discard`."""
         found = await self._database.do(jobs.DiscardDeadLetter(dead_letter, now))
         if not isinstance(found, jobs.NoticesByMember):
             return found

@@ -1,7 +1,7 @@
-"""Pruning: what is finished and old goes, its sums stay, and whatever something still refers to is kept.
+"""How rows are pruned: what is finished and old is deleted, its sums stay, and rows that others refer to are kept.
 
-Candidates are looked for on a reader's connection, so that the writer, which webhooks wait for, is only busy with
-rows that go. It looks at each of them once more: a dead letter may have been taken up again meanwhile.
+Rows are found on a reader's connection, so that the writer, which webhooks wait for, only handles rows that are deleted. The
+writer checks each of them again, because it may have changed: a dead letter may have been retried meanwhile.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from sqlalchemy import bindparam as p
 from router.model import Millis, Retention
 from router.store.schema import conversations
 
-# Rows that go in one transaction: a webhook waits for one at most.
+# How many rows one transaction deletes. A webhook waits for one such transaction at most.
 ROWS_PER_TRANSACTION = 500
 
 IDS: list[sa.BindParameter[int]] = [p(f"id{number}") for number in range(ROWS_PER_TRANSACTION)]
@@ -22,7 +22,7 @@ IDS: list[sa.BindParameter[int]] = [p(f"id{number}") for number in range(ROWS_PE
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What is older than these may go (epoch ms)."""
+    """Rows that are older than these times may be deleted (epoch ms)."""
 
     history: Millis
     bodies: Millis
@@ -30,6 +30,7 @@ class Bounds:
 
     @property
     def parameters(self) -> dict[str, Millis]:
+        """The parameters of the conditions of rules."""
         return {
             "before": self.history,
             "bodies_before": self.bodies,
@@ -38,7 +39,10 @@ class Bounds:
 
 
 def bounds(connection: sa.Connection, retention: Retention, now: Millis) -> Bounds:
-    """A digest that has not gone out yet counts what happened since the one before it, however late it is."""
+    """Return the times before which rows may be deleted.
+
+    The history that an open digest reports on is kept, however late the digest is.
+    """
     reported_since = connection.execute(
         sa.select(sa.func.min(conversations.c.since)).where(conversations.c.state == "open")
     ).scalar_one()
@@ -51,9 +55,9 @@ def bounds(connection: sa.Connection, retention: Retention, now: Millis) -> Boun
 
 
 class SumUpdate:
-    """Adds rows into a table of sums.
+    """Adds pruned rows to a table of sums.
 
-    :param rows: what to add: the sums' columns by name, for the rows in ``IDS``
+    :param rows: selects what to add: the columns of the table of sums by name, for the rows in ``IDS``
     """
 
     def __init__(self, table: sa.Table, rows: sa.Select[*tuple[Any, ...]]) -> None:
@@ -67,6 +71,7 @@ class SumUpdate:
         )
 
     def add(self, connection: sa.Connection, ids: dict[str, int]) -> None:
+        """Add the rows with these ids, see :func:`bind_ids`."""
         for row in map(dict, connection.execute(self._rows, ids).mappings().all()):
             more = connection.execute(self._more, {f"{name}_": value for name, value in row.items()})
             if not more.rowcount:
@@ -75,18 +80,18 @@ class SumUpdate:
 
 @dataclass(frozen=True, slots=True)
 class PruneRule:
-    """Rows of one table that go by one rule."""
+    """Which rows of a table are pruned, and what is done with them."""
 
     table: sa.Table
     expired: sa.ColumnElement[bool]
-    """Which rows may go, by the parameters of :class:`Bounds`."""
+    """The condition of rows that may be pruned, with the parameters of :class:`Bounds`."""
     sums: tuple[SumUpdate, ...] = ()
     weight: sa.ColumnElement[int] = field(default_factory=lambda: sa.literal(1))
-    """How many rows go with each."""
+    """How many rows are deleted with each row."""
     actions: tuple[sa.UpdateBase, ...] = ()
-    """What is done to the rows in ``IDS``; nothing said: they are deleted."""
+    """The statements for the rows in ``IDS``; empty: they are deleted."""
     before: Callable[[sa.Connection, Sequence[int]], None] | None = None
-    """What is done before that, with their ids."""
+    """Called before the actions, with the ids."""
     _check: sa.Select[Any] = field(init=False)
     _actions: tuple[sa.UpdateBase, ...] = field(init=False)
 
@@ -97,7 +102,10 @@ class PruneRule:
         object.__setattr__(self, "_actions", actions)
 
     def find(self, connection: sa.Connection, bounds: Bounds, after: int) -> list[int]:
-        """The next rows that may go, in the order of their ids; no more than fit into one transaction."""
+        """Return the ids of the next rows that may be pruned, in order; no more than fit into one transaction.
+
+        :param after: the last id of the result before; 0: begin
+        """
         key = self.table.c.id
         found = connection.execute(
             sa.select(key, self.weight)
@@ -116,7 +124,7 @@ class PruneRule:
         return ids
 
     def remove(self, connection: sa.Connection, bounds: Bounds, found: Sequence[int]) -> int:
-        """How many of the found rows went: those that still may."""
+        """Prune those of the found rows that still may be pruned. Return how many there were."""
         ids = list(connection.execute(self._check, {**bind_ids(found), **bounds.parameters}).scalars())
         if ids:
             for each in self.sums:
@@ -129,4 +137,5 @@ class PruneRule:
 
 
 def bind_ids(ids: Sequence[int]) -> dict[str, int]:
+    """Return the parameters of ``IDS``. If there are fewer ids, the last one is repeated."""
     return {bind.key: ids[min(number, len(ids) - 1)] for number, bind in enumerate(IDS)}

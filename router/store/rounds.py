@@ -1,4 +1,4 @@
-"""Works that are done in many batches, so that webhooks come in between."""
+"""Runs long work in many batches, so that webhooks come in between."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,10 +13,11 @@ T = TypeVar("T")
 async def for_found_ids(
     database: Database, find: Callable[[int], Job[list[int]]], piece: Callable[[list[int]], Job[T]]
 ) -> list[T]:
-    """All of a work about rows that are found beside the writer, some at a time.
+    """Find rows on a reader's connection and work on them, some at a time. Return the result of each piece.
 
-    :param find: the next ids, after one; as many as :data:`router.core.presence.BATCH`, if there are more
-    :param piece: what is done about them; they may have changed since they were found
+    :param find: makes the job that finds the next ids after one; it finds :data:`router.core.presence.BATCH` ids if there
+        are more
+    :param piece: makes the job that works on these ids; the rows may have changed since they were found
     """
     results: list[T] = []
     after = 0
@@ -30,9 +31,10 @@ async def for_found_ids(
 
 
 async def in_pieces(database: Database, piece: Callable[[int], Job[tuple[T, int]]]) -> list[T]:
-    """All of a work.
+    """Run all pieces of some work. Return the result of each piece.
 
-    :param piece: takes where the last piece ended, and says where it ended itself; 0: there are no more
+    :param piece: makes the next job from the position where the last piece ended; the job returns its result and the
+        position where it ended itself (0: there are no more pieces)
     """
     results: list[T] = []
     after = 0

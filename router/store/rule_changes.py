@@ -69,7 +69,7 @@ class RuleChanges:
             raise
         except Exception:  # a bug must not stop all other notifications
             log.exception(
-                "alerts can't be judged by the new rules; they keep their last decisions until they change"
+                "alerts can't be judged by the new rules; each keeps its last decision until it changes"
             )
             return await self._database.do(replace(job, skip=True))
 

@@ -12,12 +12,13 @@ metadata = sa.MetaData(
 )
 
 
-# Bytes are compared, not letters as a language sorts them: an index outlasts an upgrade of the server's system.
+# Texts are compared by bytes, not by the collation of a language. So an index stays valid when an upgrade of the server's
+# operating system changes collations.
 _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def _id() -> sa.Column[int]:
-    # The router numbers all rows itself. In SQLite a key of this type is the row's own number.
+    # The router numbers all rows itself. In SQLite a key of this type is the rowid.
     return sa.Column(
         "id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False
     )
@@ -41,24 +42,24 @@ def _time(name: str, *, nullable: bool = False) -> sa.Column[int]:
 
 meta = sa.Table("meta", metadata, sa.Column("key", _TEXT, primary_key=True), _text("value"))
 
-# How each place is reached, secrets among it, as long as a conversation with it may need that. An end is told
-# to whoever was told of the alert, even when routes.yaml names the place no more.
+# How each destination is reached, with its secrets, as long as a conversation may need it. A destination that was notified
+# of an alert is notified of its end, even when routes.yaml no longer names it.
 destinations = sa.Table("destinations", metadata, sa.Column("key", _TEXT, primary_key=True), _text("options"))
 
-# Included files as they last were in force.
+# The text of included files as it was last in force.
 fragments = sa.Table("fragments", metadata, sa.Column("name", _TEXT, primary_key=True), _text("text"))
 
-# The files that decisions were made by.
+# The configurations by which decisions were made.
 configurations = sa.Table(
     "configurations",
     metadata,
-    _id(),  # made of the hash
+    _id(),  # derived from the hash
     _text("sha256"),
     _time("at"),  # when it came into force last
-    sa.Column("positions", sa.LargeBinary, nullable=False),  # where each rule stands: packed JSON
+    sa.Column("positions", sa.LargeBinary, nullable=False),  # the position of each rule: packed JSON
 )
 
-# Bodies: history, packed, and quarantine, as they came.
+# Bodies: accepted ones, packed; and quarantined ones, as they were received.
 webhooks = sa.Table(
     "webhooks",
     metadata,
@@ -66,14 +67,12 @@ webhooks = sa.Table(
     _text("source"),
     _time("received_at"),
     sa.Column("body", sa.LargeBinary, nullable=False),
-    sa.Column("quarantined", _TEXT),  # why it could not be used; null: accepted
-    sa.Column(
-        "content_encoding", _TEXT
-    ),  # of a quarantined body, which is kept as it came; null: not compressed
+    sa.Column("quarantined", _TEXT),  # why it can't be used; null: accepted
+    sa.Column("content_encoding", _TEXT),  # of a quarantined body; null: not compressed
     sa.Column(
         "undecided", sa.BigInteger
-    ),  # alerts of a webhook that is decided in pieces; null: all are decided
-    _text("sender", ""),  # of an undecided one
+    ),  # how many alerts it has, if it is decided in pieces and not finished; null: it is decided
+    _text("sender", ""),  # of an undecided webhook
 )
 sa.Index("ix_webhooks_quarantined", webhooks.c.id, sqlite_where=webhooks.c.quarantined.is_not(None),
          postgresql_where=webhooks.c.quarantined.is_not(None))  # fmt: skip
@@ -92,7 +91,7 @@ groups = sa.Table(
     _number("truncated"),
     sa.UniqueConstraint("source", "receiver", "group_key").ddl_if(dialect="sqlite"),
 )
-# A group's key is as long as its sender likes. PostgreSQL takes no more than 2.7 KB into an index that keeps an order.
+# A group's key may have any length, and PostgreSQL accepts at most 2.7 KB in a B-tree index. So the index is a hash.
 sa.Index("ix_groups_key", groups.c.group_key, postgresql_using="hash").ddl_if(dialect="postgresql")
 
 alerts = sa.Table(
@@ -101,7 +100,7 @@ alerts = sa.Table(
     _id(),
     _text("source"),
     _text("identity"),  # a hash of its label set
-    _ref("group_id", "groups.id"),  # the group that spoke of it last
+    _ref("group_id", "groups.id"),  # the group of the last webhook that reported it
     _text("labels"),
     sa.Column("annotations", sa.LargeBinary, nullable=False, server_default=sa.text("''")),  # packed JSON
     _text("links"),
@@ -113,23 +112,31 @@ alerts = sa.Table(
     _text("peer"),
     _time("changed_at"),
     _time("seen_at"),
-    _text("note", ""),  # why it counts as ended though nobody resolved it
-    sa.Column("withheld", _TEXT),  # what Alertmanager says against telling it as news; null: nothing
-    _time("absent_at", nullable=True),  # since when Alertmanager's answers lack it
-    _text("fingerprint", ""),  # as its sender gave it, for people
-    sa.Column("about", _TEXT),  # of an own alert: the destinations that can't be told; null: a sender's
-    _time("latest_start", nullable=True),  # of those that were reported of its episode
-    _time("doubt_until", nullable=True),  # when a firing counts that contradicts its end; null: there is none
-    sa.Column("doubt", _TEXT),  # that firing, and the groups that reported it
-    _text("listed_by", ""),  # the peers whose answers had it, by URL, one a line
-    _time("fires_until", nullable=True),  # its sender gave no status, only this end
-    _time("claimed_firing_at", nullable=True),  # since when its sender contradicts its end
+    _text("note", ""),  # why it counts as ended although no sender resolved it
+    sa.Column(
+        "withheld", _TEXT
+    ),  # why Alertmanager's answer delays its notification (silenced, inhibited); null: it does not
+    _time("absent_at", nullable=True),  # since when it is missing in Alertmanager's answers
+    _text("fingerprint", ""),  # the sender's, for people
+    sa.Column(
+        "about", _TEXT
+    ),  # of a self-alert: the destinations that can't be notified; null: it is a sender's alert
+    _time("latest_start", nullable=True),  # the latest start that was reported in its episode
+    _time(
+        "doubt_until", nullable=True
+    ),  # when a doubtful firing counts, which contradicts its end; null: there is none
+    sa.Column("doubt", _TEXT),  # the doubtful firing, and the groups that reported it
+    _text("listed_by", ""),  # the URLs of the peers whose answers had it, one a line
+    _time("fires_until", nullable=True),  # when it ends, if its sender gave no status but an end
+    _time("claimed_firing_at", nullable=True),  # since when its sender repeats it as firing after its end
     _time("last_change_id", nullable=True),
     _number("arrival", "0"),  # the latest webhook that reported it
-    # Its name is that of the column before it was renamed.
+    # Its name has the former name of the column.
     sa.UniqueConstraint("source", "identity", name=sa.schema.conv("uq_alerts_source_fingerprint")),
 )
-sa.Index("ix_alerts_fingerprint", alerts.c.fingerprint, postgresql_using="hash")  # it is the sender's
+sa.Index(
+    "ix_alerts_fingerprint", alerts.c.fingerprint, postgresql_using="hash"
+)  # the sender may give any length
 sa.Index("ix_alerts_doubt", alerts.c.doubt_until, sqlite_where=alerts.c.doubt_until.is_not(None),
          postgresql_where=alerts.c.doubt_until.is_not(None))  # fmt: skip
 sa.Index("ix_alerts_group", alerts.c.group_id)
@@ -139,7 +146,7 @@ sa.Index("ix_alerts_firing_source", alerts.c.source, alerts.c.id, sqlite_where=a
          postgresql_where=alerts.c.status == "firing")  # fmt: skip
 sa.Index("ix_alerts_doubted", alerts.c.source, alerts.c.id, sqlite_where=alerts.c.doubt_until.is_not(None),
          postgresql_where=alerts.c.doubt_until.is_not(None))  # fmt: skip
-# The router's own.
+# Self-alerts.
 sa.Index("ix_alerts_own", alerts.c.status, sqlite_where=alerts.c.about.is_not(None),
          postgresql_where=alerts.c.about.is_not(None))  # fmt: skip
 sa.Index("ix_alerts_contradicted", alerts.c.claimed_firing_at, sqlite_where=alerts.c.claimed_firing_at.is_not(None),
@@ -147,7 +154,7 @@ sa.Index("ix_alerts_contradicted", alerts.c.claimed_firing_at, sqlite_where=aler
 sa.Index("ix_alerts_fires_until", alerts.c.fires_until, sqlite_where=alerts.c.fires_until.is_not(None),
          postgresql_where=alerts.c.fires_until.is_not(None))  # fmt: skip
 
-# Which firing alert is a source of which inhibit rule under which `equal` values.
+# Which firing alert is a source of which inhibit rule, with which `equal` values.
 inhibitors = sa.Table(
     "inhibitors",
     metadata,
@@ -166,40 +173,44 @@ conversations = sa.Table(
     _text("kind", "group"),  # group | alert | digest | storm
     _text("subject"),  # of a digest or a storm; empty: the group or the alert of its token
     _number("episode"),
-    _ref("group_id", "groups.id", nullable=True),  # null: a digest
-    _text("token"),  # a hash of destination, source and subject: how the store finds it
+    _ref("group_id", "groups.id", nullable=True),  # null: a digest or a storm
+    _text("token"),  # a hash of destination, source and subject, by which the store finds it
     _text("state"),  # open | closed
-    _number("urgency"),  # rank of its most urgent alert
-    _number("priority", "2"),  # 0: critical, 1: it has ends to notify of, 2: the rest
-    _number("generation"),  # counts the changes that concern it
-    _number("observed_generation"),  # the generation that the destination was last brought up to
-    _time("due_at", nullable=True),  # null: nothing to notify of
-    _time("not_before"),  # backoff after a failed attempt
-    _time("next_at", nullable=True),  # the later of the two; null: nothing is due, or it is under way
-    _number("attempts"),  # failed ones in a row
-    _time("tried_since", nullable=True),  # when the first of them began
-    _number("partly", "0"),  # 1: all but some recipients were notified; news don't wait for those
+    _number("urgency"),  # the rank of its most urgent alert
+    _number("priority", "2"),  # 0: critical, 1: it has ends to send, 2: all others
+    _number("generation"),  # the number of changes that concern it
+    _number("observed_generation"),  # the generation that was last delivered
+    _time("due_at", nullable=True),  # null: it has no news
+    _time("not_before"),  # the end of the backoff after a failed attempt
+    _time(
+        "next_at", nullable=True
+    ),  # the later of due_at and not_before; null: it has no news, or a delivery is under way
+    _number("attempts"),  # failed attempts in a row
+    _time("tried_since", nullable=True),  # when the first of these attempts began
+    _number("partly", "0"),  # 1: only some recipients failed; news do not wait for their retry
     _text("remote"),
-    _number("own_message", "0"),  # 1: the channel keeps something of a message of its own there
+    _number("own_message", "0"),  # 1: the channel keeps a reference to a message of its own in ``remote``
     _time("since", nullable=True),  # a digest's period: [since, slot)
     _time("slot", nullable=True),
     _time("created_at"),
-    _text("key", ""),  # how providers know it: the token, and the database's id at that time
-    _text("revision", ""),  # how providers know the state that was sent last
-    _time("notified_at", nullable=True),  # when the last delivery ended that got through
+    _text("key", ""),  # its id at providers: the token and the database's random id at that time
+    _text("revision", ""),  # the id at providers of the state that was sent last
+    _time("notified_at", nullable=True),  # when the last successful delivery ended
     _time("delivery_id", nullable=True),  # the delivery that is under way
-    # How many of its members fire; are known there as firing; are both; are known there as ended; have a time at
-    # which they are due; and are ends that have one.
+    # How many of its members: fire; were last notified as firing; both; were last notified as ended; have a due time;
+    # are ends that have a due time.
     *(_number(name, "0") for name in ("firing", "known", "shown", "ended", "waiting", "ends")),
-    _number("size", "0"),  # how many members it has had
-    _time("deciding", nullable=True),  # the webhook of which more alerts may concern it; null: there is none
-    _time("storm_id", nullable=True),  # the storm, a conversation, that told of it last
-    _number("shown_groups", "0"),  # of a storm: how many groups its message shows as firing
+    _number("size", "0"),  # how many members it has ever had
+    _time(
+        "deciding", nullable=True
+    ),  # the undecided webhook that may have more alerts for it; null: there is none
+    _time("storm_id", nullable=True),  # the storm (a conversation) whose message covered it last
+    _number("shown_groups", "0"),  # of a storm: how many firing groups its message shows
     sa.UniqueConstraint("token", "episode"),
     sa.Index("ix_conversations_group", "group_id"),
 )
-# Thousands may be due at the same moment, when a route opens. The id orders them within the index. The columns after it
-# say whether a storm's message tells of one: so no row is read for that.
+# Thousands of conversations may be due at the same time, when a route opens. The id orders them within the index. The columns
+# after it decide whether a storm's message covers a conversation, so that no row has to be read for that.
 sa.Index("ix_conversations_next", conversations.c.destination, conversations.c.priority, conversations.c.next_at,
          conversations.c.id, conversations.c.urgency, conversations.c.storm_id, conversations.c.own_message,
          conversations.c.waiting, conversations.c.ends, conversations.c.due_at,
@@ -213,21 +224,21 @@ sa.Index("ix_conversations_of_group", conversations.c.group_id,
          sqlite_where=sa.and_(conversations.c.state == "open", conversations.c.kind == "group"),
          postgresql_where=sa.and_(conversations.c.state == "open", conversations.c.kind == "group"))  # fmt: skip
 PUT_OFF = conversations.c.not_before > conversations.c.due_at
-"""An attempt failed, and the next one waits. (A storm has no time at which it is due.)"""
+"""An attempt failed, and the next one waits. A storm never fulfils this, because it has no ``due_at``."""
 sa.Index("ix_conversations_put_off", conversations.c.destination, conversations.c.next_at,
          sqlite_where=sa.and_(conversations.c.next_at.is_not(None), PUT_OFF),
          postgresql_where=sa.and_(conversations.c.next_at.is_not(None), PUT_OFF))  # fmt: skip
-# How much is due at a destination, and since when.
+# For how much is due at a destination, and since when.
 sa.Index("ix_conversations_due", conversations.c.destination, conversations.c.due_at,
          sqlite_where=conversations.c.due_at.is_not(None), postgresql_where=conversations.c.due_at.is_not(None))  # fmt: skip
-# The columns after the first are what a storm counts of its conversations.
+# The columns after the first one are those that a storm counts of its conversations.
 sa.Index("ix_conversations_storm", conversations.c.storm_id, conversations.c.own_message, conversations.c.state,
          conversations.c.urgency, conversations.c.id, conversations.c.shown, conversations.c.firing,
          conversations.c.known, conversations.c.ended, conversations.c.delivery_id, conversations.c.next_at,
          conversations.c.waiting, conversations.c.ends,
          sqlite_where=conversations.c.storm_id.is_not(None),
          postgresql_where=conversations.c.storm_id.is_not(None))  # fmt: skip
-# The destinations that were notified of an alert that still fires.
+# For the destinations that were notified of an alert that still fires.
 sa.Index("ix_conversations_known", conversations.c.destination,
          sqlite_where=sa.and_(conversations.c.state == "open", conversations.c.known > 0),
          postgresql_where=sa.and_(conversations.c.state == "open", conversations.c.known > 0))  # fmt: skip
@@ -237,29 +248,29 @@ sa.Index("ix_conversations_slots", conversations.c.slot,
          sqlite_where=sa.and_(conversations.c.state == "open", conversations.c.slot.is_not(None)),
          postgresql_where=sa.and_(conversations.c.state == "open", conversations.c.slot.is_not(None)))  # fmt: skip
 
-# One alert in one conversation: what the rules say, and what the destination was notified of.
+# One alert in one conversation: the decision of the rules, and what the destination was notified of.
 members = sa.Table(
     "members",
     metadata,
     _id(),
     _ref("conversation_id", "conversations.id"),
     _ref("alert_id", "alerts.id"),
-    _number("open", "1"),  # whether its conversation is
-    _text("status"),  # of the alert: firing | resolved
+    _number("open", "1"),  # whether its conversation is open
+    _text("status"),  # the status of the alert: firing | resolved
     _text(
         "notified"
     ),  # nothing | unknown (an attempt is under way, or its answer was lost) | firing | resolved
     _text("decision"),  # send | hold | digest | inhibited | drop | given_up
-    _time("at", nullable=True),  # when it is due; null: it is not
+    _time("at", nullable=True),  # when it is due; null: it has no news
     _text("rule"),
     _text("reason"),
     sa.Column("inhibitor", _TEXT),
     _time("held_since", nullable=True),
-    _number("failover", "0"),  # 1: it goes out instead of what a destination that failed could not say
+    _number("failover", "0"),  # 1: it is sent here because another destination failed
     sa.UniqueConstraint("conversation_id", "alert_id"),
     sa.Index("ix_members_alert", "alert_id", "open"),
 )
-# What fires and is not told there: written as it is asked for, so that the index is used.
+# A firing alert that the destination was not notified of. Queries use this expression, so that they match the index.
 WAITS = sa.and_(
     members.c.open == sa.literal_column("1"),
     members.c.status == sa.literal_column("'firing'"),
@@ -297,14 +308,12 @@ fates = sa.Table(
     _text("fate"),
     _text("rule"),
     _text("reason"),
-    _number("generation"),  # the conversation's, when the change was accepted
+    _number("generation"),  # the conversation's generation when the change was accepted
     _time("at"),  # when the change was accepted
     _time("updated_at"),
-    sa.Column("configuration", sa.BigInteger),  # that its decision was made by
-    _time("decided_at", nullable=True),  # null: with the change
-    sa.Column(
-        "decision", _TEXT
-    ),  # the fate that its decision gave it; null: a former version did not keep it
+    sa.Column("configuration", sa.BigInteger),  # by which its decision was made
+    _time("decided_at", nullable=True),  # null: when the change was accepted
+    sa.Column("decision", _TEXT),  # the fate that its decision gave it; null: written by a former version
     sa.Column("because", _TEXT),  # the reason of that decision
     sa.CheckConstraint(
         "fate IN ('pending','held','inhibited','digest','delivered','obsolete','dropped','dead')",
@@ -323,7 +332,7 @@ sa.Index("ix_fates_open", fates.c.member_id, sqlite_where=fates.c.fate.in_(OPEN_
 sa.Index("ix_fates_obsolete", fates.c.updated_at, sqlite_where=fates.c.fate == "obsolete",
          postgresql_where=fates.c.fate == "obsolete")  # fmt: skip
 
-# What fates were before they were decided again.
+# The former states of fates that were decided again.
 former_fates = sa.Table(
     "former_fates",
     metadata,
@@ -337,34 +346,37 @@ former_fates = sa.Table(
     sa.Index("ix_former_fates_fate", "fate_id"),
 )
 
-# What was given up, until somebody has seen it: one open letter a conversation, or one a recipient of it.
+# Dead letters: what was given up, until an operator settles it. A conversation has one open dead letter, or one for each of
+# its recipients.
 dead_letters = sa.Table(
     "dead_letters",
     metadata,
     _id(),
     _ref("conversation_id", "conversations.id"),
     _text("destination"),
-    _time("at"),  # of the last time
+    _time("at"),  # when it was last given up
     _text("reason"),
     _text("state"),  # dead | retried | discarded
     _time("settled_at", nullable=True),
-    _text("notices"),  # [{member, status, notified}]: what was not sent, and what was known before
-    _text("recipient", ""),  # who was not told though the others were; empty: nobody was told
+    _text(
+        "notices"
+    ),  # [{member, status, notified}]: the status that was not sent, and the one that was sent before
+    _text("recipient", ""),  # the only recipient that was not notified; empty: no recipient was
     sa.Index("ix_dead_letters_conversation", "conversation_id"),
 )
 sa.Index("ix_dead_letters_dead", dead_letters.c.id, sqlite_where=dead_letters.c.state == "dead",
          postgresql_where=dead_letters.c.state == "dead")  # fmt: skip
 
-# Destinations that nothing has got through to since an attempt failed.
+# Destinations that no delivery has got through to since an attempt failed.
 troubles = sa.Table(
     "troubles",
     metadata,
     sa.Column("destination", _TEXT, primary_key=True),
     _time("since"),  # the first attempt that failed
-    _text("cause"),  # the same for all that fail for one cause
+    _text("cause"),  # the same for all destinations that fail for the same cause
     _text("reason"),
-    _number("gave_up"),  # whether something was given up since
-    _number("broken"),  # whether somebody has to mend it
+    _number("gave_up"),  # whether a delivery was given up since then
+    _number("broken"),  # whether an operator has to repair it
 )
 
 # The append-only log of attempts.
@@ -378,25 +390,25 @@ deliveries = sa.Table(
     _number("attempt"),
     _time("started_at"),
     _time("finished_at", nullable=True),
-    sa.Column("outcome", _TEXT),  # null: under way; interrupted: the process ended before its answer
+    sa.Column("outcome", _TEXT),  # null: under way; interrupted: the process ended before the answer
     _text("reason", ""),
-    _text("words", ""),  # what the provider said, for people
+    _text("words", ""),  # the provider's answer, for people
     sa.Index("ix_deliveries_conversation", "conversation_id"),
 )
 sa.Index("ix_deliveries_under_way", deliveries.c.id, sqlite_where=deliveries.c.outcome.is_(None),
          postgresql_where=deliveries.c.outcome.is_(None))  # fmt: skip
 
-# How many rows there are, pruned ones included; moved in the transaction that moves the rows. See counters.py.
+# How many rows there are, including pruned ones. They change in the same transaction as the rows. See counters.py.
 counters = sa.Table(
     "counters",
     metadata,
     sa.Column("what", _TEXT, primary_key=True),
-    sa.Column("destination", _TEXT, primary_key=True),  # empty: it is of none
+    sa.Column("destination", _TEXT, primary_key=True),  # empty: of no destination
     sa.Column("value", _TEXT, primary_key=True),
     _number("count"),
 )
 
-# What deliveries sent, packed.
+# The messages that deliveries sent, packed.
 messages = sa.Table(
     "messages",
     metadata,
@@ -410,7 +422,7 @@ messages = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
 
-# Words that bodies and messages have in common: what they were packed with.
+# The dictionaries that bodies and messages were packed with.
 dictionaries = sa.Table(
     "dictionaries",
     metadata,
@@ -419,7 +431,7 @@ dictionaries = sa.Table(
     sa.Column("words", sa.LargeBinary, nullable=False),
 )
 
-# By which labels alerts are found: a hash of each name with its value.
+# The label index: a hash of each label, and an alert that has it.
 alert_labels = sa.Table(
     "alert_labels",
     metadata,
@@ -428,7 +440,8 @@ alert_labels = sa.Table(
     sqlite_with_rowid=False,
 )
 
-# What was pruned, added up. A day is its UTC midnight; a fate counts on the day its change was accepted.
+# The sums of pruned rows. A day is stored as its midnight in UTC (epoch ms). A fate counts on the day when its change was
+# accepted.
 fate_sums = sa.Table(
     "fate_sums",
     metadata,
@@ -450,7 +463,7 @@ day_sums = sa.Table(
     "day_sums",
     metadata,
     sa.Column("day", sa.BigInteger, primary_key=True, autoincrement=False),
-    # webhooks: accepted | quarantined; changes: fired | resolved | repeated; destinations: of those changes
+    # webhooks: accepted | quarantined; changes: fired | resolved | repeated; destinations: of these changes
     sa.Column("what", _TEXT, primary_key=True),
     _number("count"),
 )

@@ -1,7 +1,7 @@
-"""Finding alerts by labels, fingerprint, source and status, the newest first, a page at a time.
+"""Finds alerts by labels, fingerprint, source and status, newest first, a page at a time.
 
-A page looks at a bounded number of alerts. It may hold fewer than were asked for, and even none, while its cursor says
-that there are more to look at: nothing is left out in silence.
+A page reads a bounded number of alerts. It may have fewer alerts than were asked for, even none, while its cursor says that
+there are more to read.
 """
 
 import json
@@ -18,10 +18,10 @@ from router.store.schema import alert_labels, alerts
 
 ALERTS_PER_PAGE = 50
 MAX_ALERTS_PER_PAGE = 500
-# Alerts that a page looks at, at most, and those that are loaded at a time.
+# The largest number of alerts that a page reads, and how many are loaded at a time.
 _MAX_CANDIDATES = 2_000
 _ALERTS_PER_LOAD = 250
-# Alerts of a label are counted up to here, to begin with the rarest label.
+# The alerts of a label are counted up to this bound, to find the rarest label.
 _MAX_LABEL_COUNT = 10_000
 _SHOWN_COLUMNS = (
     "id", "source", "fingerprint", "labels", "annotations", "status", "level", "starts_at", "ends_at", "changed_at",
@@ -31,11 +31,11 @@ _SHOWN_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Which alerts are looked for: those that fit all that is given."""
+    """Which alerts to find: those that match all conditions that are given."""
 
     matchers: tuple[Matcher, ...] = ()
     fingerprint: str | None = None
-    """As the sender gave it."""
+    """The sender's fingerprint."""
     source: str | None = None
     status: str | None = None
     """``firing`` or ``resolved``."""
@@ -43,16 +43,22 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Found:
+    """A page of alerts."""
+
     alerts: tuple[dict[str, Any], ...]
-    """By the time when each was seen first, the newest first: see :func:`shown`."""
+    """In the order in which they were first seen, newest first; see :func:`alert_as_dict`."""
     before: int | None
-    """Where the next page begins; None: this is the last one."""
+    """The cursor of the next page; None: this is the last page."""
 
 
 def find_alerts(
     connection: sa.Connection, search: Search, before: int | None = None, limit: int = ALERTS_PER_PAGE
 ) -> Found:
-    """A page of alerts. :param before: where it begins, as the page before said; None: with the newest"""
+    """Return a page of alerts.
+
+    :param before: the cursor of this page, as the previous page returned it; None: the newest alerts
+    :param limit: the largest number of alerts; at most :data:`MAX_ALERTS_PER_PAGE`
+    """
     limit = min(max(limit, 1), MAX_ALERTS_PER_PAGE)
     ids = _candidates(connection, search, before)
     found: list[dict[str, Any]] = []
@@ -69,8 +75,8 @@ def find_alerts(
 
 
 def alert_as_dict(row: Any) -> dict[str, Any]:
-    """An alert for people: {id, source, fingerprint, labels, annotations, status, level, starts_at, ends_at, changed_at,
-    seen_at, note}; its times are epoch ms.
+    """Return an alert as pages and the API show it: {id, source, fingerprint, labels, annotations, status, level,
+    starts_at, ends_at, changed_at, seen_at, note}. Times are epoch ms.
     """
     return {
         **{name: row[name] for name in _SHOWN_COLUMNS},
@@ -80,7 +86,7 @@ def alert_as_dict(row: Any) -> dict[str, Any]:
 
 
 def _candidates(connection: sa.Connection, search: Search, before: int | None) -> list[int]:
-    """The ids of alerts that may fit, by the index that leaves the fewest."""
+    """Return the ids of alerts that may match, found by the most selective index."""
     hashes = [label_hash(each.name, each.value) for each in search.matchers if each.op == "=" and each.value]
     if search.fingerprint is None and hashes:
         rarest = hashes[0] if len(hashes) == 1 else min(hashes, key=lambda each: _count(connection, each))
@@ -91,7 +97,7 @@ def _candidates(connection: sa.Connection, search: Search, before: int | None) -
         query = sa.select(key)
         if search.fingerprint is not None:
             query = query.where(alerts.c.fingerprint == search.fingerprint)
-        if search.status == "firing":  # written as in its index
+        if search.status == "firing":  # written as the partial index writes it
             query = query.where(alerts.c.status == sa.literal_column("'firing'"))
     if before is not None:
         query = query.where(key < before)

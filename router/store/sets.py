@@ -1,4 +1,4 @@
-"""Loading and saving by sets: one statement for all rows of a table that a batch asks for, and one for all it changed."""
+"""Loads and saves rows by sets: one statement a table for all rows that a batch needs, and one for all that it changed."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from router.lenient_json import fit
 from router.store import counters
 from router.store.labels import entries
 
-# Columns that never change, so that their indexes are left alone. Everything of a webhook and of a change but a count.
+# Columns that never change. They are not updated, so that their indexes are not written either.
 _UNCHANGING_COLUMNS: dict[str, frozenset[str]] = {
     "groups": frozenset({"source", "receiver", "group_key"}),
     "alerts": frozenset({"source", "identity"}),
@@ -26,7 +26,7 @@ _UNCHANGING_COLUMNS: dict[str, frozenset[str]] = {
 
 
 class DatabaseCursor(Protocol):
-    """What is needed of a driver's cursor."""
+    """The methods of a driver's cursor that are used here."""
 
     def execute(self, sql: str, parameters: Any = ..., /) -> Any: ...
     def executemany(self, sql: str, parameters: Any, /) -> Any: ...
@@ -34,24 +34,24 @@ class DatabaseCursor(Protocol):
 
 
 class Dialect(Protocol):
-    """What differs between databases."""
+    """How the SQL of a kind of database differs."""
 
     placeholder: str
-    """Of one parameter."""
+    """How one parameter is written."""
     sample: str
-    """Joins a table after a set of keys, so that the keys are looked up one by one."""
+    """The join of a set of keys with a table that makes the database look the keys up one by one."""
     rows_at_once: int
-    """How many rows one run of an INSERT takes at most. 1: the driver has something better for many rows."""
+    """The largest number of rows of one INSERT. 1: the driver has a better way for many rows."""
 
     def keys(self, kinds: list[str]) -> str:
-        """A table expression ``k(c0, c1 …)`` made of one parameter, a JSON array of keys.
+        """Return a table expression ``k(c0, c1 …)`` that reads one parameter, a JSON array of keys.
 
-        :param kinds: ``text`` or ``bigint``, one a column
+        :param kinds: the type of each column, ``text`` or ``bigint``
         """
 
 
 class Sets:
-    """The statements of every table."""
+    """The prepared statements of every table."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._load: dict[tuple[str, str], str] = {}
@@ -66,7 +66,7 @@ class Sets:
         self._label = _Insert("alert_labels", ("label", "alert_id"), "ON CONFLICT DO NOTHING", dialect)
 
     def load(self, cursor: DatabaseCursor, state: State) -> None:
-        """Load whatever is wanted, except for questions."""
+        """Load the rows that the state wants. Its questions are answered elsewhere."""
         for found in state.tables:
             wanted, found.wanted = found.wanted, {}
             make = found.table.row._make
@@ -77,7 +77,7 @@ class Sets:
                 found.load(index, keys, map(make, cursor.fetchall()))
 
     def save(self, cursor: DatabaseCursor, state: State) -> None:
-        """Save whatever was changed, and move the counters with it."""
+        """Save all changed rows, and update the counters with them."""
         moves = counters.counter_changes(state)
         changed = [(found, *found.changed()) for found in state.tables if found.before]
         for found, there, _ in changed:
@@ -94,20 +94,20 @@ class Sets:
             cursor.executemany(self._count, [(*key, number) for key, number in moves.items()])
 
     def _index(self, cursor: DatabaseCursor, alerts: Sequence[AlertRow]) -> None:
-        """The labels of new alerts. Those of an alert never change."""
+        """Add the labels of new alerts to the label index. The labels of an alert never change."""
         if found := entries((row.id, row.labels) for row in alerts):
             self._label.run(cursor, found)
 
 
-# Rows of the INSERT statements of a table. There are few sizes, so that SQLite keeps all of these statements prepared.
+# How many rows an INSERT has. There are few sizes, so that SQLite keeps all of these statements prepared.
 _ROWS_PER_INSERT = (64, 16, 4, 1)
 
 
 class _Insert:
     """A statement that inserts any number of rows.
 
-    SQLite's driver lets go of the interpreter, and takes it back, each time it runs a statement. With one run for many
-    rows instead of one for each, a batch is saved in half the time.
+    SQLite's driver releases and takes the GIL each time it runs a statement. One run for many rows, instead of one run a
+    row, saves a batch in half the time.
     """
 
     def __init__(self, table: str, columns: Sequence[str], conflict: str, dialect: Dialect) -> None:
@@ -117,7 +117,9 @@ class _Insert:
         self._runs = [(size, f"{head}{', '.join([row] * size)} {conflict}") for size in sizes]
 
     def put(self, cursor: DatabaseCursor, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Providers say what they like: of text that a database refuses, only the characters that it refuses are lost."""
+        """Insert the rows. If the database refuses characters of a text, for example of a provider's answer, only these
+        characters are lost.
+        """
         try:
             self.run(cursor, rows)
         except Exception:
@@ -168,7 +170,7 @@ def _delete_sql(table: Table[Any], dialect: Dialect) -> str:
 
 
 def _condition(column: str, values: Iterable[object]) -> str:
-    """Written as the conditions of the indexes are, so that those are used."""
+    """Return a condition, written as the partial indexes write it, so that the database uses them."""
     several = tuple(values)
     if several == (None,):
         return f"{column} IS NOT NULL"

@@ -1,4 +1,4 @@
-"""The store as another process left it or has it open: for questions, read only."""
+"""Reads the database of another process, running or not, without changing it."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,23 +17,31 @@ from router.store.schema import alerts, conversations, members
 
 @dataclass(frozen=True, slots=True)
 class KnownAlert:
+    """An alert, and what its destinations were notified of."""
+
     alert: Alert
     source: str
     members: tuple[Mapping[str, Any], ...]
-    """By destination: ``destination``, ``told`` (none, maybe, firing, resolved), ``decision``, ``at`` (epoch ms or
-    None), ``reason``; the newest conversation of each."""
+    """For each destination, from its newest conversation: ``destination``, ``notified`` (nothing, unknown, firing,
+    resolved), ``decision``, ``at`` (epoch ms or None), ``reason``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
+    """What fires, and one alert in detail."""
+
     firing: tuple[Mapping[str, str], ...]
-    """The labels of each alert that fires."""
+    """The labels of each firing alert."""
     known: tuple[KnownAlert, ...]
-    """With the fingerprint asked for."""
+    """The alerts with the fingerprint that was asked for."""
 
 
 def read_snapshot(url: str, fingerprint: str | None = None) -> Snapshot:
-    """:raises StoreUnavailable: there is no such database, or it can't be read"""
+    """Read what fires.
+
+    :param fingerprint: also return the alerts with this fingerprint; None: none of them
+    :raises StoreUnavailable: there is no such database, or it can't be read
+    """
     with _open(url) as connection:
         every = sa.select(*(alerts.c[name] for name in AlertRow._fields)).order_by(alerts.c.id)
         rows = map(AlertRow._make, connection.execute(every.where(alerts.c.status == "firing")))
@@ -49,7 +57,7 @@ def read_snapshot(url: str, fingerprint: str | None = None) -> Snapshot:
 
 
 def read_ledger(url: str, since: Millis | None, until: Millis | None) -> dict[str, Any]:
-    """As :func:`router.store.ledger.ledger_of_period`.
+    """Return the ledger of a period, see :func:`router.store.ledger.ledger_of_period`.
 
     :raises StoreUnavailable: there is no such database, or it can't be read
     """

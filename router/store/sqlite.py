@@ -15,29 +15,29 @@ import sqlalchemy as sa
 from router.store.health import RESUMES, StoreUnavailable
 
 _BUSY_SECONDS = 5
-"""How long another program's lock is waited for."""
+"""How long to wait for another program's lock."""
 # FULL: NORMAL may lose the last commits at a power cut. https://sqlite.org/pragma.html#pragma_synchronous
-# A larger cache and rarer checkpoints spare the writer some work; nothing of durability.
+# A larger cache and fewer checkpoints save the writer some work, without a loss of durability.
 _PRAGMAS = (
     "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536", "wal_autocheckpoint=4000",
     "journal_size_limit=67108864",
 )  # fmt: skip
-# A gigabyte takes about a second from memory, and as long as reading it takes from a disk. A file that needs longer
-# than this is checked in part: a start that takes minutes costs more alerts than a flipped bit.
+# Checking a gigabyte takes about a second in memory; from a disk it takes as long as reading it. A file that needs longer
+# than this is checked only in part: a start that takes minutes costs more alerts than a flipped bit.
 _CHECK_SECONDS = 5.0
-# All that the writer runs stay prepared.
+# Enough for all statements of the writer to stay prepared.
 _PREPARED_STATEMENTS = 512
 # https://sqlite.org/rescode.html
 _MESSAGES_BY_CODE = {
     sqlite3.SQLITE_FULL: f"the disk is full; make room, {RESUMES}",
-    sqlite3.SQLITE_IOERR: f"{{error}}: the disk fails, or a quota or limit is reached; mend that, {RESUMES}",
-    sqlite3.SQLITE_READONLY: f"{{error}}; let it be written, {RESUMES}",
-    sqlite3.SQLITE_BUSY: f"another program has locked it; end that one, {RESUMES}",
-    sqlite3.SQLITE_CANTOPEN: "{error}; look at the rights of the file and of its folder",
+    sqlite3.SQLITE_IOERR: f"{{error}}: the disk fails, or a quota or limit is reached; repair that, {RESUMES}",
+    sqlite3.SQLITE_READONLY: f"{{error}}; make it writable, {RESUMES}",
+    sqlite3.SQLITE_BUSY: f"another program has locked it; stop that program, {RESUMES}",
+    sqlite3.SQLITE_CANTOPEN: "{error}; check the permissions of the file and of its folder",
 }
 _DAMAGED_BY_CODE = {
     sqlite3.SQLITE_CORRUPT: "it is damaged ({error})",
-    sqlite3.SQLITE_NOTADB: "it is no SQLite database, or its beginning is damaged ({error})",
+    sqlite3.SQLITE_NOTADB: "it is not an SQLite database, or its beginning is damaged ({error})",
 }
 
 
@@ -45,7 +45,7 @@ class Sqlite:
     """See :class:`router.store.backend.Backend`.
 
     :param url: ``sqlite:///relative/path.db`` or ``sqlite:////absolute/path.db``
-    :raises StoreUnavailable: it is of no file
+    :raises StoreUnavailable: the URL names no file
     """
 
     scheme = "sqlite"
@@ -75,11 +75,13 @@ class Sqlite:
         return f"(SELECT {columns} FROM json_each(?)) k"
 
     def prepare(self) -> None:
-        """Two services on one SQLite file would each notify of everything: the second one is refused."""
+        """Create the file and its folder, and lock them. A second router is refused, because both would notify of
+        everything.
+        """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            # Nobody else's to read: alerts and routing keys are in it. SQLite's files beside it do the same.
+            # Only its owner may read it, because it has alerts and routing keys. SQLite copies its permissions to the WAL.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise StoreUnavailable(
@@ -101,7 +103,7 @@ class Sqlite:
 
     @contextmanager
     def open_read_only(self) -> Iterator[sa.Connection]:
-        """Read only: to close it would else bring the WAL in."""
+        """Open it read-only; otherwise the close would move the WAL into the file."""
         engine = sa.create_engine("sqlite://", creator=lambda: self._connect("ro"), poolclass=sa.NullPool)
         sa.event.listen(engine, "begin", _begin)
         try:
@@ -116,22 +118,20 @@ class Sqlite:
         return self.engine.connect().execution_options(writes=True)
 
     def _connect(self, mode: str = "rw") -> sqlite3.Connection:
-        """Never makes the file anew: somebody has moved it away, and its WAL would be lost."""
+        """Open the file, but never create it: if it was moved away, its WAL would be lost."""
         return sqlite3.connect(
             f"file:{quote(self.name)}?mode={mode}", uri=True, timeout=_BUSY_SECONDS, check_same_thread=False,
             isolation_level=None, cached_statements=_PREPARED_STATEMENTS,
         )  # fmt: skip
 
     def check_not_moved(self) -> None:
-        """SQLite would go on with a file that has been deleted: all that it keeps would be gone at the end."""
+        """Check that the file is still there. SQLite goes on with a deleted file, and all that it writes is lost at the end."""
         try:
             same = self._file is not None and os.path.samestat(self._path.stat(), self._file)
         except OSError:
             same = False
         if not same:
-            raise StoreUnavailable(
-                f"{self._path} was moved away in use; put it back, or start the router anew"
-            )
+            raise StoreUnavailable(f"{self._path} was moved away in use; put it back, or restart the router")
 
     @staticmethod
     def write_count(driver: Any) -> int:
@@ -139,7 +139,9 @@ class Sqlite:
 
     @staticmethod
     def in_transaction(driver: Any) -> bool:
-        """A full or failing disk makes SQLite undo everything. https://sqlite.org/lang_transaction.html"""
+        """Return whether a transaction is open. A full or failing disk makes SQLite roll it back.
+        https://sqlite.org/lang_transaction.html
+        """
         return bool(driver.in_transaction)
 
     def explain_error(self, error: BaseException) -> StoreUnavailable:
@@ -181,19 +183,19 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin(connection: sa.Connection) -> None:
-    # IMMEDIATE: a deferred BEGIN that writes later fails at once with SQLITE_BUSY_SNAPSHOT.
+    # IMMEDIATE: a deferred BEGIN that writes later fails immediately with SQLITE_BUSY_SNAPSHOT.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _code(error: BaseException) -> int:
-    """SQLite's primary result code. An error that the driver made up has none."""
+    """Return SQLite's primary result code. An error of the driver itself has none; then it is SQLITE_ERROR."""
     code = getattr(error, "sqlite_errorcode", None)
     return code & 0xFF if isinstance(code, int) else sqlite3.SQLITE_ERROR
 
 
 def _quick_check(driver: Any) -> str:
-    """The first thing that is wrong, or nothing. https://sqlite.org/pragma.html#pragma_quick_check"""
+    """Return the first fault that SQLite finds; empty: none. https://sqlite.org/pragma.html#pragma_quick_check"""
     late = threading.Event()
 
     def give_up() -> None:

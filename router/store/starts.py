@@ -1,4 +1,4 @@
-"""What is no transition of single rows: a start, and the end of all backoffs of a destination."""
+"""Statements about all conversations: at a start, and at the end of all backoffs of a destination."""
 
 import secrets
 
@@ -12,7 +12,7 @@ from router.store.paced import next_ids
 from router.store.schema import conversations, deliveries, meta
 
 ROWS_PER_STATEMENT = 2_000
-"""Rows of a table that one statement looks at: some 10 milliseconds."""
+"""How many rows of a table one statement looks at. It takes about 10 milliseconds."""
 _PROBED = "probed"
 next_attempt_at = sa.case(
     (conversations.c.due_at > conversations.c.not_before, conversations.c.due_at),
@@ -26,15 +26,16 @@ _storm_stands = sa.and_(conversations.c.state == "open", conversations.c.kind ==
 
 
 def set_meta(connection: sa.Connection, key: str, value: str) -> None:
+    """Set a value of the table ``meta``."""
     connection.execute(sa.delete(meta).where(meta.c.key == key))
     connection.execute(sa.insert(meta).values(key=key, value=value))
 
 
 def mark_interrupted(connection: sa.Connection, now: Millis) -> None:
-    """The process starts: what the last one left under way was interrupted.
+    """Mark the deliveries that the last process left under way as interrupted, and make them due again.
 
-    The random id of the database is replaced at each start, because a start after a restore looks like any other, and
-    a restored database must not use keys again from after its backup. Open conversations keep their keys.
+    It also replaces the random id of the database: a start after a restore looks like any other start, and a restored
+    database must not reuse keys that were used after its backup. Open conversations keep their keys.
     """
     set_meta(connection, DATABASE_ID, secrets.token_hex(16))
     counters.count_interrupted(connection)
@@ -54,9 +55,10 @@ def mark_interrupted(connection: sa.Connection, now: Millis) -> None:
 
 
 def resume_some(connection: sa.Connection, after: int, *, destination: str) -> int:
-    """What waits there after a failure may be tried at once: of the next :data:`PIECE` open conversations.
+    """End the backoff of a destination's conversations, among the next :data:`ROWS_PER_STATEMENT` open ones.
 
-    :returns: the id of the last one, for the next piece; 0: there are no more
+    :param after: the id of the last conversation of the piece before
+    :returns: the id of the last conversation of this piece; 0: there are no more
     """
     ids = conversations.c.id
     is_open = conversations.c.state == sa.literal_column("'open'")
@@ -68,7 +70,8 @@ def resume_some(connection: sa.Connection, after: int, *, destination: str) -> i
         sa.update(conversations)
         .where(
             ids.in_(sa.select(piece.c.id)),
-            conversations.c.destination + "" == destination,  # with the addition, it goes by the ids
+            conversations.c.destination + ""
+            == destination,  # the concatenation keeps the planner on the index of ids
             sa.or_(sa.and_(*is_due), _storm_stands),
         )
         .values(not_before=0, next_at=conversations.c.due_at)
@@ -77,5 +80,5 @@ def resume_some(connection: sa.Connection, after: int, *, destination: str) -> i
 
 
 def probe(connection: sa.Connection) -> None:
-    """Write something: a full disk still takes a transaction that writes nothing."""
+    """Write something, because a transaction that writes nothing succeeds even on a full disk."""
     set_meta(connection, _PROBED, "")

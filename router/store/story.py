@@ -1,4 +1,4 @@
-"""The story of an alert: what arrived, what was decided and by which rule, each attempt, and what came of it."""
+"""The story of an alert: its changes, the decisions and their rules, the attempts, and the fates."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,42 +29,44 @@ from router.store.schema import (
 
 CHANGES_PER_PAGE = 50
 MAX_CHANGES_PER_PAGE = 200
-# Attempts that a page shows, and former decisions; how many there are beyond them is said.
+# How many attempts and former fates a page has at most. The page says how many more there are.
 _MAX_ATTEMPTS = _MAX_FORMER_FATES = 500
-# What comes of a decision.
+# Fates that end a decision.
 _FINAL_FATES = (Fate.DELIVERED, Fate.OBSOLETE, Fate.DEAD)
 _EVENT_ORDER = ("change", "decision", "attempt", "fate")
 Event = dict[str, Any]
 Configurations = dict[int, tuple[str, dict[str, str]]]
-"""By id: the hash, and where each rule stands."""
+"""By id: the sha256, and the position of each rule (file:line)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
+    """A page of the story of an alert."""
+
     alert: dict[str, Any]
     """See :func:`router.store.search.alert_as_dict`."""
     events: tuple[Event, ...]
     """By time. Each has ``at`` (epoch ms) and ``event``:
 
-    - ``change``: it was reported; ``id``, ``webhook``, ``kind``, ``level``
-    - ``decision``, and ``fate``, what came of it: ``change``, ``destination``, ``fate``, ``reason``, ``rule``,
-      ``position`` (file:line) and ``configuration`` (a hash); None: not known
+    - ``change``, a report of the alert: ``id``, ``webhook``, ``kind``, ``level``
+    - ``decision``, and ``fate``, its result: ``change``, ``destination``, ``fate``, ``reason``, ``rule``, ``position``
+      (file:line) and ``configuration`` (a sha256), each None if it is not known
     - ``attempt``: ``destination``, ``delivery``, ``attempt``, ``finished_at``, ``outcome``, ``reason``, ``words``,
-      ``storm`` (a storm's message took it along), ``message`` (what was sent is kept)
+      ``storm`` (whether a storm's message covered it), ``message`` (whether the sent message is kept)
     """
     left_out: int
-    """How many attempts and former decisions of this time, the oldest ones, are not among the events: there are too
-    many."""
+    """How many of the oldest attempts and former fates of this time are left out, because there are too many."""
     before: int | None
-    """Where the page with what was before begins; None: there is nothing."""
+    """The cursor of the page with the earlier events; None: there are none."""
 
 
 def story_of(
     connection: sa.Connection, alert: int, before: int | None = None, limit: int = CHANGES_PER_PAGE
 ) -> Story | None:
-    """The last changes of an alert and all that came of them; None: there is no such alert.
+    """Return the last changes of an alert and all that followed from them; None: there is no such alert.
 
-    :param before: where the page begins, as the page after it said; None: at the end
+    :param before: the cursor that the later page returned; None: the newest changes
+    :param limit: the largest number of changes; at most :data:`MAX_CHANGES_PER_PAGE`
     """
     row = connection.execute(sa.select(alerts).where(alerts.c.id == alert)).mappings().first()
     if row is None:
@@ -91,15 +93,17 @@ def story_of(
 
 
 def message(connection: sa.Connection, delivery: int) -> dict[str, Any] | None:
-    """What a delivery sent: ``channel``, ``body`` in the channel's own shape, ``fallback`` where its template failed,
-    and instead of a body that was too large to keep ``left_out``, how many alerts it was about. None: nothing is kept.
+    """Return what a delivery sent; None: no message is kept.
+
+    It has ``channel``, ``body`` in the channel's own shape, and ``fallback`` if its template failed. If the body was too
+    large to keep, it has ``left_out`` instead of ``body``: the number of alerts that the message was about.
     """
     packed = connection.execute(sa.select(messages.c.body).where(messages.c.id == delivery)).scalar()
     return None if packed is None else json.loads(unpack_stored(connection, packed))
 
 
 def body(connection: sa.Connection, webhook: int) -> bytes | None:
-    """The body of an accepted webhook; None: it is not kept any more, or nobody sent one."""
+    """Return the body of an accepted webhook; None: there is none, or it was pruned."""
     accepted = webhooks.c.id == webhook, webhooks.c.quarantined.is_(None)
     packed = connection.execute(sa.select(webhooks.c.body).where(*accepted)).scalar()
     return unpack_stored(connection, packed) if packed else None
@@ -120,7 +124,7 @@ def _fates(connection: sa.Connection, page: Sequence[Any]) -> list[FateRow]:
 
 
 def _former(connection: sa.Connection, page: Sequence[Any]) -> tuple[list[FormerFateRow], int]:
-    """What the fates of a page were before, and how much of that is left out."""
+    """Return the former fates of a page's fates, and how many are left out."""
     columns = (former_fates.c[name] for name in FormerFateRow._fields)
     whole = former_fates.join(fates, fates.c.id == former_fates.c.fate_id)
     of_page = fates.c.change_id.in_([row["id"] for row in page])
@@ -136,7 +140,10 @@ def _count_beyond(
     whole: sa.FromClause,
     *conditions: sa.ColumnElement[bool],
 ) -> int:
-    """How many rows there are beyond a limit."""
+    """Return how many rows there are beyond a limit.
+
+    :param found: how many rows a query with this limit found
+    """
     if found < limit:
         return 0
     count = sa.select(sa.func.count()).select_from(whole).where(*conditions)
@@ -146,7 +153,7 @@ def _count_beyond(
 def _states(
     connection: sa.Connection, fated: Sequence[FateRow], former: Sequence[FormerFateRow]
 ) -> Iterator[Event]:
-    """What each fate was, and is."""
+    """Yield an event for each state that a fate had or has."""
     named = {row.configuration for row in fated} | {row.configuration for row in former}
     known = _configurations(connection, named - {None})
     by_id = {row.id: row for row in fated}
@@ -184,7 +191,7 @@ _ATTEMPT_COLUMNS = (
 def _attempts(
     connection: sa.Connection, alert: int, page: Sequence[Any], before: int | None
 ) -> tuple[list[Event], int]:
-    """The attempts of its conversations in the time of a page, and how many are left out."""
+    """Return the attempts of the alert's conversations in the time of a page, and how many are left out."""
     if not page:
         return [], 0
     conditions = [members.c.alert_id == alert, deliveries.c.started_at >= page[-1]["at"]]
@@ -203,7 +210,10 @@ def _attempts(
 def _in_storms(
     connection: sa.Connection, fated: Iterable[FateRow], attempts: Iterable[Event]
 ) -> Iterator[Event]:
-    """The messages of storms that took it along: what they delivered has the time at which they ended."""
+    """Yield the attempts of storms whose messages covered the alert.
+
+    A fate that a storm delivered has the time at which the storm's attempt finished.
+    """
     own = {(each["destination"], each["finished_at"]) for each in attempts}
     ended = {
         (row.destination, row.updated_at)

@@ -1,4 +1,4 @@
-"""How much there is of something: counted on an index, and no further than to a bound."""
+"""Counts rows on an index, up to a bound."""
 
 from typing import Any
 
@@ -16,9 +16,10 @@ from router.store.schema import (
 )
 
 MAX_COUNTED = 10_000
-"""Nothing is counted further than to this: a look takes about as long however much there is."""
+"""The bound of every count, so that a query takes about as long however many rows there are."""
 _FIRST_BOUND = 100
-"""Most often no more than this are due, or no more are due later: then the other one is not counted any further."""
+"""The bound of the first query for lanes. In most cases no more conversations than this are due, or due later; then the
+other number is not counted any further."""
 
 ROWS_OF_LISTS: dict[str, tuple[sa.ColumnElement[int], sa.ColumnElement[bool]]] = {
     "waiting": (members.c.id, WAITS),
@@ -27,11 +28,14 @@ ROWS_OF_LISTS: dict[str, tuple[sa.ColumnElement[int], sa.ColumnElement[bool]]] =
     "dead-letters": (dead_letters.c.id, dead_letters.c.state == sa.literal_column("'dead'")),
     "quarantine": (webhooks.c.id, webhooks.c.quarantined.is_not(None)),
 }
-"""The rows that a list shows some of, by its name."""
+"""By the name of a list: the id and the condition of its rows."""
 
 
 def total(connection: sa.Connection, name: str) -> str:
-    """How many rows a list has in all: exact up to :data:`MOST`, and ``10000+`` beyond."""
+    """Return how many rows a list has: exact up to :data:`MAX_COUNTED`, and ``10000+`` beyond.
+
+    :param name: a key of :data:`ROWS_OF_LISTS`
+    """
     key, which = ROWS_OF_LISTS[name]
     some = sa.select(key).where(which).order_by(key).limit(sa.bindparam("most"))
     count = connection.execute(
@@ -41,13 +45,14 @@ def total(connection: sa.Connection, name: str) -> str:
 
 
 def lanes(connection: sa.Connection, now: Millis) -> dict[str, dict[str, Any]]:
-    """By destination, where there is any: conversations that are due (``backlog``), and since when (``oldest_at``, ms);
-    ``dead`` letters.
+    """Return, by destination key: the number of conversations that are due (``backlog``), since when the oldest one is due
+    (``oldest_at``, epoch ms or None), and the number of ``dead`` letters. Destinations without any are left out.
 
-    ``backlog_more``: more than that are due. It is so only where more than :data:`MOST` are due and more than that
-    many are due later: of each no more are counted, and as long as one is known, the counter of both tells the other.
+    ``backlog_more`` is true if more conversations are due than ``backlog`` says. That happens only if more than
+    :data:`MAX_COUNTED` are due and more than that many are due later: each number is counted up to this bound, and if one
+    of them is below it, the counter of both gives the other.
     """
-    for most in (_FIRST_BOUND, MAX_COUNTED):  # most often, one of them is few
+    for most in (_FIRST_BOUND, MAX_COUNTED):
         rows = connection.execute(_LANES, {"now": now, "most": most + 1}).all()
         if all(min(due, later) <= most for *_, due, later in rows):
             break

@@ -1,4 +1,4 @@
-"""Destinations that nothing gets through to: kept so that a restart forgets none."""
+"""Stores which destinations no delivery gets through to, so that they are known after a restart."""
 
 from dataclasses import dataclass
 
@@ -13,25 +13,25 @@ from router.store.schema import alerts, troubles
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Nothing has got through to a destination since an attempt failed."""
+    """No delivery has got through to a destination since an attempt failed."""
 
     destination: str
     since: Millis
-    """When the first attempt failed."""
+    """When the first attempt failed (epoch ms)."""
     cause: str
-    """The same for all that fail for one cause; the destination's key: it has its own."""
+    """The same for all destinations that fail for the same cause; the destination's key if the cause is its own."""
     reason: str
-    """Of the last failure, in the provider's words."""
+    """The reason of the last failure, in the provider's words."""
     gave_up: bool = False
-    """Something was given up since."""
+    """A delivery was given up since then."""
     broken: bool = False
-    """Somebody has to mend it."""
+    """An operator has to repair it."""
     reported: Millis | None = None
-    """The start of the alert that says so, one a cause; None: none does yet."""
+    """When the self-alert about the cause started (epoch ms); None: there is none yet."""
 
 
 def load_troubles(connection: sa.Connection) -> tuple[list[Trouble], list[Alert]]:
-    """Them, and the self-alerts that fire, the oldest first."""
+    """Return the troubles of all destinations, and the self-alerts that fire, oldest first."""
     columns = [alerts.c[name] for name in AlertRow._fields]
     rows = connection.execute(
         sa.select(*columns)
@@ -51,6 +51,7 @@ def load_troubles(connection: sa.Connection) -> tuple[list[Trouble], list[Alert]
 
 
 def save_trouble(connection: sa.Connection, trouble: Trouble) -> None:
+    """Store the trouble of a destination, in place of the stored one."""
     delete_trouble(connection, trouble.destination)
     connection.execute(
         sa.insert(troubles).values(
@@ -61,4 +62,5 @@ def save_trouble(connection: sa.Connection, trouble: Trouble) -> None:
 
 
 def delete_trouble(connection: sa.Connection, destination: str) -> None:
+    """Delete the trouble of a destination, if it has one."""
     connection.execute(sa.delete(troubles).where(troubles.c.destination == destination))

@@ -1,4 +1,4 @@
-"""One writer thread that commits many callers' jobs together, and connections of their own for readers."""
+"""One writer thread that commits the jobs of many callers together, and readers with their own connections."""
 
 import asyncio
 import math
@@ -25,14 +25,14 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 BatchObserver = Callable[[float, Iterable[tuple[str, float]]], None]
-"""Takes the seconds of a batch, and the kind and the seconds of each of its jobs."""
+"""Called after each batch with its seconds, and the kind and the seconds of each of its jobs."""
 
 _MAX_BATCH_WEIGHT = 256
-"""Alerts, see :attr:`router.store.jobs.Job.weight`: some tens of milliseconds."""
+"""In alerts, see :attr:`router.store.jobs.Job.weight`. Such a batch takes some tens of milliseconds."""
 _MAX_QUEUED_JOBS = 10_000
 _READERS = 4
 _LAST_READS_SECONDS = 0.5
-"""Seconds that readers have to end in when the database is closed."""
+"""How long a close waits for the readers."""
 
 
 @dataclass(slots=True)
@@ -40,17 +40,17 @@ class _QueuedJob:
     result: JobResult
     future: asyncio.Future[Any]
     wrote: bool = False
-    """Of the first of a transaction: something was written by it."""
+    """The transaction wrote something. It is set for the first job of a transaction only."""
     seconds: float = 0.0
-    """Of the first of a batch: how long all of it took."""
+    """How long the whole batch took. It is set for the first job of a batch only."""
 
 
 class Database:
     """One writer, many readers.
 
-    :param url: see :func:`router.store.backend.backend`
-    :param observe: told how long each batch took, and each of its jobs
-    :raises StoreUnavailable: it means no database
+    :param url: see :func:`router.store.backend.open_backend`
+    :param observe: called with how long each batch took, and each of its jobs
+    :raises StoreUnavailable: the URL names no usable kind of database
     """
 
     def __init__(self, url: str, observe: BatchObserver) -> None:
@@ -60,10 +60,10 @@ class Database:
         self.health = Health(self.name)
         self._sets = Sets(self._backend)
         self._connection: sa.Connection | None = None
-        """The writer's; None: a new one is made."""
+        """The writer's connection; None: the next batch opens a new one."""
         self._readers = Threads("store-read", _READERS)
         self._reading: set[asyncio.Event] = set()
-        """Each is set when a reader has let go of its connection."""
+        """One event a reading; it is set when the reader has released its connection."""
         self._queue: queue.Queue[_QueuedJob | None] = queue.Queue(_MAX_QUEUED_JOBS)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -71,7 +71,7 @@ class Database:
         self._closed = False
 
     def open(self) -> None:
-        """Check it, and bring its tables up to date.
+        """Check the database, and bring its tables up to date.
 
         :raises StoreUnavailable: it can't be opened, is damaged or not ours, or another process serves from it
         """
@@ -89,20 +89,21 @@ class Database:
         return self._queue.qsize()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the writer thread. It answers its callers on this event loop."""
         self._loop = loop
         self._thread = threading.Thread(target=self._serve, name="store-write", daemon=True)
         self._thread.start()
 
     async def do(self, job: Job[T]) -> T:
-        """Run a job on the writer thread; returns after the commit is durable.
+        """Run a job on the writer thread, and return its result after the commit is durable.
 
-        :raises StoreUnavailable: nothing of it was kept
+        :raises StoreUnavailable: nothing of the job was saved
         """
         result: T = await self._enqueue(job)
         return result
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """As :meth:`do`, for what is no transition."""
+        """Run a function with the writer's connection, as :meth:`do` runs a job."""
         result: T = await self._enqueue(Direct(work))
         return result
 
@@ -124,7 +125,10 @@ class Database:
         return await waiting.future
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run ``work`` with a connection of its own, on a reader thread."""
+        """Run a function with a connection of its own, on a reader thread.
+
+        :raises StoreUnavailable: the database can't be read
+        """
 
         def call() -> T:
             try:
@@ -132,7 +136,7 @@ class Database:
                     return work(connection)
             finally:
                 self._call_on_loop(ended.set)
-                if self._closed:  # without waiting for it
+                if self._closed:  # the close did not wait for this reader
                     self._backend.close()
 
         ended = asyncio.Event()
@@ -146,7 +150,7 @@ class Database:
             raise unread from error
 
     async def look(self, job: Job[T]) -> T:
-        """What a job comes to, on a reader's connection: nothing of it is kept, and the writer goes on meanwhile."""
+        """Return the result of a job on a reader's connection. Nothing is saved, and the writer is not held up."""
 
         def work(connection: sa.Connection) -> T:
             with connection.begin():
@@ -155,32 +159,35 @@ class Database:
         return await self.read(work)
 
     async def close(self, within: float = math.inf) -> None:
-        """Finish what is queued, then let go of the database.
+        """Finish the queued jobs, then release the database.
 
-        :param within: seconds; a writer that is stuck (a dead disk) is left behind then, and ends with the process
+        :param within: seconds; a writer that is still stuck after these (a dead disk) is abandoned, and ends with the process
         """
         if self._thread is not None:
             self._thread = None
-            with suppress(queue.Full):  # then it is stuck
+            with suppress(queue.Full):  # then the writer is stuck
                 self._queue.put_nowait(None)
             try:
                 async with asyncio.timeout(None if within == math.inf else within):
                     await self._ended.wait()
             except TimeoutError:
-                log.warning("the store's last write has not ended; it is left behind", database=self.name)
+                log.warning(
+                    "the store's last write has not ended; its thread is abandoned", database=self.name
+                )
                 return
-        # A reader whose caller was cancelled still has its connection, and SQLite's last one takes the WAL in.
+        # A reader whose caller was cancelled still has its connection. The last connection to close makes SQLite move the
+        # WAL into the file.
         with suppress(TimeoutError):
             async with asyncio.timeout(min(within, _LAST_READS_SECONDS)):
                 for each in self._reading:
                     await each.wait()
         self._closed = True
         self._readers.shutdown()
-        self._close_connection()  # unless the writer has
+        self._close_connection()  # if the writer has not done so
         self._backend.close()
 
     def _serve(self) -> None:
-        """The writer's thread. Whatever happens to a batch, those who wait for it get an answer, and it goes on."""
+        """Run the writer's thread. Whatever happens to a batch, its callers get an answer, and the thread goes on."""
         open_ = True
         while open_:
             batch: list[_QueuedJob] = []
@@ -206,12 +213,12 @@ class Database:
 
     def _call_on_loop(self, back: Callable[..., object], *arguments: object) -> None:
         assert self._loop is not None  # noqa: S101  (narrows the type)
-        with suppress(RuntimeError):  # the loop is gone: nobody waits for an answer any more
+        with suppress(RuntimeError):  # the loop has ended: no caller waits for an answer
             self._loop.call_soon_threadsafe(back, *arguments)
 
     def _write(self, batch: list[_QueuedJob]) -> None:
-        """Commit a batch. A job that fails among others runs once more, alone: only what fails then is answered with an
-        error.
+        """Commit a batch. A job that fails among others runs once more, alone; it is answered with an error only if it fails
+        then, too.
         """
         failed = self._commit(batch)
         if len(batch) == 1:
@@ -221,11 +228,16 @@ class Database:
             self._commit([each])
             if each.result.error is None:
                 log.error(
-                    "a job failed among others, and did not alone", job=each.result.kind, exc_info=before
+                    "a job failed in a batch with others, but succeeded alone",
+                    job=each.result.kind,
+                    exc_info=before,
                 )
 
     def _commit(self, batch: list[_QueuedJob]) -> list[_QueuedJob]:
-        """All of it, or nothing. The jobs that failed; none, if it is the database that can't be written."""
+        """Commit the whole batch, or nothing.
+
+        :returns: the jobs that failed; none if the database itself can't be written
+        """
         for each in batch:
             each.result.value = each.result.error = None
         try:
@@ -233,7 +245,7 @@ class Database:
             if self._connection is None:
                 self._connection = self._backend.open_writer()
             batch[0].wrote = self._run_transaction(self._connection, [each.result for each in batch])
-        except BaseException as error:  # noqa: BLE001  (else its callers would wait for ever)
+        except BaseException as error:  # noqa: BLE001  (otherwise the callers would wait forever)
             failure = self._classify(error)
             for each in batch:
                 each.result.error = failure
@@ -243,7 +255,7 @@ class Database:
         return [each for each in batch if each.result.error is not None]
 
     def _classify(self, error: BaseException) -> Exception:
-        """What a batch could not be saved for: the database, or something of its own."""
+        """Return whether a batch failed because of the database (:class:`StoreUnavailable`) or because of its own rows."""
         if isinstance(error, StoreUnavailable):
             return error
         if isinstance(error, Exception) and self._backend.is_row_error(error):
@@ -252,7 +264,10 @@ class Database:
         return self._backend.explain_error(error)
 
     def _run_transaction(self, connection: sa.Connection, results: list[JobResult]) -> bool:
-        """Whether something was written, as far as anybody wants to know."""
+        """Run the jobs in one transaction.
+
+        :returns: whether something was written; checked only while the store counts as not writable
+        """
         wanted = self.health.error is not None
         driver = connection.connection.driver_connection
         with connection.begin():
@@ -261,22 +276,22 @@ class Database:
             return wanted and self._backend.write_count(driver) > before
 
     def _is_usable(self) -> bool:
-        """Not if not even its rollback succeeded."""
+        """Return whether the writer's connection is outside a transaction. If its rollback failed, it is not."""
         connection = self._connection
         if connection is None or connection.invalidated or connection.in_transaction():
             return False
         try:
             return not self._backend.in_transaction(connection.connection.driver_connection)
-        except Exception:  # noqa: BLE001  (then it is none)
+        except Exception:  # noqa: BLE001  (then the connection is broken)
             return False
 
     def _close_connection(self) -> None:
-        """The next batch gets a new connection."""
+        """Close the writer's connection, so that the next batch opens a new one."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
         for end in (connection.invalidate, connection.close):
-            with suppress(Exception):  # then it has ended already
+            with suppress(Exception):  # the connection has ended already
                 end()
 
     def _answer_callers(self, batch: list[_QueuedJob]) -> None:
@@ -286,7 +301,7 @@ class Database:
         faults = [error for error in errors if isinstance(error, StoreUnavailable)]
         for fault in faults:
             self.health.write_failed(fault)
-        # A full disk still takes a transaction that writes nothing.
+        # A transaction that writes nothing succeeds even on a full disk.
         if not faults and any(each.wrote for each in batch) and self.queued_jobs < _MAX_QUEUED_JOBS // 2:
             self.health.write_succeeded()
         for each in batch:

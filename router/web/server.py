@@ -187,7 +187,7 @@ def _lanes(context: AppContext, due: Mapping[str, Mapping[str, Any]], now: Milli
     """Each lane with what is due there, since when, by when it will have been told (ms; None: nothing is due; as if
     nothing else came and nothing failed), and how much was given up.
 
-    :param due: see :meth:`router.store.Store.lanes`
+    :param due: see :meth:`router.store.page_queries.PageQueries.lanes`
     """
     rows = []
     for lane in context.lanes():

@@ -18,14 +18,14 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Nothing is in it; it may have its tables."""
+    """The URL of an empty database, which may have its tables."""
     with _empty(kind, request, tmp_path, Server.with_tables) as url:
         yield url
 
 
 @pytest.fixture
 def new_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """For a test that changes the tables or fills them with very much."""
+    """The URL of a new database, for a test that changes the tables or adds very many rows."""
     with _empty(kind, request, tmp_path, Server.database) as url:
         yield url
 

@@ -8,7 +8,7 @@ from router.core.rows import Table
 from router.core.state import State
 
 COUNT = 80
-"""Rows of a table: so many that each set which is asked for has some."""
+"""How many rows a table has: enough for each set that is loaded."""
 DESTINATIONS = ("slack:C0CRITICAL", "email:a@b,ü@c", "")
 TEXTS = (
     "",
@@ -27,7 +27,7 @@ TEXTS = (
 )
 TIMES = (0, 1, 1_795_435_200_000, 2**53 + 1, 2**63 - 1, -(2**63))
 
-# What the store asks by, or what its tables insist on.
+# Values that the store searches by, or that constraints require.
 _WORDS: dict[str, tuple[str, ...]] = {
     "destination": DESTINATIONS,
     "source": ("default", "am-2"),
@@ -50,7 +50,7 @@ _REFERENCES = {
 
 
 def ids(table: str) -> range:
-    """Those of the rows that :func:`fill` makes of a table."""
+    """The rows that :func:`fill` makes for a table."""
     numbered = [each.name for each in rows.TABLES if each.primary == ("id",)]
     first = 1 + COUNT * numbered.index(table)
     return range(first, first + COUNT)

@@ -1,4 +1,4 @@
-"""What is asked of the store while it serves looks at as many rows whatever its history has, and however much is due."""
+"""The work of a query while the router serves grows neither with the history nor with what is due."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,7 +14,7 @@ from tests.conformance.work import counted
 from tests.unit.core.world import NIGHT, PAGER, PER_ALERT, POLICY, SLACK, TEAM, alert, webhook
 
 MOST = 100
-"""As far as anything is counted here."""
+"""The bound of counts in this test."""
 FEW, MANY = 70, 200
 """Groups of each kind: enough to fill each list, and many more."""
 NOW = NIGHT + MINUTE
@@ -41,7 +41,7 @@ READINGS: dict[str, Reading] = {
 
 
 async def filled(store: Store, count: int) -> None:
-    """Criticals that are told and over, some that are due, warnings that are held, and bodies in quarantine."""
+    """Add criticals that are delivered and over, some that are due, held warnings, and quarantined bodies."""
 
     async def post(level: str, status: Status, first: int = 0) -> None:
         bodies = (
@@ -50,7 +50,7 @@ async def filled(store: Store, count: int) -> None:
         )
         await asyncio.gather(*(store.accept(each, "default", b"{}", POLICY, NIGHT) for each in bodies))
 
-    async def tell(destination: Destination) -> None:
+    async def deliver(destination: Destination) -> None:
         while True:
             works = await store.claim_several(Permit(destination, count=count), POLICY, NOW)
             if not works.works:
@@ -61,7 +61,7 @@ async def filled(store: Store, count: int) -> None:
     for status in Status:
         await post("critical", status)
         for destination in (SLACK, PAGER, PER_ALERT):
-            await tell(destination)
+            await deliver(destination)
     await post("warning", Status.FIRING)
     await post("critical", Status.FIRING, count)
     await asyncio.gather(*(store.quarantine(b"x", "default", "r", NOW) for _ in range(count)))
@@ -83,7 +83,7 @@ def _bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def grown(new_url: str) -> AsyncIterator[Store]:
-    """PostgreSQL reads a table of some hundred rows whole sooner than by its index. Here it is told that it is large."""
+    """PostgreSQL reads a table of some hundred rows whole sooner than by its index. Here its statistics say that the table is large."""
     plans = "%20".join(
         f"-c%20enable_{each}%3Doff" for each in ("seqscan", "bitmapscan", "hashjoin", "mergejoin", "sort")
     )
@@ -93,9 +93,7 @@ async def grown(new_url: str) -> AsyncIterator[Store]:
 
 
 @pytest.mark.usefixtures("_bound")
-async def test_more_history_and_more_that_is_due_is_no_more_work_for_a_reading(
-    grown: Store, new_url: str
-) -> None:
+async def test_the_work_of_a_read_does_not_grow_with_the_rows(grown: Store, new_url: str) -> None:
     amounts: list[dict[str, int]] = []
     for count in (FEW, MANY):
         await filled(grown, count)

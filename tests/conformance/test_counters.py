@@ -58,7 +58,7 @@ async def test_counters_follow_every_kind_of_row_through_pruning_and_a_restart(s
     assert not any(lane["dead"] for lane in (await store.pages.lanes(now)).values())
 
 
-async def test_a_database_from_before_the_counters_gets_them_right(new_url: str) -> None:
+async def test_a_migrated_database_has_right_counters(new_url: str) -> None:
     store = await Store.open(new_url)
     now = await played(store)
     before = await store.pages.status()
@@ -81,7 +81,7 @@ def _as_of_0010(database: Backend) -> None:
     database.close()
 
 
-async def test_a_counter_that_is_off_is_named_and_left_as_it_is(url: str) -> None:
+async def test_a_wrong_counter_is_reported_and_not_repaired(url: str) -> None:
     store = await Store.open(url)
     await store.quarantine(b"x", "default", "r", 1)
     await store.close()
@@ -100,7 +100,7 @@ async def test_a_counter_that_is_off_is_named_and_left_as_it_is(url: str) -> Non
     ("due", "later", "most", "expected"),
     [(3, 0, 10, (3, False)), (3, 0, 2, (3, False)), (3, 2, 2, (3, False)), (2, 3, 2, (2, False)), (3, 3, 2, (2, True))],
 )  # fmt: skip
-async def test_a_backlog_is_exact_unless_many_are_due_and_many_later(
+async def test_a_backlog_is_exact_unless_many_are_due_now_and_later(
     store: Store, monkeypatch: pytest.MonkeyPatch, due: int, later: int, most: int, expected: tuple[int, bool]
 ) -> None:
     monkeypatch.setattr(totals, "MAX_COUNTED", most)

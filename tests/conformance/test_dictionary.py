@@ -1,4 +1,4 @@
-"""Bodies and messages are read as they came, whichever dictionary they were packed with."""
+"""Bodies and messages are unchanged, whichever dictionary they were packed with."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def message_of(number: int) -> Message:
 
 
 async def play(store: Store, first: int, count: int, now: Millis) -> dict[int, int]:
-    """Webhooks and their deliveries; the number of each delivery."""
+    """Accept webhooks and record their deliveries. Return the numbers of the deliveries."""
     numbers = {}
     for number in range(first, first + count):
         alert = Alert("f", {"alertname": f"Down{number}"}, {}, Status.FIRING, NOW)
@@ -59,7 +59,7 @@ async def assert_readable(store: Store, numbers: dict[int, int]) -> None:
     assert sorted(each or b"" for each in found) == sorted(map(body_of, numbers.values()))
 
 
-async def test_all_is_read_as_it_came_before_and_after_a_dictionary_is_learned(url: str) -> None:
+async def test_texts_are_unchanged_before_and_after_learning(url: str) -> None:
     store = await Store.open(url)
     await store.start(NOW)
     await store.rules.adopt(Adoption(POLICY), NOW)
@@ -89,7 +89,7 @@ def packed(packing: LearningPacker, count: int = 100) -> int:
     return size
 
 
-def test_a_lesson_is_due_after_some_texts_and_again_after_a_month() -> None:
+def test_a_dictionary_is_due_after_some_texts_and_each_month() -> None:
     packing = LearningPacker()
     packed(packing, 40)
     assert packing.next_dictionary(NOW) is None
@@ -102,7 +102,7 @@ def test_a_lesson_is_due_after_some_texts_and_again_after_a_month() -> None:
     assert packing.next_dictionary(NOW + 30 * DAY) is not None
 
 
-def test_no_more_is_learned_than_can_be_numbered(database: Backend) -> None:
+def test_there_are_no_more_dictionaries_than_numbers(database: Backend) -> None:
     connection = database.open_writer()
     with connection.begin():
         learned = [add_dictionary(connection, b"words", NOW) for _ in range(MAX_DICTIONARIES + 1)]

@@ -1,4 +1,4 @@
-"""What a history leaves behind reads the same on every database, before it is pruned and after it."""
+"""The result of a history reads the same on both databases, before and after pruning."""
 
 import json
 from dataclasses import asdict
@@ -20,12 +20,12 @@ def is_rich(text: str) -> bool:
     return all(each in text for each in (' dead": ', '"digest": {', ' obsolete": ', '"settled": '))
 
 
-# Long ones, with dead letters, digests and what is decided later.
+# Long histories with dead letters, digests and decisions that come later.
 HISTORIES = [each for each in load(every=7) if is_rich(json.dumps(each))][:4]
 
 
 async def shown(url: str, now: int) -> dict[str, Any]:
-    """Every reading of the store, the ledger of parts of the time among them."""
+    """Return the results of all queries of the store, also of the ledger for parts of the time."""
     store = await Store.open(url)
     try:
         newest, integrity = await store.pages.decisions(), await store.integrity(now)
@@ -70,7 +70,7 @@ async def after(history: History, url: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("history", HISTORIES, ids=lambda each: f"history {each['seed']}")
-async def test_it_reads_the_same_whatever_the_database(
+async def test_a_history_reads_the_same_on_both_databases(
     history: History, tmp_path: Path, postgresql: Server
 ) -> None:
     one = await after(history, f"sqlite:///{tmp_path}/router.db")
@@ -82,7 +82,7 @@ async def test_it_reads_the_same_whatever_the_database(
         assert before == now
 
 
-async def test_bodies_in_quarantine_come_back_byte_by_byte(store: Store) -> None:
+async def test_quarantined_bodies_are_returned_byte_by_byte(store: Store) -> None:
     bodies = [b"", b"\x00\xff\xfe", "🙂".encode(), bytes(range(256)) * 400]
     numbers = [await store.quarantine(each, "default", "r", 1, "gzip") for each in bodies]
     assert [await store.pages.quarantined_body(each) for each in numbers] == bodies
@@ -95,8 +95,8 @@ async def test_bodies_in_quarantine_come_back_byte_by_byte(store: Store) -> None
 @pytest.mark.parametrize(
     "odd", ["a NUL \0.", "half an emoji \ud83d.", "%s %(x)s {} \\", "'; DROP TABLE alerts; --"]
 )
-async def test_text_that_a_database_refuses_loses_nothing_but_itself(store: Store, odd: str) -> None:
-    """Providers say what they like."""
+async def test_only_characters_that_a_database_refuses_are_lost(store: Store, odd: str) -> None:
+    """For example in the answer of a provider."""
     await store.quarantine(b"x", "default", odd, 1, odd)
     await store.save_trouble(Trouble("slack:C0", 1, "slack:C0", odd))
     kept = (await store.pages.quarantined())[0]
@@ -110,12 +110,12 @@ async def test_a_second_router_on_the_same_database_is_refused(store: Store, url
         await Store.open(url)
     await store.ready()
     await store.close()
-    other = await Store.open(url)  # now nobody has it
+    other = await Store.open(url)  # now no router has it
     await other.ready()
     await other.close()
 
 
-async def test_questions_are_answered_from_a_database_that_is_open_elsewhere(store: Store, url: str) -> None:
+async def test_a_database_that_is_open_elsewhere_can_be_read(store: Store, url: str) -> None:
     await store.quarantine(b"x", "default", "r", 1)
     assert read_ledger(url, None, None)["webhooks"] == {"accepted": 0, "quarantined": 1}
     assert read_snapshot(url).firing == ()

@@ -1,4 +1,4 @@
-"""What is known of an alert afterwards: its story, what was sent, and how it is found."""
+"""The history of an alert: its story, the messages that were sent, and the search for it."""
 
 import json
 from collections.abc import Sequence
@@ -124,7 +124,7 @@ _GIST = {
 }
 
 
-def told(events: Sequence[Event]) -> list[tuple[Any, ...]]:
+def gist(events: Sequence[Event]) -> list[tuple[Any, ...]]:
     """The gist of events, with the time since the night began."""
     return [
         (each["at"] - NIGHT, each["event"], *(each[name] for name in _GIST[each["event"]])) for each in events
@@ -141,7 +141,7 @@ async def test_a_held_alert_has_a_story_from_its_arrival_to_its_end(desk: Desk) 
     await desk.deliver(TEAM, Delivered({"ts": "1"}))
     events = await desk.events("Disk")
     rule, at = "route.routes[0]", 11 * HOUR
-    assert told(events) == [
+    assert gist(events) == [
         (0, "change", "fired"),
         (0, "decision", TEAM, "held", "outside office, held until Tue 09:00 UTC", rule, HELD_AT),
         (at, "decision", TEAM, "pending", "to team", rule, HELD_AT),
@@ -174,9 +174,9 @@ async def test_an_inhibited_alert_has_a_story_of_its_inhibition_and_release(desk
     assert decisions[1]["reason"].startswith("inhibited by Site")
 
 
-async def test_what_was_dropped_or_ended_before_anyone_was_told_says_so(desk: Desk) -> None:
+async def test_dropped_and_obsolete_alerts_have_a_story(desk: Desk) -> None:
     await desk.post("Cert", "info")
-    assert told(await desk.events("Cert"))[1:] == [
+    assert gist(await desk.events("Cert"))[1:] == [
         (0, "decision", TEAM, "dropped", "outside office, dropped there", "route.routes[1]", DROPPED_AT)
     ]
     await desk.post("Disk", "warning")
@@ -188,7 +188,7 @@ async def test_what_was_dropped_or_ended_before_anyone_was_told_says_so(desk: De
     ]  # fmt: skip
 
 
-async def test_what_was_given_up_and_tried_again_by_hand_says_both(desk: Desk) -> None:
+async def test_the_story_of_a_retried_dead_letter_has_both_attempts(desk: Desk) -> None:
     await desk.post("Down", "critical")
     await desk.deliver(ONCALL, Rejected("http 400"))
     (letter,) = await desk.store.pages.dead_letters()
@@ -219,7 +219,7 @@ async def test_decisions_name_the_configuration_that_made_them(desk: Desk) -> No
     assert before != after
 
 
-async def test_a_story_comes_in_pages_that_make_the_whole(desk: Desk) -> None:
+async def test_the_pages_of_a_story_make_the_whole(desk: Desk) -> None:
     for number in range(5):
         for status in Status:
             await desk.post("Down", "critical", status)
@@ -264,7 +264,7 @@ async def test_an_alert_that_is_not_there_has_no_story(desk: Desk) -> None:
     assert await desk.store.pages.story(4_711) is None
 
 
-async def test_the_message_of_a_storm_is_in_the_story_of_what_it_told(desk: Desk) -> None:
+async def test_the_message_of_a_storm_is_in_the_stories_of_its_alerts(desk: Desk) -> None:
     for number in range(3):
         await desk.post(f"Down{number}", "critical")
     work = await desk.deliver(ONCALL, Delivered({"ts": "1"}), Limits(1, 5 * SECOND))
@@ -273,7 +273,7 @@ async def test_the_message_of_a_storm_is_in_the_story_of_what_it_told(desk: Desk
     assert (attempt["storm"], attempt["delivery"], attempt["outcome"]) == (True, work.delivery, "delivered")
 
 
-async def test_what_a_delivery_sent_can_be_read(desk: Desk) -> None:
+async def test_the_message_of_a_delivery_can_be_read(desk: Desk) -> None:
     await desk.post("Down", "critical")
     work = await desk.deliver(ONCALL, Delivered())
     assert await desk.store.pages.message(work.delivery) == {"channel": "slack", "body": SENT.body}
@@ -283,7 +283,7 @@ async def test_what_a_delivery_sent_can_be_read(desk: Desk) -> None:
     assert await desk.store.pages.message(unsent.delivery) is None
 
 
-async def test_of_a_message_about_thousands_of_alerts_only_their_number_is_kept(desk: Desk) -> None:
+async def test_of_a_very_large_message_only_the_number_of_alerts_is_kept(desk: Desk) -> None:
     await desk.post("Down", "critical")
     work = await desk.claim(ONCALL)
     kept = packed_message(replace(SENT, fallback=True), LARGEST + 1)
@@ -293,7 +293,7 @@ async def test_of_a_message_about_thousands_of_alerts_only_their_number_is_kept(
     }  # fmt: skip
 
 
-async def test_the_body_of_a_webhook_is_kept_as_it_came_for_its_time(desk: Desk) -> None:
+async def test_the_body_of_a_webhook_is_kept_until_it_is_pruned(desk: Desk) -> None:
     await desk.post("Down", "critical")
     (change, *_) = await desk.events("Down")
     assert await desk.store.pages.body(change["webhook"]) == b'{"of": "Down"}'
@@ -302,7 +302,7 @@ async def test_the_body_of_a_webhook_is_kept_as_it_came_for_its_time(desk: Desk)
     assert await desk.store.pages.body(change["webhook"]) is None
 
 
-async def test_a_large_body_is_kept_as_it_came(desk: Desk) -> None:
+async def test_a_large_body_is_returned_unchanged(desk: Desk) -> None:
     body = json.dumps([str(number) for number in range(50_000)]).encode()
     alert = Alert("f", {"alertname": "Big"}, {}, Status.FIRING, NIGHT)
     webhook = Webhook("r", "g", {}, "http://am", 0, (alert,))
@@ -311,7 +311,7 @@ async def test_a_large_body_is_kept_as_it_came(desk: Desk) -> None:
     assert await desk.store.pages.body(change["webhook"]) == body
 
 
-async def test_messages_go_after_a_time_of_their_own_and_attempts_stay(desk: Desk) -> None:
+async def test_messages_are_pruned_before_their_attempts(desk: Desk) -> None:
     await desk.post("Down", "critical")
     work = await desk.deliver(ONCALL, Delivered())
     keep = Retention(messages=DAY)
@@ -351,7 +351,7 @@ async def test_alerts_are_found_by_labels_fingerprint_source_and_status(desk: De
     assert page.alerts[0]["annotations"] == {"summary": "Down is down"}
 
 
-async def test_pages_of_a_search_hold_each_alert_once(desk: Desk) -> None:
+async def test_the_pages_of_a_search_have_each_alert_once(desk: Desk) -> None:
     for number in range(7):
         await desk.post("Down", "critical", instance=f"n{number}")
     for search in (Search(), Search(parse_matchers('alertname="Down"')), Search(fingerprint="f-Down")):
@@ -366,7 +366,7 @@ async def test_pages_of_a_search_hold_each_alert_once(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
-async def test_a_search_looks_at_a_bounded_number_and_says_where_to_go_on(desk: Desk) -> None:
+async def test_a_search_reads_a_bounded_number_of_alerts_a_page(desk: Desk) -> None:
     alerts = tuple(
         Alert("f", {"alertname": "Down", "instance": f"n{number}"}, {}, Status.FIRING, NIGHT)
         for number in range(2_500)
@@ -385,12 +385,12 @@ async def test_a_search_looks_at_a_bounded_number_and_says_where_to_go_on(desk: 
         assert (sorted(found), pages) == (["n0", "n1"], 2)
 
 
-async def test_an_alert_that_was_pruned_is_found_no_more_and_anew_when_it_comes_back(desk: Desk) -> None:
+async def test_a_pruned_alert_is_found_only_after_it_fires_again(desk: Desk) -> None:
     for status in Status:
         await desk.post("Down", "critical", status)
         await desk.post("Other", "critical")
     desk.now += 40 * DAY
-    for _ in range(2):  # an alert goes once nothing refers to it
+    for _ in range(2):  # an alert is pruned once no row refers to it
         [_ async for _ in desk.store.prune(Retention(), desk.now)]
     assert await names(desk, 'cluster="eu-1"') == ["Other"]
     await desk.post("Down", "critical")

@@ -1,4 +1,4 @@
-"""The tables are those that the code knows, whichever way they came to be."""
+"""The tables equal the schema of the code, whether they were created or migrated."""
 
 import re
 from pathlib import Path
@@ -43,7 +43,7 @@ def is_everywhere(_item: object, name: str | None, *_: object) -> bool:
     return name not in GROUPS
 
 
-def test_tables_that_were_migrated_are_those_of_a_new_database(tmp_path: Path) -> None:
+def test_migrated_tables_equal_new_tables(tmp_path: Path) -> None:
     paths = tmp_path / "old.db", tmp_path / "new.db"
     for path, revisions in zip(paths, (["0001", "head"], ["head"]), strict=True):
         engine = sa.create_engine(f"sqlite:///{path}")
@@ -56,14 +56,14 @@ def test_tables_that_were_migrated_are_those_of_a_new_database(tmp_path: Path) -
     }
 
 
-def test_a_new_database_has_the_tables_that_the_code_knows(database: Backend) -> None:
+def test_a_new_database_has_the_tables_of_the_schema(database: Backend) -> None:
     with database.open_read_only() as connection:
         context = MigrationContext.configure(connection, opts={"include_object": is_everywhere})
         assert compare_metadata(context, metadata) == []
         assert context.get_current_revision() == HEAD
 
 
-async def test_a_database_that_is_opened_again_is_left_as_it_is(url: str) -> None:
+async def test_opening_a_database_again_changes_nothing(url: str) -> None:
     for _ in range(2):
         store = await Store.open(url)
         await store.quarantine(b"x", "default", "r", 1)

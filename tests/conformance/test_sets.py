@@ -82,7 +82,7 @@ def keys(table: Table[Any], index: RowIndex, state: State) -> set[Any]:
 
 
 @pytest.mark.parametrize(("table", "index"), INDEXES, ids=lambda each: each.name)
-def test_each_set_of_rows_is_loaded_whole_and_as_it_was_saved(
+def test_each_set_of_rows_is_loaded_as_it_was_saved(
     saved: Filled, table: Table[Any], index: RowIndex
 ) -> None:
     loaded = State(AFTER_ALL)
@@ -103,7 +103,7 @@ def test_each_set_of_rows_is_loaded_whole_and_as_it_was_saved(
     assert any(found.values())
 
 
-def test_what_is_saved_twice_is_replaced_and_what_is_removed_is_gone(url: str) -> None:
+def test_saved_rows_are_replaced_and_removed_rows_deleted(url: str) -> None:
     with filled(url) as (database, connection, saved):
         alert, *_ = saved.alerts
         inhibitor, *_ = saved.inhibitors
@@ -118,7 +118,7 @@ def test_what_is_saved_twice_is_replaced_and_what_is_removed_is_gone(url: str) -
         assert loaded.inhibitors.get((inhibitor.key, inhibitor.alert_id)) is None
 
 
-def test_a_row_is_the_same_by_the_questions_of_the_books(saved: Filled) -> None:
+def test_rows_are_the_same_by_the_queries_of_the_ledger(saved: Filled) -> None:
     """They are asked with another part of the driver."""
     for table in rows.TABLES:
         found = saved.connection.execute(

@@ -77,7 +77,7 @@ async def refuses_its_group(store: Store) -> None:
 
 
 async def answers(client: Client, *bodies: bytes, **headers: str) -> list[tuple[int, str]]:
-    """The status and the reason of each, of all that are posted at once."""
+    """Post the bodies concurrently. Return the status and the reason of each."""
 
     async def post(data: bytes) -> tuple[int, str]:
         response = await client.post("/webhook", data=data, headers=headers)
@@ -113,7 +113,7 @@ async def assert_quarantined(room: Web, client: Client, raw: bytes, error: str) 
     assert room.store.trouble is None
 
 
-async def test_one_whose_decision_raises_is_quarantined_as_it_came(
+async def test_a_webhook_whose_decision_raises_is_quarantined(
     room: Web, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raises(monkeypatch, KeyError("x"))
@@ -132,9 +132,7 @@ async def test_one_whose_decision_raises_is_quarantined_as_it_came(
 
 
 @pytest.mark.parametrize("count", [1, LARGE])
-async def test_one_that_cannot_be_saved_is_quarantined_as_it_came(
-    room: Web, client: Client, count: int
-) -> None:
+async def test_a_webhook_that_cannot_be_saved_is_quarantined(room: Web, client: Client, count: int) -> None:
     await refuses_its_group(room.store)
     ((status, _),) = await answers(client, body(BAD, count))
     assert status == 202
@@ -143,7 +141,7 @@ async def test_one_that_cannot_be_saved_is_quarantined_as_it_came(
 
 
 @pytest.mark.parametrize("saved", [True, False])
-async def test_those_of_its_batch_are_accepted(
+async def test_the_other_webhooks_of_the_batch_are_accepted(
     room: Web, client: Client, monkeypatch: pytest.MonkeyPatch, *, saved: bool
 ) -> None:
     if saved:
@@ -158,7 +156,7 @@ async def test_those_of_its_batch_are_accepted(
     assert await room.accepted() == len(groups) - 1
 
 
-async def test_one_that_fails_only_among_others_is_accepted(
+async def test_a_webhook_that_fails_only_among_others_is_accepted(
     room: Web, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What another job of the batch left in its rows is no fault of the webhook."""

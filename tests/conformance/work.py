@@ -1,4 +1,4 @@
-"""How much of the database a reading looks at: a number that grows with the rows, not with the time that they take."""
+"""Measures the work of a query: a number that grows with the rows that it reads, not with its time."""
 
 import json
 import sqlite3
@@ -36,7 +36,7 @@ class Work:
 
 
 def _rows(plan: dict[str, Any]) -> int:
-    """Those that a plan's nodes found, and those that they left out."""
+    """The rows that a plan's nodes returned, and those that they filtered out."""
     left_out = plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Index Recheck", 0)
     own = (plan["Actual Rows"] + left_out) * plan["Actual Loops"]
     return int(own) + sum(map(_rows, plan.get("Plans", ())))
@@ -44,7 +44,7 @@ def _rows(plan: dict[str, Any]) -> int:
 
 @contextmanager
 def counted() -> Iterator[Work]:
-    """The work of every statement that is run meanwhile, by whomever."""
+    """Measure the work of all statements that run meanwhile."""
     work = Work()
     sa.event.listen(sa.Engine, "before_cursor_execute", work._before)
     try:

@@ -1,4 +1,4 @@
-"""Texts made small are the same again, whatever they are."""
+"""Every text is unchanged after packing and unpacking."""
 
 import json
 
@@ -12,7 +12,7 @@ from tests.examples import examples
 
 @given(st.binary(max_size=2_000) | st.text(max_size=2_000).map(str.encode))
 @examples(200)
-def test_what_is_packed_is_unpacked_as_it_was(data: bytes) -> None:
+def test_a_packed_text_is_unpacked_unchanged(data: bytes) -> None:
     assert unpack(pack(data)) == data
     assert len(pack(data)) <= len(data) + 1
 
@@ -21,7 +21,7 @@ def test_what_is_packed_is_unpacked_as_it_was(data: bytes) -> None:
     st.recursive(st.text() | st.integers(), lambda each: st.lists(each) | st.dictionaries(st.text(), each))
 )
 @examples(100)
-def test_json_that_a_former_version_kept_plain_stays_as_it_is(value: object) -> None:
+def test_unpacked_json_of_a_former_version_stays_unchanged(value: object) -> None:
     plain = json.dumps(value).encode()
     assert unpack(plain) == plain
 
@@ -44,13 +44,13 @@ def test_a_webhook_of_one_alert_takes_less_than_a_third() -> None:
 
 
 @pytest.mark.parametrize("length", [5, -1])
-def test_what_is_damaged_is_no_text(length: int) -> None:
+def test_a_damaged_text_is_an_error(length: int) -> None:
     packed = pack(bytes(range(256)) * 2 + b"x" * 2_000)
-    with pytest.raises(ValueError, match="can't be unpacked"):
+    with pytest.raises(ValueError, match="can't unpack the text"):
         unpack(packed[:length])
 
 
-def test_what_a_former_version_packed_can_be_read() -> None:
+def test_a_text_that_a_former_version_packed_can_be_read() -> None:
     alert = {
         "status": "firing", "labels": {"alertname": "Down", "severity": "critical"},
         "annotations": {"summary": "It is down"},
@@ -62,7 +62,7 @@ def test_what_a_former_version_packed_can_be_read() -> None:
 
 @given(st.binary(max_size=2_000), st.integers(1, 255), st.binary(max_size=500))
 @examples(100)
-def test_what_is_packed_by_a_learned_dictionary_needs_it(data: bytes, number: int, sample: bytes) -> None:
+def test_a_text_packed_by_a_learned_dictionary_needs_it(data: bytes, number: int, sample: bytes) -> None:
     learned = LearnedDictionary(number, dictionary_words([sample]))
     packed = pack(data, learned)
     assert dictionary_number(packed) in {None, number}
@@ -71,17 +71,17 @@ def test_what_is_packed_by_a_learned_dictionary_needs_it(data: bytes, number: in
 
 @pytest.mark.parametrize("length", [59, 60, 4_096, 4_097, 16_384, 65_535, 65_536, 200_000])
 @pytest.mark.parametrize("sample", [0, 3_000, 12_000, 40_000])
-def test_a_text_of_any_length_is_unpacked_as_it_was_with_any_dictionary(length: int, sample: int) -> None:
+def test_texts_of_any_length_are_unchanged_with_any_dictionary(length: int, sample: int) -> None:
     words = b"".join(b"%d " % number for number in range(length + sample))
     learned = LearnedDictionary(1, dictionary_words([words[:sample]]))
     data = words[sample // 2 :][:length]
     packed = pack(data, learned)
     assert unpack(packed, learned if dictionary_number(packed) else None) == data
     assert len(packed) <= len(data) + 1
-    assert pack(data, learned) == packed  # whatever was packed before
+    assert pack(data, learned) == packed  # also after other texts were packed
 
 
-def test_of_what_is_like_the_sample_a_learned_dictionary_leaves_a_third() -> None:
+def test_a_learned_dictionary_leaves_a_third_of_similar_texts() -> None:
     def text(number: int) -> bytes:
         pod = f"api-{number * 7_919_993:010x}"
         return json.dumps(

@@ -1,4 +1,4 @@
-"""Threads that nobody waits for."""
+"""Pools of threads that never delay an exit."""
 
 import asyncio
 import subprocess
@@ -33,7 +33,7 @@ def test_neither_a_loop_nor_the_interpreter_waits_for_a_stuck_thread() -> None:
     assert ran.stdout.split("\n")[:2] == ["at work", "ended"]
 
 
-async def test_what_is_run_is_answered_or_raised() -> None:
+async def test_a_result_is_returned_and_an_error_raised() -> None:
     threads = Threads("any", 2)
     assert await threads.run(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
@@ -43,7 +43,7 @@ async def test_what_is_run_is_answered_or_raised() -> None:
         threads.submit(divmod, 7, 2)
 
 
-async def test_there_are_as_many_threads_as_have_work_and_no_more_than_allowed() -> None:
+async def test_threads_start_only_for_waiting_work_up_to_the_limit() -> None:
     threads, go_on = Threads("any", 3), threading.Event()
     running, free = 0, threading.Semaphore(0)
 
@@ -52,7 +52,7 @@ async def test_there_are_as_many_threads_as_have_work_and_no_more_than_allowed()
         go_on.wait()
         return threading.current_thread().name
 
-    for _ in range(3):  # one after the other: a thread may not be back yet when its answer is there
+    for _ in range(3):  # one after the other; a thread may not be idle yet when its result arrives
         assert await threads.run(lambda: threading.current_thread().name) in {"any-1", "any-2", "any-3"}
     names = [asyncio.create_task(threads.run(work)) for _ in range(8)]
     while running < 3:
@@ -63,7 +63,7 @@ async def test_there_are_as_many_threads_as_have_work_and_no_more_than_allowed()
     threads.shutdown()
 
 
-async def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
+async def test_cancelled_work_is_not_begun() -> None:
     threads, go_on, begun = Threads("any", 1), threading.Event(), threading.Event()
     first = asyncio.create_task(threads.run(go_on.wait))
     second = asyncio.create_task(threads.run(begun.set))

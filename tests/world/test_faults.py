@@ -15,7 +15,7 @@ from tests.world.fake_pagerduty import http as pagerduty_http
 from tests.world.fake_slack import Fault, Want
 from tests.world.test_delivery import delivered, failed
 
-UNWRITABLE = "the store can't be written; webhooks are refused, and nobody is told anything"
+UNWRITABLE = "the store can't be written; webhooks are refused, and no notification is sent"
 WRITABLE = "the store can be written again"
 PADDING = "x" * 100_000
 

@@ -1,4 +1,4 @@
-"""What the writer does for its callers: each job a class, its rows and its transition."""
+"""The jobs of the writer: each is a class that names the rows it needs and runs a transition."""
 
 from router.store.jobs.absorbing import (
     CONVERSATIONS_PER_LOOK,

@@ -1,4 +1,4 @@
-"""Storms take along what is due."""
+"""Jobs by which the message of a storm absorbs the conversations that are due."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from router.model import Millis, StormView
 from router.store.jobs.job import BaseJob, PieceJob
 
 Position = tuple[int, int]
-"""The urgency and the id of the conversation that was looked at last. Storms take conversations in this order."""
+"""The urgency and the id of the last conversation that was handled. Storms absorb conversations in this order."""
 FIRST_POSITION: Position = (-1, -1)
 CONVERSATIONS_PER_LOOK = 2_000
-"""So many are looked up at once: more than a message has room for, as a rule."""
+"""How many conversations one job finds: more than a message has room for, as a rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class FindAbsorbable(BaseJob):
-    """The next of a destination's conversations that are due and belong in a storm's message, the most urgent first."""
+    """Finds the next conversations of a destination that are due and belong in a storm's message, most urgent first."""
 
     destination: str
     now: Millis
@@ -38,8 +38,9 @@ class FindAbsorbable(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class Recheck(PieceJob):
-    """Judges the first of these conversations once more, before a storm begins. How many were looked at, and how many of
-    them are still due.
+    """Judges the first of these conversations again, before a storm begins.
+
+    Returns how many it judged, and how many of them are still due.
     """
 
     ids: Sequence[int]
@@ -53,8 +54,10 @@ class Recheck(PieceJob):
 
 @dataclass(frozen=True, slots=True)
 class Absorb(PieceJob):
-    """The first of these conversations that a storm's message takes along, what room it has left, and how many were
-    looked at; none: the first one has very many members.
+    """Makes a storm's message absorb the first of these conversations.
+
+    Returns the absorbed ones, the room that is left in the message, and how many conversations it handled; 0: the first
+    one is too large for one batch.
     """
 
     storm: Work
@@ -73,7 +76,10 @@ class Absorb(PieceJob):
 
 @dataclass(frozen=True, slots=True)
 class BuildStormView(BaseJob):
-    """What a storm's message tells; None: it has nothing to tell after all."""
+    """Builds what a storm's message shows. Returns None if it has nothing to show after all.
+
+    :param full: the message has no room for more lines
+    """
 
     storm: Work
     parts: tuple[Work, ...]

@@ -1,4 +1,4 @@
-"""Webhooks are kept and decided."""
+"""Jobs that keep webhooks and decide about their alerts."""
 
 from dataclasses import dataclass
 
@@ -15,6 +15,12 @@ from router.store.jobs.job import BaseJob, PieceJob, next_after
 
 @dataclass(frozen=True, slots=True)
 class Accept(BaseJob):
+    """Keeps a webhook and decides about its alerts.
+
+    :param body: packed
+    :param certain: firings that it reports are never in doubt
+    """
+
     webhook: Webhook
     source: str
     body: bytes
@@ -37,7 +43,7 @@ class Accept(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class KeepWebhook(BaseJob):
-    """A webhook that is decided in pieces; its number in the order of arrival."""
+    """Keeps a webhook that is decided in pieces later. Returns its number in the order of arrival."""
 
     webhook: Webhook
     source: str
@@ -53,7 +59,10 @@ class KeepWebhook(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class AcceptSome(BaseJob):
-    """:param webhook: with some of its alerts"""
+    """Decides about some alerts of a kept webhook.
+
+    :param webhook: with these alerts only
+    """
 
     arrival: int
     webhook: Webhook
@@ -74,7 +83,7 @@ class AcceptSome(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class AcceptEnd(BaseJob):
-    """All alerts of a webhook are decided. The destinations that may have something to do."""
+    """Marks a kept webhook as decided. Returns the keys of the destinations to wake."""
 
     arrival: int
     webhook: Webhook
@@ -87,7 +96,7 @@ class AcceptEnd(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class GiveUp(BaseJob):
-    """Alerts of a webhook can't be decided: it is quarantined."""
+    """Quarantines a kept webhook whose alerts can't be decided. Returns the keys of the destinations to wake."""
 
     arrival: int
     reason: str
@@ -102,8 +111,9 @@ class GiveUp(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class ReleaseSome(PieceJob):
-    """Judges alerts of the first inhibition key that ended and muted very many. The destinations that may have something
-    to do, and the last id; None: no key is left.
+    """Judges the next alerts that were muted by an inhibition key which has ended and which muted very many.
+
+    Returns the keys of the destinations to wake, and the last id; None: no such inhibition key is left.
     """
 
     policy: Policy
@@ -124,6 +134,8 @@ class ReleaseSome(PieceJob):
 
 @dataclass(frozen=True, slots=True)
 class Quarantine(BaseJob):
+    """Keeps a body that can't be used. Returns its id."""
+
     body: bytes
     source: str
     reason: str

@@ -1,4 +1,4 @@
-"""Rules are put in force."""
+"""Jobs that put rules in force and judge alerts by them."""
 
 from dataclasses import dataclass
 
@@ -13,18 +13,20 @@ from router.model import Millis
 from router.store.jobs.job import BaseJob, next_after
 
 RULES_PIECE = 128
-"""How many alerts one batch judges when the rules have changed."""
+"""How many alerts one batch judges after the rules changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadFragments(BaseJob):
+    """Returns the text of each included file as it was last in force, by name."""
+
     def run(self, state: State) -> dict[str, str]:
         return rules.known_fragments(state)
 
 
 @dataclass(frozen=True, slots=True)
 class Adopt(BaseJob):
-    """What is left to do until everything that fires is judged by these rules; None: nothing."""
+    """Puts rules in force. Returns what is left to do until all firing alerts are judged by them; None: nothing."""
 
     adoption: Adoption
     now: Millis
@@ -40,7 +42,10 @@ class Adopt(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class Retire(BaseJob):
-    """How to reach the destinations that the rules name no more, and that have yet to be notified of an end."""
+    """Forgets destinations that the rules no longer name and that are not needed.
+
+    Returns, by key, how to reach those that have yet to be notified of an end.
+    """
 
     policy: Policy
 
@@ -53,14 +58,15 @@ class Retire(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class JudgeSome(BaseJob):
-    """The next piece of what fires is indexed or judged by the rules in force, where the cursor stands. What is left
-    to do (None: nothing), and the destinations that may have something to do.
+    """Indexes or judges the next firing alerts, from the stored position on, by the rules in force.
+
+    Returns what is left to do (None: nothing), and the keys of the destinations to wake.
     """
 
     policy: Policy
     now: Millis
     skip: bool = False
-    """The piece can't be judged: its alerts stay as they were judged last."""
+    """These alerts can't be judged; they keep their last decisions."""
 
     @property
     def weight(self) -> int:

@@ -1,4 +1,4 @@
-"""Alertmanager's answers, doubts and stale alerts."""
+"""Jobs about Alertmanager's answers, doubts and stale alerts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,17 @@ from router.decide import Policy
 from router.model import Millis
 from router.store.jobs.job import AlertsJob, BaseJob, next_after
 
-# Each may be one of many groups.
+# How many doubts one batch settles. Each alert may be in many groups.
 _DOUBTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Confirm(BaseJob):
+    """Compares the next firing alerts of a source with Alertmanager's answer.
+
+    Returns what changed, and where the next piece begins (0: there are no more).
+    """
+
     answer: Answer
     policy: Policy
     now: Millis
@@ -34,7 +39,7 @@ class Confirm(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class FindDoubted(BaseJob):
-    """The next alerts of a source that are in doubt."""
+    """Finds the next alerts of a source that are in doubt."""
 
     source: str
     after: int
@@ -46,6 +51,8 @@ class FindDoubted(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class SettleByAnswer(AlertsJob):
+    """Settles the doubts about these alerts by Alertmanager's answer."""
+
     answer: Answer
     ids: Sequence[int]
     policy: Policy
@@ -59,6 +66,11 @@ class SettleByAnswer(AlertsJob):
 
 @dataclass(frozen=True, slots=True)
 class Reopen(BaseJob):
+    """Opens resolved alerts again that Alertmanager's answer lists as firing.
+
+    :param identities: the identities of alerts in the answer
+    """
+
     answer: Answer
     identities: tuple[str, ...]
     policy: Policy
@@ -74,7 +86,7 @@ class Reopen(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class FindMarked(BaseJob):
-    """The next firing alerts of which Alertmanager said something."""
+    """Finds the next firing alerts that carry a mark of an earlier answer."""
 
     after: int
 
@@ -85,6 +97,11 @@ class FindMarked(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class ForgetAnswers(AlertsJob):
+    """Removes the marks of earlier answers, unless the alert's source is trusted.
+
+    Returns the keys of the destinations to wake.
+    """
+
     trusted: frozenset[str]
     ids: Sequence[int]
     policy: Policy
@@ -97,7 +114,7 @@ class ForgetAnswers(AlertsJob):
 
 @dataclass(frozen=True, slots=True)
 class FindStale(BaseJob):
-    """The next firing alerts of which nothing was heard for too long."""
+    """Finds the next firing alerts that were not repeated for too long."""
 
     listening: Listening
     now: Millis
@@ -113,6 +130,8 @@ class FindStale(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class Expire(AlertsJob):
+    """Ends these alerts if they were not repeated for too long. Returns what changed, by source."""
+
     listening: Listening
     ids: Sequence[int]
     policy: Policy
@@ -126,7 +145,10 @@ class Expire(AlertsJob):
 
 @dataclass(frozen=True, slots=True)
 class SettleDoubts(BaseJob):
-    """What it came to, by source; and when to settle the next one (None: there is no doubt left)."""
+    """Settles the next doubts that have lasted long enough.
+
+    Returns what changed, by source; and when to settle the next doubt (epoch ms; None: there is none left).
+    """
 
     policy: Policy
     now: Millis

@@ -1,4 +1,4 @@
-"""Deliveries begin."""
+"""Jobs by which deliveries begin."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,19 +17,22 @@ from router.model import SECOND, Conversation, Destination, Millis
 from router.store.jobs import job
 from router.store.jobs.job import BaseJob, PieceJob, next_after
 
-# Conversations that a claim looks at before it is called again: most of what is due has something to say.
+# How many conversations a claim examines before it runs again. Most conversations that are due have something to send.
 _CANDIDATES = 8
-# Alerts of them that are loaded for that.
+# How many members of these conversations are loaded together.
 _MEMBERS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """Nothing is due; ``until``: when something will be, if nothing else happens (None: nothing waits)."""
+    """Nothing is due.
+
+    ``until``: when something will be due if nothing else happens (epoch ms; None: nothing waits)
+    """
 
     until: Millis | None
     failing: bool = False
-    """Something is due, and waits only because an attempt failed."""
+    """Something is due, but waits because an attempt failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,52 +46,54 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class ClaimAgain:
-    """Nothing of what was looked at had anything to say; there is more."""
+    """None of the examined conversations had anything to send, but there are more."""
 
 
 @dataclass(frozen=True, slots=True)
 class LargeConversation:
-    """The next conversation has very many members, so it is claimed in pieces."""
+    """The next conversation is too large for one batch, so it is claimed in pieces."""
 
     id: int
 
 
 @dataclass(frozen=True, slots=True)
 class LargeDigest:
-    """The next digest has very many alerts, so it is claimed in pieces."""
+    """The next digest is too large for one batch, so it is claimed in pieces."""
 
     id: int
 
 
 @dataclass(frozen=True, slots=True)
 class StormBegins:
-    """A storm begins, by what is due as it was judged so far."""
+    """Enough is due for a storm to begin, by the last decisions. They have to be rechecked first."""
 
     limits: Limits
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """What a lane may begin now."""
+    """What a lane may begin now, by its rate and concurrency."""
 
     destination: Destination
     limits: Limits | None = None
-    """Beyond them the lane has a storm instead; None: it never has."""
+    """The limits beyond which a storm begins; None: the lane has no storms."""
     count: int = 1
-    """As many deliveries as can start at once."""
+    """How many deliveries may start now."""
     others_first: bool = False
-    """The one that has waited longest goes before criticals."""
+    """The conversation that has waited longest goes before the critical ones."""
     overdue: Millis = 0
-    """Only what has been due for at least so many milliseconds."""
+    """Claim only conversations that have been due for at least this long (ms)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
+    """Begins the next deliveries of a lane. Returns what it began, or why nothing could be begun in this batch."""
+
     permit: Permit
     policy: Policy
     now: Millis
     rechecked: bool = False
-    """What is due was judged once more."""
+    """The conversations that are due were judged again."""
     last: ClassVar[bool] = True
 
     @property
@@ -99,7 +104,7 @@ class Claim:
         state.meta.want("id", (DATABASE_ID,))
 
     def run(self, state: State) -> Claimed | ClaimAgain | StormBegins | LargeConversation | LargeDigest:
-        plan_claim = storms.ClaimPlan()
+        plan = storms.ClaimPlan()
         key, limits = self.permit.destination.key, self.permit.limits
         if limits is not None:
             storms.want_storm(state, key)
@@ -108,22 +113,22 @@ class Claim:
             surge = state.ask("surge", (key, self.now, own, limits.edits, limits.above))
             if not self.rechecked and storms.begins(state, key, limits, surge):
                 return StormBegins(limits)
-            plan_claim = storms.plan_claim(state, key, limits, surge, self.now)
-            if plan_claim.work is not None:
-                return Claimed((plan_claim.work,))
-        found = self._apart(state, plan_claim.share)
-        if not isinstance(found, Claimed) or found.idle is None or plan_claim.share == ALL_APART:
+            plan = storms.plan_claim(state, key, limits, surge, self.now)
+            if plan.work is not None:
+                return Claimed((plan.work,))
+        found = self._apart(state, plan.share)
+        if not isinstance(found, Claimed) or found.idle is None or plan.share == ALL_APART:
             return found
-        # What becomes due may be told apart, or is news for the storm's message.
+        # What becomes due may get a message of its own, or may be news for the storm's message.
         following, _ = state.ask("next time", (key, self.now))
         until = _first(found.idle.until, following)
-        if plan_claim.waits:
-            # While that message waits, the lane looks once a second at most for what is told apart.
-            until = _first(plan_claim.not_before, None if until is None else max(until, self.now + SECOND))
-        return Claimed(found.works, Idle(until, found.idle.failing or plan_claim.failing))
+        if plan.waits:
+            # While the storm's message waits, the lane looks for conversations with their own messages at most once a second.
+            until = _first(plan.not_before, None if until is None else max(until, self.now + SECOND))
+        return Claimed(found.works, Idle(until, found.idle.failing or plan.failing))
 
     def _apart(self, state: State, share: Share) -> Claimed | ClaimAgain | LargeConversation | LargeDigest:
-        """What has a message of its own."""
+        """Claim conversations that get messages of their own, not the storm's."""
         permit, now, since = self.permit, self.now, len(state.journal)
         destination, key = permit.destination, permit.destination.key
         due_by = now - permit.overdue
@@ -175,7 +180,7 @@ def _says_all_quiet(destination: Destination) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ReportDigest(BaseJob):
-    """What a digest says, whose members are judged. It changes nothing."""
+    """Builds the work of a large digest whose members are judged. It changes nothing."""
 
     id: int
     destination: Destination
@@ -193,7 +198,10 @@ class ReportDigest(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class StartDigest(BaseJob):
-    """Begins the delivery of a digest that was read beside the writer. None: it says nothing, or is due no more."""
+    """Begins the delivery of a digest that was built on a reader's connection.
+
+    Returns None if the digest has nothing to report or is no longer due.
+    """
 
     work: Work
     destination: Destination
@@ -217,8 +225,9 @@ def _is_large(row: ConversationRow) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class MarkMembers(PieceJob):
-    """Marks the next members of a conversation of very many. What the destination was notified of before, by member;
-    and the last id, 0: there are no more.
+    """Marks the next members of a large conversation that have news.
+
+    Returns the status that the destination was notified of before, by member id; and the last id (0: there are no more).
     """
 
     id: int
@@ -235,9 +244,10 @@ class MarkMembers(PieceJob):
 
 @dataclass(frozen=True, slots=True)
 class StartLarge(BaseJob):
-    """Begins the delivery of a conversation whose members are marked, or has a storm's message take it along.
+    """Begins the delivery of a large conversation whose members are marked, or makes a storm's message absorb it.
 
-    :param before: of which, and what was known
+    :param before: the status that the destination was notified of before, by the id of each marked member
+    :param storm: the storm that absorbs it; None: it gets a message of its own
     """
 
     id: int
@@ -259,7 +269,7 @@ class StartLarge(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class PreviewDigest(BaseJob):
-    """What a digest would report if its next slot were now."""
+    """Builds what a digest would report if its next slot were now."""
 
     destination: Destination
     policy: Policy

@@ -1,4 +1,4 @@
-"""What a job of the writer is, and what jobs share."""
+"""The protocol of the writer's jobs, and the base classes that they share."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Protocol, TypeVar
@@ -9,27 +9,33 @@ from router.core.state import State
 T_co = TypeVar("T_co", covariant=True)
 
 MEMBERS_PER_BATCH = 200
-"""How many members of a very large conversation one batch handles. They take some tens of milliseconds."""
+"""How many members of a large conversation one batch handles. It takes some tens of milliseconds."""
 
 
 class Job(Protocol[T_co]):
-    """``last``: it runs when all other jobs of its batch are saved."""
+    """A job. If ``last`` is true, it runs after all other jobs of its batch are saved."""
 
     last: ClassVar[bool]
 
     @property
     def weight(self) -> int:
-        """How long it takes, in alerts: a batch has so many, whatever its jobs are."""
+        """How long it takes, as a number of alerts. A batch takes jobs up to a total weight."""
 
     def want(self, state: State) -> None:
-        """Have rows loaded. :raises Missing: more are wanted once these are there"""
+        """Name the rows to load before the job runs.
+
+        :raises MissingRows: more rows can be named once these are loaded
+        """
 
     def run(self, state: State) -> T_co:
-        """:raises Missing: rows are wanted that are not loaded; the job runs again"""
+        """Run the transition.
+
+        :raises MissingRows: it needs rows that are not loaded; the job runs again once they are
+        """
 
 
 class BaseJob:
-    """A job that runs before the last ones of its batch, and is about one alert."""
+    """A job that is not ``last`` and that takes as long as one alert."""
 
     last: ClassVar[bool] = False
 
@@ -38,11 +44,11 @@ class BaseJob:
         return 1
 
     def want(self, state: State) -> None:
-        """Nothing is known beforehand."""
+        """Name no rows: the job finds out while it runs."""
 
 
 class PieceJob(BaseJob):
-    """A job about so many members of something that has very many."""
+    """A job about one piece of something that has very many members."""
 
     @property
     def weight(self) -> int:
@@ -50,7 +56,7 @@ class PieceJob(BaseJob):
 
 
 class AlertsJob(BaseJob):
-    """A job about the alerts of some ids."""
+    """A job about the alerts with these ids."""
 
     ids: Sequence[int]
 
@@ -60,5 +66,8 @@ class AlertsJob(BaseJob):
 
 
 def next_after(ids: list[int], page: int = presence.BATCH) -> int:
-    """Where the next piece begins; 0: there are no more. :param page: how many ids a piece has, if more follow"""
+    """Return the id after which the next piece begins; 0: there are no more pieces.
+
+    :param page: how many ids a piece has if more follow
+    """
     return ids[-1] if len(ids) == page else 0

@@ -1,4 +1,4 @@
-"""Outcomes of deliveries are recorded, or claims taken back."""
+"""Jobs that record the outcomes of deliveries, or take back claims."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,10 @@ from router.store.jobs.job import BaseJob, PieceJob
 
 @dataclass(frozen=True, slots=True)
 class RecordSome(BaseJob):
-    """:param work: with some of its tellings"""
+    """Records the outcome for some members of a large conversation.
+
+    :param work: with the notices of these members only
+    """
 
     work: Work
     outcome: Outcome
@@ -37,7 +40,10 @@ class RecordSome(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class CloseSome(PieceJob):
-    """Some members of a conversation that is closing, see :mod:`router.core.closing`. Whether there may be more."""
+    """Closes some members of a conversation that is closing, see :mod:`router.core.closing`.
+
+    Returns whether there may be more to close.
+    """
 
     policy: Policy
     now: Millis
@@ -59,13 +65,15 @@ class CloseSome(PieceJob):
 
 @dataclass(frozen=True, slots=True)
 class Record(BaseJob):
+    """Records the outcome of a delivery."""
+
     work: Work
     outcome: Outcome
     policy: Policy
     now: Millis
     not_before: Millis
     message: bytes | None = None
-    """What was sent, packed."""
+    """What was sent, packed; None: nothing was sent."""
 
     def want(self, state: State) -> None:
         records.want_recorded(state, (self.work,), self.outcome, self.policy, self.now)
@@ -78,6 +86,8 @@ class Record(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class RecordParts(BaseJob):
+    """Records the outcome of a storm's message for conversations that it absorbed."""
+
     works: tuple[Work, ...]
     outcome: Outcome
     policy: Policy
@@ -93,7 +103,7 @@ class RecordParts(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class Unclaim(BaseJob):
-    """Takes claims back of which nothing was sent."""
+    """Takes back claims of which nothing was sent."""
 
     works: tuple[Work, ...]
     policy: Policy

@@ -1,4 +1,4 @@
-"""Dead letters are written, tried again and discarded."""
+"""Jobs that write, retry and discard dead letters."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from router.store.jobs.job import BaseJob, PieceJob
 
 @dataclass(frozen=True, slots=True)
 class WriteDeadLetter(PieceJob):
-    """The dead letter of a work of very many alerts, before these are given up in pieces."""
+    """Writes the dead letter of a large work, before its alerts are given up in pieces."""
 
     work: Work
     reason: str
@@ -28,13 +28,19 @@ class WriteDeadLetter(PieceJob):
 
 @dataclass(frozen=True, slots=True)
 class NoticesByMember:
-    """A letter has very many alerts: it is settled in pieces."""
+    """A dead letter is too large for one batch, so it is settled in pieces. Its notices, by member id."""
 
     by_member: dict[int, dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class RetryDeadLetter(BaseJob):
+    """Sends what a dead letter is about again.
+
+    Returns the keys of the destinations to wake; or the notices, if there are too many for one batch; None: there is no
+    such unsettled dead letter.
+    """
+
     dead_letter: int
     policy: Policy
     now: Millis
@@ -53,6 +59,11 @@ class RetryDeadLetter(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class DiscardDeadLetter(BaseJob):
+    """Settles a dead letter without another attempt.
+
+    Returns whether there was such an unsettled dead letter; or its notices, if there are too many for one batch.
+    """
+
     dead_letter: int
     now: Millis
 
@@ -66,7 +77,7 @@ class DiscardDeadLetter(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class RetryMembers(BaseJob):
-    """Some alerts of a letter of very many are tried again. False: it is settled already."""
+    """Sends some alerts of a large dead letter again. Returns False if it is settled already."""
 
     dead_letter: int
     notices: Mapping[int, dict[str, str]]
@@ -87,7 +98,7 @@ class RetryMembers(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class DiscardMembers(BaseJob):
-    """Nobody is to be notified of some alerts of a letter of very many. False: it is settled already."""
+    """Discards some alerts of a large dead letter. Returns False if it is settled already."""
 
     dead_letter: int
     members: Sequence[int]
@@ -104,7 +115,12 @@ class DiscardMembers(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class SettleDeadLetter(BaseJob):
-    """All alerts of a letter of very many are tried again, or discarded. None: it is settled already."""
+    """Settles a large dead letter, when all its alerts are retried or discarded.
+
+    Returns the keys of the destinations to wake; None: it is settled already.
+
+    :param how: ``retried`` or ``discarded``
+    """
 
     dead_letter: int
     how: str

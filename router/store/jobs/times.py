@@ -1,4 +1,4 @@
-"""What the clock brings."""
+"""Jobs that depend on the time."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from router.store.jobs.job import BaseJob
 
 @dataclass(frozen=True, slots=True)
 class NextOpening(BaseJob):
-    """When the next held alert is to be let out; None: none is held."""
+    """Finds when the next held alert becomes due (epoch ms; None: none is held)."""
 
     now: Millis
 
@@ -25,7 +25,7 @@ class NextOpening(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class OpenSlots(BaseJob):
-    """Opens the slots of digests. Does nothing if other rules are in force by now, because those have opened theirs."""
+    """Opens the slots of digests. Does nothing if other rules are in force by now, because these opened their own slots."""
 
     policy: Policy
     now: Millis
@@ -41,6 +41,8 @@ class OpenSlots(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat(BaseJob):
+    """Records that the router runs."""
+
     now: Millis
 
     def run(self, state: State) -> None:
@@ -49,7 +51,11 @@ class Heartbeat(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class BeginCounting(BaseJob):
-    """How long the router was down, see :func:`router.core.uptime.down_for`; and since when time has passed."""
+    """Begins to count time after a start.
+
+    Returns how long the router was down, see :func:`router.core.uptime.down_for`; and since when time has passed without a
+    gap (epoch ms).
+    """
 
     now: Millis
 

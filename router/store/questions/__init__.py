@@ -1,4 +1,4 @@
-"""Questions of the core that no loaded set answers, by the name that :meth:`router.core.state.State.ask` takes."""
+"""Questions of the core that no loaded rows answer, by the name that :meth:`router.core.state.State.ask` takes."""
 
 import sqlalchemy as sa
 
@@ -41,7 +41,7 @@ QUESTIONS: dict[str, Question] = {
 
 
 def answer(connection: sa.Connection, state: State) -> None:
-    """Whatever is asked."""
+    """Answer all questions of the state, and note the answers in it."""
     asked, state.asked = state.asked, {}
     for question, keys in asked.items():
         for key, found in QUESTIONS[question](connection, keys).items():

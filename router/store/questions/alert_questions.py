@@ -1,4 +1,4 @@
-"""Questions about alerts: which fire, which are in doubt, which are muted. And who was notified of any."""
+"""Questions about alerts: which fire, are stale, are in doubt or are muted; and which destinations know of a firing."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -19,7 +19,7 @@ _is_firing = alerts.c.status == sa.literal_column("'firing'")
 
 @one_by_one
 def firing_of(connection: sa.Connection, key: Any) -> Any:
-    """``(source, after, limit)``: the ids of the next firing alerts of a source; None: of any."""
+    """``(source, after, limit)``: the ids of the next firing alerts of a source; None: of all sources."""
     source, after, limit = key
     conditions = () if source is None else (alerts.c.source == source,)
     rows = connection.execute(_page(_is_firing, *conditions, alerts.c.id > after, limit=limit))
@@ -28,7 +28,7 @@ def firing_of(connection: sa.Connection, key: Any) -> Any:
 
 @one_by_one
 def marked(connection: sa.Connection, key: Any) -> Any:
-    """``(after, limit)``: the ids of firing alerts of which Alertmanager said something."""
+    """``(after, limit)``: the ids of the next firing alerts that carry a mark of Alertmanager's answers."""
     after, limit = key
     said = sa.or_(alerts.c.withheld.is_not(None), alerts.c.absent_at.is_not(None))
     rows = connection.execute(_page(_is_firing, said, alerts.c.id > after, limit=limit))
@@ -37,7 +37,9 @@ def marked(connection: sa.Connection, key: Any) -> Any:
 
 @one_by_one
 def unheard(connection: sa.Connection, key: Any) -> Any:
-    """``(seen_up_to, now, after, limit)``: the ids of firing alerts of which nothing was heard since."""
+    """``(seen_up_to, now, after, limit)``: the ids of the next firing alerts that were not repeated since, or whose
+    ``fires_until`` has passed.
+    """
     seen_up_to, now, after, limit = key
     unrepeated = sa.and_(alerts.c.seen_at <= seen_up_to, groups.c.truncated == 0, alerts.c.about.is_(None))
     rows = connection.execute(
@@ -52,7 +54,7 @@ def unheard(connection: sa.Connection, key: Any) -> Any:
 
 @one_by_one
 def doubted(connection: sa.Connection, key: Any) -> Any:
-    """``(source, after, limit)``: the ids of alerts that are in doubt."""
+    """``(source, after, limit)``: the ids of the next alerts of a source that are in doubt."""
     source, after, limit = key
     doubt = alerts.c.doubt_until.is_not(None)
     rows = connection.execute(_page(alerts.c.source == source, doubt, alerts.c.id > after, limit=limit))
@@ -61,7 +63,9 @@ def doubted(connection: sa.Connection, key: Any) -> Any:
 
 @one_by_one
 def lasting_doubts(connection: sa.Connection, key: Any) -> Any:
-    """``(now, limit)``: the ids of alerts whose doubt has lasted, and when the next one will have."""
+    """``(now, limit)``: the ids of alerts whose doubt has lasted long enough, and when the next doubt will have (None: there
+    is none).
+    """
     now, limit = key
     rows = connection.execute(
         sa.select(alerts.c.id, alerts.c.doubt_until)
@@ -75,10 +79,10 @@ def lasting_doubts(connection: sa.Connection, key: Any) -> Any:
 
 
 def still_notified(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
-    """``()``: the destinations that know, or may know, of something that fires."""
+    """``()``: the keys of the destinations that were, or may have been, notified of an alert that still fires."""
     found: set[str] = set()
     last: str | None = ""
-    while last is not None:  # each is the first entry of an index
+    while last is not None:  # each step reads one entry of an index
         following = sa.select(sa.func.min(conversations.c.destination)).where(
             conversations.c.state == sa.literal_column("'open'"),
             conversations.c.known > sa.literal_column("0"),
@@ -105,7 +109,7 @@ def many_muted(connection: sa.Connection, keys: Iterable[str]) -> Answers:
 
 @one_by_one
 def muted_by(connection: sa.Connection, key: Any) -> Any:
-    """``(inhibition key, after, limit)``: the ids of the next alerts that it mutes."""
+    """``(inhibition key, after, limit)``: the ids of the next alerts that the key mutes."""
     inhibitor, after, limit = key
     rows = connection.execute(
         sa.select(members.c.alert_id)

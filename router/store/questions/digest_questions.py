@@ -1,4 +1,4 @@
-"""Questions of digests: what became obsolete, what is held, how often alerts fired."""
+"""Questions for digests: what became obsolete, what is held, how often alerts fired."""
 
 from collections import defaultdict
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Which conversations are due at a destination, and which of them a storm's message covers."""
+"""Conditions: which conversations are due at a destination, and which of them a storm's message covers."""
 
 from typing import Any
 
@@ -12,21 +12,23 @@ Conditions = tuple[sa.ColumnElement[bool], ...]
 
 
 def due_conditions(destination: str, now: Millis) -> Conditions:
+    """Return the conditions of conversations of a destination that are due, and not in a backoff."""
     return (*has_next_at(destination), conversations.c.next_at <= now)
 
 
 def has_next_at(destination: Any) -> Conditions:
+    """Return the conditions of conversations of a destination that are due now or later."""
     return (conversations.c.destination == destination, conversations.c.next_at.is_not(None))
 
 
 def belongs_to_storm(storm: Any) -> sa.ColumnElement[bool]:
-    """See :meth:`router.core.claim.Share.belongs`. No conversation has the id 0."""
+    """A conversation belongs to the storm, see :class:`router.core.claim.Share`. The storm 0 has no conversations."""
     of_it = sa.and_(conversations.c.storm_id == storm, conversations.c.own_message == 0)
     return sa.and_(conversations.c.storm_id.is_not(None), of_it)
 
 
 def has_own_message(share: Share, storm: Any = None) -> sa.ColumnElement[bool]:
-    """See :meth:`router.core.claim.Share.told_apart`."""
+    """A conversation gets a message of its own, not the storm's; see :class:`router.core.claim.Share`."""
     belongs = belongs_to_storm(share.storm if storm is None else storm)
     apart = sa.and_(sa.literal(share.edits), conversations.c.own_message == 1) if share.taking else ~belongs
     if share.criticals_apart:

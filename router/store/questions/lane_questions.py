@@ -1,4 +1,4 @@
-"""Questions of lanes: what is due, and when something will be."""
+"""Questions for lanes: what is due, and when something will be due."""
 
 from dataclasses import replace
 from functools import cache
@@ -15,11 +15,11 @@ from router.store.schema import PUT_OFF, conversations
 _PRIORITIES = range(3)
 _destination: sa.BindParameter[str] = sa.bindparam("destination")
 _storm: sa.BindParameter[int] = sa.bindparam("storm")
-# Claims ask these most often, so they are made once for each kind of share.
+# Claims ask these questions most often, so their statements are built once for each kind of share.
 
 
 def _lane(share: Share) -> Conditions:
-    """What may be due at a lane, and a storm's message does not tell."""
+    """Return the conditions of conversations of a lane that may be due and that a storm's message does not cover."""
     if share == ALL_APART:
         return has_next_at(_destination)
     return (*has_next_at(_destination), has_own_message(share, _storm))
@@ -27,7 +27,11 @@ def _lane(share: Share) -> Conditions:
 
 @cache
 def _next_due(share: Share, *, overdue: bool) -> sa.CompoundSelect[Any]:
-    """:param overdue: only what is so, though it waits after a failure; otherwise also what is not due yet"""
+    """Build the statement of :func:`next_due`.
+
+    :param overdue: only conversations that are overdue, also those in a backoff; otherwise also those that are not due
+        yet
+    """
     by = (conversations.c.due_at <= sa.bindparam("by"),) if overdue else ()
     of_each = (
         sa.select(conversations.c.priority, conversations.c.next_at, conversations.c.id)
@@ -42,8 +46,8 @@ def _next_due(share: Share, *, overdue: bool) -> sa.CompoundSelect[Any]:
 
 @one_by_one
 def next_due(connection: sa.Connection, key: Any) -> Any:
-    """``(destination, now, due_by, share, others_first, limit)``: the ids of the conversations that are next, of those
-    that a storm's message does not tell; and when the one after them is, if nothing else happens.
+    """``(destination, now, due_by, share, others_first, limit)``: the ids of the next conversations that a storm's message
+    does not cover; and when the one after them is due, if nothing else happens (None: there is none).
     """
     destination, now, due_by, share, others_first, limit = key
     overdue = due_by < now
@@ -58,7 +62,7 @@ def next_due(connection: sa.Connection, key: Any) -> Any:
 
 
 _now: sa.BindParameter[int] = sa.bindparam("now")
-# Each of these is the next entry of an index.
+# Each subquery reads one entry of an index.
 _NEXT_TIME = sa.select(
     *(
         sa.select(sa.func.min(conversations.c.next_at))
@@ -70,7 +74,7 @@ _NEXT_TIME = sa.select(
         .scalar_subquery()
         for priority in _PRIORITIES
     ),
-    # With the sum, no other index looks better for it.
+    # The addition keeps the planner from choosing another index.
     sa.exists().where(
         *has_next_at(_destination),
         PUT_OFF,
@@ -82,8 +86,8 @@ _NEXT_TIME = sa.select(
 
 @one_by_one
 def next_time(connection: sa.Connection, key: tuple[str, Millis]) -> Any:
-    """``(destination, now)``: the first moment after now at which something may be sent there; and whether something waits
-    there only because an attempt failed.
+    """``(destination, now)``: the first time after now at which something may be sent to the destination (None: there is
+    none); and whether something is due there but waits because an attempt failed.
     """
     destination, now = key
     *times, failing = connection.execute(_NEXT_TIME, {"destination": destination, "now": now}).one()

@@ -12,7 +12,7 @@ from router.store.schema import members
 
 @one_by_one
 def next_opening(connection: sa.Connection, now: Millis) -> Any:
-    """A moment: when the next held alert is to be let out after it; None: none is held."""
+    """``now``: when the next held alert becomes due after it; None: none is held."""
     following = (
         sa.select(members.c.at)
         .where(
@@ -46,7 +46,7 @@ def one_ended(connection: sa.Connection, key: int) -> Any:
 
 @one_by_one
 def members_of(connection: sa.Connection, key: Any) -> Any:
-    """``(conversation, after, limit)``: the ids of its next members."""
+    """``(conversation, after, limit)``: the ids of the next members of a conversation."""
     conversation, after, limit = key
     rows = connection.execute(
         sa.select(members.c.id)
@@ -59,7 +59,7 @@ def members_of(connection: sa.Connection, key: Any) -> Any:
 
 @one_by_one
 def left_open(connection: sa.Connection, key: Any) -> Any:
-    """``(conversation, limit)``: the ids of members that are not marked yet, though it is closing."""
+    """``(conversation, limit)``: the ids of members that are still open although their conversation is closing."""
     conversation, limit = key
     rows = connection.execute(
         sa.select(members.c.id)

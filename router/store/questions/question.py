@@ -1,4 +1,4 @@
-"""What a question is, and what questions share."""
+"""The type of a question, and what questions share."""
 
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -7,15 +7,16 @@ from typing import Any
 import sqlalchemy as sa
 
 Answers = dict[Any, Any]
-"""By the parameters of the question."""
+"""The answers to one question, by its parameters."""
 Question = Callable[[sa.Connection, Iterable[Any]], Answers]
-"""Takes a connection and the parameters of all that ask it."""
+"""Takes a connection, and the parameters with which the question is asked."""
 
 KEYS_PER_STATEMENT = 500
+"""How many keys a statement has at most."""
 
 
 def one_by_one(answer: Callable[[sa.Connection, Any], Any]) -> Question:
-    """A question that is asked once for each of its parameters."""
+    """Make a question of a function that answers it for one key."""
 
     @wraps(answer)
     def answers(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
@@ -25,13 +26,17 @@ def one_by_one(answer: Callable[[sa.Connection, Any], Any]) -> Question:
 
 
 def as_dict(rows: sa.Result[Any]) -> dict[Any, Any]:
+    """Return rows of two columns as a dictionary from the first to the second."""
     return dict(map(tuple, rows.all()))
 
 
 def count_up_to(
     connection: sa.Connection, most: int, id_: sa.ColumnElement[int], *conditions: sa.ColumnElement[bool]
 ) -> int:
-    """How many rows there are, counted up to so many."""
+    """Count the rows that fulfil the conditions, up to a bound.
+
+    :param most: the bound
+    """
     if most <= 0:
         return 0
     some = sa.select(id_).where(*conditions).limit(most).subquery()

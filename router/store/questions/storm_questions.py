@@ -1,4 +1,4 @@
-"""Questions of storms: how much is due, and what their messages cover."""
+"""Questions for storms: how much is due, and what their messages cover."""
 
 from typing import Any
 
@@ -44,8 +44,8 @@ def surge(connection: sa.Connection, key: Any) -> Any:
 
 @one_by_one
 def due_after(connection: sa.Connection, key: Any) -> Any:
-    """``(destination, now, share, after, limit)``: urgency and id of what is due and a storm's message tells, the most
-    urgent first.
+    """``(destination, now, share, after, limit)``: ``(urgency, id)`` of the next conversations that are due and that a
+    storm's message covers, most urgent first.
     """
     destination, now, share, after, limit = key
     position = sa.tuple_(conversations.c.urgency, conversations.c.id)
@@ -60,7 +60,7 @@ def due_after(connection: sa.Connection, key: Any) -> Any:
 
 @one_by_one
 def standing(connection: sa.Connection, storm: int) -> Any:
-    """A storm: see :class:`router.core.storms.Standing`."""
+    """``storm``: see :class:`router.core.storms.Standing`."""
     is_open = conversations.c.state == sa.literal_column("'open'")
     fires = sa.and_(is_open, conversations.c.shown > 0)
     left = sa.and_(is_open, _was_notified, conversations.c.delivery_id.is_(None))

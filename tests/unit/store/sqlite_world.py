@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class _Cursor(sqlite3.Cursor):
-    """Notes each call. The parts of an INSERT of many rows are one."""
+    """Records each statement. The parts of an INSERT of many rows count as one."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> "_Cursor":
         self._note(sql)
@@ -49,7 +49,7 @@ class _Connection(sqlite3.Connection):
 
 
 class InSqlite:
-    """Has what the store asks of :class:`router.store.writer.Database`."""
+    """In place of :class:`router.store.writer.Database`: has the methods that the store calls."""
 
     def __init__(self) -> None:
         self.driver = sqlite3.connect(":memory:", isolation_level=None, factory=_Connection)
@@ -60,14 +60,14 @@ class InSqlite:
         self.connection = engine.connect()
         self._sets = Sets(Sqlite)
         self.rows_of_batches: list[int] = []
-        """How many rows each batch was about, since this was cleared."""
+        """How many rows each batch had, since this list was cleared."""
 
     def close(self) -> None:
         self.connection.close()
         self.driver.close()
 
     def batch(self, *jobs: Job[Any] | Direct) -> list[JobResult]:
-        """What came of them, in one transaction."""
+        """Run jobs in one transaction, and return their results."""
         results = [JobResult(job) for job in jobs]
         with self.connection.begin():
             batch = Batch(self.connection, self._sets)
@@ -111,7 +111,7 @@ class InSqlite:
 
     @property
     def statements(self) -> list[str]:
-        """All that were run since this was cleared."""
+        """The statements that were run since this list was cleared."""
         return self.driver.statements
 
 
@@ -125,7 +125,7 @@ def in_sqlite() -> Iterator[InSqlite]:
 
 
 def collected(work: AsyncIterator[T]) -> Sequence[T]:
-    """Of an iterator that waits for nothing."""
+    """Return all items of an iterator that never waits."""
 
     async def collect() -> list[T]:
         return [each async for each in work]
@@ -134,7 +134,7 @@ def collected(work: AsyncIterator[T]) -> Sequence[T]:
 
 
 def contents(state: State) -> dict[str, list[Any]]:
-    """Its rows by table, without what is random, and without the next number."""
+    """Return the rows of a state by table, without random values and without the next id."""
     found: dict[str, list[Any]] = {}
     for table in TABLES:
         found[table.name] = sorted(getattr(state, table.name))

@@ -1,4 +1,4 @@
-"""Jobs of one batch: what fails alone leaves nothing behind, and the others are as if each had a batch of its own."""
+"""Jobs of one batch: a job that fails leaves nothing behind, and the others are as if each had a batch of its own."""
 
 import asyncio
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ def an_accept(name: str, now: int = MONDAY) -> jobs.Accept:
 
 @dataclass(frozen=True, slots=True)
 class Broken(jobs.Accept):
-    """Does all that an accept does, and then raises."""
+    """Runs the whole transition of an accept, and then raises."""
 
-    error: BaseException = KeyError("x")  # noqa: RUF009  (nobody changes it)
+    error: BaseException = KeyError("x")  # noqa: RUF009  (it is never changed)
 
     def run(self, state: State) -> Any:
         jobs.Accept.run(self, state)
@@ -53,7 +53,7 @@ def test_a_job_that_raises_leaves_nothing_behind() -> None:
         assert contents(database.state) == contents(without.state)
 
 
-async def test_of_a_batch_that_cannot_be_saved_only_the_bad_job_fails(tmp_path: Path) -> None:
+async def test_if_a_batch_cannot_be_saved_only_the_bad_job_fails(tmp_path: Path) -> None:
     store = await Store.open(f"sqlite:///{tmp_path}/router.db")
     refused = Refused(b"x", "default", "r", 1, None)
     writes = [store.quarantine(b"x", "default", "r", 1) for _ in range(3)]
@@ -65,7 +65,7 @@ async def test_of_a_batch_that_cannot_be_saved_only_the_bad_job_fails(tmp_path: 
     assert sorted(row["id"] for row in kept) == sorted(each for each in answers if isinstance(each, int))
 
 
-async def test_a_number_is_never_given_twice_after_pruning_and_a_restart(tmp_path: Path) -> None:
+async def test_no_id_is_used_twice_after_pruning_and_a_restart(tmp_path: Path) -> None:
     url, seen = f"sqlite:///{tmp_path}/router.db", []
     for start in range(3):
         store = await Store.open(url)
@@ -80,7 +80,7 @@ async def test_a_number_is_never_given_twice_after_pruning_and_a_restart(tmp_pat
     assert seen == sorted(seen)
 
 
-def test_a_number_of_what_was_pruned_is_not_given_to_anything_else() -> None:
+def test_the_id_of_a_pruned_row_is_not_used_again() -> None:
     with in_sqlite() as database:
         world = World(database=database)
         numbers: set[int] = set()
@@ -118,7 +118,7 @@ _chosen = st.lists(
 
 
 class Prelude:
-    """The same history in each database, and then jobs of it."""
+    """Plays the same history in each database, and then jobs of it."""
 
     def __init__(self, world: World, steps: list[Any]) -> None:
         self.world = world
@@ -156,7 +156,9 @@ class Prelude:
 
 @given(STEPS, _chosen, st.sampled_from(RULES))
 @examples(20)
-def test_jobs_of_a_batch_are_as_if_each_had_its_own(steps: list[Any], chosen: list[Any], rules: Any) -> None:
+def test_jobs_of_one_batch_equal_jobs_in_batches_of_their_own(
+    steps: list[Any], chosen: list[Any], rules: Any
+) -> None:
     """A set that is loaded for a later job overwrites nothing that an earlier one has changed."""
     with in_sqlite() as together, in_sqlite() as apart:
         preludes = [Prelude(World(policy=rules, database=each), steps) for each in (together, apart)]

@@ -83,7 +83,7 @@ def after_a_step(by: int, pieces: int) -> tuple[dict[str, list[Any]], int]:
 
 
 @pytest.mark.parametrize("by", STEPS.values(), ids=STEPS)
-def test_a_step_that_ends_after_any_piece_goes_on_at_the_next_start(by: int) -> None:
+def test_an_interrupted_step_continues_at_the_next_start(by: int) -> None:
     whole, left = after_a_step(by, 1_000)
     assert 1_000 - left > 3
     # The first one notes that there was a step; without it, the next start finds that out.
@@ -104,7 +104,7 @@ def test_after_a_step_back_nothing_waits_for_the_old_time() -> None:
         assert all(max(row.changed_at, row.seen_at or 0) <= world.now for row in world.state.alerts)
 
 
-def test_no_statement_of_a_step_or_a_resume_is_about_more_than_a_piece() -> None:
+def test_no_statement_of_a_step_or_resume_exceeds_a_piece() -> None:
     with in_sqlite() as database:
         world = World(database=database)
         for number in range(30):
@@ -159,7 +159,7 @@ def test_a_step_forward_finishes_one_back_and_is_one_itself() -> None:
         assert of_alert(world, "Told1").changed_at == world.now  # another end may still contradict it
 
 
-def test_a_step_forward_that_is_tried_again_knows_what_ended_before_it() -> None:
+def test_a_repeated_step_forward_knows_what_ended_before() -> None:
     with in_sqlite() as database:
         world = World(database=database)
         played_until_an_end(world)
@@ -173,9 +173,7 @@ def test_a_step_forward_that_is_tried_again_knows_what_ended_before_it() -> None
 
 @pytest.mark.parametrize("fails", [None, jobs.OpenSlots, jobs.JudgeSome])
 @pytest.mark.parametrize("then", ["beat", "step forward"])
-def test_a_step_back_that_could_not_be_finished_is_finished_later(
-    fails: type[object] | None, then: str
-) -> None:
+def test_an_unfinished_step_back_is_finished_later(fails: type[object] | None, then: str) -> None:
     with in_sqlite() as database:
         world = World(database=database)
         played(world)

@@ -1,4 +1,4 @@
-"""A store is closed in time, whatever its writer is stuck in."""
+"""A store is closed in time, even if its writer is stuck."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ from router.store import Store
 from tests.database import on_writer
 
 
-async def test_a_writer_that_is_stuck_is_left_behind(tmp_path: Path) -> None:
+async def test_a_stuck_writer_is_abandoned(tmp_path: Path) -> None:
     store = await Store.open(f"sqlite:///{tmp_path}/router.db")
     stuck = threading.Event()
 
@@ -20,7 +20,7 @@ async def test_a_writer_that_is_stuck_is_left_behind(tmp_path: Path) -> None:
     stuck_in.cancel()
 
 
-async def test_what_was_queued_is_written_before_it_is_closed(tmp_path: Path) -> None:
+async def test_queued_jobs_are_written_before_a_close(tmp_path: Path) -> None:
     store = await Store.open(f"sqlite:///{tmp_path}/router.db")
     writes = [asyncio.create_task(store.quarantine(b"x", "am", "odd", number)) for number in range(50)]
     await asyncio.sleep(0)

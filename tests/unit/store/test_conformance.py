@@ -29,14 +29,14 @@ from tests.unit.store.sqlite_world import InSqlite, contents, in_sqlite
 
 @pytest.fixture(autouse=True, scope="module")
 def _small_pieces() -> Iterator[None]:
-    """What goes in pieces does so in every history."""
+    """Pieces are so small that every history has several of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("router.store.starts.ROWS_PER_STATEMENT", 2)
         yield
 
 
 def asked(world: World) -> dict[str, list[Any]]:
-    """Each question, with parameters that differ in what they are about."""
+    """Each question with several parameters."""
     now = world.now
     keys = [each.key for each in ALL]
     moments = (now - HOUR, now, now + 12 * HOUR)
@@ -137,7 +137,7 @@ _TWO_WARNINGS = ("steps", [("post", [("A", "warning")], group) for group in "gh"
 
 
 @given(_steps, st.sampled_from([None, 0, HOUR]))
-# The one that goes first after many criticals is not claimed in place of another.
+# The conversation that goes first after many criticals does not replace another one.
 @example([_TWO_WARNINGS], None)
 @examples(14)
 def test_a_history_in_sqlite_is_the_same_in_memory(steps: list[tuple[str, Any]], repeat: Any) -> None:

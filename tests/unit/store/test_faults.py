@@ -1,4 +1,4 @@
-"""A store that can't be written, or not opened: what callers are told, what the log says, and how it goes on."""
+"""A store that can't be written or opened: the error for callers, the log, and how it recovers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -49,7 +49,7 @@ def _waits_little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("router.store.sqlite._BUSY_SECONDS", 0.3)
 
 
-async def test_a_full_disk_is_said_once_and_so_is_its_end(store: Store, path: Path) -> None:
+async def test_a_full_disk_and_its_end_are_logged_once(store: Store, path: Path) -> None:
     await fill_disk(store)
     with capture_logs() as logs:
         for _ in range(3):
@@ -65,8 +65,8 @@ async def test_a_full_disk_is_said_once_and_so_is_its_end(store: Store, path: Pa
     assert logs[1]["refused"] == 3
 
 
-async def test_who_shares_a_batch_with_a_full_disk_is_told_so(store: Store) -> None:
-    """SQLite undoes everything then; nobody may believe that something was kept."""
+async def test_every_job_of_a_batch_fails_on_a_full_disk(store: Store) -> None:
+    """SQLite undoes everything then, so no caller may get a success."""
     await fill_disk(store)
     writes = [store.quarantine(b"x" * size, "default", "r", 1) for size in (10, 100_000, 10)]
     answers = await asyncio.gather(*writes, return_exceptions=True)
@@ -75,14 +75,14 @@ async def test_who_shares_a_batch_with_a_full_disk_is_told_so(store: Store) -> N
     assert all(isinstance(each, int) or "the disk is full" in str(each) for each in answers)
 
 
-async def test_ready_means_that_something_could_be_written(store: Store, path: Path) -> None:
+async def test_ready_writes_something(store: Store, path: Path) -> None:
     await store.ready()
     before = _bytes(path.with_name("router.db-wal"))
     await store.ready()
     assert len(_bytes(path.with_name("router.db-wal"))) > len(before)
 
 
-async def test_a_lock_of_another_program_is_waited_for_and_then_said(store: Store, path: Path) -> None:
+async def test_a_lock_of_another_program_is_an_error_after_a_wait(store: Store, path: Path) -> None:
     with locked(path), pytest.raises(StoreUnavailable, match="another program has locked it"):
         await store.ready()
     await store.ready()
@@ -91,7 +91,7 @@ async def test_a_lock_of_another_program_is_waited_for_and_then_said(store: Stor
 @pytest.mark.parametrize(
     "error", [SystemExit(1), StopIteration(), MemoryError(), KeyError("x"), RecursionError()]
 )
-async def test_work_that_raises_anything_at_all_fails_alone_and_the_writer_lives(
+async def test_a_job_that_raises_fails_alone_and_the_writer_goes_on(
     store: Store, error: BaseException
 ) -> None:
     def broken(_: sa.Connection) -> None:
@@ -105,7 +105,7 @@ async def test_work_that_raises_anything_at_all_fails_alone_and_the_writer_lives
     assert store.trouble is None
 
 
-async def test_a_transaction_that_work_has_broken_is_over_before_the_next(store: Store) -> None:
+async def test_a_broken_transaction_ends_before_the_next_batch(store: Store) -> None:
     """Whatever state the connection is left in, the next batch starts from a clean one."""
 
     def broken(connection: sa.Connection) -> None:
@@ -118,9 +118,7 @@ async def test_a_transaction_that_work_has_broken_is_over_before_the_next(store:
     await store.ready()
 
 
-async def test_a_database_that_is_moved_away_in_use_is_not_written_until_it_is_back(
-    store: Store, path: Path
-) -> None:
+async def test_a_database_that_was_moved_away_is_not_written(store: Store, path: Path) -> None:
     await store.quarantine(b"x", "default", "r", 1)
     away = path.with_name("away.db")
     _move(path, away)
@@ -132,7 +130,7 @@ async def test_a_database_that_is_moved_away_in_use_is_not_written_until_it_is_b
 
 
 def _move(path: Path, to: Path) -> None:
-    """Nobody has made another file in its place."""
+    """Move the file; no other file was created at the target."""
     assert not to.exists()
     path.rename(to)
 
@@ -143,7 +141,7 @@ def _flip(path: Path, at: int, count: int) -> None:
         file.write(b"\xa5" * count)
 
 
-async def test_damage_found_in_use_is_said_once_and_nothing_is_written_after_it(path: Path) -> None:
+async def test_damage_found_in_use_is_logged_once_and_ends_writing(path: Path) -> None:
     await made(path)
     store = await Store.open(f"sqlite:///{path}")
     _all_but_the_first_page(path)
@@ -183,7 +181,7 @@ def _bytes(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("spoil", [_garbage, _truncated, _flipped_page, _text])
-async def test_a_damaged_database_is_refused_at_the_start_and_left_as_it_is(
+async def test_a_damaged_database_is_refused_and_not_changed(
     path: Path, spoil: Callable[[Path], None]
 ) -> None:
     await made(path)
@@ -242,7 +240,7 @@ async def test_a_new_database_that_another_program_has_locked_is_refused(path: P
         assert "another program has locked it" in await refusal(path)
 
 
-async def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
+async def test_a_path_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "file: File exists; give a folder that can be written" in await refusal(
         tmp_path / "file" / "router.db"

@@ -1,4 +1,4 @@
-"""Nobody is notified while the inhibit rules in force do not know what fires."""
+"""No destination is notified until the inhibit rules in force know everything that fires."""
 
 import asyncio
 from dataclasses import replace
@@ -13,7 +13,7 @@ OTHER = replace(POLICY, fingerprint="other")
 
 
 class Slow:
-    """A database whose answers come when the test gives them, in the order of the jobs."""
+    """A database that answers jobs in their order, when the test says so."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[Any, asyncio.Future[Any]]] = []
@@ -30,7 +30,7 @@ class Slow:
             answer.set_exception(result)
         else:
             answer.set_result(result)
-        await asyncio.sleep(0)  # real time: whoever waits for it goes on
+        await asyncio.sleep(0)  # real time: tasks that wait for it go on
         await asyncio.sleep(0)  # real time: as above
 
 
@@ -51,7 +51,7 @@ class Room:
 
 
 @pytest.mark.parametrize("left", [None, Phase.JUDGE])
-async def test_a_piece_by_former_rules_opens_nothing(left: Phase | None) -> None:
+async def test_a_piece_by_former_rules_allows_no_claims(left: Phase | None) -> None:
     room = Room()
     judging = await room.begin(room.store.rules.judge_some(POLICY, NOON))
     adopting = await room.begin(room.store.rules.adopt(Adoption(OTHER), NOON))
@@ -68,7 +68,7 @@ async def test_a_piece_by_former_rules_opens_nothing(left: Phase | None) -> None
         assert room.is_open is opens
 
 
-async def test_rules_that_could_not_be_put_in_force_close_nothing() -> None:
+async def test_rules_that_could_not_be_adopted_stop_no_claims() -> None:
     room = Room()
     adopting = await room.begin(room.store.rules.adopt(Adoption(OTHER), NOON))
     assert not room.is_open

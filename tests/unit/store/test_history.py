@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order: a story has every state that a fate ever had."""
+"""In every history of events, a story has every state that a fate ever had."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from tests.unit.core.stories import STEPS, History
 from tests.unit.core.world import World
 from tests.unit.store.sqlite_world import InSqlite, in_sqlite
 
-Place = tuple[int, str]
-"""A change, and a destination of it."""
-States = dict[Place, list[tuple[str, str]]]
+FateKey = tuple[int, str]
+"""A change, and one of its destinations."""
+States = dict[FateKey, list[tuple[str, str]]]
 """Fates and reasons, in order."""
 
 
@@ -35,8 +35,8 @@ class Watch:
 
 
 def stories(world: World) -> States:
-    """What the stories of all alerts say of each fate."""
-    told: States = defaultdict(list)
+    """Return what the stories of all alerts say about each fate."""
+    found: States = defaultdict(list)
     for alert in world.state.alerts:
         story = at_once(world.store.pages.story(alert.id, limit=200))
         assert story is not None
@@ -44,8 +44,8 @@ def stories(world: World) -> States:
         assert times == sorted(times)
         for each in story.events:
             if each["event"] in {"decision", "fate"}:
-                told[each["change"], each["destination"]].append((each["fate"], each["reason"]))
-    return told
+                found[each["change"], each["destination"]].append((each["fate"], each["reason"]))
+    return found
 
 
 def is_within(some: list[tuple[str, str]], whole: list[tuple[str, str]]) -> bool:
@@ -65,8 +65,8 @@ def test_a_story_has_every_state_that_a_fate_ever_had(steps: list[tuple[str, Any
             watch.look()
         history.settle()
         watch.look()
-        told = stories(history.world)
-    assert told.keys() == watch.seen.keys()
-    for place, states in watch.seen.items():
-        assert is_within(states, told[place]), f"{place} was {states}, its story says {told[place]}"
-        assert told[place][-1] == states[-1]
+        in_stories = stories(history.world)
+    assert in_stories.keys() == watch.seen.keys()
+    for fate, states in watch.seen.items():
+        assert is_within(states, in_stories[fate]), f"{fate} was {states}, its story says {in_stories[fate]}"
+        assert in_stories[fate][-1] == states[-1]

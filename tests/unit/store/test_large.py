@@ -41,7 +41,7 @@ def fates(world: World) -> Counter[tuple[str, str]]:
 @given(STEPS)
 @examples(20, HealthCheck.function_scoped_fixture)
 @example([("post", [("A", "critical"), ("B", "critical")], "g"), ("begin", 0, None), ("reload", 2, None)])
-def test_a_history_ends_as_with_small_ones(steps: list[Any]) -> None:
+def test_a_history_of_large_conversations_ends_as_with_small_ones(steps: list[Any]) -> None:
     with in_sqlite() as database, pytest.MonkeyPatch.context() as patch:
         large = History(World(database=database))
         for step in steps:
@@ -60,7 +60,9 @@ def test_a_history_ends_as_with_small_ones(steps: list[Any]) -> None:
 
 @given(STORM_STEPS, st.booleans(), st.sampled_from([10_000, 60]))
 @examples(20, HealthCheck.function_scoped_fixture)
-def test_a_storm_ends_as_with_small_ones(steps: list[Any], edits: bool, room: int) -> None:
+def test_a_storm_of_large_conversations_ends_as_with_small_ones(
+    steps: list[Any], edits: bool, room: int
+) -> None:
     limits = Limits(above=2, every=5 * SECOND, room=room, edits=edits)
     with in_sqlite() as database, pytest.MonkeyPatch.context() as patch:
         large_from(patch, 0)
@@ -82,7 +84,7 @@ def many(world: World, status: Status = Status.FIRING, level: str = "critical") 
     world.post(*(alert(f"A{number}", level, status) for number in range(7)))
 
 
-def test_all_of_it_is_told_and_recorded(world: World) -> None:
+def test_all_alerts_are_sent_and_recorded(world: World) -> None:
     many(world)
     work = world.work_of(SLACK)
     assert [len(work.notice), len(work.conversation.firing)] == [7, 7]
@@ -103,7 +105,7 @@ def test_a_claim_that_is_taken_back_leaves_nothing_behind(world: World) -> None:
     assert world.fates(SLACK) == ["delivered"] * 7
 
 
-def test_a_failure_leaves_what_was_known_before(world: World) -> None:
+def test_a_failed_attempt_does_not_change_what_was_notified(world: World) -> None:
     many(world)
     world.finish(world.work_of(SLACK), Retry("http 503"))
     many(world, Status.RESOLVED)
@@ -115,7 +117,7 @@ def test_a_failure_leaves_what_was_known_before(world: World) -> None:
 @pytest.mark.parametrize(
     "outcome", [Retry("timeout", ambiguous=True), Broken("not in channel", ambiguous=True)]
 )
-def test_a_lost_answer_leaves_it_unknown(world: World, outcome: Retry | Broken) -> None:
+def test_a_lost_answer_makes_the_notification_unknown(world: World, outcome: Retry | Broken) -> None:
     many(world)
     world.finish(world.work_of(PAGER), outcome)
     many(world, Status.RESOLVED)
@@ -126,14 +128,14 @@ def test_a_lost_answer_leaves_it_unknown(world: World, outcome: Retry | Broken) 
     assert world.fates(PAGER) == ["delivered"] * 14
 
 
-def test_a_rejected_one_is_a_dead_letter(world: World) -> None:
+def test_a_rejected_delivery_is_a_dead_letter(world: World) -> None:
     many(world)
     world.finish(world.work_of(SLACK), Rejected("http 400"))
     assert len(world.letters()) == 1
     assert world.fates(SLACK) == ["dead"] * 7
 
 
-def test_its_end_closes_it_and_the_next_firing_begins_another(world: World) -> None:
+def test_after_its_end_the_next_firing_opens_another_episode(world: World) -> None:
     many(world)
     world.deliver()
     many(world, Status.RESOLVED)
@@ -146,7 +148,9 @@ def test_its_end_closes_it_and_the_next_firing_begins_another(world: World) -> N
     assert world.work_of(SLACK).conversation.episode == 2
 
 
-def test_while_it_closes_a_firing_begins_another(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_firing_during_the_closing_opens_another_episode(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def later(*_: object) -> None:
         """The process is about to mark its members."""
 
@@ -168,7 +172,7 @@ def test_while_it_closes_a_firing_begins_another(world: World, monkeypatch: pyte
     assert {row.state for row in world.state.conversations if row.destination == SLACK.key} == {"closed"}
 
 
-def test_what_comes_while_it_is_on_its_way_is_told_after_it(world: World) -> None:
+def test_changes_during_a_delivery_are_sent_after_it(world: World) -> None:
     many(world)
     work = world.work_of(SLACK)
     world.post(alert("B", "critical"), alert("A3", "critical", Status.RESOLVED))
@@ -181,7 +185,7 @@ def test_what_comes_while_it_is_on_its_way_is_told_after_it(world: World) -> Non
     world.assert_balanced()
 
 
-def test_what_is_inhibited_meanwhile_is_not_told(world: World) -> None:
+def test_alerts_that_are_inhibited_meanwhile_are_not_sent(world: World) -> None:
     world.now += MINUTE
     many(world, level="warning")
     world.post(*(alert(f"A{number}", "critical") for number in range(3)), group="h")
@@ -194,7 +198,7 @@ def test_what_is_inhibited_meanwhile_is_not_told(world: World) -> None:
     assert Counter(world.fates(TEAM)) == {"inhibited": 3, "delivered": 4}
 
 
-def test_a_digest_that_is_closing_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closing_digest_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its members go on in the next slot in pieces, and the process ends before."""
 
     async def later(*_: object) -> None:

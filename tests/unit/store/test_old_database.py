@@ -1,4 +1,4 @@
-"""A database of an older version is mended when it is opened."""
+"""A database of an older version is migrated when it is opened."""
 
 from pathlib import Path
 
@@ -9,17 +9,17 @@ from router.store import Search, Store
 from router.store.opening import migrate
 
 
-async def test_conversations_that_an_older_version_left_open_are_closed(tmp_path: Path) -> None:
+async def test_empty_conversations_of_an_older_version_are_closed(tmp_path: Path) -> None:
     path = tmp_path / "router.db"
     engine = sa.create_engine(f"sqlite:///{path}")
     migrate(engine, "0005")
     with engine.begin() as connection:
         for number, (subject, truncated, status, told) in enumerate(
             [
-                ("group:g", 0, "resolved", "none"),  # ended before anyone was told
+                ("group:g", 0, "resolved", "none"),  # ended before the destination was notified
                 ("group:h", 0, "firing", "none"),
-                ("group:i", 0, "resolved", "firing"),  # its end has yet to be told
-                ("group:j", 3, "resolved", "resolved"),  # what Alertmanager hides may fire
+                ("group:i", 0, "resolved", "firing"),  # the destination has yet to be notified of its end
+                ("group:j", 3, "resolved", "resolved"),  # alerts that Alertmanager left out may fire
                 ("alert:k", 3, "resolved", "resolved"),
             ]
         ):
@@ -108,7 +108,7 @@ async def test_kinds_failovers_and_own_messages_get_their_columns(tmp_path: Path
     ]  # fmt: skip
 
 
-async def test_alerts_of_an_older_version_are_found_by_label_and_have_a_short_story(tmp_path: Path) -> None:
+async def test_alerts_of_an_older_version_are_found_and_have_a_story(tmp_path: Path) -> None:
     path = tmp_path / "router.db"
     engine = sa.create_engine(f"sqlite:///{path}")
     migrate(engine, "0010")

@@ -1,4 +1,4 @@
-"""A reading of all of the history looks at each row once, and rests between its pieces."""
+"""Reading all of the history reads each row once, and rests between pieces."""
 
 import asyncio
 from itertools import count
@@ -64,7 +64,7 @@ def test_within_a_transaction_it_rests_as_long_as_it_works(
 
 
 @pytest.mark.parametrize(("took", "rest"), [(0.02, 0.18), (0.004, 0), (3, 1)])
-def test_between_transactions_it_takes_a_tenth_of_a_processor(
+def test_between_transactions_it_uses_a_tenth_of_a_processor(
     took: float, rest: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
@@ -83,7 +83,7 @@ def test_between_transactions_it_takes_a_tenth_of_a_processor(
     assert slept == pytest.approx([rest] * 2)
 
 
-def test_a_small_history_is_looked_at_without_a_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_history_is_read_without_a_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     each_takes(monkeypatch, 3)
     with in_sqlite() as database:
         world = World(database=database)
@@ -109,7 +109,7 @@ def test_the_sums_are_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("piece", [1, 3, 100])
-def test_what_is_wrong_is_found_in_whichever_piece_it_is(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_changes_are_found_in_every_piece(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paced, "ROWS_PER_PIECE", piece)
     with in_sqlite() as database:
         world = World(database=database)

@@ -1,6 +1,4 @@
-"""No batch is about more rows because more alerts, or groups, are due, told, given up or over; a piece that fails loses
-nothing.
-"""
+"""The number of rows of a batch does not grow with the number of alerts or groups. A piece that fails loses nothing."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,7 +31,7 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def post(world: World, count: int, level: str, status: Status = Status.FIRING, group: str = "g") -> None:
-    """In pieces, as a large webhook comes."""
+    """Post alerts in pieces, as large webhooks arrive."""
     for first in range(0, count, 10):
         several = range(first, min(first + 10, count))
         world.post(*(alert(f"A{number}", level, status) for number in several), group=group)
@@ -45,11 +43,11 @@ def digest(world: World, count: int) -> Work:
     return world.work_of(DAILY)
 
 
-def a_digest_is_told(world: World, count: int) -> None:
+def a_digest_is_delivered(world: World, count: int) -> None:
     world.finish(digest(world, count), DELIVERED)
 
 
-def a_digest_is_told_to_all_but_one(world: World, count: int) -> None:
+def a_digest_is_delivered_to_all_but_one(world: World, count: int) -> None:
     world.finish(digest(world, count), REFUSED)
 
 
@@ -82,11 +80,11 @@ def a_group_is_given_up_and_discarded(world: World, count: int) -> None:
     assert at_once(world.store.discard(letter, world.now))
 
 
-def a_group_is_told_to_all_but_one(world: World, count: int) -> None:
+def a_group_is_delivered_to_all_but_one(world: World, count: int) -> None:
     world.finish(group(world, count), REFUSED)
 
 
-def a_group_fires_anew_while_its_end_is_told(world: World, count: int) -> None:
+def a_group_fires_again_while_its_end_is_sent(world: World, count: int) -> None:
     world.finish(group(world, count), DELIVERED)
     post(world, count, "critical", Status.RESOLVED)
     world.now += HOUR
@@ -102,7 +100,7 @@ def a_group_fires_anew_while_its_end_is_told(world: World, count: int) -> None:
 
 
 def a_group_is_shown_whole_after_its_end(world: World, count: int) -> None:
-    """Alertmanager had left out some of its alerts."""
+    """Before, Alertmanager had left out some of its alerts."""
 
     def cut(status: Status, truncated: int = 1) -> None:
         for first in range(0, count, 10):
@@ -120,7 +118,7 @@ def a_group_is_shown_whole_after_its_end(world: World, count: int) -> None:
     world.finish(work, DELIVERED)
 
 
-def a_storm_takes_a_group_along(world: World, count: int) -> None:
+def a_storm_absorbs_a_large_group(world: World, count: int) -> None:
     post(world, count, "warning")
     for name in "BCDE":
         world.post(alert(name, "warning"), group=name)
@@ -140,7 +138,7 @@ def a_storm_of_many_groups(world: World, count: int) -> None:
 
 
 def most_rows(play: Callable[[World, int], None], count: int) -> int:
-    """Of any batch, beside those in which webhooks are accepted."""
+    """Return the largest number of rows of a batch."""
     with in_sqlite() as database:
         world = World(database=database)
         play(world, count)
@@ -151,19 +149,21 @@ def most_rows(play: Callable[[World, int], None], count: int) -> int:
 @pytest.mark.parametrize(
     "play",
     [
-        a_digest_is_told, a_digest_is_told_to_all_but_one, a_digest_is_given_up_and_retried,
+        a_digest_is_delivered, a_digest_is_delivered_to_all_but_one, a_digest_is_given_up_and_retried,
         a_digest_reports_what_is_held, a_group_is_given_up_and_retried, a_group_is_given_up_and_discarded,
-        a_group_is_told_to_all_but_one, a_group_is_shown_whole_after_its_end, a_group_fires_anew_while_its_end_is_told, a_storm_takes_a_group_along,
+        a_group_is_delivered_to_all_but_one, a_group_is_shown_whole_after_its_end, a_group_fires_again_while_its_end_is_sent, a_storm_absorbs_a_large_group,
         a_storm_of_many_groups,
     ],
 )  # fmt: skip
-def test_no_batch_is_about_more_rows_when_there_are_more(play: Callable[[World, int], None]) -> None:
+def test_the_rows_of_a_batch_do_not_grow_with_the_number_of_alerts(
+    play: Callable[[World, int], None],
+) -> None:
     few, many = (most_rows(play, count) for count in (FEW, MANY))
     assert many <= few + 5
 
 
-def test_a_storm_begins_in_as_many_batches_however_much_is_due() -> None:
-    """What is judged once more before is as much as makes a storm; its message takes along what it has room for."""
+def test_the_batches_of_a_storm_do_not_grow_with_what_is_due() -> None:
+    """Before a storm, only enough conversations for a storm are rechecked; its message absorbs what it has room for."""
 
     def batches(count: int) -> int:
         with in_sqlite() as database:
@@ -229,7 +229,7 @@ def database() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("kind", [jobs.Absorb, jobs.BuildStormView])
-def test_what_a_storm_was_to_take_along_is_due_after_a_failure(database: Any, kind: type[object]) -> None:
+def test_parts_of_a_storm_are_due_again_after_a_failure(database: Any, kind: type[object]) -> None:
     world = World(database=database)
     for name in "ABCDEF":
         world.post(alert(name, "warning"), group=name)
@@ -243,7 +243,7 @@ def test_what_a_storm_was_to_take_along_is_due_after_a_failure(database: Any, ki
     assert world.fates(TEAM) == ["delivered"] * 6
 
 
-def test_a_large_group_that_could_not_be_begun_is_due_after_a_failure(database: Any) -> None:
+def test_a_large_group_is_due_again_after_a_failed_start(database: Any) -> None:
     world = World(database=database)
     post(world, MANY, "warning")
     world.now += MINUTE
@@ -253,8 +253,8 @@ def test_a_large_group_that_could_not_be_begun_is_due_after_a_failure(database: 
     assert world.fates(TEAM) == ["delivered"] * MANY
 
 
-def test_a_group_that_is_given_up_in_part_has_a_letter_of_all(database: Any) -> None:
-    """So nothing is given up without one, whenever the process ends."""
+def test_a_partly_given_up_group_has_a_dead_letter_of_all_alerts(database: Any) -> None:
+    """So no alert is given up without a dead letter, whenever the process ends."""
     world = World(database=database)
     work = group(world, MANY)
     with database.failing(jobs.RecordSome, after=2):

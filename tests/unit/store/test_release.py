@@ -40,14 +40,14 @@ def release(world: World) -> frozenset[str]:
     return at_once(world.store.presence.release(world.policy, world.now))
 
 
-def test_its_end_says_that_alerts_are_left(world: World) -> None:
+def test_the_end_of_an_inhibitor_leaves_alerts_to_release(world: World) -> None:
     world.store.presence.unreleased.clear()
     assert world.post(alert("A", "critical", Status.RESOLVED)).unreleased
     assert world.store.presence.unreleased.is_set()
     assert isinstance(world.begin(TEAM), Idle)
 
 
-def test_all_of_them_are_judged(world: World) -> None:
+def test_all_muted_alerts_are_judged(world: World) -> None:
     world.post(alert("A", "critical", Status.RESOLVED))
     assert TEAM.key in release(world)
     world.now += HOUR
@@ -57,7 +57,7 @@ def test_all_of_them_are_judged(world: World) -> None:
     assert release(world) == frozenset()
 
 
-def test_a_kill_in_between_leaves_them_to_the_next_process(world: World) -> None:
+def test_after_a_kill_the_next_process_judges_the_rest(world: World) -> None:
     world.post(alert("A", "critical", Status.RESOLVED))
     world.restart()
     release(world)
@@ -66,7 +66,7 @@ def test_a_kill_in_between_leaves_them_to_the_next_process(world: World) -> None
     assert Counter(world.fates(TEAM)) == {"delivered": MUTED}
 
 
-def test_what_is_muted_again_meanwhile_stays_so(world: World) -> None:
+def test_alerts_that_are_muted_again_stay_muted(world: World) -> None:
     world.post(alert("A", "critical", Status.RESOLVED))
     world.now += HOUR
     world.post(alert("A", "critical", Status.FIRING, world.now))

@@ -1,4 +1,4 @@
-"""How many statements a batch runs doesn't depend on how much it is about."""
+"""The number of statements of a batch does not depend on how many rows it has."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -52,7 +52,7 @@ Jobs = Sequence[Job[object]]
 
 
 class Desk(World):
-    """A world in SQLite whose jobs are run in one batch."""
+    """A world in SQLite whose jobs run in one batch."""
 
     def __init__(self, database: InSqlite) -> None:
         super().__init__(database=database)
@@ -69,21 +69,21 @@ class Desk(World):
     def accepts(self, *several: Webhook) -> None:
         self.run(self.of(*several))
 
-    def told(self) -> None:
-        """All that is due is delivered."""
+    def deliver_all(self) -> None:
+        """Deliver everything that is due."""
         self.now += MINUTE
         for destination in (*ALL, *self.policy.destinations.values()):
             while isinstance(work := self.begin(destination), Work):
                 self.finish(work, DELIVERED)
 
     def lanes(self, count: int) -> list[Destination]:
-        """So many destinations are notified of criticals."""
+        """Return a policy that notifies this many destinations of criticals."""
         found = [Destination(f"slack:C{number}", "slack", None) for number in range(count)]
         self.policy = replace(POLICY, receivers={**POLICY.receivers, "oncall": tuple(found)})
         return found
 
     def answer(self, **listed: str | None) -> Answer:
-        """Alertmanager has these alerts; a text: it would not notify of them, and why."""
+        """Return an answer of Alertmanager with these alerts; a text says why it withholds their notification."""
         reported = {
             alert(name, "critical").identity: Reported(MONDAY, why, PEERS) for name, why in listed.items()
         }
@@ -102,7 +102,7 @@ def in_one_group(count: int, level: str = "critical", status: Status = Status.FI
     return webhook(*(alert(f"D{number}", level, status) for number in range(count)))
 
 
-def anew(body: Webhook, desk: Desk) -> Webhook:
+def fires_again(body: Webhook, desk: Desk) -> Webhook:
     return replace(body, alerts=tuple(replace(each, starts_at=desk.now) for each in body.alerts))
 
 
@@ -127,7 +127,7 @@ def statements(prepare: Callable[[Desk, int], Jobs], count: int) -> int:
 
 
 @pytest.mark.parametrize("level", ["critical", "warning", "info"])
-def test_1_or_10_or_200_webhooks_are_as_many_statements(level: str) -> None:
+def test_1_or_10_or_200_webhooks_take_the_same_statements(level: str) -> None:
     counts = [
         statements(lambda desk, count: desk.of(*each_in_its_group(count, level)), count)
         for count in (1, 10, 200)
@@ -137,7 +137,7 @@ def test_1_or_10_or_200_webhooks_are_as_many_statements(level: str) -> None:
 
 
 @pytest.mark.parametrize("level", ["critical", "warning", "info"])
-def test_1_or_100_or_5000_alerts_of_a_webhook_are_as_many_statements(level: str) -> None:
+def test_1_or_100_or_5000_alerts_take_the_same_statements(level: str) -> None:
     counts = [
         statements(lambda desk, count: desk.of(in_one_group(count, level)), count)
         for count in (1, 100, 5_000)
@@ -145,11 +145,11 @@ def test_1_or_100_or_5000_alerts_of_a_webhook_are_as_many_statements(level: str)
     assert len(set(counts)) == 1, counts
 
 
-def again(level: str, status: Status, *, told: bool) -> Callable[[Desk, int], Jobs]:
+def again(level: str, status: Status, *, notified: bool) -> Callable[[Desk, int], Jobs]:
     def prepare(desk: Desk, count: int) -> Jobs:
         desk.accepts(*each_in_its_group(count, level))
-        if told:
-            desk.told()
+        if notified:
+            desk.deliver_all()
         return desk.of(*each_in_its_group(count, level, status))
 
     return prepare
@@ -243,15 +243,15 @@ def record_of_alerts(outcome: Outcome, on_failure: str | None = None) -> Callabl
 def records_of_ends_with_news(desk: Desk, count: int) -> Jobs:
     lanes = desk.lanes(count)
     desk.accepts(in_one_group(3))
-    desk.told()
+    desk.deliver_all()
     desk.accepts(in_one_group(3, status=RESOLVED))
     works = [desk.work_of(lane) for lane in lanes]
-    desk.accepts(anew(in_one_group(3), desk))
+    desk.accepts(fires_again(in_one_group(3), desk))
     return [jobs.Record(work, DELIVERED, desk.policy, desk.now, desk.now) for work in works]
 
 
 def storm(desk: Desk, count: int) -> Work:
-    """Before it takes anything along."""
+    """Before it absorbs any conversation."""
     desk.accepts(*each_in_its_group(count, "warning"))
     desk.now += MINUTE
     found = desk.do(jobs.Claim(jobs.Permit(TEAM, STORM), desk.policy, desk.now, rechecked=True))
@@ -288,12 +288,15 @@ def rechecks(desk: Desk, count: int) -> Jobs:
 
 
 def parts(outcome: Outcome, meanwhile: str = "") -> Callable[[Desk, int], Jobs]:
-    """A storm's parts are recorded. :param meanwhile: what they do while it is on its way"""
+    """Record the parts of a storm.
+
+    :param meanwhile: what happens to them during the delivery
+    """
 
     def prepare(desk: Desk, count: int) -> Jobs:
         work = storm(desk, count)
         found, _, _ = desk.do(absorb(desk, work))
-        if meanwhile == "fire anew after an end":
+        if meanwhile == "fire again after an end":
             for each in (jobs.RecordParts(tuple(found), DELIVERED, desk.policy, desk.now, desk.now),
                          jobs.Record(work, DELIVERED, desk.policy, desk.now, desk.now)):  # fmt: skip
                 desk.do(each)
@@ -303,7 +306,7 @@ def parts(outcome: Outcome, meanwhile: str = "") -> Callable[[Desk, int], Jobs]:
             assert isinstance(again, Claimed)
             (work,) = again.works
             found, _, _ = desk.do(absorb(desk, work))
-            desk.accepts(*(anew(each, desk) for each in each_in_its_group(count, "warning")))
+            desk.accepts(*(fires_again(each, desk) for each in each_in_its_group(count, "warning")))
         elif meanwhile == "end":
             desk.accepts(*each_in_its_group(count, "warning", RESOLVED))
         assert len(found) == count
@@ -313,7 +316,7 @@ def parts(outcome: Outcome, meanwhile: str = "") -> Callable[[Desk, int], Jobs]:
 
 
 def answered(step: str) -> Callable[[Desk, int], Jobs]:
-    """An answer of Alertmanager, after those before it."""
+    """An answer of Alertmanager that follows other answers."""
 
     def prepare(desk: Desk, count: int) -> Jobs:
         names = [f"D{number}" for number in range(count)]
@@ -347,7 +350,7 @@ def expires(desk: Desk, count: int) -> Jobs:
 
 
 def doubt(desk: Desk, *several: Webhook) -> None:
-    """They end, and the other peer reports them as firing still."""
+    """Alerts end, and the other peer still reports them as firing."""
     ended = tuple(
         replace(body, alerts=tuple(replace(each, status=RESOLVED) for each in body.alerts))
         for body in several
@@ -433,7 +436,7 @@ def digests(what: str) -> Callable[[Desk, int], Jobs]:
     return prepare
 
 
-def a_letter(destination: Destination) -> Callable[[Desk, int], Jobs]:
+def retry_large_dead_letter(destination: Destination) -> Callable[[Desk, int], Jobs]:
     def prepare(desk: Desk, count: int) -> Jobs:
         desk.accepts(in_one_group(count, "info" if destination.digest else "critical"))
         desk.now += DAY
@@ -444,7 +447,7 @@ def a_letter(destination: Destination) -> Callable[[Desk, int], Jobs]:
     return prepare
 
 
-def letters(settle: str) -> Callable[[Desk, int], Jobs]:
+def settle_dead_letters(settle: str) -> Callable[[Desk, int], Jobs]:
     def prepare(desk: Desk, count: int) -> Jobs:
         lanes = desk.lanes(count)
         desk.accepts(in_one_group(3))
@@ -468,12 +471,14 @@ OUTCOMES: dict[str, Outcome] = {
 }
 CASES: dict[str, Callable[[Desk, int], Jobs]] = {
     **{
-        f"{level}s that are {'told' * told or 'untold'} are {status} again": again(level, status, told=told)
+        f"{level}s that are {'notified' if notified else 'pending'} are {status} again": again(
+            level, status, notified=notified
+        )
         for level in ("critical", "warning", "info")
         for status in Status
-        for told in (True, False)
+        for notified in (True, False)
     },
-    "many conversations end at once": ended_at_once,
+    "many conversations end together": ended_at_once,
     "alerts fire and end in one batch": fires_and_ends,
     "an alert of many groups ends": ends_in_all_groups,
     "many alerts are released": releases_alerts,
@@ -498,11 +503,14 @@ CASES: dict[str, Callable[[Desk, int], Jobs]] = {
         f"an answer {step}": answered(step)
         for step in ("silenced", "has all", "lacks all", "lacks them still", "is forgotten", "reopens")
     },
-    **{f"a digest is {what}": digest(what) for what in ("upcoming", "claimed", "told", "given up", "gone")},
+    **{
+        f"a digest is {what}": digest(what)
+        for what in ("upcoming", "claimed", "delivered", "given up", "gone")
+    },
     **{f"many digests {what}": digests(what) for what in ("come", "stay", "go")},
-    "a letter of many alerts": a_letter(SLACK),
-    "a digest's letter": a_letter(DAILY),
-    **{f"many letters are {settle}": letters(settle) for settle in ("retried", "discarded")},
+    "a dead letter of many alerts": retry_large_dead_letter(SLACK),
+    "a digest's dead letter": retry_large_dead_letter(DAILY),
+    **{f"many dead letters are {settle}": settle_dead_letters(settle) for settle in ("retried", "discarded")},
 }
 STORMS: dict[str, Callable[[Desk, int], Jobs]] = {
     "absorbs": absorbs,
@@ -511,25 +519,25 @@ STORMS: dict[str, Callable[[Desk, int], Jobs]] = {
     **{
         f"parts that {meanwhile}: {name}": parts(each, meanwhile)
         for name, each in OUTCOMES.items()
-        for meanwhile in ("wait", "end", "fire anew after an end")
+        for meanwhile in ("wait", "end", "fire again after an end")
     },
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_many_are_as_many_statements_as_a_few(case: str) -> None:
+def test_many_take_as_many_statements_as_a_few(case: str) -> None:
     few, more = (statements(CASES[case], count) for count in (3, 12))
     assert more <= few
 
 
 @pytest.mark.parametrize("case", STORMS)
-def test_a_storm_of_many_is_as_many_statements_as_one_of_a_few(case: str) -> None:
+def test_a_large_storm_takes_as_many_statements_as_a_small_one(case: str) -> None:
     few, more = (statements(STORMS[case], count) for count in (3, BATCH))
     assert more <= few
 
 
-def test_what_needs_many_rounds_is_done_all_the_same() -> None:
-    """However badly a transition foresees what it asks for."""
+def test_a_job_that_needs_many_rounds_succeeds() -> None:
+    """Even if a transition names its rows one by one."""
 
     class Step(jobs.BaseJob):
         def run(self, state: State) -> int:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import sqlalchemy as sa
 
 from router.store import Store
+from tests.database import on_writer
 from tests.unit.web.room import SLACK, Serve, Web
 from tests.waiting import until
 from tests.world.bodies import alert, webhook
@@ -21,7 +22,7 @@ async def hanging(store: Store) -> AsyncIterator[None]:
     def work(_: sa.Connection) -> None:
         release.wait()
 
-    writing = asyncio.create_task(store.database.write(work))
+    writing = asyncio.create_task(on_writer(store, work))
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What was given up, until somebody has seen it."""
+"""Dead letters: what was given up, until an operator settles it."""
 
 import sqlalchemy as sa
 from alembic import op

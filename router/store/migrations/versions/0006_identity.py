@@ -47,7 +47,7 @@ def downgrade() -> None:
 
 
 def _mark_own() -> None:
-    """The former version raised alerts about itself under a label that anybody could send."""
+    """The former version raised alerts about itself under a label that any sender could use."""
     own = _all("SELECT id, labels FROM alerts WHERE source = 'alert-router'")
     for row in own:
         labels = json.loads(row["labels"])
@@ -107,7 +107,7 @@ def _merge(kept: int, other: int) -> None:
 
 
 def _merge_members(kept: Any, other: Any) -> None:
-    """One alert stood twice in a conversation. What its destination may believe to fire stays."""
+    """Merge two members of the same alert in a conversation. The one that its destination may know as firing stays."""
     known = next(
         (each["told"] for each in (kept, other) if each["told"] in ("firing", "maybe")), kept["told"]
     )

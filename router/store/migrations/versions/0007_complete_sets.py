@@ -1,4 +1,4 @@
-"""What has to be complete has an index; empty conversations are closed; whom Alertmanager's peers have listed."""
+"""Indexes for sets that have to be complete; empty conversations are closed; which peers of Alertmanager listed an alert."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""How a quarantined body is compressed: it is kept as it came."""
+"""The Content-Encoding of a quarantined body, which is kept as it was received."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -29,7 +29,7 @@ def upgrade() -> None:
 
 
 def _keep_what_is_reported() -> None:
-    """The former version reported broken destinations one by one, and kept them nowhere else."""
+    """The former version reported broken destinations one by one, and stored them only as alerts."""
     connection = op.get_bind()
     reports = connection.execute(
         sa.text(

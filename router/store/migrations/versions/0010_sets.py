@@ -1,4 +1,4 @@
-"""What was asked of the members, changes and deliveries of a row stands in the row; ids are numbered by the router."""
+"""Rows have columns for what was read from their members, changes and deliveries; the router numbers ids itself."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -65,7 +65,7 @@ def _members() -> None:
 
 
 def _kinds() -> None:
-    """What was told by the text of a subject, of a rule and of a remote state."""
+    """Fill the new columns with what was only in the texts of subjects, rules and remote states."""
     op.add_column("conversations", sa.Column("kind", sa.Text(), nullable=False, server_default="group"))
     op.add_column(
         "conversations", sa.Column("own_message", sa.BigInteger(), nullable=False, server_default="0")

@@ -1,4 +1,4 @@
-"""Counters of rows, pruned ones included; an index of what is due, and one of what is not told yet."""
+"""Counters of rows, including pruned ones; indexes of due conversations and of members that wait."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""A conversation knows the storm that told of it, and a storm what its message shows."""
+"""A conversation has the storm whose message covered it, and a storm has what its message shows."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""History: what a decision was made by and what came of it, what deliveries sent, and by which labels alerts are found."""
+"""History: the rules and configurations of decisions, former fates, the messages of deliveries, and a label index."""
 
 import hashlib
 from collections.abc import Callable
@@ -77,7 +77,7 @@ def _text() -> sa.types.TypeEngine[str]:
 
 
 def _pack_annotations() -> None:
-    """They become bytes, and stay as they are until an alert is reported again."""
+    """Convert annotations to bytes. They are packed only when their alert is reported again."""
     op.execute("ALTER TABLE alerts RENAME COLUMN annotations TO former_annotations")
     op.add_column(
         "alerts", sa.Column("annotations", sa.LargeBinary(), nullable=False, server_default=sa.text("''"))

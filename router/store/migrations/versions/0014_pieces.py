@@ -1,4 +1,4 @@
-"""Large webhooks are kept whole and decided in pieces; so are large conversations claimed, recorded and closed."""
+"""Large webhooks are kept whole and decided in pieces. Large conversations are claimed, recorded and closed in pieces."""
 
 import sqlalchemy as sa
 from alembic import op

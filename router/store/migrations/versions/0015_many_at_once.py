@@ -1,4 +1,4 @@
-"""What a storm counts, and what is let out next, is read from indexes alone."""
+"""Indexes that answer what a storm counts and which held alert is due next, without reading rows."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Whether something waits at a destination because an attempt failed is read from an index."""
+"""An index of conversations that wait because an attempt failed."""
 
 import sqlalchemy as sa
 from alembic import op
