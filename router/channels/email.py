@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 
 from router.channels.base import ChannelSpec, DestinationOptions, StormOptions, StormSettings
 from router.channels.email_smtp import CAUSE, Access, Mail, deliver
-from router.channels.said import fit_to_show
+from router.channels.provider_words import masked_outcome
 from router.model import (
     MINUTE,
     SECOND,
@@ -210,7 +210,7 @@ class EmailChannel:
         except TimeoutError:
             return Retry("timeout", ambiguous=True, cause=CAUSE)
         # A server may quote what it was sent to log in with: https://www.rfc-editor.org/rfc/rfc4616
-        return fit_to_show(outcome, [password, f"\0{settings.username}\0{password}"] if password else [])
+        return masked_outcome(outcome, [password, f"\0{settings.username}\0{password}"] if password else [])
 
     async def close(self) -> None:
         """Nothing stays open between mails."""

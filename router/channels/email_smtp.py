@@ -16,7 +16,7 @@ from typing import Any
 
 import aiosmtplib
 
-from router.channels.said import tls_fault
+from router.channels.provider_words import tls_failure
 from router.model import (
     KNOWN_FIRING,
     KNOWN_OVER,
@@ -300,7 +300,7 @@ def _turned_away(error: aiosmtplib.SMTPResponseException, *, ambiguous: bool = F
 def _unreachable(error: Exception, *, ambiguous: bool) -> Retry | Broken:
     """What went wrong before the smarthost had said yes or no. TLS and login that can't work are broken."""
     words = str(error)
-    if fault := tls_fault(error):
+    if fault := tls_failure(error):
         return Broken(fault, words=words, cause=CAUSE)
     match error:
         case aiosmtplib.SMTPConnectTimeoutError():

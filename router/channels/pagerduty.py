@@ -18,8 +18,9 @@ import requests
 from pydantic import Field, SecretStr
 
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, destination_key
+from router.channels.http import REDIRECT_REASONS, REDIRECTS, HttpAnswer, StatusTable
 from router.channels.pagerduty_line import Line
-from router.channels.said import causes, fit_to_show, text_of, tls_fault
+from router.channels.provider_words import causes_of, masked_outcome, tls_failure
 from router.model import (
     MINUTE,
     SECOND,
@@ -56,29 +57,28 @@ ADDRESS = 8_192
 EVENT_BYTES = 512 * 1_024 - 4_096
 
 # https://developer.pagerduty.com/docs/events-api-v2-overview#response-codes--retry-logic
-# A status in none of these is tried again.
-TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
-# Not PagerDuty's own, but of whatever stands at events_url or before it; somebody has to mend that. A redirect
-# would take the routing key elsewhere.
-DESTINATION_BROKEN = frozenset({401, 403, 404, 410, *range(300, 400)})
-# A plain event is sent instead; if that is refused as well, it is rejected. With 400 PagerDuty says why, and
-# where it names the routing key, somebody has to mend that. 413 is a proxy's.
-PAYLOAD_BROKEN = frozenset({400, 413})
-_WORDS = {
-    400: "event refused", 401: "credentials refused", 403: "forbidden", 404: "nothing at this address", 410: "gone",
-    413: "too large", **dict.fromkeys(range(300, 400), "redirect, not followed"),
-}  # fmt: skip
+STATUSES = StatusTable(
+    # These come from a server at events_url or before it, and not from PagerDuty; a person has to repair that.
+    broken=REDIRECTS | {401, 403, 404, 410},
+    # A plain event is sent instead; if that is refused as well, the event is rejected. With 400 PagerDuty says why; if it
+    # names the routing key, a person has to repair that. 413 comes from a proxy.
+    rejected=frozenset({400, 413}),
+    reasons={
+        400: "event refused", 401: "credentials refused", 403: "forbidden", 404: "nothing at this address",
+        410: "gone", 413: "too large", **REDIRECT_REASONS,
+    },
+)  # fmt: skip
 # What PagerDuty may name as the part of an event that is at fault.
-_PARTS = (
+_EVENT_PARTS = (
     "event_action", "dedup_key", "payload.summary", "payload.source", "payload.severity", "payload.timestamp",
     "payload.component", "payload.group", "payload.class", "payload.custom_details", "links", "images", "client",
 )  # fmt: skip
 _ROUTING_KEY = re.compile(r"routing[ _]?key", re.IGNORECASE)
-_NAMED_WITHIN = 60
+_MAX_PART_CHARS = 60
 # What every routing key has in common.
 _CAUSE = "pagerduty"
 _TIMEOUT_SECONDS = 10
-_WHOLE = 3  # an attempt, in such timeouts
+_MAX_TIMEOUTS_PER_ATTEMPT = 3
 _NAMELESS = "Unnamed alert"  # PagerDuty takes no blank
 # One an attempt under way; what was cut off may need some time to end.
 _THREADS = 64
@@ -152,12 +152,12 @@ class PagerDutyChannel:
             payload |= {"summary": _noted(payload["summary"], why), "custom_details": {"note": why, **rest}}
         return Message("pagerduty", body, fallback)
 
-    async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:  # noqa: ARG002
+    async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
         key = destination.options.routing_key.get_secret_value()
         attempt = Line()
         try:
-            async with asyncio.timeout(_WHOLE * self._timeout):
-                return await self._threads.run(self._enqueue, key, message.body, attempt)
+            async with asyncio.timeout(_MAX_TIMEOUTS_PER_ATTEMPT * self._timeout):
+                return await self._threads.run(self._enqueue, key, message.body, conversation.now, attempt)
         except TimeoutError:
             return Retry("timeout", ambiguous=True)
         finally:
@@ -168,14 +168,14 @@ class PagerDutyChannel:
         for session in self._sessions:
             session.close()
 
-    def _enqueue(self, key: str, body: Mapping[str, Any], attempt: Line) -> Outcome:
+    def _enqueue(self, key: str, body: Mapping[str, Any], now: Millis, attempt: Line) -> Outcome:
         session = self._session(key)
         with closing(attempt):
             attempt.serve(session)
-            outcome = _sent(session, body)
+            outcome = _sent(session, body, now)
             if isinstance(outcome, Rejected) and "payload" in body:
-                outcome = _sent(session, _plain(body))
-            return fit_to_show(outcome, [key])
+                outcome = _sent(session, _plain(body), now)
+            return masked_outcome(outcome, [key])
 
     def _session(self, key: str) -> Any:
         sessions: dict[str, Any] = self._mine.__dict__.setdefault("by_key", {})
@@ -193,14 +193,14 @@ class PagerDutyChannel:
         return sessions[key]
 
 
-def _sent(session: Any, body: Mapping[str, Any]) -> Outcome:
+def _sent(session: Any, body: Mapping[str, Any], now: Millis) -> Outcome:
     event = {name: value for name, value in body.items() if value}
     try:
         session.send_event(event.pop("event_action"), **event)
     except pdpyras.PDClientError as error:
         if error.response is None:
             return _unreachable(error.__cause__)
-        return _refused(error.response)
+        return _refused(error.response, now)
     except Exception:  # noqa: BLE001  (nothing documents what the SDK raises on odd answers)
         return Retry("bad answer", ambiguous=True)
     return Delivered({"dedup_key": event["dedup_key"]})
@@ -273,53 +273,36 @@ def _noted(summary: str, why: str) -> str:
     return f"{clip(summary, SUMMARY - len(why) - 3)} ({why})"
 
 
-def _refused(response: Any) -> Outcome:
-    status: int = response.status_code
-    words = text_of(response.content, response.headers.get("Content-Type", ""))
-    if 200 <= status < 300:  # taken by PagerDuty, or by something in between: who knows
-        return Retry("bad answer", ambiguous=True, words=words, cause=_CAUSE)
-    reason = f"http {status}: {_WORDS[status]}" if status in _WORDS else f"http {status}"
-    if status in PAYLOAD_BROKEN:
-        said = _said(response)
-        if any(map(_ROUTING_KEY.search, said)):
-            return Broken(f"http {status}: routing key refused", words=words)
-        part = next((part for part in _PARTS for each in said if part in each), "")
-        return Rejected(f"{reason} ({part})" if part else reason, words=words)
-    if status in DESTINATION_BROKEN:
-        return Broken(reason, words=words, cause=_CAUSE)
-    after = _wish(response.headers.get("Retry-After")) if status == 429 else None
-    shared = "" if status == 429 else _CAUSE
-    return Retry(
-        reason, after=after, ambiguous=status >= 500, pause=status == 429, words=words, cause=shared
-    )  # fmt: skip
+def _refused(response: Any, now: Millis) -> Outcome:
+    answer = HttpAnswer(response.status_code, response.headers, response.content)
+    if answer.is_success:  # PagerDuty took the event, or a server in between answered
+        return Retry("bad answer", ambiguous=True, words=answer.words, cause=_CAUSE)
+    reason = STATUSES.reason(answer.status)
+    if answer.status in STATUSES.rejected:
+        errors = _errors(answer)
+        if any(map(_ROUTING_KEY.search, errors)):
+            return Broken(f"http {answer.status}: routing key refused", words=answer.words)
+        part = next((part for part in _EVENT_PARTS for each in errors if part in each), "")
+        reason = f"{reason} ({part})" if part else reason
+    return STATUSES.failure(answer, now, reason=reason, cause="" if answer.status == 429 else _CAUSE)
 
 
-def _said(response: Any) -> list[str]:
-    """PagerDuty's words on what is wrong with an event. It names the part first; what it quotes comes after that."""
-    try:
-        answer = response.json()
-        errors = answer.get("errors")
-        several = errors if isinstance(errors, list) else [errors]
-        return [str(each)[:_NAMED_WITHIN] for each in (answer.get("message"), *several)]
-    except (ValueError, AttributeError, RecursionError):
-        return []
-
-
-def _wish(seconds: str | None) -> Millis | None:
-    """Retry-After in seconds; its other form, a date, is nothing that PagerDuty sends."""
-    text = (seconds or "").strip()
-    return int(text) * SECOND if re.fullmatch(r"[0-9]{1,9}", text) else None
+def _errors(answer: HttpAnswer) -> list[str]:
+    """Return what PagerDuty says is wrong with an event. It names the part first, and quotes its value after that."""
+    errors = answer.data.get("errors")
+    several = errors if isinstance(errors, list) else [errors]
+    return [str(each)[:_MAX_PART_CHARS] for each in (answer.data.get("message"), *several)]
 
 
 def _unreachable(error: BaseException | None) -> Retry | Broken:
     """What requests raised under the SDK's words."""
-    *_, root = causes(error) if error is not None else (None,)
+    *_, root = causes_of(error) if error is not None else (None,)
     words = str(root or "")
-    if error is not None and (fault := tls_fault(error)):
+    if error is not None and (fault := tls_failure(error)):
         return Broken(fault, words=words, cause=_CAUSE)
     match error:
         case requests.TooManyRedirects(response=requests.Response(status_code=status)):
-            return Broken(f"http {status}: {_WORDS[status]}", words=words, cause=_CAUSE)
+            return Broken(STATUSES.reason(status), words=words, cause=_CAUSE)
         case requests.ConnectTimeout():
             reason, ambiguous = "connect timeout", False
         case requests.Timeout():

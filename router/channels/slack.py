@@ -3,12 +3,12 @@
 import asyncio
 from dataclasses import replace
 
-import aiohttp
 from pydantic import Field, SecretStr
 from slack_sdk.web.async_client import AsyncWebClient
 
 from router.channels.base import ChannelSpec, EditSettings, StormOptions
-from router.channels.said import fit_to_show
+from router.channels.http import HttpTransport
+from router.channels.provider_words import masked_outcome
 from router.channels.slack_attempt import Attempt, UnfinishedError, calls_of, outcome_of
 from router.channels.slack_errors import FAULTS, judged
 from router.channels.slack_layout import escape, render, render_fallback
@@ -29,7 +29,7 @@ from router.model import (
 from router.render import TemplateError, Templates
 
 _TIMEOUT_SECONDS = 10
-_WHOLE = 3  # an attempt, in such timeouts
+_MAX_TIMEOUTS_PER_ATTEMPT = 3
 
 
 class SlackSettings(EditSettings):
@@ -73,10 +73,9 @@ class SlackChannel:
 
     def __init__(self, settings: SlackSettings, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
         self._settings = settings
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-        self._whole = _WHOLE * timeout_seconds
+        self._http = HttpTransport(timeout=timeout_seconds)
+        self._attempt_timeout = _MAX_TIMEOUTS_PER_ATTEMPT * timeout_seconds
         self._client: AsyncWebClient | None = None
-        self._session: aiohttp.ClientSession | None = None
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:
         values = templates.values(conversation, escape)
@@ -100,7 +99,7 @@ class SlackChannel:
         attempt = Attempt(self._connected(), conversation, message.paid)
         outcome: Outcome
         try:
-            async with asyncio.timeout(self._whole):
+            async with asyncio.timeout(self._attempt_timeout):
                 await attempt.bring(destination.options.channel, message.body)
             outcome = Delivered(attempt.remote)
         except UnfinishedError:
@@ -108,21 +107,19 @@ class SlackChannel:
             outcome = outcome_of(more, attempt.remote, conversation)
         except FAULTS as error:
             secret = self._settings.token.get_secret_value()
-            outcome = fit_to_show(outcome_of(judged(error), attempt.remote, conversation), [secret])
+            outcome = masked_outcome(outcome_of(judged(error), attempt.remote, conversation), [secret])
         return replace(outcome, unpaid=tuple(attempt.unpaid))
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._client = self._session = None
+        self._client = None
+        await self._http.close()
 
     def _connected(self) -> AsyncWebClient:
         """Made on first use: a session belongs to the running loop."""
         if self._client is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, trust_env=True)
             self._client = AsyncWebClient(
                 token=self._settings.token.get_secret_value(),
-                session=self._session,
+                session=self._http.session,
                 retry_handlers=[],
                 base_url=_slash(self._settings.api_url or AsyncWebClient.BASE_URL),
             )

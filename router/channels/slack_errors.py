@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 
-from router.channels.said import tls_fault
+from router.channels.http import fault_outcome
 from router.model import SECOND, Broken, Millis, Rejected, Retry
 
 # https://docs.slack.dev/reference/methods/chat.postMessage#errors, …/chat.update#errors and
@@ -91,17 +91,11 @@ def is_unknown(error: SlackApiError) -> bool:
 
 def judged(error: Exception) -> Retry | Broken | Rejected:
     """What a fault, one of :data:`FAULTS`, means for the call that it befell. No reason holds what was sent."""
-    words = str(error)
-    if fault := tls_fault(error):
-        return Broken(fault, words=words, cause=CAUSE)
     match error:
         case SlackApiError():
             return _answered(error)
-        case TimeoutError():
-            return Retry("timeout", ambiguous=True, cause=CAUSE)
-        case aiohttp.ClientError():
-            unsent = isinstance(error, aiohttp.ClientConnectorError)
-            return Retry("connection failed", ambiguous=not unsent, words=words, cause=CAUSE)
+        case OSError() | aiohttp.ClientError():
+            return fault_outcome(error, CAUSE)
     return Retry("bad answer", ambiguous=True, cause=CAUSE)
 
 

@@ -17,11 +17,11 @@ from pydantic import ValidationError
 
 from router.channels import REGISTRY
 from router.channels.discord import (
-    MESSAGE_GONE,
     DiscordChannel,
     DiscordOptions,
     DiscordSettings,
 )
+from router.channels.discord_attempt import MESSAGE_GONE
 from router.channels.discord_layout import escape
 from router.config import loads
 from router.model import (

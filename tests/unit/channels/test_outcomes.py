@@ -9,7 +9,8 @@ from typing import Protocol
 import pytest
 
 from router import logs
-from router.channels import REGISTRY, discord, email_smtp, pagerduty, webhook
+from router.channels import REGISTRY, discord_attempt, email_smtp, pagerduty, webhook
+from router.channels.http import StatusTable
 from router.model import Broken, Conversation, Delivered, Outcome, Rejected, Retry
 from tests.unit.channels.rigs import RIGS, Rig, echo
 from tests.unit.channels.talk import TEMPLATES, destination
@@ -149,11 +150,15 @@ def test_every_kind_has_a_rig() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "tables"),
-    [("pagerduty", pagerduty), ("webhook", webhook), ("discord", discord), ("email", email_smtp)],
+    [("pagerduty", pagerduty), ("webhook", webhook), ("discord", discord_attempt), ("email", email_smtp)],
 )
 def test_a_code_stands_in_one_table_and_is_judged(kind: str, tables: ModuleType) -> None:
-    names = ("TRANSIENT", "DESTINATION_BROKEN", "PAYLOAD_BROKEN", "REFUSED", "REJECTED", "MESSAGE_GONE")
-    codes = [code for name in names for code in getattr(tables, name, ())]
+    statuses = getattr(tables, "STATUSES", None)
+    if isinstance(statuses, StatusTable):
+        sets = [statuses.transient, statuses.broken, statuses.rejected, getattr(tables, "MESSAGE_GONE", ())]
+    else:
+        sets = [tables.TRANSIENT, tables.DESTINATION_BROKEN, tables.PAYLOAD_BROKEN, tables.REFUSED]
+    codes = [code for each in sets for code in each]
     assert len(codes) == len(set(codes)) > 0
     judged = {int(answer.name.split()[-1]) for answer in RIGS[kind].answers if answer.name[-1].isdecimal()}
     assert set(codes) <= judged

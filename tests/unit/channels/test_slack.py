@@ -623,7 +623,7 @@ async def test_a_proxy_of_the_environment_is_heeded_and_so_are_its_exceptions(
     await channel.close()
     monkeypatch.setenv("no_proxy", "")
     channel = connect(server.url)
-    assert await tell(channel, conversation(told())) == Retry("connection failed", remote={})
+    assert await tell(channel, conversation(told())) == Retry("proxy failed", remote={})
     await channel.close()
 
 
