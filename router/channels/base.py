@@ -28,6 +28,8 @@ _UNITS: dict[str, Millis] = {
 }  # fmt: skip
 _UNLIMITED = SharedLimits()
 _LONGEST = 100 * _UNITS["y"]
+# A word that stands for a secret that is not there, in a check and in the preview. No address looks like it.
+_PLACEHOLDER = re.compile(r"[^\s:/]{32}")
 _DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+")
 
 
@@ -37,6 +39,11 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True, str_min_length=1
     )
+
+
+def is_placeholder(secret: str) -> bool:
+    """Return whether a text may stand for a secret that is not there; see :func:`router.config.document.placeholder`."""
+    return _PLACEHOLDER.fullmatch(secret) is not None
 
 
 def duration(value: Any) -> Millis:
@@ -142,8 +149,8 @@ class ChannelSpec:
     """Which section of ``channels:`` it needs."""
     settings: type[ChannelSettings]
     options: type[DestinationOptions]
-    make: Callable[[Any], Channel]
-    """From the settings."""
+    make: Callable[..., Channel]
+    """From the settings, and the :class:`router.network.Network`, whose default is to connect directly."""
     limits: LaneLimits
     """Of each destination, unless routes.yaml says otherwise: the vendor's."""
     placeholder: Mapping[str, str]

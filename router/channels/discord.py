@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions
+from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, is_placeholder
 from router.channels.discord_attempt import CAUSE, DiscordAttempt, posted_messages
 from router.channels.discord_layout import bare_facts, escape, layout
 from router.channels.http import HttpTransport
@@ -25,19 +25,18 @@ from router.model import (
     Outcome,
     Retry,
 )
+from router.network import DIRECT, Network
 from router.render import TemplateError, Templates
 
 _TIMEOUT_SECONDS = 10
 _MAX_TIMEOUTS_PER_ATTEMPT = 3
 
 _WEBHOOK = re.compile(r"https?://[^\s/?#@]+(?:/[^\s/?#]+)*/webhooks/(\d{1,20})/([\w-]+)/?", re.ASCII)
-# What stands for a secret that isn't there, in a check and in the preview; no address looks like it.
-_PLACEHOLDER = re.compile(r"[^\s:/]{32}")
 
 
 def _webhook_url(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value()
-    if not _PLACEHOLDER.fullmatch(text) and not _WEBHOOK.fullmatch(text):
+    if not is_placeholder(text) and not _WEBHOOK.fullmatch(text):
         raise ValueError("is no Discord webhook; copy its URL under Integrations in the channel's settings")
     return secret
 
@@ -70,10 +69,14 @@ class DiscordOptions(DestinationOptions):
 
 
 class DiscordChannel:
-    def __init__(self, settings: DiscordSettings, *, timeout: float = _TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, settings: DiscordSettings, network: Network = DIRECT, *, timeout: float = _TIMEOUT_SECONDS
+    ) -> None:
         """:param timeout: seconds for one request; to connect may take half of it"""
         self._api_url = settings.api_url.rstrip("/")
-        self._http = HttpTransport(timeout=timeout, attempt_timeout=_MAX_TIMEOUTS_PER_ATTEMPT * timeout)
+        self._http = HttpTransport(
+            network, timeout=timeout, attempt_timeout=_MAX_TIMEOUTS_PER_ATTEMPT * timeout
+        )
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:  # noqa: ARG002
         values = templates.values(conversation, escape)

@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from email.errors import MessageError
 from email.header import Header
@@ -20,6 +21,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 
 from router.channels.base import ChannelSpec, DestinationOptions, StormOptions, StormSettings
 from router.channels.email_smtp import CAUSE, Access, Mail, deliver
+from router.channels.email_tunnel import TunnelError, open_tunnel
 from router.channels.provider_words import masked_outcome
 from router.model import (
     MINUTE,
@@ -33,6 +35,7 @@ from router.model import (
     Retry,
     SharedLimits,
 )
+from router.network import DIRECT, Network
 from router.render import TemplateError, Templates
 from router.render.words import clip, line, moment
 
@@ -146,9 +149,13 @@ class DigestOptions(DestinationOptions):
 
 
 class EmailChannel:
-    def __init__(self, settings: EmailSettings, *, timeout: float = _TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, settings: EmailSettings, network: Network = DIRECT, *, timeout: float = _TIMEOUT_SECONDS
+    ) -> None:
         """:param timeout: of each exchange with the smarthost, in seconds"""
         self._settings = settings
+        self._network = network
+        self._tls = network.tls_context()
         self._timeout = timeout
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:
@@ -185,15 +192,6 @@ class EmailChannel:
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:  # noqa: ARG002
         settings, body = self._settings, message.body
-        host, port = settings.address
-        client = aiosmtplib.SMTP(
-            hostname=host,
-            port=port,
-            use_tls=settings.security == "implicit",
-            start_tls=False,
-            timeout=self._timeout,
-            local_hostname=settings.greeting,
-        )
         password = settings.password.get_secret_value() if settings.password is not None else ""
         login = (settings.username, password) if settings.username is not None else None
         mail = Mail(
@@ -206,11 +204,39 @@ class EmailChannel:
         access = Access(settings.security == "starttls", login)
         try:
             async with asyncio.timeout(_WHOLE * self._timeout):
-                outcome = await deliver(client, access, mail, conversation, known)
+                async with self._client() as client:
+                    outcome = await deliver(client, access, mail, conversation, known)
+        except TunnelError as error:
+            outcome = Retry("proxy failed", words=str(error), cause=CAUSE)
         except TimeoutError:
             return Retry("timeout", ambiguous=True, cause=CAUSE)
         # A server may quote what it was sent to log in with: https://www.rfc-editor.org/rfc/rfc4616
-        return masked_outcome(outcome, [password, f"\0{settings.username}\0{password}"] if password else [])
+        secrets = [password, f"\0{settings.username}\0{password}"] if password else []
+        return masked_outcome(outcome, [*secrets, *self._network.secrets])
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[aiosmtplib.SMTP]:
+        """Yield a client that is not connected yet.
+
+        :raises TunnelError: the smarthost can't be reached through the proxy
+        """
+        host, port = self._settings.address
+        client = aiosmtplib.SMTP(
+            hostname=host,
+            port=port,
+            use_tls=self._settings.security == "implicit",
+            start_tls=False,
+            timeout=self._timeout,
+            local_hostname=self._settings.greeting,
+            tls_context=self._tls,
+        )
+        proxy = self._network.tunnel_for(host, port)
+        if proxy is None:
+            yield client
+            return
+        async with open_tunnel(proxy, host, port, open_within=self._timeout, tls=self._tls) as tunnel:
+            client.port, client.sock = None, tunnel
+            yield client
 
     async def close(self) -> None:
         """Nothing stays open between mails."""

@@ -23,8 +23,9 @@ from typing import Any
 
 import aiohttp
 
-from router.channels.provider_words import body_text, tls_failure
+from router.channels.provider_words import body_text, masked_outcome, tls_failure
 from router.model import SECOND, Broken, Delivered, Millis, Outcome, Rejected, Retry
+from router.network import Network
 
 USER_AGENT = "alert-router"
 # More than a provider answers; the rest of a longer body is not read.
@@ -193,11 +194,13 @@ def _until_date(text: str, now: Millis) -> Millis | None:
 class HttpTransport:
     """Makes the requests of one channel object. It retries nothing, follows no redirect, and keeps no cookie."""
 
-    def __init__(self, *, timeout: float, attempt_timeout: float | None = None) -> None:
+    def __init__(self, network: Network, *, timeout: float, attempt_timeout: float | None = None) -> None:
         """
+        :param network: the proxies and certificate authorities
         :param timeout: seconds for one request; to connect may take half of it
         :param attempt_timeout: seconds for all requests of an attempt; None: as for one request
         """
+        self._network = network
         self._timeout = timeout
         self._attempt_timeout = attempt_timeout or timeout
         self._session: aiohttp.ClientSession | None = None
@@ -208,7 +211,8 @@ class HttpTransport:
             async with asyncio.timeout(self._attempt_timeout):
                 return await work
         except FAULTS as error:
-            return fault_outcome(error, cause)
+            # aiohttp quotes the proxy's address
+            return masked_outcome(fault_outcome(error, cause), self._network.secrets)
 
     async def request(
         self, method: str, url: str, *, json: Any = None, data: bytes | None = None,
@@ -223,7 +227,14 @@ class HttpTransport:
         """
         payload = None if data is None else io.BytesIO(data)  # aiohttp warns about long bytes
         async with self.session.request(
-            method, url, json=json, data=payload, headers=headers, allow_redirects=False, middlewares=()
+            method,
+            url,
+            json=json,
+            data=payload,
+            headers=headers,
+            proxy=self._network.proxy_for(url),
+            allow_redirects=False,
+            middlewares=(),
         ) as response:
             answer = HttpAnswer(response.status, response.headers, b"")
             if answer.is_success and not body_matters:
@@ -238,11 +249,15 @@ class HttpTransport:
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        """The session, for a provider's library. It is made on first use: it belongs to the running loop."""
+        """The session, for a provider's library, which has to be given the proxy by itself.
+
+        It is made on first use: it belongs to the running loop.
+        """
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=self._timeout, connect=self._timeout / 2),
-                trust_env=True,
+                connector=aiohttp.TCPConnector(ssl=self._network.tls_context() or True),
+                trust_env=False,  # the network settings hold what the environment says
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": USER_AGENT},
                 middlewares=(_refuse_redirect,),  # a library may not say allow_redirects=False

@@ -38,6 +38,7 @@ from router.model import (
     ShownAlert,
     Status,
 )
+from router.network import DIRECT, Network
 from router.render import TemplateError, Templates
 from router.render.words import clip, line
 from router.threads import Threads
@@ -113,9 +114,13 @@ class PagerDutyOptions(DestinationOptions):
 
 
 class PagerDutyChannel:
-    def __init__(self, settings: PagerDutySettings, *, timeout: float = _TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, settings: PagerDutySettings, network: Network = DIRECT, *, timeout: float = _TIMEOUT_SECONDS
+    ) -> None:
         """:param timeout: in seconds: to connect, and again for each piece of an answer; an attempt has three of these"""
         self._settings = settings
+        self._network = network
+        self._tls = network.tls_context()
         self._timeout = timeout
         self._threads = Threads("pagerduty", _THREADS)
         self._mine = threading.local()  # a requests session is for one thread
@@ -154,7 +159,7 @@ class PagerDutyChannel:
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
         key = destination.options.routing_key.get_secret_value()
-        attempt = Line()
+        attempt = Line(self._tls)
         try:
             async with asyncio.timeout(_MAX_TIMEOUTS_PER_ATTEMPT * self._timeout):
                 return await self._threads.run(self._enqueue, key, message.body, conversation.now, attempt)
@@ -175,7 +180,7 @@ class PagerDutyChannel:
             outcome = _sent(session, body, now)
             if isinstance(outcome, Rejected) and "payload" in body:
                 outcome = _sent(session, _plain(body), now)
-            return masked_outcome(outcome, [key])
+            return masked_outcome(outcome, [key, *self._network.secrets])
 
     def _session(self, key: str) -> Any:
         sessions: dict[str, Any] = self._mine.__dict__.setdefault("by_key", {})
@@ -188,6 +193,10 @@ class PagerDutyChannel:
             session.retry = {429: 1, 500: 1, 502: 1, 503: 1, 504: 1}
             session.timeout = self._timeout
             session.max_redirects = 0
+            # The network settings hold what the environment says; requests would read ~/.netrc as well.
+            session.trust_env = False
+            proxy = self._network.proxy_for(session.url)
+            session.proxies = {} if proxy is None else {"http": proxy, "https": proxy}
             sessions[key] = session
             self._sessions.append(session)
         return sessions[key]

@@ -5,6 +5,7 @@ that does not answer nor an answer that drips, so the thread that waits for them
 """
 
 import socket
+import ssl
 import threading
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,9 @@ from requests.adapters import HTTPAdapter
 class Line(HTTPAdapter):
     """For one attempt: nothing is sent over it once it is cut, not even by a thread that is still looking up a name."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        """:param tls: what verifies servers, besides requests' own authorities; None: those alone"""
+        self._tls = tls
         super().__init__()
         self._changing = threading.Lock()
         self._is_cut = False
@@ -35,6 +38,12 @@ class Line(HTTPAdapter):
                 with suppress(OSError), each:
                     each.shutdown(socket.SHUT_RDWR)
             self._sockets.clear()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs, ssl_context=self._tls)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        return super().proxy_manager_for(*args, **kwargs, ssl_context=self._tls, proxy_ssl_context=self._tls)
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)

@@ -75,10 +75,11 @@ def body_text(raw: bytes, media_type: str) -> str:
 
 
 def causes_of(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error, and then what caused it, down to the first cause."""
+    """Yield the error, and then what caused it, down to the first cause. urllib3 may keep the cause as an argument."""
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        wrapped = next((each for each in error.args if isinstance(each, BaseException)), None)
+        error = error.__cause__ or error.__context__ or wrapped
 
 
 def tls_failure(error: BaseException) -> str:

@@ -26,6 +26,7 @@ from router.model import (
     Retry,
     SharedLimits,
 )
+from router.network import DIRECT, Network
 from router.render import TemplateError, Templates
 
 _TIMEOUT_SECONDS = 10
@@ -71,10 +72,14 @@ class SlackChannel:
     - ``doubt``: instead of all that, since when there may be a message whose ts is unknown
     """
 
-    def __init__(self, settings: SlackSettings, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, settings: SlackSettings, network: Network = DIRECT, *, timeout: float = _TIMEOUT_SECONDS
+    ) -> None:
+        """:param timeout: seconds for one call; to connect may take half of it"""
         self._settings = settings
-        self._http = HttpTransport(timeout=timeout_seconds)
-        self._attempt_timeout = _MAX_TIMEOUTS_PER_ATTEMPT * timeout_seconds
+        self._network = network
+        self._http = HttpTransport(network, timeout=timeout)
+        self._attempt_timeout = _MAX_TIMEOUTS_PER_ATTEMPT * timeout
         self._client: AsyncWebClient | None = None
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:
@@ -106,8 +111,8 @@ class SlackChannel:
             more = Retry("more replies follow", reached=True, unfinished=True)
             outcome = outcome_of(more, attempt.remote, conversation)
         except FAULTS as error:
-            secret = self._settings.token.get_secret_value()
-            outcome = masked_outcome(outcome_of(judged(error), attempt.remote, conversation), [secret])
+            secrets = [self._settings.token.get_secret_value(), *self._network.secrets]
+            outcome = masked_outcome(outcome_of(judged(error), attempt.remote, conversation), secrets)
         return replace(outcome, unpaid=tuple(attempt.unpaid))
 
     async def close(self) -> None:
@@ -123,8 +128,8 @@ class SlackChannel:
                 retry_handlers=[],
                 base_url=_slash(self._settings.api_url or AsyncWebClient.BASE_URL),
             )
-            # The SDK would send all through HTTPS_PROXY; the session heeds NO_PROXY as well.
-            self._client.proxy = None
+            # Else the SDK sends everything through HTTPS_PROXY.
+            self._client.proxy = self._network.proxy_for(self._client.base_url)
         return self._client
 
 

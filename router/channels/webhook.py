@@ -13,7 +13,14 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, Section, destination_key
+from router.channels.base import (
+    ChannelSettings,
+    ChannelSpec,
+    DestinationOptions,
+    Section,
+    destination_key,
+    is_placeholder,
+)
 from router.channels.http import REDIRECT_REASONS, REDIRECTS, HttpTransport, StatusTable
 from router.channels.provider_words import masked_outcome, secret_parts
 from router.model import (
@@ -30,6 +37,7 @@ from router.model import (
     Retry,
     Status,
 )
+from router.network import DIRECT, Network
 from router.render import Templates
 from router.render.words import moment, web_address
 
@@ -50,13 +58,11 @@ STATUSES = StatusTable(
 # https://pkg.go.dev/time#Time.IsZero: how Alertmanager writes a moment that there isn't.
 _NO_TIME = "0001-01-01T00:00:00Z"
 _UTC = ZoneInfo("UTC")
-# What stands for a secret that isn't there, in a check and in the preview; no address looks like it.
-_PLACEHOLDER = re.compile(r"[^\s:/]{32}")
 
 
 def _address(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value()
-    if _PLACEHOLDER.fullmatch(text):
+    if is_placeholder(text):
         return secret
     try:
         parts = urlsplit(web_address(text))
@@ -131,8 +137,8 @@ class WebhookOptions(DestinationOptions):
 
 
 class WebhookChannel:
-    def __init__(self, settings: WebhookSettings) -> None:
-        self._http = HttpTransport(timeout=settings.timeout)
+    def __init__(self, settings: WebhookSettings, network: Network = DIRECT) -> None:
+        self._http = HttpTransport(network, timeout=settings.timeout)
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:  # noqa: ARG002
         """https://prometheus.io/docs/alerting/latest/configuration/#webhook_config"""

@@ -189,7 +189,7 @@ _TO = ["anna@example.com", "bert@example.com"]
 _DIGEST = DigestView(NOW - DAY, NOW, firing=(DigestLine(alert(), "critical", 1),))
 RIGS: Mapping[str, Rig] = {
     "slack": Rig(
-        make=SlackChannel,
+        make=lambda settings, seconds: SlackChannel(settings, timeout=seconds),
         settings=lambda address: {"token": SLACK_TOKEN, "api_url": f"http://{address}/api/"},
         options=lambda _: {"channel": "C0CRITICAL"},
         secrets=(SLACK_TOKEN,),

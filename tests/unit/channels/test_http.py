@@ -17,6 +17,7 @@ from router.channels.http import (
     requested_wait,
 )
 from router.model import MINUTE, SECOND, Broken, Delivered, Outcome, Rejected, Retry
+from router.network import DIRECT
 from tests.unit.channels.talk import NOW
 from tests.world.fake_anything import Anything, after_request, close, drip, http
 
@@ -34,7 +35,7 @@ async def provider() -> AsyncIterator[Anything]:
 
 @pytest.fixture
 async def transport() -> AsyncIterator[HttpTransport]:
-    transport = HttpTransport(timeout=10)
+    transport = HttpTransport(DIRECT, timeout=10)  # real time: no test waits for it
     yield transport
     await transport.close()
 
@@ -133,7 +134,7 @@ async def test_a_library_that_follows_redirects_gets_an_error(
 
 async def test_the_attempts_deadline_spans_its_requests(provider: Anything) -> None:
     """Each request ends within its own timeout; the attempt ends all the same."""
-    transport = HttpTransport(timeout=10, attempt_timeout=0.2)  # real time: a drip outlasts any
+    transport = HttpTransport(DIRECT, timeout=10, attempt_timeout=0.2)  # real time: a drip outlasts any
     gone = asyncio.Event()
 
     async def work() -> Outcome:

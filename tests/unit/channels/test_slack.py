@@ -467,7 +467,7 @@ async def test_a_lost_answer_is_ambiguous(server: FakeSlack, channel: SlackChann
 
 async def test_a_slack_that_does_not_answer_is_given_up(server: FakeSlack) -> None:
     server.fail(HANG)
-    channel = connect(server.url, timeout_seconds=10)
+    channel = connect(server.url, timeout=10)  # real time: it is moved to its end
     outcome = await outwaited(tell(channel, conversation(told())), server.until(lambda: bool(server.calls)))
     assert outcome == Retry("timeout", ambiguous=True, remote={"doubt": NOW})
     await channel.close()
@@ -610,21 +610,6 @@ def test_a_broken_template_counts_what_does_not_fit(tmp_path: Path) -> None:
 
 
 # Surroundings
-
-
-async def test_a_proxy_of_the_environment_is_heeded_and_so_are_its_exceptions(
-    server: FakeSlack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    channel = connect(server.url)
-    await remote(channel, conversation(told()))
-    await channel.close()
-    monkeypatch.setenv("no_proxy", "")
-    channel = connect(server.url)
-    assert await tell(channel, conversation(told())) == Retry("proxy failed", remote={})
-    await channel.close()
 
 
 async def test_a_closed_channel_can_be_used_again(server: FakeSlack, channel: SlackChannel) -> None:

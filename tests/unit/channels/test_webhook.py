@@ -346,16 +346,6 @@ async def test_what_is_no_http_is_a_bad_answer(channel: WebhookChannel) -> None:
         assert await tell(channel, where, conversation()) == Retry("bad answer", ambiguous=True)
 
 
-async def test_a_proxy_of_the_environment_is_heeded(
-    hook: FakeWebhook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    async with opened() as channel:
-        assert await tell(channel, hook, conversation()) == Retry("proxy failed")
-
-
 async def test_a_closed_channel_can_be_used_again(channel: WebhookChannel, hook: FakeWebhook) -> None:
     await tell(channel, hook, conversation())
     await channel.close()
