@@ -57,8 +57,15 @@ class DiscordOptions(DestinationOptions):
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     """Names the destination in metrics and pages; otherwise the webhook's ID does."""
 
-    def key(self, receiver: str) -> str:  # noqa: ARG002  (the webhook is enough)
-        return f"discord:{self.name}-{self.webhook[0]}" if self.name else f"discord:{self.webhook[0]}"
+    thread_id: str | None = Field(default=None, pattern=r"^[0-9]{1,20}$")
+    """The ID of a thread of the webhook's channel, or of a post of its forum; None: the channel itself.
+    https://docs.discord.com/developers/resources/webhook#execute-webhook
+    """
+
+    def key(self, receiver: str) -> str:  # noqa: ARG002  (the webhook and the thread are enough)
+        """The thread is part of it: a message of one thread can't be edited through another."""
+        key = f"discord:{self.name}-{self.webhook[0]}" if self.name else f"discord:{self.webhook[0]}"
+        return f"{key}:{self.thread_id}" if self.thread_id is not None else key
 
     @property
     def webhook(self) -> tuple[str, str]:
@@ -95,9 +102,10 @@ class DiscordChannel:
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
         """Continue with the first stale message: each one records the version that it shows."""
-        webhook, token = destination.options.webhook
+        options: DiscordOptions = destination.options
+        webhook, token = options.webhook
         url = f"{self._api_url}/webhooks/{webhook}/{token}"
-        attempt = DiscordAttempt(self._http, url, conversation.remote, message.paid)
+        attempt = DiscordAttempt(self._http, url, options.thread_id, conversation.remote, message.paid)
         before = attempt.remote
         outcome = await self._http.attempt(
             attempt.update(conversation.version, message.body["messages"], conversation.now), CAUSE
@@ -112,9 +120,7 @@ class DiscordChannel:
             case Broken() if further:
                 outcome = replace(outcome, ambiguous=attempt.shows_version, remote=attempt.remote)
         outcome = replace(outcome, unpaid=(Call.POST,) * attempt.unpaid)
-        return masked_outcome(
-            outcome, [token, *secret_parts(destination.options.webhook_url.get_secret_value())]
-        )
+        return masked_outcome(outcome, [token, *secret_parts(options.webhook_url.get_secret_value())])
 
     async def close(self) -> None:
         await self._http.close()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from router.channels.http import (  # fmt: skip
     REDIRECT_REASONS,
@@ -32,7 +33,7 @@ STATUSES = StatusTable(
         10003: "unknown channel", 10008: "unknown message", 10015: "unknown webhook",
         30046: "too many edits of old messages", 50001: "missing access", 50005: "message of another author",
         50006: "empty message", 50013: "missing permissions", 50027: "invalid webhook token",
-        50035: "invalid form body", 50109: "invalid JSON", 220001: "a forum, which takes no plain message",
+        50035: "invalid form body", 50109: "invalid JSON", 220001: "a forum, set thread_id",
         **REDIRECT_REASONS,
     },
 )  # fmt: skip
@@ -93,10 +94,16 @@ class DiscordAttempt:
     """Edits, posts and deletes messages, and records how far it has come."""
 
     def __init__(
-        self, http: HttpTransport, webhook_url: str, remote: Mapping[str, Any], paid: int | None
+        self,
+        http: HttpTransport,
+        webhook_url: str,
+        thread_id: str | None,
+        remote: Mapping[str, Any],
+        paid: int | None,
     ) -> None:
         """
         :param webhook_url: with the token
+        :param thread_id: the thread of all the messages; None: the channel itself
         :param remote: the conversation's remote state
         :param paid: the number of requests that are paid for; None: all
         """
@@ -108,6 +115,7 @@ class DiscordAttempt:
         """How long Discord wants no further request."""
         self._http = http
         self._url = webhook_url
+        self._query = {} if thread_id is None else {"thread_id": thread_id}
         self._embeds_refused = False
         self._paid = paid
         self._planned = self._made = 0
@@ -196,7 +204,10 @@ class DiscordAttempt:
         if self.wait:
             return _DiscordAnswer(429, wait=self.wait)
         self._made += 1
-        url = self._url + (f"/messages/{message_id}" if message_id else "?wait=true")
+        path = f"/messages/{message_id}" if message_id else ""
+        # With `wait` the answer has the message and its id.
+        query = urlencode(self._query if message_id else {"wait": "true", **self._query})
+        url = f"{self._url}{path}?{query}" if query else f"{self._url}{path}"
         answer = _read(await self._http.request(method, url, json=body), now)
         self.wait = answer.wait or 0
         return answer

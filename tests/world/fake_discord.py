@@ -22,7 +22,7 @@ URL = f"https://discord.com/api/webhooks/{WEBHOOK}/{TOKEN}"
 _MENTION = re.compile(r"(?<!\\)@(?:everyone|here)|(?<!\\)<(?:@[!&]?|#)\d+>")
 _MESSAGE = {"content", "embeds", "allowed_mentions"}
 _EMBED = {"title", "description", "color", "fields", "footer"}
-_STATUS = {10008: 404, 10015: 404, 50027: 401}
+_STATUS = {10003: 404, 10008: 404, 10015: 404, 50027: 401}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ class Posted:
     quiet: bool
     """It could mention nobody."""
     edits: int = 0
+    thread: str | None = None
 
     @property
     def color(self) -> int | None:
@@ -100,6 +101,8 @@ class FakeDiscord:
 
     def __init__(self, *, seconds: Callable[[], float] | None = None, window: int = 5) -> None:
         self.messages: dict[str, Posted] = {}
+        self.threads: set[str] = set()
+        """The ids of the channel's threads."""
         self.calls: list[tuple[str, dict[str, Any]]] = []
         """Method and body of every call, those refused included."""
         self.url = ""
@@ -206,17 +209,18 @@ class FakeDiscord:
         if request.method == "DELETE":
             del self.messages[request.match_info["id"]]
             return web.Response(status=204, headers=headers)
-        posted = self._edit(request, body) if request.method == "PATCH" else self._post(body)
+        posted = self._edit(request, body) if request.method == "PATCH" else self._post(request, body)
         if request.method == "POST" and request.query.get("wait") != "true":
             return web.Response(status=204, headers=headers)
         return web.json_response({"id": posted.id, "content": posted.content}, headers=headers)
 
-    def _post(self, body: Mapping[str, Any]) -> Posted:
+    def _post(self, request: web.Request, body: Mapping[str, Any]) -> Posted:
         posted = Posted(
             str(1_180_000_000_000_000_100 + len(self.calls)),
             body.get("content", ""),
             body.get("embeds", []),
             body.get("allowed_mentions") == {"parse": []},
+            thread=request.query.get("thread_id"),
         )
         self.messages[posted.id] = posted
         return posted
@@ -254,7 +258,14 @@ class FakeDiscord:
             return 10015
         if match["token"] != TOKEN:
             return 50027
-        if request.method != "POST" and match["id"] not in self.messages:
+        thread = request.query.get("thread_id")
+        if thread is not None and not thread.isdecimal():
+            return 50035
+        if thread is not None and thread not in self.threads:
+            return 10003
+        if request.method != "POST" and (
+            match["id"] not in self.messages or self.messages[match["id"]].thread != thread
+        ):
             return 10008
         return 0 if request.method == "DELETE" else fault_of(body)
 

@@ -437,7 +437,7 @@ async def test_a_removed_message_is_posted_anew_and_edited_there(
     [
         (error(10015), Broken("discord 10015: unknown webhook")),
         (error(50027), Broken("discord 50027: invalid webhook token")),
-        (error(220001), Broken("discord 220001: a forum, which takes no plain message")),
+        (error(220001), Broken("discord 220001: a forum, set thread_id")),
         (error(30046, 429), Retry("ratelimited", pause=True)),
         (error(40333, 403), Retry("discord 40333")),
         (error(99999, 400), Retry("discord 99999")),
@@ -527,6 +527,51 @@ async def test_a_broken_template_sends_the_plain_facts(
     assert len(parts) == 4
     assert [fault_of({"content": part["content"]}) for part in parts] == [0] * 4
     assert len(listed((part["content"] for part in parts), 100)) >= 12
+
+
+# Threads
+
+
+def in_thread(thread_id: str) -> Destination:
+    options = {"webhook_url": URL, "thread_id": thread_id}
+    return destination("discord", DiscordOptions.model_validate(options))
+
+
+async def test_messages_of_a_thread_are_edited_and_deleted_there(
+    server: FakeDiscord, channel: DiscordChannel
+) -> None:
+    server.threads = {"77"}
+    first = await tell(channel, conversation(*several(150)), in_thread("77"))
+    assert isinstance(first, Delivered)
+    assert {each.thread for each in server.messages.values()} == {"77"}
+    shrunk = conversation(*several(50), version=2, remote=first.remote)
+    assert isinstance(await tell(channel, shrunk, in_thread("77")), Delivered)
+    assert [method for method, _ in server.calls] == ["POST", "POST", "PATCH", "DELETE"]
+    server.expect(Want(("50 firing",), edits=1))
+
+
+async def test_an_unknown_thread_is_broken(server: FakeDiscord, channel: DiscordChannel) -> None:
+    outcome = await tell(channel, conversation(), in_thread("78"))
+    assert outcome == Broken("discord 10003: unknown channel")
+    server.expect()
+
+
+async def test_the_fake_knows_a_message_in_its_own_thread_only(
+    server: FakeDiscord, channel: DiscordChannel
+) -> None:
+    server.threads = {"77", "78"}
+    first = await tell(channel, conversation(), in_thread("77"))
+    assert isinstance(first, Delivered)
+    for elsewhere in (in_thread("78"), PLACE):
+        await tell(channel, conversation(version=2, remote=first.remote), elsewhere)
+    assert [each.thread for each in server.messages.values()] == ["77", "78", None]
+
+
+def test_a_thread_is_part_of_the_destinations_identity() -> None:
+    assert in_thread("77").key == f"{PLACE.key}:77"
+    for wrong in ("", "x", "7 7", "1" * 21, "\u0667"):
+        with pytest.raises(ValidationError):
+            in_thread(wrong)
 
 
 # Rate limits
