@@ -1,6 +1,4 @@
-"""Discord: a conversation is a message, or a few if it is long, posted through a channel's webhook and edited as it
-changes.
-"""
+"""Discord: one message a conversation, or a few if it is long, posted through a channel's webhook and edited as it changes."""
 
 import hashlib
 import re
@@ -31,12 +29,12 @@ from router.render import TemplateError, Templates
 _TIMEOUT_SECONDS = 10
 _MAX_TIMEOUTS_PER_ATTEMPT = 3
 
-_WEBHOOK = re.compile(r"https?://[^\s/?#@]+(?:/[^\s/?#]+)*/webhooks/(\d{1,20})/([\w-]+)/?", re.ASCII)
+_WEBHOOK_URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s/?#]+)*/webhooks/(\d{1,20})/([\w-]+)/?", re.ASCII)
 
 
-def _webhook_url(secret: SecretStr) -> SecretStr:
+def _check_webhook_url(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value()
-    if not is_placeholder(text) and not _WEBHOOK.fullmatch(text):
+    if not is_placeholder(text) and not _WEBHOOK_URL.fullmatch(text):
         raise ValueError("is no Discord webhook; copy its URL under Integrations in the channel's settings")
     return secret
 
@@ -46,16 +44,16 @@ class DiscordSettings(ChannelSettings):
 
     # https://docs.discord.com/developers/reference#api-versioning
     api_url: str = "https://discord.com/api/v10"
-    """Or that of a compatible server."""
+    """Discord's API, or that of a compatible server."""
 
 
 class DiscordOptions(DestinationOptions):
     """``- discord: {…}`` of a receiver."""
 
-    webhook_url: Annotated[SecretStr, AfterValidator(_webhook_url)]
-    """https://discord.com/api/webhooks/ID/TOKEN: whoever has it can post."""
+    webhook_url: Annotated[SecretStr, AfterValidator(_check_webhook_url)]
+    """https://discord.com/api/webhooks/ID/TOKEN. It is a secret: it is enough to post."""
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-    """Names the destination in metrics and pages; otherwise the webhook's ID does."""
+    """The destination's name in metrics and pages; None: the webhook's ID is used."""
 
     thread_id: str | None = Field(default=None, pattern=r"^[0-9]{1,20}$")
     """The ID of a thread of the webhook's channel, or of a post of its forum; None: the channel itself.
@@ -69,9 +67,9 @@ class DiscordOptions(DestinationOptions):
 
     @property
     def webhook(self) -> tuple[str, str]:
-        """Its ID and its token. Made up where the configuration is."""
+        """Its ID and its token. In a check and in a preview both are made up."""
         url = self.webhook_url.get_secret_value()
-        found = _WEBHOOK.fullmatch(url)
+        found = _WEBHOOK_URL.fullmatch(url)
         return (found[1], found[2]) if found else (hashlib.sha256(url.encode()).hexdigest()[:8], "")
 
 
@@ -128,7 +126,7 @@ class DiscordChannel:
 
 DISCORD = ChannelSpec(
     name="discord", section="discord", settings=DiscordSettings, options=DiscordOptions, make=DiscordChannel,
-    # "Rate limits should not be hard coded": the headers of each answer say when the next request may go, and so one
-    # delivery goes after the other. https://docs.discord.com/developers/topics/rate-limits
+    # "Rate limits should not be hard coded": the headers of each answer say when the next request is allowed. So
+    # deliveries go one after the other. https://docs.discord.com/developers/topics/rate-limits
     limits=LaneLimits(), placeholder={},
 )  # fmt: skip

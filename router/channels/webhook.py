@@ -1,4 +1,4 @@
-"""A signed webhook: Alertmanager's own payload, for whatever took Alertmanager's webhooks before."""
+"""A signed webhook with Alertmanager's own payload, for programs that take Alertmanager's webhooks."""
 
 import base64
 import hashlib
@@ -55,12 +55,12 @@ STATUSES = StatusTable(
     },
 )  # fmt: skip
 
-# https://pkg.go.dev/time#Time.IsZero: how Alertmanager writes a moment that there isn't.
-_NO_TIME = "0001-01-01T00:00:00Z"
+# https://pkg.go.dev/time#Time.IsZero: how Alertmanager writes a missing time.
+_ZERO_TIME = "0001-01-01T00:00:00Z"
 _UTC = ZoneInfo("UTC")
 
 
-def _address(secret: SecretStr) -> SecretStr:
+def _check_url(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value()
     if is_placeholder(text):
         return secret
@@ -76,8 +76,8 @@ def _address(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def _token(secret: SecretStr) -> SecretStr:
-    # https://www.rfc-editor.org/rfc/rfc6750#section-2.1, and a little more than it allows
+def _check_bearer_token(secret: SecretStr) -> SecretStr:
+    # A little more than https://www.rfc-editor.org/rfc/rfc6750#section-2.1 allows
     if not re.fullmatch(r"[\x21-\x7e]+", secret.get_secret_value()):
         raise ValueError("is no bearer token; leave out blanks, line ends and letters beyond ASCII")
     return secret
@@ -87,11 +87,11 @@ class WebhookSettings(ChannelSettings):
     """``channels.webhook``"""
 
     timeout: float = Field(default=10, gt=0, le=60)
-    """Of one attempt, in seconds; to connect may take half of it."""
+    """Seconds for one attempt; to connect may take half of it."""
 
 
 class BasicAuth(Section):
-    # https://www.rfc-editor.org/rfc/rfc7617#section-2: a colon would end the name
+    # https://www.rfc-editor.org/rfc/rfc7617#section-2: a colon ends the name
     username: str = Field(pattern=r"^[^:]+$")
     password: SecretStr
 
@@ -99,14 +99,14 @@ class BasicAuth(Section):
 class WebhookOptions(DestinationOptions):
     """``- webhook: {…}`` of a receiver."""
 
-    url: Annotated[SecretStr, AfterValidator(_address)]
-    """A secret, for it may hold a token."""
-    bearer_token: Annotated[SecretStr, AfterValidator(_token)] | None = None
+    url: Annotated[SecretStr, AfterValidator(_check_url)]
+    """A secret, because it may hold a token."""
+    bearer_token: Annotated[SecretStr, AfterValidator(_check_bearer_token)] | None = None
     basic_auth: BasicAuth | None = None
     secret: SecretStr | None = Field(default=None, min_length=1)
     """Signs each request (HMAC-SHA256)."""
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-    """Names the destination in metrics and pages; otherwise a digest of the URL does."""
+    """The destination's name in metrics and pages; None: a hash of the URL is used."""
 
     @model_validator(mode="after")
     def _one_credential(self) -> "WebhookOptions":
@@ -120,14 +120,15 @@ class WebhookOptions(DestinationOptions):
 
     @property
     def cause(self) -> str:
-        """What all addresses of one server have in common."""
+        """The cause that all addresses of one server share, see :class:`router.model.Retry`."""
         server = urlsplit(self.url.get_secret_value()).netloc
         return f"webhook:{hashlib.sha256(server.encode()).hexdigest()[:8]}"
 
     @property
     def secrets(self) -> list[str]:
+        """What no message may show."""
         given = (self.bearer_token, self.secret, self.basic_auth and self.basic_auth.password)
-        # A server may quote the header that it was sent: both go in one, encoded.
+        # A server may quote the Authorization header, which holds both, encoded together.
         pair = self.basic_auth and f"{self.basic_auth.username}:{self.basic_auth.password.get_secret_value()}"
         return [
             *secret_parts(self.url.get_secret_value()),
@@ -142,12 +143,12 @@ class WebhookChannel:
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:  # noqa: ARG002
         """https://prometheus.io/docs/alerting/latest/configuration/#webhook_config"""
-        alerts = [told.alert for told in conversation.alerts]
+        alerts = [each.alert for each in conversation.alerts]
         body = {
             "version": "4",
             "groupKey": conversation.token,
             "truncatedAlerts": conversation.truncated + conversation.left_out,
-            # How many of these have ended for certain: whoever hears of an end waits for no more of them.
+            # How many of the truncated alerts are certainly resolved, so that the receiver need not wait for them.
             **({"truncatedResolved": conversation.left_out} if conversation.left_out else {}),
             "status": "resolved" if conversation.over else "firing",
             "receiver": conversation.receiver,
@@ -202,7 +203,7 @@ def _common(several: Sequence[Labels]) -> dict[str, str]:
 
 def _rfc3339(at: Millis | None) -> str:
     if at is None:
-        return _NO_TIME
+        return _ZERO_TIME
     return moment(at, _UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -226,7 +227,7 @@ def _headers(options: WebhookOptions, conversation: Conversation, raw: bytes) ->
     return headers
 
 
-# Alertmanager posts without a rate; so many at the same time leave a small handler its other connections:
+# Alertmanager has no rate for webhooks. 16 at the same time leave a small handler connections for others:
 # https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 WEBHOOK = ChannelSpec(
     name="webhook", section="webhook", settings=WebhookSettings, options=WebhookOptions, make=WebhookChannel,

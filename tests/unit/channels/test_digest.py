@@ -7,7 +7,8 @@ from typing import Any
 
 from hypothesis import given, settings
 
-from router.channels.email import DigestOptions, EmailChannel, EmailSettings, _mail
+from router.channels.email import DigestOptions, EmailChannel, EmailSettings
+from router.channels.email_layout import mail_bytes
 from router.model import DAY, HOUR, Alert, Delivered, DigestLine, DigestView
 from router.render import Templates
 from tests.unit.channels.talk import LEVELS, NOW, TEMPLATES, TOKEN, alert, conversation, destination, digests
@@ -154,7 +155,7 @@ def test_what_a_mail_does_not_hold_is_counted(tmp_path: Path) -> None:
 def test_no_label_breaks_a_digest(view: DigestView) -> None:
     message = render(view)
     assert not message.fallback
-    raw = _mail(message.body)
+    raw = mail_bytes(message.body)
     assert problem(raw) == ""
     assert str(parse(raw)["Subject"]).strip() == message.body["subject"]
 

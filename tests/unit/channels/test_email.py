@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from pydantic import ValidationError
 
-from router.channels.email import HTML, SUBJECT, EmailChannel, EmailOptions, EmailSettings, _mail
+from router.channels.email import EmailChannel, EmailOptions, EmailSettings
+from router.channels.email_layout import HTML, SUBJECT, mail_bytes
 from router.model import (
     HOUR,
     Alert,
@@ -159,7 +160,7 @@ def test_a_thousand_alerts_are_summed_up_and_nothing_outgrows_a_mailbox() -> Non
         conversation(alert(annotations={"runbook_url": "https://x.example/" + "y" * HTML * 2}))
     ).body
     assert huge["html"] == ""
-    assert len(_mail(huge)) < 10_240_000
+    assert len(mail_bytes(huge)) < 10_240_000
 
 
 def listed(text: str, number: int) -> int:
@@ -217,7 +218,7 @@ def test_the_colour_is_that_of_the_level_and_green_at_the_end() -> None:
 def test_no_label_breaks_a_header_or_a_body(talk: Conversation) -> None:
     message = render(talk)
     assert not message.fallback
-    raw = _mail(message.body)
+    raw = mail_bytes(message.body)
     assert problem(raw) == ""
     parsed = parse(raw)
     assert str(parsed["Subject"]).strip() == message.body["subject"]
@@ -233,7 +234,7 @@ def test_no_label_breaks_a_header_or_a_body(talk: Conversation) -> None:
 
 def test_an_encoded_word_in_a_label_stays_what_it_is() -> None:
     evil = "=?utf-8?q?x=0D=0ABcc:_eve=40example.com=0D=0A=0D=0Abody?="
-    parsed = parse(_mail(render(conversation(alert(alertname=evil))).body))
+    parsed = parse(mail_bytes(render(conversation(alert(alertname=evil))).body))
     assert "Bcc" not in parsed
     assert evil in str(parsed["Subject"])
 
@@ -280,7 +281,7 @@ def test_a_template_that_fails_leaves_a_plain_mail(tmp_path: Path) -> None:
     assert message.body["html"] == ""
     for words in ("cluster=eu-1", "instance=b", "p99 is over 2 s", "2 more not shown"):
         assert words in message.body["text"]
-    assert problem(_mail(message.body)) == ""
+    assert problem(mail_bytes(message.body)) == ""
 
 
 @pytest.mark.parametrize(
@@ -665,4 +666,4 @@ def test_a_list_is_named_by_its_addresses_in_order_and_long_ones_keep_headers_sh
     many = place(*(f"user-{number}@example.com" for number in range(100)))
     body = render(conversation(), to=many).body
     assert len(body["headers"]["List-Id"]) < 255
-    assert problem(_mail(body)) == ""
+    assert problem(mail_bytes(body)) == ""

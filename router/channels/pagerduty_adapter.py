@@ -1,7 +1,7 @@
-"""The connections of one attempt at PagerDuty, which another thread can cut.
+"""The connections of one attempt at PagerDuty, which another thread can close.
 
-requests bounds the time to connect and the silence between two pieces of an answer. It bounds neither a name server
-that does not answer nor an answer that drips, so the thread that waits for them has to be ended from outside.
+requests limits the time to connect and the silence between two pieces of an answer. It limits neither the lookup of a
+name nor an answer that arrives byte by byte. So the attempt has to be cancelled from outside its thread.
 """
 
 import socket
@@ -14,26 +14,26 @@ import requests
 from requests.adapters import HTTPAdapter
 
 
-class Line(HTTPAdapter):
-    """For one attempt: nothing is sent over it once it is cut, not even by a thread that is still looking up a name."""
+class CancellableAdapter(HTTPAdapter):
+    """Serves one attempt. After :meth:`cancel` nothing is sent, not even by a thread that is still looking up a name."""
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         """:param tls: what verifies servers, besides requests' own authorities; None: those alone"""
         self._tls = tls
         super().__init__()
-        self._changing = threading.Lock()
-        self._is_cut = False
+        self._lock = threading.Lock()
+        self._is_cancelled = False
         self._sockets: list[socket.socket] = []
 
     def serve(self, session: requests.Session) -> None:
-        """All that the session sends from now on goes over this."""
+        """Make the session use this adapter for all its requests."""
         for scheme in ("https://", "http://"):
             session.mount(scheme, self)
 
-    def cut(self) -> None:
-        """End whatever is under way; of any thread."""
-        with self._changing:
-            self._is_cut = True
+    def cancel(self) -> None:
+        """Close every connection; may be called by any thread."""
+        with self._lock:
+            self._is_cancelled = True
             for each in self._sockets:
                 with suppress(OSError), each:
                     each.shutdown(socket.SHUT_RDWR)
@@ -47,21 +47,21 @@ class Line(HTTPAdapter):
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        line = self
+        adapter = self
 
         class Connection(pool.ConnectionCls):  # type: ignore[misc]  # (the pool chooses it: for http, https, a proxy)
             def _new_conn(self) -> socket.socket:
                 made: socket.socket = super()._new_conn()
-                line._take(made)
+                adapter._register(made)
                 return made
 
         pool.ConnectionCls = Connection
         return pool
 
-    def _take(self, made: socket.socket) -> None:
-        """A socket is known by a copy of its descriptor: TLS takes the socket itself out of our hands."""
-        with self._changing:
-            if self._is_cut:
+    def _register(self, made: socket.socket) -> None:
+        """Remember a socket by a copy of its descriptor, because TLS detaches the socket itself."""
+        with self._lock:
+            if self._is_cancelled:
                 made.close()
-                raise requests.ConnectionError("the attempt is over")
+                raise requests.ConnectionError("the attempt was cancelled")
             self._sockets.append(made.dup())
