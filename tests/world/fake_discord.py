@@ -93,7 +93,7 @@ class FakeDiscord(FakeServer):
         self._window: list[float] = []
 
     def delete(self, posted: Posted) -> None:
-        """Somebody removes a message."""
+        """Remove a message, as a person may."""
         del self.messages[posted.id]
 
     @property

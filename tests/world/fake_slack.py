@@ -96,7 +96,7 @@ class FakeSlack(FakeServer):
         self.trouble: dict[str, str] = {}
         """Channel ID to what Slack says of it: is_archived, not_in_channel …"""
         self.history_trouble = ""
-        """What it says to whoever asks for the history: missing_scope …"""
+        """The error code for every request for the history: missing_scope …"""
         self.revoked = False
         """Whether the token is."""
         self.edits_allowed = True
@@ -113,7 +113,7 @@ class FakeSlack(FakeServer):
         self._edits: list[float] = []
 
     def delete(self, posted: Posted) -> None:
-        """Somebody removes a message, its thread with it, or a reply."""
+        """Remove a message with its thread, or a reply, as a person may."""
         if self.messages.pop((posted.channel, posted.ts), None) is None:
             parent = next(each for each in self.messages.values() if posted in each.thread)
             parent.thread.remove(posted)

@@ -1,4 +1,4 @@
-"""Somebody's handler of Alertmanager's webhooks: strict about the payload and the signature, fails on demand.
+"""A handler of Alertmanager's webhooks that is strict about the payload and the signature, and fails on demand.
 
 What it wants is stated here a second time on purpose: the channel must not be judged by its own words.
 https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
@@ -79,7 +79,7 @@ class FakeWebhook(FakeServer):
         self.signed = signed
         self.calls: list[Call] = []
         self.groups: dict[str, Mapping[str, Any]] = {}
-        """The state of each group as it was last told, by group key."""
+        """The latest state of each group, by group key."""
         self.refusals: list[str] = []
         self._known_keys: set[str] = set()
 

@@ -66,7 +66,7 @@ def test_the_subject_counts_and_the_period_is_in_words() -> None:
         assert "Fri 20 Nov 09:00 to Sat 21 Nov 09:00, Europe/Berlin" in words
 
 
-def test_every_section_says_what_happened_the_most_urgent_first_and_names_folded() -> None:
+def test_every_section_lists_the_most_urgent_first_with_names_folded() -> None:
     text = render(full()).body["text"]
     in_order = [
         "STILL FIRING (13)", "[critical] ZoneDown", "[warning] DiskFull x 12",
