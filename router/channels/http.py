@@ -141,13 +141,21 @@ class StatusTable:
         return Delivered() if answer.is_success else self.failure(answer, now, cause=cause)
 
     def failure(
-        self, answer: HttpAnswer, now: Millis, *, number: int | None = None, reason: str = "", cause: str = ""
+        self,
+        answer: HttpAnswer,
+        now: Millis,
+        *,
+        number: int | None = None,
+        reason: str = "",
+        retry_after: Any = None,
+        cause: str = "",
     ) -> Retry | Broken | Rejected:
         """Return what an error answer means.
 
         :param now: epoch milliseconds; Retry-After may be a date
         :param number: the provider's own error code, where it counts instead of the status
         :param reason: instead of the status and its words
+        :param retry_after: what the body says instead of the header Retry-After; see :func:`requested_wait`
         :param cause: what else fails with it
         """
         status = answer.status
@@ -156,7 +164,8 @@ class StatusTable:
             return Broken(reason, words=answer.words, cause=cause)
         if number in self.rejected:
             return Rejected(reason, words=answer.words)
-        after = requested_wait(answer.headers.get("Retry-After"), now) if status in self.waits else None
+        wait = answer.headers.get("Retry-After") if retry_after is None else retry_after
+        after = requested_wait(wait, now) if status in self.waits else None
         return Retry(
             reason,
             after=after,

@@ -88,6 +88,12 @@ def test_a_providers_own_code_can_count_instead_of_the_status() -> None:
     assert TABLE.failure(answer, NOW, number=50001, reason=reason) == Broken("vendor 50001")
 
 
+def test_the_body_may_say_how_long_to_wait() -> None:
+    answer = HttpAnswer(429, {"Retry-After": "60"}, b'{"parameters": {"retry_after": 7}}')
+    wait = answer.data["parameters"]["retry_after"]
+    assert TABLE.failure(answer, NOW, retry_after=wait) == Retry("http 429", after=7 * SECOND, pause=True)
+
+
 @pytest.mark.parametrize("body", [b"", b"[1]", b"7", b"[" * 100_000, b"\xff", b'{"a": 1'])
 def test_a_body_that_is_no_json_object_has_no_data(body: bytes) -> None:
     assert HttpAnswer(200, {}, body).data == {}

@@ -8,13 +8,17 @@ from typing import Any
 import pytest
 
 from router.channels import REGISTRY
+from router.channels.email import EmailChannel, EmailOptions, EmailSettings
 from router.model import MINUTE, Alertmanager, Broken, Delivered, Outcome, Retry
 from router.network import Network, Proxies, parse_exception
 from router.reconcile import ask
 from tests.unit.channels.rigs import RIGS
-from tests.unit.channels.talk import NOW, TEMPLATES, destination
-from tests.world.fake_anything import Anything, Speak, http, smtp
+from tests.unit.channels.talk import NOW, TEMPLATES, conversation, destination
+from tests.world.fake_anything import Anything, Speak, fall_silent, http, smtp
 from tests.world.fake_proxy import PASSWORD, Asked, FakeProxy
+from tests.world.fake_smtp import PASSWORD as SMTP_PASSWORD
+from tests.world.fake_smtp import USER as SMTP_USER
+from tests.world.fake_smtp import FakeSmtp
 
 SERVER = "provider.proxied.example:8443"
 SUCCESS: Mapping[str, Speak] = {
@@ -145,6 +149,30 @@ async def test_web_proxies_take_no_mail(name: str, provider: Anything) -> None:
         outcome = await send(name, Network(Proxies(http=proxy.url, https=proxy.url)))
         assert isinstance(outcome, Retry)
         assert proxy.asked == []
+
+
+async def test_starttls_and_login_work_through_a_tunnel(tls: ssl.SSLContext, authority: str) -> None:
+    settings = EmailSettings.model_validate({
+        "smarthost": "mail.proxied.example:587", "from": "alerts@router.example", "hello": "router.example",
+        "username": SMTP_USER, "password": SMTP_PASSWORD,
+    })  # fmt: skip
+    place = destination("email", EmailOptions.model_validate({"to": ["anna@example.com"]}))
+    async with FakeSmtp(tls) as smarthost, FakeProxy(smarthost.smarthost) as proxy:
+        channel = EmailChannel(settings, through(proxy.url, authority=authority))
+        for version in (1, 2):
+            talk = conversation(version=version)
+            outcome = await channel.send(place, talk, channel.render(place, talk, TEMPLATES))
+            assert isinstance(outcome, Delivered), outcome
+        assert proxy.asked == [Asked("CONNECT", "mail.proxied.example:587")] * 2
+        assert len(smarthost.mails) == 2
+
+
+@pytest.mark.parametrize("name", ["email"])
+async def test_a_silent_proxy_is_a_failure(name: str, provider: Anything) -> None:
+    async with Anything() as proxy:
+        proxy.speak = fall_silent
+        assert await send(name, through(f"http://{proxy.address}")) == Retry("proxy failed")
+    assert provider.connections == 0
 
 
 @pytest.mark.parametrize("name", ["email"])
