@@ -116,9 +116,17 @@ class Builder:
         """How other servers are reached: by the section ``network:``, and by the environment."""
         model = self.file.network if self.file is not None else NetworkModel()
         given = model.proxy_url.get_secret_value() if model.proxy_url is not None else None
+        if given is not None and is_placeholder(given):
+            if self.document.missing is MissingVariables.ERROR and not self.document.broken:
+                # Nothing is missing, so it is no placeholder.
+                todo = "write it like http://proxy.example.com:3128"
+                self.document.problem(
+                    ("network", "proxy_url"), "proxy_url is no proxy that can be used", todo
+                )
+            given = None
         proxies, ignored = proxies_of(
             self._environ,
-            proxy_url=None if given is None or is_placeholder(given) else given,
+            proxy_url=given,
             no_proxy=model.no_proxy,
         )
         for what in ignored:

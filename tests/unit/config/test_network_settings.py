@@ -96,3 +96,5 @@ def test_a_proxy_whose_secret_is_absent_is_left_out_of_a_check(tmp_path: Path) -
     assert Trap.CREDENTIALS in {each.trap for each in config.problems}
     with pytest.raises(ConfigError, match="PROXY_URL is not set"):
         load(section, tmp_path)
+    with pytest.raises(ConfigError, match="proxy_url is no proxy that can be used"):
+        load(section, tmp_path, environ={"PROXY_URL": "proxy.example.com".ljust(32, "x")})
