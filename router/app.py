@@ -130,7 +130,7 @@ class Service:
         self.reconciler = Reconciler(
             store=self.store, clock=self.clock, metrics=self.metrics, sources=lambda: self.config.sources,
             policy=lambda: self._current.policy, wake=self.lanes.wake, counting_since=self.clock_watch.look,
-            preview=options.preview,
+            network=lambda: self.config.network, preview=options.preview,
         )  # fmt: skip
         self.undecided = Undecided(
             self.store, self.clock, self.metrics, lambda: self._current.policy, self.lanes.wake
@@ -371,20 +371,22 @@ class Service:
         return "sqlite:///state/router.db"
 
     def _open_channels(self, config: Config, before: RuntimeConfig | None) -> dict[str, Channel]:
-        """A channel of each kind that there are settings for, the same as before where those are the same; in a
-        preview, ones that file messages instead.
+        """Return a channel of each kind that there are settings for: the one before where neither its settings nor the
+        network changed. In a preview, each files messages instead of sending them.
         """
         channels: dict[str, Channel] = {}
+        same_network = before is not None and config.network == self.config.network
         for name, kind in REGISTRY.items():
             settings = config.settings.get(kind.section)
             if (
                 before is not None
                 and name in before.channels
+                and (settings is None or same_network)
                 and settings in {None, self.config.settings.get(kind.section)}
             ):
                 channels[name] = before.channels[name]
             elif settings is not None:
-                channel = kind.make(settings)
+                channel = kind.make(settings, config.network)
                 channels[name] = channel if self.outbox is None else PreviewChannel(channel, self.outbox)
         return channels
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from router.config import Config, show
+from router.config import Config, Trap, show
 from router.metrics import Metrics
 from router.model import Millis
 from router.store import Phase
@@ -38,6 +38,9 @@ class Loading:
         self._config, self._at, self._error = config, now, None
         self._metrics.loaded(config.digest, now)
         self._metrics.fragments({each.name: not each.problems for each in config.fragments})
+        for problem in config.problems:
+            if problem.trap is Trap.ENVIRONMENT:
+                log.warning("a proxy setting is ignored", problem=f"{problem.what}; {problem.todo}")
         for fragment in config.fragments:
             if fragment.problems:
                 problems = "\n".join(show(problem, fragment.texts) for problem in fragment.problems)

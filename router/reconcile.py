@@ -17,6 +17,7 @@ from router.clock import Clock
 from router.decide import Policy
 from router.metrics import Metrics
 from router.model import MINUTE, SECOND, Alertmanager, Millis, Source, identity_of
+from router.network import DIRECT, Network
 from router.store import Answer, Listening, Receipt, Reported, Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -75,11 +76,15 @@ class Answers:
     """By URL of the others, what came instead."""
 
 
-async def ask(alertmanager: Alertmanager, now: Millis) -> Answers:
-    """Ask every peer at once."""
-    async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=_headers(alertmanager)) as session:
+async def ask(alertmanager: Alertmanager, now: Millis, network: Network = DIRECT) -> Answers:
+    """Ask every peer at the same time. :param network: the proxies and certificate authorities"""
+    connector = aiohttp.TCPConnector(ssl=network.tls_context() or True)
+    async with aiohttp.ClientSession(
+        timeout=_TIMEOUT, headers=_headers(alertmanager), connector=connector
+    ) as session:
         answers = await asyncio.gather(
-            *(_ask(session, url, now) for url in alertmanager.urls), return_exceptions=True
+            *(_ask(session, url, now, network.proxy_for(url)) for url in alertmanager.urls),
+            return_exceptions=True,
         )
     alerts: dict[str, Reported] = {}
     unanswered: dict[str, str] = {}
@@ -108,10 +113,14 @@ def _of_both(one: Reported, other: Reported) -> Reported:
     )
 
 
-async def _ask(session: aiohttp.ClientSession, url: str, now: Millis) -> dict[str, Reported]:
+async def _ask(
+    session: aiohttp.ClientSession, url: str, now: Millis, proxy: str | None
+) -> dict[str, Reported]:
     """Every alert that a peer has, by identity. :raises Unanswered:"""
     try:
-        async with session.get(f"{url}/api/v2/alerts", params=_ALL, allow_redirects=False) as answer:
+        async with session.get(
+            f"{url}/api/v2/alerts", params=_ALL, allow_redirects=False, proxy=proxy
+        ) as answer:
             if answer.status != HTTPStatus.OK:
                 raise Unanswered(f"http {answer.status}")
             entries = _ANSWER.validate_json(await answer.read())
@@ -161,7 +170,7 @@ def _headers(alertmanager: Alertmanager) -> dict[str, str]:
 class Reconciler:
     """Keeps what the store has as firing in line with what Alertmanager has."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (keyword-only: each is a room that it needs)
         self,
         *,
         store: Store,
@@ -171,6 +180,7 @@ class Reconciler:
         policy: Callable[[], Policy],
         wake: Callable[[Iterable[str]], None],
         counting_since: Callable[[], Awaitable[Millis]],
+        network: Callable[[], Network] = lambda: DIRECT,
         preview: bool = False,
     ) -> None:
         """
@@ -184,6 +194,7 @@ class Reconciler:
         self._policy = policy
         self._wake = wake
         self._counting_since = counting_since
+        self._network = network
         self._preview = preview
         self._started = clock.now()
         self._asked: dict[str, Millis] = {}
@@ -257,7 +268,7 @@ class Reconciler:
     async def _ask(self, name: str, alertmanager: Alertmanager) -> None:
         counting = await self._counting_since()
         now = self._asked[name] = self._clock.now()
-        answers = await ask(alertmanager, now)
+        answers = await ask(alertmanager, now, self._network())
         for url, reason in answers.unanswered.items():
             self._metrics.reconcile_failed(name)
             log.warning("alertmanager does not answer", source=name, peer=urlsplit(url).netloc, reason=reason)

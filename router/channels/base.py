@@ -1,4 +1,4 @@
-"""What a channel is: one file with its options, its limits, its error table, and these three methods."""
+"""What a channel is: a module with its options, its limits, its error table, and the methods of :class:`Channel`."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -23,34 +23,41 @@ from router.model import (
 )
 from router.render import Templates
 
-_UNITS: dict[str, Millis] = {
+_UNITS_MS: dict[str, Millis] = {
     "ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY, "y": 365 * DAY,
 }  # fmt: skip
 _UNLIMITED = SharedLimits()
-_LONGEST = 100 * _UNITS["y"]
+_MAX_DURATION_MS = 100 * _UNITS_MS["y"]
+# A word that stands for a secret that is not there, in a check and in the preview. No address looks like it.
+_PLACEHOLDER = re.compile(r"[^\s:/]{32}")
 _DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+")
 
 
 class Section(BaseModel):
-    """A piece of routes.yaml that a channel reads. Errors don't show what was given: it may be a secret."""
+    """A section of routes.yaml. Its errors don't show the value: it may be a secret."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True, str_min_length=1
     )
 
 
-def duration(value: Any) -> Millis:
-    """Prometheus' durations: https://github.com/prometheus/common/blob/main/model/time.go
+def is_placeholder(secret: str) -> bool:
+    """Return whether a text may stand for a secret that is not there; see :func:`router.config.document.placeholder`."""
+    return _PLACEHOLDER.fullmatch(secret) is not None
 
-    :raises ValueError: it is none
+
+def duration(value: Any) -> Millis:
+    """Read a duration as Prometheus writes it: https://github.com/prometheus/common/blob/main/model/time.go
+
+    :raises ValueError: it is no duration
     """
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if text == "0":
         return 0
     if not isinstance(text, str) or not _DURATION.fullmatch(text):
         raise ValueError("is no duration; write it like 30s, 5m or 1h30m")
-    span = sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"(\d+)(ms|[smhdwy])", text))
-    if span > _LONGEST:
+    span = sum(int(count) * _UNITS_MS[unit] for count, unit in re.findall(r"(\d+)(ms|[smhdwy])", text))
+    if span > _MAX_DURATION_MS:
         raise ValueError("is longer than a hundred years")
     return span
 
@@ -59,41 +66,41 @@ Duration = Annotated[Millis, BeforeValidator(duration)]
 
 
 class ChannelSettings(Section):
-    """What every section of ``channels:`` has."""
+    """The keys that every section of ``channels:`` has."""
 
     give_up_after: Duration = DAY
-    """How long what is due is tried before it counts as dead; 0: for ever."""
+    """How long a delivery is tried before it becomes a dead letter; 0: for ever."""
     alert_after: Duration = 15 * MINUTE
-    """How long nothing may get through to a destination before that is reported; 0: any time."""
+    """How long every delivery to a destination may fail before that is reported; 0: never reported."""
     rate: RateSetting = None
-    """Of all its destinations together."""
+    """For all its destinations together."""
     max_concurrency: Concurrency = None
-    """Deliveries under way at the same time, to all its destinations together."""
+    """The number of deliveries under way at the same time, to all its destinations together."""
 
 
 class StormSettings(ChannelSettings):
-    """Of a channel that merges messages in a storm."""
+    """The settings of a channel that merges messages in a storm."""
 
     storm_above: StormAbove = None
-    """Of each destination that does not say otherwise."""
+    """For each destination that has no value of its own."""
 
 
 class EditSettings(StormSettings):
-    """Of a channel that also edits messages, where the provider limits edits by themselves."""
+    """The settings of a channel that edits messages, where the provider has a separate limit for edits."""
 
     edit_rate: RateSetting = None
 
 
 class DestinationOptions(Section):
-    """What routes.yaml says of one destination."""
+    """One destination of a receiver in routes.yaml."""
 
     on_failure: str | None = None
-    """The receiver to tell instead of what is given up here."""
+    """The receiver that gets what is given up here."""
     rate: RateSetting = None
     max_concurrency: Concurrency = None
 
     def key(self, receiver: str) -> str:
-        """The destination's key: stable, bounded by the configuration, free of secrets."""
+        """Return the destination's key: stable, bounded by the configuration, and free of secrets."""
         raise NotImplementedError
 
     @property
@@ -102,24 +109,28 @@ class DestinationOptions(Section):
 
 
 class StormOptions(DestinationOptions):
-    """Of a destination whose messages are merged in a storm."""
+    """The options of a destination whose messages are merged in a storm."""
 
     storm_above: StormAbove = None
 
 
 def destination_key(kind: str, name: str | None, digest: str) -> str:
-    """The key of a destination that is reached by a secret. Another secret is another place even under the same name:
-    what the one was told, the other can't take back.
+    """Return the key of a destination that is reached by a secret.
+
+    With another secret it is another destination, even under the same name: a message that was sent to the one can't be
+    updated at the other.
+
+    :param digest: a hash of the secret, in hex
     """
     return f"{kind}:{name}-{digest[:8]}" if name else f"{kind}:{digest[:8]}"
 
 
 class Channel(Protocol):
-    """One way of telling people.
+    """One way to notify people or programs.
 
-    A channel object serves every destination of its kind. ``render`` is pure; ``send`` talks to the
-    provider once for each of ``message.calls`` that is paid for and never retries: the lanes do. ``send`` raises nothing for what a provider may do; every failure is an outcome,
-    and no outcome's reason holds a secret.
+    A channel object serves every destination of its kind. ``render`` is pure. ``send`` makes one call to the provider for
+    each of ``message.calls`` that is paid for; it never retries, because the lanes do. Whatever a provider does, ``send``
+    raises nothing: every failure is an outcome, and no outcome holds a secret.
     """
 
     def render(
@@ -135,34 +146,34 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ChannelSpec:
-    """A channel's line in the registry."""
+    """A channel's entry in the registry."""
 
     name: str
     section: str
-    """Which section of ``channels:`` it needs."""
+    """The section of ``channels:`` that it needs."""
     settings: type[ChannelSettings]
     options: type[DestinationOptions]
-    make: Callable[[Any], Channel]
-    """From the settings."""
+    make: Callable[..., Channel]
+    """From the settings, and the :class:`router.network.Network`, whose default is to connect directly."""
     limits: LaneLimits
-    """Of each destination, unless routes.yaml says otherwise: the vendor's."""
+    """The vendor's limits for each destination; routes.yaml may set others."""
     placeholder: Mapping[str, str]
-    """Settings to render with where there are none: in a preview."""
+    """Settings for a preview, where routes.yaml has none."""
     shared: SharedLimits = _UNLIMITED
-    """Of all destinations of the section together, unless routes.yaml says otherwise."""
+    """The limits for all destinations of the section together; routes.yaml may set others."""
     storm_every: Millis | None = None
-    """In a storm one message tells of all, and is brought up to date this often; None: there are none."""
+    """How often the one message of a storm is updated (milliseconds); None: the channel merges no messages."""
     storm_room: int = 0
-    """Characters of names that such a message holds."""
+    """How many characters of names the message of a storm holds."""
     edits: bool = False
-    """A message is brought up to date by editing it."""
+    """Messages are updated by editing them."""
     dedupes: bool = False
-    """The provider, or whoever listens there, tells a second telling of the same state apart by its key."""
+    """The receiving side recognises a repeated message of the same state by its key."""
     machine: bool = False
-    """Programs are told by it, not people; see :class:`router.model.Destination`."""
+    """It notifies programs, not people; see :class:`router.model.Destination`."""
 
     def limits_of(self, options: DestinationOptions, settings: ChannelSettings | None) -> LaneLimits:
-        """The limits of a destination. :param settings: of its section; None: there is none"""
+        """Return the limits of a destination. :param settings: its section's; None: there is no section"""
         default = self.limits
         above = options.storm_above if isinstance(options, StormOptions) else None
         if above is None and isinstance(settings, StormSettings):
@@ -174,7 +185,7 @@ class ChannelSpec:
         )
 
     def shared_of(self, settings: ChannelSettings | None) -> SharedLimits:
-        """The limits of the section."""
+        """Return the limits of the section."""
         default = self.shared
         if settings is None:
             return default

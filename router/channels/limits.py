@@ -1,4 +1,4 @@
-"""The limits that routes.yaml may set for a channel's section and for a destination, and what holds without them."""
+"""The limits that routes.yaml may set for a channel's section and for a destination."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -7,17 +7,17 @@ from pydantic import BeforeValidator, PlainSerializer
 
 from router.model import HOUR, MINUTE, SECOND, Millis, Rate
 
-_PER: dict[str, Millis] = {"s": SECOND, "m": MINUTE, "h": HOUR}
+_PERIODS_MS: dict[str, Millis] = {"s": SECOND, "m": MINUTE, "h": HOUR}
 _RATE = re.compile(r"(\d{1,9}) ?/ ?([smh])(?: +burst +(\d{1,9}))?", re.ASCII)
-# More than a router can send: whoever writes more means no limit.
-_FASTEST = 10_000
-_LARGEST_BURST = 100_000
-_MOST_AT_ONCE = 1_000
-_MOST_DUE = 1_000_000
+# More than the router can send; `none` says the same.
+_MAX_PER_SECOND = 10_000
+_MAX_BURST = 100_000
+_MAX_CONCURRENCY = 1_000
+_MAX_STORM_ABOVE = 1_000_000
 
 
 def rate(value: Any) -> Rate | Literal["none"] | None:
-    """``5/s``, ``60/m``, ``1000/h burst 10`` or ``none``. Without a burst, it is what the rate allows in a second.
+    """Read ``5/s``, ``60/m``, ``1000/h burst 10`` or ``none``. Without a burst, it is what the rate allows in a second.
 
     :raises ValueError: it is none of these
     """
@@ -30,18 +30,18 @@ def rate(value: Any) -> Rate | Literal["none"] | None:
         raise ValueError(
             "is no number per second, minute or hour; write it like 5/s, 60/m or 1000/h burst 10, or none for no limit"
         )
-    limit, per = int(found[1]), _PER[found[2]]
+    limit, per = int(found[1]), _PERIODS_MS[found[2]]
     if limit == 0:
         raise ValueError("would let nothing through; write a rate above 0, like 5/s, or none for no limit")
-    if limit * SECOND > _FASTEST * per:
-        raise ValueError(f"is more than {_FASTEST}/s; write none for no limit")
+    if limit * SECOND > _MAX_PER_SECOND * per:
+        raise ValueError(f"is more than {_MAX_PER_SECOND}/s; write none for no limit")
     burst = int(found[3]) if found[3] else max(1, limit * SECOND // per)
-    if not 0 < burst <= _LARGEST_BURST:
-        raise ValueError(f"has a burst that can't be used; it goes from 1 to {_LARGEST_BURST}")
+    if not 0 < burst <= _MAX_BURST:
+        raise ValueError(f"has a burst that can't be used; it goes from 1 to {_MAX_BURST}")
     return Rate(limit, per, burst)
 
 
-def _count(most: int) -> BeforeValidator:
+def _whole_number(most: int) -> BeforeValidator:
     def count(value: Any) -> int | None:
         if value is None:
             return None
@@ -59,11 +59,11 @@ def _text(value: Rate | str | None) -> str | None:
 
 
 RateSetting = Annotated[Rate | Literal["none"] | None, BeforeValidator(rate), PlainSerializer(_text)]
-"""None: not given."""
-Concurrency = Annotated[int | None, _count(_MOST_AT_ONCE)]
-StormAbove = Annotated[int | None, _count(_MOST_DUE)]
+"""None: routes.yaml sets no rate."""
+Concurrency = Annotated[int | None, _whole_number(_MAX_CONCURRENCY)]
+StormAbove = Annotated[int | None, _whole_number(_MAX_STORM_ABOVE)]
 
 
 def chosen(given: Rate | Literal["none"] | None, default: Rate | None) -> Rate | None:
-    """The rate in force; None: no limit."""
+    """Return the rate in force; None: no limit."""
     return default if given is None else None if isinstance(given, str) else given

@@ -1,4 +1,4 @@
-"""The preview's outbox: messages are filed and shown instead of sent."""
+"""The preview's outbox: it keeps messages and shows them instead of sending them."""
 
 import asyncio
 from collections import OrderedDict
@@ -10,13 +10,13 @@ from router.channels.base import Channel
 from router.model import Conversation, Delivered, Destination, Message, Millis, Outcome
 from router.render import Templates
 
-# Older entries make room for newer ones.
-_KEPT = 1_000
+# Beyond that, the oldest entries are dropped.
+_MAX_ENTRIES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A message as its reader has it now: a Slack message with its thread, an incident with its events, a mail."""
+    """A message as its reader sees it now: a Slack message with its thread, an incident with its events, a mail."""
 
     id: int
     at: Millis
@@ -29,13 +29,13 @@ class Entry:
     edits: int
     body: Mapping[str, Any]
     replies: tuple[Mapping[str, Any], ...] = ()
-    """Slack: the thread, as {at, text}; PagerDuty and webhooks: what was sent before, as {at, body}."""
+    """Slack: the replies, as {at, text}. PagerDuty and webhooks: the earlier messages, as {at, body}."""
     fallback: bool = False
 
 
 @dataclass(slots=True)
 class Outbox:
-    """Keeps entries and tells pages of them as they come."""
+    """Keeps entries, and wakes the pages when they change."""
 
     _entries: OrderedDict[tuple[str, ...], Entry] = field(default_factory=OrderedDict)
     _count: int = 0
@@ -44,10 +44,11 @@ class Outbox:
 
     @property
     def entries(self) -> list[Entry]:
-        """The newest first."""
+        """All entries, the newest first."""
         return sorted(self._entries.values(), key=lambda entry: (entry.updated_at, entry.id), reverse=True)
 
     async def file(self, destination: Destination, conversation: Conversation, message: Message) -> None:
+        """Keep a message: as a new entry, or as the new state of the conversation's entry."""
         mail = message.channel in {"email", "digest"}
         identity: tuple[str, ...] = (destination.key, conversation.token, str(conversation.episode))
         if mail:
@@ -61,24 +62,24 @@ class Outbox:
             if message.channel == "slack":
                 texts = [message.body["thread"]] if message.body.get("thread") else []
                 if message.body.get("log"):
-                    texts += [_words(part) for part in message.body["parts"]]
+                    texts += [_reply_text(part) for part in message.body["parts"]]
                 replies = (*replies, *({"at": conversation.now, "text": text} for text in texts))
             if message.channel in {"pagerduty", "webhook"}:
                 replies = (*replies, {"at": before.updated_at, "body": before.body})
             entry = replace(entry, id=before.id, at=before.at, edits=before.edits + 1, replies=replies)
         self._entries[identity] = entry
-        while len(self._entries) > _KEPT:
+        while len(self._entries) > _MAX_ENTRIES:
             self._entries.popitem(last=False)
         await self.touch()
 
     async def touch(self) -> None:
-        """Tell the pages to look again."""
+        """Wake the pages, which then look again."""
         async with self._changed:
             self._version += 1
             self._changed.notify_all()
 
     async def changes(self) -> AsyncIterator[int]:
-        """A number at once, and another each time something changed."""
+        """Yield a number immediately, and another after each change."""
         while True:
             seen = self._version
             yield seen
@@ -88,6 +89,7 @@ class Outbox:
 
 
 def entry_of(number: int, destination: Destination, conversation: Conversation, message: Message) -> Entry:
+    """Return the entry of a message that is sent for the first time."""
     firing = conversation.firing or conversation.alerts
     state = "digest" if conversation.digest is not None else "resolved" if conversation.over else "firing"
     return Entry(
@@ -105,7 +107,7 @@ def entry_of(number: int, destination: Destination, conversation: Conversation, 
 
 
 class PreviewChannel:
-    """A channel that renders as the real one does, and files what it would have sent."""
+    """Renders as the real channel does, and keeps each message in the outbox instead of sending it."""
 
     def __init__(self, channel: Channel, outbox: Outbox) -> None:
         self._channel = channel
@@ -125,6 +127,6 @@ class PreviewChannel:
         await self._channel.close()
 
 
-def _words(part: Mapping[str, Any]) -> str:
-    """Of a Slack reply."""
+def _reply_text(part: Mapping[str, Any]) -> str:
+    """Return the text of a Slack reply."""
     return "\n".join(block["text"]["text"] for block in part["blocks"])

@@ -1,16 +1,16 @@
-"""Slack: a message a conversation, edited as it changes; its history and what it can't hold in the thread."""
+"""Slack: one message a conversation, edited as it changes. Its history and what it has no room for are in the thread."""
 
 import asyncio
 from dataclasses import replace
 
-import aiohttp
 from pydantic import Field, SecretStr
 from slack_sdk.web.async_client import AsyncWebClient
 
 from router.channels.base import ChannelSpec, EditSettings, StormOptions
-from router.channels.said import fit_to_show
-from router.channels.slack_attempt import Attempt, UnfinishedError, calls_of, outcome_of
-from router.channels.slack_errors import FAULTS, judged
+from router.channels.http import HttpTransport
+from router.channels.provider_words import masked_outcome
+from router.channels.slack_attempt import SlackAttempt, UnfinishedError, calls_of, outcome_of
+from router.channels.slack_errors import FAULTS, failure_of
 from router.channels.slack_layout import escape, render, render_fallback
 from router.channels.slack_storm import STORM_ROOM, render_storm_fallback, storm
 from router.model import (
@@ -26,10 +26,11 @@ from router.model import (
     Retry,
     SharedLimits,
 )
+from router.network import DIRECT, Network
 from router.render import TemplateError, Templates
 
 _TIMEOUT_SECONDS = 10
-_WHOLE = 3  # an attempt, in such timeouts
+_MAX_TIMEOUTS_PER_ATTEMPT = 3
 
 
 class SlackSettings(EditSettings):
@@ -37,7 +38,7 @@ class SlackSettings(EditSettings):
 
     token: SecretStr
     api_url: str | None = None
-    """Of a compatible server."""
+    """The API of a compatible server; None: Slack's."""
 
 
 class SlackOptions(StormOptions):
@@ -51,32 +52,35 @@ class SlackOptions(StormOptions):
 
 
 class SlackChannel:
-    """One message a conversation.
+    """Keeps one message a conversation.
 
-    An update edits it and tells the news in its thread, once a version. What it has no room for stands in numbered
-    replies, which show the present as it does: those whose words changed are edited, more are posted when there is
-    more, and one that is not needed any more says so. Each is paid for by itself: an attempt makes the calls that are
-    paid for and goes on the next time. An edit notifies nobody. A message whose answer got lost is
-    looked for in the channel's history before it is posted again; a reply is not.
+    An update edits the message and posts the news in its thread, once a version. What the message has no room for is in
+    numbered replies, which show the current state too: a reply whose text changed is edited, more replies are posted when
+    there is more, and a reply that is not needed any more says so. Each call is paid for by itself: an attempt makes the
+    calls that are paid for, and the next attempt continues. An edit sends no notification. A message whose answer was lost
+    is looked for in the channel's history before it is posted again; a reply is not.
 
-    A message that is gone, or whose thread is locked, is posted anew. One that Slack lets nobody edit is sealed:
-    each update replies with the new state, and with alerts that are new and have no room there.
+    A message that was removed, or whose thread is locked, is posted again. One that Slack does not let us edit is
+    sealed: each update is then a reply with the new state, and with the new alerts that it has no room for.
 
-    The conversation's ``remote`` grows with each step, so that the next attempt goes on from there:
+    The conversation's ``remote`` grows with each step, so that the next attempt continues from there:
 
     - ``channel``, ``ts``: the message
-    - ``shown``, ``threaded``: the version that it shows, and that its thread was told
-    - ``parts``: of each numbered reply its ts and a hash of its words
-    - ``sealed``: since which version it can't be edited
-    - ``doubt``: instead of all that, since when there may be a message whose ts is unknown
+    - ``shown``, ``threaded``: the version that the message shows, and the version that its thread has
+    - ``parts``: for each numbered reply, its ts and a hash of its content
+    - ``sealed``: the version since which the message can't be edited
+    - ``doubt``: instead of all these, the time since which there may be a message whose ts is unknown (epoch ms)
     """
 
-    def __init__(self, settings: SlackSettings, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, settings: SlackSettings, network: Network = DIRECT, *, timeout: float = _TIMEOUT_SECONDS
+    ) -> None:
+        """:param timeout: seconds for one call; to connect may take half of it"""
         self._settings = settings
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-        self._whole = _WHOLE * timeout_seconds
+        self._network = network
+        self._http = HttpTransport(network, timeout=timeout)
+        self._attempt_timeout = _MAX_TIMEOUTS_PER_ATTEMPT * timeout
         self._client: AsyncWebClient | None = None
-        self._session: aiohttp.ClientSession | None = None
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:
         values = templates.values(conversation, escape)
@@ -97,37 +101,37 @@ class SlackChannel:
         return Message("slack", body, fallback, calls_of(conversation, body))
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
-        attempt = Attempt(self._connected(), conversation, message.paid)
+        attempt = SlackAttempt(self._connected(), conversation, message.paid)
         outcome: Outcome
         try:
-            async with asyncio.timeout(self._whole):
-                await attempt.bring(destination.options.channel, message.body)
+            async with asyncio.timeout(self._attempt_timeout):
+                await attempt.update(destination.options.channel, message.body)
             outcome = Delivered(attempt.remote)
         except UnfinishedError:
             more = Retry("more replies follow", reached=True, unfinished=True)
             outcome = outcome_of(more, attempt.remote, conversation)
         except FAULTS as error:
-            secret = self._settings.token.get_secret_value()
-            outcome = fit_to_show(outcome_of(judged(error), attempt.remote, conversation), [secret])
+            secrets = [self._settings.token.get_secret_value(), *self._network.secrets]
+            outcome = masked_outcome(
+                outcome_of(failure_of(error, conversation.now), attempt.remote, conversation), secrets
+            )
         return replace(outcome, unpaid=tuple(attempt.unpaid))
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._client = self._session = None
+        self._client = None
+        await self._http.close()
 
     def _connected(self) -> AsyncWebClient:
         """Made on first use: a session belongs to the running loop."""
         if self._client is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, trust_env=True)
             self._client = AsyncWebClient(
                 token=self._settings.token.get_secret_value(),
-                session=self._session,
+                session=self._http.session,
                 retry_handlers=[],
                 base_url=_slash(self._settings.api_url or AsyncWebClient.BASE_URL),
             )
-            # The SDK would send all through HTTPS_PROXY; the session heeds NO_PROXY as well.
-            self._client.proxy = None
+            # Else the SDK sends everything through HTTPS_PROXY.
+            self._client.proxy = self._network.proxy_for(self._client.base_url)
         return self._client
 
 

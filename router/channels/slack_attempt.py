@@ -1,4 +1,4 @@
-"""One attempt at bringing a conversation's messages in Slack up to date, call by call."""
+"""One attempt to bring a conversation's messages in Slack up to date, call by call."""
 
 import hashlib
 import json
@@ -16,45 +16,47 @@ from router.channels.slack_errors import (
     NO_THREADS,
     PAYLOAD_BROKEN,
     code_of,
+    is_transient,
     is_unknown,
-    passes,
 )
 from router.model import MINUTE, SECOND, Broken, Call, Conversation, Millis, Outcome, Rejected, Retry
 
-# How far Slack's clock may be behind ours, and how many messages are looked through for one that may be there.
-_SKEW: Millis = MINUTE
-_LOOKED_THROUGH = 200
-_EVENT = "alert_router"
-_NOTHING_LEFT = {"text": "Nothing is left for this reply: the message above has it all.", "blocks": []}
-_KINDS = {"chat_postMessage": Call.POST, "chat_update": Call.EDIT, "conversations_history": Call.READ}
+# How far Slack's clock may be behind ours, and how many messages of the history are searched.
+_MAX_CLOCK_SKEW: Millis = MINUTE
+_MAX_HISTORY_MESSAGES = 200
+_EVENT_TYPE = "alert_router"
+_EMPTY_REPLY = {"text": "Nothing is left for this reply: the message above has it all.", "blocks": []}
+_CALL_KINDS = {"chat_postMessage": Call.POST, "chat_update": Call.EDIT, "conversations_history": Call.READ}
 
 
 class UnfinishedError(Exception):
-    """The calls that were paid for are made, and others follow."""
+    """All calls that are paid for were made, and others have to follow."""
 
 
-class Attempt:
-    """``remote`` is the conversation's remote state, and grows with each call; see :class:`router.channels.slack.SlackChannel`."""
+class SlackAttempt:
+    """Makes the calls. ``remote`` is the conversation's remote state; it grows with each call, see
+    :class:`router.channels.slack.SlackChannel`.
+    """
 
     def __init__(self, client: AsyncWebClient, conversation: Conversation, paid: int | None) -> None:
-        """:param paid: how many of :func:`calls_of` are paid for; None: all"""
+        """:param paid: the number of calls of :func:`calls_of` that are paid for; None: all"""
         self.remote = dict(conversation.remote)
         self.unpaid: list[Call] = []
-        """Calls that were made beside those."""
+        """The calls that were made beyond those."""
         self._client = client
         self._conversation = conversation
         self._paid = paid
         self._planned = self._made = 0
 
-    async def bring(self, channel: str, body: Mapping[str, Any]) -> None:
+    async def update(self, channel: str, body: Mapping[str, Any]) -> None:
         """Make the calls of :func:`calls_of`.
 
-        :raises UnfinishedError: more of them than are paid for
-        :raises SlackApiError: or another of ``FAULTS``: a call failed
+        :raises UnfinishedError: more calls are needed than are paid for
+        :raises SlackApiError: or another error of ``FAULTS``: a call failed
         """
         remote, gone = self.remote, False
         if "doubt" in remote:
-            await self._look_for(channel)
+            await self._find_posted(channel)
         if "ts" in remote:
             try:
                 await self._follow_up(body)
@@ -66,30 +68,34 @@ class Attempt:
             else:
                 return
         if not gone:
-            self._next()
+            self._spend_call()
         await self._post(channel, body)
-        await self._number(body["parts"])
+        await self._update_parts(body["parts"])
 
-    def _next(self) -> None:
-        """Before each planned call."""
+    def _spend_call(self) -> None:
+        """Count a planned call, before it is made.
+
+        :raises UnfinishedError: it is not paid for
+        """
         if self._paid is not None and self._planned >= self._paid:
             raise UnfinishedError
         self._planned += 1
 
-    async def _look_for(self, channel: str) -> None:
-        """Whether the message is there though its answer got lost. Where the bot may not read the channel (the scope
-        channels:history), there is no telling, and it is posted again.
+    async def _find_posted(self, channel: str) -> None:
+        """Look for the message in the channel's history, because the answer to its post was lost.
+
+        If the bot may not read the channel (scope channels:history), the message is posted again.
 
         https://docs.slack.dev/reference/methods/conversations.history
         """
-        since = max(0, self.remote["doubt"] - _SKEW) / SECOND
+        since = max(0, self.remote["doubt"] - _MAX_CLOCK_SKEW) / SECOND
         try:
             history = await self._call(
                 "conversations_history",
-                channel=channel, oldest=f"{since:.6f}", limit=_LOOKED_THROUGH, include_all_metadata=True,
+                channel=channel, oldest=f"{since:.6f}", limit=_MAX_HISTORY_MESSAGES, include_all_metadata=True,
             )  # fmt: skip
         except SlackApiError as error:
-            if passes(error):
+            if is_transient(error):
                 raise
             return
         found = [
@@ -106,21 +112,21 @@ class Attempt:
         # https://docs.slack.dev/messaging/message-metadata
         version = self._conversation.version
         delivery = f"{_delivery(self._conversation)}{version}"
-        metadata = {"event_type": _EVENT, "event_payload": {"delivery": delivery}}
+        metadata = {"event_type": _EVENT_TYPE, "event_payload": {"delivery": delivery}}
         whole = {**_message(body), "metadata": metadata}
         answer = await self._with_fallback(
             "chat_postMessage", whole, body["plain"], channel=channel, unfurl_links=False, unfurl_media=False
         )
         destination_key = {"channel": _text(answer["channel"]), "ts": _text(answer["ts"])}
         self.remote.clear()
-        # What is posted now tells all: the version needs no reply.
+        # The new message shows everything, so this version needs no reply.
         self.remote.update(destination_key, shown=version, threaded=version)
 
     async def _follow_up(self, body: Mapping[str, Any]) -> None:
         remote, version = self.remote, self._conversation.version
         sealed, refused = "sealed" in remote, False
         if remote.get("shown") != version and not sealed:
-            self._next()
+            self._spend_call()
             try:
                 await self._with_fallback(
                     "chat_update", _message(body), body["plain"], channel=remote["channel"], ts=remote["ts"]
@@ -132,35 +138,35 @@ class Attempt:
                 sealed = refused = True
         if remote.get("threaded") != version:
             if sealed:
-                if not refused:  # else the reply stands in for the edit, in the same attempt
-                    self._next()
+                if not refused:  # otherwise the reply takes the place of the edit, in the same attempt
+                    self._spend_call()
                 await self._reply(_message(body), body["plain"], broadcast=body["broadcast"])
                 remote["parts"] = []
                 remote.setdefault("sealed", version)
             elif body["thread"]:
-                self._next()
+                self._spend_call()
                 await self._reply({"text": body["thread"]}, body["text"], broadcast=body["broadcast"])
-            if body.get("log"):  # the replies of the version before stay as they are
+            if body.get("log"):  # the replies of the earlier version stay as they are
                 remote["parts"] = []
             remote["shown"] = remote["threaded"] = version
-        await self._number(body["parts"])
+        await self._update_parts(body["parts"])
 
-    async def _number(self, parts: Sequence[Mapping[str, Any]]) -> None:
-        """Bring the numbered replies up to date."""
+    async def _update_parts(self, parts: Sequence[Mapping[str, Any]]) -> None:
+        """Edit, post or empty the numbered replies."""
         known: list[Any] = list(self.remote.get("parts", ()))
         sealed = "sealed" in self.remote
-        surplus = [] if sealed else [_NOTHING_LEFT] * (len(known) - len(parts))
+        surplus = [] if sealed else [_EMPTY_REPLY] * (len(known) - len(parts))
         for number, part in enumerate([*parts, *surplus]):
             ts, before = known[number] if number < len(known) else ("", "")
             sha256 = _sha256(part)
             if before == sha256 or (ts and sealed):
                 continue
-            self._next()
-            known[number : number + 1] = [[await self._set(part, ts), sha256]]
+            self._spend_call()
+            known[number : number + 1] = [[await self._update_part(part, ts), sha256]]
             self.remote["parts"] = [*known]
 
-    async def _set(self, part: Mapping[str, Any], ts: str) -> str:
-        """A numbered reply: edited if it is there, else posted. Returns its ts."""
+    async def _update_part(self, part: Mapping[str, Any], ts: str) -> str:
+        """Edit a numbered reply, or post it if it has no ts. Returns its ts."""
         part, broadcast = {**part}, bool(part.get("broadcast"))
         part.pop("broadcast", None)
         if ts:
@@ -171,7 +177,7 @@ class Attempt:
                     error
                 ):
                     raise
-                if part == _NOTHING_LEFT:
+                if part == _EMPTY_REPLY:
                     return ts
             else:
                 return ts
@@ -181,7 +187,7 @@ class Attempt:
         return await self._reply(part, plain, broadcast=broadcast)
 
     async def _reply(self, whole: Mapping[str, Any], plain: str, *, broadcast: bool = False) -> str:
-        """Post a reply; returns its ts. Where the thread refuses it, it stands in the channel."""
+        """Post a reply and return its ts. If the thread refuses the reply, it is posted in the channel."""
         destination_key = {"channel": self.remote["channel"], "unfurl_links": False, "unfurl_media": False}
         thread = {"thread_ts": self.remote["ts"], "reply_broadcast": broadcast}
         try:
@@ -193,7 +199,9 @@ class Attempt:
         return _text(answer["ts"])
 
     async def _with_fallback(self, method: str, whole: Mapping[str, Any], plain: str, **where: Any) -> Any:
-        """Send a message that Slack refuses as plain text, in the same attempt, so that the alert arrives."""
+        """Make a call; if Slack refuses the message, send it as plain text in the same attempt, so that the alert
+        arrives.
+        """
         try:
             return await self._call(method, **whole, **where)
         except SlackApiError as error:
@@ -211,12 +219,12 @@ class Attempt:
         if self._made < self._planned:
             self._made += 1
         else:
-            self.unpaid.append(_KINDS[method])
+            self.unpaid.append(_CALL_KINDS[method])
         return await getattr(self._client, method)(**arguments)
 
 
 def calls_of(conversation: Conversation, body: Mapping[str, Any]) -> tuple[Call, ...]:
-    """The calls that a message takes if nothing goes wrong, in their order."""
+    """Return the calls that a message needs if none fails, in their order."""
     remote, version = conversation.remote, conversation.version
     sealed = "sealed" in remote
     calls: list[Call] = []
@@ -231,7 +239,7 @@ def calls_of(conversation: Conversation, body: Mapping[str, Any]) -> tuple[Call,
         known = [] if remote.get("threaded") != version else known
     if sealed:
         return (*calls, *[Call.POST] * (len(body["parts"]) - len(known)))
-    parts = [*body["parts"], *[_NOTHING_LEFT] * (len(known) - len(body["parts"]))]
+    parts = [*body["parts"], *[_EMPTY_REPLY] * (len(known) - len(body["parts"]))]
     for part, before in zip_longest(parts, known):
         if _sha256(part) != before:
             calls.append(Call.POST if before is None else Call.EDIT)
@@ -241,16 +249,16 @@ def calls_of(conversation: Conversation, body: Mapping[str, Any]) -> tuple[Call,
 def outcome_of(
     fault: Retry | Broken | Rejected, remote: dict[str, Any], conversation: Conversation
 ) -> Outcome:
-    """The outcome of the attempt, after one of its calls failed."""
+    """Return the outcome of the attempt, after one of its calls failed."""
     version = conversation.version
     if isinstance(fault, Rejected) and conversation.storm is not None:
-        return fault  # what the refused reply was to name is told one by one
+        return fault  # the conversations that the storm's message names are then sent one by one
     if remote.get("shown") == version and conversation.remote.get("shown") != version:
         # The message itself arrived. A reply that Slack refuses for good is reported by the next attempt.
-        told = Retry(fault.reason) if isinstance(fault, Rejected) else fault
-        if isinstance(told, Retry):
-            return replace(told, ambiguous=True, remote=remote, further=True)
-        return replace(told, ambiguous=True, remote=remote)
+        failure = Retry(fault.reason) if isinstance(fault, Rejected) else fault
+        if isinstance(failure, Retry):
+            return replace(failure, ambiguous=True, remote=remote, further=True)
+        return replace(failure, ambiguous=True, remote=remote)
     if isinstance(fault, Rejected):
         return fault
     if isinstance(fault, Retry) and "ts" in remote and remote != conversation.remote:
@@ -269,19 +277,19 @@ def _message(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _delivery(conversation: Conversation) -> str:
-    """What the metadata of its messages begin with."""
+    """Return the beginning of the delivery id in the metadata of its messages."""
     return f"{conversation.token}-{conversation.episode}-"
 
 
 def _version(message: Mapping[str, Any], conversation: Conversation) -> int | None:
-    """The version of the conversation that a message was posted with; None: it is none of its messages."""
+    """Return the version of the conversation that a message was posted for; None: it belongs to another one."""
     delivery = str(message.get("metadata", {}).get("event_payload", {}).get("delivery", ""))
     version = delivery.removeprefix(_delivery(conversation))
     return int(version) if version != delivery and version.isdecimal() else None
 
 
 def _text(value: Any) -> str:
-    """:raises TypeError: it is none"""
+    """Return the value if it is text. :raises TypeError: it is not"""
     if not isinstance(value, str):
         raise TypeError
     return value

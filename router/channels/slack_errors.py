@@ -1,4 +1,4 @@
-"""What Slack's errors mean for a delivery: the table, and how a fault is judged by it."""
+"""What Slack's errors mean for a delivery: the table of codes, and the outcome of a fault."""
 
 import re
 from typing import Any
@@ -6,27 +6,27 @@ from typing import Any
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 
-from router.channels.said import tls_fault
-from router.model import SECOND, Broken, Millis, Rejected, Retry
+from router.channels.http import fault_outcome, requested_wait
+from router.model import Broken, Millis, Rejected, Retry
 
 # https://docs.slack.dev/reference/methods/chat.postMessage#errors, …/chat.update#errors and
-# …/conversations.history#errors. A code in none of these may pass, as the transient ones do.
+# …/conversations.history#errors. A code in none of these is tried again, as the transient ones are.
 TRANSIENT = frozenset({
     "ratelimited", "rate_limited", "service_unavailable", "request_timeout", "team_added_to_org",
     "external_channel_migrating",
 })  # fmt: skip
-# It may have been done all the same.
+# Slack may have done it all the same.
 AMBIGUOUS = frozenset({"fatal_error", "internal_error"})
 PAYLOAD_BROKEN = frozenset({
     "invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "no_text", "invalid_attachments",
     "too_many_attachments", "attachment_payload_limit_exceeded", "metadata_too_large", "invalid_metadata_format",
     "invalid_metadata_schema", "metadata_must_be_sent_from_app",
 })  # fmt: skip
-# It can't be edited because it is not there, or can't be answered any more.
+# The message does not exist any more, or takes no replies any more.
 MESSAGE_GONE = frozenset({"message_not_found", "thread_not_found", "restricted_action_thread_locked"})
-# It is there, and can be answered.
+# The message exists and takes replies, but no edit.
 EDIT_REFUSED = frozenset({"cant_update_message", "edit_window_closed"})
-# Only people can mend these.
+# A person has to repair these.
 DESTINATION_BROKEN = frozenset({
     "channel_not_found", "not_in_channel", "is_archived", "is_inactive", "messages_tab_disabled", "restricted_action",
     "restricted_action_read_only_channel", "restricted_action_thread_only_channel",
@@ -35,10 +35,9 @@ DESTINATION_BROKEN = frozenset({
     "accesslimited", "ekm_access_denied", "enterprise_is_restricted", "org_login_required", "team_not_found",
     "team_access_not_granted", "two_factor_setup_required", "method_deprecated", "deprecated_endpoint",
 })  # fmt: skip
-_LIMITED = frozenset({"ratelimited", "rate_limited"})
+_RATE_LIMITED = frozenset({"ratelimited", "rate_limited"})
 
-# What the SDK may raise; the last four are what it comes to when an answer is not the JSON object that it
-# takes for granted.
+# What the SDK may raise. The last four follow when an answer is not the JSON object that the SDK expects.
 FAULTS = (
     SlackClientError,
     aiohttp.ClientError,
@@ -50,33 +49,33 @@ FAULTS = (
 )
 
 
-# The message, or the channel as a whole, takes no replies, or none that the channel sees.
+# The message or the whole channel takes no replies, or none that are shown in the channel as well.
 NO_THREADS = frozenset({
     "restricted_action_non_threadable_channel", "cannot_reply_to_message", "cant_broadcast_message",
 })  # fmt: skip
-# Of what is broken, this is the token's fault, which all channels share.
-_OF_THE_TOKEN = frozenset({
+# Those codes of DESTINATION_BROKEN that concern the token, which all channels share.
+_TOKEN_BROKEN = frozenset({
     "missing_scope", "no_permission", "not_allowed_token_type", "invalid_auth", "not_authed", "token_revoked",
     "token_expired", "account_inactive", "access_denied", "accesslimited", "ekm_access_denied",
     "enterprise_is_restricted", "org_login_required", "team_not_found", "team_access_not_granted",
     "two_factor_setup_required", "method_deprecated", "deprecated_endpoint",
 })  # fmt: skip
-_KNOWN = (
+_KNOWN_CODES = (
     TRANSIENT
     | AMBIGUOUS
     | PAYLOAD_BROKEN
     | MESSAGE_GONE
     | EDIT_REFUSED
     | DESTINATION_BROKEN
-    | _LIMITED
+    | _RATE_LIMITED
     | NO_THREADS
 )
-# What every channel that this token reaches has in common.
+# What all channels of the token have in common.
 CAUSE = "slack"
 
 
 def code_of(error: SlackApiError) -> str:
-    """Slack's code, made safe to show; empty when the answer has none."""
+    """Return Slack's error code, safe to show; empty if the answer has none."""
     data = getattr(error.response, "data", None)
     if isinstance(data, dict) and isinstance(data.get("error"), str):
         return re.sub(r"[^a-z0-9_]", "", data["error"].casefold())[:60] or "unknown"
@@ -84,42 +83,39 @@ def code_of(error: SlackApiError) -> str:
 
 
 def is_unknown(error: SlackApiError) -> bool:
-    """Slack refuses it for a reason that no table names: it is worth one try as plain text."""
+    """Return whether Slack refuses a message with a code that no table has. Then plain text is worth one try."""
     code = code_of(error)
-    return bool(code) and code not in _KNOWN and _status(error) < 429
+    return bool(code) and code not in _KNOWN_CODES and _status(error) < 429
 
 
-def judged(error: Exception) -> Retry | Broken | Rejected:
-    """What a fault, one of :data:`FAULTS`, means for the call that it befell. No reason holds what was sent."""
-    words = str(error)
-    if fault := tls_fault(error):
-        return Broken(fault, words=words, cause=CAUSE)
+def failure_of(error: Exception, now: Millis) -> Retry | Broken | Rejected:
+    """Return what an error of :data:`FAULTS` means for its call. No reason holds what was sent.
+
+    :param now: epoch milliseconds
+    """
     match error:
         case SlackApiError():
-            return _answered(error)
-        case TimeoutError():
-            return Retry("timeout", ambiguous=True, cause=CAUSE)
-        case aiohttp.ClientError():
-            unsent = isinstance(error, aiohttp.ClientConnectorError)
-            return Retry("connection failed", ambiguous=not unsent, words=words, cause=CAUSE)
+            return _api_failure(error, now)
+        case OSError() | aiohttp.ClientError():
+            return fault_outcome(error, CAUSE)
     return Retry("bad answer", ambiguous=True, cause=CAUSE)
 
 
-def passes(error: SlackApiError) -> bool:
-    """It is known to pass."""
-    outcome = _answered(error)
+def is_transient(error: SlackApiError) -> bool:
+    """Return whether the same call can be expected to succeed later."""
+    outcome = _api_failure(error, now=0)
     return isinstance(outcome, Retry) and (outcome.ambiguous or outcome.reason in TRANSIENT)
 
 
 def _status(error: SlackApiError) -> int:
-    # With an answer that is no JSON the SDK hands over aiohttp's own response, which says `status`.
+    # For an answer that is not JSON, the SDK gives aiohttp's response, which has `status` instead.
     response: Any = error.response
     status: int = response.status_code if hasattr(response, "status_code") else response.status
     return status
 
 
-def _words(error: SlackApiError) -> str:
-    """What Slack says beside the code: the scope that is needed, what is wrong with which block.
+def _slack_words(error: SlackApiError) -> str:
+    """Return what Slack says besides the code: the scope that is missing, or the error in a block.
 
     https://docs.slack.dev/apis/web-api/#responses
     """
@@ -137,12 +133,12 @@ def _words(error: SlackApiError) -> str:
     return ", ".join(filter(None, pieces))
 
 
-def _answered(error: SlackApiError) -> Retry | Broken | Rejected:
-    status, code, words = _status(error), code_of(error), _words(error)
-    if status == 429 or code in _LIMITED:
-        return Retry("ratelimited", after=_retry_after(error), pause=True, cause=CAUSE)
+def _api_failure(error: SlackApiError, now: Millis) -> Retry | Broken | Rejected:
+    status, code, words = _status(error), code_of(error), _slack_words(error)
+    if status == 429 or code in _RATE_LIMITED:
+        return Retry("ratelimited", after=_retry_after(error, now), pause=True, cause=CAUSE)
     if code in DESTINATION_BROKEN:
-        return Broken(code, words=words, cause=CAUSE if code in _OF_THE_TOKEN else "")
+        return Broken(code, words=words, cause=CAUSE if code in _TOKEN_BROKEN else "")
     if code in PAYLOAD_BROKEN:
         return Rejected(code, words=words)
     reason = code or ("bad answer" if status == 200 else f"http {status}")
@@ -151,11 +147,8 @@ def _answered(error: SlackApiError) -> Retry | Broken | Rejected:
     return Retry(reason, ambiguous=code in AMBIGUOUS or unclear, words=words, cause=CAUSE if shared else "")
 
 
-def _retry_after(error: SlackApiError) -> Millis | None:
+def _retry_after(error: SlackApiError, now: Millis) -> Millis | None:
     """https://docs.slack.dev/apis/web-api/rate-limits: in seconds"""
     headers = getattr(error.response, "headers", None) or {}
     value = next((value for name, value in headers.items() if name.casefold() == "retry-after"), None)
-    try:
-        return None if value is None else int(float(value) * SECOND)
-    except (ValueError, OverflowError):
-        return None
+    return requested_wait(value, now)

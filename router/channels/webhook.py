@@ -1,87 +1,68 @@
-"""A signed webhook: Alertmanager's own payload, for whatever took Alertmanager's webhooks before."""
+"""A signed webhook with Alertmanager's own payload, for programs that take Alertmanager's webhooks."""
 
 import base64
 import hashlib
 import hmac
-import io
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-import aiohttp
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, Section, destination_key
-from router.channels.said import fit_to_show, parts_of, text_of, tls_fault
+from router.channels.base import (
+    ChannelSettings,
+    ChannelSpec,
+    DestinationOptions,
+    Section,
+    destination_key,
+    is_placeholder,
+)
+from router.channels.http import REDIRECT_REASONS, REDIRECTS, HttpTransport, StatusTable
+from router.channels.provider_words import masked_outcome, secret_parts
 from router.model import (
     SECOND,
     Alert,
     Broken,
     Conversation,
-    Delivered,
     Destination,
     Labels,
     LaneLimits,
     Message,
     Millis,
     Outcome,
-    Rejected,
     Retry,
     Status,
 )
+from router.network import DIRECT, Network
 from router.render import Templates
 from router.render.words import moment, web_address
 
-# What a status means for us. https://www.rfc-editor.org/rfc/rfc9110#section-15; 425: rfc8470, 429: rfc6585.
-# A status in none of these is tried again.
-TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
-# Somebody has to mend the address or the credentials. Redirects are among them: most would turn the POST
-# into a GET without a body. https://www.rfc-editor.org/rfc/rfc9110#section-15.4
-_REDIRECTS = frozenset(range(300, 400))
-DESTINATION_BROKEN = _REDIRECTS | {401, 403, 404, 410}
-# There is no plainer payload to send instead: the shape is Alertmanager's.
-REJECTED = frozenset({400, 413, 415, 422})
-_WORDS = {
-    400: "bad request", 401: "credentials refused", 403: "forbidden", 404: "nothing at this address",
-    408: "request timeout", 410: "gone", 413: "too large", 415: "media type refused", 422: "payload refused",
-    425: "too early", 429: "too many requests", **dict.fromkeys(_REDIRECTS, "redirect, not followed"),
-}  # fmt: skip
-# https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3; who says so else is not asking for it.
-_WISHES = frozenset({429, 503})
+# https://www.rfc-editor.org/rfc/rfc9110#section-15; 422: section-15.5.21
+STATUSES = StatusTable(
+    # A person has to repair the address or the credentials.
+    broken=REDIRECTS | {401, 403, 404, 410},
+    # There is no plainer payload to send instead: the shape is Alertmanager's.
+    rejected=frozenset({400, 413, 415, 422}),
+    waits=frozenset({429, 503}),
+    reasons={
+        400: "bad request", 401: "credentials refused", 403: "forbidden", 404: "nothing at this address",
+        408: "request timeout", 410: "gone", 413: "too large", 415: "media type refused", 422: "payload refused",
+        425: "too early", 429: "too many requests", **REDIRECT_REASONS,
+    },
+)  # fmt: skip
 
-# What goes wrong before there is an answer, and whether the alert may have arrived all the same; the first
-# that fits counts.
-_FAULTS: tuple[tuple[type[Exception], str, bool], ...] = (
-    (aiohttp.ConnectionTimeoutError, "connect timeout", False),
-    (TimeoutError, "timeout", True),
-    (aiohttp.ClientSSLError, "tls failed", False),
-    (aiohttp.ClientProxyConnectionError, "proxy failed", False),
-    (aiohttp.ClientHttpProxyError, "proxy failed", False),
-    (aiohttp.ClientConnectorError, "connection failed", False),
-    (aiohttp.InvalidURL, "no web address", False),
-    (aiohttp.ClientResponseError, "bad answer", True),
-    (Exception, "connection failed", True),
-)
-
-# What is read of an answer to be shown.
-_ANSWER_BYTES = 16 * 2**10
-
-# https://pkg.go.dev/time#Time.IsZero: how Alertmanager writes a moment that there isn't.
-_NO_TIME = "0001-01-01T00:00:00Z"
+# https://pkg.go.dev/time#Time.IsZero: how Alertmanager writes a missing time.
+_ZERO_TIME = "0001-01-01T00:00:00Z"
 _UTC = ZoneInfo("UTC")
-# What stands for a secret that isn't there, in a check and in the preview; no address looks like it.
-_PLACEHOLDER = re.compile(r"[^\s:/]{32}")
 
 
-def _address(secret: SecretStr) -> SecretStr:
+def _check_url(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value()
-    if _PLACEHOLDER.fullmatch(text):
+    if is_placeholder(text):
         return secret
     try:
         parts = urlsplit(web_address(text))
@@ -95,8 +76,8 @@ def _address(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def _token(secret: SecretStr) -> SecretStr:
-    # https://www.rfc-editor.org/rfc/rfc6750#section-2.1, and a little more than it allows
+def _check_bearer_token(secret: SecretStr) -> SecretStr:
+    # A little more than https://www.rfc-editor.org/rfc/rfc6750#section-2.1 allows
     if not re.fullmatch(r"[\x21-\x7e]+", secret.get_secret_value()):
         raise ValueError("is no bearer token; leave out blanks, line ends and letters beyond ASCII")
     return secret
@@ -106,11 +87,11 @@ class WebhookSettings(ChannelSettings):
     """``channels.webhook``"""
 
     timeout: float = Field(default=10, gt=0, le=60)
-    """Of one attempt, in seconds; to connect may take half of it."""
+    """Seconds for one attempt; to connect may take half of it."""
 
 
 class BasicAuth(Section):
-    # https://www.rfc-editor.org/rfc/rfc7617#section-2: a colon would end the name
+    # https://www.rfc-editor.org/rfc/rfc7617#section-2: a colon ends the name
     username: str = Field(pattern=r"^[^:]+$")
     password: SecretStr
 
@@ -118,14 +99,14 @@ class BasicAuth(Section):
 class WebhookOptions(DestinationOptions):
     """``- webhook: {…}`` of a receiver."""
 
-    url: Annotated[SecretStr, AfterValidator(_address)]
-    """A secret, for it may hold a token."""
-    bearer_token: Annotated[SecretStr, AfterValidator(_token)] | None = None
+    url: Annotated[SecretStr, AfterValidator(_check_url)]
+    """A secret, because it may hold a token."""
+    bearer_token: Annotated[SecretStr, AfterValidator(_check_bearer_token)] | None = None
     basic_auth: BasicAuth | None = None
     secret: SecretStr | None = Field(default=None, min_length=1)
     """Signs each request (HMAC-SHA256)."""
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-    """Names the destination in metrics and pages; otherwise a digest of the URL does."""
+    """The destination's name in metrics and pages; None: a hash of the URL is used."""
 
     @model_validator(mode="after")
     def _one_credential(self) -> "WebhookOptions":
@@ -139,36 +120,35 @@ class WebhookOptions(DestinationOptions):
 
     @property
     def cause(self) -> str:
-        """What all addresses of one server have in common."""
+        """The cause that all addresses of one server share, see :class:`router.model.Retry`."""
         server = urlsplit(self.url.get_secret_value()).netloc
         return f"webhook:{hashlib.sha256(server.encode()).hexdigest()[:8]}"
 
     @property
     def secrets(self) -> list[str]:
+        """What no message may show."""
         given = (self.bearer_token, self.secret, self.basic_auth and self.basic_auth.password)
-        # A server may quote the header that it was sent: both go in one, encoded.
+        # A server may quote the Authorization header, which holds both, encoded together.
         pair = self.basic_auth and f"{self.basic_auth.username}:{self.basic_auth.password.get_secret_value()}"
         return [
-            *parts_of(self.url.get_secret_value()),
+            *secret_parts(self.url.get_secret_value()),
             *(each.get_secret_value() for each in given if each),
             *([pair] if pair else []),
         ]
 
 
 class WebhookChannel:
-    def __init__(self, settings: WebhookSettings) -> None:
-        # A server that isn't there is told from one that doesn't answer: the latter may have got the alert.
-        self._timeout = aiohttp.ClientTimeout(total=settings.timeout, connect=settings.timeout / 2)
-        self._session: aiohttp.ClientSession | None = None
+    def __init__(self, settings: WebhookSettings, network: Network = DIRECT) -> None:
+        self._http = HttpTransport(network, timeout=settings.timeout)
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:  # noqa: ARG002
         """https://prometheus.io/docs/alerting/latest/configuration/#webhook_config"""
-        alerts = [told.alert for told in conversation.alerts]
+        alerts = [each.alert for each in conversation.alerts]
         body = {
             "version": "4",
             "groupKey": conversation.token,
             "truncatedAlerts": conversation.truncated + conversation.left_out,
-            # How many of these have ended for certain: whoever hears of an end waits for no more of them.
+            # How many of the truncated alerts are certainly resolved, so that the receiver need not wait for them.
             **({"truncatedResolved": conversation.left_out} if conversation.left_out else {}),
             "status": "resolved" if conversation.over else "firing",
             "receiver": conversation.receiver,
@@ -182,35 +162,24 @@ class WebhookChannel:
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
         options: WebhookOptions = destination.options
-        raw = json.dumps(message.body, separators=(",", ":")).encode()
-        try:
-            async with self._connected().post(
-                options.url.get_secret_value(),
-                data=io.BytesIO(raw),  # of bytes, aiohttp warns when they are many
-                headers=_headers(options, conversation, raw),
-                allow_redirects=False,
-            ) as answer:
-                outcome = _outcome(answer.status, answer.headers.get("Retry-After"), conversation.now)
-                if isinstance(outcome, Retry | Broken | Rejected):
-                    outcome = replace(outcome, words=await _start_of(answer))
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            outcome = _unreachable(error)
+        outcome = await self._http.attempt(self._post(options, conversation, message))
         if isinstance(outcome, Retry | Broken):
             outcome = replace(outcome, cause=options.cause)
-        return fit_to_show(outcome, options.secrets)
+        return masked_outcome(outcome, options.secrets)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._http.close()
 
-    def _connected(self) -> aiohttp.ClientSession:
-        """Made on first use: a session belongs to the running loop. No destination sees another's cookies."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=self._timeout, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
-            )
-        return self._session
+    async def _post(self, options: WebhookOptions, conversation: Conversation, message: Message) -> Outcome:
+        raw = json.dumps(message.body, separators=(",", ":")).encode()
+        answer = await self._http.request(
+            "POST",
+            options.url.get_secret_value(),
+            data=raw,
+            headers=_headers(options, conversation, raw),
+            body_matters=False,
+        )
+        return STATUSES.outcome(answer, conversation.now)
 
 
 def _alert(alert: Alert) -> dict[str, Any]:
@@ -234,7 +203,7 @@ def _common(several: Sequence[Labels]) -> dict[str, str]:
 
 def _rfc3339(at: Millis | None) -> str:
     if at is None:
-        return _NO_TIME
+        return _ZERO_TIME
     return moment(at, _UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -242,7 +211,6 @@ def _headers(options: WebhookOptions, conversation: Conversation, raw: bytes) ->
     timestamp = conversation.now // SECOND
     headers = {
         "Content-Type": "application/json",
-        "User-Agent": "alert-router",
         # https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
         "Idempotency-Key": f"{conversation.token}-{conversation.episode}-{conversation.revision}",
         "X-Alert-Router-Timestamp": str(timestamp),
@@ -259,50 +227,7 @@ def _headers(options: WebhookOptions, conversation: Conversation, raw: bytes) ->
     return headers
 
 
-def _outcome(status: int, wish: str | None, now: Millis) -> Outcome:
-    if 200 <= status < 300:
-        return Delivered()
-    reason = f"http {status}: {_WORDS[status]}" if status in _WORDS else f"http {status}"
-    if status in DESTINATION_BROKEN:
-        return Broken(reason)
-    if status in REJECTED:
-        return Rejected(reason)
-    after = _retry_after(wish, now) if status in _WISHES else None
-    return Retry(reason, after=after, ambiguous=status >= 500, pause=status == 429)
-
-
-def _retry_after(wish: str | None, now: Millis) -> Millis | None:
-    """Seconds, or a date. https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3"""
-    text = (wish or "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        return int(text) * SECOND
-    try:
-        at = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    return max(0, int(at.replace(tzinfo=at.tzinfo or UTC).timestamp()) * SECOND - now)
-
-
-async def _start_of(answer: aiohttp.ClientResponse) -> str:
-    """What a server says of its refusal: the status says enough if that can't be read."""
-    try:
-        raw = await answer.content.read(_ANSWER_BYTES)
-    except (aiohttp.ClientError, OSError, ValueError):
-        return ""
-    return text_of(raw, answer.headers.get("Content-Type", ""))
-
-
-def _unreachable(error: Exception) -> Retry | Broken:
-    if fault := tls_fault(error):
-        return Broken(fault, words=str(error))
-    return next(
-        Retry(reason, ambiguous=ambiguous, words=str(error))
-        for kind, reason, ambiguous in _FAULTS
-        if isinstance(error, kind)
-    )
-
-
-# Alertmanager posts without a rate; so many at the same time leave a small handler its other connections:
+# Alertmanager has no rate for webhooks. 16 at the same time leave a small handler connections for others:
 # https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 WEBHOOK = ChannelSpec(
     name="webhook", section="webhook", settings=WebhookSettings, options=WebhookOptions, make=WebhookChannel,

@@ -14,6 +14,7 @@ from router.config.reader import Reader
 from router.config.traps import find_traps
 from router.decide import Policy
 from router.model import Configuration, Millis, Retention, Source
+from router.network import DIRECT, Network
 from router.render import Templates
 
 
@@ -30,6 +31,7 @@ class Config:
     digest: str
     """SHA-256 of the files in force, in hex."""
     retention: Retention
+    network: Network = DIRECT
     fragments: tuple[Fragment, ...] = ()
     """The included files."""
     files: tuple[Path, ...] = ()
@@ -89,6 +91,7 @@ def loads(
     reader = Reader(document, folder)
     builder = Builder(reader, environ, now, last_good or {})
     policy, sources, file = builder.policy(), builder.sources(), builder.file
+    network = builder.network()
     templates = None
     if file is not None and file.templates is not None:
         templates = folder / file.templates
@@ -114,6 +117,7 @@ def loads(
         files=_files(name, templates, reader, fragments, {(folder / each).parent for each in file.include}),
         problems=tuple(sorted({*document.problems, *(p for each in fragments for p in each.problems)})),
         texts=texts,
+        network=network,
         retention=Retention(file.retention.history, file.retention.webhooks, file.retention.messages),
     )  # fmt: skip
 

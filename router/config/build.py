@@ -7,17 +7,19 @@ from functools import cached_property
 from typing import Any
 
 from router.channels import REGISTRY, ChannelSettings
+from router.channels.base import is_placeholder
 from router.config.document import Location, MissingVariables
 from router.config.fragments import Fragments, Main
 from router.config.intervals import named_intervals
-from router.config.models import AlertmanagerAuth, FileModel, InhibitModel, SourceModel
-from router.config.problems import Problem, did_you_mean
+from router.config.models import AlertmanagerAuth, FileModel, InhibitModel, NetworkModel, SourceModel
+from router.config.problems import Problem, Trap, did_you_mean
 from router.config.reader import Reader, without_secrets
 from router.config.receivers import conflicting, destinations, resolve_names, schedules
 from router.config.routes import Inherited, Names, Routes
 from router.decide import Policy, Route, Severity
 from router.decide.inhibition import Inhibition, Rule
 from router.model import OWN_SOURCE, Alertmanager, Destination, Millis, Source
+from router.network import Network, check_certificates, proxies_of
 
 # Names of sources that mean something already.
 _RESERVED = {
@@ -109,6 +111,48 @@ class Builder:
             operators=self._operators(file, names),
             fingerprint=self._fingerprint(receivers),
         )
+
+    def network(self) -> Network:
+        """How other servers are reached: by the section ``network:``, and by the environment."""
+        model = self.file.network if self.file is not None else NetworkModel()
+        given = model.proxy_url.get_secret_value() if model.proxy_url is not None else None
+        if given is not None and is_placeholder(given):
+            if self.document.missing is MissingVariables.ERROR and not self.document.broken:
+                # Nothing is missing, so it is no placeholder.
+                todo = "write it like http://proxy.example.com:3128"
+                self.document.problem(
+                    ("network", "proxy_url"), "proxy_url is no proxy that can be used", todo
+                )
+            given = None
+        proxies, ignored = proxies_of(
+            self._environ,
+            proxy_url=given,
+            no_proxy=model.no_proxy,
+        )
+        for what in ignored:
+            todo = "correct it in the environment, or set `network:` here"
+            self.document.warn(Trap.ENVIRONMENT, ("network",), what, todo)
+        # As given: the model leaves the whole section out when several entries of it are wrong.
+        ca_file = self._reader.mapping("network").get("ca_file")
+        return Network(
+            proxies, self._ca_certificates(ca_file) if isinstance(ca_file, str) and ca_file else ""
+        )
+
+    def _ca_certificates(self, name: str) -> str:
+        where, path = ("network", "ca_file"), self._reader.folder / name
+        self._reader.files.append(path)
+        try:
+            text = path.read_text("ascii", "replace")
+            check_certificates(text)
+        except OSError as error:
+            what, todo = f"{path} can't be read: {error.strerror}", "put the authority's certificates there"
+            self.document.problem(where, what, todo)
+        except ValueError as error:
+            todo = "put the authority's certificates there, as PEM"
+            self.document.problem(where, f"{path} {error}", todo)
+        else:
+            return text
+        return ""
 
     def positions(self) -> dict[str, str]:
         """Where each rule stands, ``file:line``, by its name in decisions. Of a policy that was built."""

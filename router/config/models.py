@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from router.channels.base import Duration, Section
+from router.channels.base import Duration, Section, is_placeholder
 from router.config.fields import (
     AskEvery,
     DayOfMonth,
@@ -25,6 +25,7 @@ from router.config.fields import (
     minute_of_day,
 )
 from router.model import DAY, MINUTE, SECOND, Retention
+from router.network import ProxyException, check_proxy_url, parse_exception
 
 
 class SeverityModel(Section):
@@ -164,6 +165,24 @@ class RetentionModel(Section):
         return self
 
 
+def _proxy_url(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    if not is_placeholder(text):
+        check_proxy_url(text)
+    return secret
+
+
+class NetworkModel(Section):
+    """How the router reaches providers, smarthosts and Alertmanagers."""
+
+    ca_file: str | None = None
+    """A PEM file, from the folder of the file; its certificates are trusted in addition to the system's."""
+    proxy_url: Annotated[SecretStr, AfterValidator(_proxy_url)] | None = None
+    """For all connections, instead of the environment's proxies. It may hold a user and a password."""
+    no_proxy: tuple[Annotated[ProxyException, BeforeValidator(parse_exception)], ...] | None = None
+    """Servers to reach directly, instead of those in NO_PROXY."""
+
+
 class FileModel(Section):
     """The whole file; channels and receivers are read by the channels' own models."""
 
@@ -182,6 +201,7 @@ class FileModel(Section):
     stale_after: Duration | None = None
     inhibit_rules: tuple[InhibitModel | None, ...] = ()
     retention: RetentionModel = RetentionModel()
+    network: NetworkModel = NetworkModel()
     templates: str | None = None
     """A folder, from the file's own; its files take the place of the shipped ones of the same name."""
 

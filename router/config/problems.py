@@ -36,6 +36,7 @@ class Trap(StrEnum):
     INHIBITS_NOTHING = "inhibits-nothing"
     CREDENTIALS = "no-credentials"
     TEMPLATE = "template-fails"
+    ENVIRONMENT = "environment"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -16,7 +16,7 @@ from router.config.secrets import SECRETS
 
 M = TypeVar("M", bound=BaseModel)
 # Where {file: path} stands for a secret.
-SECRET_PLACES = ("channels", "receivers", "sources")
+SECRET_PLACES = ("channels", "receivers", "sources", "network")
 # Keys whose values stand in logs, metrics and pages.
 _NAMES = frozenset({"name", "channel"})
 _ONE_LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*")

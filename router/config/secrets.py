@@ -11,7 +11,7 @@ from router.config.syntax import VARIABLE, shown
 
 # Keys whose values no message shows, and that can be {file: path}.
 SECRETS = frozenset({
-    "token", "bearer_token", "password", "routing_key", "secret", "url", "webhook_url",
+    "token", "bearer_token", "password", "routing_key", "secret", "url", "webhook_url", "proxy_url",
 })  # fmt: skip
 
 # Keys that look like it: misspelt, or another program's.
@@ -23,7 +23,7 @@ _CHANNELS = frozenset(
 )  # whoever writes one word there writes a secret
 # What stands after a secret's key, unless it is a mere ${VARIABLE} or {file: path}; and before an address's @.
 _AFTER_KEYS = re.compile(
-    r"""\b(?:token|bearer_token|password|routing_key|service_key|secret|webhook_url|url)["']?[ \t]*:[ \t]*
+    r"""\b(?:token|bearer_token|password|routing_key|service_key|secret|webhook_url|proxy_url|url)["']?[ \t]*:[ \t]*
     (?:[|>]?[-+\d]*[ \t]*\n\s*)?  # or in the next line
     (?P<secret>(?!["']?\$\{\w+\}["']?[ \t]*(?:[,}#]|$))(?:"[^"\n]*"?|'[^'\n]*'?|[^\s{\[|>][^,}\n]*))""",
     re.VERBOSE | re.MULTILINE,

@@ -5,53 +5,28 @@ time on purpose: the channel must not be judged by its own constants.
 https://docs.discord.com/developers/resources/webhook
 """
 
-import asyncio
 import re
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
-from tests.listening import Site
-from tests.waiting import guarded
+from tests.world.fake_server import CLOSE, HANG, LOST_ANSWER, FakeServer, Fault, differences, http
 
 WEBHOOK, TOKEN = "1180000000000000001", "fake-token_of-nobody"  # not a token of anything
 URL = f"https://discord.com/api/webhooks/{WEBHOOK}/{TOKEN}"
 _MENTION = re.compile(r"(?<!\\)@(?:everyone|here)|(?<!\\)<(?:@[!&]?|#)\d+>")
 _MESSAGE = {"content", "embeds", "allowed_mentions"}
 _EMBED = {"title", "description", "color", "fields", "footer"}
-_STATUS = {10008: 404, 10015: 404, 50027: 401}
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What goes wrong with one call. ``accept``: the message is taken before it does."""
-
-    status: int = 500
-    body: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    hang: bool = False
-    close: bool = False
-    accept: bool = False
-    method: str | None = None
-    """Only calls of this method; others pass by."""
-
-
-HANG = Fault(hang=True, close=True)
-CLOSE = Fault(close=True)
-LOST_ANSWER = Fault(close=True, accept=True)
-
-
-def http(status: int, body: str = "", **headers: str) -> Fault:
-    return Fault(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
+_STATUS = {10003: 404, 10008: 404, 10015: 404, 50027: 401}
 
 
 def error(code: int, status: int | None = None, method: str | None = None) -> Fault:
     """The message quotes the token, as no Discord does."""
     status = status or _STATUS.get(code, 400)
-    return Fault(status, f'{{"message": "no {TOKEN}", "code": {code}}}', method=method)
+    body = f'{{"message": "no {TOKEN}", "code": {code}}}'
+    return Fault(status, body, "application/json", method=method)
 
 
 @dataclass(slots=True)
@@ -64,6 +39,7 @@ class Posted:
     quiet: bool
     """It could mention nobody."""
     edits: int = 0
+    thread: str | None = None
 
     @property
     def color(self) -> int | None:
@@ -92,50 +68,32 @@ class Want:
         return fits and self.color in {None, posted.color} and self.edits == posted.edits
 
 
-class FakeDiscord:
+class FakeDiscord(FakeServer):
     """``async with FakeDiscord() as discord: … api_url=discord.url``
 
     :param seconds: a clock; given one, more requests in two seconds than ``window`` are refused
     """
 
+    routes = (
+        ("POST", "/api/v10/webhooks/{webhook}/{token}"),
+        ("PATCH", "/api/v10/webhooks/{webhook}/{token}/messages/{id}"),
+        ("DELETE", "/api/v10/webhooks/{webhook}/{token}/messages/{id}"),
+    )
+    path = "/api/v10"
+
     def __init__(self, *, seconds: Callable[[], float] | None = None, window: int = 5) -> None:
+        super().__init__()
         self.messages: dict[str, Posted] = {}
+        self.threads: set[str] = set()
+        """The ids of the channel's threads."""
         self.calls: list[tuple[str, dict[str, Any]]] = []
         """Method and body of every call, those refused included."""
-        self.url = ""
         self._seconds = seconds
         self._most = window
         self._window: list[float] = []
-        self._faults: deque[Fault] = deque()
-        self._released = asyncio.Event()
-        self._changed = asyncio.Condition()
-        self._site: Site | None = None
-
-    async def __aenter__(self) -> Self:
-        app = web.Application(client_max_size=2**22)
-        app.router.add_post("/api/v10/webhooks/{webhook}/{token}", self._serve)
-        app.router.add_patch("/api/v10/webhooks/{webhook}/{token}/messages/{id}", self._serve)
-        app.router.add_delete("/api/v10/webhooks/{webhook}/{token}/messages/{id}", self._serve)
-        self._site = await Site.open(app)
-        self.url = f"http://{self._site.address}/api/v10"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.release()
-        assert self._site is not None
-        await self._site.close()
-
-    def fail(self, *faults: Fault) -> None:
-        """The next calls go wrong like this, one after the other."""
-        self._faults.extend(faults)
-
-    def release(self) -> None:
-        """What hangs goes on (and finds its connection closed)."""
-        self._released.set()
-        self._released = asyncio.Event()
 
     def delete(self, posted: Posted) -> None:
-        """Somebody removes a message."""
+        """Remove a message, as a person may."""
         del self.messages[posted.id]
 
     @property
@@ -144,55 +102,20 @@ class FakeDiscord:
         (posted,) = self.messages.values()
         return posted
 
-    async def until(self, ready: Callable[[], bool]) -> None:
-        """Return as soon as it holds; it is looked at after every call that came in."""
-        async with guarded(lambda: f"Discord shows: {self.messages}"), self._changed:
-            await self._changed.wait_for(ready)
-
     def expect(self, *wanted: Want) -> None:
         """These messages are there and no others, and nobody is mentioned."""
-        left = list(self.messages.values())
-        problems = []
-        for want in wanted:
-            found = next((posted for posted in left if want.met_by(posted)), None)
-            problems += [f"missing: {want}"] if found is None else []
-            left = [posted for posted in left if posted is not found]
-        problems += [f"unexpected: {posted}" for posted in left]
+        problems = differences(wanted, self.messages.values())
         problems += [f"mentions {each.mentions}: {each}" for each in self.messages.values() if each.mentions]
         assert not problems, "\n".join(problems)
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        try:
-            return await self._answer(request)
-        finally:
-            await self._notify()
+    def _shown(self) -> str:
+        return "\n".join(map(str, self.messages.values())) or "nothing"
 
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    async def _read(self, request: web.Request) -> tuple[str, Any]:
+        return request.method, {} if request.method == "DELETE" else await request.json()
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        body = {} if request.method == "DELETE" else await request.json()
-        self.calls.append((request.method, body))
-        fault = self._fault(request.method)
-        if fault is None:
-            return self._take(request, body)
-        if fault.hang:
-            released = self._released
-            await self._notify()
-            await released.wait()
-        if fault.accept:
-            self._take(request, body)
-        if fault.close:
-            assert request.transport is not None
-            request.transport.close()
-        return web.Response(status=fault.status, text=fault.body, headers=fault.headers)
-
-    def _fault(self, method: str) -> Fault | None:
-        found = next((fault for fault in self._faults if fault.method in {None, method}), None)
-        if found is not None:
-            self._faults.remove(found)
-        return found
+    def _record(self, method: str, request: web.Request, body: Any, fault: Fault) -> None:
+        self.calls.append((method, body))
 
     def _take(self, request: web.Request, body: dict[str, Any]) -> web.Response:
         headers, wait = self._limit()
@@ -206,17 +129,18 @@ class FakeDiscord:
         if request.method == "DELETE":
             del self.messages[request.match_info["id"]]
             return web.Response(status=204, headers=headers)
-        posted = self._edit(request, body) if request.method == "PATCH" else self._post(body)
+        posted = self._edit(request, body) if request.method == "PATCH" else self._post(request, body)
         if request.method == "POST" and request.query.get("wait") != "true":
             return web.Response(status=204, headers=headers)
         return web.json_response({"id": posted.id, "content": posted.content}, headers=headers)
 
-    def _post(self, body: Mapping[str, Any]) -> Posted:
+    def _post(self, request: web.Request, body: Mapping[str, Any]) -> Posted:
         posted = Posted(
             str(1_180_000_000_000_000_100 + len(self.calls)),
             body.get("content", ""),
             body.get("embeds", []),
             body.get("allowed_mentions") == {"parse": []},
+            thread=request.query.get("thread_id"),
         )
         self.messages[posted.id] = posted
         return posted
@@ -254,7 +178,14 @@ class FakeDiscord:
             return 10015
         if match["token"] != TOKEN:
             return 50027
-        if request.method != "POST" and match["id"] not in self.messages:
+        thread = request.query.get("thread_id")
+        if thread is not None and not thread.isdecimal():
+            return 50035
+        if thread is not None and thread not in self.threads:
+            return 10003
+        if request.method != "POST" and (
+            match["id"] not in self.messages or self.messages[match["id"]].thread != thread
+        ):
             return 10008
         return 0 if request.method == "DELETE" else fault_of(body)
 
@@ -300,3 +231,21 @@ def texts(embeds: list[dict[str, Any]]) -> Iterator[str]:
             yield from (each["name"], each["value"])
         if "footer" in embed:
             yield embed["footer"]["text"]
+
+
+__all__ = [
+    "CLOSE",
+    "HANG",
+    "LOST_ANSWER",
+    "TOKEN",
+    "URL",
+    "WEBHOOK",
+    "FakeDiscord",
+    "Fault",
+    "Posted",
+    "Want",
+    "error",
+    "fault_of",
+    "http",
+    "texts",
+]

@@ -4,20 +4,17 @@ Limits are PagerDuty's own, stated here a second time on purpose: the channel mu
 constants. https://developer.pagerduty.com/docs/events-api-v2-overview
 """
 
-import asyncio
-import contextlib
 import json
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from tests.listening import Site
-from tests.waiting import guarded
+from tests.world.fake_server import CLOSE, HANG, LOST_ANSWER, FakeServer, Fault
+from tests.world.fake_server import http as answer
 
 KEY = "fake-routing-key-of-32-character"  # not a key of anything
 _ACTIONS = {"trigger", "acknowledge", "resolve"}
@@ -28,25 +25,8 @@ _PAYLOAD = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What goes wrong with one call. ``accept``: the event is taken before it does."""
-
-    status: int = 500
-    body: str = '{"status":"error"}'
-    headers: Mapping[str, str] = field(default_factory=dict)
-    hang: bool = False
-    close: bool = False
-    accept: bool = False
-
-
-HANG = Fault(hang=True, close=True)
-CLOSE = Fault(close=True)
-LOST_ANSWER = Fault(close=True, accept=True)
-
-
 def http(status: int, body: str = '{"status":"error"}', **headers: str) -> Fault:
-    return Fault(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    return answer(status, body, "application/json", **headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,47 +80,17 @@ class Page:
         )
 
 
-class FakePagerDuty:
+class FakePagerDuty(FakeServer):
     """``async with FakePagerDuty() as pagerduty: … events_url=pagerduty.url``"""
 
+    routes = (("POST", "/v2/enqueue"),)
+
     def __init__(self, *keys: str) -> None:
+        super().__init__()
         self.keys = set(keys or {KEY})
         self.events: list[Event] = []
         self.incidents: dict[str, list[Incident]] = {key: [] for key in self.keys}
         """By routing key, in the order in which they were opened."""
-        self.url = ""
-        self.on_step: Callable[[str], None] = lambda _: None
-        """Told of each call, as it goes: ``received``, ``taken``, ``answered``."""
-        self._faults: deque[Fault] = deque()
-        self._released = asyncio.Event()
-        self._changed = asyncio.Condition()
-        self._site: Site | None = None
-
-    async def __aenter__(self) -> Self:
-        app = web.Application(client_max_size=2**26)
-        app.router.add_post("/v2/enqueue", self._serve)
-        self._site = await Site.open(app)
-        self.url = f"http://{self._site.address}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.release()
-        assert self._site is not None
-        await self._site.close()
-
-    def fail(self, *faults: Fault) -> None:
-        """The next calls go wrong like this, one after the other."""
-        self._faults.extend(faults)
-
-    def recover(self) -> None:
-        """Whatever was still to go wrong does not."""
-        self._faults.clear()
-        self.release()
-
-    def release(self) -> None:
-        """What hangs goes on (and finds its connection closed)."""
-        self._released.set()
-        self._released = asyncio.Event()
 
     @property
     def accepted(self) -> list[Event]:
@@ -151,11 +101,6 @@ class FakePagerDuty:
         """The one incident there is."""
         (incident,) = (each for incidents in self.incidents.values() for each in incidents)
         return incident
-
-    async def until(self, ready: Callable[[], bool]) -> None:
-        """Return as soon as it holds; it is looked at after every call that came in."""
-        async with guarded(lambda: f"events: {self.events}; incidents: {self.incidents}"), self._changed:
-            await self._changed.wait_for(ready)
 
     def expect(self, *wanted: Page, key: str = KEY) -> None:
         """These incidents were opened, in this order, and no others; nothing was refused for its content."""
@@ -169,64 +114,28 @@ class FakePagerDuty:
         problems += [f"refused: {event.body}" for event in self.events if event.status == 400]
         assert not problems, "\n".join(problems)
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        try:
-            return await self._answered(request, await self._answer(request))
-        finally:
-            await self._notify()
+    def _shown(self) -> str:
+        return f"events: {self.events}; incidents: {self.incidents}"
 
-    async def _answered(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
-        if request.transport is None or request.transport.is_closing():
-            return answer
-        with contextlib.suppress(ConnectionError):  # whoever asked is gone
-            await answer.prepare(request)
-            await answer.write_eof()
-            self.on_step("answered")
-        return answer
+    async def _read(self, request: web.Request) -> tuple[str, Any]:
+        return request.method, json.loads(await request.read())
 
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    def _record(self, method: str, request: web.Request, body: Any, fault: Fault) -> None:
+        if not fault.accept and (fault.close or fault.status is not None):
+            self.events.append(Event(fault.status or 500, body))
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        raw = await request.read()
-        body = json.loads(raw)
-        self.on_step("received")
-        fault = self._faults.popleft() if self._faults else None
-        if fault is None or fault.accept:
-            refused = problems(body, len(raw), self.keys)
-            self.events.append(Event(400 if refused else 202, body))
-            if not refused:
-                self._take(body)
-                self.on_step("taken")
-        else:
-            refused = []
-            self.events.append(Event(fault.status, body))
-        if fault is not None:
-            return await self._go_wrong(request, fault)
+    def _take(self, request: web.Request, body: Any) -> web.Response:
+        refused = problems(body, request.content_length or 0, self.keys)
+        self.events.append(Event(400 if refused else 202, body))
         if refused:
-            return web.json_response(
-                {"status": "invalid event", "message": "Event object is invalid", "errors": refused},
-                status=400,
-            )
-        return web.json_response(
-            {"status": "success", "message": "Event processed", "dedup_key": body["dedup_key"]}, status=202
-        )
+            answer = {"status": "invalid event", "message": "Event object is invalid", "errors": refused}
+            return web.json_response(answer, status=400)
+        self._open_or_close(body)
+        self.on_step("taken")
+        success = {"status": "success", "message": "Event processed", "dedup_key": body["dedup_key"]}
+        return web.json_response(success, status=202)
 
-    async def _go_wrong(self, request: web.Request, fault: Fault) -> web.StreamResponse:
-        if fault.hang:
-            released = self._released
-            await self._notify()
-            await released.wait()
-        if fault.close:
-            assert request.transport is not None
-            request.transport.close()
-            return web.Response()
-        return web.Response(
-            status=fault.status, text=fault.body, content_type="application/json", headers=fault.headers
-        )
-
-    def _take(self, body: Mapping[str, Any]) -> None:
+    def _open_or_close(self, body: Mapping[str, Any]) -> None:
         """Trigger joins the open incident of its key or opens one; a resolve without one is dropped."""
         incidents = self.incidents[body["routing_key"]]
         key = body["dedup_key"]
@@ -299,3 +208,18 @@ def _moment(value: Any) -> bool:
 
 def _web(value: Any) -> bool:
     return isinstance(value, str) and urlsplit(value).scheme in {"http", "https"}
+
+
+__all__ = [
+    "CLOSE",
+    "HANG",
+    "KEY",
+    "LOST_ANSWER",
+    "Event",
+    "FakePagerDuty",
+    "Fault",
+    "Incident",
+    "Page",
+    "http",
+    "problems",
+]

@@ -4,46 +4,17 @@ It knows ``chat.postMessage``, ``chat.update`` and ``conversations.history``. Li
 time on purpose: the channel must not be judged by its own constants.
 """
 
-import asyncio
-import contextlib
 import re
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
-from tests.listening import Site
-from tests.waiting import guarded
+from tests.world.fake_server import CLOSE, HANG, LOST_ANSWER, FakeServer, Fault, differences, http
 
 TOKEN = "xoxb-fake"  # not a token of anything
 _MENTION = re.compile(r"<[!@#][^>]*>")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What goes wrong with one call. ``accept``: the message is taken before it does."""
-
-    status: int = 200
-    body: str | None = None
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    error: str | None = None
-    hang: bool = False
-    close: bool = False
-    accept: bool = False
-    method: str | None = None
-    """Only calls of this method; others pass by."""
-
-
-HANG = Fault(hang=True, close=True)
-CLOSE = Fault(close=True)
-LOST_ANSWER = Fault(close=True, accept=True)
-
-
-def http(status: int, body: str = "", content_type: str = "text/html", **headers: str) -> Fault:
-    return Fault(status, body, content_type, {name.replace("_", "-"): headers[name] for name in headers})
 
 
 def rate_limited(seconds: int) -> Fault:
@@ -51,7 +22,7 @@ def rate_limited(seconds: int) -> Fault:
 
 
 def error(code: str, method: str | None = None) -> Fault:
-    return Fault(error=code, method=method)
+    return Fault(200, f'{{"ok": false, "error": "{code}"}}', "application/json", method=method)
 
 
 @dataclass(slots=True)
@@ -107,21 +78,25 @@ class Want:
         )
 
 
-class FakeSlack:
+class FakeSlack(FakeServer):
     """``async with FakeSlack() as slack: … api_url=slack.url``
 
     :param channels: ID to name; posting accepts either, editing only the ID
     :param seconds: a clock; given one, what comes faster than Slack allows is refused
     """
 
+    routes = (("POST", "/api/{method}"), ("GET", "/api/{method}"))
+    path = "/api/"
+
     def __init__(
         self, channels: Mapping[str, str] | None = None, *, seconds: Callable[[], float] | None = None
     ) -> None:
+        super().__init__()
         self.channels = dict(channels or {"C0CRITICAL": "critical", "C0WARNINGS": "warnings"})
         self.trouble: dict[str, str] = {}
         """Channel ID to what Slack says of it: is_archived, not_in_channel …"""
         self.history_trouble = ""
-        """What it says to whoever asks for the history: missing_scope …"""
+        """The error code for every request for the history: missing_scope …"""
         self.revoked = False
         """Whether the token is."""
         self.edits_allowed = True
@@ -136,43 +111,9 @@ class FakeSlack:
         self._seconds = seconds
         self._last: dict[str, float] = {}
         self._edits: list[float] = []
-        self._faults: deque[Fault] = deque()
-        self._released = asyncio.Event()
-        self._changed = asyncio.Condition()
-        self._site: Site | None = None
-        self.url = ""
-        self.on_step: Callable[[str], None] = lambda _: None
-        """Told of each call, as it goes: ``chat.update to C0… received``, ``… taken``, and ``chat.update answered``."""
-
-    async def __aenter__(self) -> Self:
-        app = web.Application(client_max_size=2**22)
-        app.router.add_post("/api/{method}", self._serve)
-        app.router.add_get("/api/{method}", self._serve)
-        self._site = await Site.open(app)
-        self.url = f"http://{self._site.address}/api/"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.release()
-        assert self._site is not None
-        await self._site.close()
-
-    def fail(self, *faults: Fault) -> None:
-        """The next calls go wrong like this, one after the other."""
-        self._faults.extend(faults)
-
-    def recover(self) -> None:
-        """Whatever was still to go wrong does not."""
-        self._faults.clear()
-        self.release()
-
-    def release(self) -> None:
-        """What hangs goes on (and finds its connection closed)."""
-        self._released.set()
-        self._released = asyncio.Event()
 
     def delete(self, posted: Posted) -> None:
-        """Somebody removes a message, its thread with it, or a reply."""
+        """Remove a message with its thread, or a reply, as a person may."""
         if self.messages.pop((posted.channel, posted.ts), None) is None:
             parent = next(each for each in self.messages.values() if posted in each.thread)
             parent.thread.remove(posted)
@@ -195,74 +136,27 @@ class FakeSlack:
         (posted,) = self.messages.values()
         return posted
 
-    async def until(self, ready: Callable[[], bool]) -> None:
-        """Return as soon as it holds; it is looked at after every call that came in."""
-        async with guarded(lambda: f"Slack shows:\n{self._shown()}"), self._changed:
-            await self._changed.wait_for(ready)
-
     def expect(self, *wanted: Want) -> None:
         """These messages are there and no others, with these replies and no others, and nobody is mentioned."""
-        left = list(self.messages.values())
-        missing: list[Want] = []
-        for want in wanted:
-            found = next((posted for posted in left if want.met_by(posted)), None)
-            missing.append(want) if found is None else left.remove(found)
-        problems = [f"missing: {want}" for want in missing]
-        problems += [f"unexpected: {posted}" for posted in left]
+        problems = differences(wanted, self.messages.values())
         problems += [f"mentions {each.mentions}: {each}" for each in self.messages.values() if each.mentions]
         assert not problems, "\n".join(problems)
 
     def _shown(self) -> str:
         return "\n".join(map(str, self.messages.values())) or "nothing"
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        try:
-            return await self._answered(request, await self._answer(request))
-        finally:
-            async with self._changed:
-                self._changed.notify_all()
-
-    async def _answered(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
-        if request.transport is None or request.transport.is_closing():
-            return answer
-        with contextlib.suppress(ConnectionError):  # whoever asked is gone
-            await answer.prepare(request)
-            await answer.write_eof()
-            self.on_step(f"{request.match_info['method']} answered")
-        return answer
-
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        method = request.match_info["method"]
+    async def _read(self, request: web.Request) -> tuple[str, Any]:
         body = await request.json() if request.can_read_body else dict(request.query)
+        return request.match_info["method"], body
+
+    def _record(self, method: str, request: web.Request, body: Any, fault: Fault) -> None:
         self.calls.append((method, body))
-        self.on_step(f"{method} to {body.get('channel')} received")
-        async with self._changed:
-            self._changed.notify_all()
-        fault = self._fault(method)
-        if fault.hang:
-            await self._released.wait()
-        if fault.accept:
-            self._take(method, request, body)
-        if fault.close:
-            assert request.transport is not None
-            request.transport.close()
-            return web.Response()
-        if fault.error is not None:
-            return web.json_response({"ok": False, "error": fault.error})
-        if fault.body is not None:
-            return web.Response(
-                status=fault.status, text=fault.body, content_type=fault.content_type, headers=fault.headers
-            )
-        return self._take(method, request, body)
 
-    def _fault(self, method: str) -> Fault:
-        for fault in self._faults:
-            if fault.method in {None, method}:
-                self._faults.remove(fault)
-                return fault
-        return Fault()
+    def _step(self, method: str, body: Any, what: str) -> str:
+        return f"{method} {what}" if what == "answered" else f"{method} to {body.get('channel')} {what}"
 
-    def _take(self, method: str, request: web.Request, body: dict[str, Any]) -> web.Response:
+    def _take(self, request: web.Request, body: dict[str, Any]) -> web.Response:
+        method = request.match_info["method"]
         refused = self._refusal(method, request, body)
         if refused == "ratelimited":
             self.refused_as_too_fast += 1
@@ -443,3 +337,18 @@ def _texts(node: Any) -> Iterator[str]:
         for name in ("blocks", "elements", "fields", "text"):
             if not isinstance(node.get(name), str):
                 yield from _texts(node.get(name))
+
+
+__all__ = [
+    "CLOSE",
+    "HANG",
+    "LOST_ANSWER",
+    "TOKEN",
+    "FakeSlack",
+    "Fault",
+    "Posted",
+    "Want",
+    "error",
+    "http",
+    "rate_limited",
+]

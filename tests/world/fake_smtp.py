@@ -112,7 +112,7 @@ class FakeSmtp:
         self.commands: list[str] = []
         self.smarthost = ""
         self.on_step: Callable[[str], None] = lambda _: None
-        """Told of each mail, as it goes: ``received``, ``taken``, ``answered``."""
+        """Called with each step of each mail: ``received``, ``taken``, ``answered``."""
         self._tls, self._implicit = tls, implicit
         self._faults: deque[Fault] = deque()
         self._released = asyncio.Event()

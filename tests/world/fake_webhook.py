@@ -1,26 +1,25 @@
-"""Somebody's handler of Alertmanager's webhooks: strict about the payload and the signature, fails on demand.
+"""A handler of Alertmanager's webhooks that is strict about the payload and the signature, and fails on demand.
 
 What it wants is stated here a second time on purpose: the channel must not be judged by its own words.
 https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 """
 
-import asyncio
 import hashlib
 import hmac
 import json
 import re
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
-from tests.listening import Site
-from tests.waiting import guarded
+from tests.world.fake_server import CLOSE, HANG, LOST_ANSWER, FakeServer, Fault, differences
+from tests.world.fake_server import http as answer
 
 PATH_TOKEN = "path-token-of-nobody"  # not a token of anything
 SECRET = "signing-secret-of-nobody"
+_PATH = f"/hook/{PATH_TOKEN}?key=a%2Bb"
 _GROUP: dict[str, type] = {
     "version": str, "groupKey": str, "truncatedAlerts": int, "status": str, "receiver": str, "groupLabels": dict,
     "commonLabels": dict, "commonAnnotations": dict, "externalURL": str, "alerts": list,
@@ -33,24 +32,9 @@ _ALERT: dict[str, type] = {
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What goes wrong with one call. ``accept``: the body is taken before it does."""
-
-    status: int = 500
-    headers: Mapping[str, str] = field(default_factory=dict)
-    hang: bool = False
-    close: bool = False
-    accept: bool = False
-
-
-HANG = Fault(hang=True, close=True)
-CLOSE = Fault(close=True)
-LOST_ANSWER = Fault(close=True, accept=True)
-
-
 def http(status: int, **headers: str) -> Fault:
-    return Fault(status, {name.replace("_", "-"): value for name, value in headers.items()})
+    """It quotes the address, as some servers do."""
+    return answer(status, f"no, {_PATH}", "text/plain", **headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,47 +63,25 @@ class Want:
         return self.status == group["status"] and self.alerts == alerts
 
 
-class FakeWebhook:
+class FakeWebhook(FakeServer):
     """``async with FakeWebhook() as hook: … url=hook.url``
 
     :param authorization: the header that it wants, if any
     :param signed: whether it wants a signature made with ``SECRET``
     """
 
+    routes = (("*", "/{path:.*}"),)
+    path = _PATH
+
     def __init__(self, *, authorization: str | None = None, signed: bool = False) -> None:
+        super().__init__()
         self.authorization = authorization
         self.signed = signed
         self.calls: list[Call] = []
         self.groups: dict[str, Mapping[str, Any]] = {}
-        """The state of each group as it was last told, by group key."""
+        """The latest state of each group, by group key."""
         self.refusals: list[str] = []
-        self.url = ""
-        self._told: set[str] = set()
-        self._faults: deque[Fault] = deque()
-        self._released = asyncio.Event()
-        self._changed = asyncio.Condition()
-        self._site: Site | None = None
-
-    async def __aenter__(self) -> Self:
-        app = web.Application(client_max_size=2**26)
-        app.router.add_route("*", "/{path:.*}", self._serve)
-        self._site = await Site.open(app)
-        self.url = f"http://{self._site.address}/hook/{PATH_TOKEN}?key=a%2Bb"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.release()
-        assert self._site is not None
-        await self._site.close()
-
-    def fail(self, *faults: Fault) -> None:
-        """The next calls go wrong like this, one after the other."""
-        self._faults.extend(faults)
-
-    def release(self) -> None:
-        """What hangs goes on (and finds its connection closed)."""
-        self._released.set()
-        self._released = asyncio.Event()
+        self._known_keys: set[str] = set()
 
     @property
     def only(self) -> Call:
@@ -127,51 +89,27 @@ class FakeWebhook:
         (call,) = self.calls
         return call
 
-    async def until(self, ready: Callable[[], bool]) -> None:
-        """Return as soon as it holds; it is looked at after every call that came in."""
-        async with guarded(lambda: f"groups: {self.groups}"), self._changed:
-            await self._changed.wait_for(ready)
-
     def expect(self, *wanted: Want) -> None:
-        """These groups were told like this, and no others; nothing was refused."""
-        left = list(self.groups.values())
+        """These groups are known like this, and no others; nothing was refused."""
         problems = [f"refused: {refusal}" for refusal in self.refusals]
-        for want in wanted:
-            found = next((group for group in left if want.met_by(group)), None)
-            problems += [f"missing: {want}"] if found is None else []
-            left = [group for group in left if group is not found]
-        problems += [f"unexpected: {group}" for group in left]
+        problems += differences(wanted, self.groups.values())
         assert not problems, "\n".join(problems)
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        try:
-            return await self._answer(request)
-        finally:
-            await self._notify()
+    def _shown(self) -> str:
+        return str(self.groups)
 
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    async def _read(self, request: web.Request) -> tuple[str, Any]:
+        call = Call(request.method, request.raw_path, dict(request.headers), await request.read())
+        return request.method, call
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        self.calls.append(Call(request.method, request.raw_path, dict(request.headers), await request.read()))
-        call = self.calls[-1]
-        fault = self._faults.popleft() if self._faults else None
-        if fault is None:
-            return web.Response(status=self._take(call))
-        if fault.accept:
-            self._take(call)
-        if fault.hang:
-            released = self._released
-            await self._notify()
-            await released.wait()
-        if fault.close:
-            assert request.transport is not None
-            request.transport.close()
-        return web.Response(status=fault.status, headers=fault.headers, text=f"no, {request.raw_path}")
+    def _record(self, method: str, request: web.Request, body: Any, fault: Fault) -> None:
+        self.calls.append(body)
 
-    def _take(self, call: Call) -> int:
-        """The status of the answer. What was told already, by its idempotency key, is taken and does nothing."""
+    def _take(self, request: web.Request, body: Call) -> web.Response:
+        return web.Response(status=self._status(body), text=f"no, {body.path}")
+
+    def _status(self, call: Call) -> int:
+        """The status of the answer. A body whose idempotency key is known is taken and does nothing."""
         if self.authorization != call.headers.get("Authorization"):
             self.refusals.append("wrong credentials")
             return 401
@@ -179,8 +117,8 @@ class FakeWebhook:
         self.refusals += refused
         if refused:
             return 400
-        if call.headers["Idempotency-Key"] not in self._told:
-            self._told.add(call.headers["Idempotency-Key"])
+        if call.headers["Idempotency-Key"] not in self._known_keys:
+            self._known_keys.add(call.headers["Idempotency-Key"])
             self.groups[call.body["groupKey"]] = call.body
         return 200
 
@@ -188,7 +126,7 @@ class FakeWebhook:
 def problems(call: Call, *, signed: bool) -> list[str]:
     """What there is to say against a request; nothing: it is taken."""
     found = []
-    if call.method != "POST" or call.path != f"/hook/{PATH_TOKEN}?key=a%2Bb":
+    if call.method != "POST" or call.path != _PATH:
         found.append("it is no POST to the hook")
     if call.headers.get("Content-Type") != "application/json":
         found.append("it is no application/json")
@@ -236,3 +174,20 @@ def _faults_of_shape(value: Any, shape: Mapping[str, type], what: str) -> list[s
     if not all(isinstance(text, str) for each in maps for pair in each.items() for text in pair):
         found.append(f"{what}: a label or an annotation is no text")
     return found
+
+
+__all__ = [
+    "CLOSE",
+    "HANG",
+    "LOST_ANSWER",
+    "PATH_TOKEN",
+    "SECRET",
+    "Call",
+    "FakeWebhook",
+    "Fault",
+    "Want",
+    "faults_of",
+    "http",
+    "problems",
+    "signature",
+]

@@ -7,8 +7,9 @@ from structlog.testing import capture_logs
 
 from router.model import HOUR, MINUTE
 from tests.world.conftest import World
-from tests.world.fake_alertmanager import FakeAlertmanager, Fault
+from tests.world.fake_alertmanager import FakeAlertmanager
 from tests.world.fake_pagerduty import KEY, Page
+from tests.world.fake_server import Fault
 
 DOWN = Fault(503)
 

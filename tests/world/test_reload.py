@@ -330,3 +330,18 @@ async def test_a_digest_may_come_back_to_a_slot_that_it_left(world: World) -> No
     await world.post("Cpu", "info")
     world.clock.advance(4 * HOUR)
     await world.smtp.until(lambda: bool(world.smtp.mails))
+
+
+async def test_channels_are_made_again_when_the_network_changes(world: World) -> None:
+    await world.start()
+    assert world.service is not None
+    before = dict(world.service._current.channels)
+    assert (await world.reload(lambda rules: f"{rules}\n"))[0] == 200
+    assert world.service._current.channels == before
+    changed = await world.reload(lambda rules: f"network: {{proxy_url: 'http://127.0.0.1:9'}}\n{rules}")
+    assert changed[0] == 200
+    after = world.service._current.channels
+    assert after.keys() == before.keys()
+    assert all(after[name] is not before[name] for name in before)
+    await world.post("Down", "critical")  # the fakes are on this machine, and so reached directly
+    await world.slack.until(lambda: bool(world.slack.messages))

@@ -8,8 +8,9 @@ import pytest
 from router.model import HOUR, MINUTE, SECOND
 from tests.waiting import until
 from tests.world.conftest import World
-from tests.world.fake_alertmanager import FakeAlertmanager, Fault
+from tests.world.fake_alertmanager import FakeAlertmanager
 from tests.world.fake_pagerduty import Page
+from tests.world.fake_server import Fault
 from tests.world.fake_slack import Want
 from tests.world.test_delivery import delivered
 
@@ -143,9 +144,9 @@ async def test_what_was_to_be_let_out_while_the_router_was_down_is_asked_about_f
     [
         Fault(503),
         Fault(301),
-        Fault(text="<html>"),
-        Fault(text="null"),
-        Fault(text='[{"labels": {}}]'),
+        Fault(200, "<html>"),
+        Fault(200, "null"),
+        Fault(200, '[{"labels": {}}]'),
         Fault(close=True),
     ],
 )

@@ -53,13 +53,13 @@ class Rig:
         """Seconds that it waits for an answer: few, where no test can make them pass."""
         return 0.2 if self.waits_in_a_thread else 10
 
-    def told(self, then: Speak) -> Speak:
+    def after_message(self, then: Speak) -> Speak:
         """What happens once the provider has it all."""
         return smtp("BODY", then) if self.mail else after_request(then)
 
 
 def echo(secrets: Iterable[str], **more: Any) -> bytes:
-    """An answer that quotes all it was told, as no provider should."""
+    """An answer that quotes all it was sent, as no provider should."""
     text = f"no, {' '.join(secrets)}"
     return json.dumps({"message": text, "errors": [text], "needed": text, **more}).encode()
 
@@ -189,7 +189,7 @@ _TO = ["anna@example.com", "bert@example.com"]
 _DIGEST = DigestView(NOW - DAY, NOW, firing=(DigestLine(alert(), "critical", 1),))
 RIGS: Mapping[str, Rig] = {
     "slack": Rig(
-        make=SlackChannel,
+        make=lambda settings, seconds: SlackChannel(settings, timeout=seconds),
         settings=lambda address: {"token": SLACK_TOKEN, "api_url": f"http://{address}/api/"},
         options=lambda _: {"channel": "C0CRITICAL"},
         secrets=(SLACK_TOKEN,),

@@ -29,7 +29,7 @@ RED, AMBER, BLUE, GREEN = "#d5303e", "#e8912d", "#3a7bd5", "#2eb67d"
 NOW = 1_763_762_400_000  # Fri 21 Nov 2025 23:00 in Berlin
 
 
-def told(
+def shown_alert(
     service: str = "checkout",
     *,
     firing: bool = True,
@@ -67,16 +67,16 @@ def connect(url: str, token: str = TOKEN, **more: Any) -> SlackChannel:
     return SlackChannel(SlackSettings(token=SecretStr(token), api_url=url), **more)
 
 
-def render(told: Conversation, destination: Destination = CRITICAL) -> Message:
-    return SlackChannel(SlackSettings(token=SecretStr(TOKEN))).render(destination, told, TEMPLATES)
+def render(talk: Conversation, destination: Destination = CRITICAL) -> Message:
+    return SlackChannel(SlackSettings(token=SecretStr(TOKEN))).render(destination, talk, TEMPLATES)
 
 
-async def tell(channel: SlackChannel, told: Conversation, destination: Destination = CRITICAL) -> Outcome:
-    return await channel.send(destination, told, channel.render(destination, told, TEMPLATES))
+async def notify(channel: SlackChannel, talk: Conversation, destination: Destination = CRITICAL) -> Outcome:
+    return await channel.send(destination, talk, channel.render(destination, talk, TEMPLATES))
 
 
-async def remote(channel: SlackChannel, told: Conversation) -> Mapping[str, Any]:
-    outcome = await tell(channel, told)
+async def remote(channel: SlackChannel, talk: Conversation) -> Mapping[str, Any]:
+    outcome = await notify(channel, talk)
     assert isinstance(outcome, Delivered), outcome
     return outcome.remote
 

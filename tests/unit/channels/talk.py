@@ -39,7 +39,7 @@ def alert(*, resolved: bool = False, annotations: Labels | None = None, **labels
     )
 
 
-def told(*alerts: Alert) -> tuple[ShownAlert, ...]:
+def shown(*alerts: Alert) -> tuple[ShownAlert, ...]:
     return tuple(ShownAlert(each, each.labels["severity"], news=True) for each in alerts)
 
 
@@ -55,7 +55,7 @@ def conversation(*alerts: Alert, **fields: Any) -> Conversation:
             "receiver": "oncall",
             "group_labels": {"alertname": "HighLatency", "cluster": "eu-1"},
             "external_url": "https://alertmanager.example",
-            "alerts": told(*(alerts or (alert(),))),
+            "alerts": shown(*(alerts or (alert(),))),
             **fields,
         }
     )
@@ -101,7 +101,7 @@ conversations = st.builds(
     truncated=st.integers(0, 2),
     alerts=st.lists(
         st.builds(ShownAlert, alert=_alerts, level=_levels, news=st.booleans(), held_since=st.none() | st.just(NOW)),
-        min_size=1, max_size=3, unique_by=lambda told: told.alert.identity,
+        min_size=1, max_size=3, unique_by=lambda each: each.alert.identity,
     ).map(tuple),
 )  # fmt: skip
 digests = st.builds(

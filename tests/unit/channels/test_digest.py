@@ -7,7 +7,8 @@ from typing import Any
 
 from hypothesis import given, settings
 
-from router.channels.email import DigestOptions, EmailChannel, EmailSettings, _mail
+from router.channels.email import DigestOptions, EmailChannel, EmailSettings
+from router.channels.email_layout import mail_bytes
 from router.model import DAY, HOUR, Alert, Delivered, DigestLine, DigestView
 from router.render import Templates
 from tests.unit.channels.talk import LEVELS, NOW, TEMPLATES, TOKEN, alert, conversation, destination, digests
@@ -65,7 +66,7 @@ def test_the_subject_counts_and_the_period_is_in_words() -> None:
         assert "Fri 20 Nov 09:00 to Sat 21 Nov 09:00, Europe/Berlin" in words
 
 
-def test_every_section_says_what_happened_the_most_urgent_first_and_names_folded() -> None:
+def test_every_section_lists_the_most_urgent_first_with_names_folded() -> None:
     text = render(full()).body["text"]
     in_order = [
         "STILL FIRING (13)", "[critical] ZoneDown", "[warning] DiskFull x 12",
@@ -154,7 +155,7 @@ def test_what_a_mail_does_not_hold_is_counted(tmp_path: Path) -> None:
 def test_no_label_breaks_a_digest(view: DigestView) -> None:
     message = render(view)
     assert not message.fallback
-    raw = _mail(message.body)
+    raw = mail_bytes(message.body)
     assert problem(raw) == ""
     assert str(parse(raw)["Subject"]).strip() == message.body["subject"]
 

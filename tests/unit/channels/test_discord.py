@@ -17,11 +17,11 @@ from pydantic import ValidationError
 
 from router.channels import REGISTRY
 from router.channels.discord import (
-    MESSAGE_GONE,
     DiscordChannel,
     DiscordOptions,
     DiscordSettings,
 )
+from router.channels.discord_attempt import MESSAGE_GONE
 from router.channels.discord_layout import escape
 from router.config import loads
 from router.model import (
@@ -116,12 +116,12 @@ def several(number: int, length: int = 0, ended: int = 0) -> list[Alert]:
     return [alert(instance=f"{index:04}" + "x" * length, resolved=index < ended) for index in range(number)]
 
 
-async def tell(channel: DiscordChannel, talk: Conversation, where: Destination = PLACE) -> Outcome:
+async def notify(channel: DiscordChannel, talk: Conversation, where: Destination = PLACE) -> Outcome:
     return await channel.send(where, talk, channel.render(where, talk, TEMPLATES))
 
 
 async def remote(channel: DiscordChannel, talk: Conversation) -> Mapping[str, Any]:
-    outcome = await tell(channel, talk)
+    outcome = await notify(channel, talk)
     assert isinstance(outcome, Delivered), outcome
     return outcome.remote
 
@@ -134,7 +134,7 @@ def ids(state: Mapping[str, Any]) -> list[str]:
 # What a reader sees
 
 
-async def test_the_first_telling_is_one_message(server: FakeDiscord, channel: DiscordChannel) -> None:
+async def test_the_first_notification_is_one_message(server: FakeDiscord, channel: DiscordChannel) -> None:
     notes = {
         "summary": "Checkouts fail",
         "description": "More than 5 %.",
@@ -225,7 +225,7 @@ def test_nothing_that_marks_up_is_left_unescaped(text: str) -> None:
     assert not re.search(r"[\\*_~`|<>\[\]#@]", re.sub(r"https?://[^\s<]+", "", left))
 
 
-async def test_nobody_is_mentioned_by_a_label(server: FakeDiscord, channel: DiscordChannel) -> None:
+async def test_a_label_mentions_no_one(server: FakeDiscord, channel: DiscordChannel) -> None:
     evil = "@everyone <@123> <@&4>"
     talk = conversation(alert(alertname=evil, service=evil), receiver=evil, group_labels={"service": evil})
     state = await remote(channel, talk)
@@ -306,7 +306,7 @@ def test_an_annotation_of_any_length_is_cut_where_it_shows(number: int) -> None:
     )
 
 
-async def test_a_conversation_that_grows_gets_more_messages_and_one_that_shrinks_loses_them(
+async def test_the_number_of_messages_follows_the_conversations_size(
     server: FakeDiscord, channel: DiscordChannel
 ) -> None:
     state = await remote(channel, conversation(*several(50)))
@@ -321,7 +321,7 @@ async def test_a_conversation_that_grows_gets_more_messages_and_one_that_shrinks
     assert [method for method, _ in server.calls] == ["POST", "PATCH", "POST", "PATCH", "DELETE"]
 
 
-async def test_a_message_that_somebody_deleted_needs_no_deleting(
+async def test_a_message_that_is_already_deleted_needs_no_deleting(
     server: FakeDiscord, channel: DiscordChannel
 ) -> None:
     state = await remote(channel, conversation(*several(150)))
@@ -333,10 +333,10 @@ async def test_a_message_that_somebody_deleted_needs_no_deleting(
 async def test_an_attempt_that_stops_half_way_goes_on_where_it_stopped(
     server: FakeDiscord, channel: DiscordChannel, fault: Fault
 ) -> None:
-    """What was posted is known, and counts as told; nothing is posted twice for it."""
+    """What was posted is known, and counts as sent; nothing is posted twice for it."""
     state = await remote(channel, conversation(*several(150)))
     server.fail(error(10008, method="PATCH"), replace(fault, method="PATCH"))
-    outcome = await tell(channel, conversation(*several(150, ended=150), version=2, remote=state))
+    outcome = await notify(channel, conversation(*several(150, ended=150), version=2, remote=state))
     assert isinstance(outcome, Retry | Broken)
     assert isinstance(outcome, Broken) or outcome.ambiguous
     assert outcome.remote is not None
@@ -349,7 +349,7 @@ async def test_an_attempt_that_stops_half_way_goes_on_where_it_stopped(
     assert len(server.messages) == 3, "the first was orphaned when Discord said that it was gone"
 
 
-async def test_where_embeds_are_refused_all_messages_go_as_text_within_five_requests(
+async def test_refused_embeds_become_text_within_five_requests(
     server: FakeDiscord, channel: DiscordChannel
 ) -> None:
     """More in two seconds would not be taken, and the attempt would never come to its end."""
@@ -409,7 +409,7 @@ def test_a_link_that_does_not_fit_is_left_out_whole() -> None:
 
 
 @pytest.mark.parametrize("code", sorted(MESSAGE_GONE))
-async def test_a_message_that_cannot_be_edited_is_posted_anew(
+async def test_a_message_that_cannot_be_edited_is_posted_again(
     server: FakeDiscord, channel: DiscordChannel, code: int
 ) -> None:
     state = await remote(channel, conversation())
@@ -419,7 +419,7 @@ async def test_a_message_that_cannot_be_edited_is_posted_anew(
     server.expect(Want(("🔥",), RED), Want(("✅",), GREEN))
 
 
-async def test_a_removed_message_is_posted_anew_and_edited_there(
+async def test_a_removed_message_is_posted_again_and_edited_there(
     server: FakeDiscord, channel: DiscordChannel
 ) -> None:
     state = await remote(channel, conversation())
@@ -437,7 +437,7 @@ async def test_a_removed_message_is_posted_anew_and_edited_there(
     [
         (error(10015), Broken("discord 10015: unknown webhook")),
         (error(50027), Broken("discord 50027: invalid webhook token")),
-        (error(220001), Broken("discord 220001: a forum, which takes no plain message")),
+        (error(220001), Broken("discord 220001: a forum, set thread_id")),
         (error(30046, 429), Retry("ratelimited", pause=True)),
         (error(40333, 403), Retry("discord 40333")),
         (error(99999, 400), Retry("discord 99999")),
@@ -462,7 +462,7 @@ async def test_an_answer_is_an_outcome_after_one_attempt(
     server: FakeDiscord, channel: DiscordChannel, fault: Fault, outcome: Outcome
 ) -> None:
     server.fail(fault)
-    assert await tell(channel, conversation()) == outcome
+    assert await notify(channel, conversation()) == outcome
     assert len(server.calls) == 1
 
 
@@ -481,10 +481,10 @@ async def test_what_discord_refuses_goes_as_text_in_the_same_attempt(
 
 async def test_text_that_is_refused_as_well_is_rejected(server: FakeDiscord, channel: DiscordChannel) -> None:
     server.fail(error(50035), error(50006))
-    assert await tell(channel, conversation()) == Rejected("discord 50006: empty message")
+    assert await notify(channel, conversation()) == Rejected("discord 50006: empty message")
     assert len(server.calls) == 2
     server.fail(http(413), http(413))
-    assert await tell(channel, conversation()) == Rejected("http 413")
+    assert await notify(channel, conversation()) == Rejected("http 413")
 
 
 async def test_the_webhook_and_the_token_are_those_of_the_url(
@@ -492,7 +492,7 @@ async def test_the_webhook_and_the_token_are_those_of_the_url(
 ) -> None:
     for other, code in ((f"https://discord.com/api/webhooks/12/{TOKEN}", 10015), (f"{URL}x", 50027)):
         where = destination("discord", DiscordOptions.model_validate({"webhook_url": other}))
-        outcome = await tell(channel, conversation(), where)
+        outcome = await notify(channel, conversation(), where)
         assert isinstance(outcome, Broken)
         assert f"discord {code}: " in outcome.reason
     server.expect()
@@ -501,16 +501,16 @@ async def test_the_webhook_and_the_token_are_those_of_the_url(
 async def test_a_discord_that_does_not_answer_may_have_got_it(server: FakeDiscord) -> None:
     async with opened(server.url, patience=10) as channel:
         server.fail(HANG)
-        outcome = await outwaited(tell(channel, conversation()), server.until(lambda: bool(server.calls)))
+        outcome = await outwaited(notify(channel, conversation()), server.until(lambda: bool(server.calls)))
         assert outcome == Retry("timeout", ambiguous=True)
         server.release()
 
 
-async def test_where_nobody_listens_nothing_can_have_arrived() -> None:
+async def test_a_refused_connection_is_not_ambiguous() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         async with opened(f"http://127.0.0.1:{taken.getsockname()[1]}") as channel:
-            assert await tell(channel, conversation()) == Retry("connection failed")
+            assert await notify(channel, conversation()) == Retry("connection failed")
 
 
 async def test_a_broken_template_sends_the_plain_facts(
@@ -527,6 +527,51 @@ async def test_a_broken_template_sends_the_plain_facts(
     assert len(parts) == 4
     assert [fault_of({"content": part["content"]}) for part in parts] == [0] * 4
     assert len(listed((part["content"] for part in parts), 100)) >= 12
+
+
+# Threads
+
+
+def in_thread(thread_id: str) -> Destination:
+    options = {"webhook_url": URL, "thread_id": thread_id}
+    return destination("discord", DiscordOptions.model_validate(options))
+
+
+async def test_messages_of_a_thread_are_edited_and_deleted_there(
+    server: FakeDiscord, channel: DiscordChannel
+) -> None:
+    server.threads = {"77"}
+    first = await notify(channel, conversation(*several(150)), in_thread("77"))
+    assert isinstance(first, Delivered)
+    assert {each.thread for each in server.messages.values()} == {"77"}
+    shrunk = conversation(*several(50), version=2, remote=first.remote)
+    assert isinstance(await notify(channel, shrunk, in_thread("77")), Delivered)
+    assert [method for method, _ in server.calls] == ["POST", "POST", "PATCH", "DELETE"]
+    server.expect(Want(("50 firing",), edits=1))
+
+
+async def test_an_unknown_thread_is_broken(server: FakeDiscord, channel: DiscordChannel) -> None:
+    outcome = await notify(channel, conversation(), in_thread("78"))
+    assert outcome == Broken("discord 10003: unknown channel")
+    server.expect()
+
+
+async def test_the_fake_knows_a_message_in_its_own_thread_only(
+    server: FakeDiscord, channel: DiscordChannel
+) -> None:
+    server.threads = {"77", "78"}
+    first = await notify(channel, conversation(), in_thread("77"))
+    assert isinstance(first, Delivered)
+    for elsewhere in (in_thread("78"), PLACE):
+        await notify(channel, conversation(version=2, remote=first.remote), elsewhere)
+    assert [each.thread for each in server.messages.values()] == ["77", "78", None]
+
+
+def test_a_thread_is_part_of_the_destinations_identity() -> None:
+    assert in_thread("77").key == f"{PLACE.key}:77"
+    for wrong in ("", "x", "7 7", "1" * 21, "\u0667"):
+        with pytest.raises(ValidationError):
+            in_thread(wrong)
 
 
 # Rate limits
@@ -552,7 +597,7 @@ async def test_a_429_pauses_the_destination_for_as_long_as_it_says(
     server: FakeDiscord, channel: DiscordChannel, fault: Fault, after: int | None
 ) -> None:
     server.fail(fault)
-    outcome = await tell(channel, conversation())
+    outcome = await notify(channel, conversation())
     assert isinstance(outcome, Retry)
     assert (outcome.reason, outcome.after, outcome.pause) == ("ratelimited", after, True)
 
@@ -561,8 +606,8 @@ async def test_the_last_request_of_a_window_asks_for_a_rest() -> None:
     """The lane sends nothing more meanwhile, so Discord never says 429."""
     async with FakeDiscord(seconds=lambda: 0.0) as strict, opened(strict.url) as channel:
         for episode in range(4):
-            assert await tell(channel, conversation(episode=episode)) == Delivered(ANY, rest=0)
-        assert await tell(channel, conversation(episode=4)) == Delivered(ANY, rest=2 * SECOND)
+            assert await notify(channel, conversation(episode=episode)) == Delivered(ANY, rest=0)
+        assert await notify(channel, conversation(episode=4)) == Delivered(ANY, rest=2 * SECOND)
         assert len(strict.calls) == 5
 
 
@@ -571,7 +616,7 @@ async def test_a_long_conversation_goes_on_window_by_window() -> None:
     now = 0.0
     async with FakeDiscord(seconds=lambda: now, window=3) as strict, opened(strict.url) as channel:
         talk = conversation(*several(2_000))
-        outcome = await tell(channel, talk)
+        outcome = await notify(channel, talk)
         assert isinstance(outcome, Retry)
         assert (outcome.pause, outcome.ambiguous, outcome.further) == (True, True, True)
         assert (len(strict.messages), len(strict.calls)) == (3, 3)
@@ -600,7 +645,7 @@ async def test_the_fakes_window_is_discords() -> None:
             async with opened(strict.url) as channel:
                 await remote(channel, conversation(episode=episode))
         async with opened(strict.url) as channel:
-            assert await tell(channel, conversation()) == Retry("ratelimited", after=2 * SECOND, pause=True)
+            assert await notify(channel, conversation()) == Retry("ratelimited", after=2 * SECOND, pause=True)
 
 
 @pytest.mark.parametrize(
@@ -618,7 +663,7 @@ async def test_a_global_limit_is_for_every_webhook_and_others_for_one(
 ) -> None:
     server.fail(fault)
     limited = Retry("ratelimited", after=5 * SECOND, pause=True, everywhere=everywhere)
-    assert await tell(channel, conversation()) == limited
+    assert await notify(channel, conversation()) == limited
 
 
 def test_discords_headers_alone_set_its_rate() -> None:
@@ -648,7 +693,7 @@ async def test_no_secret_stands_in_an_outcome_a_log_or_a_repr(
 ) -> None:
     caplog.set_level("DEBUG")
     server.fail(*([fault] if fault else []))
-    outcome = await tell(channel, conversation())
+    outcome = await notify(channel, conversation())
     message = channel.render(PLACE, conversation(), TEMPLATES)
     shown = " ".join(map(repr, (outcome, PLACE, PLACE.options, PLACE.key, message)))
     assert TOKEN not in shown + caplog.text
@@ -754,7 +799,7 @@ async def test_what_is_not_there_yet_comes_though_news_keep_coming() -> None:
         for version in range(1, 12):
             alerts = several(800, ended=version * 40)
             talk = conversation(*alerts, version=version, remote=state, now=NOW + version * 2_000)
-            outcome = await tell(channel, talk)
+            outcome = await notify(channel, talk)
             assert isinstance(outcome, Delivered | Retry)
             state = dict(outcome.remote or {})
             now += 2

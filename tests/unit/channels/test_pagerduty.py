@@ -51,7 +51,7 @@ async def channel(pagerduty: FakePagerDuty) -> AsyncIterator[PagerDutyChannel]:
         yield channel
 
 
-async def tell(channel: PagerDutyChannel, talk: Conversation, place: Any = PLACE) -> Outcome:
+async def notify(channel: PagerDutyChannel, talk: Conversation, place: Any = PLACE) -> Outcome:
     return await channel.send(place, talk, channel.render(place, talk, TEMPLATES))
 
 
@@ -69,44 +69,44 @@ def body(talk: Conversation) -> Any:
 async def test_a_firing_group_opens_one_incident_and_its_end_closes_it(
     channel: PagerDutyChannel, pagerduty: FakePagerDuty
 ) -> None:
-    first = await tell(channel, conversation())
+    first = await notify(channel, conversation())
     assert first == Delivered({"dedup_key": TOKEN})
     pagerduty.expect(Page("HighLatency (cluster=eu-1): p99 is over 2 s", open=True, severity="critical"))
     assert isinstance(first, Delivered)
 
     more = conversation(alert(), alert(instance="b"), version=2, remote=first.remote)
-    assert await tell(channel, more) == first
+    assert await notify(channel, more) == first
     pagerduty.expect(Page("2 firing", open=True))
 
     over = conversation(alert(resolved=True), version=3, remote=first.remote)
-    assert await tell(channel, over) == first
+    assert await notify(channel, over) == first
     pagerduty.expect(Page("2 firing", open=False))
     assert [event.action for event in pagerduty.events] == ["trigger", "trigger", "resolve"]
 
 
-async def test_a_group_that_fires_anew_opens_another_incident(
+async def test_a_group_that_fires_again_opens_another_incident(
     channel: PagerDutyChannel, pagerduty: FakePagerDuty
 ) -> None:
-    await tell(channel, conversation())
-    await tell(channel, conversation(alert(resolved=True), version=2))
-    await tell(channel, conversation(episode=2, version=3))
+    await notify(channel, conversation())
+    await notify(channel, conversation(alert(resolved=True), version=2))
+    await notify(channel, conversation(episode=2, version=3))
     pagerduty.expect(Page("HighLatency", open=False), Page("HighLatency", open=True))
 
 
 async def test_nothing_is_resolved_while_alertmanager_hides_alerts(
     channel: PagerDutyChannel, pagerduty: FakePagerDuty
 ) -> None:
-    await tell(channel, conversation())
+    await notify(channel, conversation())
     hidden = conversation(alert(resolved=True), version=2, truncated=3)
-    await tell(channel, hidden)
+    await notify(channel, hidden)
     pagerduty.expect(Page("3 more not shown by Alertmanager", open=True))
     assert body(hidden)["payload"]["custom_details"]["not_shown_by_alertmanager"] == 3
 
 
-async def test_a_resolve_of_what_was_never_told_opens_nothing(
+async def test_a_resolve_without_a_trigger_opens_nothing(
     channel: PagerDutyChannel, pagerduty: FakePagerDuty
 ) -> None:
-    assert isinstance(await tell(channel, conversation(alert(resolved=True))), Delivered)
+    assert isinstance(await notify(channel, conversation(alert(resolved=True))), Delivered)
     pagerduty.expect()
 
 
@@ -232,7 +232,7 @@ def test_a_template_that_fails_leaves_a_plain_page(tmp_path: Any) -> None:
         (http(202, "[]"), Retry("bad answer", ambiguous=True)),
         (http(429), Retry("http 429", pause=True)),
         (http(429, Retry_After="7"), Retry("http 429", after=7 * SECOND, pause=True)),
-        (http(429, Retry_After="Sat, 21 Nov 2026 08:00:00 GMT"), Retry("http 429", pause=True)),
+        (http(429, Retry_After="Sat, 21 Nov 2026 08:00:00 GMT"), Retry("http 429", after=0, pause=True)),
         (http(429, Retry_After="inf"), Retry("http 429", pause=True)),
         (CLOSE, Retry("connection failed", ambiguous=True)),
         (LOST_ANSWER, Retry("connection failed", ambiguous=True)),
@@ -242,9 +242,9 @@ async def test_what_pagerduty_may_answer_is_an_outcome_after_one_attempt(
     fault: Any, outcome: Outcome, channel: PagerDutyChannel, pagerduty: FakePagerDuty
 ) -> None:
     pagerduty.fail(fault)
-    assert await tell(channel, conversation()) == outcome
+    assert await notify(channel, conversation()) == outcome
     assert len(pagerduty.events) == 1
-    assert isinstance(await tell(channel, conversation()), Delivered)
+    assert isinstance(await notify(channel, conversation()), Delivered)
     assert pagerduty.only.open
 
 
@@ -266,7 +266,7 @@ async def test_an_event_that_is_refused_goes_plain_in_the_same_attempt_and_once(
 ) -> None:
     pagerduty.fail(fault)
     several = conversation(alert(), alert(instance="b"), alert(instance="c", resolved=True))
-    assert isinstance(await tell(channel, several), Delivered)
+    assert isinstance(await notify(channel, several), Delivered)
     payload = pagerduty.events[1].payload
     assert payload == {
         "summary": "HighLatency (cluster=eu-1): 2 firing: p99 is over 2 s"
@@ -276,7 +276,7 @@ async def test_an_event_that_is_refused_goes_plain_in_the_same_attempt_and_once(
     }
     assert pagerduty.events[1].body.keys() == {"routing_key", "event_action", "dedup_key", "payload"}
     pagerduty.fail(fault, fault)
-    assert await tell(channel, several) == Rejected(reason)
+    assert await notify(channel, several) == Rejected(reason)
     assert len(pagerduty.events) == 4
 
 
@@ -285,7 +285,7 @@ async def test_a_plain_event_keeps_to_the_length_of_a_summary(
 ) -> None:
     pagerduty.fail(http(400))
     assert isinstance(
-        await tell(channel, conversation(alert(annotations={"summary": "x" * 5_000}))), Delivered
+        await notify(channel, conversation(alert(annotations={"summary": "x" * 5_000}))), Delivered
     )
     assert len(pagerduty.only.summary) == 1_024
 
@@ -294,42 +294,42 @@ async def test_a_resolve_that_is_refused_has_nothing_to_leave_out(
     channel: PagerDutyChannel, pagerduty: FakePagerDuty
 ) -> None:
     pagerduty.fail(http(400))
-    assert await tell(channel, conversation(alert(resolved=True))) == Rejected("http 400: event refused")
+    assert await notify(channel, conversation(alert(resolved=True))) == Rejected("http 400: event refused")
     assert len(pagerduty.events) == 1
 
 
 async def test_a_redirect_takes_the_key_nowhere(channel: PagerDutyChannel, pagerduty: FakePagerDuty) -> None:
     for status in (301, 302, 303, 307, 308):
         pagerduty.fail(http(status, Location=f"{pagerduty.url}/v2/enqueue"))
-        assert await tell(channel, conversation()) == Broken(f"http {status}: redirect, not followed")
+        assert await notify(channel, conversation()) == Broken(f"http {status}: redirect, not followed")
     assert len(pagerduty.events) == 5
 
 
 async def test_a_hung_server_is_an_ambiguous_timeout(pagerduty: FakePagerDuty) -> None:
     async with channel_to(pagerduty.url, patience=0.05) as channel:
         pagerduty.fail(HANG)
-        assert await tell(channel, conversation()) == Retry("timeout", ambiguous=True)
+        assert await notify(channel, conversation()) == Retry("timeout", ambiguous=True)
         pagerduty.release()
 
 
-async def test_nobody_listening_is_a_failed_connection_and_surely_not_told(unused_tcp_port: int) -> None:
+async def test_a_refused_connection_is_not_ambiguous(unused_tcp_port: int) -> None:
     async with channel_to(f"http://127.0.0.1:{unused_tcp_port}") as channel:
-        assert await tell(channel, conversation()) == Retry("connection failed")
+        assert await notify(channel, conversation()) == Retry("connection failed")
 
 
-async def test_a_server_without_tls_is_told_nothing(pagerduty: FakePagerDuty) -> None:
+async def test_a_server_without_tls_gets_nothing(pagerduty: FakePagerDuty) -> None:
     async with channel_to(pagerduty.url.replace("http:", "https:")) as channel:
-        outcome = await tell(channel, conversation())
+        outcome = await notify(channel, conversation())
     assert outcome == Broken("tls: handshake failed")
     assert pagerduty.events == []
 
 
-async def test_an_unknown_key_is_for_somebody_to_mend_and_stays_out_of_the_reason(
+async def test_an_unknown_routing_key_is_broken_and_not_shown(
     channel: PagerDutyChannel, pagerduty: FakePagerDuty
 ) -> None:
     key = "another-key-of-32-characters-too"
     place = destination("pagerduty", PagerDutyOptions.model_validate({"routing_key": key}))
-    outcome = await tell(channel, conversation(), place)
+    outcome = await notify(channel, conversation(), place)
     assert outcome == Broken("http 400: routing key refused")
     for shown in (
         repr(place),
@@ -344,7 +344,7 @@ async def test_keys_are_kept_apart_and_served_at_the_same_time() -> None:
     keys = [f"{number:032}" for number in range(12)]
     places = [destination("pagerduty", PagerDutyOptions.model_validate({"routing_key": key})) for key in keys]
     async with FakePagerDuty(*keys) as pagerduty, channel_to(pagerduty.url) as channel:
-        outcomes = await asyncio.gather(*(tell(channel, conversation(), place) for place in places * 3))
+        outcomes = await asyncio.gather(*(notify(channel, conversation(), place) for place in places * 3))
         assert outcomes == [Delivered({"dedup_key": TOKEN})] * 36
         for key in keys:
             pagerduty.expect(Page("HighLatency", open=True), key=key)
@@ -386,22 +386,22 @@ async def test_an_attempt_that_was_cut_off_sends_nothing_later(
     hasty = PagerDutyChannel(
         PagerDutySettings(events_url=pagerduty.url), timeout=0.02
     )  # real time: it passes while the look-up is stuck
-    assert await tell(hasty, conversation()) == Retry("timeout", ambiguous=True)
+    assert await notify(hasty, conversation()) == Retry("timeout", ambiguous=True)
     answered.set()
     looked_up.wait()
-    await tell(channel, conversation(alert(resolved=True), version=2))
+    await notify(channel, conversation(alert(resolved=True), version=2))
     assert await hasty._threads.run(lambda: threading.current_thread().name) == "pagerduty-1"  # it has ended
     assert [event.body["event_action"] for event in pagerduty.accepted] == ["resolve"]
     await hasty.close()
 
 
-async def test_more_keys_than_a_pool_has_threads_wait_for_nobody(pagerduty: FakePagerDuty) -> None:
-    """Forty hang, and the one after them is told."""
+async def test_more_keys_than_threads_wait_for_no_other(pagerduty: FakePagerDuty) -> None:
+    """Forty hang, and the next one is sent all the same."""
     pagerduty.fail(*[HANG] * 40)
     async with channel_to(pagerduty.url) as channel:
-        hanging = [asyncio.create_task(tell(channel, conversation(token=f"{n:032}"))) for n in range(40)]
+        hanging = [asyncio.create_task(notify(channel, conversation(token=f"{n:032}"))) for n in range(40)]
         await pagerduty.until(lambda: len(pagerduty.events) == 40)
-        assert isinstance(await tell(channel, conversation()), Delivered)
+        assert isinstance(await notify(channel, conversation()), Delivered)
         for each in hanging:
             each.cancel()
         await asyncio.wait(hanging)

@@ -51,11 +51,11 @@ from tests.unit.channels.slack_talk import (
     buttons,
     connect,
     conversation,
+    notify,
     remote,
     render,
     sections,
-    tell,
-    told,
+    shown_alert,
     whole,
     words,
 )
@@ -90,8 +90,8 @@ async def channel(server: FakeSlack) -> AsyncIterator[SlackChannel]:
 # What a reader sees
 
 
-async def test_the_first_telling_is_one_message(server: FakeSlack, channel: SlackChannel) -> None:
-    state = await remote(channel, conversation(told("checkout"), told("cart", firing=False)))
+async def test_the_first_notification_is_one_message(server: FakeSlack, channel: SlackChannel) -> None:
+    state = await remote(channel, conversation(shown_alert("checkout"), shown_alert("cart", firing=False)))
     assert state == {"channel": "C0CRITICAL", "ts": server.only.ts, "shown": 1, "threaded": 1}
     server.expect(
         Want(
@@ -117,47 +117,47 @@ async def test_the_first_telling_is_one_message(server: FakeSlack, channel: Slac
     ("level", "color", "sign"), [("critical", RED, "🔥"), ("warning", AMBER, "⚠️"), ("info", BLUE, "⚠️")]
 )
 def test_the_colour_says_how_urgent_it_is(level: str, color: str, sign: str) -> None:
-    message = render(conversation(told(level=level)))
+    message = render(conversation(shown_alert(level=level)))
     assert message.body["attachments"][0]["color"] == color
     assert words(message, "header") == [f"{sign} HighErrorRate"]
 
 
 def test_a_group_is_as_urgent_as_the_most_urgent_alert_that_fires() -> None:
-    mixed = conversation(told(level="info"), told("cart", level="critical", firing=False))
+    mixed = conversation(shown_alert(level="info"), shown_alert("cart", level="critical", firing=False))
     assert render(mixed).body["attachments"][0]["color"] == BLUE
 
 
 def test_what_was_held_says_since_when() -> None:
-    held = replace(told(), held_since=NOW - HOUR)
+    held = replace(shown_alert(), held_since=NOW - HOUR)
     assert "held since 22:00" in str(blocks(render(conversation(held)))[-1])
 
 
 def test_alerts_that_alertmanager_hid_keep_it_firing_and_are_counted() -> None:
-    message = render(conversation(told(firing=False), truncated=3))
+    message = render(conversation(shown_alert(firing=False), truncated=3))
     assert message.body["attachments"][0]["color"] == RED
     assert "3 more alerts not shown by Alertmanager (max_alerts)" in str(blocks(message)[-1])
 
 
 def test_a_receiver_is_shown_as_it_was_named() -> None:
-    quoted = conversation(told(), receiver=r"team\.web/ops \(EU\)")
+    quoted = conversation(shown_alert(), receiver=r"team\.web/ops \(EU\)")
     assert "via team.web/ops (EU)" in str(blocks(render(quoted))[-1])
 
 
 def test_labels_in_title_scope_and_level_are_not_said_again() -> None:
-    told_so = conversation(told(cluster="eu-1", job="api"), group_labels={"cluster": "eu-1"})
+    told_so = conversation(shown_alert(cluster="eu-1", job="api"), group_labels={"cluster": "eu-1"})
     assert words(render(told_so), "section")[-1] == "job=`api` service=`checkout`"
 
 
 @pytest.mark.parametrize("address", ["javascript:alert(1)", "//no.scheme", "ftp://a.example", "http://a b"])
 def test_a_button_opens_web_pages_only(address: str) -> None:
-    odd = told()
+    odd = shown_alert()
     odd = replace(odd, alert=replace(odd.alert, annotations={"runbook_url": address}))
     assert [button["text"]["text"] for button in buttons(render(conversation(odd)))] == ["Source", "Silence"]
     assert f"runbook_url: {escape(address)}" in words(render(conversation(odd)), "section")[0]
 
 
 def test_an_address_too_long_for_a_button_stands_in_the_thread() -> None:
-    odd = told()
+    odd = shown_alert()
     odd = replace(odd, alert=replace(odd.alert, generator_url="https://a.example/" + "x" * 3_000))
     message = render(conversation(odd))
     assert [button["text"]["text"] for button in buttons(message)] == ["Runbook", "Dashboard", "Silence"]
@@ -165,7 +165,7 @@ def test_an_address_too_long_for_a_button_stands_in_the_thread() -> None:
 
 
 def test_an_address_is_opened_as_it_was_given() -> None:
-    odd = told()
+    odd = shown_alert()
     odd = replace(odd, alert=replace(odd.alert, generator_url="https://a.example/?a=1&b=<2>"))
     assert any('"https://a.example/?a=1&b=<2>"' in json.dumps(block) for block in blocks(render(conversation(odd))))  # fmt: skip
 
@@ -187,10 +187,12 @@ def test_only_what_slack_reads_as_markup_is_escaped(text: str, safe: str) -> Non
     assert escape(text) == safe
 
 
-async def test_nobody_is_mentioned_by_a_label(server: FakeSlack, channel: SlackChannel) -> None:
+async def test_a_label_mentions_no_one(server: FakeSlack, channel: SlackChannel) -> None:
     evil = "<!channel> <@U123> <#C1>"
-    state = await remote(channel, conversation(told(evil, alertname=evil), receiver=evil))
-    more = conversation(told(evil, alertname=evil), told("cart", alertname=evil), remote=state, version=2)
+    state = await remote(channel, conversation(shown_alert(evil, alertname=evil), receiver=evil))
+    more = conversation(
+        shown_alert(evil, alertname=evil), shown_alert("cart", alertname=evil), remote=state, version=2
+    )
     await remote(channel, more)
     server.expect(
         Want(
@@ -202,7 +204,7 @@ async def test_nobody_is_mentioned_by_a_label(server: FakeSlack, channel: SlackC
 
 
 def test_a_backtick_in_a_label_ends_no_code_span() -> None:
-    pair = conversation(told("a`b"), told("c"))
+    pair = conversation(shown_alert("a`b"), shown_alert("c"))
     assert "service=`a\N{MODIFIER LETTER GRAVE ACCENT}b`" in words(render(pair), "section")[1]
 
 
@@ -229,9 +231,9 @@ conversations = st.builds(
 
 @settings(deadline=None)
 @given(conversations)
-def test_whatever_it_is_about_a_message_is_one_that_slack_takes(told: Conversation) -> None:
+def test_whatever_it_is_about_a_message_is_one_that_slack_takes(talk: Conversation) -> None:
     """Rendered by template, within every limit, mentioning nobody, JSON, and every alert shown or counted."""
-    message = render(told)
+    message = render(talk)
     assert not message.fallback
     slack = FakeSlack()
     assert slack.refuses({"channel": "C0CRITICAL", **message.body}) is None
@@ -250,7 +252,7 @@ def test_whatever_it_is_about_a_message_is_one_that_slack_takes(told: Conversati
 @given(st.integers(1, 300), st.integers(0, 700), st.data())
 def test_every_alert_is_shown_or_counted(number: int, length: int, data: st.DataObject) -> None:
     ended = data.draw(st.integers(0, number))
-    several = [told(f"{index:04}" + "x" * length, firing=index >= ended) for index in range(number)]
+    several = [shown_alert(f"{index:04}" + "x" * length, firing=index >= ended) for index in range(number)]
     message = render(conversation(*several))
     for text in ("\n".join(words(message, "section")), message.body["plain"]):
         shown = sum(line.startswith(("🔴", "✅ service", "✅ High")) for line in text.splitlines()[1:])
@@ -275,7 +277,7 @@ def test_the_fullest_message_still_shows_alerts() -> None:
             },
             generator_url="https://a.example/" + "g" * 2_900,
         ))
-        for number, each in enumerate([told()] * 200)
+        for number, each in enumerate([shown_alert()] * 200)
     ]  # fmt: skip
     message = render(conversation(*several, receiver="r" * 5_000))
     assert 8_000 < letters(message) <= 12_000
@@ -286,7 +288,7 @@ def test_the_fullest_message_still_shows_alerts() -> None:
 
 @pytest.mark.parametrize("length", range(40, 140))
 def test_the_line_that_counts_the_rest_fits_as_well(length: int) -> None:
-    message = render(conversation(*(told(f"{number:03}" + "x" * length) for number in range(150))))
+    message = render(conversation(*(shown_alert(f"{number:03}" + "x" * length) for number in range(150))))
     assert "\n… and " in message.body["plain"]
     assert len(message.body["plain"]) <= 4_000
     assert letters(message) <= 12_000
@@ -306,27 +308,27 @@ def letters(message: Message) -> int:
 # The course of a conversation
 
 
-async def test_a_change_edits_the_message_and_tells_the_news_in_its_thread(
-    server: FakeSlack, channel: SlackChannel
-) -> None:
-    state = await remote(channel, conversation(told("checkout")))
-    grown = conversation(told("checkout", news=False), told("cart"), remote=state, version=2)
+async def test_a_change_edits_the_message_and_adds_a_reply(server: FakeSlack, channel: SlackChannel) -> None:
+    state = await remote(channel, conversation(shown_alert("checkout")))
+    grown = conversation(shown_alert("checkout", news=False), shown_alert("cart"), remote=state, version=2)
     assert await remote(channel, grown) == {**state, "shown": 2, "threaded": 2}
     server.expect(Want("C0CRITICAL", ("2 firing", "service=`cart`"), RED, ("🔴 new: service=`cart`",)))
     assert (server.only.edits, server.only.broadcasts) == (1, 1)
 
 
-async def test_what_ended_is_told_in_the_thread_alone(server: FakeSlack, channel: SlackChannel) -> None:
-    state = await remote(channel, conversation(told("checkout"), told("cart")))
-    part = conversation(told("checkout", news=False), told("cart", firing=False), remote=state, version=2)
+async def test_an_end_is_a_reply_in_the_thread(server: FakeSlack, channel: SlackChannel) -> None:
+    state = await remote(channel, conversation(shown_alert("checkout"), shown_alert("cart")))
+    part = conversation(
+        shown_alert("checkout", news=False), shown_alert("cart", firing=False), remote=state, version=2
+    )
     await remote(channel, part)
     server.expect(Want("C0CRITICAL", ("1 firing · 1 resolved",), RED, ("✅ resolved: service=`cart` after 5 min",)))  # fmt: skip
     assert server.only.broadcasts == 0
 
 
 async def test_the_end_turns_the_message_green(server: FakeSlack, channel: SlackChannel) -> None:
-    state = await remote(channel, conversation(told()))
-    await remote(channel, conversation(told(firing=False), remote=state, version=2))
+    state = await remote(channel, conversation(shown_alert()))
+    await remote(channel, conversation(shown_alert(firing=False), remote=state, version=2))
     server.expect(
         Want("C0CRITICAL", ("✅ Resolved: HighErrorRate",), GREEN, ("✅ All resolved after 5 min",))
     )
@@ -335,16 +337,16 @@ async def test_the_end_turns_the_message_green(server: FakeSlack, channel: Slack
 async def test_an_edit_without_news_says_nothing_in_the_thread(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
-    state = await remote(channel, conversation(told()))
-    await remote(channel, conversation(told(news=False), remote=state, version=2))
+    state = await remote(channel, conversation(shown_alert()))
+    await remote(channel, conversation(shown_alert(news=False), remote=state, version=2))
     server.expect(Want("C0CRITICAL", replies=()))
     assert server.only.edits == 1
 
 
 async def test_many_news_are_counted_in_the_thread(server: FakeSlack, channel: SlackChannel) -> None:
-    state = await remote(channel, conversation(told("first")))
-    several = [told(f"cart-{number}") for number in range(15)]
-    await remote(channel, conversation(told("first", news=False), *several, remote=state, version=2))
+    state = await remote(channel, conversation(shown_alert("first")))
+    several = [shown_alert(f"cart-{number}") for number in range(15)]
+    await remote(channel, conversation(shown_alert("first", news=False), *several, remote=state, version=2))
     assert server.only.replies[0].count("🔴 new:") == 10
     assert server.only.replies[0].endswith("… and 5 more new")
 
@@ -352,34 +354,34 @@ async def test_many_news_are_counted_in_the_thread(server: FakeSlack, channel: S
 async def test_an_end_of_which_nothing_is_known_to_be_posted_is_posted(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
-    await remote(channel, conversation(told(firing=False), attempt=2))
+    await remote(channel, conversation(shown_alert(firing=False), attempt=2))
     server.expect(Want("C0CRITICAL", ("✅ Resolved",), GREEN))
 
 
 async def test_a_channel_given_by_name_is_edited_by_its_id(server: FakeSlack, channel: SlackChannel) -> None:
     named = Destination("slack:#critical", "slack", SlackOptions(channel="#critical"))
-    outcome = await tell(channel, conversation(told()), named)
+    outcome = await notify(channel, conversation(shown_alert()), named)
     assert isinstance(outcome, Delivered)
     assert outcome.remote["channel"] == "C0CRITICAL"
-    changed = conversation(told(firing=False), remote=outcome.remote, version=2)
-    assert isinstance(await tell(channel, changed, named), Delivered)
+    changed = conversation(shown_alert(firing=False), remote=outcome.remote, version=2)
+    assert isinstance(await notify(channel, changed, named), Delivered)
     server.expect(Want("C0CRITICAL", ("✅ Resolved",), GREEN, ("✅ All resolved",)))
 
 
-async def test_a_removed_message_is_posted_anew_and_followed_up_there(
+async def test_a_removed_message_is_posted_again_and_updated_there(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
-    state = await remote(channel, conversation(told()))
+    state = await remote(channel, conversation(shown_alert()))
     server.delete(server.only)
-    state = await remote(channel, conversation(told(news=False), remote=state, version=2))
-    await remote(channel, conversation(told(firing=False), remote=state, version=3))
+    state = await remote(channel, conversation(shown_alert(news=False), remote=state, version=2))
+    await remote(channel, conversation(shown_alert(firing=False), remote=state, version=3))
     server.expect(Want("C0CRITICAL", ("✅",), GREEN, ("✅ All resolved",)))
 
 
 async def test_a_locked_thread_makes_a_new_message(server: FakeSlack, channel: SlackChannel) -> None:
-    state = await remote(channel, conversation(told()))
+    state = await remote(channel, conversation(shown_alert()))
     server.fail(error("restricted_action_thread_locked", "chat.postMessage"))
-    await remote(channel, conversation(told(news=False), told("cart"), remote=state, version=2))
+    await remote(channel, conversation(shown_alert(news=False), shown_alert("cart"), remote=state, version=2))
     assert len(server.messages) == 2
     assert [each.replies for each in server.messages.values()] == [[], []]
 
@@ -387,11 +389,11 @@ async def test_a_locked_thread_makes_a_new_message(server: FakeSlack, channel: S
 async def test_a_message_gone_and_no_post_possible_is_posted_later(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
-    state = await remote(channel, conversation(told()))
+    state = await remote(channel, conversation(shown_alert()))
     server.delete(server.only)
     server.fail(error("message_not_found", "chat.update"), http(503))
-    ended = conversation(told(firing=False), remote=state, version=2)
-    outcome = await tell(channel, ended)
+    ended = conversation(shown_alert(firing=False), remote=state, version=2)
+    outcome = await notify(channel, ended)
     assert outcome == Retry("http 503", ambiguous=True, remote={"doubt": NOW})
     await remote(channel, replace(ended, remote={"doubt": NOW}))
     server.expect(Want("C0CRITICAL", ("✅",), GREEN))
@@ -401,21 +403,21 @@ async def test_a_message_gone_and_no_post_possible_is_posted_later(
 
 
 async def test_a_retry_does_not_repeat_the_thread(server: FakeSlack, channel: SlackChannel) -> None:
-    state = await remote(channel, conversation(told()))
-    ended = conversation(told(firing=False), remote=state, version=2)
+    state = await remote(channel, conversation(shown_alert()))
+    ended = conversation(shown_alert(firing=False), remote=state, version=2)
     done = await remote(channel, ended)
     await remote(channel, replace(ended, remote=done, attempt=2))
     assert len(server.only.replies) == 1
 
 
-async def test_a_retry_after_a_failed_reply_tells_it(server: FakeSlack, channel: SlackChannel) -> None:
-    state = await remote(channel, conversation(told()))
-    ended = conversation(told(firing=False), remote=state, version=2)
+async def test_a_retry_after_a_failed_reply_posts_it(server: FakeSlack, channel: SlackChannel) -> None:
+    state = await remote(channel, conversation(shown_alert()))
+    ended = conversation(shown_alert(firing=False), remote=state, version=2)
     server.fail(error("service_unavailable", "chat.postMessage"))
-    failed = await tell(channel, ended)
+    failed = await notify(channel, ended)
     state = {**state, "shown": 2}
     told_it = Retry("service_unavailable", ambiguous=True, remote=state, further=True)
-    assert failed == told_it, "the message was told"
+    assert failed == told_it, "the message was talk"
     await remote(channel, replace(ended, remote=state, attempt=2))
     assert server.only.edits == 1
     server.expect(Want("C0CRITICAL", color=GREEN, replies=("✅ All resolved",)))
@@ -452,47 +454,49 @@ async def test_a_failure_is_tried_again(
 ) -> None:
     server.fail(fault)
     state = {"doubt": NOW} if outcome.ambiguous else {}
-    assert await tell(channel, conversation(told())) == replace(outcome, remote=state)
+    assert await notify(channel, conversation(shown_alert())) == replace(outcome, remote=state)
     assert len(server.calls) == 1, "one attempt a send; the lanes retry"
-    await remote(channel, conversation(told(), remote=state, attempt=2))
+    await remote(channel, conversation(shown_alert(), remote=state, attempt=2))
     server.expect(Want("C0CRITICAL"))
 
 
 async def test_a_lost_answer_is_ambiguous(server: FakeSlack, channel: SlackChannel) -> None:
     server.fail(LOST_ANSWER)
-    outcome = await tell(channel, conversation(told()))
+    outcome = await notify(channel, conversation(shown_alert()))
     assert outcome == Retry("connection failed", ambiguous=True, remote={"doubt": NOW})
     server.expect(Want("C0CRITICAL"))
 
 
 async def test_a_slack_that_does_not_answer_is_given_up(server: FakeSlack) -> None:
     server.fail(HANG)
-    channel = connect(server.url, timeout_seconds=10)
-    outcome = await outwaited(tell(channel, conversation(told())), server.until(lambda: bool(server.calls)))
+    channel = connect(server.url, timeout=10)  # real time: it is moved to its end
+    outcome = await outwaited(
+        notify(channel, conversation(shown_alert())), server.until(lambda: bool(server.calls))
+    )
     assert outcome == Retry("timeout", ambiguous=True, remote={"doubt": NOW})
     await channel.close()
 
 
-async def test_where_nobody_listens_nothing_can_have_arrived() -> None:
+async def test_a_refused_connection_is_not_ambiguous() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         channel = connect(f"http://127.0.0.1:{taken.getsockname()[1]}/api")
-        assert await tell(channel, conversation(told())) == Retry("connection failed", remote={})
+        assert await notify(channel, conversation(shown_alert())) == Retry("connection failed", remote={})
         await channel.close()
 
 
 @pytest.mark.parametrize("trouble", sorted(DESTINATION_BROKEN))
-async def test_what_only_people_can_mend_is_broken(
+async def test_what_only_a_person_can_repair_is_broken(
     server: FakeSlack, channel: SlackChannel, trouble: str
 ) -> None:
     server.trouble["C0CRITICAL"] = trouble
-    assert await tell(channel, conversation(told())) == Broken(trouble, {})
+    assert await notify(channel, conversation(shown_alert())) == Broken(trouble, {})
     assert len(server.calls) == 1
 
 
 async def test_an_unknown_channel_is_named_in_words(server: FakeSlack, channel: SlackChannel) -> None:
     nowhere = Destination("slack:C0NOWHERE", "slack", SlackOptions(channel="C0NOWHERE"))
-    assert await tell(channel, conversation(told()), nowhere) == Broken("channel_not_found", {})
+    assert await notify(channel, conversation(shown_alert()), nowhere) == Broken("channel_not_found", {})
 
 
 def test_a_code_means_one_thing() -> None:
@@ -503,18 +507,18 @@ def test_a_code_means_one_thing() -> None:
 @pytest.mark.parametrize("code", sorted(TRANSIENT - {"ratelimited", "rate_limited"}))
 async def test_what_passes_is_tried_again(server: FakeSlack, channel: SlackChannel, code: str) -> None:
     server.fail(error(code))
-    assert await tell(channel, conversation(told())) == Retry(code, remote={})
+    assert await notify(channel, conversation(shown_alert())) == Retry(code, remote={})
 
 
-async def test_a_break_after_the_message_was_told_does_not_make_it_untold(
+async def test_a_break_after_the_message_arrived_keeps_it_known(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
-    state = await remote(channel, conversation(told()))
-    ended = conversation(told(firing=False), remote=state, version=2)
+    state = await remote(channel, conversation(shown_alert()))
+    ended = conversation(shown_alert(firing=False), remote=state, version=2)
     server.fail(*[error("restricted_action", "chat.postMessage")] * 2)
     state = {**state, "shown": 2}
-    assert await tell(channel, ended) == Broken("restricted_action", state, ambiguous=True)
-    assert await tell(channel, replace(ended, remote=state)) == Broken("restricted_action", state)
+    assert await notify(channel, ended) == Broken("restricted_action", state, ambiguous=True)
+    assert await notify(channel, replace(ended, remote=state)) == Broken("restricted_action", state)
     await remote(channel, replace(ended, remote=state))
     server.expect(Want("C0CRITICAL", color=GREEN, replies=("✅ All resolved",)))
 
@@ -522,9 +526,9 @@ async def test_a_break_after_the_message_was_told_does_not_make_it_untold(
 async def test_where_there_are_no_threads_the_news_stand_in_the_channel(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
-    state = await remote(channel, conversation(told()))
+    state = await remote(channel, conversation(shown_alert()))
     server.fail(error("restricted_action_non_threadable_channel", "chat.postMessage"))
-    await remote(channel, conversation(told(firing=False), remote=state, version=2))
+    await remote(channel, conversation(shown_alert(firing=False), remote=state, version=2))
     server.expect(Want("C0CRITICAL", color=GREEN), Want("C0CRITICAL", ("✅ All resolved",)))
 
 
@@ -533,7 +537,7 @@ async def test_a_wrong_token_stands_in_no_outcome_and_no_log(
 ) -> None:
     caplog.set_level("DEBUG")
     channel = connect(server.url, "xoxb-wrong-secret")
-    outcome = await tell(channel, conversation(told()))
+    outcome = await notify(channel, conversation(shown_alert()))
     await channel.close()
     assert outcome == Broken("invalid_auth", {})
     assert "wrong-secret" not in caplog.text
@@ -544,8 +548,8 @@ async def test_the_pace_of_a_channel_is_slacks(channel: SlackChannel) -> None:
     """A second message within a second is refused with the time to wait."""
     async with FakeSlack(seconds=lambda: 0.0) as strict:
         channel = connect(strict.url)
-        await remote(channel, conversation(told()))
-        outcome = await tell(channel, conversation(told(), episode=2))
+        await remote(channel, conversation(shown_alert()))
+        outcome = await notify(channel, conversation(shown_alert(), episode=2))
         assert outcome == Retry("ratelimited", after=SECOND, pause=True, remote={})
         await channel.close()
     assert REGISTRY["slack"].limits.rate == Rate(1, SECOND, burst=3)
@@ -559,15 +563,15 @@ async def test_blocks_that_slack_refuses_go_as_text_in_the_same_attempt(
     server: FakeSlack, channel: SlackChannel, code: str
 ) -> None:
     server.fail(error(code))
-    await remote(channel, conversation(told(), told("cart")))
+    await remote(channel, conversation(shown_alert(), shown_alert("cart")))
     server.expect(Want("C0CRITICAL", ("CRITICAL: HighErrorRate", "service=`checkout`", "service=`cart`")))
     assert server.only.attachments == []
 
 
 async def test_an_edit_that_slack_refuses_becomes_text_too(server: FakeSlack, channel: SlackChannel) -> None:
-    state = await remote(channel, conversation(told()))
+    state = await remote(channel, conversation(shown_alert()))
     server.fail(error("msg_too_long", "chat.update"))
-    await remote(channel, conversation(told(firing=False), remote=state, version=2))
+    await remote(channel, conversation(shown_alert(firing=False), remote=state, version=2))
     server.expect(Want("C0CRITICAL", ("✅ Resolved: HighErrorRate",), replies=("✅ All resolved",)))
     assert server.only.attachments == []
 
@@ -577,13 +581,13 @@ async def test_metadata_that_slack_refuses_are_left_out(
     server: FakeSlack, channel: SlackChannel, code: str
 ) -> None:
     server.fail(error(code))
-    await remote(channel, conversation(told()))
+    await remote(channel, conversation(shown_alert()))
     assert (server.only.metadata, server.only.color) == ({}, RED)
 
 
 async def test_text_that_slack_refuses_as_well_is_rejected(server: FakeSlack, channel: SlackChannel) -> None:
     server.fail(error("invalid_blocks"), error("no_text"))
-    assert await tell(channel, conversation(told())) == Rejected("no_text")
+    assert await notify(channel, conversation(shown_alert())) == Rejected("no_text")
 
 
 async def test_a_broken_template_sends_the_plain_facts(
@@ -591,7 +595,7 @@ async def test_a_broken_template_sends_the_plain_facts(
 ) -> None:
     (tmp_path / "slack.j2").write_text("{% block text %}{{ nonsense.x }}{% endblock %}")
     broken = Templates(levels=TEMPLATES.levels, timezone="UTC", directory=tmp_path)
-    about = conversation(told("<!here>"), told("cart", firing=False))
+    about = conversation(shown_alert("<!here>"), shown_alert("cart", firing=False))
     message = channel.render(CRITICAL, about, broken)
     assert message.fallback
     assert isinstance(await channel.send(CRITICAL, about, message), Delivered)
@@ -601,7 +605,7 @@ async def test_a_broken_template_sends_the_plain_facts(
 def test_a_broken_template_counts_what_does_not_fit(tmp_path: Path) -> None:
     (tmp_path / "slack.j2").write_text("")
     broken = Templates(levels=TEMPLATES.levels, timezone="UTC", directory=tmp_path)
-    many = conversation(*(told(f"{number}" + "x" * 200) for number in range(100)))
+    many = conversation(*(shown_alert(f"{number}" + "x" * 200) for number in range(100)))
     body = SlackChannel(SlackSettings(token=SecretStr(TOKEN))).render(CRITICAL, many, broken).body
     assert len(body["text"]) <= 4_000
     shown = body["text"].count("\nfiring: ")
@@ -612,26 +616,11 @@ def test_a_broken_template_counts_what_does_not_fit(tmp_path: Path) -> None:
 # Surroundings
 
 
-async def test_a_proxy_of_the_environment_is_heeded_and_so_are_its_exceptions(
-    server: FakeSlack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    channel = connect(server.url)
-    await remote(channel, conversation(told()))
-    await channel.close()
-    monkeypatch.setenv("no_proxy", "")
-    channel = connect(server.url)
-    assert await tell(channel, conversation(told())) == Retry("connection failed", remote={})
-    await channel.close()
-
-
 async def test_a_closed_channel_can_be_used_again(server: FakeSlack, channel: SlackChannel) -> None:
-    await remote(channel, conversation(told()))
+    await remote(channel, conversation(shown_alert()))
     await channel.close()
     await channel.close()
-    await remote(channel, conversation(told(), episode=2))
+    await remote(channel, conversation(shown_alert(), episode=2))
     assert len(server.messages) == 2
 
 
@@ -647,7 +636,7 @@ def test_the_registry_knows_it() -> None:
 async def test_the_fake_fails_on_missing_and_on_unexpected_messages(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
-    await remote(channel, conversation(told()))
+    await remote(channel, conversation(shown_alert()))
     for wanted in (
         [],
         [Want("C0WARNINGS")],

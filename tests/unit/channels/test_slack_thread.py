@@ -34,11 +34,11 @@ from tests.unit.channels.slack_talk import (
     TEMPLATES,
     connect,
     conversation,
+    notify,
     remote,
     render,
     sections,
-    tell,
-    told,
+    shown_alert,
     whole,
     words,
 )
@@ -73,7 +73,7 @@ def noted(each: ShownAlert, **annotations: str) -> ShownAlert:
 
 
 def many(number: int, *, ended: int = 0, length: int = 0, **fields: Any) -> Conversation:
-    alerts = (told(f"{index:05}" + "x" * length, firing=index >= ended) for index in range(number))
+    alerts = (shown_alert(f"{index:05}" + "x" * length, firing=index >= ended) for index in range(number))
     return conversation(*alerts, **fields)
 
 
@@ -113,7 +113,10 @@ def test_what_stands_in_the_thread_is_counted_in_the_message() -> None:
 @pytest.mark.parametrize("others", [0, 49])
 def test_an_annotation_longer_than_a_message_goes_on_in_the_next_reply(others: int) -> None:
     long = " ".join(f"{word:06}" for word in range(100_000 // 7))
-    alerts = [noted(told("first"), summary="s", details=long), *(told(f"{i}") for i in range(others))]
+    alerts = [
+        noted(shown_alert("first"), summary="s", details=long),
+        *(shown_alert(f"{i}") for i in range(others)),
+    ]
     message = render(conversation(*alerts))
     assert f"details: {long}" in whole(message)
     assert len(message.body["parts"]) > 1
@@ -122,14 +125,14 @@ def test_an_annotation_longer_than_a_message_goes_on_in_the_next_reply(others: i
 
 def test_a_title_longer_than_a_header_is_whole_in_the_thread() -> None:
     long = "Disk" + "x" * 300
-    message = render(conversation(told(alertname=long), group_labels={}))
+    message = render(conversation(shown_alert(alertname=long), group_labels={}))
     assert words(message, "header")[0].endswith("…")
     assert long in whole(message)
 
 
 def test_common_and_own_annotations_are_shown_whole_and_once() -> None:
     shared = {"summary": "shared " * 99, "owner": "team a"}
-    alerts = [noted(told(f"{index}"), **shared, description=f"own {index}") for index in range(3)]
+    alerts = [noted(shown_alert(f"{index}"), **shared, description=f"own {index}") for index in range(3)]
     shown = whole(render(conversation(*alerts)))
     for text in ("shared " * 98 + "shared", "owner: team a", "own 0", "own 1", "own 2"):
         assert shown.count(text) == 1
@@ -140,7 +143,9 @@ def test_common_and_own_annotations_are_shown_whole_and_once() -> None:
 def test_every_character_is_somewhere_or_counted(number: int, length: int, piece: str) -> None:
     """Of alerts with notes of their own: what is not shown whole is cut in one place, and counted from there on."""
     note = (piece * (length // len(piece) + 1))[:length].strip()
-    alerts = [noted(told(f"{i:02}"), details=f"{i:02}<{' '.join(note.split())}>") for i in range(number)]
+    alerts = [
+        noted(shown_alert(f"{i:02}"), details=f"{i:02}<{' '.join(note.split())}>") for i in range(number)
+    ]
     message = render(conversation(*alerts))
     shown, left = whole(message), unshown(message)
     escaped = " ".join(note.split()).replace("&", "&amp;")
@@ -162,8 +167,8 @@ def test_every_character_is_somewhere_or_counted(number: int, length: int, piece
 
 def test_more_than_twenty_messages_are_never_needed() -> None:
     alerts = [
-        *(told(f"{index:05}" + "x" * 60) for index in range(9_000)),
-        *(told("y" * 99, alertname=f"Other{index}" + "z" * 99) for index in range(7)),
+        *(shown_alert(f"{index:05}" + "x" * 60) for index in range(9_000)),
+        *(shown_alert("y" * 99, alertname=f"Other{index}" + "z" * 99) for index in range(7)),
     ]
     message = render(conversation(*alerts, group_labels={}))
     assert len(message.body["parts"]) == 19
@@ -178,7 +183,9 @@ def test_more_than_twenty_messages_are_never_needed() -> None:
 @examples(12)
 @given(st.integers(1, 1_000), st.integers(0, 3_000), st.sampled_from("x&`*\n"))
 def test_each_reply_is_one_that_slack_takes(number: int, length: int, piece: str) -> None:
-    alerts = [noted(told(f"{i % 9}", instance=f"{i}"), note=f"{i}" + piece * length) for i in range(number)]
+    alerts = [
+        noted(shown_alert(f"{i % 9}", instance=f"{i}"), note=f"{i}" + piece * length) for i in range(number)
+    ]
     parts = render(conversation(*alerts)).body["parts"]
     slack = FakeSlack()
     place = {"channel": "C0CRITICAL"}
@@ -211,7 +218,7 @@ async def test_without_the_template_the_thread_carries_the_rest_too(
 ) -> None:
     (tmp_path / "slack.j2").write_text("")
     broken = Templates(levels=TEMPLATES.levels, timezone="UTC", directory=tmp_path)
-    about = conversation(*(noted(told(f"{i:03}"), note=f"{i:03}" * 50) for i in range(100)))
+    about = conversation(*(noted(shown_alert(f"{i:03}"), note=f"{i:03}" * 50) for i in range(100)))
     message = channel.render(CRITICAL, about, broken)
     assert isinstance(await channel.send(CRITICAL, about, message), Delivered)
     shown = "\n".join([server.only.text, *server.only.replies])
@@ -222,7 +229,7 @@ async def test_a_reply_whose_blocks_slack_refuses_goes_as_text(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
     server.fail(Fault(), error("invalid_blocks"))
-    await remote(channel, conversation(noted(told(), note="n" * 9_000)))
+    await remote(channel, conversation(noted(shown_alert(), note="n" * 9_000)))
     (reply,) = server.only.thread
     assert reply.blocks == []
     assert reply.text.count("n") >= 9_000
@@ -236,7 +243,7 @@ async def test_only_replies_whose_words_changed_are_edited(server: FakeSlack, ch
     state = await remote(channel, before)
     called = len(server.calls)
     *rest, last = (replace(each, news=False) for each in before.alerts)
-    ended = told("00179" + "x" * 200, firing=False)
+    ended = shown_alert("00179" + "x" * 200, firing=False)
     assert last.alert.labels == ended.alert.labels
     await remote(channel, conversation(*rest, ended, remote=state, version=2, now=NOW + MINUTE))
     edits = [body for method, body in server.calls[called:] if method == "chat.update"]
@@ -260,7 +267,7 @@ async def test_a_reply_that_is_not_needed_any_more_says_so_and_is_used_again(
     assert [f": {index + 2}/{count + 1}\n" in reply for index, reply in enumerate(numbered)] == [True] * count
 
 
-async def test_a_reply_that_somebody_removed_is_posted_anew_when_it_changes(
+async def test_a_removed_reply_is_posted_again_when_it_changes(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
     state = await remote(channel, split(180))
@@ -273,10 +280,10 @@ async def test_a_reply_that_somebody_removed_is_posted_anew_when_it_changes(
 
 
 async def test_replies_that_were_cut_short_go_on_from_there(server: FakeSlack, channel: SlackChannel) -> None:
-    """What was told stays told, and nothing is posted twice."""
+    """What was talk stays talk, and nothing is posted twice."""
     about = split(180)
     server.fail(Fault(), Fault(), rate_limited(7))
-    outcome = await tell(channel, about)
+    outcome = await notify(channel, about)
     assert isinstance(outcome, Retry)
     assert outcome.remote is not None
     first = [server.only.thread[0].ts]
@@ -296,11 +303,14 @@ async def test_replies_that_were_cut_short_go_on_from_there(server: FakeSlack, c
 async def test_an_edit_refused_becomes_a_reply_with_the_new_state(
     server: FakeSlack, channel: SlackChannel, code: str
 ) -> None:
-    state = await remote(channel, conversation(told()))
+    state = await remote(channel, conversation(shown_alert()))
     server.fail(error(code, "chat.update"))
-    state = await remote(channel, conversation(told(news=False), told("cart"), remote=state, version=2))
+    state = await remote(
+        channel, conversation(shown_alert(news=False), shown_alert("cart"), remote=state, version=2)
+    )
     await remote(
-        channel, conversation(told(firing=False), told("cart", firing=False), remote=state, version=3)
+        channel,
+        conversation(shown_alert(firing=False), shown_alert("cart", firing=False), remote=state, version=3),
     )
     server.expect(Want("C0CRITICAL", ("🔥",), RED, ("2 firing", "✅ Resolved: HighErrorRate")))
     assert [reply.color for reply in server.only.thread] == [RED, GREEN]
@@ -313,11 +323,11 @@ async def test_an_unknown_error_gets_one_plain_try(
     server: FakeSlack, channel: SlackChannel, code: str
 ) -> None:
     server.fail(error(code))
-    state = await remote(channel, conversation(told()))
+    state = await remote(channel, conversation(shown_alert()))
     server.expect(Want("C0CRITICAL", ("HighErrorRate", "Checkouts fail")))
     assert (server.only.blocks, server.only.attachments, len(server.calls)) == ([], [], 2)
     server.fail(error(code, "chat.update"))
-    await remote(channel, conversation(told(), told("cart"), remote=state, version=2))
+    await remote(channel, conversation(shown_alert(), shown_alert("cart"), remote=state, version=2))
     assert "cart" in server.only.text
 
 
@@ -325,7 +335,7 @@ async def test_an_unknown_error_that_stays_is_tried_again_later(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
     server.fail(*[error("a_code_of_tomorrow")] * 2)
-    outcome = await tell(channel, conversation(told()))
+    outcome = await notify(channel, conversation(shown_alert()))
     assert outcome == Retry("a_code_of_tomorrow", remote={})
     assert len(server.calls) == 2
 
@@ -338,7 +348,7 @@ async def test_what_slack_says_beside_its_code_is_kept_for_people(
         "response_metadata": {"messages": ["[ERROR] see your app"]},
     }  # fmt: skip
     server.fail(http(200, json.dumps(body), "application/json"))
-    outcome = await tell(channel, conversation(told()))
+    outcome = await notify(channel, conversation(shown_alert()))
     assert isinstance(outcome, Broken)
     assert outcome.words == "needed: chat:write, provided: none, ***, messages: [ERROR] see your app"
     assert outcome.cause == "slack"
@@ -349,9 +359,9 @@ async def test_news_that_the_thread_refuses_are_a_new_message(
     server: FakeSlack, channel: SlackChannel, code: str
 ) -> None:
     """An edit notifies nobody."""
-    state = await remote(channel, conversation(told()))
+    state = await remote(channel, conversation(shown_alert()))
     server.refuse_replies = code
-    news = conversation(told(news=False), told("cart"), remote=state, version=2)
+    news = conversation(shown_alert(news=False), shown_alert("cart"), remote=state, version=2)
     state = await remote(channel, news)
     edited, announced = server.in_channel("C0CRITICAL")
     assert edited.edits == 1
@@ -361,12 +371,12 @@ async def test_news_that_the_thread_refuses_are_a_new_message(
     assert len(server.messages) == 2, "it is announced once"
 
 
-async def test_an_edit_refused_for_an_unknown_reason_is_told_in_the_thread(
+async def test_an_edit_refused_for_an_unknown_reason_becomes_a_reply(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
-    state = await remote(channel, conversation(told()))
+    state = await remote(channel, conversation(shown_alert()))
     server.fail(*[error("a_code_of_tomorrow", "chat.update")] * 2)
-    await remote(channel, conversation(told(news=False), told("cart"), remote=state, version=2))
+    await remote(channel, conversation(shown_alert(news=False), shown_alert("cart"), remote=state, version=2))
     assert len(server.only.replies) == 1
     assert "2 firing" in server.only.replies[0]
 
@@ -374,10 +384,10 @@ async def test_an_edit_refused_for_an_unknown_reason_is_told_in_the_thread(
 async def test_an_unknown_reason_that_refuses_all_seals_no_message(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
-    state = await remote(channel, conversation(told()))
+    state = await remote(channel, conversation(shown_alert()))
     server.fail(*[error("a_code_of_tomorrow")] * 6)
-    news = conversation(told(news=False), told("cart"), remote=state, version=2)
-    outcome = await tell(channel, news)
+    news = conversation(shown_alert(news=False), shown_alert("cart"), remote=state, version=2)
+    outcome = await notify(channel, news)
     assert isinstance(outcome, Retry)
     assert outcome.remote is not None
     await remote(channel, replace(news, remote=outcome.remote, attempt=2))
@@ -389,8 +399,8 @@ async def test_a_retry_repeats_no_reply_of_a_message_that_cannot_be_edited(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
     server.edits_allowed = False
-    state = await remote(channel, conversation(told()))
-    ended = conversation(told(firing=False), remote=state, version=2)
+    state = await remote(channel, conversation(shown_alert()))
+    ended = conversation(shown_alert(firing=False), remote=state, version=2)
     state = await remote(channel, ended)
     await remote(channel, replace(ended, remote=state, attempt=2))
     assert len(server.only.replies) == 1
@@ -404,29 +414,30 @@ async def test_a_split_message_that_cannot_be_edited_adds_only_what_is_new(
     server.edits_allowed = False
     before = split(180).alerts
     known = [replace(each, news=False) for each in before]
-    state = await remote(channel, conversation(*known, told("later"), remote=state, version=2))
+    state = await remote(channel, conversation(*known, shown_alert("later"), remote=state, version=2))
     assert len(server.only.thread) == count + 1 + count, (
         "once, all of it anew: what stands there can't be mended"
     )
-    more = told("latest")
+    more = shown_alert("latest")
     state = await remote(
-        channel, conversation(*known, replace(told("later"), news=False), more, remote=state, version=3)
+        channel,
+        conversation(*known, replace(shown_alert("later"), news=False), more, remote=state, version=3),
     )
     assert len(server.only.thread) == count + 1 + count + 2
     assert "service=`latest`" in server.only.replies[-1]
     assert "service=`later`" not in server.only.replies[-1]
 
 
-async def test_a_retry_goes_on_with_the_replies_of_a_message_that_cannot_be_edited(
+async def test_a_retry_continues_with_the_replies_of_a_sealed_message(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
     """Even if it comes a day late, and the words have changed with the hour."""
     state = await remote(channel, split(180))
     server.edits_allowed = False
     known = (replace(each, news=False) for each in split(180).alerts)
-    again = conversation(*known, told("later"), remote=state, version=2)
+    again = conversation(*known, shown_alert("later"), remote=state, version=2)
     server.fail(Fault(), Fault(), Fault(), http(503))
-    outcome = await tell(channel, again)
+    outcome = await notify(channel, again)
     assert isinstance(outcome, Retry)
     assert outcome.remote is not None
     assert len(outcome.remote["parts"]) == 1
@@ -437,16 +448,18 @@ async def test_a_retry_goes_on_with_the_replies_of_a_message_that_cannot_be_edit
     assert "service=`later`" in server.only.replies[-1]
 
 
-async def test_a_sealed_message_that_is_removed_is_posted_anew_and_edited_again(
+async def test_a_removed_sealed_message_is_posted_and_edited_again(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
-    state = await remote(channel, conversation(told()))
+    state = await remote(channel, conversation(shown_alert()))
     server.edits_allowed = False
-    state = await remote(channel, conversation(told(), told("cart"), remote=state, version=2))
+    state = await remote(channel, conversation(shown_alert(), shown_alert("cart"), remote=state, version=2))
     server.delete(server.only)
     server.edits_allowed = True
-    state = await remote(channel, conversation(told(), told("cart"), told("tax"), remote=state, version=3))
-    await remote(channel, conversation(told(firing=False), remote=state, version=4))
+    state = await remote(
+        channel, conversation(shown_alert(), shown_alert("cart"), shown_alert("tax"), remote=state, version=3)
+    )
+    await remote(channel, conversation(shown_alert(firing=False), remote=state, version=4))
     server.expect(Want("C0CRITICAL", ("✅",), GREEN, ("✅ All resolved",)))
 
 
@@ -456,7 +469,7 @@ async def test_a_sealed_message_that_is_removed_is_posted_anew_and_edited_again(
 async def lost(server: FakeSlack, channel: SlackChannel, about: Conversation) -> Mapping[str, Any]:
     """What is known of a post that Slack took without being able to say so."""
     server.fail(LOST_ANSWER)
-    outcome = await tell(channel, about)
+    outcome = await notify(channel, about)
     assert outcome == Retry("connection failed", ambiguous=True, remote={"doubt": about.now})
     assert outcome.remote is not None
     return outcome.remote
@@ -465,18 +478,18 @@ async def lost(server: FakeSlack, channel: SlackChannel, about: Conversation) ->
 async def test_a_message_whose_answer_got_lost_is_found_again(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
-    state = await lost(server, channel, conversation(told()))
+    state = await lost(server, channel, conversation(shown_alert()))
     metadata = {"event_type": "alert_router", "event_payload": {"delivery": f"{'0' * 32}-1-1"}}
     assert server.only.metadata == metadata
-    state = await remote(channel, conversation(told(), remote=state, attempt=2))
+    state = await remote(channel, conversation(shown_alert(), remote=state, attempt=2))
     assert state == {"channel": "C0CRITICAL", "ts": server.only.ts, "shown": 1, "threaded": 1}
-    await remote(channel, conversation(told(firing=False), remote=state, version=2))
+    await remote(channel, conversation(shown_alert(firing=False), remote=state, version=2))
     server.expect(Want("C0CRITICAL", ("✅",), GREEN, ("✅ All resolved",)))
 
 
 async def test_a_message_found_again_is_brought_up_to_date(server: FakeSlack, channel: SlackChannel) -> None:
-    state = await lost(server, channel, conversation(told()))
-    await remote(channel, conversation(told(firing=False), remote=state, version=2, attempt=2))
+    state = await lost(server, channel, conversation(shown_alert()))
+    await remote(channel, conversation(shown_alert(firing=False), remote=state, version=2, attempt=2))
     server.expect(Want("C0CRITICAL", ("✅",), GREEN, ("✅ All resolved",)))
 
 
@@ -490,8 +503,8 @@ async def test_a_message_found_again_gets_its_numbered_replies(
 
 async def test_a_post_that_did_not_arrive_is_posted_once(server: FakeSlack, channel: SlackChannel) -> None:
     server.fail(CLOSE)
-    await tell(channel, conversation(told()))
-    await remote(channel, conversation(told(), remote={"doubt": NOW}, attempt=2))
+    await notify(channel, conversation(shown_alert()))
+    await remote(channel, conversation(shown_alert(), remote={"doubt": NOW}, attempt=2))
     server.expect(Want("C0CRITICAL"))
 
 
@@ -499,9 +512,9 @@ async def test_a_post_that_did_not_arrive_is_posted_once(server: FakeSlack, chan
 async def test_where_the_history_may_not_be_read_it_is_posted_again(
     server: FakeSlack, channel: SlackChannel, code: str
 ) -> None:
-    state = await lost(server, channel, conversation(told()))
+    state = await lost(server, channel, conversation(shown_alert()))
     server.history_trouble = code
-    await remote(channel, conversation(told(), remote=state, attempt=2))
+    await remote(channel, conversation(shown_alert(), remote=state, attempt=2))
     assert len(server.messages) == 2
 
 
@@ -509,10 +522,10 @@ async def test_where_the_history_may_not_be_read_it_is_posted_again(
 async def test_where_the_history_is_not_to_be_had_now_it_is_asked_for_later(
     server: FakeSlack, channel: SlackChannel, fault: Fault
 ) -> None:
-    state = await lost(server, channel, conversation(told()))
+    state = await lost(server, channel, conversation(shown_alert()))
     server.fail(fault)
-    again = conversation(told(), remote=state, attempt=2, now=NOW + MINUTE)
-    outcome = await tell(channel, again)
+    again = conversation(shown_alert(), remote=state, attempt=2, now=NOW + MINUTE)
+    outcome = await notify(channel, again)
     assert isinstance(outcome, Retry)
     assert outcome.remote == state
     await remote(channel, replace(again, remote=state))
@@ -522,21 +535,21 @@ async def test_where_the_history_is_not_to_be_had_now_it_is_asked_for_later(
 async def test_only_a_message_of_the_conversation_is_taken_for_it(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
-    await remote(channel, conversation(told(), token="1" * 32))
-    await remote(channel, conversation(told(), episode=11))
-    await remote(channel, conversation(told(), remote={"doubt": NOW}))
+    await remote(channel, conversation(shown_alert(), token="1" * 32))
+    await remote(channel, conversation(shown_alert(), episode=11))
+    await remote(channel, conversation(shown_alert(), remote={"doubt": NOW}))
     assert len(server.messages) == 3
 
 
 async def test_the_newest_message_of_the_conversation_counts(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
-    await lost(server, channel, conversation(told()))
+    await lost(server, channel, conversation(shown_alert()))
     server.history_trouble = "missing_scope"
     server.fail(Fault(), LOST_ANSWER)
-    await tell(channel, conversation(told(), remote={"doubt": NOW}))
+    await notify(channel, conversation(shown_alert(), remote={"doubt": NOW}))
     server.history_trouble = ""
-    state = await remote(channel, conversation(told(), remote={"doubt": NOW}))
+    state = await remote(channel, conversation(shown_alert(), remote={"doubt": NOW}))
     assert state["ts"] == max(ts for _, ts in server.messages)
 
 
@@ -544,22 +557,24 @@ async def test_what_is_older_than_the_doubt_is_not_looked_through(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
     server.now = (NOW - 2 * MINUTE) // SECOND
-    await remote(channel, conversation(told()))
-    await remote(channel, conversation(told(), remote={"doubt": NOW}))
+    await remote(channel, conversation(shown_alert()))
+    await remote(channel, conversation(shown_alert(), remote={"doubt": NOW}))
     assert len(server.messages) == 2
     asked = next(body for method, body in server.calls if method == "conversations.history")
     assert float(asked["oldest"]) == (NOW - MINUTE) / SECOND
 
 
 async def test_a_doubt_outlasts_what_cannot_have_arrived(server: FakeSlack, channel: SlackChannel) -> None:
-    state = await lost(server, channel, conversation(told()))
+    state = await lost(server, channel, conversation(shown_alert()))
     server.history_trouble, server.trouble["C0CRITICAL"] = "missing_scope", "is_archived"
-    assert await tell(channel, conversation(told(), remote=state, attempt=2)) == Broken("is_archived", state)
+    assert await notify(channel, conversation(shown_alert(), remote=state, attempt=2)) == Broken(
+        "is_archived", state
+    )
 
 
 async def test_an_answer_without_a_ts_leaves_a_doubt(server: FakeSlack, channel: SlackChannel) -> None:
     server.fail(http(200, '{"ok":true,"channel":"C0CRITICAL"}', "application/json"))
-    outcome = await tell(channel, conversation(told()))
+    outcome = await notify(channel, conversation(shown_alert()))
     assert outcome == Retry("bad answer", ambiguous=True, remote={"doubt": NOW})
 
 
@@ -585,8 +600,8 @@ async def test_an_attempt_makes_the_calls_that_are_paid_for(server: FakeSlack, c
 async def test_an_edit_and_its_news_are_two_calls_of_their_kinds(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
-    state = await remote(channel, conversation(told("a")))
-    talk = conversation(told("a", news=False), told("b"), version=2, remote=state)
+    state = await remote(channel, conversation(shown_alert("a")))
+    talk = conversation(shown_alert("a", news=False), shown_alert("b"), version=2, remote=state)
     message = channel.render(CRITICAL, talk, TEMPLATES)
     assert message.calls == (Call.EDIT, Call.POST)
     first = await channel.send(CRITICAL, talk, replace(message, paid=1))
@@ -614,7 +629,7 @@ async def test_calls_beside_the_plan_are_reported(
     unpaid: tuple[Call, ...],
 ) -> None:
     server.fail(*([fault] if fault else []))
-    outcome = await tell(channel, conversation(told(), remote=remote_state))
+    outcome = await notify(channel, conversation(shown_alert(), remote=remote_state))
     assert isinstance(outcome, Delivered)
     assert outcome.unpaid == unpaid
 
@@ -623,9 +638,9 @@ async def test_an_edit_that_is_refused_and_its_reply_are_one_attempt(
     server: FakeSlack, channel: SlackChannel
 ) -> None:
     """Else each attempt would try the edit again, and the reply would never come."""
-    state = await remote(channel, conversation(told()))
+    state = await remote(channel, conversation(shown_alert()))
     server.edits_allowed = False
-    talk = conversation(told(firing=False), version=2, remote=state)
+    talk = conversation(shown_alert(firing=False), version=2, remote=state)
     message = channel.render(CRITICAL, talk, TEMPLATES)
     outcome = await channel.send(CRITICAL, talk, replace(message, paid=1))
     assert isinstance(outcome, Delivered)

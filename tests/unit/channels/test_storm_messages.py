@@ -1,4 +1,4 @@
-"""The messages of a storm name every group that they tell of, within the limits of the vendors."""
+"""The messages of a storm name every group that they notify of, within the limits of the vendors."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from router.model import Conversation, Delivered, Message, StormLine, StormNews,
 from router.render import Templates
 from router.render.folding import key_of, room_of
 from tests.unit.channels.talk import TEMPLATES, conversation, destination
-from tests.unit.channels.test_email import ANNA, BERT, channel_to, place, tell
+from tests.unit.channels.test_email import ANNA, BERT, channel_to, notify, place
 from tests.world.fake_slack import FakeSlack
 from tests.world.fake_smtp import FakeSmtp
 
@@ -114,14 +114,14 @@ def test_the_subject_has_level_and_names() -> None:
     )
 
 
-async def test_mere_ends_are_mailed_to_those_who_got_a_mail_before() -> None:
+async def test_ends_are_mailed_only_to_recipients_of_an_earlier_mail() -> None:
     to = place(ANNA, BERT)
     one, other = host(1), host(2)
     async with FakeSmtp() as smtp:
         channel = channel_to(smtp.smarthost)
 
         async def mailed(news: StormNews, *standing: StormLine, remote: Any = ()) -> Delivered:
-            outcome = await tell(channel, stormy(news, standing, version=2, remote=dict(remote)), to)
+            outcome = await notify(channel, stormy(news, standing, version=2, remote=dict(remote)), to)
             assert isinstance(outcome, Delivered)
             return outcome
 

@@ -1,6 +1,7 @@
 """Secrets of every origin are read in one way, and never shown."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,8 @@ SECRET = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Z
 
 @settings(deadline=None)  # the first example also warms what all share
 @given(
-    SECRET.map(str.strip).filter(lambda text: len(text) >= 8),
+    # A secret of plain words may stand in a message by chance.
+    SECRET.map(str.strip).filter(lambda text: len(text) >= 8 and not re.fullmatch(r"[A-Za-z ]+", text)),
     st.sampled_from(["literal", "variable", "default"]),
 )
 def test_no_error_shows_a_secret_wherever_it_stands(secret: str, kind: str) -> None:

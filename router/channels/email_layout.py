@@ -1,0 +1,108 @@
+"""The text of mails: what fits, the plain facts if a template fails, and the bytes that are sent."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from email.header import Header
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from typing import Any
+
+from router.model import Conversation
+from router.render.words import clip, line
+
+# https://www.rfc-editor.org/rfc/rfc5322#section-2.1.1: a line has at most 998 characters. Mail programs show fewer of
+# a subject than these.
+SUBJECT = 250
+# https://www.postfix.org/postconf.5.html#message_size_limit: 10,240,000 bytes. In base64, and with the
+# widest characters, these two come to about 8,000,000 bytes. Without its HTML a mail is still complete.
+TEXT = 500_000
+HTML = 1_000_000
+_POLICY_7BIT = SMTP.clone(cte_type="7bit")  # so that no server needs to support 8-bit mail
+
+
+def fitted_text(write: Callable[[Mapping[str, Any]], str], values: Mapping[str, Any]) -> str:
+    """Return a text with as many alerts (in a digest: lines for each section) as a mail holds; the text counts the rest."""
+    sections = values.get("sections", ())
+    shown = max((len(section.entries) for section in sections), default=len(values.get("alerts", ())))
+    note = ""
+    while (
+        len(text := re.sub(r"\n{3,}", "\n\n", write(_with_first_alerts(values, shown)))) > TEXT - len(note)
+        and shown
+    ):
+        shown //= 2
+        left = sum(entry.count for section in sections for entry in section.entries[shown:])
+        left += len(values.get("alerts", ())[shown:])
+        note = f"\n\n... and {left} more not shown: the mail would be too long"
+    return clip(text, TEXT - len(note)) + note
+
+
+def _with_first_alerts(values: Mapping[str, Any], shown: int) -> dict[str, Any]:
+    if "sections" in values:
+        sections = [replace(each, entries=each.entries[:shown]) for each in values["sections"]]
+        return {**values, "sections": sections}
+    return {**values, "alerts": values.get("alerts", ())[:shown]}
+
+
+def bare_address(address: str) -> str:
+    """Return the bare address, without a display name."""
+    named = re.fullmatch(r".*<([^<>]+)>", address)
+    return (named.group(1) if named else address).strip()
+
+
+def mail_bytes(body: Mapping[str, Any]) -> bytes:
+    """Return a mail as it is sent. :param body: a message's, see :meth:`router.channels.email.EmailChannel.render`"""
+    mail = EmailMessage(policy=_POLICY_7BIT)
+    mail["From"] = _mailbox(body["from"])
+    mail["To"] = [_mailbox(address) for address in body["to"]]
+    # `email` accepts a newline at the end of a header, which would end the header block too early.
+    for name, value in {"Date": body["date"], "Message-ID": body["message_id"], **body["headers"]}.items():
+        mail[name] = line(value)
+    mail.set_content(body["text"])
+    if body["html"]:
+        mail.add_alternative(body["html"], subtype="html")
+    return _subject(body["subject"]) + mail.as_bytes()
+
+
+def _subject(text: str) -> bytes:
+    """Return the header, encoded. EmailMessage would decode an encoded word (RFC 2047) that a label has, with the newlines
+    in it, so that a label could add headers. It also loses and doubles spaces beside such words.
+    """
+    text = line(text)
+    charset = None if text.isascii() and "=?" not in text else "utf-8"
+    return (
+        b"Subject: " + Header(text, charset, header_name="Subject").encode(linesep="\r\n").encode() + b"\r\n"
+    )
+
+
+def _mailbox(address: str) -> Address:
+    name = address[: address.index("<")].strip().strip('"') if "<" in address else ""
+    return Address(display_name=line(name), addr_spec=bare_address(address))
+
+
+def fallback_text(conversation: Conversation, values: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the subject and the text for a template that fails: the plain facts."""
+    if conversation.digest is not None:
+        rows = [values["period"]]
+        for section in values["sections"]:
+            rows += ["", f"{section.title}: {section.count}"]
+            rows += [f"  [{entry.level}] {entry.name} x {entry.count}" for entry in section.entries]
+        return f"Alert digest, {values['period']}", "\n".join(rows)
+    if conversation.storm is not None:
+        rows = [f"{values['groups']} groups firing, {values['resolved']} resolved"]
+        for what in ("firing", "eased", "resolved"):
+            rows += [f"{what}: {each.text}" for each in values[f"new_{what}"]]
+        over = " is over" if values["over"] else ""
+        subject = values["names"]["standing"] or values["names"]["resolved"]
+        return f"[{values['level']}] Alert storm{over}: {subject}", "\n".join(rows)
+    state = "RESOLVED" if values["status"] == "resolved" else f"FIRING:{len(values['firing'])}"
+    rows = [values["title"]]
+    for alert in values["alerts"]:
+        labels = ", ".join(f"{name}={value}" for name, value in alert.labels.items())
+        rows += ["", f"{alert.status}: {labels}", alert.summary]
+    if values["unlisted"]:
+        rows += ["", f"{values['unlisted']} more that were resolved are not listed"]
+    if conversation.truncated:
+        rows += ["", f"{conversation.truncated} more not shown by Alertmanager (max_alerts)"]
+    return f"[{state}] {values['title']}", "\n".join(rows)

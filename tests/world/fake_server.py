@@ -1,0 +1,180 @@
+"""What every fake provider over HTTP has: it listens, records each call, fails on demand, and signals what happened.
+
+A fake on top of it holds only what its vendor takes, refuses and keeps.
+"""
+
+import asyncio
+import contextlib
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, Self, TypeVar
+
+from aiohttp import web
+
+from tests.listening import Site
+from tests.waiting import guarded
+
+Found_contra = TypeVar("Found_contra", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong with one call. ``Fault()``: nothing does.
+
+    ``accept``: the message is taken before that. ``hang``: first, nothing happens until released. ``close``: the
+    connection ends without an answer.
+    """
+
+    status: int | None = None
+    """None: the call is answered as usual."""
+    body: str = ""
+    content_type: str = "text/plain"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    hang: bool = False
+    close: bool = False
+    accept: bool = False
+    method: str | None = None
+    """Only calls of this method; others pass by."""
+
+
+HANG = Fault(hang=True, close=True)
+CLOSE = Fault(close=True)
+LOST_ANSWER = Fault(close=True, accept=True)
+
+
+def http(status: int, body: str = "", content_type: str = "text/html", **headers: str) -> Fault:
+    """An answer that says so. :param headers: their names with underscores"""
+    return Fault(status, body, content_type, {name.replace("_", "-"): headers[name] for name in headers})
+
+
+class Wanted(Protocol[Found_contra]):
+    def met_by(self, found: Found_contra, /) -> bool: ...
+
+
+def differences(wanted: Iterable[Wanted[Any]], found: Iterable[Any]) -> list[str]:
+    """What is wanted and not there, and what is there and not wanted; each thing found meets one wish."""
+    left, missing = list(found), []
+    for want in wanted:
+        match = next((each for each in left if want.met_by(each)), None)
+        missing += [f"missing: {want}"] if match is None else []
+        left = [each for each in left if each is not match]
+    return [*missing, *(f"unexpected: {each}" for each in left)]
+
+
+class FakeServer(ABC):
+    """``async with FakeVendor() as vendor: … vendor.url``"""
+
+    routes: ClassVar[tuple[tuple[str, str], ...]]
+    """Method and path of what it serves."""
+    path: ClassVar[str] = ""
+    """What follows the address in its URL."""
+    max_body: ClassVar[int] = 2**26
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.on_step: Callable[[str], None] = lambda _: None
+        """Called with each step of each call: it was received, taken, answered."""
+        self._faults: deque[Fault] = deque()
+        self._released = asyncio.Event()
+        self._changed = asyncio.Condition()
+        self._site: Site | None = None
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=self.max_body)
+        for method, path in self.routes:
+            app.router.add_route(method, path, self._serve)
+        self._site = await Site.open(app)
+        self.url = f"http://{self._site.address}{self.path}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.release()
+        assert self._site is not None
+        await self._site.close()
+
+    def fail(self, *faults: Fault) -> None:
+        """The next calls go wrong like this, one after the other."""
+        self._faults.extend(faults)
+
+    def recover(self) -> None:
+        """Whatever was still to go wrong does not."""
+        self._faults.clear()
+        self.release()
+
+    def release(self) -> None:
+        """What hangs goes on (and finds its connection closed)."""
+        self._released.set()
+        self._released = asyncio.Event()
+
+    async def until(self, ready: Callable[[], bool]) -> None:
+        """Return as soon as it holds; it is looked at after every call that came in."""
+        async with guarded(lambda: f"{type(self).__name__} has:\n{self._shown()}"), self._changed:
+            await self._changed.wait_for(ready)
+
+    @abstractmethod
+    def _shown(self) -> str:
+        """What it has, for a wait that fails."""
+
+    @abstractmethod
+    async def _read(self, request: web.Request) -> tuple[str, Any]:
+        """A call's method and body."""
+
+    @abstractmethod
+    def _take(self, request: web.Request, body: Any) -> web.Response:
+        """Do what the call wants, or refuse it."""
+
+    def _record(self, method: str, request: web.Request, body: Any, fault: Fault) -> None:  # noqa: B027  (a fake may keep none)
+        """Note a call before anything comes of it."""
+
+    def _step(self, method: str, body: Any, what: str) -> str:
+        """What ``on_step`` is called with."""
+        return what
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        try:
+            method, body = await self._read(request)
+            answer = await self._answer(method, request, body)
+            return await self._send(answer, request, self._step(method, body, "answered"))
+        finally:
+            await self._notify()
+
+    async def _answer(self, method: str, request: web.Request, body: Any) -> web.Response:
+        fault = self._next_fault(method)
+        self._record(method, request, body, fault)
+        self.on_step(self._step(method, body, "received"))
+        if fault.hang:
+            released = self._released
+            await self._notify()
+            await released.wait()
+        if fault.accept:
+            self._take(request, body)
+        if fault.close:
+            assert request.transport is not None
+            request.transport.close()
+            return web.Response()
+        if fault.status is None:
+            return self._take(request, body)
+        headers = {"Content-Type": fault.content_type, **fault.headers}
+        return web.Response(status=fault.status, text=fault.body, headers=headers)
+
+    async def _send(self, answer: web.Response, request: web.Request, step: str) -> web.StreamResponse:
+        if request.transport is None or request.transport.is_closing():
+            return answer
+        with contextlib.suppress(ConnectionError):  # the other side is gone
+            await answer.prepare(request)
+            await answer.write_eof()
+            self.on_step(step)
+        return answer
+
+    def _next_fault(self, method: str) -> Fault:
+        for fault in self._faults:
+            if fault.method in {None, method}:
+                self._faults.remove(fault)
+                return fault
+        return Fault()
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
