@@ -7,6 +7,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from router.channels.importing import ChannelImport
 from router.channels.limits import Concurrency, RateSetting, StormAbove, chosen
 from router.model import (
     DAY,
@@ -91,6 +92,8 @@ class DestinationOptions(Section):
     """The receiver to tell instead of what is given up here."""
     rate: RateSetting = None
     max_concurrency: Concurrency = None
+    send_resolved: bool = True
+    """Whether the destination is notified when an alert ends."""
 
     def key(self, receiver: str) -> str:
         """The destination's key: stable, bounded by the configuration, free of secrets."""
@@ -159,7 +162,9 @@ class ChannelSpec:
     dedupes: bool = False
     """The provider, or whoever listens there, tells a second telling of the same state apart by its key."""
     machine: bool = False
-    """Programs are told by it, not people; see :class:`router.model.Destination`."""
+    """Programs read it, not people; see :class:`router.model.Destination`."""
+    importer: type[ChannelImport] | None = None
+    """Reads the channel's part of an alertmanager.yml; None: Alertmanager has no such receiver."""
 
     def limits_of(self, options: DestinationOptions, settings: ChannelSettings | None) -> LaneLimits:
         """The limits of a destination. :param settings: of its section; None: there is none"""

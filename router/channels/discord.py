@@ -15,6 +15,7 @@ import aiohttp
 from pydantic import AfterValidator, Field, SecretStr
 
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions
+from router.channels.discord_import import DiscordImport
 from router.channels.discord_layout import bare_facts, escape, layout
 from router.channels.said import fit_to_show, parts_of, text_of, tls_fault
 from router.model import (
@@ -383,5 +384,5 @@ DISCORD = ChannelSpec(
     name="discord", section="discord", settings=DiscordSettings, options=DiscordOptions, make=DiscordChannel,
     # "Rate limits should not be hard coded": the headers of each answer say when the next request may go, and so one
     # delivery goes after the other. https://docs.discord.com/developers/topics/rate-limits
-    limits=LaneLimits(), placeholder={},
+    limits=LaneLimits(), placeholder={}, importer=DiscordImport,
 )  # fmt: skip

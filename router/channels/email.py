@@ -19,6 +19,7 @@ import aiosmtplib
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from router.channels.base import ChannelSpec, DestinationOptions, StormOptions, StormSettings
+from router.channels.email_import import EmailImport
 from router.channels.email_smtp import CAUSE, Access, Mail, deliver
 from router.channels.said import fit_to_show
 from router.model import (
@@ -332,7 +333,7 @@ _SMARTHOST = SharedLimits(max_concurrency=_CONNECTIONS)
 EMAIL = ChannelSpec(
     name="email", section="email", settings=EmailSettings, options=EmailOptions, make=EmailChannel,
     limits=LaneLimits(Rate(2, SECOND, burst=10), max_concurrency=_CONNECTIONS), shared=_SMARTHOST,
-    placeholder=_PLACEHOLDER, storm_every=5 * MINUTE, storm_room=STORM_ROOM,
+    placeholder=_PLACEHOLDER, storm_every=5 * MINUTE, storm_room=STORM_ROOM, importer=EmailImport,
 )  # fmt: skip
 DIGEST = ChannelSpec(
     name="digest", section="email", settings=EmailSettings, options=DigestOptions, make=EmailChannel,

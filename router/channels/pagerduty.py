@@ -18,6 +18,7 @@ import requests
 from pydantic import Field, SecretStr
 
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, destination_key
+from router.channels.pagerduty_import import PagerDutyImport
 from router.channels.pagerduty_line import Line
 from router.channels.said import causes, fit_to_show, text_of, tls_fault
 from router.model import (
@@ -341,4 +342,5 @@ PAGERDUTY = ChannelSpec(
     # https://developer.pagerduty.com/docs/events-api-v2-overview#limits: 120 calls a minute and key. A page waits for no
     # slow answer to the one before it.
     limits=LaneLimits(Rate(120, MINUTE, burst=20), max_concurrency=4), placeholder={}, dedupes=True,
+    importer=PagerDutyImport,
 )  # fmt: skip

@@ -11,6 +11,7 @@ from router.channels.base import ChannelSpec, EditSettings, StormOptions
 from router.channels.said import fit_to_show
 from router.channels.slack_attempt import Attempt, UnfinishedError, calls_of, outcome_of
 from router.channels.slack_errors import FAULTS, judged
+from router.channels.slack_import import SlackImport
 from router.channels.slack_layout import escape, render, render_fallback
 from router.channels.slack_storm import STORM_ROOM, render_storm_fallback, storm
 from router.model import (
@@ -141,5 +142,5 @@ SLACK = ChannelSpec(
     # hundred messages a minute a workspace; Tier 3, which chat.update is in, 50 and more a minute.
     limits=LaneLimits(Rate(1, SECOND, burst=3), max_concurrency=4),
     shared=SharedLimits(Rate(4, SECOND, burst=10), edit_rate=Rate(50, MINUTE, burst=5)),
-    storm_every=5 * SECOND, storm_room=STORM_ROOM, edits=True,
+    storm_every=5 * SECOND, storm_room=STORM_ROOM, edits=True, importer=SlackImport,
 )  # fmt: skip

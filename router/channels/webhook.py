@@ -19,6 +19,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, Section, destination_key
 from router.channels.said import fit_to_show, parts_of, text_of, tls_fault
+from router.channels.webhook_import import WebhookImport
 from router.model import (
     SECOND,
     Alert,
@@ -306,5 +307,5 @@ def _unreachable(error: Exception) -> Retry | Broken:
 # https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 WEBHOOK = ChannelSpec(
     name="webhook", section="webhook", settings=WebhookSettings, options=WebhookOptions, make=WebhookChannel,
-    limits=LaneLimits(max_concurrency=16), placeholder={}, dedupes=True, machine=True,
+    limits=LaneLimits(max_concurrency=16), placeholder={}, dedupes=True, machine=True, importer=WebhookImport,
 )  # fmt: skip
