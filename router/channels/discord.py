@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import aiohttp
 from pydantic import AfterValidator, Field, SecretStr
 
+from router.channels import discord_drawing
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions
 from router.channels.discord_import import DiscordImport
 from router.channels.discord_layout import bare_facts, escape, layout
@@ -381,8 +382,8 @@ def _unreachable(error: Exception) -> Retry | Broken:
 
 
 DISCORD = ChannelSpec(
-    name="discord", section="discord", settings=DiscordSettings, options=DiscordOptions, make=DiscordChannel,
+    name="discord", title="Discord", nothing_sent="No Discord message yet.", section="discord", settings=DiscordSettings, options=DiscordOptions, make=DiscordChannel,
     # "Rate limits should not be hard coded": the headers of each answer say when the next request may go, and so one
     # delivery goes after the other. https://docs.discord.com/developers/topics/rate-limits
-    limits=LaneLimits(), placeholder={}, importer=DiscordImport,
+    limits=LaneLimits(), placeholder={}, importer=DiscordImport, draw=discord_drawing.draw,
 )  # fmt: skip

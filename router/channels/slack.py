@@ -7,6 +7,7 @@ import aiohttp
 from pydantic import Field, SecretStr
 from slack_sdk.web.async_client import AsyncWebClient
 
+from router.channels import slack_drawing
 from router.channels.base import ChannelSpec, EditSettings, StormOptions
 from router.channels.said import fit_to_show
 from router.channels.slack_attempt import Attempt, UnfinishedError, calls_of, outcome_of
@@ -137,10 +138,10 @@ def _slash(url: str) -> str:
 
 
 SLACK = ChannelSpec(
-    name="slack", section="slack", settings=SlackSettings, options=SlackOptions, make=SlackChannel, placeholder={"token": "preview"},
+    name="slack", title="Slack", nothing_sent="No Slack message yet.", section="slack", settings=SlackSettings, options=SlackOptions, make=SlackChannel, placeholder={"token": "preview"},
     # https://docs.slack.dev/apis/web-api/rate-limits: one message a second a channel, with short bursts above it; several
     # hundred messages a minute a workspace; Tier 3, which chat.update is in, 50 and more a minute.
     limits=LaneLimits(Rate(1, SECOND, burst=3), max_concurrency=4),
     shared=SharedLimits(Rate(4, SECOND, burst=10), edit_rate=Rate(50, MINUTE, burst=5)),
-    storm_every=5 * SECOND, storm_room=STORM_ROOM, edits=True, importer=SlackImport,
+    storm_every=5 * SECOND, storm_room=STORM_ROOM, edits=True, importer=SlackImport, draw=slack_drawing.draw,
 )  # fmt: skip

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from router.channels import webhook_drawing
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, Section, destination_key
 from router.channels.said import fit_to_show, parts_of, text_of, tls_fault
 from router.channels.webhook_import import WebhookImport
@@ -306,6 +307,6 @@ def _unreachable(error: Exception) -> Retry | Broken:
 # Alertmanager posts without a rate; so many at the same time leave a small handler its other connections:
 # https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 WEBHOOK = ChannelSpec(
-    name="webhook", section="webhook", settings=WebhookSettings, options=WebhookOptions, make=WebhookChannel,
-    limits=LaneLimits(max_concurrency=16), placeholder={}, dedupes=True, machine=True, importer=WebhookImport,
+    name="webhook", title="Webhook", nothing_sent="No webhook was posted yet.", section="webhook", settings=WebhookSettings, options=WebhookOptions, make=WebhookChannel,
+    limits=LaneLimits(max_concurrency=16), placeholder={}, dedupes=True, machine=True, importer=WebhookImport, draw=webhook_drawing.draw,
 )  # fmt: skip
