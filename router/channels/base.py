@@ -146,9 +146,9 @@ def _no_remote(_body: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ChannelSpec:
-    """A channel's line in the registry."""
+    """A channel's entry in the registry: everything that other rooms ask about it."""
 
     name: str
     section: str
@@ -187,6 +187,11 @@ class ChannelSpec:
     """A later message of a conversation updates the earlier one; False: each message stands alone, as mails do."""
     remote_after: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _no_remote
     """Returns what a message adds to ``Conversation.remote`` when the preview files it, by its body."""
+    secret_pattern: str = ""
+    """A regular expression (verbose, no named groups) of texts that are secrets wherever they stand; empty: none. The
+    fields of the models that are ``SecretStr`` need no pattern."""
+    secret_keys_elsewhere: frozenset[str] = frozenset()
+    """Keys that hold the channel's secrets in other programs' files, such as alertmanager.yml."""
     importer: type[ChannelImport] | None = None
     """Reads the channel's part of an alertmanager.yml; None: Alertmanager has no such receiver."""
 

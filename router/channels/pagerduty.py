@@ -344,4 +344,5 @@ PAGERDUTY = ChannelSpec(
     # slow answer to the one before it.
     limits=LaneLimits(Rate(120, MINUTE, burst=20), max_concurrency=4), placeholder={}, dedupes=True,
     importer=PagerDutyImport, draw=pagerduty_drawing.draw,
+    secret_keys_elsewhere=frozenset({"service_key"}),
 )  # fmt: skip

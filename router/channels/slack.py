@@ -137,6 +137,8 @@ def _slash(url: str) -> str:
     return url if url.endswith("/") else url + "/"
 
 
+# Addresses that anybody can post to, and tokens. https://docs.slack.dev/authentication/tokens
+_SECRETS = r"""\bhooks\.slack(?:-gov)?\.com/[^\s"',}\]]+ | \bxox[a-z]-[\w.-]+ | \bxapp-[\w.-]+"""
 SLACK = ChannelSpec(
     name="slack", title="Slack", nothing_sent="No Slack message yet.", section="slack", settings=SlackSettings, options=SlackOptions, make=SlackChannel, placeholder={"token": "preview"},
     # https://docs.slack.dev/apis/web-api/rate-limits: one message a second a channel, with short bursts above it; several
@@ -144,4 +146,5 @@ SLACK = ChannelSpec(
     limits=LaneLimits(Rate(1, SECOND, burst=3), max_concurrency=4),
     shared=SharedLimits(Rate(4, SECOND, burst=10), edit_rate=Rate(50, MINUTE, burst=5)),
     storm_every=5 * SECOND, storm_room=STORM_ROOM, edits=True, importer=SlackImport, draw=slack_drawing.draw,
+    secret_pattern=_SECRETS,
 )  # fmt: skip
