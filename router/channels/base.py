@@ -173,6 +173,9 @@ class ChannelSpec:
     """The provider, or whoever listens there, tells a second telling of the same state apart by its key."""
     machine: bool = False
     """Programs read it, not people; see :class:`router.model.Destination`."""
+    digest: bool = False
+    """Its destinations get digests at the slots of a schedule instead of alerts. Their options have ``at``,
+    ``weekdays``, ``timezone`` and ``covers``."""
     title: str = ""
     """The title of its tab; empty: the channel's name."""
     draw: Callable[[SentMessage], Markup] = draw_json
@@ -194,6 +197,15 @@ class ChannelSpec:
     """Keys that hold the channel's secrets in other programs' files, such as alertmanager.yml."""
     importer: type[ChannelImport] | None = None
     """Reads the channel's part of an alertmanager.yml; None: Alertmanager has no such receiver."""
+
+    def destination(
+        self, key: str, options: DestinationOptions, settings: ChannelSettings | None
+    ) -> Destination:
+        """Return a destination of this channel. :param settings: of its section; None: there is none"""
+        return Destination(
+            key, self.name, options, options.per_alert, digest=self.digest, machine=self.machine,
+            limits=self.limits_of(options, settings),
+        )  # fmt: skip
 
     def limits_of(self, options: DestinationOptions, settings: ChannelSettings | None) -> LaneLimits:
         """The limits of a destination. :param settings: of its section; None: there is none"""

@@ -340,5 +340,5 @@ EMAIL = ChannelSpec(
 DIGEST = ChannelSpec(
     name="digest", title="Digest", nothing_sent="No digest yet.", section="email", settings=EmailSettings, options=DigestOptions, make=EmailChannel,
     limits=LaneLimits(Rate(1, SECOND, burst=5)), shared=_SMARTHOST, placeholder=_PLACEHOLDER,
-    draw=email_drawing.draw, html_of=email_drawing.html_of, updates=False,
+    draw=email_drawing.draw, html_of=email_drawing.html_of, updates=False, digest=True,
 )  # fmt: skip
