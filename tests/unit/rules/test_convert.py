@@ -132,7 +132,7 @@ def test_alerts_go_to_the_receivers_that_amtool_names(
         assert routed(converted, labels) == said.stdout.strip().split(",")
 
 
-def test_a_label_is_matched_by_what_stands_in_the_file_and_not_by_yamls_number() -> None:
+def test_a_label_is_matched_by_its_text_not_by_a_yaml_number() -> None:
     text = "{route: {receiver: all, routes: [{match: {a: 007, b: yes, c: , d: 1.50}, receiver: one}]}}"
     assert routed(convert_text(text), {"a": "007", "b": "yes", "d": "1.50"}) == ["one"]
     assert routed(convert_text(text), {"a": "7", "b": "yes", "d": "1.50"}) == ["all"]
@@ -249,7 +249,7 @@ def test_mail_is_as_safe_as_it_was_and_no_password_goes_in_clear(smtp: dict[str,
     assert settings.security == tls
 
 
-def test_a_route_whose_hours_are_over_for_ever_tells_nobody() -> None:
+def test_a_route_whose_hours_are_over_for_ever_drops_alerts() -> None:
     converted = told(
         route={"receiver": "team", "routes": [{"active_time_intervals": ["once"]}]},
         time_intervals=[{"name": "once", "time_intervals": [{"years": ["2020"]}]}],
@@ -295,7 +295,7 @@ def test_an_interval_is_taken_over_as_alertmanager_means_it(entries: Any, mutes:
     assert "LEFT OUT" not in converted.text + notes(converted)
 
 
-def test_an_interval_that_is_left_out_is_told_loudly() -> None:
+def test_an_interval_that_is_left_out_is_noted_and_in_the_header() -> None:
     converted = told(
         route={"receiver": "team", "routes": [{"matchers": ["a=b"], "mute_time_intervals": ["x"]}]},
         time_intervals=[{"name": "x", "time_intervals": [NIGHT, {"weekdays": ["friday", "frday"]}]}],
@@ -319,7 +319,7 @@ def test_two_receivers_of_one_name_are_noted() -> None:
     assert len(loaded(converted).policy.receivers["team"]) == 2
 
 
-def test_check_says_that_a_receiver_which_could_not_be_taken_over_tells_nobody() -> None:
+def test_check_warns_of_a_receiver_without_destinations() -> None:
     converted = told(receivers=[{"name": "team", "opsgenie_configs": [{"api_key": "x"}]}])
     config = loads(converted.text, name="routes.yaml", folder=Path(), environ={}, now=NOW, checking=True)
     assert [each.trap for each in config.problems] == [Trap.NOBODY]
@@ -425,6 +425,6 @@ def test_whatever_stands_in_the_file_the_result_loads(data: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("text", ["", "- a", "word", "a: [", "a: &x [*x]", "[" * 1_000])
-def test_what_is_no_alertmanager_yml_at_all_is_refused_with_its_place(text: str) -> None:
+def test_a_file_that_is_no_alertmanager_yml_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^am\.yml:\d+:\d+: .*; give an alertmanager\.yml"):
         convert_text(text, "am.yml")
