@@ -152,25 +152,25 @@ class ChannelSpec:
 
     name: str
     section: str
-    """Which section of ``channels:`` it needs."""
+    """The section of ``channels:`` that has its settings."""
     settings: type[ChannelSettings]
     options: type[DestinationOptions]
     make: Callable[[Any], Channel]
-    """From the settings."""
+    """Makes the channel from its settings."""
     limits: LaneLimits
-    """Of each destination, unless routes.yaml says otherwise: the vendor's."""
+    """The vendor's limits of each destination; routes.yaml can change them."""
     placeholder: Mapping[str, str]
-    """Settings to render with where there are none: in a preview."""
+    """Settings that the preview renders with where routes.yaml has none."""
     shared: SharedLimits = _UNLIMITED
-    """Of all destinations of the section together, unless routes.yaml says otherwise."""
+    """The vendor's limits of all destinations of the section together; routes.yaml can change them."""
     storm_every: Millis | None = None
-    """In a storm one message tells of all, and is brought up to date this often; None: there are none."""
+    """In a storm, one summary message is updated this often (ms); None: the channel sends no summaries."""
     storm_room: int = 0
-    """Characters of names that such a message holds."""
+    """How many characters of group names a storm summary holds."""
     edits: bool = False
-    """A message is brought up to date by editing it."""
+    """Updates edit the message that was sent before."""
     dedupes: bool = False
-    """The provider, or whoever listens there, tells a second telling of the same state apart by its key."""
+    """The provider or the receiving program recognises a repeated delivery of the same state by its key."""
     machine: bool = False
     """Programs read it, not people; see :class:`router.model.Destination`."""
     digest: bool = False
@@ -208,7 +208,7 @@ class ChannelSpec:
         )  # fmt: skip
 
     def limits_of(self, options: DestinationOptions, settings: ChannelSettings | None) -> LaneLimits:
-        """The limits of a destination. :param settings: of its section; None: there is none"""
+        """Return the limits of a destination. :param settings: of its section; None: there is none"""
         default = self.limits
         above = options.storm_above if isinstance(options, StormOptions) else None
         if above is None and isinstance(settings, StormSettings):
@@ -220,7 +220,7 @@ class ChannelSpec:
         )
 
     def shared_of(self, settings: ChannelSettings | None) -> SharedLimits:
-        """The limits of the section."""
+        """Return the limits of the section. :param settings: None: there is none"""
         default = self.shared
         if settings is None:
             return default
