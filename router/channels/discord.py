@@ -384,7 +384,8 @@ def _unreachable(error: Exception) -> Retry | Broken:
 # Addresses that anybody can post to.
 _SECRETS = r"""\b[^\s"',}\]/]*discord(?:app)?\.com/api/(?:v\d+/)?webhooks/[^\s"',}\]]+"""
 DISCORD = ChannelSpec(
-    name="discord", title="Discord", nothing_sent="No Discord message yet.", section="discord", settings=DiscordSettings, options=DiscordOptions, make=DiscordChannel,
+    name="discord", title="Discord", nothing_sent="No Discord message yet.",
+    section="discord", settings=DiscordSettings, options=DiscordOptions, make=DiscordChannel,
     # "Rate limits should not be hard coded": the headers of each answer say when the next request may go, and so one
     # delivery goes after the other. https://docs.discord.com/developers/topics/rate-limits
     limits=LaneLimits(), placeholder={}, importer=DiscordImport, draw=discord_drawing.draw,

@@ -332,13 +332,15 @@ _PLACEHOLDER = {"smarthost": "localhost:587", "from": "alerts@example.com"}
 _CONNECTIONS = 4
 _SMARTHOST = SharedLimits(max_concurrency=_CONNECTIONS)
 EMAIL = ChannelSpec(
-    name="email", title="Email", nothing_sent="No email yet.", section="email", settings=EmailSettings, options=EmailOptions, make=EmailChannel,
+    name="email", title="Email", nothing_sent="No email yet.",
+    section="email", settings=EmailSettings, options=EmailOptions, make=EmailChannel,
     limits=LaneLimits(Rate(2, SECOND, burst=10), max_concurrency=_CONNECTIONS), shared=_SMARTHOST,
     placeholder=_PLACEHOLDER, storm_every=5 * MINUTE, storm_room=STORM_ROOM, importer=EmailImport,
     draw=email_drawing.draw, html_of=email_drawing.html_of, remote_after=email_drawing.remote_after, updates=False,
 )  # fmt: skip
 DIGEST = ChannelSpec(
-    name="digest", title="Digest", nothing_sent="No digest yet.", section="email", settings=EmailSettings, options=DigestOptions, make=EmailChannel,
+    name="digest", title="Digest", nothing_sent="No digest yet.",
+    section="email", settings=EmailSettings, options=DigestOptions, make=EmailChannel,
     limits=LaneLimits(Rate(1, SECOND, burst=5)), shared=_SMARTHOST, placeholder=_PLACEHOLDER,
     draw=email_drawing.draw, html_of=email_drawing.html_of, updates=False, digest=True,
 )  # fmt: skip

@@ -339,7 +339,8 @@ def _unreachable(error: BaseException | None) -> Retry | Broken:
 
 
 PAGERDUTY = ChannelSpec(
-    name="pagerduty", title="PagerDuty", nothing_sent="No incident yet.", section="pagerduty", settings=PagerDutySettings, options=PagerDutyOptions, make=PagerDutyChannel,
+    name="pagerduty", title="PagerDuty", nothing_sent="No incident yet.",
+    section="pagerduty", settings=PagerDutySettings, options=PagerDutyOptions, make=PagerDutyChannel,
     # https://developer.pagerduty.com/docs/events-api-v2-overview#limits: 120 calls a minute and key. A page waits for no
     # slow answer to the one before it.
     limits=LaneLimits(Rate(120, MINUTE, burst=20), max_concurrency=4), placeholder={}, dedupes=True,

@@ -140,7 +140,9 @@ def _slash(url: str) -> str:
 # Addresses that anybody can post to, and tokens. https://docs.slack.dev/authentication/tokens
 _SECRETS = r"""\bhooks\.slack(?:-gov)?\.com/[^\s"',}\]]+ | \bxox[a-z]-[\w.-]+ | \bxapp-[\w.-]+"""
 SLACK = ChannelSpec(
-    name="slack", title="Slack", nothing_sent="No Slack message yet.", section="slack", settings=SlackSettings, options=SlackOptions, make=SlackChannel, placeholder={"token": "preview"},
+    name="slack", title="Slack", nothing_sent="No Slack message yet.",
+    section="slack", settings=SlackSettings, options=SlackOptions, make=SlackChannel,
+    placeholder={"token": "preview"},
     # https://docs.slack.dev/apis/web-api/rate-limits: one message a second a channel, with short bursts above it; several
     # hundred messages a minute a workspace; Tier 3, which chat.update is in, 50 and more a minute.
     limits=LaneLimits(Rate(1, SECOND, burst=3), max_concurrency=4),

@@ -307,6 +307,7 @@ def _unreachable(error: Exception) -> Retry | Broken:
 # Alertmanager posts without a rate; so many at the same time leave a small handler its other connections:
 # https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 WEBHOOK = ChannelSpec(
-    name="webhook", title="Webhook", nothing_sent="No webhook was posted yet.", section="webhook", settings=WebhookSettings, options=WebhookOptions, make=WebhookChannel,
+    name="webhook", title="Webhook", nothing_sent="No webhook was posted yet.",
+    section="webhook", settings=WebhookSettings, options=WebhookOptions, make=WebhookChannel,
     limits=LaneLimits(max_concurrency=16), placeholder={}, dedupes=True, machine=True, importer=WebhookImport, draw=webhook_drawing.draw,
 )  # fmt: skip

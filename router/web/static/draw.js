@@ -46,7 +46,7 @@ export function newest(rows, total, nodes) {
 }
 
 export function waiting(rows) {
-  return table(["Alert", "Where", "Why", "Until"], rows.map((row) => [
+  return table(["Alert", "Destination", "Why", "Until"], rows.map((row) => [
     [element("span", { class: `tag ${row.level}` }, row.level), ...alertName(row.labels)], row.destination,
     fateReason(row), row.until ? when(row.until, true) : "the inhibitor ends"]));
 }
