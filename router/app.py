@@ -345,11 +345,8 @@ class Service:
         for destination in self._current.policy.destinations.values():
             if destination.digest:
                 conversation = await self.store.digest(destination, self._current.policy, self.clock.now())
-                message = (
-                    REGISTRY["digest"]
-                    .make(self.config.settings["email"])
-                    .render(destination, conversation, self._current.templates)
-                )
+                channel = self._current.channels[destination.channel]
+                message = channel.render(destination, conversation, self._current.templates)
                 entries.append(entry_of(0, destination, conversation, message))
         return entries
 

@@ -1,4 +1,4 @@
-"""The registry of channels: a line each."""
+"""The registry of channels: one line each."""
 
 import json
 from collections.abc import Mapping
@@ -15,32 +15,28 @@ from router.channels.webhook import WEBHOOK
 from router.model import Destination
 
 REGISTRY: Mapping[str, ChannelSpec] = {
-    kind.name: kind for kind in (SLACK, PAGERDUTY, EMAIL, DIGEST, WEBHOOK, DISCORD)
+    spec.name: spec for spec in (SLACK, PAGERDUTY, EMAIL, DIGEST, WEBHOOK, DISCORD)
 }
 
 
 def written(destination: Destination) -> str:
-    """A destination as text, its secrets among it: what the store keeps, so that it can be told of an end when
-    it is gone from routes.yaml.
+    """Return a destination as JSON, secrets included. The store keeps it, so that ends can be sent to a destination
+    that is no longer in routes.yaml.
     """
     options = _revealed(destination.options.model_dump(by_alias=True))
     return json.dumps({"channel": destination.channel, "options": options})
 
 
 def read(key: str, text: str) -> Destination | None:
-    """The destination again; None: this version of the router has no such channel, or other options."""
+    """Return the destination of such a JSON; None: this version has no such channel, or other options."""
     given = json.loads(text)
-    kind = REGISTRY.get(given["channel"])
+    spec = REGISTRY.get(given["channel"])
+    if spec is None:
+        return None
     try:
-        options = None if kind is None else kind.options.model_validate(given["options"])
+        return spec.destination(key, spec.options.model_validate(given["options"]), None)
     except ValidationError:
         return None
-    if kind is None or options is None:
-        return None
-    limits = kind.limits_of(options, None)
-    return Destination(
-        key, kind.name, options, options.per_alert, digest=kind.name == "digest", limits=limits
-    )
 
 
 def _revealed(data: Any) -> Any:

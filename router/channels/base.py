@@ -5,8 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
+from markupsafe import Markup
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from router.channels.drawing import SentMessage, draw_json
+from router.channels.importing import ChannelImport
 from router.channels.limits import Concurrency, RateSetting, StormAbove, chosen
 from router.model import (
     DAY,
@@ -98,6 +101,8 @@ class DestinationOptions(Section):
     """The receiver that gets what is given up here."""
     rate: RateSetting = None
     max_concurrency: Concurrency = None
+    send_resolved: bool = True
+    """Whether the destination is notified when an alert ends."""
 
     def key(self, receiver: str) -> str:
         """Return the destination's key: stable, bounded by the configuration, and free of secrets."""
@@ -144,36 +149,77 @@ class Channel(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+def _no_html(_body: Mapping[str, Any]) -> str:
+    return ""
+
+
+def _no_remote(_body: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ChannelSpec:
-    """A channel's entry in the registry."""
+    """A channel's entry in the registry: everything that other rooms ask about it."""
 
     name: str
     section: str
-    """The section of ``channels:`` that it needs."""
+    """The section of ``channels:`` that has its settings."""
     settings: type[ChannelSettings]
     options: type[DestinationOptions]
     make: Callable[..., Channel]
-    """From the settings, and the :class:`router.network.Network`, whose default is to connect directly."""
+    """Makes the channel from its settings, and from the :class:`router.network.Network`; by default it connects directly."""
     limits: LaneLimits
-    """The vendor's limits for each destination; routes.yaml may set others."""
+    """The vendor's limits of each destination; routes.yaml can change them."""
     placeholder: Mapping[str, str]
-    """Settings for a preview, where routes.yaml has none."""
+    """Settings that the preview renders with where routes.yaml has none."""
     shared: SharedLimits = _UNLIMITED
-    """The limits for all destinations of the section together; routes.yaml may set others."""
+    """The vendor's limits of all destinations of the section together; routes.yaml can change them."""
     storm_every: Millis | None = None
-    """How often the one message of a storm is updated (milliseconds); None: the channel merges no messages."""
+    """In a storm, one summary message is updated this often (ms); None: the channel sends no summaries."""
     storm_room: int = 0
-    """How many characters of names the message of a storm holds."""
+    """How many characters of group names a storm summary holds."""
     edits: bool = False
-    """Messages are updated by editing them."""
+    """Updates edit the message that was sent before."""
     dedupes: bool = False
-    """The receiving side recognises a repeated message of the same state by its key."""
+    """The provider or the receiving program recognises a repeated delivery of the same state by its key."""
     machine: bool = False
-    """It notifies programs, not people; see :class:`router.model.Destination`."""
+    """Programs read it, not people; see :class:`router.model.Destination`."""
+    digest: bool = False
+    """Its destinations get digests at the slots of a schedule instead of alerts. Their options have ``at``,
+    ``weekdays``, ``timezone`` and ``covers``."""
+    title: str = ""
+    """The title of its tab; empty: the channel's name."""
+    draw: Callable[[SentMessage], Markup] = draw_json
+    """Draws a message as its reader sees it, as safe HTML. Use the functions of :mod:`router.channels.drawing` to make
+    Markup: they escape.
+    """
+    nothing_sent: str = "No message yet."
+    """What the tab says while it has no message."""
+    html_of: Callable[[Mapping[str, Any]], str] = _no_html
+    """Returns the message's own HTML document, by its body. Pages show it in a sandboxed frame; empty: it has none."""
+    updates: bool = True
+    """A later message of a conversation updates the earlier one; False: each message stands alone, as mails do."""
+    remote_after: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _no_remote
+    """Returns what a message adds to ``Conversation.remote`` when the preview files it, by its body."""
+    secret_pattern: str = ""
+    """A regular expression (verbose, no named groups) of texts that are secrets wherever they stand; empty: none. The
+    fields of the models that are ``SecretStr`` need no pattern."""
+    secret_keys_elsewhere: frozenset[str] = frozenset()
+    """Keys that hold the channel's secrets in other programs' files, such as alertmanager.yml."""
+    importer: type[ChannelImport] | None = None
+    """Reads the channel's part of an alertmanager.yml; None: Alertmanager has no such receiver."""
+
+    def destination(
+        self, key: str, options: DestinationOptions, settings: ChannelSettings | None
+    ) -> Destination:
+        """Return a destination of this channel. :param settings: of its section; None: there is none"""
+        return Destination(
+            key, self.name, options, options.per_alert, digest=self.digest, machine=self.machine,
+            limits=self.limits_of(options, settings),
+        )  # fmt: skip
 
     def limits_of(self, options: DestinationOptions, settings: ChannelSettings | None) -> LaneLimits:
-        """Return the limits of a destination. :param settings: its section's; None: there is no section"""
+        """Return the limits of a destination. :param settings: of its section; None: there is none"""
         default = self.limits
         above = options.storm_above if isinstance(options, StormOptions) else None
         if above is None and isinstance(settings, StormSettings):
@@ -185,7 +231,7 @@ class ChannelSpec:
         )
 
     def shared_of(self, settings: ChannelSettings | None) -> SharedLimits:
-        """Return the limits of the section."""
+        """Return the limits of the section. :param settings: None: there is none"""
         default = self.shared
         if settings is None:
             return default

@@ -7,8 +7,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from router.channels import discord_drawing
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, is_placeholder
 from router.channels.discord_attempt import CAUSE, DiscordAttempt, posted_messages
+from router.channels.discord_import import DiscordImport
 from router.channels.discord_layout import bare_facts, escape, layout
 from router.channels.http import HttpTransport
 from router.channels.provider_words import masked_outcome, secret_parts
@@ -124,9 +126,13 @@ class DiscordChannel:
         await self._http.close()
 
 
+# Addresses that anybody can post to.
+_SECRETS = r"""\b[^\s"',}\]/]*discord(?:app)?\.com/api/(?:v\d+/)?webhooks/[^\s"',}\]]+"""
 DISCORD = ChannelSpec(
-    name="discord", section="discord", settings=DiscordSettings, options=DiscordOptions, make=DiscordChannel,
+    name="discord", title="Discord", nothing_sent="No Discord message yet.",
+    section="discord", settings=DiscordSettings, options=DiscordOptions, make=DiscordChannel,
     # "Rate limits should not be hard coded": the headers of each answer say when the next request is allowed. So
     # deliveries go one after the other. https://docs.discord.com/developers/topics/rate-limits
-    limits=LaneLimits(), placeholder={},
+    limits=LaneLimits(), placeholder={}, importer=DiscordImport, draw=discord_drawing.draw,
+    secret_pattern=_SECRETS,
 )  # fmt: skip

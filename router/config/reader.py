@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from router.config.document import Document, Location, MissingVariables, placeholder
 from router.config.findings import keys_at, prune, readable_errors, words
 from router.config.problems import did_you_mean
-from router.config.secrets import SECRETS
+from router.config.secrets import secret_keys
 
 M = TypeVar("M", bound=BaseModel)
 # Where {file: path} stands for a secret.
@@ -97,7 +97,7 @@ class Reader:
 
     def _secrets(self, data: Any, where: Location) -> Any:
         """Each secret as it is used, wherever it comes from."""
-        if where[-1] in SECRETS:
+        if where[-1] in secret_keys():
             if isinstance(data, str):
                 return self._secret(data, where, f"{where[-1]} is empty", "give it, or leave the key out")
             if isinstance(data, dict) and data.keys() == {"file"} and isinstance(data["file"], str):
@@ -166,7 +166,7 @@ def without_secrets(data: Mapping[str, Any]) -> dict[str, Any]:
 def _masked(data: Any) -> Any:
     match data:
         case dict():
-            return {key: "" if key in SECRETS else _masked(value) for key, value in data.items()}
+            return {key: "" if key in secret_keys() else _masked(value) for key, value in data.items()}
         case list():
             return [_masked(each) for each in data]
         case _:

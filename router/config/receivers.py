@@ -70,10 +70,7 @@ def _destination(
         document.lack((*where, name), f"{name} has no credentials", todo, at_key=True)
     if read is None:
         return None
-    limits = kind.limits_of(read, settings.get(kind.section))
-    return Destination(
-        read.key(receiver), name, read, read.per_alert, digest=name == "digest", machine=kind.machine, limits=limits
-    )  # fmt: skip
+    return kind.destination(read.key(receiver), read, settings.get(kind.section))
 
 
 def resolve_names(
@@ -91,7 +88,7 @@ def resolve_names(
     for name, found in receivers.items():
         for index, destination in enumerate(found):
             if destination.digest and destination.options.covers:
-                where = ("receivers", name, index, "digest", "covers")
+                where = ("receivers", name, index, destination.channel, "covers")
                 covers = [
                     scope[each]
                     for each in destination.options.covers
@@ -121,7 +118,7 @@ def schedules(
                 where, f"the receiver {name!r} has two digests", "make them two receivers"
             )
         for index, destination in digests:
-            options, position = destination.options, (*where, index, "digest")
+            options, position = destination.options, (*where, index, destination.channel)
             for key in ("weekdays", "covers"):
                 if key in options.model_fields_set and not getattr(options, key):
                     what, todo = f"{key} is empty", "name some, or leave the key out: then all count"

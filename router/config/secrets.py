@@ -1,80 +1,142 @@
-"""Secrets of routes.yaml: which keys hold one, where they stand in a text, and how they are kept out of sight."""
+"""Secrets of routes.yaml: which keys hold one, where they stand in a text, and how they are hidden in messages.
+
+Which keys and which texts are secrets is derived from the models and the channels: nothing here names a channel.
+"""
 
 import difflib
 import re
+import typing
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
+from pydantic import BaseModel, SecretStr
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from router.channels import REGISTRY
+from router.channels import REGISTRY, ChannelSpec
+from router.config.models import FileModel
 from router.config.syntax import VARIABLE, shown
 
-# Keys whose values no message shows, and that can be {file: path}.
-SECRETS = frozenset({
-    "token", "bearer_token", "password", "routing_key", "secret", "url", "webhook_url", "proxy_url",
-})  # fmt: skip
-
-# Keys that look like it: misspelt, or another program's.
-_SECRETIVE = re.compile(r"tok|pass|pwd|secret|_key|ur[il]|auth|cred", re.IGNORECASE)
-_KEY = re.compile(r"""\s*(?:- +)?[\w"'-]+[ \t]*:(?:\s|$)""")
-_BESIDE_SECRETS = frozenset({"file", "username", "password"})
-_CHANNELS = frozenset(
-    kind.section for kind in REGISTRY.values()
-)  # whoever writes one word there writes a secret
-# What stands after a secret's key, unless it is a mere ${VARIABLE} or {file: path}; and before an address's @.
-_AFTER_KEYS = re.compile(
-    r"""\b(?:token|bearer_token|password|routing_key|service_key|secret|webhook_url|proxy_url|url)["']?[ \t]*:[ \t]*
+# A misspelt key, or a key of another program, that probably holds a secret.
+_SUSPICIOUS_KEY = re.compile(r"tok|pass|pwd|secret|_key|ur[il]|auth|cred", re.IGNORECASE)
+_SIMILAR_KEY = 0.7
+_KEY_LINE = re.compile(r"""\s*(?:- +)?[\w"'-]+[ \t]*:(?:\s|$)""")
+# Keys that may stand below a secret's key, and are no secrets themselves.
+_KEYS_BELOW_SECRETS = frozenset({"file", "username", "password"})
+# The value of a secret's key, unless it is only ${VARIABLE} or {file: path}.
+_VALUE = r"""["']?[ \t]*:[ \t]*
     (?:[|>]?[-+\d]*[ \t]*\n\s*)?  # or in the next line
-    (?P<secret>(?!["']?\$\{\w+\}["']?[ \t]*(?:[,}#]|$))(?:"[^"\n]*"?|'[^'\n]*'?|[^\s{\[|>][^,}\n]*))""",
-    re.VERBOSE | re.MULTILINE,
-)
-# What is a secret by its looks, wherever it stands: a user in an address, addresses that anybody can post to, and
-# Slack's tokens. https://docs.slack.dev/authentication/tokens
-_LOOKS = re.compile(
-    r"""//(?P<user>[^\s@/]+)@
-    | \b[^\s"'@/:]+:(?P<password>[^\s"'@/]+)@
-    | (?P<hook>\bhooks\.slack(?:-gov)?\.com/[^\s"',}\]]+)
-    | (?P<discord>\b[^\s"',}\]/]*discord(?:app)?\.com/api/(?:v\d+/)?webhooks/[^\s"',}\]]+)
-    | (?P<token>\bxox[a-z]-[\w.-]+ | \bxapp-[\w.-]+)""",
-    re.VERBOSE,
-)
-# A shorter one may be a part of any word, and counts only where it is a word of its own.
-_LONG = 8
-_SHORT = 4
-_MANY = 100  # of one length: then a text is looked through once for all of them
+    (?P<secret>(?!["']?\$\{\w+\}["']?[ \t]*(?:[,}#]|$))(?:"[^"\n]*"?|'[^'\n]*'?|[^\s{\[|>][^,}\n]*))"""
+# A user and a password in an address.
+_LOGIN_IN_ADDRESS = r"""//(?P<user>[^\s@/]+)@ | \b[^\s"'@/:]+:(?P<password>[^\s"'@/]+)@"""
+# A shorter secret may be part of any word: it counts only as a whole word.
+_MIN_SUBSTRING_CHARS = 8
+_MIN_SECRET_CHARS = 4
+# With more secrets of one length, a text is read once for all of them.
+_MAX_SEPARATE_SEARCHES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """How secrets are recognised, by the present channels."""
+
+    keys: frozenset[str]
+    """Keys of routes.yaml whose values no message shows, and that can be ``{file: path}``."""
+    after_key: re.Pattern[str]
+    """A value after such a key, or after a key of another program; the group ``secret``."""
+    by_look: re.Pattern[str]
+    """A text that is a secret wherever it stands; its last group."""
+    sections: frozenset[str]
+    """The sections of ``channels:``. A single word below one is probably its secret."""
+
+
+def secret_keys() -> frozenset[str]:
+    """Return the keys of routes.yaml whose values no message shows, and that can be ``{file: path}``."""
+    return _table().keys
+
+
+def _table() -> _Table:
+    return _table_of(tuple(REGISTRY.values()))
+
+
+@lru_cache(maxsize=8)
+def _table_of(specs: tuple[ChannelSpec, ...]) -> _Table:
+    models: list[type[BaseModel]] = [FileModel]
+    for spec in specs:
+        models += (spec.settings, spec.options)
+    keys = frozenset(_secret_fields(models))
+    words = keys.union(*(spec.secret_keys_elsewhere for spec in specs))
+    patterns = [
+        f"(?P<pattern{number}>{spec.secret_pattern})"
+        for number, spec in enumerate(specs)
+        if spec.secret_pattern
+    ]
+    return _Table(
+        keys,
+        re.compile(
+            rf"\b(?:{'|'.join(sorted(words, key=len, reverse=True))}){_VALUE}", re.VERBOSE | re.MULTILINE
+        ),
+        re.compile(" | ".join([_LOGIN_IN_ADDRESS, *patterns]), re.VERBOSE),
+        frozenset(spec.section for spec in specs),
+    )
+
+
+def _secret_fields(roots: Iterable[type[BaseModel]]) -> Iterator[str]:
+    """Yield the keys that hold a ``SecretStr``, of models and of the models in their fields."""
+    pending, seen = list(roots), set()
+    while pending:
+        model = pending.pop()
+        if model in seen:
+            continue
+        seen.add(model)
+        for name, field in model.model_fields.items():
+            types = set(_types_in(field.annotation))
+            if SecretStr in types:
+                yield field.alias or name
+            pending += (each for each in types if issubclass(each, BaseModel))
+
+
+def _types_in(annotation: Any) -> Iterator[type]:
+    """Yield the classes that an annotation names, such as the members of a union."""
+    if isinstance(annotation, type):
+        yield annotation
+    for inner in typing.get_args(annotation):
+        yield from _types_in(inner)
 
 
 class Secrets:
-    """The secrets of the files of a configuration, as far as they are known."""
+    """The known secrets of the files of a configuration."""
 
     def __init__(self) -> None:
         self._by_length: dict[int, set[str]] = {}
 
     def add(self, value: str) -> None:
         for each in {value, repr(value)[1:-1]}:
-            if len(each) >= _SHORT:
+            if len(each) >= _MIN_SECRET_CHARS:
                 self._by_length.setdefault(len(each), set()).add(each)
 
     def shown_in(self, text: str) -> bool:
-        """Whether a text holds one, or what looks like one."""
-        return any(True for _ in self.spans(text)) or _LOOKS.search(text) is not None
+        """Return whether a text holds a known secret, or something that looks like one."""
+        return any(True for _ in self.spans(text)) or _table().by_look.search(text) is not None
 
     def mask(self, text: str) -> str:
-        """A message without them."""
-        return starred(text, (*self.spans(text), *_looks(text)))
+        """Return a message with asterisks in place of secrets."""
+        return starred(text, (*self.spans(text), *_spans_by_look(text)))
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where they stand in a text."""
+        """Yield where known secrets stand in a text (from, to)."""
         for length, values in self._by_length.items():
             for at in _found(text, values, length):
                 end = at + length
-                if length >= _LONG or not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum()):
+                is_word = not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum())
+                if length >= _MIN_SUBSTRING_CHARS or is_word:
                     yield at, end
 
 
 def _found(text: str, values: set[str], length: int) -> Iterator[int]:
-    """Where one of the values stands, which have this length."""
-    if len(values) > _MANY:
+    """Yield where one of the values stands. :param length: of every value"""
+    if len(values) > _MAX_SEPARATE_SEARCHES:
         yield from (at for at in range(len(text) - length + 1) if text[at : at + length] in values)
         return
     for value in values:
@@ -85,15 +147,16 @@ def _found(text: str, values: set[str], length: int) -> Iterator[int]:
 
 
 def mask(text: str, spans: Iterable[tuple[int, int]] = ()) -> str:
-    """A file's text with its secrets starred out, at the same width; line ends stay.
+    """Return a file's text with asterisks in place of secrets. Its width and its line ends stay.
 
     :param spans: where secrets are known to stand (from, to), besides what looks like one
     """
-    after = (match.span("secret") for match in _AFTER_KEYS.finditer(text))
-    return starred(text, (*spans, *after, *_looks(text)))
+    after = (match.span("secret") for match in _table().after_key.finditer(text))
+    return starred(text, (*spans, *after, *_spans_by_look(text)))
 
 
 def starred(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """Return a text with asterisks at these spans (from, to); white space stays."""
     characters = list(text)
     for begin, end in spans:
         for at in range(begin, end):
@@ -102,15 +165,15 @@ def starred(text: str, spans: Iterable[tuple[int, int]]) -> str:
     return "".join(characters)
 
 
-def _looks(text: str) -> Iterator[tuple[int, int]]:
-    return (match.span(match.lastgroup or 0) for match in _LOOKS.finditer(text))
+def _spans_by_look(text: str) -> Iterator[tuple[int, int]]:
+    return (match.span(match.lastgroup or 0) for match in _table().by_look.finditer(text))
 
 
 def secret_spans(
     node: Node, *, secret: bool = False, seen: set[tuple[int, bool]] | None = None
 ) -> Iterator[tuple[int, int]]:
-    """Where secrets stand in the text of a file: below their keys, however those are misspelt; a mere variable is
-    none, nor is the path of a file.
+    """Yield where secrets stand in the text of a file: below their keys, even misspelt ones. A plain ``${VARIABLE}``
+    is no secret, and neither is the path of a file.
     """
     seen = set() if seen is None else seen
     if (id(node), secret) in seen:  # an alias
@@ -120,13 +183,13 @@ def secret_spans(
         case MappingNode():
             for key, value in node.value:
                 name = key.value if isinstance(key, ScalarNode) else ""
-                if secret and name not in _BESIDE_SECRETS:
+                if secret and name not in _KEYS_BELOW_SECRETS:
                     yield from secret_spans(key, secret=True, seen=seen)
                 scalar = isinstance(value, ScalarNode)
                 if secret:
                     inside = not (scalar and name == "file")
                 else:
-                    inside = scalar if name in _CHANNELS else _secretive(name)
+                    inside = scalar if name in _table().sections else _is_suspicious(name)
                 yield from secret_spans(value, secret=inside, seen=seen)
         case SequenceNode():
             for each in node.value:
@@ -137,7 +200,7 @@ def secret_spans(
 
 
 def scalars(root: Node) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Every text of a file, with its span; each but once."""
+    """Yield every scalar of a file with its span (from, to). An alias is not repeated."""
     pending, seen = [root], set()
     while pending:
         node = pending.pop()
@@ -154,20 +217,18 @@ def scalars(root: Node) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def below_secrets(text: str) -> Iterator[tuple[int, int]]:
-    """Where a text that is no YAML may go on with a secret: whatever follows a line that speaks of one, up to the
-    next key.
-    """
+    """Yield where a text that is no YAML may continue a secret: the lines between a suspicious key and the next key."""
     below, at = False, 0
     for line in text.splitlines(keepends=True):
-        key = _KEY.match(line)
+        key = _KEY_LINE.match(line)
         if key is None and below:
             yield at, at + len(line)
-        elif key is not None or _SECRETIVE.search(line):
-            below = _SECRETIVE.search(line) is not None
+        elif key is not None or _SUSPICIOUS_KEY.search(line):
+            below = _SUSPICIOUS_KEY.search(line) is not None
         at += len(line)
 
 
-def _secretive(key: str) -> bool:
-    """Whether a key names a secret, or looks as if it were to."""
-    looks = _SECRETIVE.search(key) is not None
-    return looks or bool(difflib.get_close_matches(key, SECRETS, n=1, cutoff=0.7))
+def _is_suspicious(key: str) -> bool:
+    """Return whether a key holds a secret, or looks as if it did."""
+    looks = _SUSPICIOUS_KEY.search(key) is not None
+    return looks or bool(difflib.get_close_matches(key, secret_keys(), n=1, cutoff=_SIMILAR_KEY))

@@ -1,23 +1,26 @@
-"""What somebody may do about deliveries: resume a destination, try a dead letter again, let it rest."""
+"""Actions on deliveries: resume a destination, retry a dead letter, discard it."""
 
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from router.store import StoreUnavailable, UnderWay
+from router.web.answers import refusal, store_unwritable
 from router.web.app_context import APP_CONTEXT, AppContext
-from router.web.auth import CHALLENGE, Unauthorized, authenticate
+from router.web.auth import Unauthorized, authenticate
+from router.web.row_id import row_id
 
 Action = Callable[[AppContext, str], Awaitable[dict[str, str] | None]]
-"""Does it to what the address names: ``status``, what was done, and maybe ``reason``; None: there is no such thing."""
+"""Acts on the thing that the address names. Returns ``status`` (what was done) and maybe ``reason``; None: there is no such
+thing."""
 
 
 def add_actions(app: web.Application) -> None:
     app.add_routes(
         [
-            web.post("/api/v1/destinations/{name}/resume", _does(_resume)),
-            web.post("/api/v1/dead-letters/{name}/retry", _does(_retry)),
-            web.post("/api/v1/dead-letters/{name}/discard", _does(_discard)),
+            web.post("/api/v1/destinations/{name}/resume", _authenticated(_resume)),
+            web.post("/api/v1/dead-letters/{name}/retry", _authenticated(_retry)),
+            web.post("/api/v1/dead-letters/{name}/discard", _authenticated(_discard)),
         ]
     )
 
@@ -27,9 +30,10 @@ async def _resume(context: AppContext, name: str) -> dict[str, str] | None:
 
 
 async def _retry(context: AppContext, name: str) -> dict[str, str] | None:
-    woken = (
-        await context.store.retry(int(name), context.policy(), context.clock.now()) if _is_id(name) else None
-    )
+    number = row_id(name)
+    if number is None:
+        return None
+    woken = await context.store.retry(number, context.policy(), context.clock.now())
     if woken is None:
         return None
     context.wake(woken)
@@ -37,36 +41,29 @@ async def _retry(context: AppContext, name: str) -> dict[str, str] | None:
 
 
 async def _discard(context: AppContext, name: str) -> dict[str, str] | None:
-    found = _is_id(name) and await context.store.discard(int(name), context.clock.now())
+    number = row_id(name)
+    found = number is not None and await context.store.discard(number, context.clock.now())
     return {"status": "discarded"} if found else None
 
 
-def _is_id(name: str) -> bool:
-    return name.isdecimal() and name.isascii() and len(name) < 19
-
-
-def _does(action: Action) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """For whoever may post alerts, and nobody else."""
+def _authenticated(action: Action) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Return a handler for those who may post alerts."""
 
     async def handler(request: web.Request) -> web.Response:
         context, name = request.app[APP_CONTEXT], request.match_info["name"]
         try:
             authenticate(request, context.sources(), None)
             done = await action(context, name)
-        except Unauthorized as refusal:
-            return web.json_response(
-                {"status": "unauthorized", "reason": str(refusal)}, status=401, headers=CHALLENGE
-            )
+        except Unauthorized as error:
+            return refusal(401, str(error))
         except UnderWay:
             reason = "a delivery to this destination is under way; try again when it has ended"
-            return web.json_response({"status": "under way", "reason": reason}, status=409)
+            return refusal(409, reason)
         except StoreUnavailable as error:
-            return web.json_response(
-                {"status": "unavailable", "reason": f"The store can't be written: {error}"}, status=503
-            )
+            return store_unwritable(error)
         if done is None:
             what = "there is no destination with this key, or no open dead letter with this number"
-            return web.json_response({"status": "not found", "reason": what}, status=404)
+            return refusal(404, what)
         return web.json_response(done)
 
     return handler

@@ -1,4 +1,6 @@
-"""Who may post: each source by its credentials, compared in constant time; without credentials, loopback."""
+"""Authentication: a source proves itself by its credentials, which are compared in constant time. A source without
+credentials may post from this machine only.
+"""
 
 import base64
 import hmac
@@ -9,28 +11,27 @@ from aiohttp import web
 
 from router.model import Source
 
-CHALLENGE = {"WWW-Authenticate": 'Bearer realm="alert-router", Basic realm="alert-router"'}
-"""What goes with a 401."""
-_ANYBODY = Source("default")
-# A request with one of these was made for somebody else: by a proxy, or by a page in a browser.
-_ON_BEHALF = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Origin")
+_DEFAULT_SOURCE = Source("default")
+# Headers of a proxy or of a page in a browser: the request does not come from this machine itself.
+_FORWARDING_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Origin")
 
 
 class Unauthorized(Exception):  # noqa: N818  (named as HTTP names it)
-    """The request comes from no source; says what to do."""
+    """The request belongs to no source. The message says what to do."""
 
 
 def authenticate(request: web.Request, sources: tuple[Source, ...], name: str | None) -> Source:
-    """The source that a request comes from. Reads its headers only.
+    """Return the source that a request comes from. Only its headers are read.
 
-    :param name: of the source, when the address says it (``/webhook/{source}``)
-    :raises Unauthorized: with what to do
+    :param sources: those of routes.yaml
+    :param name: the source's name, if the address gives it (``/webhook/{source}``)
+    :raises Unauthorized: it belongs to no source; the message says what to do
     """
-    candidates = sources or (_ANYBODY,)
+    candidates = sources or (_DEFAULT_SOURCE,)
     if name is not None:
         candidates = tuple(each for each in candidates if each.name == name)
     given = request.headers.get("Authorization", "")
-    # Every candidate is compared, so that the time taken says nothing of which one came close.
+    # Every candidate is compared, so that the time says nothing about which one came close.
     accepted = [each for each in candidates if _proves(given, each)]
     if accepted:
         return accepted[0]
@@ -43,7 +44,7 @@ def authenticate(request: web.Request, sources: tuple[Source, ...], name: str | 
 
 def _what_to_do(sources: tuple[Source, ...], candidates: tuple[Source, ...], given: str) -> str:
     if not candidates:
-        return "No source of this name in routes.yaml; post to /webhook, or to /webhook/<name of a source>."
+        return "There is no source of this name in routes.yaml; post to /webhook, or to /webhook/<name of a source>."
     if not sources:
         return "Without `sources:` in routes.yaml, only this machine may post; name a source and give it a token."
     if given:
@@ -57,24 +58,24 @@ def _proves(given: str, source: Source) -> bool:
     scheme, _, rest = given.partition(" ")
     token, password = source.bearer_token, source.password
     if token and scheme.casefold() == "bearer":
-        return _same(rest.strip(), token)
+        return _is_same(rest.strip(), token)
     if password and scheme.casefold() == "basic":
         try:
             user, _, secret = base64.b64decode(rest.strip(), validate=True).decode().partition(":")
-        except ValueError:  # no base64, or no UTF-8 within it
+        except ValueError:  # no base64, or no UTF-8 in it
             return False
-        return _same(user, source.username or "") & _same(secret, password)
+        return _is_same(user, source.username or "") & _is_same(secret, password)
     return False
 
 
-def _same(given: str, wanted: str) -> bool:
-    # Headers and the environment both keep bytes that are no UTF-8 as lone surrogates.
-    return hmac.compare_digest(*(each.encode("utf-8", "surrogateescape") for each in (given, wanted)))
+def _is_same(given: str, expected: str) -> bool:
+    # Headers and the environment hold bytes that are no UTF-8 as lone surrogates.
+    return hmac.compare_digest(*(each.encode("utf-8", "surrogateescape") for each in (given, expected)))
 
 
 def _is_local(request: web.Request) -> bool:
     headers = request.headers
-    for name in _ON_BEHALF:
+    for name in _FORWARDING_HEADERS:
         if name in headers:
             return False
     return _is_loopback(request.remote or "")
@@ -84,7 +85,7 @@ def _is_local(request: web.Request) -> bool:
 def _is_loopback(remote: str) -> bool:
     try:
         address = ipaddress.ip_address(remote.partition("%")[0])
-    except ValueError:  # no address: a socket of another kind
+    except ValueError:  # no IP address: another kind of socket
         return False
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback

@@ -1,9 +1,9 @@
-"""The body of a webhook: as it came, inflated, and parsed. All of it is bounded, and nobody waits for a large body.
+"""Reads, inflates and parses the body of a webhook. Every step is bounded, and a large body delays no other work.
 
-The server leaves bodies compressed (``make_runner``), so that one that can't be used is kept with the bytes that
-arrived. They are inflated in a thread of their own: a few kilobytes can hold a thousand times as much. A large body is
-parsed in pieces on the loop, which does its other work in between. A thread would not help, because parsing holds the
-interpreter's lock; from another process, taking over the result would take as long as parsing.
+The server leaves bodies compressed (``make_runner``), so that a body in quarantine has the bytes that arrived. Bodies
+are inflated in a separate thread: a few kilobytes can inflate to a thousand times as much. A large body is parsed in
+pieces on the event loop, which does its other work in between. A thread would not help, because parsing holds the
+interpreter's lock. Another process would not help, because reading its result takes as long as parsing.
 """
 
 import asyncio
@@ -20,42 +20,41 @@ from router.parse import ParseError, parse_in_pieces, parse_webhook
 
 log = structlog.get_logger(__name__)
 
-SMALL = 128 * 1024
-"""Bytes. Up to here a body is parsed in one go: some hundred alerts, in a few milliseconds."""
-# At one go of a large body, in seconds.
-_PIECE = 0.002
+SMALL_BODY_BYTES = 128 * 1024
+"""Up to this size a body is parsed in one step: some hundred alerts, in a few milliseconds."""
+_PARSE_STEP_SECONDS = 0.002
 # https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1
 _ENCODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
-UNDERSTOOD = "gzip, deflate"
-# Real bodies have one gzip member; each costs a decompressor.
-_MOST_MEMBERS = 1_000
-# A decompressor copies what follows its member: a small window bounds that.
-_WINDOW = 64 * 1024
-_LONGEST_SHOWN = 100
+SUPPORTED_ENCODINGS = "gzip, deflate"
+# Real bodies have one gzip member. Each member costs a decompressor.
+_MAX_GZIP_MEMBERS = 1_000
+# A decompressor copies the bytes after its member. A small window bounds that copy.
+_WINDOW_BYTES = 64 * 1024
+_MAX_SHOWN_CHARS = 100
 
 
 @dataclass(slots=True)
 class Body:
     raw: bytes = b""
-    """The bytes as they came."""
+    """The bytes that arrived."""
     encoding: str | None = None
-    """How they are compressed: gzip or deflate; None: not at all."""
+    """How they are compressed: gzip or deflate; None: they are not compressed."""
     plain: bytes = b""
-    """What they say, inflated."""
+    """The inflated bytes."""
     held: int = 0
-    """How many bytes it counts for at :class:`Intake`."""
+    """How many bytes :class:`Intake` counts for it."""
 
 
-class TooMany(Exception):  # noqa: N818  (says what it is)
-    """There is no room for the body beside those that are being taken in."""
+class TooManyBytes(Exception):  # noqa: N818  (names the condition)
+    """The bodies that are being read leave no room for another one."""
 
 
 class UnknownEncoding(Exception):  # noqa: N818  (named as HTTP names it)
-    """The Content-Encoding is one that can't be inflated here; says what can."""
+    """The Content-Encoding is not supported. The message names the supported ones."""
 
 
 def encoding_of(request: web.Request) -> str | None:
-    """How the body is compressed, by its header: gzip, deflate, or None.
+    """Return how the body is compressed, by its header: gzip, deflate, or None.
 
     :raises UnknownEncoding:
     """
@@ -65,20 +64,20 @@ def encoding_of(request: web.Request) -> str | None:
         return None
     if len(words) == 1 and words[0] in _ENCODINGS:
         return _ENCODINGS[words[0]]
-    shown = ascii(given[:_LONGEST_SHOWN])
+    shown = ascii(given[:_MAX_SHOWN_CHARS])
     problem = "is stacked" if all(word in _ENCODINGS for word in words) else "is not understood"
     raise UnknownEncoding(
-        f"the Content-Encoding {shown} {problem}; send one of {UNDERSTOOD}, or the body as it is (identity)"
+        f"the Content-Encoding {shown} {problem}; send one of {SUPPORTED_ENCODINGS}, or the body as it is (identity)"
     )
 
 
 class Intake:
-    """Reads and parses bodies. Bounds the bytes of all bodies at once: as announced or as they came, and inflated."""
+    """Reads and parses bodies. It bounds the bytes of all bodies together: announced or arrived, and inflated."""
 
     def __init__(self, max_body: int, in_flight: int, read_seconds: float) -> None:
         self._max_body = max_body
         self._read_seconds = read_seconds
-        self._most = max(in_flight, 4 * max_body)
+        self._max_held = max(in_flight, 4 * max_body)
         self._held = 0
         self._refused = 0
         self._inflating = ThreadPoolExecutor(1, "inflate")
@@ -88,10 +87,12 @@ class Intake:
         self._inflating.shutdown(wait=False, cancel_futures=True)
 
     async def read(self, request: web.Request, body: Body) -> None:
-        """:raises UnknownEncoding:
+        """Read the bytes of a request into a body.
+
+        :raises UnknownEncoding:
         :raises HTTPRequestEntityTooLarge: it is over the limit
-        :raises TooMany:
-        :raises TimeoutError: it did not come in time
+        :raises TooManyBytes:
+        :raises TimeoutError: it did not arrive in time
         """
         if hdrs.CONTENT_ENCODING in request.headers:
             body.encoding = encoding_of(request)
@@ -100,37 +101,41 @@ class Intake:
             if announced > self._max_body:
                 raise web.HTTPRequestEntityTooLarge(self._max_body, announced)
             self._hold(body, announced)
-            if content.is_eof():  # as nearly always: it came with the head
+            if content.is_eof():  # the usual case: it arrived with the headers
                 body.raw = content.read_nowait()
                 return
-        chunks, came = [], 0
+        chunks, arrived = [], 0
         async with asyncio.timeout(self._read_seconds):
             while chunk := await content.readany():
-                came += len(chunk)
-                if came > self._max_body:
-                    raise web.HTTPRequestEntityTooLarge(self._max_body, came)
-                if came > body.held:
-                    self._hold(body, came - body.held)
+                arrived += len(chunk)
+                if arrived > self._max_body:
+                    raise web.HTTPRequestEntityTooLarge(self._max_body, arrived)
+                if arrived > body.held:
+                    self._hold(body, arrived - body.held)
                 chunks.append(chunk)
         body.raw = b"".join(chunks)
 
     async def parse(self, body: Body, now: Millis, sender: str) -> Webhook:
-        """:raises ParseError:
+        """Inflate and parse a body.
+
+        :param now: epoch ms
+        :param sender: the address of the peer
+        :raises ParseError:
         :raises HTTPRequestEntityTooLarge: it is over the limit once inflated
-        :raises TooMany:
+        :raises TooManyBytes:
         """
         body.plain = body.raw
         if body.encoding is not None:
             loop = asyncio.get_running_loop()
             body.plain = await loop.run_in_executor(self._inflating, _inflate, body, self._max_body)
             self._hold(body, len(body.plain))
-        if len(body.plain) <= SMALL:
+        if len(body.plain) <= SMALL_BODY_BYTES:
             return parse_webhook(body.plain, now, sender)
         pieces = parse_in_pieces(body.plain, now, sender)
         while True:
-            # Large bodies take turns: the loop does one piece a round, however many bodies come at once.
+            # Large bodies take turns: the event loop runs one step a round, however many bodies there are.
             async with self._turn:
-                until = time.perf_counter() + _PIECE
+                until = time.perf_counter() + _PARSE_STEP_SECONDS
                 try:
                     while time.perf_counter() < until:
                         next(pieces)
@@ -139,22 +144,25 @@ class Intake:
                     return webhook
                 await asyncio.sleep(0)
 
-    def let_go(self, body: Body) -> None:
-        """It is answered."""
+    def release(self, body: Body) -> None:
+        """Stop counting a body: its webhook is answered."""
         self._held -= body.held
-        if self._refused and self._held <= self._most // 2:
+        if self._refused and self._held <= self._max_held // 2:
             log.warning("there is room for webhooks again", refused=self._refused)
             self._refused = 0
 
     def _hold(self, body: Body, size: int) -> None:
-        """Large bodies leave room for small ones: as much as one of the largest size takes. :raises TooMany:"""
-        most = self._most if body.held + size <= SMALL else self._most - self._max_body
-        if self._held + size > most:
-            if not self._refused:  # said once, not for each of thousands
-                log.error("webhooks refused: too many bytes at once", bytes=self._held, most=self._most)
+        """Count more bytes for a body. Large bodies leave as much room for small ones as one body of the largest size takes.
+
+        :raises TooManyBytes:
+        """
+        limit = self._max_held if body.held + size <= SMALL_BODY_BYTES else self._max_held - self._max_body
+        if self._held + size > limit:
+            if not self._refused:  # logged once, not for each of thousands
+                log.error("webhooks refused: too many bytes are being read", bytes=self._held, limit=limit)
             self._refused += 1
-            raise TooMany(
-                f"other webhooks of {self._held} bytes are being taken in, and {most} may be at once"
+            raise TooManyBytes(
+                f"other webhooks of {self._held} bytes are being read, and the limit is {limit} bytes"
             )
         self._held += size
         body.held += size
@@ -162,11 +170,11 @@ class Intake:
 
 def _inflate(body: Body, limit: int) -> bytes:
     if body.encoding == "gzip":
-        return _members(body, 16 + zlib.MAX_WBITS, limit, _MOST_MEMBERS)
+        return _members(body, 16 + zlib.MAX_WBITS, limit, _MAX_GZIP_MEMBERS)
     try:
         return _members(body, zlib.MAX_WBITS, limit, 1)
     except ParseError:
-        # Some send the stream without the header that the standard wants.
+        # Some senders leave out the header that the standard requires.
         try:
             return _members(body, -zlib.MAX_WBITS, limit, 1)
         except ParseError:
@@ -174,26 +182,26 @@ def _inflate(body: Body, limit: int) -> bytes:
         raise
 
 
-def _members(body: Body, window_bits: int, limit: int, most: int) -> bytes:
+def _members(body: Body, window_bits: int, limit: int, max_members: int) -> bytes:
     raw, out, position, count = memoryview(body.raw), bytearray(), 0, 0
     while position < len(raw):
-        if count == most:
+        if count == max_members:
             raise ParseError(
                 f"the body can't be inflated: {len(raw) - position} bytes follow its {body.encoding} data"
             )
         count += 1
         begin, stream = position, zlib.decompressobj(window_bits)
         while not stream.eof:
-            window = raw[position : position + _WINDOW]
+            window = raw[position : position + _WINDOW_BYTES]
             if not window:
                 raise ParseError(
                     f"the body can't be inflated: it ends in the middle of its {body.encoding} data"
                 )
             try:
-                # One byte more than there may be tells that there are too many.
+                # One byte over the limit shows that there are too many.
                 out += stream.decompress(window, limit + 1 - len(out))
             except zlib.error as error:
-                where = f"what begins at byte {begin}" if begin else "it"
+                where = f"the data at byte {begin}" if begin else "it"
                 raise ParseError(
                     f"the body can't be inflated: {where} is not {body.encoding}: {error}"
                 ) from None

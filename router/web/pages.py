@@ -1,4 +1,4 @@
-"""The page of a running service: is it well, what waits and why, what became of the last alerts."""
+"""The page of a running service and the lists behind it: waiting alerts, decisions, deliveries, the schedule."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,24 +11,25 @@ from router.rules.inputs import InputError, moment
 from router.rules.timetable import as_json, timetables
 from router.store import StoreUnavailable
 from router.store.page_queries import PageQueries
+from router.web.answers import refusal, store_unreadable
 from router.web.app_context import APP_CONTEXT, TOTAL
 
 STATIC = Path(__file__).parent / "static"
-# Nothing but our own files runs; a mail is shown in a frame that may do nothing at all.
-_POLICY = (
+# Only our own files run. A message with its own HTML is shown in a frame that may run nothing.
+_CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "frame-src 'self'; base-uri 'none'; form-action 'none'"
 )
 
 
 def add_pages(app: web.Application, *, home: str) -> None:
-    """:param home: the file that ``/`` shows"""
+    """Add the pages and the lists. :param home: the file that ``/`` shows"""
 
     async def page(_request: web.Request) -> web.FileResponse:
         return web.FileResponse(
             STATIC / home,
             headers={
-                "Content-Security-Policy": _POLICY,
+                "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
                 "Cache-Control": "no-store",
                 "Content-Type": "text/html; charset=utf-8",
             },
@@ -38,43 +39,44 @@ def add_pages(app: web.Application, *, home: str) -> None:
         [
             web.get("/", page),
             web.static("/static", STATIC),
-            web.get("/api/v1/waiting", _answers(PageQueries.waiting, "waiting")),
-            web.get("/api/v1/decisions", _answers(PageQueries.decisions, "decisions")),
+            web.get("/api/v1/waiting", _list_handler(PageQueries.waiting, "waiting")),
+            web.get("/api/v1/decisions", _list_handler(PageQueries.decisions, "decisions")),
             web.get("/api/v1/ledger", _ledger),
-            web.get("/api/v1/deliveries", _answers(PageQueries.attempts, "deliveries")),
-            web.get("/api/v1/dead-letters", _answers(PageQueries.dead_letters, "dead-letters")),
+            web.get("/api/v1/deliveries", _list_handler(PageQueries.attempts, "deliveries")),
+            web.get("/api/v1/dead-letters", _list_handler(PageQueries.dead_letters, "dead-letters")),
             web.get("/api/v1/schedule", _schedule),
         ]
     )
 
 
 async def _schedule(request: web.Request) -> web.Response:
-    """The next days of each time interval, as JSON."""
+    """Answer with the next days of each time interval."""
     context = request.app[APP_CONTEXT]
     return web.json_response(as_json(timetables(context.policy().intervals.values(), context.clock.now())))
 
 
 async def _ledger(request: web.Request) -> web.Response:
-    """The ledger of a period, ``?since=&until=`` (UTC unless they say another zone); its times are epoch ms."""
+    """Answer with the ledger of a period, ``?since=&until=`` (UTC unless they name a zone). Its times are epoch ms."""
     try:
         since, until = (
             moment(text, ZoneInfo("UTC")) if (text := request.query.get(name)) else None
             for name in ("since", "until")
         )
     except InputError as error:
-        return web.json_response({"reason": str(error)}, status=400)
+        return refusal(400, str(error))
     try:
         return web.json_response(await request.app[APP_CONTEXT].store.pages.ledger(since, until))
     except StoreUnavailable as error:
-        return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
+        return store_unreadable(error)
 
 
-def _answers(
+def _list_handler(
     ask: Callable[[PageQueries], Awaitable[list[dict[str, Any]]]], name: str
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """The newest rows of a part of the ledger, as JSON; a header says how many there are.
+    """Return a handler that answers with the newest rows of a list. A header says how many rows there are in all.
 
-    :param name: the part's, see :data:`router.store.ROWS_OF_LISTS`
+    :param ask: reads the rows
+    :param name: the name of the list, see :data:`router.store.ROWS_OF_LISTS`
     """
 
     async def answer(request: web.Request) -> web.Response:
@@ -83,6 +85,6 @@ def _answers(
             rows, total = await ask(store.pages), await store.pages.total(name)
             return web.json_response(rows, headers={TOTAL: total})
         except StoreUnavailable as error:
-            return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
+            return store_unreadable(error)
 
     return answer

@@ -1,4 +1,4 @@
-"""The bodies that could not be used: a list of how they begin, and each one whole, as it came."""
+"""The quarantined bodies: a list with the start of each, and each one whole, byte for byte."""
 
 import codecs
 from base64 import b64encode
@@ -7,42 +7,43 @@ from typing import Any
 from aiohttp import web
 
 from router.store import StoreUnavailable
+from router.web.answers import refusal, store_unreadable
 from router.web.app_context import APP_CONTEXT, TOTAL
+from router.web.row_id import row_id
 
-# Control characters that text is made of; with others it is taken for something else.
+# Text may hold these control characters. A body with any other one is shown as base64.
 _TEXT_CONTROLS = frozenset("\t\n\r\f")
 
 
 def add_quarantine(app: web.Application) -> None:
-    app.add_routes([web.get("/api/v1/quarantine", _list), web.get("/api/v1/quarantine/{id}", _whole)])
+    app.add_routes([web.get("/api/v1/quarantine", _newest), web.get("/api/v1/quarantine/{id}", _whole)])
 
 
-async def _list(request: web.Request) -> web.Response:
-    """The newest bodies that could not be used (``?limit=``), each as far as a page shows it."""
+async def _newest(request: web.Request) -> web.Response:
+    """Answer with the newest quarantined bodies (``?limit=``), each with its start."""
     limit = request.query.get("limit", "20")
     if not limit.isdecimal() or not 1 <= int(limit[:9]) <= 100:
-        return web.json_response({"reason": "limit is a number from 1 to 100"}, status=400)
+        return refusal(400, "limit must be a number from 1 to 100")
     try:
         store = request.app[APP_CONTEXT].store
         rows, total = await store.pages.quarantined(int(limit)), await store.pages.total("quarantine")
     except StoreUnavailable as error:
-        return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
+        return store_unreadable(error)
     shown = [{**row, **_shown(row["body"], row["size"])} for row in rows]
     return web.json_response(shown, headers={TOTAL: total})
 
 
 async def _whole(request: web.Request) -> web.Response:
-    """The bytes as they came, for a program that knows what to do with them; a browser saves them."""
-    name = request.match_info["id"]
-    known = name.isdecimal() and name.isascii() and len(name) < 19
+    """Answer with the original bytes. A browser saves them instead of showing them."""
+    number = row_id(request.match_info["id"])
     try:
-        body = await request.app[APP_CONTEXT].store.pages.quarantined_body(int(name)) if known else None
+        body = await request.app[APP_CONTEXT].store.pages.quarantined_body(number) if number is not None else None
     except StoreUnavailable as error:
-        return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
+        return store_unreadable(error)
     if body is None:
-        return web.json_response({"reason": "no body of this id is in quarantine"}, status=404)
+        return refusal(404, "no body of this id is in quarantine")
     headers = {
-        "Content-Disposition": f'attachment; filename="quarantined-{name}"',
+        "Content-Disposition": f'attachment; filename="quarantined-{number}"',
         "Content-Security-Policy": "sandbox; default-src 'none'",
         "X-Content-Type-Options": "nosniff",
     }
@@ -50,10 +51,10 @@ async def _whole(request: web.Request) -> web.Response:
 
 
 def _shown(begin: bytes, size: int) -> dict[str, Any]:
-    """How a body begins: as text where it is text, as base64 where it isn't, and whether that is all of it."""
+    """Return the start of a body as text, or as base64 if it is no text, and whether it is cut."""
     cut = len(begin) < size
     try:
-        # A character that the cut goes through is left out.
+        # A character that is cut in the middle is left out.
         text = codecs.getincrementaldecoder("utf-8")().decode(begin, final=not cut)
     except UnicodeDecodeError:
         text = None

@@ -1,8 +1,8 @@
-"""Receive: the order of the path, and what bad input gets.
+"""Receives webhooks: the order of the steps, and the answer to each kind of bad input.
 
-Every 4xx makes Alertmanager send the same body again with each flush for as long as it fires, so only credentials,
-size and an unknown compression are refused; a body that can't be used, or decided, is kept in quarantine, as it came,
-and answered 202. What an answer promises is on disk; where nothing is, the answer is 503.
+Alertmanager sends a body again after a 4xx, with each flush for as long as its alerts fire. So the router refuses only
+wrong credentials, bodies over the limit, and unknown encodings. A body that can't be parsed or decided is quarantined
+byte for byte, and answered with 202. Whatever an answer promises is on disk; if nothing could be stored, it is 503.
 """
 
 import asyncio
@@ -17,25 +17,26 @@ from router.model import Webhook
 from router.parse import ParseError
 from router.store import StoreUnavailable
 from router.undecided import LARGE, undecidable
+from router.web.answers import refusal
 from router.web.app_context import APP_CONTEXT, AppContext
-from router.web.auth import CHALLENGE, Unauthorized, authenticate
-from router.web.body import UNDERSTOOD, Body, Intake, TooMany, UnknownEncoding
+from router.web.auth import Unauthorized, authenticate
+from router.web.body import SUPPORTED_ENCODINGS, Body, Intake, TooManyBytes, UnknownEncoding
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-_LONGEST_REASON = 1_000
-# Alertmanager knows by itself when to come again; others may ask.
+_MAX_REASON_CHARS = 1_000
+# For senders other than Alertmanager, which has its own schedule of retries.
 _RETRY_AFTER = {"Retry-After": "10"}
-_JSON = {"Content-Type": "application/json; charset=utf-8"}
+_JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8"}
 _INTAKE: web.AppKey[Intake] = web.AppKey("intake", Intake)
 
 
 def add_webhook(app: web.Application, context: AppContext) -> None:
     app[_INTAKE] = Intake(context.max_body, context.in_flight, context.read_seconds)
     app.on_cleanup.append(_close_intake)
-    # A trailing slash answers as well: a redirect would lose the alert (its GET's 200 counts as success).
+    # A trailing slash is accepted: after a redirect, Alertmanager would send a GET, and take its 200 for success.
     paths = ("/webhook", "/webhook/", "/webhook/{source}", "/webhook/{source}/")
     app.add_routes([web.post(path, receive) for path in paths])
 
@@ -45,7 +46,7 @@ async def _close_intake(app: web.Application) -> None:
 
 
 async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901  (an answer for each kind of input)
-    """Authenticate - read - parse - decide and commit - wake - 200. Providers are never talked to here."""
+    """Authenticate, read, parse, decide and commit, wake, answer 200. No provider is contacted here."""
     context, intake = request.app[APP_CONTEXT], request.app[_INTAKE]
     source, body = "unknown", Body()
     try:
@@ -61,24 +62,26 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
         if webhook.oddities:
             await _quarantine(context, intake, source, body, "; ".join(webhook.oddities))
         context.metrics.webhook(source, "accepted")
-        return web.Response(body=b'{"status": "accepted", "alerts": %d}' % len(webhook.alerts), headers=_JSON)
-    except Unauthorized as refusal:
+        return web.Response(
+            body=b'{"status": "accepted", "alerts": %d}' % len(webhook.alerts), headers=_JSON_HEADERS
+        )
+    except Unauthorized as error:
         context.metrics.webhook(source, "unauthorized")
-        log.warning("webhook refused", peer=request.remote, reason=str(refusal))
-        return _answer(401, "unauthorized", str(refusal), headers=CHALLENGE)
+        log.warning("webhook refused", peer=request.remote, reason=str(error))
+        return refusal(401, str(error))
     except web.HTTPRequestEntityTooLarge:
         return _too_large(context, source)
-    except UnknownEncoding as refusal:
-        return _unsupported(context, source, str(refusal))
-    except TooMany as refusal:  # which says so once, not for each of thousands
+    except UnknownEncoding as error:
+        return _unsupported(context, source, str(error))
+    except TooManyBytes as error:  # logged once by its source, not for each of thousands
         context.metrics.webhook(source, "unavailable")
-        return _answer(503, "unavailable", str(refusal), headers=_RETRY_AFTER)
+        return refusal(503, str(error), headers=_RETRY_AFTER)
     except StoreUnavailable as error:
-        context.store.refused(error)  # which says so once, not for each of thousands
+        context.store.refused(error)  # logged once by its source, not for each of thousands
         context.metrics.webhook(source, "unavailable")
-        return _answer(503, "unavailable", str(error), headers=_RETRY_AFTER)
+        return refusal(503, str(error), headers=_RETRY_AFTER)
     except TimeoutError:
-        return _unavailable(context, source, f"the body did not come within {context.read_seconds:g} s")
+        return _unavailable(context, source, f"the body did not arrive within {context.read_seconds:g} s")
     except (ConnectionError, HttpProcessingError, web.RequestPayloadError):
         return _unavailable(
             context,
@@ -87,17 +90,21 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
         )
     except Exception:
         log.exception("webhook failed unexpectedly", source=source)
-        return _unavailable(context, source, "an internal error; the log has it")
+        return _unavailable(context, source, "an internal error; see the log")
     finally:
-        intake.let_go(body)
+        intake.release(body)
 
 
-class Undecidable(Exception):  # noqa: N818  (says what is so)
-    """A webhook fails, and would fail again whenever it is sent."""
+class Undecidable(Exception):  # noqa: N818  (names the condition)
+    """A webhook failed, and would fail again whenever it is sent."""
 
 
 async def _accept(context: AppContext, webhook: Webhook, source: str, body: bytes) -> None:
-    """:raises Undecidable: nothing of it was kept; ``StoreUnavailable`` says nothing of the webhook"""
+    """Decide and store a webhook.
+
+    :raises Undecidable: nothing of it was stored
+    :raises StoreUnavailable: the store failed, whatever the webhook holds
+    """
     policy, now = context.policy(), context.clock.now()
     try:
         if len(webhook.alerts) > LARGE:
@@ -114,10 +121,10 @@ async def _accept(context: AppContext, webhook: Webhook, source: str, body: byte
 
 
 async def _in_time(context: AppContext, intake: Intake, body: Body, work: Coroutine[Any, Any, T]) -> T:
-    """What takes longer, because a disk hangs, goes on all the same: it is told if it gets kept after all, and what
-    Alertmanager sends again is a repeat then.
+    """Return the result of work that stores a webhook, within a time limit. Work that takes longer, because a disk hangs,
+    continues: if it succeeds, the webhook counts, and what Alertmanager sends again is a repeat.
 
-    :raises StoreUnavailable: it is not kept yet
+    :raises StoreUnavailable: it is not stored yet
     """
     task = asyncio.ensure_future(work)
     waiting = asyncio.shield(task)
@@ -128,9 +135,9 @@ async def _in_time(context: AppContext, intake: Intake, body: Body, work: Corout
         return await waiting
     finally:
         timer.cancel()
-        if not task.done():  # the body stays in memory until then
-            left, body.held = Body(held=body.held), 0
-            task.add_done_callback(lambda _: intake.let_go(left))
+        if not task.done():  # the body stays in memory until the work ends
+            unfinished, body.held = Body(held=body.held), 0
+            task.add_done_callback(lambda _: intake.release(unfinished))
 
 
 def _give_up(waiting: asyncio.Future[T], seconds: float) -> None:
@@ -143,11 +150,11 @@ async def _quarantined(
 ) -> web.Response:
     await _quarantine(context, intake, source, body, reason)
     context.metrics.webhook(source, "quarantined")
-    return _answer(202, "quarantined", f"{reason}; the body is kept, see /api/v1/quarantine")
+    return refusal(202, f"{reason}; the body is kept, see /api/v1/quarantine")
 
 
 async def _quarantine(context: AppContext, intake: Intake, source: str, body: Body, reason: str) -> None:
-    reason = reason[:_LONGEST_REASON]
+    reason = reason[:_MAX_REASON_CHARS]
     keeping = context.store.quarantine(body.raw, source, reason, context.clock.now(), body.encoding)
     kept = await _in_time(context, intake, body, keeping)
     context.metrics.quarantined()
@@ -164,24 +171,20 @@ async def _quarantine(context: AppContext, intake: Intake, source: str, body: Bo
 def _unsupported(context: AppContext, source: str, reason: str) -> web.Response:
     context.metrics.webhook(source, "unsupported")
     log.error("webhook refused", source=source, reason=reason)
-    return _answer(415, "unsupported", reason, headers={"Accept-Encoding": UNDERSTOOD})
+    return refusal(415, reason, headers={"Accept-Encoding": SUPPORTED_ENCODINGS})
 
 
 def _too_large(context: AppContext, source: str) -> web.Response:
     context.metrics.webhook(source, "too_large")
     log.error("webhook too large", source=source, limit=context.max_body)
-    return _answer(
-        413, "too large",
-        f"the body, as it came or inflated, is over the limit of {context.max_body} bytes; raise --max-body, or set max_alerts in alertmanager.yml",
+    return refusal(
+        413,
+        f"the body, compressed or inflated, is over the limit of {context.max_body} bytes; raise --max-body, or set max_alerts in alertmanager.yml",
     )  # fmt: skip
 
 
 def _unavailable(context: AppContext, source: str, reason: str) -> web.Response:
-    """Alertmanager retries a 5xx with backoff, and again at its next flush."""
+    """Return a 503. Alertmanager retries it with backoff, and again at its next flush."""
     context.metrics.webhook(source, "unavailable")
-    log.error("webhook not kept", source=source, reason=reason)
-    return _answer(503, "unavailable", reason, headers=_RETRY_AFTER)
-
-
-def _answer(code: int, status: str, reason: str, headers: dict[str, str] | None = None) -> web.Response:
-    return web.json_response({"status": status, "reason": reason}, status=code, headers=headers)
+    log.error("webhook not stored", source=source, reason=reason)
+    return refusal(503, reason, headers=_RETRY_AFTER)

@@ -1,4 +1,4 @@
-"""The application: its routes, its middleware, its probes."""
+"""The web application: its routes, its middleware, its probes, ``/status`` and ``/metrics``."""
 
 import asyncio
 import logging
@@ -17,16 +17,16 @@ from router.metrics import package_version
 from router.model import MINUTE, Millis
 from router.store import Integrity, StoreUnavailable
 from router.web.actions import add_actions
+from router.web.answers import refusal
 from router.web.app_context import APP_CONTEXT, KEEPALIVE_SECONDS, AppContext
-from router.web.auth import CHALLENGE, Unauthorized, authenticate
+from router.web.auth import Unauthorized, authenticate
 from router.web.quarantine import add_quarantine
 from router.web.receiving import add_webhook
 
 log = structlog.get_logger(__name__)
 
-# Of a line about a request that is no HTTP.
-_LONGEST = 200
-_APPLYING = "ready: webhooks are accepted; notifications may wait until all firing alerts are judged by the new rules\n"
+_MAX_LOGGED_CHARS = 200
+_READY_WHILE_APPLYING = "ready: webhooks are accepted; notifications may wait until the new rules are applied to all firing alerts\n"
 _NOTHING_DUE = {"backlog": 0, "oldest_at": None, "backlog_more": False, "dead": 0}
 _STARTED: web.AppKey[float] = web.AppKey("started", float)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -35,7 +35,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def make_app(context: AppContext) -> web.Application:
     """The webhook, the probes, ``/status`` and ``/metrics``; pages are added by their own rooms."""
     app = web.Application(
-        client_max_size=context.max_body, middlewares=[_measured] if context.metrics.enabled else []
+        client_max_size=context.max_body, middlewares=[_count_request] if context.metrics.enabled else []
     )
     app[APP_CONTEXT] = context
     app[_STARTED] = time.monotonic()
@@ -57,30 +57,30 @@ def make_app(context: AppContext) -> web.Application:
 
 
 def make_runner(app: web.Application) -> web.AppRunner:
-    """What the application needs of its server: a handler runs to its end even when the sender hangs up (commit,
-    then answer), and a body is left as it came.
+    """Return a server for the application. A handler runs to its end even if the sender closes the connection (commit,
+    then answer), and bodies stay compressed.
     """
-    server_logger.addFilter(_in_a_line)
+    server_logger.addFilter(_shorten_http_errors)
     return web.AppRunner(
         app, handle_signals=False, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS,
         handler_cancellation=False, shutdown_timeout=1.0, auto_decompress=False,
     )  # fmt: skip
 
 
-def _in_a_line(record: logging.LogRecord) -> bool:
-    """A request that is no HTTP is its sender's fault: a line of the log says so, without a traceback."""
+def _shorten_http_errors(record: logging.LogRecord) -> bool:
+    """Log a request that is no HTTP in one line without a traceback: it is the sender's fault. Keeps every record."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, HttpProcessingError):
         record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
         record.msg, record.args = (
             "invalid HTTP request: %s",
-            (" ".join(error.message.split())[:_LONGEST],),
+            (" ".join(error.message.split())[:_MAX_LOGGED_CHARS],),
         )
     return True
 
 
 @web.middleware
-async def _measured(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _count_request(request: web.Request, handler: Handler) -> web.StreamResponse:
     started = time.perf_counter()
     code = 500
     try:
@@ -103,8 +103,8 @@ async def _healthy(_request: web.Request) -> web.Response:
 
 
 async def _ready(request: web.Request) -> web.Response:
-    """Ready: a commit just succeeded, every lane works, and the service is not stopping. It is ready as well while what
-    fires is judged by changed rules: webhooks are accepted. The answer says so.
+    """Answer 200 if a commit just succeeded, every lane works, and the service is not stopping. While changed rules are
+    applied to firing alerts the answer is 200 too, and says so: webhooks are accepted.
     """
     context = request.app[APP_CONTEXT]
     reason = "stopping" if context.stopping() else ""
@@ -121,21 +121,19 @@ async def _ready(request: web.Request) -> web.Response:
             reason = f"nothing could be written within {context.keep_seconds:g} s"
     if reason:
         return web.Response(text=f"not ready: {reason}\n", status=503)
-    return web.Response(text="ready\n" if context.loading()["applied"] else _APPLYING)
+    return web.Response(text="ready\n" if context.loading()["applied"] else _READY_WHILE_APPLYING)
 
 
 async def _reload(request: web.Request) -> web.Response:
-    """Load routes.yaml anew, for whoever may post alerts; 500 says why it can't be used."""
+    """Load routes.yaml again, for those who may post alerts. A 500 says why it can't be used."""
     context = request.app[APP_CONTEXT]
     try:
         authenticate(request, context.sources(), None)
         await context.reload()
-    except Unauthorized as refusal:
-        return web.json_response(
-            {"status": "unauthorized", "reason": str(refusal)}, status=401, headers=CHALLENGE
-        )
+    except Unauthorized as error:
+        return refusal(401, str(error))
     except ReloadError as error:
-        return web.json_response({"status": "failed", "reason": str(error)}, status=500)
+        return refusal(500, str(error))
     return web.json_response({"status": "reloaded", **context.loading()})
 
 
@@ -145,12 +143,12 @@ async def _status(request: web.Request) -> web.Response:
 
 
 async def status(context: AppContext, started: float) -> dict[str, Any]:
-    """Uptime, store, lanes, and the ledger's exact counts."""
+    """Return uptime, store, lanes, and the exact counts of the ledger. :param started: monotonic seconds"""
     now = context.clock.now()
     base: dict[str, Any] = {
         "version": package_version(),
         "now": now,
-        # By the clock that nobody steps or moves on.
+        # By the monotonic clock: the preview moves the other one.
         "uptime_seconds": time.monotonic() - started,
         "preview": context.preview,
         "stopping": context.stopping(),
@@ -184,10 +182,10 @@ def _integrity(found: Integrity | None) -> dict[str, Any] | None:
 
 
 def _lanes(context: AppContext, due: Mapping[str, Mapping[str, Any]], now: Millis) -> list[dict[str, Any]]:
-    """Each lane with what is due there, since when, by when it will have been told (ms; None: nothing is due; as if
-    nothing else came and nothing failed), and how much was given up.
+    """Return each lane with its backlog, the oldest due time, its dead letters, and ``empty_at``: when the backlog will be
+    sent if nothing new arrives and nothing fails (epoch ms; None: nothing is due).
 
-    :param due: see :meth:`router.store.page_queries.PageQueries.lanes`
+    :param due: by destination, see :meth:`router.store.page_queries.PageQueries.lanes`
     """
     rows = []
     for lane in context.lanes():
@@ -209,6 +207,6 @@ async def _metrics(request: web.Request) -> web.Response:
     try:
         lanes = _lanes(context, await context.store.pages.lanes(now), now)
     except StoreUnavailable as error:
-        log.warning("backlog unknown", error=str(error))
+        log.warning("metrics without the backlog: the store can't be read", error=str(error))
     text = context.metrics.expose(lanes, now)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})

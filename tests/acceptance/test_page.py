@@ -76,7 +76,7 @@ route: {receiver: team}
 """
 
 
-async def test_discord_and_webhooks_are_drawn_as_their_readers_see_them(folder: Path) -> None:
+async def test_discord_and_webhooks_are_drawn_as_readers_see_them(folder: Path) -> None:
     router = Router(folder, EVERYTHING, environ={"ALERT_ROUTER_PREVIEW": "1"})
     async with running(router), browsing(router.url) as page:
         for status in ("firing", "resolved"):
@@ -89,12 +89,13 @@ async def test_discord_and_webhooks_are_drawn_as_their_readers_see_them(folder: 
                 ).encode()
             )  # fmt: skip
             await expect(page.locator("nav button:visible")).to_have_text(
-                ["Discord 1", "Webhook 1", "Not told, and why", "Decisions"], use_inner_text=True
+                ["Webhook 1", "Discord 1", "Not notified, and why", "Decisions"], use_inner_text=True
             )
+            await page.click('[data-tab="discord"]')
             card = page.locator("#discord .card")
             await expect(card.locator("h2")).to_contain_text("Down_*now*")
             await expect(card.locator("h2")).to_contain_text("Resolved" if status == "resolved" else "Down")
-        await expect(card).to_contain_text("edited 1")
+        await expect(card).to_contain_text("updated 1 time")
         await expect(card).to_contain_text("web-1 is **down**")
         assert "\\" not in await card.inner_text()
         await expect(card.get_by_role("link", name="Runbook")).to_have_attribute(
@@ -108,9 +109,7 @@ async def test_discord_and_webhooks_are_drawn_as_their_readers_see_them(folder: 
         await expect(page.locator("#webhook pre").first).to_contain_text('"groupKey"')
 
 
-async def test_the_page_shows_the_sample_incident_and_the_clock_lets_held_alerts_out(
-    page: Page, preview: str
-) -> None:
+async def test_the_sample_is_shown_and_the_clock_releases_held_alerts(page: Page, preview: str) -> None:
     slack = page.locator("#slack .card")
     await expect(slack.filter(has_text="HighErrorRate")).to_contain_text("3 firing")
     await expect(slack.filter(has_text="HighErrorRate")).to_contain_text("new: instance=checkout-3")
@@ -187,9 +186,7 @@ async def test_what_an_alert_says_is_shown_and_never_run(page: Page, preview: st
     assert await page.title() == "Alert router · preview"
 
 
-async def test_the_page_of_a_running_service_shows_its_books_and_its_quarantine(
-    providers: Providers, folder: Path
-) -> None:
+async def test_the_page_of_a_service_shows_ledger_and_quarantine(providers: Providers, folder: Path) -> None:
     router = Router(folder, providers.routes)
     async with running(router), browsing(router.url) as page:
         await router.post(b"this is no webhook")
@@ -210,9 +207,7 @@ async def test_the_page_of_a_running_service_shows_its_books_and_its_quarantine(
         await expect(page.locator('[data-tab="quarantine"] span')).to_have_text("25")
 
 
-async def test_broken_rules_are_shouted_on_the_page_until_they_are_mended(
-    providers: Providers, folder: Path
-) -> None:
+async def test_broken_rules_are_shown_on_the_page_until_corrected(providers: Providers, folder: Path) -> None:
     router = Router(folder, providers.routes)
     async with running(router), browsing(router.url) as page:
         notice = page.locator("#config .notice")

@@ -59,7 +59,7 @@ class Preview:
 
 @pytest.fixture
 async def preview(tmp_path: Path) -> AsyncIterator[Preview]:
-    """Once the sample has been played and told."""
+    """A preview whose sample incident has been played and sent."""
     (tmp_path / "routes.yaml").write_text(RULES)
     options = ServeOptions(tmp_path / "routes.yaml", ("127.0.0.1", 0), preview=True, sample=True, drain=0)
     service = Service(options, {}, SystemClock())
@@ -122,6 +122,42 @@ async def test_the_clock_moves_forward_only(preview: Preview, by: Millis) -> Non
     before = (await preview.state())["now"]
     assert await preview.move(before + by) == 400
     assert (await preview.state())["now"] - before < HOUR
+
+
+async def test_each_message_is_delivered_as_drawn_html(preview: Preview) -> None:
+    state = await preview.state()
+    assert [(tab["name"], tab["title"]) for tab in state["tabs"]] == [
+        ("slack", "Slack"),
+        ("digest", "Digest"),
+    ]
+    for entry in state["entries"]:
+        assert entry["card"].startswith('<article class="card"><p class="meta">Fri ')
+    (draft,) = state["digests"]
+    assert "As it would go out now" in draft["card"]
+    assert '<iframe src="/preview/digests/0" sandbox="allow-same-origin"' in draft["card"]
+    async with preview.session.get(f"{preview.service.url}/preview/digests/0") as answer:
+        assert answer.status == 200
+        assert "sandbox" in answer.headers["Content-Security-Policy"]
+        assert "DiskWillFillIn4Days" in await answer.text()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sent", "status"),
+    [
+        ("GET", "/preview/messages/999", None, 404),
+        ("GET", "/preview/digests/9", None, 404),
+        ("POST", "/preview/clock", "text", 415),
+        ("POST", "/preview/clock", {"to": "soon"}, 400),
+        ("POST", "/preview/clock", {"to": 0}, 400),
+    ],
+)
+async def test_refusals_of_the_preview_have_one_shape(
+    preview: Preview, method: str, path: str, sent: Any, status: int
+) -> None:
+    given = {"json": sent} if isinstance(sent, dict) else {"data": sent}
+    async with preview.session.request(method, f"{preview.service.url}{path}", **given) as answer:
+        assert answer.status == status
+        assert (await answer.json()).keys() == {"status", "reason"}
 
 
 async def test_an_inhibitor_is_named_wherever_it_is_shown(preview: Preview) -> None:

@@ -1,4 +1,4 @@
-"""An alertmanager.yml becomes a routes.yaml that loads, tells the same people, and holds no secret."""
+"""An alertmanager.yml becomes a routes.yaml that loads, sends to the same receivers, and holds no secret."""
 
 import json
 import os
@@ -36,8 +36,8 @@ def routed(converted: Converted, labels: Labels) -> list[str]:
     return [route.receiver for route in root.matching(with_level(labels, "warning"))]
 
 
-def told(**sections: Any) -> Converted:
-    """Of an alertmanager.yml of these sections and a route (JSON is YAML)."""
+def convert_sections(**sections: Any) -> Converted:
+    """Convert an alertmanager.yml of these sections and a route (JSON is YAML)."""
     return convert_text(json.dumps({"route": {"receiver": "team"}, **sections}), now=NOW)
 
 
@@ -132,14 +132,16 @@ def test_alerts_go_to_the_receivers_that_amtool_names(
         assert routed(converted, labels) == said.stdout.strip().split(",")
 
 
-def test_a_label_is_matched_by_what_stands_in_the_file_and_not_by_yamls_number() -> None:
+def test_a_label_is_matched_by_its_text_not_by_a_yaml_number() -> None:
     text = "{route: {receiver: all, routes: [{match: {a: 007, b: yes, c: , d: 1.50}, receiver: one}]}}"
     assert routed(convert_text(text), {"a": "007", "b": "yes", "d": "1.50"}) == ["one"]
     assert routed(convert_text(text), {"a": "7", "b": "yes", "d": "1.50"}) == ["all"]
 
 
 def test_what_looks_like_a_variable_stays_text() -> None:
-    converted = told(route={"receiver": "${A}", "routes": [{"match": {"a": "${B:-c}$"}, "receiver": "b"}]})
+    converted = convert_sections(
+        route={"receiver": "${A}", "routes": [{"match": {"a": "${B:-c}$"}, "receiver": "b"}]}
+    )
     assert routed(converted, {"a": "${B:-c}$"}) == ["b"]
     assert routed(converted, {"a": "c$"}) == ["${A}"]
 
@@ -153,7 +155,7 @@ SECRET = st.text("abcdefgh0123456789/*!&${}:#@' ", min_size=4, max_size=20).map(
 @given(secrets=st.lists(SECRET, min_size=14, max_size=14, unique=True), name=st.text(max_size=12))
 def test_no_secret_is_in_the_text_or_the_notes(secrets: list[str], name: str) -> None:
     secret = iter(secrets)
-    converted = told(
+    converted = convert_sections(
         **{
             "global": {
                 "smtp_smarthost": "localhost:25",
@@ -202,7 +204,7 @@ def test_a_password_that_is_no_yaml_is_not_shown(password: str) -> None:
 
 
 def test_equal_secrets_share_a_variable_and_others_have_their_own() -> None:
-    converted = told(
+    converted = convert_sections(
         receivers=[
             {"name": "team/db", "pagerduty_configs": [{"routing_key": key} for key in ("one", "two", "one")]},
             {"name": "web", "pagerduty_configs": [{"routing_key": "two"}]},
@@ -217,7 +219,7 @@ def test_equal_secrets_share_a_variable_and_others_have_their_own() -> None:
 
 
 def test_a_slack_token_that_alertmanager_has_is_used_again() -> None:
-    converted = told(
+    converted = convert_sections(
         **{
             "global": {
                 "slack_api_url": "https://slack.com/api/chat.postMessage",
@@ -243,14 +245,14 @@ def test_a_slack_token_that_alertmanager_has_is_used_again() -> None:
 )
 def test_mail_is_as_safe_as_it_was_and_no_password_goes_in_clear(smtp: dict[str, Any], tls: str) -> None:
     receivers = [{"name": "team", "email_configs": [{"to": "team@example.com"}]}]
-    converted = told(**{"global": {"smtp_from": "a@example.com", **smtp}}, receivers=receivers)
+    converted = convert_sections(**{"global": {"smtp_from": "a@example.com", **smtp}}, receivers=receivers)
     settings = loaded(converted).settings["email"]
     assert isinstance(settings, EmailSettings)
     assert settings.security == tls
 
 
-def test_a_route_whose_hours_are_over_for_ever_tells_nobody() -> None:
-    converted = told(
+def test_a_route_whose_hours_are_over_for_ever_drops_alerts() -> None:
+    converted = convert_sections(
         route={"receiver": "team", "routes": [{"active_time_intervals": ["once"]}]},
         time_intervals=[{"name": "once", "time_intervals": [{"years": ["2020"]}]}],
     )
@@ -285,7 +287,7 @@ NIGHT = {"times": [{"start_time": "00:00", "end_time": "08:00"}]}
 )
 def test_an_interval_is_taken_over_as_alertmanager_means_it(entries: Any, mutes: bool) -> None:
     """amtool takes all of these. What isn't there is Go's zero: for a weekday that is sunday."""
-    converted = told(
+    converted = convert_sections(
         route={"receiver": "team", "routes": [{"matchers": ["a=b"], "mute_time_intervals": ["x"]}]},
         time_intervals=[{"name": "x", "time_intervals": entries}],
     )
@@ -295,8 +297,8 @@ def test_an_interval_is_taken_over_as_alertmanager_means_it(entries: Any, mutes:
     assert "LEFT OUT" not in converted.text + notes(converted)
 
 
-def test_an_interval_that_is_left_out_is_told_loudly() -> None:
-    converted = told(
+def test_an_interval_that_is_left_out_is_noted_and_in_the_header() -> None:
+    converted = convert_sections(
         route={"receiver": "team", "routes": [{"matchers": ["a=b"], "mute_time_intervals": ["x"]}]},
         time_intervals=[{"name": "x", "time_intervals": [NIGHT, {"weekdays": ["friday", "frday"]}]}],
     )
@@ -311,7 +313,7 @@ def test_an_interval_that_is_left_out_is_told_loudly() -> None:
 
 def test_two_receivers_of_one_name_are_noted() -> None:
     hooks = [{"name": "team", "webhook_configs": [{"url": f"http://127.0.0.1:9/{n}"}]} for n in range(2)]
-    converted = told(receivers=hooks)
+    converted = convert_sections(receivers=hooks)
     assert (
         "two receivers are named 'team'; they are merged, and the result notifies the destinations of both"
         in notes(converted)
@@ -319,8 +321,8 @@ def test_two_receivers_of_one_name_are_noted() -> None:
     assert len(loaded(converted).policy.receivers["team"]) == 2
 
 
-def test_check_says_that_a_receiver_which_could_not_be_taken_over_tells_nobody() -> None:
-    converted = told(receivers=[{"name": "team", "opsgenie_configs": [{"api_key": "x"}]}])
+def test_check_warns_of_a_receiver_without_destinations() -> None:
+    converted = convert_sections(receivers=[{"name": "team", "opsgenie_configs": [{"api_key": "x"}]}])
     config = loads(converted.text, name="routes.yaml", folder=Path(), environ={}, now=NOW, checking=True)
     assert [each.trap for each in config.problems] == [Trap.NOBODY]
 
@@ -339,13 +341,13 @@ def test_every_value_is_taken_as_it_is_written() -> None:
 
 def test_hours_without_a_location_are_of_utc() -> None:
     night = {"times": [{"start_time": "00:00", "end_time": "06:00"}]}
-    converted = told(mute_time_intervals=[{"name": "night", "time_intervals": [night]}])
+    converted = convert_sections(mute_time_intervals=[{"name": "night", "time_intervals": [night]}])
     assert [str(each.zone) for each in loaded(converted).policy.intervals["night"].intervals] == ["UTC"]
 
 
 def test_a_side_without_matchers_is_every_alert() -> None:
     rules = [{"source_match": {"alertname": "Maintenance"}, "equal": ["cluster"]}]
-    inhibition = loaded(told(inhibit_rules=rules)).policy.inhibition
+    inhibition = loaded(convert_sections(inhibit_rules=rules)).policy.inhibition
     (source,) = inhibition.as_source({"alertname": "Maintenance", "cluster": "a"})
     (target,) = inhibition.as_target({"cluster": "a"})
     assert source.text == target.text
@@ -425,6 +427,6 @@ def test_whatever_stands_in_the_file_the_result_loads(data: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("text", ["", "- a", "word", "a: [", "a: &x [*x]", "[" * 1_000])
-def test_what_is_no_alertmanager_yml_at_all_is_refused_with_its_place(text: str) -> None:
+def test_a_file_that_is_no_alertmanager_yml_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^am\.yml:\d+:\d+: .*; give an alertmanager\.yml"):
         convert_text(text, "am.yml")

@@ -30,7 +30,7 @@ async def hanging(store: Store) -> AsyncIterator[None]:
         await writing
 
 
-async def test_a_webhook_is_answered_though_the_disk_is_not_and_is_told_if_it_was_kept_after_all(
+async def test_a_hanging_disk_gives_503_and_a_late_write_still_counts(
     room: Web, serve: Serve, store: Store
 ) -> None:
     room.keep_seconds = 0.05

@@ -97,7 +97,10 @@ async def test_the_quarantine_says_when_the_store_can_not_be_read(
 ) -> None:
     client = await serve(room)
     break_tables(database)
-    assert (await client.get("/api/v1/quarantine")).status == 503
+    async with client.get("/api/v1/quarantine") as answer:
+        body = await answer.json()
+    assert (answer.status, body["status"]) == (503, "unavailable")
+    assert body["reason"].startswith("the store can't be read: ")
 
 
 async def test_metrics_count_requests_by_template_and_show_the_backlog(room: Web, serve: Serve) -> None:
@@ -116,7 +119,7 @@ async def test_metrics_count_requests_by_template_and_show_the_backlog(room: Web
     assert f'alert_router_backlog{{destination="{SLACK.key}"}} 1.0' in lines
 
 
-async def test_metrics_are_served_without_the_backlog_while_the_store_does_not_answer(
+async def test_metrics_without_the_backlog_while_the_store_hangs(
     room: Web, serve: Serve, database: Path
 ) -> None:
     client = await serve(room)

@@ -55,9 +55,7 @@ async def test_each_odd_body_comes_to_what_it_should(body: Body, room: Web, serv
     assert room.counted("default", outcome) == 1
 
 
-async def test_an_accepted_webhook_is_on_the_books_wakes_its_destinations_and_is_counted(
-    room: Web, serve: Serve
-) -> None:
+async def test_an_accepted_webhook_is_stored_counted_and_wakes_lanes(room: Web, serve: Serve) -> None:
     client = await serve(room)
     assert (await client.post("/webhook", data=GOOD)).status == 200
     assert await room.accepted() == 1
@@ -128,7 +126,7 @@ async def test_wrong_or_no_credentials_are_refused_and_nothing_is_stored(
         ("/webhook/lab", basic("am", "pass:wörd"), "lab"),
     ],
 )
-async def test_credentials_tell_the_source(
+async def test_credentials_identify_the_source(
     path: str, headers: dict[str, str], source: str, room: Web, serve: Serve
 ) -> None:
     room.sources = (TOKEN, BASIC)
@@ -171,9 +169,7 @@ async def test_what_comes_through_a_proxy_or_a_browser_is_not_this_machines(
     assert "only this machine may post" in (await response.json())["reason"]
 
 
-async def test_a_source_without_credentials_takes_this_machine_unless_it_shows_wrong_ones(
-    room: Web, serve: Serve
-) -> None:
+async def test_a_source_without_credentials_accepts_only_this_machine(room: Web, serve: Serve) -> None:
     room.sources = (TOKEN, Source("local"))
     client = await serve(room)
     assert (await client.post("/webhook", data=GOOD)).status == 200

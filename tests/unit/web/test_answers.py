@@ -1,0 +1,52 @@
+"""Every error answer has one shape: a status word for programs and a reason for people."""
+
+import pytest
+
+from router.model import Source
+from router.web.answers import refusal
+from tests.unit.web.room import Serve, Web
+
+LOCKED = (Source("prod", bearer_token="s3cret"),)
+
+
+@pytest.mark.parametrize("code", [202, 400, 401, 404, 409, 413, 415, 500, 503])
+def test_every_code_has_a_status_word(code: int) -> None:
+    answer = refusal(code, "why", headers={"X-More": "1"})
+    assert answer.status == code
+    assert answer.text is not None
+    assert '"reason": "why"' in answer.text
+    assert answer.headers["X-More"] == "1"
+    assert ("WWW-Authenticate" in answer.headers) is (code == 401)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "word"),
+    [
+        ("GET", "/api/v1/quarantine?limit=0", 400, "bad request"),
+        ("GET", "/api/v1/quarantine/1", 404, "not found"),
+        ("GET", "/api/v1/quarantine/x", 404, "not found"),
+        ("POST", "/api/v1/dead-letters/1/retry", 404, "not found"),
+        ("POST", "/api/v1/dead-letters/9999999999999999999/discard", 404, "not found"),
+        ("POST", "/api/v1/destinations/none/resume", 404, "not found"),
+        ("POST", "/webhook", 202, "quarantined"),
+    ],
+)
+async def test_handlers_answer_in_one_shape(
+    method: str, path: str, status: int, word: str, room: Web, serve: Serve
+) -> None:
+    client = await serve(room)
+    async with client.request(method, path) as answer:
+        body = await answer.json()
+    assert (answer.status, body["status"]) == (status, word)
+    assert body.keys() == {"status", "reason"}
+    assert body["reason"]
+
+
+@pytest.mark.parametrize("path", ["/webhook", "/-/reload", "/api/v1/destinations/none/resume"])
+async def test_wrong_credentials_are_answered_in_one_shape(path: str, room: Web, serve: Serve) -> None:
+    room.sources = LOCKED
+    client = await serve(room)
+    async with client.post(path, headers={"Authorization": "Bearer wrong"}) as answer:
+        body = await answer.json()
+    assert (answer.status, body["status"]) == (401, "unauthorized")
+    assert "Bearer" in answer.headers["WWW-Authenticate"]
