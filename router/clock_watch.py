@@ -24,23 +24,25 @@ class ClockWatch:
     alerts end as stale or gone, and deliveries are given up, only after the full time.
     """
 
-    def __init__(
-        self, store: Store, clock: Clock, policy: Callable[[], Policy], restart: Callable[[], None]
-    ) -> None:
-        """:param restart: told after each step: timers in memory begin again, and the lanes look again"""
+    def __init__(self, store: Store, clock: Clock, policy: Callable[[], Policy]) -> None:
         self.count = 0
-        """How many there were."""
+        """The number of steps so far."""
         self._store = store
         self._clock = clock
         self._policy = policy
-        self._restart = restart
+        self._restarts: list[Callable[[], None]] = []
         self._offset = offset(clock)
         self._since: Millis | None = None
         self._beat_at: Millis = 0
         self._unwritten_since: Millis | None = None
         self._comparing = asyncio.Lock()
 
+    def after_steps(self, restart: Callable[[], None]) -> None:
+        """Call ``restart`` after each step, so that timers in memory begin again."""
+        self._restarts.append(restart)
+
     async def serve(self) -> None:
+        """Compare the clocks at an interval, for ever."""
         never = asyncio.Event()
         while True:
             try:
@@ -87,15 +89,18 @@ class ClockWatch:
                 stepped_seconds=by / SECOND, unwritten_seconds=unwritten / SECOND,
             )  # fmt: skip
             self._since = await self._store.step(self._policy(), now, back=by < -STEP)
-            self.count += 1
-            self._restart()
+            self._note_step()
         elif elapsed >= self._beat_at:
             if await self._store.beat(self._policy(), now):
-                self.count += 1
-                self._restart()
+                self._note_step()
         else:
             self._offset += by
             return self._since
         self._offset += by
         self._beat_at = elapsed + BEAT
         return self._since
+
+    def _note_step(self) -> None:
+        self.count += 1
+        for restart in self._restarts:
+            restart()

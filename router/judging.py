@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from router.clock import Clock
 from router.decide import Policy
-from router.loading import Loading
+from router.load_status import LoadStatus
 from router.store import STORE_REST, Phase, Store, StoreUnavailable
 
 T = TypeVar("T")
@@ -19,26 +19,26 @@ class Judging:
         self,
         store: Store,
         clock: Clock,
-        loading: Loading,
+        status: LoadStatus,
         policy: Callable[[], Policy],
         wake: Callable[[Iterable[str]], None],
     ) -> None:
         self._store = store
         self._clock = clock
-        self._loading = loading
+        self._status = status
         self._policy = policy
         self._wake = wake
 
     async def index(self) -> None:
         """Returns once everything that fires is known to the inhibit rules. Nobody is notified before."""
-        while self._loading.phase is Phase.INDEX:
+        while self._status.phase is Phase.INDEX:
             await self._judge_some()
 
     async def finish(self) -> None:
         """Returns once everything that fires is judged."""
         # At least once: a clock that was stepped back leaves something to judge though the rules are the same.
         await self._judge_some()
-        while self._loading.phase is not None:
+        while self._status.phase is not None:
             await self._judge_some()
 
     async def until_written(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -53,5 +53,5 @@ class Judging:
     async def _judge_some(self) -> None:
         policy = self._policy()
         left, woken = await self.until_written(lambda: self._store.judge_some(policy, self._clock.now()))
-        self._loading.applying(left)
+        self._status.set_phase(left)
         self._wake(woken)

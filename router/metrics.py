@@ -315,16 +315,16 @@ class Metrics:
         if self.enabled:
             self._reconcile_failures.labels(source).inc()
 
-    def loaded(self, digest: str, now: Millis) -> None:
+    def config_loaded(self, digest: str, now: Millis) -> None:
         """routes.yaml was loaded. :param digest: its SHA-256 in hex"""
         if self.enabled:
             self._reload_success.set(1)
             self._reload_time.set(now / SECOND)
             self._config_hash.set(int(digest[:12], 16))
 
-    def applied(self, whole: bool) -> None:  # noqa: FBT001  (what a gauge shows)
+    def rules_applied(self, *, is_complete: bool) -> None:
         if self.enabled:
-            self._applied.set(whole)
+            self._applied.set(is_complete)
 
     def fragments(self, good: Mapping[str, bool]) -> None:
         """:param good: by name, for each included file"""
@@ -333,7 +333,7 @@ class Metrics:
             for name, is_good in good.items():
                 self._fragments.labels(name).set(is_good)
 
-    def load_failed(self) -> None:
+    def config_load_failed(self) -> None:
         if self.enabled:
             self._reload_success.set(0)
 

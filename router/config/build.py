@@ -8,7 +8,7 @@ from typing import Any
 
 from router.channels import REGISTRY, ChannelSettings
 from router.config.document import Location, MissingVariables
-from router.config.fragments import Fragments, Main
+from router.config.fragments import Fragment, Fragments, Main
 from router.config.intervals import named_intervals
 from router.config.models import AlertmanagerAuth, FileModel, InhibitModel, SourceModel
 from router.config.problems import Problem, did_you_mean
@@ -32,8 +32,14 @@ class Builder:
     """
 
     def __init__(
-        self, reader: Reader, environ: Mapping[str, str], now: Millis, last_good: Mapping[str, str]
+        self,
+        reader: Reader,
+        environ: Mapping[str, str],
+        now: Millis,
+        last_good: Mapping[str, str],
+        read_before: tuple[Fragment, ...] | None = None,
     ) -> None:
+        """:param read_before: the included files as they were read before; None: they are read now"""
         self.fragments: Fragments | None = None
         self.routes: Routes | None = None
         self._reader = reader
@@ -41,6 +47,7 @@ class Builder:
         self._environ = environ
         self._now = now
         self._last_good = last_good
+        self._read_before = read_before
 
     @cached_property
     def file(self) -> FileModel | None:
@@ -89,7 +96,7 @@ class Builder:
             self._now,
             seen,
         )
-        self.fragments = Fragments(file.include, main, self._last_good)
+        self.fragments = Fragments(file.include, main, self._last_good, self._read_before)
         root = self._root(file, names)
         self.fragments.unmounted()
         for fragment in self.fragments.all.values():

@@ -38,27 +38,27 @@ class Lanes:
         store: Store,
         clock: Clock,
         metrics: Metrics,
-        kinds: Mapping[str, ChannelSpec],
+        channels: Mapping[str, ChannelSpec],
         current: Callable[[], RuntimeConfig],
         send_seconds: float = LONGEST,
         counting_since: Callable[[], Awaitable[Millis]] = _ever,
     ) -> None:
         """
-        :param kinds: the channels by name
+        :param channels: by name
         :param send_seconds: how long one attempt may take
         :param counting_since: since when time has simply passed, see :class:`router.clock_watch.ClockWatch`
         """
         self._store = store
         self._clock = clock
         self._current = current
-        self._kinds = kinds
+        self._channels = channels
         around = Surroundings(self._alike, self._at_rest, self._try_now, self.wake)
         self.self_alerts = SelfAlerts(store, clock, metrics, lambda: current().policy, around)
         self._context = LaneContext(
             store, clock, metrics, current, self.self_alerts, send_seconds, counting_since,
             Threads("render", _RENDERING), self.wake, asyncio.Event(),
         )  # fmt: skip
-        self._dispatcher = Dispatcher(self._context, {each.section for each in kinds.values()})
+        self._dispatcher = Dispatcher(self._context, {each.section for each in channels.values()})
         self._serving: asyncio.Task[None] | None = None
 
     async def serve(self, destinations: Iterable[Destination]) -> None:
@@ -75,7 +75,7 @@ class Lanes:
             lanes[key].leave()
         for key, destination in wanted.items():
             if key not in lanes:
-                kind = self._kinds[destination.channel]
+                kind = self._channels[destination.channel]
                 section = self._dispatcher.sections[kind.section]
                 lane = Lane(destination, kind, section, self._context, self._dispatcher.stir)
                 lanes[key] = section.lanes[key] = lane
@@ -137,6 +137,11 @@ class Lanes:
         for key in destinations:
             if (lane := self._dispatcher.lanes.get(key)) is not None:
                 lane.wake()
+
+    def restart(self) -> None:
+        """After a step of the clock: what is not reported yet counts from now, and every lane looks again."""
+        self.self_alerts.restart()
+        self.wake(list(self._dispatcher.lanes))
 
     def describe(self) -> list[dict[str, object]]:
         now, alive = self._clock.now(), self._serving is not None and not self._serving.done()

@@ -33,8 +33,8 @@ def used(metrics: Metrics) -> Metrics:
     metrics.imbalance(3)
     metrics.integrity(0, 0, 1)
     metrics.batch(0.003, [("Accept", 0.001)])
-    metrics.loaded("00000000002a" + "f" * 52, NOW)
-    metrics.load_failed()
+    metrics.config_loaded("00000000002a" + "f" * 52, NOW)
+    metrics.config_load_failed()
     metrics.request("POST", "/webhook", 200, 0.002)
     return metrics
 

@@ -49,7 +49,8 @@ class Room:
     restarts: int = 0
 
     def __post_init__(self) -> None:
-        self.steps = ClockWatch(self.store, self.clock, lambda: POLICY, self._restart)
+        self.steps = ClockWatch(self.store, self.clock, lambda: POLICY)
+        self.steps.after_steps(self._restart)
 
     def _restart(self) -> None:
         self.restarts += 1

@@ -50,23 +50,22 @@ class World:
         watch: bool = False,
         drain: Millis = 10 * MINUTE,
     ) -> None:
-        service = self._create(change, watch=watch, drain=drain)
-        await service.start()
+        service = await self._open(change, drain=drain)
+        await service.start(watch=watch)
         self.service = service
 
     def begin(self, change: Callable[[str], str] = lambda rules: rules) -> asyncio.Task[None]:
-        """Begin to start."""
-        self.service = self._create(change)
-        return asyncio.create_task(self.service.start())
+        """Begin to start. :attr:`service` is set when it accepts webhooks."""
+        return asyncio.create_task(self._begin(change))
 
-    def _create(
-        self, change: Callable[[str], str], *, watch: bool = False, drain: Millis = 10 * MINUTE
-    ) -> Service:
+    async def _begin(self, change: Callable[[str], str]) -> None:
+        self.service = await self._open(change)
+        await self.service.start()
+
+    async def _open(self, change: Callable[[str], str], *, drain: Millis = 10 * MINUTE) -> Service:
         database = self.database or f"sqlite:///{self.folder}/router.db"
-        options = ServeOptions(
-            self.write(change), ("127.0.0.1", 0), database=database, drain=drain, watch=watch
-        )
-        return Service(options, {}, self.clock)
+        options = ServeOptions(self.write(change), ("127.0.0.1", 0), database=database, drain=drain)
+        return await Service.open(options, {}, self.clock)
 
     async def stop(self) -> None:
         if self.service is not None:

@@ -223,7 +223,7 @@ async def test_the_ledger_says_why_a_doubt_is_not_told(world: World) -> None:
 async def test_in_a_preview_doubts_are_settled_too(world: World) -> None:
     """Whoever tries it with one alert posts the same start again and again."""
     options = ServeOptions(world.write(), ("127.0.0.1", 0), preview=True)
-    world.service = Service(options, {}, world.clock)
+    world.service = await Service.open(options, {}, world.clock)
     await world.service.start()
     for status in ("firing", "resolved", "firing"):
         await say(world, status)

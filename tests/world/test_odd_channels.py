@@ -121,7 +121,7 @@ async def a_room(
     templates = Templates(levels=("critical",), timezone="UTC")
     current = RuntimeConfig(policy, templates, channels, {}, shared=shared)
     lanes = Lanes(
-        store=store, clock=clock or manual, metrics=Metrics(), kinds=kinds, current=lambda: current, send_seconds=send_seconds
+        store=store, clock=clock or manual, metrics=Metrics(), channels=kinds, current=lambda: current, send_seconds=send_seconds
     )  # fmt: skip
     destinations = policy.destinations.values()
     await lanes.serve(replace(each, limits=kinds[each.channel].limits) for each in destinations)

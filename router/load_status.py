@@ -1,6 +1,5 @@
-"""How the rules in force came to be, and what is wrong with the files now: for metrics, pages and people."""
+"""The state of the configuration: when it was loaded, and what is wrong with its files. For metrics, pages and people."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,50 +14,49 @@ log = structlog.get_logger(__name__)
 
 
 class ReloadError(Exception):
-    """The files can't be used; those before stay in force. The text is for people, and holds no secret."""
+    """The files can't be used, and the last good configuration stays in force. The text is for people and has no secret."""
 
 
-class Loading:
-    """The last load of routes.yaml, and the last good one."""
+class LoadStatus:
+    """Keeps the result of the last load of routes.yaml, and describes the configuration in force."""
 
     def __init__(self, path: Path, metrics: Metrics) -> None:
         self._path = path
         self._metrics = metrics
         self._config: Config | None = None
-        self._at: Millis = 0
+        self._loaded_at: Millis = 0
         self._error: str | None = None
         self.phase: Phase | None = None
-        """What is left to do until everything that fires is judged by the rules in force; None: nothing."""
+        """What is left to do until all firing alerts are judged by the rules in force; None: nothing."""
 
-    def applying(self, phase: Phase | None) -> None:
+    def set_phase(self, phase: Phase | None) -> None:
         self.phase = phase
-        self._metrics.applied(phase is None)
+        self._metrics.rules_applied(is_complete=phase is None)
 
     def loaded(self, config: Config, now: Millis) -> None:
-        self._config, self._at, self._error = config, now, None
-        self._metrics.loaded(config.digest, now)
+        """Note that a configuration is in force, and log what is wrong with its included files."""
+        self._config, self._loaded_at, self._error = config, now, None
+        self._metrics.config_loaded(config.digest, now)
         self._metrics.fragments({each.name: not each.problems for each in config.fragments})
         for fragment in config.fragments:
             if fragment.problems:
                 problems = "\n".join(show(problem, fragment.texts) for problem in fragment.problems)
                 log.error(
-                    "an included file is broken",
-                    file=str(fragment.file),
-                    state=fragment.state,
-                    problems=problems,
-                )
+                    "an included file is broken", file=str(fragment.file), state=fragment.state, problems=problems
+                )  # fmt: skip
 
     def failed(self, error: str) -> None:
+        """Note and log why the last load failed. :param error: for people, without secrets"""
         self._error = error
-        self._metrics.load_failed()
-        log.error("reload failed, the last good config stays", config=str(self._path), problems=error)
+        self._metrics.config_load_failed()
+        log.error("reload failed; the last good config stays", config=str(self._path), problems=error)
 
     def describe(self) -> dict[str, Any]:
-        """For ``/status``: times in epoch milliseconds."""
+        """Return what ``/status`` shows. Times are epoch milliseconds."""
         config = self._config
         return {
             "file": str(self._path),
-            "loaded_at": self._at,
+            "loaded_at": self._loaded_at,
             "digest": config.digest if config is not None else None,
             "error": self._error,
             "applied": self.phase is None,
@@ -72,16 +70,3 @@ class Loading:
                 for each in (config.fragments if config is not None else ())
             ],
         }
-
-
-def signature(files: Iterable[Path]) -> tuple[Any, ...]:
-    """Changes when one of the files does, or comes, or goes; a folder does when a file in it comes or goes."""
-    return tuple((str(path), *_stat(path)) for path in files)
-
-
-def _stat(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_ino, found.st_mtime_ns, found.st_size
