@@ -439,11 +439,10 @@ async def test_what_a_stop_cancels_before_it_began_is_no_warning(tmp_path: Path)
         begun.append("report")
 
     async with a_room(tmp_path, Fake(), clock=SystemClock()) as room:
-        dispatcher = room.lanes._dispatcher
-        dispatcher._do_beside("a report", report)
-        dispatcher._do_beside("a report", report)
-        for task in dispatcher._beside.values():
-            task.cancel()
+        outages = room.lanes._outages
+        outages.run_once("a report", report)
+        outages.run_once("a report", report)
+        assert len(outages.cancel()) == 1
         await room.lanes.stop(0)
     gc.collect()
     assert begun == []

@@ -42,7 +42,7 @@ async def reported(world: World, count: int) -> list[str]:
 def own(world: World) -> list[str]:
     found = []
     for incident in world.pagerduty.incidents[next(iter(world.pagerduty.keys))]:
-        if "can't be told" in incident.summary:
+        if "can't be notified" in incident.summary:
             found += [incident.summary] + ["ended"] * (not incident.open)
     return found
 
@@ -94,7 +94,7 @@ async def test_a_smarthost_that_refuses_everybody_is_paused_and_reported(
     world.smtp.fail(*[answer(refusal, at=at)] * 9)
     await world.post("Down", "critical")
     (summary,) = await reported(world, 1)
-    assert f"{EMAIL} can't be told: " in summary
+    assert f"{EMAIL} can't be notified: " in summary
     assert refusal in summary, "in the provider's whole words"
     state = next(each for each in (await world.get("/status"))["lanes"] if each["destination"] == EMAIL)
     assert (state["broken_since"], state["paused_until"]) == (world.clock.now(), world.clock.now() + MINUTE)
@@ -238,7 +238,7 @@ async def test_what_fails_in_any_way_for_a_while_is_reported_once(world: World, 
     assert own(world) == []
     await pass_time(world, 2 * MINUTE)
     (summary,) = await reported(world, 1)
-    assert re.search(rf"{SLACK} can't be told: nothing has got through for 1[56] min: http {fault}", summary)
+    assert re.search(rf"{SLACK} can't be notified: no delivery has succeeded for 1[56] min: http {fault}", summary)
     await pass_time(world, 2 * HOUR, 5 * MINUTE)
     assert len(own(world)) == 1
     world.slack.recover()
@@ -332,7 +332,7 @@ async def test_one_cause_is_one_report_that_names_the_destinations(world: World)
     await world.post("Down", "critical")
     (summary,) = await reported(world, 1)
     assert (
-        "4 destinations slack:C0, slack:C0CRITICAL, slack:C1, slack:C2 can't be told: token_revoked"
+        "4 destinations slack:C0, slack:C0CRITICAL, slack:C1, slack:C2 can't be notified: token_revoked"
         in summary
     )
     assert (await attempted(world, SLACK, 1))["broken"] == 1
