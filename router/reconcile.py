@@ -271,6 +271,5 @@ class Reconciler:
         self._concluded(name, receipt)
 
     def _concluded(self, source: str, receipt: Receipt) -> None:
-        for kind, level, known_level in receipt.changes:
-            self._metrics.change(source, kind, level, known_level=known_level)
+        self._metrics.decided(source, receipt.changes)
         self._wake(receipt.wake)

@@ -22,8 +22,7 @@ def used(metrics: Metrics) -> Metrics:
     """With every method called once."""
     metrics.webhook("prod", "accepted")
     metrics.quarantined()
-    metrics.change("prod", "fired", "warning", known_level=False)
-    metrics.decision(SLACK, "send")
+    metrics.decided("prod", [("fired", "warning", False)], [(SLACK, "send")])
     metrics.delivery("slack", SLACK, "delivered")
     metrics.delivery("slack", SLACK, "retry", "ratelimited")
     metrics.delivered_after("slack", SLACK, 0.3)
@@ -181,4 +180,4 @@ def test_two_services_in_one_process_do_not_share_counts() -> None:
 def test_switched_off_every_method_is_there_and_nothing_is_kept() -> None:
     metrics = used(Metrics(enabled=False))
     assert not metrics.enabled
-    assert not hasattr(metrics, "registry")
+    assert list(metrics.registry.collect()) == []

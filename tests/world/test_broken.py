@@ -51,7 +51,9 @@ async def broken(world: World) -> None:
 async def test_the_operator_is_told_of_a_broken_destination_by_the_others(world: World) -> None:
     await world.start()
     await broken(world)
-    world.pagerduty.expect(Page("Down", open=True), Page(f"{SLACK} can't be notified: is_archived", open=True))
+    world.pagerduty.expect(
+        Page("Down", open=True), Page(f"{SLACK} can't be notified: is_archived", open=True)
+    )
     await world.smtp.until(lambda: len(world.smtp.mails) == 2)
     assert any(OWN in mail.subject for mail in world.smtp.mails)
     state = await lane(world)
@@ -166,7 +168,9 @@ async def test_operators_that_are_broken_themselves_give_way_to_the_rest(world: 
         )
     )
     await broken(world)
-    world.pagerduty.expect(Page("Down", open=True), Page(f"{SLACK} can't be notified: is_archived", open=True))
+    world.pagerduty.expect(
+        Page("Down", open=True), Page(f"{SLACK} can't be notified: is_archived", open=True)
+    )
 
 
 @pytest.mark.parametrize("operators", ["", "operators: daily\n"])

@@ -238,7 +238,9 @@ async def test_what_fails_in_any_way_for_a_while_is_reported_once(world: World, 
     assert own(world) == []
     await pass_time(world, 2 * MINUTE)
     (summary,) = await reported(world, 1)
-    assert re.search(rf"{SLACK} can't be notified: no delivery has succeeded for 1[56] min: http {fault}", summary)
+    assert re.search(
+        rf"{SLACK} can't be notified: no delivery has succeeded for 1[56] min: http {fault}", summary
+    )
     await pass_time(world, 2 * HOUR, 5 * MINUTE)
     assert len(own(world)) == 1
     world.slack.recover()
