@@ -194,7 +194,7 @@ async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
     closing.push_async_callback(service.runner.cleanup)
     closing.push_async_callback(service.lanes.stop, round(_LANES_SHARE * options.drain))
     closing.callback(service.undecided.close)
-    await service.undecided.begin()
+    await service.undecided.load()
     run("undecided", service.undecided.serve())
     await service.runner.setup()
     await web.TCPSite(service.runner, *options.listen).start()

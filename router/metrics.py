@@ -50,7 +50,7 @@ def _text_of(metrics: Iterable[Metric]) -> Iterator[str]:
     for metric in metrics:
         yield head(metric)
         for each in metric.samples:
-            yield f"{histogram.sample(each.name, each.labels)} {histogram.written(each.value)}\n"
+            yield f"{histogram.sample_start(each.name, each.labels)} {histogram.number_text(each.value)}\n"
 
 
 class Metrics:

@@ -22,13 +22,13 @@ from router.store import Answer, Listening, Receipt, Reported, Store, StoreUnava
 log = structlog.get_logger(__name__)
 
 # How long before held alerts are let out their Alertmanager is asked, and how long it may take to answer.
-_AHEAD: Millis = 10 * SECOND
+_ASK_BEFORE_OPENING: Millis = 10 * SECOND
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
 # How often it is looked for what is no longer repeated, and for openings of what is held since.
-_LOOK: Millis = 30 * SECOND
+_LOOK_EVERY: Millis = 30 * SECOND
 # After this time without an answer, what was said last counts no more. And after a start, Alertmanager has this
 # time to send what it could not while the router was down: it tries at each group_interval, 5m by default.
-_PATIENCE: Millis = 15 * MINUTE
+_GRACE: Millis = 15 * MINUTE
 
 
 class _Status(BaseModel):
@@ -56,15 +56,15 @@ class _Alert(BaseModel):
 
 
 _ANSWER = TypeAdapter(list[_Alert])
-_ALL = dict.fromkeys(("active", "silenced", "inhibited", "unprocessed"), "true")
+_QUERY = dict.fromkeys(("active", "silenced", "inhibited", "unprocessed"), "true")
 
 
-class Unanswered(Exception):  # noqa: N818  (says what came instead of an answer)
+class PeerError(Exception):
     """A peer could not be asked; says why, without the address."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class PeerAnswers:
     """What the peers of a source's Alertmanager said. Those that did not answer are left out of the judgement."""
 
     alerts: Mapping[str, Reported]
@@ -75,7 +75,7 @@ class Answers:
     """By URL of the others, what came instead."""
 
 
-async def ask(alertmanager: Alertmanager, now: Millis) -> Answers:
+async def ask(alertmanager: Alertmanager, now: Millis) -> PeerAnswers:
     """Ask every peer at once."""
     async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=_headers(alertmanager)) as session:
         answers = await asyncio.gather(
@@ -85,18 +85,18 @@ async def ask(alertmanager: Alertmanager, now: Millis) -> Answers:
     unanswered: dict[str, str] = {}
     for url, answer in zip(alertmanager.urls, answers, strict=True):
         match answer:
-            case Unanswered():
+            case PeerError():
                 unanswered[url] = str(answer)
             case BaseException():
                 raise answer
             case _:
                 for identity, each in answer.items():
                     known = alerts.get(identity)
-                    alerts[identity] = each if known is None else _of_both(known, each)
-    return Answers(alerts, frozenset(alertmanager.urls) - unanswered.keys(), unanswered)
+                    alerts[identity] = each if known is None else _merged(known, each)
+    return PeerAnswers(alerts, frozenset(alertmanager.urls) - unanswered.keys(), unanswered)
 
 
-def _of_both(one: Reported, other: Reported) -> Reported:
+def _merged(one: Reported, other: Reported) -> Reported:
     """What any peer tells is told."""
     notice = [each for each in (one, other) if each.withheld is None]
     chosen = notice or [one, other]
@@ -111,30 +111,30 @@ def _of_both(one: Reported, other: Reported) -> Reported:
 async def _ask(session: aiohttp.ClientSession, url: str, now: Millis) -> dict[str, Reported]:
     """Every alert that a peer has, by identity. :raises Unanswered:"""
     try:
-        async with session.get(f"{url}/api/v2/alerts", params=_ALL, allow_redirects=False) as answer:
+        async with session.get(f"{url}/api/v2/alerts", params=_QUERY, allow_redirects=False) as answer:
             if answer.status != HTTPStatus.OK:
-                raise Unanswered(f"http {answer.status}")
+                raise PeerError(f"http {answer.status}")
             entries = _ANSWER.validate_json(await answer.read())
             date = answer.headers.get("Date")
     except TimeoutError:
-        raise Unanswered("timeout") from None
+        raise PeerError("timeout") from None
     except (aiohttp.ClientError, OSError):
-        raise Unanswered("connection failed") from None
+        raise PeerError("connection failed") from None
     except ValidationError:
-        raise Unanswered("bad answer") from None
-    there = _moment(date)
+        raise PeerError("bad answer") from None
+    there = _parsed_date(date)
     return {
         identity_of(each.labels): Reported(
             int(each.starts_at.timestamp() * SECOND),
             each.status.withheld,
             frozenset({url}),
-            _by_our_clock(each.updated_at, there, now),
+            _at_our_clock(each.updated_at, there, now),
         )
         for each in entries
     }
 
 
-def _moment(date: str | None) -> datetime | None:
+def _parsed_date(date: str | None) -> datetime | None:
     """https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1"""
     try:
         return parsedate_to_datetime(date or "")
@@ -142,7 +142,7 @@ def _moment(date: str | None) -> datetime | None:
         return None
 
 
-def _by_our_clock(at: datetime | None, there: datetime | None, now: Millis) -> Millis | None:
+def _at_our_clock(at: datetime | None, there: datetime | None, now: Millis) -> Millis | None:
     """The clocks of peers may differ by minutes; what one says is of use by its age. :param there: its clock"""
     if at is None or there is None or there.tzinfo is None or at > there:
         return None
@@ -186,15 +186,15 @@ class Reconciler:
         self._counting_since = counting_since
         self._preview = preview
         self._started = clock.now()
-        self._asked: dict[str, Millis] = {}
+        self._asked_at: dict[str, Millis] = {}
         """When each source was last asked about, and when with success."""
-        self._answered: dict[str, Millis] = {}
+        self._answered_at: dict[str, Millis] = {}
 
     def restart(self) -> None:
         """The clock was stepped: what was timed by it begins again, as after a start."""
         self._started = self._clock.now()
-        self._asked.clear()
-        self._answered.clear()
+        self._asked_at.clear()
+        self._answered_at.clear()
 
     async def serve(self) -> None:
         never = asyncio.Event()
@@ -209,13 +209,13 @@ class Reconciler:
             pass  # which the store says itself
         except Exception:
             log.exception("alertmanager's answers could not be used")
-        return self._clock.now() + _LOOK
+        return self._clock.now() + _LOOK_EVERY
 
     async def _look(self) -> Millis:
         await self._counting_since()  # before anything ends by the passing of time
         now = self._clock.now()
         if self._preview:
-            return min(now + _LOOK, await self._settle_doubts(now) or now + _LOOK)
+            return min(now + _LOOK_EVERY, await self._settle_doubts(now) or now + _LOOK_EVERY)
         asked = {source.name: each for source in self._sources() if (each := source.alertmanager) is not None}
         opening = await self._store.next_opening(now)
         await asyncio.gather(
@@ -224,39 +224,39 @@ class Reconciler:
         policy = self._policy()
         doubt = await self._settle_doubts(now)
         # By the moment at which it was looked: the clock may have jumped since, over a suspend.
-        heard = {name: self._answered.get(name, self._started) for name in asked}
-        trusted = frozenset(name for name, at in heard.items() if now - at < _PATIENCE)
+        heard = {name: self._answered_at.get(name, self._started) for name in asked}
+        trusted = frozenset(name for name, at in heard.items() if now - at < _GRACE)
         self._wake(await self._store.unanswered(trusted, policy, now))
-        starting = now - self._started < _PATIENCE
+        starting = now - self._started < _GRACE
         listening = Listening(
-            stale_after=0 if now - self._started < min(_PATIENCE, policy.stale_after) else policy.stale_after,
+            stale_after=0 if now - self._started < min(_GRACE, policy.stale_after) else policy.stale_after,
             asked={name: frozenset(each.urls) for name, each in asked.items()},
             trusted=trusted,
             since=self._started if starting else 0,
         )
         for name, receipt in (await self._store.expire(listening, policy, now)).items():
-            self._concluded(name, receipt)
+            self._handle(name, receipt)
         due = [self._due(name, each, opening) for name, each in asked.items()]
-        return min([now + _LOOK, *due, *([] if doubt is None else [doubt])])
+        return min([now + _LOOK_EVERY, *due, *([] if doubt is None else [doubt])])
 
     async def _settle_doubts(self, now: Millis) -> Millis | None:
         """When to settle the next; None: there is none."""
         settled, following = await self._store.settle_doubts(self._policy(), now)
         for name, receipt in settled.items():
-            self._concluded(name, receipt)
+            self._handle(name, receipt)
         return following
 
     def _due(self, name: str, alertmanager: Alertmanager, opening: Millis | None) -> Millis:
-        last = self._asked.get(name)
+        last = self._asked_at.get(name)
         if last is None:
             return 0
         regular = last + alertmanager.every
-        ahead = opening - _AHEAD if opening is not None else regular
+        ahead = opening - _ASK_BEFORE_OPENING if opening is not None else regular
         return min(regular, ahead) if last < ahead else regular
 
     async def _ask(self, name: str, alertmanager: Alertmanager) -> None:
         counting = await self._counting_since()
-        now = self._asked[name] = self._clock.now()
+        now = self._asked_at[name] = self._clock.now()
         answers = await ask(alertmanager, now)
         for url, reason in answers.unanswered.items():
             self._metrics.reconcile_failed(name)
@@ -265,11 +265,11 @@ class Reconciler:
             return
         if await self._counting_since() != counting:
             return  # the clock was stepped meanwhile: when it was asked means nothing now, and it is asked again
-        self._answered[name] = now
+        self._answered_at[name] = now
         answer = Answer(name, now, answers.alerts, alertmanager.gone_after, answers.peers)
         receipt = await self._store.answered(answer, self._policy(), self._clock.now())
-        self._concluded(name, receipt)
+        self._handle(name, receipt)
 
-    def _concluded(self, source: str, receipt: Receipt) -> None:
+    def _handle(self, source: str, receipt: Receipt) -> None:
         self._metrics.decided(source, receipt.changes)
         self._wake(receipt.wake)

@@ -84,7 +84,7 @@ def serve(  # noqa: PLR0913  (an argument an option: that is click)
             f"Can't listen on {host}:{port}: {error.strerror or error}; give another --listen"
         ) from None
     finally:
-        logs.let_go()
+        logs.flush_streams()
 
 
 # A batch makes thousands of objects that live until it is saved, and a group of 50,000 alerts keeps a million for

@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
-from router.clock import rest
+from router.clock import wait_elapsed
 from router.deliver.attempt import send_once
 from router.deliver.give_up import final_outcome
 from router.deliver.kept_message import packed_message
@@ -115,7 +115,7 @@ class Delivery:
             for bucket in lane.buckets(call):
                 at = bucket.reserve(clock.elapsed())
                 if at > clock.elapsed():
-                    await rest(clock, never, at)
+                    await wait_elapsed(clock, never, at)
         for count, call in enumerate(calls[1:], 1):
             now = clock.elapsed()
             if not self.work.is_storm and any(each.ready_at(now) > now for each in lane.buckets(call)):

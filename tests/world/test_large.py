@@ -12,12 +12,12 @@ from router.config import load
 from router.model import DAY, MINUTE, Webhook
 from router.parse import parse_webhook
 from router.store import Receipt, Store
-from router.undecided import LARGE
+from router.undecided import MAX_PIECE_ALERTS
 from tests.waiting import until
 from tests.world.bodies import alert, webhook
 from tests.world.conftest import World
 
-MANY = 3 * LARGE + 1
+MANY = 3 * MAX_PIECE_ALERTS + 1
 
 
 def group(*, firing: int, ended: int = 0, key: str = "many", severity: str = "critical") -> bytes:
@@ -103,8 +103,8 @@ async def test_what_was_kept_is_decided_by_the_next_process(world: World, pieces
     kept = parse_webhook(body, world.clock.now(), "127.0.0.1")
     store = await Store.open(f"sqlite:///{world.folder / 'router.db'}")
     number = await store.keep(kept, "default", body, world.clock.now())
-    for first in range(0, pieces * LARGE, LARGE):
-        some = replace(kept, alerts=kept.alerts[first : first + LARGE])
+    for first in range(0, pieces * MAX_PIECE_ALERTS, MAX_PIECE_ALERTS):
+        some = replace(kept, alerts=kept.alerts[first : first + MAX_PIECE_ALERTS])
         await store.accept_some(number, some, "default", policy, world.clock.now())
     assert await store.undecided() == [(number, MANY)]
     await store.close()
@@ -116,7 +116,7 @@ async def test_alerts_that_wait_to_be_decided_are_counted_and_bounded(world: Wor
     await world.start()
     assert world.service is not None
     world.service.undecided.alerts = 1  # as if something waited
-    world.service.undecided.most = MANY
+    world.service.undecided.max_alerts = MANY
     assert await post(world, firing=MANY) == 503
     assert (await world.get("/status"))["undecided_alerts"] == 1
     world.service.undecided.alerts = 0
