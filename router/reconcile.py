@@ -1,4 +1,4 @@
-"""Asks Alertmanager what is still so: at an interval, and just before held alerts are let out."""
+"""Asks Alertmanager which alerts still fire: at an interval, and just before held alerts are released."""
 
 import asyncio
 import base64
@@ -21,13 +21,13 @@ from router.store import Answer, Listening, Receipt, Reported, Store, StoreUnava
 
 log = structlog.get_logger(__name__)
 
-# How long before held alerts are let out their Alertmanager is asked, and how long it may take to answer.
+# Alertmanager is asked this long before held alerts are released, and has this long to answer.
 _ASK_BEFORE_OPENING: Millis = 10 * SECOND
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
-# How often it is looked for what is no longer repeated, and for openings of what is held since.
+# How often to look for alerts that are no longer repeated, and for new openings of held alerts.
 _LOOK_EVERY: Millis = 30 * SECOND
-# After this time without an answer, what was said last counts no more. And after a start, Alertmanager has this
-# time to send what it could not while the router was down: it tries at each group_interval, 5m by default.
+# After this time without an answer, the last answer no longer counts. After a start, Alertmanager has this time to send
+# what it could not send while the router was down: it tries at each group_interval, 5m by default.
 _GRACE: Millis = 15 * MINUTE
 
 
@@ -40,6 +40,7 @@ class _Status(BaseModel):
 
     @property
     def withheld(self) -> str | None:
+        """Why Alertmanager sends no notification; None: it does."""
         if self.state != "suppressed":
             return None
         how = "silenced" if self.silenced_by else "inhibited" if self.inhibited_by else "muted"
@@ -60,26 +61,26 @@ _QUERY = dict.fromkeys(("active", "silenced", "inhibited", "unprocessed"), "true
 
 
 class PeerError(Exception):
-    """A peer could not be asked; says why, without the address."""
+    """A peer did not answer. The text says why, without the address."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeerAnswers:
-    """What the peers of a source's Alertmanager said. Those that did not answer are left out of the judgement."""
+    """The answers of the peers of a source's Alertmanager. Peers that did not answer are left out of the comparison."""
 
     alerts: Mapping[str, Reported]
-    """By identity, what any of them has."""
+    """By identity, the alerts that any peer has."""
     peers: frozenset[str]
     """The URLs of those that answered."""
     unanswered: Mapping[str, str]
-    """By URL of the others, what came instead."""
+    """By URL of the others, why there is no answer."""
 
 
-async def ask(alertmanager: Alertmanager, now: Millis) -> PeerAnswers:
-    """Ask every peer at once."""
+async def ask_peers(alertmanager: Alertmanager, now: Millis) -> PeerAnswers:
+    """Ask all peers at the same time."""
     async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=_headers(alertmanager)) as session:
         answers = await asyncio.gather(
-            *(_ask(session, url, now) for url in alertmanager.urls), return_exceptions=True
+            *(_ask_peer(session, url, now) for url in alertmanager.urls), return_exceptions=True
         )
     alerts: dict[str, Reported] = {}
     unanswered: dict[str, str] = {}
@@ -97,19 +98,19 @@ async def ask(alertmanager: Alertmanager, now: Millis) -> PeerAnswers:
 
 
 def _merged(one: Reported, other: Reported) -> Reported:
-    """What any peer tells is told."""
-    notice = [each for each in (one, other) if each.withheld is None]
-    chosen = notice or [one, other]
+    """Return an alert that two peers have: it notifies if it does at either of them."""
+    notifying = [each for each in (one, other) if each.withheld is None]
+    chosen = notifying or [one, other]
     return Reported(
         starts_at=min(each.starts_at for each in chosen),
-        withheld=None if notice else one.withheld,
+        withheld=None if notifying else one.withheld,
         peers=one.peers | other.peers,
         updated_at=max((each.updated_at for each in chosen if each.updated_at is not None), default=None),
     )
 
 
-async def _ask(session: aiohttp.ClientSession, url: str, now: Millis) -> dict[str, Reported]:
-    """Every alert that a peer has, by identity. :raises Unanswered:"""
+async def _ask_peer(session: aiohttp.ClientSession, url: str, now: Millis) -> dict[str, Reported]:
+    """Return all alerts that a peer has, by identity. :raises PeerError:"""
     try:
         async with session.get(f"{url}/api/v2/alerts", params=_QUERY, allow_redirects=False) as answer:
             if answer.status != HTTPStatus.OK:
@@ -122,13 +123,13 @@ async def _ask(session: aiohttp.ClientSession, url: str, now: Millis) -> dict[st
         raise PeerError("connection failed") from None
     except ValidationError:
         raise PeerError("bad answer") from None
-    there = _parsed_date(date)
+    peer_now = _parsed_date(date)
     return {
         identity_of(each.labels): Reported(
             int(each.starts_at.timestamp() * SECOND),
             each.status.withheld,
             frozenset({url}),
-            _at_our_clock(each.updated_at, there, now),
+            _at_our_clock(each.updated_at, peer_now, now),
         )
         for each in entries
     }
@@ -142,11 +143,15 @@ def _parsed_date(date: str | None) -> datetime | None:
         return None
 
 
-def _at_our_clock(at: datetime | None, there: datetime | None, now: Millis) -> Millis | None:
-    """The clocks of peers may differ by minutes; what one says is of use by its age. :param there: its clock"""
-    if at is None or there is None or there.tzinfo is None or at > there:
+def _at_our_clock(at: datetime | None, peer_now: datetime | None, now: Millis) -> Millis | None:
+    """Return a peer's time by the clock of the router. Clocks of peers may differ by minutes, so only the age of a time
+    counts.
+
+    :param peer_now: the time of the peer's clock when it answered
+    """
+    if at is None or peer_now is None or peer_now.tzinfo is None or at > peer_now:
         return None
-    return now - int((there - at).total_seconds() * SECOND)
+    return now - int((peer_now - at).total_seconds() * SECOND)
 
 
 def _headers(alertmanager: Alertmanager) -> dict[str, str]:
@@ -159,7 +164,7 @@ def _headers(alertmanager: Alertmanager) -> dict[str, str]:
 
 
 class Reconciler:
-    """Keeps what the store has as firing in line with what Alertmanager has."""
+    """Keeps the alerts that the store has as firing in line with those that Alertmanager has."""
 
     def __init__(
         self,
@@ -175,7 +180,8 @@ class Reconciler:
     ) -> None:
         """
         :param counting_since: compares the clocks, see :class:`router.clock_watch.ClockWatch`
-        :param preview: nobody is asked, and nothing grows stale: nobody repeats the alerts of a sample
+        :param wake: looks at the lanes of these destinations, because something may be due there
+        :param preview: no Alertmanager is asked and no alert becomes stale, because the alerts of a sample are not repeated
         """
         self._store = store
         self._clock = clock
@@ -187,26 +193,28 @@ class Reconciler:
         self._preview = preview
         self._started = clock.now()
         self._asked_at: dict[str, Millis] = {}
-        """When each source was last asked about, and when with success."""
+        """By source: the last request."""
         self._answered_at: dict[str, Millis] = {}
+        """By source: the last request that was answered."""
 
     def restart(self) -> None:
-        """The clock was stepped: what was timed by it begins again, as after a start."""
+        """After a step of the clock: all timers begin again, as after a start."""
         self._started = self._clock.now()
         self._asked_at.clear()
         self._answered_at.clear()
 
     async def serve(self) -> None:
+        """Look at an interval, without end."""
         never = asyncio.Event()
         while True:
             await self._clock.wait(never, await self.look())
 
     async def look(self) -> Millis:
-        """Ask whoever is due to be asked. When to look again, in epoch milliseconds; raises nothing."""
+        """Ask the Alertmanagers that are due. Return when to look again (epoch ms). Raises nothing."""
         try:
             return await self._look()
         except StoreUnavailable:
-            pass  # which the store says itself
+            pass  # the store logs it
         except Exception:
             log.exception("alertmanager's answers could not be used")
         return self._clock.now() + _LOOK_EVERY
@@ -219,13 +227,17 @@ class Reconciler:
         asked = {source.name: each for source in self._sources() if (each := source.alertmanager) is not None}
         opening = await self._store.next_opening(now)
         await asyncio.gather(
-            *(self._ask(name, each) for name, each in asked.items() if self._due(name, each, opening) <= now)
+            *(
+                self._ask_source(name, each)
+                for name, each in asked.items()
+                if self._due(name, each, opening) <= now
+            )
         )
         policy = self._policy()
         doubt = await self._settle_doubts(now)
-        # By the moment at which it was looked: the clock may have jumped since, over a suspend.
-        heard = {name: self._answered_at.get(name, self._started) for name in asked}
-        trusted = frozenset(name for name, at in heard.items() if now - at < _GRACE)
+        # Compared with the time before the requests: the clock may have jumped since then, over a suspend.
+        answered_at = {name: self._answered_at.get(name, self._started) for name in asked}
+        trusted = frozenset(name for name, at in answered_at.items() if now - at < _GRACE)
         self._wake(await self._store.unanswered(trusted, policy, now))
         starting = now - self._started < _GRACE
         listening = Listening(
@@ -240,13 +252,14 @@ class Reconciler:
         return min([now + _LOOK_EVERY, *due, *([] if doubt is None else [doubt])])
 
     async def _settle_doubts(self, now: Millis) -> Millis | None:
-        """When to settle the next; None: there is none."""
+        """Return when to settle the next doubt; None: there is none."""
         settled, following = await self._store.settle_doubts(self._policy(), now)
         for name, receipt in settled.items():
             self._handle(name, receipt)
         return following
 
     def _due(self, name: str, alertmanager: Alertmanager, opening: Millis | None) -> Millis:
+        """Return when to ask: at the interval, and before the next opening."""
         last = self._asked_at.get(name)
         if last is None:
             return 0
@@ -254,17 +267,17 @@ class Reconciler:
         ahead = opening - _ASK_BEFORE_OPENING if opening is not None else regular
         return min(regular, ahead) if last < ahead else regular
 
-    async def _ask(self, name: str, alertmanager: Alertmanager) -> None:
+    async def _ask_source(self, name: str, alertmanager: Alertmanager) -> None:
         counting = await self._counting_since()
         now = self._asked_at[name] = self._clock.now()
-        answers = await ask(alertmanager, now)
+        answers = await ask_peers(alertmanager, now)
         for url, reason in answers.unanswered.items():
             self._metrics.reconcile_failed(name)
             log.warning("alertmanager does not answer", source=name, peer=urlsplit(url).netloc, reason=reason)
         if not answers.peers:
             return
         if await self._counting_since() != counting:
-            return  # the clock was stepped meanwhile: when it was asked means nothing now, and it is asked again
+            return  # the clock was stepped, so the time of the request means nothing: it is asked again
         self._answered_at[name] = now
         answer = Answer(name, now, answers.alerts, alertmanager.gone_after, answers.peers)
         receipt = await self._store.answered(answer, self._policy(), self._clock.now())

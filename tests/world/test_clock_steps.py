@@ -8,12 +8,12 @@ import pytest
 
 from router.clock import SystemClock, offset
 from router.model import DAY, HOUR, MINUTE, SECOND, Millis
+from tests.world.asking import until_delivered, until_failed
 from tests.world.conftest import World
 from tests.world.fake_alertmanager import FakeAlertmanager
 from tests.world.fake_pagerduty import Page
 from tests.world.fake_slack import Want, rate_limited
 from tests.world.fake_slack import http as slack_http
-from tests.world.test_delivery import delivered, failed
 
 
 async def stepped(world: World, by: Millis) -> None:
@@ -35,12 +35,12 @@ async def test_what_failed_before_the_step_is_tried_again_soon(world: World, ste
     await world.start()
     world.slack.fail(*[slack_http(503)] * 3)
     await world.post("Down", "critical")
-    await failed(world, "slack:C0CRITICAL")
+    await until_failed(world, "slack:C0CRITICAL")
     world.slack.recover()
     await step_back(world, step)
     world.clock.advance(MINUTE)
     await world.slack.until(lambda: bool(world.slack.messages))
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     assert await world.fates() == {"delivered": 3}
     world.slack.expect(Want("C0CRITICAL", ("Down",)))
 
@@ -52,7 +52,7 @@ async def test_a_pause_lasts_as_long_as_the_provider_asked_whatever_the_clock_sa
     await world.start()
     world.slack.fail(rate_limited(600))
     await world.post("Down", "critical")
-    await failed(world, "slack:C0CRITICAL")
+    await until_failed(world, "slack:C0CRITICAL")
     await stepped(world, step)
     world.clock.advance(9 * MINUTE)
     await world.at_rest()
@@ -74,10 +74,10 @@ async def test_an_end_from_before_the_step_is_told_soon(world: World) -> None:
     await world.start()
     await world.post("Down", "critical")
     await world.slack.until(lambda: bool(world.slack.messages))
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     world.slack.fail(slack_http(503))
     await world.post("Down", "critical", "resolved")
-    await failed(world, "slack:C0CRITICAL")
+    await until_failed(world, "slack:C0CRITICAL")
     await step_back(world, HOUR)
     world.clock.advance(MINUTE)
     await world.slack.until(lambda: bool(world.slack.only.replies))
@@ -94,7 +94,7 @@ async def test_a_held_alert_comes_out_at_the_next_opening_by_the_new_time_once(w
     await world.smtp.until(lambda: bool(world.smtp.mails))
     assert world.smtp.only.subject == "Alert digest, Tue 24 Nov: 1 held"
     world.clock.advance(HOUR)
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     world.clock.advance(DAY)
     await world.at_rest()
     assert await world.fates() == {"delivered": 2}
@@ -111,7 +111,7 @@ async def test_a_digest_goes_out_once_a_slot_though_its_time_comes_twice(
     await world.post("Cert", "info")
     world.clock.advance(20 * HOUR + MINUTE)  # Tuesday 08:01
     await world.smtp.until(lambda: len(world.smtp.mails) == 1)
-    await delivered(world, 1)
+    await until_delivered(world, 1)
     if restart:
         await world.stop()
         world.clock.step_back(step)
@@ -125,7 +125,7 @@ async def test_a_digest_goes_out_once_a_slot_though_its_time_comes_twice(
     world.clock.advance(DAY)
     await world.smtp.until(lambda: len(world.smtp.mails) == 2)
     assert "Backup" in world.smtp.mails[1].text
-    await delivered(world, 2)
+    await until_delivered(world, 2)
     world.clock.advance(DAY)
     await world.smtp.until(lambda: len(world.smtp.mails) == 3)
     await world.ledger()
@@ -138,7 +138,7 @@ async def test_after_a_year_that_never_was_digests_go_on_daily(world: World) -> 
     await world.post("Cert", "info")
     world.clock.advance(DAY)
     await world.smtp.until(lambda: len(world.smtp.mails) == 1)
-    await delivered(world, 1)
+    await until_delivered(world, 1)
     await step_back(world, 366 * DAY)
     await world.post("Backup", "info")
     world.clock.advance(DAY)
@@ -149,14 +149,14 @@ async def test_a_backlog_from_before_a_step_while_it_was_down_is_told_after_the_
     await world.start()
     world.slack.fail(*[slack_http(503)] * 100)
     await world.post("Down", "critical")
-    await failed(world, "slack:C0CRITICAL")
+    await until_failed(world, "slack:C0CRITICAL")
     await world.stop()
     world.slack.recover()
     world.clock.step_back(HOUR)
     await world.start()
     world.clock.advance(SECOND)
     await world.slack.until(lambda: bool(world.slack.messages))
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     world.slack.expect(Want("C0CRITICAL", ("Down",)))
 
 
@@ -165,13 +165,13 @@ async def test_a_leap_forward_tells_everything_once(world: World) -> None:
     await world.start()
     world.slack.fail(slack_http(503))
     await world.post("Down", "critical")
-    await failed(world, "slack:C0CRITICAL")
+    await until_failed(world, "slack:C0CRITICAL")
     await world.post("Disk", "warning")
     await world.post("Cert", "info")
     world.clock.advance(DAY - 10 * HOUR)  # Tuesday noon, at one go
     await world.slack.until(lambda: len(world.slack.messages) == 2)
     await world.smtp.until(lambda: len(world.smtp.mails) == 3)
-    await delivered(world, 6)
+    await until_delivered(world, 6)
     assert await world.fates() == {"delivered": 6}
     world.slack.expect(Want("C0CRITICAL", ("Down",)), Want("C0WARNINGS", ("Disk",)))
 
@@ -187,7 +187,7 @@ async def told(world: World) -> None:
     await world.start(stale)
     await world.post("Down", "critical")
     await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
-    await delivered(world, 3)
+    await until_delivered(world, 3)
 
 
 async def looked(world: World, times: int = 4) -> None:
@@ -259,7 +259,7 @@ async def test_a_step_makes_nothing_gone_from_alertmanager(world: World, step: M
         source = f'sources: [{{name: prod, alertmanager_url: "{alertmanager.url}", ask_every: 1m, gone_after: 5m}}]'
         await world.start(lambda rules: f"{rules}\n{source}\n")
         await world.post("Down", "critical")
-        await delivered(world, 3)
+        await until_delivered(world, 3)
         alertmanager.has("Down", "critical")
         for asked in (2, 3, 4):  # it is there, and then absent for a minute
             world.clock.advance(MINUTE)
@@ -282,14 +282,14 @@ async def test_a_step_has_nothing_given_up(world: World, step: Millis) -> None:
     await world.start()
     world.slack.fail(*[slack_http(503)] * 3)
     await world.post("Down", "critical")
-    await failed(world, "slack:C0CRITICAL")
+    await until_failed(world, "slack:C0CRITICAL")
     await stepped(world, step)
     world.clock.advance(MINUTE)
-    await failed(world, "slack:C0CRITICAL", 2)
+    await until_failed(world, "slack:C0CRITICAL", 2)
     world.slack.recover()
     world.clock.advance(10 * MINUTE)
     await world.slack.until(lambda: bool(world.slack.messages))
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     assert await world.fates() == {"delivered": 3}
 
 
@@ -297,7 +297,7 @@ async def test_after_a_step_back_what_fails_is_given_up_in_its_time(world: World
     await world.start(lambda rules: rules.replace("slack: {", "slack: {alert_after: 0, ", 1))
     world.slack.fail(*[slack_http(503)] * 1_000)
     await world.post("Down", "critical")
-    await failed(world, "slack:C0CRITICAL")
+    await until_failed(world, "slack:C0CRITICAL")
     await stepped(world, -30 * DAY)
     for _ in range(25):
         world.clock.advance(HOUR)
@@ -309,11 +309,11 @@ async def test_a_router_that_was_down_gives_up_nothing_at_its_start(world: World
     await world.start()
     world.slack.fail(*[slack_http(503)] * 100)
     await world.post("Down", "critical")
-    await failed(world, "slack:C0CRITICAL")
+    await until_failed(world, "slack:C0CRITICAL")
     await world.stop()
     world.clock.advance(3 * DAY)
     await world.start()
-    await failed(world, "slack:C0CRITICAL", 2)
+    await until_failed(world, "slack:C0CRITICAL", 2)
     assert (await world.fates()).get("dead", 0) == 0
 
 

@@ -1,6 +1,7 @@
 """Deliveries by the whole service: outages, limits, restarts, stops, and rules that changed."""
 
 from router.model import HOUR, MINUTE, SECOND
+from tests.world.asking import until_delivered, until_failed
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import HANG, Page
 from tests.world.fake_pagerduty import http as pagerduty_http
@@ -8,31 +9,15 @@ from tests.world.fake_slack import LOST_ANSWER, Want, rate_limited
 from tests.world.fake_slack import http as slack_http
 
 
-async def delivered(world: World, count: int) -> None:
-    """As many attempts have been recorded as delivered; waits for what the fakes have already heard."""
-    assert world.service is not None
-    store = world.service.store
-    while sum(each.get("delivered", 0) for each in (await store.status())["deliveries"].values()) < count:
-        await store.ready()
-
-
-async def failed(world: World, destination: str, times: int = 1) -> None:
-    """So many attempts at a destination have been recorded as to be retried."""
-    assert world.service is not None
-    store = world.service.store
-    while (await store.status())["deliveries"].get(destination, {}).get("retry", 0) < times:
-        await store.ready()
-
-
 async def test_a_failed_delivery_is_tried_again_when_its_time_has_come(world: World) -> None:
     await world.start()
     world.slack.fail(slack_http(503))
     assert await world.post("Down", "critical") == 200
-    await failed(world, "slack:C0CRITICAL")
+    await until_failed(world, "slack:C0CRITICAL")
     world.slack.expect()
     world.clock.advance(MINUTE)
     await world.slack.until(lambda: bool(world.slack.messages))
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     assert await world.fates() == {"delivered": 3}
 
 
@@ -42,12 +27,12 @@ async def test_a_rate_limited_destination_waits_as_long_as_it_was_told_and_no_ot
     await world.start()
     world.slack.fail(rate_limited(90))
     await world.post("Down", "critical")
-    await failed(world, "slack:C0CRITICAL")
+    await until_failed(world, "slack:C0CRITICAL")
     await world.post("Disk", "critical")
     await world.pagerduty.until(lambda: len(world.pagerduty.accepted) == 2)
     await world.smtp.until(lambda: len(world.smtp.mails) == 2)
     world.clock.advance(89 * SECOND)
-    await delivered(world, 4)
+    await until_delivered(world, 4)
     world.slack.expect()
     world.clock.advance(2 * SECOND)
     await world.slack.until(lambda: len(world.slack.messages) == 1)
@@ -63,7 +48,9 @@ async def test_a_provider_that_hangs_delays_no_other(world: World) -> None:
     await world.smtp.until(lambda: bool(world.smtp.mails))
     await world.pagerduty.until(lambda: bool(world.pagerduty.events))
     world.pagerduty.recover()
-    await failed(world, next(iter(k for k in (await world.ledger())["by_destination"] if "pagerduty" in k)))
+    await until_failed(
+        world, next(iter(k for k in (await world.ledger())["by_destination"] if "pagerduty" in k))
+    )
     world.clock.advance(HOUR)
     await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
     world.pagerduty.expect(Page("Down", open=True))
@@ -73,7 +60,7 @@ async def test_after_an_outage_there_is_one_message_with_what_is_true_now(world:
     await world.start()
     world.slack.fail(*[slack_http(503)] * 20)
     await world.post("Down", "critical", instance="a")
-    await failed(world, "slack:C0CRITICAL")
+    await until_failed(world, "slack:C0CRITICAL")
     await world.post("Down", "critical", instance="b")
     await world.post("Down", "critical", "resolved", instance="a")
     world.slack.recover()
@@ -86,7 +73,7 @@ async def test_a_message_is_edited_after_a_restart_not_posted_anew(world: World)
     await world.start()
     await world.post("Down", "critical")
     await world.slack.until(lambda: bool(world.slack.messages))
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     await world.stop()
     await world.start()
     await world.post("Down", "critical", "resolved")
@@ -113,7 +100,7 @@ async def test_what_is_held_is_judged_by_the_rules_of_the_next_start(world: Worl
     world.clock.advance(2 * SECOND)
     await world.slack.until(lambda: bool(world.slack.messages))
     await world.smtp.until(lambda: bool(world.smtp.mails))
-    await delivered(world, 2)
+    await until_delivered(world, 2)
     assert await world.fates() == {"delivered": 2}
 
 
@@ -150,7 +137,7 @@ async def test_pagerduty_is_resolved_though_the_answer_to_its_trigger_was_lost(w
     world.pagerduty.fail(pagerduty_http(503))
     await world.post("Down", "critical")
     key = next(k for k in (await world.ledger())["by_destination"] if "pagerduty" in k)
-    await failed(world, key)
+    await until_failed(world, key)
     await world.post("Down", "critical", "resolved")
     world.clock.advance(HOUR)
     await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
@@ -163,9 +150,9 @@ async def test_what_may_have_been_told_twice_is_counted(world: World) -> None:
     world.slack.history_trouble = "missing_scope"  # else Slack is asked, and there is no double
     world.slack.fail(LOST_ANSWER)
     await world.post("Down", "critical")
-    await failed(world, "slack:C0CRITICAL")
+    await until_failed(world, "slack:C0CRITICAL")
     world.clock.advance(MINUTE)
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     assert len(world.slack.in_channel("C0CRITICAL")) == 2
     name = 'alert_router_possible_duplicates_total{channel="slack",destination="slack:C0CRITICAL"}'
     assert f"{name} 1.0" in await world.get("/metrics")

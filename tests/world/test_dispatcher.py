@@ -31,8 +31,8 @@ from router.model import (
 from router.store import Permit
 from tests.clock import ManualClock
 from tests.world.conftest import World
-from tests.world.test_odd_channels import CALM, NOON, ODD, POLICY, Fake, Room, a_room, kind, returning
-from tests.world.test_slack_limits import posted
+from tests.world.made_up_channels import CALM, NOON, ODD, POLICY, Fake, Room, a_room, kind, returning
+from tests.world.slack_limits import posted
 
 OTHERS = tuple(Destination(f"odd:{number}", "odd", None) for number in range(2, 6))
 MANY = replace(POLICY, receivers={"all": (ODD, *OTHERS)})

@@ -8,11 +8,11 @@ import pytest
 
 from router.app import ServeOptions, Service
 from router.model import HOUR, MINUTE, SECOND
+from tests.world.asking import until_delivered
 from tests.world.conftest import World
 from tests.world.fake_alertmanager import FakeAlertmanager
 from tests.world.fake_pagerduty import KEY, Page
-from tests.world.test_delivery import delivered
-from tests.world.test_truth import asking, count
+from tests.world.reconciling import asking, count
 
 START = "2026-11-23T11:00:00Z"
 EARLIER = "2026-11-23T10:59:59Z"
@@ -51,10 +51,10 @@ async def say(
 async def ended(world: World) -> None:
     """It fired, was told, and ended."""
     await say(world, "firing")
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     await say(world, "resolved")
     await world.pagerduty.until(lambda: not world.pagerduty.only.open)
-    await delivered(world, 6)
+    await until_delivered(world, 6)
 
 
 async def again(world: World) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from router.model import HOUR, MINUTE, SECOND
+from tests.world.asking import until_delivered
+from tests.world.bulk import post, until
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import KEY
-from tests.world.test_complete_sets import post, until
-from tests.world.test_delivery import delivered
 
 PAST, SOON, LATER = "2026-11-23T11:59:00Z", "2026-11-23T12:10:00Z", "2026-11-23T12:40:00Z"
 
@@ -31,7 +31,7 @@ async def changes(world: World) -> dict[str, int]:
 async def test_an_alert_without_a_status_fires_until_its_end(world: World) -> None:
     await world.start()
     await post(world, "g", told(SOON))
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     world.clock.advance(9 * MINUTE)
     assert (await changes(world))["resolved"] == 0
     await until(world, lambda: pages(world) == [False], SECOND)

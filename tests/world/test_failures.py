@@ -8,13 +8,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from router.model import HOUR, MINUTE, SECOND
+from tests.world.asking import OWN, run_deliveries_command, slack_lane, until_delivered
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import http as pagerduty_http
 from tests.world.fake_slack import Want as Message
 from tests.world.fake_slack import http as slack_http
 from tests.world.fake_smtp import Want, answer
-from tests.world.test_broken import OWN, command, lane
-from tests.world.test_delivery import delivered
 
 ANNA, BERT = "anna@example.com", "bert@example.com"
 EMAIL = "email:oncall@example.com"
@@ -99,14 +98,14 @@ async def test_a_smarthost_that_refuses_everybody_is_paused_and_reported(
     state = next(each for each in (await world.get("/status"))["lanes"] if each["destination"] == EMAIL)
     assert (state["broken_since"], state["paused_until"]) == (world.clock.now(), world.clock.now() + MINUTE)
     await world.post("Full", "critical")
-    await delivered(world, 6)
+    await until_delivered(world, 6)
     assert (await world.ledger())["by_destination"][EMAIL] == {"pending": 2}, "nothing is given up"
     world.smtp.recover()
-    assert f"{EMAIL}: delivered\n" in (await command(world, "resume", EMAIL)).output
+    assert f"{EMAIL}: delivered\n" in (await run_deliveries_command(world, "resume", EMAIL)).output
     assert (await reported(world, 2))[1:] == ["ended"]
     world.clock.advance(2 * SECOND)
     await world.smtp.until(lambda: len(world.smtp.mails) == 2)
-    await delivered(world, 10)
+    await until_delivered(world, 10)
     assert await world.fates() == {"delivered": 10}
 
 
@@ -138,13 +137,13 @@ async def test_a_refused_recipient_is_a_dead_letter_and_the_others_are_told_once
     with capture_logs() as logs:
         await world.post("Down", "critical")
         await world.slack.until(lambda: bool(world.slack.in_channel("C0WARNINGS")))
-        await delivered(world, 5)
+        await until_delivered(world, 5)
     (letter,) = await world.get("/api/v1/dead-letters")
     assert (letter["destination"], letter["recipient"]) == (BOTH, BERT)
     assert letter["reason"] == f"smtp 550: {refusal}"
     assert any(refusal in str(each) for each in logs)
     assert any(refusal in each["words"] for each in await world.get("/api/v1/deliveries"))
-    listed = await command(world, "--dead")
+    listed = await run_deliveries_command(world, "--dead")
     assert f"{BOTH}: {BERT}: smtp 550: {refusal}" in listed.output
     assert (await world.ledger())["by_destination"][BOTH] == {"delivered": 1}
     world.slack.expect(Message("C0CRITICAL", ("Down",)), Message("C0WARNINGS", ("Down",)))
@@ -194,10 +193,10 @@ async def test_a_recipients_letter_that_is_tried_again_goes_to_that_one_alone(wo
     await world.start(two)
     world.smtp.refused = {BERT: "550 5.1.1 unknown"}
     await world.post("Down", "critical")
-    await delivered(world, 5)
+    await until_delivered(world, 5)
     await world.post("Down", "critical")  # a repeat changes nothing
     world.smtp.recover()
-    assert (await command(world, "retry", "--all")).exit_code == 0
+    assert (await run_deliveries_command(world, "retry", "--all")).exit_code == 0
     world.clock.advance(2 * SECOND)
     await world.smtp.until(lambda: any(BERT in mail.recipients for mail in world.smtp.mails))
     assert [mail.recipients for mail in world.smtp.mails if "team" not in str(mail.recipients)] == [
@@ -210,12 +209,12 @@ async def test_a_recipients_letter_that_is_tried_again_goes_to_that_one_alone(wo
 async def test_an_end_that_one_recipient_missed_can_be_told_to_that_one(world: World) -> None:
     await world.start(two)
     await world.post("Down", "critical")
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     world.smtp.refused = {BERT: "552 5.2.2 mailbox full"}
     await world.post("Down", "critical", "resolved")
-    await delivered(world, 6)
+    await until_delivered(world, 6)
     world.smtp.recover()
-    assert (await command(world, "retry", "--all")).exit_code == 0
+    assert (await run_deliveries_command(world, "retry", "--all")).exit_code == 0
     world.clock.advance(2 * SECOND)
     await world.smtp.until(lambda: len(world.smtp.mails) == 3)
     assert [(mail.recipients, mail.subject.split()[0]) for mail in world.smtp.mails] == [
@@ -246,7 +245,7 @@ async def test_what_fails_in_any_way_for_a_while_is_reported_once(world: World, 
     world.slack.recover()
     await pass_time(world, 5 * MINUTE)
     assert (await reported(world, 2))[1:] == ["ended"]
-    assert (await lane(world))["broken_since"] is None
+    assert (await slack_lane(world))["broken_since"] is None
 
 
 async def test_a_closed_port_is_reported_also_over_a_restart(world: World, unused_tcp_port: int) -> None:
@@ -342,7 +341,7 @@ async def test_one_cause_is_one_report_that_names_the_destinations(world: World)
     await pass_time(world, 10 * MINUTE)
     assert len(own(world)) == 1
     world.slack.revoked = False
-    told = await command(world, "resume", SLACK)
+    told = await run_deliveries_command(world, "resume", SLACK)
     assert f"{SLACK}: delivered" in told.output
     await world.slack.until(lambda: len(world.slack.messages) == 4)
     assert (await reported(world, 2))[1:] == ["ended"], "it ends with the last"
@@ -359,13 +358,13 @@ async def test_a_report_ends_with_the_last_destination_not_the_first(world: Worl
     await attempted(world, SLACK, 1)
     world.slack.trouble["C1"] = "is_archived"
     world.slack.revoked = False
-    await command(world, "resume", SLACK)
+    await run_deliveries_command(world, "resume", SLACK)
     await world.slack.until(lambda: len(world.slack.messages) == 3)
     await settled(world)
     assert len(own(world)) == 1
     del world.slack.trouble["C1"]
     world.clock.advance(5 * SECOND)
-    await command(world, "resume", "slack:C1")
+    await run_deliveries_command(world, "resume", "slack:C1")
     assert (await reported(world, 2))[1:] == ["ended"]
 
 

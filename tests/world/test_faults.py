@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from router.model import MINUTE, SECOND
+from tests.world.asking import until_delivered, until_failed
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import Page
 from tests.world.fake_pagerduty import http as pagerduty_http
 from tests.world.fake_slack import Fault, Want
-from tests.world.test_delivery import delivered, failed
 
 UNWRITABLE = "the store can't be written; webhooks are refused, and nobody is told anything"
 WRITABLE = "the store can be written again"
@@ -81,7 +81,7 @@ async def test_a_full_disk_refuses_webhooks_and_all_goes_on_when_there_is_room(w
         for _ in range(30):  # the label is so long that Slack gets replies, each in its turn
             await world.at_rest()
             world.clock.advance(SECOND)
-        await delivered(world, 3)
+        await until_delivered(world, 3)
     assert said(logs) == [UNWRITABLE, WRITABLE]
     assert next(each for each in logs if each["event"] == WRITABLE)["refused"] == 4
     assert await world.fates() == {"delivered": 3}
@@ -96,9 +96,9 @@ async def test_a_lock_of_another_program_is_answered_in_time_and_what_was_due_is
     world.pagerduty.fail(pagerduty_http(503))
     assert await world.post("Down", "critical") == 200
     await world.slack.until(lambda: bool(world.slack.messages))
-    await delivered(world, 2)
+    await until_delivered(world, 2)
     (pagerduty,) = (key for key in (await world.ledger())["by_destination"] if key.startswith("pagerduty:"))
-    await failed(world, pagerduty)
+    await until_failed(world, pagerduty)
     with capture_logs() as logs:
         with locked(world):
             world.clock.advance(MINUTE)  # PagerDuty's second attempt is due now
@@ -121,7 +121,7 @@ async def test_what_was_told_while_the_store_could_not_be_written_gets_on_the_bo
     world.slack.fail(Fault(hang=True))
     await world.post("Down", "critical")
     await world.slack.until(lambda: bool(world.slack.calls))
-    await delivered(world, 2)
+    await until_delivered(world, 2)
     _move(world, "router.db", "away.db")
     world.slack.release()
     await world.slack.until(lambda: bool(world.slack.messages))
@@ -141,7 +141,7 @@ def _move(world: World, name: str, to: str) -> None:
 async def test_damage_found_in_use_stops_everything_but_the_process(world: World) -> None:
     await world.start()
     await world.post("Down", "critical")
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     # Its pages are in the WAL and in memory still: a checkpoint and another connection make SQLite read the file.
     with closing(sqlite3.connect(world.folder / "router.db")) as other:
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -3,44 +3,15 @@
 import json
 import shutil
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
-import aiohttp
 import pytest
 
 from router.model import MINUTE, SECOND
+from tests.world.asking import until_delivered
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import KEY, Page
 from tests.world.fake_webhook import FakeWebhook, Fault
-from tests.world.test_delivery import delivered
-
-PER_ALERT = "routing_key: " + KEY + ", per: alert"
-
-
-def per_alert(rules: str) -> str:
-    return rules.replace(f"routing_key: {KEY}", PER_ALERT)
-
-
-async def send(world: World, *alerts: dict[str, Any], **fields: Any) -> None:
-    assert world.service is not None
-    body = {
-        "version": "4", "groupKey": "g", "receiver": "r", "status": "firing", "groupLabels": {},
-        "externalURL": "http://alertmanager.example", "alerts": alerts, **fields,
-    }  # fmt: skip
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(f"{world.service.url}/webhook", json=body) as answer,
-    ):
-        assert answer.status == 200
-
-
-def down(
-    instance: str, fingerprint: str | None = "f00d", *, ended: bool = False, **more: Any
-) -> dict[str, Any]:
-    given = {} if fingerprint is None else {"fingerprint": fingerprint}
-    labels = {"alertname": "Down", "severity": "critical", "instance": instance}
-    status = {"status": "resolved", "endsAt": "2026-11-23T11:30:00Z"} if ended else {"status": "firing"}
-    return {"labels": labels, "startsAt": "2026-11-23T11:00:00Z", **given, **status, **more}
+from tests.world.identities import down, per_alert, send
 
 
 def open_incidents(world: World) -> set[str]:
@@ -150,7 +121,7 @@ async def test_two_databases_never_share_a_key(world: World, hook: FakeWebhook) 
     """Two routers with the same destinations are told the same group, by different keys."""
     await world.start(to_hook(hook))
     await incident_of(world, hook, "db-1", 1)
-    await delivered(world, 4)
+    await until_delivered(world, 4)
     await world.stop()
     for path in world.folder.glob("router.db*"):
         path.unlink()
@@ -167,7 +138,7 @@ async def test_after_a_restore_no_key_is_used_for_something_else(world: World, h
     shutil.copy(world.folder / "router.db", world.folder / "backup")
     await world.start(to_hook(hook))
     await incident_of(world, hook, "db-1", 1)
-    await delivered(world, 4)
+    await until_delivered(world, 4)
     await world.stop()
     shutil.copy(world.folder / "backup", world.folder / "router.db")
     await world.start(to_hook(hook))
@@ -181,7 +152,7 @@ async def test_after_a_restore_what_was_open_goes_on_by_new_keys_for_new_states(
     """The backup has the conversation open. What both databases tell next are different states of the same version."""
     await world.start(to_hook(hook))
     await incident_of(world, hook, "db-1", 1)
-    await delivered(world, 4)
+    await until_delivered(world, 4)
     await world.stop()
     shutil.copy(world.folder / "router.db", world.folder / "backup")
     for number, instance in enumerate(("db-2", "db-3"), 2):
@@ -204,7 +175,7 @@ async def test_a_restart_keeps_the_key_of_what_is_open_and_of_what_may_have_been
     hook.fail(Fault(close=True, accept=True))
     await send(world, down("db-1"))
     await world.pagerduty.until(lambda: "db-1" in open_incidents(world))
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     await world.stop()
     await world.start(to_hook(hook))
     world.clock.advance(10 * SECOND)

@@ -7,12 +7,11 @@ import pytest
 
 from router.model import MINUTE
 from tests.world import fake_pagerduty, fake_slack, fake_smtp
+from tests.world.asking import metric_value, until_delivered
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import FakePagerDuty
 from tests.world.fake_slack import FakeSlack
 from tests.world.fake_smtp import FakeSmtp
-from tests.world.test_delivery import delivered
-from tests.world.test_reload import sample
 
 LATENCY = "alert_router_accept_to_delivered_seconds"
 # How many alerts a provider shows.
@@ -56,13 +55,13 @@ async def test_while_one_destination_hangs_for_half_an_hour_the_others_wait_for_
     hang(world, stuck)
     for count in range(1, ALERTS + 1):
         assert await world.post(f"Down-{count}", "critical") == 200
-        await delivered(world, 2 * count)  # the clock stands still
+        await until_delivered(world, 2 * count)  # the clock stands still
         providers[stuck].release()  # this attempt is given up; the next one hangs as well
         world.clock.advance(2 * MINUTE)
     for which in SHOWN.keys() - {stuck}:
         assert SHOWN[which](world) == ALERTS
-        assert await sample(world, f'{LATENCY}_count{{channel="{which}"') == ALERTS
-        assert await sample(world, f'{LATENCY}_sum{{channel="{which}"') == 0
+        assert await metric_value(world, f'{LATENCY}_count{{channel="{which}"') == ALERTS
+        assert await metric_value(world, f'{LATENCY}_sum{{channel="{which}"') == 0
     assert SHOWN[stuck](world) == 0
 
     def at_least(count: int) -> bool:
@@ -73,7 +72,7 @@ async def test_while_one_destination_hangs_for_half_an_hour_the_others_wait_for_
         await world.at_rest()  # what failed waits for its next attempt
         world.clock.advance(10 * MINUTE)  # beyond any backoff
         await providers[stuck].until(partial(at_least, count))
-    await delivered(world, 3 * ALERTS)
+    await until_delivered(world, 3 * ALERTS)
     assert await world.fates() == {"delivered": 3 * ALERTS}
     assert SHOWN[stuck](world) == ALERTS
-    assert await sample(world, f'{LATENCY}_sum{{channel="{stuck}"') > ALERTS * 60
+    assert await metric_value(world, f'{LATENCY}_sum{{channel="{stuck}"') > ALERTS * 60

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from router.model import HOUR
+from tests.world.bulk import STEP, until
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import KEY
 from tests.world.fake_smtp import answer
 from tests.world.fake_webhook import FakeWebhook
-from tests.world.test_complete_sets import STEP, until
 
 
 @pytest.fixture

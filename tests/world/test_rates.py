@@ -5,7 +5,7 @@ from typing import Any
 
 from router.model import MINUTE, SECOND
 from tests.world.conftest import World
-from tests.world.test_slack_limits import posted, to_all
+from tests.world.slack_limits import posted, to_all
 
 NAMES = "ABCDEF"
 

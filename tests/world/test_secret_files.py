@@ -9,6 +9,7 @@ import pytest
 from router.model import Millis
 from router.reload import SECRETS_EVERY
 from router.store import Adoption, Phase, Store, StoreUnavailable
+from tests.world.asking import metric_value
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import KEY
 from tests.world.fake_slack import TOKEN, Want
@@ -31,18 +32,13 @@ def write_secret(world: World, text: str, name: str = "slack") -> Path:
     return new.replace(path)
 
 
-async def value(world: World, name: str) -> float:
-    lines = await world.get("/metrics")
-    return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
-
-
 async def until_changed(world: World, name: str, change: Callable[[], object]) -> None:
     """Make a change, let the service look at its files, and wait until the metric has another value."""
     assert world.service is not None
-    before = await value(world, name)
+    before = await metric_value(world, name)
     change()
     world.clock.advance(SECRETS_EVERY)
-    while await value(world, name) == before:
+    while await metric_value(world, name) == before:
         await world.service.store.ready()
 
 
@@ -84,7 +80,7 @@ async def test_half_edited_rules_are_not_read_with_a_rotation(world: World) -> N
     await world.start(with_token_file)
     (world.folder / "routes.yaml").write_text("route: [")
     await until_changed(world, LOADED, lambda: write_secret(world, TOKEN))
-    assert await value(world, SUCCESS) == 1
+    assert await metric_value(world, SUCCESS) == 1
     await expect_message(world, "Down")
 
 
@@ -154,7 +150,7 @@ async def test_a_rotation_is_loaded_when_the_store_is_writable_again(
     for _ in range(2):
         world.clock.advance(SECRETS_EVERY)
         await world.at_rest()
-        assert await value(world, SUCCESS) == 1
+        assert await metric_value(world, SUCCESS) == 1
     await until_changed(world, LOADED, lambda: None)
     assert not faults
     await expect_message(world, "Down")

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from tests.world.conftest import MONDAY_NOON, World
 from tests.world.fake_pagerduty import FakePagerDuty
 from tests.world.fake_slack import FakeSlack
 from tests.world.fake_smtp import FakeSmtp
+from tests.world.slack_limits import posted, to_all
 
 GROUPS = 1_000
 log = logging.getLogger(__name__)
@@ -55,22 +56,6 @@ async def test_two_minutes_into_a_storm_slack_was_told_of_everything_and_hardly_
     )
     assert await strict.fates() == {"delivered": 3 * GROUPS // 100 + 2 * (GROUPS - GROUPS // 100)}
     assert strict.slack.refused_as_too_fast <= 10
-
-
-async def posted(world: World, calls: int) -> None:
-    """So many, and no more at this moment."""
-    await world.slack.until(lambda: len(world.slack.calls) >= calls)
-    assert world.service is not None
-    for _ in range(5):
-        await world.service.store.ready()
-    assert len(world.slack.calls) == calls
-
-
-def to_all(world: World, channels: list[str]) -> Callable[[str], str]:
-    """Rules by which a critical goes to all of these."""
-    world.slack.channels = dict.fromkeys(channels, "any")
-    everywhere = "".join(f"    - slack: {{channel: {channel}}}\n" for channel in channels)
-    return lambda rules: rules.replace("    - slack: {channel: C0CRITICAL}\n", everywhere)
 
 
 async def test_a_hundred_channels_together_keep_the_pace_of_the_workspace(world: World) -> None:

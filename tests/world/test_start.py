@@ -10,10 +10,9 @@ import pytest
 from router.decide import Policy
 from router.model import HOUR, MINUTE, SECOND, Millis
 from router.store import Phase, Store
+from tests.world.asking import metric_value, until_delivered
 from tests.world.conftest import World
 from tests.world.fake_slack import Want
-from tests.world.test_delivery import delivered
-from tests.world.test_reload import sample
 
 APPLIED = "alert_router_config_applied"
 WARNINGS = tuple(f"Disk-{number}" for number in range(5))
@@ -96,12 +95,12 @@ async def test_webhooks_are_accepted_while_a_start_judges_what_fires(
     assert await night.post("Down", "critical") == 200
     assert "notifications may wait" in await ready(night)
     assert not (await night.get("/status"))["config"]["applied"]
-    assert await sample(night, APPLIED) == 0
+    assert await metric_value(night, APPLIED) == 0
     assert not night.slack.messages
     pieces.let_all()
     await starting
     assert await ready(night) == "ready\n"
-    assert await sample(night, APPLIED) == 1
+    assert await metric_value(night, APPLIED) == 1
     await told(night, 3 + 2 * len(WARNINGS))
     assert len(night.pagerduty.accepted) == 1
     assert await night.fates() == {"delivered": 3 + 2 * len(WARNINGS)}
@@ -128,7 +127,7 @@ async def test_nobody_is_notified_before_new_inhibit_rules_know_what_fires(
     """The critical that mutes is known before the warning that it mutes comes, but not by these rules."""
     await world.start(lambda rules: rules.partition("inhibit_rules")[0])
     await world.post("Down", "critical")
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     await world.stop()
     pieces = Pieces(monkeypatch)
     starting = world.begin()

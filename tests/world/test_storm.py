@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import aiohttp
 
 from router.model import HOUR, MINUTE, SECOND
+from tests.world.asking import until_failed
 from tests.world.conftest import World
 from tests.world.fake_slack import Posted, Want, error
-from tests.world.test_delivery import failed
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -235,7 +235,7 @@ async def test_what_a_storm_can_not_tell_is_given_up_each_after_its_own_time(wor
     await world.start(lambda rules: rules.replace("slack: {token", "slack: {give_up_after: 3h, token"))
     world.slack.trouble["C0WARNINGS"] = "service_unavailable"
     await warnings(world, 0, 70)
-    await failed(world, "slack:C0WARNINGS")
+    await until_failed(world, "slack:C0WARNINGS")
     world.clock.advance(2 * HOUR)
     await warnings(world, 70, 1)
     world.clock.advance(2 * HOUR)

@@ -1,19 +1,18 @@
 """What Alertmanager says when it is asked, what its silence says, and repeats: the whole service."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 
 from router.model import HOUR, MINUTE, SECOND
 from tests.waiting import until
+from tests.world.asking import until_delivered
 from tests.world.conftest import World
 from tests.world.fake_alertmanager import FakeAlertmanager, Fault
 from tests.world.fake_pagerduty import Page
 from tests.world.fake_slack import Want
-from tests.world.test_delivery import delivered
-
-TO_OPENING = 21 * HOUR  # from Monday noon
+from tests.world.reconciling import asking, count
 
 
 @pytest.fixture
@@ -22,11 +21,7 @@ async def alertmanager() -> AsyncIterator[FakeAlertmanager]:
         yield alertmanager
 
 
-def asking(alertmanager: FakeAlertmanager, more: str = "", every: str = "1m") -> Callable[[str], str]:
-    source = (
-        f'{{name: prod, alertmanager_url: "{alertmanager.url}", ask_every: {every}, gone_after: 1m{more}}}'
-    )
-    return lambda rules: f"{rules}\nsources: [{source}]\n"
+TO_OPENING = 21 * HOUR  # from Monday noon
 
 
 async def said(world: World, reason: str) -> None:
@@ -53,11 +48,6 @@ async def fated(world: World, **fates: int) -> None:
         return await world.fates() == fates
 
     await until(ready, f"the fates {fates}")
-
-
-async def count(world: World, metric: str) -> float:
-    lines = await world.get("/metrics")
-    return next((float(line.split()[-1]) for line in lines if line.startswith(metric)), 0)
 
 
 async def test_an_alert_that_alertmanager_has_no_more_is_resolved_everywhere_with_the_reason(
@@ -220,7 +210,7 @@ async def test_what_nobody_repeats_any_more_is_resolved_and_said_so(world: World
 async def test_a_repeat_is_told_again_where_the_route_passes_it(world: World) -> None:
     await world.start(lambda rules: rules.replace("receiver: oncall}", "receiver: oncall, repeat: pass}"))
     await world.post("Down", "critical")
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     world.clock.advance(4 * HOUR)
     await world.post("Down", "critical")
     await world.slack.until(lambda: bool(world.slack.only.replies))

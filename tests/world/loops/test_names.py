@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from router.model import SECOND
+from tests.world.asking import until_delivered
 from tests.world.conftest import World
 from tests.world.fake_slack import Want
-from tests.world.test_delivery import delivered
 
 # More than any pool of Python's own has threads.
 MANY = 40
@@ -64,9 +64,9 @@ async def test_names_that_do_not_resolve_delay_no_other_destination_no_reload_an
     await world.start(named, drain=SECOND)
     await world.post("Down", "critical")
     await all_asked(world, silent)
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     await world.post("Disk", "critical")
-    await delivered(world, 6)
+    await until_delivered(world, 6)
     world.slack.expect(Want("C0CRITICAL", ("Down",)), Want("C0CRITICAL", ("Disk",)))
     assert (len(world.pagerduty.accepted), len(world.smtp.mails)) == (2, 2)
     assert (await world.reload(named))[0] == 200
@@ -91,11 +91,11 @@ async def test_a_channel_whose_name_does_not_resolve_delays_no_other_and_no_stop
 ) -> None:
     await world.start(stuck, drain=SECOND)
     await world.post("Down", "critical")
-    await delivered(world, 2)
+    await until_delivered(world, 2)
     assert silent.asked == {NOBODY}
     status, _ = await world.reload(lambda rules: rules)
     assert status == 200  # though a delivery by the old settings is under way
-    await delivered(world, 2)
+    await until_delivered(world, 2)
     await world.stop()
 
 
