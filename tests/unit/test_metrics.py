@@ -129,7 +129,7 @@ def test_every_event_is_counted() -> None:
     assert not any("_created" in line for line in lines)
 
 
-def test_the_backlog_is_zero_where_nothing_waits_and_gone_where_it_is_unknown() -> None:
+def test_the_backlog_is_zero_if_nothing_waits_and_absent_if_unknown() -> None:
     metrics = Metrics()
     lines = exposed(metrics).splitlines()
     assert f'alert_router_backlog{{destination="{SLACK}"}} 2.0' in lines

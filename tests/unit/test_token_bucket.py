@@ -78,7 +78,7 @@ def test_thousands_of_calls_take_exactly_their_time(rate: Rate, now: Millis) -> 
 
 
 @given(rates, moments)
-def test_after_a_rest_the_whole_burst_goes_at_once(rate: Rate, now: Millis) -> None:
+def test_after_a_rest_the_whole_burst_goes_together(rate: Rate, now: Millis) -> None:
     bucket = TokenBucket(rate)
     bucket.spend(now, 3 * rate.burst)
     rested = now + int(3 * rate.burst * interval(rate)) + 1
@@ -115,7 +115,7 @@ def test_a_provider_that_refuses_is_called_slower_for_a_while() -> None:
 
 
 @given(rates, rates, moments, st.integers(0, 100))
-def test_a_changed_rate_holds_at_once(before: Rate, after: Rate, now: Millis, calls: int) -> None:
+def test_a_changed_rate_holds_immediately(before: Rate, after: Rate, now: Millis, calls: int) -> None:
     """What the old rate would have made the next call wait counts no more, however long it was."""
     assume(before != after)
     bucket = TokenBucket(before)

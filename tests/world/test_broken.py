@@ -31,7 +31,7 @@ async def broken(world: World) -> None:
     await world.pagerduty.until(lambda: len(world.pagerduty.accepted) == 2)
 
 
-async def test_the_operator_is_told_of_a_broken_destination_by_the_others(world: World) -> None:
+async def test_operators_are_notified_of_a_broken_destination_elsewhere(world: World) -> None:
     await world.start()
     await broken(world)
     world.pagerduty.expect(
@@ -47,7 +47,7 @@ async def test_the_operator_is_told_of_a_broken_destination_by_the_others(world:
     assert f'alert_router_destination_broken{{destination="{SLACK}"}} 1.0' in await world.get("/metrics")
 
 
-async def test_what_a_broken_destination_is_to_tell_waits_for_a_probe_that_gets_through(world: World) -> None:
+async def test_a_broken_destinations_messages_wait_for_a_successful_probe(world: World) -> None:
     await world.start()
     await broken(world)
     await world.post("Full", "critical")
@@ -65,7 +65,7 @@ async def test_what_a_broken_destination_is_to_tell_waits_for_a_probe_that_gets_
     assert (await slack_lane(world))["broken_since"] is None
 
 
-async def test_a_destination_that_was_broken_before_a_restart_is_said_to_be_mended_after_it(
+async def test_a_report_from_before_a_restart_ends_after_the_repair(
     world: World,
 ) -> None:
     await world.start()
@@ -78,7 +78,7 @@ async def test_a_destination_that_was_broken_before_a_restart_is_said_to_be_mend
     assert (await slack_lane(world))["broken_since"] is None
 
 
-async def test_resume_tries_at_once_and_a_success_ends_the_report(world: World) -> None:
+async def test_resume_tries_immediately_and_a_success_ends_the_report(world: World) -> None:
     await world.start()
     await broken(world)
     del world.slack.trouble["C0CRITICAL"]
@@ -93,7 +93,7 @@ async def test_resume_tries_at_once_and_a_success_ends_the_report(world: World) 
     assert "there is no destination with this key" in other.output
 
 
-async def test_resume_of_what_is_still_broken_says_so_and_pages_nobody_again(world: World) -> None:
+async def test_resume_of_a_broken_destination_sends_no_second_page(world: World) -> None:
     await world.start()
     await broken(world)
     since = (await slack_lane(world))["broken_since"]
@@ -120,7 +120,7 @@ async def test_resume_where_nothing_is_due_says_so_and_leaves_the_report(world: 
     assert (await slack_lane(world))["broken_since"] is not None
 
 
-async def test_operators_names_who_is_told(world: World) -> None:
+async def test_operators_names_the_receiver_of_self_alerts(world: World) -> None:
     await world.start(lambda rules: f"operators: team\n{rules}")
     world.slack.trouble["C0CRITICAL"] = "is_archived"
     await world.post("Down", "critical")
@@ -157,7 +157,7 @@ async def test_operators_that_are_broken_themselves_give_way_to_the_rest(world: 
 
 
 @pytest.mark.parametrize("operators", ["", "operators: daily\n"])
-async def test_a_label_of_somebody_else_s_alert_steers_nothing(world: World, operators: str) -> None:
+async def test_labels_of_other_alerts_do_not_affect_self_alerts(world: World, operators: str) -> None:
     await world.start(lambda rules: f"{operators}{rules}")
     labels = {
         "broken_destination": SLACK, "alertname": OWN, "about": SLACK, "source": "alert-router",
@@ -177,7 +177,7 @@ async def test_a_label_of_somebody_else_s_alert_steers_nothing(world: World, ope
     await world.pagerduty.until(lambda: not world.pagerduty.only.open)
 
 
-async def test_what_could_not_be_told_for_a_day_is_dead_and_another_is_told(world: World) -> None:
+async def test_after_a_day_of_failures_the_on_failure_receiver_is_notified(world: World) -> None:
     await world.start(
         lambda rules: rules.replace("channel: C0CRITICAL}", "channel: C0CRITICAL, on_failure: team}")
     )
@@ -202,7 +202,7 @@ async def test_what_could_not_be_told_for_a_day_is_dead_and_another_is_told(worl
     assert gone.exit_code == 1
 
 
-async def test_a_destination_that_is_broken_for_a_day_gives_up_all_that_is_overdue(world: World) -> None:
+async def test_a_day_of_outage_gives_up_all_overdue_conversations(world: World) -> None:
     await world.start(lambda rules: rules.replace("slack: {token", "slack: {give_up_after: 12h, token"))
     await broken(world)
     await world.post("Full", "critical")

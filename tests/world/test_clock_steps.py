@@ -46,9 +46,7 @@ async def test_what_failed_before_the_step_is_tried_again_soon(world: World, ste
 
 
 @pytest.mark.parametrize("step", [-DAY, -HOUR, HOUR, DAY])
-async def test_a_pause_lasts_as_long_as_the_provider_asked_whatever_the_clock_says(
-    world: World, step: Millis
-) -> None:
+async def test_a_step_does_not_change_a_pause_that_the_provider_asked_for(world: World, step: Millis) -> None:
     await world.start()
     world.slack.fail(rate_limited(600))
     await world.post("Down", "critical")
@@ -61,7 +59,7 @@ async def test_a_pause_lasts_as_long_as_the_provider_asked_whatever_the_clock_sa
     await world.slack.until(lambda: bool(world.slack.messages))
 
 
-async def test_an_alert_that_waits_for_its_inhibitor_waits_no_longer_for_the_step(world: World) -> None:
+async def test_a_step_does_not_prolong_the_wait_for_an_inhibitor(world: World) -> None:
     await world.start()
     await world.post("Disk", "warning")
     await step_back(world, DAY - 3 * HOUR)  # to Sunday afternoon, when the warning is held
@@ -70,7 +68,7 @@ async def test_an_alert_that_waits_for_its_inhibitor_waits_no_longer_for_the_ste
     world.slack.expect(Want("C0WARNINGS", ("Disk",)))
 
 
-async def test_an_end_from_before_the_step_is_told_soon(world: World) -> None:
+async def test_an_end_from_before_the_step_is_sent_soon(world: World) -> None:
     await world.start()
     await world.post("Down", "critical")
     await world.slack.until(lambda: bool(world.slack.messages))
@@ -145,7 +143,7 @@ async def test_after_a_year_that_never_was_digests_go_on_daily(world: World) -> 
     await world.smtp.until(lambda: len(world.smtp.mails) == 2)
 
 
-async def test_a_backlog_from_before_a_step_while_it_was_down_is_told_after_the_start(world: World) -> None:
+async def test_a_backlog_from_before_a_step_while_down_is_sent_after_the_start(world: World) -> None:
     await world.start()
     world.slack.fail(*[slack_http(503)] * 100)
     await world.post("Down", "critical")
@@ -160,7 +158,7 @@ async def test_a_backlog_from_before_a_step_while_it_was_down_is_told_after_the_
     world.slack.expect(Want("C0CRITICAL", ("Down",)))
 
 
-async def test_a_leap_forward_tells_everything_once(world: World) -> None:
+async def test_a_leap_forward_sends_everything_once(world: World) -> None:
     world.clock.advance(10 * HOUR)  # Monday 22:00
     await world.start()
     world.slack.fail(slack_http(503))
@@ -242,7 +240,7 @@ async def test_a_router_that_was_down_for_long_ends_nothing_as_stale(world: Worl
     await ended_as_stale_after(world, STALE_AFTER - 2 * MINUTE)
 
 
-async def test_a_short_restart_lets_nobody_wait_longer_for_a_stale_end(world: World) -> None:
+async def test_a_short_restart_does_not_delay_a_stale_end(world: World) -> None:
     await told(world)
     world.clock.advance(STALE_AFTER - HOUR)
     await world.at_rest()
@@ -319,7 +317,7 @@ async def test_a_router_that_was_down_gives_up_nothing_at_its_start(world: World
 
 @pytest.mark.parametrize("until", [lambda now: None, lambda now: now + DAY])
 @pytest.mark.parametrize("step", [-HOUR, HOUR])
-async def test_whoever_waits_by_the_systems_clock_learns_of_a_step(
+async def test_a_wait_by_the_system_clock_ends_with_a_step(
     until: Callable[[Millis], Millis | None], step: Millis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = SystemClock()

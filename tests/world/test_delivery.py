@@ -21,7 +21,7 @@ async def test_a_failed_delivery_is_tried_again_when_its_time_has_come(world: Wo
     assert await world.fates() == {"delivered": 3}
 
 
-async def test_a_rate_limited_destination_waits_as_long_as_it_was_told_and_no_other_does(
+async def test_a_rate_limit_delays_only_its_destination(
     world: World,
 ) -> None:
     await world.start()
@@ -81,7 +81,7 @@ async def test_a_message_is_edited_after_a_restart_not_posted_anew(world: World)
     world.slack.expect(Want("C0CRITICAL", ("Resolved",), replies=("resolved",)))
 
 
-async def test_a_stop_tells_what_is_due_and_refuses_what_comes(world: World) -> None:
+async def test_a_stop_sends_what_is_due_and_refuses_webhooks(world: World) -> None:
     await world.start()
     await world.post("Down", "critical")
     await world.stop()
@@ -104,7 +104,7 @@ async def test_what_is_held_is_judged_by_the_rules_of_the_next_start(world: Worl
     assert await world.fates() == {"delivered": 2}
 
 
-async def test_an_alert_whose_destination_is_gone_from_the_rules_goes_to_the_new_one(world: World) -> None:
+async def test_an_alert_of_a_removed_destination_goes_to_the_new_one(world: World) -> None:
     world.clock.advance(10 * HOUR)
     await world.start()
     await world.post("Disk", "warning")
@@ -116,7 +116,7 @@ async def test_an_alert_whose_destination_is_gone_from_the_rules_goes_to_the_new
     world.slack.expect(Want("C0CRITICAL", ("Disk",)))
 
 
-async def test_the_end_is_told_at_night_and_under_an_inhibitor(world: World) -> None:
+async def test_the_end_is_sent_at_night_and_under_an_inhibitor(world: World) -> None:
     await world.start()
     await world.post("Down", "warning")
     world.clock.advance(2 * SECOND)
@@ -145,7 +145,7 @@ async def test_pagerduty_is_resolved_though_the_answer_to_its_trigger_was_lost(w
     world.pagerduty.expect()
 
 
-async def test_what_may_have_been_told_twice_is_counted(world: World) -> None:
+async def test_a_possible_duplicate_is_counted(world: World) -> None:
     await world.start()
     world.slack.history_trouble = "missing_scope"  # else Slack is asked, and there is no double
     world.slack.fail(LOST_ANSWER)

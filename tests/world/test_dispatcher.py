@@ -138,7 +138,7 @@ class Batches(list[list[str]]):
 # Never more than can start at once.
 
 
-async def test_a_lane_claims_no_more_than_it_may_send_at_once(tmp_path: Path) -> None:
+async def test_a_lane_claims_no_more_than_it_may_send_together(tmp_path: Path) -> None:
     held = Held()
     async with a_room(tmp_path, held, odd_kind=kind("odd", LaneLimits(max_concurrency=3))) as room:
         await fire_all(room)
@@ -195,7 +195,7 @@ async def test_the_lanes_of_a_section_take_turns(tmp_path: Path) -> None:
         assert len(set(order[:5])) == len(set(order[5:])) == 5
 
 
-async def test_a_reload_lowers_what_may_be_sent_at_once(tmp_path: Path) -> None:
+async def test_a_reload_lowers_the_concurrency(tmp_path: Path) -> None:
     held = Held()
     async with a_room(tmp_path, held, odd_kind=kind("odd", LaneLimits(max_concurrency=4))) as room:
         await fire_all(room)

@@ -77,7 +77,7 @@ OLD = pytest.mark.parametrize("start", [START, EARLIER], ids=["same start", "old
 
 @SHARED
 @OLD
-async def test_a_firing_after_its_end_is_told_when_the_lag_is_over(
+async def test_a_firing_after_its_end_is_sent_when_the_lag_is_over(
     world: World, peer: str, start: str
 ) -> None:
     await world.start()
@@ -117,7 +117,7 @@ async def test_a_late_firing_that_ends_makes_no_second_page(world: World, peer: 
 
 
 @SHARED
-async def test_after_the_lag_a_firing_is_told_at_once(world: World, peer: str) -> None:
+async def test_after_the_lag_a_firing_is_sent_immediately(world: World, peer: str) -> None:
     await world.start()
     await ended(world)
     world.clock.advance(LAG)
@@ -127,7 +127,7 @@ async def test_after_the_lag_a_firing_is_told_at_once(world: World, peer: str) -
 
 @SHARED
 @pytest.mark.parametrize("doubted", [False, True])
-async def test_a_newer_firing_is_told_at_once(world: World, peer: str, doubted: bool) -> None:
+async def test_a_newer_firing_is_sent_immediately(world: World, peer: str, doubted: bool) -> None:
     await world.start()
     await ended(world)
     if doubted:
@@ -159,7 +159,7 @@ async def test_a_doubt_outlasts_a_restart(world: World) -> None:
     world.pagerduty.expect(Page("Down", open=False), Page("of the second peer", open=True))
 
 
-async def test_every_group_that_reports_it_is_told_when_the_doubt_lasts(world: World) -> None:
+async def test_every_group_that_reports_a_lasting_doubt_is_sent(world: World) -> None:
     await world.start()
     await ended(world)
     for group in ("g", "h"):
@@ -182,7 +182,7 @@ async def test_a_clock_that_steps_back_makes_no_doubt_longer(world: World) -> No
 
 
 @pytest.mark.parametrize("fires", [True, False])
-async def test_an_answer_of_alertmanager_settles_a_doubt_at_once(world: World, fires: bool) -> None:
+async def test_an_answer_of_alertmanager_settles_a_doubt_immediately(world: World, fires: bool) -> None:
     async with FakeAlertmanager() as alertmanager:
         alertmanager.clock = world.clock.now
         await world.start(asking(alertmanager))
@@ -212,7 +212,7 @@ async def test_an_answer_of_alertmanager_settles_a_doubt_at_once(world: World, f
         assert await count(world, 'alert_router_changes_total{kind="fired"') == 1
 
 
-async def test_the_ledger_says_why_a_doubt_is_not_told(world: World) -> None:
+async def test_the_ledger_says_why_a_doubt_is_not_sent(world: World) -> None:
     await world.start()
     await ended(world)
     await say(world, "firing", peer="http://am-2")

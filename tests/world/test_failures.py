@@ -129,7 +129,7 @@ async def test_one_mail_that_is_always_refused_keeps_no_other_waiting(world: Wor
 
 
 @pytest.mark.parametrize("refusal", ["550 5.1.1 <bert@example.com>: queue id AB2", "550 5.7.1 not for you"])
-async def test_a_refused_recipient_is_a_dead_letter_and_the_others_are_told_once(
+async def test_a_refused_recipient_is_a_dead_letter_and_others_get_one_mail(
     world: World, refusal: str
 ) -> None:
     await world.start(two)
@@ -176,7 +176,7 @@ async def test_a_recipient_always_refused_for_now_is_given_up_in_the_end(world: 
     assert len(world.slack.in_channel("C0WARNINGS")) == 1, "the team was told instead"
 
 
-async def test_news_do_not_wait_for_a_recipient_who_is_refused_for_now(world: World) -> None:
+async def test_news_do_not_wait_for_a_recipient_that_is_refused_for_now(world: World) -> None:
     await world.start(two)
     world.smtp.refused = {BERT: "451 4.7.1 try again later"}
     await world.post("Down", "critical", instance="a")
@@ -189,7 +189,7 @@ async def test_news_do_not_wait_for_a_recipient_who_is_refused_for_now(world: Wo
     assert [mail.recipients for mail in world.smtp.mails] == [(ANNA,), (ANNA,)]
 
 
-async def test_a_recipients_letter_that_is_tried_again_goes_to_that_one_alone(world: World) -> None:
+async def test_a_retried_dead_letter_of_a_recipient_goes_only_to_it(world: World) -> None:
     await world.start(two)
     world.smtp.refused = {BERT: "550 5.1.1 unknown"}
     await world.post("Down", "critical")
@@ -206,7 +206,7 @@ async def test_a_recipients_letter_that_is_tried_again_goes_to_that_one_alone(wo
     assert await world.get("/api/v1/dead-letters") == []
 
 
-async def test_an_end_that_one_recipient_missed_can_be_told_to_that_one(world: World) -> None:
+async def test_an_end_that_one_recipient_missed_can_be_sent_to_it(world: World) -> None:
     await world.start(two)
     await world.post("Down", "critical")
     await until_delivered(world, 3)
@@ -430,7 +430,7 @@ async def test_a_token_in_a_providers_words_is_shown_nowhere(world: World) -> No
 @pytest.mark.parametrize(
     ("refusal", "letters"), [("554 5.7.1 <localhost>: Helo command rejected", 0), ("451 4.3.0 queue full", 0)]
 )
-async def test_a_late_recipient_who_is_refused_again_is_no_success(
+async def test_a_late_recipient_that_is_refused_again_is_no_success(
     world: World, refusal: str, letters: int
 ) -> None:
     """One recipient was late; now the smarthost refuses everybody, and that is reported and stays so."""

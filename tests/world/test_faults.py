@@ -88,7 +88,7 @@ async def test_a_full_disk_refuses_webhooks_and_all_goes_on_when_there_is_room(w
     assert (await ask(world, "/readyz"))[0] == 200
 
 
-async def test_a_lock_of_another_program_is_answered_in_time_and_what_was_due_is_told_after_it(
+async def test_a_locked_database_is_answered_in_time_and_delays_messages(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("router.store.sqlite._BUSY_SECONDS", 0.3)
@@ -114,7 +114,7 @@ async def test_a_lock_of_another_program_is_answered_in_time_and_what_was_due_is
     assert said(logs) == [UNWRITABLE, WRITABLE]
 
 
-async def test_what_was_told_while_the_store_could_not_be_written_gets_on_the_books_and_is_not_told_twice(
+async def test_a_delivery_while_the_store_fails_is_recorded_later_and_sent_once(
     world: World,
 ) -> None:
     await world.start()

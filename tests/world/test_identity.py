@@ -168,9 +168,7 @@ async def test_after_a_restore_what_was_open_goes_on_by_new_keys_for_new_states(
     assert len(world.pagerduty.incidents[KEY]) == 1
 
 
-async def test_a_restart_keeps_the_key_of_what_is_open_and_of_what_may_have_been_told(
-    world: World, hook: FakeWebhook
-) -> None:
+async def test_a_restart_keeps_the_keys_of_open_and_unknown_messages(world: World, hook: FakeWebhook) -> None:
     await world.start(to_hook(hook))
     hook.fail(Fault(close=True, accept=True))
     await send(world, down("db-1"))

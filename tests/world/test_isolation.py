@@ -44,9 +44,7 @@ def silent(rules: str) -> str:
 
 
 @pytest.mark.parametrize("stuck", SHOWN)
-async def test_while_one_destination_hangs_for_half_an_hour_the_others_wait_for_nothing(
-    world: World, stuck: str
-) -> None:
+async def test_a_destination_that_hangs_for_half_an_hour_delays_no_other(world: World, stuck: str) -> None:
     """An alert every other minute: told elsewhere at the moment of its acceptance, by the clock that the test moves."""
     providers: dict[str, FakeSlack | FakePagerDuty | FakeSmtp] = {
         "slack": world.slack, "pagerduty": world.pagerduty, "email": world.smtp,

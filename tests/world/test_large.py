@@ -69,7 +69,7 @@ async def test_a_large_group_is_one_message_with_all_its_alerts(world: World) ->
     await assert_all_is_told(world)
 
 
-async def test_its_end_is_told_once_all_of_it_has_ended(world: World) -> None:
+async def test_a_large_groups_end_is_sent_when_all_of_it_has_ended(world: World) -> None:
     await world.start()
     await post(world, firing=MANY)
     await world.slack.until(lambda: bool(world.slack.messages))
@@ -125,7 +125,7 @@ async def test_alerts_that_wait_to_be_decided_are_counted_and_bounded(world: Wor
     assert "alert_router_undecided_alerts 0.0" in await world.get("/metrics")
 
 
-async def test_one_that_cannot_be_decided_is_quarantined_and_the_next_one_is_decided(
+async def test_an_undecidable_webhook_is_quarantined_and_the_next_decided(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.start()

@@ -84,7 +84,7 @@ async def test_whatever_a_channel_does_its_lane_tries_again_and_no_other_waits(
         assert room.odd.told[-1] == ("firing",)
 
 
-async def test_what_raised_while_it_was_sent_may_have_arrived_so_its_end_is_told(tmp_path: Path) -> None:
+async def test_a_message_whose_send_raised_may_have_arrived_so_its_end_is_sent(tmp_path: Path) -> None:
     async with a_room(tmp_path, Fake([raising(ValueError("x"))])) as room:
         await room.fire()
         await room.until("retry", 1)
@@ -165,7 +165,7 @@ def _broken() -> Message:
 
 
 @pytest.mark.parametrize("render", [_broken, lambda: None, lambda: "text"])
-async def test_a_message_that_cannot_be_made_is_not_told_and_tried_again(
+async def test_a_message_that_cannot_be_rendered_is_tried_again(
     tmp_path: Path, render: Callable[[], Any]
 ) -> None:
     async with a_room(tmp_path, Fake(renders=[render])) as room:
@@ -186,7 +186,7 @@ async def test_what_could_not_be_made_and_has_ended_is_obsolete(tmp_path: Path) 
         assert ledger["imbalance"] == 0
 
 
-async def test_one_message_that_always_fails_does_not_keep_others_of_its_lane_from_going_out(
+async def test_a_message_that_always_fails_does_not_block_its_lane(
     tmp_path: Path,
 ) -> None:
     async with a_room(tmp_path, Fake([returning(Delivered({"ts": object()})), _delivered])) as room:

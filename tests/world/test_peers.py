@@ -106,7 +106,7 @@ async def test_whom_a_peer_has_listed_is_known_after_a_restart(world: World, pai
     await world.pagerduty.until(lambda: pages(world) == [False])
 
 
-async def test_what_one_peer_silences_and_the_other_tells_is_told(world: World, pair: Pair) -> None:
+async def test_an_alert_that_only_one_peer_silences_is_sent(world: World, pair: Pair) -> None:
     one, other = pair
     world.clock.advance(10 * HOUR)
     one.has("Disk", "warning", silenced=True)
@@ -128,7 +128,7 @@ async def ended(world: World, pair: Pair) -> None:
     await world.pagerduty.until(lambda: pages(world) == [False])
 
 
-async def test_what_prometheus_still_sends_to_a_peer_is_told_again(world: World, pair: Pair) -> None:
+async def test_an_alert_that_prometheus_still_sends_to_a_peer_fires_again(world: World, pair: Pair) -> None:
     await ended(world, pair)
     pair[1].clock = lambda: world.clock.now() + 20 * MINUTE
     pair[1].has("Down", "critical", updated="2026-11-23T12:22:50Z")  # 40 s from now, by that clock
@@ -148,13 +148,13 @@ async def test_what_a_peer_lags_behind_with_is_no_second_page(world: World, pair
     world.pagerduty.expect(Page("Down", open=False))
 
 
-async def test_what_a_peer_has_beyond_any_lag_is_told_again(world: World, pair: Pair) -> None:
+async def test_an_alert_that_a_peer_has_beyond_any_lag_fires_again(world: World, pair: Pair) -> None:
     await ended(world, pair)
     await minutes(world, pair, 6)
     await world.pagerduty.until(lambda: pages(world) == [False, True])
 
 
-async def test_what_a_peer_silences_is_not_told_again(world: World, pair: Pair) -> None:
+async def test_an_alert_that_a_peer_silences_does_not_fire_again(world: World, pair: Pair) -> None:
     await ended(world, pair)
     pair[1].has("Down", "critical", silenced=True)
     await minutes(world, pair, 10)

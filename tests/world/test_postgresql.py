@@ -20,7 +20,7 @@ async def there(world: World, postgresql: Server) -> AsyncIterator[World]:
         await world.end()
 
 
-async def test_a_critical_is_told_everywhere_and_its_end_after_a_restart(there: World) -> None:
+async def test_a_critical_is_sent_everywhere_and_its_end_after_a_restart(there: World) -> None:
     await there.start()
     assert await there.post("Down", "critical") == 200
     await until_delivered(there, 3)
@@ -35,7 +35,7 @@ async def test_a_critical_is_told_everywhere_and_its_end_after_a_restart(there: 
     assert await there.fates() == {"delivered": 6}
 
 
-async def test_a_warning_at_night_is_held_over_a_restart_and_told_at_opening(there: World) -> None:
+async def test_a_warning_at_night_is_held_over_a_restart_until_opening(there: World) -> None:
     there.clock.advance(10 * HOUR)
     await there.start()
     await there.post("Disk", "warning")
@@ -65,7 +65,7 @@ async def test_infos_come_in_one_digest(there: World) -> None:
     assert await there.fates() == {"delivered": 2}
 
 
-async def test_webhooks_are_refused_while_the_server_is_away_and_taken_when_it_is_back(
+async def test_webhooks_are_refused_only_while_the_server_is_away(
     world: World, own_postgresql: Server
 ) -> None:
     world.database = own_postgresql.url(own_postgresql.create())

@@ -31,7 +31,7 @@ def with_archive(url: str, route: str = "receiver: archive, continue: true") -> 
     return change
 
 
-async def test_a_webhook_hears_each_repeat_and_people_do_not(world: World, hook: FakeWebhook) -> None:
+async def test_a_webhook_gets_each_repeat_and_people_do_not(world: World, hook: FakeWebhook) -> None:
     await world.start(with_archive(hook.url))
     for repeats in range(3):
         await world.post("Down", "critical")
@@ -42,7 +42,7 @@ async def test_a_webhook_hears_each_repeat_and_people_do_not(world: World, hook:
     assert len(world.pagerduty.accepted) == 1
 
 
-async def test_a_webhook_hears_no_repeat_where_the_route_says_never(world: World, hook: FakeWebhook) -> None:
+async def test_a_webhook_gets_no_repeat_where_the_route_says_never(world: World, hook: FakeWebhook) -> None:
     await world.start(with_archive(hook.url, "receiver: archive, continue: true, repeat: never"))
     for _ in range(3):
         await world.post("Down", "critical")
@@ -53,7 +53,7 @@ async def test_a_webhook_hears_no_repeat_where_the_route_says_never(world: World
 
 
 @pytest.mark.parametrize("outside", ["hold", "drop"])
-async def test_a_webhook_hears_repeats_of_what_it_knows_outside_its_hours(
+async def test_a_webhook_gets_repeats_of_what_it_knows_outside_its_hours(
     world: World, hook: FakeWebhook, outside: str
 ) -> None:
     route = f"receiver: archive, continue: true, active_time_intervals: [office], outside: {outside}"
@@ -67,7 +67,7 @@ async def test_a_webhook_hears_repeats_of_what_it_knows_outside_its_hours(
     assert len(world.slack.messages) == 1
 
 
-async def test_a_webhook_hears_repeats_of_what_was_inhibited_since(world: World, hook: FakeWebhook) -> None:
+async def test_a_webhook_gets_repeats_of_what_was_inhibited_since(world: World, hook: FakeWebhook) -> None:
     await world.start(with_archive(hook.url))
     await world.post("Down", "warning")
     await until(world, lambda: len(hook.calls) == 1)
@@ -108,7 +108,9 @@ def _open(world: World) -> list[bool]:
     return [each.open for each in world.pagerduty.incidents[KEY]]
 
 
-async def test_the_digest_has_what_ended_before_a_reader_was_told(world: World, hook: FakeWebhook) -> None:
+async def test_the_digest_has_alerts_that_ended_before_a_notification(
+    world: World, hook: FakeWebhook
+) -> None:
     world.clock.advance(10 * HOUR)  # night
     await world.start(with_archive(hook.url))
     await world.post("Disk", "warning")
@@ -121,7 +123,7 @@ async def test_the_digest_has_what_ended_before_a_reader_was_told(world: World, 
     assert "ended before anyone was told" in world.smtp.only.text
 
 
-async def test_the_digest_is_silent_of_what_a_reader_was_told(world: World) -> None:
+async def test_the_digest_leaves_out_alerts_that_were_notified(world: World) -> None:
     await world.start()
     world.smtp.fail(*[answer("451 4.3.0 later")] * 100)
     await world.post("Disk", "warning")

@@ -76,7 +76,7 @@ async def test_a_new_inhibit_rule_mutes_what_waits(world: World) -> None:
     assert (await world.fates())["inhibited"] == 2
 
 
-async def test_the_end_is_told_to_a_destination_that_is_gone(world: World) -> None:
+async def test_the_end_is_sent_to_a_destination_that_is_gone(world: World) -> None:
     await world.start()
     await world.post("Down", "critical")
     await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
@@ -90,7 +90,7 @@ async def test_the_end_is_told_to_a_destination_that_is_gone(world: World) -> No
     world.pagerduty.expect(Page("Down", open=False))
 
 
-async def test_the_end_is_told_to_a_destination_that_was_gone_at_the_start(world: World) -> None:
+async def test_the_end_is_sent_to_a_destination_that_was_gone_at_the_start(world: World) -> None:
     """Its routing key is nowhere but in the store."""
     await world.start()
     await world.post("Down", "critical")
@@ -129,7 +129,7 @@ async def test_a_delivery_under_way_is_not_doubled_by_reloads(world: World) -> N
     assert [event.action for event in world.pagerduty.accepted] == ["trigger"]
 
 
-async def test_a_digest_that_is_gone_leaves_the_books_balanced(world: World) -> None:
+async def test_a_digest_that_is_gone_leaves_the_ledger_balanced(world: World) -> None:
     await world.start()
     await world.post("Slow", "info")
     assert await world.fates() == {"digest": 1}
@@ -244,7 +244,7 @@ async def fragment(world: World, name: str) -> dict[str, Any]:
     return next(dict(each) for each in fragments if each["name"] == name)
 
 
-async def test_one_teams_broken_file_keeps_its_last_good_version_and_the_others_load(world: World) -> None:
+async def test_a_broken_team_file_stays_as_it_was_and_the_others_load(world: World) -> None:
     payments, search = team_file(world, "payments"), team_file(world, "search")
     payments.write_text(TEAM)
     search.write_text(OTHER)

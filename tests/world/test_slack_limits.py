@@ -34,7 +34,7 @@ async def strict(tmp_path: Path) -> AsyncIterator[World]:
         yield world
 
 
-async def test_two_minutes_into_a_storm_slack_was_told_of_everything_and_hardly_ever_said_429(
+async def test_a_storm_is_in_slack_within_two_minutes_with_hardly_any_429(
     strict: World,
 ) -> None:
     await strict.start()

@@ -121,7 +121,7 @@ async def test_a_critical_is_paged_as_soon_as_the_inhibit_rules_know_what_fires(
     await starting
 
 
-async def test_nobody_is_notified_before_new_inhibit_rules_know_what_fires(
+async def test_nothing_is_sent_before_new_inhibit_rules_know_what_fires(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The critical that mutes is known before the warning that it mutes comes, but not by these rules."""
@@ -174,7 +174,7 @@ async def test_other_rules_than_those_of_the_stopped_start_are_applied_whole(
     await warnings_are_told_once(night)
 
 
-async def test_a_clock_stepped_back_while_the_service_was_down_holds_up_no_webhook(
+async def test_a_step_back_while_the_service_was_down_delays_no_webhook(
     night: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pieces = Pieces(monkeypatch)

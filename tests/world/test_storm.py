@@ -137,7 +137,7 @@ async def test_a_thousand_groups_are_all_named_within_the_limits_of_providers(wo
     assert await world.fates() == {"delivered": 2_000}
 
 
-async def test_a_storms_message_is_kept_up_to_date_as_long_as_something_of_it_fires(world: World) -> None:
+async def test_a_storms_message_is_updated_as_long_as_a_part_of_it_fires(world: World) -> None:
     await world.start()
     await warnings(world, 0, 70)
     await world.slack.until(lambda: bool(world.slack.messages))
@@ -179,7 +179,7 @@ async def test_a_storms_message_that_slack_refuses_gives_way_to_single_ones(worl
     assert not any("storm" in each.shown for each in world.slack.messages.values())
 
 
-async def test_a_reply_that_slack_refuses_for_good_leaves_its_news_to_single_messages(world: World) -> None:
+async def test_news_of_a_refused_storm_reply_go_out_in_single_messages(world: World) -> None:
     await world.start()
     await warnings(world, 0, 70)
     await told(world, "slack:C0WARNINGS", 70)
@@ -198,7 +198,7 @@ async def test_a_storms_message_that_slack_takes_as_text_alone_names_all(world: 
     assert named(words_of(world, "C0CRITICAL")) == set(range(250))
 
 
-async def test_a_storms_message_that_somebody_deletes_is_posted_with_what_fires(world: World) -> None:
+async def test_a_deleted_storm_message_is_posted_again_with_what_fires(world: World) -> None:
     await world.start()
     await warnings(world, 0, 70)
     await told(world, "slack:C0WARNINGS", 70)
@@ -231,7 +231,7 @@ async def fates(world: World, destination: str, wanted: dict[str, int]) -> None:
         await world.service.store.ready()
 
 
-async def test_what_a_storm_can_not_tell_is_given_up_each_after_its_own_time(world: World) -> None:
+async def test_conversations_of_a_storm_are_given_up_each_after_its_own_time(world: World) -> None:
     await world.start(lambda rules: rules.replace("slack: {token", "slack: {give_up_after: 3h, token"))
     world.slack.trouble["C0WARNINGS"] = "service_unavailable"
     await warnings(world, 0, 70)

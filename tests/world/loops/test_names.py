@@ -57,7 +57,7 @@ async def all_asked(world: World, silent: Silent) -> None:
         await world.service.store.ready()
 
 
-async def test_names_that_do_not_resolve_delay_no_other_destination_no_reload_and_no_stop(
+async def test_unresolvable_names_delay_no_destination_no_reload_and_no_stop(
     world: World, silent: Silent
 ) -> None:
     """Until the end of the test, not one of the lookups returns."""
@@ -86,7 +86,7 @@ async def test_names_that_do_not_resolve_delay_no_other_destination_no_reload_an
     ],
     ids=["pagerduty", "email", "slack"],
 )
-async def test_a_channel_whose_name_does_not_resolve_delays_no_other_and_no_stop(
+async def test_an_unresolvable_channel_delays_no_other_and_no_stop(
     world: World, silent: Silent, stuck: Any
 ) -> None:
     await world.start(stuck, drain=SECOND)

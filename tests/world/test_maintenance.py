@@ -59,7 +59,7 @@ async def test_what_is_over_is_pruned_and_the_ledger_stays(world: World) -> None
     assert gauge(world) == 0
 
 
-async def test_books_that_are_off_are_noticed_within_a_minute_and_at_the_start(world: World) -> None:
+async def test_an_imbalance_is_noticed_within_a_minute_and_at_the_start(world: World) -> None:
     await world.start()
     await world.post("Down", "critical")
     await until(world, lambda: gauge(world) == 0)
@@ -143,7 +143,7 @@ async def test_counters_that_are_off_are_noticed_every_hour_and_not_repaired(wor
     assert (await world.get("/status"))["ledger"]["changes"]["fired"] == 2
 
 
-async def test_the_books_answer_for_a_period_and_refuse_what_is_none(world: World) -> None:
+async def test_the_ledger_answers_for_a_period_and_refuses_an_invalid_one(world: World) -> None:
     await world.start()
     await world.post("Cert", "info")
     found = await world.get("/api/v1/ledger?since=2026-11-23T12:00:00Z")
@@ -157,7 +157,7 @@ async def test_the_books_answer_for_a_period_and_refuse_what_is_none(world: Worl
         assert (answer.status, "'soon' is no time" in await answer.text()) == (400, True)
 
 
-async def test_upkeep_goes_on_after_the_database_could_not_be_read(world: World) -> None:
+async def test_maintenance_continues_after_the_database_could_not_be_read(world: World) -> None:
     await world.start()
     await world.post("Down", "critical")
     database(world, "ALTER TABLE day_sums RENAME TO gone")

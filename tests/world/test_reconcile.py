@@ -50,7 +50,7 @@ async def fated(world: World, **fates: int) -> None:
     await until(ready, f"the fates {fates}")
 
 
-async def test_an_alert_that_alertmanager_has_no_more_is_resolved_everywhere_with_the_reason(
+async def test_an_alert_that_left_alertmanager_is_resolved_with_the_reason(
     world: World, alertmanager: FakeAlertmanager
 ) -> None:
     alertmanager.has("Down", "critical")
@@ -114,7 +114,7 @@ async def test_a_silence_that_ends_lets_the_alert_out(world: World, alertmanager
     world.slack.expect(Want("C0WARNINGS", ("Disk", "held since")))
 
 
-async def test_what_was_to_be_let_out_while_the_router_was_down_is_asked_about_first(
+async def test_holds_that_ended_during_downtime_are_asked_about_first(
     world: World, alertmanager: FakeAlertmanager
 ) -> None:
     world.clock.advance(10 * HOUR)
@@ -190,7 +190,7 @@ async def test_it_is_asked_with_credentials(world: World, authorization: str, au
         assert await count(world, "alert_router_reconcile_failures_total{") == 0
 
 
-async def test_what_nobody_repeats_any_more_is_resolved_and_said_so(world: World) -> None:
+async def test_an_alert_without_repeats_is_resolved_with_the_reason(world: World) -> None:
     await world.start(lambda rules: rules.replace("stale_after: 0", "stale_after: 12h"))
     await world.post("Down", "critical")
     await world.slack.until(lambda: bool(world.slack.messages))
@@ -207,7 +207,7 @@ async def test_what_nobody_repeats_any_more_is_resolved_and_said_so(world: World
     await world.slack.until(lambda: len(world.slack.messages) == 2)
 
 
-async def test_a_repeat_is_told_again_where_the_route_passes_it(world: World) -> None:
+async def test_a_repeat_is_sent_again_where_the_route_passes_it(world: World) -> None:
     await world.start(lambda rules: rules.replace("receiver: oncall}", "receiver: oncall, repeat: pass}"))
     await world.post("Down", "critical")
     await until_delivered(world, 3)
