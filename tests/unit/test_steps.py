@@ -1,4 +1,4 @@
-"""Whoever decides by the time that has passed is told since when it simply passed."""
+"""A decision by the time that has passed gets the time since which there was no step."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ POLICY = Policy(severity=Severity(), root=Route("route", "all"), receivers={"all
 
 
 class Book(Store):
-    """Notes what it is told, unless it can't be written."""
+    """Notes its calls, unless it is not writable."""
 
     def __init__(self) -> None:
         self.writable = True

@@ -1,4 +1,4 @@
-"""How fast calls may go: what no window may hold, and what nobody has to wait for."""
+"""How fast calls may go: how many a window may have, and which calls need not wait."""
 
 from fractions import Fraction
 

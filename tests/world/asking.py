@@ -1,4 +1,4 @@
-"""What tests ask a running service, and wait for."""
+"""What tests ask of a running service, and what they wait for."""
 
 import asyncio
 from typing import Any
@@ -10,7 +10,7 @@ from tests.world.conftest import World
 
 
 async def until_delivered(world: World, count: int) -> None:
-    """As many attempts have been recorded as delivered; waits for what the fakes have already heard."""
+    """Wait until so many attempts are recorded as delivered."""
     assert world.service is not None
     store = world.service.store
     while sum(each.get("delivered", 0) for each in (await store.status())["deliveries"].values()) < count:
@@ -18,7 +18,7 @@ async def until_delivered(world: World, count: int) -> None:
 
 
 async def until_failed(world: World, destination: str, times: int = 1) -> None:
-    """So many attempts at a destination have been recorded as to be retried."""
+    """Wait until so many attempts at a destination are recorded as to be retried."""
     assert world.service is not None
     store = world.service.store
     while (await store.status())["deliveries"].get(destination, {}).get("retry", 0) < times:
@@ -26,7 +26,7 @@ async def until_failed(world: World, destination: str, times: int = 1) -> None:
 
 
 async def metric_value(world: World, name: str) -> float:
-    """A metric's value."""
+    """Return the value of a metric. :param name: how its line begins"""
     return next(
         float(line.rpartition(" ")[2]) for line in await world.get("/metrics") if line.startswith(name)
     )

@@ -73,7 +73,7 @@ class World:
             await service.stop()
 
     async def end(self) -> None:
-        """As :meth:`stop`, but what is due stays so."""
+        """As :meth:`stop`, but what is due is not sent."""
         if self.service is not None:
             await self.service.lanes.stop(0)
             await self.stop()
@@ -114,7 +114,7 @@ class World:
     async def at_rest(self) -> None:
         """The service has done what can be done at this moment."""
         assert self.service is not None
-        for _ in range(3):  # whoever was just woken has begun
+        for _ in range(3):  # tasks that were just woken have begun
             await self.service.store.ready()
         while not (self.clock.at_rest and self._nothing_is_sent):
             await self.service.store.ready()

@@ -1,4 +1,4 @@
-"""Webhooks of alerts that are told apart by their labels."""
+"""Webhooks with alerts that differ only in their labels."""
 
 from typing import Any
 

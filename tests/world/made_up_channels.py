@@ -60,11 +60,11 @@ async def _delivered() -> Outcome:
 
 @dataclass
 class Fake:
-    """Does with its first messages whatever it is told to; with those after them, what channels do."""
+    """Does with its first messages what the test says, and delivers the messages after them."""
 
     odd: list[Send] = field(default_factory=list)
     renders: list[Callable[[], Any]] = field(default_factory=list)
-    told: list[tuple[str, ...]] = field(default_factory=list)
+    delivered: list[tuple[str, ...]] = field(default_factory=list)
     """The status of each alert, a message a line."""
     tries: int = 0
 
@@ -75,7 +75,7 @@ class Fake:
         self.tries += 1
         outcome: Outcome = await (self.odd.pop(0) if self.odd else _delivered)()
         if isinstance(outcome, Delivered):
-            self.told.append(tuple(each.alert.status for each in conversation.alerts))
+            self.delivered.append(tuple(each.alert.status for each in conversation.alerts))
         return outcome
 
     async def close(self) -> None:

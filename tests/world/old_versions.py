@@ -32,7 +32,7 @@ def add(connection: sqlite3.Connection, table: str, **row: Any) -> int:
 
 
 class Old:
-    """Alerts that fire, as that version kept them, and what was told of them."""
+    """Alerts that fire, as that version kept them, and what was notified of them."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
@@ -44,7 +44,7 @@ class Old:
     def alert(
         self, fingerprint: str, labels: dict[str, str], *, status: str = "firing", source: str = "default"
     ) -> int:
-        """An alert whose change nobody was told of."""
+        """An alert whose change was not sent."""
         alert = add(
             self.connection, "alerts", source=source, fingerprint=fingerprint, group_id=self.group, labels=json.dumps(labels),
             annotations="{}", links="{}", generator_url="", status=status, level="critical", starts_at=AT, ends_at=None,
@@ -53,7 +53,7 @@ class Old:
         self._change(alert, "none", None, "dropped")
         return alert
 
-    def told(self, destination: str, subject: str, remote: dict[str, Any], *alerts: int) -> str:
+    def notified(self, destination: str, subject: str, remote: dict[str, Any], *alerts: int) -> str:
         """A conversation that is open, with what fires in it; its token."""
         token = token_of(destination, "default", subject)
         conversation = add(

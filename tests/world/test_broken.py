@@ -1,4 +1,4 @@
-"""Destinations that somebody has to mend, and what is given up."""
+"""Destinations that a person has to repair, and what is given up."""
 
 import asyncio
 
@@ -82,9 +82,9 @@ async def test_resume_tries_immediately_and_a_success_ends_the_report(world: Wor
     await world.start()
     await broken(world)
     del world.slack.trouble["C0CRITICAL"]
-    told = await run_deliveries_command(world, "resume", SLACK)
-    assert told.exit_code == 0
-    assert f"{SLACK}: delivered\n" in told.output
+    result = await run_deliveries_command(world, "resume", SLACK)
+    assert result.exit_code == 0
+    assert f"{SLACK}: delivered\n" in result.output
     assert len(world.slack.messages) == 1
     await world.pagerduty.until(lambda: len(world.pagerduty.accepted) == 3)
     assert (await slack_lane(world))["broken_since"] is None
@@ -100,9 +100,9 @@ async def test_resume_of_a_broken_destination_sends_no_second_page(world: World)
     world.slack.trouble["C0CRITICAL"] = "not_in_channel"
     world.clock.advance(10 * SECOND)
     for _ in range(2):
-        told = await run_deliveries_command(world, "resume", SLACK)
-        assert told.exit_code == 1
-        assert f"{SLACK}: still broken: not_in_channel\n" in told.output
+        result = await run_deliveries_command(world, "resume", SLACK)
+        assert result.exit_code == 1
+        assert f"{SLACK}: still broken: not_in_channel\n" in result.output
     assert (await slack_lane(world))["broken_since"] == since
     await until_delivered(world, 4)
     assert len(world.pagerduty.accepted) == 2
@@ -114,9 +114,9 @@ async def test_resume_where_nothing_is_due_says_so_and_leaves_the_report(world: 
     await broken(world)
     await world.post("Down", "critical", "resolved")
     world.clock.advance(10 * SECOND)
-    told = await run_deliveries_command(world, "resume", SLACK)
-    assert told.exit_code == 0
-    assert f"{SLACK}: nothing was due to try" in told.output
+    result = await run_deliveries_command(world, "resume", SLACK)
+    assert result.exit_code == 0
+    assert f"{SLACK}: nothing was due to try" in result.output
     assert (await slack_lane(world))["broken_since"] is not None
 
 
@@ -231,11 +231,11 @@ async def test_who_may_not_post_may_not_resume(world: World) -> None:
 
 
 async def test_a_service_that_is_not_there_is_said_so(world: World) -> None:
-    told = await asyncio.to_thread(
+    result = await asyncio.to_thread(
         CliRunner().invoke, main, ["deliveries", "--url", "http://127.0.0.1:1", "--dead"]
     )
-    assert told.exit_code == 1
-    assert "does not answer" in told.output
+    assert result.exit_code == 1
+    assert "does not answer" in result.output
     other = await asyncio.to_thread(
         CliRunner().invoke, main, ["deliveries", "--url", f"{world.slack.url}", "retry", "1"]
     )

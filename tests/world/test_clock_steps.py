@@ -1,4 +1,4 @@
-"""The clock is stepped back or forward: nothing is lost, told twice, or waits for as long as the step."""
+"""The clock is stepped back or forward: nothing is lost, sent twice, or delayed by the size of the step."""
 
 import asyncio
 import time
@@ -130,7 +130,7 @@ async def test_a_digest_goes_out_once_a_slot_though_its_time_comes_twice(
 
 
 async def test_after_a_year_that_never_was_digests_go_on_daily(world: World) -> None:
-    """A clock far ahead is set right: what went out in the wrong year is in nobody's way."""
+    """A clock that is far ahead is corrected: what was sent in the wrong year delays nothing."""
     await world.start()
     world.clock.advance(365 * DAY)
     await world.post("Cert", "info")
@@ -181,7 +181,7 @@ def stale(rules: str) -> str:
     return rules.replace("stale_after: 0", "stale_after: 12h")
 
 
-async def told(world: World) -> None:
+async def notified(world: World) -> None:
     await world.start(stale)
     await world.post("Down", "critical")
     await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
@@ -189,7 +189,7 @@ async def told(world: World) -> None:
 
 
 async def looked(world: World, times: int = 4) -> None:
-    """What nobody repeats was looked for so often."""
+    """The service has looked so often for alerts that are not repeated."""
     for _ in range(times):
         world.clock.advance(31 * SECOND)
         await world.at_rest()
@@ -207,7 +207,7 @@ async def ended_as_stale_after(world: World, span: Millis) -> None:
 @pytest.mark.parametrize("step", [-400 * DAY, -DAY, -13 * HOUR, 2 * MINUTE, 13 * HOUR, 400 * DAY])
 async def test_a_step_of_the_clock_ends_nothing_as_stale(world: World, step: Millis) -> None:
     """Only what isn't repeated for the whole time after it."""
-    await told(world)
+    await notified(world)
     world.clock.advance(STALE_AFTER - MINUTE)
     await stepped(world, step)
     await looked(world)
@@ -216,8 +216,8 @@ async def test_a_step_of_the_clock_ends_nothing_as_stale(world: World, step: Mil
 
 
 async def test_a_step_is_seen_before_anything_ends_by_it(world: World) -> None:
-    """Truth looks at the very moment of the step, whoever is told of it first."""
-    await told(world)
+    """The reconciler looks at the exact time of the step, whichever part notices it first."""
+    await notified(world)
     world.clock.advance(STALE_AFTER - MINUTE)
     await world.at_rest()
     assert world.service is not None
@@ -229,8 +229,8 @@ async def test_a_step_is_seen_before_anything_ends_by_it(world: World) -> None:
 
 @pytest.mark.parametrize("back", [0, DAY])
 async def test_a_router_that_was_down_for_long_ends_nothing_as_stale(world: World, back: Millis) -> None:
-    """It could hear nothing, whatever its clock says after."""
-    await told(world)
+    """It could receive nothing, whatever its clock shows later."""
+    await notified(world)
     await world.stop()
     world.clock.advance(20 * HOUR)
     world.clock.step_back(back)
@@ -241,7 +241,7 @@ async def test_a_router_that_was_down_for_long_ends_nothing_as_stale(world: Worl
 
 
 async def test_a_short_restart_does_not_delay_a_stale_end(world: World) -> None:
-    await told(world)
+    await notified(world)
     world.clock.advance(STALE_AFTER - HOUR)
     await world.at_rest()
     await world.stop()
@@ -264,7 +264,7 @@ async def test_a_step_makes_nothing_gone_from_alertmanager(world: World, step: M
             await alertmanager.until_asked(asked)
             alertmanager.forget()
         await stepped(world, step)
-        await alertmanager.until_asked(5)  # at once, however far the clock went back
+        await alertmanager.until_asked(5)  # immediately, however far the clock went back
         for asked in range(6, 10):
             world.clock.advance(MINUTE)
             await alertmanager.until_asked(asked)

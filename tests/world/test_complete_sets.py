@@ -1,4 +1,4 @@
-"""However often an alert fires, and in however many groups: each end is told, and what is over is closed."""
+"""However often an alert fires, and in however many groups: each end is sent, and what has ended is closed."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -24,7 +24,7 @@ async def empty_conversations(world: World) -> int:
 
 
 async def settled(world: World) -> None:
-    """Nothing is left to tell anywhere."""
+    """Nothing is left to send anywhere."""
     fates = {"pending": 1}
     while fates.keys() & {"pending", "held", "inhibited"}:
         world.clock.advance(STEP)
@@ -49,13 +49,13 @@ def everything_and_pages(hook: FakeWebhook) -> Callable[[str], str]:
 
 async def test_an_alert_that_flaps_twenty_times_ends_everywhere(world: World, hook: FakeWebhook) -> None:
     await world.start(everything_and_pages(hook))
-    told = 0
+    sent = 0
     for _ in range(20):
         for status in ("firing", "resolved"):
             await post(world, "g", alert("Steady", "warning"), alert("Flaps", "critical", status))
-            told += 1
-            pages = told
-            await until(world, lambda: len(world.pagerduty.accepted) == pages)  # noqa: B023  (awaited at once)
+            sent += 1
+            pages = sent
+            await until(world, lambda: len(world.pagerduty.accepted) == pages)  # noqa: B023  (awaited immediately)
             await until(world, lambda: _states(hook) == {"Steady": "firing", "Flaps": status})  # noqa: B023
             world.clock.advance(10 * MINUTE)
     assert incidents(world) == [False] * 20

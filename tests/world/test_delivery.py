@@ -156,9 +156,9 @@ async def test_a_possible_duplicate_is_counted(world: World) -> None:
     assert len(world.slack.in_channel("C0CRITICAL")) == 2
     name = 'alert_router_possible_duplicates_total{channel="slack",destination="slack:C0CRITICAL"}'
     assert f"{name} 1.0" in await world.get("/metrics")
-    (told,) = [
+    (doubtful,) = [
         each
         for each in await world.get("/api/v1/deliveries")
         if (each["destination"], each["outcome"]) == ("slack:C0CRITICAL", "delivered")
     ]
-    assert told["reason"] == "an attempt before may have arrived as well"
+    assert doubtful["reason"] == "an attempt before may have arrived as well"

@@ -41,7 +41,7 @@ NAMES = [f"Down-{number}" for number in range(8)]
 
 @dataclass
 class Held(Fake):
-    """Each of its sends lasts until it is let go."""
+    """Each of its sends lasts until the test releases it."""
 
     ends: dict[str, asyncio.Event] = field(default_factory=dict)
     sending: set[str] = field(default_factory=set)
@@ -54,10 +54,10 @@ class Held(Fake):
         self.sending.add(name)
         self._changed.set()
         await self.ends.setdefault(name, asyncio.Event()).wait()
-        self.told.append(tuple(each.alert.status for each in conversation.alerts))
+        self.delivered.append(tuple(each.alert.status for each in conversation.alerts))
         return Delivered({"ts": "1"})
 
-    def let_go(self, names: Iterable[str]) -> None:
+    def release_sends(self, names: Iterable[str]) -> None:
         for name in list(names):
             self.sending.discard(name)
             self.ends.pop(name, asyncio.Event()).set()
@@ -120,7 +120,7 @@ async def a_busy_writer(room: Room) -> AsyncIterator[None]:
 
 async def waiting(room: Room, count: int) -> None:
     """So many jobs wait for the writer."""
-    while room.store._database._queue.qsize() < count:  # noqa: ASYNC110  (the queue tells nobody)
+    while room.store._database._queue.qsize() < count:  # noqa: ASYNC110  (the queue has no event)
         await asyncio.sleep(0)
 
 
@@ -135,7 +135,7 @@ class Batches(list[list[str]]):
         return [batch.count(name) for batch in self if name in batch]
 
 
-# Never more than can start at once.
+# Never more than can start together.
 
 
 async def test_a_lane_claims_no_more_than_it_may_send_together(tmp_path: Path) -> None:
@@ -147,8 +147,8 @@ async def test_a_lane_claims_no_more_than_it_may_send_together(tmp_path: Path) -
             sending = await held.until_tried(count)
             await quiet(room)
             assert await under_way(room) == len(sending) == 3
-            held.let_go([min(sending)])
-        held.let_go(held.sending)
+            held.release_sends([min(sending)])
+        held.release_sends(held.sending)
         await room.until("delivered", len(NAMES))
 
 
@@ -161,8 +161,8 @@ async def test_the_lanes_of_a_section_claim_no_more_than_it_may_send(tmp_path: P
             sending = await held.until_tried(count)
             await quiet(room)
             assert await under_way(room) == len(sending) == 2
-            held.let_go([min(sending)])
-        held.let_go(held.sending)
+            held.release_sends([min(sending)])
+        held.release_sends(held.sending)
         for destination in (ODD, *OTHERS):
             await room.until("delivered", 1, destination)
 
@@ -172,7 +172,7 @@ async def test_the_lanes_of_a_section_claim_no_more_than_its_rate_allows(tmp_pat
     async with a_room(tmp_path, Fake(), odd_kind=odd, policy=MANY) as room:
         await room.fire()
         for count in range(2, 6):
-            while len(room.odd.told) < count:
+            while len(room.odd.delivered) < count:
                 await room.store.ready()
             await quiet(room)
             assert len(await room.store.attempts()) == count
@@ -191,7 +191,7 @@ async def test_the_lanes_of_a_section_take_turns(tmp_path: Path) -> None:
         for count in range(1, 11):
             (sending,) = await held.until_tried(count)
             order.append(sending.partition(" ")[0])
-            held.let_go([sending])
+            held.release_sends([sending])
         assert len(set(order[:5])) == len(set(order[5:])) == 5
 
 
@@ -201,14 +201,14 @@ async def test_a_reload_lowers_the_concurrency(tmp_path: Path) -> None:
         await fire_all(room)
         sending = await held.until_tried(4)
         await room.lanes.serve((replace(ODD, limits=LaneLimits(max_concurrency=2)), CALM))
-        held.let_go(sorted(sending)[:3])
+        held.release_sends(sorted(sending)[:3])
         await room.until("delivered", 3)
         for count in range(5, len(NAMES) + 1):
             sending = await held.until_tried(count)
             await quiet(room)
             assert await under_way(room) == len(sending) == 2
-            held.let_go([min(sending)])
-        held.let_go(held.sending)
+            held.release_sends([min(sending)])
+        held.release_sends(held.sending)
         await room.until("delivered", len(NAMES))
 
 
@@ -226,10 +226,10 @@ async def test_news_of_a_conversation_wait_for_its_send_and_others_do_not(tmp_pa
         await quiet(room)
         assert sending == {"odd:one Down", "odd:one Disk"}
         assert held.tries == 2
-        held.let_go(sending)
-        held.let_go(await held.until_tried(3))
+        held.release_sends(sending)
+        held.release_sends(await held.until_tried(3))
         await room.until("delivered", 3)
-        assert sorted(held.told) == [("firing",), ("firing",), ("resolved",)]
+        assert sorted(held.delivered) == [("firing",), ("firing",), ("resolved",)]
 
 
 # What waits costs nothing.
@@ -318,7 +318,7 @@ async def test_outcomes_that_come_together_are_recorded_in_one_transaction(tmp_p
         sending = await held.until_tried(8)
         await quiet(room)
         async with a_busy_writer(room):
-            held.let_go(sending)
+            held.release_sends(sending)
             await waiting(room, 8)
         await room.until("delivered", 8)
         assert max(batches.of("Record")) >= 8
@@ -432,7 +432,7 @@ async def test_a_stop_ends_a_dispatcher_that_was_just_woken(tmp_path: Path) -> N
 
 
 async def test_what_a_stop_cancels_before_it_began_is_no_warning(tmp_path: Path) -> None:
-    """A coroutine that nobody has awaited would be one."""
+    """A coroutine that is never awaited would be a warning."""
     begun: list[str] = []
 
     async def report() -> None:

@@ -1,4 +1,4 @@
-"""What its sender says fires is told, also against an end of minutes ago; what ended is not paged a second time."""
+"""An alert that its sender reports as firing is sent, even after an end of minutes ago; an ended one is not paged again."""
 
 import re
 from typing import Any
@@ -49,7 +49,7 @@ async def say(
 
 
 async def ended(world: World) -> None:
-    """It fired, was told, and ended."""
+    """It fired, was sent, and ended."""
     await say(world, "firing")
     await until_delivered(world, 3)
     await say(world, "resolved")
@@ -58,13 +58,13 @@ async def ended(world: World) -> None:
 
 
 async def again(world: World) -> None:
-    """It is told a second time."""
+    """It is sent a second time."""
     await world.pagerduty.until(lambda: len(world.pagerduty.incidents[KEY]) == 2)
     world.pagerduty.expect(Page("Down", open=False), Page("Down", open=True))
 
 
 async def quiet(world: World) -> None:
-    """Nothing more was told, and nothing is left to tell."""
+    """Nothing more was sent, and nothing is left to send."""
     backlog = re.compile(r"alert_router_backlog\{\S* [1-9]")
     while any(backlog.match(line) for line in await world.get("/metrics")):
         pass
@@ -154,7 +154,7 @@ async def test_a_doubt_outlasts_a_restart(world: World) -> None:
     await world.stop()
     world.clock.advance(HOUR)
     await world.start()
-    world.clock.advance(LAG)  # another end may have been on its way while nobody was here to hear it
+    world.clock.advance(LAG)  # another end may have been on its way while the router was down
     await world.pagerduty.until(lambda: len(world.pagerduty.incidents[KEY]) == 2)
     world.pagerduty.expect(Page("Down", open=False), Page("of the second peer", open=True))
 

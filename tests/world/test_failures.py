@@ -1,4 +1,4 @@
-"""What can't be told reaches a person: by a report of the destination, or a dead letter of a recipient."""
+"""What can't be delivered reaches a person: by a report of the destination, or a dead letter of a recipient."""
 
 import json
 import re
@@ -33,7 +33,7 @@ async def attempted(world: World, destination: str, count: int) -> dict[str, int
 
 
 async def reported(world: World, count: int) -> list[str]:
-    """The summaries of what PagerDuty was told of the router itself, once it is so many events."""
+    """The summaries of the router's own alerts at PagerDuty, when there are so many events."""
     await world.pagerduty.until(lambda: len(own(world)) >= count)
     return own(world)
 
@@ -62,7 +62,7 @@ async def pass_time(world: World, span: int, step: int = MINUTE) -> None:
 
 
 def two(rules: str) -> str:
-    """Two people read the on-call mail; the team hears of what one of them could not be told."""
+    """Two people read the on-call mail; the team gets what could not be delivered to one of them."""
     return rules.replace(
         "- email: {to: [oncall@example.com]}", f"- email: {{to: [{ANNA}, {BERT}], on_failure: team}}"
     )
@@ -150,8 +150,8 @@ async def test_a_refused_recipient_is_a_dead_letter_and_others_get_one_mail(
     await world.post("Down", "critical")
     await world.post("Down", "critical", "resolved")
     await world.smtp.until(lambda: sum("RESOLVED" in mail.subject for mail in world.smtp.mails) == 2)
-    told = [mail for mail in world.smtp.mails if mail.recipients == (ANNA,)]
-    assert [mail.subject.split()[0] for mail in told] == ["[FIRING:1]", "[RESOLVED]"]
+    mails = [mail for mail in world.smtp.mails if mail.recipients == (ANNA,)]
+    assert [mail.subject.split()[0] for mail in mails] == ["[FIRING:1]", "[RESOLVED]"]
 
 
 async def test_a_recipient_always_refused_for_now_is_given_up_in_the_end(world: World) -> None:
@@ -173,7 +173,7 @@ async def test_a_recipient_always_refused_for_now_is_given_up_in_the_end(world: 
     assert (await world.ledger())["by_destination"][BOTH]["delivered"] >= 1
     assert [mail.recipients for mail in world.smtp.mails if BERT in mail.recipients] == []
     assert len([mail for mail in world.smtp.mails if ANNA in mail.recipients]) == 1
-    assert len(world.slack.in_channel("C0WARNINGS")) == 1, "the team was told instead"
+    assert len(world.slack.in_channel("C0WARNINGS")) == 1, "the team was notified instead"
 
 
 async def test_news_do_not_wait_for_a_recipient_that_is_refused_for_now(world: World) -> None:
@@ -291,7 +291,7 @@ async def test_alert_after_is_settable_and_0_is_never(world: World) -> None:
 
 
 async def test_what_fails_now_and_then_is_no_outage(world: World) -> None:
-    """Each time what was due ended untold: nothing is due, and failing, any more."""
+    """Each time, what was due ended before it was sent: nothing is due and failing any more."""
     await world.start()
     for count in range(1, 4):
         world.slack.fail(slack_http(503))
@@ -319,7 +319,7 @@ async def test_a_rate_limit_of_an_hour_is_reported_while_it_lasts(world: World) 
 
 
 def several(rules: str) -> str:
-    """Three more Slack channels for criticals, and one that hears of nothing but by `operators`."""
+    """Three more Slack channels for criticals, and one that gets only what `operators` sends."""
     more = "".join(f"\n    - slack: {{channel: C{number}}}" for number in range(3))
     return "operators: ops\n" + rules.replace(
         "receivers:", "receivers:\n  ops: [{slack: {channel: C0WARNINGS}}]", 1
@@ -341,8 +341,8 @@ async def test_one_cause_is_one_report_that_names_the_destinations(world: World)
     await pass_time(world, 10 * MINUTE)
     assert len(own(world)) == 1
     world.slack.revoked = False
-    told = await run_deliveries_command(world, "resume", SLACK)
-    assert f"{SLACK}: delivered" in told.output
+    result = await run_deliveries_command(world, "resume", SLACK)
+    assert f"{SLACK}: delivered" in result.output
     await world.slack.until(lambda: len(world.slack.messages) == 4)
     assert (await reported(world, 2))[1:] == ["ended"], "it ends with the last"
     lanes = (await world.get("/status"))["lanes"]

@@ -59,7 +59,7 @@ async def ask(world: World, path: str, **given: Any) -> tuple[int, str, Any]:
         return answer.status, await answer.text(), answer.headers
 
 
-def said(logs: list[Any]) -> list[str]:
+def events_of(logs: list[Any]) -> list[str]:
     return [each["event"] for each in logs if each["log_level"] in {"warning", "error"}]
 
 
@@ -82,7 +82,7 @@ async def test_a_full_disk_refuses_webhooks_and_all_goes_on_when_there_is_room(w
             await world.at_rest()
             world.clock.advance(SECOND)
         await until_delivered(world, 3)
-    assert said(logs) == [UNWRITABLE, WRITABLE]
+    assert events_of(logs) == [UNWRITABLE, WRITABLE]
     assert next(each for each in logs if each["event"] == WRITABLE)["refused"] == 4
     assert await world.fates() == {"delivered": 3}
     assert (await ask(world, "/readyz"))[0] == 200
@@ -111,7 +111,7 @@ async def test_a_locked_database_is_answered_in_time_and_delays_messages(
         world.clock.advance(5 * SECOND)  # the lanes have had their rest
         await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
         world.pagerduty.expect(Page("Down", open=True))
-    assert said(logs) == [UNWRITABLE, WRITABLE]
+    assert events_of(logs) == [UNWRITABLE, WRITABLE]
 
 
 async def test_a_delivery_while_the_store_fails_is_recorded_later_and_sent_once(
@@ -154,7 +154,7 @@ async def test_damage_found_in_use_stops_everything_but_the_process(world: World
         assert (status, "is damaged" in text, "start again" in text) == (503, True, True)
         assert (await ask(world, "/healthz"))[0] == 200
         assert (await ask(world, "/metrics"))[0] == 200
-    assert said(logs).count(UNWRITABLE) == 1
+    assert events_of(logs).count(UNWRITABLE) == 1
 
 
 def _spoil(world: World) -> None:

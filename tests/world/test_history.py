@@ -52,7 +52,7 @@ async def test_a_decision_names_the_line_of_its_rule_after_a_reload(world: World
     await world.start()
     await world.post("Down", "critical")
     await until_delivered(world, 3)
-    await world.reload(lambda rules: "# who is told of what\n" + rules)
+    await world.reload(lambda rules: "# who is notified of what\n" + rules)
     await world.post("Slow", "critical")
     await until_delivered(world, 6)
     lines = [

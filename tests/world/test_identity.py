@@ -92,7 +92,7 @@ async def hook() -> AsyncIterator[FakeWebhook]:
 
 
 async def incident_of(world: World, hook: FakeWebhook, instance: str, calls: int) -> None:
-    """A critical is told everywhere."""
+    """A critical is sent everywhere."""
     await send(world, down(instance))
     await world.pagerduty.until(lambda: instance in open_incidents(world))
     await hook.until(lambda: len(hook.calls) == calls)
@@ -100,7 +100,7 @@ async def incident_of(world: World, hook: FakeWebhook, instance: str, calls: int
 
 
 def keys(world: World, hook: FakeWebhook) -> list[tuple[str, ...]]:
-    """The keys that each provider has seen, in the order of the alerts that were told."""
+    """The keys that each provider has seen, in the order of the alerts that were sent."""
     return list(
         zip(
             [each.dedup_key for each in world.pagerduty.incidents[KEY]],
@@ -118,7 +118,7 @@ def assert_nothing_shared(world: World, hook: FakeWebhook) -> None:
 
 
 async def test_two_databases_never_share_a_key(world: World, hook: FakeWebhook) -> None:
-    """Two routers with the same destinations are told the same group, by different keys."""
+    """Two routers with the same destinations send the same group with different keys."""
     await world.start(to_hook(hook))
     await incident_of(world, hook, "db-1", 1)
     await until_delivered(world, 4)
@@ -149,7 +149,7 @@ async def test_after_a_restore_no_key_is_used_for_something_else(world: World, h
 async def test_after_a_restore_what_was_open_goes_on_by_new_keys_for_new_states(
     world: World, hook: FakeWebhook
 ) -> None:
-    """The backup has the conversation open. What both databases tell next are different states of the same version."""
+    """The backup has the conversation open. Both databases send different states of the same version next."""
     await world.start(to_hook(hook))
     await incident_of(world, hook, "db-1", 1)
     await until_delivered(world, 4)

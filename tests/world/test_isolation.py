@@ -1,4 +1,4 @@
-"""A destination that hangs is nobody else's business."""
+"""A destination that hangs delays no other."""
 
 from collections.abc import Callable
 from functools import partial
@@ -37,7 +37,7 @@ def hang(world: World, which: str) -> None:
 
 
 def silent(rules: str) -> str:
-    """Nobody is told that a destination is stuck: the test counts messages."""
+    """No self-alert is sent, because the test counts messages."""
     for channel in SHOWN:
         rules = rules.replace(f"  {channel}: {{", f"  {channel}: {{alert_after: 0, ", 1)
     return rules
@@ -45,7 +45,7 @@ def silent(rules: str) -> str:
 
 @pytest.mark.parametrize("stuck", SHOWN)
 async def test_a_destination_that_hangs_for_half_an_hour_delays_no_other(world: World, stuck: str) -> None:
-    """An alert every other minute: told elsewhere at the moment of its acceptance, by the clock that the test moves."""
+    """An alert every other minute is sent elsewhere at the time of its acceptance, by the clock that the test moves."""
     providers: dict[str, FakeSlack | FakePagerDuty | FakeSmtp] = {
         "slack": world.slack, "pagerduty": world.pagerduty, "email": world.smtp,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Webhooks of more alerts than are decided in one go: kept and answered at once, decided in pieces."""
+"""Webhooks with more alerts than one unit of work decides: kept and answered first, decided in pieces."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The service keeps its books by itself: checked every minute and at the start, pruned every hour."""
+"""The service maintains its ledger by itself: checked every minute and at the start, pruned every hour."""
 
 import sqlite3
 from collections.abc import Callable

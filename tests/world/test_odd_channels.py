@@ -81,7 +81,7 @@ async def test_whatever_a_channel_does_its_lane_tries_again_and_no_other_waits(
         assert room.odd.tries == 1
         room.clock.advance(MINUTE)
         await room.until("delivered", 1)
-        assert room.odd.told[-1] == ("firing",)
+        assert room.odd.delivered[-1] == ("firing",)
 
 
 async def test_a_message_whose_send_raised_may_have_arrived_so_its_end_is_sent(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ async def test_a_message_whose_send_raised_may_have_arrived_so_its_end_is_sent(t
         await room.fire(status=Status.RESOLVED)
         room.clock.advance(MINUTE)
         await room.until("delivered", 1)
-        assert room.odd.told == [("resolved",)]
+        assert room.odd.delivered == [("resolved",)]
 
 
 async def test_a_send_that_hangs_is_cut_off_and_tried_again(tmp_path: Path) -> None:

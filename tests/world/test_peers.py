@@ -1,4 +1,4 @@
-"""A cluster of Alertmanagers is asked: what any peer has fires, and what resolved too early is told again."""
+"""A cluster of Alertmanagers is asked: what any peer has fires, and what resolved too early is sent again."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -38,7 +38,7 @@ async def minutes(world: World, pair: Pair, count: int) -> None:
 
 
 async def paged(world: World, pair: Pair, *having: FakeAlertmanager) -> None:
-    """A critical is posted and told, and these peers have it when they are asked the first time after that."""
+    """A critical is posted and sent, and these peers have it when they are asked the first time after that."""
     await world.start(asking(*pair))
     await world.post("Down", "critical")
     await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))

@@ -1,4 +1,4 @@
-"""The whole service on PostgreSQL: what is told, held, digested, and what outlasts a restart and an outage."""
+"""The whole service on PostgreSQL: what is sent, held, digested, and what outlasts a restart and an outage."""
 
 from collections.abc import AsyncIterator
 

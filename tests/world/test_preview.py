@@ -60,7 +60,7 @@ class Preview:
 
 @pytest.fixture
 async def preview(tmp_path: Path) -> AsyncIterator[Preview]:
-    """Once the sample has been played and told."""
+    """A preview in which the sample has been played and sent."""
     (tmp_path / "routes.yaml").write_text(RULES)
     options = ServeOptions(tmp_path / "routes.yaml", ("127.0.0.1", 0), preview=True, sample=True, drain=0)
     service = await Service.open(options, {}, SystemClock())

@@ -1,4 +1,4 @@
-"""Programs behind a webhook: they hear every repeat, and who tells them has told no reader."""
+"""Programs behind a webhook: they get every repeat, and a message to them does not count as read by a person."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -36,7 +36,7 @@ async def test_a_webhook_gets_each_repeat_and_people_do_not(world: World, hook: 
     for repeats in range(3):
         await world.post("Down", "critical")
         calls = repeats + 1
-        await until(world, lambda: len(hook.calls) == calls)  # noqa: B023  (awaited at once)
+        await until(world, lambda: len(hook.calls) == calls)  # noqa: B023  (awaited immediately)
         await world.at_rest()
         world.clock.advance(4 * HOUR)
     assert len(world.pagerduty.accepted) == 1

@@ -24,8 +24,8 @@ async def alertmanager() -> AsyncIterator[FakeAlertmanager]:
 TO_OPENING = 21 * HOUR  # from Monday noon
 
 
-async def said(world: World, reason: str) -> None:
-    """What is not told has this reason now."""
+async def until_reason(world: World, reason: str) -> None:
+    """Wait until an alert that is not sent has this reason."""
 
     async def ready() -> bool:
         assert world.service is not None
@@ -88,7 +88,7 @@ async def test_just_before_an_opening_it_is_asked_what_is_to_be_let_out(
     world.clock.advance(MINUTE)  # the openings are looked up
     world.clock.advance(TO_OPENING - 10 * HOUR - MINUTE - 10 * SECOND)
     await alertmanager.until_asked(2)
-    await said(world, "silenced in Alertmanager")
+    await until_reason(world, "silenced in Alertmanager")
     world.clock.advance(20 * SECOND)
     await world.slack.until(lambda: bool(world.slack.messages))
     await world.smtp.until(lambda: bool(world.smtp.mails))
@@ -103,7 +103,7 @@ async def test_a_silence_that_ends_lets_the_alert_out(world: World, alertmanager
     await world.start(asking(alertmanager))
     await world.post("Disk", "warning")
     world.clock.advance(MINUTE)
-    await said(world, "silenced in Alertmanager")
+    await until_reason(world, "silenced in Alertmanager")
     world.clock.advance(TO_OPENING - 10 * HOUR)
     await alertmanager.until_asked(3)
     alertmanager.has("Disk", "warning")
@@ -164,7 +164,7 @@ async def test_without_an_answer_for_long_a_silence_counts_no_more(
     await world.start(asking(alertmanager))
     await world.post("Disk", "warning")
     world.clock.advance(MINUTE)
-    await said(world, "silenced in Alertmanager")
+    await until_reason(world, "silenced in Alertmanager")
     alertmanager.fail(*[Fault(503)] * 100)
     world.clock.advance(14 * MINUTE)
     await failed(world, 1)

@@ -1,4 +1,4 @@
-"""Rules loaded anew while the service runs: whole or not at all, and nothing told is forgotten."""
+"""A reload while the service runs: as a whole or not at all, and nothing that was sent is forgotten."""
 
 import asyncio
 import sqlite3

@@ -1,4 +1,4 @@
-"""A start with other rules: webhooks are accepted at once, and what fires is judged in pieces meanwhile."""
+"""A start with other rules: webhooks are accepted immediately, while firing alerts are judged in pieces."""
 
 import asyncio
 import sqlite3
@@ -72,7 +72,7 @@ async def ready(world: World) -> str:
         return await answer.text()
 
 
-async def told(world: World, count: int) -> None:
+async def until_delivered_in_time(world: World, count: int) -> None:
     """So many deliveries have arrived, and the lanes have their time for it."""
     assert world.service is not None
     while (await world.fates()).get("delivered", 0) < count:
@@ -81,7 +81,7 @@ async def told(world: World, count: int) -> None:
 
 
 async def warnings_are_told_once(world: World) -> None:
-    await told(world, 2 * len(WARNINGS))
+    await until_delivered_in_time(world, 2 * len(WARNINGS))
     assert sum("Disk-" in each.shown for each in world.slack.messages.values()) == len(WARNINGS)
     assert len(world.smtp.mails) == len(WARNINGS)
 
@@ -101,7 +101,7 @@ async def test_webhooks_are_accepted_while_a_start_judges_what_fires(
     await starting
     assert await ready(night) == "ready\n"
     assert await metric_value(night, APPLIED) == 1
-    await told(night, 3 + 2 * len(WARNINGS))
+    await until_delivered_in_time(night, 3 + 2 * len(WARNINGS))
     assert len(night.pagerduty.accepted) == 1
     assert await night.fates() == {"delivered": 3 + 2 * len(WARNINGS)}
 
@@ -184,7 +184,7 @@ async def test_a_step_back_while_the_service_was_down_delays_no_webhook(
     assert await night.post("Down", "critical") == 200
     pieces.let_all()
     await starting
-    await told(night, 3 + 2 * len(WARNINGS))
+    await until_delivered_in_time(night, 3 + 2 * len(WARNINGS))
 
 
 async def test_an_alert_that_cannot_be_judged_holds_up_nothing_else(
@@ -202,4 +202,4 @@ async def test_an_alert_that_cannot_be_judged_holds_up_nothing_else(
         database.commit()
     await night.start(sends_at_night)
     await night.post("Down", "critical")
-    await told(night, 3 + 2 * (len(WARNINGS) - 1))
+    await until_delivered_in_time(night, 3 + 2 * (len(WARNINGS) - 1))

@@ -44,7 +44,7 @@ async def hosts(world: World, numbers: Iterable[int], status: str = "firing", do
 
 
 async def settled(world: World, seconds: int = 1_000) -> None:
-    """All that is due has been told."""
+    """All that is due has been sent."""
     for _ in range(seconds):
         await world.at_rest()
         if not (await world.fates()).get("pending"):
@@ -68,7 +68,7 @@ def named(texts: Iterable[str]) -> set[int]:
 
 
 def told_as_resolved(texts: Iterable[str]) -> set[int]:
-    """The hosts that are named in a message of an end, or where a storm's message tells of ends."""
+    """The hosts that are named in a message of an end, or in the part of a storm's message about ends."""
     ends = []
     for text in texts:
         _, separator, after = text.replace("\r", "").partition(" resolved:\n")
@@ -83,7 +83,7 @@ def storm_of(world: World, channel: str) -> Posted:
     return posted
 
 
-async def told(world: World, destination: str, count: int) -> None:
+async def until_delivered_to(world: World, destination: str, count: int) -> None:
     """So many changes are known at the destination."""
     assert world.service is not None
     store = world.service.store
@@ -146,24 +146,24 @@ async def test_a_storms_message_is_updated_as_long_as_a_part_of_it_fires(world: 
     world.slack.expect(
         Want("C0WARNINGS", (subject, "70 new:", "[warning] Down0, Down1", "/#/alerts", *first))
     )
-    await told(world, "slack:C0WARNINGS", 70)
+    await until_delivered_to(world, "slack:C0WARNINGS", 70)
     world.clock.advance(HOUR)  # the storm stands, though nothing is due
     await world.at_rest()
     assert world.slack.only.edits == 0
     await warnings(world, 70, 2)
-    await told(world, "slack:C0WARNINGS", 72)
+    await until_delivered_to(world, "slack:C0WARNINGS", 72)
     (reply,) = world.slack.only.replies
     assert "2 new:\n- [warning] Down70, Down71" in reply
     assert world.slack.only.broadcasts == 1
     await warnings(world, 0, 71, "resolved")
     world.clock.advance(5 * SECOND)
-    await told(world, "slack:C0WARNINGS", 72 + 71)
+    await until_delivered_to(world, "slack:C0WARNINGS", 72 + 71)
     assert world.slack.only.text == "[warning] Alert storm: 1 group firing, 71 resolved: Down71"
     assert "Firing:\n- [warning] Down71" in world.slack.only.shown
-    assert world.slack.only.broadcasts == 1  # ends disturb nobody
+    assert world.slack.only.broadcasts == 1  # ends disturb no reader
     await warnings(world, 71, 1, "resolved")
     world.clock.advance(5 * SECOND)
-    await told(world, "slack:C0WARNINGS", 2 * 72)
+    await until_delivered_to(world, "slack:C0WARNINGS", 2 * 72)
     assert world.slack.only.text == "[warning] Storm over: 72 groups resolved"
     assert world.slack.only.color == "#2eb67d"
     await warnings(world, 99, 1)
@@ -182,7 +182,7 @@ async def test_a_storms_message_that_slack_refuses_gives_way_to_single_ones(worl
 async def test_news_of_a_refused_storm_reply_go_out_in_single_messages(world: World) -> None:
     await world.start()
     await warnings(world, 0, 70)
-    await told(world, "slack:C0WARNINGS", 70)
+    await until_delivered_to(world, "slack:C0WARNINGS", 70)
     world.slack.fail(*[error("invalid_blocks", "chat.postMessage")] * 2)
     await warnings(world, 70, 1)
     world.clock.advance(5 * SECOND)
@@ -201,7 +201,7 @@ async def test_a_storms_message_that_slack_takes_as_text_alone_names_all(world: 
 async def test_a_deleted_storm_message_is_posted_again_with_what_fires(world: World) -> None:
     await world.start()
     await warnings(world, 0, 70)
-    await told(world, "slack:C0WARNINGS", 70)
+    await until_delivered_to(world, "slack:C0WARNINGS", 70)
     world.slack.delete(world.slack.only)
     await warnings(world, 70, 2)
     world.clock.advance(5 * SECOND)
@@ -254,14 +254,14 @@ async def test_a_storm_by_mail_is_a_thread_of_mails_that_name_all(world: World) 
     first = world.smtp.only
     assert first.subject == "[warning] Alert storm: 130 groups firing: Down0, Down1, Down2 and 127 more"
     assert all(f"Down{number}" in first.text and f"Down{number}" in first.html for number in range(130))
-    await told(world, "email:team@example.com", 130)
+    await until_delivered_to(world, "email:team@example.com", 130)
     world.clock.advance(HOUR)
     await world.at_rest()
     assert len(world.smtp.mails) == 1
     await warnings(world, 0, 130, "resolved")
     world.clock.advance(5 * MINUTE)
-    await told(world, "email:team@example.com", 260)
-    # One goes at once, with the ends until then; the next one five minutes later.
+    await until_delivered_to(world, "email:team@example.com", 260)
+    # One goes immediately, with the ends until then; the next one five minutes later.
     update, last = world.smtp.mails[1:]
     assert last.subject.startswith("[warning] Storm over: 130 groups resolved; the last: Down")
     ended = set(re.findall(r"\bDown\d+\b", update.text.partition("Firing:")[0] + last.text))

@@ -60,11 +60,11 @@ async def test_every_incident_of_the_version_before_ends(world: World) -> None:
         other = old.alert("f00d", labels_of("db-2"))
         ended = old.alert("ended", labels_of("db-2"), status="resolved")
         tokens = [
-            old.told(keys["pagerduty"], "alert:grafana-1", {}, first),
-            old.told(keys["pagerduty"], "alert:grafana-2", {}, twin),
-            old.told(keys["pagerduty"], "alert:f00d", {}, other),
+            old.notified(keys["pagerduty"], "alert:grafana-1", {}, first),
+            old.notified(keys["pagerduty"], "alert:grafana-2", {}, twin),
+            old.notified(keys["pagerduty"], "alert:f00d", {}, other),
         ]
-        old.told(SLACK, "group:r:g", remote, first, twin, other, ended)
+        old.notified(SLACK, "group:r:g", remote, first, twin, other, ended)
     for token in tokens:
         await an_open_incident(world, token)
     await world.start(per_alert)
@@ -96,7 +96,7 @@ async def test_the_router_s_own_alert_of_the_version_before_goes_on(world: World
 
 
 async def test_odd_alerts_of_the_version_before_stop_no_start(world: World) -> None:
-    """Two own alerts about one destination, one without a start; one label set whose end and firing are both untold."""
+    """Two own alerts about one destination, one without a start; one label set whose end and firing are both not sent."""
     own = {"alertname": "AlertRouterDestinationBroken", "severity": "critical", "broken_destination": SLACK}
     with closing(of_that_version(world.folder / "router.db")) as connection:
         old = Old(connection)
@@ -105,7 +105,7 @@ async def test_odd_alerts_of_the_version_before_stop_no_start(world: World) -> N
         connection.execute("UPDATE alerts SET starts_at = NULL WHERE fingerprint = 'twin'")
         ended = old.alert("f1", labels_of("db-1"), status="resolved")
         fires = old.alert("f2", labels_of("db-1"))
-        old.told(SLACK, "group:r:g", {}, ended, fires)
+        old.notified(SLACK, "group:r:g", {}, ended, fires)
         connection.execute("UPDATE members SET status = 'resolved', at = 1 WHERE alert_id = ?", (ended,))
         connection.execute("UPDATE members SET told = 'none', at = 1 WHERE alert_id = ?", (fires,))
     await world.start()

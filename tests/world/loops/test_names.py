@@ -1,4 +1,4 @@
-"""A name server that does not answer: whoever needs no name from it waits for nothing."""
+"""A name server that does not answer delays nothing that needs no name from it."""
 
 import socket
 import threading
@@ -42,7 +42,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silent]:
 
 
 def named(rules: str, timeout: int = 10) -> str:
-    """Slack by a name, and beside it webhooks whose names nobody knows."""
+    """Slack by a name, and beside it webhooks whose names are never resolved."""
     rules = rules.replace("channels:\n", f"channels:\n  webhook: {{timeout: {timeout}}}\n", 1)
     hooks = "".join(
         f"\n    - webhook: {{url: http://hook-{n}.{NOBODY}/, name: hook-{n}}}" for n in range(MANY)
