@@ -21,6 +21,8 @@ class LoadedConfig:
     templates: Templates
     secrets_signature: Signature
     """Of the files of its secrets."""
+    only_secrets: bool = False
+    """The other files were not read for it."""
 
 
 class ConfigFiles:
@@ -79,7 +81,7 @@ class ConfigFiles:
             before.config, self.path, environ=self._environ, now=self._clock.now(), preview=self._preview,
             last_good=last_good,
         )  # fmt: skip
-        return LoadedConfig(config, before.templates, seen)
+        return LoadedConfig(config, before.templates, seen, only_secrets=True)
 
 
 def _signature(files: Iterable[Path]) -> Signature:

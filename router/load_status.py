@@ -25,7 +25,10 @@ class LoadStatus:
         self._metrics = metrics
         self._config: Config | None = None
         self._loaded_at: Millis = 0
-        self._error: str | None = None
+        self._files_error: str | None = None
+        """Why the last load of all files failed; None: it succeeded."""
+        self._secrets_error: str | None = None
+        """Why the last load of only the secrets failed, if no load has succeeded since."""
         self.phase: Phase | None = None
         """What is left to do until all firing alerts are judged by the rules in force; None: nothing."""
 
@@ -33,10 +36,22 @@ class LoadStatus:
         self.phase = phase
         self._metrics.rules_applied(is_complete=phase is None)
 
-    def loaded(self, config: Config, now: Millis) -> None:
-        """Note that a configuration is in force, and log what is wrong with its included files."""
-        self._config, self._loaded_at, self._error = config, now, None
+    @property
+    def error(self) -> str | None:
+        """Why the files can't be used as they are; None: they can."""
+        return self._files_error or self._secrets_error
+
+    def loaded(self, config: Config, now: Millis, *, only_secrets: bool = False) -> None:
+        """Note that a configuration is in force, and log what is wrong with its included files.
+
+        :param only_secrets: the other files were not read, so an error in them stays
+        """
+        self._config, self._loaded_at, self._secrets_error = config, now, None
+        if not only_secrets:
+            self._files_error = None
         self._metrics.config_loaded(config.digest, now)
+        if self.error is not None:
+            self._metrics.config_load_failed()
         self._metrics.fragments({each.name: not each.problems for each in config.fragments})
         for fragment in config.fragments:
             if fragment.problems:
@@ -45,9 +60,16 @@ class LoadStatus:
                     "an included file is broken", file=str(fragment.file), state=fragment.state, problems=problems
                 )  # fmt: skip
 
-    def failed(self, error: str) -> None:
-        """Note and log why the last load failed. :param error: for people, without secrets"""
-        self._error = error
+    def failed(self, error: str, *, only_secrets: bool = False) -> None:
+        """Note and log why a load failed.
+
+        :param error: for people, without secrets
+        :param only_secrets: the other files were not read
+        """
+        if only_secrets:
+            self._secrets_error = error
+        else:
+            self._files_error = error
         self._metrics.config_load_failed()
         log.error("reload failed; the last good config stays", config=str(self._path), problems=error)
 
@@ -58,7 +80,7 @@ class LoadStatus:
             "file": str(self._path),
             "loaded_at": self._loaded_at,
             "digest": config.digest if config is not None else None,
-            "error": self._error,
+            "error": self.error,
             "applied": self.phase is None,
             "fragments": [
                 {

@@ -81,7 +81,7 @@ class Reloader:
         :raises ReloadError: they can't be used, and the last good configuration stays in force
         """
         async with self._running:
-            with self._failures_shown():
+            with self._failures_shown(only_secrets=False):
                 await self._put_in_force(self._files.load)
 
     async def reload_secrets(self) -> bool:
@@ -92,7 +92,7 @@ class Reloader:
         """
         async with self._running:
             before = self._active.loaded
-            with self._failures_shown():
+            with self._failures_shown(only_secrets=True):
                 try:
                     await self._put_in_force(lambda last_good: self._files.load_secrets(before, last_good))
                 except StoreUnavailable:  # the store logs it, once for all parts
@@ -111,18 +111,18 @@ class Reloader:
         self._in_background(self._close_unused(before))
 
     @contextmanager
-    def _failures_shown(self) -> Iterator[None]:
+    def _failures_shown(self, *, only_secrets: bool) -> Iterator[None]:
         """Log and show why a configuration can't be put in force. :raises ReloadError: in place of what was raised"""
         try:
             yield
         except (ConfigError, TemplateError, StoreUnavailable) as error:
             shown = error.shown if isinstance(error, ConfigError) else str(error)
-            self._status.failed(shown)
+            self._status.failed(shown, only_secrets=only_secrets)
             raise ReloadError(shown) from error
         except Exception as error:
             log.exception("reload failed unexpectedly")
             shown = f"internal: {type(error).__name__}; the log says more"
-            self._status.failed(shown)
+            self._status.failed(shown, only_secrets=only_secrets)
             raise ReloadError(shown) from error
 
     async def _adopt(self, loaded: LoadedConfig) -> None:
@@ -142,7 +142,7 @@ class Reloader:
         except BaseException:
             self._active.restore(before, runtime_before)
             raise
-        self._status.loaded(config, now)
+        self._status.loaded(config, now, only_secrets=loaded.only_secrets)
         self._status.set_phase(left)
 
     async def _open_lanes(self, answers_seconds: float | None) -> None:

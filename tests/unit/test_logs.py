@@ -1,4 +1,4 @@
-"""What is logged, and what never is."""
+"""What is logged, and which secrets never are."""
 
 import json
 import logging

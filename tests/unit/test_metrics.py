@@ -1,4 +1,4 @@
-"""Metrics: named as Prometheus names them, bounded, and nothing at all when switched off."""
+"""Metrics: named as Prometheus names them, bounded, and absent when switched off."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ NOW = 1_795_216_673_535
 
 
 def used(metrics: Metrics) -> Metrics:
-    """With every method called once."""
+    """Call every method once."""
     metrics.webhook("prod", "accepted")
     metrics.quarantined()
     metrics.decided("prod", [("fired", "warning", False)], [(SLACK, "send")])

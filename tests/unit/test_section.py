@@ -1,4 +1,4 @@
-"""A section hands its room to its lanes in turn."""
+"""A section gives its slots to its lanes in turn."""
 
 import pytest
 

@@ -105,7 +105,7 @@ async def test_a_small_step_back_counts_though_the_clock_was_set_forward_before(
 
 
 async def test_a_time_in_which_nothing_could_be_written_ends_nothing() -> None:
-    """No webhook was taken meanwhile: what its sender repeated in vain has not ended."""
+    """No webhook was accepted meanwhile, so an alert whose repeats were refused has not ended."""
     room = Room()
     await room.steps.look()
     room.store.writable = False

@@ -79,7 +79,7 @@ class World:
             await self.stop()
 
     async def post(self, name: str, severity: str, status: str = "firing", **labels: str) -> int:
-        """One alert of its own group; the answer's status."""
+        """Post one alert in a group of its own, and return the status of the answer."""
         assert self.service is not None
         everything = {"alertname": name, "cluster": "eu-1", "severity": severity, **labels}
         body = {
@@ -94,7 +94,7 @@ class World:
             return answer.status
 
     async def reload(self, change: Callable[[str], str]) -> tuple[int, dict[str, Any]]:
-        """Change the rules and have them loaded; the answer's status and body."""
+        """Change the rules and reload them, and return the status and the body of the answer."""
         assert self.service is not None
         self.write(change)
         async with (
@@ -104,7 +104,7 @@ class World:
             return answer.status, await answer.json()
 
     async def get(self, path: str) -> Any:
-        """What an address of the service answers: JSON, or lines of text."""
+        """Return what the service answers: JSON, or lines of text."""
         assert self.service is not None
         async with aiohttp.ClientSession() as session, session.get(f"{self.service.url}{path}") as answer:
             assert answer.status == 200
@@ -112,7 +112,7 @@ class World:
             return await answer.json() if json else (await answer.text()).splitlines()
 
     async def at_rest(self) -> None:
-        """The service has done what can be done at this moment."""
+        """Wait until the service has done all that can be done before the clock moves."""
         assert self.service is not None
         for _ in range(3):  # tasks that were just woken have begun
             await self.service.store.ready()
@@ -121,7 +121,7 @@ class World:
 
     @property
     def _nothing_is_sent(self) -> bool:
-        """Every delivery that is under way waits for the clock."""
+        """Whether every delivery under way waits for the clock."""
         sending = (each for each in asyncio.all_tasks() if each.get_name().startswith(("claim", "delivery")))
         return all(map(self.clock.is_asleep, sending))
 

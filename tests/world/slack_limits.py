@@ -6,7 +6,7 @@ from tests.world.conftest import World
 
 
 async def posted(world: World, calls: int) -> None:
-    """So many, and no more at this moment."""
+    """Wait until Slack has got so many calls, and check that no more follow."""
     await world.slack.until(lambda: len(world.slack.calls) >= calls)
     assert world.service is not None
     for _ in range(5):
@@ -15,7 +15,7 @@ async def posted(world: World, calls: int) -> None:
 
 
 def to_all(world: World, channels: list[str]) -> Callable[[str], str]:
-    """Rules by which a critical goes to all of these."""
+    """Return a change of the rules by which a critical goes to all these channels."""
     world.slack.channels = dict.fromkeys(channels, "any")
     everywhere = "".join(f"    - slack: {{channel: {channel}}}\n" for channel in channels)
     return lambda rules: rules.replace("    - slack: {channel: C0CRITICAL}\n", everywhere)

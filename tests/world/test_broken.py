@@ -16,7 +16,7 @@ from tests.world.fake_slack import http as slack_http
 
 
 async def recorded(world: World, outcome: str, count: int = 1) -> None:
-    """So many attempts at Slack have come to this."""
+    """Wait until so many attempts at Slack have this outcome."""
     assert world.service is not None
     store = world.service.store
     while (await store.status())["deliveries"].get(SLACK, {}).get(outcome, 0) < count:
@@ -24,7 +24,7 @@ async def recorded(world: World, outcome: str, count: int = 1) -> None:
 
 
 async def broken(world: World) -> None:
-    """Slack's channel is archived when a critical comes."""
+    """A world whose Slack channel is archived when a critical comes."""
     world.slack.trouble["C0CRITICAL"] = "is_archived"
     await world.post("Down", "critical")
     await recorded(world, "broken")
@@ -131,7 +131,7 @@ async def test_operators_names_the_receiver_of_self_alerts(world: World) -> None
 
 
 async def test_the_routers_own_alert_mutes_nothing(world: World) -> None:
-    """Here it shares the (empty) datacenter with the warning."""
+    """The self-alert and the warning both have no datacenter label."""
     await world.start(lambda rules: rules.replace("equal: [alertname, cluster]", "equal: [datacenter]"))
     world.slack.trouble["C0CRITICAL"] = "is_archived"
     await world.post("Down", "critical", datacenter="one")

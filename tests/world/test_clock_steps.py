@@ -17,7 +17,7 @@ from tests.world.fake_slack import http as slack_http
 
 
 async def stepped(world: World, by: Millis) -> None:
-    """The wall clock is set; returns when that has been noticed, and what waits decided again."""
+    """Set the wall clock, and return when the service has noticed that and decided again what waits."""
     assert world.service is not None
     seen = world.service.clock_watch.count
     world.clock.step(by)
@@ -26,7 +26,7 @@ async def stepped(world: World, by: Millis) -> None:
 
 
 async def step_back(world: World, by: Millis) -> None:
-    """As NTP does to a clock that was wrong."""
+    """Set the wall clock back, as NTP does to a clock that was ahead."""
     await stepped(world, -by)
 
 
@@ -196,7 +196,7 @@ async def looked(world: World, times: int = 4) -> None:
 
 
 async def ended_as_stale_after(world: World, span: Millis) -> None:
-    """Not before; the looking around took two minutes of it."""
+    """Check that the alert ends after so long and not before. The test itself takes two minutes of that time."""
     world.clock.advance(span - 10 * MINUTE)
     await world.at_rest()
     world.pagerduty.expect(Page("Down", open=True))
@@ -206,7 +206,7 @@ async def ended_as_stale_after(world: World, span: Millis) -> None:
 
 @pytest.mark.parametrize("step", [-400 * DAY, -DAY, -13 * HOUR, 2 * MINUTE, 13 * HOUR, 400 * DAY])
 async def test_a_step_of_the_clock_ends_nothing_as_stale(world: World, step: Millis) -> None:
-    """Only what isn't repeated for the whole time after it."""
+    """Only an alert that is not repeated for the whole time after the step ends."""
     await notified(world)
     world.clock.advance(STALE_AFTER - MINUTE)
     await stepped(world, step)

@@ -32,7 +32,7 @@ async def settled(world: World) -> None:
 
 
 def incidents(world: World) -> list[bool]:
-    """Of each that was opened, whether it still is."""
+    """Return for each incident whether it is still open."""
     return [each.open for each in world.pagerduty.incidents[KEY]]
 
 
@@ -69,7 +69,7 @@ async def test_an_alert_that_flaps_twenty_times_ends_everywhere(world: World, ho
 
 
 def _states(hook: FakeWebhook) -> dict[str, str]:
-    """Of every alert, by name, as the hook knows it."""
+    """Return the state of each alert by name, as the webhook receiver knows it."""
     return {
         each["labels"]["alertname"]: each["status"]
         for group in hook.groups.values()

@@ -1,4 +1,4 @@
-"""However many alerts of a group have ended: each message has the true count."""
+"""Each message has the right count of ended alerts, however many they are."""
 
 from typing import Any
 

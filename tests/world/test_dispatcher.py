@@ -63,7 +63,7 @@ class Held(Fake):
             self.ends.pop(name, asyncio.Event()).set()
 
     async def until_tried(self, count: int) -> set[str]:
-        """As many sends have begun. Those that are held."""
+        """Wait until so many sends have begun, and return those that are held."""
         while self.tries < count:
             self._changed.clear()
             await self._changed.wait()
@@ -72,7 +72,7 @@ class Held(Fake):
 
 
 async def quiet(room: Room) -> None:
-    """Nobody has anything to do before the clock moves, but for the sends that are held: outcomes are recorded."""
+    """Wait until nothing happens before the clock moves, apart from the sends that are held, and all outcomes are recorded."""
     while not (_is_idle(room.clock) and await _recorded(room)):
         await room.store.ready()
 
@@ -90,7 +90,7 @@ async def _recorded(room: Room) -> bool:
 
 
 async def under_way(room: Room) -> int:
-    """Deliveries that were claimed and have no outcome."""
+    """Return how many deliveries are claimed and have no outcome."""
     own = (each for each in await room.store.attempts() if each["destination"].startswith("odd"))
     return sum(each["outcome"] is None for each in own)
 
@@ -102,7 +102,7 @@ async def fire_all(room: Room, names: Iterable[str] = NAMES) -> None:
 
 @asynccontextmanager
 async def a_busy_writer(room: Room) -> AsyncIterator[None]:
-    """The store's writer is at one thing for as long as this lasts: all that is asked meanwhile is its next batch."""
+    """Keep the store's writer busy: all jobs that arrive meanwhile are its next batch."""
     release, begun, loop = threading.Event(), asyncio.Event(), asyncio.get_running_loop()
 
     def wait(_connection: object) -> None:
@@ -119,19 +119,19 @@ async def a_busy_writer(room: Room) -> AsyncIterator[None]:
 
 
 async def waiting(room: Room, count: int) -> None:
-    """So many jobs wait for the writer."""
+    """Wait until so many jobs wait for the writer."""
     while room.store._database._queue.qsize() < count:  # noqa: ASYNC110  (the queue has no event)
         await asyncio.sleep(0)
 
 
 class Batches(list[list[str]]):
-    """The kinds of jobs that the writer did together."""
+    """Notes the kinds of jobs in each batch of the writer."""
 
     def __call__(self, _seconds: float, jobs: Iterable[tuple[str, float]]) -> None:
         self.append([name for name, _ in jobs])
 
     def of(self, name: str) -> list[int]:
-        """How many of this kind each batch had that had any."""
+        """Return how many jobs of this kind each batch had, without the batches that had none."""
         return [batch.count(name) for batch in self if name in batch]
 
 
@@ -262,7 +262,7 @@ async def test_an_idle_router_is_woken_by_nothing_but_the_next_due_time(
 
 
 async def test_a_lane_without_room_claims_nothing(tmp_path: Path) -> None:
-    """One that is broken, one that has no token; each is woken many times."""
+    """One lane is broken, one has no token; each is woken many times."""
     batches = Batches()
     odd = kind("odd", LaneLimits(max_concurrency=8))
     async with a_room(tmp_path, Fake([returning(Broken("gone"))]), odd_kind=odd, timed=batches) as room:
@@ -343,7 +343,7 @@ async def test_a_claim_runs_after_what_came_later_into_its_batch(tmp_path: Path)
 
 
 async def one_edit_waits(world: World) -> int:
-    """It is claimed, waits for its rate, and nothing of it is sent. How many calls came."""
+    """A delivery is claimed and waits for its rate, and nothing of it is sent. Return the number of calls."""
     await world.start(
         lambda rules: rules.replace("  slack: {", "  slack: {edit_rate: 1/h burst 1, "), drain=0
     )

@@ -29,7 +29,7 @@ async def say(
     group: str = "g",
     **annotations: str,
 ) -> None:
-    """One critical alert, by one peer of a pair."""
+    """Post one critical alert as one peer of a pair."""
     assert world.service is not None
     alert: dict[str, Any] = {
         "status": status, "labels": {"alertname": "Down", "cluster": "eu-1", "severity": "critical"},
@@ -49,7 +49,7 @@ async def say(
 
 
 async def ended(world: World) -> None:
-    """It fired, was sent, and ended."""
+    """Have an alert fire, be sent, and end."""
     await say(world, "firing")
     await until_delivered(world, 3)
     await say(world, "resolved")
@@ -58,13 +58,13 @@ async def ended(world: World) -> None:
 
 
 async def again(world: World) -> None:
-    """It is sent a second time."""
+    """Wait until the alert is sent a second time."""
     await world.pagerduty.until(lambda: len(world.pagerduty.incidents[KEY]) == 2)
     world.pagerduty.expect(Page("Down", open=False), Page("Down", open=True))
 
 
 async def quiet(world: World) -> None:
-    """Nothing more was sent, and nothing is left to send."""
+    """Check that nothing more was sent, and that nothing is left to send."""
     backlog = re.compile(r"alert_router_backlog\{\S* [1-9]")
     while any(backlog.match(line) for line in await world.get("/metrics")):
         pass
@@ -221,7 +221,7 @@ async def test_the_ledger_says_why_a_doubt_is_not_sent(world: World) -> None:
 
 
 async def test_in_a_preview_doubts_are_settled_too(world: World) -> None:
-    """Whoever tries it with one alert posts the same start again and again."""
+    """A person who tries the preview with one alert posts the same start again and again."""
     options = ServeOptions(world.write(), ("127.0.0.1", 0), preview=True)
     world.service = await Service.open(options, {}, world.clock)
     await world.service.start()

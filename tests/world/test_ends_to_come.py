@@ -19,7 +19,7 @@ def ending_at(ends: str | None, **fields: Any) -> dict[str, Any]:
 
 
 def pages(world: World) -> list[bool]:
-    """Of each incident, whether it is open."""
+    """Return for each incident whether it is open."""
     return [each.open for each in world.pagerduty.incidents[KEY]]
 
 
@@ -76,7 +76,7 @@ async def test_an_end_that_passed_while_the_router_was_down_waits_for_word(world
 
 @pytest.mark.parametrize("where", ["alert", "group"])
 async def test_what_is_said_to_fire_does_not_end_by_itself(world: World, where: str) -> None:
-    """Prometheus and Grafana give an end to come beside the status: when they will have forgotten it."""
+    """Prometheus and Grafana send an end in the future beside the status: the time at which they forget the alert."""
     await world.start()
     if where == "alert":
         await post(world, "g", ending_at(SOON, status="firing"))

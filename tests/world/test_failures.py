@@ -22,7 +22,7 @@ SLACK = "slack:C0CRITICAL"
 
 
 async def attempted(world: World, destination: str, count: int) -> dict[str, int]:
-    """So many attempts at a destination have an outcome; how many have which."""
+    """Wait until so many attempts at a destination have an outcome, and return the number of each outcome."""
     assert world.service is not None
     store = world.service.store
     while True:
@@ -33,7 +33,7 @@ async def attempted(world: World, destination: str, count: int) -> dict[str, int
 
 
 async def reported(world: World, count: int) -> list[str]:
-    """The summaries of the router's own alerts at PagerDuty, when there are so many events."""
+    """Wait for so many events, and return the summaries of the router's own alerts at PagerDuty."""
     await world.pagerduty.until(lambda: len(own(world)) >= count)
     return own(world)
 
@@ -47,7 +47,7 @@ def own(world: World) -> list[str]:
 
 
 async def settled(world: World) -> None:
-    """Whatever is under way has come to its end."""
+    """Wait until nothing is under way."""
     assert world.service is not None
     for _ in range(2):
         await world.service.store.ready()
@@ -55,7 +55,7 @@ async def settled(world: World) -> None:
 
 
 async def pass_time(world: World, span: int, step: int = MINUTE) -> None:
-    """As real time passes: each attempt that becomes due is made at about its time."""
+    """Move the clock in small steps, so that each attempt is made at about its time."""
     for _ in range(0, span, step):
         world.clock.advance(step)
         await settled(world)
@@ -110,7 +110,7 @@ async def test_a_smarthost_that_refuses_everybody_is_paused_and_reported(
 
 
 async def test_one_mail_that_is_always_refused_keeps_no_other_waiting(world: World) -> None:
-    """A spam filter dislikes its words: others get through, so it is dead, and the destination is well."""
+    """A spam filter refuses its words. Other mails are delivered, so the mail is dead and the destination is not broken."""
     await world.start()
     world.smtp.refuse_content = lambda mail: "554 5.7.1 spam" if "Viagra" in mail.subject else None
     await world.post("Viagra", "critical")
@@ -433,7 +433,7 @@ async def test_a_token_in_a_providers_words_is_shown_nowhere(world: World) -> No
 async def test_a_late_recipient_that_is_refused_again_is_no_success(
     world: World, refusal: str, letters: int
 ) -> None:
-    """One recipient was late; now the smarthost refuses everybody, and that is reported and stays so."""
+    """One recipient was late. Now the smarthost refuses all recipients, which is reported and stays reported."""
     await world.start(two)
     world.smtp.refused = {BERT: "451 4.7.1 try again later"}
     await world.post("Down", "critical")
@@ -446,7 +446,7 @@ async def test_a_late_recipient_that_is_refused_again_is_no_success(
 
 
 async def test_a_destination_that_fails_now_and_then_gives_up_no_alert(world: World) -> None:
-    """Refused, then another message gets through, then refused again: the message is not at fault."""
+    """The destination refuses, accepts another message, and refuses again: the message is not the cause."""
     await world.start()
     world.slack.trouble["C0CRITICAL"] = "is_archived"
     await world.post("A", "critical")

@@ -1,4 +1,4 @@
-"""The store fails under the whole service: 503, a line in the log, lanes that wait, and all goes on by itself."""
+"""The store fails: webhooks get 503, the log has one line, lanes wait, and all continues by itself."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ async def on_the_writers_connection(world: World, work: Callable[[sqlite3.Connec
 
 
 async def fill(world: World) -> None:
-    """SQLite finds no room any more, as on a full disk."""
+    """Make SQLite fail as on a full disk."""
     await on_the_writers_connection(world, lambda sqlite: sqlite.execute("PRAGMA max_page_count=1"))
 
 
@@ -43,7 +43,7 @@ async def make_room(world: World) -> None:
 
 @contextmanager
 def locked(world: World) -> Iterator[None]:
-    """By another program."""
+    """Lock the database, as another program would."""
     with closing(sqlite3.connect(world.folder / "router.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         yield

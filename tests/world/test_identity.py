@@ -1,4 +1,4 @@
-"""An alert is its label set, and keys belong to one database: what senders and other routers do steers nothing."""
+"""An alert is its label set, and keys belong to one database. Senders and other routers don't affect that."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from tests.world.identities import down, per_alert, send
 
 
 def open_incidents(world: World) -> set[str]:
-    """The instances whose incidents are open."""
+    """Return the instances whose incidents are open."""
     return {
         name
         for incident in world.pagerduty.incidents[KEY]
@@ -75,7 +75,7 @@ async def test_the_fingerprint_that_came_is_passed_on_for_display(world: World) 
 
 
 def to_hook(hook: FakeWebhook) -> Callable[[str], str]:
-    """Criticals go to a webhook, beside the others."""
+    """Change the rules so that criticals also go to a webhook."""
 
     def change(rules: str) -> str:
         return rules.replace("  oncall:\n", f'  oncall:\n    - webhook: {{url: "{hook.url}"}}\n').replace(
@@ -92,7 +92,7 @@ async def hook() -> AsyncIterator[FakeWebhook]:
 
 
 async def incident_of(world: World, hook: FakeWebhook, instance: str, calls: int) -> None:
-    """A critical is sent everywhere."""
+    """Post a critical, and wait until it is sent everywhere."""
     await send(world, down(instance))
     await world.pagerduty.until(lambda: instance in open_incidents(world))
     await hook.until(lambda: len(hook.calls) == calls)
@@ -100,7 +100,7 @@ async def incident_of(world: World, hook: FakeWebhook, instance: str, calls: int
 
 
 def keys(world: World, hook: FakeWebhook) -> list[tuple[str, ...]]:
-    """The keys that each provider has seen, in the order of the alerts that were sent."""
+    """Return the keys that each provider has seen, in the order of the alerts."""
     return list(
         zip(
             [each.dedup_key for each in world.pagerduty.incidents[KEY]],

@@ -26,7 +26,7 @@ ALERTS = 15
 
 
 def hang(world: World, which: str) -> None:
-    """Every attempt from now on, until it recovers."""
+    """Every attempt hangs from now on, until the provider recovers."""
     match which:
         case "slack":
             world.slack.fail(*[fake_slack.HANG] * 1_000)

@@ -21,7 +21,7 @@ MANY = 3 * MAX_PIECE_ALERTS + 1
 
 
 def group(*, firing: int, ended: int = 0, key: str = "many", severity: str = "critical") -> bytes:
-    """Alerts of one group."""
+    """Return a webhook with so many alerts of one group."""
     started = datetime(2026, 11, 23, 11, tzinfo=UTC).isoformat()
     alerts = [
         alert(
@@ -34,7 +34,7 @@ def group(*, firing: int, ended: int = 0, key: str = "many", severity: str = "cr
 
 
 async def post(world: World, **given: Any) -> int:
-    """A group, see :func:`group`; the answer's status."""
+    """Post a group, see :func:`group`, and return the status of the answer."""
     assert world.service is not None
     async with (
         aiohttp.ClientSession() as session,
@@ -53,8 +53,8 @@ async def decided(world: World) -> None:
     await until(none_waits, "all are decided")
 
 
-async def assert_all_is_told(world: World) -> None:
-    """In one message."""
+async def assert_all_is_sent(world: World) -> None:
+    """Check that one message has all alerts."""
     await world.slack.until(lambda: bool(world.slack.messages))
     await decided(world)
     await world.at_rest()
@@ -66,7 +66,7 @@ async def assert_all_is_told(world: World) -> None:
 async def test_a_large_group_is_one_message_with_all_its_alerts(world: World) -> None:
     await world.start()
     assert await post(world, firing=MANY) == 200
-    await assert_all_is_told(world)
+    await assert_all_is_sent(world)
 
 
 async def test_a_large_groups_end_is_sent_when_all_of_it_has_ended(world: World) -> None:
@@ -97,7 +97,7 @@ async def test_a_digest_of_very_many_is_one_mail(world: World) -> None:
 
 @pytest.mark.parametrize("pieces", [0, 1])
 async def test_what_was_kept_is_decided_by_the_next_process(world: World, pieces: int) -> None:
-    """The first one died right after its 200, or in the middle."""
+    """The first process died right after its 200, or in the middle of deciding."""
     policy = load(world.write(), environ={}, now=world.clock.now(), preview=False).policy
     body = group(firing=MANY)
     kept = parse_webhook(body, world.clock.now(), "127.0.0.1")
@@ -109,7 +109,7 @@ async def test_what_was_kept_is_decided_by_the_next_process(world: World, pieces
     assert await store.undecided() == [(number, MANY)]
     await store.close()
     await world.start()
-    await assert_all_is_told(world)
+    await assert_all_is_sent(world)
 
 
 async def test_alerts_that_wait_to_be_decided_are_counted_and_bounded(world: World) -> None:

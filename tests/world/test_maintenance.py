@@ -14,7 +14,7 @@ MISCOUNTED = "alert_router_miscounted_counters"
 
 
 def database(world: World, sql: str) -> int:
-    """The first number that a statement gives."""
+    """Return the first number of a statement's result."""
     with sqlite3.connect(world.folder / "router.db") as connection:
         row = connection.execute(sql).fetchone()
     connection.close()

@@ -1,4 +1,4 @@
-"""A channel that raises, hangs or returns anything at all: its lane lives, what it owes stays due, no other waits."""
+"""A channel that raises, hangs or returns nonsense: its lane goes on, its conversations stay due, and no other lane waits."""
 
 import asyncio
 from collections.abc import Callable
@@ -43,7 +43,7 @@ async def hanging() -> Outcome:
 
 
 async def hanging_on() -> Outcome:
-    """Not even a cancellation ends it."""
+    """Hang, and ignore a cancellation."""
     never = asyncio.Event()
     while not never.is_set():
         try:
@@ -149,7 +149,7 @@ async def test_a_limit_of_the_whole_address_pauses_every_lane_of_the_section(tmp
 
 
 async def test_what_got_further_than_before_is_no_failed_attempt(tmp_path: Path) -> None:
-    """It is tried again soon, and never given up for it."""
+    """The conversation is tried again soon, and is not given up."""
     further = [returning(Retry("cut short", remote={"at": at}, further=True)) for at in range(20)]
     async with a_room(tmp_path, Fake(further)) as room:
         await room.fire()

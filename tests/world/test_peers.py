@@ -28,7 +28,7 @@ def asking(*peers: FakeAlertmanager) -> Callable[[str], str]:
 
 
 async def minutes(world: World, pair: Pair, count: int) -> None:
-    """Both are asked each minute, and their answers have been taken."""
+    """Let minutes pass: both peers are asked each minute, and their answers are used."""
     for _ in range(count):
         asked = [peer.asked + 1 for peer in pair]
         world.clock.advance(MINUTE)
@@ -38,7 +38,7 @@ async def minutes(world: World, pair: Pair, count: int) -> None:
 
 
 async def paged(world: World, pair: Pair, *having: FakeAlertmanager) -> None:
-    """A critical is posted and sent, and these peers have it when they are asked the first time after that."""
+    """Post a critical and wait until it is sent. These peers have it when they are asked next."""
     await world.start(asking(*pair))
     await world.post("Down", "critical")
     await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
@@ -48,7 +48,7 @@ async def paged(world: World, pair: Pair, *having: FakeAlertmanager) -> None:
 
 
 def pages(world: World) -> list[bool]:
-    """Of each incident, whether it is open."""
+    """Return for each incident whether it is open."""
     return [each.open for each in world.pagerduty.incidents[KEY]]
 
 

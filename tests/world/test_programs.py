@@ -20,7 +20,7 @@ async def hook() -> AsyncIterator[FakeWebhook]:
 
 
 def with_archive(url: str, route: str = "receiver: archive, continue: true") -> Callable[[str], str]:
-    """Before all other routes, everything goes to a webhook."""
+    """Change the rules so that everything also goes to a webhook, by the first route."""
 
     def change(rules: str) -> str:
         rules = rules.replace(

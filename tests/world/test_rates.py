@@ -11,7 +11,7 @@ NAMES = "ABCDEF"
 
 
 def limited(options: str) -> Callable[[str], str]:
-    """Rules by which the channel of criticals has these options."""
+    """Change the rules so that the channel of criticals has these options."""
     return lambda rules: rules.replace("{channel: C0CRITICAL}", f"{{channel: C0CRITICAL, {options}}}")
 
 

@@ -1,4 +1,4 @@
-"""What Alertmanager says when it is asked, what its silence says, and repeats: the whole service."""
+"""What the service does with Alertmanager's answers, with no answer, and with missing repeats."""
 
 from collections.abc import AsyncIterator
 
@@ -35,7 +35,7 @@ async def until_reason(world: World, reason: str) -> None:
 
 
 async def failed(world: World, times: int) -> None:
-    """So many questions have not been answered."""
+    """Wait until so many requests have failed."""
 
     async def ready() -> bool:
         return await count(world, 'alert_router_reconcile_failures_total{source="prod"}') == times

@@ -91,7 +91,7 @@ async def test_the_end_is_sent_to_a_destination_that_is_gone(world: World) -> No
 
 
 async def test_the_end_is_sent_to_a_destination_that_was_gone_at_the_start(world: World) -> None:
-    """Its routing key is nowhere but in the store."""
+    """Its routing key is only in the store."""
     await world.start()
     await world.post("Down", "critical")
     await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
@@ -190,7 +190,7 @@ async def test_a_mistake_of_ours_at_a_reload_is_said_and_the_rules_before_stay(w
 async def test_a_reload_goes_on_when_the_store_can_be_written_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The new rules are in force already: there is no way back to the old ones."""
+    """The new rules are in force already and can't be taken back."""
     world.clock.advance(10 * HOUR)
     await world.start()
     await world.post("Disk", "warning")
@@ -225,7 +225,7 @@ OTHER = "receivers: {chat: [{slack: {channel: C0CRITICAL}}]}\nroute: {receiver: 
 
 
 def teams(rules: str) -> str:
-    """The rules with two teams' files."""
+    """Return the rules with the files of two teams."""
     mounts = (
         "    - {matchers: ['team=\"payments\"'], receiver: oncall, mount: payments}\n"
         "    - {matchers: ['team=\"search\"'], mount: search}\n"
@@ -283,7 +283,7 @@ async def test_a_broken_team_file_stays_as_it_was_and_the_others_load(world: Wor
 
 
 async def test_a_team_whose_secret_is_gone_is_paged_as_before(world: World) -> None:
-    """Over a reload and a restart; and no answer shows the secret that is kept."""
+    """This holds over a reload and a restart, and no answer shows the kept secret."""
     payments = team_file(world, "payments")
     key = payments.with_name("key")
     payments.write_text(

@@ -1,4 +1,4 @@
-"""Files of secrets: a rotated secret is used without a reload by a person, and nothing else is read meanwhile."""
+"""Files of secrets: a rotated secret is used without a reload by a person, and no other file is read for it."""
 
 import os
 from collections.abc import Callable
@@ -82,6 +82,18 @@ async def test_half_edited_rules_are_not_read_with_a_rotation(world: World) -> N
     await until_changed(world, LOADED, lambda: write_secret(world, TOKEN))
     assert await metric_value(world, SUCCESS) == 1
     await expect_message(world, "Down")
+
+
+async def test_a_rotation_hides_no_error_of_the_last_reload(world: World) -> None:
+    write_secret(world, OLD)
+    await world.start(with_token_file)
+    _, answer = await world.reload(lambda _: "route: [")
+    await until_changed(world, LOADED, lambda: write_secret(world, TOKEN))
+    assert (await world.get("/status"))["config"]["error"] == answer["reason"]
+    assert await metric_value(world, SUCCESS) == 0
+    await expect_message(world, "Down")
+    assert (await world.reload(with_token_file))[0] == 200
+    assert await metric_value(world, SUCCESS) == 1
 
 
 async def test_half_edited_included_files_are_not_read_with_a_rotation(world: World) -> None:

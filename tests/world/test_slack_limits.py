@@ -1,4 +1,4 @@
-"""A Slack that takes one message a second, by the clock that the test moves, and says 429 to the next."""
+"""A Slack that accepts one message a second, by the clock that the test moves, and answers 429 to the next."""
 
 import asyncio
 import logging
@@ -109,7 +109,7 @@ async def test_a_critical_goes_between_the_replies_of_a_long_message(world: Worl
 
 
 async def post_long(world: World, severity: str) -> None:
-    """A group that a message can't hold."""
+    """Post a group that is too long for one message."""
     assert world.service is not None
     alerts = [
         {"status": "firing", "labels": {"alertname": "Down", "severity": severity, "instance": f"{n}"},
@@ -121,7 +121,7 @@ async def post_long(world: World, severity: str) -> None:
 
 
 async def at_rest_but_waiting(world: World) -> None:
-    """Whatever could be sent at this moment was."""
+    """Wait until all that can be sent at this time is sent."""
     assert world.service is not None
     before = -1
     while before != len(world.slack.calls):

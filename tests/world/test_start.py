@@ -19,7 +19,7 @@ WARNINGS = tuple(f"Disk-{number}" for number in range(5))
 
 
 class Pieces:
-    """Holds up each piece of the judging until the test lets it go."""
+    """Holds each piece of the judging until the test releases it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun: asyncio.Queue[None] = asyncio.Queue()
@@ -39,7 +39,7 @@ class Pieces:
         monkeypatch.setattr(Store, "judge_some", held_up)
 
     async def let(self, count: int) -> None:
-        """Let so many go; returns when the next one waits."""
+        """Release so many pieces, and return when the next one waits."""
         for _ in range(count):
             self._allowed.release()
             await self.begun.get()
@@ -73,7 +73,7 @@ async def ready(world: World) -> str:
 
 
 async def until_delivered_in_time(world: World, count: int) -> None:
-    """So many deliveries have arrived, and the lanes have their time for it."""
+    """Move the clock until so many deliveries are recorded."""
     assert world.service is not None
     while (await world.fates()).get("delivered", 0) < count:
         world.clock.advance(SECOND)
@@ -124,7 +124,7 @@ async def test_a_critical_is_paged_as_soon_as_the_inhibit_rules_know_what_fires(
 async def test_nothing_is_sent_before_new_inhibit_rules_know_what_fires(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The critical that mutes is known before the warning that it mutes comes, but not by these rules."""
+    """The critical is known before the warning that it mutes arrives, but not by the new rules."""
     await world.start(lambda rules: rules.partition("inhibit_rules")[0])
     await world.post("Down", "critical")
     await until_delivered(world, 3)
@@ -190,7 +190,7 @@ async def test_a_step_back_while_the_service_was_down_delays_no_webhook(
 async def test_an_alert_that_cannot_be_judged_holds_up_nothing_else(
     night: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bug of ours, played by a table that refuses a row."""
+    """A table that refuses a row plays a bug of the router."""
     pieces = Pieces(monkeypatch)
     pieces.let_all()
     with closing(sqlite3.connect(night.folder / "router.db")) as database:

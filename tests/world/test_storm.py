@@ -1,4 +1,4 @@
-"""More due at one destination than it can be sent one by one: one message, kept up to date, that names everything."""
+"""More is due at a destination than its rate allows: one message names all of it and is kept up to date."""
 
 import asyncio
 import re
@@ -21,7 +21,7 @@ async def warnings(world: World, first: int, count: int, status: str = "firing")
 
 
 async def hosts(world: World, numbers: Iterable[int], status: str = "firing", domain: str = "") -> None:
-    """A critical of each of these hosts, each in its own group."""
+    """Post a critical for each of these hosts, each in its own group."""
     assert world.service is not None
     async with aiohttp.ClientSession() as session:
 
@@ -44,7 +44,7 @@ async def hosts(world: World, numbers: Iterable[int], status: str = "firing", do
 
 
 async def settled(world: World, seconds: int = 1_000) -> None:
-    """All that is due has been sent."""
+    """Wait until all that is due is sent."""
     for _ in range(seconds):
         await world.at_rest()
         if not (await world.fates()).get("pending"):
@@ -54,7 +54,7 @@ async def settled(world: World, seconds: int = 1_000) -> None:
 
 
 def words_of(world: World, channel: str) -> list[str]:
-    """Of each message and reply that stands in a channel."""
+    """Return the text of each message and reply in a channel."""
     return [text for each in world.slack.in_channel(channel) for text in (each.shown, *each.replies)]
 
 
@@ -63,12 +63,12 @@ def mails_of(world: World) -> list[str]:
 
 
 def named(texts: Iterable[str]) -> set[int]:
-    """The hosts."""
+    """Return the hosts that a text names."""
     return {int(number) for text in texts for number in re.findall(r"\bn(\d+)\b", text)}
 
 
-def told_as_resolved(texts: Iterable[str]) -> set[int]:
-    """The hosts that are named in a message of an end, or in the part of a storm's message about ends."""
+def sent_as_resolved(texts: Iterable[str]) -> set[int]:
+    """Return the hosts in a message of an end, or in the part of a storm's message about ends."""
     ends = []
     for text in texts:
         _, separator, after = text.replace("\r", "").partition(" resolved:\n")
@@ -84,7 +84,7 @@ def storm_of(world: World, channel: str) -> Posted:
 
 
 async def until_delivered_to(world: World, destination: str, count: int) -> None:
-    """So many changes are known at the destination."""
+    """Wait until so many changes are delivered to the destination."""
     assert world.service is not None
     store = world.service.store
     while (await store.status())["by_destination"].get(destination, {}).get("delivered", 0) < count:
@@ -104,8 +104,8 @@ async def test_250_criticals_and_the_ends_of_125_are_all_named(world: World) -> 
     assert storm.shown.count("n124") == 0
     # How many had a message of their own before the storm began depends on how fast they came.
     assert re.match(r"\[critical\] Alert storm: \d+ groups firing, \d+ resolved", storm.text)
-    assert told_as_resolved(words_of(world, "C0CRITICAL")) == set(range(125))
-    assert told_as_resolved(mails_of(world)) == set(range(125))
+    assert sent_as_resolved(words_of(world, "C0CRITICAL")) == set(range(125))
+    assert sent_as_resolved(mails_of(world)) == set(range(125))
     assert len(world.slack.messages) == before[0]
     assert f"resolved: HostDown {TIMES} " in world.smtp.mails[-1].subject
     # One mail for the storm, and one for each that had a mail of its own.
@@ -115,8 +115,8 @@ async def test_250_criticals_and_the_ends_of_125_are_all_named(world: World) -> 
     await settled(world)
     assert storm_of(world, "C0CRITICAL").text.startswith("[critical] Storm over: ")
     assert world.smtp.mails[-1].subject.startswith("[critical] Storm over: ")
-    assert told_as_resolved(words_of(world, "C0CRITICAL")) == set(range(250))
-    assert told_as_resolved(mails_of(world)) == set(range(250))
+    assert sent_as_resolved(words_of(world, "C0CRITICAL")) == set(range(250))
+    assert sent_as_resolved(mails_of(world)) == set(range(250))
     assert len(world.slack.messages) == before[0]
     assert await world.fates() == {"delivered": 3 * 500}
     assert len(world.pagerduty.accepted) == 500
@@ -225,7 +225,7 @@ async def test_what_is_muted_by_the_time_it_is_due_is_no_storm(world: World) -> 
 
 
 async def fates(world: World, destination: str, wanted: dict[str, int]) -> None:
-    """The changes there come to this."""
+    """Return the fates of the destination's changes."""
     while (await world.ledger())["by_destination"].get(destination) != wanted:
         assert world.service is not None
         await world.service.store.ready()

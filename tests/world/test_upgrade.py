@@ -1,4 +1,4 @@
-"""A database of the version before: what is open in it still ends, under the keys that it was opened with."""
+"""A database of the previous version: its open conversations still end, under the keys that they were opened with."""
 
 from contextlib import closing
 from typing import Any
@@ -26,7 +26,7 @@ async def an_open_incident(world: World, key: str) -> None:
 
 
 async def a_message(world: World) -> dict[str, Any]:
-    """What the conversation knows of a message that Slack shows."""
+    """Return what the conversation keeps about its Slack message."""
     async with (
         aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as session,
         session.post(
@@ -39,7 +39,7 @@ async def a_message(world: World) -> dict[str, Any]:
 
 
 async def destination_keys(world: World) -> dict[str, str]:
-    """By channel, those of criticals."""
+    """Return the destination keys of criticals by channel."""
     await world.start(per_alert)
     lanes = (await world.get("/status"))["lanes"]
     await world.stop()
