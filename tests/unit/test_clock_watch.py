@@ -14,7 +14,7 @@ NOON: Millis = 1_795_435_200_000
 POLICY = Policy(severity=Severity(), root=Route("route", "all"), receivers={"all": ()}, fingerprint="1")
 
 
-class Book(Store):
+class NotingStore(Store):
     """Notes its calls, unless it is not writable."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Book(Store):
 @dataclass
 class Room:
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOON))
-    store: Book = field(default_factory=Book)
+    store: NotingStore = field(default_factory=NotingStore)
     restarts: int = 0
 
     def __post_init__(self) -> None:
