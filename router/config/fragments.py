@@ -7,7 +7,7 @@ own (``payments/oncall``); it can also name what the main file has.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,7 @@ class Fragments:
         """
         self._main = main
         self._last_good = last_good
+        self._only_secrets = read_before is not None
         self.mounted: set[str] = set()
         self.all: dict[str, Fragment] = {}
         for each in read_before or ():
@@ -190,7 +191,11 @@ class Fragments:
         """To the file as it last was good; what is wrong with it now stays said."""
         if fragment.name in self._last_good:
             problems, texts = fragment.problems, fragment.texts
-            self._use(fragment, LastGood.read(self._last_good[fragment.name]), inherited)
+            kept = LastGood.read(self._last_good[fragment.name])
+            if self._only_secrets:  # which may be new, though the text is not
+                self._use(fragment, replace(kept, files={}), inherited)
+            if fragment.loaded is None:
+                self._use(fragment, kept, inherited)
             fragment.problems, fragment.texts, fragment.stale = problems, texts, fragment.loaded is not None
 
     def _use(self, fragment: Fragment, kept: LastGood, inherited: Inherited) -> None:
