@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,7 +135,8 @@ async def _build(
     closing = shutdown.stack
     asyncio.get_running_loop().set_default_executor(Threads("names", _NAME_THREADS))
     metrics = Metrics(enabled=options.metrics)
-    store = await Store.open(_database(options, closing), metrics.batch)
+    default = closing.enter_context(throwaway_database()) if options.preview else "sqlite:///state/router.db"
+    store = await Store.open(options.database or default, metrics.batch)
     closing.push_async_callback(shutdown.close_store, store)
     files = ConfigFiles(options.config, environ, clock, preview=options.preview)
     closing.callback(files.close)
@@ -179,12 +179,6 @@ async def _build(
         make_runner(app), clock, metrics, store, lanes, clock_watch, reconciler, undecided, maintenance, reloader,
         outbox, shutdown,
     )  # fmt: skip
-
-
-def _database(options: ServeOptions, closing: AsyncExitStack) -> str:
-    if options.database is not None:
-        return options.database
-    return closing.enter_context(throwaway_database()) if options.preview else "sqlite:///state/router.db"
 
 
 async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
