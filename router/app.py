@@ -140,7 +140,7 @@ async def _build(
     closing.push_async_callback(shutdown.close_store, store)
     files = ConfigFiles(options.config, environ, clock, preview=options.preview)
     closing.callback(files.close)
-    loaded = await files.load(await store.begin(clock.now()))
+    loaded = await files.load(await store.start(clock.now()))
     if options.sample and isinstance(clock, SystemClock):
         start_on_friday_night(clock, loaded.config.timezone)
     outbox = Outbox() if options.preview else None

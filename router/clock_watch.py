@@ -82,16 +82,16 @@ class ClockWatch:
         now, elapsed, by = self._clock.now(), self._clock.elapsed(), self._stepped_by
         unwritten = 0 if self._unwritten_since is None else elapsed - self._unwritten_since
         if self._counting_since is None:
-            self._counting_since = await self._store.begin_counting(self._policy(), now)
+            self._counting_since = await self._store.timekeeping.begin_counting(self._policy(), now)
         elif by < -STEP or max(by, unwritten) > _FORWARD_STEP:
             log.warning(
                 "the clock was stepped, or the database could not be written; all timers restart",
                 stepped_seconds=by / SECOND, unwritten_seconds=unwritten / SECOND,
             )  # fmt: skip
-            self._counting_since = await self._store.step(self._policy(), now, back=by < -STEP)
+            self._counting_since = await self._store.timekeeping.step_clock(self._policy(), now, back=by < -STEP)
             self._note_step()
         elif elapsed >= self._beat_at:
-            if await self._store.beat(self._policy(), now):
+            if await self._store.timekeeping.heartbeat(self._policy(), now):
                 self._note_step()
         else:
             self._offset += by

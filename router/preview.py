@@ -51,7 +51,7 @@ class Preview:
     async def _jumps(self) -> list[tuple[str, Millis]]:
         """Return the times (epoch ms) at which something happens by itself, with a label each; the next one is first."""
         now = self._clock.now()
-        opening = await self._store.next_opening(now)
+        opening = await self._store.presence.next_opening(now)
         jumps = [] if opening is None else [("next opening", opening)]
         slots = [schedule.next(now) for schedule in self._active.policy().schedules.values()]
         jumps += [("next digest", at) for at in sorted(slots)[:1]]

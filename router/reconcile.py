@@ -225,7 +225,7 @@ class Reconciler:
         if self._preview:
             return min(now + _LOOK_EVERY, await self._settle_doubts(now) or now + _LOOK_EVERY)
         asked = {source.name: each for source in self._sources() if (each := source.alertmanager) is not None}
-        opening = await self._store.next_opening(now)
+        opening = await self._store.presence.next_opening(now)
         await asyncio.gather(
             *(
                 self._ask_source(name, each)
@@ -238,7 +238,7 @@ class Reconciler:
         # Compared with the time before the requests: the clock may have jumped since then, over a suspend.
         answered_at = {name: self._answered_at.get(name, self._started) for name in asked}
         trusted = frozenset(name for name, at in answered_at.items() if now - at < _GRACE)
-        self._wake(await self._store.unanswered(trusted, policy, now))
+        self._wake(await self._store.presence.forget_answers(trusted, policy, now))
         starting = now - self._started < _GRACE
         listening = Listening(
             stale_after=0 if now - self._started < min(_GRACE, policy.stale_after) else policy.stale_after,
@@ -246,14 +246,14 @@ class Reconciler:
             trusted=trusted,
             since=self._started if starting else 0,
         )
-        for name, receipt in (await self._store.expire(listening, policy, now)).items():
+        for name, receipt in (await self._store.presence.expire(listening, policy, now)).items():
             self._handle(name, receipt)
         due = [self._due(name, each, opening) for name, each in asked.items()]
         return min([now + _LOOK_EVERY, *due, *([] if doubt is None else [doubt])])
 
     async def _settle_doubts(self, now: Millis) -> Millis | None:
         """Return when to settle the next doubt; None: there is none."""
-        settled, following = await self._store.settle_doubts(self._policy(), now)
+        settled, following = await self._store.presence.settle_doubts(self._policy(), now)
         for name, receipt in settled.items():
             self._handle(name, receipt)
         return following
@@ -280,7 +280,7 @@ class Reconciler:
             return  # the clock was stepped, so the time of the request means nothing: it is asked again
         self._answered_at[name] = now
         answer = Answer(name, now, answers.alerts, alertmanager.gone_after, answers.peers)
-        receipt = await self._store.answered(answer, self._policy(), self._clock.now())
+        receipt = await self._store.presence.apply_answer(answer, self._policy(), self._clock.now())
         self._handle(name, receipt)
 
     def _handle(self, source: str, receipt: Receipt) -> None:

@@ -138,7 +138,7 @@ class Reloader:
         if loaded is not before:
             self._active.replace(loaded)
         try:
-            left = await self._store.adopt(Adoption(config.policy, destinations, parts), now)
+            left = await self._store.rules.adopt(Adoption(config.policy, destinations, parts), now)
         except BaseException:
             self._active.restore(before, runtime_before)
             raise
@@ -152,7 +152,7 @@ class Reloader:
         """
         policy = self._active.policy()
         await self._judging.index()
-        gone = await self._judging.until_written(lambda: self._store.retire(policy, self._clock.now()))
+        gone = await self._judging.until_written(lambda: self._store.rules.retire(policy, self._clock.now()))
         if self._ask_alertmanagers is not None:  # before held alerts are released
             asking = self._in_background(self._ask_alertmanagers())
             await asyncio.wait([asking], timeout=answers_seconds)

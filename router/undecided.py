@@ -64,7 +64,7 @@ class Undecided:
 
     async def load(self) -> None:
         """Continue with what an earlier process kept and did not decide. :raises StoreUnavailable:"""
-        for number, alerts in await self._store.undecided():
+        for number, alerts in await self._store.undecided.numbers():
             self._add_count(alerts)
             self._enqueue(_Arrival(number, alerts, None))
 
@@ -77,7 +77,7 @@ class Undecided:
             raise StoreUnavailable(f"{self.alerts} alerts of large webhooks wait to be decided already")
         self._add_count(len(webhook.alerts))
         try:
-            number = await self._store.keep(webhook, source, body, self._clock.now())
+            number = await self._store.undecided.keep(webhook, source, body, self._clock.now())
         except BaseException:
             self._add_count(-len(webhook.alerts))
             raise
@@ -87,11 +87,11 @@ class Undecided:
         """Decide webhooks as they come. Also judge again the alerts that an ended inhibitor muted, where they are too many
         for one unit of work.
         """
-        never, left = asyncio.Event(), self._store.left
+        never, left = asyncio.Event(), self._store.presence.unreleased
         while True:
             left.clear()
             try:
-                self._wake(await self._store.release(self._policy(), self._clock.now()))
+                self._wake(await self._store.presence.release(self._policy(), self._clock.now()))
                 while self._waiting:
                     await self._decide_next()
             except StoreUnavailable:
@@ -122,7 +122,7 @@ class Undecided:
     def _enqueue(self, arrival: _Arrival) -> None:
         # Webhooks that are kept in one batch are answered in the order of their numbers.
         self._waiting.append(arrival)
-        self._store.left.set()
+        self._store.presence.unreleased.set()
 
     def _add_count(self, alerts: int) -> None:
         self.alerts += alerts
@@ -131,26 +131,26 @@ class Undecided:
     async def _decide(self, arrival: _Arrival) -> None:
         webhook, source = arrival.webhook, arrival.source
         if webhook is None:
-            kept = await self._store.kept(arrival.number)
+            kept = await self._store.undecided.load(arrival.number)
             source = kept.source
             webhook = await self._threads.run(parse_webhook, kept.body, kept.received_at, kept.sender)
         alerts = await self._threads.run(in_order, webhook, self._policy())
         for first in range(0, len(alerts), MAX_PIECE_ALERTS):
             await self._decide_piece(arrival, webhook, source, alerts[first : first + MAX_PIECE_ALERTS])
-        self._wake(await self._store.accept_end(arrival.number, webhook, source, self._clock.now()))
+        self._wake(await self._store.undecided.finish(arrival.number, webhook, source, self._clock.now()))
 
     async def _decide_piece(
         self, arrival: _Arrival, webhook: Webhook, source: str, alerts: list[Alert]
     ) -> None:
         piece = replace(webhook, alerts=tuple(alerts))
-        receipt = await self._store.accept_some(
+        receipt = await self._store.undecided.accept_some(
             arrival.number, piece, source, self._policy(), self._clock.now()
         )
         self._metrics.decided(source, receipt.changes, receipt.decisions)
         self._wake(receipt.wake)
 
     async def _quarantine(self, arrival: _Arrival, error: Exception) -> None:
-        self._wake(await self._store.give_up(arrival.number, undecidable_reason(error)))
+        self._wake(await self._store.undecided.give_up(arrival.number, undecidable_reason(error)))
         self._metrics.quarantined()
 
 

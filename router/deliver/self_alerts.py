@@ -293,7 +293,7 @@ class SelfAlerts:
     async def _save(self, trouble: Trouble) -> None:
         """If the store is not writable, only the start of the trouble is forgotten, and only by a restart."""
         try:
-            await self._store.keep_trouble(trouble)
+            await self._store.save_trouble(trouble)
         except StoreUnavailable:  # the store logs it, once for all parts
             return
 
@@ -301,7 +301,7 @@ class SelfAlerts:
         if self._troubles is not None:
             self._troubles.pop(destination, None)
         try:
-            await self._store.forget_trouble(destination)
+            await self._store.delete_trouble(destination)
         except StoreUnavailable:  # the store logs it; after a restart the next delivery forgets it
             return
 

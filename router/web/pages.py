@@ -63,7 +63,7 @@ async def _ledger(request: web.Request) -> web.Response:
     except InputError as error:
         return web.json_response({"reason": str(error)}, status=400)
     try:
-        return web.json_response(await request.app[APP_CONTEXT].store.ledger(since, until))
+        return web.json_response(await request.app[APP_CONTEXT].store.pages.ledger(since, until))
     except StoreUnavailable as error:
         return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
 
@@ -79,7 +79,7 @@ def _answers(
     async def answer(request: web.Request) -> web.Response:
         store = request.app[APP_CONTEXT].store
         try:
-            rows, total = await ask(store), await store.total(name)
+            rows, total = await ask(store), await store.pages.total(name)
             return web.json_response(rows, headers={TOTAL: total})
         except StoreUnavailable as error:
             return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)

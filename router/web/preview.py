@@ -63,9 +63,9 @@ async def _state(request: web.Request) -> web.Response:
             "channels": sorted({each.channel for each in context.policy().destinations.values()}),
             "entries": [_shown(entry) for entry in preview.outbox.entries],
             "digests": [_shown(entry) for entry in await preview.digests()],
-            "waiting": await context.store.waiting(),
-            "decisions": await context.store.decisions(),
-            "totals": {name: await context.store.total(name) for name in ("waiting", "decisions")},
+            "waiting": await context.store.pages.waiting(),
+            "decisions": await context.store.pages.decisions(),
+            "totals": {name: await context.store.pages.total(name) for name in ("waiting", "decisions")},
             "jumps": [{"label": label, "at": at} for label, at in jumps],
         }
     )
@@ -147,6 +147,6 @@ async def _told(context: AppContext) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_STOP_SECONDS):
             while any(  # noqa: ASYNC110  (no event says that a backlog has become empty)
-                lane["backlog"] for lane in (await context.store.lanes(context.clock.now())).values()
+                lane["backlog"] for lane in (await context.store.pages.lanes(context.clock.now())).values()
             ):
                 await asyncio.sleep(_LOOK_SECONDS)

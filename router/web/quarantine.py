@@ -24,7 +24,7 @@ async def _list(request: web.Request) -> web.Response:
         return web.json_response({"reason": "limit is a number from 1 to 100"}, status=400)
     try:
         store = request.app[APP_CONTEXT].store
-        rows, total = await store.quarantined(int(limit)), await store.total("quarantine")
+        rows, total = await store.pages.quarantined(int(limit)), await store.pages.total("quarantine")
     except StoreUnavailable as error:
         return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
     shown = [{**row, **_shown(row["body"], row["size"])} for row in rows]
@@ -36,7 +36,7 @@ async def _whole(request: web.Request) -> web.Response:
     name = request.match_info["id"]
     known = name.isdecimal() and name.isascii() and len(name) < 19
     try:
-        body = await request.app[APP_CONTEXT].store.quarantined_body(int(name)) if known else None
+        body = await request.app[APP_CONTEXT].store.pages.quarantined_body(int(name)) if known else None
     except StoreUnavailable as error:
         return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
     if body is None:

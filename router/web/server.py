@@ -157,7 +157,7 @@ async def status(context: AppContext, started: float) -> dict[str, Any]:
         "config": context.loading(),
     }
     try:
-        ledger, due = await context.store.status_and_lanes(now)
+        ledger, due = await context.store.pages.status_and_lanes(now)
     except StoreUnavailable as error:
         return {
             **base,
@@ -207,7 +207,7 @@ async def _metrics(request: web.Request) -> web.Response:
     now = context.clock.now()
     lanes = None
     try:
-        lanes = _lanes(context, await context.store.lanes(now), now)
+        lanes = _lanes(context, await context.store.pages.lanes(now), now)
     except StoreUnavailable as error:
         log.warning("backlog unknown", error=str(error))
     text = context.metrics.expose(lanes, now)

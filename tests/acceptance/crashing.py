@@ -93,7 +93,7 @@ class Points:
 
 async def is_due(store: Store, now: int) -> bool:
     """Anything, anywhere."""
-    return any(lane["backlog"] for lane in (await store.lanes(now)).values())
+    return any(lane["backlog"] for lane in (await store.pages.lanes(now)).values())
 
 
 async def live(life: Life) -> None:
@@ -125,7 +125,7 @@ async def live(life: Life) -> None:
             continue
         clock.advance(given["now"] - clock.now())
         while await is_due(service.store, clock.now()) and not reader.at_eof():
-            failed = [each for each in await service.store.attempts() if each["outcome"] == "retry"]
+            failed = [each for each in await service.store.pages.attempts() if each["outcome"] == "retry"]
             assert not failed, f"a delivery failed: {failed}"
             await asyncio.sleep(_LOOK)  # real time: between two looks
         for _ in range(2):  # the lanes see for themselves that nothing is due

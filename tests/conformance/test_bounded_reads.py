@@ -22,16 +22,16 @@ STORM = Limits(above=60, every=5 * SECOND)
 Reading = Callable[[Store], Awaitable[object]]
 READINGS: dict[str, Reading] = {
     "status": Store.status,
-    "lanes": lambda store: store.lanes(NOW),
-    "status and lanes": lambda store: store.status_and_lanes(NOW),
+    "lanes": lambda store: store.pages.lanes(NOW),
+    "status and lanes": lambda store: store.pages.status_and_lanes(NOW),
     "waiting": Store.waiting,
     "ledger": Store.decisions,
     "deliveries": Store.attempts,
     "dead letters": Store.dead_letters,
-    "quarantine": lambda store: store.quarantined(20),
-    **{f"how many: {name}": lambda store, name=name: store.total(name) for name in LISTS},  # type: ignore[misc]
+    "quarantine": lambda store: store.pages.quarantined(20),
+    **{f"how many: {name}": lambda store, name=name: store.pages.total(name) for name in LISTS},  # type: ignore[misc]
     "what is next at a lane": lambda store: store.claim(PAGER, POLICY, NOW),
-    "the next opening": lambda store: store.next_opening(NOW),
+    "the next opening": lambda store: store.presence.next_opening(NOW),
     "whether there is a storm": lambda store: store.claim(TEAM, POLICY, NOW, limits=STORM),
     "when something will be due, where much is": lambda store: store._database.read(
         lambda connection: QUESTIONS["next time"](connection, [(SLACK.key, NOW)])

@@ -44,28 +44,28 @@ async def played(store: Store) -> int:
 
 async def test_counters_follow_every_kind_of_row_through_pruning_and_a_restart(store: Store) -> None:
     now = await played(store)
-    status = await store.status()
+    status = await store.pages.status()
     await assert_counted(store, now)
     assert status["deliveries"][SLACK.key]["under way"] == 1
-    await store.begin(now)
+    await store.start(now)
     await assert_counted(store, now)
-    attempts = (await store.status())["deliveries"][SLACK.key]
+    attempts = (await store.pages.status())["deliveries"][SLACK.key]
     assert (attempts.get("under way", 0), attempts["interrupted"]) == (0, 1)
-    assert (await store.lanes(now))[PAGER.key]["dead"] == 1
-    (letter,) = await store.dead_letters()
+    assert (await store.pages.lanes(now))[PAGER.key]["dead"] == 1
+    (letter,) = await store.pages.dead_letters()
     assert await store.discard(letter["id"], now)
     await assert_counted(store, now)
-    assert not any(lane["dead"] for lane in (await store.lanes(now)).values())
+    assert not any(lane["dead"] for lane in (await store.pages.lanes(now)).values())
 
 
 async def test_a_database_from_before_the_counters_gets_them_right(new_url: str) -> None:
     store = await Store.open(new_url)
     now = await played(store)
-    before = await store.status()
+    before = await store.pages.status()
     await store.close()
     _as_of_0010(open_backend(new_url))
     store = await Store.open(new_url)
-    assert await store.status() == before
+    assert await store.pages.status() == before
     await assert_counted(store, now)
     await store.close()
 
@@ -111,6 +111,6 @@ async def test_a_backlog_is_exact_unless_many_are_due_and_many_later(
             await store.accept(
                 webhook(alert(name, "warning"), group=name), "default", b"{}", POLICY, at + number
             )
-    lane = (await store.lanes(NIGHT + HOUR))[TEAM.key]
+    lane = (await store.pages.lanes(NIGHT + HOUR))[TEAM.key]
     assert (lane["backlog"], lane["backlog_more"]) == expected
     assert NOON <= lane["oldest_at"] < NOON + HOUR

@@ -47,23 +47,23 @@ async def play(store: Store, first: int, count: int, now: Millis) -> dict[int, i
 
 async def assert_readable(store: Store, numbers: dict[int, int]) -> None:
     for delivery, number in numbers.items():
-        message = await store.message(delivery)
+        message = await store.pages.message(delivery)
         assert message is not None
         assert message["body"] == message_of(number).body
-    page = await store.find_alerts(Search(), limit=500)
+    page = await store.pages.find_alerts(Search(), limit=500)
     found = []
     for alert in page.alerts:
-        story = await store.story(alert["id"])
+        story = await store.pages.story(alert["id"])
         assert story is not None
-        found.append(await store.body(story.events[0]["webhook"]))
+        found.append(await store.pages.body(story.events[0]["webhook"]))
     assert sorted(each or b"" for each in found) == sorted(map(body_of, numbers.values()))
 
 
 async def test_all_is_read_as_it_came_before_and_after_a_dictionary_is_learned(url: str) -> None:
     store = await Store.open(url)
-    await store.begin(NOW)
-    await store.adopt(Adoption(POLICY), NOW)
-    await store.judge(POLICY, NOW)
+    await store.start(NOW)
+    await store.rules.adopt(Adoption(POLICY), NOW)
+    await store.rules.judge_all(POLICY, NOW)
     numbers = await play(store, 0, 51, NOW)
     await assert_readable(store, numbers)
     await store.close()

@@ -28,21 +28,21 @@ async def shown(url: str, now: int) -> dict[str, Any]:
     """Every reading of the store, the ledger of parts of the time among them."""
     store = await Store.open(url)
     try:
-        newest, integrity = await store.decisions(), await store.integrity(now)
+        newest, integrity = await store.pages.decisions(), await store.integrity(now)
         assert integrity.miscounted.first == ()
         found = {
-            "status": await store.status(),
-            "lanes": await store.lanes(now),
-            "waiting": await store.waiting(),
+            "status": await store.pages.status(),
+            "lanes": await store.pages.lanes(now),
+            "waiting": await store.pages.waiting(),
             "decided": newest,
-            "attempts": await store.attempts(),
-            "quarantined": await store.quarantined(),
-            "dead": await store.dead_letters(),
-            "totals": [await store.total(each) for each in LISTS],
+            "attempts": await store.pages.attempts(),
+            "quarantined": await store.pages.quarantined(),
+            "dead": await store.pages.dead_letters(),
+            "totals": [await store.pages.total(each) for each in LISTS],
             "balance": asdict(await store.balance(None)),
             "balance since": asdict(await store.balance(await store.balance(None))),
             "integrity": asdict(integrity),
-            "next opening": await store.next_opening(now),
+            "next opening": await store.presence.next_opening(now),
             "fragments": await store.fragments(),
             "troubles": repr(await store.troubles()),
         }
@@ -85,11 +85,11 @@ async def test_it_reads_the_same_whatever_the_database(
 async def test_bodies_in_quarantine_come_back_byte_by_byte(store: Store) -> None:
     bodies = [b"", b"\x00\xff\xfe", "🙂".encode(), bytes(range(256)) * 400]
     numbers = [await store.quarantine(each, "default", "r", 1, "gzip") for each in bodies]
-    assert [await store.quarantined_body(each) for each in numbers] == bodies
-    found = await store.quarantined()
+    assert [await store.pages.quarantined_body(each) for each in numbers] == bodies
+    found = await store.pages.quarantined()
     assert [each["body"] for each in reversed(found)] == [each[:20_000] for each in bodies]
     assert [each["size"] for each in reversed(found)] == [len(each) for each in bodies]
-    assert await store.quarantined_body(2**62) is None
+    assert await store.pages.quarantined_body(2**62) is None
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ async def test_bodies_in_quarantine_come_back_byte_by_byte(store: Store) -> None
 async def test_text_that_a_database_refuses_loses_nothing_but_itself(store: Store, odd: str) -> None:
     """Providers say what they like."""
     await store.quarantine(b"x", "default", odd, 1, odd)
-    await store.keep_trouble(Trouble("slack:C0", 1, "slack:C0", odd))
-    kept = (await store.quarantined())[0]
+    await store.save_trouble(Trouble("slack:C0", 1, "slack:C0", odd))
+    kept = (await store.pages.quarantined())[0]
     ((trouble,), _) = await store.troubles()
     assert fit(kept["reason"]) == fit(kept["content_encoding"]) == trouble.reason == fit(odd)
     assert store.trouble is None

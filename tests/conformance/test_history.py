@@ -67,8 +67,8 @@ class Desk:
 
     async def adopt(self, text: str = RULES) -> None:
         self.policy = policy_of(text)
-        await self.store.adopt(Adoption(self.policy), self.now)
-        await self.store.judge(self.policy, self.now)
+        await self.store.rules.adopt(Adoption(self.policy), self.now)
+        await self.store.rules.judge_all(self.policy, self.now)
 
     async def post(
         self, name: str, level: str, status: Status = Status.FIRING, source: str = "default", **labels: str
@@ -93,12 +93,12 @@ class Desk:
         return work
 
     async def id_of(self, name: str) -> int:
-        page = await self.store.find_alerts(Search(parse_matchers(f'alertname="{name}"')))
+        page = await self.store.pages.find_alerts(Search(parse_matchers(f'alertname="{name}"')))
         (found,) = page.alerts
         return int(found["id"])
 
     async def events(self, name: str) -> tuple[Event, ...]:
-        found = await self.store.story(await self.id_of(name))
+        found = await self.store.pages.story(await self.id_of(name))
         assert found is not None
         assert (found.before, found.left_out) == (None, 0)
         return found.events
@@ -111,7 +111,7 @@ def policy_of(text: str) -> Policy:
 @pytest.fixture
 async def desk(store: Store) -> Desk:
     desk = Desk(store)
-    await store.begin(desk.now)
+    await store.start(desk.now)
     await desk.adopt()
     return desk
 
@@ -191,7 +191,7 @@ async def test_what_was_dropped_or_ended_before_anyone_was_told_says_so(desk: De
 async def test_what_was_given_up_and_tried_again_by_hand_says_both(desk: Desk) -> None:
     await desk.post("Down", "critical")
     await desk.deliver(ONCALL, Rejected("http 400"))
-    (letter,) = await desk.store.dead_letters()
+    (letter,) = await desk.store.pages.dead_letters()
     desk.now += MINUTE
     assert await desk.store.retry(letter["id"], desk.policy, desk.now)
     await desk.deliver(ONCALL, Delivered())
@@ -231,7 +231,7 @@ async def test_a_story_comes_in_pages_that_make_the_whole(desk: Desk) -> None:
     paged: list[Event] = []
     before: int | None = None
     for _ in range(4):
-        page = await desk.store.story(alert, before, limit=3)
+        page = await desk.store.pages.story(alert, before, limit=3)
         assert page is not None
         paged = [*page.events, *paged]
         before = page.before
@@ -254,14 +254,14 @@ async def test_a_story_says_how_many_attempts_and_decisions_it_leaves_out(
     for _ in range(60):
         await desk.deliver(ONCALL, Retry("http 503"))
     for name, event, shown, left_out in (("Disk", "decision", 51, 20), ("Down", "attempt", 50, 10)):
-        found = await desk.store.story(await desk.id_of(name))
+        found = await desk.store.pages.story(await desk.id_of(name))
         assert found is not None
         assert sum(each["event"] == event for each in found.events) == shown
         assert found.left_out == left_out
 
 
 async def test_an_alert_that_is_not_there_has_no_story(desk: Desk) -> None:
-    assert await desk.store.story(4_711) is None
+    assert await desk.store.pages.story(4_711) is None
 
 
 async def test_the_message_of_a_storm_is_in_the_story_of_what_it_told(desk: Desk) -> None:
@@ -276,11 +276,11 @@ async def test_the_message_of_a_storm_is_in_the_story_of_what_it_told(desk: Desk
 async def test_what_a_delivery_sent_can_be_read(desk: Desk) -> None:
     await desk.post("Down", "critical")
     work = await desk.deliver(ONCALL, Delivered())
-    assert await desk.store.message(work.delivery) == {"channel": "slack", "body": SENT.body}
+    assert await desk.store.pages.message(work.delivery) == {"channel": "slack", "body": SENT.body}
     await desk.post("Gone", "critical")
     unsent = await desk.claim(ONCALL)
     await desk.store.record(unsent, Retry("internal: KeyError"), desk.policy, desk.now, desk.now)
-    assert await desk.store.message(unsent.delivery) is None
+    assert await desk.store.pages.message(unsent.delivery) is None
 
 
 async def test_of_a_message_about_thousands_of_alerts_only_their_number_is_kept(desk: Desk) -> None:
@@ -288,7 +288,7 @@ async def test_of_a_message_about_thousands_of_alerts_only_their_number_is_kept(
     work = await desk.claim(ONCALL)
     kept = packed_message(replace(SENT, fallback=True), MAX_KEPT_ALERTS + 1)
     await desk.store.record(work, Delivered(), desk.policy, desk.now, desk.now, kept)
-    assert await desk.store.message(work.delivery) == {
+    assert await desk.store.pages.message(work.delivery) == {
         "channel": "slack", "fallback": True, "left_out": MAX_KEPT_ALERTS + 1,
     }  # fmt: skip
 
@@ -296,10 +296,10 @@ async def test_of_a_message_about_thousands_of_alerts_only_their_number_is_kept(
 async def test_the_body_of_a_webhook_is_kept_as_it_came_for_its_time(desk: Desk) -> None:
     await desk.post("Down", "critical")
     (change, *_) = await desk.events("Down")
-    assert await desk.store.body(change["webhook"]) == b'{"of": "Down"}'
+    assert await desk.store.pages.body(change["webhook"]) == b'{"of": "Down"}'
     keep = Retention(webhooks=DAY)
     [_ async for _ in desk.store.prune(keep, desk.now + 2 * DAY)]
-    assert await desk.store.body(change["webhook"]) is None
+    assert await desk.store.pages.body(change["webhook"]) is None
 
 
 async def test_a_large_body_is_kept_as_it_came(desk: Desk) -> None:
@@ -308,7 +308,7 @@ async def test_a_large_body_is_kept_as_it_came(desk: Desk) -> None:
     webhook = Webhook("r", "g", {}, "http://am", 0, (alert,))
     await desk.store.accept(webhook, "default", body, desk.policy, desk.now)
     (change, *_) = await desk.events("Big")
-    assert await desk.store.body(change["webhook"]) == body
+    assert await desk.store.pages.body(change["webhook"]) == body
 
 
 async def test_messages_go_after_a_time_of_their_own_and_attempts_stay(desk: Desk) -> None:
@@ -316,15 +316,15 @@ async def test_messages_go_after_a_time_of_their_own_and_attempts_stay(desk: Des
     work = await desk.deliver(ONCALL, Delivered())
     keep = Retention(messages=DAY)
     [_ async for _ in desk.store.prune(keep, desk.now + DAY - MINUTE)]
-    assert await desk.store.message(work.delivery) is not None
+    assert await desk.store.pages.message(work.delivery) is not None
     [_ async for _ in desk.store.prune(keep, desk.now + DAY + MINUTE)]
-    assert await desk.store.message(work.delivery) is None
+    assert await desk.store.pages.message(work.delivery) is None
     (attempt,) = [each for each in await desk.events("Down") if each["event"] == "attempt"]
     assert (attempt["outcome"], attempt["message"]) == ("delivered", False)
 
 
 async def names(desk: Desk, matchers: str = "", **given: Any) -> list[str]:
-    page = await desk.store.find_alerts(Search(parse_matchers(matchers) if matchers else (), **given))
+    page = await desk.store.pages.find_alerts(Search(parse_matchers(matchers) if matchers else (), **given))
     assert page.before is None
     return [each["labels"]["alertname"] for each in page.alerts]
 
@@ -347,7 +347,7 @@ async def test_alerts_are_found_by_labels_fingerprint_source_and_status(desk: De
     assert await names(desk, source="other") == ["Down"]
     assert await names(desk, status="firing") == ["Slow", "Disk"]
     assert await names(desk, 'cluster="eu-1"', status="resolved") == ["Down"]
-    page = await desk.store.find_alerts(Search(fingerprint="f-Down"))
+    page = await desk.store.pages.find_alerts(Search(fingerprint="f-Down"))
     assert page.alerts[0]["annotations"] == {"summary": "Down is down"}
 
 
@@ -358,7 +358,7 @@ async def test_pages_of_a_search_hold_each_alert_once(desk: Desk) -> None:
         found: list[str] = []
         before: int | None = None
         for _ in range(4):
-            page = await desk.store.find_alerts(search, before, limit=2)
+            page = await desk.store.pages.find_alerts(search, before, limit=2)
             found += [each["labels"]["instance"] for each in page.alerts]
             before = page.before
         assert before is None
@@ -375,13 +375,13 @@ async def test_a_search_looks_at_a_bounded_number_and_says_where_to_go_on(desk: 
     await desk.store.accept(webhook, "default", b"{}", desk.policy, desk.now)
     for matchers in ('instance=~"n0|n1"', 'alertname="Down",instance=~"n0|n1"'):
         search, found, pages = Search(parse_matchers(matchers)), [], 0
-        page = await desk.store.find_alerts(search)
+        page = await desk.store.pages.find_alerts(search)
         while True:
             pages += 1
             found += [each["labels"]["instance"] for each in page.alerts]
             if page.before is None:
                 break
-            page = await desk.store.find_alerts(search, page.before)
+            page = await desk.store.pages.find_alerts(search, page.before)
         assert (sorted(found), pages) == (["n0", "n1"], 2)
 
 

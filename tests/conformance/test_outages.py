@@ -52,11 +52,11 @@ async def test_a_server_that_stops_and_starts_refuses_webhooks_and_then_takes_th
                 with pytest.raises(StoreUnavailable, match="and it goes on by itself"):
                     await store.quarantine(b"lost", "default", "r", 1)
             with pytest.raises(StoreUnavailable, match="start the server, or look at the address"):
-                await store.status()
+                await store.pages.status()
             server.start()
             await store.quarantine(b"after", "default", "r", 1)
         assert store.trouble is None
-        assert [each["body"] for each in await store.quarantined()] == [b"after", b"before"]
+        assert [each["body"] for each in await store.pages.quarantined()] == [b"after", b"before"]
         assert [each["event"].split(";")[0] for each in logs] == [
             "the store can't be written", "the store can be written again"
         ]  # fmt: skip
@@ -76,9 +76,9 @@ async def test_a_connection_that_the_server_ends_costs_one_batch_at_most(
     await asyncio.to_thread(ended, postgresql)
     with pytest.raises(StoreUnavailable):
         await store.quarantine(b"lost", "default", "r", 1)
-    assert len(await store.quarantined()) == 1
+    assert len(await store.pages.quarantined()) == 1
     await store.quarantine(b"after", "default", "r", 1)
-    assert len(await store.quarantined()) == 2
+    assert len(await store.pages.quarantined()) == 2
     assert store.trouble is None
 
 
@@ -225,7 +225,7 @@ async def test_no_password_is_in_what_is_said_of_a_database(postgresql: Server) 
     postgresql.execute("GRANT ALL ON SCHEMA public TO locked", name)
     with capture_logs() as logs:
         store = await Store.open(postgresql.url(name, f"locked:{PASSWORD}"))
-        shown: list[Any] = [store.location, await store.status()]
+        shown: list[Any] = [store.location, await store.pages.status()]
         await store.close()
     assert PASSWORD not in repr((shown, logs))
     assert store.location.endswith(f"/{name}")

@@ -69,7 +69,7 @@ async def test_a_database_that_is_opened_again_is_left_as_it_is(url: str) -> Non
         await store.quarantine(b"x", "default", "r", 1)
         await store.close()
     store = await Store.open(url)
-    assert len(await store.quarantined()) == 2
+    assert len(await store.pages.quarantined()) == 2
     await store.close()
 
 

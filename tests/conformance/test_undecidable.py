@@ -114,12 +114,12 @@ def quarantined(room: Web) -> float | None:
 
 
 async def assert_quarantined(room: Web, client: Client, raw: bytes, error: str) -> None:
-    (kept,) = await room.store.quarantined()
+    (kept,) = await room.store.pages.quarantined()
     assert kept["reason"] == f"it can't be decided: {error}; the log says more"
     response = await client.get(f"/api/v1/quarantine/{kept['id']}")
     assert await response.read() == raw
     assert (quarantined(room), room.counted("default", "quarantined")) == (1, 1)
-    ledger = await room.store.status()
+    ledger = await room.store.pages.status()
     assert (ledger["webhooks"]["quarantined"], ledger["imbalance"]) == (1, 0)
     assert room.store.trouble is None
 
@@ -139,7 +139,7 @@ async def test_one_whose_decision_raises_is_quarantined_as_it_came(
     assert [each["event"] for each in logs if each["log_level"] != "info"] == [
         "a webhook can't be decided", "webhook quarantined"
     ]  # fmt: skip
-    assert (await room.store.status())["webhooks"]["accepted"] == 0
+    assert (await room.store.pages.status())["webhooks"]["accepted"] == 0
 
 
 @pytest.mark.parametrize("count", [1, LARGE])
@@ -205,7 +205,7 @@ async def test_a_database_that_cannot_be_written_is_503_and_no_quarantine(
     assert [status for status, _ in found] == [503] * 3
     assert room.store.trouble is not None
     assert quarantined(room) == 0
-    assert await room.store.quarantined() == []
+    assert await room.store.pages.quarantined() == []
 
 
 async def test_a_host_without_memory_is_503_and_no_quarantine(
@@ -214,4 +214,4 @@ async def test_a_host_without_memory_is_503_and_no_quarantine(
     raises(monkeypatch, MemoryError())
     ((status, _),) = await answers(client, body(BAD))
     assert status == 503
-    assert await room.store.quarantined() == []
+    assert await room.store.pages.quarantined() == []

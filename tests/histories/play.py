@@ -64,15 +64,15 @@ class _Player:
 
     async def start(self) -> None:
         self.store = await Store.open(self.url)
-        await self.store.begin(self.now)
+        await self.store.start(self.now)
         await self.adopt()
-        await self.store.begin_counting(self.rules.policy, self.now)
-        await self.store.judge(self.rules.policy, self.now)
+        await self.store.timekeeping.begin_counting(self.rules.policy, self.now)
+        await self.store.rules.judge_all(self.rules.policy, self.now)
 
     async def adopt(self) -> None:
-        await self.store.adopt(self.rules, self.now)
-        await self.store.judge(self.rules.policy, self.now)
-        gone = await self.store.retire(self.rules.policy, self.now)
+        await self.store.rules.adopt(self.rules, self.now)
+        await self.store.rules.judge_all(self.rules.policy, self.now)
+        gone = await self.store.rules.retire(self.rules.policy, self.now)
         retired = {key: read(key, text) for key, text in gone.items()}
         self.lanes = {
             **self.rules.policy.destinations,
@@ -97,27 +97,27 @@ class _Player:
         return self.result
 
     async def look_at_the_ledger(self) -> None:
-        before, status = self.ledger, await self.store.status()
+        before, status = self.ledger, await self.store.pages.status()
         self.ledger, change = ledger_change(before, status)
         if change:
             self.result["ledger"] = change
 
     async def end(self) -> JobResult:
         store, seen, policy = self.store, self.seen, self.rules.policy
-        opening = await store.next_opening(self.now)
+        opening = await store.presence.next_opening(self.now)
         digests = {
             key: seen.digest(await store.digest(each, policy, self.now))
             for key, each in policy.destinations.items()
             if each.digest
         }
         return {
-            "backlog": seen.backlog(await store.lanes(self.now)),
-            **seen.waiting(await store.waiting()),
+            "backlog": seen.backlog(await store.pages.lanes(self.now)),
+            **seen.waiting(await store.pages.waiting()),
             "openings": None if opening is None else seconds(opening),
-            "letters": seen.letters(await store.dead_letters()),
+            "letters": seen.letters(await store.pages.dead_letters()),
             "digests": digests,
-            "wrong": len((await store.ledger(None, None))["wrong"]),
-            **seen.decided(await store.decisions()),
+            "wrong": len((await store.pages.ledger(None, None))["wrong"]),
+            **seen.decided(await store.pages.decisions()),
         }
 
     # The steps, each by its name.
@@ -141,11 +141,11 @@ class _Player:
 
     async def _wait(self, by: int) -> None:
         self.now += moment(by) - moment(0)
-        await self.store.beat(self.rules.policy, self.now)
+        await self.store.timekeeping.heartbeat(self.rules.policy, self.now)
 
     async def _step(self, by: int) -> None:
         self.now += moment(by) - moment(0)
-        await self.store.step(self.rules.policy, self.now, back=by < 0)
+        await self.store.timekeeping.step_clock(self.rules.policy, self.now, back=by < 0)
         self.wake(self.lanes)
 
     async def _deliver(self, outcomes: Iterable[str] = ()) -> None:
@@ -217,19 +217,19 @@ class _Player:
             for name, start in has.items()
         }
         answer = Answer(source, self.now, reported, MINUTE, _PEERS)
-        receipt = await self.store.answered(answer, self.rules.policy, self.now)
+        receipt = await self.store.presence.apply_answer(answer, self.rules.policy, self.now)
         self.wake(receipt.wake)
 
     async def _unanswered(self) -> None:
-        self.wake(await self.store.unanswered(frozenset(), self.rules.policy, self.now))
+        self.wake(await self.store.presence.forget_answers(frozenset(), self.rules.policy, self.now))
 
     async def _expire(self) -> None:
         policy = self.rules.policy
-        receipts = await self.store.expire(Listening(policy.stale_after), policy, self.now)
+        receipts = await self.store.presence.expire(Listening(policy.stale_after), policy, self.now)
         self.wake(key for each in receipts.values() for key in each.wake)
 
     async def _settle(self) -> None:
-        receipts, following = await self.store.settle_doubts(self.rules.policy, self.now)
+        receipts, following = await self.store.presence.settle_doubts(self.rules.policy, self.now)
         self.wake(key for each in receipts.values() for key in each.wake)
         if following is not None:
             self.result["next doubt"] = seconds(following)
@@ -252,7 +252,7 @@ class _Player:
         await self.settle_letter(letter, discard)
 
     async def settle_letter(self, letter: int, how: Callable[[int], Any]) -> None:
-        letters = await self.store.dead_letters()
+        letters = await self.store.pages.dead_letters()
         if letters:
             (found,) = self.seen.letters([letters[letter % len(letters)]])
             self.result["letter"] = found

@@ -13,7 +13,7 @@ async def until_delivered(world: World, count: int) -> None:
     """Wait until so many attempts are recorded as delivered."""
     assert world.service is not None
     store = world.service.store
-    while sum(each.get("delivered", 0) for each in (await store.status())["deliveries"].values()) < count:
+    while sum(each.get("delivered", 0) for each in (await store.pages.status())["deliveries"].values()) < count:
         await store.ready()
 
 
@@ -21,7 +21,7 @@ async def until_failed(world: World, destination: str, times: int = 1) -> None:
     """Wait until so many attempts at a destination are recorded as to be retried."""
     assert world.service is not None
     store = world.service.store
-    while (await store.status())["deliveries"].get(destination, {}).get("retry", 0) < times:
+    while (await store.pages.status())["deliveries"].get(destination, {}).get("retry", 0) < times:
         await store.ready()
 
 

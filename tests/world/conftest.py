@@ -131,7 +131,7 @@ class World:
 
     async def ledger(self) -> dict[str, Any]:
         assert self.service is not None
-        ledger = await self.service.store.status()
+        ledger = await self.service.store.pages.status()
         assert ledger["imbalance"] == 0
         return ledger
 

@@ -99,7 +99,7 @@ class Room:
 
     async def until(self, outcome: str, count: int, destination: Destination = ODD) -> None:
         """As many attempts have come to this."""
-        while (await self.store.status())["deliveries"].get(destination.key, {}).get(outcome, 0) < count:
+        while (await self.store.pages.status())["deliveries"].get(destination.key, {}).get(outcome, 0) < count:
             await self.store.ready()
 
     @property

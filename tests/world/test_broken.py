@@ -19,7 +19,7 @@ async def recorded(world: World, outcome: str, count: int = 1) -> None:
     """Wait until so many attempts at Slack have this outcome."""
     assert world.service is not None
     store = world.service.store
-    while (await store.status())["deliveries"].get(SLACK, {}).get(outcome, 0) < count:
+    while (await store.pages.status())["deliveries"].get(SLACK, {}).get(outcome, 0) < count:
         await store.ready()
 
 

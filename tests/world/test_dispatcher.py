@@ -85,13 +85,13 @@ def _is_idle(clock: ManualClock) -> bool:
 
 async def _recorded(room: Room) -> bool:
     held = len(room.odd.sending) if isinstance(room.odd, Held) else 0
-    own = [each for each in await room.store.attempts() if each["destination"].startswith("odd")]
+    own = [each for each in await room.store.pages.attempts() if each["destination"].startswith("odd")]
     return sum(each["outcome"] is not None for each in own) >= room.odd.tries - held
 
 
 async def under_way(room: Room) -> int:
     """Return how many deliveries are claimed and have no outcome."""
-    own = (each for each in await room.store.attempts() if each["destination"].startswith("odd"))
+    own = (each for each in await room.store.pages.attempts() if each["destination"].startswith("odd"))
     return sum(each["outcome"] is None for each in own)
 
 
@@ -175,10 +175,10 @@ async def test_the_lanes_of_a_section_claim_no_more_than_its_rate_allows(tmp_pat
             while len(room.odd.delivered) < count:
                 await room.store.ready()
             await quiet(room)
-            assert len(await room.store.attempts()) == count
+            assert len(await room.store.pages.attempts()) == count
             room.clock.advance(SECOND - 1)
             await quiet(room)
-            assert len(await room.store.attempts()) == count
+            assert len(await room.store.pages.attempts()) == count
             room.clock.advance(1)
 
 
@@ -370,7 +370,7 @@ async def test_a_stop_takes_back_what_has_not_begun(world: World) -> None:
     await world.start()
     assert world.service is not None
     assert await world.fates() == {"delivered": 12}
-    attempts = await world.service.store.attempts()
+    attempts = await world.service.store.pages.attempts()
     attempts = [each for each in attempts if each["destination"].startswith("slack")]
     assert {(each["outcome"], each["attempt"]) for each in attempts} == {("delivered", 1)}
     assert len(attempts) == 4
@@ -380,10 +380,10 @@ async def test_a_kill_leaves_what_has_not_begun_as_interrupted(world: World) -> 
     await one_edit_waits(world)
     assert world.service is not None
     store = world.service.store
-    claimed = [each for each in await store.attempts() if each["outcome"] is None]
+    claimed = [each for each in await store.pages.attempts() if each["outcome"] is None]
     assert len(claimed) == 1
-    await store.begin(world.clock.now())  # as the next process does
-    outcomes = {each["id"]: each["outcome"] for each in await store.attempts()}
+    await store.start(world.clock.now())  # as the next process does
+    outcomes = {each["id"]: each["outcome"] for each in await store.pages.attempts()}
     assert outcomes[claimed[0]["id"]] == "interrupted"
 
 
@@ -401,7 +401,7 @@ async def test_a_stop_takes_back_a_claim_that_comes_back_late(tmp_path: Path) ->
         await stop
         await fire
         assert room.odd.tries == 0
-        assert await room.store.attempts() == []
+        assert await room.store.pages.attempts() == []
         claimed = await room.store.claim_several(Permit(ODD), POLICY, NOON)
         assert [each.conversation.attempt for each in claimed.works] == [1]
 

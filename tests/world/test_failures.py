@@ -26,7 +26,7 @@ async def attempted(world: World, destination: str, count: int) -> dict[str, int
     assert world.service is not None
     store = world.service.store
     while True:
-        found = dict((await store.status())["deliveries"].get(destination, {}))
+        found = dict((await store.pages.status())["deliveries"].get(destination, {}))
         if sum(number for outcome, number in found.items() if outcome != "under way") >= count:
             return found
         await store.ready()

@@ -16,15 +16,15 @@ from tests.world.fake_slack import http as slack_http
 async def story(world: World, name: str) -> Story:
     assert world.service is not None
     store = world.service.store
-    (found,) = (await store.find_alerts(Search(parse_matchers(f'alertname="{name}"')))).alerts
-    known = await store.story(found["id"])
+    (found,) = (await store.pages.find_alerts(Search(parse_matchers(f'alertname="{name}"')))).alerts
+    known = await store.pages.story(found["id"])
     assert known is not None
     return known
 
 
 async def kept(world: World, delivery: int) -> dict[str, Any]:
     assert world.service is not None
-    message = await world.service.store.message(delivery)
+    message = await world.service.store.pages.message(delivery)
     assert message is not None
     return message
 

@@ -102,11 +102,11 @@ async def test_what_was_kept_is_decided_by_the_next_process(world: World, pieces
     body = group(firing=MANY)
     kept = parse_webhook(body, world.clock.now(), "127.0.0.1")
     store = await Store.open(f"sqlite:///{world.folder / 'router.db'}")
-    number = await store.keep(kept, "default", body, world.clock.now())
+    number = await store.undecided.keep(kept, "default", body, world.clock.now())
     for first in range(0, pieces * MAX_PIECE_ALERTS, MAX_PIECE_ALERTS):
         some = replace(kept, alerts=kept.alerts[first : first + MAX_PIECE_ALERTS])
-        await store.accept_some(number, some, "default", policy, world.clock.now())
-    assert await store.undecided() == [(number, MANY)]
+        await store.undecided.accept_some(number, some, "default", policy, world.clock.now())
+    assert await store.undecided.numbers() == [(number, MANY)]
     await store.close()
     await world.start()
     await assert_all_is_sent(world)
@@ -130,7 +130,7 @@ async def test_an_undecidable_webhook_is_quarantined_and_the_next_decided(
 ) -> None:
     await world.start()
     assert world.service is not None
-    accept_some = world.service.store.accept_some
+    accept_some = world.service.store.undecided.accept_some
 
     async def raises(number: int, webhook: Webhook, *given: Any) -> Receipt:
         if webhook.group_key == "odd":

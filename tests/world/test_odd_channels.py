@@ -98,7 +98,7 @@ async def test_a_send_that_hangs_is_cut_off_and_tried_again(tmp_path: Path) -> N
     async with a_room(tmp_path, Fake([hanging]), send_seconds=0.05) as room:
         await room.fire()
         await room.until("retry", 1)
-        assert {each["reason"] for each in await room.store.attempts()} == {"", "no outcome within 0.05 s"}
+        assert {each["reason"] for each in await room.store.pages.attempts()} == {"", "no outcome within 0.05 s"}
         room.clock.advance(MINUTE)
         await room.until("delivered", 1)
 
@@ -157,7 +157,7 @@ async def test_what_got_further_than_before_is_no_failed_attempt(tmp_path: Path)
             await room.until("retry", count)
             room.clock.advance(SECOND)
         await room.until("delivered", 1)
-        assert {each["attempt"] for each in await room.store.attempts()} == {1}
+        assert {each["attempt"] for each in await room.store.pages.attempts()} == {1}
 
 
 def _broken() -> Message:
@@ -181,7 +181,7 @@ async def test_what_could_not_be_made_and_has_ended_is_obsolete(tmp_path: Path) 
         await room.fire()
         await room.until("retry", 1)
         await room.fire(status=Status.RESOLVED)
-        ledger = await room.store.status()
+        ledger = await room.store.pages.status()
         assert ledger["by_destination"][ODD.key]["obsolete"] == 2
         assert ledger["imbalance"] == 0
 

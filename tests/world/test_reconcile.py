@@ -29,7 +29,7 @@ async def until_reason(world: World, reason: str) -> None:
 
     async def ready() -> bool:
         assert world.service is not None
-        return reason in {row["reason"] for row in await world.service.store.waiting()}
+        return reason in {row["reason"] for row in await world.service.store.pages.waiting()}
 
     await until(ready, f"something waits because of: {reason}")
 

@@ -87,7 +87,7 @@ async def until_delivered_to(world: World, destination: str, count: int) -> None
     """Wait until so many changes are delivered to the destination."""
     assert world.service is not None
     store = world.service.store
-    while (await store.status())["by_destination"].get(destination, {}).get("delivered", 0) < count:
+    while (await store.pages.status())["by_destination"].get(destination, {}).get("delivered", 0) < count:
         await store.ready()
 
 

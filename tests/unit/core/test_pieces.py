@@ -25,15 +25,15 @@ def pieces(world: World, body: Webhook, size: int) -> list[Webhook]:
 
 
 def keep(world: World, body: Webhook) -> int:
-    return at_once(world.store.keep(body, "default", b"{}", world.now))
+    return at_once(world.store.undecided.keep(body, "default", b"{}", world.now))
 
 
 def decide(world: World, arrival: int, some: Webhook) -> None:
-    world.counted(at_once(world.store.accept_some(arrival, some, "default", world.policy, world.now)))
+    world.counted(at_once(world.store.undecided.accept_some(arrival, some, "default", world.policy, world.now)))
 
 
 def end(world: World, arrival: int, body: Webhook) -> None:
-    at_once(world.store.accept_end(arrival, body, "default", world.now))
+    at_once(world.store.undecided.finish(arrival, body, "default", world.now))
 
 
 def in_pieces(world: World, body: Webhook, size: int) -> None:
@@ -180,7 +180,7 @@ def test_one_that_cannot_be_decided_holds_nothing_back() -> None:
     body = webhook(*(alert(name, "critical") for name in "AB"))
     arrival = keep(world, body)
     decide(world, arrival, pieces(world, body, 1)[0])
-    at_once(world.store.give_up(arrival, "it raises"))
+    at_once(world.store.undecided.give_up(arrival, "it raises"))
     assert len(world.work_of(SLACK).conversation.alerts) == 1
     assert world.state.webhooks[arrival].quarantined == "it raises"
 

@@ -55,7 +55,7 @@ def ask(world: World, *firing: str, silenced: tuple[str, ...] = ()) -> Receipt:
 
 
 def take(world: World, answer: Answer) -> Receipt:
-    receipt = world.counted(at_once(world.store.answered(answer, world.policy, world.now)))
+    receipt = world.counted(at_once(world.store.presence.apply_answer(answer, world.policy, world.now)))
     world.assert_balanced()
     return receipt
 
@@ -77,7 +77,7 @@ def miss(world: World) -> Receipt:
 
 def grow_stale(world: World, **heard: Any) -> dict[str, Receipt]:
     listening = Listening(world.policy.stale_after, **heard)
-    receipts = at_once(world.store.expire(listening, world.policy, world.now))
+    receipts = at_once(world.store.presence.expire(listening, world.policy, world.now))
     for receipt in receipts.values():
         world.counted(receipt)
     world.assert_balanced()
@@ -85,12 +85,12 @@ def grow_stale(world: World, **heard: Any) -> dict[str, Receipt]:
 
 
 def next_opening(world: World) -> Millis | None:
-    return at_once(world.store.next_opening(world.now))
+    return at_once(world.store.presence.next_opening(world.now))
 
 
 def forget(world: World, *trusted: str) -> frozenset[str]:
     """What was said of other sources than these."""
-    return at_once(world.store.unanswered(frozenset(trusted), world.policy, world.now))
+    return at_once(world.store.presence.forget_answers(frozenset(trusted), world.policy, world.now))
 
 
 def told_now(world: World) -> Work:

@@ -53,9 +53,9 @@ def test_rules_that_are_in_force_no_longer_judge_nothing() -> None:
     """A step of the clock was dealt with under the rules before, while others were loaded."""
     world = World(NIGHT)
     world.post(alert("Disk", "warning"))
-    at_once(world.store.adopt(Adoption(RULES[1]), world.now))
+    at_once(world.store.rules.adopt(Adoption(RULES[1]), world.now))
     before = rows(world)
-    assert at_once(world.store.judge_some(POLICY, world.now)) == (None, frozenset())
+    assert at_once(world.store.rules.judge_some(POLICY, world.now)) == (None, frozenset())
     assert rows(world) == before
-    assert at_once(world.store.judge_some(RULES[1], world.now)) == (Phase.JUDGE, frozenset())
-    assert at_once(world.store.judge_some(RULES[1], world.now)) == (None, frozenset({TEAM.key}))
+    assert at_once(world.store.rules.judge_some(RULES[1], world.now)) == (Phase.JUDGE, frozenset())
+    assert at_once(world.store.rules.judge_some(RULES[1], world.now)) == (None, frozenset({TEAM.key}))

@@ -45,7 +45,7 @@ def told(world: World) -> int:
 
 def answer(world: World, listed: Mapping[str, Reported], peers: frozenset[str]) -> None:
     at_once(
-        world.store.answered(Answer("default", world.now, listed, MINUTE, peers), world.policy, world.now)
+        world.store.presence.apply_answer(Answer("default", world.now, listed, MINUTE, peers), world.policy, world.now)
     )
 
 
@@ -101,7 +101,7 @@ def test_a_doubt_that_lasts_keeps_the_end_that_its_sender_gave(world: World) -> 
     report(FIRING, world.now + 2 * MINUTE)
     world.now += 10 * MINUTE
     world.settle_doubts()
-    receipts = at_once(world.store.expire(Listening(stale_after=0), world.policy, world.now))
+    receipts = at_once(world.store.presence.expire(Listening(stale_after=0), world.policy, world.now))
     assert [kind for kind, _, _ in world.counted(receipts["default"]).changes] == ["resolved"]
 
 
@@ -158,7 +158,7 @@ def test_of_two_clocks_the_later_start_of_an_episode_counts(world: World) -> Non
 
 @pytest.mark.parametrize("doubted", [True, False])
 def test_a_step_forward_makes_no_second_page_of_a_late_report(world: World, doubted: bool) -> None:
-    at_once(world.store.beat(world.policy, world.now))
+    at_once(world.store.timekeeping.heartbeat(world.policy, world.now))
     world.post(alert("Down", "critical"))
     world.deliver()
     world.post(alert("Down", "critical", RESOLVED))
@@ -166,7 +166,7 @@ def test_a_step_forward_makes_no_second_page_of_a_late_report(world: World, doub
     if doubted:
         world.post(alert("Down", "critical"), peer="http://am-2")
     world.now += 13 * HOUR
-    at_once(world.store.step(world.policy, world.now, back=False))
+    at_once(world.store.timekeeping.step_clock(world.policy, world.now, back=False))
     if not doubted:
         world.post(alert("Down", "critical"), peer="http://am-2")
     world.deliver()

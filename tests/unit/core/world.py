@@ -208,7 +208,7 @@ class World:
         at_once(self.store.unclaim(works, self.policy, self.now))
 
     def settle_doubts(self) -> None:
-        receipts, _ = at_once(self.store.settle_doubts(self.policy, self.now))
+        receipts, _ = at_once(self.store.presence.settle_doubts(self.policy, self.now))
         for receipt in receipts.values():
             self.counted(receipt)
 
@@ -229,9 +229,9 @@ class World:
 
     def adopt(self, policy: Policy) -> None:
         """Everything that fires is judged by these rules."""
-        at_once(self.store.adopt(Adoption(policy), self.now))
-        at_once(self.store.judge(policy, self.now))
-        at_once(self.store.retire(policy, self.now))
+        at_once(self.store.rules.adopt(Adoption(policy), self.now))
+        at_once(self.store.rules.judge_all(policy, self.now))
+        at_once(self.store.rules.retire(policy, self.now))
 
     def reload(self, policy: Policy) -> None:
         self.policy = policy
@@ -239,7 +239,7 @@ class World:
 
     def restart(self) -> None:
         """Nothing of what was under way is recorded."""
-        at_once(self.store.begin(self.now))
+        at_once(self.store.start(self.now))
         self.reload(self.policy)
 
     def retry(self, letter: int) -> frozenset[str] | None:

@@ -60,7 +60,7 @@ async def test_of_a_batch_that_cannot_be_saved_only_the_bad_job_fails(tmp_path: 
     answers = await asyncio.gather(
         writes[0], store._database.do(refused), *writes[1:], return_exceptions=True
     )
-    kept = await store.quarantined()
+    kept = await store.pages.quarantined()
     await store.close()
     assert [isinstance(each, int) for each in answers] == [True, False, True, True]
     assert "NOT NULL" in str(answers[1])
@@ -72,11 +72,11 @@ async def test_a_number_is_never_given_twice_after_pruning_and_a_restart(tmp_pat
     for start in range(3):
         store = await Store.open(url)
         now = MONDAY + start * 40 * DAY
-        await store.begin(now)
+        await store.start(now)
         seen += [await store.quarantine(b"x", "default", "r", now) for _ in range(3)]
         async for _ in store.prune(Retention(history=HOUR, webhooks=HOUR), now + DAY):
             pass
-        assert await store.quarantined() == []
+        assert await store.pages.quarantined() == []
         await store.close()
     assert len(set(seen)) == len(seen)
     assert seen == sorted(seen)

@@ -68,18 +68,18 @@ def after_a_step(by: int, pieces: int) -> tuple[dict[str, list[Any]], int]:
     with in_sqlite() as database:
         world = World(database=database)
         played(world)
-        at_once(world.store.beat(world.policy, world.now))
+        at_once(world.store.timekeeping.heartbeat(world.policy, world.now))
         world.now += by
         dying: Any = Dying(database, pieces)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(world.store, "_database", dying)
             try:
-                at_once(world.store.step(world.policy, world.now, back=by < 0))
+                at_once(world.store.timekeeping.step_clock(world.policy, world.now, back=by < 0))
             except StoreUnavailable:
                 assert not dying.left
         world.restart()
-        at_once(world.store.begin_counting(world.policy, world.now))
-        at_once(world.store.judge(world.policy, world.now))
+        at_once(world.store.timekeeping.begin_counting(world.policy, world.now))
+        at_once(world.store.rules.judge_all(world.policy, world.now))
         world.assert_balanced()
         return contents(world.state), dying.left
 
@@ -99,7 +99,7 @@ def test_after_a_step_back_nothing_waits_for_the_old_time() -> None:
         world = World(database=database)
         played(world)
         world.now -= 8 * HOUR
-        at_once(world.store.step(world.policy, world.now, back=True))
+        at_once(world.store.timekeeping.step_clock(world.policy, world.now, back=True))
         for row in world.state.conversations:
             assert row.state != OPEN or row.slot is not None or (row.due_at or 0) <= world.now + MINUTE * 6
             assert row.not_before <= world.now
@@ -113,7 +113,7 @@ def test_no_statement_of_a_step_or_a_resume_is_about_more_than_a_piece() -> None
             world.post(alert(f"A{number}", "critical"), group=f"g{number}")
         began: list[tuple[str, int]] = []
         database.driver.set_trace_callback(lambda sql: began.append((sql, database.driver.total_changes)))
-        at_once(world.store.step(world.policy, world.now - 2 * HOUR, back=True))
+        at_once(world.store.timekeeping.step_clock(world.policy, world.now - 2 * HOUR, back=True))
         at_once(world.store.resume(SLACK.key))
         database.driver.set_trace_callback(None)
         changed = [
@@ -131,7 +131,7 @@ def unfinished(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(world.store, "_database", dying)
         with pytest.raises(StoreUnavailable):
-            at_once(world.store.step(world.policy, world.now, back=back))
+            at_once(world.store.timekeeping.step_clock(world.policy, world.now, back=back))
 
 
 def is_finished(world: World) -> bool:
@@ -143,7 +143,7 @@ def played_until_an_end(world: World) -> None:
     """Just before a step."""
     played(world)
     world.post(alert("Told1", "critical", Status.RESOLVED), group="told1")
-    at_once(world.store.beat(world.policy, world.now))
+    at_once(world.store.timekeeping.heartbeat(world.policy, world.now))
 
 
 def of_alert(world: World, name: str) -> AlertRow:
@@ -158,7 +158,7 @@ def test_a_step_forward_finishes_one_back_and_is_one_itself() -> None:
         world.now -= 2 * MINUTE
         unfinished(world, database)
         world.now += 3 * HOUR
-        at_once(world.store.step(world.policy, world.now, back=False))
+        at_once(world.store.timekeeping.step_clock(world.policy, world.now, back=False))
         assert is_finished(world)
         assert of_alert(world, "Told1").changed_at == world.now  # another end may still contradict it
 
@@ -170,7 +170,7 @@ def test_a_step_forward_that_is_tried_again_knows_what_ended_before_it() -> None
         world.now += 5 * HOUR
         unfinished(world, database, back=False)
         world.now += MINUTE
-        at_once(world.store.step(world.policy, world.now, back=False))
+        at_once(world.store.timekeeping.step_clock(world.policy, world.now, back=False))
         assert is_finished(world)
         assert of_alert(world, "Told1").changed_at == world.now
 
@@ -187,11 +187,11 @@ def test_a_step_back_that_could_not_be_finished_is_finished_later(
         unfinished(world, database, fails)
         assert not is_finished(world)
         if then == "beat":
-            assert at_once(world.store.beat(world.policy, world.now))
+            assert at_once(world.store.timekeeping.heartbeat(world.policy, world.now))
         else:
-            at_once(world.store.step(world.policy, world.now, back=False))
+            at_once(world.store.timekeeping.step_clock(world.policy, world.now, back=False))
         assert is_finished(world)
-        assert not at_once(world.store.beat(world.policy, world.now))
+        assert not at_once(world.store.timekeeping.heartbeat(world.policy, world.now))
         groups = [row for row in world.state.conversations if row.slot is None]
         assert all((row.due_at or 0) <= world.now + 6 * MINUTE for row in groups)
 

@@ -120,9 +120,9 @@ def play(history: History, kind: str, what: Any) -> None:
             for step in what:
                 history.play(*step)
         case "clock":
-            at_once(world.store.beat(world.policy, world.now))
+            at_once(world.store.timekeeping.heartbeat(world.policy, world.now))
             world.now += what
-            at_once(world.store.step(world.policy, world.now, back=what < 0))
+            at_once(world.store.timekeeping.step_clock(world.policy, world.now, back=what < 0))
         case "resume":
             at_once(world.store.resume(what.key))
         case "restart":

@@ -90,7 +90,7 @@ async def test_who_shares_a_batch_with_a_full_disk_is_told_so(store: Store) -> N
     await store._database.write(no_room)
     writes = [store.quarantine(b"x" * size, "default", "r", 1) for size in (10, 100_000, 10)]
     answers = await asyncio.gather(*writes, return_exceptions=True)
-    kept = await store.quarantined()
+    kept = await store.pages.quarantined()
     assert [isinstance(each, int) for each in answers].count(True) == len(kept)
     assert all(isinstance(each, int) or "the disk is full" in str(each) for each in answers)
 
@@ -150,7 +150,7 @@ async def test_a_database_that_is_moved_away_in_use_is_not_written_until_it_is_b
         await store.ready()
     _move(away, path)
     await store.ready()
-    assert len(await store.quarantined()) == 1
+    assert len(await store.pages.quarantined()) == 1
 
 
 def _move(path: Path, to: Path) -> None:

@@ -53,8 +53,8 @@ class Room:
 @pytest.mark.parametrize("left", [None, Phase.JUDGE])
 async def test_a_piece_by_former_rules_opens_nothing(left: Phase | None) -> None:
     room = Room()
-    judging = await room.begin(room.store.judge_some(POLICY, NOON))
-    adopting = await room.begin(room.store.adopt(Adoption(OTHER), NOON))
+    judging = await room.begin(room.store.rules.judge_some(POLICY, NOON))
+    adopting = await room.begin(room.store.rules.adopt(Adoption(OTHER), NOON))
     await room.database.answer(jobs.JudgeSome, (left, frozenset()))
     assert not room.is_open
     await room.database.answer(jobs.Adopt, Phase.INDEX)
@@ -62,7 +62,7 @@ async def test_a_piece_by_former_rules_opens_nothing(left: Phase | None) -> None
     await judging
     assert not room.is_open
     for phase, opens in ((Phase.INDEX, False), (Phase.JUDGE, True)):
-        judging = await room.begin(room.store.judge_some(OTHER, NOON))
+        judging = await room.begin(room.store.rules.judge_some(OTHER, NOON))
         await room.database.answer(jobs.JudgeSome, (phase, frozenset()))
         assert await judging == (phase, frozenset())
         assert room.is_open is opens
@@ -70,7 +70,7 @@ async def test_a_piece_by_former_rules_opens_nothing(left: Phase | None) -> None
 
 async def test_rules_that_could_not_be_put_in_force_close_nothing() -> None:
     room = Room()
-    adopting = await room.begin(room.store.adopt(Adoption(OTHER), NOON))
+    adopting = await room.begin(room.store.rules.adopt(Adoption(OTHER), NOON))
     assert not room.is_open
     await room.database.answer(jobs.Adopt, StoreUnavailable("the disk is full"))
     with pytest.raises(StoreUnavailable):

@@ -38,7 +38,7 @@ def stories(world: World) -> States:
     """What the stories of all alerts say of each fate."""
     told: States = defaultdict(list)
     for alert in world.state.alerts:
-        story = at_once(world.store.story(alert.id, limit=200))
+        story = at_once(world.store.pages.story(alert.id, limit=200))
         assert story is not None
         times = [each["at"] for each in story.events]
         assert times == sorted(times)

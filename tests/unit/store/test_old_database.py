@@ -127,12 +127,12 @@ async def test_alerts_of_an_older_version_are_found_by_label_and_have_a_short_st
             connection.exec_driver_sql(statement)
     engine.dispose()
     store = await Store.open(f"sqlite:///{path}")
-    (found,) = (await store.find_alerts(Search(parse_matchers('alertname="Dówn"')))).alerts
+    (found,) = (await store.pages.find_alerts(Search(parse_matchers('alertname="Dówn"')))).alerts
     assert (found["id"], found["annotations"]) == (2, {"summary": "ö"})
-    known = await store.story(2)
+    known = await store.pages.story(2)
     assert known is not None
     assert [(each["at"], each["event"], each.get("reason")) for each in known.events] == [
         (5, "change", None), (7, "fate", "told"),
     ]  # fmt: skip
-    assert await store.body(3) == b"{}"
+    assert await store.pages.body(3) == b"{}"
     await store.close()

@@ -37,13 +37,13 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 def release(world: World) -> frozenset[str]:
-    return at_once(world.store.release(world.policy, world.now))
+    return at_once(world.store.presence.release(world.policy, world.now))
 
 
 def test_its_end_says_that_alerts_are_left(world: World) -> None:
-    world.store.left.clear()
+    world.store.presence.unreleased.clear()
     assert world.post(alert("A", "critical", Status.RESOLVED)).unreleased
-    assert world.store.left.is_set()
+    assert world.store.presence.unreleased.is_set()
     assert isinstance(world.begin(TEAM), Idle)
 
 

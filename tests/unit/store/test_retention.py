@@ -68,7 +68,7 @@ class Shelf:
         return list(went)
 
     def account(self, since: Millis | None = None, until: Millis | None = None) -> dict[str, Any]:
-        return at_once(self.world.store.ledger(since, until))
+        return at_once(self.world.store.pages.ledger(since, until))
 
     def balance(self, last: Balance | None = None) -> Balance:
         return at_once(self.world.store.balance(last))
@@ -170,7 +170,7 @@ def test_a_configuration_goes_when_all_its_decisions_are_history(shelf: Shelf) -
 
 def test_the_status_page_reads_the_same_books(shelf: Shelf) -> None:
     shelf.world.post(alert("Down", "critical"), alert("Disk", "warning"), alert("Cert", "info"))
-    ledger = at_once(shelf.world.store.status())
+    ledger = at_once(shelf.world.store.pages.status())
     assert ledger["changes"] == {"fired": 3, "resolved": 0, "repeated": 0}
     assert ledger["changes_x_destinations"] == 5
     assert (ledger["fates"]["pending"], ledger["fates"]["inhibited"], ledger["imbalance"]) == (4, 0, 0)

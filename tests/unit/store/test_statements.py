@@ -373,7 +373,7 @@ def doubts_are_settled(desk: Desk, count: int) -> Jobs:
 
 def reindexed(desk: Desk, count: int) -> Jobs:
     desk.accepts(*each_in_its_group(count, "warning"))
-    at_once(desk.store.adopt(Adoption(RULES[2]), desk.now))
+    at_once(desk.store.rules.adopt(Adoption(RULES[2]), desk.now))
     return [jobs.JudgeSome(RULES[2], desk.now)]
 
 
@@ -382,7 +382,7 @@ def rejudged(rules: Policy) -> Callable[[Desk, int], Jobs]:
         desk.accepts(*each_in_its_group(count, "warning"), in_one_group(count, "info"))
         desk.policy = replace(rules, fingerprint="changed")
         job = jobs.JudgeSome(desk.policy, desk.now)
-        at_once(desk.store.adopt(Adoption(desk.policy), desk.now))
+        at_once(desk.store.rules.adopt(Adoption(desk.policy), desk.now))
         while desk.do(job)[0] is Phase.INDEX:
             pass
         return [job]

@@ -85,7 +85,7 @@ class Web:
 
     async def accepted(self) -> int:
         """Webhooks in the ledger."""
-        count: int = (await self.store.status())["webhooks"]["accepted"]
+        count: int = (await self.store.pages.status())["webhooks"]["accepted"]
         return count
 
     def counted(self, source: str, outcome: str) -> float | None:

@@ -164,7 +164,7 @@ async def test_another_compression_is_refused_with_what_is_understood(
     assert len(answer.body["reason"]) < 1_000
     assert answer.headers["accept-encoding"] == "gzip, deflate"
     assert room.counted("default", "unsupported") == 1
-    assert (await room.store.status())["webhooks"] == {"accepted": 0, "quarantined": 0}
+    assert (await room.store.pages.status())["webhooks"] == {"accepted": 0, "quarantined": 0}
     assert [each["event"] for each in logs] == ["webhook refused"]
 
 

@@ -43,13 +43,13 @@ async def test_each_odd_body_comes_to_what_it_should(body: Body, room: Web, serv
         assert answer["status"] == "quarantined"
         assert answer["reason"]
     await room.decided()
-    ledger = await room.store.status()
+    ledger = await room.store.pages.status()
     assert ledger["webhooks"] == {"accepted": int(body.status == 200), "quarantined": int(body.quarantined)}
     assert sum(ledger["changes"].values()) == body.alerts
     assert ledger["imbalance"] == 0
-    for kept in await room.store.quarantined():
+    for kept in await room.store.pages.quarantined():
         assert kept["source"] == "default"
-        assert await room.store.quarantined_body(kept["id"]) == body.data
+        assert await room.store.pages.quarantined_body(kept["id"]) == body.data
     assert room.metrics.registry.get_sample_value("alert_router_quarantined_total") == int(body.quarantined)
     outcome = "accepted" if body.status == 200 else "quarantined"
     assert room.counted("default", outcome) == 1
@@ -114,7 +114,7 @@ async def test_wrong_or_no_credentials_are_refused_and_nothing_is_stored(
     reason = (await response.json())["reason"]
     assert "alertmanager.yml" in reason
     assert "s3cret" not in reason
-    assert (await room.store.status())["webhooks"] == {"accepted": 0, "quarantined": 0}
+    assert (await room.store.pages.status())["webhooks"] == {"accepted": 0, "quarantined": 0}
     assert room.counted("unknown", "unauthorized") == 1
 
 
@@ -218,7 +218,7 @@ async def test_a_body_over_the_limit_is_refused_and_counted(
     assert response.status == 413
     assert "10000 bytes" in (await response.json())["reason"]
     assert room.counted("default", "too_large") == 1
-    assert (await room.store.status())["webhooks"] == {"accepted": 0, "quarantined": 0}
+    assert (await room.store.pages.status())["webhooks"] == {"accepted": 0, "quarantined": 0}
 
 
 async def test_a_body_at_the_limit_is_taken(room: Web, serve: Serve) -> None:
@@ -298,7 +298,7 @@ async def test_a_sender_that_hangs_up_in_the_middle_leaves_nothing_behind(room: 
     await writer.wait_closed()
     assert (await client.post("/webhook", data=GOOD)).status == 200
     await client.close()  # waits for every handler
-    assert (await room.store.status())["webhooks"] == {"accepted": 1, "quarantined": 0}
+    assert (await room.store.pages.status())["webhooks"] == {"accepted": 1, "quarantined": 0}
     assert room.counted("default", "unavailable") == 1
 
 
