@@ -1,6 +1,6 @@
-"""Time as a part that can be exchanged: the real clock, and one shifted for the preview.
+"""Time as a part that can be replaced: the real clock, which the preview can shift.
 
-The tests' own clock, which moves only when told, stands in ``tests/`` and has the same methods.
+The tests' own clock in ``tests/`` has the same methods, and moves only when a test moves it.
 """
 
 import asyncio
@@ -10,41 +10,43 @@ from typing import Protocol
 
 from router.model import SECOND, Millis
 
-# However long the wait, the clocks are compared after this many seconds.
-_SLICE = 1.0
-# NTP's small corrections are no steps.
+# However long a wait is, the clocks are compared after this time.
+_COMPARE_SECONDS = 1.0
 STEP: Millis = SECOND
+"""A smaller difference is a correction by NTP and not a step."""
 
 
 class Clock(Protocol):
+    """The wall clock and the monotonic clock."""
+
     def now(self) -> Millis:
-        """The wall clock: for what people read, and for what outlasts the process."""
+        """Return the time of the wall clock: for people, and for what outlasts the process."""
         ...
 
     def elapsed(self) -> Millis:
-        """Counts the milliseconds while the machine runs; nobody steps it: for pauses and paces."""
+        """Return the time of the monotonic clock, which never steps: for pauses and rates."""
         ...
 
     async def wait(self, event: asyncio.Event, until: Millis | None) -> None:
-        """Return when ``event`` is set or ``until`` has come (None: never), whichever is first.
+        """Return when ``event`` is set, or at the time ``until`` of the wall clock (None: never), if that is earlier.
 
-        Returns as well when the wall clock was stepped: ``until`` may be near or far away now.
+        It also returns after a step of the wall clock, because ``until`` may be near or far away now.
         """
 
 
 def offset(clock: Clock) -> Millis:
-    """The wall clock against the one that nobody steps: it changes by a step, and by nothing else."""
+    """Return the difference between the wall clock and the monotonic clock. Only a step changes it."""
     return clock.now() - clock.elapsed()
 
 
-async def rest(clock: Clock, event: asyncio.Event, until: Millis) -> None:
-    """Return when ``event`` is set or ``until``, a moment of :meth:`Clock.elapsed`, has come. No step changes it."""
+async def wait_elapsed(clock: Clock, event: asyncio.Event, until: Millis) -> None:
+    """Return when ``event`` is set, or at the time ``until`` of the monotonic clock. A step changes nothing."""
     while not event.is_set() and (left := until - clock.elapsed()) > 0:
         await clock.wait(event, clock.now() + left)
 
 
 class SystemClock:
-    """The wall clock, plus an offset that only the preview ever moves."""
+    """The clocks of the machine, plus an offset that only the preview changes."""
 
     def __init__(self) -> None:
         self._offset: Millis = 0
@@ -58,15 +60,17 @@ class SystemClock:
         return time.monotonic_ns() // 1_000_000 + self._skipped
 
     def shift(self, by: Millis) -> None:
-        """Forward, as if so much time had passed; back, as a step."""
+        """Move both clocks forward, as if the time had passed; or the wall clock back, as a step."""
         self._offset += by
         self._skipped += max(0, by)
 
     async def wait(self, event: asyncio.Event, until: Millis | None) -> None:
         before = offset(self)
         while not event.is_set() and abs(offset(self) - before) <= STEP:
-            left = _SLICE if until is None else min(_SLICE, (until - self.now()) / 1_000)
-            if left <= 0:
+            seconds = _COMPARE_SECONDS
+            if until is not None:
+                seconds = min(seconds, (until - self.now()) / SECOND)
+            if seconds <= 0:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), left)
+                await asyncio.wait_for(event.wait(), seconds)

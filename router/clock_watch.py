@@ -5,15 +5,15 @@ from collections.abc import Callable
 
 import structlog
 
-from router.clock import STEP, Clock, offset, rest
+from router.clock import STEP, Clock, offset, wait_elapsed
 from router.decide import Policy
 from router.model import MINUTE, SECOND, Millis
 from router.store import BEAT, Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
-# A clock that was set forward by less makes nothing end early that matters.
-_FORWARD: Millis = MINUTE
+# A smaller step forward is harmless: what it ends too early does not matter.
+_FORWARD_STEP: Millis = MINUTE
 
 
 class ClockWatch:
@@ -24,51 +24,53 @@ class ClockWatch:
     alerts end as stale or gone, and deliveries are given up, only after the full time.
     """
 
-    def __init__(
-        self, store: Store, clock: Clock, policy: Callable[[], Policy], restart: Callable[[], None]
-    ) -> None:
-        """:param restart: told after each step: timers in memory begin again, and the lanes look again"""
+    def __init__(self, store: Store, clock: Clock, policy: Callable[[], Policy]) -> None:
         self.count = 0
-        """How many there were."""
+        """The number of steps so far."""
         self._store = store
         self._clock = clock
         self._policy = policy
-        self._restart = restart
+        self._restarts: list[Callable[[], None]] = []
         self._offset = offset(clock)
-        self._since: Millis | None = None
+        self._counting_since: Millis | None = None
         self._beat_at: Millis = 0
         self._unwritten_since: Millis | None = None
         self._comparing = asyncio.Lock()
 
+    def after_steps(self, restart: Callable[[], None]) -> None:
+        """Call ``restart`` after each step, so that timers in memory begin again."""
+        self._restarts.append(restart)
+
     async def serve(self) -> None:
+        """Compare the clocks at an interval, without end."""
         never = asyncio.Event()
         while True:
             try:
                 await self.look()
             except StoreUnavailable:
-                pass  # which the store says itself
+                pass  # the store logs it
             except Exception:
                 log.exception("the clocks could not be compared")
             else:
-                if abs(self._stepped) <= STEP:  # else it was while we looked
+                if abs(self._stepped_by) <= STEP:  # otherwise there was a step during the comparison
                     await self._clock.wait(never, self._clock.now() + BEAT)
                 continue
-            await rest(self._clock, never, self._clock.elapsed() + SECOND)
+            await wait_elapsed(self._clock, never, self._clock.elapsed() + SECOND)
 
     @property
-    def _stepped(self) -> Millis:
-        """By how much, since that was last dealt with."""
+    def _stepped_by(self) -> Millis:
+        """The change of the offset since the last comparison that was written."""
         return offset(self._clock) - self._offset
 
     async def look(self) -> Millis:
-        """Compare the clocks; whoever decides by the time that has passed does this first.
+        """Compare the clocks. Call this before a decision that depends on how much time has passed.
 
-        :returns: since when time has simply passed, by the wall clock
-        :raises StoreUnavailable: nothing is to be decided now
+        :returns: since when time has passed without a step (wall clock)
+        :raises StoreUnavailable: nothing may be decided now
         """
         async with self._comparing:
             try:
-                since = await self._look()
+                since = await self._compare()
             except StoreUnavailable:
                 if self._unwritten_since is None:
                     self._unwritten_since = self._clock.elapsed()
@@ -76,26 +78,29 @@ class ClockWatch:
             self._unwritten_since = None
             return since
 
-    async def _look(self) -> Millis:
-        now, elapsed, by = self._clock.now(), self._clock.elapsed(), self._stepped
+    async def _compare(self) -> Millis:
+        now, elapsed, by = self._clock.now(), self._clock.elapsed(), self._stepped_by
         unwritten = 0 if self._unwritten_since is None else elapsed - self._unwritten_since
-        if self._since is None:
-            self._since = await self._store.timekeeping.begin_counting(self._policy(), now)
-        elif by < -STEP or max(by, unwritten) > _FORWARD:
+        if self._counting_since is None:
+            self._counting_since = await self._store.timekeeping.begin_counting(self._policy(), now)
+        elif by < -STEP or max(by, unwritten) > _FORWARD_STEP:
             log.warning(
                 "the clock was stepped, or the database could not be written; all timers restart",
                 stepped_seconds=by / SECOND, unwritten_seconds=unwritten / SECOND,
             )  # fmt: skip
-            self._since = await self._store.timekeeping.step_clock(self._policy(), now, back=by < -STEP)
-            self.count += 1
-            self._restart()
+            self._counting_since = await self._store.timekeeping.step_clock(self._policy(), now, back=by < -STEP)
+            self._note_step()
         elif elapsed >= self._beat_at:
             if await self._store.timekeeping.heartbeat(self._policy(), now):
-                self.count += 1
-                self._restart()
+                self._note_step()
         else:
             self._offset += by
-            return self._since
+            return self._counting_since
         self._offset += by
         self._beat_at = elapsed + BEAT
-        return self._since
+        return self._counting_since
+
+    def _note_step(self) -> None:
+        self.count += 1
+        for restart in self._restarts:
+            restart()

@@ -1,5 +1,5 @@
-"""Writes the counters and gauges of the client library, in a tenth of the time that the library takes: a line is made
-again only when its value has changed since the last scrape.
+"""Writes the counters and gauges of the client library in a tenth of the library's time: a line is made again only when its
+value has changed since the last scrape.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,40 +8,41 @@ from typing import Any
 from prometheus_client import Counter, Gauge
 from prometheus_client.metrics_core import Metric
 
-from router.histogram import sample, written
+from router.histogram import number_text, sample_start
 
 _SUFFIXES = {"counter": "_total", "info": "_info"}
 
 
 class Family:
-    """All samples of a metric. Of one thread: nothing is locked."""
+    """All samples of a metric. It takes no locks, so only one thread may use it."""
 
     def __init__(self, metric: Counter | Gauge) -> None:
-        (about,) = metric.describe()
+        (description,) = metric.describe()
         self._metric = metric
-        self._head = head(about)
-        self._name = full_name(about)
+        self._head = head(description)
+        self._name = full_name(description)
         self._lines: dict[Sequence[str], tuple[float, str]] = {}
         """The last value and its line, by the values of the labels."""
 
     def text(self) -> Iterator[str]:
         yield self._head
         metric, lines = self._metric, self._lines
-        # The library shows its values in new objects only, one for each sample, and these take most of the time.
+        # The library returns its values only in new objects, one for each sample, and these take most of the time.
         names: Sequence[str] = metric._labelnames  # noqa: SLF001
         samples: Mapping[Sequence[str], Any] = metric._metrics if names else {(): metric}  # noqa: SLF001
         for labels, each in samples.items():
             value = each._value.get()  # noqa: SLF001
             known = lines.get(labels)
             if known is None or known[0] != value:
-                begin = sample(self._name, dict(zip(names, labels, strict=True)))
-                known = lines[labels] = value, f"{begin} {written(value)}\n"
+                start = sample_start(self._name, dict(zip(names, labels, strict=True)))
+                known = lines[labels] = value, f"{start} {number_text(value)}\n"
             yield known[1]
         if len(lines) > len(samples):
             self._lines = {labels: lines[labels] for labels in samples}
 
 
 def full_name(metric: Metric) -> str:
+    """Return the name with the suffix of its type."""
     return f"{metric.name}{_SUFFIXES.get(metric.type, '')}"
 
 

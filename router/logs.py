@@ -1,4 +1,4 @@
-"""Logging: JSON lines for machines, coloured lines on a terminal; one shape for ours and the libraries'."""
+"""Logging: JSON lines for machines, coloured lines on a terminal; the same for the router and its libraries."""
 
 import logging
 import os
@@ -8,7 +8,11 @@ import structlog
 
 
 def configure(form: str, level: str) -> None:
-    """:param form: ``json``, ``human`` or ``auto`` (human on a terminal). :param level: of ``logging``"""
+    """Set up logging for the process.
+
+    :param form: ``json``, ``human`` or ``auto`` (human on a terminal)
+    :param level: of ``logging``
+    """
     human = form == "human" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -17,7 +21,7 @@ def configure(form: str, level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: list[structlog.typing.Processor] = (
-        # Not the richer tracebacks: those show local variables, and with them secrets.
+        # Plain tracebacks: the richer ones show local variables, which may be secrets.
         [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if human
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
@@ -36,14 +40,14 @@ def configure(form: str, level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    # What these say at INFO is said by our own lines, or holds addresses that may carry secrets.
+    # Their INFO lines repeat lines of the router, or have addresses that may contain secrets.
     for chatty in ("aiohttp.access", "slack_sdk", "pdpyras", "urllib3", "alembic", "aiosmtplib"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-def let_go() -> None:
-    """Before the process ends. A log that nobody reads any more must not turn its exit code into a failure: what is
-    left in a stream goes to nowhere.
+def flush_streams() -> None:
+    """Flush the output before the process ends. If no program reads it any more, drop it: that must not change the exit
+    code.
     """
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -17,12 +17,12 @@ else:
     class Loop(uvloop.Loop):
         """Looks up names in the loop's default executor, as asyncio does.
 
-        libuv has four threads for that, for the whole process: four names whose server does not answer would hold up
-        everybody else's for 20 s and more.
+        libuv has four threads for that in the whole process: four names whose server does not answer would delay all
+        other names for 20 s and more.
         """
 
         async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> list[Any]:
-            if _is_address(host):  # each connection asks once more, and such a question waits for nobody
+            if _is_address(host):  # each connection asks once more, and an address needs no server
                 return socket.getaddrinfo(host, port, **options)
             return await self.run_in_executor(None, lambda: socket.getaddrinfo(host, port, **options))
 

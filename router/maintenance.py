@@ -1,5 +1,7 @@
-"""What goes on beside the webhooks. Every minute, the state and what is new in the ledger are checked. Every hour, what is
-over is pruned, and all of the ledger are checked: a long history takes minutes, and the other checks wait for that.
+"""The regular work in the background: checks and pruning.
+
+Every minute, the state and the new part of the ledger are checked. Every hour, expired rows are pruned and the whole ledger
+is checked. A long history takes minutes; the other checks wait for that.
 """
 
 import asyncio
@@ -16,8 +18,17 @@ from router.store import Balance, Integrity, Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
+# What each count of an integrity check means if it is not zero.
+_FAULTS = {
+    "contradicted": "alerts are resolved here although their sender still reports them as firing",
+    "empty": "conversations are open with nothing firing in them",
+    "miscounted": "counters differ from what their rows add up to",
+}
+
 
 class Maintenance:
+    """Checks and prunes the store."""
+
     def __init__(
         self,
         store: Store,
@@ -32,30 +43,33 @@ class Maintenance:
         self._retention = retention
         self._policy = policy
         self._balance: Balance | None = None
+        """The last one; None: the next check reads the whole ledger."""
         self.integrity: Integrity | None = None
         """The result of the last check; None: there was none yet."""
-        # Moments of the clock that nobody steps.
+        # Times of the monotonic clock.
         self._check_at: Millis = 0
         self._prune_at: Millis = 0
 
     async def run(self) -> None:
+        """Do the work every minute, without end."""
         never = asyncio.Event()
         while True:
             try:
-                with suppress(StoreUnavailable):  # which the store says itself
+                with suppress(StoreUnavailable):  # the store logs it
                     await self._store.close_large(self._policy(), self._clock.now())
                 await self._check()
                 if self._clock.elapsed() >= self._prune_at:
                     await self._prune()
             except StoreUnavailable as error:
-                log.warning("the ledger can't be kept now", error=str(error))
-            except Exception:
-                # It never dies: what it could not do is tried again.
-                log.exception("upkeep failed unexpectedly")
+                log.warning("maintenance is not possible now", error=str(error))
+            except Exception:  # the task must go on: it tries again
+                log.exception("maintenance failed unexpectedly")
             await self._clock.wait(never, self._clock.now() + MINUTE)
 
     async def _check(self) -> None:
-        """Whatever came since the last time; all of the ledger after a start, a pruning, and once they are wrong."""
+        """Check what is new since the last check. After a start, after pruning, and while the ledger does not balance, check
+        the whole ledger.
+        """
         last = self._balance if self._balance is not None and not self._balance.off else None
         found = await self._store.balance(last)
         if found.off and (last is not None or self._balance is None or found.off != self._balance.off):
@@ -63,27 +77,16 @@ class Maintenance:
         self._balance = found
         self._check_at = self._clock.elapsed() + MINUTE
         self._metrics.imbalance(found.off)
-        await self._check_integrity(whole=last is None)
+        await self._check_integrity(is_whole=last is None)
 
-    async def _check_integrity(self, *, whole: bool) -> None:
-        """:param whole: the counters, too, which all of the history is looked at for"""
+    async def _check_integrity(self, *, is_whole: bool) -> None:
+        """:param is_whole: also the counters, which are compared with the whole history"""
         before = self.integrity
-        found = await self._store.integrity(self._clock.now(), None if whole else before)
-        if found.contradicted.count and (before is None or before.contradicted != found.contradicted):
-            log.error(
-                "alerts are resolved here although their sender still reports them as firing",
-                count=found.contradicted.count, first=list(found.contradicted.first),
-            )  # fmt: skip
-        if found.empty.count and (before is None or before.empty != found.empty):
-            log.error(
-                "conversations are open with nothing firing in them",
-                count=found.empty.count, first=list(found.empty.first),
-            )  # fmt: skip
-        if found.miscounted.count and (before is None or before.miscounted != found.miscounted):
-            log.error(
-                "counters differ from what their rows add up to",
-                count=found.miscounted.count, first=list(found.miscounted.first),
-            )  # fmt: skip
+        found = await self._store.integrity(self._clock.now(), None if is_whole else before)
+        for name, meaning in _FAULTS.items():
+            faults = getattr(found, name)
+            if faults.count and (before is None or getattr(before, name) != faults):
+                log.error(meaning, count=faults.count, first=list(faults.first))
         self.integrity = found
         self._metrics.integrity(found.contradicted.count, found.empty.count, found.miscounted.count)
 
@@ -97,7 +100,7 @@ class Maintenance:
                 if self._clock.elapsed() >= self._check_at:
                     await self._check()
         finally:
-            self._balance = None  # numbers may be given anew
+            self._balance = None  # the ledger has fewer rows now
         if pruned:
             log.info("pruned", rows=pruned)
         await self._check()

@@ -1,6 +1,6 @@
-"""What the router counts about itself, for Prometheus. Labels come from the configuration only.
+"""What the router counts about itself, for Prometheus. Values of labels come from the configuration only.
 
-Counters start at zero with each process; the exact counts are the ledger's, at ``/status``.
+Counters start at zero with each process. The exact counts are those of the ledger, at ``/status``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,37 +8,30 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Info,
-    ProcessCollector,
-    disable_created_metrics,
-)
+from prometheus_client import CollectorRegistry, Info, ProcessCollector, disable_created_metrics
 from prometheus_client.metrics_core import Metric
 
 from router import histogram
+from router import metric_table as table
 from router.family import Family, head
 from router.histogram import Histogram
+from router.metric_table import Definition
 from router.model import SECOND, Millis
 
 T = TypeVar("T")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-# From a commit and a provider's answer to a morning's outage.
-_DELIVERY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400)
-# Up to what no job and no batch should need.
-_JOB_BUCKETS = (0.0001, 0.0005, 0.002, 0.01, 0.03, 0.1, 0.5, 2.5)
-_HTTP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
-# Reasons come from tables; whatever a provider makes up beyond this many counts as "other".
-_MOST_REASONS = 100
+# Reasons come from tables. Beyond this many, those that a provider makes up count as "other".
+_MAX_REASONS = 100
+_OF_LANES = (
+    table.BACKLOG, table.OLDEST_PENDING, table.BACKLOG_SECONDS, table.DEAD_LETTERS, table.DESTINATION_BROKEN,
+)  # fmt: skip
 
 
 @cache
 def package_version() -> str:
-    """As it was installed. It is looked up in a file, so that is done once."""
+    """Return the installed version. It is read from a file, so the result is kept."""
     try:
         return version("alert-router")
     except PackageNotFoundError:  # run from a checkout that is not installed
@@ -46,332 +39,163 @@ def package_version() -> str:
 
 
 def _tally(items: Iterable[T]) -> dict[T, int]:
-    """How often each occurs. For the few of most webhooks, the standard library's takes several times as long."""
+    """Return how often each item occurs. For few items, the standard library's Counter takes several times as long."""
     times: dict[T, int] = {}
     for item in items:
         times[item] = times.get(item, 0) + 1
     return times
 
 
-def _written(metrics: Iterable[Metric]) -> Iterator[str]:
+def _text_of(metrics: Iterable[Metric]) -> Iterator[str]:
     for metric in metrics:
         yield head(metric)
         for each in metric.samples:
-            yield f"{histogram.sample(each.name, each.labels)} {histogram.written(each.value)}\n"
+            yield f"{histogram.sample_start(each.name, each.labels)} {histogram.number_text(each.value)}\n"
 
 
 class Metrics:
-    """One registry an app. Switched off, every method returns at once and there is nothing to serve."""
+    """The metrics of one service. If they are switched off, all methods return immediately and nothing is served."""
 
     def __init__(self, *, enabled: bool = True) -> None:
         self.enabled = enabled
+        self.registry = CollectorRegistry()
         self._reasons: set[str] = set()
-        self._children: dict[tuple[Any, tuple[Any, ...]], Any] = {}
         self._lanes: set[str] = set()
         """The destinations that the gauges show."""
-        if not enabled:
-            return
-        self.registry = registry = CollectorRegistry()
-        place = ("channel", "destination")
-        self._webhooks = Counter(
-            "alert_router_webhooks",
-            "Webhooks, by source and what came of them.",
-            ("source", "outcome"),
-            registry=registry,
-        )
-        self._quarantined = Counter(
-            "alert_router_quarantined", "Bodies kept because they could not be used whole.", registry=registry
-        )
-        self._undecided = Gauge(
-            "alert_router_undecided_alerts",
-            "Alerts of large webhooks that are kept and not decided yet.",
-            registry=registry,
-        )
-        self._changes = Counter(
-            "alert_router_changes", "Accepted alert changes.", ("source", "kind", "level"), registry=registry
-        )
-        self._unknown_level = Counter(
-            "alert_router_unknown_severity",
-            "Accepted changes whose severity label named no known level, and so got the default.",
-            ("source",),
-            registry=registry,
-        )
-        self._decisions = Counter(
-            "alert_router_decisions",
-            "Decisions of the rules.",
-            ("destination", "decision"),
-            registry=registry,
-        )
-        self._deliveries = Counter(
-            "alert_router_deliveries",
-            "Delivery attempts, by outcome.",
-            (*place, "outcome"),
-            registry=registry,
-        )
-        self._failures = Counter(
-            "alert_router_delivery_failures",
-            "Failed delivery attempts, by reason.",
-            (*place, "reason"),
-            registry=registry,
-        )
-        self._duplicates = Counter(
-            "alert_router_possible_duplicates",
-            "Deliveries after an attempt whose answer got lost, at a provider that tells no double apart.",
-            place,
-            registry=registry,
-        )
-        self._latency = Histogram(
-            "alert_router_accept_to_delivered_seconds",
-            "From the acceptance of a change to its delivery; what was held back on purpose is left out.",
-            place,
-            _DELIVERY_BUCKETS,
-        )
-        self._job_seconds = Histogram(
-            "alert_router_store_job_seconds",
-            "How long the store's writer took for a job, without loading and saving its rows, by kind.",
-            ("job",),
-            _JOB_BUCKETS,
-        )
-        self._batch_seconds = Histogram(
-            "alert_router_store_batch_seconds",
-            "How long the store's writer took for the jobs of one transaction, all of it.",
-            (),
-            _JOB_BUCKETS,
-        )
-        self._fallbacks = Counter(
-            "alert_router_template_fallbacks",
-            "Messages sent plain because their template failed.",
-            ("channel",),
-            registry=registry,
-        )
-        self._reconcile_failures = Counter(
-            "alert_router_reconcile_failures",
-            "Questions that Alertmanager did not answer, by source.",
-            ("source",),
-            registry=registry,
-        )
-        self._backlog = Gauge(
-            "alert_router_backlog",
-            "Conversations that are due and not told yet.",
-            ("destination",),
-            registry=registry,
-        )
-        self._oldest = Gauge(
-            "alert_router_oldest_pending_age_seconds",
-            "How long the oldest of them has been due.",
-            ("destination",),
-            registry=registry,
-        )
-        self._empty = Gauge(
-            "alert_router_backlog_seconds",
-            "How long they take at the lane's rate, its pause included.",
-            ("destination",),
-            registry=registry,
-        )
-        self._dead = Gauge(
-            "alert_router_dead_letters",
-            "Conversations, and recipients of them, that were given up and that nobody has settled yet.",
-            ("destination",),
-            registry=registry,
-        )
-        self._broken = Gauge(
-            "alert_router_destination_broken",
-            "1 if a destination is reported: somebody has to repair it, or no delivery succeeds.",
-            ("destination",),
-            registry=registry,
-        )
-        self._reload_success = Gauge(
-            "alert_router_config_last_reload_successful",
-            "Whether the last load of routes.yaml succeeded.",
-            registry=registry,
-        )
-        self._reload_time = Gauge(
-            "alert_router_config_last_reload_success_timestamp_seconds",
-            "When routes.yaml was last loaded with success.",
-            registry=registry,
-        )
-        self._applied = Gauge(
-            "alert_router_config_applied",
-            "Whether everything that fires is judged by the rules in force; notifications may wait until it is.",
-            registry=registry,
-        )
-        self._config_hash = Gauge(
-            "alert_router_config_hash",
-            "The first 48 bits of the SHA-256 of routes.yaml in force.",
-            registry=registry,
-        )
-        self._fragments = Gauge(
-            "alert_router_fragment_last_load_successful",
-            "Whether the last load of an included file succeeded; if not, it is in force as it last was good.",
-            ("fragment",),
-            registry=registry,
-        )
-        self._imbalance = Gauge(
-            "alert_router_ledger_imbalance",
-            "How far changes x destinations and their fates are apart: zero, or there is a bug.",
-            registry=registry,
-        )
-        self._contradicted = Gauge(
-            "alert_router_contradicted_alerts",
-            "Alerts that are resolved here although their sender still reports them as firing. More than zero is a bug.",
-            registry=registry,
-        )
-        self._empty_conversations = Gauge(
-            "alert_router_empty_conversations",
-            "Open conversations in which nothing fires and nothing is left to send. More than zero is a bug.",
-            registry=registry,
-        )
-        self._miscounted = Gauge(
-            "alert_router_miscounted_counters",
-            "Counters of the store that differ from what their rows add up to. More than zero is a bug.",
-            registry=registry,
-        )
-        self._requests = Counter(
-            "http_requests", "HTTP requests.", ("method", "path", "code"), registry=registry
-        )
-        # In the order of their definitions, all of them.
-        self._families = [Family(each) for each in vars(self).values() if isinstance(each, Counter | Gauge)]
+        self._made: dict[Definition, Any] = {}
+        self._children: dict[tuple[Definition, tuple[Any, ...]], Any] = {}
+        """The metrics by the values of their labels."""
+        self._histograms: list[Histogram] = []
+        self._families: list[Family] = []
+        for each in table.ALL if enabled else ():
+            if issubclass(each.type, Histogram):
+                made = each.type(each.name, each.help, each.labels, each.buckets)
+                self._made[each] = made
+                self._histograms.append(made)
+            else:
+                metric = each.type(each.name, each.help, each.labels, registry=self.registry)
+                self._made[each] = metric
+                self._families.append(Family(metric))
+        registry = self.registry if enabled else None
         self._process = ProcessCollector(registry=registry)
-        build = Info("alert_router_build", "This build.", registry=registry)
+        build = Info("alert_router_build", "The version of this build.", registry=registry)
         build.info({"version": package_version()})
-        self._build = "".join(_written(build.collect()))
-        self._request_seconds = Histogram(
-            "http_request_duration_seconds",
-            "How long HTTP requests took.",
-            ("method", "path"),
-            _HTTP_BUCKETS,
-        )
-        self._histograms = (self._latency, self._job_seconds, self._batch_seconds, self._request_seconds)
+        self._build_text = "".join(_text_of(build.collect()))
+
+    # Webhooks and decisions.
 
     def webhook(self, source: str, outcome: str) -> None:
         """:param outcome: accepted, quarantined, unauthorized, too_large, unsupported or unavailable"""
-        if self.enabled:
-            self._one(self._webhooks, source, outcome).inc()
+        self._count(table.WEBHOOKS, source, outcome)
 
     def quarantined(self) -> None:
-        if self.enabled:
-            self._quarantined.inc()
+        self._count(table.QUARANTINED)
 
     def undecided(self, alerts: int) -> None:
-        if self.enabled:
-            self._undecided.set(alerts)
+        self._set(table.UNDECIDED, alerts)
 
     def decided(
         self,
         source: str,
         changes: Iterable[tuple[str, str, bool]],
-        decisions: Iterable[tuple[str, str]],
+        decisions: Iterable[tuple[str, str]] = (),
     ) -> None:
-        """Alerts of a webhook are. What is the same is counted at once: a group may have thousands of alerts.
+        """Count changes and what was decided about them. Equal ones are counted together, because a group may have
+        thousands of alerts.
 
         :param changes: kind, level, and whether the severity label named a known level
         :param decisions: destination, decision
         """
-        if self.enabled:
-            one = self._one
-            for (kind, level, known_level), times in _tally(changes).items():
-                one(self._changes, source, kind, level).inc(times)
-                if not known_level:
-                    one(self._unknown_level, source).inc(times)
-            for place, times in _tally(decisions).items():
-                one(self._decisions, *place).inc(times)
+        if not self.enabled:
+            return
+        for (kind, level, is_known), times in _tally(changes).items():
+            self._count(table.CHANGES, source, kind, level, by=times)
+            if not is_known:
+                self._count(table.UNKNOWN_SEVERITY, source, by=times)
+        for (destination, decision), times in _tally(decisions).items():
+            self._count(table.DECISIONS, destination, decision, by=times)
 
-    def change(self, source: str, kind: str, level: str, *, known_level: bool) -> None:
-        if self.enabled:
-            self._one(self._changes, source, kind, level).inc()
-            if not known_level:
-                self._one(self._unknown_level, source).inc()
-
-    def decision(self, destination: str, decision: str) -> None:
-        if self.enabled:
-            self._one(self._decisions, destination, decision).inc()
+    # Deliveries.
 
     def delivery(self, channel: str, destination: str, outcome: str, reason: str = "") -> None:
-        if self.enabled:
-            self._deliveries.labels(channel, destination, outcome).inc()
-            if reason:
-                self._failures.labels(channel, destination, self._bounded(reason)).inc()
+        self._count(table.DELIVERIES, channel, destination, outcome)
+        if reason:
+            self._count(table.DELIVERY_FAILURES, channel, destination, self._bounded(reason))
 
     def possible_duplicate(self, channel: str, destination: str) -> None:
-        if self.enabled:
-            self._duplicates.labels(channel, destination).inc()
+        self._count(table.POSSIBLE_DUPLICATES, channel, destination)
 
     def delivered_after(self, channel: str, destination: str, seconds: float) -> None:
-        if self.enabled:
-            self._latency.observe(seconds, channel, destination)
-
-    def batch(self, seconds: float, jobs: Iterable[tuple[str, float]]) -> None:
-        """The store's writer committed a batch. :param jobs: the kind and the seconds of each"""
-        if self.enabled:
-            self._batch_seconds.observe(seconds)
-            for kind, taken in jobs:
-                self._job_seconds.observe(taken, kind)
+        self._observe(table.ACCEPT_TO_DELIVERED, seconds, channel, destination)
 
     def fallback(self, channel: str) -> None:
-        if self.enabled:
-            self._fallbacks.labels(channel).inc()
+        self._count(table.FALLBACKS, channel)
 
-    def reconcile_failed(self, source: str) -> None:
-        if self.enabled:
-            self._reconcile_failures.labels(source).inc()
+    # The configuration.
 
-    def loaded(self, digest: str, now: Millis) -> None:
-        """routes.yaml was loaded. :param digest: its SHA-256 in hex"""
-        if self.enabled:
-            self._reload_success.set(1)
-            self._reload_time.set(now / SECOND)
-            self._config_hash.set(int(digest[:12], 16))
+    def config_loaded(self, digest: str, now: Millis) -> None:
+        """A configuration is in force. :param digest: SHA-256 of its files, in hex"""
+        self._set(table.RELOAD_SUCCESSFUL, 1)
+        self._set(table.RELOAD_TIME, now / SECOND)
+        self._set(table.CONFIG_HASH, int(digest[:12], 16))
 
-    def applied(self, whole: bool) -> None:  # noqa: FBT001  (what a gauge shows)
-        if self.enabled:
-            self._applied.set(whole)
+    def config_load_failed(self) -> None:
+        self._set(table.RELOAD_SUCCESSFUL, 0)
+
+    def rules_applied(self, *, is_complete: bool) -> None:
+        self._set(table.RULES_APPLIED, is_complete)
 
     def fragments(self, good: Mapping[str, bool]) -> None:
-        """:param good: by name, for each included file"""
-        if self.enabled:
-            self._fragments.clear()
-            for name, is_good in good.items():
-                self._fragments.labels(name).set(is_good)
+        """:param good: by name of each included file: whether its last load succeeded"""
+        if not self.enabled:
+            return
+        definition = table.FRAGMENT_SUCCESSFUL
+        self._made[definition].clear()
+        self._children = {key: each for key, each in self._children.items() if key[0] is not definition}
+        for name, is_good in good.items():
+            self._set(definition, is_good, name)
 
-    def load_failed(self) -> None:
-        if self.enabled:
-            self._reload_success.set(0)
+    # The store, maintenance and HTTP.
 
-    def imbalance(self, off: int) -> None:
-        if self.enabled:
-            self._imbalance.set(off)
+    def batch(self, seconds: float, jobs: Iterable[tuple[str, float]]) -> None:
+        """The store's writer has committed a batch. :param jobs: the kind and the seconds of each"""
+        self._observe(table.BATCH_SECONDS, seconds)
+        for kind, taken in jobs:
+            self._observe(table.JOB_SECONDS, taken, kind)
+
+    def reconcile_failed(self, source: str) -> None:
+        self._count(table.RECONCILE_FAILURES, source)
+
+    def imbalance(self, difference: int) -> None:
+        self._set(table.LEDGER_IMBALANCE, difference)
 
     def integrity(self, contradicted: int, empty: int, miscounted: int) -> None:
-        if self.enabled:
-            self._contradicted.set(contradicted)
-            self._empty_conversations.set(empty)
-            self._miscounted.set(miscounted)
+        self._set(table.CONTRADICTED_ALERTS, contradicted)
+        self._set(table.EMPTY_CONVERSATIONS, empty)
+        self._set(table.MISCOUNTED, miscounted)
 
     def request(self, method: str, path: str, code: int, seconds: float) -> None:
-        """:param path: the route's template, never the address that was asked for"""
-        if self.enabled:
-            self._one(self._requests, method, path, code).inc()
-            self._request_seconds.observe(seconds, method, path)
+        """:param path: the route's template, never the path of the request"""
+        self._count(table.HTTP_REQUESTS, method, path, code)
+        self._observe(table.HTTP_SECONDS, seconds, method, path)
+
+    # What Prometheus scrapes.
 
     def expose(self, lanes: Iterable[Mapping[str, Any]] | None, now: Millis) -> bytes:
-        """The text that Prometheus scrapes.
-
-        :param lanes: as ``/status`` has them; None: unknown
-        """
+        """Return the text that Prometheus scrapes. :param lanes: as in ``/status``; None: unknown"""
         shown: set[str] = set()
-        one = self._one
         for lane in lanes or ():
-            key, due = lane["destination"], lane["backlog"] > 0
+            key, is_due = lane["destination"], lane["backlog"] > 0
             shown.add(key)
-            one(self._backlog, key).set(lane["backlog"])
-            one(self._oldest, key).set(max(0, now - lane["oldest_at"]) / SECOND if due else 0)
-            one(self._empty, key).set(max(0, lane["empty_at"] - now) / SECOND if due else 0)
-            one(self._dead, key).set(lane["dead"])
-            one(self._broken, key).set(lane["broken_since"] is not None)
+            self._set(table.BACKLOG, lane["backlog"], key)
+            self._set(table.OLDEST_PENDING, max(0, now - lane["oldest_at"]) / SECOND if is_due else 0, key)
+            self._set(table.BACKLOG_SECONDS, max(0, lane["empty_at"] - now) / SECOND if is_due else 0, key)
+            self._set(table.DEAD_LETTERS, lane["dead"], key)
+            self._set(table.DESTINATION_BROKEN, lane["broken_since"] is not None, key)
         for key in self._lanes - shown:
-            for gauge in (self._backlog, self._oldest, self._empty, self._dead, self._broken):
-                gauge.remove(key)
-                del self._children[gauge, (key,)]
+            for definition in _OF_LANES:
+                self._made[definition].remove(key)
+                del self._children[definition, (key,)]
         self._lanes = shown
         return "".join(self._text()).encode()
 
@@ -379,22 +203,35 @@ class Metrics:
         """As the library's ``generate_latest``, which takes ten times as long."""
         for family in self._families:
             yield from family.text()
-        yield from _written(self._process.collect())
-        yield self._build
+        yield from _text_of(self._process.collect())
+        yield self._build_text
         for each in self._histograms:
             yield from each.text()
 
-    def _one(self, metric: Any, *labels: Any) -> Any:
-        """Of a metric, the one with these labels. Looked up once: the library takes longer for that than to count."""
-        key = (metric, labels)
+    def _count(self, definition: Definition, *labels: object, by: int = 1) -> None:
+        if self.enabled:
+            self._child(definition, labels).inc(by)
+
+    def _set(self, definition: Definition, value: float, *labels: object) -> None:
+        if self.enabled:
+            self._child(definition, labels).set(value)
+
+    def _observe(self, definition: Definition, value: float, *labels: str) -> None:
+        if self.enabled:
+            self._made[definition].observe(value, *labels)
+
+    def _child(self, definition: Definition, labels: tuple[object, ...]) -> Any:
+        """Return the metric with these labels. It is kept, because the library takes longer to find it than to count."""
+        key = (definition, labels)
         found = self._children.get(key)
         if found is None:
-            found = self._children[key] = metric.labels(*labels)
+            metric = self._made[definition]
+            found = self._children[key] = metric.labels(*labels) if labels else metric
         return found
 
     def _bounded(self, reason: str) -> str:
         if reason not in self._reasons:
-            if len(self._reasons) >= _MOST_REASONS:
+            if len(self._reasons) >= _MAX_REASONS:
                 return "other"
             self._reasons.add(reason)
         return reason

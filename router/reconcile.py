@@ -1,4 +1,4 @@
-"""Asks Alertmanager what is still so: at an interval, and just before held alerts are let out."""
+"""Asks Alertmanager which alerts still fire: at an interval, and just before held alerts are released."""
 
 import asyncio
 import base64
@@ -22,14 +22,14 @@ from router.store import Answer, Listening, Receipt, Reported, Store, StoreUnava
 
 log = structlog.get_logger(__name__)
 
-# How long before held alerts are let out their Alertmanager is asked, and how long it may take to answer.
-_AHEAD: Millis = 10 * SECOND
+# Alertmanager is asked this long before held alerts are released, and has this long to answer.
+_ASK_BEFORE_OPENING: Millis = 10 * SECOND
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
-# How often it is looked for what is no longer repeated, and for openings of what is held since.
-_LOOK: Millis = 30 * SECOND
-# After this time without an answer, what was said last counts no more. And after a start, Alertmanager has this
-# time to send what it could not while the router was down: it tries at each group_interval, 5m by default.
-_PATIENCE: Millis = 15 * MINUTE
+# How often to look for alerts that are no longer repeated, and for new openings of held alerts.
+_LOOK_EVERY: Millis = 30 * SECOND
+# After this time without an answer, the last answer no longer counts. After a start, Alertmanager has this time to send
+# what it could not send while the router was down: it tries at each group_interval, 5m by default.
+_GRACE: Millis = 15 * MINUTE
 
 
 class _Status(BaseModel):
@@ -41,6 +41,7 @@ class _Status(BaseModel):
 
     @property
     def withheld(self) -> str | None:
+        """Why Alertmanager sends no notification; None: it does."""
         if self.state != "suppressed":
             return None
         how = "silenced" if self.silenced_by else "inhibited" if self.inhibited_by else "muted"
@@ -57,93 +58,93 @@ class _Alert(BaseModel):
 
 
 _ANSWER = TypeAdapter(list[_Alert])
-_ALL = dict.fromkeys(("active", "silenced", "inhibited", "unprocessed"), "true")
+_QUERY = dict.fromkeys(("active", "silenced", "inhibited", "unprocessed"), "true")
 
 
-class Unanswered(Exception):  # noqa: N818  (says what came instead of an answer)
-    """A peer could not be asked; says why, without the address."""
+class PeerError(Exception):
+    """A peer did not answer. The text says why, without the address."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """What the peers of a source's Alertmanager said. Those that did not answer are left out of the judgement."""
+class PeerAnswers:
+    """The answers of the peers of a source's Alertmanager. Peers that did not answer are left out of the comparison."""
 
     alerts: Mapping[str, Reported]
-    """By identity, what any of them has."""
+    """By identity, the alerts that any peer has."""
     peers: frozenset[str]
     """The URLs of those that answered."""
     unanswered: Mapping[str, str]
-    """By URL of the others, what came instead."""
+    """By URL of the others, why there is no answer."""
 
 
-async def ask(alertmanager: Alertmanager, now: Millis, network: Network = DIRECT) -> Answers:
-    """Ask every peer at the same time. :param network: the proxies and certificate authorities"""
+async def ask_peers(alertmanager: Alertmanager, now: Millis, network: Network = DIRECT) -> PeerAnswers:
+    """Ask all peers at the same time. :param network: the proxies and certificate authorities"""
     connector = aiohttp.TCPConnector(ssl=network.tls_context() or True)
     async with aiohttp.ClientSession(
         timeout=_TIMEOUT, headers=_headers(alertmanager), connector=connector
     ) as session:
         answers = await asyncio.gather(
-            *(_ask(session, url, now, network.proxy_for(url)) for url in alertmanager.urls),
+            *(_ask_peer(session, url, now, network.proxy_for(url)) for url in alertmanager.urls),
             return_exceptions=True,
         )
     alerts: dict[str, Reported] = {}
     unanswered: dict[str, str] = {}
     for url, answer in zip(alertmanager.urls, answers, strict=True):
         match answer:
-            case Unanswered():
+            case PeerError():
                 unanswered[url] = str(answer)
             case BaseException():
                 raise answer
             case _:
                 for identity, each in answer.items():
                     known = alerts.get(identity)
-                    alerts[identity] = each if known is None else _of_both(known, each)
-    return Answers(alerts, frozenset(alertmanager.urls) - unanswered.keys(), unanswered)
+                    alerts[identity] = each if known is None else _merged(known, each)
+    return PeerAnswers(alerts, frozenset(alertmanager.urls) - unanswered.keys(), unanswered)
 
 
-def _of_both(one: Reported, other: Reported) -> Reported:
-    """What any peer tells is told."""
-    notice = [each for each in (one, other) if each.withheld is None]
-    chosen = notice or [one, other]
+def _merged(one: Reported, other: Reported) -> Reported:
+    """Return an alert that two peers have: it notifies if it does at either of them."""
+    notifying = [each for each in (one, other) if each.withheld is None]
+    chosen = notifying or [one, other]
     return Reported(
         starts_at=min(each.starts_at for each in chosen),
-        withheld=None if notice else one.withheld,
+        withheld=None if notifying else one.withheld,
         peers=one.peers | other.peers,
         updated_at=max((each.updated_at for each in chosen if each.updated_at is not None), default=None),
     )
 
 
-async def _ask(
+async def _ask_peer(
     session: aiohttp.ClientSession, url: str, now: Millis, proxy: str | None
 ) -> dict[str, Reported]:
-    """Every alert that a peer has, by identity. :raises Unanswered:"""
+    """Return all alerts that a peer has, by identity. :raises PeerError:"""
     try:
         async with session.get(
-            f"{url}/api/v2/alerts", params=_ALL, allow_redirects=False, proxy=proxy
+            f"{url}/api/v2/alerts", params=_QUERY, allow_redirects=False, proxy=proxy
         ) as answer:
             if answer.status != HTTPStatus.OK:
-                raise Unanswered(f"http {answer.status}")
+                raise PeerError(f"http {answer.status}")
             entries = _ANSWER.validate_json(await answer.read())
             date = answer.headers.get("Date")
     except TimeoutError:
-        raise Unanswered("timeout") from None
+        raise PeerError("timeout") from None
     except (aiohttp.ClientError, OSError):
-        raise Unanswered("connection failed") from None
+        raise PeerError("connection failed") from None
     except ValidationError:
-        raise Unanswered("bad answer") from None
-    there = _moment(date)
+        raise PeerError("bad answer") from None
+    peer_now = _parsed_date(date)
     return {
         identity_of(each.labels): Reported(
             int(each.starts_at.timestamp() * SECOND),
             each.status.withheld,
             frozenset({url}),
-            _by_our_clock(each.updated_at, there, now),
+            _at_our_clock(each.updated_at, peer_now, now),
         )
         for each in entries
     }
 
 
-def _moment(date: str | None) -> datetime | None:
+def _parsed_date(date: str | None) -> datetime | None:
     """https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1"""
     try:
         return parsedate_to_datetime(date or "")
@@ -151,11 +152,15 @@ def _moment(date: str | None) -> datetime | None:
         return None
 
 
-def _by_our_clock(at: datetime | None, there: datetime | None, now: Millis) -> Millis | None:
-    """The clocks of peers may differ by minutes; what one says is of use by its age. :param there: its clock"""
-    if at is None or there is None or there.tzinfo is None or at > there:
+def _at_our_clock(at: datetime | None, peer_now: datetime | None, now: Millis) -> Millis | None:
+    """Return a peer's time by the clock of the router. Clocks of peers may differ by minutes, so only the age of a time
+    counts.
+
+    :param peer_now: the time of the peer's clock when it answered
+    """
+    if at is None or peer_now is None or peer_now.tzinfo is None or at > peer_now:
         return None
-    return now - int((there - at).total_seconds() * SECOND)
+    return now - int((peer_now - at).total_seconds() * SECOND)
 
 
 def _headers(alertmanager: Alertmanager) -> dict[str, str]:
@@ -168,7 +173,7 @@ def _headers(alertmanager: Alertmanager) -> dict[str, str]:
 
 
 class Reconciler:
-    """Keeps what the store has as firing in line with what Alertmanager has."""
+    """Keeps the alerts that the store has as firing in line with those that Alertmanager has."""
 
     def __init__(  # noqa: PLR0913  (keyword-only: each is a room that it needs)
         self,
@@ -185,7 +190,8 @@ class Reconciler:
     ) -> None:
         """
         :param counting_since: compares the clocks, see :class:`router.clock_watch.ClockWatch`
-        :param preview: nobody is asked, and nothing grows stale: nobody repeats the alerts of a sample
+        :param wake: looks at the lanes of these destinations, because something may be due there
+        :param preview: no Alertmanager is asked and no alert becomes stale, because the alerts of a sample are not repeated
         """
         self._store = store
         self._clock = clock
@@ -197,91 +203,97 @@ class Reconciler:
         self._network = network
         self._preview = preview
         self._started = clock.now()
-        self._asked: dict[str, Millis] = {}
-        """When each source was last asked about, and when with success."""
-        self._answered: dict[str, Millis] = {}
+        self._asked_at: dict[str, Millis] = {}
+        """By source: the last request."""
+        self._answered_at: dict[str, Millis] = {}
+        """By source: the last request that was answered."""
 
     def restart(self) -> None:
-        """The clock was stepped: what was timed by it begins again, as after a start."""
+        """After a step of the clock: all timers begin again, as after a start."""
         self._started = self._clock.now()
-        self._asked.clear()
-        self._answered.clear()
+        self._asked_at.clear()
+        self._answered_at.clear()
 
     async def serve(self) -> None:
+        """Look at an interval, without end."""
         never = asyncio.Event()
         while True:
             await self._clock.wait(never, await self.look())
 
     async def look(self) -> Millis:
-        """Ask whoever is due to be asked. When to look again, in epoch milliseconds; raises nothing."""
+        """Ask the Alertmanagers that are due. Return when to look again (epoch ms). Raises nothing."""
         try:
             return await self._look()
         except StoreUnavailable:
-            pass  # which the store says itself
+            pass  # the store logs it
         except Exception:
             log.exception("alertmanager's answers could not be used")
-        return self._clock.now() + _LOOK
+        return self._clock.now() + _LOOK_EVERY
 
     async def _look(self) -> Millis:
         await self._counting_since()  # before anything ends by the passing of time
         now = self._clock.now()
         if self._preview:
-            return min(now + _LOOK, await self._settle_doubts(now) or now + _LOOK)
+            return min(now + _LOOK_EVERY, await self._settle_doubts(now) or now + _LOOK_EVERY)
         asked = {source.name: each for source in self._sources() if (each := source.alertmanager) is not None}
         opening = await self._store.presence.next_opening(now)
         await asyncio.gather(
-            *(self._ask(name, each) for name, each in asked.items() if self._due(name, each, opening) <= now)
+            *(
+                self._ask_source(name, each)
+                for name, each in asked.items()
+                if self._due(name, each, opening) <= now
+            )
         )
         policy = self._policy()
         doubt = await self._settle_doubts(now)
-        # By the moment at which it was looked: the clock may have jumped since, over a suspend.
-        heard = {name: self._answered.get(name, self._started) for name in asked}
-        trusted = frozenset(name for name, at in heard.items() if now - at < _PATIENCE)
+        # Compared with the time before the requests: the clock may have jumped since then, over a suspend.
+        answered_at = {name: self._answered_at.get(name, self._started) for name in asked}
+        trusted = frozenset(name for name, at in answered_at.items() if now - at < _GRACE)
         self._wake(await self._store.presence.forget_answers(trusted, policy, now))
-        starting = now - self._started < _PATIENCE
+        starting = now - self._started < _GRACE
         listening = Listening(
-            stale_after=0 if now - self._started < min(_PATIENCE, policy.stale_after) else policy.stale_after,
+            stale_after=0 if now - self._started < min(_GRACE, policy.stale_after) else policy.stale_after,
             asked={name: frozenset(each.urls) for name, each in asked.items()},
             trusted=trusted,
             since=self._started if starting else 0,
         )
         for name, receipt in (await self._store.presence.expire(listening, policy, now)).items():
-            self._concluded(name, receipt)
+            self._handle(name, receipt)
         due = [self._due(name, each, opening) for name, each in asked.items()]
-        return min([now + _LOOK, *due, *([] if doubt is None else [doubt])])
+        return min([now + _LOOK_EVERY, *due, *([] if doubt is None else [doubt])])
 
     async def _settle_doubts(self, now: Millis) -> Millis | None:
-        """When to settle the next; None: there is none."""
+        """Return when to settle the next doubt; None: there is none."""
         settled, following = await self._store.presence.settle_doubts(self._policy(), now)
         for name, receipt in settled.items():
-            self._concluded(name, receipt)
+            self._handle(name, receipt)
         return following
 
     def _due(self, name: str, alertmanager: Alertmanager, opening: Millis | None) -> Millis:
-        last = self._asked.get(name)
+        """Return when to ask: at the interval, and before the next opening."""
+        last = self._asked_at.get(name)
         if last is None:
             return 0
         regular = last + alertmanager.every
-        ahead = opening - _AHEAD if opening is not None else regular
+        ahead = opening - _ASK_BEFORE_OPENING if opening is not None else regular
         return min(regular, ahead) if last < ahead else regular
 
-    async def _ask(self, name: str, alertmanager: Alertmanager) -> None:
+    async def _ask_source(self, name: str, alertmanager: Alertmanager) -> None:
         counting = await self._counting_since()
-        now = self._asked[name] = self._clock.now()
-        answers = await ask(alertmanager, now, self._network())
+        now = self._asked_at[name] = self._clock.now()
+        answers = await ask_peers(alertmanager, now, self._network())
         for url, reason in answers.unanswered.items():
             self._metrics.reconcile_failed(name)
             log.warning("alertmanager does not answer", source=name, peer=urlsplit(url).netloc, reason=reason)
         if not answers.peers:
             return
         if await self._counting_since() != counting:
-            return  # the clock was stepped meanwhile: when it was asked means nothing now, and it is asked again
-        self._answered[name] = now
+            return  # the clock was stepped, so the time of the request means nothing: it is asked again
+        self._answered_at[name] = now
         answer = Answer(name, now, answers.alerts, alertmanager.gone_after, answers.peers)
         receipt = await self._store.presence.apply_answer(answer, self._policy(), self._clock.now())
-        self._concluded(name, receipt)
+        self._handle(name, receipt)
 
-    def _concluded(self, source: str, receipt: Receipt) -> None:
-        for kind, level, known_level in receipt.changes:
-            self._metrics.change(source, kind, level, known_level=known_level)
+    def _handle(self, source: str, receipt: Receipt) -> None:
+        self._metrics.decided(source, receipt.changes)
         self._wake(receipt.wake)

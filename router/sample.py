@@ -17,7 +17,7 @@ Labels = dict[str, str]
 
 
 def friday_night(now: Millis, timezone: str) -> Millis:
-    """The last Friday, 22:41 in the zone: outside anybody's business hours, before a long night."""
+    """Return the last Friday at 22:41 in the time zone (epoch ms): outside business hours, before a long night."""
     zone = ZoneInfo(timezone)
     local = datetime.fromtimestamp(now / SECOND, zone)
     day = local.date() - timedelta(days=(local.weekday() - 4) % 7)
@@ -25,16 +25,21 @@ def friday_night(now: Millis, timezone: str) -> Millis:
     return int(at.timestamp()) * SECOND - (7 * 24 * 60 * MINUTE if at > local else 0)
 
 
-async def play(url: str, clock: Clock, say: Callable[[str], None]) -> None:
-    """Post the incident, a line each. :raises aiohttp.ClientError: the router can't be reached"""
+async def play(url: str, clock: Clock, report: Callable[[str], None]) -> None:
+    """Post the incident to the webhook of a router.
+
+    :param report: gets a line for each webhook
+    :raises aiohttp.ClientError: the router can't be reached
+    """
     async with aiohttp.ClientSession() as session:
-        for words, body in _incident(clock.now()):
+        for title, body in _incident(clock.now()):
             async with session.post(url, json=body) as answer:
-                say(f"  {words} -> {answer.status}")
+                report(f"  {title} -> {answer.status}")
             await asyncio.sleep(0.3)  # so that the page can be watched as it fills
 
 
 def _incident(now: Millis) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the webhooks with a title each."""
     errors = {"alertname": "HighErrorRate", "cluster": "eu-1", "service": "checkout"}
     critical = [
         _alert(

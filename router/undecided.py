@@ -1,5 +1,5 @@
-"""Decides large webhooks, which were kept whole and answered at once. When an inhibitor ends that muted very many alerts,
-it judges these as well. Both are done in pieces, so that other webhooks come in between.
+"""Decides large webhooks. They are kept and answered first, and then decided in pieces, so that none of them holds up the
+store for long.
 """
 
 import asyncio
@@ -20,26 +20,26 @@ from router.threads import Threads
 
 log = structlog.get_logger(__name__)
 
-LARGE = 200
-"""Alerts. A webhook of more is decided in pieces of so many, each some tens of milliseconds of the writer's time."""
-_MOST = 200_000
-"""Alerts that may wait to be decided: four webhooks of the greatest size."""
+MAX_PIECE_ALERTS = 200
+"""A webhook with more alerts is decided in pieces of this size. Each piece takes the writer some tens of milliseconds."""
+# Four webhooks of the largest size.
+_MAX_UNDECIDED_ALERTS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Arrival:
-    """A webhook that was kept."""
+    """A webhook that is kept and not decided yet."""
 
     number: int
     """In the order of arrival."""
     alerts: int
     webhook: Webhook | None
-    """None: it was kept before the router started, and is read when its turn comes."""
+    """None: an earlier process kept it. It is read from the store when its turn comes."""
     source: str = ""
 
 
 class Undecided:
-    """Decides webhooks that were kept, one after the other, in the order of their arrival."""
+    """Keeps large webhooks, and decides them one after the other in the order of their arrival."""
 
     def __init__(
         self,
@@ -49,10 +49,11 @@ class Undecided:
         policy: Callable[[], Policy],
         wake: Callable[[Iterable[str]], None],
     ) -> None:
+        """:param wake: looks at the lanes of these destinations, because something may be due there"""
         self.alerts = 0
         """How many wait to be decided."""
-        self.most = _MOST
-        """How many may wait. A webhook that would exceed this is refused, unless it is the only one."""
+        self.max_alerts = _MAX_UNDECIDED_ALERTS
+        """How many may wait. A webhook that would exceed this is refused, unless no other waits."""
         self._store = store
         self._clock = clock
         self._metrics = metrics
@@ -61,43 +62,48 @@ class Undecided:
         self._waiting: deque[_Arrival] = deque()
         self._threads = Threads("undecided", 1)
 
-    async def begin(self) -> None:
-        """Take over what an earlier process kept and did not decide."""
+    async def load(self) -> None:
+        """Continue with what an earlier process kept and did not decide. :raises StoreUnavailable:"""
         for number, alerts in await self._store.undecided.numbers():
-            self._count(alerts)
-            self._put(_Arrival(number, alerts, None))
+            self._add_count(alerts)
+            self._enqueue(_Arrival(number, alerts, None))
 
     async def keep(self, webhook: Webhook, source: str, body: bytes) -> None:
-        """Returns once it is durable. :raises StoreUnavailable: it is not, or too much waits to be decided"""
-        if self.alerts and self.alerts + len(webhook.alerts) > self.most:
+        """Return when the webhook is durable.
+
+        :raises StoreUnavailable: it is not, or too many alerts wait to be decided
+        """
+        if self.alerts and self.alerts + len(webhook.alerts) > self.max_alerts:
             raise StoreUnavailable(f"{self.alerts} alerts of large webhooks wait to be decided already")
-        self._count(len(webhook.alerts))
+        self._add_count(len(webhook.alerts))
         try:
             number = await self._store.undecided.keep(webhook, source, body, self._clock.now())
         except BaseException:
-            self._count(-len(webhook.alerts))
+            self._add_count(-len(webhook.alerts))
             raise
-        self._put(_Arrival(number, len(webhook.alerts), webhook, source))
+        self._enqueue(_Arrival(number, len(webhook.alerts), webhook, source))
 
     async def serve(self) -> None:
-        """Decide them as they come; and judge what very many alerts of an inhibitor that ended come to."""
+        """Decide webhooks as they come. Also judge again the alerts that an ended inhibitor muted, where they are too many
+        for one unit of work.
+        """
         never, left = asyncio.Event(), self._store.presence.unreleased
         while True:
             left.clear()
             try:
                 self._wake(await self._store.presence.release(self._policy(), self._clock.now()))
                 while self._waiting:
-                    await self._next()
+                    await self._decide_next()
             except StoreUnavailable:
-                pass  # which the store says itself
-            except Exception:  # it never dies: what it could not do is tried again
+                pass  # the store logs it
+            except Exception:  # the task must go on: it tries again
                 log.exception("large webhooks can't be decided")
             else:
                 await left.wait()
                 continue
             await self._clock.wait(never, self._clock.now() + RETRY_AFTER_FAILED_WRITE)
 
-    async def _next(self) -> None:
+    async def _decide_next(self) -> None:
         """:raises StoreUnavailable:"""
         arrival = self._waiting[0]
         try:
@@ -108,18 +114,18 @@ class Undecided:
             log.exception("a webhook can't be decided", webhook=arrival.number)
             await self._quarantine(arrival, error)
         self._waiting.popleft()
-        self._count(-arrival.alerts)
+        self._add_count(-arrival.alerts)
 
     def close(self) -> None:
         self._threads.shutdown()
 
-    def _put(self, arrival: _Arrival) -> None:
-        # Two that were kept in one batch are answered in the order of their numbers.
+    def _enqueue(self, arrival: _Arrival) -> None:
+        # Webhooks that are kept in one batch are answered in the order of their numbers.
         self._waiting.append(arrival)
         self._store.presence.unreleased.set()
 
-    def _count(self, by: int) -> None:
-        self.alerts += by
+    def _add_count(self, alerts: int) -> None:
+        self.alerts += alerts
         self._metrics.undecided(self.alerts)
 
     async def _decide(self, arrival: _Arrival) -> None:
@@ -129,25 +135,27 @@ class Undecided:
             source = kept.source
             webhook = await self._threads.run(parse_webhook, kept.body, kept.received_at, kept.sender)
         alerts = await self._threads.run(in_order, webhook, self._policy())
-        for first in range(0, len(alerts), LARGE):
-            await self._decide_some(arrival, webhook, source, alerts[first : first + LARGE])
+        for first in range(0, len(alerts), MAX_PIECE_ALERTS):
+            await self._decide_piece(arrival, webhook, source, alerts[first : first + MAX_PIECE_ALERTS])
         self._wake(await self._store.undecided.finish(arrival.number, webhook, source, self._clock.now()))
 
-    async def _decide_some(
+    async def _decide_piece(
         self, arrival: _Arrival, webhook: Webhook, source: str, alerts: list[Alert]
     ) -> None:
-        some = replace(webhook, alerts=tuple(alerts))
+        piece = replace(webhook, alerts=tuple(alerts))
         receipt = await self._store.undecided.accept_some(
-            arrival.number, some, source, self._policy(), self._clock.now()
+            arrival.number, piece, source, self._policy(), self._clock.now()
         )
         self._metrics.decided(source, receipt.changes, receipt.decisions)
         self._wake(receipt.wake)
 
     async def _quarantine(self, arrival: _Arrival, error: Exception) -> None:
-        self._wake(await self._store.undecided.give_up(arrival.number, undecidable(error)))
+        self._wake(await self._store.undecided.give_up(arrival.number, undecidable_reason(error)))
         self._metrics.quarantined()
 
 
-def undecidable(error: Exception) -> str:
-    """Why a webhook is quarantined that raises when it is decided. An error may quote what it was about, so this doesn't."""
+def undecidable_reason(error: Exception) -> str:
+    """Return why a webhook is quarantined whose decision raises an error. The text of the error is left out, because it may
+    quote the webhook.
+    """
     return f"it can't be decided: {type(error).__name__}; the log says more"

@@ -1,4 +1,4 @@
-"""A clock that moves only when told."""
+"""A clock that moves only when the test moves it."""
 
 import asyncio
 from typing import Any
@@ -8,7 +8,7 @@ from router.model import Millis
 
 
 class ManualClock:
-    """Stands still between :meth:`advance` calls; wakes whoever waits for a moment that has come."""
+    """Stands still between :meth:`advance` calls; wakes the tasks that wait for a time that has come."""
 
     def __init__(self, now: Millis) -> None:
         self._now = now
@@ -19,12 +19,12 @@ class ManualClock:
 
     @property
     def at_rest(self) -> bool:
-        """Everybody who has ever waited here does so now, or has ended: at this moment there is nothing left to do."""
+        """Every task that has ever waited here does so now, or has ended: nothing is left to do at this time."""
         awake = (each for each in self._known if each not in self._asleep and not each.done())
         return all(each is asyncio.current_task() for each in awake)
 
     def is_asleep(self, task: asyncio.Task[Any]) -> bool:
-        """It waits here."""
+        """Whether a task waits here."""
         return task in self._asleep
 
     def now(self) -> Millis:
@@ -60,14 +60,12 @@ class ManualClock:
                 woken.set()
 
     def step(self, by: Millis) -> None:
-        """No time passes, and the wall clock is set: by NTP, or because the machine was suspended. Whoever waits is
-        woken.
-        """
+        """Set the wall clock while no time passes, as NTP does, or as after a suspend. All tasks that wait are woken."""
         self._now += by
         for _, woken in self._asleep.values():
             woken.set()
         self._asleep.clear()
 
     def step_back(self, by: Millis) -> None:
-        """As NTP does to a clock that was wrong."""
+        """Set the wall clock back, as NTP does to a clock that was ahead."""
         self.step(-by)

@@ -1,4 +1,4 @@
-"""How tests wait: for a signal, as long as it takes. Time-outs are moved to their end, never waited for."""
+"""How tests wait: for a signal, as long as it takes. For a time-out they move the clock, and never wait."""
 
 import asyncio
 import time
@@ -38,9 +38,9 @@ def seconds_pass(seconds: float) -> None:
     loop.time = lambda: clock() + ahead  # type: ignore[method-assign]
 
 
-async def outwaited(notice: Coroutine[Any, Any, T], heard: Awaitable[None], patience: float = 10) -> T:
-    """What becomes of a request that was heard, and is not answered within the patience of who sent it."""
-    told = asyncio.create_task(notice)
-    await heard
-    seconds_pass(patience + 1)  # time-outs of aiohttp end with a whole second
-    return await told
+async def outwaited(request: Coroutine[Any, Any, T], received: Awaitable[None], seconds: float = 10) -> T:
+    """Return the result of a request that is received, and not answered within its time-out (seconds)."""
+    sending = asyncio.create_task(request)
+    await received
+    seconds_pass(seconds + 1)  # time-outs of aiohttp end with a whole second
+    return await sending

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from router import app, logs
+from router import app, logs, sample
 from router.cli.shared import Failure, config_option
 from router.config import ConfigError
-from router.loading import ReloadError
+from router.load_status import ReloadError
 from router.loop import new_loop
 from router.render import TemplateError
 from router.store import StoreUnavailable
@@ -71,7 +71,7 @@ def serve(  # noqa: PLR0913  (an argument an option: that is click)
     )  # fmt: skip
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(_serve(app.Service(options, os.environ), sample=sample))
+            runner.run(_serve(options))
     except ConfigError as error:
         raise Failure(error.shown) from None
     except TemplateError as error:
@@ -84,7 +84,7 @@ def serve(  # noqa: PLR0913  (an argument an option: that is click)
             f"Can't listen on {host}:{port}: {error.strerror or error}; give another --listen"
         ) from None
     finally:
-        logs.let_go()
+        logs.flush_streams()
 
 
 # A batch makes thousands of objects that live until it is saved, and a group of 50,000 alerts keeps a million for
@@ -93,54 +93,62 @@ def serve(  # noqa: PLR0913  (an argument an option: that is click)
 _GARBAGE = (10_000, 20, 50)
 
 
-async def _serve(service: app.Service, *, sample: bool) -> None:
+async def _serve(options: app.ServeOptions) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    started = asyncio.Event()
+    started: asyncio.Future[app.Service] = loop.create_future()
     reloads: set[asyncio.Task[None]] = set()
 
     def reload() -> None:
-        task = asyncio.create_task(_reload(service, started))
+        task = asyncio.create_task(_reload(started))
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
     loop.add_signal_handler(signal.SIGHUP, reload)
+    service = await _started(options, stop)
+    if service is None:
+        return
     try:
-        if not await _started(service, stop):
-            return
-        started.set()
+        started.set_result(service)
         # What a start leaves stays: to look through it for garbage again and again would stop the loop for 100 ms.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GARBAGE)
-        if service.options.preview:
-            click.echo(f"Preview: nobody is told anything. Open {service.url} to see every message.")
-        if sample:
-            await service.play(click.echo)
+        if options.preview:
+            click.echo(f"Preview: no notification is sent. Open {service.url} to see every message.")
+        if options.sample:
+            await sample.play(f"{service.url}/webhook", service.clock, click.echo)
         await stop.wait()
     finally:
         await service.stop()
         gc.freeze()  # the interpreter would look for garbage at its end: seconds of the stop, on a busy machine
 
 
-async def _started(service: app.Service, stop: asyncio.Event) -> bool:
-    """A start takes minutes where the rules changed and very many alerts fire; False: it was stopped meanwhile."""
-    starting, stopping = asyncio.ensure_future(service.start()), asyncio.ensure_future(stop.wait())
+async def _start(options: app.ServeOptions) -> app.Service:
+    service = await app.Service.open(options, os.environ)
+    await service.start(watch=options.watch)
+    return service
+
+
+async def _started(options: app.ServeOptions, stop: asyncio.Event) -> app.Service | None:
+    """A start takes minutes where the rules changed and very many alerts fire; None: it was stopped meanwhile."""
+    starting, stopping = asyncio.ensure_future(_start(options)), asyncio.ensure_future(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
     stopping.cancel()
     try:
-        await starting
+        return await starting
     except asyncio.CancelledError:
-        return False
-    return True
+        return None
 
 
-async def _reload(service: app.Service, started: asyncio.Event) -> None:
-    await started.wait()  # a hang-up in the middle of the start would end the process otherwise
+async def _reload(started: "asyncio.Future[app.Service]") -> None:
+    service = await asyncio.shield(
+        started
+    )  # a hang-up in the middle of the start would end the process otherwise
     with contextlib.suppress(ReloadError):  # it is in the log, the metrics and on the page
         await service.reload()
 

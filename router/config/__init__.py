@@ -40,6 +40,10 @@ class Config:
     """Of a config that was loaded to be checked: warnings."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """The files, masked, by name: to show problems in."""
+    secret_files: tuple[Path, ...] = ()
+    """The files that secrets were read from."""
+    text: str = field(default="", repr=False)
+    """The main file as it was read, its secrets included."""
 
     def open_templates(self) -> Templates:
         """:raises TemplateError: the folder or a file in it can't be used"""
@@ -75,11 +79,30 @@ def load(
     )  # fmt: skip
 
 
-def loads(
-    text: str, *, name: str, folder: Path, environ: Mapping[str, str], now: Millis, preview: bool = False,
-    checking: bool = False, last_good: Mapping[str, str] | None = None,
+def load_secrets_again(
+    before: Config, path: Path, *, environ: Mapping[str, str], now: Millis, preview: bool,
+    last_good: Mapping[str, str],
 ) -> Config:  # fmt: skip
-    """As :func:`load`, of a text. :param folder: what relative paths in it start from"""
+    """Load a configuration again from the texts that it was loaded from, and read only the files of secrets.
+
+    :param path: of the main file; it is not read
+    :raises ConfigError: a secret can't be used
+    """
+    return loads(
+        before.text, name=str(path), folder=path.parent, environ=environ, now=now, preview=preview, last_good=last_good,
+        fragments=before.fragments,
+    )  # fmt: skip
+
+
+def loads(  # noqa: PLR0913  (each is an option of its own)
+    text: str, *, name: str, folder: Path, environ: Mapping[str, str], now: Millis, preview: bool = False,
+    checking: bool = False, last_good: Mapping[str, str] | None = None, fragments: tuple[Fragment, ...] | None = None,
+) -> Config:  # fmt: skip
+    """As :func:`load`, of a text.
+
+    :param folder: what relative paths in it start from
+    :param fragments: the included files as they were read before; None: they are read from the folder
+    """
     missing = (
         MissingVariables.WARNING
         if checking
@@ -89,7 +112,7 @@ def loads(
     )
     document = read(text, name, environ, missing)
     reader = Reader(document, folder)
-    builder = Builder(reader, environ, now, last_good or {})
+    builder = Builder(reader, environ, now, last_good or {}, fragments)
     policy, sources, file = builder.policy(), builder.sources(), builder.file
     network = builder.network()
     templates = None
@@ -119,6 +142,8 @@ def loads(
         texts=texts,
         network=network,
         retention=Retention(file.retention.history, file.retention.webhooks, file.retention.messages),
+        secret_files=tuple(sorted({*reader.files, *(path for part in loaded for path in part.files)})),
+        text=text,
     )  # fmt: skip
 
 
@@ -138,4 +163,15 @@ def _files(
     return tuple(sorted(found))
 
 
-__all__ = ["Config", "ConfigError", "Document", "Fragment", "Problem", "Trap", "load", "loads", "show"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Document",
+    "Fragment",
+    "Problem",
+    "Trap",
+    "load",
+    "load_secrets_again",
+    "loads",
+    "show",
+]

@@ -9,7 +9,7 @@ from typing import Any
 from router.channels import REGISTRY, ChannelSettings
 from router.channels.base import is_placeholder
 from router.config.document import Location, MissingVariables
-from router.config.fragments import Fragments, Main
+from router.config.fragments import Fragment, Fragments, Main
 from router.config.intervals import named_intervals
 from router.config.models import AlertmanagerAuth, FileModel, InhibitModel, NetworkModel, SourceModel
 from router.config.problems import Problem, Trap, did_you_mean
@@ -34,8 +34,14 @@ class Builder:
     """
 
     def __init__(
-        self, reader: Reader, environ: Mapping[str, str], now: Millis, last_good: Mapping[str, str]
+        self,
+        reader: Reader,
+        environ: Mapping[str, str],
+        now: Millis,
+        last_good: Mapping[str, str],
+        read_before: tuple[Fragment, ...] | None = None,
     ) -> None:
+        """:param read_before: the included files as they were read before; None: they are read now"""
         self.fragments: Fragments | None = None
         self.routes: Routes | None = None
         self._reader = reader
@@ -43,6 +49,7 @@ class Builder:
         self._environ = environ
         self._now = now
         self._last_good = last_good
+        self._read_before = read_before
 
     @cached_property
     def file(self) -> FileModel | None:
@@ -91,7 +98,7 @@ class Builder:
             self._now,
             seen,
         )
-        self.fragments = Fragments(file.include, main, self._last_good)
+        self.fragments = Fragments(file.include, main, self._last_good, self._read_before)
         root = self._root(file, names)
         self.fragments.unmounted()
         for fragment in self.fragments.all.values():

@@ -7,7 +7,7 @@ own (``payments/oncall``); it can also name what the main file has.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,8 @@ class Fragment:
     loaded: Loaded | None = None
     """In force: the file as it stands, or, if that is broken, as it last was good."""
     stale: bool = False
+    read: str | None = field(default=None, repr=False)
+    """The text of the file as it stands; None: it could not be read, or was not looked at."""
 
     @property
     def state(self) -> str:
@@ -122,13 +124,27 @@ class Fragment:
 class Fragments:
     """The included files of a main file."""
 
-    def __init__(self, patterns: tuple[str, ...], main: Main, last_good: Mapping[str, str]) -> None:
-        """:param last_good: a fragment as it was last in force (``Loaded.kept``), by its name"""
+    def __init__(
+        self,
+        patterns: tuple[str, ...],
+        main: Main,
+        last_good: Mapping[str, str],
+        read_before: tuple[Fragment, ...] | None = None,
+    ) -> None:
+        """
+        :param last_good: a fragment as it was last in force (``Loaded.kept``), by its name
+        :param read_before: the files as they were read before, which are used in place of those in the folder
+        """
         self._main = main
         self._last_good = last_good
+        self._only_secrets = read_before is not None
         self.mounted: set[str] = set()
         self.all: dict[str, Fragment] = {}
-        for path in _files(patterns, main.folder):
+        for each in read_before or ():
+            name = str(each.file) if each.name in self.all else each.name
+            problems = () if each.read is not None else each.problems
+            self.all[name] = Fragment(each.name, each.file, problems, each.texts, read=each.read)
+        for path in _files(patterns, main.folder) if read_before is None else ():
             fragment = Fragment(path.stem, path)
             if path.stem in self.all:
                 todo = f"rename one: {self.all[path.stem].file} has that name, too"
@@ -158,15 +174,16 @@ class Fragments:
                 fragment.problems = (Problem(str(fragment.file), 1, 1, "no route mounts this file", todo),)
 
     def _read(self, fragment: Fragment, inherited: Inherited) -> None:
-        try:
-            text = load_text(fragment.file.read_bytes(), str(fragment.file))
-        except OSError as error:
-            what = f"can't be read: {error.strerror}"
-            fragment.problems = (Problem(str(fragment.file), 1, 1, what, "mend or remove it"),)
-        except ConfigError as error:
-            fragment.problems, fragment.texts = error.errors, error.texts
-        else:
-            self._use(fragment, LastGood(text), inherited)
+        if fragment.read is None and not fragment.problems:
+            try:
+                fragment.read = load_text(fragment.file.read_bytes(), str(fragment.file))
+            except OSError as error:
+                what = f"can't be read: {error.strerror}"
+                fragment.problems = (Problem(str(fragment.file), 1, 1, what, "mend or remove it"),)
+            except ConfigError as error:
+                fragment.problems, fragment.texts = error.errors, error.texts
+        if fragment.read is not None:
+            self._use(fragment, LastGood(fragment.read), inherited)
         if fragment.loaded is None:
             self._fall_back(fragment, inherited)
 
@@ -174,7 +191,11 @@ class Fragments:
         """To the file as it last was good; what is wrong with it now stays said."""
         if fragment.name in self._last_good:
             problems, texts = fragment.problems, fragment.texts
-            self._use(fragment, LastGood.read(self._last_good[fragment.name]), inherited)
+            kept = LastGood.read(self._last_good[fragment.name])
+            if self._only_secrets:  # which may be new, though the text is not
+                self._use(fragment, replace(kept, files={}), inherited)
+            if fragment.loaded is None:
+                self._use(fragment, kept, inherited)
             fragment.problems, fragment.texts, fragment.stale = problems, texts, fragment.loaded is not None
 
     def _use(self, fragment: Fragment, kept: LastGood, inherited: Inherited) -> None:

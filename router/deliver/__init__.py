@@ -1,36 +1,40 @@
-"""Delivery: a lane a destination, and one dispatcher that starts what each of them has room for."""
+"""Delivery: a lane for each destination, and one dispatcher that starts what each of them has room for."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 
 from router.channels.base import ChannelSpec
 from router.clock import Clock
-from router.deliver.attempt import LONGEST
+from router.deliver.agenda import Agenda
+from router.deliver.attempt import MAX_SECONDS
+from router.deliver.delivery import Delivery
 from router.deliver.dispatcher import Dispatcher
 from router.deliver.lane import Lane
 from router.deliver.lane_context import LaneContext, RuntimeConfig
-from router.deliver.self_alerts import SelfAlerts, Surroundings
+from router.deliver.lane_table import LaneTable
+from router.deliver.outage_watch import OutageWatch
+from router.deliver.running_deliveries import RunningDeliveries
+from router.deliver.self_alerts import SelfAlerts
 from router.metrics import Metrics
-from router.model import SECOND, Delivered, Destination, Millis
-from router.store import Store, StoreUnavailable
+from router.model import Delivered, Destination, Millis
+from router.store import Store
 from router.threads import Threads
 
-# Large messages that are made at the same time.
-_RENDERING = 2
+_RENDER_THREADS = 2
 
 
-async def _ever() -> Millis:
+async def _always() -> Millis:
     return 0
 
 
-# How long whoever resumes a destination waits for the outcome.
+# How long a person who resumes a destination waits for the outcome.
 _TRIAL_SECONDS = 25.0
-_UNTRIED = "the pause has ended; the report ends with the next successful delivery"
+_NOT_TRIED = "the pause has ended; the report ends with the next successful delivery"
 
 
 class Lanes:
-    """All lanes of a service. A stuck one never delays another."""
+    """All lanes of a service. A lane that is stuck never delays another."""
 
     def __init__(
         self,
@@ -38,68 +42,79 @@ class Lanes:
         store: Store,
         clock: Clock,
         metrics: Metrics,
-        kinds: Mapping[str, ChannelSpec],
+        channels: Mapping[str, ChannelSpec],
         current: Callable[[], RuntimeConfig],
-        send_seconds: float = LONGEST,
-        counting_since: Callable[[], Awaitable[Millis]] = _ever,
+        send_seconds: float = MAX_SECONDS,
+        counting_since: Callable[[], Awaitable[Millis]] = _always,
     ) -> None:
         """
-        :param kinds: the channels by name
+        :param channels: by name
+        :param current: the configuration in force
         :param send_seconds: how long one attempt may take
-        :param counting_since: since when time has simply passed, see :class:`router.clock_watch.ClockWatch`
+        :param counting_since: since when time has passed without a step, see :class:`router.clock_watch.ClockWatch`
         """
         self._store = store
         self._clock = clock
         self._current = current
-        self._kinds = kinds
-        around = Surroundings(self._alike, self._at_rest, self._try_now, self.wake)
-        self.self_alerts = SelfAlerts(store, clock, metrics, lambda: current().policy, around)
-        self._context = LaneContext(
-            store, clock, metrics, current, self.self_alerts, send_seconds, counting_since,
-            Threads("render", _RENDERING), self.wake, asyncio.Event(),
+        agenda: Agenda[Lane] = Agenda(clock)
+        self._table = LaneTable(channels, clock, agenda.request)
+        running = RunningDeliveries()
+        self._settled = running.settled
+        self._self_alerts = SelfAlerts(
+            store=store, clock=clock, metrics=metrics, policy=lambda: current().policy, lanes=self._table,
+            settled=running.settled,
         )  # fmt: skip
-        self._dispatcher = Dispatcher(self._context, {each.section for each in kinds.values()})
-        self._serving: asyncio.Task[None] | None = None
+        self._render_threads = Threads("render", _RENDER_THREADS)
+        self._stopping = asyncio.Event()
+        context = LaneContext(
+            store, clock, metrics, current, self._self_alerts, send_seconds, counting_since, self._render_threads,
+            self._table.wake, self._stopping,
+        )  # fmt: skip
+        self._outages = OutageWatch(
+            clock, self._self_alerts, lambda channel: current().alert_after.get(channel, 0), counting_since
+        )
+        self._dispatcher = Dispatcher(
+            store=store, clock=clock, policy=lambda: current().policy, lanes=self._table, agenda=agenda,
+            outages=self._outages, running=running, make_delivery=partial(Delivery, context),
+        )  # fmt: skip
 
     async def serve(self, destinations: Iterable[Destination]) -> None:
-        """From now on, serve these and no others, within the limits in force; a lane that goes on keeps its pauses.
+        """From now on, serve these destinations and no others, within the limits in force. A lane that stays keeps its
+        pauses.
 
-        :raises StoreUnavailable: what the last process said of broken destinations can't be read
+        :raises StoreUnavailable: what the last process reported can't be read
         """
         wanted = {destination.key: destination for destination in destinations}
-        await self.self_alerts.begin(wanted.keys())
-        for name, limits in self._current().shared.items():
-            self._dispatcher.sections[name].change(limits, self._clock.elapsed())
-        lanes = self._dispatcher.lanes
-        for key in lanes.keys() - wanted.keys():
-            lanes[key].leave()
-        for key, destination in wanted.items():
-            if key not in lanes:
-                kind = self._kinds[destination.channel]
-                section = self._dispatcher.sections[kind.section]
-                lane = Lane(destination, kind, section, self._context, self._dispatcher.stir)
-                lanes[key] = section.lanes[key] = lane
-            lanes[key].change(destination)
-        if self._serving is None:
-            self._serving = asyncio.create_task(self._dispatcher.serve(), name="dispatcher")
+        await self._self_alerts.set_served(wanted.keys())
+        self._table.serve(wanted, self._current().shared)
+        self._dispatcher.start()
+
+    def wake(self, destinations: Iterable[str]) -> None:
+        """Look at the lanes of these destinations, because something may be due there."""
+        self._table.wake(destinations)
+
+    def restart(self) -> None:
+        """After a step of the clock: timers begin again, and every lane looks at what is due."""
+        self._self_alerts.restart()
+        self._table.wake([lane.destination.key for lane in self._table])
 
     async def settled(self) -> None:
-        """Returns when no delivery that is under way now is so any more."""
-        lanes = list(self._dispatcher.lanes.values())
-        await self._dispatcher.at_rest(lanes)
+        """Return when the deliveries that are under way now have ended, and the lanes that are closing are gone."""
+        lanes = list(self._table)
+        await self._settled({lane.destination.key for lane in lanes})
         for lane in lanes:
-            if lane.leaving:
-                await lane.left.wait()
+            if lane.is_closing:
+                await lane.closed.wait()
 
     async def resume(self, destination: str) -> dict[str, str] | None:
         """End a destination's pause and its conversations' backoff, and try what is due next.
 
         :returns: the ``status`` (delivered, still broken, nothing was due to try, is being tried) and the
-            ``reason``; None: it has no lane
+            ``reason``; None: the destination has no lane
         :raises StoreUnavailable: nothing was changed
         """
-        lane = self._dispatcher.lanes.get(destination)
-        if lane is None or lane.leaving:
+        lane = self._table.open(destination)
+        if lane is None:
             return None
         await self._store.resume(destination)
         try:
@@ -109,72 +124,39 @@ class Lanes:
             return {"status": "is being tried", "reason": reason}
         match outcome:
             case None:
-                reported = self.self_alerts.broken_since(destination) is not None
-                return {"status": "nothing was due to try", "reason": _UNTRIED if reported else ""}
+                is_reported = self._self_alerts.broken_since(destination) is not None
+                return {"status": "nothing was due to try", "reason": _NOT_TRIED if is_reported else ""}
             case Delivered():
                 return {"status": "delivered", "reason": ""}
         return {"status": "still broken", "reason": outcome.shown}
 
-    def _alike(self, destination: str) -> frozenset[str]:
-        """The destinations of the same section of ``channels:``."""
-        lane = self._dispatcher.lanes.get(destination)
-        if lane is None:
-            return frozenset()
-        return frozenset(key for key, each in lane.section.lanes.items() if not each.leaving)
-
-    async def _at_rest(self, destinations: Collection[str]) -> None:
-        lanes = self._dispatcher.lanes
-        await self._dispatcher.at_rest(lanes[key] for key in destinations if key in lanes)
-
-    async def _try_now(self, destinations: Collection[str]) -> None:
-        for key in destinations:
-            if (lane := self._dispatcher.lanes.get(key)) is not None:
-                with suppress(StoreUnavailable):  # then they wait for their own next attempts
-                    await self._store.resume(key)
-                lane.resume()
-
-    def wake(self, destinations: Iterable[str]) -> None:
-        for key in destinations:
-            if (lane := self._dispatcher.lanes.get(key)) is not None:
-                lane.wake()
-
     def describe(self) -> list[dict[str, object]]:
-        now, alive = self._clock.now(), self._serving is not None and not self._serving.done()
+        """Return what ``/status`` shows of each lane. Times are epoch milliseconds."""
+        now = self._clock.now()
         return [
             {
                 "destination": key,
                 "channel": lane.destination.channel,
-                "alive": alive,
+                "alive": self._dispatcher.is_alive,
                 "paused_until": now + lane.paused_for if lane.paused_for else None,
                 "pause_reason": lane.pause_reason if lane.paused_for else None,
-                "broken_since": self.self_alerts.broken_since(key),
-                "broken_reason": self.self_alerts.broken_reason(key),
-                **self._limits(lane),
+                "broken_since": self._self_alerts.broken_since(key),
+                "broken_reason": self._self_alerts.broken_reason(key),
+                **lane.describe_limits(),
             }
-            for key, lane in self._dispatcher.lanes.items()
-            if not lane.leaving
+            for lane in self._table
+            if not lane.is_closing
+            for key in [lane.destination.key]
         ]
 
-    def _limits(self, lane: Lane) -> dict[str, object]:
-        """As configured; None: no limit."""
-        own, shared = lane.destination.limits, lane.section
-        minutes = [rate.a_minute for rate in (own.rate, shared.bucket.rate) if rate is not None]
-        return {
-            "rate": None if own.rate is None else str(own.rate),
-            "shared_rate": None if shared.bucket.rate is None else str(shared.bucket.rate),
-            "a_minute": min(minutes) if minutes else None,
-            "max_concurrency": own.max_concurrency,
-            "storm_above": own.storm_above,
-        }
-
     async def stop(self, within: Millis) -> None:
-        """Let every lane finish what is due now, for at most ``within`` milliseconds. What has not begun by then waits for
-        the next start; what is cut off is told again after it.
+        """Send what is due now, for at most ``within`` milliseconds. What has not begun by then waits for the next start;
+        what is cut off is sent again after it.
         """
-        await self.self_alerts.stop()
-        if self._serving is not None:
-            await self._dispatcher.stop(self._serving, within / SECOND)
-        self._context.rendering.shutdown()
+        await self._self_alerts.stop()
+        self._stopping.set()
+        await self._dispatcher.stop(within)
+        self._render_threads.shutdown()
 
 
 __all__ = ["Lanes", "RuntimeConfig"]

@@ -1,4 +1,4 @@
-"""One attempt, contained: whatever a channel raises, swallows or waits for, its lane goes on."""
+"""One attempt, contained: if a channel raises, swallows a cancellation or hangs, its lane still goes on."""
 
 import asyncio
 
@@ -10,30 +10,31 @@ from router.store import Work
 
 log = structlog.get_logger(__name__)
 
-# Seconds. A channel ends its attempts by itself before that, and keeps what it got done: what takes longer hangs.
-LONGEST = 90.0
-# Seconds that an attempt has to end in once it was cut off by a stop.
-_LAST_WORDS = 0.5
+MAX_SECONDS = 90.0
+"""How long an attempt may take. A channel ends its attempts earlier by itself, and keeps the part that it has sent. So an
+attempt that takes longer hangs."""
+# The time that an attempt has to end after a stop has cancelled it.
+_CANCEL_SECONDS = 0.5
 
-# Cut off, and not ended yet: the event loop by itself would forget them.
-_ASTRAY: set[asyncio.Task[Outcome]] = set()
+# Attempts that have not ended, also those that were cancelled: the event loop itself keeps only weak references.
+_attempts: set[asyncio.Task[Outcome]] = set()
 
 
 async def send_once(
-    channel: Channel, destination: Destination, work: Work, message: Message, within: float = LONGEST
+    channel: Channel, destination: Destination, work: Work, message: Message, within: float = MAX_SECONDS
 ) -> Outcome:
-    """Send, in a task of its own.
+    """Send a message in a task of its own, and return the outcome.
 
-    :param within: seconds; what takes longer is cut off, and may have arrived
+    :param within: seconds; an attempt that takes longer is cut off, and may have arrived
     """
     sending = asyncio.create_task(_send(channel, destination, work, message))
-    _ASTRAY.add(sending)
-    sending.add_done_callback(_ASTRAY.discard)
+    _attempts.add(sending)
+    sending.add_done_callback(_attempts.discard)
     try:
         done, _ = await asyncio.wait([sending], timeout=within)
     except asyncio.CancelledError:
         sending.cancel()
-        await asyncio.wait([sending], timeout=_LAST_WORDS)
+        await asyncio.wait([sending], timeout=_CANCEL_SECONDS)
         raise
     if done:
         return sending.result()
@@ -47,7 +48,7 @@ async def _send(channel: Channel, destination: Destination, work: Work, message:
         outcome = await channel.send(destination, work.conversation, message)
     except (Exception, asyncio.CancelledError, SystemExit) as error:
         task = asyncio.current_task()
-        if task is not None and task.cancelling():  # by us, not by something within
+        if task is not None and task.cancelling():  # by this module, and not by something within the channel
             raise
         log.exception("channel raised", destination=destination.key, delivery=work.delivery)
         return Retry(f"internal: {type(error).__name__}", ambiguous=True)

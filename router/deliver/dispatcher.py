@@ -1,211 +1,155 @@
-"""The dispatcher: one loop that knows how much may begin at each lane, claims for all of them, and starts the sends."""
+"""The dispatcher: one loop that claims for each lane as much as may begin there, and starts the deliveries."""
 
 import asyncio
-import heapq
-import itertools
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 
 import structlog
 
-from router.clock import STEP, offset
+from router.clock import STEP, Clock, offset
+from router.decide import Policy
+from router.deliver.agenda import Agenda
 from router.deliver.delivery import Delivery
-from router.deliver.lane import Lane, Trial
-from router.deliver.lane_context import LaneContext
-from router.deliver.section import SectionLimiter
-from router.model import Millis
-from router.store import RETRY_AFTER_FAILED_WRITE, Claimed, Permit, StoreUnavailable, Work
+from router.deliver.lane import Lane
+from router.deliver.lane_table import LaneTable
+from router.deliver.outage_watch import OutageWatch
+from router.deliver.running_deliveries import RunningDeliveries
+from router.model import SECOND, Millis
+from router.store import RETRY_AFTER_FAILED_WRITE, Claimed, Permit, Store, StoreUnavailable, Work
 
 log = structlog.get_logger(__name__)
 
-# Seconds that deliveries, and the store that takes back claims, have after the time of a stop.
-_LAST_WORDS = 1.0
-# Entries that are out of date, beside one for each lane, before they are removed.
-_SPARE = 64
+# What deliveries and the store have after the time of a stop, before they are cancelled, and once more after that.
+_EXTRA_SECONDS = 1.0
 
 
 class Dispatcher:
     """Serves lanes until it is stopped. It looks at a lane only when something happened there, or its time has come."""
 
-    def __init__(self, context: LaneContext, sections: Iterable[str]) -> None:
-        """:param sections: of ``channels:``"""
-        self.lanes: dict[str, Lane] = {}
-        self.sections = {name: SectionLimiter(self.stir) for name in sections}
-        self._context = context
-        self._clock = context.clock
-        self._offset = offset(context.clock)
-        self._stirred: dict[Lane, None] = {}
-        """Those to look at, in the order in which something happened."""
-        self._order = itertools.count()
-        self._agenda: list[tuple[Millis, int, Lane]] = []
-        """A heap: when to look at lanes though nothing happens. Some entries are out of date."""
-        self._wake = asyncio.Event()
-        self._cut_off = False
-        """Nothing begins any more: claims that come back are taken back."""
-        self._under_way: dict[Delivery, asyncio.Task[None]] = {}
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        policy: Callable[[], Policy],
+        lanes: LaneTable,
+        agenda: Agenda[Lane],
+        outages: OutageWatch,
+        running: RunningDeliveries,
+        make_delivery: Callable[[Lane, Work], Delivery],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._policy = policy
+        self._lanes = lanes
+        self._agenda = agenda
+        self._outages = outages
+        self._running = running
+        self._make_delivery = make_delivery
+        self._offset = offset(clock)
+        self._is_stopping = False
+        """Only what is due now still begins."""
+        self._is_cut_off = False
+        """Nothing begins any more: claims that return are taken back."""
         self._claims: set[asyncio.Task[None]] = set()
-        self._beside: dict[str, asyncio.Task[None]] = {}
-        """By name: what is reported of destinations, or forgotten."""
-
-    def stir(self, lane: Lane) -> None:
-        """Something happened at a lane."""
-        self._stirred[lane] = None
-        self._wake.set()
-
-    async def serve(self) -> None:
-        """Start what is due. Returns after :meth:`stop`, when nothing more can begin.
-
-        A flag ends it, not a cancellation: in Python 3.11 a wait that ends at the same moment swallows a cancellation.
-        """
-        while True:
-            self._wake.clear()
-            for lane in self._to_look_at():
-                self._look(lane)
-                if lane.look_at is not None:
-                    heapq.heappush(self._agenda, (lane.look_at, next(self._order), lane))
-            if self._cut_off or (self._context.stopping.is_set() and self._is_done):
-                return
-            await self._clock.wait(self._wake, self._next_look())
+        self._serving: asyncio.Task[None] | None = None
 
     @property
-    def _is_done(self) -> bool:
-        return all(lane.is_done for lane in self.lanes.values())
+    def is_alive(self) -> bool:
+        return self._serving is not None and not self._serving.done()
 
-    def _to_look_at(self) -> list[Lane]:
-        now, agenda = self._clock.elapsed(), self._agenda
-        for section in self.sections.values():
-            if section.waiting:
-                section.offer(now)
-        while agenda and agenda[0][0] <= now:
-            lane = heapq.heappop(agenda)[2]
-            self._stirred[lane] = None
+    def start(self) -> None:
+        """Begin to serve, unless it does so already."""
+        if self._serving is None:
+            self._serving = asyncio.create_task(self._serve(), name="dispatcher")
+
+    async def _serve(self) -> None:
+        """Start what is due. Return after :meth:`stop`, when nothing more can begin.
+
+        A flag ends it, and no cancellation: in Python 3.11, a wait that ends at the same moment swallows a cancellation.
+        """
+        while True:
+            self._agenda.changed.clear()
+            for lane in self._lanes_to_look_at():
+                self._look_at(lane)
+                self._agenda.schedule(lane, lane.look_at)
+            if self._is_cut_off or (self._is_stopping and all(lane.is_done for lane in self._lanes)):
+                return
+            times = (self._agenda.next_time(), self._lanes.next_room_at())
+            await self._agenda.wait(min((at for at in times if at is not None), default=None))
+
+    def _lanes_to_look_at(self) -> list[Lane]:
+        self._lanes.wake_waiting()
         if abs(offset(self._clock) - self._offset) > STEP:
             self._offset = offset(self._clock)
-            self._stirred.update(dict.fromkeys(self.lanes.values()))
-        stirred, self._stirred = self._stirred, {}
-        return [lane for lane in stirred if self.lanes.get(lane.destination.key) is lane]
+            for lane in self._lanes:
+                self._agenda.request(lane)
+        return [lane for lane in self._agenda.take() if lane in self._lanes]
 
-    def _next_look(self) -> Millis | None:
-        """By the wall clock."""
-        now, agenda = self._clock.elapsed(), self._agenda
-        if len(agenda) > 2 * len(self.lanes) + _SPARE:
-            agenda[:] = (entry for entry in agenda if entry[0] == entry[2].look_at)
-            heapq.heapify(agenda)
-        while agenda and agenda[0][0] != agenda[0][2].look_at:
-            heapq.heappop(agenda)
-        times = [each.bucket.ready_at(now) for each in self.sections.values() if each.waiting]
-        times = [at for at in times if at > now]  # else they wait for a place
-        if agenda:
-            times.append(agenda[0][0])
-        return min(times) + offset(self._clock) if times else None
-
-    def _look(self, lane: Lane) -> None:
-        """Claim for a lane as much as may begin at once. What several lanes claim at a time is one transaction."""
-        now, key = self._clock.elapsed(), lane.destination.key
+    def _look_at(self, lane: Lane) -> None:
+        """Claim for a lane as much as may begin now. The store takes the claims of several lanes in one transaction."""
+        key = lane.destination.key
         try:
-            room = lane.room()
-            if room and (places := lane.section.take(lane, room, now)):
-                work = self._claim(lane, lane.begin_claim(places), lane.trial)
-                task = asyncio.create_task(work, name=f"claim for {key}")
+            permit = lane.begin_claim()
+            if permit is not None:
+                task = asyncio.create_task(self._claim(lane, permit), name=f"claim for {key}")
                 self._claims.add(task)
                 task.add_done_callback(self._claims.discard)
                 return
-            if not room and lane in lane.section.waiting:
-                lane.section.leave(lane, now)
-            self._watch(lane)
-            if lane.leaving and lane.is_done:
-                self._remove(lane)
-        except Exception:  # a lane never dies: it is looked at again
+            self._outages.look(lane)
+            if lane.is_closing and lane.is_done:
+                self._lanes.remove(lane)
+        except Exception:  # the lane must go on: it is looked at again
             log.exception("lane failed unexpectedly", destination=key)
-            lane.rest()
+            lane.claim_failed()
 
-    async def _claim(self, lane: Lane, permit: Permit, trial: Trial | None) -> None:
-        """Begin what is due there, the most urgent first. :param trial: that finds nothing, if the claim does"""
+    async def _claim(self, lane: Lane, permit: Permit) -> None:
+        """Begin what is due at a lane, the most urgent first."""
         key, claimed = lane.destination.key, Claimed(())
         try:
-            policy = self._context.current().policy
-            claimed = await self._context.store.claim_several(permit, policy, self._clock.now())
-        except StoreUnavailable:  # the store has said so, once for all lanes
-            lane.rest(RETRY_AFTER_FAILED_WRITE)
+            claimed = await self._store.claim_several(permit, self._policy(), self._clock.now())
+        except StoreUnavailable:  # the store logs it, once for all lanes
+            lane.claim_failed(RETRY_AFTER_FAILED_WRITE)
         except Exception:
             log.exception("claim failed unexpectedly", destination=key)
-            lane.rest()
+            lane.claim_failed()
         else:
-            if self._cut_off:
+            if self._is_cut_off:
                 await self._take_back(claimed.works)
                 return
             for work in claimed.works:
-                delivery = Delivery(lane, work, self._context)
-                task = asyncio.create_task(delivery.run(), name=f"delivery {work.delivery} to {key}")
-                self._under_way[delivery] = task
-                task.add_done_callback(partial(self._ended, delivery))
-            if lane.end_claim(claimed, trial) and self._context.self_alerts.trouble(key) is not None:
-                self._do_beside(f"calm of {key}", partial(self._context.self_alerts.idle, key))
+                self._running.start(self._make_delivery(lane, work))
+            if lane.end_claim(claimed):
+                self._outages.nothing_is_due(key)
         finally:
             if unused := permit.count - len(claimed.works):
                 lane.give_back(unused)
 
-    def _ended(self, delivery: Delivery, _task: object) -> None:
-        self._under_way.pop(delivery, None)
-
-    def _watch(self, lane: Lane) -> None:
-        """Report a destination in time, though nothing can be tried there now."""
-        key, self_alerts = lane.destination.key, self._context.self_alerts
-        trouble = self_alerts.trouble(key)
-        if trouble is None or trouble.reported is not None:
-            return
-        alert_after = self._context.current().alert_after.get(lane.destination.channel, 0)
-        at = self_alerts.report_at(key, alert_after)
-        if at is not None and at > self._clock.now():
-            lane.look_by(at)
-        self._do_beside(f"report of {key}", partial(self._report, key, alert_after))
-
-    async def _report(self, key: str, alert_after: Millis) -> None:
-        with suppress(StoreUnavailable):  # a step of the clock is no outage
-            await self._context.counting_since()
-        await self._context.self_alerts.look(key, alert_after)
-
-    def _do_beside(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """One of a name at a time."""
-        if name in self._beside:
-            return
-        self._beside[name] = task = asyncio.create_task(_contained(name, work), name=name)
-        task.add_done_callback(lambda _: self._beside.pop(name, None))
-
-    def _remove(self, lane: Lane) -> None:
-        self.lanes.pop(lane.destination.key, None)
-        lane.look_at = None
-        lane.section.lanes.pop(lane.destination.key, None)
-        lane.left.set()
-
-    async def at_rest(self, lanes: Iterable[Lane]) -> None:
-        """Returns when no delivery that is under way now is so any more."""
-        wanted = set(lanes)
-        if tasks := [task for delivery, task in self._under_way.items() if delivery.lane in wanted]:
-            await asyncio.wait(tasks)
-
-    async def stop(self, serving: "asyncio.Task[None]", within: float) -> None:
-        """Let what is due go out, for so many seconds. Then what has not begun is taken back: it is due after the next
-        start, as if nobody had claimed it. What is cut off may have arrived, and is told again.
+    async def stop(self, within: Millis) -> None:
+        """Send what is due, for at most ``within`` milliseconds. Then take back what has not begun: it is due after the
+        next start, as if it had not been claimed. What is cut off may have arrived, and is sent again.
         """
-        self._context.stopping.set()
-        self._wake.set()
-        await asyncio.wait([serving], timeout=within)
-        self._cut_off = True
-        self._wake.set()
-        late, claims = dict(self._under_way), set(self._claims)
+        if self._serving is None:
+            return
+        self._is_stopping = True
+        self._agenda.changed.set()
+        await asyncio.wait([self._serving], timeout=within / SECOND)
+        self._is_cut_off = True
+        self._agenda.changed.set()
+        late, claims = self._running.tasks(), set(self._claims)
         if late or claims:
-            keys = sorted({delivery.lane.destination.key for delivery in late})
+            keys = sorted({delivery.destination.key for delivery in late})
             log.warning("stopping with deliveries under way", lanes=keys)
-        for task in (*late.values(), *self._beside.values()):
+        for task in late.values():
             task.cancel()
-        for lane in self.lanes.values():
-            lane.left.set()
-        taken_back = asyncio.create_task(self._take_back([each.work for each in late if not each.begun]))
-        ending = {serving, taken_back, *claims, *late.values(), *self._beside.values()}
-        while ending:  # one that is stuck is cancelled; one that is still stuck then is left behind
-            _, stuck = await asyncio.wait(ending, timeout=_LAST_WORDS)
+        reports = self._outages.cancel()
+        for lane in self._lanes:
+            lane.closed.set()
+        not_begun = [each.work for each in late if not each.has_begun]
+        taken_back = asyncio.create_task(self._take_back(not_begun))
+        ending = {self._serving, taken_back, *claims, *late.values(), *reports}
+        while ending:  # a task that is stuck is cancelled; one that is still stuck then is left behind
+            _, stuck = await asyncio.wait(ending, timeout=_EXTRA_SECONDS)
             ending = {task for task in stuck if task.cancelling() == 0}
             for task in stuck:
                 task.cancel()
@@ -214,11 +158,4 @@ class Dispatcher:
         if not works:
             return
         with suppress(StoreUnavailable):  # then they count as interrupted after the next start
-            await self._context.store.unclaim(works, self._context.current().policy, self._clock.now())
-
-
-async def _contained(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    try:
-        await work()
-    except Exception:
-        log.exception("report failed unexpectedly", report=name)
+            await self._store.unclaim(works, self._policy(), self._clock.now())

@@ -1,25 +1,26 @@
-"""What a delivery sent, as the store keeps it."""
+"""The message of a delivery, as the store keeps it."""
 
 import json
 from typing import Any
 
 from router.model import Message
 
-_written = json.JSONEncoder(separators=(",", ":")).encode
-LARGEST = 2_000
-"""Alerts. Of a message about more, only their number is kept: it takes megabytes, at each attempt."""
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+MAX_KEPT_ALERTS = 2_000
+"""Of a message about more alerts, only their number is kept, because each attempt would take megabytes."""
 
 
 def packed_message(message: Message, alerts: int) -> bytes:
-    """JSON. It holds no secret, because a message has none: channels take addresses and keys from their options.
+    """Return the message as JSON. It has no secret, because a message has none: channels take addresses and keys from
+    their options.
 
-    :param alerts: how many the message is about
+    :param alerts: how many alerts the message is about
     """
     kept: dict[str, Any] = {"channel": message.channel}
-    if alerts > LARGEST:
+    if alerts > MAX_KEPT_ALERTS:
         kept["left_out"] = alerts
     else:
         kept["body"] = message.body
     if message.fallback:
         kept["fallback"] = True
-    return _written(kept).encode()
+    return _encode(kept).encode()

@@ -1,16 +1,13 @@
-"""A lane: what serves a destination, in order, at its pace. It knows how much may begin there now, and learns from what
-came of it.
-"""
+"""A lane: it serves one destination, in order and at its rate. It knows how much may begin now, and adapts to outcomes."""
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from router.channels.base import ChannelSpec
-from router.clock import offset
-from router.deliver.giving_up import Suspects
-from router.deliver.lane_context import LaneContext
+from router.clock import Clock, offset
+from router.deliver.give_up import ContentSuspects
 from router.deliver.retry_schedule import next_attempt, next_probe
 from router.deliver.section import SectionLimiter
 from router.deliver.token_bucket import TokenBucket
@@ -33,101 +30,63 @@ if TYPE_CHECKING:
 
 Trial = asyncio.Future[Outcome | None]
 
-# After so many criticals, one of the others goes that has waited longest.
-_IN_A_ROW = 10
-# For each delivery that may be sent at once, so many may be under way: the others wait to be recorded.
-_UNRECORDED = 4
-# How long a lane tells one by one whatever comes, after a storm's message was refused.
-_WITHOUT_STORMS: Millis = 10 * MINUTE
-# When a storm's next message follows one that had no room for all; criticals go in between.
-_STORM_GOES_ON: Millis = 5 * SECOND
+# After so many critical deliveries in a row, the oldest of the others goes first.
+_MAX_CRITICALS_IN_A_ROW = 10
+# The deliveries under way for each that may be sent at the same time. The others wait to be recorded.
+_MAX_UNRECORDED = 4
+# How long a lane sends no storm summary after one was refused. It then sends a message for each conversation.
+_NO_STORMS_AFTER_REFUSAL: Millis = 10 * MINUTE
+# When a storm's next message follows one that had no room for all conversations. Criticals go in between.
+_NEXT_STORM_MESSAGE: Millis = 5 * SECOND
 
 
 class Lane:
     """Serves one destination. Its times are of the monotonic clock, except where the docstring says wall clock."""
 
     def __init__(
-        self, destination: Destination, kind: ChannelSpec, section: "SectionLimiter[Lane]", context: LaneContext,
-        stir: Callable[["Lane"], None],
+        self, destination: Destination, spec: ChannelSpec, section: "SectionLimiter[Lane]", clock: Clock,
+        request_look: Callable[["Lane"], None],
     ) -> None:  # fmt: skip
-        """:param stir: has the dispatcher look at it"""
+        """:param request_look: has the dispatcher look at this lane"""
         self.destination = destination
-        self.kind = kind
-        self.section = section
-        self.bucket = TokenBucket(destination.limits.rate)
-        self.under_way: set[Delivery] = set()
-        self.claiming = False
-        self.leaving = False
-        """The rules do not name it any more: what is due now is its last."""
-        self.left = asyncio.Event()
-        """It is gone, or the rules name it again."""
+        self.spec = spec
+        self.is_closing = False
+        """The rules no longer name the destination: only what is due now is still sent."""
+        self.closed = asyncio.Event()
+        """Set when a closing lane is removed, or when the rules name its destination again."""
         self.look_at: Millis | None = None
-        """When to look at it though nothing happens; None: never."""
+        """When to look at it although nothing happens; None: never."""
         self.pause_reason = ""
-        self._context = context
-        self._clock = context.clock
-        self._stir = stir
+        self._section = section
+        self._bucket = TokenBucket(destination.limits.rate)
+        self._clock = clock
+        self._request_look = request_look
+        self._under_way: set[Delivery] = set()
+        self._is_claiming = False
         self._due_at: Millis | None = 0
-        """When something may be due, by the wall clock; None: nothing will be, if nothing else happens."""
+        """When something may be due, by the wall clock; None: nothing will be, unless something happens."""
         self._no_storms_until: Millis = 0
         self._paused_until: Millis = 0
-        self._rests_until: Millis = 0
-        """Nothing can be claimed before."""
-        self._failures = 0
-        """Claims that failed in a row."""
-        self._unpaid = 0
-        """Places that have no delivery yet, or one whose first call counts in no rate yet."""
+        self._claims_off_until: Millis = 0
+        """Nothing is claimed before, because a claim failed."""
+        self._failed_claims = 0
+        """In a row."""
+        self._uncounted = 0
+        """Slots that have no delivery yet, or one whose first call is not counted in the rate yet."""
         self._recording = 0
-        """Deliveries that are sent, and not recorded yet."""
+        """Deliveries that are sent and not recorded yet."""
         self._criticals = 0
-        """How many went out in a row."""
-        self.probes = 0
-        """How many in a row found the destination broken."""
-        self.trial: Trial | None = None
-        """What somebody waits for who has mended the destination: what comes of the next delivery."""
-        self.suspects = Suspects()
+        """Critical deliveries in a row."""
+        self._probes = 0
+        """Attempts in a row that found the destination broken."""
+        self._trial: Trial | None = None
+        """Gets the outcome of the next delivery, for a person who has repaired the destination."""
+        self._claim_trial: Trial | None = None
+        """The trial as it was when the present claim began."""
+        self._suspects = ContentSuspects()
+        section.add(self)
 
-    # What may begin.
-
-    def wake(self) -> None:
-        """Something may be due."""
-        self._due_at = 0
-        self._stir(self)
-
-    def due(self, at: Millis | None) -> None:
-        """Something is due at that moment of the wall clock. :param at: None: nothing is"""
-        if at is not None:
-            self._due_at = at if self._due_at is None else min(at, self._due_at)
-            self._stir(self)
-
-    def change(self, destination: Destination) -> None:
-        """The rules may have changed: what it is to tell, and how fast."""
-        if self.leaving:
-            self.leaving = False
-            self.left.set()  # nobody need wait for that any more
-        self.destination = destination
-        self.bucket.change(destination.limits.rate, self._clock.elapsed())
-        self.wake()
-
-    def leave(self) -> None:
-        """End, once nothing that is due now can begin any more."""
-        self.leaving, self.left = True, asyncio.Event()
-        self._stir(self)
-
-    def pause(self, span: Millis, reason: str) -> None:
-        """Nothing more goes out for so long."""
-        self._paused_until, self.pause_reason = self._clock.elapsed() + span, reason
-
-    def resume(self) -> None:
-        """End a pause: somebody has mended what was broken."""
-        self._paused_until = self.probes = 0
-        self.wake()
-
-    def look_by(self, at: Millis) -> None:
-        """Look at it by that moment of the wall clock, and see whether anything is due then."""
-        self._due_at = at if self._due_at is None else min(at, self._due_at)
-        at -= offset(self._clock)
-        self.look_at = at if self.look_at is None else min(at, self.look_at)
+    # The state.
 
     @property
     def paused_for(self) -> Millis:
@@ -135,159 +94,241 @@ class Lane:
         return max(0, self._paused_until - self._clock.elapsed())
 
     @property
+    def is_broken(self) -> bool:
+        """The last attempt found the destination broken."""
+        return self._probes > 0
+
+    @property
     def is_done(self) -> bool:
-        """Nothing is under way, and nothing can begin now but for its rate."""
-        if self.under_way or self.claiming:
+        """Nothing is under way, and nothing can begin now, apart from what waits for the rate."""
+        if self._under_way or self._is_claiming:
             return False
         if self._due_at is None or self._due_at > self._clock.now():
             return True
-        return max(self._paused_until, self._rests_until) > self._clock.elapsed()
+        return max(self._paused_until, self._claims_off_until) > self._clock.elapsed()
 
-    def room(self) -> int:
-        """How many deliveries may begin now. If none may, :attr:`look_at` says when that may change by itself."""
+    def peers(self) -> Collection["Lane"]:
+        """Return the lanes of its section, this one included."""
+        return self._section.lanes
+
+    def describe_limits(self) -> dict[str, object]:
+        """Return the configured limits; None: no limit."""
+        own, shared = self.destination.limits, self._section.rate
+        minutes = [rate.a_minute for rate in (own.rate, shared) if rate is not None]
+        return {
+            "rate": None if own.rate is None else str(own.rate),
+            "shared_rate": None if shared is None else str(shared),
+            "a_minute": min(minutes) if minutes else None,
+            "max_concurrency": own.max_concurrency,
+            "storm_above": own.storm_above,
+        }
+
+    # Changes from outside.
+
+    def wake(self) -> None:
+        """Something may be due now."""
+        self.note_due(0)
+
+    def note_due(self, at: Millis | None) -> None:
+        """Something is due at that time of the wall clock. :param at: None: nothing is"""
+        if at is not None:
+            self._due_at = at if self._due_at is None else min(at, self._due_at)
+            self._request_look(self)
+
+    def change(self, destination: Destination) -> None:
+        """Work by the rules in force, which may have changed what is due and how fast it may go."""
+        if self.is_closing:
+            self.is_closing = False
+            self.closed.set()
+        self.destination = destination
+        self._bucket.change(destination.limits.rate, self._clock.elapsed())
+        self.wake()
+
+    def close(self) -> None:
+        """Have the lane removed when nothing that is due now can begin any more."""
+        self.is_closing, self.closed = True, asyncio.Event()
+        self._request_look(self)
+
+    def removed(self) -> None:
+        """The lane is gone."""
         self.look_at = None
-        places = self._places
-        if self.claiming or self._due_at is None or places <= 0:
-            return 0
-        now = self._clock.elapsed()
-        due_at = self._due_at - offset(self._clock)
-        at = max(due_at, self._paused_until, self._rests_until, self.bucket.ready_at(now))
-        if at > now:
-            self.look_at = at
-            return 0
-        return max(0, min(places, self.bucket.tokens(now) - self._unpaid))
+        self._section.remove(self)
+        self.closed.set()
 
-    @property
-    def _places(self) -> int:
-        """One at a time while the destination is broken; and where there are storms: what a storm's message says must not
-        change under it. Otherwise, a delivery that only waits to be recorded leaves its place to the next; but not
-        without end, if the store is slow.
-        """
-        if self.kind.storm_every is not None or self.probes:
-            return 1 - len(self.under_way)
-        most = self.destination.limits.max_concurrency
-        sending = len(self.under_way) - self._recording
-        return min(most - sending, _UNRECORDED * most - len(self.under_way))
+    def pause(self, span: Millis, reason: str) -> None:
+        """Send nothing for so long."""
+        self._paused_until, self.pause_reason = self._clock.elapsed() + span, reason
+
+    def resume(self) -> None:
+        """End a pause, because the destination may be repaired."""
+        self._paused_until = self._probes = 0
+        self.wake()
+
+    async def try_now(self) -> Outcome | None:
+        """End a pause, try what is due next, and return its outcome; None: nothing is due."""
+        if self._trial is None or self._trial.done():
+            self._trial = asyncio.get_running_loop().create_future()
+        self.resume()
+        return await asyncio.shield(self._trial)
+
+    def look_by(self, at: Millis) -> None:
+        """Have the lane looked at by that time of the wall clock, and see whether anything is due then."""
+        self._due_at = at if self._due_at is None else min(at, self._due_at)
+        at -= offset(self._clock)
+        self.look_at = at if self.look_at is None else min(at, self.look_at)
 
     # Claims.
 
-    def begin_claim(self, places: int) -> Permit:
-        """For so many deliveries."""
-        now, kind, limits = self._clock.elapsed(), self.kind, None
-        self.claiming, self._due_at = True, None
-        self._unpaid += places
-        if kind.storm_every is not None and now >= self._no_storms_until:
-            above = self.destination.limits.storm_above
-            limits = Limits(above, kind.storm_every, kind.storm_room, kind.edits)
-        return Permit(self.destination, limits, places, others_first=self._criticals >= _IN_A_ROW)
-
-    def end_claim(self, claimed: Claimed, trial: Trial | None) -> bool:
-        """What a claim came to; what became due meanwhile stays so. Whether nothing is left to do here, and nothing failed.
-
-        :param trial: somebody's wait for the next outcome, as it was when the claim began
+    def begin_claim(self) -> Permit | None:
+        """Return the permit for as many deliveries as may begin now. None: none may; :attr:`look_at` is then the time at
+        which that may change by itself.
         """
-        self.claiming, self._failures = False, 0
-        self.due(0 if claimed.idle is None else claimed.idle.until)
-        self._stir(self)
-        if claimed.idle is None or claimed.works or self.under_way:
+        now, room = self._clock.elapsed(), self._room()
+        if not room:
+            self._section.stop_waiting(self, now)
+            return None
+        slots = self._section.take(self, room, now)
+        if not slots:
+            return None
+        self._is_claiming, self._due_at, self._claim_trial = True, None, self._trial
+        self._uncounted += slots
+        limits, spec = None, self.spec
+        if spec.storm_every is not None and now >= self._no_storms_until:
+            above = self.destination.limits.storm_above
+            limits = Limits(above, spec.storm_every, spec.storm_room, spec.edits)
+        others_first = self._criticals >= _MAX_CRITICALS_IN_A_ROW
+        return Permit(self.destination, limits, slots, others_first=others_first)
+
+    def _room(self) -> int:
+        self.look_at = None
+        slots = self._free_slots
+        if self._is_claiming or self._due_at is None or slots <= 0:
+            return 0
+        now = self._clock.elapsed()
+        due_at = self._due_at - offset(self._clock)
+        at = max(due_at, self._paused_until, self._claims_off_until, self._bucket.ready_at(now))
+        if at > now:
+            self.look_at = at
+            return 0
+        return max(0, min(slots, self._bucket.tokens(now) - self._uncounted))
+
+    @property
+    def _free_slots(self) -> int:
+        """One delivery at a time while the destination is broken. Also where there are storms, because the state that a
+        storm's message shows must not change during the delivery. Otherwise a delivery that only waits to be recorded
+        leaves its slot to the next one, within a bound for a slow store.
+        """
+        if self.spec.storm_every is not None or self._probes:
+            return 1 - len(self._under_way)
+        limit = self.destination.limits.max_concurrency
+        sending = len(self._under_way) - self._recording
+        return min(limit - sending, _MAX_UNRECORDED * limit - len(self._under_way))
+
+    def end_claim(self, claimed: Claimed) -> bool:
+        """Note the result of a claim. What became due during the claim stays due.
+
+        :returns: whether nothing is left to do here, and nothing waits only because an attempt failed
+        """
+        self._is_claiming, self._failed_claims = False, 0
+        self.note_due(0 if claimed.idle is None else claimed.idle.until)
+        self._request_look(self)
+        if claimed.idle is None or claimed.works or self._under_way:
             return False
-        conclude(trial, None)
+        conclude(self._claim_trial, None)
         return not claimed.idle.failing
 
-    def give_back(self, places: int) -> None:
-        """No delivery took these."""
-        self._unpaid -= places
-        self.section.give_back(places)
+    def give_back(self, slots: int) -> None:
+        """No delivery used these slots."""
+        self._uncounted -= slots
+        self._section.give_back(slots)
 
-    def rest(self, span: Millis | None = None) -> None:
-        """A claim failed; what is due stays so. :param span: None: longer each time"""
-        self.claiming, self._due_at = False, 0
-        self._failures += 1
-        now = self._clock.elapsed()
-        wait = next_attempt(self._failures, 0, random.random()) if span is None else span  # noqa: S311
-        self._rests_until = now + wait
-        self._stir(self)
+    def claim_failed(self, wait: Millis | None = None) -> None:
+        """Claim again later; what is due stays due. :param wait: None: longer after each failure"""
+        self._is_claiming, self._due_at = False, 0
+        self._failed_claims += 1
+        if wait is None:
+            wait = next_attempt(self._failed_claims, 0, random.random())  # noqa: S311
+        self._claims_off_until = self._clock.elapsed() + wait
+        self._request_look(self)
 
     # Deliveries.
 
-    def began(self, delivery: "Delivery") -> None:
-        self.under_way.add(delivery)
+    def delivery_began(self, delivery: "Delivery") -> Trial | None:
+        """Return the trial that waits for its outcome."""
+        self._under_way.add(delivery)
         self._criticals = self._criticals + 1 if delivery.work.is_critical else 0
+        return self._trial
 
-    def paid(self) -> None:
-        """The first call of a delivery counts in the rates from now on, or it makes none."""
-        self._unpaid -= 1
-        self.section.paid()
-        self.due(self._due_at)
+    def first_call_counted(self) -> None:
+        """The first call of a delivery now counts in the rates, or the delivery makes none."""
+        self._uncounted -= 1
+        self._section.first_calls_counted()
+        self.note_due(self._due_at)
 
-    def sent(self) -> None:
+    def delivery_sent(self) -> None:
         """A delivery has only to be recorded."""
         self._recording += 1
-        self.section.sent()
-        self.due(self._due_at)
+        self._section.free()
+        self.note_due(self._due_at)
 
-    def ended(self, delivery: "Delivery") -> None:
-        """After it was sent, whatever came of it."""
-        self.under_way.discard(delivery)
+    def delivery_ended(self, delivery: "Delivery", *, claim_again: bool) -> None:
+        """A delivery is recorded, or failed. :param claim_again: the next claim says whether anything is left to do"""
+        self._under_way.discard(delivery)
         self._recording -= 1
-        waits = self.trial is not None and not self.trial.done()
-        if waits or self._context.self_alerts.trouble(self.destination.key) is not None:
-            self._due_at = 0  # whether anything is left is for the next claim to say
-        self._stir(self)
+        if claim_again or (self._trial is not None and not self._trial.done()):
+            self._due_at = 0
+        self._request_look(self)
 
     def buckets(self, call: Call) -> tuple[TokenBucket, ...]:
-        """Those that a call counts in."""
-        shared = self.section.buckets(call)
-        return (self.bucket, *shared) if call is Call.POST else shared
+        """Return the token buckets in which a call counts."""
+        shared = self._section.buckets(call)
+        return (self._bucket, *shared) if call is Call.POST else shared
 
     # Outcomes.
 
-    def learn(self, work: Work, outcome: Outcome, now: Millis) -> Millis:
-        """What the outcome says of the destination as a whole. When the conversation may be tried again."""
+    def reclassify(self, work: Work, outcome: Outcome) -> Outcome:
+        """Return the outcome as it counts, see :class:`ContentSuspects`."""
+        return self._suspects.reclassify(work.id, outcome)
+
+    def apply_outcome(self, work: Work, outcome: Outcome, now: Millis) -> Millis:
+        """Adapt pauses and rates to an outcome. Return when the conversation may be tried again (wall clock)."""
         match outcome:
             case Broken():
-                self.probes += 1
-                self.pause(next_probe(self.probes), outcome.shown)
-                if self.probes > 1:  # the next probe is something else, if there is anything else
+                self._probes += 1
+                self.pause(next_probe(self._probes), outcome.shown)
+                if self._probes > 1:  # so that the next probe is another conversation, if there is one
                     return now + self.paused_for + SECOND
             case Retry(unfinished=True):
-                self.bucket.accepted()
+                self._bucket.accepted()
             case Retry():
                 return self._put_off(outcome, work.conversation.attempt, now)
             case Delivered():
-                self.probes = 0
-                self.bucket.accepted()
+                self._probes = 0
+                self._bucket.accepted()
                 if outcome.rest:
-                    self.pause(outcome.rest, "as much as it takes at once")
+                    self.pause(outcome.rest, "the provider takes no more at the moment")
                 if (storm := work.conversation.storm) is not None:
-                    every = self.kind.storm_every or 0
-                    return now + (min(every, _STORM_GOES_ON) if storm.more else every)
+                    every = self.spec.storm_every or 0
+                    return now + (min(every, _NEXT_STORM_MESSAGE) if storm.more else every)
             case Rejected():
                 if work.is_storm:
-                    self._no_storms_until = self._clock.elapsed() + _WITHOUT_STORMS
+                    self._no_storms_until = self._clock.elapsed() + _NO_STORMS_AFTER_REFUSAL
         return now
 
     def _put_off(self, outcome: Retry, attempt: int, now: Millis) -> Millis:
-        """When a conversation may be tried again, and the others of the destination or of the section."""
+        """Return when the conversation may be tried again, and pause its lane or all lanes of the section if asked to."""
         attempts = 1 if outcome.further else attempt
         not_before = next_attempt(attempts, now, random.random(), outcome.after)  # noqa: S311
         if outcome.pause:
             self.pause(not_before - now, outcome.shown)
-            self.bucket.refused(self._paused_until)
+            self._bucket.refused(self._paused_until)
         if outcome.everywhere:
-            for lane in self.section.lanes.values():
+            for lane in self._section.lanes:
                 lane.pause(max(not_before - now, lane.paused_for), outcome.shown)
         return not_before
 
-    async def try_now(self) -> Outcome | None:
-        """End a pause and try what is due next. What came of it; None: nothing is due."""
-        if self.trial is None or self.trial.done():
-            self.trial = asyncio.get_running_loop().create_future()
-        self.resume()
-        return await asyncio.shield(self.trial)
-
 
 def conclude(trial: Trial | None, outcome: Outcome | None) -> None:
-    """:param outcome: None: nothing was due, or it is not known"""
+    """:param outcome: None: nothing was due, or the outcome is not known"""
     if trial is not None and not trial.done():
         trial.set_result(outcome)

@@ -1,4 +1,4 @@
-"""What lanes and deliveries need of their surroundings."""
+"""What all deliveries share, and the configuration by which they work."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -22,18 +22,18 @@ class RuntimeConfig:
     policy: Policy
     templates: Templates
     channels: Mapping[str, Channel]
-    """By name: of each kind that there are settings for."""
+    """By name: one for each kind that has settings."""
     give_up_after: Mapping[str, Millis]
-    """By channel name: how long something is tried; 0: for ever."""
+    """By channel name: how long a delivery is tried; 0: without end."""
     alert_after: Mapping[str, Millis] = field(default_factory=dict)
-    """By channel name: how long nothing may get through before that is reported; 0: any time."""
+    """By channel name: how long no delivery may succeed before that is reported; 0: any time."""
     shared: Mapping[str, SharedLimits] = field(default_factory=dict)
     """By section of ``channels:``."""
 
 
 @dataclass(frozen=True, slots=True)
 class LaneContext:
-    """Shared by all lanes and deliveries."""
+    """Shared by the deliveries of all lanes."""
 
     store: Store
     clock: Clock
@@ -43,8 +43,8 @@ class LaneContext:
     send_seconds: float
     """How long one attempt may take."""
     counting_since: Callable[[], Awaitable[Millis]]
-    """Since when time has simply passed: no step of the clock has anything given up."""
-    rendering: Threads
+    """Returns since when time has passed without a step of the clock: a step never causes that something is given up."""
+    render_threads: Threads
     wake: Callable[[Iterable[str]], None]
-    """Has the dispatcher look at the lanes of these destinations, because something may be due there."""
+    """Looks at the lanes of these destinations, because something may be due there."""
     stopping: asyncio.Event

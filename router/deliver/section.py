@@ -1,85 +1,108 @@
-"""What the destinations of one section of ``channels:`` share: rates, and deliveries under way at the same time. Pure."""
+"""What the destinations of one section of ``channels:`` share: rates, and deliveries at the same time. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import islice
 from typing import Generic, TypeVar
 
 from router.deliver.token_bucket import TokenBucket
-from router.model import Call, Millis, SharedLimits
+from router.model import Call, Millis, Rate, SharedLimits
 
 L = TypeVar("L")
 
 
 class SectionLimiter(Generic[L]):
-    """Hands its room to its lanes, in the order in which they asked for it."""
+    """Gives its slots to its lanes, in the order in which they ask. A delivery has a slot until it is sent."""
 
-    def __init__(self, stir: Callable[[L], None]) -> None:
-        """:param stir: has a lane ask again"""
-        self.bucket, self.edits = TokenBucket(None), TokenBucket(None)
-        self.lanes: dict[str, L] = {}
-        self._stir = stir
-        self._most: int | None = None
+    def __init__(self, request_look: Callable[[L], None]) -> None:
+        """:param request_look: has a lane ask again"""
+        self._bucket, self._edits = TokenBucket(None), TokenBucket(None)
+        self._lanes: dict[L, None] = {}
+        self._request_look = request_look
+        self._max_concurrency: int | None = None
         self._taken = 0
-        """Places that are taken by deliveries that are not sent yet."""
-        self._unpaid = 0
-        """How many of those have not paid for their first call yet."""
-        self.waiting: dict[L, None] = {}
+        self._uncounted = 0
+        """Taken slots whose delivery has not counted its first call in the rate yet."""
+        self._waiting: dict[L, None] = {}
         """In the order in which they asked."""
 
+    @property
+    def lanes(self) -> Collection[L]:
+        return self._lanes.keys()
+
+    @property
+    def rate(self) -> Rate | None:
+        """None: no limit."""
+        return self._bucket.rate
+
+    def add(self, lane: L) -> None:
+        self._lanes[lane] = None
+
+    def remove(self, lane: L) -> None:
+        self._lanes.pop(lane, None)
+
     def change(self, limits: SharedLimits, now: Millis) -> None:
-        """Go on within other limits. What is under way counts in them."""
-        self.bucket.change(limits.rate, now)
-        self.edits.change(limits.edit_rate, now)
-        self._most = limits.max_concurrency
-        self.offer(now)
+        """Work within other limits. Deliveries under way count in them."""
+        self._bucket.change(limits.rate, now)
+        self._edits.change(limits.edit_rate, now)
+        self._max_concurrency = limits.max_concurrency
+        self.wake_waiting(now)
 
     def buckets(self, call: Call) -> tuple[TokenBucket, ...]:
-        """Those that a call counts in."""
-        return (self.edits, self.bucket) if call is Call.EDIT else (self.bucket,)
+        """Return the token buckets in which a call counts."""
+        return (self._edits, self._bucket) if call is Call.EDIT else (self._bucket,)
 
     def room(self, now: Millis) -> int:
-        """How many deliveries may begin."""
-        tokens = self.bucket.tokens(now) - self._unpaid
-        return max(0, tokens if self._most is None else min(tokens, self._most - self._taken))
+        """Return how many deliveries may begin."""
+        tokens = self._bucket.tokens(now) - self._uncounted
+        if self._max_concurrency is not None:
+            tokens = min(tokens, self._max_concurrency - self._taken)
+        return max(0, tokens)
 
     def take(self, lane: L, wanted: int, now: Millis) -> int:
-        """Places for a lane, at most as many as it wants. With none, it waits for its turn."""
-        self.waiting.setdefault(lane)
+        """Take slots for a lane, and return how many: at most ``wanted``. If there is none, the lane waits for its turn."""
+        self._waiting.setdefault(lane)
         room = self.room(now)
-        if lane not in islice(self.waiting, room):
+        if lane not in islice(self._waiting, room):
             return 0
-        del self.waiting[lane]
-        places = min(wanted, room)
-        self._taken += places
-        self._unpaid += places
-        return places
+        del self._waiting[lane]
+        slots = min(wanted, room)
+        self._taken += slots
+        self._uncounted += slots
+        return slots
 
-    def leave(self, lane: L, now: Millis) -> None:
-        """A lane that waits needs no place any more."""
-        del self.waiting[lane]
-        self.offer(now)
+    def stop_waiting(self, lane: L, now: Millis) -> None:
+        """A lane needs no slot any more."""
+        if lane in self._waiting:
+            del self._waiting[lane]
+            self.wake_waiting(now)
 
-    def give_back(self, places: int) -> None:
-        """No delivery took these."""
-        self.paid(places)
-        self.sent(places)
+    def give_back(self, slots: int) -> None:
+        """No delivery used these slots."""
+        self.first_calls_counted(slots)
+        self.free(slots)
 
-    def paid(self, deliveries: int = 1) -> None:
-        """Their first calls count in the rates from now on, or they make none."""
-        self._unpaid -= deliveries
-        self._look()
+    def first_calls_counted(self, deliveries: int = 1) -> None:
+        """These deliveries have counted their first call in the rate, or they make none."""
+        self._uncounted -= deliveries
+        self._look_at_first()
 
-    def sent(self, deliveries: int = 1) -> None:
-        """Their places are free."""
-        self._taken -= deliveries
-        self._look()
+    def free(self, slots: int = 1) -> None:
+        """The deliveries in these slots are sent."""
+        self._taken -= slots
+        self._look_at_first()
 
-    def _look(self) -> None:
-        """Something changed: there may be room for those that wait, or another moment at which there is."""
-        if self.waiting:
-            self._stir(next(iter(self.waiting)))
+    def _look_at_first(self) -> None:
+        """There may be room for the first lane that waits, or another time at which there is."""
+        if self._waiting:
+            self._request_look(next(iter(self._waiting)))
 
-    def offer(self, now: Millis) -> None:
-        """Have those ask again that there is room for."""
-        for lane in list(islice(self.waiting, self.room(now))):
-            self._stir(lane)
+    def wake_waiting(self, now: Millis) -> None:
+        """Have the lanes ask again that there is room for."""
+        if self._waiting:
+            for lane in list(islice(self._waiting, self.room(now))):
+                self._request_look(lane)
+
+    def next_room_at(self, now: Millis) -> Millis | None:
+        """Return when the rate allows the next call; None: no lane waits, or lanes wait for a slot and not for the rate."""
+        at = self._bucket.ready_at(now)
+        return at if self._waiting and at > now else None

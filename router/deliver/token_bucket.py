@@ -1,26 +1,26 @@
-"""How fast calls may go: token buckets, by a clock that nobody steps. Pure."""
+"""How fast calls may go: token buckets, by the monotonic clock. Pure."""
 
 from router.model import Millis, Rate
 
-# How far a provider that refuses may slow calls down, and how soon the configured rate comes back.
-_SLOWEST = 4.0
-_SLOWER = 1.5
-_FASTER = 0.98
+# Each refusal makes the calls slower by the second factor, up to the first. Each accepted call multiplies by the third.
+_MAX_SLOWDOWN = 4.0
+_SLOWDOWN_ON_REFUSAL = 1.5
+_SLOWDOWN_ON_ACCEPT = 0.98
 
 
 class TokenBucket:
-    """Allows ``rate.burst`` calls at once and ``rate.limit`` calls per ``rate.per`` in the long run. After a refusal it
+    """Allows ``rate.burst`` calls together and ``rate.limit`` calls per ``rate.per`` in the long run. After a refusal it
     allows fewer for a while.
 
-    Counts in ticks: ``rate.limit`` of them are a millisecond, so that the time between two calls is a whole number of
-    ticks and sums of it are exact.
+    It counts in ticks, of which a millisecond has ``rate.limit``. So the time between two calls is a whole number of ticks,
+    and its sums are exact.
     """
 
     def __init__(self, rate: Rate | None) -> None:
         """:param rate: None: no limit"""
         self._slowdown = 1.0
         self._full_at = 0
-        """When all tokens are back, in ticks."""
+        """The time at which all tokens are back, in ticks."""
         self._set(rate)
 
     def _set(self, rate: Rate | None) -> None:
@@ -35,9 +35,7 @@ class TokenBucket:
         return round(self._per * self._slowdown)
 
     def change(self, rate: Rate | None, now: Millis) -> None:
-        """Go on with another rate. Tokens that are missing stay so, up to the new burst; turns that were reserved stay
-        reserved.
-        """
+        """Continue with another rate. Missing tokens stay missing, up to the new burst. Reserved calls stay reserved."""
         if rate == self.rate:
             return
         left = self._full_at - now * self._ticks
@@ -46,31 +44,32 @@ class TokenBucket:
         self._full_at = now * self._ticks + min(missing, self._burst) * self._interval
 
     def ready_at(self, now: Millis) -> Millis:
-        """The earliest moment of the next call."""
+        """Return the earliest time of the next call."""
         ticks = self._full_at - (self._burst - 1) * self._interval
         return max(now, -(-ticks // self._ticks))
 
     def tokens(self, now: Millis) -> int:
-        """How many calls may be made now."""
+        """Return how many calls may be made now."""
         if not self._interval:
             return 2**31
         left = max(0, self._full_at - now * self._ticks)
         return max(0, self._burst - -(-left // self._interval))
 
     def spend(self, now: Millis, calls: int = 1) -> None:
-        """Count calls that are made now. What there is no token for, the next ones wait for."""
+        """Count calls that are made now. If tokens are missing for them, the next calls wait."""
         self._full_at = max(self._full_at, now * self._ticks) + calls * self._interval
 
     def reserve(self, now: Millis) -> Millis:
-        """Count a call that is made as soon as it may be, behind those that were reserved before. Returns when."""
+        """Count a call that is made as soon as possible after those that were reserved before. Return its time."""
         at = self.ready_at(now)
         self.spend(now)
         return at
 
     def refused(self, until: Millis) -> None:
-        """The provider asked to wait until then: no burst follows, and calls are slower for a while."""
-        self._slowdown = min(_SLOWEST, self._slowdown * _SLOWER)
+        """The provider asked to wait until then. After that there is no burst, and calls are slower for a while."""
+        self._slowdown = min(_MAX_SLOWDOWN, self._slowdown * _SLOWDOWN_ON_REFUSAL)
         self._full_at = until * self._ticks + (self._burst - 1) * self._interval
 
     def accepted(self) -> None:
-        self._slowdown = max(1.0, self._slowdown * _FASTER)
+        """The provider accepted a call. Each one brings the configured rate back a little."""
+        self._slowdown = max(1.0, self._slowdown * _SLOWDOWN_ON_ACCEPT)

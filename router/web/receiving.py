@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from router.model import Webhook
 from router.parse import ParseError
 from router.store import StoreUnavailable
-from router.undecided import LARGE, undecidable
+from router.undecided import MAX_PIECE_ALERTS, undecidable_reason
 from router.web.answers import refusal
 from router.web.app_context import APP_CONTEXT, AppContext
 from router.web.auth import Unauthorized, authenticate
@@ -107,7 +107,7 @@ async def _accept(context: AppContext, webhook: Webhook, source: str, body: byte
     """
     policy, now = context.policy(), context.clock.now()
     try:
-        if len(webhook.alerts) > LARGE:
+        if len(webhook.alerts) > MAX_PIECE_ALERTS:
             await context.keep(webhook, source, body)
             return
         receipt = await context.store.accept(webhook, source, body, policy, now)
@@ -115,7 +115,7 @@ async def _accept(context: AppContext, webhook: Webhook, source: str, body: byte
         raise
     except Exception as error:
         log.exception("a webhook can't be decided", source=source)
-        raise Undecidable(undecidable(error)) from error
+        raise Undecidable(undecidable_reason(error)) from error
     context.metrics.decided(source, receipt.changes, receipt.decisions)
     context.wake(receipt.wake)
 

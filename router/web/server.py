@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from router.loading import ReloadError
+from router.load_status import ReloadError
 from router.metrics import package_version
 from router.model import MINUTE, Millis
 from router.store import Integrity, StoreUnavailable

@@ -92,7 +92,7 @@ class Points:
 
 
 async def is_due(store: Store, now: int) -> bool:
-    """Return whether anything is due at any destination."""
+    """Anything, anywhere."""
     return any(lane["backlog"] for lane in (await store.pages.lanes(now)).values())
 
 
@@ -113,7 +113,7 @@ async def live(life: Life) -> None:
     options = ServeOptions(
         folder / "routes.yaml", ("127.0.0.1", 0), f"sqlite:///{folder}/router.db", metrics=False
     )
-    service = Service(options, {}, clock)
+    service = await Service.open(options, {}, clock)
     await service.start()
     points.watch_functions()
     say(url=service.url)

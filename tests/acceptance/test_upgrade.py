@@ -9,7 +9,7 @@ import aiohttp
 
 from tests.acceptance.processes import Router
 from tests.world.fake_webhook import FakeWebhook
-from tests.world.test_upgrade import Old, labels_of, of_that_version
+from tests.world.old_versions import Old, labels_of, of_that_version
 
 _RULES = """
 channels: {{webhook: {{}}}}

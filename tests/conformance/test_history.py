@@ -11,7 +11,7 @@ import pytest
 from router.config import loads
 from router.decide import Policy
 from router.decide.matchers import parse_matchers
-from router.deliver.kept_message import LARGEST, packed_message
+from router.deliver.kept_message import MAX_KEPT_ALERTS, packed_message
 from router.model import (
     DAY,
     HOUR,
@@ -286,10 +286,10 @@ async def test_the_message_of_a_delivery_can_be_read(desk: Desk) -> None:
 async def test_of_a_very_large_message_only_the_number_of_alerts_is_kept(desk: Desk) -> None:
     await desk.post("Down", "critical")
     work = await desk.claim(ONCALL)
-    kept = packed_message(replace(SENT, fallback=True), LARGEST + 1)
+    kept = packed_message(replace(SENT, fallback=True), MAX_KEPT_ALERTS + 1)
     await desk.store.record(work, Delivered(), desk.policy, desk.now, desk.now, kept)
     assert await desk.store.pages.message(work.delivery) == {
-        "channel": "slack", "fallback": True, "left_out": LARGEST + 1,
+        "channel": "slack", "fallback": True, "left_out": MAX_KEPT_ALERTS + 1,
     }  # fmt: skip
 
 

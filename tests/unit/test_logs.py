@@ -1,4 +1,4 @@
-"""What is logged, and what never is."""
+"""What is logged, and which secrets never are."""
 
 import json
 import logging
@@ -25,11 +25,11 @@ def test_a_logged_error_has_its_place_and_no_local_variable(
         fail()
     except ValueError:
         structlog.get_logger("router.test").exception("it failed", destination="slack:C1")
-    said = capsys.readouterr().err
-    assert "characters were refused" in said
-    assert "slack:C1" in said
-    assert "test_logs.py" in said
-    assert "secret-of-nobody" not in said
+    output = capsys.readouterr().err
+    assert "characters were refused" in output
+    assert "slack:C1" in output
+    assert "test_logs.py" in output
+    assert "secret-of-nobody" not in output
 
 
 def test_json_lines_are_one_object_each_for_ours_and_for_libraries(

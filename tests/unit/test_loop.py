@@ -56,7 +56,7 @@ def test_a_closed_port_is_refused(loop: Callable[[], asyncio.AbstractEventLoop],
 
 
 @both_loops
-def test_a_name_that_nobody_knows_is_said_to_be_so(
+def test_an_unknown_name_is_reported_as_unknown(
     loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(*_: Any, **__: Any) -> None:

@@ -1,4 +1,4 @@
-"""Metrics: named as Prometheus names them, bounded, and nothing at all when switched off."""
+"""Metrics: named as Prometheus names them, bounded, and absent when switched off."""
 
 import re
 import shutil
@@ -19,11 +19,10 @@ NOW = 1_795_216_673_535
 
 
 def used(metrics: Metrics) -> Metrics:
-    """With every method called once."""
+    """Call every method once."""
     metrics.webhook("prod", "accepted")
     metrics.quarantined()
-    metrics.change("prod", "fired", "warning", known_level=False)
-    metrics.decision(SLACK, "send")
+    metrics.decided("prod", [("fired", "warning", False)], [(SLACK, "send")])
     metrics.delivery("slack", SLACK, "delivered")
     metrics.delivery("slack", SLACK, "retry", "ratelimited")
     metrics.delivered_after("slack", SLACK, 0.3)
@@ -33,8 +32,8 @@ def used(metrics: Metrics) -> Metrics:
     metrics.imbalance(3)
     metrics.integrity(0, 0, 1)
     metrics.batch(0.003, [("Accept", 0.001)])
-    metrics.loaded("00000000002a" + "f" * 52, NOW)
-    metrics.load_failed()
+    metrics.config_loaded("00000000002a" + "f" * 52, NOW)
+    metrics.config_load_failed()
     metrics.request("POST", "/webhook", 200, 0.002)
     return metrics
 
@@ -130,7 +129,7 @@ def test_every_event_is_counted() -> None:
     assert not any("_created" in line for line in lines)
 
 
-def test_the_backlog_is_zero_where_nothing_waits_and_gone_where_it_is_unknown() -> None:
+def test_the_backlog_is_zero_if_nothing_waits_and_absent_if_unknown() -> None:
     metrics = Metrics()
     lines = exposed(metrics).splitlines()
     assert f'alert_router_backlog{{destination="{SLACK}"}} 2.0' in lines
@@ -181,4 +180,4 @@ def test_two_services_in_one_process_do_not_share_counts() -> None:
 def test_switched_off_every_method_is_there_and_nothing_is_kept() -> None:
     metrics = used(Metrics(enabled=False))
     assert not metrics.enabled
-    assert not hasattr(metrics, "registry")
+    assert list(metrics.registry.collect()) == []

@@ -1,9 +1,9 @@
-"""A section hands its room to its lanes in turn."""
+"""A section gives its slots to its lanes in turn."""
 
 import pytest
 
 from router.deliver.section import SectionLimiter
-from router.model import SECOND, Rate, SharedLimits
+from router.model import SECOND, Call, Rate, SharedLimits
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_who_asked_first_is_offered_what_is_given_back(
 ) -> None:
     section.change(SharedLimits(max_concurrency=2), 0)
     assert [section.take(lane, 1, 0) for lane in "abcd"] == [1, 1, 0, 0]
-    section.sent()
+    section.free()
     assert stirred == ["c"]
     assert [section.take(lane, 1, 0) for lane in "dc"] == [0, 1]
 
@@ -35,8 +35,8 @@ def test_a_lane_that_needs_no_place_any_more_leaves_its_turn(
 ) -> None:
     section.change(SharedLimits(max_concurrency=1), 0)
     assert [section.take(lane, 1, 0) for lane in "abc"] == [1, 0, 0]
-    section.sent()
-    section.leave("b", 0)
+    section.free()
+    section.stop_waiting("b", 0)
     assert stirred == ["b", "c"]
     assert section.take("c", 1, 0) == 1
 
@@ -53,9 +53,9 @@ def test_a_lower_limit_counts_what_is_under_way(section: SectionLimiter[str]) ->
     assert section.take("a", 3, 0) == 3
     section.change(SharedLimits(max_concurrency=1), 0)
     assert section.take("b", 1, 0) == 0
-    section.sent(2)
+    section.free(2)
     assert section.take("b", 1, 0) == 0
-    section.sent()
+    section.free()
     assert section.take("b", 1, 0) == 1
 
 
@@ -64,10 +64,10 @@ def test_who_waits_is_looked_at_when_only_the_moment_of_room_changes(
 ) -> None:
     section.change(SharedLimits(Rate(1, SECOND, burst=1), max_concurrency=1), 0)
     assert [section.take(lane, 1, 0) for lane in "ab"] == [1, 0]
-    section.paid()
-    section.bucket.spend(0)
+    section.first_calls_counted()
+    section.buckets(Call.READ)[0].spend(0)
     stirred.clear()
-    section.sent()
+    section.free()
     assert section.room(0) == 0
     assert stirred == ["b"]
 
@@ -77,8 +77,8 @@ def test_what_has_not_paid_yet_counts_in_the_rate(section: SectionLimiter[str]) 
     assert [section.take(lane, 1, 0) for lane in "abc"] == [1, 1, 0]
     assert section.take("c", 1, 10 * SECOND) == 0  # there are tokens; they are for those that have not paid
     for _ in range(2):
-        section.bucket.spend(10 * SECOND)
-        section.paid()
+        section.buckets(Call.READ)[0].spend(10 * SECOND)
+        section.first_calls_counted()
     assert section.take("c", 1, 11 * SECOND - 1) == 0
     assert section.take("c", 1, 11 * SECOND) == 1
 

@@ -1,4 +1,4 @@
-"""How fast calls may go: what no window may hold, and what nobody has to wait for."""
+"""How fast calls may go: how many a window may have, and which calls need not wait."""
 
 from fractions import Fraction
 
@@ -17,12 +17,12 @@ waits = st.lists(st.integers(0, 3 * SECOND), min_size=1, max_size=60)
 
 
 def interval(rate: Rate) -> Fraction:
-    """Milliseconds between two calls."""
+    """Return the milliseconds between two calls."""
     return Fraction(rate.per, rate.limit)
 
 
 def sent(bucket: TokenBucket, start: Millis, gaps: list[Millis]) -> list[Millis]:
-    """When calls go that are wanted so long after each other."""
+    """Return when calls go that are requested with these gaps (ms)."""
     now, found = start, []
     for gap in gaps:
         now = bucket.ready_at(now + gap)
@@ -32,7 +32,7 @@ def sent(bucket: TokenBucket, start: Millis, gaps: list[Millis]) -> list[Millis]
 
 
 def check_windows(found: list[Millis], rate: Rate) -> None:
-    """Between any two calls lies the time that those beyond the burst take, to the millisecond."""
+    """Check that the calls beyond the burst take their time between any two calls, to the millisecond."""
     for first, at in enumerate(found):
         for count, then in enumerate(found[first:], 1):
             assert (then - at + 1) * rate.limit > (count - rate.burst) * rate.per
@@ -78,7 +78,7 @@ def test_thousands_of_calls_take_exactly_their_time(rate: Rate, now: Millis) -> 
 
 
 @given(rates, moments)
-def test_after_a_rest_the_whole_burst_goes_at_once(rate: Rate, now: Millis) -> None:
+def test_after_a_rest_the_whole_burst_goes_together(rate: Rate, now: Millis) -> None:
     bucket = TokenBucket(rate)
     bucket.spend(now, 3 * rate.burst)
     rested = now + int(3 * rate.burst * interval(rate)) + 1
@@ -115,8 +115,8 @@ def test_a_provider_that_refuses_is_called_slower_for_a_while() -> None:
 
 
 @given(rates, rates, moments, st.integers(0, 100))
-def test_a_changed_rate_holds_at_once(before: Rate, after: Rate, now: Millis, calls: int) -> None:
-    """What the old rate would have made the next call wait counts no more, however long it was."""
+def test_a_changed_rate_holds_immediately(before: Rate, after: Rate, now: Millis, calls: int) -> None:
+    """The wait by the old rate no longer counts, however long it was."""
     assume(before != after)
     bucket = TokenBucket(before)
     bucket.spend(now, calls)

@@ -1,4 +1,4 @@
-"""Odd bodies: what has been seen behind webhooks, or could be, and what each has to come to."""
+"""Odd bodies that senders post or could post, and the right answer to each."""
 
 import gzip
 import json
@@ -15,9 +15,9 @@ class Body:
     data: bytes
     status: int
     alerts: int
-    """How many alerts are accepted of it."""
+    """How many of its alerts are accepted."""
     quarantined: bool = False
-    """Whether the body is kept in quarantine (as well)."""
+    """The body is kept in quarantine, perhaps in addition."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -25,7 +25,7 @@ class Body:
 
 
 def alert(name: str = "HostDown", **fields: Any) -> dict[str, Any]:
-    """An alert as Alertmanager sends it, with some fields otherwise."""
+    """Return an alert as Alertmanager sends it, with some fields changed."""
     return {
         "status": "firing",
         "labels": {"alertname": name, "instance": "web-1:9100", "severity": "warning"},

@@ -50,23 +50,22 @@ class World:
         watch: bool = False,
         drain: Millis = 10 * MINUTE,
     ) -> None:
-        service = self._create(change, watch=watch, drain=drain)
-        await service.start()
+        service = await self._open(change, drain=drain)
+        await service.start(watch=watch)
         self.service = service
 
     def begin(self, change: Callable[[str], str] = lambda rules: rules) -> asyncio.Task[None]:
-        """Begin to start."""
-        self.service = self._create(change)
-        return asyncio.create_task(self.service.start())
+        """Begin to start. :attr:`service` is set when it accepts webhooks."""
+        return asyncio.create_task(self._begin(change))
 
-    def _create(
-        self, change: Callable[[str], str], *, watch: bool = False, drain: Millis = 10 * MINUTE
-    ) -> Service:
+    async def _begin(self, change: Callable[[str], str]) -> None:
+        self.service = await self._open(change)
+        await self.service.start()
+
+    async def _open(self, change: Callable[[str], str], *, drain: Millis = 10 * MINUTE) -> Service:
         database = self.database or f"sqlite:///{self.folder}/router.db"
-        options = ServeOptions(
-            self.write(change), ("127.0.0.1", 0), database=database, drain=drain, watch=watch
-        )
-        return Service(options, {}, self.clock)
+        options = ServeOptions(self.write(change), ("127.0.0.1", 0), database=database, drain=drain)
+        return await Service.open(options, {}, self.clock)
 
     async def stop(self) -> None:
         if self.service is not None:
@@ -74,13 +73,13 @@ class World:
             await service.stop()
 
     async def end(self) -> None:
-        """As :meth:`stop`, but what is due stays so."""
+        """As :meth:`stop`, but what is due is not sent."""
         if self.service is not None:
             await self.service.lanes.stop(0)
             await self.stop()
 
     async def post(self, name: str, severity: str, status: str = "firing", **labels: str) -> int:
-        """One alert of its own group; the answer's status."""
+        """Post one alert in a group of its own, and return the status of the answer."""
         assert self.service is not None
         everything = {"alertname": name, "cluster": "eu-1", "severity": severity, **labels}
         body = {
@@ -95,7 +94,7 @@ class World:
             return answer.status
 
     async def reload(self, change: Callable[[str], str]) -> tuple[int, dict[str, Any]]:
-        """Change the rules and have them loaded; the answer's status and body."""
+        """Change the rules and reload them, and return the status and the body of the answer."""
         assert self.service is not None
         self.write(change)
         async with (
@@ -105,7 +104,7 @@ class World:
             return answer.status, await answer.json()
 
     async def get(self, path: str) -> Any:
-        """What an address of the service answers: JSON, or lines of text."""
+        """Return what the service answers: JSON, or lines of text."""
         assert self.service is not None
         async with aiohttp.ClientSession() as session, session.get(f"{self.service.url}{path}") as answer:
             assert answer.status == 200
@@ -113,16 +112,16 @@ class World:
             return await answer.json() if json else (await answer.text()).splitlines()
 
     async def at_rest(self) -> None:
-        """The service has done what can be done at this moment."""
+        """Wait until the service has done all that can be done before the clock moves."""
         assert self.service is not None
-        for _ in range(3):  # whoever was just woken has begun
+        for _ in range(3):  # tasks that were just woken have begun
             await self.service.store.ready()
         while not (self.clock.at_rest and self._nothing_is_sent):
             await self.service.store.ready()
 
     @property
     def _nothing_is_sent(self) -> bool:
-        """Every delivery that is under way waits for the clock."""
+        """Whether every delivery under way waits for the clock."""
         sending = (each for each in asyncio.all_tasks() if each.get_name().startswith(("claim", "delivery")))
         return all(map(self.clock.is_asleep, sending))
 

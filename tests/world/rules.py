@@ -1,4 +1,4 @@
-"""The policy out of the box, in UTC, leading to the fakes."""
+"""The default policy, in UTC, with the fakes as providers."""
 
 from tests.world.fake_pagerduty import KEY, FakePagerDuty
 from tests.world.fake_slack import TOKEN, FakeSlack
@@ -40,5 +40,5 @@ inhibit_rules:
 
 
 def rules(slack: FakeSlack, pagerduty: FakePagerDuty, smtp: FakeSmtp) -> str:
-    """A routes.yaml."""
+    """Return a routes.yaml."""
     return _ROUTES.format(token=TOKEN, slack=slack.url, pagerduty=pagerduty.url, key=KEY, smtp=smtp.smarthost)

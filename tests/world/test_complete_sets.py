@@ -1,12 +1,12 @@
-"""However often an alert fires, and in however many groups: each end is told, and what is over is closed."""
+"""However often an alert fires, and in however many groups: each end is sent, and what has ended is closed."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import aiohttp
 import pytest
 
-from router.model import HOUR, MINUTE, Millis
+from router.model import HOUR, MINUTE
+from tests.world.bulk import STEP, alert, post, until
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import KEY, http
 from tests.world.fake_webhook import FakeWebhook
@@ -18,47 +18,13 @@ async def hook() -> AsyncIterator[FakeWebhook]:
         yield hook
 
 
-# How far the clock moves between two looks: far enough for paces, and not so far that an attempt is cut off.
-STEP: Millis = 50
-
-
-async def until(world: World, true: Callable[[], bool], each: Millis = STEP) -> None:
-    """:param each: how far the clock moves between two looks"""
-    assert world.service is not None
-    while not true():
-        world.clock.advance(each)
-        await world.service.store.ready()
-
-
-def alert(name: str, severity: str, status: str = "firing", **labels: str) -> dict[str, Any]:
-    return {
-        "status": status,
-        "labels": {"alertname": name, "severity": severity, **labels},
-        "startsAt": "2026-11-23T11:00:00Z",
-        **({"endsAt": "2026-11-23T11:30:00Z"} if status == "resolved" else {}),
-    }
-
-
-async def post(world: World, group: str, *alerts: dict[str, Any], **fields: Any) -> None:
-    assert world.service is not None
-    body = {
-        "version": "4", "groupKey": group, "receiver": "r", "groupLabels": {"group": group},
-        "externalURL": "http://am.example", "alerts": alerts, **fields,
-    }  # fmt: skip
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(f"{world.service.url}/webhook", json=body) as answer,
-    ):
-        assert answer.status == 200
-
-
 async def empty_conversations(world: World) -> int:
     assert world.service is not None
     return (await world.service.store.integrity(world.clock.now())).empty.count
 
 
 async def settled(world: World) -> None:
-    """Nothing is left to tell anywhere."""
+    """Nothing is left to send anywhere."""
     fates = {"pending": 1}
     while fates.keys() & {"pending", "held", "inhibited"}:
         world.clock.advance(STEP)
@@ -66,7 +32,7 @@ async def settled(world: World) -> None:
 
 
 def incidents(world: World) -> list[bool]:
-    """Of each that was opened, whether it still is."""
+    """Return for each incident whether it is still open."""
     return [each.open for each in world.pagerduty.incidents[KEY]]
 
 
@@ -83,13 +49,13 @@ def everything_and_pages(hook: FakeWebhook) -> Callable[[str], str]:
 
 async def test_an_alert_that_flaps_twenty_times_ends_everywhere(world: World, hook: FakeWebhook) -> None:
     await world.start(everything_and_pages(hook))
-    told = 0
+    sent = 0
     for _ in range(20):
         for status in ("firing", "resolved"):
             await post(world, "g", alert("Steady", "warning"), alert("Flaps", "critical", status))
-            told += 1
-            pages = told
-            await until(world, lambda: len(world.pagerduty.accepted) == pages)  # noqa: B023  (awaited at once)
+            sent += 1
+            pages = sent
+            await until(world, lambda: len(world.pagerduty.accepted) == pages)  # noqa: B023  (awaited immediately)
             await until(world, lambda: _states(hook) == {"Steady": "firing", "Flaps": status})  # noqa: B023
             world.clock.advance(10 * MINUTE)
     assert incidents(world) == [False] * 20
@@ -103,7 +69,7 @@ async def test_an_alert_that_flaps_twenty_times_ends_everywhere(world: World, ho
 
 
 def _states(hook: FakeWebhook) -> dict[str, str]:
-    """Of every alert, by name, as the hook knows it."""
+    """Return the state of each alert by name, as the webhook receiver knows it."""
     return {
         each["labels"]["alertname"]: each["status"]
         for group in hook.groups.values()

@@ -1,12 +1,12 @@
-"""However many alerts of a group have ended: each message has the true count."""
+"""Each message has the right count of ended alerts, however many they are."""
 
 from typing import Any
 
 from router.model import MINUTE
+from tests.world.bulk import alert, post, until
 from tests.world.conftest import World
 from tests.world.fake_discord import URL, FakeDiscord
 from tests.world.fake_webhook import FakeWebhook
-from tests.world.test_complete_sets import alert, post, until
 
 MANY = 150
 

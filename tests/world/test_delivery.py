@@ -1,6 +1,7 @@
 """Deliveries by the whole service: outages, limits, restarts, stops, and rules that changed."""
 
 from router.model import HOUR, MINUTE, SECOND
+from tests.world.asking import until_delivered, until_failed
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import HANG, Page
 from tests.world.fake_pagerduty import http as pagerduty_http
@@ -8,48 +9,30 @@ from tests.world.fake_slack import LOST_ANSWER, Want, rate_limited
 from tests.world.fake_slack import http as slack_http
 
 
-async def delivered(world: World, count: int) -> None:
-    """As many attempts have been recorded as delivered; waits for what the fakes have already heard."""
-    assert world.service is not None
-    store = world.service.store
-    while (
-        sum(each.get("delivered", 0) for each in (await store.pages.status())["deliveries"].values()) < count
-    ):
-        await store.ready()
-
-
-async def failed(world: World, destination: str, times: int = 1) -> None:
-    """So many attempts at a destination have been recorded as to be retried."""
-    assert world.service is not None
-    store = world.service.store
-    while (await store.pages.status())["deliveries"].get(destination, {}).get("retry", 0) < times:
-        await store.ready()
-
-
 async def test_a_failed_delivery_is_tried_again_when_its_time_has_come(world: World) -> None:
     await world.start()
     world.slack.fail(slack_http(503))
     assert await world.post("Down", "critical") == 200
-    await failed(world, "slack:C0CRITICAL")
+    await until_failed(world, "slack:C0CRITICAL")
     world.slack.expect()
     world.clock.advance(MINUTE)
     await world.slack.until(lambda: bool(world.slack.messages))
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     assert await world.fates() == {"delivered": 3}
 
 
-async def test_a_rate_limited_destination_waits_as_long_as_it_was_told_and_no_other_does(
+async def test_a_rate_limit_delays_only_its_destination(
     world: World,
 ) -> None:
     await world.start()
     world.slack.fail(rate_limited(90))
     await world.post("Down", "critical")
-    await failed(world, "slack:C0CRITICAL")
+    await until_failed(world, "slack:C0CRITICAL")
     await world.post("Disk", "critical")
     await world.pagerduty.until(lambda: len(world.pagerduty.accepted) == 2)
     await world.smtp.until(lambda: len(world.smtp.mails) == 2)
     world.clock.advance(89 * SECOND)
-    await delivered(world, 4)
+    await until_delivered(world, 4)
     world.slack.expect()
     world.clock.advance(2 * SECOND)
     await world.slack.until(lambda: len(world.slack.messages) == 1)
@@ -65,7 +48,9 @@ async def test_a_provider_that_hangs_delays_no_other(world: World) -> None:
     await world.smtp.until(lambda: bool(world.smtp.mails))
     await world.pagerduty.until(lambda: bool(world.pagerduty.events))
     world.pagerduty.recover()
-    await failed(world, next(iter(k for k in (await world.ledger())["by_destination"] if "pagerduty" in k)))
+    await until_failed(
+        world, next(iter(k for k in (await world.ledger())["by_destination"] if "pagerduty" in k))
+    )
     world.clock.advance(HOUR)
     await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
     world.pagerduty.expect(Page("Down", open=True))
@@ -75,7 +60,7 @@ async def test_after_an_outage_there_is_one_message_with_what_is_true_now(world:
     await world.start()
     world.slack.fail(*[slack_http(503)] * 20)
     await world.post("Down", "critical", instance="a")
-    await failed(world, "slack:C0CRITICAL")
+    await until_failed(world, "slack:C0CRITICAL")
     await world.post("Down", "critical", instance="b")
     await world.post("Down", "critical", "resolved", instance="a")
     world.slack.recover()
@@ -88,7 +73,7 @@ async def test_a_message_is_edited_after_a_restart_not_posted_anew(world: World)
     await world.start()
     await world.post("Down", "critical")
     await world.slack.until(lambda: bool(world.slack.messages))
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     await world.stop()
     await world.start()
     await world.post("Down", "critical", "resolved")
@@ -96,7 +81,7 @@ async def test_a_message_is_edited_after_a_restart_not_posted_anew(world: World)
     world.slack.expect(Want("C0CRITICAL", ("Resolved",), replies=("resolved",)))
 
 
-async def test_a_stop_tells_what_is_due_and_refuses_what_comes(world: World) -> None:
+async def test_a_stop_sends_what_is_due_and_refuses_webhooks(world: World) -> None:
     await world.start()
     await world.post("Down", "critical")
     await world.stop()
@@ -115,11 +100,11 @@ async def test_what_is_held_is_judged_by_the_rules_of_the_next_start(world: Worl
     world.clock.advance(2 * SECOND)
     await world.slack.until(lambda: bool(world.slack.messages))
     await world.smtp.until(lambda: bool(world.smtp.mails))
-    await delivered(world, 2)
+    await until_delivered(world, 2)
     assert await world.fates() == {"delivered": 2}
 
 
-async def test_an_alert_whose_destination_is_gone_from_the_rules_goes_to_the_new_one(world: World) -> None:
+async def test_an_alert_of_a_removed_destination_goes_to_the_new_one(world: World) -> None:
     world.clock.advance(10 * HOUR)
     await world.start()
     await world.post("Disk", "warning")
@@ -131,7 +116,7 @@ async def test_an_alert_whose_destination_is_gone_from_the_rules_goes_to_the_new
     world.slack.expect(Want("C0CRITICAL", ("Disk",)))
 
 
-async def test_the_end_is_told_at_night_and_under_an_inhibitor(world: World) -> None:
+async def test_the_end_is_sent_at_night_and_under_an_inhibitor(world: World) -> None:
     await world.start()
     await world.post("Down", "warning")
     world.clock.advance(2 * SECOND)
@@ -152,7 +137,7 @@ async def test_pagerduty_is_resolved_though_the_answer_to_its_trigger_was_lost(w
     world.pagerduty.fail(pagerduty_http(503))
     await world.post("Down", "critical")
     key = next(k for k in (await world.ledger())["by_destination"] if "pagerduty" in k)
-    await failed(world, key)
+    await until_failed(world, key)
     await world.post("Down", "critical", "resolved")
     world.clock.advance(HOUR)
     await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
@@ -160,20 +145,20 @@ async def test_pagerduty_is_resolved_though_the_answer_to_its_trigger_was_lost(w
     world.pagerduty.expect()
 
 
-async def test_what_may_have_been_told_twice_is_counted(world: World) -> None:
+async def test_a_possible_duplicate_is_counted(world: World) -> None:
     await world.start()
     world.slack.history_trouble = "missing_scope"  # else Slack is asked, and there is no double
     world.slack.fail(LOST_ANSWER)
     await world.post("Down", "critical")
-    await failed(world, "slack:C0CRITICAL")
+    await until_failed(world, "slack:C0CRITICAL")
     world.clock.advance(MINUTE)
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     assert len(world.slack.in_channel("C0CRITICAL")) == 2
     name = 'alert_router_possible_duplicates_total{channel="slack",destination="slack:C0CRITICAL"}'
     assert f"{name} 1.0" in await world.get("/metrics")
-    (told,) = [
+    (doubtful,) = [
         each
         for each in await world.get("/api/v1/deliveries")
         if (each["destination"], each["outcome"]) == ("slack:C0CRITICAL", "delivered")
     ]
-    assert told["reason"] == "an attempt before may have arrived as well"
+    assert doubtful["reason"] == "an attempt before may have arrived as well"

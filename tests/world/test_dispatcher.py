@@ -28,10 +28,10 @@ from router.model import (
 )
 from router.store import Permit
 from tests.clock import ManualClock
-from tests.database import busy_writer, queued_jobs
+from tests.database import busy_writer
 from tests.world.conftest import World
-from tests.world.test_odd_channels import CALM, NOON, ODD, POLICY, Fake, Room, a_room, kind, returning
-from tests.world.test_slack_limits import posted
+from tests.world.made_up_channels import CALM, NOON, ODD, POLICY, Fake, Room, a_room, kind, returning
+from tests.world.slack_limits import posted
 
 OTHERS = tuple(Destination(f"odd:{number}", "odd", None) for number in range(2, 6))
 MANY = replace(POLICY, receivers={"all": (ODD, *OTHERS)})
@@ -40,7 +40,7 @@ NAMES = [f"Down-{number}" for number in range(8)]
 
 @dataclass
 class Held(Fake):
-    """Each of its sends lasts until it is let go."""
+    """Each of its sends lasts until the test releases it."""
 
     ends: dict[str, asyncio.Event] = field(default_factory=dict)
     sending: set[str] = field(default_factory=set)
@@ -53,16 +53,16 @@ class Held(Fake):
         self.sending.add(name)
         self._changed.set()
         await self.ends.setdefault(name, asyncio.Event()).wait()
-        self.told.append(tuple(each.alert.status for each in conversation.alerts))
+        self.delivered.append(tuple(each.alert.status for each in conversation.alerts))
         return Delivered({"ts": "1"})
 
-    def let_go(self, names: Iterable[str]) -> None:
+    def release_sends(self, names: Iterable[str]) -> None:
         for name in list(names):
             self.sending.discard(name)
             self.ends.pop(name, asyncio.Event()).set()
 
     async def until_tried(self, count: int) -> set[str]:
-        """As many sends have begun. Those that are held."""
+        """Wait until so many sends have begun, and return those that are held."""
         while self.tries < count:
             self._changed.clear()
             await self._changed.wait()
@@ -71,7 +71,7 @@ class Held(Fake):
 
 
 async def quiet(room: Room) -> None:
-    """Nobody has anything to do before the clock moves, but for the sends that are held: outcomes are recorded."""
+    """Wait until nothing happens before the clock moves, apart from the sends that are held, and all outcomes are recorded."""
     while not (_is_idle(room.clock) and await _recorded(room)):
         await room.store.ready()
 
@@ -89,7 +89,7 @@ async def _recorded(room: Room) -> bool:
 
 
 async def under_way(room: Room) -> int:
-    """Deliveries that were claimed and have no outcome."""
+    """Return how many deliveries are claimed and have no outcome."""
     own = (each for each in await room.store.pages.attempts() if each["destination"].startswith("odd"))
     return sum(each["outcome"] is None for each in own)
 
@@ -99,27 +99,45 @@ async def fire_all(room: Room, names: Iterable[str] = NAMES) -> None:
         await room.fire(name)
 
 
+@asynccontextmanager
+async def a_busy_writer(room: Room) -> AsyncIterator[None]:
+    """Keep the store's writer busy: all jobs that arrive meanwhile are its next batch."""
+    release, begun, loop = threading.Event(), asyncio.Event(), asyncio.get_running_loop()
+
+    def wait(_connection: object) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        release.wait()
+
+    task = asyncio.ensure_future(room.store._database.write(wait))
+    try:
+        await begun.wait()
+        yield
+    finally:
+        release.set()
+        await task
+
+
 async def waiting(room: Room, count: int) -> None:
-    """So many jobs wait for the writer."""
-    while queued_jobs(room.store) < count:  # noqa: ASYNC110  (the queue has no event)
+    """Wait until so many jobs wait for the writer."""
+    while room.store._database._queue.qsize() < count:  # noqa: ASYNC110  (the queue has no event)
         await asyncio.sleep(0)
 
 
 class Batches(list[list[str]]):
-    """The kinds of jobs that the writer did together."""
+    """Notes the kinds of jobs in each batch of the writer."""
 
     def __call__(self, _seconds: float, jobs: Iterable[tuple[str, float]]) -> None:
         self.append([name for name, _ in jobs])
 
     def of(self, name: str) -> list[int]:
-        """How many of this kind each batch had that had any."""
+        """Return how many jobs of this kind each batch had, without the batches that had none."""
         return [batch.count(name) for batch in self if name in batch]
 
 
-# Never more than can start at once.
+# Never more than can start together.
 
 
-async def test_a_lane_claims_no_more_than_it_may_send_at_once(tmp_path: Path) -> None:
+async def test_a_lane_claims_no_more_than_it_may_send_together(tmp_path: Path) -> None:
     held = Held()
     async with a_room(tmp_path, held, odd_kind=kind("odd", LaneLimits(max_concurrency=3))) as room:
         await fire_all(room)
@@ -128,8 +146,8 @@ async def test_a_lane_claims_no_more_than_it_may_send_at_once(tmp_path: Path) ->
             sending = await held.until_tried(count)
             await quiet(room)
             assert await under_way(room) == len(sending) == 3
-            held.let_go([min(sending)])
-        held.let_go(held.sending)
+            held.release_sends([min(sending)])
+        held.release_sends(held.sending)
         await room.until("delivered", len(NAMES))
 
 
@@ -142,8 +160,8 @@ async def test_the_lanes_of_a_section_claim_no_more_than_it_may_send(tmp_path: P
             sending = await held.until_tried(count)
             await quiet(room)
             assert await under_way(room) == len(sending) == 2
-            held.let_go([min(sending)])
-        held.let_go(held.sending)
+            held.release_sends([min(sending)])
+        held.release_sends(held.sending)
         for destination in (ODD, *OTHERS):
             await room.until("delivered", 1, destination)
 
@@ -153,7 +171,7 @@ async def test_the_lanes_of_a_section_claim_no_more_than_its_rate_allows(tmp_pat
     async with a_room(tmp_path, Fake(), odd_kind=odd, policy=MANY) as room:
         await room.fire()
         for count in range(2, 6):
-            while len(room.odd.told) < count:
+            while len(room.odd.delivered) < count:
                 await room.store.ready()
             await quiet(room)
             assert len(await room.store.pages.attempts()) == count
@@ -172,24 +190,24 @@ async def test_the_lanes_of_a_section_take_turns(tmp_path: Path) -> None:
         for count in range(1, 11):
             (sending,) = await held.until_tried(count)
             order.append(sending.partition(" ")[0])
-            held.let_go([sending])
+            held.release_sends([sending])
         assert len(set(order[:5])) == len(set(order[5:])) == 5
 
 
-async def test_a_reload_lowers_what_may_be_sent_at_once(tmp_path: Path) -> None:
+async def test_a_reload_lowers_the_concurrency(tmp_path: Path) -> None:
     held = Held()
     async with a_room(tmp_path, held, odd_kind=kind("odd", LaneLimits(max_concurrency=4))) as room:
         await fire_all(room)
         sending = await held.until_tried(4)
         await room.lanes.serve((replace(ODD, limits=LaneLimits(max_concurrency=2)), CALM))
-        held.let_go(sorted(sending)[:3])
+        held.release_sends(sorted(sending)[:3])
         await room.until("delivered", 3)
         for count in range(5, len(NAMES) + 1):
             sending = await held.until_tried(count)
             await quiet(room)
             assert await under_way(room) == len(sending) == 2
-            held.let_go([min(sending)])
-        held.let_go(held.sending)
+            held.release_sends([min(sending)])
+        held.release_sends(held.sending)
         await room.until("delivered", len(NAMES))
 
 
@@ -207,10 +225,10 @@ async def test_news_of_a_conversation_wait_for_its_send_and_others_do_not(tmp_pa
         await quiet(room)
         assert sending == {"odd:one Down", "odd:one Disk"}
         assert held.tries == 2
-        held.let_go(sending)
-        held.let_go(await held.until_tried(3))
+        held.release_sends(sending)
+        held.release_sends(await held.until_tried(3))
         await room.until("delivered", 3)
-        assert sorted(held.told) == [("firing",), ("firing",), ("resolved",)]
+        assert sorted(held.delivered) == [("firing",), ("firing",), ("resolved",)]
 
 
 # What waits costs nothing.
@@ -243,7 +261,7 @@ async def test_an_idle_router_is_woken_by_nothing_but_the_next_due_time(
 
 
 async def test_a_lane_without_room_claims_nothing(tmp_path: Path) -> None:
-    """One that is broken, one that has no token; each is woken many times."""
+    """One lane is broken, one has no token; each is woken many times."""
     batches = Batches()
     odd = kind("odd", LaneLimits(max_concurrency=8))
     async with a_room(tmp_path, Fake([returning(Broken("gone"))]), odd_kind=odd, observe=batches) as room:
@@ -298,8 +316,8 @@ async def test_outcomes_that_come_together_are_recorded_in_one_transaction(tmp_p
         await fire_all(room)
         sending = await held.until_tried(8)
         await quiet(room)
-        async with busy_writer(room.store):
-            held.let_go(sending)
+        async with a_busy_writer(room):
+            held.release_sends(sending)
             await waiting(room, 8)
         await room.until("delivered", 8)
         assert max(batches.of("Record")) >= 8
@@ -324,7 +342,7 @@ async def test_a_claim_runs_after_what_came_later_into_its_batch(tmp_path: Path)
 
 
 async def one_edit_waits(world: World) -> int:
-    """It is claimed, waits for its rate, and nothing of it is sent. How many calls came."""
+    """A delivery is claimed and waits for its rate, and nothing of it is sent. Return the number of calls."""
     await world.start(
         lambda rules: rules.replace("  slack: {", "  slack: {edit_rate: 1/h burst 1, "), drain=0
     )
@@ -413,18 +431,17 @@ async def test_a_stop_ends_a_dispatcher_that_was_just_woken(tmp_path: Path) -> N
 
 
 async def test_what_a_stop_cancels_before_it_began_is_no_warning(tmp_path: Path) -> None:
-    """A coroutine that nobody has awaited would be one."""
+    """A coroutine that is never awaited would be a warning."""
     begun: list[str] = []
 
     async def report() -> None:
         begun.append("report")
 
     async with a_room(tmp_path, Fake(), clock=SystemClock()) as room:
-        dispatcher = room.lanes._dispatcher
-        dispatcher._do_beside("a report", report)
-        dispatcher._do_beside("a report", report)
-        for task in dispatcher._beside.values():
-            task.cancel()
+        outages = room.lanes._outages
+        outages.run_once("a report", report)
+        outages.run_once("a report", report)
+        assert len(outages.cancel()) == 1
         await room.lanes.stop(0)
     gc.collect()
     assert begun == []

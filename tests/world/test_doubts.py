@@ -1,4 +1,4 @@
-"""What its sender says fires is told, also against an end of minutes ago; what ended is not paged a second time."""
+"""An alert that its sender reports as firing is sent, even after an end of minutes ago; an ended one is not paged again."""
 
 import re
 from typing import Any
@@ -8,11 +8,11 @@ import pytest
 
 from router.app import ServeOptions, Service
 from router.model import HOUR, MINUTE, SECOND
+from tests.world.asking import until_delivered
 from tests.world.conftest import World
 from tests.world.fake_alertmanager import FakeAlertmanager
 from tests.world.fake_pagerduty import KEY, Page
-from tests.world.test_delivery import delivered
-from tests.world.test_truth import asking, count
+from tests.world.reconciling import asking, count
 
 START = "2026-11-23T11:00:00Z"
 EARLIER = "2026-11-23T10:59:59Z"
@@ -29,7 +29,7 @@ async def say(
     group: str = "g",
     **annotations: str,
 ) -> None:
-    """One critical alert, by one peer of a pair."""
+    """Post one critical alert as one peer of a pair."""
     assert world.service is not None
     alert: dict[str, Any] = {
         "status": status, "labels": {"alertname": "Down", "cluster": "eu-1", "severity": "critical"},
@@ -49,22 +49,22 @@ async def say(
 
 
 async def ended(world: World) -> None:
-    """It fired, was told, and ended."""
+    """Have an alert fire, be sent, and end."""
     await say(world, "firing")
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     await say(world, "resolved")
     await world.pagerduty.until(lambda: not world.pagerduty.only.open)
-    await delivered(world, 6)
+    await until_delivered(world, 6)
 
 
 async def again(world: World) -> None:
-    """It is told a second time."""
+    """Wait until the alert is sent a second time."""
     await world.pagerduty.until(lambda: len(world.pagerduty.incidents[KEY]) == 2)
     world.pagerduty.expect(Page("Down", open=False), Page("Down", open=True))
 
 
 async def quiet(world: World) -> None:
-    """Nothing more was told, and nothing is left to tell."""
+    """Check that nothing more was sent, and that nothing is left to send."""
     backlog = re.compile(r"alert_router_backlog\{\S* [1-9]")
     while any(backlog.match(line) for line in await world.get("/metrics")):
         pass
@@ -77,7 +77,7 @@ OLD = pytest.mark.parametrize("start", [START, EARLIER], ids=["same start", "old
 
 @SHARED
 @OLD
-async def test_a_firing_after_its_end_is_told_when_the_lag_is_over(
+async def test_a_firing_after_its_end_is_sent_when_the_lag_is_over(
     world: World, peer: str, start: str
 ) -> None:
     await world.start()
@@ -117,7 +117,7 @@ async def test_a_late_firing_that_ends_makes_no_second_page(world: World, peer: 
 
 
 @SHARED
-async def test_after_the_lag_a_firing_is_told_at_once(world: World, peer: str) -> None:
+async def test_after_the_lag_a_firing_is_sent_immediately(world: World, peer: str) -> None:
     await world.start()
     await ended(world)
     world.clock.advance(LAG)
@@ -127,7 +127,7 @@ async def test_after_the_lag_a_firing_is_told_at_once(world: World, peer: str) -
 
 @SHARED
 @pytest.mark.parametrize("doubted", [False, True])
-async def test_a_newer_firing_is_told_at_once(world: World, peer: str, doubted: bool) -> None:
+async def test_a_newer_firing_is_sent_immediately(world: World, peer: str, doubted: bool) -> None:
     await world.start()
     await ended(world)
     if doubted:
@@ -154,12 +154,12 @@ async def test_a_doubt_outlasts_a_restart(world: World) -> None:
     await world.stop()
     world.clock.advance(HOUR)
     await world.start()
-    world.clock.advance(LAG)  # another end may have been on its way while nobody was here to hear it
+    world.clock.advance(LAG)  # another end may have been on its way while the router was down
     await world.pagerduty.until(lambda: len(world.pagerduty.incidents[KEY]) == 2)
     world.pagerduty.expect(Page("Down", open=False), Page("of the second peer", open=True))
 
 
-async def test_every_group_that_reports_it_is_told_when_the_doubt_lasts(world: World) -> None:
+async def test_every_group_that_reports_a_lasting_doubt_is_sent(world: World) -> None:
     await world.start()
     await ended(world)
     for group in ("g", "h"):
@@ -182,7 +182,7 @@ async def test_a_clock_that_steps_back_makes_no_doubt_longer(world: World) -> No
 
 
 @pytest.mark.parametrize("fires", [True, False])
-async def test_an_answer_of_alertmanager_settles_a_doubt_at_once(world: World, fires: bool) -> None:
+async def test_an_answer_of_alertmanager_settles_a_doubt_immediately(world: World, fires: bool) -> None:
     async with FakeAlertmanager() as alertmanager:
         alertmanager.clock = world.clock.now
         await world.start(asking(alertmanager))
@@ -212,7 +212,7 @@ async def test_an_answer_of_alertmanager_settles_a_doubt_at_once(world: World, f
         assert await count(world, 'alert_router_changes_total{kind="fired"') == 1
 
 
-async def test_the_ledger_says_why_a_doubt_is_not_told(world: World) -> None:
+async def test_the_ledger_says_why_a_doubt_is_not_sent(world: World) -> None:
     await world.start()
     await ended(world)
     await say(world, "firing", peer="http://am-2")
@@ -221,9 +221,9 @@ async def test_the_ledger_says_why_a_doubt_is_not_told(world: World) -> None:
 
 
 async def test_in_a_preview_doubts_are_settled_too(world: World) -> None:
-    """Whoever tries it with one alert posts the same start again and again."""
+    """A person who tries the preview with one alert posts the same start again and again."""
     options = ServeOptions(world.write(), ("127.0.0.1", 0), preview=True)
-    world.service = Service(options, {}, world.clock)
+    world.service = await Service.open(options, {}, world.clock)
     await world.service.start()
     for status in ("firing", "resolved", "firing"):
         await say(world, status)

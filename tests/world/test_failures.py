@@ -1,4 +1,4 @@
-"""What can't be told reaches a person: by a report of the destination, or a dead letter of a recipient."""
+"""What can't be delivered reaches a person: by a report of the destination, or a dead letter of a recipient."""
 
 import json
 import re
@@ -8,13 +8,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from router.model import HOUR, MINUTE, SECOND
+from tests.world.asking import OWN, run_deliveries_command, slack_lane, until_delivered
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import http as pagerduty_http
 from tests.world.fake_slack import Want as Message
 from tests.world.fake_slack import http as slack_http
 from tests.world.fake_smtp import Want, answer
-from tests.world.test_broken import OWN, command, lane
-from tests.world.test_delivery import delivered
 
 ANNA, BERT = "anna@example.com", "bert@example.com"
 EMAIL = "email:oncall@example.com"
@@ -23,7 +22,7 @@ SLACK = "slack:C0CRITICAL"
 
 
 async def attempted(world: World, destination: str, count: int) -> dict[str, int]:
-    """So many attempts at a destination have an outcome; how many have which."""
+    """Wait until so many attempts at a destination have an outcome, and return the number of each outcome."""
     assert world.service is not None
     store = world.service.store
     while True:
@@ -34,7 +33,7 @@ async def attempted(world: World, destination: str, count: int) -> dict[str, int
 
 
 async def reported(world: World, count: int) -> list[str]:
-    """The summaries of what PagerDuty was told of the router itself, once it is so many events."""
+    """Wait for so many events, and return the summaries of the router's own alerts at PagerDuty."""
     await world.pagerduty.until(lambda: len(own(world)) >= count)
     return own(world)
 
@@ -42,13 +41,13 @@ async def reported(world: World, count: int) -> list[str]:
 def own(world: World) -> list[str]:
     found = []
     for incident in world.pagerduty.incidents[next(iter(world.pagerduty.keys))]:
-        if "can't be told" in incident.summary:
+        if "can't be notified" in incident.summary:
             found += [incident.summary] + ["ended"] * (not incident.open)
     return found
 
 
 async def settled(world: World) -> None:
-    """Whatever is under way has come to its end."""
+    """Wait until nothing is under way."""
     assert world.service is not None
     for _ in range(2):
         await world.service.store.ready()
@@ -56,14 +55,14 @@ async def settled(world: World) -> None:
 
 
 async def pass_time(world: World, span: int, step: int = MINUTE) -> None:
-    """As real time passes: each attempt that becomes due is made at about its time."""
+    """Move the clock in small steps, so that each attempt is made at about its time."""
     for _ in range(0, span, step):
         world.clock.advance(step)
         await settled(world)
 
 
 def two(rules: str) -> str:
-    """Two people read the on-call mail; the team hears of what one of them could not be told."""
+    """Two people read the on-call mail; the team gets what could not be delivered to one of them."""
     return rules.replace(
         "- email: {to: [oncall@example.com]}", f"- email: {{to: [{ANNA}, {BERT}], on_failure: team}}"
     )
@@ -94,24 +93,24 @@ async def test_a_smarthost_that_refuses_everybody_is_paused_and_reported(
     world.smtp.fail(*[answer(refusal, at=at)] * 9)
     await world.post("Down", "critical")
     (summary,) = await reported(world, 1)
-    assert f"{EMAIL} can't be told: " in summary
+    assert f"{EMAIL} can't be notified: " in summary
     assert refusal in summary, "in the provider's whole words"
     state = next(each for each in (await world.get("/status"))["lanes"] if each["destination"] == EMAIL)
     assert (state["broken_since"], state["paused_until"]) == (world.clock.now(), world.clock.now() + MINUTE)
     await world.post("Full", "critical")
-    await delivered(world, 6)
+    await until_delivered(world, 6)
     assert (await world.ledger())["by_destination"][EMAIL] == {"pending": 2}, "nothing is given up"
     world.smtp.recover()
-    assert f"{EMAIL}: delivered\n" in (await command(world, "resume", EMAIL)).output
+    assert f"{EMAIL}: delivered\n" in (await run_deliveries_command(world, "resume", EMAIL)).output
     assert (await reported(world, 2))[1:] == ["ended"]
     world.clock.advance(2 * SECOND)
     await world.smtp.until(lambda: len(world.smtp.mails) == 2)
-    await delivered(world, 10)
+    await until_delivered(world, 10)
     assert await world.fates() == {"delivered": 10}
 
 
 async def test_one_mail_that_is_always_refused_keeps_no_other_waiting(world: World) -> None:
-    """A spam filter dislikes its words: others get through, so it is dead, and the destination is well."""
+    """A spam filter refuses its words. Other mails are delivered, so the mail is dead and the destination is not broken."""
     await world.start()
     world.smtp.refuse_content = lambda mail: "554 5.7.1 spam" if "Viagra" in mail.subject else None
     await world.post("Viagra", "critical")
@@ -130,7 +129,7 @@ async def test_one_mail_that_is_always_refused_keeps_no_other_waiting(world: Wor
 
 
 @pytest.mark.parametrize("refusal", ["550 5.1.1 <bert@example.com>: queue id AB2", "550 5.7.1 not for you"])
-async def test_a_refused_recipient_is_a_dead_letter_and_the_others_are_told_once(
+async def test_a_refused_recipient_is_a_dead_letter_and_others_get_one_mail(
     world: World, refusal: str
 ) -> None:
     await world.start(two)
@@ -138,21 +137,21 @@ async def test_a_refused_recipient_is_a_dead_letter_and_the_others_are_told_once
     with capture_logs() as logs:
         await world.post("Down", "critical")
         await world.slack.until(lambda: bool(world.slack.in_channel("C0WARNINGS")))
-        await delivered(world, 5)
+        await until_delivered(world, 5)
     (letter,) = await world.get("/api/v1/dead-letters")
     assert (letter["destination"], letter["recipient"]) == (BOTH, BERT)
     assert letter["reason"] == f"smtp 550: {refusal}"
     assert any(refusal in str(each) for each in logs)
     assert any(refusal in each["words"] for each in await world.get("/api/v1/deliveries"))
-    listed = await command(world, "--dead")
+    listed = await run_deliveries_command(world, "--dead")
     assert f"{BOTH}: {BERT}: smtp 550: {refusal}" in listed.output
     assert (await world.ledger())["by_destination"][BOTH] == {"delivered": 1}
     world.slack.expect(Message("C0CRITICAL", ("Down",)), Message("C0WARNINGS", ("Down",)))
     await world.post("Down", "critical")
     await world.post("Down", "critical", "resolved")
     await world.smtp.until(lambda: sum("RESOLVED" in mail.subject for mail in world.smtp.mails) == 2)
-    told = [mail for mail in world.smtp.mails if mail.recipients == (ANNA,)]
-    assert [mail.subject.split()[0] for mail in told] == ["[FIRING:1]", "[RESOLVED]"]
+    mails = [mail for mail in world.smtp.mails if mail.recipients == (ANNA,)]
+    assert [mail.subject.split()[0] for mail in mails] == ["[FIRING:1]", "[RESOLVED]"]
 
 
 async def test_a_recipient_always_refused_for_now_is_given_up_in_the_end(world: World) -> None:
@@ -174,10 +173,10 @@ async def test_a_recipient_always_refused_for_now_is_given_up_in_the_end(world: 
     assert (await world.ledger())["by_destination"][BOTH]["delivered"] >= 1
     assert [mail.recipients for mail in world.smtp.mails if BERT in mail.recipients] == []
     assert len([mail for mail in world.smtp.mails if ANNA in mail.recipients]) == 1
-    assert len(world.slack.in_channel("C0WARNINGS")) == 1, "the team was told instead"
+    assert len(world.slack.in_channel("C0WARNINGS")) == 1, "the team was notified instead"
 
 
-async def test_news_do_not_wait_for_a_recipient_who_is_refused_for_now(world: World) -> None:
+async def test_news_do_not_wait_for_a_recipient_that_is_refused_for_now(world: World) -> None:
     await world.start(two)
     world.smtp.refused = {BERT: "451 4.7.1 try again later"}
     await world.post("Down", "critical", instance="a")
@@ -190,14 +189,14 @@ async def test_news_do_not_wait_for_a_recipient_who_is_refused_for_now(world: Wo
     assert [mail.recipients for mail in world.smtp.mails] == [(ANNA,), (ANNA,)]
 
 
-async def test_a_recipients_letter_that_is_tried_again_goes_to_that_one_alone(world: World) -> None:
+async def test_a_retried_dead_letter_of_a_recipient_goes_only_to_it(world: World) -> None:
     await world.start(two)
     world.smtp.refused = {BERT: "550 5.1.1 unknown"}
     await world.post("Down", "critical")
-    await delivered(world, 5)
+    await until_delivered(world, 5)
     await world.post("Down", "critical")  # a repeat changes nothing
     world.smtp.recover()
-    assert (await command(world, "retry", "--all")).exit_code == 0
+    assert (await run_deliveries_command(world, "retry", "--all")).exit_code == 0
     world.clock.advance(2 * SECOND)
     await world.smtp.until(lambda: any(BERT in mail.recipients for mail in world.smtp.mails))
     assert [mail.recipients for mail in world.smtp.mails if "team" not in str(mail.recipients)] == [
@@ -207,15 +206,15 @@ async def test_a_recipients_letter_that_is_tried_again_goes_to_that_one_alone(wo
     assert await world.get("/api/v1/dead-letters") == []
 
 
-async def test_an_end_that_one_recipient_missed_can_be_told_to_that_one(world: World) -> None:
+async def test_an_end_that_one_recipient_missed_can_be_sent_to_it(world: World) -> None:
     await world.start(two)
     await world.post("Down", "critical")
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     world.smtp.refused = {BERT: "552 5.2.2 mailbox full"}
     await world.post("Down", "critical", "resolved")
-    await delivered(world, 6)
+    await until_delivered(world, 6)
     world.smtp.recover()
-    assert (await command(world, "retry", "--all")).exit_code == 0
+    assert (await run_deliveries_command(world, "retry", "--all")).exit_code == 0
     world.clock.advance(2 * SECOND)
     await world.smtp.until(lambda: len(world.smtp.mails) == 3)
     assert [(mail.recipients, mail.subject.split()[0]) for mail in world.smtp.mails] == [
@@ -238,13 +237,15 @@ async def test_what_fails_in_any_way_for_a_while_is_reported_once(world: World, 
     assert own(world) == []
     await pass_time(world, 2 * MINUTE)
     (summary,) = await reported(world, 1)
-    assert re.search(rf"{SLACK} can't be told: nothing has got through for 1[56] min: http {fault}", summary)
+    assert re.search(
+        rf"{SLACK} can't be notified: no delivery has succeeded for 1[56] min: http {fault}", summary
+    )
     await pass_time(world, 2 * HOUR, 5 * MINUTE)
     assert len(own(world)) == 1
     world.slack.recover()
     await pass_time(world, 5 * MINUTE)
     assert (await reported(world, 2))[1:] == ["ended"]
-    assert (await lane(world))["broken_since"] is None
+    assert (await slack_lane(world))["broken_since"] is None
 
 
 async def test_a_closed_port_is_reported_also_over_a_restart(world: World, unused_tcp_port: int) -> None:
@@ -290,7 +291,7 @@ async def test_alert_after_is_settable_and_0_is_never(world: World) -> None:
 
 
 async def test_what_fails_now_and_then_is_no_outage(world: World) -> None:
-    """Each time what was due ended untold: nothing is due, and failing, any more."""
+    """Each time, what was due ended before it was sent: nothing is due and failing any more."""
     await world.start()
     for count in range(1, 4):
         world.slack.fail(slack_http(503))
@@ -318,7 +319,7 @@ async def test_a_rate_limit_of_an_hour_is_reported_while_it_lasts(world: World) 
 
 
 def several(rules: str) -> str:
-    """Three more Slack channels for criticals, and one that hears of nothing but by `operators`."""
+    """Three more Slack channels for criticals, and one that gets only what `operators` sends."""
     more = "".join(f"\n    - slack: {{channel: C{number}}}" for number in range(3))
     return "operators: ops\n" + rules.replace(
         "receivers:", "receivers:\n  ops: [{slack: {channel: C0WARNINGS}}]", 1
@@ -332,7 +333,7 @@ async def test_one_cause_is_one_report_that_names_the_destinations(world: World)
     await world.post("Down", "critical")
     (summary,) = await reported(world, 1)
     assert (
-        "4 destinations slack:C0, slack:C0CRITICAL, slack:C1, slack:C2 can't be told: token_revoked"
+        "4 destinations slack:C0, slack:C0CRITICAL, slack:C1, slack:C2 can't be notified: token_revoked"
         in summary
     )
     assert (await attempted(world, SLACK, 1))["broken"] == 1
@@ -340,8 +341,8 @@ async def test_one_cause_is_one_report_that_names_the_destinations(world: World)
     await pass_time(world, 10 * MINUTE)
     assert len(own(world)) == 1
     world.slack.revoked = False
-    told = await command(world, "resume", SLACK)
-    assert f"{SLACK}: delivered" in told.output
+    result = await run_deliveries_command(world, "resume", SLACK)
+    assert f"{SLACK}: delivered" in result.output
     await world.slack.until(lambda: len(world.slack.messages) == 4)
     assert (await reported(world, 2))[1:] == ["ended"], "it ends with the last"
     lanes = (await world.get("/status"))["lanes"]
@@ -357,13 +358,13 @@ async def test_a_report_ends_with_the_last_destination_not_the_first(world: Worl
     await attempted(world, SLACK, 1)
     world.slack.trouble["C1"] = "is_archived"
     world.slack.revoked = False
-    await command(world, "resume", SLACK)
+    await run_deliveries_command(world, "resume", SLACK)
     await world.slack.until(lambda: len(world.slack.messages) == 3)
     await settled(world)
     assert len(own(world)) == 1
     del world.slack.trouble["C1"]
     world.clock.advance(5 * SECOND)
-    await command(world, "resume", "slack:C1")
+    await run_deliveries_command(world, "resume", "slack:C1")
     assert (await reported(world, 2))[1:] == ["ended"]
 
 
@@ -429,10 +430,10 @@ async def test_a_token_in_a_providers_words_is_shown_nowhere(world: World) -> No
 @pytest.mark.parametrize(
     ("refusal", "letters"), [("554 5.7.1 <localhost>: Helo command rejected", 0), ("451 4.3.0 queue full", 0)]
 )
-async def test_a_late_recipient_who_is_refused_again_is_no_success(
+async def test_a_late_recipient_that_is_refused_again_is_no_success(
     world: World, refusal: str, letters: int
 ) -> None:
-    """One recipient was late; now the smarthost refuses everybody, and that is reported and stays so."""
+    """One recipient was late. Now the smarthost refuses all recipients, which is reported and stays reported."""
     await world.start(two)
     world.smtp.refused = {BERT: "451 4.7.1 try again later"}
     await world.post("Down", "critical")
@@ -445,7 +446,7 @@ async def test_a_late_recipient_who_is_refused_again_is_no_success(
 
 
 async def test_a_destination_that_fails_now_and_then_gives_up_no_alert(world: World) -> None:
-    """Refused, then another message gets through, then refused again: the message is not at fault."""
+    """The destination refuses, accepts another message, and refuses again: the message is not the cause."""
     await world.start()
     world.slack.trouble["C0CRITICAL"] = "is_archived"
     await world.post("A", "critical")

@@ -1,6 +1,5 @@
-"""The store fails under the whole service: 503, a line in the log, lanes that wait, and all goes on by itself."""
+"""The store fails: webhooks get 503, the log has one line, lanes wait, and all continues by itself."""
 
-from contextlib import AbstractContextManager
 from typing import Any
 
 import aiohttp
@@ -8,12 +7,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from router.model import MINUTE, SECOND
-from tests import database
+from tests.world.asking import until_delivered, until_failed
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import Page
 from tests.world.fake_pagerduty import http as pagerduty_http
 from tests.world.fake_slack import Fault, Want
-from tests.world.test_delivery import delivered, failed
 
 UNWRITABLE = "the store can't be written; webhooks are refused, and no notification is sent"
 WRITABLE = "the store can be written again"
@@ -21,9 +19,8 @@ PADDING = "x" * 100_000
 
 
 async def fill(world: World) -> None:
-    """SQLite finds no room any more, as on a full disk."""
-    assert world.service is not None
-    await database.fill_disk(world.service.store)
+    """Make SQLite fail as on a full disk."""
+    await on_the_writers_connection(world, lambda sqlite: sqlite.execute("PRAGMA max_page_count=1"))
 
 
 async def make_room(world: World) -> None:
@@ -31,9 +28,13 @@ async def make_room(world: World) -> None:
     await database.empty_disk(world.service.store)
 
 
-def locked(world: World) -> AbstractContextManager[None]:
-    """Another program has locked the database."""
-    return database.locked(world.folder / "router.db")
+@contextmanager
+def locked(world: World) -> Iterator[None]:
+    """Lock the database, as another program would."""
+    with closing(sqlite3.connect(world.folder / "router.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
 
 
 async def ask(world: World, path: str, **given: Any) -> tuple[int, str, Any]:
@@ -45,7 +46,7 @@ async def ask(world: World, path: str, **given: Any) -> tuple[int, str, Any]:
         return answer.status, await answer.text(), answer.headers
 
 
-def said(logs: list[Any]) -> list[str]:
+def events_of(logs: list[Any]) -> list[str]:
     return [each["event"] for each in logs if each["log_level"] in {"warning", "error"}]
 
 
@@ -67,14 +68,14 @@ async def test_a_full_disk_refuses_webhooks_and_all_goes_on_when_there_is_room(w
         for _ in range(30):  # the label is so long that Slack gets replies, each in its turn
             await world.at_rest()
             world.clock.advance(SECOND)
-        await delivered(world, 3)
-    assert said(logs) == [UNWRITABLE, WRITABLE]
+        await until_delivered(world, 3)
+    assert events_of(logs) == [UNWRITABLE, WRITABLE]
     assert next(each for each in logs if each["event"] == WRITABLE)["refused"] == 4
     assert await world.fates() == {"delivered": 3}
     assert (await ask(world, "/readyz"))[0] == 200
 
 
-async def test_a_lock_of_another_program_is_answered_in_time_and_what_was_due_is_told_after_it(
+async def test_a_locked_database_is_answered_in_time_and_delays_messages(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("router.store.sqlite._BUSY_SECONDS", 0.3)
@@ -82,9 +83,9 @@ async def test_a_lock_of_another_program_is_answered_in_time_and_what_was_due_is
     world.pagerduty.fail(pagerduty_http(503))
     assert await world.post("Down", "critical") == 200
     await world.slack.until(lambda: bool(world.slack.messages))
-    await delivered(world, 2)
+    await until_delivered(world, 2)
     (pagerduty,) = (key for key in (await world.ledger())["by_destination"] if key.startswith("pagerduty:"))
-    await failed(world, pagerduty)
+    await until_failed(world, pagerduty)
     with capture_logs() as logs:
         with locked(world):
             world.clock.advance(MINUTE)  # PagerDuty's second attempt is due now
@@ -97,17 +98,17 @@ async def test_a_lock_of_another_program_is_answered_in_time_and_what_was_due_is
         world.clock.advance(5 * SECOND)  # the lanes have had their rest
         await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
         world.pagerduty.expect(Page("Down", open=True))
-    assert said(logs) == [UNWRITABLE, WRITABLE]
+    assert events_of(logs) == [UNWRITABLE, WRITABLE]
 
 
-async def test_what_was_told_while_the_store_could_not_be_written_gets_on_the_books_and_is_not_told_twice(
+async def test_a_delivery_while_the_store_fails_is_recorded_later_and_sent_once(
     world: World,
 ) -> None:
     await world.start()
     world.slack.fail(Fault(hang=True))
     await world.post("Down", "critical")
     await world.slack.until(lambda: bool(world.slack.calls))
-    await delivered(world, 2)
+    await until_delivered(world, 2)
     _move(world, "router.db", "away.db")
     world.slack.release()
     await world.slack.until(lambda: bool(world.slack.messages))
@@ -127,7 +128,7 @@ def _move(world: World, name: str, to: str) -> None:
 async def test_damage_found_in_use_stops_everything_but_the_process(world: World) -> None:
     await world.start()
     await world.post("Down", "critical")
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     # Its pages are in the WAL and in memory still: a checkpoint and another connection make SQLite read the file.
     database.change(world.folder / "router.db", "PRAGMA wal_checkpoint(TRUNCATE)")
     _spoil(world)
@@ -139,7 +140,7 @@ async def test_damage_found_in_use_stops_everything_but_the_process(world: World
         assert (status, "is damaged" in text, "start again" in text) == (503, True, True)
         assert (await ask(world, "/healthz"))[0] == 200
         assert (await ask(world, "/metrics"))[0] == 200
-    assert said(logs).count(UNWRITABLE) == 1
+    assert events_of(logs).count(UNWRITABLE) == 1
 
 
 def _spoil(world: World) -> None:

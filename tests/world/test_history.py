@@ -6,11 +6,11 @@ from typing import Any
 from router.decide.matchers import parse_matchers
 from router.model import HOUR, SECOND
 from router.store import Search, Story
+from tests.world.asking import until_delivered, until_failed
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import KEY
 from tests.world.fake_slack import TOKEN
 from tests.world.fake_slack import http as slack_http
-from tests.world.test_delivery import delivered, failed
 
 
 async def story(world: World, name: str) -> Story:
@@ -33,10 +33,10 @@ async def test_each_attempt_keeps_what_it_sent_without_secrets(world: World) -> 
     await world.start()
     world.slack.fail(slack_http(503))
     assert await world.post("Down", "critical") == 200
-    await failed(world, "slack:C0CRITICAL")
+    await until_failed(world, "slack:C0CRITICAL")
     world.clock.advance(60 * SECOND)
     await world.slack.until(lambda: bool(world.slack.messages))
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     attempts = [each for each in (await story(world, "Down")).events if each["event"] == "attempt"]
     assert sorted((each["destination"].split(":")[0], each["outcome"]) for each in attempts) == [
         ("email", "delivered"), ("pagerduty", "delivered"), ("slack", "delivered"), ("slack", "retry"),
@@ -51,10 +51,10 @@ async def test_each_attempt_keeps_what_it_sent_without_secrets(world: World) -> 
 async def test_a_decision_names_the_line_of_its_rule_after_a_reload(world: World) -> None:
     await world.start()
     await world.post("Down", "critical")
-    await delivered(world, 3)
-    await world.reload(lambda rules: "# who is told of what\n" + rules)
+    await until_delivered(world, 3)
+    await world.reload(lambda rules: "# who is notified of what\n" + rules)
     await world.post("Slow", "critical")
-    await delivered(world, 6)
+    await until_delivered(world, 6)
     lines = [
         number for number, text in enumerate(world.rules.splitlines(), 1) if "critical, receiver" in text
     ]
@@ -69,7 +69,7 @@ async def test_a_decision_names_the_line_of_its_rule_after_a_reload(world: World
 async def test_history_is_still_there_after_a_restart(world: World) -> None:
     await world.start()
     await world.post("Down", "critical")
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     before = await story(world, "Down")
     await world.stop()
     world.clock.advance(HOUR)

@@ -1,50 +1,21 @@
-"""An alert is its label set, and keys belong to one database: what senders and other routers do steers nothing."""
+"""An alert is its label set, and keys belong to one database. Senders and other routers don't affect that."""
 
 import json
 import shutil
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
-import aiohttp
 import pytest
 
 from router.model import MINUTE, SECOND
+from tests.world.asking import until_delivered
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import KEY, Page
 from tests.world.fake_webhook import FakeWebhook, Fault
-from tests.world.test_delivery import delivered
-
-PER_ALERT = "routing_key: " + KEY + ", per: alert"
-
-
-def per_alert(rules: str) -> str:
-    return rules.replace(f"routing_key: {KEY}", PER_ALERT)
-
-
-async def send(world: World, *alerts: dict[str, Any], **fields: Any) -> None:
-    assert world.service is not None
-    body = {
-        "version": "4", "groupKey": "g", "receiver": "r", "status": "firing", "groupLabels": {},
-        "externalURL": "http://alertmanager.example", "alerts": alerts, **fields,
-    }  # fmt: skip
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(f"{world.service.url}/webhook", json=body) as answer,
-    ):
-        assert answer.status == 200
-
-
-def down(
-    instance: str, fingerprint: str | None = "f00d", *, ended: bool = False, **more: Any
-) -> dict[str, Any]:
-    given = {} if fingerprint is None else {"fingerprint": fingerprint}
-    labels = {"alertname": "Down", "severity": "critical", "instance": instance}
-    status = {"status": "resolved", "endsAt": "2026-11-23T11:30:00Z"} if ended else {"status": "firing"}
-    return {"labels": labels, "startsAt": "2026-11-23T11:00:00Z", **given, **status, **more}
+from tests.world.identities import down, per_alert, send
 
 
 def open_incidents(world: World) -> set[str]:
-    """The instances whose incidents are open."""
+    """Return the instances whose incidents are open."""
     return {
         name
         for incident in world.pagerduty.incidents[KEY]
@@ -104,7 +75,7 @@ async def test_the_fingerprint_that_came_is_passed_on_for_display(world: World) 
 
 
 def to_hook(hook: FakeWebhook) -> Callable[[str], str]:
-    """Criticals go to a webhook, beside the others."""
+    """Change the rules so that criticals also go to a webhook."""
 
     def change(rules: str) -> str:
         return rules.replace("  oncall:\n", f'  oncall:\n    - webhook: {{url: "{hook.url}"}}\n').replace(
@@ -121,7 +92,7 @@ async def hook() -> AsyncIterator[FakeWebhook]:
 
 
 async def incident_of(world: World, hook: FakeWebhook, instance: str, calls: int) -> None:
-    """A critical is told everywhere."""
+    """Post a critical, and wait until it is sent everywhere."""
     await send(world, down(instance))
     await world.pagerduty.until(lambda: instance in open_incidents(world))
     await hook.until(lambda: len(hook.calls) == calls)
@@ -129,7 +100,7 @@ async def incident_of(world: World, hook: FakeWebhook, instance: str, calls: int
 
 
 def keys(world: World, hook: FakeWebhook) -> list[tuple[str, ...]]:
-    """The keys that each provider has seen, in the order of the alerts that were told."""
+    """Return the keys that each provider has seen, in the order of the alerts."""
     return list(
         zip(
             [each.dedup_key for each in world.pagerduty.incidents[KEY]],
@@ -147,10 +118,10 @@ def assert_nothing_shared(world: World, hook: FakeWebhook) -> None:
 
 
 async def test_two_databases_never_share_a_key(world: World, hook: FakeWebhook) -> None:
-    """Two routers with the same destinations are told the same group, by different keys."""
+    """Two routers with the same destinations send the same group with different keys."""
     await world.start(to_hook(hook))
     await incident_of(world, hook, "db-1", 1)
-    await delivered(world, 4)
+    await until_delivered(world, 4)
     await world.stop()
     for path in world.folder.glob("router.db*"):
         path.unlink()
@@ -167,7 +138,7 @@ async def test_after_a_restore_no_key_is_used_for_something_else(world: World, h
     shutil.copy(world.folder / "router.db", world.folder / "backup")
     await world.start(to_hook(hook))
     await incident_of(world, hook, "db-1", 1)
-    await delivered(world, 4)
+    await until_delivered(world, 4)
     await world.stop()
     shutil.copy(world.folder / "backup", world.folder / "router.db")
     await world.start(to_hook(hook))
@@ -178,10 +149,10 @@ async def test_after_a_restore_no_key_is_used_for_something_else(world: World, h
 async def test_after_a_restore_what_was_open_goes_on_by_new_keys_for_new_states(
     world: World, hook: FakeWebhook
 ) -> None:
-    """The backup has the conversation open. What both databases tell next are different states of the same version."""
+    """The backup has the conversation open. Both databases send different states of the same version next."""
     await world.start(to_hook(hook))
     await incident_of(world, hook, "db-1", 1)
-    await delivered(world, 4)
+    await until_delivered(world, 4)
     await world.stop()
     shutil.copy(world.folder / "router.db", world.folder / "backup")
     for number, instance in enumerate(("db-2", "db-3"), 2):
@@ -197,14 +168,12 @@ async def test_after_a_restore_what_was_open_goes_on_by_new_keys_for_new_states(
     assert len(world.pagerduty.incidents[KEY]) == 1
 
 
-async def test_a_restart_keeps_the_key_of_what_is_open_and_of_what_may_have_been_told(
-    world: World, hook: FakeWebhook
-) -> None:
+async def test_a_restart_keeps_the_keys_of_open_and_unknown_messages(world: World, hook: FakeWebhook) -> None:
     await world.start(to_hook(hook))
     hook.fail(Fault(close=True, accept=True))
     await send(world, down("db-1"))
     await world.pagerduty.until(lambda: "db-1" in open_incidents(world))
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     await world.stop()
     await world.start(to_hook(hook))
     world.clock.advance(10 * SECOND)

@@ -1,4 +1,4 @@
-"""A destination that hangs is nobody else's business."""
+"""A destination that hangs delays no other."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,12 +7,11 @@ import pytest
 
 from router.model import MINUTE
 from tests.world import fake_pagerduty, fake_slack, fake_smtp
+from tests.world.asking import metric_value, until_delivered
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import FakePagerDuty
 from tests.world.fake_slack import FakeSlack
 from tests.world.fake_smtp import FakeSmtp
-from tests.world.test_delivery import delivered
-from tests.world.test_reload import sample
 
 LATENCY = "alert_router_accept_to_delivered_seconds"
 # How many alerts a provider shows.
@@ -27,7 +26,7 @@ ALERTS = 15
 
 
 def hang(world: World, which: str) -> None:
-    """Every attempt from now on, until it recovers."""
+    """Every attempt hangs from now on, until the provider recovers."""
     match which:
         case "slack":
             world.slack.fail(*[fake_slack.HANG] * 1_000)
@@ -38,17 +37,15 @@ def hang(world: World, which: str) -> None:
 
 
 def silent(rules: str) -> str:
-    """Nobody is told that a destination is stuck: the test counts messages."""
+    """No self-alert is sent, because the test counts messages."""
     for channel in SHOWN:
         rules = rules.replace(f"  {channel}: {{", f"  {channel}: {{alert_after: 0, ", 1)
     return rules
 
 
 @pytest.mark.parametrize("stuck", SHOWN)
-async def test_while_one_destination_hangs_for_half_an_hour_the_others_wait_for_nothing(
-    world: World, stuck: str
-) -> None:
-    """An alert every other minute: told elsewhere at the moment of its acceptance, by the clock that the test moves."""
+async def test_a_destination_that_hangs_for_half_an_hour_delays_no_other(world: World, stuck: str) -> None:
+    """An alert every other minute is sent elsewhere at the time of its acceptance, by the clock that the test moves."""
     providers: dict[str, FakeSlack | FakePagerDuty | FakeSmtp] = {
         "slack": world.slack, "pagerduty": world.pagerduty, "email": world.smtp,
     }  # fmt: skip
@@ -56,13 +53,13 @@ async def test_while_one_destination_hangs_for_half_an_hour_the_others_wait_for_
     hang(world, stuck)
     for count in range(1, ALERTS + 1):
         assert await world.post(f"Down-{count}", "critical") == 200
-        await delivered(world, 2 * count)  # the clock stands still
+        await until_delivered(world, 2 * count)  # the clock stands still
         providers[stuck].release()  # this attempt is given up; the next one hangs as well
         world.clock.advance(2 * MINUTE)
     for which in SHOWN.keys() - {stuck}:
         assert SHOWN[which](world) == ALERTS
-        assert await sample(world, f'{LATENCY}_count{{channel="{which}"') == ALERTS
-        assert await sample(world, f'{LATENCY}_sum{{channel="{which}"') == 0
+        assert await metric_value(world, f'{LATENCY}_count{{channel="{which}"') == ALERTS
+        assert await metric_value(world, f'{LATENCY}_sum{{channel="{which}"') == 0
     assert SHOWN[stuck](world) == 0
 
     def at_least(count: int) -> bool:
@@ -73,7 +70,7 @@ async def test_while_one_destination_hangs_for_half_an_hour_the_others_wait_for_
         await world.at_rest()  # what failed waits for its next attempt
         world.clock.advance(10 * MINUTE)  # beyond any backoff
         await providers[stuck].until(partial(at_least, count))
-    await delivered(world, 3 * ALERTS)
+    await until_delivered(world, 3 * ALERTS)
     assert await world.fates() == {"delivered": 3 * ALERTS}
     assert SHOWN[stuck](world) == ALERTS
-    assert await sample(world, f'{LATENCY}_sum{{channel="{stuck}"') > ALERTS * 60
+    assert await metric_value(world, f'{LATENCY}_sum{{channel="{stuck}"') > ALERTS * 60

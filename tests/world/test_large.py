@@ -1,4 +1,4 @@
-"""Webhooks of more alerts than are decided in one go: kept and answered at once, decided in pieces."""
+"""Webhooks with more alerts than one unit of work decides: kept and answered first, decided in pieces."""
 
 import json
 from dataclasses import replace
@@ -12,16 +12,16 @@ from router.config import load
 from router.model import DAY, MINUTE, Webhook
 from router.parse import parse_webhook
 from router.store import Receipt, Store
-from router.undecided import LARGE
+from router.undecided import MAX_PIECE_ALERTS
 from tests.waiting import until
 from tests.world.bodies import alert, webhook
 from tests.world.conftest import World
 
-MANY = 3 * LARGE + 1
+MANY = 3 * MAX_PIECE_ALERTS + 1
 
 
 def group(*, firing: int, ended: int = 0, key: str = "many", severity: str = "critical") -> bytes:
-    """Alerts of one group."""
+    """Return a webhook with so many alerts of one group."""
     started = datetime(2026, 11, 23, 11, tzinfo=UTC).isoformat()
     alerts = [
         alert(
@@ -34,7 +34,7 @@ def group(*, firing: int, ended: int = 0, key: str = "many", severity: str = "cr
 
 
 async def post(world: World, **given: Any) -> int:
-    """A group, see :func:`group`; the answer's status."""
+    """Post a group, see :func:`group`, and return the status of the answer."""
     assert world.service is not None
     async with (
         aiohttp.ClientSession() as session,
@@ -53,8 +53,8 @@ async def decided(world: World) -> None:
     await until(none_waits, "all are decided")
 
 
-async def assert_all_is_told(world: World) -> None:
-    """In one message."""
+async def assert_all_is_sent(world: World) -> None:
+    """Check that one message has all alerts."""
     await world.slack.until(lambda: bool(world.slack.messages))
     await decided(world)
     await world.at_rest()
@@ -66,10 +66,10 @@ async def assert_all_is_told(world: World) -> None:
 async def test_a_large_group_is_one_message_with_all_its_alerts(world: World) -> None:
     await world.start()
     assert await post(world, firing=MANY) == 200
-    await assert_all_is_told(world)
+    await assert_all_is_sent(world)
 
 
-async def test_its_end_is_told_once_all_of_it_has_ended(world: World) -> None:
+async def test_a_large_groups_end_is_sent_when_all_of_it_has_ended(world: World) -> None:
     await world.start()
     await post(world, firing=MANY)
     await world.slack.until(lambda: bool(world.slack.messages))
@@ -97,26 +97,26 @@ async def test_a_digest_of_very_many_is_one_mail(world: World) -> None:
 
 @pytest.mark.parametrize("pieces", [0, 1])
 async def test_what_was_kept_is_decided_by_the_next_process(world: World, pieces: int) -> None:
-    """The first one died right after its 200, or in the middle."""
+    """The first process died right after its 200, or in the middle of deciding."""
     policy = load(world.write(), environ={}, now=world.clock.now(), preview=False).policy
     body = group(firing=MANY)
     kept = parse_webhook(body, world.clock.now(), "127.0.0.1")
     store = await Store.open(f"sqlite:///{world.folder / 'router.db'}")
     number = await store.undecided.keep(kept, "default", body, world.clock.now())
-    for first in range(0, pieces * LARGE, LARGE):
-        some = replace(kept, alerts=kept.alerts[first : first + LARGE])
+    for first in range(0, pieces * MAX_PIECE_ALERTS, MAX_PIECE_ALERTS):
+        some = replace(kept, alerts=kept.alerts[first : first + MAX_PIECE_ALERTS])
         await store.undecided.accept_some(number, some, "default", policy, world.clock.now())
     assert await store.undecided.numbers() == [(number, MANY)]
     await store.close()
     await world.start()
-    await assert_all_is_told(world)
+    await assert_all_is_sent(world)
 
 
 async def test_alerts_that_wait_to_be_decided_are_counted_and_bounded(world: World) -> None:
     await world.start()
     assert world.service is not None
     world.service.undecided.alerts = 1  # as if something waited
-    world.service.undecided.most = MANY
+    world.service.undecided.max_alerts = MANY
     assert await post(world, firing=MANY) == 503
     assert (await world.get("/status"))["undecided_alerts"] == 1
     world.service.undecided.alerts = 0
@@ -125,7 +125,7 @@ async def test_alerts_that_wait_to_be_decided_are_counted_and_bounded(world: Wor
     assert "alert_router_undecided_alerts 0.0" in await world.get("/metrics")
 
 
-async def test_one_that_cannot_be_decided_is_quarantined_and_the_next_one_is_decided(
+async def test_an_undecidable_webhook_is_quarantined_and_the_next_decided(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.start()

@@ -1,4 +1,4 @@
-"""A cluster of Alertmanagers is asked: what any peer has fires, and what resolved too early is told again."""
+"""A cluster of Alertmanagers is asked: what any peer has fires, and what resolved too early is sent again."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -29,7 +29,7 @@ def asking(*peers: FakeAlertmanager) -> Callable[[str], str]:
 
 
 async def minutes(world: World, pair: Pair, count: int) -> None:
-    """Both are asked each minute, and their answers have been taken."""
+    """Let minutes pass: both peers are asked each minute, and their answers are used."""
     for _ in range(count):
         asked = [peer.asked + 1 for peer in pair]
         world.clock.advance(MINUTE)
@@ -39,7 +39,7 @@ async def minutes(world: World, pair: Pair, count: int) -> None:
 
 
 async def paged(world: World, pair: Pair, *having: FakeAlertmanager) -> None:
-    """A critical is posted and told, and these peers have it when they are asked the first time after that."""
+    """Post a critical and wait until it is sent. These peers have it when they are asked next."""
     await world.start(asking(*pair))
     await world.post("Down", "critical")
     await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
@@ -49,7 +49,7 @@ async def paged(world: World, pair: Pair, *having: FakeAlertmanager) -> None:
 
 
 def pages(world: World) -> list[bool]:
-    """Of each incident, whether it is open."""
+    """Return for each incident whether it is open."""
     return [each.open for each in world.pagerduty.incidents[KEY]]
 
 
@@ -107,7 +107,7 @@ async def test_whom_a_peer_has_listed_is_known_after_a_restart(world: World, pai
     await world.pagerduty.until(lambda: pages(world) == [False])
 
 
-async def test_what_one_peer_silences_and_the_other_tells_is_told(world: World, pair: Pair) -> None:
+async def test_an_alert_that_only_one_peer_silences_is_sent(world: World, pair: Pair) -> None:
     one, other = pair
     world.clock.advance(10 * HOUR)
     one.has("Disk", "warning", silenced=True)
@@ -129,7 +129,7 @@ async def ended(world: World, pair: Pair) -> None:
     await world.pagerduty.until(lambda: pages(world) == [False])
 
 
-async def test_what_prometheus_still_sends_to_a_peer_is_told_again(world: World, pair: Pair) -> None:
+async def test_an_alert_that_prometheus_still_sends_to_a_peer_fires_again(world: World, pair: Pair) -> None:
     await ended(world, pair)
     pair[1].clock = lambda: world.clock.now() + 20 * MINUTE
     pair[1].has("Down", "critical", updated="2026-11-23T12:22:50Z")  # 40 s from now, by that clock
@@ -149,13 +149,13 @@ async def test_what_a_peer_lags_behind_with_is_no_second_page(world: World, pair
     world.pagerduty.expect(Page("Down", open=False))
 
 
-async def test_what_a_peer_has_beyond_any_lag_is_told_again(world: World, pair: Pair) -> None:
+async def test_an_alert_that_a_peer_has_beyond_any_lag_fires_again(world: World, pair: Pair) -> None:
     await ended(world, pair)
     await minutes(world, pair, 6)
     await world.pagerduty.until(lambda: pages(world) == [False, True])
 
 
-async def test_what_a_peer_silences_is_not_told_again(world: World, pair: Pair) -> None:
+async def test_an_alert_that_a_peer_silences_does_not_fire_again(world: World, pair: Pair) -> None:
     await ended(world, pair)
     pair[1].has("Down", "critical", silenced=True)
     await minutes(world, pair, 10)

@@ -1,4 +1,4 @@
-"""The whole service on PostgreSQL: what is told, held, digested, and what outlasts a restart and an outage."""
+"""The whole service on PostgreSQL: what is sent, held, digested, and what outlasts a restart and an outage."""
 
 from collections.abc import AsyncIterator
 
@@ -6,10 +6,10 @@ import pytest
 
 from router.model import DAY, HOUR
 from tests.postgresql import Server
+from tests.world.asking import until_delivered
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import Page
 from tests.world.fake_slack import Want
-from tests.world.test_delivery import delivered
 
 
 @pytest.fixture
@@ -20,22 +20,22 @@ async def there(world: World, postgresql: Server) -> AsyncIterator[World]:
         await world.end()
 
 
-async def test_a_critical_is_told_everywhere_and_its_end_after_a_restart(there: World) -> None:
+async def test_a_critical_is_sent_everywhere_and_its_end_after_a_restart(there: World) -> None:
     await there.start()
     assert await there.post("Down", "critical") == 200
-    await delivered(there, 3)
+    await until_delivered(there, 3)
     there.pagerduty.expect(Page("Down", open=True))
     await there.stop()
     await there.start()
     assert await there.post("Down", "critical", "resolved") == 200
-    await delivered(there, 6)
+    await until_delivered(there, 6)
     there.pagerduty.expect(Page("Down", open=False))
     there.slack.expect(Want("C0CRITICAL", ("Down", "Resolved"), replies=("resolved",)))
     assert len(there.smtp.mails) == 2
     assert await there.fates() == {"delivered": 6}
 
 
-async def test_a_warning_at_night_is_held_over_a_restart_and_told_at_opening(there: World) -> None:
+async def test_a_warning_at_night_is_held_over_a_restart_until_opening(there: World) -> None:
     there.clock.advance(10 * HOUR)
     await there.start()
     await there.post("Disk", "warning")
@@ -47,7 +47,7 @@ async def test_a_warning_at_night_is_held_over_a_restart_and_told_at_opening(the
     await there.start()
     await there.at_rest()
     there.clock.advance(11 * HOUR)
-    await delivered(there, 2)
+    await until_delivered(there, 2)
     there.slack.expect(Want("C0WARNINGS", ("Disk", "held since")))
     assert await there.fates() == {"delivered": 2, "obsolete": 4}
 
@@ -60,18 +60,18 @@ async def test_infos_come_in_one_digest(there: World) -> None:
     assert await there.fates() == {"digest": 2}
     there.clock.advance(DAY)
     await there.smtp.until(lambda: bool(there.smtp.mails))
-    await delivered(there, 1)
+    await until_delivered(there, 1)
     assert "STILL FIRING (2)" in there.smtp.only.text
     assert await there.fates() == {"delivered": 2}
 
 
-async def test_webhooks_are_refused_while_the_server_is_away_and_taken_when_it_is_back(
+async def test_webhooks_are_refused_only_while_the_server_is_away(
     world: World, own_postgresql: Server
 ) -> None:
     world.database = own_postgresql.url(own_postgresql.create())
     await world.start()
     assert await world.post("Down", "critical") == 200
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     own_postgresql.stop()
     assert [await world.post("Disk", "critical") for _ in range(2)] == [503, 503]
     own_postgresql.start()

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 
+from router import sample
 from router.app import ServeOptions, Service
 from router.clock import SystemClock
 from router.model import DAY, HOUR, Millis
@@ -59,13 +60,13 @@ class Preview:
 
 @pytest.fixture
 async def preview(tmp_path: Path) -> AsyncIterator[Preview]:
-    """A preview whose sample incident has been played and sent."""
+    """A preview in which the sample has been played and sent."""
     (tmp_path / "routes.yaml").write_text(RULES)
     options = ServeOptions(tmp_path / "routes.yaml", ("127.0.0.1", 0), preview=True, sample=True, drain=0)
-    service = Service(options, {}, SystemClock())
+    service = await Service.open(options, {}, SystemClock())
     await service.start()
     try:
-        await service.play(lambda _line: None)
+        await sample.play(f"{service.url}/webhook", service.clock, lambda _line: None)
         assert service.outbox is not None
         async for _ in service.outbox.changes():
             if any("checkout-3" in str(entry.body) for entry in service.outbox.entries):

@@ -1,4 +1,4 @@
-"""Programs behind a webhook: they hear every repeat, and who tells them has told no reader."""
+"""Programs behind a webhook: they get every repeat, and a message to them does not count as read by a person."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from router.model import HOUR
+from tests.world.bulk import STEP, until
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import KEY
 from tests.world.fake_smtp import answer
 from tests.world.fake_webhook import FakeWebhook
-from tests.world.test_complete_sets import STEP, until
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ async def hook() -> AsyncIterator[FakeWebhook]:
 
 
 def with_archive(url: str, route: str = "receiver: archive, continue: true") -> Callable[[str], str]:
-    """Before all other routes, everything goes to a webhook."""
+    """Change the rules so that everything also goes to a webhook, by the first route."""
 
     def change(rules: str) -> str:
         rules = rules.replace(
@@ -31,18 +31,18 @@ def with_archive(url: str, route: str = "receiver: archive, continue: true") -> 
     return change
 
 
-async def test_a_webhook_hears_each_repeat_and_people_do_not(world: World, hook: FakeWebhook) -> None:
+async def test_a_webhook_gets_each_repeat_and_people_do_not(world: World, hook: FakeWebhook) -> None:
     await world.start(with_archive(hook.url))
     for repeats in range(3):
         await world.post("Down", "critical")
         calls = repeats + 1
-        await until(world, lambda: len(hook.calls) == calls)  # noqa: B023  (awaited at once)
+        await until(world, lambda: len(hook.calls) == calls)  # noqa: B023  (awaited immediately)
         await world.at_rest()
         world.clock.advance(4 * HOUR)
     assert len(world.pagerduty.accepted) == 1
 
 
-async def test_a_webhook_hears_no_repeat_where_the_route_says_never(world: World, hook: FakeWebhook) -> None:
+async def test_a_webhook_gets_no_repeat_where_the_route_says_never(world: World, hook: FakeWebhook) -> None:
     await world.start(with_archive(hook.url, "receiver: archive, continue: true, repeat: never"))
     for _ in range(3):
         await world.post("Down", "critical")
@@ -53,7 +53,7 @@ async def test_a_webhook_hears_no_repeat_where_the_route_says_never(world: World
 
 
 @pytest.mark.parametrize("outside", ["hold", "drop"])
-async def test_a_webhook_hears_repeats_of_what_it_knows_outside_its_hours(
+async def test_a_webhook_gets_repeats_of_what_it_knows_outside_its_hours(
     world: World, hook: FakeWebhook, outside: str
 ) -> None:
     route = f"receiver: archive, continue: true, active_time_intervals: [office], outside: {outside}"
@@ -67,7 +67,7 @@ async def test_a_webhook_hears_repeats_of_what_it_knows_outside_its_hours(
     assert len(world.slack.messages) == 1
 
 
-async def test_a_webhook_hears_repeats_of_what_was_inhibited_since(world: World, hook: FakeWebhook) -> None:
+async def test_a_webhook_gets_repeats_of_what_was_inhibited_since(world: World, hook: FakeWebhook) -> None:
     await world.start(with_archive(hook.url))
     await world.post("Down", "warning")
     await until(world, lambda: len(hook.calls) == 1)
@@ -108,7 +108,9 @@ def _open(world: World) -> list[bool]:
     return [each.open for each in world.pagerduty.incidents[KEY]]
 
 
-async def test_the_digest_has_what_ended_before_a_reader_was_told(world: World, hook: FakeWebhook) -> None:
+async def test_the_digest_has_alerts_that_ended_before_a_notification(
+    world: World, hook: FakeWebhook
+) -> None:
     world.clock.advance(10 * HOUR)  # night
     await world.start(with_archive(hook.url))
     await world.post("Disk", "warning")
@@ -121,7 +123,7 @@ async def test_the_digest_has_what_ended_before_a_reader_was_told(world: World, 
     assert "ended before anyone was told" in world.smtp.only.text
 
 
-async def test_the_digest_is_silent_of_what_a_reader_was_told(world: World) -> None:
+async def test_the_digest_leaves_out_alerts_that_were_notified(world: World) -> None:
     await world.start()
     world.smtp.fail(*[answer("451 4.3.0 later")] * 100)
     await world.post("Disk", "warning")

@@ -5,13 +5,13 @@ from typing import Any
 
 from router.model import MINUTE, SECOND
 from tests.world.conftest import World
-from tests.world.test_slack_limits import posted, to_all
+from tests.world.slack_limits import posted, to_all
 
 NAMES = "ABCDEF"
 
 
 def limited(options: str) -> Callable[[str], str]:
-    """Rules by which the channel of criticals has these options."""
+    """Change the rules so that the channel of criticals has these options."""
     return lambda rules: rules.replace("{channel: C0CRITICAL}", f"{{channel: C0CRITICAL, {options}}}")
 
 
@@ -29,7 +29,7 @@ async def lane(world: World, destination: str) -> dict[str, Any]:
     return next(row for row in rows if row["destination"] == destination)
 
 
-async def test_a_destination_is_told_at_its_own_rate(world: World) -> None:
+async def test_a_destination_is_notified_at_its_own_rate(world: World) -> None:
     await world.start(limited("rate: 6/m burst 2"), drain=0)
     await criticals(world)
     await posted(world, 2)
@@ -40,7 +40,7 @@ async def test_a_destination_is_told_at_its_own_rate(world: World) -> None:
         await posted(world, count)
 
 
-async def test_a_destination_without_a_rate_is_told_at_once(world: World) -> None:
+async def test_a_destination_without_a_rate_is_notified_immediately(world: World) -> None:
     await world.start(lambda rules: shared("rate: none")(limited("rate: none")(rules)), drain=0)
     await criticals(world)
     await posted(world, len(NAMES))

@@ -1,4 +1,4 @@
-"""Rules loaded anew while the service runs: whole or not at all, and nothing told is forgotten."""
+"""A reload while the service runs: as a whole or not at all, and nothing that was sent is forgotten."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,22 +10,13 @@ import pytest
 from router.decide import Policy
 from router.model import DAY, HOUR, SECOND, Millis
 from router.store import Phase, StoreUnavailable
-from router.store.rule_changes import RuleChanges
-from tests import database
+from tests.world.asking import metric_value, until_delivered, until_failed
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import HANG, KEY, Page
 from tests.world.fake_slack import Want
-from tests.world.test_delivery import delivered, failed
 
 HASH = "alert_router_config_hash "
 SUCCESS = "alert_router_config_last_reload_successful "
-
-
-async def sample(world: World, name: str) -> float:
-    """A metric's value."""
-    return next(
-        float(line.rpartition(" ")[2]) for line in await world.get("/metrics") if line.startswith(name)
-    )
 
 
 def without_pagerduty(rules: str) -> str:
@@ -34,10 +25,10 @@ def without_pagerduty(rules: str) -> str:
 
 async def test_new_rules_hold_for_the_next_alert(world: World) -> None:
     await world.start()
-    before = await sample(world, HASH)
+    before = await metric_value(world, HASH)
     status, answer = await world.reload(lambda rules: rules.replace("C0CRITICAL", "C0WARNINGS"))
     assert (status, answer["status"]) == (200, "reloaded")
-    assert await sample(world, HASH) != before
+    assert await metric_value(world, HASH) != before
     await world.post("Down", "critical")
     await world.slack.until(lambda: bool(world.slack.messages))
     world.slack.expect(Want("C0WARNINGS", ("Down",)))
@@ -45,18 +36,18 @@ async def test_new_rules_hold_for_the_next_alert(world: World) -> None:
 
 async def test_broken_rules_change_nothing_and_are_shouted(world: World) -> None:
     await world.start()
-    before = await sample(world, HASH)
+    before = await metric_value(world, HASH)
     status, answer = await world.reload(lambda rules: rules.replace("receiver: oncall", "receiver: onclal"))
     assert status == 500
     assert "there is no receiver 'onclal'; did you mean 'oncall'?" in answer["reason"]
     assert "{severity: critical, receiver: onclal}" in answer["reason"]
-    assert await sample(world, SUCCESS) == 0
-    assert await sample(world, HASH) == before
+    assert await metric_value(world, SUCCESS) == 0
+    assert await metric_value(world, HASH) == before
     assert (await world.get("/status"))["config"]["error"] == answer["reason"]
     await world.post("Down", "critical")
     await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
     assert (await world.reload(lambda rules: rules))[0] == 200
-    assert await sample(world, SUCCESS) == 1
+    assert await metric_value(world, SUCCESS) == 1
     assert (await world.get("/status"))["config"]["error"] is None
 
 
@@ -71,7 +62,7 @@ async def test_what_is_held_is_judged_by_the_new_rules(world: World) -> None:
     world.clock.advance(2 * SECOND)
     await world.slack.until(lambda: bool(world.slack.messages))
     await world.smtp.until(lambda: bool(world.smtp.mails))
-    await delivered(world, 2)
+    await until_delivered(world, 2)
     assert await world.fates() == {"delivered": 2}
 
 
@@ -84,11 +75,11 @@ async def test_a_new_inhibit_rule_mutes_what_waits(world: World) -> None:
     assert (await world.fates())["inhibited"] == 2
 
 
-async def test_the_end_is_told_to_a_destination_that_is_gone(world: World) -> None:
+async def test_the_end_is_sent_to_a_destination_that_is_gone(world: World) -> None:
     await world.start()
     await world.post("Down", "critical")
     await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     await world.reload(without_pagerduty)
     await world.post("Down", "critical", "resolved")
     await world.pagerduty.until(lambda: len(world.pagerduty.accepted) == 2)
@@ -98,18 +89,18 @@ async def test_the_end_is_told_to_a_destination_that_is_gone(world: World) -> No
     world.pagerduty.expect(Page("Down", open=False))
 
 
-async def test_the_end_is_told_to_a_destination_that_was_gone_at_the_start(world: World) -> None:
-    """Its routing key is nowhere but in the store."""
+async def test_the_end_is_sent_to_a_destination_that_was_gone_at_the_start(world: World) -> None:
+    """Its routing key is only in the store."""
     await world.start()
     await world.post("Down", "critical")
     await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     await world.stop()
     await world.start(without_pagerduty)
     await world.post("Down", "critical", "resolved")
     await world.pagerduty.until(lambda: len(world.pagerduty.accepted) == 2)
     world.pagerduty.expect(Page("Down", open=False))
-    await delivered(world, 6)
+    await until_delivered(world, 6)
     await world.stop()
     await world.start(without_pagerduty)
     assert not any("pagerduty" in lane["destination"] for lane in (await world.get("/status"))["lanes"])
@@ -126,14 +117,16 @@ async def test_a_delivery_under_way_is_not_doubled_by_reloads(world: World) -> N
     await world.reload(without_pagerduty)
     await world.reload(lambda rules: rules)
     world.pagerduty.recover()
-    await failed(world, next(key for key in (await world.ledger())["by_destination"] if "pagerduty" in key))
+    await until_failed(
+        world, next(key for key in (await world.ledger())["by_destination"] if "pagerduty" in key)
+    )
     world.clock.advance(HOUR)
     await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     assert [event.action for event in world.pagerduty.accepted] == ["trigger"]
 
 
-async def test_a_digest_that_is_gone_leaves_the_books_balanced(world: World) -> None:
+async def test_a_digest_that_is_gone_leaves_the_ledger_balanced(world: World) -> None:
     await world.start()
     await world.post("Slow", "info")
     assert await world.fates() == {"digest": 1}
@@ -150,10 +143,10 @@ async def test_a_digest_that_is_gone_leaves_the_books_balanced(world: World) -> 
 
 async def test_a_watched_file_is_loaded_when_it_changes(world: World) -> None:
     await world.start(watch=True)
-    before = await sample(world, HASH)
+    before = await metric_value(world, HASH)
     world.write(lambda rules: rules.replace("C0CRITICAL", "C0WARNINGS"))
     world.clock.advance(2 * SECOND)
-    while await sample(world, HASH) == before:
+    while await metric_value(world, HASH) == before:
         assert world.service is not None
         await world.service.store.ready()
 
@@ -164,14 +157,14 @@ async def test_what_is_written_while_rules_are_loaded_is_loaded_next(world: Worl
     world.pagerduty.fail(HANG)
     await world.post("Down", "critical")
     await world.pagerduty.until(lambda: bool(world.pagerduty.events))
-    first = await sample(world, HASH)
+    first = await metric_value(world, HASH)
     world.write(lambda rules: rules.replace("events_url", "give_up_after: 2h, events_url"))
     world.clock.advance(2 * SECOND)
-    while (second := await sample(world, HASH)) == first:
+    while (second := await metric_value(world, HASH)) == first:
         await world.service.store.ready()
     world.write(lambda rules: rules.replace("C0CRITICAL", "C0WARNINGS"))
     world.pagerduty.recover()
-    while await sample(world, HASH) == second:
+    while await metric_value(world, HASH) == second:
         world.clock.advance(2 * SECOND)
         await world.service.store.ready()
 
@@ -184,7 +177,7 @@ async def test_a_mistake_of_ours_at_a_reload_is_said_and_the_rules_before_stay(w
     )
     status, answer = await world.reload(lambda rules: rules.replace("C0CRITICAL", "C0NEW"))
     assert (status, answer["reason"]) == (500, "internal: IntegrityError; the log says more")
-    assert await sample(world, SUCCESS) == 0
+    assert await metric_value(world, SUCCESS) == 0
     await world.post("Down", "critical")
     await world.slack.until(lambda: bool(world.slack.messages))
     world.slack.expect(Want("C0CRITICAL", ("Down",)))
@@ -193,7 +186,7 @@ async def test_a_mistake_of_ours_at_a_reload_is_said_and_the_rules_before_stay(w
 async def test_a_reload_goes_on_when_the_store_can_be_written_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The new rules are in force already: there is no way back to the old ones."""
+    """The new rules are in force already and can't be taken back."""
     world.clock.advance(10 * HOUR)
     await world.start()
     await world.post("Disk", "warning")
@@ -213,7 +206,7 @@ async def test_a_reload_goes_on_when_the_store_can_be_written_again(
         world.clock.advance(SECOND)
         await world.service.store.ready()
     assert (await reloading)[0] == 200
-    await delivered(world, 2)
+    await until_delivered(world, 2)
     world.slack.expect(Want("C0WARNINGS", ("Disk",)))
 
 
@@ -228,7 +221,7 @@ OTHER = "receivers: {chat: [{slack: {channel: C0CRITICAL}}]}\nroute: {receiver: 
 
 
 def teams(rules: str) -> str:
-    """The rules with two teams' files."""
+    """Return the rules with the files of two teams."""
     mounts = (
         "    - {matchers: ['team=\"payments\"'], receiver: oncall, mount: payments}\n"
         "    - {matchers: ['team=\"search\"'], mount: search}\n"
@@ -247,7 +240,7 @@ async def fragment(world: World, name: str) -> dict[str, Any]:
     return next(dict(each) for each in fragments if each["name"] == name)
 
 
-async def test_one_teams_broken_file_keeps_its_last_good_version_and_the_others_load(world: World) -> None:
+async def test_a_broken_team_file_stays_as_it_was_and_the_others_load(world: World) -> None:
     payments, search = team_file(world, "payments"), team_file(world, "search")
     payments.write_text(TEAM)
     search.write_text(OTHER)
@@ -262,8 +255,8 @@ async def test_one_teams_broken_file_keeps_its_last_good_version_and_the_others_
     assert status == 200
     assert (await fragment(world, "payments"))["state"] == "last good version"
     assert "did you mean 'oncall'?" in answer["fragments"][0]["problems"][0]
-    assert await sample(world, 'alert_router_fragment_last_load_successful{fragment="payments"}') == 0
-    assert await sample(world, 'alert_router_fragment_last_load_successful{fragment="search"}') == 1
+    assert await metric_value(world, 'alert_router_fragment_last_load_successful{fragment="payments"}') == 0
+    assert await metric_value(world, 'alert_router_fragment_last_load_successful{fragment="search"}') == 1
     await world.post("B", "critical", team="payments")
     await world.post("C", "critical", team="search")
     world.clock.advance(10 * SECOND)
@@ -286,7 +279,7 @@ async def test_one_teams_broken_file_keeps_its_last_good_version_and_the_others_
 
 
 async def test_a_team_whose_secret_is_gone_is_paged_as_before(world: World) -> None:
-    """Over a reload and a restart; and no answer shows the secret that is kept."""
+    """This holds over a reload and a restart, and no answer shows the kept secret."""
     payments = team_file(world, "payments")
     key = payments.with_name("key")
     payments.write_text(

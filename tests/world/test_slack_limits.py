@@ -1,8 +1,8 @@
-"""A Slack that takes one message a second, by the clock that the test moves, and says 429 to the next."""
+"""A Slack that accepts one message a second, by the clock that the test moves, and answers 429 to the next."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from tests.world.conftest import MONDAY_NOON, World
 from tests.world.fake_pagerduty import FakePagerDuty
 from tests.world.fake_slack import FakeSlack
 from tests.world.fake_smtp import FakeSmtp
+from tests.world.slack_limits import posted, to_all
 
 GROUPS = 1_000
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ async def strict(tmp_path: Path) -> AsyncIterator[World]:
         yield world
 
 
-async def test_two_minutes_into_a_storm_slack_was_told_of_everything_and_hardly_ever_said_429(
+async def test_a_storm_is_in_slack_within_two_minutes_with_hardly_any_429(
     strict: World,
 ) -> None:
     await strict.start()
@@ -55,22 +56,6 @@ async def test_two_minutes_into_a_storm_slack_was_told_of_everything_and_hardly_
     )
     assert await strict.fates() == {"delivered": 3 * GROUPS // 100 + 2 * (GROUPS - GROUPS // 100)}
     assert strict.slack.refused_as_too_fast <= 10
-
-
-async def posted(world: World, calls: int) -> None:
-    """So many, and no more at this moment."""
-    await world.slack.until(lambda: len(world.slack.calls) >= calls)
-    assert world.service is not None
-    for _ in range(5):
-        await world.service.store.ready()
-    assert len(world.slack.calls) == calls
-
-
-def to_all(world: World, channels: list[str]) -> Callable[[str], str]:
-    """Rules by which a critical goes to all of these."""
-    world.slack.channels = dict.fromkeys(channels, "any")
-    everywhere = "".join(f"    - slack: {{channel: {channel}}}\n" for channel in channels)
-    return lambda rules: rules.replace("    - slack: {channel: C0CRITICAL}\n", everywhere)
 
 
 async def test_a_hundred_channels_together_keep_the_pace_of_the_workspace(world: World) -> None:
@@ -124,7 +109,7 @@ async def test_a_critical_goes_between_the_replies_of_a_long_message(world: Worl
 
 
 async def post_long(world: World, severity: str) -> None:
-    """A group that a message can't hold."""
+    """Post a group that is too long for one message."""
     assert world.service is not None
     alerts = [
         {"status": "firing", "labels": {"alertname": "Down", "severity": severity, "instance": f"{n}"},
@@ -136,7 +121,7 @@ async def post_long(world: World, severity: str) -> None:
 
 
 async def at_rest_but_waiting(world: World) -> None:
-    """Whatever could be sent at this moment was."""
+    """Wait until all that can be sent at this time is sent."""
     assert world.service is not None
     before = -1
     while before != len(world.slack.calls):

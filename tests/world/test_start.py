@@ -1,4 +1,4 @@
-"""A start with other rules: webhooks are accepted at once, and what fires is judged in pieces meanwhile."""
+"""A start with other rules: webhooks are accepted immediately, while firing alerts are judged in pieces."""
 
 import asyncio
 from contextlib import suppress
@@ -9,19 +9,16 @@ import pytest
 from router.decide import Policy
 from router.model import HOUR, MINUTE, SECOND, Millis
 from router.store import Phase
-from router.store.rule_changes import RuleChanges
-from tests.database import change, rows
+from tests.world.asking import metric_value, until_delivered
 from tests.world.conftest import World
 from tests.world.fake_slack import Want
-from tests.world.test_delivery import delivered
-from tests.world.test_reload import sample
 
 APPLIED = "alert_router_config_applied"
 WARNINGS = tuple(f"Disk-{number}" for number in range(5))
 
 
 class Pieces:
-    """Holds up each piece of the judging until the test lets it go."""
+    """Holds each piece of the judging until the test releases it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun: asyncio.Queue[None] = asyncio.Queue()
@@ -43,7 +40,7 @@ class Pieces:
         monkeypatch.setattr(RuleChanges, "judge_some", held_up)
 
     async def let(self, count: int) -> None:
-        """Let so many go; returns when the next one waits."""
+        """Release so many pieces, and return when the next one waits."""
         for _ in range(count):
             self._allowed.release()
             await self.begun.get()
@@ -76,8 +73,8 @@ async def ready(world: World) -> str:
         return await answer.text()
 
 
-async def told(world: World, count: int) -> None:
-    """So many deliveries have arrived, and the lanes have their time for it."""
+async def until_delivered_in_time(world: World, count: int) -> None:
+    """Move the clock until so many deliveries are recorded."""
     assert world.service is not None
     while (await world.fates()).get("delivered", 0) < count:
         world.clock.advance(SECOND)
@@ -85,7 +82,7 @@ async def told(world: World, count: int) -> None:
 
 
 async def warnings_are_told_once(world: World) -> None:
-    await told(world, 2 * len(WARNINGS))
+    await until_delivered_in_time(world, 2 * len(WARNINGS))
     assert sum("Disk-" in each.shown for each in world.slack.messages.values()) == len(WARNINGS)
     assert len(world.smtp.mails) == len(WARNINGS)
 
@@ -99,13 +96,13 @@ async def test_webhooks_are_accepted_while_a_start_judges_what_fires(
     assert await night.post("Down", "critical") == 200
     assert "notifications may wait" in await ready(night)
     assert not (await night.get("/status"))["config"]["applied"]
-    assert await sample(night, APPLIED) == 0
+    assert await metric_value(night, APPLIED) == 0
     assert not night.slack.messages
     pieces.let_all()
     await starting
     assert await ready(night) == "ready\n"
-    assert await sample(night, APPLIED) == 1
-    await told(night, 3 + 2 * len(WARNINGS))
+    assert await metric_value(night, APPLIED) == 1
+    await until_delivered_in_time(night, 3 + 2 * len(WARNINGS))
     assert len(night.pagerduty.accepted) == 1
     assert await night.fates() == {"delivered": 3 + 2 * len(WARNINGS)}
 
@@ -125,13 +122,13 @@ async def test_a_critical_is_paged_as_soon_as_the_inhibit_rules_know_what_fires(
     await starting
 
 
-async def test_nobody_is_notified_before_new_inhibit_rules_know_what_fires(
+async def test_nothing_is_sent_before_new_inhibit_rules_know_what_fires(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The critical that mutes is known before the warning that it mutes comes, but not by these rules."""
+    """The critical is known before the warning that it mutes arrives, but not by the new rules."""
     await world.start(lambda rules: rules.partition("inhibit_rules")[0])
     await world.post("Down", "critical")
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     await world.stop()
     pieces = Pieces(monkeypatch)
     starting = world.begin()
@@ -178,7 +175,7 @@ async def test_other_rules_than_those_of_the_stopped_start_are_applied_whole(
     await warnings_are_told_once(night)
 
 
-async def test_a_clock_stepped_back_while_the_service_was_down_holds_up_no_webhook(
+async def test_a_step_back_while_the_service_was_down_delays_no_webhook(
     night: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pieces = Pieces(monkeypatch)
@@ -188,13 +185,13 @@ async def test_a_clock_stepped_back_while_the_service_was_down_holds_up_no_webho
     assert await night.post("Down", "critical") == 200
     pieces.let_all()
     await starting
-    await told(night, 3 + 2 * len(WARNINGS))
+    await until_delivered_in_time(night, 3 + 2 * len(WARNINGS))
 
 
 async def test_an_alert_that_cannot_be_judged_holds_up_nothing_else(
     night: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bug of ours, played by a table that refuses a row."""
+    """A table that refuses a row plays a bug of the router."""
     pieces = Pieces(monkeypatch)
     pieces.let_all()
     path = night.folder / "router.db"
@@ -206,4 +203,4 @@ async def test_an_alert_that_cannot_be_judged_holds_up_nothing_else(
     )
     await night.start(sends_at_night)
     await night.post("Down", "critical")
-    await told(night, 3 + 2 * (len(WARNINGS) - 1))
+    await until_delivered_in_time(night, 3 + 2 * (len(WARNINGS) - 1))

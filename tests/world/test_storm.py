@@ -1,4 +1,4 @@
-"""More due at one destination than it can be sent one by one: one message, kept up to date, that names everything."""
+"""More is due at a destination than its rate allows: one message names all of it and is kept up to date."""
 
 import asyncio
 import re
@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import aiohttp
 
 from router.model import HOUR, MINUTE, SECOND
+from tests.world.asking import until_failed
 from tests.world.conftest import World
 from tests.world.fake_slack import Posted, Want, error
-from tests.world.test_delivery import failed
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -21,7 +21,7 @@ async def warnings(world: World, first: int, count: int, status: str = "firing")
 
 
 async def hosts(world: World, numbers: Iterable[int], status: str = "firing", domain: str = "") -> None:
-    """A critical of each of these hosts, each in its own group."""
+    """Post a critical for each of these hosts, each in its own group."""
     assert world.service is not None
     async with aiohttp.ClientSession() as session:
 
@@ -44,7 +44,7 @@ async def hosts(world: World, numbers: Iterable[int], status: str = "firing", do
 
 
 async def settled(world: World, seconds: int = 1_000) -> None:
-    """All that is due has been told."""
+    """Wait until all that is due is sent."""
     for _ in range(seconds):
         await world.at_rest()
         if not (await world.fates()).get("pending"):
@@ -54,7 +54,7 @@ async def settled(world: World, seconds: int = 1_000) -> None:
 
 
 def words_of(world: World, channel: str) -> list[str]:
-    """Of each message and reply that stands in a channel."""
+    """Return the text of each message and reply in a channel."""
     return [text for each in world.slack.in_channel(channel) for text in (each.shown, *each.replies)]
 
 
@@ -63,12 +63,12 @@ def mails_of(world: World) -> list[str]:
 
 
 def named(texts: Iterable[str]) -> set[int]:
-    """The hosts."""
+    """Return the hosts that a text names."""
     return {int(number) for text in texts for number in re.findall(r"\bn(\d+)\b", text)}
 
 
-def told_as_resolved(texts: Iterable[str]) -> set[int]:
-    """The hosts that are named in a message of an end, or where a storm's message tells of ends."""
+def sent_as_resolved(texts: Iterable[str]) -> set[int]:
+    """Return the hosts in a message of an end, or in the part of a storm's message about ends."""
     ends = []
     for text in texts:
         _, separator, after = text.replace("\r", "").partition(" resolved:\n")
@@ -83,8 +83,8 @@ def storm_of(world: World, channel: str) -> Posted:
     return posted
 
 
-async def told(world: World, destination: str, count: int) -> None:
-    """So many changes are known at the destination."""
+async def until_delivered_to(world: World, destination: str, count: int) -> None:
+    """Wait until so many changes are delivered to the destination."""
     assert world.service is not None
     store = world.service.store
     while (await store.pages.status())["by_destination"].get(destination, {}).get("delivered", 0) < count:
@@ -104,8 +104,8 @@ async def test_250_criticals_and_the_ends_of_125_are_all_named(world: World) -> 
     assert storm.shown.count("n124") == 0
     # How many had a message of their own before the storm began depends on how fast they came.
     assert re.match(r"\[critical\] Alert storm: \d+ groups firing, \d+ resolved", storm.text)
-    assert told_as_resolved(words_of(world, "C0CRITICAL")) == set(range(125))
-    assert told_as_resolved(mails_of(world)) == set(range(125))
+    assert sent_as_resolved(words_of(world, "C0CRITICAL")) == set(range(125))
+    assert sent_as_resolved(mails_of(world)) == set(range(125))
     assert len(world.slack.messages) == before[0]
     assert f"resolved: HostDown {TIMES} " in world.smtp.mails[-1].subject
     # One mail for the storm, and one for each that had a mail of its own.
@@ -115,8 +115,8 @@ async def test_250_criticals_and_the_ends_of_125_are_all_named(world: World) -> 
     await settled(world)
     assert storm_of(world, "C0CRITICAL").text.startswith("[critical] Storm over: ")
     assert world.smtp.mails[-1].subject.startswith("[critical] Storm over: ")
-    assert told_as_resolved(words_of(world, "C0CRITICAL")) == set(range(250))
-    assert told_as_resolved(mails_of(world)) == set(range(250))
+    assert sent_as_resolved(words_of(world, "C0CRITICAL")) == set(range(250))
+    assert sent_as_resolved(mails_of(world)) == set(range(250))
     assert len(world.slack.messages) == before[0]
     assert await world.fates() == {"delivered": 3 * 500}
     assert len(world.pagerduty.accepted) == 500
@@ -137,7 +137,7 @@ async def test_a_thousand_groups_are_all_named_within_the_limits_of_providers(wo
     assert await world.fates() == {"delivered": 2_000}
 
 
-async def test_a_storms_message_is_kept_up_to_date_as_long_as_something_of_it_fires(world: World) -> None:
+async def test_a_storms_message_is_updated_as_long_as_a_part_of_it_fires(world: World) -> None:
     await world.start()
     await warnings(world, 0, 70)
     await world.slack.until(lambda: bool(world.slack.messages))
@@ -146,24 +146,24 @@ async def test_a_storms_message_is_kept_up_to_date_as_long_as_something_of_it_fi
     world.slack.expect(
         Want("C0WARNINGS", (subject, "70 new:", "[warning] Down0, Down1", "/#/alerts", *first))
     )
-    await told(world, "slack:C0WARNINGS", 70)
+    await until_delivered_to(world, "slack:C0WARNINGS", 70)
     world.clock.advance(HOUR)  # the storm stands, though nothing is due
     await world.at_rest()
     assert world.slack.only.edits == 0
     await warnings(world, 70, 2)
-    await told(world, "slack:C0WARNINGS", 72)
+    await until_delivered_to(world, "slack:C0WARNINGS", 72)
     (reply,) = world.slack.only.replies
     assert "2 new:\n- [warning] Down70, Down71" in reply
     assert world.slack.only.broadcasts == 1
     await warnings(world, 0, 71, "resolved")
     world.clock.advance(5 * SECOND)
-    await told(world, "slack:C0WARNINGS", 72 + 71)
+    await until_delivered_to(world, "slack:C0WARNINGS", 72 + 71)
     assert world.slack.only.text == "[warning] Alert storm: 1 group firing, 71 resolved: Down71"
     assert "Firing:\n- [warning] Down71" in world.slack.only.shown
-    assert world.slack.only.broadcasts == 1  # ends disturb nobody
+    assert world.slack.only.broadcasts == 1  # ends disturb no reader
     await warnings(world, 71, 1, "resolved")
     world.clock.advance(5 * SECOND)
-    await told(world, "slack:C0WARNINGS", 2 * 72)
+    await until_delivered_to(world, "slack:C0WARNINGS", 2 * 72)
     assert world.slack.only.text == "[warning] Storm over: 72 groups resolved"
     assert world.slack.only.color == "#2eb67d"
     await warnings(world, 99, 1)
@@ -179,10 +179,10 @@ async def test_a_storms_message_that_slack_refuses_gives_way_to_single_ones(worl
     assert not any("storm" in each.shown for each in world.slack.messages.values())
 
 
-async def test_a_reply_that_slack_refuses_for_good_leaves_its_news_to_single_messages(world: World) -> None:
+async def test_news_of_a_refused_storm_reply_go_out_in_single_messages(world: World) -> None:
     await world.start()
     await warnings(world, 0, 70)
-    await told(world, "slack:C0WARNINGS", 70)
+    await until_delivered_to(world, "slack:C0WARNINGS", 70)
     world.slack.fail(*[error("invalid_blocks", "chat.postMessage")] * 2)
     await warnings(world, 70, 1)
     world.clock.advance(5 * SECOND)
@@ -198,10 +198,10 @@ async def test_a_storms_message_that_slack_takes_as_text_alone_names_all(world: 
     assert named(words_of(world, "C0CRITICAL")) == set(range(250))
 
 
-async def test_a_storms_message_that_somebody_deletes_is_posted_with_what_fires(world: World) -> None:
+async def test_a_deleted_storm_message_is_posted_again_with_what_fires(world: World) -> None:
     await world.start()
     await warnings(world, 0, 70)
-    await told(world, "slack:C0WARNINGS", 70)
+    await until_delivered_to(world, "slack:C0WARNINGS", 70)
     world.slack.delete(world.slack.only)
     await warnings(world, 70, 2)
     world.clock.advance(5 * SECOND)
@@ -225,17 +225,17 @@ async def test_what_is_muted_by_the_time_it_is_due_is_no_storm(world: World) -> 
 
 
 async def fates(world: World, destination: str, wanted: dict[str, int]) -> None:
-    """The changes there come to this."""
+    """Return the fates of the destination's changes."""
     while (await world.ledger())["by_destination"].get(destination) != wanted:
         assert world.service is not None
         await world.service.store.ready()
 
 
-async def test_what_a_storm_can_not_tell_is_given_up_each_after_its_own_time(world: World) -> None:
+async def test_conversations_of_a_storm_are_given_up_each_after_its_own_time(world: World) -> None:
     await world.start(lambda rules: rules.replace("slack: {token", "slack: {give_up_after: 3h, token"))
     world.slack.trouble["C0WARNINGS"] = "service_unavailable"
     await warnings(world, 0, 70)
-    await failed(world, "slack:C0WARNINGS")
+    await until_failed(world, "slack:C0WARNINGS")
     world.clock.advance(2 * HOUR)
     await warnings(world, 70, 1)
     world.clock.advance(2 * HOUR)
@@ -254,14 +254,14 @@ async def test_a_storm_by_mail_is_a_thread_of_mails_that_name_all(world: World) 
     first = world.smtp.only
     assert first.subject == "[warning] Alert storm: 130 groups firing: Down0, Down1, Down2 and 127 more"
     assert all(f"Down{number}" in first.text and f"Down{number}" in first.html for number in range(130))
-    await told(world, "email:team@example.com", 130)
+    await until_delivered_to(world, "email:team@example.com", 130)
     world.clock.advance(HOUR)
     await world.at_rest()
     assert len(world.smtp.mails) == 1
     await warnings(world, 0, 130, "resolved")
     world.clock.advance(5 * MINUTE)
-    await told(world, "email:team@example.com", 260)
-    # One goes at once, with the ends until then; the next one five minutes later.
+    await until_delivered_to(world, "email:team@example.com", 260)
+    # One goes immediately, with the ends until then; the next one five minutes later.
     update, last = world.smtp.mails[1:]
     assert last.subject.startswith("[warning] Storm over: 130 groups resolved; the last: Down")
     ended = set(re.findall(r"\bDown\d+\b", update.text.partition("Firing:")[0] + last.text))

@@ -1,92 +1,18 @@
-"""A database of the version before: what is open in it still ends, under the keys that it was opened with."""
+"""A database of the previous version: its open conversations still end, under the keys that they were opened with."""
 
-import json
-import sqlite3
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import aiohttp
-import sqlalchemy as sa
 
-from router.core.conversations import token_of
-from router.store.opening import migrate
+from tests.world.asking import slack_lane
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import KEY
 from tests.world.fake_slack import TOKEN
-from tests.world.test_broken import lane
-from tests.world.test_identity import down, per_alert, send
+from tests.world.identities import down, per_alert, send
+from tests.world.old_versions import AT, Old, labels_of, of_that_version
 
 SLACK = "slack:C0CRITICAL"
-AT = 1_795_431_600_000
-REVISION = "0005"  # the last one whose alerts were known by the fingerprint that came
-
-
-def of_that_version(path: Path) -> sqlite3.Connection:
-    """A new database as that version made it."""
-    engine = sa.create_engine(f"sqlite:///{path}")
-    migrate(engine, REVISION)
-    engine.dispose()
-    return sqlite3.connect(path, isolation_level=None)
-
-
-def add(connection: sqlite3.Connection, table: str, **row: Any) -> int:
-    names, marks = ", ".join(row), ", ".join("?" * len(row))
-    cursor = connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))
-    return int(cursor.lastrowid or 0)
-
-
-class Old:
-    """Alerts that fire, as that version kept them, and what was told of them."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection = connection
-        self.webhook = add(connection, "webhooks", source="default", received_at=AT, body=b"{}")
-        self.group = add(
-            connection, "groups", source="default", receiver="r", group_key="g", labels="{}", external_url="http://am", truncated=0
-        )  # fmt: skip
-
-    def alert(
-        self, fingerprint: str, labels: dict[str, str], *, status: str = "firing", source: str = "default"
-    ) -> int:
-        """An alert whose change nobody was told of."""
-        alert = add(
-            self.connection, "alerts", source=source, fingerprint=fingerprint, group_id=self.group, labels=json.dumps(labels),
-            annotations="{}", links="{}", generator_url="", status=status, level="critical", starts_at=AT, ends_at=None,
-            peer="http://am", changed_at=AT, seen_at=AT, note="",
-        )  # fmt: skip
-        self._change(alert, "none", None, "dropped")
-        return alert
-
-    def told(self, destination: str, subject: str, remote: dict[str, Any], *alerts: int) -> str:
-        """A conversation that is open, with what fires in it; its token."""
-        token = token_of(destination, "default", subject)
-        conversation = add(
-            self.connection, "conversations", destination=destination, source="default", subject=subject, episode=1,
-            group_id=self.group, token=token, state="open", urgency=0, wanted=1, synced=1, due_at=None, not_before=0, attempts=0,
-            remote=json.dumps(remote), since=None, slot=None, created_at=AT,
-        )  # fmt: skip
-        for alert in alerts:
-            member = add(
-                self.connection, "members", conversation_id=conversation, alert_id=alert, status="firing", told="firing",
-                verdict="send", at=None, rule="route", reason="", inhibitor=None, held_since=None,
-            )  # fmt: skip
-            self._change(alert, destination, member, "delivered")
-        return token
-
-    def _change(self, alert: int, destination: str, member: int | None, fate: str) -> None:
-        change = add(
-            self.connection, "changes", webhook_id=self.webhook, alert_id=alert, kind="fired", level="critical", at=AT,
-            destinations=1,
-        )  # fmt: skip
-        add(
-            self.connection, "fates", change_id=change, destination=destination, member_id=member, fate=fate,
-            rule="route", reason="", version=1, at=AT, updated_at=AT,
-        )  # fmt: skip
-
-
-def labels_of(instance: str) -> dict[str, str]:
-    return dict(down(instance)["labels"])
 
 
 async def an_open_incident(world: World, key: str) -> None:
@@ -100,7 +26,7 @@ async def an_open_incident(world: World, key: str) -> None:
 
 
 async def a_message(world: World) -> dict[str, Any]:
-    """What the conversation knows of a message that Slack shows."""
+    """Return what the conversation keeps about its Slack message."""
     async with (
         aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as session,
         session.post(
@@ -113,7 +39,7 @@ async def a_message(world: World) -> dict[str, Any]:
 
 
 async def destination_keys(world: World) -> dict[str, str]:
-    """By channel, those of criticals."""
+    """Return the destination keys of criticals by channel."""
     await world.start(per_alert)
     lanes = (await world.get("/status"))["lanes"]
     await world.stop()
@@ -134,11 +60,11 @@ async def test_every_incident_of_the_version_before_ends(world: World) -> None:
         other = old.alert("f00d", labels_of("db-2"))
         ended = old.alert("ended", labels_of("db-2"), status="resolved")
         tokens = [
-            old.told(keys["pagerduty"], "alert:grafana-1", {}, first),
-            old.told(keys["pagerduty"], "alert:grafana-2", {}, twin),
-            old.told(keys["pagerduty"], "alert:f00d", {}, other),
+            old.notified(keys["pagerduty"], "alert:grafana-1", {}, first),
+            old.notified(keys["pagerduty"], "alert:grafana-2", {}, twin),
+            old.notified(keys["pagerduty"], "alert:f00d", {}, other),
         ]
-        old.told(SLACK, "group:r:g", remote, first, twin, other, ended)
+        old.notified(SLACK, "group:r:g", remote, first, twin, other, ended)
     for token in tokens:
         await an_open_incident(world, token)
     await world.start(per_alert)
@@ -165,12 +91,12 @@ async def test_the_router_s_own_alert_of_the_version_before_goes_on(world: World
         old.alert("foreign", foreign, source="alert-router")
     world.slack.trouble["C0CRITICAL"] = "is_archived"
     await world.start()
-    assert (await lane(world))["broken_since"] == AT
+    assert (await slack_lane(world))["broken_since"] == AT
     assert (await world.ledger())["firing"] == 2
 
 
 async def test_odd_alerts_of_the_version_before_stop_no_start(world: World) -> None:
-    """Two own alerts about one destination, one without a start; one label set whose end and firing are both untold."""
+    """Two own alerts about one destination, one without a start; one label set whose end and firing are both not sent."""
     own = {"alertname": "AlertRouterDestinationBroken", "severity": "critical", "broken_destination": SLACK}
     with closing(of_that_version(world.folder / "router.db")) as connection:
         old = Old(connection)
@@ -179,7 +105,7 @@ async def test_odd_alerts_of_the_version_before_stop_no_start(world: World) -> N
         connection.execute("UPDATE alerts SET starts_at = NULL WHERE fingerprint = 'twin'")
         ended = old.alert("f1", labels_of("db-1"), status="resolved")
         fires = old.alert("f2", labels_of("db-1"))
-        old.told(SLACK, "group:r:g", {}, ended, fires)
+        old.notified(SLACK, "group:r:g", {}, ended, fires)
         connection.execute("UPDATE members SET status = 'resolved', at = 1 WHERE alert_id = ?", (ended,))
         connection.execute("UPDATE members SET told = 'none', at = 1 WHERE alert_id = ?", (fires,))
     await world.start()

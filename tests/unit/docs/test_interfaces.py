@@ -14,7 +14,7 @@ from router.metrics import Metrics
 from router.store import Store
 from router.web import make_app
 from router.web.pages import add_pages
-from router.web.preview import PreviewContext, add_preview
+from router.web.preview_pages import PreviewContext, add_preview
 from tests.unit.docs.pages import first_names, headings, names, rows, section, text
 from tests.unit.test_metrics import exposed, used
 from tests.unit.web.room import Web

@@ -1,4 +1,4 @@
-"""A name server that does not answer: whoever needs no name from it waits for nothing."""
+"""A name server that does not answer delays nothing that needs no name from it."""
 
 import socket
 import threading
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from router.model import SECOND
+from tests.world.asking import until_delivered
 from tests.world.conftest import World
 from tests.world.fake_slack import Want
-from tests.world.test_delivery import delivered
 
 # More than any pool of Python's own has threads.
 MANY = 40
@@ -42,7 +42,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silent]:
 
 
 def named(rules: str, timeout: int = 10) -> str:
-    """Slack by a name, and beside it webhooks whose names nobody knows."""
+    """Slack by a name, and beside it webhooks whose names are never resolved."""
     rules = rules.replace("channels:\n", f"channels:\n  webhook: {{timeout: {timeout}}}\n", 1)
     hooks = "".join(
         f"\n    - webhook: {{url: http://hook-{n}.{NOBODY}/, name: hook-{n}}}" for n in range(MANY)
@@ -57,16 +57,16 @@ async def all_asked(world: World, silent: Silent) -> None:
         await world.service.store.ready()
 
 
-async def test_names_that_do_not_resolve_delay_no_other_destination_no_reload_and_no_stop(
+async def test_unresolvable_names_delay_no_destination_no_reload_and_no_stop(
     world: World, silent: Silent
 ) -> None:
     """Until the end of the test, not one of the lookups returns."""
     await world.start(named, drain=SECOND)
     await world.post("Down", "critical")
     await all_asked(world, silent)
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     await world.post("Disk", "critical")
-    await delivered(world, 6)
+    await until_delivered(world, 6)
     world.slack.expect(Want("C0CRITICAL", ("Down",)), Want("C0CRITICAL", ("Disk",)))
     assert (len(world.pagerduty.accepted), len(world.smtp.mails)) == (2, 2)
     assert (await world.reload(named))[0] == 200
@@ -86,16 +86,16 @@ async def test_names_that_do_not_resolve_delay_no_other_destination_no_reload_an
     ],
     ids=["pagerduty", "email", "slack"],
 )
-async def test_a_channel_whose_name_does_not_resolve_delays_no_other_and_no_stop(
+async def test_an_unresolvable_channel_delays_no_other_and_no_stop(
     world: World, silent: Silent, stuck: Any
 ) -> None:
     await world.start(stuck, drain=SECOND)
     await world.post("Down", "critical")
-    await delivered(world, 2)
+    await until_delivered(world, 2)
     assert silent.asked == {NOBODY}
     status, _ = await world.reload(lambda rules: rules)
     assert status == 200  # though a delivery by the old settings is under way
-    await delivered(world, 2)
+    await until_delivered(world, 2)
     await world.stop()
 
 

@@ -1,4 +1,4 @@
-"""The service keeps its books by itself: checked every minute and at the start, pruned every hour."""
+"""The service maintains its ledger by itself: checked every minute and at the start, pruned every hour."""
 
 from collections.abc import Callable
 
@@ -13,14 +13,12 @@ GAUGE = "alert_router_ledger_imbalance"
 MISCOUNTED = "alert_router_miscounted_counters"
 
 
-def read_number(world: World, sql: str) -> int:
-    """Return the first number that a query finds; 0: it finds nothing."""
-    found = database.rows(world.folder / "router.db", sql)
-    return int(found[0][0]) if found else 0
-
-
-def change(world: World, statement: str) -> None:
-    database.change(world.folder / "router.db", statement)
+def database(world: World, sql: str) -> int:
+    """Return the first number of a statement's result."""
+    with sqlite3.connect(world.folder / "router.db") as connection:
+        row = connection.execute(sql).fetchone()
+    connection.close()
+    return 0 if row is None else int(row[0])
 
 
 _WHENEVER = 10 * SECOND
@@ -63,7 +61,7 @@ async def test_what_is_over_is_pruned_and_the_ledger_stays(world: World) -> None
     assert gauge(world) == 0
 
 
-async def test_an_unbalanced_ledger_is_noticed_within_a_minute_and_at_the_start(world: World) -> None:
+async def test_an_imbalance_is_noticed_within_a_minute_and_at_the_start(world: World) -> None:
     await world.start()
     await world.post("Down", "critical")
     await until(world, lambda: gauge(world) == 0)
@@ -147,7 +145,7 @@ async def test_counters_that_are_off_are_noticed_every_hour_and_not_repaired(wor
     assert (await world.get("/status"))["ledger"]["changes"]["fired"] == 2
 
 
-async def test_the_books_answer_for_a_period_and_refuse_what_is_none(world: World) -> None:
+async def test_the_ledger_answers_for_a_period_and_refuses_an_invalid_one(world: World) -> None:
     await world.start()
     await world.post("Cert", "info")
     found = await world.get("/api/v1/ledger?since=2026-11-23T12:00:00Z")
@@ -161,7 +159,7 @@ async def test_the_books_answer_for_a_period_and_refuse_what_is_none(world: Worl
         assert (answer.status, "'soon' is no time" in await answer.text()) == (400, True)
 
 
-async def test_upkeep_goes_on_after_the_database_could_not_be_read(world: World) -> None:
+async def test_maintenance_continues_after_the_database_could_not_be_read(world: World) -> None:
     await world.start()
     await world.post("Down", "critical")
     change(world, "ALTER TABLE day_sums RENAME TO gone")

@@ -1,4 +1,4 @@
-"""When to give up what can't be told, and whom: the conversation, some recipients of it, or nobody yet. Pure."""
+"""When a conversation is given up, or some of its recipients. Pure."""
 
 from dataclasses import replace
 
@@ -6,9 +6,11 @@ from router.model import LATE, Broken, Delivered, Millis, Outcome, Rejected, Ret
 from router.render.words import duration
 
 
-def given_up(patience: Millis, failure: Retry | Broken) -> Delivered | Rejected:
-    """What a failure comes to when it has lasted for so long. Where others were told, only the rest is given up."""
-    after = f"given up after {duration(patience)}: "
+def final_outcome(give_up_after: Millis, failure: Retry | Broken) -> Delivered | Rejected:
+    """Return what a failure becomes when it has lasted for ``give_up_after``. If some recipients have the message, only the
+    others are given up.
+    """
+    after = f"given up after {duration(give_up_after)}: "
     if isinstance(failure, Retry) and failure.late:
         late = tuple(replace(each, reason=after + each.reason) for each in failure.late)
         remote = {name: value for name, value in (failure.remote or {}).items() if name != LATE}
@@ -16,19 +18,21 @@ def given_up(patience: Millis, failure: Retry | Broken) -> Delivered | Rejected:
     return Rejected(after + failure.reason, failure.ambiguous, failure.words)
 
 
-class Suspects:
-    """Conversations that were refused as if their destination was broken, though others got through since.
+class ContentSuspects:
+    """Conversations whose refusal looked like a broken destination, while others were delivered later.
 
-    One that is refused so once more is itself at fault, as a mail is whose words a spam filter dislikes. It is given
-    up, so that it doesn't keep the others waiting.
+    If such a conversation is refused in this way again, its content is the cause: for example, a spam filter refuses the
+    words of a mail. It is given up, so that it does not hold up the others.
     """
 
     def __init__(self) -> None:
         self._refused: set[int] = set()
+        """Refused since the last delivery."""
         self._suspects: set[int] = set()
+        """Refused before the last delivery."""
 
-    def weigh(self, conversation: int, outcome: Outcome) -> Outcome:
-        """The outcome of an attempt, as it counts."""
+    def reclassify(self, conversation: int, outcome: Outcome) -> Outcome:
+        """Return the outcome of an attempt as it counts: a suspect that is refused again is rejected."""
         if isinstance(outcome, Delivered) and outcome.reached:
             self._suspects = (self._suspects | self._refused) - {conversation}
             self._refused.clear()

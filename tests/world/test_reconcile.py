@@ -1,20 +1,19 @@
-"""What Alertmanager says when it is asked, what its silence says, and repeats: the whole service."""
+"""What the service does with Alertmanager's answers, with no answer, and with missing repeats."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 
 from router.model import HOUR, MINUTE, SECOND
 from tests.waiting import until
+from tests.world.asking import until_delivered
 from tests.world.conftest import World
 from tests.world.fake_alertmanager import FakeAlertmanager
 from tests.world.fake_pagerduty import Page
 from tests.world.fake_server import Fault
 from tests.world.fake_slack import Want
-from tests.world.test_delivery import delivered
-
-TO_OPENING = 21 * HOUR  # from Monday noon
+from tests.world.reconciling import asking, count
 
 
 @pytest.fixture
@@ -23,15 +22,11 @@ async def alertmanager() -> AsyncIterator[FakeAlertmanager]:
         yield alertmanager
 
 
-def asking(alertmanager: FakeAlertmanager, more: str = "", every: str = "1m") -> Callable[[str], str]:
-    source = (
-        f'{{name: prod, alertmanager_url: "{alertmanager.url}", ask_every: {every}, gone_after: 1m{more}}}'
-    )
-    return lambda rules: f"{rules}\nsources: [{source}]\n"
+TO_OPENING = 21 * HOUR  # from Monday noon
 
 
-async def said(world: World, reason: str) -> None:
-    """What is not told has this reason now."""
+async def until_reason(world: World, reason: str) -> None:
+    """Wait until an alert that is not sent has this reason."""
 
     async def ready() -> bool:
         assert world.service is not None
@@ -41,7 +36,7 @@ async def said(world: World, reason: str) -> None:
 
 
 async def failed(world: World, times: int) -> None:
-    """So many questions have not been answered."""
+    """Wait until so many requests have failed."""
 
     async def ready() -> bool:
         return await count(world, 'alert_router_reconcile_failures_total{source="prod"}') == times
@@ -56,12 +51,7 @@ async def fated(world: World, **fates: int) -> None:
     await until(ready, f"the fates {fates}")
 
 
-async def count(world: World, metric: str) -> float:
-    lines = await world.get("/metrics")
-    return next((float(line.split()[-1]) for line in lines if line.startswith(metric)), 0)
-
-
-async def test_an_alert_that_alertmanager_has_no_more_is_resolved_everywhere_with_the_reason(
+async def test_an_alert_that_left_alertmanager_is_resolved_with_the_reason(
     world: World, alertmanager: FakeAlertmanager
 ) -> None:
     alertmanager.has("Down", "critical")
@@ -99,7 +89,7 @@ async def test_just_before_an_opening_it_is_asked_what_is_to_be_let_out(
     world.clock.advance(MINUTE)  # the openings are looked up
     world.clock.advance(TO_OPENING - 10 * HOUR - MINUTE - 10 * SECOND)
     await alertmanager.until_asked(2)
-    await said(world, "silenced in Alertmanager")
+    await until_reason(world, "silenced in Alertmanager")
     world.clock.advance(20 * SECOND)
     await world.slack.until(lambda: bool(world.slack.messages))
     await world.smtp.until(lambda: bool(world.smtp.mails))
@@ -114,7 +104,7 @@ async def test_a_silence_that_ends_lets_the_alert_out(world: World, alertmanager
     await world.start(asking(alertmanager))
     await world.post("Disk", "warning")
     world.clock.advance(MINUTE)
-    await said(world, "silenced in Alertmanager")
+    await until_reason(world, "silenced in Alertmanager")
     world.clock.advance(TO_OPENING - 10 * HOUR)
     await alertmanager.until_asked(3)
     alertmanager.has("Disk", "warning")
@@ -125,7 +115,7 @@ async def test_a_silence_that_ends_lets_the_alert_out(world: World, alertmanager
     world.slack.expect(Want("C0WARNINGS", ("Disk", "held since")))
 
 
-async def test_what_was_to_be_let_out_while_the_router_was_down_is_asked_about_first(
+async def test_holds_that_ended_during_downtime_are_asked_about_first(
     world: World, alertmanager: FakeAlertmanager
 ) -> None:
     world.clock.advance(10 * HOUR)
@@ -175,7 +165,7 @@ async def test_without_an_answer_for_long_a_silence_counts_no_more(
     await world.start(asking(alertmanager))
     await world.post("Disk", "warning")
     world.clock.advance(MINUTE)
-    await said(world, "silenced in Alertmanager")
+    await until_reason(world, "silenced in Alertmanager")
     alertmanager.fail(*[Fault(503)] * 100)
     world.clock.advance(14 * MINUTE)
     await failed(world, 1)
@@ -201,7 +191,7 @@ async def test_it_is_asked_with_credentials(world: World, authorization: str, au
         assert await count(world, "alert_router_reconcile_failures_total{") == 0
 
 
-async def test_what_nobody_repeats_any_more_is_resolved_and_said_so(world: World) -> None:
+async def test_an_alert_without_repeats_is_resolved_with_the_reason(world: World) -> None:
     await world.start(lambda rules: rules.replace("stale_after: 0", "stale_after: 12h"))
     await world.post("Down", "critical")
     await world.slack.until(lambda: bool(world.slack.messages))
@@ -218,10 +208,10 @@ async def test_what_nobody_repeats_any_more_is_resolved_and_said_so(world: World
     await world.slack.until(lambda: len(world.slack.messages) == 2)
 
 
-async def test_a_repeat_is_told_again_where_the_route_passes_it(world: World) -> None:
+async def test_a_repeat_is_sent_again_where_the_route_passes_it(world: World) -> None:
     await world.start(lambda rules: rules.replace("receiver: oncall}", "receiver: oncall, repeat: pass}"))
     await world.post("Down", "critical")
-    await delivered(world, 3)
+    await until_delivered(world, 3)
     world.clock.advance(4 * HOUR)
     await world.post("Down", "critical")
     await world.slack.until(lambda: bool(world.slack.only.replies))

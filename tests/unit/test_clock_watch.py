@@ -1,4 +1,4 @@
-"""Whoever decides by the time that has passed is told since when it simply passed."""
+"""A decision by the time that has passed gets the time since which there was no step."""
 
 from dataclasses import dataclass, field
 
@@ -14,8 +14,8 @@ NOON: Millis = 1_795_435_200_000
 POLICY = Policy(severity=Severity(), root=Route("route", "all"), receivers={"all": ()}, fingerprint="1")
 
 
-class Book(Store):
-    """Notes what it is told, unless it can't be written."""
+class NotingStore(Store):
+    """Notes its calls, unless it is not writable."""
 
     def __init__(self) -> None:
         self.writable = True
@@ -45,11 +45,12 @@ class Book(Store):
 @dataclass
 class Room:
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOON))
-    store: Book = field(default_factory=Book)
+    store: NotingStore = field(default_factory=NotingStore)
     restarts: int = 0
 
     def __post_init__(self) -> None:
-        self.steps = ClockWatch(self.store, self.clock, lambda: POLICY, self._restart)
+        self.steps = ClockWatch(self.store, self.clock, lambda: POLICY)
+        self.steps.after_steps(self._restart)
 
     def _restart(self) -> None:
         self.restarts += 1
@@ -104,7 +105,7 @@ async def test_a_small_step_back_counts_though_the_clock_was_set_forward_before(
 
 
 async def test_a_time_in_which_nothing_could_be_written_ends_nothing() -> None:
-    """No webhook was taken meanwhile: what its sender repeated in vain has not ended."""
+    """No webhook was accepted meanwhile, so an alert whose repeats were refused has not ended."""
     room = Room()
     await room.steps.look()
     room.store.writable = False

@@ -1,0 +1,96 @@
+"""Loads routes.yaml and the files that it names, and notices when files change."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.clock import Clock
+from router.config import Config, load, load_secrets_again
+from router.render import Templates
+from router.threads import Threads
+
+_THREADS = 4
+Signature = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """A configuration as it was loaded from the files."""
+
+    config: Config
+    templates: Templates
+    secrets_signature: Signature
+    """Of the files of its secrets."""
+    only_secrets: bool = False
+    """The other files were not read for it."""
+
+
+class ConfigFiles:
+    """Reads the files of one configuration, in threads of its own."""
+
+    def __init__(self, path: Path, environ: Mapping[str, str], clock: Clock, *, preview: bool) -> None:
+        """:param preview: missing variables, secrets and channel sections are made up"""
+        self.path = path
+        self._environ = environ
+        self._clock = clock
+        self._preview = preview
+        self._threads = Threads("files", _THREADS)
+
+    async def load(self, last_good: Mapping[str, str]) -> LoadedConfig:
+        """Read all files.
+
+        :param last_good: by name, the included files as they were last good
+        :raises ConfigError: with every mistake in routes.yaml
+        :raises TemplateError: the templates can't be used
+        """
+        return await self._threads.run(self._load, last_good)
+
+    async def load_secrets(self, before: LoadedConfig, last_good: Mapping[str, str]) -> LoadedConfig:
+        """Read only the files of secrets. The texts of the rules and the templates stay those of ``before``, because a
+        person may be editing the files.
+
+        :raises ConfigError: a secret can't be used
+        """
+        return await self._threads.run(self._load_secrets, before, last_good)
+
+    async def signature(self, files: Iterable[Path]) -> Signature:
+        """Return what changes when one of the files changes, appears or disappears.
+
+        Links are followed: Kubernetes puts a new version of a secret in place by swapping a link. A folder changes when
+        a file in it appears or disappears.
+        """
+        return await self._threads.run(_signature, files)
+
+    def close(self) -> None:
+        self._threads.shutdown()
+
+    def _load(self, last_good: Mapping[str, str]) -> LoadedConfig:
+        config = load(
+            self.path,
+            environ=self._environ,
+            now=self._clock.now(),
+            preview=self._preview,
+            last_good=last_good,
+        )
+        return LoadedConfig(config, config.open_templates(), _signature(config.secret_files))
+
+    def _load_secrets(self, before: LoadedConfig, last_good: Mapping[str, str]) -> LoadedConfig:
+        # First the signature: what is written after it is noticed, and loaded the next time.
+        seen = _signature(before.config.secret_files)
+        config = load_secrets_again(
+            before.config, self.path, environ=self._environ, now=self._clock.now(), preview=self._preview,
+            last_good=last_good,
+        )  # fmt: skip
+        return LoadedConfig(config, before.templates, seen, only_secrets=True)
+
+
+def _signature(files: Iterable[Path]) -> Signature:
+    return tuple((str(path), _identity(path)) for path in files)
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -1,0 +1,93 @@
+"""The lanes by destination, and the sections of ``channels:`` whose limits they share."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from router.channels.base import ChannelSpec
+from router.clock import Clock
+from router.deliver.lane import Lane
+from router.deliver.section import SectionLimiter
+from router.model import Destination, Millis, SharedLimits
+
+
+class LaneTable:
+    """Adds and removes lanes. A lane that is closed stays until nothing is left to do there."""
+
+    def __init__(
+        self, channels: Mapping[str, ChannelSpec], clock: Clock, request_look: Callable[[Lane], None]
+    ) -> None:
+        """
+        :param channels: by name
+        :param request_look: has the dispatcher look at a lane
+        """
+        self._channels = channels
+        self._clock = clock
+        self._request_look = request_look
+        self._lanes: dict[str, Lane] = {}
+        self._sections: dict[str, SectionLimiter[Lane]] = {
+            each.section: SectionLimiter(request_look) for each in channels.values()
+        }
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(self._lanes.values())
+
+    def __contains__(self, lane: Lane) -> bool:
+        return self._lanes.get(lane.destination.key) is lane
+
+    def open(self, destination: str) -> Lane | None:
+        """Return the lane of a destination; None: there is none, or it is being closed."""
+        lane = self._lanes.get(destination)
+        return None if lane is None or lane.is_closing else lane
+
+    def serve(self, destinations: Mapping[str, Destination], shared: Mapping[str, SharedLimits]) -> None:
+        """Have a lane for each of these destinations, and close the others.
+
+        :param destinations: by key
+        :param shared: the limits by section
+        """
+        for name, limits in shared.items():
+            self._sections[name].change(limits, self._clock.elapsed())
+        for key in self._lanes.keys() - destinations.keys():
+            self._lanes[key].close()
+        for key, destination in destinations.items():
+            lane = self._lanes.get(key)
+            if lane is None:
+                spec = self._channels[destination.channel]
+                section = self._sections[spec.section]
+                lane = self._lanes[key] = Lane(destination, spec, section, self._clock, self._request_look)
+            lane.change(destination)
+
+    def remove(self, lane: Lane) -> None:
+        """Remove a closed lane where nothing is left to do."""
+        self._lanes.pop(lane.destination.key, None)
+        lane.removed()
+
+    def wake(self, destinations: Iterable[str]) -> None:
+        """Look at the lanes of these destinations, because something may be due there."""
+        for key in destinations:
+            if (lane := self._lanes.get(key)) is not None:
+                lane.wake()
+
+    def resume(self, destination: str) -> None:
+        """End the pause of a destination."""
+        if (lane := self._lanes.get(destination)) is not None:
+            lane.resume()
+
+    def peers(self, destination: str) -> frozenset[str]:
+        """Return the destinations of the same section of ``channels:``, this one included."""
+        lane = self._lanes.get(destination)
+        if lane is None:
+            return frozenset()
+        return frozenset(each.destination.key for each in lane.peers() if not each.is_closing)
+
+    def wake_waiting(self) -> None:
+        """Look at the lanes that wait for their section and have room there now."""
+        for section in self._sections.values():
+            section.wake_waiting(self._clock.elapsed())
+
+    def next_room_at(self) -> Millis | None:
+        """Return when the rate of a section has room for a lane that waits (monotonic clock); None: no lane waits for a
+        rate.
+        """
+        now = self._clock.elapsed()
+        times = [at for each in self._sections.values() if (at := each.next_room_at(now)) is not None]
+        return min(times, default=None)

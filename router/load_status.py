@@ -1,0 +1,97 @@
+"""The state of the configuration: when it was loaded, and what is wrong with its files. For metrics, pages and people."""
+
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from router.config import Config, Trap, show
+from router.metrics import Metrics
+from router.model import Millis
+from router.store import Phase
+
+log = structlog.get_logger(__name__)
+
+
+class ReloadError(Exception):
+    """The files can't be used, and the last good configuration stays in force. The text is for people and has no secret."""
+
+
+class LoadStatus:
+    """Keeps the result of the last load of routes.yaml, and describes the configuration in force."""
+
+    def __init__(self, path: Path, metrics: Metrics) -> None:
+        self._path = path
+        self._metrics = metrics
+        self._config: Config | None = None
+        self._loaded_at: Millis = 0
+        self._files_error: str | None = None
+        """Why the last load of all files failed; None: it succeeded."""
+        self._secrets_error: str | None = None
+        """Why the last load of only the secrets failed, if no load has succeeded since."""
+        self.phase: Phase | None = None
+        """What is left to do until all firing alerts are judged by the rules in force; None: nothing."""
+
+    def set_phase(self, phase: Phase | None) -> None:
+        self.phase = phase
+        self._metrics.rules_applied(is_complete=phase is None)
+
+    @property
+    def error(self) -> str | None:
+        """Why the files can't be used as they are; None: they can."""
+        return self._files_error or self._secrets_error
+
+    def loaded(self, config: Config, now: Millis, *, only_secrets: bool = False) -> None:
+        """Note that a configuration is in force, and log what is wrong with its included files.
+
+        :param only_secrets: the other files were not read, so an error in them stays
+        """
+        self._config, self._loaded_at, self._secrets_error = config, now, None
+        if not only_secrets:
+            self._files_error = None
+        self._metrics.config_loaded(config.digest, now)
+        if self.error is not None:
+            self._metrics.config_load_failed()
+        self._metrics.fragments({each.name: not each.problems for each in config.fragments})
+        for problem in config.problems:
+            if problem.trap is Trap.ENVIRONMENT:
+                log.warning("a proxy setting is ignored", problem=f"{problem.what}; {problem.todo}")
+        for fragment in config.fragments:
+            if fragment.problems:
+                problems = "\n".join(show(problem, fragment.texts) for problem in fragment.problems)
+                log.error(
+                    "an included file is broken", file=str(fragment.file), state=fragment.state, problems=problems
+                )  # fmt: skip
+
+    def failed(self, error: str, *, only_secrets: bool = False) -> None:
+        """Note and log why a load failed.
+
+        :param error: for people, without secrets
+        :param only_secrets: the other files were not read
+        """
+        if only_secrets:
+            self._secrets_error = error
+        else:
+            self._files_error = error
+        self._metrics.config_load_failed()
+        log.error("reload failed; the last good config stays", config=str(self._path), problems=error)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what ``/status`` shows. Times are epoch milliseconds."""
+        config = self._config
+        return {
+            "file": str(self._path),
+            "loaded_at": self._loaded_at,
+            "digest": config.digest if config is not None else None,
+            "error": self.error,
+            "applied": self.phase is None,
+            "fragments": [
+                {
+                    "name": each.name,
+                    "file": str(each.file),
+                    "state": each.state,
+                    "problems": [str(problem) for problem in each.problems],
+                }
+                for each in (config.fragments if config is not None else ())
+            ],
+        }

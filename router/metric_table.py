@@ -1,0 +1,185 @@
+"""All metrics as data: name, help text, labels. Their order is the order of ``/metrics``."""
+
+from dataclasses import dataclass
+
+from prometheus_client import Counter, Gauge
+
+from router.histogram import Histogram
+
+# From a commit and a provider's answer, up to an outage of a morning.
+_DELIVERY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400)
+# Up to what no job and no batch should need.
+_JOB_BUCKETS = (0.0001, 0.0005, 0.002, 0.01, 0.03, 0.1, 0.5, 2.5)
+_HTTP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Definition:
+    """One metric."""
+
+    type: type[Counter] | type[Gauge] | type[Histogram]
+    name: str
+    """A counter's without ``_total``, which the library adds."""
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    """Upper bounds of a histogram's, in order."""
+
+
+_DESTINATION = ("destination",)
+_CHANNEL_AND_DESTINATION = ("channel", "destination")
+
+WEBHOOKS = Definition(
+    Counter, "alert_router_webhooks", "Webhooks, by source and outcome.", ("source", "outcome")
+)
+QUARANTINED = Definition(
+    Counter, "alert_router_quarantined", "Webhooks kept in quarantine because a part of them can't be used."
+)
+UNDECIDED = Definition(
+    Gauge, "alert_router_undecided_alerts", "Alerts of large webhooks that are kept and not decided yet."
+)
+CHANGES = Definition(Counter, "alert_router_changes", "Accepted alert changes.", ("source", "kind", "level"))
+UNKNOWN_SEVERITY = Definition(
+    Counter,
+    "alert_router_unknown_severity",
+    "Accepted changes whose severity label is no known level. They get the default level.",
+    ("source",),
+)
+DECISIONS = Definition(
+    Counter,
+    "alert_router_decisions",
+    "Decisions of the rules, by destination.",
+    ("destination", "decision"),
+)
+DELIVERIES = Definition(
+    Counter,
+    "alert_router_deliveries",
+    "Delivery attempts, by outcome.",
+    (*_CHANNEL_AND_DESTINATION, "outcome"),
+)
+DELIVERY_FAILURES = Definition(
+    Counter,
+    "alert_router_delivery_failures",
+    "Failed delivery attempts, by reason.",
+    (*_CHANNEL_AND_DESTINATION, "reason"),
+)
+POSSIBLE_DUPLICATES = Definition(
+    Counter,
+    "alert_router_possible_duplicates",
+    "Deliveries after an attempt without an answer, at a provider without deduplication.",
+    _CHANNEL_AND_DESTINATION,
+)
+FALLBACKS = Definition(
+    Counter,
+    "alert_router_template_fallbacks",
+    "Messages sent as plain text because their template failed.",
+    ("channel",),
+)
+RECONCILE_FAILURES = Definition(
+    Counter,
+    "alert_router_reconcile_failures",
+    "Requests to Alertmanager's API that failed, by source.",
+    ("source",),
+)
+BACKLOG = Definition(
+    Gauge, "alert_router_backlog", "Conversations that are due and not sent yet.", _DESTINATION
+)
+OLDEST_PENDING = Definition(
+    Gauge,
+    "alert_router_oldest_pending_age_seconds",
+    "How long the oldest conversation of the backlog has been due.",
+    _DESTINATION,
+)
+BACKLOG_SECONDS = Definition(
+    Gauge,
+    "alert_router_backlog_seconds",
+    "How long it takes to send the backlog at the lane's rate, including a pause.",
+    _DESTINATION,
+)
+DEAD_LETTERS = Definition(
+    Gauge,
+    "alert_router_dead_letters",
+    "Conversations, and recipients of conversations, that were given up and are not settled yet.",
+    _DESTINATION,
+)
+DESTINATION_BROKEN = Definition(
+    Gauge,
+    "alert_router_destination_broken",
+    "1 if a destination is reported: a person has to repair it, or no delivery succeeds.",
+    _DESTINATION,
+)
+RELOAD_SUCCESSFUL = Definition(
+    Gauge,
+    "alert_router_config_last_reload_successful",
+    "1 if the last load of routes.yaml succeeded.",
+)
+RELOAD_TIME = Definition(
+    Gauge,
+    "alert_router_config_last_reload_success_timestamp_seconds",
+    "The time of the last successful load of routes.yaml.",
+)
+RULES_APPLIED = Definition(
+    Gauge,
+    "alert_router_config_applied",
+    "1 if all firing alerts are judged by the rules in force. Until then, notifications may wait.",
+)
+CONFIG_HASH = Definition(
+    Gauge, "alert_router_config_hash", "The first 48 bits of the SHA-256 of the routes.yaml in force."
+)
+FRAGMENT_SUCCESSFUL = Definition(
+    Gauge,
+    "alert_router_fragment_last_load_successful",
+    "1 if the last load of an included file succeeded. If not, its last good version is in force.",
+    ("fragment",),
+)
+LEDGER_IMBALANCE = Definition(
+    Gauge,
+    "alert_router_ledger_imbalance",
+    "The difference between changes x destinations and their fates. More than zero is a bug.",
+)
+CONTRADICTED_ALERTS = Definition(
+    Gauge,
+    "alert_router_contradicted_alerts",
+    "Alerts that are resolved here although their sender still reports them as firing. More than zero is a bug.",
+)
+EMPTY_CONVERSATIONS = Definition(
+    Gauge,
+    "alert_router_empty_conversations",
+    "Open conversations in which nothing fires and nothing is left to send. More than zero is a bug.",
+)
+MISCOUNTED = Definition(
+    Gauge,
+    "alert_router_miscounted_counters",
+    "Counters of the store that differ from the sum of their rows. More than zero is a bug.",
+)
+HTTP_REQUESTS = Definition(Counter, "http_requests", "HTTP requests.", ("method", "path", "code"))
+ACCEPT_TO_DELIVERED = Definition(
+    Histogram,
+    "alert_router_accept_to_delivered_seconds",
+    "The time from the acceptance of a change to its delivery. Changes that were held on purpose are left out.",
+    _CHANNEL_AND_DESTINATION,
+    _DELIVERY_BUCKETS,
+)
+JOB_SECONDS = Definition(
+    Histogram,
+    "alert_router_store_job_seconds",
+    "The time of a job in the store's writer, by kind. Loading and saving of rows is left out.",
+    ("job",),
+    _JOB_BUCKETS,
+)
+BATCH_SECONDS = Definition(
+    Histogram,
+    "alert_router_store_batch_seconds",
+    "The time of a batch in the store's writer: all jobs of one transaction, with loading, saving and the commit.",
+    (),
+    _JOB_BUCKETS,
+)
+HTTP_SECONDS = Definition(
+    Histogram,
+    "http_request_duration_seconds",
+    "The time of an HTTP request.",
+    ("method", "path"),
+    _HTTP_BUCKETS,
+)
+
+ALL = tuple(each for each in list(globals().values()) if isinstance(each, Definition))

@@ -1,0 +1,48 @@
+"""The end of the service: what to close, in which order, and within which time."""
+
+import asyncio
+import math
+import time
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import structlog
+
+from router.model import SECOND, Millis
+from router.store import Store
+
+log = structlog.get_logger(__name__)
+
+# The least time that the store has to close.
+_MIN_CLOSE_SECONDS = 0.5
+
+
+class Shutdown:
+    """Ends what was begun, in reverse order, and within the time of a stop."""
+
+    def __init__(self, drain: Millis) -> None:
+        self.stack = AsyncExitStack()
+        self._drain = drain
+        self._deadline: float | None = None
+
+    def has_begun(self) -> bool:
+        return self._deadline is not None
+
+    def run_until_stop(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self.stack.push_async_callback(_cancel, asyncio.create_task(work, name=name))
+
+    async def close_store(self, store: Store) -> None:
+        left = math.inf if self._deadline is None else self._deadline - time.monotonic()
+        await store.close(max(_MIN_CLOSE_SECONDS, left))
+
+    async def run(self) -> None:
+        self._deadline = time.monotonic() + self._drain / SECOND
+        await self.stack.aclose()
+        log.info("stopped")
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

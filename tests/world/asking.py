@@ -1,0 +1,51 @@
+"""What tests ask of a running service, and what they wait for."""
+
+import asyncio
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from router.cli import main
+from tests.world.conftest import World
+
+
+async def until_delivered(world: World, count: int) -> None:
+    """Wait until so many attempts are recorded as delivered."""
+    assert world.service is not None
+    store = world.service.store
+    while sum(each.get("delivered", 0) for each in (await store.pages.status())["deliveries"].values()) < count:
+        await store.ready()
+
+
+async def until_failed(world: World, destination: str, times: int = 1) -> None:
+    """Wait until so many attempts at a destination are recorded as to be retried."""
+    assert world.service is not None
+    store = world.service.store
+    while (await store.pages.status())["deliveries"].get(destination, {}).get("retry", 0) < times:
+        await store.ready()
+
+
+async def metric_value(world: World, name: str) -> float:
+    """Return the value of a metric. :param name: how its line begins"""
+    return next(
+        float(line.rpartition(" ")[2]) for line in await world.get("/metrics") if line.startswith(name)
+    )
+
+
+SLACK = "slack:C0CRITICAL"
+
+
+OWN = "AlertRouterDestinationBroken"
+
+
+async def slack_lane(world: World) -> dict[str, Any]:
+    (found,) = [each for each in (await world.get("/status"))["lanes"] if each["destination"] == SLACK]
+    return dict(found)
+
+
+async def run_deliveries_command(world: World, *arguments: str) -> Result:
+    """``alert-router deliveries`` of the running service."""
+    assert world.service is not None
+    return await asyncio.to_thread(
+        CliRunner().invoke, main, ["deliveries", "--url", world.service.url, *arguments]
+    )
