@@ -1,4 +1,4 @@
-"""Logging: JSON lines for machines, coloured lines on a terminal; one shape for ours and the libraries'."""
+"""Logging: JSON lines for machines, human lines on a terminal, with colours if it has them; one shape for ours and the libraries'."""
 
 import logging
 import os
@@ -7,8 +7,13 @@ import sys
 import structlog
 
 
-def configure(form: str, level: str) -> None:
-    """:param form: ``json``, ``human`` or ``auto`` (human on a terminal). :param level: of ``logging``"""
+def configure(form: str, level: str, *, colors: bool = False) -> None:
+    """Write log lines to standard error.
+
+    :param form: ``json``, ``human`` or ``auto`` (human on a terminal)
+    :param level: of ``logging``
+    :param colors: of human lines
+    """
     human = form == "human" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -18,7 +23,7 @@ def configure(form: str, level: str) -> None:
     ]
     renderer: list[structlog.typing.Processor] = (
         # Not the richer tracebacks: those show local variables, and with them secrets.
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
         if human
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

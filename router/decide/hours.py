@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-import holidays
-
 from router.model import DAY, MINUTE, SECOND, Millis
+
+if TYPE_CHECKING:
+    from holidays import HolidayBase
 
 # How far ahead an opening is looked for. Beyond it, a route counts as never open again.
 HORIZON_DAYS = 2 * 366
@@ -74,7 +76,7 @@ class Calendar:
         zone: ZoneInfo = _UTC,
     ) -> None:
         self._dates = frozenset(dates)
-        self._public = None if country is None else _holidays(country, subdivision)
+        self._public = None if country is None else _public_holidays(country, subdivision)
         self._zone = zone
 
     def name_of(self, now: Millis) -> str | None:
@@ -87,8 +89,10 @@ class Calendar:
         return None
 
 
-def _holidays(country: str, subdivision: str | None) -> holidays.HolidayBase:
-    """Named in English where there are such names, whatever the locale of the process."""
+def _public_holidays(country: str, subdivision: str | None) -> "HolidayBase":
+    """Return a country's holidays, with English names where there are any, whatever the locale of the process."""
+    import holidays  # noqa: PLC0415  (its first use imports every country, which takes as long as most commands)
+
     found = holidays.country_holidays(country, subdiv=subdivision)
     language = "en_US" if "en_US" in found.supported_languages else found.default_language
     return holidays.country_holidays(country, subdiv=subdivision, language=language)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from router.config import load
@@ -16,19 +16,18 @@ from router.model import Decision, DecisionKind, Labels, Millis, Status
 from router.rules.inputs import (
     ALERT_KEYS,
     GivenAlert,
-    InputError,
-    alerts_of,
-    given,
-    known_keys,
-    labels_of,
-    moment,
-    one,
-    plain,
-    several_written,
-    shown,
-    stamp,
+    alert_from,
+    alerts_as_written,
+    check_keys,
+    given_alert,
+    parse_alerts,
+    parse_labels,
+    printable,
 )
-from router.store.snapshot import KnownAlert, Snapshot
+from router.rules.moments import InputError, moment_text, parse_moment, rfc3339
+
+if TYPE_CHECKING:  # the store takes longer to import than all the rest, and most questions don't need it
+    from router.store.snapshot import KnownAlert, Snapshot
 
 # Beyond these, routes that refuse the alert are counted only.
 _REFUSALS_SHOWN = 12
@@ -42,7 +41,9 @@ _SIGNS = {
 }
 
 
-def judged(alert: GivenAlert, policy: Policy, now: Millis, others: Iterable[GivenAlert] = ()) -> Explanation:
+def explain_among(
+    alert: GivenAlert, policy: Policy, now: Millis, others: Iterable[GivenAlert] = ()
+) -> Explanation:
     """As the service would judge it while the others fire."""
     firing = Firing(policy.inhibition)
     for each in (*others, alert):
@@ -84,36 +85,36 @@ class Question:
         """
         config = load(path, environ=environ, now=now, preview=True)
         zone = ZoneInfo(config.timezone)
-        others = [each for each in alerts_of(firing, now) if each.firing] if firing is not None else []
-        return cls(config.policy, zone, now if at is None else moment(at, zone), others)
+        others = [each for each in parse_alerts(firing, now) if each.firing] if firing is not None else []
+        return cls(config.policy, zone, now if at is None else parse_moment(at, zone), others)
 
     def labels(self, words: Iterable[str]) -> Explained:
         """:raises InputError: not ``name=value``"""
-        return self._answer(given(labels_of(words)))
+        return self._answer(given_alert(parse_labels(words)))
 
     def webhook(self, body: bytes) -> list[Explained]:
         """Its alerts, which fire together. :raises InputError:"""
-        alerts = alerts_of(body, self._now)
+        alerts = parse_alerts(body, self._now)
         return [self._answer(each, *alerts) for each in alerts]
 
-    def known(self, snapshot: Snapshot, fingerprint: str) -> list[Explained]:
+    def known(self, snapshot: "Snapshot", fingerprint: str) -> list[Explained]:
         """An alert of the store, among what fires there. :raises InputError: the store doesn't know it"""
         if not snapshot.known:
             raise InputError(
                 f"the store knows no alert {fingerprint}; its pages and --json show fingerprints"
             )
-        others = [given(labels) for labels in snapshot.firing]
+        others = [given_alert(labels) for labels in snapshot.firing]
         return [self._known(each, others) for each in snapshot.known]
 
     def line(self, text: str) -> dict[str, Any]:
         """One of many: a JSON object of ``labels``, and perhaps ``at`` and ``firing``; ``error`` says what is wrong."""
         try:
             asked = json.loads(text)
-            alert = one(asked)
+            alert = alert_from(asked)
             more = asked if isinstance(asked.get("labels"), dict) else {}
-            known_keys(more, _LINE)
-            at = self._now if more.get("at") is None else moment(more["at"], self._zone)
-            firing = () if more.get("firing") is None else several_written(more["firing"])
+            check_keys(more, _LINE)
+            at = self._now if more.get("at") is None else parse_moment(more["at"], self._zone)
+            firing = () if more.get("firing") is None else alerts_as_written(more["firing"])
         except json.JSONDecodeError as error:
             what = f"it is not JSON: {error.msg[0].lower()}{error.msg[1:]} at character {error.pos + 1}"
             return {"error": what, "line": text.rstrip("\n")}
@@ -121,11 +122,11 @@ class Question:
             return {"error": str(error), "line": text.rstrip("\n")}
         except RecursionError:
             return {"error": "it is nested too deeply", "line": text.rstrip("\n")}
-        explanation = judged(alert, self._policy, at, (*self._firing, *firing))
+        explanation = explain_among(alert, self._policy, at, (*self._firing, *firing))
         return as_json(explanation, self._zone)
 
     def _answer(self, alert: GivenAlert, *others: GivenAlert) -> Explained:
-        explanation = judged(alert, self._policy, self._now, (*self._firing, *others))
+        explanation = explain_among(alert, self._policy, self._now, (*self._firing, *others))
         text, as_data = as_text(explanation, self._zone), as_json(explanation, self._zone)
         if not alert.firing:
             text += (
@@ -134,29 +135,29 @@ class Question:
             as_data["ended"] = True
         return Explained(text, as_data)
 
-    def _known(self, known: KnownAlert, others: Iterable[GivenAlert]) -> Explained:
-        alert = replace(given(known.alert.labels), firing=known.alert.status is Status.FIRING)
+    def _known(self, known: "KnownAlert", others: Iterable[GivenAlert]) -> Explained:
+        alert = replace(given_alert(known.alert.labels), firing=known.alert.status is Status.FIRING)
         answer = self._answer(alert, *others)
         text = f"{answer.text}\n\n{told_as_text(known.told, self._zone)}"
         told = [
-            {**each, "at": None if each["at"] is None else stamp(each["at"], self._zone)}
+            {**each, "at": None if each["at"] is None else rfc3339(each["at"], self._zone)}
             for each in known.told
         ]
         return Explained(text, {**answer.json, "source": known.source, "so_far": told})
 
 
-def name_of(labels: Labels) -> str:
+def alert_text(labels: Labels) -> str:
     """``HighErrorRate{cluster="eu-1"}``"""
     rest = ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items()) if name != "alertname")
-    return plain(f"{labels.get('alertname', '')}{{{rest}}}")
+    return printable(f"{labels.get('alertname', '')}{{{rest}}}")
 
 
 def as_text(explanation: Explanation, zone: ZoneInfo) -> str:
     """A page for a terminal."""
     level = explanation.level if explanation.level_known else f"{explanation.level} (by default)"
     lines = [
-        name_of(explanation.labels),
-        f"  at        {shown(explanation.now, zone)} {zone.key}",
+        alert_text(explanation.labels),
+        f"  at        {moment_text(explanation.now, zone)} {zone.key}",
         f"  severity  {level}",
         "",
         "Routes  (=> takes it, -> passes it on, x refuses it, . was not asked)",
@@ -199,7 +200,7 @@ def _hours(hours: RouteHours, zone: ZoneInfo) -> str:
     if hours.changes_at is None:
         following = "and stays so"
     else:
-        following = f"{'closes' if hours.open else 'opens'} {shown(hours.changes_at, zone)} {zone.key}"
+        following = f"{'closes' if hours.open else 'opens'} {moment_text(hours.changes_at, zone)} {zone.key}"
     state = "open" if hours.open else f"closed ({hours.why}; outside: {_outside(hours)})"
     return f"  {hours.route.path}  {names}: {state}, {following}"
 
@@ -216,7 +217,7 @@ def _muting(muting: Muting) -> str:
     what += " that is no target itself" if muting.two_sided else ""
     if muting.source is None:
         return f"{what} would mute it: none fires"
-    return f"{what} mutes it: {name_of(muting.source)}"
+    return f"{what} mutes it: {alert_text(muting.source)}"
 
 
 def _decisions(decisions: tuple[Decision, ...], zone: ZoneInfo) -> Iterator[str]:
@@ -224,7 +225,11 @@ def _decisions(decisions: tuple[Decision, ...], zone: ZoneInfo) -> Iterator[str]
         yield "  nobody: the receiver has no destinations"
     width = max((len(each.destination.key) for each in decisions), default=0)
     for each in decisions:
-        at = "" if each.at is None or each.kind is DecisionKind.SEND else f" until {shown(each.at, zone)}"
+        at = (
+            ""
+            if each.at is None or each.kind is DecisionKind.SEND
+            else f" until {moment_text(each.at, zone)}"
+        )
         at = at.replace("until", "of") if each.kind is DecisionKind.DIGEST else at
         yield f"  {each.destination.key:{width}}  {each.kind}{at}  ({each.rule}: {each.reason})"
 
@@ -233,7 +238,7 @@ def as_json(explanation: Explanation, zone: ZoneInfo) -> dict[str, Any]:
     """The same for machines; times are RFC 3339."""
 
     def at(moment: Millis | None) -> str | None:
-        return None if moment is None else stamp(moment, zone)
+        return None if moment is None else rfc3339(moment, zone)
 
     return {
         "labels": dict(explanation.labels),
@@ -269,7 +274,7 @@ def told_as_text(told: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> str:
              "firing": "told that it fires", "resolved": "told its end"}  # fmt: skip
     lines = ["So far"]
     for row in told:
-        at = f", next {shown(row['at'], zone)}" if row["at"] is not None else ""
+        at = f", next {moment_text(row['at'], zone)}" if row["at"] is not None else ""
         why = f": {row['decision']}, {row['reason']}" if row["notified"] == "nothing" else ""
         lines.append(f"  {row['destination']}  {words[row['notified']]}{why}{at}")
     return "\n".join(lines)

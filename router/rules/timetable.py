@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from router.config import load
 from router.decide.hours import NamedInterval
 from router.model import HOUR, MINUTE, SECOND, Millis
-from router.rules.inputs import moment
+from router.rules.moments import parse_moment
 
 _UTC = ZoneInfo("UTC")
 _HALF_HOUR = 30 * MINUTE
@@ -65,7 +65,7 @@ def timetables(intervals: Iterable[NamedInterval], now: Millis, days: int = 14) 
     return [_timetable(interval, now, days) for interval in intervals]
 
 
-def of_file(
+def timetables_of_file(
     path: Path, environ: Mapping[str, str], now: Millis, at: str | None = None, days: int = 14
 ) -> list[Timetable]:
     """The schedule of a file's intervals from a moment on (None: now).
@@ -74,7 +74,7 @@ def of_file(
     :raises InputError: the moment can't be read
     """
     config = load(path, environ=environ, now=now, preview=True)
-    start = now if at is None else moment(at, ZoneInfo(config.timezone))
+    start = now if at is None else parse_moment(at, ZoneInfo(config.timezone))
     return timetables(config.policy.intervals.values(), start, days)
 
 

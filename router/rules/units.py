@@ -16,8 +16,9 @@ from router.config.fragments import TESTS
 from router.config.reader import Reader
 from router.decide.explanation import Explanation, MatchResult
 from router.model import Decision, DecisionKind, Millis
-from router.rules.explain import judged, name_of
-from router.rules.inputs import GivenAlert, InputError, moment, plain, shown, written
+from router.rules.explain import alert_text, explain_among
+from router.rules.inputs import GivenAlert, alert_as_written, printable
+from router.rules.moments import InputError, moment_text, parse_moment
 
 Word = Literal["send", "hold", "digest", "inhibited", "drop"]
 _WORDS = get_args(Word)
@@ -25,7 +26,7 @@ _WORDS = get_args(Word)
 
 def _moment(value: Any, info: ValidationInfo) -> Millis:
     try:
-        return moment(value, info.context or ZoneInfo("UTC"))
+        return parse_moment(value, info.context or ZoneInfo("UTC"))
     except InputError as error:
         raise ValueError(str(error)) from None
 
@@ -34,7 +35,7 @@ def _alert(value: Any) -> GivenAlert:
     if isinstance(value, dict) and not isinstance(value.get("labels"), dict):
         value = _LABELS.validate_python({name: "" if text is None else text for name, text in value.items()})
     try:
-        return written(value)
+        return alert_as_written(value)
     except InputError as error:
         raise ValueError(str(error)) from None
 
@@ -178,13 +179,18 @@ def run(path: Path, now: Millis) -> list[Outcome]:
 def _outcome(config: Config, case: CaseModel, wanted: AlertModel, file: str, line: int) -> Outcome:
     zone = ZoneInfo(config.timezone)
     others = [each for each in case.firing if each.fingerprint != wanted.labels.fingerprint]
-    explanation = judged(wanted.labels, config.policy, case.at, others)
+    explanation = explain_among(wanted.labels, config.policy, case.at, others)
     differences = tuple(_differences(wanted, explanation, zone))
     reasons = (
         {f"because of {each.rule}: {each.reason}" for each in explanation.decisions} if differences else set()
     )
     return Outcome(
-        file, line, plain(case.name), name_of(wanted.labels.labels), differences, tuple(sorted(reasons))
+        file,
+        line,
+        printable(case.name),
+        alert_text(wanted.labels.labels),
+        differences,
+        tuple(sorted(reasons)),
     )
 
 
@@ -214,8 +220,8 @@ def _differences(wanted: AlertModel, got: Explanation, zone: ZoneInfo) -> list[s
         )
         found += _differ(
             "opens: ",
-            shown(wanted.opens, zone),
-            ", ".join(shown(at, zone) for at in openings) or "nothing is held",
+            moment_text(wanted.opens, zone),
+            ", ".join(moment_text(at, zone) for at in openings) or "nothing is held",
         )
     if wanted.inhibited_by is not None:
         rules = [each.rule.name for each in got.muting if each.source is not None]
@@ -235,7 +241,7 @@ def _wants(wanted: Word | Mapping[str, WantModel], decisions: Mapping[str, Decis
 
 
 def _said(kind: str, at: Millis | None, zone: ZoneInfo) -> str:
-    return str(kind) if at is None else f"{kind} {shown(at, zone)}"
+    return str(kind) if at is None else f"{kind} {moment_text(at, zone)}"
 
 
 def _differ(what: str, wanted: str, got: str) -> list[str]:
