@@ -9,9 +9,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
 
-import aiohttp
 from pydantic import AfterValidator, Field, SecretStr
 
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions
@@ -34,6 +34,9 @@ from router.model import (
 )
 from router.render import TemplateError, Templates
 
+if TYPE_CHECKING:
+    import aiohttp
+
 # https://docs.discord.com/developers/topics/opcodes-and-status-codes: HTTP's statuses, and the codes of a JSON body,
 # which are five digits and more. A code in none of these leaves it to the status; a status in none is tried again.
 TRANSIENT = frozenset({408, 425, 429, *range(500, 600), 20016, 20028, 20029, 30046, 40333, 130000})
@@ -54,19 +57,6 @@ _WORDS = {
     **dict.fromkeys(_REDIRECTS, "redirect, not followed"),
 }  # fmt: skip
 
-# What goes wrong before there is an answer, and whether the message may have arrived all the same; the first
-# that fits counts.
-_FAULTS: tuple[tuple[type[Exception], str, bool], ...] = (
-    (aiohttp.ConnectionTimeoutError, "connect timeout", False),
-    (TimeoutError, "timeout", True),
-    (aiohttp.ClientSSLError, "tls failed", False),
-    (aiohttp.ClientProxyConnectionError, "proxy failed", False),
-    (aiohttp.ClientHttpProxyError, "proxy failed", False),
-    (aiohttp.ClientConnectorError, "connection failed", False),
-    (aiohttp.InvalidURL, "no web address", False),
-    (aiohttp.ClientResponseError, "bad answer", True),
-    (Exception, "connection failed", True),
-)
 _TIMEOUT_SECONDS = 10
 _WHOLE = 3  # an attempt, in such timeouts
 # More than any answer of Discord's; what is beyond it is not read.
@@ -206,6 +196,8 @@ def _sha256(message: Mapping[str, Any]) -> str:
 class DiscordChannel:
     def __init__(self, settings: DiscordSettings, *, timeout: float = _TIMEOUT_SECONDS) -> None:
         """:param timeout: of one request, in seconds; to connect may take half of it"""
+        import aiohttp
+
         self._api = settings.api_url.rstrip("/")
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=timeout / 2)
         self._whole = _WHOLE * timeout
@@ -226,6 +218,8 @@ class DiscordChannel:
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
         """Each message remembers what it carries: an attempt goes on with the first that is stale."""
+        import aiohttp
+
         webhook, token = destination.options.webhook
         attempt = _Attempt(webhook, token, _posted(conversation.remote), paid=message.paid)
         before = attempt.remote
@@ -306,8 +300,10 @@ class DiscordChannel:
         attempt.wait = answer.wait or 0
         return answer
 
-    def _connected(self) -> aiohttp.ClientSession:
+    def _connected(self) -> "aiohttp.ClientSession":
         """Made on first use: a session belongs to the running loop."""
+        import aiohttp
+
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=self._timeout, trust_env=True, cookie_jar=aiohttp.DummyCookieJar(),
@@ -316,7 +312,7 @@ class DiscordChannel:
         return self._session
 
 
-async def _start(content: aiohttp.StreamReader) -> bytes:
+async def _start(content: "aiohttp.StreamReader") -> bytes:
     try:
         return await content.readexactly(_ANSWER_BYTES)
     except asyncio.IncompleteReadError as error:
@@ -369,12 +365,32 @@ def _outcome(answer: _Answer) -> Retry | Broken | Rejected:
     return Retry(reason, ambiguous=answer.status >= 500, words=words, cause=shared)
 
 
+@cache
+def _faults() -> tuple[tuple[type[Exception], str, bool], ...]:
+    """Return what goes wrong before there is an answer, and whether the alert may have arrived all the same. The first
+    that fits counts.
+    """
+    import aiohttp
+
+    return (
+        (aiohttp.ConnectionTimeoutError, "connect timeout", False),
+        (TimeoutError, "timeout", True),
+        (aiohttp.ClientSSLError, "tls failed", False),
+        (aiohttp.ClientProxyConnectionError, "proxy failed", False),
+        (aiohttp.ClientHttpProxyError, "proxy failed", False),
+        (aiohttp.ClientConnectorError, "connection failed", False),
+        (aiohttp.InvalidURL, "no web address", False),
+        (aiohttp.ClientResponseError, "bad answer", True),
+        (Exception, "connection failed", True),
+    )
+
+
 def _unreachable(error: Exception) -> Retry | Broken:
     if fault := tls_fault(error):
         return Broken(fault, words=str(error), cause=_CAUSE)
     return next(
         Retry(reason, ambiguous=ambiguous, words=str(error), cause=_CAUSE)
-        for kind, reason, ambiguous in _FAULTS
+        for kind, reason, ambiguous in _faults()
         if isinstance(error, kind)
     )
 

@@ -15,11 +15,9 @@ from email.utils import format_datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-import aiosmtplib
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from router.channels.base import ChannelSpec, DestinationOptions, StormOptions, StormSettings
-from router.channels.email_smtp import CAUSE, Access, Mail, deliver
 from router.channels.said import fit_to_show
 from router.model import (
     MINUTE,
@@ -184,6 +182,10 @@ class EmailChannel:
         return Message("digest" if kind == "digest" else "email", body, fallback)
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:  # noqa: ARG002
+        import aiosmtplib
+
+        from router.channels.email_smtp import CAUSE, Access, Mail, deliver
+
         settings, body = self._settings, message.body
         host, port = settings.address
         client = aiosmtplib.SMTP(

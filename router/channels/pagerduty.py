@@ -1,4 +1,4 @@
-"""PagerDuty: an incident a conversation, by the Events API v2. The one file that knows pdpyras.
+"""PagerDuty: an incident a conversation, by the Events API v2. The one file that uses pdpyras.
 
 pdpyras is at its end of life, so it is pinned; its own retries are off, for the lanes do that.
 """
@@ -8,17 +8,14 @@ import hashlib
 import json
 import re
 import threading
-import warnings
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import requests
 from pydantic import Field, SecretStr
 
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, destination_key
-from router.channels.pagerduty_line import Line
 from router.channels.said import causes, fit_to_show, text_of, tls_fault
 from router.model import (
     MINUTE,
@@ -41,9 +38,8 @@ from router.render import TemplateError, Templates
 from router.render.words import clip, line
 from router.threads import Threads
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", UserWarning)  # its own notice of end of life
-    import pdpyras
+if TYPE_CHECKING:
+    from router.channels.pagerduty_line import Line
 
 # https://developer.pagerduty.com/docs/send-alert-event
 SUMMARY = 1_024
@@ -115,6 +111,10 @@ class PagerDutyOptions(DestinationOptions):
 class PagerDutyChannel:
     def __init__(self, settings: PagerDutySettings, *, timeout: float = _TIMEOUT_SECONDS) -> None:
         """:param timeout: in seconds: to connect, and again for each piece of an answer; an attempt has three of these"""
+        # Here, and not in a thread at the first event: the filter of warnings belongs to the whole process.
+        from router.channels import pagerduty_line, pagerduty_sdk
+
+        self._pdpyras, self._new_line = pagerduty_sdk.pdpyras, pagerduty_line.Line
         self._settings = settings
         self._timeout = timeout
         self._threads = Threads("pagerduty", _THREADS)
@@ -154,7 +154,7 @@ class PagerDutyChannel:
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:  # noqa: ARG002
         key = destination.options.routing_key.get_secret_value()
-        attempt = Line()
+        attempt = self._new_line()
         try:
             async with asyncio.timeout(_WHOLE * self._timeout):
                 return await self._threads.run(self._enqueue, key, message.body, attempt)
@@ -168,7 +168,7 @@ class PagerDutyChannel:
         for session in self._sessions:
             session.close()
 
-    def _enqueue(self, key: str, body: Mapping[str, Any], attempt: Line) -> Outcome:
+    def _enqueue(self, key: str, body: Mapping[str, Any], attempt: "Line") -> Outcome:
         session = self._session(key)
         with closing(attempt):
             attempt.serve(session)
@@ -180,7 +180,7 @@ class PagerDutyChannel:
     def _session(self, key: str) -> Any:
         sessions: dict[str, Any] = self._mine.__dict__.setdefault("by_key", {})
         if key not in sessions:
-            session = pdpyras.EventsAPISession(key)
+            session = self._pdpyras.EventsAPISession(key)
             session.url = self._settings.events_url.rstrip("/").removesuffix("/v2/enqueue")  # pdpyras adds it
             # One attempt and no more: 429 would be retried for ever, with a blocking sleep.
             session.max_network_attempts = 0
@@ -194,6 +194,8 @@ class PagerDutyChannel:
 
 
 def _sent(session: Any, body: Mapping[str, Any]) -> Outcome:
+    from router.channels.pagerduty_sdk import pdpyras
+
     event = {name: value for name, value in body.items() if value}
     try:
         session.send_event(event.pop("event_action"), **event)
@@ -313,6 +315,8 @@ def _wish(seconds: str | None) -> Millis | None:
 
 def _unreachable(error: BaseException | None) -> Retry | Broken:
     """What requests raised under the SDK's words."""
+    import requests
+
     *_, root = causes(error) if error is not None else (None,)
     words = str(root or "")
     if error is not None and (fault := tls_fault(error)):

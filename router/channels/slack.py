@@ -2,15 +2,12 @@
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import aiohttp
 from pydantic import Field, SecretStr
-from slack_sdk.web.async_client import AsyncWebClient
 
 from router.channels.base import ChannelSpec, EditSettings, StormOptions
 from router.channels.said import fit_to_show
-from router.channels.slack_attempt import Attempt, UnfinishedError, calls_of, outcome_of
-from router.channels.slack_errors import FAULTS, judged
 from router.channels.slack_layout import escape, render, render_fallback
 from router.channels.slack_storm import STORM_ROOM, render_storm_fallback, storm
 from router.model import (
@@ -27,6 +24,9 @@ from router.model import (
     SharedLimits,
 )
 from router.render import TemplateError, Templates
+
+if TYPE_CHECKING:
+    from slack_sdk.web.async_client import AsyncWebClient
 
 _TIMEOUT_SECONDS = 10
 _WHOLE = 3  # an attempt, in such timeouts
@@ -72,6 +72,8 @@ class SlackChannel:
     """
 
     def __init__(self, settings: SlackSettings, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
+        import aiohttp
+
         self._settings = settings
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._whole = _WHOLE * timeout_seconds
@@ -79,6 +81,8 @@ class SlackChannel:
         self._session: aiohttp.ClientSession | None = None
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:
+        from router.channels.slack_attempt import calls_of
+
         values = templates.values(conversation, escape)
         stormy, fallback = conversation.storm is not None, False
         try:
@@ -97,6 +101,9 @@ class SlackChannel:
         return Message("slack", body, fallback, calls_of(conversation, body))
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
+        from router.channels.slack_attempt import Attempt, UnfinishedError, outcome_of
+        from router.channels.slack_errors import FAULTS, judged
+
         attempt = Attempt(self._connected(), conversation, message.paid)
         outcome: Outcome
         try:
@@ -116,8 +123,11 @@ class SlackChannel:
             await self._session.close()
             self._client = self._session = None
 
-    def _connected(self) -> AsyncWebClient:
+    def _connected(self) -> "AsyncWebClient":
         """Made on first use: a session belongs to the running loop."""
+        import aiohttp
+        from slack_sdk.web.async_client import AsyncWebClient
+
         if self._client is None:
             self._session = aiohttp.ClientSession(timeout=self._timeout, trust_env=True)
             self._client = AsyncWebClient(

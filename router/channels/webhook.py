@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Any
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-import aiohttp
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, Section, destination_key
@@ -38,6 +38,9 @@ from router.model import (
 from router.render import Templates
 from router.render.words import moment, web_address
 
+if TYPE_CHECKING:
+    import aiohttp
+
 # What a status means for us. https://www.rfc-editor.org/rfc/rfc9110#section-15; 425: rfc8470, 429: rfc6585.
 # A status in none of these is tried again.
 TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
@@ -54,20 +57,6 @@ _WORDS = {
 }  # fmt: skip
 # https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3; who says so else is not asking for it.
 _WISHES = frozenset({429, 503})
-
-# What goes wrong before there is an answer, and whether the alert may have arrived all the same; the first
-# that fits counts.
-_FAULTS: tuple[tuple[type[Exception], str, bool], ...] = (
-    (aiohttp.ConnectionTimeoutError, "connect timeout", False),
-    (TimeoutError, "timeout", True),
-    (aiohttp.ClientSSLError, "tls failed", False),
-    (aiohttp.ClientProxyConnectionError, "proxy failed", False),
-    (aiohttp.ClientHttpProxyError, "proxy failed", False),
-    (aiohttp.ClientConnectorError, "connection failed", False),
-    (aiohttp.InvalidURL, "no web address", False),
-    (aiohttp.ClientResponseError, "bad answer", True),
-    (Exception, "connection failed", True),
-)
 
 # What is read of an answer to be shown.
 _ANSWER_BYTES = 16 * 2**10
@@ -157,6 +146,8 @@ class WebhookOptions(DestinationOptions):
 
 class WebhookChannel:
     def __init__(self, settings: WebhookSettings) -> None:
+        import aiohttp
+
         # A server that isn't there is told from one that doesn't answer: the latter may have got the alert.
         self._timeout = aiohttp.ClientTimeout(total=settings.timeout, connect=settings.timeout / 2)
         self._session: aiohttp.ClientSession | None = None
@@ -181,6 +172,8 @@ class WebhookChannel:
         return Message("webhook", body)
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
+        import aiohttp
+
         options: WebhookOptions = destination.options
         raw = json.dumps(message.body, separators=(",", ":")).encode()
         try:
@@ -204,8 +197,10 @@ class WebhookChannel:
             await self._session.close()
             self._session = None
 
-    def _connected(self) -> aiohttp.ClientSession:
+    def _connected(self) -> "aiohttp.ClientSession":
         """Made on first use: a session belongs to the running loop. No destination sees another's cookies."""
+        import aiohttp
+
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=self._timeout, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
@@ -283,8 +278,10 @@ def _retry_after(wish: str | None, now: Millis) -> Millis | None:
     return max(0, int(at.replace(tzinfo=at.tzinfo or UTC).timestamp()) * SECOND - now)
 
 
-async def _start_of(answer: aiohttp.ClientResponse) -> str:
+async def _start_of(answer: "aiohttp.ClientResponse") -> str:
     """What a server says of its refusal: the status says enough if that can't be read."""
+    import aiohttp
+
     try:
         raw = await answer.content.read(_ANSWER_BYTES)
     except (aiohttp.ClientError, OSError, ValueError):
@@ -292,12 +289,32 @@ async def _start_of(answer: aiohttp.ClientResponse) -> str:
     return text_of(raw, answer.headers.get("Content-Type", ""))
 
 
+@cache
+def _faults() -> tuple[tuple[type[Exception], str, bool], ...]:
+    """Return what goes wrong before there is an answer, and whether the alert may have arrived all the same. The first
+    that fits counts.
+    """
+    import aiohttp
+
+    return (
+        (aiohttp.ConnectionTimeoutError, "connect timeout", False),
+        (TimeoutError, "timeout", True),
+        (aiohttp.ClientSSLError, "tls failed", False),
+        (aiohttp.ClientProxyConnectionError, "proxy failed", False),
+        (aiohttp.ClientHttpProxyError, "proxy failed", False),
+        (aiohttp.ClientConnectorError, "connection failed", False),
+        (aiohttp.InvalidURL, "no web address", False),
+        (aiohttp.ClientResponseError, "bad answer", True),
+        (Exception, "connection failed", True),
+    )
+
+
 def _unreachable(error: Exception) -> Retry | Broken:
     if fault := tls_fault(error):
         return Broken(fault, words=str(error))
     return next(
         Retry(reason, ambiguous=ambiguous, words=str(error))
-        for kind, reason, ambiguous in _FAULTS
+        for kind, reason, ambiguous in _faults()
         if isinstance(error, kind)
     )
 
