@@ -1,6 +1,7 @@
 """``alert-router deliveries``: what was sent and what was given up, as the running service answers."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,19 @@ from router.cli.shared import json_option, print_json
 
 if TYPE_CHECKING:
     from router.cli.service_api import ServiceApi
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """Where the service listens, and the token to show there."""
+
+    url: str
+    token: str | None
+
+    def api(self) -> "ServiceApi":
+        from router.cli.service_api import ServiceApi
+
+        return ServiceApi(self.url, self.token)
 
 
 @click.group(invoke_without_command=True)
@@ -33,11 +47,10 @@ def deliveries(context: click.Context, *, url: str, token: str | None, dead: boo
 
     Exit code 1 if the service doesn't answer or refuses, and with --dead if there is any dead letter.
     """
-    from router.cli.service_api import ServiceApi
-
-    context.obj = service = ServiceApi(url, token)
+    context.obj = address = _Address(url, token)
     if context.invoked_subcommand is not None:
         return
+    service = address.api()
     rows = service.dead_letters() if dead else service.deliveries()
     if as_json:
         print_json(rows)
@@ -75,9 +88,9 @@ def _print_dead_letters(dead_letters: list[dict[str, Any]]) -> None:
 @click.option("--all", "all_", is_flag=True, help="Retry every dead letter.")
 @json_option
 @click.pass_obj
-def retry(service: "ServiceApi", dead_letters: tuple[int, ...], *, all_: bool, as_json: bool) -> None:
+def retry(address: _Address, dead_letters: tuple[int, ...], *, all_: bool, as_json: bool) -> None:
     """Try dead letters again: what still holds is sent, the rest is obsolete."""
-    _settle(service, dead_letters, "retry", all_=all_, as_json=as_json)
+    _settle(address, dead_letters, "retry", all_=all_, as_json=as_json)
 
 
 @deliveries.command()
@@ -85,9 +98,9 @@ def retry(service: "ServiceApi", dead_letters: tuple[int, ...], *, all_: bool, a
 @click.option("--all", "all_", is_flag=True, help="Discard every dead letter.")
 @json_option
 @click.pass_obj
-def discard(service: "ServiceApi", dead_letters: tuple[int, ...], *, all_: bool, as_json: bool) -> None:
+def discard(address: _Address, dead_letters: tuple[int, ...], *, all_: bool, as_json: bool) -> None:
     """Settle dead letters without sending anything."""
-    _settle(service, dead_letters, "discard", all_=all_, as_json=as_json)
+    _settle(address, dead_letters, "discard", all_=all_, as_json=as_json)
 
 
 @deliveries.command()
@@ -99,8 +112,8 @@ def resume(context: click.Context, destination: str, *, as_json: bool) -> None:
 
     Exit code 1 if that delivery fails.
     """
-    service: ServiceApi = context.obj
-    done = service.resume(destination)
+    address: _Address = context.obj
+    done = address.api().resume(destination)
     status, reason = done["status"], done.get("reason", "")
     if as_json:
         print_json({"destination": destination, "status": status, "reason": reason})
@@ -109,9 +122,10 @@ def resume(context: click.Context, destination: str, *, as_json: bool) -> None:
     context.exit(1 if status == "still broken" else 0)
 
 
-def _settle(service: "ServiceApi", chosen: Sequence[int], action: str, *, all_: bool, as_json: bool) -> None:
+def _settle(address: _Address, chosen: Sequence[int], action: str, *, all_: bool, as_json: bool) -> None:
     if bool(chosen) is all_:
         raise click.UsageError("give the numbers of dead letters, or --all")
+    service = address.api()
     if all_:
         chosen = [dead_letter["id"] for dead_letter in service.dead_letters()]
     settled = []

@@ -205,7 +205,7 @@ async def test_what_could_not_be_told_for_a_day_is_dead_and_another_is_told(worl
     assert f'alert_router_dead_letters{{destination="{SLACK}"}} 1.0' in await world.get("/metrics")
     listed = await command(world, "--dead")
     assert listed.exit_code == 1
-    assert "Down: firing was not told; it is firing now" in listed.output
+    assert "Down: not notified that it is firing; it is firing now" in listed.output
     tried = await command(world, "retry", str(letter["id"]))
     assert f"{letter['id']}: to be tried again\n" in tried.output
     world.clock.advance(2 * SECOND)
