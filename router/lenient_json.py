@@ -19,30 +19,32 @@ class NotJson(ValueError):  # noqa: N818  (says what it is)
     """Says why."""
 
 
-def read(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """:raises NotJson:"""
-    return _read(_text_of(body))
+    return _read(_decode(body))
 
 
-def fit(value: Any) -> Any:
+def replace_unfit(value: Any) -> Any:
     """The same without NUL and lone surrogates in any text."""
     if isinstance(value, str):
         return _UNFIT.sub("\ufffd", value)
     if isinstance(value, dict):
-        return {fit(name): fit(each) for name, each in value.items()}
+        return {replace_unfit(name): replace_unfit(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [fit(each) for each in value]
+        return [replace_unfit(each) for each in value]
     return value
 
 
-def read_in_pieces(body: bytes, key: str, each: Callable[[int, Any], Any]) -> Generator[None, None, Any]:
+def parse_json_in_pieces(
+    body: bytes, key: str, each: Callable[[int, Any], Any]
+) -> Generator[None, None, Any]:
     """As :func:`read`, for a large body: yields after each entry of the list that is the document's ``key``.
 
     :param each: what stands in the list in an entry's place; takes its index and itself. So a large list is not held
         as JSON and as what it means at once.
     :raises NotJson:
     """
-    text = _text_of(body)
+    text = _decode(body)
     start = _skip(text, 0)
     if text[start : start + 1] != "{":
         return _read(text)
@@ -60,7 +62,7 @@ def read_in_pieces(body: bytes, key: str, each: Callable[[int, Any], Any]) -> Ge
                 value, end = yield from _entries(text, end + 1, each, nul=nul)
             else:
                 value, end = _value(text, end, nul=nul)
-            document[fit(name)] = value
+            document[replace_unfit(name)] = value
             end = _skip(text, end)
         end = _skip(text, end + 1)
         if end != len(text):
@@ -90,7 +92,7 @@ def _entries(
 
 def _value(text: str, start: int, *, nul: bool) -> tuple[Any, int]:
     value, end = _LENIENT.raw_decode(text, start)
-    return (fit(value) if nul or _ESCAPED.search(text, start, end) else value), end
+    return (replace_unfit(value) if nul or _ESCAPED.search(text, start, end) else value), end
 
 
 def _skip(text: str, start: int) -> int:
@@ -107,10 +109,10 @@ def _expect(text: str, at: int, sign: str) -> int:
 
 def _read(text: str) -> Any:
     try:
-        return fit(_LENIENT.decode(text))
+        return replace_unfit(_LENIENT.decode(text))
     except ValueError as error:
         raise NotJson(str(error)) from None
 
 
-def _text_of(body: bytes) -> str:
+def _decode(body: bytes) -> str:
     return body.decode("utf-8-sig", errors="replace")

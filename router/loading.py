@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from router.config import Config, show
+from router.config import Config, show_problem
 from router.metrics import Metrics
 from router.model import Millis
 from router.store import Phase
@@ -40,7 +40,7 @@ class Loading:
         self._metrics.fragments({each.name: not each.problems for each in config.fragments})
         for fragment in config.fragments:
             if fragment.problems:
-                problems = "\n".join(show(problem, fragment.texts) for problem in fragment.problems)
+                problems = "\n".join(show_problem(problem, fragment.texts) for problem in fragment.problems)
                 log.error(
                     "an included file is broken",
                     file=str(fragment.file),

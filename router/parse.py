@@ -14,20 +14,20 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic_core import from_json
 
-from router.lenient_json import NotJson, fit, read, read_in_pieces
+from router.lenient_json import NotJson, parse_json, parse_json_in_pieces, replace_unfit
 from router.model import SECOND, Alert, Labels, Millis, Status, Webhook
 
-_RESOLVED = {"resolved", "ok", "normal", "inactive"}
+_RESOLVED_WORDS = {"resolved", "ok", "normal", "inactive"}
 _LINKS = {"dashboard": "dashboardURL", "panel": "panelURL", "silence": "silenceURL", "image": "imageURL"}
 _LINK_FIELDS = frozenset(_LINKS.values())
 _FIRST_MOMENT: Millis = 0  # Go's zero time and anything else before 1970 means "not given"
 _LAST_MOMENT: Millis = 253_402_300_799 * SECOND  # the end of 9999
-_SECONDS_UP_TO = 10**11  # epoch numbers above are milliseconds
-_LONGEST_TIME = 64  # characters
+_MAX_EPOCH_SECONDS = 10**11  # epoch numbers above are milliseconds
+_MAX_TIME_CHARS = 64  # characters
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_MOST_HIDDEN = 2**31 - 1  # what every database's integer holds
-_MOST_ODDITIES = 20
+_MAX_TRUNCATED = 2**31 - 1  # what every database's integer holds
+_MAX_ODDITIES = 20
 _LABELS_OR_NOTHING = (dict, type(None))
 
 _FNV_OFFSET = 14_695_981_039_346_656_037
@@ -48,9 +48,9 @@ def parse_webhook(body: bytes, now: Millis = _LAST_MOMENT, sender: str = "") -> 
         try:
             document = from_json(body)
         except ValueError:  # it is not strictly JSON in UTF-8, or holds what is unfit; all of it but NUL
-            document = read(body)
+            document = parse_json(body)
         else:
-            document = fit(document) if b"\\u0000" in body else document
+            document = replace_unfit(document) if b"\\u0000" in body else document
         return _whole(_webhook(document, now, sender, []))
     except NotJson as error:
         raise ParseError(f"not JSON: {error}") from None
@@ -69,7 +69,7 @@ def parse_in_pieces(body: bytes, now: Millis, sender: str) -> Generator[None, No
         return entry
 
     try:
-        document = yield from read_in_pieces(body, "alerts", alert)
+        document = yield from parse_json_in_pieces(body, "alerts", alert)
         return (yield from _webhook(document, now, sender, oddities))
     except NotJson as error:
         raise ParseError(f"not JSON: {error}") from None
@@ -89,12 +89,12 @@ def _whole(pieces: Generator[None, None, Webhook]) -> Webhook:
 def _webhook(document: Any, now: Millis, sender: str, oddities: list[str]) -> Generator[None, None, Webhook]:
     """:param document: JSON; instead of entries, it may hold alerts"""
     if type(document) is not dict:
-        raise ParseError(f"not a webhook: the body is {_kind(document)}, not an object")
+        raise ParseError(f"not a webhook: the body is {_json_type(document)}, not an object")
     if "alerts" not in document:
         raise ParseError("not a webhook: it has no alerts")
     entries = document["alerts"] if document["alerts"] is not None else []
     if type(entries) is not list:
-        raise ParseError(f"not a webhook: its alerts are {_kind(entries)}, not a list")
+        raise ParseError(f"not a webhook: its alerts are {_json_type(entries)}, not a list")
     told: _WebhookModel = _webhook_model(document)
     group_status = told.status.strip()
     strays: list[str] = []
@@ -106,7 +106,7 @@ def _webhook(document: Any, now: Millis, sender: str, oddities: list[str]) -> Ge
         elif type(entry) is dict:
             alert = _alert(entry, group_status, now, index, oddities)
         else:
-            strays.append(f"alerts[{index}] is {_kind(entry)}, not an object")
+            strays.append(f"alerts[{index}] is {_json_type(entry)}, not an object")
             continue
         before = alerts.setdefault(alert.identity, alert)
         if before is not alert:
@@ -121,7 +121,7 @@ def _webhook(document: Any, now: Millis, sender: str, oddities: list[str]) -> Ge
         external_url=told.external_url,
         truncated=max(0, told.truncated - told.truncated_resolved),
         alerts=_in_order(alerts, several) if several else tuple(alerts.values()),
-        oddities=_summed_up(strays) + _summed_up(oddities) if strays or oddities else (),
+        oddities=_shortened(strays) + _shortened(oddities) if strays or oddities else (),
         sender=sender,
     )
 
@@ -153,7 +153,7 @@ def _labels(value: Any) -> dict[str, str]:
 
 def _count(value: Any) -> int:
     try:
-        return min(max(0, int(value)), _MOST_HIDDEN)
+        return min(max(0, int(value)), _MAX_TRUNCATED)
     except (TypeError, ValueError, OverflowError):
         return 0
 
@@ -165,11 +165,11 @@ def _nothing(_value: Any) -> str:
 def _time(value: Any) -> Millis | None:
     """RFC 3339 with 0-9 fractional digits, or an epoch number in seconds or milliseconds."""
     if type(value) is str:
-        return _moment(value) if len(value) <= _LONGEST_TIME else None
+        return _moment(value) if len(value) <= _MAX_TIME_CHARS else None
     if type(value) is not int and type(value) is not float:
         return None
     try:
-        return _within(int(value * SECOND if abs(value) < _SECONDS_UP_TO else value))
+        return _within(int(value * SECOND if abs(value) < _MAX_EPOCH_SECONDS else value))
     except (ValueError, OverflowError):
         return None
 
@@ -194,7 +194,7 @@ Text = Annotated[str | Annotated[str, BeforeValidator(_text)], _AS_IT_IS]
 OnlyText = Annotated[str | Annotated[str, BeforeValidator(_nothing)], _AS_IT_IS]
 LabelSet = Annotated[dict[str, str] | Annotated[dict[str, str], BeforeValidator(_labels)], _AS_IT_IS]
 Count = Annotated[
-    Annotated[int, Field(ge=0, le=_MOST_HIDDEN)] | Annotated[int, BeforeValidator(_count)], _AS_IT_IS
+    Annotated[int, Field(ge=0, le=_MAX_TRUNCATED)] | Annotated[int, BeforeValidator(_count)], _AS_IT_IS
 ]
 
 
@@ -232,13 +232,13 @@ _alert_model = TypeAdapter(_AlertModel).validator.validate_python
 def _alert(entry: dict[str, Any], group_status: str, now: Millis, index: int, oddities: list[str]) -> Alert:
     for name in ("labels", "annotations"):
         if type(entry.get(name)) not in _LABELS_OR_NOTHING:
-            oddities += [f"alerts[{index}].{name} are {_kind(entry[name])}, not an object"]
+            oddities += [f"alerts[{index}].{name} are {_json_type(entry[name])}, not an object"]
     told: _AlertModel = _alert_model(entry)
     word = told.status.strip() or group_status
     ends_at = _time(told.ends_at)
     # What is neither firing nor resolved in any known word counts as firing: it is never lost. Without a word, the end
     # says it; one that is to come is no end yet.
-    ended = word.casefold() in _RESOLVED if word else ends_at is not None and ends_at <= now
+    ended = word.casefold() in _RESOLVED_WORDS if word else ends_at is not None and ends_at <= now
     links = {} if _LINK_FIELDS.isdisjoint(entry) else _links(entry)
     return Alert(
         told.fingerprint.strip() or (fingerprint(told.labels) if told.labels else _content_hash(entry)),
@@ -253,9 +253,9 @@ def _alert(entry: dict[str, Any], group_status: str, now: Millis, index: int, od
     )
 
 
-def _summed_up(oddities: list[str]) -> tuple[str, ...]:
-    more = len(oddities) - _MOST_ODDITIES
-    return (*oddities[:_MOST_ODDITIES], f"and {more} more like these") if more > 0 else tuple(oddities)
+def _shortened(oddities: list[str]) -> tuple[str, ...]:
+    more = len(oddities) - _MAX_ODDITIES
+    return (*oddities[:_MAX_ODDITIES], f"and {more} more like these") if more > 0 else tuple(oddities)
 
 
 def _links(entry: dict[str, Any]) -> dict[str, str]:
@@ -299,7 +299,7 @@ def _last_word(several: list[Alert]) -> list[Alert]:
     return sorted(kept, key=lambda each: (each.starts_at or 0) if dated else 0)
 
 
-def _kind(value: Any) -> str:
+def _json_type(value: Any) -> str:
     match value:
         case None:
             return "null"

@@ -33,17 +33,17 @@ def check(*, config: Path, strict: bool, as_json: bool) -> None:
 
     Needs no credentials. Exit code 1 if there is an error (with --strict: or a warning).
     """
-    from router.config import show
+    from router.config import show_problem
     from router.rules.check import check_file
 
     checked = check_file(config, os.environ, now())
-    bad = [problem for problem in checked.problems if strict or not problem.warning]
+    bad = [problem for problem in checked.problems if strict or not problem.is_warning]
     if as_json:
         print_json({"ok": not bad, "problems": [each.as_json() for each in checked.problems]})
     else:
         for problem in checked.problems:
-            click.echo(show(problem, checked.texts), err=True)
-        warnings = sum(problem.warning for problem in checked.problems)
+            click.echo(show_problem(problem, checked.texts), err=True)
+        warnings = sum(problem.is_warning for problem in checked.problems)
         click.echo(f"{config}: {_count(len(checked.problems) - warnings, warnings)}", err=bool(bad))
     sys.exit(1 if bad else 0)
 

@@ -9,7 +9,7 @@ from router.channels import ChannelSettings
 from router.config.build import Builder
 from router.config.document import Document, MissingVariables, load_text, read
 from router.config.fragments import Fragment
-from router.config.problems import ConfigError, Problem, Trap, show
+from router.config.problems import ConfigError, Problem, Trap, show_problem
 from router.config.reader import Reader
 from router.config.traps import find_traps
 from router.decide import Policy
@@ -93,11 +93,11 @@ def loads(
     if file is not None and file.templates is not None:
         templates = folder / file.templates
         if not templates.is_dir():
-            document.problem(
+            document.add_error(
                 ("templates",), f"{templates} is no folder", "make it, or leave `templates:` out"
             )
     fragments = tuple(builder.fragments.all.values()) if builder.fragments is not None else ()
-    if document.broken or policy is None or file is None:
+    if document.has_errors or policy is None or file is None:
         raise ConfigError(document.errors, {document.name: document.text})
     if checking:
         find_traps(builder, policy, now)
@@ -134,4 +134,14 @@ def _files(
     return tuple(sorted(found))
 
 
-__all__ = ["Config", "ConfigError", "Document", "Fragment", "Problem", "Trap", "load", "loads", "show"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Document",
+    "Fragment",
+    "Problem",
+    "Trap",
+    "load",
+    "loads",
+    "show_problem",
+]

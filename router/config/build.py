@@ -20,7 +20,7 @@ from router.decide.inhibition import Inhibition, Rule
 from router.model import OWN_SOURCE, Alertmanager, Destination, Millis, Source
 
 # Names of sources that mean something already.
-_RESERVED = {
+_RESERVED_SOURCE_NAMES = {
     OWN_SOURCE: "the source of the router's own alerts",
     "unknown": "what metrics call a webhook that comes from no source",
 }
@@ -44,7 +44,7 @@ class Builder:
 
     @cached_property
     def file(self) -> FileModel | None:
-        return self._reader.modelled(FileModel)
+        return self._reader.read_model(FileModel)
 
     @cached_property
     def settings(self) -> dict[str, ChannelSettings]:
@@ -55,8 +55,8 @@ class Builder:
             where = ("channels", name)
             if name not in sections:
                 todo = did_you_mean(name, sections, "the channels are")
-                self.document.problem(where, f"there is no channel {name!r}", todo, at_key=True)
-            elif (read := self._reader.validated(sections[name].settings, value, where)) is not None:
+                self.document.add_error(where, f"there is no channel {name!r}", todo, at_key=True)
+            elif (read := self._reader.validate(sections[name].settings, value, where)) is not None:
                 settings[name] = read
         if self.document.missing is not MissingVariables.ERROR:
             for name, kind in sections.items():
@@ -128,13 +128,13 @@ class Builder:
     def _root(self, file: FileModel, names: Names) -> Route:
         if file.route.matchers or file.route.match or file.route.match_re or file.route.severity:
             what, todo = "the root route has matchers", "it catches all; move them to a route below"
-            self.document.problem(("route",), what, todo)
+            self.document.add_error(("route",), what, todo)
         self.routes = Routes(self._reader, names, self._now, self._mount)
         return self.routes.build(file.route, "route", ("route",), Inherited())
 
     def _operators(self, file: FileModel, names: Names) -> str | None:
         operators = file.operators
-        if operators is not None and self._reader.known(
+        if operators is not None and self._reader.is_known(
             operators, names.receivers, ("operators",), "receiver"
         ):
             return operators
@@ -145,7 +145,7 @@ class Builder:
         if fragments is None:  # only ever called while they are loaded
             return None
         if name in fragments.mounted:
-            self.document.problem(where, f"{name!r} is mounted twice", "keep one of the two")
+            self.document.add_error(where, f"{name!r} is mounted twice", "keep one of the two")
             return None
         todo = did_you_mean(
             name, fragments.all, "add it to the folder that `include:` names; the included files are"
@@ -160,7 +160,7 @@ class Builder:
         if file.stale_after is None:
             return 3 * silent
         if 0 < file.stale_after <= silent:
-            self.document.problem(
+            self.document.add_error(
                 ("stale_after",),
                 "alerts would count as ended before Alertmanager repeats them",
                 "make it longer than every `repeat_interval`, which is 4h where none is given",
@@ -174,20 +174,20 @@ class Builder:
             where = ("sources", index)
             if model.name in found:
                 what = f"there are two sources {model.name!r}"
-                self.document.problem((*where, "name"), what, "give each its own name")
-            if (use := _RESERVED.get(model.name.casefold())) is not None:
+                self.document.add_error((*where, "name"), what, "give each its own name")
+            if (use := _RESERVED_SOURCE_NAMES.get(model.name.casefold())) is not None:
                 what = f"the name {model.name!r} is reserved: it is {use}"
-                self.document.problem((*where, "name"), what, "give the source another name")
+                self.document.add_error((*where, "name"), what, "give the source another name")
             if model.bearer_token is not None and model.basic_auth is not None:
                 what = f"the source {model.name!r} has two credentials"
-                self.document.problem(where, what, "keep bearer_token or basic_auth")
+                self.document.add_error(where, what, "keep bearer_token or basic_auth")
             if (auth := model.alertmanager_auth) is not None:
                 if model.alertmanager_url is None:
                     what = f"the source {model.name!r} has alertmanager_auth, and no Alertmanager is asked"
-                    self.document.problem((*where, "alertmanager_auth"), what, "add alertmanager_url")
+                    self.document.add_error((*where, "alertmanager_auth"), what, "add alertmanager_url")
                 if (auth.bearer_token is None) is (auth.basic_auth is None):
                     what = f"the alertmanager_auth of the source {model.name!r} holds no credential, or two"
-                    self.document.problem(
+                    self.document.add_error(
                         (*where, "alertmanager_auth"), what, "give bearer_token or basic_auth"
                     )
             source = found[model.name] = _source(model)
@@ -210,7 +210,7 @@ class Builder:
             key = "bearer_token" if model.bearer_token is not None else "basic_auth"
             what = f"the sources {other!r} and {source.name!r} have the same credentials"
             todo = "give each its own: they say which source a webhook comes from"
-            self.document.problem((*where, key), what, todo)
+            self.document.add_error((*where, key), what, todo)
 
     def _rules(self, file: FileModel) -> list[Rule]:
         return [_rule(rule, index) for index, rule in enumerate(file.inhibit_rules) if rule is not None]

@@ -35,7 +35,7 @@ _NULL = "tag:yaml.org,2002:null"
 
 # Aliases written out, a file has at most so many pieces of data, and so many more a character: a few lines of
 # aliases of aliases would else be billions.
-_FEWEST, _PIECES = 10_000, 4
+_BASE_PIECES, _PIECES_PER_CHARACTER = 10_000, 4
 
 
 class _TooLarge(Exception):  # noqa: N818  (never seen outside)
@@ -96,29 +96,33 @@ class Document:
         return [replace(each, what=mask_(each.what), todo=mask_(each.todo)) for each in self._problems]
 
     @property
-    def broken(self) -> bool:
+    def has_errors(self) -> bool:
         return any(problem.trap is None for problem in self._problems)
 
     @property
     def errors(self) -> list[Problem]:
         return [problem for problem in self.problems if problem.trap is None]
 
-    def problem(self, location: Location, what: str, todo: str, *, at_key: bool = False) -> None:
+    def add_error(self, location: Location, what: str, todo: str, *, at_key: bool = False) -> None:
         """A mistake at a location, or at the nearest known place around it."""
         self._problems.append(Problem(self.name, *self.position(location, at_key=at_key), what, todo))
 
-    def warn(self, trap: Trap, location: Location, what: str, todo: str, *, at_key: bool = False) -> None:
+    def add_warning(
+        self, trap: Trap, location: Location, what: str, todo: str, *, at_key: bool = False
+    ) -> None:
         """What is allowed and rarely meant."""
         self._problems.append(Problem(self.name, *self.position(location, at_key=at_key), what, todo, trap))
 
-    def lack(self, location: Location, what: str, todo: str, *, at_key: bool = False) -> None:
+    def add_missing_credential(
+        self, location: Location, what: str, todo: str, *, at_key: bool = False
+    ) -> None:
         """A credential that isn't there."""
         if self.missing is MissingVariables.ERROR:
-            self.problem(location, what, todo, at_key=at_key)
+            self.add_error(location, what, todo, at_key=at_key)
         elif self.missing is MissingVariables.WARNING:
-            self.warn(Trap.CREDENTIALS, location, what, todo, at_key=at_key)
+            self.add_warning(Trap.CREDENTIALS, location, what, todo, at_key=at_key)
 
-    def problem_at(self, position: Position, what: str, todo: str) -> None:
+    def add_error_at(self, position: Position, what: str, todo: str) -> None:
         """A mistake at a place that is no value's."""
         self._problems.append(Problem(self.name, *position, what, todo))
 
@@ -170,7 +174,7 @@ def _mapping(root: Node | None) -> Node:
     raise SyntaxRefusedError(Position(1, 1), what, "start from the routes.yaml of the README")
 
 
-def plain(text: str) -> Any:
+def read_value(text: str) -> Any:
     """Any YAML as data, without variables; every scalar is text as it was written, or None.
 
     :raises ConfigError: it is no YAML, or has a mistake that would change what it means
@@ -181,19 +185,19 @@ def plain(text: str) -> Any:
         data = None if root is None else _built(document, root, text, None)
     except SyntaxRefusedError as error:
         raise _refused(error, text, "") from None
-    if document.broken:
+    if document.has_errors:
         raise ConfigError(document.errors)
     return data
 
 
 def _built(document: Document, root: Node, text: str, environ: Mapping[str, str] | None) -> Any:
     if environ is not None and (begin := directive(text)) is not None:
-        document.problem_at(begin, "a directive can't stand here", "remove it: the file is YAML 1.2")
+        document.add_error_at(begin, "a directive can't stand here", "remove it: the file is YAML 1.2")
     for position in tags(text):
         todo = "write a plain value; in quotes if it begins with !"
-        document.problem_at(position, "YAML tags are not supported", todo)
+        document.add_error_at(position, "YAML tags are not supported", todo)
     try:
-        return _Builder(document, text, environ or {}).build(root, ())
+        return _DataBuilder(document, text, environ or {}).build(root, ())
     except _TooLarge:
         what = "its aliases make it too large"
         raise SyntaxRefusedError(Position(1, 1), what, "write out what they stand for, or less") from None
@@ -207,12 +211,12 @@ def _refused(error: SyntaxRefusedError, text: str, name: str) -> ConfigError:
     return ConfigError([problem], {name: mask(text, below_secrets(text))})
 
 
-class _Builder:
+class _DataBuilder:
     def __init__(self, document: Document, text: str, environ: Mapping[str, str]) -> None:
         self._document = document
         self._text = text
         self._environ = environ
-        self._left = _FEWEST + _PIECES * len(text)
+        self._left = _BASE_PIECES + _PIECES_PER_CHARACTER * len(text)
 
     def build(self, node: Node, location: Location, key: Position | None = None) -> Any:
         """:param key: where its key stands, which is the place of a value that isn't there"""
@@ -237,7 +241,7 @@ class _Builder:
         for key_node, value_node in node.value:
             position = _begin(key_node)
             if not isinstance(key_node, ScalarNode):
-                self._document.problem_at(position, "a key is not a word", "write keys as plain words")
+                self._document.add_error_at(position, "a key is not a word", "write keys as plain words")
                 continue
             key = shown(self._whole(key_node))
             inner = (*location, key)
@@ -247,7 +251,7 @@ class _Builder:
             if key in data:
                 first = self._document.keys[inner].line
                 what = f"{key!r} stands twice in the same mapping, first in line {first}"
-                self._document.problem_at(position, what, "keep one of them")
+                self._document.add_error_at(position, what, "keep one of them")
                 continue
             self._document.keys[inner] = position
             data[key] = self.build(value_node, inner, position)
@@ -264,7 +268,7 @@ class _Builder:
                 self._document.values[location] = position
             else:
                 what, todo = "<< takes a mapping, and this is none", "write `<<: *anchor` of a mapping"
-                self._document.problem_at(_begin(each), what, todo)
+                self._document.add_error_at(_begin(each), what, todo)
         return merged
 
     def _scalar(self, node: ScalarNode, location: Location) -> str | None:
@@ -278,7 +282,7 @@ class _Builder:
         position = half_a_character(node, self._text)
         if position is not None:
             todo = "write both halves one after the other, or the character itself"
-            self._document.problem_at(position, "this escape is half of a character", todo)
+            self._document.add_error_at(position, "this escape is half of a character", todo)
         return str(node.value)
 
     def _resolve(self, text: str, location: Location) -> str:
@@ -292,11 +296,11 @@ class _Builder:
                 f"the environment variable {name} is not set",
                 f"set it, or write ${{{name}:-a default}}",
             )
-            self._document.lack(location, what, todo)
+            self._document.add_missing_credential(location, what, todo)
             return placeholder(name)
         if not is_unicode(value):
             what = f"the environment variable {name} has bytes that are no UTF-8"
-            self._document.problem(location, what, "set it to text")
+            self._document.add_error(location, what, "set it to text")
             return placeholder(name)
         if name in self._environ:
             self._document.variables[name] = value

@@ -23,7 +23,7 @@ def readable_errors(error: ValidationError) -> list[ErrorDetails]:
 
 
 # By pydantic's name of a finding; {limit} is what it says beside.
-_WORDS = {
+_MESSAGES = {
     "string_pattern_mismatch": (
         "{key} has characters that can't be used here",
         "keep to letters, digits, '_', '.' and '-'",
@@ -37,7 +37,7 @@ _WORDS = {
     "less_than_equal": ("{key} is too large", "it should be at most {limit:g}"),
     "string_too_short": ("{key} has the wrong length", "its length should be {limit}"),
 }
-_ALIKE = {
+_SAME_MESSAGE = {
     "dict_type": "model_type", "list_type": "tuple_type", "float_type": "float_parsing",
     "string_too_long": "string_too_short", "too_short": "string_too_short", "too_long": "string_too_short",
 }  # fmt: skip
@@ -45,26 +45,26 @@ _LIMITS = ("expected", "gt", "le", "min_length", "max_length")
 _EMPTY = {"string_too_short": "give it, or leave the key out", "too_short": "name one at least"}
 
 
-def words(detail: ErrorDetails, location: Location) -> tuple[str, str]:
+def describe_finding(detail: ErrorDetails, location: Location) -> tuple[str, str]:
     """What is wrong and what to do, of one of pydantic's findings; never what was given."""
     key = next((str(part) for part in reversed(location) if isinstance(part, str)), "this")
     message, kind = detail["msg"].removeprefix("Value error, "), detail["type"]
     if kind == "value_error":
-        what, todo = split(message)
+        what, todo = split_message(message)
         spoken = what if what.startswith(f"{key} ") else f"{key}: {what}"
         return f"{key} {what}" if what.startswith("is ") else spoken, todo
     given = detail.get("ctx", {})
     limit = next((given[name] for name in _LIMITS if name in given), None)
     if kind in _EMPTY and limit == 1:
         return f"{key} is empty", _EMPTY[kind]
-    known = _WORDS.get(_ALIKE.get(kind, kind))
+    known = _MESSAGES.get(_SAME_MESSAGE.get(kind, kind))
     if known is None:
         return f"{key} is not right", message[0].lower() + message[1:]
     what, todo = (text.format(key=key, limit=limit) for text in known)
     return what, todo
 
 
-def split(message: str) -> tuple[str, str]:
+def split_message(message: str) -> tuple[str, str]:
     what, separator, todo = message.partition("; ")
     return what, todo if separator else "mend it"
 
@@ -91,7 +91,7 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models(inner)
 
 
-def prune(data: Any, location: Location) -> bool:
+def remove_piece(data: Any, location: Location) -> bool:
     """Leave out the smallest piece around a location that a mapping names. False: there is none left."""
     holder, key = None, None
     for part in location:

@@ -188,7 +188,7 @@ class Fragments:
         seen = dict(main.destinations)
         fragment.loaded = _load(kept, document, fragment, main, seen, inherited)
         fragment.texts, fragment.problems = {name: document.text}, tuple(document.problems)
-        if document.broken:
+        if document.has_errors:
             fragment.loaded = None
         else:
             main.destinations.update(seen)
@@ -203,7 +203,7 @@ def _load(
     inherited: Inherited,
 ) -> Loaded | None:
     reader, prefix = Reader(document, fragment.file.parent, kept.files), f"{fragment.name}/"
-    model = reader.modelled(FragmentModel)
+    model = reader.read_model(FragmentModel)
     own = destinations(reader, main.sections, main.settings, prefix)
     conflicting(reader, own, seen)
     if model is None:
@@ -212,7 +212,7 @@ def _load(
     for name in own:
         if full[name] in main.names.destinations:
             what = f"the main file has a receiver {full[name]!r}, too"
-            document.problem(("receivers", name), what, "rename one of them", at_key=True)
+            document.add_error(("receivers", name), what, "rename one of them", at_key=True)
     scope = {**main.names.receivers, **full}
     resolve_names(reader, own, scope)
     receivers = {full[name]: found for name, found in own.items()}
@@ -228,7 +228,7 @@ def _load(
             "the route of a fragment has matchers",
             "its mount point has them; move these to a route below",
         )
-        document.problem(("route",), what, todo)
+        document.add_error(("route",), what, todo)
     routes = Routes(reader, names, main.now)
     route = routes.build(model.route, f"{fragment.name}: route", ("route",), inherited)
     found = dict(schedules(reader, own, main.timezone))

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 
 from router.config.document import Document, Location
 from router.config.fields import minute_of_day
+from router.config.inspected_file import InspectedFile
 from router.config.models import IntervalModel, TimeIntervalModel
 from router.config.problems import Trap
 from router.config.routes import EVER_DAYS
-from router.config.trapped import TrappedFile
 from router.decide import Outside, Route
 from router.decide.hours import Hours, NamedInterval
 from router.model import Millis
@@ -25,11 +25,11 @@ class HoursTraps:
         self._now = now
         self._searched: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[bool, bool]] = {}
 
-    def look(self, file: TrappedFile, routes: Mapping[str, Route]) -> None:
+    def look(self, file: InspectedFile, routes: Mapping[str, Route]) -> None:
         """:param routes: by path"""
         self._hours(file, routes, self._intervals(file))
 
-    def _intervals(self, file: TrappedFile) -> frozenset[str]:
+    def _intervals(self, file: InspectedFile) -> frozenset[str]:
         """The names of those that are never, or always, true."""
         flagged = set()
         for index, model in enumerate(file.time_intervals):
@@ -39,20 +39,24 @@ class HoursTraps:
                 flagged.add(named.name)
             if never:
                 todo = "mend its entries, or remove it"
-                file.document.warn(Trap.NEVER, where, f"the interval {model.name!r} is never true", todo)
+                file.document.add_warning(
+                    Trap.NEVER, where, f"the interval {model.name!r} is never true", todo
+                )
             elif always:
                 todo = "remove it, or say when it ends"
-                file.document.warn(Trap.ALWAYS, where, f"the interval {model.name!r} is always true", todo)
+                file.document.add_warning(
+                    Trap.ALWAYS, where, f"the interval {model.name!r} is always true", todo
+                )
             for number, entry in enumerate(named.intervals):
                 if not never and not _opens(Hours((NamedInterval("", (entry,)),)), self._now):
                     position = (*where, "time_intervals", number)
                     what = f"this entry of {model.name!r} is never true"
-                    file.document.warn(Trap.NEVER, position, what, "mend it, or remove it")
+                    file.document.add_warning(Trap.NEVER, position, what, "mend it, or remove it")
             _ored(file.document, model, where)
             _gaps(file.document, model, where)
         return frozenset(flagged)
 
-    def _hours(self, file: TrappedFile, routes: Mapping[str, Route], flagged: frozenset[str]) -> None:
+    def _hours(self, file: InspectedFile, routes: Mapping[str, Route], flagged: frozenset[str]) -> None:
         """Of routes: intervals that together are never or always open, though each alone is not."""
         by_name = {model.name: model for model in file.time_intervals}
         for path, model in file.models():
@@ -63,15 +67,17 @@ class HoursTraps:
             if not flagged.intersection(names):
                 never, always = self._never_or_always(route.hours)
                 if route.outside is not Outside.HOLD and never:
-                    file.document.warn(Trap.NEVER, where, "these hours are never open", "mend the intervals")
+                    file.document.add_warning(
+                        Trap.NEVER, where, "these hours are never open", "mend the intervals"
+                    )
                 elif always:
                     what, todo = "these hours never close", "remove the intervals, or mend them"
-                    file.document.warn(Trap.ALWAYS, where, what, todo)
+                    file.document.add_warning(Trap.ALWAYS, where, what, todo)
             known = [by_name[name] for name in dict.fromkeys(model.active_time_intervals) if name in by_name]
             if _meant_together(known):
                 what = "one of these active_time_intervals is enough to be open, but they look as if all should hold"
                 todo = "make one interval with an entry in which all must hold"
-                file.document.warn(Trap.INTERVALS_OR, (*where, "active_time_intervals"), what, todo)
+                file.document.add_warning(Trap.INTERVALS_OR, (*where, "active_time_intervals"), what, todo)
 
     def _never_or_always(self, hours: Hours) -> tuple[bool, bool]:
         """Searched for once for all routes that have the same hours."""
@@ -100,7 +106,7 @@ def _ored(document: Document, model: TimeIntervalModel, where: Location) -> None
                 + (": the times apply on every day, and the days apply all day" if "times" in fields else "")
             )
             todo = "put them into one entry, where all must hold"
-            document.warn(Trap.INTERVALS_OR, (*where, "time_intervals", number), what, todo)
+            document.add_warning(Trap.INTERVALS_OR, (*where, "time_intervals", number), what, todo)
             return
         seen[kind] = None
 
@@ -145,7 +151,7 @@ def _gaps(document: Document, model: TimeIntervalModel, where: Location) -> None
             if following in starts:
                 what = f"the minute from {times.end_time} to {following} is missing: end_time is exclusive"
                 position = (*where, "time_intervals", number, "times", index, "end_time")
-                document.warn(Trap.MINUTE_GAP, position, what, f'write "{following}"')
+                document.add_warning(Trap.MINUTE_GAP, position, what, f'write "{following}"')
 
 
 def _minute_after(text: str) -> str:

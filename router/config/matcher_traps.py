@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from router.config.document import Location
+from router.config.inspected_file import InspectedFile
 from router.config.problems import Trap
-from router.config.trapped import TrappedFile
 from router.decide.matchers import MatcherError, parse_matchers
 
 # In a text without these, there is nothing to look for.
@@ -19,7 +19,7 @@ _OPEN_START = re.compile(r"(?:\(\?[A-Za-z]+\))?\(?\.[*+]")
 _OPEN_END = re.compile(r".*(?<!\\)\.[*+]\??\)*", re.DOTALL)
 
 
-def find_matcher_traps(file: TrappedFile) -> None:
+def find_matcher_traps(file: InspectedFile) -> None:
     for path, _ in file.models():
         _look(file, file.positions[path], "")
     rules = file.document.data.get("inhibit_rules") or ()
@@ -29,11 +29,11 @@ def find_matcher_traps(file: TrappedFile) -> None:
                 _look(file, ("inhibit_rules", index), side)
 
 
-def _look(file: TrappedFile, where: Location, side: str) -> None:
+def _look(file: InspectedFile, where: Location, side: str) -> None:
     for inside, name, op, value in _matchers(file.given(where), side):
         found = _of(name, op, value)
         if found is not None:
-            file.document.warn(found[0], (*where, *inside), *found[1:])
+            file.document.add_warning(found[0], (*where, *inside), *found[1:])
 
 
 def _matchers(given: dict[str, Any], side: str) -> Iterator[tuple[Location, str, str, str]]:

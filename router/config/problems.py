@@ -10,11 +10,11 @@ from typing import Any
 
 from router.config.secrets import mask
 
-_NAMED = 20  # a longer list of names helps nobody
-_COMPARED = (
+_MAX_NAMES_LISTED = 20  # a longer list of names helps nobody
+_MAX_NAMES_COMPARED = (
     500  # with more names, those that begin alike: to compare is slow, and there may be as many mistakes
 )
-_SHOWN = 160  # characters of a line of the file
+_MAX_LINE_CHARS = 160  # characters of a line of the file
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")  # YAML's; Python knows more
 
 
@@ -50,18 +50,18 @@ class Problem:
     trap: Trap | None = field(default=None, compare=False)
 
     @property
-    def warning(self) -> bool:
+    def is_warning(self) -> bool:
         return self.trap is not None
 
     def as_json(self) -> dict[str, Any]:
         kind = "mistake" if self.trap is None else str(self.trap)
         return {
             "file": self.file, "line": self.line, "column": self.column,
-            "severity": "warning" if self.warning else "error", "kind": kind, "what": self.what, "todo": self.todo,
+            "severity": "warning" if self.is_warning else "error", "kind": kind, "what": self.what, "todo": self.todo,
         }  # fmt: skip
 
     def __str__(self) -> str:
-        warning = "warning: " if self.warning else ""
+        warning = "warning: " if self.is_warning else ""
         return f"{self.file}:{self.line}:{self.column}: {warning}{self.what}; {self.todo}"
 
 
@@ -77,17 +77,17 @@ class ConfigError(Exception):
     @property
     def shown(self) -> str:
         """All mistakes, each with its line and a caret."""
-        return "\n".join(show(error, self.texts) for error in self.errors)
+        return "\n".join(show_problem(error, self.texts) for error in self.errors)
 
 
-def show(problem: Problem, texts: Mapping[str, str]) -> str:
+def show_problem(problem: Problem, texts: Mapping[str, str]) -> str:
     """A problem with the line that it is in, and a caret under its place."""
     lines = _LINE_ENDS.split(texts.get(problem.file, ""))
     if problem.file not in texts or not 0 < problem.line <= len(lines):
         return str(problem)
     line, number = lines[problem.line - 1], str(problem.line)
-    cut = max(0, problem.column - _SHOWN)
-    shown = line[cut : cut + _SHOWN].translate(_CONTROL)
+    cut = max(0, problem.column - _MAX_LINE_CHARS)
+    shown = line[cut : cut + _MAX_LINE_CHARS].translate(_CONTROL)
     return f"{problem}\n  {number} | {shown}\n  {' ' * len(number)} | {' ' * (problem.column - 1 - cut)}^"
 
 
@@ -97,9 +97,11 @@ _CONTROL = dict.fromkeys((*range(32), *range(127, 160)), " ")
 
 def did_you_mean(given: str, known: Collection[str], otherwise: str) -> str:
     """What to do about an unknown name."""
-    alike = known if len(known) <= _COMPARED else [each for each in known if each[:2] == given[:2]]
-    close = difflib.get_close_matches(given, sorted(alike)[:_COMPARED], n=1, cutoff=0.6)
+    alike = known if len(known) <= _MAX_NAMES_COMPARED else [each for each in known if each[:2] == given[:2]]
+    close = difflib.get_close_matches(given, sorted(alike)[:_MAX_NAMES_COMPARED], n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    more = ", …" if len(known) > _NAMED else ""
-    return f"{otherwise}: {', '.join(heapq.nsmallest(_NAMED, known))}{more}" if known else otherwise
+    more = ", …" if len(known) > _MAX_NAMES_LISTED else ""
+    return (
+        f"{otherwise}: {', '.join(heapq.nsmallest(_MAX_NAMES_LISTED, known))}{more}" if known else otherwise
+    )

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from router.channels import REGISTRY, ChannelSettings
 from router.config.document import Location, MissingVariables
 from router.config.fields import minute_of_day, zone
-from router.config.findings import split, words
+from router.config.findings import describe_finding, split_message
 from router.config.models import IntervalModel
 from router.config.problems import did_you_mean
 from router.config.reader import Reader
@@ -34,7 +34,7 @@ def destinations(
         where = ("receivers", name)
         if not isinstance(items, list | None):
             what, todo = "a receiver is a list of destinations", "write `- slack: {channel: C…}`"
-            reader.document.problem(where, what, todo)
+            reader.document.add_error(where, what, todo)
             items = []  # noqa: PLW2901  (the name is known all the same)
         found = (
             _destination(reader, sections, settings, f"{prefix}{name}", item, (*where, index))
@@ -54,7 +54,7 @@ def _destination(
 ) -> Destination | None:
     document = reader.document
     if not isinstance(item, dict) or len(item) != 1:
-        document.problem(
+        document.add_error(
             where, "a destination is one word with its options", "write `- slack: {channel: C…}`"
         )
         return None
@@ -62,12 +62,12 @@ def _destination(
     kind = REGISTRY.get(name)
     if kind is None:
         todo = did_you_mean(name, REGISTRY, "the channels are")
-        document.problem((*where, name), f"there is no channel {name!r}", todo, at_key=True)
+        document.add_error((*where, name), f"there is no channel {name!r}", todo, at_key=True)
         return None
-    read = reader.validated(kind.options, options, (*where, name))
+    read = reader.validate(kind.options, options, (*where, name))
     if kind.section not in sections:
         todo = f"add `{kind.section}:` under channels"
-        document.lack((*where, name), f"{name} has no credentials", todo, at_key=True)
+        document.add_missing_credential((*where, name), f"{name} has no credentials", todo, at_key=True)
     if read is None:
         return None
     limits = kind.limits_of(read, settings.get(kind.section))
@@ -95,7 +95,7 @@ def resolve_names(
                 covers = [
                     scope[each]
                     for each in destination.options.covers
-                    if reader.known(each, scope, where, "receiver")
+                    if reader.is_known(each, scope, where, "receiver")
                 ]
                 options = destination.options.model_copy(update={"covers": tuple(covers)})
                 receivers[name] = (*found[:index], replace(destination, options=options), *found[index + 1 :])
@@ -106,7 +106,7 @@ def _stand_in(
 ) -> str | None:
     name = destination.options.on_failure
     position = (*where, destination.channel, "on_failure")
-    return scope[name] if name is not None and reader.known(name, scope, position, "receiver") else None
+    return scope[name] if name is not None and reader.is_known(name, scope, position, "receiver") else None
 
 
 def schedules(
@@ -117,7 +117,7 @@ def schedules(
         where: Location = ("receivers", name)
         digests = [(index, each) for index, each in enumerate(found) if each.digest]
         if len(digests) > 1:
-            reader.document.problem(
+            reader.document.add_error(
                 where, f"the receiver {name!r} has two digests", "make them two receivers"
             )
         for index, destination in digests:
@@ -125,7 +125,7 @@ def schedules(
             for key in ("weekdays", "covers"):
                 if key in options.model_fields_set and not getattr(options, key):
                     what, todo = f"{key} is empty", "name some, or leave the key out: then all count"
-                    reader.document.problem((*position, key), what, todo)
+                    reader.document.add_error((*position, key), what, todo)
             try:
                 yield (
                     destination.key,
@@ -137,9 +137,9 @@ def schedules(
                 )
             except ValidationError as error:
                 location = (*position, *error.errors()[0]["loc"])
-                reader.document.problem(location, *words(error.errors()[0], location))
+                reader.document.add_error(location, *describe_finding(error.errors()[0], location))
             except ValueError as error:
-                reader.document.problem((*position, "at"), *split(str(error)))
+                reader.document.add_error((*position, "at"), *split_message(str(error)))
 
 
 def conflicting(
@@ -152,6 +152,6 @@ def conflicting(
             if other != destination and reader.document.missing is not MissingVariables.MADE_UP:
                 what = f"{destination.key} stands in another receiver with other options"
                 todo = "make them the same, or name them differently"
-                reader.document.problem(
+                reader.document.add_error(
                     ("receivers", name, index, destination.channel), what, todo, at_key=True
                 )

@@ -59,16 +59,16 @@ class Routes:
 
     def build(self, model: RouteModel, path: str, where: Location, above: Inherited) -> Route:
         self.positions[path] = where
-        problem = self._reader.document.problem
+        problem = self._reader.document.add_error
         receiver = above.receiver
         if model.receiver is not None:
-            if self._reader.known(model.receiver, self._names.receivers, (*where, "receiver"), "receiver"):
+            if self._reader.is_known(model.receiver, self._names.receivers, (*where, "receiver"), "receiver"):
                 receiver = self._names.receivers[model.receiver]
         elif receiver is None:
             problem(where, "the root route has no receiver", "name the one that catches all")
         severity = model.severity.strip().casefold() if model.severity is not None else None
         if severity is not None:
-            self._reader.known(severity, self._names.levels, (*where, "severity"), "severity level")
+            self._reader.is_known(severity, self._names.levels, (*where, "severity"), "severity level")
         open_ = hours(self._reader, model, where, self._names.intervals)
         outside, digest = self._outside(model, where)
         self._opens(open_, outside, where)
@@ -100,7 +100,7 @@ class Routes:
 
     def _attach(self, name: str, where: Location, inherited: Inherited) -> Route | None:
         if self._mount is None:
-            self._reader.document.problem(
+            self._reader.document.add_error(
                 where, "an included file can't mount another", "mount it in the main file"
             )
             return None
@@ -110,19 +110,19 @@ class Routes:
         if not isinstance(model.outside, OutsideDigest):
             return Outside(model.outside), None
         name, position = model.outside.digest, (*where, "outside", "digest")
-        if not self._reader.known(name, self._names.receivers, position, "receiver"):
+        if not self._reader.is_known(name, self._names.receivers, position, "receiver"):
             return Outside.DIGEST, None
         full = self._names.receivers[name]
         if not any(each.digest for each in self._names.destinations[full]):
             todo = "name one that has, or add `- digest:` to it"
-            self._reader.document.problem(position, f"the receiver {name!r} has no digest", todo)
+            self._reader.document.add_error(position, f"the receiver {name!r} has no digest", todo)
         return Outside.DIGEST, full
 
     def _opens(self, open_: Hours | None, outside: Outside, where: Location) -> None:
         if open_ is None or outside is not Outside.HOLD:
             return
         if not open_.open(self._now) and open_.next_opening(self._now, EVER_DAYS) is None:
-            self._reader.document.problem(
+            self._reader.document.add_error(
                 where,
                 "these hours never open: alerts would be held for ever",
                 "mend the intervals, or set `outside:` to drop, send or digest",

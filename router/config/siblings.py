@@ -9,13 +9,19 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from router.config.logic import Conditions, balanced, listed, takes_anything, wants_something
+from router.config.conditions import (
+    Conditions,
+    accepts_any_text,
+    accepts_anything,
+    is_balanced,
+    listed_values,
+)
 from router.decide import Route, Severity
 from router.decide.matchers import Matcher
 from router.decide.policy import LEVEL
 
 _WRAPPED = re.compile(r"\^?\(\?:(.*)\)\$?", re.DOTALL)
-_LITERAL = re.compile(r"[^.^$*+?()\[\]{}|\\]*")
+_LITERAL_START = re.compile(r"[^.^$*+?()\[\]{}|\\]*")
 _REPEATS = frozenset("*+?{")
 _File = tuple[str, ...]
 
@@ -45,7 +51,7 @@ class Siblings:
         whole = self._taker(asked, before)
         if whole is not None:
             return [self._routes[whole]]
-        for name, cases in asked.cases():
+        for name, cases in asked.split_by_label():
             # Whoever takes a case, and not the whole, asks about the label that makes the difference.
             if self._mentioned.get(self._label(name), before) >= before:
                 continue
@@ -60,7 +66,7 @@ class Siblings:
             number = self._taker(case, before)
             if number is not None:
                 found.add(number)
-            elif case.impossible is None:
+            elif case.impossible_label is None:
                 return None
         return found
 
@@ -70,11 +76,11 @@ class Siblings:
             number for file in _looked_for(asked) for number in self._files.get(file, ()) if number < before
         }
         return next(
-            (each for each in sorted(numbers) if asked.imply_all(self._routes[each].conditions)), None
+            (each for each in sorted(numbers) if asked.implies_all(self._routes[each].conditions)), None
         )
 
     def _asked(self, route: Route) -> list[Matcher]:
-        return [each for each in route.conditions if not takes_anything(each)]
+        return [each for each in route.conditions if not accepts_anything(each)]
 
     def _label(self, name: str) -> str:
         """A level follows from its label."""
@@ -83,10 +89,10 @@ class Siblings:
 
 def _filed(matcher: Matcher) -> tuple[_File, ...]:
     """Where a sibling with this matcher can be filed."""
-    values = listed(matcher)
+    values = listed_values(matcher)
     if values is not None:
         return tuple(("value", matcher.name, value) for value in sorted(values))
-    if wants_something(matcher):
+    if accepts_any_text(matcher):
         return (("something", matcher.name),)
     prefix = _prefix(matcher.value) if matcher.op == "=~" else ""
     if prefix:
@@ -97,7 +103,7 @@ def _filed(matcher: Matcher) -> tuple[_File, ...]:
 def _looked_for(asked: Conditions) -> Iterator[_File]:
     """Where all that the conditions may imply is filed."""
     yield ()
-    for name, values in asked.finite.items():
+    for name, values in asked.possible_values.items():
         if values:
             value = min(values)  # whoever takes all of them takes this one
             yield ("value", name, value)
@@ -111,11 +117,11 @@ def _looked_for(asked: Conditions) -> Iterator[_File]:
 def _prefix(pattern: str) -> str:
     """What every text begins with that a pattern matches, as far as that is plain to see."""
     inner = _WRAPPED.fullmatch(pattern)
-    if inner is not None and balanced(inner.group(1)):
+    if inner is not None and is_balanced(inner.group(1)):
         pattern = inner.group(1)
     if "|" in pattern:
         return ""
     pattern = pattern.removeprefix("^")
-    found = _LITERAL.match(pattern)
+    found = _LITERAL_START.match(pattern)
     prefix = found.group() if found is not None else ""
     return prefix[:-1] if pattern[len(prefix) : len(prefix) + 1] in _REPEATS else prefix

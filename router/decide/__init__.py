@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from router.decide.inhibition import Key, named
+from router.decide.inhibition import Key, source_text
 from router.decide.policy import Matched, Outside, Policy, Route, Severity
 from router.model import Decision, DecisionKind, Destination, Labels, Millis
 
@@ -50,7 +50,7 @@ def decide(
             break
     for inhibition in matched.muted_by:
         if (inhibitor := source(inhibition)) is not None:
-            reason = f"inhibited by {named(inhibitor, labels)} ({inhibition.rule.name})"
+            reason = f"inhibited by {source_text(inhibitor, labels)} ({inhibition.rule.name})"
             return tuple(
                 each if each.kind is DecisionKind.DROP else _muted(each, inhibition, reason)
                 for each in strongest.values()

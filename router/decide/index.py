@@ -12,7 +12,7 @@ from router.decide.matchers import Matcher
 from router.model import Labels
 
 # Values that are remembered by label: label values recur, except for those that never do.
-_REMEMBERED = 8_192
+_MAX_VALUES_REMEMBERED = 8_192
 
 
 class MatcherIndex:
@@ -98,7 +98,7 @@ class _Label:
                 todo ^= lowest
                 if _hold(self._asked[lowest.bit_length() - 1], value):
                     holding |= lowest
-            if len(self._matched) >= _REMEMBERED:
+            if len(self._matched) >= _MAX_VALUES_REMEMBERED:
                 del self._matched[next(iter(self._matched))]
             self._matched[value] = asked, holding
         return candidates & (self._free | holding)

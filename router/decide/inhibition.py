@@ -12,8 +12,8 @@ from router.decide.matchers import Matcher
 from router.model import Labels
 
 # Of a name for people: so many labels of a source, so much of a value.
-_LABELS_NAMED = 6
-_VALUE_NAMED = 60
+_MAX_LABELS_SHOWN = 6
+_MAX_VALUE_CHARS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +76,22 @@ class Inhibition:
         return tuple({key.text: key for key in keys}.values())  # the same rule may stand there twice
 
 
-def named(source: Labels, target: Labels) -> str:
+def source_text(source: Labels, target: Labels) -> str:
     """``HighErrorRate{instance="web-1", severity="critical"}``: a source's name, and the labels that tell it apart
     from what it mutes.
     """
     apart = [
         name for name, value in sorted(source.items()) if name != "alertname" and target.get(name) != value
     ]
-    shown = [f'{_shown(name)}="{_shown(source[name])}"' for name in apart[:_LABELS_NAMED]]
-    if len(apart) > _LABELS_NAMED:
-        shown.append(f"{len(apart) - _LABELS_NAMED} more")
+    shown = [f'{_shown(name)}="{_shown(source[name])}"' for name in apart[:_MAX_LABELS_SHOWN]]
+    if len(apart) > _MAX_LABELS_SHOWN:
+        shown.append(f"{len(apart) - _MAX_LABELS_SHOWN} more")
     name = _shown(source.get("alertname", "")) or "an alert without a name"
     return f"{name}{{{', '.join(shown)}}}" if shown else name
 
 
 def _shown(text: str) -> str:
-    cut = text if len(text) <= _VALUE_NAMED else f"{text[: _VALUE_NAMED - 1]}…"
+    cut = text if len(text) <= _MAX_VALUE_CHARS else f"{text[: _MAX_VALUE_CHARS - 1]}…"
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in cut)
 
 

@@ -19,10 +19,10 @@ _CLASSIC = re.compile(
 )
 _SIMPLE_ESCAPES = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92, '"': 34}
 _HEX_ESCAPES = {"x": 2, "u": 4, "U": 8}
-_OPTIONS = re2.Options()
-_OPTIONS.log_errors = False
+_RE2_OPTIONS = re2.Options()
+_RE2_OPTIONS.log_errors = False
 # The same pattern stands in many routes, and again after a reload.
-_PATTERNS = 65_536
+_MAX_PATTERNS_CACHED = 65_536
 
 
 class MatcherError(ValueError):
@@ -59,10 +59,10 @@ class Matcher:
         return f'{name}{self.op}"{escaped}"'
 
 
-@lru_cache(maxsize=_PATTERNS)
+@lru_cache(maxsize=_MAX_PATTERNS_CACHED)
 def _compiled(pattern: str) -> Any:
     try:
-        return re2.compile(f"^(?:{pattern})$", _OPTIONS)
+        return re2.compile(f"^(?:{pattern})$", _RE2_OPTIONS)
     except re2.error as error:
         reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
         raise MatcherError(f"bad regular expression {pattern!r}: {reason}") from None
@@ -96,10 +96,10 @@ def parse_matcher(text: str) -> Matcher:
     try:
         return parse_classic_matcher(text)
     except MatcherError:
-        return only(parse_utf8(text))
+        return only_matcher(parse_utf8(text))
 
 
-def only(matchers: tuple[Matcher, ...]) -> Matcher:
+def only_matcher(matchers: tuple[Matcher, ...]) -> Matcher:
     """:raises MatcherError: there are none, or several"""
     if len(matchers) != 1:
         raise MatcherError(f"expected one matcher, found {len(matchers)}")

@@ -172,8 +172,8 @@ class Matched:
 
 
 # Alerts whose routes a policy remembers: about a kilobyte each.
-_REMEMBERED = 20_000
-_UNREAD = Configuration()
+_MAX_ALERTS_REMEMBERED = 20_000
+_NO_CONFIGURATION = Configuration()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class Policy:
     """The receiver that is told of broken destinations; None: the routes say who is."""
     fingerprint: str = ""
     """Changes whenever the rules do: open work is then judged anew."""
-    configuration: Configuration = _UNREAD
+    configuration: Configuration = _NO_CONFIGURATION
     _matched: dict[str, "Matched"] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def match(self, labels: Labels, identity: str = "", *, own: bool = False) -> "Matched":
@@ -213,7 +213,7 @@ class Policy:
             level, muted_by, self.inhibition.as_source(labels), ways, destinations, frozenset(always)
         )
         if identity and not own:
-            if len(self._matched) >= _REMEMBERED:
+            if len(self._matched) >= _MAX_ALERTS_REMEMBERED:
                 self._matched.clear()
             self._matched[identity] = found
         return found

@@ -7,12 +7,12 @@ from router.model import Labels, StormLine
 from router.render.words import clip, line
 
 _NAME = "alertname"
-_LONGEST = 200
+_MAX_NAME_CHARS = 200
 """Characters of a name, and of what says where."""
-_NAMES = 3
+_MAX_ALERT_NAMES = 3
 """Alerts that a group without a name of its own is called by."""
 # What stands around a name: the count, brackets, commas.
-_FRAME, _SEPARATOR = 24, 3
+_FRAME_CHARS, _SEPARATOR_CHARS = 24, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Fold:
     def what(self) -> str:
         """``HostDown x 250``; without a title, the first names."""
         if not self.title:
-            more = self.count - _NAMES
-            return ", ".join(self.names[:_NAMES]) + (f" and {more} more" if more > 0 else "")
+            more = self.count - _MAX_ALERT_NAMES
+            return ", ".join(self.names[:_MAX_ALERT_NAMES]) + (f" and {more} more" if more > 0 else "")
         return self.title + (f" \N{MULTIPLICATION SIGN} {self.count}" if self.count > 1 else "")
 
     @property
@@ -71,7 +71,7 @@ def fold(
             bare.setdefault(level, []).append(escape(title))
         folds[key] = Fold(
             level=escape(line(level)), rank=rank(level), title=escape(key[1]), scope=escape(_pairs(shared)),
-            by=escape(clip(line("/".join(apart)), _LONGEST)) if len(apart) > 1 else "",
+            by=escape(clip(line("/".join(apart)), _MAX_NAME_CHARS)) if len(apart) > 1 else "",
             names=tuple(escape(_values(where, apart)) for where in several) if apart else (), count=len(several),
         )  # fmt: skip
     for level, names in bare.items():
@@ -85,18 +85,18 @@ def room_of(each: StormLine, *, begins: bool) -> int:
     :param begins: it is the first of its level and name
     """
     where = _where(each.labels)
-    room = _escaped("/".join(where.values())) + _SEPARATOR
+    room = _escaped("/".join(where.values())) + _SEPARATOR_CHARS
     if begins:
-        room += _escaped(_title(each)) + _SEPARATOR
+        room += _escaped(_title(each)) + _SEPARATOR_CHARS
     if begins and where:
         pairs = ", ".join(map("=".join, where.items()))
-        room += _FRAME + _escaped(each.level) + _escaped(pairs) + _escaped("/".join(where))
+        room += _FRAME_CHARS + _escaped(each.level) + _escaped(pairs) + _escaped("/".join(where))
     return room
 
 
 def _escaped(text: str) -> int:
     """How long it is, once it is clipped and escaped, at most."""
-    return min(len(text) + 4 * sum(map(text.count, "&<>\"'")), 5 * _LONGEST)
+    return min(len(text) + 4 * sum(map(text.count, "&<>\"'")), 5 * _MAX_NAME_CHARS)
 
 
 def key_of(each: StormLine) -> tuple[str, str]:
@@ -105,10 +105,10 @@ def key_of(each: StormLine) -> tuple[str, str]:
 
 
 def _title(each: StormLine) -> str:
-    name = each.labels.get(_NAME) or ", ".join(each.names[:_NAMES])
-    if len(each.names) > _NAMES and not each.labels.get(_NAME):
+    name = each.labels.get(_NAME) or ", ".join(each.names[:_MAX_ALERT_NAMES])
+    if len(each.names) > _MAX_ALERT_NAMES and not each.labels.get(_NAME):
         name += " …"
-    return clip(line(name), _LONGEST) or ("Alerts" if _where(each.labels) else "Unnamed group")
+    return clip(line(name), _MAX_NAME_CHARS) or ("Alerts" if _where(each.labels) else "Unnamed group")
 
 
 def _where(labels: Labels) -> Labels:
@@ -117,8 +117,8 @@ def _where(labels: Labels) -> Labels:
 
 
 def _pairs(where: Labels) -> str:
-    return clip(line(", ".join(f"{name}={where[name]}" for name in sorted(where))), _LONGEST)
+    return clip(line(", ".join(f"{name}={where[name]}" for name in sorted(where))), _MAX_NAME_CHARS)
 
 
 def _values(where: Labels, names: Iterable[str]) -> str:
-    return clip(line("/".join(where[name] for name in names if name in where)), _LONGEST) or "-"
+    return clip(line("/".join(where[name] for name in names if name in where)), _MAX_NAME_CHARS) or "-"

@@ -23,10 +23,10 @@ from router.render.folding import Fold, fold
 from router.render.words import clean, counted, duration, line, moment, silence_address, web_address
 
 Escape = Callable[[str], str]
-_RUNBOOK = ("runbook_url", "runbook")
+_RUNBOOK_ANNOTATIONS = ("runbook_url", "runbook")
 # Of a storm's folds in its subject.
-_STORM_NAMES = 3
-_DASHBOARD = ("dashboard_url", "dashboard")
+_MAX_FOLDS_IN_SUBJECT = 3
+_DASHBOARD_ANNOTATIONS = ("dashboard_url", "dashboard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +216,9 @@ class Views:
         notes = alert.annotations if shared is None else shared
         extra = alert.links if shared is None else {}
         return Links(
-            runbook=self._address(*(notes.get(name, "") for name in _RUNBOOK)),
+            runbook=self._address(*(notes.get(name, "") for name in _RUNBOOK_ANNOTATIONS)),
             dashboard=self._address(
-                *(notes.get(name, "") for name in _DASHBOARD),
+                *(notes.get(name, "") for name in _DASHBOARD_ANNOTATIONS),
                 extra.get("dashboard", ""),
                 extra.get("panel", ""),
             ),
@@ -268,7 +268,7 @@ class Views:
                 "firing": len(news.firing), "eased": len(news.eased), "resolved": len(news.resolved),
             },
             "names": {
-                name: counted([each.what for each in self._folds(lines)], _STORM_NAMES)
+                name: counted([each.what for each in self._folds(lines)], _MAX_FOLDS_IN_SUBJECT)
                 for name, lines in (
                     ("standing", storm.lines), ("firing", news.firing), ("eased", news.eased),
                     ("resolved", news.resolved),

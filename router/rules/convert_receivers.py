@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from router.channels.email import EmailOptions, EmailSettings
 from router.config.document import Location
-from router.config.findings import words
+from router.config.findings import describe_finding
 from router.rules.nodes import REFUSED, Node, Variables
 
 _PORT = 9099  # the router's own
@@ -338,7 +338,7 @@ def findings(model: type[BaseModel], data: dict[str, Any]) -> dict[Location, tup
     try:
         model.model_validate(data)
     except ValidationError as error:
-        return {detail["loc"]: words(detail, detail["loc"]) for detail in error.errors()}
+        return {detail["loc"]: describe_finding(detail, detail["loc"]) for detail in error.errors()}
     return {}
 
 

@@ -30,9 +30,9 @@ if TYPE_CHECKING:  # the store takes longer to import than all the rest, and mos
     from router.store.snapshot import KnownAlert, Snapshot
 
 # Beyond these, routes that refuse the alert are counted only.
-_REFUSALS_SHOWN = 12
+_MAX_REFUSALS_SHOWN = 12
 # What a line may ask with; the rest of what Alertmanager writes of an alert may stand there, too.
-_LINE = ALERT_KEYS | {"at", "firing"}
+_LINE_KEYS = ALERT_KEYS | {"at", "firing"}
 _SIGNS = {
     MatchResult.TAKES: "=>",
     MatchResult.PASSES_ON: "->",
@@ -112,7 +112,7 @@ class Question:
             asked = json.loads(text)
             alert = alert_from(asked)
             more = asked if isinstance(asked.get("labels"), dict) else {}
-            check_keys(more, _LINE)
+            check_keys(more, _LINE_KEYS)
             at = self._now if more.get("at") is None else parse_moment(more["at"], self._zone)
             firing = () if more.get("firing") is None else alerts_as_written(more["firing"])
         except json.JSONDecodeError as error:
@@ -123,11 +123,11 @@ class Question:
         except RecursionError:
             return {"error": "it is nested too deeply", "line": text.rstrip("\n")}
         explanation = explain_among(alert, self._policy, at, (*self._firing, *firing))
-        return as_json(explanation, self._zone)
+        return explanation_json(explanation, self._zone)
 
     def _answer(self, alert: GivenAlert, *others: GivenAlert) -> Explained:
         explanation = explain_among(alert, self._policy, self._now, (*self._firing, *others))
-        text, as_data = as_text(explanation, self._zone), as_json(explanation, self._zone)
+        text, as_data = explanation_text(explanation, self._zone), explanation_json(explanation, self._zone)
         if not alert.firing:
             text += (
                 "\n\nIt has ended: its end is told to whoever was told of it, and nobody else hears of it."
@@ -138,7 +138,7 @@ class Question:
     def _known(self, known: "KnownAlert", others: Iterable[GivenAlert]) -> Explained:
         alert = replace(given_alert(known.alert.labels), firing=known.alert.status is Status.FIRING)
         answer = self._answer(alert, *others)
-        text = f"{answer.text}\n\n{told_as_text(known.told, self._zone)}"
+        text = f"{answer.text}\n\n{notified_text(known.told, self._zone)}"
         told = [
             {**each, "at": None if each["at"] is None else rfc3339(each["at"], self._zone)}
             for each in known.told
@@ -152,7 +152,7 @@ def alert_text(labels: Labels) -> str:
     return printable(f"{labels.get('alertname', '')}{{{rest}}}")
 
 
-def as_text(explanation: Explanation, zone: ZoneInfo) -> str:
+def explanation_text(explanation: Explanation, zone: ZoneInfo) -> str:
     """A page for a terminal."""
     level = explanation.level if explanation.level_known else f"{explanation.level} (by default)"
     lines = [
@@ -176,7 +176,7 @@ def _routes(steps: tuple[RouteStep, ...]) -> Iterator[str]:
     for step in steps:
         if step.result in (MatchResult.REFUSES, MatchResult.NOT_ASKED):
             refused += 1
-            if refused > _REFUSALS_SHOWN:
+            if refused > _MAX_REFUSALS_SHOWN:
                 continue
         note = {
             MatchResult.TAKES: f"receiver {step.route.receiver}",
@@ -187,8 +187,8 @@ def _routes(steps: tuple[RouteStep, ...]) -> Iterator[str]:
             MatchResult.NOT_ASKED: "an earlier one took it, without `continue`",
         }[step.result]
         yield f"  {'  ' * step.depth}{_SIGNS[step.result]} {step.route.path}" + (f"  {note}" if note else "")
-    if refused > _REFUSALS_SHOWN:
-        yield f"     … and {refused - _REFUSALS_SHOWN} more that refuse it or were not asked (--json has them all)"
+    if refused > _MAX_REFUSALS_SHOWN:
+        yield f"     … and {refused - _MAX_REFUSALS_SHOWN} more that refuse it or were not asked (--json has them all)"
 
 
 def _hours(hours: RouteHours, zone: ZoneInfo) -> str:
@@ -234,7 +234,7 @@ def _decisions(decisions: tuple[Decision, ...], zone: ZoneInfo) -> Iterator[str]
         yield f"  {each.destination.key:{width}}  {each.kind}{at}  ({each.rule}: {each.reason})"
 
 
-def as_json(explanation: Explanation, zone: ZoneInfo) -> dict[str, Any]:
+def explanation_json(explanation: Explanation, zone: ZoneInfo) -> dict[str, Any]:
     """The same for machines; times are RFC 3339."""
 
     def at(moment: Millis | None) -> str | None:
@@ -268,7 +268,7 @@ def as_json(explanation: Explanation, zone: ZoneInfo) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def told_as_text(told: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> str:
+def notified_text(told: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> str:
     """What the store says has become of an alert so far."""
     words = {"nothing": "not told", "unknown": "perhaps told (an attempt is under way, or its answer was lost)",
              "firing": "told that it fires", "resolved": "told its end"}  # fmt: skip

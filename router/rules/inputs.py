@@ -7,7 +7,7 @@ from typing import Any
 
 from router.config import ConfigError
 from router.config.document import load_text
-from router.config.document import plain as read_plain
+from router.config.document import read_value as read_plain
 from router.config.problems import did_you_mean
 from router.decide.matchers import MatcherError, parse_matcher
 from router.model import Labels, Millis, Status

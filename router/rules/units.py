@@ -21,7 +21,7 @@ from router.rules.inputs import GivenAlert, alert_as_written, printable
 from router.rules.moments import InputError, moment_text, parse_moment
 
 Word = Literal["send", "hold", "digest", "inhibited", "drop"]
-_WORDS = get_args(Word)
+_DECISION_WORDS = get_args(Word)
 
 
 def _moment(value: Any, info: ValidationInfo) -> Millis:
@@ -45,17 +45,17 @@ Alert = Annotated[GivenAlert, BeforeValidator(_alert)]
 
 
 def _word(value: Any) -> Any:
-    if not isinstance(value, str) or value not in _WORDS:
-        raise ValueError(f"is none of {', '.join(_WORDS)}; choose one of them")
+    if not isinstance(value, str) or value not in _DECISION_WORDS:
+        raise ValueError(f"is none of {', '.join(_DECISION_WORDS)}; choose one of them")
     return value
 
 
 def _decisions(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, dict):
         return _WANTS.validate_python(value, context=info.context)
-    if not isinstance(value, str) or value not in _WORDS:
+    if not isinstance(value, str) or value not in _DECISION_WORDS:
         todo = "choose one, or write a mapping of destinations to one each"
-        raise ValueError(f"is none of {', '.join(_WORDS)}; {todo}")
+        raise ValueError(f"is none of {', '.join(_DECISION_WORDS)}; {todo}")
     return value
 
 
@@ -160,11 +160,11 @@ def run(path: Path, now: Millis) -> list[Outcome]:
         what, todo = f"can't be read: {error.strerror}", "give the path of a file of tests"
         raise ConfigError([Problem(str(path), 1, 1, what, todo)]) from None
     document = read(text, str(path), {})
-    shape = Reader(document, path.parent).validated(TestsModel, document.data, (), context=ZoneInfo("UTC"))
-    if shape is None or document.broken:
+    shape = Reader(document, path.parent).validate(TestsModel, document.data, (), context=ZoneInfo("UTC"))
+    if shape is None or document.has_errors:
         raise ConfigError(document.errors, {document.name: document.text})
     config = load(path.parent / shape.rules, environ={}, now=now, preview=True)
-    broken = [problem for each in config.fragments for problem in each.problems if not problem.warning]
+    broken = [problem for each in config.fragments for problem in each.problems if not problem.is_warning]
     if broken:
         raise ConfigError(broken, config.texts)
     # Again, for its moments are those of the rules' timezone.

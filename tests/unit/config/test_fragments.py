@@ -102,7 +102,7 @@ def test_a_broken_file_is_left_out_and_the_others_load(tmp_path: Path, text: str
     assert problems(config, tmp_path) == [problem]
     assert receivers(config, team="payments") == ["all"]
     assert receivers(config, team="search") == ["search/oncall"]
-    assert [each for each in read(tmp_path, checking=True).problems if not each.warning]
+    assert [each for each in read(tmp_path, checking=True).problems if not each.is_warning]
 
 
 def test_a_file_that_nobody_mounts_and_a_mount_without_a_file_are_said(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_secrets_that_are_not_there_are_not_taken_for_the_same(tmp_path: Path) -
     path.write_text(
         f"receivers: {{nobody: []}}\nroute: {{receiver: nobody}}\nsources: [{sources}, {files}]\n"
     )
-    assert {problem.warning for problem in check_file(path, {}, NOW).problems} == {True}
+    assert {problem.is_warning for problem in check_file(path, {}, NOW).problems} == {True}
 
 
 SECRET = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), min_size=8, max_size=40)

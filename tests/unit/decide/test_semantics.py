@@ -13,7 +13,7 @@ from router.decide.matchers import (
     Matcher,
     MatcherError,
     is_label_name,
-    only,
+    only_matcher,
     parse_classic,
     parse_matcher,
     parse_matchers,
@@ -57,7 +57,7 @@ def test_the_fallback(case: Any) -> None:
 
 @pytest.mark.parametrize("case", cases("matcher", "parse_utf8_single"))
 def test_one_matcher_in_the_utf8_grammar(case: Any) -> None:
-    _holds(case, lambda text: (only(parse_utf8(text)),))
+    _holds(case, lambda text: (only_matcher(parse_utf8(text)),))
 
 
 @pytest.mark.parametrize("case", cases("matcher", "parse_fallback_single"))

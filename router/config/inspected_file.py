@@ -10,7 +10,7 @@ from router.decide.hours import NamedInterval
 
 
 @dataclass(frozen=True, slots=True)
-class TrappedFile:
+class InspectedFile:
     """The main file, or a fragment."""
 
     document: Document

@@ -13,25 +13,25 @@ from router.decide import Severity
 from router.decide.matchers import Matcher
 from router.decide.policy import LEVEL, is_level
 
-_LITERAL = re.compile(r"[^.^$*+?()\[\]{}|\\]*")
-_ANYTHING = frozenset({".*", "^.*$", "(.*)", "^(?:.*)$"})
-_SOMETHING = frozenset({".+", "^.+$", "(.+)", "^(?:.+)$"})
+_LITERAL_TEXT = re.compile(r"[^.^$*+?()\[\]{}|\\]*")
+_ANY_VALUE_PATTERNS = frozenset({".*", "^.*$", "(.*)", "^(?:.*)$"})
+_ANY_TEXT_PATTERNS = frozenset({".+", "^.+$", "(.+)", "^(?:.+)$"})
 
 
-def alternatives(pattern: str) -> frozenset[str] | None:
+def literal_alternatives(pattern: str) -> frozenset[str] | None:
     """The texts that a pattern matches, if it is nothing but alternatives; None: it is more than that."""
     before = None
     while pattern != before:
         before = pattern
         pattern = pattern.removeprefix("^").removesuffix("$")  # the whole value is matched anyway
         inner = pattern.removeprefix("(?:") if pattern.startswith("(?:") else pattern.removeprefix("(")
-        if inner != pattern and inner.endswith(")") and balanced(inner[:-1]):
+        if inner != pattern and inner.endswith(")") and is_balanced(inner[:-1]):
             pattern = inner[:-1]
     parts = pattern.split("|")
-    return frozenset(parts) if all(_LITERAL.fullmatch(part) for part in parts) else None
+    return frozenset(parts) if all(_LITERAL_TEXT.fullmatch(part) for part in parts) else None
 
 
-def balanced(text: str) -> bool:
+def is_balanced(text: str) -> bool:
     depths = itertools.accumulate((char == "(") - (char == ")") for char in text)
     return min(depths, default=0) >= 0
 
@@ -46,7 +46,7 @@ class Conditions:
     def __iter__(self) -> Iterator[Matcher]:
         return iter(self._matchers)
 
-    def and_(self, *more: Matcher) -> "Conditions":
+    def extended(self, *more: Matcher) -> "Conditions":
         return Conditions((*self._matchers, *more), self._severity)
 
     @cached_property
@@ -57,13 +57,13 @@ class Conditions:
         return by_name
 
     @cached_property
-    def finite(self) -> dict[str, frozenset[str]]:
+    def possible_values(self) -> dict[str, frozenset[str]]:
         """The values left to each label that has finitely many."""
         found: dict[str, frozenset[str]] = {}
         for name, matchers in self._by_name.items():
             if name == LEVEL:
                 continue
-            values = next((each for each in map(listed, matchers) if each is not None), None)
+            values = next((each for each in map(listed_values, matchers) if each is not None), None)
             if values is not None:
                 found[name] = frozenset(
                     value for value in values if all(matcher.accepts(value) for matcher in matchers)
@@ -82,51 +82,53 @@ class Conditions:
         return found
 
     @property
-    def impossible(self) -> str | None:
+    def impossible_label(self) -> str | None:
         """A label that can't have any value: no alert meets the conditions. None: some may."""
-        empty = sorted(name for name, values in self.finite.items() if not values)
+        empty = sorted(name for name, values in self.possible_values.items() if not values)
         return None if not empty else self._severity.label if empty[0] == LEVEL else empty[0]
 
-    def imply(self, matcher: Matcher) -> bool:
+    def implies(self, matcher: Matcher) -> bool:
         """Whether every alert that meets the conditions is accepted by the matcher, too."""
-        if matcher in self._matchers or takes_anything(matcher):
+        if matcher in self._matchers or accepts_anything(matcher):
             return True
-        values = self.finite.get(matcher.name)
+        values = self.possible_values.get(matcher.name)
         if values is not None:
             return all(map(matcher.accepts, values))
         asked = self._by_name.get(matcher.name, ())
-        return wants_something(matcher) and any(not each.accepts("") for each in asked)
+        return accepts_any_text(matcher) and any(not each.accepts("") for each in asked)
 
-    def imply_all(self, matchers: Iterable[Matcher]) -> bool:
-        return all(map(self.imply, matchers))
+    def implies_all(self, matchers: Iterable[Matcher]) -> bool:
+        return all(map(self.implies, matchers))
 
-    def cases(self) -> Iterator[tuple[str, Iterator["Conditions"]]]:
+    def split_by_label(self) -> Iterator[tuple[str, Iterator["Conditions"]]]:
         """Ways to split the conditions into finitely many cases: a label, and a case for each of its values."""
-        for name, values in self.finite.items():
-            if 1 < len(values) <= _MOST_CASES:
+        for name, values in self.possible_values.items():
+            if 1 < len(values) <= _MAX_CASES:
                 yield (
                     name,
                     (
-                        self.and_(is_level(value) if name == LEVEL else Matcher(name, "=", value))
+                        self.extended(is_level(value) if name == LEVEL else Matcher(name, "=", value))
                         for value in sorted(values)
                     ),
                 )
 
 
-_MOST_CASES = 50
+_MAX_CASES = 50
 
 
-def takes_anything(matcher: Matcher) -> bool:
-    return matcher.op == "=~" and matcher.value in _ANYTHING
+def accepts_anything(matcher: Matcher) -> bool:
+    return matcher.op == "=~" and matcher.value in _ANY_VALUE_PATTERNS
 
 
-def wants_something(matcher: Matcher) -> bool:
+def accepts_any_text(matcher: Matcher) -> bool:
     """Whether it takes every value but the empty one."""
-    return (matcher.op, matcher.value) == ("!=", "") or (matcher.op == "=~" and matcher.value in _SOMETHING)
+    return (matcher.op, matcher.value) == ("!=", "") or (
+        matcher.op == "=~" and matcher.value in _ANY_TEXT_PATTERNS
+    )
 
 
-def listed(matcher: Matcher) -> frozenset[str] | None:
+def listed_values(matcher: Matcher) -> frozenset[str] | None:
     """The values that it takes, where these are listed."""
     if matcher.op == "=":
         return frozenset({matcher.value})
-    return alternatives(matcher.value) if matcher.op == "=~" else None
+    return literal_alternatives(matcher.value) if matcher.op == "=~" else None
