@@ -1,4 +1,4 @@
-"""Pydantic's findings in words for people, and the data without the pieces they are about."""
+"""Pydantic's findings in words for people; and data without the pieces that the findings are about."""
 
 import typing
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from router.config.document import Location
 
 
 def readable_errors(error: ValidationError) -> list[ErrorDetails]:
-    """What pydantic found, without lists that are too short only because an item of theirs is wrong."""
+    """Return the findings of pydantic, without "too short" of lists that are so only because an item is wrong."""
     details = error.errors()
     inner = [detail["loc"] for detail in details]
     return [
@@ -22,7 +22,8 @@ def readable_errors(error: ValidationError) -> list[ErrorDetails]:
     ]
 
 
-# By pydantic's name of a finding; {limit} is what it says beside.
+# What is wrong and what to do, by the type of the finding; {limit} is the limit that the finding names.
+# https://docs.pydantic.dev/latest/errors/validation_errors/
 _MESSAGES = {
     "string_pattern_mismatch": (
         "{key} has characters that can't be used here",
@@ -46,7 +47,7 @@ _EMPTY = {"string_too_short": "give it, or leave the key out", "too_short": "nam
 
 
 def describe_finding(detail: ErrorDetails, location: Location) -> tuple[str, str]:
-    """What is wrong and what to do, of one of pydantic's findings; never what was given."""
+    """Return what is wrong and what to do. The value itself is never shown: it may be a secret."""
     key = next((str(part) for part in reversed(location) if isinstance(part, str)), "this")
     message, kind = detail["msg"].removeprefix("Value error, "), detail["type"]
     if kind == "value_error":
@@ -65,12 +66,13 @@ def describe_finding(detail: ErrorDetails, location: Location) -> tuple[str, str
 
 
 def split_message(message: str) -> tuple[str, str]:
+    """Return what is wrong and what to do, from ``what; todo``."""
     what, separator, todo = message.partition("; ")
     return what, todo if separator else "mend it"
 
 
 def keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The keys that a mapping at this location may have."""
+    """Return the keys that a mapping at this location may have."""
     models: list[type[BaseModel]] = [model]
     for part in location:
         inner = [
@@ -92,7 +94,7 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def remove_piece(data: Any, location: Location) -> bool:
-    """Leave out the smallest piece around a location that a mapping names. False: there is none left."""
+    """Remove the smallest piece around a location that is the value of a key. Return False if there is none left."""
     holder, key = None, None
     for part in location:
         if not (isinstance(data, dict) and part in data) and not (

@@ -1,4 +1,4 @@
-"""Mistakes in routes.yaml, said so that a person can mend them."""
+"""Errors and warnings about routes.yaml, with their position and what to do."""
 
 import difflib
 import heapq
@@ -10,16 +10,16 @@ from typing import Any
 
 from router.config.secrets import mask
 
-_MAX_NAMES_LISTED = 20  # a longer list of names helps nobody
+_MAX_NAMES_LISTED = 20  # of known names in a message
 _MAX_NAMES_COMPARED = (
-    500  # with more names, those that begin alike: to compare is slow, and there may be as many mistakes
+    500  # of known names; if there are more, only those with the same first two letters: comparing is slow
 )
 _MAX_LINE_CHARS = 160  # characters of a line of the file
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")  # YAML's; Python knows more
 
 
 class Trap(StrEnum):
-    """What is allowed and yet rarely meant: the kinds of warnings."""
+    """The kinds of warnings: what is allowed, but rarely meant."""
 
     INTERVALS_OR = "intervals-or"
     MINUTE_GAP = "minute-gap"
@@ -40,7 +40,7 @@ class Trap(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """Line and column count from 1. With a ``trap`` it is a warning."""
+    """An error, or with a ``trap`` a warning. Line and column count from 1."""
 
     file: str
     line: int
@@ -66,22 +66,22 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """routes.yaml can't be used. ``errors`` are all its mistakes, in the order of the file."""
+    """routes.yaml can't be used. ``errors`` has all its mistakes, in the order of the file."""
 
     def __init__(self, errors: Iterable[Problem], texts: Mapping[str, str] | None = None) -> None:
-        """:param texts: what the files hold, by name; secrets are masked before it is kept"""
+        """:param texts: the contents of the files, by name; their secrets are masked here"""
         self.errors = tuple(sorted(set(errors)))
         self.texts = {name: mask(text) for name, text in (texts or {}).items()}
         super().__init__("\n".join(map(str, self.errors)))
 
     @property
     def shown(self) -> str:
-        """All mistakes, each with its line and a caret."""
+        """All errors, each with its line and a caret."""
         return "\n".join(show_problem(error, self.texts) for error in self.errors)
 
 
 def show_problem(problem: Problem, texts: Mapping[str, str]) -> str:
-    """A problem with the line that it is in, and a caret under its place."""
+    """Return a problem with its line of the file, and a caret under its column."""
     lines = _LINE_ENDS.split(texts.get(problem.file, ""))
     if problem.file not in texts or not 0 < problem.line <= len(lines):
         return str(problem)
@@ -91,12 +91,12 @@ def show_problem(problem: Problem, texts: Mapping[str, str]) -> str:
     return f"{problem}\n  {number} | {shown}\n  {' ' * len(number)} | {' ' * (problem.column - 1 - cut)}^"
 
 
-# Each as wide as it was, so that the caret stands right.
+# One space for each control character, so that the caret stays under the right column.
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160)), " ")
 
 
 def did_you_mean(given: str, known: Collection[str], otherwise: str) -> str:
-    """What to do about an unknown name."""
+    """Return what to do about an unknown name. :param otherwise: how the list of known names begins"""
     alike = known if len(known) <= _MAX_NAMES_COMPARED else [each for each in known if each[:2] == given[:2]]
     close = difflib.get_close_matches(given, sorted(alike)[:_MAX_NAMES_COMPARED], n=1, cutoff=0.6)
     if close:

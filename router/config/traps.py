@@ -1,4 +1,4 @@
-"""Warnings: what routes.yaml may say, and hardly anybody means."""
+"""Warnings about what routes.yaml may say, but rarely means."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from router.model import Millis
 if TYPE_CHECKING:
     from router.config.build import Builder
 
-# A receiver of such a name leads nowhere by choice.
+# A receiver with such a name has no destinations on purpose.
 _NAMES_OF_NOWHERE = frozenset({
     "null", "nil", "none", "nobody", "noone", "nowhere", "void", "blackhole", "devnull", "discard", "drop", "ignore",
     "trash", "silence",
@@ -25,13 +25,13 @@ _NAMES_OF_NOWHERE = frozenset({
 
 
 def find_traps(builder: "Builder", policy: Policy, now: Millis) -> None:
-    """Say every trap that the rules walk into, in the document that it stands in."""
+    """Add a warning for each trap in the rules to the document of its file."""
     files = tuple(_files(builder, policy))
     positions = {path: (file.document, where) for file in files for path, where in file.positions.items()}
     used = {route.path: route for route, _, _ in policy.root.walk()}
     hours = HoursTraps(now)
     for file in files:
-        hours.look(file, used)
+        hours.inspect(file, used)
         find_matcher_traps(file)
         _warn_of_no_destinations(file, policy, used)
         _warn_of_unused(file, policy, used)
@@ -65,13 +65,15 @@ def _files(builder: "Builder", policy: Policy) -> Iterator[InspectedFile]:
 
 
 def _warn_of_no_destinations(file: InspectedFile, policy: Policy, routes: Mapping[str, Route]) -> None:
-    """Routes that name a receiver without destinations, which isn't called so."""
+    """Warn of routes to a receiver that has no destinations, unless its name says so."""
     for path, model in file.models():
         route = routes.get(path)
         if model.receiver is None or route is None or policy.receivers.get(route.receiver):
             continue
         if "".join(filter(str.isalnum, model.receiver.casefold())) not in _NAMES_OF_NOWHERE:
-            what = f"alerts that end here notify nobody: the receiver {model.receiver!r} has no destinations"
+            what = (
+                f"alerts of this route are sent nowhere: the receiver {model.receiver!r} has no destinations"
+            )
             todo = "add a destination; if this is intended, name the receiver 'nobody'"
             file.document.add_warning(Trap.NOBODY, (*file.positions[path], "receiver"), what, todo)
 
@@ -100,20 +102,24 @@ def _warn_of_unused(file: InspectedFile, policy: Policy, routes: Mapping[str, Ro
 def _warn_of_unreachable(
     policy: Policy, route: Route, above: Conditions, positions: Mapping[str, tuple[Document, Location]]
 ) -> None:
-    """Routes below this one that no alert can reach."""
+    """Warn of routes below this one that no alert can reach.
+
+    :param above: the conditions of this route and of those above it
+    :param positions: by the route's path; without the routes of a fragment that is in force as it last was good
+    """
     siblings = Siblings(route.routes, policy.severity)
     for number, child in enumerate(route.routes):
-        asked = above.extended(*child.conditions)
-        if child.path not in positions:  # of a fragment as it last was good
+        conditions = above.extended(*child.conditions)
+        if child.path not in positions:
             continue
         document, where = positions[child.path]
-        impossible = asked.impossible_label
+        impossible = conditions.impossible_label
         if impossible is not None:
             what = f"no alert can come here: no value of {impossible!r} meets the conditions of this route"
             what += "" if route.path == "route" else " and of those above it"
             document.add_warning(Trap.UNREACHABLE, where, what, "mend the matchers, or remove the route")
             continue
-        takers = siblings.takers(asked, number)
+        takers = siblings.takers(conditions, number)
         if takers:
             names = " and ".join(_named(taker, positions) for taker in takers)
             one = len(takers) == 1
@@ -121,7 +127,7 @@ def _warn_of_unreachable(
             todo = f"move it up, or add `continue: true` to {'that one' if one else 'those'}"
             document.add_warning(Trap.SHADOWED, where, what, todo)
             continue
-        _warn_of_unreachable(policy, child, asked, positions)
+        _warn_of_unreachable(policy, child, conditions, positions)
 
 
 def _named(route: Route, positions: Mapping[str, tuple[Document, Location]]) -> str:
@@ -152,7 +158,7 @@ def _inhibition_trap(rule: Rule, policy: Policy) -> tuple[Trap, str, str] | None
             what = f"the rule mutes nothing: no value of {label!r} meets its {side}_matchers"
             return Trap.INHIBITS_NOTHING, what, "mend the matchers, or remove the rule"
     if target.implies_all(rule.source) and source.implies_all(rule.target):
-        what = "the rule mutes nothing: every source of it is a target, too, and those don't mute each other"
+        what = "the rule mutes nothing: all its sources are targets and all its targets sources; such alerts don't mute each other"
         return Trap.INHIBITS_NOTHING, what, "make the sides differ"
     if Conditions((), policy.severity).implies_all(rule.target):
         if not rule.equal:
@@ -167,21 +173,21 @@ def _inhibition_trap(rule: Rule, policy: Policy) -> tuple[Trap, str, str] | None
         what = "the rule takes any alert as target, its own sources among them"
         return Trap.INHIBITS_ITSELF, what, "narrow target_matchers so that they leave the sources out"
     shared = {each.name for each in rule.source} & {each.name for each in rule.target}
-    if shared and both.impossible_label is None and _overlap(rule, policy, shared):
+    if shared and both.impossible_label is None and _certainly_overlap(rule, policy, shared):
         what = (
-            "an alert can be source and target at once: other sources then mute it, and it still mutes others "
+            "an alert can be source and target of the rule: other sources then mute it, and it still mutes others "
             f"(both sides take some value of {', '.join(map(repr, sorted(shared)))})"
         )
         return Trap.INHIBITS_ITSELF, what, "make target_matchers leave the sources out"
     return None
 
 
-def _overlap(rule: Rule, policy: Policy, shared: set[str]) -> bool:
-    """Whether it is certain that both sides take some same value of each label that both ask about."""
+def _certainly_overlap(rule: Rule, policy: Policy, shared: set[str]) -> bool:
+    """Return whether both sides certainly accept a common value of each label that both have matchers on."""
     both = Conditions((*rule.source, *rule.target), policy.severity)
-    return all(both.possible_values.get(name) or _same(rule, name) for name in shared)
+    return all(both.possible_values.get(name) or _has_same_matchers(rule, name) for name in shared)
 
 
-def _same(rule: Rule, name: str) -> bool:
+def _has_same_matchers(rule: Rule, name: str) -> bool:
     source = {each for each in rule.source if each.name == name}
     return source == {each for each in rule.target if each.name == name}
