@@ -1,4 +1,4 @@
-"""Explanations for people and for machines: who hears of an alert, when, and why."""
+"""Explanations for people and for programs: which destinations are notified of an alert, when, and why."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,9 +29,9 @@ from router.rules.moments import InputError, moment_text, parse_moment, rfc3339
 if TYPE_CHECKING:  # the store takes longer to import than all the rest, and most questions don't need it
     from router.store.snapshot import KnownAlert, Snapshot
 
-# Beyond these, routes that refuse the alert are counted only.
+# Further routes that refuse the alert are only counted.
 _MAX_REFUSALS_SHOWN = 12
-# What a line may ask with; the rest of what Alertmanager writes of an alert may stand there, too.
+# The keys of a line of --jsonl; those that Alertmanager writes of an alert are allowed, too.
 _LINE_KEYS = ALERT_KEYS | {"at", "firing"}
 _SIGNS = {
     MatchResult.TAKES: "=>",
@@ -44,7 +44,7 @@ _SIGNS = {
 def explain_among(
     alert: GivenAlert, policy: Policy, now: Millis, others: Iterable[GivenAlert] = ()
 ) -> Explanation:
-    """As the service would judge it while the others fire."""
+    """Explain what the service would decide of an alert while the others fire."""
     firing = Firing(policy.inhibition)
     for each in (*others, alert):
         if each.firing:
@@ -59,7 +59,7 @@ class Explained:
 
 
 class Question:
-    """The rules, a moment and what fires, to be asked about alerts."""
+    """Rules, a moment and what fires. Answers questions about alerts."""
 
     def __init__(
         self, policy: Policy, zone: ZoneInfo, now: Millis, firing: Iterable[GivenAlert] = ()
@@ -78,7 +78,7 @@ class Question:
         at: str | None = None,
         firing: bytes | None = None,
     ) -> "Question":
-        """The rules of a file at a moment (None: now) while others fire.
+        """Return a question about the rules of a file at a moment (None: now) while other alerts fire.
 
         :raises ConfigError: with every mistake in the file
         :raises InputError: the moment or the file of firing alerts can't be read
@@ -89,25 +89,28 @@ class Question:
         return cls(config.policy, zone, now if at is None else parse_moment(at, zone), others)
 
     def labels(self, words: Iterable[str]) -> Explained:
-        """:raises InputError: not ``name=value``"""
+        """Explain an alert by words like ``name=value``. :raises InputError: a word is no label"""
         return self._answer(given_alert(parse_labels(words)))
 
     def webhook(self, body: bytes) -> list[Explained]:
-        """Its alerts, which fire together. :raises InputError:"""
+        """Explain each alert of a webhook's body; they fire together. :raises InputError: the body can't be read"""
         alerts = parse_alerts(body, self._now)
         return [self._answer(each, *alerts) for each in alerts]
 
     def known(self, snapshot: "Snapshot", fingerprint: str) -> list[Explained]:
-        """An alert of the store, among what fires there. :raises InputError: the store doesn't know it"""
+        """Explain an alert of the database while the others there fire. :raises InputError: it has no such alert"""
         if not snapshot.known:
             raise InputError(
-                f"the store knows no alert {fingerprint}; its pages and --json show fingerprints"
+                f"the database has no alert {fingerprint}; the pages and --json show fingerprints"
             )
         others = [given_alert(labels) for labels in snapshot.firing]
         return [self._known(each, others) for each in snapshot.known]
 
     def line(self, text: str) -> dict[str, Any]:
-        """One of many: a JSON object of ``labels``, and perhaps ``at`` and ``firing``; ``error`` says what is wrong."""
+        """Explain a line of JSON: an object with ``labels``, optionally ``at`` and ``firing``; or just labels.
+
+        What is wrong with a line is in ``error`` of the answer.
+        """
         try:
             asked = json.loads(text)
             alert = alert_from(asked)
@@ -129,9 +132,7 @@ class Question:
         explanation = explain_among(alert, self._policy, self._now, (*self._firing, *others))
         text, as_data = explanation_text(explanation, self._zone), explanation_json(explanation, self._zone)
         if not alert.firing:
-            text += (
-                "\n\nIt has ended: its end is told to whoever was told of it, and nobody else hears of it."
-            )
+            text += "\n\nIt has ended: only destinations that were notified that it fires are notified of its end."
             as_data["ended"] = True
         return Explained(text, as_data)
 
@@ -139,11 +140,11 @@ class Question:
         alert = replace(given_alert(known.alert.labels), firing=known.alert.status is Status.FIRING)
         answer = self._answer(alert, *others)
         text = f"{answer.text}\n\n{notified_text(known.told, self._zone)}"
-        told = [
+        notified = [
             {**each, "at": None if each["at"] is None else rfc3339(each["at"], self._zone)}
             for each in known.told
         ]
-        return Explained(text, {**answer.json, "source": known.source, "so_far": told})
+        return Explained(text, {**answer.json, "source": known.source, "so_far": notified})
 
 
 def alert_text(labels: Labels) -> str:
@@ -153,7 +154,7 @@ def alert_text(labels: Labels) -> str:
 
 
 def explanation_text(explanation: Explanation, zone: ZoneInfo) -> str:
-    """A page for a terminal."""
+    """Return an explanation for a terminal."""
     level = explanation.level if explanation.level_known else f"{explanation.level} (by default)"
     lines = [
         alert_text(explanation.labels),
@@ -222,7 +223,7 @@ def _muting(muting: Muting) -> str:
 
 def _decisions(decisions: tuple[Decision, ...], zone: ZoneInfo) -> Iterator[str]:
     if not decisions:
-        yield "  nobody: the receiver has no destinations"
+        yield "  none: the receiver has no destinations"
     width = max((len(each.destination.key) for each in decisions), default=0)
     for each in decisions:
         at = (
@@ -235,7 +236,7 @@ def _decisions(decisions: tuple[Decision, ...], zone: ZoneInfo) -> Iterator[str]
 
 
 def explanation_json(explanation: Explanation, zone: ZoneInfo) -> dict[str, Any]:
-    """The same for machines; times are RFC 3339."""
+    """Return an explanation for programs; times are RFC 3339."""
 
     def at(moment: Millis | None) -> str | None:
         return None if moment is None else rfc3339(moment, zone)
@@ -268,12 +269,16 @@ def explanation_json(explanation: Explanation, zone: ZoneInfo) -> dict[str, Any]
     }  # fmt: skip
 
 
-def notified_text(told: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> str:
-    """What the store says has become of an alert so far."""
-    words = {"nothing": "not told", "unknown": "perhaps told (an attempt is under way, or its answer was lost)",
-             "firing": "told that it fires", "resolved": "told its end"}  # fmt: skip
-    lines = ["So far"]
-    for row in told:
+def notified_text(notified: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> str:
+    """Return what each destination was notified of, for a terminal."""
+    words = {
+        "nothing": "not notified",
+        "unknown": "unknown: an attempt is under way, or its answer was lost",
+        "firing": "notified that it fires",
+        "resolved": "notified of its end",
+    }
+    lines = ["Notified so far"]
+    for row in notified:
         at = f", next {moment_text(row['at'], zone)}" if row["at"] is not None else ""
         why = f": {row['decision']}, {row['reason']}" if row["notified"] == "nothing" else ""
         lines.append(f"  {row['destination']}  {words[row['notified']]}{why}{at}")

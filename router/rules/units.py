@@ -1,4 +1,4 @@
-"""Unit tests for routes, in YAML: given what fires and the time, who is to hear of an alert, and when."""
+"""Unit tests for routes, in YAML: given what fires and the time, which destinations an alert goes to, and when."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ def _decisions(value: Any, info: ValidationInfo) -> Any:
 
 
 class WantModel(Section):
-    """What is wanted of one destination."""
+    """What a test expects of one destination."""
 
     decision: Annotated[Word, BeforeValidator(_word)]
     at: Moment | None = None
@@ -68,12 +68,12 @@ class WantModel(Section):
 
 
 def _want(value: Any) -> Any:
-    """One word says it, unless the moment matters, too."""
+    """Return a mapping also for a single word, which is the decision."""
     return value if isinstance(value, dict | WantModel) else {"decision": _word(value)}
 
 
 Want = Annotated[WantModel, BeforeValidator(_want)]
-# What stands within mappings, so that a mistake is told at its own place.
+# Values inside mappings are validated here, so that a mistake has its own position.
 _WANTS = TypeAdapter(dict[str, Want])
 _LABELS = TypeAdapter(dict[str, str])
 
@@ -87,7 +87,7 @@ class AlertModel(Section):
     opens: Moment | None = None
     """When what is held comes out."""
     inhibited_by: str | None = None
-    """The rule, by its name or place."""
+    """The rule, by its name or its position, like ``inhibit_rules[0]``."""
 
     @model_validator(mode="after")
     def _wants_something(self) -> "AlertModel":
@@ -115,7 +115,7 @@ class TestsModel(Section):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one alert of one test."""
+    """The result of a test for one alert."""
 
     file: str
     line: int
@@ -124,7 +124,7 @@ class Outcome:
     differences: tuple[str, ...]
     """Lines of a diff: ``- wanted``, ``+ got``; empty: it holds."""
     because: tuple[str, ...] = ()
-    """Of one that doesn't hold: the reasons of the decisions."""
+    """If it fails: the reasons of the decisions."""
 
     def __str__(self) -> str:
         head = f"{self.file}:{self.line}: {self.test}: {self.alert}"
@@ -132,7 +132,7 @@ class Outcome:
 
 
 def run_all(config: Path, files: tuple[Path, ...], now: Millis) -> list[Outcome]:
-    """Of the files; without any, of those that stand beside the rules and what they include.
+    """Run the tests of these files; without any, of the files beside the rules and beside the files that they include.
 
     :raises ConfigError: there are none, or they or the rules can't be used
     """
@@ -167,7 +167,7 @@ def run(path: Path, now: Millis) -> list[Outcome]:
     broken = [problem for each in config.fragments for problem in each.problems if not problem.is_warning]
     if broken:
         raise ConfigError(broken, config.texts)
-    # Again, for its moments are those of the rules' timezone.
+    # Read again, because the moments are in the timezone of the rules.
     tests = TestsModel.model_validate(document.data, context=ZoneInfo(config.timezone))
     return [
         _outcome(config, case, alert, str(path), document.position(("tests", number, "alerts", index))[0])
@@ -203,16 +203,16 @@ def _differences(wanted: AlertModel, got: Explanation, zone: ZoneInfo) -> list[s
     if wanted.decisions is not None:
         wants = _wants(wanted.decisions, decisions)
         if not decisions and wanted.decisions in ("send", "hold", "digest", "inhibited"):
-            found += _differ("decisions: ", str(wanted.decisions), "nobody is told of it")
+            found += _differ("decisions: ", str(wanted.decisions), "nothing is sent")
         for key in (*wants, *(key for key in decisions if key not in wants)):
             want, decision = wants.get(key), decisions.get(key)
             at = want is not None and want.at is not None
             found += _differ(
                 f"{key}: ",
-                "not told of it" if want is None else _said(want.decision, want.at, zone),
-                "not told of it"
+                "not notified" if want is None else _decision_text(want.decision, want.at, zone),
+                "not notified"
                 if decision is None
-                else _said(decision.kind, decision.at if at else None, zone),
+                else _decision_text(decision.kind, decision.at if at else None, zone),
             )
     if wanted.opens is not None:
         openings = sorted(
@@ -230,7 +230,7 @@ def _differences(wanted: AlertModel, got: Explanation, zone: ZoneInfo) -> list[s
 
 
 def _wants(wanted: Word | Mapping[str, WantModel], decisions: Mapping[str, Decision]) -> dict[str, WantModel]:
-    """By destination key; a channel's name stands for its only destination."""
+    """Return what is expected, by destination key. The name of a channel stands for its only destination."""
     if isinstance(wanted, str):
         return dict.fromkeys(decisions, WantModel.model_construct(decision=wanted, at=None))
     keys: dict[str, WantModel] = {}
@@ -240,7 +240,7 @@ def _wants(wanted: Word | Mapping[str, WantModel], decisions: Mapping[str, Decis
     return keys
 
 
-def _said(kind: str, at: Millis | None, zone: ZoneInfo) -> str:
+def _decision_text(kind: str, at: Millis | None, zone: ZoneInfo) -> str:
     return str(kind) if at is None else f"{kind} {moment_text(at, zone)}"
 
 
@@ -249,7 +249,7 @@ def _differ(what: str, wanted: str, got: str) -> list[str]:
 
 
 def junit(outcomes: list[Outcome]) -> bytes:
-    """A report as CI servers read it: https://github.com/testmoapp/junitxml"""
+    """Return a report as CI servers read it: https://github.com/testmoapp/junitxml"""
     failed = sum(bool(each.differences) for each in outcomes)
     counts = {"tests": str(len(outcomes)), "failures": str(failed), "errors": "0"}
     root = ET.Element("testsuites", counts)

@@ -177,7 +177,7 @@ async def test_an_inhibited_alert_has_a_story_of_its_inhibition_and_release(desk
 async def test_what_was_dropped_or_ended_before_anyone_was_told_says_so(desk: Desk) -> None:
     await desk.post("Cert", "info")
     assert told(await desk.events("Cert"))[1:] == [
-        (0, "decision", TEAM, "dropped", "outside office, dropped there", "route.routes[1]", DROPPED_AT)
+        (0, "decision", TEAM, "dropped", "outside office, dropped", "route.routes[1]", DROPPED_AT)
     ]
     await desk.post("Disk", "warning")
     desk.now += MINUTE

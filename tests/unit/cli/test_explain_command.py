@@ -65,10 +65,10 @@ async def test_explain_of_a_stored_alert_has_what_was_notified(tmp_path: Path) -
     await store.accept(Webhook("r", "g", {}, "", 0, (alert,)), "prod", b"", policy, NOW)
     rules = ["--config", str(ROOT / "routes.yaml"), "--database", url]  # while it is open elsewhere
     result = run("explain", "--alert", "f00d", *rules)
-    assert "So far\n  slack:C0WARNINGS  not told: hold, outside office" in result.stdout
+    assert "Notified so far\n  slack:C0WARNINGS  not notified: hold, outside office" in result.stdout
     answer = json.loads(run("explain", "--alert", "f00d", "--json", *rules).stdout)
     assert (answer["source"], answer["so_far"][0]["notified"]) == ("prod", "nothing")
-    assert "the store knows no alert beef" in run("explain", "--alert", "beef", *rules).output
+    assert "the database has no alert beef" in run("explain", "--alert", "beef", *rules).output
     await store.close()
 
 

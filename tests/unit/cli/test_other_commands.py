@@ -14,7 +14,7 @@ def test_a_wanted_send_fails_where_nothing_is_sent(tmp_path: Path) -> None:
     file = tmp_path / "routes.test.yaml"
     file.write_text("tests: [{name: t, at: 2026-11-20 22:41, alerts: [{labels: {a: b}, decisions: send}]}]\n")
     result = run("test", str(file))
-    assert (result.exit_code, "+ decisions: nobody is told of it" in result.stderr) == (1, True)
+    assert (result.exit_code, "+ decisions: nothing is sent" in result.stderr) == (1, True)
     result = run("test", str(file), "--junit", str(tmp_path / "nowhere" / "x.xml"))
     assert "No such file or directory; give another path" in result.output
 
