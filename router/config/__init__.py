@@ -33,11 +33,11 @@ class Config:
     fragments: tuple[Fragment, ...] = ()
     """The included files."""
     files: tuple[Path, ...] = ()
-    """All that was read, and the folders that were looked into."""
+    """All files that were read, and the folders that were listed."""
     problems: tuple[Problem, ...] = ()
-    """Of a config that was loaded to be checked: warnings."""
+    """Only if it was loaded with ``checking``: the warnings."""
     texts: Mapping[str, str] = field(default_factory=dict)
-    """The files, masked, by name: to show problems in."""
+    """The texts of the files, with secrets masked, by name: for showing problems."""
 
     def open_templates(self) -> Templates:
         """:raises TemplateError: the folder or a file in it can't be used"""
@@ -54,12 +54,12 @@ def load(
     path: Path, *, environ: Mapping[str, str], now: Millis, preview: bool = False, checking: bool = False,
     last_good: Mapping[str, str] | None = None,
 ) -> Config:  # fmt: skip
-    """Read a file and what it includes. A broken included file is left out, or taken as it last was good.
+    """Read a file and the files that it includes. A broken included file is used as it last was good, or left out.
 
-    :param preview: nobody will be told: missing variables, secrets and channel sections are made up
-    :param checking: nobody will be told, and what is missing is said in ``problems``, as are traps
-    :param last_good: of included files: ``Fragment.loaded.kept`` of when they were last in force, by name
-    :raises ConfigError: with every mistake in the main file and its place
+    :param preview: nothing will be sent: missing variables, secrets and channel sections get made-up values
+    :param checking: nothing will be sent: ``problems`` of the result has what is missing, and the traps
+    :param last_good: by the name of an included file: ``Fragment.loaded.kept`` from when it was last in force
+    :raises ConfigError: with every mistake in the main file and its position
     """
     name = str(path)
     try:
@@ -77,7 +77,7 @@ def loads(
     text: str, *, name: str, folder: Path, environ: Mapping[str, str], now: Millis, preview: bool = False,
     checking: bool = False, last_good: Mapping[str, str] | None = None,
 ) -> Config:  # fmt: skip
-    """As :func:`load`, of a text. :param folder: what relative paths in it start from"""
+    """As :func:`load`, from a text. :param folder: relative paths in the text start from it"""
     missing = (
         MissingVariables.WARNING
         if checking

@@ -1,4 +1,4 @@
-"""From the shape of routes.yaml to the rules in force; names are looked up, every mistake is collected."""
+"""Builds the rules in force from the models of routes.yaml: looks up names, and collects every mistake."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from router.decide import Policy, Route, Severity
 from router.decide.inhibition import Inhibition, Rule
 from router.model import OWN_SOURCE, Alertmanager, Destination, Millis, Source
 
-# Names of sources that mean something already.
+# Names of sources that have another meaning already.
 _RESERVED_SOURCE_NAMES = {
     OWN_SOURCE: "the source of the router's own alerts",
     "unknown": "what metrics call a webhook that comes from no source",
@@ -27,9 +27,7 @@ _RESERVED_SOURCE_NAMES = {
 
 
 class Builder:
-    """Builds the main file and what it includes; what it returns is only to be used when the document has no
-    errors.
-    """
+    """Builds the main file and the files that it includes. The results may only be used if the document has no errors."""
 
     def __init__(
         self, reader: Reader, environ: Mapping[str, str], now: Millis, last_good: Mapping[str, str]
@@ -64,7 +62,7 @@ class Builder:
         return settings
 
     def policy(self) -> Policy | None:
-        """The rules, or None where the shape is too wrong to look further."""
+        """Return the rules; None: the file is too broken to look further."""
         file, reader = self.file, self._reader
         sections = reader.mapping("channels")
         receivers = destinations(reader, sections, self.settings)
@@ -111,7 +109,7 @@ class Builder:
         )
 
     def positions(self) -> dict[str, str]:
-        """Where each rule stands, ``file:line``, by its name in decisions. Of a policy that was built."""
+        """Return the position of each rule, ``file:line``, by its name in decisions. Call :meth:`policy` before."""
         parts = self.fragments.all.values() if self.fragments is not None else ()
         files = [(part.loaded.document, part.loaded.routes) for part in parts if part.loaded is not None]
         if self.routes is not None:
@@ -155,7 +153,7 @@ class Builder:
         return fragments.mount(name, absent, inherited)
 
     def _stale_after(self, file: FileModel, root: Route) -> Millis:
-        """Longer than Alertmanager may be silent about an alert that fires."""
+        """Return after how long an alert that is not repeated counts as ended: longer than Alertmanager waits between repeats."""
         silent = max(route.grouping.repeat for route, _, _ in root.walk())
         if file.stale_after is None:
             return 3 * silent
@@ -183,7 +181,7 @@ class Builder:
                 self.document.add_error(where, what, "keep bearer_token or basic_auth")
             if (auth := model.alertmanager_auth) is not None:
                 if model.alertmanager_url is None:
-                    what = f"the source {model.name!r} has alertmanager_auth, and no Alertmanager is asked"
+                    what = f"the source {model.name!r} has alertmanager_auth, but no alertmanager_url"
                     self.document.add_error((*where, "alertmanager_auth"), what, "add alertmanager_url")
                 if (auth.bearer_token is None) is (auth.basic_auth is None):
                     what = f"the alertmanager_auth of the source {model.name!r} holds no credential, or two"
@@ -191,17 +189,20 @@ class Builder:
                         (*where, "alertmanager_auth"), what, "give bearer_token or basic_auth"
                     )
             source = found[model.name] = _source(model)
-            self._told_apart(source, model, where, credentials)
+            self._check_credentials(source, model, where, credentials)
         return tuple(found.values())
 
-    def _told_apart(
+    def _check_credentials(
         self,
         source: Source,
         model: SourceModel,
         where: Location,
         credentials: dict[tuple[str | None, ...], str],
     ) -> None:
-        """Credentials say which source posts. :param credentials: of the sources before, by what they are; grows"""
+        """Add an error if two sources share credentials, which tell which source posts.
+
+        :param credentials: the names of the earlier sources, by their credentials; this one is added
+        """
         given = (source.bearer_token, source.username, source.password)
         if given == (None, None, None):
             return
@@ -216,7 +217,7 @@ class Builder:
         return [_rule(rule, index) for index, rule in enumerate(file.inhibit_rules) if rule is not None]
 
     def _fingerprint(self, receivers: Mapping[str, tuple[Destination, ...]]) -> str:
-        """Changes with the rules, and holds no secret."""
+        """Return a hash that changes with the rules, and is made without secrets."""
         keys = sorted(each.key for several in receivers.values() for each in several)
         parts: dict[str, Any] = {
             name: fragment.loaded.content
@@ -252,7 +253,7 @@ def _source(model: SourceModel) -> Source:
 
 
 def _credentials(model: SourceModel | AlertmanagerAuth) -> tuple[str | None, str | None, str | None]:
-    """Token, user name, password."""
+    """Return the token, the user name and the password."""
     token, basic = model.bearer_token, model.basic_auth
     return (
         token.get_secret_value() if token is not None else None,

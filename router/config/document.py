@@ -1,6 +1,6 @@
-"""YAML 1.2 to plain data, with the place of every value; variables and duplicate keys on the way.
+"""Reads YAML 1.2 as plain data, with the position of every value; resolves variables and finds duplicate keys.
 
-Every scalar is text as it was written, or None: whoever wants a number or a truth makes one of it.
+Every scalar stays the text that was written, or None. Models turn it into numbers and booleans.
 ``${NAME}`` stands for an environment variable, ``${NAME:-default}`` for one with a default.
 """
 
@@ -33,29 +33,29 @@ Location = tuple[str | int, ...]
 _MERGE = "tag:yaml.org,2002:merge"
 _NULL = "tag:yaml.org,2002:null"
 
-# Aliases written out, a file has at most so many pieces of data, and so many more a character: a few lines of
-# aliases of aliases would else be billions.
+# The most pieces of data that a file may have once its aliases are expanded: a base, and some more for each character.
+# Without a bound, a few lines of aliases of aliases would expand to billions.
 _BASE_PIECES, _PIECES_PER_CHARACTER = 10_000, 4
 
 
 class _TooLarge(Exception):  # noqa: N818  (never seen outside)
-    """It has more pieces than anybody writes."""
+    """The file has too many pieces once its aliases are expanded."""
 
 
 class MissingVariables(StrEnum):
-    """What comes of a variable or a secret that isn't there."""
+    """What happens if a variable or a secret is missing."""
 
     ERROR = "error"
     WARNING = "warning"
-    """A harmless word takes its place, and it is said: for ``check``, where credentials needn't be."""
+    """A placeholder takes its place, and a warning is added: for ``check``, which needs no credentials."""
     MADE_UP = "made up"
-    """A harmless word takes its place: for the preview."""
+    """A placeholder takes its place: for the preview."""
 
 
 class Document:
-    """The data of a file, and where each piece of it stands (line and column from 1).
+    """The data of a file, and the position of each piece (line and column from 1).
 
-    What leaves it in words is free of secrets: those of its keys, and those that are known, wherever they stand.
+    Its problems and its text are shown without secrets: the values of secret keys, and all known secrets, are masked.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Document:
         secrets: Secrets | None = None,
         data: Any = None,
     ) -> None:
-        """:param secrets: that are known already; those of this file are added"""
+        """:param secrets: the secrets that are known already; those of this file are added"""
         self.name = name
         self.missing = missing
         self.secrets = secrets if secrets is not None else Secrets()
@@ -75,14 +75,14 @@ class Document:
         self.values: dict[Location, Position] = {}
         self.keys: dict[Location, Position] = {}
         self.variables: dict[str, str] = {}
-        """Those that were used and set, by name."""
+        """The values of the variables that the file uses and that are set, by name."""
         self._text = text
         self._root = root
         self._problems: list[Problem] = []
 
     @property
     def text(self) -> str:
-        """Masked: free of secrets."""
+        """The text of the file, with secrets masked."""
         known = self.secrets
         spans = [*known.spans(self._text)]
         if self._root is not None:
@@ -104,30 +104,30 @@ class Document:
         return [problem for problem in self.problems if problem.trap is None]
 
     def add_error(self, location: Location, what: str, todo: str, *, at_key: bool = False) -> None:
-        """A mistake at a location, or at the nearest known place around it."""
+        """Add an error at a location, or at the nearest known location around it."""
         self._problems.append(Problem(self.name, *self.position(location, at_key=at_key), what, todo))
 
     def add_warning(
         self, trap: Trap, location: Location, what: str, todo: str, *, at_key: bool = False
     ) -> None:
-        """What is allowed and rarely meant."""
+        """Add a warning about what is allowed, but rarely meant."""
         self._problems.append(Problem(self.name, *self.position(location, at_key=at_key), what, todo, trap))
 
     def add_missing_credential(
         self, location: Location, what: str, todo: str, *, at_key: bool = False
     ) -> None:
-        """A credential that isn't there."""
+        """Add an error, a warning or nothing about a missing credential, see :class:`MissingVariables`."""
         if self.missing is MissingVariables.ERROR:
             self.add_error(location, what, todo, at_key=at_key)
         elif self.missing is MissingVariables.WARNING:
             self.add_warning(Trap.CREDENTIALS, location, what, todo, at_key=at_key)
 
     def add_error_at(self, position: Position, what: str, todo: str) -> None:
-        """A mistake at a place that is no value's."""
+        """Add an error at a position that has no value."""
         self._problems.append(Problem(self.name, *position, what, todo))
 
     def position(self, location: Location, *, at_key: bool = False) -> Position:
-        """Line and column of a location, or of the nearest known place around it."""
+        """Return line and column of a location, or of the nearest known location around it."""
         if at_key and location in self.keys:
             return self.keys[location]
         return next(
@@ -141,7 +141,7 @@ class Document:
 
 
 def load_text(data: bytes, name: str) -> str:
-    """:raises ConfigError: it is no UTF-8"""
+    """Return the text of a file. :raises ConfigError: it is no UTF-8"""
     try:
         return decoded(data)
     except SyntaxRefusedError as error:
@@ -155,7 +155,9 @@ def read(
     missing: MissingVariables = MissingVariables.ERROR,
     secrets: Secrets | None = None,
 ) -> Document:
-    """:param environ: None: the file knows no variables
+    """Return a file as a document.
+
+    :param environ: the values of variables; None: ``${…}`` is plain text
     :raises ConfigError: it is no YAML, or not a mapping
     """
     try:
@@ -175,7 +177,7 @@ def _mapping(root: Node | None) -> Node:
 
 
 def read_value(text: str) -> Any:
-    """Any YAML as data, without variables; every scalar is text as it was written, or None.
+    """Return any YAML as data, without variables; every scalar is the text that was written, or None.
 
     :raises ConfigError: it is no YAML, or has a mistake that would change what it means
     """
@@ -219,7 +221,7 @@ class _DataBuilder:
         self._left = _BASE_PIECES + _PIECES_PER_CHARACTER * len(text)
 
     def build(self, node: Node, location: Location, key: Position | None = None) -> Any:
-        """:param key: where its key stands, which is the place of a value that isn't there"""
+        """:param key: the position of its key, which an absent value has, too"""
         self._left -= 1
         if self._left < 0:
             raise _TooLarge
@@ -258,7 +260,7 @@ class _DataBuilder:
         return {**merged, **data}
 
     def _merge(self, node: Node, location: Location) -> dict[str, Any]:
-        """``<<: *anchor``, or a list of them; the first one that has a key counts."""
+        """Return the data of ``<<: *anchor``, or of a list of anchors; the first one that has a key counts."""
         nodes = node.value if isinstance(node, SequenceNode) else [node]
         merged: dict[str, Any] = {}
         for each in nodes:
@@ -278,7 +280,7 @@ class _DataBuilder:
         return None if node.style is None and node.tag == _NULL else text
 
     def _whole(self, node: ScalarNode) -> str:
-        """Its text, which is valid Unicode."""
+        """Return the text of a scalar, as valid Unicode."""
         position = half_a_character(node, self._text)
         if position is not None:
             todo = "write both halves one after the other, or the character itself"
@@ -312,6 +314,6 @@ def _begin(node: Node) -> Position:
 
 
 def placeholder(name: str) -> str:
-    """A word of 32 characters that stands for a secret nobody gave, another for each name."""
+    """Return a word of 32 characters for a missing secret, a different one for each name."""
     plain_word = re.fullmatch(r"\w{1,31}", name, re.ASCII)
     return name.ljust(32, "x") if plain_word else hashlib.sha256(name.encode()).hexdigest()[:32]

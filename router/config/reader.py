@@ -1,4 +1,4 @@
-"""What every part of routes.yaml is read with: models, known names, secrets; mistakes go into the document."""
+"""Reads the parts of routes.yaml: models, known names, secrets. Mistakes become errors of the document."""
 
 import copy
 import re
@@ -15,23 +15,23 @@ from router.config.problems import did_you_mean
 from router.config.secrets import SECRETS
 
 M = TypeVar("M", bound=BaseModel)
-# Where {file: path} stands for a secret.
+# In these sections, {file: path} stands for a secret.
 SECRET_SECTIONS = ("channels", "receivers", "sources")
-# Keys whose values stand in logs, metrics and pages.
+# Keys whose values are shown in logs, metrics and pages.
 _PUBLIC_KEYS = frozenset({"name", "channel"})
 _ONE_LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*")
 
 
 class Reader:
-    """Reads one file. :param folder: what relative paths in it start from"""
+    """Reads one file. :param folder: relative paths in the file start from it"""
 
     def __init__(self, document: Document, folder: Path, kept: Mapping[str, str] | None = None) -> None:
-        """:param kept: what files of secrets held when they were last good, by the name that the file gives them"""
+        """:param kept: the contents of secret files when they were last good, by their name in the file"""
         self.document = document
         self.files: list[Path] = []
-        """Of secrets, as far as they could be looked for."""
+        """The paths of the secret files, missing ones included."""
         self.held: dict[str, str] = {}
-        """What they hold, by the name that the file gives them."""
+        """The contents of the secret files, by their name in the file."""
         self.folder = folder
         self._kept = kept or {}
         for position in SECRET_SECTIONS:
@@ -42,16 +42,16 @@ class Reader:
         for position in ("time_intervals", "inhibit_rules"):
             given = document.data.get(position)
             for index, each in enumerate(given if isinstance(given, list) else ()):
-                if isinstance(each, dict):  # below it, a label may be called so
+                if isinstance(each, dict):  # only its own name: labels may have the same keys
                     self._check_public_names({"name": each.get("name")}, (position, index))
 
     def mapping(self, key: str) -> dict[str, Any]:
-        """A section as it stands; what is no mapping has been reported by the model of the file."""
+        """Return a section as it was given. If it is no mapping, the model of the file has an error for it."""
         given = self.document.data.get(key)
         return given if isinstance(given, dict) else {}
 
     def read_model(self, model: type[M]) -> M | None:
-        """The file's shape. What is wrong in it is reported and left out, so that the rest is looked at, too;
+        """Return the file as a model. Wrong pieces are reported and left out, so that the rest is checked, too.
         None: too little is left.
         """
         data, reported = copy.deepcopy(self.document.data), set()
@@ -96,7 +96,7 @@ class Reader:
             self.document.add_error(location, *describe_finding(detail, location))
 
     def _secrets(self, data: Any, where: Location) -> Any:
-        """Each secret as it is used, wherever it comes from."""
+        """Return data with every secret resolved, also those from files."""
         if where[-1] in SECRETS:
             if isinstance(data, str):
                 return self._secret(data, where, f"{where[-1]} is empty", "give it, or leave the key out")
@@ -123,7 +123,7 @@ class Reader:
         return self._secret(text, where, f"the file {path} is empty", "put the secret there")
 
     def _secret(self, text: str, where: Location, empty: str, todo: str) -> str:
-        """A secret of any origin: its outer line ends don't count, and something has to be left."""
+        """Return a secret without outer line ends. Add an error if it is empty, or has several lines."""
         secret = text.strip("\r\n")
         self.document.secrets.add(secret.strip())
         if not secret.strip():
@@ -138,7 +138,9 @@ class Reader:
         return placeholder(str(where))
 
     def _check_public_names(self, data: Any, where: Location) -> None:
-        """Names stand in logs, metrics and pages: no secret can be one, nor an address that anybody can post to."""
+        """Add an error for each name that is or holds a secret: names are shown in logs, metrics and pages. An address is
+        a secret, too, because it may be enough to post there.
+        """
         if isinstance(data, list):
             for index, each in enumerate(data):
                 self._check_public_names(each, (*where, index))
@@ -161,7 +163,7 @@ class Reader:
 
 
 def without_secrets(data: Mapping[str, Any]) -> dict[str, Any]:
-    """A file's data; a label may well be called ``url``."""
+    """Return the data of a file with secrets blanked. Only in the sections that have any: a label may be named ``url``."""
     return {key: _masked(value) if key in SECRET_SECTIONS else value for key, value in data.items()}
 
 

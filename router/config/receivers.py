@@ -23,10 +23,10 @@ def destinations(
     settings: Mapping[str, ChannelSettings],
     prefix: str = "",
 ) -> dict[str, tuple[Destination, ...]]:
-    """The destinations of each receiver, by the name that the file gives it.
+    """Return the destinations of each receiver, by its name in the file.
 
-    :param sections: ``channels:`` as given: which channels have credentials
-    :param settings: the same, as far as they could be read
+    :param sections: ``channels:`` as given; it tells which channels have credentials
+    :param settings: the sections that are valid, by name
     :param prefix: goes before the receivers' names in the keys of their digests
     """
     receivers: dict[str, tuple[Destination, ...]] = {}
@@ -35,7 +35,7 @@ def destinations(
         if not isinstance(items, list | None):
             what, todo = "a receiver is a list of destinations", "write `- slack: {channel: C…}`"
             reader.document.add_error(where, what, todo)
-            items = []  # noqa: PLW2901  (the name is known all the same)
+            items = []  # noqa: PLW2901  (its name is still known)
         found = (
             _destination(reader, sections, settings, f"{prefix}{name}", item, (*where, index))
             for index, item in enumerate(items or [])
@@ -79,9 +79,9 @@ def _destination(
 def resolve_names(
     reader: Reader, receivers: dict[str, tuple[Destination, ...]], scope: Mapping[str, str]
 ) -> None:
-    """What digests cover and who stands in for a failed destination, by the receivers' full names.
+    """Replace names in ``covers`` and ``on_failure`` by the full names of the receivers.
 
-    :param scope: full names by the names used here
+    :param scope: full names, by the names used in the file
     """
     for name, found in receivers.items():
         receivers[name] = tuple(
@@ -112,7 +112,7 @@ def _stand_in(
 def schedules(
     reader: Reader, receivers: Mapping[str, tuple[Destination, ...]], timezone: str
 ) -> Iterator[tuple[str, Schedule]]:
-    """Each digest destination's key, with its schedule."""
+    """Yield the key of each digest destination, with its schedule."""
     for name, found in receivers.items():
         where: Location = ("receivers", name)
         digests = [(index, each) for index, each in enumerate(found) if each.digest]
@@ -145,12 +145,12 @@ def schedules(
 def conflicting(
     reader: Reader, receivers: Mapping[str, tuple[Destination, ...]], seen: dict[str, Destination]
 ) -> None:
-    """One place can't be told in two ways. :param seen: by key; grows"""
+    """Add an error for a destination that has two different sets of options. :param seen: by key; grows"""
     for name, found in receivers.items():
         for index, destination in enumerate(found):
             other = seen.setdefault(destination.key, destination)
             if other != destination and reader.document.missing is not MissingVariables.MADE_UP:
-                what = f"{destination.key} stands in another receiver with other options"
+                what = f"{destination.key} has other options in another receiver"
                 todo = "make them the same, or name them differently"
                 reader.document.add_error(
                     ("receivers", name, index, destination.channel), what, todo, at_key=True

@@ -1,4 +1,4 @@
-"""The route tree: inheritance done, names looked up, fragments attached where they are mounted."""
+"""Builds the route tree: resolves inheritance and names, and attaches fragments where they are mounted."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from router.model import Destination, Millis
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What a route gets from the one above it."""
+    """What a route inherits."""
 
     receiver: str | None = None
     """Its full name."""
@@ -27,7 +27,7 @@ class Inherited:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the routes of a file can name."""
+    """The names that the routes of a file can use."""
 
     receivers: Mapping[str, str]
     """Full names, by the names used in the file."""
@@ -38,11 +38,11 @@ class Names:
     levels: tuple[str, ...]
 
 
-# Leap days come every eight years at the longest.
+# How far ahead an opening or a closing is searched for. Leap days are at most eight years apart.
 EVER_DAYS = 8 * 366
 
 Mount = Callable[[str, Location, Inherited], Route | None]
-"""The root route of the fragment with this name, named here; None: there is none that could be used."""
+"""Returns the root route of a fragment, by its name and the location of ``mount:``; None: it can't be used."""
 
 
 class Routes:
@@ -51,7 +51,7 @@ class Routes:
     def __init__(self, reader: Reader, names: Names, now: Millis, mount: Mount | None = None) -> None:
         """:param mount: attaches fragments; None: this file is one, and can have none of its own"""
         self.positions: dict[str, Location] = {}
-        """Where each route stands, by its path."""
+        """The location of each route, by its path."""
         self._reader = reader
         self._names = names
         self._now = now
@@ -71,7 +71,7 @@ class Routes:
             self._reader.is_known(severity, self._names.levels, (*where, "severity"), "severity level")
         open_ = hours(self._reader, model, where, self._names.intervals)
         outside, digest = self._outside(model, where)
-        self._opens(open_, outside, where)
+        self._check_opens(open_, outside, where)
         grouping = above.grouping.below(
             model.group_by, model.group_wait, model.group_interval, model.repeat_interval, model.labels
         )
@@ -118,7 +118,7 @@ class Routes:
             self._reader.document.add_error(position, f"the receiver {name!r} has no digest", todo)
         return Outside.DIGEST, full
 
-    def _opens(self, open_: Hours | None, outside: Outside, where: Location) -> None:
+    def _check_opens(self, open_: Hours | None, outside: Outside, where: Location) -> None:
         if open_ is None or outside is not Outside.HOLD:
             return
         if not open_.open(self._now) and open_.next_opening(self._now, EVER_DAYS) is None:

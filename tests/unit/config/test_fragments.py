@@ -144,7 +144,7 @@ def test_one_place_with_two_kinds_of_options_is_the_second_files_mistake(tmp_pat
     config = read(tmp_path, main=main, payments=PAYMENTS, search=other)
     assert problems(config, tmp_path) == [
         (
-            f"teams/search.yaml:1:23: pagerduty:page-{digest} stands in another receiver with other options; "
+            f"teams/search.yaml:1:23: pagerduty:page-{digest} has other options in another receiver; "
             "make them the same, or name them differently"
         )
     ]
