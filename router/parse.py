@@ -1,6 +1,6 @@
-"""Bytes to a Webhook, or a ParseError. Pure, and lenient: whatever can be an alert becomes one.
+"""Turns bytes into a Webhook, or raises a ParseError. Pure and lenient: an entry that can be an alert becomes one.
 
-Shapes taken: Alertmanager's version 4 (and 3), and Grafana's variant of it.
+It understands Alertmanager's version 4 (and 3), and Grafana's variant of it.
 https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 """
 
@@ -35,11 +35,13 @@ _FNV_PRIME = 1_099_511_628_211
 
 
 class ParseError(ValueError):
-    """The body is no webhook; says why."""
+    """A body is no webhook; says why."""
 
 
 def parse_webhook(body: bytes, now: Millis = _LAST_MOMENT, sender: str = "") -> Webhook:
-    """:param now: an alert without a status fires until its end; not given: every end has come
+    """Return the webhook of a body.
+
+    :param now: an alert without a status fires if its end is later; if not given, every end is in the past
     :param sender: the address that posted it
 
     :raises ParseError: not JSON, or not a webhook
@@ -47,7 +49,7 @@ def parse_webhook(body: bytes, now: Millis = _LAST_MOMENT, sender: str = "") -> 
     try:
         try:
             document = from_json(body)
-        except ValueError:  # it is not strictly JSON in UTF-8, or holds what is unfit; all of it but NUL
+        except ValueError:  # it is not strict JSON in UTF-8, or has lone surrogates
             document = parse_json(body)
         else:
             document = replace_unfit(document) if b"\\u0000" in body else document
@@ -59,11 +61,11 @@ def parse_webhook(body: bytes, now: Millis = _LAST_MOMENT, sender: str = "") -> 
 
 
 def parse_in_pieces(body: bytes, now: Millis, sender: str) -> Generator[None, None, Webhook]:
-    """As :func:`parse`, for a large body: yields after each alert, so that its caller can do something else in between."""
+    """As :func:`parse_webhook`, for a large body. Yields after each alert, so that the caller can do other work in between."""
     oddities: list[str] = []
 
     def alert(index: int, entry: Any) -> Any:
-        """One without a status of its own has to wait for the group's."""
+        """Return the alert of an entry. An entry without a status stays as it is: it gets the status of the group later."""
         if type(entry) is dict and type(status := entry.get("status")) is str and status.strip():
             return _alert(entry, "", now, index, oddities)
         return entry
@@ -87,7 +89,7 @@ def _whole(pieces: Generator[None, None, Webhook]) -> Webhook:
 
 
 def _webhook(document: Any, now: Millis, sender: str, oddities: list[str]) -> Generator[None, None, Webhook]:
-    """:param document: JSON; instead of entries, it may hold alerts"""
+    """Yield after each alert; return the webhook. :param document: JSON, in which entries may be alerts already"""
     if type(document) is not dict:
         raise ParseError(f"not a webhook: the body is {_json_type(document)}, not an object")
     if "alerts" not in document:
@@ -95,8 +97,8 @@ def _webhook(document: Any, now: Millis, sender: str, oddities: list[str]) -> Ge
     entries = document["alerts"] if document["alerts"] is not None else []
     if type(entries) is not list:
         raise ParseError(f"not a webhook: its alerts are {_json_type(entries)}, not a list")
-    told: _WebhookModel = _webhook_model(document)
-    group_status = told.status.strip()
+    given: _WebhookModel = _webhook_model(document)
+    group_status = given.status.strip()
     strays: list[str] = []
     alerts: dict[str, Alert] = {}
     several: dict[str, list[Alert]] = {}
@@ -115,11 +117,11 @@ def _webhook(document: Any, now: Millis, sender: str, oddities: list[str]) -> Ge
     if entries and not alerts:
         raise ParseError("not a webhook: none of its alerts is an object")
     return Webhook(
-        receiver=told.receiver,
-        group_key=told.group_key or _derived_group(told.group_labels, alerts),
-        group_labels=told.group_labels,
-        external_url=told.external_url,
-        truncated=max(0, told.truncated - told.truncated_resolved),
+        receiver=given.receiver,
+        group_key=given.group_key or _derived_group(given.group_labels, alerts),
+        group_labels=given.group_labels,
+        external_url=given.external_url,
+        truncated=max(0, given.truncated - given.truncated_resolved),
         alerts=_in_order(alerts, several) if several else tuple(alerts.values()),
         oddities=_shortened(strays) + _shortened(oddities) if strays or oddities else (),
         sender=sender,
@@ -127,7 +129,7 @@ def _webhook(document: Any, now: Millis, sender: str, oddities: list[str]) -> Ge
 
 
 def fingerprint(labels: Labels) -> str:
-    """Prometheus's own: FNV-1a over the sorted labels, 16 hex digits.
+    """Return the fingerprint that Prometheus gives labels: FNV-1a over the sorted labels, 16 hex digits.
 
     https://github.com/prometheus/common/blob/main/model/signature.go
     """
@@ -139,7 +141,7 @@ def fingerprint(labels: Labels) -> str:
 
 
 def _text(value: Any) -> str:
-    """Any JSON value as text, what is none as compact JSON; never None."""
+    """Return any JSON value as text: null as an empty text, other values as compact JSON."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -163,7 +165,10 @@ def _nothing(_value: Any) -> str:
 
 
 def _time(value: Any) -> Millis | None:
-    """RFC 3339 with 0-9 fractional digits, or an epoch number in seconds or milliseconds."""
+    """Return a time in epoch ms, from RFC 3339 with 0-9 fractional digits, or from epoch seconds or milliseconds.
+
+    None: it is neither, or out of bounds.
+    """
     if type(value) is str:
         return _moment(value) if len(value) <= _MAX_TIME_CHARS else None
     if type(value) is not int and type(value) is not float:
@@ -176,7 +181,7 @@ def _time(value: Any) -> Millis | None:
 
 @lru_cache(maxsize=4096)
 def _moment(text: str) -> Millis | None:
-    """The alerts of a group often begin together, and most have Go's zero time as their end."""
+    """Return a time in epoch ms. Cached: alerts of a group often start together, and most have Go's zero time as end."""
     try:
         moment = datetime.fromisoformat(text.strip().upper())
     except ValueError:
@@ -188,7 +193,7 @@ def _within(at: Millis) -> Millis | None:
     return at if _FIRST_MOMENT < at <= _LAST_MOMENT else None
 
 
-# Each takes what Alertmanager sends as it is; only for anything else is Python code run.
+# The first member of each union accepts what Alertmanager sends, in Rust. Python only runs for other values.
 _AS_IT_IS = Field(union_mode="left_to_right")
 Text = Annotated[str | Annotated[str, BeforeValidator(_text)], _AS_IT_IS]
 OnlyText = Annotated[str | Annotated[str, BeforeValidator(_nothing)], _AS_IT_IS]
@@ -199,7 +204,7 @@ Count = Annotated[
 
 
 class _WebhookModel(BaseModel):
-    """What is read of the body; every other field is ignored."""
+    """The fields of the body that are read; all others are ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -209,7 +214,7 @@ class _WebhookModel(BaseModel):
     external_url: Text = Field(default="", alias="externalURL")
     truncated: Count = Field(default=0, alias="truncatedAlerts")
     truncated_resolved: Count = Field(default=0, alias="truncatedResolved")
-    """How many of them have ended: our own webhook channel says so."""
+    """How many of the truncated alerts have ended. The router's own webhook channel sends it."""
     status: Text = ""
 
 
@@ -233,21 +238,21 @@ def _alert(entry: dict[str, Any], group_status: str, now: Millis, index: int, od
     for name in ("labels", "annotations"):
         if type(entry.get(name)) not in _LABELS_OR_NOTHING:
             oddities += [f"alerts[{index}].{name} are {_json_type(entry[name])}, not an object"]
-    told: _AlertModel = _alert_model(entry)
-    word = told.status.strip() or group_status
-    ends_at = _time(told.ends_at)
-    # What is neither firing nor resolved in any known word counts as firing: it is never lost. Without a word, the end
-    # says it; one that is to come is no end yet.
+    given: _AlertModel = _alert_model(entry)
+    word = given.status.strip() or group_status
+    ends_at = _time(given.ends_at)
+    # An unknown status counts as firing, so that the alert is not lost. Without a status, the end decides: an end that
+    # is yet to come means that the alert fires.
     ended = word.casefold() in _RESOLVED_WORDS if word else ends_at is not None and ends_at <= now
     links = {} if _LINK_FIELDS.isdisjoint(entry) else _links(entry)
     return Alert(
-        told.fingerprint.strip() or (fingerprint(told.labels) if told.labels else _content_hash(entry)),
-        told.labels,
-        told.annotations,
+        given.fingerprint.strip() or (fingerprint(given.labels) if given.labels else _content_hash(entry)),
+        given.labels,
+        given.annotations,
         Status.RESOLVED if ended else Status.FIRING,
-        _time(told.starts_at),
+        _time(given.starts_at),
         ends_at if ended else None,
-        told.generator_url,
+        given.generator_url,
         links,
         fires_until=None if ended or word else ends_at,
     )
@@ -263,21 +268,21 @@ def _links(entry: dict[str, Any]) -> dict[str, str]:
 
 
 def _content_hash(entry: Mapping[str, Any]) -> str:
-    """An alert without labels is told apart by what it says, apart from its status and end."""
+    """Return a hash of an entry without its status and end: the identity of an alert that has no labels."""
     content = {name: value for name, value in entry.items() if name not in {"status", "endsAt"}}
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _derived_group(group_labels: Labels, alerts: Mapping[str, Alert]) -> str:
-    """Without a group key, alerts of the same group labels, or of the same name, are a group."""
+    """Return the key of a group that has none: its group labels, or else the name of its first alert."""
     first = next(iter(alerts.values()), None)
     labels = group_labels or {"alertname": first.labels.get("alertname", "") if first else ""}
     return "derived:" + ",".join(f"{name}={labels[name]}" for name in sorted(labels))
 
 
 def _in_order(alerts: Mapping[str, Alert], several: Mapping[str, list[Alert]]) -> tuple[Alert, ...]:
-    """What the body says twice of one alert comes in an order in which the last word counts."""
+    """Return the alerts of the body. If one is there several times, the last of them is the one that counts."""
     return tuple(
         [
             each
@@ -288,7 +293,9 @@ def _in_order(alerts: Mapping[str, Alert], several: Mapping[str, list[Alert]]) -
 
 
 def _last_word(several: list[Alert]) -> list[Alert]:
-    """By start where every one is known. Of a contradiction about one start, the firing counts."""
+    """Return several entries of one alert in the order of their starts, if all starts are known. Of two entries with the
+    same start, one firing and one resolved, only the firing one is kept.
+    """
     dated = all(alert.starts_at is not None for alert in several)
     firing = {alert.starts_at if dated else None for alert in several if alert.status is Status.FIRING}
     kept = [
