@@ -106,7 +106,7 @@ def loads(
     for fragment in fragments:
         texts |= fragment.texts
     digest = hashlib.sha256("\0".join([text, *(part.text for part in loaded)]).encode()).hexdigest()
-    policy = replace(policy, configuration=Configuration(digest, builder.positions()))
+    policy = replace(policy, configuration=Configuration(digest, builder.rule_positions()))
     return Config(
         policy, sources, builder.settings, file.timezone, templates,
         digest=digest,

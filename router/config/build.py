@@ -108,7 +108,7 @@ class Builder:
             fingerprint=self._fingerprint(receivers),
         )
 
-    def positions(self) -> dict[str, str]:
+    def rule_positions(self) -> dict[str, str]:
         """Return the position of each rule, ``file:line``, by its name in decisions. Call :meth:`policy` before."""
         parts = self.fragments.all.values() if self.fragments is not None else ()
         files = [(part.loaded.document, part.loaded.routes) for part in parts if part.loaded is not None]
@@ -117,7 +117,7 @@ class Builder:
         found = {
             path: f"{document.name}:{document.position(where)[0]}"
             for document, routes in files
-            for path, where in routes.positions.items()
+            for path, where in routes.locations.items()
         }
         if self.file is not None and self.file.operators is not None:
             found["operators"] = f"{self.document.name}:{self.document.position(('operators',))[0]}"

@@ -46,7 +46,7 @@ class HoursTraps:
         flagged = self._inspect_intervals(file)
         by_name = {model.name: model for model in file.time_intervals}
         for path, model in file.models():
-            route, where = routes.get(path), file.positions[path]
+            route, where = routes.get(path), file.locations[path]
             if route is not None and route.hours is not None:
                 self._inspect_route(file.document, route, route.hours, flagged, where)
                 _inspect_alternatives(file.document, model, by_name, where)

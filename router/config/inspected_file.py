@@ -20,12 +20,12 @@ class InspectedFile:
     receivers: Mapping[str, str]
     """The full names of the receivers of this file, by the names used in it."""
     route: RouteModel
-    positions: Mapping[str, Location]
+    locations: Mapping[str, Location]
     """The locations of its routes, by path."""
 
     def models(self) -> Iterator[tuple[str, RouteModel]]:
         """Yield the path and the model of each route, depth first."""
-        yield from _models(self.route, next(iter(self.positions)))
+        yield from _models(self.route, next(iter(self.locations)))
 
     def given(self, where: Location) -> Any:
         """Return the data at a location."""

@@ -21,7 +21,7 @@ _OPEN_END = re.compile(r".*(?<!\\)\.[*+]\??\)*", re.DOTALL)
 
 def find_matcher_traps(file: InspectedFile) -> None:
     for path, _ in file.models():
-        _inspect(file, file.positions[path], "")
+        _inspect(file, file.locations[path], "")
     rules = file.document.data.get("inhibit_rules") or ()
     for index, rule in enumerate(rules):
         if rule is not None:

@@ -50,7 +50,7 @@ class Routes:
 
     def __init__(self, reader: Reader, names: Names, now: Millis, mount: Mount | None = None) -> None:
         """:param mount: attaches fragments; None: this file is one, and can have none of its own"""
-        self.positions: dict[str, Location] = {}
+        self.locations: dict[str, Location] = {}
         """The location of each route, by its path."""
         self._reader = reader
         self._names = names
@@ -58,7 +58,7 @@ class Routes:
         self._mount = mount
 
     def build(self, model: RouteModel, path: str, where: Location, above: Inherited) -> Route:
-        self.positions[path] = where
+        self.locations[path] = where
         problem = self._reader.document.add_error
         receiver = above.receiver
         if model.receiver is not None:

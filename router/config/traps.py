@@ -27,7 +27,7 @@ _NAMES_OF_NOWHERE = frozenset({
 def find_traps(builder: "Builder", policy: Policy, now: Millis) -> None:
     """Add a warning for each trap in the rules to the document of its file."""
     files = tuple(_files(builder, policy))
-    positions = {path: (file.document, where) for file in files for path, where in file.positions.items()}
+    located = {path: (file.document, where) for file in files for path, where in file.locations.items()}
     used = {route.path: route for route, _, _ in policy.root.walk()}
     hours = HoursTraps(now)
     for file in files:
@@ -35,7 +35,7 @@ def find_traps(builder: "Builder", policy: Policy, now: Millis) -> None:
         find_matcher_traps(file)
         _warn_of_no_destinations(file, policy, used)
         _warn_of_unused(file, policy, used)
-    _warn_of_unreachable(policy, policy.root, Conditions((), policy.severity), positions)
+    _warn_of_unreachable(policy, policy.root, Conditions((), policy.severity), located)
     _warn_of_inhibition(files[0].document, policy)
     for fragment in builder.fragments.all.values() if builder.fragments is not None else ():
         if fragment.loaded is not None and not fragment.stale:
@@ -49,7 +49,7 @@ def _files(builder: "Builder", policy: Policy) -> Iterator[InspectedFile]:
         return
     own = {model.name: policy.intervals[model.name] for model in file.time_intervals}
     names = {name: name for name in file.receivers if name in policy.receivers}
-    yield InspectedFile(builder.document, file.time_intervals, own, names, file.route, routes.positions)
+    yield InspectedFile(builder.document, file.time_intervals, own, names, file.route, routes.locations)
     for fragment in builder.fragments.all.values():
         if (part := fragment.loaded) is not None and not fragment.stale:
             prefix = f"{fragment.name}/"
@@ -60,7 +60,7 @@ def _files(builder: "Builder", policy: Policy) -> Iterator[InspectedFile]:
                 part.intervals,
                 full,
                 part.model.route,
-                part.routes.positions,
+                part.routes.locations,
             )
 
 
@@ -75,7 +75,7 @@ def _warn_of_no_destinations(file: InspectedFile, policy: Policy, routes: Mappin
                 f"alerts of this route are sent nowhere: the receiver {model.receiver!r} has no destinations"
             )
             todo = "add a destination; if this is intended, name the receiver 'nobody'"
-            file.document.add_warning(Trap.NOBODY, (*file.positions[path], "receiver"), what, todo)
+            file.document.add_warning(Trap.NOBODY, (*file.locations[path], "receiver"), what, todo)
 
 
 def _warn_of_unused(file: InspectedFile, policy: Policy, routes: Mapping[str, Route]) -> None:
@@ -100,19 +100,19 @@ def _warn_of_unused(file: InspectedFile, policy: Policy, routes: Mapping[str, Ro
 
 
 def _warn_of_unreachable(
-    policy: Policy, route: Route, above: Conditions, positions: Mapping[str, tuple[Document, Location]]
+    policy: Policy, route: Route, above: Conditions, located: Mapping[str, tuple[Document, Location]]
 ) -> None:
     """Warn of routes below this one that no alert can reach.
 
     :param above: the conditions of this route and of those above it
-    :param positions: by the route's path; without the routes of a fragment that is in force as it last was good
+    :param located: the document and the location of each route, by the route's path; without the routes of a fragment that is in force as it last was good
     """
     siblings = Siblings(route.routes, policy.severity)
     for number, child in enumerate(route.routes):
         conditions = above.extended(*child.conditions)
-        if child.path not in positions:
+        if child.path not in located:
             continue
-        document, where = positions[child.path]
+        document, where = located[child.path]
         impossible = conditions.impossible_label
         if impossible is not None:
             what = f"no alert can come here: no value of {impossible!r} meets the conditions of this route"
@@ -121,19 +121,19 @@ def _warn_of_unreachable(
             continue
         takers = siblings.takers(conditions, number)
         if takers:
-            names = " and ".join(_named(taker, positions) for taker in takers)
+            names = " and ".join(_named(taker, located) for taker in takers)
             one = len(takers) == 1
             what = f"no alert can come here: {names} {'takes' if one else 'take'} all of them first"
             todo = f"move it up, or add `continue: true` to {'that one' if one else 'those'}"
             document.add_warning(Trap.SHADOWED, where, what, todo)
             continue
-        _warn_of_unreachable(policy, child, conditions, positions)
+        _warn_of_unreachable(policy, child, conditions, located)
 
 
-def _named(route: Route, positions: Mapping[str, tuple[Document, Location]]) -> str:
-    if route.path not in positions:
+def _named(route: Route, located: Mapping[str, tuple[Document, Location]]) -> str:
+    if route.path not in located:
         return route.path
-    document, where = positions[route.path]
+    document, where = located[route.path]
     return f"{route.path} (line {document.position(where)[0]})"
 
 

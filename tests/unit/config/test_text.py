@@ -47,7 +47,7 @@ def position(text: str | bytes, folder: Path) -> tuple[int, int]:
         ("a: \\ud83d\nb: [" + "[" * 1_000, (2, None)),
     ],
 )  # fmt: skip
-def test_what_is_no_yaml_is_told_where_it_is(
+def test_what_is_no_yaml_is_an_error_with_its_position(
     tmp_path: Path, text: str | bytes, wanted: tuple[int, Any]
 ) -> None:
     line, column = position(text, tmp_path)
@@ -109,7 +109,7 @@ _START = "\\udb80\\udc24"
 
 
 @pytest.mark.parametrize("escape", ["\\udb80\\udc24", "\\uDB80\\uDC24", "\\U000f0024", "\\U000F0024"])
-def test_what_would_look_like_a_hidden_variable_is_refused_where_it_stands(escape: str) -> None:
+def test_what_looks_like_a_hidden_variable_is_an_error(escape: str) -> None:
     rest = "\\U000f007b0\\U000f007d"
     with pytest.raises(ConfigError) as caught:
         loads(f'a: "x{escape}{rest}"', name="routes.yaml", folder=ROOT, environ={}, now=NOW)

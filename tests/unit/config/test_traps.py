@@ -14,7 +14,7 @@ TRAPS = Path(__file__).parent / "traps"
 
 
 @pytest.mark.parametrize("path", sorted(TRAPS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_a_trap_is_told_with_its_place_and_what_to_do(
+def test_a_trap_has_its_position_and_what_to_do(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(path, tmp_path / "routes.yaml")
