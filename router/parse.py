@@ -18,8 +18,13 @@ from router.lenient_json import NotJson, parse_json, parse_json_in_pieces, repla
 from router.model import SECOND, Alert, Labels, Millis, Status, Webhook
 
 _RESOLVED_WORDS = {"resolved", "ok", "normal", "inactive"}
-_LINKS = {"dashboard": "dashboardURL", "panel": "panelURL", "silence": "silenceURL", "image": "imageURL"}
-_LINK_FIELDS = frozenset(_LINKS.values())
+_LINK_FIELD_OF = {
+    "dashboard": "dashboardURL",
+    "panel": "panelURL",
+    "silence": "silenceURL",
+    "image": "imageURL",
+}
+_LINK_FIELDS = frozenset(_LINK_FIELD_OF.values())
 _FIRST_MOMENT: Millis = 0  # Go's zero time and anything else before 1970 means "not given"
 _LAST_MOMENT: Millis = 253_402_300_799 * SECOND  # the end of 9999
 _MAX_EPOCH_SECONDS = 10**11  # epoch numbers above are milliseconds
@@ -264,7 +269,7 @@ def _shortened(oddities: list[str]) -> tuple[str, ...]:
 
 
 def _links(entry: dict[str, Any]) -> dict[str, str]:
-    return {name: _text(entry[field]) for name, field in _LINKS.items() if entry.get(field)}
+    return {name: _text(entry[field]) for name, field in _LINK_FIELD_OF.items() if entry.get(field)}
 
 
 def _content_hash(entry: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from router.cli.shared import Failure, database_option, json_option, print_json
 
 _DAY_MILLIS = 24 * 60 * 60 * 1_000
 # The order of the columns. router.model.Fate has the same words; a test compares them.
-FATES = ("delivered", "pending", "held", "inhibited", "digest", "obsolete", "dropped", "dead")
+FATE_COLUMNS = ("delivered", "pending", "held", "inhibited", "digest", "obsolete", "dropped", "dead")
 
 
 @click.command()
@@ -55,7 +55,11 @@ def _text(found: Mapping[str, Any], *, widened: bool) -> Iterator[str]:
     yield ""
     rows = [*sorted(found["by_destination"].items()), ("all", found["fates"])]
     yield from _table(
-        ["destination", "changes", *(word for pair in zip("=+++++++", FATES, strict=True) for word in pair)],
+        [
+            "destination",
+            "changes",
+            *(word for pair in zip("=+++++++", FATE_COLUMNS, strict=True) for word in pair),
+        ],
         (_equation(name, counts, found) for name, counts in rows),
     )
     if found["deliveries"]:
@@ -78,7 +82,7 @@ def _text(found: Mapping[str, Any], *, widened: bool) -> Iterator[str]:
 
 def _equation(name: str, counts: Mapping[str, int], found: Mapping[str, Any]) -> list[str]:
     owed = found["changes_x_destinations"] if counts is found["fates"] else sum(counts.values())
-    terms = [str(counts.get(fate, 0)) for fate in FATES]
+    terms = [str(counts.get(fate, 0)) for fate in FATE_COLUMNS]
     signs = ("=" if owed == sum(counts.values()) else "≠", *"+++++++")
     return [name, str(owed), *(word for pair in zip(signs, terms, strict=True) for word in pair)]
 

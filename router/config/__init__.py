@@ -7,7 +7,7 @@ from pathlib import Path
 
 from router.channels import ChannelSettings
 from router.config.build import Builder
-from router.config.document import Document, MissingVariables, load_text, read
+from router.config.document import Document, MissingVariables, load_text, read_document
 from router.config.fragments import Fragment
 from router.config.problems import ConfigError, Problem, Trap, show_problem
 from router.config.reader import Reader
@@ -85,7 +85,7 @@ def loads(
         if preview
         else MissingVariables.ERROR
     )
-    document = read(text, name, environ, missing)
+    document = read_document(text, name, environ, missing)
     reader = Reader(document, folder)
     builder = Builder(reader, environ, now, last_good or {})
     policy, sources, file = builder.policy(), builder.sources(), builder.file

@@ -25,8 +25,8 @@ from router.config.syntax import (
     directive,
     half_a_character,
     is_unicode,
-    shown,
     tags,
+    with_variables_shown,
 )
 
 Location = tuple[str | int, ...]
@@ -148,7 +148,7 @@ def load_text(data: bytes, name: str) -> str:
         raise _refused(error, data.decode(errors="replace"), name) from None
 
 
-def read(
+def read_document(
     text: str,
     name: str,
     environ: Mapping[str, str] | None,
@@ -245,7 +245,7 @@ class _DataBuilder:
             if not isinstance(key_node, ScalarNode):
                 self._document.add_error_at(position, "a key is not a word", "write keys as plain words")
                 continue
-            key = shown(self._whole(key_node))
+            key = with_variables_shown(self._whole(key_node))
             inner = (*location, key)
             if key == "<<" and key_node.tag == _MERGE:
                 merged |= self._merge(value_node, location)
@@ -276,7 +276,9 @@ class _DataBuilder:
     def _scalar(self, node: ScalarNode, location: Location) -> str | None:
         text = self._whole(node)
         if HIDDEN.search(text):
-            return HIDDEN.sub(lambda match: self._resolve(shown(match.group()), location), text)
+            return HIDDEN.sub(
+                lambda match: self._resolve(with_variables_shown(match.group()), location), text
+            )
         return None if node.style is None and node.tag == _NULL else text
 
     def _whole(self, node: ScalarNode) -> str:

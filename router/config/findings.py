@@ -24,7 +24,7 @@ def readable_errors(error: ValidationError) -> list[ErrorDetails]:
 
 # What is wrong and what to do, by the type of the finding; {limit} is the limit that the finding names.
 # https://docs.pydantic.dev/latest/errors/validation_errors/
-_MESSAGES = {
+_FINDING_MESSAGES = {
     "string_pattern_mismatch": (
         "{key} has characters that can't be used here",
         "keep to letters, digits, '_', '.' and '-'",
@@ -42,8 +42,8 @@ _SAME_MESSAGE = {
     "dict_type": "model_type", "list_type": "tuple_type", "float_type": "float_parsing",
     "string_too_long": "string_too_short", "too_short": "string_too_short", "too_long": "string_too_short",
 }  # fmt: skip
-_LIMITS = ("expected", "gt", "le", "min_length", "max_length")
-_EMPTY = {"string_too_short": "give it, or leave the key out", "too_short": "name one at least"}
+_LIMIT_NAMES = ("expected", "gt", "le", "min_length", "max_length")
+_TODO_IF_EMPTY = {"string_too_short": "give it, or leave the key out", "too_short": "name one at least"}
 
 
 def describe_finding(detail: ErrorDetails, location: Location) -> tuple[str, str]:
@@ -55,10 +55,10 @@ def describe_finding(detail: ErrorDetails, location: Location) -> tuple[str, str
         spoken = what if what.startswith(f"{key} ") else f"{key}: {what}"
         return f"{key} {what}" if what.startswith("is ") else spoken, todo
     given = detail.get("ctx", {})
-    limit = next((given[name] for name in _LIMITS if name in given), None)
-    if kind in _EMPTY and limit == 1:
-        return f"{key} is empty", _EMPTY[kind]
-    known = _MESSAGES.get(_SAME_MESSAGE.get(kind, kind))
+    limit = next((given[name] for name in _LIMIT_NAMES if name in given), None)
+    if kind in _TODO_IF_EMPTY and limit == 1:
+        return f"{key} is empty", _TODO_IF_EMPTY[kind]
+    known = _FINDING_MESSAGES.get(_SAME_MESSAGE.get(kind, kind))
     if known is None:
         return f"{key} is not right", message[0].lower() + message[1:]
     what, todo = (text.format(key=key, limit=limit) for text in known)

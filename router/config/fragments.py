@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from router.channels import ChannelSettings
-from router.config.document import Document, MissingVariables, load_text, read
+from router.config.document import Document, MissingVariables, load_text, read_document
 from router.config.intervals import named_intervals
 from router.config.models import FragmentModel
 from router.config.problems import ConfigError, Problem
@@ -184,7 +184,7 @@ class Fragments:
         main, name = self._main, str(fragment.file)
         try:
             environ = {**main.environ, **kept.variables}
-            document = read(kept.text, name, environ, main.missing, main.secrets)
+            document = read_document(kept.text, name, environ, main.missing, main.secrets)
         except ConfigError as error:
             fragment.problems, fragment.texts = error.errors, error.texts
             return

@@ -13,8 +13,8 @@ from router.decide.matchers import MatcherError, parse_matchers
 _SUSPECT = re.compile(r"[*+|^$]")
 # A text with these is rarely the value of a label.
 _PATTERN = re.compile(r"\*|\.\+|\w\|\w")
-_BEGINS = re.compile(r"(?:\(\?[A-Za-z]+\))?\^")
-_ENDS = re.compile(r"(?<!\\)(?:\\\\)*\$\Z")
+_START_ANCHOR = re.compile(r"(?:\(\?[A-Za-z]+\))?\^")
+_END_ANCHOR = re.compile(r"(?<!\\)(?:\\\\)*\$\Z")
 _OPEN_START = re.compile(r"(?:\(\?[A-Za-z]+\))?\(?\.[*+]")
 _OPEN_END = re.compile(r".*(?<!\\)\.[*+]\??\)*", re.DOTALL)
 
@@ -64,7 +64,7 @@ def _trap_of(name: str, op: str, value: str) -> tuple[Trap, str, str] | None:
             what,
             "for a pattern, write =~ or !~ with a regular expression, like web-.*",
         )
-    begins, ends = _BEGINS.match(value) is not None, _ENDS.search(value) is not None
+    begins, ends = _START_ANCHOR.match(value) is not None, _END_ANCHOR.search(value) is not None
     if begins is ends or (begins and _OPEN_END.fullmatch(value)) or (ends and _OPEN_START.match(value)):
         return None
     sign, side, more = ("^", "begins", "end it in .*") if begins else ("$", "ends", "begin it with .*")

@@ -44,20 +44,20 @@ class SeverityModel(Section):
         return self
 
 
-class BasicAuth(Section):
+class BasicAuthModel(Section):
     username: str
     password: SecretStr
 
 
 class AlertmanagerAuth(Section):
     bearer_token: SecretStr | None = None
-    basic_auth: BasicAuth | None = None
+    basic_auth: BasicAuthModel | None = None
 
 
 class SourceModel(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
     bearer_token: SecretStr | None = None
-    basic_auth: BasicAuth | None = None
+    basic_auth: BasicAuthModel | None = None
     alertmanager_url: PeerAddresses | None = None
     """The address of each peer. The router asks them which alerts still fire."""
     alertmanager_auth: AlertmanagerAuth | None = None

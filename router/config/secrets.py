@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from router.channels import REGISTRY
-from router.config.syntax import VARIABLE, shown
+from router.config.syntax import VARIABLE, with_variables_shown
 
 # Keys whose values no message shows, and that can be {file: path}.
 SECRETS = frozenset({
@@ -132,7 +132,7 @@ def secret_spans(
             for each in node.value:
                 yield from secret_spans(each, secret=secret, seen=seen)
         case _:
-            if secret and not VARIABLE.fullmatch(shown(str(node.value))):
+            if secret and not VARIABLE.fullmatch(with_variables_shown(str(node.value))):
                 yield node.start_mark.index, node.end_mark.index
 
 

@@ -136,7 +136,7 @@ def _explained(error: MarkedYAMLError, text: str, hidden: str) -> SyntaxRefusedE
     if quoted is not None and quoted.end_mark.line == mark.line:
         what = f"the quote that begins here ends in line {mark.line + 1}, and that line can't be read"
         return SyntaxRefusedError(_at(quoted.start_mark), what, "close the quote where it should end")
-    return SyntaxRefusedError(_at(mark), _harmless(shown(problem)))
+    return SyntaxRefusedError(_at(mark), _harmless(with_variables_shown(problem)))
 
 
 def _unfinished(hidden: str, until: int) -> tuple[Any, Any]:
@@ -226,7 +226,7 @@ def _hide(match: re.Match[str]) -> str:
     return "".join(chr(ord(char) + _SHIFT) if ord(char) < 0x10000 else char for char in match.group())
 
 
-def shown(text: str) -> str:
+def with_variables_shown(text: str) -> str:
     """Return a text with its hidden variables as they were written."""
     return HIDDEN.sub(lambda match: "".join(map(_unshifted, match.group())), text)
 

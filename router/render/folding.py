@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from router.model import Labels, StormLine
 from router.render.words import clip, line
 
-_NAME = "alertname"
+_NAME_LABEL = "alertname"
 _MAX_NAME_CHARS = 200
 """Characters of a name, and of the labels that say where."""
 _MAX_ALERT_NAMES = 3
@@ -105,15 +105,15 @@ def key_of(each: StormLine) -> tuple[str, str]:
 
 
 def _title(each: StormLine) -> str:
-    name = each.labels.get(_NAME) or ", ".join(each.names[:_MAX_ALERT_NAMES])
-    if len(each.names) > _MAX_ALERT_NAMES and not each.labels.get(_NAME):
+    name = each.labels.get(_NAME_LABEL) or ", ".join(each.names[:_MAX_ALERT_NAMES])
+    if len(each.names) > _MAX_ALERT_NAMES and not each.labels.get(_NAME_LABEL):
         name += " …"
     return clip(line(name), _MAX_NAME_CHARS) or ("Alerts" if _where(each.labels) else "Unnamed group")
 
 
 def _where(labels: Labels) -> Labels:
     """Return the labels that say where: all but the name."""
-    return {name: value for name, value in labels.items() if name != _NAME and value}
+    return {name: value for name, value in labels.items() if name != _NAME_LABEL and value}
 
 
 def _pairs(where: Labels) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.config import ConfigError, Problem
-from router.config.document import Location, read
+from router.config.document import Location, read_document
 
 # https://github.com/go-yaml/yaml/blob/v2.4.0/resolve.go: what YAML 1.1 takes for true and false.
 _TRUE = frozenset({"y", "yes", "true", "on"})
@@ -53,7 +53,7 @@ class AlertmanagerFile:
         """:raises ConfigError: it is no YAML, or not a mapping; shows nothing of the text"""
         todo = "give an alertmanager.yml that Alertmanager itself would read"
         try:
-            self._document = read(text, name, None)
+            self._document = read_document(text, name, None)
         except ConfigError as error:
             raise ConfigError(
                 Problem(name, each.line, each.column, each.what, todo) for each in error.errors

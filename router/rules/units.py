@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationInfo, model_
 
 from router.channels import Section
 from router.config import Config, ConfigError, Problem, load
-from router.config.document import load_text, read
+from router.config.document import load_text, read_document
 from router.config.fragments import TESTS
 from router.config.reader import Reader
 from router.decide.explanation import Explanation, MatchResult
@@ -33,7 +33,9 @@ def _moment(value: Any, info: ValidationInfo) -> Millis:
 
 def _alert(value: Any) -> GivenAlert:
     if isinstance(value, dict) and not isinstance(value.get("labels"), dict):
-        value = _LABELS.validate_python({name: "" if text is None else text for name, text in value.items()})
+        value = _LABELS_ADAPTER.validate_python(
+            {name: "" if text is None else text for name, text in value.items()}
+        )
     try:
         return alert_as_written(value)
     except InputError as error:
@@ -52,7 +54,7 @@ def _word(value: Any) -> Any:
 
 def _decisions(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, dict):
-        return _WANTS.validate_python(value, context=info.context)
+        return _WANTS_ADAPTER.validate_python(value, context=info.context)
     if not isinstance(value, str) or value not in _DECISION_WORDS:
         todo = "choose one, or write a mapping of destinations to one each"
         raise ValueError(f"is none of {', '.join(_DECISION_WORDS)}; {todo}")
@@ -74,8 +76,8 @@ def _want(value: Any) -> Any:
 
 Want = Annotated[WantModel, BeforeValidator(_want)]
 # Values inside mappings are validated here, so that a mistake has its own position.
-_WANTS = TypeAdapter(dict[str, Want])
-_LABELS = TypeAdapter(dict[str, str])
+_WANTS_ADAPTER = TypeAdapter(dict[str, Want])
+_LABELS_ADAPTER = TypeAdapter(dict[str, str])
 
 
 class AlertModel(Section):
@@ -159,7 +161,7 @@ def run(path: Path, now: Millis) -> list[Outcome]:
     except OSError as error:
         what, todo = f"can't be read: {error.strerror}", "give the path of a file of tests"
         raise ConfigError([Problem(str(path), 1, 1, what, todo)]) from None
-    document = read(text, str(path), {})
+    document = read_document(text, str(path), {})
     shape = Reader(document, path.parent).validate(TestsModel, document.data, (), context=ZoneInfo("UTC"))
     if shape is None or document.has_errors:
         raise ConfigError(document.errors, {document.name: document.text})

@@ -12,7 +12,7 @@ import pytest
 
 from router.cli import main
 from router.cli.environment import known_variables
-from router.cli.reading import FATES
+from router.cli.reading import FATE_COLUMNS
 from router.cli.running import Listen
 from router.cli.shared import has_colors
 from router.model import Fate
@@ -182,4 +182,4 @@ def test_import_as_json_has_the_rules_and_the_notes(tmp_path: Path) -> None:
 
 
 def test_the_ledger_has_a_column_for_each_fate() -> None:
-    assert sorted(FATES) == sorted(Fate)
+    assert sorted(FATE_COLUMNS) == sorted(Fate)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.config import ConfigError, load, loads
-from router.config.document import read
+from router.config.document import read_document
 
 NOW = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
 ROOT = Path(__file__).parents[3]
@@ -121,4 +121,4 @@ def test_what_looks_like_a_hidden_variable_is_an_error(escape: str) -> None:
 def test_every_text_is_read_as_it_was_written(data: Any) -> None:
     text = json.dumps({"a": data})
     if "${" not in text and _START not in text:
-        assert read(text, "routes.yaml", {}).data == {"a": data}
+        assert read_document(text, "routes.yaml", {}).data == {"a": data}
