@@ -9,7 +9,9 @@ from pathlib import Path
 
 import click
 import pytest
+import structlog
 
+from router import logs
 from router.cli import main
 from router.cli.environment import known_variables
 from router.cli.reading import FATE_COLUMNS
@@ -183,3 +185,11 @@ def test_import_as_json_has_the_rules_and_the_notes(tmp_path: Path) -> None:
 
 def test_the_ledger_has_a_column_for_each_fate() -> None:
     assert sorted(FATE_COLUMNS) == sorted(Fate)
+
+
+@pytest.mark.usefixtures("logs_restored")
+@pytest.mark.parametrize("colors", [True, False])
+def test_human_log_lines_have_colors_only_if_asked(capsys: pytest.CaptureFixture[str], colors: bool) -> None:
+    logs.configure("human", "info", colors=colors)
+    structlog.get_logger("router.test").info("serving", address="http://127.0.0.1:9099")
+    assert ("\x1b[" in capsys.readouterr().err) is colors
