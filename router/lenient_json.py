@@ -1,6 +1,6 @@
-"""Bytes to a JSON value. Lenient: a raw newline within a text, or a byte that is no UTF-8, is no reason to lose an alert.
+"""Turns bytes into a JSON value. Lenient: accepts raw newlines in texts, and bytes that are no UTF-8.
 
-No text that comes out holds NUL or a lone surrogate: no database and no provider takes them.
+The texts of the result have no NUL and no lone surrogates, which no database and no provider accepts.
 """
 
 import json
@@ -9,40 +9,42 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 _UNFIT = re.compile("[\0\ud800-\udfff]")
-# How it stands in JSON. Go writes & as \u0026, so that there is some escape in nearly every body.
+# The escapes of these in JSON. Only these: nearly every body has some escape, because Go writes & as \u0026.
 _ESCAPED = re.compile(r"\\u(?:0000|[dD])")
 _SPACE = re.compile(r"[ \t\n\r]*")
 _LENIENT = json.JSONDecoder(strict=False)
 
 
-class NotJson(ValueError):  # noqa: N818  (says what it is)
-    """Says why."""
+class NotJson(ValueError):  # noqa: N818  (the name says what is wrong)
+    """Bytes are no JSON; says why."""
 
 
-def read(body: bytes) -> Any:
-    """:raises NotJson:"""
-    return _read(_text_of(body))
+def parse_json(body: bytes) -> Any:
+    """Return the value of a body. :raises NotJson: it is no JSON"""
+    return _read(_decode(body))
 
 
-def fit(value: Any) -> Any:
-    """The same without NUL and lone surrogates in any text."""
+def replace_unfit(value: Any) -> Any:
+    """Return the same value with U+FFFD in place of NUL and lone surrogates, in every text."""
     if isinstance(value, str):
         return _UNFIT.sub("\ufffd", value)
     if isinstance(value, dict):
-        return {fit(name): fit(each) for name, each in value.items()}
+        return {replace_unfit(name): replace_unfit(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [fit(each) for each in value]
+        return [replace_unfit(each) for each in value]
     return value
 
 
-def read_in_pieces(body: bytes, key: str, each: Callable[[int, Any], Any]) -> Generator[None, None, Any]:
-    """As :func:`read`, for a large body: yields after each entry of the list that is the document's ``key``.
+def parse_json_in_pieces(
+    body: bytes, key: str, each: Callable[[int, Any], Any]
+) -> Generator[None, None, Any]:
+    """As :func:`parse_json`, for a large body. Yields after each entry of the list under ``key`` of the document.
 
-    :param each: what stands in the list in an entry's place; takes its index and itself. So a large list is not held
-        as JSON and as what it means at once.
-    :raises NotJson:
+    :param each: takes the index of an entry and the entry; its result replaces the entry, so that memory does not hold
+        the whole list both as JSON and as results
+    :raises NotJson: it is no JSON
     """
-    text = _text_of(body)
+    text = _decode(body)
     start = _skip(text, 0)
     if text[start : start + 1] != "{":
         return _read(text)
@@ -60,7 +62,7 @@ def read_in_pieces(body: bytes, key: str, each: Callable[[int, Any], Any]) -> Ge
                 value, end = yield from _entries(text, end + 1, each, nul=nul)
             else:
                 value, end = _value(text, end, nul=nul)
-            document[fit(name)] = value
+            document[replace_unfit(name)] = value
             end = _skip(text, end)
         end = _skip(text, end + 1)
         if end != len(text):
@@ -75,7 +77,7 @@ def read_in_pieces(body: bytes, key: str, each: Callable[[int, Any], Any]) -> Ge
 def _entries(
     text: str, end: int, each: Callable[[int, Any], Any], *, nul: bool
 ) -> Generator[None, None, tuple[list[Any], int]]:
-    """What follows ``[``, up to its end."""
+    """Return the entries of a list, and the index after its ``]``. :param end: the index after its ``[``"""
     entries: list[Any] = []
     end = _skip(text, end)
     while text[end : end + 1] != "]":
@@ -90,7 +92,7 @@ def _entries(
 
 def _value(text: str, start: int, *, nul: bool) -> tuple[Any, int]:
     value, end = _LENIENT.raw_decode(text, start)
-    return (fit(value) if nul or _ESCAPED.search(text, start, end) else value), end
+    return (replace_unfit(value) if nul or _ESCAPED.search(text, start, end) else value), end
 
 
 def _skip(text: str, start: int) -> int:
@@ -99,7 +101,7 @@ def _skip(text: str, start: int) -> int:
 
 
 def _expect(text: str, at: int, sign: str) -> int:
-    """Where the next thing begins. :raises JSONDecodeError: something else stands here"""
+    """Return the index of the next token after a sign. :raises JSONDecodeError: another sign is here"""
     if text[at : at + 1] != sign:
         raise json.JSONDecodeError(f"Expecting {sign!r}", text, at)
     return _skip(text, at + 1)
@@ -107,10 +109,10 @@ def _expect(text: str, at: int, sign: str) -> int:
 
 def _read(text: str) -> Any:
     try:
-        return fit(_LENIENT.decode(text))
+        return replace_unfit(_LENIENT.decode(text))
     except ValueError as error:
         raise NotJson(str(error)) from None
 
 
-def _text_of(body: bytes) -> str:
+def _decode(body: bytes) -> str:
     return body.decode("utf-8-sig", errors="replace")

@@ -5,7 +5,7 @@ from typing import Any
 
 import structlog
 
-from router.config import Config, Trap, show
+from router.config import Config, Trap, show_problem
 from router.metrics import Metrics
 from router.model import Millis
 from router.store import Phase
@@ -58,7 +58,7 @@ class LoadStatus:
                 log.warning("a proxy setting is ignored", problem=f"{problem.what}; {problem.todo}")
         for fragment in config.fragments:
             if fragment.problems:
-                problems = "\n".join(show(problem, fragment.texts) for problem in fragment.problems)
+                problems = "\n".join(show_problem(problem, fragment.texts) for problem in fragment.problems)
                 log.error(
                     "an included file is broken", file=str(fragment.file), state=fragment.state, problems=problems
                 )  # fmt: skip

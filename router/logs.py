@@ -7,11 +7,12 @@ import sys
 import structlog
 
 
-def configure(form: str, level: str) -> None:
+def configure(form: str, level: str, *, colors: bool = False) -> None:
     """Set up logging for the process.
 
     :param form: ``json``, ``human`` or ``auto`` (human on a terminal)
     :param level: of ``logging``
+    :param colors: whether human lines have colours
     """
     human = form == "human" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
@@ -22,7 +23,7 @@ def configure(form: str, level: str) -> None:
     ]
     renderer: list[structlog.typing.Processor] = (
         # Plain tracebacks: the richer ones show local variables, which may be secrets.
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
         if human
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

@@ -1,6 +1,6 @@
-"""Bytes to a Webhook, or a ParseError. Pure, and lenient: whatever can be an alert becomes one.
+"""Turns bytes into a Webhook, or raises a ParseError. Pure and lenient: an entry that can be an alert becomes one.
 
-Shapes taken: Alertmanager's version 4 (and 3), and Grafana's variant of it.
+It understands Alertmanager's version 4 (and 3), and Grafana's variant of it.
 https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 """
 
@@ -14,20 +14,25 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic_core import from_json
 
-from router.lenient_json import NotJson, fit, read, read_in_pieces
+from router.lenient_json import NotJson, parse_json, parse_json_in_pieces, replace_unfit
 from router.model import SECOND, Alert, Labels, Millis, Status, Webhook
 
-_RESOLVED = {"resolved", "ok", "normal", "inactive"}
-_LINKS = {"dashboard": "dashboardURL", "panel": "panelURL", "silence": "silenceURL", "image": "imageURL"}
-_LINK_FIELDS = frozenset(_LINKS.values())
+_RESOLVED_WORDS = {"resolved", "ok", "normal", "inactive"}
+_LINK_FIELD_OF = {
+    "dashboard": "dashboardURL",
+    "panel": "panelURL",
+    "silence": "silenceURL",
+    "image": "imageURL",
+}
+_LINK_FIELDS = frozenset(_LINK_FIELD_OF.values())
 _FIRST_MOMENT: Millis = 0  # Go's zero time and anything else before 1970 means "not given"
 _LAST_MOMENT: Millis = 253_402_300_799 * SECOND  # the end of 9999
-_SECONDS_UP_TO = 10**11  # epoch numbers above are milliseconds
-_LONGEST_TIME = 64  # characters
+_MAX_EPOCH_SECONDS = 10**11  # epoch numbers above are milliseconds
+_MAX_TIME_CHARS = 64  # characters
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_MOST_HIDDEN = 2**31 - 1  # what every database's integer holds
-_MOST_ODDITIES = 20
+_MAX_TRUNCATED = 2**31 - 1  # what every database's integer holds
+_MAX_ODDITIES = 20
 _LABELS_OR_NOTHING = (dict, type(None))
 
 _FNV_OFFSET = 14_695_981_039_346_656_037
@@ -35,11 +40,13 @@ _FNV_PRIME = 1_099_511_628_211
 
 
 class ParseError(ValueError):
-    """The body is no webhook; says why."""
+    """A body is no webhook; says why."""
 
 
 def parse_webhook(body: bytes, now: Millis = _LAST_MOMENT, sender: str = "") -> Webhook:
-    """:param now: an alert without a status fires until its end; not given: every end has come
+    """Return the webhook of a body.
+
+    :param now: an alert without a status fires if its end is later; if not given, every end is in the past
     :param sender: the address that posted it
 
     :raises ParseError: not JSON, or not a webhook
@@ -47,10 +54,10 @@ def parse_webhook(body: bytes, now: Millis = _LAST_MOMENT, sender: str = "") -> 
     try:
         try:
             document = from_json(body)
-        except ValueError:  # it is not strictly JSON in UTF-8, or holds what is unfit; all of it but NUL
-            document = read(body)
+        except ValueError:  # it is not strict JSON in UTF-8, or has lone surrogates
+            document = parse_json(body)
         else:
-            document = fit(document) if b"\\u0000" in body else document
+            document = replace_unfit(document) if b"\\u0000" in body else document
         return _whole(_webhook(document, now, sender, []))
     except NotJson as error:
         raise ParseError(f"not JSON: {error}") from None
@@ -59,17 +66,17 @@ def parse_webhook(body: bytes, now: Millis = _LAST_MOMENT, sender: str = "") -> 
 
 
 def parse_in_pieces(body: bytes, now: Millis, sender: str) -> Generator[None, None, Webhook]:
-    """As :func:`parse`, for a large body: yields after each alert, so that its caller can do something else in between."""
+    """As :func:`parse_webhook`, for a large body. Yields after each alert, so that the caller can do other work in between."""
     oddities: list[str] = []
 
     def alert(index: int, entry: Any) -> Any:
-        """One without a status of its own has to wait for the group's."""
+        """Return the alert of an entry. An entry without a status stays as it is: it gets the status of the group later."""
         if type(entry) is dict and type(status := entry.get("status")) is str and status.strip():
             return _alert(entry, "", now, index, oddities)
         return entry
 
     try:
-        document = yield from read_in_pieces(body, "alerts", alert)
+        document = yield from parse_json_in_pieces(body, "alerts", alert)
         return (yield from _webhook(document, now, sender, oddities))
     except NotJson as error:
         raise ParseError(f"not JSON: {error}") from None
@@ -87,16 +94,16 @@ def _whole(pieces: Generator[None, None, Webhook]) -> Webhook:
 
 
 def _webhook(document: Any, now: Millis, sender: str, oddities: list[str]) -> Generator[None, None, Webhook]:
-    """:param document: JSON; instead of entries, it may hold alerts"""
+    """Yield after each alert; return the webhook. :param document: JSON, in which entries may be alerts already"""
     if type(document) is not dict:
-        raise ParseError(f"not a webhook: the body is {_kind(document)}, not an object")
+        raise ParseError(f"not a webhook: the body is {_json_type(document)}, not an object")
     if "alerts" not in document:
         raise ParseError("not a webhook: it has no alerts")
     entries = document["alerts"] if document["alerts"] is not None else []
     if type(entries) is not list:
-        raise ParseError(f"not a webhook: its alerts are {_kind(entries)}, not a list")
-    told: _WebhookModel = _webhook_model(document)
-    group_status = told.status.strip()
+        raise ParseError(f"not a webhook: its alerts are {_json_type(entries)}, not a list")
+    given: _WebhookModel = _webhook_model(document)
+    group_status = given.status.strip()
     strays: list[str] = []
     alerts: dict[str, Alert] = {}
     several: dict[str, list[Alert]] = {}
@@ -106,7 +113,7 @@ def _webhook(document: Any, now: Millis, sender: str, oddities: list[str]) -> Ge
         elif type(entry) is dict:
             alert = _alert(entry, group_status, now, index, oddities)
         else:
-            strays.append(f"alerts[{index}] is {_kind(entry)}, not an object")
+            strays.append(f"alerts[{index}] is {_json_type(entry)}, not an object")
             continue
         before = alerts.setdefault(alert.identity, alert)
         if before is not alert:
@@ -115,19 +122,19 @@ def _webhook(document: Any, now: Millis, sender: str, oddities: list[str]) -> Ge
     if entries and not alerts:
         raise ParseError("not a webhook: none of its alerts is an object")
     return Webhook(
-        receiver=told.receiver,
-        group_key=told.group_key or _derived_group(told.group_labels, alerts),
-        group_labels=told.group_labels,
-        external_url=told.external_url,
-        truncated=max(0, told.truncated - told.truncated_resolved),
+        receiver=given.receiver,
+        group_key=given.group_key or _derived_group(given.group_labels, alerts),
+        group_labels=given.group_labels,
+        external_url=given.external_url,
+        truncated=max(0, given.truncated - given.truncated_resolved),
         alerts=_in_order(alerts, several) if several else tuple(alerts.values()),
-        oddities=_summed_up(strays) + _summed_up(oddities) if strays or oddities else (),
+        oddities=_shortened(strays) + _shortened(oddities) if strays or oddities else (),
         sender=sender,
     )
 
 
 def fingerprint(labels: Labels) -> str:
-    """Prometheus's own: FNV-1a over the sorted labels, 16 hex digits.
+    """Return the fingerprint that Prometheus gives labels: FNV-1a over the sorted labels, 16 hex digits.
 
     https://github.com/prometheus/common/blob/main/model/signature.go
     """
@@ -139,7 +146,7 @@ def fingerprint(labels: Labels) -> str:
 
 
 def _text(value: Any) -> str:
-    """Any JSON value as text, what is none as compact JSON; never None."""
+    """Return any JSON value as text: null as an empty text, other values as compact JSON."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -153,7 +160,7 @@ def _labels(value: Any) -> dict[str, str]:
 
 def _count(value: Any) -> int:
     try:
-        return min(max(0, int(value)), _MOST_HIDDEN)
+        return min(max(0, int(value)), _MAX_TRUNCATED)
     except (TypeError, ValueError, OverflowError):
         return 0
 
@@ -163,20 +170,23 @@ def _nothing(_value: Any) -> str:
 
 
 def _time(value: Any) -> Millis | None:
-    """RFC 3339 with 0-9 fractional digits, or an epoch number in seconds or milliseconds."""
+    """Return a time in epoch ms, from RFC 3339 with 0-9 fractional digits, or from epoch seconds or milliseconds.
+
+    None: it is neither, or out of bounds.
+    """
     if type(value) is str:
-        return _moment(value) if len(value) <= _LONGEST_TIME else None
+        return _moment(value) if len(value) <= _MAX_TIME_CHARS else None
     if type(value) is not int and type(value) is not float:
         return None
     try:
-        return _within(int(value * SECOND if abs(value) < _SECONDS_UP_TO else value))
+        return _within(int(value * SECOND if abs(value) < _MAX_EPOCH_SECONDS else value))
     except (ValueError, OverflowError):
         return None
 
 
 @lru_cache(maxsize=4096)
 def _moment(text: str) -> Millis | None:
-    """The alerts of a group often begin together, and most have Go's zero time as their end."""
+    """Return a time in epoch ms. Cached: alerts of a group often start together, and most have Go's zero time as end."""
     try:
         moment = datetime.fromisoformat(text.strip().upper())
     except ValueError:
@@ -188,18 +198,18 @@ def _within(at: Millis) -> Millis | None:
     return at if _FIRST_MOMENT < at <= _LAST_MOMENT else None
 
 
-# Each takes what Alertmanager sends as it is; only for anything else is Python code run.
+# The first member of each union accepts what Alertmanager sends, in Rust. Python only runs for other values.
 _AS_IT_IS = Field(union_mode="left_to_right")
 Text = Annotated[str | Annotated[str, BeforeValidator(_text)], _AS_IT_IS]
 OnlyText = Annotated[str | Annotated[str, BeforeValidator(_nothing)], _AS_IT_IS]
 LabelSet = Annotated[dict[str, str] | Annotated[dict[str, str], BeforeValidator(_labels)], _AS_IT_IS]
 Count = Annotated[
-    Annotated[int, Field(ge=0, le=_MOST_HIDDEN)] | Annotated[int, BeforeValidator(_count)], _AS_IT_IS
+    Annotated[int, Field(ge=0, le=_MAX_TRUNCATED)] | Annotated[int, BeforeValidator(_count)], _AS_IT_IS
 ]
 
 
 class _WebhookModel(BaseModel):
-    """What is read of the body; every other field is ignored."""
+    """The fields of the body that are read; all others are ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -209,7 +219,7 @@ class _WebhookModel(BaseModel):
     external_url: Text = Field(default="", alias="externalURL")
     truncated: Count = Field(default=0, alias="truncatedAlerts")
     truncated_resolved: Count = Field(default=0, alias="truncatedResolved")
-    """How many of them have ended: our own webhook channel says so."""
+    """How many of the truncated alerts have ended. The router's own webhook channel sends it."""
     status: Text = ""
 
 
@@ -232,52 +242,52 @@ _alert_model = TypeAdapter(_AlertModel).validator.validate_python
 def _alert(entry: dict[str, Any], group_status: str, now: Millis, index: int, oddities: list[str]) -> Alert:
     for name in ("labels", "annotations"):
         if type(entry.get(name)) not in _LABELS_OR_NOTHING:
-            oddities += [f"alerts[{index}].{name} are {_kind(entry[name])}, not an object"]
-    told: _AlertModel = _alert_model(entry)
-    word = told.status.strip() or group_status
-    ends_at = _time(told.ends_at)
-    # What is neither firing nor resolved in any known word counts as firing: it is never lost. Without a word, the end
-    # says it; one that is to come is no end yet.
-    ended = word.casefold() in _RESOLVED if word else ends_at is not None and ends_at <= now
+            oddities += [f"alerts[{index}].{name} are {_json_type(entry[name])}, not an object"]
+    given: _AlertModel = _alert_model(entry)
+    word = given.status.strip() or group_status
+    ends_at = _time(given.ends_at)
+    # An unknown status counts as firing, so that the alert is not lost. Without a status, the end decides: an end that
+    # is yet to come means that the alert fires.
+    ended = word.casefold() in _RESOLVED_WORDS if word else ends_at is not None and ends_at <= now
     links = {} if _LINK_FIELDS.isdisjoint(entry) else _links(entry)
     return Alert(
-        told.fingerprint.strip() or (fingerprint(told.labels) if told.labels else _content_hash(entry)),
-        told.labels,
-        told.annotations,
+        given.fingerprint.strip() or (fingerprint(given.labels) if given.labels else _content_hash(entry)),
+        given.labels,
+        given.annotations,
         Status.RESOLVED if ended else Status.FIRING,
-        _time(told.starts_at),
+        _time(given.starts_at),
         ends_at if ended else None,
-        told.generator_url,
+        given.generator_url,
         links,
         fires_until=None if ended or word else ends_at,
     )
 
 
-def _summed_up(oddities: list[str]) -> tuple[str, ...]:
-    more = len(oddities) - _MOST_ODDITIES
-    return (*oddities[:_MOST_ODDITIES], f"and {more} more like these") if more > 0 else tuple(oddities)
+def _shortened(oddities: list[str]) -> tuple[str, ...]:
+    more = len(oddities) - _MAX_ODDITIES
+    return (*oddities[:_MAX_ODDITIES], f"and {more} more like these") if more > 0 else tuple(oddities)
 
 
 def _links(entry: dict[str, Any]) -> dict[str, str]:
-    return {name: _text(entry[field]) for name, field in _LINKS.items() if entry.get(field)}
+    return {name: _text(entry[field]) for name, field in _LINK_FIELD_OF.items() if entry.get(field)}
 
 
 def _content_hash(entry: Mapping[str, Any]) -> str:
-    """An alert without labels is told apart by what it says, apart from its status and end."""
+    """Return a hash of an entry without its status and end: the identity of an alert that has no labels."""
     content = {name: value for name, value in entry.items() if name not in {"status", "endsAt"}}
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _derived_group(group_labels: Labels, alerts: Mapping[str, Alert]) -> str:
-    """Without a group key, alerts of the same group labels, or of the same name, are a group."""
+    """Return the key of a group that has none: its group labels, or else the name of its first alert."""
     first = next(iter(alerts.values()), None)
     labels = group_labels or {"alertname": first.labels.get("alertname", "") if first else ""}
     return "derived:" + ",".join(f"{name}={labels[name]}" for name in sorted(labels))
 
 
 def _in_order(alerts: Mapping[str, Alert], several: Mapping[str, list[Alert]]) -> tuple[Alert, ...]:
-    """What the body says twice of one alert comes in an order in which the last word counts."""
+    """Return the alerts of the body. If one is there several times, the last of them is the one that counts."""
     return tuple(
         [
             each
@@ -288,7 +298,9 @@ def _in_order(alerts: Mapping[str, Alert], several: Mapping[str, list[Alert]]) -
 
 
 def _last_word(several: list[Alert]) -> list[Alert]:
-    """By start where every one is known. Of a contradiction about one start, the firing counts."""
+    """Return several entries of one alert in the order of their starts, if all starts are known. Of two entries with the
+    same start, one firing and one resolved, only the firing one is kept.
+    """
     dated = all(alert.starts_at is not None for alert in several)
     firing = {alert.starts_at if dated else None for alert in several if alert.status is Status.FIRING}
     kept = [
@@ -299,7 +311,7 @@ def _last_word(several: list[Alert]) -> list[Alert]:
     return sorted(kept, key=lambda each: (each.starts_at or 0) if dated else 0)
 
 
-def _kind(value: Any) -> str:
+def _json_type(value: Any) -> str:
     match value:
         case None:
             return "null"

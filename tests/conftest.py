@@ -19,7 +19,7 @@ from tests.listening import still_open
 from tests.memory import MEMORY
 from tests.postgresql import Server, server
 
-NO_SKIPS = bool(os.environ.get("ALERT_ROUTER_TESTS_NO_SKIPS"))
+NO_SKIPS = bool(os.environ.get("TESTS_NO_SKIPS"))
 
 if MEMORY is not None:
     os.environ.setdefault(
@@ -49,7 +49,7 @@ settings.load_profile("suite")
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201  (pytest's hook)
-    """For a test that hangs, show where each of its tasks waits. With ALERT_ROUTER_TESTS_NO_SKIPS, make a skip a failure:
+    """For a test that hangs, show where each of its tasks waits. With TESTS_NO_SKIPS, make a skip a failure:
     something that the suite needs is not installed.
     """
     outcome = yield

@@ -1,6 +1,5 @@
-"""``alert-router ledger``: does the account of any period come out?"""
+"""``alert-router ledger``: the fates of all changes of a period, added up."""
 
-import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -8,37 +7,40 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from router.cli.shared import Failure
-from router.model import DAY, Fate, Millis
-from router.rules.inputs import InputError, moment, shown
-from router.store import StoreUnavailable, read_ledger
+from router.cli.shared import Failure, database_option, json_option, print_json
 
-_UTC = ZoneInfo("UTC")
-_FATES = (
-    Fate.DELIVERED, Fate.PENDING, Fate.HELD, Fate.INHIBITED, Fate.DIGEST, Fate.OBSOLETE, Fate.DROPPED, Fate.DEAD,
-)  # fmt: skip
+_DAY_MILLIS = 24 * 60 * 60 * 1_000
+# The order of the columns. router.model.Fate has the same words; a test compares them.
+FATE_COLUMNS = ("delivered", "pending", "held", "inhibited", "digest", "obsolete", "dropped", "dead")
 
 
 @click.command()
-@click.option("--since", help="From when on, like '2026-11-20 22:41' (UTC).  [default: the beginning]")
-@click.option("--until", help="Until when.  [default: now]")
-@click.option("--database", envvar="ALERT_ROUTER_DATABASE", default="sqlite:///state/router.db", show_default=True,
-              help="The store to ask; a service may have it open.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--since", help="The first moment of the period, like '2026-11-20 22:41' (UTC).  [default: the beginning]"
+)
+@click.option("--until", help="The moment that ends the period; not part of it.  [default: now]")
+@database_option
+@json_option
 def ledger(*, since: str | None, until: str | None, database: str, as_json: bool) -> None:
-    """Add up what became of every change, for any period: changes x destinations = delivered + pending + …
+    """Add up the fates of all changes of a period: changes x destinations = delivered + pending + …
 
-    Days from which something was pruned count as a whole (days of UTC). Exit code 1 if the ledger does not balance.
+    Days of UTC of which something is pruned count as a whole. Exit code 1 if the ledger does not balance, or can't be
+    read.
     """
+    from router.rules.moments import InputError, parse_moment
+    from router.store import StoreUnavailable, read_ledger
+
     try:
-        start, end = (moment(text, _UTC) if text is not None else None for text in (since, until))
+        start, end = (
+            parse_moment(text, ZoneInfo("UTC")) if text is not None else None for text in (since, until)
+        )
         if start is not None and end is not None and start >= end:
             raise Failure("--since is not before --until; exchange them")
         found = read_ledger(database, start, end)
     except (InputError, StoreUnavailable) as error:
         raise Failure(str(error)) from None
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
     else:
         widened = (start, end) != (found["since"], found["until"])
         click.echo("\n".join(_text(found, widened=widened)))
@@ -53,7 +55,11 @@ def _text(found: Mapping[str, Any], *, widened: bool) -> Iterator[str]:
     yield ""
     rows = [*sorted(found["by_destination"].items()), ("all", found["fates"])]
     yield from _table(
-        ["destination", "changes", *(word for pair in zip("=+++++++", _FATES, strict=True) for word in pair)],
+        [
+            "destination",
+            "changes",
+            *(word for pair in zip("=+++++++", FATE_COLUMNS, strict=True) for word in pair),
+        ],
         (_equation(name, counts, found) for name, counts in rows),
     )
     if found["deliveries"]:
@@ -76,7 +82,7 @@ def _text(found: Mapping[str, Any], *, widened: bool) -> Iterator[str]:
 
 def _equation(name: str, counts: Mapping[str, int], found: Mapping[str, Any]) -> list[str]:
     owed = found["changes_x_destinations"] if counts is found["fates"] else sum(counts.values())
-    terms = [str(counts.get(fate, 0)) for fate in _FATES]
+    terms = [str(counts.get(fate, 0)) for fate in FATE_COLUMNS]
     signs = ("=" if owed == sum(counts.values()) else "≠", *"+++++++")
     return [name, str(owed), *(word for pair in zip(signs, terms, strict=True) for word in pair)]
 
@@ -89,15 +95,19 @@ def _table(head: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
         yield " ".join((first.ljust(widths[0]), *cells))
 
 
-def _period(since: Millis | None, until: Millis | None) -> str:
+def _period(since: int | None, until: int | None) -> str:
     if since is None and until is None:
         return "from the beginning until now"
     start = "the beginning" if since is None else _moment(since)
     return f"from {start} until {'now' if until is None else _moment(until)}, UTC"
 
 
-def _moment(at: Millis) -> str:
-    return shown(at, _UTC).removesuffix(" 00:00") if at % DAY == 0 else shown(at, _UTC)
+def _moment(at: int) -> str:
+    """Return an instant (epoch ms) in UTC; without the time if that is midnight."""
+    from router.rules.moments import moment_text
+
+    shown = moment_text(at, ZoneInfo("UTC"))
+    return shown.removesuffix(" 00:00") if at % _DAY_MILLIS == 0 else shown
 
 
 COMMANDS = (ledger,)

@@ -1,25 +1,62 @@
-"""What commands share."""
+"""What several commands share: options, errors, output."""
 
+import json
+import os
+import sys
+import time
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
-from router.clock import SystemClock
-from router.model import Millis
+# Milliseconds since the epoch, as router.model.Millis.
+_NANOSECONDS = 1_000_000
 
 config_option = click.option(
-    "--config", type=click.Path(path_type=Path), default=Path("routes.yaml"), show_default=True, envvar="ALERT_ROUTER_CONFIG",
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("routes.yaml"),
+    show_default=True,
+    envvar="ALERT_ROUTER_CONFIG",
     help="The rules.",
-)  # fmt: skip
+)
+database_option = click.option(
+    "--database",
+    envvar="ALERT_ROUTER_DATABASE",
+    default="sqlite:///state/router.db",
+    show_default=True,
+    help="The database to read; a service may have it open.",
+)
+at_option = click.option("--at", help="The time to decide for, like '2026-11-20 22:41'.  [default: now]")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def now() -> Millis:
-    return SystemClock().now()
+def now() -> int:
+    """Return the wall clock, in milliseconds since the epoch.
+
+    Not the clock of ``router.clock``: that imports asyncio, which takes longer than most commands need to start.
+    """
+    return time.time_ns() // _NANOSECONDS
+
+
+def print_json(data: Any) -> None:
+    """Print data as JSON, indented, on standard output."""
+    click.echo(json.dumps(data, indent=2))
+
+
+def has_colors(stream: IO[str]) -> bool:
+    """Return whether a stream gets colours: it is a terminal that knows them, and NO_COLOR (https://no-color.org)
+    is unset or empty.
+    """
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def stdout_has_colors() -> bool:
+    return has_colors(sys.stdout)
 
 
 class Failure(click.ClickException):
-    """Printed as it is: the message names the place itself."""
+    """An error that is printed as it is, without a prefix: the message names its position itself. Exit code 1."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(self.message, file=file, err=True)

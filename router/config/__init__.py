@@ -7,9 +7,9 @@ from pathlib import Path
 
 from router.channels import ChannelSettings
 from router.config.build import Builder
-from router.config.document import Document, MissingVariables, load_text, read
+from router.config.document import Document, MissingVariables, load_text, read_document
 from router.config.fragments import Fragment
-from router.config.problems import ConfigError, Problem, Trap, show
+from router.config.problems import ConfigError, Problem, Trap, show_problem
 from router.config.reader import Reader
 from router.config.traps import find_traps
 from router.decide import Policy
@@ -35,11 +35,11 @@ class Config:
     fragments: tuple[Fragment, ...] = ()
     """The included files."""
     files: tuple[Path, ...] = ()
-    """All that was read, and the folders that were looked into."""
+    """All files that were read, and the folders that were listed."""
     problems: tuple[Problem, ...] = ()
-    """Of a config that was loaded to be checked: warnings."""
+    """Only if it was loaded with ``checking``: the warnings."""
     texts: Mapping[str, str] = field(default_factory=dict)
-    """The files, masked, by name: to show problems in."""
+    """The texts of the files, with secrets masked, by name: for showing problems."""
     secret_files: tuple[Path, ...] = ()
     """The files that secrets were read from."""
     text: str = field(default="", repr=False)
@@ -60,12 +60,12 @@ def load(
     path: Path, *, environ: Mapping[str, str], now: Millis, preview: bool = False, checking: bool = False,
     last_good: Mapping[str, str] | None = None,
 ) -> Config:  # fmt: skip
-    """Read a file and what it includes. A broken included file is left out, or taken as it last was good.
+    """Read a file and the files that it includes. A broken included file is used as it last was good, or left out.
 
-    :param preview: nobody will be told: missing variables, secrets and channel sections are made up
-    :param checking: nobody will be told, and what is missing is said in ``problems``, as are traps
-    :param last_good: of included files: ``Fragment.loaded.kept`` of when they were last in force, by name
-    :raises ConfigError: with every mistake in the main file and its place
+    :param preview: nothing will be sent: missing variables, secrets and channel sections get made-up values
+    :param checking: nothing will be sent: ``problems`` of the result has what is missing, and the traps
+    :param last_good: by the name of an included file: ``Fragment.loaded.kept`` from when it was last in force
+    :raises ConfigError: with every mistake in the main file and its position
     """
     name = str(path)
     try:
@@ -98,9 +98,9 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
     text: str, *, name: str, folder: Path, environ: Mapping[str, str], now: Millis, preview: bool = False,
     checking: bool = False, last_good: Mapping[str, str] | None = None, fragments: tuple[Fragment, ...] | None = None,
 ) -> Config:  # fmt: skip
-    """As :func:`load`, of a text.
+    """As :func:`load`, from a text.
 
-    :param folder: what relative paths in it start from
+    :param folder: relative paths in the text start from it
     :param fragments: the included files as they were read before; None: they are read from the folder
     """
     missing = (
@@ -110,7 +110,7 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
         if preview
         else MissingVariables.ERROR
     )
-    document = read(text, name, environ, missing)
+    document = read_document(text, name, environ, missing)
     reader = Reader(document, folder)
     builder = Builder(reader, environ, now, last_good or {}, fragments)
     policy, sources, file = builder.policy(), builder.sources(), builder.file
@@ -119,11 +119,11 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
     if file is not None and file.templates is not None:
         templates = folder / file.templates
         if not templates.is_dir():
-            document.problem(
+            document.add_error(
                 ("templates",), f"{templates} is no folder", "make it, or leave `templates:` out"
             )
     fragments = tuple(builder.fragments.all.values()) if builder.fragments is not None else ()
-    if document.broken or policy is None or file is None:
+    if document.has_errors or policy is None or file is None:
         raise ConfigError(document.errors, {document.name: document.text})
     if checking:
         find_traps(builder, policy, now)
@@ -132,7 +132,7 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
     for fragment in fragments:
         texts |= fragment.texts
     digest = hashlib.sha256("\0".join([text, *(part.text for part in loaded)]).encode()).hexdigest()
-    policy = replace(policy, configuration=Configuration(digest, builder.positions()))
+    policy = replace(policy, configuration=Configuration(digest, builder.rule_positions()))
     return Config(
         policy, sources, builder.settings, file.timezone, templates,
         digest=digest,
@@ -173,5 +173,5 @@ __all__ = [
     "load",
     "load_secrets_again",
     "loads",
-    "show",
+    "show_problem",
 ]

@@ -1,4 +1,4 @@
-"""From the shape of routes.yaml to the rules in force; names are looked up, every mistake is collected."""
+"""Builds the rules in force from the models of routes.yaml: looks up names, and collects every mistake."""
 
 import hashlib
 import json
@@ -21,17 +21,15 @@ from router.decide.inhibition import Inhibition, Rule
 from router.model import OWN_SOURCE, Alertmanager, Destination, Millis, Source
 from router.network import Network, check_certificates, proxies_of
 
-# Names of sources that mean something already.
-_RESERVED = {
+# Names of sources that have another meaning already.
+_RESERVED_SOURCE_NAMES = {
     OWN_SOURCE: "the source of the router's own alerts",
     "unknown": "what metrics call a webhook that comes from no source",
 }
 
 
 class Builder:
-    """Builds the main file and what it includes; what it returns is only to be used when the document has no
-    errors.
-    """
+    """Builds the main file and the files that it includes. The results may only be used if the document has no errors."""
 
     def __init__(
         self,
@@ -53,7 +51,7 @@ class Builder:
 
     @cached_property
     def file(self) -> FileModel | None:
-        return self._reader.modelled(FileModel)
+        return self._reader.read_model(FileModel)
 
     @cached_property
     def settings(self) -> dict[str, ChannelSettings]:
@@ -64,8 +62,8 @@ class Builder:
             where = ("channels", name)
             if name not in sections:
                 todo = did_you_mean(name, sections, "the channels are")
-                self.document.problem(where, f"there is no channel {name!r}", todo, at_key=True)
-            elif (read := self._reader.validated(sections[name].settings, value, where)) is not None:
+                self.document.add_error(where, f"there is no channel {name!r}", todo, at_key=True)
+            elif (read := self._reader.validate(sections[name].settings, value, where)) is not None:
                 settings[name] = read
         if self.document.missing is not MissingVariables.ERROR:
             for name, kind in sections.items():
@@ -73,7 +71,7 @@ class Builder:
         return settings
 
     def policy(self) -> Policy | None:
-        """The rules, or None where the shape is too wrong to look further."""
+        """Return the rules; None: the file is too broken to look further."""
         file, reader = self.file, self._reader
         sections = reader.mapping("channels")
         receivers = destinations(reader, sections, self.settings)
@@ -124,10 +122,10 @@ class Builder:
         model = self.file.network if self.file is not None else NetworkModel()
         given = model.proxy_url.get_secret_value() if model.proxy_url is not None else None
         if given is not None and is_placeholder(given):
-            if self.document.missing is MissingVariables.ERROR and not self.document.broken:
+            if self.document.missing is MissingVariables.ERROR and not self.document.has_errors:
                 # Nothing is missing, so it is no placeholder.
                 todo = "write it like http://proxy.example.com:3128"
-                self.document.problem(
+                self.document.add_error(
                     ("network", "proxy_url"), "proxy_url is no proxy that can be used", todo
                 )
             given = None
@@ -138,7 +136,7 @@ class Builder:
         )
         for what in ignored:
             todo = "correct it in the environment, or set `network:` here"
-            self.document.warn(Trap.ENVIRONMENT, ("network",), what, todo)
+            self.document.add_warning(Trap.ENVIRONMENT, ("network",), what, todo)
         # As given: the model leaves the whole section out when several entries of it are wrong.
         ca_file = self._reader.mapping("network").get("ca_file")
         return Network(
@@ -153,16 +151,16 @@ class Builder:
             check_certificates(text)
         except OSError as error:
             what, todo = f"{path} can't be read: {error.strerror}", "put the authority's certificates there"
-            self.document.problem(where, what, todo)
+            self.document.add_error(where, what, todo)
         except ValueError as error:
             todo = "put the authority's certificates there, as PEM"
-            self.document.problem(where, f"{path} {error}", todo)
+            self.document.add_error(where, f"{path} {error}", todo)
         else:
             return text
         return ""
 
-    def positions(self) -> dict[str, str]:
-        """Where each rule stands, ``file:line``, by its name in decisions. Of a policy that was built."""
+    def rule_positions(self) -> dict[str, str]:
+        """Return the position of each rule, ``file:line``, by its name in decisions. Call :meth:`policy` before."""
         parts = self.fragments.all.values() if self.fragments is not None else ()
         files = [(part.loaded.document, part.loaded.routes) for part in parts if part.loaded is not None]
         if self.routes is not None:
@@ -170,7 +168,7 @@ class Builder:
         found = {
             path: f"{document.name}:{document.position(where)[0]}"
             for document, routes in files
-            for path, where in routes.positions.items()
+            for path, where in routes.locations.items()
         }
         if self.file is not None and self.file.operators is not None:
             found["operators"] = f"{self.document.name}:{self.document.position(('operators',))[0]}"
@@ -179,13 +177,13 @@ class Builder:
     def _root(self, file: FileModel, names: Names) -> Route:
         if file.route.matchers or file.route.match or file.route.match_re or file.route.severity:
             what, todo = "the root route has matchers", "it catches all; move them to a route below"
-            self.document.problem(("route",), what, todo)
+            self.document.add_error(("route",), what, todo)
         self.routes = Routes(self._reader, names, self._now, self._mount)
         return self.routes.build(file.route, "route", ("route",), Inherited())
 
     def _operators(self, file: FileModel, names: Names) -> str | None:
         operators = file.operators
-        if operators is not None and self._reader.known(
+        if operators is not None and self._reader.is_known(
             operators, names.receivers, ("operators",), "receiver"
         ):
             return operators
@@ -196,7 +194,7 @@ class Builder:
         if fragments is None:  # only ever called while they are loaded
             return None
         if name in fragments.mounted:
-            self.document.problem(where, f"{name!r} is mounted twice", "keep one of the two")
+            self.document.add_error(where, f"{name!r} is mounted twice", "keep one of the two")
             return None
         todo = did_you_mean(
             name, fragments.all, "add it to the folder that `include:` names; the included files are"
@@ -206,12 +204,12 @@ class Builder:
         return fragments.mount(name, absent, inherited)
 
     def _stale_after(self, file: FileModel, root: Route) -> Millis:
-        """Longer than Alertmanager may be silent about an alert that fires."""
+        """Return after how long an alert that is not repeated counts as ended: longer than Alertmanager waits between repeats."""
         silent = max(route.grouping.repeat for route, _, _ in root.walk())
         if file.stale_after is None:
             return 3 * silent
         if 0 < file.stale_after <= silent:
-            self.document.problem(
+            self.document.add_error(
                 ("stale_after",),
                 "alerts would count as ended before Alertmanager repeats them",
                 "make it longer than every `repeat_interval`, which is 4h where none is given",
@@ -225,34 +223,37 @@ class Builder:
             where = ("sources", index)
             if model.name in found:
                 what = f"there are two sources {model.name!r}"
-                self.document.problem((*where, "name"), what, "give each its own name")
-            if (use := _RESERVED.get(model.name.casefold())) is not None:
+                self.document.add_error((*where, "name"), what, "give each its own name")
+            if (use := _RESERVED_SOURCE_NAMES.get(model.name.casefold())) is not None:
                 what = f"the name {model.name!r} is reserved: it is {use}"
-                self.document.problem((*where, "name"), what, "give the source another name")
+                self.document.add_error((*where, "name"), what, "give the source another name")
             if model.bearer_token is not None and model.basic_auth is not None:
                 what = f"the source {model.name!r} has two credentials"
-                self.document.problem(where, what, "keep bearer_token or basic_auth")
+                self.document.add_error(where, what, "keep bearer_token or basic_auth")
             if (auth := model.alertmanager_auth) is not None:
                 if model.alertmanager_url is None:
-                    what = f"the source {model.name!r} has alertmanager_auth, and no Alertmanager is asked"
-                    self.document.problem((*where, "alertmanager_auth"), what, "add alertmanager_url")
+                    what = f"the source {model.name!r} has alertmanager_auth, but no alertmanager_url"
+                    self.document.add_error((*where, "alertmanager_auth"), what, "add alertmanager_url")
                 if (auth.bearer_token is None) is (auth.basic_auth is None):
                     what = f"the alertmanager_auth of the source {model.name!r} holds no credential, or two"
-                    self.document.problem(
+                    self.document.add_error(
                         (*where, "alertmanager_auth"), what, "give bearer_token or basic_auth"
                     )
             source = found[model.name] = _source(model)
-            self._told_apart(source, model, where, credentials)
+            self._check_credentials(source, model, where, credentials)
         return tuple(found.values())
 
-    def _told_apart(
+    def _check_credentials(
         self,
         source: Source,
         model: SourceModel,
         where: Location,
         credentials: dict[tuple[str | None, ...], str],
     ) -> None:
-        """Credentials say which source posts. :param credentials: of the sources before, by what they are; grows"""
+        """Add an error if two sources share credentials, which tell which source posts.
+
+        :param credentials: the names of the earlier sources, by their credentials; this one is added
+        """
         given = (source.bearer_token, source.username, source.password)
         if given == (None, None, None):
             return
@@ -261,13 +262,13 @@ class Builder:
             key = "bearer_token" if model.bearer_token is not None else "basic_auth"
             what = f"the sources {other!r} and {source.name!r} have the same credentials"
             todo = "give each its own: they say which source a webhook comes from"
-            self.document.problem((*where, key), what, todo)
+            self.document.add_error((*where, key), what, todo)
 
     def _rules(self, file: FileModel) -> list[Rule]:
         return [_rule(rule, index) for index, rule in enumerate(file.inhibit_rules) if rule is not None]
 
     def _fingerprint(self, receivers: Mapping[str, tuple[Destination, ...]]) -> str:
-        """Changes with the rules, and holds no secret."""
+        """Return a hash that changes with the rules, and is made without secrets."""
         keys = sorted(each.key for several in receivers.values() for each in several)
         parts: dict[str, Any] = {
             name: fragment.loaded.content
@@ -303,7 +304,7 @@ def _source(model: SourceModel) -> Source:
 
 
 def _credentials(model: SourceModel | AlertmanagerAuth) -> tuple[str | None, str | None, str | None]:
-    """Token, user name, password."""
+    """Return the token, the user name and the password."""
     token, basic = model.bearer_token, model.basic_auth
     return (
         token.get_secret_value() if token is not None else None,

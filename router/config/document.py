@@ -1,6 +1,6 @@
-"""YAML 1.2 to plain data, with the place of every value; variables and duplicate keys on the way.
+"""Reads YAML 1.2 as plain data, with the position of every value; resolves variables and finds duplicate keys.
 
-Every scalar is text as it was written, or None: whoever wants a number or a truth makes one of it.
+Every scalar stays the text that was written, or None. Models turn it into numbers and booleans.
 ``${NAME}`` stands for an environment variable, ``${NAME:-default}`` for one with a default.
 """
 
@@ -25,37 +25,37 @@ from router.config.syntax import (
     directive,
     half_a_character,
     is_unicode,
-    shown,
     tags,
+    with_variables_shown,
 )
 
 Location = tuple[str | int, ...]
 _MERGE = "tag:yaml.org,2002:merge"
 _NULL = "tag:yaml.org,2002:null"
 
-# Aliases written out, a file has at most so many pieces of data, and so many more a character: a few lines of
-# aliases of aliases would else be billions.
-_FEWEST, _PIECES = 10_000, 4
+# The most pieces of data that a file may have once its aliases are expanded: a base, and some more for each character.
+# Without a bound, a few lines of aliases of aliases would expand to billions.
+_BASE_PIECES, _PIECES_PER_CHARACTER = 10_000, 4
 
 
 class _TooLarge(Exception):  # noqa: N818  (never seen outside)
-    """It has more pieces than anybody writes."""
+    """The file has too many pieces once its aliases are expanded."""
 
 
 class MissingVariables(StrEnum):
-    """What comes of a variable or a secret that isn't there."""
+    """What happens if a variable or a secret is missing."""
 
     ERROR = "error"
     WARNING = "warning"
-    """A harmless word takes its place, and it is said: for ``check``, where credentials needn't be."""
+    """A placeholder takes its place, and a warning is added: for ``check``, which needs no credentials."""
     MADE_UP = "made up"
-    """A harmless word takes its place: for the preview."""
+    """A placeholder takes its place: for the preview."""
 
 
 class Document:
-    """The data of a file, and where each piece of it stands (line and column from 1).
+    """The data of a file, and the position of each piece (line and column from 1).
 
-    What leaves it in words is free of secrets: those of its keys, and those that are known, wherever they stand.
+    Its problems and its text are shown without secrets: the values of secret keys, and all known secrets, are masked.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Document:
         secrets: Secrets | None = None,
         data: Any = None,
     ) -> None:
-        """:param secrets: that are known already; those of this file are added"""
+        """:param secrets: the secrets that are known already; those of this file are added"""
         self.name = name
         self.missing = missing
         self.secrets = secrets if secrets is not None else Secrets()
@@ -75,14 +75,14 @@ class Document:
         self.values: dict[Location, Position] = {}
         self.keys: dict[Location, Position] = {}
         self.variables: dict[str, str] = {}
-        """Those that were used and set, by name."""
+        """The values of the variables that the file uses and that are set, by name."""
         self._text = text
         self._root = root
         self._problems: list[Problem] = []
 
     @property
     def text(self) -> str:
-        """Masked: free of secrets."""
+        """The text of the file, with secrets masked."""
         known = self.secrets
         spans = [*known.spans(self._text)]
         if self._root is not None:
@@ -96,34 +96,38 @@ class Document:
         return [replace(each, what=mask_(each.what), todo=mask_(each.todo)) for each in self._problems]
 
     @property
-    def broken(self) -> bool:
+    def has_errors(self) -> bool:
         return any(problem.trap is None for problem in self._problems)
 
     @property
     def errors(self) -> list[Problem]:
         return [problem for problem in self.problems if problem.trap is None]
 
-    def problem(self, location: Location, what: str, todo: str, *, at_key: bool = False) -> None:
-        """A mistake at a location, or at the nearest known place around it."""
+    def add_error(self, location: Location, what: str, todo: str, *, at_key: bool = False) -> None:
+        """Add an error at a location, or at the nearest known location around it."""
         self._problems.append(Problem(self.name, *self.position(location, at_key=at_key), what, todo))
 
-    def warn(self, trap: Trap, location: Location, what: str, todo: str, *, at_key: bool = False) -> None:
-        """What is allowed and rarely meant."""
+    def add_warning(
+        self, trap: Trap, location: Location, what: str, todo: str, *, at_key: bool = False
+    ) -> None:
+        """Add a warning about what is allowed, but rarely meant."""
         self._problems.append(Problem(self.name, *self.position(location, at_key=at_key), what, todo, trap))
 
-    def lack(self, location: Location, what: str, todo: str, *, at_key: bool = False) -> None:
-        """A credential that isn't there."""
+    def add_missing_credential(
+        self, location: Location, what: str, todo: str, *, at_key: bool = False
+    ) -> None:
+        """Add an error, a warning or nothing about a missing credential, see :class:`MissingVariables`."""
         if self.missing is MissingVariables.ERROR:
-            self.problem(location, what, todo, at_key=at_key)
+            self.add_error(location, what, todo, at_key=at_key)
         elif self.missing is MissingVariables.WARNING:
-            self.warn(Trap.CREDENTIALS, location, what, todo, at_key=at_key)
+            self.add_warning(Trap.CREDENTIALS, location, what, todo, at_key=at_key)
 
-    def problem_at(self, position: Position, what: str, todo: str) -> None:
-        """A mistake at a place that is no value's."""
+    def add_error_at(self, position: Position, what: str, todo: str) -> None:
+        """Add an error at a position that has no value."""
         self._problems.append(Problem(self.name, *position, what, todo))
 
     def position(self, location: Location, *, at_key: bool = False) -> Position:
-        """Line and column of a location, or of the nearest known place around it."""
+        """Return line and column of a location, or of the nearest known location around it."""
         if at_key and location in self.keys:
             return self.keys[location]
         return next(
@@ -137,21 +141,23 @@ class Document:
 
 
 def load_text(data: bytes, name: str) -> str:
-    """:raises ConfigError: it is no UTF-8"""
+    """Return the text of a file. :raises ConfigError: it is no UTF-8"""
     try:
         return decoded(data)
     except SyntaxRefusedError as error:
         raise _refused(error, data.decode(errors="replace"), name) from None
 
 
-def read(
+def read_document(
     text: str,
     name: str,
     environ: Mapping[str, str] | None,
     missing: MissingVariables = MissingVariables.ERROR,
     secrets: Secrets | None = None,
 ) -> Document:
-    """:param environ: None: the file knows no variables
+    """Return a file as a document.
+
+    :param environ: the values of variables; None: ``${…}`` is plain text
     :raises ConfigError: it is no YAML, or not a mapping
     """
     try:
@@ -170,8 +176,8 @@ def _mapping(root: Node | None) -> Node:
     raise SyntaxRefusedError(Position(1, 1), what, "start from the routes.yaml of the README")
 
 
-def plain(text: str) -> Any:
-    """Any YAML as data, without variables; every scalar is text as it was written, or None.
+def read_value(text: str) -> Any:
+    """Return any YAML as data, without variables; every scalar is the text that was written, or None.
 
     :raises ConfigError: it is no YAML, or has a mistake that would change what it means
     """
@@ -181,19 +187,19 @@ def plain(text: str) -> Any:
         data = None if root is None else _built(document, root, text, None)
     except SyntaxRefusedError as error:
         raise _refused(error, text, "") from None
-    if document.broken:
+    if document.has_errors:
         raise ConfigError(document.errors)
     return data
 
 
 def _built(document: Document, root: Node, text: str, environ: Mapping[str, str] | None) -> Any:
     if environ is not None and (begin := directive(text)) is not None:
-        document.problem_at(begin, "a directive can't stand here", "remove it: the file is YAML 1.2")
+        document.add_error_at(begin, "a directive can't stand here", "remove it: the file is YAML 1.2")
     for position in tags(text):
         todo = "write a plain value; in quotes if it begins with !"
-        document.problem_at(position, "YAML tags are not supported", todo)
+        document.add_error_at(position, "YAML tags are not supported", todo)
     try:
-        return _Builder(document, text, environ or {}).build(root, ())
+        return _DataBuilder(document, text, environ or {}).build(root, ())
     except _TooLarge:
         what = "its aliases make it too large"
         raise SyntaxRefusedError(Position(1, 1), what, "write out what they stand for, or less") from None
@@ -207,15 +213,15 @@ def _refused(error: SyntaxRefusedError, text: str, name: str) -> ConfigError:
     return ConfigError([problem], {name: mask(text, below_secrets(text))})
 
 
-class _Builder:
+class _DataBuilder:
     def __init__(self, document: Document, text: str, environ: Mapping[str, str]) -> None:
         self._document = document
         self._text = text
         self._environ = environ
-        self._left = _FEWEST + _PIECES * len(text)
+        self._left = _BASE_PIECES + _PIECES_PER_CHARACTER * len(text)
 
     def build(self, node: Node, location: Location, key: Position | None = None) -> Any:
-        """:param key: where its key stands, which is the place of a value that isn't there"""
+        """:param key: the position of its key, which an absent value has, too"""
         self._left -= 1
         if self._left < 0:
             raise _TooLarge
@@ -237,9 +243,9 @@ class _Builder:
         for key_node, value_node in node.value:
             position = _begin(key_node)
             if not isinstance(key_node, ScalarNode):
-                self._document.problem_at(position, "a key is not a word", "write keys as plain words")
+                self._document.add_error_at(position, "a key is not a word", "write keys as plain words")
                 continue
-            key = shown(self._whole(key_node))
+            key = with_variables_shown(self._whole(key_node))
             inner = (*location, key)
             if key == "<<" and key_node.tag == _MERGE:
                 merged |= self._merge(value_node, location)
@@ -247,14 +253,14 @@ class _Builder:
             if key in data:
                 first = self._document.keys[inner].line
                 what = f"{key!r} stands twice in the same mapping, first in line {first}"
-                self._document.problem_at(position, what, "keep one of them")
+                self._document.add_error_at(position, what, "keep one of them")
                 continue
             self._document.keys[inner] = position
             data[key] = self.build(value_node, inner, position)
         return {**merged, **data}
 
     def _merge(self, node: Node, location: Location) -> dict[str, Any]:
-        """``<<: *anchor``, or a list of them; the first one that has a key counts."""
+        """Return the data of ``<<: *anchor``, or of a list of anchors; the first one that has a key counts."""
         nodes = node.value if isinstance(node, SequenceNode) else [node]
         merged: dict[str, Any] = {}
         for each in nodes:
@@ -264,21 +270,23 @@ class _Builder:
                 self._document.values[location] = position
             else:
                 what, todo = "<< takes a mapping, and this is none", "write `<<: *anchor` of a mapping"
-                self._document.problem_at(_begin(each), what, todo)
+                self._document.add_error_at(_begin(each), what, todo)
         return merged
 
     def _scalar(self, node: ScalarNode, location: Location) -> str | None:
         text = self._whole(node)
         if HIDDEN.search(text):
-            return HIDDEN.sub(lambda match: self._resolve(shown(match.group()), location), text)
+            return HIDDEN.sub(
+                lambda match: self._resolve(with_variables_shown(match.group()), location), text
+            )
         return None if node.style is None and node.tag == _NULL else text
 
     def _whole(self, node: ScalarNode) -> str:
-        """Its text, which is valid Unicode."""
+        """Return the text of a scalar, as valid Unicode."""
         position = half_a_character(node, self._text)
         if position is not None:
             todo = "write both halves one after the other, or the character itself"
-            self._document.problem_at(position, "this escape is half of a character", todo)
+            self._document.add_error_at(position, "this escape is half of a character", todo)
         return str(node.value)
 
     def _resolve(self, text: str, location: Location) -> str:
@@ -292,11 +300,11 @@ class _Builder:
                 f"the environment variable {name} is not set",
                 f"set it, or write ${{{name}:-a default}}",
             )
-            self._document.lack(location, what, todo)
+            self._document.add_missing_credential(location, what, todo)
             return placeholder(name)
         if not is_unicode(value):
             what = f"the environment variable {name} has bytes that are no UTF-8"
-            self._document.problem(location, what, "set it to text")
+            self._document.add_error(location, what, "set it to text")
             return placeholder(name)
         if name in self._environ:
             self._document.variables[name] = value
@@ -308,6 +316,6 @@ def _begin(node: Node) -> Position:
 
 
 def placeholder(name: str) -> str:
-    """A word of 32 characters that stands for a secret nobody gave, another for each name."""
+    """Return a word of 32 characters for a missing secret, a different one for each name."""
     plain_word = re.fullmatch(r"\w{1,31}", name, re.ASCII)
     return name.ljust(32, "x") if plain_word else hashlib.sha256(name.encode()).hexdigest()[:32]

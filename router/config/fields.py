@@ -1,4 +1,4 @@
-"""The values of routes.yaml: what each may be, and what is said when it is not."""
+"""The values of routes.yaml: what each may be, and the error if it is something else."""
 
 import difflib
 import re
@@ -22,7 +22,7 @@ Range = tuple[int, int]
 
 
 def zone(name: str) -> ZoneInfo:
-    """:raises ValueError: there is no such zone"""
+    """Return a time zone by its name. :raises ValueError: there is no such zone"""
     if name == "Local":
         return _local_zone()
     try:
@@ -34,7 +34,7 @@ def zone(name: str) -> ZoneInfo:
 
 
 def _local_zone() -> ZoneInfo:
-    """The machine's own, where it has a name; as Alertmanager's ``Local``."""
+    """Return the zone of the machine, as Alertmanager's ``Local``; UTC if it has none."""
     try:
         with open("/etc/localtime", "rb") as file:  # noqa: PTH123  (an fd for from_file)
             return ZoneInfo.from_file(file, key="Local")
@@ -54,7 +54,7 @@ def _zone_with_a_name(name: str) -> str:
 
 
 def minute_of_day(text: str) -> int:
-    """HH:MM, up to 24:00, as minutes. :raises ValueError:"""
+    """Return the minutes since midnight of HH:MM, up to 24:00. :raises ValueError: it is no time of day"""
     match = re.fullmatch(r"(\d{2}):(\d{2})", text)
     if match is None:
         raise ValueError(f"{text!r} is no time of day; write it like 09:00")
@@ -87,7 +87,7 @@ def _weekday(value: Any) -> Range:
 
 
 def _month(value: Any) -> Range:
-    """As in Alertmanager, months beyond the twelve may be named, and never come."""
+    """Return a range of months. As in Alertmanager, numbers above 12 are allowed, and never match."""
     begin, end = _ordered(_range(value, _MONTHS, 1), "months", _MONTHS, 1, "the year starts in january")
     if begin > end:
         raise ValueError("months end before they start; write the earlier one first")
@@ -140,7 +140,7 @@ def _matchers(value: Any) -> tuple[Matcher, ...]:
 
 
 def _listed(value: Any) -> Any:
-    """One may stand without brackets."""
+    """Return a list also for a single value without brackets."""
     return [value] if isinstance(value, str) else value
 
 
@@ -155,13 +155,13 @@ def _equals(value: Any) -> tuple[Matcher, ...]:
 
 
 def _regexes(value: Any) -> tuple[Matcher, ...]:
-    """Alertmanager anchors these in the text itself, and shows them so in the keys of its groups."""
+    """Return matchers for ``match_re``. Alertmanager writes the anchors into their text, and shows them in its group keys."""
     return tuple(Matcher(name, "=~", f"^(?:{text})$") for name, text in _pairs(value, _REGEXES).items())
 
 
 def _regex(text: str) -> str:
     try:
-        Matcher("", "=~", text)  # so that a mistake is told in the words of the file
+        Matcher("", "=~", text)  # only to check it as it was written, without the anchors
     except MatcherError as error:
         raise ValueError(str(error)) from None
     return text
@@ -209,7 +209,7 @@ def _base_url(text: str) -> str:
 
 
 def _peers(value: Any) -> Any:
-    """One address may stand without a list."""
+    """Return a list also for a single address."""
     if isinstance(value, list | tuple) and not value:
         raise ValueError("is an empty list; name one peer at least, or leave it out")
     return [value] if isinstance(value, str) else value
@@ -242,7 +242,7 @@ def _repeat(value: Any) -> Any:
     return every
 
 
-# What stands within lists and mappings, so that a mistake is told at its own place.
+# Items of lists and mappings are validated by themselves, so that a mistake has its own position.
 _MATCHERS = TypeAdapter(tuple[Annotated[tuple[Matcher, ...], BeforeValidator(_parsed)], ...])
 _TEXTS = TypeAdapter(dict[str, str])
 _REGEXES = TypeAdapter(dict[str, Annotated[str, AfterValidator(_regex)]])
@@ -253,7 +253,7 @@ class OutsideDigest(Section):
 
 
 def _outside(value: Any) -> Any:
-    """``digest: daily`` may stand as text, too."""
+    """Return a digest also for the text ``digest: daily``."""
     if isinstance(value, str) and value.startswith("digest:"):
         value = {"digest": value.removeprefix("digest:").strip()}
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Pydantic's findings in words for people, and the data without the pieces they are about."""
+"""Pydantic's findings in words for people; and data without the pieces that the findings are about."""
 
 import typing
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from router.config.document import Location
 
 
 def readable_errors(error: ValidationError) -> list[ErrorDetails]:
-    """What pydantic found, without lists that are too short only because an item of theirs is wrong."""
+    """Return the findings of pydantic, without "too short" of lists that are so only because an item is wrong."""
     details = error.errors()
     inner = [detail["loc"] for detail in details]
     return [
@@ -22,8 +22,9 @@ def readable_errors(error: ValidationError) -> list[ErrorDetails]:
     ]
 
 
-# By pydantic's name of a finding; {limit} is what it says beside.
-_WORDS = {
+# What is wrong and what to do, by the type of the finding; {limit} is the limit that the finding names.
+# https://docs.pydantic.dev/latest/errors/validation_errors/
+_FINDING_MESSAGES = {
     "string_pattern_mismatch": (
         "{key} has characters that can't be used here",
         "keep to letters, digits, '_', '.' and '-'",
@@ -37,40 +38,41 @@ _WORDS = {
     "less_than_equal": ("{key} is too large", "it should be at most {limit:g}"),
     "string_too_short": ("{key} has the wrong length", "its length should be {limit}"),
 }
-_ALIKE = {
+_SAME_MESSAGE = {
     "dict_type": "model_type", "list_type": "tuple_type", "float_type": "float_parsing",
     "string_too_long": "string_too_short", "too_short": "string_too_short", "too_long": "string_too_short",
 }  # fmt: skip
-_LIMITS = ("expected", "gt", "le", "min_length", "max_length")
-_EMPTY = {"string_too_short": "give it, or leave the key out", "too_short": "name one at least"}
+_LIMIT_NAMES = ("expected", "gt", "le", "min_length", "max_length")
+_TODO_IF_EMPTY = {"string_too_short": "give it, or leave the key out", "too_short": "name one at least"}
 
 
-def words(detail: ErrorDetails, location: Location) -> tuple[str, str]:
-    """What is wrong and what to do, of one of pydantic's findings; never what was given."""
+def describe_finding(detail: ErrorDetails, location: Location) -> tuple[str, str]:
+    """Return what is wrong and what to do. The value itself is never shown: it may be a secret."""
     key = next((str(part) for part in reversed(location) if isinstance(part, str)), "this")
     message, kind = detail["msg"].removeprefix("Value error, "), detail["type"]
     if kind == "value_error":
-        what, todo = split(message)
+        what, todo = split_message(message)
         spoken = what if what.startswith(f"{key} ") else f"{key}: {what}"
         return f"{key} {what}" if what.startswith("is ") else spoken, todo
     given = detail.get("ctx", {})
-    limit = next((given[name] for name in _LIMITS if name in given), None)
-    if kind in _EMPTY and limit == 1:
-        return f"{key} is empty", _EMPTY[kind]
-    known = _WORDS.get(_ALIKE.get(kind, kind))
+    limit = next((given[name] for name in _LIMIT_NAMES if name in given), None)
+    if kind in _TODO_IF_EMPTY and limit == 1:
+        return f"{key} is empty", _TODO_IF_EMPTY[kind]
+    known = _FINDING_MESSAGES.get(_SAME_MESSAGE.get(kind, kind))
     if known is None:
         return f"{key} is not right", message[0].lower() + message[1:]
     what, todo = (text.format(key=key, limit=limit) for text in known)
     return what, todo
 
 
-def split(message: str) -> tuple[str, str]:
+def split_message(message: str) -> tuple[str, str]:
+    """Return what is wrong and what to do, from ``what; todo``."""
     what, separator, todo = message.partition("; ")
     return what, todo if separator else "mend it"
 
 
 def keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The keys that a mapping at this location may have."""
+    """Return the keys that a mapping at this location may have."""
     models: list[type[BaseModel]] = [model]
     for part in location:
         inner = [
@@ -91,8 +93,8 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models(inner)
 
 
-def prune(data: Any, location: Location) -> bool:
-    """Leave out the smallest piece around a location that a mapping names. False: there is none left."""
+def remove_piece(data: Any, location: Location) -> bool:
+    """Remove the smallest piece around a location that is the value of a key. Return False if there is none left."""
     holder, key = None, None
     for part in location:
         if not (isinstance(data, dict) and part in data) and not (

@@ -1,8 +1,8 @@
-"""Included files: each is a team's own, and one that is broken takes nobody else down.
+"""Included files: each belongs to a team, and a broken one does not affect the others.
 
-A fragment is a small routes.yaml: receivers, time intervals, and a route, which hangs below the route of the
-main file that says ``mount:`` with the fragment's name (its file name without the ending). Its names are its
-own (``payments/oncall``); it can also name what the main file has.
+A fragment is a small routes.yaml: receivers, time intervals, and a route. The route is placed below the route of the main
+file that has ``mount:`` with the name of the fragment, which is its file name without the ending. Its own names get the
+prefix of the fragment (``payments/oncall``); it can also use the names of the main file.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from router.channels import ChannelSettings
-from router.config.document import Document, MissingVariables, load_text, read
+from router.config.document import Document, MissingVariables, load_text, read_document
 from router.config.intervals import named_intervals
 from router.config.models import FragmentModel
 from router.config.problems import ConfigError, Problem
@@ -24,20 +24,20 @@ from router.decide import Route
 from router.decide.hours import NamedInterval, Schedule
 from router.model import Destination, Millis
 
-# The ending of files of tests, which stand beside the rules that they test.
+# The ending of files of tests, which are beside the rules that they test.
 TESTS = ".test.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class Main:
-    """What fragments see of the main file, and how files are read."""
+    """What fragments use of the main file, and how files are read."""
 
     folder: Path
     names: Names
     sections: Mapping[str, Any]
     """``channels:`` as given."""
     settings: Mapping[str, ChannelSettings]
-    """The same, as far as they could be read."""
+    """The sections that are valid, by name."""
     timezone: str
     environ: Mapping[str, str]
     missing: MissingVariables
@@ -50,7 +50,7 @@ class Main:
 
 @dataclass(frozen=True, slots=True)
 class LastGood:
-    """A fragment as it last was good: its text, and what it took from the environment and from files."""
+    """A fragment as it last was good: its text, and the variables and secret files that it used."""
 
     text: str
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class LastGood:
 
     @classmethod
     def read(cls, written: str) -> "LastGood":
-        """Versions before kept the text alone."""
+        """Return what :meth:`written` returned. Earlier versions kept only the text."""
         try:
             data = json.loads(written)
             return cls(data["text"], data["variables"], data["files"])
@@ -89,27 +89,27 @@ class Loaded:
 
     @property
     def kept(self) -> str:
-        """All that it takes to load it again, its secrets among it."""
+        """All that is needed to load it again, including its secrets."""
         return LastGood(self.text, self.document.variables, self.reader.held).written()
 
     @property
     def content(self) -> Any:
-        """All that makes its rules, without secrets."""
+        """Its data, without secrets."""
         return without_secrets(self.document.data)
 
 
 @dataclass(slots=True)
 class Fragment:
-    """An included file: what of it is in force, and what is wrong with it now."""
+    """An included file: the version in force, and the problems of the present file."""
 
     name: str
     file: Path
     problems: tuple[Problem, ...] = ()
-    """Of the file as it stands."""
+    """Problems of the present file."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """The file, masked, by its name."""
     loaded: Loaded | None = None
-    """In force: the file as it stands, or, if that is broken, as it last was good."""
+    """The version in force: the present file, or if that is broken, the last good version. None: neither can be used."""
     stale: bool = False
     read: str | None = field(default=None, repr=False)
     """The text of the file as it stands; None: it could not be read, or was not looked at."""
@@ -156,7 +156,10 @@ class Fragments:
                 self.all[path.stem] = fragment
 
     def mount(self, name: str, position: Problem, inherited: Inherited) -> Route | None:
-        """Load a fragment below its mount point; its root route. :param place: says that there is no such file"""
+        """Load a fragment below its mount point, and return its root route; None: it can't be used.
+
+        :param position: the problem to report if there is no such file
+        """
         fragment = self.all.get(name)
         if fragment is None:
             fragment = self.all[name] = Fragment(name, Path(position.file), (position,))
@@ -167,7 +170,7 @@ class Fragments:
         return fragment.loaded.route if fragment.loaded is not None else None
 
     def unmounted(self) -> None:
-        """To be called when the main file has mounted what it mounts."""
+        """Add a problem to each fragment that no route mounts. Call it when the main file is built."""
         for name, fragment in self.all.items():
             if name not in self.mounted and not fragment.problems:
                 todo = f"write `mount: {name}` in the route of the main file that it belongs to"
@@ -188,7 +191,7 @@ class Fragments:
             self._fall_back(fragment, inherited)
 
     def _fall_back(self, fragment: Fragment, inherited: Inherited) -> None:
-        """To the file as it last was good; what is wrong with it now stays said."""
+        """Use the last good version of a file, if there is one; the problems of the present file are kept."""
         if fragment.name in self._last_good:
             problems, texts = fragment.problems, fragment.texts
             kept = LastGood.read(self._last_good[fragment.name])
@@ -202,14 +205,14 @@ class Fragments:
         main, name = self._main, str(fragment.file)
         try:
             environ = {**main.environ, **kept.variables}
-            document = read(kept.text, name, environ, main.missing, main.secrets)
+            document = read_document(kept.text, name, environ, main.missing, main.secrets)
         except ConfigError as error:
             fragment.problems, fragment.texts = error.errors, error.texts
             return
         seen = dict(main.destinations)
         fragment.loaded = _load(kept, document, fragment, main, seen, inherited)
         fragment.texts, fragment.problems = {name: document.text}, tuple(document.problems)
-        if document.broken:
+        if document.has_errors:
             fragment.loaded = None
         else:
             main.destinations.update(seen)
@@ -224,7 +227,7 @@ def _load(
     inherited: Inherited,
 ) -> Loaded | None:
     reader, prefix = Reader(document, fragment.file.parent, kept.files), f"{fragment.name}/"
-    model = reader.modelled(FragmentModel)
+    model = reader.read_model(FragmentModel)
     own = destinations(reader, main.sections, main.settings, prefix)
     conflicting(reader, own, seen)
     if model is None:
@@ -233,7 +236,7 @@ def _load(
     for name in own:
         if full[name] in main.names.destinations:
             what = f"the main file has a receiver {full[name]!r}, too"
-            document.problem(("receivers", name), what, "rename one of them", at_key=True)
+            document.add_error(("receivers", name), what, "rename one of them", at_key=True)
     scope = {**main.names.receivers, **full}
     resolve_names(reader, own, scope)
     receivers = {full[name]: found for name, found in own.items()}
@@ -249,7 +252,7 @@ def _load(
             "the route of a fragment has matchers",
             "its mount point has them; move these to a route below",
         )
-        document.problem(("route",), what, todo)
+        document.add_error(("route",), what, todo)
     routes = Routes(reader, names, main.now)
     route = routes.build(model.route, f"{fragment.name}: route", ("route",), inherited)
     found = dict(schedules(reader, own, main.timezone))

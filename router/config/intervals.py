@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from datetime import date
 from zoneinfo import ZoneInfo
 
-import holidays
-
 from router.config.document import Location
 from router.config.fields import minute_of_day, zone
 from router.config.models import HolidaysModel, RouteModel, TimeIntervalModel
@@ -22,7 +20,7 @@ def named_intervals(
         where = ("time_intervals", index)
         if model.name in found:
             what = f"there are two time_intervals {model.name!r}"
-            reader.document.problem((*where, "name"), what, "give each its own name")
+            reader.document.add_error((*where, "name"), what, "give each its own name")
         found[model.name] = _interval(reader, model, where, timezone, prefix)
     return found
 
@@ -58,18 +56,22 @@ def _calendar(reader: Reader, model: HolidaysModel, where: Location, local: Zone
         try:
             dates.append(date.fromisoformat(text))
         except ValueError:
-            reader.document.problem(
+            reader.document.add_error(
                 (*where, "dates", index), f"{text!r} is no date", "write it like 2026-12-24"
             )
     country, subdivision = model.country, model.subdivision
     if country is None:
         if subdivision is not None:
-            reader.document.problem((*where, "subdivision"), "a subdivision of no country", "add `country:`")
+            reader.document.add_error(
+                (*where, "subdivision"), "a subdivision of no country", "add `country:`"
+            )
         return Calendar(dates, zone=local)
-    supported = holidays.list_supported_countries()
-    if not reader.known(country, supported, (*where, "country"), "country"):
+    from holidays import list_supported_countries  # noqa: PLC0415  (it imports every country: 70 ms)
+
+    supported = list_supported_countries()
+    if not reader.is_known(country, supported, (*where, "country"), "country"):
         return None
-    if subdivision is not None and not reader.known(
+    if subdivision is not None and not reader.is_known(
         subdivision, supported[country], (*where, "subdivision"), "subdivision"
     ):
         return None
@@ -86,7 +88,7 @@ def hours(
         known = [
             name
             for index, name in enumerate(names)
-            if reader.known(name, intervals, (*where, key, index), "time interval")
+            if reader.is_known(name, intervals, (*where, key, index), "time interval")
         ]
         named[key] = tuple(intervals[name] for name in known)
     active, mute = named["active_time_intervals"], named["mute_time_intervals"]

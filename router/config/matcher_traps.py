@@ -1,43 +1,43 @@
-"""Warnings about matchers that compare with what was meant as a pattern, or that anchor one end of a pattern."""
+"""Warnings about matchers that compare with a text that looks like a pattern, or that anchor one end of a pattern."""
 
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from router.config.document import Location
+from router.config.inspected_file import InspectedFile
 from router.config.problems import Trap
-from router.config.trapped import TrappedFile
 from router.decide.matchers import MatcherError, parse_matchers
 
-# In a text without these, there is nothing to look for.
+# A text without these signs has no trap.
 _SUSPECT = re.compile(r"[*+|^$]")
-# A text with these is hardly the value of a label.
+# A text with these is rarely the value of a label.
 _PATTERN = re.compile(r"\*|\.\+|\w\|\w")
-_BEGINS = re.compile(r"(?:\(\?[A-Za-z]+\))?\^")
-_ENDS = re.compile(r"(?<!\\)(?:\\\\)*\$\Z")
+_START_ANCHOR = re.compile(r"(?:\(\?[A-Za-z]+\))?\^")
+_END_ANCHOR = re.compile(r"(?<!\\)(?:\\\\)*\$\Z")
 _OPEN_START = re.compile(r"(?:\(\?[A-Za-z]+\))?\(?\.[*+]")
 _OPEN_END = re.compile(r".*(?<!\\)\.[*+]\??\)*", re.DOTALL)
 
 
-def find_matcher_traps(file: TrappedFile) -> None:
+def find_matcher_traps(file: InspectedFile) -> None:
     for path, _ in file.models():
-        _look(file, file.positions[path], "")
+        _inspect(file, file.locations[path], "")
     rules = file.document.data.get("inhibit_rules") or ()
     for index, rule in enumerate(rules):
         if rule is not None:
             for side in ("source_", "target_"):
-                _look(file, ("inhibit_rules", index), side)
+                _inspect(file, ("inhibit_rules", index), side)
 
 
-def _look(file: TrappedFile, where: Location, side: str) -> None:
+def _inspect(file: InspectedFile, where: Location, side: str) -> None:
     for inside, name, op, value in _matchers(file.given(where), side):
-        found = _of(name, op, value)
+        found = _trap_of(name, op, value)
         if found is not None:
-            file.document.warn(found[0], (*where, *inside), *found[1:])
+            file.document.add_warning(found[0], (*where, *inside), *found[1:])
 
 
 def _matchers(given: dict[str, Any], side: str) -> Iterator[tuple[Location, str, str, str]]:
-    """Each with its place, as it was written."""
+    """Yield each matcher as it was written: its location below the route or rule, name, operator and value."""
     for key, op in ((f"{side}match", "="), (f"{side}match_re", "=~")):
         for name, value in (given.get(key) or {}).items():
             yield (key, name), name, op, value or ""
@@ -50,11 +50,11 @@ def _matchers(given: dict[str, Any], side: str) -> Iterator[tuple[Location, str,
         if _SUSPECT.search(text):
             try:
                 yield from ((inside, each.name, each.op, each.value) for each in parse_matchers(text))
-            except MatcherError:  # which has been told
+            except MatcherError:  # an error has been added already
                 continue
 
 
-def _of(name: str, op: str, value: str) -> tuple[Trap, str, str] | None:
+def _trap_of(name: str, op: str, value: str) -> tuple[Trap, str, str] | None:
     if op in {"=", "!="}:
         if _PATTERN.search(value) is None:
             return None
@@ -64,7 +64,7 @@ def _of(name: str, op: str, value: str) -> tuple[Trap, str, str] | None:
             what,
             "for a pattern, write =~ or !~ with a regular expression, like web-.*",
         )
-    begins, ends = _BEGINS.match(value) is not None, _ENDS.search(value) is not None
+    begins, ends = _START_ANCHOR.match(value) is not None, _END_ANCHOR.search(value) is not None
     if begins is ends or (begins and _OPEN_END.fullmatch(value)) or (ends and _OPEN_START.match(value)):
         return None
     sign, side, more = ("^", "begins", "end it in .*") if begins else ("$", "ends", "begin it with .*")

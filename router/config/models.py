@@ -1,4 +1,4 @@
-"""The shape of routes.yaml. Alertmanager's words mean what they mean there."""
+"""The models of routes.yaml. Alertmanager's keys have the meaning that they have in Alertmanager."""
 
 from typing import Annotated, Any
 
@@ -45,26 +45,26 @@ class SeverityModel(Section):
         return self
 
 
-class BasicAuth(Section):
+class BasicAuthModel(Section):
     username: str
     password: SecretStr
 
 
 class AlertmanagerAuth(Section):
     bearer_token: SecretStr | None = None
-    basic_auth: BasicAuth | None = None
+    basic_auth: BasicAuthModel | None = None
 
 
 class SourceModel(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
     bearer_token: SecretStr | None = None
-    basic_auth: BasicAuth | None = None
+    basic_auth: BasicAuthModel | None = None
     alertmanager_url: PeerAddresses | None = None
-    """Of each peer; they are asked for what still fires."""
+    """The address of each peer. The router asks them which alerts still fire."""
     alertmanager_auth: AlertmanagerAuth | None = None
     ask_every: AskEvery = MINUTE
     gone_after: Duration = 5 * MINUTE
-    """A restarted Alertmanager knows nothing before Prometheus sends again, a minute or two later."""
+    """A restarted Alertmanager knows no alerts until Prometheus sends them again, a minute or two later."""
 
 
 class TimesModel(Section):
@@ -86,7 +86,7 @@ class TimesModel(Section):
 
 
 class IntervalModel(Section):
-    """What is not given is no condition; what is given and empty never holds."""
+    """A field that is not given is no condition; an empty one never holds."""
 
     times: tuple[TimesModel, ...] | None = None
     weekdays: tuple[Weekday, ...] | None = None
@@ -96,7 +96,7 @@ class IntervalModel(Section):
     location: Zone | None = None
 
 
-# Alertmanager takes an entry without anything in it for one without conditions: always.
+# As in Alertmanager, an empty entry has no conditions: it always holds.
 Entry = Annotated[IntervalModel, BeforeValidator(lambda value: {} if value is None else value)]
 
 
@@ -123,7 +123,7 @@ class RouteModel(Section):
     mute_time_intervals: tuple[str, ...] = ()
     outside: OutsideHours = "hold"
     routes: tuple["RouteModel", ...] = ()
-    # Alertmanager groups before it tells the router; taken so that its routes can be pasted.
+    # Alertmanager groups before it posts to the router. These are accepted so that its routes can be pasted.
     group_by: tuple[LabelName, ...] | None = None
     group_wait: Duration | None = None
     group_interval: Duration | None = None
@@ -131,7 +131,7 @@ class RouteModel(Section):
     labels: dict[str, Annotated[str, Field(min_length=0)]] = Field(default={})
     repeat: Repeat | None = None
     mount: str | None = None
-    """Where the included file of this name puts its routes."""
+    """The name of the included file whose routes are placed here."""
 
 
 class InhibitModel(Section):
@@ -159,7 +159,7 @@ class RetentionModel(Section):
 
     @model_validator(mode="after")
     def _long_enough(self) -> "RetentionModel":
-        # A weekly digest looks back a week, and over a change of the clocks.
+        # A weekly digest looks back a week, which is an hour longer where the clocks change.
         if self.history < 8 * DAY:
             raise ValueError("history is shorter than a weekly digest looks back; write 8d or more")
         return self
@@ -184,10 +184,10 @@ class NetworkModel(Section):
 
 
 class FileModel(Section):
-    """The whole file; channels and receivers are read by the channels' own models."""
+    """The whole file. Channels and receivers are read by the models of the channels."""
 
     include: Patterns = ()
-    """Patterns of the files that teams own, from the file's own folder."""
+    """Patterns of the files of teams, relative to the folder of this file."""
     timezone: NamedZone = "UTC"
     severity: SeverityModel = SeverityModel()
     sources: tuple[SourceModel, ...] = ()
@@ -195,7 +195,7 @@ class FileModel(Section):
     receivers: dict[str, Any] = Field(default={}, min_length=1)
     time_intervals: tuple[TimeIntervalModel, ...] = ()
     operators: str | None = None
-    """The receiver that is told of broken destinations; without it the routes say who is."""
+    """The receiver that is notified of broken destinations; without it, the routes decide."""
     route: RouteModel
     inhibit_wait: Duration = 5 * SECOND
     stale_after: Duration | None = None
@@ -203,7 +203,7 @@ class FileModel(Section):
     retention: RetentionModel = RetentionModel()
     network: NetworkModel = NetworkModel()
     templates: str | None = None
-    """A folder, from the file's own; its files take the place of the shipped ones of the same name."""
+    """A folder, relative to the folder of this file. Its templates replace the shipped ones of the same name."""
 
 
 class FragmentModel(Section):

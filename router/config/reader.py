@@ -1,4 +1,4 @@
-"""What every part of routes.yaml is read with: models, known names, secrets; mistakes go into the document."""
+"""Reads the parts of routes.yaml: models, known names, secrets. Mistakes become errors of the document."""
 
 import copy
 import re
@@ -10,48 +10,48 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from router.config.document import Document, Location, MissingVariables, placeholder
-from router.config.findings import keys_at, prune, readable_errors, words
+from router.config.findings import describe_finding, keys_at, readable_errors, remove_piece
 from router.config.problems import did_you_mean
 from router.config.secrets import secret_keys
 
 M = TypeVar("M", bound=BaseModel)
-# Where {file: path} stands for a secret.
-SECRET_PLACES = ("channels", "receivers", "sources", "network")
-# Keys whose values stand in logs, metrics and pages.
-_NAMES = frozenset({"name", "channel"})
+# In these sections, {file: path} stands for a secret.
+SECRET_SECTIONS = ("channels", "receivers", "sources", "network")
+# Keys whose values are shown in logs, metrics and pages.
+_PUBLIC_KEYS = frozenset({"name", "channel"})
 _ONE_LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*")
 
 
 class Reader:
-    """Reads one file. :param folder: what relative paths in it start from"""
+    """Reads one file. :param folder: relative paths in the file start from it"""
 
     def __init__(self, document: Document, folder: Path, kept: Mapping[str, str] | None = None) -> None:
-        """:param kept: what files of secrets held when they were last good, by the name that the file gives them"""
+        """:param kept: the contents of secret files when they were last good, by their name in the file"""
         self.document = document
         self.files: list[Path] = []
-        """Of secrets, as far as they could be looked for."""
+        """The paths of the secret files, missing ones included."""
         self.held: dict[str, str] = {}
-        """What they hold, by the name that the file gives them."""
+        """The contents of the secret files, by their name in the file."""
         self.folder = folder
         self._kept = kept or {}
-        for position in SECRET_PLACES:
+        for position in SECRET_SECTIONS:
             if position in document.data:
                 document.data[position] = self._secrets(document.data[position], (position,))
-        for position in SECRET_PLACES:
-            self._public(document.data.get(position), (position,))
+        for position in SECRET_SECTIONS:
+            self._check_public_names(document.data.get(position), (position,))
         for position in ("time_intervals", "inhibit_rules"):
             given = document.data.get(position)
             for index, each in enumerate(given if isinstance(given, list) else ()):
-                if isinstance(each, dict):  # below it, a label may be called so
-                    self._public({"name": each.get("name")}, (position, index))
+                if isinstance(each, dict):  # only its own name: labels may have the same keys
+                    self._check_public_names({"name": each.get("name")}, (position, index))
 
     def mapping(self, key: str) -> dict[str, Any]:
-        """A section as it stands; what is no mapping has been reported by the model of the file."""
+        """Return a section as it was given. If it is no mapping, the model of the file has an error for it."""
         given = self.document.data.get(key)
         return given if isinstance(given, dict) else {}
 
-    def modelled(self, model: type[M]) -> M | None:
-        """The file's shape. What is wrong in it is reported and left out, so that the rest is looked at, too;
+    def read_model(self, model: type[M]) -> M | None:
+        """Return the file as a model. Wrong pieces are reported and left out, so that the rest is checked, too.
         None: too little is left.
         """
         data, reported = copy.deepcopy(self.document.data), set()
@@ -64,18 +64,18 @@ class Reader:
                     if detail["loc"] not in reported:
                         reported.add(detail["loc"])
                         self.explain(model, detail, ())
-                    pruned |= prune(data, detail["loc"])
+                    pruned |= remove_piece(data, detail["loc"])
                 if not pruned:
                     return None
 
-    def known(self, name: str, known: Collection[str], where: Location, what: str) -> bool:
+    def is_known(self, name: str, known: Collection[str], where: Location, what: str) -> bool:
         if name in known:
             return True
         todo = did_you_mean(name, known, f"the {'countries' if what == 'country' else what + 's'} are")
-        self.document.problem(where, f"there is no {what} {name!r}", todo)
+        self.document.add_error(where, f"there is no {what} {name!r}", todo)
         return False
 
-    def validated(self, model: type[M], data: Any, where: Location, context: Any = None) -> M | None:
+    def validate(self, model: type[M], data: Any, where: Location, context: Any = None) -> M | None:
         try:
             return model.model_validate({} if data is None else data, context=context)
         except ValidationError as error:
@@ -89,14 +89,14 @@ class Reader:
             key = str(detail["loc"][-1])
             known = keys_at(model, detail["loc"][:-1])
             todo = did_you_mean(key, known, "the keys here are")
-            self.document.problem(location, f"unknown key {key!r}", todo, at_key=True)
+            self.document.add_error(location, f"unknown key {key!r}", todo, at_key=True)
         elif detail["type"] == "missing":
-            self.document.problem(location, f"{detail['loc'][-1]!r} is missing", "add it")
+            self.document.add_error(location, f"{detail['loc'][-1]!r} is missing", "add it")
         else:
-            self.document.problem(location, *words(detail, location))
+            self.document.add_error(location, *describe_finding(detail, location))
 
     def _secrets(self, data: Any, where: Location) -> Any:
-        """Each secret as it is used, wherever it comes from."""
+        """Return data with every secret resolved, also those from files."""
         if where[-1] in secret_keys():
             if isinstance(data, str):
                 return self._secret(data, where, f"{where[-1]} is empty", "give it, or leave the key out")
@@ -115,13 +115,15 @@ class Reader:
             text = self._kept[name] if name in self._kept else path.read_bytes().decode()
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not text"
-            self.document.lack(where, f"{path} can't be read: {reason}", "put the secret there")
+            self.document.add_missing_credential(
+                where, f"{path} can't be read: {reason}", "put the secret there"
+            )
             return placeholder(str(path))
         self.held[name] = text
         return self._secret(text, where, f"the file {path} is empty", "put the secret there")
 
     def _secret(self, text: str, where: Location, empty: str, todo: str) -> str:
-        """A secret of any origin: its outer line ends don't count, and something has to be left."""
+        """Return a secret without outer line ends. Add an error if it is empty, or has several lines."""
         secret = text.strip("\r\n")
         self.document.secrets.add(secret.strip())
         if not secret.strip():
@@ -132,35 +134,37 @@ class Reader:
         else:
             return secret
         if self.document.missing is not MissingVariables.MADE_UP:
-            self.document.problem(where, what, todo)
+            self.document.add_error(where, what, todo)
         return placeholder(str(where))
 
-    def _public(self, data: Any, where: Location) -> None:
-        """Names stand in logs, metrics and pages: no secret can be one, nor an address that anybody can post to."""
+    def _check_public_names(self, data: Any, where: Location) -> None:
+        """Add an error for each name that is or holds a secret: names are shown in logs, metrics and pages. An address is
+        a secret, too, because it may be enough to post there.
+        """
         if isinstance(data, list):
             for index, each in enumerate(data):
-                self._public(each, (*where, index))
+                self._check_public_names(each, (*where, index))
         elif isinstance(data, dict):
             for key, value in data.items():
                 if where == ("receivers",) and self.document.secrets.shown_in(str(key)):
                     self._refuse_name((*where, key), "the name of the receiver", at_key=True)
-                if key in _NAMES and isinstance(value, str):
+                if key in _PUBLIC_KEYS and isinstance(value, str):
                     if "://" in value:
                         self.document.secrets.add(value)
                     if self.document.secrets.shown_in(value):
                         self._refuse_name((*where, key), key)
-                self._public(value, (*where, key))
+                self._check_public_names(value, (*where, key))
 
     def _refuse_name(self, where: Location, what: str, *, at_key: bool = False) -> None:
         todo = "a channel is its ID (C…), a name is a word of your own"
-        self.document.problem(
+        self.document.add_error(
             where, f"{what} holds a secret, and is shown in logs and pages", todo, at_key=at_key
         )
 
 
 def without_secrets(data: Mapping[str, Any]) -> dict[str, Any]:
-    """A file's data; a label may well be called ``url``."""
-    return {key: _masked(value) if key in SECRET_PLACES else value for key, value in data.items()}
+    """Return the data of a file with secrets blanked. Only in the sections that have any: a label may be named ``url``."""
+    return {key: _masked(value) if key in SECRET_SECTIONS else value for key, value in data.items()}
 
 
 def _masked(data: Any) -> Any:

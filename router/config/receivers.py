@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from router.channels import REGISTRY, ChannelSettings
 from router.config.document import Location, MissingVariables
 from router.config.fields import minute_of_day, zone
-from router.config.findings import split, words
+from router.config.findings import describe_finding, split_message
 from router.config.models import IntervalModel
 from router.config.problems import did_you_mean
 from router.config.reader import Reader
@@ -23,10 +23,10 @@ def destinations(
     settings: Mapping[str, ChannelSettings],
     prefix: str = "",
 ) -> dict[str, tuple[Destination, ...]]:
-    """The destinations of each receiver, by the name that the file gives it.
+    """Return the destinations of each receiver, by its name in the file.
 
-    :param sections: ``channels:`` as given: which channels have credentials
-    :param settings: the same, as far as they could be read
+    :param sections: ``channels:`` as given; it tells which channels have credentials
+    :param settings: the sections that are valid, by name
     :param prefix: goes before the receivers' names in the keys of their digests
     """
     receivers: dict[str, tuple[Destination, ...]] = {}
@@ -34,8 +34,8 @@ def destinations(
         where = ("receivers", name)
         if not isinstance(items, list | None):
             what, todo = "a receiver is a list of destinations", "write `- slack: {channel: C…}`"
-            reader.document.problem(where, what, todo)
-            items = []  # noqa: PLW2901  (the name is known all the same)
+            reader.document.add_error(where, what, todo)
+            items = []  # noqa: PLW2901  (its name is still known)
         found = (
             _destination(reader, sections, settings, f"{prefix}{name}", item, (*where, index))
             for index, item in enumerate(items or [])
@@ -54,7 +54,7 @@ def _destination(
 ) -> Destination | None:
     document = reader.document
     if not isinstance(item, dict) or len(item) != 1:
-        document.problem(
+        document.add_error(
             where, "a destination is one word with its options", "write `- slack: {channel: C…}`"
         )
         return None
@@ -62,12 +62,12 @@ def _destination(
     kind = REGISTRY.get(name)
     if kind is None:
         todo = did_you_mean(name, REGISTRY, "the channels are")
-        document.problem((*where, name), f"there is no channel {name!r}", todo, at_key=True)
+        document.add_error((*where, name), f"there is no channel {name!r}", todo, at_key=True)
         return None
-    read = reader.validated(kind.options, options, (*where, name))
+    read = reader.validate(kind.options, options, (*where, name))
     if kind.section not in sections:
         todo = f"add `{kind.section}:` under channels"
-        document.lack((*where, name), f"{name} has no credentials", todo, at_key=True)
+        document.add_missing_credential((*where, name), f"{name} has no credentials", todo, at_key=True)
     if read is None:
         return None
     return kind.destination(read.key(receiver), read, settings.get(kind.section))
@@ -76,9 +76,9 @@ def _destination(
 def resolve_names(
     reader: Reader, receivers: dict[str, tuple[Destination, ...]], scope: Mapping[str, str]
 ) -> None:
-    """What digests cover and who stands in for a failed destination, by the receivers' full names.
+    """Replace names in ``covers`` and ``on_failure`` by the full names of the receivers.
 
-    :param scope: full names by the names used here
+    :param scope: full names, by the names used in the file
     """
     for name, found in receivers.items():
         receivers[name] = tuple(
@@ -92,7 +92,7 @@ def resolve_names(
                 covers = [
                     scope[each]
                     for each in destination.options.covers
-                    if reader.known(each, scope, where, "receiver")
+                    if reader.is_known(each, scope, where, "receiver")
                 ]
                 options = destination.options.model_copy(update={"covers": tuple(covers)})
                 receivers[name] = (*found[:index], replace(destination, options=options), *found[index + 1 :])
@@ -103,18 +103,18 @@ def _stand_in(
 ) -> str | None:
     name = destination.options.on_failure
     position = (*where, destination.channel, "on_failure")
-    return scope[name] if name is not None and reader.known(name, scope, position, "receiver") else None
+    return scope[name] if name is not None and reader.is_known(name, scope, position, "receiver") else None
 
 
 def schedules(
     reader: Reader, receivers: Mapping[str, tuple[Destination, ...]], timezone: str
 ) -> Iterator[tuple[str, Schedule]]:
-    """Each digest destination's key, with its schedule."""
+    """Yield the key of each digest destination, with its schedule."""
     for name, found in receivers.items():
         where: Location = ("receivers", name)
         digests = [(index, each) for index, each in enumerate(found) if each.digest]
         if len(digests) > 1:
-            reader.document.problem(
+            reader.document.add_error(
                 where, f"the receiver {name!r} has two digests", "make them two receivers"
             )
         for index, destination in digests:
@@ -122,7 +122,7 @@ def schedules(
             for key in ("weekdays", "covers"):
                 if key in options.model_fields_set and not getattr(options, key):
                     what, todo = f"{key} is empty", "name some, or leave the key out: then all count"
-                    reader.document.problem((*position, key), what, todo)
+                    reader.document.add_error((*position, key), what, todo)
             try:
                 yield (
                     destination.key,
@@ -134,21 +134,21 @@ def schedules(
                 )
             except ValidationError as error:
                 location = (*position, *error.errors()[0]["loc"])
-                reader.document.problem(location, *words(error.errors()[0], location))
+                reader.document.add_error(location, *describe_finding(error.errors()[0], location))
             except ValueError as error:
-                reader.document.problem((*position, "at"), *split(str(error)))
+                reader.document.add_error((*position, "at"), *split_message(str(error)))
 
 
 def conflicting(
     reader: Reader, receivers: Mapping[str, tuple[Destination, ...]], seen: dict[str, Destination]
 ) -> None:
-    """One place can't be told in two ways. :param seen: by key; grows"""
+    """Add an error for a destination that has two different sets of options. :param seen: by key; grows"""
     for name, found in receivers.items():
         for index, destination in enumerate(found):
             other = seen.setdefault(destination.key, destination)
             if other != destination and reader.document.missing is not MissingVariables.MADE_UP:
-                what = f"{destination.key} stands in another receiver with other options"
+                what = f"{destination.key} has other options in another receiver"
                 todo = "make them the same, or name them differently"
-                reader.document.problem(
+                reader.document.add_error(
                     ("receivers", name, index, destination.channel), what, todo, at_key=True
                 )

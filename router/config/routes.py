@@ -1,4 +1,4 @@
-"""The route tree: inheritance done, names looked up, fragments attached where they are mounted."""
+"""Builds the route tree: resolves inheritance and names, and attaches fragments where they are mounted."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from router.model import Destination, Millis
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What a route gets from the one above it."""
+    """What a route inherits."""
 
     receiver: str | None = None
     """Its full name."""
@@ -27,7 +27,7 @@ class Inherited:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the routes of a file can name."""
+    """The names that the routes of a file can use."""
 
     receivers: Mapping[str, str]
     """Full names, by the names used in the file."""
@@ -38,11 +38,11 @@ class Names:
     levels: tuple[str, ...]
 
 
-# Leap days come every eight years at the longest.
+# How far ahead an opening or a closing is searched for. Leap days are at most eight years apart.
 EVER_DAYS = 8 * 366
 
 Mount = Callable[[str, Location, Inherited], Route | None]
-"""The root route of the fragment with this name, named here; None: there is none that could be used."""
+"""Returns the root route of a fragment, by its name and the location of ``mount:``; None: it can't be used."""
 
 
 class Routes:
@@ -50,28 +50,28 @@ class Routes:
 
     def __init__(self, reader: Reader, names: Names, now: Millis, mount: Mount | None = None) -> None:
         """:param mount: attaches fragments; None: this file is one, and can have none of its own"""
-        self.positions: dict[str, Location] = {}
-        """Where each route stands, by its path."""
+        self.locations: dict[str, Location] = {}
+        """The location of each route, by its path."""
         self._reader = reader
         self._names = names
         self._now = now
         self._mount = mount
 
     def build(self, model: RouteModel, path: str, where: Location, above: Inherited) -> Route:
-        self.positions[path] = where
-        problem = self._reader.document.problem
+        self.locations[path] = where
+        problem = self._reader.document.add_error
         receiver = above.receiver
         if model.receiver is not None:
-            if self._reader.known(model.receiver, self._names.receivers, (*where, "receiver"), "receiver"):
+            if self._reader.is_known(model.receiver, self._names.receivers, (*where, "receiver"), "receiver"):
                 receiver = self._names.receivers[model.receiver]
         elif receiver is None:
             problem(where, "the root route has no receiver", "name the one that catches all")
         severity = model.severity.strip().casefold() if model.severity is not None else None
         if severity is not None:
-            self._reader.known(severity, self._names.levels, (*where, "severity"), "severity level")
+            self._reader.is_known(severity, self._names.levels, (*where, "severity"), "severity level")
         open_ = hours(self._reader, model, where, self._names.intervals)
         outside, digest = self._outside(model, where)
-        self._opens(open_, outside, where)
+        self._check_opens(open_, outside, where)
         grouping = above.grouping.below(
             model.group_by, model.group_wait, model.group_interval, model.repeat_interval, model.labels
         )
@@ -100,7 +100,7 @@ class Routes:
 
     def _attach(self, name: str, where: Location, inherited: Inherited) -> Route | None:
         if self._mount is None:
-            self._reader.document.problem(
+            self._reader.document.add_error(
                 where, "an included file can't mount another", "mount it in the main file"
             )
             return None
@@ -110,19 +110,19 @@ class Routes:
         if not isinstance(model.outside, OutsideDigest):
             return Outside(model.outside), None
         name, position = model.outside.digest, (*where, "outside", "digest")
-        if not self._reader.known(name, self._names.receivers, position, "receiver"):
+        if not self._reader.is_known(name, self._names.receivers, position, "receiver"):
             return Outside.DIGEST, None
         full = self._names.receivers[name]
         if not any(each.digest for each in self._names.destinations[full]):
             todo = "name one that has, or add `- digest:` to it"
-            self._reader.document.problem(position, f"the receiver {name!r} has no digest", todo)
+            self._reader.document.add_error(position, f"the receiver {name!r} has no digest", todo)
         return Outside.DIGEST, full
 
-    def _opens(self, open_: Hours | None, outside: Outside, where: Location) -> None:
+    def _check_opens(self, open_: Hours | None, outside: Outside, where: Location) -> None:
         if open_ is None or outside is not Outside.HOLD:
             return
         if not open_.open(self._now) and open_.next_opening(self._now, EVER_DAYS) is None:
-            self._reader.document.problem(
+            self._reader.document.add_error(
                 where,
                 "these hours never open: alerts would be held for ever",
                 "mend the intervals, or set `outside:` to drop, send or digest",

@@ -16,7 +16,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from router.channels import REGISTRY, ChannelSpec
 from router.config.models import FileModel
-from router.config.syntax import VARIABLE, shown
+from router.config.syntax import VARIABLE, with_variables_shown
 
 # A misspelt key, or a key of another program, that probably holds a secret.
 _SUSPICIOUS_KEY = re.compile(r"tok|pass|pwd|secret|_key|ur[il]|auth|cred", re.IGNORECASE)
@@ -195,7 +195,7 @@ def secret_spans(
             for each in node.value:
                 yield from secret_spans(each, secret=secret, seen=seen)
         case _:
-            if secret and not VARIABLE.fullmatch(shown(str(node.value))):
+            if secret and not VARIABLE.fullmatch(with_variables_shown(str(node.value))):
                 yield node.start_mark.index, node.end_mark.index
 
 

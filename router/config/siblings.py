@@ -1,121 +1,148 @@
-"""Which earlier siblings take every alert that would come to a route.
+"""Which earlier siblings take every alert that a route could get.
 
-A route takes all that meets some conditions when these imply each of its matchers. To ask every earlier sibling
-costs the square of their number. So each sibling is filed under one of its matchers, the one that the fewest share,
-and only those are asked that are filed under something that the conditions ask about.
+A route takes every alert that meets some conditions if the conditions imply each of its matchers. Comparing each route
+with every earlier sibling would cost the square of their number. So an index files each sibling under the keys of one
+of its matchers: the one whose keys the fewest siblings share. Conditions yield the keys of all matchers that they may
+imply, and only the siblings filed under these keys are compared.
 """
 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from router.config.logic import Conditions, balanced, listed, takes_anything, wants_something
+from router.config.conditions import (
+    Conditions,
+    accepts_any_text,
+    accepts_anything,
+    is_balanced,
+    listed_values,
+)
 from router.decide import Route, Severity
 from router.decide.matchers import Matcher
 from router.decide.policy import LEVEL
 
 _WRAPPED = re.compile(r"\^?\(\?:(.*)\)\$?", re.DOTALL)
-_LITERAL = re.compile(r"[^.^$*+?()\[\]{}|\\]*")
+_LITERAL_START = re.compile(r"[^.^$*+?()\[\]{}|\\]*")
 _REPEATS = frozenset("*+?{")
-_File = tuple[str, ...]
+
+_Key = tuple[str, ...]
+"""Of the index: ``()`` for a route without matchers, else
+
+- ``("value", label, value)``: a matcher accepts this value
+- ``("any text", label)``: a matcher accepts all but the empty value
+- ``("prefix", label, prefix)``: a matcher accepts only values that begin so
+- ``("other", label)``: any other matcher of the label
+- ``("same", label, operator, value)``: this very matcher
+"""
 
 
 class Siblings:
-    """The children of a route."""
+    """The children of a route, indexed."""
 
     def __init__(self, routes: Sequence[Route], severity: Severity) -> None:
         self._routes = routes
         self._severity = severity
-        self._files: dict[_File, list[int]] = defaultdict(list)
-        self._mentioned: dict[str, int] = {}
-        """The first sibling that asks about a label."""
-        asked = {number: self._asked(route) for number, route in enumerate(routes) if not route.continue_}
-        shared = Counter(file for matchers in asked.values() for each in matchers for file in _filed(each))
-        for number, matchers in asked.items():
+        self._index: dict[_Key, list[int]] = defaultdict(list)
+        """The numbers of the routes that stop their siblings, by key."""
+        self._first_about: dict[str, int] = {}
+        """By label: the number of the first of these routes that has a matcher on it."""
+        matchers_of = {
+            number: [each for each in route.conditions if not accepts_anything(each)]
+            for number, route in enumerate(routes)
+            if not route.continue_
+        }
+        popularity = Counter(
+            key for matchers in matchers_of.values() for each in matchers for key in _keys_of(each)
+        )
+        for number, matchers in matchers_of.items():
             for each in matchers:
-                self._mentioned.setdefault(self._label(each.name), number)
-            files = min(
-                map(_filed, matchers), key=lambda those: max(shared[file] for file in those), default=((),)
+                self._first_about.setdefault(self._label(each.name), number)
+            rarest = min(
+                map(_keys_of, matchers), key=lambda keys: max(popularity[key] for key in keys), default=((),)
             )
-            for file in files:
-                self._files[file].append(number)
+            for key in rarest:
+                self._index[key].append(number)
 
-    def takers(self, asked: Conditions, before: int) -> list[Route]:
-        """Those before a number that together take every alert that meets the conditions; empty: some are left."""
-        whole = self._taker(asked, before)
-        if whole is not None:
-            return [self._routes[whole]]
-        for name, cases in asked.cases():
-            # Whoever takes a case, and not the whole, asks about the label that makes the difference.
-            if self._mentioned.get(self._label(name), before) >= before:
+    def takers(self, conditions: Conditions, before: int) -> list[Route]:
+        """Return routes that together take every alert that meets the conditions; empty: none do, as far as is known.
+
+        :param before: only routes with a lower number count
+        """
+        single = self._taker(conditions, before)
+        if single is not None:
+            return [self._routes[single]]
+        for name, cases in conditions.split_by_label():
+            # No route takes everything. One that takes a case has a matcher on the label that makes the cases.
+            if self._first_about.get(self._label(name), before) >= before:
                 continue
-            found = self._each(cases, before)
-            if found is not None:
-                return [self._routes[number] for number in sorted(found)]
+            numbers = self._takers_of_cases(cases, before)
+            if numbers is not None:
+                return [self._routes[number] for number in sorted(numbers)]
         return []
 
-    def _each(self, cases: Iterable[Conditions], before: int) -> set[int] | None:
-        found = set()
+    def _takers_of_cases(self, cases: Iterable[Conditions], before: int) -> set[int] | None:
+        """Return the numbers of the routes that take the cases; None: some possible case is left."""
+        numbers = set()
         for case in cases:
             number = self._taker(case, before)
             if number is not None:
-                found.add(number)
-            elif case.impossible is None:
+                numbers.add(number)
+            elif case.impossible_label is None:
                 return None
-        return found
+        return numbers
 
-    def _taker(self, asked: Conditions, before: int) -> int | None:
-        """The first one that takes all."""
-        numbers = {
-            number for file in _looked_for(asked) for number in self._files.get(file, ()) if number < before
+    def _taker(self, conditions: Conditions, before: int) -> int | None:
+        """Return the number of the first route that takes every alert that meets the conditions."""
+        candidates = {
+            number
+            for key in _keys_implied(conditions)
+            for number in self._index.get(key, ())
+            if number < before
         }
         return next(
-            (each for each in sorted(numbers) if asked.imply_all(self._routes[each].conditions)), None
+            (each for each in sorted(candidates) if conditions.implies_all(self._routes[each].conditions)),
+            None,
         )
 
-    def _asked(self, route: Route) -> list[Matcher]:
-        return [each for each in route.conditions if not takes_anything(each)]
-
     def _label(self, name: str) -> str:
-        """A level follows from its label."""
+        """Return the name that stands for the severity label and the level, which follows from it; else the same name."""
         return LEVEL if name == self._severity.label else name
 
 
-def _filed(matcher: Matcher) -> tuple[_File, ...]:
-    """Where a sibling with this matcher can be filed."""
-    values = listed(matcher)
+def _keys_of(matcher: Matcher) -> tuple[_Key, ...]:
+    """Return the keys that a route with this matcher is filed under."""
+    values = listed_values(matcher)
     if values is not None:
         return tuple(("value", matcher.name, value) for value in sorted(values))
-    if wants_something(matcher):
-        return (("something", matcher.name),)
-    prefix = _prefix(matcher.value) if matcher.op == "=~" else ""
-    if prefix:
-        return (("prefix", matcher.name, prefix), ("same", matcher.name, matcher.op, matcher.value))
-    return (("other", matcher.name), ("same", matcher.name, matcher.op, matcher.value))
+    if accepts_any_text(matcher):
+        return (("any text", matcher.name),)
+    prefix = _literal_prefix(matcher.value) if matcher.op == "=~" else ""
+    key = ("prefix", matcher.name, prefix) if prefix else ("other", matcher.name)
+    return (key, ("same", matcher.name, matcher.op, matcher.value))
 
 
-def _looked_for(asked: Conditions) -> Iterator[_File]:
-    """Where all that the conditions may imply is filed."""
+def _keys_implied(conditions: Conditions) -> Iterator[_Key]:
+    """Yield the keys of all matchers that the conditions may imply."""
     yield ()
-    for name, values in asked.finite.items():
+    for name, values in conditions.possible_values.items():
         if values:
-            value = min(values)  # whoever takes all of them takes this one
+            value = min(values)  # one is enough: an implied matcher accepts all of them
             yield ("value", name, value)
             yield ("other", name)
             yield from (("prefix", name, value[:length]) for length in range(1, len(value) + 1))
-    for matcher in asked:
-        yield ("something", matcher.name)
+    for matcher in conditions:
+        yield ("any text", matcher.name)
         yield ("same", matcher.name, matcher.op, matcher.value)
 
 
-def _prefix(pattern: str) -> str:
-    """What every text begins with that a pattern matches, as far as that is plain to see."""
+def _literal_prefix(pattern: str) -> str:
+    """Return the literal text that a pattern begins with; empty if it has alternatives."""
     inner = _WRAPPED.fullmatch(pattern)
-    if inner is not None and balanced(inner.group(1)):
+    if inner is not None and is_balanced(inner.group(1)):
         pattern = inner.group(1)
     if "|" in pattern:
         return ""
     pattern = pattern.removeprefix("^")
-    found = _LITERAL.match(pattern)
+    found = _LITERAL_START.match(pattern)
     prefix = found.group() if found is not None else ""
     return prefix[:-1] if pattern[len(prefix) : len(prefix) + 1] in _REPEATS else prefix

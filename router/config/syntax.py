@@ -1,4 +1,4 @@
-"""The text of a file to YAML nodes: what can't be read is refused at the place of the mistake.
+"""Reads the text of a file as YAML nodes, and finds the position of the mistake in what can't be read.
 
 YAML doesn't allow ``{token: ${TOKEN}}`` as it stands, so variables are hidden from its parser, at the same width.
 """
@@ -50,7 +50,7 @@ class Position(NamedTuple):
 
 @dataclass(slots=True)
 class SyntaxRefusedError(Exception):
-    """It is no YAML of ours; the words hold nothing of the text."""
+    """The text is no YAML that is allowed here. The message shows nothing of the text."""
 
     position: Position
     what: str
@@ -58,7 +58,7 @@ class SyntaxRefusedError(Exception):
 
 
 def position_of(text: str, index: int, node: Node | None = None) -> Position:
-    """:param node: one that begins there or before"""
+    """Return the position of an index in a text. :param node: one that begins there or before it, to start from"""
     if node is None:
         line, start, begin = 0, int(text.startswith("\ufeff")), 0
     else:
@@ -70,7 +70,7 @@ def position_of(text: str, index: int, node: Node | None = None) -> Position:
 
 
 def decoded(data: bytes) -> str:
-    """:raises SyntaxRefusedError: at the first byte that is no UTF-8"""
+    """Return bytes as text. :raises SyntaxRefusedError: at the first byte that is no UTF-8"""
     try:
         return data.decode()
     except UnicodeDecodeError as error:
@@ -80,7 +80,7 @@ def decoded(data: bytes) -> str:
 
 
 def compose(text: str, *, variables: bool = True) -> Node | None:
-    """The root node; None: the file is empty. :raises SyntaxRefusedError:"""
+    """Return the root node; None: the file is empty. :raises SyntaxRefusedError: it is no YAML"""
     bad = _UNPRINTABLE.search(text) or (_PRIVATE.search(text) if variables else None)
     if bad is not None:
         what = f"the character U+{ord(bad.group()[0]):04X} can't stand in a file"
@@ -106,7 +106,7 @@ def compose(text: str, *, variables: bool = True) -> Node | None:
 
 
 def _without_directives(text: str) -> str:
-    """At the same width: no directive changes what a value means."""
+    """Return the text with comments in place of directives, at the same width: none changes what a value means."""
     while (found := _DIRECTIVE.match(text)) is not None:
         text = f"{text[: found.start('directive')]}#{text[found.end('directive') :]}"
     return text
@@ -119,7 +119,7 @@ def _yaml() -> Any:
 
 
 def _explained(error: MarkedYAMLError, text: str, hidden: str) -> SyntaxRefusedError:
-    """Where what is unfinished begins, rather than where the parser noticed."""
+    """Return the error at the position where the unfinished piece begins, not where the parser noticed it."""
     problem, start = str(error.problem or error.context or "not YAML"), error.context_mark
     mark = error.problem_mark or start
     if mark is None:
@@ -136,12 +136,12 @@ def _explained(error: MarkedYAMLError, text: str, hidden: str) -> SyntaxRefusedE
     if quoted is not None and quoted.end_mark.line == mark.line:
         what = f"the quote that begins here ends in line {mark.line + 1}, and that line can't be read"
         return SyntaxRefusedError(_at(quoted.start_mark), what, "close the quote where it should end")
-    return SyntaxRefusedError(_at(mark), _harmless(shown(problem)))
+    return SyntaxRefusedError(_at(mark), _harmless(with_variables_shown(problem)))
 
 
 def _unfinished(hidden: str, until: int) -> tuple[Any, Any]:
-    """As far as the text can be read: the innermost bracket that is open, and the last quote, if it has several
-    lines.
+    """Return, from the readable part of the text, the innermost open bracket, and the last quoted text if it has
+    several lines.
     """
     opened: list[Any] = []
     quoted = None
@@ -165,18 +165,18 @@ def _at(mark: Any) -> Position:
 
 
 def _harmless(what: str) -> str:
-    """A password that starts with * or ! is an alias or a tag to YAML, which would tell its name."""
+    """Return a message without names of aliases or tags: a password that starts with * or ! looks like one."""
     return "an alias or a tag that isn't known here" if re.search(r"\b(alias|tag)\b", what) else what
 
 
 def directive(text: str) -> Position | None:
-    """Where a file begins with a directive."""
+    """Return the position of a directive that a file begins with; None: it begins with none."""
     found = _DIRECTIVE.match(text)
     return position_of(text, found.start("directive")) if found is not None else None
 
 
 def tags(text: str) -> list[Position]:
-    """Where nodes have tags of their own."""
+    """Return the positions of explicit tags."""
     if _MAY_BE_TAGGED.search(text) is None:
         return []
     tokens = _yaml().scan(_without_directives(VARIABLE.sub(_hide, text)))
@@ -184,7 +184,9 @@ def tags(text: str) -> list[Position]:
 
 
 def half_a_character(node: ScalarNode, text: str) -> Position | None:
-    """Where a quoted text has half of a character. Joins the halves that JSON writes one after the other."""
+    """Join halves of characters (surrogates) that JSON writes one after the other. Return the position of a half that
+    is alone; None: there is none.
+    """
     value = str(node.value)
     if node.style != '"' or is_unicode(value):
         return None
@@ -198,7 +200,7 @@ def half_a_character(node: ScalarNode, text: str) -> Position | None:
 
 
 def _half(text: str, node: ScalarNode) -> int:
-    """The index of the first escape that is half of a character."""
+    """Return the index of the first escape that is half of a character."""
     high: re.Match[str] | None = None
     for escape in _ESCAPE.finditer(text, node.start_mark.index, node.end_mark.index):
         code = int(escape["u"] or escape["U"] or "0", 16)
@@ -212,7 +214,7 @@ def _half(text: str, node: ScalarNode) -> int:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether it is text, and not something with halves of characters in it."""
+    """Return whether a text is valid Unicode: without halves of characters."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -224,8 +226,8 @@ def _hide(match: re.Match[str]) -> str:
     return "".join(chr(ord(char) + _SHIFT) if ord(char) < 0x10000 else char for char in match.group())
 
 
-def shown(text: str) -> str:
-    """With the variables as they were written."""
+def with_variables_shown(text: str) -> str:
+    """Return a text with its hidden variables as they were written."""
     return HIDDEN.sub(lambda match: "".join(map(_unshifted, match.group())), text)
 
 

@@ -1,16 +1,16 @@
-"""The rules, pure. ``decide()`` is the door: labels and a moment in, a decision for each destination out."""
+"""The rules, pure. ``decide()`` takes labels and a moment, and returns a decision for each destination."""
 
 from collections.abc import Callable, Iterator
 
-from router.decide.inhibition import Key, named
+from router.decide.inhibition import Key, source_text
 from router.decide.policy import Matched, Outside, Policy, Route, Severity
 from router.model import Decision, DecisionKind, Destination, Labels, Millis
 
-# Of several routes that name the same destination, the strongest decision counts.
+# If several routes name the same destination, the strongest decision counts.
 _STRENGTH = {DecisionKind.SEND: 3, DecisionKind.HOLD: 2, DecisionKind.DIGEST: 1, DecisionKind.DROP: 0}
 
 FindSource = Callable[[Key], Labels | None]
-"""Finds a firing alert that mutes those with a key: its labels."""
+"""Returns the labels of a firing alert that mutes the alerts with a key; None: none fires."""
 
 
 def nothing_fires(_key: Key) -> None:
@@ -25,22 +25,23 @@ def decide(
     about: frozenset[str] | None = None,
     identity: str = "",
 ) -> tuple[Decision, ...]:
-    """One decision for each destination that the route tree names, in the tree's order.
+    """Return one decision for each destination that the route tree names, in the tree's order.
 
-    Several routes that name the same destination count once, by the strongest decision:
+    If several routes name the same destination, the strongest decision counts:
     send > hold (earliest opening) > digest > drop.
 
-    :param source: looks among what fires; a two-sided key asks for one-sided sources only
-    :param about: of the router's own alert: the keys of the destinations that can't be told, which are left out.
-        It goes to the ``operators`` receiver, if there is one that can be told, and the route tree's way otherwise.
+    :param source: finds a firing alert that mutes this one; for a two-sided key only one-sided sources count
+    :param about: only for a self-alert: the keys of the broken destinations that it is about. These are left out. The
+        self-alert goes to the ``operators`` receiver. If all destinations of that are broken, it goes where the route
+        tree sends it, and if all of these are broken, to the receiver of the root route.
     :param identity: see :meth:`Policy.match`
     """
     matched = policy.match(labels, identity, own=about is not None)
-    # What may be muted waits a little for its source; the most urgent level waits for nothing.
+    # An alert that some rule may mute waits a little for its source to arrive; the most urgent level does not wait.
     wait = policy.inhibit_wait if matched.muted_by and policy.severity.rank(matched.level) > 0 else 0
     strongest: dict[str, Decision] = {}
     for routes in matched.ways:
-        for decision in (each for route in routes for each in _of_route(route, policy, now, wait)):
+        for decision in (each for route in routes for each in _decisions_of_route(route, policy, now, wait)):
             key = decision.destination.key
             if key in (about or ()):
                 continue
@@ -50,7 +51,7 @@ def decide(
             break
     for inhibition in matched.muted_by:
         if (inhibitor := source(inhibition)) is not None:
-            reason = f"inhibited by {named(inhibitor, labels)} ({inhibition.rule.name})"
+            reason = f"inhibited by {source_text(inhibitor, labels)} ({inhibition.rule.name})"
             return tuple(
                 each if each.kind is DecisionKind.DROP else _muted(each, inhibition, reason)
                 for each in strongest.values()
@@ -58,19 +59,17 @@ def decide(
     return tuple(strongest.values())
 
 
-def _of_route(route: Route, policy: Policy, now: Millis, wait: Millis) -> Iterator[Decision]:
+def _decisions_of_route(route: Route, policy: Policy, now: Millis, wait: Millis) -> Iterator[Decision]:
     closed = route.hours is not None and not route.hours.open(now)
     why = route.hours.closed_by(now) if route.hours is not None and closed else ""
     for destination in policy.receivers[route.receiver]:
         repeat = route.repeats(destination, open_=not closed or route.outside is Outside.SEND)
         if closed and route.outside is Outside.DROP:
-            yield Decision(
-                destination, DecisionKind.DROP, None, route.path, f"{why}, dropped there", repeat=repeat
-            )
+            yield Decision(destination, DecisionKind.DROP, None, route.path, f"{why}, dropped", repeat=repeat)
         elif destination.digest:
             yield _digest(destination, policy, now, route.path, why)
         elif not closed or route.outside is Outside.SEND:
-            reason = f"{why}, sent all the same" if closed else f"to {route.receiver}"
+            reason = f"{why}, sent anyway" if closed else f"to {route.receiver}"
             yield Decision(destination, DecisionKind.SEND, now + wait, route.path, reason, repeat=repeat)
         elif route.outside is Outside.HOLD:
             yield _hold(destination, route, now, wait, why)
@@ -83,7 +82,7 @@ def _of_route(route: Route, policy: Policy, now: Millis, wait: Millis) -> Iterat
 def _hold(destination: Destination, route: Route, now: Millis, wait: Millis, why: str) -> Decision:
     opening = route.hours.next_opening(now) if route.hours is not None else None
     if opening is None or route.hours is None:
-        reason = f"{why}, which never opens again: sent at once"
+        reason = f"{why}, which never opens again: sent immediately"
         repeat = route.repeats(destination, open_=True)
         return Decision(destination, DecisionKind.SEND, now + wait, route.path, reason, repeat=repeat)
     return Decision(

@@ -1,4 +1,4 @@
-"""Why ``decide()`` decides as it does: the way through the route tree, hours, inhibition."""
+"""Explains why ``decide()`` decides as it does: the path through the route tree, hours, inhibition."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,31 +12,33 @@ from router.model import Decision, Labels, Millis
 
 
 class MatchResult(StrEnum):
-    """What became of an alert at a route."""
+    """What a route does with an alert."""
 
     TAKES = "takes"
     PASSES_ON = "passes on"
     """It matches, and a route below takes the alert."""
     REFUSES = "refuses"
     NOT_ASKED = "not asked"
-    """An earlier sibling took the alert, and has no ``continue``."""
+    """An earlier sibling took the alert, and it has no ``continue``."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteStep:
+    """A route that was reached on the path of an alert, or not asked because of an earlier sibling."""
+
     route: Route
     key: str
-    """Alertmanager's, as in the keys of its groups."""
+    """The key that Alertmanager gives the route, as in the keys of its groups."""
     depth: int
     result: MatchResult
     refused_by: Matcher | None = None
-    """The first condition that failed; None of any other result."""
+    """With REFUSES: the first condition that failed."""
     found: str = ""
-    """What the alert has instead."""
+    """With REFUSES: the value that the alert has; empty if it has none."""
 
     @property
     def condition(self) -> str:
-        """The one that failed, in the words of routes.yaml."""
+        """The condition that failed, as routes.yaml writes it; empty if none failed."""
         if self.refused_by is None:
             return ""
         return f"severity: {self.route.severity}" if self.refused_by.name == LEVEL else str(self.refused_by)
@@ -49,22 +51,22 @@ class RouteHours:
     route: Route
     open: bool
     why: str
-    """Why it is closed; empty: it is open."""
+    """Why it is closed; empty if it is open."""
     changes_at: Millis | None
-    """When it opens or closes next; None: not within two years."""
+    """When it opens or closes next (epoch ms); None: not within two years."""
 
 
 @dataclass(frozen=True, slots=True)
 class Muting:
-    """An inhibit rule whose target the alert is."""
+    """An inhibit rule that has the alert as a target."""
 
     rule: Rule
     equal: Labels
-    """What a source has to share with it."""
+    """The labels that a source has to share with the alert."""
     two_sided: bool
-    """It matches the rule's source as well, so that only alerts that don't match the target mute it."""
+    """The alert matches the rule's source, too. Then only sources that don't match the target mute it."""
     source: Labels | None
-    """The labels of a firing source; None: there is none, and it is not muted."""
+    """The labels of a firing source; None: no source fires, and the alert is not muted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Explanation:
     now: Millis
     level: str
     level_known: bool
-    """Whether its label named a known level; else it has the default."""
+    """Its label names a known level; otherwise ``level`` is the default."""
     steps: tuple[RouteStep, ...]
     hours: tuple[RouteHours, ...]
     muting: tuple[Muting, ...]
@@ -83,7 +85,7 @@ class Explanation:
 def explain_alert(
     labels: Labels, policy: Policy, now: Millis, source: FindSource = nothing_fires
 ) -> Explanation:
-    """What :func:`decide` decides of the same, and why."""
+    """Return what :func:`decide` decides with the same arguments, and why."""
     level, known = policy.severity.of(labels)
     steps = tuple(_steps(policy.root, "{}", 0, with_level(labels, level)))
     taking = [step.route for step in steps if step.result is MatchResult.TAKES]
@@ -104,7 +106,7 @@ def explain_alert(
 
 
 def _steps(route: Route, key: str, depth: int, labels: Labels) -> Iterator[RouteStep]:
-    """Of a route that matches, and of all below it."""
+    """Yield the steps of a route that matches the alert, and of all routes below it."""
     below: list[RouteStep] = []
     taken = stopped = False
     for child in route.routes:

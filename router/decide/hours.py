@@ -1,6 +1,7 @@
 """Business hours with Alertmanager's meaning, holidays, and the schedules of digests.
 
-All from the UTC instant: it is turned into the zone's wall-clock fields, and local times are never added up.
+Each computation starts from the UTC instant and turns it into the zone's wall-clock fields. Nothing is added to local
+times.
 Source of the rules: https://github.com/prometheus/alertmanager/blob/main/timeinterval/timeinterval.go
 """
 
@@ -10,13 +11,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
-
-import holidays
 
 from router.model import DAY, MINUTE, SECOND, Millis
 
-# How far ahead an opening is looked for. Beyond it, a route counts as never open again.
+if TYPE_CHECKING:
+    from holidays import HolidayBase
+
+# How far ahead an opening is searched for. Beyond it, a route counts as never open again.
 HORIZON_DAYS = 2 * 366
 
 _UTC = ZoneInfo("UTC")
@@ -46,7 +49,7 @@ class Interval:
         return _within(self.times, local.hour * 60 + local.minute, exclusive=True) and self.on(local.date())
 
     def on(self, day: date) -> bool:
-        """Whether the conditions on the date hold."""
+        """Return whether the conditions on the date hold."""
         return (
             _within(self.weekdays, _weekday(day))
             and _within(self.months, day.month)
@@ -56,7 +59,7 @@ class Interval:
 
     @property
     def edges(self) -> set[int]:
-        """The minutes of a day at which it may open or close."""
+        """The minutes of the day at which it may open or close."""
         return {0, *(edge for times in self.times or () for edge in times)}
 
 
@@ -74,11 +77,11 @@ class Calendar:
         zone: ZoneInfo = _UTC,
     ) -> None:
         self._dates = frozenset(dates)
-        self._public = None if country is None else _holidays(country, subdivision)
+        self._public = None if country is None else _public_holidays(country, subdivision)
         self._zone = zone
 
     def name_of(self, now: Millis) -> str | None:
-        """The holiday that the moment falls on, in words."""
+        """Return the holiday of a moment, in words; None: it is none."""
         day = _local(now, self._zone).date()
         if day in self._dates:
             return f"closed on {day.isoformat()}"
@@ -87,8 +90,10 @@ class Calendar:
         return None
 
 
-def _holidays(country: str, subdivision: str | None) -> holidays.HolidayBase:
-    """Named in English where there are such names, whatever the locale of the process."""
+def _public_holidays(country: str, subdivision: str | None) -> "HolidayBase":
+    """Return a country's holidays, with English names where there are any, whatever the locale of the process."""
+    import holidays  # noqa: PLC0415  (its first use imports every country, which takes as long as most commands)
+
     found = holidays.country_holidays(country, subdiv=subdivision)
     language = "en_US" if "en_US" in found.supported_languages else found.default_language
     return holidays.country_holidays(country, subdiv=subdivision, language=language)
@@ -115,7 +120,7 @@ class Hours:
     _found: list[tuple[Millis, Millis | None, Millis]] = field(
         default_factory=list, init=False, repr=False, compare=False
     )
-    """The last search: from when it counts, the opening it found, and until when it counts."""
+    """The last search: since when its result is valid, the opening that it found, and until when it is valid."""
 
     def open(self, now: Millis) -> bool:
         if any(interval.contains(now) for interval in self.mute):
@@ -123,7 +128,7 @@ class Hours:
         return not self.active or any(interval.contains(now) for interval in self.active)
 
     def closed_by(self, now: Millis) -> str:
-        """Why it is closed, in a clause for people."""
+        """Return why it is closed, as a part of a sentence."""
         for interval in self.mute:
             if interval.contains(now):
                 return f"muted by {interval.name}"
@@ -133,29 +138,29 @@ class Hours:
         return "outside " + " and ".join(interval.name for interval in self.active)
 
     def next_opening(self, now: Millis, days: int = HORIZON_DAYS) -> Millis | None:
-        """The first instant after ``now`` at which it is open, within ``days``; None: never."""
+        """Return the first instant after ``now`` at which it is open, within ``days``; None: there is none."""
         if self._found:
             since, opening, until = self._found[0]
             if since <= now < until:
                 return opening
         opening = next((at for at in self._candidates(now, days) if self.open(at)), None)
         if not self.open(now):
-            # That it never opens is searched for at length, and asked for with each alert.
+            # A search that finds nothing takes long, and each alert asks for it.
             self._found[:] = [(now, opening, now + DAY if opening is None else opening)]
         return opening
 
     def next_closing(self, now: Millis, days: int = HORIZON_DAYS) -> Millis | None:
-        """The first instant after ``now`` at which it is closed, within ``days``; None: never."""
+        """Return the first instant after ``now`` at which it is closed, within ``days``; None: there is none."""
         return next((at for at in self._candidates(now, days) if not self.open(at)), None)
 
     def describe(self, at: Millis) -> str:
-        """A moment in the words of these hours: ``Mon 09:00 Europe/Berlin``."""
+        """Return a moment in the zone of these hours: ``Mon 09:00 Europe/Berlin``."""
         zone = next((each.zone for named in (*self.active, *self.mute) for each in named.intervals), _UTC)
         return f"{_local(at, zone):%a %H:%M} {zone.key}"
 
     def _candidates(self, now: Millis, days: int) -> Iterator[Millis]:
-        """Every instant after ``now`` at which it may open or close, in order: edges of the intervals, midnights,
-        and the jumps of each zone's clock.
+        """Yield every instant after ``now`` at which it may open or close, in order: edges of the intervals, midnights,
+        and clock changes of each zone.
         """
         edges: dict[ZoneInfo, set[int]] = {}
         for named in (*self.active, *self.mute):
@@ -167,9 +172,9 @@ class Hours:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When a digest goes out: every day of ``weekdays`` (Sunday 0; empty: daily) at ``minute`` of the local day.
+    """When a digest is sent: every day of ``weekdays`` (Sunday 0; empty: daily) at ``minute`` of the local day.
 
-    A slot that a clock change skips goes out at the first instant after it; one that comes twice, the first time.
+    A slot that a clock change skips is sent at the first instant after it; one that comes twice, the first time.
     """
 
     minute: int
@@ -177,11 +182,11 @@ class Schedule:
     zone: ZoneInfo = _UTC
 
     def next(self, now: Millis) -> Millis:
-        """The first slot after ``now``."""
+        """Return the first slot after ``now``."""
         return next(at for at in self._slots(now, range(-1, 16)) if at > now)
 
     def previous(self, now: Millis) -> Millis:
-        """The last slot at or before ``now``."""
+        """Return the last slot at or before ``now``."""
         return next(at for at in self._slots(now, range(1, -16, -1)) if at <= now)
 
     def _slots(self, now: Millis, days: Iterable[int]) -> Iterator[Millis]:
@@ -193,7 +198,7 @@ class Schedule:
 
 
 def _edges(now: Millis, zone: ZoneInfo, minutes: set[int], days: int) -> Iterator[Millis]:
-    """Every instant after ``now`` at which the zone's clocks show one of these minutes, or jump; in order."""
+    """Yield every instant after ``now`` at which the zone's clocks show one of these minutes, or change; in order."""
     today = _local(now, zone).date()
     pending: set[Millis] = set()
     for ahead in range(-1, days):
@@ -213,7 +218,9 @@ def _within(ranges: Ranges | None, value: int, *, exclusive: bool = False) -> bo
 
 
 def _in_month(day: date, first: int, last: int) -> bool:
-    """Negative days count from the month's end; what lies outside the month is clamped to it."""
+    """Return whether a day is in a range of days of its month. Negative numbers count from the end of the month; a range
+    is cut at the limits of the month.
+    """
     length = calendar.monthrange(day.year, day.month)[1]
     begin = first if first > 0 else length + first + 1
     end = last if last > 0 else length + last + 1
@@ -236,8 +243,8 @@ def _millis(at: datetime) -> Millis:
 
 @lru_cache(maxsize=4_096)
 def _instants(day: date, minute: int, zone: ZoneInfo) -> tuple[Millis, ...]:
-    """The instants at which the zone's clocks show a minute of a day: two when the clock is turned back over
-    it; when it is skipped, the instant of the jump.
+    """Return the instants at which the zone's clocks show a minute of a day: two if the clock is turned back over it; if
+    the clock skips it, the instant of the change.
     """
     if minute >= _DAY_MINUTES:
         day, minute = day + timedelta(days=1), minute - _DAY_MINUTES
@@ -249,7 +256,7 @@ def _instants(day: date, minute: int, zone: ZoneInfo) -> tuple[Millis, ...]:
 
 @lru_cache(maxsize=4_096)
 def _jumps(day: date, zone: ZoneInfo) -> tuple[Millis, ...]:
-    """The instant of the local day at which the zone's offset changes, if there is one."""
+    """Return the instants of the local day at which the zone's offset changes."""
     start = _millis(datetime(day.year, day.month, day.day, tzinfo=UTC)) - 15 * 60 * MINUTE
     low, high = start, start + 54 * 60 * MINUTE
     step = 6 * 60 * MINUTE  # no zone has ever changed its clocks twice within six hours

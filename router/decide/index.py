@@ -1,8 +1,8 @@
-"""Which of many sets of matchers hold for an alert, without asking each.
+"""Finds which of many sets of matchers hold for an alert, without trying each of them.
 
-A set is a bit. What the sets ask of one label becomes masks of those bits, by the label's value, so that an
-alert costs a few operations on wide integers however many sets there are. A regular expression is asked about
-a value once, and only when nothing else has ruled its set out.
+Each set is a bit. For each label, masks of these bits say which sets a value of the label allows. So an alert costs a
+few operations on wide integers, however many sets there are. A regular expression is tried once for each value, and only
+if its set is not ruled out otherwise.
 """
 
 from collections import Counter, defaultdict
@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from router.decide.matchers import Matcher
 from router.model import Labels
 
-# Values that are remembered by label: label values recur, except for those that never do.
-_REMEMBERED = 8_192
+# By label. Most values of labels come again; the bound is for labels whose values never do.
+_MAX_VALUES_REMEMBERED = 8_192
 
 
 class MatcherIndex:
-    """Sets of matchers, all asked at once; a set holds when all of its matchers do."""
+    """Sets of matchers. A set holds for an alert if all of its matchers do."""
 
     def __init__(self, sets: Sequence[tuple[Matcher, ...]]) -> None:
         by_name: dict[str, dict[int, tuple[Matcher, ...]]] = defaultdict(dict)
@@ -25,12 +25,12 @@ class MatcherIndex:
                 by_name[matcher.name][number] = (*by_name[matcher.name].get(number, ()), matcher)
         everything = (1 << len(sets)) - 1
         self._labels = {name: _Label(asked, everything) for name, asked in by_name.items()}
-        # The labels that an alert must have for a set to hold: those of which it refuses the empty value.
+        # By set: the labels that an alert must have, because the set refuses their empty value.
         self._required: list[frozenset[str]] = [
             frozenset(name for name in {m.name for m in matchers} if not _hold(by_name[name][number], ""))
             for number, matchers in enumerate(sets)
         ]
-        # Each set is looked at only when the alert has the rarest of them.
+        # A set is a candidate only if the alert has the rarest of its required labels.
         popular = Counter(name for required in self._required for name in required)
         self._anchored: dict[str, int] = defaultdict(int)
         self._anywhere = 0
@@ -41,7 +41,7 @@ class MatcherIndex:
                 self._anywhere |= 1 << number
 
     def holding(self, labels: Labels) -> Iterator[int]:
-        """The numbers of the sets that hold, ascending."""
+        """Yield the numbers of the sets that hold, ascending."""
         candidates = self._anywhere
         asked = []
         for name, value in labels.items():
@@ -64,7 +64,7 @@ class MatcherIndex:
 
 
 class _Label:
-    """What the sets ask of one label."""
+    """The matchers of all sets on one label."""
 
     def __init__(self, asked: dict[int, tuple[Matcher, ...]], everything: int) -> None:
         self._asked = asked
@@ -78,14 +78,14 @@ class _Label:
                 self._exact[wanted] |= 1 << number
         self._free = everything & ~sum(1 << number for number in asked)
         self._matched: dict[str, tuple[int, int]] = {}
-        """By value: the sets that were asked about it, and those of them that hold."""
+        """By value: the mask of the sets that were tried with it, and the mask of those that hold."""
 
     def possible(self, value: str) -> int:
-        """All but the sets that want another value."""
+        """Return the mask of the sets that don't require another value."""
         return self._free | self._patterns | self._exact.get(value, 0)
 
     def holding(self, value: str, candidates: int) -> int:
-        """Those of the candidates, all of them possible, whose matchers hold."""
+        """Return the mask of the candidates whose matchers on this label hold. :param candidates: all possible"""
         unclear = candidates & ~self._free
         if not unclear:
             return candidates
@@ -98,7 +98,7 @@ class _Label:
                 todo ^= lowest
                 if _hold(self._asked[lowest.bit_length() - 1], value):
                     holding |= lowest
-            if len(self._matched) >= _REMEMBERED:
+            if len(self._matched) >= _MAX_VALUES_REMEMBERED:
                 del self._matched[next(iter(self._matched))]
             self._matched[value] = asked, holding
         return candidates & (self._free | holding)

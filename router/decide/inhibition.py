@@ -1,4 +1,4 @@
-"""Inhibit rules as keys: whether a firing alert mutes another is a look-up, not a search.
+"""Inhibit rules as keys, so that finding a firing alert that mutes another is a look-up and not a search.
 
 Source of the rules: https://github.com/prometheus/alertmanager/blob/main/inhibit/inhibit.go
 """
@@ -11,9 +11,9 @@ from router.decide.index import MatcherIndex
 from router.decide.matchers import Matcher
 from router.model import Labels
 
-# Of a name for people: so many labels of a source, so much of a value.
-_LABELS_NAMED = 6
-_VALUE_NAMED = 60
+# Bounds of the name of a source in a reason.
+_MAX_LABELS_SHOWN = 6
+_MAX_VALUE_CHARS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Rule:
     target: tuple[Matcher, ...]
     equal: tuple[str, ...] = ()
     name: str = ""
-    """For people: its place in routes.yaml, ``inhibit_rules[0]``, or the ``name:`` it has there."""
+    """For people: the ``name:`` of the rule, or its position in routes.yaml, like ``inhibit_rules[0]``."""
     _seed: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -36,10 +36,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A rule with the values of its ``equal`` labels: what source and target must share.
+    """A rule with the values of its ``equal`` labels, which source and target must share.
 
-    ``text`` is bounded in length, stable while the rule is the same (made of its content, not of its
-    position), and is what the store indexes. ``two_sided``: the alert matches both sides of the rule.
+    ``text`` is what the store indexes. Its length is bounded. It is made of the content of the rule and not of its
+    position, so it stays the same while the rule does. ``two_sided``: the alert matches both sides of the rule.
     """
 
     text: str
@@ -58,14 +58,14 @@ class Inhibition:
         object.__setattr__(self, "_targets", MatcherIndex([rule.target for rule in self.rules]))
 
     def as_source(self, labels: Labels) -> tuple[Key, ...]:
-        """The keys under which a firing alert with these labels mutes others."""
+        """Return the keys under which a firing alert with these labels mutes others."""
         return self._keys(labels, self._sources, self._targets)
 
     def as_target(self, labels: Labels) -> tuple[Key, ...]:
-        """The keys under which an alert with these labels may be muted.
+        """Return the keys under which an alert with these labels may be muted.
 
-        A two-sided one is muted by one-sided sources only: two alerts that match both sides of a rule (an
-        alert and itself, above all) don't mute each other.
+        A two-sided key is muted by one-sided sources only: two alerts that match both sides of a rule don't mute each
+        other, and above all an alert does not mute itself.
         """
         return self._keys(labels, self._targets, self._sources)
 
@@ -73,25 +73,25 @@ class Inhibition:
         numbers = tuple(side.holding(labels))
         both = frozenset(other.holding(labels)) if numbers else frozenset()
         keys = (self.rules[number].key(labels, two_sided=number in both) for number in numbers)
-        return tuple({key.text: key for key in keys}.values())  # the same rule may stand there twice
+        return tuple({key.text: key for key in keys}.values())  # two equal rules count once
 
 
-def named(source: Labels, target: Labels) -> str:
-    """``HighErrorRate{instance="web-1", severity="critical"}``: a source's name, and the labels that tell it apart
-    from what it mutes.
+def source_text(source: Labels, target: Labels) -> str:
+    """Return the name of a source, with the labels that differ from those of its target:
+    ``HighErrorRate{instance="web-1", severity="critical"}``.
     """
     apart = [
         name for name, value in sorted(source.items()) if name != "alertname" and target.get(name) != value
     ]
-    shown = [f'{_shown(name)}="{_shown(source[name])}"' for name in apart[:_LABELS_NAMED]]
-    if len(apart) > _LABELS_NAMED:
-        shown.append(f"{len(apart) - _LABELS_NAMED} more")
+    shown = [f'{_shown(name)}="{_shown(source[name])}"' for name in apart[:_MAX_LABELS_SHOWN]]
+    if len(apart) > _MAX_LABELS_SHOWN:
+        shown.append(f"{len(apart) - _MAX_LABELS_SHOWN} more")
     name = _shown(source.get("alertname", "")) or "an alert without a name"
     return f"{name}{{{', '.join(shown)}}}" if shown else name
 
 
 def _shown(text: str) -> str:
-    cut = text if len(text) <= _VALUE_NAMED else f"{text[: _VALUE_NAMED - 1]}…"
+    cut = text if len(text) <= _MAX_VALUE_CHARS else f"{text[: _MAX_VALUE_CHARS - 1]}…"
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in cut)
 
 
@@ -117,7 +117,7 @@ class Firing:
             del self._by_key[key.text][fingerprint]
 
     def source(self, key: Key) -> Labels | None:
-        """The labels of an alert that mutes those with this key."""
+        """Return the labels of a firing alert that mutes the alerts with this key; None: none fires."""
         sources = self._by_key.get(key.text, {}).items()
         return next(
             (self._labels[each] for each, two_sided in sources if not (two_sided and key.two_sided)), None

@@ -19,14 +19,14 @@ _CLASSIC = re.compile(
 )
 _SIMPLE_ESCAPES = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92, '"': 34}
 _HEX_ESCAPES = {"x": 2, "u": 4, "U": 8}
-_OPTIONS = re2.Options()
-_OPTIONS.log_errors = False
-# The same pattern stands in many routes, and again after a reload.
-_PATTERNS = 65_536
+_RE2_OPTIONS = re2.Options()
+_RE2_OPTIONS.log_errors = False
+# Many routes have the same pattern, and a reload compiles all of them again.
+_MAX_PATTERNS_CACHED = 65_536
 
 
 class MatcherError(ValueError):
-    """The text is no matcher; says what is wrong with it."""
+    """A text is no matcher; says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Matcher:
         return self.accepts(labels.get(self.name, ""))
 
     def accepts(self, value: str) -> bool:
-        """Whether an alert whose label has this value is taken."""
+        """Return whether the matcher holds for a label with this value."""
         if self._regex is None:
             return (value == self.value) is (self.op == "=")
         return (self._regex.search(value) is not None) is (self.op == "=~")
@@ -59,17 +59,17 @@ class Matcher:
         return f'{name}{self.op}"{escaped}"'
 
 
-@lru_cache(maxsize=_PATTERNS)
+@lru_cache(maxsize=_MAX_PATTERNS_CACHED)
 def _compiled(pattern: str) -> Any:
     try:
-        return re2.compile(f"^(?:{pattern})$", _OPTIONS)
+        return re2.compile(f"^(?:{pattern})$", _RE2_OPTIONS)
     except re2.error as error:
         reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
         raise MatcherError(f"bad regular expression {pattern!r}: {reason}") from None
 
 
 def is_label_name(name: str) -> bool:
-    """Alertmanager's rule since 0.27: any UTF-8 text but the empty one."""
+    """Return whether a text can be a label name since Alertmanager 0.27: any UTF-8 text but the empty one."""
     try:
         return bool(name.encode())
     except UnicodeEncodeError:
@@ -77,9 +77,10 @@ def is_label_name(name: str) -> bool:
 
 
 def parse_matchers(text: str) -> tuple[Matcher, ...]:
-    """Both grammars are tried, as Alertmanager does by default; where both take the text, the classic counts.
+    """Return the matchers of a text. Both grammars are tried, as Alertmanager does by default; if both accept the text,
+    the classic one counts.
 
-    :raises MatcherError: neither takes it
+    :raises MatcherError: neither accepts it
     """
     try:
         classic = parse_classic(text)
@@ -92,27 +93,27 @@ def parse_matchers(text: str) -> tuple[Matcher, ...]:
 
 
 def parse_matcher(text: str) -> Matcher:
-    """One matcher, in either grammar. :raises MatcherError: it is none, or several"""
+    """Return the one matcher of a text in either grammar. :raises MatcherError: there is none, or several"""
     try:
         return parse_classic_matcher(text)
     except MatcherError:
-        return only(parse_utf8(text))
+        return only_matcher(parse_utf8(text))
 
 
-def only(matchers: tuple[Matcher, ...]) -> Matcher:
-    """:raises MatcherError: there are none, or several"""
+def only_matcher(matchers: tuple[Matcher, ...]) -> Matcher:
+    """Return the only one of these. :raises MatcherError: there are none, or several"""
     if len(matchers) != 1:
         raise MatcherError(f"expected one matcher, found {len(matchers)}")
     return matchers[0]
 
 
 def parse_utf8(text: str) -> tuple[Matcher, ...]:
-    """:raises MatcherError: with the position of the first character that doesn't fit"""
+    """Return the matchers of a text in the UTF-8 grammar. :raises MatcherError: with the position of the mistake"""
     return _Parser(text).matchers()
 
 
 def parse_classic(text: str) -> tuple[Matcher, ...]:
-    """:raises MatcherError: the text is not of the grammar of Alertmanager before 0.27"""
+    """Return the matchers of a text in the grammar before Alertmanager 0.27. :raises MatcherError: it has another"""
     tokens: list[str] = []
     token: list[str] = []
     quoted = escaped = False
@@ -131,7 +132,7 @@ def parse_classic(text: str) -> tuple[Matcher, ...]:
 
 
 def parse_classic_matcher(text: str) -> Matcher:
-    """One matcher. :raises MatcherError:"""
+    """Return one matcher of the classic grammar. :raises MatcherError: it is none"""
     parts = _CLASSIC.fullmatch(text)
     if parts is None:
         raise MatcherError(f"bad matcher format: {text}")

@@ -1,4 +1,4 @@
-"""The rules of routes.yaml as frozen data, ready to be asked. Built by ``config``; asked by ``decide``."""
+"""The rules of routes.yaml as frozen data. ``config`` builds them, ``decide`` asks them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,16 +22,16 @@ class Severity:
     default: str = "warning"
 
     def of(self, labels: Labels) -> tuple[str, bool]:
-        """The level of an alert, and whether its label named a known one. Case and outer space don't count."""
+        """Return the level of an alert, and whether its label names a known one. Case and outer spaces don't count."""
         level = labels.get(self.label, "").strip().casefold()
         return (level, True) if level in self.levels else (self.default, False)
 
     def rank(self, level: str) -> int:
-        """0 for the most urgent level."""
+        """Return 0 for the most urgent level, 1 for the next, …"""
         return self.levels.index(level)
 
 
-# The level as a label, so that a route's severity is a matcher like any other. No label can have this name.
+# The name of the level as a label, so that the severity of a route is a matcher like any other. No real label has it.
 LEVEL = "\0level"
 
 
@@ -40,12 +40,12 @@ def is_level(level: str) -> Matcher:
 
 
 def with_level(labels: Labels, level: str) -> dict[str, str]:
-    """What routes are asked about."""
+    """Return the labels of an alert and its level, as routes match them."""
     return {**labels, LEVEL: level}
 
 
 class Outside(StrEnum):
-    """What a route does with an alert that comes outside its hours."""
+    """What a route does with an alert outside its hours."""
 
     HOLD = "hold"
     DIGEST = "digest"
@@ -55,8 +55,8 @@ class Outside(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """How Alertmanager groups what a route takes. It has done so before the router sees an alert: this is for
-    people, and for comparing with what Alertmanager shows.
+    """How Alertmanager groups the alerts of a route. It groups before the router sees an alert, so this is only shown,
+    and compared with what Alertmanager shows.
 
     https://prometheus.io/docs/alerting/latest/configuration/#route
     """
@@ -72,7 +72,7 @@ class Grouping:
         self, by: Sequence[str] | None, wait: Millis | None, interval: Millis | None, repeat: Millis | None,
         labels: Labels,
     ) -> "Grouping":  # fmt: skip
-        """A child's, which says this of its own; None: nothing."""
+        """Return the grouping of a child route. :param by: what the child gives; None: it inherits this, as the others"""
         return Grouping(
             by=self.by if by is None else tuple(sorted(set(by) - {"..."})),
             by_all=self.by_all if by is None else "..." in by,
@@ -85,14 +85,14 @@ class Grouping:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A node of the route tree; receiver and intervals are resolved (inheritance done) by ``config``."""
+    """A node of the route tree. ``config`` has resolved its receiver and intervals, and what it inherits."""
 
     path: str
-    """Its place in routes.yaml: ``route``, ``route.routes[1]``, …"""
+    """Its position in routes.yaml: ``route``, ``route.routes[1]``, …"""
     receiver: str
     matchers: tuple[Matcher, ...] = ()
     severity: str | None = None
-    """Matches alerts of this level; beside ``matchers``, all must hold."""
+    """It only takes alerts of this level that also meet ``matchers``."""
     continue_: bool = False
     hours: Hours | None = None
     outside: Outside = Outside.HOLD
@@ -101,7 +101,7 @@ class Route:
     routes: tuple["Route", ...] = ()
     grouping: Grouping = field(default_factory=Grouping)
     repeat: Millis | Literal["never"] | None = None
-    """How old the last telling is when a repeat is told again, 0: any age; None: nothing said."""
+    """How old the last notification is (milliseconds) when a repeat is notified again; 0: any age; None: not given."""
 
     _children: MatcherIndex = field(init=False, repr=False, compare=False)
 
@@ -110,26 +110,26 @@ class Route:
 
     @property
     def conditions(self) -> tuple[Matcher, ...]:
-        """All that must hold, the severity among them."""
+        """All matchers, with one for the severity."""
         return self.matchers if self.severity is None else (is_level(self.severity), *self.matchers)
 
     @property
     def key(self) -> str:
-        """Its own part of the key that Alertmanager gives it."""
+        """The part of Alertmanager's key of the route that is about this node."""
         severity = () if self.severity is None else (f'severity="{self.severity}"',)
         return f"{{{','.join(sorted((*map(str, self.matchers), *severity)))}}}"
 
     def repeats(self, destination: Destination, *, open_: bool) -> Millis | None:
-        """How old the last telling there is when a repeat is told again; None: no repeat is.
+        """Return how old the last notification is (milliseconds) when a repeat is notified again; None: never.
 
-        :param open_: outside the route's hours, and of a muted alert, only programs are told repeats
+        :param open_: the route is open and the alert is not muted; otherwise only programs are notified of repeats
         """
         if self.repeat == "never" or not (open_ or destination.machine):
             return None
         return 0 if self.repeat is None and destination.machine else self.repeat
 
     def walk(self, key: str = "{}", name: str = "{}") -> Iterator[tuple["Route", str, str]]:
-        """Every route below and this one, depth first, each with the key and the id that Alertmanager gives it:
+        """Yield this route and every route below it, depth first, each with the key and the id that Alertmanager gives it:
         https://github.com/prometheus/alertmanager/blob/main/dispatch/route.go
         """
         yield self, key, name
@@ -137,9 +137,8 @@ class Route:
             yield from child.walk(f"{key}/{child.key}", f"{name}/{child.key}/{number}")
 
     def matching(self, labels: Labels) -> Iterator["Route"]:
-        """The routes that take an alert which this node takes, in order, with Alertmanager's meaning: depth
-        first, the first matching child stops its siblings unless it says ``continue``; without a matching
-        child the node itself.
+        """Yield the routes that take an alert which this node takes, in order, as Alertmanager does: depth first; the first
+        matching child stops its siblings unless it has ``continue``; without a matching child, the node itself.
 
         :param labels: with the level in them, see :func:`with_level`
         """
@@ -156,24 +155,24 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """What the labels of an alert come to under a policy, at any time."""
+    """What a policy says about the labels of an alert, at any time."""
 
     level: str
     muted_by: tuple[Key, ...]
-    """The inhibition keys that may mute it."""
+    """The inhibition keys under which it may be muted."""
     mutes: tuple[Key, ...]
     """The inhibition keys under which it mutes others."""
     ways: tuple[tuple[Route, ...], ...]
-    """The routes that it takes; the next way counts where nobody on the ones before can be notified."""
+    """Lists of routes for the alert. Each is only used if all destinations of those before it are left out."""
     destinations: tuple[Destination, ...]
-    """Those that it may be for, at some hour."""
+    """The destinations that it may go to, at some hour."""
     always: frozenset[str] = frozenset()
     """The destinations that are notified of it at any hour, whatever else fires."""
 
 
-# Alerts whose routes a policy remembers: about a kilobyte each.
-_REMEMBERED = 20_000
-_UNREAD = Configuration()
+# Each takes about a kilobyte.
+_MAX_ALERTS_REMEMBERED = 20_000
+_NO_CONFIGURATION = Configuration()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,18 +187,18 @@ class Policy:
     inhibition: Inhibition = field(default_factory=Inhibition)
     inhibit_wait: Millis = 5_000
     stale_after: Millis = 12 * HOUR
-    """An alert of a source that can't be asked has ended when it was not repeated for so long; 0: never."""
+    """An alert of a source that can't be asked counts as ended if it is not repeated for so long; 0: never."""
     operators: str | None = None
-    """The receiver that is told of broken destinations; None: the routes say who is."""
+    """The receiver that is notified of broken destinations; None: the routes decide."""
     fingerprint: str = ""
-    """Changes whenever the rules do: open work is then judged anew."""
-    configuration: Configuration = _UNREAD
+    """Changes whenever the rules do. Then open work is decided again."""
+    configuration: Configuration = _NO_CONFIGURATION
     _matched: dict[str, "Matched"] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def match(self, labels: Labels, identity: str = "", *, own: bool = False) -> "Matched":
-        """What the labels of an alert come to.
+        """Return what the policy says about the labels of an alert.
 
-        :param identity: of the alert; by it, the result is remembered
+        :param identity: of the alert; the result is remembered under it, unless it is empty
         :param own: it is a self-alert
         """
         if identity and not own and (known := self._matched.get(identity)) is not None:
@@ -213,7 +212,7 @@ class Policy:
             level, muted_by, self.inhibition.as_source(labels), ways, destinations, frozenset(always)
         )
         if identity and not own:
-            if len(self._matched) >= _REMEMBERED:
+            if len(self._matched) >= _MAX_ALERTS_REMEMBERED:
                 self._matched.clear()
             self._matched[identity] = found
         return found
@@ -230,9 +229,7 @@ class Policy:
                 yield from (each.key for each in self.receivers[route.receiver] if not each.digest)
 
     def _ways(self, labels: Labels, level: str, *, own: bool) -> Iterator[Iterable[Route]]:
-        """The routes that an alert takes. A self-alert has several ways: the next one counts where nobody on the ones
-        before can be notified.
-        """
+        """Yield lists of routes for an alert, see ``Matched.ways``. Only self-alerts have more than one."""
         if own and self.operators is not None:
             yield (Route("operators", self.operators),)
         yield self.root.matching(with_level(labels, level))
@@ -240,7 +237,7 @@ class Policy:
             yield (self.root,)
 
     def names(self, destination: str) -> bool:
-        """Whether a receiver has a destination of this key."""
+        """Return whether some receiver has a destination with this key."""
         return any(each.key == destination for several in self.receivers.values() for each in several)
 
     @property

@@ -1,6 +1,6 @@
 """Templates: the sandboxed Jinja environments, the values a template sees, and their dry run.
 
-Words live in ``templates/``, as named blocks; structure and the vendors' limits live in the channel files.
+The words of messages are in ``templates/``, as named blocks. Their structure and the vendors' limits are in the channels.
 """
 
 import difflib
@@ -20,16 +20,16 @@ from router.render.view import Views
 from router.render.words import clip, code, duration, line, pairs, when
 
 _PACKAGE = Path(__file__).parent.parent
-# Inside an installed wheel they stand in the package; in a checkout, at its top level.
+# An installed wheel has them in the package, a checkout at its top level.
 SHIPPED = next(path for path in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if path.is_dir())
 
 
 class TemplateError(Exception):
-    """A template failed: ``file:line: why``."""
+    """A template failed. The message is ``file:line: why``."""
 
 
 class Templates:
-    """The shipped templates, overridden file by file by a directory of the user's. Compiled once, at load.
+    """The shipped templates, or for each file the one of the user's directory. They are compiled once, at load.
 
     :param levels: of severity, the most urgent first
     :param timezone: of the times in messages, an IANA name
@@ -54,15 +54,15 @@ class Templates:
     def values(
         self, conversation: Conversation, escape: Callable[[str], str] | None = None
     ) -> dict[str, Any]:
-        """What a template sees of a conversation.
+        """Return the variables of a template for a conversation.
 
-        :param escape: makes text safe for the channel; a template can't forget it
+        :param escape: makes text safe for the channel; it is applied here, so that a template can't forget it
         """
         views = self._views if escape is None else replace(self._views, escape=escape)
         return views.of(conversation)
 
     def render(self, name: str, block: str, values: Mapping[str, Any]) -> str:
-        """One block of one template, stripped. :raises TemplateError: it failed on these values"""
+        """Return a block of a template as text, stripped. :raises TemplateError: it fails with these values"""
         template = self._templates[name]
         if block not in template.blocks:
             raise TemplateError(_no_block(template, block))
@@ -73,7 +73,7 @@ class Templates:
             raise TemplateError(f"{_position(error, template)}: {type(error).__name__}: {error}") from error
 
     def check(self) -> list[str]:
-        """Every block of every template on every sample; what fails or is missing, as ``file:line: why``."""
+        """Render every block of every template with every sample. Return what fails or is missing, as ``file:line: why``."""
         problems: dict[str, None] = {}
         for name, template in self._templates.items():
             if name in self._shipped:
@@ -97,7 +97,7 @@ class Templates:
                 continue
             values = self.values(conversation)
             for block in template.blocks:
-                # The one block that is about an alert is rendered for each.
+                # The block ``alert`` is about one alert.
                 each = [{"alert": alert} for alert in values["alerts"]] if block == "alert" else [{}]
                 for more in each:
                     try:
@@ -112,12 +112,12 @@ def _about(conversation: Conversation) -> str:
 
 @functools.cache
 def _load_shipped() -> Mapping[str, jinja2.Template]:
-    """Once a process: they don't change while it runs, and compiling them takes most of a start."""
+    """Return the shipped templates. They are compiled once in a process, which takes most of the time of a start."""
     return _load([SHIPPED])
 
 
 def _load(folders: list[Path]) -> dict[str, jinja2.Template]:
-    """Each name once, from the first folder that has it."""
+    """Return the templates by name; each comes from the first folder that has it."""
     loader = jinja2.FileSystemLoader(folders)
     plain, html = _environment(loader, autoescape=False), _environment(loader, autoescape=True)
     templates: dict[str, jinja2.Template] = {}
@@ -145,7 +145,7 @@ def _environment(loader: jinja2.BaseLoader, *, autoescape: bool) -> ImmutableSan
 
 
 def _position(error: BaseException, template: jinja2.Template) -> str:
-    """The line of the template that the traceback ends in."""
+    """Return file and line of the innermost frame of the traceback that is in the template."""
     number = 1
     trace = error.__traceback__
     while trace is not None:
@@ -164,7 +164,7 @@ def _shown(template: jinja2.Template) -> str:
 
 
 def _named(filename: str) -> str:
-    """A shipped file by its name in the project, wherever it is installed."""
+    """Return the name to show: of a shipped file, its path in the project, wherever that is installed."""
     path = Path(filename)
     return f"templates/{path.name}" if path.parent == SHIPPED else filename
 

@@ -1,4 +1,4 @@
-"""Folds the groups of a storm: "HostDown x 250: n0, n1, …". Every group stays named."""
+"""Folds the alert groups of a storm into lines like "HostDown x 250: n0, n1, …", which name every group."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -6,42 +6,42 @@ from dataclasses import dataclass, replace
 from router.model import Labels, StormLine
 from router.render.words import clip, line
 
-_NAME = "alertname"
-_LONGEST = 200
-"""Characters of a name, and of what says where."""
-_NAMES = 3
-"""Alerts that a group without a name of its own is called by."""
-# What stands around a name: the count, brackets, commas.
-_FRAME, _SEPARATOR = 24, 3
+_NAME_LABEL = "alertname"
+_MAX_NAME_CHARS = 200
+"""Characters of a name, and of the labels that say where."""
+_MAX_ALERT_NAMES = 3
+"""How many names of alerts a group is called by if it has no ``alertname`` itself."""
+# Characters around a name: the count, brackets, commas; and between two names.
+_FRAME_CHARS, _SEPARATOR_CHARS = 24, 3
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Groups of one level and name. Those that have a name alone are one fold, without a title."""
+    """Groups of one level and name. All groups of a level that have nothing but a name are one fold, without a title."""
 
     level: str
     rank: int
     """0 for the most urgent level."""
     title: str
     scope: str
-    """What they share of the labels that say where: ``cluster=eu-1``."""
+    """The labels that all groups share, without the name: ``cluster=eu-1``."""
     by: str
-    """The labels that tell them apart, if these are several: ``cluster/instance``."""
+    """The names of the labels that differ between the groups, if these are several: ``cluster/instance``."""
     names: tuple[str, ...]
-    """Of each group what tells it apart; none: there is one group, or nothing does."""
+    """For each group, the values of the labels that differ; empty: there is one group, or none differ."""
     count: int
 
     @property
     def what(self) -> str:
-        """``HostDown x 250``; without a title, the first names."""
+        """The title and the count, like ``HostDown x 250``; without a title, the first names."""
         if not self.title:
-            more = self.count - _NAMES
-            return ", ".join(self.names[:_NAMES]) + (f" and {more} more" if more > 0 else "")
+            more = self.count - _MAX_ALERT_NAMES
+            return ", ".join(self.names[:_MAX_ALERT_NAMES]) + (f" and {more} more" if more > 0 else "")
         return self.title + (f" \N{MULTIPLICATION SIGN} {self.count}" if self.count > 1 else "")
 
     @property
     def text(self) -> str:
-        """A line that names every group."""
+        """One line that names every group."""
         names = ", ".join(self.names)
         if not self.title:
             return f"[{self.level}] {names}"
@@ -53,7 +53,7 @@ class Fold:
 def fold(
     lines: Iterable[StormLine], rank: Callable[[str], int], escape: Callable[[str], str]
 ) -> tuple[Fold, ...]:
-    """In the order in which their first group comes.
+    """Return the folds of these groups, in the order of their first group.
 
     :param rank: of a level
     :param escape: makes text safe for the channel
@@ -71,7 +71,7 @@ def fold(
             bare.setdefault(level, []).append(escape(title))
         folds[key] = Fold(
             level=escape(line(level)), rank=rank(level), title=escape(key[1]), scope=escape(_pairs(shared)),
-            by=escape(clip(line("/".join(apart)), _LONGEST)) if len(apart) > 1 else "",
+            by=escape(clip(line("/".join(apart)), _MAX_NAME_CHARS)) if len(apart) > 1 else "",
             names=tuple(escape(_values(where, apart)) for where in several) if apart else (), count=len(several),
         )  # fmt: skip
     for level, names in bare.items():
@@ -80,45 +80,45 @@ def fold(
 
 
 def room_of(each: StormLine, *, begins: bool) -> int:
-    """Characters that a group takes of a message, at most, and as escaped for Slack or HTML.
+    """Return how many characters a group takes in a message at most, escaped for Slack or HTML.
 
-    :param begins: it is the first of its level and name
+    :param begins: it is the first group of its fold
     """
     where = _where(each.labels)
-    room = _escaped("/".join(where.values())) + _SEPARATOR
+    room = _escaped("/".join(where.values())) + _SEPARATOR_CHARS
     if begins:
-        room += _escaped(_title(each)) + _SEPARATOR
+        room += _escaped(_title(each)) + _SEPARATOR_CHARS
     if begins and where:
         pairs = ", ".join(map("=".join, where.items()))
-        room += _FRAME + _escaped(each.level) + _escaped(pairs) + _escaped("/".join(where))
+        room += _FRAME_CHARS + _escaped(each.level) + _escaped(pairs) + _escaped("/".join(where))
     return room
 
 
 def _escaped(text: str) -> int:
-    """How long it is, once it is clipped and escaped, at most."""
-    return min(len(text) + 4 * sum(map(text.count, "&<>\"'")), 5 * _LONGEST)
+    """Return how many characters a text has at most, once it is clipped and escaped."""
+    return min(len(text) + 4 * sum(map(text.count, "&<>\"'")), 5 * _MAX_NAME_CHARS)
 
 
 def key_of(each: StormLine) -> tuple[str, str]:
-    """Groups that have this in common are folded."""
+    """Return the key that all groups of a fold share."""
     return each.level, _title(each)
 
 
 def _title(each: StormLine) -> str:
-    name = each.labels.get(_NAME) or ", ".join(each.names[:_NAMES])
-    if len(each.names) > _NAMES and not each.labels.get(_NAME):
+    name = each.labels.get(_NAME_LABEL) or ", ".join(each.names[:_MAX_ALERT_NAMES])
+    if len(each.names) > _MAX_ALERT_NAMES and not each.labels.get(_NAME_LABEL):
         name += " …"
-    return clip(line(name), _LONGEST) or ("Alerts" if _where(each.labels) else "Unnamed group")
+    return clip(line(name), _MAX_NAME_CHARS) or ("Alerts" if _where(each.labels) else "Unnamed group")
 
 
 def _where(labels: Labels) -> Labels:
-    """The labels that say where."""
-    return {name: value for name, value in labels.items() if name != _NAME and value}
+    """Return the labels that say where: all but the name."""
+    return {name: value for name, value in labels.items() if name != _NAME_LABEL and value}
 
 
 def _pairs(where: Labels) -> str:
-    return clip(line(", ".join(f"{name}={where[name]}" for name in sorted(where))), _LONGEST)
+    return clip(line(", ".join(f"{name}={where[name]}" for name in sorted(where))), _MAX_NAME_CHARS)
 
 
 def _values(where: Labels, names: Iterable[str]) -> str:
-    return clip(line("/".join(where[name] for name in names if name in where)), _LONGEST) or "-"
+    return clip(line("/".join(where[name] for name in names if name in where)), _MAX_NAME_CHARS) or "-"

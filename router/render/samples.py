@@ -1,4 +1,4 @@
-"""Conversations to try templates on: a plain one, an odd one, an ended one, a digest."""
+"""Sample conversations for the dry run of templates: a plain one, an odd one, one that is over, digests, storms."""
 
 from dataclasses import replace
 

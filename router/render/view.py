@@ -1,4 +1,4 @@
-"""What a template sees. Made from a conversation alone; every string in it has been made safe already."""
+"""The variables of a template, made from a conversation. Every string in them is escaped for the channel already."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -23,10 +23,10 @@ from router.render.folding import Fold, fold
 from router.render.words import clean, counted, duration, line, moment, silence_address, web_address
 
 Escape = Callable[[str], str]
-_RUNBOOK = ("runbook_url", "runbook")
-# Of a storm's folds in its subject.
-_STORM_NAMES = 3
-_DASHBOARD = ("dashboard_url", "dashboard")
+_RUNBOOK_ANNOTATIONS = ("runbook_url", "runbook")
+# How many folds the subject of a storm names.
+_MAX_FOLDS_IN_SUBJECT = 3
+_DASHBOARD_ANNOTATIONS = ("dashboard_url", "dashboard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class AlertView:
     rank: int
     """0 for the most urgent level."""
     news: bool
-    """Told now for the first time in its present status."""
+    """This message is about its status: it is the first one with this status, or a repeat."""
     labels: Labels
     annotations: Labels
     differing: Labels
@@ -66,18 +66,18 @@ class AlertView:
     started: datetime | None
     ended: datetime | None
     lasted: str
-    """In words: since it started, until its end or now; empty when the start is unknown."""
+    """In words, the time from its start to its end or to now; empty if the start is unknown."""
     held_since: datetime | None
     links: Links
     note: str
-    """Why it counts as ended though nobody resolved it; empty of any other."""
+    """Why it counts as ended although no resolved alert came; otherwise empty."""
     again: bool
-    """News that was told before."""
+    """It is a repeat: an earlier message had it in the same status."""
 
 
 @dataclass(frozen=True, slots=True)
 class DigestEntry:
-    """Alerts of one name and level, folded into a line."""
+    """Alerts of one name and level, folded into one line."""
 
     name: str
     level: str
@@ -85,7 +85,7 @@ class DigestEntry:
     count: int
     fired: int
     labels: Labels
-    """Those that all of them share, name and severity left out."""
+    """The labels that all of them share, without name and severity."""
     summary: str
     since: datetime | None
     lasted: str
@@ -103,7 +103,7 @@ class DigestSection:
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Makes views: knows the levels, the zone, and how text is made safe."""
+    """Makes the variables of templates. Knows the levels, the time zone, and how text is escaped."""
 
     levels: tuple[str, ...]
     severity_label: str
@@ -111,22 +111,22 @@ class Views:
     escape: Escape = field(default=clean)
 
     def of(self, conversation: Conversation) -> dict[str, Any]:
-        """The values of a template; see docs/templates.md."""
+        """Return the variables for a conversation; see docs/templates.md."""
         now = moment(conversation.now, self.zone)
         if conversation.digest is not None:
             return {"now": now, "zone": self.zone.key, **self._digest(conversation.digest)}
         if conversation.storm is not None:
             storm, first = self._storm(conversation.storm), not conversation.remote
             return {"now": now, "zone": self.zone.key, "first": first, **storm}
-        told = conversation.listed
-        common = _common([each.alert.labels for each in told])
-        annotations = _common([each.alert.annotations for each in told])
+        listed = conversation.listed
+        common = _common([each.alert.labels for each in listed])
+        annotations = _common([each.alert.annotations for each in listed])
         silence = silence_address(conversation.external_url, common)
-        alerts = sorted((self._alert(each, common, conversation) for each in told), key=_urgency)
+        alerts = sorted((self._alert(each, common, conversation) for each in listed), key=_urgency)
         firing = [alert for alert in alerts if alert.status == Status.FIRING]
         resolved = [alert for alert in alerts if alert.status == Status.RESOLVED]
         rank = min((alert.rank for alert in firing or resolved), default=0)
-        links = self._links(told[0].alert, silence, annotations) if told else Links()
+        links = self._links(listed[0].alert, silence, annotations) if listed else Links()
         over = conversation.over
         return {
             "title": self._title(conversation, common),
@@ -169,19 +169,19 @@ class Views:
         return self._where(conversation.group_labels)
 
     def _where(self, group: Labels) -> str:
-        """What of the group labels says where: ``cluster=eu-1``."""
+        """Return the group labels that say where, like ``cluster=eu-1``."""
         where = {name: value for name, value in group.items() if name != "alertname" and value}
         return self.escape(line(", ".join(f"{name}={value}" for name, value in sorted(where.items()))))
 
     def _other(self, common: Labels, conversation: Conversation, level: str) -> Labels:
-        """What all alerts share and neither title, scope nor level says."""
+        """Return the labels that all alerts share, without those that title, scope and level show."""
         said = {**conversation.group_labels, self.severity_label: level}
         return {
             name: value for name, value in common.items() if name != "alertname" and said.get(name) != value
         }
 
-    def _alert(self, told: ShownAlert, common: Labels, conversation: Conversation) -> AlertView:
-        alert = told.alert
+    def _alert(self, shown: ShownAlert, common: Labels, conversation: Conversation) -> AlertView:
+        alert = shown.alert
         until = conversation.now
         if alert.status is Status.RESOLVED and alert.ends_at is not None:
             until = alert.ends_at
@@ -192,9 +192,9 @@ class Views:
         return AlertView(
             name=self.escape(line(alert.labels.get("alertname", "") or "Unnamed alert")),
             status=alert.status.value,
-            level=self._text(told.level),
-            rank=self._rank(told.level),
-            news=told.news,
+            level=self._text(shown.level),
+            rank=self._rank(shown.level),
+            news=shown.news,
             labels=dict(labels.values()),
             annotations=self._labels(alert.annotations),
             differing=dict(label for name, label in labels.items() if common.get(name) != alert.labels[name]),
@@ -205,20 +205,23 @@ class Views:
             started=self._at(alert.starts_at),
             ended=self._at(alert.ends_at),
             lasted="" if alert.starts_at is None else duration(until - alert.starts_at),
-            held_since=self._at(told.held_since),
+            held_since=self._at(shown.held_since),
             links=self._links(alert, silence),
             note=self._text(alert.note) if alert.status is Status.RESOLVED else "",
-            again=told.again,
+            again=shown.again,
         )
 
     def _links(self, alert: Alert, silence: str, shared: Labels | None = None) -> Links:
-        """:param shared: for a group: the annotations that all of its alerts share"""
+        """Return the links of an alert, or of its group.
+
+        :param shared: for a group: the annotations that all of its alerts share
+        """
         notes = alert.annotations if shared is None else shared
         extra = alert.links if shared is None else {}
         return Links(
-            runbook=self._address(*(notes.get(name, "") for name in _RUNBOOK)),
+            runbook=self._address(*(notes.get(name, "") for name in _RUNBOOK_ANNOTATIONS)),
             dashboard=self._address(
-                *(notes.get(name, "") for name in _DASHBOARD),
+                *(notes.get(name, "") for name in _DASHBOARD_ANNOTATIONS),
                 extra.get("dashboard", ""),
                 extra.get("panel", ""),
             ),
@@ -232,7 +235,7 @@ class Views:
             self._section("Still firing", "", digest.firing, digest),
             self._section("Flapping", "fired again and again", digest.flapping, digest),
             self._section("Came and went", "", digest.ended, digest),
-            self._section("Held", "told when their hours open", digest.held, digest),
+            self._section("Held", "sent when their hours open", digest.held, digest),
             self._section("Nobody was notified", "ended before anyone was", digest.obsolete, digest),
         )
         return {
@@ -246,8 +249,8 @@ class Views:
 
     def _storm(self, storm: StormView) -> dict[str, Any]:
         news = storm.news
-        told = [*news.firing, *news.eased, *news.resolved]
-        worst = storm.lines or told
+        changed = [*news.firing, *news.eased, *news.resolved]
+        worst = storm.lines or changed
         address = next((base for each in worst if (base := web_address(each.external_url))), "")
         rank = min((self._rank(each.level) for each in worst), default=len(self.levels) - 1)
         return {
@@ -268,7 +271,7 @@ class Views:
                 "firing": len(news.firing), "eased": len(news.eased), "resolved": len(news.resolved),
             },
             "names": {
-                name: counted([each.what for each in self._folds(lines)], _STORM_NAMES)
+                name: counted([each.what for each in self._folds(lines)], _MAX_FOLDS_IN_SUBJECT)
                 for name, lines in (
                     ("standing", storm.lines), ("firing", news.firing), ("eased", news.eased),
                     ("resolved", news.resolved),

@@ -1,4 +1,4 @@
-"""Values in words, and text made safe: what every channel needs before it can say anything."""
+"""Turns values into words, and makes text safe, for every channel."""
 
 import json
 import re
@@ -10,31 +10,31 @@ from zoneinfo import ZoneInfo
 
 from router.model import DAY, HOUR, MINUTE, SECOND, Labels, Millis
 
-# Line separators that some reader takes for a line's end, and everything else that is not to be seen.
+# Control characters, surrogates, and separators that some programs take for the end of a line.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]")
-# Direction overrides can make a message read as what it isn't. https://trojansource.codes/
+# Direction overrides can make a text look like another one. https://trojansource.codes/
 _OVERRIDES = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
-_BACKTICK = "\N{MODIFIER LETTER GRAVE ACCENT}"  # looks like one, and ends no code span
+_BACKTICK = "\N{MODIFIER LETTER GRAVE ACCENT}"  # looks like a backtick, but ends no code span
 _PLAIN_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-# A day inside what datetime can hold, so that every zone can show it.
+# A day within the limits of datetime, so that every zone can show the moment.
 _EARLIEST: Millis = int(datetime(1, 1, 2, tzinfo=UTC).timestamp()) * SECOND
 _LATEST: Millis = int(datetime(9999, 12, 30, tzinfo=UTC).timestamp()) * SECOND
 
 
 def clean(text: str) -> str:
-    """Text without control characters, newlines and tabs kept."""
-    if text.isprintable():  # as nearly all is
+    """Return a text without control characters; newlines and tabs stay."""
+    if text.isprintable():
         return text
     return _OVERRIDES.sub("", _CONTROLS.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n")))
 
 
 def line(text: str) -> str:
-    """Text as one line, for titles, subjects and headers."""
+    """Return a text as one line, for titles, subjects and headers."""
     return " ".join(clean(text).split())
 
 
 def clip(text: str, limit: int) -> str:
-    """At most ``limit`` characters, with an ellipsis where something is missing."""
+    """Return at most ``limit`` characters of a text, with an ellipsis if it is cut."""
     if len(text) <= limit:
         return text
     cut = text[: max(0, limit - 1)].rstrip()
@@ -44,23 +44,23 @@ def clip(text: str, limit: int) -> str:
 
 
 def counted(names: Sequence[str], shown: int, between: str = ", ") -> str:
-    """The first of these, and how many more there are."""
+    """Return the first names, and how many more there are."""
     more = len(names) - shown
     return between.join([*names[:shown], *([f"and {more} more"] if more > 0 else [])])
 
 
 def code(text: str) -> str:
-    """A code span, in Slack's way of writing."""
+    """Return a text as a code span of Slack's markup."""
     return "`" + text.replace("`", _BACKTICK) + "`" if text.strip() else '""'
 
 
 def pairs(labels: Labels) -> str:
-    """cluster=`eu-1` service=`checkout`"""
+    """Return labels like: cluster=`eu-1` service=`checkout`"""
     return " ".join(f"{name}={code(value)}" for name, value in labels.items())
 
 
 def duration(span: Millis) -> str:
-    """45 s, 12 min, 3 h 20 min, 2 d 4 h."""
+    """Return a duration (milliseconds) like 45 s, 12 min, 3 h 20 min, 2 d 4 h."""
     span = max(span, 0)
     if span < MINUTE:
         return f"{span // SECOND} s"
@@ -72,12 +72,12 @@ def duration(span: Millis) -> str:
 
 
 def moment(at: Millis, zone: ZoneInfo) -> datetime:
-    """The moment on the zone's clocks, clamped to the years 1 to 9999."""
+    """Return a moment (epoch ms) in a zone, clamped to the years 1 to 9999."""
     return datetime.fromtimestamp(min(max(at, _EARLIEST), _LATEST) / SECOND, zone)
 
 
 def when(at: datetime, now: datetime) -> str:
-    """22:41 today, Fri 22:41 within a week, 3 Nov 22:41 else."""
+    """Return a moment like 22:41 on the same day, Fri 22:41 within six days, else 3 Nov 22:41."""
     if at.date() == now.date():
         return f"{at:%H:%M}"
     near = abs((at - now).total_seconds()) < 6 * 24 * 3_600
@@ -85,7 +85,7 @@ def when(at: datetime, now: datetime) -> str:
 
 
 def web_address(text: str) -> str:
-    """The text if it is an http(s) address that can be linked to, else nothing."""
+    """Return the text if it is an http(s) address that can be a link, else an empty text."""
     text = text.strip()
     if not text or len(text.split()) > 1 or _CONTROLS.search(text):
         return ""
@@ -97,7 +97,7 @@ def web_address(text: str) -> str:
 
 
 def silence_address(external_url: str, labels: Labels) -> str:
-    """Alertmanager's page for a new silence of these labels, filled in."""
+    """Return the address of Alertmanager's page for a new silence of these labels, filled in."""
     base = web_address(external_url)
     if not base or not labels:
         return ""
@@ -109,5 +109,5 @@ def silence_address(external_url: str, labels: Labels) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As Go quotes it; JSON's escapes are a part of Go's."""
+    """Return a text quoted for Go, which understands all escapes of JSON."""
     return json.dumps(text, ensure_ascii=False)

@@ -5,7 +5,7 @@ from typing import Any
 from router.channels import REGISTRY
 from router.channels.importing import Node, Note
 from router.config import ConfigError, Problem
-from router.config.document import Location, read
+from router.config.document import Location, read_document
 
 _CONNECTION_KEYS = frozenset({
     "http_config", "tls_config", "smtp_tls_config", "oauth2", "follow_redirects", "enable_http2", "http_headers",
@@ -26,7 +26,7 @@ class AlertmanagerFile:
         """:raises ConfigError: the text is no YAML, or not a mapping; the error shows nothing of the text"""
         todo = "give an alertmanager.yml that Alertmanager itself would read"
         try:
-            self._document = read(text, name, None)
+            self._document = read_document(text, name, None)
         except ConfigError as error:
             raise ConfigError(
                 Problem(name, each.line, each.column, each.what, todo) for each in error.errors

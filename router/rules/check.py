@@ -1,4 +1,4 @@
-"""All that can be said of a routes.yaml before it is served: mistakes, traps, templates that fail."""
+"""Check a routes.yaml before it is served: mistakes, traps, templates that fail."""
 
 import re
 from collections.abc import Mapping
@@ -19,11 +19,17 @@ class Checked:
 
 
 def check_file(path: Path, environ: Mapping[str, str], now: Millis) -> Checked:
-    """Load the rules as if every credential were there, look for traps, dry-run every template."""
+    """Load the rules as if every credential were there, look for traps, and dry-run the templates of their folder.
+
+    The shipped templates are left out: the tests of the project dry-run them, and compiling them takes as long as all
+    the rest.
+    """
     try:
         config = load(path, environ=environ, now=now, checking=True)
     except ConfigError as error:
         return Checked(error.errors, error.texts)
+    if config.templates is None:
+        return Checked(config.problems, config.texts)
     try:
         faults = config.open_templates().check()
     except TemplateError as error:
@@ -32,7 +38,7 @@ def check_file(path: Path, environ: Mapping[str, str], now: Millis) -> Checked:
 
 
 def _fault(text: str, trap: Trap | None) -> Problem:
-    """A template's, from ``file:line: why``; an error when nothing could be sent at all."""
+    """Return the problem of a template, from ``file:line: why``. Without a trap it is an error: nothing could be sent."""
     position = re.fullmatch(r"(.+?):(\d+): (.*)", text, re.DOTALL)
     if position is None:
         return Problem(text, 1, 1, "it can't be used", "mend it", trap)

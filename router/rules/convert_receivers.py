@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from router.channels import REGISTRY, ChannelSpec
 from router.channels.importing import REFUSED, ChannelImport, ImportContext, Location, Node, Variables
-from router.config.findings import words
+from router.config.findings import describe_finding
 
 _ENDS_SENT = (
     "send_resolved is absent, and its default in Alertmanager is false; the router sends ends",
@@ -140,7 +140,7 @@ def findings(model: type[BaseModel], data: Mapping[str, Any]) -> dict[Location, 
     try:
         model.model_validate(data)
     except ValidationError as error:
-        return {detail["loc"]: words(detail, detail["loc"]) for detail in error.errors()}
+        return {detail["loc"]: describe_finding(detail, detail["loc"]) for detail in error.errors()}
     return {}
 
 

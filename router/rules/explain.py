@@ -1,10 +1,10 @@
-"""Explanations for people and for machines: who hears of an alert, when, and why."""
+"""Explanations for people and for programs: which destinations are notified of an alert, when, and why."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from router.config import load
@@ -16,24 +16,23 @@ from router.model import Decision, DecisionKind, Labels, Millis, Status
 from router.rules.inputs import (
     ALERT_KEYS,
     GivenAlert,
-    InputError,
-    alerts_of,
-    given,
-    known_keys,
-    labels_of,
-    moment,
-    one,
-    plain,
-    several_written,
-    shown,
-    stamp,
+    alert_from,
+    alerts_as_written,
+    check_keys,
+    given_alert,
+    parse_alerts,
+    parse_labels,
+    printable,
 )
-from router.store.snapshot import KnownAlert, Snapshot
+from router.rules.moments import InputError, moment_text, parse_moment, rfc3339
 
-# Beyond these, routes that refuse the alert are counted only.
-_REFUSALS_SHOWN = 12
-# What a line may ask with; the rest of what Alertmanager writes of an alert may stand there, too.
-_LINE = ALERT_KEYS | {"at", "firing"}
+if TYPE_CHECKING:  # the store takes longer to import than all the rest, and most questions don't need it
+    from router.store.snapshot import KnownAlert, Snapshot
+
+# Further routes that refuse the alert are only counted.
+_MAX_REFUSALS_SHOWN = 12
+# The keys of a line of --jsonl; those that Alertmanager writes of an alert are allowed, too.
+_LINE_KEYS = ALERT_KEYS | {"at", "firing"}
 _SIGNS = {
     MatchResult.TAKES: "=>",
     MatchResult.PASSES_ON: "->",
@@ -42,8 +41,10 @@ _SIGNS = {
 }
 
 
-def judged(alert: GivenAlert, policy: Policy, now: Millis, others: Iterable[GivenAlert] = ()) -> Explanation:
-    """As the service would judge it while the others fire."""
+def explain_among(
+    alert: GivenAlert, policy: Policy, now: Millis, others: Iterable[GivenAlert] = ()
+) -> Explanation:
+    """Explain what the service would decide of an alert while the others fire."""
     firing = Firing(policy.inhibition)
     for each in (*others, alert):
         if each.firing:
@@ -58,7 +59,7 @@ class Explained:
 
 
 class Question:
-    """The rules, a moment and what fires, to be asked about alerts."""
+    """Rules, a moment and what fires. Answers questions about alerts."""
 
     def __init__(
         self, policy: Policy, zone: ZoneInfo, now: Millis, firing: Iterable[GivenAlert] = ()
@@ -77,43 +78,46 @@ class Question:
         at: str | None = None,
         firing: bytes | None = None,
     ) -> "Question":
-        """The rules of a file at a moment (None: now) while others fire.
+        """Return a question about the rules of a file at a moment (None: now) while other alerts fire.
 
         :raises ConfigError: with every mistake in the file
         :raises InputError: the moment or the file of firing alerts can't be read
         """
         config = load(path, environ=environ, now=now, preview=True)
         zone = ZoneInfo(config.timezone)
-        others = [each for each in alerts_of(firing, now) if each.firing] if firing is not None else []
-        return cls(config.policy, zone, now if at is None else moment(at, zone), others)
+        others = [each for each in parse_alerts(firing, now) if each.firing] if firing is not None else []
+        return cls(config.policy, zone, now if at is None else parse_moment(at, zone), others)
 
     def labels(self, words: Iterable[str]) -> Explained:
-        """:raises InputError: not ``name=value``"""
-        return self._answer(given(labels_of(words)))
+        """Explain an alert by words like ``name=value``. :raises InputError: a word is no label"""
+        return self._answer(given_alert(parse_labels(words)))
 
     def webhook(self, body: bytes) -> list[Explained]:
-        """Its alerts, which fire together. :raises InputError:"""
-        alerts = alerts_of(body, self._now)
+        """Explain each alert of a webhook's body; they fire together. :raises InputError: the body can't be read"""
+        alerts = parse_alerts(body, self._now)
         return [self._answer(each, *alerts) for each in alerts]
 
-    def known(self, snapshot: Snapshot, fingerprint: str) -> list[Explained]:
-        """An alert of the store, among what fires there. :raises InputError: the store doesn't know it"""
+    def known(self, snapshot: "Snapshot", fingerprint: str) -> list[Explained]:
+        """Explain an alert of the database while the others there fire. :raises InputError: it has no such alert"""
         if not snapshot.known:
             raise InputError(
-                f"the store knows no alert {fingerprint}; its pages and --json show fingerprints"
+                f"the database has no alert {fingerprint}; the pages and --json show fingerprints"
             )
-        others = [given(labels) for labels in snapshot.firing]
+        others = [given_alert(labels) for labels in snapshot.firing]
         return [self._known(each, others) for each in snapshot.known]
 
     def line(self, text: str) -> dict[str, Any]:
-        """One of many: a JSON object of ``labels``, and perhaps ``at`` and ``firing``; ``error`` says what is wrong."""
+        """Explain a line of JSON: an object with ``labels``, optionally ``at`` and ``firing``; or just labels.
+
+        What is wrong with a line is in ``error`` of the answer.
+        """
         try:
             asked = json.loads(text)
-            alert = one(asked)
+            alert = alert_from(asked)
             more = asked if isinstance(asked.get("labels"), dict) else {}
-            known_keys(more, _LINE)
-            at = self._now if more.get("at") is None else moment(more["at"], self._zone)
-            firing = () if more.get("firing") is None else several_written(more["firing"])
+            check_keys(more, _LINE_KEYS)
+            at = self._now if more.get("at") is None else parse_moment(more["at"], self._zone)
+            firing = () if more.get("firing") is None else alerts_as_written(more["firing"])
         except json.JSONDecodeError as error:
             what = f"it is not JSON: {error.msg[0].lower()}{error.msg[1:]} at character {error.pos + 1}"
             return {"error": what, "line": text.rstrip("\n")}
@@ -121,42 +125,40 @@ class Question:
             return {"error": str(error), "line": text.rstrip("\n")}
         except RecursionError:
             return {"error": "it is nested too deeply", "line": text.rstrip("\n")}
-        explanation = judged(alert, self._policy, at, (*self._firing, *firing))
-        return as_json(explanation, self._zone)
+        explanation = explain_among(alert, self._policy, at, (*self._firing, *firing))
+        return explanation_json(explanation, self._zone)
 
     def _answer(self, alert: GivenAlert, *others: GivenAlert) -> Explained:
-        explanation = judged(alert, self._policy, self._now, (*self._firing, *others))
-        text, as_data = as_text(explanation, self._zone), as_json(explanation, self._zone)
+        explanation = explain_among(alert, self._policy, self._now, (*self._firing, *others))
+        text, as_data = explanation_text(explanation, self._zone), explanation_json(explanation, self._zone)
         if not alert.firing:
-            text += (
-                "\n\nIt has ended: its end is told to whoever was told of it, and nobody else hears of it."
-            )
+            text += "\n\nIt has ended: only destinations that were notified that it fires are notified of its end."
             as_data["ended"] = True
         return Explained(text, as_data)
 
-    def _known(self, known: KnownAlert, others: Iterable[GivenAlert]) -> Explained:
-        alert = replace(given(known.alert.labels), firing=known.alert.status is Status.FIRING)
+    def _known(self, known: "KnownAlert", others: Iterable[GivenAlert]) -> Explained:
+        alert = replace(given_alert(known.alert.labels), firing=known.alert.status is Status.FIRING)
         answer = self._answer(alert, *others)
-        text = f"{answer.text}\n\n{told_as_text(known.members, self._zone)}"
-        told = [
-            {**each, "at": None if each["at"] is None else stamp(each["at"], self._zone)}
+        text = f"{answer.text}\n\n{notified_text(known.members, self._zone)}"
+        notified = [
+            {**each, "at": None if each["at"] is None else rfc3339(each["at"], self._zone)}
             for each in known.members
         ]
-        return Explained(text, {**answer.json, "source": known.source, "so_far": told})
+        return Explained(text, {**answer.json, "source": known.source, "so_far": notified})
 
 
-def name_of(labels: Labels) -> str:
+def alert_text(labels: Labels) -> str:
     """``HighErrorRate{cluster="eu-1"}``"""
     rest = ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items()) if name != "alertname")
-    return plain(f"{labels.get('alertname', '')}{{{rest}}}")
+    return printable(f"{labels.get('alertname', '')}{{{rest}}}")
 
 
-def as_text(explanation: Explanation, zone: ZoneInfo) -> str:
-    """A page for a terminal."""
+def explanation_text(explanation: Explanation, zone: ZoneInfo) -> str:
+    """Return an explanation for a terminal."""
     level = explanation.level if explanation.level_known else f"{explanation.level} (by default)"
     lines = [
-        name_of(explanation.labels),
-        f"  at        {shown(explanation.now, zone)} {zone.key}",
+        alert_text(explanation.labels),
+        f"  at        {moment_text(explanation.now, zone)} {zone.key}",
         f"  severity  {level}",
         "",
         "Routes  (=> takes it, -> passes it on, x refuses it, . was not asked)",
@@ -175,7 +177,7 @@ def _routes(steps: tuple[RouteStep, ...]) -> Iterator[str]:
     for step in steps:
         if step.result in (MatchResult.REFUSES, MatchResult.NOT_ASKED):
             refused += 1
-            if refused > _REFUSALS_SHOWN:
+            if refused > _MAX_REFUSALS_SHOWN:
                 continue
         note = {
             MatchResult.TAKES: f"receiver {step.route.receiver}",
@@ -186,8 +188,8 @@ def _routes(steps: tuple[RouteStep, ...]) -> Iterator[str]:
             MatchResult.NOT_ASKED: "an earlier one took it, without `continue`",
         }[step.result]
         yield f"  {'  ' * step.depth}{_SIGNS[step.result]} {step.route.path}" + (f"  {note}" if note else "")
-    if refused > _REFUSALS_SHOWN:
-        yield f"     … and {refused - _REFUSALS_SHOWN} more that refuse it or were not asked (--json has them all)"
+    if refused > _MAX_REFUSALS_SHOWN:
+        yield f"     … and {refused - _MAX_REFUSALS_SHOWN} more that refuse it or were not asked (--json has them all)"
 
 
 def _hours(hours: RouteHours, zone: ZoneInfo) -> str:
@@ -199,7 +201,7 @@ def _hours(hours: RouteHours, zone: ZoneInfo) -> str:
     if hours.changes_at is None:
         following = "and stays so"
     else:
-        following = f"{'closes' if hours.open else 'opens'} {shown(hours.changes_at, zone)} {zone.key}"
+        following = f"{'closes' if hours.open else 'opens'} {moment_text(hours.changes_at, zone)} {zone.key}"
     state = "open" if hours.open else f"closed ({hours.why}; outside: {_outside(hours)})"
     return f"  {hours.route.path}  {names}: {state}, {following}"
 
@@ -216,24 +218,28 @@ def _muting(muting: Muting) -> str:
     what += " that is no target itself" if muting.two_sided else ""
     if muting.source is None:
         return f"{what} would mute it: none fires"
-    return f"{what} mutes it: {name_of(muting.source)}"
+    return f"{what} mutes it: {alert_text(muting.source)}"
 
 
 def _decisions(decisions: tuple[Decision, ...], zone: ZoneInfo) -> Iterator[str]:
     if not decisions:
-        yield "  nobody: the receiver has no destinations"
+        yield "  none: the receiver has no destinations"
     width = max((len(each.destination.key) for each in decisions), default=0)
     for each in decisions:
-        at = "" if each.at is None or each.kind is DecisionKind.SEND else f" until {shown(each.at, zone)}"
+        at = (
+            ""
+            if each.at is None or each.kind is DecisionKind.SEND
+            else f" until {moment_text(each.at, zone)}"
+        )
         at = at.replace("until", "of") if each.kind is DecisionKind.DIGEST else at
         yield f"  {each.destination.key:{width}}  {each.kind}{at}  ({each.rule}: {each.reason})"
 
 
-def as_json(explanation: Explanation, zone: ZoneInfo) -> dict[str, Any]:
-    """The same for machines; times are RFC 3339."""
+def explanation_json(explanation: Explanation, zone: ZoneInfo) -> dict[str, Any]:
+    """Return an explanation for programs; times are RFC 3339."""
 
     def at(moment: Millis | None) -> str | None:
-        return None if moment is None else stamp(moment, zone)
+        return None if moment is None else rfc3339(moment, zone)
 
     return {
         "labels": dict(explanation.labels),
@@ -263,13 +269,17 @@ def as_json(explanation: Explanation, zone: ZoneInfo) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def told_as_text(told: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> str:
-    """What the store says has become of an alert so far."""
-    words = {"nothing": "not told", "unknown": "perhaps told (an attempt is under way, or its answer was lost)",
-             "firing": "told that it fires", "resolved": "told its end"}  # fmt: skip
-    lines = ["So far"]
-    for row in told:
-        at = f", next {shown(row['at'], zone)}" if row["at"] is not None else ""
+def notified_text(notified: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> str:
+    """Return what each destination was notified of, for a terminal."""
+    words = {
+        "nothing": "not notified",
+        "unknown": "unknown: an attempt is under way, or its answer was lost",
+        "firing": "notified that it fires",
+        "resolved": "notified of its end",
+    }
+    lines = ["Notified so far"]
+    for row in notified:
+        at = f", next {moment_text(row['at'], zone)}" if row["at"] is not None else ""
         why = f": {row['decision']}, {row['reason']}" if row["notified"] == "nothing" else ""
         lines.append(f"  {row['destination']}  {words[row['notified']]}{why}{at}")
     return "\n".join(lines)

@@ -1,30 +1,23 @@
-"""What people hand over to have it judged: moments, labels, and files of alerts."""
+"""Alerts as people and programs write them: labels, and files of alerts."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from router.config import ConfigError
 from router.config.document import load_text
-from router.config.document import plain as read_plain
+from router.config.document import read_value as read_plain
 from router.config.problems import did_you_mean
 from router.decide.matchers import MatcherError, parse_matcher
-from router.model import SECOND, Labels, Millis, Status
+from router.model import Labels, Millis, Status
 from router.parse import ParseError, fingerprint, parse_webhook
+from router.rules.moments import InputError, value_text
 
-# Schedules look years ahead, and calendars end.
-_YEARS = (1970, 9000)
 # Of an alert as Alertmanager writes it: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 ALERT_KEYS = frozenset({
     "labels", "status", "annotations", "startsAt", "endsAt", "updatedAt", "generatorURL", "fingerprint", "receivers",
 })  # fmt: skip
-
-
-class InputError(ValueError):
-    """What was given can't be used; says why, and what to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,35 +27,13 @@ class GivenAlert:
     firing: bool = True
 
 
-def moment(text: Any, zone: ZoneInfo) -> Millis:
-    """``2026-11-20 22:41``, in the zone unless it says another. :raises InputError:"""
-    try:
-        at = datetime.fromisoformat(text.strip())
-    except (ValueError, AttributeError):
-        todo = "write it like '2026-11-20 22:41' or 2026-11-20T22:41:00Z"
-        raise InputError(f"{_quoted(text)} is no time; {todo}") from None
-    if not _YEARS[0] <= at.year <= _YEARS[1]:
-        raise InputError(f"{text!r} is too far away; give a year from {_YEARS[0]} to {_YEARS[1]}")
-    return int((at if at.tzinfo is not None else at.replace(tzinfo=zone)).timestamp()) * SECOND
-
-
-def shown(at: Millis, zone: ZoneInfo) -> str:
-    """For people: ``Fri 20 Nov 2026 22:41``."""
-    return f"{datetime.fromtimestamp(at / SECOND, zone):%a %d %b %Y %H:%M}"
-
-
-def stamp(at: Millis, zone: ZoneInfo) -> str:
-    """For machines: RFC 3339, with the zone's offset."""
-    return datetime.fromtimestamp(at / SECOND, zone).isoformat(timespec="seconds")
-
-
-def plain(text: str) -> str:
-    """For a terminal: what would move its cursor, or begin another line, is written out."""
+def printable(text: str) -> str:
+    """Return a text for a terminal, with escapes for what would move the cursor or begin another line."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
-def given(labels: Labels, *, firing: bool = True) -> GivenAlert:
-    """:raises InputError: they are no text"""
+def given_alert(labels: Labels, *, firing: bool = True) -> GivenAlert:
+    """Return an alert of these labels. :raises InputError: a label is no valid text"""
     try:
         return GivenAlert(fingerprint(labels), labels, firing)
     except UnicodeEncodeError:
@@ -71,8 +42,8 @@ def given(labels: Labels, *, firing: bool = True) -> GivenAlert:
         ) from None
 
 
-def labels_of(words: Iterable[str]) -> dict[str, str]:
-    """From ``name=value``, with or without quotes. :raises InputError:"""
+def parse_labels(words: Iterable[str]) -> dict[str, str]:
+    """Return labels from words like ``name=value``, the value quoted or not. :raises InputError: one is no label"""
     labels: dict[str, str] = {}
     for word in words:
         try:
@@ -85,10 +56,11 @@ def labels_of(words: Iterable[str]) -> dict[str, str]:
     return labels
 
 
-def alerts_of(data: bytes, now: Millis) -> list[GivenAlert]:
-    """From a webhook's body, the answer of Alertmanager's ``/api/v2/alerts``, or a list of label maps; JSON or YAML.
+def parse_alerts(data: bytes, now: Millis) -> list[GivenAlert]:
+    """Return the alerts of a webhook's body, of the answer of Alertmanager's ``/api/v2/alerts``, or of a list of label
+    maps; as JSON or YAML.
 
-    :raises InputError:
+    :raises InputError: it is none of these
     """
     try:
         found = _read(data)
@@ -101,29 +73,32 @@ def alerts_of(data: bytes, now: Millis) -> list[GivenAlert]:
         try:
             alerts = parse_webhook(data, now).alerts
         except ParseError:
-            return several(found["alerts"])
+            return alerts_from(found["alerts"])
         return [
             GivenAlert(fingerprint(each.labels), each.labels, each.status is Status.FIRING) for each in alerts
         ]
-    return several(found if isinstance(found, list) else [found])
+    return alerts_from(found if isinstance(found, list) else [found])
 
 
 def _read(data: bytes) -> Any:
-    """YAML takes most of JSON, at a thousandth of the speed."""
+    """Return what JSON or YAML says. JSON is tried first: as YAML, reading it takes a thousand times as long."""
     try:
         return json.loads(data)
     except ValueError:
         return read_plain(load_text(data, ""))
 
 
-def several(items: Any) -> list[GivenAlert]:
-    """From label maps, or mappings with ``labels``, as programs write them. :raises InputError:"""
-    return [one(item) for item in _list(items)]
+def alerts_from(items: Any) -> list[GivenAlert]:
+    """Return alerts as programs write them: label maps, or mappings with ``labels``, whose other keys are ignored.
+
+    :raises InputError: it is no list, or an item is no alert
+    """
+    return [alert_from(item) for item in _list(items)]
 
 
-def several_written(items: Any) -> list[GivenAlert]:
+def alerts_as_written(items: Any) -> list[GivenAlert]:
     """As :func:`several`, as people write them: an unknown key is a mistake. :raises InputError:"""
-    return [written(item) for item in _list(items)]
+    return [alert_as_written(item) for item in _list(items)]
 
 
 def _list(items: Any) -> list[Any]:
@@ -132,23 +107,23 @@ def _list(items: Any) -> list[Any]:
     return items
 
 
-def written(item: Any) -> GivenAlert:
-    """:raises InputError:"""
-    alert = one(item)
+def alert_as_written(item: Any) -> GivenAlert:
+    """As :func:`alert_from`, for an alert that people write: an unknown key is a mistake. :raises InputError:"""
+    alert = alert_from(item)
     if isinstance(item.get("labels"), Mapping):
-        known_keys(item, ALERT_KEYS)
+        check_keys(item, ALERT_KEYS)
     return alert
 
 
-def known_keys(item: Mapping[str, Any], known: Collection[str]) -> None:
-    """:raises InputError: there are others"""
+def check_keys(item: Mapping[str, Any], known: Collection[str]) -> None:
+    """:raises InputError: a key is not among the known ones"""
     for key in item:
         if key not in known:
             raise InputError(f"unknown key {key!r}; {did_you_mean(str(key), known, 'the keys here are')}")
 
 
-def one(item: Any) -> GivenAlert:
-    """:raises InputError:"""
+def alert_from(item: Any) -> GivenAlert:
+    """Return the alert of a label map, or of a mapping with ``labels``. :raises InputError: it is none"""
     labels = item.get("labels", item) if isinstance(item, Mapping) else None
     if not isinstance(labels, Mapping):
         raise InputError(
@@ -156,20 +131,7 @@ def one(item: Any) -> GivenAlert:
         )
     for name, value in labels.items():
         if not isinstance(value, str | None):
-            raise InputError(f"the label {name!r} is {_quoted(value)}, and not text; put it in quotes")
+            raise InputError(f"the label {name!r} is {value_text(value)}, and not text; put it in quotes")
     texts = {str(name): value or "" for name, value in labels.items()}
     status = item.get("status") if labels is not item else None
-    return given(texts, firing=status != "resolved")
-
-
-def _quoted(value: Any) -> str:
-    """A value as JSON writes it, or what it is."""
-    match value:
-        case str():
-            return repr(value)
-        case list():
-            return "a list"
-        case dict():
-            return "a mapping"
-        case _:
-            return json.dumps(value)
+    return given_alert(texts, firing=status != "resolved")

@@ -1,4 +1,4 @@
-"""The next days of each time interval: when exactly it is open, and that drawn for a terminal."""
+"""The next days of each time interval: when exactly it is open, as data and as a drawing for a terminal."""
 
 import textwrap
 from bisect import bisect_left
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from router.config import load
 from router.decide.hours import NamedInterval
 from router.model import HOUR, MINUTE, SECOND, Millis
-from router.rules.inputs import moment
+from router.rules.moments import parse_moment
 
 _UTC = ZoneInfo("UTC")
 _HALF_HOUR = 30 * MINUTE
@@ -35,17 +35,17 @@ class Day:
     starts_at: Millis
     ends_at: Millis
     open: tuple[tuple[Millis, Millis], ...]
-    """From and to, exact, in order; they neither touch nor leave the day."""
+    """Spans (from, to) in epoch ms, in order. They don't touch each other, and are within the day."""
     jumps: tuple[Millis, ...] = ()
     """The instants at which the clocks change."""
     clock: str | None = None
-    """The change in words."""
+    """The clock changes in words."""
     holiday: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """An interval's next days, which are those of the first of its ``zones``; today is the first."""
+    """The next days of an interval, in the first of its ``zones``. The first day is today."""
 
     name: str
     zones: tuple[ZoneInfo, ...]
@@ -58,28 +58,28 @@ class Timetable:
 
 
 def timetables(intervals: Iterable[NamedInterval], now: Millis, days: int = 14) -> list[Timetable]:
-    """When each interval is open, from the start of the local day of ``now``.
+    """Return when each interval is open, from the start of the local day of ``now``.
 
-    The spans are exact: the interval is asked at every instant at which it may change, and nowhere else.
+    The spans are exact: the interval is evaluated at every instant at which it may change.
     """
     return [_timetable(interval, now, days) for interval in intervals]
 
 
-def of_file(
+def timetables_of_file(
     path: Path, environ: Mapping[str, str], now: Millis, at: str | None = None, days: int = 14
 ) -> list[Timetable]:
-    """The schedule of a file's intervals from a moment on (None: now).
+    """Return the timetables of a file's intervals from a moment on (None: now).
 
     :raises ConfigError: with every mistake in the file
     :raises InputError: the moment can't be read
     """
     config = load(path, environ=environ, now=now, preview=True)
-    start = now if at is None else moment(at, ZoneInfo(config.timezone))
+    start = now if at is None else parse_moment(at, ZoneInfo(config.timezone))
     return timetables(config.policy.intervals.values(), start, days)
 
 
 def as_json(timetables: Iterable[Timetable]) -> list[dict[str, Any]]:
-    """For programs and the page: instants in epoch milliseconds, beside what the zone's clocks show then."""
+    """Return timetables for programs and the page: instants in epoch ms, and what the zone's clocks show then."""
     return [
         {
             "name": each.name,
@@ -93,7 +93,7 @@ def as_json(timetables: Iterable[Timetable]) -> list[dict[str, Any]]:
 
 
 def as_text(timetables: Sequence[Timetable], *, color: bool) -> str:
-    """For a terminal of 100 columns: a row a day, a cell for each half hour that the clocks show."""
+    """Return timetables for a terminal of 100 columns: a row for each day, a cell for each half hour of its clocks."""
     if not timetables:
         return "There are no time_intervals in routes.yaml.\n"
     drawn = [line for each in timetables for line in (*_drawing(each, color=color), "")]
@@ -132,7 +132,7 @@ def _spans(
 
 
 def _changes(interval: NamedInterval, start: Millis, end: Millis) -> set[Millis]:
-    """Every instant at which it may open or close: a clock shows midnight or an edge of an entry, or jumps.
+    """Return every instant at which an interval may open or close: midnights, edges of its entries, clock changes.
 
     A calendar's days are those of the first entry's zone, and begin at its midnights.
     """
@@ -148,13 +148,13 @@ def _changes(interval: NamedInterval, start: Millis, end: Millis) -> set[Millis]
 
 
 def _instants(day: date, minute: int, zone: ZoneInfo) -> tuple[Millis, Millis]:
-    """When the clocks show a minute of a day: twice the same but where they are set back."""
+    """Return the two instants at which the clocks show a minute of a day; they only differ where the clocks go back."""
     wall = datetime.combine(day, time(minute // 60, minute % 60), zone)
     return _millis(wall.replace(fold=0)), _millis(wall.replace(fold=1))
 
 
 def _start(day: date, zone: ZoneInfo) -> Millis:
-    """The first instant of a local day: its midnight, or the jump over it."""
+    """Return the first instant of a local day: its midnight, or the clock change that skips it."""
     midnight = _millis(datetime.combine(day, time(), UTC))
     instants = range(midnight - 15 * HOUR, midnight + 15 * HOUR, SECOND)
     return instants[bisect_left(instants, day, key=lambda at: _local(at, zone).date())]
@@ -162,7 +162,7 @@ def _start(day: date, zone: ZoneInfo) -> Millis:
 
 @lru_cache(maxsize=256)
 def _jumps(zone: ZoneInfo, start: Millis, end: Millis) -> tuple[Millis, ...]:
-    """The clock changes of a zone, those at the very start and end among them."""
+    """Return the clock changes of a zone from start to end, both included."""
     hours = range(start - HOUR, end + HOUR, HOUR)
     offsets = [(at, _local(at, zone).utcoffset()) for at in hours]
     return tuple(_jump(zone, at) for (at, offset), (_, after) in pairwise(offsets) if offset != after)
@@ -175,8 +175,8 @@ def _jump(zone: ZoneInfo, hour: Millis) -> Millis:
 
 
 def _readings(jump: Millis, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """What the clocks show when they are set, and what they are set to. The earlier of the two is in the day
-    that gets shorter or longer, even where the change is at midnight.
+    """Return what the clocks show before and after a change. The earlier of the two is in the day that gets shorter or
+    longer, also if the change is at midnight.
     """
     before = _local(jump - SECOND, zone).replace(tzinfo=None) + timedelta(seconds=1)
     return before, _local(jump, zone).replace(tzinfo=None)
@@ -189,7 +189,7 @@ def _clock(day: date, readings: tuple[datetime, datetime], length: Millis) -> st
 
 
 def _hours(day: date, wall: datetime) -> str:
-    """``18:00``, and ``24:00`` for the midnight that ends the day."""
+    """Return a time like ``18:00``; the midnight that ends the day is ``24:00``."""
     minutes = (wall - datetime.combine(day, time())) // timedelta(minutes=1)
     return f"{minutes // 60:02}:{minutes % 60:02}"
 
@@ -210,8 +210,8 @@ def _day_as_json(day: Day, zone: ZoneInfo) -> dict[str, Any]:
 
 
 def _shown(day: Day, span: tuple[Millis, Millis], zone: ZoneInfo) -> list[str]:
-    """What the clocks show at an opening, and just before a closing; with the zone's letters on a day on which
-    a time may come twice.
+    """Return what the clocks show at an opening and at a closing; with the abbreviation of the zone on a day on which a
+    time may come twice.
     """
     opens, closes = span
     moments = ((_readings(opens, zone)[1], opens), (_readings(closes, zone)[0], closes - SECOND))
@@ -237,7 +237,7 @@ def _drawing(timetable: Timetable, *, color: bool) -> Iterator[str]:
 
 
 def _cells(day: Day, zone: ZoneInfo) -> list[str]:
-    """The half hours that the clocks show, and those that they show again after they are set back."""
+    """Return the row of half hours of a day, and a second row for those that come again after the clocks go back."""
     first: dict[int, str] = {}
     again: dict[int, str] = {}
     at = day.starts_at

@@ -1,4 +1,4 @@
-"""Unit tests for routes, in YAML: given what fires and the time, who is to hear of an alert, and when."""
+"""Unit tests for routes, in YAML: given what fires and the time, which destinations an alert goes to, and when."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,30 +11,33 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationInfo, model_
 
 from router.channels import Section
 from router.config import Config, ConfigError, Problem, load
-from router.config.document import load_text, read
+from router.config.document import load_text, read_document
 from router.config.fragments import TESTS
 from router.config.reader import Reader
 from router.decide.explanation import Explanation, MatchResult
 from router.model import Decision, DecisionKind, Millis
-from router.rules.explain import judged, name_of
-from router.rules.inputs import GivenAlert, InputError, moment, plain, shown, written
+from router.rules.explain import alert_text, explain_among
+from router.rules.inputs import GivenAlert, alert_as_written, printable
+from router.rules.moments import InputError, moment_text, parse_moment
 
 Word = Literal["send", "hold", "digest", "inhibited", "drop"]
-_WORDS = get_args(Word)
+_DECISION_WORDS = get_args(Word)
 
 
 def _moment(value: Any, info: ValidationInfo) -> Millis:
     try:
-        return moment(value, info.context or ZoneInfo("UTC"))
+        return parse_moment(value, info.context or ZoneInfo("UTC"))
     except InputError as error:
         raise ValueError(str(error)) from None
 
 
 def _alert(value: Any) -> GivenAlert:
     if isinstance(value, dict) and not isinstance(value.get("labels"), dict):
-        value = _LABELS.validate_python({name: "" if text is None else text for name, text in value.items()})
+        value = _LABELS_ADAPTER.validate_python(
+            {name: "" if text is None else text for name, text in value.items()}
+        )
     try:
-        return written(value)
+        return alert_as_written(value)
     except InputError as error:
         raise ValueError(str(error)) from None
 
@@ -44,22 +47,22 @@ Alert = Annotated[GivenAlert, BeforeValidator(_alert)]
 
 
 def _word(value: Any) -> Any:
-    if not isinstance(value, str) or value not in _WORDS:
-        raise ValueError(f"is none of {', '.join(_WORDS)}; choose one of them")
+    if not isinstance(value, str) or value not in _DECISION_WORDS:
+        raise ValueError(f"is none of {', '.join(_DECISION_WORDS)}; choose one of them")
     return value
 
 
 def _decisions(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, dict):
-        return _WANTS.validate_python(value, context=info.context)
-    if not isinstance(value, str) or value not in _WORDS:
+        return _WANTS_ADAPTER.validate_python(value, context=info.context)
+    if not isinstance(value, str) or value not in _DECISION_WORDS:
         todo = "choose one, or write a mapping of destinations to one each"
-        raise ValueError(f"is none of {', '.join(_WORDS)}; {todo}")
+        raise ValueError(f"is none of {', '.join(_DECISION_WORDS)}; {todo}")
     return value
 
 
 class WantModel(Section):
-    """What is wanted of one destination."""
+    """What a test expects of one destination."""
 
     decision: Annotated[Word, BeforeValidator(_word)]
     at: Moment | None = None
@@ -67,14 +70,14 @@ class WantModel(Section):
 
 
 def _want(value: Any) -> Any:
-    """One word says it, unless the moment matters, too."""
+    """Return a mapping also for a single word, which is the decision."""
     return value if isinstance(value, dict | WantModel) else {"decision": _word(value)}
 
 
 Want = Annotated[WantModel, BeforeValidator(_want)]
-# What stands within mappings, so that a mistake is told at its own place.
-_WANTS = TypeAdapter(dict[str, Want])
-_LABELS = TypeAdapter(dict[str, str])
+# Values inside mappings are validated here, so that a mistake has its own position.
+_WANTS_ADAPTER = TypeAdapter(dict[str, Want])
+_LABELS_ADAPTER = TypeAdapter(dict[str, str])
 
 
 class AlertModel(Section):
@@ -86,7 +89,7 @@ class AlertModel(Section):
     opens: Moment | None = None
     """When what is held comes out."""
     inhibited_by: str | None = None
-    """The rule, by its name or place."""
+    """The rule, by its name or its position, like ``inhibit_rules[0]``."""
 
     @model_validator(mode="after")
     def _wants_something(self) -> "AlertModel":
@@ -114,7 +117,7 @@ class TestsModel(Section):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one alert of one test."""
+    """The result of a test for one alert."""
 
     file: str
     line: int
@@ -123,7 +126,7 @@ class Outcome:
     differences: tuple[str, ...]
     """Lines of a diff: ``- wanted``, ``+ got``; empty: it holds."""
     because: tuple[str, ...] = ()
-    """Of one that doesn't hold: the reasons of the decisions."""
+    """If it fails: the reasons of the decisions."""
 
     def __str__(self) -> str:
         head = f"{self.file}:{self.line}: {self.test}: {self.alert}"
@@ -131,7 +134,7 @@ class Outcome:
 
 
 def run_all(config: Path, files: tuple[Path, ...], now: Millis) -> list[Outcome]:
-    """Of the files; without any, of those that stand beside the rules and what they include.
+    """Run the tests of these files; without any, of the files beside the rules and beside the files that they include.
 
     :raises ConfigError: there are none, or they or the rules can't be used
     """
@@ -158,15 +161,15 @@ def run(path: Path, now: Millis) -> list[Outcome]:
     except OSError as error:
         what, todo = f"can't be read: {error.strerror}", "give the path of a file of tests"
         raise ConfigError([Problem(str(path), 1, 1, what, todo)]) from None
-    document = read(text, str(path), {})
-    shape = Reader(document, path.parent).validated(TestsModel, document.data, (), context=ZoneInfo("UTC"))
-    if shape is None or document.broken:
+    document = read_document(text, str(path), {})
+    shape = Reader(document, path.parent).validate(TestsModel, document.data, (), context=ZoneInfo("UTC"))
+    if shape is None or document.has_errors:
         raise ConfigError(document.errors, {document.name: document.text})
     config = load(path.parent / shape.rules, environ={}, now=now, preview=True)
-    broken = [problem for each in config.fragments for problem in each.problems if not problem.warning]
+    broken = [problem for each in config.fragments for problem in each.problems if not problem.is_warning]
     if broken:
         raise ConfigError(broken, config.texts)
-    # Again, for its moments are those of the rules' timezone.
+    # Read again, because the moments are in the timezone of the rules.
     tests = TestsModel.model_validate(document.data, context=ZoneInfo(config.timezone))
     return [
         _outcome(config, case, alert, str(path), document.position(("tests", number, "alerts", index))[0])
@@ -178,13 +181,18 @@ def run(path: Path, now: Millis) -> list[Outcome]:
 def _outcome(config: Config, case: CaseModel, wanted: AlertModel, file: str, line: int) -> Outcome:
     zone = ZoneInfo(config.timezone)
     others = [each for each in case.firing if each.fingerprint != wanted.labels.fingerprint]
-    explanation = judged(wanted.labels, config.policy, case.at, others)
+    explanation = explain_among(wanted.labels, config.policy, case.at, others)
     differences = tuple(_differences(wanted, explanation, zone))
     reasons = (
         {f"because of {each.rule}: {each.reason}" for each in explanation.decisions} if differences else set()
     )
     return Outcome(
-        file, line, plain(case.name), name_of(wanted.labels.labels), differences, tuple(sorted(reasons))
+        file,
+        line,
+        printable(case.name),
+        alert_text(wanted.labels.labels),
+        differences,
+        tuple(sorted(reasons)),
     )
 
 
@@ -197,16 +205,16 @@ def _differences(wanted: AlertModel, got: Explanation, zone: ZoneInfo) -> list[s
     if wanted.decisions is not None:
         wants = _wants(wanted.decisions, decisions)
         if not decisions and wanted.decisions in ("send", "hold", "digest", "inhibited"):
-            found += _differ("decisions: ", str(wanted.decisions), "nobody is told of it")
+            found += _differ("decisions: ", str(wanted.decisions), "nothing is sent")
         for key in (*wants, *(key for key in decisions if key not in wants)):
             want, decision = wants.get(key), decisions.get(key)
             at = want is not None and want.at is not None
             found += _differ(
                 f"{key}: ",
-                "not told of it" if want is None else _said(want.decision, want.at, zone),
-                "not told of it"
+                "not notified" if want is None else _decision_text(want.decision, want.at, zone),
+                "not notified"
                 if decision is None
-                else _said(decision.kind, decision.at if at else None, zone),
+                else _decision_text(decision.kind, decision.at if at else None, zone),
             )
     if wanted.opens is not None:
         openings = sorted(
@@ -214,8 +222,8 @@ def _differences(wanted: AlertModel, got: Explanation, zone: ZoneInfo) -> list[s
         )
         found += _differ(
             "opens: ",
-            shown(wanted.opens, zone),
-            ", ".join(shown(at, zone) for at in openings) or "nothing is held",
+            moment_text(wanted.opens, zone),
+            ", ".join(moment_text(at, zone) for at in openings) or "nothing is held",
         )
     if wanted.inhibited_by is not None:
         rules = [each.rule.name for each in got.muting if each.source is not None]
@@ -224,7 +232,7 @@ def _differences(wanted: AlertModel, got: Explanation, zone: ZoneInfo) -> list[s
 
 
 def _wants(wanted: Word | Mapping[str, WantModel], decisions: Mapping[str, Decision]) -> dict[str, WantModel]:
-    """By destination key; a channel's name stands for its only destination."""
+    """Return what is expected, by destination key. The name of a channel stands for its only destination."""
     if isinstance(wanted, str):
         return dict.fromkeys(decisions, WantModel.model_construct(decision=wanted, at=None))
     keys: dict[str, WantModel] = {}
@@ -234,8 +242,8 @@ def _wants(wanted: Word | Mapping[str, WantModel], decisions: Mapping[str, Decis
     return keys
 
 
-def _said(kind: str, at: Millis | None, zone: ZoneInfo) -> str:
-    return str(kind) if at is None else f"{kind} {shown(at, zone)}"
+def _decision_text(kind: str, at: Millis | None, zone: ZoneInfo) -> str:
+    return str(kind) if at is None else f"{kind} {moment_text(at, zone)}"
 
 
 def _differ(what: str, wanted: str, got: str) -> list[str]:
@@ -243,7 +251,7 @@ def _differ(what: str, wanted: str, got: str) -> list[str]:
 
 
 def junit(outcomes: list[Outcome]) -> bytes:
-    """A report as CI servers read it: https://github.com/testmoapp/junitxml"""
+    """Return a report as CI servers read it: https://github.com/testmoapp/junitxml"""
     failed = sum(bool(each.differences) for each in outcomes)
     counts = {"tests": str(len(outcomes)), "failures": str(failed), "errors": "0"}
     root = ET.Element("testsuites", counts)

@@ -2,24 +2,26 @@
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import alembic.command
-import alembic.config
 import sqlalchemy as sa
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from router.store.backend import Backend
 from router.store.health import StoreUnavailable
 from router.store.schema import metadata
+
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSIONS = "alembic_version"
 
 
 @cache
-def _scripts() -> ScriptDirectory:
+def _scripts() -> "ScriptDirectory":
     """Return the migrations. They are read once, because that takes as long as creating a database."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415  (70 ms that reading a database does without)
+
     return ScriptDirectory(str(_MIGRATIONS))
 
 
@@ -49,6 +51,10 @@ def migrate(engine: sa.Engine, revision: str = "head") -> None:
 
     :param revision: tests give an older one to create a database of that version
     """
+    import alembic.command  # noqa: PLC0415  (as above)
+    import alembic.config  # noqa: PLC0415
+    from alembic.migration import MigrationContext  # noqa: PLC0415
+
     with engine.execution_options(writes=True, untimed=True).begin() as connection:
         context = MigrationContext.configure(connection)
         if revision == "head":

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from router.core import rows
 from router.core.rows import AlertRow, RowIndex, Table
 from router.core.state import ID, State
-from router.lenient_json import fit
+from router.lenient_json import replace_unfit
 from router.store import counters
 from router.store.labels import entries
 
@@ -123,7 +123,7 @@ class _Insert:
         try:
             self.run(cursor, rows)
         except Exception:
-            fitting = [tuple(map(fit, row)) for row in rows]
+            fitting = [tuple(map(replace_unfit, row)) for row in rows]
             if fitting == rows:
                 raise
             self.run(cursor, fitting)

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from router.core.alerts import alert_of
 from router.core.rows import AlertRow
-from router.lenient_json import fit
+from router.lenient_json import replace_unfit
 from router.model import Alert, Millis
 from router.store.schema import alerts, troubles
 
@@ -55,7 +55,7 @@ def save_trouble(connection: sa.Connection, trouble: Trouble) -> None:
     delete_trouble(connection, trouble.destination)
     connection.execute(
         sa.insert(troubles).values(
-            destination=trouble.destination, since=trouble.since, cause=trouble.cause, reason=fit(trouble.reason),
+            destination=trouble.destination, since=trouble.since, cause=trouble.cause, reason=replace_unfit(trouble.reason),
             gave_up=int(trouble.gave_up), broken=int(trouble.broken),
         )
     )  # fmt: skip

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from router.rules.inputs import InputError, moment
+from router.rules.moments import InputError, parse_moment
 from router.rules.timetable import as_json, timetables
 from router.store import StoreUnavailable
 from router.store.page_queries import PageQueries
@@ -59,7 +59,7 @@ async def _ledger(request: web.Request) -> web.Response:
     """Answer with the ledger of a period, ``?since=&until=`` (UTC unless they name a zone). Its times are epoch ms."""
     try:
         since, until = (
-            moment(text, ZoneInfo("UTC")) if (text := request.query.get(name)) else None
+            parse_moment(text, ZoneInfo("UTC")) if (text := request.query.get(name)) else None
             for name in ("since", "until")
         )
     except InputError as error:

@@ -8,6 +8,9 @@ from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import alembic.command  # noqa: F401  (`serve` imports these when it runs: here they are imported once for all processes)
+
+import router.cli.serving  # noqa: F401
 from router.cli import main
 
 _SERVER = multiprocessing.get_context("forkserver")

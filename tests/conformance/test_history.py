@@ -177,7 +177,7 @@ async def test_an_inhibited_alert_has_a_story_of_its_inhibition_and_release(desk
 async def test_dropped_and_obsolete_alerts_have_a_story(desk: Desk) -> None:
     await desk.post("Cert", "info")
     assert gist(await desk.events("Cert"))[1:] == [
-        (0, "decision", TEAM, "dropped", "outside office, dropped there", "route.routes[1]", DROPPED_AT)
+        (0, "decision", TEAM, "dropped", "outside office, dropped", "route.routes[1]", DROPPED_AT)
     ]
     await desk.post("Disk", "warning")
     desk.now += MINUTE

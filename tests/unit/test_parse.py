@@ -301,7 +301,7 @@ def test_a_missing_fingerprint_is_computed_from_the_labels(missing: dict[str, An
     assert one({"labels": labels, **missing}).fingerprint == fingerprint({"alertname": "A", "n": "5"})
 
 
-def test_alerts_without_labels_are_told_apart_by_their_content_but_not_by_status() -> None:
+def test_alerts_without_labels_differ_by_content_not_status() -> None:
     first = {"annotations": {"summary": "one"}, "status": "firing", "startsAt": START}
     ended = {**first, "status": "resolved", "endsAt": END}
     other = {**first, "annotations": {"summary": "two"}}
@@ -345,7 +345,7 @@ def test_names_and_values_of_labels_do_not_run_into_each_other() -> None:
         (START, END, "resolved"),
     ],
 )
-def test_of_one_alert_told_twice_the_last_one_is_the_truth(
+def test_of_an_alert_given_twice_the_last_one_counts(
     firing_start: str | None, resolved_start: str | None, last: str
 ) -> None:
     labels = {"alertname": "A"}
@@ -370,7 +370,7 @@ def test_of_a_contradiction_about_one_start_the_firing_counts(
         assert [each.status for each in parse_webhook(body(*order)).alerts] == ["firing"]
 
 
-def test_other_alerts_keep_their_place_when_one_is_told_twice() -> None:
+def test_other_alerts_keep_their_order_when_one_is_given_twice() -> None:
     twice = {"labels": {"a": "2"}, "startsAt": START}
     webhook = parse_webhook(
         body({"labels": {"a": "1"}, "startsAt": END}, twice, {"labels": {"a": "3"}}, twice)
@@ -385,7 +385,7 @@ def test_a_group_key_may_be_a_number(key: Any, expected: str) -> None:
     assert parse_webhook(body(groupKey=key)).group_key == expected
 
 
-def test_a_missing_group_key_is_the_same_for_the_same_group_and_another_for_another() -> None:
+def test_a_missing_group_key_is_derived_from_the_group() -> None:
     def key(**fields: Any) -> str:
         return parse_webhook(body({"labels": {"alertname": "A"}}, **fields)).group_key
 

@@ -68,7 +68,7 @@ def test_a_team_routes_what_its_mount_point_takes_with_names_of_its_own(tmp_path
     assert covers == ("payments/oncall", "all")
 
 
-def test_a_team_can_name_what_the_main_file_has_and_inherits_from_its_mount_point(tmp_path: Path) -> None:
+def test_a_fragment_uses_names_of_the_main_file_and_inherits(tmp_path: Path) -> None:
     config = read(tmp_path, payments=PAYMENTS, search=SEARCH)
     (route,) = config.policy.root.matching(with_level({"team": "payments", "env": "dev"}, "warning"))
     assert route.path == "payments: route.routes[1]"
@@ -102,10 +102,10 @@ def test_a_broken_file_is_left_out_and_the_others_load(tmp_path: Path, text: str
     assert problems(config, tmp_path) == [problem]
     assert receivers(config, team="payments") == ["all"]
     assert receivers(config, team="search") == ["search/oncall"]
-    assert [each for each in read(tmp_path, checking=True).problems if not each.warning]
+    assert [each for each in read(tmp_path, checking=True).problems if not each.is_warning]
 
 
-def test_a_file_that_nobody_mounts_and_a_mount_without_a_file_are_said(tmp_path: Path) -> None:
+def test_a_file_without_a_mount_and_a_mount_without_a_file_are_errors(tmp_path: Path) -> None:
     config = read(tmp_path, search=SEARCH, payment=PAYMENTS)
     assert problems(config, tmp_path) == [
         (
@@ -135,7 +135,7 @@ def test_only_files_below_the_main_one_are_included(tmp_path: Path, pattern: str
         read(tmp_path, main=MAIN.replace("teams/*.yaml", f'"{pattern}"'))
 
 
-def test_one_place_with_two_kinds_of_options_is_the_second_files_mistake(tmp_path: Path) -> None:
+def test_two_sets_of_options_are_the_second_files_mistake(tmp_path: Path) -> None:
     main = MAIN.replace("channels: {", "channels: {pagerduty: {}, ").replace(
         "receivers:", f"receivers:\n  page: [{{pagerduty: {{routing_key: {'k' * 32}, name: page}}}}]", 1
     )
@@ -144,7 +144,7 @@ def test_one_place_with_two_kinds_of_options_is_the_second_files_mistake(tmp_pat
     config = read(tmp_path, main=main, payments=PAYMENTS, search=other)
     assert problems(config, tmp_path) == [
         (
-            f"teams/search.yaml:1:23: pagerduty:page-{digest} stands in another receiver with other options; "
+            f"teams/search.yaml:1:23: pagerduty:page-{digest} has other options in another receiver; "
             "make them the same, or name them differently"
         )
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from router.config.logic import Conditions
+from router.config.conditions import Conditions
 from router.decide.hours import Hours
 from router.decide.matchers import Matcher
 from router.rules.check import check_file
@@ -19,7 +19,7 @@ route:
   receiver: nobody
   routes:
 """
-REGISTRY = {
+ROUTES = {
     "equalities": "matchers: [team=t{n}]",
     "lists": 'matchers: [team=~"a{n}|b{n}", env!=""]',
     "one value and one of many": "severity: critical, matchers: [team=t{n}]",
@@ -46,20 +46,20 @@ def work(folder: Path, rules: str, monkeypatch: pytest.MonkeyPatch) -> Counter[s
     path = folder / "routes.yaml"
     path.write_text(rules)
     with monkeypatch.context():
-        for owner, name in ((Conditions, "imply"), (Matcher, "accepts"), (Hours, "open")):
+        for owner, name in ((Conditions, "implies"), (Matcher, "accepts"), (Hours, "open")):
             count(owner, name)
         found = check_file(path, {}, NOW)
         monkeypatch.undo()
-    assert not [each for each in found.problems if not each.warning]
+    assert not [each for each in found.problems if not each.is_warning]
     return counted
 
 
-@pytest.mark.parametrize("kind", REGISTRY)
+@pytest.mark.parametrize("kind", ROUTES)
 def test_twice_the_routes_are_at_most_twice_the_work(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def rules(count: int) -> str:
-        each = [f"    - {{receiver: nobody, {REGISTRY[kind].replace('{n}', str(n))}}}" for n in range(count)]
+        each = [f"    - {{receiver: nobody, {ROUTES[kind].replace('{n}', str(n))}}}" for n in range(count)]
         return HEAD + "\n".join(each)
 
     few, many = (sum(work(tmp_path, rules(count), monkeypatch).values()) for count in (100, 200))

@@ -12,7 +12,7 @@ NOW = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
 
 
 @pytest.mark.parametrize("path", sorted(MISTAKES.glob("*.yaml")), ids=lambda path: path.stem)
-def test_a_mistake_is_told_with_its_place_and_what_to_do(path: Path) -> None:
+def test_a_mistake_has_its_position_and_what_to_do(path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         loads(path.read_text(), name="routes.yaml", folder=Path("rules"), environ={}, now=NOW)
     words = f"{caught.value.shown}\n"

@@ -75,7 +75,7 @@ def test_a_secret_of_two_lines_is_a_mistake(tmp_path: Path, kind: str) -> None:
         load(written(tmp_path, text), environ=environ, now=NOW)
 
 
-def test_a_secret_that_is_no_utf8_is_reported_with_its_position(tmp_path: Path) -> None:
+def test_a_secret_that_is_no_utf8_is_a_mistake_with_its_position(tmp_path: Path) -> None:
     path = written(tmp_path, "${SECRET}")
     with pytest.raises(
         ConfigError, match=r":2:\d+: the environment variable SECRET has bytes that are no UTF-8"
@@ -95,7 +95,7 @@ def test_secrets_that_are_not_there_are_not_taken_for_the_same(tmp_path: Path) -
     path.write_text(
         f"receivers: {{nobody: []}}\nroute: {{receiver: nobody}}\nsources: [{sources}, {files}]\n"
     )
-    assert {problem.warning for problem in check_file(path, {}, NOW).problems} == {True}
+    assert {problem.is_warning for problem in check_file(path, {}, NOW).problems} == {True}
 
 
 SECRET = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), min_size=8, max_size=40)

@@ -1,7 +1,4 @@
-"""What is pasted from an alertmanager.yml means the same: Alertmanager's own tables, through routes.yaml.
-
-They stand beside the checkout and are read from there.
-"""
+"""What is pasted from an alertmanager.yml means the same here: case tables, through routes.yaml."""
 
 import io
 import json
@@ -18,26 +15,15 @@ from router.decide.hours import Hours
 from router.decide.inhibition import Firing
 from router.decide.policy import with_level
 from router.model import SECOND
+from tests.unit.config.semantics.tables import NAMES, SHARED, cases, read_own
 
 ROOT = Path(__file__).parents[3]
-TABLES = ROOT.parent / "shared" / "semantics"
-pytestmark = pytest.mark.skipif(
-    not TABLES.is_dir(), reason="Alertmanager's case tables are not beside this checkout"
-)
 NOW = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
 
 
-def cases(table: str, section: str) -> list[Any]:
-    if not TABLES.is_dir():
-        return []
-    rows: list[Any] = json.loads((TABLES / f"{table}_cases.json").read_text())[section]
-    return [pytest.param(row, id=str(row.get("id", number))) for number, row in enumerate(rows)]
-
-
-def plain(text: str) -> Any:
-    """YAML as Alertmanager reads it, so that it can be put together with the rest of a file."""
-    yaml = YAML(typ="safe", pure=True)
-    return yaml.load(io.StringIO(text))
+def plain(config: Any) -> Any:
+    """Return a piece of configuration as data. :param config: as YAML, or as data already"""
+    return YAML(typ="safe", pure=True).load(io.StringIO(config)) if isinstance(config, str) else config
 
 
 def read(**sections: Any) -> Config:
@@ -126,7 +112,7 @@ def receivers(route: dict[str, Any]) -> set[str]:
 
 
 def tree(route: dict[str, Any]) -> Route:
-    # The router wants to know who catches all; Alertmanager's tables don't always say.
+    # The router requires a receiver of the root route; Alertmanager's tables don't always have one.
     route = {"receiver": "nobody", **route}
     return read(receivers={name: [] for name in receivers(route)}, route=route).policy.root
 
@@ -188,11 +174,11 @@ def test_grouping_by_all_is_inherited(case: Any) -> None:
 
 @pytest.mark.parametrize("case", cases("inhibit", "timelines"))
 def test_inhibition_over_time(case: Any) -> None:
-    """What is not muted, whenever the table looks: firing alerts, and the ones whose end was told."""
+    """Compares what is not muted at each moment of the table: firing alerts, and those whose end is notified."""
     rules = plain(case["config_yaml"]).get("inhibit_rules")
     policy = read(inhibit_rules=rules).policy
     for want in case["want"]:
-        now = want["between"][0]  # Alertmanager tells a group each second, from there on
+        now = want["between"][0]  # Alertmanager notifies of a group each second from then on
         known = {
             json.dumps(push["labels"], sort_keys=True): push for push in case["push"] if push["at"] <= now
         }
@@ -200,24 +186,37 @@ def test_inhibition_over_time(case: Any) -> None:
         for name, push in known.items():
             if push["active"] is None:
                 firing.add(name, push["labels"])
-        told = [
+        unmuted = [
             push["labels"]
             for push in known.values()
             if not any(firing.source(key) is not None for key in policy.inhibition.as_target(push["labels"]))
         ]
-        names = [json.dumps(each, sort_keys=True) for each in told]
+        names = [json.dumps(each, sort_keys=True) for each in unmuted]
         assert sorted(names) == sorted(json.dumps(each["labels"], sort_keys=True) for each in want["alerts"])
 
 
-def test_every_table_is_run_whole() -> None:
-    """How many cases each table has; all of them run here or in the tests of ``decide``."""
+def test_every_section_has_cases_of_our_own() -> None:
+    """Each section of Alertmanager's tables, so that a plain checkout covers the same behaviours."""
+    assert {table: sorted(read_own(table)) for table in NAMES} == {
+        "matcher": [
+            "classic_vs_utf8", "label_name_classic", "label_name_utf8", "match_value", "parse_classic", "parse_fallback",
+            "parse_fallback_single", "parse_utf8", "parse_utf8_single", "to_string",
+        ],
+        "route": ["alertmanager_yml_routing", "group_by_all_inheritance", "match", "route_ids", "route_labels", "walk"],
+        "timeinterval": ["complete", "contains", "intervals_parse", "intervener", "stages", "time_range_parse"],
+        "inhibit": ["cases", "timelines"],
+    }  # fmt: skip
+
+
+def test_alertmanagers_tables_are_run_whole() -> None:
+    """How many cases each has, where they are; all of them run here or in the tests of ``decide``."""
     found = {
         f"{path.stem.removesuffix('_cases')}.{section}": len(rows)
-        for path in TABLES.glob("*_cases.json")
+        for path in SHARED.glob("*_cases.json")
         for section, rows in json.loads(path.read_text()).items()
         if isinstance(rows, list)
     }
-    assert found == {
+    assert not SHARED.is_dir() or found == {
         "inhibit.cases": 26, "inhibit.timelines": 3,
         "matcher.match_value": 17, "matcher.parse_classic": 53, "matcher.parse_utf8": 45,
         "matcher.parse_utf8_single": 31, "matcher.parse_fallback": 5, "matcher.parse_fallback_single": 5,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.config import ConfigError, load, loads
-from router.config.document import read
+from router.config.document import read_document
 
 NOW = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
 ROOT = Path(__file__).parents[3]
@@ -47,7 +47,7 @@ def position(text: str | bytes, folder: Path) -> tuple[int, int]:
         ("a: \\ud83d\nb: [" + "[" * 1_000, (2, None)),
     ],
 )  # fmt: skip
-def test_what_is_no_yaml_is_told_where_it_is(
+def test_what_is_no_yaml_is_an_error_with_its_position(
     tmp_path: Path, text: str | bytes, wanted: tuple[int, Any]
 ) -> None:
     line, column = position(text, tmp_path)
@@ -109,7 +109,7 @@ _START = "\\udb80\\udc24"
 
 
 @pytest.mark.parametrize("escape", ["\\udb80\\udc24", "\\uDB80\\uDC24", "\\U000f0024", "\\U000F0024"])
-def test_what_would_look_like_a_hidden_variable_is_refused_where_it_stands(escape: str) -> None:
+def test_what_looks_like_a_hidden_variable_is_an_error(escape: str) -> None:
     rest = "\\U000f007b0\\U000f007d"
     with pytest.raises(ConfigError) as caught:
         loads(f'a: "x{escape}{rest}"', name="routes.yaml", folder=ROOT, environ={}, now=NOW)
@@ -121,4 +121,4 @@ def test_what_would_look_like_a_hidden_variable_is_refused_where_it_stands(escap
 def test_every_text_is_read_as_it_was_written(data: Any) -> None:
     text = json.dumps({"a": data})
     if "${" not in text and _START not in text:
-        assert read(text, "routes.yaml", {}).data == {"a": data}
+        assert read_document(text, "routes.yaml", {}).data == {"a": data}

@@ -86,7 +86,7 @@ def test_a_digest_takes_alerts_at_any_hour() -> None:
     assert decisions(rules, NIGHT)[DAILY.key][0] is DecisionKind.DIGEST
 
 
-def test_of_two_routes_to_one_place_the_stronger_verdict_counts() -> None:
+def test_of_two_decisions_for_a_destination_the_stronger_counts() -> None:
     held = Route("a", "team", hours=OFFICE, continue_=True)
     assert decisions(policy(held, Route("b", "oncall")), NIGHT)[SLACK.key] == (DecisionKind.SEND, NIGHT)
 
@@ -180,7 +180,7 @@ _routes = st.recursive(
     st.lists(_routes, max_size=3), st.sampled_from([NOON, NIGHT]),
     st.fixed_dictionaries({}, optional={"x": st.sampled_from(["1", "2"]), "severity": st.text(max_size=8)}),
 )  # fmt: skip
-def test_every_alert_gets_exactly_one_decision_for_each_destination_of_its_routes(
+def test_an_alert_has_one_decision_for_each_destination(
     routes: list[Route], now: Millis, labels: dict[str, str]
 ) -> None:
     rules = policy(*routes, inhibition=CRITICAL_MUTES)

@@ -1,9 +1,7 @@
-"""Alertmanager's own case tables hold. They stand beside the checkout and are read from there."""
+"""Matchers, time intervals and inhibition by themselves: case tables of what they mean in Alertmanager."""
 
-import json
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,28 +13,13 @@ from router.decide.matchers import (
     Matcher,
     MatcherError,
     is_label_name,
-    only,
+    only_matcher,
     parse_classic,
     parse_matcher,
     parse_matchers,
     parse_utf8,
 )
-
-TABLES = Path(__file__).parents[3].parent / "shared" / "semantics"
-pytestmark = pytest.mark.skipif(
-    not TABLES.is_dir(),
-    reason=f"Alertmanager's case tables are not beside this checkout ({TABLES.parent.name}/)",
-)
-
-
-def _cases(table: str, section: str) -> list[Any]:
-    if not TABLES.is_dir():
-        return []
-    cases: list[Any] = json.loads((TABLES / f"{table}_cases.json").read_text())[section]
-    return [
-        pytest.param(case, id=str(case.get("id", case.get("input", number))))
-        for number, case in enumerate(cases)
-    ]
+from tests.unit.config.semantics.tables import cases
 
 
 def _matchers(rows: list[dict[str, str]]) -> list[Matcher]:
@@ -52,37 +35,37 @@ def _holds(case: Any, parse: Callable[[str], tuple[Matcher, ...]]) -> None:
         assert list(parse(case["input"])) == _matchers(wanted or [])
 
 
-@pytest.mark.parametrize("case", _cases("matcher", "match_value"))
+@pytest.mark.parametrize("case", cases("matcher", "match_value"))
 def test_a_matcher_matches_a_value(case: Any) -> None:
     assert Matcher("x", case["op"], case["pattern"]).matches({"x": case["value"]}) is case["match"]
 
 
-@pytest.mark.parametrize("case", _cases("matcher", "parse_classic"))
+@pytest.mark.parametrize("case", cases("matcher", "parse_classic"))
 def test_the_classic_grammar(case: Any) -> None:
     _holds(case, parse_classic)
 
 
-@pytest.mark.parametrize("case", _cases("matcher", "parse_utf8"))
+@pytest.mark.parametrize("case", cases("matcher", "parse_utf8"))
 def test_the_utf8_grammar(case: Any) -> None:
     _holds(case, parse_utf8)
 
 
-@pytest.mark.parametrize("case", _cases("matcher", "parse_fallback"))
+@pytest.mark.parametrize("case", cases("matcher", "parse_fallback"))
 def test_the_fallback(case: Any) -> None:
     _holds(case, parse_matchers)
 
 
-@pytest.mark.parametrize("case", _cases("matcher", "parse_utf8_single"))
+@pytest.mark.parametrize("case", cases("matcher", "parse_utf8_single"))
 def test_one_matcher_in_the_utf8_grammar(case: Any) -> None:
-    _holds(case, lambda text: (only(parse_utf8(text)),))
+    _holds(case, lambda text: (only_matcher(parse_utf8(text)),))
 
 
-@pytest.mark.parametrize("case", _cases("matcher", "parse_fallback_single"))
+@pytest.mark.parametrize("case", cases("matcher", "parse_fallback_single"))
 def test_one_matcher_in_either_grammar(case: Any) -> None:
     _holds(case, lambda text: (parse_matcher(text),))
 
 
-@pytest.mark.parametrize("case", _cases("matcher", "label_name_classic"))
+@pytest.mark.parametrize("case", cases("matcher", "label_name_classic"))
 def test_a_label_name_of_the_classic_grammar(case: Any) -> None:
     text = f"{case['input']}=x"
     if case["valid"]:
@@ -92,23 +75,23 @@ def test_a_label_name_of_the_classic_grammar(case: Any) -> None:
             parse_classic(text)
 
 
-@pytest.mark.parametrize("case", _cases("matcher", "label_name_utf8"))
+@pytest.mark.parametrize("case", cases("matcher", "label_name_utf8"))
 def test_a_label_name_of_today(case: Any) -> None:
     assert is_label_name(case["input"]) is case["valid"]
 
 
-@pytest.mark.parametrize("case", _cases("matcher", "classic_vs_utf8"))
+@pytest.mark.parametrize("case", cases("matcher", "classic_vs_utf8"))
 def test_where_the_grammars_differ(case: Any) -> None:
     _holds({"input": case["input"], **case["classic"]}, parse_classic)
     _holds({"input": case["input"], **case["utf8"]}, parse_utf8)
 
 
-@pytest.mark.parametrize("case", _cases("matcher", "to_string"))
+@pytest.mark.parametrize("case", cases("matcher", "to_string"))
 def test_a_matcher_in_words(case: Any) -> None:
     assert str(Matcher(case["name"], case["op"], case["value"])) == case["string"]
 
 
-@pytest.mark.parametrize("case", _cases("inhibit", "cases"))
+@pytest.mark.parametrize("case", cases("inhibit", "cases"))
 def test_inhibition(case: Any) -> None:
     inhibition = Inhibition(
         tuple(
@@ -166,6 +149,6 @@ def _millis(text: str) -> int:
     return int(datetime.fromisoformat(text).timestamp() * 1_000)
 
 
-@pytest.mark.parametrize("case", _cases("timeinterval", "contains"))
+@pytest.mark.parametrize("case", cases("timeinterval", "contains"))
 def test_an_interval_contains_a_moment(case: Any) -> None:
     assert interval(case["interval"]).contains(_millis(case["time"])) is case["contains"]

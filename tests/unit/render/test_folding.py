@@ -29,7 +29,7 @@ def host(number: int, **more: str) -> StormLine:
     return group({"alertname": "HostDown", "instance": f"n{number}", **more})
 
 
-def test_groups_of_one_name_are_told_apart_by_what_differs() -> None:
+def test_groups_of_one_name_are_listed_by_what_differs() -> None:
     assert folded(*map(host, range(3))) == [f"[critical] HostDown {TIMES} 3: n0, n1, n2"]
     assert folded(host(0, cluster="eu"), host(1, cluster="eu")) == [
         f"[critical] HostDown {TIMES} 2 (cluster=eu): n0, n1"

@@ -15,12 +15,16 @@ NOW = 1_763_762_400_000  # Fri 21 Nov 2025 23:00 in Berlin
 UP = Alert("0" * 16, {"alertname": "Down", "severity": "warning", "job": "a"}, {"summary": "It is down"}, Status.FIRING, NOW - HOUR)  # fmt: skip
 
 
-def told(alert: Alert = UP, level: str = "warning", *, news: bool = True, **labels: str) -> ShownAlert:
+def firing_alert(
+    alert: Alert = UP, level: str = "warning", *, news: bool = True, **labels: str
+) -> ShownAlert:
     return ShownAlert(replace(alert, labels={**alert.labels, **labels}), level, news=news)
 
 
 def ended(level: str = "warning", *, after: int = HOUR, **labels: str) -> ShownAlert:
-    return told(replace(UP, status=Status.RESOLVED, ends_at=NOW - HOUR + after), level, news=True, **labels)
+    return firing_alert(
+        replace(UP, status=Status.RESOLVED, ends_at=NOW - HOUR + after), level, news=True, **labels
+    )
 
 
 def values(*alerts: ShownAlert, **fields: Any) -> dict[str, Any]:
@@ -31,37 +35,37 @@ def values(*alerts: ShownAlert, **fields: Any) -> dict[str, Any]:
 def test_the_most_urgent_stand_first_and_what_ended_last() -> None:
     shown = values(
         ended("critical", job="over"),
-        told(level="info", job="info"),
-        told(replace(UP, starts_at=None), "critical", job="when?"),
-        told(level="critical", job="young"),
-        told(replace(UP, starts_at=NOW - DAY), "critical", job="old"),
+        firing_alert(level="info", job="info"),
+        firing_alert(replace(UP, starts_at=None), "critical", job="when?"),
+        firing_alert(level="critical", job="young"),
+        firing_alert(replace(UP, starts_at=NOW - DAY), "critical", job="old"),
     )
     assert [alert.labels["job"] for alert in shown["alerts"]] == ["old", "young", "when?", "info", "over"]
     assert [len(shown["firing"]), len(shown["resolved"])] == [4, 1]
 
 
-def test_what_all_share_is_told_from_what_differs() -> None:
-    shown = values(told(job="a"), told(job="b", extra="x"))
+def test_shared_labels_are_separate_from_differing_ones() -> None:
+    shown = values(firing_alert(job="a"), firing_alert(job="b", extra="x"))
     assert shown["common_labels"] == {"alertname": "Down", "severity": "warning"}
     assert [alert.differing for alert in shown["alerts"]] == [{"job": "a"}, {"extra": "x", "job": "b"}]
 
 
 def test_labels_that_title_scope_and_level_do_not_say() -> None:
-    shown = values(told(cluster="eu"), group_labels={"alertname": "Down", "cluster": "eu"})
+    shown = values(firing_alert(cluster="eu"), group_labels={"alertname": "Down", "cluster": "eu"})
     assert shown["scope"] == "cluster=eu"
     assert shown["other_labels"] == {"job": "a"}
-    odd = values(told(level="info"))  # its severity label says warning
+    odd = values(firing_alert(level="info"))  # its severity label says warning
     assert odd["other_labels"] == {"job": "a", "severity": "warning"}
 
 
 def test_the_level_is_that_of_the_most_urgent_that_fires() -> None:
-    assert values(told(level="info"), ended("critical"))["level"] == "info"
+    assert values(firing_alert(level="info"), ended("critical"))["level"] == "info"
     assert values(ended("info"), ended("critical"))["level"] == "critical"
-    assert values(told(level="unheard-of"))["level"] == "info"
+    assert values(firing_alert(level="unheard-of"))["level"] == "info"
 
 
-def test_news_are_what_is_told_for_the_first_time() -> None:
-    shown = values(told(job="new"), told(job="known", news=False), ended(job="gone"))
+def test_news_are_alerts_whose_status_is_notified_first() -> None:
+    shown = values(firing_alert(job="new"), firing_alert(job="known", news=False), ended(job="gone"))
     assert [alert.labels["job"] for alert in shown["new_firing"]] == ["new"]
     assert [alert.labels["job"] for alert in shown["new_resolved"]] == ["gone"]
 
@@ -69,27 +73,27 @@ def test_news_are_what_is_told_for_the_first_time() -> None:
 def test_it_is_resolved_when_nothing_fires_and_nothing_was_hidden() -> None:
     assert values(ended())["status"] == "resolved"
     assert values(ended(), truncated=1)["status"] == "firing"
-    assert values(ended(), told())["status"] == "firing"
+    assert values(ended(), firing_alert())["status"] == "firing"
 
 
 def test_an_alert_lasts_until_its_end_or_now() -> None:
     (alert,) = values(ended(after=20 * MINUTE))["alerts"]
     assert alert.lasted == "20 min"
-    (alert,) = values(told())["alerts"]
+    (alert,) = values(firing_alert())["alerts"]
     assert (alert.lasted, f"{alert.started:%H:%M}") == ("1 h", "22:00")
-    (alert,) = values(told(replace(UP, starts_at=None)))["alerts"]
+    (alert,) = values(firing_alert(replace(UP, starts_at=None)))["alerts"]
     assert (alert.lasted, alert.started) == ("", None)
 
 
 @pytest.mark.parametrize(
     ("alerts", "group", "title"),
     [
-        ([told()], {}, "Down"),
-        ([told(), told(alertname="Slow")], {}, "Down, Slow"),
-        ([told(alertname=f"A{number}") for number in range(5)], {}, "A0, A1, A2 …"),
-        ([told(), told(alertname="Slow")], {"alertname": "Group"}, "Group"),
-        ([told(alertname="")], {}, "Unnamed alert"),
-        ([told(alertname="a\nb")], {}, "a b"),
+        ([firing_alert()], {}, "Down"),
+        ([firing_alert(), firing_alert(alertname="Slow")], {}, "Down, Slow"),
+        ([firing_alert(alertname=f"A{number}") for number in range(5)], {}, "A0, A1, A2 …"),
+        ([firing_alert(), firing_alert(alertname="Slow")], {"alertname": "Group"}, "Group"),
+        ([firing_alert(alertname="")], {}, "Unnamed alert"),
+        ([firing_alert(alertname="a\nb")], {}, "a b"),
         ([], {}, "Unnamed alert"),
     ],
 )
@@ -98,7 +102,7 @@ def test_there_is_always_a_title(alerts: list[ShownAlert], group: dict[str, str]
 
 
 def test_a_receiver_is_unquoted() -> None:
-    assert values(told(), receiver=r"team\.web/ops \(EU\)")["receiver"] == "team.web/ops (EU)"
+    assert values(firing_alert(), receiver=r"team\.web/ops \(EU\)")["receiver"] == "team.web/ops (EU)"
 
 
 def test_the_links_of_one_alert_are_its_own() -> None:
@@ -108,7 +112,7 @@ def test_the_links_of_one_alert_are_its_own() -> None:
         generator_url="https://p.example",
         links={"panel": "https://panel.example", "silence": "https://s.example"},
     )
-    shown = values(told(alert), external_url="https://am.example")
+    shown = values(firing_alert(alert), external_url="https://am.example")
     assert dict(shown["links"]) == {
         "Runbook": "https://r.example",
         "Dashboard": "https://panel.example",
@@ -122,8 +126,8 @@ def test_the_links_of_a_group_are_what_all_share() -> None:
         {"runbook_url": "https://r.example", "dashboard": f"https://d.example/{which}"} for which in "12"
     )
     shown = values(
-        told(replace(UP, annotations=one), job="a"),
-        told(replace(UP, annotations=two), job="b"),
+        firing_alert(replace(UP, annotations=one), job="a"),
+        firing_alert(replace(UP, annotations=two), job="b"),
         external_url="https://am.example",
     )
     links = dict(shown["links"])
@@ -135,7 +139,9 @@ def test_the_links_of_a_group_are_what_all_share() -> None:
 
 def test_what_was_held_longest_counts() -> None:
     shown = values(
-        replace(told(), held_since=NOW - HOUR), replace(told(job="b"), held_since=NOW - 2 * HOUR), told()
+        replace(firing_alert(), held_since=NOW - HOUR),
+        replace(firing_alert(job="b"), held_since=NOW - 2 * HOUR),
+        firing_alert(),
     )
     assert f"{shown['held_since']:%H:%M}" == "21:00"
 

@@ -39,7 +39,7 @@ def test_a_line_is_one_line(text: str) -> None:
     assert line(text) == line(text).strip()
 
 
-def test_ends_of_line_are_told_from_control_characters() -> None:
+def test_ends_of_line_are_no_control_characters() -> None:
     assert clean("a\r\nb\rc\td\x0be") == "a\nb\nc\td e"
 
 

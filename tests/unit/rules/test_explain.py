@@ -18,8 +18,9 @@ from router.decide.explanation import MatchResult
 from router.decide.policy import with_level
 from router.model import HOUR, MINUTE, Alert, Millis, Status, Webhook
 from router.parse import fingerprint
-from router.rules.explain import Question, judged
-from router.rules.inputs import GivenAlert, InputError
+from router.rules.explain import Question, explain_among
+from router.rules.inputs import GivenAlert
+from router.rules.moments import InputError
 from tests.examples import examples
 from tests.unit.core import oracle
 
@@ -157,7 +158,7 @@ def test_the_way_through_the_tree_ends_at_the_routes_that_take_the_alert(
 ) -> None:
     policy = loads(json.dumps(rules), name="routes.yaml", folder=ROOT, environ={}, now=FRIDAY_NOON).policy
     alert = GivenAlert(fingerprint(labels), labels)
-    explanation = judged(alert, policy, FRIDAY_NOON + minutes * MINUTE)
+    explanation = explain_among(alert, policy, FRIDAY_NOON + minutes * MINUTE)
     taking = [step.route for step in explanation.steps if step.result is MatchResult.TAKES]
     assert taking == list(policy.root.matching(with_level(labels, explanation.level)))
     paths = {key: path for path, (route, key, _) in enumerate(policy.root.walk())}

@@ -1,4 +1,4 @@
-"""What traps are looked for in: a file of the configuration, as it was given and as it was built."""
+"""A file of the configuration in which traps are searched for: as it was written, and as it was built."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,25 +10,25 @@ from router.decide.hours import NamedInterval
 
 
 @dataclass(frozen=True, slots=True)
-class TrappedFile:
+class InspectedFile:
     """The main file, or a fragment."""
 
     document: Document
     time_intervals: tuple[TimeIntervalModel, ...]
     intervals: Mapping[str, NamedInterval]
-    """Its own, by the names used in it."""
+    """The intervals of this file, by the names used in it."""
     receivers: Mapping[str, str]
-    """The full names of its own, by the names used in it."""
+    """The full names of the receivers of this file, by the names used in it."""
     route: RouteModel
-    positions: Mapping[str, Location]
-    """Of its routes, by path."""
+    locations: Mapping[str, Location]
+    """The locations of its routes, by path."""
 
     def models(self) -> Iterator[tuple[str, RouteModel]]:
-        """Its routes, with their paths."""
-        yield from _models(self.route, next(iter(self.positions)))
+        """Yield the path and the model of each route, depth first."""
+        yield from _models(self.route, next(iter(self.locations)))
 
     def given(self, where: Location) -> Any:
-        """What stands at a place."""
+        """Return the data at a location."""
         data = self.document.data
         for part in where:
             data = data[part]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.config.logic import Conditions, alternatives
+from router.config.conditions import Conditions, literal_alternatives
 from router.config.siblings import Siblings
 from router.decide import Route, Severity
 from router.decide.matchers import Matcher
@@ -36,9 +36,9 @@ def test_what_is_impossible_never_happens_and_what_follows_always_does(
 ) -> None:
     conditions = Conditions(matchers, SEVERITY)
     meeting = [labels for labels in ALERTS if all(each.matches(labels) for each in matchers)]
-    if conditions.impossible is not None:
+    if conditions.impossible_label is not None:
         assert not meeting
-    if conditions.imply(another):
+    if conditions.implies(another):
         assert all(another.matches(labels) for labels in meeting)
 
 
@@ -50,7 +50,7 @@ def test_a_route_that_is_said_to_be_shadowed_never_takes_an_alert(routes: list[R
     taken = {id(route) for labels in ALERTS for route in root.matching(asked(labels))}
     for number, route in enumerate(routes):
         conditions = Conditions(route.conditions, SEVERITY)
-        if conditions.impossible is not None or siblings.takers(conditions, number):
+        if conditions.impossible_label is not None or siblings.takers(conditions, number):
             assert id(route) not in taken
 
 
@@ -62,14 +62,21 @@ def test_no_route_that_one_earlier_one_shadows_is_overlooked(routes: list[Route]
     for number, route in enumerate(routes):
         conditions = Conditions(route.conditions, SEVERITY)
         earlier = (each for each in routes[:number] if not each.continue_)
-        whole = next((each for each in earlier if conditions.imply_all(each.conditions)), None)
-        if whole is not None and conditions.impossible is None:
+        whole = next((each for each in earlier if conditions.implies_all(each.conditions)), None)
+        if whole is not None and conditions.impossible_label is None:
             (taker,) = siblings.takers(conditions, number)
             assert taker is whole
 
 
 def test_a_pattern_of_plain_alternatives_is_a_list() -> None:
-    assert alternatives("a|b") == alternatives("^(?:a|b)$") == alternatives("(a|b)") == frozenset({"a", "b"})
-    assert alternatives("^(?:^(a|b)$)$") == frozenset({"a", "b"})
-    assert alternatives("a.b") is alternatives("(a|b)c") is alternatives("a|(b)") is None
-    assert alternatives("") == frozenset({""})
+    assert (
+        literal_alternatives("a|b")
+        == literal_alternatives("^(?:a|b)$")
+        == literal_alternatives("(a|b)")
+        == frozenset({"a", "b"})
+    )
+    assert literal_alternatives("^(?:^(a|b)$)$") == frozenset({"a", "b"})
+    assert (
+        literal_alternatives("a.b") is literal_alternatives("(a|b)c") is literal_alternatives("a|(b)") is None
+    )
+    assert literal_alternatives("") == frozenset({""})

@@ -1,0 +1,102 @@
+"""What ``alert-router serve`` does: start the service, stop and reload it on signals."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+
+import click
+
+from router import sample
+from router.app import ServeOptions, Service
+from router.cli.shared import Failure
+from router.config import ConfigError
+from router.load_status import ReloadError
+from router.loop import new_loop
+from router.render import TemplateError
+from router.store import StoreUnavailable
+
+# Thresholds of the garbage collector. A batch makes thousands of objects that live until it is saved, and a group of
+# 50,000 alerts keeps a million for seconds. With Python's defaults (700, 10, 10) the collector visits all of them again
+# and again, and stops the loop and the writer for up to a second.
+# https://docs.python.org/3/library/gc.html#gc.set_threshold
+_GC_THRESHOLDS = (10_000, 20, 50)
+
+
+def serve_until_stopped(options: ServeOptions) -> None:
+    """Serve until a signal stops it. :raises Failure: it can't start"""
+    try:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(_serve(options))
+    except ConfigError as error:
+        raise Failure(error.shown) from None
+    except TemplateError as error:
+        raise Failure(f"The templates can't be used: {error}") from None
+    except StoreUnavailable as error:
+        raise Failure(f"The store can't be opened: {error}") from None
+    except OSError as error:
+        host, port = options.listen
+        raise Failure(
+            f"Can't listen on {host}:{port}: {error.strerror or error}; give another --listen"
+        ) from None
+
+
+async def _serve(options: ServeOptions) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    started: asyncio.Future[Service] = loop.create_future()
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = asyncio.create_task(_reload(started))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    service = await _started(options, stop)
+    if service is None:
+        return
+    try:
+        started.set_result(service)
+        # What a start leaves stays. Without the freeze, each full collection would stop the loop for 100 ms.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
+        if options.preview:
+            click.echo(f"Preview: nothing is sent. Open {service.url} to see every message.")
+        if options.sample:
+            await sample.play(f"{service.url}/webhook", service.clock, click.echo)
+        await stop.wait()
+    finally:
+        await service.stop()
+        gc.freeze()  # else the interpreter collects garbage at exit: seconds of the stop, on a busy machine
+
+
+async def _start(options: ServeOptions) -> Service:
+    service = await Service.open(options, os.environ)
+    await service.start(watch=options.watch)
+    return service
+
+
+async def _started(options: ServeOptions, stop: asyncio.Event) -> Service | None:
+    """Start the service; return None if a signal stopped it meanwhile. A start takes minutes where the rules changed
+    and very many alerts fire.
+    """
+    starting, stopping = asyncio.ensure_future(_start(options)), asyncio.ensure_future(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+    stopping.cancel()
+    try:
+        return await starting
+    except asyncio.CancelledError:
+        return None
+
+
+async def _reload(started: "asyncio.Future[Service]") -> None:
+    service = await asyncio.shield(started)  # a SIGHUP during the start waits for its end
+    with contextlib.suppress(ReloadError):  # it is in the log, the metrics and on the page
+        await service.reload()

@@ -1,0 +1,53 @@
+"""Moments as people write them, and as they and programs read them."""
+
+import json
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from router.model import SECOND, Millis
+
+# Schedules look years ahead, and Python's calendar ends in 9999.
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
+
+
+class InputError(ValueError):
+    """What was given can't be used; says why, and what to write."""
+
+
+def parse_moment(text: Any, zone: ZoneInfo) -> Millis:
+    """Return a moment like ``2026-11-20 22:41``, in the zone unless the text has an offset of its own.
+
+    :raises InputError: it is no such text, or too far away
+    """
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except (ValueError, AttributeError):
+        todo = "write it like '2026-11-20 22:41' or 2026-11-20T22:41:00Z"
+        raise InputError(f"{value_text(text)} is no time; {todo}") from None
+    if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
+        raise InputError(f"{text!r} is too far away; give a year from {_FIRST_YEAR} to {_LAST_YEAR}")
+    return int((at if at.tzinfo is not None else at.replace(tzinfo=zone)).timestamp()) * SECOND
+
+
+def moment_text(at: Millis, zone: ZoneInfo) -> str:
+    """Return a moment for people: ``Fri 20 Nov 2026 22:41``."""
+    return f"{datetime.fromtimestamp(at / SECOND, zone):%a %d %b %Y %H:%M}"
+
+
+def rfc3339(at: Millis, zone: ZoneInfo) -> str:
+    """Return a moment for programs: RFC 3339, with the zone's offset."""
+    return datetime.fromtimestamp(at / SECOND, zone).isoformat(timespec="seconds")
+
+
+def value_text(value: Any) -> str:
+    """Return a value for an error message: a text quoted, a list or mapping as that word, else as JSON writes it."""
+    match value:
+        case str():
+            return repr(value)
+        case list():
+            return "a list"
+        case dict():
+            return "a mapping"
+        case _:
+            return json.dumps(value)
