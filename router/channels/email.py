@@ -9,18 +9,15 @@ from contextlib import asynccontextmanager
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.utils import format_datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo
 
-import aiosmtplib
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from router.channels import email_drawing
 from router.channels.base import ChannelSpec, DestinationOptions, StormOptions, StormSettings
 from router.channels.email_import import EmailImport
 from router.channels.email_layout import HTML, SUBJECT, bare_address, fallback_text, fitted_text, mail_bytes
-from router.channels.email_smtp import CAUSE, Access, Mail, deliver
-from router.channels.email_tunnel import TunnelError, open_tunnel
 from router.channels.provider_words import masked_outcome
 from router.model import (
     MINUTE,
@@ -36,6 +33,9 @@ from router.model import (
 )
 from router.network import DIRECT, Network
 from router.render import TemplateError, Templates
+
+if TYPE_CHECKING:
+    import aiosmtplib
 from router.render.words import clip, line, moment
 
 # Characters of the names of a storm's groups; far below the limit of a text.
@@ -182,6 +182,9 @@ class EmailChannel:
         return Message("digest" if kind == "digest" else "email", body, fallback)
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:  # noqa: ARG002
+        from router.channels.email_smtp import CAUSE, Access, Mail, deliver
+        from router.channels.email_tunnel import TunnelError
+
         settings, body = self._settings, message.body
         password = settings.password.get_secret_value() if settings.password is not None else ""
         login = (settings.username, password) if settings.username is not None else None
@@ -206,11 +209,15 @@ class EmailChannel:
         return masked_outcome(outcome, [*secrets, *self._network.secrets])
 
     @asynccontextmanager
-    async def _client(self) -> AsyncIterator[aiosmtplib.SMTP]:
+    async def _client(self) -> "AsyncIterator[aiosmtplib.SMTP]":
         """Yield a client that is not connected yet.
 
         :raises TunnelError: the smarthost can't be reached through the proxy
         """
+        import aiosmtplib
+
+        from router.channels.email_tunnel import open_tunnel
+
         host, port = self._settings.address
         client = aiosmtplib.SMTP(
             hostname=host,

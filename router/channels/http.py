@@ -1,4 +1,4 @@
-"""The HTTP transport of the channels: one session, one deadline for an attempt, bounded answers, one table of faults.
+"""The HTTP transport of the channels: one session, one deadline for an attempt, bounded answers, status tables.
 
 A channel on top of it states what is its provider's own: the requests of an attempt, a :class:`StatusTable`, and how to
 read the provider's error codes. A channel of one request is three lines::
@@ -19,13 +19,14 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
-
-from router.channels.provider_words import body_text, masked_outcome, tls_failure
+from router.channels.provider_words import body_text, masked_outcome
 from router.model import SECOND, Broken, Delivered, Millis, Outcome, Rejected, Retry
 from router.network import Network
+
+if TYPE_CHECKING:
+    import aiohttp
 
 USER_AGENT = "alert-router"
 # More than a provider answers; the rest of a longer body is not read.
@@ -40,46 +41,6 @@ REDIRECTS = frozenset(range(300, 400))
 # https://www.rfc-editor.org/rfc/rfc9110#section-15.6; 408: section-15.5.9; 425: rfc8470; 429: rfc6585
 TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
 REDIRECT_REASONS: Mapping[int, str] = dict.fromkeys(REDIRECTS, "redirect, not followed")
-
-# The errors with which a request ends instead of an answer. A timeout is an OSError.
-FAULTS = (aiohttp.ClientError, OSError, ValueError)
-# The reason, and whether the message may have arrived all the same. The first row that fits counts.
-_FAULT_REASONS: tuple[tuple[type[Exception], str, bool], ...] = (
-    (aiohttp.ConnectionTimeoutError, "connect timeout", False),
-    (TimeoutError, "timeout", True),
-    (aiohttp.ClientSSLError, "tls failed", False),
-    (aiohttp.ClientProxyConnectionError, "proxy failed", False),
-    (aiohttp.ClientHttpProxyError, "proxy failed", False),
-    (aiohttp.ClientConnectorError, "connection failed", False),
-    (aiohttp.InvalidURL, "no web address", False),
-    (aiohttp.ClientResponseError, "bad answer", True),
-    (Exception, "connection failed", True),
-)
-
-
-class RedirectError(aiohttp.ClientError):
-    """A library that uses the session was redirected. ``status`` is the status of the redirect."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-def fault_outcome(error: Exception, cause: str = "") -> Retry | Broken:
-    """Return what an error of :data:`FAULTS` means for the message.
-
-    :param cause: what else fails with it, see :class:`router.model.Retry`
-    """
-    if isinstance(error, RedirectError):
-        return Broken(f"http {error.status}: {REDIRECT_REASONS[error.status]}", cause=cause)
-    words = str(error)
-    if reason := tls_failure(error):
-        return Broken(reason, words=words, cause=cause)
-    return next(
-        Retry(reason, ambiguous=ambiguous, words=words, cause=cause)
-        for kind, reason, ambiguous in _FAULT_REASONS
-        if isinstance(error, kind)
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +177,8 @@ class HttpTransport:
 
     async def attempt(self, work: Awaitable[Outcome], cause: str = "") -> Outcome:
         """Return the outcome of the work, or of the fault that ends it. The deadline is for the whole attempt."""
+        from router.channels.http_faults import FAULTS, fault_outcome
+
         try:
             async with asyncio.timeout(self._attempt_timeout):
                 return await work
@@ -232,8 +195,10 @@ class HttpTransport:
         :param json: the body, to be encoded; or ``data``: the body as it is
         :param body_matters: False if the status says all. Then the body of a success is not read, and a failure to
             read the body of an error is ignored.
-        :raises aiohttp.ClientError: or another of :data:`FAULTS`; :func:`fault_outcome` says what it means
+        :raises aiohttp.ClientError: or another of ``http_faults.FAULTS``; ``fault_outcome`` there says what it means
         """
+        from router.channels.http_faults import FAULTS
+
         payload = None if data is None else io.BytesIO(data)  # aiohttp warns about long bytes
         async with self.session.request(
             method,
@@ -257,11 +222,15 @@ class HttpTransport:
             return HttpAnswer(response.status, response.headers, body)
 
     @property
-    def session(self) -> aiohttp.ClientSession:
+    def session(self) -> "aiohttp.ClientSession":
         """The session, for a provider's library, which has to be given the proxy by itself.
 
         It is made on first use: it belongs to the running loop.
         """
+        import aiohttp
+
+        from router.channels.http_faults import refuse_redirect
+
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=self._timeout, connect=self._timeout / 2),
@@ -269,7 +238,7 @@ class HttpTransport:
                 trust_env=False,  # the network settings hold what the environment says
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": USER_AGENT},
-                middlewares=(_refuse_redirect,),  # a library may not say allow_redirects=False
+                middlewares=(refuse_redirect,),  # a library may not say allow_redirects=False
             )
         return self._session
 
@@ -280,17 +249,7 @@ class HttpTransport:
             self._session = None
 
 
-async def _refuse_redirect(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    response = await handler(request)
-    if response.status in REDIRECTS:
-        response.close()
-        raise RedirectError(response.status)
-    return response
-
-
-async def _read(content: aiohttp.StreamReader) -> bytes:
+async def _read(content: "aiohttp.StreamReader") -> bytes:
     """Return the body, up to :data:`MAX_ANSWER_BYTES` bytes of it."""
     try:
         return await content.readexactly(MAX_ANSWER_BYTES)

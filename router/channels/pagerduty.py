@@ -8,19 +8,16 @@ import hashlib
 import json
 import re
 import threading
-import warnings
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import requests
 from pydantic import Field, SecretStr
 
 from router.channels import pagerduty_drawing
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, destination_key
 from router.channels.http import REDIRECT_REASONS, REDIRECTS, HttpAnswer, StatusTable
-from router.channels.pagerduty_adapter import CancellableAdapter
 from router.channels.pagerduty_import import PagerDutyImport
 from router.channels.provider_words import causes_of, masked_outcome, tls_failure
 from router.model import (
@@ -45,9 +42,8 @@ from router.render import TemplateError, Templates
 from router.render.words import clip, line
 from router.threads import Threads
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", UserWarning)  # its own notice of end of life
-    import pdpyras
+if TYPE_CHECKING:
+    from router.channels.pagerduty_adapter import CancellableAdapter
 
 # https://developer.pagerduty.com/docs/send-alert-event
 SUMMARY = 1_024
@@ -122,6 +118,10 @@ class PagerDutyChannel:
         """:param timeout: seconds to connect, and again for each piece of the answer; an attempt may take three times as
         long
         """
+        # Here, and not in a thread at the first event: the filter of warnings belongs to the whole process.
+        from router.channels import pagerduty_adapter, pagerduty_sdk
+
+        self._pdpyras, self._new_adapter = pagerduty_sdk.pdpyras, pagerduty_adapter.CancellableAdapter
         self._settings = settings
         self._network = network
         self._tls = network.tls_context()
@@ -166,7 +166,7 @@ class PagerDutyChannel:
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
         key = destination.options.routing_key.get_secret_value()
-        attempt = CancellableAdapter(self._tls)
+        attempt = self._new_adapter(self._tls)
         try:
             async with asyncio.timeout(_MAX_TIMEOUTS_PER_ATTEMPT * self._timeout):
                 return await self._threads.run(self._enqueue, key, message.body, conversation.now, attempt)
@@ -181,7 +181,7 @@ class PagerDutyChannel:
             session.close()
 
     def _enqueue(
-        self, key: str, body: Mapping[str, Any], now: Millis, attempt: CancellableAdapter
+        self, key: str, body: Mapping[str, Any], now: Millis, attempt: "CancellableAdapter"
     ) -> Outcome:
         session = self._session(key)
         with closing(attempt):
@@ -194,7 +194,7 @@ class PagerDutyChannel:
     def _session(self, key: str) -> Any:
         sessions: dict[str, Any] = self._thread_local.__dict__.setdefault("by_key", {})
         if key not in sessions:
-            session = pdpyras.EventsAPISession(key)
+            session = self._pdpyras.EventsAPISession(key)
             session.url = self._settings.events_url.rstrip("/").removesuffix(
                 "/v2/enqueue"
             )  # pdpyras appends that
@@ -214,6 +214,8 @@ class PagerDutyChannel:
 
 
 def _send_event(session: Any, body: Mapping[str, Any], now: Millis) -> Outcome:
+    from router.channels.pagerduty_sdk import pdpyras
+
     event = {name: value for name, value in body.items() if value}
     try:
         session.send_event(event.pop("event_action"), **event)
@@ -317,6 +319,8 @@ def _errors(answer: HttpAnswer) -> list[str]:
 
 def _unreachable(error: BaseException | None) -> Retry | Broken:
     """Return what an error of requests, which the SDK wraps, means for the event."""
+    import requests
+
     *_, root = causes_of(error) if error is not None else (None,)
     words = str(root or "")
     if error is not None and (fault := tls_failure(error)):

@@ -2,16 +2,14 @@
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pydantic import Field, SecretStr
-from slack_sdk.web.async_client import AsyncWebClient
 
 from router.channels import slack_drawing
 from router.channels.base import ChannelSpec, EditSettings, StormOptions
 from router.channels.http import HttpTransport
 from router.channels.provider_words import masked_outcome
-from router.channels.slack_attempt import SlackAttempt, UnfinishedError, calls_of, outcome_of
-from router.channels.slack_errors import FAULTS, failure_of
 from router.channels.slack_import import SlackImport
 from router.channels.slack_layout import escape, render, render_fallback
 from router.channels.slack_storm import STORM_ROOM, render_storm_fallback, storm
@@ -30,6 +28,9 @@ from router.model import (
 )
 from router.network import DIRECT, Network
 from router.render import TemplateError, Templates
+
+if TYPE_CHECKING:
+    from slack_sdk.web.async_client import AsyncWebClient
 
 _TIMEOUT_SECONDS = 10
 _MAX_TIMEOUTS_PER_ATTEMPT = 3
@@ -100,9 +101,14 @@ class SlackChannel:
                 if stormy
                 else render_fallback(destination, conversation, values)
             )
+        from router.channels.slack_attempt import calls_of
+
         return Message("slack", body, fallback, calls_of(conversation, body))
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
+        from router.channels.slack_attempt import SlackAttempt, UnfinishedError, outcome_of
+        from router.channels.slack_errors import FAULTS, failure_of
+
         attempt = SlackAttempt(self._connected(), conversation, message.paid)
         outcome: Outcome
         try:
@@ -123,8 +129,10 @@ class SlackChannel:
         self._client = None
         await self._http.close()
 
-    def _connected(self) -> AsyncWebClient:
-        """Made on first use: a session belongs to the running loop."""
+    def _connected(self) -> "AsyncWebClient":
+        """Return the client. It is made on first use, because a session belongs to the running loop."""
+        from slack_sdk.web.async_client import AsyncWebClient
+
         if self._client is None:
             self._client = AsyncWebClient(
                 token=self._settings.token.get_secret_value(),

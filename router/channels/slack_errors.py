@@ -6,7 +6,8 @@ from typing import Any
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 
-from router.channels.http import fault_outcome, requested_wait
+from router.channels.http import requested_wait
+from router.channels.http_faults import fault_outcome
 from router.model import Broken, Millis, Rejected, Retry
 
 # https://docs.slack.dev/reference/methods/chat.postMessage#errors, …/chat.update#errors and

@@ -11,11 +11,10 @@ from router.channels.http import (
     REDIRECT_REASONS,
     HttpAnswer,
     HttpTransport,
-    RedirectError,
     StatusTable,
-    fault_outcome,
     requested_wait,
 )
+from router.channels.http_faults import RedirectError, fault_outcome
 from router.model import MINUTE, SECOND, Broken, Delivered, Outcome, Rejected, Retry
 from router.network import DIRECT
 from tests.unit.channels.talk import NOW

@@ -1,0 +1,61 @@
+"""The faults with which a request over HTTP ends instead of an answer, and what each means for the message.
+
+A module of its own, because it imports aiohttp: commands that send nothing start faster without that.
+"""
+
+import aiohttp
+
+from router.channels.http import REDIRECT_REASONS, REDIRECTS
+from router.channels.provider_words import tls_failure
+from router.model import Broken, Retry
+
+# The errors with which a request ends instead of an answer. A timeout is an OSError.
+FAULTS = (aiohttp.ClientError, OSError, ValueError)
+# The reason, and whether the message may have arrived all the same. The first row that fits counts.
+_FAULT_REASONS: tuple[tuple[type[Exception], str, bool], ...] = (
+    (aiohttp.ConnectionTimeoutError, "connect timeout", False),
+    (TimeoutError, "timeout", True),
+    (aiohttp.ClientSSLError, "tls failed", False),
+    (aiohttp.ClientProxyConnectionError, "proxy failed", False),
+    (aiohttp.ClientHttpProxyError, "proxy failed", False),
+    (aiohttp.ClientConnectorError, "connection failed", False),
+    (aiohttp.InvalidURL, "no web address", False),
+    (aiohttp.ClientResponseError, "bad answer", True),
+    (Exception, "connection failed", True),
+)
+
+
+class RedirectError(aiohttp.ClientError):
+    """A library that uses the session was redirected. ``status`` is the status of the redirect."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def fault_outcome(error: Exception, cause: str = "") -> Retry | Broken:
+    """Return what an error of :data:`FAULTS` means for the message.
+
+    :param cause: what else fails with it, see :class:`router.model.Retry`
+    """
+    if isinstance(error, RedirectError):
+        return Broken(f"http {error.status}: {REDIRECT_REASONS[error.status]}", cause=cause)
+    words = str(error)
+    if reason := tls_failure(error):
+        return Broken(reason, words=words, cause=cause)
+    return next(
+        Retry(reason, ambiguous=ambiguous, words=words, cause=cause)
+        for kind, reason, ambiguous in _FAULT_REASONS
+        if isinstance(error, kind)
+    )
+
+
+async def refuse_redirect(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Middleware of a session: end a request that is redirected. :raises RedirectError:"""
+    response = await handler(request)
+    if response.status in REDIRECTS:
+        response.close()
+        raise RedirectError(response.status)
+    return response
