@@ -251,6 +251,8 @@ class Destination:
     """A program is told there, nobody reads. It is told every repeat, unless a route says otherwise: it may count
     what it hears no more of as ended."""
     limits: LaneLimits = LaneLimits()
+    send_resolved: bool = True
+    """Whether a message is sent when alerts end; a message about other alerts shows ends in either case."""
 
 
 @dataclass(frozen=True, slots=True)

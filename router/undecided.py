@@ -131,7 +131,8 @@ class Undecided:
         alerts = await self._threads.run(in_order, webhook, self._policy())
         for first in range(0, len(alerts), LARGE):
             await self._decide_some(arrival, webhook, source, alerts[first : first + LARGE])
-        self._wake(await self._store.accept_end(arrival.number, webhook, source, self._clock.now()))
+        policy, now = self._policy(), self._clock.now()
+        self._wake(await self._store.accept_end(arrival.number, webhook, source, policy, now))
 
     async def _decide_some(
         self, arrival: _Arrival, webhook: Webhook, source: str, alerts: list[Alert]

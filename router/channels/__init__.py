@@ -39,8 +39,9 @@ def read(key: str, text: str) -> Destination | None:
         return None
     limits = kind.limits_of(options, None)
     return Destination(
-        key, kind.name, options, options.per_alert, digest=kind.name == "digest", limits=limits
-    )
+        key, kind.name, options, options.per_alert, digest=kind.name == "digest", limits=limits,
+        send_resolved=options.send_resolved,
+    )  # fmt: skip
 
 
 def _revealed(data: Any) -> Any:

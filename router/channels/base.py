@@ -89,6 +89,8 @@ class DestinationOptions(Section):
 
     on_failure: str | None = None
     """The receiver to tell instead of what is given up here."""
+    send_resolved: bool = True
+    """Whether a message is sent when alerts end."""
     rate: RateSetting = None
     max_concurrency: Concurrency = None
 

@@ -72,7 +72,8 @@ def _destination(
         return None
     limits = kind.limits_of(read, settings.get(kind.section))
     return Destination(
-        read.key(receiver), name, read, read.per_alert, digest=name == "digest", machine=kind.machine, limits=limits
+        read.key(receiver), name, read, read.per_alert, digest=name == "digest", machine=kind.machine, limits=limits,
+        send_resolved=read.send_resolved,
     )  # fmt: skip
 
 

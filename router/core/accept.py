@@ -29,6 +29,7 @@ from router.core.rows import (
     WebhookRow,
 )
 from router.core.state import MissingRows, State
+from router.core.unsent_ends import sends_ends
 from router.decide import Policy
 from router.model import Alert, Change, Decision, DecisionKind, Destination, Millis, Status, Webhook
 
@@ -107,11 +108,13 @@ def _want_ended(state: State, policy: Policy, ending: list[int], places: set[int
     keys = {each.key for id_ in ending for each in state.inhibitors.of("alert", id_)}
     want_released(state, keys)
     state.dead_letters.want("open of conversation", places)
-    # Those that may be over with these ends. Where somebody was notified, the end is still to go out.
+    # Those that may be over with these ends. Where the firing was notified, the end is usually still to go out.
     over = (
         row
         for id_ in places
-        if not (row := state.conversations[id_]).known and row.firing <= len(ending) and row.size <= LARGE
+        if (row := state.conversations[id_]).firing <= len(ending)
+        and row.size <= LARGE
+        and not (row.known and sends_ends(state, policy, row.destination))
     )
     state.members.want("conversation", (row.id for row in over))
     state.ready()
@@ -149,7 +152,7 @@ def accept_webhook(
     group = put_group(state, webhook, source)
     accepting = Accepting(state, source, webhook, group, arrival, policy, now, note, certain=certain)
     receipt = decide_all(accepting)
-    woken = complete(state, group, now) if webhook.truncated == 0 else set()
+    woken = complete(state, group, policy, now) if webhook.truncated == 0 else set()
     close_empty(state, accepting.ended_in)
     return replace(receipt, wake=receipt.wake | woken)
 
@@ -193,13 +196,15 @@ def decide_all(accepting: "Accepting") -> Receipt:
     return Receipt(kinds, tuple(decisions), frozenset(wake), unreleased)
 
 
-def complete(state: State, group: int, now: Millis) -> set[str]:
+def complete(state: State, group: int, policy: Policy, now: Millis) -> set[str]:
     """Alertmanager shows the whole group: a conversation that only hidden alerts kept open is over, and its end goes
-    out, as does one that was given up.
+    out, as does one that was given up. Where no message is sent for ends, it closes.
     """
-    kept_open = [
+    over = [
         row for row in state.conversations.of("open of group", group) if row.ended and has_nothing_to_say(row)
     ]
+    kept_open = [row for row in over if sends_ends(state, policy, row.destination)]
+    close_empty(state, {row.id for row in over} - {row.id for row in kept_open})
     state.members.want("conversation", (row.id for row in kept_open if row.size <= LARGE))
     for row in kept_open:
         if row.size > LARGE:

@@ -32,6 +32,7 @@ from router.core.rows import (
     MemberRow,
 )
 from router.core.state import State
+from router.core.unsent_ends import settle_due_ends
 from router.decide import Policy
 from router.model import Conversation, DigestView, Labels, Millis, ShownAlert, Status
 
@@ -104,6 +105,10 @@ class Work:
     def may_have_arrived(self) -> bool:
         """An attempt before this one may have said the same: its answer was lost, or the process ended."""
         return self.again or any(each.notified_before == UNKNOWN for each in self.notice)
+
+    @property
+    def says_only_ends(self) -> bool:
+        return bool(self.notice) and all(each.status == RESOLVED for each in self.notice)
 
     @property
     def is_critical(self) -> bool:
@@ -211,6 +216,8 @@ def present_state(state: State, id_: int, policy: Policy, now: Millis) -> Work |
     after all, and it isn't due any more.
     """
     judge_once_more(state, id_, policy, now)
+    members = state.members.of("conversation", id_)
+    settle_due_ends(state, state.conversations[id_], members, policy, now)
     row = state.conversations[id_]
     known = [(member, state.alerts[member.alert_id]) for member in state.members.of("conversation", id_)]
     before = {member.id: member.notified for member, _ in known if is_news(member, now)}

@@ -21,10 +21,12 @@ from router.core.rows import (
     RESOLVED,
     SEND,
     UNKNOWN,
+    ConversationRow,
     DeadLetterRow,
     MemberRow,
 )
 from router.core.state import State
+from router.core.unsent_ends import NOT_SENT, UNCONFIRMED, sends_ends, settle_fates
 from router.decide import Policy
 from router.model import (
     KNOWN_FIRING,
@@ -52,7 +54,7 @@ def give_up(state: State, work: Work, reason: str, policy: Policy, now: Millis) 
     The destinations that have something to do now.
     """
     digest = work.conversation.digest is not None
-    _finish(state, work, reason, now)
+    _finish(state, work, reason, policy, now)
     change(
         state, state.conversations[work.id], observed_generation=work.conversation.version, attempts=0,
         not_before=0, tried_since=None,
@@ -68,15 +70,15 @@ def give_up(state: State, work: Work, reason: str, policy: Policy, now: Millis) 
 
 def give_up_some(state: State, work: Work, reason: str, policy: Policy, now: Millis) -> frozenset[str]:
     """As :func:`give_up`, for some alerts of very many, after their letter is written and before the work ends."""
-    _finish(state, work, reason, now)
+    _finish(state, work, reason, policy, now)
     return notify_instead(state, work, reason, policy, now)
 
 
-def _finish(state: State, work: Work, reason: str, now: Millis) -> None:
+def _finish(state: State, work: Work, reason: str, policy: Policy, now: Millis) -> None:
     for each in work.notice:
         fates.finish(state, each.member, work.conversation.version, Fate.DEAD, reason, now)
         if work.conversation.digest is None:
-            _give_up(state, each, reason, now)
+            _give_up(state, each, reason, work.conversation.destination, policy, now)
 
 
 def leave_out(
@@ -94,7 +96,9 @@ def leave_out(
     return frozenset(woken)
 
 
-def _give_up(state: State, notice: Notice, reason: str, now: Millis) -> None:
+def _give_up(
+    state: State, notice: Notice, reason: str, destination: str, policy: Policy, now: Millis
+) -> None:
     """What came meanwhile counts: an end, a new beginning, or the same once more."""
     member = state.members[notice.member]
     given_up = member._replace(decision=GIVEN_UP, at=None, reason=reason)
@@ -107,6 +111,9 @@ def _give_up(state: State, notice: Notice, reason: str, now: Millis) -> None:
     elif notice.notified_before in NOT_FIRING:
         fates.finish(state, notice.member, ANY_GENERATION, Fate.OBSOLETE, OBSOLETE, now)
         after = given_up._replace(notified=notice.notified_before)
+    elif not sends_ends(state, policy, destination):
+        settle_fates(state, [notice.member], now, (Fate.OBSOLETE, UNCONFIRMED))
+        after = given_up._replace(notified=RESOLVED)
     else:
         after = member._replace(notified=notice.notified_before, at=now)
     put_member(state, after, member)
@@ -230,7 +237,7 @@ def retry(state: State, dead_letter: int, policy: Policy, now: Millis) -> frozen
     if row.recipient:
         if state.conversations[row.conversation_id].delivery_id is not None:
             raise UnderWay
-        _retry_alone(state, row, now)
+        _retry_alone(state, row, policy, now)
     else:
         notices = _notices(row)
         state.together(
@@ -313,22 +320,30 @@ def _retry(
     # It is reached by the rules, or because it has yet to be notified of other ends.
     if not policy.names(there) and state.destinations.get(there) is None:
         fate, reason = Fate.DROPPED, "its destination is gone from the rules"
-        after = member._replace(decision=DROP)  # rules that name it again judge it anew
-        if member.notified in NOT_FIRING:
-            after = after._replace(at=None, inhibitor=None)
-            fates.move(state, id_, (fate, member.rule, reason), now)
+        after = _out_of_reach(state, member, reason, now)
     elif not is_open or (firing and notice["status"] == RESOLVED):
         reason = "told otherwise since"
         if is_open and notice["notified"] not in NOT_FIRING and member.notified == RESOLVED:
             after = _still_shown(state, member, notice["notified"], now)
     elif firing and member.notified == FIRING:
         fate, reason = Fate.DELIVERED, "told already"
+    elif not firing and not sends_ends(state, policy, there):
+        fate, reason = (Fate.DROPPED, NOT_SENT) if notice["status"] == RESOLVED else (fate, reason)
     elif firing or (notice["notified"] not in NOT_FIRING and member.notified == RESOLVED):
         fate, reason = Fate.PENDING, "tried again by hand"
         notified = UNKNOWN if member.notified == UNKNOWN else notice["notified"]
         after = member._replace(notified=notified, decision=SEND, at=now, reason=reason)
     put_member(state, after, member)
     fates.raise_dead(state, id_, fate, reason, now)
+
+
+def _out_of_reach(state: State, member: MemberRow, reason: str, now: Millis) -> MemberRow:
+    """The destination is gone from the rules. Rules that name it again judge the member again."""
+    after = member._replace(decision=DROP)
+    if member.notified not in NOT_FIRING:
+        return after
+    fates.move(state, member.id, (Fate.DROPPED, member.rule, reason), now)
+    return after._replace(at=None, inhibitor=None)
 
 
 def _still_shown(state: State, member: MemberRow, notified: str, now: Millis) -> MemberRow:
@@ -343,7 +358,7 @@ def _still_shown(state: State, member: MemberRow, notified: str, now: Millis) ->
     return after._replace(decision=SEND, at=at, reason=reason, inhibitor=None, held_since=None)
 
 
-def _retry_alone(state: State, dead_letter: DeadLetterRow, now: Millis) -> None:
+def _retry_alone(state: State, dead_letter: DeadLetterRow, policy: Policy, now: Millis) -> None:
     """One recipient is notified of what the others know of what still fires, or of an end whose beginning it was
     notified of.
     """
@@ -357,10 +372,8 @@ def _retry_alone(state: State, dead_letter: DeadLetterRow, now: Millis) -> None:
         keep_remote(state, conversation.id, remote, state=rows.OPEN)
         return
     over = conversation.state != rows.OPEN
-    if over:
-        newest = latest(state, conversation.token)
-        if newest is not None and newest.id != conversation.id:
-            return  # it fires anew, and the recipient is notified of that
+    if over and not _is_end_sent(state, conversation, policy):
+        return
     known = RESOLVED if over else FIRING
     found = False
     for id_, notice in _notices(dead_letter).items():
@@ -379,6 +392,14 @@ def _retry_alone(state: State, dead_letter: DeadLetterRow, now: Millis) -> None:
     keep_remote(state, conversation.id, remote, state=rows.OPEN)
     for member in state.members.of("conversation", conversation.id):
         state.members.put(member._replace(open=1))
+
+
+def _is_end_sent(state: State, conversation: ConversationRow, policy: Policy) -> bool:
+    """Return whether the end of a conversation is still to be sent to a recipient that was left out."""
+    newest = latest(state, conversation.token)
+    if newest is not None and newest.id != conversation.id:
+        return False  # the group fires again, and the recipient is notified of that
+    return sends_ends(state, policy, conversation.destination)
 
 
 def discard(state: State, dead_letter: int, now: Millis) -> bool:

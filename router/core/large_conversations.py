@@ -20,10 +20,11 @@ from router.core.claim import (
 from router.core.conversations import change, close_if_empty, find_due, put_member
 from router.core.dead_letters import give_up_some, notify_instead, want_notified_instead
 from router.core.members import rejudge_all
-from router.core.record import Recorded, may_have_arrived, notified, unnotified
+from router.core.record import Recorded, failed, may_have_arrived, notified
 from router.core.rows import UNKNOWN, ConversationRow, GroupRow
 from router.core.state import State
 from router.core.storms import is_named_in_storm
+from router.core.unsent_ends import settle_due_ends
 from router.decide import Policy
 from router.model import Broken, Delivered, Millis, Outcome, Rejected, Retry
 
@@ -51,6 +52,7 @@ def mark(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis
         member.alert_id for each in ids if is_unjudged(state, member := state.members[each], policy, now)
     ]
     rejudge_all(state, policy, stale, now)
+    settle_due_ends(state, state.conversations[id_], [state.members[each] for each in ids], policy, now)
     before: dict[int, str] = {}
     for each in ids:
         member = state.members[each]
@@ -110,8 +112,8 @@ def record_some(state: State, work: Work, outcome: Outcome, policy: Policy, now:
             given_up = may_have_arrived(work) if outcome.ambiguous else work
             return Recorded(wake=give_up_some(state, given_up, outcome.shown, policy, now))
         case Delivered():
-            accepted = notified(state, work, now)
-        case Retry() | Broken() if not outcome.ambiguous and work.conversation.digest is None:
-            unnotified(state, work, now)
+            accepted = notified(state, work, policy, now)
+        case Retry() | Broken() if work.conversation.digest is None:
+            failed(state, work, outcome, policy, now)
     woken = (notify_instead(state, work, f"{each.recipient}: {each.shown}", policy, now) for each in refused)
     return Recorded(accepted, frozenset().union(*woken))

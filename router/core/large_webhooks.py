@@ -45,7 +45,9 @@ def accept_some(
     return receipt
 
 
-def accept_end(state: State, arrival: int, webhook: Webhook, source: str, now: Millis) -> frozenset[str]:
+def accept_end(
+    state: State, arrival: int, webhook: Webhook, source: str, policy: Policy, now: Millis
+) -> frozenset[str]:
     """All alerts of a webhook are decided. The destinations that may have something to do now."""
     state.webhooks.want("id", (arrival,))
     state.groups.want("key", ((source, webhook.receiver, webhook.group_key),))
@@ -56,7 +58,7 @@ def accept_end(state: State, arrival: int, webhook: Webhook, source: str, now: M
         state.conversations.want("open of group", (group.id,))
         state.ready()
     waited = [row.id for row in state.conversations.of("deciding", arrival)]
-    woken = complete(state, group.id, now) if group.truncated == 0 else set()
+    woken = complete(state, group.id, policy, now) if group.truncated == 0 else set()
     woken |= let_go(state, arrival)
     close_empty(state, waited)
     state.webhooks.put(state.webhooks[arrival]._replace(undecided=None, sender=""))

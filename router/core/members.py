@@ -24,6 +24,7 @@ from router.core.rows import (
     DROP,
     FIRING,
     GIVEN_UP,
+    LARGE,
     NOT_FIRING,
     NOTHING,
     OF_ALERT,
@@ -35,6 +36,7 @@ from router.core.rows import (
     MemberRow,
 )
 from router.core.state import MissingRows, State
+from router.core.unsent_ends import NOT_SENT, sends_ends, settle_ends
 from router.decide import Policy, decide
 from router.decide.inhibition import Key
 from router.model import MINUTE, Decision, DecisionKind, Destination, Fate, Labels, Millis
@@ -177,6 +179,8 @@ class Transitions:
         self._notified_already = "told already"
         if doubt:
             self._obsolete = self._notified_already = IN_DOUBT
+        self._unsent = (Fate.OBSOLETE, IN_DOUBT) if doubt else (Fate.DROPPED, NOT_SENT)
+        """What comes of an end at a destination that gets no message for it."""
         levels = policy.severity.levels
         self._deciding = deciding
         self._rank = levels.index(subject.level) if subject.level in levels else len(levels)
@@ -311,7 +315,8 @@ class Transitions:
             key = decision.destination.key
             if key not in named:
                 if self._end_was_notified(decision.destination):
-                    fate, reason = Fate.DELIVERED, self._notified_already
+                    sent = Fate.DELIVERED, self._notified_already
+                    fate, reason = sent if decision.destination.send_resolved else self._unsent
                 elif decision.kind is DecisionKind.DROP:
                     fate, reason = Fate.DROPPED, decision.reason
                 else:
@@ -340,6 +345,8 @@ class Transitions:
 
     def _end(self, member: MemberRow, conversation: ConversationRow) -> tuple[Fate, str]:
         if member.notified not in NOT_FIRING:
+            if not sends_ends(self._state, self._policy, conversation.destination):
+                return self._end_unsent(member, conversation)
             if member.status == FIRING:
                 self._put(member, status=RESOLVED, at=self._now)
             return Fate.PENDING, "its end is to be told"
@@ -347,10 +354,20 @@ class Transitions:
             self._put(member, status=RESOLVED, at=None)
             return Fate.DIGEST, member.reason
         if member.notified == RESOLVED and member.status == RESOLVED:
-            return Fate.DELIVERED, self._notified_already
+            sent = sends_ends(self._state, self._policy, conversation.destination)
+            return (Fate.DELIVERED, self._notified_already) if sent else self._unsent
         self._put(member, status=RESOLVED, at=None, inhibitor=None)
         fates.make_obsolete(self._state, member.id, member.rule, self._obsolete, self._now)
         return Fate.OBSOLETE, self._obsolete
+
+    def _end_unsent(self, member: MemberRow, conversation: ConversationRow) -> tuple[Fate, str]:
+        # The members of a large conversation are marked before its delivery begins.
+        under_way = conversation.delivery_id is not None or conversation.size > LARGE
+        if member.notified != UNKNOWN or not under_way:
+            settle_ends(self._state, [member], self._now)
+        elif member.status == FIRING:  # the outcome settles it; after a restart, the next claim does
+            self._put(member, status=RESOLVED, at=self._now)
+        return self._unsent
 
     def _decide(self, member: MemberRow, decision: Decision, fate: Fate) -> None:
         """A member whose firing nobody was notified of: the newest decision counts."""

@@ -23,6 +23,7 @@ from router.core.fates import ANY_GENERATION
 from router.core.members import OBSOLETE
 from router.core.rows import LARGE, NOT_FIRING, RESOLVED, UNKNOWN, MessageRow
 from router.core.state import State
+from router.core.unsent_ends import Result, is_unsent_end, sends_ends, settle_ends
 from router.decide import Policy
 from router.model import Broken, Delivered, Fate, Millis, Outcome, Rejected, Retry
 from router.render.words import counted
@@ -113,7 +114,7 @@ def effect(
             accepted = _delivered(state, work, outcome, policy, now)
             return Recorded(accepted, leave_out(state, work, outcome.refused, policy, now))
         case Retry() | Broken():
-            _retry(state, work, outcome, now, not_before)
+            _retry(state, work, outcome, policy, now, not_before)
             if isinstance(outcome, Retry):
                 return Recorded(wake=leave_out(state, work, outcome.refused, policy, now))
         case Rejected():
@@ -190,7 +191,7 @@ def _storm(
 def _delivered(
     state: State, work: Work, outcome: Delivered, policy: Policy, now: Millis
 ) -> tuple[Millis, ...]:
-    accepted = notified(state, work, now)
+    accepted = notified(state, work, policy, now)
     _brought_up(state, work, outcome, now, 0)
     if work.conversation.digest is not None:
         digests.finish(state, work.id, policy, now)
@@ -198,12 +199,15 @@ def _delivered(
         _find_due(state, work.id)
         if work.conversation.over:
             _close(state, work, now)
-        elif work.conversation.truncated and work.group is not None:
-            _complete_by_now(state, work.group, now)
+            return accepted
+        if work.conversation.truncated and work.group is not None:
+            _complete_by_now(state, work.group, policy, now)
+        if not sends_ends(state, policy, work.conversation.destination):
+            close_if_empty(state, work.id)
     return accepted
 
 
-def notified(state: State, work: Work, now: Millis) -> tuple[Millis, ...]:
+def notified(state: State, work: Work, policy: Policy, now: Millis) -> tuple[Millis, ...]:
     """The destination was notified of what the work was to say. When the changes had been accepted."""
     generation = work.conversation.version
     accepted: list[Millis] = []
@@ -229,7 +233,17 @@ def notified(state: State, work: Work, now: Millis) -> tuple[Millis, ...]:
             if same:
                 up_to = ANY_GENERATION  # what came meanwhile says the same: the destination knows it now
         fates.finish(state, each.member, up_to, Fate.DELIVERED, "notified", now)
+    _settle_unsent(state, work, policy, now, (Fate.DELIVERED, "notified"))
     return tuple(accepted)
+
+
+def _settle_unsent(state: State, work: Work, policy: Policy, now: Millis, *firing: Result) -> None:
+    """Settle the ends that came while the attempt was under way, if the destination gets no message for them."""
+    if work.conversation.digest is not None:
+        return
+    ended = [member for each in work.notice if is_unsent_end(member := state.members[each.member])]
+    if ended and not sends_ends(state, policy, work.conversation.destination):
+        settle_ends(state, ended, now, *firing)
 
 
 def _find_due(state: State, id_: int) -> None:
@@ -238,10 +252,10 @@ def _find_due(state: State, id_: int) -> None:
         find_due(state, id_)
 
 
-def _complete_by_now(state: State, group: int, now: Millis) -> None:
+def _complete_by_now(state: State, group: int, policy: Policy, now: Millis) -> None:
     """While this was on its way, Alertmanager may have shown the whole group."""
     if state.groups[group].truncated == 0:
-        complete(state, group, now)
+        complete(state, group, policy, now)
 
 
 def _brought_up(state: State, work: Work, outcome: Delivered, now: Millis, not_before: Millis) -> None:
@@ -271,15 +285,24 @@ def _close(state: State, work: Work, now: Millis) -> None:
     begin_another(state, row, members, now)
 
 
-def _retry(state: State, work: Work, outcome: Retry | Broken, now: Millis, not_before: Millis) -> None:
+def _retry(
+    state: State, work: Work, outcome: Retry | Broken, policy: Policy, now: Millis, not_before: Millis
+) -> None:
     _failed(state, work, outcome, not_before)
-    if work.conversation.digest is not None or outcome.ambiguous:
-        return
-    unnotified(state, work, now)
-    close_if_empty(state, work.id)
+    if work.conversation.digest is None:
+        failed(state, work, outcome, policy, now)
+        close_if_empty(state, work.id)
 
 
-def unnotified(state: State, work: Work, now: Millis) -> None:
+def failed(state: State, work: Work, outcome: Retry | Broken, policy: Policy, now: Millis) -> None:
+    """The attempt failed: for certain, or its answer was lost."""
+    if outcome.ambiguous:
+        _settle_unsent(state, work, policy, now)
+    else:
+        unnotified(state, work, policy, now)
+
+
+def unnotified(state: State, work: Work, policy: Policy, now: Millis) -> None:
     """Nothing of what the work was to say arrived: the destination knows what it knew before."""
     for each in work.notice:
         member = state.members[each.member]
@@ -293,3 +316,4 @@ def unnotified(state: State, work: Work, now: Millis) -> None:
         put_member(state, after, member)
         if obsolete:
             fates.finish(state, each.member, ANY_GENERATION, Fate.OBSOLETE, OBSOLETE, now)
+    _settle_unsent(state, work, policy, now)

@@ -28,6 +28,7 @@ from router.core.claim import (
 from router.core.conversations import DATABASE_ID, change, close, latest, open_conversation, token_of
 from router.core.rows import ConversationRow
 from router.core.state import State
+from router.core.unsent_ends import sends_ends
 from router.decide import Policy
 from router.model import Millis, Status, StormLine, StormNews, StormView
 from router.render.folding import key_of, room_of
@@ -153,9 +154,15 @@ class ClaimPlan:
     failing: bool = False
 
 
-def plan_claim(state: State, destination: str, limits: Limits, surge: Surge, now: Millis) -> ClaimPlan:
+def plan_claim(
+    state: State, destination: str, limits: Limits, surge: Surge, policy: Policy, now: Millis
+) -> ClaimPlan:
     row, taking = standing(state, destination), surge.total > limits.above
-    if row is not None and not taking and not row.own_message:  # nobody has heard of it
+    with_ends = row is None or sends_ends(state, policy, destination)
+    ends_unsent = surge.standing == 0 and not with_ends
+    if (
+        row is not None and not taking and (not row.own_message or ends_unsent)
+    ):  # nobody is to hear of its end
         close(state, row.id)
         row = None
     if row is None and not taking:
@@ -163,7 +170,9 @@ def plan_claim(state: State, destination: str, limits: Limits, surge: Surge, now
     apart = 0 < surge.critical + surge.own_critical <= limits.above
     share = Share(0 if row is None else row.id, taking, apart, limits.edits)
     taken = surge.told - apart * surge.own_critical + taking * (surge.due - apart * surge.critical)
-    has_news = taken > 0 or (row is not None and (surge.standing == 0 or _is_stale(row, share, surge.groups)))
+    has_news = taken > 0 or (
+        row is not None and with_ends and (surge.standing == 0 or _is_stale(row, share, surge.groups))
+    )
     if not has_news or (row is not None and row.not_before > now):
         failing = row is not None and row.attempts > 0 and has_news
         return ClaimPlan(None, share, 0 if row is None else row.not_before, has_news, failing)
@@ -243,9 +252,11 @@ def view(
     """
     over = not (known.left or full) and all(part.conversation.over for part in parts)
     row = state.conversations[storm.id]
-    if not (parts or over or (storm.share is not None and _is_stale(row, storm.share, known.groups))):
+    with_ends = sends_ends(state, policy, row.destination)
+    stale = storm.share is not None and _is_stale(row, storm.share, known.groups)
+    if not (parts or (with_ends and (over or stale))):
         row = take_back(state, storm)
-        if not row.own_message:
+        if over or not row.own_message:
             close(state, row.id)
         return None
     levels = policy.severity.levels

@@ -80,6 +80,27 @@ MESSAGES = """
 """
 """A member of a conversation about a group or about a single alert."""
 
+WITHOUT_ENDS = """
+| event | decision | notified | status | due | knew || decision | notified | status | due | change | fates | since |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+| resolves: under way | * | unknown | firing | * | * || = | = | resolved | now | dropped | = | = |
+| resolves: under way | * | unknown | resolved | * | * || = | = | = | = | dropped | = | = |
+| resolves | * | firing, unknown | * | * | * || = | resolved | resolved | none | dropped | obsolete | obsolete |
+| resolves | * | resolved | resolved | * | * || = | = | = | = | dropped | = | = |
+| claimed | * | firing, unknown | resolved | now | * || = | resolved | = | none | | obsolete | obsolete |
+| delivered late | * | unknown | resolved | * | * || = | resolved | = | none | | delivered | delivered |
+| failed | * | unknown | resolved | * | firing, unknown || = | resolved | = | none | | obsolete | obsolete |
+| in doubt | * | unknown | resolved | * | * || = | resolved | = | none | | obsolete | obsolete |
+| given up late | * | unknown | resolved | * | firing, unknown || given_up | resolved | = | none | | dead | obsolete |
+| again: firing | * | resolved | resolved | * | firing, unknown || = | = | = | = | | obsolete | = |
+| again: end | * | * | resolved | * | * || = | = | = | = | | dropped | = |
+| shown whole | * | resolved | resolved | * | * || = | = | = | = | | = | = |
+"""
+"""The same at a destination with ``send_resolved: false``: no message is sent for an end alone. These rows come before
+those of :data:`MESSAGES`. The open fates of ends become ``dropped``; ``fates`` and ``since`` show what those of firings
+become. Before a ``resolves: under way`` an attempt began; otherwise none is under way.
+"""
+
 DIGESTS = """
 | event | decision | notified | status | due | knew || decision | notified | status | due | change | fates | since |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|

@@ -4,13 +4,14 @@ from router.core.claim import Work, take_back
 from router.core.conversations import close, close_if_empty
 from router.core.record import unnotified
 from router.core.state import State
+from router.decide import Policy
 from router.model import Millis, Retry
 
 NOT_BEGUN = Retry("not begun")
 """What a claim that is taken back came to."""
 
 
-def undo_claim(state: State, work: Work, now: Millis) -> None:
+def undo_claim(state: State, work: Work, policy: Policy, now: Millis) -> None:
     """What became known meanwhile stays. A claim that has come to an outcome meanwhile stays as well.
 
     :param work: a claim, or a part of a storm's
@@ -20,7 +21,7 @@ def undo_claim(state: State, work: Work, now: Millis) -> None:
         return
     row = take_back(state, work)
     if not work.is_storm:
-        unnotified(state, work, now)
+        unnotified(state, work, policy, now)
         close_if_empty(state, work.id)
     elif not row.own_message:  # nobody has heard of the storm
         close(state, row.id)

@@ -261,9 +261,11 @@ class Store:
         """Decide some alerts of a webhook that was kept. It may run twice. :param webhook: with these alerts only"""
         return self._noted(await self._database.do(jobs.AcceptSome(arrival, webhook, source, policy, now)))
 
-    async def accept_end(self, arrival: int, webhook: Webhook, source: str, now: Millis) -> frozenset[str]:
+    async def accept_end(
+        self, arrival: int, webhook: Webhook, source: str, policy: Policy, now: Millis
+    ) -> frozenset[str]:
         """All alerts of it are decided, and what concerns its group may go out. The destinations to wake."""
-        return await self._database.do(jobs.AcceptEnd(arrival, webhook, source, now))
+        return await self._database.do(jobs.AcceptEnd(arrival, webhook, source, policy, now))
 
     async def give_up(self, arrival: int, reason: str) -> frozenset[str]:
         """Alerts of it can't be decided: it is quarantined. The destinations to wake."""

@@ -46,26 +46,30 @@ class Claiming:
                 case Again():
                     pass
                 case Many():
-                    work = await self._claim_large(found.id, policy, now)
+                    work = await self._claim_large(found.id, destination, policy, now)
                 case ManyReported():
                     work = await self._claim_report(found.id, destination, policy, now)
                 case Claimed((storm,)) if storm.is_storm and limits is not None:
-                    work = await self._absorbed(storm, limits, policy, now)
+                    work = await self._absorbed(storm, limits, destination, policy, now)
                 case Claimed():
                     return found
             if work is not None:
                 return Claimed((work,))
 
-    async def _claim_large(self, id_: int, policy: Policy, now: Millis) -> Work | None:
+    async def _claim_large(
+        self, id_: int, destination: Destination, policy: Policy, now: Millis
+    ) -> Work | None:
         """Begin the delivery of a conversation of very many members, in many batches; what it says is read beside the
         writer. None: there was nothing to say after all.
         """
         before = await self._marked(id_, policy, now)
         begun = await self._database.do(jobs.Start(id_, now, before))
         if begun is None:
+            await self._recording.close_large(policy, now)
             return None
         try:
-            return await self._built(begun, before, now)
+            work = await self._built(begun, before, now)
+            return None if await self._is_unsent(work, destination, policy, now) else work
         except BaseException as error:
             await self._give_back(begun.work, error, policy, now)
             raise
@@ -82,6 +86,14 @@ class Claiming:
         if begun is None:
             await self._recording.close_large(policy, now)
         return begun
+
+    async def _is_unsent(self, work: Work, destination: Destination, policy: Policy, now: Millis) -> bool:
+        """Take a claim back if all its alerts have ended since they were marked, and no message is sent for ends."""
+        if destination.send_resolved or not work.says_only_ends:
+            return False
+        await self._recording.unclaim((work,), policy, now)
+        await self._recording.close_large(policy, now)
+        return True
 
     async def _marked(self, id_: int, policy: Policy, now: Millis) -> dict[int, str]:
         """What the destination was notified of before, by the members that there is news of."""
@@ -127,13 +139,15 @@ class Claiming:
             if due > limits.above:
                 return
 
-    async def _absorbed(self, storm: Work, limits: Limits, policy: Policy, now: Millis) -> Work | None:
+    async def _absorbed(
+        self, storm: Work, limits: Limits, destination: Destination, policy: Policy, now: Millis
+    ) -> Work | None:
         """A storm with what its message takes along. In many batches, so that webhooks come in between. None: it has
         nothing to tell after all.
         """
         parts: list[Work] = []
         try:
-            room = await self._absorb(storm, parts, Room(limits.room), policy, now)
+            room = await self._absorb(storm, parts, Room(limits.room), destination, policy, now)
             shown = await self._database.do(jobs.View(storm, tuple(parts), room.full, policy))
         except BaseException as error:
             await self._give_back(replace(storm, parts=tuple(parts)), error, policy, now)
@@ -142,7 +156,15 @@ class Claiming:
             return None
         return replace(storm, parts=tuple(parts), conversation=replace(storm.conversation, storm=shown))
 
-    async def _absorb(self, storm: Work, parts: list[Work], room: Room, policy: Policy, now: Millis) -> Room:
+    async def _absorb(
+        self,
+        storm: Work,
+        parts: list[Work],
+        room: Room,
+        destination: Destination,
+        policy: Policy,
+        now: Millis,
+    ) -> Room:
         """Collect what a storm's message takes along. What room it has left."""
         async for ids in self._due(storm.conversation.destination, storm.share or ALL_APART, now):
             while ids and not room.full:
@@ -152,14 +174,21 @@ class Claiming:
                 parts += more
                 if not looked_at:
                     looked_at = 1
-                    room = await self._absorb_large(storm, ids[0], parts, room, policy, now)
+                    room = await self._absorb_large(storm, ids[0], parts, room, destination, policy, now)
                 ids = ids[looked_at:]  # noqa: PLW2901  (what is left of them)
             if room.full:
                 break
         return room
 
     async def _absorb_large(
-        self, storm: Work, id_: int, parts: list[Work], room: Room, policy: Policy, now: Millis
+        self,
+        storm: Work,
+        id_: int,
+        parts: list[Work],
+        room: Room,
+        destination: Destination,
+        policy: Policy,
+        now: Millis,
     ) -> Room:
         """As :meth:`_claim_large`, for a storm's message. Nothing of it is marked if the message has no room for it."""
         expected = await self._database.read(partial(conversation.expected, id_=id_, now=now))
@@ -171,4 +200,7 @@ class Claiming:
             return room
         parts.append(begun.work)
         parts[-1] = await self._built(begun, before, now)
+        if await self._is_unsent(parts[-1], destination, policy, now):
+            parts.pop()
+            return room
         return with_line(room, parts[-1], policy)

@@ -108,7 +108,7 @@ class Claim:
             surge = state.ask("surge", (key, self.now, own, limits.edits, limits.above))
             if not self.rechecked and storms.begins(state, key, limits, surge):
                 return Surges(limits)
-            plan_claim = storms.plan_claim(state, key, limits, surge, self.now)
+            plan_claim = storms.plan_claim(state, key, limits, surge, self.policy, self.now)
             if plan_claim.work is not None:
                 return Claimed((plan_claim.work,))
         found = self._apart(state, plan_claim.share)

@@ -6,7 +6,7 @@ from typing import Any
 
 from router.core import rows
 from router.core.accept import complete
-from router.core.claim import Notice, Work, claim_conversation, conversation_of, work_of
+from router.core.claim import Notice, Work, begin, claim_conversation, conversation_of, work_of
 from router.core.conversations import open_conversation, open_slot, put_member
 from router.core.dead_letters import discard, retry
 from router.core.digests import FIRED_SINCE
@@ -46,6 +46,7 @@ from tests.unit.core.cells import DUE, JUDGED, LATER, NOW, OPEN_FATE, OPENING, P
 
 _PLACES = {
     "messages": Destination("slack:C1", "slack", None),
+    "without ends": Destination("slack:C2", "slack", None, send_resolved=False),
     "digests": Destination("digest:daily", "digest", None, digest=True),
 }
 _POLICIES = {
@@ -140,7 +141,9 @@ class Play:
         """Have the event happen, and look."""
         change = 0
         event, state = self.cell.event, self.state
-        if event in JUDGED or event == "resolves":
+        if event in JUDGED or event.startswith("resolves"):
+            if event == "resolves: under way":
+                begin(state, self._work(rows.FIRING), NOW)
             change = self._reported()
         elif event == "unrouted":
             rejudge(
@@ -154,7 +157,7 @@ class Play:
         elif self.cell.settles:
             self._settled()
         elif event == "shown whole":
-            complete(state, self.alert.group_id, NOW)
+            complete(state, self.alert.group_id, self.policy, NOW)
         else:
             self._recorded()
         member = state.members[self.member.id]
@@ -171,7 +174,8 @@ class Play:
 
     def _reported(self) -> int:
         how, _, kind = self.cell.event.partition(": ")
-        decision = decision_of(DecisionKind(kind or "send"), self.place, 0 if how == "repeats" else None)
+        decided = "send" if how == "resolves" else kind
+        decision = decision_of(DecisionKind(decided), self.place, 0 if how == "repeats" else None)
         change = None if how == "judged" else self._change()
         transitions = Transitions(self.state, self.policy, self.subject, NOW)
         if how == "resolves":

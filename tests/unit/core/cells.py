@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from router.core import rows
 from router.core.members import FATE_OF
-from router.core.table import DIGESTS, MESSAGES, NEVER_IN_DIGESTS, NEVER_IN_MESSAGES
+from router.core.table import DIGESTS, MESSAGES, NEVER_IN_DIGESTS, NEVER_IN_MESSAGES, WITHOUT_ENDS
 from router.model import (
     HOUR,
     DecisionKind,
@@ -25,11 +25,13 @@ _STATUSES = (rows.FIRING, rows.RESOLVED)
 DUE: Mapping[str, Millis | None] = {"none": None, "now": PASSED, "later": LATER}
 JUDGED = tuple(f"{how}: {kind}" for how, kind in product(("fires", "repeats", "judged"), DecisionKind))
 _ATTEMPTS = ("delivered", "failed", "in doubt", "given up")
+_IN_MESSAGES = (
+    *JUDGED, "resolves", "unrouted", "claimed", *_ATTEMPTS, "delivered late", "given up late", "again: firing",
+    "again: end", "again: recipient", "discarded", "shown whole",
+)  # fmt: skip
 EVENTS = {
-    "messages": (
-        *JUDGED, "resolves", "unrouted", "claimed", *_ATTEMPTS, "delivered late", "given up late", "again: firing",
-        "again: end", "again: recipient", "discarded", "shown whole",
-    ),
+    "messages": _IN_MESSAGES,
+    "without ends": (*_IN_MESSAGES, "resolves: under way"),
     "digests": (
         *JUDGED, "resolves", "unrouted", "claimed", *_ATTEMPTS, "again: firing", "again: end", "again: recipient",
         "discarded",
@@ -76,8 +78,14 @@ def _parsed(text: str) -> list[list[str]]:
     return [[each.strip() for each in line.strip("|").split("|")] for line in lines]
 
 
-_BECOMES = {"messages": _parsed(MESSAGES), "digests": _parsed(DIGESTS)}
-_NEVER = {"messages": _parsed(NEVER_IN_MESSAGES), "digests": _parsed(NEVER_IN_DIGESTS)}
+_OWN_ROWS = {
+    "messages": _parsed(MESSAGES), "without ends": _parsed(WITHOUT_ENDS), "digests": _parsed(DIGESTS)
+}  # fmt: skip
+_BECOMES = {**_OWN_ROWS, "without ends": [*_OWN_ROWS["without ends"], *_OWN_ROWS["messages"]]}
+_NEVER = {
+    "messages": _parsed(NEVER_IN_MESSAGES), "without ends": _parsed(NEVER_IN_MESSAGES),
+    "digests": _parsed(NEVER_IN_DIGESTS),
+}  # fmt: skip
 
 
 def _matches(row: list[str], cell: Cell) -> bool:
@@ -96,7 +104,8 @@ def why_never(cell: Cell) -> str | None:
 
 
 def rows_of(kind: str) -> list[list[str]]:
-    return _BECOMES[kind]
+    """The rows of its own table."""
+    return _OWN_ROWS[kind]
 
 
 def row_of(cell: Cell) -> list[str]:

@@ -1,20 +1,25 @@
 """Plays histories in memory: webhooks, answers of Alertmanager, other rules, attempts and what comes of them."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 
 from router.core.accept import accept_webhook
-from router.core.adopt import adopt_rules, move, reindex, retire
+from router.core.adopt import Adoption, adopt_rules, move, reindex, retire
 from router.core.claim import Work, claim_conversation
 from router.core.dead_letters import UnderWay, discard, retry
 from router.core.members import rejudge_all
 from router.core.presence import Answer, Reported, confirm
 from router.core.record import record_outcome
 from router.core.rows import FIRING, OF_DIGEST, MemberRow
+from router.core.unsent_ends import sends_ends
 from router.model import (
     MINUTE,
     Alert,
     Broken,
     Delivered,
+    Destination,
     Millis,
     Outcome,
     Refusal,
@@ -39,6 +44,27 @@ STEPS = ("post", "post", "post", "wait", "claim", "claim", "record", "record", "
 Step = tuple[str, int]
 
 
+@cache
+def _rules(number: int, *, without_ends: bool) -> Adoption:
+    """Return the rules of one of the recorded histories; all its destinations may have ``send_resolved: false``."""
+    rules = adoption(NAMES[number])
+    if not without_ends:
+        return rules
+    receivers = {
+        name: tuple(replace(each, send_resolved=each.digest) for each in several)
+        for name, several in rules.policy.receivers.items()
+    }
+    policy = replace(
+        rules.policy, receivers=receivers, fingerprint=f"{rules.policy.fingerprint} without ends"
+    )
+    return Adoption(policy, {each.key: kept(each) for each in policy.destinations.values()})
+
+
+def kept(destination: Destination) -> str:
+    """A destination as the store keeps it, as far as the core reads that."""
+    return json.dumps({"options": {"send_resolved": destination.send_resolved}})
+
+
 class RandomHistory:
     def __init__(self) -> None:
         self.state = in_memory()
@@ -58,10 +84,12 @@ class RandomHistory:
         conversation = self.state.conversations[member.conversation_id]
         due = "none" if member.at is None else "now" if member.at <= self.now else "later"
         kind = "digests" if conversation.kind == OF_DIGEST else "messages"
+        if kind == "messages" and not sends_ends(self.state, self.policy, conversation.destination):
+            kind = "without ends"
         return Cell(kind, event, Member(member.decision, member.notified, member.status, due), knew)
 
     def reload(self, number: int) -> None:
-        self.rules = adoption(NAMES[number % len(NAMES)])
+        self.rules = _rules(number % len(NAMES), without_ends=number // len(NAMES) % 2 == 1)
         self.policy = self.rules.policy
         alerts = [row.id for row in self.state.alerts if row.status == FIRING]
         if adopt_rules(self.state, self.rules, self.now):

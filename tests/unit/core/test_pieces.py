@@ -33,7 +33,7 @@ def decide(world: World, arrival: int, some: Webhook) -> None:
 
 
 def end(world: World, arrival: int, body: Webhook) -> None:
-    at_once(world.store.accept_end(arrival, body, "default", world.now))
+    at_once(world.store.accept_end(arrival, body, "default", world.policy, world.now))
 
 
 def in_pieces(world: World, body: Webhook, size: int) -> None:
