@@ -19,9 +19,11 @@ from router.model import (
     Status,
 )
 from router.store import Work
-from tests.unit.core.world import ALL, MONDAY, NOON, RULES, World, alert
+from tests.unit.core.world import ALL, MONDAY, NOON, RULES, World, alert, without_ends
 
 ALERTS = st.tuples(st.sampled_from("AB"), st.sampled_from(["critical", "warning", "info"]))
+WITHOUT_ENDS = st.frozensets(st.sampled_from([each.key for each in ALL if not each.digest]))
+"""The destinations with ``send_resolved: false``."""
 STEPS = st.lists(
     st.one_of(
         st.tuples(
@@ -51,7 +53,7 @@ STEPS = st.lists(
             ),
         ),
         st.tuples(st.just("retry"), st.none(), st.none()),
-        st.tuples(st.just("reload"), st.sampled_from(range(3)), st.none()),
+        st.tuples(st.just("reload"), st.sampled_from(range(3)), WITHOUT_ENDS),
     ),
     max_size=40,
 )
@@ -129,7 +131,7 @@ class History:
             case "retry":
                 self.world.retry_the_dead()
             case "reload":
-                self.world.reload(RULES[what])
+                self.world.reload(without_ends(RULES[what], detail or ()))
         if self._checked:
             self.world.assert_balanced()
 

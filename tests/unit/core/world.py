@@ -1,5 +1,7 @@
 """A world around the store's transitions: rules, a clock, and providers that remember what they were told."""
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar, cast
 
@@ -72,6 +74,17 @@ def with_repeat(every: Millis | None) -> Policy:
     """The policy, with every route's repeats told again like this."""
     routes = tuple(replace(route, repeat=every) for route in POLICY.root.routes)
     return replace(POLICY, root=replace(POLICY.root, routes=routes, repeat=every))
+
+
+def without_ends(policy: Policy, keys: Iterable[str]) -> Policy:
+    """The policy, with ``send_resolved: false`` at these destinations."""
+    chosen = frozenset(keys)
+    receivers = {
+        name: tuple(replace(each, send_resolved=each.key not in chosen) for each in several)
+        for name, several in policy.receivers.items()
+    }
+    fingerprint = " ".join([policy.fingerprint, *sorted(chosen)])
+    return replace(policy, receivers=receivers, fingerprint=fingerprint)
 
 
 # The same, without the team's hours; and one that tells all to the team alone, without digests.
@@ -157,6 +170,8 @@ class World:
         self.now = now
         self.providers = {each.key: Provider() for each in ALL}
         self.accepted = 0
+        self.without_ends: set[str] = set()
+        """The destinations with ``send_resolved: false``, those that are gone from the rules included."""
         self.adopt(policy)
 
     @property
@@ -186,7 +201,10 @@ class World:
     ) -> Work | Idle:
         found = at_once(self.store.claim(destination, self.policy, self.now, limits=limits, overdue=overdue))
         if isinstance(found, Idle) and not overdue:
-            assert found.until is None or found.until > self.now, "a lane that is idle looks again at once"
+            assert found.until is None or found.until > self.now, "an idle lane claims again immediately"
+        if isinstance(found, Work) and destination.key in self.without_ends:
+            works = found.parts if found.is_storm else (found,)
+            assert not all(each.says_only_ends for each in works), f"{found}: is sent for an end alone"
         return found
 
     def work_of(self, destination: Destination, limits: Limits | None = None) -> Work:
@@ -229,7 +247,11 @@ class World:
 
     def adopt(self, policy: Policy) -> None:
         """Everything that fires is judged by these rules."""
-        at_once(self.store.adopt(Adoption(policy), self.now))
+        named = policy.destinations
+        self.without_ends -= set(named)
+        self.without_ends |= {each.key for each in named.values() if not each.send_resolved}
+        options = {each: json.dumps({"options": {"send_resolved": False}}) for each in self.without_ends}
+        at_once(self.store.adopt(Adoption(policy, options), self.now))
         at_once(self.store.judge(policy, self.now))
         at_once(self.store.retire(policy, self.now))
 

@@ -21,8 +21,7 @@ from tests.examples import examples
 from tests.unit.core import oracle
 from tests.unit.core.memory import at_once
 from tests.unit.core.stories import ALERTS, STEPS, History
-from tests.unit.core.test_storm_histories import STEPS as STORM_STEPS
-from tests.unit.core.test_storm_histories import Storm
+from tests.unit.core.storm_stories import STORM_STEPS, StormHistory
 from tests.unit.core.world import ALL, World, with_repeat
 from tests.unit.store.sqlite_world import InSqlite, contents, in_sqlite
 
@@ -160,7 +159,7 @@ def test_a_history_in_sqlite_is_the_same_in_memory(steps: list[tuple[str, Any]],
 def test_a_storm_in_sqlite_is_the_same_in_memory(steps: list[tuple[str, Any]], edits: Any) -> None:
     with in_sqlite() as database:
         limits = Limits(above=2, every=5 * SECOND, room=100, edits=edits)
-        storms = Storm(limits), Storm(limits, database)
+        storms = StormHistory(limits), StormHistory(limits, database)
         for step in steps:
             for storm in storms:
                 storm.step(*step)

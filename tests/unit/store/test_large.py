@@ -12,8 +12,7 @@ from router.model import DAY, HOUR, MINUTE, SECOND, Broken, Delivered, Rejected,
 from router.store import Idle, Limits
 from tests.examples import examples
 from tests.unit.core.stories import STEPS, History
-from tests.unit.core.test_storm_histories import STEPS as STORM_STEPS
-from tests.unit.core.test_storm_histories import Storm
+from tests.unit.core.storm_stories import STORM_STEPS, StormHistory
 from tests.unit.core.world import ALL, DAILY, PAGER, SLACK, TEAM, World, alert
 from tests.unit.store.sqlite_world import in_sqlite
 
@@ -88,13 +87,13 @@ def test_a_storm_ends_as_with_small_ones(steps: list[Any], edits: bool, room: in
     limits = Limits(above=2, every=5 * SECOND, room=room, edits=edits)
     with in_sqlite() as database, pytest.MonkeyPatch.context() as patch:
         large_from(patch, 0)
-        large = Storm(limits, database)
+        large = StormHistory(limits, database)
         of(large.world)
         for step in steps:
             large.step(*step)
         large.settle()
         large_from(patch, 500)
-        small = Storm(limits)
+        small = StormHistory(limits)
         for step in steps:
             small.step(*step)
         small.settle()
