@@ -24,7 +24,6 @@ from router.core.rows import (
     DROP,
     FIRING,
     GIVEN_UP,
-    LARGE,
     NOT_FIRING,
     NOTHING,
     OF_ALERT,
@@ -361,9 +360,7 @@ class Transitions:
         return Fate.OBSOLETE, self._obsolete
 
     def _end_unsent(self, member: MemberRow, conversation: ConversationRow) -> tuple[Fate, str]:
-        # The members of a large conversation are marked before its delivery begins.
-        under_way = conversation.delivery_id is not None or conversation.size > LARGE
-        if member.notified != UNKNOWN or not under_way:
+        if member.notified != UNKNOWN or conversation.delivery_id is None:
             settle_ends(self._state, [member], self._now)
         elif member.status == FIRING:  # the outcome settles it; after a restart, the next claim does
             self._put(member, status=RESOLVED, at=self._now)

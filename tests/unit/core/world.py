@@ -199,7 +199,8 @@ class World:
     def begin(
         self, destination: Destination, limits: Limits | None = None, overdue: Millis = 0
     ) -> Work | Idle:
-        found = at_once(self.store.claim(destination, self.policy, self.now, limits=limits, overdue=overdue))
+        there = replace(destination, send_resolved=destination.key not in self.without_ends)
+        found = at_once(self.store.claim(there, self.policy, self.now, limits=limits, overdue=overdue))
         if isinstance(found, Idle) and not overdue:
             assert found.until is None or found.until > self.now, "an idle lane claims again immediately"
         if isinstance(found, Work) and destination.key in self.without_ends:

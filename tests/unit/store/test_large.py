@@ -13,8 +13,8 @@ from router.store import Idle, Limits
 from tests.examples import examples
 from tests.unit.core.stories import STEPS, History
 from tests.unit.core.storm_stories import STORM_STEPS, StormHistory
-from tests.unit.core.world import ALL, DAILY, PAGER, SLACK, TEAM, World, alert
-from tests.unit.store.sqlite_world import in_sqlite
+from tests.unit.core.world import ALL, DAILY, PAGER, POLICY, SLACK, TEAM, World, alert, without_ends
+from tests.unit.store.sqlite_world import InSqlite, in_sqlite
 
 T = TypeVar("T")
 
@@ -114,6 +114,24 @@ def test_all_of_it_is_told_and_recorded(world: World) -> None:
     world.assert_balanced()
     assert world.fates(SLACK) == ["delivered"] * 7
     assert isinstance(world.begin(SLACK), Idle)
+
+
+def test_ends_that_overtake_a_claim_are_not_sent_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.reload(without_ends(POLICY, [SLACK.key]))
+    many(world)
+    database = world.database
+    assert isinstance(database, InSqlite)
+    read = database.read
+
+    async def read_after_the_ends(work: Callable[..., Any]) -> Any:
+        many(world, Status.RESOLVED)
+        return await read(work)
+
+    monkeypatch.setattr(database, "read", read_after_the_ends)
+    assert isinstance(world.begin(SLACK), Idle)
+    world.assert_balanced()
+    assert Counter(world.fates(SLACK)) == {"obsolete": 7, "dropped": 7}
+    assert {row.state for row in world.state.conversations if row.destination == SLACK.key} == {"closed"}
 
 
 def test_a_claim_that_is_taken_back_leaves_nothing_behind(world: World) -> None:
