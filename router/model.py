@@ -19,7 +19,7 @@ DAY: Millis = 24 * HOUR
 Labels = Mapping[str, str]
 
 # Of the alerts that were told as ended, so many stand in a message to people; the others are counted.
-_ENDED_LISTED = 50
+_MAX_ENDED_LISTED = 50
 
 OWN_SOURCE = "alert-router"
 """The source of the alerts that the router raises about itself."""
@@ -416,7 +416,7 @@ class Conversation:
     def listed(self) -> tuple[ShownAlert, ...]:
         """The alerts that people are shown: all that fire, all news, and of what was told as ended the newest."""
         old = [told for told in self.resolved if not told.news]
-        unlisted = set(map(id, old[:-_ENDED_LISTED]))
+        unlisted = set(map(id, old[:-_MAX_ENDED_LISTED]))
         return tuple(told for told in self.alerts if id(told) not in unlisted)
 
     @property

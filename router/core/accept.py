@@ -15,7 +15,7 @@ from router.core.alerts import (
     written_doubt,
 )
 from router.core.conversations import DATABASE_ID, ONE_ENDED, close_empty, has_nothing_to_say, put_member
-from router.core.members import Subject, Transitions, judge, want_judged, want_placed, want_rejudged
+from router.core.members import Subject, Transitions, judge, want_judged, want_memberships, want_rejudged
 from router.core.reduce import PEER_LAG, Doubt, reduce_alert
 from router.core.release import muted_by, release_muted, want_released
 from router.core.rows import (
@@ -72,7 +72,7 @@ def want_accepted(
     with suppress(MissingRows):
         want_judged(state, policy, ((alert.identity, alert.labels) for alert in webhook.alerts))
     with suppress(MissingRows):
-        want_placed(state, policy, _places(webhook, source, policy, {}), now)
+        want_memberships(state, policy, _destinations_by_subject(webhook, source, policy, {}), now)
     state.ready()
     group = state.groups.one("key", (source, webhook.receiver, webhook.group_key))
     if group is not None and whole and webhook.truncated == 0:
@@ -88,7 +88,7 @@ def want_accepted(
     state.members.want("open of alert", known.values())
     state.inhibitors.want("alert", known.values())
     with suppress(MissingRows):
-        want_placed(state, policy, _places(webhook, source, policy, known), now)
+        want_memberships(state, policy, _destinations_by_subject(webhook, source, policy, known), now)
     state.ready()
     members = [member for id_ in known.values() for member in state.members.of("open of alert", id_)]
     state.conversations.want("id", {member.conversation_id for member in members})
@@ -121,7 +121,7 @@ def _want_ended(state: State, policy: Policy, ending: list[int], places: set[int
     want_rejudged(state, policy, muted_by(state, keys), now)
 
 
-def _places(
+def _destinations_by_subject(
     webhook: Webhook, source: str, policy: Policy, known: Mapping[str, int]
 ) -> Iterator[tuple[Subject, Sequence[Destination]]]:
     """Each alert, and the destinations that it may be for."""

@@ -15,7 +15,7 @@ from router.core.conversations import (
     put_member,
     revision_of,
 )
-from router.core.digests import EVERYBODY, Covers
+from router.core.digests import ALL_DESTINATIONS, DigestScope
 from router.core.members import rejudge, want_rejudged
 from router.core.rows import (
     FIRING,
@@ -75,7 +75,7 @@ class Share:
         return (self.edits and bool(row.own_message)) if self.taking else not belongs
 
 
-ALL_APART = Share()
+NO_STORM = Share()
 """There is no storm."""
 
 
@@ -163,7 +163,7 @@ def claim_conversation(
     now: Millis,
     *,
     quiet_digest: bool = False,
-    covers: Covers = EVERYBODY,
+    covers: DigestScope = ALL_DESTINATIONS,
 ) -> Work | None:
     """Begin the delivery of a conversation that is due; None: it has nothing to say after all.
 
@@ -315,7 +315,7 @@ def start_report(state: State, work: Work, policy: Policy, now: Millis, *, quiet
     row = state.conversations[work.id]
     if row.next_at is None or row.next_at > now:
         return None
-    return begin(state, work, now) if is_worth_sending(state, work, policy, now, quiet=quiet) else None
+    return None if finish_if_empty(state, work, policy, now, quiet=quiet) else begin(state, work, now)
 
 
 def is_due(member: MemberRow, now: Millis) -> bool:
@@ -323,14 +323,14 @@ def is_due(member: MemberRow, now: Millis) -> bool:
 
 
 def _claim_digest(
-    state: State, row: ConversationRow, policy: Policy, now: Millis, *, quiet: bool, covers: Covers
+    state: State, row: ConversationRow, policy: Policy, now: Millis, *, quiet: bool, covers: DigestScope
 ) -> Work | None:
     judge_once_more(state, row.id, policy, now)
     work = report(state, row.id, policy, now, covers)
-    return work if is_worth_sending(state, work, policy, now, quiet=quiet) else None
+    return None if finish_if_empty(state, work, policy, now, quiet=quiet) else work
 
 
-def report(state: State, id_: int, policy: Policy, now: Millis, covers: Covers) -> Work:
+def report(state: State, id_: int, policy: Policy, now: Millis, covers: DigestScope) -> Work:
     """What a digest says, whose members are judged. It changes nothing."""
     row = state.conversations[id_]
     view = digests.view(state, row, policy, now, covers)
@@ -342,16 +342,21 @@ def report(state: State, id_: int, policy: Policy, now: Millis, covers: Covers) 
     return work_of(row, conversation_of(row, now, (), digest=view), notice, now)
 
 
-def is_worth_sending(state: State, work: Work, policy: Policy, now: Millis, *, quiet: bool) -> bool:
-    """Whether a digest has something to say. If it does not, the next one follows."""
+def finish_if_empty(state: State, work: Work, policy: Policy, now: Millis, *, quiet: bool) -> bool:
+    """Finish a digest that reports nothing: the next one follows. Return whether it was finished.
+
+    :param quiet: an empty digest is sent as "all quiet"
+    """
     view = work.conversation.digest
     if quiet or view is None or not view.empty:
-        return True
+        return False
     digests.finish(state, work.id, policy, now)
-    return False
+    return True
 
 
-def upcoming(state: State, destination: str, policy: Policy, now: Millis, covers: Covers) -> Conversation:
+def upcoming(
+    state: State, destination: str, policy: Policy, now: Millis, covers: DigestScope
+) -> Conversation:
     """The next slot of a digest, as it stands."""
     row, _ = open_slot(state, policy, destination, now)
     view = replace(digests.view(state, row, policy, now, covers), until=now)

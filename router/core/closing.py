@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from router.core import digests, fates
 from router.core.conversations import begin_another, change, latest, put_member
-from router.core.members import OBSOLETE
+from router.core.members import NEVER_NOTIFIED
 from router.core.rows import CLOSED, FIRING, NOT_FIRING, OPEN, RESOLVED, ConversationRow, MemberRow
 from router.core.state import State
 from router.decide import Policy
@@ -53,7 +53,7 @@ def _go_on(state: State, row: ConversationRow, members: Sequence[MemberRow], now
                 state.fates.put(fate._replace(member_id=there.id, generation=0))
         elif state.alerts[each.alert_id].status != FIRING:  # it ended since
             _empty(state, each)
-            fates.finish(state, each.id, fates.ANY_GENERATION, Fate.OBSOLETE, OBSOLETE, now)
+            fates.finish(state, each.id, fates.ANY_GENERATION, Fate.OBSOLETE, NEVER_NOTIFIED, now)
         else:
             alone.append(each)
     begin_another(state, row, alone, now)

@@ -10,7 +10,7 @@ from router.core.claim import Notice, Work
 from router.core.conversations import change, close_if_empty, find_due, keep_remote, latest, put_member
 from router.core.digests import report_next
 from router.core.fates import ANY_GENERATION
-from router.core.members import OBSOLETE, Transitions, subject_of, want_placed
+from router.core.members import NEVER_NOTIFIED, Transitions, subject_of, want_memberships
 from router.core.rows import (
     DROP,
     FIRING,
@@ -44,7 +44,7 @@ RETRIED = "retried"
 DISCARDED = "discarded by hand"
 
 
-class UnderWay(Exception):  # noqa: N818  (says what is so)
+class DeliveryUnderWay(Exception):  # noqa: N818  (says what is so)
     """A delivery of the conversation is being sent at this moment; its outcome would overwrite a retry."""
 
 
@@ -59,7 +59,7 @@ def give_up(state: State, work: Work, reason: str, policy: Policy, now: Millis) 
         state, state.conversations[work.id], observed_generation=work.conversation.version, attempts=0,
         not_before=0, tried_since=None,
     )  # fmt: skip
-    write(state, work, reason, now)
+    write_dead_letter(state, work, reason, now)
     woken = notify_instead(state, work, reason, policy, now)
     if digest:
         digests.finish(state, work.id, policy, now)
@@ -81,7 +81,7 @@ def _finish(state: State, work: Work, reason: str, policy: Policy, now: Millis) 
             _give_up(state, each, reason, work.conversation.destination, policy, now)
 
 
-def leave_out(
+def give_up_recipients(
     state: State, work: Work, refused: tuple[Refusal, ...], policy: Policy, now: Millis
 ) -> frozenset[str]:
     """Give up recipients that could not be notified of what the others were: a letter each, and the ``on_failure``
@@ -91,7 +91,7 @@ def leave_out(
     """
     woken: set[str] = set()
     for each in refused:
-        write(state, work, each.shown, now, each.recipient)
+        write_dead_letter(state, work, each.shown, now, each.recipient)
         woken |= notify_instead(state, work, f"{each.recipient}: {each.shown}", policy, now)
     return frozenset(woken)
 
@@ -109,7 +109,7 @@ def _give_up(
     elif member.status == FIRING:
         after = member._replace(notified=RESOLVED, at=now)
     elif notice.notified_before in NOT_FIRING:
-        fates.finish(state, notice.member, ANY_GENERATION, Fate.OBSOLETE, OBSOLETE, now)
+        fates.finish(state, notice.member, ANY_GENERATION, Fate.OBSOLETE, NEVER_NOTIFIED, now)
         after = given_up._replace(notified=notice.notified_before)
     elif not sends_ends(state, policy, destination):
         settle_fates(state, [notice.member], now, (Fate.OBSOLETE, UNCONFIRMED))
@@ -124,7 +124,7 @@ def _open_dead_letter(state: State, conversation: int, recipient: str) -> DeadLe
     return next((each for each in found if each.recipient == recipient), None)
 
 
-def write(state: State, work: Work, reason: str, now: Millis, recipient: str = "") -> None:
+def write_dead_letter(state: State, work: Work, reason: str, now: Millis, recipient: str = "") -> None:
     """A letter of what this work was to say. An open one of the conversation takes it in."""
     notices = {each.member: {"status": each.status, "notified": each.notified_before} for each in work.notice}
     dead_letter = _open_dead_letter(state, work.id, recipient)
@@ -162,7 +162,7 @@ def notify_instead(state: State, work: Work, reason: str, policy: Policy, now: M
     The destinations that have something to do now.
     """
     key = work.conversation.destination
-    others = _others(policy, key)
+    others = _failover_destinations(policy, key)
     if not others:
         return frozenset()
     want_notified_instead(state, work, policy, now)
@@ -191,7 +191,7 @@ def notify_instead(state: State, work: Work, reason: str, policy: Policy, now: M
     return frozenset(woken)
 
 
-def _others(policy: Policy, key: str) -> list[Destination]:
+def _failover_destinations(policy: Policy, key: str) -> list[Destination]:
     """The destinations of its ``on_failure`` receiver."""
     receiver = next(
         (each.on_failure for several in policy.receivers.values() for each in several if each.key == key),
@@ -202,7 +202,7 @@ def _others(policy: Policy, key: str) -> list[Destination]:
 
 def want_notified_instead(state: State, work: Work, policy: Policy, now: Millis) -> None:
     """Have the rows loaded that :func:`notify_instead` asks for, in rounds. :raises Missing:"""
-    others = _others(policy, work.conversation.destination)
+    others = _failover_destinations(policy, work.conversation.destination)
     if not others:
         return
     state.members.want("id", (each.member for each in work.notice))
@@ -221,7 +221,7 @@ def want_notified_instead(state: State, work: Work, policy: Policy, now: Millis)
     state.groups.want("id", groups.values())
     state.ready()
     subjects = (subject_of(state, state.alerts[id_], group) for id_, group in groups.items())
-    want_placed(state, policy, ((each, others) for each in subjects), now)
+    want_memberships(state, policy, ((each, others) for each in subjects), now)
 
 
 def retry(state: State, dead_letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
@@ -236,7 +236,7 @@ def retry(state: State, dead_letter: int, policy: Policy, now: Millis) -> frozen
         return None
     if row.recipient:
         if state.conversations[row.conversation_id].delivery_id is not None:
-            raise UnderWay
+            raise DeliveryUnderWay
         _retry_alone(state, row, policy, now)
     else:
         notices = _notices(row)
@@ -264,7 +264,7 @@ def discard_some(state: State, dead_letter: int, members: Iterable[int], now: Mi
     if _unsettled(state, dead_letter) is None:
         return False
     for member in members:
-        fates.raise_dead(state, member, Fate.DROPPED, DISCARDED, now)
+        fates.settle_dead(state, member, Fate.DROPPED, DISCARDED, now)
     return True
 
 
@@ -282,7 +282,7 @@ def settle(state: State, dead_letter: int, how: str, now: Millis) -> frozenset[s
     return frozenset({row.destination})
 
 
-def many(state: State, dead_letter: int) -> dict[int, dict[str, str]]:
+def notices_if_many(state: State, dead_letter: int) -> dict[int, dict[str, str]]:
     """What is known of the alerts of a letter, by member, if they are so many that it is settled in pieces."""
     row = _unsettled(state, dead_letter)
     if row is None or row.recipient or len(row.notices) < LARGE:  # each takes more than a character
@@ -296,10 +296,10 @@ def _unsettled(state: State, dead_letter: int) -> DeadLetterRow | None:
     return row if row is not None and row.state == "dead" else None
 
 
-def _in_the_next_digest(state: State, destination: str, member: int, policy: Policy, now: Millis) -> None:
+def _retry_in_next_digest(state: State, destination: str, member: int, policy: Policy, now: Millis) -> None:
     there = destination in policy.schedules
     fate, reason = (Fate.DIGEST, "tried again by hand") if there else (Fate.DROPPED, "its digest is gone")
-    fates.raise_dead(state, member, fate, reason, now)
+    fates.settle_dead(state, member, fate, reason, now)
     if there:
         report_next(state, state.members[member], destination, policy, now)
 
@@ -313,20 +313,20 @@ def _retry(
     conversation = state.conversations[member.conversation_id]
     there, is_open = dead_letter.destination, conversation.state == rows.OPEN
     if conversation.slot is not None:
-        _in_the_next_digest(state, there, id_, policy, now)
+        _retry_in_next_digest(state, there, id_, policy, now)
         return
-    fate, reason = Fate.OBSOLETE, OBSOLETE
+    fate, reason = Fate.OBSOLETE, NEVER_NOTIFIED
     firing, after = member.status == FIRING, member
     # It is reached by the rules, or because it has yet to be notified of other ends.
     if not policy.names(there) and state.destinations.get(there) is None:
         fate, reason = Fate.DROPPED, "its destination is gone from the rules"
         after = _out_of_reach(state, member, reason, now)
     elif not is_open or (firing and notice["status"] == RESOLVED):
-        reason = "told otherwise since"
+        reason = "superseded by a later status"
         if is_open and notice["notified"] not in NOT_FIRING and member.notified == RESOLVED:
             after = _still_shown(state, member, notice["notified"], now)
     elif firing and member.notified == FIRING:
-        fate, reason = Fate.DELIVERED, "told already"
+        fate, reason = Fate.DELIVERED, "notified already"
     elif not firing and not sends_ends(state, policy, there):
         fate, reason = (Fate.DROPPED, NOT_SENT) if notice["status"] == RESOLVED else (fate, reason)
     elif firing or (notice["notified"] not in NOT_FIRING and member.notified == RESOLVED):
@@ -334,7 +334,7 @@ def _retry(
         notified = UNKNOWN if member.notified == UNKNOWN else notice["notified"]
         after = member._replace(notified=notified, decision=SEND, at=now, reason=reason)
     put_member(state, after, member)
-    fates.raise_dead(state, id_, fate, reason, now)
+    fates.settle_dead(state, id_, fate, reason, now)
 
 
 def _out_of_reach(state: State, member: MemberRow, reason: str, now: Millis) -> MemberRow:
@@ -351,9 +351,9 @@ def _still_shown(state: State, member: MemberRow, notified: str, now: Millis) ->
     after = member._replace(notified=notified)
     if member.decision != INHIBITED:
         return after
-    fate, reason, at = Fate.DELIVERED, "told already", None
+    fate, reason, at = Fate.DELIVERED, "notified already", None
     if notified == UNKNOWN:
-        fate, reason, at = Fate.PENDING, "its end may have arrived before", now
+        fate, reason, at = Fate.PENDING, "an earlier message about its end may have arrived", now
     fates.move(state, member.id, (fate, member.rule, reason), now)
     return after._replace(decision=SEND, at=at, reason=reason, inhibitor=None, held_since=None)
 
@@ -408,7 +408,7 @@ def discard(state: State, dead_letter: int, now: Millis) -> bool:
     if row is None:
         return False
     for member in _notices(row):
-        fates.raise_dead(state, member, Fate.DROPPED, DISCARDED, now)
+        fates.settle_dead(state, member, Fate.DROPPED, DISCARDED, now)
     settle(state, dead_letter, "discarded", now)
     return True
 
@@ -418,7 +418,7 @@ def want_dead_letter(state: State, dead_letter: int) -> None:
     state.dead_letters.want("id", (dead_letter,))
     state.ready()
     row = _unsettled(state, dead_letter)
-    if row is None or many(state, dead_letter):
+    if row is None or notices_if_many(state, dead_letter):
         return
     want_settled(state, row, list(_notices(row)))
 

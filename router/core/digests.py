@@ -12,7 +12,7 @@ from router.core.state import State
 from router.decide import Policy
 from router.model import Destination, DigestLine, DigestView, Fate, Millis
 
-GONE = "its digest is gone from the rules"
+DIGEST_GONE = "its digest is gone from the rules"
 # As often as this within one period, and an alert is called flapping.
 _FLAPPING = 3
 
@@ -25,7 +25,7 @@ became obsolete."""
 
 
 @dataclass(frozen=True, slots=True)
-class Covers:
+class DigestScope:
     """Whose alerts a digest reports, beside its own."""
 
     destinations: frozenset[str] | None = None
@@ -41,15 +41,15 @@ class Covers:
         return destination in self and destination not in self.machines
 
 
-EVERYBODY = Covers()
+ALL_DESTINATIONS = DigestScope()
 
 
-def covered(destination: Destination, policy: Policy) -> Covers:
+def scope_of(destination: Destination, policy: Policy) -> DigestScope:
     machines = frozenset(key for key, each in policy.destinations.items() if each.machine)
     if not destination.digest or not destination.options.covers:
-        return Covers(None, machines)
+        return DigestScope(None, machines)
     keys = (each.key for name in destination.options.covers for each in policy.receivers.get(name, ()))
-    return Covers(frozenset(keys) | {destination.key}, machines)
+    return DigestScope(frozenset(keys) | {destination.key}, machines)
 
 
 def is_large(state: State, row: ConversationRow, policy: Policy, now: Millis) -> bool:
@@ -61,7 +61,7 @@ def _period(row: ConversationRow, policy: Policy, now: Millis) -> tuple[Millis, 
     return row.since or 0, max(row.slot or 0, policy.schedules[row.destination].previous(now))
 
 
-def view(state: State, row: ConversationRow, policy: Policy, now: Millis, covers: Covers) -> DigestView:
+def view(state: State, row: ConversationRow, policy: Policy, now: Millis, covers: DigestScope) -> DigestView:
     """What a digest reports. One that comes late covers all until its latest slot."""
     since, until = _period(row, policy, now)
     own = [each for each in state.members.of("conversation", row.id) if each.decision == rows.DIGEST]
@@ -114,7 +114,7 @@ def _want_viewed(
 
 
 def _others(
-    state: State, found: Iterable[tuple[int, str, str]], seen: set[int], covers: Covers
+    state: State, found: Iterable[tuple[int, str, str]], seen: set[int], covers: DigestScope
 ) -> tuple[DigestLine, ...]:
     lines = []
     for alert_id, destination, reason in found:
@@ -145,7 +145,7 @@ def go_on(
     if row.destination not in policy.schedules:
         state.ready()
         for each in members:
-            fates.finish(state, each.id, fates.ANY_GENERATION, Fate.DROPPED, GONE, now)
+            fates.finish(state, each.id, fates.ANY_GENERATION, Fate.DROPPED, DIGEST_GONE, now)
         return
     successor, _ = open_slot(state, policy, row.destination, now)
     state.alerts.want("id", (each.alert_id for each in members))

@@ -8,14 +8,14 @@ from router.core.rows import FateRow, FormerFateRow
 from router.core.state import State
 from router.model import Fate, Millis
 
-Said = tuple[Fate, str, str]
+FateDecision = tuple[Fate, str, str]
 """A fate, the rule that made it, and the reason."""
 ANY_GENERATION = 2**62
 """Beyond every one."""
 
 
 def add(
-    state: State, change: int, destination: str, member: int | None, said: Said, generation: int, now: Millis,
+    state: State, change: int, destination: str, member: int | None, said: FateDecision, generation: int, now: Millis,
     configuration: int | None = None,
 ) -> None:  # fmt: skip
     fate, rule, reason = said
@@ -27,7 +27,9 @@ def add(
     )  # fmt: skip
 
 
-def move(state: State, member: int, said: Said, now: Millis, configuration: int | None = None) -> None:
+def move(
+    state: State, member: int, said: FateDecision, now: Millis, configuration: int | None = None
+) -> None:
     """The open fates of a member: the rules, or the state, say something else of them now.
 
     :param configuration: of the rules; None: the state says so
@@ -52,13 +54,15 @@ def make_obsolete(state: State, member: int, rule: str, reason: str, now: Millis
             decide(state, row, (Fate.OBSOLETE, rule, reason), now)
 
 
-def raise_dead(state: State, member: int, fate: Fate, reason: str, now: Millis) -> None:
+def settle_dead(state: State, member: int, fate: Fate, reason: str, now: Millis) -> None:
     """Somebody settled the dead letter."""
     for row in state.fates.of("dead of member", member):
         decide(state, row, (fate, row.rule, reason), now)
 
 
-def decide(state: State, row: FateRow, said: Said, now: Millis, configuration: int | None = None) -> None:
+def decide(
+    state: State, row: FateRow, said: FateDecision, now: Millis, configuration: int | None = None
+) -> None:
     """Give a fate a new decision. What it was before is kept, unless the decision says the same."""
     fate, rule, reason = said
     if (row.fate, row.rule, row.reason) == (fate, rule, reason):

@@ -20,7 +20,7 @@ from router.core.claim import (
 from router.core.conversations import change, close_if_empty, find_due, put_member
 from router.core.dead_letters import give_up_some, notify_instead, want_notified_instead
 from router.core.members import rejudge_all
-from router.core.record import Recorded, failed, may_have_arrived, notified
+from router.core.record import Recorded, record_notified, settle_failure, with_unknown_arrival
 from router.core.rows import UNKNOWN, ConversationRow, GroupRow
 from router.core.state import State
 from router.core.storms import is_named_in_storm
@@ -30,7 +30,7 @@ from router.model import Broken, Delivered, Millis, Outcome, Rejected, Retry
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class LargeClaim:
     """A delivery that was begun. What it says is read beside the writer."""
 
     work: Work
@@ -66,7 +66,7 @@ def mark(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis
 
 def start(
     state: State, id_: int, now: Millis, before: Mapping[int, str], storm: Work | None = None
-) -> Begun | None:
+) -> LargeClaim | None:
     """Begin the delivery of a conversation whose members are marked; None: it isn't due any more.
 
     :param before: what the destination was notified of, by the members that there is news of
@@ -90,7 +90,7 @@ def start(
         work = begin(state, work, now)
     else:
         change(state, row, delivery_id=storm.delivery, storm_id=storm.id)
-    return Begun(work, state.conversations[id_], group)
+    return LargeClaim(work, state.conversations[id_], group)
 
 
 def record_some(state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis) -> Recorded:
@@ -109,11 +109,11 @@ def record_some(state: State, work: Work, outcome: Outcome, policy: Policy, now:
     accepted: tuple[Millis, ...] = ()
     match outcome:
         case Rejected():
-            given_up = may_have_arrived(work) if outcome.ambiguous else work
+            given_up = with_unknown_arrival(work) if outcome.ambiguous else work
             return Recorded(wake=give_up_some(state, given_up, outcome.shown, policy, now))
         case Delivered():
-            accepted = notified(state, work, policy, now)
+            accepted = record_notified(state, work, policy, now)
         case Retry() | Broken() if work.conversation.digest is None:
-            failed(state, work, outcome, policy, now)
+            settle_failure(state, work, outcome, policy, now)
     woken = (notify_instead(state, work, f"{each.recipient}: {each.shown}", policy, now) for each in refused)
     return Recorded(accepted, frozenset().union(*woken))

@@ -59,13 +59,13 @@ def accept_end(
         state.ready()
     waited = [row.id for row in state.conversations.of("deciding", arrival)]
     woken = complete(state, group.id, policy, now) if group.truncated == 0 else set()
-    woken |= let_go(state, arrival)
+    woken |= release_waiting(state, arrival)
     close_empty(state, waited)
     state.webhooks.put(state.webhooks[arrival]._replace(undecided=None, sender=""))
     return frozenset(woken)
 
 
-def let_go(state: State, arrival: int) -> set[str]:
+def release_waiting(state: State, arrival: int) -> set[str]:
     """The conversations that waited for a webhook may go out. Their destinations."""
     waiting = state.conversations.of("deciding", arrival)
     for row in waiting:
@@ -78,7 +78,7 @@ def give_up(state: State, arrival: int, reason: str) -> set[str]:
     row = state.webhooks[arrival]
     body = unpack(row.body)  # a quarantined one is kept as it came
     state.webhooks.put(row._replace(undecided=None, sender="", quarantined=reason, body=body))
-    return let_go(state, arrival)
+    return release_waiting(state, arrival)
 
 
 def in_order(webhook: Webhook, policy: Policy) -> list[Alert]:

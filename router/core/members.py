@@ -47,13 +47,13 @@ FATE_OF = {
     DecisionKind.INHIBITED: Fate.INHIBITED,
     DecisionKind.DROP: Fate.DROPPED,
 }
-NOWHERE = "none"
+NO_DESTINATION = "none"
 """The destination of a receiver that has none."""
 ABSENT = "not in Alertmanager's last answer"
-OBSOLETE = "ended before anyone was told"
-IN_DOUBT = "contradicts an end of minutes ago: counts unless another end is reported"
+NEVER_NOTIFIED = "ended before anyone was notified"
+IN_DOUBT = "contradicts a recent end; counts as firing unless the end is reported again"
 # A notification comes some time after its change, and the next repeat is on time.
-LAG: Millis = MINUTE
+REPEAT_LAG: Millis = MINUTE
 
 
 def judge(
@@ -112,7 +112,7 @@ class Subject:
         return token_of(destination.key, *self.at(destination))
 
 
-def want_placed(
+def want_memberships(
     state: State,
     policy: Policy,
     placed: Iterable[tuple[Subject, Iterable[Destination]]],
@@ -174,8 +174,8 @@ class Transitions:
         self._policy = policy
         self._subject = subject
         self._now = now
-        self._obsolete = f"{note}, before anyone was told" if note else OBSOLETE
-        self._notified_already = "told already"
+        self._obsolete = f"{note}, before anyone was notified" if note else NEVER_NOTIFIED
+        self._notified_already = "notified already"
         if doubt:
             self._obsolete = self._notified_already = IN_DOUBT
         self._unsent = (Fate.OBSOLETE, IN_DOUBT) if doubt else (Fate.DROPPED, NOT_SENT)
@@ -193,10 +193,10 @@ class Transitions:
             none = False
             self._fire(decision, change)
         if none and change is not None:
-            self._nowhere(change)
+            self._drop_without_destination(change)
 
     def _fire(self, decision: Decision, change: int | None) -> None:
-        if change is None and not self._concerned(decision):
+        if change is None and not self._is_concerned(decision):
             return
         state = self._state
         key, fate, reason = decision.destination.key, FATE_OF[decision.kind], decision.reason
@@ -208,8 +208,8 @@ class Transitions:
             if change is not None:
                 self._fate(change, key, None, (fate, decision.rule, reason), 0)
             return
-        stands = member is not None and conversation.urgency <= self._rank and _stands(member, decision)
-        if change is None and member is not None and (stands or _knows_of_it(member)):
+        stands = member is not None and conversation.urgency <= self._rank and _is_unchanged(member, decision)
+        if change is None and member is not None and (stands or _is_known_firing(member)):
             return  # the same state, so the same generation: providers drop what they have had by it
         if member is None:
             member_id = self._add(conversation.id, decision)
@@ -219,7 +219,9 @@ class Transitions:
         generation = conversation.generation
         if not fresh:
             group = None if decision.destination.digest else self._subject.group
-            generation = bump(state, conversation.id, self._rank, group, self._waits(conversation)).generation
+            generation = bump(
+                state, conversation.id, self._rank, group, self._awaited_webhook(conversation)
+            ).generation
         if change is not None or member is None:
             self._fate(change, key, member_id, (fate, decision.rule, reason), generation)
 
@@ -229,13 +231,13 @@ class Transitions:
         """
         if member.notified == FIRING:
             if member.status == RESOLVED:
-                again = "fired again before its end was told"
+                again = "fired again before its end was sent"
                 fates.make_obsolete(self._state, member.id, decision.rule, again, self._now)
                 self._put(member, status=FIRING, at=None)
             elif anew and self._repeats(member, decision):
                 self._put(member, at=self._now)
-                return Fate.PENDING, "repeated, to be told again"
-            return Fate.DELIVERED, "told already"
+                return Fate.PENDING, "a repeat is to be sent"
+            return Fate.DELIVERED, "notified already"
         if member.notified == UNKNOWN:
             if member.status == RESOLVED or (anew and member.decision == GIVEN_UP):
                 self._put(member, status=FIRING, decision=rows.SEND, at=self._now)
@@ -251,9 +253,9 @@ class Transitions:
         if decision.repeat is None:
             return False
         last = self._state.conversations[member.conversation_id].notified_at
-        return last is None or self._now - last >= decision.repeat - LAG
+        return last is None or self._now - last >= decision.repeat - REPEAT_LAG
 
-    def _concerned(self, decision: Decision) -> bool:
+    def _is_concerned(self, decision: Decision) -> bool:
         """Whether the alert waits there already, or the destination is new to its last change."""
         state, destination = self._state, decision.destination
         token = "" if destination.digest else self._subject.token(destination)
@@ -288,7 +290,7 @@ class Transitions:
             deciding=None if destination.per_alert else self._deciding,
         )  # fmt: skip
 
-    def _waits(self, conversation: ConversationRow) -> int | None:
+    def _awaited_webhook(self, conversation: ConversationRow) -> int | None:
         """The webhook of which more alerts may concern it."""
         of_group = conversation.kind == OF_GROUP and conversation.group_id == self._subject.group
         return self._deciding if of_group else None
@@ -303,7 +305,9 @@ class Transitions:
             conversation = state.conversations[member.conversation_id]
             key = conversation.destination
             fate, reason = self._end(member, conversation)
-            generation = bump(state, conversation.id, self._rank, None, self._waits(conversation)).generation
+            generation = bump(
+                state, conversation.id, self._rank, None, self._awaited_webhook(conversation)
+            ).generation
             self.ended_in.add(conversation.id)
             if key not in fated or fate is Fate.PENDING:
                 fated[key] = (member, fate, reason, generation)
@@ -323,8 +327,8 @@ class Transitions:
                 self._fate(change, key, None, (fate, decision.rule, reason), 0)
                 named.add(key)
         if not named:
-            self._nowhere(change)
-            named.add(NOWHERE)
+            self._drop_without_destination(change)
+            named.add(NO_DESTINATION)
         return named
 
     def _end_was_notified(self, destination: Destination) -> bool:
@@ -348,7 +352,7 @@ class Transitions:
                 return self._end_unsent(member, conversation)
             if member.status == FIRING:
                 self._put(member, status=RESOLVED, at=self._now)
-            return Fate.PENDING, "its end is to be told"
+            return Fate.PENDING, "its end is to be sent"
         if conversation.slot is not None and member.decision == rows.DIGEST:
             self._put(member, status=RESOLVED, at=None)
             return Fate.DIGEST, member.reason
@@ -407,12 +411,19 @@ class Transitions:
     def _move(self, member: int, fate: Fate, rule: str, reason: str) -> None:
         fates.move(self._state, member, (fate, rule, reason), self._now, self._policy.configuration.id)
 
-    def _nowhere(self, change: int) -> None:
+    def _drop_without_destination(self, change: int) -> None:
         """A receiver without destinations is a black hole by choice; the ledger says so."""
-        self._fate(change, NOWHERE, None, (Fate.DROPPED, "route", "its receiver has no destinations"), 0)
+        self._fate(
+            change, NO_DESTINATION, None, (Fate.DROPPED, "route", "its receiver has no destinations"), 0
+        )
 
     def _fate(
-        self, change: int | None, destination: str, member: int | None, said: fates.Said, generation: int
+        self,
+        change: int | None,
+        destination: str,
+        member: int | None,
+        said: fates.FateDecision,
+        generation: int,
     ) -> None:
         state = self._state
         if change is None:  # the rules name a destination that they did not when the change was accepted
@@ -425,12 +436,12 @@ class Transitions:
         fates.add(state, change, destination, member, said, generation, self._now, configuration)
 
 
-def _knows_of_it(member: MemberRow) -> bool:
+def _is_known_firing(member: MemberRow) -> bool:
     """The destination was notified that it fires, or may have been."""
     return member.status == FIRING and member.notified not in NOT_FIRING
 
 
-def _stands(member: MemberRow, decision: Decision) -> bool:
+def _is_unchanged(member: MemberRow, decision: Decision) -> bool:
     """Nobody was notified of its firing, and it is decided the same as before. Most alerts are, when rules change."""
     before = member.status, member.decision, member.rule, member.reason, member.inhibitor, member.failover
     same = (
@@ -493,7 +504,7 @@ def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Mill
             group = state.conversations[member.conversation_id].group_id
             groups |= set() if group is None else {group}
         placed += ((subject_of(state, row, group), named) for group in groups)
-    want_placed(state, policy, placed, now)
+    want_memberships(state, policy, placed, now)
 
 
 def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozenset[str]:
@@ -526,7 +537,7 @@ def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozens
             continue
         if not (member.failover and policy.names(conversation.destination)):
             Transitions(state, policy, subject_of(state, alert, alert.group_id), now).drop(
-                member, "not routed here any more"
+                member, "no longer routed here"
             )
     for group_id in sorted(group_ids):
         Transitions(state, policy, subject_of(state, alert, group_id), now).fire(decisions, None)

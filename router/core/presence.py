@@ -30,9 +30,9 @@ BACK = "firing in Alertmanager"
 LASTING = "no other end was reported"
 # A webhook and the answer to a question may overtake one another; and Alertmanager may have been restarted just
 # now, and know nothing before Prometheus' next evaluation.
-GRACE: Millis = MINUTE
+ABSENCE_GRACE: Millis = MINUTE
 # How exact a peer's clock is known: the Date of its answer has whole seconds.
-_BLUR: Millis = SECOND
+_PEER_CLOCK_ERROR: Millis = SECOND
 
 BATCH = 100
 """Alerts looked at in one batch: webhooks wait as long as it takes."""
@@ -104,7 +104,7 @@ def confirm(state: State, answer: Answer, ids: Sequence[int], policy: Policy, no
         elif not had & answer.peers:  # what nobody who answered has ever had can't be missed
             wake |= _mark(state, row, None, None, policy, now)
         elif row.absent_at is None:
-            if answer.asked_at - row.seen_at >= GRACE:
+            if answer.asked_at - row.seen_at >= ABSENCE_GRACE:
                 wake |= _mark(state, row, ABSENT, answer.asked_at, policy, now)
         elif answer.asked_at - max(row.absent_at, counting) >= answer.confirm:
             gone.append(row)
@@ -157,7 +157,7 @@ def settle_by_answer(
             back.append(row)
         elif reported is None and _listed_by(row) & answer.peers:
             state.alerts.put(row._replace(doubt_until=None, doubt=None, claimed_firing_at=None))
-    return merged(*state.together(partial(fire, state, row, BACK, policy, now) for row in back))
+    return merged(*state.together(partial(settle_doubt, state, row, BACK, policy, now) for row in back))
 
 
 def _fires(row: AlertRow, reported: Reported, asked_at: Millis) -> bool:
@@ -179,7 +179,7 @@ def _fires(row: AlertRow, reported: Reported, asked_at: Millis) -> bool:
 
 def _is_newer(reported: Reported, ended_at: Millis) -> bool:
     """Whether a peer has it from Prometheus, as far as is known, and not from before its end."""
-    return reported.updated_at is None or reported.updated_at > ended_at + _BLUR
+    return reported.updated_at is None or reported.updated_at > ended_at + _PEER_CLOCK_ERROR
 
 
 def forget_answers(
@@ -261,14 +261,14 @@ def settle_doubts(
             break
         webhooks += len(found[1])
         lasting.append(row)
-    receipts = state.together(partial(fire, state, row, LASTING, policy, now) for row in lasting)
+    receipts = state.together(partial(settle_doubt, state, row, LASTING, policy, now) for row in lasting)
     settled: dict[str, Receipt] = {}
     for row, receipt in zip(lasting, receipts, strict=True):
         settled[row.source] = merged(settled.get(row.source, Receipt()), receipt)
     return settled, left
 
 
-def fire(state: State, row: AlertRow, note: str, policy: Policy, now: Millis) -> Receipt:
+def settle_doubt(state: State, row: AlertRow, note: str, policy: Policy, now: Millis) -> Receipt:
     """A doubt counts, in every group that reported it. :param note: what was concluded, for the body that is kept"""
     found = doubt_of(row)
     if found is None:

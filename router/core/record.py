@@ -18,9 +18,9 @@ from router.core.conversations import (
     next_of_changed,
     put_member,
 )
-from router.core.dead_letters import give_up, leave_out, notify_instead, want_notified_instead
+from router.core.dead_letters import give_up, give_up_recipients, notify_instead, want_notified_instead
 from router.core.fates import ANY_GENERATION
-from router.core.members import OBSOLETE
+from router.core.members import NEVER_NOTIFIED
 from router.core.rows import LARGE, NOT_FIRING, RESOLVED, UNKNOWN, MessageRow
 from router.core.state import State
 from router.core.unsent_ends import Result, is_unsent_end, sends_ends, settle_ends
@@ -29,7 +29,7 @@ from router.model import Broken, Delivered, Fate, Millis, Outcome, Rejected, Ret
 from router.render.words import counted
 
 # Of recipients in one line of the log of attempts; the rest is counted.
-_NAMED = 5
+_MAX_LISTED_RECIPIENTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,10 @@ def record_outcome(
     if work.delivery in (0, conversation.delivery_id):  # a part of a storm has none of its own
         change(state, conversation, delivery_id=None)
     if work.conversation.storm is not None:
-        recorded = _storm(state, work, outcome, policy, now, not_before)
+        recorded = _apply_to_storm(state, work, outcome, policy, now, not_before)
     else:
-        recorded = effect(state, work, outcome, policy, now, not_before)
-    again = "an attempt before may have arrived as well" if work.may_have_arrived else ""
+        recorded = apply_outcome(state, work, outcome, policy, now, not_before)
+    again = "an earlier attempt may have arrived as well" if work.may_have_arrived else ""
     reason, words = (again, "") if isinstance(outcome, Delivered) else (outcome.reason, outcome.words)
     delivery = state.deliveries.get(work.delivery)
     if delivery is not None:
@@ -105,20 +105,20 @@ def record_outcome(
     return replace(recorded, next_at=next_of_changed(state, view.destination, since))
 
 
-def effect(
+def apply_outcome(
     state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
 ) -> Recorded:
     """What an outcome does to a conversation; for the parts of a storm as well."""
     match outcome:
         case Delivered():
             accepted = _delivered(state, work, outcome, policy, now)
-            return Recorded(accepted, leave_out(state, work, outcome.refused, policy, now))
+            return Recorded(accepted, give_up_recipients(state, work, outcome.refused, policy, now))
         case Retry() | Broken():
             _retry(state, work, outcome, policy, now, not_before)
             if isinstance(outcome, Retry):
-                return Recorded(wake=leave_out(state, work, outcome.refused, policy, now))
+                return Recorded(wake=give_up_recipients(state, work, outcome.refused, policy, now))
         case Rejected():
-            given_up = may_have_arrived(work) if outcome.ambiguous else work
+            given_up = with_unknown_arrival(work) if outcome.ambiguous else work
             return Recorded(wake=give_up(state, given_up, outcome.shown, policy, now))
     return Recorded()
 
@@ -126,10 +126,12 @@ def effect(
 def _left_out(outcome: Outcome) -> str:
     """Who was not notified, though the others were."""
     refused = outcome.refused if isinstance(outcome, Delivered | Retry) else ()
-    return counted([f"not to {each.recipient}: {each.shown}" for each in refused], _NAMED, "; ")
+    return counted(
+        [f"not to {each.recipient}: {each.shown}" for each in refused], _MAX_LISTED_RECIPIENTS, "; "
+    )
 
 
-def may_have_arrived(work: Work) -> Work:
+def with_unknown_arrival(work: Work) -> Work:
     return replace(work, notice=tuple(replace(each, notified_before=UNKNOWN) for each in work.notice))
 
 
@@ -155,7 +157,7 @@ def _record_part(
     wake: set[str] = set()
     for each in outcome.refused if isinstance(outcome, Delivered) else ():
         wake |= notify_instead(state, work, each.shown, policy, now)
-    recorded = effect(state, work, _with_own_remote(outcome, work), policy, now, not_before)
+    recorded = apply_outcome(state, work, _with_own_remote(outcome, work), policy, now, not_before)
     return Recorded(recorded.accepted, recorded.wake | wake)
 
 
@@ -171,18 +173,18 @@ def _with_own_remote(outcome: Outcome, work: Work) -> Outcome:
     return replace(outcome, remote=work.conversation.remote)
 
 
-def _storm(
+def _apply_to_storm(
     state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
 ) -> Recorded:
     view = work.conversation.storm
     match outcome:
         case Delivered():
-            _brought_up(state, work, outcome, now, not_before)
+            _keep_success(state, work, outcome, now, not_before)
             if view is not None:
                 change(state, state.conversations[work.id], shown_groups=view.groups)
-            leave_out(state, work, outcome.refused, policy, now)
+            give_up_recipients(state, work, outcome.refused, policy, now)
         case Retry() | Broken():
-            _failed(state, work, outcome, not_before)
+            _keep_failure(state, work, outcome, not_before)
     if isinstance(outcome, Rejected) or (isinstance(outcome, Delivered) and view is not None and view.over):
         close(state, work.id)
     return Recorded()
@@ -191,8 +193,8 @@ def _storm(
 def _delivered(
     state: State, work: Work, outcome: Delivered, policy: Policy, now: Millis
 ) -> tuple[Millis, ...]:
-    accepted = notified(state, work, policy, now)
-    _brought_up(state, work, outcome, now, 0)
+    accepted = record_notified(state, work, policy, now)
+    _keep_success(state, work, outcome, now, 0)
     if work.conversation.digest is not None:
         digests.finish(state, work.id, policy, now)
     else:
@@ -207,7 +209,7 @@ def _delivered(
     return accepted
 
 
-def notified(state: State, work: Work, policy: Policy, now: Millis) -> tuple[Millis, ...]:
+def record_notified(state: State, work: Work, policy: Policy, now: Millis) -> tuple[Millis, ...]:
     """The destination was notified of what the work was to say. When the changes had been accepted."""
     generation = work.conversation.version
     accepted: list[Millis] = []
@@ -258,7 +260,7 @@ def _complete_by_now(state: State, group: int, policy: Policy, now: Millis) -> N
         complete(state, group, policy, now)
 
 
-def _brought_up(state: State, work: Work, outcome: Delivered, now: Millis, not_before: Millis) -> None:
+def _keep_success(state: State, work: Work, outcome: Delivered, now: Millis, not_before: Millis) -> None:
     """:param not_before: when there may be more to say; 0: at once"""
     keep_remote(
         state, work.id, outcome.remote, observed_generation=work.conversation.version, attempts=0, partly=0,
@@ -266,7 +268,7 @@ def _brought_up(state: State, work: Work, outcome: Delivered, now: Millis, not_b
     )  # fmt: skip
 
 
-def _failed(state: State, work: Work, outcome: Retry | Broken, not_before: Millis) -> None:
+def _keep_failure(state: State, work: Work, outcome: Retry | Broken, not_before: Millis) -> None:
     remote = work.conversation.remote if outcome.remote is None else outcome.remote
     further, partly = (outcome.further, bool(outcome.late)) if isinstance(outcome, Retry) else (False, False)
     keep_remote(
@@ -288,21 +290,21 @@ def _close(state: State, work: Work, now: Millis) -> None:
 def _retry(
     state: State, work: Work, outcome: Retry | Broken, policy: Policy, now: Millis, not_before: Millis
 ) -> None:
-    _failed(state, work, outcome, not_before)
+    _keep_failure(state, work, outcome, not_before)
     if work.conversation.digest is None:
-        failed(state, work, outcome, policy, now)
+        settle_failure(state, work, outcome, policy, now)
         close_if_empty(state, work.id)
 
 
-def failed(state: State, work: Work, outcome: Retry | Broken, policy: Policy, now: Millis) -> None:
+def settle_failure(state: State, work: Work, outcome: Retry | Broken, policy: Policy, now: Millis) -> None:
     """The attempt failed: for certain, or its answer was lost."""
     if outcome.ambiguous:
         _settle_unsent(state, work, policy, now)
     else:
-        unnotified(state, work, policy, now)
+        revert_notified(state, work, policy, now)
 
 
-def unnotified(state: State, work: Work, policy: Policy, now: Millis) -> None:
+def revert_notified(state: State, work: Work, policy: Policy, now: Millis) -> None:
     """Nothing of what the work was to say arrived: the destination knows what it knew before."""
     for each in work.notice:
         member = state.members[each.member]
@@ -315,5 +317,5 @@ def unnotified(state: State, work: Work, policy: Policy, now: Millis) -> None:
             after = after._replace(at=None, inhibitor=None)
         put_member(state, after, member)
         if obsolete:
-            fates.finish(state, each.member, ANY_GENERATION, Fate.OBSOLETE, OBSOLETE, now)
+            fates.finish(state, each.member, ANY_GENERATION, Fate.OBSOLETE, NEVER_NOTIFIED, now)
     _settle_unsent(state, work, policy, now)

@@ -23,14 +23,14 @@ def want_released(state: State, keys: Iterable[str]) -> None:
     for key in keys:
         state.wish(MANY_MUTED, key)
     state.ready()
-    few = _at_once(state, keys)
+    few = _released_immediately(state, keys)
     state.members.want("muted", few)
     if len(few) < len(keys):
         state.meta.want("id", (UNRELEASED,))
     state.ready()
 
 
-def _at_once(state: State, keys: Iterable[str]) -> list[str]:
+def _released_immediately(state: State, keys: Iterable[str]) -> list[str]:
     """Those of these keys that mute no more than :data:`MANY` alerts together."""
     total, few = 0, []
     for key in sorted(keys):
@@ -43,7 +43,11 @@ def _at_once(state: State, keys: Iterable[str]) -> list[str]:
 
 def muted_by(state: State, keys: Iterable[str]) -> set[int]:
     """The alerts that :func:`release` judges. Those of a key that mutes very many are judged later, in pieces."""
-    return {member.alert_id for key in _at_once(state, keys) for member in state.members.of("muted", key)}
+    return {
+        member.alert_id
+        for key in _released_immediately(state, keys)
+        for member in state.members.of("muted", key)
+    }
 
 
 def release_muted(
@@ -57,7 +61,7 @@ def release_muted(
         return frozenset(), False
     want_released(state, keys)
     woken = rejudge_all(state, policy, sorted(muted_by(state, keys)), now)
-    many = sorted(set(keys) - set(_at_once(state, keys)))
+    many = sorted(set(keys) - set(_released_immediately(state, keys)))
     if many:
         _note(state, sorted({*unreleased(state), *many}))
     return woken, bool(many)

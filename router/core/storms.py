@@ -13,7 +13,7 @@ from itertools import accumulate
 
 from router.core import rows
 from router.core.claim import (
-    ALL_APART,
+    NO_STORM,
     Share,
     Work,
     begin,
@@ -35,7 +35,7 @@ from router.render.folding import key_of, room_of
 
 _SUBJECT = "storm"
 # Groups that fire and that a message shows, whenever they were told; the others are counted.
-SHOWN = 500
+MAX_GROUPS_SHOWN = 500
 # Conversations that are taken along in one batch, and members of them: webhooks wait as long as it takes.
 BATCH = 25
 _MEMBERS = 200
@@ -78,7 +78,7 @@ class Surge:
 
 
 @dataclass(frozen=True, slots=True)
-class Affected:
+class StormGroup:
     """A conversation of a storm in which something fires, as notified."""
 
     urgency: int
@@ -88,7 +88,7 @@ class Affected:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StormProgress:
     """What a storm's conversations have come to."""
 
     left: int
@@ -96,7 +96,7 @@ class Standing:
     groups: int
     alerts: int
     resolved: int
-    worst: tuple[Affected, ...]
+    worst: tuple[StormGroup, ...]
     """The most urgent first, :data:`SHOWN` at most."""
 
 
@@ -110,18 +110,18 @@ def storm_token(destination: str) -> str:
     return token_of(destination, "", _SUBJECT)
 
 
-def standing(state: State, destination: str) -> ConversationRow | None:
+def active_storm(state: State, destination: str) -> ConversationRow | None:
     """The storm that is not over."""
     row = latest(state, storm_token(destination))
     return row if row is not None and row.state == rows.OPEN else None
 
 
-def begins(state: State, destination: str, limits: Limits, surge: Surge) -> bool:
+def is_beginning(state: State, destination: str, limits: Limits, surge: Surge) -> bool:
     """Whether a storm begins, by what is due as it was judged so far."""
-    return standing(state, destination) is None and surge.total > limits.above
+    return active_storm(state, destination) is None and surge.total > limits.above
 
 
-def at_once(state: State, ids: Sequence[int]) -> list[int]:
+def first_batch(state: State, ids: Sequence[int]) -> list[int]:
     """The first of these conversations, as many as one batch is about. One of very many members is alone."""
     state.conversations.want("id", ids)
     state.ready()
@@ -146,7 +146,7 @@ class ClaimPlan:
 
     work: Work | None = None
     """The storm's own message; None: a conversation that is told apart is next."""
-    share: Share = ALL_APART
+    share: Share = NO_STORM
     not_before: Millis = 0
     """When the storm's message may be next."""
     waits: bool = False
@@ -157,7 +157,7 @@ class ClaimPlan:
 def plan_claim(
     state: State, destination: str, limits: Limits, surge: Surge, policy: Policy, now: Millis
 ) -> ClaimPlan:
-    row, taking = standing(state, destination), surge.total > limits.above
+    row, taking = active_storm(state, destination), surge.total > limits.above
     with_ends = row is None or sends_ends(state, policy, destination)
     ends_unsent = surge.standing == 0 and not with_ends
     if (
@@ -213,7 +213,7 @@ def with_line(room: Room, work: Work, policy: Policy) -> Room:
 def is_named_in_storm(state: State, storm: Work, id_: int, now: Millis) -> bool:
     """Whether a conversation is due and belongs in the storm's message, not into one of its own."""
     row = state.conversations[id_]
-    return _is_due(row, now) and not (storm.share or ALL_APART).has_own_message(row)
+    return _is_due(row, now) and not (storm.share or NO_STORM).has_own_message(row)
 
 
 def absorb(
@@ -243,7 +243,7 @@ def _is_due(row: ConversationRow, now: Millis) -> bool:
 
 
 def view(
-    state: State, known: Standing, storm: Work, parts: Sequence[Work], policy: Policy, *, full: bool
+    state: State, known: StormProgress, storm: Work, parts: Sequence[Work], policy: Policy, *, full: bool
 ) -> StormView | None:
     """What a storm's message tells; None: nothing, and its attempt is withdrawn.
 

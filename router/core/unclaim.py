@@ -2,7 +2,7 @@
 
 from router.core.claim import Work, take_back
 from router.core.conversations import close, close_if_empty
-from router.core.record import unnotified
+from router.core.record import revert_notified
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis, Retry
@@ -21,7 +21,7 @@ def undo_claim(state: State, work: Work, policy: Policy, now: Millis) -> None:
         return
     row = take_back(state, work)
     if not work.is_storm:
-        unnotified(state, work, policy, now)
+        revert_notified(state, work, policy, now)
         close_if_empty(state, work.id)
     elif not row.own_message:  # nobody has heard of the storm
         close(state, row.id)

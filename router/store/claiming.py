@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from functools import partial
 
-from router.core.claim import ALL_APART, Share, Work
-from router.core.large_conversations import Begun
+from router.core.claim import NO_STORM, Share, Work
+from router.core.large_conversations import LargeClaim
 from router.core.storms import BATCH, Limits, Room, with_line
 from router.decide import Policy
 from router.model import Destination, Millis, Retry
@@ -102,7 +102,7 @@ class Claiming:
             before |= marked
         return before
 
-    async def _built(self, begun: Begun, before: Mapping[int, str], now: Millis) -> Work:
+    async def _built(self, begun: LargeClaim, before: Mapping[int, str], now: Millis) -> Work:
         known = await self._database.read(partial(conversation.members, id_=begun.row.id))
         return await self._building.run(conversation.work, begun, known, before, now)
 
@@ -166,7 +166,7 @@ class Claiming:
         now: Millis,
     ) -> Room:
         """Collect what a storm's message takes along. What room it has left."""
-        async for ids in self._due(storm.conversation.destination, storm.share or ALL_APART, now):
+        async for ids in self._due(storm.conversation.destination, storm.share or NO_STORM, now):
             while ids and not room.full:
                 more, room, looked_at = await self._database.do(
                     jobs.Absorb(storm, ids[:BATCH], policy, now, room)

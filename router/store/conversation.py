@@ -6,7 +6,7 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from router.core.claim import Work, is_news, work_about
-from router.core.large_conversations import Begun
+from router.core.large_conversations import LargeClaim
 from router.core.rows import AlertRow, ConversationRow, GroupRow, MemberRow
 from router.model import Millis
 from router.store import schema
@@ -48,7 +48,7 @@ def expected(connection: sa.Connection, id_: int, now: Millis) -> Work | None:
     )
 
 
-def work(begun: Begun, known: Known, before: Mapping[int, str], now: Millis) -> Work:
+def work(begun: LargeClaim, known: Known, before: Mapping[int, str], now: Millis) -> Work:
     """:param before: what the destination was notified of, by the members that were marked"""
     # What has been recorded or changed since it was marked is still so: nothing else is sent to the destination.
     made = work_about(begun.row, begun.group, known, before, now)

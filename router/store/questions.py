@@ -8,13 +8,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from router.core.claim import ALL_APART, Share
+from router.core.claim import NO_STORM, Share
 from router.core.conversations import FIRST_DUE, ONE_ENDED
 from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN
 from router.core.release import MANY, MANY_MUTED
 from router.core.rows import LARGE, NOT_FIRING, RESOLVED
 from router.core.state import State
-from router.core.storms import SHOWN, Affected, Standing, Surge
+from router.core.storms import MAX_GROUPS_SHOWN, StormGroup, StormProgress, Surge
 from router.model import Fate, Millis
 from router.store.schema import PUT_OFF, alerts, changes, conversations, fates, groups, members
 
@@ -77,7 +77,7 @@ _storm: sa.BindParameter[int] = sa.bindparam("storm")
 
 def _lane(share: Share) -> _Conditions:
     """What may be due at a lane, and a storm's message does not tell."""
-    if share == ALL_APART:
+    if share == NO_STORM:
         return _next_at(_destination)
     return (*_next_at(_destination), _told_apart(share, _storm))
 
@@ -223,10 +223,10 @@ def standing(connection: sa.Connection, storm: int) -> Any:
         .join(groups, groups.c.id == conversations.c.group_id)
         .where(_belongs(storm), fires)
         .order_by(conversations.c.urgency, conversations.c.id)
-        .limit(SHOWN)
+        .limit(MAX_GROUPS_SHOWN)
     )
     left_over, firing, alerts, resolved = map(int, counts)
-    return Standing(left_over, firing, alerts, resolved, tuple(Affected(*row) for row in rows))
+    return StormProgress(left_over, firing, alerts, resolved, tuple(StormGroup(*row) for row in rows))
 
 
 @_one_by_one

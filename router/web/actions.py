@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from router.store import StoreUnavailable, UnderWay
+from router.store import DeliveryUnderWay, StoreUnavailable
 from router.web.app_context import APP_CONTEXT, AppContext
 from router.web.auth import CHALLENGE, Unauthorized, authenticate
 
@@ -57,7 +57,7 @@ def _does(action: Action) -> Callable[[web.Request], Awaitable[web.Response]]:
             return web.json_response(
                 {"status": "unauthorized", "reason": str(refusal)}, status=401, headers=CHALLENGE
             )
-        except UnderWay:
+        except DeliveryUnderWay:
             reason = "a delivery to this destination is under way; try again when it has ended"
             return web.json_response({"status": "under way", "reason": reason}, status=409)
         except StoreUnavailable as error:

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from router.core import rows
-from router.core.claim import ALL_APART, Share
+from router.core.claim import NO_STORM, Share
 from router.core.digests import MANY_REPORTED
 from router.core.release import MANY_MUTED
 from router.core.rows import RowIndex, Table
@@ -136,7 +136,7 @@ SHARES = [Share(STORM, taking, apart, edits) for taking, apart, edits in product
 ASKED: dict[str, list[Any]] = {
     "next due": [(each, LAST, due_by, share, others_first, limit) for each in DESTINATIONS
                  for due_by, share, others_first, limit in (
-                     (LAST, ALL_APART, False, 8), (NOW, ALL_APART, True, 2), (LAST, SHARES[0], False, 8))],
+                     (LAST, NO_STORM, False, 8), (NOW, NO_STORM, True, 2), (LAST, SHARES[0], False, 8))],
     "next time": [(each, at) for each in (*DESTINATIONS, "nowhere") for at in (0, NOW, LAST)],
     "surge": [(each, LAST, storm, edits, above) for each in DESTINATIONS
               for storm in (0, STORM) for edits in (True, False) for above in (0, 100)],

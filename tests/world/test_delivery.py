@@ -174,4 +174,4 @@ async def test_what_may_have_been_told_twice_is_counted(world: World) -> None:
         for each in await world.get("/api/v1/deliveries")
         if (each["destination"], each["outcome"]) == ("slack:C0CRITICAL", "delivered")
     ]
-    assert told["reason"] == "an attempt before may have arrived as well"
+    assert told["reason"] == "an earlier attempt may have arrived as well"

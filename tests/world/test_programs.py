@@ -118,7 +118,7 @@ async def test_the_digest_has_what_ended_before_a_reader_was_told(world: World, 
     world.clock.advance(10 * HOUR)
     await world.smtp.until(lambda: bool(world.smtp.mails))
     assert "Disk" in world.smtp.only.text
-    assert "ended before anyone was told" in world.smtp.only.text
+    assert "ended before anyone was notified" in world.smtp.only.text
 
 
 async def test_the_digest_is_silent_of_what_a_reader_was_told(world: World) -> None:
@@ -153,4 +153,4 @@ async def test_a_digest_asks_only_the_readers_that_it_covers(world: World) -> No
     await world.post("Disk", "warning", "resolved")
     world.clock.advance(10 * HOUR)
     await world.smtp.until(lambda: bool(world.smtp.mails))
-    assert "ended before anyone was told" in world.smtp.only.text
+    assert "ended before anyone was notified" in world.smtp.only.text

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from router.core import claim as claims
 from router.core import digests, large_conversations, storms
-from router.core.claim import ALL_APART, Share, Work
+from router.core.claim import NO_STORM, Share, Work
 from router.core.conversations import DATABASE_ID, next_of_changed
 from router.core.rows import ConversationRow
 from router.core.state import State
@@ -103,16 +103,16 @@ class Claim:
         key, limits = self.permit.destination.key, self.permit.limits
         if limits is not None:
             storms.want_storm(state, key)
-            storm = storms.standing(state, key)
+            storm = storms.active_storm(state, key)
             own = 0 if storm is None else storm.id
             surge = state.ask("surge", (key, self.now, own, limits.edits, limits.above))
-            if not self.rechecked and storms.begins(state, key, limits, surge):
+            if not self.rechecked and storms.is_beginning(state, key, limits, surge):
                 return Surges(limits)
             plan_claim = storms.plan_claim(state, key, limits, surge, self.policy, self.now)
             if plan_claim.work is not None:
                 return Claimed((plan_claim.work,))
         found = self._apart(state, plan_claim.share)
-        if not isinstance(found, Claimed) or found.idle is None or plan_claim.share == ALL_APART:
+        if not isinstance(found, Claimed) or found.idle is None or plan_claim.share == NO_STORM:
             return found
         # What becomes due may be told apart, or is news for the storm's message.
         following, _ = state.ask("next time", (key, self.now))
@@ -130,7 +130,7 @@ class Claim:
         limit = max(_CANDIDATES, permit.count)
         ids, until = state.ask("next due", (key, now, due_by, share, permit.others_first, limit))
         quiet = _says_all_quiet(destination)
-        covers = digests.covered(destination, self.policy)
+        covers = digests.scope_of(destination, self.policy)
         state.conversations.want("id", ids)
         state.ready()
         due = [row for id_ in ids if (row := state.conversations[id_]).next_at is not None]
@@ -187,7 +187,7 @@ class Report(First):
         state.members.want("conversation", (self.id,))
         state.members.want("held", (1,))
         state.ready()
-        covers = digests.covered(self.destination, self.policy)
+        covers = digests.scope_of(self.destination, self.policy)
         return claims.report(state, self.id, self.policy, self.now, covers)
 
 
@@ -253,7 +253,7 @@ class Start(First):
         group = state.conversations[self.id].group_id
         state.groups.want("id", () if group is None else (group,))
 
-    def run(self, state: State) -> large_conversations.Begun | None:
+    def run(self, state: State) -> large_conversations.LargeClaim | None:
         return large_conversations.start(state, self.id, self.now, self.before, self.storm)
 
 
@@ -266,5 +266,5 @@ class Upcoming(First):
     now: Millis
 
     def run(self, state: State) -> Conversation:
-        covers = digests.covered(self.destination, self.policy)
+        covers = digests.scope_of(self.destination, self.policy)
         return claims.upcoming(state, self.destination.key, self.policy, self.now, covers)

@@ -23,7 +23,7 @@ class WriteDeadLetter(PieceJob):
     def run(self, state: State) -> None:
         state.dead_letters.want("open of conversation", (self.work.id,))
         state.ready()
-        dead_letters.write(state, self.work, self.reason, self.now, self.recipient)
+        dead_letters.write_dead_letter(state, self.work, self.reason, self.now, self.recipient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class RetryDeadLetter(First):
         dead_letters.want_dead_letter(state, self.dead_letter)
 
     def run(self, state: State) -> frozenset[str] | NoticesByMember | None:
-        many = dead_letters.many(state, self.dead_letter)
+        many = dead_letters.notices_if_many(state, self.dead_letter)
         return (
             NoticesByMember(many)
             if many
@@ -60,7 +60,7 @@ class DiscardDeadLetter(First):
         dead_letters.want_dead_letter(state, self.dead_letter)
 
     def run(self, state: State) -> bool | NoticesByMember:
-        many = dead_letters.many(state, self.dead_letter)
+        many = dead_letters.notices_if_many(state, self.dead_letter)
         return NoticesByMember(many) if many else dead_letters.discard(state, self.dead_letter, self.now)
 
 

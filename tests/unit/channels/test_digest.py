@@ -34,7 +34,7 @@ def full() -> DigestView:
         obsolete=(
             entry(
                 alert(alertname="Gone", severity="warning", resolved=True),
-                note="ended before anyone was told",
+                note="ended before anyone was notified",
             ),
         ),
     )
@@ -71,7 +71,7 @@ def test_every_section_says_what_happened_the_most_urgent_first_and_names_folded
         "STILL FIRING (13)", "[critical] ZoneDown", "[warning] DiskFull x 12",
         "FLAPPING (1)", "Flappy", "fired 7 times", "CAME AND WENT (1)", "Blip",
         "HELD (1)", "Slow", "\n    cluster=eu-1\n", "held until Mon 09:00 (office)",
-        "NOBODY WAS NOTIFIED (1)", "Gone", "ended before anyone was told",
+        "NOBODY WAS NOTIFIED (1)", "Gone", "ended before anyone was notified",
     ]  # fmt: skip
     at = 0
     for words in in_order:

@@ -20,7 +20,7 @@ from router.core.rows import (
     ConversationRow,
 )
 from router.core.state import State
-from router.core.storms import SHOWN, Affected, Standing, Surge
+from router.core.storms import MAX_GROUPS_SHOWN, StormGroup, StormProgress, Surge
 from router.model import Change, Fate, Millis
 
 _HEARD = {Fate.DELIVERED, Fate.PENDING, Fate.DIGEST}
@@ -96,19 +96,19 @@ def _due_after(state: State, key: Any) -> list[tuple[int, int]]:
     return sorted(each for each in found if each > after)[:limit]
 
 
-def _standing(state: State, storm: int) -> Standing:
+def _standing(state: State, storm: int) -> StormProgress:
     own = [row for row in state.conversations if Share(storm).belongs(row)]
     still = [row for row in own if row.state == OPEN]
     firing = sorted((row for row in still if row.shown), key=lambda row: (row.urgency, row.id))
     groups = [(row, state.groups[row.group_id]) for row in firing if row.group_id is not None]
-    return Standing(
+    return StormProgress(
         sum(row.delivery_id is None and bool(row.known or row.ended) for row in still),
         len(firing),
         sum(row.shown for row in firing),
         sum(row.state == CLOSED and row.ended > 0 for row in own),
         tuple(
-            Affected(row.urgency, group.labels, group.external_url, row.shown)
-            for row, group in groups[:SHOWN]
+            StormGroup(row.urgency, group.labels, group.external_url, row.shown)
+            for row, group in groups[:MAX_GROUPS_SHOWN]
         ),
     )
 

@@ -8,7 +8,7 @@ from functools import cache
 from router.core.accept import accept_webhook
 from router.core.adopt import Adoption, adopt_rules, move, reindex, retire
 from router.core.claim import Work, claim_conversation
-from router.core.dead_letters import UnderWay, discard, retry
+from router.core.dead_letters import DeliveryUnderWay, discard, retry
 from router.core.members import rejudge_all
 from router.core.presence import Answer, Reported, confirm
 from router.core.record import record_outcome
@@ -177,5 +177,5 @@ class RandomHistory:
             return
         try:
             retry(self.state, letter, self.policy, self.now)
-        except UnderWay:
+        except DeliveryUnderWay:
             return

@@ -125,7 +125,7 @@ def test_what_was_never_told_and_is_gone_is_obsolete(world: World) -> None:
     world.deliver()
     assert world.providers[TEAM.key].told == []
     assert world.fates(TEAM) == ["obsolete", "obsolete"]
-    assert world.reasons() == {f"{GONE}, before anyone was told"}
+    assert world.reasons() == {f"{GONE}, before anyone was notified"}
 
 
 def test_an_answer_that_a_webhook_overtook_misses_nothing(world: World) -> None:

@@ -19,7 +19,7 @@ from router.model import (
     Status,
     Webhook,
 )
-from router.store import Answer, Idle, Listening, Reported, UnderWay, Work
+from router.store import Answer, DeliveryUnderWay, Idle, Listening, Reported, Work
 from router.store.jobs import SettleDoubts
 from tests.unit.core.memory import at_once
 from tests.unit.core.world import MONDAY, PAGER, SLACK, World, alert
@@ -83,7 +83,7 @@ def test_a_recipient_is_not_retried_while_an_attempt_is_under_way(world: World) 
     world.finish(work, Retry("smtp 451", ambiguous=True, late=(carol,), refused=(BOB,), remote=remote))
     world.now += MINUTE
     assert isinstance(world.begin(SLACK), Work)
-    with pytest.raises(UnderWay):
+    with pytest.raises(DeliveryUnderWay):
         world.retry_the_dead()
     assert len(world.letters()) == 1
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from router.core.claim import ALL_APART, Share
+from router.core.claim import NO_STORM, Share
 from router.core.conversations import FIRST_DUE, ONE_ENDED
 from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN
 from router.core.release import MANY_MUTED
@@ -45,7 +45,7 @@ def asked(world: World) -> dict[str, list[Any]]:
     conversations = sorted(row.id for row in world.state.conversations)[:2]
     storms = [0, *sorted(row.id for row in world.state.conversations if row.kind == OF_STORM)[-1:]]
     last = storms[-1]
-    shares = [ALL_APART, Share(last, True), Share(last, True, True, True), Share(last, False, True)]
+    shares = [NO_STORM, Share(last, True), Share(last, True, True, True), Share(last, False, True)]
     return {
         "next due": [
             (key, at, at - overdue, share, others, limit)
