@@ -15,7 +15,8 @@ from router.core.alerts import (
     written_doubt,
 )
 from router.core.conversations import DATABASE_ID, ONE_ENDED, close_empty, has_nothing_to_say, put_member
-from router.core.members import Subject, Transitions, judge, want_judged, want_memberships, want_rejudged
+from router.core.judging import judge, want_judged, want_rejudged
+from router.core.members import Transitions
 from router.core.reduce import PEER_LAG, Doubt, reduce_alert
 from router.core.release import muted_by, release_muted, want_released
 from router.core.rows import (
@@ -29,6 +30,7 @@ from router.core.rows import (
     WebhookRow,
 )
 from router.core.state import MissingRows, State
+from router.core.subjects import Subject, want_memberships
 from router.core.unsent_ends import sends_ends
 from router.decide import Policy
 from router.model import Alert, Change, Decision, DecisionKind, Destination, Millis, Status, Webhook

@@ -16,7 +16,7 @@ from router.core.conversations import (
     revision_of,
 )
 from router.core.digests import ALL_DESTINATIONS, DigestScope
-from router.core.members import rejudge, want_rejudged
+from router.core.judging import rejudge, want_rejudged
 from router.core.rows import (
     FIRING,
     LARGE,

@@ -19,7 +19,7 @@ from router.core.claim import (
 )
 from router.core.conversations import change, close_if_empty, find_due, put_member
 from router.core.dead_letters import give_up_some, notify_instead, want_notified_instead
-from router.core.members import rejudge_all
+from router.core.judging import rejudge_all
 from router.core.record import Recorded, record_notified, settle_failure, with_unknown_arrival
 from router.core.rows import UNKNOWN, ConversationRow, GroupRow
 from router.core.state import State

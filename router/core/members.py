@@ -3,13 +3,10 @@
 A hold or an inhibition only delays a first notification. Who was notified of an alert is notified of its end.
 """
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 from router.core import fates, rows
-from router.core.alerts import about_of, labels_of
 from router.core.conversations import (
     bump,
     latest,
@@ -17,8 +14,6 @@ from router.core.conversations import (
     open_members,
     open_slot,
     put_member,
-    slot_token,
-    token_of,
 )
 from router.core.rows import (
     DROP,
@@ -30,15 +25,14 @@ from router.core.rows import (
     OF_GROUP,
     RESOLVED,
     UNKNOWN,
-    AlertRow,
     ConversationRow,
     MemberRow,
 )
-from router.core.state import MissingRows, State
+from router.core.state import State
+from router.core.subjects import Subject
 from router.core.unsent_ends import NOT_SENT, sends_ends, settle_ends
-from router.decide import Policy, decide
-from router.decide.inhibition import Key
-from router.model import MINUTE, Decision, DecisionKind, Destination, Fate, Labels, Millis
+from router.decide import Policy
+from router.model import MINUTE, Decision, DecisionKind, Destination, Fate, Millis
 
 FATE_OF = {
     DecisionKind.SEND: Fate.PENDING,
@@ -49,103 +43,10 @@ FATE_OF = {
 }
 NO_DESTINATION = "none"
 """The destination of a receiver that has none."""
-ABSENT = "not in Alertmanager's last answer"
 NEVER_NOTIFIED = "ended before anyone was notified"
 IN_DOUBT = "contradicts a recent end; counts as firing unless the end is reported again"
 # A notification comes some time after its change, and the next repeat is on time.
 REPEAT_LAG: Millis = MINUTE
-
-
-def judge(
-    state: State,
-    policy: Policy,
-    labels: Labels,
-    about: frozenset[str] | None,
-    now: Millis,
-    identity: str = "",
-) -> tuple[Decision, ...]:
-    """As :func:`decide`, among all that fires."""
-
-    def source(key: Key) -> Labels | None:
-        # Two alerts that both match both sides of a rule don't mute each other.
-        # https://github.com/prometheus/alertmanager/blob/main/inhibit/inhibit.go
-        for row in state.inhibitors.of("key", key.text):
-            if not (key.two_sided and row.two_sided):
-                return labels_of(state.alerts[row.alert_id])
-        return None
-
-    return decide(labels, policy, now, source, about, identity)
-
-
-def want_judged(state: State, policy: Policy, several: Iterable[tuple[str, Labels]]) -> None:
-    """Have the rows loaded that :func:`judge` asks for, in rounds. :raises Missing:
-
-    :param several: identities and labels
-    """
-    if not policy.inhibition.rules:
-        return
-    keys = {key.text for identity, labels in several for key in policy.match(labels, identity).muted_by}
-    state.inhibitors.want("key", keys)
-    state.ready()
-    state.alerts.want("id", {row.alert_id for key in keys for row in state.inhibitors.of("key", key)})
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """An alert as one group reports it."""
-
-    alert: int
-    source: str
-    identity: str
-    level: str
-    group: int
-    receiver: str
-    group_key: str
-
-    def at(self, destination: Destination) -> tuple[str, str]:
-        """The (source, subject) that names its conversation at a destination that is no digest."""
-        if destination.per_alert:
-            return self.source, f"alert:{self.identity}"
-        return self.source, f"group:{self.receiver}:{self.group_key}"
-
-    def token(self, destination: Destination) -> str:
-        return token_of(destination.key, *self.at(destination))
-
-
-def want_memberships(
-    state: State,
-    policy: Policy,
-    placed: Iterable[tuple[Subject, Iterable[Destination]]],
-    now: Millis,
-) -> None:
-    """Have the conversations loaded in which alerts have their places, in rounds. :raises Missing:
-
-    :param placed: the ``alert`` of a subject is 0 if it is new
-    """
-    if state.complete:
-        return
-    tokens = [
-        (subject.alert, slot_token(policy, each.key, now) if each.digest else subject.token(each))
-        for subject, several in placed
-        for each in several
-        if not each.digest or each.key in policy.schedules
-    ]
-    state.conversations.want("token", {token for _, token in tokens})
-    state.ready()
-    pairs = {
-        (last.id, alert)
-        for alert, token in tokens
-        if alert and (last := state.conversations.one("token", token)) is not None
-    }
-    state.members.want("pair", pairs)
-    state.ready()
-
-
-def subject_of(state: State, alert: AlertRow, group_id: int) -> Subject:
-    group = state.groups[group_id]
-    return Subject(
-        alert.id, alert.source, alert.identity, alert.level, group.id, group.receiver, group.group_key
-    )
 
 
 class Transitions:
@@ -463,102 +364,3 @@ def _is_unchanged(member: MemberRow, decision: Decision) -> bool:
 def _due(decision: Decision) -> Millis | None:
     """When a member is due by itself; a digest's goes out with its slot."""
     return decision.at if decision.kind in (DecisionKind.SEND, DecisionKind.HOLD) else None
-
-
-def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Millis) -> None:
-    """Have the rows loaded that :func:`rejudge` asks for, in rounds. :raises Missing:"""
-    ids = list(alerts)
-    if state.complete or not ids:
-        return
-    state.alerts.want("id", ids)
-    state.members.want("open of alert", ids)
-    state.ready()
-    firing = [row for id_ in ids if (row := state.alerts.get(id_)) is not None and row.status == FIRING]
-    members = [member for row in firing for member in state.members.of("open of alert", row.id)]
-    last = [row.last_change_id for row in firing if row.last_change_id is not None]
-    with suppress(MissingRows):
-        want_judged(state, policy, ((row.identity, labels_of(row)) for row in firing))
-    state.fates.want("open of member", (member.id for member in members))
-    state.fates.want("change", last)
-    state.changes.want("id", last)
-    state.groups.want("id", {row.group_id for row in firing})
-    state.conversations.want("id", {member.conversation_id for member in members})
-    state.ready()
-    state.groups.want(
-        "id",
-        {
-            group
-            for member in members
-            if (group := state.conversations[member.conversation_id].group_id) is not None
-        },
-    )
-    state.ready()
-    placed: list[tuple[Subject, list[Destination]]] = []
-    for row in firing:
-        named = [
-            each.destination
-            for each in judge(state, policy, labels_of(row), about_of(row), now, row.identity)
-        ]
-        groups = {row.group_id}
-        for member in open_members(state, row.id):
-            group = state.conversations[member.conversation_id].group_id
-            groups |= set() if group is None else {group}
-        placed += ((subject_of(state, row, group), named) for group in groups)
-    want_memberships(state, policy, placed, now)
-
-
-def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozenset[str]:
-    """Judge a firing alert once more: its inhibitor ended, its time came, or the rules changed.
-
-    The destinations that may have something to do now.
-    """
-    alert = state.alerts.get(alert_id)
-    if alert is None or alert.status != FIRING:
-        return frozenset()
-    decisions = judge(state, policy, labels_of(alert), about_of(alert), now, alert.identity)
-    if alert.withheld is not None:
-        decisions = _withheld(decisions, alert.withheld)
-    named = {decision.destination.key for decision in decisions}
-    group_ids = {alert.group_id}
-    for member in reversed(open_members(state, alert_id)):
-        if member.status != FIRING or member.notified not in NOT_FIRING:
-            continue
-        conversation = state.conversations[member.conversation_id]
-        if conversation.group_id is not None:
-            group_ids.add(conversation.group_id)
-        if member.failover:  # no hour holds back what goes out instead
-            key = conversation.destination
-            decisions = tuple(
-                each
-                for each in decisions
-                if each.destination.key != key or each.kind is not DecisionKind.HOLD
-            )
-        if conversation.destination in named or member.decision in (DROP, GIVEN_UP):
-            continue
-        if not (member.failover and policy.names(conversation.destination)):
-            Transitions(state, policy, subject_of(state, alert, alert.group_id), now).drop(
-                member, "no longer routed here"
-            )
-    for group_id in sorted(group_ids):
-        Transitions(state, policy, subject_of(state, alert, group_id), now).fire(decisions, None)
-    return frozenset(named)
-
-
-def rejudge_all(state: State, policy: Policy, ids: Sequence[int], now: Millis) -> frozenset[str]:
-    """Judge several firing alerts once more, see :func:`rejudge`. The destinations that may have something to do."""
-    want_rejudged(state, policy, ids, now)
-    woken: set[str] = set()
-    for id_ in ids:
-        woken |= rejudge(state, policy, id_, now)
-    return frozenset(woken)
-
-
-def _withheld(decisions: tuple[Decision, ...], why: str) -> tuple[Decision, ...]:
-    """What Alertmanager itself would not notify of now is no news. What it only lacks is still in the next digest."""
-    stays = (DecisionKind.DROP, DecisionKind.DIGEST) if why == ABSENT else (DecisionKind.DROP,)
-    return tuple(
-        each
-        if each.kind in stays
-        else Decision(each.destination, DecisionKind.INHIBITED, None, each.rule, why)
-        for each in decisions
-    )

@@ -15,7 +15,7 @@ from functools import partial
 from router.core.accept import Receipt, accept_webhook, want_accepted
 from router.core.alerts import alert_of, doubt_of
 from router.core.conversations import DATABASE_ID
-from router.core.members import ABSENT, rejudge, want_rejudged
+from router.core.judging import ABSENT, rejudge, want_rejudged
 from router.core.reduce import PEER_LAG
 from router.core.rows import FIRING, RESOLVED, AlertRow
 from router.core.state import State

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 
-from router.core.members import rejudge_all
+from router.core.judging import rejudge_all
 from router.core.rows import MetaRow
 from router.core.state import State
 from router.decide import Policy

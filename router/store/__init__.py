@@ -13,7 +13,7 @@ import structlog
 from router.core.accept import Receipt
 from router.core.adopt import Adoption, Phase, Superseded
 from router.core.claim import Work
-from router.core.dead_letters import DeliveryUnderWay
+from router.core.dead_letter_settling import DeliveryUnderWay
 from router.core.presence import BATCH as RECONCILE_BATCH
 from router.core.presence import Answer, Listening, Reported, merged
 from router.core.record import Recorded

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import accumulate
 
 from router.core.claim import Work
-from router.core.dead_letters import RETRIED
+from router.core.dead_letter_settling import RETRIED
 from router.core.record import Recorded, with_unknown_arrival
 from router.core.rows import LARGE
 from router.core.storms import BATCH

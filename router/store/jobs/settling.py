@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from router.core import dead_letters
+from router.core import dead_letter_settling, dead_letters
 from router.core.claim import Work
 from router.core.state import State
 from router.decide import Policy
@@ -40,14 +40,14 @@ class RetryDeadLetter(First):
     now: Millis
 
     def want(self, state: State) -> None:
-        dead_letters.want_dead_letter(state, self.dead_letter)
+        dead_letter_settling.want_dead_letter(state, self.dead_letter)
 
     def run(self, state: State) -> frozenset[str] | NoticesByMember | None:
-        many = dead_letters.notices_if_many(state, self.dead_letter)
+        many = dead_letter_settling.notices_if_many(state, self.dead_letter)
         return (
             NoticesByMember(many)
             if many
-            else dead_letters.retry(state, self.dead_letter, self.policy, self.now)
+            else dead_letter_settling.retry(state, self.dead_letter, self.policy, self.now)
         )
 
 
@@ -57,11 +57,13 @@ class DiscardDeadLetter(First):
     now: Millis
 
     def want(self, state: State) -> None:
-        dead_letters.want_dead_letter(state, self.dead_letter)
+        dead_letter_settling.want_dead_letter(state, self.dead_letter)
 
     def run(self, state: State) -> bool | NoticesByMember:
-        many = dead_letters.notices_if_many(state, self.dead_letter)
-        return NoticesByMember(many) if many else dead_letters.discard(state, self.dead_letter, self.now)
+        many = dead_letter_settling.notices_if_many(state, self.dead_letter)
+        return (
+            NoticesByMember(many) if many else dead_letter_settling.discard(state, self.dead_letter, self.now)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,11 @@ class RetryMembers(First):
         return len(self.notices)
 
     def want(self, state: State) -> None:
-        dead_letters.want_some(state, self.dead_letter, list(self.notices))
+        dead_letter_settling.want_some(state, self.dead_letter, list(self.notices))
 
     def run(self, state: State) -> bool:
-        dead_letters.want_some(state, self.dead_letter, list(self.notices))
-        return dead_letters.retry_some(state, self.dead_letter, self.notices, self.policy, self.now)
+        dead_letter_settling.want_some(state, self.dead_letter, list(self.notices))
+        return dead_letter_settling.retry_some(state, self.dead_letter, self.notices, self.policy, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +100,8 @@ class DiscardMembers(First):
         return len(self.members)
 
     def run(self, state: State) -> bool:
-        dead_letters.want_some(state, self.dead_letter, self.members)
-        return dead_letters.discard_some(state, self.dead_letter, self.members, self.now)
+        dead_letter_settling.want_some(state, self.dead_letter, self.members)
+        return dead_letter_settling.discard_some(state, self.dead_letter, self.members, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,5 +113,5 @@ class SettleDeadLetter(First):
     now: Millis
 
     def run(self, state: State) -> frozenset[str] | None:
-        dead_letters.want_some(state, self.dead_letter, ())
-        return dead_letters.settle(state, self.dead_letter, self.how, self.now)
+        dead_letter_settling.want_some(state, self.dead_letter, ())
+        return dead_letter_settling.settle(state, self.dead_letter, self.how, self.now)

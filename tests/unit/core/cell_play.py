@@ -8,10 +8,11 @@ from router.core import rows
 from router.core.accept import complete
 from router.core.claim import Notice, Work, begin, claim_conversation, conversation_of, work_of
 from router.core.conversations import open_conversation, open_slot, put_member
-from router.core.dead_letters import discard, retry
+from router.core.dead_letter_settling import discard, retry
 from router.core.digests import FIRED_SINCE
 from router.core.fates import add
-from router.core.members import Transitions, rejudge, subject_of
+from router.core.judging import rejudge
+from router.core.members import Transitions
 from router.core.record import record_outcome
 from router.core.release import MANY_MUTED
 from router.core.rows import (
@@ -26,6 +27,7 @@ from router.core.rows import (
     MetaRow,
 )
 from router.core.state import State
+from router.core.subjects import subject_of
 from router.decide import Policy, Route, Severity
 from router.decide.hours import Schedule
 from router.decide.inhibition import Inhibition, Rule

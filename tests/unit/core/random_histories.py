@@ -8,8 +8,8 @@ from functools import cache
 from router.core.accept import accept_webhook
 from router.core.adopt import Adoption, adopt_rules, move, reindex, retire
 from router.core.claim import Work, claim_conversation
-from router.core.dead_letters import DeliveryUnderWay, discard, retry
-from router.core.members import rejudge_all
+from router.core.dead_letter_settling import DeliveryUnderWay, discard, retry
+from router.core.judging import rejudge_all
 from router.core.presence import Answer, Reported, confirm
 from router.core.record import record_outcome
 from router.core.rows import FIRING, OF_DIGEST, MemberRow

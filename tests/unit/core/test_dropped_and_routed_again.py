@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from router.core.accept import accept_webhook
-from router.core.members import rejudge
+from router.core.judging import rejudge
 from router.core.state import State
 from router.decide import Route
 from router.model import MINUTE, Alert, Fate, Status, Webhook

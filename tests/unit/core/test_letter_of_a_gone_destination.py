@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from router.core.accept import accept_webhook
 from router.core.claim import claim_conversation
-from router.core.dead_letters import retry
+from router.core.dead_letter_settling import retry
 from router.core.record import record_outcome
 from router.core.rows import GIVEN_UP
 from router.decide import Route

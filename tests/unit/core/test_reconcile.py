@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.members import ABSENT
+from router.core.judging import ABSENT
 from router.core.presence import BATCH, GONE, STALE
 from router.core.reduce import PEER_LAG
 from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Retry, Status
