@@ -24,7 +24,7 @@ def after(*told: tuple[Alert, str, Millis]) -> tuple[list[Change], Known]:
     return changes, known
 
 
-def test_told_again_is_a_repeat() -> None:
+def test_a_repeated_report_is_a_repeat() -> None:
     changes, _ = after(
         (alert(FIRING), "a", 0), (alert(FIRING), "a", 1), (alert(RESOLVED), "a", 2), (alert(RESOLVED), "a", 3)
     )
@@ -125,14 +125,14 @@ def test_a_clock_that_was_stepped_back_makes_no_doubt_longer_than_the_lag() -> N
 
 
 @pytest.mark.parametrize("starts_at", [None, 500, 1_000, 2_000])
-def test_what_nobody_resolved_fires_anew_whoever_says_so(starts_at: Millis | None) -> None:
+def test_any_peer_can_report_a_concluded_end_as_firing(starts_at: Millis | None) -> None:
     changes, _ = after(
         (alert(FIRING), "a", 0), (alert(RESOLVED), "", 10), (alert(FIRING, starts_at), "b", 20)
     )
     assert changes[-1] is Change.FIRED
 
 
-def test_what_nobody_resolved_is_resolved_by_a_late_resolve_and_then_has_doubts() -> None:
+def test_a_late_resolve_confirms_a_concluded_end_and_allows_doubts() -> None:
     changes, known = after(
         (alert(FIRING), "a", 0),
         (alert(RESOLVED), "", 10),
@@ -170,7 +170,7 @@ _told = st.tuples(
 
 
 @given(st.lists(_told, min_size=1, max_size=12))
-def test_whatever_is_told_twice_in_a_row_changes_nothing_the_second_time(
+def test_the_same_report_twice_changes_nothing_the_second_time(
     told: list[tuple[Alert, str, Millis]],
 ) -> None:
     known: Known | None = None

@@ -54,7 +54,7 @@ def told(rules: tuple[Rule, ...], arriving: tuple[Alert, ...]) -> dict[str, list
 
 @given(_rules, _alerts)
 @examples(20)
-def test_whatever_comes_first_the_same_is_told(rules: list[Rule], labels: list[dict[str, str]]) -> None:
+def test_the_order_of_webhooks_does_not_matter(rules: list[Rule], labels: list[dict[str, str]]) -> None:
     alerts = [
         Alert("-".join(f"{k}={v}" for k, v in sorted(each.items())), each, {}, Status.FIRING, MONDAY)
         for each in labels

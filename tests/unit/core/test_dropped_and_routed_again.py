@@ -30,7 +30,7 @@ def _fates(state: State) -> list[str]:
 
 
 @pytest.mark.parametrize("repeats", [1, 2])
-def test_a_new_report_has_its_own_fate_and_does_not_change_that_of_the_last(repeats: int) -> None:
+def test_a_new_report_leaves_the_fate_of_the_last_one(repeats: int) -> None:
     state = in_memory()
     for number in range(repeats):
         _post(state, number * MINUTE)

@@ -32,7 +32,7 @@ def world() -> World:
     return World()
 
 
-def test_a_critical_is_told_and_its_end_too(world: World) -> None:
+def test_a_critical_and_its_end_are_sent(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.deliver()
     assert world.providers[SLACK.key].all_firing == {"Down-critical"}
@@ -55,7 +55,7 @@ def test_every_attempt_at_the_same_state_has_the_same_version(world: World) -> N
     assert len(set(versions)) == 1
 
 
-def test_a_repeat_of_what_was_told_is_delivered_at_once_and_not_told_again(world: World) -> None:
+def test_a_repeat_counts_as_delivered_and_is_not_sent(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.deliver()
     world.post(alert("Down", "critical"))
@@ -63,7 +63,7 @@ def test_a_repeat_of_what_was_told_is_delivered_at_once_and_not_told_again(world
     assert world.fates(SLACK) == ["delivered", "delivered"]
 
 
-def test_an_alert_that_ended_before_anyone_was_told_is_obsolete(world: World) -> None:
+def test_an_alert_that_ended_before_its_delivery_is_obsolete(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.deliver()
@@ -97,7 +97,7 @@ def test_a_held_warning_that_ends_at_night_is_obsolete(world: World) -> None:
     assert world.fates(TEAM) == ["obsolete", "obsolete"]
 
 
-def test_an_end_is_told_at_any_hour_to_whom_the_alert_was_told(world: World) -> None:
+def test_an_end_is_sent_at_any_hour(world: World) -> None:
     world.post(alert("Disk", "warning"))
     world.now += 10 * SECOND
     world.deliver()
@@ -107,7 +107,7 @@ def test_an_end_is_told_at_any_hour_to_whom_the_alert_was_told(world: World) -> 
     assert world.providers[TEAM.key].told[-1] == ("Disk-warning", "resolved")
 
 
-def test_an_inhibited_warning_is_told_after_its_inhibitor_ends(world: World) -> None:
+def test_an_inhibited_warning_is_sent_after_its_inhibitor_ends(world: World) -> None:
     world.post(alert("Down", "critical"), group="c")
     world.post(alert("Down", "warning"), group="w")
     world.now += MINUTE
@@ -131,7 +131,7 @@ def test_an_inhibitor_that_arrives_just_after_its_target_still_counts(world: Wor
     assert world.fates(TEAM) == ["inhibited"]
 
 
-def test_an_end_that_comes_while_the_first_telling_is_under_way_is_told(world: World) -> None:
+def test_an_end_during_the_first_attempt_is_sent(world: World) -> None:
     world.post(alert("Down", "critical"))
     work = world.work_of(PAGER)
     world.post(alert("Down", "critical", Status.RESOLVED))
@@ -141,7 +141,7 @@ def test_an_end_that_comes_while_the_first_telling_is_under_way_is_told(world: W
     world.assert_balanced()
 
 
-def test_a_lost_answer_counts_as_maybe_told_so_its_end_is_told(world: World) -> None:
+def test_the_end_is_sent_after_a_lost_answer(world: World) -> None:
     world.post(alert("Down", "critical"))
     work = world.work_of(PAGER)
     world.finish(work, Retry("timeout", ambiguous=True), heard=True)
@@ -162,7 +162,7 @@ def test_a_refusal_is_dead_and_a_repeat_tries_again(world: World) -> None:
     assert world.fates(PAGER) == ["dead", "delivered"]
 
 
-def test_a_group_that_fires_anew_after_its_end_starts_another_episode(world: World) -> None:
+def test_a_group_that_fires_after_its_end_starts_an_episode(world: World) -> None:
     for starts_at in (MONDAY, MONDAY + HOUR):
         world.post(alert("Down", "critical", starts_at=starts_at))
         world.deliver()
@@ -179,7 +179,7 @@ def test_a_truncated_group_is_never_over(world: World) -> None:
     assert not work.conversation.over
 
 
-def test_a_group_kept_open_by_hidden_alerts_ends_when_alertmanager_shows_it_whole(world: World) -> None:
+def test_a_truncated_group_ends_when_alertmanager_shows_it_whole(world: World) -> None:
     world.post(alert("Down", "critical"), truncated=3)
     world.deliver()
     world.post(alert("Down", "critical", Status.RESOLVED), truncated=3)
@@ -206,7 +206,7 @@ def test_an_empty_digest_is_sent_as_all_quiet_when_asked_for(world: World) -> No
     assert world.begin(DAILY) == Idle(MONDAY + 2 * DAY + 8 * HOUR)
 
 
-def test_a_digest_that_comes_days_late_covers_all_of_them_and_goes_out_once(world: World) -> None:
+def test_a_late_digest_covers_all_missed_days_once(world: World) -> None:
     world.post(alert("Cert", "info"))
     world.now = MONDAY + 4 * DAY
     work = world.work_of(DAILY)
@@ -227,7 +227,7 @@ def test_an_alert_of_two_groups_is_ended_in_both(world: World) -> None:
     world.assert_balanced()
 
 
-def test_the_peers_of_a_pair_tell_one_change(world: World) -> None:
+def test_the_peers_of_a_pair_report_one_change(world: World) -> None:
     for peer in ("http://am-1", "http://am-2"):
         world.post(alert("Down", "critical"), peer=peer)
     world.deliver()

@@ -59,13 +59,13 @@ class Rigged:
         return {row.fate for row in self.state.fates.of("change", alert.last_change_id)}
 
 
-def test_it_is_sent_where_its_end_may_have_arrived() -> None:
+def test_a_retry_sends_it_where_its_end_may_have_arrived() -> None:
     world = Rigged(Rejected("timeout", ambiguous=True))
     world.deliver(Delivered({"ts": "1"}))
     assert world.fates == {Fate.DELIVERED}
 
 
-def test_it_counts_as_delivered_where_the_firing_is_still_shown() -> None:
+def test_a_retry_is_delivered_where_the_firing_is_still_shown() -> None:
     world = Rigged(Rejected("http 400"))
     assert world.fates == {Fate.DELIVERED}
     world.post(_WARNING, Status.RESOLVED)

@@ -16,7 +16,7 @@ _POLICY = adoption("office").policy
 _WITHOUT = replace(_POLICY, root=Route("route", "nobody"), receivers={"nobody": ()}, schedules={})
 
 
-def test_nothing_of_it_stays_due_or_pending() -> None:
+def test_nothing_stays_due_or_pending_after_the_retry() -> None:
     state, now = in_memory(), moment(12 * 3_600)
     later = now + MINUTE  # what may be inhibited waits a little
 

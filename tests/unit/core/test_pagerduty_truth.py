@@ -128,7 +128,7 @@ _destinations = pytest.mark.parametrize("destination", [PER_GROUP, PER_ALERT], i
 
 
 @_destinations
-def test_every_interleaving_of_up_to_seven_steps_ends_with_the_truth(destination: Destination) -> None:
+def test_all_interleavings_of_seven_steps_end_in_the_right_state(destination: Destination) -> None:
     """A search through all of them, for one alert: the rows go back to what they were after each."""
     world = World(policy=_policy(destination))
     story, rows = Story(world, destination), world.state
@@ -157,7 +157,7 @@ def test_every_interleaving_of_up_to_seven_steps_ends_with_the_truth(destination
 @_destinations
 @given(choices=st.lists(st.integers(0, 999), max_size=60))
 @examples(40)
-def test_long_stories_of_two_alerts_end_with_the_truth(destination: Destination, choices: list[int]) -> None:
+def test_long_stories_of_two_alerts_end_in_the_right_state(destination: Destination, choices: list[int]) -> None:
     story, state = Story(World(policy=_policy(destination)), destination), State()
     for choice in choices:
         steps = list(story.steps(state, "AB"))

@@ -60,7 +60,7 @@ def fates(world: World) -> Counter[tuple[str, str]]:
     )
 )  # fmt: skip
 @examples(60)
-def test_it_ends_as_if_it_had_been_decided_at_once(
+def test_pieces_end_as_one_decision_would(
     webhooks: list[tuple[list[tuple[tuple[str, str], Status]], str, int, int, bool]],
 ) -> None:
     whole, cut = World(), World()
@@ -85,7 +85,7 @@ def test_it_ends_as_if_it_had_been_decided_at_once(
     assert fates(cut) == fates(whole)
 
 
-def test_its_group_is_told_with_the_last_piece_and_not_before() -> None:
+def test_a_group_is_sent_after_the_last_piece() -> None:
     world = World()
     body = webhook(*(alert(name, "critical") for name in "ABC"))
     arrival = keep(world, body)
@@ -129,7 +129,7 @@ def test_a_piece_that_runs_twice_counts_once() -> None:
     assert world.fates(SLACK) == ["pending"] * 3
 
 
-def test_what_a_later_webhook_said_of_an_alert_counts() -> None:
+def test_a_later_webhook_about_an_alert_counts() -> None:
     """Whichever of them is decided first."""
     world = World()
     body = webhook(*(alert(name, "critical") for name in "AB"))

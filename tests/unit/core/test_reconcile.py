@@ -99,7 +99,7 @@ def told_now(world: World) -> Work:
     return work
 
 
-def test_what_alertmanager_lacks_twice_has_ended_and_its_end_is_told(world: World) -> None:
+def test_an_alert_missing_from_two_answers_has_ended(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.deliver()
     list_all(world)
@@ -117,7 +117,7 @@ def test_what_alertmanager_lacks_twice_has_ended_and_its_end_is_told(world: Worl
     assert world.providers[SLACK.key].told[-1] == ("Down-critical", "resolved")
 
 
-def test_what_was_never_told_and_is_gone_is_obsolete(world: World) -> None:
+def test_a_gone_alert_that_was_never_sent_is_obsolete(world: World) -> None:
     world.now = NIGHT
     world.post(alert("Disk", "warning"))
     miss(world)
@@ -156,7 +156,7 @@ def test_what_is_there_again_after_one_answer_without_it_goes_on(world: World) -
     assert ask(world).changes == ()
 
 
-def test_a_held_alert_is_not_let_out_while_it_is_missed_and_is_when_it_is_back(world: World) -> None:
+def test_a_held_alert_is_sent_only_while_alertmanager_lists_it(world: World) -> None:
     world.now = NIGHT
     world.post(alert("Disk", "warning"))
     list_all(world)
@@ -172,7 +172,7 @@ def test_a_held_alert_is_not_let_out_while_it_is_missed_and_is_when_it_is_back(w
     assert world.providers[TEAM.key].told == [("Disk-warning", "firing")]
 
 
-def test_a_held_alert_that_is_silenced_meanwhile_is_told_only_when_the_silence_ends(world: World) -> None:
+def test_a_held_alert_waits_for_the_end_of_a_later_silence(world: World) -> None:
     world.now = NIGHT
     world.post(alert("Disk", "warning"))
     ask(world, silenced=("Disk-warning",))
@@ -198,7 +198,7 @@ def test_what_waits_for_a_provider_is_no_news_once_it_is_silenced(world: World) 
     assert world.providers[PAGER.key].told == []
 
 
-def test_what_was_told_stays_told_when_it_is_silenced_and_its_end_is_told(world: World) -> None:
+def test_the_end_of_a_notified_and_silenced_alert_is_sent(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.deliver()
     world.now += MINUTE
@@ -234,7 +234,7 @@ def test_an_answer_that_is_too_old_no_longer_keeps_an_alert_back(world: World) -
     assert world.providers[TEAM.key].told == [("Disk-warning", "firing")]
 
 
-def test_other_rules_don_t_let_out_what_alertmanager_silences(world: World) -> None:
+def test_other_rules_do_not_send_what_alertmanager_silences(world: World) -> None:
     world.now = NIGHT
     world.post(alert("Disk", "warning"))
     world.now += MINUTE
@@ -246,7 +246,7 @@ def test_other_rules_don_t_let_out_what_alertmanager_silences(world: World) -> N
 
 
 @pytest.mark.parametrize("peer", ["http://am-1", "http://am-2"])
-def test_what_was_gone_and_is_sent_again_has_fired_anew_whoever_sends_it(world: World, peer: str) -> None:
+def test_any_peer_can_report_a_gone_alert_as_firing_again(world: World, peer: str) -> None:
     world.post(alert("Down", "critical"))
     world.deliver()
     miss(world)
@@ -261,7 +261,7 @@ def test_what_was_gone_and_is_sent_again_has_fired_anew_whoever_sends_it(world: 
     ]
 
 
-def test_what_was_gone_and_is_back_fires_anew_though_alertmanager_does_not_send_it(world: World) -> None:
+def test_an_alert_that_is_back_in_alertmanager_fires_again(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.deliver()
     miss(world)
@@ -337,7 +337,7 @@ def test_what_no_peer_ever_listed_grows_stale_once_a_peer_answers(world: World) 
     ] == ["resolved"]
 
 
-def test_what_a_gone_alert_inhibited_is_told(world: World) -> None:
+def test_an_alert_is_sent_when_its_inhibitor_is_gone(world: World) -> None:
     world.post(alert("Down", "critical"), group="c")
     world.post(alert("Down", "warning"), group="w")
     list_all(world)
@@ -382,7 +382,7 @@ def test_what_is_not_repeated_has_ended_when_it_was_last_seen(world: World) -> N
     assert (told.alert.status, told.alert.note, told.alert.ends_at) == ("resolved", STALE, seen_at)
 
 
-def test_a_stale_alert_that_is_sent_again_has_fired_anew(world: World) -> None:
+def test_a_stale_alert_that_is_sent_again_fires_again(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.now += POLICY.stale_after
     grow_stale(world)
@@ -390,7 +390,7 @@ def test_a_stale_alert_that_is_sent_again_has_fired_anew(world: World) -> None:
     assert [kind for kind, _, _ in receipt.changes] == ["fired"]
 
 
-def test_what_alertmanager_can_be_asked_about_or_left_out_of_a_group_does_not_grow_stale(
+def test_what_alertmanager_answers_for_or_truncates_does_not_grow_stale(
     world: World,
 ) -> None:
     world.post(alert("Down", "critical"), truncated=3)
@@ -405,7 +405,7 @@ def test_what_alertmanager_can_be_asked_about_or_left_out_of_a_group_does_not_gr
     assert grow_stale(world) == {}
 
 
-def test_the_next_opening_is_that_of_what_is_held_and_untold(world: World) -> None:
+def test_the_next_opening_is_that_of_unnotified_held_alerts(world: World) -> None:
     world.post(alert("Down", "critical"), alert("Cert", "info"))
     assert next_opening(world) is None
     world.now = NIGHT
@@ -431,16 +431,16 @@ def repeating(every: Millis | None, repeats: list[Millis], *, peers: bool = Fals
 
 
 @pytest.mark.parametrize(("every", "told"), [(None, 1), (0, 4), (4 * HOUR, 3), (8 * HOUR, 2), (12 * HOUR, 1)])
-def test_a_repeat_is_told_again_when_its_route_says_so(every: Millis | None, told: int) -> None:
+def test_a_repeat_is_sent_again_when_its_route_says_so(every: Millis | None, told: int) -> None:
     assert repeating(every, [4 * HOUR, SECOND, 4 * HOUR]) == told
 
 
-def test_the_other_peers_copy_is_not_told_again_and_its_own_repeat_is() -> None:
+def test_only_a_repeat_of_the_same_peer_is_sent_again() -> None:
     assert repeating(0, [15 * SECOND], peers=True) == 1
     assert repeating(0, [4 * HOUR], peers=True) == 2
 
 
-def test_a_repeat_is_shown_as_told_before() -> None:
+def test_a_repeat_is_shown_as_a_repeat() -> None:
     world = World(policy=with_repeat(0))
     world.post(alert("Down", "critical"))
     (first,) = told_now(world).conversation.alerts
@@ -451,7 +451,7 @@ def test_a_repeat_is_shown_as_told_before() -> None:
     assert (second["Disk-critical"].news, second["Disk-critical"].again) == (True, False)
 
 
-def test_a_repeat_outside_the_hours_or_under_an_inhibitor_is_not_told_again() -> None:
+def test_a_held_or_inhibited_repeat_is_not_sent_again() -> None:
     world = World(policy=with_repeat(0))
     world.post(alert("Disk", "warning"), group="w")
     world.now += MINUTE
@@ -467,7 +467,7 @@ def test_a_repeat_outside_the_hours_or_under_an_inhibitor_is_not_told_again() ->
     assert world.fates(TEAM) == ["delivered"] * 3
 
 
-def test_a_repeat_that_can_t_be_told_leaves_what_was_told_as_it_was() -> None:
+def test_a_failed_repeat_leaves_the_member_notified() -> None:
     world = World(policy=with_repeat(0))
     world.post(alert("Down", "critical"))
     world.deliver()

@@ -60,7 +60,7 @@ def ended_for_all_but_bob(world: World) -> None:
 
 
 @pytest.mark.parametrize("attempted", [False, True])
-def test_what_fires_while_one_recipient_is_told_of_an_end_is_told(world: World, attempted: bool) -> None:
+def test_a_firing_while_one_recipient_gets_an_end_is_sent(world: World, attempted: bool) -> None:
     ended_for_all_but_bob(world)
     if attempted:
         work = world.work_of(SLACK)
@@ -177,7 +177,7 @@ def test_a_step_forward_makes_no_second_page_of_a_late_report(world: World, doub
     assert world.providers[PAGER.key].told == ONCE
 
 
-def test_settling_doubts_counts_the_groups_that_are_told(world: World) -> None:
+def test_settling_doubts_counts_the_groups_that_are_notified(world: World) -> None:
     """An alert of many groups is as much work as so many webhooks."""
     names, groups = [f"N{number}" for number in range(20)], 20
     for status, peer in ((FIRING, "a"), (RESOLVED, "a"), (FIRING, "b")):
@@ -193,7 +193,7 @@ def test_settling_doubts_counts_the_groups_that_are_told(world: World) -> None:
     assert max(rounds) <= BATCH + groups
 
 
-def test_an_end_is_told_though_a_letter_was_retried_after_the_next_firing(world: World) -> None:
+def test_an_end_is_sent_after_a_retry_during_the_next_firing(world: World) -> None:
     """The firing's answer was lost and its end was given up: the page is open until something closes it."""
     world.post(alert("Down", "critical"))
     work = world.work_of(PAGER)

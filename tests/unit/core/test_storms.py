@@ -49,7 +49,7 @@ def test_as_much_as_a_minute_holds_is_no_storm(world: World) -> None:
     single(world)
 
 
-def test_everything_is_told_in_one_message(world: World) -> None:
+def test_a_storm_is_one_message(world: World) -> None:
     groups(world, range(60))
     work = storm(world)
     assert len(work.parts) == 60
@@ -79,7 +79,7 @@ def told(world: World, work: Work) -> Work:
     return work
 
 
-def test_a_storm_stands_until_all_that_it_told_of_has_ended(world: World) -> None:
+def test_a_storm_is_open_until_all_its_groups_have_ended(world: World) -> None:
     groups(world, range(20))
     first = told(world, storm(world))
     assert named(first) == (of(range(20)), set(), set())
@@ -104,7 +104,7 @@ def test_a_storm_stands_until_all_that_it_told_of_has_ended(world: World) -> Non
     assert not [row for row in world.state.conversations if row.state == OPEN and row.group_id is not None]
 
 
-def test_the_ends_of_what_a_storm_told_are_no_other_storm(world: World) -> None:
+def test_the_ends_of_absorbed_groups_are_no_other_storm(world: World) -> None:
     groups(world, range(20))
     first = told(world, storm(world))
     groups(world, range(20), status=Status.RESOLVED)
@@ -125,7 +125,7 @@ def test_what_fires_when_few_still_fire_has_its_own_message_again(world: World) 
     assert single(world).conversation.group_labels == {"group": "g20"}
 
 
-def test_what_a_message_has_no_room_for_is_told_by_the_next(world: World) -> None:
+def test_groups_without_room_are_named_in_the_next_message(world: World) -> None:
     limits = replace(LIMITS, room=400)
     groups(world, range(60))
     names: list[str] = []
@@ -153,7 +153,7 @@ def test_a_group_of_which_some_ended_is_named_as_one_that_still_fires(world: Wor
     assert named(told(world, storm(world))) == (set(), {"g7"}, set())
 
 
-def test_a_critical_of_a_group_that_a_storm_told_has_its_own_message(world: World) -> None:
+def test_a_critical_of_an_absorbed_group_has_its_own_message(world: World) -> None:
     world.policy = replace(POLICY, receivers={**POLICY.receivers, "oncall": (TEAM,)})
     groups(world, range(20))
     told(world, storm(world))
@@ -161,7 +161,7 @@ def test_a_critical_of_a_group_that_a_storm_told_has_its_own_message(world: Worl
     assert single(world).conversation.group_labels == {"group": "g3"}
 
 
-def test_a_storm_with_nothing_to_tell_after_all_leaves_no_attempt(world: World) -> None:
+def test_a_storm_with_nothing_to_say_leaves_no_attempt(world: World) -> None:
     groups(world, range(20))
     told(world, storm(world))
     for number in range(20, 23):
@@ -180,7 +180,7 @@ def test_a_storm_with_nothing_to_tell_after_all_leaves_no_attempt(world: World) 
     world.assert_balanced()
 
 
-def test_until_its_next_word_the_storm_waits(world: World) -> None:
+def test_a_storm_waits_until_its_next_message(world: World) -> None:
     groups(world, range(20))
     until = world.now + 60 * SECOND
     world.finish(storm(world), DELIVERED, not_before=until)
@@ -217,7 +217,7 @@ def test_each_attempt_of_a_storm_has_its_own_version(world: World) -> None:
     world.assert_balanced()
 
 
-def test_what_ends_before_the_storms_word_arrived_is_obsolete(world: World) -> None:
+def test_an_end_before_the_storm_message_arrives_is_obsolete(world: World) -> None:
     groups(world, range(20))
     work = storm(world)
     groups(world, range(5), status=Status.RESOLVED)
@@ -236,7 +236,7 @@ def test_a_storm_that_is_given_up_leaves_dead_letters(world: World) -> None:
     assert isinstance(world.begin(TEAM, LIMITS), Idle)
 
 
-def test_what_is_inhibited_by_the_time_it_is_due_makes_no_storm(world: World) -> None:
+def test_conversations_inhibited_before_they_are_due_make_no_storm(world: World) -> None:
     for number in range(60):
         node = replace(alert("Node", "warning"), fingerprint=f"node-{number}")
         world.post(node, group=f"g{number}")
@@ -249,7 +249,7 @@ def test_what_is_inhibited_by_the_time_it_is_due_makes_no_storm(world: World) ->
     world.assert_balanced()
 
 
-def test_a_storm_that_nobody_was_told_of_ends_without_a_word(world: World) -> None:
+def test_an_unsent_storm_ends_without_a_message(world: World) -> None:
     groups(world, range(20))
     work = storm(world)
     world.finish(work, Retry("a storm's message was refused"))
@@ -260,7 +260,7 @@ def test_a_storm_that_nobody_was_told_of_ends_without_a_word(world: World) -> No
     assert storm(world).id != work.id
 
 
-def test_what_has_a_message_of_its_own_is_told_by_it_where_messages_are_edited(world: World) -> None:
+def test_a_conversation_with_its_own_message_is_edited_in_a_storm(world: World) -> None:
     limits = replace(LIMITS, edits=True)
     groups(world, range(6))
     world.deliver(TEAM)
@@ -278,7 +278,7 @@ def test_what_has_a_message_of_its_own_is_told_by_it_where_messages_are_edited(w
     assert isinstance(world.begin(TEAM, limits), Idle)
 
 
-def test_what_a_storm_took_along_is_due_again_after_a_restart(world: World) -> None:
+def test_absorbed_conversations_are_due_again_after_a_restart(world: World) -> None:
     groups(world, range(60))
     storm(world)
     world.assert_balanced()
@@ -289,7 +289,7 @@ def test_what_a_storm_took_along_is_due_again_after_a_restart(world: World) -> N
     assert all(part.may_have_arrived for part in work.parts)
 
 
-def test_a_storm_that_failed_is_tried_at_once_when_its_destination_is_resumed(world: World) -> None:
+def test_a_failed_storm_is_due_when_its_destination_is_resumed(world: World) -> None:
     groups(world, range(20))
     world.finish(storm(world), Retry("http 503"), not_before=world.now + HOUR)
     assert world.begin(TEAM, LIMITS) == Idle(world.now + HOUR, failing=True)
@@ -297,7 +297,7 @@ def test_a_storm_that_failed_is_tried_at_once_when_its_destination_is_resumed(wo
     storm(world)
 
 
-def test_a_router_that_dies_while_it_records_a_storm_goes_on_with_its_message(world: World) -> None:
+def test_a_crash_while_a_storm_is_recorded_keeps_its_message(world: World) -> None:
     groups(world, range(60))
     work = storm(world)
     world.do(jobs.Record(work, DELIVERED, world.policy, world.now, world.now))
@@ -319,7 +319,7 @@ def test_a_storms_message_stays_current_when_a_group_gets_its_own(world: World) 
     assert isinstance(world.begin(TEAM, limits), Idle)
 
 
-def test_while_its_message_waits_a_storms_news_wake_nobody() -> None:
+def test_news_does_not_wake_a_storm_that_waits() -> None:
     """What is told apart is looked for once a second."""
     world, limits = World(), Limits(above=2, every=30 * SECOND)
     for number in range(6):

@@ -98,7 +98,7 @@ def test_what_ended_meanwhile_is_obsolete(world: World) -> None:
     assert isinstance(world.begin(SLACK), Idle)
 
 
-def test_news_that_came_meanwhile_are_told_with_the_rest(world: World) -> None:
+def test_news_during_a_wait_is_sent_with_the_rest(world: World) -> None:
     world.post(alert("A", "critical"))
     work = world.work_of(SLACK)
     world.post(alert("A", "critical"), alert("B", "critical"))
@@ -124,7 +124,7 @@ def _storm(world: World) -> Work:
     return world.work_of(TEAM, LIMITS)
 
 
-def test_a_storms_message_that_is_taken_back_leaves_all_it_took_along_due(world: World) -> None:
+def test_a_taken_back_storm_leaves_its_conversations_due(world: World) -> None:
     work = _storm(world)
     assert len(work.parts) == 5
     world.take_back(work)
@@ -136,7 +136,7 @@ def test_a_storms_message_that_is_taken_back_leaves_all_it_took_along_due(world:
     assert world.fates(TEAM) == ["delivered"] * 5
 
 
-def test_a_storm_that_stands_keeps_its_message(world: World) -> None:
+def test_an_open_storm_keeps_its_message(world: World) -> None:
     world.finish(_storm(world), Delivered({"ts": "1"}), not_before=world.now)
     for number in range(5, 9):
         world.post(alert(f"A{number}", "warning"), group=f"g{number}")
