@@ -11,8 +11,8 @@ A member has four columns that say where it stands:
 An event takes the first row that matches. To the left of the double bar stands what was so before: ``*`` is anything,
 ``a, b`` is one of these. ``knew`` is what the destination was notified of before the attempt, or before the dead letter.
 To the right stands what is so after it: ``=`` is what was so before; ``judged`` is what the rules say now, and the time
-that they give; ``earlier`` is the earlier one of both times; ``knew`` is the column of that name; ``told`` is the status
-that the attempt told. ``change`` is the fate of the change that is reported. ``fates`` is what the open fates of the member
+that they give; ``earlier`` is the earlier one of both times; ``knew`` is the column of that name; ``sent`` is the status
+that the attempt sent. ``change`` is the fate of the change that is reported. ``fates`` is what the open fates of the member
 become, and ``since`` what those become that were added while the attempt was under way. Where a dead letter is settled,
 ``fates`` is what the dead ones become, and ``since`` the open ones.
 
@@ -24,8 +24,8 @@ The events:
 - ``resolves``: a change reports its end. ``unrouted``: the rules do not name the destination any more.
 - ``claimed``: an attempt begins, and the rules would send it. ``delivered``, ``failed`` (for certain), ``in doubt`` (the
   answer was lost), ``given up``: how it ends. ``delivered late`` and ``given up late``: the alert has another
-  status by now than the attempt told.
-- ``again: firing``, ``again: end``: a dead letter that told this is tried again. ``again: recipient``: one of a single
+  status by now than the attempt sent.
+- ``again: firing``, ``again: end``: a dead letter of this status is tried again. ``again: recipient``: one of a single
   recipient. ``discarded``: nobody is to be notified of it.
 - ``shown whole``: Alertmanager shows a group without leaving alerts out, and nothing of it fires.
 
@@ -55,8 +55,8 @@ MESSAGES = """
 | claimed | * | nothing, resolved | firing | now | * || send | unknown | = | = | | pending | pending |
 | claimed | * | firing, unknown | * | now | * || = | unknown | = | = | | = | = |
 | claimed | * | * | * | none, later | * || = | = | = | = | | = | = |
-| delivered | * | unknown | * | * | * || = | told | = | none | | delivered | delivered |
-| delivered late | * | unknown | * | * | * || = | told | = | now | | delivered | = |
+| delivered | * | unknown | * | * | * || = | sent | = | none | | delivered | delivered |
+| delivered late | * | unknown | * | * | * || = | sent | = | now | | delivered | = |
 | failed | * | unknown | resolved | * | nothing, resolved || = | knew | = | none | | obsolete | obsolete |
 | failed | * | unknown | * | * | * || = | knew | = | = | | = | = |
 | in doubt | * | unknown | * | * | * || = | = | = | = | | = | = |

@@ -1,4 +1,4 @@
-"""What a told alert means against what was known of it."""
+"""What a reported alert means against what was known of it."""
 
 import pytest
 from hypothesis import given
@@ -14,10 +14,10 @@ def alert(status: Status, starts_at: Millis | None = 1_000, ends_at: Millis | No
     return Alert("f", {}, {}, status, starts_at, ends_at)
 
 
-def after(*told: tuple[Alert, str, Millis]) -> tuple[list[Change], Known]:
+def after(*reports: tuple[Alert, str, Millis]) -> tuple[list[Change], Known]:
     known: Known | None = None
     changes = []
-    for each, peer, now in told:
+    for each, peer, now in reports:
         change, known = reduce_alert(known, each, peer, now)
         changes.append(change)
     assert known is not None
@@ -162,19 +162,19 @@ def test_an_alert_without_times_fires_and_ends(starts_at: Millis | None) -> None
     assert changes == [Change.FIRED, Change.RESOLVED, Change.FIRED]
 
 
-_told = st.tuples(
+_reports = st.tuples(
     st.builds(alert, st.sampled_from([FIRING, RESOLVED]), st.sampled_from([None, 1_000, 2_000])),
     st.sampled_from("ab"),
     st.integers(0, HOUR),
 )
 
 
-@given(st.lists(_told, min_size=1, max_size=12))
+@given(st.lists(_reports, min_size=1, max_size=12))
 def test_the_same_report_twice_changes_nothing_the_second_time(
-    told: list[tuple[Alert, str, Millis]],
+    reports: list[tuple[Alert, str, Millis]],
 ) -> None:
     known: Known | None = None
-    for each, peer, now in told:
+    for each, peer, now in reports:
         _, known = reduce_alert(known, each, peer, now)
         change, again = reduce_alert(known, each, peer, now)
         assert change is Change.REPEATED

@@ -124,10 +124,10 @@ def expected(cell: Cell) -> After:
         "judged": {"send": NOW, "hold": OPENING}.get(kind),
         "earlier": NOW if at is None else min(NOW, at),
     }  # fmt: skip
-    told = before.status if cell.event == "delivered" else other(before.status)
+    sent = before.status if cell.event == "delivered" else other(before.status)
     return After(
         {_SAME: before.decision, "judged": kind}.get(decision, decision),
-        {_SAME: before.notified, "knew": cell.knew, "told": told}.get(notified, notified),
+        {_SAME: before.notified, "knew": cell.knew, "sent": sent}.get(notified, notified),
         before.status if status == _SAME else status,
         times[due],
         "" if cell.event.startswith("judged") else {"judged": fate}.get(change, change),

@@ -45,7 +45,7 @@ def _fate(state: State, fate: FateRow) -> None:
     if fate.fate not in OPEN_FATES:
         return
     member = None if fate.member_id is None else state.members.get(fate.member_id)
-    assert member is not None, f"{fate}: is forgotten, nobody waits"
+    assert member is not None, f"{fate}: is forgotten, no member waits"
     row = state.conversations[member.conversation_id]
     assert row.state == OPEN, f"{fate}: is forgotten, {row} is over"
     assert row.due_at is not None or fate.fate == Fate.INHIBITED, f"{fate}: is forgotten, {row} is never due"
@@ -89,7 +89,7 @@ def _counts(members: Iterable[MemberRow]) -> dict[str, int]:
 
 
 def _due(row: ConversationRow, times: list[Millis]) -> None:
-    """Its due time is a lower bound of that of its members, and its place in the lane follows from it."""
+    """Its due time is a lower bound of that of its members, and its order in the lane follows from it."""
     if row.state in (CLOSED, CLOSING):
         assert row.due_at is None, f"{row}: is over and due"
     elif row.slot is not None:

@@ -106,8 +106,8 @@ class RandomHistory:
         """Two bits of the number say what each alert does: nothing, fire or end."""
         group, truncated = number % 2, (number // 2) % 3 // 2
         alerts = []
-        for place, (name, level) in enumerate(zip(_NAMES, _LEVELS, strict=True)):
-            does = number >> (3 + 2 * place) & 3
+        for index, (name, level) in enumerate(zip(_NAMES, _LEVELS, strict=True)):
+            does = number >> (3 + 2 * index) & 3
             if does:
                 alerts.append(self._alert(name, level, fires=does < 3))
         before = list(self.state.members)
@@ -130,8 +130,8 @@ class RandomHistory:
         """Alertmanager has some of what fires as silenced."""
         firing = [row for row in self.state.alerts if row.status == FIRING]
         has = {
-            row.identity: Reported(0, "silenced" if number >> place & 1 else None)
-            for place, row in enumerate(firing)
+            row.identity: Reported(0, "silenced" if number >> index & 1 else None)
+            for index, row in enumerate(firing)
         }
         self.now += 1
         asked = Answer("prod", self.now, has, MINUTE)

@@ -71,10 +71,10 @@ class History:
         self._under_way: dict[str, Work] = {}
 
     def post(
-        self, told: list[tuple[str, str]], group: str, status: Status, peer: str = "http://am-1"
+        self, names: list[tuple[str, str]], group: str, status: Status, peer: str = "http://am-1"
     ) -> None:
         alerts = []
-        for name, level in told:
+        for name, level in names:
             key = f"{name}-{level}"
             if status is Status.FIRING and key not in self.firing:
                 self._starts[key] = self.world.now
@@ -97,9 +97,9 @@ class History:
         work = self._under_way.pop(destination.key, None)
         if work is None:
             return
-        if how in {"crash before", "crash after"}:  # whether the provider heard it; nothing is recorded
+        if how in {"crash before", "crash after"}:  # whether the provider received it; nothing is recorded
             if how == "crash after":
-                self.world.providers[destination.key].hear(work)
+                self.world.providers[destination.key].receive(work)
             self.die()
             return
         if how == "taken back":  # the router stops before anything is sent
@@ -114,7 +114,7 @@ class History:
             "given up": Rejected("given up after 1d: http 503"),
             "given up in doubt": Rejected("given up after 1d: timeout", ambiguous=True),
         }
-        self.world.finish(work, outcomes[how], heard=how in {"lost answer", "given up in doubt"})
+        self.world.finish(work, outcomes[how], arrived=how in {"lost answer", "given up in doubt"})
 
     def play(self, kind: str, what: Any, detail: Any) -> None:
         match kind:

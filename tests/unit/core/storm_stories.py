@@ -104,11 +104,13 @@ class StormHistory:
     def finish(self, how: str) -> None:
         work, self._under_way = self._under_way, None
         if work is not None:
-            heard = how == "arrived"
-            self.world.finish(work, OUTCOMES[how], heard=heard, not_before=self.world.now + self.limits.every)
+            arrived = how == "arrived"
+            self.world.finish(
+                work, OUTCOMES[how], arrived=arrived, not_before=self.world.now + self.limits.every
+            )
 
     def settle(self) -> None:
-        """The provider is well, it is noon, no firing is in doubt, and everything is told."""
+        """The provider is well, it is noon, no firing is in doubt, and everything is sent."""
         self.world.now += DAY + 12 * HOUR - (self.world.now - MONDAY) % DAY
         self.world.settle_doubts()
         for _ in range(100):

@@ -1,4 +1,4 @@
-"""What is given up is a dead letter: somebody else is told instead, and nothing of it is lost unseen."""
+"""What is given up is a dead letter: the failover receiver is notified instead, and nothing is lost."""
 
 from dataclasses import replace
 
@@ -83,7 +83,7 @@ def test_a_retry_of_an_ended_alert_is_obsolete(world: World) -> None:
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.retry(letter)
     world.deliver()
-    assert world.providers[SLACK.key].told == []
+    assert world.providers[SLACK.key].received == []
     assert world.fates(SLACK) == ["obsolete", "obsolete"]
     world.assert_balanced()
 
@@ -129,7 +129,7 @@ def test_a_retry_keeps_notified_unknown(world: World) -> None:
     world.post(alert("Down", "critical"))
     letter = given_up(world, PAGER)
     world.post(alert("Down", "critical"))
-    world.finish(world.work_of(PAGER), Retry("timeout", ambiguous=True), heard=True)
+    world.finish(world.work_of(PAGER), Retry("timeout", ambiguous=True), arrived=True)
     world.retry(letter)
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.deliver(PAGER)
@@ -160,7 +160,7 @@ def test_a_given_up_firing_is_sent_again_with_the_next_repeat(world: World) -> N
 def test_the_end_of_a_given_up_firing_that_may_have_arrived_is_sent(world: World) -> None:
     world.post(alert("Down", "critical"))
     outcome = Rejected("given up after 1 d: timeout", ambiguous=True)
-    world.finish(world.work_of(PAGER), outcome, heard=True)
+    world.finish(world.work_of(PAGER), outcome, arrived=True)
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.deliver(PAGER)
     assert world.providers[PAGER.key].all_firing == set()
@@ -281,7 +281,7 @@ def test_an_end_that_came_while_the_firing_was_given_up_is_obsolete(world: World
 
 def test_an_end_is_sent_where_a_given_up_firing_may_have_arrived(world: World) -> None:
     world.post(alert("Down", "critical"))
-    world.finish(world.work_of(SLACK), Retry("timeout", ambiguous=True), heard=True)
+    world.finish(world.work_of(SLACK), Retry("timeout", ambiguous=True), arrived=True)
     work = world.work_of(SLACK)
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.finish(work, GONE)

@@ -1,4 +1,4 @@
-"""Rules that drop what nobody was notified of, and then route it again: each change has a fate of its own."""
+"""Rules drop an alert that no destination was notified of, and then route it again: each change has a fate of its own."""
 
 from dataclasses import replace
 

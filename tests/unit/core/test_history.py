@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order: the ledger balances, and every destination ends up with the truth."""
+"""After any history the ledger balances, and every destination shows what fires."""
 
 from dataclasses import replace
 from typing import Any
@@ -38,13 +38,13 @@ def test_a_critical_and_its_end_are_sent(world: World) -> None:
     assert world.providers[SLACK.key].all_firing == {"Down-critical"}
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.deliver()
-    assert world.providers[PAGER.key].told == [("Down-critical", "firing"), ("Down-critical", "resolved")]
+    assert world.providers[PAGER.key].received == [("Down-critical", "firing"), ("Down-critical", "resolved")]
     assert world.fates(PAGER) == ["delivered", "delivered"]
     world.assert_balanced()
 
 
 def test_every_attempt_at_the_same_state_has_the_same_version(world: World) -> None:
-    """Channels tell by it what they have told already."""
+    """Channels recognise by it what they have sent before."""
     world.post(alert("Down", "critical"), alert("Slow", "critical"))
     versions = []
     for _ in range(3):
@@ -67,7 +67,7 @@ def test_an_alert_that_ended_before_its_delivery_is_obsolete(world: World) -> No
     world.post(alert("Down", "critical"))
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.deliver()
-    assert world.providers[PAGER.key].told == []
+    assert world.providers[PAGER.key].received == []
     assert world.fates(PAGER) == ["obsolete", "obsolete"]
     world.assert_balanced()
 
@@ -82,7 +82,7 @@ def test_a_held_warning_comes_out_at_opening_once(world: World) -> None:
     world.now = MONDAY + DAY + 9 * HOUR
     world.deliver()
     world.deliver()
-    assert world.providers[TEAM.key].told == [("Disk-warning", "firing")]
+    assert world.providers[TEAM.key].received == [("Disk-warning", "firing")]
     assert world.fates(TEAM) == ["delivered"]
 
 
@@ -93,7 +93,7 @@ def test_a_held_warning_that_ends_at_night_is_obsolete(world: World) -> None:
     world.post(alert("Disk", "warning", Status.RESOLVED))
     world.now = MONDAY + DAY + 10 * HOUR
     world.deliver()
-    assert world.providers[TEAM.key].told == []
+    assert world.providers[TEAM.key].received == []
     assert world.fates(TEAM) == ["obsolete", "obsolete"]
 
 
@@ -104,7 +104,7 @@ def test_an_end_is_sent_at_any_hour(world: World) -> None:
     world.now = NIGHT
     world.post(alert("Disk", "warning", Status.RESOLVED))
     world.deliver()
-    assert world.providers[TEAM.key].told[-1] == ("Disk-warning", "resolved")
+    assert world.providers[TEAM.key].received[-1] == ("Disk-warning", "resolved")
 
 
 def test_an_inhibited_warning_is_sent_after_its_inhibitor_ends(world: World) -> None:
@@ -116,7 +116,7 @@ def test_an_inhibited_warning_is_sent_after_its_inhibitor_ends(world: World) -> 
     world.post(alert("Down", "critical", Status.RESOLVED), group="c")
     world.now += MINUTE
     world.deliver()
-    assert world.providers[TEAM.key].told == [("Down-warning", "firing")]
+    assert world.providers[TEAM.key].received == [("Down-warning", "firing")]
     assert world.fates(TEAM) == ["delivered"]
 
 
@@ -127,7 +127,7 @@ def test_an_inhibitor_that_arrives_just_after_its_target_still_counts(world: Wor
     world.post(alert("Down", "critical"), group="c")
     world.now += MINUTE
     world.deliver()
-    assert world.providers[TEAM.key].told == []
+    assert world.providers[TEAM.key].received == []
     assert world.fates(TEAM) == ["inhibited"]
 
 
@@ -137,14 +137,14 @@ def test_an_end_during_the_first_attempt_is_sent(world: World) -> None:
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.finish(work, Delivered())
     world.deliver()
-    assert world.providers[PAGER.key].told == [("Down-critical", "firing"), ("Down-critical", "resolved")]
+    assert world.providers[PAGER.key].received == [("Down-critical", "firing"), ("Down-critical", "resolved")]
     world.assert_balanced()
 
 
 def test_the_end_is_sent_after_a_lost_answer(world: World) -> None:
     world.post(alert("Down", "critical"))
     work = world.work_of(PAGER)
-    world.finish(work, Retry("timeout", ambiguous=True), heard=True)
+    world.finish(work, Retry("timeout", ambiguous=True), arrived=True)
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.deliver()
     assert world.providers[PAGER.key].all_firing == set()
@@ -237,7 +237,7 @@ def test_the_peers_of_a_pair_report_one_change(world: World) -> None:
     world.post(alert("Down", "critical"), peer="http://am-2")
     world.post(alert("Down", "critical", Status.RESOLVED), peer="http://am-2")
     world.deliver()
-    assert world.providers[SLACK.key].told == [("Down-critical", "firing"), ("Down-critical", "resolved")]
+    assert world.providers[SLACK.key].received == [("Down-critical", "firing"), ("Down-critical", "resolved")]
 
 
 def test_a_digest_goes_out_once_a_slot_and_carries_what_still_fires(world: World) -> None:

@@ -16,7 +16,7 @@ _WARNING, _CRITICAL = "warning", "critical"
 
 
 class Rigged:
-    """A warning whose end was given up, which then fires anew, inhibited; then the dead letter is tried again."""
+    """A warning whose end was given up, which then fires again, inhibited; then the dead letter is tried again."""
 
     def __init__(self, given_up: Rejected) -> None:
         self.state: State = in_memory()

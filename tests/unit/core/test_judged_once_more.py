@@ -53,7 +53,7 @@ def test_an_alert_that_the_rules_send_elsewhere_is_judged_again() -> None:
     world.policy = RULES[2]
     assert unjudged(world, SLACK.key)
     world.deliver(SLACK)
-    assert world.providers[SLACK.key].told == []
+    assert world.providers[SLACK.key].received == []
 
 
 @pytest.mark.parametrize("columns", [{"withheld": "silenced in Alertmanager"}, {"about": "[]"}])

@@ -64,10 +64,10 @@ def test_pieces_end_as_one_decision_would(
     webhooks: list[tuple[list[tuple[tuple[str, str], Status]], str, int, int, bool]],
 ) -> None:
     whole, cut = World(), World()
-    for told, group, size, truncated, delivered in webhooks:
+    for reports, group, size, truncated, delivered in webhooks:
         for world in (whole, cut):
             world.now += 10 * MINUTE
-        alerts = [alert(name, level, status, whole.now) for (name, level), status in told]
+        alerts = [alert(name, level, status, whole.now) for (name, level), status in reports]
         body = webhook(*alerts, group=group, truncated=truncated)
         # As both take it in the same order, ids and so the order of messages are the same.
         whole.accept(replace(body, alerts=tuple(in_order(body, whole.policy))), "default")
@@ -161,7 +161,7 @@ def test_a_later_firing_is_not_ended_by_an_earlier_webhook() -> None:
 
 
 def test_what_mutes_comes_first_and_its_end_comes_last() -> None:
-    """So no alert is told only because its inhibitor is in a later piece, or its own end is."""
+    """So no alert is sent only because its inhibitor is in a later piece, or its own end is."""
     world = World()
     body = webhook(
         alert("A", "warning"), alert("B", "critical", RESOLVED), alert("B", "info", RESOLVED),

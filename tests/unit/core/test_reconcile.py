@@ -75,8 +75,8 @@ def miss(world: World) -> Receipt:
     return ask(world)
 
 
-def grow_stale(world: World, **heard: Any) -> dict[str, Receipt]:
-    listening = Listening(world.policy.stale_after, **heard)
+def grow_stale(world: World, **listened: Any) -> dict[str, Receipt]:
+    listening = Listening(world.policy.stale_after, **listened)
     receipts = at_once(world.store.expire(listening, world.policy, world.now))
     for receipt in receipts.values():
         world.counted(receipt)
@@ -93,7 +93,7 @@ def forget(world: World, *trusted: str) -> frozenset[str]:
     return at_once(world.store.unanswered(frozenset(trusted), world.policy, world.now))
 
 
-def told_now(world: World) -> Work:
+def sent_now(world: World) -> Work:
     work = world.work_of(PAGER)
     world.finish(work, Delivered())
     return work
@@ -111,10 +111,10 @@ def test_an_alert_missing_from_two_answers_has_ended(world: World) -> None:
     receipt = ask(world)
     assert [kind for kind, _, _ in receipt.changes] == ["resolved"]
     assert PAGER.key in receipt.wake
-    (told,) = told_now(world).conversation.alerts
-    assert (told.alert.status, told.alert.note, told.alert.ends_at) == ("resolved", GONE, missed_at)
+    (shown,) = sent_now(world).conversation.alerts
+    assert (shown.alert.status, shown.alert.note, shown.alert.ends_at) == ("resolved", GONE, missed_at)
     world.deliver()
-    assert world.providers[SLACK.key].told[-1] == ("Down-critical", "resolved")
+    assert world.providers[SLACK.key].received[-1] == ("Down-critical", "resolved")
 
 
 def test_a_gone_alert_that_was_never_sent_is_obsolete(world: World) -> None:
@@ -123,7 +123,7 @@ def test_a_gone_alert_that_was_never_sent_is_obsolete(world: World) -> None:
     miss(world)
     world.now = OPENING
     world.deliver()
-    assert world.providers[TEAM.key].told == []
+    assert world.providers[TEAM.key].received == []
     assert world.fates(TEAM) == ["obsolete", "obsolete"]
     assert world.reasons() == {f"{GONE}, before anyone was notified"}
 
@@ -165,11 +165,11 @@ def test_a_held_alert_is_sent_only_while_alertmanager_lists_it(world: World) -> 
     assert world.reasons() == {ABSENT}
     world.now = OPENING + 50 * SECOND
     world.deliver()
-    assert world.providers[TEAM.key].told == []
+    assert world.providers[TEAM.key].received == []
     assert TEAM.key in ask(world, "Disk-warning").wake
     world.now += MINUTE
     world.deliver()
-    assert world.providers[TEAM.key].told == [("Disk-warning", "firing")]
+    assert world.providers[TEAM.key].received == [("Disk-warning", "firing")]
 
 
 def test_a_held_alert_waits_for_the_end_of_a_later_silence(world: World) -> None:
@@ -185,7 +185,7 @@ def test_a_held_alert_waits_for_the_end_of_a_later_silence(world: World) -> None
     ask(world, "Disk-warning")
     world.now += MINUTE
     world.deliver()
-    assert world.providers[TEAM.key].told == [("Disk-warning", "firing")]
+    assert world.providers[TEAM.key].received == [("Disk-warning", "firing")]
 
 
 def test_what_waits_for_a_provider_is_no_news_once_it_is_silenced(world: World) -> None:
@@ -195,7 +195,7 @@ def test_what_waits_for_a_provider_is_no_news_once_it_is_silenced(world: World) 
     world.now += MINUTE
     ask(world, silenced=("Down-critical",))
     world.deliver()
-    assert world.providers[PAGER.key].told == []
+    assert world.providers[PAGER.key].received == []
 
 
 def test_the_end_of_a_notified_and_silenced_alert_is_sent(world: World) -> None:
@@ -206,7 +206,7 @@ def test_the_end_of_a_notified_and_silenced_alert_is_sent(world: World) -> None:
     assert isinstance(world.begin(PAGER), Idle)
     miss(world)
     world.deliver()
-    assert world.providers[PAGER.key].told[-1] == ("Down-critical", "resolved")
+    assert world.providers[PAGER.key].received[-1] == ("Down-critical", "resolved")
 
 
 def test_a_webhook_says_that_a_silence_is_over(world: World) -> None:
@@ -218,7 +218,7 @@ def test_a_webhook_says_that_a_silence_is_over(world: World) -> None:
     world.post(alert("Disk", "warning"))
     world.now += MINUTE
     world.deliver()
-    assert world.providers[TEAM.key].told == [("Disk-warning", "firing")]
+    assert world.providers[TEAM.key].received == [("Disk-warning", "firing")]
 
 
 def test_an_answer_that_is_too_old_no_longer_keeps_an_alert_back(world: World) -> None:
@@ -231,7 +231,7 @@ def test_an_answer_that_is_too_old_no_longer_keeps_an_alert_back(world: World) -
     assert TEAM.key in forget(world)
     world.now += MINUTE
     world.deliver()
-    assert world.providers[TEAM.key].told == [("Disk-warning", "firing")]
+    assert world.providers[TEAM.key].received == [("Disk-warning", "firing")]
 
 
 def test_other_rules_do_not_send_what_alertmanager_silences(world: World) -> None:
@@ -242,7 +242,7 @@ def test_other_rules_do_not_send_what_alertmanager_silences(world: World) -> Non
     world.reload(replace(POLICY, root=replace(POLICY.root, routes=()), fingerprint="other"))
     world.now += MINUTE
     world.deliver()
-    assert world.providers[TEAM.key].told == []
+    assert world.providers[TEAM.key].received == []
 
 
 @pytest.mark.parametrize("peer", ["http://am-1", "http://am-2"])
@@ -254,7 +254,7 @@ def test_any_peer_can_report_a_gone_alert_as_firing_again(world: World, peer: st
     receipt = world.post(alert("Down", "critical"), peer=peer)
     assert [kind for kind, _, _ in receipt.changes] == ["fired"]
     world.deliver()
-    assert world.providers[PAGER.key].told == [
+    assert world.providers[PAGER.key].received == [
         ("Down-critical", "firing"),
         ("Down-critical", "resolved"),
         ("Down-critical", "firing"),
@@ -347,7 +347,7 @@ def test_an_alert_is_sent_when_its_inhibitor_is_gone(world: World) -> None:
     assert TEAM.key in ask(world, "Down-warning").wake
     world.now += MINUTE
     world.deliver()
-    assert world.providers[TEAM.key].told == [("Down-warning", "firing")]
+    assert world.providers[TEAM.key].received == [("Down-warning", "firing")]
 
 
 def test_a_gone_alert_stands_in_the_digest_with_the_reason(world: World) -> None:
@@ -378,8 +378,8 @@ def test_what_is_not_repeated_has_ended_when_it_was_last_seen(world: World) -> N
     assert grow_stale(world) == {}
     world.now += 1
     assert [kind for kind, _, _ in grow_stale(world)["default"].changes] == ["resolved"]
-    (told,) = told_now(world).conversation.alerts
-    assert (told.alert.status, told.alert.note, told.alert.ends_at) == ("resolved", STALE, seen_at)
+    (shown,) = sent_now(world).conversation.alerts
+    assert (shown.alert.status, shown.alert.note, shown.alert.ends_at) == ("resolved", STALE, seen_at)
 
 
 def test_a_stale_alert_that_is_sent_again_fires_again(world: World) -> None:
@@ -416,7 +416,7 @@ def test_the_next_opening_is_that_of_unnotified_held_alerts(world: World) -> Non
 
 
 def repeating(every: Millis | None, repeats: list[Millis], *, peers: bool = False) -> int:
-    """How often a critical is told, that is repeated after each of these times."""
+    """Return how often a critical is sent that is repeated after each of these times."""
     world = World(policy=with_repeat(every))
     world.post(alert("Down", "critical"))
     world.deliver()
@@ -427,12 +427,12 @@ def repeating(every: Millis | None, repeats: list[Millis], *, peers: bool = Fals
     world.assert_balanced()
     assert set(world.fates(PAGER)) == {"delivered"}
     assert {episode for _, episode in world.providers[PAGER.key].firing} == {1}
-    return len(world.providers[PAGER.key].told)
+    return len(world.providers[PAGER.key].received)
 
 
-@pytest.mark.parametrize(("every", "told"), [(None, 1), (0, 4), (4 * HOUR, 3), (8 * HOUR, 2), (12 * HOUR, 1)])
-def test_a_repeat_is_sent_again_when_its_route_says_so(every: Millis | None, told: int) -> None:
-    assert repeating(every, [4 * HOUR, SECOND, 4 * HOUR]) == told
+@pytest.mark.parametrize(("every", "sent"), [(None, 1), (0, 4), (4 * HOUR, 3), (8 * HOUR, 2), (12 * HOUR, 1)])
+def test_a_repeat_is_sent_again_when_its_route_says_so(every: Millis | None, sent: int) -> None:
+    assert repeating(every, [4 * HOUR, SECOND, 4 * HOUR]) == sent
 
 
 def test_only_a_repeat_of_the_same_peer_is_sent_again() -> None:
@@ -443,9 +443,9 @@ def test_only_a_repeat_of_the_same_peer_is_sent_again() -> None:
 def test_a_repeat_is_shown_as_a_repeat() -> None:
     world = World(policy=with_repeat(0))
     world.post(alert("Down", "critical"))
-    (first,) = told_now(world).conversation.alerts
+    (first,) = sent_now(world).conversation.alerts
     world.post(alert("Down", "critical"), alert("Disk", "critical"))
-    second = {each.alert.fingerprint: each for each in told_now(world).conversation.alerts}
+    second = {each.alert.fingerprint: each for each in sent_now(world).conversation.alerts}
     assert (first.news, first.again) == (True, False)
     assert (second["Down-critical"].news, second["Down-critical"].again) == (True, True)
     assert (second["Disk-critical"].news, second["Disk-critical"].again) == (True, False)
@@ -463,7 +463,7 @@ def test_a_held_or_inhibited_repeat_is_not_sent_again() -> None:
     world.post(alert("Disk", "warning"), group="w")
     world.now += MINUTE
     world.deliver()
-    assert world.providers[TEAM.key].told == [("Disk-warning", "firing")]
+    assert world.providers[TEAM.key].received == [("Disk-warning", "firing")]
     assert world.fates(TEAM) == ["delivered"] * 3
 
 
@@ -476,7 +476,7 @@ def test_a_failed_repeat_leaves_the_member_notified() -> None:
     world.finish(work, Retry("http 503"))
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.deliver()
-    assert world.providers[PAGER.key].told[-1] == ("Down-critical", "resolved")
+    assert world.providers[PAGER.key].received[-1] == ("Down-critical", "resolved")
     assert world.fates(PAGER) == ["delivered"] * 3
 
 

@@ -18,9 +18,9 @@ def rows(world: World) -> Rows:
 
 
 def test_what_other_rules_decide_as_before_stays_as_it_is() -> None:
-    """Held, inhibited, waiting for its inhibitor, due, told, in a digest."""
+    """Held, inhibited, waiting for its inhibitor, due, notified, in a digest."""
     world = World(NIGHT)
-    world.post(alert("Down", "critical"), group="told")
+    world.post(alert("Down", "critical"), group="notified")
     world.deliver(SLACK)
     for name, level in (("Disk", "warning"), ("Down", "warning"), ("Cert", "info"), ("Net", "critical")):
         world.post(alert(name, level), group=f"{name}-{level}")

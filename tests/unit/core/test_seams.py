@@ -34,8 +34,8 @@ def world() -> World:
     return World()
 
 
-def told(world: World) -> int:
-    """How often Slack is told something now."""
+def count_sent(world: World) -> int:
+    """Deliver what is due at Slack; return the number of messages."""
     count = 0
     while isinstance(work := world.begin(SLACK), Work):
         world.finish(work, Delivered({"ts": "1"}))
@@ -51,7 +51,7 @@ def answer(world: World, listed: Mapping[str, Reported], peers: frozenset[str]) 
 
 def ended_for_all_but_bob(world: World) -> None:
     world.post(alert("Down", "critical"))
-    told(world)
+    count_sent(world)
     world.post(alert("Down", "critical", RESOLVED))
     work = world.work_of(SLACK)
     world.finish(work, Delivered({"ts": "1"}, refused=(BOB,)))
@@ -68,9 +68,9 @@ def test_a_firing_while_one_recipient_gets_an_end_is_sent(world: World, attempte
         world.finish(work, late)
     world.now += HOUR
     world.post(alert("Down", "critical", starts_at=world.now))
-    assert told(world) == 1
+    assert count_sent(world) == 1
     world.post(alert("Down", "critical", RESOLVED, starts_at=world.now))
-    assert told(world) == 1
+    assert count_sent(world) == 1
     assert set(world.fates(SLACK)) <= {"delivered", "obsolete"}
     world.assert_balanced()
 
@@ -119,7 +119,7 @@ def test_a_doubt_about_the_routers_own_alert_stays_its_own(world: World) -> None
     world.now += 6 * MINUTE
     world.deliver()
     assert world.providers[PAGER.key].all_firing == {"f"}
-    assert world.providers[SLACK.key].told == []
+    assert world.providers[SLACK.key].received == []
 
 
 def test_a_doubt_that_an_answer_dismissed_contradicts_nothing_any_more(world: World) -> None:
@@ -153,7 +153,7 @@ def test_of_two_clocks_the_later_start_of_an_episode_counts(world: World) -> Non
     world.post(alert("Down", "critical", RESOLVED, starts_at=ahead), peer="http://a")
     world.now += HOUR
     world.deliver()
-    assert world.providers[PAGER.key].told == ONCE
+    assert world.providers[PAGER.key].received == ONCE
 
 
 @pytest.mark.parametrize("doubted", [True, False])
@@ -174,7 +174,7 @@ def test_a_step_forward_makes_no_second_page_of_a_late_report(world: World, doub
     world.post(alert("Down", "critical", RESOLVED), peer="http://am-2")
     world.now += HOUR
     world.deliver()
-    assert world.providers[PAGER.key].told == ONCE
+    assert world.providers[PAGER.key].received == ONCE
 
 
 def test_settling_doubts_counts_the_groups_that_are_notified(world: World) -> None:
@@ -197,7 +197,7 @@ def test_an_end_is_sent_after_a_retry_during_the_next_firing(world: World) -> No
     """The firing's answer was lost and its end was given up: the page is open until something closes it."""
     world.post(alert("Down", "critical"))
     work = world.work_of(PAGER)
-    world.finish(work, Retry("timeout", ambiguous=True), heard=True)
+    world.finish(work, Retry("timeout", ambiguous=True), arrived=True)
     world.post(alert("Down", "critical", RESOLVED))
     work = world.work_of(PAGER)
     world.finish(work, Rejected("given up"))

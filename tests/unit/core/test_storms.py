@@ -71,7 +71,7 @@ def of(numbers: range) -> set[str]:
     return {f"g{number}" for number in numbers}
 
 
-def told(world: World, work: Work) -> Work:
+def delivered(world: World, work: Work) -> Work:
     """The storm's message arrived, and it is time for the next one."""
     world.finish(work, DELIVERED, not_before=world.now + LIMITS.every)
     world.assert_balanced()
@@ -81,20 +81,20 @@ def told(world: World, work: Work) -> Work:
 
 def test_a_storm_is_open_until_all_its_groups_have_ended(world: World) -> None:
     groups(world, range(20))
-    first = told(world, storm(world))
+    first = delivered(world, storm(world))
     assert named(first) == (of(range(20)), set(), set())
     groups(world, range(20, 40))
     groups(world, range(5), status=Status.RESOLVED)
-    again = told(world, storm(world))
+    again = delivered(world, storm(world))
     assert (again.id, again.conversation.remote) == (first.id, {"ts": "1"})
     assert named(again) == (of(range(20, 40)), set(), of(range(5)))
     assert shown(again) == (35, 35, False)
     world.now += HOUR
     assert isinstance(world.begin(TEAM, LIMITS), Idle)
     groups(world, range(5, 39), status=Status.RESOLVED)
-    assert shown(told(world, storm(world))) == (1, 1, False)
+    assert shown(delivered(world, storm(world))) == (1, 1, False)
     groups(world, range(39, 40), status=Status.RESOLVED)
-    last = told(world, storm(world))
+    last = delivered(world, storm(world))
     assert named(last) == (set(), set(), of(range(39, 40)))
     assert shown(last) == (0, 0, True)
     assert last.conversation.storm is not None
@@ -106,22 +106,22 @@ def test_a_storm_is_open_until_all_its_groups_have_ended(world: World) -> None:
 
 def test_the_ends_of_absorbed_groups_are_no_other_storm(world: World) -> None:
     groups(world, range(20))
-    first = told(world, storm(world))
+    first = delivered(world, storm(world))
     groups(world, range(20), status=Status.RESOLVED)
-    assert named(told(world, storm(world))) == (set(), set(), of(range(20)))
+    assert named(delivered(world, storm(world))) == (set(), set(), of(range(20)))
     assert [row.id for row in world.state.conversations if row.kind == OF_STORM] == [first.id]
 
 
 def test_what_fires_when_few_still_fire_has_its_own_message_again(world: World) -> None:
     groups(world, range(20))
-    told(world, storm(world))
+    delivered(world, storm(world))
     groups(world, range(15), status=Status.RESOLVED)
-    told(world, storm(world))
+    delivered(world, storm(world))
     groups(world, range(20, 22))
     for _ in range(2):
         world.finish(single(world), DELIVERED)
     groups(world, range(15, 21), status=Status.RESOLVED)
-    assert named(told(world, storm(world)))[2] == of(range(15, 20))
+    assert named(delivered(world, storm(world)))[2] == of(range(15, 20))
     assert single(world).conversation.group_labels == {"group": "g20"}
 
 
@@ -148,22 +148,22 @@ def test_a_group_of_which_some_ended_is_named_as_one_that_still_fires(world: Wor
     groups(world, range(20))
     world.post(alert("More", "warning"), group="g7")
     world.now += 10 * SECOND
-    told(world, storm(world))
+    delivered(world, storm(world))
     groups(world, range(7, 8), status=Status.RESOLVED)
-    assert named(told(world, storm(world))) == (set(), {"g7"}, set())
+    assert named(delivered(world, storm(world))) == (set(), {"g7"}, set())
 
 
 def test_a_critical_of_an_absorbed_group_has_its_own_message(world: World) -> None:
     world.policy = replace(POLICY, receivers={**POLICY.receivers, "oncall": (TEAM,)})
     groups(world, range(20))
-    told(world, storm(world))
+    delivered(world, storm(world))
     world.post(alert("Worse", "critical"), group="g3")
     assert single(world).conversation.group_labels == {"group": "g3"}
 
 
 def test_a_storm_with_nothing_to_say_leaves_no_attempt(world: World) -> None:
     groups(world, range(20))
-    told(world, storm(world))
+    delivered(world, storm(world))
     for number in range(20, 23):
         node = replace(
             alert("Node", "warning"),
@@ -202,7 +202,7 @@ def test_criticals_that_fit_have_their_own_messages(world: World) -> None:
 
 
 def test_each_attempt_of_a_storm_has_its_own_version(world: World) -> None:
-    """It tells what is due by then: a provider that drops what it got before would drop news."""
+    """Each attempt shows what is due by then, and a provider may drop a version that it has seen."""
     groups(world, range(20))
     work = storm(world)
     world.finish(work, Retry("timeout", ambiguous=True, remote={"doubt": 1}))
@@ -311,16 +311,16 @@ def test_a_storms_message_stays_current_when_a_group_gets_its_own(world: World) 
     world.policy = replace(POLICY, receivers={**POLICY.receivers, "oncall": (TEAM,)})
     limits = replace(LIMITS, edits=True)
     groups(world, range(20))
-    told(world, storm(world, limits))
+    delivered(world, storm(world, limits))
     world.post(alert("Worse", "critical"), group="g3")
     world.finish(single(world, limits), Delivered({"ts": "2"}))
-    update = told(world, storm(world, limits))
+    update = delivered(world, storm(world, limits))
     assert (update.parts, shown(update)) == ((), (19, 19, False))
     assert isinstance(world.begin(TEAM, limits), Idle)
 
 
 def test_news_does_not_wake_a_storm_that_waits() -> None:
-    """What is told apart is looked for once a second."""
+    """The lane looks once a second for conversations with their own messages."""
     world, limits = World(), Limits(above=2, every=30 * SECOND)
     for number in range(6):
         world.post(alert(f"A{number}", "warning"), group=f"a{number}")

@@ -1,4 +1,4 @@
-"""A claim of which nothing was sent is taken back: all is as if nobody had claimed."""
+"""A claim of which nothing was sent is taken back: all rows are as they were before the claim."""
 
 from typing import Any
 
@@ -104,7 +104,7 @@ def test_news_during_a_wait_is_sent_with_the_rest(world: World) -> None:
     world.post(alert("A", "critical"), alert("B", "critical"))
     world.take_back(work)
     world.deliver(SLACK)
-    assert world.providers[SLACK.key].told == [("A-critical", "firing"), ("B-critical", "firing")]
+    assert world.providers[SLACK.key].received == [("A-critical", "firing"), ("B-critical", "firing")]
 
 
 def test_a_digest_that_is_taken_back_goes_out_once(world: World) -> None:
@@ -114,7 +114,7 @@ def test_a_digest_that_is_taken_back_goes_out_once(world: World) -> None:
     world.take_back(world.work_of(DAILY))
     assert_back(world, before)
     world.finish(world.work_of(DAILY), Delivered())
-    assert world.providers[DAILY.key].told == [("A-info", "digest")]
+    assert world.providers[DAILY.key].received == [("A-info", "digest")]
 
 
 def _storm(world: World) -> Work:

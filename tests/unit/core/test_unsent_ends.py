@@ -49,7 +49,7 @@ def test_an_end_is_dropped_and_its_conversation_closes(world: World) -> None:
     assert world.fates(SLACK) == ["delivered", "dropped"]
     assert reasons(world, "dropped") == {NOT_SENT}
     world.deliver()
-    assert world.providers[PAGER.key].told == [("A-critical", "firing"), ("A-critical", "resolved")]
+    assert world.providers[PAGER.key].received == [("A-critical", "firing"), ("A-critical", "resolved")]
 
 
 def test_the_next_firing_is_news_in_a_new_episode(world: World) -> None:
@@ -59,7 +59,7 @@ def test_the_next_firing_is_news_in_a_new_episode(world: World) -> None:
         end(world, "A")
         world.now += HOUR
     assert [episode for _, episode in world.providers[SLACK.key].firing] == [1, 2]
-    assert world.providers[SLACK.key].told == [("A-critical", "firing")] * 2
+    assert world.providers[SLACK.key].received == [("A-critical", "firing")] * 2
 
 
 def test_a_message_about_another_alert_shows_the_end(world: World) -> None:
@@ -84,8 +84,8 @@ def test_an_alert_that_fires_again_in_its_group_is_news(world: World) -> None:
     world.now += HOUR
     fire(world, "A")
     world.deliver()
-    told = [each for each in world.providers[SLACK.key].told if each[0] == "A-critical"]
-    assert told == [("A-critical", "firing")] * 2
+    sent = [each for each in world.providers[SLACK.key].received if each[0] == "A-critical"]
+    assert sent == [("A-critical", "firing")] * 2
 
 
 def test_an_end_before_the_firing_was_sent_is_obsolete(world: World) -> None:
@@ -217,7 +217,7 @@ def test_ends_are_sent_once_a_reload_removes_the_option(world: World) -> None:
     world.reload(POLICY)
     end(world, "B")
     world.deliver()
-    assert world.providers[SLACK.key].told[2:] == [("B-critical", "resolved")]
+    assert world.providers[SLACK.key].received[2:] == [("B-critical", "resolved")]
     assert world.fates(SLACK) == ["delivered", "delivered", "dropped", "delivered"]
 
 
@@ -240,5 +240,5 @@ def test_a_firing_that_contradicts_an_unsent_end_counts_later(world: World) -> N
     assert world.fates(SLACK) == ["delivered", "dropped", "obsolete"]
     world.now += HOUR
     world.deliver()
-    assert world.providers[SLACK.key].told == [("A-critical", "firing")] * 2
+    assert world.providers[SLACK.key].received == [("A-critical", "firing")] * 2
     world.assert_balanced()

@@ -1,4 +1,4 @@
-"""A world around the store's transitions: rules, a clock, and providers that remember what they were told."""
+"""A world around the store's transitions: rules, a clock, and providers that remember what they received."""
 
 import json
 from collections.abc import Iterable
@@ -71,7 +71,7 @@ POLICY = Policy(
 
 
 def with_repeat(every: Millis | None) -> Policy:
-    """The policy, with every route's repeats told again like this."""
+    """The policy, in which every route sends repeats after this time."""
     routes = tuple(replace(route, repeat=every) for route in POLICY.root.routes)
     return replace(POLICY, root=replace(POLICY.root, routes=routes, repeat=every))
 
@@ -87,7 +87,7 @@ def without_ends(policy: Policy, keys: Iterable[str]) -> Policy:
     return replace(policy, receivers=receivers, fingerprint=fingerprint)
 
 
-# The same, without the team's hours; and one that tells all to the team alone, without digests.
+# The same, without the team's hours; and one that sends everything to the team alone, without digests.
 RULES = (
     POLICY,
     replace(
@@ -121,24 +121,24 @@ class Provider:
     """What one destination believes: by conversation token and episode, the alerts it shows as firing."""
 
     firing: dict[tuple[str, int], set[str]] = field(default_factory=dict)
-    told: list[tuple[str, str]] = field(default_factory=list)
+    received: list[tuple[str, str]] = field(default_factory=list)
 
-    def hear(self, work: Work) -> None:
+    def receive(self, work: Work) -> None:
         conversation = work.conversation
         if conversation.storm is not None:
             news = conversation.storm.news
             named = [each.labels for each in (*news.firing, *news.eased, *news.resolved)]
             for part in work.parts:
                 assert part.conversation.group_labels in named, f"{part}: is not named"
-                self.hear(part)
+                self.receive(part)
             return
         shown = {each.alert.fingerprint for each in conversation.firing}
         self.firing[conversation.token, conversation.episode] = shown
-        self.told += [
+        self.received += [
             (each.alert.fingerprint, each.alert.status) for each in conversation.alerts if each.news
         ]
         if conversation.digest is not None:
-            self.told += [(line.alert.fingerprint, "digest") for line in conversation.digest.firing]
+            self.received += [(line.alert.fingerprint, "digest") for line in conversation.digest.firing]
 
     @property
     def all_firing(self) -> set[str]:
@@ -156,7 +156,7 @@ class Played(Protocol):
 
 
 class World:
-    """The store's transitions, with providers that remember what they heard."""
+    """The store's transitions, with providers that remember what they received."""
 
     def __init__(
         self,
@@ -215,10 +215,10 @@ class World:
         return work
 
     def finish(
-        self, work: Work, outcome: Outcome, *, heard: bool = False, not_before: Millis | None = None
+        self, work: Work, outcome: Outcome, *, arrived: bool = False, not_before: Millis | None = None
     ) -> None:
-        if isinstance(outcome, Delivered) or heard:
-            self.providers.setdefault(work.conversation.destination, Provider()).hear(work)
+        if isinstance(outcome, Delivered) or arrived:
+            self.providers.setdefault(work.conversation.destination, Provider()).receive(work)
         again = self.now if not_before is None else not_before
         at_once(self.store.record(work, outcome, self.policy, self.now, again))
 

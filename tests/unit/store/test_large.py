@@ -151,7 +151,7 @@ def test_a_failure_leaves_what_was_known_before(world: World) -> None:
     many(world, Status.RESOLVED)
     world.deliver()
     assert world.fates(SLACK) == ["obsolete"] * 14
-    assert world.providers[SLACK.key].told == []
+    assert world.providers[SLACK.key].received == []
 
 
 @pytest.mark.parametrize(

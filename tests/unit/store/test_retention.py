@@ -506,7 +506,7 @@ def test_pruning_at_any_moment_changes_no_sum_and_nothing_that_is_told(chapters:
 
 def by_alert(provider: Provider) -> list[tuple[str, str]]:
     """What it heard of each alert, in order."""
-    return sorted(provider.told, key=itemgetter(0))
+    return sorted(provider.received, key=itemgetter(0))
 
 
 def prune_and_compare(shelf: Shelf, retention: Retention) -> None:

@@ -1,4 +1,4 @@
-"""PagerDuty ends up with the truth, whatever order triggers, resolves, retries and restarts come in."""
+"""PagerDuty shows what fires, in any order of triggers, resolves, retries and restarts."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,11 +26,11 @@ CHANNEL = PagerDutyChannel(PagerDutySettings())
 # How an attempt ends: whether PagerDuty takes the event, and what comes back (None: the router is killed first).
 ENDS: Mapping[str, tuple[bool, Outcome | None]] = {
     "is answered": (True, Delivered({})),
-    "is told to slow down": (False, Retry("http 429", pause=True)),
+    "is asked to slow down": (False, Retry("http 429", pause=True)),
     "fails": (False, Retry("http 503", ambiguous=True)),
     "loses its answer": (True, Retry("timeout", ambiguous=True)),
     "dies unheard": (False, None),
-    "dies heard": (True, None),
+    "dies after it arrived": (True, None),
 }
 
 
@@ -50,7 +50,7 @@ class State:
 
 
 class Story:
-    """The store's transactions for one destination, told step by step."""
+    """The store's transactions for one destination, run step by step."""
 
     def __init__(self, world: World, destination: Destination) -> None:
         self.world = world
@@ -78,18 +78,18 @@ class Story:
         others = {key: at for key, at in state.firing.items() if key != name}
         return replace(state, firing=others | ({name: since} if what == "fires" else {}))
 
-    def _end(self, state: State, heard: bool, outcome: Outcome | None) -> State:
+    def _end(self, state: State, arrived: bool, outcome: Outcome | None) -> State:
         work = state.work
         assert work is not None
-        if heard:
-            state = replace(state, incidents=self._heard(work, state.incidents))
+        if arrived:
+            state = replace(state, incidents=self._received(work, state.incidents))
         if outcome is None:
             self.world.restart()
         else:
             self.world.finish(work, outcome)
         return replace(state, work=None)
 
-    def _heard(self, work: Work, incidents: frozenset[str]) -> frozenset[str]:
+    def _received(self, work: Work, incidents: frozenset[str]) -> frozenset[str]:
         """What PagerDuty makes of the event that the channel would send."""
         body = CHANNEL.render(self.destination, work.conversation, TEMPLATES).body
         assert not problems({"routing_key": KEY, **body}, 0, {KEY})
@@ -106,11 +106,11 @@ class Story:
                 break
             state = self.play(state, "is answered")
         assert state.work is None, f"it never comes to rest: {state.steps}"
-        assert state.incidents == self._truth(state), state.steps
+        assert state.incidents == self._expected(state), state.steps
         assert set(self.world.fates(self.destination)) <= {"delivered", "obsolete"}, state.steps
         self.world.assert_balanced()
 
-    def _truth(self, state: State) -> frozenset[str]:
+    def _expected(self, state: State) -> frozenset[str]:
         subjects = {
             f"alert:{alert(name, 'critical').identity}" if self.destination.per_alert else "group:hook:g"
             for name in state.firing
@@ -157,7 +157,9 @@ def test_all_interleavings_of_seven_steps_end_in_the_right_state(destination: De
 @_destinations
 @given(choices=st.lists(st.integers(0, 999), max_size=60))
 @examples(40)
-def test_long_stories_of_two_alerts_end_in_the_right_state(destination: Destination, choices: list[int]) -> None:
+def test_long_stories_of_two_alerts_end_in_the_right_state(
+    destination: Destination, choices: list[int]
+) -> None:
     story, state = Story(World(policy=_policy(destination)), destination), State()
     for choice in choices:
         steps = list(story.steps(state, "AB"))
