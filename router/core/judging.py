@@ -24,10 +24,10 @@ def judge(
     now: Millis,
     identity: str = "",
 ) -> tuple[Decision, ...]:
-    """As :func:`decide`, among all that fires."""
+    """Return what the rules decide for an alert, by the inhibitors that fire now. See :func:`router.decide.decide`."""
 
     def source(key: Key) -> Labels | None:
-        # Two alerts that both match both sides of a rule don't mute each other.
+        # Two alerts that both match both sides of a rule do not mute each other.
         # https://github.com/prometheus/alertmanager/blob/main/inhibit/inhibit.go
         for row in state.inhibitors.of("key", key.text):
             if not (key.two_sided and row.two_sided):
@@ -38,9 +38,10 @@ def judge(
 
 
 def want_judged(state: State, policy: Policy, several: Iterable[tuple[str, Labels]]) -> None:
-    """Have the rows loaded that :func:`judge` asks for, in rounds. :raises Missing:
+    """Load the rows that :func:`judge` needs, in rounds.
 
-    :param several: identities and labels
+    :param several: identity and labels of each alert
+    :raises MissingRows: rows are not loaded yet
     """
     if not policy.inhibition.rules:
         return
@@ -51,7 +52,7 @@ def want_judged(state: State, policy: Policy, several: Iterable[tuple[str, Label
 
 
 def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Millis) -> None:
-    """Have the rows loaded that :func:`rejudge` asks for, in rounds. :raises Missing:"""
+    """Load the rows that :func:`rejudge` needs, in rounds. :raises MissingRows: rows are not loaded yet"""
     ids = list(alerts)
     if state.complete or not ids:
         return
@@ -78,7 +79,7 @@ def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Mill
         },
     )
     state.ready()
-    placed: list[tuple[Subject, list[Destination]]] = []
+    by_subject: list[tuple[Subject, list[Destination]]] = []
     for row in firing:
         named = [
             each.destination
@@ -88,14 +89,14 @@ def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Mill
         for member in open_members(state, row.id):
             group = state.conversations[member.conversation_id].group_id
             groups |= set() if group is None else {group}
-        placed += ((subject_of(state, row, group), named) for group in groups)
-    want_memberships(state, policy, placed, now)
+        by_subject += ((subject_of(state, row, group), named) for group in groups)
+    want_memberships(state, policy, by_subject, now)
 
 
 def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozenset[str]:
-    """Judge a firing alert once more: its inhibitor ended, its time came, or the rules changed.
+    """Judge a firing alert again: its inhibitor ended, its time came, or the rules changed.
 
-    The destinations that may have something to do now.
+    Return the keys of the destinations that may have something to send now.
     """
     alert = state.alerts.get(alert_id)
     if alert is None or alert.status != FIRING:
@@ -111,7 +112,7 @@ def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozens
         conversation = state.conversations[member.conversation_id]
         if conversation.group_id is not None:
             group_ids.add(conversation.group_id)
-        if member.failover:  # no hour holds back what goes out instead
+        if member.failover:  # a failover notification does not wait for hours
             key = conversation.destination
             decisions = tuple(
                 each
@@ -130,7 +131,7 @@ def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozens
 
 
 def rejudge_all(state: State, policy: Policy, ids: Sequence[int], now: Millis) -> frozenset[str]:
-    """Judge several firing alerts once more, see :func:`rejudge`. The destinations that may have something to do."""
+    """Judge several firing alerts again, see :func:`rejudge`. Return the keys of the destinations to wake."""
     want_rejudged(state, policy, ids, now)
     woken: set[str] = set()
     for id_ in ids:
@@ -139,7 +140,10 @@ def rejudge_all(state: State, policy: Policy, ids: Sequence[int], now: Millis) -
 
 
 def _withheld(decisions: tuple[Decision, ...], why: str) -> tuple[Decision, ...]:
-    """What Alertmanager itself would not notify of now is no news. What it only lacks is still in the next digest."""
+    """Turn decisions into ``inhibited`` while Alertmanager withholds the alert.
+
+    An alert that is only missing from its answers stays in the next digest.
+    """
     stays = (DecisionKind.DROP, DecisionKind.DIGEST) if why == ABSENT else (DecisionKind.DROP,)
     return tuple(
         each

@@ -1,6 +1,7 @@
 """Transitions of a member: what a decision, a change or an end does to one alert in one conversation, and to its fates.
 
-A hold or an inhibition only delays a first notification. Who was notified of an alert is notified of its end.
+A hold or an inhibition only delays a first notification. A destination that was notified of an alert is notified of its
+end, unless it has ``send_resolved: false``.
 """
 
 from collections.abc import Iterable
@@ -42,17 +43,18 @@ FATE_OF = {
     DecisionKind.DROP: Fate.DROPPED,
 }
 NO_DESTINATION = "none"
-"""The destination of a receiver that has none."""
+"""The destination in the ledger for a receiver without destinations."""
 NEVER_NOTIFIED = "ended before anyone was notified"
 IN_DOUBT = "contradicts a recent end; counts as firing unless the end is reported again"
-# A notification comes some time after its change, and the next repeat is on time.
+# A notification is later than its change, but the next repeat is on time: a repeat may come this much early.
 REPEAT_LAG: Millis = MINUTE
 
 
 class Transitions:
-    """What is done about one alert, with or without a change that brought it up.
+    """Applies decisions about one alert, or its end, to its members.
 
-    Without a change (the rules, an inhibitor or the hour moved on) only what nobody was notified of yet moves.
+    A change reports the alert. Without a change (the rules, an inhibitor or the hour changed), only members whose
+    destination was not notified move.
     """
 
     def __init__(
@@ -67,9 +69,9 @@ class Transitions:
         deciding: int | None = None,
     ) -> None:
         """
-        :param note: why the alert counts as ended, where nobody resolved it
-        :param doubt: its sender reports it as firing; it counts as ended until the doubt is settled
-        :param deciding: a webhook of which more alerts are to be decided: conversations of its group wait for the last
+        :param note: why the alert counts as ended although no sender resolved it; empty: a sender did
+        :param doubt: the sender reports it as firing; it counts as ended until the doubt is settled
+        :param deciding: id of a webhook that is decided in pieces; conversations of its group wait for the last piece
         """
         self._state = state
         self._policy = policy
@@ -80,15 +82,18 @@ class Transitions:
         if doubt:
             self._obsolete = self._notified_already = IN_DOUBT
         self._unsent = (Fate.OBSOLETE, IN_DOUBT) if doubt else (Fate.DROPPED, NOT_SENT)
-        """What comes of an end at a destination that gets no message for it."""
+        """The fate of an end, and the reason, at a destination that gets no message for it."""
         levels = policy.severity.levels
         self._deciding = deciding
         self._rank = levels.index(subject.level) if subject.level in levels else len(levels)
         self.ended_in: set[int] = set()
-        """The open conversations in which the alert ended; they may be empty now."""
+        """Ids of the open conversations in which the alert ended; they may have nothing left to say."""
 
     def fire(self, decisions: Iterable[Decision], change: int | None) -> None:
-        """With a change, each decision gets a fate; without decisions, the change gets one all the same."""
+        """Apply decisions about a firing alert. Each decision about a change gets a fate.
+
+        A change without decisions gets one fate, ``dropped`` at :data:`NO_DESTINATION`.
+        """
         none = True
         for decision in decisions:
             none = False
@@ -111,12 +116,12 @@ class Transitions:
             return
         stands = member is not None and conversation.urgency <= self._rank and _is_unchanged(member, decision)
         if change is None and member is not None and (stands or _is_known_firing(member)):
-            return  # the same state, so the same generation: providers drop what they have had by it
+            return  # the state is the same, so the generation stays: providers drop a version that they have seen
         if member is None:
             member_id = self._add(conversation.id, decision)
         else:
             member_id = member.id
-            fate, reason = self._fire_again(member, decision, anew=change is not None)
+            fate, reason = self._fire_again(member, decision, is_reported=change is not None)
         generation = conversation.generation
         if not fresh:
             group = None if decision.destination.digest else self._subject.group
@@ -126,27 +131,29 @@ class Transitions:
         if change is not None or member is None:
             self._fate(change, key, member_id, (fate, decision.rule, reason), generation)
 
-    def _fire_again(self, member: MemberRow, decision: Decision, *, anew: bool) -> tuple[Fate, str]:
-        """A member that the conversation has already: what its firing comes to. What was given up waits for
-        Alertmanager to report it anew.
+    def _fire_again(self, member: MemberRow, decision: Decision, *, is_reported: bool) -> tuple[Fate, str]:
+        """Apply a firing to an existing member; return the fate and its reason. A member that was given up stays so
+        until Alertmanager reports the alert again.
+
+        :param is_reported: a change reports the firing
         """
         if member.notified == FIRING:
             if member.status == RESOLVED:
                 again = "fired again before its end was sent"
                 fates.make_obsolete(self._state, member.id, decision.rule, again, self._now)
                 self._put(member, status=FIRING, at=None)
-            elif anew and self._repeats(member, decision):
+            elif is_reported and self._repeats(member, decision):
                 self._put(member, at=self._now)
                 return Fate.PENDING, "a repeat is to be sent"
             return Fate.DELIVERED, "notified already"
         if member.notified == UNKNOWN:
-            if member.status == RESOLVED or (anew and member.decision == GIVEN_UP):
+            if member.status == RESOLVED or (is_reported and member.decision == GIVEN_UP):
                 self._put(member, status=FIRING, decision=rows.SEND, at=self._now)
             return Fate.PENDING, decision.reason
         fate = FATE_OF[decision.kind]
-        if member.decision != GIVEN_UP or anew:
+        if member.decision != GIVEN_UP or is_reported:
             self._decide(member, decision, fate)
-            if not anew and member.decision == DROP and decision.kind is not DecisionKind.DROP:
+            if not is_reported and member.decision == DROP and decision.kind is not DecisionKind.DROP:
                 self._reopen(member, decision, fate)
         return fate, decision.reason
 
@@ -157,7 +164,7 @@ class Transitions:
         return last is None or self._now - last >= decision.repeat - REPEAT_LAG
 
     def _is_concerned(self, decision: Decision) -> bool:
-        """Whether the alert waits there already, or the destination is new to its last change."""
+        """Return whether the alert has an open member there, or its last change has no fate at the destination."""
         state, destination = self._state, decision.destination
         token = "" if destination.digest else self._subject.token(destination)
         for member in open_members(state, self._subject.alert):
@@ -168,12 +175,12 @@ class Transitions:
         return fates.of_last_change(state, self._subject.alert, destination.key) is None
 
     def _open(self, decision: Decision, change: int | None) -> tuple[ConversationRow | None, bool]:
-        """The conversation that the decision concerns, and whether it is new; None: there is none that a drop would
-        concern.
+        """Return the conversation that the decision concerns, and whether it is new. None: a ``drop`` concerns no open
+        conversation.
         """
         state, now, destination = self._state, self._now, decision.destination
         if destination.digest:
-            if change is None:  # it may wait in a slot that is overdue
+            if change is None:  # the alert may be in a slot that is overdue
                 for member in reversed(open_members(state, self._subject.alert)):
                     conversation = state.conversations[member.conversation_id]
                     if conversation.destination == destination.key:
@@ -192,13 +199,14 @@ class Transitions:
         )  # fmt: skip
 
     def _awaited_webhook(self, conversation: ConversationRow) -> int | None:
-        """The webhook of which more alerts may concern it."""
+        """Return the id of the webhook whose other alerts may concern the conversation; None: there is none."""
         of_group = conversation.kind == OF_GROUP and conversation.group_id == self._subject.group
         return self._deciding if of_group else None
 
     def resolve(self, decisions: Iterable[Decision], change: int) -> set[str]:
-        """The alert has ended: its end is due where its firing was notified, and obsolete where it was not. The
-        destinations, a fate each.
+        """Apply the alert's end: it is due where the firing was notified, and obsolete where it was not.
+
+        Return the keys of the destinations; the change has one fate at each.
         """
         state = self._state
         fated: dict[str, tuple[MemberRow, Fate, str, int]] = {}
@@ -233,7 +241,7 @@ class Transitions:
         return named
 
     def _end_was_notified(self, destination: Destination) -> bool:
-        """By the last conversation there, which is over."""
+        """Return whether the last conversation there, which is closed, has notified the end."""
         if destination.digest:
             return False
         last = latest(self._state, self._subject.token(destination))
@@ -243,11 +251,12 @@ class Transitions:
         return member is not None and member.notified == RESOLVED
 
     def drop(self, member: MemberRow, reason: str) -> None:
-        """Nobody is to be notified of this member any more."""
+        """Drop a member: its destination is not to be notified any more."""
         self._put(member, decision=DROP, at=None, inhibitor=None, reason=reason)
         self._move(member.id, Fate.DROPPED, member.rule, reason)
 
     def _end(self, member: MemberRow, conversation: ConversationRow) -> tuple[Fate, str]:
+        """Apply the end to one member; return the fate and its reason."""
         if member.notified not in NOT_FIRING:
             if not sends_ends(self._state, self._policy, conversation.destination):
                 return self._end_unsent(member, conversation)
@@ -265,14 +274,17 @@ class Transitions:
         return Fate.OBSOLETE, self._obsolete
 
     def _end_unsent(self, member: MemberRow, conversation: ConversationRow) -> tuple[Fate, str]:
+        """Apply the end at a destination that gets no message for it."""
         if member.notified != UNKNOWN or conversation.delivery_id is None:
             settle_ends(self._state, [member], self._now)
-        elif member.status == FIRING:  # the outcome settles it; after a restart, the next claim does
+        elif (
+            member.status == FIRING
+        ):  # the outcome of the attempt settles it; after a restart, the next claim does
             self._put(member, status=RESOLVED, at=self._now)
         return self._unsent
 
     def _decide(self, member: MemberRow, decision: Decision, fate: Fate) -> None:
-        """A member whose firing nobody was notified of: the newest decision counts."""
+        """Apply the newest decision to a member whose destination does not know that the alert fires."""
         waited = member.status == FIRING and member.decision in (rows.SEND, rows.HOLD)
         at = _due(decision)
         if decision.kind is DecisionKind.SEND and waited and member.at is not None and at is not None:
@@ -288,12 +300,12 @@ class Transitions:
         self._move(member.id, fate, decision.rule, decision.reason)
 
     def _reopen(self, member: MemberRow, decision: Decision, fate: Fate) -> None:
-        """The rules had dropped it, and do so no longer: its last change has this fate. A new change has its own."""
+        """Give the last change of a member this fate: the rules dropped it before, and no longer do."""
         last = self._state.alerts[self._subject.alert].last_change_id
         for row in self._state.fates.of("change", last) if last is not None else ():
             if row.member_id == member.id and row.fate == Fate.DROPPED:
-                said = fate, decision.rule, decision.reason
-                fates.decide(self._state, row, said, self._now, self._policy.configuration.id)
+                new = fate, decision.rule, decision.reason
+                fates.decide(self._state, row, new, self._now, self._policy.configuration.id)
 
     def _add(self, conversation: int, decision: Decision) -> int:
         held = decision.kind in (DecisionKind.HOLD, DecisionKind.INHIBITED)
@@ -313,7 +325,7 @@ class Transitions:
         fates.move(self._state, member, (fate, rule, reason), self._now, self._policy.configuration.id)
 
     def _drop_without_destination(self, change: int) -> None:
-        """A receiver without destinations is a black hole by choice; the ledger says so."""
+        """Record a change whose receiver has no destinations: the rules drop it on purpose."""
         self._fate(
             change, NO_DESTINATION, None, (Fate.DROPPED, "route", "its receiver has no destinations"), 0
         )
@@ -323,27 +335,30 @@ class Transitions:
         change: int | None,
         destination: str,
         member: int | None,
-        said: fates.FateDecision,
+        decision: fates.FateDecision,
         generation: int,
     ) -> None:
         state = self._state
-        if change is None:  # the rules name a destination that they did not when the change was accepted
+        if change is None:  # the rules have added this destination since the change was accepted
             change = state.alerts[self._subject.alert].last_change_id
             if change is None:
                 return
             row = state.changes[change]
             state.changes.put(row._replace(destinations=row.destinations + 1))
         configuration = self._policy.configuration.id
-        fates.add(state, change, destination, member, said, generation, self._now, configuration)
+        fates.add(state, change, destination, member, decision, generation, self._now, configuration)
 
 
 def _is_known_firing(member: MemberRow) -> bool:
-    """The destination was notified that it fires, or may have been."""
+    """Return whether the alert fires and the destination was, or may have been, notified of it."""
     return member.status == FIRING and member.notified not in NOT_FIRING
 
 
 def _is_unchanged(member: MemberRow, decision: Decision) -> bool:
-    """Nobody was notified of its firing, and it is decided the same as before. Most alerts are, when rules change."""
+    """Return whether the decision is the same as before, for an alert whose firing was not notified.
+
+    After a reload this is so for most alerts.
+    """
     before = member.status, member.decision, member.rule, member.reason, member.inhibitor, member.failover
     same = (
         FIRING,
@@ -362,5 +377,5 @@ def _is_unchanged(member: MemberRow, decision: Decision) -> bool:
 
 
 def _due(decision: Decision) -> Millis | None:
-    """When a member is due by itself; a digest's goes out with its slot."""
+    """Return when a member is due; None: it is not due by itself. A digest's members go out with its slot."""
     return decision.at if decision.kind in (DecisionKind.SEND, DecisionKind.HOLD) else None

@@ -23,7 +23,7 @@ class Subject:
     group_key: str
 
     def at(self, destination: Destination) -> tuple[str, str]:
-        """The (source, subject) that names its conversation at a destination that is no digest."""
+        """Return the (source, subject) that names its conversation at a destination; the destination is no digest."""
         if destination.per_alert:
             return self.source, f"alert:{self.identity}"
         return self.source, f"group:{self.receiver}:{self.group_key}"
@@ -33,6 +33,7 @@ class Subject:
 
 
 def subject_of(state: State, alert: AlertRow, group_id: int) -> Subject:
+    """Return an alert as this group reports it."""
     group = state.groups[group_id]
     return Subject(
         alert.id, alert.source, alert.identity, alert.level, group.id, group.receiver, group.group_key
@@ -42,18 +43,19 @@ def subject_of(state: State, alert: AlertRow, group_id: int) -> Subject:
 def want_memberships(
     state: State,
     policy: Policy,
-    placed: Iterable[tuple[Subject, Iterable[Destination]]],
+    destinations: Iterable[tuple[Subject, Iterable[Destination]]],
     now: Millis,
 ) -> None:
-    """Have the conversations loaded in which alerts have their places, in rounds. :raises Missing:
+    """Load the latest conversations of alerts at their destinations, and the members in them, in rounds.
 
-    :param placed: the ``alert`` of a subject is 0 if it is new
+    :param destinations: by subject; the ``alert`` of a subject is 0 if it is new
+    :raises MissingRows: rows are not loaded yet
     """
     if state.complete:
         return
     tokens = [
         (subject.alert, slot_token(policy, each.key, now) if each.digest else subject.token(each))
-        for subject, several in placed
+        for subject, several in destinations
         for each in several
         if not each.digest or each.key in policy.schedules
     ]
