@@ -34,16 +34,16 @@ RETRIED = "retried"
 DISCARDED = "discarded by hand"
 
 
-class DeliveryUnderWay(Exception):  # noqa: N818  (says what is so)
-    """A delivery of the conversation is being sent at this moment; its outcome would overwrite a retry."""
+class DeliveryUnderWay(Exception):  # noqa: N818  (a state, not an error)
+    """A delivery of the conversation is under way; its outcome would overwrite a retry."""
 
 
 def retry(state: State, dead_letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
-    """Try a dead letter again: what of it is still so becomes due, the rest is obsolete.
+    """Retry a dead letter: alerts whose status is still the same become due, the others are obsolete.
 
-    The destinations that have something to do now; None: there is no such letter, or it is settled.
+    Return the keys of the destinations that have something to send now; None: there is no such letter, or it is settled.
 
-    :raises UnderWay: of a letter of one recipient; nothing was changed
+    :raises DeliveryUnderWay: the letter is about one recipient, and a delivery is under way; nothing has changed
     """
     row = _unsettled(state, dead_letter)
     if row is None:
@@ -63,7 +63,10 @@ def retry(state: State, dead_letter: int, policy: Policy, now: Millis) -> frozen
 def retry_some(
     state: State, dead_letter: int, notices: Mapping[int, dict[str, str]], policy: Policy, now: Millis
 ) -> bool:
-    """As :func:`retry`, for some alerts of very many, before :func:`settle`. It may run twice. False: it is settled."""
+    """Retry some alerts of a large dead letter, before :func:`settle`. Running it twice does no harm.
+
+    Return whether the letter is still unsettled.
+    """
     row = _unsettled(state, dead_letter)
     if row is None:
         return False
@@ -74,7 +77,7 @@ def retry_some(
 
 
 def discard(state: State, dead_letter: int, now: Millis) -> bool:
-    """Somebody has seen it, and nobody is to be notified. False: there is no such letter, or it is settled."""
+    """Discard a dead letter: no destination is notified. Return False if there is no such letter, or it is settled."""
     row = _unsettled(state, dead_letter)
     if row is None:
         return False
@@ -85,7 +88,7 @@ def discard(state: State, dead_letter: int, now: Millis) -> bool:
 
 
 def discard_some(state: State, dead_letter: int, members: Iterable[int], now: Millis) -> bool:
-    """As :func:`discard`, for some alerts of very many, before :func:`settle`. False: it is settled."""
+    """Discard some alerts of a large dead letter, before :func:`settle`. Return whether the letter is still unsettled."""
     if _unsettled(state, dead_letter) is None:
         return False
     for member in members:
@@ -94,8 +97,11 @@ def discard_some(state: State, dead_letter: int, members: Iterable[int], now: Mi
 
 
 def settle(state: State, dead_letter: int, how: str, now: Millis) -> frozenset[str] | None:
-    """What is to be done about each alert of a letter is done. The destinations that have something to do now; None: it
-    is settled already.
+    """Mark a dead letter as settled, after each of its alerts is.
+
+    Return the keys of the destinations that have something to send now; None: it is settled already.
+
+    :param how: :data:`RETRIED` or ``discarded``
     """
     row = _unsettled(state, dead_letter)
     if row is None:
@@ -108,9 +114,9 @@ def settle(state: State, dead_letter: int, how: str, now: Millis) -> frozenset[s
 
 
 def notices_if_many(state: State, dead_letter: int) -> dict[int, dict[str, str]]:
-    """What is known of the alerts of a letter, by member, if they are so many that it is settled in pieces."""
+    """Return the notices of a dead letter by member id, if they are so many that it is settled in pieces; else none."""
     row = _unsettled(state, dead_letter)
-    if row is None or row.recipient or len(row.notices) < LARGE:  # each takes more than a character
+    if row is None or row.recipient or len(row.notices) < LARGE:  # each notice takes more than one character
         return {}
     notices = notices_of(row)
     return notices if len(notices) > LARGE else {}
@@ -125,7 +131,7 @@ def _retry(
     state: State, dead_letter: DeadLetterRow, id_: int, notice: dict[str, str], policy: Policy, now: Millis
 ) -> None:
     member = state.members.get(id_)
-    if member is None:  # over for so long that it was pruned
+    if member is None:  # it ended so long ago that it was pruned
         return
     conversation = state.conversations[member.conversation_id]
     there, is_open = dead_letter.destination, conversation.state == rows.OPEN
@@ -134,7 +140,7 @@ def _retry(
         return
     fate, reason = Fate.OBSOLETE, NEVER_NOTIFIED
     firing, after = member.status == FIRING, member
-    # It is reached by the rules, or because it has yet to be notified of other ends.
+    # The rules name it, or it is kept because other ends are still to be sent to it.
     if not policy.names(there) and state.destinations.get(there) is None:
         fate, reason = Fate.DROPPED, "its destination is gone from the rules"
         after = _out_of_reach(state, member, reason, now)
@@ -172,7 +178,10 @@ def _out_of_reach(state: State, member: MemberRow, reason: str, now: Millis) -> 
 
 
 def _still_shown(state: State, member: MemberRow, notified: str, now: Millis) -> MemberRow:
-    """The destination shows, or may show, the firing that ended; so an inhibitor holds back what fires anew no longer."""
+    """Return a member that fires again, inhibited, at a destination that may still show its former firing.
+
+    The destination knows that it fires, so the inhibitor no longer delays it.
+    """
     after = member._replace(notified=notified)
     if member.decision != INHIBITED:
         return after
@@ -184,15 +193,15 @@ def _still_shown(state: State, member: MemberRow, notified: str, now: Millis) ->
 
 
 def _retry_alone(state: State, dead_letter: DeadLetterRow, policy: Policy, now: Millis) -> None:
-    """One recipient is notified of what the others know of what still fires, or of an end whose beginning it was
+    """Notify one recipient of what the others know: the alerts that still fire, or the ends of those that it was
     notified of.
     """
     conversation = state.conversations[dead_letter.conversation_id]
-    if conversation.slot is not None:  # its next digest goes to everybody
+    if conversation.slot is not None:  # the next digest goes to all recipients
         return
     remote: dict[str, Any] = json.loads(conversation.remote)
     late = remote.get(LATE, {"to": []})
-    if conversation.partly:  # others are asked once more already
+    if conversation.partly:  # other recipients are tried again already
         late["to"].append(dead_letter.recipient)
         keep_remote(state, conversation.id, remote, state=rows.OPEN)
         return
@@ -206,7 +215,7 @@ def _retry_alone(state: State, dead_letter: DeadLetterRow, policy: Policy, now: 
         if member is None or (member.status, member.notified) != (known, known):
             continue
         if not over or notice["notified"] not in NOT_FIRING:
-            # An end was notified to all others: what fires anew is news to everybody, so this is no mere "firing".
+            # All others know the end, so a new firing is news to every recipient: "firing" would hide it.
             after = member._replace(notified=UNKNOWN if over else FIRING, at=now)
             put_member(state, after, member)
             found = True
@@ -228,7 +237,7 @@ def _is_end_sent(state: State, conversation: ConversationRow, policy: Policy) ->
 
 
 def want_dead_letter(state: State, dead_letter: int) -> None:
-    """Have the rows loaded that :func:`retry` and :func:`discard` ask for, in rounds. :raises Missing:"""
+    """Load the rows that :func:`retry` and :func:`discard` need, in rounds. :raises MissingRows: not loaded yet"""
     state.dead_letters.want("id", (dead_letter,))
     state.ready()
     row = _unsettled(state, dead_letter)
@@ -238,8 +247,9 @@ def want_dead_letter(state: State, dead_letter: int) -> None:
 
 
 def want_some(state: State, dead_letter: int, members: Sequence[int]) -> None:
-    """Have the rows loaded that :func:`retry_some`, :func:`discard_some` and :func:`settle` ask for, in rounds.
-    :raises Missing:
+    """Load the rows that :func:`retry_some`, :func:`discard_some` and :func:`settle` need, in rounds.
+
+    :raises MissingRows: rows are not loaded yet
     """
     state.dead_letters.want("id", (dead_letter,))
     state.ready()
@@ -249,6 +259,7 @@ def want_some(state: State, dead_letter: int, members: Sequence[int]) -> None:
 
 
 def want_settled(state: State, row: DeadLetterRow, members: Sequence[int]) -> None:
+    """Load the rows that settling these members of a letter needs. :raises MissingRows: not loaded yet"""
     state.conversations.want("id", (row.conversation_id,))
     state.ready()
     if state.conversations[row.conversation_id].size <= LARGE:

@@ -1,4 +1,7 @@
-"""Dead letters: what was given up, who is notified instead, and what somebody makes of it later."""
+"""Dead letters: what was given up, and which destinations are notified instead.
+
+Retrying and discarding them is in :mod:`router.core.dead_letter_settling`.
+"""
 
 import json
 
@@ -29,9 +32,9 @@ from router.model import (
 
 
 def give_up(state: State, work: Work, reason: str, policy: Policy, now: Millis) -> frozenset[str]:
-    """Give up what this work was to say, and have the destination's ``on_failure`` receiver notified instead.
+    """Give up an attempt: write a dead letter, and notify the destination's ``on_failure`` receiver instead.
 
-    The destinations that have something to do now.
+    Return the keys of the destinations that have something to send now.
     """
     digest = work.conversation.digest is not None
     _finish(state, work, reason, policy, now)
@@ -49,7 +52,7 @@ def give_up(state: State, work: Work, reason: str, policy: Policy, now: Millis) 
 
 
 def give_up_some(state: State, work: Work, reason: str, policy: Policy, now: Millis) -> frozenset[str]:
-    """As :func:`give_up`, for some alerts of very many, after their letter is written and before the work ends."""
+    """Give up some alerts of a large conversation: after the dead letter is written, before the attempt ends."""
     _finish(state, work, reason, policy, now)
     return notify_instead(state, work, reason, policy, now)
 
@@ -64,10 +67,9 @@ def _finish(state: State, work: Work, reason: str, policy: Policy, now: Millis) 
 def give_up_recipients(
     state: State, work: Work, refused: tuple[Refusal, ...], policy: Policy, now: Millis
 ) -> frozenset[str]:
-    """Give up recipients that could not be notified of what the others were: a letter each, and the ``on_failure``
-    receiver is notified.
+    """Give up single recipients of an attempt: write a dead letter for each, and notify the ``on_failure`` receiver.
 
-    The destinations that have something to do now.
+    Return the keys of the destinations that have something to send now.
     """
     woken: set[str] = set()
     for each in refused:
@@ -79,7 +81,7 @@ def give_up_recipients(
 def _give_up(
     state: State, notice: Notice, reason: str, destination: str, policy: Policy, now: Millis
 ) -> None:
-    """What came meanwhile counts: an end, a new beginning, or the same once more."""
+    """Give up one member. Changes that arrived during the attempt count: an end, a new firing, or a repeat."""
     member = state.members[notice.member]
     given_up = member._replace(decision=GIVEN_UP, at=None, reason=reason)
     if member.status == notice.status:
@@ -105,7 +107,7 @@ def _open_dead_letter(state: State, conversation: int, recipient: str) -> DeadLe
 
 
 def write_dead_letter(state: State, work: Work, reason: str, now: Millis, recipient: str = "") -> None:
-    """A letter of what this work was to say. An open one of the conversation takes it in."""
+    """Write a dead letter of an attempt, or add the attempt to the conversation's open dead letter."""
     notices = {each.member: {"status": each.status, "notified": each.notified_before} for each in work.notice}
     dead_letter = _open_dead_letter(state, work.id, recipient)
     if dead_letter is None:
@@ -116,13 +118,13 @@ def write_dead_letter(state: State, work: Work, reason: str, now: Millis, recipi
             )
         )  # fmt: skip
         return
-    if not notices:  # it has them already
+    if not notices:  # the letter has them already
         state.dead_letters.put(dead_letter._replace(at=now, reason=reason))
         return
     for member, notice in notices_of(dead_letter).items():
         known = notices.setdefault(member, notice)
-        # What may be known of its firing there is known until its end is notified. What the others know, one who was
-        # left out before does not.
+        # A firing that the destination may know stays known until its end is notified. A recipient that was left out
+        # before does not know what the others know.
         if recipient or notice["notified"] not in NOT_FIRING:
             known["notified"] = notice["notified"]
     state.dead_letters.put(dead_letter._replace(at=now, reason=reason, notices=_written(notices)))
@@ -137,9 +139,9 @@ def notices_of(dead_letter: DeadLetterRow) -> dict[int, dict[str, str]]:
 
 
 def notify_instead(state: State, work: Work, reason: str, policy: Policy, now: Millis) -> frozenset[str]:
-    """The ``on_failure`` receiver is notified of what this work could not say.
+    """Notify the ``on_failure`` receiver of the firings that this attempt could not deliver.
 
-    The destinations that have something to do now.
+    Return the keys of the destinations that have something to send now.
     """
     key = work.conversation.destination
     others = _failover_destinations(policy, key)
@@ -153,8 +155,8 @@ def notify_instead(state: State, work: Work, reason: str, policy: Policy, now: M
             continue
         decisions = []
         for other in others:
-            # One that was to be notified anyway is so anyway: two that stand in for each other don't go round. But
-            # what is held back there waits no more.
+            # A destination that the rules notify of the alert anyway is left out, so two destinations that stand in for
+            # each other make no loop. An alert that is held there is sent now.
             fate = fates.of_last_change(state, alert.id, other.key)
             if fate is None or fate.fate == Fate.HELD:
                 kind, at = DecisionKind.SEND, now
@@ -172,7 +174,7 @@ def notify_instead(state: State, work: Work, reason: str, policy: Policy, now: M
 
 
 def _failover_destinations(policy: Policy, key: str) -> list[Destination]:
-    """The destinations of its ``on_failure`` receiver."""
+    """Return the destinations of the ``on_failure`` receiver of this destination."""
     receiver = next(
         (each.on_failure for several in policy.receivers.values() for each in several if each.key == key),
         None,
@@ -181,7 +183,7 @@ def _failover_destinations(policy: Policy, key: str) -> list[Destination]:
 
 
 def want_notified_instead(state: State, work: Work, policy: Policy, now: Millis) -> None:
-    """Have the rows loaded that :func:`notify_instead` asks for, in rounds. :raises Missing:"""
+    """Load the rows that :func:`notify_instead` needs, in rounds. :raises MissingRows: rows are not loaded yet"""
     others = _failover_destinations(policy, work.conversation.destination)
     if not others:
         return

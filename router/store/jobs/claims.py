@@ -130,7 +130,7 @@ class Claim:
         limit = max(_CANDIDATES, permit.count)
         ids, until = state.ask("next due", (key, now, due_by, share, permit.others_first, limit))
         quiet = _says_all_quiet(destination)
-        covers = digests.scope_of(destination, self.policy)
+        scope = digests.scope_of(destination, self.policy)
         state.conversations.want("id", ids)
         state.ready()
         due = [row for id_ in ids if (row := state.conversations[id_]).next_at is not None]
@@ -147,9 +147,7 @@ class Claim:
             if len(works) == permit.count:
                 break
             left.remove(row.id)
-            work = claims.claim_conversation(
-                state, row.id, self.policy, now, quiet_digest=quiet, covers=covers
-            )
+            work = claims.claim_conversation(state, row.id, self.policy, now, quiet_digest=quiet, scope=scope)
             if work is not None:
                 works.append(work)
         if works:
@@ -187,8 +185,8 @@ class Report(First):
         state.members.want("conversation", (self.id,))
         state.members.want("held", (1,))
         state.ready()
-        covers = digests.scope_of(self.destination, self.policy)
-        return claims.report(state, self.id, self.policy, self.now, covers)
+        scope = digests.scope_of(self.destination, self.policy)
+        return claims.report(state, self.id, self.policy, self.now, scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,5 +264,5 @@ class Upcoming(First):
     now: Millis
 
     def run(self, state: State) -> Conversation:
-        covers = digests.scope_of(self.destination, self.policy)
-        return claims.upcoming(state, self.destination.key, self.policy, self.now, covers)
+        scope = digests.scope_of(self.destination, self.policy)
+        return claims.upcoming(state, self.destination.key, self.policy, self.now, scope)
