@@ -1,7 +1,7 @@
-"""A conversation of very many alerts: what it is to say is marked, sent and recorded in pieces, each of them in a batch.
+"""Large conversations: what they say is marked, sent and recorded in pieces, each piece in a batch of its own.
 
-The pieces of one delivery may be cut short by the process's end. Then it is sent once more: what was marked counts as
-notified perhaps, and what was recorded is no news any more.
+If the process ends between two pieces, the delivery is sent again: marked members count as ``unknown``, and recorded
+ones are no news any more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,17 +31,18 @@ from router.model import Broken, Delivered, Millis, Outcome, Rejected, Retry
 
 @dataclass(frozen=True, slots=True)
 class LargeClaim:
-    """A delivery that was begun. What it says is read beside the writer."""
+    """A begun delivery of a large conversation. What it says is read beside the writer."""
 
     work: Work
-    """Without alerts."""
+    """The attempt, still without alerts."""
     row: ConversationRow
     group: GroupRow
 
 
 def mark(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis) -> dict[int, str]:
-    """Judge some members of a conversation that is due once more, and mark those that there is news of as if the
-    destination had been notified. What it was notified of before, by member.
+    """Judge some members of a due conversation again, and mark those with news as ``unknown``.
+
+    Return what the destination was notified of before, by member id.
     """
     state.conversations.want("id", (id_,))
     state.members.want("id", ids)
@@ -67,10 +68,10 @@ def mark(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis
 def start(
     state: State, id_: int, now: Millis, before: Mapping[int, str], storm: Work | None = None
 ) -> LargeClaim | None:
-    """Begin the delivery of a conversation whose members are marked; None: it isn't due any more.
+    """Begin the delivery of a conversation whose members are marked; None: it is not due any more.
 
-    :param before: what the destination was notified of, by the members that there is news of
-    :param storm: a message that takes it along
+    :param before: what the destination was notified of before, by id of the marked members
+    :param storm: the storm whose message absorbs it; None: it has its own message
     """
     row = state.conversations[id_]
     if (
@@ -94,9 +95,9 @@ def start(
 
 
 def record_some(state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis) -> Recorded:
-    """What an outcome means for some members, before :func:`router.core.record.record` ends the delivery.
+    """Apply an outcome to some members, before :func:`router.core.record.record_outcome` ends the delivery.
 
-    :param work: with some of its tellings
+    :param work: the attempt, with some of its notices
     """
     refused = outcome.refused if isinstance(outcome, Delivered | Retry) else ()
     if refused or isinstance(outcome, Rejected):

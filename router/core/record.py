@@ -1,4 +1,4 @@
-"""Recording: what came of a delivery."""
+"""Recording: the outcome of a delivery, and what it changes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -28,26 +28,26 @@ from router.decide import Policy
 from router.model import Broken, Delivered, Fate, Millis, Outcome, Rejected, Retry
 from router.render.words import counted
 
-# Of recipients in one line of the log of attempts; the rest is counted.
+# How many refused recipients one line of the delivery log names; the others are counted.
 _MAX_LISTED_RECIPIENTS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What came of recording an outcome."""
+    """The result of recording an outcome."""
 
     accepted: tuple[Millis, ...] = ()
-    """When the changes that were delivered had been accepted (not those that were held back on purpose)."""
+    """When the delivered changes had been accepted (epoch ms), without those that were held on purpose."""
     wake: frozenset[str] = frozenset()
-    """The other destinations that have something to do now."""
+    """The keys of other destinations that have something to send now."""
     next_at: Millis | None = 0
-    """When more of what it changed at the destination may be due: 0: now, or not known; None: nothing is."""
+    """When a changed conversation of the destination may be due next (epoch ms); 0: now, or unknown; None: never."""
     closing: bool = False
-    """A conversation of very many is over: its members are to be marked, in pieces."""
+    """A large conversation is over: its members are still to be closed, in pieces."""
 
 
 def want_recorded(state: State, works: Sequence[Work], outcome: Outcome, policy: Policy, now: Millis) -> None:
-    """Have the rows loaded that :func:`record` and :func:`record_parts` ask for, in rounds. :raises Missing:"""
+    """Load the rows that :func:`record_outcome` and :func:`record_parts` need, in rounds. :raises MissingRows: not loaded"""
     state.conversations.want("id", (each.id for each in works))
     state.deliveries.want("id", (each.delivery for each in works))
     state.groups.want("id", (each.group for each in works if each.group is not None))
@@ -74,13 +74,13 @@ def record_outcome(
     state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis,
     message: bytes | None = None,
 ) -> Recorded:  # fmt: skip
-    """Put an attempt's outcome into the ledger.
+    """Record the outcome of an attempt.
 
-    :param not_before: when the conversation may be tried again, if this failed
-    :param message: what was sent, packed; None: nothing was
+    :param not_before: if the attempt failed: when the conversation may be tried again (epoch ms)
+    :param message: what was sent, packed; None: nothing was sent
     """
     conversation, since = state.conversations[work.id], len(state.journal)
-    if work.delivery in (0, conversation.delivery_id):  # a part of a storm has none of its own
+    if work.delivery in (0, conversation.delivery_id):  # an absorbed conversation has no delivery of its own
         change(state, conversation, delivery_id=None)
     if work.conversation.storm is not None:
         recorded = _apply_to_storm(state, work, outcome, policy, now, not_before)
@@ -100,7 +100,7 @@ def record_outcome(
             state.messages.put(MessageRow(work.delivery, message))
     recorded = replace(recorded, closing=is_any_closing(state, since))
     view = work.conversation
-    if view.over or view.digest is not None or view.storm is not None:  # another may follow it
+    if view.over or view.digest is not None or view.storm is not None:  # another conversation may follow it
         return recorded
     return replace(recorded, next_at=next_of_changed(state, view.destination, since))
 
@@ -108,7 +108,7 @@ def record_outcome(
 def apply_outcome(
     state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
 ) -> Recorded:
-    """What an outcome does to a conversation; for the parts of a storm as well."""
+    """Apply an outcome to a conversation, which a storm may have absorbed."""
     match outcome:
         case Delivered():
             accepted = _delivered(state, work, outcome, policy, now)
@@ -124,7 +124,7 @@ def apply_outcome(
 
 
 def _left_out(outcome: Outcome) -> str:
-    """Who was not notified, though the others were."""
+    """Return the recipients that were refused while others were notified, as text."""
     refused = outcome.refused if isinstance(outcome, Delivered | Retry) else ()
     return counted(
         [f"not to {each.recipient}: {each.shown}" for each in refused], _MAX_LISTED_RECIPIENTS, "; "
@@ -132,14 +132,17 @@ def _left_out(outcome: Outcome) -> str:
 
 
 def with_unknown_arrival(work: Work) -> Work:
+    """Return the attempt as one of which any member may have been notified before."""
     return replace(work, notice=tuple(replace(each, notified_before=UNKNOWN) for each in work.notice))
 
 
 def record_parts(
     state: State, works: Iterable[Work], outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
 ) -> Recorded:
-    """What the outcome of a storm's message does to conversations that it took along. Who was not notified of the
-    storm has a letter of its message, and others are notified instead of what each of them was to say.
+    """Apply the outcome of a storm's message to conversations that it absorbed.
+
+    A refused recipient has one dead letter, of the storm's message. The failover receiver is notified of each absorbed
+    conversation.
     """
     since = len(state.journal)
     recorded = state.together(
@@ -162,7 +165,7 @@ def _record_part(
 
 
 def _with_own_remote(outcome: Outcome, work: Work) -> Outcome:
-    """A conversation that went out in a storm's message has the remote state that it had."""
+    """Return the outcome for an absorbed conversation: its own remote state does not change."""
     match outcome:
         case Rejected():
             return outcome
@@ -210,7 +213,7 @@ def _delivered(
 
 
 def record_notified(state: State, work: Work, policy: Policy, now: Millis) -> tuple[Millis, ...]:
-    """The destination was notified of what the work was to say. When the changes had been accepted."""
+    """Record that the destination was notified. Return when the changes had been accepted (epoch ms)."""
     generation = work.conversation.version
     accepted: list[Millis] = []
     digest = work.conversation.digest is not None
@@ -233,7 +236,7 @@ def record_notified(state: State, work: Work, policy: Policy, now: Millis) -> tu
                 member,
             )
             if same:
-                up_to = ANY_GENERATION  # what came meanwhile says the same: the destination knows it now
+                up_to = ANY_GENERATION  # changes during the attempt have the same status: the destination knows it now
         fates.finish(state, each.member, up_to, Fate.DELIVERED, "notified", now)
     _settle_unsent(state, work, policy, now, (Fate.DELIVERED, "notified"))
     return tuple(accepted)
@@ -249,19 +252,19 @@ def _settle_unsent(state: State, work: Work, policy: Policy, now: Millis, *firin
 
 
 def _find_due(state: State, id_: int) -> None:
-    """Its due time as it is, where something of it still waits."""
+    """Find the due time of a conversation, if a member of it still waits."""
     if state.conversations[id_].waiting:
         find_due(state, id_)
 
 
 def _complete_by_now(state: State, group: int, policy: Policy, now: Millis) -> None:
-    """While this was on its way, Alertmanager may have shown the whole group."""
+    """Complete the group if Alertmanager has shown all of it during the attempt."""
     if state.groups[group].truncated == 0:
         complete(state, group, policy, now)
 
 
 def _keep_success(state: State, work: Work, outcome: Delivered, now: Millis, not_before: Millis) -> None:
-    """:param not_before: when there may be more to say; 0: at once"""
+    """Save a delivered state. :param not_before: when the next message may be sent (epoch ms); 0: immediately"""
     keep_remote(
         state, work.id, outcome.remote, observed_generation=work.conversation.version, attempts=0, partly=0,
         not_before=not_before, notified_at=now, tried_since=None,
@@ -278,7 +281,7 @@ def _keep_failure(state: State, work: Work, outcome: Retry | Broken, not_before:
 
 
 def _close(state: State, work: Work, now: Millis) -> None:
-    """The conversation is over. What fires unnotified (held, inhibited, or anew) begins another."""
+    """Close a conversation that is over. Firing alerts that were not notified begin another conversation."""
     row = state.conversations[work.id]
     if row.known:
         return
@@ -297,7 +300,7 @@ def _retry(
 
 
 def settle_failure(state: State, work: Work, outcome: Retry | Broken, policy: Policy, now: Millis) -> None:
-    """The attempt failed: for certain, or its answer was lost."""
+    """Update the members after a failed attempt. If its answer was lost, they may have been notified."""
     if outcome.ambiguous:
         _settle_unsent(state, work, policy, now)
     else:
@@ -305,13 +308,13 @@ def settle_failure(state: State, work: Work, outcome: Retry | Broken, policy: Po
 
 
 def revert_notified(state: State, work: Work, policy: Policy, now: Millis) -> None:
-    """Nothing of what the work was to say arrived: the destination knows what it knew before."""
+    """Nothing of the attempt arrived: the destination knows what it knew before."""
     for each in work.notice:
         member = state.members[each.member]
         if each.notified_before == UNKNOWN or member.notified != UNKNOWN:
             continue
         after = member._replace(notified=each.notified_before)
-        # It may have ended while the attempt was under way: then nobody was notified, and nobody will be.
+        # An alert that ended during the attempt was never notified, and need not be.
         obsolete = after.status == RESOLVED and after.notified in NOT_FIRING
         if obsolete:
             after = after._replace(at=None, inhibitor=None)
