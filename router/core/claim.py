@@ -313,7 +313,7 @@ def is_large(row: ConversationRow) -> bool:
 
 
 def start_report(state: State, work: Work, policy: Policy, now: Millis, *, quiet: bool) -> Work | None:
-    """Begin the delivery of a digest that was read beside the writer; None: it is not due any more, or reports nothing."""
+    """Begin the delivery of a digest that was read beside the writer; None: it is not due, or reports nothing."""
     row = state.conversations[work.id]
     if row.next_at is None or row.next_at > now:
         return None

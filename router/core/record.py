@@ -47,7 +47,10 @@ class Recorded:
 
 
 def want_recorded(state: State, works: Sequence[Work], outcome: Outcome, policy: Policy, now: Millis) -> None:
-    """Load the rows that :func:`record_outcome` and :func:`record_parts` need, in rounds. :raises MissingRows: not loaded"""
+    """Load the rows that :func:`record_outcome` and :func:`record_parts` need, in rounds.
+
+    :raises MissingRows: rows are not loaded yet
+    """
     state.conversations.want("id", (each.id for each in works))
     state.deliveries.want("id", (each.delivery for each in works))
     state.groups.want("id", (each.group for each in works if each.group is not None))

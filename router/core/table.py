@@ -1,4 +1,4 @@
-"""What becomes of a member, one alert in one conversation: the table that the transitions are compared with.
+"""The state table of a member (one alert in one conversation). Tests compare the transitions with it, cell by cell.
 
 A member has four columns that say where it stands:
 
@@ -6,31 +6,32 @@ A member has four columns that say where it stands:
   ``drop``; ``given_up``: there is a dead letter.
 - ``notified``: what the destination was notified of. ``unknown``: an attempt is under way, or its answer was lost.
 - ``status``: whether the alert fires or is resolved.
-- ``due``: when it goes out. ``none``: not by itself; ``now``: its time has come; ``later``: its time is to come.
+- ``due``: when it is sent. ``none``: not by itself; ``now``: its time has come; ``later``: its time is in the future.
 
-An event takes the first row that matches. To the left of the double bar stands what was so before: ``*`` is anything,
-``a, b`` is one of these. ``knew`` is what the destination was notified of before the attempt, or before the dead letter.
-To the right stands what is so after it: ``=`` is what was so before; ``judged`` is what the rules say now, and the time
-that they give; ``earlier`` is the earlier one of both times; ``knew`` is the column of that name; ``sent`` is the status
-that the attempt sent. ``change`` is the fate of the change that is reported. ``fates`` is what the open fates of the member
-become, and ``since`` what those become that were added while the attempt was under way. Where a dead letter is settled,
-``fates`` is what the dead ones become, and ``since`` the open ones.
+The first row that matches an event applies. The columns to the left of the double bar show the state before: ``*`` is
+any value, ``a, b`` is one of these. ``knew`` is what the destination was notified of before the attempt, or before the
+dead letter. The columns to the right show the state after: ``=`` is the value before; ``judged`` is what the rules say
+now, and the time that they give; ``earlier`` is the earlier one of both times; ``knew`` is the value of that column;
+``sent`` is the status that the attempt sent. ``change`` is the fate of the reported change. ``fates`` is what the open
+fates of the member become, and ``since`` what those become that were added during the attempt. Where a dead letter is
+settled, ``fates`` is what the dead fates become, and ``since`` the open ones.
 
 The events:
 
-- ``fires``, ``repeats``, ``judged``: the rules judge a firing alert. A change reports it; the same, and a repeat is to be
-  notified again; there is no change, because an inhibitor ended, an hour came, or the rules changed. ``fires: drop``:
-  only where the rules say this.
-- ``resolves``: a change reports its end. ``unrouted``: the rules do not name the destination any more.
-- ``claimed``: an attempt begins, and the rules would send it. ``delivered``, ``failed`` (for certain), ``in doubt`` (the
+- ``fires``, ``repeats``, ``judged``: the rules judge a firing alert. ``fires``: a change reports it. ``repeats``: the
+  same, and repeats are sent again. ``judged``: there is no change; an inhibitor ended, an hour came, or the rules
+  changed. ``fires: drop``: only if the rules decide ``drop``.
+- ``resolves``: a change reports the end. ``unrouted``: the rules do not name the destination any more.
+- ``claimed``: an attempt begins, and the rules would send the alert. ``delivered``, ``failed`` (for certain), ``in doubt`` (the
   answer was lost), ``given up``: how it ends. ``delivered late`` and ``given up late``: the alert has another
   status by now than the attempt sent.
 - ``again: firing``, ``again: end``: a dead letter of this status is tried again. ``again: recipient``: one of a single
-  recipient. ``discarded``: nobody is to be notified of it.
+  recipient. ``discarded``: no destination is to be notified.
 - ``shown whole``: Alertmanager shows a group without leaving alerts out, and nothing of it fires.
 
-What depends on more than a member is left out: a failover that the rules do not name stays, and a dead letter whose
-conversation is over, or whose destination is gone, is obsolete or dropped.
+Two cases are not in the table, because they depend on more than the member: a failover destination that the rules do
+not name keeps its member, and a retried dead letter is obsolete if its conversation is over, and dropped if its
+destination is gone.
 """
 
 MESSAGES = """
@@ -119,7 +120,7 @@ DIGESTS = """
 | again: recipient | * | * | * | * | * || = | = | = | = | | = | = |
 | discarded | * | * | * | * | * || = | = | = | = | | dropped | = |
 """
-"""A member of a digest's slot. What still fires at its end goes on in the next slot, with what is still open."""
+"""A member of a slot of a digest. Alerts that still fire go on in the next slot, and so do open fates."""
 
 NEVER_IN_MESSAGES = """
 | event | decision | notified | status | due | knew | why it can't be |

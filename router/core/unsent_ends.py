@@ -46,7 +46,7 @@ def is_unsent_end(member: MemberRow) -> bool:
 def settle_ends(
     state: State, members: Iterable[MemberRow], now: Millis, firing: Result = (Fate.OBSOLETE, UNCONFIRMED)
 ) -> None:
-    """No message is sent for the ends of these members: they count as notified of the end, and are not due.
+    """Settle ends for which no message is sent: the members count as notified of the end, and are not due.
 
     :param firing: what the open fates of changes that are no ends become; those of ends are dropped
     """
