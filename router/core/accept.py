@@ -216,7 +216,7 @@ def complete(state: State, group: int, policy: Policy, now: Millis) -> set[str]:
     state.members.want("conversation", (row.id for row in kept_open if row.size <= LARGE))
     for row in kept_open:
         if row.size > LARGE:
-            state.wish(ONE_ENDED, row.id)
+            state.want_answer(ONE_ENDED, row.id)
     state.ready()
     large = {row.id: state.ask(ONE_ENDED, row.id) for row in kept_open if row.size > LARGE}
     state.members.want("id", (each for several in large.values() for each in several))

@@ -54,7 +54,7 @@ def retry(state: State, dead_letter: int, policy: Policy, now: Millis) -> frozen
         _retry_alone(state, row, policy, now)
     else:
         notices = notices_of(row)
-        state.together(
+        state.run_all(
             partial(_retry, state, row, member, notice, policy, now) for member, notice in notices.items()
         )
     return settle(state, dead_letter, RETRIED, now)
@@ -70,7 +70,7 @@ def retry_some(
     row = _unsettled(state, dead_letter)
     if row is None:
         return False
-    state.together(
+    state.run_all(
         partial(_retry, state, row, member, notice, policy, now) for member, notice in notices.items()
     )
     return True
@@ -221,8 +221,8 @@ def _retry_alone(state: State, dead_letter: DeadLetterRow, policy: Policy, now: 
             found = True
     if not found:
         return
-    everybody = [*late["to"], dead_letter.recipient]
-    remote[LATE] = {"to": everybody, "state": KNOWN_OVER if over else KNOWN_FIRING}
+    recipients = [*late["to"], dead_letter.recipient]
+    remote[LATE] = {"to": recipients, "state": KNOWN_OVER if over else KNOWN_FIRING}
     keep_remote(state, conversation.id, remote, state=rows.OPEN)
     for member in state.members.of("conversation", conversation.id):
         state.members.put(member._replace(open=1))

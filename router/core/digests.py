@@ -113,7 +113,7 @@ def _want_viewed(
     state.alerts.want("id", {*(each.alert_id for each in (*own, *held)), *unnotified})
     state.conversations.want("id", {each.conversation_id for each in held})
     for each in own:
-        state.wish(FIRED_SINCE, (each.alert_id, since))
+        state.want_answer(FIRED_SINCE, (each.alert_id, since))
     state.ready()
 
 
@@ -192,12 +192,12 @@ def close_slots(state: State, policy: Policy, now: Millis) -> None:
     ]
     state.members.want("conversation", (slot.id for slot in gone if slot.size <= LARGE))
     state.ready()
-    state.together(partial(finish, state, slot.id, policy, now) for slot in gone)
+    state.run_all(partial(finish, state, slot.id, policy, now) for slot in gone)
 
 
 def open_slots(state: State, policy: Policy, now: Millis) -> None:
     """Open the next slot of each digest, even without alerts; an open slot follows a changed schedule."""
-    state.together(partial(_open_next, state, policy, destination, now) for destination in policy.schedules)
+    state.run_all(partial(_open_next, state, policy, destination, now) for destination in policy.schedules)
 
 
 def _open_next(state: State, policy: Policy, destination: str, now: Millis) -> None:

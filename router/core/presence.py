@@ -160,7 +160,7 @@ def settle_by_answer(
             back.append(row)
         elif reported is None and _listed_by(row) & answer.peers:
             state.alerts.put(row._replace(doubt_until=None, doubt=None, claimed_firing_at=None))
-    return merged(*state.together(partial(settle_doubt, state, row, BACK, policy, now) for row in back))
+    return merged(*state.run_all(partial(settle_doubt, state, row, BACK, policy, now) for row in back))
 
 
 def _fires(row: AlertRow, reported: Reported, asked_at: Millis) -> bool:
@@ -267,7 +267,7 @@ def settle_doubts(
             break
         webhooks += len(found[1])
         lasting.append(row)
-    receipts = state.together(partial(settle_doubt, state, row, LASTING, policy, now) for row in lasting)
+    receipts = state.run_all(partial(settle_doubt, state, row, LASTING, policy, now) for row in lasting)
     settled: dict[str, Receipt] = {}
     for row, receipt in zip(lasting, receipts, strict=True):
         settled[row.source] = merged(settled.get(row.source, Receipt()), receipt)
@@ -336,11 +336,11 @@ def _accept(
             tuple(several),
         )  # fmt: skip
         webhooks.append((source, webhook))
-    state.together(
+    state.run_all(
         partial(want_accepted, state, webhook, source, policy, now) for source, webhook in webhooks
     )
     return merged(
-        *state.together(
+        *state.run_all(
             partial(
                 accept_webhook, state, webhook, source, _body(webhook, why), policy, now, note, certain=True
             )

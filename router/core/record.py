@@ -70,7 +70,7 @@ def want_recorded(state: State, works: Sequence[Work], outcome: Outcome, policy:
     state.members.want("conversation", whole)
     state.ready()
     if isinstance(outcome, Rejected) or (isinstance(outcome, Delivered | Retry) and outcome.refused):
-        state.together(partial(want_notified_instead, state, work, policy, now) for work in works)
+        state.run_all(partial(want_notified_instead, state, work, policy, now) for work in works)
 
 
 def record_outcome(
@@ -148,7 +148,7 @@ def record_parts(
     conversation.
     """
     since = len(state.journal)
-    recorded = state.together(
+    recorded = state.run_all(
         partial(_record_part, state, work, outcome, policy, now, not_before) for work in works
     )
     accepted = tuple(at for each in recorded for at in each.accepted)

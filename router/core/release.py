@@ -24,7 +24,7 @@ def want_released(state: State, keys: Iterable[str]) -> None:
     """Load the rows that :func:`release_muted` needs, in rounds. :raises MissingRows: not loaded yet"""
     keys = sorted(keys)
     for key in keys:
-        state.wish(MANY_MUTED, key)
+        state.want_answer(MANY_MUTED, key)
     state.ready()
     few = _released_immediately(state, keys)
     state.members.want("muted", few)

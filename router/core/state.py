@@ -279,7 +279,7 @@ class State:
             raise MissingRows
         return self.answers[question, key]
 
-    def wish(self, question: str, key: Any) -> None:
+    def want_answer(self, question: str, key: Any) -> None:
         """Request the answer to a question that will be needed."""
         if self._oracle is None and (question, key) not in self.answers:
             self.asked.setdefault(question, set()).add(key)
@@ -295,7 +295,7 @@ class State:
         """Whether any transition wants something that is not loaded."""
         return bool(self.asked) or any(found.wanted for found in self.tables)
 
-    def together(self, transitions: Iterable[Callable[[], T]]) -> list[T]:
+    def run_all(self, transitions: Iterable[Callable[[], T]]) -> list[T]:
         """Run transitions one after the other; return their results.
 
         :raises MissingRows: some lack rows; those of all of them are requested

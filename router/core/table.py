@@ -131,10 +131,10 @@ NEVER_IN_MESSAGES = """
 | * | * | nothing, resolved | resolved | now | * | an end is due only where the firing was, or may have been, notified |
 | * | * | firing, unknown | resolved | none | * | who was notified of a firing is notified of its end |
 | * | send, hold | nothing, resolved | firing | none | * | what is to go out has a time |
-| * | inhibited, drop, given_up | nothing, resolved | firing | now, later | * | nobody is to be notified of it |
+| * | inhibited, drop, given_up | nothing, resolved | firing | now, later | * | no destination is to be notified of it |
 | * | send, hold | unknown | firing | none | * | an attempt leaves the time as it is until its outcome is recorded |
 | * | inhibited | firing, unknown | firing | * | * | an inhibitor delays a first notification only |
-| * | given_up | * | * | later | * | it waits for no hour: it is not due, or an end or a repeat is due at once |
+| * | given_up | * | * | later | * | it waits for no hour: it is not due, or an end or a repeat is due immediately |
 | delivered, failed, in doubt, given up, delivered late, given up late | * | nothing, firing, resolved | * | * | * | a claim makes it unknown, and it stays so until the outcome is recorded |
 | shown whole | * | * | firing | * | * | then something of the group fires |
 | shown whole | * | nothing, firing, unknown | * | * | * | only what was notified as resolved is notified once more |
