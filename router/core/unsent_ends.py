@@ -23,9 +23,12 @@ Result = tuple[Fate, str]
 
 
 def sends_ends(state: State, policy: Policy, destination: str) -> bool:
-    """Return whether a destination gets a message when alerts end. :raises MissingRows: its row is not loaded
+    """Return whether a destination gets a message when alerts end.
 
-    A destination that the rules no longer name keeps the options that it had.
+    A destination that the rules no longer name keeps the options that it had; they are in its row, see
+    :func:`router.channels.written`.
+
+    :raises MissingRows: the row of the destination is not loaded yet
     """
     for several in policy.receivers.values():
         for each in several:
