@@ -9,7 +9,8 @@ from typing import Self
 from router.core.accept import index_inhibitor
 from router.core.alerts import labels_of
 from router.core.digests import close_slots, open_slots
-from router.core.rows import ALL, FIRING, ConfigurationRow, DestinationRow, FragmentRow, MetaRow
+from router.core.indexes import ALL
+from router.core.rows import FIRING, ConfigurationRow, DestinationRow, FragmentRow, MetaRow
 from router.core.state import State
 from router.decide import Policy
 from router.model import Configuration, Millis

@@ -336,9 +336,7 @@ def _accept(
             tuple(several),
         )  # fmt: skip
         webhooks.append((source, webhook))
-    state.run_all(
-        partial(want_accepted, state, webhook, source, policy, now) for source, webhook in webhooks
-    )
+    state.run_all(partial(want_accepted, state, webhook, source, policy, now) for source, webhook in webhooks)
     return merged(
         *state.run_all(
             partial(

@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from operator import itemgetter
 from typing import Any, Generic, TypeVar, cast
 
-from router.core import rows
-from router.core.rows import RowIndex, Table
+from router.core import indexes, rows
+from router.core.indexes import RowIndex, Table
 
 R = TypeVar("R", bound=tuple[Any, ...])
 T = TypeVar("T")
@@ -49,10 +49,10 @@ def _key(table: Table[Any], index: RowIndex) -> _Getter:
 
 
 # Computed once, because each batch has a new state.
-_KEYS = {(table.name, index.name): _key(table, index) for table in rows.TABLES for index in table.indexes}
-_TABLES: dict[str, Table[Any]] = {table.name: table for table in rows.TABLES}
+_KEYS = {(table.name, index.name): _key(table, index) for table in indexes.TABLES for index in table.indexes}
+_TABLES: dict[str, Table[Any]] = {table.name: table for table in indexes.TABLES}
 _PRIMARY: dict[str, _Getter] = {
-    table.name: itemgetter(*map(table.columns.index, table.primary)) for table in rows.TABLES
+    table.name: itemgetter(*map(table.columns.index, table.primary)) for table in indexes.TABLES
 }
 
 

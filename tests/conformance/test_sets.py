@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import pytest
 import sqlalchemy as sa
 
-from router.core import rows
+from router.core import indexes
 from router.core.claim import NO_STORM, Share
 from router.core.digests import MANY_REPORTED
+from router.core.indexes import RowIndex, Table
 from router.core.release import MANY_MUTED
-from router.core.rows import RowIndex, Table
 from router.core.state import ID, State
 from router.store.backend import Backend
 from router.store.questions import QUESTIONS
@@ -23,7 +23,9 @@ from tests.postgresql import Server, made
 
 AFTER_ALL = 1_000_000
 """An id that no row has."""
-INDEXES = [(table, index) for table in rows.TABLES for index in (RowIndex(ID, table.primary), *table.indexes)]
+INDEXES = [
+    (table, index) for table in indexes.TABLES for index in (RowIndex(ID, table.primary), *table.indexes)
+]
 
 
 class Filled(NamedTuple):
@@ -120,7 +122,7 @@ def test_what_is_saved_twice_is_replaced_and_what_is_removed_is_gone(url: str) -
 
 def test_a_row_is_the_same_by_the_questions_of_the_books(saved: Filled) -> None:
     """They are asked with another part of the driver."""
-    for table in rows.TABLES:
+    for table in indexes.TABLES:
         found = saved.connection.execute(
             sa.select(*(metadata.tables[table.name].c[name] for name in table.columns))
         )

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from router.core.rows import TABLES
+from router.core.indexes import TABLES
 from router.model import HOUR, MINUTE, SECOND, Delivered, Retry, Status
 from router.store import Idle, Limits, Work
 from tests.unit.core.world import DAILY, NIGHT, PAGER, SLACK, TEAM, World, alert
