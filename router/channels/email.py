@@ -146,7 +146,7 @@ class DigestOptions(DestinationOptions):
     @classmethod
     def _without_send_resolved(cls, _: object) -> bool:
         raise ValueError(
-            "is no option of a digest: it reports what ended, no message is sent for an end; remove the key"
+            "is not an option of a digest: a digest reports what ended, no message is sent for an end; remove the key"
         )
 
     def key(self, receiver: str) -> str:

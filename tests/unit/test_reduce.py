@@ -1,4 +1,4 @@
-"""What a reported alert means against what was known of it."""
+"""What a report changes in what is known about an alert."""
 
 import pytest
 from hypothesis import given

@@ -43,4 +43,4 @@ def test_false_is_read_from_the_file_and_from_the_store(tmp_path: Path) -> None:
 def test_a_digest_refuses_it(tmp_path: Path, value: str) -> None:
     with pytest.raises(ConfigError) as error:
         destinations(tmp_path, digest=f", send_resolved: {value}")
-    assert "send_resolved is no option of a digest: it reports what ended" in str(error.value)
+    assert "send_resolved is not an option of a digest: a digest reports what ended" in str(error.value)

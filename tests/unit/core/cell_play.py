@@ -76,7 +76,7 @@ def decision_of(
 
 
 class _Answers(dict[Any, Any]):
-    """Of a database without history."""
+    """The answers of a database without history."""
 
     def __contains__(self, key: object) -> bool:
         return True
@@ -150,7 +150,7 @@ class Play:
         return state.changes.put(ChangeRow(state.new_id(), 0, self.alert.id, "fired", "critical", NOW, 1)).id
 
     def run(self) -> After:
-        """Have the event happen, and look."""
+        """Apply the event; return the state after it."""
         change = 0
         event, state = self.cell.event, self.state
         if event in JUDGED or event.startswith("resolves"):

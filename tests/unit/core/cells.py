@@ -1,4 +1,4 @@
-"""Reads the table of a member, and plays one cell of it through the transitions."""
+"""The cells of the state table of a member, and what the table says about each."""
 
 from collections.abc import Iterator, Mapping
 from itertools import product
@@ -37,12 +37,12 @@ EVENTS = {
         "discarded",
     ),
 }  # fmt: skip
-"""What can happen to a member, by the kind of its conversation."""
+"""The events of a member, by the kind of its conversation."""
 _KNEW = ("failed", "given up", "given up late", "again: firing", "again: end")
 
 
 class Member(NamedTuple):
-    """What the table asks about a member."""
+    """The columns of a member in the table."""
 
     decision: str
     notified: str
@@ -58,7 +58,7 @@ class Cell(NamedTuple):
 
     @property
     def settles(self) -> bool:
-        """It is about a dead letter."""
+        """Whether the event settles a dead letter."""
         return self.event == "discarded" or self.event.startswith("again")
 
 
@@ -99,7 +99,7 @@ def _matches(row: list[str], cell: Cell) -> bool:
 
 
 def why_never(cell: Cell) -> str | None:
-    """None: it can be reached."""
+    """Return why a cell cannot be reached; None: it can."""
     return next((row[6] for row in _NEVER[cell.kind] if _matches(row, cell)), None)
 
 

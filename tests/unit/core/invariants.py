@@ -1,4 +1,4 @@
-"""What holds after each step, whatever happened."""
+"""Invariants that hold after each step of any history."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ from router.model import Fate, Millis
 
 
 def check(state: State) -> None:
-    """Of all rows."""
+    """Check all rows."""
     for change in state.changes:
         _change(state, change)
     for conversation in state.conversations:
@@ -40,7 +40,7 @@ def _change(state: State, change: ChangeRow) -> None:
 
 
 def _fate(state: State, fate: FateRow) -> None:
-    """Whatever is to be notified has a conversation that is due."""
+    """A fate that is open has a conversation that is due."""
     assert state.changes.get(fate.change_id) is not None, f"{fate}: has no change"
     if fate.fate not in OPEN_FATES:
         return
@@ -107,7 +107,7 @@ def _due(row: ConversationRow, times: list[Millis]) -> None:
 
 
 def _deliveries(state: State) -> None:
-    """What is under way is logged as begun, and knows its conversation."""
+    """A delivery under way is logged as begun, at its own conversation."""
     for row in state.conversations:
         if row.delivery_id is not None:
             delivery = state.deliveries[row.delivery_id]

@@ -1,4 +1,4 @@
-"""Plays histories in memory: webhooks, answers of Alertmanager, other rules, attempts and what comes of them."""
+"""Plays histories in memory: webhooks, answers of Alertmanager, other rules, attempts and their outcomes."""
 
 import json
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ def _rules(number: int, *, without_ends: bool) -> Adoption:
 
 
 def kept(destination: Destination) -> str:
-    """A destination as the store keeps it, as far as the core reads that."""
+    """Return the part of a kept destination that the core reads."""
     return json.dumps({"options": {"send_resolved": destination.send_resolved}})
 
 
@@ -75,7 +75,7 @@ class RandomHistory:
         self.reload(0)
 
     def do(self, step: Step) -> list[Cell]:
-        """The cells that the step met."""
+        """Run a step; return the cells that it met."""
         name, number = step
         met: list[Cell] = list(getattr(self, name)(number) or ())
         return met + [self.cell("", each) for each in self.state.members]
@@ -127,7 +127,7 @@ class RandomHistory:
         return Alert(name, labels, {}, status, start, None if fires else self.now)
 
     def answer(self, number: int) -> None:
-        """Alertmanager has some of what fires as silenced."""
+        """Alertmanager answers that some firing alerts are silenced."""
         firing = [row for row in self.state.alerts if row.status == FIRING]
         has = {
             row.identity: Reported(0, "silenced" if number >> index & 1 else None)
@@ -149,7 +149,7 @@ class RandomHistory:
                 self.under_way[id_] = work
 
     def _is_reached(self, conversation: int) -> bool:
-        """A digest that the rules name no more has no lane."""
+        """Return whether a conversation has a lane: a digest that the rules do not name has none."""
         row = self.state.conversations[conversation]
         return row.slot is None or row.destination in self.policy.schedules
 

@@ -1,4 +1,4 @@
-"""Histories: alerts fire and end, deliveries begin and end somehow, the router dies, rules change, time passes."""
+"""Histories: alerts fire and end, deliveries begin and end in various ways, the router dies, rules change, time passes."""
 
 from typing import Any
 
@@ -60,10 +60,10 @@ STEPS = st.lists(
 
 
 class History:
-    """Plays steps on a world, and remembers what is true."""
+    """Plays steps on a world, and remembers which alerts fire."""
 
     def __init__(self, world: World, *, checked: bool = True) -> None:
-        """:param checked: what holds is checked after each step"""
+        """:param checked: the invariants are checked after each step"""
         self.world = world
         self._checked = checked
         self.firing: set[str] = set()
@@ -89,7 +89,7 @@ class History:
                 self._under_way[destination.key] = work
 
     def die(self) -> None:
-        """The router is killed and started: nothing of what is under way is recorded."""
+        """The router is killed and started: no attempt under way is recorded."""
         self._under_way.clear()
         self.world.restart()
 

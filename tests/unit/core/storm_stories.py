@@ -1,4 +1,4 @@
-"""Histories of storms: alerts fire and end, messages are sent somehow, the router dies, time passes."""
+"""Histories of storms: alerts fire and end, messages are sent in various ways, the router dies, time passes."""
 
 from collections import Counter
 from dataclasses import replace

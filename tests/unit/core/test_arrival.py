@@ -1,4 +1,4 @@
-"""Inhibition doesn't depend on the order in which sources and targets arrive."""
+"""Inhibition does not depend on the order in which sources and targets arrive."""
 
 import itertools
 from dataclasses import replace

@@ -31,7 +31,7 @@ def world() -> World:
 
 
 def given_up(world: World, destination: Destination) -> int:
-    """The next delivery at a destination dies: the letter."""
+    """Refuse the next delivery at a destination; return the id of its dead letter."""
     world.finish(world.work_of(destination), GONE)
     return world.letters()[-1]
 

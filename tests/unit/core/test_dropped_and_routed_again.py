@@ -25,7 +25,7 @@ def _post(state: State, after: int) -> None:
 
 
 def _fates(state: State) -> list[str]:
-    """Of the changes at Slack, in their order."""
+    """The fates of the changes at Slack, in their order."""
     return [row.fate for row in sorted(state.fates, key=lambda row: row.id) if row.destination == _SLACK]
 
 

@@ -1,4 +1,4 @@
-"""An inhibitor delays a first notification only: not one of an alert whose firing a destination may still show."""
+"""An inhibitor delays a first notification only. It does not delay an alert that a destination may still show."""
 
 from router.core.accept import accept_webhook
 from router.core.claim import claim_conversation
@@ -54,7 +54,7 @@ class Rigged:
 
     @property
     def fates(self) -> set[str]:
-        """Of the warning's last change."""
+        """The fates of the warning's last change."""
         alert = next(row for row in self.state.alerts if row.level == _WARNING)
         return {row.fate for row in self.state.fates.of("change", alert.last_change_id)}
 

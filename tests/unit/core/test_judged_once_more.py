@@ -1,4 +1,4 @@
-"""Before its first notification an alert is judged once more, unless nothing can have changed."""
+"""An alert is judged again before its first notification, unless its decision cannot have changed."""
 
 from dataclasses import replace
 from typing import Any
@@ -47,7 +47,7 @@ def test_a_held_alert_is_judged_again_without_its_hours() -> None:
 
 
 def test_an_alert_that_the_rules_send_elsewhere_is_judged_again() -> None:
-    """They may have changed, and this one not have been judged by them yet."""
+    """The rules may have changed, and the alert may not be judged by them yet."""
     world = World()
     world.post(alert("A", "critical"))
     world.policy = RULES[2]

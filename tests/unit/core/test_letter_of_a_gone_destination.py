@@ -1,4 +1,4 @@
-"""What a destination that left the rules has yet to be notified of is dropped when its dead letter is tried again."""
+"""When a dead letter of a removed destination is retried, what is due there is dropped."""
 
 from dataclasses import replace
 

@@ -36,17 +36,17 @@ ENDS: Mapping[str, tuple[bool, Outcome | None]] = {
 
 @dataclass(frozen=True)
 class State:
-    """What is true and what PagerDuty shows; never changed, so that a search can go back to it."""
+    """Which alerts fire, and what PagerDuty shows. It is immutable, so a search can return to it."""
 
     now: Millis = NOON
     firing: Mapping[str, Millis] = field(default_factory=dict)
-    """Since when, by name."""
+    """By name: since when the alert fires."""
     incidents: frozenset[str] = frozenset()
-    """The dedup keys of those that are open."""
+    """The dedup keys of the open incidents."""
     work: Work | None = None
     """The attempt under way."""
     steps: tuple[str, ...] = ()
-    """How it came to this."""
+    """The steps that led to this state."""
 
 
 class Story:
@@ -57,7 +57,7 @@ class Story:
         self.destination = destination
 
     def steps(self, state: State, names: str) -> Iterator[str]:
-        """What may happen next: an alert changes or is repeated; an attempt begins, or ends somehow."""
+        """The possible next steps: an alert changes or is repeated; an attempt begins, or ends in some way."""
         for name in names:
             yield f"{name} fires"
             if name in state.firing:
@@ -90,14 +90,14 @@ class Story:
         return replace(state, work=None)
 
     def _received(self, work: Work, incidents: frozenset[str]) -> frozenset[str]:
-        """What PagerDuty makes of the event that the channel would send."""
+        """Return the open incidents after the event that the channel would send."""
         body = CHANNEL.render(self.destination, work.conversation, TEMPLATES).body
         assert not problems({"routing_key": KEY, **body}, 0, {KEY})
         key = frozenset({body["dedup_key"]})
         return incidents | key if body["event_action"] == "trigger" else incidents - key
 
     def settle(self, state: State) -> None:
-        """The router is killed and started, PagerDuty is well, and it shows what is true; so do the ledger."""
+        """The router is killed and started, and PagerDuty works: it shows what fires, and the ledger balances."""
         if state.work is not None:
             state = self.play(state, "dies unheard")
         for _ in range(10):
@@ -129,7 +129,7 @@ _destinations = pytest.mark.parametrize("destination", [PER_GROUP, PER_ALERT], i
 
 @_destinations
 def test_all_interleavings_of_seven_steps_end_in_the_right_state(destination: Destination) -> None:
-    """A search through all of them, for one alert: the rows go back to what they were after each."""
+    """Search through all interleavings for one alert; the rows are restored after each."""
     world = World(policy=_policy(destination))
     story, rows = Story(world, destination), world.state
 

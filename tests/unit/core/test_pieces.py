@@ -1,4 +1,4 @@
-"""A large webhook is kept whole and decided in pieces: in the end all is as if it had been decided at once."""
+"""A large webhook is kept whole and decided in pieces: the result is the same as of one decision."""
 
 from collections import Counter
 from dataclasses import replace
@@ -130,7 +130,7 @@ def test_a_piece_that_runs_twice_counts_once() -> None:
 
 
 def test_a_later_webhook_about_an_alert_counts() -> None:
-    """Whichever of them is decided first."""
+    """The order of the decisions does not matter."""
     world = World()
     body = webhook(*(alert(name, "critical") for name in "AB"))
     arrival = keep(world, body)
@@ -161,7 +161,7 @@ def test_a_later_firing_is_not_ended_by_an_earlier_webhook() -> None:
 
 
 def test_what_mutes_comes_first_and_its_end_comes_last() -> None:
-    """So no alert is sent only because its inhibitor is in a later piece, or its own end is."""
+    """So no alert is sent only because its inhibitor, or its own end, is in a later piece."""
     world = World()
     body = webhook(
         alert("A", "warning"), alert("B", "critical", RESOLVED), alert("B", "info", RESOLVED),
@@ -186,7 +186,7 @@ def test_one_that_cannot_be_decided_holds_nothing_back() -> None:
 
 
 def test_a_doubt_stays_one_in_pieces() -> None:
-    """A firing that contradicts an end of minutes ago."""
+    """A firing that contradicts a recent end."""
     world = World()
     started: Alert = alert("A", "critical", FIRING, MONDAY)
     world.post(started)

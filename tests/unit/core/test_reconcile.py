@@ -1,4 +1,4 @@
-"""Alertmanager's answers, and silence: what still fires, what has ended without a resolve, what is no news."""
+"""Answers of Alertmanager, and missing repeats: which alerts still fire, have ended, or are withheld."""
 
 from dataclasses import replace
 from typing import Any
@@ -41,13 +41,13 @@ def world() -> World:
 
 
 def identity(key: str) -> str:
-    """Of the alert that is called ``name-level`` here."""
+    """Return the identity of the alert ``name-level``."""
     name, level = key.split("-")
     return alert(name, level).identity
 
 
 def ask(world: World, *firing: str, silenced: tuple[str, ...] = ()) -> Receipt:
-    """Alertmanager is asked now, and has these."""
+    """Return an answer of now that lists these alerts."""
     reported = {identity(key): Reported(MONDAY, None, PEERS) for key in firing} | {
         identity(key): Reported(MONDAY, SILENCED, PEERS) for key in silenced
     }
@@ -61,13 +61,13 @@ def take(world: World, answer: Answer) -> Receipt:
 
 
 def list_all(world: World) -> None:
-    """Alertmanager has what fires here."""
+    """Return an answer that lists all firing alerts."""
     world.now += MINUTE
     ask(world, *(row.fingerprint for row in sorted(world.state.alerts) if row.status == "firing"))
 
 
 def miss(world: World) -> Receipt:
-    """Alertmanager has what fires, and then nothing, twice."""
+    """Alertmanager lists the firing alerts once, and then lists none twice."""
     list_all(world)
     world.now += MINUTE
     ask(world)
@@ -89,7 +89,7 @@ def next_opening(world: World) -> Millis | None:
 
 
 def forget(world: World, *trusted: str) -> frozenset[str]:
-    """What was said of other sources than these."""
+    """Forget the answers about other sources than these."""
     return at_once(world.store.unanswered(frozenset(trusted), world.policy, world.now))
 
 

@@ -1,4 +1,4 @@
-"""Where rooms meet: doubts with steps of the clock and own alerts, letters of recipients with new firings."""
+"""Combinations: doubts with steps of the clock and self-alerts, dead letters of recipients with new firings."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -138,7 +138,7 @@ def test_a_doubt_that_an_answer_dismissed_contradicts_nothing_any_more(world: Wo
 
 
 def test_of_two_clocks_the_later_start_of_an_episode_counts(world: World) -> None:
-    """One peer's clock is 20 minutes ahead. The other one ends the alert, and the first repeats it once more."""
+    """One peer's clock is 20 minutes ahead. The other one ends the alert, and the first repeats it again."""
     ahead, behind = MONDAY + 20 * MINUTE, MONDAY
     for starts_at, peer in ((ahead, "http://a"), (behind, "http://b")):
         world.post(alert("Down", "critical", starts_at=starts_at), peer=peer)
@@ -178,7 +178,7 @@ def test_a_step_forward_makes_no_second_page_of_a_late_report(world: World, doub
 
 
 def test_settling_doubts_counts_the_groups_that_are_notified(world: World) -> None:
-    """An alert of many groups is as much work as so many webhooks."""
+    """An alert of many groups counts as one webhook for each group."""
     names, groups = [f"N{number}" for number in range(20)], 20
     for status, peer in ((FIRING, "a"), (RESOLVED, "a"), (FIRING, "b")):
         for group in range(groups):

@@ -1,4 +1,4 @@
-"""Whatever happens in a storm: what counts as delivered was named, and ends are sent where firings were."""
+"""After any storm, delivered groups were named, and ends were sent where firings were."""
 
 from collections import Counter
 from typing import Any

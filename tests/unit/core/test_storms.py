@@ -1,4 +1,4 @@
-"""More due than a minute holds: one message, kept up to date, and single ones again afterwards."""
+"""A storm: one message, kept up to date, and single messages again afterwards."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def groups(world: World, names: range, level: str = "warning", status: Status = 
 
 
 def storm(world: World, limits: Limits = LIMITS, at: Destination = TEAM) -> Work:
-    """The storm's work; it takes its parts along."""
+    """Claim the storm's message, with the conversations that it absorbs."""
     work = world.work_of(at, limits)
     assert work.is_storm
     return work
@@ -60,7 +60,7 @@ def test_a_storm_is_one_message(world: World) -> None:
 
 
 def named(work: Work) -> tuple[set[str], set[str], set[str]]:
-    """The groups that fire newly, those with fewer alerts, and those that ended."""
+    """Return the groups that fire newly, those with fewer alerts, and those that ended."""
     seen = work.conversation.storm
     assert seen is not None
     lists = (seen.news.firing, seen.news.eased, seen.news.resolved)
@@ -72,7 +72,7 @@ def of(numbers: range) -> set[str]:
 
 
 def delivered(world: World, work: Work) -> Work:
-    """The storm's message arrived, and it is time for the next one."""
+    """Deliver the storm's message, and wait until the next one may be sent."""
     world.finish(work, DELIVERED, not_before=world.now + LIMITS.every)
     world.assert_balanced()
     world.now += LIMITS.every

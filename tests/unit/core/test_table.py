@@ -1,4 +1,4 @@
-"""The table of a member's states says what the transitions do, in every cell, and which cells can't be reached."""
+"""The transitions do what the state table says, in every cell; cells marked as never are not reached."""
 
 from pathlib import Path
 

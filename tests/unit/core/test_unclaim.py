@@ -18,8 +18,8 @@ def world(either_world: World) -> World:
 
 
 def contents(world: World) -> dict[str, list[Any]]:
-    """Every row. The next number and the generations may have gone on: none is given out twice. What was not notified of
-    is judged once more by a claim.
+    """Every row. The next id and the generations may differ, because none is used twice. An alert that was not notified
+    is judged again by a claim.
     """
     found = {table.name: sorted(getattr(world.state, table.name)) for table in TABLES}
     found["meta"] = [row for row in found["meta"] if row.key != "next_id"]

@@ -29,7 +29,7 @@ def end(world: World, *names: str, truncated: int = 0) -> None:
 
 
 def assert_over(world: World) -> None:
-    """Nothing is due, no conversation of the destination is open, and no fate of it is."""
+    """Nothing is due at Slack, no conversation there is open, and no fate there is open."""
     assert isinstance(world.begin(SLACK), Idle)
     assert {row.state for row in world.state.conversations if row.destination == SLACK.key} == {"closed"}
     assert set(world.fates(SLACK)) <= {"delivered", "dropped", "obsolete", "dead"}

@@ -118,7 +118,7 @@ def webhook(*alerts: Alert, group: str = "g", truncated: int = 0, peer: str = "h
 
 @dataclass
 class Provider:
-    """What one destination believes: by conversation token and episode, the alerts it shows as firing."""
+    """What one destination shows as firing: alerts by conversation token and episode."""
 
     firing: dict[tuple[str, int], set[str]] = field(default_factory=dict)
     received: list[tuple[str, str]] = field(default_factory=list)
@@ -146,7 +146,7 @@ class Provider:
 
 
 class Played(Protocol):
-    """A database that answers at once."""
+    """A database whose coroutines never wait."""
 
     @property
     def state(self) -> State:
@@ -179,7 +179,7 @@ class World:
         return self.database.state
 
     def do(self, job: Job[T]) -> T:
-        """One job, without what the store makes of several."""
+        """Run one job directly."""
         return at_once(self.database.do(job))
 
     def post(
@@ -192,7 +192,7 @@ class World:
         return self.counted(at_once(self.store.accept(body, source, b"{}", self.policy, self.now)))
 
     def counted(self, receipt: Receipt) -> Receipt:
-        """Its changes are in the ledger from now on."""
+        """Count the changes of a receipt, and return it."""
         self.accepted += len(receipt.changes)
         return receipt
 
@@ -209,7 +209,7 @@ class World:
         return found
 
     def work_of(self, destination: Destination, limits: Limits | None = None) -> Work:
-        """What is due there."""
+        """Claim what is due at a destination."""
         work = self.begin(destination, limits)
         assert isinstance(work, Work), f"nothing is due at {destination.key}"
         return work
@@ -223,7 +223,7 @@ class World:
         at_once(self.store.record(work, outcome, self.policy, self.now, again))
 
     def take_back(self, *works: Work) -> None:
-        """Nothing of them was sent."""
+        """Undo claims of which nothing was sent."""
         at_once(self.store.unclaim(works, self.policy, self.now))
 
     def settle_doubts(self) -> None:
@@ -232,7 +232,7 @@ class World:
             self.counted(receipt)
 
     def deliver(self, *destinations: Destination) -> None:
-        """Everything that is due, everywhere."""
+        """Deliver everything that is due, at these destinations or all."""
         self.settle_doubts()
         for destination in destinations or ALL:
             for _ in range(100):
@@ -247,7 +247,7 @@ class World:
         return sorted(row.id for row in self.state.dead_letters if row.state == "dead")
 
     def adopt(self, policy: Policy) -> None:
-        """Everything that fires is judged by these rules."""
+        """Put these rules in force, and judge all firing alerts."""
         named = policy.destinations
         self.without_ends -= set(named)
         self.without_ends |= {each.key for each in named.values() if not each.send_resolved}
@@ -261,7 +261,7 @@ class World:
         self.adopt(policy)
 
     def restart(self) -> None:
-        """Nothing of what was under way is recorded."""
+        """Restart the router: no attempt under way is recorded."""
         at_once(self.store.begin(self.now))
         self.reload(self.policy)
 
