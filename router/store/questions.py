@@ -205,7 +205,7 @@ def due_after(connection: sa.Connection, key: Any) -> Any:
 
 @_one_by_one
 def standing(connection: sa.Connection, storm: int) -> Any:
-    """A storm: see :class:`router.core.storms.Standing`."""
+    """A storm: see :class:`router.core.storms.StormProgress`."""
     is_open = conversations.c.state == sa.literal_column("'open'")
     fires = sa.and_(is_open, conversations.c.shown > 0)
     left = sa.and_(is_open, _told_of, conversations.c.delivery_id.is_(None))
