@@ -1,7 +1,7 @@
-"""The words of the path as frozen data: webhook, alert, destination, decision, conversation, outcome.
+"""The words of the glossary as frozen data: webhook, alert, destination, decision, conversation, outcome.
 
-One unit of time everywhere, in memory and in the store: :data:`Millis`, whole milliseconds since the
-epoch (UTC). Durations are milliseconds too.
+Times have one unit everywhere, in memory and in the store: :data:`Millis`, whole milliseconds since the epoch (UTC).
+Durations are milliseconds, too.
 """
 
 import hashlib
@@ -18,8 +18,8 @@ DAY: Millis = 24 * HOUR
 
 Labels = Mapping[str, str]
 
-# Of the alerts that were told as ended, so many stand in a message to people; the others are counted.
-_ENDED_LISTED = 50
+# How many alerts whose end was notified a message to people lists; the others are counted.
+_MAX_ENDED_LISTED = 50
 
 OWN_SOURCE = "alert-router"
 """The source of the alerts that the router raises about itself."""
@@ -31,7 +31,7 @@ class Status(StrEnum):
 
 
 class Change(StrEnum):
-    """What an accepted alert meant against what was known of it before."""
+    """What an accepted alert changed in what was known about it."""
 
     FIRED = "fired"
     RESOLVED = "resolved"
@@ -39,7 +39,7 @@ class Change(StrEnum):
 
 
 class DecisionKind(StrEnum):
-    """What the rules say of one alert and one destination."""
+    """What the rules decide for one alert and one destination."""
 
     SEND = "send"
     HOLD = "hold"
@@ -49,7 +49,7 @@ class DecisionKind(StrEnum):
 
 
 class Fate(StrEnum):
-    """Where a change x destination stands; exactly one at any time."""
+    """The state of a change at a destination; it has exactly one at any time."""
 
     PENDING = "pending"
     HELD = "held"
@@ -62,10 +62,10 @@ class Fate(StrEnum):
 
 
 def identity_of(labels: Labels) -> str:
-    """What tells alerts of one source apart: a hash of the label set, 32 hex digits.
+    """Return the identity of an alert within its source: a hash of the label set, 32 hex digits.
 
-    A label with an empty value counts as absent, as in Prometheus. The fingerprint that a sender gives is not used:
-    senders other than Alertmanager give one fingerprint to several label sets.
+    A label with an empty value counts as absent, as in Prometheus. The sender's fingerprint is not used: senders other
+    than Alertmanager give the same fingerprint to several label sets.
     """
     texts: list[str] = []
     for name in sorted(labels):
@@ -78,10 +78,10 @@ def identity_of(labels: Labels) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert as Alertmanager told it. ``starts_at``/``ends_at``: None when absent or Go's zero time."""
+    """One alert as a sender reports it. ``starts_at``/``ends_at``: None if absent, or Go's zero time."""
 
     fingerprint: str
-    """As the sender gave it, for display and links only; see :attr:`identity`."""
+    """The sender's fingerprint, for display and links only; see :attr:`identity`."""
     labels: Labels
     annotations: Labels
     status: Status
@@ -89,14 +89,14 @@ class Alert:
     ends_at: Millis | None = None
     generator_url: str = ""
     links: Labels = field(default_factory=dict)
-    """Extra addresses a sender gave beside the annotations (Grafana): dashboard, panel, silence, image."""
+    """More URLs of the sender (Grafana): dashboard, panel, silence, image."""
     note: str = ""
-    """Why it counts as ended though nobody resolved it."""
+    """Why it counts as ended although no sender resolved it."""
     about: frozenset[str] | None = None
-    """Of an alert that the router raises about itself: the keys of the destinations that can't be told, and so are
-    not told of it. None: a sender's alert, whatever its labels say."""
+    """For a self-alert: the keys of the destinations that cannot be notified, and so do not get it. None: a sender's
+    alert, whatever its labels are."""
     fires_until: Millis | None = None
-    """Its sender gave no status, only this end, which is to come: it ends then if nothing else is heard of it."""
+    """The sender gave no status, only this future end: the alert ends then, unless it is reported again before."""
     _identity: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -119,20 +119,21 @@ class Webhook:
     """How many alerts of the group Alertmanager left out (``max_alerts``)."""
     alerts: tuple[Alert, ...]
     oddities: tuple[str, ...] = ()
-    """What of the body could not be used, in words; the body then is kept in quarantine as well."""
+    """What could not be used in the body, as text; the body is then also kept in quarantine."""
     sender: str = ""
     """The address that posted it. The peers of an HA pair may share one external URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alertmanager:
-    """Where a source's alerts can be asked for."""
+    """Where the router can ask for the alerts of a source."""
 
     urls: tuple[str, ...]
-    """Of every peer of a cluster."""
+    """The URLs of all peers of the cluster."""
     every: Millis = MINUTE
+    """How often the peers are asked."""
     gone_after: Millis = 5 * MINUTE
-    """How long it has to lack an alert before that counts as gone."""
+    """How long an alert has to be missing from the answers before it counts as gone."""
     bearer_token: str | None = field(default=None, repr=False)
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -140,25 +141,25 @@ class Alertmanager:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Who may post. Without a token and a password: loopback only."""
+    """A sender that may post. Without a token and a password: only from a loopback address."""
 
     name: str
     bearer_token: str | None = field(default=None, repr=False)
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     alertmanager: Alertmanager | None = None
-    """None: nobody is asked."""
+    """None: no Alertmanager is asked about its alerts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long what is finished is kept."""
+    """How long finished data is kept."""
 
     history: Millis = 30 * DAY
     webhooks: Millis = 7 * DAY
-    """The bodies of those that were accepted."""
+    """The bodies of accepted webhooks."""
     messages: Millis = 7 * DAY
-    """What deliveries sent."""
+    """The messages that deliveries sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,30 +167,30 @@ class Configuration:
     """The files that the rules were read from."""
 
     sha256: str = ""
-    """Of all that is in force, in hex; empty: they were read from no file."""
+    """Hex digest of all files in force; empty: the rules were read from no file."""
     positions: Mapping[str, str] = field(default_factory=dict)
-    """Where each rule stands, ``file:line``, by its name in decisions."""
+    """The position of each rule (``file:line``), by its name in decisions."""
 
     @property
     def id(self) -> int | None:
-        """What the store calls it, made of the hash, so that no table has to be asked for it."""
+        """The id in the store; None: there is no file. It is made of the hash, so no table has to be read."""
         return int(self.sha256[:12], 16) if self.sha256 else None
 
 
 class Call(StrEnum):
-    """A kind of request to a provider, where its limits tell kinds apart."""
+    """A kind of request to a provider: limits differ between kinds."""
 
     POST = "post"
-    """Counts in the rate of the destination and in that of its section."""
+    """Counts towards the rate of the destination, and the rate of its section."""
     EDIT = "edit"
-    """Counts in the section's rate of edits, and in that of the section."""
+    """Counts towards the section's rate of edits, and the rate of the section."""
     READ = "read"
-    """Counts in the rate of the section."""
+    """Counts towards the rate of the section."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most ``burst`` calls at once, and ``limit`` calls per ``per`` in the long run."""
+    """At most ``burst`` calls without a pause, and ``limit`` calls in each ``per`` (ms) in the long run."""
 
     limit: int
     per: Millis
@@ -197,18 +198,18 @@ class Rate:
 
     @property
     def a_minute(self) -> float:
-        """Calls in a minute, after a burst."""
+        """How many calls a minute are possible after a burst."""
         return self.limit * MINUTE / self.per
 
     def __str__(self) -> str:
-        """As routes.yaml gives it."""
+        """Return the rate as routes.yaml writes it."""
         unit = {SECOND: "s", MINUTE: "m", HOUR: "h"}[self.per]
         return f"{self.limit}/{unit} burst {self.burst}"
 
 
 @dataclass(frozen=True, slots=True)
 class LaneLimits:
-    """What one destination is sent at most."""
+    """The limits of what one destination is sent."""
 
     rate: Rate | None = None
     """None: no limit."""
@@ -220,7 +221,7 @@ class LaneLimits:
 
 @dataclass(frozen=True, slots=True)
 class SharedLimits:
-    """What all destinations of one section of ``channels:`` are sent at most, together. None: no limit."""
+    """The limits that all destinations of one section of ``channels:`` share. None: no limit."""
 
     rate: Rate | None = None
     edit_rate: Rate | None = None
@@ -229,10 +230,10 @@ class SharedLimits:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """One place to tell.
+    """One destination of notifications.
 
-    ``key`` is stable over restarts, bounded by the configuration, free of secrets: it names the place in
-    the store, in metrics and on pages (``slack:C0CRITICAL``, ``pagerduty:1f0c…``, ``email:a@b``,
+    ``key`` is stable over restarts, bounded by the configuration, and free of secrets. It names the destination in the
+    store, in metrics and on pages (``slack:C0CRITICAL``, ``pagerduty:1f0c…``, ``email:a@b``,
     ``digest:daily``).
     """
 
@@ -242,35 +243,37 @@ class Destination:
     options: Any
     """The channel's own frozen destination options (a pydantic model of the channel's file)."""
     per_alert: bool = False
-    """A conversation an alert instead of one a group (PagerDuty's ``per: alert``)."""
+    """One conversation for each alert instead of each group (PagerDuty's ``per: alert``)."""
     digest: bool = False
-    """Told by slots of a schedule, not by alerts; ``Policy.schedules`` has its schedule."""
+    """A digest is sent by the slots of a schedule; ``Policy.schedules`` has the schedule."""
     on_failure: str | None = None
-    """The receiver that is told instead of what is given up here."""
+    """The receiver that is notified instead of what is given up here."""
     machine: bool = False
-    """A program is told there, nobody reads. It is told every repeat, unless a route says otherwise: it may count
-    what it hears no more of as ended."""
+    """A program is notified, not people. It gets every repeat, unless a route says otherwise: it may treat an alert that
+    is not repeated as ended."""
     limits: LaneLimits = LaneLimits()
+    send_resolved: bool = True
+    """Whether a message is sent when alerts end; a message about other alerts shows ends in either case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one destination is to be told of one alert, when, and by which rule."""
+    """What is decided for one alert and one destination, when it is sent, and by which rule."""
 
     destination: Destination
     kind: DecisionKind
     at: Millis | None
     """SEND: not before; HOLD: the opening; DIGEST: the slot; else None."""
     rule: str
-    """Where in routes.yaml this was decided, e.g. ``route.routes[1]``."""
+    """The position in routes.yaml that decided, e.g. ``route.routes[1]``."""
     reason: str
-    """One clause for people."""
+    """A short clause for people."""
     inhibitor: str | None = None
     """INHIBITED: the inhibition key that mutes it (see ``decide.inhibition``); None: Alertmanager itself does."""
     repeat: Millis | None = None
-    """How old the last telling is when a repeat is told again, 0: any age; None: no repeat is."""
+    """A repeat is sent if the last delivery is at least this old (ms); 0: always; None: never."""
     failover: bool = False
-    """It goes out instead of what a destination that failed could not say."""
+    """It is sent because another destination failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,11 +283,11 @@ class ShownAlert:
     alert: Alert
     level: str
     news: bool
-    """This delivery is the first to tell its present status."""
+    """This delivery is the first to show its present status, or repeats it on purpose."""
     held_since: Millis | None = None
-    """It was held back from then until now (business hours, or an inhibitor)."""
+    """It was held from this time until now, by business hours or an inhibitor."""
     again: bool = False
-    """News that was told before: a repeat (see ``Route.repeat``)."""
+    """The news is a repeat (see ``Route.repeat``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,12 +299,12 @@ class DigestLine:
     fired: int
     """How often it fired within the digest's period."""
     note: str = ""
-    """Held: until when and where; obsolete: why nobody was told; ended: why it counts as such without a resolve."""
+    """Held: until when and where; obsolete: why it was not sent; ended: why it counts as ended without a resolve."""
 
 
 @dataclass(frozen=True, slots=True)
 class DigestView:
-    """What a digest reports of its period ``[since, until)``; an alert stands in exactly one list."""
+    """What a digest reports about its period ``[since, until)``; each alert is in exactly one list."""
 
     since: Millis
     until: Millis
@@ -317,7 +320,7 @@ class DigestView:
 
     @property
     def size(self) -> int:
-        """How many alerts stand in it."""
+        """How many alerts it lists."""
         return sum(map(len, (self.firing, self.ended, self.flapping, self.held, self.obsolete)))
 
 
@@ -327,83 +330,83 @@ class StormLine:
 
     labels: Labels
     level: str
-    """Of its most urgent alert."""
+    """The level of its most urgent alert."""
     firing: int
     external_url: str
     """The Alertmanager that sent it."""
     names: tuple[str, ...] = ()
-    """Of its alerts; none where the group's labels have to do."""
+    """The names of its alerts; empty: only the labels of the group are known."""
 
 
 @dataclass(frozen=True, slots=True)
 class StormNews:
-    """The groups that one message of a storm tells of. The message names each of them."""
+    """The groups with news in one message of a storm. The message names each of them."""
 
     firing: tuple[StormLine, ...] = ()
-    """With alerts that fire newly."""
+    """Groups with newly firing alerts."""
     eased: tuple[StormLine, ...] = ()
-    """With alerts that ended, while others fire."""
+    """Groups in which some alerts ended, while others fire."""
     resolved: tuple[StormLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StormView:
-    """What a destination is notified of in one message, because more is due than it can be sent one by one."""
+    """The content of a storm's message: more is due than can be sent in single messages."""
 
     groups: int
-    """How many alert groups fire of those that the storm's messages named."""
+    """How many of the groups that the storm's messages named still fire."""
     alerts: int
     lines: tuple[StormLine, ...]
-    """The worst of them, the most urgent first."""
+    """The worst of these groups, the most urgent first."""
     over: bool
-    """All that the storm's messages named has ended, and this message tells the last of it."""
+    """All groups that the storm's messages named have ended; this is the last message."""
     resolved: int = 0
-    """How many groups have ended since it began."""
+    """How many groups have ended since the storm began."""
     news: StormNews = StormNews()
     more: bool = False
-    """This message had no room for all that is due: the next one follows at once."""
+    """This message has no space for all that is due: the next one follows immediately."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What one destination has been told about one alert group, and what it is to be told now.
+    """What one destination knows about one alert group, and what it is to be notified of now.
 
-    A message is made from this alone. ``alerts`` holds every alert of the group that this destination
-    knows or is to know; the ones still held or inhibited are not in it.
+    A message is rendered from this alone. ``alerts`` has every alert of the group that this destination knows or is to
+    know; alerts that are held or inhibited are not in it.
     """
 
     destination: str
     token: str
-    """32 hex digits, the same for every delivery of this conversation: what dedup keys are made of. It contains
-    the random id of the database, so that two routers that share a destination don't share keys."""
+    """32 hex digits, the same for every delivery of this conversation; dedup keys are made of it. It depends on the
+    random id of the database, so two routers that share a destination do not share keys."""
     episode: int
-    """Counts the conversations of the subject: a group that fires anew after its end starts another."""
+    """Counts the conversations of a subject: a group that fires again after its end starts another one."""
     version: int
-    """The state this delivery brings the destination up to."""
+    """The version of the state that this delivery sends."""
     now: Millis
     receiver: str = ""
     group_labels: Labels = field(default_factory=dict)
     external_url: str = ""
     truncated: int = 0
     left_out: int = 0
-    """How many alerts that ended, and were told as ended, are not among ``alerts``: there are too many."""
+    """How many alerts whose end was notified are not in ``alerts``, because there are too many."""
     alerts: tuple[ShownAlert, ...] = ()
     remote: Mapping[str, Any] = field(default_factory=dict)
-    """The provider's side as the channel last reported it; empty before the first delivery."""
+    """The remote state that the channel last returned; empty before the first delivery."""
     attempt: int = 1
     digest: DigestView | None = None
     storm: StormView | None = None
     revision: str = ""
-    """Names the state that this delivery tells, for providers that drop what they got before: the same for each
-    attempt at it, and never used for another state, not even after a backup was restored."""
+    """Names the state that this delivery sends, for providers that drop a state that they have seen. It is the same for
+    each attempt at a state, and never used for another state, not even after a backup is restored."""
 
     @property
     def firing(self) -> tuple[ShownAlert, ...]:
-        return tuple(told for told in self.alerts if told.alert.status is Status.FIRING)
+        return tuple(each for each in self.alerts if each.alert.status is Status.FIRING)
 
     @property
     def resolved(self) -> tuple[ShownAlert, ...]:
-        return tuple(told for told in self.alerts if told.alert.status is Status.RESOLVED)
+        return tuple(each for each in self.alerts if each.alert.status is Status.RESOLVED)
 
     @property
     def ended(self) -> int:
@@ -412,35 +415,35 @@ class Conversation:
 
     @property
     def listed(self) -> tuple[ShownAlert, ...]:
-        """The alerts that people are shown: all that fire, all news, and of what was told as ended the newest."""
-        old = [told for told in self.resolved if not told.news]
-        unlisted = set(map(id, old[:-_ENDED_LISTED]))
-        return tuple(told for told in self.alerts if id(told) not in unlisted)
+        """The alerts that people are shown: all firing ones, all news, and the newest whose end was notified before."""
+        old = [each for each in self.resolved if not each.news]
+        unlisted = set(map(id, old[:-_MAX_ENDED_LISTED]))
+        return tuple(each for each in self.alerts if id(each) not in unlisted)
 
     @property
     def over(self) -> bool:
-        """Nothing of it fires any more, as far as the router can know: Alertmanager hid no alert."""
+        """Whether no alert of it fires any more. It is false while Alertmanager leaves out alerts of the group."""
         return not self.firing and self.truncated == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A rendered message: what the provider is sent, as JSON-able data in the channel's own shape."""
+    """A rendered message: JSON-compatible data in the channel's own shape."""
 
     channel: str
     body: Mapping[str, Any]
     fallback: bool = False
-    """The template failed and this is the plain message instead."""
+    """The template failed; this is the fallback message."""
     calls: tuple[Call, ...] = (Call.POST,)
-    """The requests that it takes, in their order, if nothing goes wrong. A lane pays for each by the rates that it
-    counts in."""
+    """The requests that sending takes, in their order, if no error occurs. A lane takes a token for each, from the rates
+    that the kind of call counts towards."""
     paid: int | None = None
-    """How many of them are paid for: the channel makes no more of them in this attempt. None: all."""
+    """For how many of the calls the lane has taken tokens: the channel makes no more in this attempt. None: all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One recipient of a destination that several people read: nobody could reach this one, the others were told."""
+    """A recipient of a destination that could not be notified, while its other recipients were."""
 
     recipient: str
     reason: str
@@ -452,7 +455,7 @@ class Refusal:
 
 
 class _Failure:
-    """What failed outcomes share: a clean label from a table, for metrics, and what the provider said, for people."""
+    """The common part of failed outcomes: a label from a table, for metrics, and the provider's words, for people."""
 
     __slots__ = ()
     reason: str
@@ -473,73 +476,72 @@ class Delivered:
 
     remote: Mapping[str, Any] = field(default_factory=dict)
     refused: tuple[Refusal, ...] = ()
-    """Recipients that were given up; the others were told."""
+    """Recipients that were given up; the others were notified."""
     rest: Millis = 0
-    """How long the provider wants nothing more there."""
+    """How long the provider accepts nothing more at the destination (ms)."""
     reached: bool = True
-    """This attempt got something through. Not if all who were still to be told were refused."""
+    """Whether this attempt delivered something. It did not if all remaining recipients were refused."""
     unpaid: tuple[Call, ...] = field(default=(), compare=False)
-    """Calls that were made beside those of ``Message.calls``, e.g. a second one after a refusal. They count too."""
+    """Calls that were made in addition to ``Message.calls``, e.g. a second one after a refusal. They count as well."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry(_Failure):
-    """Try again. ``after``: the provider's own wish (Retry-After), in milliseconds."""
+    """Try again. ``after``: the delay that the provider asks for (Retry-After), in milliseconds."""
 
     reason: str
     after: Millis | None = None
     ambiguous: bool = False
-    """It may have arrived all the same (a timeout after sending, a lost answer)."""
+    """The message may have arrived (a timeout after sending, a lost answer)."""
     pause: bool = False
     """The whole destination must wait (a rate limit), not just this conversation."""
     everywhere: bool = False
-    """And so must all destinations of the channel's section."""
+    """All destinations of the channel's section must wait, too."""
     remote: Mapping[str, Any] | None = None
-    """What did succeed before the failure, e.g. the ts of a posted message; None: unchanged."""
+    """The remote state of what succeeded before the failure, e.g. the ts of a posted message; None: unchanged."""
     further: bool = False
-    """More of it stands there than before: this does not count as a failed attempt."""
+    """A part of the message was sent: this does not count as a failed attempt."""
     unfinished: bool = False
-    """Nothing failed: the calls that were paid for are made, and others follow. In between, the lane sends what is more
+    """Nothing failed: the calls with tokens are made, and others follow. In between, the lane sends what is more
     urgent."""
     refused: tuple[Refusal, ...] = ()
     """Recipients that were given up."""
     late: tuple[Refusal, ...] = ()
-    """Recipients that are asked again; all others were told or given up."""
+    """Recipients that are tried again; all others were notified or given up."""
     reached: bool = False
-    """This attempt got something through all the same."""
+    """This attempt delivered something before it failed."""
     words: str = field(default="", compare=False)
-    """What the provider said, without secrets, bounded; two outcomes that differ in it mean the same."""
+    """The provider's words, bounded and without secrets. They do not distinguish outcomes."""
     cause: str = field(default="", compare=False)
-    """What is at fault where that is not this destination alone, e.g. the smarthost: all that fails for the same
-    cause is reported as one."""
+    """The cause, if it is more than this destination, e.g. the smarthost: failures of one cause are reported as one."""
     unpaid: tuple[Call, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Broken(_Failure):
-    """Nothing can reach the destination until somebody mends it: a channel that is gone, a token revoked. What it
-    is to be told waits.
+    """Nothing can reach the destination until someone fixes it: the Slack channel is gone, a token was revoked. What is
+    due there waits.
     """
 
     reason: str
     remote: Mapping[str, Any] | None = None
-    """What did succeed before; None: unchanged."""
+    """The remote state of what succeeded before; None: unchanged."""
     ambiguous: bool = False
-    """What did succeed told the news already."""
+    """The part that succeeded has notified the news already."""
     words: str = field(default="", compare=False)
     cause: str = field(default="", compare=False)
     by_content: bool = field(default=False, compare=False)
-    """The message may be at fault instead: it was seen when it was refused, as by a filter of spam."""
+    """The message itself may be the cause: the provider read it before it refused, as a spam filter does."""
     unpaid: tuple[Call, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected(_Failure):
-    """Final: trying the same again can't help."""
+    """Final: trying the same again cannot succeed."""
 
     reason: str
     ambiguous: bool = False
-    """It may have arrived all the same: it was given up after such an attempt."""
+    """The message may have arrived: it was given up after an attempt whose answer was lost."""
     words: str = field(default="", compare=False)
     unpaid: tuple[Call, ...] = field(default=(), compare=False)
 
@@ -547,7 +549,7 @@ class Rejected(_Failure):
 Outcome = Delivered | Retry | Broken | Rejected
 
 LATE = "late"
-"""In a conversation's remote state: the recipients that have yet to be told what the others know (``to``), and what
-that is (``state``): a channel's own word, or one of the two below, which go with a dead letter that is tried again."""
+"""A key of a conversation's remote state: the recipients that do not know yet what the others know (``to``), and what
+that is (``state``): a channel's own value, or one of the two below, for a dead letter that is tried again."""
 KNOWN_FIRING, KNOWN_OVER = "known firing", "known over"
-"""Everybody else knows what fires, or that all has ended: what is news to them as well goes to everybody."""
+"""All other recipients know what fires, or that all has ended. What is news to them as well goes to all recipients."""

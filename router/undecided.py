@@ -137,7 +137,8 @@ class Undecided:
         alerts = await self._threads.run(in_order, webhook, self._policy())
         for first in range(0, len(alerts), MAX_PIECE_ALERTS):
             await self._decide_piece(arrival, webhook, source, alerts[first : first + MAX_PIECE_ALERTS])
-        self._wake(await self._store.undecided.finish(arrival.number, webhook, source, self._clock.now()))
+        policy, now = self._policy(), self._clock.now()
+        self._wake(await self._store.undecided.finish(arrival.number, webhook, source, policy, now))
 
     async def _decide_piece(
         self, arrival: _Arrival, webhook: Webhook, source: str, alerts: list[Alert]

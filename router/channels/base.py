@@ -215,7 +215,7 @@ class ChannelSpec:
         """Return a destination of this channel. :param settings: of its section; None: there is none"""
         return Destination(
             key, self.name, options, options.per_alert, digest=self.digest, machine=self.machine,
-            limits=self.limits_of(options, settings),
+            limits=self.limits_of(options, settings), send_resolved=options.send_resolved,
         )  # fmt: skip
 
     def limits_of(self, options: DestinationOptions, settings: ChannelSettings | None) -> LaneLimits:

@@ -134,6 +134,14 @@ class DigestOptions(DestinationOptions):
     empty: Literal["skip", "all-quiet"] = "skip"
     covers: tuple[str, ...] = ()
     """The receivers whose held and obsolete alerts it reports; empty: all."""
+    send_resolved: bool = Field(default=True, exclude=True)
+
+    @field_validator("send_resolved", mode="before")
+    @classmethod
+    def _without_send_resolved(cls, _: object) -> bool:
+        raise ValueError(
+            "is not an option of a digest: a digest reports what ended, no message is sent for an end; remove the key"
+        )
 
     def key(self, receiver: str) -> str:
         return f"digest:{receiver}"

@@ -1,4 +1,4 @@
-"""Accepting a webhook: its alerts become changes, decisions and fates, all or nothing."""
+"""Accepting a webhook: its alerts become changes, decisions and fates, all of them or none."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,8 @@ from router.core.alerts import (
     written_doubt,
 )
 from router.core.conversations import DATABASE_ID, ONE_ENDED, close_empty, has_nothing_to_say, put_member
-from router.core.members import Subject, Transitions, judge, want_judged, want_placed, want_rejudged
+from router.core.judging import judge, want_judged, want_rejudged
+from router.core.members import Transitions
 from router.core.reduce import PEER_LAG, Doubt, reduce_alert
 from router.core.release import muted_by, release_muted, want_released
 from router.core.rows import (
@@ -29,22 +30,24 @@ from router.core.rows import (
     WebhookRow,
 )
 from router.core.state import MissingRows, State
+from router.core.subjects import Subject, want_memberships
+from router.core.unsent_ends import sends_ends
 from router.decide import Policy
 from router.model import Alert, Change, Decision, DecisionKind, Destination, Millis, Status, Webhook
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What was committed of a webhook."""
+    """What accepting a webhook committed."""
 
     changes: tuple[tuple[Change, str, bool], ...] = ()
-    """(kind, level, whether the alert's severity label named a known level)"""
+    """(kind, level, whether the severity label of the alert named a known level), one for each change"""
     decisions: tuple[tuple[str, DecisionKind], ...] = ()
-    """(destination key, decision)"""
+    """(destination key, kind of decision)"""
     wake: frozenset[str] = frozenset()
-    """The destinations that may have something to do."""
+    """The keys of destinations that may have something to send."""
     unreleased: bool = False
-    """Very many alerts are muted no more: they are judged in pieces, see :func:`router.core.release.release_some`."""
+    """Many alerts are no longer muted; they are judged in pieces, see :func:`router.core.release.release_some`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +56,18 @@ class _Accepted:
     alert: Alert
     kind: Change
     peer_duplicate: bool
-    """The other peer of an HA pair reports the same minutes later. It is no repeat to notify of."""
+    """Another peer of an HA pair reports the same some time later: it is not sent as a repeat."""
     doubt: bool
-    """Its sender reports it as firing. It counts as ended until the doubt is settled."""
+    """The sender reports it as firing; it counts as ended until the doubt is settled."""
 
 
 def want_accepted(
     state: State, webhook: Webhook, source: str, policy: Policy, now: Millis, *, whole: bool = True
 ) -> None:
-    """Have the rows loaded that :func:`accept` asks for, in rounds. :raises Missing:
+    """Load the rows that :func:`accept_webhook` needs, in rounds.
 
-    :param whole: not only some of its alerts
+    :param whole: the webhook has all its alerts, not only a piece
+    :raises MissingRows: rows are not loaded yet
     """
     state.groups.want("key", ((source, webhook.receiver, webhook.group_key),))
     state.alerts.want("identity", ((source, alert.identity) for alert in webhook.alerts))
@@ -71,7 +75,7 @@ def want_accepted(
     with suppress(MissingRows):
         want_judged(state, policy, ((alert.identity, alert.labels) for alert in webhook.alerts))
     with suppress(MissingRows):
-        want_placed(state, policy, _places(webhook, source, policy, {}), now)
+        want_memberships(state, policy, _destinations_by_subject(webhook, source, policy, {}), now)
     state.ready()
     group = state.groups.one("key", (source, webhook.receiver, webhook.group_key))
     if group is not None and whole and webhook.truncated == 0:
@@ -87,7 +91,7 @@ def want_accepted(
     state.members.want("open of alert", known.values())
     state.inhibitors.want("alert", known.values())
     with suppress(MissingRows):
-        want_placed(state, policy, _places(webhook, source, policy, known), now)
+        want_memberships(state, policy, _destinations_by_subject(webhook, source, policy, known), now)
     state.ready()
     members = [member for id_ in known.values() for member in state.members.of("open of alert", id_)]
     state.conversations.want("id", {member.conversation_id for member in members})
@@ -102,26 +106,30 @@ def want_accepted(
         _want_ended(state, policy, ending, {member.conversation_id for member in members}, now)
 
 
-def _want_ended(state: State, policy: Policy, ending: list[int], places: set[int], now: Millis) -> None:
-    """Have the rows loaded that the ends of these alerts ask for: what they muted, and what is closed with them."""
+def _want_ended(
+    state: State, policy: Policy, ending: list[int], conversations: set[int], now: Millis
+) -> None:
+    """Load the rows that the ends of these alerts need: the alerts that they muted, and conversations that may close."""
     keys = {each.key for id_ in ending for each in state.inhibitors.of("alert", id_)}
     want_released(state, keys)
-    state.dead_letters.want("open of conversation", places)
-    # Those that may be over with these ends. Where somebody was notified, the end is still to go out.
+    state.dead_letters.want("open of conversation", conversations)
+    # Conversations that may be over with these ends. Where the firing was notified, the end is usually still to be sent.
     over = (
         row
-        for id_ in places
-        if not (row := state.conversations[id_]).known and row.firing <= len(ending) and row.size <= LARGE
+        for id_ in conversations
+        if (row := state.conversations[id_]).firing <= len(ending)
+        and row.size <= LARGE
+        and not (row.known and sends_ends(state, policy, row.destination))
     )
     state.members.want("conversation", (row.id for row in over))
     state.ready()
     want_rejudged(state, policy, muted_by(state, keys), now)
 
 
-def _places(
+def _destinations_by_subject(
     webhook: Webhook, source: str, policy: Policy, known: Mapping[str, int]
 ) -> Iterator[tuple[Subject, Sequence[Destination]]]:
-    """Each alert, and the destinations that it may be for."""
+    """Yield each alert as a subject, with the destinations that it may be sent to."""
     for alert in webhook.alerts:
         matched = policy.match(alert.labels, alert.identity, own=alert.about is not None)
         id_ = known.get(alert.identity, 0)
@@ -140,21 +148,22 @@ def accept_webhook(
     *,
     certain: bool = False,
 ) -> Receipt:
-    """Two passes: first the inhibit rules learn what fires now, then each alert is judged by them.
+    """Accept a webhook in two passes: first the inhibit rules learn what fires, then each alert is judged by them.
 
-    :param note: nobody sent this webhook: its alerts count as ended, and this is why
-    :param certain: see :func:`router.core.reduce.reduce`
+    :param note: why the alerts count as ended, if the router concluded it; empty: a sender posted the webhook
+    :param certain: see :func:`router.core.reduce.reduce_alert`
     """
     arrival = state.webhooks.put(WebhookRow(state.new_id(), source, now, body, None, None)).id
     group = put_group(state, webhook, source)
     accepting = Accepting(state, source, webhook, group, arrival, policy, now, note, certain=certain)
     receipt = decide_all(accepting)
-    woken = complete(state, group, now) if webhook.truncated == 0 else set()
+    woken = complete(state, group, policy, now) if webhook.truncated == 0 else set()
     close_empty(state, accepting.ended_in)
     return replace(receipt, wake=receipt.wake | woken)
 
 
 def decide_all(accepting: "Accepting") -> Receipt:
+    """Reduce and judge the alerts of a webhook, and apply the decisions."""
     state, policy, now, note = accepting.state, accepting.policy, accepting.now, accepting.note
     accepted = [_reduce(accepting, alert) for alert in accepting.webhook.alerts]
     judged = [
@@ -193,24 +202,28 @@ def decide_all(accepting: "Accepting") -> Receipt:
     return Receipt(kinds, tuple(decisions), frozenset(wake), unreleased)
 
 
-def complete(state: State, group: int, now: Millis) -> set[str]:
-    """Alertmanager shows the whole group: a conversation that only hidden alerts kept open is over, and its end goes
-    out, as does one that was given up.
+def complete(state: State, group: int, policy: Policy, now: Millis) -> set[str]:
+    """Apply that Alertmanager shows the whole group: a conversation that only hidden alerts kept open is over.
+
+    Its end is sent, also after an end was given up. Where no message is sent for ends, it closes. Return the keys of the
+    destinations to wake.
     """
-    kept_open = [
+    over = [
         row for row in state.conversations.of("open of group", group) if row.ended and has_nothing_to_say(row)
     ]
+    kept_open = [row for row in over if sends_ends(state, policy, row.destination)]
+    close_empty(state, {row.id for row in over} - {row.id for row in kept_open})
     state.members.want("conversation", (row.id for row in kept_open if row.size <= LARGE))
     for row in kept_open:
         if row.size > LARGE:
-            state.wish(ONE_ENDED, row.id)
+            state.want_answer(ONE_ENDED, row.id)
     state.ready()
     large = {row.id: state.ask(ONE_ENDED, row.id) for row in kept_open if row.size > LARGE}
     state.members.want("id", (each for several in large.values() for each in several))
     state.ready()
     woken: set[str] = set()
     for row in kept_open:
-        # The message says that all have ended, so it takes only one member that is due to send it.
+        # The message shows that all have ended, so one due member is enough to send it.
         some = [state.members[each] for each in large[row.id]] if row.id in large else None
         for member in state.members.of("conversation", row.id) if some is None else some:
             if member.notified == RESOLVED:
@@ -220,7 +233,7 @@ def complete(state: State, group: int, now: Millis) -> set[str]:
 
 
 def index_inhibitor(state: State, policy: Policy, alert: AlertRow) -> None:
-    """A self-alert mutes nobody's alerts: no rule was written with it in mind."""
+    """Index the keys that a firing alert inhibits. A self-alert mutes no alerts: no rule is meant for it."""
     if about_of(alert) is not None or not policy.inhibition.rules:
         return
     for key in policy.match(labels_of(alert), alert.identity).mutes:
@@ -228,7 +241,7 @@ def index_inhibitor(state: State, policy: Policy, alert: AlertRow) -> None:
 
 
 def put_group(state: State, webhook: Webhook, source: str) -> int:
-    """The group as the webhook shows it; its id."""
+    """Save the group as the webhook shows it. Return its id."""
     labels = json.dumps(dict(webhook.group_labels))
     row = state.groups.one("key", (source, webhook.receiver, webhook.group_key))
     number = state.new_id() if row is None else row.id
@@ -243,7 +256,7 @@ def put_group(state: State, webhook: Webhook, source: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Accepting:
-    """What is known of a webhook, or of some of its alerts, while they are decided."""
+    """A webhook, or a piece of one, while its alerts are decided."""
 
     state: State
     source: str
@@ -255,14 +268,15 @@ class Accepting:
     note: str = ""
     certain: bool = False
     deciding: int | None = None
-    """The webhook, if these are only some of its alerts."""
+    """The id of the webhook, if these are only some of its alerts."""
     freed: set[str] = field(default_factory=set)
-    """Collects the inhibition keys that an ended alert gave up."""
+    """Collects the inhibition keys of alerts that ended."""
     ended_in: set[int] = field(default_factory=set)
-    """Collects the conversations in which alerts ended."""
+    """Collects the ids of conversations in which alerts ended."""
 
     @property
     def peer(self) -> str:
+        """The Alertmanager peer that reports; empty: the router concluded it."""
         return "" if self.note else f"{self.webhook.external_url} {self.webhook.sender}"
 
 
@@ -313,7 +327,7 @@ def _reduce(accepting: Accepting, reported: Alert) -> _Accepted:
 
 
 def _out_of_date(accepting: Accepting, row: AlertRow, reported: Alert) -> _Accepted:
-    """A webhook that came later has spoken of it already: this is a repeat of what is known."""
+    """Return an alert that a later webhook has reported already: this report counts as a repeat of what is known."""
     webhook, known = accepting.webhook, known_of(row)
     subject = Subject(
         row.id, row.source, row.identity, row.level, accepting.group, webhook.receiver, webhook.group_key
@@ -323,7 +337,7 @@ def _out_of_date(accepting: Accepting, row: AlertRow, reported: Alert) -> _Accep
 
 
 def _doubt(doubt: Doubt | None, row: AlertRow | None, group: int) -> tuple[Millis | None, str | None]:
-    """The columns of a doubt. Every group that reports the firing is notified of it, if it lasts."""
+    """Return the columns of a doubt. If the doubt lasts, the alert fires in every group that reported it."""
     if doubt is None:
         return None, None
     before = None if row is None else doubt_of(row)
@@ -334,7 +348,7 @@ def _doubt(doubt: Doubt | None, row: AlertRow | None, group: int) -> tuple[Milli
 
 
 def _contradicted_since(row: AlertRow | None, reported: Alert, known: Alert, now: Millis) -> Millis | None:
-    """Since when a sender says that it fires, though it counts as ended."""
+    """Return since when a sender reports the alert as firing although it counts as ended; None: none does."""
     if reported.status is not Status.FIRING or known.status is Status.FIRING:
         return None
     return now if row is None or row.claimed_firing_at is None else row.claimed_firing_at

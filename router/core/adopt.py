@@ -1,4 +1,4 @@
-"""Puts rules in force: at a start, and whenever routes.yaml is loaded again."""
+"""Adopting rules: at a start, and whenever routes.yaml is loaded again."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,41 +9,43 @@ from typing import Self
 from router.core.accept import index_inhibitor
 from router.core.alerts import labels_of
 from router.core.digests import close_slots, open_slots
-from router.core.rows import ALL, FIRING, ConfigurationRow, DestinationRow, FragmentRow, MetaRow
+from router.core.indexes import ALL
+from router.core.rows import FIRING, ConfigurationRow, DestinationRow, FragmentRow, MetaRow
 from router.core.state import State
 from router.decide import Policy
 from router.model import Configuration, Millis
 from router.packed import pack
 
 POLICY = "policy"
-"""The fingerprint of the rules in force."""
+"""A key of the meta table: the fingerprint of the rules in force."""
 CURSOR = "judging"
-"""How far what fires is judged by them; without it, everything is."""
+"""A key of the meta table: how far firing alerts are judged by the rules; without it, all are."""
 
 
-class Superseded(Exception):  # noqa: N818  (what happened to the rules)
+class Superseded(Exception):  # noqa: N818  (a state of the rules, not an error)
     """Other rules are in force by now."""
 
 
 class Phase(StrEnum):
-    """What is done with everything that fires when the rules change, one after the other."""
+    """The phases in which firing alerts are processed when the rules change, in their order."""
 
     INDEX = "index"
-    """The inhibit rules get to know all that fires. Nobody is notified before this phase ends."""
+    """The inhibit rules learn which alerts fire. No destination is notified before this phase ends."""
     JUDGE = "judge"
-    """It is judged."""
+    """The alerts are judged."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdoptionCursor:
-    """Where a phase goes on. It is stored with each piece, so a process goes on where the last one stopped."""
+    """The position of a phase. It is stored with each piece, so a new process continues where the last one stopped."""
 
     phase: Phase
     after: int = 0
-    """The id of the last alert that was looked at."""
+    """The id of the last processed alert."""
 
     @classmethod
     def read(cls, text: str) -> Self:
+        """Return the cursor that :meth:`__str__` wrote."""
         phase, _, after = text.partition(" ")
         return cls(Phase(phase), int(after))
 
@@ -53,22 +55,25 @@ class AdoptionCursor:
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """What comes with the rules and has to outlast them."""
+    """Rules, and what has to be kept after they are replaced."""
 
     policy: Policy
     destinations: Mapping[str, str] = field(default_factory=dict)
-    """How each destination is reached, by key."""
+    """By key: each destination as :func:`router.channels.written` writes it."""
     fragments: Mapping[str, str] = field(default_factory=dict)
-    """Included files in force, by name."""
+    """The texts of included files in force, by name."""
 
 
 def known_fragments(state: State) -> dict[str, str]:
+    """Return the texts of the included files in force, by name."""
     return {row.name: row.text for row in state.fragments.of(ALL, ())}
 
 
 def adopt_rules(state: State, adoption: Adoption, now: Millis) -> Phase | None:
-    """Puts rules in force: digests have their slots. If they differ from the last rules, whatever fires is to be judged
-    by them. What is left to do, see :func:`cursor`; None: nothing.
+    """Put rules in force, and open the slots of digests. If the rules differ from the last ones, all firing alerts are to
+    be judged by them.
+
+    Return the phase that is left to do, see :func:`cursor`; None: nothing is left.
     """
     _keep_fragments(state, adoption.fragments)
     _keep_configuration(state, adoption.policy.configuration, now)
@@ -87,7 +92,7 @@ def adopt_rules(state: State, adoption: Adoption, now: Millis) -> Phase | None:
 
 
 def cursor(state: State, policy: Policy) -> AdoptionCursor | None:
-    """Where the judging of what fires by these rules goes on; None: everything is judged. :raises Superseded:"""
+    """Return where the judging of firing alerts continues; None: all are judged. :raises Superseded: other rules apply"""
     in_force = state.meta.get(POLICY)
     if in_force is not None and in_force.value != policy.fingerprint:
         raise Superseded
@@ -96,7 +101,7 @@ def cursor(state: State, policy: Policy) -> AdoptionCursor | None:
 
 
 def move(state: State, to: AdoptionCursor | None) -> None:
-    """:param to: None: everything is judged"""
+    """Save the cursor. :param to: None: all alerts are judged"""
     row = state.meta.get(CURSOR)
     if to is not None:
         state.meta.put(MetaRow(CURSOR, str(to)))
@@ -105,14 +110,14 @@ def move(state: State, to: AdoptionCursor | None) -> None:
 
 
 def following(at: AdoptionCursor, last: int) -> AdoptionCursor | None:
-    """The cursor after a piece. :param last: the last id of the piece; 0: the phase has ended"""
+    """Return the cursor after a piece. :param last: the last id of the piece; 0: the phase has ended"""
     if last:
         return AdoptionCursor(at.phase, last)
     return AdoptionCursor(Phase.JUDGE) if at.phase is Phase.INDEX else None
 
 
 def reindex(state: State, policy: Policy, ids: Sequence[int]) -> None:
-    """The levels of these alerts, and what they inhibit, follow the rules."""
+    """Update the levels of alerts, and what they inhibit, by the rules."""
     state.alerts.want("id", ids)
     state.inhibitors.want("alert", ids)
     state.ready()
@@ -138,17 +143,17 @@ def _keep_fragments(state: State, texts: Mapping[str, str]) -> None:
 
 
 def _keep_configuration(state: State, configuration: Configuration, now: Millis) -> None:
-    """Decisions name it."""
+    """Save the configuration: decisions refer to it by id."""
     if configuration.id is not None:
         positions = pack(json.dumps(dict(configuration.positions), separators=(",", ":")).encode())
         state.configurations.put(ConfigurationRow(configuration.id, configuration.sha256, now, positions))
 
 
 def retire(state: State, policy: Policy, still_notified: frozenset[str]) -> dict[str, str]:
-    """How to reach the destinations that the rules name no more, and that have yet to be notified of an end. Others
-    that the rules do not name are forgotten.
+    """Return the destinations that the rules no longer name and that are still to be notified of an end: their texts by
+    key. Other destinations that the rules do not name are deleted.
 
-    :param still_notified: the destinations that were notified of an alert that still fires
+    :param still_notified: the keys of destinations that were notified of an alert whose end is still to be sent
     """
     gone: dict[str, str] = {}
     for row in state.destinations.of(ALL, ()):

@@ -1,4 +1,4 @@
-"""Alerts as rows."""
+"""Conversions between alerts and rows."""
 
 import json
 from collections.abc import Mapping
@@ -10,30 +10,31 @@ from router.model import Alert, Labels, Status
 from router.packed import pack, unpack
 
 _DOUBT_FIELDS = ("fingerprint", "annotations", "starts_at", "fires_until", "generator_url", "links")
-# A label set of a kilobyte: about 30 MiB at most.
-_PARSED = 10_000
-# An alert's destinations are notified of it at about the same time.
-_UNPACKED = 1_000
+# With label sets of one kilobyte: about 30 MiB at most.
+_CACHED_LABEL_SETS = 10_000
+# The destinations of an alert are notified of it at about the same time.
+_CACHED_ANNOTATIONS = 1_000
 
 
-@lru_cache(_PARSED)
+@lru_cache(_CACHED_LABEL_SETS)
 def _parsed(text: str) -> Mapping[str, str]:
     labels: Mapping[str, str] = json.loads(text)
     return labels
 
 
-@lru_cache(_UNPACKED)
+@lru_cache(_CACHED_ANNOTATIONS)
 def _unpacked(packed: bytes) -> Mapping[str, str]:
     annotations: Mapping[str, str] = json.loads(unpack(packed))
     return annotations
 
 
 def labels_of(row: AlertRow) -> Labels:
-    """Shared with other callers: nobody changes it."""
+    """Return the labels of an alert. The mapping is shared: callers must not change it."""
     return _parsed(row.labels)
 
 
 def alert_of(row: AlertRow) -> Alert:
+    """Return the alert of a row."""
     return Alert(
         fingerprint=row.fingerprint,
         labels=labels_of(row),
@@ -50,26 +51,29 @@ def alert_of(row: AlertRow) -> Alert:
 
 
 def written_annotations(annotations: Labels) -> bytes:
+    """Return annotations as a row keeps them."""
     return pack(json.dumps(dict(annotations)).encode())
 
 
 def about_of(row: AlertRow) -> frozenset[str] | None:
-    """The destinations that a self-alert is about; None: it is a sender's."""
+    """Return the keys of the destinations that a self-alert is about; None: it is a sender's alert."""
     return None if row.about is None else frozenset(json.loads(row.about))
 
 
 def written_about(alert: Alert) -> str | None:
+    """Return :attr:`Alert.about` as a row keeps it."""
     return None if alert.about is None else json.dumps(sorted(alert.about))
 
 
 def known_of(row: AlertRow) -> Known:
+    """Return what a row knows about an alert, for the reducer."""
     doubt = doubt_of(row)
     doubted = None if doubt is None else doubt[0]
     return Known(alert_of(row), row.peer, row.changed_at, doubted, row.latest_start)
 
 
 def doubt_of(row: AlertRow) -> tuple[Doubt, list[int]] | None:
-    """The doubt about an alert that ended, and the groups that reported it; None: there is none."""
+    """Return the doubt about an alert that ended, and the ids of the groups that reported it; None: there is none."""
     if row.doubt_until is None or row.doubt is None:
         return None
     written = json.loads(row.doubt)
@@ -83,6 +87,7 @@ def doubt_of(row: AlertRow) -> tuple[Doubt, list[int]] | None:
 
 
 def written_doubt(doubt: Doubt, groups: list[int]) -> str:
+    """Return a doubt as a row keeps it."""
     alert = doubt.alert
     return json.dumps(
         {

@@ -1,4 +1,4 @@
-"""Claiming: what a conversation that is due is to say, and its attempt, logged as begun before anything is sent."""
+"""Claiming: what a due conversation is to say. Its attempt is logged as begun before anything is sent."""
 
 import json
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from router.core.conversations import (
     put_member,
     revision_of,
 )
-from router.core.digests import EVERYBODY, Covers
-from router.core.members import rejudge, want_rejudged
+from router.core.digests import ALL_DESTINATIONS, DigestScope
+from router.core.judging import rejudge, want_rejudged
 from router.core.rows import (
     FIRING,
     LARGE,
@@ -32,17 +32,17 @@ from router.core.rows import (
     MemberRow,
 )
 from router.core.state import State
+from router.core.unsent_ends import settle_due_ends
 from router.decide import Policy
 from router.model import Conversation, DigestView, Labels, Millis, ShownAlert, Status
 
-# Alerts that ended, and were notified as ended, stay in a message; beyond these only the newest do, the others are
-# counted.
+# How many alerts whose end was notified stay in a message: the newest. The others are only counted.
 _ENDED_KEPT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a delivery says of one member: its status, and what the destination was notified of before."""
+    """What a delivery says about one member: its status, and what the destination was notified of before."""
 
     member: int
     status: str
@@ -52,29 +52,30 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Which of a lane's due conversations a storm's message tells. The others are told apart, each by its own message."""
+    """Which due conversations of a lane the message of a storm absorbs. Each other one has its own message."""
 
     storm: int = 0
     """The storm's conversation; 0: there is none yet."""
     taking: bool = False
-    """It takes along whatever is due, not only what belongs to it."""
+    """It absorbs every due conversation, not only those that belong to it."""
     criticals_apart: bool = False
-    """Criticals are told apart; a mere end only if the storm did not tell of its beginning."""
+    """Criticals have their own messages; so has an end alone, unless the storm notified its firing."""
     edits: bool = False
-    """Messages are edited: a conversation that has one is told apart."""
+    """Messages are edited: a conversation that has its own message is updated in place."""
 
     def belongs(self, row: ConversationRow) -> bool:
-        """The storm has told of it, or tried to, and nothing else has."""
+        """Return whether only the storm has notified the conversation, or tried to."""
         return bool(self.storm) and row.storm_id == self.storm and not row.own_message
 
     def has_own_message(self, row: ConversationRow) -> bool:
+        """Return whether the conversation is sent in its own message, not in the storm's."""
         belongs = self.belongs(row)
         if self.criticals_apart and row.urgency == 0 and not (belongs and row.waiting == row.ends):
             return True
         return (self.edits and bool(row.own_message)) if self.taking else not belongs
 
 
-ALL_APART = Share()
+NO_STORM = Share()
 """There is no storm."""
 
 
@@ -88,22 +89,27 @@ class Work:
     conversation: Conversation
     notice: tuple[Notice, ...]
     tried_since: Millis
-    """When the first attempt to tell this began."""
+    """When the first attempt to send this state began (epoch ms)."""
     urgency: int = 99
     """Rank of its most urgent alert; 0: critical."""
     share: Share | None = None
-    """Of a storm: which conversations its message takes along."""
+    """Of a storm: which conversations its message absorbs."""
     parts: tuple["Work", ...] = ()
-    """The conversations that it takes along; they have no deliveries of their own."""
+    """Of a storm: the absorbed conversations; they have no deliveries of their own."""
     before: ConversationRow | None = field(default=None, compare=False, repr=False)
     """The conversation before the claim."""
     again: bool = False
-    """Its alerts are recorded already, in pieces, and an attempt before this one may have said the same."""
+    """Its alerts are recorded already, in pieces, and an earlier attempt may have sent the same state."""
 
     @property
     def may_have_arrived(self) -> bool:
-        """An attempt before this one may have said the same: its answer was lost, or the process ended."""
+        """Return whether an earlier attempt may have sent the same: its answer was lost, or the process ended."""
         return self.again or any(each.notified_before == UNKNOWN for each in self.notice)
+
+    @property
+    def says_only_ends(self) -> bool:
+        """Return whether it has news, and all of it is ends."""
+        return bool(self.notice) and all(each.status == RESOLVED for each in self.notice)
 
     @property
     def is_critical(self) -> bool:
@@ -115,7 +121,7 @@ class Work:
 
 
 def want_conversations(state: State, policy: Policy, ids: list[int], now: Millis) -> None:
-    """Have the rows loaded that a claim of these conversations asks for, in rounds. :raises Missing:"""
+    """Load the rows that a claim of these conversations needs, in rounds. :raises MissingRows: not loaded yet"""
     state.meta.want("id", (DATABASE_ID,))
     state.conversations.want("id", ids)
     state.members.want("conversation", ids)
@@ -135,8 +141,8 @@ def want_conversations(state: State, policy: Policy, ids: list[int], now: Millis
 
 
 def is_unjudged(state: State, member: MemberRow, policy: Policy, now: Millis) -> bool:
-    """Whether it is judged once more before its first notification. Not if nothing can have changed: the rules send
-    its alert there at any hour, and nothing mutes it.
+    """Return whether a member is to be judged again before its first notification. It is not if no decision can have
+    changed: the rules send its alert there at any hour, and nothing mutes it.
     """
     if member.status != FIRING or member.notified not in NOT_FIRING:
         return False
@@ -158,25 +164,25 @@ def claim_conversation(
     now: Millis,
     *,
     quiet_digest: bool = False,
-    covers: Covers = EVERYBODY,
+    scope: DigestScope = ALL_DESTINATIONS,
 ) -> Work | None:
-    """Begin the delivery of a conversation that is due; None: it has nothing to say after all.
+    """Begin the delivery of a due conversation; return None if it has nothing to say.
 
-    Inhibition and hours are judged once more for what nobody was notified of yet.
+    Members whose firing was not notified are judged again, by the inhibitors and hours of now.
 
     :param quiet_digest: an empty digest is sent as "all quiet" instead of skipped
-    :param covers: of a digest: whose held and obsolete alerts it reports
+    :param scope: the destinations whose held and obsolete alerts a digest reports
     """
     row = state.conversations[id_]
     if row.slot is None:
         work = present_state(state, id_, policy, now)
     else:
-        work = _claim_digest(state, row, policy, now, quiet=quiet_digest, covers=covers)
+        work = _claim_digest(state, row, policy, now, quiet=quiet_digest, scope=scope)
     return None if work is None else begin(state, work, now)
 
 
 def begin(state: State, work: Work, now: Millis) -> Work:
-    """Log an attempt."""
+    """Log an attempt as begun; return it with its delivery id and revision."""
     conversation = work.conversation
     delivery = state.deliveries.put(
         DeliveryRow(
@@ -194,11 +200,11 @@ def begin(state: State, work: Work, now: Millis) -> Work:
 
 
 def take_back(state: State, work: Work) -> ConversationRow:
-    """The attempt is not made: it leaves no delivery, and the conversation is as it was. A generation that the claim gave
-    out stays, because none is given out twice.
+    """Remove an attempt that is not made, and restore the conversation. The generation stays as the claim set it, because
+    no generation is used twice.
     """
     delivery = state.deliveries.get(work.delivery)
-    if delivery is not None:  # a part of a storm's has none
+    if delivery is not None:  # a conversation that a storm absorbed has none
         state.deliveries.remove(delivery)
     row, before = state.conversations[work.id], work.before
     if before is not None:
@@ -207,10 +213,12 @@ def take_back(state: State, work: Work) -> ConversationRow:
 
 
 def present_state(state: State, id_: int, policy: Policy, now: Millis) -> Work | None:
-    """A conversation that is due, as it is to be sent, its attempt not logged yet; None: there is nothing to say
-    after all, and it isn't due any more.
+    """Return what a due conversation is to say; the attempt is not logged yet. None: it has nothing to say, and is not
+    due any more.
     """
     judge_once_more(state, id_, policy, now)
+    members = state.members.of("conversation", id_)
+    settle_due_ends(state, state.conversations[id_], members, policy, now)
     row = state.conversations[id_]
     known = [(member, state.alerts[member.alert_id]) for member in state.members.of("conversation", id_)]
     before = {member.id: member.notified for member, _ in known if is_news(member, now)}
@@ -226,10 +234,10 @@ def present_state(state: State, id_: int, policy: Policy, now: Millis) -> Work |
 
 
 def with_new_version(state: State, row: ConversationRow, before: Mapping[int, str]) -> ConversationRow:
-    """Start a new generation if there is news that no attempt under the present one had. Otherwise a provider would drop
-    the news, because it takes a generation that it has seen for the same content.
+    """Start a new generation if there is news that no attempt of the present generation had. A provider treats a
+    generation that it has seen as the same content, so it would drop the news.
 
-    :param before: what the destination was notified of, by member
+    :param before: what the destination was notified of, by id of the members that have news
     """
     attempted = row.revision.startswith(f"{row.generation}-")
     if attempted and any(notified != UNKNOWN for notified in before.values()):
@@ -244,15 +252,15 @@ def work_about(
     before: Mapping[int, str],
     now: Millis,
 ) -> Work:
-    """What is to be sent.
+    """Return what is to be sent.
 
-    :param known: all members
-    :param before: by the members that there is news of: what the destination was notified of before
+    :param known: all members of the conversation, with their alerts
+    :param before: what the destination was notified of before, by id of the members that have news
     """
     known = sorted(
         known, key=lambda each: (-1 if each[1].starts_at is None else each[1].starts_at, each[1].id)
     )
-    told: list[ShownAlert] = []
+    shown: list[ShownAlert] = []
     notice: list[Notice] = []
     ended = 0
     for member, alert in reversed(known):
@@ -267,11 +275,11 @@ def work_about(
                     continue
         else:
             notice.append(Notice(member.id, member.status, notified, member.held_since is not None))
-        shown = replace(alert_of(alert), status=Status(member.status))
+        present = replace(alert_of(alert), status=Status(member.status))
         again = member.status == notified == FIRING
-        told.append(ShownAlert(shown, alert.level, news, member.held_since if news else None, again))
+        shown.append(ShownAlert(present, alert.level, news, member.held_since if news else None, again))
     conversation = conversation_of(
-        row, now, tuple(reversed(told)), receiver=group.receiver, group_labels=json.loads(group.labels),
+        row, now, tuple(reversed(shown)), receiver=group.receiver, group_labels=json.loads(group.labels),
         external_url=group.external_url, truncated=group.truncated if row.kind == OF_GROUP else 0,
     )  # fmt: skip
     conversation = replace(conversation, left_out=max(0, ended - _ENDED_KEPT))
@@ -279,11 +287,12 @@ def work_about(
 
 
 def is_news(member: MemberRow, now: Millis) -> bool:
-    """Whether it is due, and there is something to say of it."""
+    """Return whether a member is due and has something to say."""
     return is_due(member, now) and (member.status == FIRING or member.notified not in NOT_FIRING)
 
 
 def _nothing_due(state: State, id_: int, now: Millis) -> None:
+    """Members that are due have nothing to say: they are not due any more."""
     for member in state.members.of("conversation", id_):
         if is_due(member, now):
             put_member(state, member._replace(at=None), member)
@@ -292,23 +301,23 @@ def _nothing_due(state: State, id_: int, now: Millis) -> None:
 
 
 def judge_once_more(state: State, id_: int, policy: Policy, now: Millis) -> None:
-    """Judge the members of a conversation that are due and that nobody was notified of."""
+    """Judge the due members of a conversation again whose firing was not notified."""
     for member in state.members.of("conversation", id_):
         if is_unjudged(state, member, policy, now):
             rejudge(state, policy, member.alert_id, now)
 
 
 def is_large(row: ConversationRow) -> bool:
-    """It is claimed in pieces."""
+    """Return whether a conversation is claimed in pieces."""
     return row.size > LARGE
 
 
 def start_report(state: State, work: Work, policy: Policy, now: Millis, *, quiet: bool) -> Work | None:
-    """Begin the delivery of a digest, as it was read beside the writer; None: it isn't due any more, or says nothing."""
+    """Begin the delivery of a digest that was read beside the writer; None: it is not due, or reports nothing."""
     row = state.conversations[work.id]
     if row.next_at is None or row.next_at > now:
         return None
-    return begin(state, work, now) if is_worth_sending(state, work, policy, now, quiet=quiet) else None
+    return None if finish_if_empty(state, work, policy, now, quiet=quiet) else begin(state, work, now)
 
 
 def is_due(member: MemberRow, now: Millis) -> bool:
@@ -316,17 +325,17 @@ def is_due(member: MemberRow, now: Millis) -> bool:
 
 
 def _claim_digest(
-    state: State, row: ConversationRow, policy: Policy, now: Millis, *, quiet: bool, covers: Covers
+    state: State, row: ConversationRow, policy: Policy, now: Millis, *, quiet: bool, scope: DigestScope
 ) -> Work | None:
     judge_once_more(state, row.id, policy, now)
-    work = report(state, row.id, policy, now, covers)
-    return work if is_worth_sending(state, work, policy, now, quiet=quiet) else None
+    work = report(state, row.id, policy, now, scope)
+    return None if finish_if_empty(state, work, policy, now, quiet=quiet) else work
 
 
-def report(state: State, id_: int, policy: Policy, now: Millis, covers: Covers) -> Work:
-    """What a digest says, whose members are judged. It changes nothing."""
+def report(state: State, id_: int, policy: Policy, now: Millis, scope: DigestScope) -> Work:
+    """Return what a digest reports; its members are judged already. It changes no row."""
     row = state.conversations[id_]
-    view = digests.view(state, row, policy, now, covers)
+    view = digests.view(state, row, policy, now, scope)
     notice = tuple(
         Notice(member.id, member.status, member.notified, held=True)
         for member in state.members.of("conversation", id_)
@@ -335,19 +344,22 @@ def report(state: State, id_: int, policy: Policy, now: Millis, covers: Covers) 
     return work_of(row, conversation_of(row, now, (), digest=view), notice, now)
 
 
-def is_worth_sending(state: State, work: Work, policy: Policy, now: Millis, *, quiet: bool) -> bool:
-    """Whether a digest has something to say. If it does not, the next one follows."""
+def finish_if_empty(state: State, work: Work, policy: Policy, now: Millis, *, quiet: bool) -> bool:
+    """Finish a digest that reports nothing: the next one follows. Return whether it was finished.
+
+    :param quiet: an empty digest is sent as "all quiet"
+    """
     view = work.conversation.digest
     if quiet or view is None or not view.empty:
-        return True
+        return False
     digests.finish(state, work.id, policy, now)
-    return False
+    return True
 
 
-def upcoming(state: State, destination: str, policy: Policy, now: Millis, covers: Covers) -> Conversation:
-    """The next slot of a digest, as it stands."""
+def upcoming(state: State, destination: str, policy: Policy, now: Millis, scope: DigestScope) -> Conversation:
+    """Return what the next slot of a digest would report now."""
     row, _ = open_slot(state, policy, destination, now)
-    view = replace(digests.view(state, row, policy, now, covers), until=now)
+    view = replace(digests.view(state, row, policy, now, scope), until=now)
     return conversation_of(row, now, (), digest=view)
 
 

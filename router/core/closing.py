@@ -1,14 +1,14 @@
-"""A conversation of very many members is closed in pieces, each of them in a batch: what of it is not over goes on in the
-next slot of its digest, or in another conversation.
+"""Closing: a large conversation is closed in pieces, each piece in a batch of its own. Members that are not over go on in
+the next slot of the digest, or in another conversation.
 
-Pieces may run twice, because the process may end between two of them.
+A piece may run twice, because the process may end between two pieces.
 """
 
 from collections.abc import Sequence
 
 from router.core import digests, fates
 from router.core.conversations import begin_another, change, latest, put_member
-from router.core.members import OBSOLETE
+from router.core.members import NEVER_NOTIFIED
 from router.core.rows import CLOSED, FIRING, NOT_FIRING, OPEN, RESOLVED, ConversationRow, MemberRow
 from router.core.state import State
 from router.decide import Policy
@@ -16,7 +16,7 @@ from router.model import Fate, Millis
 
 
 def close_some(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis) -> None:
-    """Some members of a conversation that is closing. :param ids: none: nothing of it is left"""
+    """Close some members of a closing conversation. :param ids: of the members; none: all are closed already"""
     row = state.conversations[id_]
     members = [state.members[each] for each in ids]
     if not members:
@@ -47,13 +47,13 @@ def _go_on(state: State, row: ConversationRow, members: Sequence[MemberRow], now
     alone: list[MemberRow] = []
     for each in waiting:
         there = None if successor is None else state.members.one("pair", (successor.id, each.alert_id))
-        if there is not None:  # it fired anew since
+        if there is not None:  # it has fired again since
             _empty(state, each)
             for fate in state.fates.of("open of member", each.id):
                 state.fates.put(fate._replace(member_id=there.id, generation=0))
-        elif state.alerts[each.alert_id].status != FIRING:  # it ended since
+        elif state.alerts[each.alert_id].status != FIRING:  # it has ended since
             _empty(state, each)
-            fates.finish(state, each.id, fates.ANY_GENERATION, Fate.OBSOLETE, OBSOLETE, now)
+            fates.finish(state, each.id, fates.ANY_GENERATION, Fate.OBSOLETE, NEVER_NOTIFIED, now)
         else:
             alone.append(each)
     begin_another(state, row, alone, now)

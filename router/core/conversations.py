@@ -1,6 +1,6 @@
 """Conversations: found, opened in episodes, counted, due and closed.
 
-A conversation in which nothing fires and of which nothing is left to notify is closed, whatever ended it.
+A conversation is closed when nothing in it fires and nothing is left to notify.
 """
 
 import hashlib
@@ -29,19 +29,20 @@ from router.model import Conversation, Millis
 
 DATABASE_ID = "database_id"
 FIRST_DUE = "first due"
-"""A question: when the first member of a conversation is due, as it was saved; None: none is."""
+"""A question: when the first member of a conversation is due by the saved rows (epoch ms); None: none is."""
 ONE_ENDED = "one ended"
-"""A question: a member of a conversation that is known there as ended, as it was saved, in a list."""
+"""A question: a list with one member id of a conversation whose end was notified, by the saved rows."""
 _LEAST_URGENT = 99
-# Those of a batch are asked for several times.
-_TOKENS = 10_000
-# 80 bits: of a billion tokens, no two are the same, but for one chance in two million.
-_TOKEN = 20
+# A batch computes the same tokens several times.
+_CACHED_TOKENS = 10_000
+# 80 bits: among a billion tokens, the chance that two are the same is one in two million.
+_TOKEN_DIGITS = 20
 
 
-@lru_cache(_TOKENS)
+@lru_cache(_CACHED_TOKENS)
 def token_of(destination: str, source: str, subject: str) -> str:
-    return _hash(destination, source, subject)[:_TOKEN]
+    """Return the token by which a conversation is found: 20 hex digits."""
+    return _hash(destination, source, subject)[:_TOKEN_DIGITS]
 
 
 def _hash(*parts: str) -> str:
@@ -49,29 +50,29 @@ def _hash(*parts: str) -> str:
 
 
 def database_id(state: State) -> str:
-    """Random, 32 hex digits; in every key that a provider sees."""
+    """Return the random id of the database, 32 hex digits. Every key that a provider sees contains it."""
     row = state.meta.get(DATABASE_ID)
     return "" if row is None else row.value
 
 
 def latest(state: State, token: str) -> ConversationRow | None:
-    """The newest episode."""
+    """Return the newest episode of a conversation; None: there is none."""
     return state.conversations.one("token", token)
 
 
 def open_conversation(
     state: State, destination: str, source: str, kind: str, subject: str, now: Millis, **given: Any
 ) -> tuple[ConversationRow, bool]:
-    """The open conversation of this subject, and whether it is new: a new episode, made of ``given``, is opened if
-    the last one is over.
+    """Return the open conversation of a subject, and whether it is new. If the last episode is over, a new one is opened
+    with the column values ``given``.
     """
-    # A group's key may be long, and stands in its own row.
+    # The key of a group may be long, and is saved in the group's row.
     kept = subject if kind in {OF_DIGEST, OF_STORM} else ""
     return _open(state, token_of(destination, source, subject), destination, source, kind, kept, now, given)
 
 
 def open_successor(state: State, row: ConversationRow, now: Millis, **given: Any) -> ConversationRow:
-    """The conversation of the same subject that follows one that is over, made of ``given`` if it is new."""
+    """Return the conversation that follows one that is over; a new one gets the column values ``given``."""
     found, _ = _open(state, row.token, row.destination, row.source, row.kind, row.subject, now, given)
     return found
 
@@ -100,22 +101,22 @@ _EMPTY: dict[str, Any] = {
     "delivery_id": None, "firing": 0, "known": 0, "shown": 0, "ended": 0, "waiting": 0, "ends": 0, "size": 0,
     "deciding": None, "storm_id": None, "shown_groups": 0,
 }  # fmt: skip
-"""What a conversation begins with."""
+"""The column values of a new conversation."""
 
 
 def keep_remote(state: State, id_: int, remote: Mapping[str, Any], /, **values: Any) -> ConversationRow:
-    """Save what the channel keeps of it, and these values."""
+    """Save the remote state of a conversation, and these column values."""
     kept = json.dumps(dict(remote))
     return change(state, state.conversations[id_], remote=kept, own_message=int(bool(remote)), **values)
 
 
 def change(state: State, conversation: ConversationRow, /, **values: Any) -> ConversationRow:
-    """Save it with these values, and with the order that follows from them."""
+    """Save a conversation with these column values, and with the order that follows from them."""
     return state.conversations.put(_timed(conversation._replace(**values)))
 
 
 def _timed(row: ConversationRow) -> ConversationRow:
-    """With its place in the order of its lane: criticals first, then ends, then by time."""
+    """Return a conversation with its order in the lane: criticals first, then ends, then by time."""
     due_at = row.due_at
     ready = due_at is not None and row.delivery_id is None and row.deciding is None and row.state == rows.OPEN
     next_at = max(due_at, row.not_before) if ready and due_at is not None else None
@@ -132,11 +133,11 @@ def _priority(urgency: int, ends: int) -> int:
 def bump(
     state: State, id_: int, rank: int, group: int | None, deciding: int | None = None
 ) -> ConversationRow:
-    """One generation on.
+    """Start the next generation of a conversation.
 
-    :param rank: of the alert that changed
-    :param group: the group that reported it; None: as it is
-    :param deciding: a webhook of which more alerts may concern it
+    :param rank: the urgency rank of the alert that changed
+    :param group: id of the group that reported it; None: the same as before
+    :param deciding: id of a webhook whose other alerts may concern the conversation
     """
     row = state.conversations[id_]
     return change(
@@ -147,7 +148,7 @@ def bump(
 
 
 def put_member(state: State, member: MemberRow, before: MemberRow | None = None) -> MemberRow:
-    """Save a member, and count it in its conversation. :param before: as it was there; None: it was not"""
+    """Save a member, and count it in its conversation. :param before: its row before; None: it is new there"""
     if member == before:
         return member
     row = state.conversations[member.conversation_id]
@@ -180,7 +181,7 @@ def put_member(state: State, member: MemberRow, before: MemberRow | None = None)
 
 
 def find_due(state: State, id_: int) -> ConversationRow:
-    """Its due time as it is: before, it may be earlier than that of any member."""
+    """Set the due time of a conversation to that of its first due member; before, it may have been earlier."""
     row = state.conversations[id_]
     if row.slot is not None:
         return row
@@ -195,8 +196,9 @@ def find_due(state: State, id_: int) -> ConversationRow:
 
 
 def close(state: State, id_: int) -> None:
+    """Close a conversation. Members of a large one are closed later, in pieces."""
     row = state.conversations[id_]
-    if row.size > LARGE:  # its members are marked later, in pieces
+    if row.size > LARGE:
         change(state, row, state=rows.CLOSING, due_at=None)
         return
     change(state, row, state=rows.CLOSED, due_at=None)
@@ -205,9 +207,9 @@ def close(state: State, id_: int) -> None:
 
 
 def begin_another(state: State, row: ConversationRow, members: Iterable[MemberRow], now: Millis) -> None:
-    """What fires unnotified of these members of a conversation that is over (held, inhibited, or anew) begins another.
+    """Move the firing members that were not notified from a conversation that is over to a new one.
 
-    :param row: as it was
+    :param row: the conversation before it was closed
     """
     waiting = [each for each in members if each.status == FIRING and each.notified in NOT_FIRING]
     if not waiting:
@@ -224,7 +226,7 @@ def begin_another(state: State, row: ConversationRow, members: Iterable[MemberRo
 
 
 def next_of_changed(state: State, destination: str, since: int) -> Millis | None:
-    """When the first conversation of a destination may be sent, of those that changed; None: none may.
+    """Return when the first changed conversation of a destination may be sent (epoch ms); None: none may.
 
     :param since: the length of the journal before the changes
     """
@@ -233,7 +235,7 @@ def next_of_changed(state: State, destination: str, since: int) -> Millis | None
 
 
 def is_any_closing(state: State, since: int) -> bool:
-    """Whether one of very many members, of the conversations that changed, is left to be closed in pieces.
+    """Return whether a changed conversation is large and still to be closed in pieces.
 
     :param since: the length of the journal before the changes
     """
@@ -246,9 +248,7 @@ def _changed(state: State, since: int) -> Iterator[ConversationRow]:
 
 
 def open_members(state: State, alert: int) -> list[MemberRow]:
-    """Those of an alert whose conversations are open; and those of digests that are closing, before they go on in the
-    next slot.
-    """
+    """Return the members of an alert in open conversations, and in closing digests: those go on in the next slot."""
     found = (
         (each, state.conversations[each.conversation_id]) for each in state.members.of("open of alert", alert)
     )
@@ -260,7 +260,7 @@ def open_members(state: State, alert: int) -> list[MemberRow]:
 
 
 def close_empty(state: State, ids: Iterable[int]) -> None:
-    """After something of these ended."""
+    """Close those of these conversations that have nothing left to say, after something in them ended."""
     empty = [id_ for id_ in sorted(ids) if has_nothing_to_say(state.conversations[id_])]
     state.dead_letters.want("open of conversation", empty)
     state.members.want("conversation", (id_ for id_ in empty if state.conversations[id_].size <= LARGE))
@@ -270,26 +270,27 @@ def close_empty(state: State, ids: Iterable[int]) -> None:
 
 
 def has_nothing_to_say(row: ConversationRow) -> bool:
+    """Return whether an open conversation has nothing that fires, is known as firing, or waits."""
     is_of_group = row.state == rows.OPEN and row.kind in {OF_GROUP, OF_ALERT}
     return is_of_group and not (row.firing or row.known or row.waiting)
 
 
 def close_if_empty(state: State, id_: int) -> None:
-    """After something of it ended, was given up or was settled."""
+    """Close a conversation that has nothing left to say, after something in it ended, was given up or was settled."""
     row = state.conversations[id_]
     if not has_nothing_to_say(row):
         return
-    # Somebody may have it tried again.
+    # A dead letter may be retried.
     if state.dead_letters.of("open of conversation", id_):
         return
-    # Alerts that Alertmanager left out (max_alerts) may fire: it ends when the group is shown whole.
+    # Alerts that Alertmanager left out (max_alerts) may fire: it closes when Alertmanager shows the whole group.
     if row.ended and row.kind == OF_GROUP and state.groups[row.group_id].truncated:
         return
     close(state, id_)
 
 
 def revision_of(state: State, conversation: Conversation) -> str:
-    """See :class:`router.model.Conversation`. A digest has one revision: it goes out once."""
+    """Return the revision of what is sent, see :class:`router.model.Conversation`. A digest has one: it is sent once."""
     generation = f"{conversation.version}-"
     if conversation.revision and (
         conversation.digest is not None or conversation.revision.startswith(generation)
@@ -301,7 +302,7 @@ def revision_of(state: State, conversation: Conversation) -> str:
 def open_slot(
     state: State, policy: Policy, digest: str, now: Millis, **given: Any
 ) -> tuple[ConversationRow, bool]:
-    """The digest's next slot, and whether it is new."""
+    """Return the conversation of a digest's next slot, and whether it is new."""
     slot = next_slot(state, policy, digest, now)
     since = min(policy.schedules[digest].previous(slot - 1), now)
     return open_conversation(
@@ -310,12 +311,12 @@ def open_slot(
 
 
 def slot_token(policy: Policy, digest: str, now: Millis) -> str:
-    """Of the slot that is next by its schedule."""
+    """Return the token of the slot that is next by the schedule."""
     return token_of(digest, "", f"slot:{policy.schedules[digest].next(now)}")
 
 
 def next_slot(state: State, policy: Policy, digest: str, now: Millis) -> Millis:
-    """The first that has not gone out: after the clock was stepped back, some to come have."""
+    """Return the first slot that was not sent (epoch ms). After a step back of the clock, future slots may have been."""
     schedule = policy.schedules[digest]
     slot = schedule.next(now)
     while (last := latest(state, token_of(digest, "", f"slot:{slot}"))) is not None and last.notified_at:

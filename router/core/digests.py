@@ -1,4 +1,4 @@
-"""Digests: a conversation a slot. What one reports, and how the next one takes over."""
+"""Digests: one conversation a slot. What a digest reports, and how the next one continues it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,48 +12,52 @@ from router.core.state import State
 from router.decide import Policy
 from router.model import Destination, DigestLine, DigestView, Fate, Millis
 
-GONE = "its digest is gone from the rules"
-# As often as this within one period, and an alert is called flapping.
+DIGEST_GONE = "its digest is gone from the rules"
+# An alert that fires this often within one period is called flapping.
 _FLAPPING = 3
 
 OBSOLETE_IN, FIRED_SINCE = "obsolete in", "fired since"
 MANY_REPORTED = "many reported"
-"""Questions to the database; (since, until): for each destination in which a firing became obsolete a row
-``(change, alert, destination, reason, notified_at)``, ``notified_at`` the destinations that were notified of the same
-change; (alert, since): how often it fired; (since, until): whether more than :data:`LARGE` alerts are held, or firings
-became obsolete."""
+"""Questions to the database, by their parameters:
+
+- :data:`OBSOLETE_IN` ``(since, until)``: a row ``(change, alert, destination, reason, notified_at)`` for each destination
+  at which a firing became obsolete; ``notified_at`` are the keys of destinations that were notified of the same change.
+- :data:`FIRED_SINCE` ``(alert, since)``: how often the alert fired.
+- :data:`MANY_REPORTED` ``(since, until)``: whether more than :data:`LARGE` alerts are held, or firings became obsolete.
+"""
 
 
 @dataclass(frozen=True, slots=True)
-class Covers:
-    """Whose alerts a digest reports, beside its own."""
+class DigestScope:
+    """The destinations whose held and obsolete alerts a digest reports, in addition to its own alerts."""
 
     destinations: frozenset[str] | None = None
-    """Their keys; None: everybody's."""
+    """Their keys; None: all destinations."""
     machines: frozenset[str] = frozenset()
-    """Those at which nobody reads: a program is notified there."""
+    """The keys of those that notify a program, not people."""
 
     def __contains__(self, destination: str) -> bool:
         return self.destinations is None or destination in self.destinations
 
-    def reads(self, destination: str) -> bool:
-        """Whether a reader of the digest has heard of what went there."""
+    def is_read(self, destination: str) -> bool:
+        """Return whether readers of the digest know what was sent to this destination."""
         return destination in self and destination not in self.machines
 
 
-EVERYBODY = Covers()
+ALL_DESTINATIONS = DigestScope()
 
 
-def covered(destination: Destination, policy: Policy) -> Covers:
+def scope_of(destination: Destination, policy: Policy) -> DigestScope:
+    """Return the destinations that a digest reports about, by its option ``covers``."""
     machines = frozenset(key for key, each in policy.destinations.items() if each.machine)
     if not destination.digest or not destination.options.covers:
-        return Covers(None, machines)
+        return DigestScope(None, machines)
     keys = (each.key for name in destination.options.covers for each in policy.receivers.get(name, ()))
-    return Covers(frozenset(keys) | {destination.key}, machines)
+    return DigestScope(frozenset(keys) | {destination.key}, machines)
 
 
 def is_large(state: State, row: ConversationRow, policy: Policy, now: Millis) -> bool:
-    """It reports very many alerts: it is claimed in pieces."""
+    """Return whether a digest reports so many alerts that it is claimed in pieces."""
     return row.size > LARGE or bool(state.ask(MANY_REPORTED, _period(row, policy, now)))
 
 
@@ -61,8 +65,8 @@ def _period(row: ConversationRow, policy: Policy, now: Millis) -> tuple[Millis, 
     return row.since or 0, max(row.slot or 0, policy.schedules[row.destination].previous(now))
 
 
-def view(state: State, row: ConversationRow, policy: Policy, now: Millis, covers: Covers) -> DigestView:
-    """What a digest reports. One that comes late covers all until its latest slot."""
+def view(state: State, row: ConversationRow, policy: Policy, now: Millis, scope: DigestScope) -> DigestView:
+    """Return what a digest reports. A late digest covers all slots up to the latest one."""
     since, until = _period(row, policy, now)
     own = [each for each in state.members.of("conversation", row.id) if each.decision == rows.DIGEST]
     own.sort(key=lambda each: each.alert_id)
@@ -86,14 +90,14 @@ def view(state: State, row: ConversationRow, policy: Policy, now: Millis, covers
             for member in held
         ),
         seen,
-        covers,
+        scope,
     )
-    heard = {number for number, _, _, _, at in unnotified if any(covers.reads(each) for each in at)}
+    known = {number for number, _, _, _, at in unnotified if any(scope.is_read(each) for each in at)}
     obsolete = _others(
         state,
-        ((alert, at, reason) for number, alert, at, reason, _ in unnotified if number not in heard),
+        ((alert, at, reason) for number, alert, at, reason, _ in unnotified if number not in known),
         seen,
-        covers,
+        scope,
     )
     return DigestView(since, until, tuple(firing), tuple(ended), tuple(flapping), held_lines, obsolete)
 
@@ -109,16 +113,16 @@ def _want_viewed(
     state.alerts.want("id", {*(each.alert_id for each in (*own, *held)), *unnotified})
     state.conversations.want("id", {each.conversation_id for each in held})
     for each in own:
-        state.wish(FIRED_SINCE, (each.alert_id, since))
+        state.want_answer(FIRED_SINCE, (each.alert_id, since))
     state.ready()
 
 
 def _others(
-    state: State, found: Iterable[tuple[int, str, str]], seen: set[int], covers: Covers
+    state: State, found: Iterable[tuple[int, str, str]], seen: set[int], scope: DigestScope
 ) -> tuple[DigestLine, ...]:
     lines = []
     for alert_id, destination, reason in found:
-        if alert_id not in seen and destination in covers:
+        if alert_id not in seen and destination in scope:
             seen.add(alert_id)
             alert: AlertRow = state.alerts[alert_id]
             lines.append(DigestLine(alert_of(alert), alert.level, 1, reason))
@@ -126,7 +130,7 @@ def _others(
 
 
 def finish(state: State, id_: int, policy: Policy, now: Millis) -> None:
-    """A digest is over. Of one of very many members, they go on in pieces, see :func:`go_on`."""
+    """Close a digest; its members go on in the next slot. Those of a large one do so in pieces, see :func:`go_on`."""
     row = state.conversations[id_]
     if row.size <= LARGE:
         go_on(state, row, state.members.of("conversation", id_), policy, now)
@@ -138,14 +142,14 @@ def finish(state: State, id_: int, policy: Policy, now: Millis) -> None:
 def go_on(
     state: State, row: ConversationRow, members: Sequence[MemberRow], policy: Policy, now: Millis
 ) -> None:
-    """What still fires of these members of a digest that is over, and what came while it was on its way, goes on in the
-    next slot. It may run twice. There is none if the rules name the digest no more.
+    """Move members of a digest that is over to the next slot: those that still fire, and those with open fates. Running
+    it twice does no harm. If the rules no longer name the digest, their fates are dropped instead.
     """
     state.fates.want("open of member", (each.id for each in members))
     if row.destination not in policy.schedules:
         state.ready()
         for each in members:
-            fates.finish(state, each.id, fates.ANY_GENERATION, Fate.DROPPED, GONE, now)
+            fates.finish(state, each.id, fates.ANY_GENERATION, Fate.DROPPED, DIGEST_GONE, now)
         return
     successor, _ = open_slot(state, policy, row.destination, now)
     state.alerts.want("id", (each.alert_id for each in members))
@@ -159,7 +163,7 @@ def go_on(
 
 
 def report_next(state: State, member: MemberRow, destination: str, policy: Policy, now: Millis) -> None:
-    """A member of a slot that is closed stands in the next one, with its open fates."""
+    """Add a member of a closed slot to the next one, with its open fates."""
     successor, _ = open_slot(state, policy, destination, now)
     _carry(state, member, state.alerts[member.alert_id], successor.id)
 
@@ -180,7 +184,7 @@ def _carry(state: State, member: MemberRow, alert: AlertRow, successor: int) -> 
 
 
 def close_slots(state: State, policy: Policy, now: Millis) -> None:
-    """Digests that the rules name no more: nobody waits for what is in them."""
+    """Close the open slots of digests that the rules no longer name."""
     gone = [
         slot
         for slot in state.conversations.of("open slots", rows.OPEN)
@@ -188,12 +192,12 @@ def close_slots(state: State, policy: Policy, now: Millis) -> None:
     ]
     state.members.want("conversation", (slot.id for slot in gone if slot.size <= LARGE))
     state.ready()
-    state.together(partial(finish, state, slot.id, policy, now) for slot in gone)
+    state.run_all(partial(finish, state, slot.id, policy, now) for slot in gone)
 
 
 def open_slots(state: State, policy: Policy, now: Millis) -> None:
-    """Each digest has its next slot open, even with nothing in it; one that waits follows a changed schedule."""
-    state.together(partial(_open_next, state, policy, destination, now) for destination in policy.schedules)
+    """Open the next slot of each digest, even without alerts; an open slot follows a changed schedule."""
+    state.run_all(partial(_open_next, state, policy, destination, now) for destination in policy.schedules)
 
 
 def _open_next(state: State, policy: Policy, destination: str, now: Millis) -> None:
@@ -206,7 +210,7 @@ def _open_next(state: State, policy: Policy, destination: str, now: Millis) -> N
     if waiting and all(each.slot != slot for each in waiting):
         subject = f"slot:{slot}"
         token = token_of(destination, "", subject)
-        # A digest that was gone for a while may have left a closed one at that very slot.
+        # A digest that was removed for a while may have left a closed conversation at the same slot.
         last = latest(state, token)
         change(
             state, waiting[0], slot=slot, due_at=slot, subject=subject, token=token,

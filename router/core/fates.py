@@ -1,24 +1,25 @@
 """The ledger: every accepted change has one fate at each of its destinations.
 
-A fate keeps two things: the decision, and what came of it. What a fate was before it was decided again becomes a row of
-its own: most fates are decided once, and cost no more than their row.
+A fate keeps its decision and the result. When a fate is decided again, its former states become rows of their own. Most
+fates are decided once, and need one row.
 """
 
 from router.core.rows import FateRow, FormerFateRow
 from router.core.state import State
 from router.model import Fate, Millis
 
-Said = tuple[Fate, str, str]
-"""A fate, the rule that made it, and the reason."""
+FateDecision = tuple[Fate, str, str]
+"""A fate, the name of the rule that made it, and the reason."""
 ANY_GENERATION = 2**62
-"""Beyond every one."""
+"""Higher than any generation."""
 
 
 def add(
-    state: State, change: int, destination: str, member: int | None, said: Said, generation: int, now: Millis,
+    state: State, change: int, destination: str, member: int | None, decision: FateDecision, generation: int, now: Millis,
     configuration: int | None = None,
 ) -> None:  # fmt: skip
-    fate, rule, reason = said
+    """Add the fate of a change at a destination."""
+    fate, rule, reason = decision
     state.fates.put(
         FateRow(
             state.new_id(), change, destination, member, str(fate), rule, reason, generation, now, now,
@@ -27,24 +28,26 @@ def add(
     )  # fmt: skip
 
 
-def move(state: State, member: int, said: Said, now: Millis, configuration: int | None = None) -> None:
-    """The open fates of a member: the rules, or the state, say something else of them now.
+def move(
+    state: State, member: int, decision: FateDecision, now: Millis, configuration: int | None = None
+) -> None:
+    """Give the open fates of a member another decision.
 
-    :param configuration: of the rules; None: the state says so
+    :param configuration: id of the configuration that decided; None: the state of the member did
     """
     for row in state.fates.of("open of member", member):
-        decide(state, row, said, now, configuration)
+        decide(state, row, decision, now, configuration)
 
 
 def finish(state: State, member: int, generation: int, fate: Fate, reason: str, now: Millis) -> None:
-    """The open fates of a member up to a generation have come to this."""
+    """Close the open fates of a member, up to a generation of its conversation, with this result."""
     for row in state.fates.of("open of member", member):
         if row.generation <= generation:
             state.fates.put(row._replace(fate=str(fate), reason=reason, updated_at=now))
 
 
 def make_obsolete(state: State, member: int, rule: str, reason: str, now: Millis) -> None:
-    """Nobody was notified of the open fates of a member, and nobody need be. :param rule: of its last decision"""
+    """Make the open fates of a member obsolete: no notification is needed. :param rule: of its last decision"""
     for row in state.fates.of("open of member", member):
         if row.rule == rule:
             state.fates.put(row._replace(fate=str(Fate.OBSOLETE), reason=reason, updated_at=now))
@@ -52,15 +55,17 @@ def make_obsolete(state: State, member: int, rule: str, reason: str, now: Millis
             decide(state, row, (Fate.OBSOLETE, rule, reason), now)
 
 
-def raise_dead(state: State, member: int, fate: Fate, reason: str, now: Millis) -> None:
-    """Somebody settled the dead letter."""
+def settle_dead(state: State, member: int, fate: Fate, reason: str, now: Millis) -> None:
+    """Give the dead fates of a member a new decision: its dead letter is settled."""
     for row in state.fates.of("dead of member", member):
         decide(state, row, (fate, row.rule, reason), now)
 
 
-def decide(state: State, row: FateRow, said: Said, now: Millis, configuration: int | None = None) -> None:
-    """Give a fate a new decision. What it was before is kept, unless the decision says the same."""
-    fate, rule, reason = said
+def decide(
+    state: State, row: FateRow, decision: FateDecision, now: Millis, configuration: int | None = None
+) -> None:
+    """Give a fate a new decision. Its former states are kept as rows, unless the decision is the same."""
+    fate, rule, reason = decision
     if (row.fate, row.rule, row.reason) == (fate, rule, reason):
         state.fates.put(row._replace(updated_at=now))
         return
@@ -78,7 +83,7 @@ def decide(state: State, row: FateRow, said: Said, now: Millis, configuration: i
 
 
 def states_of(row: FateRow) -> list[tuple[Millis, str, str]]:
-    """The decision, and what came of it, if anything did: since when, the fate, and the reason."""
+    """Return the decision, and its result if there is one: since when (epoch ms), the fate, and the reason."""
     result = (row.updated_at, row.fate, row.reason)
     if row.decision is None or row.because is None:
         return [result]
@@ -87,7 +92,7 @@ def states_of(row: FateRow) -> list[tuple[Millis, str, str]]:
 
 
 def of_last_change(state: State, alert: int, destination: str) -> FateRow | None:
-    """What the last change of an alert came to at a destination; None: it was not meant for it."""
+    """Return the fate of an alert's last change at a destination; None: the change was not decided for it."""
     last = state.alerts[alert].last_change_id
     if last is None:
         return None

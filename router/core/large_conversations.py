@@ -1,7 +1,7 @@
-"""A conversation of very many alerts: what it is to say is marked, sent and recorded in pieces, each of them in a batch.
+"""Large conversations: what they say is marked, sent and recorded in pieces, each piece in a batch of its own.
 
-The pieces of one delivery may be cut short by the process's end. Then it is sent once more: what was marked counts as
-notified perhaps, and what was recorded is no news any more.
+If the process ends between two pieces, the delivery is sent again: marked members count as ``unknown``, and recorded
+ones are no news any more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,28 +19,30 @@ from router.core.claim import (
 )
 from router.core.conversations import change, close_if_empty, find_due, put_member
 from router.core.dead_letters import give_up_some, notify_instead, want_notified_instead
-from router.core.members import rejudge_all
-from router.core.record import Recorded, may_have_arrived, notified, unnotified
+from router.core.judging import rejudge_all
+from router.core.record import Recorded, record_notified, settle_failure, with_unknown_arrival
 from router.core.rows import UNKNOWN, ConversationRow, GroupRow
 from router.core.state import State
 from router.core.storms import is_named_in_storm
+from router.core.unsent_ends import settle_due_ends
 from router.decide import Policy
 from router.model import Broken, Delivered, Millis, Outcome, Rejected, Retry
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """A delivery that was begun. What it says is read beside the writer."""
+class LargeClaim:
+    """A begun delivery of a large conversation. What it says is read beside the writer."""
 
     work: Work
-    """Without alerts."""
+    """The attempt, still without alerts."""
     row: ConversationRow
     group: GroupRow
 
 
 def mark(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis) -> dict[int, str]:
-    """Judge some members of a conversation that is due once more, and mark those that there is news of as if the
-    destination had been notified. What it was notified of before, by member.
+    """Judge some members of a due conversation again, and mark those with news as ``unknown``.
+
+    Return what the destination was notified of before, by member id.
     """
     state.conversations.want("id", (id_,))
     state.members.want("id", ids)
@@ -51,6 +53,7 @@ def mark(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis
         member.alert_id for each in ids if is_unjudged(state, member := state.members[each], policy, now)
     ]
     rejudge_all(state, policy, stale, now)
+    settle_due_ends(state, state.conversations[id_], [state.members[each] for each in ids], policy, now)
     before: dict[int, str] = {}
     for each in ids:
         member = state.members[each]
@@ -64,11 +67,11 @@ def mark(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis
 
 def start(
     state: State, id_: int, now: Millis, before: Mapping[int, str], storm: Work | None = None
-) -> Begun | None:
-    """Begin the delivery of a conversation whose members are marked; None: it isn't due any more.
+) -> LargeClaim | None:
+    """Begin the delivery of a conversation whose members are marked; None: it is not due any more.
 
-    :param before: what the destination was notified of, by the members that there is news of
-    :param storm: a message that takes it along
+    :param before: what the destination was notified of before, by id of the marked members
+    :param storm: the storm whose message absorbs it; None: it has its own message
     """
     row = state.conversations[id_]
     if (
@@ -88,13 +91,13 @@ def start(
         work = begin(state, work, now)
     else:
         change(state, row, delivery_id=storm.delivery, storm_id=storm.id)
-    return Begun(work, state.conversations[id_], group)
+    return LargeClaim(work, state.conversations[id_], group)
 
 
 def record_some(state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis) -> Recorded:
-    """What an outcome means for some members, before :func:`router.core.record.record` ends the delivery.
+    """Apply an outcome to some members, before :func:`router.core.record.record_outcome` ends the delivery.
 
-    :param work: with some of its tellings
+    :param work: the attempt, with some of its notices
     """
     refused = outcome.refused if isinstance(outcome, Delivered | Retry) else ()
     if refused or isinstance(outcome, Rejected):
@@ -107,11 +110,11 @@ def record_some(state: State, work: Work, outcome: Outcome, policy: Policy, now:
     accepted: tuple[Millis, ...] = ()
     match outcome:
         case Rejected():
-            given_up = may_have_arrived(work) if outcome.ambiguous else work
+            given_up = with_unknown_arrival(work) if outcome.ambiguous else work
             return Recorded(wake=give_up_some(state, given_up, outcome.shown, policy, now))
         case Delivered():
-            accepted = notified(state, work, now)
-        case Retry() | Broken() if not outcome.ambiguous and work.conversation.digest is None:
-            unnotified(state, work, now)
+            accepted = record_notified(state, work, policy, now)
+        case Retry() | Broken() if work.conversation.digest is None:
+            settle_failure(state, work, outcome, policy, now)
     woken = (notify_instead(state, work, f"{each.recipient}: {each.shown}", policy, now) for each in refused)
     return Recorded(accepted, frozenset().union(*woken))

@@ -1,4 +1,4 @@
-"""A webhook of very many alerts: kept whole, then decided in pieces, each of them in a batch."""
+"""Large webhooks: each is kept whole, then decided in pieces, each piece in a batch of its own."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from router.packed import unpack
 
 
 def keep(state: State, webhook: Webhook, source: str, body: bytes, now: Millis) -> int:
-    """A webhook whose alerts are to be decided in pieces, by its number in the order of arrival."""
+    """Keep a webhook whose alerts are decided in pieces. Return its number in the order of arrival."""
     arrival = state.new_id()
     state.webhooks.put(
         WebhookRow(arrival, source, now, body, None, None, len(webhook.alerts), webhook.sender)
@@ -24,8 +24,8 @@ def keep(state: State, webhook: Webhook, source: str, body: bytes, now: Millis) 
 def accept_some(
     state: State, arrival: int, webhook: Webhook, source: str, policy: Policy, now: Millis
 ) -> Receipt:
-    """Decide some alerts of a webhook that was kept. A conversation of its group waits for all of them. What was decided
-    before is left out, so that this may run twice.
+    """Decide some alerts of a kept webhook. Conversations of its group wait for the last of them. Alerts that are decided
+    already are left out, so running it twice does no harm.
 
     :param webhook: with these alerts only
     """
@@ -45,8 +45,10 @@ def accept_some(
     return receipt
 
 
-def accept_end(state: State, arrival: int, webhook: Webhook, source: str, now: Millis) -> frozenset[str]:
-    """All alerts of a webhook are decided. The destinations that may have something to do now."""
+def accept_end(
+    state: State, arrival: int, webhook: Webhook, source: str, policy: Policy, now: Millis
+) -> frozenset[str]:
+    """Finish a webhook whose alerts are all decided. Return the keys of destinations that may have something to send."""
     state.webhooks.want("id", (arrival,))
     state.groups.want("key", ((source, webhook.receiver, webhook.group_key),))
     state.conversations.want("deciding", (arrival,))
@@ -56,15 +58,15 @@ def accept_end(state: State, arrival: int, webhook: Webhook, source: str, now: M
         state.conversations.want("open of group", (group.id,))
         state.ready()
     waited = [row.id for row in state.conversations.of("deciding", arrival)]
-    woken = complete(state, group.id, now) if group.truncated == 0 else set()
-    woken |= let_go(state, arrival)
+    woken = complete(state, group.id, policy, now) if group.truncated == 0 else set()
+    woken |= release_waiting(state, arrival)
     close_empty(state, waited)
     state.webhooks.put(state.webhooks[arrival]._replace(undecided=None, sender=""))
     return frozenset(woken)
 
 
-def let_go(state: State, arrival: int) -> set[str]:
-    """The conversations that waited for a webhook may go out. Their destinations."""
+def release_waiting(state: State, arrival: int) -> set[str]:
+    """Release the conversations that waited for a webhook. Return the keys of their destinations."""
     waiting = state.conversations.of("deciding", arrival)
     for row in waiting:
         change(state, row, deciding=None)
@@ -72,28 +74,29 @@ def let_go(state: State, arrival: int) -> set[str]:
 
 
 def give_up(state: State, arrival: int, reason: str) -> set[str]:
-    """Alerts of a webhook can't be decided: it is quarantined. What was decided of it stays, and goes out."""
+    """Quarantine a webhook whose alerts cannot be decided. The alerts that were decided stay so, and are sent."""
     row = state.webhooks[arrival]
-    body = unpack(row.body)  # a quarantined one is kept as it came
+    body = unpack(row.body)  # a quarantined body is kept as it came
     state.webhooks.put(row._replace(undecided=None, sender="", quarantined=reason, body=body))
-    return let_go(state, arrival)
+    return release_waiting(state, arrival)
 
 
 def in_order(webhook: Webhook, policy: Policy) -> list[Alert]:
-    """The alerts of a webhook, as they are decided in pieces, the most urgent first. What fires and mutes others comes
-    before those. Ends come after all that fires, and those of what mutes come last: nothing is let go that another
-    alert of the webhook still mutes, or that has ended as well.
+    """Return the alerts of a webhook in the order in which they are decided, the most urgent first.
+
+    Firing inhibitors come before the alerts that they may mute. Ends come after all firing alerts, and ends of inhibitors
+    come last: so no alert is released that another alert of the webhook still mutes, or that has ended as well.
     """
 
-    def place(alert: Alert) -> tuple[bool, bool, int]:
+    def order(alert: Alert) -> tuple[bool, bool, int]:
         ended = alert.status is not Status.FIRING
         matched = policy.match(alert.labels, alert.identity, own=alert.about is not None)
         return ended, bool(matched.mutes) is ended, policy.severity.rank(matched.level)
 
-    return sorted(webhook.alerts, key=place)
+    return sorted(webhook.alerts, key=order)
 
 
 def _group_of(state: State, webhook: Webhook, source: str) -> int:
-    """As it was kept with the webhook, or as a later one showed it."""
+    """Return the id of the webhook's group; a later webhook may have changed the group."""
     row = state.groups.one("key", (source, webhook.receiver, webhook.group_key))
     return put_group(state, webhook, source) if row is None else row.id

@@ -1,15 +1,13 @@
 """Transitions of a member: what a decision, a change or an end does to one alert in one conversation, and to its fates.
 
-A hold or an inhibition only delays a first notification. Who was notified of an alert is notified of its end.
+A hold or an inhibition only delays a first notification. A destination that was notified of an alert is notified of its
+end, unless it has ``send_resolved: false``.
 """
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 from router.core import fates, rows
-from router.core.alerts import about_of, labels_of
 from router.core.conversations import (
     bump,
     latest,
@@ -17,8 +15,6 @@ from router.core.conversations import (
     open_members,
     open_slot,
     put_member,
-    slot_token,
-    token_of,
 )
 from router.core.rows import (
     DROP,
@@ -30,14 +26,14 @@ from router.core.rows import (
     OF_GROUP,
     RESOLVED,
     UNKNOWN,
-    AlertRow,
     ConversationRow,
     MemberRow,
 )
-from router.core.state import MissingRows, State
-from router.decide import Policy, decide
-from router.decide.inhibition import Key
-from router.model import MINUTE, Decision, DecisionKind, Destination, Fate, Labels, Millis
+from router.core.state import State
+from router.core.subjects import Subject
+from router.core.unsent_ends import NOT_SENT, sends_ends, settle_ends
+from router.decide import Policy
+from router.model import MINUTE, Decision, DecisionKind, Destination, Fate, Millis
 
 FATE_OF = {
     DecisionKind.SEND: Fate.PENDING,
@@ -46,111 +42,19 @@ FATE_OF = {
     DecisionKind.INHIBITED: Fate.INHIBITED,
     DecisionKind.DROP: Fate.DROPPED,
 }
-NOWHERE = "none"
-"""The destination of a receiver that has none."""
-ABSENT = "not in Alertmanager's last answer"
-OBSOLETE = "ended before anyone was told"
-IN_DOUBT = "contradicts an end of minutes ago: counts unless another end is reported"
-# A notification comes some time after its change, and the next repeat is on time.
-LAG: Millis = MINUTE
-
-
-def judge(
-    state: State,
-    policy: Policy,
-    labels: Labels,
-    about: frozenset[str] | None,
-    now: Millis,
-    identity: str = "",
-) -> tuple[Decision, ...]:
-    """As :func:`decide`, among all that fires."""
-
-    def source(key: Key) -> Labels | None:
-        # Two alerts that both match both sides of a rule don't mute each other.
-        # https://github.com/prometheus/alertmanager/blob/main/inhibit/inhibit.go
-        for row in state.inhibitors.of("key", key.text):
-            if not (key.two_sided and row.two_sided):
-                return labels_of(state.alerts[row.alert_id])
-        return None
-
-    return decide(labels, policy, now, source, about, identity)
-
-
-def want_judged(state: State, policy: Policy, several: Iterable[tuple[str, Labels]]) -> None:
-    """Have the rows loaded that :func:`judge` asks for, in rounds. :raises Missing:
-
-    :param several: identities and labels
-    """
-    if not policy.inhibition.rules:
-        return
-    keys = {key.text for identity, labels in several for key in policy.match(labels, identity).muted_by}
-    state.inhibitors.want("key", keys)
-    state.ready()
-    state.alerts.want("id", {row.alert_id for key in keys for row in state.inhibitors.of("key", key)})
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """An alert as one group reports it."""
-
-    alert: int
-    source: str
-    identity: str
-    level: str
-    group: int
-    receiver: str
-    group_key: str
-
-    def at(self, destination: Destination) -> tuple[str, str]:
-        """The (source, subject) that names its conversation at a destination that is no digest."""
-        if destination.per_alert:
-            return self.source, f"alert:{self.identity}"
-        return self.source, f"group:{self.receiver}:{self.group_key}"
-
-    def token(self, destination: Destination) -> str:
-        return token_of(destination.key, *self.at(destination))
-
-
-def want_placed(
-    state: State,
-    policy: Policy,
-    placed: Iterable[tuple[Subject, Iterable[Destination]]],
-    now: Millis,
-) -> None:
-    """Have the conversations loaded in which alerts have their places, in rounds. :raises Missing:
-
-    :param placed: the ``alert`` of a subject is 0 if it is new
-    """
-    if state.complete:
-        return
-    tokens = [
-        (subject.alert, slot_token(policy, each.key, now) if each.digest else subject.token(each))
-        for subject, several in placed
-        for each in several
-        if not each.digest or each.key in policy.schedules
-    ]
-    state.conversations.want("token", {token for _, token in tokens})
-    state.ready()
-    pairs = {
-        (last.id, alert)
-        for alert, token in tokens
-        if alert and (last := state.conversations.one("token", token)) is not None
-    }
-    state.members.want("pair", pairs)
-    state.ready()
-
-
-def subject_of(state: State, alert: AlertRow, group_id: int) -> Subject:
-    group = state.groups[group_id]
-    return Subject(
-        alert.id, alert.source, alert.identity, alert.level, group.id, group.receiver, group.group_key
-    )
+NO_DESTINATION = "none"
+"""The destination in the ledger for a receiver without destinations."""
+NEVER_NOTIFIED = "ended before anyone was notified"
+IN_DOUBT = "contradicts a recent end; counts as firing unless the end is reported again"
+# A notification is later than its change, but the next repeat is on time: a repeat may come this much early.
+REPEAT_LAG: Millis = MINUTE
 
 
 class Transitions:
-    """What is done about one alert, with or without a change that brought it up.
+    """Applies decisions about one alert, or its end, to its members.
 
-    Without a change (the rules, an inhibitor or the hour moved on) only what nobody was notified of yet moves.
+    A change reports the alert. Without a change (the rules, an inhibitor or the hour changed), only members whose
+    destination was not notified move.
     """
 
     def __init__(
@@ -165,35 +69,40 @@ class Transitions:
         deciding: int | None = None,
     ) -> None:
         """
-        :param note: why the alert counts as ended, where nobody resolved it
-        :param doubt: its sender reports it as firing; it counts as ended until the doubt is settled
-        :param deciding: a webhook of which more alerts are to be decided: conversations of its group wait for the last
+        :param note: why the alert counts as ended although no sender resolved it; empty: a sender did
+        :param doubt: the sender reports it as firing; it counts as ended until the doubt is settled
+        :param deciding: id of a webhook that is decided in pieces; conversations of its group wait for the last piece
         """
         self._state = state
         self._policy = policy
         self._subject = subject
         self._now = now
-        self._obsolete = f"{note}, before anyone was told" if note else OBSOLETE
-        self._notified_already = "told already"
+        self._obsolete = f"{note}, before anyone was notified" if note else NEVER_NOTIFIED
+        self._notified_already = "notified already"
         if doubt:
             self._obsolete = self._notified_already = IN_DOUBT
+        self._unsent = (Fate.OBSOLETE, IN_DOUBT) if doubt else (Fate.DROPPED, NOT_SENT)
+        """The fate of an end, and the reason, at a destination that gets no message for it."""
         levels = policy.severity.levels
         self._deciding = deciding
         self._rank = levels.index(subject.level) if subject.level in levels else len(levels)
         self.ended_in: set[int] = set()
-        """The open conversations in which the alert ended; they may be empty now."""
+        """Ids of the open conversations in which the alert ended; they may have nothing left to say."""
 
     def fire(self, decisions: Iterable[Decision], change: int | None) -> None:
-        """With a change, each decision gets a fate; without decisions, the change gets one all the same."""
+        """Apply decisions about a firing alert. Each decision about a change gets a fate.
+
+        A change without decisions gets one fate, ``dropped`` at :data:`NO_DESTINATION`.
+        """
         none = True
         for decision in decisions:
             none = False
             self._fire(decision, change)
         if none and change is not None:
-            self._nowhere(change)
+            self._drop_without_destination(change)
 
     def _fire(self, decision: Decision, change: int | None) -> None:
-        if change is None and not self._concerned(decision):
+        if change is None and not self._is_concerned(decision):
             return
         state = self._state
         key, fate, reason = decision.destination.key, FATE_OF[decision.kind], decision.reason
@@ -205,42 +114,46 @@ class Transitions:
             if change is not None:
                 self._fate(change, key, None, (fate, decision.rule, reason), 0)
             return
-        stands = member is not None and conversation.urgency <= self._rank and _stands(member, decision)
-        if change is None and member is not None and (stands or _knows_of_it(member)):
-            return  # the same state, so the same generation: providers drop what they have had by it
+        stands = member is not None and conversation.urgency <= self._rank and _is_unchanged(member, decision)
+        if change is None and member is not None and (stands or _is_known_firing(member)):
+            return  # the state is the same, so the generation stays: providers drop a version that they have seen
         if member is None:
             member_id = self._add(conversation.id, decision)
         else:
             member_id = member.id
-            fate, reason = self._fire_again(member, decision, anew=change is not None)
+            fate, reason = self._fire_again(member, decision, is_reported=change is not None)
         generation = conversation.generation
         if not fresh:
             group = None if decision.destination.digest else self._subject.group
-            generation = bump(state, conversation.id, self._rank, group, self._waits(conversation)).generation
+            generation = bump(
+                state, conversation.id, self._rank, group, self._awaited_webhook(conversation)
+            ).generation
         if change is not None or member is None:
             self._fate(change, key, member_id, (fate, decision.rule, reason), generation)
 
-    def _fire_again(self, member: MemberRow, decision: Decision, *, anew: bool) -> tuple[Fate, str]:
-        """A member that the conversation has already: what its firing comes to. What was given up waits for
-        Alertmanager to report it anew.
+    def _fire_again(self, member: MemberRow, decision: Decision, *, is_reported: bool) -> tuple[Fate, str]:
+        """Apply a firing to an existing member; return the fate and its reason. A member that was given up stays so
+        until Alertmanager reports the alert again.
+
+        :param is_reported: a change reports the firing
         """
         if member.notified == FIRING:
             if member.status == RESOLVED:
-                again = "fired again before its end was told"
+                again = "fired again before its end was sent"
                 fates.make_obsolete(self._state, member.id, decision.rule, again, self._now)
                 self._put(member, status=FIRING, at=None)
-            elif anew and self._repeats(member, decision):
+            elif is_reported and self._repeats(member, decision):
                 self._put(member, at=self._now)
-                return Fate.PENDING, "repeated, to be told again"
-            return Fate.DELIVERED, "told already"
+                return Fate.PENDING, "a repeat is to be sent"
+            return Fate.DELIVERED, "notified already"
         if member.notified == UNKNOWN:
-            if member.status == RESOLVED or (anew and member.decision == GIVEN_UP):
+            if member.status == RESOLVED or (is_reported and member.decision == GIVEN_UP):
                 self._put(member, status=FIRING, decision=rows.SEND, at=self._now)
             return Fate.PENDING, decision.reason
         fate = FATE_OF[decision.kind]
-        if member.decision != GIVEN_UP or anew:
+        if member.decision != GIVEN_UP or is_reported:
             self._decide(member, decision, fate)
-            if not anew and member.decision == DROP and decision.kind is not DecisionKind.DROP:
+            if not is_reported and member.decision == DROP and decision.kind is not DecisionKind.DROP:
                 self._reopen(member, decision, fate)
         return fate, decision.reason
 
@@ -248,10 +161,10 @@ class Transitions:
         if decision.repeat is None:
             return False
         last = self._state.conversations[member.conversation_id].notified_at
-        return last is None or self._now - last >= decision.repeat - LAG
+        return last is None or self._now - last >= decision.repeat - REPEAT_LAG
 
-    def _concerned(self, decision: Decision) -> bool:
-        """Whether the alert waits there already, or the destination is new to its last change."""
+    def _is_concerned(self, decision: Decision) -> bool:
+        """Return whether the alert has an open member there, or its last change has no fate at the destination."""
         state, destination = self._state, decision.destination
         token = "" if destination.digest else self._subject.token(destination)
         for member in open_members(state, self._subject.alert):
@@ -262,12 +175,12 @@ class Transitions:
         return fates.of_last_change(state, self._subject.alert, destination.key) is None
 
     def _open(self, decision: Decision, change: int | None) -> tuple[ConversationRow | None, bool]:
-        """The conversation that the decision concerns, and whether it is new; None: there is none that a drop would
-        concern.
+        """Return the conversation that the decision concerns, and whether it is new. None: a ``drop`` concerns no open
+        conversation.
         """
         state, now, destination = self._state, self._now, decision.destination
         if destination.digest:
-            if change is None:  # it may wait in a slot that is overdue
+            if change is None:  # the alert may be in a slot that is overdue
                 for member in reversed(open_members(state, self._subject.alert)):
                     conversation = state.conversations[member.conversation_id]
                     if conversation.destination == destination.key:
@@ -285,14 +198,15 @@ class Transitions:
             deciding=None if destination.per_alert else self._deciding,
         )  # fmt: skip
 
-    def _waits(self, conversation: ConversationRow) -> int | None:
-        """The webhook of which more alerts may concern it."""
+    def _awaited_webhook(self, conversation: ConversationRow) -> int | None:
+        """Return the id of the webhook whose other alerts may concern the conversation; None: there is none."""
         of_group = conversation.kind == OF_GROUP and conversation.group_id == self._subject.group
         return self._deciding if of_group else None
 
     def resolve(self, decisions: Iterable[Decision], change: int) -> set[str]:
-        """The alert has ended: its end is due where its firing was notified, and obsolete where it was not. The
-        destinations, a fate each.
+        """Apply the alert's end: it is due where the firing was notified, and obsolete where it was not.
+
+        Return the keys of the destinations; the change has one fate at each.
         """
         state = self._state
         fated: dict[str, tuple[MemberRow, Fate, str, int]] = {}
@@ -300,7 +214,9 @@ class Transitions:
             conversation = state.conversations[member.conversation_id]
             key = conversation.destination
             fate, reason = self._end(member, conversation)
-            generation = bump(state, conversation.id, self._rank, None, self._waits(conversation)).generation
+            generation = bump(
+                state, conversation.id, self._rank, None, self._awaited_webhook(conversation)
+            ).generation
             self.ended_in.add(conversation.id)
             if key not in fated or fate is Fate.PENDING:
                 fated[key] = (member, fate, reason, generation)
@@ -311,7 +227,8 @@ class Transitions:
             key = decision.destination.key
             if key not in named:
                 if self._end_was_notified(decision.destination):
-                    fate, reason = Fate.DELIVERED, self._notified_already
+                    sent = Fate.DELIVERED, self._notified_already
+                    fate, reason = sent if decision.destination.send_resolved else self._unsent
                 elif decision.kind is DecisionKind.DROP:
                     fate, reason = Fate.DROPPED, decision.reason
                 else:
@@ -319,12 +236,12 @@ class Transitions:
                 self._fate(change, key, None, (fate, decision.rule, reason), 0)
                 named.add(key)
         if not named:
-            self._nowhere(change)
-            named.add(NOWHERE)
+            self._drop_without_destination(change)
+            named.add(NO_DESTINATION)
         return named
 
     def _end_was_notified(self, destination: Destination) -> bool:
-        """By the last conversation there, which is over."""
+        """Return whether the last conversation there, which is closed, has notified the end."""
         if destination.digest:
             return False
         last = latest(self._state, self._subject.token(destination))
@@ -334,26 +251,40 @@ class Transitions:
         return member is not None and member.notified == RESOLVED
 
     def drop(self, member: MemberRow, reason: str) -> None:
-        """Nobody is to be notified of this member any more."""
+        """Drop a member: its destination is not to be notified any more."""
         self._put(member, decision=DROP, at=None, inhibitor=None, reason=reason)
         self._move(member.id, Fate.DROPPED, member.rule, reason)
 
     def _end(self, member: MemberRow, conversation: ConversationRow) -> tuple[Fate, str]:
+        """Apply the end to one member; return the fate and its reason."""
         if member.notified not in NOT_FIRING:
+            if not sends_ends(self._state, self._policy, conversation.destination):
+                return self._end_unsent(member, conversation)
             if member.status == FIRING:
                 self._put(member, status=RESOLVED, at=self._now)
-            return Fate.PENDING, "its end is to be told"
+            return Fate.PENDING, "its end is to be sent"
         if conversation.slot is not None and member.decision == rows.DIGEST:
             self._put(member, status=RESOLVED, at=None)
             return Fate.DIGEST, member.reason
         if member.notified == RESOLVED and member.status == RESOLVED:
-            return Fate.DELIVERED, self._notified_already
+            sent = sends_ends(self._state, self._policy, conversation.destination)
+            return (Fate.DELIVERED, self._notified_already) if sent else self._unsent
         self._put(member, status=RESOLVED, at=None, inhibitor=None)
         fates.make_obsolete(self._state, member.id, member.rule, self._obsolete, self._now)
         return Fate.OBSOLETE, self._obsolete
 
+    def _end_unsent(self, member: MemberRow, conversation: ConversationRow) -> tuple[Fate, str]:
+        """Apply the end at a destination that gets no message for it."""
+        if member.notified != UNKNOWN or conversation.delivery_id is None:
+            settle_ends(self._state, [member], self._now)
+        elif (
+            member.status == FIRING
+        ):  # the outcome of the attempt settles it; after a restart, the next claim does
+            self._put(member, status=RESOLVED, at=self._now)
+        return self._unsent
+
     def _decide(self, member: MemberRow, decision: Decision, fate: Fate) -> None:
-        """A member whose firing nobody was notified of: the newest decision counts."""
+        """Apply the newest decision to a member whose destination does not know that the alert fires."""
         waited = member.status == FIRING and member.decision in (rows.SEND, rows.HOLD)
         at = _due(decision)
         if decision.kind is DecisionKind.SEND and waited and member.at is not None and at is not None:
@@ -369,12 +300,12 @@ class Transitions:
         self._move(member.id, fate, decision.rule, decision.reason)
 
     def _reopen(self, member: MemberRow, decision: Decision, fate: Fate) -> None:
-        """The rules had dropped it, and do so no longer: its last change has this fate. A new change has its own."""
+        """Give the last change of a member this fate: the rules dropped it before, and no longer do."""
         last = self._state.alerts[self._subject.alert].last_change_id
         for row in self._state.fates.of("change", last) if last is not None else ():
             if row.member_id == member.id and row.fate == Fate.DROPPED:
-                said = fate, decision.rule, decision.reason
-                fates.decide(self._state, row, said, self._now, self._policy.configuration.id)
+                new = fate, decision.rule, decision.reason
+                fates.decide(self._state, row, new, self._now, self._policy.configuration.id)
 
     def _add(self, conversation: int, decision: Decision) -> int:
         held = decision.kind in (DecisionKind.HOLD, DecisionKind.INHIBITED)
@@ -393,31 +324,41 @@ class Transitions:
     def _move(self, member: int, fate: Fate, rule: str, reason: str) -> None:
         fates.move(self._state, member, (fate, rule, reason), self._now, self._policy.configuration.id)
 
-    def _nowhere(self, change: int) -> None:
-        """A receiver without destinations is a black hole by choice; the ledger says so."""
-        self._fate(change, NOWHERE, None, (Fate.DROPPED, "route", "its receiver has no destinations"), 0)
+    def _drop_without_destination(self, change: int) -> None:
+        """Record a change whose receiver has no destinations: the rules drop it on purpose."""
+        self._fate(
+            change, NO_DESTINATION, None, (Fate.DROPPED, "route", "its receiver has no destinations"), 0
+        )
 
     def _fate(
-        self, change: int | None, destination: str, member: int | None, said: fates.Said, generation: int
+        self,
+        change: int | None,
+        destination: str,
+        member: int | None,
+        decision: fates.FateDecision,
+        generation: int,
     ) -> None:
         state = self._state
-        if change is None:  # the rules name a destination that they did not when the change was accepted
+        if change is None:  # the rules have added this destination since the change was accepted
             change = state.alerts[self._subject.alert].last_change_id
             if change is None:
                 return
             row = state.changes[change]
             state.changes.put(row._replace(destinations=row.destinations + 1))
         configuration = self._policy.configuration.id
-        fates.add(state, change, destination, member, said, generation, self._now, configuration)
+        fates.add(state, change, destination, member, decision, generation, self._now, configuration)
 
 
-def _knows_of_it(member: MemberRow) -> bool:
-    """The destination was notified that it fires, or may have been."""
+def _is_known_firing(member: MemberRow) -> bool:
+    """Return whether the alert fires and the destination was, or may have been, notified of it."""
     return member.status == FIRING and member.notified not in NOT_FIRING
 
 
-def _stands(member: MemberRow, decision: Decision) -> bool:
-    """Nobody was notified of its firing, and it is decided the same as before. Most alerts are, when rules change."""
+def _is_unchanged(member: MemberRow, decision: Decision) -> bool:
+    """Return whether the decision is the same as before, for an alert whose firing was not notified.
+
+    After a reload this is so for most alerts.
+    """
     before = member.status, member.decision, member.rule, member.reason, member.inhibitor, member.failover
     same = (
         FIRING,
@@ -436,104 +377,5 @@ def _stands(member: MemberRow, decision: Decision) -> bool:
 
 
 def _due(decision: Decision) -> Millis | None:
-    """When a member is due by itself; a digest's goes out with its slot."""
+    """Return when a member is due; None: it is not due by itself. A digest's members go out with its slot."""
     return decision.at if decision.kind in (DecisionKind.SEND, DecisionKind.HOLD) else None
-
-
-def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Millis) -> None:
-    """Have the rows loaded that :func:`rejudge` asks for, in rounds. :raises Missing:"""
-    ids = list(alerts)
-    if state.complete or not ids:
-        return
-    state.alerts.want("id", ids)
-    state.members.want("open of alert", ids)
-    state.ready()
-    firing = [row for id_ in ids if (row := state.alerts.get(id_)) is not None and row.status == FIRING]
-    members = [member for row in firing for member in state.members.of("open of alert", row.id)]
-    last = [row.last_change_id for row in firing if row.last_change_id is not None]
-    with suppress(MissingRows):
-        want_judged(state, policy, ((row.identity, labels_of(row)) for row in firing))
-    state.fates.want("open of member", (member.id for member in members))
-    state.fates.want("change", last)
-    state.changes.want("id", last)
-    state.groups.want("id", {row.group_id for row in firing})
-    state.conversations.want("id", {member.conversation_id for member in members})
-    state.ready()
-    state.groups.want(
-        "id",
-        {
-            group
-            for member in members
-            if (group := state.conversations[member.conversation_id].group_id) is not None
-        },
-    )
-    state.ready()
-    placed: list[tuple[Subject, list[Destination]]] = []
-    for row in firing:
-        named = [
-            each.destination
-            for each in judge(state, policy, labels_of(row), about_of(row), now, row.identity)
-        ]
-        groups = {row.group_id}
-        for member in open_members(state, row.id):
-            group = state.conversations[member.conversation_id].group_id
-            groups |= set() if group is None else {group}
-        placed += ((subject_of(state, row, group), named) for group in groups)
-    want_placed(state, policy, placed, now)
-
-
-def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozenset[str]:
-    """Judge a firing alert once more: its inhibitor ended, its time came, or the rules changed.
-
-    The destinations that may have something to do now.
-    """
-    alert = state.alerts.get(alert_id)
-    if alert is None or alert.status != FIRING:
-        return frozenset()
-    decisions = judge(state, policy, labels_of(alert), about_of(alert), now, alert.identity)
-    if alert.withheld is not None:
-        decisions = _withheld(decisions, alert.withheld)
-    named = {decision.destination.key for decision in decisions}
-    group_ids = {alert.group_id}
-    for member in reversed(open_members(state, alert_id)):
-        if member.status != FIRING or member.notified not in NOT_FIRING:
-            continue
-        conversation = state.conversations[member.conversation_id]
-        if conversation.group_id is not None:
-            group_ids.add(conversation.group_id)
-        if member.failover:  # no hour holds back what goes out instead
-            key = conversation.destination
-            decisions = tuple(
-                each
-                for each in decisions
-                if each.destination.key != key or each.kind is not DecisionKind.HOLD
-            )
-        if conversation.destination in named or member.decision in (DROP, GIVEN_UP):
-            continue
-        if not (member.failover and policy.names(conversation.destination)):
-            Transitions(state, policy, subject_of(state, alert, alert.group_id), now).drop(
-                member, "not routed here any more"
-            )
-    for group_id in sorted(group_ids):
-        Transitions(state, policy, subject_of(state, alert, group_id), now).fire(decisions, None)
-    return frozenset(named)
-
-
-def rejudge_all(state: State, policy: Policy, ids: Sequence[int], now: Millis) -> frozenset[str]:
-    """Judge several firing alerts once more, see :func:`rejudge`. The destinations that may have something to do."""
-    want_rejudged(state, policy, ids, now)
-    woken: set[str] = set()
-    for id_ in ids:
-        woken |= rejudge(state, policy, id_, now)
-    return frozenset(woken)
-
-
-def _withheld(decisions: tuple[Decision, ...], why: str) -> tuple[Decision, ...]:
-    """What Alertmanager itself would not notify of now is no news. What it only lacks is still in the next digest."""
-    stays = (DecisionKind.DROP, DecisionKind.DIGEST) if why == ABSENT else (DecisionKind.DROP,)
-    return tuple(
-        each
-        if each.kind in stays
-        else Decision(each.destination, DecisionKind.INHIBITED, None, each.rule, why)
-        for each in decisions
-    )

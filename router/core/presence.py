@@ -1,8 +1,8 @@
-"""What is still so: what Alertmanager's answers, or silence, do to the alerts that count as firing or as ended.
+"""Presence: what answers of Alertmanager, or missing repeats, do to alerts that count as firing or as ended.
 
-Alertmanager sends no resolve of an alert that was muted, silenced or inhibited after it had fired, or that it forgot
-at a restart. https://github.com/prometheus/alertmanager/issues/226
-A peer that is cut off from Prometheus resolves what still fires, and the others need not send it again for hours.
+Alertmanager sends no resolve for an alert that was muted, silenced or inhibited after it fired, or that it forgot at a
+restart: https://github.com/prometheus/alertmanager/issues/226. A peer that is cut off from Prometheus resolves alerts
+that still fire, and the other peers may not send them again for hours.
 
 Each function takes some alerts, and is called again for the next ones.
 """
@@ -15,7 +15,7 @@ from functools import partial
 from router.core.accept import Receipt, accept_webhook, want_accepted
 from router.core.alerts import alert_of, doubt_of
 from router.core.conversations import DATABASE_ID
-from router.core.members import ABSENT, rejudge, want_rejudged
+from router.core.judging import ABSENT, rejudge, want_rejudged
 from router.core.reduce import PEER_LAG
 from router.core.rows import FIRING, RESOLVED, AlertRow
 from router.core.state import State
@@ -28,83 +28,83 @@ STALE = "no longer repeated"
 LAPSED = "its endsAt has passed"
 BACK = "firing in Alertmanager"
 LASTING = "no other end was reported"
-# A webhook and the answer to a question may overtake one another; and Alertmanager may have been restarted just
-# now, and know nothing before Prometheus' next evaluation.
-GRACE: Millis = MINUTE
-# How exact a peer's clock is known: the Date of its answer has whole seconds.
-_BLUR: Millis = SECOND
+# A webhook and an answer may overtake each other. An Alertmanager that has just restarted knows no alert before the
+# next evaluation of Prometheus.
+ABSENCE_GRACE: Millis = MINUTE
+# The error of a peer's clock: the Date header of its answer has whole seconds.
+_PEER_CLOCK_ERROR: Millis = SECOND
 
 BATCH = 100
-"""Alerts looked at in one batch: webhooks wait as long as it takes."""
+"""How many alerts one batch looks at: webhooks wait meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """An alert that Alertmanager has, as all peers that answered have it."""
+    """An alert that Alertmanager lists, merged from the peers that answered."""
 
     starts_at: Millis
     withheld: str | None = None
-    """Why it notifies nobody; None: a peer does."""
+    """Why no peer notifies of it; None: a peer does."""
     peers: frozenset[str] = frozenset()
-    """Those that have it."""
+    """The peers that list it."""
     updated_at: Millis | None = None
-    """When Prometheus last said so to a peer that notifies, by our clock; None: unknown."""
+    """When Prometheus last sent it to a peer that notifies (epoch ms, our clock); None: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What Alertmanager said that it has of a source's alerts."""
+    """The answer of Alertmanager: the alerts of a source that it lists."""
 
     source: str
     asked_at: Millis
     alerts: Mapping[str, Reported]
-    """By identity, all that have not ended."""
+    """By identity: all alerts that have not ended."""
     confirm: Millis
-    """How long an alert has to be absent before it counts as gone."""
+    """How long an alert has to be absent before it counts as gone (ms)."""
     peers: frozenset[str] = frozenset()
-    """Those that answered."""
+    """The peers that answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """How closely the sources are listened to."""
+    """What is known about how the sources report."""
 
     stale_after: Millis
-    """What nothing was heard of for so long has ended; 0: never."""
+    """An alert that was not repeated for this long has ended (ms); 0: never."""
     asked: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """The peers that are asked about a source's alerts, by source."""
+    """By source: the peers that are asked about its alerts."""
     trusted: frozenset[str] = frozenset()
-    """The sources of which a peer has answered lately."""
+    """The sources of which a peer has answered recently."""
     since: Millis = 0
-    """Before it, word may have been missed."""
+    """Reports before this time may have been missed (epoch ms)."""
 
 
 def want_marked(state: State, policy: Policy, ids: Iterable[int], now: Millis) -> None:
-    """Have the rows loaded that a look at these alerts may ask for, in rounds. :raises Missing:"""
+    """Load the rows that checking these alerts may need, in rounds. :raises MissingRows: not loaded yet"""
     ids = list(ids)
     state.meta.want("id", (SINCE, DATABASE_ID))
     want_rejudged(state, policy, ids, now)
 
 
 def confirm(state: State, answer: Answer, ids: Sequence[int], policy: Policy, now: Millis) -> Receipt:
-    """Alerts that Alertmanager has no more are ended, and those that it would not notify of are marked.
+    """End alerts that Alertmanager no longer lists, and mark those that it would not notify of.
 
-    :param ids: of firing alerts of its source
+    :param ids: of firing alerts of the answer's source
     """
     gone: list[AlertRow] = []
     wake: set[str] = set()
     counting = counting_since(state)
     for row in _firing(state, ids):
         if row.seen_at >= answer.asked_at:
-            continue  # heard of since
+            continue  # reported since
         reported = answer.alerts.get(row.identity)
         had = _listed_by(row)
         if reported is not None:
             wake |= _mark(state, row, reported.withheld, None, policy, now, had | reported.peers)
-        elif not had & answer.peers:  # what nobody who answered has ever had can't be missed
+        elif not had & answer.peers:  # no peer that answered has ever listed it, so it cannot be missing
             wake |= _mark(state, row, None, None, policy, now)
         elif row.absent_at is None:
-            if answer.asked_at - row.seen_at >= GRACE:
+            if answer.asked_at - row.seen_at >= ABSENCE_GRACE:
                 wake |= _mark(state, row, ABSENT, answer.asked_at, policy, now)
         elif answer.asked_at - max(row.absent_at, counting) >= answer.confirm:
             gone.append(row)
@@ -117,8 +117,11 @@ def _firing(state: State, ids: Iterable[int]) -> list[AlertRow]:
 
 
 def reopen(state: State, answer: Answer, identities: Sequence[str], policy: Policy, now: Millis) -> Receipt:
-    """Alerts that Alertmanager has as firing, and that count as ended here, fire again, whatever ended them: it may
-    not send them before its next repeat.
+    """Alerts that Alertmanager lists as firing and that count as ended fire again, whatever ended them.
+
+    Alertmanager may not send them before its next repeat.
+
+    :param identities: of alerts of the answer's source
     """
     state.alerts.want("identity", ((answer.source, each) for each in identities))
     state.ready()
@@ -143,9 +146,9 @@ def reopen(state: State, answer: Answer, identities: Sequence[str], policy: Poli
 def settle_by_answer(
     state: State, answer: Answer, ids: Sequence[int], policy: Policy, now: Millis
 ) -> Receipt:
-    """Of what is in doubt: what a peer has fires, and what those who had it before lack has ended.
+    """Settle doubts by an answer: an alert that a peer lists fires; one that its former peers lack has ended.
 
-    :param ids: of alerts of its source that are in doubt
+    :param ids: of alerts of the answer's source that are in doubt
     """
     back: list[AlertRow] = []
     for id_ in ids:
@@ -157,37 +160,39 @@ def settle_by_answer(
             back.append(row)
         elif reported is None and _listed_by(row) & answer.peers:
             state.alerts.put(row._replace(doubt_until=None, doubt=None, claimed_firing_at=None))
-    return merged(*state.together(partial(fire, state, row, BACK, policy, now) for row in back))
+    return merged(*state.run_all(partial(settle_doubt, state, row, BACK, policy, now) for row in back))
 
 
 def _fires(row: AlertRow, reported: Reported, asked_at: Millis) -> bool:
-    """Whether an answer shows that an alert fires which counts as ended."""
+    """Return whether an answer shows that an alert fires which counts as ended."""
     if reported.withheld is not None:
         return False
     if row.note:
-        return True  # nobody said that it had ended
+        return True  # no sender reported its end
     ended_at = row.changed_at
     if max(ended_at, row.seen_at) >= asked_at:
-        return False  # its end may have been on its way
+        return False  # its end may have been under way
     if row.ends_at is not None and reported.starts_at > row.ends_at:
-        ended_at = max(ended_at, reported.starts_at)  # another firing, which it is about to send itself
+        ended_at = max(
+            ended_at, reported.starts_at
+        )  # another firing, which Alertmanager is about to send itself
     elif reported.updated_at is not None and _is_newer(reported, ended_at):
         return True
-    # A peer that lags has the end by now.
+    # By then, a peer that lags has the end, too.
     return asked_at - ended_at >= PEER_LAG
 
 
 def _is_newer(reported: Reported, ended_at: Millis) -> bool:
-    """Whether a peer has it from Prometheus, as far as is known, and not from before its end."""
-    return reported.updated_at is None or reported.updated_at > ended_at + _BLUR
+    """Return whether Prometheus may have sent the alert to a peer after its end."""
+    return reported.updated_at is None or reported.updated_at > ended_at + _PEER_CLOCK_ERROR
 
 
 def forget_answers(
     state: State, trusted: frozenset[str], ids: Sequence[int], policy: Policy, now: Millis
 ) -> frozenset[str]:
-    """What was said of the alerts of other sources than these is too old to count: better notified twice than never.
+    """Forget old answers about alerts of sources that are not trusted: notifying twice is better than never.
 
-    The destinations that may have something to do.
+    Return the keys of destinations that may have something to send.
     """
     woken: set[str] = set()
     for row in _firing(state, ids):
@@ -199,7 +204,7 @@ def forget_answers(
 def expire(
     state: State, listening: Listening, ids: Sequence[int], policy: Policy, now: Millis
 ) -> dict[str, Receipt]:
-    """What nothing was heard of for too long has ended. What this came to, by source."""
+    """End alerts that were not reported for too long. Return the receipts by source."""
     state.groups.want("id", (row.group_id for row in _firing(state, ids)))
     state.ready()
     seen_up_to = silent_since(state, listening, now)
@@ -215,7 +220,7 @@ def expire(
 
 
 def silent_since(state: State, listening: Listening, now: Millis) -> Millis:
-    """What was last heard of before this is stale; -1: nothing is."""
+    """Return the time before which a last report is stale (epoch ms); -1: no alert is stale."""
     counted = 0 < listening.stale_after <= now - counting_since(state)
     return now - listening.stale_after if counted else -1
 
@@ -223,10 +228,10 @@ def silent_since(state: State, listening: Listening, now: Millis) -> Millis:
 def _silence(
     state: State, row: AlertRow, listening: Listening, seen_up_to: Millis, now: Millis
 ) -> str | None:
-    """Why a firing alert that nothing is heard of has ended; None: it has not."""
+    """Return why a firing alert that is not reported any more has ended; None: it has not."""
     if row.fires_until is not None and row.fires_until <= now and row.seen_at >= listening.since:
         return LAPSED
-    # What Alertmanager left out of a truncated group (max_alerts) may fire all the same; self-alerts nobody repeats.
+    # An alert that Alertmanager left out of a truncated group (max_alerts) may still fire. Self-alerts are not repeated.
     if row.seen_at > seen_up_to or row.about is not None or state.groups[row.group_id].truncated:
         return None
     peers = listening.asked.get(row.source)
@@ -242,11 +247,12 @@ def _listed_by(row: AlertRow) -> frozenset[str]:
 def settle_doubts(
     state: State, ids: Sequence[int], policy: Policy, now: Millis
 ) -> tuple[dict[str, Receipt], Millis | None]:
-    """What was in doubt for as long as a peer lags fires: nobody has reported another end. About :data:`BATCH` times
-    an alert and a group.
+    """Alerts whose doubt has lasted for the peer lag fire: no other end was reported.
+
+    Handles about :data:`BATCH` pairs of alert and group.
 
     :param ids: of alerts whose doubt may have lasted for so long
-    :returns: what it came to, by source; and when the first one of these lasted that is left, None: none is
+    :returns: the receipts by source; and when the first doubt that is left has lasted (epoch ms), None: none is left
     """
     lasting: list[AlertRow] = []
     webhooks = 0
@@ -261,15 +267,15 @@ def settle_doubts(
             break
         webhooks += len(found[1])
         lasting.append(row)
-    receipts = state.together(partial(fire, state, row, LASTING, policy, now) for row in lasting)
+    receipts = state.run_all(partial(settle_doubt, state, row, LASTING, policy, now) for row in lasting)
     settled: dict[str, Receipt] = {}
     for row, receipt in zip(lasting, receipts, strict=True):
         settled[row.source] = merged(settled.get(row.source, Receipt()), receipt)
     return settled, left
 
 
-def fire(state: State, row: AlertRow, note: str, policy: Policy, now: Millis) -> Receipt:
-    """A doubt counts, in every group that reported it. :param note: what was concluded, for the body that is kept"""
+def settle_doubt(state: State, row: AlertRow, note: str, policy: Policy, now: Millis) -> Receipt:
+    """Accept a doubted firing in every group that reported it. :param note: the conclusion, for the body that is kept"""
     found = doubt_of(row)
     if found is None:
         return Receipt()
@@ -289,14 +295,17 @@ def _mark(
     now: Millis,
     listed_by: frozenset[str] | None = None,
 ) -> frozenset[str]:
-    """What was notified of it stays so; what was not is judged by this. :param listed_by: None: as it is"""
+    """Save what Alertmanager says about an alert. Members that were not notified are judged by it.
+
+    :param listed_by: the peers that list it; None: the same as before
+    """
     listed = row.listed_by if listed_by is None else "\n".join(sorted(listed_by))
     state.alerts.put(row._replace(withheld=withheld, absent_at=absent_at, listed_by=listed))
     return frozenset() if row.withheld == withheld else rejudge(state, policy, row.id, now)
 
 
 def _end(state: State, ended: list[AlertRow], note: str, policy: Policy, now: Millis) -> Receipt:
-    """It was there until it was missed, or as long as it was repeated, or as long as its sender said."""
+    """End alerts, at the time when they were last present, last reported, or due to end by their sender."""
     found = []
     for row in ended:
         last = row.fires_until if note == LAPSED else row.absent_at or row.seen_at
@@ -308,9 +317,11 @@ def _end(state: State, ended: list[AlertRow], note: str, policy: Policy, now: Mi
 def _accept(
     state: State, found: list[tuple[str, int, Alert]], note: str, why: str, policy: Policy, now: Millis
 ) -> Receipt:
-    """As if Alertmanager had sent it; the body that is kept says what was concluded.
+    """Accept alerts as if Alertmanager had sent them.
 
-    :param found: source, group and alert
+    :param found: source, id of the group, and alert
+    :param note: why they count as ended; empty: they fire
+    :param why: the conclusion, for the body that is kept
     """
     by_group: dict[tuple[str, int], list[Alert]] = {}
     for source, group_id, alert in found:
@@ -325,11 +336,9 @@ def _accept(
             tuple(several),
         )  # fmt: skip
         webhooks.append((source, webhook))
-    state.together(
-        partial(want_accepted, state, webhook, source, policy, now) for source, webhook in webhooks
-    )
+    state.run_all(partial(want_accepted, state, webhook, source, policy, now) for source, webhook in webhooks)
     return merged(
-        *state.together(
+        *state.run_all(
             partial(
                 accept_webhook, state, webhook, source, _body(webhook, why), policy, now, note, certain=True
             )
@@ -347,7 +356,7 @@ def _body(webhook: Webhook, note: str) -> bytes:
 
 
 def merged(*receipts: Receipt) -> Receipt:
-    """As if they were one."""
+    """Return receipts merged into one."""
     return Receipt(
         tuple(change for each in receipts for change in each.changes),
         tuple(decision for each in receipts for decision in each.decisions),

@@ -1,4 +1,4 @@
-"""Recording: what came of a delivery."""
+"""Recording: the outcome of a delivery, and what it changes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,35 +18,39 @@ from router.core.conversations import (
     next_of_changed,
     put_member,
 )
-from router.core.dead_letters import give_up, leave_out, notify_instead, want_notified_instead
+from router.core.dead_letters import give_up, give_up_recipients, notify_instead, want_notified_instead
 from router.core.fates import ANY_GENERATION
-from router.core.members import OBSOLETE
+from router.core.members import NEVER_NOTIFIED
 from router.core.rows import LARGE, NOT_FIRING, RESOLVED, UNKNOWN, MessageRow
 from router.core.state import State
+from router.core.unsent_ends import Result, is_unsent_end, sends_ends, settle_ends
 from router.decide import Policy
 from router.model import Broken, Delivered, Fate, Millis, Outcome, Rejected, Retry
 from router.render.words import counted
 
-# Of recipients in one line of the log of attempts; the rest is counted.
-_NAMED = 5
+# How many refused recipients one line of the delivery log names; the others are counted.
+_MAX_LISTED_RECIPIENTS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What came of recording an outcome."""
+    """The result of recording an outcome."""
 
     accepted: tuple[Millis, ...] = ()
-    """When the changes that were delivered had been accepted (not those that were held back on purpose)."""
+    """When the delivered changes had been accepted (epoch ms), without those that were held on purpose."""
     wake: frozenset[str] = frozenset()
-    """The other destinations that have something to do now."""
+    """The keys of other destinations that have something to send now."""
     next_at: Millis | None = 0
-    """When more of what it changed at the destination may be due: 0: now, or not known; None: nothing is."""
+    """When a changed conversation of the destination may be due next (epoch ms); 0: now, or unknown; None: never."""
     closing: bool = False
-    """A conversation of very many is over: its members are to be marked, in pieces."""
+    """A large conversation is over: its members are still to be closed, in pieces."""
 
 
 def want_recorded(state: State, works: Sequence[Work], outcome: Outcome, policy: Policy, now: Millis) -> None:
-    """Have the rows loaded that :func:`record` and :func:`record_parts` ask for, in rounds. :raises Missing:"""
+    """Load the rows that :func:`record_outcome` and :func:`record_parts` need, in rounds.
+
+    :raises MissingRows: rows are not loaded yet
+    """
     state.conversations.want("id", (each.id for each in works))
     state.deliveries.want("id", (each.delivery for each in works))
     state.groups.want("id", (each.group for each in works if each.group is not None))
@@ -66,26 +70,26 @@ def want_recorded(state: State, works: Sequence[Work], outcome: Outcome, policy:
     state.members.want("conversation", whole)
     state.ready()
     if isinstance(outcome, Rejected) or (isinstance(outcome, Delivered | Retry) and outcome.refused):
-        state.together(partial(want_notified_instead, state, work, policy, now) for work in works)
+        state.run_all(partial(want_notified_instead, state, work, policy, now) for work in works)
 
 
 def record_outcome(
     state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis,
     message: bytes | None = None,
 ) -> Recorded:  # fmt: skip
-    """Put an attempt's outcome into the ledger.
+    """Record the outcome of an attempt.
 
-    :param not_before: when the conversation may be tried again, if this failed
-    :param message: what was sent, packed; None: nothing was
+    :param not_before: if the attempt failed: when the conversation may be tried again (epoch ms)
+    :param message: what was sent, packed; None: nothing was sent
     """
     conversation, since = state.conversations[work.id], len(state.journal)
-    if work.delivery in (0, conversation.delivery_id):  # a part of a storm has none of its own
+    if work.delivery in (0, conversation.delivery_id):  # an absorbed conversation has no delivery of its own
         change(state, conversation, delivery_id=None)
     if work.conversation.storm is not None:
-        recorded = _storm(state, work, outcome, policy, now, not_before)
+        recorded = _apply_to_storm(state, work, outcome, policy, now, not_before)
     else:
-        recorded = effect(state, work, outcome, policy, now, not_before)
-    again = "an attempt before may have arrived as well" if work.may_have_arrived else ""
+        recorded = apply_outcome(state, work, outcome, policy, now, not_before)
+    again = "an earlier attempt may have arrived as well" if work.may_have_arrived else ""
     reason, words = (again, "") if isinstance(outcome, Delivered) else (outcome.reason, outcome.words)
     delivery = state.deliveries.get(work.delivery)
     if delivery is not None:
@@ -99,47 +103,52 @@ def record_outcome(
             state.messages.put(MessageRow(work.delivery, message))
     recorded = replace(recorded, closing=is_any_closing(state, since))
     view = work.conversation
-    if view.over or view.digest is not None or view.storm is not None:  # another may follow it
+    if view.over or view.digest is not None or view.storm is not None:  # another conversation may follow it
         return recorded
     return replace(recorded, next_at=next_of_changed(state, view.destination, since))
 
 
-def effect(
+def apply_outcome(
     state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
 ) -> Recorded:
-    """What an outcome does to a conversation; for the parts of a storm as well."""
+    """Apply an outcome to a conversation, which a storm may have absorbed."""
     match outcome:
         case Delivered():
             accepted = _delivered(state, work, outcome, policy, now)
-            return Recorded(accepted, leave_out(state, work, outcome.refused, policy, now))
+            return Recorded(accepted, give_up_recipients(state, work, outcome.refused, policy, now))
         case Retry() | Broken():
-            _retry(state, work, outcome, now, not_before)
+            _retry(state, work, outcome, policy, now, not_before)
             if isinstance(outcome, Retry):
-                return Recorded(wake=leave_out(state, work, outcome.refused, policy, now))
+                return Recorded(wake=give_up_recipients(state, work, outcome.refused, policy, now))
         case Rejected():
-            given_up = may_have_arrived(work) if outcome.ambiguous else work
+            given_up = with_unknown_arrival(work) if outcome.ambiguous else work
             return Recorded(wake=give_up(state, given_up, outcome.shown, policy, now))
     return Recorded()
 
 
 def _left_out(outcome: Outcome) -> str:
-    """Who was not notified, though the others were."""
+    """Return the recipients that were refused while others were notified, as text."""
     refused = outcome.refused if isinstance(outcome, Delivered | Retry) else ()
-    return counted([f"not to {each.recipient}: {each.shown}" for each in refused], _NAMED, "; ")
+    return counted(
+        [f"not to {each.recipient}: {each.shown}" for each in refused], _MAX_LISTED_RECIPIENTS, "; "
+    )
 
 
-def may_have_arrived(work: Work) -> Work:
+def with_unknown_arrival(work: Work) -> Work:
+    """Return the attempt as one of which any member may have been notified before."""
     return replace(work, notice=tuple(replace(each, notified_before=UNKNOWN) for each in work.notice))
 
 
 def record_parts(
     state: State, works: Iterable[Work], outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
 ) -> Recorded:
-    """What the outcome of a storm's message does to conversations that it took along. Who was not notified of the
-    storm has a letter of its message, and others are notified instead of what each of them was to say.
+    """Apply the outcome of a storm's message to conversations that it absorbed.
+
+    A refused recipient has one dead letter, of the storm's message. The failover receiver is notified of each absorbed
+    conversation.
     """
     since = len(state.journal)
-    recorded = state.together(
+    recorded = state.run_all(
         partial(_record_part, state, work, outcome, policy, now, not_before) for work in works
     )
     accepted = tuple(at for each in recorded for at in each.accepted)
@@ -154,12 +163,12 @@ def _record_part(
     wake: set[str] = set()
     for each in outcome.refused if isinstance(outcome, Delivered) else ():
         wake |= notify_instead(state, work, each.shown, policy, now)
-    recorded = effect(state, work, _with_own_remote(outcome, work), policy, now, not_before)
+    recorded = apply_outcome(state, work, _with_own_remote(outcome, work), policy, now, not_before)
     return Recorded(recorded.accepted, recorded.wake | wake)
 
 
 def _with_own_remote(outcome: Outcome, work: Work) -> Outcome:
-    """A conversation that went out in a storm's message has the remote state that it had."""
+    """Return the outcome for an absorbed conversation: its own remote state does not change."""
     match outcome:
         case Rejected():
             return outcome
@@ -170,18 +179,18 @@ def _with_own_remote(outcome: Outcome, work: Work) -> Outcome:
     return replace(outcome, remote=work.conversation.remote)
 
 
-def _storm(
+def _apply_to_storm(
     state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
 ) -> Recorded:
     view = work.conversation.storm
     match outcome:
         case Delivered():
-            _brought_up(state, work, outcome, now, not_before)
+            _keep_success(state, work, outcome, now, not_before)
             if view is not None:
                 change(state, state.conversations[work.id], shown_groups=view.groups)
-            leave_out(state, work, outcome.refused, policy, now)
+            give_up_recipients(state, work, outcome.refused, policy, now)
         case Retry() | Broken():
-            _failed(state, work, outcome, not_before)
+            _keep_failure(state, work, outcome, not_before)
     if isinstance(outcome, Rejected) or (isinstance(outcome, Delivered) and view is not None and view.over):
         close(state, work.id)
     return Recorded()
@@ -190,21 +199,24 @@ def _storm(
 def _delivered(
     state: State, work: Work, outcome: Delivered, policy: Policy, now: Millis
 ) -> tuple[Millis, ...]:
-    accepted = notified(state, work, now)
-    _brought_up(state, work, outcome, now, 0)
+    accepted = record_notified(state, work, policy, now)
+    _keep_success(state, work, outcome, now, 0)
     if work.conversation.digest is not None:
         digests.finish(state, work.id, policy, now)
     else:
         _find_due(state, work.id)
         if work.conversation.over:
             _close(state, work, now)
-        elif work.conversation.truncated and work.group is not None:
-            _complete_by_now(state, work.group, now)
+            return accepted
+        if work.conversation.truncated and work.group is not None:
+            _complete_by_now(state, work.group, policy, now)
+        if not sends_ends(state, policy, work.conversation.destination):
+            close_if_empty(state, work.id)
     return accepted
 
 
-def notified(state: State, work: Work, now: Millis) -> tuple[Millis, ...]:
-    """The destination was notified of what the work was to say. When the changes had been accepted."""
+def record_notified(state: State, work: Work, policy: Policy, now: Millis) -> tuple[Millis, ...]:
+    """Record that the destination was notified. Return when the changes had been accepted (epoch ms)."""
     generation = work.conversation.version
     accepted: list[Millis] = []
     digest = work.conversation.digest is not None
@@ -227,32 +239,42 @@ def notified(state: State, work: Work, now: Millis) -> tuple[Millis, ...]:
                 member,
             )
             if same:
-                up_to = ANY_GENERATION  # what came meanwhile says the same: the destination knows it now
+                up_to = ANY_GENERATION  # changes during the attempt have the same status: the destination knows it now
         fates.finish(state, each.member, up_to, Fate.DELIVERED, "notified", now)
+    _settle_unsent(state, work, policy, now, (Fate.DELIVERED, "notified"))
     return tuple(accepted)
 
 
+def _settle_unsent(state: State, work: Work, policy: Policy, now: Millis, *firing: Result) -> None:
+    """Settle the ends that came while the attempt was under way, if the destination gets no message for them."""
+    if work.conversation.digest is not None:
+        return
+    ended = [member for each in work.notice if is_unsent_end(member := state.members[each.member])]
+    if ended and not sends_ends(state, policy, work.conversation.destination):
+        settle_ends(state, ended, now, *firing)
+
+
 def _find_due(state: State, id_: int) -> None:
-    """Its due time as it is, where something of it still waits."""
+    """Find the due time of a conversation, if a member of it still waits."""
     if state.conversations[id_].waiting:
         find_due(state, id_)
 
 
-def _complete_by_now(state: State, group: int, now: Millis) -> None:
-    """While this was on its way, Alertmanager may have shown the whole group."""
+def _complete_by_now(state: State, group: int, policy: Policy, now: Millis) -> None:
+    """Complete the group if Alertmanager has shown all of it during the attempt."""
     if state.groups[group].truncated == 0:
-        complete(state, group, now)
+        complete(state, group, policy, now)
 
 
-def _brought_up(state: State, work: Work, outcome: Delivered, now: Millis, not_before: Millis) -> None:
-    """:param not_before: when there may be more to say; 0: at once"""
+def _keep_success(state: State, work: Work, outcome: Delivered, now: Millis, not_before: Millis) -> None:
+    """Save a delivered state. :param not_before: when the next message may be sent (epoch ms); 0: immediately"""
     keep_remote(
         state, work.id, outcome.remote, observed_generation=work.conversation.version, attempts=0, partly=0,
         not_before=not_before, notified_at=now, tried_since=None,
     )  # fmt: skip
 
 
-def _failed(state: State, work: Work, outcome: Retry | Broken, not_before: Millis) -> None:
+def _keep_failure(state: State, work: Work, outcome: Retry | Broken, not_before: Millis) -> None:
     remote = work.conversation.remote if outcome.remote is None else outcome.remote
     further, partly = (outcome.further, bool(outcome.late)) if isinstance(outcome, Retry) else (False, False)
     keep_remote(
@@ -262,7 +284,7 @@ def _failed(state: State, work: Work, outcome: Retry | Broken, not_before: Milli
 
 
 def _close(state: State, work: Work, now: Millis) -> None:
-    """The conversation is over. What fires unnotified (held, inhibited, or anew) begins another."""
+    """Close a conversation that is over. Firing alerts that were not notified begin another conversation."""
     row = state.conversations[work.id]
     if row.known:
         return
@@ -271,25 +293,35 @@ def _close(state: State, work: Work, now: Millis) -> None:
     begin_another(state, row, members, now)
 
 
-def _retry(state: State, work: Work, outcome: Retry | Broken, now: Millis, not_before: Millis) -> None:
-    _failed(state, work, outcome, not_before)
-    if work.conversation.digest is not None or outcome.ambiguous:
-        return
-    unnotified(state, work, now)
-    close_if_empty(state, work.id)
+def _retry(
+    state: State, work: Work, outcome: Retry | Broken, policy: Policy, now: Millis, not_before: Millis
+) -> None:
+    _keep_failure(state, work, outcome, not_before)
+    if work.conversation.digest is None:
+        settle_failure(state, work, outcome, policy, now)
+        close_if_empty(state, work.id)
 
 
-def unnotified(state: State, work: Work, now: Millis) -> None:
-    """Nothing of what the work was to say arrived: the destination knows what it knew before."""
+def settle_failure(state: State, work: Work, outcome: Retry | Broken, policy: Policy, now: Millis) -> None:
+    """Update the members after a failed attempt. If its answer was lost, they may have been notified."""
+    if outcome.ambiguous:
+        _settle_unsent(state, work, policy, now)
+    else:
+        revert_notified(state, work, policy, now)
+
+
+def revert_notified(state: State, work: Work, policy: Policy, now: Millis) -> None:
+    """Nothing of the attempt arrived: the destination knows what it knew before."""
     for each in work.notice:
         member = state.members[each.member]
         if each.notified_before == UNKNOWN or member.notified != UNKNOWN:
             continue
         after = member._replace(notified=each.notified_before)
-        # It may have ended while the attempt was under way: then nobody was notified, and nobody will be.
+        # An alert that ended during the attempt was never notified, and need not be.
         obsolete = after.status == RESOLVED and after.notified in NOT_FIRING
         if obsolete:
             after = after._replace(at=None, inhibitor=None)
         put_member(state, after, member)
         if obsolete:
-            fates.finish(state, each.member, ANY_GENERATION, Fate.OBSOLETE, OBSOLETE, now)
+            fates.finish(state, each.member, ANY_GENERATION, Fate.OBSOLETE, NEVER_NOTIFIED, now)
+    _settle_unsent(state, work, policy, now)

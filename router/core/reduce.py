@@ -1,6 +1,6 @@
-"""What an alert, as a sender reports it now, means against what was known of it: an idempotent reducer, pure.
+"""The reducer: what a report of an alert changes in what is known about it. It is pure and idempotent.
 
-An alert's identity is its label set within a source; one firing of it is told apart by ``starts_at``.
+The identity of an alert is its label set within a source; ``starts_at`` distinguishes its firings.
 Alertmanager repeats itself byte for byte (retries, ``repeat_interval``), and the peers of an HA pair each
 report the same change, possibly some seconds apart and with different ideas of what still fires.
 """
@@ -17,37 +17,37 @@ PEER_LAG: Millis = 5 * MINUTE
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A firing that contradicts a recent end, and is not newer than the episode that ended."""
+    """A reported firing that contradicts a recent end and is not newer than the episode that ended."""
 
     alert: Alert
     until: Millis
-    """From then on it counts, unless another end was reported before."""
+    """From then on it counts as firing, unless another end is reported before (epoch ms)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An alert as the store has it."""
+    """What the store knows about an alert."""
 
     alert: Alert
     peer: str
-    """Who reported its present status; empty: nobody did, the router concluded that it ended."""
+    """The peer that reported its present status; empty: the router concluded that it ended."""
     changed_at: Millis
     doubt: Doubt | None = None
-    """Only of an alert that ended."""
+    """Only for an alert that ended."""
     latest_start: Millis | None = None
-    """The latest start that was reported of its episode: the clocks of an HA pair may differ."""
+    """The latest start that was reported for its episode: the clocks of an HA pair may differ."""
 
 
 def reduce_alert(
     known: Known | None, reported: Alert, peer: str, now: Millis, *, certain: bool = False
 ) -> tuple[Change, Known]:
-    """The change that ``reported`` makes, and what is known after it.
+    """Return the change that a report makes, and what is known after it.
 
-    A resolve ends the firing that it belongs to, and no later one. A reported firing counts at once if it is newer than
-    the episode that ended, or if that end is older than ``PEER_LAG``. Otherwise it is a doubt first. Every other report
-    is a repeat; the router still takes its annotations.
+    A resolve ends the firing that it belongs to, and no later one. A reported firing counts immediately if it is newer
+    than the episode that ended, or if that end is older than ``PEER_LAG``. Otherwise it is a doubt first. Every other
+    report is a repeat; the router still takes its annotations.
 
-    :param certain: Alertmanager itself was asked, or a doubt has lasted: there is no doubt
+    :param certain: Alertmanager itself was asked, or a doubt has lasted: the firing is not doubted
     """
     if known is None:
         return _changed(reported, peer, now)
@@ -85,14 +85,14 @@ def _latest(*starts: Millis | None) -> Millis | None:
 
 
 def _of_an_earlier_firing(resolve: Alert, firing: Alert) -> bool:
-    """That one had ended before this one began."""
+    """Return whether the resolve ends a firing that was over before this one began."""
     if resolve.starts_at is None or firing.starts_at is None or resolve.starts_at >= firing.starts_at:
         return False
     return resolve.ends_at is not None and resolve.ends_at <= firing.starts_at
 
 
 def _doubt(firing: Alert, known: Known, now: Millis) -> Doubt | None:
-    """None: the firing counts at once."""
+    """Return the doubt about a firing; None: it counts immediately."""
     concluded = not known.peer
     episode_started = _latest(known.latest_start, known.alert.starts_at)
     if concluded or firing.starts_at is None or episode_started is None:

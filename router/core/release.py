@@ -1,37 +1,40 @@
-"""When an inhibitor ends, what it muted is judged once more at once: Alertmanager won't send it again for hours."""
+"""Releasing: when an inhibitor ends, the alerts that it muted are judged again immediately.
+
+Alertmanager may not send them again for hours.
+"""
 
 import json
 from collections.abc import Iterable, Sequence
 
-from router.core.members import rejudge_all
+from router.core.judging import rejudge_all
 from router.core.rows import MetaRow
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis
 
 UNRELEASED = "unreleased"
-"""In the meta table: inhibition keys that ended and muted very many, a JSON list."""
+"""A key of the meta table: the inhibition keys that have ended and whose many alerts are to be judged; a JSON list."""
 MANY_MUTED = "many muted"
-"""A question: how many alerts an inhibition key mutes, as it was saved; counted up to one more than :data:`MANY`."""
+"""A question: how many alerts an inhibition key mutes by the saved rows; counted up to one more than :data:`MANY`."""
 MANY = 200
-"""Alerts that are judged in the batch in which what muted them ended."""
+"""How many alerts are judged in the batch in which their inhibitor ends; more are judged in pieces."""
 
 
 def want_released(state: State, keys: Iterable[str]) -> None:
-    """Have the rows loaded that :func:`release` asks for, in rounds. :raises Missing:"""
+    """Load the rows that :func:`release_muted` needs, in rounds. :raises MissingRows: not loaded yet"""
     keys = sorted(keys)
     for key in keys:
-        state.wish(MANY_MUTED, key)
+        state.want_answer(MANY_MUTED, key)
     state.ready()
-    few = _at_once(state, keys)
+    few = _released_immediately(state, keys)
     state.members.want("muted", few)
     if len(few) < len(keys):
         state.meta.want("id", (UNRELEASED,))
     state.ready()
 
 
-def _at_once(state: State, keys: Iterable[str]) -> list[str]:
-    """Those of these keys that mute no more than :data:`MANY` alerts together."""
+def _released_immediately(state: State, keys: Iterable[str]) -> list[str]:
+    """Return the first keys that mute no more than :data:`MANY` alerts together."""
     total, few = 0, []
     for key in sorted(keys):
         muted: int = state.ask(MANY_MUTED, key)
@@ -42,29 +45,35 @@ def _at_once(state: State, keys: Iterable[str]) -> list[str]:
 
 
 def muted_by(state: State, keys: Iterable[str]) -> set[int]:
-    """The alerts that :func:`release` judges. Those of a key that mutes very many are judged later, in pieces."""
-    return {member.alert_id for key in _at_once(state, keys) for member in state.members.of("muted", key)}
+    """Return the ids of the alerts that :func:`release_muted` judges. Those of the other keys are judged in pieces."""
+    return {
+        member.alert_id
+        for key in _released_immediately(state, keys)
+        for member in state.members.of("muted", key)
+    }
 
 
 def release_muted(
     state: State, policy: Policy, keys: Iterable[str], now: Millis
 ) -> tuple[frozenset[str], bool]:
-    """These inhibition keys mute nothing any more. The destinations that may have something to do, and whether alerts
-    are left for :func:`release_some`.
+    """Judge the alerts of inhibition keys that no longer mute.
+
+    Return the keys of destinations that may have something to send, and whether alerts are left for
+    :func:`release_some`.
     """
     keys = sorted(keys)
     if not keys:
         return frozenset(), False
     want_released(state, keys)
     woken = rejudge_all(state, policy, sorted(muted_by(state, keys)), now)
-    many = sorted(set(keys) - set(_at_once(state, keys)))
+    many = sorted(set(keys) - set(_released_immediately(state, keys)))
     if many:
         _note(state, sorted({*unreleased(state), *many}))
     return woken, bool(many)
 
 
 def unreleased(state: State) -> list[str]:
-    """The keys of which alerts are to be judged in pieces."""
+    """Return the inhibition keys whose alerts are to be judged in pieces."""
     row = state.meta.get(UNRELEASED)
     keys: list[str] = [] if row is None else json.loads(row.value)
     return keys
@@ -73,9 +82,9 @@ def unreleased(state: State) -> list[str]:
 def release_some(
     state: State, policy: Policy, key: str, alerts: Sequence[int], now: Millis, *, last: bool
 ) -> frozenset[str]:
-    """Judge some of the alerts that a key muted. The destinations that may have something to do.
+    """Judge some of the alerts that an inhibition key muted. Return the keys of destinations to wake.
 
-    :param last: there are no more
+    :param last: these are the last alerts of the key
     """
     woken = rejudge_all(state, policy, alerts, now)
     if last:

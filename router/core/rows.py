@@ -1,36 +1,32 @@
-"""The rows that the state machine works on, and how they are found. The store's tables have the same columns.
+"""The rows that the state machine works on. The store's tables have the same columns.
 
-Times are epoch milliseconds. Labels, remote states and the like are JSON text, so that a row is saved as it is.
+Times are epoch milliseconds. Labels, remote states and similar values are JSON text, so a row is saved unchanged.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from router.model import Fate, Millis
 
-R = TypeVar("R", bound=tuple[Any, ...])
-
 OPEN_FATES = (Fate.PENDING, Fate.HELD, Fate.INHIBITED, Fate.DIGEST)
-"""Of changes that a destination may still be notified of."""
+"""The fates of changes that may still be sent to the destination."""
 
 NOTHING, UNKNOWN, FIRING, RESOLVED = "nothing", "unknown", "firing", "resolved"
-"""What a destination was notified of: unknown while an attempt is under way, and after a lost answer."""
+"""What a destination was notified of; ``unknown``: an attempt is under way, or its answer was lost."""
 
 NOT_FIRING = (NOTHING, RESOLVED)
-"""A destination that was notified of these does not know that an alert fires."""
+"""With these values of ``notified``, the destination does not know that the alert fires."""
 
 SEND, HOLD, DIGEST, INHIBITED, DROP, GIVEN_UP = "send", "hold", "digest", "inhibited", "drop", "given_up"
-"""The decisions of members; ``given_up``: there is a dead letter."""
+"""The values of a member's ``decision``; ``given_up``: there is a dead letter."""
 
 OPEN, CLOSING, CLOSED = "open", "closing", "closed"
-"""Of conversations. One of very many members is closing while those are marked, in pieces."""
+"""The states of a conversation. A large one is ``closing`` while its members are closed in pieces."""
 
 LARGE = 500
-"""Members. What a conversation of more is about is claimed, recorded and closed in pieces."""
+"""A conversation with more members than this is large: it is claimed, recorded and closed in pieces."""
 
 OF_GROUP, OF_ALERT, OF_DIGEST, OF_STORM = "group", "alert", "digest", "storm"
-"""The kinds of conversations: about an alert group, about a single alert of one, a slot of a digest, a storm."""
+"""The kinds of conversations: about an alert group, about a single alert, a slot of a digest, a storm."""
 
 
 class WebhookRow(NamedTuple):
@@ -39,13 +35,13 @@ class WebhookRow(NamedTuple):
     received_at: Millis
     body: bytes
     quarantined: str | None
-    """Why it could not be used; None: it was accepted."""
+    """Why the webhook could not be used; None: it was accepted."""
     content_encoding: str | None
-    """How the body is compressed; None: it is not."""
+    """How the body is compressed; None: not at all."""
     undecided: int | None = None
-    """How many alerts it has, as long as not all of them are decided; None: they are."""
+    """How many alerts it has, until all of them are decided; None: they are decided."""
     sender: str = ""
-    """The address that posted it, as long as it is undecided."""
+    """The address that posted it, until it is decided."""
 
 
 class GroupRow(NamedTuple):
@@ -63,7 +59,7 @@ class AlertRow(NamedTuple):
     source: str
     identity: str
     group_id: int
-    """The group that reported it last."""
+    """The group that reported the alert last."""
     labels: str
     annotations: bytes
     """Packed, see :mod:`router.packed`."""
@@ -77,14 +73,14 @@ class AlertRow(NamedTuple):
     changed_at: Millis
     seen_at: Millis
     note: str
-    """Why it counts as ended though nobody resolved it."""
+    """Why the alert counts as ended although no sender resolved it."""
     withheld: str | None
-    """Why Alertmanager would not notify of it now; None: it would."""
+    """Why Alertmanager would not notify of the alert now; None: it would."""
     absent_at: Millis | None
-    """Since when Alertmanager's answers lack it."""
+    """Since when Alertmanager's answers lack the alert; None: they do not."""
     fingerprint: str
     about: str | None
-    """Of a self-alert: the destinations that can't be notified; None: a sender's alert."""
+    """JSON list, of a self-alert: the keys of destinations that cannot be notified; None: a sender's alert."""
     latest_start: Millis | None
     doubt_until: Millis | None
     doubt: str | None
@@ -93,7 +89,7 @@ class AlertRow(NamedTuple):
     claimed_firing_at: Millis | None
     last_change_id: int | None
     arrival: int = 0
-    """The latest webhook that reported it: what an earlier one says of it is out of date."""
+    """The number of the latest webhook that reported the alert; reports of earlier webhooks are out of date."""
 
 
 class InhibitorRow(NamedTuple):
@@ -108,69 +104,69 @@ class ConversationRow(NamedTuple):
     source: str
     kind: str
     subject: str
-    """Of a digest or a storm; empty: the group or the alert of its token."""
+    """The subject of a digest or a storm; empty: a group or an alert, as its token says."""
     episode: int
     group_id: int | None
     """None: a digest or a storm."""
     token: str
-    """A hash of destination, source and subject: how it is found."""
+    """A hash of destination, source and subject, by which the conversation is found."""
     state: str
     urgency: int
-    """Rank of its most urgent alert."""
+    """The rank of its most urgent alert; 0: critical."""
     priority: int
-    """0: critical, 1: it has ends to notify of, 2: the rest."""
+    """0: critical, 1: it has ends to send, 2: all others."""
     generation: int
-    """Counts the changes that concern it."""
+    """Counts the changes that concern the conversation."""
     observed_generation: int
     """The generation that the destination was last brought up to."""
     due_at: Millis | None
-    """When there may be something to notify of, at the earliest; None: there is nothing."""
+    """The earliest time at which there may be something to send; None: there is nothing."""
     not_before: Millis
     """The end of the backoff after a failed attempt."""
     next_at: Millis | None
-    """The later of the two; None while a delivery is under way."""
+    """The later of ``due_at`` and ``not_before``; None while a delivery is under way."""
     attempts: int
-    """Failed ones in a row."""
+    """How many attempts in a row have failed."""
     tried_since: Millis | None
     """When the first of them began."""
     partly: int
-    """1: all but some recipients were notified; news don't wait for those."""
+    """1: all recipients but some were notified; news does not wait for those."""
     remote: str
-    """What the channel keeps of it."""
+    """JSON: the remote state that the channel keeps."""
     own_message: int
-    """1: the channel keeps something of a message of its own there; 0: of none."""
+    """1: the conversation has its own message at the provider; 0: it has none."""
     since: Millis | None
-    """A digest reports [since, slot)."""
+    """A digest reports the period [since, slot)."""
     slot: Millis | None
     created_at: Millis
     key: str
-    """How providers know it."""
+    """The key by which providers know the conversation."""
     revision: str
-    """How providers know the state that was sent last."""
+    """The key by which providers know the state that was sent last."""
     notified_at: Millis | None
-    """When the last delivery ended that got through."""
+    """When the last successful delivery ended."""
     delivery_id: int | None
-    """The delivery that is under way."""
+    """The id of the delivery that is under way; None: there is none."""
     firing: int
-    """How many of its members fire."""
+    """How many of the members fire."""
     known: int
-    """How many the destination was, or may have been, notified of as firing."""
+    """How many members were, or may have been, notified as firing."""
     shown: int
-    """How many of those still fire."""
+    """How many of the :attr:`known` members still fire."""
     ended: int
-    """How many it was notified of as resolved."""
+    """How many members were notified as resolved."""
     waiting: int
-    """How many have a time at which they are due."""
+    """How many members have a due time."""
     ends: int
-    """How many of those are ends."""
+    """How many of the :attr:`waiting` members are ends."""
     size: int = 0
-    """How many members it has had."""
+    """How many members the conversation has had."""
     deciding: int | None = None
-    """The webhook of which more alerts may concern it; nothing is due before. None: there is none."""
+    """The id of a webhook whose other alerts may concern the conversation; it is not due before. None: there is none."""
     storm_id: int | None = None
-    """The storm that told of it last; None: none has."""
+    """The id of the storm that notified it last; None: none has."""
     shown_groups: int = 0
-    """Of a storm: how many groups its message shows as firing."""
+    """For a storm: how many groups its message shows as firing."""
 
 
 class MemberRow(NamedTuple):
@@ -178,18 +174,18 @@ class MemberRow(NamedTuple):
     conversation_id: int
     alert_id: int
     open: int
-    """Whether its conversation is."""
+    """1: its conversation is open."""
     status: str
     notified: str
     decision: str
     at: Millis | None
-    """When it is due; None: it is not."""
+    """When the member is due; None: it is not."""
     rule: str
     reason: str
     inhibitor: str | None
     held_since: Millis | None
     failover: int
-    """1: it goes out instead of what a destination that failed could not say."""
+    """1: it is sent because another destination failed."""
 
 
 class ChangeRow(NamedTuple):
@@ -200,7 +196,7 @@ class ChangeRow(NamedTuple):
     level: str
     at: Millis
     destinations: int
-    """How many fates it has: the other side of the ledger."""
+    """How many fates the change has: the ledger compares this with the fates."""
 
 
 class FateRow(NamedTuple):
@@ -212,26 +208,26 @@ class FateRow(NamedTuple):
     rule: str
     reason: str
     generation: int
-    """The conversation's, when the change was accepted."""
+    """The generation of the conversation when the change was accepted."""
     at: Millis
     updated_at: Millis
     configuration: int | None
-    """The configuration that its decision was made by; None: it is not known."""
+    """The id of the configuration that decided; None: unknown."""
     decided_at: Millis | None
-    """When its decision was made; None: with the change."""
+    """When it was decided; None: with the change."""
     decision: str | None
-    """The fate that its decision gave it; None: a former version did not keep it."""
+    """The fate that the decision gave; None: an earlier version of the router did not keep it."""
     because: str | None
-    """The reason of its decision; None: as ``decision``."""
+    """The reason of the decision; None: as for ``decision``."""
 
 
 class FormerFateRow(NamedTuple):
-    """What a fate was before it was decided again."""
+    """A state of a fate before it was decided again."""
 
     id: int
     fate_id: int
     at: Millis
-    """Since when."""
+    """Since when the fate had this state."""
     fate: str
     rule: str
     reason: str
@@ -253,10 +249,10 @@ class DeliveryRow(NamedTuple):
 
 
 class MessageRow(NamedTuple):
-    """What a delivery sent."""
+    """The message that a delivery sent."""
 
     id: int
-    """The delivery's."""
+    """The id of the delivery."""
     body: bytes
     """Packed, see :mod:`router.packed`."""
 
@@ -283,9 +279,9 @@ class ConfigurationRow(NamedTuple):
     """See :attr:`router.model.Configuration.id`."""
     sha256: str
     at: Millis
-    """When it came into force last."""
+    """When the configuration came into force last."""
     positions: bytes
-    """JSON: where each rule stands, by its name. Packed, see :mod:`router.packed`."""
+    """JSON: the position of each rule (``file:line``) by its name. Packed, see :mod:`router.packed`."""
 
 
 class DestinationRow(NamedTuple):
@@ -296,107 +292,3 @@ class DestinationRow(NamedTuple):
 class FragmentRow(NamedTuple):
     name: str
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class RowIndex:
-    """A set of rows that is loaded whole by a key."""
-
-    name: str
-    columns: tuple[str, ...]
-    """Their values are the key; none: all rows are one set."""
-    only: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
-    """The values that other columns of its rows have; ``None`` as the only one: any but null."""
-    ids: bool = False
-    """The key is made of ids: nothing in the database refers to an id that was given in this batch."""
-    unique: bool = False
-    """A key has one row at most: a set that has it is whole."""
-    latest: str | None = None
-    """Only the row with the highest value in this column belongs to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Table(Generic[R]):
-    name: str
-    row: type[R]
-    indexes: tuple[RowIndex, ...] = ()
-    primary: tuple[str, ...] = ("id",)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        fields: tuple[str, ...] = getattr(self.row, "_fields")  # noqa: B009  (of a NamedTuple)
-        return fields
-
-
-ALL = "all"
-_ALL = RowIndex(ALL, ())
-
-WEBHOOKS = Table("webhooks", WebhookRow)
-GROUPS = Table("groups", GroupRow, (RowIndex("key", ("source", "receiver", "group_key"), unique=True),))
-ALERTS = Table(
-    "alerts",
-    AlertRow,
-    (
-        RowIndex("identity", ("source", "identity"), unique=True),
-        RowIndex("self", ("status",), {"about": (None,)}),
-    ),
-)
-INHIBITORS = Table(
-    "inhibitors",
-    InhibitorRow,
-    (RowIndex("key", ("key",)), RowIndex("alert", ("alert_id",), ids=True)),
-    ("key", "alert_id"),
-)
-CONVERSATIONS = Table(
-    "conversations",
-    ConversationRow,
-    (
-        RowIndex("token", ("token",), latest="episode"),
-        RowIndex("open of group", ("group_id",), {"state": (OPEN,), "kind": (OF_GROUP,)}, ids=True),
-        RowIndex("deciding", ("deciding",), {"deciding": (None,)}, ids=True),
-        RowIndex("closing", ("state",), {"state": (CLOSING,)}),
-        RowIndex("open slots", ("state",), {"state": (OPEN,), "slot": (None,)}),
-    ),
-)
-MEMBERS = Table(
-    "members",
-    MemberRow,
-    (
-        RowIndex("open of alert", ("alert_id",), {"open": (1,)}, ids=True),
-        RowIndex("conversation", ("conversation_id",), ids=True),
-        RowIndex("pair", ("conversation_id", "alert_id"), ids=True, unique=True),
-        RowIndex("muted", ("inhibitor",), {"inhibitor": (None,)}),
-        RowIndex(
-            "held", ("open",),
-            {"open": (1,), "decision": (HOLD,), "status": (FIRING,), "notified": NOT_FIRING},
-        ),
-    ),
-)  # fmt: skip
-CHANGES = Table("changes", ChangeRow)
-FATES = Table(
-    "fates",
-    FateRow,
-    (
-        RowIndex("open of member", ("member_id",), {"fate": OPEN_FATES}, ids=True),
-        RowIndex("dead of member", ("member_id",), {"fate": (Fate.DEAD,)}, ids=True),
-        RowIndex("change", ("change_id",), ids=True),
-    ),
-)
-FORMER_FATES = Table("former_fates", FormerFateRow)
-DELIVERIES = Table("deliveries", DeliveryRow)
-MESSAGES = Table("messages", MessageRow)
-DEAD_LETTERS = Table(
-    "dead_letters",
-    DeadLetterRow,
-    (RowIndex("open of conversation", ("conversation_id",), {"state": ("dead",)}, ids=True),),
-)
-META = Table("meta", MetaRow, (), ("key",))
-CONFIGURATIONS = Table("configurations", ConfigurationRow)
-DESTINATIONS = Table("destinations", DestinationRow, (_ALL,), ("key",))
-FRAGMENTS = Table("fragments", FragmentRow, (_ALL,), ("name",))
-
-# What is referred to comes before what refers to it.
-TABLES: tuple[Table[Any], ...] = (
-    META, DESTINATIONS, FRAGMENTS, WEBHOOKS, GROUPS, ALERTS, INHIBITORS, CONVERSATIONS, MEMBERS, CHANGES, FATES,
-    DELIVERIES, DEAD_LETTERS, FORMER_FATES, MESSAGES, CONFIGURATIONS,
-)  # fmt: skip

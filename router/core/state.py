@@ -1,27 +1,27 @@
-"""The rows of a batch: loaded by key, changed in memory, and saved together by the store.
+"""The rows of a batch: loaded by key, changed in memory, and saved in one go by the store.
 
-A set that was loaded by a key is whole, and every change keeps it so. A row that a batch has changed is never
-overwritten by one that is loaded later.
+A set that was loaded by a key is whole, and every change keeps it whole. A row that the batch has changed is never
+overwritten by a row that is loaded later.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from operator import itemgetter
 from typing import Any, Generic, TypeVar, cast
 
-from router.core import rows
-from router.core.rows import RowIndex, Table
+from router.core import indexes, rows
+from router.core.indexes import RowIndex, Table
 
 R = TypeVar("R", bound=tuple[Any, ...])
 T = TypeVar("T")
 Oracle = Callable[["State", str, Any], Any]
-"""A question's name and parameters: the answer."""
+"""Takes the name and the parameters of a question; returns the answer."""
 
 ID = "id"
 """The name of the index of a table's primary key."""
 _ABSENT = object()
 
 
-class MissingRows(Exception):  # noqa: N818  (says what is so)
+class MissingRows(Exception):  # noqa: N818  (a state, not an error)
     """A transition needs rows that are not loaded. :attr:`Rows.wanted` has their keys."""
 
 
@@ -29,7 +29,7 @@ _Getter = Callable[[Any], Any]
 
 
 def _key(table: Table[Any], index: RowIndex) -> _Getter:
-    """What takes the key of a row. ``_ABSENT``: the row does not belong to any set of the index."""
+    """Return a function that takes a row and returns its key; ``_ABSENT``: the row belongs to no set of the index."""
     positions = [table.columns.index(name) for name in index.columns]
     getter: _Getter = itemgetter(*positions) if positions else lambda _row: ()
     only = [
@@ -48,16 +48,16 @@ def _key(table: Table[Any], index: RowIndex) -> _Getter:
     return key
 
 
-# Made once: there is a state for each batch.
-_KEYS = {(table.name, index.name): _key(table, index) for table in rows.TABLES for index in table.indexes}
-_TABLES: dict[str, Table[Any]] = {table.name: table for table in rows.TABLES}
+# Computed once, because each batch has a new state.
+_KEYS = {(table.name, index.name): _key(table, index) for table in indexes.TABLES for index in table.indexes}
+_TABLES: dict[str, Table[Any]] = {table.name: table for table in indexes.TABLES}
 _PRIMARY: dict[str, _Getter] = {
-    table.name: itemgetter(*map(table.columns.index, table.primary)) for table in rows.TABLES
+    table.name: itemgetter(*map(table.columns.index, table.primary)) for table in indexes.TABLES
 }
 
 
 class _Keyed:
-    """The sets of one index: the key of each row, and the rows of each key."""
+    """The sets of one index: the primary keys of the rows by key."""
 
     __slots__ = ("index", "key", "sets", "whole")
 
@@ -69,22 +69,22 @@ class _Keyed:
 
 
 class Rows(Generic[R]):
-    """The rows of one table."""
+    """The rows of one table, with their indexes."""
 
     def __init__(self, table: Table[R], state: "State") -> None:
         self.table = table
         self.wanted: dict[str, set[Any]] = {}
         self.before: dict[Any, R | None] = {}
-        """The rows that were changed since they were saved, as they were; None: new."""
+        """By primary key: the changed rows as they were when they were last saved; None: the row is new."""
         self._state = state
         self._primary = _PRIMARY[table.name]
         self._rows: dict[Any, R | None] = {}
-        """None: there is no such row."""
+        """By primary key; None: there is no such row."""
         self._keyed = {index.name: _Keyed(table, index) for index in table.indexes}
         self._all_keyed = tuple(self._keyed.values())
 
     def get(self, key: Any) -> R | None:
-        """By primary key. :raises Missing: it is not loaded"""
+        """Return a row by primary key; None: there is none. :raises MissingRows: it is not loaded"""
         row = self._rows.get(key, _ABSENT)
         if row is _ABSENT:
             if self._state.complete:
@@ -94,14 +94,14 @@ class Rows(Generic[R]):
         return cast("R | None", row)
 
     def __getitem__(self, key: Any) -> R:
-        """One that exists, by primary key. :raises Missing: it is not loaded"""
+        """Return an existing row by primary key. :raises MissingRows: it is not loaded; KeyError: there is none"""
         row = self.get(key)
         if row is None:
             raise KeyError(f"{self.table.name}: no row {key!r}")
         return row
 
     def of(self, index: str, key: Any) -> list[R]:
-        """The rows of a set, by primary key. :raises Missing: it is not loaded"""
+        """Return the rows of a set, in the order of their primary keys. :raises MissingRows: it is not loaded"""
         keyed = self._keyed[index]
         if not self._is_whole(keyed, key):
             self._lack(index, (key,))
@@ -113,7 +113,7 @@ class Rows(Generic[R]):
         return [cast("R", self._rows[each]) for each in keys]
 
     def one(self, index: str, key: Any) -> R | None:
-        """The first row of a set, the only one of an index of latest rows. :raises Missing: it is not loaded"""
+        """Return the first row of a set, or the latest one; None: it is empty. :raises MissingRows: it is not loaded"""
         found = self.of(index, key)
         if not found:
             return None
@@ -123,7 +123,7 @@ class Rows(Generic[R]):
         return max(found, key=itemgetter(self.table.columns.index(latest)))
 
     def want(self, index: str, keys: Iterable[Any]) -> None:
-        """Have rows loaded before they are asked for."""
+        """Request rows that will be needed. :meth:`State.ready` raises if they are not loaded."""
         if self._state.complete:
             return
         if index == ID:
@@ -135,7 +135,7 @@ class Rows(Generic[R]):
             self._lack(index, missing)
 
     def put(self, row: R) -> R:
-        """Add a row, or replace the one with its primary key."""
+        """Add a row, or replace the row with its primary key. Return it."""
         key = self._primary(row)
         old = self._rows.get(key, _ABSENT)
         if old == row:
@@ -147,22 +147,24 @@ class Rows(Generic[R]):
         return row
 
     def remove(self, row: R) -> None:
+        """Remove an existing row."""
         key = self._primary(row)
         self._state.journal.append((self, key, row, self.before.get(key, _ABSENT)))
         self.before.setdefault(key, row)
         self._replace(key, row, None)
 
     def changed(self) -> tuple[list[R], list[Any]]:
-        """The rows to save, and the primary keys of those to delete, since the last call of :meth:`saved`."""
+        """Return the rows to save and the primary keys to delete, since the last call of :meth:`saved`."""
         there = [row for key in self.before if (row := self._rows[key]) is not None]
         gone = [key for key, before in self.before.items() if self._rows[key] is None and before is not None]
         return there, gone
 
     def saved(self) -> None:
+        """Forget the changes: they are saved."""
         self.before.clear()
 
     def load(self, index: str, keys: Iterable[Any], found: Iterable[R]) -> None:
-        """Take rows from the database, all that there are of these keys."""
+        """Add rows of the database: all that there are for these keys."""
         known = self._rows
         for row in found:
             key = self._primary(row)
@@ -175,7 +177,7 @@ class Rows(Generic[R]):
             self._keyed[index].whole.update(keys)
 
     def undo(self, key: Any, old: Any, before: Any) -> None:
-        """Take back a change."""
+        """Undo one change."""
         if before is _ABSENT:
             del self.before[key]
         self._replace(key, self._rows[key], None if old is _ABSENT else old)
@@ -183,7 +185,7 @@ class Rows(Generic[R]):
             del self._rows[key]
 
     def __iter__(self) -> Iterator[R]:
-        """Those that are loaded: all of them in a state that is complete."""
+        """Iterate over the loaded rows; in a complete state, these are all rows."""
         return (row for row in self._rows.values() if row is not None)
 
     def _lack(self, index: str, keys: Iterable[Any]) -> None:
@@ -215,10 +217,10 @@ class Rows(Generic[R]):
 
 
 class State:
-    """Every table's rows.
+    """The rows of all tables.
 
-    :param complete: nothing is missing, for a play in memory
-    :param oracle: answers questions of a complete state, instead of a database
+    :param complete: no row is missing; for tests in memory
+    :param oracle: answers the questions of a complete state, instead of a database
     """
 
     webhooks: Rows[rows.WebhookRow]
@@ -244,13 +246,13 @@ class State:
         self.first_new_id = self.next_id = next_id
         self.journal: list[tuple[Rows[Any], Any, Any, Any]] = []
         self.answers: dict[tuple[str, Any], Any] = {}
-        """What the database answered to questions that no index answers, by name and parameters."""
+        """The database's answers to questions that no index answers, by name and parameters."""
         self.asked: dict[str, set[Any]] = {}
         self.lacking = False
-        """Something that the transition under way wants is not loaded."""
+        """The transition that runs wants something that is not loaded."""
 
     def __getattr__(self, name: str) -> Any:
-        """A table, when it is first asked for: few batches need all."""
+        """Create a table when it is first needed: few batches need all tables."""
         if name not in _TABLES:
             raise AttributeError(name)
         found = self.__dict__[name] = Rows(_TABLES[name], self)
@@ -258,17 +260,17 @@ class State:
 
     @property
     def tables(self) -> Iterator[Rows[Any]]:
-        """Those that were asked for, in the order in which they are saved."""
+        """The tables that were used, in the order in which they are saved."""
         return (self.__dict__[name] for name in _TABLES if name in self.__dict__)
 
     def new_id(self) -> int:
-        """One that no row of any table has had."""
+        """Return an id that no row of any table has had."""
         number = self.next_id
         self.next_id += 1
         return number
 
     def ask(self, question: str, key: Any) -> Any:
-        """The database's answer. :raises Missing: it has not been asked yet"""
+        """Return the database's answer to a question. :raises MissingRows: it is not loaded"""
         if self._oracle is not None:
             return self._oracle(self, question, key)
         if (question, key) not in self.answers:
@@ -277,24 +279,27 @@ class State:
             raise MissingRows
         return self.answers[question, key]
 
-    def wish(self, question: str, key: Any) -> None:
-        """Have a question asked before its answer is needed."""
+    def want_answer(self, question: str, key: Any) -> None:
+        """Request the answer to a question that will be needed."""
         if self._oracle is None and (question, key) not in self.answers:
             self.asked.setdefault(question, set()).add(key)
             self.lacking = True
 
     def ready(self) -> None:
-        """:raises Missing: something that was wanted is not loaded"""
+        """Check that all requested rows and answers are loaded. :raises MissingRows: some are not"""
         if self.lacking:
             raise MissingRows
 
     @property
     def wanting(self) -> bool:
-        """Something that any transition wants is not loaded."""
+        """Whether any transition wants something that is not loaded."""
         return bool(self.asked) or any(found.wanted for found in self.tables)
 
-    def together(self, transitions: Iterable[Callable[[], T]]) -> list[T]:
-        """Run transitions one after the other, or have loaded what all of them lack. :raises Missing:"""
+    def run_all(self, transitions: Iterable[Callable[[], T]]) -> list[T]:
+        """Run transitions one after the other; return their results.
+
+        :raises MissingRows: some lack rows; those of all of them are requested
+        """
         results: list[T] = []
         lacking = self.lacking
         for transition in transitions:
@@ -310,10 +315,11 @@ class State:
         return results
 
     def mark(self) -> tuple[int, int]:
-        """A point that :meth:`undo` goes back to."""
+        """Return a point to which :meth:`undo` can go back."""
         return len(self.journal), self.next_id
 
     def undo(self, mark: tuple[int, int]) -> None:
+        """Undo all changes since a :meth:`mark`."""
         length, self.next_id = mark
         while len(self.journal) > length:
             table, key, old, before = self.journal.pop()

@@ -1,9 +1,9 @@
-"""Storms: a lane with too much due tells of it in one message, and keeps that up to date until all has ended.
+"""Storms: a lane with too much due sends one summary message, and keeps it up to date until all has ended.
 
-The message is a conversation of its own, without members. It takes the due conversations along: it names each of them,
-and so they count as notified. It also tells of their ends: they belong to the storm until they have a message of their
-own. While more fires and is due than a storm begins with, whatever becomes due is taken along; later, new groups have
-messages of their own again. Criticals that fit always have.
+The message is a conversation of its own, without members. It absorbs the due conversations: it names each of them, so
+they count as notified. It also notifies their ends: they belong to the storm until they have their own messages. While
+more fires and is due than the limit at which a storm begins, every conversation that becomes due is absorbed; later, new
+groups have their own messages again. Criticals always have their own messages, as long as they are within the limit.
 """
 
 import json
@@ -13,7 +13,7 @@ from itertools import accumulate
 
 from router.core import rows
 from router.core.claim import (
-    ALL_APART,
+    NO_STORM,
     Share,
     Work,
     begin,
@@ -28,14 +28,15 @@ from router.core.claim import (
 from router.core.conversations import DATABASE_ID, change, close, latest, open_conversation, token_of
 from router.core.rows import ConversationRow
 from router.core.state import State
+from router.core.unsent_ends import sends_ends
 from router.decide import Policy
 from router.model import Millis, Status, StormLine, StormNews, StormView
 from router.render.folding import key_of, room_of
 
 _SUBJECT = "storm"
-# Groups that fire and that a message shows, whenever they were told; the others are counted.
-SHOWN = 500
-# Conversations that are taken along in one batch, and members of them: webhooks wait as long as it takes.
+# How many firing groups a message lists, however old they are; the others are only counted.
+MAX_GROUPS_SHOWN = 500
+# How many conversations one batch absorbs, and how many members of them: webhooks wait meanwhile.
 BATCH = 25
 _MEMBERS = 200
 
@@ -45,40 +46,41 @@ class Limits:
     """When a lane has a storm, and what its messages hold."""
 
     above: int
-    """A storm begins when more conversations than this are due."""
+    """A storm begins when more conversations than this are due at the lane."""
     every: Millis
-    """How often the message of a storm is brought up to date."""
+    """How often the message of a storm is updated (ms)."""
     room: int = 10_000
-    """Characters of names that one message holds."""
+    """How many characters of names one message holds."""
     edits: bool = False
     """Messages are edited."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surge:
-    """What is due at a destination, and what belongs to its storm. A conversation that has a message of its own is left
-    out, where messages are edited. What is compared with :attr:`Limits.above` is counted up to one more than that.
+    """How many conversations are due at a destination, and how many belong to its storm. Where messages are edited,
+    conversations with their own messages are left out. ``due`` and ``critical`` are counted up to one more than
+    :attr:`Limits.above`.
     """
 
     total: int
-    """What is due and does not belong to the storm, and what fires of the storm's own."""
+    """``due``, and the storm's own conversations that fire."""
     due: int
-    """Without the storm's own. Counted up to one more than the limit."""
+    """Due conversations that do not belong to the storm."""
     critical: int
-    """Of these. Counted up to one more than the limit."""
-    told: int
-    """Groups that the storm told of, and that are due."""
+    """Critical ones among :attr:`due`."""
+    own_due: int
+    """Due conversations that belong to the storm."""
     own_critical: int
-    """Of these: critical, and not only ends."""
-    standing: int
-    """Groups that the storm told of, and that are not over."""
-    groups: int
-    """Of these: those in which something fires."""
+    """Critical ones among :attr:`own_due` that have more than ends to notify."""
+    own_open: int
+    """Conversations that belong to the storm, were notified of something, and are not over."""
+    own_firing: int
+    """Those among :attr:`own_open` in which an alert fires."""
 
 
 @dataclass(frozen=True, slots=True)
-class Affected:
-    """A conversation of a storm in which something fires, as notified."""
+class StormGroup:
+    """A conversation of a storm in which an alert fires, as it was notified."""
 
     urgency: int
     labels: str
@@ -87,19 +89,23 @@ class Affected:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What a storm's conversations have come to."""
+class StormProgress:
+    """The state of the conversations that belong to a storm."""
 
     left: int
-    """How many are not over, beside those that its present message takes along."""
+    """How many are not over, without those that its present message absorbs."""
     groups: int
+    """How many have firing alerts."""
     alerts: int
+    """How many alerts fire in them."""
     resolved: int
-    worst: tuple[Affected, ...]
+    """How many are over."""
+    worst: tuple[StormGroup, ...]
     """The most urgent first, :data:`SHOWN` at most."""
 
 
 def want_storm(state: State, destination: str) -> None:
+    """Load the storm of a destination. :raises MissingRows: it is not loaded yet"""
     state.meta.want("id", (DATABASE_ID,))
     state.conversations.want("token", (storm_token(destination),))
     state.ready()
@@ -109,19 +115,19 @@ def storm_token(destination: str) -> str:
     return token_of(destination, "", _SUBJECT)
 
 
-def standing(state: State, destination: str) -> ConversationRow | None:
-    """The storm that is not over."""
+def active_storm(state: State, destination: str) -> ConversationRow | None:
+    """Return the conversation of the open storm of a destination; None: it has none."""
     row = latest(state, storm_token(destination))
     return row if row is not None and row.state == rows.OPEN else None
 
 
-def begins(state: State, destination: str, limits: Limits, surge: Surge) -> bool:
-    """Whether a storm begins, by what is due as it was judged so far."""
-    return standing(state, destination) is None and surge.total > limits.above
+def is_beginning(state: State, destination: str, limits: Limits, surge: Surge) -> bool:
+    """Return whether a storm begins, by how much is due. What is due may still have to be judged again."""
+    return active_storm(state, destination) is None and surge.total > limits.above
 
 
-def at_once(state: State, ids: Sequence[int]) -> list[int]:
-    """The first of these conversations, as many as one batch is about. One of very many members is alone."""
+def first_batch(state: State, ids: Sequence[int]) -> list[int]:
+    """Return the first of these conversations, as many as one batch takes. A large one is alone in its batch."""
     state.conversations.want("id", ids)
     state.ready()
     sizes = accumulate(state.conversations[id_].size for id_ in ids)
@@ -129,8 +135,9 @@ def at_once(state: State, ids: Sequence[int]) -> list[int]:
 
 
 def recheck(state: State, ids: Sequence[int], policy: Policy, now: Millis) -> int:
-    """Judge once more what is due, before a storm begins: what is inhibited by now makes none. How many of them are
-    still due. One of very many members is judged when it is told.
+    """Judge due conversations again before a storm begins: alerts that are inhibited by now make no storm.
+
+    Return how many are still due. A large conversation is judged when it is sent.
     """
     small = [id_ for id_ in ids if not is_large(state.conversations[id_])]
     want_conversations(state, policy, small, now)
@@ -141,35 +148,43 @@ def recheck(state: State, ids: Sequence[int], policy: Policy, now: Millis) -> in
 
 @dataclass(frozen=True, slots=True)
 class ClaimPlan:
-    """What a lane does next."""
+    """What a lane sends next."""
 
     work: Work | None = None
-    """The storm's own message; None: a conversation that is told apart is next."""
-    share: Share = ALL_APART
+    """The storm's own message; None: a conversation with its own message is next."""
+    share: Share = NO_STORM
     not_before: Millis = 0
-    """When the storm's message may be next."""
+    """When the storm's message may be sent next (epoch ms)."""
     waits: bool = False
-    """It has something to say, and waits for that moment."""
+    """The storm has something to say, and waits for :attr:`not_before`."""
     failing: bool = False
+    """The storm waits because an attempt failed."""
 
 
-def plan_claim(state: State, destination: str, limits: Limits, surge: Surge, now: Millis) -> ClaimPlan:
-    row, taking = standing(state, destination), surge.total > limits.above
-    if row is not None and not taking and not row.own_message:  # nobody has heard of it
+def plan_claim(
+    state: State, destination: str, limits: Limits, surge: Surge, policy: Policy, now: Millis
+) -> ClaimPlan:
+    """Return what the lane of a destination sends next. Begins the delivery of the storm's message, if that is next."""
+    row, taking = active_storm(state, destination), surge.total > limits.above
+    with_ends = row is None or sends_ends(state, policy, destination)
+    ends_unsent = surge.own_open == 0 and not with_ends
+    if row is not None and not taking and (not row.own_message or ends_unsent):  # its end is not to be sent
         close(state, row.id)
         row = None
     if row is None and not taking:
         return ClaimPlan()
     apart = 0 < surge.critical + surge.own_critical <= limits.above
     share = Share(0 if row is None else row.id, taking, apart, limits.edits)
-    taken = surge.told - apart * surge.own_critical + taking * (surge.due - apart * surge.critical)
-    has_news = taken > 0 or (row is not None and (surge.standing == 0 or _is_stale(row, share, surge.groups)))
+    taken = surge.own_due - apart * surge.own_critical + taking * (surge.due - apart * surge.critical)
+    has_news = taken > 0 or (
+        row is not None and with_ends and (surge.own_open == 0 or _is_stale(row, share, surge.own_firing))
+    )
     if not has_news or (row is not None and row.not_before > now):
         failing = row is not None and row.attempts > 0 and has_news
         return ClaimPlan(None, share, 0 if row is None else row.not_before, has_news, failing)
     if row is None:
         row, _ = open_conversation(state, destination, "", rows.OF_STORM, _SUBJECT, now)
-    # Each attempt tells something else, and so has a version of its own.
+    # Each attempt has other content, so it has a version of its own.
     row = change(state, row, generation=row.generation + 1)
     conversation = replace(conversation_of(row, now, ()), storm=StormView(0, 0, (), over=False))
     work = replace(work_of(row, conversation, (), now), share=replace(share, storm=row.id))
@@ -177,44 +192,50 @@ def plan_claim(state: State, destination: str, limits: Limits, surge: Surge, now
 
 
 def _is_stale(row: ConversationRow, share: Share, groups: int) -> bool:
-    """A message that can be edited shows other groups than fire: one was told apart since, or given up."""
+    """Return whether an editable message shows other groups than fire now: one has its own message since, or was given
+    up.
+    """
     return share.edits and bool(row.own_message) and row.shown_groups != groups
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a storm's message still has room for."""
+    """The space that is left in a storm's message."""
 
     left: int
+    """In characters."""
     begun: frozenset[tuple[str, str]] = frozenset()
-    """The levels and names that it has groups of."""
+    """The (level, name) headings that the message has already."""
     full: bool = False
 
 
 def with_line(room: Room, work: Work, policy: Policy) -> Room:
-    """The room that is left once the message names this work's group. It is ``full`` if the name does not fit."""
+    """Return the space that is left once the message names the group of this work; ``full``: the name does not fit."""
     line = _line(work, policy)
     key = key_of(line)
     left = room.left - room_of(line, begins=key not in room.begun)
-    if left < 0 and room.begun:  # a message has at least one
+    if left < 0 and room.begun:  # a message names at least one group
         return Room(0, room.begun, full=True)
     return Room(left, room.begun if key in room.begun else room.begun | {key})
 
 
 def is_named_in_storm(state: State, storm: Work, id_: int, now: Millis) -> bool:
-    """Whether a conversation is due and belongs in the storm's message, not into one of its own."""
+    """Return whether a conversation is due and goes into the storm's message, not into its own."""
     row = state.conversations[id_]
-    return _is_due(row, now) and not (storm.share or ALL_APART).has_own_message(row)
+    return _is_due(row, now) and not (storm.share or NO_STORM).has_own_message(row)
 
 
 def absorb(
     state: State, storm: Work, ids: Sequence[int], policy: Policy, now: Millis, room: Room
 ) -> tuple[list[Work], Room]:
-    """The due conversations that a storm's message takes along: those that it can name. Others may be due no more."""
-    told = [id_ for id_ in ids if is_named_in_storm(state, storm, id_, now)]
-    want_conversations(state, policy, told, now)
+    """Absorb due conversations into a storm's message, as many as it can name; return them and the space left.
+
+    A conversation that turns out to have nothing to say is left out.
+    """
+    named = [id_ for id_ in ids if is_named_in_storm(state, storm, id_, now)]
+    want_conversations(state, policy, named, now)
     found: list[Work] = []
-    for id_ in told:
+    for id_ in named:
         mark = state.mark()
         work = present_state(state, id_, policy, now)
         if work is None:
@@ -234,18 +255,20 @@ def _is_due(row: ConversationRow, now: Millis) -> bool:
 
 
 def view(
-    state: State, known: Standing, storm: Work, parts: Sequence[Work], policy: Policy, *, full: bool
+    state: State, known: StormProgress, storm: Work, parts: Sequence[Work], policy: Policy, *, full: bool
 ) -> StormView | None:
-    """What a storm's message tells; None: nothing, and its attempt is withdrawn.
+    """Return what a storm's message shows; None: nothing, and its attempt is removed.
 
-    :param parts: what it takes along
-    :param full: there is more, which it has no room for
+    :param parts: the absorbed conversations
+    :param full: more conversations are due, and the message has no space for them
     """
     over = not (known.left or full) and all(part.conversation.over for part in parts)
     row = state.conversations[storm.id]
-    if not (parts or over or (storm.share is not None and _is_stale(row, storm.share, known.groups))):
+    with_ends = sends_ends(state, policy, row.destination)
+    stale = storm.share is not None and _is_stale(row, storm.share, known.groups)
+    if not (parts or (with_ends and (over or stale))):
         row = take_back(state, storm)
-        if not row.own_message:
+        if over or not row.own_message:
             close(state, row.id)
         return None
     levels = policy.severity.levels
@@ -266,7 +289,7 @@ def _news(parts: Iterable[Work], policy: Policy) -> StormNews:
     resolved: list[StormLine] = []
     for part in sorted(parts, key=lambda each: (each.urgency, each.id)):
         line = _line(part, policy)
-        if any(told.news and told.alert.status is Status.FIRING for told in part.conversation.alerts):
+        if any(shown.news and shown.alert.status is Status.FIRING for shown in part.conversation.alerts):
             firing.append(line)
         else:
             (resolved if part.conversation.over else eased).append(line)
@@ -275,7 +298,7 @@ def _news(parts: Iterable[Work], policy: Policy) -> StormNews:
 
 def _line(work: Work, policy: Policy) -> StormLine:
     conversation = work.conversation
-    names = sorted({told.alert.labels.get("alertname", "") for told in conversation.alerts} - {""})
+    names = sorted({shown.alert.labels.get("alertname", "") for shown in conversation.alerts} - {""})
     return StormLine(
         conversation.group_labels, _level(policy.severity.levels, work.urgency), len(conversation.firing),
         conversation.external_url, tuple(names),

@@ -1,4 +1,4 @@
-"""What becomes of a member, one alert in one conversation: the table that the transitions are compared with.
+"""The state table of a member (one alert in one conversation). Tests compare the transitions with it, cell by cell.
 
 A member has four columns that say where it stands:
 
@@ -6,31 +6,32 @@ A member has four columns that say where it stands:
   ``drop``; ``given_up``: there is a dead letter.
 - ``notified``: what the destination was notified of. ``unknown``: an attempt is under way, or its answer was lost.
 - ``status``: whether the alert fires or is resolved.
-- ``due``: when it goes out. ``none``: not by itself; ``now``: its time has come; ``later``: its time is to come.
+- ``due``: when it is sent. ``none``: not by itself; ``now``: its time has come; ``later``: its time is in the future.
 
-An event takes the first row that matches. To the left of the double bar stands what was so before: ``*`` is anything,
-``a, b`` is one of these. ``knew`` is what the destination was notified of before the attempt, or before the dead letter.
-To the right stands what is so after it: ``=`` is what was so before; ``judged`` is what the rules say now, and the time
-that they give; ``earlier`` is the earlier one of both times; ``knew`` is the column of that name; ``told`` is the status
-that the attempt told. ``change`` is the fate of the change that is reported. ``fates`` is what the open fates of the member
-become, and ``since`` what those become that were added while the attempt was under way. Where a dead letter is settled,
-``fates`` is what the dead ones become, and ``since`` the open ones.
+The first row that matches an event applies. The columns to the left of the double bar show the state before: ``*`` is
+any value, ``a, b`` is one of these. ``knew`` is what the destination was notified of before the attempt, or before the
+dead letter. The columns to the right show the state after: ``=`` is the value before; ``judged`` is what the rules say
+now, and the time that they give; ``earlier`` is the earlier one of both times; ``knew`` is the value of that column;
+``sent`` is the status that the attempt sent. ``change`` is the fate of the reported change. ``fates`` is what the open
+fates of the member become, and ``since`` what those become that were added during the attempt. Where a dead letter is
+settled, ``fates`` is what the dead fates become, and ``since`` the open ones.
 
 The events:
 
-- ``fires``, ``repeats``, ``judged``: the rules judge a firing alert. A change reports it; the same, and a repeat is to be
-  notified again; there is no change, because an inhibitor ended, an hour came, or the rules changed. ``fires: drop``:
-  only where the rules say this.
-- ``resolves``: a change reports its end. ``unrouted``: the rules do not name the destination any more.
-- ``claimed``: an attempt begins, and the rules would send it. ``delivered``, ``failed`` (for certain), ``in doubt`` (the
+- ``fires``, ``repeats``, ``judged``: the rules judge a firing alert. ``fires``: a change reports it. ``repeats``: the
+  same, and repeats are sent again. ``judged``: there is no change; an inhibitor ended, an hour came, or the rules
+  changed. ``fires: drop``: only if the rules decide ``drop``.
+- ``resolves``: a change reports the end. ``unrouted``: the rules do not name the destination any more.
+- ``claimed``: an attempt begins, and the rules would send the alert. ``delivered``, ``failed`` (for certain), ``in doubt`` (the
   answer was lost), ``given up``: how it ends. ``delivered late`` and ``given up late``: the alert has another
-  status by now than the attempt told.
-- ``again: firing``, ``again: end``: a dead letter that told this is tried again. ``again: recipient``: one of a single
-  recipient. ``discarded``: nobody is to be notified of it.
+  status by now than the attempt sent.
+- ``again: firing``, ``again: end``: a dead letter of this status is tried again. ``again: recipient``: one of a single
+  recipient. ``discarded``: no destination is to be notified.
 - ``shown whole``: Alertmanager shows a group without leaving alerts out, and nothing of it fires.
 
-What depends on more than a member is left out: a failover that the rules do not name stays, and a dead letter whose
-conversation is over, or whose destination is gone, is obsolete or dropped.
+Two cases are not in the table, because they depend on more than the member: a failover destination that the rules do
+not name keeps its member, and a retried dead letter is obsolete if its conversation is over, and dropped if its
+destination is gone.
 """
 
 MESSAGES = """
@@ -55,8 +56,8 @@ MESSAGES = """
 | claimed | * | nothing, resolved | firing | now | * || send | unknown | = | = | | pending | pending |
 | claimed | * | firing, unknown | * | now | * || = | unknown | = | = | | = | = |
 | claimed | * | * | * | none, later | * || = | = | = | = | | = | = |
-| delivered | * | unknown | * | * | * || = | told | = | none | | delivered | delivered |
-| delivered late | * | unknown | * | * | * || = | told | = | now | | delivered | = |
+| delivered | * | unknown | * | * | * || = | sent | = | none | | delivered | delivered |
+| delivered late | * | unknown | * | * | * || = | sent | = | now | | delivered | = |
 | failed | * | unknown | resolved | * | nothing, resolved || = | knew | = | none | | obsolete | obsolete |
 | failed | * | unknown | * | * | * || = | knew | = | = | | = | = |
 | in doubt | * | unknown | * | * | * || = | = | = | = | | = | = |
@@ -80,6 +81,27 @@ MESSAGES = """
 """
 """A member of a conversation about a group or about a single alert."""
 
+WITHOUT_ENDS = """
+| event | decision | notified | status | due | knew || decision | notified | status | due | change | fates | since |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+| resolves: under way | * | unknown | firing | * | * || = | = | resolved | now | dropped | = | = |
+| resolves: under way | * | unknown | resolved | * | * || = | = | = | = | dropped | = | = |
+| resolves | * | firing, unknown | * | * | * || = | resolved | resolved | none | dropped | obsolete | obsolete |
+| resolves | * | resolved | resolved | * | * || = | = | = | = | dropped | = | = |
+| claimed | * | firing, unknown | resolved | now | * || = | resolved | = | none | | obsolete | obsolete |
+| delivered late | * | unknown | resolved | * | * || = | resolved | = | none | | delivered | delivered |
+| failed | * | unknown | resolved | * | firing, unknown || = | resolved | = | none | | obsolete | obsolete |
+| in doubt | * | unknown | resolved | * | * || = | resolved | = | none | | obsolete | obsolete |
+| given up late | * | unknown | resolved | * | firing, unknown || given_up | resolved | = | none | | dead | obsolete |
+| again: firing | * | resolved | resolved | * | firing, unknown || = | = | = | = | | obsolete | = |
+| again: end | * | * | resolved | * | * || = | = | = | = | | dropped | = |
+| shown whole | * | resolved | resolved | * | * || = | = | = | = | | = | = |
+"""
+"""The same at a destination with ``send_resolved: false``: no message is sent for an end alone. These rows come before
+those of :data:`MESSAGES`. The open fates of ends become ``dropped``; ``fates`` and ``since`` show what those of firings
+become. Before a ``resolves: under way`` an attempt began; otherwise none is under way.
+"""
+
 DIGESTS = """
 | event | decision | notified | status | due | knew || decision | notified | status | due | change | fates | since |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|
@@ -98,7 +120,7 @@ DIGESTS = """
 | again: recipient | * | * | * | * | * || = | = | = | = | | = | = |
 | discarded | * | * | * | * | * || = | = | = | = | | dropped | = |
 """
-"""A member of a digest's slot. What still fires at its end goes on in the next slot, with what is still open."""
+"""A member of a slot of a digest. Alerts that still fire go on in the next slot, and so do open fates."""
 
 NEVER_IN_MESSAGES = """
 | event | decision | notified | status | due | knew | why it can't be |
@@ -109,10 +131,10 @@ NEVER_IN_MESSAGES = """
 | * | * | nothing, resolved | resolved | now | * | an end is due only where the firing was, or may have been, notified |
 | * | * | firing, unknown | resolved | none | * | who was notified of a firing is notified of its end |
 | * | send, hold | nothing, resolved | firing | none | * | what is to go out has a time |
-| * | inhibited, drop, given_up | nothing, resolved | firing | now, later | * | nobody is to be notified of it |
+| * | inhibited, drop, given_up | nothing, resolved | firing | now, later | * | no destination is to be notified of it |
 | * | send, hold | unknown | firing | none | * | an attempt leaves the time as it is until its outcome is recorded |
 | * | inhibited | firing, unknown | firing | * | * | an inhibitor delays a first notification only |
-| * | given_up | * | * | later | * | it waits for no hour: it is not due, or an end or a repeat is due at once |
+| * | given_up | * | * | later | * | it waits for no hour: it is not due, or an end or a repeat is due immediately |
 | delivered, failed, in doubt, given up, delivered late, given up late | * | nothing, firing, resolved | * | * | * | a claim makes it unknown, and it stays so until the outcome is recorded |
 | shown whole | * | * | firing | * | * | then something of the group fires |
 | shown whole | * | nothing, firing, unknown | * | * | * | only what was notified as resolved is notified once more |

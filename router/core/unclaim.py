@@ -1,26 +1,30 @@
-"""Taking a claim back, as long as nothing of it was sent: the conversation is due again, as if nobody had claimed it."""
+"""Undoing a claim of which nothing was sent: the conversation is due again, as before the claim."""
 
 from router.core.claim import Work, take_back
 from router.core.conversations import close, close_if_empty
-from router.core.record import unnotified
+from router.core.record import revert_notified
 from router.core.state import State
+from router.decide import Policy
 from router.model import Millis, Retry
 
 NOT_BEGUN = Retry("not begun")
-"""What a claim that is taken back came to."""
+"""The outcome of a claim that is undone."""
 
 
-def undo_claim(state: State, work: Work, now: Millis) -> None:
-    """What became known meanwhile stays. A claim that has come to an outcome meanwhile stays as well.
+def undo_claim(state: State, work: Work, policy: Policy, now: Millis) -> None:
+    """Undo a claim. Changes that were accepted since then stay. A claim that has an outcome is left as it is.
 
-    :param work: a claim, or a part of a storm's
+    :param work: a claim, or a conversation that a claimed storm absorbed
     """
     under_way = state.conversations[work.id].delivery_id
-    if under_way is None or work.delivery not in (0, under_way):  # a part has no delivery of its own
+    if under_way is None or work.delivery not in (
+        0,
+        under_way,
+    ):  # an absorbed conversation has no delivery of its own
         return
     row = take_back(state, work)
     if not work.is_storm:
-        unnotified(state, work, now)
+        revert_notified(state, work, policy, now)
         close_if_empty(state, work.id)
-    elif not row.own_message:  # nobody has heard of the storm
+    elif not row.own_message:  # no message of the storm was sent
         close(state, row.id)

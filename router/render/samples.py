@@ -59,7 +59,7 @@ def sample_conversations(levels: tuple[str, ...]) -> dict[str, Conversation]:
         since=_NOW - DAY, until=_NOW,
         firing=(DigestLine(plain, first, 1), DigestLine(odd, last, 1)), ended=(DigestLine(ended, last, 1),),
         flapping=(DigestLine(ended, first, 7),), held=(DigestLine(plain, last, 1, "held until Mon 09:00"),),
-        obsolete=(DigestLine(ended, last, 1, "ended before anyone was told"),),
+        obsolete=(DigestLine(ended, last, 1, "ended before anyone was notified"),),
     )  # fmt: skip
     lines = (
         StormLine(

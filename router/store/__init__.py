@@ -8,7 +8,7 @@ from functools import partial
 from router.core.accept import Receipt
 from router.core.adopt import Adoption, Phase
 from router.core.claim import Work
-from router.core.dead_letters import UnderWay
+from router.core.dead_letter_settling import DeliveryUnderWay
 from router.core.presence import Answer, Listening, Reported
 from router.core.record import Recorded
 from router.core.storms import Limits
@@ -284,6 +284,7 @@ __all__ = [
     "Answer",
     "Balance",
     "Claimed",
+    "DeliveryUnderWay",
     "Found",
     "Idle",
     "Integrity",
@@ -301,7 +302,6 @@ __all__ = [
     "StoreUnavailable",
     "Story",
     "Trouble",
-    "UnderWay",
     "Work",
     "read_ledger",
     "read_snapshot",

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from functools import partial
 
-from router.core.claim import ALL_APART, Share, Work
-from router.core.large_conversations import Begun
+from router.core.claim import NO_STORM, Share, Work
+from router.core.large_conversations import LargeClaim
 from router.core.storms import BATCH, Limits, Room, with_line
 from router.decide import Policy
 from router.model import Destination, Millis, Retry
@@ -52,24 +52,28 @@ class Claiming:
                 case ClaimAgain():
                     pass
                 case LargeConversation():
-                    work = await self._claim_large(found.id, policy, now)
+                    work = await self._claim_large(found.id, destination, policy, now)
                 case LargeDigest():
                     work = await self._claim_report(found.id, destination, policy, now)
                 case Claimed((storm,)) if storm.is_storm and limits is not None:
-                    work = await self._fill_storm(storm, limits, policy, now)
+                    work = await self._fill_storm(storm, limits, destination, policy, now)
                 case Claimed():
                     return found
             if work is not None:
                 return Claimed((work,))
 
-    async def _claim_large(self, id_: int, policy: Policy, now: Millis) -> Work | None:
+    async def _claim_large(
+        self, id_: int, destination: Destination, policy: Policy, now: Millis
+    ) -> Work | None:
         """Begin the delivery of a large conversation; None: it has nothing to send after all."""
         before = await self._mark_members(id_, policy, now)
         begun = await self._database.do(jobs.StartLarge(id_, now, before))
         if begun is None:
+            await self._recording.close_large(policy, now)
             return None
         try:
-            return await self._build_work(begun, before, now)
+            work = await self._build_work(begun, before, now)
+            return None if await self._is_unsent(work, destination, policy, now) else work
         except BaseException as error:
             await self._give_back(begun.work, error, policy, now)
             raise
@@ -85,6 +89,14 @@ class Claiming:
             await self._recording.close_large(policy, now)
         return begun
 
+    async def _is_unsent(self, work: Work, destination: Destination, policy: Policy, now: Millis) -> bool:
+        """Take a claim back if all its alerts have ended since they were marked, and no message is sent for ends."""
+        if destination.send_resolved or not work.says_only_ends:
+            return False
+        await self._recording.unclaim((work,), policy, now)
+        await self._recording.close_large(policy, now)
+        return True
+
     async def _mark_members(self, id_: int, policy: Policy, now: Millis) -> dict[int, str]:
         """Mark the members of a large conversation that have news.
 
@@ -95,7 +107,7 @@ class Claiming:
             before |= marked
         return before
 
-    async def _build_work(self, begun: Begun, before: Mapping[int, str], now: Millis) -> Work:
+    async def _build_work(self, begun: LargeClaim, before: Mapping[int, str], now: Millis) -> Work:
         known = await self._database.read(partial(conversation_rows.load_members, id_=begun.row.id))
         return await self._builder.run(conversation_rows.build_work, begun, known, before, now)
 
@@ -133,13 +145,15 @@ class Claiming:
             if due > limits.above:
                 return
 
-    async def _fill_storm(self, storm: Work, limits: Limits, policy: Policy, now: Millis) -> Work | None:
+    async def _fill_storm(
+        self, storm: Work, limits: Limits, destination: Destination, policy: Policy, now: Millis
+    ) -> Work | None:
         """Return the work of a storm with all that its message absorbs; None: it has nothing to send after all. It takes
         many batches, so that webhooks come in between.
         """
         parts: list[Work] = []
         try:
-            room = await self._collect_parts(storm, parts, Room(limits.room), policy, now)
+            room = await self._collect_parts(storm, parts, Room(limits.room), destination, policy, now)
             shown = await self._database.do(jobs.BuildStormView(storm, tuple(parts), room.full, policy))
         except BaseException as error:
             await self._give_back(replace(storm, parts=tuple(parts)), error, policy, now)
@@ -149,10 +163,16 @@ class Claiming:
         return replace(storm, parts=tuple(parts), conversation=replace(storm.conversation, storm=shown))
 
     async def _collect_parts(
-        self, storm: Work, parts: list[Work], room: Room, policy: Policy, now: Millis
+        self,
+        storm: Work,
+        parts: list[Work],
+        room: Room,
+        destination: Destination,
+        policy: Policy,
+        now: Millis,
     ) -> Room:
         """Append the works that a storm's message absorbs to ``parts``. Return the room that is left in the message."""
-        async for ids in self._find_absorbable(storm.conversation.destination, storm.share or ALL_APART, now):
+        async for ids in self._find_absorbable(storm.conversation.destination, storm.share or NO_STORM, now):
             while ids and not room.full:
                 more, room, looked_at = await self._database.do(
                     jobs.Absorb(storm, ids[:BATCH], policy, now, room)
@@ -160,14 +180,23 @@ class Claiming:
                 parts += more
                 if not looked_at:
                     looked_at = 1
-                    room = await self._collect_large_part(storm, ids[0], parts, room, policy, now)
+                    room = await self._collect_large_part(
+                        storm, ids[0], parts, room, destination, policy, now
+                    )
                 ids = ids[looked_at:]  # noqa: PLW2901  (the ids that are left)
             if room.full:
                 break
         return room
 
     async def _collect_large_part(
-        self, storm: Work, id_: int, parts: list[Work], room: Room, policy: Policy, now: Millis
+        self,
+        storm: Work,
+        id_: int,
+        parts: list[Work],
+        room: Room,
+        destination: Destination,
+        policy: Policy,
+        now: Millis,
     ) -> Room:
         """Append the work of a large conversation to ``parts``, see :meth:`_claim_large`. If the message has no room for it,
         none of its members is marked.
@@ -181,4 +210,7 @@ class Claiming:
             return room
         parts.append(begun.work)
         parts[-1] = await self._build_work(begun, before, now)
+        if await self._is_unsent(parts[-1], destination, policy, now):
+            parts.pop()
+            return room
         return with_line(room, parts[-1], policy)

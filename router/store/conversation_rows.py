@@ -6,7 +6,7 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from router.core.claim import Work, is_news, work_about
-from router.core.large_conversations import Begun
+from router.core.large_conversations import LargeClaim
 from router.core.rows import AlertRow, ConversationRow, GroupRow, MemberRow
 from router.model import Millis
 from router.store import schema
@@ -49,7 +49,7 @@ def expected_work(connection: sa.Connection, id_: int, now: Millis) -> Work | No
     )
 
 
-def build_work(begun: Begun, known: Known, before: Mapping[int, str], now: Millis) -> Work:
+def build_work(begun: LargeClaim, known: Known, before: Mapping[int, str], now: Millis) -> Work:
     """Build the work of a claimed conversation.
 
     :param known: all members with their alerts

@@ -5,8 +5,8 @@ from dataclasses import replace
 from itertools import accumulate
 
 from router.core.claim import Work
-from router.core.dead_letters import RETRIED
-from router.core.record import Recorded, may_have_arrived
+from router.core.dead_letter_settling import RETRIED
+from router.core.record import Recorded, with_unknown_arrival
 from router.core.rows import LARGE
 from router.core.storms import BATCH
 from router.core.unclaim import NOT_BEGUN
@@ -98,7 +98,9 @@ class Recording:
             return work, []
         recorded: list[Recorded] = []
         for reason, recipient in dead_letters:
-            given_up = may_have_arrived(work) if isinstance(outcome, Rejected) and outcome.ambiguous else work
+            given_up = (
+                with_unknown_arrival(work) if isinstance(outcome, Rejected) and outcome.ambiguous else work
+            )
             await self._database.do(jobs.WriteDeadLetter(given_up, reason, recipient, now))
         for first in range(0, len(work.notice), job.MEMBERS_PER_BATCH):
             piece = replace(work, notice=work.notice[first : first + job.MEMBERS_PER_BATCH])

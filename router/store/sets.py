@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, Protocol
 
-from router.core import rows
-from router.core.rows import AlertRow, RowIndex, Table
+from router.core import indexes
+from router.core.indexes import RowIndex, Table
+from router.core.rows import AlertRow
 from router.core.state import ID, State
 from router.lenient_json import replace_unfit
 from router.store import counters
@@ -57,7 +58,7 @@ class Sets:
         self._load: dict[tuple[str, str], str] = {}
         self._save: dict[str, _Insert] = {}
         self._delete: dict[str, str] = {}
-        for table in rows.TABLES:
+        for table in indexes.TABLES:
             for index in (RowIndex(ID, table.primary), *table.indexes):
                 self._load[table.name, index.name] = _load_sql(table, index, dialect)
             self._save[table.name] = _save_sql(table, dialect)

@@ -41,12 +41,14 @@ class UndecidedWebhooks:
         receipt = await self._database.do(jobs.AcceptSome(number, webhook, source, policy, now))
         return self._presence.note(receipt)
 
-    async def finish(self, number: int, webhook: Webhook, source: str, now: Millis) -> frozenset[str]:
+    async def finish(
+        self, number: int, webhook: Webhook, source: str, policy: Policy, now: Millis
+    ) -> frozenset[str]:
         """Mark a webhook as decided, so that the conversations of its group may be sent.
 
         :returns: the keys of the destinations to wake
         """
-        return await self._database.do(jobs.AcceptEnd(number, webhook, source, now))
+        return await self._database.do(jobs.AcceptEnd(number, webhook, source, policy, now))
 
     async def give_up(self, number: int, reason: str) -> frozenset[str]:
         """Quarantine a webhook because some of its alerts can't be decided.

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from router.store import StoreUnavailable, UnderWay
+from router.store import DeliveryUnderWay, StoreUnavailable
 from router.web.answers import refusal, store_unwritable
 from router.web.app_context import APP_CONTEXT, AppContext
 from router.web.auth import Unauthorized, authenticate
@@ -56,7 +56,7 @@ def _authenticated(action: Action) -> Callable[[web.Request], Awaitable[web.Resp
             done = await action(context, name)
         except Unauthorized as error:
             return refusal(401, str(error))
-        except UnderWay:
+        except DeliveryUnderWay:
             reason = "a delivery to this destination is under way; try again when it has ended"
             return refusal(409, reason)
         except StoreUnavailable as error:

@@ -3,8 +3,8 @@
 from random import Random
 from typing import Any
 
-from router.core import rows
-from router.core.rows import Table
+from router.core import indexes
+from router.core.indexes import Table
 from router.core.state import State
 
 COUNT = 80
@@ -51,14 +51,14 @@ _REFERENCES = {
 
 def ids(table: str) -> range:
     """The rows that :func:`fill` makes for a table."""
-    numbered = [each.name for each in rows.TABLES if each.primary == ("id",)]
+    numbered = [each.name for each in indexes.TABLES if each.primary == ("id",)]
     first = 1 + COUNT * numbered.index(table)
     return range(first, first + COUNT)
 
 
 def fill(state: State, seed: int = 2) -> None:
     """Every table of a complete state."""
-    for table in rows.TABLES:
+    for table in indexes.TABLES:
         dice = Random(f"{seed} {table.name}")  # a column more here changes no other table's rows
         for number in range(COUNT):
             row = [_value(state, table, name, number, dice) for name in table.columns]

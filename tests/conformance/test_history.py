@@ -149,7 +149,7 @@ async def test_a_held_alert_has_a_story_from_its_arrival_to_its_end(desk: Desk) 
         (at + SECOND, "attempt", TEAM, 2, "delivered", "", True),
         (at + 2 * SECOND, "fate", TEAM, "delivered", "notified"),
         (at + HOUR, "change", "resolved"),
-        (at + HOUR, "decision", TEAM, "pending", "its end is to be told", rule, HELD_AT),
+        (at + HOUR, "decision", TEAM, "pending", "its end is to be sent", rule, HELD_AT),
         (at + HOUR, "attempt", TEAM, 1, "delivered", "", True),
         (at + HOUR + SECOND, "fate", TEAM, "delivered", "notified"),
     ]

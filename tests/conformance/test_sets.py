@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import pytest
 import sqlalchemy as sa
 
-from router.core import rows
-from router.core.claim import ALL_APART, Share
+from router.core import indexes
+from router.core.claim import NO_STORM, Share
 from router.core.digests import MANY_REPORTED
+from router.core.indexes import RowIndex, Table
 from router.core.release import MANY_MUTED
-from router.core.rows import RowIndex, Table
 from router.core.state import ID, State
 from router.store.backend import Backend
 from router.store.questions import QUESTIONS
@@ -23,7 +23,9 @@ from tests.postgresql import Server, made
 
 AFTER_ALL = 1_000_000
 """An id that no row has."""
-INDEXES = [(table, index) for table in rows.TABLES for index in (RowIndex(ID, table.primary), *table.indexes)]
+INDEXES = [
+    (table, index) for table in indexes.TABLES for index in (RowIndex(ID, table.primary), *table.indexes)
+]
 
 
 class Filled(NamedTuple):
@@ -120,7 +122,7 @@ def test_saved_rows_are_replaced_and_removed_rows_deleted(url: str) -> None:
 
 def test_rows_are_the_same_by_the_queries_of_the_ledger(saved: Filled) -> None:
     """They are asked with another part of the driver."""
-    for table in rows.TABLES:
+    for table in indexes.TABLES:
         found = saved.connection.execute(
             sa.select(*(metadata.tables[table.name].c[name] for name in table.columns))
         )
@@ -136,7 +138,7 @@ SHARES = [Share(STORM, taking, apart, edits) for taking, apart, edits in product
 ASKED: dict[str, list[Any]] = {
     "next due": [(each, LAST, due_by, share, others_first, limit) for each in DESTINATIONS
                  for due_by, share, others_first, limit in (
-                     (LAST, ALL_APART, False, 8), (NOW, ALL_APART, True, 2), (LAST, SHARES[0], False, 8))],
+                     (LAST, NO_STORM, False, 8), (NOW, NO_STORM, True, 2), (LAST, SHARES[0], False, 8))],
     "next time": [(each, at) for each in (*DESTINATIONS, "nowhere") for at in (0, NOW, LAST)],
     "surge": [(each, LAST, storm, edits, above) for each in DESTINATIONS
               for storm in (0, STORM) for edits in (True, False) for above in (0, 100)],

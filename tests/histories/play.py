@@ -21,7 +21,7 @@ from router.model import (
     Webhook,
     identity_of,
 )
-from router.store import Answer, Idle, Listening, Reported, Store, UnderWay, Work
+from router.store import Answer, DeliveryUnderWay, Idle, Listening, Reported, Store, Work
 from tests.histories.data import History, JobResult, Step
 from tests.histories.policies import adoption, moment, seconds
 from tests.histories.seen import PEER, Seen, ledger_change
@@ -238,7 +238,7 @@ class _Player:
         async def again(number: int) -> str:
             try:
                 woken = await self.store.retry(number, self.rules.policy, self.now)
-            except UnderWay:
+            except DeliveryUnderWay:
                 return "under way"
             self.wake(woken or ())
             return "retried" if woken is not None else "no such letter"

@@ -1,4 +1,4 @@
-"""What a told alert means against what was known of it."""
+"""What a report changes in what is known about an alert."""
 
 import pytest
 from hypothesis import given
@@ -14,17 +14,17 @@ def alert(status: Status, starts_at: Millis | None = 1_000, ends_at: Millis | No
     return Alert("f", {}, {}, status, starts_at, ends_at)
 
 
-def after(*told: tuple[Alert, str, Millis]) -> tuple[list[Change], Known]:
+def after(*reports: tuple[Alert, str, Millis]) -> tuple[list[Change], Known]:
     known: Known | None = None
     changes = []
-    for each, peer, now in told:
+    for each, peer, now in reports:
         change, known = reduce_alert(known, each, peer, now)
         changes.append(change)
     assert known is not None
     return changes, known
 
 
-def test_told_again_is_a_repeat() -> None:
+def test_a_repeated_report_is_a_repeat() -> None:
     changes, _ = after(
         (alert(FIRING), "a", 0), (alert(FIRING), "a", 1), (alert(RESOLVED), "a", 2), (alert(RESOLVED), "a", 3)
     )
@@ -125,14 +125,14 @@ def test_a_clock_that_was_stepped_back_makes_no_doubt_longer_than_the_lag() -> N
 
 
 @pytest.mark.parametrize("starts_at", [None, 500, 1_000, 2_000])
-def test_what_nobody_resolved_fires_anew_whoever_says_so(starts_at: Millis | None) -> None:
+def test_any_peer_can_report_a_concluded_end_as_firing(starts_at: Millis | None) -> None:
     changes, _ = after(
         (alert(FIRING), "a", 0), (alert(RESOLVED), "", 10), (alert(FIRING, starts_at), "b", 20)
     )
     assert changes[-1] is Change.FIRED
 
 
-def test_what_nobody_resolved_is_resolved_by_a_late_resolve_and_then_has_doubts() -> None:
+def test_a_late_resolve_confirms_a_concluded_end_and_allows_doubts() -> None:
     changes, known = after(
         (alert(FIRING), "a", 0),
         (alert(RESOLVED), "", 10),
@@ -162,19 +162,19 @@ def test_an_alert_without_times_fires_and_ends(starts_at: Millis | None) -> None
     assert changes == [Change.FIRED, Change.RESOLVED, Change.FIRED]
 
 
-_told = st.tuples(
+_reports = st.tuples(
     st.builds(alert, st.sampled_from([FIRING, RESOLVED]), st.sampled_from([None, 1_000, 2_000])),
     st.sampled_from("ab"),
     st.integers(0, HOUR),
 )
 
 
-@given(st.lists(_told, min_size=1, max_size=12))
-def test_whatever_is_told_twice_in_a_row_changes_nothing_the_second_time(
-    told: list[tuple[Alert, str, Millis]],
+@given(st.lists(_reports, min_size=1, max_size=12))
+def test_the_same_report_twice_changes_nothing_the_second_time(
+    reports: list[tuple[Alert, str, Millis]],
 ) -> None:
     known: Known | None = None
-    for each, peer, now in told:
+    for each, peer, now in reports:
         _, known = reduce_alert(known, each, peer, now)
         change, again = reduce_alert(known, each, peer, now)
         assert change is Change.REPEATED

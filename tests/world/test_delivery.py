@@ -161,4 +161,4 @@ async def test_a_possible_duplicate_is_counted(world: World) -> None:
         for each in await world.get("/api/v1/deliveries")
         if (each["destination"], each["outcome"]) == ("slack:C0CRITICAL", "delivered")
     ]
-    assert doubtful["reason"] == "an attempt before may have arrived as well"
+    assert doubtful["reason"] == "an earlier attempt may have arrived as well"

@@ -120,7 +120,7 @@ async def test_the_digest_has_alerts_that_ended_before_a_notification(
     world.clock.advance(10 * HOUR)
     await world.smtp.until(lambda: bool(world.smtp.mails))
     assert "Disk" in world.smtp.only.text
-    assert "ended before anyone was told" in world.smtp.only.text
+    assert "ended before anyone was notified" in world.smtp.only.text
 
 
 async def test_the_digest_leaves_out_alerts_that_were_notified(world: World) -> None:
@@ -155,4 +155,4 @@ async def test_a_digest_asks_only_the_readers_that_it_covers(world: World) -> No
     await world.post("Disk", "warning", "resolved")
     world.clock.advance(10 * HOUR)
     await world.smtp.until(lambda: bool(world.smtp.mails))
-    assert "ended before anyone was told" in world.smtp.only.text
+    assert "ended before anyone was notified" in world.smtp.only.text

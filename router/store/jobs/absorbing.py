@@ -48,7 +48,7 @@ class Recheck(PieceJob):
     now: Millis
 
     def run(self, state: State) -> tuple[int, int]:
-        some = storms.at_once(state, self.ids)
+        some = storms.first_batch(state, self.ids)
         return len(some), storms.recheck(state, some, self.policy, self.now)
 
 
@@ -67,7 +67,7 @@ class Absorb(PieceJob):
     room: Room
 
     def run(self, state: State) -> tuple[list[Work], Room, int]:
-        some = storms.at_once(state, self.ids)
+        some = storms.first_batch(state, self.ids)
         if claims.is_large(state.conversations[some[0]]):
             return [], self.room, 0
         works, room = storms.absorb(state, self.storm, some, self.policy, self.now, self.room)

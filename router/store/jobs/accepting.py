@@ -88,10 +88,11 @@ class AcceptEnd(BaseJob):
     arrival: int
     webhook: Webhook
     source: str
+    policy: Policy
     now: Millis
 
     def run(self, state: State) -> frozenset[str]:
-        return accept_end(state, self.arrival, self.webhook, self.source, self.now)
+        return accept_end(state, self.arrival, self.webhook, self.source, self.policy, self.now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from router.core import adopt as rules
 from router.core.adopt import Adoption, Phase
 from router.core.conversations import DATABASE_ID
-from router.core.members import rejudge_all
-from router.core.rows import ALL
+from router.core.indexes import ALL
+from router.core.judging import rejudge_all
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis

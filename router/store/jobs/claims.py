@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from router.core import claim as claims
 from router.core import digests, large_conversations, storms
-from router.core.claim import ALL_APART, Share, Work
+from router.core.claim import NO_STORM, Share, Work
 from router.core.conversations import DATABASE_ID, next_of_changed
 from router.core.rows import ConversationRow
 from router.core.state import State
@@ -108,16 +108,16 @@ class Claim:
         key, limits = self.permit.destination.key, self.permit.limits
         if limits is not None:
             storms.want_storm(state, key)
-            storm = storms.standing(state, key)
+            storm = storms.active_storm(state, key)
             own = 0 if storm is None else storm.id
             surge = state.ask("surge", (key, self.now, own, limits.edits, limits.above))
-            if not self.rechecked and storms.begins(state, key, limits, surge):
+            if not self.rechecked and storms.is_beginning(state, key, limits, surge):
                 return StormBegins(limits)
-            plan = storms.plan_claim(state, key, limits, surge, self.now)
+            plan = storms.plan_claim(state, key, limits, surge, self.policy, self.now)
             if plan.work is not None:
                 return Claimed((plan.work,))
         found = self._apart(state, plan.share)
-        if not isinstance(found, Claimed) or found.idle is None or plan.share == ALL_APART:
+        if not isinstance(found, Claimed) or found.idle is None or plan.share == NO_STORM:
             return found
         # What becomes due may get a message of its own, or may be news for the storm's message.
         following, _ = state.ask("next time", (key, self.now))
@@ -135,7 +135,7 @@ class Claim:
         limit = max(_CANDIDATES, permit.count)
         ids, until = state.ask("next due", (key, now, due_by, share, permit.others_first, limit))
         quiet = _says_all_quiet(destination)
-        covers = digests.covered(destination, self.policy)
+        scope = digests.scope_of(destination, self.policy)
         state.conversations.want("id", ids)
         state.ready()
         due = [row for id_ in ids if (row := state.conversations[id_]).next_at is not None]
@@ -152,9 +152,7 @@ class Claim:
             if len(works) == permit.count:
                 break
             left.remove(row.id)
-            work = claims.claim_conversation(
-                state, row.id, self.policy, now, quiet_digest=quiet, covers=covers
-            )
+            work = claims.claim_conversation(state, row.id, self.policy, now, quiet_digest=quiet, scope=scope)
             if work is not None:
                 works.append(work)
         if works:
@@ -192,8 +190,8 @@ class ReportDigest(BaseJob):
         state.members.want("conversation", (self.id,))
         state.members.want("held", (1,))
         state.ready()
-        covers = digests.covered(self.destination, self.policy)
-        return claims.report(state, self.id, self.policy, self.now, covers)
+        scope = digests.scope_of(self.destination, self.policy)
+        return claims.report(state, self.id, self.policy, self.now, scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +261,7 @@ class StartLarge(BaseJob):
         group = state.conversations[self.id].group_id
         state.groups.want("id", () if group is None else (group,))
 
-    def run(self, state: State) -> large_conversations.Begun | None:
+    def run(self, state: State) -> large_conversations.LargeClaim | None:
         return large_conversations.start(state, self.id, self.now, self.before, self.storm)
 
 
@@ -276,5 +274,5 @@ class PreviewDigest(BaseJob):
     now: Millis
 
     def run(self, state: State) -> Conversation:
-        covers = digests.covered(self.destination, self.policy)
-        return claims.upcoming(state, self.destination.key, self.policy, self.now, covers)
+        scope = digests.scope_of(self.destination, self.policy)
+        return claims.upcoming(state, self.destination.key, self.policy, self.now, scope)

@@ -117,4 +117,4 @@ class Unclaim(BaseJob):
         records.want_recorded(state, self.works, NOT_BEGUN, self.policy, self.now)
 
     def run(self, state: State) -> None:
-        state.together(partial(undo_claim, state, each, self.now) for each in self.works)
+        state.run_all(partial(undo_claim, state, each, self.policy, self.now) for each in self.works)

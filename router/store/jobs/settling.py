@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from router.core import dead_letters
+from router.core import dead_letter_settling, dead_letters
 from router.core.claim import Work
 from router.core.state import State
 from router.decide import Policy
@@ -23,7 +23,7 @@ class WriteDeadLetter(PieceJob):
     def run(self, state: State) -> None:
         state.dead_letters.want("open of conversation", (self.work.id,))
         state.ready()
-        dead_letters.write(state, self.work, self.reason, self.now, self.recipient)
+        dead_letters.write_dead_letter(state, self.work, self.reason, self.now, self.recipient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,14 @@ class RetryDeadLetter(BaseJob):
     now: Millis
 
     def want(self, state: State) -> None:
-        dead_letters.want_dead_letter(state, self.dead_letter)
+        dead_letter_settling.want_dead_letter(state, self.dead_letter)
 
     def run(self, state: State) -> frozenset[str] | NoticesByMember | None:
-        many = dead_letters.many(state, self.dead_letter)
+        many = dead_letter_settling.notices_if_many(state, self.dead_letter)
         return (
             NoticesByMember(many)
             if many
-            else dead_letters.retry(state, self.dead_letter, self.policy, self.now)
+            else dead_letter_settling.retry(state, self.dead_letter, self.policy, self.now)
         )
 
 
@@ -68,11 +68,13 @@ class DiscardDeadLetter(BaseJob):
     now: Millis
 
     def want(self, state: State) -> None:
-        dead_letters.want_dead_letter(state, self.dead_letter)
+        dead_letter_settling.want_dead_letter(state, self.dead_letter)
 
     def run(self, state: State) -> bool | NoticesByMember:
-        many = dead_letters.many(state, self.dead_letter)
-        return NoticesByMember(many) if many else dead_letters.discard(state, self.dead_letter, self.now)
+        many = dead_letter_settling.notices_if_many(state, self.dead_letter)
+        return (
+            NoticesByMember(many) if many else dead_letter_settling.discard(state, self.dead_letter, self.now)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +91,11 @@ class RetryMembers(BaseJob):
         return len(self.notices)
 
     def want(self, state: State) -> None:
-        dead_letters.want_some(state, self.dead_letter, list(self.notices))
+        dead_letter_settling.want_some(state, self.dead_letter, list(self.notices))
 
     def run(self, state: State) -> bool:
-        dead_letters.want_some(state, self.dead_letter, list(self.notices))
-        return dead_letters.retry_some(state, self.dead_letter, self.notices, self.policy, self.now)
+        dead_letter_settling.want_some(state, self.dead_letter, list(self.notices))
+        return dead_letter_settling.retry_some(state, self.dead_letter, self.notices, self.policy, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,8 @@ class DiscardMembers(BaseJob):
         return len(self.members)
 
     def run(self, state: State) -> bool:
-        dead_letters.want_some(state, self.dead_letter, self.members)
-        return dead_letters.discard_some(state, self.dead_letter, self.members, self.now)
+        dead_letter_settling.want_some(state, self.dead_letter, self.members)
+        return dead_letter_settling.discard_some(state, self.dead_letter, self.members, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,5 +129,5 @@ class SettleDeadLetter(BaseJob):
     now: Millis
 
     def run(self, state: State) -> frozenset[str] | None:
-        dead_letters.want_some(state, self.dead_letter, ())
-        return dead_letters.settle(state, self.dead_letter, self.how, self.now)
+        dead_letter_settling.want_some(state, self.dead_letter, ())
+        return dead_letter_settling.settle(state, self.dead_letter, self.how, self.now)

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from router.core.claim import ALL_APART, Share
+from router.core.claim import NO_STORM, Share
 from router.model import Millis
 from router.store.questions.lane_conditions import Conditions, has_next_at, has_own_message
 from router.store.questions.question import one_by_one
@@ -20,7 +20,7 @@ _storm: sa.BindParameter[int] = sa.bindparam("storm")
 
 def _lane(share: Share) -> Conditions:
     """Return the conditions of conversations of a lane that may be due and that a storm's message does not cover."""
-    if share == ALL_APART:
+    if share == NO_STORM:
         return has_next_at(_destination)
     return (*has_next_at(_destination), has_own_message(share, _storm))
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from router.core.storms import SHOWN, Affected, Standing, Surge
+from router.core.storms import MAX_GROUPS_SHOWN, StormGroup, StormProgress, Surge
 from router.store.questions.lane_conditions import belongs_to_storm, due_conditions, has_own_message
 from router.store.questions.question import count_up_to, one_by_one
 from router.store.schema import conversations, groups
@@ -60,7 +60,7 @@ def due_after(connection: sa.Connection, key: Any) -> Any:
 
 @one_by_one
 def standing(connection: sa.Connection, storm: int) -> Any:
-    """``storm``: see :class:`router.core.storms.Standing`."""
+    """``storm``: see :class:`router.core.storms.StormProgress`."""
     is_open = conversations.c.state == sa.literal_column("'open'")
     fires = sa.and_(is_open, conversations.c.shown > 0)
     left = sa.and_(is_open, _was_notified, conversations.c.delivery_id.is_(None))
@@ -78,7 +78,7 @@ def standing(connection: sa.Connection, storm: int) -> Any:
         .join(groups, groups.c.id == conversations.c.group_id)
         .where(belongs_to_storm(storm), fires)
         .order_by(conversations.c.urgency, conversations.c.id)
-        .limit(SHOWN)
+        .limit(MAX_GROUPS_SHOWN)
     )
     left_over, firing, alerts, resolved = map(int, counts)
-    return Standing(left_over, firing, alerts, resolved, tuple(Affected(*row) for row in rows))
+    return StormProgress(left_over, firing, alerts, resolved, tuple(StormGroup(*row) for row in rows))

@@ -35,7 +35,7 @@ def full() -> DigestView:
         obsolete=(
             entry(
                 alert(alertname="Gone", severity="warning", resolved=True),
-                note="ended before anyone was told",
+                note="ended before anyone was notified",
             ),
         ),
     )
@@ -72,7 +72,7 @@ def test_every_section_lists_the_most_urgent_first_with_names_folded() -> None:
         "STILL FIRING (13)", "[critical] ZoneDown", "[warning] DiskFull x 12",
         "FLAPPING (1)", "Flappy", "fired 7 times", "CAME AND WENT (1)", "Blip",
         "HELD (1)", "Slow", "\n    cluster=eu-1\n", "held until Mon 09:00 (office)",
-        "NOBODY WAS NOTIFIED (1)", "Gone", "ended before anyone was told",
+        "NOBODY WAS NOTIFIED (1)", "Gone", "ended before anyone was notified",
     ]  # fmt: skip
     at = 0
     for words in in_order:

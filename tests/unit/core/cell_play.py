@@ -6,12 +6,13 @@ from typing import Any
 
 from router.core import rows
 from router.core.accept import complete
-from router.core.claim import Notice, Work, claim_conversation, conversation_of, work_of
+from router.core.claim import Notice, Work, begin, claim_conversation, conversation_of, work_of
 from router.core.conversations import open_conversation, open_slot, put_member
-from router.core.dead_letters import discard, retry
+from router.core.dead_letter_settling import discard, retry
 from router.core.digests import FIRED_SINCE
 from router.core.fates import add
-from router.core.members import Transitions, rejudge, subject_of
+from router.core.judging import rejudge
+from router.core.members import Transitions
 from router.core.record import record_outcome
 from router.core.release import MANY_MUTED
 from router.core.rows import (
@@ -26,6 +27,7 @@ from router.core.rows import (
     MetaRow,
 )
 from router.core.state import State
+from router.core.subjects import subject_of
 from router.decide import Policy, Route, Severity
 from router.decide.hours import Schedule
 from router.decide.inhibition import Inhibition, Rule
@@ -44,15 +46,16 @@ from router.model import (
 )
 from tests.unit.core.cells import DUE, JUDGED, LATER, NOW, OPEN_FATE, OPENING, PASSED, After, Cell, other
 
-_PLACES = {
+_DESTINATIONS = {
     "messages": Destination("slack:C1", "slack", None),
+    "without ends": Destination("slack:C2", "slack", None, send_resolved=False),
     "digests": Destination("digest:daily", "digest", None, digest=True),
 }
 _POLICIES = {
     kind: Policy(
         Severity(),
         Route("route", "all"),
-        {"all": (place,)},
+        {"all": (each,)},
         {"digest:daily": Schedule(8 * 60)},
         # Something could mute it, so that it is judged once more before its first notification.
         inhibition=Inhibition(
@@ -60,18 +63,20 @@ _POLICIES = {
         ),
         fingerprint=kind,
     )
-    for kind, place in _PLACES.items()
+    for kind, each in _DESTINATIONS.items()
 }
 _LABELS = '{"alertname": "Down", "severity": "critical"}'
 
 
-def decision_of(kind: DecisionKind, place: Destination | None, repeat: Millis | None = None) -> Decision:
+def decision_of(
+    kind: DecisionKind, destination: Destination | None, repeat: Millis | None = None
+) -> Decision:
     at = {DecisionKind.SEND: NOW, DecisionKind.HOLD: OPENING, DecisionKind.DIGEST: LATER}.get(kind)
-    return Decision(place or _PLACES["messages"], kind, at, "route", "because", repeat=repeat)
+    return Decision(destination or _DESTINATIONS["messages"], kind, at, "route", "because", repeat=repeat)
 
 
 class _Answers(dict[Any, Any]):
-    """Of a database without history."""
+    """The answers of a database without history."""
 
     def __contains__(self, key: object) -> bool:
         return True
@@ -92,7 +97,7 @@ class Play:
     cell: Cell
 
     def __post_init__(self) -> None:
-        self.state, self.place = in_memory(), _PLACES[self.cell.kind]
+        self.state, self.destination = in_memory(), _DESTINATIONS[self.cell.kind]
         self.policy = _POLICIES[self.cell.kind]
         state, before = self.state, self.cell.before
         group = state.groups.put(GroupRow(state.new_id(), "s", "all", "g", "{}", "", 1))
@@ -107,14 +112,14 @@ class Play:
                 fires_until=None, claimed_firing_at=None, last_change_id=None,
             )
         )  # fmt: skip
-        state.destinations.put(DestinationRow(self.place.key, "{}"))
+        state.destinations.put(DestinationRow(self.destination.key, "{}"))
         self.subject = subject_of(state, self.alert, group.id)
-        if self.place.digest:
-            conversation, _ = open_slot(state, self.policy, self.place.key, NOW, generation=5)
+        if self.destination.digest:
+            conversation, _ = open_slot(state, self.policy, self.destination.key, NOW, generation=5)
         else:
-            source, subject = self.subject.at(self.place)
+            source, subject = self.subject.at(self.destination)
             conversation, _ = open_conversation(
-                state, self.place.key, source, rows.OF_GROUP, subject, NOW, group_id=group.id, generation=5,
+                state, self.destination.key, source, rows.OF_GROUP, subject, NOW, group_id=group.id, generation=5,
                 notified_at=PASSED,
             )  # fmt: skip
         self.member = put_member(
@@ -129,7 +134,15 @@ class Play:
 
     def _fate(self, fate: str, generation: int) -> FateRow:
         number = self._change()
-        add(self.state, number, self.place.key, self.member.id, (Fate(fate), "route", ""), generation, NOW)
+        add(
+            self.state,
+            number,
+            self.destination.key,
+            self.member.id,
+            (Fate(fate), "route", ""),
+            generation,
+            NOW,
+        )
         return self.state.fates.of("change", number)[0]
 
     def _change(self) -> int:
@@ -137,15 +150,17 @@ class Play:
         return state.changes.put(ChangeRow(state.new_id(), 0, self.alert.id, "fired", "critical", NOW, 1)).id
 
     def run(self) -> After:
-        """Have the event happen, and look."""
+        """Apply the event; return the state after it."""
         change = 0
         event, state = self.cell.event, self.state
-        if event in JUDGED or event == "resolves":
+        if event in JUDGED or event.startswith("resolves"):
+            if event == "resolves: under way":
+                begin(state, self._work(rows.FIRING), NOW)
             change = self._reported()
         elif event == "unrouted":
             rejudge(
                 state,
-                replace(self.policy, root=Route("route", "nobody"), receivers={"nobody": ()}),
+                replace(self.policy, root=Route("route", "nowhere"), receivers={"nowhere": ()}),
                 self.alert.id,
                 NOW,
             )
@@ -154,7 +169,7 @@ class Play:
         elif self.cell.settles:
             self._settled()
         elif event == "shown whole":
-            complete(state, self.alert.group_id, NOW)
+            complete(state, self.alert.group_id, self.policy, NOW)
         else:
             self._recorded()
         member = state.members[self.member.id]
@@ -171,7 +186,8 @@ class Play:
 
     def _reported(self) -> int:
         how, _, kind = self.cell.event.partition(": ")
-        decision = decision_of(DecisionKind(kind or "send"), self.place, 0 if how == "repeats" else None)
+        decided = "send" if how == "resolves" else kind
+        decision = decision_of(DecisionKind(decided), self.destination, 0 if how == "repeats" else None)
         change = None if how == "judged" else self._change()
         transitions = Transitions(self.state, self.policy, self.subject, NOW)
         if how == "resolves":
@@ -180,12 +196,12 @@ class Play:
             transitions.fire((decision,), change)
         return change or 0
 
-    def _work(self, told: str) -> Work:
+    def _work(self, status: str) -> Work:
         conversation = conversation_of(self._conversation, NOW, (), truncated=1)
-        if self.place.digest:
+        if self.destination.digest:
             conversation = replace(conversation, digest=DigestView(0, NOW))
         conversation = replace(conversation, version=5)
-        notice = Notice(self.member.id, told, self.cell.knew or rows.NOTHING, held=False)
+        notice = Notice(self.member.id, status, self.cell.knew or rows.NOTHING, held=False)
         return work_of(self._conversation, conversation, (notice,), NOW)
 
     def _recorded(self) -> None:
@@ -200,12 +216,12 @@ class Play:
         record_outcome(self.state, work, outcomes[event.removesuffix(" late")], self.policy, NOW, NOW)
 
     def _settled(self) -> None:
-        told = rows.RESOLVED if self.cell.event == "again: end" else rows.FIRING
-        notice = {"member": self.member.id, "status": told, "notified": self.cell.knew or rows.NOTHING}
+        status = rows.RESOLVED if self.cell.event == "again: end" else rows.FIRING
+        notice = {"member": self.member.id, "status": status, "notified": self.cell.knew or rows.NOTHING}
         recipient = "bob@example.com" if self.cell.event == "again: recipient" else ""
         letter = self.state.dead_letters.put(
             DeadLetterRow(
-                self.state.new_id(), self._conversation.id, self.place.key, NOW, "http 400", "dead", None,
+                self.state.new_id(), self._conversation.id, self.destination.key, NOW, "http 400", "dead", None,
                 json.dumps([notice]), recipient,
             )
         )  # fmt: skip

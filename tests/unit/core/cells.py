@@ -1,4 +1,4 @@
-"""Reads the table of a member, and plays one cell of it through the transitions."""
+"""The cells of the state table of a member, and what the table says about each."""
 
 from collections.abc import Iterator, Mapping
 from itertools import product
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from router.core import rows
 from router.core.members import FATE_OF
-from router.core.table import DIGESTS, MESSAGES, NEVER_IN_DIGESTS, NEVER_IN_MESSAGES
+from router.core.table import DIGESTS, MESSAGES, NEVER_IN_DIGESTS, NEVER_IN_MESSAGES, WITHOUT_ENDS
 from router.model import (
     HOUR,
     DecisionKind,
@@ -25,22 +25,24 @@ _STATUSES = (rows.FIRING, rows.RESOLVED)
 DUE: Mapping[str, Millis | None] = {"none": None, "now": PASSED, "later": LATER}
 JUDGED = tuple(f"{how}: {kind}" for how, kind in product(("fires", "repeats", "judged"), DecisionKind))
 _ATTEMPTS = ("delivered", "failed", "in doubt", "given up")
+_IN_MESSAGES = (
+    *JUDGED, "resolves", "unrouted", "claimed", *_ATTEMPTS, "delivered late", "given up late", "again: firing",
+    "again: end", "again: recipient", "discarded", "shown whole",
+)  # fmt: skip
 EVENTS = {
-    "messages": (
-        *JUDGED, "resolves", "unrouted", "claimed", *_ATTEMPTS, "delivered late", "given up late", "again: firing",
-        "again: end", "again: recipient", "discarded", "shown whole",
-    ),
+    "messages": _IN_MESSAGES,
+    "without ends": (*_IN_MESSAGES, "resolves: under way"),
     "digests": (
         *JUDGED, "resolves", "unrouted", "claimed", *_ATTEMPTS, "again: firing", "again: end", "again: recipient",
         "discarded",
     ),
 }  # fmt: skip
-"""What can happen to a member, by the kind of its conversation."""
+"""The events of a member, by the kind of its conversation."""
 _KNEW = ("failed", "given up", "given up late", "again: firing", "again: end")
 
 
 class Member(NamedTuple):
-    """What the table asks about a member."""
+    """The columns of a member in the table."""
 
     decision: str
     notified: str
@@ -56,7 +58,7 @@ class Cell(NamedTuple):
 
     @property
     def settles(self) -> bool:
-        """It is about a dead letter."""
+        """Whether the event settles a dead letter."""
         return self.event == "discarded" or self.event.startswith("again")
 
 
@@ -76,8 +78,14 @@ def _parsed(text: str) -> list[list[str]]:
     return [[each.strip() for each in line.strip("|").split("|")] for line in lines]
 
 
-_BECOMES = {"messages": _parsed(MESSAGES), "digests": _parsed(DIGESTS)}
-_NEVER = {"messages": _parsed(NEVER_IN_MESSAGES), "digests": _parsed(NEVER_IN_DIGESTS)}
+_OWN_ROWS = {
+    "messages": _parsed(MESSAGES), "without ends": _parsed(WITHOUT_ENDS), "digests": _parsed(DIGESTS)
+}  # fmt: skip
+_BECOMES = {**_OWN_ROWS, "without ends": [*_OWN_ROWS["without ends"], *_OWN_ROWS["messages"]]}
+_NEVER = {
+    "messages": _parsed(NEVER_IN_MESSAGES), "without ends": _parsed(NEVER_IN_MESSAGES),
+    "digests": _parsed(NEVER_IN_DIGESTS),
+}  # fmt: skip
 
 
 def _matches(row: list[str], cell: Cell) -> bool:
@@ -91,12 +99,13 @@ def _matches(row: list[str], cell: Cell) -> bool:
 
 
 def why_never(cell: Cell) -> str | None:
-    """None: it can be reached."""
+    """Return why a cell cannot be reached; None: it can."""
     return next((row[6] for row in _NEVER[cell.kind] if _matches(row, cell)), None)
 
 
 def rows_of(kind: str) -> list[list[str]]:
-    return _BECOMES[kind]
+    """The rows of its own table."""
+    return _OWN_ROWS[kind]
 
 
 def row_of(cell: Cell) -> list[str]:
@@ -115,10 +124,10 @@ def expected(cell: Cell) -> After:
         "judged": {"send": NOW, "hold": OPENING}.get(kind),
         "earlier": NOW if at is None else min(NOW, at),
     }  # fmt: skip
-    told = before.status if cell.event == "delivered" else other(before.status)
+    sent = before.status if cell.event == "delivered" else other(before.status)
     return After(
         {_SAME: before.decision, "judged": kind}.get(decision, decision),
-        {_SAME: before.notified, "knew": cell.knew, "told": told}.get(notified, notified),
+        {_SAME: before.notified, "knew": cell.knew, "sent": sent}.get(notified, notified),
         before.status if status == _SAME else status,
         times[due],
         "" if cell.event.startswith("judged") else {"judged": fate}.get(change, change),

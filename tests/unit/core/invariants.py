@@ -1,4 +1,4 @@
-"""What holds after each step, whatever happened."""
+"""Invariants that hold after each step of any history."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ from router.model import Fate, Millis
 
 
 def check(state: State) -> None:
-    """Of all rows."""
+    """Check all rows."""
     for change in state.changes:
         _change(state, change)
     for conversation in state.conversations:
@@ -40,12 +40,12 @@ def _change(state: State, change: ChangeRow) -> None:
 
 
 def _fate(state: State, fate: FateRow) -> None:
-    """Whatever is to be notified has a conversation that is due."""
+    """A fate that is open has a conversation that is due."""
     assert state.changes.get(fate.change_id) is not None, f"{fate}: has no change"
     if fate.fate not in OPEN_FATES:
         return
     member = None if fate.member_id is None else state.members.get(fate.member_id)
-    assert member is not None, f"{fate}: is forgotten, nobody waits"
+    assert member is not None, f"{fate}: is forgotten, no member waits"
     row = state.conversations[member.conversation_id]
     assert row.state == OPEN, f"{fate}: is forgotten, {row} is over"
     assert row.due_at is not None or fate.fate == Fate.INHIBITED, f"{fate}: is forgotten, {row} is never due"
@@ -89,7 +89,7 @@ def _counts(members: Iterable[MemberRow]) -> dict[str, int]:
 
 
 def _due(row: ConversationRow, times: list[Millis]) -> None:
-    """Its due time is a lower bound of that of its members, and its place in the lane follows from it."""
+    """Its due time is a lower bound of that of its members, and its order in the lane follows from it."""
     if row.state in (CLOSED, CLOSING):
         assert row.due_at is None, f"{row}: is over and due"
     elif row.slot is not None:
@@ -107,7 +107,7 @@ def _due(row: ConversationRow, times: list[Millis]) -> None:
 
 
 def _deliveries(state: State) -> None:
-    """What is under way is logged as begun, and knows its conversation."""
+    """A delivery under way is logged as begun, at its own conversation."""
     for row in state.conversations:
         if row.delivery_id is not None:
             delivery = state.deliveries[row.delivery_id]

@@ -1,4 +1,4 @@
-"""A database in memory: the store's jobs run on rows that are all there."""
+"""A database in memory: the store's jobs run on a complete state."""
 
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def at_once(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that waits for nothing."""
+    """Return the result of a coroutine that never waits."""
     try:
         work.send(None)
     except StopIteration as end:
@@ -29,7 +29,7 @@ def at_once(work: Coroutine[Any, Any, T]) -> T:
 
 
 class Memory:
-    """Has what the store asks of :class:`router.store.writer.Database`, but for readers."""
+    """Offers the interface of :class:`router.store.writer.Database`, without readers."""
 
     def __init__(self) -> None:
         self.state = State(complete=True, oracle=oracle.answer)
@@ -106,7 +106,7 @@ def _step(state: State, now: Millis, *, back: bool) -> None:
 
 
 def _step_some(state: State, now: Millis) -> clock_steps.ClockStep | None:
-    """The step was one piece."""
+    """Nothing is left to do: :func:`_step` did it in one piece."""
     row = state.meta.get(clock_steps.UNFINISHED_STEP)
     return None if row is None else clock_steps.ClockStep.read(row.value)
 

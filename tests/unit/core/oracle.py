@@ -20,10 +20,10 @@ from router.core.rows import (
     ConversationRow,
 )
 from router.core.state import State
-from router.core.storms import SHOWN, Affected, Standing, Surge
+from router.core.storms import MAX_GROUPS_SHOWN, StormGroup, StormProgress, Surge
 from router.model import Change, Fate, Millis
 
-_HEARD = {Fate.DELIVERED, Fate.PENDING, Fate.DIGEST}
+_NOTIFIED_FATES = {Fate.DELIVERED, Fate.PENDING, Fate.DIGEST}
 
 
 def answer(state: State, question: str, key: Any) -> Any:
@@ -76,15 +76,15 @@ def _surge(state: State, key: Any) -> Surge:
     found = _due(state, destination, now)
     others = [row for row in found if not belongs(row) and not (edits and row.own_message)]
     own = [row for row in state.conversations if row.state == OPEN and belongs(row)]
-    told = [row for row in own if row in found]
-    firing = [row for row in own if row.shown or (row.firing and row in told)]
+    own_due = [row for row in own if row in found]
+    firing = [row for row in own if row.shown or (row.firing and row in own_due)]
     due = min(len(others), most)
     return Surge(
         due + len(firing),
         due,
         min(sum(row.urgency == 0 for row in others), most),
-        len(told),
-        sum(row.urgency == 0 and row.waiting != row.ends for row in told),
+        len(own_due),
+        sum(row.urgency == 0 and row.waiting != row.ends for row in own_due),
         sum(bool(row.known or row.ended) for row in own),
         sum(row.shown > 0 for row in own),
     )
@@ -96,19 +96,19 @@ def _due_after(state: State, key: Any) -> list[tuple[int, int]]:
     return sorted(each for each in found if each > after)[:limit]
 
 
-def _standing(state: State, storm: int) -> Standing:
+def _standing(state: State, storm: int) -> StormProgress:
     own = [row for row in state.conversations if Share(storm).belongs(row)]
     still = [row for row in own if row.state == OPEN]
     firing = sorted((row for row in still if row.shown), key=lambda row: (row.urgency, row.id))
     groups = [(row, state.groups[row.group_id]) for row in firing if row.group_id is not None]
-    return Standing(
+    return StormProgress(
         sum(row.delivery_id is None and bool(row.known or row.ended) for row in still),
         len(firing),
         sum(row.shown for row in firing),
         sum(row.state == CLOSED and row.ended > 0 for row in own),
         tuple(
-            Affected(row.urgency, group.labels, group.external_url, row.shown)
-            for row, group in groups[:SHOWN]
+            StormGroup(row.urgency, group.labels, group.external_url, row.shown)
+            for row, group in groups[:MAX_GROUPS_SHOWN]
         ),
     )
 
@@ -119,8 +119,8 @@ def _obsolete_in(state: State, key: tuple[Millis, Millis]) -> list[Any]:
     for fate in sorted(state.fates):
         change = state.changes[fate.change_id]
         if fate.fate == Fate.OBSOLETE and since <= fate.updated_at < until and change.kind == Change.FIRED:
-            heard = (each for each in state.fates.of("change", change.id) if each.fate in _HEARD)
-            notified = tuple(each.destination for each in heard)
+            reached = (each for each in state.fates.of("change", change.id) if each.fate in _NOTIFIED_FATES)
+            notified = tuple(each.destination for each in reached)
             found.append((change.id, change.alert_id, fate.destination, fate.reason, notified))
     return found
 

@@ -1,20 +1,25 @@
-"""Plays histories in memory: webhooks, answers of Alertmanager, other rules, attempts and what comes of them."""
+"""Plays histories in memory: webhooks, answers of Alertmanager, other rules, attempts and their outcomes."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 
 from router.core.accept import accept_webhook
-from router.core.adopt import adopt_rules, move, reindex, retire
+from router.core.adopt import Adoption, adopt_rules, move, reindex, retire
 from router.core.claim import Work, claim_conversation
-from router.core.dead_letters import UnderWay, discard, retry
-from router.core.members import rejudge_all
+from router.core.dead_letter_settling import DeliveryUnderWay, discard, retry
+from router.core.judging import rejudge_all
 from router.core.presence import Answer, Reported, confirm
 from router.core.record import record_outcome
 from router.core.rows import FIRING, OF_DIGEST, MemberRow
+from router.core.unsent_ends import sends_ends
 from router.model import (
     MINUTE,
     Alert,
     Broken,
     Delivered,
+    Destination,
     Millis,
     Outcome,
     Refusal,
@@ -39,6 +44,27 @@ STEPS = ("post", "post", "post", "wait", "claim", "claim", "record", "record", "
 Step = tuple[str, int]
 
 
+@cache
+def _rules(number: int, *, without_ends: bool) -> Adoption:
+    """Return the rules of one of the recorded histories; all its destinations may have ``send_resolved: false``."""
+    rules = adoption(NAMES[number])
+    if not without_ends:
+        return rules
+    receivers = {
+        name: tuple(replace(each, send_resolved=each.digest) for each in several)
+        for name, several in rules.policy.receivers.items()
+    }
+    policy = replace(
+        rules.policy, receivers=receivers, fingerprint=f"{rules.policy.fingerprint} without ends"
+    )
+    return Adoption(policy, {each.key: kept(each) for each in policy.destinations.values()})
+
+
+def kept(destination: Destination) -> str:
+    """Return the part of a kept destination that the core reads."""
+    return json.dumps({"options": {"send_resolved": destination.send_resolved}})
+
+
 class RandomHistory:
     def __init__(self) -> None:
         self.state = in_memory()
@@ -49,7 +75,7 @@ class RandomHistory:
         self.reload(0)
 
     def do(self, step: Step) -> list[Cell]:
-        """The cells that the step met."""
+        """Run a step; return the cells that it met."""
         name, number = step
         met: list[Cell] = list(getattr(self, name)(number) or ())
         return met + [self.cell("", each) for each in self.state.members]
@@ -58,10 +84,12 @@ class RandomHistory:
         conversation = self.state.conversations[member.conversation_id]
         due = "none" if member.at is None else "now" if member.at <= self.now else "later"
         kind = "digests" if conversation.kind == OF_DIGEST else "messages"
+        if kind == "messages" and not sends_ends(self.state, self.policy, conversation.destination):
+            kind = "without ends"
         return Cell(kind, event, Member(member.decision, member.notified, member.status, due), knew)
 
     def reload(self, number: int) -> None:
-        self.rules = adoption(NAMES[number % len(NAMES)])
+        self.rules = _rules(number % len(NAMES), without_ends=number // len(NAMES) % 2 == 1)
         self.policy = self.rules.policy
         alerts = [row.id for row in self.state.alerts if row.status == FIRING]
         if adopt_rules(self.state, self.rules, self.now):
@@ -78,8 +106,8 @@ class RandomHistory:
         """Two bits of the number say what each alert does: nothing, fire or end."""
         group, truncated = number % 2, (number // 2) % 3 // 2
         alerts = []
-        for place, (name, level) in enumerate(zip(_NAMES, _LEVELS, strict=True)):
-            does = number >> (3 + 2 * place) & 3
+        for index, (name, level) in enumerate(zip(_NAMES, _LEVELS, strict=True)):
+            does = number >> (3 + 2 * index) & 3
             if does:
                 alerts.append(self._alert(name, level, fires=does < 3))
         before = list(self.state.members)
@@ -99,11 +127,11 @@ class RandomHistory:
         return Alert(name, labels, {}, status, start, None if fires else self.now)
 
     def answer(self, number: int) -> None:
-        """Alertmanager has some of what fires as silenced."""
+        """Alertmanager answers that some firing alerts are silenced."""
         firing = [row for row in self.state.alerts if row.status == FIRING]
         has = {
-            row.identity: Reported(0, "silenced" if number >> place & 1 else None)
-            for place, row in enumerate(firing)
+            row.identity: Reported(0, "silenced" if number >> index & 1 else None)
+            for index, row in enumerate(firing)
         }
         self.now += 1
         asked = Answer("prod", self.now, has, MINUTE)
@@ -121,7 +149,7 @@ class RandomHistory:
                 self.under_way[id_] = work
 
     def _is_reached(self, conversation: int) -> bool:
-        """A digest that the rules name no more has no lane."""
+        """Return whether a conversation has a lane: a digest that the rules do not name has none."""
         row = self.state.conversations[conversation]
         return row.slot is None or row.destination in self.policy.schedules
 
@@ -149,5 +177,5 @@ class RandomHistory:
             return
         try:
             retry(self.state, letter, self.policy, self.now)
-        except UnderWay:
+        except DeliveryUnderWay:
             return

@@ -1,4 +1,4 @@
-"""Histories: alerts fire and end, deliveries begin and end somehow, the router dies, rules change, time passes."""
+"""Histories: alerts fire and end, deliveries begin and end in various ways, the router dies, rules change, time passes."""
 
 from typing import Any
 
@@ -19,9 +19,11 @@ from router.model import (
     Status,
 )
 from router.store import Work
-from tests.unit.core.world import ALL, MONDAY, NOON, RULES, World, alert
+from tests.unit.core.world import ALL, MONDAY, NOON, RULES, World, alert, without_ends
 
 ALERTS = st.tuples(st.sampled_from("AB"), st.sampled_from(["critical", "warning", "info"]))
+WITHOUT_ENDS = st.frozensets(st.sampled_from([each.key for each in ALL if not each.digest]))
+"""The destinations with ``send_resolved: false``."""
 STEPS = st.lists(
     st.one_of(
         st.tuples(
@@ -51,17 +53,17 @@ STEPS = st.lists(
             ),
         ),
         st.tuples(st.just("retry"), st.none(), st.none()),
-        st.tuples(st.just("reload"), st.sampled_from(range(3)), st.none()),
+        st.tuples(st.just("reload"), st.sampled_from(range(3)), WITHOUT_ENDS),
     ),
     max_size=40,
 )
 
 
 class History:
-    """Plays steps on a world, and remembers what is true."""
+    """Plays steps on a world, and remembers which alerts fire."""
 
     def __init__(self, world: World, *, checked: bool = True) -> None:
-        """:param checked: what holds is checked after each step"""
+        """:param checked: the invariants are checked after each step"""
         self.world = world
         self._checked = checked
         self.firing: set[str] = set()
@@ -69,10 +71,10 @@ class History:
         self._under_way: dict[str, Work] = {}
 
     def post(
-        self, told: list[tuple[str, str]], group: str, status: Status, peer: str = "http://am-1"
+        self, names: list[tuple[str, str]], group: str, status: Status, peer: str = "http://am-1"
     ) -> None:
         alerts = []
-        for name, level in told:
+        for name, level in names:
             key = f"{name}-{level}"
             if status is Status.FIRING and key not in self.firing:
                 self._starts[key] = self.world.now
@@ -87,7 +89,7 @@ class History:
                 self._under_way[destination.key] = work
 
     def die(self) -> None:
-        """The router is killed and started: nothing of what is under way is recorded."""
+        """The router is killed and started: no attempt under way is recorded."""
         self._under_way.clear()
         self.world.restart()
 
@@ -95,9 +97,9 @@ class History:
         work = self._under_way.pop(destination.key, None)
         if work is None:
             return
-        if how in {"crash before", "crash after"}:  # whether the provider heard it; nothing is recorded
+        if how in {"crash before", "crash after"}:  # whether the provider received it; nothing is recorded
             if how == "crash after":
-                self.world.providers[destination.key].hear(work)
+                self.world.providers[destination.key].receive(work)
             self.die()
             return
         if how == "taken back":  # the router stops before anything is sent
@@ -112,7 +114,7 @@ class History:
             "given up": Rejected("given up after 1d: http 503"),
             "given up in doubt": Rejected("given up after 1d: timeout", ambiguous=True),
         }
-        self.world.finish(work, outcomes[how], heard=how in {"lost answer", "given up in doubt"})
+        self.world.finish(work, outcomes[how], arrived=how in {"lost answer", "given up in doubt"})
 
     def play(self, kind: str, what: Any, detail: Any) -> None:
         match kind:
@@ -129,7 +131,7 @@ class History:
             case "retry":
                 self.world.retry_the_dead()
             case "reload":
-                self.world.reload(RULES[what])
+                self.world.reload(without_ends(RULES[what], detail or ()))
         if self._checked:
             self.world.assert_balanced()
 

@@ -1,4 +1,4 @@
-"""Inhibition doesn't depend on the order in which sources and targets arrive."""
+"""Inhibition does not depend on the order in which sources and targets arrive."""
 
 import itertools
 from dataclasses import replace
@@ -39,8 +39,8 @@ _labels = st.fixed_dictionaries(
 _alerts = st.lists(_labels, min_size=2, max_size=4, unique_by=identity_of)
 
 
-def told(rules: tuple[Rule, ...], arriving: tuple[Alert, ...]) -> dict[str, list[tuple[str, str]]]:
-    """What each destination has heard once the wait for sources is over."""
+def received(rules: tuple[Rule, ...], arriving: tuple[Alert, ...]) -> dict[str, list[tuple[str, str]]]:
+    """What each destination has received once the wait for sources is over."""
     policy = replace(POLICY, inhibition=Inhibition(rules))
     world = World(policy=policy)
     for alert in arriving:
@@ -49,15 +49,15 @@ def told(rules: tuple[Rule, ...], arriving: tuple[Alert, ...]) -> dict[str, list
     world.now += 5 * SECOND
     world.deliver()
     world.assert_balanced()
-    return {key: sorted(provider.told) for key, provider in world.providers.items()}
+    return {key: sorted(provider.received) for key, provider in world.providers.items()}
 
 
 @given(_rules, _alerts)
 @examples(20)
-def test_whatever_comes_first_the_same_is_told(rules: list[Rule], labels: list[dict[str, str]]) -> None:
+def test_the_order_of_webhooks_does_not_matter(rules: list[Rule], labels: list[dict[str, str]]) -> None:
     alerts = [
         Alert("-".join(f"{k}={v}" for k, v in sorted(each.items())), each, {}, Status.FIRING, MONDAY)
         for each in labels
     ]
-    first, *others = (told(tuple(rules), order) for order in itertools.permutations(alerts))
+    first, *others = (received(tuple(rules), order) for order in itertools.permutations(alerts))
     assert all(other == first for other in others)

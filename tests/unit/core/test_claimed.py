@@ -1,4 +1,4 @@
-"""A claim says whether its lane has more to do, and when; a record says so of what it changed."""
+"""A claim returns whether its lane has more to send, and when; a record returns this for what it changed."""
 
 import pytest
 

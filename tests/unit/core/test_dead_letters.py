@@ -1,4 +1,4 @@
-"""What is given up is a dead letter: somebody else is told instead, and nothing of it is lost unseen."""
+"""What is given up is a dead letter: the failover receiver is notified instead, and nothing is lost."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ def world() -> World:
 
 
 def given_up(world: World, destination: Destination) -> int:
-    """The next delivery at a destination dies: the letter."""
+    """Refuse the next delivery at a destination; return the id of its dead letter."""
     world.finish(world.work_of(destination), GONE)
     return world.letters()[-1]
 
@@ -54,7 +54,7 @@ def test_what_was_given_up_is_dead_and_waits_to_be_seen(world: World) -> None:
     world.assert_balanced()
 
 
-def test_changed_rules_do_not_wake_the_dead_but_alertmanagers_repeat_does(world: World) -> None:
+def test_a_repeat_revives_a_dead_letter_and_new_rules_do_not(world: World) -> None:
     world.post(alert("Down", "critical"))
     given_up(world, SLACK)
     world.reload(replace(POLICY, fingerprint="changed"))
@@ -66,7 +66,7 @@ def test_changed_rules_do_not_wake_the_dead_but_alertmanagers_repeat_does(world:
     world.assert_balanced()
 
 
-def test_what_is_tried_again_is_told_if_it_still_fires(world: World) -> None:
+def test_a_retried_alert_is_sent_if_it_still_fires(world: World) -> None:
     world.post(alert("Down", "critical"))
     letter = given_up(world, SLACK)
     assert world.retry(letter) == frozenset({SLACK.key})
@@ -77,18 +77,18 @@ def test_what_is_tried_again_is_told_if_it_still_fires(world: World) -> None:
     world.assert_balanced()
 
 
-def test_what_has_ended_meanwhile_is_moot_when_it_is_tried_again(world: World) -> None:
+def test_a_retry_of_an_ended_alert_is_obsolete(world: World) -> None:
     world.post(alert("Down", "critical"))
     letter = given_up(world, SLACK)
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.retry(letter)
     world.deliver()
-    assert world.providers[SLACK.key].told == []
+    assert world.providers[SLACK.key].received == []
     assert world.fates(SLACK) == ["obsolete", "obsolete"]
     world.assert_balanced()
 
 
-def test_an_end_that_was_given_up_can_be_told_after_all(world: World) -> None:
+def test_a_given_up_end_can_be_sent_by_a_retry(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.deliver()
     world.post(alert("Down", "critical", Status.RESOLVED))
@@ -111,7 +111,7 @@ def test_what_was_given_up_several_times_is_one_letter_a_conversation(world: Wor
     world.assert_balanced()
 
 
-def test_the_end_of_what_got_through_after_all_is_told_when_it_is_tried_again(world: World) -> None:
+def test_a_retry_sends_the_end_of_a_firing_that_arrived_after_all(world: World) -> None:
     world.post(alert("Down", "critical"))
     given_up(world, PAGER)
     world.post(alert("Down", "critical"))
@@ -125,11 +125,11 @@ def test_the_end_of_what_got_through_after_all_is_told_when_it_is_tried_again(wo
     world.assert_balanced()
 
 
-def test_what_may_have_been_told_stays_so_when_it_is_tried_again(world: World) -> None:
+def test_a_retry_keeps_notified_unknown(world: World) -> None:
     world.post(alert("Down", "critical"))
     letter = given_up(world, PAGER)
     world.post(alert("Down", "critical"))
-    world.finish(world.work_of(PAGER), Retry("timeout", ambiguous=True), heard=True)
+    world.finish(world.work_of(PAGER), Retry("timeout", ambiguous=True), arrived=True)
     world.retry(letter)
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.deliver(PAGER)
@@ -137,7 +137,7 @@ def test_what_may_have_been_told_stays_so_when_it_is_tried_again(world: World) -
     world.assert_balanced()
 
 
-def test_what_nobody_can_be_told_any_more_is_dropped_when_it_is_tried_again(world: World) -> None:
+def test_a_retry_for_a_removed_destination_is_dropped(world: World) -> None:
     world.post(alert("Down", "critical"))
     letter = given_up(world, PAGER)
     world.reload(replace(POLICY, receivers={**POLICY.receivers, "oncall": (SLACK,)}, fingerprint="no pager"))
@@ -146,7 +146,7 @@ def test_what_nobody_can_be_told_any_more_is_dropped_when_it_is_tried_again(worl
     world.assert_balanced()
 
 
-def test_what_may_have_been_told_is_tried_again_with_alertmanagers_repeat(world: World) -> None:
+def test_a_given_up_firing_is_sent_again_with_the_next_repeat(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.finish(world.work_of(PAGER), Retry("http 503", ambiguous=True))
     given_up(world, PAGER)
@@ -157,10 +157,10 @@ def test_what_may_have_been_told_is_tried_again_with_alertmanagers_repeat(world:
     world.assert_balanced()
 
 
-def test_the_end_of_what_may_have_arrived_before_it_was_given_up_is_told(world: World) -> None:
+def test_the_end_of_a_given_up_firing_that_may_have_arrived_is_sent(world: World) -> None:
     world.post(alert("Down", "critical"))
     outcome = Rejected("given up after 1 d: timeout", ambiguous=True)
-    world.finish(world.work_of(PAGER), outcome, heard=True)
+    world.finish(world.work_of(PAGER), outcome, arrived=True)
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.deliver(PAGER)
     assert world.providers[PAGER.key].all_firing == set()
@@ -168,7 +168,7 @@ def test_the_end_of_what_may_have_arrived_before_it_was_given_up_is_told(world: 
     world.assert_balanced()
 
 
-def test_what_is_discarded_is_dropped_and_not_told(world: World) -> None:
+def test_a_discarded_dead_letter_is_dropped(world: World) -> None:
     world.post(alert("Down", "critical"))
     letter = given_up(world, SLACK)
     assert at_once(world.store.discard(letter, world.now))
@@ -179,7 +179,7 @@ def test_what_is_discarded_is_dropped_and_not_told(world: World) -> None:
     world.assert_balanced()
 
 
-def test_a_digest_that_was_given_up_stands_in_the_next_one_when_it_is_tried_again(world: World) -> None:
+def test_a_retried_digest_is_reported_in_the_next_one(world: World) -> None:
     world.post(alert("Cert", "info"), alert("Backup", "info"))
     world.post(alert("Backup", "info", Status.RESOLVED))
     world.now = MONDAY + DAY + 8 * HOUR
@@ -195,7 +195,7 @@ def test_a_digest_that_was_given_up_stands_in_the_next_one_when_it_is_tried_agai
     world.assert_balanced()
 
 
-def test_the_failover_receiver_is_told_instead_and_of_the_end_too(world: World) -> None:
+def test_the_failover_receiver_gets_the_firing_and_the_end(world: World) -> None:
     world.policy = with_standby(SLACK)
     world.post(alert("Down", "critical"))
     given_up(world, SLACK)
@@ -209,7 +209,7 @@ def test_the_failover_receiver_is_told_instead_and_of_the_end_too(world: World) 
     world.assert_balanced()
 
 
-def test_what_is_held_at_the_failover_receiver_is_told_there_at_once(world: World) -> None:
+def test_failover_does_not_wait_for_hours(world: World) -> None:
     policy = with_standby(PAGER, on_failure="team")
     oncall, team, info = policy.root.routes
     routes = (replace(oncall, continue_=True), replace(team, severity="critical"), team, info)
@@ -279,9 +279,9 @@ def test_an_end_that_came_while_the_firing_was_given_up_is_obsolete(world: World
     world.assert_balanced()
 
 
-def test_an_end_is_told_to_whom_the_firing_may_have_been_told_though_it_was_given_up(world: World) -> None:
+def test_an_end_is_sent_where_a_given_up_firing_may_have_arrived(world: World) -> None:
     world.post(alert("Down", "critical"))
-    world.finish(world.work_of(SLACK), Retry("timeout", ambiguous=True), heard=True)
+    world.finish(world.work_of(SLACK), Retry("timeout", ambiguous=True), arrived=True)
     work = world.work_of(SLACK)
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.finish(work, GONE)
@@ -290,7 +290,7 @@ def test_an_end_is_told_to_whom_the_firing_may_have_been_told_though_it_was_give
     assert world.fates(SLACK) == ["dead", "delivered"]
 
 
-def test_what_fires_anew_while_its_end_is_given_up_is_told(world: World) -> None:
+def test_a_firing_during_a_given_up_end_is_sent(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.deliver()
     world.post(alert("Down", "critical", Status.RESOLVED))
@@ -305,7 +305,7 @@ def test_what_fires_anew_while_its_end_is_given_up_is_told(world: World) -> None
     world.assert_balanced()
 
 
-def test_what_was_tried_again_while_its_destination_was_gone_is_told_when_that_is_back(world: World) -> None:
+def test_a_retried_alert_is_sent_once_its_destination_is_back(world: World) -> None:
     world.post(alert("Down", "critical"))
     letter = given_up(world, SLACK)
     world.reload(RULES[2])

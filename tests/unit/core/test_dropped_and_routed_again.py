@@ -1,11 +1,11 @@
-"""Rules that drop what nobody was notified of, and then route it again: each change has a fate of its own."""
+"""Rules drop an alert that no destination was notified of, and then route it again: each change has a fate of its own."""
 
 from dataclasses import replace
 
 import pytest
 
 from router.core.accept import accept_webhook
-from router.core.members import rejudge
+from router.core.judging import rejudge
 from router.core.state import State
 from router.decide import Route
 from router.model import MINUTE, Alert, Fate, Status, Webhook
@@ -25,12 +25,12 @@ def _post(state: State, after: int) -> None:
 
 
 def _fates(state: State) -> list[str]:
-    """Of the changes at Slack, in their order."""
+    """The fates of the changes at Slack, in their order."""
     return [row.fate for row in sorted(state.fates, key=lambda row: row.id) if row.destination == _SLACK]
 
 
 @pytest.mark.parametrize("repeats", [1, 2])
-def test_a_new_report_has_its_own_fate_and_does_not_change_that_of_the_last(repeats: int) -> None:
+def test_a_new_report_leaves_the_fate_of_the_last_one(repeats: int) -> None:
     state = in_memory()
     for number in range(repeats):
         _post(state, number * MINUTE)

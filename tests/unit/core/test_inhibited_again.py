@@ -1,8 +1,8 @@
-"""An inhibitor delays a first notification only: not one of an alert whose firing a destination may still show."""
+"""An inhibitor delays a first notification only. It does not delay an alert that a destination may still show."""
 
 from router.core.accept import accept_webhook
 from router.core.claim import claim_conversation
-from router.core.dead_letters import retry
+from router.core.dead_letter_settling import retry
 from router.core.record import record_outcome
 from router.core.rows import GIVEN_UP, ConversationRow
 from router.core.state import State
@@ -16,7 +16,7 @@ _WARNING, _CRITICAL = "warning", "critical"
 
 
 class Rigged:
-    """A warning whose end was given up, which then fires anew, inhibited; then the dead letter is tried again."""
+    """A warning whose end was given up, which then fires again, inhibited; then the dead letter is tried again."""
 
     def __init__(self, given_up: Rejected) -> None:
         self.state: State = in_memory()
@@ -54,18 +54,18 @@ class Rigged:
 
     @property
     def fates(self) -> set[str]:
-        """Of the warning's last change."""
+        """The fates of the warning's last change."""
         alert = next(row for row in self.state.alerts if row.level == _WARNING)
         return {row.fate for row in self.state.fates.of("change", alert.last_change_id)}
 
 
-def test_it_is_sent_where_its_end_may_have_arrived() -> None:
+def test_a_retry_sends_it_where_its_end_may_have_arrived() -> None:
     world = Rigged(Rejected("timeout", ambiguous=True))
     world.deliver(Delivered({"ts": "1"}))
     assert world.fates == {Fate.DELIVERED}
 
 
-def test_it_counts_as_delivered_where_the_firing_is_still_shown() -> None:
+def test_a_retry_is_delivered_where_the_firing_is_still_shown() -> None:
     world = Rigged(Rejected("http 400"))
     assert world.fates == {Fate.DELIVERED}
     world.post(_WARNING, Status.RESOLVED)

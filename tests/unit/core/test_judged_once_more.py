@@ -1,4 +1,4 @@
-"""Before its first notification an alert is judged once more, unless nothing can have changed."""
+"""An alert is judged again before its first notification, unless its decision cannot have changed."""
 
 from dataclasses import replace
 from typing import Any
@@ -24,20 +24,20 @@ def unjudged(world: World, key: str) -> bool:
     return is_unjudged(world.state, member_at(world, key), world.policy, world.now)
 
 
-def test_what_is_sent_at_any_hour_and_muted_by_nothing_is_not() -> None:
+def test_an_alert_sent_at_any_hour_is_not_judged_again() -> None:
     world = World()
     world.post(alert("A", "critical"))
     assert not unjudged(world, SLACK.key)
 
 
-def test_what_something_may_mute_is() -> None:
+def test_an_alert_that_may_be_muted_is_judged_again() -> None:
     world = World()
     world.post(alert("A", "warning"))
     world.now += MINUTE
     assert unjudged(world, TEAM.key)
 
 
-def test_what_was_held_is_even_if_no_rule_holds_it_any_more() -> None:
+def test_a_held_alert_is_judged_again_without_its_hours() -> None:
     world = World(NIGHT)
     world.post(alert("A", "warning"))
     world.policy = RULES[1]
@@ -46,18 +46,18 @@ def test_what_was_held_is_even_if_no_rule_holds_it_any_more() -> None:
     assert unjudged(world, TEAM.key)
 
 
-def test_what_the_rules_in_force_send_elsewhere_is() -> None:
-    """They may have changed, and this one not have been judged by them yet."""
+def test_an_alert_that_the_rules_send_elsewhere_is_judged_again() -> None:
+    """The rules may have changed, and the alert may not be judged by them yet."""
     world = World()
     world.post(alert("A", "critical"))
     world.policy = RULES[2]
     assert unjudged(world, SLACK.key)
     world.deliver(SLACK)
-    assert world.providers[SLACK.key].told == []
+    assert world.providers[SLACK.key].received == []
 
 
 @pytest.mark.parametrize("columns", [{"withheld": "silenced in Alertmanager"}, {"about": "[]"}])
-def test_what_alertmanager_withholds_and_the_routers_own_is(columns: dict[str, Any]) -> None:
+def test_withheld_and_own_alerts_are_judged_again(columns: dict[str, Any]) -> None:
     world = World()
     world.post(alert("A", "critical"))
     (row,) = world.state.alerts
@@ -65,7 +65,7 @@ def test_what_alertmanager_withholds_and_the_routers_own_is(columns: dict[str, A
     assert unjudged(world, SLACK.key)
 
 
-def test_hours_of_one_of_its_routes_do_not_matter_where_another_sends_at_any_hour() -> None:
+def test_a_route_without_hours_outweighs_another_with_hours() -> None:
     world = World(policy=replace(RULES[0], inhibition=RULES[0].inhibition.__class__(())))
     matched = world.policy.match({"severity": "warning"})
     assert TEAM.key not in matched.always

@@ -1,10 +1,10 @@
-"""What a destination that left the rules has yet to be notified of is dropped when its dead letter is tried again."""
+"""When a dead letter of a removed destination is retried, what is due there is dropped."""
 
 from dataclasses import replace
 
 from router.core.accept import accept_webhook
 from router.core.claim import claim_conversation
-from router.core.dead_letters import retry
+from router.core.dead_letter_settling import retry
 from router.core.record import record_outcome
 from router.core.rows import GIVEN_UP
 from router.decide import Route
@@ -16,7 +16,7 @@ _POLICY = adoption("office").policy
 _WITHOUT = replace(_POLICY, root=Route("route", "nobody"), receivers={"nobody": ()}, schedules={})
 
 
-def test_nothing_of_it_stays_due_or_pending() -> None:
+def test_nothing_stays_due_or_pending_after_the_retry() -> None:
     state, now = in_memory(), moment(12 * 3_600)
     later = now + MINUTE  # what may be inhibited waits a little
 

@@ -1,4 +1,4 @@
-"""A large webhook is kept whole and decided in pieces: in the end all is as if it had been decided at once."""
+"""A large webhook is kept whole and decided in pieces: the result is the same as of one decision."""
 
 from collections import Counter
 from dataclasses import replace
@@ -33,7 +33,7 @@ def decide(world: World, arrival: int, some: Webhook) -> None:
 
 
 def end(world: World, arrival: int, body: Webhook) -> None:
-    at_once(world.store.undecided.finish(arrival, body, "default", world.now))
+    at_once(world.store.undecided.finish(arrival, body, "default", world.policy, world.now))
 
 
 def in_pieces(world: World, body: Webhook, size: int) -> None:
@@ -60,14 +60,14 @@ def fates(world: World) -> Counter[tuple[str, str]]:
     )
 )  # fmt: skip
 @examples(60)
-def test_it_ends_as_if_it_had_been_decided_at_once(
+def test_pieces_end_as_one_decision_would(
     webhooks: list[tuple[list[tuple[tuple[str, str], Status]], str, int, int, bool]],
 ) -> None:
     whole, cut = World(), World()
-    for told, group, size, truncated, delivered in webhooks:
+    for reports, group, size, truncated, delivered in webhooks:
         for world in (whole, cut):
             world.now += 10 * MINUTE
-        alerts = [alert(name, level, status, whole.now) for (name, level), status in told]
+        alerts = [alert(name, level, status, whole.now) for (name, level), status in reports]
         body = webhook(*alerts, group=group, truncated=truncated)
         # As both take it in the same order, ids and so the order of messages are the same.
         whole.accept(replace(body, alerts=tuple(in_order(body, whole.policy))), "default")
@@ -85,7 +85,7 @@ def test_it_ends_as_if_it_had_been_decided_at_once(
     assert fates(cut) == fates(whole)
 
 
-def test_its_group_is_told_with_the_last_piece_and_not_before() -> None:
+def test_a_group_is_sent_after_the_last_piece() -> None:
     world = World()
     body = webhook(*(alert(name, "critical") for name in "ABC"))
     arrival = keep(world, body)
@@ -129,8 +129,8 @@ def test_a_piece_that_runs_twice_counts_once() -> None:
     assert world.fates(SLACK) == ["pending"] * 3
 
 
-def test_what_a_later_webhook_said_of_an_alert_counts() -> None:
-    """Whichever of them is decided first."""
+def test_a_later_webhook_about_an_alert_counts() -> None:
+    """The order of the decisions does not matter."""
     world = World()
     body = webhook(*(alert(name, "critical") for name in "AB"))
     arrival = keep(world, body)
@@ -161,7 +161,7 @@ def test_a_later_firing_is_not_ended_by_an_earlier_webhook() -> None:
 
 
 def test_what_mutes_comes_first_and_its_end_comes_last() -> None:
-    """So no alert is told only because its inhibitor is in a later piece, or its own end is."""
+    """So no alert is sent only because its inhibitor, or its own end, is in a later piece."""
     world = World()
     body = webhook(
         alert("A", "warning"), alert("B", "critical", RESOLVED), alert("B", "info", RESOLVED),
@@ -186,7 +186,7 @@ def test_one_that_cannot_be_decided_holds_nothing_back() -> None:
 
 
 def test_a_doubt_stays_one_in_pieces() -> None:
-    """A firing that contradicts an end of minutes ago."""
+    """A firing that contradicts a recent end."""
     world = World()
     started: Alert = alert("A", "critical", FIRING, MONDAY)
     world.post(started)

@@ -1,4 +1,4 @@
-"""Alertmanager's answers, and silence: what still fires, what has ended without a resolve, what is no news."""
+"""Answers of Alertmanager, and missing repeats: which alerts still fire, have ended, or are withheld."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.members import ABSENT
+from router.core.judging import ABSENT
 from router.core.presence import BATCH, GONE, STALE
 from router.core.reduce import PEER_LAG
 from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Retry, Status
@@ -41,13 +41,13 @@ def world() -> World:
 
 
 def identity(key: str) -> str:
-    """Of the alert that is called ``name-level`` here."""
+    """Return the identity of the alert ``name-level``."""
     name, level = key.split("-")
     return alert(name, level).identity
 
 
 def ask(world: World, *firing: str, silenced: tuple[str, ...] = ()) -> Receipt:
-    """Alertmanager is asked now, and has these."""
+    """Return an answer of now that lists these alerts."""
     reported = {identity(key): Reported(MONDAY, None, PEERS) for key in firing} | {
         identity(key): Reported(MONDAY, SILENCED, PEERS) for key in silenced
     }
@@ -61,13 +61,13 @@ def take(world: World, answer: Answer) -> Receipt:
 
 
 def list_all(world: World) -> None:
-    """Alertmanager has what fires here."""
+    """Return an answer that lists all firing alerts."""
     world.now += MINUTE
     ask(world, *(row.fingerprint for row in sorted(world.state.alerts) if row.status == "firing"))
 
 
 def miss(world: World) -> Receipt:
-    """Alertmanager has what fires, and then nothing, twice."""
+    """Alertmanager lists the firing alerts once, and then lists none twice."""
     list_all(world)
     world.now += MINUTE
     ask(world)
@@ -75,8 +75,8 @@ def miss(world: World) -> Receipt:
     return ask(world)
 
 
-def grow_stale(world: World, **heard: Any) -> dict[str, Receipt]:
-    listening = Listening(world.policy.stale_after, **heard)
+def grow_stale(world: World, **listened: Any) -> dict[str, Receipt]:
+    listening = Listening(world.policy.stale_after, **listened)
     receipts = at_once(world.store.presence.expire(listening, world.policy, world.now))
     for receipt in receipts.values():
         world.counted(receipt)
@@ -89,17 +89,17 @@ def next_opening(world: World) -> Millis | None:
 
 
 def forget(world: World, *trusted: str) -> frozenset[str]:
-    """What was said of other sources than these."""
+    """Forget the answers about other sources than these."""
     return at_once(world.store.presence.forget_answers(frozenset(trusted), world.policy, world.now))
 
 
-def told_now(world: World) -> Work:
+def sent_now(world: World) -> Work:
     work = world.work_of(PAGER)
     world.finish(work, Delivered())
     return work
 
 
-def test_what_alertmanager_lacks_twice_has_ended_and_its_end_is_told(world: World) -> None:
+def test_an_alert_missing_from_two_answers_has_ended(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.deliver()
     list_all(world)
@@ -111,21 +111,21 @@ def test_what_alertmanager_lacks_twice_has_ended_and_its_end_is_told(world: Worl
     receipt = ask(world)
     assert [kind for kind, _, _ in receipt.changes] == ["resolved"]
     assert PAGER.key in receipt.wake
-    (told,) = told_now(world).conversation.alerts
-    assert (told.alert.status, told.alert.note, told.alert.ends_at) == ("resolved", GONE, missed_at)
+    (shown,) = sent_now(world).conversation.alerts
+    assert (shown.alert.status, shown.alert.note, shown.alert.ends_at) == ("resolved", GONE, missed_at)
     world.deliver()
-    assert world.providers[SLACK.key].told[-1] == ("Down-critical", "resolved")
+    assert world.providers[SLACK.key].received[-1] == ("Down-critical", "resolved")
 
 
-def test_what_was_never_told_and_is_gone_is_obsolete(world: World) -> None:
+def test_a_gone_alert_that_was_never_sent_is_obsolete(world: World) -> None:
     world.now = NIGHT
     world.post(alert("Disk", "warning"))
     miss(world)
     world.now = OPENING
     world.deliver()
-    assert world.providers[TEAM.key].told == []
+    assert world.providers[TEAM.key].received == []
     assert world.fates(TEAM) == ["obsolete", "obsolete"]
-    assert world.reasons() == {f"{GONE}, before anyone was told"}
+    assert world.reasons() == {f"{GONE}, before anyone was notified"}
 
 
 def test_an_answer_that_a_webhook_overtook_misses_nothing(world: World) -> None:
@@ -156,7 +156,7 @@ def test_what_is_there_again_after_one_answer_without_it_goes_on(world: World) -
     assert ask(world).changes == ()
 
 
-def test_a_held_alert_is_not_let_out_while_it_is_missed_and_is_when_it_is_back(world: World) -> None:
+def test_a_held_alert_is_sent_only_while_alertmanager_lists_it(world: World) -> None:
     world.now = NIGHT
     world.post(alert("Disk", "warning"))
     list_all(world)
@@ -165,14 +165,14 @@ def test_a_held_alert_is_not_let_out_while_it_is_missed_and_is_when_it_is_back(w
     assert world.reasons() == {ABSENT}
     world.now = OPENING + 50 * SECOND
     world.deliver()
-    assert world.providers[TEAM.key].told == []
+    assert world.providers[TEAM.key].received == []
     assert TEAM.key in ask(world, "Disk-warning").wake
     world.now += MINUTE
     world.deliver()
-    assert world.providers[TEAM.key].told == [("Disk-warning", "firing")]
+    assert world.providers[TEAM.key].received == [("Disk-warning", "firing")]
 
 
-def test_a_held_alert_that_is_silenced_meanwhile_is_told_only_when_the_silence_ends(world: World) -> None:
+def test_a_held_alert_waits_for_the_end_of_a_later_silence(world: World) -> None:
     world.now = NIGHT
     world.post(alert("Disk", "warning"))
     ask(world, silenced=("Disk-warning",))
@@ -185,7 +185,7 @@ def test_a_held_alert_that_is_silenced_meanwhile_is_told_only_when_the_silence_e
     ask(world, "Disk-warning")
     world.now += MINUTE
     world.deliver()
-    assert world.providers[TEAM.key].told == [("Disk-warning", "firing")]
+    assert world.providers[TEAM.key].received == [("Disk-warning", "firing")]
 
 
 def test_what_waits_for_a_provider_is_no_news_once_it_is_silenced(world: World) -> None:
@@ -195,10 +195,10 @@ def test_what_waits_for_a_provider_is_no_news_once_it_is_silenced(world: World) 
     world.now += MINUTE
     ask(world, silenced=("Down-critical",))
     world.deliver()
-    assert world.providers[PAGER.key].told == []
+    assert world.providers[PAGER.key].received == []
 
 
-def test_what_was_told_stays_told_when_it_is_silenced_and_its_end_is_told(world: World) -> None:
+def test_the_end_of_a_notified_and_silenced_alert_is_sent(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.deliver()
     world.now += MINUTE
@@ -206,7 +206,7 @@ def test_what_was_told_stays_told_when_it_is_silenced_and_its_end_is_told(world:
     assert isinstance(world.begin(PAGER), Idle)
     miss(world)
     world.deliver()
-    assert world.providers[PAGER.key].told[-1] == ("Down-critical", "resolved")
+    assert world.providers[PAGER.key].received[-1] == ("Down-critical", "resolved")
 
 
 def test_a_webhook_says_that_a_silence_is_over(world: World) -> None:
@@ -218,7 +218,7 @@ def test_a_webhook_says_that_a_silence_is_over(world: World) -> None:
     world.post(alert("Disk", "warning"))
     world.now += MINUTE
     world.deliver()
-    assert world.providers[TEAM.key].told == [("Disk-warning", "firing")]
+    assert world.providers[TEAM.key].received == [("Disk-warning", "firing")]
 
 
 def test_an_answer_that_is_too_old_no_longer_keeps_an_alert_back(world: World) -> None:
@@ -231,10 +231,10 @@ def test_an_answer_that_is_too_old_no_longer_keeps_an_alert_back(world: World) -
     assert TEAM.key in forget(world)
     world.now += MINUTE
     world.deliver()
-    assert world.providers[TEAM.key].told == [("Disk-warning", "firing")]
+    assert world.providers[TEAM.key].received == [("Disk-warning", "firing")]
 
 
-def test_other_rules_don_t_let_out_what_alertmanager_silences(world: World) -> None:
+def test_other_rules_do_not_send_what_alertmanager_silences(world: World) -> None:
     world.now = NIGHT
     world.post(alert("Disk", "warning"))
     world.now += MINUTE
@@ -242,11 +242,11 @@ def test_other_rules_don_t_let_out_what_alertmanager_silences(world: World) -> N
     world.reload(replace(POLICY, root=replace(POLICY.root, routes=()), fingerprint="other"))
     world.now += MINUTE
     world.deliver()
-    assert world.providers[TEAM.key].told == []
+    assert world.providers[TEAM.key].received == []
 
 
 @pytest.mark.parametrize("peer", ["http://am-1", "http://am-2"])
-def test_what_was_gone_and_is_sent_again_has_fired_anew_whoever_sends_it(world: World, peer: str) -> None:
+def test_any_peer_can_report_a_gone_alert_as_firing_again(world: World, peer: str) -> None:
     world.post(alert("Down", "critical"))
     world.deliver()
     miss(world)
@@ -254,14 +254,14 @@ def test_what_was_gone_and_is_sent_again_has_fired_anew_whoever_sends_it(world: 
     receipt = world.post(alert("Down", "critical"), peer=peer)
     assert [kind for kind, _, _ in receipt.changes] == ["fired"]
     world.deliver()
-    assert world.providers[PAGER.key].told == [
+    assert world.providers[PAGER.key].received == [
         ("Down-critical", "firing"),
         ("Down-critical", "resolved"),
         ("Down-critical", "firing"),
     ]
 
 
-def test_what_was_gone_and_is_back_fires_anew_though_alertmanager_does_not_send_it(world: World) -> None:
+def test_an_alert_that_is_back_in_alertmanager_fires_again(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.deliver()
     miss(world)
@@ -337,7 +337,7 @@ def test_what_no_peer_ever_listed_grows_stale_once_a_peer_answers(world: World) 
     ] == ["resolved"]
 
 
-def test_what_a_gone_alert_inhibited_is_told(world: World) -> None:
+def test_an_alert_is_sent_when_its_inhibitor_is_gone(world: World) -> None:
     world.post(alert("Down", "critical"), group="c")
     world.post(alert("Down", "warning"), group="w")
     list_all(world)
@@ -347,7 +347,7 @@ def test_what_a_gone_alert_inhibited_is_told(world: World) -> None:
     assert TEAM.key in ask(world, "Down-warning").wake
     world.now += MINUTE
     world.deliver()
-    assert world.providers[TEAM.key].told == [("Down-warning", "firing")]
+    assert world.providers[TEAM.key].received == [("Down-warning", "firing")]
 
 
 def test_a_gone_alert_stands_in_the_digest_with_the_reason(world: World) -> None:
@@ -378,11 +378,11 @@ def test_what_is_not_repeated_has_ended_when_it_was_last_seen(world: World) -> N
     assert grow_stale(world) == {}
     world.now += 1
     assert [kind for kind, _, _ in grow_stale(world)["default"].changes] == ["resolved"]
-    (told,) = told_now(world).conversation.alerts
-    assert (told.alert.status, told.alert.note, told.alert.ends_at) == ("resolved", STALE, seen_at)
+    (shown,) = sent_now(world).conversation.alerts
+    assert (shown.alert.status, shown.alert.note, shown.alert.ends_at) == ("resolved", STALE, seen_at)
 
 
-def test_a_stale_alert_that_is_sent_again_has_fired_anew(world: World) -> None:
+def test_a_stale_alert_that_is_sent_again_fires_again(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.now += POLICY.stale_after
     grow_stale(world)
@@ -390,7 +390,7 @@ def test_a_stale_alert_that_is_sent_again_has_fired_anew(world: World) -> None:
     assert [kind for kind, _, _ in receipt.changes] == ["fired"]
 
 
-def test_what_alertmanager_can_be_asked_about_or_left_out_of_a_group_does_not_grow_stale(
+def test_what_alertmanager_answers_for_or_truncates_does_not_grow_stale(
     world: World,
 ) -> None:
     world.post(alert("Down", "critical"), truncated=3)
@@ -405,7 +405,7 @@ def test_what_alertmanager_can_be_asked_about_or_left_out_of_a_group_does_not_gr
     assert grow_stale(world) == {}
 
 
-def test_the_next_opening_is_that_of_what_is_held_and_untold(world: World) -> None:
+def test_the_next_opening_is_that_of_unnotified_held_alerts(world: World) -> None:
     world.post(alert("Down", "critical"), alert("Cert", "info"))
     assert next_opening(world) is None
     world.now = NIGHT
@@ -416,7 +416,7 @@ def test_the_next_opening_is_that_of_what_is_held_and_untold(world: World) -> No
 
 
 def repeating(every: Millis | None, repeats: list[Millis], *, peers: bool = False) -> int:
-    """How often a critical is told, that is repeated after each of these times."""
+    """Return how often a critical is sent that is repeated after each of these times."""
     world = World(policy=with_repeat(every))
     world.post(alert("Down", "critical"))
     world.deliver()
@@ -427,31 +427,31 @@ def repeating(every: Millis | None, repeats: list[Millis], *, peers: bool = Fals
     world.assert_balanced()
     assert set(world.fates(PAGER)) == {"delivered"}
     assert {episode for _, episode in world.providers[PAGER.key].firing} == {1}
-    return len(world.providers[PAGER.key].told)
+    return len(world.providers[PAGER.key].received)
 
 
-@pytest.mark.parametrize(("every", "told"), [(None, 1), (0, 4), (4 * HOUR, 3), (8 * HOUR, 2), (12 * HOUR, 1)])
-def test_a_repeat_is_told_again_when_its_route_says_so(every: Millis | None, told: int) -> None:
-    assert repeating(every, [4 * HOUR, SECOND, 4 * HOUR]) == told
+@pytest.mark.parametrize(("every", "sent"), [(None, 1), (0, 4), (4 * HOUR, 3), (8 * HOUR, 2), (12 * HOUR, 1)])
+def test_a_repeat_is_sent_again_when_its_route_says_so(every: Millis | None, sent: int) -> None:
+    assert repeating(every, [4 * HOUR, SECOND, 4 * HOUR]) == sent
 
 
-def test_the_other_peers_copy_is_not_told_again_and_its_own_repeat_is() -> None:
+def test_only_a_repeat_of_the_same_peer_is_sent_again() -> None:
     assert repeating(0, [15 * SECOND], peers=True) == 1
     assert repeating(0, [4 * HOUR], peers=True) == 2
 
 
-def test_a_repeat_is_shown_as_told_before() -> None:
+def test_a_repeat_is_shown_as_a_repeat() -> None:
     world = World(policy=with_repeat(0))
     world.post(alert("Down", "critical"))
-    (first,) = told_now(world).conversation.alerts
+    (first,) = sent_now(world).conversation.alerts
     world.post(alert("Down", "critical"), alert("Disk", "critical"))
-    second = {each.alert.fingerprint: each for each in told_now(world).conversation.alerts}
+    second = {each.alert.fingerprint: each for each in sent_now(world).conversation.alerts}
     assert (first.news, first.again) == (True, False)
     assert (second["Down-critical"].news, second["Down-critical"].again) == (True, True)
     assert (second["Disk-critical"].news, second["Disk-critical"].again) == (True, False)
 
 
-def test_a_repeat_outside_the_hours_or_under_an_inhibitor_is_not_told_again() -> None:
+def test_a_held_or_inhibited_repeat_is_not_sent_again() -> None:
     world = World(policy=with_repeat(0))
     world.post(alert("Disk", "warning"), group="w")
     world.now += MINUTE
@@ -463,11 +463,11 @@ def test_a_repeat_outside_the_hours_or_under_an_inhibitor_is_not_told_again() ->
     world.post(alert("Disk", "warning"), group="w")
     world.now += MINUTE
     world.deliver()
-    assert world.providers[TEAM.key].told == [("Disk-warning", "firing")]
+    assert world.providers[TEAM.key].received == [("Disk-warning", "firing")]
     assert world.fates(TEAM) == ["delivered"] * 3
 
 
-def test_a_repeat_that_can_t_be_told_leaves_what_was_told_as_it_was() -> None:
+def test_a_failed_repeat_leaves_the_member_notified() -> None:
     world = World(policy=with_repeat(0))
     world.post(alert("Down", "critical"))
     world.deliver()
@@ -476,7 +476,7 @@ def test_a_repeat_that_can_t_be_told_leaves_what_was_told_as_it_was() -> None:
     world.finish(work, Retry("http 503"))
     world.post(alert("Down", "critical", Status.RESOLVED))
     world.deliver()
-    assert world.providers[PAGER.key].told[-1] == ("Down-critical", "resolved")
+    assert world.providers[PAGER.key].received[-1] == ("Down-critical", "resolved")
     assert world.fates(PAGER) == ["delivered"] * 3
 
 

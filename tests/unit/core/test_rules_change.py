@@ -1,4 +1,4 @@
-"""What other rules change of what fires, and what they leave alone."""
+"""What new rules change for firing alerts, and what they leave as it is."""
 
 from dataclasses import replace
 
@@ -18,9 +18,9 @@ def rows(world: World) -> Rows:
 
 
 def test_what_other_rules_decide_as_before_stays_as_it_is() -> None:
-    """Held, inhibited, waiting for its inhibitor, due, told, in a digest."""
+    """Post alerts that are held, inhibited, waiting for an inhibitor, due, notified, and in a digest."""
     world = World(NIGHT)
-    world.post(alert("Down", "critical"), group="told")
+    world.post(alert("Down", "critical"), group="notified")
     world.deliver(SLACK)
     for name, level in (("Disk", "warning"), ("Down", "warning"), ("Cert", "info"), ("Net", "critical")):
         world.post(alert(name, level), group=f"{name}-{level}")
@@ -50,7 +50,7 @@ def test_an_alert_that_other_rules_make_more_urgent_goes_before_others() -> None
 
 
 def test_rules_that_are_in_force_no_longer_judge_nothing() -> None:
-    """A step of the clock was dealt with under the rules before, while others were loaded."""
+    """A step of the clock was handled under the former rules, while others were loaded."""
     world = World(NIGHT)
     world.post(alert("Disk", "warning"))
     at_once(world.store.rules.adopt(Adoption(RULES[1]), world.now))

@@ -1,4 +1,4 @@
-"""Where rooms meet: doubts with steps of the clock and own alerts, letters of recipients with new firings."""
+"""Combinations: doubts with steps of the clock and self-alerts, dead letters of recipients with new firings."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,7 +19,7 @@ from router.model import (
     Status,
     Webhook,
 )
-from router.store import Answer, Idle, Listening, Reported, UnderWay, Work
+from router.store import Answer, DeliveryUnderWay, Idle, Listening, Reported, Work
 from router.store.jobs import SettleDoubts
 from tests.unit.core.memory import at_once
 from tests.unit.core.world import MONDAY, PAGER, SLACK, World, alert
@@ -34,8 +34,8 @@ def world() -> World:
     return World()
 
 
-def told(world: World) -> int:
-    """How often Slack is told something now."""
+def count_sent(world: World) -> int:
+    """Deliver what is due at Slack; return the number of messages."""
     count = 0
     while isinstance(work := world.begin(SLACK), Work):
         world.finish(work, Delivered({"ts": "1"}))
@@ -51,7 +51,7 @@ def answer(world: World, listed: Mapping[str, Reported], peers: frozenset[str]) 
 
 def ended_for_all_but_bob(world: World) -> None:
     world.post(alert("Down", "critical"))
-    told(world)
+    count_sent(world)
     world.post(alert("Down", "critical", RESOLVED))
     work = world.work_of(SLACK)
     world.finish(work, Delivered({"ts": "1"}, refused=(BOB,)))
@@ -60,7 +60,7 @@ def ended_for_all_but_bob(world: World) -> None:
 
 
 @pytest.mark.parametrize("attempted", [False, True])
-def test_what_fires_while_one_recipient_is_told_of_an_end_is_told(world: World, attempted: bool) -> None:
+def test_a_firing_while_one_recipient_gets_an_end_is_sent(world: World, attempted: bool) -> None:
     ended_for_all_but_bob(world)
     if attempted:
         work = world.work_of(SLACK)
@@ -68,9 +68,9 @@ def test_what_fires_while_one_recipient_is_told_of_an_end_is_told(world: World, 
         world.finish(work, late)
     world.now += HOUR
     world.post(alert("Down", "critical", starts_at=world.now))
-    assert told(world) == 1
+    assert count_sent(world) == 1
     world.post(alert("Down", "critical", RESOLVED, starts_at=world.now))
-    assert told(world) == 1
+    assert count_sent(world) == 1
     assert set(world.fates(SLACK)) <= {"delivered", "obsolete"}
     world.assert_balanced()
 
@@ -83,7 +83,7 @@ def test_a_recipient_is_not_retried_while_an_attempt_is_under_way(world: World) 
     world.finish(work, Retry("smtp 451", ambiguous=True, late=(carol,), refused=(BOB,), remote=remote))
     world.now += MINUTE
     assert isinstance(world.begin(SLACK), Work)
-    with pytest.raises(UnderWay):
+    with pytest.raises(DeliveryUnderWay):
         world.retry_the_dead()
     assert len(world.letters()) == 1
 
@@ -119,7 +119,7 @@ def test_a_doubt_about_the_routers_own_alert_stays_its_own(world: World) -> None
     world.now += 6 * MINUTE
     world.deliver()
     assert world.providers[PAGER.key].all_firing == {"f"}
-    assert world.providers[SLACK.key].told == []
+    assert world.providers[SLACK.key].received == []
 
 
 def test_a_doubt_that_an_answer_dismissed_contradicts_nothing_any_more(world: World) -> None:
@@ -138,7 +138,7 @@ def test_a_doubt_that_an_answer_dismissed_contradicts_nothing_any_more(world: Wo
 
 
 def test_of_two_clocks_the_later_start_of_an_episode_counts(world: World) -> None:
-    """One peer's clock is 20 minutes ahead. The other one ends the alert, and the first repeats it once more."""
+    """One peer's clock is 20 minutes ahead. The other one ends the alert, and the first repeats it again."""
     ahead, behind = MONDAY + 20 * MINUTE, MONDAY
     for starts_at, peer in ((ahead, "http://a"), (behind, "http://b")):
         world.post(alert("Down", "critical", starts_at=starts_at), peer=peer)
@@ -153,7 +153,7 @@ def test_of_two_clocks_the_later_start_of_an_episode_counts(world: World) -> Non
     world.post(alert("Down", "critical", RESOLVED, starts_at=ahead), peer="http://a")
     world.now += HOUR
     world.deliver()
-    assert world.providers[PAGER.key].told == ONCE
+    assert world.providers[PAGER.key].received == ONCE
 
 
 @pytest.mark.parametrize("doubted", [True, False])
@@ -174,11 +174,11 @@ def test_a_step_forward_makes_no_second_page_of_a_late_report(world: World, doub
     world.post(alert("Down", "critical", RESOLVED), peer="http://am-2")
     world.now += HOUR
     world.deliver()
-    assert world.providers[PAGER.key].told == ONCE
+    assert world.providers[PAGER.key].received == ONCE
 
 
-def test_settling_doubts_counts_the_groups_that_are_told(world: World) -> None:
-    """An alert of many groups is as much work as so many webhooks."""
+def test_settling_doubts_counts_the_groups_that_are_notified(world: World) -> None:
+    """An alert of many groups counts as one webhook for each group."""
     names, groups = [f"N{number}" for number in range(20)], 20
     for status, peer in ((FIRING, "a"), (RESOLVED, "a"), (FIRING, "b")):
         for group in range(groups):
@@ -193,11 +193,11 @@ def test_settling_doubts_counts_the_groups_that_are_told(world: World) -> None:
     assert max(rounds) <= BATCH + groups
 
 
-def test_an_end_is_told_though_a_letter_was_retried_after_the_next_firing(world: World) -> None:
+def test_an_end_is_sent_after_a_retry_during_the_next_firing(world: World) -> None:
     """The firing's answer was lost and its end was given up: the page is open until something closes it."""
     world.post(alert("Down", "critical"))
     work = world.work_of(PAGER)
-    world.finish(work, Retry("timeout", ambiguous=True), heard=True)
+    world.finish(work, Retry("timeout", ambiguous=True), arrived=True)
     world.post(alert("Down", "critical", RESOLVED))
     work = world.work_of(PAGER)
     world.finish(work, Rejected("given up"))

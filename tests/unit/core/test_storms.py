@@ -1,4 +1,4 @@
-"""More due than a minute holds: one message, kept up to date, and single ones again afterwards."""
+"""A storm: one message, kept up to date, and single messages again afterwards."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def groups(world: World, names: range, level: str = "warning", status: Status = 
 
 
 def storm(world: World, limits: Limits = LIMITS, at: Destination = TEAM) -> Work:
-    """The storm's work; it takes its parts along."""
+    """Claim the storm's message, with the conversations that it absorbs."""
     work = world.work_of(at, limits)
     assert work.is_storm
     return work
@@ -49,7 +49,7 @@ def test_as_much_as_a_minute_holds_is_no_storm(world: World) -> None:
     single(world)
 
 
-def test_everything_is_told_in_one_message(world: World) -> None:
+def test_a_storm_is_one_message(world: World) -> None:
     groups(world, range(60))
     work = storm(world)
     assert len(work.parts) == 60
@@ -60,7 +60,7 @@ def test_everything_is_told_in_one_message(world: World) -> None:
 
 
 def named(work: Work) -> tuple[set[str], set[str], set[str]]:
-    """The groups that fire newly, those with fewer alerts, and those that ended."""
+    """Return the groups that fire newly, those with fewer alerts, and those that ended."""
     seen = work.conversation.storm
     assert seen is not None
     lists = (seen.news.firing, seen.news.eased, seen.news.resolved)
@@ -71,30 +71,30 @@ def of(numbers: range) -> set[str]:
     return {f"g{number}" for number in numbers}
 
 
-def told(world: World, work: Work) -> Work:
-    """The storm's message arrived, and it is time for the next one."""
+def delivered(world: World, work: Work) -> Work:
+    """Deliver the storm's message, and wait until the next one may be sent."""
     world.finish(work, DELIVERED, not_before=world.now + LIMITS.every)
     world.assert_balanced()
     world.now += LIMITS.every
     return work
 
 
-def test_a_storm_stands_until_all_that_it_told_of_has_ended(world: World) -> None:
+def test_a_storm_is_open_until_all_its_groups_have_ended(world: World) -> None:
     groups(world, range(20))
-    first = told(world, storm(world))
+    first = delivered(world, storm(world))
     assert named(first) == (of(range(20)), set(), set())
     groups(world, range(20, 40))
     groups(world, range(5), status=Status.RESOLVED)
-    again = told(world, storm(world))
+    again = delivered(world, storm(world))
     assert (again.id, again.conversation.remote) == (first.id, {"ts": "1"})
     assert named(again) == (of(range(20, 40)), set(), of(range(5)))
     assert shown(again) == (35, 35, False)
     world.now += HOUR
     assert isinstance(world.begin(TEAM, LIMITS), Idle)
     groups(world, range(5, 39), status=Status.RESOLVED)
-    assert shown(told(world, storm(world))) == (1, 1, False)
+    assert shown(delivered(world, storm(world))) == (1, 1, False)
     groups(world, range(39, 40), status=Status.RESOLVED)
-    last = told(world, storm(world))
+    last = delivered(world, storm(world))
     assert named(last) == (set(), set(), of(range(39, 40)))
     assert shown(last) == (0, 0, True)
     assert last.conversation.storm is not None
@@ -104,28 +104,28 @@ def test_a_storm_stands_until_all_that_it_told_of_has_ended(world: World) -> Non
     assert not [row for row in world.state.conversations if row.state == OPEN and row.group_id is not None]
 
 
-def test_the_ends_of_what_a_storm_told_are_no_other_storm(world: World) -> None:
+def test_the_ends_of_absorbed_groups_are_no_other_storm(world: World) -> None:
     groups(world, range(20))
-    first = told(world, storm(world))
+    first = delivered(world, storm(world))
     groups(world, range(20), status=Status.RESOLVED)
-    assert named(told(world, storm(world))) == (set(), set(), of(range(20)))
+    assert named(delivered(world, storm(world))) == (set(), set(), of(range(20)))
     assert [row.id for row in world.state.conversations if row.kind == OF_STORM] == [first.id]
 
 
 def test_what_fires_when_few_still_fire_has_its_own_message_again(world: World) -> None:
     groups(world, range(20))
-    told(world, storm(world))
+    delivered(world, storm(world))
     groups(world, range(15), status=Status.RESOLVED)
-    told(world, storm(world))
+    delivered(world, storm(world))
     groups(world, range(20, 22))
     for _ in range(2):
         world.finish(single(world), DELIVERED)
     groups(world, range(15, 21), status=Status.RESOLVED)
-    assert named(told(world, storm(world)))[2] == of(range(15, 20))
+    assert named(delivered(world, storm(world)))[2] == of(range(15, 20))
     assert single(world).conversation.group_labels == {"group": "g20"}
 
 
-def test_what_a_message_has_no_room_for_is_told_by_the_next(world: World) -> None:
+def test_groups_without_room_are_named_in_the_next_message(world: World) -> None:
     limits = replace(LIMITS, room=400)
     groups(world, range(60))
     names: list[str] = []
@@ -148,22 +148,22 @@ def test_a_group_of_which_some_ended_is_named_as_one_that_still_fires(world: Wor
     groups(world, range(20))
     world.post(alert("More", "warning"), group="g7")
     world.now += 10 * SECOND
-    told(world, storm(world))
+    delivered(world, storm(world))
     groups(world, range(7, 8), status=Status.RESOLVED)
-    assert named(told(world, storm(world))) == (set(), {"g7"}, set())
+    assert named(delivered(world, storm(world))) == (set(), {"g7"}, set())
 
 
-def test_a_critical_of_a_group_that_a_storm_told_has_its_own_message(world: World) -> None:
+def test_a_critical_of_an_absorbed_group_has_its_own_message(world: World) -> None:
     world.policy = replace(POLICY, receivers={**POLICY.receivers, "oncall": (TEAM,)})
     groups(world, range(20))
-    told(world, storm(world))
+    delivered(world, storm(world))
     world.post(alert("Worse", "critical"), group="g3")
     assert single(world).conversation.group_labels == {"group": "g3"}
 
 
-def test_a_storm_with_nothing_to_tell_after_all_leaves_no_attempt(world: World) -> None:
+def test_a_storm_with_nothing_to_say_leaves_no_attempt(world: World) -> None:
     groups(world, range(20))
-    told(world, storm(world))
+    delivered(world, storm(world))
     for number in range(20, 23):
         node = replace(
             alert("Node", "warning"),
@@ -180,7 +180,7 @@ def test_a_storm_with_nothing_to_tell_after_all_leaves_no_attempt(world: World) 
     world.assert_balanced()
 
 
-def test_until_its_next_word_the_storm_waits(world: World) -> None:
+def test_a_storm_waits_until_its_next_message(world: World) -> None:
     groups(world, range(20))
     until = world.now + 60 * SECOND
     world.finish(storm(world), DELIVERED, not_before=until)
@@ -202,7 +202,7 @@ def test_criticals_that_fit_have_their_own_messages(world: World) -> None:
 
 
 def test_each_attempt_of_a_storm_has_its_own_version(world: World) -> None:
-    """It tells what is due by then: a provider that drops what it got before would drop news."""
+    """Each attempt shows what is due by then, and a provider may drop a version that it has seen."""
     groups(world, range(20))
     work = storm(world)
     world.finish(work, Retry("timeout", ambiguous=True, remote={"doubt": 1}))
@@ -217,7 +217,7 @@ def test_each_attempt_of_a_storm_has_its_own_version(world: World) -> None:
     world.assert_balanced()
 
 
-def test_what_ends_before_the_storms_word_arrived_is_obsolete(world: World) -> None:
+def test_an_end_before_the_storm_message_arrives_is_obsolete(world: World) -> None:
     groups(world, range(20))
     work = storm(world)
     groups(world, range(5), status=Status.RESOLVED)
@@ -236,7 +236,7 @@ def test_a_storm_that_is_given_up_leaves_dead_letters(world: World) -> None:
     assert isinstance(world.begin(TEAM, LIMITS), Idle)
 
 
-def test_what_is_inhibited_by_the_time_it_is_due_makes_no_storm(world: World) -> None:
+def test_conversations_inhibited_before_they_are_due_make_no_storm(world: World) -> None:
     for number in range(60):
         node = replace(alert("Node", "warning"), fingerprint=f"node-{number}")
         world.post(node, group=f"g{number}")
@@ -249,7 +249,7 @@ def test_what_is_inhibited_by_the_time_it_is_due_makes_no_storm(world: World) ->
     world.assert_balanced()
 
 
-def test_a_storm_that_nobody_was_told_of_ends_without_a_word(world: World) -> None:
+def test_an_unsent_storm_ends_without_a_message(world: World) -> None:
     groups(world, range(20))
     work = storm(world)
     world.finish(work, Retry("a storm's message was refused"))
@@ -260,7 +260,7 @@ def test_a_storm_that_nobody_was_told_of_ends_without_a_word(world: World) -> No
     assert storm(world).id != work.id
 
 
-def test_what_has_a_message_of_its_own_is_told_by_it_where_messages_are_edited(world: World) -> None:
+def test_a_conversation_with_its_own_message_is_edited_in_a_storm(world: World) -> None:
     limits = replace(LIMITS, edits=True)
     groups(world, range(6))
     world.deliver(TEAM)
@@ -278,7 +278,7 @@ def test_what_has_a_message_of_its_own_is_told_by_it_where_messages_are_edited(w
     assert isinstance(world.begin(TEAM, limits), Idle)
 
 
-def test_what_a_storm_took_along_is_due_again_after_a_restart(world: World) -> None:
+def test_absorbed_conversations_are_due_again_after_a_restart(world: World) -> None:
     groups(world, range(60))
     storm(world)
     world.assert_balanced()
@@ -289,7 +289,7 @@ def test_what_a_storm_took_along_is_due_again_after_a_restart(world: World) -> N
     assert all(part.may_have_arrived for part in work.parts)
 
 
-def test_a_storm_that_failed_is_tried_at_once_when_its_destination_is_resumed(world: World) -> None:
+def test_a_failed_storm_is_due_when_its_destination_is_resumed(world: World) -> None:
     groups(world, range(20))
     world.finish(storm(world), Retry("http 503"), not_before=world.now + HOUR)
     assert world.begin(TEAM, LIMITS) == Idle(world.now + HOUR, failing=True)
@@ -297,7 +297,7 @@ def test_a_storm_that_failed_is_tried_at_once_when_its_destination_is_resumed(wo
     storm(world)
 
 
-def test_a_router_that_dies_while_it_records_a_storm_goes_on_with_its_message(world: World) -> None:
+def test_a_crash_while_a_storm_is_recorded_keeps_its_message(world: World) -> None:
     groups(world, range(60))
     work = storm(world)
     world.do(jobs.Record(work, DELIVERED, world.policy, world.now, world.now))
@@ -311,16 +311,16 @@ def test_a_storms_message_stays_current_when_a_group_gets_its_own(world: World) 
     world.policy = replace(POLICY, receivers={**POLICY.receivers, "oncall": (TEAM,)})
     limits = replace(LIMITS, edits=True)
     groups(world, range(20))
-    told(world, storm(world, limits))
+    delivered(world, storm(world, limits))
     world.post(alert("Worse", "critical"), group="g3")
     world.finish(single(world, limits), Delivered({"ts": "2"}))
-    update = told(world, storm(world, limits))
+    update = delivered(world, storm(world, limits))
     assert (update.parts, shown(update)) == ((), (19, 19, False))
     assert isinstance(world.begin(TEAM, limits), Idle)
 
 
-def test_while_its_message_waits_a_storms_news_wake_nobody() -> None:
-    """What is told apart is looked for once a second."""
+def test_news_does_not_wake_a_storm_that_waits() -> None:
+    """The lane looks once a second for conversations with their own messages."""
     world, limits = World(), Limits(above=2, every=30 * SECOND)
     for number in range(6):
         world.post(alert(f"A{number}", "warning"), group=f"a{number}")

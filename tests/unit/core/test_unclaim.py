@@ -1,10 +1,10 @@
-"""A claim of which nothing was sent is taken back: all is as if nobody had claimed."""
+"""A claim of which nothing was sent is taken back: all rows are as they were before the claim."""
 
 from typing import Any
 
 import pytest
 
-from router.core.rows import TABLES
+from router.core.indexes import TABLES
 from router.model import HOUR, MINUTE, SECOND, Delivered, Retry, Status
 from router.store import Idle, Limits, Work
 from tests.unit.core.world import DAILY, NIGHT, PAGER, SLACK, TEAM, World, alert
@@ -18,8 +18,8 @@ def world(either_world: World) -> World:
 
 
 def contents(world: World) -> dict[str, list[Any]]:
-    """Every row. The next number and the generations may have gone on: none is given out twice. What was not notified of
-    is judged once more by a claim.
+    """Every row. The next id and the generations may differ, because none is used twice. An alert that was not notified
+    is judged again by a claim.
     """
     found = {table.name: sorted(getattr(world.state, table.name)) for table in TABLES}
     found["meta"] = [row for row in found["meta"] if row.key != "next_id"]
@@ -98,13 +98,13 @@ def test_what_ended_meanwhile_is_obsolete(world: World) -> None:
     assert isinstance(world.begin(SLACK), Idle)
 
 
-def test_news_that_came_meanwhile_are_told_with_the_rest(world: World) -> None:
+def test_news_during_a_wait_is_sent_with_the_rest(world: World) -> None:
     world.post(alert("A", "critical"))
     work = world.work_of(SLACK)
     world.post(alert("A", "critical"), alert("B", "critical"))
     world.take_back(work)
     world.deliver(SLACK)
-    assert world.providers[SLACK.key].told == [("A-critical", "firing"), ("B-critical", "firing")]
+    assert world.providers[SLACK.key].received == [("A-critical", "firing"), ("B-critical", "firing")]
 
 
 def test_a_digest_that_is_taken_back_goes_out_once(world: World) -> None:
@@ -114,7 +114,7 @@ def test_a_digest_that_is_taken_back_goes_out_once(world: World) -> None:
     world.take_back(world.work_of(DAILY))
     assert_back(world, before)
     world.finish(world.work_of(DAILY), Delivered())
-    assert world.providers[DAILY.key].told == [("A-info", "digest")]
+    assert world.providers[DAILY.key].received == [("A-info", "digest")]
 
 
 def _storm(world: World) -> Work:
@@ -124,7 +124,7 @@ def _storm(world: World) -> Work:
     return world.work_of(TEAM, LIMITS)
 
 
-def test_a_storms_message_that_is_taken_back_leaves_all_it_took_along_due(world: World) -> None:
+def test_a_taken_back_storm_leaves_its_conversations_due(world: World) -> None:
     work = _storm(world)
     assert len(work.parts) == 5
     world.take_back(work)
@@ -136,7 +136,7 @@ def test_a_storms_message_that_is_taken_back_leaves_all_it_took_along_due(world:
     assert world.fates(TEAM) == ["delivered"] * 5
 
 
-def test_a_storm_that_stands_keeps_its_message(world: World) -> None:
+def test_an_open_storm_keeps_its_message(world: World) -> None:
     world.finish(_storm(world), Delivered({"ts": "1"}), not_before=world.now)
     for number in range(5, 9):
         world.post(alert(f"A{number}", "warning"), group=f"g{number}")

@@ -1,5 +1,7 @@
-"""A world around the store's transitions: rules, a clock, and providers that remember what they were told."""
+"""A world around the store's transitions: rules, a clock, and providers that remember what they received."""
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar, cast
 
@@ -69,12 +71,23 @@ POLICY = Policy(
 
 
 def with_repeat(every: Millis | None) -> Policy:
-    """The policy, with every route's repeats told again like this."""
+    """The policy, in which every route sends repeats after this time."""
     routes = tuple(replace(route, repeat=every) for route in POLICY.root.routes)
     return replace(POLICY, root=replace(POLICY.root, routes=routes, repeat=every))
 
 
-# The same, without the team's hours; and one that tells all to the team alone, without digests.
+def without_ends(policy: Policy, keys: Iterable[str]) -> Policy:
+    """The policy, with ``send_resolved: false`` at these destinations."""
+    chosen = frozenset(keys)
+    receivers = {
+        name: tuple(replace(each, send_resolved=each.key not in chosen) for each in several)
+        for name, several in policy.receivers.items()
+    }
+    fingerprint = " ".join([policy.fingerprint, *sorted(chosen)])
+    return replace(policy, receivers=receivers, fingerprint=fingerprint)
+
+
+# The same, without the team's hours; and one that sends everything to the team alone, without digests.
 RULES = (
     POLICY,
     replace(
@@ -105,27 +118,27 @@ def webhook(*alerts: Alert, group: str = "g", truncated: int = 0, peer: str = "h
 
 @dataclass
 class Provider:
-    """What one destination believes: by conversation token and episode, the alerts it shows as firing."""
+    """What one destination shows as firing: alerts by conversation token and episode."""
 
     firing: dict[tuple[str, int], set[str]] = field(default_factory=dict)
-    told: list[tuple[str, str]] = field(default_factory=list)
+    received: list[tuple[str, str]] = field(default_factory=list)
 
-    def hear(self, work: Work) -> None:
+    def receive(self, work: Work) -> None:
         conversation = work.conversation
         if conversation.storm is not None:
             news = conversation.storm.news
             named = [each.labels for each in (*news.firing, *news.eased, *news.resolved)]
             for part in work.parts:
                 assert part.conversation.group_labels in named, f"{part}: is not named"
-                self.hear(part)
+                self.receive(part)
             return
         shown = {each.alert.fingerprint for each in conversation.firing}
         self.firing[conversation.token, conversation.episode] = shown
-        self.told += [
+        self.received += [
             (each.alert.fingerprint, each.alert.status) for each in conversation.alerts if each.news
         ]
         if conversation.digest is not None:
-            self.told += [(line.alert.fingerprint, "digest") for line in conversation.digest.firing]
+            self.received += [(line.alert.fingerprint, "digest") for line in conversation.digest.firing]
 
     @property
     def all_firing(self) -> set[str]:
@@ -133,7 +146,7 @@ class Provider:
 
 
 class Played(Protocol):
-    """A database that answers at once."""
+    """A database whose coroutines never wait."""
 
     @property
     def state(self) -> State:
@@ -143,7 +156,7 @@ class Played(Protocol):
 
 
 class World:
-    """The store's transitions, with providers that remember what they heard."""
+    """The store's transitions, with providers that remember what they received."""
 
     def __init__(
         self,
@@ -157,6 +170,8 @@ class World:
         self.now = now
         self.providers = {each.key: Provider() for each in ALL}
         self.accepted = 0
+        self.without_ends: set[str] = set()
+        """The destinations with ``send_resolved: false``, those that are gone from the rules included."""
         self.adopt(policy)
 
     @property
@@ -164,7 +179,7 @@ class World:
         return self.database.state
 
     def do(self, job: Job[T]) -> T:
-        """One job, without what the store makes of several."""
+        """Run one job directly."""
         return at_once(self.database.do(job))
 
     def post(
@@ -177,34 +192,38 @@ class World:
         return self.counted(at_once(self.store.accept(body, source, b"{}", self.policy, self.now)))
 
     def counted(self, receipt: Receipt) -> Receipt:
-        """Its changes are in the ledger from now on."""
+        """Count the changes of a receipt, and return it."""
         self.accepted += len(receipt.changes)
         return receipt
 
     def begin(
         self, destination: Destination, limits: Limits | None = None, overdue: Millis = 0
     ) -> Work | Idle:
-        found = at_once(self.store.claim(destination, self.policy, self.now, limits=limits, overdue=overdue))
+        there = replace(destination, send_resolved=destination.key not in self.without_ends)
+        found = at_once(self.store.claim(there, self.policy, self.now, limits=limits, overdue=overdue))
         if isinstance(found, Idle) and not overdue:
-            assert found.until is None or found.until > self.now, "a lane that is idle looks again at once"
+            assert found.until is None or found.until > self.now, "an idle lane claims again immediately"
+        if isinstance(found, Work) and destination.key in self.without_ends:
+            works = found.parts if found.is_storm else (found,)
+            assert not all(each.says_only_ends for each in works), f"{found}: is sent for an end alone"
         return found
 
     def work_of(self, destination: Destination, limits: Limits | None = None) -> Work:
-        """What is due there."""
+        """Claim what is due at a destination."""
         work = self.begin(destination, limits)
         assert isinstance(work, Work), f"nothing is due at {destination.key}"
         return work
 
     def finish(
-        self, work: Work, outcome: Outcome, *, heard: bool = False, not_before: Millis | None = None
+        self, work: Work, outcome: Outcome, *, arrived: bool = False, not_before: Millis | None = None
     ) -> None:
-        if isinstance(outcome, Delivered) or heard:
-            self.providers.setdefault(work.conversation.destination, Provider()).hear(work)
+        if isinstance(outcome, Delivered) or arrived:
+            self.providers.setdefault(work.conversation.destination, Provider()).receive(work)
         again = self.now if not_before is None else not_before
         at_once(self.store.record(work, outcome, self.policy, self.now, again))
 
     def take_back(self, *works: Work) -> None:
-        """Nothing of them was sent."""
+        """Undo claims of which nothing was sent."""
         at_once(self.store.unclaim(works, self.policy, self.now))
 
     def settle_doubts(self) -> None:
@@ -213,7 +232,7 @@ class World:
             self.counted(receipt)
 
     def deliver(self, *destinations: Destination) -> None:
-        """Everything that is due, everywhere."""
+        """Deliver everything that is due, at these destinations or all."""
         self.settle_doubts()
         for destination in destinations or ALL:
             for _ in range(100):
@@ -228,8 +247,12 @@ class World:
         return sorted(row.id for row in self.state.dead_letters if row.state == "dead")
 
     def adopt(self, policy: Policy) -> None:
-        """Everything that fires is judged by these rules."""
-        at_once(self.store.rules.adopt(Adoption(policy), self.now))
+        """Put these rules in force, and judge all firing alerts."""
+        named = policy.destinations
+        self.without_ends -= set(named)
+        self.without_ends |= {each.key for each in named.values() if not each.send_resolved}
+        options = {each: json.dumps({"options": {"send_resolved": False}}) for each in self.without_ends}
+        at_once(self.store.rules.adopt(Adoption(policy, options), self.now))
         at_once(self.store.rules.judge_all(policy, self.now))
         at_once(self.store.rules.retire(policy, self.now))
 
@@ -238,7 +261,7 @@ class World:
         self.adopt(policy)
 
     def restart(self) -> None:
-        """Nothing of what was under way is recorded."""
+        """Restart the router: no attempt under way is recorded."""
         at_once(self.store.start(self.now))
         self.reload(self.policy)
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from router.core.conversations import DATABASE_ID
-from router.core.rows import TABLES
+from router.core.indexes import TABLES
 from router.core.state import State
 from router.store.batch import Batch, Direct, JobResult
 from router.store.jobs import Job

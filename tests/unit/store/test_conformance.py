@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from router.core.claim import ALL_APART, Share
+from router.core.claim import NO_STORM, Share
 from router.core.conversations import FIRST_DUE, ONE_ENDED
 from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN
 from router.core.release import MANY_MUTED
@@ -21,8 +21,7 @@ from tests.examples import examples
 from tests.unit.core import oracle
 from tests.unit.core.memory import at_once
 from tests.unit.core.stories import ALERTS, STEPS, History
-from tests.unit.core.test_storm_histories import STEPS as STORM_STEPS
-from tests.unit.core.test_storm_histories import Storm
+from tests.unit.core.storm_stories import STORM_STEPS, StormHistory
 from tests.unit.core.world import ALL, World, with_repeat
 from tests.unit.store.sqlite_world import InSqlite, contents, in_sqlite
 
@@ -46,7 +45,7 @@ def asked(world: World) -> dict[str, list[Any]]:
     conversations = sorted(row.id for row in world.state.conversations)[:2]
     storms = [0, *sorted(row.id for row in world.state.conversations if row.kind == OF_STORM)[-1:]]
     last = storms[-1]
-    shares = [ALL_APART, Share(last, True), Share(last, True, True, True), Share(last, False, True)]
+    shares = [NO_STORM, Share(last, True), Share(last, True, True, True), Share(last, False, True)]
     return {
         "next due": [
             (key, at, at - overdue, share, others, limit)
@@ -160,7 +159,7 @@ def test_a_history_in_sqlite_is_the_same_in_memory(steps: list[tuple[str, Any]],
 def test_a_storm_in_sqlite_is_the_same_in_memory(steps: list[tuple[str, Any]], edits: Any) -> None:
     with in_sqlite() as database:
         limits = Limits(above=2, every=5 * SECOND, room=100, edits=edits)
-        storms = Storm(limits), Storm(limits, database)
+        storms = StormHistory(limits), StormHistory(limits, database)
         for step in steps:
             for storm in storms:
                 storm.step(*step)

@@ -13,11 +13,10 @@ from router.store import Idle, Limits
 from router.store.recording import Recording
 from tests.examples import examples
 from tests.unit.core.stories import STEPS, History
-from tests.unit.core.test_storm_histories import STEPS as STORM_STEPS
-from tests.unit.core.test_storm_histories import Storm
-from tests.unit.core.world import ALL, DAILY, PAGER, SLACK, TEAM, World, alert
+from tests.unit.core.storm_stories import STORM_STEPS, StormHistory
+from tests.unit.core.world import ALL, DAILY, PAGER, POLICY, SLACK, TEAM, World, alert, without_ends
 from tests.unit.store.large import large_from
-from tests.unit.store.sqlite_world import in_sqlite
+from tests.unit.store.sqlite_world import InSqlite, in_sqlite
 
 T = TypeVar("T")
 
@@ -66,12 +65,13 @@ def test_a_storm_of_large_conversations_ends_as_with_small_ones(
     limits = Limits(above=2, every=5 * SECOND, room=room, edits=edits)
     with in_sqlite() as database, pytest.MonkeyPatch.context() as patch:
         large_from(patch, 0)
-        large = Storm(limits, database)
+        large = StormHistory(limits, database)
+        of(large.world)
         for step in steps:
             large.step(*step)
         large.settle()
         large_from(patch, 500)
-        small = Storm(limits)
+        small = StormHistory(limits)
         for step in steps:
             small.step(*step)
         small.settle()
@@ -94,6 +94,24 @@ def test_all_alerts_are_sent_and_recorded(world: World) -> None:
     assert isinstance(world.begin(SLACK), Idle)
 
 
+def test_ends_that_overtake_a_claim_are_not_sent_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.reload(without_ends(POLICY, [SLACK.key]))
+    many(world)
+    database = world.database
+    assert isinstance(database, InSqlite)
+    read = database.read
+
+    async def read_after_the_ends(work: Callable[..., Any]) -> Any:
+        many(world, Status.RESOLVED)
+        return await read(work)
+
+    monkeypatch.setattr(database, "read", read_after_the_ends)
+    assert isinstance(world.begin(SLACK), Idle)
+    world.assert_balanced()
+    assert Counter(world.fates(SLACK)) == {"obsolete": 7, "dropped": 7}
+    assert {row.state for row in world.state.conversations if row.destination == SLACK.key} == {"closed"}
+
+
 def test_a_claim_that_is_taken_back_leaves_nothing_behind(world: World) -> None:
     many(world)
     world.take_back(world.work_of(SLACK))
@@ -111,7 +129,7 @@ def test_a_failed_attempt_does_not_change_what_was_notified(world: World) -> Non
     many(world, Status.RESOLVED)
     world.deliver()
     assert world.fates(SLACK) == ["obsolete"] * 14
-    assert world.providers[SLACK.key].told == []
+    assert world.providers[SLACK.key].received == []
 
 
 @pytest.mark.parametrize(

@@ -512,7 +512,7 @@ def test_pruning_at_any_time_changes_no_sum_and_no_notification(chapters: list[A
 
 def by_alert(provider: Provider) -> list[tuple[str, str]]:
     """What the provider received about each alert, in order."""
-    return sorted(provider.told, key=itemgetter(0))
+    return sorted(provider.received, key=itemgetter(0))
 
 
 def prune_and_compare(harness: PruneHarness, retention: Retention) -> None:

@@ -1,4 +1,4 @@
-"""PagerDuty ends up with the truth, whatever order triggers, resolves, retries and restarts come in."""
+"""PagerDuty shows what fires, in any order of triggers, resolves, retries and restarts."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,38 +26,38 @@ CHANNEL = PagerDutyChannel(PagerDutySettings())
 # How an attempt ends: whether PagerDuty takes the event, and what comes back (None: the router is killed first).
 ENDS: Mapping[str, tuple[bool, Outcome | None]] = {
     "is answered": (True, Delivered({})),
-    "is told to slow down": (False, Retry("http 429", pause=True)),
+    "is asked to slow down": (False, Retry("http 429", pause=True)),
     "fails": (False, Retry("http 503", ambiguous=True)),
     "loses its answer": (True, Retry("timeout", ambiguous=True)),
     "dies unheard": (False, None),
-    "dies heard": (True, None),
+    "dies after it arrived": (True, None),
 }
 
 
 @dataclass(frozen=True)
 class State:
-    """What is true and what PagerDuty shows; never changed, so that a search can go back to it."""
+    """Which alerts fire, and what PagerDuty shows. It is immutable, so a search can return to it."""
 
     now: Millis = NOON
     firing: Mapping[str, Millis] = field(default_factory=dict)
-    """Since when, by name."""
+    """By name: since when the alert fires."""
     incidents: frozenset[str] = frozenset()
-    """The dedup keys of those that are open."""
+    """The dedup keys of the open incidents."""
     work: Work | None = None
     """The attempt under way."""
     steps: tuple[str, ...] = ()
-    """How it came to this."""
+    """The steps that led to this state."""
 
 
 class Story:
-    """The store's transactions for one destination, told step by step."""
+    """The store's transactions for one destination, run step by step."""
 
     def __init__(self, world: World, destination: Destination) -> None:
         self.world = world
         self.destination = destination
 
     def steps(self, state: State, names: str) -> Iterator[str]:
-        """What may happen next: an alert changes or is repeated; an attempt begins, or ends somehow."""
+        """The possible next steps: an alert changes or is repeated; an attempt begins, or ends in some way."""
         for name in names:
             yield f"{name} fires"
             if name in state.firing:
@@ -78,26 +78,26 @@ class Story:
         others = {key: at for key, at in state.firing.items() if key != name}
         return replace(state, firing=others | ({name: since} if what == "fires" else {}))
 
-    def _end(self, state: State, heard: bool, outcome: Outcome | None) -> State:
+    def _end(self, state: State, arrived: bool, outcome: Outcome | None) -> State:
         work = state.work
         assert work is not None
-        if heard:
-            state = replace(state, incidents=self._heard(work, state.incidents))
+        if arrived:
+            state = replace(state, incidents=self._received(work, state.incidents))
         if outcome is None:
             self.world.restart()
         else:
             self.world.finish(work, outcome)
         return replace(state, work=None)
 
-    def _heard(self, work: Work, incidents: frozenset[str]) -> frozenset[str]:
-        """What PagerDuty makes of the event that the channel would send."""
+    def _received(self, work: Work, incidents: frozenset[str]) -> frozenset[str]:
+        """Return the open incidents after the event that the channel would send."""
         body = CHANNEL.render(self.destination, work.conversation, TEMPLATES).body
         assert not problems({"routing_key": KEY, **body}, 0, {KEY})
         key = frozenset({body["dedup_key"]})
         return incidents | key if body["event_action"] == "trigger" else incidents - key
 
     def settle(self, state: State) -> None:
-        """The router is killed and started, PagerDuty is well, and it shows what is true; so do the ledger."""
+        """The router is killed and started, and PagerDuty works: it shows what fires, and the ledger balances."""
         if state.work is not None:
             state = self.play(state, "dies unheard")
         for _ in range(10):
@@ -106,11 +106,11 @@ class Story:
                 break
             state = self.play(state, "is answered")
         assert state.work is None, f"it never comes to rest: {state.steps}"
-        assert state.incidents == self._truth(state), state.steps
+        assert state.incidents == self._expected(state), state.steps
         assert set(self.world.fates(self.destination)) <= {"delivered", "obsolete"}, state.steps
         self.world.assert_balanced()
 
-    def _truth(self, state: State) -> frozenset[str]:
+    def _expected(self, state: State) -> frozenset[str]:
         subjects = {
             f"alert:{alert(name, 'critical').identity}" if self.destination.per_alert else "group:hook:g"
             for name in state.firing
@@ -128,8 +128,8 @@ _destinations = pytest.mark.parametrize("destination", [PER_GROUP, PER_ALERT], i
 
 
 @_destinations
-def test_every_interleaving_of_up_to_seven_steps_ends_with_the_truth(destination: Destination) -> None:
-    """A search through all of them, for one alert: the rows go back to what they were after each."""
+def test_all_interleavings_of_seven_steps_end_in_the_right_state(destination: Destination) -> None:
+    """Search through all interleavings for one alert; the rows are restored after each."""
     world = World(policy=_policy(destination))
     story, rows = Story(world, destination), world.state
 
@@ -157,7 +157,9 @@ def test_every_interleaving_of_up_to_seven_steps_ends_with_the_truth(destination
 @_destinations
 @given(choices=st.lists(st.integers(0, 999), max_size=60))
 @examples(40)
-def test_long_stories_of_two_alerts_end_with_the_truth(destination: Destination, choices: list[int]) -> None:
+def test_long_stories_of_two_alerts_end_in_the_right_state(
+    destination: Destination, choices: list[int]
+) -> None:
     story, state = Story(World(policy=_policy(destination)), destination), State()
     for choice in choices:
         steps = list(story.steps(state, "AB"))

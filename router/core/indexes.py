@@ -1,0 +1,172 @@
+"""The tables of the state machine, with the indexes that find their rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from router.core.rows import (
+    CLOSING,
+    FIRING,
+    HOLD,
+    NOT_FIRING,
+    OF_GROUP,
+    OPEN,
+    OPEN_FATES,
+    AlertRow,
+    ChangeRow,
+    ConfigurationRow,
+    ConversationRow,
+    DeadLetterRow,
+    DeliveryRow,
+    DestinationRow,
+    FateRow,
+    FormerFateRow,
+    FragmentRow,
+    GroupRow,
+    InhibitorRow,
+    MemberRow,
+    MessageRow,
+    MetaRow,
+    WebhookRow,
+)
+from router.model import Fate
+
+R = TypeVar("R", bound=tuple[Any, ...])
+
+
+@dataclass(frozen=True, slots=True)
+class RowIndex:
+    """An index of a table. The rows of one key are a set, which is loaded whole."""
+
+    name: str
+    columns: tuple[str, ...]
+    """The columns whose values are the key; none: all rows are one set."""
+    only: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+    """Values that other columns of the rows must have; ``None`` as the only value: any value but null."""
+    ids: bool = False
+    """The key is made of ids: no saved row refers to an id that was created in this batch."""
+    unique: bool = False
+    """A key has at most one row, so a set with one row is whole."""
+    latest: str | None = None
+    """Only the row with the highest value in this column belongs to the set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[R]):
+    name: str
+    row: type[R]
+    indexes: tuple[RowIndex, ...] = ()
+    primary: tuple[str, ...] = ("id",)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        fields: tuple[str, ...] = getattr(self.row, "_fields")  # noqa: B009  (of a NamedTuple)
+        return fields
+
+
+ALL = "all"
+
+
+_ALL = RowIndex(ALL, ())
+
+
+WEBHOOKS = Table("webhooks", WebhookRow)
+
+
+GROUPS = Table("groups", GroupRow, (RowIndex("key", ("source", "receiver", "group_key"), unique=True),))
+
+
+ALERTS = Table(
+    "alerts",
+    AlertRow,
+    (
+        RowIndex("identity", ("source", "identity"), unique=True),
+        RowIndex("self", ("status",), {"about": (None,)}),
+    ),
+)
+
+
+INHIBITORS = Table(
+    "inhibitors",
+    InhibitorRow,
+    (RowIndex("key", ("key",)), RowIndex("alert", ("alert_id",), ids=True)),
+    ("key", "alert_id"),
+)
+
+
+CONVERSATIONS = Table(
+    "conversations",
+    ConversationRow,
+    (
+        RowIndex("token", ("token",), latest="episode"),
+        RowIndex("open of group", ("group_id",), {"state": (OPEN,), "kind": (OF_GROUP,)}, ids=True),
+        RowIndex("deciding", ("deciding",), {"deciding": (None,)}, ids=True),
+        RowIndex("closing", ("state",), {"state": (CLOSING,)}),
+        RowIndex("open slots", ("state",), {"state": (OPEN,), "slot": (None,)}),
+    ),
+)
+
+
+MEMBERS = Table(
+    "members",
+    MemberRow,
+    (
+        RowIndex("open of alert", ("alert_id",), {"open": (1,)}, ids=True),
+        RowIndex("conversation", ("conversation_id",), ids=True),
+        RowIndex("pair", ("conversation_id", "alert_id"), ids=True, unique=True),
+        RowIndex("muted", ("inhibitor",), {"inhibitor": (None,)}),
+        RowIndex(
+            "held", ("open",),
+            {"open": (1,), "decision": (HOLD,), "status": (FIRING,), "notified": NOT_FIRING},
+        ),
+    ),
+)  # fmt: skip
+
+
+CHANGES = Table("changes", ChangeRow)
+
+
+FATES = Table(
+    "fates",
+    FateRow,
+    (
+        RowIndex("open of member", ("member_id",), {"fate": OPEN_FATES}, ids=True),
+        RowIndex("dead of member", ("member_id",), {"fate": (Fate.DEAD,)}, ids=True),
+        RowIndex("change", ("change_id",), ids=True),
+    ),
+)
+
+
+FORMER_FATES = Table("former_fates", FormerFateRow)
+
+
+DELIVERIES = Table("deliveries", DeliveryRow)
+
+
+MESSAGES = Table("messages", MessageRow)
+
+
+DEAD_LETTERS = Table(
+    "dead_letters",
+    DeadLetterRow,
+    (RowIndex("open of conversation", ("conversation_id",), {"state": ("dead",)}, ids=True),),
+)
+
+
+META = Table("meta", MetaRow, (), ("key",))
+
+
+CONFIGURATIONS = Table("configurations", ConfigurationRow)
+
+
+DESTINATIONS = Table("destinations", DestinationRow, (_ALL,), ("key",))
+
+
+FRAGMENTS = Table("fragments", FragmentRow, (_ALL,), ("name",))
+
+
+# A table comes before the tables that refer to it.
+TABLES: tuple[Table[Any], ...] = (
+    META, DESTINATIONS, FRAGMENTS, WEBHOOKS, GROUPS, ALERTS, INHIBITORS, CONVERSATIONS, MEMBERS, CHANGES, FATES,
+    DELIVERIES, DEAD_LETTERS, FORMER_FATES, MESSAGES, CONFIGURATIONS,
+)  # fmt: skip

@@ -1,0 +1,153 @@
+"""Judging: what the rules say of an alert among all that fires, and what that changes in its conversations."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from router.core.alerts import about_of, labels_of
+from router.core.conversations import open_members
+from router.core.members import Transitions
+from router.core.rows import DROP, FIRING, GIVEN_UP, NOT_FIRING
+from router.core.state import MissingRows, State
+from router.core.subjects import Subject, subject_of, want_memberships
+from router.decide import Policy, decide
+from router.decide.inhibition import Key
+from router.model import Decision, DecisionKind, Destination, Labels, Millis
+
+ABSENT = "not in Alertmanager's last answer"
+
+
+def judge(
+    state: State,
+    policy: Policy,
+    labels: Labels,
+    about: frozenset[str] | None,
+    now: Millis,
+    identity: str = "",
+) -> tuple[Decision, ...]:
+    """Return what the rules decide for an alert, by the inhibitors that fire now. See :func:`router.decide.decide`."""
+
+    def source(key: Key) -> Labels | None:
+        # Two alerts that both match both sides of a rule do not mute each other.
+        # https://github.com/prometheus/alertmanager/blob/main/inhibit/inhibit.go
+        for row in state.inhibitors.of("key", key.text):
+            if not (key.two_sided and row.two_sided):
+                return labels_of(state.alerts[row.alert_id])
+        return None
+
+    return decide(labels, policy, now, source, about, identity)
+
+
+def want_judged(state: State, policy: Policy, several: Iterable[tuple[str, Labels]]) -> None:
+    """Load the rows that :func:`judge` needs, in rounds.
+
+    :param several: identity and labels of each alert
+    :raises MissingRows: rows are not loaded yet
+    """
+    if not policy.inhibition.rules:
+        return
+    keys = {key.text for identity, labels in several for key in policy.match(labels, identity).muted_by}
+    state.inhibitors.want("key", keys)
+    state.ready()
+    state.alerts.want("id", {row.alert_id for key in keys for row in state.inhibitors.of("key", key)})
+
+
+def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Millis) -> None:
+    """Load the rows that :func:`rejudge` needs, in rounds. :raises MissingRows: rows are not loaded yet"""
+    ids = list(alerts)
+    if state.complete or not ids:
+        return
+    state.alerts.want("id", ids)
+    state.members.want("open of alert", ids)
+    state.ready()
+    firing = [row for id_ in ids if (row := state.alerts.get(id_)) is not None and row.status == FIRING]
+    members = [member for row in firing for member in state.members.of("open of alert", row.id)]
+    last = [row.last_change_id for row in firing if row.last_change_id is not None]
+    with suppress(MissingRows):
+        want_judged(state, policy, ((row.identity, labels_of(row)) for row in firing))
+    state.fates.want("open of member", (member.id for member in members))
+    state.fates.want("change", last)
+    state.changes.want("id", last)
+    state.groups.want("id", {row.group_id for row in firing})
+    state.conversations.want("id", {member.conversation_id for member in members})
+    state.ready()
+    state.groups.want(
+        "id",
+        {
+            group
+            for member in members
+            if (group := state.conversations[member.conversation_id].group_id) is not None
+        },
+    )
+    state.ready()
+    by_subject: list[tuple[Subject, list[Destination]]] = []
+    for row in firing:
+        named = [
+            each.destination
+            for each in judge(state, policy, labels_of(row), about_of(row), now, row.identity)
+        ]
+        groups = {row.group_id}
+        for member in open_members(state, row.id):
+            group = state.conversations[member.conversation_id].group_id
+            groups |= set() if group is None else {group}
+        by_subject += ((subject_of(state, row, group), named) for group in groups)
+    want_memberships(state, policy, by_subject, now)
+
+
+def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozenset[str]:
+    """Judge a firing alert again: its inhibitor ended, its time came, or the rules changed.
+
+    Return the keys of the destinations that may have something to send now.
+    """
+    alert = state.alerts.get(alert_id)
+    if alert is None or alert.status != FIRING:
+        return frozenset()
+    decisions = judge(state, policy, labels_of(alert), about_of(alert), now, alert.identity)
+    if alert.withheld is not None:
+        decisions = _withheld(decisions, alert.withheld)
+    named = {decision.destination.key for decision in decisions}
+    group_ids = {alert.group_id}
+    for member in reversed(open_members(state, alert_id)):
+        if member.status != FIRING or member.notified not in NOT_FIRING:
+            continue
+        conversation = state.conversations[member.conversation_id]
+        if conversation.group_id is not None:
+            group_ids.add(conversation.group_id)
+        if member.failover:  # a failover notification does not wait for hours
+            key = conversation.destination
+            decisions = tuple(
+                each
+                for each in decisions
+                if each.destination.key != key or each.kind is not DecisionKind.HOLD
+            )
+        if conversation.destination in named or member.decision in (DROP, GIVEN_UP):
+            continue
+        if not (member.failover and policy.names(conversation.destination)):
+            Transitions(state, policy, subject_of(state, alert, alert.group_id), now).drop(
+                member, "no longer routed here"
+            )
+    for group_id in sorted(group_ids):
+        Transitions(state, policy, subject_of(state, alert, group_id), now).fire(decisions, None)
+    return frozenset(named)
+
+
+def rejudge_all(state: State, policy: Policy, ids: Sequence[int], now: Millis) -> frozenset[str]:
+    """Judge several firing alerts again, see :func:`rejudge`. Return the keys of the destinations to wake."""
+    want_rejudged(state, policy, ids, now)
+    woken: set[str] = set()
+    for id_ in ids:
+        woken |= rejudge(state, policy, id_, now)
+    return frozenset(woken)
+
+
+def _withheld(decisions: tuple[Decision, ...], why: str) -> tuple[Decision, ...]:
+    """Turn decisions into ``inhibited`` while Alertmanager withholds the alert.
+
+    An alert that is only missing from its answers stays in the next digest.
+    """
+    stays = (DecisionKind.DROP, DecisionKind.DIGEST) if why == ABSENT else (DecisionKind.DROP,)
+    return tuple(
+        each
+        if each.kind in stays
+        else Decision(each.destination, DecisionKind.INHIBITED, None, each.rule, why)
+        for each in decisions
+    )
