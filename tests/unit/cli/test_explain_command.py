@@ -60,7 +60,7 @@ async def test_explain_of_a_stored_alert_has_what_was_notified(tmp_path: Path) -
     url = f"sqlite:///{tmp_path}/router.db"
     policy = load(ROOT / "routes.yaml", environ={}, now=NOW, preview=True).policy
     store = await Store.open(url)
-    await store.adopt(Adoption(policy), NOW)
+    await store.rules.adopt(Adoption(policy), NOW)
     alert = Alert("f00d", {"alertname": "Disk", "severity": "warning"}, {}, Status.FIRING)
     await store.accept(Webhook("r", "g", {}, "", 0, (alert,)), "prod", b"", policy, NOW)
     rules = ["--config", str(ROOT / "routes.yaml"), "--database", url]  # while it is open elsewhere

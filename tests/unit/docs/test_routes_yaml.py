@@ -24,7 +24,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "inhibit_rules": (models.InhibitModel,),
     "retention": (models.RetentionModel,),
 }  # fmt: skip
-_ELSEWHERE = {models.BasicAuth, models.AlertmanagerAuth, models.FragmentModel}
+_ELSEWHERE = {models.BasicAuthModel, models.AlertmanagerAuth, models.FragmentModel}
 
 
 def keys(*of: type[BaseModel]) -> set[str]:
@@ -45,7 +45,7 @@ def test_every_model_of_the_file_has_a_section() -> None:
 
 def test_credentials_are_described_where_they_are_used() -> None:
     described = section(PAGE, "sources")
-    used = keys(models.BasicAuth, models.AlertmanagerAuth)
+    used = keys(models.BasicAuthModel, models.AlertmanagerAuth)
     assert [key for key in used if f"`{key}`" not in described] == []
 
 

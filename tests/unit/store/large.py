@@ -26,7 +26,7 @@ def large_from(patch: pytest.MonkeyPatch, members: int) -> None:
         "core.record",
         "core.claim",
         "core.digests",
-        "core.dead_letters",
+        "core.dead_letter_settling",
         "store.recording",
     ):
         patch.setattr(f"router.{module}.LARGE", members)

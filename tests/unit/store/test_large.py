@@ -1,7 +1,7 @@
 """A conversation of very many members is claimed, recorded and closed in pieces: all ends as if it were a small one."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import pytest
@@ -66,7 +66,6 @@ def test_a_storm_of_large_conversations_ends_as_with_small_ones(
     with in_sqlite() as database, pytest.MonkeyPatch.context() as patch:
         large_from(patch, 0)
         large = StormHistory(limits, database)
-        of(large.world)
         for step in steps:
             large.step(*step)
         large.settle()
