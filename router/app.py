@@ -146,7 +146,7 @@ async def _build(
     outbox = Outbox() if options.preview else None
     active, status = ActiveConfig(loaded, outbox), LoadStatus(options.config, metrics)
 
-    clock_watch = ClockWatch(store, clock, active.policy)
+    clock_watch = ClockWatch(store.timekeeping, clock, active.policy)
     lanes = Lanes(
         store=store, clock=clock, metrics=metrics, channels=REGISTRY, current=active.runtime,
         counting_since=clock_watch.look,

@@ -8,7 +8,7 @@ import structlog
 from router.clock import STEP, Clock, offset, wait_elapsed
 from router.decide import Policy
 from router.model import MINUTE, SECOND, Millis
-from router.store import BEAT, Store, StoreUnavailable
+from router.store import BEAT, StoreUnavailable, Timekeeping
 
 log = structlog.get_logger(__name__)
 
@@ -24,10 +24,10 @@ class ClockWatch:
     alerts end as stale or gone, and deliveries are given up, only after the full time.
     """
 
-    def __init__(self, store: Store, clock: Clock, policy: Callable[[], Policy]) -> None:
+    def __init__(self, timekeeping: Timekeeping, clock: Clock, policy: Callable[[], Policy]) -> None:
         self.count = 0
         """The number of steps so far."""
-        self._store = store
+        self._timekeeping = timekeeping
         self._clock = clock
         self._policy = policy
         self._restarts: list[Callable[[], None]] = []
@@ -82,18 +82,18 @@ class ClockWatch:
         now, elapsed, by = self._clock.now(), self._clock.elapsed(), self._stepped_by
         unwritten = 0 if self._unwritten_since is None else elapsed - self._unwritten_since
         if self._counting_since is None:
-            self._counting_since = await self._store.timekeeping.begin_counting(self._policy(), now)
+            self._counting_since = await self._timekeeping.begin_counting(self._policy(), now)
         elif by < -STEP or max(by, unwritten) > _FORWARD_STEP:
             log.warning(
                 "the clock was stepped, or the database could not be written; all timers restart",
                 stepped_seconds=by / SECOND, unwritten_seconds=unwritten / SECOND,
             )  # fmt: skip
-            self._counting_since = await self._store.timekeeping.step_clock(
+            self._counting_since = await self._timekeeping.step_clock(
                 self._policy(), now, back=by < -STEP
             )
             self._note_step()
         elif elapsed >= self._beat_at:
-            if await self._store.timekeeping.heartbeat(self._policy(), now):
+            if await self._timekeeping.heartbeat(self._policy(), now):
                 self._note_step()
         else:
             self._offset += by

@@ -301,6 +301,7 @@ __all__ = [
     "Store",
     "StoreUnavailable",
     "Story",
+    "Timekeeping",
     "Trouble",
     "Work",
     "read_ledger",

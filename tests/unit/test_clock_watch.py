@@ -7,14 +7,14 @@ import pytest
 from router.clock_watch import ClockWatch
 from router.decide import Policy, Route, Severity
 from router.model import HOUR, MINUTE, SECOND, Millis
-from router.store import BEAT, Store, StoreUnavailable
+from router.store import BEAT, StoreUnavailable, Timekeeping
 from tests.clock import ManualClock
 
 NOON: Millis = 1_795_435_200_000
 POLICY = Policy(severity=Severity(), root=Route("route", "all"), receivers={"all": ()}, fingerprint="1")
 
 
-class NotingStore(Store):
+class NotingTimekeeping(Timekeeping):
     """Notes its calls, unless it is not writable."""
 
     def __init__(self) -> None:
@@ -31,12 +31,12 @@ class NotingStore(Store):
         self._write()
         return now - HOUR
 
-    async def beat(self, policy: Policy, now: Millis) -> bool:
+    async def heartbeat(self, policy: Policy, now: Millis) -> bool:
         self._write()
         self.beats.append(now)
         return self.finishes
 
-    async def step(self, policy: Policy, now: Millis, *, back: bool) -> Millis:
+    async def step_clock(self, policy: Policy, now: Millis, *, back: bool) -> Millis:
         self._write()
         self.steps.append((now, back))
         return now
@@ -45,7 +45,7 @@ class NotingStore(Store):
 @dataclass
 class Room:
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOON))
-    store: NotingStore = field(default_factory=NotingStore)
+    store: NotingTimekeeping = field(default_factory=NotingTimekeeping)
     restarts: int = 0
 
     def __post_init__(self) -> None:
