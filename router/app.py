@@ -15,13 +15,13 @@ from router.clock import Clock, SystemClock
 from router.clock_watch import ClockWatch
 from router.config_files import ConfigFiles
 from router.deliver import Lanes
-from router.judging import Judging
 from router.load_status import LoadStatus
 from router.maintenance import Maintenance
 from router.metrics import Metrics
 from router.model import SECOND, Millis
 from router.preview import Preview, start_on_friday_night, throwaway_database
 from router.reconcile import Reconciler
+from router.rejudging import Rejudging
 from router.reload import Reloader
 from router.shutdown import Shutdown
 from router.store import Store
@@ -159,7 +159,7 @@ async def _build(
     maintenance = Maintenance(store, clock, metrics, active.retention, active.policy)
     reloader = Reloader(
         files=files, active=active, status=status, store=store, clock=clock, lanes=lanes,
-        judging=Judging(store, clock, status, active.policy, lanes.wake),
+        judging=Rejudging(store, clock, status, active.policy, lanes.wake),
         ask_alertmanagers=None if options.preview else reconciler.look,
     )  # fmt: skip
     closing.push_async_callback(reloader.close)

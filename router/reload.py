@@ -14,9 +14,9 @@ from router.config import ConfigError
 from router.config_files import ConfigFiles, LoadedConfig
 from router.decide import Policy
 from router.deliver import Lanes, RuntimeConfig
-from router.judging import Judging
 from router.load_status import LoadStatus, ReloadError
 from router.model import SECOND, Destination, Millis
+from router.rejudging import Rejudging
 from router.render import TemplateError
 from router.store import Adoption, Store, StoreUnavailable
 
@@ -45,7 +45,7 @@ class Reloader:
         store: Store,
         clock: Clock,
         lanes: Lanes,
-        judging: Judging,
+        judging: Rejudging,
         ask_alertmanagers: Callable[[], Coroutine[Any, Any, object]] | None,
     ) -> None:
         """:param ask_alertmanagers: compares the store with what still fires; None: there is nothing to ask"""

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from router.store import DeliveryUnderWay, StoreUnavailable
-from router.web.answers import refusal, store_unwritable
 from router.web.app_context import APP_CONTEXT, AppContext
 from router.web.auth import Unauthorized, authenticate
-from router.web.row_id import row_id
+from router.web.json_answers import refusal, store_unwritable
+from router.web.path_ids import row_id
 
 Action = Callable[[AppContext, str], Awaitable[dict[str, str] | None]]
 """Acts on the thing that the address names. Returns ``status`` (what was done) and maybe ``reason``; None: there is no such

@@ -11,8 +11,8 @@ from router.rules.moments import InputError, parse_moment
 from router.rules.timetable import as_json, timetables
 from router.store import StoreUnavailable
 from router.store.page_queries import PageQueries
-from router.web.answers import refusal, store_unreadable
 from router.web.app_context import APP_CONTEXT, TOTAL
+from router.web.json_answers import refusal, store_unreadable
 
 STATIC = Path(__file__).parent / "static"
 # Only our own files run. A message with its own HTML is shown in a frame that may run nothing.

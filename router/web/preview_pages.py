@@ -13,9 +13,9 @@ from router.channels import REGISTRY
 from router.channels.outbox import Entry, Outbox
 from router.clock import SystemClock
 from router.model import DAY, Millis
-from router.web.answers import refusal
 from router.web.app_context import APP_CONTEXT, AppContext
 from router.web.cards import card
+from router.web.json_answers import refusal
 
 # A proxy may close a connection that is silent for longer.
 _HEARTBEAT_SECONDS = 15

@@ -7,9 +7,9 @@ from typing import Any
 from aiohttp import web
 
 from router.store import StoreUnavailable
-from router.web.answers import refusal, store_unreadable
 from router.web.app_context import APP_CONTEXT, TOTAL
-from router.web.row_id import row_id
+from router.web.json_answers import refusal, store_unreadable
+from router.web.path_ids import row_id
 
 # Text may hold these control characters. A body with any other one is shown as base64.
 _TEXT_CONTROLS = frozenset("\t\n\r\f")

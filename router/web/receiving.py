@@ -17,10 +17,10 @@ from router.model import Webhook
 from router.parse import ParseError
 from router.store import StoreUnavailable
 from router.undecided import MAX_PIECE_ALERTS, undecidable_reason
-from router.web.answers import refusal
 from router.web.app_context import APP_CONTEXT, AppContext
 from router.web.auth import Unauthorized, authenticate
 from router.web.body import SUPPORTED_ENCODINGS, Body, Intake, TooManyBytes, UnknownEncoding
+from router.web.json_answers import refusal
 
 log = structlog.get_logger(__name__)
 

@@ -17,9 +17,9 @@ from router.metrics import package_version
 from router.model import MINUTE, Millis
 from router.store import Integrity, StoreUnavailable
 from router.web.actions import add_actions
-from router.web.answers import refusal
 from router.web.app_context import APP_CONTEXT, KEEPALIVE_SECONDS, AppContext
 from router.web.auth import Unauthorized, authenticate
+from router.web.json_answers import refusal
 from router.web.quarantine import add_quarantine
 from router.web.receiving import add_webhook
 

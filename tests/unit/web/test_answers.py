@@ -3,7 +3,7 @@
 import pytest
 
 from router.model import Source
-from router.web.answers import refusal
+from router.web.json_answers import refusal
 from tests.unit.web.room import Serve, Web
 
 LOCKED = (Source("prod", bearer_token="s3cret"),)

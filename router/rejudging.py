@@ -12,7 +12,7 @@ from router.store import RETRY_AFTER_FAILED_WRITE, Phase, Store, StoreUnavailabl
 T = TypeVar("T")
 
 
-class Judging:
+class Rejudging:
     """Applies the rules in force. It has one caller at a time: the part that puts rules in force."""
 
     def __init__(
