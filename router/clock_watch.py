@@ -88,7 +88,9 @@ class ClockWatch:
                 "the clock was stepped, or the database could not be written; all timers restart",
                 stepped_seconds=by / SECOND, unwritten_seconds=unwritten / SECOND,
             )  # fmt: skip
-            self._counting_since = await self._store.timekeeping.step_clock(self._policy(), now, back=by < -STEP)
+            self._counting_since = await self._store.timekeeping.step_clock(
+                self._policy(), now, back=by < -STEP
+            )
             self._note_step()
         elif elapsed >= self._beat_at:
             if await self._store.timekeeping.heartbeat(self._policy(), now):

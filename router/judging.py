@@ -53,6 +53,8 @@ class Judging:
 
     async def _judge_piece(self) -> None:
         policy = self._policy()
-        left, woken = await self.until_written(lambda: self._store.rules.judge_some(policy, self._clock.now()))
+        left, woken = await self.until_written(
+            lambda: self._store.rules.judge_some(policy, self._clock.now())
+        )
         self._status.set_phase(left)
         self._wake(woken)

@@ -42,7 +42,9 @@ class Preview:
         for destination in runtime.policy.destinations.values():
             if destination.digest:
                 conversation = await self._store.digest(destination, runtime.policy, self._clock.now())
-                message = runtime.channels[destination.channel].render(destination, conversation, runtime.templates)
+                message = runtime.channels[destination.channel].render(
+                    destination, conversation, runtime.templates
+                )
                 entries.append(entry_of(0, destination, conversation, message))
         return entries
 

@@ -37,7 +37,11 @@ async def _whole(request: web.Request) -> web.Response:
     """Answer with the original bytes. A browser saves them instead of showing them."""
     number = row_id(request.match_info["id"])
     try:
-        body = await request.app[APP_CONTEXT].store.pages.quarantined_body(number) if number is not None else None
+        body = (
+            await request.app[APP_CONTEXT].store.pages.quarantined_body(number)
+            if number is not None
+            else None
+        )
     except StoreUnavailable as error:
         return store_unreadable(error)
     if body is None:

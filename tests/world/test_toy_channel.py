@@ -125,9 +125,9 @@ def test_a_toy_channel_is_imported() -> None:
 async def test_the_preview_has_a_tab_for_a_toy_channel(tmp_path: Path) -> None:
     (tmp_path / "routes.yaml").write_text(RULES.format(code="{file: code}", room="kitchen"))
     options = ServeOptions(tmp_path / "routes.yaml", ("127.0.0.1", 0), preview=True, drain=0)
-    service = Service(options, {}, SystemClock())
-    await service.start()
+    service = await Service.open(options, {}, SystemClock())
     try:
+        await service.start()
         assert service.outbox is not None
         changes = service.outbox.changes()
         async with aiohttp.ClientSession() as session:

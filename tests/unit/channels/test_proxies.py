@@ -11,7 +11,7 @@ from router.channels import REGISTRY
 from router.channels.email import EmailChannel, EmailOptions, EmailSettings
 from router.model import MINUTE, Alertmanager, Broken, Delivered, Outcome, Retry
 from router.network import Network, Proxies, parse_exception
-from router.reconcile import ask
+from router.reconcile import ask_peers
 from tests.unit.channels.rigs import RIGS
 from tests.unit.channels.talk import NOW, TEMPLATES, conversation, destination
 from tests.world.fake_anything import Anything, Speak, fall_silent, http, smtp
@@ -195,11 +195,11 @@ async def test_alertmanager_is_asked_through_the_proxy(name: str, provider: Anyt
     provider.speak = http(200, b"[]")
     peers = Alertmanager((url,), MINUTE, MINUTE, None, None, None)
     async with FakeProxy(provider.address) as proxy:
-        answers = await ask(peers, NOW, through(proxy.url, authority=authority))
+        answers = await ask_peers(peers, NOW, through(proxy.url, authority=authority))
         assert answers.peers == {url}
         assert proxy.asked == [Asked("CONNECT", SERVER)]
-        untrusted = await ask(peers, NOW, through(proxy.url))
+        untrusted = await ask_peers(peers, NOW, through(proxy.url))
         assert untrusted.unanswered == {url: "connection failed"}
-        direct = await ask(peers, NOW, through(proxy.url, "proxied.example", authority=authority))
+        direct = await ask_peers(peers, NOW, through(proxy.url, "proxied.example", authority=authority))
         assert direct.unanswered == {url: "connection failed"}
         assert len(proxy.asked) == 2
