@@ -16,6 +16,7 @@ from router.channels.importing import ChannelImport, Node
 from router.clock import SystemClock
 from router.config import ConfigError, Trap, loads
 from router.model import Conversation, Delivered, Destination, LaneLimits, Message, Outcome
+from router.network import Network
 from router.render import Templates
 from router.rules.check import check_file
 from router.rules.convert import convert_text
@@ -35,7 +36,7 @@ class ToyOptions(DestinationOptions):
 
 
 class ToyChannel:
-    def __init__(self, settings: ToySettings) -> None:
+    def __init__(self, settings: ToySettings, network: Network) -> None:
         self._settings = settings
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:
