@@ -8,14 +8,15 @@ from router.clock_watch import ClockWatch
 from router.decide import Policy, Route, Severity
 from router.model import HOUR, MINUTE, SECOND, Millis
 from router.store import BEAT, Store, StoreUnavailable
+from router.store.timekeeping import Timekeeping
 from tests.clock import ManualClock
 
 NOON: Millis = 1_795_435_200_000
 POLICY = Policy(severity=Severity(), root=Route("route", "all"), receivers={"all": ()}, fingerprint="1")
 
 
-class NotingStore(Store):
-    """Notes its calls, unless it is not writable."""
+class NotingTimekeeping(Timekeeping):
+    """Notes its calls, unless the store is not writable."""
 
     def __init__(self) -> None:
         self.writable = True
@@ -31,25 +32,30 @@ class NotingStore(Store):
         self._write()
         return now - HOUR
 
-    async def beat(self, policy: Policy, now: Millis) -> bool:
+    async def heartbeat(self, policy: Policy, now: Millis) -> bool:
         self._write()
         self.beats.append(now)
         return self.finishes
 
-    async def step(self, policy: Policy, now: Millis, *, back: bool) -> Millis:
+    async def step_clock(self, policy: Policy, now: Millis, *, back: bool) -> Millis:
         self._write()
         self.steps.append((now, back))
         return now
 
 
+class NotingStore(Store):
+    def __init__(self, timekeeping: Timekeeping) -> None:
+        self.timekeeping = timekeeping
+
+
 @dataclass
 class Room:
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOON))
-    store: NotingStore = field(default_factory=NotingStore)
+    store: NotingTimekeeping = field(default_factory=NotingTimekeeping)
     restarts: int = 0
 
     def __post_init__(self) -> None:
-        self.steps = ClockWatch(self.store, self.clock, lambda: POLICY)
+        self.steps = ClockWatch(NotingStore(self.store), self.clock, lambda: POLICY)
         self.steps.after_steps(self._restart)
 
     def _restart(self) -> None:
