@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from router.model import MINUTE, SECOND, Delivered, Destination, Status
-from router.store import Limits, Permit, Store, totals
+from router.store import ROWS_OF_LISTS, Limits, Permit, Store, totals
 from router.store.backend import open_backend
 from router.store.questions import QUESTIONS
 from tests.conformance.work import counted
@@ -21,15 +21,15 @@ NOW = NIGHT + MINUTE
 STORM = Limits(above=60, every=5 * SECOND)
 Reading = Callable[[Store], Awaitable[object]]
 READINGS: dict[str, Reading] = {
-    "status": Store.status,
+    "status": lambda store: store.pages.status(),
     "lanes": lambda store: store.pages.lanes(NOW),
     "status and lanes": lambda store: store.pages.status_and_lanes(NOW),
-    "waiting": Store.waiting,
-    "ledger": Store.decisions,
-    "deliveries": Store.attempts,
-    "dead letters": Store.dead_letters,
+    "waiting": lambda store: store.pages.waiting(),
+    "ledger": lambda store: store.pages.decisions(),
+    "deliveries": lambda store: store.pages.attempts(),
+    "dead letters": lambda store: store.pages.dead_letters(),
     "quarantine": lambda store: store.pages.quarantined(20),
-    **{f"how many: {name}": lambda store, name=name: store.pages.total(name) for name in LISTS},  # type: ignore[misc]
+    **{f"how many: {name}": lambda store, name=name: store.pages.total(name) for name in ROWS_OF_LISTS},  # type: ignore[misc]
     "what is next at a lane": lambda store: store.claim(PAGER, POLICY, NOW),
     "the next opening": lambda store: store.presence.next_opening(NOW),
     "whether there is a storm": lambda store: store.claim(TEAM, POLICY, NOW, limits=STORM),

@@ -9,7 +9,7 @@ import pytest
 
 from router.lenient_json import replace_unfit
 from router.model import DAY, Retention
-from router.store import Store, StoreUnavailable, Trouble, read_ledger, read_snapshot
+from router.store import ROWS_OF_LISTS, Store, StoreUnavailable, Trouble, read_ledger, read_snapshot
 from tests.histories.data import History, load
 from tests.histories.play import play
 from tests.histories.policies import moment
@@ -38,7 +38,7 @@ async def shown(url: str, now: int) -> dict[str, Any]:
             "attempts": await store.pages.attempts(),
             "quarantined": await store.pages.quarantined(),
             "dead": await store.pages.dead_letters(),
-            "totals": [await store.pages.total(each) for each in LISTS],
+            "totals": [await store.pages.total(each) for each in ROWS_OF_LISTS],
             "balance": asdict(await store.balance(None)),
             "balance since": asdict(await store.balance(await store.balance(None))),
             "integrity": asdict(integrity),

@@ -51,7 +51,7 @@ async def test_webhooks_are_refused_while_the_server_is_stopped() -> None:
             for _ in range(2):
                 with pytest.raises(StoreUnavailable, match="then the router resumes by itself"):
                     await store.quarantine(b"lost", "default", "r", 1)
-            with pytest.raises(StoreUnavailable, match="start the server, or look at the address"):
+            with pytest.raises(StoreUnavailable, match="start the server, or check the address"):
                 await store.pages.status()
             server.start()
             await store.quarantine(b"after", "default", "r", 1)

@@ -13,7 +13,9 @@ async def until_delivered(world: World, count: int) -> None:
     """Wait until so many attempts are recorded as delivered."""
     assert world.service is not None
     store = world.service.store
-    while sum(each.get("delivered", 0) for each in (await store.pages.status())["deliveries"].values()) < count:
+    while (
+        sum(each.get("delivered", 0) for each in (await store.pages.status())["deliveries"].values()) < count
+    ):
         await store.ready()
 
 

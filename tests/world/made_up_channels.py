@@ -26,7 +26,7 @@ from router.model import (
 )
 from router.render import Templates
 from router.store import Store
-from router.store.writer import Timed
+from router.store.writer import BatchObserver
 from tests.clock import ManualClock
 
 NOON: Millis = 1_795_435_200_000
@@ -99,7 +99,9 @@ class Room:
 
     async def until(self, outcome: str, count: int, destination: Destination = ODD) -> None:
         """As many attempts have come to this."""
-        while (await self.store.pages.status())["deliveries"].get(destination.key, {}).get(outcome, 0) < count:
+        while (await self.store.pages.status())["deliveries"].get(destination.key, {}).get(
+            outcome, 0
+        ) < count:
             await self.store.ready()
 
     @property
@@ -110,9 +112,9 @@ class Room:
 @asynccontextmanager
 async def a_room(
     path: Path, odd: Fake, *, send_seconds: float = 60, odd_kind: ChannelSpec | None = None, policy: Policy = POLICY,
-    timed: Timed = lambda _seconds, _jobs: None, clock: Clock | None = None,
+    observe: BatchObserver = lambda _seconds, _jobs: None, clock: Clock | None = None,
 ) -> AsyncIterator[Room]:  # fmt: skip
-    store = await Store.open(f"sqlite:///{path}/router.db", timed)
+    store = await Store.open(f"sqlite:///{path}/router.db", observe)
     manual, calm = ManualClock(NOON), Fake()
     channels: dict[str, Channel] = {"odd": odd, "calm": calm}
     kinds = {"odd": odd_kind or kind("odd"), "calm": kind("calm")}

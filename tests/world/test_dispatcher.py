@@ -28,7 +28,7 @@ from router.model import (
 )
 from router.store import Permit
 from tests.clock import ManualClock
-from tests.database import busy_writer
+from tests.database import busy_writer, queued_jobs
 from tests.world.conftest import World
 from tests.world.made_up_channels import CALM, NOON, ODD, POLICY, Fake, Room, a_room, kind, returning
 from tests.world.slack_limits import posted
@@ -99,27 +99,9 @@ async def fire_all(room: Room, names: Iterable[str] = NAMES) -> None:
         await room.fire(name)
 
 
-@asynccontextmanager
-async def a_busy_writer(room: Room) -> AsyncIterator[None]:
-    """Keep the store's writer busy: all jobs that arrive meanwhile are its next batch."""
-    release, begun, loop = threading.Event(), asyncio.Event(), asyncio.get_running_loop()
-
-    def wait(_connection: object) -> None:
-        loop.call_soon_threadsafe(begun.set)
-        release.wait()
-
-    task = asyncio.ensure_future(room.store._database.write(wait))
-    try:
-        await begun.wait()
-        yield
-    finally:
-        release.set()
-        await task
-
-
 async def waiting(room: Room, count: int) -> None:
     """Wait until so many jobs wait for the writer."""
-    while room.store._database._queue.qsize() < count:  # noqa: ASYNC110  (the queue has no event)
+    while queued_jobs(room.store) < count:  # noqa: ASYNC110  (the queue has no event)
         await asyncio.sleep(0)
 
 
@@ -316,7 +298,7 @@ async def test_outcomes_that_come_together_are_recorded_in_one_transaction(tmp_p
         await fire_all(room)
         sending = await held.until_tried(8)
         await quiet(room)
-        async with a_busy_writer(room):
+        async with busy_writer(room.store):
             held.release_sends(sending)
             await waiting(room, 8)
         await room.until("delivered", 8)

@@ -1,5 +1,6 @@
 """The store fails: webhooks get 503, the log has one line, lanes wait, and all continues by itself."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import aiohttp
@@ -7,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from router.model import MINUTE, SECOND
+from tests import database
 from tests.world.asking import until_delivered, until_failed
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import Page
@@ -20,7 +22,8 @@ PADDING = "x" * 100_000
 
 async def fill(world: World) -> None:
     """Make SQLite fail as on a full disk."""
-    await on_the_writers_connection(world, lambda sqlite: sqlite.execute("PRAGMA max_page_count=1"))
+    assert world.service is not None
+    await database.fill_disk(world.service.store)
 
 
 async def make_room(world: World) -> None:
@@ -28,13 +31,9 @@ async def make_room(world: World) -> None:
     await database.empty_disk(world.service.store)
 
 
-@contextmanager
-def locked(world: World) -> Iterator[None]:
+def locked(world: World) -> AbstractContextManager[None]:
     """Lock the database, as another program would."""
-    with closing(sqlite3.connect(world.folder / "router.db", isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        yield
-        other.execute("ROLLBACK")
+    return database.locked(world.folder / "router.db")
 
 
 async def ask(world: World, path: str, **given: Any) -> tuple[int, str, Any]:

@@ -13,12 +13,14 @@ GAUGE = "alert_router_ledger_imbalance"
 MISCOUNTED = "alert_router_miscounted_counters"
 
 
-def database(world: World, sql: str) -> int:
-    """Return the first number of a statement's result."""
-    with sqlite3.connect(world.folder / "router.db") as connection:
-        row = connection.execute(sql).fetchone()
-    connection.close()
-    return 0 if row is None else int(row[0])
+def read_number(world: World, sql: str) -> int:
+    """Return the first number that a query finds; 0: it finds nothing."""
+    found = database.rows(world.folder / "router.db", sql)
+    return int(found[0][0]) if found else 0
+
+
+def change(world: World, statement: str) -> None:
+    database.change(world.folder / "router.db", statement)
 
 
 _WHENEVER = 10 * SECOND

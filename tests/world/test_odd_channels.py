@@ -98,7 +98,10 @@ async def test_a_send_that_hangs_is_cut_off_and_tried_again(tmp_path: Path) -> N
     async with a_room(tmp_path, Fake([hanging]), send_seconds=0.05) as room:
         await room.fire()
         await room.until("retry", 1)
-        assert {each["reason"] for each in await room.store.pages.attempts()} == {"", "no outcome within 0.05 s"}
+        assert {each["reason"] for each in await room.store.pages.attempts()} == {
+            "",
+            "no outcome within 0.05 s",
+        }
         room.clock.advance(MINUTE)
         await room.until("delivered", 1)
 

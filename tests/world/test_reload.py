@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 
+from router.active_config import ActiveConfig
+from router.channels.base import Channel
+from router.config_files import LoadedConfig
 from router.decide import Policy
 from router.model import DAY, HOUR, SECOND, Millis
 from router.store import Phase, StoreUnavailable
+from router.store.rule_changes import RuleChanges
+from tests import database
 from tests.world.asking import metric_value, until_delivered, until_failed
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import HANG, KEY, Page
@@ -325,16 +330,22 @@ async def test_a_digest_may_come_back_to_a_slot_that_it_left(world: World) -> No
     await world.smtp.until(lambda: bool(world.smtp.mails))
 
 
-async def test_channels_are_made_again_when_the_network_changes(world: World) -> None:
+async def test_channels_are_made_again_when_the_network_changes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, found = ActiveConfig.replace, list[dict[str, Channel]]()
+
+    def noted(active: ActiveConfig, loaded: LoadedConfig) -> None:
+        replace(active, loaded)
+        found.append(dict(active.runtime().channels))
+
+    monkeypatch.setattr(ActiveConfig, "replace", noted)
     await world.start()
-    assert world.service is not None
-    before = dict(world.service._current.channels)
-    assert (await world.reload(lambda rules: f"{rules}\n"))[0] == 200
-    assert world.service._current.channels == before
-    changed = await world.reload(lambda rules: f"network: {{proxy_url: 'http://127.0.0.1:9'}}\n{rules}")
-    assert changed[0] == 200
-    after = world.service._current.channels
-    assert after.keys() == before.keys()
-    assert all(after[name] is not before[name] for name in before)
+    for head in ("", "\n", "network: {proxy_url: 'http://127.0.0.1:9'}\n"):
+        assert (await world.reload(head.__add__))[0] == 200
+    first, same, after = found
+    assert same == first
+    assert after.keys() == first.keys()
+    assert all(after[name] is not first[name] for name in first)
     await world.post("Down", "critical")  # the fakes are on this machine, and so reached directly
     await world.slack.until(lambda: bool(world.slack.messages))

@@ -8,7 +8,8 @@ import pytest
 
 from router.model import Millis
 from router.reload import SECRETS_EVERY
-from router.store import Adoption, Phase, Store, StoreUnavailable
+from router.store import Adoption, Phase, StoreUnavailable
+from router.store.rule_changes import RuleChanges
 from tests.world.asking import metric_value
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import KEY
@@ -155,15 +156,15 @@ async def test_a_rotation_is_loaded_when_the_store_is_writable_again(
 ) -> None:
     write_secret(world, OLD)
     await world.start(with_token_file)
-    adopt, faults = Store.adopt, [StoreUnavailable("the disk is full")] * 2
+    adopt, faults = RuleChanges.adopt, [StoreUnavailable("the disk is full")] * 2
 
-    async def failing(store: Store, adoption: Adoption, now: Millis) -> Phase | None:
+    async def failing(rules: RuleChanges, adoption: Adoption, now: Millis) -> Phase | None:
         if faults:
             raise faults.pop()
-        return await adopt(store, adoption, now)
+        return await adopt(rules, adoption, now)
 
     await world.at_rest()
-    monkeypatch.setattr(Store, "adopt", failing)
+    monkeypatch.setattr(RuleChanges, "adopt", failing)
     write_secret(world, TOKEN)
     for _ in range(2):
         world.clock.advance(SECRETS_EVERY)

@@ -9,6 +9,8 @@ import pytest
 from router.decide import Policy
 from router.model import HOUR, MINUTE, SECOND, Millis
 from router.store import Phase
+from router.store.rule_changes import RuleChanges
+from tests.database import change, rows
 from tests.world.asking import metric_value, until_delivered
 from tests.world.conftest import World
 from tests.world.fake_slack import Want

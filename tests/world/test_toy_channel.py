@@ -16,6 +16,7 @@ from router.channels.importing import ChannelImport, Node
 from router.clock import SystemClock
 from router.config import ConfigError, Trap, loads
 from router.model import Conversation, Delivered, Destination, LaneLimits, Message, Outcome
+from router.network import Network
 from router.render import Templates
 from router.rules.check import check_file
 from router.rules.convert import convert_text
@@ -35,7 +36,7 @@ class ToyOptions(DestinationOptions):
 
 
 class ToyChannel:
-    def __init__(self, settings: ToySettings) -> None:
+    def __init__(self, settings: ToySettings, network: Network) -> None:
         self._settings = settings
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:
@@ -125,9 +126,9 @@ def test_a_toy_channel_is_imported() -> None:
 async def test_the_preview_has_a_tab_for_a_toy_channel(tmp_path: Path) -> None:
     (tmp_path / "routes.yaml").write_text(RULES.format(code="{file: code}", room="kitchen"))
     options = ServeOptions(tmp_path / "routes.yaml", ("127.0.0.1", 0), preview=True, drain=0)
-    service = Service(options, {}, SystemClock())
-    await service.start()
+    service = await Service.open(options, {}, SystemClock())
     try:
+        await service.start()
         assert service.outbox is not None
         changes = service.outbox.changes()
         async with aiohttp.ClientSession() as session:

@@ -45,7 +45,9 @@ def count_sent(world: World) -> int:
 
 def answer(world: World, listed: Mapping[str, Reported], peers: frozenset[str]) -> None:
     at_once(
-        world.store.presence.apply_answer(Answer("default", world.now, listed, MINUTE, peers), world.policy, world.now)
+        world.store.presence.apply_answer(
+            Answer("default", world.now, listed, MINUTE, peers), world.policy, world.now
+        )
     )
 
 

@@ -14,7 +14,7 @@ from router.decide import matchers
 from router.decide.matchers import Matcher, parse_classic, parse_utf8
 from router.model import Fate
 from router.store import Store
-from router.store.ledger import FATES
+from router.store.ledger import FATE_NAMES
 from router.store.schema import fates
 from tests.unit.docs.pages import ROOT, rows, section, text
 
@@ -27,7 +27,7 @@ def words(prose: str) -> set[str]:
 
 
 def test_the_sums_of_the_ledger_have_every_fate() -> None:
-    assert sorted(FATES) == sorted(Fate)
+    assert sorted(FATE_NAMES) == sorted(Fate)
 
 
 def test_the_database_accepts_every_fate() -> None:

@@ -17,6 +17,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "The whole file": (models.FileModel,),
     "severity": (models.SeverityModel,),
     "sources": (models.SourceModel,),
+    "network": (models.NetworkModel,),
     "time_intervals": (
         models.TimeIntervalModel, models.IntervalModel, models.TimesModel, models.HolidaysModel,
     ),

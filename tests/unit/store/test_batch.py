@@ -57,9 +57,7 @@ async def test_if_a_batch_cannot_be_saved_only_the_bad_job_fails(tmp_path: Path)
     store = await Store.open(f"sqlite:///{tmp_path}/router.db")
     refused = Refused(b"x", "default", "r", 1, None)
     writes = [store.quarantine(b"x", "default", "r", 1) for _ in range(3)]
-    answers = await asyncio.gather(
-        writes[0], store.database.do(refused), *writes[1:], return_exceptions=True
-    )
+    answers = await asyncio.gather(writes[0], store.database.do(refused), *writes[1:], return_exceptions=True)
     kept = await store.pages.quarantined()
     await store.close()
     assert [isinstance(each, int) for each in answers] == [True, False, True, True]

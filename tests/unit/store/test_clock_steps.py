@@ -12,7 +12,7 @@ from router.core.adopt import CURSOR
 from router.core.rows import OPEN, AlertRow
 from router.decide.hours import Schedule
 from router.model import DAY, HOUR, MINUTE, Delivered, Retry, Status
-from router.store import StoreUnavailable, jobs
+from router.store import Store, StoreUnavailable, jobs
 from router.store.clock_steps import UNFINISHED_STEP
 from tests.unit.core.memory import at_once
 from tests.unit.core.world import PAGER, SLACK, World, alert
@@ -71,12 +71,10 @@ def after_a_step(by: int, pieces: int) -> tuple[dict[str, list[Any]], int]:
         at_once(world.store.timekeeping.heartbeat(world.policy, world.now))
         world.now += by
         dying: Any = Dying(database, pieces)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(world.store, "_database", dying)
-            try:
-                at_once(world.store.timekeeping.step_clock(world.policy, world.now, back=by < 0))
-            except StoreUnavailable:
-                assert not dying.left
+        try:
+            at_once(Store(dying).timekeeping.step_clock(world.policy, world.now, back=by < 0))
+        except StoreUnavailable:
+            assert not dying.left
         world.restart()
         at_once(world.store.timekeeping.begin_counting(world.policy, world.now))
         at_once(world.store.rules.judge_all(world.policy, world.now))
@@ -128,10 +126,8 @@ def unfinished(
 ) -> None:
     """A step of which something fails: a job of this kind, or all but the first pieces."""
     dying: Any = Dying(database, kind=kind) if kind else Dying(database, 1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(world.store, "_database", dying)
-        with pytest.raises(StoreUnavailable):
-            at_once(world.store.timekeeping.step_clock(world.policy, world.now, back=back))
+    with pytest.raises(StoreUnavailable):
+        at_once(Store(dying).timekeeping.step_clock(world.policy, world.now, back=back))
 
 
 def is_finished(world: World) -> bool:

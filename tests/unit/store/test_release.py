@@ -40,7 +40,7 @@ def release(world: World) -> frozenset[str]:
     return at_once(world.store.presence.release(world.policy, world.now))
 
 
-def test_its_end_says_that_alerts_are_left(world: World) -> None:
+def test_the_end_of_an_inhibitor_leaves_alerts_to_release(world: World) -> None:
     world.store.presence.unreleased.clear()
     assert world.post(alert("A", "critical", Status.RESOLVED)).unreleased
     assert world.store.presence.unreleased.is_set()

@@ -169,9 +169,9 @@ def test_a_configuration_is_pruned_after_all_its_decisions(harness: PruneHarness
     ]  # fmt: skip
 
 
-def test_the_status_page_reads_the_same_books(shelf: Shelf) -> None:
-    shelf.world.post(alert("Down", "critical"), alert("Disk", "warning"), alert("Cert", "info"))
-    ledger = at_once(shelf.world.store.pages.status())
+def test_the_status_page_reads_the_same_ledger(harness: PruneHarness) -> None:
+    harness.world.post(alert("Down", "critical"), alert("Disk", "warning"), alert("Cert", "info"))
+    ledger = at_once(harness.world.store.pages.status())
     assert ledger["changes"] == {"fired": 3, "resolved": 0, "repeated": 0}
     assert ledger["changes_x_destinations"] == 5
     assert (ledger["fates"]["pending"], ledger["fates"]["inhibited"], ledger["imbalance"]) == (4, 0, 0)
