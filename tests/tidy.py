@@ -36,7 +36,7 @@ def main() -> int:
     listed = subprocess.run(["git", "ls-files", "-z"], check=True, capture_output=True, text=True).stdout
     paths = [Path(name) for name in listed.split("\0") if name and name != "LICENSE"]
     texts = {str(path): path.read_text(errors="replace") for path in paths if path.is_file()}
-    found = sorted(set(untidy_files(texts)))
+    found = sorted({*untidy_files(texts), *untidy_names(texts)})
     for name, line, what in found:
         print(f"{name}:{line}: {what}")  # noqa: T201
     return 1 if found else 0
