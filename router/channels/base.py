@@ -5,8 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
+from markupsafe import Markup
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from router.channels.drawing import SentMessage, draw_json
+from router.channels.importing import ChannelImport
 from router.channels.limits import Concurrency, RateSetting, StormAbove, chosen
 from router.model import (
     DAY,
@@ -98,6 +101,8 @@ class DestinationOptions(Section):
     """The receiver to tell instead of what is given up here."""
     rate: RateSetting = None
     max_concurrency: Concurrency = None
+    send_resolved: bool = True
+    """Whether the destination is notified when an alert ends."""
 
     def key(self, receiver: str) -> str:
         """The destination's key: stable, bounded by the configuration, free of secrets."""
@@ -140,6 +145,14 @@ class Channel(Protocol):
     async def close(self) -> None: ...
 
 
+def _no_html(_body: Mapping[str, Any]) -> str:
+    return ""
+
+
+def _no_remote(_body: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelSpec:
     """A channel's line in the registry."""
@@ -166,7 +179,23 @@ class ChannelSpec:
     dedupes: bool = False
     """The provider, or whoever listens there, tells a second telling of the same state apart by its key."""
     machine: bool = False
-    """Programs are told by it, not people; see :class:`router.model.Destination`."""
+    """Programs read it, not people; see :class:`router.model.Destination`."""
+    title: str = ""
+    """The title of its tab; empty: the channel's name."""
+    draw: Callable[[SentMessage], Markup] = draw_json
+    """Draws a message as its reader sees it, as safe HTML. Use the functions of :mod:`router.channels.drawing` to make
+    Markup: they escape.
+    """
+    nothing_sent: str = "No message yet."
+    """What the tab says while it has no message."""
+    html_of: Callable[[Mapping[str, Any]], str] = _no_html
+    """Returns the message's own HTML document, by its body. Pages show it in a sandboxed frame; empty: it has none."""
+    updates: bool = True
+    """A later message of a conversation updates the earlier one; False: each message stands alone, as mails do."""
+    remote_after: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _no_remote
+    """Returns what a message adds to ``Conversation.remote`` when the preview files it, by its body."""
+    importer: type[ChannelImport] | None = None
+    """Reads the channel's part of an alertmanager.yml; None: Alertmanager has no such receiver."""
 
     def limits_of(self, options: DestinationOptions, settings: ChannelSettings | None) -> LaneLimits:
         """The limits of a destination. :param settings: of its section; None: there is none"""

@@ -9,8 +9,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from router.channels import discord_drawing
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, is_placeholder
 from router.channels.discord_attempt import CAUSE, DiscordAttempt, posted_messages
+from router.channels.discord_import import DiscordImport
 from router.channels.discord_layout import bare_facts, escape, layout
 from router.channels.http import HttpTransport
 from router.channels.provider_words import masked_outcome, secret_parts
@@ -127,8 +129,8 @@ class DiscordChannel:
 
 
 DISCORD = ChannelSpec(
-    name="discord", section="discord", settings=DiscordSettings, options=DiscordOptions, make=DiscordChannel,
+    name="discord", title="Discord", nothing_sent="No Discord message yet.", section="discord", settings=DiscordSettings, options=DiscordOptions, make=DiscordChannel,
     # "Rate limits should not be hard coded": the headers of each answer say when the next request may go, and so one
     # delivery goes after the other. https://docs.discord.com/developers/topics/rate-limits
-    limits=LaneLimits(), placeholder={},
+    limits=LaneLimits(), placeholder={}, importer=DiscordImport, draw=discord_drawing.draw,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The preview's outbox: messages are filed and shown instead of sent."""
+"""The preview's outbox: it keeps messages and shows them instead of sending them."""
 
 import asyncio
 from collections import OrderedDict
@@ -6,36 +6,43 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from router.channels import REGISTRY
 from router.channels.base import Channel
 from router.model import Conversation, Delivered, Destination, Message, Millis, Outcome
 from router.render import Templates
 
-# Older entries make room for newer ones.
-_KEPT = 1_000
+_MAX_ENTRIES = 1_000
+_MAX_EARLIER = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A message as its reader has it now: a Slack message with its thread, an incident with its events, a mail."""
+    """A conversation's message as its reader has it now: a Slack message with its thread, an incident, a mail."""
 
     id: int
     at: Millis
+    """When its first message was sent."""
     updated_at: Millis
+    """When its last message was sent."""
     channel: str
     destination: str
+    """The destination's key."""
     state: str
     """firing, resolved or digest"""
     level: str
-    edits: int
     body: Mapping[str, Any]
-    replies: tuple[Mapping[str, Any], ...] = ()
-    """Slack: the thread, as {at, text}; PagerDuty and webhooks: what was sent before, as {at, body}."""
+    """The last message's, see :class:`router.model.Message`."""
+    updates: int = 0
+    """How often the first message was updated."""
+    earlier: tuple[tuple[Millis, Mapping[str, Any]], ...] = ()
+    """The messages before the last one, the oldest first: when each was sent, and its body. Only the newest are
+    kept."""
     fallback: bool = False
 
 
 @dataclass(slots=True)
 class Outbox:
-    """Keeps entries and tells pages of them as they come."""
+    """Keeps the newest entries, and wakes the pages that show them."""
 
     _entries: OrderedDict[tuple[str, ...], Entry] = field(default_factory=OrderedDict)
     _count: int = 0
@@ -44,41 +51,34 @@ class Outbox:
 
     @property
     def entries(self) -> list[Entry]:
-        """The newest first."""
+        """The entries, the newest first."""
         return sorted(self._entries.values(), key=lambda entry: (entry.updated_at, entry.id), reverse=True)
 
     async def file(self, destination: Destination, conversation: Conversation, message: Message) -> None:
-        mail = message.channel in {"email", "digest"}
+        """Add an entry, or update the conversation's entry."""
         identity: tuple[str, ...] = (destination.key, conversation.token, str(conversation.episode))
-        if mail:
+        if not REGISTRY[message.channel].updates:
             identity = (*identity, str(conversation.version))
         before = self._entries.get(identity)
         entry = entry_of(self._count + 1, destination, conversation, message)
         if before is None:
             self._count += 1
         else:
-            replies = before.replies
-            if message.channel == "slack":
-                texts = [message.body["thread"]] if message.body.get("thread") else []
-                if message.body.get("log"):
-                    texts += [_words(part) for part in message.body["parts"]]
-                replies = (*replies, *({"at": conversation.now, "text": text} for text in texts))
-            if message.channel in {"pagerduty", "webhook"}:
-                replies = (*replies, {"at": before.updated_at, "body": before.body})
-            entry = replace(entry, id=before.id, at=before.at, edits=before.edits + 1, replies=replies)
+            earlier = (*before.earlier, (before.updated_at, before.body))[-_MAX_EARLIER:]
+            entry = replace(entry, id=before.id, at=before.at, updates=before.updates + 1, earlier=earlier)
         self._entries[identity] = entry
-        while len(self._entries) > _KEPT:
+        while len(self._entries) > _MAX_ENTRIES:
             self._entries.popitem(last=False)
         await self.touch()
 
     async def touch(self) -> None:
-        """Tell the pages to look again."""
+        """Make the pages ask for the state again."""
         async with self._changed:
             self._version += 1
             self._changed.notify_all()
 
     async def changes(self) -> AsyncIterator[int]:
-        """A number at once, and another each time something changed."""
+        """Yield a number immediately, and another after each change."""
         while True:
             seen = self._version
             yield seen
@@ -88,6 +88,7 @@ class Outbox:
 
 
 def entry_of(number: int, destination: Destination, conversation: Conversation, message: Message) -> Entry:
+    """Return a new entry. :param number: its id"""
     firing = conversation.firing or conversation.alerts
     state = "digest" if conversation.digest is not None else "resolved" if conversation.over else "firing"
     return Entry(
@@ -98,14 +99,13 @@ def entry_of(number: int, destination: Destination, conversation: Conversation, 
         destination=destination.key,
         state=state,
         level=firing[0].level if firing else "",
-        edits=0,
         body=message.body,
         fallback=message.fallback,
     )
 
 
 class PreviewChannel:
-    """A channel that renders as the real one does, and files what it would have sent."""
+    """A channel that renders as the real one does, and files messages in the outbox instead of sending them."""
 
     def __init__(self, channel: Channel, outbox: Outbox) -> None:
         self._channel = channel
@@ -116,15 +116,8 @@ class PreviewChannel:
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
         await self._outbox.file(destination, conversation, message)
-        remote = dict(conversation.remote)
-        if message.channel == "email":
-            remote.setdefault("first", message.body["message_id"])
-        return Delivered({**remote, "preview": True})
+        added = REGISTRY[message.channel].remote_after(message.body)
+        return Delivered({**added, **conversation.remote, "preview": True})
 
     async def close(self) -> None:
         await self._channel.close()
-
-
-def _words(part: Mapping[str, Any]) -> str:
-    """Of a Slack reply."""
-    return "\n".join(block["text"]["text"] for block in part["blocks"])

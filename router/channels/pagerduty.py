@@ -17,8 +17,10 @@ from typing import Any, Literal
 import requests
 from pydantic import Field, SecretStr
 
+from router.channels import pagerduty_drawing
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, destination_key
 from router.channels.http import REDIRECT_REASONS, REDIRECTS, HttpAnswer, StatusTable
+from router.channels.pagerduty_import import PagerDutyImport
 from router.channels.pagerduty_line import Line
 from router.channels.provider_words import causes_of, masked_outcome, tls_failure
 from router.model import (
@@ -329,8 +331,9 @@ def _unreachable(error: BaseException | None) -> Retry | Broken:
 
 
 PAGERDUTY = ChannelSpec(
-    name="pagerduty", section="pagerduty", settings=PagerDutySettings, options=PagerDutyOptions, make=PagerDutyChannel,
+    name="pagerduty", title="PagerDuty", nothing_sent="No incident yet.", section="pagerduty", settings=PagerDutySettings, options=PagerDutyOptions, make=PagerDutyChannel,
     # https://developer.pagerduty.com/docs/events-api-v2-overview#limits: 120 calls a minute and key. A page waits for no
     # slow answer to the one before it.
     limits=LaneLimits(Rate(120, MINUTE, burst=20), max_concurrency=4), placeholder={}, dedupes=True,
+    importer=PagerDutyImport, draw=pagerduty_drawing.draw,
 )  # fmt: skip

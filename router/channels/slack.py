@@ -6,11 +6,13 @@ from dataclasses import replace
 from pydantic import Field, SecretStr
 from slack_sdk.web.async_client import AsyncWebClient
 
+from router.channels import slack_drawing
 from router.channels.base import ChannelSpec, EditSettings, StormOptions
 from router.channels.http import HttpTransport
 from router.channels.provider_words import masked_outcome
 from router.channels.slack_attempt import Attempt, UnfinishedError, calls_of, outcome_of
 from router.channels.slack_errors import FAULTS, judged
+from router.channels.slack_import import SlackImport
 from router.channels.slack_layout import escape, render, render_fallback
 from router.channels.slack_storm import STORM_ROOM, render_storm_fallback, storm
 from router.model import (
@@ -138,10 +140,10 @@ def _slash(url: str) -> str:
 
 
 SLACK = ChannelSpec(
-    name="slack", section="slack", settings=SlackSettings, options=SlackOptions, make=SlackChannel, placeholder={"token": "preview"},
+    name="slack", title="Slack", nothing_sent="No Slack message yet.", section="slack", settings=SlackSettings, options=SlackOptions, make=SlackChannel, placeholder={"token": "preview"},
     # https://docs.slack.dev/apis/web-api/rate-limits: one message a second a channel, with short bursts above it; several
     # hundred messages a minute a workspace; Tier 3, which chat.update is in, 50 and more a minute.
     limits=LaneLimits(Rate(1, SECOND, burst=3), max_concurrency=4),
     shared=SharedLimits(Rate(4, SECOND, burst=10), edit_rate=Rate(50, MINUTE, burst=5)),
-    storm_every=5 * SECOND, storm_room=STORM_ROOM, edits=True,
+    storm_every=5 * SECOND, storm_room=STORM_ROOM, edits=True, importer=SlackImport, draw=slack_drawing.draw,
 )  # fmt: skip

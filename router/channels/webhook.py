@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from router.channels import webhook_drawing
 from router.channels.base import (
     ChannelSettings,
     ChannelSpec,
@@ -23,6 +24,7 @@ from router.channels.base import (
 )
 from router.channels.http import REDIRECT_REASONS, REDIRECTS, HttpTransport, StatusTable
 from router.channels.provider_words import masked_outcome, secret_parts
+from router.channels.webhook_import import WebhookImport
 from router.model import (
     SECOND,
     Alert,
@@ -229,6 +231,6 @@ def _headers(options: WebhookOptions, conversation: Conversation, raw: bytes) ->
 # Alertmanager posts without a rate; so many at the same time leave a small handler its other connections:
 # https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 WEBHOOK = ChannelSpec(
-    name="webhook", section="webhook", settings=WebhookSettings, options=WebhookOptions, make=WebhookChannel,
-    limits=LaneLimits(max_concurrency=16), placeholder={}, dedupes=True, machine=True,
+    name="webhook", title="Webhook", nothing_sent="No webhook was posted yet.", section="webhook", settings=WebhookSettings, options=WebhookOptions, make=WebhookChannel,
+    limits=LaneLimits(max_concurrency=16), placeholder={}, dedupes=True, machine=True, importer=WebhookImport, draw=webhook_drawing.draw,
 )  # fmt: skip

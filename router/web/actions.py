@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from router.store import StoreUnavailable, UnderWay
+from router.web.answers import refusal, store_unwritable
 from router.web.app_context import APP_CONTEXT, AppContext
-from router.web.auth import CHALLENGE, Unauthorized, authenticate
+from router.web.auth import Unauthorized, authenticate
 
 Action = Callable[[AppContext, str], Awaitable[dict[str, str] | None]]
 """Does it to what the address names: ``status``, what was done, and maybe ``reason``; None: there is no such thing."""
@@ -53,20 +54,16 @@ def _does(action: Action) -> Callable[[web.Request], Awaitable[web.Response]]:
         try:
             authenticate(request, context.sources(), None)
             done = await action(context, name)
-        except Unauthorized as refusal:
-            return web.json_response(
-                {"status": "unauthorized", "reason": str(refusal)}, status=401, headers=CHALLENGE
-            )
+        except Unauthorized as error:
+            return refusal(401, str(error))
         except UnderWay:
             reason = "a delivery to this destination is under way; try again when it has ended"
-            return web.json_response({"status": "under way", "reason": reason}, status=409)
+            return refusal(409, reason)
         except StoreUnavailable as error:
-            return web.json_response(
-                {"status": "unavailable", "reason": f"The store can't be written: {error}"}, status=503
-            )
+            return store_unwritable(error)
         if done is None:
             what = "there is no destination with this key, or no open dead letter with this number"
-            return web.json_response({"status": "not found", "reason": what}, status=404)
+            return refusal(404, what)
         return web.json_response(done)
 
     return handler

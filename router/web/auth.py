@@ -9,8 +9,6 @@ from aiohttp import web
 
 from router.model import Source
 
-CHALLENGE = {"WWW-Authenticate": 'Bearer realm="alert-router", Basic realm="alert-router"'}
-"""What goes with a 401."""
 _ANYBODY = Source("default")
 # A request with one of these was made for somebody else: by a proxy, or by a page in a browser.
 _ON_BEHALF = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Origin")

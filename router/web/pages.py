@@ -10,6 +10,7 @@ from aiohttp import web
 from router.rules.inputs import InputError, moment
 from router.rules.timetable import as_json, timetables
 from router.store import Store, StoreUnavailable
+from router.web.answers import refusal, store_unreadable
 from router.web.app_context import APP_CONTEXT, TOTAL
 
 STATIC = Path(__file__).parent / "static"
@@ -61,11 +62,11 @@ async def _ledger(request: web.Request) -> web.Response:
             for name in ("since", "until")
         )
     except InputError as error:
-        return web.json_response({"reason": str(error)}, status=400)
+        return refusal(400, str(error))
     try:
         return web.json_response(await request.app[APP_CONTEXT].store.ledger(since, until))
     except StoreUnavailable as error:
-        return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
+        return store_unreadable(error)
 
 
 def _answers(
@@ -82,6 +83,6 @@ def _answers(
             rows, total = await ask(store), await store.total(name)
             return web.json_response(rows, headers={TOTAL: total})
         except StoreUnavailable as error:
-            return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
+            return store_unreadable(error)
 
     return answer

@@ -1,68 +1,85 @@
-"""The preview: every message as its reader would see it, live, and a clock that can be moved on."""
+"""The preview: every message as its reader would see it, live, and a clock that can be moved forward."""
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from router.channels import REGISTRY
 from router.channels.outbox import Entry, Outbox
 from router.clock import SystemClock
 from router.model import DAY, Millis
+from router.web.answers import refusal
 from router.web.app_context import APP_CONTEXT, AppContext
+from router.web.cards import card
 
-# Slower than this, and a proxy may take the silence for the end.
+# A proxy may close a connection that is silent for longer.
 _HEARTBEAT_SECONDS = 15
-# Of the same origin, so that the page can ask how tall a mail is; without scripts, it can do nothing with that.
-_MAIL_POLICY = (
+# The page has the same origin, so it can ask for the height of the message. Without scripts, the message can do nothing
+# with that.
+_MESSAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-same-origin; frame-ancestors 'self'"
 )
-# A clock that moves on waits so long at each stop for what is due there.
+# How long a moving clock waits at each stop for the messages that are due there.
 _STOP_SECONDS = 20.0
-_LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.02
+_MAX_MOVE = 366 * DAY
+_DRAFT_LEAD = "As it would go out now"
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewContext:
+    """What the preview is given by the composition root."""
+
     outbox: Outbox
     zone: Callable[[], str]
+    """The name of the time zone in which times are shown."""
     digests: Callable[[], Awaitable[list[Entry]]]
     """Each digest as it would go out now."""
     jumps: Callable[[], Awaitable[list[tuple[str, Millis]]]]
-    """The moments at which something happens by itself: what, and when; the next one first."""
+    """The moments (label, epoch ms) at which something happens by itself; the next one first."""
     moving: asyncio.Lock = field(default_factory=asyncio.Lock)
+    cards: dict[int, tuple[Entry, str, str]] = field(default_factory=dict)
+    """By id: an entry, a zone, and the card that was drawn of them."""
 
 
 _PREVIEW: web.AppKey[PreviewContext] = web.AppKey("preview", PreviewContext)
 
 
 def add_preview(app: web.Application, context: PreviewContext) -> None:
+    """Add the preview's addresses."""
     app[_PREVIEW] = context
     app.add_routes(
         [
             web.get("/preview/state", _state),
             web.get("/preview/events", _events),
-            web.get("/preview/mail/{id}", _mail),
-            web.get("/preview/digest/{number}", _digest),
+            web.get("/preview/messages/{id}", _message),
+            web.get("/preview/digests/{number}", _digest),
             web.post("/preview/clock", _move_clock),
         ]
     )
 
 
 async def _state(request: web.Request) -> web.Response:
-    """All that the page shows: messages, digests as of now, what waits and why, what was decided."""
+    """Answer with everything that the page shows: tabs, drawn messages, digests as of now, what waits, decisions."""
     context, preview = request.app[APP_CONTEXT], request.app[_PREVIEW]
-    jumps = await preview.jumps()
+    jumps, digests, entries = await preview.jumps(), await preview.digests(), preview.outbox.entries
     return web.json_response(
         {
             "now": context.clock.now(),
             "zone": preview.zone(),
             "movable": isinstance(context.clock, SystemClock),
-            "channels": sorted({each.channel for each in context.policy().destinations.values()}),
-            "entries": [_shown(entry) for entry in preview.outbox.entries],
-            "digests": [_shown(entry) for entry in await preview.digests()],
+            "tabs": _tabs(context),
+            "entries": [
+                _shown(entry, card) for entry, card in zip(entries, _cards(preview, entries), strict=True)
+            ],
+            "digests": [
+                _shown(entry, _draft(preview, entry, number)) for number, entry in enumerate(digests)
+            ],
             "waiting": await context.store.waiting(),
             "decisions": await context.store.decisions(),
             "totals": {name: await context.store.total(name) for name in ("waiting", "decisions")},
@@ -71,15 +88,51 @@ async def _state(request: web.Request) -> web.Response:
     )
 
 
-def _shown(entry: Entry) -> dict[str, Any]:
-    shown = asdict(entry)
-    shown["body"] = {name: value for name, value in entry.body.items() if name != "html"}
-    shown["has_html"] = bool(entry.body.get("html"))
-    return shown
+def _tabs(context: AppContext) -> list[dict[str, str]]:
+    """Return a tab for each channel that has a destination, in the order of the registry."""
+    used = {each.channel for each in context.policy().destinations.values()}
+    return [
+        {"name": name, "title": spec.title or name, "nothing_sent": spec.nothing_sent}
+        for name, spec in REGISTRY.items()
+        if name in used
+    ]
+
+
+def _cards(preview: PreviewContext, entries: list[Entry]) -> list[str]:
+    """Draw the entries; those that have not changed are not drawn again."""
+    zone, before = preview.zone(), dict(preview.cards)
+    preview.cards.clear()
+    for entry in entries:
+        drawn = before.get(entry.id)
+        if drawn is None or drawn[0] is not entry or drawn[1] != zone:
+            drawn = entry, zone, card(entry, ZoneInfo(zone), f"/preview/messages/{entry.id}")
+        preview.cards[entry.id] = drawn
+    return [preview.cards[entry.id][2] for entry in entries]
+
+
+def _draft(preview: PreviewContext, entry: Entry, number: int) -> str:
+    return card(entry, ZoneInfo(preview.zone()), f"/preview/digests/{number}", lead=_DRAFT_LEAD)
+
+
+def _shown(entry: Entry, drawn: str) -> dict[str, Any]:
+    """Return an entry as JSON. The page shows ``card``; the rest is for programs."""
+    return {
+        "id": entry.id,
+        "at": entry.at,
+        "updated_at": entry.updated_at,
+        "channel": entry.channel,
+        "destination": entry.destination,
+        "state": entry.state,
+        "level": entry.level,
+        "updates": entry.updates,
+        "fallback": entry.fallback,
+        "body": {name: value for name, value in entry.body.items() if name != "html"},
+        "card": drawn,
+    }
 
 
 async def _events(request: web.Request) -> web.StreamResponse:
-    """Server-sent events: a line whenever the page should look again."""
+    """Answer with server-sent events: a line whenever the page should ask for the state again."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await response.prepare(request)
     changes = request.app[_PREVIEW].outbox.changes()
@@ -101,52 +154,55 @@ async def _events(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def _mail(request: web.Request) -> web.Response:
+async def _message(request: web.Request) -> web.Response:
+    """Answer with the HTML of a message, for its frame."""
     entries = request.app[_PREVIEW].outbox.entries
     return _html(next((entry for entry in entries if str(entry.id) == request.match_info["id"]), None))
 
 
 async def _digest(request: web.Request) -> web.Response:
+    """Answer with the HTML of a digest as it would go out now."""
     digests = await request.app[_PREVIEW].digests()
     number = request.match_info["number"]
     return _html(digests[int(number)] if number.isdecimal() and int(number) < len(digests) else None)
 
 
 def _html(entry: Entry | None) -> web.Response:
-    if entry is None or not entry.body.get("html"):
-        raise web.HTTPNotFound(text="There is no such mail here; it may have made room for newer ones.\n")
-    headers = {"Content-Security-Policy": _MAIL_POLICY, "X-Content-Type-Options": "nosniff"}
-    return web.Response(text=entry.body["html"], content_type="text/html", headers=headers)
+    document = "" if entry is None else REGISTRY[entry.channel].html_of(entry.body)
+    if not document:
+        return refusal(404, "there is no such message here; newer messages may have replaced it")
+    headers = {"Content-Security-Policy": _MESSAGE_POLICY, "X-Content-Type-Options": "nosniff"}
+    return web.Response(text=document, content_type="text/html", headers=headers)
 
 
 async def _move_clock(request: web.Request) -> web.Response:
-    """{"to": epoch milliseconds}: forward only, and at most a year. What happens on the way happens in its time."""
+    """Move the clock to ``{"to": epoch ms}``. It stops on the way wherever something happens by itself."""
     context, preview = request.app[APP_CONTEXT], request.app[_PREVIEW]
-    # A page of somebody else's can't send this type without asking first.
+    # A page of another origin can't send this type without a preflight request.
     if request.content_type != "application/json":
-        raise web.HTTPUnsupportedMediaType(text="Send application/json.\n")
+        return refusal(415, "send application/json")
     try:
         to = int((await request.json())["to"])
     except (ValueError, KeyError, TypeError):
-        raise web.HTTPBadRequest(text='Send {"to": epoch milliseconds}.\n') from None
+        return refusal(400, 'send {"to": epoch milliseconds}')
     now = context.clock.now()
-    if not isinstance(context.clock, SystemClock) or not now < to <= now + 366 * DAY:
-        raise web.HTTPBadRequest(text="The preview's clock moves forward only, and at most a year.\n")
+    if not isinstance(context.clock, SystemClock) or not now < to <= now + _MAX_MOVE:
+        return refusal(400, "the preview's clock moves forward only, and at most a year")
     async with preview.moving:
         while context.clock.now() < to:
             stops = [at for _, at in await preview.jumps() if context.clock.now() < at < to]
             context.clock.shift(max(0, min([*stops, to]) - context.clock.now()))
             context.wake(context.policy().destinations)
             await preview.outbox.touch()
-            await _told(context)
+            await _until_sent(context)
     return web.json_response({"now": context.clock.now()})
 
 
-async def _told(context: AppContext) -> None:
-    """Returns when nothing is due any more; what can't be told now holds up the clock for a moment only."""
+async def _until_sent(context: AppContext) -> None:
+    """Return when nothing is due any more. A message that can't be sent delays the clock only for a while."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_STOP_SECONDS):
             while any(  # noqa: ASYNC110  (no event says that a backlog has become empty)
                 lane["backlog"] for lane in (await context.store.lanes(context.clock.now())).values()
             ):
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(_POLL_SECONDS)

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from router.store import StoreUnavailable
+from router.web.answers import refusal, store_unreadable
 from router.web.app_context import APP_CONTEXT, TOTAL
 
 # Control characters that text is made of; with others it is taken for something else.
@@ -21,12 +22,12 @@ async def _list(request: web.Request) -> web.Response:
     """The newest bodies that could not be used (``?limit=``), each as far as a page shows it."""
     limit = request.query.get("limit", "20")
     if not limit.isdecimal() or not 1 <= int(limit[:9]) <= 100:
-        return web.json_response({"reason": "limit is a number from 1 to 100"}, status=400)
+        return refusal(400, "limit is a number from 1 to 100")
     try:
         store = request.app[APP_CONTEXT].store
         rows, total = await store.quarantined(int(limit)), await store.total("quarantine")
     except StoreUnavailable as error:
-        return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
+        return store_unreadable(error)
     shown = [{**row, **_shown(row["body"], row["size"])} for row in rows]
     return web.json_response(shown, headers={TOTAL: total})
 
@@ -38,9 +39,9 @@ async def _whole(request: web.Request) -> web.Response:
     try:
         body = await request.app[APP_CONTEXT].store.quarantined_body(int(name)) if known else None
     except StoreUnavailable as error:
-        return web.json_response({"reason": f"The store can't be read: {error}"}, status=503)
+        return store_unreadable(error)
     if body is None:
-        return web.json_response({"reason": "no body of this id is in quarantine"}, status=404)
+        return refusal(404, "no body of this id is in quarantine")
     headers = {
         "Content-Disposition": f'attachment; filename="quarantined-{name}"',
         "Content-Security-Policy": "sandbox; default-src 'none'",

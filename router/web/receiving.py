@@ -17,8 +17,9 @@ from router.model import Webhook
 from router.parse import ParseError
 from router.store import StoreUnavailable
 from router.undecided import LARGE, undecidable
+from router.web.answers import refusal
 from router.web.app_context import APP_CONTEXT, AppContext
-from router.web.auth import CHALLENGE, Unauthorized, authenticate
+from router.web.auth import Unauthorized, authenticate
 from router.web.body import UNDERSTOOD, Body, Intake, TooMany, UnknownEncoding
 
 log = structlog.get_logger(__name__)
@@ -62,21 +63,21 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
             await _quarantine(context, intake, source, body, "; ".join(webhook.oddities))
         context.metrics.webhook(source, "accepted")
         return web.Response(body=b'{"status": "accepted", "alerts": %d}' % len(webhook.alerts), headers=_JSON)
-    except Unauthorized as refusal:
+    except Unauthorized as error:
         context.metrics.webhook(source, "unauthorized")
-        log.warning("webhook refused", peer=request.remote, reason=str(refusal))
-        return _answer(401, "unauthorized", str(refusal), headers=CHALLENGE)
+        log.warning("webhook refused", peer=request.remote, reason=str(error))
+        return refusal(401, str(error))
     except web.HTTPRequestEntityTooLarge:
         return _too_large(context, source)
-    except UnknownEncoding as refusal:
-        return _unsupported(context, source, str(refusal))
-    except TooMany as refusal:  # which says so once, not for each of thousands
+    except UnknownEncoding as error:
+        return _unsupported(context, source, str(error))
+    except TooMany as error:  # which says so once, not for each of thousands
         context.metrics.webhook(source, "unavailable")
-        return _answer(503, "unavailable", str(refusal), headers=_RETRY_AFTER)
+        return refusal(503, str(error), headers=_RETRY_AFTER)
     except StoreUnavailable as error:
         context.store.refused(error)  # which says so once, not for each of thousands
         context.metrics.webhook(source, "unavailable")
-        return _answer(503, "unavailable", str(error), headers=_RETRY_AFTER)
+        return refusal(503, str(error), headers=_RETRY_AFTER)
     except TimeoutError:
         return _unavailable(context, source, f"the body did not come within {context.read_seconds:g} s")
     except (ConnectionError, HttpProcessingError, web.RequestPayloadError):
@@ -143,7 +144,7 @@ async def _quarantined(
 ) -> web.Response:
     await _quarantine(context, intake, source, body, reason)
     context.metrics.webhook(source, "quarantined")
-    return _answer(202, "quarantined", f"{reason}; the body is kept, see /api/v1/quarantine")
+    return refusal(202, f"{reason}; the body is kept, see /api/v1/quarantine")
 
 
 async def _quarantine(context: AppContext, intake: Intake, source: str, body: Body, reason: str) -> None:
@@ -164,14 +165,14 @@ async def _quarantine(context: AppContext, intake: Intake, source: str, body: Bo
 def _unsupported(context: AppContext, source: str, reason: str) -> web.Response:
     context.metrics.webhook(source, "unsupported")
     log.error("webhook refused", source=source, reason=reason)
-    return _answer(415, "unsupported", reason, headers={"Accept-Encoding": UNDERSTOOD})
+    return refusal(415, reason, headers={"Accept-Encoding": UNDERSTOOD})
 
 
 def _too_large(context: AppContext, source: str) -> web.Response:
     context.metrics.webhook(source, "too_large")
     log.error("webhook too large", source=source, limit=context.max_body)
-    return _answer(
-        413, "too large",
+    return refusal(
+        413,
         f"the body, as it came or inflated, is over the limit of {context.max_body} bytes; raise --max-body, or set max_alerts in alertmanager.yml",
     )  # fmt: skip
 
@@ -180,8 +181,4 @@ def _unavailable(context: AppContext, source: str, reason: str) -> web.Response:
     """Alertmanager retries a 5xx with backoff, and again at its next flush."""
     context.metrics.webhook(source, "unavailable")
     log.error("webhook not kept", source=source, reason=reason)
-    return _answer(503, "unavailable", reason, headers=_RETRY_AFTER)
-
-
-def _answer(code: int, status: str, reason: str, headers: dict[str, str] | None = None) -> web.Response:
-    return web.json_response({"status": status, "reason": reason}, status=code, headers=headers)
+    return refusal(503, reason, headers=_RETRY_AFTER)

@@ -17,8 +17,9 @@ from router.metrics import package_version
 from router.model import MINUTE, Millis
 from router.store import Integrity, StoreUnavailable
 from router.web.actions import add_actions
+from router.web.answers import refusal
 from router.web.app_context import APP_CONTEXT, KEEPALIVE_SECONDS, AppContext
-from router.web.auth import CHALLENGE, Unauthorized, authenticate
+from router.web.auth import Unauthorized, authenticate
 from router.web.quarantine import add_quarantine
 from router.web.receiving import add_webhook
 
@@ -130,12 +131,10 @@ async def _reload(request: web.Request) -> web.Response:
     try:
         authenticate(request, context.sources(), None)
         await context.reload()
-    except Unauthorized as refusal:
-        return web.json_response(
-            {"status": "unauthorized", "reason": str(refusal)}, status=401, headers=CHALLENGE
-        )
+    except Unauthorized as error:
+        return refusal(401, str(error))
     except ReloadError as error:
-        return web.json_response({"status": "failed", "reason": str(error)}, status=500)
+        return refusal(500, str(error))
     return web.json_response({"status": "reloaded", **context.loading()})
 
 

@@ -89,12 +89,13 @@ async def test_discord_and_webhooks_are_drawn_as_their_readers_see_them(folder: 
                 ).encode()
             )  # fmt: skip
             await expect(page.locator("nav button:visible")).to_have_text(
-                ["Discord 1", "Webhook 1", "Not told, and why", "Decisions"], use_inner_text=True
+                ["Webhook 1", "Discord 1", "Not notified, and why", "Decisions"], use_inner_text=True
             )
+            await page.click('[data-tab="discord"]')
             card = page.locator("#discord .card")
             await expect(card.locator("h2")).to_contain_text("Down_*now*")
             await expect(card.locator("h2")).to_contain_text("Resolved" if status == "resolved" else "Down")
-        await expect(card).to_contain_text("edited 1")
+        await expect(card).to_contain_text("updated 1 time")
         await expect(card).to_contain_text("web-1 is **down**")
         assert "\\" not in await card.inner_text()
         await expect(card.get_by_role("link", name="Runbook")).to_have_attribute(

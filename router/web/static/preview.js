@@ -1,59 +1,75 @@
-// Draws /preview/state, and again whenever /preview/events says so.
-import { discord, mail, pagerduty, slack, webhook } from "./cards.js";
-import { $, amount, choose, decisions, drawer, el, fill, live, newest, tabs, time, waiting, when } from "./draw.js";
+// Shows /preview/state, and again whenever /preview/events says so. The server draws the messages.
+import { amount, choose, decisions, element, fill, live, newest, redrawer, select, tabs, time, waiting, when } from "./draw.js";
 
-const CARDS = { slack, pagerduty, discord, webhook, email: (entry) => mail(entry, `/preview/mail/${entry.id}`) };
-const NOTHING = {
-  slack: "No Slack message yet.", pagerduty: "Nobody was paged yet.", discord: "No Discord message yet.",
-  webhook: "No webhook was posted yet.", email: "No email yet.",
-};
 const HOUR = 3600000;
+const REDRAW_AFTER = 500; // a message is recorded a moment after it is filed
+const REDRAW_EVERY = 5000; // the waiting list also changes with the clock
 
-function keyed(entry, node) {
+/** The server's drawing of an entry, as a node. The server has escaped everything in it. */
+function card(entry) {
+  const template = document.createElement("template");
+  template.innerHTML = entry.card;
+  const node = template.content.firstElementChild;
   node.querySelectorAll("details").forEach((each, index) => { each.dataset.key = `${entry.channel}-${entry.destination}-${entry.id}-${index}`; });
+  node.querySelectorAll("iframe").forEach((frame) => frame.addEventListener("load", () => fitHeight(frame)));
   return node;
 }
 
-function clock(state) {
-  $("#clock time").textContent = `It is ${when(state.now, true)} in this preview (${time.zone})`;
+/** Make a frame as high as its document. */
+function fitHeight(frame) {
+  frame.style.setProperty("height", "0"); // a document is never lower than its frame
+  frame.style.setProperty("height", `${frame.contentDocument.documentElement.scrollHeight + 2}px`);
+}
+
+function showClock(state) {
+  select("#clock time").textContent = `It is ${when(state.now, true)} in this preview (${time.zone})`;
   const jumps = state.movable ? [...state.jumps, { label: "+ 1 h", at: state.now + HOUR }] : [];
-  $("#jumps").replaceChildren(...jumps.map((jump, index) => {
-    const button = el("button", {}, index < state.jumps.length ? `⏭ ${jump.label}, ${when(jump.at)}` : jump.label);
+  select("#jumps").replaceChildren(...jumps.map((jump, index) => {
+    const button = element("button", {}, index < state.jumps.length ? `⏭ ${jump.label}, ${when(jump.at)}` : jump.label);
     button.addEventListener("click", async () => {
-      for (const each of $("#jumps").children) each.disabled = true;
+      for (const each of select("#jumps").children) each.disabled = true;
       await fetch("/preview/clock", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ to: jump.at }) });
     });
     return button;
   }));
 }
 
-/** A tab for each channel that somebody is told by. */
-function channels(used) {
-  for (const name of Object.keys({ ...CARDS, digest: null })) $(`[data-tab="${name}"]`).hidden = !used.includes(name);
-  if ($('nav [aria-pressed="true"]').hidden) choose($("nav button:not([hidden])").dataset.tab);
+/** A tab for each channel that has a destination, before the tabs that are always there. */
+function showTabs(state) {
+  for (const { name, title } of state.tabs) {
+    if (select(`[data-tab="${name}"]`)) continue;
+    select("nav").insertBefore(element("button", { "data-tab": name, "aria-pressed": "false" }, `${title} `, element("span")), select('[data-tab="waiting"]'));
+    select("main").insertBefore(element("section", { id: name, class: "messages", "aria-label": title }), select("#waiting"));
+  }
+  const used = state.tabs.map((tab) => tab.name);
+  for (const section of document.querySelectorAll("main section.messages")) select(`[data-tab="${section.id}"]`).hidden = !used.includes(section.id);
+  const chosen = select('nav [aria-pressed="true"]');
+  if (!chosen || chosen.hidden) choose(location.hash.slice(1));
+}
+
+function showMessages(state) {
+  for (const { name, nothing_sent: nothing } of state.tabs) {
+    const sent = state.entries.filter((entry) => entry.channel === name);
+    const drafts = state.digests.filter((entry) => entry.channel === name).map((entry, number) => ({ ...entry, id: `draft${number}` }));
+    fill(name, [sent, drafts].flat().map((entry) => [entry.id, entry.card]), () => [...sent, ...drafts].map(card), nothing, sent.length);
+  }
 }
 
 async function draw() {
   const state = await (await fetch("/preview/state")).json();
   time.zone = state.zone;
-  clock(state);
-  channels(state.channels);
-  const of = (channel) => state.entries.filter((entry) => entry.channel === channel);
-  for (const [name, card] of Object.entries(CARDS)) fill(name, of(name), () => of(name).map((entry) => keyed(entry, card(entry))), NOTHING[name]);
-  const sent = of("digest");
-  fill("digest", [sent, state.digests.map((entry) => [entry.destination, entry.body.text])], () => [
-    ...sent.map((entry) => el("div", {}, el("p", { class: "meta" }, "Sent"), keyed(entry, mail(entry, `/preview/mail/${entry.id}`)))),
-    ...state.digests.map((entry, number) => el("div", {}, el("p", { class: "meta" }, "As it would go out now"), keyed({ ...entry, id: `now${number}` }, mail(entry, `/preview/digest/${number}`)))),
-  ], "There is no digest in routes.yaml.", sent.length);
+  showClock(state);
+  showTabs(state);
+  showMessages(state);
   const { waiting: held, decisions: made, totals } = state;
-  fill("waiting", [held, totals.waiting], () => newest(held, totals.waiting, held.length ? [waiting(held)] : []), "Everything that fires has been told to everybody who is to know.", held.length ? amount(totals.waiting) : 0);
+  fill("waiting", [held, totals.waiting], () => newest(held, totals.waiting, held.length ? [waiting(held)] : []), "Every firing alert was sent to its destinations.", held.length ? amount(totals.waiting) : 0);
   fill("decisions", [made, totals.decisions], () => newest(made, totals.decisions, made.length ? [decisions(made)] : []), "No alert yet.", 0);
 }
 
-tabs("slack");
-const redraw = drawer(draw, live);
+tabs();
+const redraw = redrawer(draw, live);
 const events = new EventSource("/preview/events");
 events.onopen = () => live(true);
 events.onerror = () => live(false);
-events.onmessage = () => { redraw(); setTimeout(redraw, 500); }; // a message is recorded a moment after it is shown
-setInterval(redraw, 5000); // what waits changes with the clock, too
+events.onmessage = () => { redraw(); setTimeout(redraw, REDRAW_AFTER); };
+setInterval(redraw, REDRAW_EVERY);

@@ -1,5 +1,5 @@
 // Draws /status and the newest rows of the ledger, every five seconds.
-import { $, amount, decisions, drawer, el, fill, live, newest, table, tabs, waiting, when } from "./draw.js";
+import { amount, decisions, redrawer, element, fill, live, newest, select, table, tabs, waiting, when } from "./draw.js";
 import { schedule } from "./schedule.js";
 
 async function ask(address) {
@@ -8,7 +8,7 @@ async function ask(address) {
   return answer.json();
 }
 
-/** The rows of a list that a page shows, and how many there are. */
+/** The newest rows of a list, and how many rows there are. */
 async function list(name) {
   const answer = await fetch(`/api/v1/${name}`);
   if (!answer.ok) throw new Error(`${name}: ${answer.status}`);
@@ -25,9 +25,9 @@ function backlog(count, more) {
 }
 
 function lanes(rows, ledger) {
-  return table(["Destination", "Due now", "Oldest since", "All told by", "Rate", "Delivered", "Failed attempts", "State"], rows.map((row) => {
+  return table(["Destination", "Due now", "Oldest since", "All sent by", "Rate", "Delivered", "Failed attempts", "State"], rows.map((row) => {
     const attempts = ledger.deliveries[row.destination] ?? {};
-    const state = row.broken_since ? `BROKEN since ${when(row.broken_since, true)}: ${row.broken_reason}; mend it, then: alert-router deliveries resume ${row.destination}` : row.paused_until ? `paused until ${when(row.paused_until)}: ${row.pause_reason}` : row.alive ? "at work" : "ended";
+    const state = row.broken_since ? `BROKEN since ${when(row.broken_since, true)}: ${row.broken_reason}; correct it, then run: alert-router deliveries resume ${row.destination}` : row.paused_until ? `paused until ${when(row.paused_until)}: ${row.pause_reason}` : row.alive ? "running" : "ended";
     return [row.destination, backlog(row.backlog, row.backlog_more), row.oldest_at ? when(row.oldest_at, true) : "", row.empty_at && !row.broken_since ? when(row.empty_at, true) : "", row.rate ?? "no limit", String(attempts.delivered ?? 0),
       String((attempts.retry ?? 0) + (attempts.broken ?? 0) + (attempts.rejected ?? 0)), state];
   }));
@@ -35,11 +35,11 @@ function lanes(rows, ledger) {
 
 function deliveries(rows) {
   return table(["When", "Destination", "Attempt", "Outcome", "Reason"], rows.map((row) => [
-    when(row.started_at, true), row.destination, String(row.attempt), el("span", { class: `tag ${row.outcome ?? "pending"}` }, row.outcome ?? "under way"), [row.reason, row.words].filter(Boolean).join(": ")]));
+    when(row.started_at, true), row.destination, String(row.attempt), element("span", { class: `tag ${row.outcome ?? "pending"}` }, row.outcome ?? "under way"), [row.reason, row.words].filter(Boolean).join(": ")]));
 }
 
 function dead(rows) {
-  return table(["No.", "Given up", "Destination", "Why", "Not told"], rows.map((row) => [
+  return table(["No.", "Given up", "Destination", "Why", "Not notified"], rows.map((row) => [
     String(row.id), when(row.at, true), [row.destination, row.recipient].filter(Boolean).join(": "), row.reason,
     row.alerts.map((each) => `${each.labels.alertname ?? "alert"} ${each.unnotified} (${each.status} now)`).join(", ")]));
 }
@@ -48,14 +48,14 @@ function quarantined(row) {
   const whole = `/api/v1/quarantine/${row.id}`;
   const about = [when(row.received_at, true), `from ${row.source}`, `${row.size.toLocaleString("en")} bytes`, ...(row.content_encoding ? [`compressed with ${row.content_encoding}`] : [])];
   const words = [row.cut ? "How the body begins" : "The body", ...(row.body_is === "text" ? [] : [`, which is not text, as ${row.body_is}`])].join("");
-  return el("article", { class: "card wide" }, el("p", { class: "meta" }, about.join(" · ")), el("h3", {}, row.reason),
-    el("details", {}, el("summary", {}, words), el("pre", {}, row.body || "(it is empty)")),
-    el("p", { class: "meta" }, el("a", { href: whole, download: "" }, "Save it as it came")));
+  return element("article", { class: "card wide" }, element("p", { class: "meta" }, about.join(" · ")), element("h3", {}, row.reason),
+    element("details", {}, element("summary", {}, words), element("pre", {}, row.body || "(it is empty)")),
+    element("p", { class: "meta" }, element("a", { href: whole, download: "" }, "Save the original bytes")));
 }
 
 let timetables = [];
 let asked = -Infinity;
-/** Hours change with the day and the rules only: asked for at most once a minute. */
+/** The next days of each interval. They change only with the day and the rules: asked for at most once a minute. */
 async function upcoming() {
   if (performance.now() - asked >= 60000) {
     timetables = await ask("/api/v1/schedule");
@@ -64,38 +64,38 @@ async function upcoming() {
   return timetables;
 }
 
-/** What is wrong with the database, and with the rules as they stand in their files while others are in force. */
+/** Notices about the database, and about files with rules that can't be used. */
 function config(loading, store) {
   const broken = loading.fragments.filter((each) => each.problems.length);
   return [
-    ...(store.trouble ? [notice("The database can't be written: webhooks are refused, and nobody is told anything.", store.trouble)] : []),
+    ...(store.trouble ? [notice("The database can't be written: webhooks are refused, and nothing is sent.", store.trouble)] : []),
     ...(loading.error ? [notice(`${loading.file} can't be used; the rules of ${when(loading.loaded_at, true)} stay in force.`, loading.error)] : []),
     ...broken.map((each) => notice(`${each.file}: ${each.state}.`, each.problems.join("\n"))),
   ];
 }
 
 function notice(words, details) {
-  return el("div", { class: "notice" }, el("strong", {}, words), el("pre", {}, details));
+  return element("div", { class: "notice" }, element("strong", {}, words), element("pre", {}, details));
 }
 
 async function draw() {
   const [hours, status, held, made, attempts, letters, bodies] = await Promise.all([upcoming(),
     ask("/status"), ...["waiting", "decisions", "deliveries", "dead-letters", "quarantine"].map(list)]);
   const counts = Object.entries(status.ledger.fates).filter(([, count]) => count).map(([fate, count]) => `${count} ${fate}`);
-  $("#summary").textContent = `${status.ledger.firing} firing · ${counts.join(", ") || "nothing yet"}${status.ledger.imbalance ? " · THE LEDGER DOES NOT BALANCE" : ""}`;
-  $("#config").replaceChildren(...config(status.config, status.store));
+  select("#summary").textContent = `${status.ledger.firing} firing · ${counts.join(", ") || "nothing yet"}${status.ledger.imbalance ? " · THE LEDGER DOES NOT BALANCE" : ""}`;
+  select("#config").replaceChildren(...config(status.config, status.store));
   const due = status.lanes.reduce((sum, lane) => sum + lane.backlog, 0);
   fill("lanes", [status.lanes, status.ledger.deliveries], () => [lanes(status.lanes, status.ledger)], "", due && backlog(due, status.lanes.some((lane) => lane.backlog_more)));
-  section("waiting", held, (rows) => (rows.length ? [waiting(rows)] : []), "Everything that fires has been told to everybody who is to know.");
+  section("waiting", held, (rows) => (rows.length ? [waiting(rows)] : []), "Every firing alert was sent to its destinations.");
   fill("schedule", hours, () => schedule(hours), "There are no time intervals in routes.yaml.", 0);
   section("decisions", made, (rows) => (rows.length ? [decisions(rows)] : []), "No alert yet.", false);
   section("deliveries", attempts, (rows) => (rows.length ? [deliveries(rows)] : []), "No delivery yet.", false);
-  section("dead", letters, (rows) => (rows.length ? [el("p", {}, "Try one again: alert-router deliveries retry NO. Let it rest: alert-router deliveries discard NO."), dead(rows)] : []), "Nothing was given up.");
-  section("quarantine", bodies, (rows) => rows.map(quarantined), "Every body could be used.");
+  section("dead", letters, (rows) => (rows.length ? [element("p", {}, "To try one again: alert-router deliveries retry NO. To give it up for good: alert-router deliveries discard NO."), dead(rows)] : []), "No dead letter.");
+  section("quarantine", bodies, (rows) => rows.map(quarantined), "Nothing is in quarantine.");
   live(true);
 }
 
 tabs("lanes");
-const redraw = drawer(draw, live);
+const redraw = redrawer(draw, live);
 redraw();
 setInterval(redraw, 5000);

@@ -1,0 +1,101 @@
+"""Draws a message as safe HTML for the preview and the pages. Everything is escaped unless it is Markup already.
+
+The pages' Content-Security-Policy forbids inline styles and scripts: drawings use only classes of ``preview.css``.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup, escape
+
+_WEB_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+_COLOR = re.compile(r"#[0-9a-f]{6}", re.IGNORECASE)
+_NOTHING = Markup()
+
+
+@dataclass(frozen=True, slots=True)
+class SentMessage:
+    """A message, as a channel's ``draw`` is given it."""
+
+    body: Mapping[str, Any]
+    """See :class:`router.model.Message`."""
+    at: str = ""
+    """When it was sent, as text for people; empty: unknown."""
+    earlier: tuple["SentMessage", ...] = ()
+    """The messages of the same conversation before it, the oldest first. Theirs is empty."""
+    frame: Markup = _NOTHING
+    """The frame that shows the message's own HTML; empty: it has none."""
+
+
+def tag(name: str, *children: str, **attributes: str) -> Markup:
+    """Return an element. ``class_`` stands for ``class``; ``data_head`` for ``data-head``."""
+    given = ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items())
+    written = _NOTHING.join(Markup(' {}="{}"').format(key, value) for key, value in given)
+    return Markup("<{}{}>{}</{}>").format(name, written, joined(children), name)
+
+
+def joined(parts: Iterable[str]) -> Markup:
+    """Return parts one after the other; plain text is escaped."""
+    return _NOTHING.join(map(escape, parts))
+
+
+def link(text: str, address: str) -> Markup:
+    """Return a link that opens a new tab. An address that is not of the web becomes ``#``."""
+    safe = address if _WEB_ADDRESS.match(address) else "#"
+    return tag("a", text, href=safe, rel="noopener noreferrer", target="_blank")
+
+
+def links(pairs: Iterable[tuple[str, str]]) -> Markup:
+    """Return a row of links that look like buttons. :param pairs: text and address of each"""
+    return tag("div", *(link(text, address) for text, address in pairs), class_="links")
+
+
+def barred(color: str, *children: str) -> Markup:
+    """Return a coloured bar beside its children. :param color: ``#rrggbb``; anything else gives a grey bar"""
+    edge = _NOTHING
+    if _COLOR.fullmatch(color):
+        # An attribute of SVG, because the policy of the pages allows no style.
+        edge = Markup(
+            '<svg class="edge" aria-hidden="true"><rect width="100%" height="100%" fill="{}"/></svg>'
+        ).format(color)
+    return tag("div", edge, *children, class_="bar")
+
+
+def badge(text: str, css: str) -> Markup:
+    """Return a small coloured word. :param css: the class that colours it, such as ``firing``"""
+    return tag("span", text, class_=f"tag {css}")
+
+
+def details(title: str, *children: str) -> Markup:
+    """Return a section that is closed until the reader opens it."""
+    return tag("details", tag("summary", title), *children)
+
+
+def pretty_json(value: Any) -> Markup:
+    """Return JSON as preformatted text."""
+    return tag("pre", json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def draw_json(message: SentMessage) -> Markup:
+    """Draw any message as its JSON."""
+    return pretty_json(message.body)
+
+
+def replaced(
+    text: str,
+    pattern: re.Pattern[str],
+    make: Callable[[re.Match[str]], str],
+    plain: Callable[[str], str] = str,
+) -> Markup:
+    """Return text with each match of a pattern replaced by what ``make`` returns.
+
+    :param plain: applied to the text between matches
+    """
+    parts, last = [], 0
+    for match in pattern.finditer(text):
+        parts += [plain(text[last : match.start()]), make(match)]
+        last = match.end()
+    return joined([*parts, plain(text[last:])])
