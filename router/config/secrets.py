@@ -30,12 +30,14 @@ _AFTER_KEYS = re.compile(
 )
 # What is a secret by its looks, wherever it stands: a user in an address, addresses that anybody can post to, and
 # Slack's tokens. https://docs.slack.dev/authentication/tokens
+# Telegram's. https://core.telegram.org/bots/api#authorizing-your-bot
 _LOOKS = re.compile(
     r"""//(?P<user>[^\s@/]+)@
     | \b[^\s"'@/:]+:(?P<password>[^\s"'@/]+)@
     | (?P<hook>\bhooks\.slack(?:-gov)?\.com/[^\s"',}\]]+)
     | (?P<discord>\b[^\s"',}\]/]*discord(?:app)?\.com/api/(?:v\d+/)?webhooks/[^\s"',}\]]+)
-    | (?P<token>\bxox[a-z]-[\w.-]+ | \bxapp-[\w.-]+)""",
+    | (?P<token>\bxox[a-z]-[\w.-]+ | \bxapp-[\w.-]+)
+    | (?P<telegram>(?<!\d)\d{6,12}:[\w-]{35}(?![\w-]))""",
     re.VERBOSE,
 )
 # A shorter one may be a part of any word, and counts only where it is a word of its own.
