@@ -26,10 +26,10 @@ STATUSES = StatusTable(
 )  # fmt: skip
 # What the status does not say, the description does, in lower case. They are in fail_query_with_error of
 # https://github.com/tdlib/telegram-bot-api/blob/master/telegram-bot-api/Client.cpp
-NOT_MODIFIED = "message is not modified"
-MESSAGE_GONE = ("message to edit not found", "message can't be edited", "message_id_invalid")
+NOT_MODIFIED_PHRASE = "message is not modified"
+GONE_PHRASES = ("message to edit not found", "message can't be edited", "message_id_invalid")
 # A person has to repair the chat, or the bot's rights in it.
-CHAT_BROKEN = (
+BROKEN_PHRASES = (
     "chat not found", "bot was kicked", "bot was blocked by the user", "bot is not a member", "not enough rights",
     "user is deactivated", "group chat was upgraded to a supergroup chat", "group chat was deactivated",
     "message thread not found", "topic_closed", "topic_deleted", "have no rights to send a message",
@@ -43,8 +43,14 @@ class TelegramAttempt:
     """Edits the first message or posts it, then posts the replies, and records how far it has come."""
 
     def __init__(
-        self, http: HttpTransport, url: str, options: TelegramOptions, conversation: Conversation, paid: int | None
-    ) -> None:  # fmt: skip
+        self,
+        http: HttpTransport,
+        url: str,
+        chat: Mapping[str, Any],
+        topic: Mapping[str, Any],
+        conversation: Conversation,
+        paid: int | None,
+    ) -> None:
         """
         :param url: with the token
         :param chat: the parameters that name the chat
@@ -86,9 +92,9 @@ class TelegramAttempt:
         remote, now = self.remote, self._conversation.now
         if "message" in remote:
             answer = await self._send(Call.EDIT, body, message_id=remote["message"])
-            if answer.data.get("ok") is True or _says(answer, NOT_MODIFIED):
+            if answer.data.get("ok") is True or _says(answer, NOT_MODIFIED_PHRASE):
                 return None
-            if not _says(answer, *MESSAGE_GONE):
+            if not _says(answer, *GONE_PHRASES):
                 return _failure(answer, now)
             remote.clear()
             self.unpaid.append(Call.POST)
@@ -127,7 +133,7 @@ class TelegramAttempt:
         given = {**self._chat, **topic, **preview, **more}
         whole = {**given, "text": message["text"], "parse_mode": "HTML"}
         answer = await self._http.request("POST", url, json=whole)
-        known = (NOT_MODIFIED, *MESSAGE_GONE, *CHAT_BROKEN)
+        known = (NOT_MODIFIED_PHRASE, *GONE_PHRASES, *BROKEN_PHRASES)
         if answer.status not in STATUSES.rejected or _says(answer, *known):
             return answer
         self.unpaid.append(call)
@@ -162,7 +168,7 @@ def _failure(answer: HttpAnswer, now: Millis) -> Retry | Broken | Rejected:
     """https://core.telegram.org/bots/api#responseparameters"""
     if answer.is_success:  # without the message's id it could not be edited later
         return Retry("bad answer", ambiguous=True, cause=CAUSE)
-    if answer.status < 500 and (phrase := _says(answer, *CHAT_BROKEN)):
+    if answer.status < 500 and (phrase := _says(answer, *BROKEN_PHRASES)):
         return Broken(f"telegram: {phrase}", words=answer.words)
     shared = CAUSE if answer.status in {401, 404} or answer.status >= 500 else ""
     failure = STATUSES.failure(answer, now, cause=shared)

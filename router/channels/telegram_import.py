@@ -49,7 +49,7 @@ class TelegramImport(ChannelImport):
             config.note("telegram_configs has no bot_token", REFUSED)
         if self.settings is None:
             self.settings = {"token": token or self.context.variables.new("TELEGRAM_BOT_TOKEN"), **own}
-        elif token not in {None, self.settings["token"]} or own.get("api_url") != self.settings.get(
+        elif token not in (None, self.settings["token"]) or own.get("api_url") != self.settings.get(
             "api_url"
         ):
             todo = "routes.yaml has one: use a bot that is in all chats"
