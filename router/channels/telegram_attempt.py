@@ -165,14 +165,25 @@ def _says(answer: HttpAnswer, *phrases: str) -> str:
 
 
 def _failure(answer: HttpAnswer, now: Millis) -> Retry | Broken | Rejected:
-    """https://core.telegram.org/bots/api#responseparameters"""
     if answer.is_success:  # without the message's id it could not be edited later
         return Retry("bad answer", ambiguous=True, cause=CAUSE)
     if answer.status < 500 and (phrase := _says(answer, *BROKEN_PHRASES)):
-        return Broken(f"telegram: {phrase}", words=answer.words)
+        words = (
+            f"set chat_id to {new}: {answer.words}"
+            if (new := _parameter(answer, "migrate_to_chat_id"))
+            else ""
+        )
+        return Broken(f"telegram: {phrase}", words=words or answer.words)
     shared = CAUSE if answer.status in {401, 404} or answer.status >= 500 else ""
     failure = STATUSES.failure(answer, now, cause=shared)
-    parameters = answer.data.get("parameters")
-    if isinstance(failure, Retry) and isinstance(parameters, dict) and "retry_after" in parameters:
-        return replace(failure, after=requested_wait(parameters["retry_after"], now))
+    wait = _parameter(answer, "retry_after")
+    if isinstance(failure, Retry) and wait is not None:
+        return replace(failure, after=requested_wait(wait, now))
     return failure
+
+
+def _parameter(answer: HttpAnswer, name: str) -> int | None:
+    """https://core.telegram.org/bots/api#responseparameters"""
+    parameters = answer.data.get("parameters")
+    value = parameters.get(name) if isinstance(parameters, dict) else None
+    return value if isinstance(value, int) else None

@@ -9,7 +9,7 @@ from router.channels.drawing import SentMessage, joined, link, replaced, tag
 
 # https://core.telegram.org/bots/api#html-style
 _DRAWN = re.compile(
-    r'<a href="(?P<url>[^"<>]*)">(?P<label>[^<>]*)</a> | <(?P<tag>[bisu]|code|pre)>(?P<inner>.*?)</(?P=tag)>',
+    r'<a\ href="(?P<url>[^"<>]*)">(?P<label>[^<>]*)</a> | <(?P<tag>[bisu]|code|pre)>(?P<inner>.*?)</(?P=tag)>',
     re.VERBOSE | re.DOTALL,
 )
 _DRAWN_AS = {"b": "strong", "i": "em", "u": "strong", "s": "s", "code": "code", "pre": "pre"}

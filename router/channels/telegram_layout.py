@@ -178,15 +178,32 @@ def _stormy(
 
 
 def _pages(text: str, room: int) -> list[str]:
-    """Return all of the text in pieces of whole lines; a line that is too long for a piece is cut."""
+    """Return all of the text in pieces, of whole lines where they fit."""
     pages: list[str] = []
-    for each in text.splitlines():
-        row = clipped(each, room, "the line")
-        if pages and units(pages[-1]) + 1 + units(row) <= room:
-            pages[-1] += f"\n{row}"
-        else:
-            pages.append(row)
+    for row in text.splitlines():
+        for piece in _pieces(row, room):
+            if pages and units(pages[-1]) + 1 + units(piece) <= room:
+                pages[-1] += f"\n{piece}"
+            else:
+                pages.append(piece)
     return pages
+
+
+def _pieces(row: str, room: int) -> Iterator[str]:
+    """Yield all of a line in pieces that end at a word where that is near, and never within an entity."""
+    if units(row) > room:
+        row = escape(plain_text(row))  # a tag would be torn apart
+    while units(row) > room:
+        size = end = 0
+        for token in _TOKEN.finditer(row):
+            size += units(token[0])
+            if size > room:
+                break
+            end = token.end()
+        end = row.rfind(" ", end * 3 // 4, end) + 1 or end
+        yield row[:end]
+        row = row[end:]
+    yield row
 
 
 def _listed(rows: Iterator[str], alerts: Sequence[AlertView], room: int) -> str:
