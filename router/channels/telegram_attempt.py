@@ -24,8 +24,8 @@ STATUSES = StatusTable(
     rejected=frozenset({400, 413}),
     reasons={400: "bad request", 401: "token refused", 403: "forbidden", 404: "unknown token", 413: "too large", 429: "too many requests", **REDIRECT_REASONS},
 )  # fmt: skip
-# What the status does not say, the description does, in lower case. They are in fail_query_with_error of
-# https://github.com/tdlib/telegram-bot-api/blob/master/telegram-bot-api/Client.cpp
+# What the status does not say, the description does. The documentation lists none; the server makes them:
+# https://github.com/tdlib/telegram-bot-api/blob/master/telegram-bot-api/Client.cpp. These are compared in lower case.
 NOT_MODIFIED_PHRASE = "message is not modified"
 GONE_PHRASES = ("message to edit not found", "message can't be edited", "message_id_invalid")
 # A person has to repair the chat, or the bot's rights in it.
@@ -109,12 +109,13 @@ class TelegramAttempt:
         remote, before = self.remote, self._conversation.remote
         if isinstance(outcome, Delivered) or remote == before:
             return outcome
+        has_shown = remote.get("shown") == self._conversation.version
         if isinstance(outcome, Rejected):
-            if self._conversation.storm is not None:
-                return outcome  # the groups that the refused reply names are sent one by one
+            # The groups that a storm's refused reply names are sent one by one.
+            if not has_shown or self._conversation.storm is not None:
+                return outcome
             # The first message arrived. A reply that is refused for good is reported by the next attempt.
             outcome = Retry(outcome.reason, words=outcome.words)
-        has_shown = remote.get("shown") == self._conversation.version
         outcome = replace(outcome, remote=remote, ambiguous=has_shown or outcome.ambiguous)
         return replace(outcome, further=True) if has_shown and isinstance(outcome, Retry) else outcome
 

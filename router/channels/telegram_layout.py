@@ -26,6 +26,8 @@ _REST = 300  # room for the line that counts the rest
 _MARK = 60  # room for the words at the end of a cut text
 _NAMES, _NAME = 4, 40  # how many names that line gives, and how much of each
 
+_Words = Callable[..., str]
+
 # https://core.telegram.org/bots/api#html-style
 _TOKEN = re.compile(r"<(?P<end>/?)(?P<tag>[a-z-]+)[^<>]*>|&(?:#?\w+);|.", re.DOTALL)
 _LINK = re.compile(r'<a href="(?P<url>[^"<>]*)">(?P<label>[^<>]*)</a>')
@@ -92,17 +94,14 @@ def render(conversation: Conversation, templates: Templates) -> tuple[dict[str, 
         return re.sub(r"\n{3,}", "\n\n", templates.render(name, block, {**values, **more}))
 
     try:
-        texts, fallback = layout(values, is_update, words), False
+        texts, fallback = layout(values, words, is_update=is_update), False
     except TemplateError:
-        texts, fallback = layout_fallback(values, is_update), True
+        texts, fallback = layout_fallback(values, is_update=is_update), True
     first, *replies = [{"text": text, "plain": plain_text(text)} for text in texts]
     return {**first, "replies": replies}, fallback
 
 
-_Words = Callable[..., str]
-
-
-def _conversation(values: Mapping[str, Any], is_update: bool, words: _Words) -> list[str]:  # noqa: FBT001  (one of two layouts)
+def _conversation(values: Mapping[str, Any], words: _Words, *, is_update: bool) -> list[str]:
     """Return the message; in an update, then the news.
 
     :raises TemplateError: the template failed
@@ -120,7 +119,7 @@ def _conversation(values: Mapping[str, Any], is_update: bool, words: _Words) -> 
     return [_bounded(text), *([news] if news else [])]
 
 
-def _facts(values: Mapping[str, Any], is_update: bool) -> list[str]:  # noqa: FBT001  (one of two layouts)
+def _facts(values: Mapping[str, Any], *, is_update: bool) -> list[str]:
     """Return what is sent when the template fails: the facts of each alert, without markup."""
 
     def row(alert: AlertView) -> str:
@@ -137,7 +136,7 @@ def _facts(values: Mapping[str, Any], is_update: bool) -> list[str]:  # noqa: FB
     return [whole, *([text] if is_update else [])]
 
 
-def _storm(_values: Mapping[str, Any], is_update: bool, words: _Words) -> list[str]:  # noqa: FBT001  (one of two layouts)
+def _storm(_values: Mapping[str, Any], words: _Words, *, is_update: bool) -> list[str]:
     """Return what stands; then the news, which the first message has itself.
 
     :raises TemplateError: the template failed
@@ -148,7 +147,7 @@ def _storm(_values: Mapping[str, Any], is_update: bool, words: _Words) -> list[s
     return _stormy(f"<b>{title}</b>", subject, summary, news, standing, is_update=is_update)
 
 
-def _storm_facts(values: Mapping[str, Any], is_update: bool) -> list[str]:  # noqa: FBT001  (one of two layouts)
+def _storm_facts(values: Mapping[str, Any], *, is_update: bool) -> list[str]:
     """Return what is sent when the template fails."""
     counts = f"{values['groups']} groups firing, {values['resolved']} resolved"
     subject = f"Alert storm{' is over' if values['over'] else ''}: {counts}"

@@ -177,6 +177,8 @@ class FakeTelegram(FakeServer):
         self.chats: dict[int | str, _Chat] = {CHAT: _Chat(), 42: _Chat(), "@alerts": _Chat()}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         """Method and body of every call, those refused included."""
+        self.refusals: list[str] = []
+        """The descriptions of what was refused."""
         self._seconds = seconds
 
     @property
@@ -208,6 +210,7 @@ class FakeTelegram(FakeServer):
         method = request.match_info["method"]
         description = next(filter(None, self._refusals(request.match_info["bot"], method, body)), "")
         if description:
+            self.refusals.append(description)
             wait = description.rpartition("retry after ")[2]
             parameters = {"retry_after": int(wait)} if wait.isdigit() else {}
             status = _STATUS.get(description.partition(":")[0], 400)

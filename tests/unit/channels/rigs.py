@@ -158,7 +158,7 @@ _TELEGRAM: Mapping[Meaning, Iterable[int]] = {
     Broken: (401, 403, 404, *_REDIRECTS),
     Rejected: (400, 413),
 }
-# fail_query_with_error of https://github.com/tdlib/telegram-bot-api/blob/master/telegram-bot-api/Client.cpp
+# The server makes them: https://github.com/tdlib/telegram-bot-api/blob/master/telegram-bot-api/Client.cpp
 _TELEGRAM_DESCRIPTIONS: tuple[tuple[Meaning, Mapping[str, int]], ...] = (
     (Retry, {"Too Many Requests: retry after 7": 429, "Internal Server Error: chat not found": 500}),
     (Broken, {

@@ -389,6 +389,20 @@ async def test_next_attempt_continues_with_the_reply(server: FakeTelegram, chann
     ]
 
 
+async def test_refused_reply_is_reported_by_the_next_attempt(
+    server: FakeTelegram, channel: TelegramChannel
+) -> None:
+    remote = await delivered(channel, conversation())
+    refusal = error("Bad Request: something of tomorrow")
+    server.fail(http(200, '{"ok": true}', "application/json"), refusal, refusal)
+    talk = conversation(ENDED, version=2, remote=remote)
+    outcome = await send(channel, talk)
+    assert isinstance(outcome, Retry)
+    assert outcome.further
+    server.fail(refusal, refusal)
+    assert isinstance(await send(channel, replace(talk, remote=outcome.remote or {})), Rejected)
+
+
 async def test_attempt_makes_only_paid_requests(server: FakeTelegram, channel: TelegramChannel) -> None:
     remote = await delivered(channel, conversation())
     talk = conversation(ENDED, version=2, remote=remote)
