@@ -78,7 +78,7 @@ class TelegramOptions(StormOptions):
 
     @property
     def chat(self) -> dict[str, Any]:
-        """The parameters of a request that name the chat."""
+        """The parameters that name the chat in a request."""
         return {"chat_id": int(self.chat_id) if self.chat_id.lstrip("-").isdigit() else self.chat_id}
 
     @property

@@ -14,38 +14,38 @@ from router.render.words import clean, line
 # https://core.telegram.org/bots/api#sendmessage: characters after entities parsing, in UTF-16 code units. A link counts as
 # in the plain text, which has its address: so that the plain text fits as well.
 MAX_UNITS = 4_096
-# Before parsing: "Message text is too long" in https://github.com/tdlib/telegram-bot-api (Client.cpp, get_formatted_text).
+# Before parsing: get_formatted_text in https://github.com/tdlib/telegram-bot-api (telegram-bot-api/Client.cpp).
 MAX_BYTES = 32_768
 STORM_ROOM = 2_500
 """Characters of names that a storm's message holds beside its other words."""
 
 # Shares for what stands once, so that there is always room for alerts.
-_HEADER, _SUMMARY, _LABELS, _CONTEXT, _LINKS = 300, 1_000, 400, 300, 900
-_ALERT = 500  # and no alert takes it all
-_REST = 300  # room for the line that counts the rest
-_MARK = 60  # room for the words at the end of a cut text
-_NAMES, _NAME = 4, 40  # how many names that line gives, and how much of each
+_HEADER_UNITS, _SUMMARY_UNITS, _LABELS_UNITS, _CONTEXT_UNITS, _LINKS_UNITS = 300, 1_000, 400, 300, 900
+_ALERT_UNITS = 500  # and no alert takes it all
+_REST_UNITS = 300  # room for the line that counts the rest
+_MARK_UNITS = 60  # room for the words at the end of a cut text
+_MAX_REST_NAMES, _MAX_REST_NAME_CHARS = 4, 40  # how many names that line gives, and how much of each
 
 _Words = Callable[..., str]
 
 # https://core.telegram.org/bots/api#html-style
-_TOKEN = re.compile(r"<(?P<end>/?)(?P<tag>[a-z-]+)[^<>]*>|&(?:#?\w+);|.", re.DOTALL)
-_LINK = re.compile(r'<a href="(?P<url>[^"<>]*)">(?P<label>[^<>]*)</a>')
-_TAG = re.compile(r"</?[a-z-]+[^<>]*>")
+_TOKEN_PATTERN = re.compile(r"<(?P<end>/?)(?P<tag>[a-z-]+)[^<>]*>|&(?:#?\w+);|.", re.DOTALL)
+_LINK_PATTERN = re.compile(r'<a href="(?P<url>[^"<>]*)">(?P<label>[^<>]*)</a>')
+_TAG_PATTERN = re.compile(r"</?[a-z-]+[^<>]*>")
 # A name after an @ is a mention, which notifies people. An address is none, and has to stay as it is.
-_MENTION = re.compile(r"(?P<url>(?<!\w)https?://[^\s<]+)|(?<!\w)@(?=\w)")
+_MENTION_PATTERN = re.compile(r"(?P<url>(?<!\w)https?://[^\s<]+)|(?<!\w)@(?=\w)")
 _NO_MENTION = "@\N{WORD JOINER}"
 
 
 def escape(text: str) -> str:
     """Return text without markup and without mentions; it may stand in an attribute, too."""
-    text = _MENTION.sub(lambda match: match["url"] or _NO_MENTION, clean(text))
+    text = _MENTION_PATTERN.sub(lambda match: match["url"] or _NO_MENTION, clean(text))
     return html.escape(text, quote=False).replace('"', "&quot;")
 
 
 def plain_text(markup: str) -> str:
     """Return what is sent if Telegram refuses the HTML; a link's address stands after its words."""
-    return html.unescape(_TAG.sub("", _LINK.sub(r"\g<label>: \g<url>", markup)))
+    return html.unescape(_TAG_PATTERN.sub("", _LINK_PATTERN.sub(r"\g<label>: \g<url>", markup)))
 
 
 def units(markup: str) -> int:
@@ -60,10 +60,10 @@ def clipped(markup: str, limit: int, what: str) -> str:
     """
     if units(markup) <= limit and len(markup.encode()) <= limit * MAX_BYTES // MAX_UNITS:
         return markup
-    room, size = limit - _MARK, (limit - _MARK) * MAX_BYTES // MAX_UNITS
+    room, size = limit - _MARK_UNITS, (limit - _MARK_UNITS) * MAX_BYTES // MAX_UNITS
     kept: list[str] = []
     opened: list[str] = []
-    for token in _TOKEN.finditer(markup):
+    for token in _TOKEN_PATTERN.finditer(markup):
         text, name = token[0], token["tag"]
         # The address of a link is a part of the plain text.
         room -= units(text) if not name else len(text) if name == "a" else 0
@@ -110,10 +110,10 @@ def _conversation(values: Mapping[str, Any], words: _Words, *, is_update: bool) 
     def part(block: str, limit: int, **more: Any) -> str:
         return clipped(words("telegram.j2", block, **more), limit, f"the {block}")
 
-    head = [line(part("header", _HEADER)) or "Alert", part("summary", _SUMMARY)]
-    tail = [part("labels", _LABELS), _links(values["links"]), part("context", _CONTEXT)]
+    head = [line(part("header", _HEADER_UNITS)) or "Alert", part("summary", _SUMMARY_UNITS)]
+    tail = [part("labels", _LABELS_UNITS), _links(values["links"]), part("context", _CONTEXT_UNITS)]
     room = MAX_UNITS - sum(units(each) + 2 for each in [*head, *tail])
-    rows = (part("alert", _ALERT, alert=alert) for alert in values["alerts"])
+    rows = (part("alert", _ALERT_UNITS, alert=alert) for alert in values["alerts"])
     text = "\n\n".join(filter(None, [*head, _listed(rows, values["alerts"], room), *tail]))
     news = part("thread", MAX_UNITS) if is_update else ""
     return [_bounded(text), *([news] if news else [])]
@@ -129,9 +129,9 @@ def _facts(values: Mapping[str, Any], *, is_update: bool) -> list[str]:
     alerts: list[AlertView] = values["alerts"]
     state = "Resolved" if values["status"] == "resolved" else values["level"].upper()
     counts = f"{len(values['firing'])} firing, {values['resolved_count']} resolved"
-    text = clipped(f"{state}: {values['title']} ({counts})", _HEADER, "the title")
+    text = clipped(f"{state}: {values['title']} ({counts})", _HEADER_UNITS, "the title")
     room = MAX_UNITS - units(text) - 2
-    rows = (clipped(row(each), max(_ALERT, room // (len(alerts) + 1)), "the alert") for each in alerts)
+    rows = (clipped(row(each), max(_ALERT_UNITS, room // (len(alerts) + 1)), "the alert") for each in alerts)
     whole = _bounded("\n\n".join(filter(None, [text, _listed(rows, alerts, room)])))
     return [whole, *([text] if is_update else [])]
 
@@ -162,13 +162,16 @@ def _stormy(
     title: str, subject: str, summary: str, news: str, standing: str, *, is_update: bool
 ) -> list[str]:
     head = "\n\n".join(
-        filter(None, [clipped(title, _HEADER, "the title"), clipped(summary, _SUMMARY, "the summary")])
+        filter(
+            None,
+            [clipped(title, _HEADER_UNITS, "the title"), clipped(summary, _SUMMARY_UNITS, "the summary")],
+        )
     )
-    subject = clipped(line(subject), _HEADER, "the subject")
+    subject = clipped(line(subject), _HEADER_UNITS, "the subject")
     if is_update:
         first, *more = [
             clipped(standing, MAX_UNITS - units(head) - 2, "the list"),
-            *_pages(news, MAX_UNITS - _HEADER - 2),
+            *_pages(news, MAX_UNITS - _HEADER_UNITS - 2),
         ]
     else:
         first, *more = [*_pages(news, MAX_UNITS - units(head) - 2), ""]
@@ -194,7 +197,7 @@ def _pieces(row: str, room: int) -> Iterator[str]:
         row = escape(plain_text(row))  # a tag would be torn apart
     while units(row) > room:
         size = end = 0
-        for token in _TOKEN.finditer(row):
+        for token in _TOKEN_PATTERN.finditer(row):
             size += units(token[0])
             if size > room:
                 break
@@ -208,7 +211,7 @@ def _pieces(row: str, room: int) -> Iterator[str]:
 def _listed(rows: Iterator[str], alerts: Sequence[AlertView], room: int) -> str:
     """Return the rows that there is room for; the alerts that they leave out are counted and named."""
     kept: list[str] = []
-    room -= _REST
+    room -= _REST_UNITS
     for row in rows:
         room -= units(row) + 1
         if room < 0:
@@ -220,21 +223,21 @@ def _listed(rows: Iterator[str], alerts: Sequence[AlertView], room: int) -> str:
     statuses = Counter(alert.status for alert in rest)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
     names = Counter(alert.name for alert in rest).most_common()
-    shown = [f"{count} {_short(name)}" for name, count in names[:_NAMES]]
-    more = [f"{len(names) - _NAMES} other names"] if len(names) > _NAMES else []
+    shown = [f"{count} {_short(name)}" for name, count in names[:_MAX_REST_NAMES]]
+    more = [f"{len(names) - _MAX_REST_NAMES} other names"] if len(names) > _MAX_REST_NAMES else []
     return "\n".join([*kept, f"… and {len(rest)} more ({counts}): {', '.join([*shown, *more])}"])
 
 
 def _short(name: str) -> str:
     text = plain_text(name)
-    return name if len(text) <= _NAME else f"{escape(text[:_NAME])}…"
+    return name if len(text) <= _MAX_REST_NAME_CHARS else f"{escape(text[:_MAX_REST_NAME_CHARS])}…"
 
 
 def _links(links: Sequence[tuple[str, str]]) -> str:
     """Return the links that there is room for, whole; the others are named."""
     kept: list[str] = []
     dropped: list[str] = []
-    room = _LINKS
+    room = _LINKS_UNITS
     for name, address in links:
         markup = f'<a href="{address}">{name}</a>'
         size = max(units(markup), len(markup.encode()) // 4) + 3
