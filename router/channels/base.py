@@ -112,6 +112,11 @@ class DestinationOptions(Section):
     def per_alert(self) -> bool:
         return False
 
+    @property
+    def vendor_limits(self) -> LaneLimits | None:
+        """The vendor's limits where they depend on the options; None: those of :attr:`ChannelSpec.limits`."""
+        return None
+
 
 class StormOptions(DestinationOptions):
     """The options of a destination whose messages are merged in a storm."""
@@ -220,7 +225,7 @@ class ChannelSpec:
 
     def limits_of(self, options: DestinationOptions, settings: ChannelSettings | None) -> LaneLimits:
         """Return the limits of a destination. :param settings: of its section; None: there is none"""
-        default = self.limits
+        default = options.vendor_limits or self.limits
         above = options.storm_above if isinstance(options, StormOptions) else None
         if above is None and isinstance(settings, StormSettings):
             above = settings.storm_above

@@ -14,6 +14,7 @@ from router.channels.discord import DiscordChannel
 from router.channels.email import EmailChannel
 from router.channels.pagerduty import PagerDutyChannel
 from router.channels.slack import SlackChannel
+from router.channels.telegram import TelegramChannel
 from router.channels.webhook import WebhookChannel
 from router.model import DAY, Broken, Conversation, DigestLine, DigestView, Outcome, Rejected, Retry
 from tests.unit.channels.talk import NOW, alert, conversation
@@ -151,6 +152,39 @@ def _discord() -> Iterator[Answer]:
             yield Answer(f"discord {code}", http(status, echo([DISCORD_TOKEN], code=code)), meaning)
 
 
+TELEGRAM_TOKEN = "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsawx"
+_TELEGRAM: Mapping[Meaning, Iterable[int]] = {
+    Retry: (408, 425, 429, *_OUTAGES, *_UNKNOWN),
+    Broken: (401, 403, 404, *_REDIRECTS),
+    Rejected: (400, 413),
+}
+# The server makes them: https://github.com/tdlib/telegram-bot-api/blob/master/telegram-bot-api/Client.cpp
+_TELEGRAM_DESCRIPTIONS: tuple[tuple[Meaning, Mapping[str, int]], ...] = (
+    (Retry, {"Too Many Requests: retry after 7": 429, "Internal Server Error: chat not found": 500}),
+    (Broken, {
+        "Bad Request: chat not found": 400, "Bad Request: message thread not found": 400,
+        "Bad Request: group chat was upgraded to a supergroup chat": 400,
+        "Bad Request: not enough rights to send text messages to the chat": 400,
+        "Forbidden: bot was kicked from the group chat": 403, "Forbidden: bot was blocked by the user": 403,
+        "Forbidden: user is deactivated": 403, "Forbidden: bot is not a member of the channel chat": 403,
+        "Unauthorized": 401, "Not Found": 404,
+    }),
+    (Rejected, {
+        "Bad Request: message is too long": 400, "Bad Request: message text is empty": 400,
+        "Bad Request: can't parse entities: Unsupported start tag": 400, "Bad Request: something of tomorrow": 400,
+    }),
+)  # fmt: skip
+
+
+def _telegram() -> Iterator[Answer]:
+    yield from _statuses([TELEGRAM_TOKEN], _TELEGRAM)
+    for meaning, descriptions in _TELEGRAM_DESCRIPTIONS:
+        for description, status in descriptions.items():
+            quoted = f"{description} {TELEGRAM_TOKEN}"
+            body = echo([TELEGRAM_TOKEN], ok=False, error_code=status, description=quoted)
+            yield Answer(description, http(status, body), meaning)
+
+
 PASSWORD = "password-of-nobody"
 # https://www.rfc-editor.org/rfc/rfc5321#section-4.2.3 and https://www.rfc-editor.org/rfc/rfc4954#section-6
 _LOGIN = (530, 534, 535, 538)
@@ -223,6 +257,14 @@ RIGS: Mapping[str, Rig] = {
         secrets=(DISCORD_TOKEN,),
         answers=tuple(_discord()),
         talks=_talks(message="7"),
+    ),
+    "telegram": Rig(
+        make=lambda settings, seconds: TelegramChannel(settings, timeout=seconds),
+        settings=lambda address: {"token": TELEGRAM_TOKEN, "api_url": f"http://{address}"},
+        options=lambda _: {"chat_id": -1001234567890},
+        secrets=(TELEGRAM_TOKEN, TELEGRAM_TOKEN.partition(":")[2]),
+        answers=tuple(_telegram()),
+        talks=_talks(message=7, shown=1),
     ),
     "email": Rig(
         make=lambda settings, seconds: EmailChannel(settings, timeout=seconds),

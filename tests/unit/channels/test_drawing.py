@@ -11,6 +11,7 @@ from router.channels import REGISTRY
 from router.channels.discord_drawing import markdown
 from router.channels.drawing import SentMessage, barred, link, tag
 from router.channels.slack_drawing import mrkdwn
+from router.channels.telegram_drawing import markup
 from router.model import Conversation
 from router.render.samples import sample_conversations
 from tests.examples import examples
@@ -105,7 +106,7 @@ def test_odd_labels_are_drawn_as_text(name: str, text: str) -> None:
 def test_every_sample_conversation_can_be_drawn(name: str) -> None:
     for kind, sample in sample_conversations(TEMPLATES.levels).items():
         if (name == "digest") is ("digest" in kind) and not (
-            "storm" in kind and name not in {"slack", "email"}
+            "storm" in kind and name not in {"slack", "email", "telegram"}
         ):
             assert drawn(name, sample).text
 
@@ -119,6 +120,7 @@ def test_markup_of_any_text_is_safe(text: str) -> None:
     for html in (
         mrkdwn(text),
         markdown(text),
+        markup(text),
         tag("p", text, class_=text),
         link(text, text),
         barred(text, text),
@@ -138,6 +140,14 @@ def test_discord_markup_is_drawn() -> None:
     html = markdown(r"**a\*b** \_c [d](<https://e.example>)")
     assert html == (
         '<strong>a*b</strong> _c <a href="https://e.example" rel="noopener noreferrer" target="_blank">d</a>'
+    )
+
+
+def test_telegram_markup_is_drawn() -> None:
+    html = markup('<b>a &lt;b&gt;</b> <i>b</i> <a href="https://e.example?a&amp;b">c</a> <u>')
+    assert html == (
+        '<strong>a &lt;b&gt;</strong> <em>b</em> <a href="https://e.example?a&amp;b" rel="noopener noreferrer" '
+        'target="_blank">c</a> &lt;u&gt;'
     )
 
 

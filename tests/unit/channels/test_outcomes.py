@@ -9,7 +9,7 @@ from typing import Protocol
 import pytest
 
 from router import logs
-from router.channels import REGISTRY, discord_attempt, email_smtp, pagerduty, webhook
+from router.channels import REGISTRY, discord_attempt, email_smtp, pagerduty, telegram_attempt, webhook
 from router.channels.http import StatusTable
 from router.model import Broken, Conversation, Delivered, Outcome, Rejected, Retry
 from tests.unit.channels.rigs import RIGS, Rig, echo
@@ -150,7 +150,13 @@ def test_every_kind_has_a_rig() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "tables"),
-    [("pagerduty", pagerduty), ("webhook", webhook), ("discord", discord_attempt), ("email", email_smtp)],
+    [
+        ("pagerduty", pagerduty),
+        ("webhook", webhook),
+        ("discord", discord_attempt),
+        ("telegram", telegram_attempt),
+        ("email", email_smtp),
+    ],
 )
 def test_a_code_stands_in_one_table_and_is_covered(kind: str, tables: ModuleType) -> None:
     statuses = getattr(tables, "STATUSES", None)

@@ -26,6 +26,7 @@ SUCCESS: Mapping[str, Speak] = {
     "pagerduty": http(202, b'{"status": "success", "message": "Event processed", "dedup_key": "x"}'),
     "webhook": http(200),
     "discord": http(200, b'{"id": "7"}'),
+    "telegram": http(200, b'{"ok": true, "result": {"message_id": 7}}'),
     "email": smtp("GREETING", b"220 any"),
     "digest": smtp("GREETING", b"220 any"),
 }
