@@ -11,11 +11,12 @@ from router.channels.discord import DISCORD
 from router.channels.email import DIGEST, EMAIL
 from router.channels.pagerduty import PAGERDUTY
 from router.channels.slack import SLACK
+from router.channels.teams import TEAMS
 from router.channels.webhook import WEBHOOK
 from router.model import Destination
 
 REGISTRY: Mapping[str, ChannelSpec] = {
-    kind.name: kind for kind in (SLACK, PAGERDUTY, EMAIL, DIGEST, WEBHOOK, DISCORD)
+    kind.name: kind for kind in (SLACK, PAGERDUTY, EMAIL, DIGEST, WEBHOOK, DISCORD, TEAMS)
 }
 
 

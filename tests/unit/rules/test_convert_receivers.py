@@ -18,6 +18,7 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "pagerduty_configs": {"routing_key_file": "/run/key"},
     "webhook_configs": {"url": "https://hooks.example.com/"},
     "discord_configs": {"webhook_url": "https://discord.com/api/webhooks/1/t"},
+    "msteamsv2_configs": {"webhook_url": "https://prod-1.logic.azure.com/workflows/1"},
 }
 
 
@@ -54,7 +55,7 @@ def test_send_resolved_true_needs_no_note(key: str) -> None:
 
 @pytest.mark.parametrize(("key", "noted"), [
     ("slack_configs", True), ("email_configs", True), ("pagerduty_configs", False), ("webhook_configs", False),
-    ("discord_configs", False),
+    ("discord_configs", False), ("msteamsv2_configs", False),
 ])  # fmt: skip
 def test_absent_send_resolved_is_noted_where_it_defaults_to_false(key: str, noted: bool) -> None:
     result = converted({key: [CONFIGS[key]]})
