@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,9 @@ def test_every_alert_is_shown_or_counted(number: int, text: str) -> None:
 def test_dropped_labels_and_links_are_named() -> None:
     labels = {f"label{index:02}": "x" for index in range(12)}
     notes = {"runbook_url": "https://r.example/" + "x" * 2_000}
-    text = shown(render(conversation(odd, alert(annotations=notes))).body["card"])
+    plain = alert(annotations=notes)
+    odd = replace(plain, labels={**plain.labels, **labels})
+    text = shown(render(conversation(odd, plain)).body["card"])
     assert "…=and 4 more labels" in text
     assert "Links left out, too long: Runbook" in text
 

@@ -107,7 +107,7 @@ def test_no_secret_shows_in_what_is_printed_of_a_config(config: Config) -> None:
 
 def test_the_policy_out_of_the_box_needs_nothing_in_a_preview() -> None:
     config = load(ROOT / "routes.yaml", environ={}, now=NOW, preview=True)
-    assert set(config.settings) == {"slack", "pagerduty", "email", "webhook", "discord"}
+    assert set(config.settings) == {"slack", "pagerduty", "email", "webhook", "discord", "teams"}
 
 
 def test_the_office_is_closed_on_a_holiday_and_opens_on_the_next_working_day(config: Config) -> None:
