@@ -28,6 +28,7 @@ from router.channels.teams_card import (
 )
 from router.model import (
     MINUTE,
+    Broken,
     Call,
     Conversation,
     Delivered,
@@ -49,8 +50,8 @@ _MAX_TIMEOUTS_PER_ATTEMPT = 2
 # https://devblogs.microsoft.com/microsoft365dev/retirement-of-office-365-connectors-within-microsoft-teams/
 _RETIRED_HOSTS = ("webhook.office.com", "outlook.office.com", "outlook.office365.com")
 
-# https://learn.microsoft.com/en-us/troubleshoot/power-platform/power-automate/flow-run-issues/triggers-troubleshoot and
-# https://www.rfc-editor.org/rfc/rfc9110#section-15
+# https://www.rfc-editor.org/rfc/rfc9110#section-15. https://learn.microsoft.com/en-us/connectors/teams/ lists no statuses
+# of the trigger.
 STATUSES = StatusTable(
     # A person has to make the workflow's URL anew, or to turn the workflow on.
     broken=REDIRECTS | {401, 403, 404, 410},
@@ -63,6 +64,10 @@ STATUSES = StatusTable(
         429: "too many requests", **REDIRECT_REASONS,
     },
 )  # fmt: skip
+
+
+# A workflow that is off or deleted answers 400 with this code; Microsoft documents it nowhere.
+_WORKFLOW_OFF = "WorkflowTriggerIsNotEnabled"
 
 
 def _workflow(secret: SecretStr) -> SecretStr:
@@ -156,6 +161,9 @@ class TeamsChannel:
         if answer.is_success:
             # A storm's later messages don't begin like its first one.
             return Delivered({"posted": True})
+        error = answer.data.get("error", answer.data)
+        if answer.status == 400 and isinstance(error, dict) and error.get("code") == _WORKFLOW_OFF:
+            return Broken("http 400: workflow is off or deleted", words=answer.words)
         return STATUSES.failure(answer, conversation.now, cause=_CAUSE if answer.status >= 500 else "")
 
 

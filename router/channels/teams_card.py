@@ -16,7 +16,7 @@ from router.render.view import AlertView
 from router.render.words import clean, clip, line
 
 # Teams refuses a message above 28 KB, counted in another encoding and after the workflow has answered 202:
-# https://learn.microsoft.com/en-us/microsoftteams/limits-specifications-teams#chat. There 24,453 bytes counted as
+# https://learn.microsoft.com/en-us/connectors/teams/. In one report 24,453 bytes counted as
 # 28,897: https://github.com/MicrosoftDocs/msteams-docs/issues/11274.
 MAX_BODY_BYTES = 21_000
 # Characters of names in a storm's message. One takes at most four bytes, an escape included.
@@ -96,7 +96,9 @@ def storm_card(values: Mapping[str, Any], words: Words, levels: int) -> Element:
     body = [title, *_paragraphs(words("summary", {**values, "link": ""})), *news]
     room = (MAX_BODY_BYTES - _MORE_BYTES - len(encoded(_card(body, actions)))) // 4
     if values["standing"] and values["groups"] > values["new_counts"]["firing"] and room > _MAX_FACT_CHARS:
-        body.append(_plain(clip(words("standing", values), min(room, _MAX_TEXT_CHARS))))
+        standing, limit = words("standing", values), min(room, _MAX_TEXT_CHARS)
+        counted = f"\n… ({values['groups']} groups fire in all)" if len(standing) > limit else ""
+        body.append(_plain(clip(standing, limit) + counted))
     return _card(body, actions)
 
 
@@ -194,7 +196,7 @@ def _heading(text: str, color: str) -> Element:
 
 def _paragraphs(text: str) -> list[Element]:
     text = clip(text, _MAX_TEXT_CHARS)
-    return [_plain(part) for part in re.split(r"\n{2,}", text) if part.strip()]
+    return [_plain(part) for part in re.split(r"\n{2,}", text, maxsplit=4) if part.strip()]
 
 
 def _alert(text: str, alert: AlertView) -> Element:

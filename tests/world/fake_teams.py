@@ -17,7 +17,7 @@ from tests.world.fake_server import http as answer
 
 SIGNATURE = "signature-of-nobody"
 _PATH = "/workflows/1/triggers/manual/paths/invoke"
-# https://learn.microsoft.com/en-us/microsoftteams/limits-specifications-teams#chat: 28 KB. 24,453 bytes on the wire
+# https://learn.microsoft.com/en-us/connectors/teams/: 28 KB. 24,453 bytes on the wire
 # counted as 28,897 in https://github.com/MicrosoftDocs/msteams-docs/issues/11274.
 MAX_COUNTED_BYTES = 28 * 1024
 COUNTED_PER_BYTE = 28_897 / 24_453

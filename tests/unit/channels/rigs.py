@@ -153,7 +153,7 @@ def _discord() -> Iterator[Answer]:
 
 
 TEAMS_SIGNATURE = "signature-of-nobody"
-# https://learn.microsoft.com/en-us/troubleshoot/power-platform/power-automate/flow-run-issues/triggers-troubleshoot
+# https://www.rfc-editor.org/rfc/rfc9110#section-15
 _TEAMS: Mapping[Meaning, Iterable[int]] = {
     Retry: (408, 425, 429, *_OUTAGES, *_UNKNOWN),
     Broken: (401, 403, 404, 410, *_REDIRECTS),

@@ -33,7 +33,7 @@ from router.render.folding import key_of, room_of
 from router.rules.convert import convert_text
 from tests.examples import examples
 from tests.unit.channels.talk import LEVELS, NOW, TEMPLATES, alert, conversation, conversations, destination
-from tests.world.fake_teams import LOST_ANSWER, SIGNATURE, FakeTeams, http, problems, shown
+from tests.world.fake_teams import LOST_ANSWER, SIGNATURE, FakeTeams, Fault, http, problems, shown
 
 URL = f"https://prod-1.logic.azure.com/workflows/1?sig={SIGNATURE}"
 
@@ -101,8 +101,9 @@ def test_every_alert_is_shown_or_counted(number: int, text: str) -> None:
     alerts = [alert(instance=f"{index}{text}", annotations=notes) for index in range(number)]
     card = render(conversation(*alerts)).body["card"]
     assert counted(card) == number
-    assert not problems(encoded(card))
-    assert not problems(encoded(plain_card(card)))
+    for each in (card, plain_card(card)):
+        assert len(encoded(each)) <= MAX_BODY_BYTES
+        assert not problems(encoded(each))
 
 
 def test_dropped_labels_and_links_are_named() -> None:
@@ -167,6 +168,12 @@ async def test_an_error_has_its_meaning_and_no_secret(server: FakeTeams, faults:
     outcome = await send(server, conversation())
     assert isinstance(outcome, meaning)
     assert SIGNATURE not in str(outcome)
+
+
+@pytest.mark.parametrize("shape", ['{"code": "%s"}', '{"error": {"code": "%s"}}'])
+async def test_a_workflow_that_is_off_is_broken(server: FakeTeams, shape: str) -> None:
+    server.fail(Fault(400, shape % "WorkflowTriggerIsNotEnabled", "application/json"))
+    assert await send(server, conversation()) == Broken("http 400: workflow is off or deleted")
 
 
 async def test_a_lost_answer_is_ambiguous(server: FakeTeams) -> None:
