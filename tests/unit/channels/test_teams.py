@@ -151,6 +151,21 @@ def test_a_storm_names_all_its_groups_within_the_limit(letter: str) -> None:
     assert found == set(range(len(lines)))
 
 
+def test_a_failing_storm_template_gives_a_card_that_names_all(tmp_path: Path) -> None:
+    (tmp_path / "storm.txt.j2").write_text("{% block subject %}{{ 1 / 0 }}{% endblock %}")
+    broken = Templates(levels=LEVELS, timezone="UTC", directory=tmp_path)
+    lines = tuple(
+        StormLine({"alertname": "HostDown", "instance": f"n{number}"}, "critical", 1, "https://am.example")
+        for number in range(40)
+    )
+    view = StormView(40, 40, lines, over=False, news=StormNews(lines))
+    message = render(conversation(alerts=(), storm=view), broken)
+    assert message.fallback
+    text = shown(message.body["card"])
+    assert "Alert storm: 40 groups firing" in text
+    assert {int(each) for each in re.findall(r"\bn(\d+)", text)} == set(range(40))
+
+
 async def test_a_refused_card_is_sent_as_text(server: FakeTeams) -> None:
     server.fail(http(400))
     outcome = await send(server, conversation())
