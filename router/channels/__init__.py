@@ -11,12 +11,13 @@ from router.channels.discord import DISCORD
 from router.channels.email import DIGEST, EMAIL
 from router.channels.pagerduty import PAGERDUTY
 from router.channels.slack import SLACK
+from router.channels.teams import TEAMS
 from router.channels.telegram import TELEGRAM
 from router.channels.webhook import WEBHOOK
 from router.model import Destination
 
 REGISTRY: Mapping[str, ChannelSpec] = {
-    spec.name: spec for spec in (SLACK, PAGERDUTY, EMAIL, DIGEST, WEBHOOK, DISCORD, TELEGRAM)
+    spec.name: spec for spec in (SLACK, PAGERDUTY, EMAIL, DIGEST, WEBHOOK, DISCORD, TELEGRAM, TEAMS)
 }
 
 

@@ -215,6 +215,8 @@ class ChannelImport(ABC):
     """Keys of ``global:`` that it reads. They are never reported as unread."""
     message_keys: ClassVar[frozenset[str]] = frozenset()
     """Keys that word a message. The router has templates for that; a note says so."""
+    retired_keys: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    """Keys of a receiver whose service is gone: what to note, and what to do."""
     sends_resolved: ClassVar[bool] = True
     """Alertmanager's default of ``send_resolved`` for this kind."""
 

@@ -41,8 +41,11 @@ class Receivers:
         """Each destination once, by its channel and its options without ``send_resolved``."""
         self._imports: dict[str, tuple[ChannelSpec, ChannelImport]] = {}
         """By key of a receiver, e.g. ``slack_configs``."""
+        self._retired: dict[str, tuple[str, str]] = {}
+        """By key of a receiver: what to note, and what to do."""
         for spec in REGISTRY.values():
             if spec.importer is not None:
+                self._retired |= spec.importer.retired_keys
                 global_node.take(*spec.importer.global_keys)
                 context = ImportContext(
                     global_node, variables, partial(self._name, spec.name),
@@ -96,6 +99,9 @@ class Receivers:
                     each = self._destination(spec, importer, config, name)
                     if each is not None and each not in found:
                         found.append(each)
+            elif key in self._retired:
+                node.take(key)
+                node.note(*self._retired[key], key=key)
             elif key.endswith("_configs") and node.raw(key):
                 what = f"the receiver {name!r} uses {key}, for which the router has no channel"
                 node.note(what, "reach it by email or a webhook, if it takes them", key=key)

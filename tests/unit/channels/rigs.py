@@ -14,6 +14,7 @@ from router.channels.discord import DiscordChannel
 from router.channels.email import EmailChannel
 from router.channels.pagerduty import PagerDutyChannel
 from router.channels.slack import SlackChannel
+from router.channels.teams import TeamsChannel
 from router.channels.telegram import TelegramChannel
 from router.channels.webhook import WebhookChannel
 from router.model import DAY, Broken, Conversation, DigestLine, DigestView, Outcome, Rejected, Retry
@@ -185,6 +186,14 @@ def _telegram() -> Iterator[Answer]:
             yield Answer(description, http(status, body), meaning)
 
 
+TEAMS_SIGNATURE = "signature-of-nobody"
+# https://www.rfc-editor.org/rfc/rfc9110#section-15
+_TEAMS: Mapping[Meaning, Iterable[int]] = {
+    Retry: (408, 425, 429, *_OUTAGES, *_UNKNOWN),
+    Broken: (401, 403, 404, 410, *_REDIRECTS),
+    Rejected: (400, 413, 415, 422),
+}
+
 PASSWORD = "password-of-nobody"
 # https://www.rfc-editor.org/rfc/rfc5321#section-4.2.3 and https://www.rfc-editor.org/rfc/rfc4954#section-6
 _LOGIN = (530, 534, 535, 538)
@@ -265,6 +274,15 @@ RIGS: Mapping[str, Rig] = {
         secrets=(TELEGRAM_TOKEN, TELEGRAM_TOKEN.partition(":")[2]),
         answers=tuple(_telegram()),
         talks=_talks(message=7, shown=1),
+    ),
+    "teams": Rig(
+        make=lambda settings, seconds: TeamsChannel(settings, timeout=seconds),
+        settings=lambda _: {},
+        options=lambda address: {"webhook_url": f"http://{address}/workflows/1?sig={TEAMS_SIGNATURE}"},
+        secrets=(TEAMS_SIGNATURE,),
+        answers=tuple(_statuses([TEAMS_SIGNATURE], _TEAMS)),
+        talks=_talks(posted=True),
+        status_says_all=True,
     ),
     "email": Rig(
         make=lambda settings, seconds: EmailChannel(settings, timeout=seconds),

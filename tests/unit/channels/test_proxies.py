@@ -25,6 +25,7 @@ SUCCESS: Mapping[str, Speak] = {
     "slack": http(200, b'{"ok": true, "channel": "C0CRITICAL", "ts": "1.2"}'),
     "pagerduty": http(202, b'{"status": "success", "message": "Event processed", "dedup_key": "x"}'),
     "webhook": http(200),
+    "teams": http(202),
     "discord": http(200, b'{"id": "7"}'),
     "telegram": http(200, b'{"ok": true, "result": {"message_id": 7}}'),
     "email": smtp("GREETING", b"220 any"),

@@ -12,6 +12,7 @@ LEVELS = ("critical", "warning", "info")
 SHIPPED = {
     "discord.j2",
     "slack.j2",
+    "teams.j2",
     "telegram.j2",
     "pagerduty.j2",
     "email.txt.j2",

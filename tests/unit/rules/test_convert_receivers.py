@@ -19,6 +19,7 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "webhook_configs": {"url": "https://hooks.example.com/"},
     "discord_configs": {"webhook_url": "https://discord.com/api/webhooks/1/t"},
     "telegram_configs": {"chat_id": -1001234567890, "bot_token_file": "/run/token"},
+    "msteamsv2_configs": {"webhook_url": "https://prod-1.logic.azure.com/workflows/1"},
 }
 
 
@@ -56,6 +57,7 @@ def test_send_resolved_true_needs_no_note(key: str) -> None:
 @pytest.mark.parametrize(("key", "noted"), [
     ("slack_configs", True), ("email_configs", True), ("pagerduty_configs", False), ("webhook_configs", False),
     ("discord_configs", False), ("telegram_configs", False),
+    ("msteamsv2_configs", False),
 ])  # fmt: skip
 def test_absent_send_resolved_is_noted_where_it_defaults_to_false(key: str, noted: bool) -> None:
     result = converted({key: [CONFIGS[key]]})
