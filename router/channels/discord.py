@@ -11,7 +11,7 @@ from router.channels import discord_drawing
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, is_placeholder
 from router.channels.discord_attempt import CAUSE, DiscordAttempt, posted_messages
 from router.channels.discord_import import DiscordImport
-from router.channels.discord_layout import bare_facts, escape, layout
+from router.channels.discord_layout import escape, render, render_fallback
 from router.channels.http import HttpTransport
 from router.channels.provider_words import masked_outcome, secret_parts
 from router.model import (
@@ -89,9 +89,9 @@ class DiscordChannel:
         values = templates.values(conversation, escape)
         fallback = False
         try:
-            messages = layout(conversation, templates, values)
+            messages = render(conversation, templates, values)
         except TemplateError:
-            messages, fallback = bare_facts(values), True
+            messages, fallback = render_fallback(values), True
         posted = posted_messages(conversation.remote)
         stale = sum(
             each.is_stale(conversation.version, number, message)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, TypeAdapter
 
-from router.channels.base import Duration, Section, duration
+from router.channels.base import Duration, Section, parse_duration
 from router.decide.matchers import Matcher, MatcherError, is_label_name, parse_matchers
 from router.model import SECOND, Millis
 
@@ -234,7 +234,7 @@ def _repeat(value: Any) -> Any:
     if value == "pass":
         return 0
     try:
-        every = duration(value)
+        every = parse_duration(value)
     except ValueError:
         every = 0
     if every == 0:
