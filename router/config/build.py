@@ -14,7 +14,7 @@ from router.config.intervals import named_intervals
 from router.config.models import AlertmanagerAuth, FileModel, InhibitModel, NetworkModel, SourceModel
 from router.config.problems import Problem, Trap, did_you_mean
 from router.config.reader import Reader, without_secrets
-from router.config.receivers import conflicting, destinations, resolve_names, schedules
+from router.config.receivers import destinations, report_conflicts, resolve_names, schedules
 from router.config.routes import Inherited, Names, Routes
 from router.decide import Policy, Route, Severity
 from router.decide.inhibition import Inhibition, Rule
@@ -76,7 +76,7 @@ class Builder:
         sections = reader.mapping("channels")
         receivers = destinations(reader, sections, self.settings)
         seen: dict[str, Destination] = {}
-        conflicting(reader, receivers, seen)
+        report_conflicts(reader, receivers, seen)
         if file is None:
             return None
         resolve_names(reader, receivers, {name: name for name in receivers})
