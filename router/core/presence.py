@@ -34,8 +34,8 @@ ABSENCE_GRACE: Millis = MINUTE
 # The error of a peer's clock: the Date header of its answer has whole seconds.
 _PEER_CLOCK_ERROR: Millis = SECOND
 
-BATCH = 100
-"""How many alerts one batch looks at: webhooks wait meanwhile."""
+ALERTS_PER_BATCH = 100
+"""How many alerts one batch examines. Webhooks wait for the batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ def settle_doubts(
 ) -> tuple[dict[str, Receipt], Millis | None]:
     """Alerts whose doubt has lasted for the peer lag fire: no other end was reported.
 
-    Handles about :data:`BATCH` pairs of alert and group.
+    Handles about :data:`ALERTS_PER_BATCH` pairs of alert and group.
 
     :param ids: of alerts whose doubt may have lasted for so long
     :returns: the receipts by source; and when the first doubt that is left has lasted (epoch ms), None: none is left
@@ -262,7 +262,7 @@ def settle_doubts(
         found = None if row is None else doubt_of(row)
         if row is None or found is None or found[0].until > now:
             continue
-        if webhooks >= BATCH:
+        if webhooks >= ALERTS_PER_BATCH:
             left = found[0].until
             break
         webhooks += len(found[1])

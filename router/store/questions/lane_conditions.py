@@ -30,8 +30,10 @@ def belongs_to_storm(storm: Any) -> sa.ColumnElement[bool]:
 def has_own_message(share: Share, storm: Any = None) -> sa.ColumnElement[bool]:
     """A conversation gets a message of its own, not the storm's; see :class:`router.core.claim.Share`."""
     belongs = belongs_to_storm(share.storm if storm is None else storm)
-    apart = sa.and_(sa.literal(share.edits), conversations.c.own_message == 1) if share.taking else ~belongs
-    if share.criticals_apart:
+    apart = (
+        sa.and_(sa.literal(share.edits), conversations.c.own_message == 1) if share.absorbs_all else ~belongs
+    )
+    if share.criticals_stay_separate:
         mere_end = sa.and_(belongs, conversations.c.waiting == conversations.c.ends)
         apart = sa.or_(apart, sa.and_(conversations.c.urgency == 0, ~mere_end))
     return apart

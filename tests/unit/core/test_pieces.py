@@ -29,7 +29,9 @@ def keep(world: World, body: Webhook) -> int:
 
 
 def decide(world: World, arrival: int, some: Webhook) -> None:
-    world.counted(at_once(world.store.undecided.accept_some(arrival, some, "default", world.policy, world.now)))
+    world.counted(
+        at_once(world.store.undecided.accept_some(arrival, some, "default", world.policy, world.now))
+    )
 
 
 def end(world: World, arrival: int, body: Webhook) -> None:
