@@ -192,7 +192,7 @@ async def _move_clock(request: web.Request) -> web.Response:
         while context.clock.now() < to:
             stops = [at for _, at in await preview.jumps() if context.clock.now() < at < to]
             context.clock.shift(max(0, min([*stops, to]) - context.clock.now()))
-            context.wake(context.policy().destinations)
+            context.wake_lanes(context.policy().destinations)
             await preview.outbox.touch()
             await _until_sent(context)
     return web.json_response({"now": context.clock.now()})
