@@ -53,7 +53,7 @@ class ServeOptions:
     max_body: int = 16 * 2**20
     """Bytes, after decompression."""
     drain: Millis = 8 * SECOND
-    """How long a stop may take. For three quarters of it, what is due is still sent."""
+    """How long a stop may take (ms). For three quarters of that time, due messages are still sent."""
     sample: bool = False
     """In a preview: begin on a Friday night, for the sample incident."""
     watch: bool = False

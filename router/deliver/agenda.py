@@ -1,4 +1,4 @@
-"""Which lanes the dispatcher has to look at: those where something happened, and those whose time has come."""
+"""Collects the lanes that the dispatcher has to look at: lanes with a new event, and lanes whose scheduled time has come."""
 
 import asyncio
 import heapq

@@ -68,15 +68,15 @@ class Lane:
         self._no_storms_until: Millis = 0
         self._paused_until: Millis = 0
         self._claims_off_until: Millis = 0
-        """Nothing is claimed before, because a claim failed."""
+        """No claim is made before this time (ms), because a claim failed."""
         self._failed_claims = 0
-        """In a row."""
+        """How many claims have failed in a row."""
         self._uncounted = 0
-        """Slots that have no delivery yet, or one whose first call is not counted in the rate yet."""
+        """How many slots have no delivery yet, or a delivery whose first call is not counted in the rate yet."""
         self._recording = 0
-        """Deliveries that are sent and not recorded yet."""
+        """How many deliveries are sent, but not recorded yet."""
         self._criticals = 0
-        """Critical deliveries in a row."""
+        """How many critical deliveries started in a row."""
         self._probes = 0
         """Attempts in a row that found the destination broken."""
         self._trial: Trial | None = None

@@ -14,16 +14,16 @@ class SectionLimiter(Generic[L]):
     """Gives its slots to its lanes, in the order in which they ask. A delivery has a slot until it is sent."""
 
     def __init__(self, request_look: Callable[[L], None]) -> None:
-        """:param request_look: has a lane ask again"""
+        """:param request_look: makes a lane ask for room again"""
         self._bucket, self._edits = TokenBucket(None), TokenBucket(None)
         self._lanes: dict[L, None] = {}
         self._request_look = request_look
         self._max_concurrency: int | None = None
         self._taken = 0
         self._uncounted = 0
-        """Taken slots whose delivery has not counted its first call in the rate yet."""
+        """How many taken slots have a delivery whose first call is not counted in the rate yet."""
         self._waiting: dict[L, None] = {}
-        """In the order in which they asked."""
+        """Lanes that wait for room, in the order in which they asked."""
 
     @property
     def lanes(self) -> Collection[L]:
