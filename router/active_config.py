@@ -84,8 +84,8 @@ class ActiveConfig:
     def _channels(
         self, config: Config, opened: Mapping[str, Channel], before: Config | None
     ) -> dict[str, Channel]:
-        """Return the channels that have settings, by name. A channel whose section was removed stays open, because the ends
-        of alerts that it sent have to be sent, too.
+        """Return the channels that have settings, by name. A channel whose section was removed stays open, because
+        the ends of alerts that it sent have to be sent, too.
 
         :param opened: the channels in force; those with the same settings and network stay
         """

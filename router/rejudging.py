@@ -34,7 +34,9 @@ class Rejudging:
         self._wake = wake
 
     async def index(self) -> None:
-        """Index all firing alerts for the new inhibit rules. Until this returns, no notification is sent by the new rules."""
+        """Index all firing alerts for the new inhibit rules. Until this returns, no notification is sent by the new
+        rules.
+        """
         while self._status.phase is Phase.INDEX:
             await self._judge_piece()
 
@@ -46,7 +48,9 @@ class Rejudging:
             await self._judge_piece()
 
     async def until_written(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of some work. Repeat it until the store is writable, because the new rules are already in force."""
+        """Return the result of some work. Repeat it until the store is writable, because the new rules are already in
+        force.
+        """
         never = asyncio.Event()
         while True:
             try:

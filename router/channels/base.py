@@ -170,7 +170,9 @@ class ChannelSpec:
     settings: type[ChannelSettings]
     options: type[DestinationOptions]
     make: Callable[..., Channel]
-    """Makes the channel. Arguments: its settings, and the :class:`router.network.Network` (default: direct connections)."""
+    """Makes the channel. Arguments: its settings, and the :class:`router.network.Network` (default: direct
+    connections).
+    """
     limits: LaneLimits
     """The default limits of each destination, from the vendor's documentation. routes.yaml can change them."""
     placeholder: Mapping[str, str]
@@ -205,11 +207,12 @@ class ChannelSpec:
     frame. Empty: the message has none.
     """
     updates: bool = True
-    """A later message of a conversation replaces the earlier one in the preview. False: each message is a separate entry,
-    as mails are.
+    """A later message of a conversation replaces the earlier one in the preview. False: each message is a separate
+    entry, as mails are.
     """
     remote_after: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _no_remote
-    """Takes a message's body and returns what the preview adds to ``Conversation.remote`` after it shows the message."""
+    """Takes a message's body and returns what the preview adds to ``Conversation.remote`` after it shows the message.
+    """
     secret_pattern: str = ""
     """A regular expression (verbose, no named groups) of texts that are secrets in any position. Empty: none.
     Fields of type ``SecretStr`` need no pattern.

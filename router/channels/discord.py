@@ -63,7 +63,7 @@ class DiscordOptions(DestinationOptions):
     """
 
     def key(self, receiver: str) -> str:  # noqa: ARG002  (the webhook and the thread are enough)
-        """The thread is part of it: a message of one thread can't be edited through another."""
+        """Return the key, which includes the thread: a message of one thread can't be edited through another."""
         key = f"discord:{self.name}-{self.webhook[0]}" if self.name else f"discord:{self.webhook[0]}"
         return f"{key}:{self.thread_id}" if self.thread_id is not None else key
 

@@ -140,7 +140,9 @@ def _links(links: Iterable[tuple[str, str]]) -> str:
 
 
 def _rooms(limit: int) -> list[int]:
-    """Return how many characters of rows each message holds. The last one reserves room for the line that counts the rest."""
+    """Return how many characters of rows each message holds. The last one reserves room for the line that counts the
+    rest.
+    """
     return [*[limit] * (MAX_MESSAGES - 1), limit - _REST_LINE_CHARS]
 
 

@@ -18,7 +18,9 @@ _MAX_EARLIER = 100
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The current message of a conversation, as its reader sees it: a Slack message with its thread, an incident, a mail."""
+    """The current message of a conversation, as its reader sees it: a Slack message with its thread, an incident, a
+    mail.
+    """
 
     id: int
     at: Millis

@@ -64,9 +64,9 @@ def escape(text: str) -> str:
 def render(
     destination: Destination, conversation: Conversation, templates: Templates, values: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the message that the template makes. Its keys are: ``text``, ``attachments``, ``plain`` (sent if Slack refuses
-    the attachments), ``thread`` (a reply with the news; None: no reply), ``broadcast`` (whether the reply is also shown in
-    the channel), and ``parts`` (the numbered replies).
+    """Return the message that the template makes. Its keys are: ``text``, ``attachments``, ``plain`` (sent if Slack
+    refuses the attachments), ``thread`` (a reply with the news; None: no reply), ``broadcast`` (whether the reply is
+    also shown in the channel), and ``parts`` (the numbered replies).
 
     The numbered replies have the full text of what is cut in the message.
 

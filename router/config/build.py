@@ -55,7 +55,7 @@ class Builder:
 
     @cached_property
     def settings(self) -> dict[str, ChannelSettings]:
-        """The sections of ``channels:`` by name."""
+        """Return the settings of the sections of ``channels:``, by name."""
         sections = {kind.section: kind for kind in REGISTRY.values()}
         settings: dict[str, ChannelSettings] = {}
         for name, value in self._reader.mapping("channels").items():
@@ -118,7 +118,7 @@ class Builder:
         )
 
     def network(self) -> Network:
-        """How other servers are reached: by the section ``network:``, and by the environment."""
+        """Return how other servers are reached, from the section ``network:`` and the environment."""
         model = self.file.network if self.file is not None else NetworkModel()
         given = model.proxy_url.get_secret_value() if model.proxy_url is not None else None
         if given is not None and is_placeholder(given):

@@ -260,7 +260,9 @@ class OutsideDigest(Section):
 
 
 def _outside(value: Any) -> Any:
-    """Return what happens outside the hours. The text ``digest: daily`` is accepted for the mapping ``{digest: daily}``."""
+    """Return what happens outside the hours. The text ``digest: daily`` is accepted for the mapping ``{digest:
+    daily}``.
+    """
     if isinstance(value, str) and value.startswith("digest:"):
         value = {"digest": value.removeprefix("digest:").strip()}
     if isinstance(value, dict):

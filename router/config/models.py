@@ -64,8 +64,8 @@ class SourceModel(Section):
     alertmanager_auth: AlertmanagerAuth | None = None
     ask_every: AskEvery = MINUTE
     gone_after: Duration = 5 * MINUTE
-    """How long an alert must be missing in Alertmanager before it counts as ended. A restarted Alertmanager knows no alerts
-    until Prometheus sends them again, one or two minutes later.
+    """How long an alert must be missing in Alertmanager before it counts as ended. A restarted Alertmanager knows no
+    alerts until Prometheus sends them again, one or two minutes later.
     """
 
 
@@ -88,7 +88,9 @@ class TimesModel(Section):
 
 
 class IntervalModel(Section):
-    """An entry of a time interval. A field that is left out is no condition. A field that is an empty list never matches."""
+    """An entry of a time interval. A field that is left out is no condition. A field that is an empty list never
+    matches.
+    """
 
     times: tuple[TimesModel, ...] | None = None
     weekdays: tuple[Weekday, ...] | None = None
@@ -180,7 +182,8 @@ class NetworkModel(Section):
     ca_file: str | None = None
     """A PEM file, relative to the folder of this file. Its certificates are trusted in addition to the system's."""
     proxy_url: Annotated[SecretStr, AfterValidator(_proxy_url)] | None = None
-    """The proxy of all connections. It replaces the proxies of the environment. It may contain a user and a password."""
+    """The proxy of all connections. It replaces the proxies of the environment. It may contain a user and a password.
+    """
     no_proxy: tuple[Annotated[ProxyException, BeforeValidator(parse_exception)], ...] | None = None
     """Servers that are reached without the proxy. It replaces NO_PROXY of the environment."""
 

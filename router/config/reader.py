@@ -52,7 +52,9 @@ class Reader:
                     self._check_public_names({"name": each.get("name")}, (position, index))
 
     def mapping(self, key: str) -> dict[str, Any]:
-        """Return a section as written. If it is not a mapping, return an empty one: the model of the file reports the error."""
+        """Return a section as written. If it is not a mapping, return an empty one: the model of the file reports the
+        error.
+        """
         given = self.document.data.get(key)
         return given if isinstance(given, dict) else {}
 
@@ -149,8 +151,8 @@ class Reader:
         return placeholder(str(where))
 
     def _check_public_names(self, data: Any, where: Location) -> None:
-        """Add an error for each name that contains a secret, because names are shown in logs, metrics and pages. An address
-        counts as a secret, because it may be all that is needed to post there.
+        """Add an error for each name that contains a secret, because names are shown in logs, metrics and pages. An
+        address counts as a secret, because it may be all that is needed to post there.
         """
         if isinstance(data, list):
             for index, each in enumerate(data):

@@ -59,7 +59,9 @@ class Share:
     absorbs_all: bool = False
     """The storm's message absorbs every due conversation. False: only those that belong to the storm."""
     criticals_stay_separate: bool = False
-    """Critical conversations have their own messages. Exception: one that belongs to the storm and has only ends to notify."""
+    """Critical conversations have their own messages. Exception: one that belongs to the storm and has only ends to
+    notify.
+    """
     edits: bool = False
     """The channel edits messages, so a conversation that already has its own message is updated there."""
 
@@ -299,7 +301,7 @@ def is_news(member: MemberRow, now: Millis) -> bool:
 
 
 def _nothing_due(state: State, id_: int, now: Millis) -> None:
-    """Members that are due have nothing to say: they are not due any more."""
+    """Clear the due times of members that are due, but have nothing to notify."""
     for member in state.members.of("conversation", id_):
         if is_due(member, now):
             put_member(state, member._replace(at=None), member)

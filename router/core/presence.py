@@ -117,7 +117,7 @@ def _firing(state: State, ids: Iterable[int]) -> list[AlertRow]:
 
 
 def reopen(state: State, answer: Answer, identities: Sequence[str], policy: Policy, now: Millis) -> Receipt:
-    """Alerts that Alertmanager lists as firing and that count as ended fire again, whatever ended them.
+    """Reopen alerts that Alertmanager lists as firing, but that count as ended for any reason.
 
     Alertmanager may not send them before its next repeat.
 
@@ -247,7 +247,7 @@ def _listed_by(row: AlertRow) -> frozenset[str]:
 def settle_doubts(
     state: State, ids: Sequence[int], policy: Policy, now: Millis
 ) -> tuple[dict[str, Receipt], Millis | None]:
-    """Alerts whose doubt has lasted for the peer lag fire: no other end was reported.
+    """Count alerts as firing whose doubt has lasted for the peer lag, because no other end was reported.
 
     Handles about :data:`ALERTS_PER_BATCH` pairs of alert and group.
 

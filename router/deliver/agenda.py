@@ -1,4 +1,6 @@
-"""Collects the lanes that the dispatcher has to look at: lanes with a new event, and lanes whose scheduled time has come."""
+"""Collects the lanes that the dispatcher has to look at: lanes with a new event, and lanes whose scheduled time has
+come.
+"""
 
 import asyncio
 import heapq

@@ -150,7 +150,7 @@ class Lane:
         self._request_look(self)
 
     def removed(self) -> None:
-        """The lane is gone."""
+        """Note that the lane was removed."""
         self.look_at = None
         self._section.remove(self)
         self.closed.set()
@@ -260,19 +260,21 @@ class Lane:
         return self._trial
 
     def first_call_counted(self) -> None:
-        """The first call of a delivery now counts in the rates, or the delivery makes none."""
+        """Note that the first call of a delivery is counted in the rates, or that the delivery makes no call."""
         self._uncounted -= 1
         self._section.first_calls_counted()
         self.note_due(self._due_at)
 
     def delivery_sent(self) -> None:
-        """A delivery has only to be recorded."""
+        """Note that a delivery is sent, and only has to be recorded."""
         self._recording += 1
         self._section.free()
         self.note_due(self._due_at)
 
     def delivery_ended(self, delivery: "Delivery", *, claim_again: bool) -> None:
-        """A delivery is recorded, or failed. :param claim_again: the next claim says whether anything is left to do"""
+        """Note that a delivery is recorded, or has failed. :param claim_again: the next claim says whether anything
+        is left to do
+        """
         self._under_way.discard(delivery)
         self._recording -= 1
         if claim_again or (self._trial is not None and not self._trial.done()):

@@ -71,28 +71,30 @@ class SectionLimiter(Generic[L]):
         return slots
 
     def stop_waiting(self, lane: L, now: Millis) -> None:
-        """A lane needs no slot any more."""
+        """Remove a lane from the queue, because it needs no slot any more."""
         if lane in self._waiting:
             del self._waiting[lane]
             self.wake_waiting(now)
 
     def give_back(self, slots: int) -> None:
-        """No delivery used these slots."""
+        """Return slots that no delivery used."""
         self.first_calls_counted(slots)
         self.free(slots)
 
     def first_calls_counted(self, deliveries: int = 1) -> None:
-        """These deliveries have counted their first call in the rate, or they make none."""
+        """Note that the first calls of deliveries are counted in the rate, or that these deliveries make no call."""
         self._uncounted -= deliveries
         self._look_at_first()
 
     def free(self, slots: int = 1) -> None:
-        """The deliveries in these slots are sent."""
+        """Free slots whose deliveries are sent."""
         self._taken -= slots
         self._look_at_first()
 
     def _look_at_first(self) -> None:
-        """There may be room for the first lane that waits, or another time at which there is."""
+        """Make the first waiting lane ask again: there may be room now, or the time at which there is room has
+        changed.
+        """
         if self._waiting:
             self._request_look(next(iter(self._waiting)))
 

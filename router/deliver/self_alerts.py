@@ -32,7 +32,7 @@ _WAIT_FOR_PEERS: Millis = 5 * SECOND
 
 
 class Neighbours(Protocol):
-    """The lanes, as far as self-alerts need them."""
+    """The functions of the lanes that self-alerts use."""
 
     def peers(self, destination: str, /) -> frozenset[str]:
         """Return the destinations that share the route of this one, such as its smarthost or its token."""
@@ -291,7 +291,9 @@ class SelfAlerts:
         return wide if decide(labels, self._policy(), self._clock.now(), about=wide) else known
 
     async def _save(self, trouble: Trouble) -> None:
-        """If the store is not writable, only the start of the trouble is forgotten, and only by a restart."""
+        """Save the trouble. If the store is not writable, a restart forgets when the trouble started, and nothing
+        else.
+        """
         try:
             await self._store.save_trouble(trouble)
         except StoreUnavailable:  # the store logs it, once for all parts

@@ -16,8 +16,8 @@ _REMEMBERED = 10_000
 
 @lru_cache(_REMEMBERED)
 def label_hash(name: str, value: str) -> int:
-    """Return the hash of a label, as the index stores it. This function must never change, because stored hashes would no
-    longer match.
+    """Return the hash of a label, as the index stores it. This function must never change, because stored hashes
+    would no longer match.
     """
     text = f"{name}\0{value}".encode(errors="surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=_BYTES).digest(), "big")

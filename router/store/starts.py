@@ -1,4 +1,6 @@
-"""SQL statements that change many conversations: at a start of the service, and when the backoffs of a destination end."""
+"""SQL statements that change many conversations: at a start of the service, and when the backoffs of a destination
+end.
+"""
 
 import secrets
 

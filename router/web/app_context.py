@@ -50,8 +50,8 @@ class AppContext:
     reload: Callable[[], Awaitable[None]]
     """Loads the rules again. :raises ReloadError: the files can't be used"""
     resume: Callable[[str], Awaitable[dict[str, str] | None]]
-    """Ends the pause of a destination (argument: its key) and makes one attempt. Returns status and reason of that attempt;
-    None: there is no such destination.
+    """Ends the pause of a destination (argument: its key) and makes one attempt. Returns status and reason of that
+    attempt; None: there is no such destination.
 
     :raises StoreUnavailable: the store is not writable
     """
@@ -64,8 +64,8 @@ class AppContext:
     read_seconds: float = 30.0
     """How many seconds a body may take to arrive. A stop waits for it."""
     keep_seconds: float = 8.0
-    """How many seconds the store may take to store a webhook. Alertmanager gives up a request after its group_interval, but
-    never before 10 s.
+    """How many seconds the store may take to store a webhook. Alertmanager gives up a request after its
+    group_interval, but never before 10 s.
     """
 
 

@@ -33,7 +33,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def make_app(context: AppContext) -> web.Application:
-    """The webhook, the probes, ``/status`` and ``/metrics``; pages are added by their own rooms."""
+    """Return the HTTP application: the webhook, the probes, ``/status``, ``/metrics``, quarantine and actions. The
+    caller adds the pages.
+    """
     app = web.Application(
         client_max_size=context.max_body, middlewares=[_count_request] if context.metrics.enabled else []
     )
