@@ -1,7 +1,7 @@
 """Holds the configuration in force.
 
-Other parts keep no copy: they call :class:`ActiveConfig` each time they need it. So a reload replaces the configuration for
-all of them in one step.
+Other parts keep no copy: they call :class:`ActiveConfig` each time they need it. So a reload replaces the
+configuration for all of them in one step.
 """
 
 from collections.abc import Mapping

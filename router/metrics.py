@@ -67,7 +67,7 @@ class Metrics:
         """The metrics by the values of their labels."""
         self._histograms: list[Histogram] = []
         self._families: list[Family] = []
-        for each in table.ALL if enabled else ():
+        for each in table.ALL_METRICS if enabled else ():
             if issubclass(each.type, Histogram):
                 made = each.type(each.name, each.help, each.labels, each.buckets)
                 self._made[each] = made

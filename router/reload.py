@@ -61,7 +61,7 @@ class Reloader:
         self._background: set[asyncio.Task[object]] = set()
 
     async def adopt(self) -> Policy:
-        """At the start: have the store work by the rules in force, and return them. :raises StoreUnavailable:"""
+        """Apply the rules in force to the store when the service starts, and return them. :raises StoreUnavailable:"""
         await self._adopt(self._active.loaded)
         return self._active.policy()
 

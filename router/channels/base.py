@@ -136,9 +136,10 @@ def destination_key(kind: str, name: str | None, digest: str) -> str:
 class Channel(Protocol):
     """One way to notify people or programs.
 
-    A channel object serves every destination of its kind. ``render`` is pure. ``send`` makes at most ``message.calls``
-    calls to the provider, because the lane reserved tokens for that many. It never retries, because the lanes do. Whatever a provider does, ``send``
-    raises nothing: every failure is an outcome, and no outcome holds a secret.
+    A channel object serves every destination of its kind. ``render`` is pure. ``send`` makes the
+    calls in ``message.calls`` for which the lane has taken tokens (the first ``message.paid``). It never retries, because
+    the lanes do. It raises nothing, whatever a provider does: every failure is an outcome, and no outcome contains a
+    secret.
     """
 
     def render(

@@ -126,7 +126,7 @@ class DiscordChannel:
         await self._http.close()
 
 
-# Addresses that anybody can post to.
+# Addresses that need no credentials: everyone who knows one can post there.
 _SECRETS = r"""\b[^\s"',}\]/]*discord(?:app)?\.com/api/(?:v\d+/)?webhooks/[^\s"',}\]]+"""
 DISCORD = ChannelSpec(
     name="discord", title="Discord", nothing_sent="No Discord message yet.",

@@ -149,7 +149,7 @@ def _slash(url: str) -> str:
     return url if url.endswith("/") else url + "/"
 
 
-# Addresses that anybody can post to, and tokens. https://docs.slack.dev/authentication/tokens
+# Addresses that need no credentials (everyone who knows one can post there), and tokens. https://docs.slack.dev/authentication/tokens
 _SECRETS = r"""\bhooks\.slack(?:-gov)?\.com/[^\s"',}\]]+ | \bxox[a-z]-[\w.-]+ | \bxapp-[\w.-]+"""
 SLACK = ChannelSpec(
     name="slack", title="Slack", nothing_sent="No Slack message yet.",

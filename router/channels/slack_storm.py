@@ -1,8 +1,8 @@
 """The Slack message of a storm, and the replies in its thread that name what is new.
 
-The message shows the current state. When it is first posted, it names all groups that it covers. After that, it is edited,
-and a reply in its thread names the new groups. Slack sends no notification for an edit, so a reply about new firing alerts
-is also shown in the channel.
+The message shows the current state. When it is first posted, it names all groups that it covers. After that, it is
+edited, and a reply in its thread names the new groups. Slack sends no notification for an edit, so a reply about new
+firing alerts is also shown in the channel.
 """
 
 from collections.abc import Mapping, Sequence

@@ -250,7 +250,7 @@ class Builder:
         where: Location,
         credentials: dict[tuple[str | None, ...], str],
     ) -> None:
-        """Add an error if two sources share credentials, which tell which source posts.
+        """Add an error if two sources share credentials, because the credentials identify the source of a webhook.
 
         :param credentials: the names of the earlier sources, by their credentials; this one is added
         """

@@ -44,7 +44,7 @@ class Reported:
 
     starts_at: Millis
     withheld: str | None = None
-    """Why no peer notifies of it; None: a peer does."""
+    """Why no peer sends notifications of it (silenced, inhibited or muted); None: a peer sends them."""
     peers: frozenset[str] = frozenset()
     """The peers that list it."""
     updated_at: Millis | None = None

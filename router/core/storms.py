@@ -207,7 +207,7 @@ class Room:
     """The space that is left in a storm's message."""
 
     left: int
-    """In characters."""
+    """The room in characters."""
     begun: frozenset[tuple[str, str]] = frozenset()
     """The (level, name) headings that the message has already."""
     full: bool = False

@@ -23,7 +23,7 @@ class Agenda(Generic[L]):
         """Set when a look is requested."""
         self._clock = clock
         self._requested: dict[L, None] = {}
-        """In the order of the requests."""
+        """The requested lanes, in the order of the requests."""
         self._times: dict[L, Millis] = {}
         self._heap: list[tuple[Millis, int, L]] = []
         """The same times as in :attr:`_times`, and some that are outdated."""

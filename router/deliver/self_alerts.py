@@ -70,7 +70,7 @@ class SelfAlerts:
         self._lanes = lanes
         self._settled = settled
         self._troubles: dict[str, Trouble] | None = None
-        """By destination; None: not read from the store yet."""
+        """The troubles, by destination; None: they are not loaded from the store yet."""
         self._succeeded_at: dict[str, Millis] = {}
         """The last success by destination."""
         self._labels: dict[str, Mapping[str, str]] = {}
@@ -78,7 +78,7 @@ class SelfAlerts:
         severity levels by then.
         """
         self._reporting: dict[str, asyncio.Task[None]] = {}
-        """By cause: alerts that are being made."""
+        """Alerts that are being made, by cause."""
 
     async def set_served(self, destinations: Collection[str]) -> None:
         """Load the troubles that the last process stored. End those of destinations that no longer have a lane.

@@ -31,7 +31,7 @@ class Converted:
     text: str
     """A routes.yaml."""
     notes: tuple[Note, ...]
-    """In the order of alertmanager.yml."""
+    """The notes, in the order of alertmanager.yml."""
 
 
 def convert_text(text: str, name: str = "alertmanager.yml", *, now: Millis | None = None) -> Converted:

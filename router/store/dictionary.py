@@ -1,7 +1,7 @@
 """Compression dictionaries. They are learned from stored bodies and messages, which then take a third of the space.
 
-A dictionary is learned from a few texts and stored. It never changes, because every text that was packed with it needs it
-to be unpacked. The next dictionary gets another number.
+A dictionary is learned from a few texts and stored. It never changes, because every text that was packed with it
+needs it to be unpacked. The next dictionary gets another number.
 """
 
 import sqlalchemy as sa

@@ -1,7 +1,7 @@
 """The label index, which finds the alerts that have a label.
 
-An entry is the hash of a label and the id of an alert, so it takes a few bytes however long the label is. Two labels may
-have the same hash, so a search has to compare the labels of the alerts that it finds.
+An entry is the hash of a label and the id of an alert, so it takes a few bytes however long the label is. Two labels
+may have the same hash, so a search has to compare the labels of the alerts that it finds.
 """
 
 import hashlib

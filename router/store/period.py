@@ -31,8 +31,8 @@ ALWAYS = Period()
 def whole_days(connection: sa.Connection, period: Period) -> Period:
     """Return the shortest period that contains this one and has exact counts.
 
-    When rows of a day are pruned, only the sums of the whole day are left. A period that begins or ends within such a day
-    is extended to the whole day.
+    When rows of a day are pruned, only the sums of the whole day are left. A period that begins or ends within such a
+    day is extended to the whole day.
     """
 
     def pruned(at: Millis) -> bool:

@@ -1,8 +1,9 @@
 """Receives webhooks: the order of the steps, and the answer to each kind of bad input.
 
-Alertmanager sends a body again after a 4xx, with each flush for as long as its alerts fire. So the router refuses only
-wrong credentials, bodies over the limit, and unknown encodings. A body that can't be parsed or decided is quarantined
-byte for byte, and answered with 202. A 200 or 202 is sent only after the data is on disk. If it can't be stored, the answer is 503.
+Alertmanager sends a body again after a 4xx, with each flush for as long as its alerts fire. So the router refuses
+only wrong credentials, bodies over the limit, and unknown encodings. A body that can't be parsed or decided is
+quarantined byte for byte, and answered with 202. A 200 or 202 is sent only after the data is on disk. If it can't be
+stored, the answer is 503.
 """
 
 import asyncio
