@@ -32,7 +32,7 @@ _UNITS_MS: dict[str, Millis] = {
 _UNLIMITED = SharedLimits()
 _MAX_DURATION_MS = 100 * _UNITS_MS["y"]
 # In a check and in the preview, a placeholder replaces a missing secret. No address has this form.
-_PLACEHOLDER = re.compile(r"[^\s:/]{32}")
+_PLACEHOLDER_FORM = re.compile(r"[^\s:/]{32}")
 _DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+")
 
 
@@ -49,7 +49,7 @@ def is_placeholder(secret: str) -> bool:
 
     :func:`router.config.document.placeholder` makes placeholders.
     """
-    return _PLACEHOLDER.fullmatch(secret) is not None
+    return _PLACEHOLDER_FORM.fullmatch(secret) is not None
 
 
 def parse_duration(value: Any) -> Millis:
