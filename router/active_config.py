@@ -1,4 +1,8 @@
-"""The configuration in force. Every part that works by it asks here each time, so a reload replaces it for all at once."""
+"""Holds the configuration in force.
+
+Other parts keep no copy: they call :class:`ActiveConfig` each time they need it. So a reload replaces the
+configuration for all of them in one step.
+"""
 
 from collections.abc import Mapping
 
@@ -14,10 +18,10 @@ from router.network import Network
 
 
 class ActiveConfig:
-    """Holds the configuration in force."""
+    """The configuration in force, with the open channels."""
 
     def __init__(self, loaded: LoadedConfig, outbox: Outbox | None) -> None:
-        """:param outbox: of a preview; its channels file messages there and send nothing"""
+        """:param outbox: gets all messages of a preview instead of the providers; None: messages are sent"""
         self._outbox = outbox
         self._loaded = loaded
         self._runtime = self._runtime_of(loaded, {}, None)
@@ -56,7 +60,7 @@ class ActiveConfig:
         self._loaded = loaded
 
     def restore(self, loaded: LoadedConfig, runtime: RuntimeConfig) -> None:
-        """Put the configuration back in force that was so before."""
+        """Put the previous configuration in force again, after a failed reload."""
         self._loaded, self._runtime = loaded, runtime
 
     def _runtime_of(
@@ -80,8 +84,8 @@ class ActiveConfig:
     def _channels(
         self, config: Config, opened: Mapping[str, Channel], before: Config | None
     ) -> dict[str, Channel]:
-        """Return a channel for each name that there are settings for. One whose section is gone stays, for the ends of
-        what was sent through it.
+        """Return the channels that have settings, by name. A channel whose section was removed stays open, because
+        the ends of alerts that it sent have to be sent, too.
 
         :param opened: the channels in force; those with the same settings and network stay
         """

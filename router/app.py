@@ -53,7 +53,7 @@ class ServeOptions:
     max_body: int = 16 * 2**20
     """Bytes, after decompression."""
     drain: Millis = 8 * SECOND
-    """How long a stop may take. For three quarters of it, what is due is still sent."""
+    """How long a stop may take (ms). For three quarters of that time, due messages are still sent."""
     sample: bool = False
     """In a preview: begin on a Friday night, for the sample incident."""
     watch: bool = False
@@ -167,9 +167,9 @@ async def _build(
     clock_watch.after_steps(lanes.restart)
 
     app = make_app(AppContext(
-        store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, wake=lanes.wake,
-        keep=undecided.keep, undecided=lambda: undecided.alerts, lanes=lanes.describe, stopping=shutdown.has_begun,
-        max_body=options.max_body, preview=options.preview, loading=status.describe, reload=reloader.reload,
+        store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, wake_lanes=lanes.wake,
+        store_large_webhook=undecided.keep, undecided=lambda: undecided.alerts, lanes=lanes.describe, stopping=shutdown.has_begun,
+        max_body=options.max_body, preview=options.preview, rules_status=status.describe, reload=reloader.reload,
         resume=lanes.resume, integrity=lambda: maintenance.integrity,
     ))  # fmt: skip
     add_pages(app, home="status.html" if outbox is None else "preview.html")

@@ -38,7 +38,8 @@ def replace_unfit(value: Any) -> Any:
 def parse_json_in_pieces(
     body: bytes, key: str, each: Callable[[int, Any], Any]
 ) -> Generator[None, None, Any]:
-    """As :func:`parse_json`, for a large body. Yields after each entry of the list under ``key`` of the document.
+    """Parse a large body, as :func:`parse_json` does. Yields after each entry of the list under ``key`` of the
+    document.
 
     :param each: takes the index of an entry and the entry; its result replaces the entry, so that memory does not hold
         the whole list both as JSON and as results

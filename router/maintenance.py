@@ -67,8 +67,8 @@ class Maintenance:
             await self._clock.wait(never, self._clock.now() + MINUTE)
 
     async def _check(self) -> None:
-        """Check what is new since the last check. After a start, after pruning, and while the ledger does not balance, check
-        the whole ledger.
+        """Check the part of the ledger that is new since the last check. Check all of it after a start, after
+        pruning, and while it does not balance.
         """
         last = self._balance if self._balance is not None and not self._balance.off else None
         found = await self._store.balance(last)

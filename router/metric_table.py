@@ -182,4 +182,4 @@ HTTP_SECONDS = Definition(
     _HTTP_BUCKETS,
 )
 
-ALL = tuple(each for each in list(globals().values()) if isinstance(each, Definition))
+ALL_METRICS = tuple(each for each in list(globals().values()) if isinstance(each, Definition))

@@ -67,7 +67,7 @@ class Metrics:
         """The metrics by the values of their labels."""
         self._histograms: list[Histogram] = []
         self._families: list[Family] = []
-        for each in table.ALL if enabled else ():
+        for each in table.ALL_METRICS if enabled else ():
             if issubclass(each.type, Histogram):
                 made = each.type(each.name, each.help, each.labels, each.buckets)
                 self._made[each] = made
@@ -134,7 +134,7 @@ class Metrics:
     # The configuration.
 
     def config_loaded(self, digest: str, now: Millis) -> None:
-        """A configuration is in force. :param digest: SHA-256 of its files, in hex"""
+        """Record that a configuration was put in force. :param digest: SHA-256 of its files, in hex"""
         self._set(table.RELOAD_SUCCESSFUL, 1)
         self._set(table.RELOAD_TIME, now / SECOND)
         self._set(table.CONFIG_HASH, int(digest[:12], 16))
@@ -158,7 +158,7 @@ class Metrics:
     # The store, maintenance and HTTP.
 
     def batch(self, seconds: float, jobs: Iterable[tuple[str, float]]) -> None:
-        """The store's writer has committed a batch. :param jobs: the kind and the seconds of each"""
+        """Record a batch that the store's writer has committed. :param jobs: the kind and the seconds of each"""
         self._observe(table.BATCH_SECONDS, seconds)
         for kind, taken in jobs:
             self._observe(table.JOB_SECONDS, taken, kind)
@@ -200,7 +200,7 @@ class Metrics:
         return "".join(self._text()).encode()
 
     def _text(self) -> Iterator[str]:
-        """As the library's ``generate_latest``, which takes ten times as long."""
+        """Return the text that the library's ``generate_latest`` returns, which takes ten times as long."""
         for family in self._families:
             yield from family.text()
         yield from _text_of(self._process.collect())

@@ -100,7 +100,7 @@ class Proxies:
     http: str | None = field(default=None, repr=False)
     https: str | None = field(default=None, repr=False)
     other: str | None = field(default=None, repr=False)
-    """For what is no web traffic: mail."""
+    """The proxy for connections other than HTTP, which are those of mail."""
     exceptions: tuple[ProxyException, ...] = ()
 
 

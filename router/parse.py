@@ -66,7 +66,9 @@ def parse_webhook(body: bytes, now: Millis = _LAST_MOMENT, sender: str = "") -> 
 
 
 def parse_in_pieces(body: bytes, now: Millis, sender: str) -> Generator[None, None, Webhook]:
-    """As :func:`parse_webhook`, for a large body. Yields after each alert, so that the caller can do other work in between."""
+    """Parse a large body, as :func:`parse_webhook` does. Yields after each alert, so that the caller can do other
+    work in between.
+    """
     oddities: list[str] = []
 
     def alert(index: int, entry: Any) -> Any:

@@ -70,11 +70,11 @@ class PeerAnswers:
     """The answers of the peers of a source's Alertmanager. Peers that did not answer are left out of the comparison."""
 
     alerts: Mapping[str, Reported]
-    """By identity, the alerts that any peer has."""
+    """The alerts that at least one peer lists, by identity."""
     peers: frozenset[str]
     """The URLs of those that answered."""
     unanswered: Mapping[str, str]
-    """By URL of the others, why there is no answer."""
+    """Why the other peers gave no answer, by URL."""
 
 
 async def ask_peers(alertmanager: Alertmanager, now: Millis, network: Network = DIRECT) -> PeerAnswers:
@@ -204,9 +204,9 @@ class Reconciler:
         self._preview = preview
         self._started = clock.now()
         self._asked_at: dict[str, Millis] = {}
-        """By source: the last request."""
+        """When the last request was sent, by source."""
         self._answered_at: dict[str, Millis] = {}
-        """By source: the last request that was answered."""
+        """When the last request that was answered was sent, by source."""
 
     def restart(self) -> None:
         """After a step of the clock: all timers begin again, as after a start."""

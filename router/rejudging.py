@@ -1,4 +1,7 @@
-"""Judges the firing alerts by new rules, in pieces. It continues when the store is writable again."""
+"""After a change of the rules, judges all firing alerts by the new rules, in pieces.
+
+If the store is not writable, it waits and continues later.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -13,7 +16,7 @@ T = TypeVar("T")
 
 
 class Rejudging:
-    """Applies the rules in force. It has one caller at a time: the part that puts rules in force."""
+    """Applies the rules in force to all firing alerts. Only one task may call it at a time: the one that reloads."""
 
     def __init__(
         self,
@@ -23,7 +26,7 @@ class Rejudging:
         policy: Callable[[], Policy],
         wake: Callable[[Iterable[str]], None],
     ) -> None:
-        """:param wake: looks at the lanes of these destinations, because something may be due there"""
+        """:param wake: wakes the lanes of these destinations (by key), because deliveries may be due there"""
         self._store = store
         self._clock = clock
         self._status = status
@@ -31,24 +34,28 @@ class Rejudging:
         self._wake = wake
 
     async def index(self) -> None:
-        """Return when the inhibit rules know all firing alerts. Nothing is notified by new rules before that."""
+        """Index all firing alerts for the new inhibit rules. Until this returns, no notification is sent by the new
+        rules.
+        """
         while self._status.phase is Phase.INDEX:
             await self._judge_piece()
 
     async def finish(self) -> None:
-        """Return when all firing alerts are judged."""
-        # At least once: after a step back of the clock, something is left to judge although the rules are the same.
+        """Judge all firing alerts that are not judged yet."""
+        # At least one piece: after the clock steps back, alerts have to be judged although the rules have not changed.
         await self._judge_piece()
         while self._status.phase is not None:
             await self._judge_piece()
 
     async def until_written(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Try again while the store is not writable: the new rules are in force and can't be taken back."""
+        """Return the result of some work. Repeat it until the store is writable, because the new rules are already in
+        force.
+        """
         never = asyncio.Event()
         while True:
             try:
                 return await work()
-            except StoreUnavailable:  # the store logs it
+            except StoreUnavailable:  # the store has logged it
                 await self._clock.wait(never, self._clock.now() + RETRY_AFTER_FAILED_WRITE)
 
     async def _judge_piece(self) -> None:

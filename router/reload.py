@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from router.active_config import ActiveConfig
-from router.channels import read, written
+from router.channels import destination_as_json, destination_from_json
 from router.clock import Clock
 from router.config import ConfigError
 from router.config_files import ConfigFiles, LoadedConfig
@@ -61,7 +61,7 @@ class Reloader:
         self._background: set[asyncio.Task[object]] = set()
 
     async def adopt(self) -> Policy:
-        """At the start: have the store work by the rules in force, and return them. :raises StoreUnavailable:"""
+        """Apply the rules in force to the store when the service starts, and return them. :raises StoreUnavailable:"""
         await self._adopt(self._active.loaded)
         return self._active.policy()
 
@@ -133,7 +133,7 @@ class Reloader:
         now, config, before = self._clock.now(), loaded.config, self._active.loaded
         runtime_before = self._active.runtime()
         parts = {each.name: each.loaded.kept for each in config.fragments if each.loaded is not None}
-        destinations = {key: written(each) for key, each in config.policy.destinations.items()}
+        destinations = {key: destination_as_json(each) for key, each in config.policy.destinations.items()}
         # There is no await between here and the store's queue: all that was accepted before is judged by the new rules.
         if loaded is not before:
             self._active.replace(loaded)
@@ -223,11 +223,11 @@ class Reloader:
 def _retired(gone: dict[str, str]) -> list[Destination]:
     """Return the destinations that left routes.yaml while something was open there, so that its end is sent.
 
-    :param gone: by key, as :func:`router.channels.written` writes them
+    :param gone: by key, as :func:`router.channels.destination_as_json` writes them
     """
     retired = []
     for key, text in gone.items():
-        destination = read(key, text)
+        destination = destination_from_json(key, text)
         if destination is None:
             log.error("an end can't be sent: this version does not support the destination", destination=key)
         else:

@@ -32,7 +32,7 @@ class Threads(ThreadPoolExecutor):
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run the function in one of the threads.
+        """Run the function in one of the threads. Return a future of its result.
 
         :raises RuntimeError: the pool is shut down
         """
@@ -60,7 +60,9 @@ class Threads(ThreadPoolExecutor):
         return future
 
     async def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run the function in one of the threads, and return its result. If the caller is cancelled, the function goes on."""
+        """Run the function in one of the threads, and return its result. If the caller is cancelled, the function
+        continues.
+        """
         return await asyncio.wrap_future(self.submit(fn, *args, **kwargs))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002  (the base class's)

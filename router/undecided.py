@@ -31,7 +31,7 @@ class _Arrival:
     """A webhook that is kept and not decided yet."""
 
     number: int
-    """In the order of arrival."""
+    """Webhooks are numbered in the order of their arrival."""
     alerts: int
     webhook: Webhook | None
     """None: an earlier process kept it. It is read from the store when its turn comes."""

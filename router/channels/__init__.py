@@ -1,4 +1,4 @@
-"""The registry of channels: one line each."""
+"""The registry of channels: one entry for each channel."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ REGISTRY: Mapping[str, ChannelSpec] = {
 }
 
 
-def written(destination: Destination) -> str:
+def destination_as_json(destination: Destination) -> str:
     """Return a destination as JSON, secrets included. The store keeps it, so that ends can be sent to a destination
     that is no longer in routes.yaml.
     """
@@ -29,8 +29,12 @@ def written(destination: Destination) -> str:
     return json.dumps({"channel": destination.channel, "options": options})
 
 
-def read(key: str, text: str) -> Destination | None:
-    """Return the destination of such a JSON; None: this version has no such channel, or other options."""
+def destination_from_json(key: str, text: str) -> Destination | None:
+    """Return a destination from the JSON of :func:`destination_as_json`.
+
+    :param key: the key of the destination
+    :returns: None if this version of the router does not have the channel, or does not accept the options
+    """
     given = json.loads(text)
     spec = REGISTRY.get(given["channel"])
     if spec is None:
@@ -60,6 +64,6 @@ __all__ = [
     "ChannelSpec",
     "DestinationOptions",
     "Section",
-    "read",
-    "written",
+    "destination_as_json",
+    "destination_from_json",
 ]

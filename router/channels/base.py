@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from router.channels.drawing import SentMessage, draw_json
 from router.channels.importing import ChannelImport
-from router.channels.limits import Concurrency, RateSetting, StormAbove, chosen
+from router.channels.limits import Concurrency, RateSetting, StormAbove, rate_in_force
 from router.model import (
     DAY,
     HOUR,
@@ -31,8 +31,8 @@ _UNITS_MS: dict[str, Millis] = {
 }  # fmt: skip
 _UNLIMITED = SharedLimits()
 _MAX_DURATION_MS = 100 * _UNITS_MS["y"]
-# A word that stands for a secret that is not there, in a check and in the preview. No address looks like it.
-_PLACEHOLDER = re.compile(r"[^\s:/]{32}")
+# In a check and in the preview, a placeholder replaces a missing secret. No address has this form.
+_PLACEHOLDER_FORM = re.compile(r"[^\s:/]{32}")
 _DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+")
 
 
@@ -45,14 +45,17 @@ class Section(BaseModel):
 
 
 def is_placeholder(secret: str) -> bool:
-    """Return whether a text may stand for a secret that is not there; see :func:`router.config.document.placeholder`."""
-    return _PLACEHOLDER.fullmatch(secret) is not None
+    """Return whether a text has the form of a placeholder for a missing secret.
+
+    :func:`router.config.document.placeholder` makes placeholders.
+    """
+    return _PLACEHOLDER_FORM.fullmatch(secret) is not None
 
 
-def duration(value: Any) -> Millis:
+def parse_duration(value: Any) -> Millis:
     """Read a duration as Prometheus writes it: https://github.com/prometheus/common/blob/main/model/time.go
 
-    :raises ValueError: it is no duration
+    :raises ValueError: the value is not a duration
     """
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if text == "0":
@@ -65,7 +68,7 @@ def duration(value: Any) -> Millis:
     return span
 
 
-Duration = Annotated[Millis, BeforeValidator(duration)]
+Duration = Annotated[Millis, BeforeValidator(parse_duration)]
 
 
 class ChannelSettings(Section):
@@ -76,16 +79,16 @@ class ChannelSettings(Section):
     alert_after: Duration = 15 * MINUTE
     """How long every delivery to a destination may fail before that is reported; 0: never reported."""
     rate: RateSetting = None
-    """For all its destinations together."""
+    """The rate limit that all destinations of the section share."""
     max_concurrency: Concurrency = None
-    """The number of deliveries under way at the same time, to all its destinations together."""
+    """The largest number of simultaneous deliveries to all destinations of the section together."""
 
 
 class StormSettings(ChannelSettings):
     """The settings of a channel that merges messages in a storm."""
 
     storm_above: StormAbove = None
-    """For each destination that has no value of its own."""
+    """The default for destinations that set no ``storm_above``."""
 
 
 class EditSettings(StormSettings):
@@ -98,7 +101,7 @@ class DestinationOptions(Section):
     """One destination of a receiver in routes.yaml."""
 
     on_failure: str | None = None
-    """The receiver that gets what is given up here."""
+    """The receiver that is notified if deliveries to this destination are given up."""
     rate: RateSetting = None
     max_concurrency: Concurrency = None
     send_resolved: bool = True
@@ -125,10 +128,10 @@ class StormOptions(DestinationOptions):
 
 
 def destination_key(kind: str, name: str | None, digest: str) -> str:
-    """Return the key of a destination that is reached by a secret.
+    """Return the key of a destination whose address is a secret, such as a webhook URL.
 
-    With another secret it is another destination, even under the same name: a message that was sent to the one can't be
-    updated at the other.
+    A new secret makes a new destination, even under the same name: a message that was sent through one secret can't be
+    updated through another.
 
     :param digest: a hash of the secret, in hex
     """
@@ -138,9 +141,10 @@ def destination_key(kind: str, name: str | None, digest: str) -> str:
 class Channel(Protocol):
     """One way to notify people or programs.
 
-    A channel object serves every destination of its kind. ``render`` is pure. ``send`` makes one call to the provider for
-    each of ``message.calls`` that is paid for; it never retries, because the lanes do. Whatever a provider does, ``send``
-    raises nothing: every failure is an outcome, and no outcome holds a secret.
+    A channel object serves every destination of its kind. ``render`` is pure. ``send`` makes the
+    calls in ``message.calls`` for which the lane has taken tokens (the first ``message.paid``). It never retries, because
+    the lanes do. It raises nothing, whatever a provider does: every failure is an outcome, and no outcome contains a
+    secret.
     """
 
     def render(
@@ -172,15 +176,19 @@ class ChannelSpec:
     settings: type[ChannelSettings]
     options: type[DestinationOptions]
     make: Callable[..., Channel]
-    """Makes the channel from its settings, and from the :class:`router.network.Network`; by default it connects directly."""
+    """Makes the channel. Arguments: its settings, and the :class:`router.network.Network` (default: direct
+    connections).
+    """
     limits: LaneLimits
-    """The vendor's limits of each destination; routes.yaml can change them."""
+    """The default limits of each destination, from the vendor's documentation. routes.yaml can change them."""
     placeholder: Mapping[str, str]
-    """Settings that the preview renders with where routes.yaml has none."""
+    """Settings for the preview, which uses them if routes.yaml has no section for the channel."""
     shared: SharedLimits = _UNLIMITED
-    """The vendor's limits of all destinations of the section together; routes.yaml can change them."""
+    """The default limits that all destinations of the section share, from the vendor's documentation. routes.yaml can
+    change them.
+    """
     storm_every: Millis | None = None
-    """In a storm, one summary message is updated this often (ms); None: the channel sends no summaries."""
+    """How often the summary message of a storm is updated (ms). None: the channel sends no summaries."""
     storm_room: int = 0
     """How many characters of group names a storm summary holds."""
     edits: bool = False
@@ -188,27 +196,33 @@ class ChannelSpec:
     dedupes: bool = False
     """The provider or the receiving program recognises a repeated delivery of the same state by its key."""
     machine: bool = False
-    """Programs read it, not people; see :class:`router.model.Destination`."""
+    """Programs read the messages, not people. See :class:`router.model.Destination`."""
     digest: bool = False
     """Its destinations get digests at the slots of a schedule instead of alerts. Their options have ``at``,
     ``weekdays``, ``timezone`` and ``covers``."""
     title: str = ""
-    """The title of its tab; empty: the channel's name."""
+    """The title of the channel's tab in the preview. Empty: the channel's name."""
     draw: Callable[[SentMessage], Markup] = draw_json
     """Draws a message as its reader sees it, as safe HTML. Use the functions of :mod:`router.channels.drawing` to make
     Markup: they escape.
     """
     nothing_sent: str = "No message yet."
-    """What the tab says while it has no message."""
+    """The text that the tab shows while it has no message."""
     html_of: Callable[[Mapping[str, Any]], str] = _no_html
-    """Returns the message's own HTML document, by its body. Pages show it in a sandboxed frame; empty: it has none."""
+    """Takes a message's body and returns the HTML document that it contains. Pages show the document in a sandboxed
+    frame. Empty: the message has none.
+    """
     updates: bool = True
-    """A later message of a conversation updates the earlier one; False: each message stands alone, as mails do."""
+    """A later message of a conversation replaces the earlier one in the preview. False: each message is a separate
+    entry, as mails are.
+    """
     remote_after: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _no_remote
-    """Returns what a message adds to ``Conversation.remote`` when the preview files it, by its body."""
+    """Takes a message's body and returns what the preview adds to ``Conversation.remote`` after it shows the message.
+    """
     secret_pattern: str = ""
-    """A regular expression (verbose, no named groups) of texts that are secrets wherever they stand; empty: none. The
-    fields of the models that are ``SecretStr`` need no pattern."""
+    """A regular expression (verbose, no named groups) of texts that are secrets in any position. Empty: none.
+    Fields of type ``SecretStr`` need no pattern.
+    """
     secret_keys_elsewhere: frozenset[str] = frozenset()
     """Keys that hold the channel's secrets in other programs' files, such as alertmanager.yml."""
     importer: type[ChannelImport] | None = None
@@ -217,32 +231,41 @@ class ChannelSpec:
     def destination(
         self, key: str, options: DestinationOptions, settings: ChannelSettings | None
     ) -> Destination:
-        """Return a destination of this channel. :param settings: of its section; None: there is none"""
+        """Return a destination of this channel.
+
+        :param settings: the settings of its section; None: routes.yaml has no such section
+        """
         return Destination(
             key, self.name, options, options.per_alert, digest=self.digest, machine=self.machine,
             limits=self.limits_of(options, settings), send_resolved=options.send_resolved,
         )  # fmt: skip
 
     def limits_of(self, options: DestinationOptions, settings: ChannelSettings | None) -> LaneLimits:
-        """Return the limits of a destination. :param settings: of its section; None: there is none"""
+        """Return the limits of a destination.
+
+        :param settings: the settings of its section; None: routes.yaml has no such section
+        """
         default = options.vendor_limits or self.limits
         above = options.storm_above if isinstance(options, StormOptions) else None
         if above is None and isinstance(settings, StormSettings):
             above = settings.storm_above
         return LaneLimits(
-            rate=chosen(options.rate, default.rate),
+            rate=rate_in_force(options.rate, default.rate),
             max_concurrency=options.max_concurrency or default.max_concurrency,
             storm_above=above or default.storm_above,
         )
 
     def shared_of(self, settings: ChannelSettings | None) -> SharedLimits:
-        """Return the limits of the section. :param settings: None: there is none"""
+        """Return the limits that all destinations of the section share.
+
+        :param settings: the settings of the section; None: routes.yaml has no such section
+        """
         default = self.shared
         if settings is None:
             return default
         return SharedLimits(
-            rate=chosen(settings.rate, default.rate),
-            edit_rate=chosen(
+            rate=rate_in_force(settings.rate, default.rate),
+            edit_rate=rate_in_force(
                 settings.edit_rate if isinstance(settings, EditSettings) else None, default.edit_rate
             ),
             max_concurrency=settings.max_concurrency or default.max_concurrency,

@@ -11,7 +11,7 @@ from router.channels import discord_drawing
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, is_placeholder
 from router.channels.discord_attempt import CAUSE, DiscordAttempt, posted_messages
 from router.channels.discord_import import DiscordImport
-from router.channels.discord_layout import bare_facts, escape, layout
+from router.channels.discord_layout import escape, render, render_fallback
 from router.channels.http import HttpTransport
 from router.channels.provider_words import masked_outcome, secret_parts
 from router.model import (
@@ -63,7 +63,7 @@ class DiscordOptions(DestinationOptions):
     """
 
     def key(self, receiver: str) -> str:  # noqa: ARG002  (the webhook and the thread are enough)
-        """The thread is part of it: a message of one thread can't be edited through another."""
+        """Return the key, which includes the thread: a message of one thread can't be edited through another."""
         key = f"discord:{self.name}-{self.webhook[0]}" if self.name else f"discord:{self.webhook[0]}"
         return f"{key}:{self.thread_id}" if self.thread_id is not None else key
 
@@ -89,9 +89,9 @@ class DiscordChannel:
         values = templates.values(conversation, escape)
         fallback = False
         try:
-            messages = layout(conversation, templates, values)
+            messages = render(conversation, templates, values)
         except TemplateError:
-            messages, fallback = bare_facts(values), True
+            messages, fallback = render_fallback(values), True
         posted = posted_messages(conversation.remote)
         stale = sum(
             each.is_stale(conversation.version, number, message)
@@ -126,7 +126,7 @@ class DiscordChannel:
         await self._http.close()
 
 
-# Addresses that anybody can post to.
+# Addresses that need no credentials: everyone who knows one can post there.
 _SECRETS = r"""\b[^\s"',}\]/]*discord(?:app)?\.com/api/(?:v\d+/)?webhooks/[^\s"',}\]]+"""
 DISCORD = ChannelSpec(
     name="discord", title="Discord", nothing_sent="No Discord message yet.",

@@ -79,7 +79,9 @@ class PostedMessage:
     """The hash of its content then."""
 
     def is_stale(self, version: int, number: int, message: Mapping[str, Any]) -> bool:
-        """The first message is sent again with each version: the answer says whether it still exists."""
+        """Return whether a message has to be sent. The first message is, for each version: the answer shows whether
+        it exists.
+        """
         return self.version != version and (number == 0 or self.sha256 != _sha256(message))
 
 

@@ -5,7 +5,7 @@ https://prometheus.io/docs/alerting/latest/configuration/#discord_config
 
 from typing import Any
 
-from router.channels.importing import REFUSED, ChannelImport, Node
+from router.channels.importing import CORRECT_IT, ChannelImport, Node
 
 
 class DiscordImport(ChannelImport):
@@ -15,7 +15,7 @@ class DiscordImport(ChannelImport):
     def destination(self, config: Node, receiver: str) -> dict[str, Any] | None:
         secret = self.context.variables.secret(config, "webhook_url", receiver, "DISCORD_WEBHOOK_URL")
         if secret is None:
-            config.note("discord_configs has no webhook_url; it is left out", REFUSED)
+            config.note("discord_configs has no webhook_url; it is left out", CORRECT_IT)
             return None
         if self.settings is None:
             self.settings = {}

@@ -17,7 +17,7 @@ from router.render.words import clip, line
 SUBJECT = 250
 # https://www.postfix.org/postconf.5.html#message_size_limit: 10,240,000 bytes. In base64, and with the
 # widest characters, these two come to about 8,000,000 bytes. Without its HTML a mail is still complete.
-TEXT = 500_000
+MAX_TEXT_CHARS = 500_000
 HTML = 1_000_000
 _POLICY_7BIT = SMTP.clone(cte_type="7bit")  # so that no server needs to support 8-bit mail
 
@@ -28,14 +28,15 @@ def fitted_text(write: Callable[[Mapping[str, Any]], str], values: Mapping[str, 
     shown = max((len(section.entries) for section in sections), default=len(values.get("alerts", ())))
     note = ""
     while (
-        len(text := re.sub(r"\n{3,}", "\n\n", write(_with_first_alerts(values, shown)))) > TEXT - len(note)
+        len(text := re.sub(r"\n{3,}", "\n\n", write(_with_first_alerts(values, shown))))
+        > MAX_TEXT_CHARS - len(note)
         and shown
     ):
         shown //= 2
         left = sum(entry.count for section in sections for entry in section.entries[shown:])
         left += len(values.get("alerts", ())[shown:])
         note = f"\n\n... and {left} more not shown: the mail would be too long"
-    return clip(text, TEXT - len(note)) + note
+    return clip(text, MAX_TEXT_CHARS - len(note)) + note
 
 
 def _with_first_alerts(values: Mapping[str, Any], shown: int) -> dict[str, Any]:

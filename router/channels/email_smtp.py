@@ -114,7 +114,7 @@ class _SmtpReply:
 @dataclass(frozen=True, slots=True)
 class _Refused:
     by: dict[str, _SmtpReply]
-    """By recipient; empty: every recipient got the mail."""
+    """The refusals by recipient; empty: no recipient was refused."""
     mail: _SmtpReply | None = None
     """The reply to the mail itself, after at least one recipient was accepted."""
 

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 # https://github.com/go-yaml/yaml/blob/v2.4.0/resolve.go: the words that YAML 1.1 reads as true and false.
 TRUE_WORDS = frozenset({"y", "yes", "true", "on"})
 FALSE_WORDS = frozenset({"n", "no", "false", "off"})
-REFUSED = "correct it; Alertmanager would refuse it, too"
+CORRECT_IT = "correct it; Alertmanager would refuse it, too"
 Location = tuple[str | int, ...]
 Problems = Mapping[str, tuple[str, str]]
 """By key: what is wrong, and what to do."""
@@ -72,7 +72,7 @@ class Node:
         """Return a text; None: the key is absent, or the text is empty."""
         value = self.raw(key)
         if isinstance(value, dict | list):
-            self.note(f"{key} is no text", REFUSED, key=key)
+            self.note(f"{key} is no text", CORRECT_IT, key=key)
             return None
         return value or None
 
@@ -86,7 +86,7 @@ class Node:
         text = self.text(key)
         if text is None or text.casefold() in TRUE_WORDS | FALSE_WORDS:
             return None if text is None else text.casefold() in TRUE_WORDS
-        self.note(f"{key} is neither true nor false", REFUSED, key=key)
+        self.note(f"{key} is neither true nor false", CORRECT_IT, key=key)
         return None
 
     def texts(self, key: str) -> list[str]:
@@ -95,14 +95,14 @@ class Node:
         if isinstance(value, list) and all(isinstance(each, str) for each in value):
             return value
         if value is not None:
-            self.note(f"{key} is no list of words", REFUSED, key=key)
+            self.note(f"{key} is no list of words", CORRECT_IT, key=key)
         return []
 
     def node(self, key: str) -> "Node":
         """Return the mapping below a key; an empty one if there is none."""
         value = self.raw(key)
         if not isinstance(value, dict | None):
-            self.note(f"{key} is not a mapping", REFUSED, key=key)
+            self.note(f"{key} is not a mapping", CORRECT_IT, key=key)
             value = None
         if key not in self._inner:
             self._inner[key] = [Node(self._notes, (*self.where, key), value or {})]
@@ -112,7 +112,7 @@ class Node:
         """Return the mappings of a list; items of another kind are noted and left out."""
         value = self.raw(key)
         if not isinstance(value, list | None):
-            self.note(f"{key} is not a list", REFUSED, key=key)
+            self.note(f"{key} is not a list", CORRECT_IT, key=key)
             value = None
         if key not in self._inner:
             self._inner[key] = []
@@ -121,7 +121,7 @@ class Node:
                 if isinstance(item, dict):
                     self._inner[key].append(Node(self._notes, where, item))
                 else:
-                    self._notes.note(where, f"an item of {key} is not a mapping", REFUSED)
+                    self._notes.note(where, f"an item of {key} is not a mapping", CORRECT_IT)
         return self._inner[key]
 
     def unread(self) -> "Iterator[tuple[Node, str]]":

@@ -9,17 +9,17 @@ from router.model import HOUR, MINUTE, SECOND, Millis, Rate
 
 _PERIODS_MS: dict[str, Millis] = {"s": SECOND, "m": MINUTE, "h": HOUR}
 _RATE = re.compile(r"(\d{1,9}) ?/ ?([smh])(?: +burst +(\d{1,9}))?", re.ASCII)
-# More than the router can send; `none` says the same.
+# The router can't send faster, so a higher limit would have no effect; `none` is clearer.
 _MAX_PER_SECOND = 10_000
 _MAX_BURST = 100_000
 _MAX_CONCURRENCY = 1_000
 _MAX_STORM_ABOVE = 1_000_000
 
 
-def rate(value: Any) -> Rate | Literal["none"] | None:
-    """Read ``5/s``, ``60/m``, ``1000/h burst 10`` or ``none``. Without a burst, it is what the rate allows in a second.
+def parse_rate(value: Any) -> Rate | Literal["none"] | None:
+    """Read ``5/s``, ``60/m``, ``1000/h burst 10`` or ``none``. The default burst is what the rate allows in one second.
 
-    :raises ValueError: it is none of these
+    :raises ValueError: the value has none of these forms
     """
     if value is None or isinstance(value, Rate):
         return value
@@ -32,12 +32,12 @@ def rate(value: Any) -> Rate | Literal["none"] | None:
         )
     limit, per = int(found[1]), _PERIODS_MS[found[2]]
     if limit == 0:
-        raise ValueError("would let nothing through; write a rate above 0, like 5/s, or none for no limit")
+        raise ValueError("allows no message; write a rate above 0, like 5/s, or none for no limit")
     if limit * SECOND > _MAX_PER_SECOND * per:
         raise ValueError(f"is more than {_MAX_PER_SECOND}/s; write none for no limit")
     burst = int(found[3]) if found[3] else max(1, limit * SECOND // per)
     if not 0 < burst <= _MAX_BURST:
-        raise ValueError(f"has a burst that can't be used; it goes from 1 to {_MAX_BURST}")
+        raise ValueError(f"has an invalid burst; write one from 1 to {_MAX_BURST}")
     return Rate(limit, per, burst)
 
 
@@ -58,12 +58,15 @@ def _text(value: Rate | str | None) -> str | None:
     return None if value is None else str(value)
 
 
-RateSetting = Annotated[Rate | Literal["none"] | None, BeforeValidator(rate), PlainSerializer(_text)]
-"""None: routes.yaml sets no rate."""
+RateSetting = Annotated[Rate | Literal["none"] | None, BeforeValidator(parse_rate), PlainSerializer(_text)]
+"""A rate limit in routes.yaml. None: routes.yaml sets none, so the default applies."""
 Concurrency = Annotated[int | None, _whole_number(_MAX_CONCURRENCY)]
 StormAbove = Annotated[int | None, _whole_number(_MAX_STORM_ABOVE)]
 
 
-def chosen(given: Rate | Literal["none"] | None, default: Rate | None) -> Rate | None:
-    """Return the rate in force; None: no limit."""
+def rate_in_force(given: Rate | Literal["none"] | None, default: Rate | None) -> Rate | None:
+    """Return the given rate, or the default if none is given. None: no limit.
+
+    :param given: the value in routes.yaml; "none" removes the default limit
+    """
     return default if given is None else None if isinstance(given, str) else given

@@ -11,20 +11,22 @@ from router.channels.base import Channel
 from router.model import Conversation, Delivered, Destination, Message, Millis, Outcome
 from router.render import Templates
 
-# Beyond that, the oldest entries are dropped.
+# When there are more, the oldest are dropped.
 _MAX_ENTRIES = 1_000
 _MAX_EARLIER = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A conversation's message as its reader has it now: a Slack message with its thread, an incident, a mail."""
+    """The current message of a conversation, as its reader sees it: a Slack message with its thread, an incident, a
+    mail.
+    """
 
     id: int
     at: Millis
-    """When its first message was sent."""
+    """When its first message was sent (epoch ms)."""
     updated_at: Millis
-    """When its last message was sent."""
+    """When its last message was sent (epoch ms)."""
     channel: str
     destination: str
     """The destination's key."""
@@ -32,18 +34,19 @@ class Entry:
     """firing, resolved or digest"""
     level: str
     body: Mapping[str, Any]
-    """The last message's, see :class:`router.model.Message`."""
+    """The body of the last message, see :class:`router.model.Message`."""
     updates: int = 0
     """How often the first message was updated."""
     earlier: tuple[tuple[Millis, Mapping[str, Any]], ...] = ()
-    """The messages before the last one, the oldest first: when each was sent, and its body. Only the newest are
-    kept."""
+    """The messages before the last one, the oldest first: when each was sent (epoch ms), and its body. Only the newest
+    100 are kept.
+    """
     fallback: bool = False
 
 
 @dataclass(slots=True)
 class Outbox:
-    """Keeps the newest entries, and wakes the pages that show them."""
+    """Keeps the newest entries, and notifies the preview pages of changes."""
 
     _entries: OrderedDict[tuple[str, ...], Entry] = field(default_factory=OrderedDict)
     _count: int = 0
@@ -73,13 +76,13 @@ class Outbox:
         await self.touch()
 
     async def touch(self) -> None:
-        """Make the pages ask for the state again."""
+        """Make the preview pages load the state again."""
         async with self._changed:
             self._version += 1
             self._changed.notify_all()
 
     async def changes(self) -> AsyncIterator[int]:
-        """Yield a number immediately, and another after each change."""
+        """Yield the version number immediately, and again after each change."""
         while True:
             seen = self._version
             yield seen
@@ -89,7 +92,10 @@ class Outbox:
 
 
 def entry_of(number: int, destination: Destination, conversation: Conversation, message: Message) -> Entry:
-    """Return a new entry. :param number: its id"""
+    """Return the entry of a message.
+
+    :param number: the id of the entry
+    """
     firing = conversation.firing or conversation.alerts
     state = "digest" if conversation.digest is not None else "resolved" if conversation.over else "firing"
     return Entry(
@@ -106,7 +112,7 @@ def entry_of(number: int, destination: Destination, conversation: Conversation, 
 
 
 class PreviewChannel:
-    """A channel that renders as the real one does, and files messages in the outbox instead of sending them."""
+    """Renders messages with a real channel, and puts them into the outbox instead of sending them."""
 
     def __init__(self, channel: Channel, outbox: Outbox) -> None:
         self._channel = channel

@@ -5,7 +5,7 @@ https://prometheus.io/docs/alerting/latest/configuration/#pagerduty_config
 
 from typing import Any
 
-from router.channels.importing import REFUSED, ChannelImport, Node, split_url
+from router.channels.importing import CORRECT_IT, ChannelImport, Node, split_url
 
 _DEFAULT_URL = "https://events.pagerduty.com/v2/enqueue"
 
@@ -29,7 +29,7 @@ class PagerDutyImport(ChannelImport):
             todo = f"add an Events API v2 integration to the service, and set {key.name} to its key"
             config.note(f"{old} is of PagerDuty's Events API v1", todo, key=old)
         if key is None:
-            config.note("pagerduty_configs has no routing_key; it is left out", REFUSED)
+            config.note("pagerduty_configs has no routing_key; it is left out", CORRECT_IT)
             return None
         self._read_address(config)
         return {"routing_key": key, "name": self.context.destination_name(receiver, {"key": key})}

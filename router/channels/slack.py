@@ -12,7 +12,7 @@ from router.channels.http import HttpTransport
 from router.channels.provider_words import masked_outcome
 from router.channels.slack_import import SlackImport
 from router.channels.slack_layout import escape, render, render_fallback
-from router.channels.slack_storm import STORM_ROOM, render_storm_fallback, storm
+from router.channels.slack_storm import STORM_ROOM, render_storm, render_storm_fallback
 from router.model import (
     MINUTE,
     SECOND,
@@ -90,7 +90,7 @@ class SlackChannel:
         stormy, fallback = conversation.storm is not None, False
         try:
             body = (
-                storm(destination, conversation, templates, values)
+                render_storm(destination, conversation, templates, values)
                 if stormy
                 else render(destination, conversation, templates, values)
             )
@@ -149,7 +149,7 @@ def _slash(url: str) -> str:
     return url if url.endswith("/") else url + "/"
 
 
-# Addresses that anybody can post to, and tokens. https://docs.slack.dev/authentication/tokens
+# Addresses that need no credentials (everyone who knows one can post there), and tokens. https://docs.slack.dev/authentication/tokens
 _SECRETS = r"""\bhooks\.slack(?:-gov)?\.com/[^\s"',}\]]+ | \bxox[a-z]-[\w.-]+ | \bxapp-[\w.-]+"""
 SLACK = ChannelSpec(
     name="slack", title="Slack", nothing_sent="No Slack message yet.",

@@ -1,4 +1,4 @@
-"""What a Slack message looks like: blocks within Slack's limits, and in replies what the limits don't hold."""
+"""Lays out Slack messages: blocks within Slack's limits, and numbered replies for the text that exceeds them."""
 
 import re
 from collections import Counter
@@ -13,34 +13,39 @@ from router.render.view import AlertView
 from router.render.words import clean, clip, line
 
 # https://docs.slack.dev/reference/methods/chat.postMessage#truncating
-TEXT = 4_000
+MAX_TEXT_CHARS = 4_000
 # https://docs.slack.dev/reference/block-kit/blocks/header-block
-HEADER = 150
+MAX_HEADER_CHARS = 150
 # https://docs.slack.dev/reference/block-kit/blocks/section-block
-SECTION = 3_000
+MAX_SECTION_CHARS = 3_000
 # https://docs.slack.dev/reference/block-kit/block-elements/button-element
-BUTTON_URL = 3_000
-# Beyond about 13,200 characters in all, Slack answers msg_blocks_too_long; documented nowhere. Sections are
-# packed full, so that a message within it stays far below the 50 blocks that are allowed:
+MAX_URL_CHARS = 3_000
+# Slack rejects a message of more than about 13,200 characters with msg_blocks_too_long. This limit is not documented.
+# Sections are filled, so a message within this limit has far fewer than the 50 blocks that are allowed:
 # https://docs.slack.dev/reference/block-kit/blocks
-BUDGET = 12_000
-# A message and its numbered replies; what they don't hold is counted in the last one.
-PARTS = 20
+MAX_MESSAGE_CHARS = 12_000
+# The message and its numbered replies. The last reply counts what does not fit.
+MAX_MESSAGES = 20
 
-# Shares of the budget for what stands once, so that there is always room for alerts.
-_HEADLINE, _LABELS, _CONTEXT, _LINKS = 300, 1_500, 500, 3_000
-_ALERT = 600  # and no alert takes it all
-_MORE = 80  # room for the line that counts the rest
-_CUT = "… (whole in the thread)"
+# Limits of the texts that are in a message once, so that there is always room for alerts.
+_MAX_HEADLINE_CHARS, _MAX_LABELS_CHARS, _MAX_CONTEXT_CHARS, _MAX_LINKS_CHARS = 300, 1_500, 500, 3_000
+_MAX_ALERT_CHARS = 600  # so that one alert doesn't fill the message
+_REST_LINE_CHARS = 80  # reserved for the line that counts the other alerts
+_CUT_MARK = "… (full text in the thread)"
 
-# Of a numbered reply; beside them there is room for its number and for the count of what is not shown.
-_SECTIONS, _ROOM = 4, 2_800
-_NAMES, _NAME = 5, 40  # how many names that count gives, and how much of each
+# Limits of a numbered reply. They leave room for its number and for the line that counts what is not shown.
+_SECTIONS_PER_REPLY, _REPLY_SECTION_CHARS = 4, 2_800
+_MAX_REST_NAMES, _MAX_REST_NAME_CHARS = 5, 40  # of the names in that line
 
-# Red, amber, blue and green, told apart in light and dark.
-_MOST_URGENT, _MIDDLE, _LEAST_URGENT, _RESOLVED = "#d5303e", "#e8912d", "#3a7bd5", "#2eb67d"
+# Red, amber, blue and green; they are distinct on light and on dark backgrounds.
+_MOST_URGENT_COLOR, _MIDDLE_COLOR, _LEAST_URGENT_COLOR, _RESOLVED_COLOR = (
+    "#d5303e",
+    "#e8912d",
+    "#3a7bd5",
+    "#2eb67d",
+)
 
-# Look like them, and make no mention.
+# Characters that look like angle brackets, but make no mention.
 _ANGLES = {
     ord("<"): "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}",
     ord(">"): "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}",
@@ -49,7 +54,7 @@ _Row = Callable[[AlertView], str]
 
 
 def escape(text: str) -> str:
-    """The three characters that mean something to Slack; mentions are disarmed with them.
+    """Return text with Slack's three special characters escaped. This also disables mentions.
 
     https://docs.slack.dev/messaging/formatting-message-text#escaping
     """
@@ -59,10 +64,11 @@ def escape(text: str) -> str:
 def render(
     destination: Destination, conversation: Conversation, templates: Templates, values: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The message as the template has it: ``text``, ``attachments``, ``plain`` (should Slack refuse these),
-    ``thread`` (the news, as a reply), ``broadcast``, and ``parts``, the numbered replies.
+    """Return the message that the template makes. Its keys are: ``text``, ``attachments``, ``plain`` (sent if Slack
+    refuses the attachments), ``thread`` (a reply with the news; None: no reply), ``broadcast`` (whether the reply is
+    also shown in the channel), and ``parts`` (the numbered replies).
 
-    What has to be cut in the message stands whole in the numbered replies.
+    The numbered replies have the full text of what is cut in the message.
 
     :raises TemplateError: the template failed
     """
@@ -74,25 +80,25 @@ def render(
     def fitted(text: str, limit: int) -> str:
         if len(text) > limit:
             cut.append(text)
-        return clipped(text, limit, _CUT)
+        return clipped(text, limit, _CUT_MARK)
 
     def row(alert: AlertView) -> str:
         return words("alert", alert=alert)
 
-    text = line(clipped(words("text"), _HEADLINE))
+    text = line(clipped(words("text"), _MAX_HEADLINE_CHARS))
     title = _plain_text(words("header"))
-    if len(title) > HEADER:
+    if len(title) > MAX_HEADER_CHARS:
         cut.append(words("header"))
-    header = {"type": "plain_text", "text": clipped(title, HEADER), "emoji": True}
-    head = [{"type": "header", "text": header}, *_section(fitted(words("summary"), SECTION))]
+    header = {"type": "plain_text", "text": clipped(title, MAX_HEADER_CHARS), "emoji": True}
+    head = [{"type": "header", "text": header}, *_section(fitted(words("summary"), MAX_SECTION_CHARS))]
     buttons, too_long = _buttons(values["links"])
     cut += too_long
-    tail = [*_section(fitted(words("labels"), _LABELS)), *buttons]
-    if context := fitted(words("context"), _CONTEXT):
+    tail = [*_section(fitted(words("labels"), _MAX_LABELS_CHARS)), *buttons]
+    if context := fitted(words("context"), _MAX_CONTEXT_CHARS):
         tail.append({"type": "context", "elements": [{"type": "mrkdwn", "text": context}]})
     alerts: list[AlertView] = values["alerts"]
-    # The text is there twice: of the message, and of the attachment.
-    rows, rest = _shared_out(alerts, row, BUDGET - 2 * len(text) - sum(map(_weight, head + tail)))
+    # The text is sent twice: in the message, and as the fallback of the attachment.
+    rows, rest = _shared_out(alerts, row, MAX_MESSAGE_CHARS - 2 * len(text) - sum(map(_weight, head + tail)))
     blocks = [*head, *packed([*rows, *_more(alerts[len(rows) :], " in the thread")]), *tail]
     return {
         "channel": destination.options.channel,
@@ -100,8 +106,8 @@ def render(
         "plain": _listed(text, rows, alerts),
         "blocks": [],
         "attachments": [{"color": color(values, templates.levels), "blocks": blocks, "fallback": text}],
-        "thread": clipped(words("thread"), SECTION) or None if conversation.remote else None,
-        # An edit notifies nobody: what fires newly is shown in the channel as well.
+        "thread": clipped(words("thread"), MAX_SECTION_CHARS) or None if conversation.remote else None,
+        # Slack sends no notification for an edit, so the reply about new firing alerts is also shown in the channel.
         "broadcast": bool(values["new_firing"]),
         "parts": _parts(conversation, values["title"], cut, rest, row),
     }
@@ -110,7 +116,7 @@ def render(
 def render_fallback(
     destination: Destination, conversation: Conversation, values: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What is sent when the template fails: the facts, in the same shape."""
+    """Return a message with the plain facts. It is sent if the template fails. Its keys are those of :func:`render`."""
 
     def row(alert: AlertView) -> str:
         facts = [*map("=".join, alert.labels.items())]
@@ -120,8 +126,8 @@ def render_fallback(
     alerts: list[AlertView] = values["alerts"]
     state = "Resolved" if values["status"] == "resolved" else values["level"].upper()
     counts = f"{len(values['firing'])} firing, {values['resolved_count']} resolved"
-    text = clipped(f"{state}: {values['title']} ({counts})", _HEADLINE)
-    rows, rest = _shared_out(alerts, row, TEXT - len(text))
+    text = clipped(f"{state}: {values['title']} ({counts})", _MAX_HEADLINE_CHARS)
+    rows, rest = _shared_out(alerts, row, MAX_TEXT_CHARS - len(text))
     plain = "\n".join([text, *rows, *_more(alerts[len(rows) :], " in the thread")])
     return {
         "channel": destination.options.channel, "text": plain, "plain": plain, "blocks": [], "attachments": [],
@@ -131,20 +137,22 @@ def render_fallback(
 
 
 def _shared_out(alerts: Sequence[AlertView], row: _Row, room: int) -> tuple[list[str], list[AlertView]]:
-    """The rows that the message has room for, and the alerts that are for the replies: those that it shows cut,
-    and those that it doesn't show.
+    """Return the rows that fit the message, and the alerts that the replies show: those that the message cuts or leaves
+    out.
+
+    :param room: how many characters the rows may have
     """
     rows: list[str] = []
     cut: list[AlertView] = []
-    room -= _MORE
+    room -= _REST_LINE_CHARS
     for alert in alerts:
         whole = row(alert)
-        shown = clipped(whole, _ALERT, _CUT)
+        shown = clipped(whole, _MAX_ALERT_CHARS, _CUT_MARK)
         room -= len(shown) + 1
         if room < 0:
             break
         rows.append(shown)
-        if len(whole) > _ALERT:
+        if len(whole) > _MAX_ALERT_CHARS:
             cut.append(alert)
     return rows, [*cut, *alerts[len(rows) :]]
 
@@ -152,14 +160,17 @@ def _shared_out(alerts: Sequence[AlertView], row: _Row, room: int) -> tuple[list
 def _parts(
     conversation: Conversation, title: str, cut: Sequence[str], alerts: Sequence[AlertView], row: _Row
 ) -> list[dict[str, Any]]:
-    """The numbered replies, 2/n to n/n, each within the limits of a message. A text that one section can't hold
-    goes on in the next. What even they can't hold is counted, by name.
+    """Return the numbered replies, 2/n to n/n, each within the limits of a message. A text that is too long for one
+    section continues in the next. If the replies are full, the last line counts the rest by alert name.
+
+    :param cut: texts that the message cuts
+    :param alerts: alerts that the message cuts or leaves out
     """
     if conversation.remote.get("sealed", conversation.version) != conversation.version:
-        # What the replies said then stays; only what is new is to be added.
+        # Earlier replies stay as they are; only new alerts are added.
         cut, alerts = (), [alert for alert in alerts if alert.news]
     sections: list[str] = []
-    # A duration that grows would change every reply at every update.
+    # A growing duration would change every reply at every update, so it is left out.
     steady = (row(alert if alert.ended else replace(alert, lasted="")) for alert in alerts)
     for number, text in enumerate(chain(cut, steady)):
         if left := _placed(text, sections):
@@ -168,45 +179,50 @@ def _parts(
                 _unshown("" if left == text else left, cut[shown:], alerts[max(0, shown - len(cut)) :])
             )
             break
-    count = min(PARTS - 1, -(-len(sections) // _SECTIONS))
+    count = min(MAX_MESSAGES - 1, -(-len(sections) // _SECTIONS_PER_REPLY))
     parts = []
     for number in range(count):
-        last = None if number == count - 1 else (number + 1) * _SECTIONS
-        destination_key = f"{number + 2}/{count + 1}"
-        texts = sections[number * _SECTIONS : last]
-        texts[0] = f"*{destination_key}*\n{texts[0]}"
+        last = None if number == count - 1 else (number + 1) * _SECTIONS_PER_REPLY
+        position = f"{number + 2}/{count + 1}"
+        texts = sections[number * _SECTIONS_PER_REPLY : last]
+        texts[0] = f"*{position}*\n{texts[0]}"
         blocks = [block for text in texts for block in _section(text)]
-        parts.append({"text": f"{clipped(title, 100)}: {destination_key}", "blocks": blocks})
+        parts.append({"text": f"{clipped(title, 100)}: {position}", "blocks": blocks})
     return parts
 
 
 def _placed(text: str, sections: list[str]) -> str:
-    """Add it to the last section if that holds it whole, else to new ones; returns what has found no room."""
-    if sections and len(sections[-1]) + 1 + len(text) <= _ROOM:
+    """Add a text to the last section if it fits there whole, otherwise to new sections. Return what does not fit."""
+    if sections and len(sections[-1]) + 1 + len(text) <= _REPLY_SECTION_CHARS:
         sections[-1] += "\n" + text
         return ""
-    while text and len(sections) < (PARTS - 1) * _SECTIONS:
-        taken, text = split(text, _ROOM)
+    while text and len(sections) < (MAX_MESSAGES - 1) * _SECTIONS_PER_REPLY:
+        taken, text = split(text, _REPLY_SECTION_CHARS)
         if taken.strip():
             sections.append(taken)
     return text
 
 
 def _unshown(left: str, cut: Sequence[str], alerts: Sequence[AlertView]) -> str:
-    """The line that counts what no reply has room for: the end of a text, other texts, alerts by name."""
+    """Return the line that counts what the replies leave out.
+
+    :param left: the end of a text that was begun
+    :param cut: other texts
+    :param alerts: alerts, which are counted by name
+    """
     names = Counter(alert.name for alert in alerts).most_common()
-    listed = [f"{count} {clipped(name, _NAME)}" for name, count in names[:_NAMES]]
-    if len(names) > _NAMES:
-        listed.append(f"{len(names) - _NAMES} other names")
+    listed = [f"{count} {clipped(name, _MAX_REST_NAME_CHARS)}" for name, count in names[:_MAX_REST_NAMES]]
+    if len(names) > _MAX_REST_NAMES:
+        listed.append(f"{len(names) - _MAX_REST_NAMES} other names")
     characters = len(left) + sum(map(len, cut))
     counts = [f"{characters} characters of text"] if characters else []
     if alerts:
         counts.append(f"{len(alerts)} alerts ({_by_status(alerts)}): {', '.join(listed)}")
-    return f"… not shown, for want of room: {'; '.join(counts)}"
+    return f"… not shown because the message is full: {'; '.join(counts)}"
 
 
 def _more(rest: Sequence[AlertView], where: str = "") -> list[str]:
-    """The line that counts what a message leaves out, if anything."""
+    """Return the line that counts the alerts that a message leaves out; an empty list if there are none."""
     return [f"… and {len(rest)} more{where} ({_by_status(rest)})"] if rest else []
 
 
@@ -216,9 +232,9 @@ def _by_status(alerts: Sequence[AlertView]) -> str:
 
 
 def _listed(text: str, rows: Iterable[str], alerts: Sequence[AlertView]) -> str:
-    """As text alone: the first rows that fit, and the count of the others."""
+    """Return the message as plain text: the first rows that fit, and the number of the others."""
     kept = [text]
-    room = TEXT - len(text) - _MORE
+    room = MAX_TEXT_CHARS - len(text) - _REST_LINE_CHARS
     for row in rows:
         room -= len(row) + 1
         if room < 0:
@@ -228,10 +244,10 @@ def _listed(text: str, rows: Iterable[str], alerts: Sequence[AlertView]) -> str:
 
 
 def packed(rows: list[str]) -> list[dict[str, Any]]:
-    """Rows as sections, as few as hold them."""
+    """Return rows as blocks, in as few sections as possible."""
     texts: list[str] = []
     for row in rows:
-        if texts and len(texts[-1]) + 1 + len(row) <= SECTION:
+        if texts and len(texts[-1]) + 1 + len(row) <= MAX_SECTION_CHARS:
             texts[-1] += "\n" + row
         else:
             texts.append(row)
@@ -243,13 +259,13 @@ def _section(text: str) -> list[dict[str, Any]]:
 
 
 def _buttons(links: Iterable[tuple[str, str]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """The buttons, and in words the addresses that are too long for one."""
+    """Return the block of buttons, and as text the links that are too long for a button."""
     elements: list[dict[str, Any]] = []
     too_long: list[str] = []
-    left = _LINKS
+    left = _MAX_LINKS_CHARS
     for name, address in links:
         url = _unescape(address)
-        if len(url) > min(left, BUTTON_URL):
+        if len(url) > min(left, MAX_URL_CHARS):
             too_long.append(f"{name}: {address}")
             continue
         left -= len(url)
@@ -268,22 +284,24 @@ def _weight(block: Mapping[str, Any]) -> int:
 
 def color(values: Mapping[str, Any], levels: tuple[str, ...]) -> str:
     if values.get("status") == "resolved":
-        return _RESOLVED
+        return _RESOLVED_COLOR
     if values["rank"] == 0:
-        return _MOST_URGENT
-    return _LEAST_URGENT if values["rank"] == len(levels) - 1 else _MIDDLE
+        return _MOST_URGENT_COLOR
+    return _LEAST_URGENT_COLOR if values["rank"] == len(levels) - 1 else _MIDDLE_COLOR
 
 
 def clipped(text: str, limit: int, mark: str = "…") -> str:
-    """Cut without leaving half an entity behind."""
+    """Return text cut to a limit of characters, with a mark at its end. An entity such as ``&amp;`` is never split."""
     if len(text) <= limit:
         return text
     return re.sub(r"&[a-z]{0,4}$", "", clip(text, limit - len(mark) + 1)[:-1]) + mark
 
 
 def split(text: str, limit: int) -> tuple[str, str]:
-    """In two, losing nothing: at a line's or a word's end if there is one in the last quarter, else anywhere but
-    within an entity.
+    """Split text into two parts without losing any of it; the first has at most ``limit`` characters.
+
+    It splits after a line or a word if one ends in the last quarter of the limit. Otherwise it splits anywhere except
+    within an entity such as ``&amp;``.
     """
     if len(text) <= limit:
         return text, ""
@@ -296,7 +314,7 @@ def split(text: str, limit: int) -> tuple[str, str]:
 
 
 def _plain_text(text: str) -> str:
-    """For where nothing is marked up: without entities, and without what could be taken for a mention."""
+    """Return text for a field without markup: entities are decoded, and nothing looks like a mention."""
     return line(_unescape(text).translate(_ANGLES))
 
 

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from router.channels.base import ChannelSpec, StormOptions, StormSettings, destination_key, is_placeholder
 from router.channels.http import REDIRECT_REASONS, REDIRECTS, HttpTransport, StatusTable
-from router.channels.importing import REFUSED, ChannelImport, Node
+from router.channels.importing import CORRECT_IT, ChannelImport, Node
 from router.channels.provider_words import masked_outcome, secret_parts
 from router.channels.teams_card import (
     MAX_BODY_BYTES,
@@ -182,7 +182,7 @@ class TeamsImport(ChannelImport):
     def destination(self, config: Node, receiver: str) -> dict[str, Any] | None:
         secret = self.context.variables.secret(config, "webhook_url", receiver, "TEAMS_WEBHOOK_URL")
         if secret is None:
-            config.note("msteamsv2_configs has no webhook_url; it is left out", REFUSED)
+            config.note("msteamsv2_configs has no webhook_url; it is left out", CORRECT_IT)
             return None
         if self.settings is None:
             self.settings = {}

@@ -5,7 +5,7 @@ https://prometheus.io/docs/alerting/latest/configuration/#telegram_config
 
 from typing import Any
 
-from router.channels.importing import REFUSED, ChannelImport, Node
+from router.channels.importing import CORRECT_IT, ChannelImport, Node
 
 _API_URL = "https://api.telegram.org"
 
@@ -20,7 +20,7 @@ class TelegramImport(ChannelImport):
     def destination(self, config: Node, receiver: str) -> dict[str, Any] | None:
         chat_id = config.text("chat_id")
         if chat_id is None and config.text("chat_id_file") is None:
-            config.note("telegram_configs has no chat_id; it is left out", REFUSED)
+            config.note("telegram_configs has no chat_id; it is left out", CORRECT_IT)
             return None
         self._read_settings(config)
         if chat_id is None or "{{" in chat_id:
@@ -46,7 +46,7 @@ class TelegramImport(ChannelImport):
         api_url = config.text("api_url") or global_node.text("telegram_api_url") or _API_URL
         own = {} if api_url.rstrip("/") == _API_URL else {"api_url": api_url}
         if token is None:
-            config.note("telegram_configs has no bot_token", REFUSED)
+            config.note("telegram_configs has no bot_token", CORRECT_IT)
         if self.settings is None:
             self.settings = {"token": token or self.context.variables.new("TELEGRAM_BOT_TOKEN"), **own}
         elif token not in (None, self.settings["token"]) or own.get("api_url") != self.settings.get(

@@ -5,7 +5,7 @@ https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 
 from typing import Any
 
-from router.channels.importing import REFUSED, ChannelImport, Node, split_url
+from router.channels.importing import CORRECT_IT, ChannelImport, Node, split_url
 
 _ROUTER_PORT = 9099
 
@@ -29,7 +29,7 @@ class WebhookImport(ChannelImport):
             address = self.context.variables.secret(config, "url", receiver, "WEBHOOK_URL")
             options = {"url": address, **self._credentials(http, owner)}
         if options["url"] is None:
-            config.note("webhook_configs has no url; it is left out", REFUSED)
+            config.note("webhook_configs has no url; it is left out", CORRECT_IT)
             return None
         if self.settings is None:
             self.settings = {}

@@ -1,4 +1,4 @@
-"""The command line. Commands are thin and start quickly: each imports what it works with when it runs.
+"""The command line. Commands start quickly, because each imports its modules only when it runs.
 
 Every option can come from the environment as ``ALERT_ROUTER_…``.
 """
@@ -17,8 +17,8 @@ from router.cli.environment import PREFIX, unknown_variables
 def main(context: click.Context) -> None:
     """Route Alertmanager's alerts to Slack, PagerDuty and email; lose none.
 
-    Exit codes: 0: done, and the answer is good. 1: it can't be done, or the answer is bad (each command says when).
-    2: the command line is wrong.
+    Exit codes: 0: success. 1: the command failed, or found a problem (see the help of each command). 2: the command
+    line is wrong.
     """
     for warning in unknown_variables(context.command, os.environ):
         click.echo(warning, err=True)

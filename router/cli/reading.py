@@ -24,7 +24,7 @@ FATE_COLUMNS = ("delivered", "pending", "held", "inhibited", "digest", "obsolete
 def ledger(*, since: str | None, until: str | None, database: str, as_json: bool) -> None:
     """Add up the fates of all changes of a period: changes x destinations = delivered + pending + …
 
-    Days of UTC of which something is pruned count as a whole. Exit code 1 if the ledger does not balance, or can't be
+    If rows of a day (UTC) are pruned, the whole day is counted. Exit code 1 if the ledger does not balance, or can't be
     read.
     """
     from router.rules.moments import InputError, parse_moment

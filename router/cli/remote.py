@@ -1,4 +1,4 @@
-"""``alert-router deliveries``: what was sent and what was given up, as the running service answers."""
+"""``alert-router deliveries``: asks the running service for deliveries and dead letters, and settles dead letters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class _Address:
 @json_option
 @click.pass_context
 def deliveries(context: click.Context, *, url: str, token: str | None, dead: bool, as_json: bool) -> None:
-    """List the newest deliveries, or with --dead the dead letters; settle those.
+    """List the newest deliveries, or with --dead the dead letters. Subcommands settle dead letters.
 
     Exit code 1 if the service doesn't answer or refuses, and with --dead if there is any dead letter.
     """
@@ -89,7 +89,7 @@ def _print_dead_letters(dead_letters: list[dict[str, Any]]) -> None:
 @json_option
 @click.pass_obj
 def retry(address: _Address, dead_letters: tuple[int, ...], *, all_: bool, as_json: bool) -> None:
-    """Try dead letters again: what still holds is sent, the rest is obsolete."""
+    """Retry dead letters. Alerts whose status has not changed are sent; the others become obsolete."""
     _settle(address, dead_letters, "retry", all_=all_, as_json=as_json)
 
 

@@ -82,8 +82,9 @@ async def _start(options: ServeOptions) -> Service:
 
 
 async def _started(options: ServeOptions, stop: asyncio.Event) -> Service | None:
-    """Start the service; return None if a signal stopped it meanwhile. A start takes minutes where the rules changed
-    and very many alerts fire.
+    """Start the service. Return None if a signal stops it before it has started.
+
+    A start may take minutes if the rules have changed and very many alerts fire.
     """
     starting, stopping = asyncio.ensure_future(_start(options)), asyncio.ensure_future(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -45,7 +45,7 @@ def print_json(data: Any) -> None:
 
 
 def has_colors(stream: IO[str]) -> bool:
-    """Return whether a stream gets colours: it is a terminal that knows them, and NO_COLOR (https://no-color.org)
+    """Return whether a stream gets colours: it is a terminal that supports them, and NO_COLOR (https://no-color.org)
     is unset or empty.
     """
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -56,7 +56,7 @@ def stdout_has_colors() -> bool:
 
 
 class Failure(click.ClickException):
-    """An error that is printed as it is, without a prefix: the message names its position itself. Exit code 1."""
+    """An error whose message is printed without a prefix, because the message has its own position. Exit code 1."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(self.message, file=file, err=True)

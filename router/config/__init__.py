@@ -98,9 +98,9 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
     text: str, *, name: str, folder: Path, environ: Mapping[str, str], now: Millis, preview: bool = False,
     checking: bool = False, last_good: Mapping[str, str] | None = None, fragments: tuple[Fragment, ...] | None = None,
 ) -> Config:  # fmt: skip
-    """As :func:`load`, from a text.
+    """Load rules from a text, as :func:`load` does from a file.
 
-    :param folder: relative paths in the text start from it
+    :param folder: the base of relative paths in the text
     :param fragments: the included files as they were read before; None: they are read from the folder
     """
     missing = (

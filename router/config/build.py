@@ -14,7 +14,7 @@ from router.config.intervals import named_intervals
 from router.config.models import AlertmanagerAuth, FileModel, InhibitModel, NetworkModel, SourceModel
 from router.config.problems import Problem, Trap, did_you_mean
 from router.config.reader import Reader, without_secrets
-from router.config.receivers import conflicting, destinations, resolve_names, schedules
+from router.config.receivers import destinations, report_conflicts, resolve_names, schedules
 from router.config.routes import Inherited, Names, Routes
 from router.decide import Policy, Route, Severity
 from router.decide.inhibition import Inhibition, Rule
@@ -55,7 +55,7 @@ class Builder:
 
     @cached_property
     def settings(self) -> dict[str, ChannelSettings]:
-        """The sections of ``channels:`` by name."""
+        """Return the settings of the sections of ``channels:``, by name."""
         sections = {kind.section: kind for kind in REGISTRY.values()}
         settings: dict[str, ChannelSettings] = {}
         for name, value in self._reader.mapping("channels").items():
@@ -76,7 +76,7 @@ class Builder:
         sections = reader.mapping("channels")
         receivers = destinations(reader, sections, self.settings)
         seen: dict[str, Destination] = {}
-        conflicting(reader, receivers, seen)
+        report_conflicts(reader, receivers, seen)
         if file is None:
             return None
         resolve_names(reader, receivers, {name: name for name in receivers})
@@ -118,7 +118,7 @@ class Builder:
         )
 
     def network(self) -> Network:
-        """How other servers are reached: by the section ``network:``, and by the environment."""
+        """Return how other servers are reached, from the section ``network:`` and the environment."""
         model = self.file.network if self.file is not None else NetworkModel()
         given = model.proxy_url.get_secret_value() if model.proxy_url is not None else None
         if given is not None and is_placeholder(given):
@@ -250,7 +250,7 @@ class Builder:
         where: Location,
         credentials: dict[tuple[str | None, ...], str],
     ) -> None:
-        """Add an error if two sources share credentials, which tell which source posts.
+        """Add an error if two sources share credentials, because the credentials identify the source of a webhook.
 
         :param credentials: the names of the earlier sources, by their credentials; this one is added
         """

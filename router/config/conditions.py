@@ -37,7 +37,7 @@ class Conditions:
 
     @cached_property
     def possible_values(self) -> dict[str, frozenset[str]]:
-        """By label: the values that meet all conditions on it. Only labels for which these are finitely many.
+        """Return by label the values that meet all conditions on it, for labels with a finite number of such values.
 
         The severity level is always among them, under the name ``LEVEL``.
         """

@@ -1,4 +1,4 @@
-"""The values of routes.yaml: what each may be, and the error if it is something else."""
+"""The types of values in routes.yaml. Each accepts the valid forms, and has an error message for all others."""
 
 import difflib
 import re
@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, TypeAdapter
 
-from router.channels.base import Duration, Section, duration
+from router.channels.base import Duration, Section, parse_duration
 from router.decide.matchers import Matcher, MatcherError, is_label_name, parse_matchers
 from router.model import SECOND, Millis
 
@@ -22,7 +22,7 @@ Range = tuple[int, int]
 
 
 def zone(name: str) -> ZoneInfo:
-    """Return a time zone by its name. :raises ValueError: there is no such zone"""
+    """Return the time zone with this name. :raises ValueError: there is no such zone"""
     if name == "Local":
         return _local_zone()
     try:
@@ -34,7 +34,7 @@ def zone(name: str) -> ZoneInfo:
 
 
 def _local_zone() -> ZoneInfo:
-    """Return the zone of the machine, as Alertmanager's ``Local``; UTC if it has none."""
+    """Return the time zone of the machine, which Alertmanager calls ``Local``; UTC if the machine has none."""
     try:
         with open("/etc/localtime", "rb") as file:  # noqa: PTH123  (an fd for from_file)
             return ZoneInfo.from_file(file, key="Local")
@@ -54,7 +54,7 @@ def _zone_with_a_name(name: str) -> str:
 
 
 def minute_of_day(text: str) -> int:
-    """Return the minutes since midnight of HH:MM, up to 24:00. :raises ValueError: it is no time of day"""
+    """Return HH:MM (00:00 to 24:00) as minutes since midnight. :raises ValueError: the text is not a time of day"""
     match = re.fullmatch(r"(\d{2}):(\d{2})", text)
     if match is None:
         raise ValueError(f"{text!r} is no time of day; write it like 09:00")
@@ -65,7 +65,11 @@ def minute_of_day(text: str) -> int:
 
 
 def _range(value: Any, names: tuple[str, ...] = (), first: int = 0) -> Range:
-    """``a`` or ``a:b``, by name or number. :param first: the number of the first name"""
+    """Return the first and the last number of a range ``a:b``, or of a single value ``a``.
+
+    :param names: names that may be written instead of numbers
+    :param first: the number of the first name
+    """
     if not isinstance(value, str):
         raise ValueError("is not text; write it like 'monday:friday' or '1:5'")  # noqa: TRY004  (pydantic's protocol)
 
@@ -102,7 +106,10 @@ def _year(value: Any) -> Range:
 
 
 def _day_of_month(value: Any) -> Range:
-    """https://github.com/prometheus/alertmanager/blob/main/timeinterval/timeinterval.go (parseDaysOfMonth)"""
+    """Return a range of days of the month, with the rules of Alertmanager's parseDaysOfMonth.
+
+    https://github.com/prometheus/alertmanager/blob/main/timeinterval/timeinterval.go
+    """
     begin, end = _range(value)
     if not (1 <= abs(begin) <= 31 and 1 <= abs(end) <= 31):
         raise ValueError("days of the month go from 1 to 31, or from -31 to -1 counted from its end")
@@ -140,13 +147,13 @@ def _matchers(value: Any) -> tuple[Matcher, ...]:
 
 
 def _listed(value: Any) -> Any:
-    """Return a list also for a single value without brackets."""
+    """Return a text as a list of one; any other value unchanged."""
     return [value] if isinstance(value, str) else value
 
 
 def _label_name(name: str) -> str:
     if not is_label_name(name):
-        raise ValueError("is no label name; it has to be some UTF-8 text")
+        raise ValueError("is no label name; write at least one character of UTF-8 text")
     return name
 
 
@@ -161,7 +168,7 @@ def _regexes(value: Any) -> tuple[Matcher, ...]:
 
 def _regex(text: str) -> str:
     try:
-        Matcher("", "=~", text)  # only to check it as it was written, without the anchors
+        Matcher("", "=~", text)  # checks the text as written, so that the error does not show the anchors
     except MatcherError as error:
         raise ValueError(str(error)) from None
     return text
@@ -170,12 +177,12 @@ def _regex(text: str) -> str:
 def _pairs(value: Any, texts: TypeAdapter[dict[str, str]]) -> dict[str, str]:
     if not isinstance(value, dict):
         raise ValueError("is no mapping of label names to values; write it like {severity: critical}")  # noqa: TRY004
-    # A label without a value has the empty one.
+    # In YAML, a label without a value is null; it means an empty value.
     return texts.validate_python({name: "" if text is None else text for name, text in value.items()})
 
 
 def _flag(value: Any) -> bool:
-    """YAML 1.2's two words: https://yaml.org/spec/1.2.2/#1032-tag-resolution"""
+    """Return a boolean as YAML 1.2 writes it: https://yaml.org/spec/1.2.2/#1032-tag-resolution"""
     if isinstance(value, bool):
         return value
     if not isinstance(value, str) or value not in {"true", "True", "TRUE", "false", "False", "FALSE"}:
@@ -204,12 +211,12 @@ def _base_url(text: str) -> str:
     if not usable or parts.query or parts.fragment:
         raise ValueError("is no web address; write it like http://alertmanager.example.com:9093")
     if parts.username is not None:
-        raise ValueError("alertmanager_url has a user in it; give them as alertmanager_auth")
+        raise ValueError("alertmanager_url contains a user; move it to alertmanager_auth")
     return text.rstrip("/")
 
 
 def _peers(value: Any) -> Any:
-    """Return a list also for a single address."""
+    """Return a single address as a list of one."""
     if isinstance(value, list | tuple) and not value:
         raise ValueError("is an empty list; name one peer at least, or leave it out")
     return [value] if isinstance(value, str) else value
@@ -234,7 +241,7 @@ def _repeat(value: Any) -> Any:
     if value == "pass":
         return 0
     try:
-        every = duration(value)
+        every = parse_duration(value)
     except ValueError:
         every = 0
     if every == 0:
@@ -242,7 +249,7 @@ def _repeat(value: Any) -> Any:
     return every
 
 
-# Items of lists and mappings are validated by themselves, so that a mistake has its own position.
+# Items of lists and mappings are validated one by one, so that an error has the position of its item.
 _MATCHERS = TypeAdapter(tuple[Annotated[tuple[Matcher, ...], BeforeValidator(_parsed)], ...])
 _TEXTS = TypeAdapter(dict[str, str])
 _REGEXES = TypeAdapter(dict[str, Annotated[str, AfterValidator(_regex)]])
@@ -253,7 +260,9 @@ class OutsideDigest(Section):
 
 
 def _outside(value: Any) -> Any:
-    """Return a digest also for the text ``digest: daily``."""
+    """Return what happens outside the hours. The text ``digest: daily`` is accepted for the mapping ``{digest:
+    daily}``.
+    """
     if isinstance(value, str) and value.startswith("digest:"):
         value = {"digest": value.removeprefix("digest:").strip()}
     if isinstance(value, dict):
@@ -264,7 +273,7 @@ def _outside(value: Any) -> Any:
 
 
 def _location(value: Any) -> Any:
-    """Go's name of UTC is the empty text: https://pkg.go.dev/time#LoadLocation"""
+    """Return UTC for an empty text, as Go does: https://pkg.go.dev/time#LoadLocation"""
     return "UTC" if value == "" else value
 
 

@@ -1,8 +1,8 @@
-"""Included files: each belongs to a team, and a broken one does not affect the others.
+"""Loads included files (fragments). Each belongs to a team, and a broken one does not affect the others.
 
 A fragment is a small routes.yaml: receivers, time intervals, and a route. The route is placed below the route of the main
-file that has ``mount:`` with the name of the fragment, which is its file name without the ending. Its own names get the
-prefix of the fragment (``payments/oncall``); it can also use the names of the main file.
+file that has ``mount:`` with the name of the fragment, which is its file name without the ending. The names that it
+defines get its name as a prefix (``payments/oncall``). It can also use the names of the main file.
 """
 
 import json
@@ -17,40 +17,40 @@ from router.config.intervals import named_intervals
 from router.config.models import FragmentModel
 from router.config.problems import ConfigError, Problem
 from router.config.reader import Reader, without_secrets
-from router.config.receivers import conflicting, destinations, resolve_names, schedules
+from router.config.receivers import destinations, report_conflicts, resolve_names, schedules
 from router.config.routes import Inherited, Names, Routes
 from router.config.secrets import Secrets
 from router.decide import Route
 from router.decide.hours import NamedInterval, Schedule
 from router.model import Destination, Millis
 
-# The ending of files of tests, which are beside the rules that they test.
+# The file name ending of tests of rules. They are in the same folder as the rules, and are not fragments.
 TESTS = ".test.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class Main:
-    """What fragments use of the main file, and how files are read."""
+    """The parts of the main file that fragments use, and the settings for reading files."""
 
     folder: Path
     names: Names
     sections: Mapping[str, Any]
-    """``channels:`` as given."""
+    """The section ``channels:`` as written."""
     settings: Mapping[str, ChannelSettings]
-    """The sections that are valid, by name."""
+    """The valid sections of ``channels:``, by name."""
     timezone: str
     environ: Mapping[str, str]
     missing: MissingVariables
     secrets: Secrets
-    """Of every file so far."""
+    """The secrets of all files read so far."""
     now: Millis
     destinations: dict[str, Destination]
-    """Of every file so far, by key."""
+    """The destinations of all files read so far, by key."""
 
 
 @dataclass(frozen=True, slots=True)
 class LastGood:
-    """A fragment as it last was good: its text, and the variables and secret files that it used."""
+    """The last good version of a fragment: its text, and the variables and secret files that it used, by name."""
 
     text: str
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -78,10 +78,10 @@ class Loaded:
     files: tuple[Path, ...]
     model: FragmentModel = field(repr=False)
     receivers: Mapping[str, tuple[Destination, ...]]
-    """By full name."""
+    """The receivers, by full name (with the prefix)."""
     schedules: Mapping[str, Schedule]
     intervals: Mapping[str, NamedInterval]
-    """By the names used in the file."""
+    """The time intervals, by their names in the file."""
     names: Names
     reader: Reader
     route: Route
@@ -89,7 +89,7 @@ class Loaded:
 
     @property
     def kept(self) -> str:
-        """All that is needed to load it again, including its secrets."""
+        """Everything that is needed to load it again, including its secrets, as JSON."""
         return LastGood(self.text, self.document.variables, self.reader.held).written()
 
     @property
@@ -107,12 +107,14 @@ class Fragment:
     problems: tuple[Problem, ...] = ()
     """Problems of the present file."""
     texts: Mapping[str, str] = field(default_factory=dict)
-    """The file, masked, by its name."""
+    """The text of the file with secrets masked, by file name."""
     loaded: Loaded | None = None
-    """The version in force: the present file, or if that is broken, the last good version. None: neither can be used."""
+    """The version in force: the present file, or if that is broken, the last good version. None: neither can
+    be used.
+    """
     stale: bool = False
     read: str | None = field(default=None, repr=False)
-    """The text of the file as it stands; None: it could not be read, or was not looked at."""
+    """The text of the present file; None: it could not be read, or has not been read yet."""
 
     @property
     def state(self) -> str:
@@ -132,8 +134,8 @@ class Fragments:
         read_before: tuple[Fragment, ...] | None = None,
     ) -> None:
         """
-        :param last_good: a fragment as it was last in force (``Loaded.kept``), by its name
-        :param read_before: the files as they were read before, which are used in place of those in the folder
+        :param last_good: the last version of each fragment that was in force (``Loaded.kept``), by name
+        :param read_before: files that were read before; they are used instead of the files in the folder
         """
         self._main = main
         self._last_good = last_good
@@ -182,7 +184,7 @@ class Fragments:
                 fragment.read = load_text(fragment.file.read_bytes(), str(fragment.file))
             except OSError as error:
                 what = f"can't be read: {error.strerror}"
-                fragment.problems = (Problem(str(fragment.file), 1, 1, what, "mend or remove it"),)
+                fragment.problems = (Problem(str(fragment.file), 1, 1, what, "correct or remove it"),)
             except ConfigError as error:
                 fragment.problems, fragment.texts = error.errors, error.texts
         if fragment.read is not None:
@@ -195,7 +197,7 @@ class Fragments:
         if fragment.name in self._last_good:
             problems, texts = fragment.problems, fragment.texts
             kept = LastGood.read(self._last_good[fragment.name])
-            if self._only_secrets:  # which may be new, though the text is not
+            if self._only_secrets:  # the secret files may have changed, although the text has not
                 self._use(fragment, replace(kept, files={}), inherited)
             if fragment.loaded is None:
                 self._use(fragment, kept, inherited)
@@ -229,7 +231,7 @@ def _load(
     reader, prefix = Reader(document, fragment.file.parent, kept.files), f"{fragment.name}/"
     model = reader.read_model(FragmentModel)
     own = destinations(reader, main.sections, main.settings, prefix)
-    conflicting(reader, own, seen)
+    report_conflicts(reader, own, seen)
     if model is None:
         return None
     full = {name: f"{prefix}{name}" for name in own}

@@ -1,4 +1,4 @@
-"""Named time intervals and the hours of a route."""
+"""Reads named time intervals, and the hours in which a route is active."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -14,7 +14,11 @@ from router.decide.hours import Calendar, Hours, Interval, NamedInterval
 def named_intervals(
     reader: Reader, models: tuple[TimeIntervalModel, ...], timezone: str, prefix: str = ""
 ) -> dict[str, NamedInterval]:
-    """By the name that the file gives them. :param prefix: goes before their full names"""
+    """Return the time intervals of a file, by their names in the file.
+
+    :param timezone: the name of the time zone for intervals that set none
+    :param prefix: is put before the names to make the full names
+    """
     found: dict[str, NamedInterval] = {}
     for index, model in enumerate(models):
         where = ("time_intervals", index)
@@ -81,7 +85,10 @@ def _calendar(reader: Reader, model: HolidaysModel, where: Location, local: Zone
 def hours(
     reader: Reader, model: RouteModel, where: Location, intervals: Mapping[str, NamedInterval]
 ) -> Hours | None:
-    """When a route is open; None: always."""
+    """Return the hours in which a route notifies; None: at any time.
+
+    :param intervals: the known time intervals, by their names in the file
+    """
     named: dict[str, tuple[NamedInterval, ...]] = {}
     for key in ("active_time_intervals", "mute_time_intervals"):
         names = getattr(model, key)

@@ -39,7 +39,7 @@ class SeverityModel(Section):
     def _known_default(self) -> "SeverityModel":
         folded = [level.strip().casefold() for level in self.levels]
         if len(set(folded)) < len(folded):
-            raise ValueError("a level stands twice in levels; keep one of them")
+            raise ValueError("a level is in levels twice; keep one of them")
         if self.default is not None and self.default.strip().casefold() not in folded:
             raise ValueError(f"the default {self.default!r} is none of the levels; choose one of them")
         return self
@@ -64,7 +64,9 @@ class SourceModel(Section):
     alertmanager_auth: AlertmanagerAuth | None = None
     ask_every: AskEvery = MINUTE
     gone_after: Duration = 5 * MINUTE
-    """A restarted Alertmanager knows no alerts until Prometheus sends them again, a minute or two later."""
+    """How long an alert must be missing in Alertmanager before it counts as ended. A restarted Alertmanager knows no
+    alerts until Prometheus sends them again, one or two minutes later.
+    """
 
 
 class TimesModel(Section):
@@ -86,7 +88,9 @@ class TimesModel(Section):
 
 
 class IntervalModel(Section):
-    """A field that is not given is no condition; an empty one never holds."""
+    """An entry of a time interval. A field that is left out is no condition. A field that is an empty list never
+    matches.
+    """
 
     times: tuple[TimesModel, ...] | None = None
     weekdays: tuple[Weekday, ...] | None = None
@@ -96,7 +100,7 @@ class IntervalModel(Section):
     location: Zone | None = None
 
 
-# As in Alertmanager, an empty entry has no conditions: it always holds.
+# As in Alertmanager, an empty entry has no conditions: it always matches.
 Entry = Annotated[IntervalModel, BeforeValidator(lambda value: {} if value is None else value)]
 
 
@@ -123,7 +127,7 @@ class RouteModel(Section):
     mute_time_intervals: tuple[str, ...] = ()
     outside: OutsideHours = "hold"
     routes: tuple["RouteModel", ...] = ()
-    # Alertmanager groups before it posts to the router. These are accepted so that its routes can be pasted.
+    # Alertmanager groups alerts before it posts them. These keys are accepted so that its routes can be pasted.
     group_by: tuple[LabelName, ...] | None = None
     group_wait: Duration | None = None
     group_interval: Duration | None = None
@@ -176,15 +180,16 @@ class NetworkModel(Section):
     """How the router reaches providers, smarthosts and Alertmanagers."""
 
     ca_file: str | None = None
-    """A PEM file, from the folder of the file; its certificates are trusted in addition to the system's."""
+    """A PEM file, relative to the folder of this file. Its certificates are trusted in addition to the system's."""
     proxy_url: Annotated[SecretStr, AfterValidator(_proxy_url)] | None = None
-    """For all connections, instead of the environment's proxies. It may hold a user and a password."""
+    """The proxy of all connections. It replaces the proxies of the environment. It may contain a user and a password.
+    """
     no_proxy: tuple[Annotated[ProxyException, BeforeValidator(parse_exception)], ...] | None = None
-    """Servers to reach directly, instead of those in NO_PROXY."""
+    """Servers that are reached without the proxy. It replaces NO_PROXY of the environment."""
 
 
 class FileModel(Section):
-    """The whole file. Channels and receivers are read by the models of the channels."""
+    """The whole of routes.yaml. The models of the channels read ``channels`` and ``receivers``."""
 
     include: Patterns = ()
     """Patterns of the files of teams, relative to the folder of this file."""
@@ -207,7 +212,7 @@ class FileModel(Section):
 
 
 class FragmentModel(Section):
-    """A file that a team owns: the routes below its mount point, its receivers, its intervals."""
+    """An included file of a team: its receivers, its time intervals, and the routes below its mount point."""
 
     receivers: dict[str, Any] = Field(default={})
     time_intervals: tuple[TimeIntervalModel, ...] = ()

@@ -14,7 +14,7 @@ _MAX_NAMES_LISTED = 20  # of known names in a message
 _MAX_NAMES_COMPARED = (
     500  # of known names; if there are more, only those with the same first two letters: comparing is slow
 )
-_MAX_LINE_CHARS = 160  # characters of a line of the file
+_MAX_EXCERPT_CHARS = 160  # characters of a line of the file
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")  # YAML's; Python knows more
 
 
@@ -87,8 +87,8 @@ def show_problem(problem: Problem, texts: Mapping[str, str]) -> str:
     if problem.file not in texts or not 0 < problem.line <= len(lines):
         return str(problem)
     line, number = lines[problem.line - 1], str(problem.line)
-    cut = max(0, problem.column - _MAX_LINE_CHARS)
-    shown = line[cut : cut + _MAX_LINE_CHARS].translate(_CONTROL)
+    cut = max(0, problem.column - _MAX_EXCERPT_CHARS)
+    shown = line[cut : cut + _MAX_EXCERPT_CHARS].translate(_CONTROL)
     return f"{problem}\n  {number} | {shown}\n  {' ' * len(number)} | {' ' * (problem.column - 1 - cut)}^"
 
 

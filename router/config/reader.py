@@ -1,4 +1,7 @@
-"""Reads the parts of routes.yaml: models, known names, secrets. Mistakes become errors of the document."""
+"""Reads a rules file: validates its models, resolves its secrets, and checks its names.
+
+Each mistake is added to the document as an error with its line and column.
+"""
 
 import copy
 import re
@@ -15,7 +18,7 @@ from router.config.problems import did_you_mean
 from router.config.secrets import secret_keys
 
 M = TypeVar("M", bound=BaseModel)
-# In these sections, {file: path} stands for a secret.
+# In these sections, a secret may be written as {file: path}.
 SECRET_SECTIONS = ("channels", "receivers", "sources", "network")
 # Keys whose values are shown in logs, metrics and pages.
 _PUBLIC_KEYS = frozenset({"name", "channel"})
@@ -23,15 +26,18 @@ _ONE_LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*")
 
 
 class Reader:
-    """Reads one file. :param folder: relative paths in the file start from it"""
+    """Reads one rules file."""
 
     def __init__(self, document: Document, folder: Path, kept: Mapping[str, str] | None = None) -> None:
-        """:param kept: the contents of secret files when they were last good, by their name in the file"""
+        """
+        :param folder: the base of relative paths in the file
+        :param kept: the last good contents of secret files, by their path as written in the rules file
+        """
         self.document = document
         self.files: list[Path] = []
-        """The paths of the secret files, missing ones included."""
+        """The paths of all secret files that the rules file names, also of missing ones."""
         self.held: dict[str, str] = {}
-        """The contents of the secret files, by their name in the file."""
+        """The contents of the secret files, by their path as written in the rules file."""
         self.folder = folder
         self._kept = kept or {}
         for position in SECRET_SECTIONS:
@@ -42,17 +48,20 @@ class Reader:
         for position in ("time_intervals", "inhibit_rules"):
             given = document.data.get(position)
             for index, each in enumerate(given if isinstance(given, list) else ()):
-                if isinstance(each, dict):  # only its own name: labels may have the same keys
+                if isinstance(each, dict):  # only this key: labels further down may have the same names
                     self._check_public_names({"name": each.get("name")}, (position, index))
 
     def mapping(self, key: str) -> dict[str, Any]:
-        """Return a section as it was given. If it is no mapping, the model of the file has an error for it."""
+        """Return a section as written. If it is not a mapping, return an empty one: the model of the file reports the
+        error.
+        """
         given = self.document.data.get(key)
         return given if isinstance(given, dict) else {}
 
     def read_model(self, model: type[M]) -> M | None:
-        """Return the file as a model. Wrong pieces are reported and left out, so that the rest is checked, too.
-        None: too little is left.
+        """Return the file as a model; None: a part that the model requires is invalid.
+
+        Invalid parts are reported and removed, so that the rest is checked, too.
         """
         data, reported = copy.deepcopy(self.document.data), set()
         while True:
@@ -96,7 +105,7 @@ class Reader:
             self.document.add_error(location, *describe_finding(detail, location))
 
     def _secrets(self, data: Any, where: Location) -> Any:
-        """Return data with every secret resolved, also those from files."""
+        """Return data with each secret as text, also secrets that are in files."""
         if where[-1] in secret_keys():
             if isinstance(data, str):
                 return self._secret(data, where, f"{where[-1]} is empty", "give it, or leave the key out")
@@ -123,7 +132,11 @@ class Reader:
         return self._secret(text, where, f"the file {path} is empty", "put the secret there")
 
     def _secret(self, text: str, where: Location, empty: str, todo: str) -> str:
-        """Return a secret without outer line ends. Add an error if it is empty, or has several lines."""
+        """Return a secret without the line ends before and after it. Add an error if it is empty or has several lines.
+
+        :param empty: the message if it is empty
+        :param todo: what to do if it is empty
+        """
         secret = text.strip("\r\n")
         self.document.secrets.add(secret.strip())
         if not secret.strip():
@@ -138,8 +151,8 @@ class Reader:
         return placeholder(str(where))
 
     def _check_public_names(self, data: Any, where: Location) -> None:
-        """Add an error for each name that is or holds a secret: names are shown in logs, metrics and pages. An address is
-        a secret, too, because it may be enough to post there.
+        """Add an error for each name that contains a secret, because names are shown in logs, metrics and pages. An
+        address counts as a secret, because it may be all that is needed to post there.
         """
         if isinstance(data, list):
             for index, each in enumerate(data):

@@ -1,4 +1,4 @@
-"""Receivers: names for lists of destinations, with the schedules of their digests."""
+"""Reads the receivers of routes.yaml: named lists of destinations. Also reads the schedules of digests."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -25,7 +25,7 @@ def destinations(
 ) -> dict[str, tuple[Destination, ...]]:
     """Return the destinations of each receiver, by its name in the file.
 
-    :param sections: ``channels:`` as given; it tells which channels have credentials
+    :param sections: ``channels:`` as given; it shows which channels have credentials
     :param settings: the sections that are valid, by name
     :param prefix: goes before the receivers' names in the keys of their digests
     """
@@ -35,7 +35,7 @@ def destinations(
         if not isinstance(items, list | None):
             what, todo = "a receiver is a list of destinations", "write `- slack: {channel: C…}`"
             reader.document.add_error(where, what, todo)
-            items = []  # noqa: PLW2901  (its name is still known)
+            items = []  # noqa: PLW2901  (routes can still name the receiver)
         found = (
             _destination(reader, sections, settings, f"{prefix}{name}", item, (*where, index))
             for index, item in enumerate(items or [])
@@ -109,7 +109,10 @@ def _stand_in(
 def schedules(
     reader: Reader, receivers: Mapping[str, tuple[Destination, ...]], timezone: str
 ) -> Iterator[tuple[str, Schedule]]:
-    """Yield the key of each digest destination, with its schedule."""
+    """Yield the key and the schedule of each digest destination.
+
+    :param timezone: the name of the time zone for destinations that set none
+    """
     for name, found in receivers.items():
         where: Location = ("receivers", name)
         digests = [(index, each) for index, each in enumerate(found) if each.digest]
@@ -139,10 +142,13 @@ def schedules(
                 reader.document.add_error((*position, "at"), *split_message(str(error)))
 
 
-def conflicting(
+def report_conflicts(
     reader: Reader, receivers: Mapping[str, tuple[Destination, ...]], seen: dict[str, Destination]
 ) -> None:
-    """Add an error for a destination that has two different sets of options. :param seen: by key; grows"""
+    """Add an error for each destination that has different options in two receivers.
+
+    :param seen: the destinations of the files read before, by key; those of this file are added
+    """
     for name, found in receivers.items():
         for index, destination in enumerate(found):
             other = seen.setdefault(destination.key, destination)

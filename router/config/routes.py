@@ -32,9 +32,9 @@ class Names:
     receivers: Mapping[str, str]
     """Full names, by the names used in the file."""
     destinations: Mapping[str, tuple[Destination, ...]]
-    """By full name."""
+    """The destinations of each receiver, by its full name."""
     intervals: Mapping[str, NamedInterval]
-    """By the names used in the file."""
+    """The time intervals, by the names used in the file."""
     levels: tuple[str, ...]
 
 

@@ -59,7 +59,7 @@ class Adoption:
 
     policy: Policy
     destinations: Mapping[str, str] = field(default_factory=dict)
-    """By key: each destination as :func:`router.channels.written` writes it."""
+    """By key: each destination as :func:`router.channels.destination_as_json` writes it."""
     fragments: Mapping[str, str] = field(default_factory=dict)
     """The texts of included files in force, by name."""
 

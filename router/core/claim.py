@@ -1,4 +1,4 @@
-"""Claiming: what a due conversation is to say. Its attempt is logged as begun before anything is sent."""
+"""Claims due conversations: decides what each message says, and records its attempt before anything is sent."""
 
 import json
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ from router.core.unsent_ends import settle_due_ends
 from router.decide import Policy
 from router.model import Conversation, DigestView, Labels, Millis, ShownAlert, Status
 
-# How many alerts whose end was notified stay in a message: the newest. The others are only counted.
+# How many alerts whose end was notified a message still lists: the newest ones. The others are only counted.
 _ENDED_KEPT = 1_000
 
 
@@ -52,16 +52,18 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Which due conversations of a lane the message of a storm absorbs. Each other one has its own message."""
+    """Which due conversations of a lane the message of a storm absorbs. All others are sent in their own messages."""
 
     storm: int = 0
-    """The storm's conversation; 0: there is none yet."""
-    taking: bool = False
-    """It absorbs every due conversation, not only those that belong to it."""
-    criticals_apart: bool = False
-    """Criticals have their own messages; so has an end alone, unless the storm notified its firing."""
+    """The id of the storm's conversation; 0: the storm has none yet."""
+    absorbs_all: bool = False
+    """The storm's message absorbs every due conversation. False: only those that belong to the storm."""
+    criticals_stay_separate: bool = False
+    """Critical conversations have their own messages. Exception: one that belongs to the storm and has only ends to
+    notify.
+    """
     edits: bool = False
-    """Messages are edited: a conversation that has its own message is updated in place."""
+    """The channel edits messages, so a conversation that already has its own message is updated there."""
 
     def belongs(self, row: ConversationRow) -> bool:
         """Return whether only the storm has notified the conversation, or tried to."""
@@ -70,13 +72,13 @@ class Share:
     def has_own_message(self, row: ConversationRow) -> bool:
         """Return whether the conversation is sent in its own message, not in the storm's."""
         belongs = self.belongs(row)
-        if self.criticals_apart and row.urgency == 0 and not (belongs and row.waiting == row.ends):
+        if self.criticals_stay_separate and row.urgency == 0 and not (belongs and row.waiting == row.ends):
             return True
-        return (self.edits and bool(row.own_message)) if self.taking else not belongs
+        return (self.edits and bool(row.own_message)) if self.absorbs_all else not belongs
 
 
 NO_STORM = Share()
-"""There is no storm."""
+"""There is no storm, so every conversation has its own message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +86,29 @@ class Work:
     """One attempt to bring a conversation up to date, claimed and logged as begun."""
 
     delivery: int
+    """The id of the delivery, which is the record of the attempt."""
     id: int
+    """The id of the conversation."""
     group: int | None
+    """The id of its alert group; None: it has none, as a digest or a storm."""
     conversation: Conversation
+    """The state to send."""
     notice: tuple[Notice, ...]
+    """What the message says about each member."""
     tried_since: Millis
     """When the first attempt to send this state began (epoch ms)."""
     urgency: int = 99
-    """Rank of its most urgent alert; 0: critical."""
+    """The rank of its most urgent alert; 0: critical."""
     share: Share | None = None
-    """Of a storm: which conversations its message absorbs."""
+    """For the message of a storm: which conversations it absorbs. None: this is not a storm."""
     parts: tuple["Work", ...] = ()
-    """Of a storm: the absorbed conversations; they have no deliveries of their own."""
+    """For the message of a storm: the absorbed conversations. They have no deliveries of their own."""
     before: ConversationRow | None = field(default=None, compare=False, repr=False)
-    """The conversation before the claim."""
+    """The row of the conversation before the claim, to undo the claim."""
     again: bool = False
-    """Its alerts are recorded already, in pieces, and an earlier attempt may have sent the same state."""
+    """An earlier attempt may have sent the same state. It is set for large conversations, whose notices are recorded in
+    pieces and are not in :attr:`notice`.
+    """
 
     @property
     def may_have_arrived(self) -> bool:
@@ -292,7 +301,7 @@ def is_news(member: MemberRow, now: Millis) -> bool:
 
 
 def _nothing_due(state: State, id_: int, now: Millis) -> None:
-    """Members that are due have nothing to say: they are not due any more."""
+    """Clear the due times of members that are due, but have nothing to notify."""
     for member in state.members.of("conversation", id_):
         if is_due(member, now):
             put_member(state, member._replace(at=None), member)

@@ -169,7 +169,9 @@ def _retry_in_next_digest(state: State, destination: str, member: int, policy: P
 
 
 def _out_of_reach(state: State, member: MemberRow, reason: str, now: Millis) -> MemberRow:
-    """The destination is gone from the rules. Rules that name it again judge the member again."""
+    """Return a member as dropped, because the rules no longer name its destination. If rules name it again, the
+    member is judged again.
+    """
     after = member._replace(decision=DROP)
     if member.notified not in NOT_FIRING:
         return after

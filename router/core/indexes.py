@@ -67,7 +67,7 @@ class Table(Generic[R]):
 ALL = "all"
 
 
-_ALL = RowIndex(ALL, ())
+_ALL_ROWS = RowIndex(ALL, ())
 
 
 WEBHOOKS = Table("webhooks", WebhookRow)
@@ -159,10 +159,10 @@ META = Table("meta", MetaRow, (), ("key",))
 CONFIGURATIONS = Table("configurations", ConfigurationRow)
 
 
-DESTINATIONS = Table("destinations", DestinationRow, (_ALL,), ("key",))
+DESTINATIONS = Table("destinations", DestinationRow, (_ALL_ROWS,), ("key",))
 
 
-FRAGMENTS = Table("fragments", FragmentRow, (_ALL,), ("name",))
+FRAGMENTS = Table("fragments", FragmentRow, (_ALL_ROWS,), ("name",))
 
 
 # A table comes before the tables that refer to it.

@@ -34,8 +34,8 @@ ABSENCE_GRACE: Millis = MINUTE
 # The error of a peer's clock: the Date header of its answer has whole seconds.
 _PEER_CLOCK_ERROR: Millis = SECOND
 
-BATCH = 100
-"""How many alerts one batch looks at: webhooks wait meanwhile."""
+ALERTS_PER_BATCH = 100
+"""How many alerts one batch examines. Webhooks wait for the batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Reported:
 
     starts_at: Millis
     withheld: str | None = None
-    """Why no peer notifies of it; None: a peer does."""
+    """Why no peer sends notifications of it (silenced, inhibited or muted); None: a peer sends them."""
     peers: frozenset[str] = frozenset()
     """The peers that list it."""
     updated_at: Millis | None = None
@@ -117,7 +117,7 @@ def _firing(state: State, ids: Iterable[int]) -> list[AlertRow]:
 
 
 def reopen(state: State, answer: Answer, identities: Sequence[str], policy: Policy, now: Millis) -> Receipt:
-    """Alerts that Alertmanager lists as firing and that count as ended fire again, whatever ended them.
+    """Reopen alerts that Alertmanager lists as firing, but that count as ended for any reason.
 
     Alertmanager may not send them before its next repeat.
 
@@ -247,9 +247,9 @@ def _listed_by(row: AlertRow) -> frozenset[str]:
 def settle_doubts(
     state: State, ids: Sequence[int], policy: Policy, now: Millis
 ) -> tuple[dict[str, Receipt], Millis | None]:
-    """Alerts whose doubt has lasted for the peer lag fire: no other end was reported.
+    """Count alerts as firing whose doubt has lasted for the peer lag, because no other end was reported.
 
-    Handles about :data:`BATCH` pairs of alert and group.
+    Handles about :data:`ALERTS_PER_BATCH` pairs of alert and group.
 
     :param ids: of alerts whose doubt may have lasted for so long
     :returns: the receipts by source; and when the first doubt that is left has lasted (epoch ms), None: none is left
@@ -262,7 +262,7 @@ def settle_doubts(
         found = None if row is None else doubt_of(row)
         if row is None or found is None or found[0].until > now:
             continue
-        if webhooks >= BATCH:
+        if webhooks >= ALERTS_PER_BATCH:
             left = found[0].until
             break
         webhooks += len(found[1])

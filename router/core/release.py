@@ -13,7 +13,9 @@ from router.decide import Policy
 from router.model import Millis
 
 UNRELEASED = "unreleased"
-"""A key of the meta table: the inhibition keys that have ended and whose many alerts are to be judged; a JSON list."""
+"""A key of the meta table. Its value is a JSON list of inhibition keys that have ended, but whose alerts still have
+to be judged, because there are more than :data:`MANY`.
+"""
 MANY_MUTED = "many muted"
 """A question: how many alerts an inhibition key mutes by the saved rows; counted up to one more than :data:`MANY`."""
 MANY = 200

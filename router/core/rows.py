@@ -77,7 +77,7 @@ class AlertRow(NamedTuple):
     withheld: str | None
     """Why Alertmanager would not notify of the alert now; None: it would."""
     absent_at: Millis | None
-    """Since when Alertmanager's answers lack the alert; None: they do not."""
+    """When an answer of Alertmanager first lacked the alert (epoch ms); None: the answers have it."""
     fingerprint: str
     about: str | None
     """JSON list, of a self-alert: the keys of destinations that cannot be notified; None: a sender's alert."""
@@ -227,7 +227,7 @@ class FormerFateRow(NamedTuple):
     id: int
     fate_id: int
     at: Millis
-    """Since when the fate had this state."""
+    """When the fate got this state (epoch ms)."""
     fate: str
     rule: str
     reason: str

@@ -79,7 +79,7 @@ class Rows(Generic[R]):
         self._state = state
         self._primary = _PRIMARY[table.name]
         self._rows: dict[Any, R | None] = {}
-        """By primary key; None: there is no such row."""
+        """The rows, by primary key; None: there is no such row."""
         self._keyed = {index.name: _Keyed(table, index) for index in table.indexes}
         self._all_keyed = tuple(self._keyed.values())
 

@@ -33,12 +33,12 @@ from router.decide import Policy
 from router.model import Millis, Status, StormLine, StormNews, StormView
 from router.render.folding import key_of, room_of
 
-_SUBJECT = "storm"
+_STORM_SUBJECT = "storm"
 # How many firing groups a message lists, however old they are; the others are only counted.
 MAX_GROUPS_SHOWN = 500
-# How many conversations one batch absorbs, and how many members of them: webhooks wait meanwhile.
-BATCH = 25
-_MEMBERS = 200
+# How many conversations one batch absorbs, and how many members they have together. Webhooks wait for the batch.
+CONVERSATIONS_PER_BATCH = 25
+_MAX_MEMBERS_PER_BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +63,19 @@ class Surge:
     """
 
     total: int
-    """``due``, and the storm's own conversations that fire."""
+    """The sum of :attr:`due` and of the storm's own conversations in which an alert fires."""
     due: int
     """Due conversations that do not belong to the storm."""
     critical: int
-    """Critical ones among :attr:`due`."""
+    """How many of :attr:`due` are critical."""
     own_due: int
     """Due conversations that belong to the storm."""
     own_critical: int
-    """Critical ones among :attr:`own_due` that have more than ends to notify."""
+    """How many of :attr:`own_due` are critical and have more to notify than ends."""
     own_open: int
-    """Conversations that belong to the storm, were notified of something, and are not over."""
+    """Conversations that belong to the storm, of which something was notified, and that are not over."""
     own_firing: int
-    """Those among :attr:`own_open` in which an alert fires."""
+    """How many of :attr:`own_open` have a firing alert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class StormProgress:
     """The state of the conversations that belong to a storm."""
 
     left: int
-    """How many are not over, without those that its present message absorbs."""
+    """How many are not over. Those that the current message absorbs are not counted."""
     groups: int
     """How many have firing alerts."""
     alerts: int
@@ -101,7 +101,7 @@ class StormProgress:
     resolved: int
     """How many are over."""
     worst: tuple[StormGroup, ...]
-    """The most urgent first, :data:`SHOWN` at most."""
+    """The most urgent first, at most :data:`MAX_GROUPS_SHOWN`."""
 
 
 def want_storm(state: State, destination: str) -> None:
@@ -112,7 +112,7 @@ def want_storm(state: State, destination: str) -> None:
 
 
 def storm_token(destination: str) -> str:
-    return token_of(destination, "", _SUBJECT)
+    return token_of(destination, "", _STORM_SUBJECT)
 
 
 def active_storm(state: State, destination: str) -> ConversationRow | None:
@@ -131,7 +131,9 @@ def first_batch(state: State, ids: Sequence[int]) -> list[int]:
     state.conversations.want("id", ids)
     state.ready()
     sizes = accumulate(state.conversations[id_].size for id_ in ids)
-    return [id_ for id_, size in zip(ids, sizes, strict=True) if size <= _MEMBERS] or list(ids[:1])
+    return [id_ for id_, size in zip(ids, sizes, strict=True) if size <= _MAX_MEMBERS_PER_BATCH] or list(
+        ids[:1]
+    )
 
 
 def recheck(state: State, ids: Sequence[int], policy: Policy, now: Millis) -> int:
@@ -156,7 +158,7 @@ class ClaimPlan:
     not_before: Millis = 0
     """When the storm's message may be sent next (epoch ms)."""
     waits: bool = False
-    """The storm has something to say, and waits for :attr:`not_before`."""
+    """The storm has news, and waits until :attr:`not_before` to send it."""
     failing: bool = False
     """The storm waits because an attempt failed."""
 
@@ -165,17 +167,19 @@ def plan_claim(
     state: State, destination: str, limits: Limits, surge: Surge, policy: Policy, now: Millis
 ) -> ClaimPlan:
     """Return what the lane of a destination sends next. Begins the delivery of the storm's message, if that is next."""
-    row, taking = active_storm(state, destination), surge.total > limits.above
+    row, absorbs_all = active_storm(state, destination), surge.total > limits.above
     with_ends = row is None or sends_ends(state, policy, destination)
     ends_unsent = surge.own_open == 0 and not with_ends
-    if row is not None and not taking and (not row.own_message or ends_unsent):  # its end is not to be sent
+    if (
+        row is not None and not absorbs_all and (not row.own_message or ends_unsent)
+    ):  # its end is not to be sent
         close(state, row.id)
         row = None
-    if row is None and not taking:
+    if row is None and not absorbs_all:
         return ClaimPlan()
     apart = 0 < surge.critical + surge.own_critical <= limits.above
-    share = Share(0 if row is None else row.id, taking, apart, limits.edits)
-    taken = surge.own_due - apart * surge.own_critical + taking * (surge.due - apart * surge.critical)
+    share = Share(0 if row is None else row.id, absorbs_all, apart, limits.edits)
+    taken = surge.own_due - apart * surge.own_critical + absorbs_all * (surge.due - apart * surge.critical)
     has_news = taken > 0 or (
         row is not None and with_ends and (surge.own_open == 0 or _is_stale(row, share, surge.own_firing))
     )
@@ -183,7 +187,7 @@ def plan_claim(
         failing = row is not None and row.attempts > 0 and has_news
         return ClaimPlan(None, share, 0 if row is None else row.not_before, has_news, failing)
     if row is None:
-        row, _ = open_conversation(state, destination, "", rows.OF_STORM, _SUBJECT, now)
+        row, _ = open_conversation(state, destination, "", rows.OF_STORM, _STORM_SUBJECT, now)
     # Each attempt has other content, so it has a version of its own.
     row = change(state, row, generation=row.generation + 1)
     conversation = replace(conversation_of(row, now, ()), storm=StormView(0, 0, (), over=False))
@@ -203,7 +207,7 @@ class Room:
     """The space that is left in a storm's message."""
 
     left: int
-    """In characters."""
+    """The room in characters."""
     begun: frozenset[tuple[str, str]] = frozenset()
     """The (level, name) headings that the message has already."""
     full: bool = False

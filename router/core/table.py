@@ -34,7 +34,7 @@ not name keeps its member, and a retried dead letter is obsolete if its conversa
 destination is gone.
 """
 
-MESSAGES = """
+MESSAGE_CELLS = """
 | event | decision | notified | status | due | knew || decision | notified | status | due | change | fates | since |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 | fires, repeats, judged | * | firing | resolved | * | * || = | = | firing | none | delivered | obsolete | obsolete |
@@ -98,11 +98,11 @@ WITHOUT_ENDS = """
 | shown whole | * | resolved | resolved | * | * || = | = | = | = | | = | = |
 """
 """The same at a destination with ``send_resolved: false``: no message is sent for an end alone. These rows come before
-those of :data:`MESSAGES`. The open fates of ends become ``dropped``; ``fates`` and ``since`` show what those of firings
+those of :data:`MESSAGE_CELLS`. The open fates of ends become ``dropped``; ``fates`` and ``since`` show what those of firings
 become. Before a ``resolves: under way`` an attempt began; otherwise none is under way.
 """
 
-DIGESTS = """
+DIGEST_CELLS = """
 | event | decision | notified | status | due | knew || decision | notified | status | due | change | fates | since |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 | fires: drop, repeats: drop | * | * | * | * | * || = | = | = | = | dropped | = | = |

@@ -26,7 +26,7 @@ def sends_ends(state: State, policy: Policy, destination: str) -> bool:
     """Return whether a destination gets a message when alerts end.
 
     A destination that the rules no longer name keeps the options that it had; they are in its row, see
-    :func:`router.channels.written`.
+    :func:`router.channels.destination_as_json`.
 
     :raises MissingRows: the row of the destination is not loaded yet
     """

@@ -78,7 +78,7 @@ class _Label:
                 self._exact[wanted] |= 1 << number
         self._free = everything & ~sum(1 << number for number in asked)
         self._matched: dict[str, tuple[int, int]] = {}
-        """By value: the mask of the sets that were tried with it, and the mask of those that hold."""
+        """By value of the label: the mask of the sets that were tested with it, and the mask of the sets that match."""
 
     def possible(self, value: str) -> int:
         """Return the mask of the sets that don't require another value."""

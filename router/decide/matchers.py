@@ -231,7 +231,7 @@ class _Parser:
             raise self._error("invalid UTF-8") from None
 
     def _escape(self) -> bytes:
-        """Go's escapes of an interpreted string: https://go.dev/ref/spec#String_literals"""
+        """Handle an escape of Go's interpreted strings: https://go.dev/ref/spec#String_literals"""
         text, at = self._text, self._at
         kind = text[at : at + 1]
         self._at += 1

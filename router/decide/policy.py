@@ -165,9 +165,9 @@ class Matched:
     ways: tuple[tuple[Route, ...], ...]
     """Lists of routes for the alert. Each is only used if all destinations of those before it are left out."""
     destinations: tuple[Destination, ...]
-    """The destinations that it may go to, at some hour."""
+    """All destinations that it may be sent to at any time of the week."""
     always: frozenset[str] = frozenset()
-    """The destinations that are notified of it at any hour, whatever else fires."""
+    """The destinations that are notified of it at any hour, and that no inhibition mutes."""
 
 
 # Each takes about a kilobyte.

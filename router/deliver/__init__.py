@@ -79,10 +79,10 @@ class Lanes:
         )  # fmt: skip
 
     async def serve(self, destinations: Iterable[Destination]) -> None:
-        """From now on, serve these destinations and no others, within the limits in force. A lane that stays keeps its
+        """Serve only these destinations from now on, within the limits in force. A lane that stays keeps its
         pauses.
 
-        :raises StoreUnavailable: what the last process reported can't be read
+        :raises StoreUnavailable: the reports of the last process can't be read
         """
         wanted = {destination.key: destination for destination in destinations}
         await self._self_alerts.set_served(wanted.keys())

@@ -1,4 +1,6 @@
-"""Which lanes the dispatcher has to look at: those where something happened, and those whose time has come."""
+"""Collects the lanes that the dispatcher has to look at: lanes with a new event, and lanes whose scheduled time has
+come.
+"""
 
 import asyncio
 import heapq
@@ -21,7 +23,7 @@ class Agenda(Generic[L]):
         """Set when a look is requested."""
         self._clock = clock
         self._requested: dict[L, None] = {}
-        """In the order of the requests."""
+        """The requested lanes, in the order of the requests."""
         self._times: dict[L, Millis] = {}
         self._heap: list[tuple[Millis, int, L]] = []
         """The same times as in :attr:`_times`, and some that are outdated."""

@@ -168,7 +168,9 @@ class Delivery:
     async def _give_up_overdue(
         self, failure: Retry | Broken | Rejected, give_up_after: Millis, now: Millis
     ) -> None:
-        """If the destination has been broken for so long, give up all overdue conversations without an attempt for each."""
+        """If the destination has been broken for longer than the limit, give up all overdue conversations without an
+        attempt for each.
+        """
         broken_since = self._context.self_alerts.broken_since(self.destination.key)
         if not give_up_after or not self._lane.is_broken or broken_since is None:
             return

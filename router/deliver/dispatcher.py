@@ -64,9 +64,9 @@ class Dispatcher:
             self._serving = asyncio.create_task(self._serve(), name="dispatcher")
 
     async def _serve(self) -> None:
-        """Start what is due. Return after :meth:`stop`, when nothing more can begin.
+        """Start due deliveries. Return after :meth:`stop`, when no delivery can start any more.
 
-        A flag ends it, and no cancellation: in Python 3.11, a wait that ends at the same moment swallows a cancellation.
+        A flag ends the loop. A cancellation could get lost: Python 3.11 swallows it if a wait ends at the same moment.
         """
         while True:
             self._agenda.changed.clear()

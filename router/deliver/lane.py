@@ -68,15 +68,15 @@ class Lane:
         self._no_storms_until: Millis = 0
         self._paused_until: Millis = 0
         self._claims_off_until: Millis = 0
-        """Nothing is claimed before, because a claim failed."""
+        """No claim is made before this time (ms), because a claim failed."""
         self._failed_claims = 0
-        """In a row."""
+        """How many claims have failed in a row."""
         self._uncounted = 0
-        """Slots that have no delivery yet, or one whose first call is not counted in the rate yet."""
+        """How many slots have no delivery yet, or a delivery whose first call is not counted in the rate yet."""
         self._recording = 0
-        """Deliveries that are sent and not recorded yet."""
+        """How many deliveries are sent, but not recorded yet."""
         self._criticals = 0
-        """Critical deliveries in a row."""
+        """How many critical deliveries started in a row."""
         self._probes = 0
         """Attempts in a row that found the destination broken."""
         self._trial: Trial | None = None
@@ -150,7 +150,7 @@ class Lane:
         self._request_look(self)
 
     def removed(self) -> None:
-        """The lane is gone."""
+        """Note that the lane was removed."""
         self.look_at = None
         self._section.remove(self)
         self.closed.set()
@@ -260,19 +260,21 @@ class Lane:
         return self._trial
 
     def first_call_counted(self) -> None:
-        """The first call of a delivery now counts in the rates, or the delivery makes none."""
+        """Note that the first call of a delivery is counted in the rates, or that the delivery makes no call."""
         self._uncounted -= 1
         self._section.first_calls_counted()
         self.note_due(self._due_at)
 
     def delivery_sent(self) -> None:
-        """A delivery has only to be recorded."""
+        """Note that a delivery is sent, and only has to be recorded."""
         self._recording += 1
         self._section.free()
         self.note_due(self._due_at)
 
     def delivery_ended(self, delivery: "Delivery", *, claim_again: bool) -> None:
-        """A delivery is recorded, or failed. :param claim_again: the next claim says whether anything is left to do"""
+        """Note that a delivery is recorded, or has failed. :param claim_again: the next claim says whether anything
+        is left to do
+        """
         self._under_way.discard(delivery)
         self._recording -= 1
         if claim_again or (self._trial is not None and not self._trial.done()):

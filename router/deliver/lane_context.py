@@ -22,13 +22,13 @@ class RuntimeConfig:
     policy: Policy
     templates: Templates
     channels: Mapping[str, Channel]
-    """By name: one for each kind that has settings."""
+    """The channels by name, one for each that has settings."""
     give_up_after: Mapping[str, Millis]
-    """By channel name: how long a delivery is tried; 0: without end."""
+    """By channel name: how long a delivery is retried (ms); 0: without end."""
     alert_after: Mapping[str, Millis] = field(default_factory=dict)
-    """By channel name: how long no delivery may succeed before that is reported; 0: any time."""
+    """By channel name: how long all deliveries may fail before that is reported (ms); 0: it is never reported."""
     shared: Mapping[str, SharedLimits] = field(default_factory=dict)
-    """By section of ``channels:``."""
+    """The shared limits, by section of ``channels:``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,16 @@ class SectionLimiter(Generic[L]):
     """Gives its slots to its lanes, in the order in which they ask. A delivery has a slot until it is sent."""
 
     def __init__(self, request_look: Callable[[L], None]) -> None:
-        """:param request_look: has a lane ask again"""
+        """:param request_look: makes a lane ask for room again"""
         self._bucket, self._edits = TokenBucket(None), TokenBucket(None)
         self._lanes: dict[L, None] = {}
         self._request_look = request_look
         self._max_concurrency: int | None = None
         self._taken = 0
         self._uncounted = 0
-        """Taken slots whose delivery has not counted its first call in the rate yet."""
+        """How many taken slots have a delivery whose first call is not counted in the rate yet."""
         self._waiting: dict[L, None] = {}
-        """In the order in which they asked."""
+        """Lanes that wait for room, in the order in which they asked."""
 
     @property
     def lanes(self) -> Collection[L]:
@@ -71,28 +71,30 @@ class SectionLimiter(Generic[L]):
         return slots
 
     def stop_waiting(self, lane: L, now: Millis) -> None:
-        """A lane needs no slot any more."""
+        """Remove a lane from the queue, because it needs no slot any more."""
         if lane in self._waiting:
             del self._waiting[lane]
             self.wake_waiting(now)
 
     def give_back(self, slots: int) -> None:
-        """No delivery used these slots."""
+        """Return slots that no delivery used."""
         self.first_calls_counted(slots)
         self.free(slots)
 
     def first_calls_counted(self, deliveries: int = 1) -> None:
-        """These deliveries have counted their first call in the rate, or they make none."""
+        """Note that the first calls of deliveries are counted in the rate, or that these deliveries make no call."""
         self._uncounted -= deliveries
         self._look_at_first()
 
     def free(self, slots: int = 1) -> None:
-        """The deliveries in these slots are sent."""
+        """Free slots whose deliveries are sent."""
         self._taken -= slots
         self._look_at_first()
 
     def _look_at_first(self) -> None:
-        """There may be room for the first lane that waits, or another time at which there is."""
+        """Make the first waiting lane ask again: there may be room now, or the time at which there is room has
+        changed.
+        """
         if self._waiting:
             self._request_look(next(iter(self._waiting)))
 

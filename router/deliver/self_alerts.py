@@ -32,10 +32,10 @@ _WAIT_FOR_PEERS: Millis = 5 * SECOND
 
 
 class Neighbours(Protocol):
-    """The lanes, as far as self-alerts need them."""
+    """The functions of the lanes that self-alerts use."""
 
     def peers(self, destination: str, /) -> frozenset[str]:
-        """Return the destinations that are reached in the same way: through the same smarthost, with the same token."""
+        """Return the destinations that share the route of this one, such as its smarthost or its token."""
         ...
 
     def resume(self, destination: str, /) -> None:
@@ -43,7 +43,7 @@ class Neighbours(Protocol):
         ...
 
     def wake(self, destinations: Iterable[str], /) -> None:
-        """Look at these lanes, because something may be due there."""
+        """Make these lanes look for due deliveries."""
         ...
 
 
@@ -70,7 +70,7 @@ class SelfAlerts:
         self._lanes = lanes
         self._settled = settled
         self._troubles: dict[str, Trouble] | None = None
-        """By destination; None: not read from the store yet."""
+        """The troubles, by destination; None: they are not loaded from the store yet."""
         self._succeeded_at: dict[str, Millis] = {}
         """The last success by destination."""
         self._labels: dict[str, Mapping[str, str]] = {}
@@ -78,13 +78,13 @@ class SelfAlerts:
         severity levels by then.
         """
         self._reporting: dict[str, asyncio.Task[None]] = {}
-        """By cause: alerts that are being made."""
+        """Alerts that are being made, by cause."""
 
     async def set_served(self, destinations: Collection[str]) -> None:
-        """Continue with what the last process knew, and end what is about destinations that no longer have a lane.
+        """Load the troubles that the last process stored. End those of destinations that no longer have a lane.
 
-        :param destinations: the keys of those that have one
-        :raises StoreUnavailable: nothing could be read
+        :param destinations: the keys of the destinations that have a lane
+        :raises StoreUnavailable: the troubles could not be read
         """
         if self._troubles is None:
             found, firing = await self._store.troubles()
@@ -100,14 +100,14 @@ class SelfAlerts:
             await self.delivery_succeeded(key)
 
     def restart(self) -> None:
-        """After a step of the clock: what is not reported yet counts from now."""
+        """After a step of the clock, count the time of unreported troubles from now on."""
         now, known = self._clock.now(), self._troubles or {}
         for key, trouble in list(known.items()):
             if trouble.reported is None:
                 known[key] = replace(trouble, since=now)
 
     async def stop(self) -> None:
-        """Alerts that are not posted yet are made after the next start, with the next failure."""
+        """Stop. Alerts that are not posted yet are posted after the next start, when the next attempt fails."""
         tasks = list(self._reporting.values())
         for task in tasks:
             task.cancel()
@@ -291,7 +291,9 @@ class SelfAlerts:
         return wide if decide(labels, self._policy(), self._clock.now(), about=wide) else known
 
     async def _save(self, trouble: Trouble) -> None:
-        """If the store is not writable, only the start of the trouble is forgotten, and only by a restart."""
+        """Save the trouble. If the store is not writable, a restart forgets when the trouble started, and nothing
+        else.
+        """
         try:
             await self._store.save_trouble(trouble)
         except StoreUnavailable:  # the store logs it, once for all parts

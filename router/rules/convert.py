@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from router.channels.importing import REFUSED, Node, Note, Variables
+from router.channels.importing import CORRECT_IT, Node, Note, Variables
 from router.clock import SystemClock
 from router.config.document import Document
 from router.config.intervals import hours, named_intervals
@@ -31,7 +31,7 @@ class Converted:
     text: str
     """A routes.yaml."""
     notes: tuple[Note, ...]
-    """In the order of alertmanager.yml."""
+    """The notes, in the order of alertmanager.yml."""
 
 
 def convert_text(text: str, name: str = "alertmanager.yml", *, now: Millis | None = None) -> Converted:
@@ -100,9 +100,9 @@ class _Rules:
         name = node.text("name")
         data = {"name": name, "time_intervals": _entries(node.raw("time_intervals"))}
         if name is None:
-            node.note("a time interval has no name; it is left out", REFUSED)
+            node.note("a time interval has no name; it is left out", CORRECT_IT)
         elif name in self._intervals:
-            node.note(f"there are two time intervals {name!r}; this one is left out", REFUSED, key="name")
+            node.note(f"there are two time intervals {name!r}; this one is left out", CORRECT_IT, key="name")
         elif found := findings(TimeIntervalModel, data):
             self.left_out.append(name)
             for inside, (what, todo) in found.items():
@@ -115,7 +115,7 @@ class _Rules:
         if root:
             for key in (*_MATCHER_KEYS, *_INTERVAL_KEYS, "continue"):
                 if node.raw(key):
-                    node.note(f"the root route has {key}; it is left out", REFUSED, key=key)
+                    node.note(f"the root route has {key}; it is left out", CORRECT_IT, key=key)
         data = {} if root else {key: value for key in _MATCHER_KEYS if (value := _given(node.raw(key)))}
         if (receiver := node.text("receiver")) or root:
             data["receiver"] = self._receivers.known(node, receiver)
@@ -146,7 +146,7 @@ class _Rules:
                 what = f"the time interval {name!r} is left out, so this route ignores it"
                 node.note(what, "correct the interval, or write it into the result", key=key)
             elif name not in self._intervals:
-                node.note(f"there is no time interval {name!r}; it is left out", REFUSED, key=key)
+                node.note(f"there is no time interval {name!r}; it is left out", CORRECT_IT, key=key)
         return [name for name in names if name in self._intervals]
 
     def _never_opens(self, route: dict[str, Any]) -> bool:

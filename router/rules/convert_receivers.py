@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from router.channels import REGISTRY, ChannelSpec
-from router.channels.importing import REFUSED, ChannelImport, ImportContext, Location, Node, Variables
+from router.channels.importing import CORRECT_IT, ChannelImport, ImportContext, Location, Node, Variables
 from router.config.findings import describe_finding
 
 _ENDS_SENT = (
@@ -58,7 +58,7 @@ class Receivers:
         for node in nodes:
             name = node.text("name")
             if name is None:
-                node.note("a receiver has no name; it is left out", REFUSED)
+                node.note("a receiver has no name; it is left out", CORRECT_IT)
                 node.take(*node.data)
                 continue
             if name in self.found:
@@ -82,11 +82,11 @@ class Receivers:
             while name in self.found:
                 name += "-at-all"
             node.note(
-                f"the root route names no receiver; {name!r} is added, without any destination", REFUSED
+                f"the root route names no receiver; {name!r} is added, without any destination", CORRECT_IT
             )
         elif name not in self.found:
             what = f"there is no receiver {name!r}; it is added, without any destination"
-            node.note(what, REFUSED, key="receiver")
+            node.note(what, CORRECT_IT, key="receiver")
         self.found.setdefault(name, [])
         return name
 

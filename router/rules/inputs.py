@@ -97,7 +97,7 @@ def alerts_from(items: Any) -> list[GivenAlert]:
 
 
 def alerts_as_written(items: Any) -> list[GivenAlert]:
-    """As :func:`several`, as people write them: an unknown key is a mistake. :raises InputError:"""
+    """Read alerts that people write, as :func:`several` does. An unknown key is an error. :raises InputError:"""
     return [alert_as_written(item) for item in _list(items)]
 
 
@@ -108,7 +108,7 @@ def _list(items: Any) -> list[Any]:
 
 
 def alert_as_written(item: Any) -> GivenAlert:
-    """As :func:`alert_from`, for an alert that people write: an unknown key is a mistake. :raises InputError:"""
+    """Read an alert that people write, as :func:`alert_from` does. An unknown key is an error. :raises InputError:"""
     alert = alert_from(item)
     if isinstance(item.get("labels"), Mapping):
         check_keys(item, ALERT_KEYS)

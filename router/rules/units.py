@@ -84,7 +84,7 @@ class AlertModel(Section):
     receivers: tuple[str, ...] | None = None
     """Of the routes that take it, in order."""
     decisions: Annotated[Word | dict[str, Want], BeforeValidator(_decisions)] | None = None
-    """Of every destination; one word counts for all."""
+    """The expected decision of every destination; a single word is the decision of all."""
     opens: Moment | None = None
     """When what is held comes out."""
     inhibited_by: str | None = None

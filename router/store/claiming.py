@@ -7,7 +7,7 @@ from functools import partial
 
 from router.core.claim import NO_STORM, Share, Work
 from router.core.large_conversations import LargeClaim
-from router.core.storms import BATCH, Limits, Room, with_line
+from router.core.storms import CONVERSATIONS_PER_BATCH, Limits, Room, with_line
 from router.decide import Policy
 from router.model import Destination, Millis, Retry
 from router.store import conversation_rows, jobs
@@ -138,9 +138,11 @@ class Claiming:
         batches, so that webhooks come in between.
         """
         due = 0
-        async for ids in self._find_absorbable(destination, Share(taking=True, edits=limits.edits), now):
+        async for ids in self._find_absorbable(destination, Share(absorbs_all=True, edits=limits.edits), now):
             while ids and due <= limits.above:
-                looked_at, more = await self._database.do(jobs.Recheck(ids[:BATCH], policy, now))
+                looked_at, more = await self._database.do(
+                    jobs.Recheck(ids[:CONVERSATIONS_PER_BATCH], policy, now)
+                )
                 ids, due = ids[looked_at:], due + more  # noqa: PLW2901  (the ids that are left)
             if due > limits.above:
                 return
@@ -175,7 +177,7 @@ class Claiming:
         async for ids in self._find_absorbable(storm.conversation.destination, storm.share or NO_STORM, now):
             while ids and not room.full:
                 more, room, looked_at = await self._database.do(
-                    jobs.Absorb(storm, ids[:BATCH], policy, now, room)
+                    jobs.Absorb(storm, ids[:CONVERSATIONS_PER_BATCH], policy, now, room)
                 )
                 parts += more
                 if not looked_at:

@@ -20,7 +20,7 @@ UNFINISHED_STEP = "clock step"
 RULES = "rules"
 """The last stage of a step back: digests get slots by the new time, and firing alerts are judged by it."""
 # Members come before conversations, because a conversation is due when its first member is.
-_TABLES = {table.name: table for table in (alerts, members, conversations)}
+_TABLES_BY_NAME = {table.name: table for table in (alerts, members, conversations)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class ClockStep:
         """
         if last is not None:
             return replace(self, after=last)
-        names = [*_TABLES, RULES]
+        names = [*_TABLES_BY_NAME, RULES]
         # After a step forward, no member and no conversation waits too long, so only alerts are handled.
         return replace(self, table=names[names.index(self.table) + 1], after=0) if self.back else None
 
@@ -88,7 +88,7 @@ def step_some(connection: sa.Connection, now: Millis) -> ClockStep | None:
     at = ClockStep.read(found)
     if at.table == RULES:
         return at
-    ids = _TABLES[at.table].c.id
+    ids = _TABLES_BY_NAME[at.table].c.id
     piece = next_ids(ids, at.after, starts.ROWS_PER_STATEMENT)
     last = connection.execute(sa.select(sa.func.max(piece.c.id))).scalar()
     if last is not None:

@@ -122,7 +122,7 @@ def upsert_sql(parameters: Iterable[str]) -> str:
     )
 
 
-_ALL = sa.text(f"SELECT {', '.join(_COLUMNS)} FROM counters WHERE count <> 0")  # noqa: S608  (constants)
+_SELECT_COUNTS = sa.text(f"SELECT {', '.join(_COLUMNS)} FROM counters WHERE count <> 0")  # noqa: S608  (constants)
 _UPSERT = sa.text(upsert_sql(f":{name}" for name in _COLUMNS))
 
 
@@ -144,7 +144,7 @@ def count_interrupted(connection: sa.Connection) -> None:
 
 def read_counters(connection: sa.Connection) -> Counts:
     """Return all counters that are not zero."""
-    rows = connection.execute(_ALL)
+    rows = connection.execute(_SELECT_COUNTS)
     return {(each, destination, value): int(count) for each, destination, value, count in rows}
 
 

@@ -1,7 +1,7 @@
-"""Dictionaries that are learned from this router's bodies and messages, so that these take a third of the space.
+"""Compression dictionaries. They are learned from stored bodies and messages, which then take a third of the space.
 
-A dictionary is learned from a few texts, stored, and never changed, because each text that was packed with it needs it. The
-next dictionary gets another number.
+A dictionary is learned from a few texts and stored. It never changes, because every text that was packed with it
+needs it to be unpacked. The next dictionary gets another number.
 """
 
 import sqlalchemy as sa
@@ -23,7 +23,7 @@ _TEXTS_BEFORE_LEARNING = 100
 _MAX_SAMPLE_BYTES = 3_000
 # Texts that begin with the same bytes are of one kind: the bodies of a sender, the messages of a channel.
 _KIND_PREFIX_BYTES, _MAX_KINDS = 24, 4
-# How long a dictionary is used before the next one is learned.
+# How long a dictionary is used before the next one is learned (ms).
 _MIN_AGE: Millis = 30 * DAY
 
 
@@ -83,7 +83,7 @@ def add_dictionary(
 
 
 def unpack_stored(connection: sa.Connection, packed: bytes) -> bytes:
-    """Return a stored text.
+    """Return a packed text unpacked.
 
     :raises ValueError: the text is damaged, or its dictionary is missing
     """

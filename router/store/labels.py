@@ -1,7 +1,7 @@
-"""The label index: the alerts that have a label.
+"""The label index, which finds the alerts that have a label.
 
-An entry is a hash of the label and the id of an alert, so that it takes a few bytes whatever the label is. Two labels may
-have the same hash, so a search has to compare the labels of the alerts that it finds.
+An entry is the hash of a label and the id of an alert, so it takes a few bytes however long the label is. Two labels
+may have the same hash, so a search has to compare the labels of the alerts that it finds.
 """
 
 import hashlib
@@ -16,7 +16,9 @@ _REMEMBERED = 10_000
 
 @lru_cache(_REMEMBERED)
 def label_hash(name: str, value: str) -> int:
-    """Return the hash of a label, as the index stores it. The function must never change."""
+    """Return the hash of a label, as the index stores it. This function must never change, because stored hashes
+    would no longer match.
+    """
     text = f"{name}\0{value}".encode(errors="surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=_BYTES).digest(), "big")
 

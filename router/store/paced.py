@@ -1,4 +1,4 @@
-"""Reads all of the history in pieces, with rests between them, so that webhooks get the processor meanwhile."""
+"""Reads a whole table in pieces, with pauses between them, so that other work gets the processor in between."""
 
 import time
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 ROWS_PER_PIECE = 10_000
-"""How many rows a piece has."""
+"""The number of rows of a piece."""
 # There is no rest after a piece that took less than this.
 _NO_REST_BELOW_SECONDS = 0.005
 _MAX_REST_SECONDS = 1.0

@@ -1,4 +1,4 @@
-"""The time that a query of the ledger covers."""
+"""The period of time that a query of the ledger covers."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,15 @@ from router.store.schema import day_sums, delivery_sums
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """[since, until) in epoch ms; None: without bound."""
+    """A period of time from ``since`` (included) to ``until`` (excluded), in epoch ms. None: no bound."""
 
     since: Millis | None = None
     until: Millis | None = None
 
     def holds(self, at: sa.ColumnElement[int]) -> tuple[sa.ColumnElement[bool], ...]:
-        """Return the conditions on a column of times. It may be a column of days if the period is a result of
-        :func:`whole_days`.
+        """Return the SQL conditions that a column of times (epoch ms) is within the period.
+
+        The column may hold days (their first ms) if the period is a result of :func:`whole_days`.
         """
         since = () if self.since is None else (at >= self.since,)
         until = () if self.until is None else (at < self.until,)
@@ -28,8 +29,10 @@ ALWAYS = Period()
 
 
 def whole_days(connection: sa.Connection, period: Period) -> Period:
-    """Return the shortest period around this one that the ledger knows exactly. A day of which rows were pruned is known
-    only as a whole.
+    """Return the shortest period that contains this one and has exact counts.
+
+    When rows of a day are pruned, only the sums of the whole day are left. A period that begins or ends within such a
+    day is extended to the whole day.
     """
 
     def pruned(at: Millis) -> bool:

@@ -4,8 +4,7 @@ import asyncio
 from functools import partial
 
 from router.core.accept import Receipt
-from router.core.presence import BATCH as ALERTS_PER_BATCH
-from router.core.presence import Answer, Listening, merged
+from router.core.presence import ALERTS_PER_BATCH, Answer, Listening, merged
 from router.decide import Policy
 from router.model import Millis
 from router.store import jobs

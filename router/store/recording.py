@@ -8,7 +8,7 @@ from router.core.claim import Work
 from router.core.dead_letter_settling import RETRIED
 from router.core.record import Recorded, with_unknown_arrival
 from router.core.rows import LARGE
-from router.core.storms import BATCH
+from router.core.storms import CONVERSATIONS_PER_BATCH
 from router.core.unclaim import NOT_BEGUN
 from router.decide import Policy
 from router.model import Delivered, Millis, Outcome, Rejected, Retry
@@ -63,8 +63,10 @@ class Recording:
         """Take back claims, see :meth:`router.store.Store.unclaim`. The parts of a storm come before the storm itself."""
         waiting = [part for work in works for part in (*work.parts, work)]
         left = [(await self._record_some(each, NOT_BEGUN, policy, now))[0] for each in waiting]
-        for first in range(0, len(left), BATCH):
-            await self._database.do(jobs.Unclaim(tuple(left[first : first + BATCH]), policy, now))
+        for first in range(0, len(left), CONVERSATIONS_PER_BATCH):
+            await self._database.do(
+                jobs.Unclaim(tuple(left[first : first + CONVERSATIONS_PER_BATCH]), policy, now)
+            )
 
     async def _record_parts(
         self, parts: Sequence[Work], outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
@@ -72,7 +74,7 @@ class Recording:
         """Record the outcome for the conversations that a storm's message absorbed."""
         recorded: list[Recorded] = []
         while parts:
-            sizes = accumulate(len(each.notice) for each in parts[:BATCH])
+            sizes = accumulate(len(each.notice) for each in parts[:CONVERSATIONS_PER_BATCH])
             count = max(1, sum(size <= job.MEMBERS_PER_BATCH for size in sizes))
             some, parts = tuple(parts[:count]), parts[count:]
             if count == 1:

@@ -1,9 +1,9 @@
-"""Runs long work in many batches, so that webhooks come in between."""
+"""Runs long work in many batches, so that webhooks are stored in between."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
-from router.core.presence import BATCH as ALERTS_PER_BATCH
+from router.core.presence import ALERTS_PER_BATCH
 from router.store.jobs import Job
 from router.store.writer import Database
 
@@ -13,11 +13,11 @@ T = TypeVar("T")
 async def for_found_ids(
     database: Database, find: Callable[[int], Job[list[int]]], piece: Callable[[list[int]], Job[T]]
 ) -> list[T]:
-    """Find rows on a reader's connection and work on them, some at a time. Return the result of each piece.
+    """Find ids on a reader's connection, and process them in pieces. Return the result of each piece.
 
-    :param find: makes the job that finds the next ids after one; it finds :data:`router.core.presence.BATCH` ids if there
+    :param find: takes the last id so far (0 at first) and makes the job that finds the next ids; it finds :data:`router.core.presence.ALERTS_PER_BATCH` ids if there
         are more
-    :param piece: makes the job that works on these ids; the rows may have changed since they were found
+    :param piece: takes these ids and makes the job that processes them; the rows may have changed since they were found
     """
     results: list[T] = []
     after = 0
@@ -33,8 +33,8 @@ async def for_found_ids(
 async def in_pieces(database: Database, piece: Callable[[int], Job[tuple[T, int]]]) -> list[T]:
     """Run all pieces of some work. Return the result of each piece.
 
-    :param piece: makes the next job from the position where the last piece ended; the job returns its result and the
-        position where it ended itself (0: there are no more pieces)
+    :param piece: takes the position where the last piece ended (0 at first) and makes the next job; the job returns its
+        result, and the position where it ended (0: there are no more pieces)
     """
     results: list[T] = []
     after = 0

@@ -161,7 +161,9 @@ class Sqlite:
         return _code(error) not in _DAMAGED_BY_CODE and not isinstance(error, sqlite3.OperationalError)
 
     def _damaged(self, what: str) -> StoreUnavailable:
-        """It is left alone as it is: what can still be saved of it is for people to decide."""
+        """Return the error for a damaged file. The router does not change the file, so that people can decide what to
+        recover.
+        """
         name = self._path.name
         return StoreUnavailable(
             f"{self.name}: {what}; stop the router, move the file away together with {name}-wal and {name}-shm "

@@ -1,4 +1,6 @@
-"""Statements about all conversations: at a start, and at the end of all backoffs of a destination."""
+"""SQL statements that change many conversations: at a start of the service, and when the backoffs of a destination
+end.
+"""
 
 import secrets
 
@@ -12,7 +14,7 @@ from router.store.paced import next_ids
 from router.store.schema import conversations, deliveries, meta
 
 ROWS_PER_STATEMENT = 2_000
-"""How many rows of a table one statement looks at. It takes about 10 milliseconds."""
+"""How many rows of a table one statement examines. It takes about 10 milliseconds."""
 _PROBED = "probed"
 next_attempt_at = sa.case(
     (conversations.c.due_at > conversations.c.not_before, conversations.c.due_at),
@@ -80,5 +82,5 @@ def resume_some(connection: sa.Connection, after: int, *, destination: str) -> i
 
 
 def probe(connection: sa.Connection) -> None:
-    """Write something, because a transaction that writes nothing succeeds even on a full disk."""
+    """Check that the database is writable, by writing a row. An empty transaction would succeed even on a full disk."""
     set_meta(connection, _PROBED, "")

@@ -28,7 +28,7 @@ ROWS_OF_LISTS: dict[str, tuple[sa.ColumnElement[int], sa.ColumnElement[bool]]] =
     "dead-letters": (dead_letters.c.id, dead_letters.c.state == sa.literal_column("'dead'")),
     "quarantine": (webhooks.c.id, webhooks.c.quarantined.is_not(None)),
 }
-"""By the name of a list: the id and the condition of its rows."""
+"""The id column and the condition of the rows of each list, by the name of the list."""
 
 
 def total(connection: sa.Connection, name: str) -> str:

@@ -28,7 +28,7 @@ BatchObserver = Callable[[float, Iterable[tuple[str, float]]], None]
 """Called after each batch with its seconds, and the kind and the seconds of each of its jobs."""
 
 _MAX_BATCH_WEIGHT = 256
-"""In alerts, see :attr:`router.store.jobs.Job.weight`. Such a batch takes some tens of milliseconds."""
+"""The largest weight of a batch, in alerts, see :attr:`router.store.jobs.Job.weight`. Such a batch takes some tens of milliseconds."""
 _MAX_QUEUED_JOBS = 10_000
 _READERS = 4
 _LAST_READS_SECONDS = 0.5

@@ -36,7 +36,7 @@ async def _retry(context: AppContext, name: str) -> dict[str, str] | None:
     woken = await context.store.retry(number, context.policy(), context.clock.now())
     if woken is None:
         return None
-    context.wake(woken)
+    context.wake_lanes(woken)
     return {"status": "to be tried again"}
 
 

@@ -1,4 +1,4 @@
-"""What the composition root gives to the web room."""
+"""The objects and functions that :mod:`router.app` gives to the HTTP handlers."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -15,43 +15,58 @@ from router.store import Integrity, Store
 # Alertmanager's client keeps idle connections for five minutes. A server that closes earlier races with its next POST.
 # https://github.com/prometheus/common/blob/main/config/http_config.go
 KEEPALIVE_SECONDS = 330.0
-TOTAL = "X-Total-Count"
+TOTAL_HEADER = "X-Total-Count"
 """The header of a list with the number of all its rows: exact up to 10,000, then ``10000+``."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppContext:
+    """Everything that the HTTP handlers use from other parts of the router."""
+
     store: Store
     clock: Clock
     metrics: Metrics
     sources: Callable[[], tuple[Source, ...]]
+    """Returns the sources in force, with their credentials."""
     policy: Callable[[], Policy]
-    wake: Callable[[Iterable[str]], None]
-    keep: Callable[[Webhook, str, bytes], Awaitable[None]]
-    """Stores a large webhook (webhook, source, body). It is decided later, in pieces. :raises StoreUnavailable:"""
+    """Returns the rules in force."""
+    wake_lanes: Callable[[Iterable[str]], None]
+    """Makes the lanes of these destinations (by key) look for due deliveries."""
+    store_large_webhook: Callable[[Webhook, str, bytes], Awaitable[None]]
+    """Stores a large webhook (arguments: webhook, source, body). It is decided later, in pieces.
+
+    :raises StoreUnavailable: the store is not writable
+    """
     undecided: Callable[[], int]
     """Returns how many alerts of large webhooks wait to be decided."""
     lanes: Callable[[], list[dict[str, Any]]]
+    """Describes each lane, for ``/status``."""
     stopping: Callable[[], bool]
+    """Returns whether the service is shutting down."""
     max_body: int
-    """In bytes. It applies before and after decompression."""
-    loading: Callable[[], dict[str, Any]]
-    """Describes the files of the rules in force, for ``/status``."""
+    """The largest body, in bytes, before and after decompression."""
+    rules_status: Callable[[], dict[str, Any]]
+    """Describes the files of the rules in force and their errors, for ``/status``."""
     reload: Callable[[], Awaitable[None]]
-    """Loads the rules again. :raises ReloadError:"""
+    """Loads the rules again. :raises ReloadError: the files can't be used"""
     resume: Callable[[str], Awaitable[dict[str, str] | None]]
-    """Ends the pause of a destination (by key) and tries it. Returns status and reason; None: there is no such destination.
-    :raises StoreUnavailable:
+    """Ends the pause of a destination (argument: its key) and makes one attempt. Returns status and reason of that
+    attempt; None: there is no such destination.
+
+    :raises StoreUnavailable: the store is not writable
     """
     integrity: Callable[[], Integrity | None] = lambda: None
     """Returns the result of the last integrity check; None: none has run yet."""
     preview: bool = False
+    """The service sends nothing, and shows messages on a page instead."""
     in_flight: int = 64 * 2**20
-    """Bytes of all webhooks that are being read at the same time; at least four times ``max_body``."""
+    """The most bytes of all webhooks that are read at the same time. The limit is at least four times ``max_body``."""
     read_seconds: float = 30.0
     """How many seconds a body may take to arrive. A stop waits for it."""
     keep_seconds: float = 8.0
-    """How many seconds storing it may take. Alertmanager's flushes end after 10 s if the group_interval is no longer."""
+    """How many seconds the store may take to store a webhook. Alertmanager gives up a request after its
+    group_interval, but never before 10 s.
+    """
 
 
 APP_CONTEXT: web.AppKey[AppContext] = web.AppKey("app_context", AppContext)

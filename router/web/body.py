@@ -35,6 +35,8 @@ _MAX_SHOWN_CHARS = 100
 
 @dataclass(slots=True)
 class Body:
+    """A body of a webhook while it is read and parsed."""
+
     raw: bytes = b""
     """The bytes that arrived."""
     encoding: str | None = None
@@ -42,7 +44,7 @@ class Body:
     plain: bytes = b""
     """The inflated bytes."""
     held: int = 0
-    """How many bytes :class:`Intake` counts for it."""
+    """How many bytes of the limit of :class:`Intake` it uses."""
 
 
 class TooManyBytes(Exception):  # noqa: N818  (names the condition)
@@ -145,10 +147,12 @@ class Intake:
                 await asyncio.sleep(0)
 
     def release(self, body: Body) -> None:
-        """Stop counting a body: its webhook is answered."""
+        """Stop counting the bytes of a body, when its webhook is answered."""
         self._held -= body.held
         if self._refused and self._held <= self._max_held // 2:
-            log.warning("there is room for webhooks again", refused=self._refused)
+            log.warning(
+                "webhooks are accepted again after too many bytes were being read", refused=self._refused
+            )
             self._refused = 0
 
     def _hold(self, body: Body, size: int) -> None:
@@ -158,7 +162,7 @@ class Intake:
         """
         limit = self._max_held if body.held + size <= SMALL_BODY_BYTES else self._max_held - self._max_body
         if self._held + size > limit:
-            if not self._refused:  # logged once, not for each of thousands
+            if not self._refused:  # logged once, not for every refused webhook
                 log.error("webhooks refused: too many bytes are being read", bytes=self._held, limit=limit)
             self._refused += 1
             raise TooManyBytes(

@@ -11,7 +11,7 @@ from router.rules.moments import InputError, parse_moment
 from router.rules.timetable import as_json, timetables
 from router.store import StoreUnavailable
 from router.store.page_queries import PageQueries
-from router.web.app_context import APP_CONTEXT, TOTAL
+from router.web.app_context import APP_CONTEXT, TOTAL_HEADER
 from router.web.json_answers import refusal, store_unreadable
 
 STATIC = Path(__file__).parent / "static"
@@ -83,7 +83,7 @@ def _list_handler(
         store = request.app[APP_CONTEXT].store
         try:
             rows, total = await ask(store.pages), await store.pages.total(name)
-            return web.json_response(rows, headers={TOTAL: total})
+            return web.json_response(rows, headers={TOTAL_HEADER: total})
         except StoreUnavailable as error:
             return store_unreadable(error)
 

@@ -1,4 +1,4 @@
-"""The preview: every message as its reader would see it, live, and a clock that can be moved forward."""
+"""The preview pages. They show every message as its reader would see it, and can move the clock forward."""
 
 import asyncio
 import contextlib
@@ -28,23 +28,23 @@ _MESSAGE_POLICY = (
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.02
 _MAX_MOVE = 366 * DAY
-_DRAFT_LEAD = "As it would go out now"
+_DRAFT_LEAD = "As it would be sent now"
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewContext:
-    """What the preview is given by the composition root."""
+    """The objects and functions that :mod:`router.app` gives to the preview pages."""
 
     outbox: Outbox
     zone: Callable[[], str]
-    """The name of the time zone in which times are shown."""
+    """Returns the name of the time zone in which times are shown."""
     digests: Callable[[], Awaitable[list[Entry]]]
-    """Each digest as it would go out now."""
+    """Returns each digest as it would be sent now."""
     jumps: Callable[[], Awaitable[list[tuple[str, Millis]]]]
-    """The moments (label, epoch ms) at which something happens by itself; the next one first."""
+    """Returns the times (label, epoch ms) at which something becomes due without a new webhook; the next one first."""
     moving: asyncio.Lock = field(default_factory=asyncio.Lock)
     cards: dict[int, tuple[Entry, str, str]] = field(default_factory=dict)
-    """By id: an entry, a zone, and the card that was drawn of them."""
+    """Drawn cards by entry id: the entry, the time zone, and the HTML that shows them."""
 
 
 _PREVIEW: web.AppKey[PreviewContext] = web.AppKey("preview", PreviewContext)
@@ -132,7 +132,7 @@ def _shown(entry: Entry, drawn: str) -> dict[str, Any]:
 
 
 async def _events(request: web.Request) -> web.StreamResponse:
-    """Answer with server-sent events: a line whenever the page should ask for the state again."""
+    """Answer with server-sent events: a line each time the page should load the state again."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await response.prepare(request)
     changes = request.app[_PREVIEW].outbox.changes()
@@ -161,7 +161,7 @@ async def _message(request: web.Request) -> web.Response:
 
 
 async def _digest(request: web.Request) -> web.Response:
-    """Answer with the HTML of a digest as it would go out now."""
+    """Answer with the HTML of a digest as it would be sent now."""
     digests = await request.app[_PREVIEW].digests()
     number = request.match_info["number"]
     return _html(digests[int(number)] if number.isdecimal() and int(number) < len(digests) else None)
@@ -176,7 +176,7 @@ def _html(entry: Entry | None) -> web.Response:
 
 
 async def _move_clock(request: web.Request) -> web.Response:
-    """Move the clock to ``{"to": epoch ms}``. It stops on the way wherever something happens by itself."""
+    """Move the clock to ``{"to": epoch ms}``. It stops at each time at which something becomes due."""
     context, preview = request.app[APP_CONTEXT], request.app[_PREVIEW]
     # A page of another origin can't send this type without a preflight request.
     if request.content_type != "application/json":
@@ -187,19 +187,19 @@ async def _move_clock(request: web.Request) -> web.Response:
         return refusal(400, 'send {"to": epoch milliseconds}')
     now = context.clock.now()
     if not isinstance(context.clock, SystemClock) or not now < to <= now + _MAX_MOVE:
-        return refusal(400, "the preview's clock moves forward only, and at most a year")
+        return refusal(400, "the preview's clock only moves forward, by at most a year")
     async with preview.moving:
         while context.clock.now() < to:
             stops = [at for _, at in await preview.jumps() if context.clock.now() < at < to]
             context.clock.shift(max(0, min([*stops, to]) - context.clock.now()))
-            context.wake(context.policy().destinations)
+            context.wake_lanes(context.policy().destinations)
             await preview.outbox.touch()
             await _until_sent(context)
     return web.json_response({"now": context.clock.now()})
 
 
 async def _until_sent(context: AppContext) -> None:
-    """Return when nothing is due any more. A message that can't be sent delays the clock only for a while."""
+    """Wait until nothing is due. A message that can't be sent delays the clock for at most :data:`_STOP_SECONDS`."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_STOP_SECONDS):
             while any(  # noqa: ASYNC110  (no event says that a backlog has become empty)

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from router.store import StoreUnavailable
-from router.web.app_context import APP_CONTEXT, TOTAL
+from router.web.app_context import APP_CONTEXT, TOTAL_HEADER
 from router.web.json_answers import refusal, store_unreadable
 from router.web.path_ids import row_id
 
@@ -30,7 +30,7 @@ async def _newest(request: web.Request) -> web.Response:
     except StoreUnavailable as error:
         return store_unreadable(error)
     shown = [{**row, **_shown(row["body"], row["size"])} for row in rows]
-    return web.json_response(shown, headers={TOTAL: total})
+    return web.json_response(shown, headers={TOTAL_HEADER: total})
 
 
 async def _whole(request: web.Request) -> web.Response:

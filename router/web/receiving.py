@@ -1,8 +1,9 @@
 """Receives webhooks: the order of the steps, and the answer to each kind of bad input.
 
-Alertmanager sends a body again after a 4xx, with each flush for as long as its alerts fire. So the router refuses only
-wrong credentials, bodies over the limit, and unknown encodings. A body that can't be parsed or decided is quarantined
-byte for byte, and answered with 202. Whatever an answer promises is on disk; if nothing could be stored, it is 503.
+Alertmanager sends a body again after a 4xx, with each flush for as long as its alerts fire. So the router refuses
+only wrong credentials, bodies over the limit, and unknown encodings. A body that can't be parsed or decided is
+quarantined byte for byte, and answered with 202. A 200 or 202 is sent only after the data is on disk. If it can't be
+stored, the answer is 503.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ _INTAKE: web.AppKey[Intake] = web.AppKey("intake", Intake)
 def add_webhook(app: web.Application, context: AppContext) -> None:
     app[_INTAKE] = Intake(context.max_body, context.in_flight, context.read_seconds)
     app.on_cleanup.append(_close_intake)
-    # A trailing slash is accepted: after a redirect, Alertmanager would send a GET, and take its 200 for success.
+    # A trailing slash is accepted: after a redirect, Alertmanager would send a GET, and treat its 200 as success.
     paths = ("/webhook", "/webhook/", "/webhook/{source}", "/webhook/{source}/")
     app.add_routes([web.post(path, receive) for path in paths])
 
@@ -73,11 +74,11 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
         return _too_large(context, source)
     except UnknownEncoding as error:
         return _unsupported(context, source, str(error))
-    except TooManyBytes as error:  # logged once by its source, not for each of thousands
+    except TooManyBytes as error:  # Intake logs it once, not for every webhook
         context.metrics.webhook(source, "unavailable")
         return refusal(503, str(error), headers=_RETRY_AFTER)
     except StoreUnavailable as error:
-        context.store.refused(error)  # logged once by its source, not for each of thousands
+        context.store.refused(error)  # the store logs it once, not for every webhook
         context.metrics.webhook(source, "unavailable")
         return refusal(503, str(error), headers=_RETRY_AFTER)
     except TimeoutError:
@@ -96,19 +97,19 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
 
 
 class Undecidable(Exception):  # noqa: N818  (names the condition)
-    """A webhook failed, and would fail again whenever it is sent."""
+    """A webhook can't be decided. It would fail again each time it is sent."""
 
 
 async def _accept(context: AppContext, webhook: Webhook, source: str, body: bytes) -> None:
     """Decide and store a webhook.
 
     :raises Undecidable: nothing of it was stored
-    :raises StoreUnavailable: the store failed, whatever the webhook holds
+    :raises StoreUnavailable: the store failed; the cause is not the webhook
     """
     policy, now = context.policy(), context.clock.now()
     try:
         if len(webhook.alerts) > MAX_PIECE_ALERTS:
-            await context.keep(webhook, source, body)
+            await context.store_large_webhook(webhook, source, body)
             return
         receipt = await context.store.accept(webhook, source, body, policy, now)
     except (StoreUnavailable, MemoryError):
@@ -117,7 +118,7 @@ async def _accept(context: AppContext, webhook: Webhook, source: str, body: byte
         log.exception("a webhook can't be decided", source=source)
         raise Undecidable(undecidable_reason(error)) from error
     context.metrics.decided(source, receipt.changes, receipt.decisions)
-    context.wake(receipt.wake)
+    context.wake_lanes(receipt.wake)
 
 
 async def _in_time(context: AppContext, intake: Intake, body: Body, work: Coroutine[Any, Any, T]) -> T:

@@ -33,7 +33,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def make_app(context: AppContext) -> web.Application:
-    """The webhook, the probes, ``/status`` and ``/metrics``; pages are added by their own rooms."""
+    """Return the HTTP application: the webhook, the probes, ``/status``, ``/metrics``, quarantine and actions. The
+    caller adds the pages.
+    """
     app = web.Application(
         client_max_size=context.max_body, middlewares=[_count_request] if context.metrics.enabled else []
     )
@@ -121,7 +123,7 @@ async def _ready(request: web.Request) -> web.Response:
             reason = f"nothing could be written within {context.keep_seconds:g} s"
     if reason:
         return web.Response(text=f"not ready: {reason}\n", status=503)
-    return web.Response(text="ready\n" if context.loading()["applied"] else _READY_WHILE_APPLYING)
+    return web.Response(text="ready\n" if context.rules_status()["applied"] else _READY_WHILE_APPLYING)
 
 
 async def _reload(request: web.Request) -> web.Response:
@@ -134,7 +136,7 @@ async def _reload(request: web.Request) -> web.Response:
         return refusal(401, str(error))
     except ReloadError as error:
         return refusal(500, str(error))
-    return web.json_response({"status": "reloaded", **context.loading()})
+    return web.json_response({"status": "reloaded", **context.rules_status()})
 
 
 async def _status(request: web.Request) -> web.Response:
@@ -152,7 +154,7 @@ async def status(context: AppContext, started: float) -> dict[str, Any]:
         "uptime_seconds": time.monotonic() - started,
         "preview": context.preview,
         "stopping": context.stopping(),
-        "config": context.loading(),
+        "config": context.rules_status(),
     }
     try:
         ledger, due = await context.store.pages.status_and_lanes(now)

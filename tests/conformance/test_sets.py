@@ -134,7 +134,9 @@ def test_rows_are_the_same_by_the_queries_of_the_ledger(saved: Filled) -> None:
 NOW = 1_795_435_200_000
 LAST = 2**63 - 1
 STORM = 1
-SHARES = [Share(STORM, taking, apart, edits) for taking, apart, edits in product((True, False), repeat=3)]
+SHARES = [
+    Share(STORM, absorbs_all, apart, edits) for absorbs_all, apart, edits in product((True, False), repeat=3)
+]
 ASKED: dict[str, list[Any]] = {
     "next due": [(each, LAST, due_by, share, others_first, limit) for each in DESTINATIONS
                  for due_by, share, others_first, limit in (

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from router.channels import read
+from router.channels import destination_from_json
 from router.model import (
     LATE,
     MINUTE,
@@ -73,7 +73,7 @@ class _Player:
         await self.store.rules.adopt(self.rules, self.now)
         await self.store.rules.judge_all(self.rules.policy, self.now)
         gone = await self.store.rules.retire(self.rules.policy, self.now)
-        retired = {key: read(key, text) for key, text in gone.items()}
+        retired = {key: destination_from_json(key, text) for key, text in gone.items()}
         self.lanes = {
             **self.rules.policy.destinations,
             **{key: each for key, each in sorted(retired.items()) if each is not None},

@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from router.channels import written
+from router.channels import destination_as_json
 from router.config import load
 from router.model import SECOND, Millis
 from router.store import Adoption
@@ -17,7 +17,9 @@ MONDAY: Millis = 1_795_392_000_000
 @cache
 def adoption(name: str) -> Adoption:
     config = load(_FOLDER / f"{name}.yaml", environ={}, now=MONDAY)
-    return Adoption(config.policy, {key: written(each) for key, each in config.policy.destinations.items()})
+    return Adoption(
+        config.policy, {key: destination_as_json(each) for key, each in config.policy.destinations.items()}
+    )
 
 
 def moment(seconds: float) -> Millis:

@@ -134,7 +134,7 @@ async def test_each_message_is_delivered_as_drawn_html(preview: Preview) -> None
     for entry in state["entries"]:
         assert entry["card"].startswith('<article class="card"><p class="meta">Fri ')
     (draft,) = state["digests"]
-    assert "As it would go out now" in draft["card"]
+    assert "As it would be sent now" in draft["card"]
     assert '<iframe src="/preview/digests/0" sandbox="allow-same-origin"' in draft["card"]
     async with preview.session.get(f"{preview.service.url}/preview/digests/0") as answer:
         assert answer.status == 200

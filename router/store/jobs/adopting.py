@@ -44,7 +44,7 @@ class Adopt(BaseJob):
 class Retire(BaseJob):
     """Forgets destinations that the rules no longer name and that are not needed.
 
-    Returns, by key, how to reach those that have yet to be notified of an end.
+    Returns the removed destinations that still have to be notified of an end: their JSON, by key.
     """
 
     policy: Policy

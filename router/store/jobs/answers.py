@@ -29,10 +29,10 @@ class Confirm(BaseJob):
 
     @property
     def weight(self) -> int:
-        return presence.BATCH
+        return presence.ALERTS_PER_BATCH
 
     def run(self, state: State) -> tuple[Receipt, int]:
-        ids: list[int] = state.ask("firing of", (self.answer.source, self.after, presence.BATCH))
+        ids: list[int] = state.ask("firing of", (self.answer.source, self.after, presence.ALERTS_PER_BATCH))
         presence.want_marked(state, self.policy, ids, self.now)
         return presence.confirm(state, self.answer, ids, self.policy, self.now), next_after(ids)
 
@@ -45,7 +45,7 @@ class FindDoubted(BaseJob):
     after: int
 
     def run(self, state: State) -> list[int]:
-        found: list[int] = state.ask("doubted", (self.source, self.after, presence.BATCH))
+        found: list[int] = state.ask("doubted", (self.source, self.after, presence.ALERTS_PER_BATCH))
         return found
 
 
@@ -91,7 +91,7 @@ class FindMarked(BaseJob):
     after: int
 
     def run(self, state: State) -> list[int]:
-        found: list[int] = state.ask("marked", (self.after, presence.BATCH))
+        found: list[int] = state.ask("marked", (self.after, presence.ALERTS_PER_BATCH))
         return found
 
 
@@ -124,7 +124,7 @@ class FindStale(BaseJob):
         state.meta.want("id", (uptime.SINCE,))
         state.ready()
         seen_up_to = presence.silent_since(state, self.listening, self.now)
-        found: list[int] = state.ask("unheard", (seen_up_to, self.now, self.after, presence.BATCH))
+        found: list[int] = state.ask("unheard", (seen_up_to, self.now, self.after, presence.ALERTS_PER_BATCH))
         return found
 
 

@@ -20,7 +20,7 @@ from router.store.jobs.job import BaseJob, PieceJob, next_after
 # How many conversations a claim examines before it runs again. Most conversations that are due have something to send.
 _CANDIDATES = 8
 # How many members of these conversations are loaded together.
-_MEMBERS = 200
+_MAX_MEMBERS_PER_CLAIM = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class Claim:
         if due and due[0].slot is not None and digests.is_large(state, due[0], self.policy, now):
             return LargeDigest(due[0].id)
         small = list(takewhile(lambda row: not _is_large(row), due))
-        some = small[:1] if sum(row.size for row in small) > _MEMBERS else small
+        some = small[:1] if sum(row.size for row in small) > _MAX_MEMBERS_PER_CLAIM else small
         claims.want_conversations(state, self.policy, [row.id for row in some], now)
         works: list[Work] = []
         left = [row.id for row in due]

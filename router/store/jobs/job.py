@@ -65,7 +65,7 @@ class AlertsJob(BaseJob):
         return len(self.ids)
 
 
-def next_after(ids: list[int], page: int = presence.BATCH) -> int:
+def next_after(ids: list[int], page: int = presence.ALERTS_PER_BATCH) -> int:
     """Return the id after which the next piece begins; 0: there are no more pieces.
 
     :param page: how many ids a piece has if more follow

@@ -19,7 +19,7 @@ _is_firing = alerts.c.status == sa.literal_column("'firing'")
 
 @one_by_one
 def firing_of(connection: sa.Connection, key: Any) -> Any:
-    """``(source, after, limit)``: the ids of the next firing alerts of a source; None: of all sources."""
+    """Return, for ``(source, after, limit)``, the ids of the next firing alerts of a source (None: of all sources)."""
     source, after, limit = key
     conditions = () if source is None else (alerts.c.source == source,)
     rows = connection.execute(_page(_is_firing, *conditions, alerts.c.id > after, limit=limit))
@@ -28,7 +28,7 @@ def firing_of(connection: sa.Connection, key: Any) -> Any:
 
 @one_by_one
 def marked(connection: sa.Connection, key: Any) -> Any:
-    """``(after, limit)``: the ids of the next firing alerts that carry a mark of Alertmanager's answers."""
+    """Return, for ``(after, limit)``, the ids of the next firing alerts that carry a mark of Alertmanager's answers."""
     after, limit = key
     said = sa.or_(alerts.c.withheld.is_not(None), alerts.c.absent_at.is_not(None))
     rows = connection.execute(_page(_is_firing, said, alerts.c.id > after, limit=limit))
@@ -37,8 +37,8 @@ def marked(connection: sa.Connection, key: Any) -> Any:
 
 @one_by_one
 def unheard(connection: sa.Connection, key: Any) -> Any:
-    """``(seen_up_to, now, after, limit)``: the ids of the next firing alerts that were not repeated since, or whose
-    ``fires_until`` has passed.
+    """Return, for ``(seen_up_to, now, after, limit)``, the ids of the next firing alerts that were not repeated
+    after ``seen_up_to``, or whose ``fires_until`` has passed.
     """
     seen_up_to, now, after, limit = key
     unrepeated = sa.and_(alerts.c.seen_at <= seen_up_to, groups.c.truncated == 0, alerts.c.about.is_(None))
@@ -54,7 +54,7 @@ def unheard(connection: sa.Connection, key: Any) -> Any:
 
 @one_by_one
 def doubted(connection: sa.Connection, key: Any) -> Any:
-    """``(source, after, limit)``: the ids of the next alerts of a source that are in doubt."""
+    """Return, for ``(source, after, limit)``, the ids of the next alerts of a source that are in doubt."""
     source, after, limit = key
     doubt = alerts.c.doubt_until.is_not(None)
     rows = connection.execute(_page(alerts.c.source == source, doubt, alerts.c.id > after, limit=limit))
@@ -63,8 +63,8 @@ def doubted(connection: sa.Connection, key: Any) -> Any:
 
 @one_by_one
 def lasting_doubts(connection: sa.Connection, key: Any) -> Any:
-    """``(now, limit)``: the ids of alerts whose doubt has lasted long enough, and when the next doubt will have (None: there
-    is none).
+    """Return, for ``(now, limit)``, the ids of alerts whose doubt has lasted long enough, and when the next
+    doubt will have lasted long enough (None: there is no doubt).
     """
     now, limit = key
     rows = connection.execute(
@@ -79,7 +79,7 @@ def lasting_doubts(connection: sa.Connection, key: Any) -> Any:
 
 
 def still_notified(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
-    """``()``: the keys of the destinations that were, or may have been, notified of an alert that still fires."""
+    """Return the keys of the destinations that were, or may have been, notified of an alert that still fires."""
     found: set[str] = set()
     last: str | None = ""
     while last is not None:  # each step reads one entry of an index
@@ -109,7 +109,7 @@ def many_muted(connection: sa.Connection, keys: Iterable[str]) -> Answers:
 
 @one_by_one
 def muted_by(connection: sa.Connection, key: Any) -> Any:
-    """``(inhibition key, after, limit)``: the ids of the next alerts that the key mutes."""
+    """Return, for ``(inhibition key, after, limit)``, the ids of the next alerts that the key mutes."""
     inhibitor, after, limit = key
     rows = connection.execute(
         sa.select(members.c.alert_id)

@@ -22,16 +22,22 @@ def has_next_at(destination: Any) -> Conditions:
 
 
 def belongs_to_storm(storm: Any) -> sa.ColumnElement[bool]:
-    """A conversation belongs to the storm, see :class:`router.core.claim.Share`. The storm 0 has no conversations."""
+    """Return the condition that a conversation belongs to the storm, see :class:`router.core.claim.Share`. The storm
+    0 has no conversations.
+    """
     of_it = sa.and_(conversations.c.storm_id == storm, conversations.c.own_message == 0)
     return sa.and_(conversations.c.storm_id.is_not(None), of_it)
 
 
 def has_own_message(share: Share, storm: Any = None) -> sa.ColumnElement[bool]:
-    """A conversation gets a message of its own, not the storm's; see :class:`router.core.claim.Share`."""
+    """Return the condition that a conversation has its own message, not the storm's. See
+    :class:`router.core.claim.Share`.
+    """
     belongs = belongs_to_storm(share.storm if storm is None else storm)
-    apart = sa.and_(sa.literal(share.edits), conversations.c.own_message == 1) if share.taking else ~belongs
-    if share.criticals_apart:
+    apart = (
+        sa.and_(sa.literal(share.edits), conversations.c.own_message == 1) if share.absorbs_all else ~belongs
+    )
+    if share.criticals_stay_separate:
         mere_end = sa.and_(belongs, conversations.c.waiting == conversations.c.ends)
         apart = sa.or_(apart, sa.and_(conversations.c.urgency == 0, ~mere_end))
     return apart

@@ -46,8 +46,10 @@ def _next_due(share: Share, *, overdue: bool) -> sa.CompoundSelect[Any]:
 
 @one_by_one
 def next_due(connection: sa.Connection, key: Any) -> Any:
-    """``(destination, now, due_by, share, others_first, limit)``: the ids of the next conversations that a storm's message
-    does not cover; and when the one after them is due, if nothing else happens (None: there is none).
+    """Return the ids of the next conversations that a storm's message does not cover, and when the conversation after
+    them is due if nothing else happens (None: there is none).
+
+    :param key: ``(destination, now, due_by, share, others_first, limit)``
     """
     destination, now, due_by, share, others_first, limit = key
     overdue = due_by < now
@@ -86,7 +88,7 @@ _NEXT_TIME = sa.select(
 
 @one_by_one
 def next_time(connection: sa.Connection, key: tuple[str, Millis]) -> Any:
-    """``(destination, now)``: the first time after now at which something may be sent to the destination (None: there is
+    """Return, for ``(destination, now)``, the first time after now at which something may be sent there (None: there is
     none); and whether something is due there but waits because an attempt failed.
     """
     destination, now = key

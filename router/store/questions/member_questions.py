@@ -46,7 +46,7 @@ def one_ended(connection: sa.Connection, key: int) -> Any:
 
 @one_by_one
 def members_of(connection: sa.Connection, key: Any) -> Any:
-    """``(conversation, after, limit)``: the ids of the next members of a conversation."""
+    """Return, for ``(conversation, after, limit)``, the ids of the next members of a conversation."""
     conversation, after, limit = key
     rows = connection.execute(
         sa.select(members.c.id)
@@ -59,7 +59,9 @@ def members_of(connection: sa.Connection, key: Any) -> Any:
 
 @one_by_one
 def left_open(connection: sa.Connection, key: Any) -> Any:
-    """``(conversation, limit)``: the ids of members that are still open although their conversation is closing."""
+    """Return, for ``(conversation, limit)``, the ids of members that are still open although their conversation is
+    closing.
+    """
     conversation, limit = key
     rows = connection.execute(
         sa.select(members.c.id)

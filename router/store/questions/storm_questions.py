@@ -14,7 +14,7 @@ _was_notified = sa.or_(conversations.c.known > 0, conversations.c.ended > 0)
 
 @one_by_one
 def surge(connection: sa.Connection, key: Any) -> Any:
-    """``(destination, now, storm, edits, above)``: see :class:`router.core.storms.Surge`."""
+    """Return the :class:`router.core.storms.Surge` for ``(destination, now, storm, edits, above)``."""
     destination, now, storm, edits, above = key
     others = (*due_conditions(destination, now), ~belongs_to_storm(storm))
     if edits:
@@ -44,8 +44,8 @@ def surge(connection: sa.Connection, key: Any) -> Any:
 
 @one_by_one
 def due_after(connection: sa.Connection, key: Any) -> Any:
-    """``(destination, now, share, after, limit)``: ``(urgency, id)`` of the next conversations that are due and that a
-    storm's message covers, most urgent first.
+    """Return, for ``(destination, now, share, after, limit)``, ``(urgency, id)`` of the next conversations that
+    are due and that a storm's message covers, most urgent first.
     """
     destination, now, share, after, limit = key
     position = sa.tuple_(conversations.c.urgency, conversations.c.id)
@@ -60,7 +60,7 @@ def due_after(connection: sa.Connection, key: Any) -> Any:
 
 @one_by_one
 def standing(connection: sa.Connection, storm: int) -> Any:
-    """``storm``: see :class:`router.core.storms.StormProgress`."""
+    """Return the :class:`router.core.storms.StormProgress` for ``storm``."""
     is_open = conversations.c.state == sa.literal_column("'open'")
     fires = sa.and_(is_open, conversations.c.shown > 0)
     left = sa.and_(is_open, _was_notified, conversations.c.delivery_id.is_(None))

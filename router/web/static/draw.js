@@ -1,8 +1,8 @@
-// What both pages draw lists and tabs with. Text is set as text, never as HTML.
+// Draws the lists and tabs of both pages. Text is set as text, never as HTML.
 export const select = (selector) => document.querySelector(selector);
 export const time = { zone: undefined }; // undefined: the browser's own
 
-/** An element with attributes and children; strings become text nodes. */
+/** Return an element with attributes and children. Strings become text nodes. */
 export function element(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -16,30 +16,30 @@ export function when(at, full = false) {
   return new Intl.DateTimeFormat("en-GB", options).format(new Date(at));
 }
 
-/** An alert by its name and its other labels. */
+/** Return an alert as its name and its other labels. */
 export function alertName(labels) {
   const rest = Object.entries(labels).filter(([key]) => key !== "alertname" && key !== "severity");
   return [element("strong", {}, labels.alertname ?? "(no name)"), " ", element("span", { class: "quiet" }, rest.map(([key, value]) => `${key}=${value}`).join(" "))];
 }
 
-/** A table. :param rows: lists of cells; a cell that is a list may break long words */
+/** Return a table. :param rows: lists of cells; in a cell that is a list, long words may be broken */
 export function table(heads, rows) {
   const cell = (content, index) => element("td", { "data-head": heads[index], class: Array.isArray(content) ? "long" : "" }, ...[content].flat());
   return element("div", { class: "card wide scroll" }, element("table", {}, element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", {}, head)))),
     element("tbody", {}, ...rows.map((cells) => element("tr", {}, ...cells.map(cell))))));
 }
 
-/** A fate and its reason. The reason may begin with the same word. */
+/** Return a fate and its reason. The reason may begin with the same word. */
 function fateReason(row) {
   return [element("span", { class: `tag ${row.fate}` }, row.fate), row.reason.startsWith(`${row.fate} by `) ? row.reason.slice(row.fate.length + 1) : row.reason];
 }
 
-/** A total as the router gives it: exact up to a bound, then "10000+". */
+/** Return a total for people. The router sends it exact up to a bound, then as "10000+". */
 export function amount(total) {
   return `${Number.parseInt(total, 10).toLocaleString("en")}${total.endsWith("+") ? "+" : ""}`;
 }
 
-/** Nodes of a list, with a line that counts the rows if the list is not complete. :param total: how many rows there are */
+/** Return the nodes of a list; if it is not complete, with a line that counts the rows. :param total: how many rows there are */
 export function newest(rows, total, nodes) {
   if (!rows.length || String(rows.length) === total) return nodes;
   return [element("p", { class: "meta" }, `The newest ${rows.length} of ${amount(total)}`), ...nodes];
@@ -75,7 +75,7 @@ export function fill(id, shown, make, nothing, count = shown.length) {
   if (badge) badge.textContent = count || "";
 }
 
-/** A function that draws now, but never twice at the same time. */
+/** Return a function that draws now, but never twice at the same time. */
 export function redrawer(draw, live) {
   let drawing = null;
   let again = false;
@@ -90,7 +90,7 @@ export function live(on) {
   select("#live").className = on ? "on" : "off";
 }
 
-/** Show the section of a tab; of the first tab if none that can be seen has this name. */
+/** Show the section of the tab with this name; if no visible tab has it, the section of the first tab. */
 export function choose(name) {
   const visible = [...document.querySelectorAll("nav button:not([hidden])")];
   const { tab } = (visible.find((button) => button.dataset.tab === name) ?? visible[0]).dataset;
@@ -98,7 +98,7 @@ export function choose(name) {
   for (const section of document.querySelectorAll("main section")) section.classList.toggle("shown", section.id === tab);
 }
 
-/** Tabs show one section at a time; the address remembers which. :param first: shown if the address names none */
+/** Make the tabs show one section at a time. The address of the page keeps its name. :param first: the section to show if the address names none */
 export function tabs(first = "") {
   select("nav").addEventListener("click", (event) => {
     const button = event.target.closest("button");

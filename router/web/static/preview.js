@@ -1,11 +1,11 @@
-// Shows /preview/state, and again whenever /preview/events says so. The server draws the messages.
+// Shows /preview/state, and loads it again at each event of /preview/events. The server draws the messages.
 import { amount, choose, decisions, element, fill, live, newest, redrawer, select, tabs, time, waiting, when } from "./draw.js";
 
 const HOUR = 3600000;
-const REDRAW_AFTER = 500; // a message is recorded a moment after it is filed
-const REDRAW_EVERY = 5000; // the waiting list also changes with the clock
+const REDRAW_AFTER = 500; // milliseconds: a message is recorded a moment after the page gets it
+const REDRAW_EVERY = 5000; // milliseconds: the waiting list also changes as time passes
 
-/** The server's drawing of an entry, as a node. The server has escaped everything in it. */
+/** Return the HTML that the server drew for an entry, as a node. The server has escaped everything in it. */
 function card(entry) {
   const template = document.createElement("template");
   template.innerHTML = entry.card;
@@ -34,7 +34,7 @@ function showClock(state) {
   }));
 }
 
-/** A tab for each channel that has a destination, before the tabs that are always there. */
+/** Show a tab for each channel that has a destination, before the tabs that every preview has. */
 function showTabs(state) {
   for (const { name, title } of state.tabs) {
     if (select(`[data-tab="${name}"]`)) continue;

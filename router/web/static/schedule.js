@@ -14,7 +14,7 @@ function placed(node, day, from, to = from) {
   return node;
 }
 
-/** A strip as long as the day; `longest` fills the column. */
+/** Return a strip whose width shows the length of the day; a day of length `longest` fills the column. */
 function strip(kind, day, longest, nodes) {
   const node = element("div", { class: kind }, ...nodes);
   node.style.setProperty("width", percent(length(day), longest));
@@ -55,7 +55,7 @@ function timetable({ name, zone, other_zones: others, now, days }) {
       element("tbody", {}, ...days.map((day) => row(day, longest, now)))));
 }
 
-/** The answer of /api/v1/schedule, drawn: a node for each interval, and what the signs mean. */
+/** Return nodes that show the answer of /api/v1/schedule: one for each interval, and a legend. */
 export function schedule(data) {
   const signs = [["span", "open"], ["u", "closed"], ["b", "now"]].map(([tag, meaning]) =>
     element("span", {}, element("span", { class: "sign hours", "aria-hidden": "true" }, element(tag)), meaning));

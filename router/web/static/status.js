@@ -8,7 +8,7 @@ async function ask(address) {
   return answer.json();
 }
 
-/** The newest rows of a list, and how many rows there are. */
+/** Return the newest rows of a list, and the number of all its rows. */
 async function list(name) {
   const answer = await fetch(`/api/v1/${name}`);
   if (!answer.ok) throw new Error(`${name}: ${answer.status}`);
@@ -55,7 +55,7 @@ function quarantined(row) {
 
 let timetables = [];
 let asked = -Infinity;
-/** The next days of each interval. They change only with the day and the rules: asked for at most once a minute. */
+/** Return the next days of each interval. They only change with the day and the rules, so they are loaded at most once a minute. */
 async function upcoming() {
   if (performance.now() - asked >= 60000) {
     timetables = await ask("/api/v1/schedule");
@@ -64,7 +64,7 @@ async function upcoming() {
   return timetables;
 }
 
-/** Notices about the database, and about files with rules that can't be used. */
+/** Return notices about the database, and about rules files that can't be used. */
 function config(loading, store) {
   const broken = loading.fragments.filter((each) => each.problems.length);
   return [

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.channels import REGISTRY
-from router.channels.base import duration
+from router.channels.base import parse_duration
 from router.channels.email import EmailSettings
 from router.config import Config, ConfigError, load, loads
 from router.decide import Outside
@@ -342,7 +342,7 @@ def test_broken_yaml_shows_no_secret_that_goes_on_in_another_line(text: str) -> 
 
 def test_a_duration_of_more_than_a_hundred_years_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="longer than a hundred years"):
-        duration("99999999999999y")
+        parse_duration("99999999999999y")
 
 
 def test_retention_has_defaults_and_is_taken_as_given() -> None:

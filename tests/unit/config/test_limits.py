@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.channels import REGISTRY, read, written
-from router.channels.limits import rate
+from router.channels import REGISTRY, destination_as_json, destination_from_json
+from router.channels.limits import parse_rate
 from router.config import Config, loads
 from router.model import HOUR, MINUTE, SECOND, LaneLimits, Rate, SharedLimits
 
@@ -60,13 +60,13 @@ def shared(loaded: Config, kind: str) -> SharedLimits:
     ],
 )
 def test_a_rate_is_read(text: str, wanted: Any) -> None:
-    assert rate(text) == wanted
+    assert parse_rate(text) == wanted
 
 
 @given(st.integers(1, 10_000), st.sampled_from([SECOND, MINUTE, HOUR]), st.integers(1, 100_000))
 def test_a_rate_is_shown_as_it_can_be_written(limit: int, per: int, burst: int) -> None:
     given = Rate(limit, per, burst)
-    assert rate(str(given)) == given
+    assert parse_rate(str(given)) == given
 
 
 def test_without_a_word_the_vendors_limits_hold() -> None:
@@ -113,7 +113,7 @@ def test_none_lifts_a_limit() -> None:
 def test_a_destination_keeps_its_rate_when_its_rules_are_gone(given: str) -> None:
     """It may still have to be told of ends."""
     before = config(one=f", rate: {given}, storm_above: 5").policy.destinations["slack:C0ONE"]
-    after = read(before.key, written(before))
+    after = destination_from_json(before.key, destination_as_json(before))
     assert after is not None
     assert after.limits == before.limits
 

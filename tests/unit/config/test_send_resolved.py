@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from router.channels import read, written
+from router.channels import destination_as_json, destination_from_json
 from router.config import ConfigError, load
 from router.model import Destination
 
@@ -33,8 +33,8 @@ def test_ends_are_sent_by_default(tmp_path: Path) -> None:
 def test_false_is_read_from_the_file_and_from_the_store(tmp_path: Path) -> None:
     slack, digest = destinations(tmp_path, ", send_resolved: false")
     assert not slack.send_resolved
-    assert read(slack.key, written(slack)) == slack
-    kept = read(digest.key, written(digest))
+    assert destination_from_json(slack.key, destination_as_json(slack)) == slack
+    kept = destination_from_json(digest.key, destination_as_json(digest))
     assert kept is not None
     assert kept.send_resolved
 

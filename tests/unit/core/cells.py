@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from router.core import rows
 from router.core.members import FATE_OF
-from router.core.table import DIGESTS, MESSAGES, NEVER_IN_DIGESTS, NEVER_IN_MESSAGES, WITHOUT_ENDS
+from router.core.table import DIGEST_CELLS, MESSAGE_CELLS, NEVER_IN_DIGESTS, NEVER_IN_MESSAGES, WITHOUT_ENDS
 from router.model import (
     HOUR,
     DecisionKind,
@@ -79,7 +79,7 @@ def _parsed(text: str) -> list[list[str]]:
 
 
 _OWN_ROWS = {
-    "messages": _parsed(MESSAGES), "without ends": _parsed(WITHOUT_ENDS), "digests": _parsed(DIGESTS)
+    "messages": _parsed(MESSAGE_CELLS), "without ends": _parsed(WITHOUT_ENDS), "digests": _parsed(DIGEST_CELLS)
 }  # fmt: skip
 _BECOMES = {**_OWN_ROWS, "without ends": [*_OWN_ROWS["without ends"], *_OWN_ROWS["messages"]]}
 _NEVER = {

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.core.judging import ABSENT
-from router.core.presence import BATCH, GONE, STALE
+from router.core.presence import ALERTS_PER_BATCH, GONE, STALE
 from router.core.reduce import PEER_LAG
 from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Retry, Status
 from router.store import Answer, Idle, Listening, Receipt, Reported, Work
@@ -552,7 +552,7 @@ def test_every_history_ends_with_what_alertmanager_has(
 
 
 def test_a_large_answer_is_taken_in_parts(world: World) -> None:
-    names = [f"Down{number}" for number in range(2 * BATCH + 1)]
+    names = [f"Down{number}" for number in range(2 * ALERTS_PER_BATCH + 1)]
     world.post(*(alert(name, "critical") for name in names))
     world.deliver(SLACK)
     had = {identity(f"{name}-critical"): Reported(MONDAY, None, PEERS) for name in names}
@@ -565,6 +565,6 @@ def test_a_large_answer_is_taken_in_parts(world: World) -> None:
             receipt, after = world.do(Confirm(answer, world.policy, world.now, after))
             seen.append(len(world.counted(receipt).changes))
         assert len(seen) == 3
-    assert seen == [BATCH, BATCH, 1]
+    assert seen == [ALERTS_PER_BATCH, ALERTS_PER_BATCH, 1]
     world.deliver(SLACK)
     assert world.providers[SLACK.key].all_firing == set()

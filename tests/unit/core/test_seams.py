@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from router.core.presence import BATCH
+from router.core.presence import ALERTS_PER_BATCH
 from router.model import (
     HOUR,
     MINUTE,
@@ -192,7 +192,7 @@ def test_settling_doubts_counts_the_groups_that_are_notified(world: World) -> No
         receipts, following = world.do(SettleDoubts(world.policy, world.now))
         rounds.append(sum(len(world.counted(each).changes) for each in receipts.values()))
     assert sum(rounds) == len(names) * groups
-    assert max(rounds) <= BATCH + groups
+    assert max(rounds) <= ALERTS_PER_BATCH + groups
 
 
 def test_an_end_is_sent_after_a_retry_during_the_next_firing(world: World) -> None:

@@ -26,8 +26,8 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     large_from(monkeypatch, 10)
     monkeypatch.setattr("router.store.questions.digest_questions.LARGE", 10)
     monkeypatch.setattr("router.store.jobs.job.MEMBERS_PER_BATCH", 10)
-    monkeypatch.setattr("router.core.storms.BATCH", 5)
-    monkeypatch.setattr("router.core.storms._MEMBERS", 10)
+    monkeypatch.setattr("router.core.storms.CONVERSATIONS_PER_BATCH", 5)
+    monkeypatch.setattr("router.core.storms._MAX_MEMBERS_PER_BATCH", 10)
 
 
 def post(world: World, count: int, level: str, status: Status = Status.FIRING, group: str = "g") -> None:

@@ -8,7 +8,7 @@ import pytest
 from router.core.claim import Share
 from router.core.rows import FIRING
 from router.core.state import State
-from router.core.storms import BATCH, Room
+from router.core.storms import CONVERSATIONS_PER_BATCH, Room
 from router.decide import Policy
 from router.model import (
     DAY,
@@ -267,7 +267,7 @@ def due(desk: Desk) -> list[int]:
     return [
         id_
         for _, id_ in desk.do(
-            jobs.FindAbsorbable(TEAM.key, desk.now, Share(taking=True), jobs.FIRST_POSITION)
+            jobs.FindAbsorbable(TEAM.key, desk.now, Share(absorbs_all=True), jobs.FIRST_POSITION)
         )
     ]
 
@@ -532,7 +532,7 @@ def test_many_take_as_many_statements_as_a_few(case: str) -> None:
 
 @pytest.mark.parametrize("case", STORMS)
 def test_a_large_storm_takes_as_many_statements_as_a_small_one(case: str) -> None:
-    few, more = (statements(STORMS[case], count) for count in (3, BATCH))
+    few, more = (statements(STORMS[case], count) for count in (3, CONVERSATIONS_PER_BATCH))
     assert more <= few
 
 

@@ -76,10 +76,10 @@ class Web:
     def parts(self) -> AppContext:
         return AppContext(
             store=self.store, clock=SystemClock(), metrics=self.metrics, sources=lambda: self.sources,
-            policy=self.policy, wake=self.wake, keep=self.undecided.keep,
+            policy=self.policy, wake_lanes=self.wake, store_large_webhook=self.undecided.keep,
             undecided=lambda: self.undecided.alerts,
             lanes=self.lanes, stopping=lambda: self.stopping,
-            max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, loading=lambda: {"applied": True},
+            max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, rules_status=lambda: {"applied": True},
             reload=self.reload, resume=self.resume,
         )  # fmt: skip
 

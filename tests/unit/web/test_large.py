@@ -73,7 +73,9 @@ class LargeWeb(Web):
 
     def parts(self) -> AppContext:
         store: Any = self.kept
-        return replace(super().parts(), store=store, keep=self.kept.keep, clock=self.clock, in_flight=0)
+        return replace(
+            super().parts(), store=store, store_large_webhook=self.kept.keep, clock=self.clock, in_flight=0
+        )
 
 
 @pytest.fixture
@@ -167,7 +169,10 @@ async def test_with_too_many_bytes_in_flight_only_small_bodies_pass(
             assert counted >= 2
         await until_taken(client, group("Large", 1, LARGE))
     said = [each["event"] for each in logs if "webhooks" in each["event"]]
-    assert said == ["webhooks refused: too many bytes are being read", "there is room for webhooks again"]
+    assert said == [
+        "webhooks refused: too many bytes are being read",
+        "webhooks are accepted again after too many bytes were being read",
+    ]
 
 
 async def test_what_is_refused_is_answered_before_it_comes(large: LargeWeb, serve: Serve) -> None:
