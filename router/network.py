@@ -9,7 +9,7 @@ import re
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PORT = re.compile(r"(?P<host>.*):(?P<port>[0-9]{1,5})", re.DOTALL)
@@ -143,14 +143,29 @@ class Network:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no message may show: the proxies' URLs with a password, and the passwords."""
+        """What no message may show: the credentials of the proxies, in each form in which a library may quote them.
+
+        A user without a password is a secret as well, because some proxies take a token there.
+        """
         secrets: set[str] = set()
         for url in filter(None, (self.proxies.http, self.proxies.https, self.proxies.other)):
             parts = urlsplit(url)
-            if parts.password:
-                user, password = unquote(parts.username or ""), unquote(parts.password)
-                secrets |= {url, parts.password, password, f"{user}:{password}"}
-        return tuple(sorted(secrets))
+            if not parts.username and not parts.password:
+                continue
+            for part in (parts.password, None if parts.password else parts.username):
+                secrets |= _forms(part or "")
+            secrets |= {url, f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"}
+        return tuple(sorted(secrets - {""}))
+
+
+def _forms(part: str) -> set[str]:
+    """Return a part of a URL as it is written, decoded, and encoded by the rules of each library that may quote it."""
+    decoded = unquote(part)
+    return {
+        part,
+        decoded,
+        *(quote(decoded, safe=safe) for safe in ("", "/", "!$'()*,", "!$&'()*+,;=", "!$&'()*+,;=:@/")),
+    }
 
 
 DIRECT = Network()
@@ -175,7 +190,8 @@ def proxies_of(
 ) -> tuple[Proxies, tuple[str, ...]]:
     """Return the proxies by the settings and the environment, and what of the environment is ignored, for people.
 
-    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY count in upper and lower case; the lower case wins, as in curl.
+    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY count in upper and lower case; the lower case wins, as in curl. An
+    empty variable counts as one that is not set.
 
     :param proxy_url: for all traffic, instead of the environment's proxies
     :param no_proxy: instead of NO_PROXY
@@ -215,9 +231,10 @@ def _exceptions(name: str, text: str) -> tuple[list[ProxyException], list[str]]:
 
 def _variable(environ: Mapping[str, str], name: str) -> tuple[str, str]:
     """Return the name of the variable that counts, and its value; empty: it is not set."""
-    upper = name.upper()
-    used = name if name in environ else upper
-    return used, environ.get(used, "").strip()
+    for used in (name, name.upper()):
+        if value := environ.get(used, "").strip():
+            return used, value
+    return name.upper(), ""
 
 
 def _normal_host(host: str) -> str:

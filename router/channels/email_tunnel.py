@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from urllib.parse import unquote, urlsplit
 
 _MAX_HEAD_BYTES = 16 * 2**10
+# A transport closes within five passes of the loop.
+_MAX_LOOP_PASSES = 20
 _CHUNK_BYTES = 64 * 2**10
 
 
@@ -53,7 +55,20 @@ async def open_tunnel(
         await asyncio.gather(*pumps, return_exceptions=True)
         writer.transport.abort()
         ours.close()
+        await _closed_by_its_transport(theirs)
         theirs.close()
+
+
+async def _closed_by_its_transport(one: socket.socket) -> None:
+    """Wait until the transport that uses a socket has closed it, because the other end is closed.
+
+    The loop still watches the number of a socket that is closed under its transport, and another connection may get that
+    number. A socket that no transport uses stays open.
+    """
+    for _ in range(_MAX_LOOP_PASSES):
+        if one.fileno() == -1:
+            return
+        await asyncio.sleep(0)
 
 
 async def _connect(

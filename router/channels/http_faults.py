@@ -40,7 +40,10 @@ def fault_outcome(error: Exception, cause: str = "") -> Retry | Broken:
     """
     if isinstance(error, RedirectError):
         return Broken(f"http {error.status}: {REDIRECT_REASONS[error.status]}", cause=cause)
-    words = str(error)
+    # aiohttp's text of such an error ends with the URL that was requested: for a proxy, with its credentials.
+    words = (
+        f"{error.status} {error.message}" if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    )
     if reason := tls_failure(error):
         return Broken(reason, words=words, cause=cause)
     return next(

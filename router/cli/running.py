@@ -1,5 +1,7 @@
 """``alert-router serve``."""
 
+import math
+import re
 import sys
 from pathlib import Path
 
@@ -21,7 +23,8 @@ class Listen(click.ParamType[tuple[str, int]]):
         if isinstance(value, tuple):
             return value
         host, colon, port = str(value).rpartition(":")
-        if not (port.isdecimal() and port.isascii()) or int(port) > 65535:
+        is_host = (host.startswith("[") and host.endswith("]")) or not re.search(r"[\s/:\[\]]", host)
+        if not is_host or not (port.isdecimal() and port.isascii()) or int(port) > 65535:
             todo = "write it like 127.0.0.1:9099, 9099 (loopback) or :9099 (all interfaces)"
             self.fail(f"{value!r} is no address; {todo}", param, ctx)
         return host.strip("[]") or (_ALL_INTERFACES if colon else _LOOPBACK), int(port)
@@ -109,6 +112,8 @@ def serve(  # noqa: PLR0913  (an argument an option: that is click)
 
     Exit code 1 if it can't start.
     """
+    if not math.isfinite(drain):
+        raise click.BadParameter(f"{drain} is no number of seconds", param_hint="--drain")
     if sample and not preview:
         raise click.UsageError("--sample goes with --preview: it would page people")
     from router import logs

@@ -205,13 +205,20 @@ def decide_all(accepting: "Accepting") -> Receipt:
 def complete(state: State, group: int, policy: Policy, now: Millis) -> set[str]:
     """Apply that Alertmanager shows the whole group: a conversation that only hidden alerts kept open is over.
 
-    Its end is sent, also after an end was given up. Where no message is sent for ends, it closes. Return the keys of the
+    Its end is sent, also after an end was given up. Where no message is sent for ends, or the destination is gone, it
+    closes. Return the keys of the
     destinations to wake.
     """
     over = [
         row for row in state.conversations.of("open of group", group) if row.ended and has_nothing_to_say(row)
     ]
-    kept_open = [row for row in over if sends_ends(state, policy, row.destination)]
+    kept_open = [
+        row
+        for row in over
+        # A destination that the rules no longer name and that the store does not keep has no lane.
+        if (policy.names(row.destination) or state.destinations.get(row.destination) is not None)
+        and sends_ends(state, policy, row.destination)
+    ]
     close_empty(state, {row.id for row in over} - {row.id for row in kept_open})
     state.members.want("conversation", (row.id for row in kept_open if row.size <= LARGE))
     for row in kept_open:

@@ -30,10 +30,8 @@ def sends_ends(state: State, policy: Policy, destination: str) -> bool:
 
     :raises MissingRows: the row of the destination is not loaded yet
     """
-    for several in policy.receivers.values():
-        for each in several:
-            if each.key == destination:
-                return each.send_resolved
+    if (named := policy.destinations.get(destination)) is not None:
+        return named.send_resolved
     row = state.destinations.get(destination)
     if row is None:
         return True

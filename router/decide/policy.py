@@ -193,7 +193,13 @@ class Policy:
     fingerprint: str = ""
     """Changes whenever the rules do. Then open work is decided again."""
     configuration: Configuration = _NO_CONFIGURATION
+    destinations: Mapping[str, Destination] = field(init=False, repr=False, compare=False)
+    """Every destination, by key."""
     _matched: dict[str, "Matched"] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_key = {each.key: each for several in self.receivers.values() for each in several}
+        object.__setattr__(self, "destinations", by_key)
 
     def match(self, labels: Labels, identity: str = "", *, own: bool = False) -> "Matched":
         """Return what the policy says about the labels of an alert.
@@ -238,9 +244,4 @@ class Policy:
 
     def names(self, destination: str) -> bool:
         """Return whether some receiver has a destination with this key."""
-        return any(each.key == destination for several in self.receivers.values() for each in several)
-
-    @property
-    def destinations(self) -> dict[str, Destination]:
-        """Every destination, by key."""
-        return {each.key: each for several in self.receivers.values() for each in several}
+        return destination in self.destinations

@@ -110,7 +110,8 @@ HTTP, HTTPS, ALL = "http://h.example:1", "http://s.example:2", "https://a.exampl
         ({"ALL_PROXY": ALL}, ALL, ALL, ALL),
         ({"all_proxy": ALL, "HTTPS_PROXY": HTTPS}, ALL, HTTPS, ALL),
         ({"HTTP_PROXY": HTTP, "http_proxy": ALL}, ALL, None, None),
-        ({"HTTP_PROXY": HTTP, "http_proxy": ""}, None, None, None),
+        ({"HTTP_PROXY": HTTP, "http_proxy": ""}, HTTP, None, None),
+        ({"HTTPS_PROXY": HTTPS, "https_proxy": " "}, None, HTTPS, None),
         ({"HTTPS_PROXY": "s.example:2"}, None, HTTPS, None),
         ({"HTTPS_PROXY": " "}, None, None, None),
     ],
@@ -171,9 +172,15 @@ def test_what_is_no_web_address_has_no_proxy(url: str) -> None:
     assert network("").proxy_for(url) is None
 
 
+def test_an_empty_no_proxy_hides_no_other() -> None:
+    proxies, _ = proxies_of({"HTTPS_PROXY": HTTPS, "NO_PROXY": "x.example", "no_proxy": ""})
+    assert Network(proxies).proxy_for("https://x.example/") is None
+
+
 def test_passwords_are_secrets_and_stand_in_no_repr() -> None:
     settings = Network(proxies_of({}, proxy_url="http://u:p%40ss@x.example")[0])
     assert set(settings.secrets) == {"http://u:p%40ss@x.example", "p%40ss", "p@ss", "u:p@ss"}
+    assert "t0ken" in Network(proxies_of({}, proxy_url="http://t0ken@x.example")[0]).secrets
     assert "ss@x" not in repr(settings)
     assert DIRECT.secrets == network("").secrets == ()
 

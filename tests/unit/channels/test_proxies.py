@@ -1,11 +1,15 @@
 """Every channel obeys the network settings alike: over real sockets, through a proxy, with a certificate authority."""
 
+import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
+from yarl import URL
 
 from router.channels import REGISTRY
 from router.channels.email import EmailChannel, EmailOptions, EmailSettings
@@ -16,9 +20,9 @@ from tests.unit.channels.rigs import RIGS
 from tests.unit.channels.talk import NOW, TEMPLATES, conversation, destination
 from tests.world.fake_anything import Anything, Speak, fall_silent, http, smtp
 from tests.world.fake_proxy import PASSWORD, Asked, FakeProxy
+from tests.world.fake_smtp import HANG, FakeSmtp
 from tests.world.fake_smtp import PASSWORD as SMTP_PASSWORD
 from tests.world.fake_smtp import USER as SMTP_USER
-from tests.world.fake_smtp import FakeSmtp
 
 SERVER = "provider.proxied.example:8443"
 SUCCESS: Mapping[str, Speak] = {
@@ -129,6 +133,32 @@ async def test_what_a_proxy_does_not_forward_has_not_arrived(
         assert secret not in repr(outcome)
 
 
+CREDENTIALS = [
+    "t0kenofnobody",
+    "user:p4ss^w|rd-of-nobody",
+    "user:p%C3%A4ss-of-nobody",
+    "user:p!a$s'of*nobody",
+]
+
+
+@pytest.mark.parametrize("credentials", CREDENTIALS)
+async def test_no_form_of_a_proxys_credentials_is_shown(name: str, credentials: str) -> None:
+    """aiohttp quotes the proxy's address, encoded by its own rules, where the proxy refuses it."""
+
+    async def refuse(reader: Any, writer: Any) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+
+    async with Anything() as proxy:
+        proxy.speak = refuse
+        outcome = await send(name, through(f"http://{credentials}@{proxy.address}"))
+    assert isinstance(outcome, Retry)
+    secret = credentials.rpartition(":")[2]
+    aiohttps = URL(f"http://{credentials}@h").raw_authority.partition("@")[0].rpartition(":")[2]
+    for form in (secret, unquote(secret), quote(unquote(secret)), quote(unquote(secret), safe=""), aiohttps):
+        assert form not in repr(outcome)
+
+
 @pytest.mark.parametrize("name", ["webhook", "slack", "pagerduty", "discord"])
 async def test_unencrypted_requests_go_through_the_proxy_too(name: str) -> None:
     rig, kind = RIGS[name], REGISTRY[name]
@@ -167,6 +197,30 @@ async def test_starttls_and_login_work_through_a_tunnel(tls: ssl.SSLContext, aut
             assert isinstance(outcome, Delivered), outcome
         assert proxy.asked == [Asked("CONNECT", "mail.proxied.example:587")] * 2
         assert len(smarthost.mails) == 2
+
+
+async def test_a_stalled_tunnel_leaves_no_socket_with_the_loop(tls: ssl.SSLContext, authority: str) -> None:
+    """Another connection may get the number of a socket that is closed."""
+    settings = EmailSettings.model_validate({
+        "smarthost": "mail.proxied.example:587", "from": "alerts@router.example", "hello": "router.example",
+        "username": SMTP_USER, "password": SMTP_PASSWORD,
+    })  # fmt: skip
+    place = destination("email", EmailOptions.model_validate({"to": ["anna@example.com"]}))
+    loop = asyncio.get_running_loop()
+    async with FakeSmtp(tls) as smarthost, FakeProxy(smarthost.smarthost) as proxy:
+        channel = EmailChannel(
+            settings, through(proxy.url, authority=authority), timeout=0.3
+        )  # real time: it hangs
+        smarthost.fail(HANG)
+        talk = conversation()
+        outcome = await channel.send(place, talk, channel.render(place, talk, TEMPLATES))
+        assert isinstance(outcome, Retry), outcome
+        pairs = [socket.socketpair() for _ in range(20)]
+        for one in (each for pair in pairs for each in pair):
+            loop.add_reader(one, lambda: None)
+            loop.remove_reader(one)
+            one.close()
+        smarthost.release()
 
 
 @pytest.mark.parametrize("name", ["email"])

@@ -75,10 +75,31 @@ def test_a_port_alone_is_loopback_and_a_colon_all_interfaces(text: str, address:
     assert Listen().convert(text, None, None) == address
 
 
-@pytest.mark.parametrize("text", ["", ":", "127.0.0.1", "localhost:http", ":65536", ":٣"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":",
+        "127.0.0.1",
+        "localhost:http",
+        ":65536",
+        ":٣",
+        "::1",
+        "::1:9099",
+        "[::1:80",
+        "http://x:80",
+        "a b:80",
+    ],
+)
 def test_what_is_no_address_is_wrong_usage(text: str) -> None:
     result = run("serve", "--listen", text)
     assert (result.exit_code, "is no address; write it like 127.0.0.1:9099" in result.output) == (2, True)
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1"])
+def test_a_stop_takes_a_number_of_seconds(seconds: str) -> None:
+    result = run("serve", "--drain", seconds)
+    assert (result.exit_code, "--drain" in result.output) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from router.core.unsent_ends import NOT_SENT, UNCONFIRMED
+from router.decide import Policy
 from router.model import HOUR, MINUTE, Delivered, Refusal, Rejected, Retry, Status
 from router.store import Idle
-from tests.unit.core.world import PAGER, POLICY, RULES, SLACK, World, alert, without_ends
+from tests.unit.core.world import PAGER, POLICY, RULES, SLACK, TEAM, World, alert, without_ends
 
 WITHOUT = without_ends(POLICY, [SLACK.key])
 
@@ -153,6 +154,30 @@ def test_a_repeated_end_is_dropped_too(world: World) -> None:
     end(world, "A", "B")
     assert world.fates(SLACK)[2:] == ["dropped"] * 6
     assert reasons(world, "dropped") == {NOT_SENT}
+
+
+@pytest.mark.parametrize("rules", [POLICY, WITHOUT])
+def test_a_group_of_a_gone_destination_closes_when_it_is_shown_whole(world: World, rules: Policy) -> None:
+    """Its hidden alerts kept the conversation open. There is no lane any more that could send the end."""
+    world.reload(rules)
+    world.post(alert("A", "critical"), truncated=2)
+    world.deliver()
+    end(world, "A", truncated=2)
+    world.deliver()
+    world.reload(
+        replace(
+            POLICY,
+            receivers={"team": (TEAM,)},
+            root=replace(POLICY.root, routes=()),
+            schedules={},
+            fingerprint="team",
+        )
+    )
+    end(world, "A", truncated=0)
+    assert {row.state for row in world.state.conversations if row.destination == SLACK.key} == {"closed"}
+    assert not [
+        row for row in world.state.conversations if row.destination == SLACK.key and row.due_at is not None
+    ]
 
 
 def test_a_group_that_is_shown_whole_closes_without_a_message(world: World) -> None:
