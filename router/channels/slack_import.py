@@ -56,7 +56,7 @@ class SlackImport(ChannelImport):
             if token is None:
                 self._note_bot(config)
             self.settings = {"token": token or self.context.variables.new("SLACK_BOT_TOKEN")}
-        elif token not in {None, self.settings["token"]}:
+        elif token is not None and token != self.settings["token"]:
             config.note(
                 "this has another token for Slack", "routes.yaml has one: use a bot that is in all channels"
             )

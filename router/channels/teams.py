@@ -189,12 +189,19 @@ class TeamsImport(ChannelImport):
         return {"webhook_url": secret, "name": self.context.destination_name(receiver, {"url": secret})}
 
 
+# The URL of a workflow, and of the connectors before it: whoever has it can post.
+# https://learn.microsoft.com/en-us/azure/connectors/connectors-native-reqres
+_WORKFLOW_URL = (
+    r"""\b[^\s"',}\]/]*(?:logic\.azure|powerplatform|webhook\.office)\.com(?::\d+)?/[^\s"',}\]]+"""
+)
 TEAMS = ChannelSpec(
-    name="teams", title="Teams", nothing_sent="No Teams message yet.", section="teams", settings=TeamsSettings, options=TeamsOptions, make=TeamsChannel,
+    name="teams", title="Teams", nothing_sent="No Teams message yet.",
+    section="teams", settings=TeamsSettings, options=TeamsOptions, make=TeamsChannel,
     # https://learn.microsoft.com/en-us/connectors/teams/#limits: 300 calls in 300 s; and
     # https://learn.microsoft.com/en-us/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using#rate-limiting-for-connectors:
     # four in a second. The burst is within both.
     limits=LaneLimits(Rate(59, MINUTE, burst=3)), placeholder={},
     # Nothing can be edited. As with mail, each message of a storm names what is new, and the next one waits.
     storm_every=5 * MINUTE, storm_room=STORM_ROOM, importer=TeamsImport, draw=draw, updates=False,
+    secret_pattern=_WORKFLOW_URL,
 )  # fmt: skip

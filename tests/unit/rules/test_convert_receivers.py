@@ -72,3 +72,14 @@ def test_a_destination_with_two_send_resolved_sends_ends(key: str, first: bool) 
     result = converted(*configs)
     assert sends_resolved(result) == [True, True]
     assert "with and without send_resolved" in str(result.notes)
+
+
+def test_two_slack_receivers_may_share_a_token_file() -> None:
+    """A secret that is read from a file is a mapping."""
+    several = [
+        {"channel": "C0CRITICAL", "app_token_file": "/run/token"},
+        {"channel": "C0WARNINGS", "app_token_file": "/run/token"},
+    ]
+    result = converted({"slack_configs": several})
+    assert len(sends_resolved(result)) == 2
+    assert "another token" not in str(result.notes)
