@@ -82,7 +82,7 @@ NO_STORM = Share()
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ClaimedDelivery:
     """One attempt to bring a conversation up to date, claimed and logged as begun."""
 
     delivery: int
@@ -101,7 +101,7 @@ class Work:
     """The rank of its most urgent alert; 0: critical."""
     share: Share | None = None
     """For the message of a storm: which conversations it absorbs. None: this is not a storm."""
-    parts: tuple["Work", ...] = ()
+    parts: tuple["ClaimedDelivery", ...] = ()
     """For the message of a storm: the absorbed conversations. They have no deliveries of their own."""
     before: ConversationRow | None = field(default=None, compare=False, repr=False)
     """The row of the conversation before the claim, to undo the claim."""
@@ -174,7 +174,7 @@ def claim_conversation(
     *,
     quiet_digest: bool = False,
     scope: DigestScope = ALL_DESTINATIONS,
-) -> Work | None:
+) -> ClaimedDelivery | None:
     """Begin the delivery of a due conversation; return None if it has nothing to say.
 
     Members whose firing was not notified are judged again, by the inhibitors and hours of now.
@@ -190,7 +190,7 @@ def claim_conversation(
     return None if work is None else begin(state, work, now)
 
 
-def begin(state: State, work: Work, now: Millis) -> Work:
+def begin(state: State, work: ClaimedDelivery, now: Millis) -> ClaimedDelivery:
     """Log an attempt as begun; return it with its delivery id and revision."""
     conversation = work.conversation
     delivery = state.deliveries.put(
@@ -208,7 +208,7 @@ def begin(state: State, work: Work, now: Millis) -> Work:
     return replace(work, delivery=delivery, conversation=replace(conversation, revision=revision))
 
 
-def take_back(state: State, work: Work) -> ConversationRow:
+def take_back(state: State, work: ClaimedDelivery) -> ConversationRow:
     """Remove an attempt that is not made, and restore the conversation. The generation stays as the claim set it, because
     no generation is used twice.
     """
@@ -221,7 +221,7 @@ def take_back(state: State, work: Work) -> ConversationRow:
     return change(state, row, delivery_id=None)
 
 
-def present_state(state: State, id_: int, policy: Policy, now: Millis) -> Work | None:
+def present_state(state: State, id_: int, policy: Policy, now: Millis) -> ClaimedDelivery | None:
     """Return what a due conversation is to say; the attempt is not logged yet. None: it has nothing to say, and is not
     due any more.
     """
@@ -260,7 +260,7 @@ def work_about(
     known: list[tuple[MemberRow, AlertRow]],
     before: Mapping[int, str],
     now: Millis,
-) -> Work:
+) -> ClaimedDelivery:
     """Return what is to be sent.
 
     :param known: all members of the conversation, with their alerts
@@ -321,7 +321,9 @@ def is_large(row: ConversationRow) -> bool:
     return row.size > LARGE
 
 
-def start_report(state: State, work: Work, policy: Policy, now: Millis, *, quiet: bool) -> Work | None:
+def start_report(
+    state: State, work: ClaimedDelivery, policy: Policy, now: Millis, *, quiet: bool
+) -> ClaimedDelivery | None:
     """Begin the delivery of a digest that was read beside the writer; None: it is not due, or reports nothing."""
     row = state.conversations[work.id]
     if row.next_at is None or row.next_at > now:
@@ -335,13 +337,13 @@ def is_due(member: MemberRow, now: Millis) -> bool:
 
 def _claim_digest(
     state: State, row: ConversationRow, policy: Policy, now: Millis, *, quiet: bool, scope: DigestScope
-) -> Work | None:
+) -> ClaimedDelivery | None:
     judge_once_more(state, row.id, policy, now)
     work = report(state, row.id, policy, now, scope)
     return None if finish_if_empty(state, work, policy, now, quiet=quiet) else work
 
 
-def report(state: State, id_: int, policy: Policy, now: Millis, scope: DigestScope) -> Work:
+def report(state: State, id_: int, policy: Policy, now: Millis, scope: DigestScope) -> ClaimedDelivery:
     """Return what a digest reports; its members are judged already. It changes no row."""
     row = state.conversations[id_]
     view = digests.view(state, row, policy, now, scope)
@@ -353,7 +355,7 @@ def report(state: State, id_: int, policy: Policy, now: Millis, scope: DigestSco
     return work_of(row, conversation_of(row, now, (), digest=view), notice, now)
 
 
-def finish_if_empty(state: State, work: Work, policy: Policy, now: Millis, *, quiet: bool) -> bool:
+def finish_if_empty(state: State, work: ClaimedDelivery, policy: Policy, now: Millis, *, quiet: bool) -> bool:
     """Finish a digest that reports nothing: the next one follows. Return whether it was finished.
 
     :param quiet: an empty digest is sent as "all quiet"
@@ -386,8 +388,10 @@ def conversation_of(
 
 def work_of(
     row: ConversationRow, conversation: Conversation, notice: tuple[Notice, ...], now: Millis
-) -> Work:
+) -> ClaimedDelivery:
     first = now
     if row.attempts > 0:
         first = row.tried_since or row.due_at or now
-    return Work(0, row.id, row.group_id, conversation, notice, min(first, now), row.urgency, before=row)
+    return ClaimedDelivery(
+        0, row.id, row.group_id, conversation, notice, min(first, now), row.urgency, before=row
+    )

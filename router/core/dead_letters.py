@@ -6,7 +6,7 @@ Retrying and discarding them is in :mod:`router.core.dead_letter_settling`.
 import json
 
 from router.core import digests, fates
-from router.core.claim import Notice, Work
+from router.core.claim import ClaimedDelivery, Notice
 from router.core.conversations import change, find_due, put_member
 from router.core.fates import ANY_GENERATION
 from router.core.members import NEVER_NOTIFIED, Transitions
@@ -31,7 +31,7 @@ from router.model import (
 )
 
 
-def give_up(state: State, work: Work, reason: str, policy: Policy, now: Millis) -> frozenset[str]:
+def give_up(state: State, work: ClaimedDelivery, reason: str, policy: Policy, now: Millis) -> frozenset[str]:
     """Give up an attempt: write a dead letter, and notify the destination's ``on_failure`` receiver instead.
 
     Return the keys of the destinations that have something to send now.
@@ -51,13 +51,15 @@ def give_up(state: State, work: Work, reason: str, policy: Policy, now: Millis) 
     return woken
 
 
-def give_up_some(state: State, work: Work, reason: str, policy: Policy, now: Millis) -> frozenset[str]:
+def give_up_some(
+    state: State, work: ClaimedDelivery, reason: str, policy: Policy, now: Millis
+) -> frozenset[str]:
     """Give up some alerts of a large conversation: after the dead letter is written, before the attempt ends."""
     _finish(state, work, reason, policy, now)
     return notify_instead(state, work, reason, policy, now)
 
 
-def _finish(state: State, work: Work, reason: str, policy: Policy, now: Millis) -> None:
+def _finish(state: State, work: ClaimedDelivery, reason: str, policy: Policy, now: Millis) -> None:
     for each in work.notice:
         fates.finish(state, each.member, work.conversation.version, Fate.DEAD, reason, now)
         if work.conversation.digest is None:
@@ -65,7 +67,7 @@ def _finish(state: State, work: Work, reason: str, policy: Policy, now: Millis) 
 
 
 def give_up_recipients(
-    state: State, work: Work, refused: tuple[Refusal, ...], policy: Policy, now: Millis
+    state: State, work: ClaimedDelivery, refused: tuple[Refusal, ...], policy: Policy, now: Millis
 ) -> frozenset[str]:
     """Give up single recipients of an attempt: write a dead letter for each, and notify the ``on_failure`` receiver.
 
@@ -106,7 +108,9 @@ def _open_dead_letter(state: State, conversation: int, recipient: str) -> DeadLe
     return next((each for each in found if each.recipient == recipient), None)
 
 
-def write_dead_letter(state: State, work: Work, reason: str, now: Millis, recipient: str = "") -> None:
+def write_dead_letter(
+    state: State, work: ClaimedDelivery, reason: str, now: Millis, recipient: str = ""
+) -> None:
     """Write a dead letter of an attempt, or add the attempt to the conversation's open dead letter."""
     notices = {each.member: {"status": each.status, "notified": each.notified_before} for each in work.notice}
     dead_letter = _open_dead_letter(state, work.id, recipient)
@@ -138,7 +142,9 @@ def notices_of(dead_letter: DeadLetterRow) -> dict[int, dict[str, str]]:
     return {each.pop("member"): each for each in json.loads(dead_letter.notices)}
 
 
-def notify_instead(state: State, work: Work, reason: str, policy: Policy, now: Millis) -> frozenset[str]:
+def notify_instead(
+    state: State, work: ClaimedDelivery, reason: str, policy: Policy, now: Millis
+) -> frozenset[str]:
     """Notify the ``on_failure`` receiver of the firings that this attempt could not deliver.
 
     Return the keys of the destinations that have something to send now.
@@ -182,7 +188,7 @@ def _failover_destinations(policy: Policy, key: str) -> list[Destination]:
     return [each for each in policy.receivers.get(receiver or "", ()) if each.key != key]
 
 
-def want_notified_instead(state: State, work: Work, policy: Policy, now: Millis) -> None:
+def want_notified_instead(state: State, work: ClaimedDelivery, policy: Policy, now: Millis) -> None:
     """Load the rows that :func:`notify_instead` needs, in rounds. :raises MissingRows: rows are not loaded yet"""
     others = _failover_destinations(policy, work.conversation.destination)
     if not others:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from router.core.claim import (
-    Work,
+    ClaimedDelivery,
     begin,
     conversation_of,
     is_due,
@@ -33,7 +33,7 @@ from router.model import Broken, Delivered, Millis, Outcome, Rejected, Retry
 class LargeClaim:
     """A begun delivery of a large conversation. What it says is read beside the writer."""
 
-    work: Work
+    work: ClaimedDelivery
     """The attempt, still without alerts."""
     row: ConversationRow
     group: GroupRow
@@ -66,7 +66,7 @@ def mark(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis
 
 
 def start(
-    state: State, id_: int, now: Millis, before: Mapping[int, str], storm: Work | None = None
+    state: State, id_: int, now: Millis, before: Mapping[int, str], storm: ClaimedDelivery | None = None
 ) -> LargeClaim | None:
     """Begin the delivery of a conversation whose members are marked; None: it is not due any more.
 
@@ -94,7 +94,9 @@ def start(
     return LargeClaim(work, state.conversations[id_], group)
 
 
-def record_some(state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis) -> Recorded:
+def record_some(
+    state: State, work: ClaimedDelivery, outcome: Outcome, policy: Policy, now: Millis
+) -> Recorded:
     """Apply an outcome to some members, before :func:`router.core.record.record_outcome` ends the delivery.
 
     :param work: the attempt, with some of its notices

@@ -6,7 +6,7 @@ from functools import partial
 
 from router.core import digests, fates
 from router.core.accept import complete
-from router.core.claim import Work
+from router.core.claim import ClaimedDelivery
 from router.core.conversations import (
     begin_another,
     change,
@@ -46,7 +46,9 @@ class Recorded:
     """A large conversation is over: its members are still to be closed, in pieces."""
 
 
-def want_recorded(state: State, works: Sequence[Work], outcome: Outcome, policy: Policy, now: Millis) -> None:
+def want_recorded(
+    state: State, works: Sequence[ClaimedDelivery], outcome: Outcome, policy: Policy, now: Millis
+) -> None:
     """Load the rows that :func:`record_outcome` and :func:`record_parts` need, in rounds.
 
     :raises MissingRows: rows are not loaded yet
@@ -74,7 +76,7 @@ def want_recorded(state: State, works: Sequence[Work], outcome: Outcome, policy:
 
 
 def record_outcome(
-    state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis,
+    state: State, work: ClaimedDelivery, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis,
     message: bytes | None = None,
 ) -> Recorded:  # fmt: skip
     """Record the outcome of an attempt.
@@ -109,7 +111,7 @@ def record_outcome(
 
 
 def apply_outcome(
-    state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
+    state: State, work: ClaimedDelivery, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
 ) -> Recorded:
     """Apply an outcome to a conversation, which a storm may have absorbed."""
     match outcome:
@@ -134,13 +136,18 @@ def _left_out(outcome: Outcome) -> str:
     )
 
 
-def with_unknown_arrival(work: Work) -> Work:
+def with_unknown_arrival(work: ClaimedDelivery) -> ClaimedDelivery:
     """Return the attempt as one of which any member may have been notified before."""
     return replace(work, notice=tuple(replace(each, notified_before=UNKNOWN) for each in work.notice))
 
 
 def record_parts(
-    state: State, works: Iterable[Work], outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
+    state: State,
+    works: Iterable[ClaimedDelivery],
+    outcome: Outcome,
+    policy: Policy,
+    now: Millis,
+    not_before: Millis,
 ) -> Recorded:
     """Apply the outcome of a storm's message to conversations that it absorbed.
 
@@ -157,7 +164,7 @@ def record_parts(
 
 
 def _record_part(
-    state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
+    state: State, work: ClaimedDelivery, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
 ) -> Recorded:
     change(state, state.conversations[work.id], delivery_id=None)
     wake: set[str] = set()
@@ -167,7 +174,7 @@ def _record_part(
     return Recorded(recorded.accepted, recorded.wake | wake)
 
 
-def _with_own_remote(outcome: Outcome, work: Work) -> Outcome:
+def _with_own_remote(outcome: Outcome, work: ClaimedDelivery) -> Outcome:
     """Return the outcome for an absorbed conversation: its own remote state does not change."""
     match outcome:
         case Rejected():
@@ -180,7 +187,7 @@ def _with_own_remote(outcome: Outcome, work: Work) -> Outcome:
 
 
 def _apply_to_storm(
-    state: State, work: Work, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
+    state: State, work: ClaimedDelivery, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
 ) -> Recorded:
     view = work.conversation.storm
     match outcome:
@@ -197,7 +204,7 @@ def _apply_to_storm(
 
 
 def _delivered(
-    state: State, work: Work, outcome: Delivered, policy: Policy, now: Millis
+    state: State, work: ClaimedDelivery, outcome: Delivered, policy: Policy, now: Millis
 ) -> tuple[Millis, ...]:
     accepted = record_notified(state, work, policy, now)
     _keep_success(state, work, outcome, now, 0)
@@ -215,7 +222,7 @@ def _delivered(
     return accepted
 
 
-def record_notified(state: State, work: Work, policy: Policy, now: Millis) -> tuple[Millis, ...]:
+def record_notified(state: State, work: ClaimedDelivery, policy: Policy, now: Millis) -> tuple[Millis, ...]:
     """Record that the destination was notified. Return when the changes had been accepted (epoch ms)."""
     generation = work.conversation.version
     accepted: list[Millis] = []
@@ -245,7 +252,7 @@ def record_notified(state: State, work: Work, policy: Policy, now: Millis) -> tu
     return tuple(accepted)
 
 
-def _settle_unsent(state: State, work: Work, policy: Policy, now: Millis, *firing: Result) -> None:
+def _settle_unsent(state: State, work: ClaimedDelivery, policy: Policy, now: Millis, *firing: Result) -> None:
     """Settle the ends that came while the attempt was under way, if the destination gets no message for them."""
     if work.conversation.digest is not None:
         return
@@ -266,7 +273,9 @@ def _complete_by_now(state: State, group: int, policy: Policy, now: Millis) -> N
         complete(state, group, policy, now)
 
 
-def _keep_success(state: State, work: Work, outcome: Delivered, now: Millis, not_before: Millis) -> None:
+def _keep_success(
+    state: State, work: ClaimedDelivery, outcome: Delivered, now: Millis, not_before: Millis
+) -> None:
     """Save a delivered state. :param not_before: when the next message may be sent (epoch ms); 0: immediately"""
     keep_remote(
         state, work.id, outcome.remote, observed_generation=work.conversation.version, attempts=0, partly=0,
@@ -274,7 +283,7 @@ def _keep_success(state: State, work: Work, outcome: Delivered, now: Millis, not
     )  # fmt: skip
 
 
-def _keep_failure(state: State, work: Work, outcome: Retry | Broken, not_before: Millis) -> None:
+def _keep_failure(state: State, work: ClaimedDelivery, outcome: Retry | Broken, not_before: Millis) -> None:
     remote = work.conversation.remote if outcome.remote is None else outcome.remote
     further, partly = (outcome.further, bool(outcome.late)) if isinstance(outcome, Retry) else (False, False)
     keep_remote(
@@ -283,7 +292,7 @@ def _keep_failure(state: State, work: Work, outcome: Retry | Broken, not_before:
     )  # fmt: skip
 
 
-def _close(state: State, work: Work, now: Millis) -> None:
+def _close(state: State, work: ClaimedDelivery, now: Millis) -> None:
     """Close a conversation that is over. Firing alerts that were not notified begin another conversation."""
     row = state.conversations[work.id]
     if row.known:
@@ -294,7 +303,12 @@ def _close(state: State, work: Work, now: Millis) -> None:
 
 
 def _retry(
-    state: State, work: Work, outcome: Retry | Broken, policy: Policy, now: Millis, not_before: Millis
+    state: State,
+    work: ClaimedDelivery,
+    outcome: Retry | Broken,
+    policy: Policy,
+    now: Millis,
+    not_before: Millis,
 ) -> None:
     _keep_failure(state, work, outcome, not_before)
     if work.conversation.digest is None:
@@ -302,7 +316,9 @@ def _retry(
         close_if_empty(state, work.id)
 
 
-def settle_failure(state: State, work: Work, outcome: Retry | Broken, policy: Policy, now: Millis) -> None:
+def settle_failure(
+    state: State, work: ClaimedDelivery, outcome: Retry | Broken, policy: Policy, now: Millis
+) -> None:
     """Update the members after a failed attempt. If its answer was lost, they may have been notified."""
     if outcome.ambiguous:
         _settle_unsent(state, work, policy, now)
@@ -310,7 +326,7 @@ def settle_failure(state: State, work: Work, outcome: Retry | Broken, policy: Po
         revert_notified(state, work, policy, now)
 
 
-def revert_notified(state: State, work: Work, policy: Policy, now: Millis) -> None:
+def revert_notified(state: State, work: ClaimedDelivery, policy: Policy, now: Millis) -> None:
     """Nothing of the attempt arrived: the destination knows what it knew before."""
     for each in work.notice:
         member = state.members[each.member]

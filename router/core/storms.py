@@ -14,8 +14,8 @@ from itertools import accumulate
 from router.core import rows
 from router.core.claim import (
     NO_STORM,
+    ClaimedDelivery,
     Share,
-    Work,
     begin,
     conversation_of,
     is_large,
@@ -152,7 +152,7 @@ def recheck(state: State, ids: Sequence[int], policy: Policy, now: Millis) -> in
 class ClaimPlan:
     """What a lane sends next."""
 
-    work: Work | None = None
+    work: ClaimedDelivery | None = None
     """The storm's own message; None: a conversation with its own message is next."""
     share: Share = NO_STORM
     not_before: Millis = 0
@@ -213,7 +213,7 @@ class Room:
     full: bool = False
 
 
-def with_line(room: Room, work: Work, policy: Policy) -> Room:
+def with_line(room: Room, work: ClaimedDelivery, policy: Policy) -> Room:
     """Return the space that is left once the message names the group of this work; ``full``: the name does not fit."""
     line = _line(work, policy)
     key = key_of(line)
@@ -223,22 +223,22 @@ def with_line(room: Room, work: Work, policy: Policy) -> Room:
     return Room(left, room.begun if key in room.begun else room.begun | {key})
 
 
-def is_named_in_storm(state: State, storm: Work, id_: int, now: Millis) -> bool:
+def is_named_in_storm(state: State, storm: ClaimedDelivery, id_: int, now: Millis) -> bool:
     """Return whether a conversation is due and goes into the storm's message, not into its own."""
     row = state.conversations[id_]
     return _is_due(row, now) and not (storm.share or NO_STORM).has_own_message(row)
 
 
 def absorb(
-    state: State, storm: Work, ids: Sequence[int], policy: Policy, now: Millis, room: Room
-) -> tuple[list[Work], Room]:
+    state: State, storm: ClaimedDelivery, ids: Sequence[int], policy: Policy, now: Millis, room: Room
+) -> tuple[list[ClaimedDelivery], Room]:
     """Absorb due conversations into a storm's message, as many as it can name; return them and the space left.
 
     A conversation that turns out to have nothing to say is left out.
     """
     named = [id_ for id_ in ids if is_named_in_storm(state, storm, id_, now)]
     want_conversations(state, policy, named, now)
-    found: list[Work] = []
+    found: list[ClaimedDelivery] = []
     for id_ in named:
         mark = state.mark()
         work = present_state(state, id_, policy, now)
@@ -259,7 +259,13 @@ def _is_due(row: ConversationRow, now: Millis) -> bool:
 
 
 def view(
-    state: State, known: StormProgress, storm: Work, parts: Sequence[Work], policy: Policy, *, full: bool
+    state: State,
+    known: StormProgress,
+    storm: ClaimedDelivery,
+    parts: Sequence[ClaimedDelivery],
+    policy: Policy,
+    *,
+    full: bool,
 ) -> StormView | None:
     """Return what a storm's message shows; None: nothing, and its attempt is removed.
 
@@ -287,7 +293,7 @@ def view(
     return StormView(known.groups, known.alerts, lines, over, resolved, _news(parts, policy), full)
 
 
-def _news(parts: Iterable[Work], policy: Policy) -> StormNews:
+def _news(parts: Iterable[ClaimedDelivery], policy: Policy) -> StormNews:
     firing: list[StormLine] = []
     eased: list[StormLine] = []
     resolved: list[StormLine] = []
@@ -300,7 +306,7 @@ def _news(parts: Iterable[Work], policy: Policy) -> StormNews:
     return StormNews(tuple(firing), tuple(eased), tuple(resolved))
 
 
-def _line(work: Work, policy: Policy) -> StormLine:
+def _line(work: ClaimedDelivery, policy: Policy) -> StormLine:
     conversation = work.conversation
     names = sorted({shown.alert.labels.get("alertname", "") for shown in conversation.alerts} - {""})
     return StormLine(

@@ -1,6 +1,6 @@
 """Undoing a claim of which nothing was sent: the conversation is due again, as before the claim."""
 
-from router.core.claim import Work, take_back
+from router.core.claim import ClaimedDelivery, take_back
 from router.core.conversations import close, close_if_empty
 from router.core.record import revert_notified
 from router.core.state import State
@@ -11,7 +11,7 @@ NOT_BEGUN = Retry("not begun")
 """The outcome of a claim that is undone."""
 
 
-def undo_claim(state: State, work: Work, policy: Policy, now: Millis) -> None:
+def undo_claim(state: State, work: ClaimedDelivery, policy: Policy, now: Millis) -> None:
     """Undo a claim. Changes that were accepted since then stay. A claim that has an outcome is left as it is.
 
     :param work: a claim, or a conversation that a claimed storm absorbed

@@ -6,7 +6,7 @@ import structlog
 
 from router.channels.base import Channel
 from router.model import Destination, Message, Outcome, Retry
-from router.store import Work
+from router.store import ClaimedDelivery
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +21,11 @@ _attempts: set[asyncio.Task[Outcome]] = set()
 
 
 async def send_once(
-    channel: Channel, destination: Destination, work: Work, message: Message, within: float = MAX_SECONDS
+    channel: Channel,
+    destination: Destination,
+    work: ClaimedDelivery,
+    message: Message,
+    within: float = MAX_SECONDS,
 ) -> Outcome:
     """Send a message in a task of its own, and return the outcome.
 
@@ -43,7 +47,9 @@ async def send_once(
     return Retry(f"no outcome within {within:g} s", ambiguous=True)
 
 
-async def _send(channel: Channel, destination: Destination, work: Work, message: Message) -> Outcome:
+async def _send(
+    channel: Channel, destination: Destination, work: ClaimedDelivery, message: Message
+) -> Outcome:
     try:
         outcome = await channel.send(destination, work.conversation, message)
     except (Exception, asyncio.CancelledError, SystemExit) as error:

@@ -18,7 +18,7 @@ from router.deliver.lane_context import LaneContext
 from router.deliver.retry_schedule import next_attempt
 from router.model import SECOND, Broken, Call, Delivered, Millis, Outcome, Rejected, Retry
 from router.render.words import counted
-from router.store import RETRY_AFTER_FAILED_WRITE, Idle, Recorded, StoreUnavailable, Work
+from router.store import RETRY_AFTER_FAILED_WRITE, ClaimedDelivery, Idle, Recorded, StoreUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,7 +33,7 @@ _MAX_LOGGED_RECIPIENTS = 10
 class Delivery:
     """One attempt to bring a conversation up to date."""
 
-    def __init__(self, context: LaneContext, lane: Lane, work: Work) -> None:
+    def __init__(self, context: LaneContext, lane: Lane, work: ClaimedDelivery) -> None:
         self.work = work
         self.destination = lane.destination
         self.has_begun = False
@@ -218,7 +218,12 @@ class Delivery:
         self._lane.note_due(recorded.next_at)
 
     async def _record(
-        self, work: Work, outcome: Outcome, now: Millis, not_before: Millis, message: bytes | None = None
+        self,
+        work: ClaimedDelivery,
+        outcome: Outcome,
+        now: Millis,
+        not_before: Millis,
+        message: bytes | None = None,
     ) -> Recorded:
         """Record an outcome, and wait for the store as long as it takes: nothing more of the conversation is sent before.
 
@@ -245,7 +250,7 @@ class Delivery:
         self._context.wake(recorded.wake)
         return recorded
 
-    def _count(self, work: Work, outcome: Outcome, recorded: Recorded, now: Millis) -> None:
+    def _count(self, work: ClaimedDelivery, outcome: Outcome, recorded: Recorded, now: Millis) -> None:
         """Update the metrics, and log the outcome."""
         key, channel, metrics = self.destination.key, self._channel, self._context.metrics
         is_unfinished = isinstance(outcome, Retry) and outcome.unfinished

@@ -15,7 +15,7 @@ from router.deliver.lane_table import LaneTable
 from router.deliver.outage_watch import OutageWatch
 from router.deliver.running_deliveries import RunningDeliveries
 from router.model import SECOND, Millis
-from router.store import RETRY_AFTER_FAILED_WRITE, Claimed, Permit, Store, StoreUnavailable, Work
+from router.store import RETRY_AFTER_FAILED_WRITE, Claimed, ClaimedDelivery, Permit, Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ class Dispatcher:
         agenda: Agenda[Lane],
         outages: OutageWatch,
         running: RunningDeliveries,
-        make_delivery: Callable[[Lane, Work], Delivery],
+        make_delivery: Callable[[Lane, ClaimedDelivery], Delivery],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -154,7 +154,7 @@ class Dispatcher:
             for task in stuck:
                 task.cancel()
 
-    async def _take_back(self, works: Sequence[Work]) -> None:
+    async def _take_back(self, works: Sequence[ClaimedDelivery]) -> None:
         if not works:
             return
         with suppress(StoreUnavailable):  # then they count as interrupted after the next start

@@ -23,7 +23,7 @@ from router.model import (
     Rejected,
     Retry,
 )
-from router.store import Claimed, Limits, Permit, Work
+from router.store import Claimed, ClaimedDelivery, Limits, Permit
 
 if TYPE_CHECKING:
     from router.deliver.delivery import Delivery
@@ -288,11 +288,11 @@ class Lane:
 
     # Outcomes.
 
-    def reclassify(self, work: Work, outcome: Outcome) -> Outcome:
+    def reclassify(self, work: ClaimedDelivery, outcome: Outcome) -> Outcome:
         """Return the outcome as it counts, see :class:`ContentSuspects`."""
         return self._suspects.reclassify(work.id, outcome)
 
-    def apply_outcome(self, work: Work, outcome: Outcome, now: Millis) -> Millis:
+    def apply_outcome(self, work: ClaimedDelivery, outcome: Outcome, now: Millis) -> Millis:
         """Adapt pauses and rates to an outcome. Return when the conversation may be tried again (wall clock)."""
         match outcome:
             case Broken():

@@ -7,7 +7,7 @@ from functools import partial
 
 from router.core.accept import Receipt
 from router.core.adopt import Adoption, Phase
-from router.core.claim import Work
+from router.core.claim import ClaimedDelivery
 from router.core.dead_letter_settling import DeliveryUnderWay
 from router.core.presence import Answer, Listening, Reported
 from router.core.record import Recorded
@@ -155,7 +155,7 @@ class Store:
         *,
         limits: Limits | None = None,
         overdue: Millis = 0,
-    ) -> Work | Idle:
+    ) -> ClaimedDelivery | Idle:
         """Begin the destination's most urgent delivery, see :meth:`claim_several`."""
         permit = Permit(destination, limits, overdue=overdue)
         found = await self.claim_several(permit, policy, now)
@@ -167,7 +167,7 @@ class Store:
 
     async def record(
         self,
-        work: Work,
+        work: ClaimedDelivery,
         outcome: Outcome,
         policy: Policy,
         now: Millis,
@@ -185,7 +185,7 @@ class Store:
             await self._packer.learn(now)
         return recorded
 
-    async def unclaim(self, works: Sequence[Work], policy: Policy, now: Millis) -> None:
+    async def unclaim(self, works: Sequence[ClaimedDelivery], policy: Policy, now: Millis) -> None:
         """Take back claims of which nothing was sent: they are due again, as if they had not been claimed."""
         await self._recording.unclaim(works, policy, now)
 
@@ -284,6 +284,7 @@ __all__ = [
     "Answer",
     "Balance",
     "Claimed",
+    "ClaimedDelivery",
     "DeliveryUnderWay",
     "Found",
     "Idle",
@@ -303,7 +304,6 @@ __all__ = [
     "Story",
     "Timekeeping",
     "Trouble",
-    "Work",
     "read_ledger",
     "read_snapshot",
 ]

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from functools import partial
 
-from router.core.claim import NO_STORM, Share, Work
+from router.core.claim import NO_STORM, ClaimedDelivery, Share
 from router.core.large_conversations import LargeClaim
 from router.core.storms import CONVERSATIONS_PER_BATCH, Limits, Room, with_line
 from router.decide import Policy
@@ -24,7 +24,7 @@ class Claiming:
     def __init__(self, database: Database, recording: Recording) -> None:
         self._database = database
         self._recording = recording
-        self._lost: dict[str, list[tuple[Work, BaseException]]] = {}
+        self._lost: dict[str, list[tuple[ClaimedDelivery, BaseException]]] = {}
         """By destination key: works that were begun, could not go on, and could not be given back yet; each with the error."""
         self._builder = Threads("store-build", 1)
         """Builds what a large conversation says from its rows."""
@@ -43,7 +43,7 @@ class Claiming:
             await self._give_back(*lost.pop(), policy, now)
         while True:
             await ready.wait()
-            work: Work | None = None
+            work: ClaimedDelivery | None = None
             found = await self._database.do(job)
             match found:
                 case StormBegins():
@@ -64,7 +64,7 @@ class Claiming:
 
     async def _claim_large(
         self, id_: int, destination: Destination, policy: Policy, now: Millis
-    ) -> Work | None:
+    ) -> ClaimedDelivery | None:
         """Begin the delivery of a large conversation; None: it has nothing to send after all."""
         before = await self._mark_members(id_, policy, now)
         begun = await self._database.do(jobs.StartLarge(id_, now, before))
@@ -80,7 +80,7 @@ class Claiming:
 
     async def _claim_report(
         self, id_: int, destination: Destination, policy: Policy, now: Millis
-    ) -> Work | None:
+    ) -> ClaimedDelivery | None:
         """Begin the delivery of a large digest; None: it has nothing to report after all."""
         await self._mark_members(id_, policy, now)
         work = await self._database.look(jobs.ReportDigest(id_, destination, policy, now))
@@ -89,7 +89,9 @@ class Claiming:
             await self._recording.close_large(policy, now)
         return begun
 
-    async def _is_unsent(self, work: Work, destination: Destination, policy: Policy, now: Millis) -> bool:
+    async def _is_unsent(
+        self, work: ClaimedDelivery, destination: Destination, policy: Policy, now: Millis
+    ) -> bool:
         """Take a claim back if all its alerts have ended since they were marked, and no message is sent for ends."""
         if destination.send_resolved or not work.says_only_ends:
             return False
@@ -107,11 +109,13 @@ class Claiming:
             before |= marked
         return before
 
-    async def _build_work(self, begun: LargeClaim, before: Mapping[int, str], now: Millis) -> Work:
+    async def _build_work(self, begun: LargeClaim, before: Mapping[int, str], now: Millis) -> ClaimedDelivery:
         known = await self._database.read(partial(conversation_rows.load_members, id_=begun.row.id))
         return await self._builder.run(conversation_rows.build_work, begun, known, before, now)
 
-    async def _give_back(self, work: Work, error: BaseException, policy: Policy, now: Millis) -> None:
+    async def _give_back(
+        self, work: ClaimedDelivery, error: BaseException, policy: Policy, now: Millis
+    ) -> None:
         """Make a begun work that can't go on due again; if that fails, the next claim tries it again.
 
         The work counts as possibly sent, so that its message may be sent twice but is never lost.
@@ -148,12 +152,12 @@ class Claiming:
                 return
 
     async def _fill_storm(
-        self, storm: Work, limits: Limits, destination: Destination, policy: Policy, now: Millis
-    ) -> Work | None:
+        self, storm: ClaimedDelivery, limits: Limits, destination: Destination, policy: Policy, now: Millis
+    ) -> ClaimedDelivery | None:
         """Return the work of a storm with all that its message absorbs; None: it has nothing to send after all. It takes
         many batches, so that webhooks come in between.
         """
-        parts: list[Work] = []
+        parts: list[ClaimedDelivery] = []
         try:
             room = await self._collect_parts(storm, parts, Room(limits.room), destination, policy, now)
             shown = await self._database.do(jobs.BuildStormView(storm, tuple(parts), room.full, policy))
@@ -166,8 +170,8 @@ class Claiming:
 
     async def _collect_parts(
         self,
-        storm: Work,
-        parts: list[Work],
+        storm: ClaimedDelivery,
+        parts: list[ClaimedDelivery],
         room: Room,
         destination: Destination,
         policy: Policy,
@@ -192,9 +196,9 @@ class Claiming:
 
     async def _collect_large_part(
         self,
-        storm: Work,
+        storm: ClaimedDelivery,
         id_: int,
-        parts: list[Work],
+        parts: list[ClaimedDelivery],
         room: Room,
         destination: Destination,
         policy: Policy,

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from router.core.claim import Work, is_news, work_about
+from router.core.claim import ClaimedDelivery, is_news, work_about
 from router.core.large_conversations import LargeClaim
 from router.core.rows import AlertRow, ConversationRow, GroupRow, MemberRow
 from router.model import Millis
@@ -31,7 +31,7 @@ def load_members(connection: sa.Connection, id_: int) -> Known:
     return [(MemberRow(*row[:split]), AlertRow(*row[split:])) for row in rows]
 
 
-def expected_work(connection: sa.Connection, id_: int, now: Millis) -> Work | None:
+def expected_work(connection: sa.Connection, id_: int, now: Millis) -> ClaimedDelivery | None:
     """Return the work of a conversation that is due, as it would be claimed now; None: it has no news."""
     found = connection.execute(
         sa.select(*_OF_CONVERSATION, *(column.label(f"group_{column.name}") for column in _OF_GROUP))
@@ -49,7 +49,7 @@ def expected_work(connection: sa.Connection, id_: int, now: Millis) -> Work | No
     )
 
 
-def build_work(begun: LargeClaim, known: Known, before: Mapping[int, str], now: Millis) -> Work:
+def build_work(begun: LargeClaim, known: Known, before: Mapping[int, str], now: Millis) -> ClaimedDelivery:
     """Build the work of a claimed conversation.
 
     :param known: all members with their alerts

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from router.core.claim import Work
+from router.core.claim import ClaimedDelivery
 from router.core.dead_letter_settling import RETRIED
 from router.core.record import Recorded, with_unknown_arrival
 from router.core.rows import LARGE
@@ -25,7 +25,7 @@ class Recording:
 
     async def record(
         self,
-        work: Work,
+        work: ClaimedDelivery,
         outcome: Outcome,
         policy: Policy,
         now: Millis,
@@ -59,7 +59,7 @@ class Recording:
         wake = frozenset().union(*(each.wake for each in recorded))
         return Recorded(accepted, wake, recorded[0].next_at if len(recorded) == 1 else 0)
 
-    async def unclaim(self, works: Sequence[Work], policy: Policy, now: Millis) -> None:
+    async def unclaim(self, works: Sequence[ClaimedDelivery], policy: Policy, now: Millis) -> None:
         """Take back claims, see :meth:`router.store.Store.unclaim`. The parts of a storm come before the storm itself."""
         waiting = [part for work in works for part in (*work.parts, work)]
         left = [(await self._record_some(each, NOT_BEGUN, policy, now))[0] for each in waiting]
@@ -69,7 +69,12 @@ class Recording:
             )
 
     async def _record_parts(
-        self, parts: Sequence[Work], outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
+        self,
+        parts: Sequence[ClaimedDelivery],
+        outcome: Outcome,
+        policy: Policy,
+        now: Millis,
+        not_before: Millis,
     ) -> list[Recorded]:
         """Record the outcome for the conversations that a storm's message absorbed."""
         recorded: list[Recorded] = []
@@ -85,12 +90,12 @@ class Recording:
 
     async def _record_some(
         self,
-        work: Work,
+        work: ClaimedDelivery,
         outcome: Outcome,
         policy: Policy,
         now: Millis,
         dead_letters: Sequence[tuple[str, str]] = (),
-    ) -> tuple[Work, list[Recorded]]:
+    ) -> tuple[ClaimedDelivery, list[Recorded]]:
         """Record the outcome for the members of a large conversation. Other works are returned unchanged.
 
         :param dead_letters: the reasons and recipients of its dead letters

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 import router.store
 from router.model import DAY, HOUR, Delivered, Rejected, Retention, Retry, Status
-from router.store import Store, Work, totals
+from router.store import ClaimedDelivery, Store, totals
 from router.store.backend import Backend, open_backend
 from tests.postgresql import made
 from tests.unit.core.world import DAILY, MONDAY, NIGHT, NOON, PAGER, POLICY, SLACK, TEAM, alert, webhook
@@ -32,11 +32,11 @@ async def played(store: Store) -> int:
             (DAILY, Delivered()),
         ):  # fmt: skip
             work = await store.claim(destination, POLICY, now)
-            if isinstance(work, Work):
+            if isinstance(work, ClaimedDelivery):
                 await store.record(work, outcome, POLICY, now, now + DAY)
     await store.quarantine(b"x", "default", "r", now)
     await store.accept(webhook(alert("D", "critical"), group="D"), "default", b"{}", POLICY, now)
-    assert isinstance(await store.claim(SLACK, POLICY, now), Work)  # and it stays under way
+    assert isinstance(await store.claim(SLACK, POLICY, now), ClaimedDelivery)  # and it stays under way
     async for _ in store.prune(Retention(history=HOUR, webhooks=HOUR // 2), now + DAY):
         pass
     return now + DAY

@@ -7,7 +7,7 @@ from router.config import loads
 from router.deliver.kept_message import packed_message
 from router.model import DAY, Alert, Delivered, Message, Millis, Status, Webhook
 from router.packed import MAX_DICTIONARIES, LearnedDictionary
-from router.store import Adoption, Search, Store, Work
+from router.store import Adoption, ClaimedDelivery, Search, Store
 from router.store.backend import Backend, open_backend
 from router.store.dictionary import LearningPacker, add_dictionary, newest
 
@@ -39,7 +39,7 @@ async def play(store: Store, first: int, count: int, now: Millis) -> dict[int, i
         group = Webhook("r", f"g{number}", {"alertname": f"Down{number}"}, "http://am", 0, (alert,))
         await store.accept(group, "default", body_of(number), POLICY, now)
         work = await store.claim(TEAM, POLICY, now)
-        assert isinstance(work, Work)
+        assert isinstance(work, ClaimedDelivery)
         await store.record(work, Delivered(), POLICY, now, now, packed_message(message_of(number), 1))
         numbers[work.delivery] = number
     return numbers

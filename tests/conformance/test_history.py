@@ -29,7 +29,7 @@ from router.model import (
     Status,
     Webhook,
 )
-from router.store import Adoption, Limits, Search, Store, Work
+from router.store import Adoption, ClaimedDelivery, Limits, Search, Store
 from router.store.story import Event
 
 NIGHT: Millis = 1_795_471_200_000  # Mon 23 Nov 2026 22:00 UTC
@@ -81,12 +81,12 @@ class Desk:
     def destination(self, key: str) -> Destination:
         return self.policy.destinations[key]
 
-    async def claim(self, key: str, limits: Limits | None = None) -> Work:
+    async def claim(self, key: str, limits: Limits | None = None) -> ClaimedDelivery:
         found = await self.store.claim(self.destination(key), self.policy, self.now, limits=limits)
-        assert isinstance(found, Work), "nothing is due"
+        assert isinstance(found, ClaimedDelivery), "nothing is due"
         return found
 
-    async def deliver(self, key: str, outcome: Outcome, limits: Limits | None = None) -> Work:
+    async def deliver(self, key: str, outcome: Outcome, limits: Limits | None = None) -> ClaimedDelivery:
         work = await self.claim(key, limits)
         self.now += SECOND
         await self.store.record(work, outcome, self.policy, self.now, self.now, packed_message(SENT, 1))

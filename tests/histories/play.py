@@ -21,7 +21,7 @@ from router.model import (
     Webhook,
     identity_of,
 )
-from router.store import Answer, DeliveryUnderWay, Idle, Listening, Reported, Store, Work
+from router.store import Answer, ClaimedDelivery, DeliveryUnderWay, Idle, Listening, Reported, Store
 from tests.histories.data import History, JobResult, Step
 from tests.histories.policies import adoption, moment, seconds
 from tests.histories.seen import PEER, Seen, ledger_change
@@ -58,7 +58,7 @@ class _Player:
         self.awake: set[str] = set()
         self.until: dict[str, Millis | None] = {}
         """When each lane that found nothing looks again."""
-        self.under_way: dict[str, Work] = {}
+        self.under_way: dict[str, ClaimedDelivery] = {}
         self.ledger: dict[str, int] = {}
         self.result: JobResult = {}
 
@@ -170,7 +170,7 @@ class _Player:
         for key in sorted(self.under_way):
             await self.record(self.under_way.pop(key), outcome)
 
-    async def claim(self, key: str) -> Work | None:
+    async def claim(self, key: str) -> ClaimedDelivery | None:
         """Return what is due at a destination, if its lane looks now and has nothing under way."""
         until = self.until.get(key)
         if key in self.under_way or key not in self.lanes:
@@ -187,7 +187,7 @@ class _Player:
         self.result.setdefault("claims", []).append(self.seen.claim(work.conversation))
         return work
 
-    async def record(self, work: Work, name: str) -> None:
+    async def record(self, work: ClaimedDelivery, name: str) -> None:
         conversation = work.conversation
         key = conversation.destination
         outcome = _outcome(name, conversation, self.seen.begun, by_mail=self.lanes_channel(key) in _BY_MAIL)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from router.core import claim as claims
 from router.core import storms
-from router.core.claim import Share, Work
+from router.core.claim import ClaimedDelivery, Share
 from router.core.state import State
 from router.core.storms import Room
 from router.decide import Policy
@@ -60,13 +60,13 @@ class Absorb(PieceJob):
     one is too large for one batch.
     """
 
-    storm: Work
+    storm: ClaimedDelivery
     ids: Sequence[int]
     policy: Policy
     now: Millis
     room: Room
 
-    def run(self, state: State) -> tuple[list[Work], Room, int]:
+    def run(self, state: State) -> tuple[list[ClaimedDelivery], Room, int]:
         some = storms.first_batch(state, self.ids)
         if claims.is_large(state.conversations[some[0]]):
             return [], self.room, 0
@@ -81,8 +81,8 @@ class BuildStormView(BaseJob):
     :param full: the message has no room for more lines
     """
 
-    storm: Work
-    parts: tuple[Work, ...]
+    storm: ClaimedDelivery
+    parts: tuple[ClaimedDelivery, ...]
     full: bool
     policy: Policy
     last: ClassVar[bool] = True

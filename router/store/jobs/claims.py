@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from router.core import claim as claims
 from router.core import digests, large_conversations, storms
-from router.core.claim import NO_STORM, Share, Work
+from router.core.claim import NO_STORM, ClaimedDelivery, Share
 from router.core.conversations import DATABASE_ID, next_of_changed
 from router.core.rows import ConversationRow
 from router.core.state import State
@@ -39,7 +39,7 @@ class Idle:
 class Claimed:
     """Deliveries that are begun."""
 
-    works: tuple[Work, ...]
+    works: tuple[ClaimedDelivery, ...]
     idle: Idle | None = None
     """None: more may be due."""
 
@@ -146,7 +146,7 @@ class Claim:
         small = list(takewhile(lambda row: not _is_large(row), due))
         some = small[:1] if sum(row.size for row in small) > _MAX_MEMBERS_PER_CLAIM else small
         claims.want_conversations(state, self.policy, [row.id for row in some], now)
-        works: list[Work] = []
+        works: list[ClaimedDelivery] = []
         left = [row.id for row in due]
         for row in some:
             if len(works) == permit.count:
@@ -185,7 +185,7 @@ class ReportDigest(BaseJob):
     policy: Policy
     now: Millis
 
-    def run(self, state: State) -> Work:
+    def run(self, state: State) -> ClaimedDelivery:
         state.conversations.want("id", (self.id,))
         state.members.want("conversation", (self.id,))
         state.members.want("held", (1,))
@@ -201,7 +201,7 @@ class StartDigest(BaseJob):
     Returns None if the digest has nothing to report or is no longer due.
     """
 
-    work: Work
+    work: ClaimedDelivery
     destination: Destination
     policy: Policy
     now: Millis
@@ -212,7 +212,7 @@ class StartDigest(BaseJob):
         if self.work.conversation.digest is not None and self.work.conversation.digest.empty:
             state.members.want("conversation", (self.work.id,))
 
-    def run(self, state: State) -> Work | None:
+    def run(self, state: State) -> ClaimedDelivery | None:
         quiet = _says_all_quiet(self.destination)
         return claims.start_report(state, self.work, self.policy, self.now, quiet=quiet)
 
@@ -251,7 +251,7 @@ class StartLarge(BaseJob):
     id: int
     now: Millis
     before: Mapping[int, str]
-    storm: Work | None = None
+    storm: ClaimedDelivery | None = None
 
     def want(self, state: State) -> None:
         state.meta.want("id", (DATABASE_ID,))

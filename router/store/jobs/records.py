@@ -5,7 +5,7 @@ from functools import partial
 
 from router.core import large_conversations
 from router.core import record as records
-from router.core.claim import Work
+from router.core.claim import ClaimedDelivery
 from router.core.closing import close_some
 from router.core.conversations import DATABASE_ID
 from router.core.record import Recorded
@@ -25,7 +25,7 @@ class RecordSome(BaseJob):
     :param work: with the notices of these members only
     """
 
-    work: Work
+    work: ClaimedDelivery
     outcome: Outcome
     policy: Policy
     now: Millis
@@ -67,7 +67,7 @@ class CloseSome(PieceJob):
 class Record(BaseJob):
     """Records the outcome of a delivery."""
 
-    work: Work
+    work: ClaimedDelivery
     outcome: Outcome
     policy: Policy
     now: Millis
@@ -88,7 +88,7 @@ class Record(BaseJob):
 class RecordParts(BaseJob):
     """Records the outcome of a storm's message for conversations that it absorbed."""
 
-    works: tuple[Work, ...]
+    works: tuple[ClaimedDelivery, ...]
     outcome: Outcome
     policy: Policy
     now: Millis
@@ -105,7 +105,7 @@ class RecordParts(BaseJob):
 class Unclaim(BaseJob):
     """Takes back claims of which nothing was sent."""
 
-    works: tuple[Work, ...]
+    works: tuple[ClaimedDelivery, ...]
     policy: Policy
     now: Millis
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from router.core import dead_letter_settling, dead_letters
-from router.core.claim import Work
+from router.core.claim import ClaimedDelivery
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis
@@ -15,7 +15,7 @@ from router.store.jobs.job import BaseJob, PieceJob
 class WriteDeadLetter(PieceJob):
     """Writes the dead letter of a large work, before its alerts are given up in pieces."""
 
-    work: Work
+    work: ClaimedDelivery
     reason: str
     recipient: str
     now: Millis

@@ -6,7 +6,7 @@ from typing import Any
 
 from router.core import rows
 from router.core.accept import complete
-from router.core.claim import Notice, Work, begin, claim_conversation, conversation_of, work_of
+from router.core.claim import ClaimedDelivery, Notice, begin, claim_conversation, conversation_of, work_of
 from router.core.conversations import open_conversation, open_slot, put_member
 from router.core.dead_letter_settling import discard, retry
 from router.core.digests import FIRED_SINCE
@@ -196,7 +196,7 @@ class Play:
             transitions.fire((decision,), change)
         return change or 0
 
-    def _work(self, status: str) -> Work:
+    def _work(self, status: str) -> ClaimedDelivery:
         conversation = conversation_of(self._conversation, NOW, (), truncated=1)
         if self.destination.digest:
             conversation = replace(conversation, digest=DigestView(0, NOW))

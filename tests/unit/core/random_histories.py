@@ -7,7 +7,7 @@ from functools import cache
 
 from router.core.accept import accept_webhook
 from router.core.adopt import Adoption, adopt_rules, move, reindex, retire
-from router.core.claim import Work, claim_conversation
+from router.core.claim import ClaimedDelivery, claim_conversation
 from router.core.dead_letter_settling import DeliveryUnderWay, discard, retry
 from router.core.judging import rejudge_all
 from router.core.presence import Answer, Reported, confirm
@@ -70,7 +70,7 @@ class RandomHistory:
         self.state = in_memory()
         self.now = moment(17 * 3_600)
         self.policy_number = 0
-        self.under_way: dict[int, Work] = {}
+        self.under_way: dict[int, ClaimedDelivery] = {}
         self.starts: dict[str, Millis] = {}
         self.reload(0)
 

@@ -18,7 +18,7 @@ from router.model import (
     Retry,
     Status,
 )
-from router.store import Work
+from router.store import ClaimedDelivery
 from tests.unit.core.world import ALL, MONDAY, NOON, RULES, World, alert, without_ends
 
 ALERTS = st.tuples(st.sampled_from("AB"), st.sampled_from(["critical", "warning", "info"]))
@@ -68,7 +68,7 @@ class History:
         self._checked = checked
         self.firing: set[str] = set()
         self._starts: dict[str, Millis] = {}
-        self._under_way: dict[str, Work] = {}
+        self._under_way: dict[str, ClaimedDelivery] = {}
 
     def post(
         self, names: list[tuple[str, str]], group: str, status: Status, peer: str = "http://am-1"
@@ -85,7 +85,7 @@ class History:
     def begin(self, destination: Destination) -> None:
         if destination.key not in self._under_way:
             work = self.world.begin(destination)
-            if isinstance(work, Work):
+            if isinstance(work, ClaimedDelivery):
                 self._under_way[destination.key] = work
 
     def die(self) -> None:

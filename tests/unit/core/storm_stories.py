@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from router.core.rows import OF_STORM, OPEN
 from router.model import DAY, HOUR, SECOND, Delivered, Outcome, Rejected, Retry, Status
-from router.store import Limits, Work
+from router.store import ClaimedDelivery, Limits
 from tests.unit.core.world import MONDAY, POLICY, TEAM, Played, World, alert, without_ends
 
 NAMES = st.lists(st.sampled_from("ABCDEFGH"), min_size=1, unique=True)
@@ -48,7 +48,7 @@ class StormHistory:
         self.limits = limits
         self.firing: set[str] = set()
         self.met: Counter[str] = Counter()
-        self._under_way: Work | None = None
+        self._under_way: ClaimedDelivery | None = None
 
     def step(self, kind: str, what: Any) -> None:
         match kind:
@@ -78,12 +78,12 @@ class StormHistory:
     def begin(self) -> bool:
         if self._under_way is None:
             found = self.world.begin(TEAM, self.limits)
-            if isinstance(found, Work):
+            if isinstance(found, ClaimedDelivery):
                 self._under_way = found
                 self._look_at(found)
         return self._under_way is not None
 
-    def _look_at(self, work: Work) -> None:
+    def _look_at(self, work: ClaimedDelivery) -> None:
         storm = work.conversation.storm
         if storm is not None:
             self.met += Counter(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Rejected, Retry, Status
-from router.store import Idle, Work
+from router.store import ClaimedDelivery, Idle
 from tests.examples import examples
 from tests.unit.core.stories import STEPS, WITHOUT_ENDS, History
 from tests.unit.core.world import (
@@ -49,7 +49,7 @@ def test_every_attempt_at_the_same_state_has_the_same_version(world: World) -> N
     versions = []
     for _ in range(3):
         work = world.begin(SLACK)
-        assert isinstance(work, Work)
+        assert isinstance(work, ClaimedDelivery)
         versions.append(work.conversation.version)
         world.finish(work, Retry("no answer", ambiguous=True))
     assert len(set(versions)) == 1

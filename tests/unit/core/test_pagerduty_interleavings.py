@@ -12,7 +12,7 @@ from router.channels.pagerduty import PagerDutyChannel, PagerDutyOptions, PagerD
 from router.core.conversations import latest, token_of
 from router.decide import Policy, Route
 from router.model import SECOND, Delivered, Destination, Millis, Outcome, Retry, Status
-from router.store import Idle, Work
+from router.store import ClaimedDelivery, Idle
 from tests.examples import examples
 from tests.unit.channels.talk import TEMPLATES
 from tests.unit.core.world import NOON, POLICY, World, alert
@@ -43,7 +43,7 @@ class State:
     """By name: since when the alert fires."""
     incidents: frozenset[str] = frozenset()
     """The dedup keys of the open incidents."""
-    work: Work | None = None
+    work: ClaimedDelivery | None = None
     """The attempt under way."""
     steps: tuple[str, ...] = ()
     """The steps that led to this state."""
@@ -89,7 +89,7 @@ class Story:
             self.world.finish(work, outcome)
         return replace(state, work=None)
 
-    def _received(self, work: Work, incidents: frozenset[str]) -> frozenset[str]:
+    def _received(self, work: ClaimedDelivery, incidents: frozenset[str]) -> frozenset[str]:
         """Return the open incidents after the event that the channel would send."""
         body = CHANNEL.render(self.destination, work.conversation, TEMPLATES).body
         assert not problems({"routing_key": KEY, **body}, 0, {KEY})

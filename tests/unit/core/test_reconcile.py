@@ -11,7 +11,7 @@ from router.core.judging import ABSENT
 from router.core.presence import ALERTS_PER_BATCH, GONE, STALE
 from router.core.reduce import PEER_LAG
 from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Retry, Status
-from router.store import Answer, Idle, Listening, Receipt, Reported, Work
+from router.store import Answer, ClaimedDelivery, Idle, Listening, Receipt, Reported
 from router.store.jobs import Confirm
 from tests.examples import examples
 from tests.unit.core.memory import at_once
@@ -93,7 +93,7 @@ def forget(world: World, *trusted: str) -> frozenset[str]:
     return at_once(world.store.presence.forget_answers(frozenset(trusted), world.policy, world.now))
 
 
-def sent_now(world: World) -> Work:
+def sent_now(world: World) -> ClaimedDelivery:
     work = world.work_of(PAGER)
     world.finish(work, Delivered())
     return work

@@ -5,7 +5,7 @@ from dataclasses import replace
 from router.core.rows import ConversationRow, FateRow, MemberRow
 from router.decide import Severity
 from router.model import SECOND
-from router.store import Adoption, Phase, Work
+from router.store import Adoption, ClaimedDelivery, Phase
 from tests.unit.core.memory import at_once
 from tests.unit.core.world import NIGHT, POLICY, RULES, SLACK, TEAM, World, alert
 
@@ -36,7 +36,7 @@ def test_what_other_rules_decide_otherwise_is_due() -> None:
     routes = tuple(replace(route, hours=None) for route in POLICY.root.routes)
     world.reload(replace(POLICY, root=replace(POLICY.root, routes=routes), fingerprint="always open"))
     world.now += 5 * SECOND
-    assert isinstance(world.begin(TEAM), Work)
+    assert isinstance(world.begin(TEAM), ClaimedDelivery)
 
 
 def test_an_alert_that_other_rules_make_more_urgent_goes_before_others() -> None:

@@ -19,7 +19,7 @@ from router.model import (
     Status,
     Webhook,
 )
-from router.store import Answer, DeliveryUnderWay, Idle, Listening, Reported, Work
+from router.store import Answer, ClaimedDelivery, DeliveryUnderWay, Idle, Listening, Reported
 from router.store.jobs import SettleDoubts
 from tests.unit.core.memory import at_once
 from tests.unit.core.world import MONDAY, PAGER, SLACK, World, alert
@@ -37,7 +37,7 @@ def world() -> World:
 def count_sent(world: World) -> int:
     """Deliver what is due at Slack; return the number of messages."""
     count = 0
-    while isinstance(work := world.begin(SLACK), Work):
+    while isinstance(work := world.begin(SLACK), ClaimedDelivery):
         world.finish(work, Delivered({"ts": "1"}))
         count += 1
     return count
@@ -84,7 +84,7 @@ def test_a_recipient_is_not_retried_while_an_attempt_is_under_way(world: World) 
     remote = {"late": {"to": [carol.recipient], "state": "s"}}
     world.finish(work, Retry("smtp 451", ambiguous=True, late=(carol,), refused=(BOB,), remote=remote))
     world.now += MINUTE
-    assert isinstance(world.begin(SLACK), Work)
+    assert isinstance(world.begin(SLACK), ClaimedDelivery)
     with pytest.raises(DeliveryUnderWay):
         world.retry_the_dead()
     assert len(world.letters()) == 1

@@ -6,7 +6,7 @@ import pytest
 
 from router.core.rows import OF_STORM, OPEN
 from router.model import HOUR, SECOND, Delivered, Destination, Rejected, Retry, Status
-from router.store import Idle, Limits, Work, jobs
+from router.store import ClaimedDelivery, Idle, Limits, jobs
 from tests.unit.core.memory import at_once
 from tests.unit.core.world import NOON, POLICY, SLACK, TEAM, World, alert
 
@@ -25,20 +25,20 @@ def groups(world: World, names: range, level: str = "warning", status: Status = 
     world.now += 10 * SECOND  # past the inhibit wait
 
 
-def storm(world: World, limits: Limits = LIMITS, at: Destination = TEAM) -> Work:
+def storm(world: World, limits: Limits = LIMITS, at: Destination = TEAM) -> ClaimedDelivery:
     """Claim the storm's message, with the conversations that it absorbs."""
     work = world.work_of(at, limits)
     assert work.is_storm
     return work
 
 
-def single(world: World, limits: Limits = LIMITS, at: Destination = TEAM) -> Work:
+def single(world: World, limits: Limits = LIMITS, at: Destination = TEAM) -> ClaimedDelivery:
     work = world.work_of(at, limits)
     assert not work.is_storm
     return work
 
 
-def shown(work: Work) -> tuple[int, int, bool]:
+def shown(work: ClaimedDelivery) -> tuple[int, int, bool]:
     seen = work.conversation.storm
     assert seen is not None
     return seen.groups, seen.alerts, seen.over
@@ -59,7 +59,7 @@ def test_a_storm_is_one_message(world: World) -> None:
     world.assert_balanced()
 
 
-def named(work: Work) -> tuple[set[str], set[str], set[str]]:
+def named(work: ClaimedDelivery) -> tuple[set[str], set[str], set[str]]:
     """Return the groups that fire newly, those with fewer alerts, and those that ended."""
     seen = work.conversation.storm
     assert seen is not None
@@ -71,7 +71,7 @@ def of(numbers: range) -> set[str]:
     return {f"g{number}" for number in numbers}
 
 
-def delivered(world: World, work: Work) -> Work:
+def delivered(world: World, work: ClaimedDelivery) -> ClaimedDelivery:
     """Deliver the storm's message, and wait until the next one may be sent."""
     world.finish(work, DELIVERED, not_before=world.now + LIMITS.every)
     world.assert_balanced()

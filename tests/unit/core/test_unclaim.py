@@ -6,7 +6,7 @@ import pytest
 
 from router.core.indexes import TABLES
 from router.model import HOUR, MINUTE, SECOND, Delivered, Retry, Status
-from router.store import Idle, Limits, Work
+from router.store import ClaimedDelivery, Idle, Limits
 from tests.unit.core.world import DAILY, NIGHT, PAGER, SLACK, TEAM, World, alert
 
 LIMITS = Limits(above=2, every=5 * SECOND)
@@ -117,7 +117,7 @@ def test_a_digest_that_is_taken_back_goes_out_once(world: World) -> None:
     assert world.providers[DAILY.key].received == [("A-info", "digest")]
 
 
-def _storm(world: World) -> Work:
+def _storm(world: World) -> ClaimedDelivery:
     for number in range(5):
         world.post(alert(f"A{number}", "warning"), group=f"g{number}")
     world.now += MINUTE

@@ -21,7 +21,7 @@ from router.model import (
     Status,
     Webhook,
 )
-from router.store import Adoption, Idle, Limits, Receipt, Store, Work
+from router.store import Adoption, ClaimedDelivery, Idle, Limits, Receipt, Store
 from router.store.jobs import Job
 from router.store.writer import Database
 from tests.unit.core import invariants
@@ -123,7 +123,7 @@ class Provider:
     firing: dict[tuple[str, int], set[str]] = field(default_factory=dict)
     received: list[tuple[str, str]] = field(default_factory=list)
 
-    def receive(self, work: Work) -> None:
+    def receive(self, work: ClaimedDelivery) -> None:
         conversation = work.conversation
         if conversation.storm is not None:
             news = conversation.storm.news
@@ -198,31 +198,36 @@ class World:
 
     def begin(
         self, destination: Destination, limits: Limits | None = None, overdue: Millis = 0
-    ) -> Work | Idle:
+    ) -> ClaimedDelivery | Idle:
         there = replace(destination, send_resolved=destination.key not in self.without_ends)
         found = at_once(self.store.claim(there, self.policy, self.now, limits=limits, overdue=overdue))
         if isinstance(found, Idle) and not overdue:
             assert found.until is None or found.until > self.now, "an idle lane claims again immediately"
-        if isinstance(found, Work) and destination.key in self.without_ends:
+        if isinstance(found, ClaimedDelivery) and destination.key in self.without_ends:
             works = found.parts if found.is_storm else (found,)
             assert not all(each.says_only_ends for each in works), f"{found}: is sent for an end alone"
         return found
 
-    def work_of(self, destination: Destination, limits: Limits | None = None) -> Work:
+    def work_of(self, destination: Destination, limits: Limits | None = None) -> ClaimedDelivery:
         """Claim what is due at a destination."""
         work = self.begin(destination, limits)
-        assert isinstance(work, Work), f"nothing is due at {destination.key}"
+        assert isinstance(work, ClaimedDelivery), f"nothing is due at {destination.key}"
         return work
 
     def finish(
-        self, work: Work, outcome: Outcome, *, arrived: bool = False, not_before: Millis | None = None
+        self,
+        work: ClaimedDelivery,
+        outcome: Outcome,
+        *,
+        arrived: bool = False,
+        not_before: Millis | None = None,
     ) -> None:
         if isinstance(outcome, Delivered) or arrived:
             self.providers.setdefault(work.conversation.destination, Provider()).receive(work)
         again = self.now if not_before is None else not_before
         at_once(self.store.record(work, outcome, self.policy, self.now, again))
 
-    def take_back(self, *works: Work) -> None:
+    def take_back(self, *works: ClaimedDelivery) -> None:
         """Undo claims of which nothing was sent."""
         at_once(self.store.unclaim(works, self.policy, self.now))
 

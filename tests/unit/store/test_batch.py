@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from router.core.state import State
 from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Outcome, Rejected, Retention, Retry, Status
-from router.store import Store, Work, jobs
+from router.store import ClaimedDelivery, Store, jobs
 from router.store.jobs import Job
 from tests.examples import examples
 from tests.unit.core.stories import ALERTS, STEPS, History
@@ -128,7 +128,9 @@ class Prelude:
         world.now += 20 * SECOND
         self.works = history._under_way
         for destination in ALL:
-            if destination.key not in self.works and isinstance(work := world.begin(destination), Work):
+            if destination.key not in self.works and isinstance(
+                work := world.begin(destination), ClaimedDelivery
+            ):
                 self.works[destination.key] = work
         world.now += MINUTE
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Refusal, Rejected, Status
-from router.store import Limits, StoreUnavailable, Work, jobs
+from router.store import ClaimedDelivery, Limits, StoreUnavailable, jobs
 from tests.unit.core.memory import at_once
 from tests.unit.core.world import DAILY, SLACK, TEAM, World, alert
 from tests.unit.store.large import large_from
@@ -37,7 +37,7 @@ def post(world: World, count: int, level: str, status: Status = Status.FIRING, g
         world.post(*(alert(f"A{number}", level, status) for number in several), group=group)
 
 
-def digest(world: World, count: int) -> Work:
+def digest(world: World, count: int) -> ClaimedDelivery:
     post(world, count, "info")
     world.now += DAY
     return world.work_of(DAILY)
@@ -63,7 +63,7 @@ def a_digest_reports_what_is_held(world: World, count: int) -> None:
     world.finish(world.work_of(DAILY), DELIVERED)
 
 
-def group(world: World, count: int) -> Work:
+def group(world: World, count: int) -> ClaimedDelivery:
     post(world, count, "critical")
     return world.work_of(SLACK)
 

@@ -25,7 +25,7 @@ from router.model import (
     Status,
     Webhook,
 )
-from router.store import Adoption, Answer, Claimed, Limits, Listening, Phase, Reported, Work, jobs
+from router.store import Adoption, Answer, Claimed, ClaimedDelivery, Limits, Listening, Phase, Reported, jobs
 from router.store.jobs import Job
 from tests.unit.core.memory import at_once
 from tests.unit.core.world import (
@@ -73,7 +73,7 @@ class Desk(World):
         """Deliver everything that is due."""
         self.now += MINUTE
         for destination in (*ALL, *self.policy.destinations.values()):
-            while isinstance(work := self.begin(destination), Work):
+            while isinstance(work := self.begin(destination), ClaimedDelivery):
                 self.finish(work, DELIVERED)
 
     def lanes(self, count: int) -> list[Destination]:
@@ -250,7 +250,7 @@ def records_of_ends_with_news(desk: Desk, count: int) -> Jobs:
     return [jobs.Record(work, DELIVERED, desk.policy, desk.now, desk.now) for work in works]
 
 
-def storm(desk: Desk, count: int) -> Work:
+def storm(desk: Desk, count: int) -> ClaimedDelivery:
     """Before it absorbs any conversation."""
     desk.accepts(*each_in_its_group(count, "warning"))
     desk.now += MINUTE
@@ -272,7 +272,7 @@ def due(desk: Desk) -> list[int]:
     ]
 
 
-def absorb(desk: Desk, work: Work) -> jobs.Absorb:
+def absorb(desk: Desk, work: ClaimedDelivery) -> jobs.Absorb:
     return jobs.Absorb(work, due(desk), desk.policy, desk.now, Room(STORM.room))
 
 
