@@ -93,7 +93,7 @@ class ClaimedDelivery:
     """The id of its alert group; None: it has none, as a digest or a storm."""
     conversation: Conversation
     """The state to send."""
-    notice: tuple[Notice, ...]
+    notices: tuple[Notice, ...]
     """What the message says about each member."""
     tried_since: Millis
     """When the first attempt to send this state began (epoch ms)."""
@@ -107,18 +107,18 @@ class ClaimedDelivery:
     """The row of the conversation before the claim, to undo the claim."""
     again: bool = False
     """An earlier attempt may have sent the same state. It is set for large conversations, whose notices are recorded in
-    pieces and are not in :attr:`notice`.
+    pieces and are not in :attr:`notices`.
     """
 
     @property
     def may_have_arrived(self) -> bool:
         """Return whether an earlier attempt may have sent the same: its answer was lost, or the process ended."""
-        return self.again or any(each.notified_before == UNKNOWN for each in self.notice)
+        return self.again or any(each.notified_before == UNKNOWN for each in self.notices)
 
     @property
     def says_only_ends(self) -> bool:
         """Return whether it has news, and all of it is ends."""
-        return bool(self.notice) and all(each.status == RESOLVED for each in self.notice)
+        return bool(self.notices) and all(each.status == RESOLVED for each in self.notices)
 
     @property
     def is_critical(self) -> bool:
@@ -236,7 +236,7 @@ def present_state(state: State, id_: int, policy: Policy, now: Millis) -> Claime
         return None
     row = with_new_version(state, row, before)
     work = work_about(row, state.groups[row.group_id], known, before, now)
-    for each in work.notice:
+    for each in work.notices:
         member = state.members[each.member]
         put_member(state, member._replace(notified=UNKNOWN), member)
     return work

@@ -60,7 +60,7 @@ def give_up_some(
 
 
 def _finish(state: State, work: ClaimedDelivery, reason: str, policy: Policy, now: Millis) -> None:
-    for each in work.notice:
+    for each in work.notices:
         fates.finish(state, each.member, work.conversation.version, Fate.DEAD, reason, now)
         if work.conversation.digest is None:
             _give_up(state, each, reason, work.conversation.destination, policy, now)
@@ -112,7 +112,7 @@ def write_dead_letter(
     state: State, work: ClaimedDelivery, reason: str, now: Millis, recipient: str = ""
 ) -> None:
     """Write a dead letter of an attempt, or add the attempt to the conversation's open dead letter."""
-    notices = {each.member: {"status": each.status, "notified": each.notified_before} for each in work.notice}
+    notices = {each.member: {"status": each.status, "notified": each.notified_before} for each in work.notices}
     dead_letter = _open_dead_letter(state, work.id, recipient)
     if dead_letter is None:
         state.dead_letters.put(
@@ -155,7 +155,7 @@ def notify_instead(
         return frozenset()
     want_notified_instead(state, work, policy, now)
     woken: set[str] = set()
-    for notice in work.notice:
+    for notice in work.notices:
         alert = state.alerts[state.members[notice.member].alert_id]
         if notice.status != FIRING or alert.status != FIRING:
             continue
@@ -193,9 +193,9 @@ def want_notified_instead(state: State, work: ClaimedDelivery, policy: Policy, n
     others = _failover_destinations(policy, work.conversation.destination)
     if not others:
         return
-    state.members.want("id", (each.member for each in work.notice))
+    state.members.want("id", (each.member for each in work.notices))
     state.ready()
-    ids = {state.members[each.member].alert_id for each in work.notice}
+    ids = {state.members[each.member].alert_id for each in work.notices}
     state.alerts.want("id", ids)
     state.members.want("open of alert", ids)
     state.ready()

@@ -104,7 +104,7 @@ def record_some(
     refused = outcome.refused if isinstance(outcome, Delivered | Retry) else ()
     if refused or isinstance(outcome, Rejected):
         want_notified_instead(state, work, policy, now)
-    notice = [each.member for each in work.notice]
+    notice = [each.member for each in work.notices]
     state.conversations.want("id", (work.id,))
     state.members.want("id", notice)
     state.fates.want("open of member", notice)

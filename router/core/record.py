@@ -56,7 +56,7 @@ def want_recorded(
     state.conversations.want("id", (each.id for each in works))
     state.deliveries.want("id", (each.delivery for each in works))
     state.groups.want("id", (each.group for each in works if each.group is not None))
-    notice = [each.member for part in works for each in part.notice]
+    notice = [each.member for part in works for each in part.notices]
     state.members.want("id", notice)
     state.fates.want("open of member", notice)
     state.dead_letters.want("open of conversation", (each.id for each in works))
@@ -66,7 +66,7 @@ def want_recorded(
         for each in works
         if each.conversation.over
         or each.conversation.digest is not None
-        or state.conversations[each.id].waiting > len(each.notice)
+        or state.conversations[each.id].waiting > len(each.notices)
     ]
     whole = [id_ for id_ in whole if state.conversations[id_].size <= LARGE]
     state.members.want("conversation", whole)
@@ -138,7 +138,7 @@ def _left_out(outcome: Outcome) -> str:
 
 def with_unknown_arrival(work: ClaimedDelivery) -> ClaimedDelivery:
     """Return the attempt as one of which any member may have been notified before."""
-    return replace(work, notice=tuple(replace(each, notified_before=UNKNOWN) for each in work.notice))
+    return replace(work, notices=tuple(replace(each, notified_before=UNKNOWN) for each in work.notices))
 
 
 def record_parts(
@@ -227,7 +227,7 @@ def record_notified(state: State, work: ClaimedDelivery, policy: Policy, now: Mi
     generation = work.conversation.version
     accepted: list[Millis] = []
     digest = work.conversation.digest is not None
-    for each in work.notice:
+    for each in work.notices:
         if not each.held:
             times = [
                 fate.at
@@ -256,7 +256,7 @@ def _settle_unsent(state: State, work: ClaimedDelivery, policy: Policy, now: Mil
     """Settle the ends that came while the attempt was under way, if the destination gets no message for them."""
     if work.conversation.digest is not None:
         return
-    ended = [member for each in work.notice if is_unsent_end(member := state.members[each.member])]
+    ended = [member for each in work.notices if is_unsent_end(member := state.members[each.member])]
     if ended and not sends_ends(state, policy, work.conversation.destination):
         settle_ends(state, ended, now, *firing)
 
@@ -328,7 +328,7 @@ def settle_failure(
 
 def revert_notified(state: State, work: ClaimedDelivery, policy: Policy, now: Millis) -> None:
     """Nothing of the attempt arrived: the destination knows what it knew before."""
-    for each in work.notice:
+    for each in work.notices:
         member = state.members[each.member]
         if each.notified_before == UNKNOWN or member.notified != UNKNOWN:
             continue

@@ -79,7 +79,7 @@ class Recording:
         """Record the outcome for the conversations that a storm's message absorbed."""
         recorded: list[Recorded] = []
         while parts:
-            sizes = accumulate(len(each.notice) for each in parts[:CONVERSATIONS_PER_BATCH])
+            sizes = accumulate(len(each.notices) for each in parts[:CONVERSATIONS_PER_BATCH])
             count = max(1, sum(size <= job.MEMBERS_PER_BATCH for size in sizes))
             some, parts = tuple(parts[:count]), parts[count:]
             if count == 1:
@@ -101,7 +101,7 @@ class Recording:
         :param dead_letters: the reasons and recipients of its dead letters
         :returns: the work with what is left to record, and what was recorded
         """
-        if len(work.notice) <= LARGE:
+        if len(work.notices) <= LARGE:
             return work, []
         recorded: list[Recorded] = []
         for reason, recipient in dead_letters:
@@ -109,10 +109,10 @@ class Recording:
                 with_unknown_arrival(work) if isinstance(outcome, Rejected) and outcome.ambiguous else work
             )
             await self._database.do(jobs.WriteDeadLetter(given_up, reason, recipient, now))
-        for first in range(0, len(work.notice), job.MEMBERS_PER_BATCH):
-            piece = replace(work, notice=work.notice[first : first + job.MEMBERS_PER_BATCH])
+        for first in range(0, len(work.notices), job.MEMBERS_PER_BATCH):
+            piece = replace(work, notices=work.notices[first : first + job.MEMBERS_PER_BATCH])
             recorded.append(await self._database.do(jobs.RecordSome(piece, outcome, policy, now)))
-        return replace(work, notice=(), again=work.may_have_arrived), recorded
+        return replace(work, notices=(), again=work.may_have_arrived), recorded
 
     async def close_large(self, policy: Policy, now: Millis) -> None:
         """Finish closing the large conversations that are over, in many batches."""

@@ -32,7 +32,7 @@ class RecordSome(BaseJob):
 
     @property
     def weight(self) -> int:
-        return len(self.work.notice)
+        return len(self.work.notices)
 
     def run(self, state: State) -> Recorded:
         return large_conversations.record_some(state, self.work, self.outcome, self.policy, self.now)
@@ -111,7 +111,7 @@ class Unclaim(BaseJob):
 
     @property
     def weight(self) -> int:
-        return sum(max(1, len(each.notice)) for each in self.works)
+        return sum(max(1, len(each.notices)) for each in self.works)
 
     def want(self, state: State) -> None:
         records.want_recorded(state, self.works, NOT_BEGUN, self.policy, self.now)

@@ -158,7 +158,7 @@ class RandomHistory:
             return
         outcome = _OUTCOMES[number % len(_OUTCOMES)]
         work = self.under_way.pop(sorted(self.under_way)[number // len(_OUTCOMES) % len(self.under_way)])
-        for each in work.notice:
+        for each in work.notices:
             member = self.state.members[each.member]
             event = {"Delivered": "delivered", "Rejected": "given up"}.get(type(outcome).__name__, "failed")
             if isinstance(outcome, Retry) and outcome.ambiguous:

@@ -96,7 +96,7 @@ class StormHistory:
         standing = {
             row.id for row in self.world.state.conversations if (row.kind, row.state) == (OF_STORM, OPEN)
         }
-        only_ends = all(each.status == Status.RESOLVED for each in work.notice)
+        only_ends = all(each.status == Status.RESOLVED for each in work.notices)
         assert not (only_ends and row.storm_id in standing and not row.own_message), (
             "an end without a beginning"
         )

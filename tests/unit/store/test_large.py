@@ -86,7 +86,7 @@ def many(world: World, status: Status = Status.FIRING, level: str = "critical") 
 def test_all_alerts_are_sent_and_recorded(world: World) -> None:
     many(world)
     work = world.work_of(SLACK)
-    assert [len(work.notice), len(work.conversation.firing)] == [7, 7]
+    assert [len(work.notices), len(work.conversation.firing)] == [7, 7]
     world.finish(work, Delivered({"ts": "1"}))
     world.assert_balanced()
     assert world.fates(SLACK) == ["delivered"] * 7
