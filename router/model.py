@@ -214,7 +214,7 @@ class LaneLimits:
     rate: Rate | None = None
     """None: no limit."""
     max_concurrency: int = 1
-    """Deliveries under way at the same time."""
+    """The maximum number of deliveries to the destination at the same time."""
     storm_above: int = 60
     """A storm begins when more conversations than this are due."""
 
@@ -552,4 +552,5 @@ LATE = "late"
 """A key of a conversation's remote state: the recipients that do not know yet what the others know (``to``), and what
 that is (``state``): a channel's own value, or one of the two below, for a dead letter that is tried again."""
 KNOWN_FIRING, KNOWN_OVER = "known firing", "known over"
-"""All other recipients know what fires, or that all has ended. What is news to them as well goes to all recipients."""
+"""What the recipients of a mail know that were not refused: that alerts fire, or that all have ended. A refused recipient
+is sent the mail alone, as long as it has no news for the others; otherwise it goes to all recipients."""

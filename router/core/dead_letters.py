@@ -112,7 +112,9 @@ def write_dead_letter(
     state: State, work: ClaimedDelivery, reason: str, now: Millis, recipient: str = ""
 ) -> None:
     """Write a dead letter of an attempt, or add the attempt to the conversation's open dead letter."""
-    notices = {each.member: {"status": each.status, "notified": each.notified_before} for each in work.notices}
+    notices = {
+        each.member: {"status": each.status, "notified": each.notified_before} for each in work.notices
+    }
     dead_letter = _open_dead_letter(state, work.id, recipient)
     if dead_letter is None:
         state.dead_letters.put(

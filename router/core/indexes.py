@@ -44,7 +44,7 @@ class RowIndex:
     only: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     """Values that other columns of the rows must have; ``None`` as the only value: any value but null."""
     ids: bool = False
-    """The key is made of ids: no saved row refers to an id that was created in this batch."""
+    """The key is made of ids. A set of an id that this batch created needs no query: no saved row can refer to it."""
     unique: bool = False
     """A key has at most one row, so a set with one row is whole."""
     latest: str | None = None

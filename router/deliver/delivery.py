@@ -98,7 +98,7 @@ class Delivery:
         )
 
     async def _in_thread_if_large(self, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Make a large message in a thread: thousands of alerts take a good part of a second."""
+        """Render a large message in a worker thread, because thousands of alerts would stop the event loop for up to a second."""
         digest = self.work.conversation.digest
         alerts = len(self.work.conversation.alerts) + (0 if digest is None else digest.size)
         if alerts < _LARGE_MESSAGE_ALERTS:

@@ -60,7 +60,7 @@ class ClockStep:
 def begin_step(connection: sa.Connection, now: Millis, *, back: bool) -> None:
     """Record that the clock was stepped, or that the router could not receive anything for a while.
 
-    Time is counted from now on. The rows are left to :func:`step_some`, also those of an earlier step that is not
+    All timeouts count from now on. The rows are left to :func:`step_some`, also those of an earlier step that is not
     finished.
 
     :param back: the clock was stepped back; then rows that wait for a time would wait too long, by the size of the step

@@ -74,7 +74,9 @@ def encoding_of(request: web.Request) -> str | None:
 
 
 class Intake:
-    """Reads and parses bodies. It bounds the bytes of all bodies together: announced or arrived, and inflated."""
+    """Reads and parses bodies. One limit bounds the bytes of all bodies that are read at the same time. A body counts with the
+    bytes that its Content-Length announces, or that have arrived if these are more, and with its bytes after decompression.
+    """
 
     def __init__(self, max_body: int, in_flight: int, read_seconds: float) -> None:
         self._max_body = max_body

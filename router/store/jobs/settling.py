@@ -13,7 +13,7 @@ from router.store.jobs.job import BaseJob, PieceJob
 
 @dataclass(frozen=True, slots=True)
 class WriteDeadLetter(PieceJob):
-    """Writes the dead letter of a large work, before its alerts are given up in pieces."""
+    """Writes the dead letter of a large conversation, before its alerts are given up in pieces."""
 
     work: ClaimedDelivery
     reason: str
