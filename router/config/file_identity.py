@@ -10,6 +10,6 @@ def identify_file(path: Path) -> FileIdentity:
     """Return the identity of a file or folder. Links are followed."""
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # a ValueError: the path has a null character
         return ()
     return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
