@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from router.clock import Clock
-from router.config import Config, load, load_secrets_again
+from router.config import Config, FileIdentity, identify_file, load, load_secrets_again
 from router.render import Templates
 from router.threads import Threads
 
 _THREADS = 4
-Signature = tuple[tuple[str, tuple[int, ...]], ...]
+Signature = tuple[tuple[str, FileIdentity], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,6 @@ class LoadedConfig:
 
     config: Config
     templates: Templates
-    secrets_signature: Signature
-    """Of the files of its secrets."""
     only_secrets: bool = False
     """The other files were not read for it."""
 
@@ -61,6 +59,11 @@ class ConfigFiles:
         """
         return await self._threads.run(_signature, files)
 
+    async def secrets_changed(self, loaded: LoadedConfig) -> bool:
+        """Return whether a file of secrets has changed since it was read for a configuration."""
+        now = await self.signature(loaded.config.secret_files)
+        return now != tuple((str(path), was) for path, was in loaded.config.secret_files.items())
+
     def close(self) -> None:
         self._threads.shutdown()
 
@@ -72,25 +75,15 @@ class ConfigFiles:
             preview=self._preview,
             last_good=last_good,
         )
-        return LoadedConfig(config, config.open_templates(), _signature(config.secret_files))
+        return LoadedConfig(config, config.open_templates())
 
     def _load_secrets(self, before: LoadedConfig, last_good: Mapping[str, str]) -> LoadedConfig:
-        # First the signature: what is written after it is noticed, and loaded the next time.
-        seen = _signature(before.config.secret_files)
         config = load_secrets_again(
             before.config, self.path, environ=self._environ, now=self._clock.now(), preview=self._preview,
             last_good=last_good,
         )  # fmt: skip
-        return LoadedConfig(config, before.templates, seen, only_secrets=True)
+        return LoadedConfig(config, before.templates, only_secrets=True)
 
 
 def _signature(files: Iterable[Path]) -> Signature:
-    return tuple((str(path), _identity(path)) for path in files)
-
-
-def _identity(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return tuple((str(path), identify_file(path)) for path in files)

@@ -14,7 +14,10 @@ log = structlog.get_logger(__name__)
 
 
 class ReloadError(Exception):
-    """The files can't be used, and the last good configuration stays in force. The text is for people and has no secret."""
+    """A reload has failed. The text says why, for people and without secrets.
+
+    The last good configuration stays in force, unless the text says that the new one is.
+    """
 
 
 class LoadStatus:
@@ -29,6 +32,8 @@ class LoadStatus:
         """Why the last load of all files failed; None: it succeeded."""
         self._secrets_error: str | None = None
         """Why the last load of only the secrets failed, if no load has succeeded since."""
+        self._unfinished_error: str | None = None
+        """Why the rules in force could not be followed completely; None: nothing of that is left to do."""
         self.phase: Phase | None = None
         """What is left to do until all firing alerts are judged by the rules in force; None: nothing."""
 
@@ -38,8 +43,18 @@ class LoadStatus:
 
     @property
     def error(self) -> str | None:
-        """Why the files can't be used as they are; None: they can."""
-        return self._files_error or self._secrets_error
+        """Why the last load failed; None: the files are in force as they are."""
+        return self._unfinished_error or self._files_error or self._secrets_error
+
+    @property
+    def has_secrets_error(self) -> bool:
+        """The last load of only the secrets failed, and no load has succeeded since."""
+        return self._secrets_error is not None
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Something failed after the rules in force were adopted, and has not succeeded yet."""
+        return self._unfinished_error is not None
 
     def loaded(self, config: Config, now: Millis, *, only_secrets: bool = False) -> None:
         """Note that a configuration is in force, and log what is wrong with its included files.
@@ -69,12 +84,30 @@ class LoadStatus:
         :param error: for people, without secrets
         :param only_secrets: the other files were not read
         """
+        is_known = only_secrets and error == self._secrets_error  # the secrets are tried again and again
         if only_secrets:
             self._secrets_error = error
         else:
             self._files_error = error
         self._metrics.config_load_failed()
-        log.error("reload failed; the last good config stays", config=str(self._path), problems=error)
+        if not is_known:
+            log.error("reload failed; the last good config stays", config=str(self._path), problems=error)
+
+    def unfinished(self, error: str) -> None:
+        """Note and log why the rules in force can't be followed completely. :param error: for people, without secrets"""
+        is_known, self._unfinished_error = error == self._unfinished_error, error
+        self._metrics.config_load_failed()
+        if not is_known:
+            log.error("the new config is in force, but incomplete", config=str(self._path), problems=error)
+
+    def finished(self) -> None:
+        """Note that the rules in force are followed completely."""
+        if self._unfinished_error is None:
+            return
+        self._unfinished_error = None
+        log.info("the new config is complete", config=str(self._path))
+        if self._config is not None and self.error is None:
+            self._metrics.config_loaded(self._config.digest, self._loaded_at)
 
     def describe(self) -> dict[str, Any]:
         """Return what ``/status`` shows. Times are epoch milliseconds."""

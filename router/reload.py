@@ -9,6 +9,7 @@ import structlog
 
 from router.active_config import ActiveConfig
 from router.channels import destination_as_json, destination_from_json
+from router.channels.base import Channel
 from router.clock import Clock
 from router.config import ConfigError
 from router.config_files import ConfigFiles, LoadedConfig
@@ -25,7 +26,11 @@ log = structlog.get_logger(__name__)
 # How often watched files are compared with how they were.
 _WATCH_EVERY: Millis = 2 * SECOND
 SECRETS_EVERY: Millis = 5 * SECOND
-"""How often the files of secrets are compared with how they were when they were read."""
+"""How often the files of secrets are compared with how they were when they were read, and a failed load of them is
+repeated.
+"""
+FINISH_EVERY: Millis = 5 * SECOND
+"""How often the rest of a load is tried again, after it failed when the new rules were already in force."""
 # How long a reload waits for Alertmanager's answers. Later answers still count.
 _ANSWERS_SECONDS = 1.0
 
@@ -59,6 +64,9 @@ class Reloader:
         self._ask_alertmanagers = ask_alertmanagers
         self._running = asyncio.Lock()
         self._background: set[asyncio.Task[object]] = set()
+        self._finishing: asyncio.Task[object] | None = None
+        self._unused: list[Channel] = []
+        """Open channels that are no longer in force."""
 
     async def adopt(self) -> Policy:
         """Apply the rules in force to the store when the service starts, and return them. :raises StoreUnavailable:"""
@@ -78,50 +86,87 @@ class Reloader:
     async def reload(self) -> None:
         """Load the files again, and put them in force as a whole or not at all.
 
-        :raises ReloadError: they can't be used, and the last good configuration stays in force
+        :raises ReloadError: they can't be used, and the last good configuration stays in force; or they are in force,
+            but something failed after that, and is tried again
         """
         async with self._running:
             with self._failures_shown(only_secrets=False):
                 await self._put_in_force(self._files.load)
 
-    async def reload_secrets(self) -> bool:
-        """Read the files of secrets again, and put the configuration in force with them.
+    async def reload_changed_secrets(self) -> None:
+        """If a file of secrets has changed, or could not be used the last time, put the secrets of now in force.
 
-        :returns: False: the store can't be written now, which is to be tried again
-        :raises ReloadError: a secret can't be used, and the last good configuration stays in force
+        While the store can't be written, it does nothing, and the next call tries again.
+
+        :raises ReloadError: as :meth:`reload`
         """
         async with self._running:
             before = self._active.loaded
-            with self._failures_shown(only_secrets=True):
-                try:
-                    await self._put_in_force(lambda last_good: self._files.load_secrets(before, last_good))
-                except StoreUnavailable:  # the store logs it, once for all parts
-                    return False
-            return True
+            if not self._status.has_secrets_error and not await self._files.secrets_changed(before):
+                return
+            with (
+                self._failures_shown(only_secrets=True),
+                suppress(StoreUnavailable),
+            ):  # the store logs it once
+                await self._store.ready()  # before channels are made for nothing
+                await self._put_in_force(lambda last_good: self._files.load_secrets(before, last_good))
 
     async def _put_in_force(self, load: Callable[[dict[str, str]], Awaitable[LoadedConfig]]) -> None:
         last_good = await self._store.fragments()
         loaded = await load(last_good)
         before = self._active.runtime()
         await self._adopt(loaded)
-        await self._open_lanes(_ANSWERS_SECONDS)
-        await self._judging.finish()
+        try:
+            await self._finish()
+        finally:
+            self._close_later(before)
         destinations = len(loaded.config.policy.destinations)
         log.info("reloaded", config=str(self._files.path), destinations=destinations)
-        self._in_background(self._close_unused(before))
+
+    async def _finish(self) -> None:
+        """Open the lanes of the rules in force, and judge the firing alerts.
+
+        :raises ReloadError: it failed. It is tried again until it succeeds, because the rules can't be taken back
+        """
+        try:
+            await self._open_lanes(_ANSWERS_SECONDS)
+            await self._judging.finish()
+        except Exception as error:
+            reason = f"internal: {type(error).__name__}; the log says more"
+            shown = f"the new rules are in force, but not all of their work has begun; it is tried again: {reason}"
+            if self._status.error != shown:
+                log.exception("the rest of a load failed unexpectedly")
+            self._status.unfinished(shown)
+            if self._finishing is None or self._finishing.done():
+                self._finishing = self._in_background(self._finish_later())
+                self._finishing.set_name("rest of a load")
+            raise ReloadError(shown) from error
+        self._status.finished()
+
+    async def _finish_later(self) -> None:
+        """Try the rest of a load again until it succeeds, here or in a later load."""
+        while self._status.is_unfinished:
+            await self._clock.wait(asyncio.Event(), self._clock.now() + FINISH_EVERY)
+            async with self._running:
+                if self._status.is_unfinished:
+                    with suppress(ReloadError):  # it is logged and shown
+                        await self._finish()
 
     @contextmanager
     def _failures_shown(self, *, only_secrets: bool) -> Iterator[None]:
         """Log and show why a configuration can't be put in force. :raises ReloadError: in place of what was raised"""
         try:
             yield
+        except ReloadError:
+            raise
         except (ConfigError, TemplateError, StoreUnavailable) as error:
             shown = error.shown if isinstance(error, ConfigError) else str(error)
             self._status.failed(shown, only_secrets=only_secrets)
             raise ReloadError(shown) from error
         except Exception as error:
-            log.exception("reload failed unexpectedly")
             shown = f"internal: {type(error).__name__}; the log says more"
+            if not only_secrets or self._status.error != shown:  # the secrets are tried again and again
+                log.exception("reload failed unexpectedly")
             self._status.failed(shown, only_secrets=only_secrets)
             raise ReloadError(shown) from error
 
@@ -140,7 +185,9 @@ class Reloader:
         try:
             left = await self._store.rules.adopt(Adoption(config.policy, destinations, parts), now)
         except BaseException:
+            refused = self._active.runtime()
             self._active.restore(before, runtime_before)
+            self._close_later(refused)
             raise
         self._status.loaded(config, now, only_secrets=loaded.only_secrets)
         self._status.set_phase(left)
@@ -159,16 +206,19 @@ class Reloader:
         lanes = (*policy.destinations.values(), *_retired(gone))
         await self._judging.until_written(lambda: self._lanes.serve(lanes))
 
-    async def _close_unused(self, before: RuntimeConfig) -> None:
+    def _close_later(self, runtime: RuntimeConfig) -> None:
         """Close the channels that are no longer in force, when nothing is sent through them any more."""
         kept = set(map(id, self._active.runtime().channels.values()))
-        unused = [channel for channel in before.channels.values() if id(channel) not in kept]
-        try:
-            if unused:
-                await self._lanes.settled()
-        finally:
-            for channel in unused:
-                await channel.close()
+        unused = [channel for channel in runtime.channels.values() if id(channel) not in kept]
+        if unused:
+            self._unused += unused
+            self._in_background(self._close_unused(unused))
+
+    async def _close_unused(self, unused: list[Channel]) -> None:
+        await self._lanes.settled()
+        for channel in unused:
+            self._unused.remove(channel)
+            await channel.close()
 
     def _in_background(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         """Run it until it ends or the service does."""
@@ -195,20 +245,10 @@ class Reloader:
 
     async def watch_secrets(self) -> None:
         """Load the secrets again when one of their files changes, for example after a rotation."""
-        loaded = self._active.loaded
-        seen = loaded.secrets_signature
         while True:
             await self._clock.wait(asyncio.Event(), self._clock.now() + SECRETS_EVERY)
-            if self._active.loaded is not loaded:
-                loaded = self._active.loaded
-                seen = loaded.secrets_signature
-            now = await self._files.signature(loaded.config.secret_files)
-            if now == seen:
-                continue
             with suppress(ReloadError):  # it is logged and shown
-                if not await self.reload_secrets():
-                    continue  # and try again
-            seen = now
+                await self.reload_changed_secrets()
 
     async def close(self) -> None:
         """End what runs in the background, and close the channels."""
@@ -216,7 +256,7 @@ class Reloader:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        for channel in self._active.runtime().channels.values():
+        for channel in (*self._unused, *self._active.runtime().channels.values()):
             await channel.close()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from router.channels import ChannelSettings
 from router.config.build import Builder
 from router.config.document import Document, MissingVariables, load_text, read_document
+from router.config.file_identity import FileIdentity, identify_file
 from router.config.fragments import Fragment
 from router.config.problems import ConfigError, Problem, Trap, show_problem
 from router.config.reader import Reader
@@ -40,8 +41,8 @@ class Config:
     """Only if it was loaded with ``checking``: the warnings."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """The texts of the files, with secrets masked, by name: for showing problems."""
-    secret_files: tuple[Path, ...] = ()
-    """The files that secrets were read from."""
+    secret_files: Mapping[Path, FileIdentity] = field(default_factory=dict)
+    """The files that secrets were read from, each as it was just before it was read."""
     text: str = field(default="", repr=False)
     """The main file as it was read, its secrets included."""
 
@@ -83,25 +84,27 @@ def load_secrets_again(
     before: Config, path: Path, *, environ: Mapping[str, str], now: Millis, preview: bool,
     last_good: Mapping[str, str],
 ) -> Config:  # fmt: skip
-    """Load a configuration again from the texts that it was loaded from, and read only the files of secrets.
+    """Load a configuration again from the texts that it was loaded from, and read only the files of secrets. No other
+    file or folder is looked at.
 
     :param path: of the main file; it is not read
     :raises ConfigError: a secret can't be used
     """
     return loads(
         before.text, name=str(path), folder=path.parent, environ=environ, now=now, preview=preview, last_good=last_good,
-        fragments=before.fragments,
+        before=before,
     )  # fmt: skip
 
 
 def loads(  # noqa: PLR0913  (each is an option of its own)
     text: str, *, name: str, folder: Path, environ: Mapping[str, str], now: Millis, preview: bool = False,
-    checking: bool = False, last_good: Mapping[str, str] | None = None, fragments: tuple[Fragment, ...] | None = None,
+    checking: bool = False, last_good: Mapping[str, str] | None = None, before: Config | None = None,
 ) -> Config:  # fmt: skip
     """Load rules from a text, as :func:`load` does from a file.
 
     :param folder: the base of relative paths in the text
-    :param fragments: the included files as they were read before; None: they are read from the folder
+    :param before: the configuration of the same text, of which only the secrets are read again; None: all files are
+        read
     """
     missing = (
         MissingVariables.WARNING
@@ -112,13 +115,14 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
     )
     document = read_document(text, name, environ, missing)
     reader = Reader(document, folder)
-    builder = Builder(reader, environ, now, last_good or {}, fragments)
+    read_before = before.fragments if before is not None else None
+    builder = Builder(reader, environ, now, last_good or {}, read_before)
     policy, sources, file = builder.policy(), builder.sources(), builder.file
     network = builder.network()
     templates = None
     if file is not None and file.templates is not None:
         templates = folder / file.templates
-        if not templates.is_dir():
+        if before is None and not templates.is_dir():
             document.add_error(
                 ("templates",), f"{templates} is no folder", "make it, or leave `templates:` out"
             )
@@ -133,16 +137,21 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
         texts |= fragment.texts
     digest = hashlib.sha256("\0".join([text, *(part.text for part in loaded)]).encode()).hexdigest()
     policy = replace(policy, configuration=Configuration(digest, builder.rule_positions()))
+    secret_paths = sorted({*reader.files, *(path for part in loaded for path in part.files)})
+    if before is None:
+        files = _files(name, templates, reader, fragments, {(folder / each).parent for each in file.include})
+    else:
+        files = tuple(sorted({*before.files, *secret_paths}))
     return Config(
         policy, sources, builder.settings, file.timezone, templates,
         digest=digest,
         fragments=fragments,
-        files=_files(name, templates, reader, fragments, {(folder / each).parent for each in file.include}),
+        files=files,
         problems=tuple(sorted({*document.problems, *(p for each in fragments for p in each.problems)})),
         texts=texts,
         network=network,
         retention=Retention(file.retention.history, file.retention.webhooks, file.retention.messages),
-        secret_files=tuple(sorted({*reader.files, *(path for part in loaded for path in part.files)})),
+        secret_files={path: document.secrets.files[path] for path in secret_paths},
         text=text,
     )  # fmt: skip
 
@@ -167,9 +176,11 @@ __all__ = [
     "Config",
     "ConfigError",
     "Document",
+    "FileIdentity",
     "Fragment",
     "Problem",
     "Trap",
+    "identify_file",
     "load",
     "load_secrets_again",
     "loads",

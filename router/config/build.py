@@ -146,6 +146,7 @@ class Builder:
     def _ca_certificates(self, name: str) -> str:
         where, path = ("network", "ca_file"), self._reader.folder / name
         self._reader.files.append(path)
+        self.document.secrets.note_file(path)
         try:
             text = path.read_text("ascii", "replace")
             check_certificates(text)

@@ -201,6 +201,9 @@ class Fragments:
                 self._use(fragment, replace(kept, files={}), inherited)
             if fragment.loaded is None:
                 self._use(fragment, kept, inherited)
+            if fragment.loaded is not None and not self._only_secrets:
+                # The kept secrets may be older than their files: a load of only the secrets reads the files.
+                self._main.secrets.files.update(dict.fromkeys(fragment.loaded.files, ()))
             fragment.problems, fragment.texts, fragment.stale = problems, texts, fragment.loaded is not None
 
     def _use(self, fragment: Fragment, kept: LastGood, inherited: Inherited) -> None:

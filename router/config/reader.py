@@ -120,6 +120,7 @@ class Reader:
     def _from_file(self, name: str, where: Location) -> str:
         path = self.folder / name
         self.files.append(path)
+        self.document.secrets.note_file(path)
         try:
             text = self._kept[name] if name in self._kept else path.read_bytes().decode()
         except (OSError, ValueError) as error:

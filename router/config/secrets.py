@@ -9,12 +9,14 @@ import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, SecretStr
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from router.channels import REGISTRY, ChannelSpec
+from router.config.file_identity import FileIdentity, identify_file
 from router.config.models import FileModel
 from router.config.syntax import VARIABLE, with_variables_shown
 
@@ -110,6 +112,13 @@ class Secrets:
 
     def __init__(self) -> None:
         self._by_length: dict[int, set[str]] = {}
+        self.files: dict[Path, FileIdentity] = {}
+        """The files of secrets, each as it was just before it was first read; empty: it is missing or was not read."""
+
+    def note_file(self, path: Path) -> None:
+        """Note how a file is. Call it before the file is read, so that a later change makes a difference."""
+        if path not in self.files:
+            self.files[path] = identify_file(path)
 
     def add(self, value: str) -> None:
         for each in {value, repr(value)[1:-1]}:

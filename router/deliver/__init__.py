@@ -80,14 +80,19 @@ class Lanes:
 
     async def serve(self, destinations: Iterable[Destination]) -> None:
         """Serve only these destinations from now on, within the limits in force. A lane that stays keeps its
-        pauses.
+        pauses, unless its channel or its options have changed: then it may be repaired, and is tried immediately.
 
-        :raises StoreUnavailable: the reports of the last process can't be read
+        :raises StoreUnavailable: the reports of the last process can't be read, or a backoff can't be ended
         """
         wanted = {destination.key: destination for destination in destinations}
         await self._self_alerts.set_served(wanted.keys())
-        self._table.serve(wanted, self._current().shared)
+        current = self._current()
+        self._table.serve(wanted, current.shared, current.channels)
         self._dispatcher.start()
+        for lane in [each for each in self._table if each.may_be_repaired]:
+            await self._store.resume(lane.destination.key)
+            lane.may_be_repaired = False
+            lane.resume()
 
     def wake(self, destinations: Iterable[str]) -> None:
         """Look at the lanes of these destinations, because something may be due there."""

@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
+from router.channels.base import Channel
 from router.clock import wait_elapsed
 from router.deliver.attempt import send_once
 from router.deliver.give_up import final_outcome
@@ -42,6 +43,8 @@ class Delivery:
         self._context = context
         self._clock = context.clock
         self._channel = lane.destination.channel
+        self._sender: Channel | None = None
+        """The channel that sends it."""
         self._log_fields = {"destination": lane.destination.key, "delivery": work.delivery}
         self._trial = lane.delivery_began(self)
 
@@ -69,7 +72,7 @@ class Delivery:
     async def _send(self) -> tuple[Outcome, bytes | None]:
         """Return the outcome, and the message that was sent as JSON; None: nothing was sent."""
         current = self._context.current()
-        channel = current.channels.get(self._channel)
+        self._sender = channel = current.channels.get(self._channel)
         try:
             if channel is None:
                 gone = f"routes.yaml has no channel {self._channel} any more"
@@ -157,6 +160,15 @@ class Delivery:
             await self_alerts.delivery_succeeded(key)
         elif not isinstance(outcome, Delivered):
             await self._give_up_overdue(outcome, give_up_after, now)
+            await self._resume_if_changed()
+
+    async def _resume_if_changed(self) -> None:
+        """If a load changed the channel or its options during the failed attempt, try with the new ones immediately."""
+        channel, options = self._context.current().channels.get(self._channel), self._lane.destination.options
+        if channel is not self._sender or options != self.destination.options:
+            with suppress(StoreUnavailable):  # then the conversations wait for their own next attempts
+                await self._context.store.resume(self.destination.key)
+            self._lane.resume()
 
     async def _has_lasted(self, span: Millis, since: Millis, now: Millis) -> bool:
         """Return whether so much time has passed. A step of the clock, or a time without a router, does not count."""

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from router.channels.base import ChannelSpec
+from router.channels.base import Channel, ChannelSpec
 from router.clock import Clock, offset
 from router.deliver.give_up import ContentSuspects
 from router.deliver.retry_schedule import next_attempt, next_probe
@@ -57,6 +57,10 @@ class Lane:
         self.look_at: Millis | None = None
         """When to look at it although nothing happens; None: never."""
         self.pause_reason = ""
+        self.may_be_repaired = False
+        """How it is notified has changed since the conversations' backoff began: they are to be tried immediately."""
+        self._channel: Channel | None = None
+        """The channel in force."""
         self._section = section
         self._bucket = TokenBucket(destination.limits.rate)
         self._clock = clock
@@ -135,8 +139,18 @@ class Lane:
             self._due_at = at if self._due_at is None else min(at, self._due_at)
             self._request_look(self)
 
-    def change(self, destination: Destination) -> None:
-        """Work by the rules in force, which may have changed what is due and how fast it may go."""
+    def change(self, destination: Destination, channel: Channel | None) -> None:
+        """Work by the rules in force, which may have changed what is due and how fast it may go.
+
+        If they also changed how the destination is notified, for example the token, note that it may be repaired.
+
+        :param channel: the channel in force; None: its section was never there
+        """
+        if self._channel is not None and (
+            channel is not self._channel or destination.options != self.destination.options
+        ):
+            self.may_be_repaired = True
+        self._channel = channel
         if self.is_closing:
             self.is_closing = False
             self.closed.set()

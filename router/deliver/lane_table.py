@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from router.channels.base import ChannelSpec
+from router.channels.base import Channel, ChannelSpec
 from router.clock import Clock
 from router.deliver.lane import Lane
 from router.deliver.section import SectionLimiter
@@ -38,11 +38,17 @@ class LaneTable:
         lane = self._lanes.get(destination)
         return None if lane is None or lane.is_closing else lane
 
-    def serve(self, destinations: Mapping[str, Destination], shared: Mapping[str, SharedLimits]) -> None:
+    def serve(
+        self,
+        destinations: Mapping[str, Destination],
+        shared: Mapping[str, SharedLimits],
+        channels: Mapping[str, Channel],
+    ) -> None:
         """Have a lane for each of these destinations, and close the others.
 
         :param destinations: by key
         :param shared: the limits by section
+        :param channels: the channels in force, by name
         """
         for name, limits in shared.items():
             self._sections[name].change(limits, self._clock.elapsed())
@@ -54,7 +60,7 @@ class LaneTable:
                 spec = self._channels[destination.channel]
                 section = self._sections[spec.section]
                 lane = self._lanes[key] = Lane(destination, spec, section, self._clock, self._request_look)
-            lane.change(destination)
+            lane.change(destination, channels.get(destination.channel))
 
     def remove(self, lane: Lane) -> None:
         """Remove a closed lane where nothing is left to do."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -11,13 +12,16 @@ from router.active_config import ActiveConfig
 from router.channels.base import Channel
 from router.config_files import LoadedConfig
 from router.decide import Policy
-from router.model import DAY, HOUR, SECOND, Millis
+from router.deliver import Lanes
+from router.model import DAY, HOUR, MINUTE, SECOND, Millis
+from router.reload import FINISH_EVERY
 from router.store import Phase, StoreUnavailable
 from router.store.rule_changes import RuleChanges
 from tests import database
 from tests.world.asking import metric_value, until_delivered, until_failed
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import HANG, KEY, Page
+from tests.world.fake_pagerduty import http as answer
 from tests.world.fake_slack import Want
 
 HASH = "alert_router_config_hash "
@@ -349,3 +353,115 @@ async def test_channels_are_made_again_when_the_network_changes(
     assert all(after[name] is not first[name] for name in first)
     await world.post("Down", "critical")  # the fakes are on this machine, and so reached directly
     await world.slack.until(lambda: bool(world.slack.messages))
+
+
+def with_other_settings(rules: str) -> str:
+    return rules.replace("slack: {token", "slack: {give_up_after: 3h, token")
+
+
+def with_network(rules: str) -> str:
+    return f"network: {{no_proxy: [a.example]}}\n{rules}"
+
+
+@pytest.mark.parametrize("change", [with_other_settings, with_network])
+@pytest.mark.parametrize("fault", ["is_archived", "fatal_error"])
+async def test_a_reload_that_may_repair_a_destination_tries_it_immediately(
+    world: World, change: Callable[[str], str], fault: str
+) -> None:
+    """Whether it is broken, or only a backoff goes on."""
+    await world.start()
+    world.slack.trouble["C0CRITICAL"] = fault
+    await world.post("Down", "critical")
+    for _ in range(8):
+        await world.at_rest()
+        world.clock.advance(MINUTE)
+    await world.at_rest()
+    del world.slack.trouble["C0CRITICAL"]
+    assert (await world.reload(lambda rules: rules))[0] == 200
+    await world.at_rest()
+    assert not world.slack.messages
+    assert (await world.reload(change))[0] == 200
+    await world.slack.until(lambda: bool(world.slack.messages))
+    world.slack.expect(Want("C0CRITICAL", ("Down",)))
+
+
+async def test_a_repaired_routing_key_is_tried_immediately(world: World) -> None:
+    def named(key: str) -> Callable[[str], str]:
+        return lambda rules: rules.replace(f"routing_key: {KEY}", f"routing_key: {key}, name: oncall")
+
+    await world.start(named(f"{KEY[:-4]}beef"))
+    world.pagerduty.fail(answer(403))
+    await world.post("Down", "critical")
+    await world.at_rest()
+    world.pagerduty.recover()
+    assert not world.pagerduty.accepted
+    assert (await world.reload(named(KEY)))[0] == 200
+    await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
+    assert world.pagerduty.accepted[0].body["routing_key"] == KEY
+
+
+async def test_an_attempt_that_fails_after_a_repair_delays_nothing(world: World) -> None:
+    """It began with the settings before the reload."""
+    await world.start()
+    world.pagerduty.fail(HANG)
+    await world.post("Down", "critical")
+    await world.pagerduty.until(lambda: bool(world.pagerduty.events))
+    assert (await world.reload(lambda rules: rules.replace("events_url", "give_up_after: 2h, events_url")))[
+        0
+    ] == 200
+    world.pagerduty.recover()
+    await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
+
+
+@pytest.mark.parametrize("failing", [(Lanes, "serve"), (RuleChanges, "retire"), (RuleChanges, "judge_some")])
+async def test_a_failure_after_the_adoption_is_shown_and_tried_again(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failing: tuple[type[object], str],
+) -> None:
+    await world.start()
+    await world.at_rest()
+    with monkeypatch.context() as patch:
+        patch.setattr(*failing, AsyncMock(side_effect=RuntimeError("boom")))
+        status, given = await world.reload(lambda rules: rules.replace("C0CRITICAL", "C0WARNINGS"))
+        assert status == 500
+        assert given["reason"].startswith("the new rules are in force, but ")
+        assert "internal: RuntimeError; the log says more" in given["reason"]
+        for _ in range(3):
+            world.clock.advance(FINISH_EVERY)
+            await world.at_rest()
+        assert (await world.get("/status"))["config"]["error"] == given["reason"]
+        assert await metric_value(world, SUCCESS) == 0
+    logged = capsys.readouterr().out
+    assert logged.count("failed unexpectedly") == 1
+    assert "the last good config stays" not in logged
+    world.clock.advance(FINISH_EVERY)
+    while await metric_value(world, SUCCESS) == 0:
+        assert world.service is not None
+        await world.service.store.ready()
+    assert (await world.get("/status"))["config"]["error"] is None
+    await world.post("Down", "critical")
+    await world.slack.until(lambda: bool(world.slack.messages))
+    world.slack.expect(Want("C0WARNINGS", ("Down",)))
+
+
+@pytest.mark.parametrize("ending", ["reload", "stop"])
+async def test_a_later_reload_or_a_stop_ends_the_tries(
+    world: World, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    await world.start()
+    await world.at_rest()
+    broken = AsyncMock(side_effect=RuntimeError("boom"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Lanes, "serve", broken)
+        assert (await world.reload(lambda rules: rules))[0] == 500
+        if ending == "stop":
+            await world.stop()
+    if ending == "reload":
+        assert (await world.reload(lambda rules: rules))[0] == 200
+        assert (await world.get("/status"))["config"]["error"] is None
+        assert await metric_value(world, SUCCESS) == 1
+    world.clock.advance(FINISH_EVERY)
+    assert broken.await_count == 1
+    assert not any(task.get_name() == "rest of a load" for task in asyncio.all_tasks() if ending == "stop")

@@ -1,16 +1,24 @@
 """Files of secrets: a rotated secret is used without a reload by a person, and no other file is read for it."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 
-from router.model import Millis
+from router.active_config import ActiveConfig
+from router.channels.base import Channel
+from router.channels.slack import SlackChannel
+from router.config import Config, identify_file
+from router.config_files import LoadedConfig
+from router.model import MINUTE, Millis
 from router.reload import SECRETS_EVERY
-from router.store import Adoption, Phase, StoreUnavailable
+from router.render import Templates
+from router.store import Adoption, Phase, Store, StoreUnavailable
 from router.store.rule_changes import RuleChanges
-from tests.world.asking import metric_value
+from tests.world.asking import metric_value, slack_lane
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import KEY
 from tests.world.fake_slack import TOKEN, Want
@@ -173,3 +181,162 @@ async def test_a_rotation_is_loaded_when_the_store_is_writable_again(
     await until_changed(world, LOADED, lambda: None)
     assert not faults
     await expect_message(world, "Down")
+
+
+@pytest.mark.parametrize("probes", [0, 1, 5])
+async def test_a_broken_destination_is_tried_as_soon_as_its_token_is_rotated(
+    world: World, probes: int
+) -> None:
+    write_secret(world, OLD)
+    await world.start(with_token_file)
+    await world.post("Down", "critical")
+    await world.at_rest()
+    for probe in range(probes):
+        world.clock.advance(MINUTE << probe)
+        await world.at_rest()
+    state = await slack_lane(world)
+    assert state["paused_until"] - world.clock.now() >= (MINUTE << min(probes, 4))
+    await until_changed(world, LOADED, lambda: write_secret(world, TOKEN))
+    await world.slack.until(lambda: bool(world.slack.messages))
+    world.slack.expect(Want("C0CRITICAL", ("Down",)))
+    await world.at_rest()
+    state = await slack_lane(world)
+    assert (state["paused_until"], state["broken_since"]) == (None, None)
+
+
+@pytest.mark.parametrize("read_as", ["at the start", "by a reload"])
+async def test_a_rotation_during_a_full_load_is_noticed(
+    world: World, monkeypatch: pytest.MonkeyPatch, read_as: str
+) -> None:
+    open_templates = Config.open_templates
+
+    def rotated(config: Config) -> Templates:
+        monkeypatch.setattr(Config, "open_templates", open_templates)
+        write_secret(world, TOKEN)
+        return open_templates(config)
+
+    write_secret(world, OLD)
+    if read_as == "by a reload":
+        await world.start(with_token_file)
+        monkeypatch.setattr(Config, "open_templates", rotated)
+        assert (await world.reload(with_token_file))[0] == 200
+    else:
+        monkeypatch.setattr(Config, "open_templates", rotated)
+        await world.start(with_token_file)
+    await until_changed(world, LOADED, lambda: None)
+    await expect_message(world, "Down")
+
+
+async def test_a_secret_newer_than_the_kept_one_is_loaded_after_a_restart(world: World) -> None:
+    """The team's file is broken at the start, so its last good version is used, with the secrets that it had then."""
+
+    def with_team(rules: str) -> str:
+        mount = "  routes:\n    - {matchers: ['team=\"pay\"'], mount: pay}"
+        return f"include: teams/*.yaml\n{rules.replace('  routes:', mount, 1)}"
+
+    write_secret(world, f"{KEY[:-4]}beef", "pay")
+    team = world.folder / "teams" / "pay.yaml"
+    team.parent.mkdir()
+    team.write_text(
+        "receivers: {oncall: [{pagerduty: {routing_key: {file: ../secrets/pay}, name: pay}}]}\nroute: {receiver: oncall}\n"
+    )
+    await world.start(with_team)
+    await world.stop()
+    write_secret(world, KEY, "pay")
+    team.write_text("route: [")
+    await world.start(with_team)
+    await until_changed(world, LOADED, lambda: None)
+    await world.post("Down", "critical", team="pay")
+    await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
+    assert world.pagerduty.accepted[0].body["routing_key"] == KEY
+    loaded = await metric_value(world, LOADED)
+    for _ in range(2):
+        world.clock.advance(SECRETS_EVERY)
+        await world.at_rest()
+    assert await metric_value(world, LOADED) == loaded
+
+
+async def test_a_failed_load_of_secrets_is_repeated_until_it_succeeds(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What failed may be repaired without a change of the file, for example on a network's file system."""
+    read, problem = Path.read_bytes, errno.EIO
+
+    def failing(path: Path) -> bytes:
+        if path.name == "slack" and problem:
+            raise OSError(problem, os.strerror(problem))
+        return read(path)
+
+    write_secret(world, OLD)
+    await world.start(with_token_file)
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    await until_changed(world, SUCCESS, lambda: write_secret(world, TOKEN))
+    for problem in (errno.EIO, errno.EIO, errno.EACCES, errno.EACCES):
+        world.clock.advance(SECRETS_EVERY)
+        await world.at_rest()
+        error = (await world.get("/status"))["config"]["error"]
+        assert f"secrets/slack can't be read: {os.strerror(problem)}" in error
+    assert capsys.readouterr().out.count("reload failed") == 2
+    problem = 0
+    await until_changed(world, SUCCESS, lambda: None)
+    assert (await world.get("/status"))["config"]["error"] is None
+    await expect_message(world, "Down")
+
+
+async def test_other_permissions_are_a_change(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("x")
+    before = identify_file(path)
+    os.utime(path, ns=(0, path.stat().st_mtime_ns))
+    path.chmod(0o600)
+    assert identify_file(path) != before
+
+
+@pytest.mark.parametrize("watch", [False, True])
+async def test_a_rotation_does_not_look_at_the_templates_folder(world: World, watch: bool) -> None:
+    write_secret(world, OLD)
+    templates = world.folder / "templates"
+    templates.mkdir()
+    await world.start(lambda rules: f"templates: templates\n{with_token_file(rules)}", watch=watch)
+    templates.rename(world.folder / "templates.old")
+    await until_changed(world, LOADED, lambda: write_secret(world, TOKEN))
+    assert (await world.get("/status"))["config"]["error"] is None
+    await expect_message(world, "Down")
+
+
+async def test_channels_that_are_not_used_are_closed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store fails when the new configuration is adopted: the channels made for it are closed."""
+    write_secret(world, OLD)
+    await world.start(with_token_file)
+    await world.at_rest()
+    made, closed, is_full = list[Channel](), list[Channel](), True
+    replace, adopt, close = ActiveConfig.replace, RuleChanges.adopt, SlackChannel.close
+
+    def noted(active: ActiveConfig, loaded: LoadedConfig) -> None:
+        replace(active, loaded)
+        made.append(active.runtime().channels["slack"])
+
+    async def failing(rules: RuleChanges, adoption: Adoption, now: Millis) -> Phase | None:
+        if is_full:
+            raise StoreUnavailable("the disk is full")
+        return await adopt(rules, adoption, now)
+
+    async def noted_close(channel: SlackChannel) -> None:
+        closed.append(channel)
+        await close(channel)
+
+    monkeypatch.setattr(ActiveConfig, "replace", noted)
+    monkeypatch.setattr(RuleChanges, "adopt", failing)
+    monkeypatch.setattr(SlackChannel, "close", noted_close)
+    write_secret(world, TOKEN)
+    for _ in range(3):
+        world.clock.advance(SECRETS_EVERY)
+        await world.at_rest()
+    assert len(made) == 3
+    assert closed == made
+    monkeypatch.setattr(Store, "ready", AsyncMock(side_effect=StoreUnavailable("the disk is full")))
+    assert world.service is not None
+    for _ in range(3):
+        await world.service.reloader.reload_changed_secrets()
+    assert len(made) == 3  # none is made while the store can't be written
+    monkeypatch.undo()
