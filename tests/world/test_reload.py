@@ -7,6 +7,7 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
+from structlog.testing import capture_logs
 
 from router.active_config import ActiveConfig
 from router.channels.base import Channel
@@ -417,12 +418,11 @@ async def test_an_attempt_that_fails_after_a_repair_delays_nothing(world: World)
 async def test_a_failure_after_the_adoption_is_shown_and_tried_again(
     world: World,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
     failing: tuple[type[object], str],
 ) -> None:
     await world.start()
     await world.at_rest()
-    with monkeypatch.context() as patch:
+    with capture_logs() as logs, monkeypatch.context() as patch:
         patch.setattr(*failing, AsyncMock(side_effect=RuntimeError("boom")))
         status, given = await world.reload(lambda rules: rules.replace("C0CRITICAL", "C0WARNINGS"))
         assert status == 500
@@ -433,9 +433,9 @@ async def test_a_failure_after_the_adoption_is_shown_and_tried_again(
             await world.at_rest()
         assert (await world.get("/status"))["config"]["error"] == given["reason"]
         assert await metric_value(world, SUCCESS) == 0
-    logged = capsys.readouterr().out
-    assert logged.count("failed unexpectedly") == 1
-    assert "the last good config stays" not in logged
+    events = [each["event"] for each in logs]
+    assert sum("failed unexpectedly" in each for each in events) == 1
+    assert not any("the last good config stays" in each for each in events)
     world.clock.advance(FINISH_EVERY)
     while await metric_value(world, SUCCESS) == 0:
         assert world.service is not None
