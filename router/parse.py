@@ -211,7 +211,7 @@ Count = Annotated[
 
 
 class _WebhookModel(BaseModel):
-    """The fields of the body that are read; all others are ignored."""
+    """The fields that the router reads from a webhook's body. It ignores all others."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 

@@ -1,5 +1,7 @@
 """What a channel is: a module with its options, its limits, its error table, and the methods of :class:`Channel`."""
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -136,6 +138,11 @@ def destination_key(kind: str, name: str | None, digest: str) -> str:
     :param digest: a hash of the secret, in hex
     """
     return f"{kind}:{name}-{digest[:8]}" if name else f"{kind}:{digest[:8]}"
+
+
+def content_hash(part: Mapping[str, Any]) -> str:
+    """Return a short hash of a part of a message, which tells whether the provider shows it already."""
+    return hashlib.sha256(json.dumps(part).encode()).hexdigest()[:12]
 
 
 class Channel(Protocol):

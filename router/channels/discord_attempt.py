@@ -1,13 +1,12 @@
 """One attempt at bringing a conversation's messages in Discord up to date, request by request."""
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from router.channels.base import content_hash
 from router.channels.http import (  # fmt: skip
     REDIRECT_REASONS,
     REDIRECTS,
@@ -82,7 +81,7 @@ class PostedMessage:
         """Return whether a message has to be sent. The first message is, for each version: the answer shows whether
         it exists.
         """
-        return self.version != version and (number == 0 or self.sha256 != _sha256(message))
+        return self.version != version and (number == 0 or self.sha256 != content_hash(message))
 
 
 def posted_messages(remote: Mapping[str, Any]) -> list[PostedMessage]:
@@ -154,7 +153,9 @@ class DiscordAttempt:
                 answer = await self._send("", message, now)
             if not answer.is_success or not answer.message_id:
                 return _failure(answer, now)
-            self.posted[number : number + 1] = [PostedMessage(answer.message_id, version, _sha256(message))]
+            self.posted[number : number + 1] = [
+                PostedMessage(answer.message_id, version, content_hash(message))
+            ]
             self.shows_version = True
         while len(self.posted) > len(messages):
             if not self._may_continue():
@@ -245,7 +246,3 @@ def _failure(answer: _DiscordAnswer, now: Millis) -> Retry | Broken | Rejected:
     reason = STATUSES.reason(answer.code, "discord") if answer.code else STATUSES.reason(answer.status)
     shared = CAUSE if answer.status >= 500 else ""
     return STATUSES.failure(answer.http, now, number=answer.number, reason=reason, cause=shared)
-
-
-def _sha256(message: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(message).encode()).hexdigest()[:12]

@@ -1,7 +1,5 @@
 """One attempt to bring a conversation's messages in Slack up to date, call by call."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
@@ -10,6 +8,7 @@ from typing import Any
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from router.channels.base import content_hash
 from router.channels.slack_errors import (
     EDIT_REFUSED,
     MESSAGE_GONE,
@@ -158,7 +157,7 @@ class SlackAttempt:
         surplus = [] if sealed else [_EMPTY_REPLY] * (len(known) - len(parts))
         for number, part in enumerate([*parts, *surplus]):
             ts, before = known[number] if number < len(known) else ("", "")
-            sha256 = _sha256(part)
+            sha256 = content_hash(part)
             if before == sha256 or (ts and sealed):
                 continue
             self._spend_call()
@@ -241,7 +240,7 @@ def calls_of(conversation: Conversation, body: Mapping[str, Any]) -> tuple[Call,
         return (*calls, *[Call.POST] * (len(body["parts"]) - len(known)))
     parts = [*body["parts"], *[_EMPTY_REPLY] * (len(known) - len(body["parts"]))]
     for part, before in zip_longest(parts, known):
-        if _sha256(part) != before:
+        if content_hash(part) != before:
             calls.append(Call.POST if before is None else Call.EDIT)
     return tuple(calls)
 
@@ -266,10 +265,6 @@ def outcome_of(
     if isinstance(fault, Retry) and fault.ambiguous and "ts" not in remote:
         remote.setdefault("doubt", conversation.now)
     return replace(fault, remote=remote)
-
-
-def _sha256(part: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(part).encode()).hexdigest()[:12]
 
 
 def _message(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ _RETIRED_HOSTS = ("webhook.office.com", "outlook.office.com", "outlook.office365
 # https://www.rfc-editor.org/rfc/rfc9110#section-15. https://learn.microsoft.com/en-us/connectors/teams/ lists no statuses
 # of the trigger.
 STATUSES = StatusTable(
-    # A person has to make the workflow's URL anew, or to turn the workflow on.
+    # A person has to create a new URL for the workflow, or to turn the workflow on.
     broken=REDIRECTS | {401, 403, 404, 410},
     # A card of text alone is sent instead; if that is refused as well, the message is rejected.
     rejected=frozenset({400, 413, 415, 422}),

@@ -47,9 +47,9 @@ class MissingVariables(StrEnum):
 
     ERROR = "error"
     WARNING = "warning"
-    """A placeholder takes its place, and a warning is added: for ``check``, which needs no credentials."""
+    """Put a placeholder in its place, and add a warning. ``check`` does so, because it needs no credentials."""
     MADE_UP = "made up"
-    """A placeholder takes its place: for the preview."""
+    """Put a placeholder in its place. The preview does so, because it sends nothing."""
 
 
 class Document:

@@ -37,7 +37,9 @@ def _inspect(file: InspectedFile, where: Location, side: str) -> None:
 
 
 def _matchers(given: dict[str, Any], side: str) -> Iterator[tuple[Location, str, str, str]]:
-    """Yield each matcher as it was written: its location below the route or rule, name, operator and value."""
+    """Yield the location, name, operator and value of each matcher, as the file has them. The location begins at the route
+    or at the rule.
+    """
     for key, op in ((f"{side}match", "="), (f"{side}match_re", "=~")):
         for name, value in (given.get(key) or {}).items():
             yield (key, name), name, op, value or ""

@@ -43,7 +43,7 @@ class Recorded:
     next_at: Millis | None = 0
     """When a changed conversation of the destination may be due next (epoch ms); 0: now, or unknown; None: never."""
     closing: bool = False
-    """A large conversation is over: its members are still to be closed, in pieces."""
+    """Whether a large conversation has ended. Its members are then closed in pieces, by jobs that follow."""
 
 
 def want_recorded(

@@ -104,7 +104,10 @@ class Lane:
 
     @property
     def is_done(self) -> bool:
-        """Nothing is under way, and nothing can begin now, apart from what waits for the rate."""
+        """Whether no delivery is under way and none can begin, because nothing is due or the lane is paused.
+
+        A delivery that only waits for the rate can begin.
+        """
         if self._under_way or self._is_claiming:
             return False
         if self._due_at is None or self._due_at > self._clock.now():
@@ -296,7 +299,7 @@ class Lane:
         self._request_look(self)
 
     def buckets(self, call: Call) -> tuple[TokenBucket, ...]:
-        """Return the token buckets in which a call counts."""
+        """Return the token buckets, of the lane and of its section, from which a call of this kind takes a token."""
         shared = self._section.buckets(call)
         return (self._bucket, *shared) if call is Call.POST else shared
 

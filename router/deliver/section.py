@@ -48,7 +48,7 @@ class SectionLimiter(Generic[L]):
         self.wake_waiting(now)
 
     def buckets(self, call: Call) -> tuple[TokenBucket, ...]:
-        """Return the token buckets in which a call counts."""
+        """Return the token buckets of the section from which a call of this kind takes a token."""
         return (self._edits, self._bucket) if call is Call.EDIT else (self._bucket,)
 
     def room(self, now: Millis) -> int:

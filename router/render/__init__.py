@@ -164,7 +164,7 @@ def _shown(template: jinja2.Template) -> str:
 
 
 def _named(filename: str) -> str:
-    """Return the name to show: of a shipped file, its path in the project, wherever that is installed."""
+    """Return the name of a template for people. A shipped template has its path in the project, wherever it is installed."""
     path = Path(filename)
     return f"templates/{path.name}" if path.parent == SHIPPED else filename
 

@@ -57,7 +57,7 @@ class Story:
     left_out: int
     """How many of the oldest attempts and former fates of this time are left out, because there are too many."""
     before: int | None
-    """The cursor of the page with the earlier events; None: there are none."""
+    """The cursor of the next page, which has earlier events; None: this page has the first event."""
 
 
 def story_of(

@@ -145,7 +145,10 @@ async def _status(request: web.Request) -> web.Response:
 
 
 async def status(context: AppContext, started: float) -> dict[str, Any]:
-    """Return uptime, store, lanes, and the exact counts of the ledger. :param started: monotonic seconds"""
+    """Return what ``/status`` shows: uptime, store, lanes, and the counts of the ledger.
+
+    :param started: when the service started (seconds of the monotonic clock)
+    """
     now = context.clock.now()
     base: dict[str, Any] = {
         "version": package_version(),

@@ -6,9 +6,8 @@ import contextlib
 import re
 import ssl
 from dataclasses import dataclass
-from typing import Self
 
-from tests.listening import address, hang_up
+from tests.world.fake_anything import Anything
 
 USER, PASSWORD = "proxy-user", "p@ss-of-nobody"
 _AUTHORIZATION = f"Basic {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}"
@@ -21,19 +20,17 @@ class Asked:
     target: str
 
 
-class FakeProxy:
+class FakeProxy(Anything):
     """``async with FakeProxy(provider.address) as proxy: … proxy_url=proxy.url``. It refuses wrong credentials."""
 
     def __init__(self, leads_to: str, tls: ssl.SSLContext | None = None) -> None:
         """:param tls: given one, the proxy itself speaks TLS"""
+        super().__init__(tls)
+        self.speak = self._answer
         self.asked: list[Asked] = []
         self.refuses = False
         """It answers 502 to everything."""
-        self.address = ""
         self._leads_to = leads_to
-        self._tls = tls
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -43,40 +40,17 @@ class FakeProxy:
     def url_without_credentials(self) -> str:
         return self.url.replace(f"{_QUOTED}@", "")
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
-        self.address = address(self._server)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        await hang_up(self._server)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._answer(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, EOFError):
-            try:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                method, target, _ = head.split(" ", 2)
-                self.asked.append(Asked(method, target))
-                given = re.search(r"(?i)\r\nproxy-authorization: *([^\r]*)", head)
-                if given is None or given[1] != _AUTHORIZATION:
-                    writer.write(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n")
-                elif self.refuses:
-                    writer.write(b"HTTP/1.1 502 Not today\r\nContent-Length: 0\r\n\r\n")
-                else:
-                    await self._forward(method, target, head, reader, writer)
-                await writer.drain()
-            finally:
-                writer.close()
-            await writer.wait_closed()
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        method, target, _ = head.split(" ", 2)
+        self.asked.append(Asked(method, target))
+        given = re.search(r"(?i)\r\nproxy-authorization: *([^\r]*)", head)
+        if given is None or given[1] != _AUTHORIZATION:
+            writer.write(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n")
+        elif self.refuses:
+            writer.write(b"HTTP/1.1 502 Not today\r\nContent-Length: 0\r\n\r\n")
+        else:
+            await self._forward(method, target, head, reader, writer)
 
     async def _forward(
         self,

@@ -223,7 +223,7 @@ def _is_large(row: ConversationRow) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class MarkMembers(PieceJob):
-    """Marks the next members of a large conversation that have news.
+    """Marks the next members of a large conversation whose status its destination has not been notified of.
 
     Returns the status that the destination was notified of before, by member id; and the last id (0: there are no more).
     """

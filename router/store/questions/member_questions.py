@@ -27,7 +27,7 @@ def next_opening(connection: sa.Connection, now: Millis) -> Any:
 
 @one_by_one
 def first_due(connection: sa.Connection, key: int) -> Any:
-    """See :data:`router.core.conversations.FIRST_DUE`."""
+    """Answer :data:`router.core.conversations.FIRST_DUE`: the earliest due time of a conversation's members."""
     first = sa.select(sa.func.min(members.c.at)).where(members.c.conversation_id == key)
     return connection.execute(first).scalar()
 
