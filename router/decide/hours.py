@@ -45,7 +45,7 @@ class Interval:
     zone: ZoneInfo = _UTC
 
     def contains(self, now: Millis) -> bool:
-        local = _local(now, self.zone)
+        local = local_time(now, self.zone)
         return _within(self.times, local.hour * 60 + local.minute, exclusive=True) and self.on(local.date())
 
     def on(self, day: date) -> bool:
@@ -82,7 +82,7 @@ class Calendar:
 
     def name_of(self, now: Millis) -> str | None:
         """Return the holiday of a moment, in words; None: it is none."""
-        day = _local(now, self._zone).date()
+        day = local_time(now, self._zone).date()
         if day in self._dates:
             return f"closed on {day.isoformat()}"
         if self._public is not None and (name := self._public.get(day)) is not None:
@@ -156,7 +156,7 @@ class Hours:
     def describe(self, at: Millis) -> str:
         """Return a moment in the zone of these hours: ``Mon 09:00 Europe/Berlin``."""
         zone = next((each.zone for named in (*self.active, *self.mute) for each in named.intervals), _UTC)
-        return f"{_local(at, zone):%a %H:%M} {zone.key}"
+        return f"{local_time(at, zone):%a %H:%M} {zone.key}"
 
     def _candidates(self, now: Millis, days: int) -> Iterator[Millis]:
         """Yield every instant after ``now`` at which it may open or close, in order: edges of the intervals, midnights,
@@ -190,7 +190,7 @@ class Schedule:
         return next(at for at in self._slots(now, range(1, -16, -1)) if at <= now)
 
     def _slots(self, now: Millis, days: Iterable[int]) -> Iterator[Millis]:
-        today = _local(now, self.zone).date()
+        today = local_time(now, self.zone).date()
         for ahead in days:
             day = today + timedelta(days=ahead)
             if _within(self.weekdays or None, _weekday(day)):
@@ -199,14 +199,14 @@ class Schedule:
 
 def _edges(now: Millis, zone: ZoneInfo, minutes: set[int], days: int) -> Iterator[Millis]:
     """Yield every instant after ``now`` at which the zone's clocks show one of these minutes, or change; in order."""
-    today = _local(now, zone).date()
+    today = local_time(now, zone).date()
     pending: set[Millis] = set()
     for ahead in range(-1, days):
         day, following = today + timedelta(days=ahead), today + timedelta(days=ahead + 1)
         pending.update(at for minute in minutes for at in _instants(day, minute, zone))
         pending.update(_jumps(day, zone))
         # Where clocks are turned back at midnight, a day's 24:00 comes again within the next day.
-        safe = _millis(datetime(following.year, following.month, following.day, tzinfo=zone))
+        safe = epoch_millis(datetime(following.year, following.month, following.day, tzinfo=zone))
         yield from sorted(at for at in pending if now < at < safe)
         pending = {at for at in pending if at >= safe}
 
@@ -233,11 +233,13 @@ def _weekday(day: date) -> int:
     return day.isoweekday() % 7
 
 
-def _local(now: Millis, zone: ZoneInfo) -> datetime:
-    return datetime.fromtimestamp(now // SECOND, zone)
+def local_time(at: Millis, zone: ZoneInfo) -> datetime:
+    """Return a moment (epoch ms) as the clocks of a zone show it, to the second."""
+    return datetime.fromtimestamp(at // SECOND, zone)
 
 
-def _millis(at: datetime) -> Millis:
+def epoch_millis(at: datetime) -> Millis:
+    """Return an aware time as epoch milliseconds, to the second."""
     return int(at.timestamp()) * SECOND
 
 
@@ -249,28 +251,28 @@ def _instants(day: date, minute: int, zone: ZoneInfo) -> tuple[Millis, ...]:
     if minute >= _DAY_MINUTES:
         day, minute = day + timedelta(days=1), minute - _DAY_MINUTES
     wall = datetime(day.year, day.month, day.day, minute // 60, minute % 60, tzinfo=zone)
-    found = sorted({_millis(wall.replace(fold=fold)) for fold in (0, 1)})
-    real = tuple(at for at in found if _local(at, zone).replace(tzinfo=None) == wall.replace(tzinfo=None))
+    found = sorted({epoch_millis(wall.replace(fold=fold)) for fold in (0, 1)})
+    real = tuple(at for at in found if local_time(at, zone).replace(tzinfo=None) == wall.replace(tzinfo=None))
     return real or _jumps(day, zone) or (found[0],)
 
 
 @lru_cache(maxsize=4_096)
 def _jumps(day: date, zone: ZoneInfo) -> tuple[Millis, ...]:
     """Return the instants of the local day at which the zone's offset changes."""
-    start = _millis(datetime(day.year, day.month, day.day, tzinfo=UTC)) - 15 * 60 * MINUTE
+    start = epoch_millis(datetime(day.year, day.month, day.day, tzinfo=UTC)) - 15 * 60 * MINUTE
     low, high = start, start + 54 * 60 * MINUTE
     step = 6 * 60 * MINUTE  # no zone has ever changed its clocks twice within six hours
     found = []
-    offset = _local(low, zone).utcoffset()
+    offset = local_time(low, zone).utcoffset()
     for hour in range(low, high, step):
-        after = _local(hour + step, zone).utcoffset()
+        after = local_time(hour + step, zone).utcoffset()
         if after != offset:
             left, right = hour, hour + step
             while right - left > SECOND:
                 middle = (left + right) // (2 * SECOND) * SECOND
                 left, right = (
-                    (middle, right) if _local(middle, zone).utcoffset() == offset else (left, middle)
+                    (middle, right) if local_time(middle, zone).utcoffset() == offset else (left, middle)
                 )
             found.append(right)
             offset = after
-    return tuple(at for at in found if _local(at, zone).date() == day)
+    return tuple(at for at in found if local_time(at, zone).date() == day)

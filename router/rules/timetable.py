@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from router.config import load
-from router.decide.hours import NamedInterval
+from router.decide.hours import NamedInterval, epoch_millis, local_time
 from router.model import HOUR, MINUTE, SECOND, Millis
 from router.rules.moments import parse_moment
 
@@ -104,7 +104,7 @@ def as_text(timetables: Sequence[Timetable], *, color: bool) -> str:
 def _timetable(interval: NamedInterval, now: Millis, days: int) -> Timetable:
     zones = tuple(dict.fromkeys(entry.zone for entry in interval.intervals)) or (_UTC,)
     zone = zones[0]
-    today = _local(now, zone).date()
+    today = local_time(now, zone).date()
     dates = [today + timedelta(days=ahead) for ahead in range(days + 1)]
     starts = [_start(day, zone) for day in dates]
     changes = _changes(interval, starts[0], starts[-1])
@@ -113,7 +113,7 @@ def _timetable(interval: NamedInterval, now: Millis, days: int) -> Timetable:
     for day, (start, end) in zip(dates, pairwise(starts), strict=False):
         own = tuple(at for at in jumps if min(_readings(at, zone)).date() == day)
         clock = "; ".join(_clock(day, _readings(at, zone), end - start) for at in own) or None
-        noon = _millis(datetime.combine(day, time(12), zone))
+        noon = epoch_millis(datetime.combine(day, time(12), zone))
         holiday = interval.holidays.name_of(noon) if interval.holidays is not None else None
         found.append(Day(day, start, end, _spans(interval, start, end, changes), own, clock, holiday))
     return Timetable(interval.name, zones, now, tuple(found))
@@ -139,7 +139,7 @@ def _changes(interval: NamedInterval, start: Millis, end: Millis) -> set[Millis]
     found: set[Millis] = set()
     for entry in interval.intervals:
         minutes = {edge % (24 * 60) for edge in entry.edges}
-        first, last = _local(start, entry.zone).date(), _local(end, entry.zone).date()
+        first, last = local_time(start, entry.zone).date(), local_time(end, entry.zone).date()
         for ahead in range((last - first).days + 1):
             day = first + timedelta(days=ahead)
             found |= {at for minute in minutes for at in _instants(day, minute, entry.zone)}
@@ -150,36 +150,36 @@ def _changes(interval: NamedInterval, start: Millis, end: Millis) -> set[Millis]
 def _instants(day: date, minute: int, zone: ZoneInfo) -> tuple[Millis, Millis]:
     """Return the two instants at which the clocks show a minute of a day; they only differ where the clocks go back."""
     wall = datetime.combine(day, time(minute // 60, minute % 60), zone)
-    return _millis(wall.replace(fold=0)), _millis(wall.replace(fold=1))
+    return epoch_millis(wall.replace(fold=0)), epoch_millis(wall.replace(fold=1))
 
 
 def _start(day: date, zone: ZoneInfo) -> Millis:
     """Return the first instant of a local day: its midnight, or the clock change that skips it."""
-    midnight = _millis(datetime.combine(day, time(), UTC))
+    midnight = epoch_millis(datetime.combine(day, time(), UTC))
     instants = range(midnight - 15 * HOUR, midnight + 15 * HOUR, SECOND)
-    return instants[bisect_left(instants, day, key=lambda at: _local(at, zone).date())]
+    return instants[bisect_left(instants, day, key=lambda at: local_time(at, zone).date())]
 
 
 @lru_cache(maxsize=256)
 def _jumps(zone: ZoneInfo, start: Millis, end: Millis) -> tuple[Millis, ...]:
     """Return the clock changes of a zone from start to end, both included."""
     hours = range(start - HOUR, end + HOUR, HOUR)
-    offsets = [(at, _local(at, zone).utcoffset()) for at in hours]
+    offsets = [(at, local_time(at, zone).utcoffset()) for at in hours]
     return tuple(_jump(zone, at) for (at, offset), (_, after) in pairwise(offsets) if offset != after)
 
 
 def _jump(zone: ZoneInfo, hour: Millis) -> Millis:
-    offset = _local(hour, zone).utcoffset()
+    offset = local_time(hour, zone).utcoffset()
     instants = range(hour, hour + HOUR + SECOND, SECOND)
-    return instants[bisect_left(instants, True, key=lambda at: _local(at, zone).utcoffset() != offset)]
+    return instants[bisect_left(instants, True, key=lambda at: local_time(at, zone).utcoffset() != offset)]
 
 
 def _readings(jump: Millis, zone: ZoneInfo) -> tuple[datetime, datetime]:
     """Return what the clocks show before and after a change. The earlier of the two is in the day that gets shorter or
     longer, also if the change is at midnight.
     """
-    before = _local(jump - SECOND, zone).replace(tzinfo=None) + timedelta(seconds=1)
-    return before, _local(jump, zone).replace(tzinfo=None)
+    before = local_time(jump - SECOND, zone).replace(tzinfo=None) + timedelta(seconds=1)
+    return before, local_time(jump, zone).replace(tzinfo=None)
 
 
 def _clock(day: date, readings: tuple[datetime, datetime], length: Millis) -> str:
@@ -203,7 +203,7 @@ def _day_as_json(day: Day, zone: ZoneInfo) -> dict[str, Any]:
         "ends_at": day.ends_at,
         "open": [list(span) for span in day.open],
         "open_local": [_shown(day, span, zone) for span in day.open],
-        "ruler": [[at, f"{hour:02}"] for hour, at in marks if _local(at, zone).hour == hour],
+        "ruler": [[at, f"{hour:02}"] for hour, at in marks if local_time(at, zone).hour == hour],
         "holiday": day.holiday,
         "clock": day.clock,
     }
@@ -215,11 +215,13 @@ def _shown(day: Day, span: tuple[Millis, Millis], zone: ZoneInfo) -> list[str]:
     """
     opens, closes = span
     moments = ((_readings(opens, zone)[1], opens), (_readings(closes, zone)[0], closes - SECOND))
-    return [_hours(day.on, wall) + (f" {_local(at, zone):%Z}" if day.jumps else "") for wall, at in moments]
+    return [
+        _hours(day.on, wall) + (f" {local_time(at, zone):%Z}" if day.jumps else "") for wall, at in moments
+    ]
 
 
 def _drawing(timetable: Timetable, *, color: bool) -> Iterator[str]:
-    zone, now = timetable.zone, _local(timetable.now, timetable.zone)
+    zone, now = timetable.zone, local_time(timetable.now, timetable.zone)
     others = " and ".join(each.key for each in timetable.zones[1:])
     yield f"{timetable.name}: days of {zone.key}" + (f"; it also has hours of {others}" if others else "")
     if not any(day.open for day in timetable.days):
@@ -242,7 +244,7 @@ def _cells(day: Day, zone: ZoneInfo) -> list[str]:
     again: dict[int, str] = {}
     at = day.starts_at
     while at < day.ends_at:
-        wall = _local(at, zone)
+        wall = local_time(at, zone)
         slot, into = divmod((wall.hour * 60 + wall.minute) * MINUTE, _HALF_HOUR)
         end = min(at + _HALF_HOUR - into, day.ends_at, *(jump for jump in day.jumps if jump > at))
         (again if slot in first else first)[slot] = _sign(day, at, end)
@@ -263,11 +265,3 @@ def _painted(signs: str, *, color: bool) -> str:
         f"\x1b[{_COLOURS[sign]}m{''.join(run)}\x1b[0m" if sign in _COLOURS else "".join(run)
         for sign, run in groupby(signs)
     )
-
-
-def _local(at: Millis, zone: ZoneInfo) -> datetime:
-    return datetime.fromtimestamp(at // SECOND, zone)
-
-
-def _millis(at: datetime) -> Millis:
-    return int(at.timestamp()) * SECOND

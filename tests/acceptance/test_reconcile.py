@@ -71,6 +71,14 @@ class Installation:
 
         await until(ready, "Alertmanager has listed the alert")
 
+    async def end_unnoticed(self, providers: Providers) -> None:
+        """End the alert, of which Alertmanager then sends nothing; wait until the router has resolved it everywhere."""
+        self.minutes_pass()
+        await self.alertmanager.end(**DOWN)
+        self.minutes_pass()
+        await providers.pagerduty.until(lambda: not providers.pagerduty.only.open)
+        await self.fates(delivered=6)
+
     async def amtool(self, *command: str) -> str:
         assert AMTOOL is not None
         process = await asyncio.create_subprocess_exec(
@@ -109,11 +117,7 @@ async def test_an_alert_silenced_after_firing_is_resolved_when_it_ends(
         await installation.fates(delivered=3)
         await installation.listed()
         await installation.silence("Down")
-        installation.minutes_pass()
-        await alertmanager.end(**DOWN)
-        installation.minutes_pass()
-        await providers.pagerduty.until(lambda: not providers.pagerduty.only.open)
-        await installation.fates(delivered=6)
+        await installation.end_unnoticed(providers)
         providers.slack.expect(Want("C0CRITICAL", ("Resolved", GONE), replies=(GONE,)))
         assert GONE in providers.mail.mails[-1].text
 
@@ -147,11 +151,7 @@ async def test_an_alert_muted_after_firing_is_resolved_when_it_ends(
         await installation.fates(delivered=3)
         await installation.listed()
         await installation.mute_in("2000:2999")
-        installation.minutes_pass()
-        await alertmanager.end(**DOWN)
-        installation.minutes_pass()
-        await providers.pagerduty.until(lambda: not providers.pagerduty.only.open)
-        await installation.fates(delivered=6)
+        await installation.end_unnoticed(providers)
 
 
 async def test_an_alert_forgotten_at_a_restart_is_resolved_and_fires_again(
