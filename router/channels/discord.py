@@ -11,7 +11,7 @@ from router.channels import discord_drawing
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, is_placeholder
 from router.channels.discord_attempt import CAUSE, DiscordAttempt, posted_messages
 from router.channels.discord_import import DiscordImport
-from router.channels.discord_layout import escape, render, render_fallback
+from router.channels.discord_layout import escape, messages_of
 from router.channels.http import HttpTransport
 from router.channels.provider_words import masked_outcome, secret_parts
 from router.model import (
@@ -26,7 +26,7 @@ from router.model import (
     Retry,
 )
 from router.network import DIRECT, Network
-from router.render import TemplateError, Templates
+from router.render import Templates
 
 _TIMEOUT_SECONDS = 10
 _MAX_TIMEOUTS_PER_ATTEMPT = 3
@@ -86,12 +86,10 @@ class DiscordChannel:
         )
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:  # noqa: ARG002
-        values = templates.values(conversation, escape)
-        fallback = False
-        try:
-            messages = render(conversation, templates, values)
-        except TemplateError:
-            messages, fallback = render_fallback(values), True
+        bare = templates.values(conversation)
+        messages, fallback = templates.fill(
+            "discord.j2", templates.values(conversation, escape), lambda words: messages_of(words, bare)
+        )
         posted = posted_messages(conversation.remote)
         stale = sum(
             each.is_stale(conversation.version, number, message)

@@ -1,15 +1,14 @@
 """Lays out Discord messages: escapes text, keeps Discord's limits, and distributes alerts over messages."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate, pairwise
 from typing import Any
 
-from router.model import Conversation
-from router.render import Templates
+from router.channels.layout import HEX_COLORS, MAX_TITLE_UNITS, Dialect
+from router.render import Words
 from router.render.view import AlertView
-from router.render.words import clean, clip, line
+from router.render.words import clean, line
 
 # https://docs.discord.com/developers/resources/webhook#execute-webhook
 MAX_CONTENT_CHARS = 2_000
@@ -22,19 +21,9 @@ MAX_EMBED_CHARS = 6_000
 # The most messages of a conversation. They fit a webhook's limit of five requests in two seconds.
 MAX_MESSAGES = 4
 
-# Limits of the texts that are in an embed once, so that there is always room for alerts.
-_MAX_HEADLINE_CHARS, _MAX_SUMMARY_CHARS, _MAX_CONTEXT_CHARS = 300, 1_500, 500
+_MAX_SUMMARY_CHARS = 1_500  # so that there is always room for alerts
 _MAX_ALERT_CHARS = 600  # so that one alert doesn't fill the message
-_REST_LINE_CHARS = 60  # reserved for the line that counts the other alerts
 _NUMBER_CHARS = len(" · 2/3")
-
-# Red, amber, blue and green; they are distinct on light and on dark backgrounds.
-_MOST_URGENT_COLOR, _MIDDLE_COLOR, _LEAST_URGENT_COLOR, _RESOLVED_COLOR = (
-    0xD5303E,
-    0xE8912D,
-    0x3A7BD5,
-    0x2EB67D,
-)
 
 # https://support.discord.com/hc/en-us/articles/210298617: characters of markup and mentions. Addresses are matched
 # first and stay as they are, because Discord applies no markup within them, and a backslash would break them.
@@ -51,68 +40,51 @@ def escape(text: str) -> str:
     return _MARKUP.sub(lambda match: match[1] or f"\\{match[0]}", clean(text))
 
 
-def render(
-    conversation: Conversation, templates: Templates, values: Mapping[str, Any]
-) -> list[dict[str, Any]]:
+MARKDOWN = Dialect(escape, re.compile(r"\\."))
+
+
+def messages_of(words: Words, bare: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the messages of a conversation. Only the first has the summary, labels, links and footer.
 
+    :param bare: the variables, not escaped, for the texts in which Discord applies no markup
     :raises TemplateError: the template failed
     """
-
-    def words(block: str, limit: int, values: Mapping[str, Any] = values) -> str:
-        # If the cut leaves a backslash at the end, it escapes the ellipsis, which Discord shows unchanged.
-        return clip(re.sub(r"\n{3,}", "\n\n", templates.render("discord.j2", block, values)), limit)
-
-    alerts: list[AlertView] = values["alerts"]
-    bare = templates.values(conversation)  # not escaped, for texts in which Discord applies no markup
-    text = line(words("text", _MAX_HEADLINE_CHARS))
-    title, summary = (
-        line(words("title", MAX_TITLE_CHARS - _NUMBER_CHARS)),
-        words("summary", _MAX_SUMMARY_CHARS),
+    alerts: list[AlertView] = words.values["alerts"]
+    text, title, summary, footer, labels = (
+        MARKDOWN.clip(some, limit, f"the {what}")
+        for what, some, limit in (
+            ("text", line(words("text")), MAX_TITLE_UNITS),
+            ("title", line(words("title")), MAX_TITLE_CHARS - _NUMBER_CHARS),
+            ("summary", words("summary"), _MAX_SUMMARY_CHARS),
+            ("footer", line(words("footer", **bare)), MAX_TITLE_UNITS),
+            ("labels", words("labels"), MAX_FIELD_CHARS),
+        )
     )
-    footer = line(words("footer", _MAX_CONTEXT_CHARS, bare))
-    fields = _fields(Labels=words("labels", MAX_FIELD_CHARS), Links=_links(bare["links"]))
+    fields = _fields(Labels=labels, Links=_links(bare["links"]))
     spent = (
         len(title) + _NUMBER_CHARS + len(footer) + sum(len(each["name"] + each["value"]) for each in fields)
     )
-    room = min(MAX_DESCRIPTION_CHARS, MAX_EMBED_CHARS - spent) - len(summary) - 2
-
-    def rows(shown: Iterable[AlertView]) -> Iterator[str]:
-        return (words("alert", _MAX_ALERT_CHARS, {**values, "alert": alert}) for alert in shown)
-
-    rooms = [room, *_rooms(MAX_DESCRIPTION_CHARS)[1:]]
-    pages = _pages(rows(alerts), alerts, rooms)
+    first = min(MAX_DESCRIPTION_CHARS, MAX_EMBED_CHARS - spent) - len(summary) - 2
+    pages = _pages(words, alerts, first)
     if len(pages) > 1:
         # A growing duration would change every message at every update, so it is left out.
-        steady = (alert if alert.ended else replace(alert, lasted="") for alert in alerts)
-        pages = _pages(rows(steady), alerts, rooms)
+        alerts = [alert if alert.ended else replace(alert, lasted="") for alert in alerts]
+        pages = _pages(words, alerts, first)
     messages: list[dict[str, Any]] = []
-    for number, kept, part in pages:
+    for number, rows in enumerate(pages, 1):
+        position = f" · {number}/{len(pages)}" if len(pages) > 1 else ""
         embed = {
-            "title": title + number,
-            "description": "\n".join(_counted(kept, part)),
-            "color": _color(conversation, values, templates.levels),
+            "title": title + position,
+            "description": "\n".join(rows),
+            "color": int(HEX_COLORS[words.values["color"]].removeprefix("#"), 16),
         }
-        if not messages:
+        if number == 1:
             embed["description"] = f"{summary}\n\n{embed['description']}"
             embed |= {"fields": fields, "footer": {"text": footer}}
-        plain = _listed(text + number, kept, part)
-        messages.append(_message("" if messages else text, [embed], plain))
+        shown = rows if number > 1 else [summary, *rows]
+        plain = MARKDOWN.clip("\n".join([text + position, *shown]), MAX_CONTENT_CHARS, "this message")
+        messages.append(_message("" if number > 1 else text, [embed], plain))
     return messages
-
-
-def render_fallback(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return messages with the plain facts. They are sent if the template fails."""
-    alerts: list[AlertView] = values["alerts"]
-    state = "Resolved" if values["status"] == "resolved" else values["level"].upper()
-    counts = f"{len(values['firing'])} firing, {values['resolved_count']} resolved"
-    text = clip(f"{state}: {values['title']} ({counts})", _MAX_HEADLINE_CHARS)
-    rows = (
-        clip(f"{alert.status}: {' '.join(map('='.join, alert.labels.items()))}", _MAX_ALERT_CHARS)
-        for alert in alerts
-    )
-    pages = _pages(rows, alerts, _rooms(MAX_CONTENT_CHARS - len(text) - _NUMBER_CHARS))
-    return [_message(_listed(text + number, kept, part), [], "") for number, kept, part in pages]
 
 
 def _message(content: str, embeds: list[dict[str, Any]], plain: str) -> dict[str, Any]:
@@ -139,58 +111,24 @@ def _links(links: Iterable[tuple[str, str]]) -> str:
     return text
 
 
-def _rooms(limit: int) -> list[int]:
-    """Return how many characters of rows each message holds. The last one reserves room for the line that counts the
-    rest.
-    """
-    return [*[limit] * (MAX_MESSAGES - 1), limit - _REST_LINE_CHARS]
+def _pages(words: Words, alerts: Sequence[AlertView], first: int) -> list[list[str]]:
+    """Distribute the rows of alerts over as few messages as hold them, at most :data:`MAX_MESSAGES`.
 
-
-def _pages(
-    rows: Iterable[str], alerts: Sequence[AlertView], rooms: Sequence[int]
-) -> list[tuple[str, list[str], Sequence[AlertView]]]:
-    """Distribute the rows of alerts over as many messages as needed, but at most one for each of ``rooms``.
-
-    :param rooms: how many characters of rows each message holds
-    :returns: for each message its number as text, its rows, and its alerts; the last message also has the alerts
-        without a row
+    :param first: how many characters of rows the first message holds
+    :returns: the rows of each message; the last one counts and names the alerts that have no row
     """
     pages: list[list[str]] = [[]]
-    left = rooms[0]
-    for row in rows:
+    left, row_number = first, 0
+    most = max(_MAX_ALERT_CHARS, first // max(1, len(alerts)))
+    while row_number < len(alerts) and len(pages) < MAX_MESSAGES:
+        row = MARKDOWN.clip(words("alert", alert=alerts[row_number]), most, "the alert")
         left -= len(row) + 1
-        if left < 0 and len(pages) == len(rooms):
-            break
         if left < 0:
-            left = rooms[len(pages)] - len(row) - 1
             pages.append([])
+            left = MAX_DESCRIPTION_CHARS
+            continue
         pages[-1].append(row)
-    bounds = [0, *accumulate(map(len, pages[:-1])), len(alerts)]
-    return [
-        (f" · {number}/{len(pages)}" if len(pages) > 1 else "", page, alerts[start:end])
-        for number, (page, (start, end)) in enumerate(zip(pages, pairwise(bounds), strict=True), 1)
-    ]
-
-
-def _counted(rows: list[str], alerts: Sequence[AlertView]) -> list[str]:
-    """Return the rows, with a line that counts the alerts without a row, if there are any."""
-    rest = [alert.status for alert in alerts[len(rows) :]]
-    if not rest:
-        return rows
-    counts = [f"{rest.count(status)} {status}" for status in ("firing", "resolved") if status in rest]
-    return [*rows, f"… and {len(rest)} more ({', '.join(counts)})"]
-
-
-def _listed(text: str, rows: Sequence[str], alerts: Sequence[AlertView]) -> str:
-    """Return the message as plain text: the rows that fit, and a line that counts the others."""
-    ends = accumulate((len(row) + 1 for row in rows), initial=len(text) + _REST_LINE_CHARS)
-    fitting = sum(end <= MAX_CONTENT_CHARS for end in ends) - 1
-    return "\n".join([text, *_counted(list(rows[:fitting]), alerts)])
-
-
-def _color(conversation: Conversation, values: Mapping[str, Any], levels: tuple[str, ...]) -> int:
-    if conversation.over:
-        return _RESOLVED_COLOR
-    if values["rank"] == 0:
-        return _MOST_URGENT_COLOR
-    return _LEAST_URGENT_COLOR if values["rank"] == len(levels) - 1 else _MIDDLE_COLOR
+        row_number += 1
+    if rest := alerts[row_number:]:
+        pages[-1] += MARKDOWN.rows(lambda alert: words("alert", alert=alert), rest, MAX_DESCRIPTION_CHARS)
+    return pages

@@ -5,7 +5,7 @@ The pages' Content-Security-Policy forbids inline styles and scripts: drawings u
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,19 @@ def badge(text: str, css: str) -> Markup:
 def details(title: str, *children: str) -> Markup:
     """Return a section that is closed until the reader opens it."""
     return tag("details", tag("summary", title), *children)
+
+
+def thread(replies: Sequence[tuple[str, str]], where: str = "") -> Markup:
+    """Return the replies below a message; nothing if there are none.
+
+    :param replies: when each was sent, and what it says
+    :param where: stands after their count, such as "in the thread"
+    """
+    if not replies:
+        return _NOTHING
+    count = f"{len(replies)} {'reply' if len(replies) == 1 else 'replies'}{where and ' '}{where}"
+    rows = (tag("p", tag("span", f"{at}  ", class_="quiet"), text) for at, text in replies)
+    return tag("div", tag("p", count, class_="quiet"), *rows, class_="thread")
 
 
 def pretty_json(value: Any) -> Markup:

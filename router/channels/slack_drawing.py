@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from router.channels.drawing import SentMessage, barred, joined, link, links, replaced, tag
+from router.channels.drawing import SentMessage, barred, joined, link, links, replaced, tag, thread
 
 _EMOJI = {
     "fire": "🔥", "white_check_mark": "✅", "warning": "⚠️", "red_circle": "🔴", "large_orange_circle": "🟠",
@@ -27,11 +27,8 @@ def draw(message: SentMessage) -> Markup:
     parts = [] if attachments else [tag("p", mrkdwn(body.get("text", "")), class_="text")]
     parts += map(_block, body.get("blocks") or [])
     parts += (barred(each.get("color") or "", *map(_block, each.get("blocks") or [])) for each in attachments)
-    if replies := list(_replies(message)):
-        count = f"{len(replies)} {'reply' if len(replies) == 1 else 'replies'} in the thread"
-        drawn = (tag("p", tag("span", f"{at}  ", class_="quiet"), mrkdwn(text)) for at, text in replies)
-        parts.append(tag("div", tag("p", count, class_="quiet"), *drawn, class_="thread"))
-    return joined(parts)
+    replies = thread([(at, mrkdwn(text)) for at, text in _replies(message)], "in the thread")
+    return joined([*parts, replies])
 
 
 def mrkdwn(text: str) -> Markup:

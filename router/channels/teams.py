@@ -16,15 +16,13 @@ from router.channels.http import REDIRECT_REASONS, REDIRECTS, HttpTransport, Sta
 from router.channels.importing import CORRECT_IT, ChannelImport, Node
 from router.channels.provider_words import masked_outcome, secret_parts
 from router.channels.teams_card import (
+    MARKDOWN,
     MAX_BODY_BYTES,
     STORM_ROOM,
-    alert_card,
-    bare_words,
+    card_of,
     draw,
     encoded,
-    escape,
     plain_card,
-    storm_card,
 )
 from router.model import (
     MINUTE,
@@ -40,7 +38,8 @@ from router.model import (
     Rejected,
 )
 from router.network import DIRECT, Network
-from router.render import TemplateError, Templates
+from router.render import Templates, Words
+from router.render.facts import facts
 from router.render.words import web_address
 
 # What all workflows have in common.
@@ -114,26 +113,14 @@ class TeamsChannel:
         )
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:  # noqa: ARG002
-        values, bare = templates.values(conversation, escape), templates.values(conversation)
-        levels = len(templates.levels)
+        values, bare = templates.values(conversation, MARKDOWN.escape), templates.values(conversation)
+        links = [*bare.get("links", ()), ("Alertmanager", bare.get("external_url") or bare.get("link"))]
+        named = [(name, address) for name, address in links if address]
         name = "teams.j2" if conversation.storm is None else "storm.txt.j2"
-
-        def words(block: str, some: Any) -> str:
-            return templates.render(name, block, some)
-
-        def card(chosen: Any) -> dict[str, Any]:
-            if conversation.storm is not None:
-                return storm_card({**values, "link": bare["link"]}, chosen, levels)
-            links = [*bare["links"], *([("Alertmanager", url)] if (url := bare["external_url"]) else [])]
-            return alert_card(conversation, values, links, chosen, levels)
-
-        try:
-            made, fallback = card(words), False
-        except TemplateError:
-            made, fallback = card(bare_words), True
-        if len(encoded(made)) > MAX_BODY_BYTES:  # a template of the user's says more than the shipped one
-            made, fallback = card(bare_words), True
-        return Message("teams", {"card": made}, fallback)
+        card, fallback = templates.fill(name, values, lambda words: card_of(words, named))
+        if len(encoded(card)) > MAX_BODY_BYTES:  # a template of the user's says more than the shipped one
+            card, fallback = card_of(Words(facts, values), named), True
+        return Message("teams", {"card": card}, fallback)
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
         options: TeamsOptions = destination.options

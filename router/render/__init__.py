@@ -5,27 +5,51 @@ The words of messages are in ``templates/``, as named blocks. Their structure an
 
 import difflib
 import functools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from router.model import Conversation
+from router.render.facts import facts
 from router.render.samples import sample_conversations
 from router.render.view import Views
-from router.render.words import clip, code, duration, line, pairs, when
+from router.render.words import clip, code, duration, line, listed_labels, pairs, when
 
 _PACKAGE = Path(__file__).parent.parent
 # An installed wheel has them in the package, a checkout at its top level.
 SHIPPED = next(path for path in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if path.is_dir())
 
+Layout = TypeVar("Layout")
+_EMPTY_LINES = re.compile(r"\n{3,}")
+
 
 class TemplateError(Exception):
     """A template failed. The message is ``file:line: why``."""
+
+
+class Words:
+    """The words of one message, block by block: those of a template, or the plain facts if the template fails."""
+
+    def __init__(self, write: Callable[[str, Mapping[str, Any]], str], values: Mapping[str, Any]) -> None:
+        """:param write: returns a block, given its name and its variables"""
+        self.values = values
+        """The variables of the message, see docs/templates.md."""
+        self._write = write
+
+    def __call__(self, block: str, **more: Any) -> str:
+        """Return a block as text, stripped, with one empty line at most between two others.
+
+        :param more: variables beside or instead of those of the message
+        :raises TemplateError: the template fails
+        """
+        return _EMPTY_LINES.sub("\n\n", self._write(block, {**self.values, **more}))
 
 
 class Templates:
@@ -60,6 +84,20 @@ class Templates:
         """
         views = self._views if escape is None else replace(self._views, escape=escape)
         return views.of(conversation)
+
+    def fill(
+        self, name: str, values: Mapping[str, Any], layout: Callable[[Words], Layout]
+    ) -> tuple[Layout, bool]:
+        """Return what a layout makes of the words of a template, and whether the template failed.
+
+        If it failed, the layout is made of the plain facts instead.
+
+        :param values: see :meth:`values`
+        """
+        try:
+            return layout(Words(partial(self.render, name), values)), False
+        except TemplateError:
+            return layout(Words(facts, values)), True
 
     def render(self, name: str, block: str, values: Mapping[str, Any]) -> str:
         """Return a block of a template as text, stripped. :raises TemplateError: it fails with these values"""
@@ -140,7 +178,9 @@ def _environment(loader: jinja2.BaseLoader, *, autoescape: bool) -> ImmutableSan
     environment = ImmutableSandboxedEnvironment(
         loader=loader, undefined=jinja2.StrictUndefined, autoescape=autoescape, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(when=when, duration=duration, clip=clip, line=line, code=code, pairs=pairs)
+    environment.filters.update(
+        when=when, duration=duration, clip=clip, line=line, code=code, pairs=pairs, labels=listed_labels
+    )
     return environment
 
 
@@ -169,4 +209,4 @@ def _named(filename: str) -> str:
     return f"templates/{path.name}" if path.parent == SHIPPED else filename
 
 
-__all__ = ["TemplateError", "Templates"]
+__all__ = ["TemplateError", "Templates", "Words"]

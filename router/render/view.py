@@ -23,6 +23,9 @@ from router.render.folding import Fold, fold
 from router.render.words import clean, counted, duration, line, moment, silence_address, web_address
 
 Escape = Callable[[str], str]
+_COLORS = ("red", "orange", "blue")
+_RESOLVED_COLOR = "green"
+_EMOJI = {"red": "🔴", "orange": "🟠", "blue": "🔵", "green": "✅"}
 _RUNBOOK_ANNOTATIONS = ("runbook_url", "runbook")
 # How many folds the subject of a storm names.
 _MAX_FOLDS_IN_SUBJECT = 3
@@ -73,6 +76,13 @@ class AlertView:
     """Why it counts as ended although no resolved alert came; otherwise empty."""
     again: bool
     """It is a repeat: an earlier message had it in the same status."""
+    emoji: str
+    """A circle in the colour of its level, or a check mark if it is resolved."""
+
+    @property
+    def brief(self) -> str:
+        """What tells it apart from the other alerts in few words, like ``db-1/replica``; its name if nothing does."""
+        return "/".join(filter(None, self.differing.values())) or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +144,8 @@ class Views:
             "status": "resolved" if over else "firing",
             "level": self._text(self.levels[rank]),
             "rank": rank,
+            "color": (color := self._color(rank, over=over)),
+            "emoji": _EMOJI[color],
             "alerts": alerts,
             "firing": firing,
             "resolved": resolved,
@@ -209,6 +221,7 @@ class Views:
             links=self._links(alert, silence),
             note=self._text(alert.note) if alert.status is Status.RESOLVED else "",
             again=shown.again,
+            emoji=_EMOJI[self._color(self._rank(shown.level), over=alert.status is Status.RESOLVED)],
         )
 
     def _links(self, alert: Alert, silence: str, shared: Labels | None = None) -> Links:
@@ -257,6 +270,8 @@ class Views:
             "status": "resolved" if storm.over else "firing",
             "level": self._text(self.levels[rank]),
             "rank": rank,
+            "color": (color := self._color(rank, over=storm.over)),
+            "emoji": _EMOJI[color],
             "groups": storm.groups,
             "total": storm.alerts,
             "resolved": storm.resolved,
@@ -325,6 +340,12 @@ class Views:
 
     def _rank(self, level: str) -> int:
         return self.levels.index(level) if level in self.levels else len(self.levels) - 1
+
+    def _color(self, rank: int, *, over: bool) -> str:
+        """Return red for the most urgent level, blue for the least urgent, orange between; green if all is over."""
+        if over:
+            return _RESOLVED_COLOR
+        return _COLORS[0 if rank == 0 else 2 if rank == len(self.levels) - 1 else 1]
 
     def _text(self, text: str) -> str:
         return self.escape(clean(text).strip())

@@ -15,6 +15,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\u
 # Direction overrides can make a text look like another one. https://trojansource.codes/
 _OVERRIDES = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 _BACKTICK = "\N{MODIFIER LETTER GRAVE ACCENT}"  # looks like a backtick, but ends no code span
+_NO_VALUE = '""'
 _PLAIN_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 # A day within the limits of datetime, so that every zone can show the moment.
 _EARLIEST: Millis = int(datetime(1, 1, 2, tzinfo=UTC).timestamp()) * SECOND
@@ -51,12 +52,17 @@ def counted(names: Sequence[str], shown: int, between: str = ", ") -> str:
 
 def code(text: str) -> str:
     """Return a text as a code span of Slack's markup."""
-    return "`" + text.replace("`", _BACKTICK) + "`" if text.strip() else '""'
+    return "`" + text.replace("`", _BACKTICK) + "`" if text.strip() else _NO_VALUE
 
 
 def pairs(labels: Labels) -> str:
     """Return labels like: cluster=`eu-1` service=`checkout`"""
     return " ".join(f"{name}={code(value)}" for name, value in labels.items())
+
+
+def listed_labels(labels: Labels) -> str:
+    """Return labels like: cluster=eu-1, service=checkout"""
+    return ", ".join(f"{name}={value or _NO_VALUE}" for name, value in labels.items())
 
 
 def duration(span: Millis) -> str:

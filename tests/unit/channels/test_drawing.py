@@ -11,7 +11,7 @@ from router.channels import REGISTRY
 from router.channels.discord_drawing import markdown
 from router.channels.drawing import SentMessage, barred, link, tag
 from router.channels.slack_drawing import mrkdwn
-from router.channels.telegram_drawing import markup
+from router.channels.telegram_html import markup
 from router.model import Conversation
 from router.render.samples import sample_conversations
 from tests.examples import examples

@@ -9,7 +9,7 @@ from typing import Protocol
 import pytest
 
 from router import logs
-from router.channels import REGISTRY, discord_attempt, email_smtp, pagerduty, telegram_attempt, webhook
+from router.channels import REGISTRY, discord_attempt, email_smtp, pagerduty, telegram_errors, webhook
 from router.channels.http import StatusTable
 from router.model import Broken, Conversation, Delivered, Outcome, Rejected, Retry
 from tests.unit.channels.rigs import RIGS, Rig, echo
@@ -154,7 +154,7 @@ def test_every_kind_has_a_rig() -> None:
         ("pagerduty", pagerduty),
         ("webhook", webhook),
         ("discord", discord_attempt),
-        ("telegram", telegram_attempt),
+        ("telegram", telegram_errors),
         ("email", email_smtp),
     ],
 )

@@ -17,12 +17,13 @@ from router.channels.telegram import (
     ALL_CHATS_LIMITS,
     CHAT_LIMITS,
     GROUP_LIMITS,
+    STORM_ROOM,
     TELEGRAM,
     TelegramChannel,
     TelegramOptions,
     TelegramSettings,
 )
-from router.channels.telegram_layout import STORM_ROOM, clipped, escape, plain_text, units
+from router.channels.telegram_html import HTML, escape, plain_text, units
 from router.config import loads
 from router.config.secrets import mask
 from router.model import (
@@ -256,9 +257,13 @@ def test_dropped_alerts_are_counted_and_named(text: str, number: int) -> None:
     first, _ = sent_bodies(render(conversation(*alerts, alert(alertname="Down0"), group_labels={})))
     shown = parsed(first).text
     rows = len(re.findall("^(?:🔴|✅) ", shown, re.MULTILINE))
-    found = re.search(r"… and (\d+) more \(.*\): (\d+) Down\d, (\d+) Down\d", shown)
+    found = re.search(r"… and (\d+) more \(\d+ firing, \d+ resolved\): (.+)", shown)
     rest = int(found[1]) if found else 0
-    assert found is None or int(found[2]) + int(found[3]) == rest
+    named = len(re.split(r"(?:, )?and \d+ not named", found[2])[0].split(", ")) if found else 0
+    unnamed = re.search(r"and (\d+) not named here \((\d+) Down\d, (\d+) Down\d\)", shown)
+    assert found is None or named
+    assert rest - named == (int(unnamed[1]) if unnamed else 0)
+    assert unnamed is None or int(unnamed[2]) + int(unnamed[3]) == int(unnamed[1])
     listed = conversation(*alerts, alert(alertname="Down0")).listed
     assert rows + rest == len(listed) == number + 1
     assert (rest > 0) is (number == 3_000 or (number == 40 and text != "a"))
@@ -280,7 +285,7 @@ def test_cut_markup_has_no_half_entity_or_open_tag(pieces: list[str], limit: int
             kept.append(each)
         depth = min(1, max(0, depth))
     text = "".join(kept) + "</b>" * depth
-    cut = clipped(text, limit, "it")
+    cut = HTML.clip(text, limit, "it")
     assert units(cut) <= limit
     assert not parsed({"text": cut, "parse_mode": "HTML"}).fault
     assert plain_text(cut).split("… (")[0] == plain_text(text)[: len(plain_text(cut).split("… (")[0])]
@@ -450,7 +455,8 @@ def test_template_that_fails_gives_all_facts(tmp_path: Path, remote: dict[str, A
         assert fault_of(body) == ""
     text = parsed(sent_bodies(message)[0]).text
     for words in (
-        "CRITICAL: HighLatency (1 firing, 1 resolved)",
+        "CRITICAL: HighLatency",
+        "1 firing, 1 resolved",
         "instance=<a>&b",
         "summary: p99 is over 2 s",
     ):
