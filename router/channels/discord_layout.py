@@ -1,7 +1,7 @@
 """Lays out Discord messages: escapes text, keeps Discord's limits, and distributes alerts over messages."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -71,19 +71,21 @@ def messages_of(words: Words, bare: Mapping[str, Any]) -> list[dict[str, Any]]:
         alerts = [alert if alert.ended else replace(alert, lasted="") for alert in alerts]
         pages = _pages(words, alerts, first)
     messages: list[dict[str, Any]] = []
-    for number, rows in enumerate(pages, 1):
+    for number, (rows, shown) in enumerate(pages, 1):
         position = f" · {number}/{len(pages)}" if len(pages) > 1 else ""
         embed = {
             "title": title + position,
             "description": "\n".join(rows),
             "color": int(HEX_COLORS[words.values["color"]].removeprefix("#"), 16),
         }
+        plain = [text + position]
         if number == 1:
             embed["description"] = f"{summary}\n\n{embed['description']}"
-            embed |= {"fields": fields, "footer": {"text": footer}}
-        shown = rows if number > 1 else [summary, *rows]
-        plain = MARKDOWN.clip("\n".join([text + position, *shown]), MAX_CONTENT_CHARS, "this message")
-        messages.append(_message("" if number > 1 else text, [embed], plain))
+            embed |= {"fields": fields, **({"footer": {"text": footer}} if footer else {})}
+            plain.append(MARKDOWN.clip(summary, MAX_CONTENT_CHARS // 4, "the summary"))
+        room = MAX_CONTENT_CHARS - sum(len(each) + 1 for each in plain)
+        plain += MARKDOWN.rows(lambda alert: words("alert", alert=alert), shown, room)
+        messages.append(_message("" if number > 1 else text, [embed], "\n".join(plain)))
     return messages
 
 
@@ -111,24 +113,23 @@ def _links(links: Iterable[tuple[str, str]]) -> str:
     return text
 
 
-def _pages(words: Words, alerts: Sequence[AlertView], first: int) -> list[list[str]]:
+def _pages(words: Words, alerts: list[AlertView], first: int) -> list[tuple[list[str], list[AlertView]]]:
     """Distribute the rows of alerts over as few messages as hold them, at most :data:`MAX_MESSAGES`.
 
     :param first: how many characters of rows the first message holds
-    :returns: the rows of each message; the last one counts and names the alerts that have no row
+    :returns: the rows and the alerts of each message; the last one counts and names the alerts that have no row
     """
-    pages: list[list[str]] = [[]]
-    left, row_number = first, 0
-    most = max(_MAX_ALERT_CHARS, first // max(1, len(alerts)))
-    while row_number < len(alerts) and len(pages) < MAX_MESSAGES:
-        row = MARKDOWN.clip(words("alert", alert=alerts[row_number]), most, "the alert")
-        left -= len(row) + 1
-        if left < 0:
-            pages.append([])
-            left = MAX_DESCRIPTION_CHARS
-            continue
-        pages[-1].append(row)
-        row_number += 1
-    if rest := alerts[row_number:]:
-        pages[-1] += MARKDOWN.rows(lambda alert: words("alert", alert=alert), rest, MAX_DESCRIPTION_CHARS)
+    pages: list[tuple[list[str], list[AlertView]]] = [([], [])]
+    left, most = first, max(_MAX_ALERT_CHARS, first // max(1, len(alerts)))
+    for number, alert in enumerate(alerts):
+        row = MARKDOWN.clip(words("alert", alert=alert), most, "the alert")
+        if (left := left - len(row) - 1) < 0:
+            left = MAX_DESCRIPTION_CHARS - len(row) - 1
+            if len(pages) == MAX_MESSAGES - 1:
+                rest = alerts[number:]
+                rows = MARKDOWN.rows(lambda alert: words("alert", alert=alert), rest, MAX_DESCRIPTION_CHARS)
+                return [*pages, (rows, rest)]
+            pages.append(([], []))
+        pages[-1][0].append(row)
+        pages[-1][1].append(alert)
     return pages

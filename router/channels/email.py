@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 from router.channels import email_drawing
 from router.channels.base import ChannelSpec, DestinationOptions, StormOptions, StormSettings
 from router.channels.email_import import EmailImport
-from router.channels.email_layout import HTML, SUBJECT, bare_address, fallback_text, fitted_text, mail_bytes
+from router.channels.email_layout import HTML, SUBJECT, bare_address, fitted_text, mail_bytes
 from router.channels.provider_words import masked_outcome
 from router.model import (
     MINUTE,
@@ -32,7 +32,7 @@ from router.model import (
     SharedLimits,
 )
 from router.network import DIRECT, Network
-from router.render import TemplateError, Templates
+from router.render import Templates, Words
 
 if TYPE_CHECKING:
     import aiosmtplib
@@ -160,18 +160,15 @@ class EmailChannel:
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:
         kind = "digest" if conversation.digest else "storm" if conversation.storm else "email"
         values = templates.values(conversation)
-        stem = html = ""
-        fallback = False
-        try:
-            subject = line(templates.render(f"{kind}.txt.j2", "subject", values))
-            text = fitted_text(lambda some: templates.render(f"{kind}.txt.j2", "body", some), values)
-            html = templates.render(f"{kind}.html.j2", "body", values)
-            if kind == "email":
-                stem = line(templates.render("email.txt.j2", "stem", values))
-        except TemplateError:
-            fallback = True
-            subject, html = line(fallback_text(conversation, values)[0]), ""
-            text = fitted_text(lambda some: fallback_text(conversation, some)[1], values)
+
+        def texts(words: Words) -> tuple[str, str, str]:
+            stem = line(words("stem")) if kind == "email" else ""
+            return line(words("subject")), fitted_text(words), stem
+
+        (subject, text, stem), fallback = templates.fill(f"{kind}.txt.j2", values, texts)
+        html, html_fallback = templates.fill(f"{kind}.html.j2", values, lambda words: words("body"))
+        if fallback or html_fallback:  # the plain facts are no HTML
+            html, fallback = "", True
         first_stem = str(conversation.remote.get("stem") or stem)
         if stem and subject.endswith(stem):
             # Gmail and others don't show a mail in the thread if its subject differs.

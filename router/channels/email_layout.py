@@ -1,7 +1,7 @@
-"""The text of mails: what fits, the plain facts if a template fails, and the bytes that are sent."""
+"""The text of mails: what fits, and the bytes that are sent."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from email.header import Header
 from email.headerregistry import Address
@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Any
 
-from router.model import Conversation
+from router.render import Words
 from router.render.words import clip, line
 
 # https://www.rfc-editor.org/rfc/rfc5322#section-2.1.1: a line has at most 998 characters. Mail programs show fewer of
@@ -22,28 +22,27 @@ HTML = 1_000_000
 _POLICY_7BIT = SMTP.clone(cte_type="7bit")  # so that no server needs to support 8-bit mail
 
 
-def fitted_text(write: Callable[[Mapping[str, Any]], str], values: Mapping[str, Any]) -> str:
-    """Return a text with as many alerts (in a digest: lines for each section) as a mail holds; the text counts the rest."""
-    sections = values.get("sections", ())
-    shown = max((len(section.entries) for section in sections), default=len(values.get("alerts", ())))
+def fitted_text(words: Words) -> str:
+    """Return a text with as many alerts (in a digest: lines for each section) as a mail holds; the text counts the rest.
+
+    :raises TemplateError: the template failed
+    """
+    values = words.values
+    sections, alerts = values.get("sections", ()), values.get("alerts", ())
+    shown = max((len(section.entries) for section in sections), default=len(alerts))
     note = ""
-    while (
-        len(text := re.sub(r"\n{3,}", "\n\n", write(_with_first_alerts(values, shown))))
-        > MAX_TEXT_CHARS - len(note)
-        and shown
-    ):
+    while len(text := words("body", **_first(values, shown))) > MAX_TEXT_CHARS - len(note) and shown:
         shown //= 2
         left = sum(entry.count for section in sections for entry in section.entries[shown:])
-        left += len(values.get("alerts", ())[shown:])
-        note = f"\n\n... and {left} more not shown: the mail would be too long"
+        note = f"\n\n... and {left + len(alerts[shown:])} more not shown: the mail would be too long"
     return clip(text, MAX_TEXT_CHARS - len(note)) + note
 
 
-def _with_first_alerts(values: Mapping[str, Any], shown: int) -> dict[str, Any]:
+def _first(values: Mapping[str, Any], shown: int) -> dict[str, Any]:
+    """Return the variables with the first alerts, or the first lines of each section, instead of all."""
     if "sections" in values:
-        sections = [replace(each, entries=each.entries[:shown]) for each in values["sections"]]
-        return {**values, "sections": sections}
-    return {**values, "alerts": values.get("alerts", ())[:shown]}
+        return {"sections": [replace(each, entries=each.entries[:shown]) for each in values["sections"]]}
+    return {"alerts": values.get("alerts", ())[:shown]}
 
 
 def bare_address(address: str) -> str:
@@ -80,30 +79,3 @@ def _subject(text: str) -> bytes:
 def _mailbox(address: str) -> Address:
     name = address[: address.index("<")].strip().strip('"') if "<" in address else ""
     return Address(display_name=line(name), addr_spec=bare_address(address))
-
-
-def fallback_text(conversation: Conversation, values: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the subject and the text for a template that fails: the plain facts."""
-    if conversation.digest is not None:
-        rows = [values["period"]]
-        for section in values["sections"]:
-            rows += ["", f"{section.title}: {section.count}"]
-            rows += [f"  [{entry.level}] {entry.name} x {entry.count}" for entry in section.entries]
-        return f"Alert digest, {values['period']}", "\n".join(rows)
-    if conversation.storm is not None:
-        rows = [f"{values['groups']} groups firing, {values['resolved']} resolved"]
-        for what in ("firing", "eased", "resolved"):
-            rows += [f"{what}: {each.text}" for each in values[f"new_{what}"]]
-        over = " is over" if values["over"] else ""
-        subject = values["names"]["standing"] or values["names"]["resolved"]
-        return f"[{values['level']}] Alert storm{over}: {subject}", "\n".join(rows)
-    state = "RESOLVED" if values["status"] == "resolved" else f"FIRING:{len(values['firing'])}"
-    rows = [values["title"]]
-    for alert in values["alerts"]:
-        labels = ", ".join(f"{name}={value}" for name, value in alert.labels.items())
-        rows += ["", f"{alert.status}: {labels}", alert.summary]
-    if values["unlisted"]:
-        rows += ["", f"{values['unlisted']} more that were resolved are not listed"]
-    if conversation.truncated:
-        rows += ["", f"{conversation.truncated} more not shown by Alertmanager (max_alerts)"]
-    return f"[{state}] {values['title']}", "\n".join(rows)

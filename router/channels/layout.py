@@ -149,13 +149,14 @@ class Dialect:
             kept.append(markup)
         return " · ".join([*kept, *([f"too long to show: {', '.join(too_long)}"] if too_long else [])])
 
-    def whole(self, words: Words, limit: int) -> str:
+    def whole(self, words: Words, limit: int, title_block: str = "title") -> str:
         """Return a message of text alone: title, summary, alerts, labels, links and footer, in ``limit`` units.
 
+        :param title_block: the block of the template that gives the first line
         :raises TemplateError: the template failed
         """
         most = limit // 8
-        title = self.clip(line(words("title")), min(most, MAX_TITLE_UNITS), "the title")
+        title = self.clip(line(words(title_block)), min(most, MAX_TITLE_UNITS), "the title")
         summary = self.clip(words("summary"), min(2 * most, _MAX_SUMMARY_UNITS), "the summary")
         labels = self.clip(words("labels"), min(most, _MAX_LABELS_UNITS), "the labels")
         footer = self.clip(line(words("footer")), min(most, MAX_TITLE_UNITS), "the footer")

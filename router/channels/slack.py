@@ -11,8 +11,8 @@ from router.channels.base import ChannelSpec, EditSettings, StormOptions
 from router.channels.http import HttpTransport
 from router.channels.provider_words import masked_outcome
 from router.channels.slack_import import SlackImport
-from router.channels.slack_layout import escape, render, render_fallback
-from router.channels.slack_storm import STORM_ROOM, render_storm, render_storm_fallback
+from router.channels.slack_layout import MRKDWN, message_of
+from router.channels.slack_storm import STORM_ROOM, storm_message_of
 from router.model import (
     MINUTE,
     SECOND,
@@ -27,7 +27,7 @@ from router.model import (
     SharedLimits,
 )
 from router.network import DIRECT, Network
-from router.render import TemplateError, Templates
+from router.render import Templates
 
 if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
@@ -86,21 +86,13 @@ class SlackChannel:
         self._client: AsyncWebClient | None = None
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:
-        values = templates.values(conversation, escape)
-        stormy, fallback = conversation.storm is not None, False
-        try:
-            body = (
-                render_storm(destination, conversation, templates, values)
-                if stormy
-                else render(destination, conversation, templates, values)
-            )
-        except TemplateError:
-            fallback = True
-            body = (
-                render_storm_fallback(destination, conversation, values)
-                if stormy
-                else render_fallback(destination, conversation, values)
-            )
+        if conversation.storm is None:
+            name, layout = "slack.j2", message_of
+        else:
+            name, layout = "storm.txt.j2", storm_message_of
+        values = templates.values(conversation, MRKDWN.escape)
+        made, fallback = templates.fill(name, values, lambda words: layout(words, conversation))
+        body = {"channel": destination.options.channel, **made}
         from router.channels.slack_attempt import calls_of
 
         return Message("slack", body, fallback, calls_of(conversation, body))

@@ -1,16 +1,16 @@
 """Lays out Slack messages: blocks within Slack's limits, and numbered replies for the text that exceeds them."""
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from router.model import Conversation, Destination
-from router.render import Templates
+from router.channels.layout import HEX_COLORS, MAX_TITLE_UNITS, Dialect, by_status
+from router.model import Conversation
+from router.render import Words
 from router.render.view import AlertView
-from router.render.words import clean, clip, line
+from router.render.words import clean, line
 
 # https://docs.slack.dev/reference/methods/chat.postMessage#truncating
 MAX_TEXT_CHARS = 4_000
@@ -28,22 +28,13 @@ MAX_MESSAGE_CHARS = 12_000
 MAX_MESSAGES = 20
 
 # Limits of the texts that are in a message once, so that there is always room for alerts.
-_MAX_HEADLINE_CHARS, _MAX_LABELS_CHARS, _MAX_CONTEXT_CHARS, _MAX_LINKS_CHARS = 300, 1_500, 500, 3_000
+_MAX_LABELS_CHARS, _MAX_CONTEXT_CHARS, _MAX_LINKS_CHARS = 1_500, 500, 3_000
 _MAX_ALERT_CHARS = 600  # so that one alert doesn't fill the message
 _REST_LINE_CHARS = 80  # reserved for the line that counts the other alerts
 _CUT_MARK = "… (full text in the thread)"
 
 # Limits of a numbered reply. They leave room for its number and for the line that counts what is not shown.
-_SECTIONS_PER_REPLY, _REPLY_SECTION_CHARS = 4, 2_800
-_MAX_REST_NAMES, _MAX_REST_NAME_CHARS = 5, 40  # of the names in that line
-
-# Red, amber, blue and green; they are distinct on light and on dark backgrounds.
-_MOST_URGENT_COLOR, _MIDDLE_COLOR, _LEAST_URGENT_COLOR, _RESOLVED_COLOR = (
-    "#d5303e",
-    "#e8912d",
-    "#3a7bd5",
-    "#2eb67d",
-)
+_SECTIONS_PER_REPLY, _REPLY_SECTION_CHARS, _UNSHOWN_CHARS = 4, 2_400, 500
 
 # Characters that look like angle brackets, but make no mention.
 _ANGLES = {
@@ -61,21 +52,20 @@ def escape(text: str) -> str:
     return clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def render(
-    destination: Destination, conversation: Conversation, templates: Templates, values: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the message that the template makes. Its keys are: ``text``, ``attachments``, ``plain`` (sent if Slack
-    refuses the attachments), ``thread`` (a reply with the news; None: no reply), ``broadcast`` (whether the reply is
-    also shown in the channel), and ``parts`` (the numbered replies).
+MRKDWN = Dialect(escape, re.compile(r"&[a-z]+;"))
+
+
+def message_of(words: Words, conversation: Conversation) -> dict[str, Any]:
+    """Return the message of an alert group. Its keys are: ``text``, ``attachments``, ``plain`` (sent if Slack refuses the
+    attachments), ``thread`` (a reply with the news; None: no reply), ``broadcast`` (whether the reply is also shown in the
+    channel), and ``parts`` (the numbered replies).
 
     The numbered replies have the full text of what is cut in the message.
 
     :raises TemplateError: the template failed
     """
     cut: list[str] = []
-
-    def words(block: str, **more: Any) -> str:
-        return re.sub(r"\n{3,}", "\n\n", templates.render("slack.j2", block, {**values, **more}))
+    values = words.values
 
     def fitted(text: str, limit: int) -> str:
         if len(text) > limit:
@@ -85,55 +75,32 @@ def render(
     def row(alert: AlertView) -> str:
         return words("alert", alert=alert)
 
-    text = line(clipped(words("text"), _MAX_HEADLINE_CHARS))
-    title = _plain_text(words("header"))
+    text = line(clipped(words("text"), MAX_TITLE_UNITS))
+    title = _plain_text(words("title"))
     if len(title) > MAX_HEADER_CHARS:
-        cut.append(words("header"))
+        cut.append(words("title"))
     header = {"type": "plain_text", "text": clipped(title, MAX_HEADER_CHARS), "emoji": True}
     head = [{"type": "header", "text": header}, *_section(fitted(words("summary"), MAX_SECTION_CHARS))]
     buttons, too_long = _buttons(values["links"])
     cut += too_long
     tail = [*_section(fitted(words("labels"), _MAX_LABELS_CHARS)), *buttons]
-    if context := fitted(words("context"), _MAX_CONTEXT_CHARS):
-        tail.append({"type": "context", "elements": [{"type": "mrkdwn", "text": context}]})
+    if footer := fitted(words("footer"), _MAX_CONTEXT_CHARS):
+        tail.append({"type": "context", "elements": [{"type": "mrkdwn", "text": footer}]})
     alerts: list[AlertView] = values["alerts"]
     # The text is sent twice: in the message, and as the fallback of the attachment.
     rows, rest = _shared_out(alerts, row, MAX_MESSAGE_CHARS - 2 * len(text) - sum(map(_weight, head + tail)))
-    blocks = [*head, *packed([*rows, *_more(alerts[len(rows) :], " in the thread")]), *tail]
+    blocks = [*head, *packed([*rows, *_more(alerts[len(rows) :])]), *tail]
+    is_update = bool(conversation.remote)
     return {
-        "channel": destination.options.channel,
         "text": text,
-        "plain": _listed(text, rows, alerts),
+        "plain": MRKDWN.whole(words, MAX_TEXT_CHARS if is_update else MAX_MESSAGE_CHARS, "text"),
         "blocks": [],
-        "attachments": [{"color": color(values, templates.levels), "blocks": blocks, "fallback": text}],
-        "thread": clipped(words("thread"), MAX_SECTION_CHARS) or None if conversation.remote else None,
+        "attachments": [{"color": HEX_COLORS[values["color"]], "blocks": blocks, "fallback": text}],
+        "thread": (MRKDWN.clip(words("news"), MAX_SECTION_CHARS, "the news") or None) if is_update else None,
         # Slack sends no notification for an edit, so the reply about new firing alerts is also shown in the channel.
         "broadcast": bool(values["new_firing"]),
         "parts": _parts(conversation, values["title"], cut, rest, row),
     }
-
-
-def render_fallback(
-    destination: Destination, conversation: Conversation, values: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return a message with the plain facts. It is sent if the template fails. Its keys are those of :func:`render`."""
-
-    def row(alert: AlertView) -> str:
-        facts = [*map("=".join, alert.labels.items())]
-        notes = [f"{name}: {note}" for name, note in alert.annotations.items()]
-        return "\n".join([f"{alert.status}: {' '.join(facts)}", *notes])
-
-    alerts: list[AlertView] = values["alerts"]
-    state = "Resolved" if values["status"] == "resolved" else values["level"].upper()
-    counts = f"{len(values['firing'])} firing, {values['resolved_count']} resolved"
-    text = clipped(f"{state}: {values['title']} ({counts})", _MAX_HEADLINE_CHARS)
-    rows, rest = _shared_out(alerts, row, MAX_TEXT_CHARS - len(text))
-    plain = "\n".join([text, *rows, *_more(alerts[len(rows) :], " in the thread")])
-    return {
-        "channel": destination.options.channel, "text": plain, "plain": plain, "blocks": [], "attachments": [],
-        "thread": text if conversation.remote else None, "broadcast": bool(values["new_firing"]),
-        "parts": _parts(conversation, values["title"], [], rest, row),
-    }  # fmt: skip
 
 
 def _shared_out(alerts: Sequence[AlertView], row: _Row, room: int) -> tuple[list[str], list[AlertView]]:
@@ -197,50 +164,29 @@ def _placed(text: str, sections: list[str]) -> str:
         sections[-1] += "\n" + text
         return ""
     while text and len(sections) < (MAX_MESSAGES - 1) * _SECTIONS_PER_REPLY:
-        taken, text = split(text, _REPLY_SECTION_CHARS)
+        taken, text = MRKDWN.split(text, _REPLY_SECTION_CHARS)
         if taken.strip():
             sections.append(taken)
     return text
 
 
 def _unshown(left: str, cut: Sequence[str], alerts: Sequence[AlertView]) -> str:
-    """Return the line that counts what the replies leave out.
+    """Return the lines that count what the replies leave out.
 
     :param left: the end of a text that was begun
     :param cut: other texts
-    :param alerts: alerts, which are counted by name
+    :param alerts: alerts, which are named as far as there is room
     """
-    names = Counter(alert.name for alert in alerts).most_common()
-    listed = [f"{count} {clipped(name, _MAX_REST_NAME_CHARS)}" for name, count in names[:_MAX_REST_NAMES]]
-    if len(names) > _MAX_REST_NAMES:
-        listed.append(f"{len(names) - _MAX_REST_NAMES} other names")
     characters = len(left) + sum(map(len, cut))
-    counts = [f"{characters} characters of text"] if characters else []
-    if alerts:
-        counts.append(f"{len(alerts)} alerts ({_by_status(alerts)}): {', '.join(listed)}")
-    return f"… not shown because the message is full: {'; '.join(counts)}"
+    counts = (
+        [f"… not shown because the message is full: {characters} characters of text"] if characters else []
+    )
+    return "\n".join([*counts, *MRKDWN.others(alerts, _UNSHOWN_CHARS)])
 
 
-def _more(rest: Sequence[AlertView], where: str = "") -> list[str]:
-    """Return the line that counts the alerts that a message leaves out; an empty list if there are none."""
-    return [f"… and {len(rest)} more{where} ({_by_status(rest)})"] if rest else []
-
-
-def _by_status(alerts: Sequence[AlertView]) -> str:
-    statuses = Counter(alert.status for alert in alerts)
-    return ", ".join(f"{statuses[status]} {status}" for status in ("firing", "resolved") if statuses[status])
-
-
-def _listed(text: str, rows: Iterable[str], alerts: Sequence[AlertView]) -> str:
-    """Return the message as plain text: the first rows that fit, and the number of the others."""
-    kept = [text]
-    room = MAX_TEXT_CHARS - len(text) - _REST_LINE_CHARS
-    for row in rows:
-        room -= len(row) + 1
-        if room < 0:
-            break
-        kept.append(row)
-    return "\n".join([*kept, *_more(alerts[len(kept) - 1 :])])
+def _more(rest: Sequence[AlertView]) -> list[str]:
+    """Return the line that counts the alerts that are only in the thread; an empty list if there are none."""
+    return [f"… and {len(rest)} more in the thread ({by_status(rest)})"] if rest else []
 
 
 def packed(rows: list[str]) -> list[dict[str, Any]]:
@@ -282,35 +228,9 @@ def _weight(block: Mapping[str, Any]) -> int:
             return sum(len(str(element)) for element in block["elements"])
 
 
-def color(values: Mapping[str, Any], levels: tuple[str, ...]) -> str:
-    if values.get("status") == "resolved":
-        return _RESOLVED_COLOR
-    if values["rank"] == 0:
-        return _MOST_URGENT_COLOR
-    return _LEAST_URGENT_COLOR if values["rank"] == len(levels) - 1 else _MIDDLE_COLOR
-
-
 def clipped(text: str, limit: int, mark: str = "…") -> str:
     """Return text cut to a limit of characters, with a mark at its end. An entity such as ``&amp;`` is never split."""
-    if len(text) <= limit:
-        return text
-    return re.sub(r"&[a-z]{0,4}$", "", clip(text, limit - len(mark) + 1)[:-1]) + mark
-
-
-def split(text: str, limit: int) -> tuple[str, str]:
-    """Split text into two parts without losing any of it; the first has at most ``limit`` characters.
-
-    It splits after a line or a word if one ends in the last quarter of the limit. Otherwise it splits anywhere except
-    within an entity such as ``&amp;``.
-    """
-    if len(text) <= limit:
-        return text, ""
-    for separator in "\n ":
-        if (at := text.rfind(separator, limit * 3 // 4, limit)) >= 0:
-            return text[: at + 1], text[at + 1 :]
-    at = text.rfind("&", limit - 4, limit)
-    at = at if at >= 0 and ";" not in text[at:limit] else limit
-    return text[:at], text[at:]
+    return text if len(text) <= limit else MRKDWN.split(text, limit - len(mark))[0].rstrip() + mark
 
 
 def _plain_text(text: str) -> str:

@@ -123,9 +123,9 @@ class FakeSlack(FakeServer):
         everything = (each for message in self.messages.values() for each in (message, *message.thread))
         return next((each for each in everything if (each.channel, each.ts) == (channel, ts)), None)
 
-    def refuses(self, body: Mapping[str, Any]) -> str | None:
-        """What it would say against a message of this shape, if anything."""
-        return _fault_of_content(body, posting=False)
+    def refuses(self, body: Mapping[str, Any], *, posting: bool = False) -> str | None:
+        """What it would say against an edit, or a post, of this shape, if anything."""
+        return _fault_of_content(body, posting=posting)
 
     def in_channel(self, channel: str) -> list[Posted]:
         return [posted for posted in self.messages.values() if posted.channel == channel]

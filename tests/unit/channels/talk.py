@@ -1,6 +1,7 @@
 """Conversations to render and send, plain ones and any that Hypothesis can think of."""
 
 import hashlib
+import re
 from typing import Any
 
 from hypothesis import strategies as st
@@ -114,3 +115,24 @@ digests = st.builds(
     held=_some_lines,
     obsolete=_some_lines,
 )
+
+
+def without_row(text: str) -> int:
+    """Return how many alerts a message counts instead of showing a row for each. The names that it gives are checked."""
+    found = re.search(
+        r"… and (\d+) more (?:in the thread )?\((\d+ firing)?(?:, )?(\d+ resolved)?\)(?:: (.+))?", text
+    )
+    if found is None:
+        assert "… and " not in text
+        return 0
+    count = int(found[1])
+    assert count == sum(int(each.split()[0]) for each in found.groups()[1:3] if each)
+    if found[4] is None:  # they are in the thread
+        return count
+    parts = re.fullmatch(r"(.*?)(?:(?:, )?(?:and )?(\d+) not named here \((.*?)\))?", found[4])
+    assert parts is not None
+    names, unnamed, counts = parts.groups()
+    named = [each for each in names.split(", ") if each]
+    assert len(named) + int(unnamed or 0) == count
+    assert not unnamed or sum(int(each.split()[0]) for each in counts.split(", ")) == int(unnamed)
+    return count

@@ -272,8 +272,20 @@ class Tags(HTMLParser):
         self.addresses |= {value or "" for name, value in attrs if name == "href"}
 
 
-def test_a_template_that_fails_leaves_a_plain_mail(tmp_path: Path) -> None:
+def test_a_mail_whose_html_fails_keeps_the_words_of_its_text(tmp_path: Path) -> None:
     (tmp_path / "email.html.j2").write_text("{% block body %}{{ nonsense }}{% endblock %}")
+    broken = Templates(levels=LEVELS, timezone="UTC", directory=tmp_path)
+    message = render(conversation(alert()), broken)
+    assert message.fallback
+    assert message.body["html"] == ""
+    assert (message.body["subject"], message.body["text"]) == (
+        (whole := render(conversation(alert()), Templates(levels=LEVELS, timezone="UTC"))).body["subject"],
+        whole.body["text"],
+    )
+
+
+def test_a_template_that_fails_leaves_a_plain_mail(tmp_path: Path) -> None:
+    (tmp_path / "email.txt.j2").write_text("{% block body %}{{ nonsense }}{% endblock %}")
     broken = Templates(levels=LEVELS, timezone="UTC", directory=tmp_path)
     message = render(conversation(alert(), alert(resolved=True, instance="b"), truncated=2), broken)
     assert message.fallback

@@ -61,7 +61,7 @@ def test_a_folder_overrides_file_by_file(folder: Path) -> None:
     assert page(folder, "{% block summary %} Mine: {{ title }}\n{% endblock %}") == "Mine: HighErrorRate"
     loaded = templates(folder)
     assert loaded.check() == []
-    assert loaded.render("slack.j2", "header", loaded.values(plain())) == "🔥 HighErrorRate"
+    assert loaded.render("slack.j2", "title", loaded.values(plain())) == "🔥 HighErrorRate"
 
 
 def test_a_template_is_read_once(folder: Path) -> None:
@@ -128,8 +128,8 @@ def test_a_shipped_template_goes_by_its_name_in_the_project() -> None:
 def test_a_block_that_a_channel_wants_must_be_there(folder: Path) -> None:
     (folder / "slack.j2").write_text("{% block text %}x{% endblock %}")
     problems = templates(folder).check()
-    assert f"{folder}/slack.j2:1: it has no block 'thread'" in problems
-    assert len(problems) == len({"header", "summary", "alert", "labels", "context", "thread"})
+    assert f"{folder}/slack.j2:1: it has no block 'news'" in problems
+    assert len(problems) == len({"title", "summary", "alert", "labels", "footer", "news"})
 
 
 def test_only_the_block_about_an_alert_sees_one(folder: Path) -> None:
