@@ -35,7 +35,8 @@ def section(page: str, heading: str) -> str:
 
 
 def headings(page: str) -> list[str]:
-    return re.findall(r"^#+ (.+)$", text(page), re.MULTILINE)
+    without_code = re.sub(r"^```.*?^```", "", text(page), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"^#+ (.+)$", without_code, re.MULTILINE)
 
 
 def tables(markdown: str) -> list[list[list[str]]]:
