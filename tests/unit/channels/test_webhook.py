@@ -214,7 +214,7 @@ async def test_the_lines_in_the_documentation_verify_a_request(
 ) -> None:
     await notify(channel, place(hook.url, secret=SECRET), conversation())
     call = hook.only
-    text = (Path(__file__).parents[3] / "docs/configuration.md").read_text()
+    text = (Path(__file__).parents[3] / "docs/channels.md").read_text()
     lines = re.findall(r"```python\n(stamp = .*?)```", text, re.DOTALL)[0]
 
     def decision(call: Call, now: float) -> tuple[bool, bool]:

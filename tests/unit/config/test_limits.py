@@ -119,7 +119,7 @@ def test_a_destination_keeps_its_rate_when_its_rules_are_gone(given: str) -> Non
 
 
 def test_the_reference_names_every_key_of_every_channel() -> None:
-    text = (ROOT / "docs/configuration.md").read_text()
+    text = (ROOT / "docs/channels.md").read_text()
     for kind in REGISTRY.values():
         for model in (kind.settings, kind.options):
             for name, field in model.model_fields.items():

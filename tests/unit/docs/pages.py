@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from pydantic import BaseModel
+
 ROOT = Path(__file__).parents[3]
 _HEADING = re.compile(r"^#+ (.+)$")
 _NAME = re.compile(r"`([^`]+)`")
@@ -33,7 +35,8 @@ def section(page: str, heading: str) -> str:
 
 
 def headings(page: str) -> list[str]:
-    return re.findall(r"^#+ (.+)$", text(page), re.MULTILINE)
+    without_code = re.sub(r"^```.*?^```", "", text(page), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"^#+ (.+)$", without_code, re.MULTILINE)
 
 
 def tables(markdown: str) -> list[list[list[str]]]:
@@ -65,3 +68,8 @@ def names(cell: str) -> list[str]:
 def first_names(markdown: str, head: str) -> list[str]:
     """Return the names in the first cells of all tables whose first column has this name."""
     return [name for row in rows(markdown, head) for name in names(row[0])]
+
+
+def model_keys(*models: type[BaseModel]) -> set[str]:
+    """Return the keys of models of routes.yaml, as the file writes them."""
+    return {field.alias or name for model in models for name, field in model.model_fields.items()}
