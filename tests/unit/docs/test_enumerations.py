@@ -81,4 +81,4 @@ def test_the_import_contract_names_every_channel() -> None:
     contracts = tomllib.loads(text("pyproject.toml"))["tool"]["importlinter"]["contracts"]
     (independent,) = (each["modules"] for each in contracts if each["type"] == "independence")
     modules = {".".join(spec.settings.__module__.split(".")[:3]) for spec in REGISTRY.values()}
-    assert sorted(independent) == sorted(modules)
+    assert sorted(independent) == sorted(modules), "pyproject.toml: Channels do not know each other"

@@ -1,0 +1,43 @@
+"""Every channel of the registry has a rig; every rig and every block of a template has a channel."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from router.channels import REGISTRY
+from router.render import Templates
+from router.render.samples import sample_conversations
+from tests.unit.channels.rigs import FOLDER, ChannelRig, channel_at
+from tests.unit.channels.talk import LEVELS
+
+
+class RecordingTemplates(Templates):
+    """Keeps which blocks were rendered."""
+
+    def __init__(self) -> None:
+        super().__init__(levels=LEVELS, timezone="UTC")
+        self.rendered: set[tuple[str, str]] = set()
+
+    def render(self, name: str, block: str, values: Mapping[str, Any]) -> str:
+        self.rendered.add((name, block))
+        return super().render(name, block, values)
+
+
+def test_every_channel_has_a_rig(rig: ChannelRig) -> None:
+    assert rig.answers
+    assert rig.conversations
+
+
+def test_every_rig_has_a_channel() -> None:
+    rigs = {path.name.removesuffix("_rig.py") for path in FOLDER.glob("*_rig.py")}
+    assert rigs - REGISTRY.keys() == set()
+
+
+def test_every_block_of_a_template_is_used_by_a_channel() -> None:
+    templates = RecordingTemplates()
+    shipped = {(name, block) for name, each in templates._templates.items() for block in each.blocks}
+    for name, spec in REGISTRY.items():
+        channel, there = channel_at(name, "127.0.0.1:9")
+        for kind, sample in sample_conversations(LEVELS).items():
+            if spec.digest is ("digest" in kind) and not ("storm" in kind and spec.storm_every is None):
+                channel.render(there, sample, templates)
+    assert sorted(shipped - templates.rendered) == []
