@@ -161,7 +161,7 @@ async def test_unencrypted_requests_go_through_the_proxy_too(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["email"])
 async def test_web_proxies_take_no_mail(name: str, provider: Anything) -> None:
-    """Most web proxies refuse the ports of mail, so only ``all`` proxies take mail."""
+    """Most web proxies refuse the ports of mail, so mail uses only ``Proxies.other``."""
     async with FakeProxy(provider.address) as proxy:
         outcome = await send(name, Network(Proxies(http=proxy.url, https=proxy.url)))
         assert isinstance(outcome, Retry)
