@@ -16,7 +16,7 @@ from router.model import Fate
 from router.store import Store
 from router.store.ledger import FATE_NAMES
 from router.store.schema import fates
-from tests.unit.docs.pages import ROOT, rows, section, text
+from tests.unit.docs.pages import ROOT, names, rows, section, text
 
 OPERATORS = matchers._OPERATORS
 VALUES = ("", "b", "bc", "ab", "c")
@@ -82,3 +82,9 @@ def test_the_import_contract_names_every_channel() -> None:
     (independent,) = (each["modules"] for each in contracts if each["type"] == "independence")
     modules = {".".join(spec.settings.__module__.split(".")[:3]) for spec in REGISTRY.values()}
     assert sorted(independent) == sorted(modules), "pyproject.toml: Channels do not know each other"
+
+
+def test_the_docs_name_every_receiver_that_is_imported() -> None:
+    documented = names("".join(row[0] for row in rows(text("docs/importing.md"), "alertmanager.yml")))
+    keys = {spec.importer.configs_key for spec in REGISTRY.values() if spec.importer is not None}
+    assert sorted(keys - set(documented)) == []
