@@ -166,7 +166,8 @@ def test_a_code_stands_in_one_table_and_is_covered(name: str) -> None:
     codes = [code for each in code_sets(name) for code in each]
     assert len(codes) == len(set(codes))
     answers = (answer.name.split()[-1] for answer in rig_of(name).answers)
-    assert sorted(set(codes) - {int(word) for word in answers if word.isdecimal()}) == []
+    uncovered = set(codes) - {int(word) for word in answers if word.isdecimal()}
+    assert not uncovered, f"give {name}_rig.py answers with these codes: {sorted(uncovered)}"
 
 
 async def test_an_answer_means_what_its_table_says(rig: ChannelRig, attempt: MakeAttempt) -> None:

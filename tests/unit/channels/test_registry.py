@@ -29,7 +29,8 @@ def test_every_channel_has_a_rig(rig: ChannelRig) -> None:
 
 def test_every_rig_has_a_channel() -> None:
     rigs = {path.name.removesuffix("_rig.py") for path in FOLDER.glob("*_rig.py")}
-    assert rigs - REGISTRY.keys() == set()
+    strangers = sorted(rigs - REGISTRY.keys())
+    assert not strangers, f"these channels are not in REGISTRY of router/channels/__init__.py: {strangers}"
 
 
 def test_every_block_of_a_template_is_used_by_a_channel() -> None:
@@ -40,4 +41,5 @@ def test_every_block_of_a_template_is_used_by_a_channel() -> None:
         for kind, sample in sample_conversations(LEVELS).items():
             if spec.digest is ("digest" in kind) and not ("storm" in kind and spec.storm_every is None):
                 channel.render(there, sample, templates)
-    assert sorted(shipped - templates.rendered) == []
+    unused = sorted(shipped - templates.rendered)
+    assert not unused, f"no channel renders these blocks: {unused}"

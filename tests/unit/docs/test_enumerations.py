@@ -87,4 +87,5 @@ def test_the_import_contract_names_every_channel() -> None:
 def test_the_docs_name_every_receiver_that_is_imported() -> None:
     documented = names("".join(row[0] for row in rows(text("docs/importing.md"), "alertmanager.yml")))
     keys = {spec.importer.configs_key for spec in REGISTRY.values() if spec.importer is not None}
-    assert sorted(keys - set(documented)) == []
+    missing = sorted(keys - set(documented))
+    assert not missing, f"docs/importing.md, What becomes of what: {missing}"

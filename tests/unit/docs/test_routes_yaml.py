@@ -76,7 +76,8 @@ def test_the_receivers_section_lists_exactly_the_options() -> None:
         channel = (names(row[0]) or [channel])[0]
         documented.setdefault(channel, set()).update(names(row[1]))
     common = keys(DestinationOptions, StormOptions)
-    assert documented == {name: keys(spec.options) - common for name, spec in REGISTRY.items()}
+    own = {name: keys(spec.options) - common for name, spec in REGISTRY.items()}
+    assert documented == own, f"{PAGE}, receivers"
     assert set(first_names(section(PAGE, "receivers"), "key")) == common
 
 
@@ -86,7 +87,7 @@ def test_the_table_of_rates_has_the_defaults_of_every_channel() -> None:
         return f"`{rate.limit}/{units[rate.per]} burst {rate.burst}`"
 
     table = {names(row[0])[0]: row[1:] for row in rows(section(PAGE, "Rates"), "channel")}
-    assert table.keys() == REGISTRY.keys()
+    assert table.keys() == REGISTRY.keys(), f"{PAGE}, Rates"
     for name, spec in REGISTRY.items():
         rate, concurrency, _ = table[name]
         expected = "none" if spec.limits.rate is None else burst_and_rate(spec.limits.rate)
