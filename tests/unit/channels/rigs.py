@@ -110,7 +110,7 @@ class MissingRigError(LookupError):
 
 
 def rig_of(name: str) -> ChannelRig:
-    """Return the rig of a channel. :raises MissingRigError: nobody wrote it"""
+    """Return the rig of a channel. :raises MissingRigError: its file is missing"""
     if not (FOLDER / f"{name}_rig.py").exists():
         raise MissingRigError(
             f"the channel {name!r} has no rig; write tests/unit/channels/{name}_rig.py with "

@@ -46,7 +46,7 @@ async def test_a_hanging_disk_gives_503_and_a_late_write_still_counts(
     async def woken() -> bool:
         return harness.woken == {SLACK.key} and store.trouble is None
 
-    await until(woken, "what was kept is told")
+    await until(woken, "the webhook is stored and the lanes are woken")
     assert store.trouble is None
     harness.keep_seconds = 8
     assert (await client.post("/webhook", json=webhook(alert()))).status == 200
