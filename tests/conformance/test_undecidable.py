@@ -16,7 +16,7 @@ from router.store import Store
 from router.web import make_app
 from tests.database import busy_writer, fill_disk, on_writer, queued_jobs
 from tests.unit.web.conftest import Server
-from tests.unit.web.room import Client, Web
+from tests.unit.web.harness import Client, WebHarness
 from tests.waiting import until
 from tests.world.bodies import alert, webhook
 
@@ -36,14 +36,14 @@ def url(new_url: str) -> str:
 
 
 @pytest.fixture
-def room(store: Store) -> Web:
-    return Web(store)
+def harness(store: Store) -> WebHarness:
+    return WebHarness(store)
 
 
 @pytest.fixture
-async def client(room: Web) -> AsyncIterator[Client]:
-    async with TestClient(Server(make_app(room.parts()))) as client:
-        deciding = asyncio.create_task(room.undecided.serve())
+async def client(harness: WebHarness) -> AsyncIterator[Client]:
+    async with TestClient(Server(make_app(harness.parts()))) as client:
+        deciding = asyncio.create_task(harness.undecided.serve())
         yield client
         deciding.cancel()
         await asyncio.gather(deciding, return_exceptions=True)
@@ -98,23 +98,23 @@ async def in_one_batch(store: Store, client: Client, *bodies: bytes) -> list[tup
     return await found
 
 
-def quarantined(room: Web) -> float | None:
-    return room.metrics.registry.get_sample_value("alert_router_quarantined_total")
+def quarantined(harness: WebHarness) -> float | None:
+    return harness.metrics.registry.get_sample_value("alert_router_quarantined_total")
 
 
-async def assert_quarantined(room: Web, client: Client, raw: bytes, error: str) -> None:
-    (kept,) = await room.store.pages.quarantined()
+async def assert_quarantined(harness: WebHarness, client: Client, raw: bytes, error: str) -> None:
+    (kept,) = await harness.store.pages.quarantined()
     assert kept["reason"] == f"it can't be decided: {error}; the log says more"
     response = await client.get(f"/api/v1/quarantine/{kept['id']}")
     assert await response.read() == raw
-    assert (quarantined(room), room.counted("default", "quarantined")) == (1, 1)
-    ledger = await room.store.pages.status()
+    assert (quarantined(harness), harness.counted("default", "quarantined")) == (1, 1)
+    ledger = await harness.store.pages.status()
     assert (ledger["webhooks"]["quarantined"], ledger["imbalance"]) == (1, 0)
-    assert room.store.trouble is None
+    assert harness.store.trouble is None
 
 
 async def test_a_webhook_whose_decision_raises_is_quarantined(
-    room: Web, client: Client, monkeypatch: pytest.MonkeyPatch
+    harness: WebHarness, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raises(monkeypatch, KeyError("x"))
     raw = gzip.compress(body(BAD))
@@ -124,40 +124,42 @@ async def test_a_webhook_whose_decision_raises_is_quarantined(
     assert (
         reason == "it can't be decided: KeyError; the log says more; the body is kept, see /api/v1/quarantine"
     )
-    await assert_quarantined(room, client, raw, "KeyError")
+    await assert_quarantined(harness, client, raw, "KeyError")
     assert [each["event"] for each in logs if each["log_level"] != "info"] == [
         "a webhook can't be decided", "webhook quarantined"
     ]  # fmt: skip
-    assert (await room.store.pages.status())["webhooks"]["accepted"] == 0
+    assert (await harness.store.pages.status())["webhooks"]["accepted"] == 0
 
 
 @pytest.mark.parametrize("count", [1, LARGE])
-async def test_a_webhook_that_cannot_be_saved_is_quarantined(room: Web, client: Client, count: int) -> None:
-    await refuses_its_group(room.store)
+async def test_a_webhook_that_cannot_be_saved_is_quarantined(
+    harness: WebHarness, client: Client, count: int
+) -> None:
+    await refuses_its_group(harness.store)
     ((status, _),) = await answers(client, body(BAD, count))
     assert status == 202
-    error = "CheckViolation" if room.store.location.startswith("postgresql") else "IntegrityError"
-    await assert_quarantined(room, client, body(BAD, count), error)
+    error = "CheckViolation" if harness.store.location.startswith("postgresql") else "IntegrityError"
+    await assert_quarantined(harness, client, body(BAD, count), error)
 
 
 @pytest.mark.parametrize("saved", [True, False])
 async def test_the_other_webhooks_of_the_batch_are_accepted(
-    room: Web, client: Client, monkeypatch: pytest.MonkeyPatch, *, saved: bool
+    harness: WebHarness, client: Client, monkeypatch: pytest.MonkeyPatch, *, saved: bool
 ) -> None:
     if saved:
         raises(monkeypatch, KeyError("x"))
     else:
-        await refuses_its_group(room.store)
+        await refuses_its_group(harness.store)
     groups = [*"abc", BAD, *"def"]
-    found = await in_one_batch(room.store, client, *map(body, groups))
+    found = await in_one_batch(harness.store, client, *map(body, groups))
     assert {group: status for group, (status, _) in zip(groups, found, strict=True)} == {
         group: 202 if group == BAD else 200 for group in groups
     }
-    assert await room.accepted() == len(groups) - 1
+    assert await harness.accepted() == len(groups) - 1
 
 
 async def test_a_webhook_that_fails_only_among_others_is_accepted(
-    room: Web, client: Client, monkeypatch: pytest.MonkeyPatch
+    harness: WebHarness, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What another job of the batch left in its rows is no fault of the webhook."""
     raised = 0
@@ -170,28 +172,28 @@ async def test_a_webhook_that_fails_only_among_others_is_accepted(
         return accept_webhook(state, body, *arguments, **named)
 
     monkeypatch.setattr("router.store.jobs.accepting.accept_webhook", spoilt)
-    found = await in_one_batch(room.store, client, *map(body, [*"abc", BAD]))
+    found = await in_one_batch(harness.store, client, *map(body, [*"abc", BAD]))
     assert {status for status, _ in found} == {200}
     assert raised
 
 
 @pytest.mark.parametrize("count", [1, LARGE])
 async def test_a_database_that_cannot_be_written_is_503_and_no_quarantine(
-    room: Web, client: Client, count: int
+    harness: WebHarness, client: Client, count: int
 ) -> None:
-    await fill_disk(room.store)
+    await fill_disk(harness.store)
     # More than the file's last pages have room for.
     found = await answers(client, *(body(f"{group}" * 3_000, count) for group in "abc"))
     assert [status for status, _ in found] == [503] * 3
-    assert room.store.trouble is not None
-    assert quarantined(room) == 0
-    assert await room.store.pages.quarantined() == []
+    assert harness.store.trouble is not None
+    assert quarantined(harness) == 0
+    assert await harness.store.pages.quarantined() == []
 
 
 async def test_a_host_without_memory_is_503_and_no_quarantine(
-    room: Web, client: Client, monkeypatch: pytest.MonkeyPatch
+    harness: WebHarness, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raises(monkeypatch, MemoryError())
     ((status, _),) = await answers(client, body(BAD))
     assert status == 503
-    assert await room.store.pages.quarantined() == []
+    assert await harness.store.pages.quarantined() == []

@@ -11,7 +11,7 @@ from router.cli import main
 from router.model import DAY, Alert, Retention, Status, Webhook
 from router.store import Store
 from tests.database import change, rows
-from tests.unit.web.room import POLICY
+from tests.unit.web.harness import POLICY
 
 NOON = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
 BALANCED = """\

@@ -11,7 +11,7 @@ from tests.listening import address, hang_up
 from tests.waiting import seconds_pass
 
 Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-"""What it does with a connection, which is closed afterwards."""
+"""What the provider does with a connection. The connection is closed afterwards."""
 _DRIP = 0.02
 """Seconds between two bytes of a slow answer."""
 
@@ -46,7 +46,7 @@ class Anything:
         task.add_done_callback(self._tasks.discard)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Whom it talks to may leave at any moment.
+        # The other side may close the connection at any moment.
         with contextlib.suppress(OSError, EOFError):
             try:
                 await self.speak(reader, writer)
@@ -57,11 +57,11 @@ class Anything:
 
 
 async def close(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-    """Say nothing and go."""
+    """Close the connection without an answer."""
 
 
 async def fall_silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-    """Say nothing until the other side has lost its patience and goes."""
+    """Say nothing until the other side gives up and closes the connection."""
     gone = asyncio.ensure_future(reader.read())
     while not gone.done():
         seconds_pass(1)
@@ -70,7 +70,7 @@ async def fall_silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWrite
 
 
 def drip(start: bytes, gone: asyncio.Event) -> Speak:
-    """Begin an answer, and go on with it by a byte at a time. :param gone: set once the other side has gone"""
+    """Return an answer that goes on byte by byte. :param gone: is set when the other side has closed the connection"""
 
     async def speak(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(start)
@@ -93,7 +93,7 @@ def say(raw: bytes) -> Speak:
 
 
 def after_request(then: Speak) -> Speak:
-    """Take an HTTP request, whole, before that."""
+    """Return an answer that begins when the whole HTTP request has been received."""
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -107,7 +107,7 @@ def after_request(then: Speak) -> Speak:
 def http(
     status: int, body: bytes = b"", media: str = "application/json", reason: str = "Any", **headers: str
 ) -> Speak:
-    if status in {204, 304}:  # which have none: https://www.rfc-editor.org/rfc/rfc9110#section-6.4.1
+    if status in {204, 304}:  # they have no body: https://www.rfc-editor.org/rfc/rfc9110#section-6.4.1
         body = b""
     lines = {"Content-Type": media, "Content-Length": str(len(body)), "Connection": "close"}
     lines |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -115,7 +115,7 @@ def http(
     return after_request(say(f"HTTP/1.1 {status} {reason}\r\n{head}\r\n".encode() + body))
 
 
-# By command; GREETING comes before all and MAIL's text, here BODY, after DATA.
+# By command. GREETING is the line before the first command; BODY is the text of the mail, after DATA.
 _WELCOME: Mapping[str, bytes] = {
     "GREETING": b"220 any", "EHLO": b"250-any\r\n250 AUTH PLAIN LOGIN", "AUTH": b"235 in", "MAIL": b"250 ok",
     "RCPT": b"250 ok", "DATA": b"354 go on", "BODY": b"250 taken", "QUIT": b"221 bye",
@@ -123,7 +123,11 @@ _WELCOME: Mapping[str, bytes] = {
 
 
 def smtp(at: str, then: bytes | Speak) -> Speak:
-    """A smarthost that takes mails, but for what it answers or does at one command."""
+    """Return a smarthost that accepts mails, except for its answer to one command.
+
+    :param at: the command
+    :param then: the line that it answers, or what it does instead
+    """
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         command = "GREETING"

@@ -1,6 +1,6 @@
-"""What every fake provider over HTTP has: it listens, records each call, fails on demand, and signals what happened.
+"""The base of every fake provider over HTTP: it listens, records each call, fails on demand, and signals each step.
 
-A fake on top of it holds only what its vendor takes, refuses and keeps.
+A subclass says what its vendor accepts, refuses and keeps.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ Found_contra = TypeVar("Found_contra", contravariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What goes wrong with one call. ``Fault()``: nothing does.
+    """What goes wrong with one call. ``Fault()``: nothing.
 
-    ``accept``: the message is taken before that. ``hang``: first, nothing happens until released. ``close``: the
-    connection ends without an answer.
+    ``accept``: the message is accepted before the fault. ``hang``: nothing happens until the test releases the call.
+    ``close``: the connection ends without an answer.
     """
 
     status: int | None = None
@@ -36,7 +36,7 @@ class Fault:
     close: bool = False
     accept: bool = False
     method: str | None = None
-    """Only calls of this method; others pass by."""
+    """The fault waits for a call of this method; None: any call."""
 
 
 HANG = Fault(hang=True, close=True)
@@ -45,7 +45,7 @@ LOST_ANSWER = Fault(close=True, accept=True)
 
 
 def http(status: int, body: str = "", content_type: str = "text/html", **headers: str) -> Fault:
-    """An answer that says so. :param headers: their names with underscores"""
+    """Return a fault that answers this. :param headers: their names with underscores"""
     return Fault(status, body, content_type, {name.replace("_", "-"): headers[name] for name in headers})
 
 
@@ -54,7 +54,7 @@ class Wanted(Protocol[Found_contra]):
 
 
 def differences(wanted: Iterable[Wanted[Any]], found: Iterable[Any]) -> list[str]:
-    """What is wanted and not there, and what is there and not wanted; each thing found meets one wish."""
+    """Return what is missing and what is unexpected. Each found thing meets at most one expectation."""
     left, missing = list(found), []
     for want in wanted:
         match = next((each for each in left if want.met_by(each)), None)
@@ -67,15 +67,15 @@ class FakeServer(ABC):
     """``async with FakeVendor() as vendor: … vendor.url``"""
 
     routes: ClassVar[tuple[tuple[str, str], ...]]
-    """Method and path of what it serves."""
+    """Method and path of each route."""
     path: ClassVar[str] = ""
-    """What follows the address in its URL."""
+    """The path of its URL."""
     max_body: ClassVar[int] = 2**26
 
     def __init__(self) -> None:
         self.url = ""
         self.on_step: Callable[[str], None] = lambda _: None
-        """Called with each step of each call: it was received, taken, answered."""
+        """Called at each step of each call: ``received``, ``taken`` (accepted), ``answered``."""
         self._faults: deque[Fault] = deque()
         self._released = asyncio.Event()
         self._changed = asyncio.Condition()
@@ -95,41 +95,41 @@ class FakeServer(ABC):
         await self._site.close()
 
     def fail(self, *faults: Fault) -> None:
-        """The next calls go wrong like this, one after the other."""
+        """Make the next calls go wrong, one fault for each call."""
         self._faults.extend(faults)
 
     def recover(self) -> None:
-        """Whatever was still to go wrong does not."""
+        """Forget the faults that have not happened, and release the calls that hang."""
         self._faults.clear()
         self.release()
 
     def release(self) -> None:
-        """What hangs goes on (and finds its connection closed)."""
+        """Let the calls that hang go on."""
         self._released.set()
         self._released = asyncio.Event()
 
     async def until(self, ready: Callable[[], bool]) -> None:
-        """Return as soon as it holds; it is looked at after every call that came in."""
+        """Return when the condition holds; it is checked after every call."""
         async with guarded(lambda: f"{type(self).__name__} has:\n{self._shown()}"), self._changed:
             await self._changed.wait_for(ready)
 
     @abstractmethod
     def _shown(self) -> str:
-        """What it has, for a wait that fails."""
+        """Return what the fake has received, for the message of a wait that fails."""
 
     @abstractmethod
     async def _read(self, request: web.Request) -> tuple[str, Any]:
-        """A call's method and body."""
+        """Return a call's method and body."""
 
     @abstractmethod
     def _take(self, request: web.Request, body: Any) -> web.Response:
-        """Do what the call wants, or refuse it."""
+        """Do what the call asks for, or refuse it."""
 
-    def _record(self, method: str, request: web.Request, body: Any, fault: Fault) -> None:  # noqa: B027  (a fake may keep none)
-        """Note a call before anything comes of it."""
+    def _record(self, method: str, request: web.Request, body: Any, fault: Fault) -> None:  # noqa: B027  (a fake may keep no record)
+        """Record a call before it is answered."""
 
     def _step(self, method: str, body: Any, what: str) -> str:
-        """What ``on_step`` is called with."""
+        """Return the argument of ``on_step``."""
         return what
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:

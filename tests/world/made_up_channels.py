@@ -1,4 +1,4 @@
-"""Lanes of made-up channels on a real store: a channel does with each message what the test says."""
+"""Lanes of made-up channels on a real store. A test says what a channel does with each message."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -65,7 +65,7 @@ class Fake:
     odd: list[Send] = field(default_factory=list)
     renders: list[Callable[[], Any]] = field(default_factory=list)
     delivered: list[tuple[str, ...]] = field(default_factory=list)
-    """The status of each alert, a message a line."""
+    """For each delivered message, the status of each of its alerts."""
     tries: int = 0
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:
@@ -83,7 +83,9 @@ class Fake:
 
 
 @dataclass
-class Room:
+class LanesHarness:
+    """Running lanes of two destinations: the channel of ``odd`` does what the test says; ``calm`` delivers."""
+
     store: Store
     clock: ManualClock
     odd: Fake
@@ -98,7 +100,7 @@ class Room:
         self.lanes.wake(receipt.wake)
 
     async def until(self, outcome: str, count: int, destination: Destination = ODD) -> None:
-        """As many attempts have come to this."""
+        """Return when a destination has so many attempts with this outcome."""
         while (await self.store.pages.status())["deliveries"].get(destination.key, {}).get(
             outcome, 0
         ) < count:
@@ -110,10 +112,10 @@ class Room:
 
 
 @asynccontextmanager
-async def a_room(
+async def open_lanes(
     path: Path, odd: Fake, *, send_seconds: float = 60, odd_kind: ChannelSpec | None = None, policy: Policy = POLICY,
     observe: BatchObserver = lambda _seconds, _jobs: None, clock: Clock | None = None,
-) -> AsyncIterator[Room]:  # fmt: skip
+) -> AsyncIterator[LanesHarness]:  # fmt: skip
     store = await Store.open(f"sqlite:///{path}/router.db", observe)
     manual, calm = ManualClock(NOON), Fake()
     channels: dict[str, Channel] = {"odd": odd, "calm": calm}
@@ -127,7 +129,7 @@ async def a_room(
     destinations = policy.destinations.values()
     await lanes.serve(replace(each, limits=kinds[each.channel].limits) for each in destinations)
     try:
-        yield Room(store, manual, odd, calm, lanes, policy)
+        yield LanesHarness(store, manual, odd, calm, lanes, policy)
     finally:
         await lanes.stop(5_000)
         await store.close()

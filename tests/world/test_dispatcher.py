@@ -30,7 +30,17 @@ from router.store import Permit
 from tests.clock import ManualClock
 from tests.database import busy_writer, queued_jobs
 from tests.world.conftest import World
-from tests.world.made_up_channels import CALM, NOON, ODD, POLICY, Fake, Room, a_room, kind, returning
+from tests.world.made_up_channels import (
+    CALM,
+    NOON,
+    ODD,
+    POLICY,
+    Fake,
+    LanesHarness,
+    kind,
+    open_lanes,
+    returning,
+)
 from tests.world.slack_limits import posted
 
 OTHERS = tuple(Destination(f"odd:{number}", "odd", None) for number in range(2, 6))
@@ -70,10 +80,10 @@ class Held(Fake):
         return set(self.sending)
 
 
-async def quiet(room: Room) -> None:
+async def quiet(harness: LanesHarness) -> None:
     """Wait until nothing happens before the clock moves, apart from the sends that are held, and all outcomes are recorded."""
-    while not (_is_idle(room.clock) and await _recorded(room)):
-        await room.store.ready()
+    while not (_is_idle(harness.clock) and await _recorded(harness)):
+        await harness.store.ready()
 
 
 def _is_idle(clock: ManualClock) -> bool:
@@ -82,26 +92,26 @@ def _is_idle(clock: ManualClock) -> bool:
     return not claims and all(clock.is_asleep(each) for each in tasks if each.get_name() == "dispatcher")
 
 
-async def _recorded(room: Room) -> bool:
-    held = len(room.odd.sending) if isinstance(room.odd, Held) else 0
-    own = [each for each in await room.store.pages.attempts() if each["destination"].startswith("odd")]
-    return sum(each["outcome"] is not None for each in own) >= room.odd.tries - held
+async def _recorded(harness: LanesHarness) -> bool:
+    held = len(harness.odd.sending) if isinstance(harness.odd, Held) else 0
+    own = [each for each in await harness.store.pages.attempts() if each["destination"].startswith("odd")]
+    return sum(each["outcome"] is not None for each in own) >= harness.odd.tries - held
 
 
-async def under_way(room: Room) -> int:
+async def under_way(harness: LanesHarness) -> int:
     """Return how many deliveries are claimed and have no outcome."""
-    own = (each for each in await room.store.pages.attempts() if each["destination"].startswith("odd"))
+    own = (each for each in await harness.store.pages.attempts() if each["destination"].startswith("odd"))
     return sum(each["outcome"] is None for each in own)
 
 
-async def fire_all(room: Room, names: Iterable[str] = NAMES) -> None:
+async def fire_all(harness: LanesHarness, names: Iterable[str] = NAMES) -> None:
     for name in names:
-        await room.fire(name)
+        await harness.fire(name)
 
 
-async def waiting(room: Room, count: int) -> None:
+async def waiting(harness: LanesHarness, count: int) -> None:
     """Wait until so many jobs wait for the writer."""
-    while queued_jobs(room.store) < count:  # noqa: ASYNC110  (the queue has no event)
+    while queued_jobs(harness.store) < count:  # noqa: ASYNC110  (the queue has no event)
         await asyncio.sleep(0)
 
 
@@ -121,54 +131,54 @@ class Batches(list[list[str]]):
 
 async def test_a_lane_claims_no_more_than_it_may_send_together(tmp_path: Path) -> None:
     held = Held()
-    async with a_room(tmp_path, held, odd_kind=kind("odd", LaneLimits(max_concurrency=3))) as room:
-        await fire_all(room)
-        await room.until("delivered", len(NAMES), CALM)
+    async with open_lanes(tmp_path, held, odd_kind=kind("odd", LaneLimits(max_concurrency=3))) as harness:
+        await fire_all(harness)
+        await harness.until("delivered", len(NAMES), CALM)
         for count in range(3, len(NAMES) + 1):
             sending = await held.until_tried(count)
-            await quiet(room)
-            assert await under_way(room) == len(sending) == 3
+            await quiet(harness)
+            assert await under_way(harness) == len(sending) == 3
             held.release_sends([min(sending)])
         held.release_sends(held.sending)
-        await room.until("delivered", len(NAMES))
+        await harness.until("delivered", len(NAMES))
 
 
 async def test_the_lanes_of_a_section_claim_no_more_than_it_may_send(tmp_path: Path) -> None:
     held, limits = Held(), SharedLimits(max_concurrency=2)
     odd = kind("odd", LaneLimits(max_concurrency=8), limits)
-    async with a_room(tmp_path, held, odd_kind=odd, policy=MANY) as room:
-        await room.fire()
+    async with open_lanes(tmp_path, held, odd_kind=odd, policy=MANY) as harness:
+        await harness.fire()
         for count in range(2, 6):
             sending = await held.until_tried(count)
-            await quiet(room)
-            assert await under_way(room) == len(sending) == 2
+            await quiet(harness)
+            assert await under_way(harness) == len(sending) == 2
             held.release_sends([min(sending)])
         held.release_sends(held.sending)
         for destination in (ODD, *OTHERS):
-            await room.until("delivered", 1, destination)
+            await harness.until("delivered", 1, destination)
 
 
 async def test_the_lanes_of_a_section_claim_no_more_than_its_rate_allows(tmp_path: Path) -> None:
     odd = kind("odd", LaneLimits(max_concurrency=8), SharedLimits(Rate(1, SECOND, burst=2)))
-    async with a_room(tmp_path, Fake(), odd_kind=odd, policy=MANY) as room:
-        await room.fire()
+    async with open_lanes(tmp_path, Fake(), odd_kind=odd, policy=MANY) as harness:
+        await harness.fire()
         for count in range(2, 6):
-            while len(room.odd.delivered) < count:
-                await room.store.ready()
-            await quiet(room)
-            assert len(await room.store.pages.attempts()) == count
-            room.clock.advance(SECOND - 1)
-            await quiet(room)
-            assert len(await room.store.pages.attempts()) == count
-            room.clock.advance(1)
+            while len(harness.odd.delivered) < count:
+                await harness.store.ready()
+            await quiet(harness)
+            assert len(await harness.store.pages.attempts()) == count
+            harness.clock.advance(SECOND - 1)
+            await quiet(harness)
+            assert len(await harness.store.pages.attempts()) == count
+            harness.clock.advance(1)
 
 
 async def test_the_lanes_of_a_section_take_turns(tmp_path: Path) -> None:
     held = Held()
     odd = kind("odd", LaneLimits(max_concurrency=8), SharedLimits(max_concurrency=1))
-    async with a_room(tmp_path, held, odd_kind=odd, policy=MANY) as room:
+    async with open_lanes(tmp_path, held, odd_kind=odd, policy=MANY) as harness:
         order = []
-        await fire_all(room, ["A", "B"])
+        await fire_all(harness, ["A", "B"])
         for count in range(1, 11):
             (sending,) = await held.until_tried(count)
             order.append(sending.partition(" ")[0])
@@ -178,19 +188,19 @@ async def test_the_lanes_of_a_section_take_turns(tmp_path: Path) -> None:
 
 async def test_a_reload_lowers_the_concurrency(tmp_path: Path) -> None:
     held = Held()
-    async with a_room(tmp_path, held, odd_kind=kind("odd", LaneLimits(max_concurrency=4))) as room:
-        await fire_all(room)
+    async with open_lanes(tmp_path, held, odd_kind=kind("odd", LaneLimits(max_concurrency=4))) as harness:
+        await fire_all(harness)
         sending = await held.until_tried(4)
-        await room.lanes.serve((replace(ODD, limits=LaneLimits(max_concurrency=2)), CALM))
+        await harness.lanes.serve((replace(ODD, limits=LaneLimits(max_concurrency=2)), CALM))
         held.release_sends(sorted(sending)[:3])
-        await room.until("delivered", 3)
+        await harness.until("delivered", 3)
         for count in range(5, len(NAMES) + 1):
             sending = await held.until_tried(count)
-            await quiet(room)
-            assert await under_way(room) == len(sending) == 2
+            await quiet(harness)
+            assert await under_way(harness) == len(sending) == 2
             held.release_sends([min(sending)])
         held.release_sends(held.sending)
-        await room.until("delivered", len(NAMES))
+        await harness.until("delivered", len(NAMES))
 
 
 # Sends run concurrently, one a conversation at a time.
@@ -198,18 +208,18 @@ async def test_a_reload_lowers_the_concurrency(tmp_path: Path) -> None:
 
 async def test_news_of_a_conversation_wait_for_its_send_and_others_do_not(tmp_path: Path) -> None:
     held = Held()
-    async with a_room(tmp_path, held, odd_kind=kind("odd", LaneLimits(max_concurrency=4))) as room:
-        await room.fire("Down")
+    async with open_lanes(tmp_path, held, odd_kind=kind("odd", LaneLimits(max_concurrency=4))) as harness:
+        await harness.fire("Down")
         await held.until_tried(1)
-        await room.fire("Down", Status.RESOLVED)
-        await room.fire("Disk")
+        await harness.fire("Down", Status.RESOLVED)
+        await harness.fire("Disk")
         sending = await held.until_tried(2)
-        await quiet(room)
+        await quiet(harness)
         assert sending == {"odd:one Down", "odd:one Disk"}
         assert held.tries == 2
         held.release_sends(sending)
         held.release_sends(await held.until_tried(3))
-        await room.until("delivered", 3)
+        await harness.until("delivered", 3)
         assert sorted(held.delivered) == [("firing",), ("firing",), ("resolved",)]
 
 
@@ -228,16 +238,16 @@ async def test_an_idle_router_is_woken_by_nothing_but_the_next_due_time(
 
     monkeypatch.setattr(ManualClock, "wait", noted)
     batches = Batches()
-    async with a_room(tmp_path, Fake(), observe=batches) as room:
-        await room.fire()
-        await room.until("delivered", 1)
-        await room.until("delivered", 1, CALM)
-        await quiet(room)
+    async with open_lanes(tmp_path, Fake(), observe=batches) as harness:
+        await harness.fire()
+        await harness.until("delivered", 1)
+        await harness.until("delivered", 1, CALM)
+        await quiet(harness)
         waits.clear()
         batches.clear()
         for _ in range(10):
-            room.clock.advance(HOUR)
-            await quiet(room)
+            harness.clock.advance(HOUR)
+            await quiet(harness)
         assert waits == []
         assert batches.of("Claim") == []
 
@@ -246,29 +256,31 @@ async def test_a_lane_without_room_claims_nothing(tmp_path: Path) -> None:
     """One lane is broken, one has no token; each is woken many times."""
     batches = Batches()
     odd = kind("odd", LaneLimits(max_concurrency=8))
-    async with a_room(tmp_path, Fake([returning(Broken("gone"))]), odd_kind=odd, observe=batches) as room:
+    async with open_lanes(
+        tmp_path, Fake([returning(Broken("gone"))]), odd_kind=odd, observe=batches
+    ) as harness:
         calm = replace(CALM, limits=LaneLimits(rate=Rate(1, HOUR, burst=1)))
-        await room.lanes.serve((ODD, calm))
-        await room.fire()
-        await room.until("broken", 1)
-        await room.until("delivered", 1, CALM)
-        await quiet(room)
+        await harness.lanes.serve((ODD, calm))
+        await harness.fire()
+        await harness.until("broken", 1)
+        await harness.until("delivered", 1, CALM)
+        await quiet(harness)
         batches.clear()
-        await fire_all(room)
-        room.clock.advance(SECOND)
-        await quiet(room)
+        await fire_all(harness)
+        harness.clock.advance(SECOND)
+        await quiet(harness)
         assert batches.of("Claim") == []
 
 
 async def test_a_delivery_that_leaves_nothing_due_takes_one_claim(tmp_path: Path) -> None:
     batches = Batches()
     odd = kind("odd", LaneLimits(max_concurrency=8))
-    async with a_room(tmp_path, Fake(), odd_kind=odd, policy=replace(POLICY, receivers={"all": (ODD,)}), observe=batches) as room:  # fmt: skip
-        await quiet(room)
+    async with open_lanes(tmp_path, Fake(), odd_kind=odd, policy=replace(POLICY, receivers={"all": (ODD,)}), observe=batches) as harness:  # fmt: skip
+        await quiet(harness)
         batches.clear()
-        await room.fire()
-        await room.until("delivered", 1)
-        await quiet(room)
+        await harness.fire()
+        await harness.until("delivered", 1)
+        await quiet(harness)
         assert sum(batches.of("Claim")) == 1
 
 
@@ -277,47 +289,49 @@ async def test_a_delivery_that_leaves_nothing_due_takes_one_claim(tmp_path: Path
 
 async def test_lanes_that_are_woken_together_claim_in_one_transaction(tmp_path: Path) -> None:
     batches = Batches()
-    async with a_room(tmp_path, Fake(), policy=MANY, observe=batches) as room:
-        await room.fire()
-        await quiet(room)
+    async with open_lanes(tmp_path, Fake(), policy=MANY, observe=batches) as harness:
+        await harness.fire()
+        await quiet(harness)
         for destination in (ODD, *OTHERS):
-            await room.until("delivered", 1, destination)
-        await quiet(room)
+            await harness.until("delivered", 1, destination)
+        await quiet(harness)
         batches.clear()
-        async with busy_writer(room.store):
-            room.lanes.wake([destination.key for destination in (ODD, *OTHERS)])
-            await waiting(room, 5)
-        await quiet(room)
+        async with busy_writer(harness.store):
+            harness.lanes.wake([destination.key for destination in (ODD, *OTHERS)])
+            await waiting(harness, 5)
+        await quiet(harness)
         assert batches.of("Claim") == [5]
 
 
 async def test_outcomes_that_come_together_are_recorded_in_one_transaction(tmp_path: Path) -> None:
     held, batches = Held(), Batches()
     odd = kind("odd", LaneLimits(max_concurrency=8))
-    async with a_room(tmp_path, held, odd_kind=odd, observe=batches) as room:
-        await fire_all(room)
+    async with open_lanes(tmp_path, held, odd_kind=odd, observe=batches) as harness:
+        await fire_all(harness)
         sending = await held.until_tried(8)
-        await quiet(room)
-        async with busy_writer(room.store):
+        await quiet(harness)
+        async with busy_writer(harness.store):
             held.release_sends(sending)
-            await waiting(room, 8)
-        await room.until("delivered", 8)
+            await waiting(harness, 8)
+        await harness.until("delivered", 8)
         assert max(batches.of("Record")) >= 8
 
 
 async def test_a_claim_runs_after_what_came_later_into_its_batch(tmp_path: Path) -> None:
-    async with a_room(tmp_path, Held(), policy=replace(POLICY, receivers={"all": (CALM,)})) as room:
-        await quiet(room)
-        async with busy_writer(room.store):
-            claim = asyncio.ensure_future(room.store.claim_several(Permit(CALM, count=9), room.policy, NOON))
-            await waiting(room, 1)
-            fire = asyncio.ensure_future(room.fire())
-            await waiting(room, 2)
+    async with open_lanes(tmp_path, Held(), policy=replace(POLICY, receivers={"all": (CALM,)})) as harness:
+        await quiet(harness)
+        async with busy_writer(harness.store):
+            claim = asyncio.ensure_future(
+                harness.store.claim_several(Permit(CALM, count=9), harness.policy, NOON)
+            )
+            await waiting(harness, 1)
+            fire = asyncio.ensure_future(harness.fire())
+            await waiting(harness, 2)
         claimed = await claim
         assert len(claimed.works) == 1
-        await room.store.unclaim(claimed.works, room.policy, NOON)
+        await harness.store.unclaim(claimed.works, harness.policy, NOON)
         await fire
-        await room.until("delivered", 1, CALM)
+        await harness.until("delivered", 1, CALM)
 
 
 # A stop.
@@ -369,47 +383,47 @@ async def test_a_kill_leaves_what_has_not_begun_as_interrupted(world: World) -> 
 
 
 async def test_a_stop_takes_back_a_claim_that_comes_back_late(tmp_path: Path) -> None:
-    async with a_room(tmp_path, Held()) as room:
-        await quiet(room)
-        async with busy_writer(room.store):
-            fire = asyncio.ensure_future(room.fire())
-            await waiting(room, 1)
-            room.lanes.wake([ODD.key])
-            await waiting(room, 2)
-            stop = asyncio.ensure_future(room.lanes.stop(0))
+    async with open_lanes(tmp_path, Held()) as harness:
+        await quiet(harness)
+        async with busy_writer(harness.store):
+            fire = asyncio.ensure_future(harness.fire())
+            await waiting(harness, 1)
+            harness.lanes.wake([ODD.key])
+            await waiting(harness, 2)
+            stop = asyncio.ensure_future(harness.lanes.stop(0))
             for _ in range(5):
                 await asyncio.sleep(0)
         await stop
         await fire
-        assert room.odd.tries == 0
-        assert await room.store.pages.attempts() == []
-        claimed = await room.store.claim_several(Permit(ODD), POLICY, NOON)
+        assert harness.odd.tries == 0
+        assert await harness.store.pages.attempts() == []
+        claimed = await harness.store.claim_several(Permit(ODD), POLICY, NOON)
         assert [each.conversation.attempt for each in claimed.works] == [1]
 
 
 async def test_a_stop_ends_though_the_store_does_not(tmp_path: Path) -> None:
     odd = replace(kind("odd"), shared=SharedLimits(edit_rate=Rate(1, HOUR, burst=1)))
     renders = [lambda: Message("odd", {}, calls=(Call.EDIT,))] * 2
-    async with a_room(tmp_path, Fake(renders=list(renders)), odd_kind=odd) as room:
-        await room.fire("A")
-        await room.until("delivered", 1)
-        await room.fire("B")
-        await room.until("delivered", 2, CALM)
-        while await under_way(room) < 1:
-            await room.store.ready()
-        await quiet(room)
-        async with busy_writer(room.store):
-            await room.lanes.stop(0)
-            assert not any(lane["alive"] for lane in room.lanes.describe())
-        assert room.odd.tries == 1
+    async with open_lanes(tmp_path, Fake(renders=list(renders)), odd_kind=odd) as harness:
+        await harness.fire("A")
+        await harness.until("delivered", 1)
+        await harness.fire("B")
+        await harness.until("delivered", 2, CALM)
+        while await under_way(harness) < 1:
+            await harness.store.ready()
+        await quiet(harness)
+        async with busy_writer(harness.store):
+            await harness.lanes.stop(0)
+            assert not any(lane["alive"] for lane in harness.lanes.describe())
+        assert harness.odd.tries == 1
 
 
 async def test_a_stop_ends_a_dispatcher_that_was_just_woken(tmp_path: Path) -> None:
-    async with a_room(tmp_path, Fake(), clock=SystemClock()) as room:
+    async with open_lanes(tmp_path, Fake(), clock=SystemClock()) as harness:
         for _ in range(20):  # it has come to its wait
             await asyncio.sleep(0)
-        await room.lanes.stop(0)
-        assert not any(lane["alive"] for lane in room.lanes.describe())
+        await harness.lanes.stop(0)
+        assert not any(lane["alive"] for lane in harness.lanes.describe())
 
 
 async def test_what_a_stop_cancels_before_it_began_is_no_warning(tmp_path: Path) -> None:
@@ -419,11 +433,11 @@ async def test_what_a_stop_cancels_before_it_began_is_no_warning(tmp_path: Path)
     async def report() -> None:
         begun.append("report")
 
-    async with a_room(tmp_path, Fake(), clock=SystemClock()) as room:
-        outages = room.lanes._outages
+    async with open_lanes(tmp_path, Fake(), clock=SystemClock()) as harness:
+        outages = harness.lanes._outages
         outages.run_once("a report", report)
         outages.run_once("a report", report)
         assert len(outages.cancel()) == 1
-        await room.lanes.stop(0)
+        await harness.lanes.stop(0)
     gc.collect()
     assert begun == []

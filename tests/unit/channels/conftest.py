@@ -1,4 +1,4 @@
-"""A certificate for providers that speak TLS, and a port where nobody is."""
+"""The channels that a shared test runs for, a certificate for providers that speak TLS, and a port without a listener."""
 
 import shutil
 import socket
@@ -8,6 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from router.channels import REGISTRY
+from tests.unit.channels.rigs import ChannelRig, rig_of
+
+
+@pytest.fixture(params=sorted(REGISTRY))
+def name(request: pytest.FixtureRequest) -> str:
+    """Every channel, unless a test parametrizes ``name`` itself."""
+    return str(request.param)
+
+
+@pytest.fixture
+def rig(name: str) -> ChannelRig:
+    return rig_of(name)
 
 
 @pytest.fixture(scope="session")
@@ -34,13 +48,13 @@ def tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
 
 @pytest.fixture
 def trusted(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenSSL's own variable, by which administrators add an authority of theirs."""
+    """Set OpenSSL's own variable; administrators use it to add a certificate authority."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
 
 
 @pytest.fixture
 def unused_tcp_port() -> Iterator[int]:
-    """Where nobody listens, and nobody else can begin to."""
+    """Return a port without a listener; no other program can take it during the test."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Conversations to render and send, plain ones and any that Hypothesis can think of."""
+"""Conversations to render and send: plain ones, and Hypothesis strategies for odd ones."""
 
 import hashlib
 import re
@@ -66,7 +66,7 @@ def destination(channel: str, options: Any) -> Destination:
     return Destination(options.key("oncall"), channel, options, per_alert=options.per_alert)
 
 
-# Whatever a label may hold, with what breaks things made likely: headers, markup, templates, separators.
+# Any text of a label. Texts that break things are more likely: headers, markup, templates, separators.
 _text = st.text(max_size=40) | st.sampled_from(
     ["\r\nBcc: eve@example.com", "x\n", "\x00", "\u2028", "=?utf-8?q?x=0D=0ABcc:_eve=40example.com=0A=0Abody?=", "==??utf-8?q?=00?=", "<b>&\"'", "{{ 7 * 7 }}", ".", "\r", "ü" * 300,
      "🙂" * 90, "a" * 2_000, "\x85", "\x0b", "\u202e", "<!channel>", "a\tb", "x" * 200 + " ü"]

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from router.channels.pagerduty import PagerDutyChannel, PagerDutyOptions, PagerDutySettings
 from router.model import SECOND, Broken, Conversation, Delivered, Outcome, Rejected, Retry
 from router.render import Templates
+from tests.unit.channels.drawings import drawn
 from tests.unit.channels.talk import (
     LEVELS,
     TEMPLATES,
@@ -410,3 +411,9 @@ async def test_more_keys_than_threads_wait_for_no_other(pagerduty: FakePagerDuty
         for each in hanging:
             each.cancel()
         await asyncio.wait(hanging)
+
+
+def test_an_incident_shows_its_last_payload_when_it_is_resolved() -> None:
+    found = drawn("pagerduty", conversation(), conversation(alert(resolved=True), version=2))
+    assert found.text.startswith("resolvedHighLatency")
+    assert "Events as sent (2)" in found.text

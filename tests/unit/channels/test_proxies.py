@@ -1,4 +1,4 @@
-"""Every channel obeys the network settings alike: over real sockets, through a proxy, with a certificate authority."""
+"""Every channel uses the network settings: over real sockets, through a proxy, with a certificate authority."""
 
 import asyncio
 import socket
@@ -16,36 +16,21 @@ from router.channels.email import EmailChannel, EmailOptions, EmailSettings
 from router.model import MINUTE, Alertmanager, Broken, Delivered, Outcome, Retry
 from router.network import Network, Proxies, parse_exception
 from router.reconcile import ask_peers
-from tests.unit.channels.rigs import RIGS
+from tests.unit.channels.rigs import ChannelRig, channels_with, rig_of
 from tests.unit.channels.talk import NOW, TEMPLATES, conversation, destination
-from tests.world.fake_anything import Anything, Speak, fall_silent, http, smtp
+from tests.world.fake_anything import Anything, fall_silent, http
 from tests.world.fake_proxy import PASSWORD, Asked, FakeProxy
 from tests.world.fake_smtp import HANG, FakeSmtp
 from tests.world.fake_smtp import PASSWORD as SMTP_PASSWORD
 from tests.world.fake_smtp import USER as SMTP_USER
 
 SERVER = "provider.proxied.example:8443"
-SUCCESS: Mapping[str, Speak] = {
-    "slack": http(200, b'{"ok": true, "channel": "C0CRITICAL", "ts": "1.2"}'),
-    "pagerduty": http(202, b'{"status": "success", "message": "Event processed", "dedup_key": "x"}'),
-    "webhook": http(200),
-    "teams": http(202),
-    "discord": http(200, b'{"id": "7"}'),
-    "telegram": http(200, b'{"ok": true, "result": {"message_id": 7}}'),
-    "email": smtp("GREETING", b"220 any"),
-    "digest": smtp("GREETING", b"220 any"),
-}
-
-
-@pytest.fixture(params=sorted(RIGS))
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture
-async def provider(name: str, tls: ssl.SSLContext) -> AsyncIterator[Anything]:
+async def provider(rig: ChannelRig, tls: ssl.SSLContext) -> AsyncIterator[Anything]:
     async with Anything(tls) as provider:
-        provider.speak = SUCCESS[name]
+        provider.speak = rig.success
         yield provider
 
 
@@ -55,11 +40,11 @@ def authority(certificate: tuple[Path, Path]) -> str:
 
 
 async def send(name: str, network: Network, at: str = SERVER) -> Outcome:
-    rig, kind = RIGS[name], REGISTRY[name]
+    rig, kind = rig_of(name), REGISTRY[name]
     place = destination(name, kind.options.model_validate(over_tls(rig.options(at))))
     channel = kind.make(kind.settings.model_validate(over_tls(rig.settings(at))), network)
     try:
-        talk = rig.talks[0]
+        talk = rig.conversations[0]
         return await channel.send(place, talk, channel.render(place, talk, TEMPLATES))
     finally:
         await channel.close()
@@ -80,7 +65,7 @@ def through(url: str, *exceptions: str, authority: str = "") -> Network:
 async def test_a_channel_sends_through_the_proxy(
     name: str, provider: Anything, tls: ssl.SSLContext, authority: str, proxy_speaks_tls: bool
 ) -> None:
-    """The name of the provider is known to the proxy alone; the certificate to the authority alone."""
+    """Only the proxy can resolve the provider's name, and only the given authority signed its certificate."""
     async with FakeProxy(provider.address, tls if proxy_speaks_tls else None) as proxy:
         outcome = await send(name, through(proxy.url, authority=authority))
         assert isinstance(outcome, Delivered), outcome
@@ -106,7 +91,7 @@ async def test_an_authority_is_trusted_without_a_proxy_too(
 
 
 async def test_an_exception_is_reached_directly(name: str, provider: Anything) -> None:
-    """Which fails, for the name does not exist."""
+    """The request fails because the name does not exist."""
     async with FakeProxy(provider.address) as proxy:
         outcome = await send(name, through(proxy.url, ".proxied.example"))
         assert isinstance(outcome, Retry)
@@ -143,7 +128,7 @@ CREDENTIALS = [
 
 @pytest.mark.parametrize("credentials", CREDENTIALS)
 async def test_no_form_of_a_proxys_credentials_is_shown(name: str, credentials: str) -> None:
-    """aiohttp quotes the proxy's address, encoded by its own rules, where the proxy refuses it."""
+    """If the proxy refuses a request, aiohttp's error quotes the proxy's address, encoded by aiohttp's rules."""
 
     async def refuse(reader: Any, writer: Any) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -159,15 +144,15 @@ async def test_no_form_of_a_proxys_credentials_is_shown(name: str, credentials: 
         assert form not in repr(outcome)
 
 
-@pytest.mark.parametrize("name", ["webhook", "slack", "pagerduty", "discord"])
+@pytest.mark.parametrize("name", channels_with(lambda rig: not rig.speaks_smtp))
 async def test_unencrypted_requests_go_through_the_proxy_too(name: str) -> None:
-    rig, kind = RIGS[name], REGISTRY[name]
+    rig, kind = rig_of(name), REGISTRY[name]
     async with Anything() as provider, FakeProxy(provider.address) as proxy:
-        provider.speak = SUCCESS[name]
+        provider.speak = rig.success
         place = destination(name, kind.options.model_validate(rig.options(SERVER)))
         channel = kind.make(kind.settings.model_validate(rig.settings(SERVER)), through(proxy.url))
-        message = channel.render(place, rig.talks[0], TEMPLATES)
-        assert isinstance(await channel.send(place, rig.talks[0], message), Delivered)
+        message = channel.render(place, rig.conversations[0], TEMPLATES)
+        assert isinstance(await channel.send(place, rig.conversations[0], message), Delivered)
         await channel.close()
         (asked,) = proxy.asked
         assert asked.method == "POST"
@@ -176,7 +161,7 @@ async def test_unencrypted_requests_go_through_the_proxy_too(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["email"])
 async def test_web_proxies_take_no_mail(name: str, provider: Anything) -> None:
-    """Most refuse the ports of mail; a proxy for everything is one that is named so."""
+    """Most web proxies refuse the ports of mail, so mail uses only ``Proxies.other``."""
     async with FakeProxy(provider.address) as proxy:
         outcome = await send(name, Network(Proxies(http=proxy.url, https=proxy.url)))
         assert isinstance(outcome, Retry)
@@ -200,7 +185,7 @@ async def test_starttls_and_login_work_through_a_tunnel(tls: ssl.SSLContext, aut
 
 
 async def test_a_stalled_tunnel_leaves_no_socket_with_the_loop(tls: ssl.SSLContext, authority: str) -> None:
-    """Another connection may get the number of a socket that is closed."""
+    """A new connection may get the file descriptor of a closed socket."""
     settings = EmailSettings.model_validate({
         "smarthost": "mail.proxied.example:587", "from": "alerts@router.example", "hello": "router.example",
         "username": SMTP_USER, "password": SMTP_PASSWORD,

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from router.channels import REGISTRY
+from router.channels.drawing import SentMessage
 from router.channels.slack import SlackChannel, SlackOptions, SlackSettings
 from router.channels.slack_errors import (
     AMBIGUOUS,
@@ -39,6 +41,7 @@ from router.model import (
     Status,
 )
 from router.render import Templates
+from tests.unit.channels.drawings import inspected
 from tests.unit.channels.slack_talk import (
     AMBER,
     BLUE,
@@ -649,3 +652,24 @@ async def test_the_fake_fails_on_missing_and_on_unexpected_messages(
     server.only.text = "<!channel>"
     with pytest.raises(AssertionError, match="mentions"):
         server.expect(Want("C0CRITICAL"))
+
+
+def test_a_thread_shows_the_news_of_each_update() -> None:
+    def body(number: int) -> dict[str, Any]:
+        return {"text": f"text {number}", "thread": f"news {number}", "parts": []}
+
+    earlier = tuple(SentMessage(body(number), at=f"Fri 10:0{number}") for number in (1, 2))
+    text = inspected(REGISTRY["slack"].draw(SentMessage(body(3), "Fri 10:03", earlier))).text
+    assert "2 replies in the thread" in text
+    assert "news 1" not in text  # the first message has no thread
+    assert text.index("text 3") < text.index("Fri 10:02  news 2") < text.index("Fri 10:03  news 3")
+
+
+def test_each_update_of_a_storm_keeps_its_own_replies() -> None:
+    def body(name: str) -> dict[str, Any]:
+        block = {"type": "section", "text": {"type": "mrkdwn", "text": name}}
+        return {"text": "Storm", "thread": None, "log": True, "parts": [{"text": "", "blocks": [block]}]}
+
+    text = inspected(REGISTRY["slack"].draw(SentMessage(body("two"), "", (SentMessage(body("one")),)))).text
+    assert "2 replies in the thread" in text
+    assert (text.count("one"), text.count("two")) == (1, 1)

@@ -33,6 +33,7 @@ from router.model import (
     Retry,
 )
 from router.parse import parse_webhook
+from tests.unit.channels.drawings import drawn
 from tests.unit.channels.talk import NOW, TEMPLATES, TOKEN, alert, conversation, conversations, destination
 from tests.waiting import outwaited
 from tests.world.fake_anything import Anything, after_request, say
@@ -470,3 +471,8 @@ async def test_the_fake_fails_on_missing_unexpected_and_wrong_payloads(
         {**sent, "alerts": [{**sent["alerts"][0], "labels": {"a": 1}}]},
     ):
         assert faults_of(wrong)
+
+
+def test_requests_of_a_webhook_are_drawn_newest_first() -> None:
+    text = drawn("webhook", conversation(), conversation(alert(resolved=True), version=2)).text
+    assert text.index("resolvedFri 10:01 · POST · 1 alert") < text.index("firingFri 10:00 · POST · 1 alert")

@@ -1,26 +1,20 @@
-"""Texts that are secrets by their looks, wherever they stand, as the channels describe them."""
+"""A text that matches the ``secret_pattern`` of a channel is masked in any position."""
 
 import pytest
 
+from router.channels import REGISTRY
 from router.config.secrets import Secrets
+from tests.unit.channels.rigs import rig_of
 
 
-@pytest.mark.parametrize(
-    "secret",
-    [
-        "hooks.slack.com/services/T0/B0/xyz",
-        "xoxb-1234-abcd",
-        "discord.com/api/webhooks/1/token",
-        "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsawx",
-        "prod-1.westus.logic.azure.com:443/workflows/1/triggers/manual/paths/invoke?sig=abc",
-        "env.environment.api.powerplatform.com/powerautomate/automations/direct/workflows/1?sig=abc",
-        "contoso.webhook.office.com/webhookb2/1/IncomingWebhook/2",
-    ],
-)
-def test_what_looks_like_a_secret_is_masked(secret: str) -> None:
-    masked = Secrets().mask(f"https://{secret} is wrong")
-    assert secret.rpartition("/")[2] not in masked
-    assert masked.endswith(" is wrong")
+@pytest.mark.parametrize("name", sorted(name for name, spec in REGISTRY.items() if spec.secret_pattern))
+def test_what_looks_like_a_secret_is_masked(name: str) -> None:
+    texts = rig_of(name).secret_texts
+    assert texts, f"give {name}_rig.py secret_texts: the channel has a secret_pattern"
+    for secret in texts:
+        masked = Secrets().mask(f"https://{secret} is wrong")
+        assert secret.rpartition("/")[2] not in masked
+        assert masked.endswith(" is wrong")
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,12 @@
 """Every fate, every operator of matchers and every channel is where a reader, or the code, expects it."""
 
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import CheckConstraint
 
-from router.channels import REGISTRY
 from router.cli import main
 from router.decide import matchers
 from router.decide.matchers import Matcher, parse_classic, parse_utf8
@@ -75,10 +73,3 @@ def test_each_operator_accepts_different_values() -> None:
 
 def test_the_docs_name_every_operator() -> None:
     assert [each for each in OPERATORS if f"`{each}`" not in section("docs/configuration.md", "route")] == []
-
-
-def test_the_import_contract_names_every_channel() -> None:
-    contracts = tomllib.loads(text("pyproject.toml"))["tool"]["importlinter"]["contracts"]
-    (independent,) = (each["modules"] for each in contracts if each["type"] == "independence")
-    modules = {".".join(spec.settings.__module__.split(".")[:3]) for spec in REGISTRY.values()}
-    assert sorted(independent) == sorted(modules)

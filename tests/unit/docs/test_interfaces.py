@@ -17,7 +17,7 @@ from router.web.pages import add_pages
 from router.web.preview_pages import PreviewContext, add_preview
 from tests.unit.docs.pages import first_names, headings, names, rows, section, text
 from tests.unit.test_metrics import exposed, used
-from tests.unit.web.room import Web
+from tests.unit.web.harness import WebHarness
 
 _OF_A_HISTOGRAM = re.compile(r"_(bucket|count|sum)$")
 
@@ -58,7 +58,7 @@ def without_names(endpoint: str) -> str:
 
 async def test_the_tables_of_endpoints_have_every_route(tmp_path: Path) -> None:
     store = await Store.open(f"sqlite:///{tmp_path}/router.db")
-    app = make_app(Web(store).parts())
+    app = make_app(WebHarness(store).parts())
     add_pages(app, home="status.html")
 
     async def nothing() -> list[Any]:

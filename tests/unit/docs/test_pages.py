@@ -1,4 +1,4 @@
-"""Links, paths, the glossary and the map of the rooms agree with the tree."""
+"""Links, paths, the glossary and the map of packages and modules agree with the tree."""
 
 import re
 from pathlib import Path
@@ -56,8 +56,8 @@ def test_the_glossary_says_where_each_word_is_met() -> None:
     assert [word for word, _, met in rows(text("docs/glossary.md"), "word") if not met] == []
 
 
-def test_the_map_of_the_rooms_is_the_tree() -> None:
-    found = first_names(section("CONTRIBUTING.md", "The rooms"), "room")
+def test_the_map_of_packages_and_modules_is_the_tree() -> None:
+    found = first_names(section("CONTRIBUTING.md", "Packages and modules"), "name")
     packages = [f"{each.parent.name}/" for each in ROOT.glob("router/*/__init__.py")]
     modules = [each.name for each in ROOT.glob("router/*.py") if not each.name.startswith("__")]
     assert sorted(found) == sorted(packages + modules)

@@ -34,7 +34,8 @@ def variables(*, about: str) -> set[str]:
 
 def test_the_table_of_blocks_has_every_block_of_every_template() -> None:
     table = {names(row[0])[0]: names(row[1]) for row in rows(section(PAGE, "Templates"), "file")}
-    assert table == {name: list(template.blocks) for name, template in TEMPLATES._templates.items()}
+    blocks = {name: list(template.blocks) for name, template in TEMPLATES._templates.items()}
+    assert table == blocks, f"{PAGE}, Templates"
 
 
 @pytest.mark.parametrize(

@@ -5,23 +5,10 @@ from pathlib import Path
 import pytest
 
 from router.model import Conversation
-from router.render import TemplateError, Templates
+from router.render import SHIPPED, TemplateError, Templates
 from router.render.samples import sample_conversations
 
 LEVELS = ("critical", "warning", "info")
-SHIPPED = {
-    "discord.j2",
-    "slack.j2",
-    "teams.j2",
-    "telegram.j2",
-    "pagerduty.j2",
-    "email.txt.j2",
-    "email.html.j2",
-    "digest.txt.j2",
-    "digest.html.j2",
-    "storm.txt.j2",
-    "storm.html.j2",
-}
 PAGE = "{% block summary %}{{ title }}{% endblock %}"
 
 
@@ -48,7 +35,7 @@ def page(folder: Path, text: str, conversation: Conversation | None = None) -> s
 
 
 def test_what_is_shipped_renders_on_every_sample() -> None:
-    assert set(templates()._templates) == SHIPPED
+    assert sorted(templates()._templates) == sorted(path.name for path in SHIPPED.glob("*.j2"))
     assert templates().check() == []
 
 

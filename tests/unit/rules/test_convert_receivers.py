@@ -1,4 +1,4 @@
-"""Receivers of an alertmanager.yml: what send_resolved becomes."""
+"""Receivers of an alertmanager.yml: each becomes a destination, and its send_resolved is taken over."""
 
 import json
 from collections.abc import Mapping
@@ -6,21 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
+from router.channels import REGISTRY
 from router.config import Config, loads
 from router.rules.convert import Converted, convert_text
+from tests.unit.channels.rigs import ImportSample, rig_of
 
 NOW = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
 SMTP = {"smtp_smarthost": "localhost:25", "smtp_from": "a@example.com", "smtp_require_tls": False}
-CONFIGS: Mapping[str, Mapping[str, Any]] = {
-    "slack_configs": {"channel": "C012345678"},
-    "email_configs": {"to": "team@example.com"},
-    "pagerduty_configs": {"routing_key_file": "/run/key"},
-    "webhook_configs": {"url": "https://hooks.example.com/"},
-    "discord_configs": {"webhook_url": "https://discord.com/api/webhooks/1/t"},
-    "telegram_configs": {"chat_id": -1001234567890, "bot_token_file": "/run/token"},
-    "msteamsv2_configs": {"webhook_url": "https://prod-1.logic.azure.com/workflows/1"},
-}
 
 
 def converted(*configs: Mapping[str, Any]) -> Converted:
@@ -40,35 +34,54 @@ def sends_resolved(result: Converted) -> list[bool]:
     ]
 
 
-@pytest.mark.parametrize("key", CONFIGS)
-def test_explicit_send_resolved_false_is_taken_over(key: str) -> None:
-    result = converted({key: [{**CONFIGS[key], "send_resolved": False}]})
+@pytest.fixture(params=sorted(name for name, spec in REGISTRY.items() if spec.importer is not None))
+def name(request: pytest.FixtureRequest) -> str:
+    """Every channel that has an importer."""
+    return str(request.param)
+
+
+@pytest.fixture
+def sample(name: str) -> ImportSample:
+    importing = rig_of(name).importing
+    assert importing is not None, f"give {name}_rig.py an ImportSample: the channel has an importer"
+    return importing
+
+
+@pytest.fixture
+def key(name: str) -> str:
+    """The key of the channel's receivers in alertmanager.yml."""
+    importer = REGISTRY[name].importer
+    assert importer is not None
+    return importer.configs_key
+
+
+def test_a_receiver_becomes_a_destination(name: str, key: str, sample: ImportSample) -> None:
+    result = converted({key: [sample.config]})
+    (item,) = YAML(typ="safe").load(result.text)["receivers"]["team0"]
+    assert item == {name: sample.options}
+
+
+def test_explicit_send_resolved_false_is_taken_over(key: str, sample: ImportSample) -> None:
+    result = converted({key: [{**sample.config, "send_resolved": False}]})
     assert sends_resolved(result) == [False]
     assert "send_resolved" not in str(result.notes)
 
 
-@pytest.mark.parametrize("key", CONFIGS)
-def test_send_resolved_true_needs_no_note(key: str) -> None:
-    result = converted({key: [{**CONFIGS[key], "send_resolved": True}]})
+def test_send_resolved_true_needs_no_note(key: str, sample: ImportSample) -> None:
+    result = converted({key: [{**sample.config, "send_resolved": True}]})
     assert sends_resolved(result) == [True]
     assert "send_resolved" not in str(result.notes)
 
 
-@pytest.mark.parametrize(("key", "noted"), [
-    ("slack_configs", True), ("email_configs", True), ("pagerduty_configs", False), ("webhook_configs", False),
-    ("discord_configs", False), ("telegram_configs", False),
-    ("msteamsv2_configs", False),
-])  # fmt: skip
-def test_absent_send_resolved_is_noted_where_it_defaults_to_false(key: str, noted: bool) -> None:
-    result = converted({key: [CONFIGS[key]]})
+def test_absent_send_resolved_is_noted_where_it_defaults_to_false(key: str, sample: ImportSample) -> None:
+    result = converted({key: [sample.config]})
     assert sends_resolved(result) == [True]
-    assert ("send_resolved is absent" in str(result.notes)) is noted
+    assert ("send_resolved is absent" in str(result.notes)) is not sample.sends_resolved
 
 
-@pytest.mark.parametrize("key", CONFIGS)
 @pytest.mark.parametrize("first", [True, False])
-def test_a_destination_with_two_send_resolved_sends_ends(key: str, first: bool) -> None:
-    configs = ({key: [{**CONFIGS[key], "send_resolved": each}]} for each in (first, not first))
+def test_a_destination_with_two_send_resolved_sends_ends(key: str, sample: ImportSample, first: bool) -> None:
+    configs = ({key: [{**sample.config, "send_resolved": each}]} for each in (first, not first))
     result = converted(*configs)
     assert sends_resolved(result) == [True, True]
     assert "with and without send_resolved" in str(result.notes)

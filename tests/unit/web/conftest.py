@@ -1,4 +1,4 @@
-"""A store of its own for each test, and the web room served on a socket."""
+"""A store of its own for each test, and ``router.web`` served on a socket."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,11 +11,11 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from router.store import Store
 from router.web import make_app, make_runner
-from tests.unit.web.room import Client, Serve, Web
+from tests.unit.web.harness import Client, Serve, WebHarness
 
 
 class Server(TestServer):
-    """Serves as the service does."""
+    """Serves with the same runner as the service."""
 
     async def _make_runner(self, **_options: Any) -> web.AppRunner:
         return make_runner(self.app)
@@ -34,8 +34,8 @@ async def store(database: Path) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-def room(store: Store) -> Web:
-    return Web(store)
+def harness(store: Store) -> WebHarness:
+    return WebHarness(store)
 
 
 @pytest.fixture
@@ -43,10 +43,10 @@ async def serve() -> AsyncIterator[Serve]:
     clients: list[Client] = []
     tasks: list[asyncio.Task[None]] = []
 
-    async def start(room: Web) -> Client:
-        client = TestClient(Server(make_app(room.parts())))
+    async def start(harness: WebHarness) -> Client:
+        client = TestClient(Server(make_app(harness.parts())))
         await client.start_server()
-        tasks.append(asyncio.create_task(room.undecided.serve()))
+        tasks.append(asyncio.create_task(harness.undecided.serve()))
         clients.append(client)
         return client
 

@@ -4,7 +4,7 @@ import pytest
 
 from router.model import Source
 from router.web.json_answers import refusal
-from tests.unit.web.room import Serve, Web
+from tests.unit.web.harness import Serve, WebHarness
 
 LOCKED = (Source("prod", bearer_token="s3cret"),)
 
@@ -32,9 +32,9 @@ def test_every_code_has_a_status_word(code: int) -> None:
     ],
 )
 async def test_handlers_answer_in_one_shape(
-    method: str, path: str, status: int, word: str, room: Web, serve: Serve
+    method: str, path: str, status: int, word: str, harness: WebHarness, serve: Serve
 ) -> None:
-    client = await serve(room)
+    client = await serve(harness)
     async with client.request(method, path) as answer:
         body = await answer.json()
     assert (answer.status, body["status"]) == (status, word)
@@ -43,9 +43,11 @@ async def test_handlers_answer_in_one_shape(
 
 
 @pytest.mark.parametrize("path", ["/webhook", "/-/reload", "/api/v1/destinations/none/resume"])
-async def test_wrong_credentials_are_answered_in_one_shape(path: str, room: Web, serve: Serve) -> None:
-    room.sources = LOCKED
-    client = await serve(room)
+async def test_wrong_credentials_are_answered_in_one_shape(
+    path: str, harness: WebHarness, serve: Serve
+) -> None:
+    harness.sources = LOCKED
+    client = await serve(harness)
     async with client.post(path, headers={"Authorization": "Bearer wrong"}) as answer:
         body = await answer.json()
     assert (answer.status, body["status"]) == (401, "unauthorized")

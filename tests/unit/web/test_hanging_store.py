@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from router.store import Store
 from tests.database import on_writer
-from tests.unit.web.room import SLACK, Serve, Web
+from tests.unit.web.harness import SLACK, Serve, WebHarness
 from tests.waiting import until
 from tests.world.bodies import alert, webhook
 
@@ -31,30 +31,32 @@ async def hanging(store: Store) -> AsyncIterator[None]:
 
 
 async def test_a_hanging_disk_gives_503_and_a_late_write_still_counts(
-    room: Web, serve: Serve, store: Store
+    harness: WebHarness, serve: Serve, store: Store
 ) -> None:
-    room.keep_seconds = 0.05
-    client = await serve(room)
+    harness.keep_seconds = 0.05
+    client = await serve(harness)
     async with hanging(store):
         for body in (webhook(alert()), {"alerts": 7}):
             response = await client.post("/webhook", json=body)
             assert (response.status, response.headers["Retry-After"]) == (503, "10")
             assert (await response.json())["reason"] == "nothing could be written within 0.05 s"
         assert store.trouble == "nothing could be written within 0.05 s"
-        assert room.woken == set()
+        assert harness.woken == set()
 
     async def woken() -> bool:
-        return room.woken == {SLACK.key} and store.trouble is None
+        return harness.woken == {SLACK.key} and store.trouble is None
 
-    await until(woken, "what was kept is told")
+    await until(woken, "the webhook is stored and the lanes are woken")
     assert store.trouble is None
-    room.keep_seconds = 8
+    harness.keep_seconds = 8
     assert (await client.post("/webhook", json=webhook(alert()))).status == 200
 
 
-async def test_a_probe_is_answered_though_the_disk_is_not(room: Web, serve: Serve, store: Store) -> None:
-    room.keep_seconds = 0.05
-    client = await serve(room)
+async def test_a_probe_is_answered_though_the_disk_is_not(
+    harness: WebHarness, serve: Serve, store: Store
+) -> None:
+    harness.keep_seconds = 0.05
+    client = await serve(harness)
     async with hanging(store):
         response = await client.get("/readyz")
         assert response.status == 503

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tests.examples import examples
-from tests.unit.web.room import Client, Serve, Web
+from tests.unit.web.harness import Client, Serve, WebHarness
 from tests.world.bodies import alert, webhook
 
 gzipped = partial(gzip.compress, mtime=0)  # the same bytes in every process
@@ -86,10 +86,12 @@ async def kept(client: Client) -> list[tuple[bytes, str | None]]:
     ],
     ids=shown,
 )  # fmt: skip
-async def test_what_is_understood_is_accepted(encoding: str, body: bytes, room: Web, serve: Serve) -> None:
-    client = await serve(room)
+async def test_what_is_understood_is_accepted(
+    encoding: str, body: bytes, harness: WebHarness, serve: Serve
+) -> None:
+    client = await serve(harness)
     assert (await sent(client, body, f"Content-Encoding: {encoding}")).status == 200
-    assert await room.accepted() == 1
+    assert await harness.accepted() == 1
     assert await kept(client) == []
 
 
@@ -122,9 +124,9 @@ async def test_what_is_understood_is_accepted(encoding: str, body: bytes, room: 
     ids=shown,
 )  # fmt: skip
 async def test_what_cannot_be_used_is_kept_as_it_came(
-    encoding: str, body: bytes, why: str, room: Web, serve: Serve
+    encoding: str, body: bytes, why: str, harness: WebHarness, serve: Serve
 ) -> None:
-    client = await serve(room)
+    client = await serve(harness)
     with capture_logs() as logs:
         answer = await sent(client, body, f"Content-Encoding: {encoding}")
     assert answer.status == 202
@@ -132,12 +134,14 @@ async def test_what_cannot_be_used_is_kept_as_it_came(
     assert "the body is kept" in answer.body["reason"]
     known = encoding if encoding in {"gzip", "deflate"} else None
     assert await kept(client) == [(body, known)]
-    assert await room.accepted() == 0
+    assert await harness.accepted() == 0
     assert not [each for each in logs if each.get("exc_info")]
 
 
-async def test_an_accepted_body_with_oddities_is_kept_as_it_came_as_well(room: Web, serve: Serve) -> None:
-    client = await serve(room)
+async def test_an_accepted_body_with_oddities_is_kept_as_it_came_as_well(
+    harness: WebHarness, serve: Serve
+) -> None:
+    client = await serve(harness)
     body = gzipped(json.dumps(webhook(alert(), 7)).encode())
     assert (await sent(client, body, "Content-Encoding: gzip")).status == 200
     assert await kept(client) == [(body, "gzip")]
@@ -153,9 +157,9 @@ async def test_an_accepted_body_with_oddities_is_kept_as_it_came_as_well(room: W
     ids=lambda each: ",".join(each)[:20],
 )  # fmt: skip
 async def test_another_compression_is_refused_with_what_is_understood(
-    headers: list[str], body: bytes, room: Web, serve: Serve
+    headers: list[str], body: bytes, harness: WebHarness, serve: Serve
 ) -> None:
-    client = await serve(room)
+    client = await serve(harness)
     with capture_logs() as logs:
         answer = await sent(client, body, *(f"Content-Encoding: {each}" for each in headers))
     assert answer.status == 415
@@ -163,18 +167,18 @@ async def test_another_compression_is_refused_with_what_is_understood(
     assert "gzip, deflate" in answer.body["reason"]
     assert len(answer.body["reason"]) < 1_000
     assert answer.headers["accept-encoding"] == "gzip, deflate"
-    assert room.counted("default", "unsupported") == 1
-    assert (await room.store.pages.status())["webhooks"] == {"accepted": 0, "quarantined": 0}
+    assert harness.counted("default", "unsupported") == 1
+    assert (await harness.store.pages.status())["webhooks"] == {"accepted": 0, "quarantined": 0}
     assert [each["event"] for each in logs] == ["webhook refused"]
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "raw"])
 @pytest.mark.parametrize("shape", ["one", "members", "then broken"])
 async def test_a_bomb_is_refused_for_what_it_would_become(
-    encoding: str, shape: str, room: Web, serve: Serve
+    encoding: str, shape: str, harness: WebHarness, serve: Serve
 ) -> None:
-    room.max_body = 2**20
-    client = await serve(room)
+    harness.max_body = 2**20
+    client = await serve(harness)
     zeros = bytes(2**20 + 1)
     packed = {"gzip": gzipped(zeros), "deflate": zlib.compress(zeros), "raw": zlib.compress(zeros)[2:-4]}[
         encoding
@@ -188,24 +192,26 @@ async def test_a_bomb_is_refused_for_what_it_would_become(
     answer = await sent(client, packed, f"Content-Encoding: {header}")
     assert answer.status == 413
     assert f"{2**20} bytes" in answer.body["reason"]
-    assert room.counted("default", "too_large") == 1
+    assert harness.counted("default", "too_large") == 1
     assert await kept(client) == []
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity"])
 async def test_a_body_is_taken_up_to_the_limit_and_not_a_byte_more(
-    encoding: str, room: Web, serve: Serve
+    encoding: str, harness: WebHarness, serve: Serve
 ) -> None:
     packed = {"gzip": gzipped(PLAIN), "deflate": ZLIB, "identity": PLAIN}[encoding]
     for limit, status in ((len(PLAIN), 200), (len(PLAIN) - 1, 413)):
-        room.max_body = limit
-        client = await serve(room)
+        harness.max_body = limit
+        client = await serve(harness)
         assert (await sent(client, packed, f"Content-Encoding: {encoding}")).status == status
 
 
-async def test_a_compressed_body_over_the_limit_is_refused_uninflated(room: Web, serve: Serve) -> None:
-    room.max_body = 1_024
-    client = await serve(room)
+async def test_a_compressed_body_over_the_limit_is_refused_uninflated(
+    harness: WebHarness, serve: Serve
+) -> None:
+    harness.max_body = 1_024
+    client = await serve(harness)
     answer = await sent(client, gzipped(b"") * 500, "Content-Encoding: gzip")
     assert answer.status == 413
 
@@ -214,13 +220,13 @@ def chunked(*chunks: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in (*chunks, b""))
 
 
-async def test_a_chunked_body_is_read_whole(room: Web, serve: Serve) -> None:
-    client = await serve(room)
+async def test_a_chunked_body_is_read_whole(harness: WebHarness, serve: Serve) -> None:
+    client = await serve(harness)
     for headers, body in (([], PLAIN), (["Content-Encoding: gzip"], GZIP)):
         assert (
             await sent(client, chunked(body[:50], body[50:]), "Transfer-Encoding: chunked", *headers)
         ).status == 200
-    assert await room.accepted() == 2
+    assert await harness.accepted() == 2
 
 
 @pytest.mark.parametrize(
@@ -230,11 +236,16 @@ async def test_a_chunked_body_is_read_whole(room: Web, serve: Serve) -> None:
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
 @pytest.mark.parametrize("begun", [True, False], ids=["while it is read", "at once"])
 async def test_a_body_whose_framing_breaks_is_promised_nothing(
-    broken: bytes, encoding: str, begun: bool, room: Web, serve: Serve, caplog: pytest.LogCaptureFixture
+    broken: bytes,
+    encoding: str,
+    begun: bool,
+    harness: WebHarness,
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Where it breaks while it is read, the server tells us nothing: it is a body that doesn't come."""
-    room.read_seconds = 0.05
-    client = await serve(room)
+    harness.read_seconds = 0.05
+    client = await serve(harness)
     reader, writer = await asyncio.open_connection(client.host, client.port)
     expect = "Expect: 100-continue\r\n" if begun else ""
     head = f"POST /webhook HTTP/1.1\r\nHost: x\r\n{expect}Transfer-Encoding: chunked\r\nContent-Encoding: {encoding}\r\n\r\n"
@@ -253,9 +264,11 @@ async def test_a_body_whose_framing_breaks_is_promised_nothing(
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
-async def test_while_nothing_can_be_kept_nothing_is_promised(encoding: str, room: Web, serve: Serve) -> None:
-    client = await serve(room)
-    await room.store.close()
+async def test_while_nothing_can_be_kept_nothing_is_promised(
+    encoding: str, harness: WebHarness, serve: Serve
+) -> None:
+    client = await serve(harness)
+    await harness.store.close()
     answer = await sent(client, b"broken", f"Content-Encoding: {encoding}")
     assert answer.status == 503
     assert "kept" not in answer.body["reason"]
@@ -277,8 +290,10 @@ async def test_while_nothing_can_be_kept_nothing_is_promised(encoding: str, room
     ),
 )
 @examples(20, HealthCheck.function_scoped_fixture)
-async def test_a_promise_is_what_is_stored(body: bytes, encoding: str, room: Web, serve: Serve) -> None:
-    client = await serve(room)
+async def test_a_promise_is_what_is_stored(
+    body: bytes, encoding: str, harness: WebHarness, serve: Serve
+) -> None:
+    client = await serve(harness)
     before = len(await kept(client))
     answer = await sent(client, body, f"Content-Encoding: {encoding}")
     assert answer.status in {200, 202, 413, 415, 503}
@@ -293,8 +308,10 @@ def of(rows: Iterable[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
     return [tuple(row[name] for name in names) for row in rows]
 
 
-async def test_the_list_shows_how_a_body_begins_as_text_or_as_base64(room: Web, serve: Serve) -> None:
-    client = await serve(room)
+async def test_the_list_shows_how_a_body_begins_as_text_or_as_base64(
+    harness: WebHarness, serve: Serve
+) -> None:
+    client = await serve(harness)
     long = "é" * 20_001
     for body in (
         b"no webhook \xe2\x82\xac",
@@ -317,8 +334,8 @@ async def test_the_list_shows_how_a_body_begins_as_text_or_as_base64(room: Web, 
     assert rows[5]["body"] == "no webhook €"
 
 
-async def test_a_kept_body_is_handed_out_for_saving_only(room: Web, serve: Serve) -> None:
-    client = await serve(room)
+async def test_a_kept_body_is_handed_out_for_saving_only(harness: WebHarness, serve: Serve) -> None:
+    client = await serve(harness)
     page = b"<script>alert(1)</script>"
     await sent(client, page)
     answer = await client.get("/api/v1/quarantine/1")

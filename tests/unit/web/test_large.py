@@ -16,11 +16,11 @@ from router.clock import SystemClock
 from router.model import Millis
 from router.store import Receipt, StoreUnavailable
 from router.web import AppContext
-from tests.unit.web.room import Client, Serve, Web
+from tests.unit.web.harness import Client, Serve, WebHarness
 from tests.world.bodies import alert, webhook
 
 LARGE = 200_000
-"""Bytes: the limit of a body. Three of them have room at once, and a fourth in small ones."""
+"""The limit of a body (bytes). The limit of all bodies together holds three of them, and a fourth in small ones."""
 SMALL = json.dumps(webhook(alert("Small"))).encode()
 
 
@@ -67,7 +67,7 @@ class Asked(SystemClock):
 
 
 @dataclass
-class LargeWeb(Web):
+class LargeWeb(WebHarness):
     kept: Kept = field(default_factory=Kept)
     clock: Asked = field(default_factory=Asked)
 
@@ -79,8 +79,8 @@ class LargeWeb(Web):
 
 
 @pytest.fixture
-def large(room: Web) -> LargeWeb:
-    return LargeWeb(room.store, max_body=LARGE)
+def large(harness: WebHarness) -> LargeWeb:
+    return LargeWeb(harness.store, max_body=LARGE)
 
 
 def group(name: str, count: int, size: int = 0) -> bytes:
@@ -109,13 +109,13 @@ async def post(client: Client, body: bytes, **headers: str) -> tuple[int, str | 
 
 
 async def until_refused(client: Client) -> None:
-    """What was begun before has its room."""
+    """Return when the bodies under way have reserved their space, so that another large one is refused."""
     while (await post(client, group("Large", 1, LARGE)))[0] != 503:
         pass
 
 
 async def until_taken(client: Client, body: bytes) -> None:
-    """What hung up before has no room any more."""
+    """Return when a body is accepted: the space of those whose clients hung up is free again."""
     while (await post(client, body))[0] != 200:
         pass
 
@@ -206,7 +206,7 @@ async def test_what_bodies_inflate_to_counts_until_they_are_answered(large: Larg
     large.kept.may.clear()
     sent = [asyncio.create_task(post(client, body, **{"Content-Encoding": "gzip"})) for _ in range(2)]
     await large.kept.until(waiting=2)
-    # Their own bytes are few, and count as well: the third finds less than its own room.
+    # Their few bytes count as well: the third body finds less space than it needs.
     assert (await post(client, body, **{"Content-Encoding": "gzip"}))[0] == 503
     large.kept.may.set()
     assert [status for status, _ in await asyncio.gather(*sent)] == [200, 200]

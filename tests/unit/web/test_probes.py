@@ -8,7 +8,7 @@ from router.metrics import Metrics
 from router.model import Source
 from router.store import Store, totals
 from tests.database import change
-from tests.unit.web.room import SLACK, Serve, Web
+from tests.unit.web.harness import SLACK, Serve, WebHarness
 from tests.world.bodies import alert, webhook
 
 
@@ -22,30 +22,32 @@ def break_tables(database: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/-/healthy"])
-async def test_alive_even_without_a_store(path: str, room: Web, serve: Serve, store: Store) -> None:
-    client = await serve(room)
+async def test_alive_even_without_a_store(path: str, harness: WebHarness, serve: Serve, store: Store) -> None:
+    client = await serve(harness)
     await store.close()
     assert (await client.get(path)).status == 200
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/-/ready"])
-async def test_ready_until_it_can_take_no_webhook(path: str, room: Web, serve: Serve, store: Store) -> None:
-    client = await serve(room)
+async def test_ready_until_it_can_take_no_webhook(
+    path: str, harness: WebHarness, serve: Serve, store: Store
+) -> None:
+    client = await serve(harness)
     assert (await client.get(path)).status == 200
-    room.lane_alive = False
+    harness.lane_alive = False
     response = await client.get(path)
     assert (response.status, await response.text()) == (503, f"not ready: lanes have ended: {SLACK.key}\n")
-    room.lane_alive, room.stopping = True, True
+    harness.lane_alive, harness.stopping = True, True
     response = await client.get(path)
     assert (response.status, await response.text()) == (503, "not ready: stopping\n")
-    room.stopping = False
+    harness.stopping = False
     await store.close()
     response = await client.get(path)
     assert (response.status, await response.text()) == (503, "not ready: the store is closed\n")
 
 
-async def test_status_has_the_exact_counts(room: Web, serve: Serve) -> None:
-    client = await serve(room)
+async def test_status_has_the_exact_counts(harness: WebHarness, serve: Serve) -> None:
+    client = await serve(harness)
     await client.post("/webhook", json=webhook(alert()))
     await client.post("/webhook", data=b"no JSON")
     status = await (await client.get("/status")).json()
@@ -56,8 +58,10 @@ async def test_status_has_the_exact_counts(room: Web, serve: Serve) -> None:
     assert [lane["destination"] for lane in status["lanes"]] == [SLACK.key]
 
 
-async def test_status_answers_while_the_store_does_not(room: Web, serve: Serve, database: Path) -> None:
-    client = await serve(room)
+async def test_status_answers_while_the_store_does_not(
+    harness: WebHarness, serve: Serve, database: Path
+) -> None:
+    client = await serve(harness)
     break_tables(database)
     response = await client.get("/status")
     assert response.status == 200
@@ -66,8 +70,8 @@ async def test_status_answers_while_the_store_does_not(room: Web, serve: Serve, 
     assert "no such table" in store["error"]
 
 
-async def test_what_is_quarantined_is_shown_newest_first(room: Web, serve: Serve) -> None:
-    client = await serve(room)
+async def test_what_is_quarantined_is_shown_newest_first(harness: WebHarness, serve: Serve) -> None:
+    client = await serve(harness)
     for body in (b"one", b"two", b"three"):
         assert (await client.post("/webhook", data=body)).status == 202
     rows = await (await client.get("/api/v1/quarantine?limit=2")).json()
@@ -76,9 +80,9 @@ async def test_what_is_quarantined_is_shown_newest_first(room: Web, serve: Serve
 
 
 async def test_a_list_says_how_many_rows_there_are_up_to_a_bound(
-    room: Web, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    harness: WebHarness, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = await serve(room)
+    client = await serve(harness)
     monkeypatch.setattr(totals, "MAX_COUNTED", 3)
     for total in ("1", "2", "3", "3+", "3+"):
         await client.post("/webhook", data=b"no JSON")
@@ -87,15 +91,15 @@ async def test_a_list_says_how_many_rows_there_are_up_to_a_bound(
 
 
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "x", "", "9" * 5_000, "²"])
-async def test_a_limit_out_of_bounds_is_refused(limit: str, room: Web, serve: Serve) -> None:
-    client = await serve(room)
+async def test_a_limit_out_of_bounds_is_refused(limit: str, harness: WebHarness, serve: Serve) -> None:
+    client = await serve(harness)
     assert (await client.get("/api/v1/quarantine", params={"limit": limit})).status == 400
 
 
 async def test_the_quarantine_says_when_the_store_can_not_be_read(
-    room: Web, serve: Serve, database: Path
+    harness: WebHarness, serve: Serve, database: Path
 ) -> None:
-    client = await serve(room)
+    client = await serve(harness)
     break_tables(database)
     async with client.get("/api/v1/quarantine") as answer:
         body = await answer.json()
@@ -103,8 +107,10 @@ async def test_the_quarantine_says_when_the_store_can_not_be_read(
     assert body["reason"].startswith("the store can't be read: ")
 
 
-async def test_metrics_count_requests_by_template_and_show_the_backlog(room: Web, serve: Serve) -> None:
-    client = await serve(room)
+async def test_metrics_count_requests_by_template_and_show_the_backlog(
+    harness: WebHarness, serve: Serve
+) -> None:
+    client = await serve(harness)
     await client.post("/webhook", json=webhook(alert(labels={"alertname": "A", "severity": "critical"})))
     await client.post("/webhook/unknown-source", json=webhook())
     for path in ("/nothing/here", "/nothing/there", "/webhook"):
@@ -120,9 +126,9 @@ async def test_metrics_count_requests_by_template_and_show_the_backlog(room: Web
 
 
 async def test_metrics_without_the_backlog_while_the_store_hangs(
-    room: Web, serve: Serve, database: Path
+    harness: WebHarness, serve: Serve, database: Path
 ) -> None:
-    client = await serve(room)
+    client = await serve(harness)
     await client.get("/metrics")
     break_tables(database)
     response = await client.get("/metrics")
@@ -132,24 +138,26 @@ async def test_metrics_without_the_backlog_while_the_store_hangs(
     assert "alert_router_backlog{" not in text
 
 
-async def test_without_metrics_there_is_nothing_to_scrape_and_webhooks_work(room: Web, serve: Serve) -> None:
-    room.metrics = Metrics(enabled=False)
-    client = await serve(room)
+async def test_without_metrics_there_is_nothing_to_scrape_and_webhooks_work(
+    harness: WebHarness, serve: Serve
+) -> None:
+    harness.metrics = Metrics(enabled=False)
+    client = await serve(harness)
     assert (await client.post("/webhook", json=webhook(alert(), 7))).status == 200
     assert (await client.post("/webhook", data=b"")).status == 202
     assert (await client.get("/metrics")).status == 404
 
 
-async def test_a_reload_is_for_those_who_may_post(serve: Serve, room: Web) -> None:
-    room.sources = (Source("prod", bearer_token="right"),)
-    client = await serve(room)
+async def test_a_reload_is_for_those_who_may_post(serve: Serve, harness: WebHarness) -> None:
+    harness.sources = (Source("prod", bearer_token="right"),)
+    client = await serve(harness)
     answer = await client.post("/-/reload", headers={"Authorization": "Bearer wrong"})
-    assert (answer.status, room.reloads) == (401, 0)
+    assert (answer.status, harness.reloads) == (401, 0)
     answer = await client.post("/-/reload", headers={"Authorization": "Bearer right"})
-    assert (answer.status, room.reloads) == (200, 1)
+    assert (answer.status, harness.reloads) == (200, 1)
 
 
-async def test_a_page_of_somebody_else_cannot_reload(serve: Serve, room: Web) -> None:
-    client = await serve(room)
+async def test_a_page_of_somebody_else_cannot_reload(serve: Serve, harness: WebHarness) -> None:
+    client = await serve(harness)
     answer = await client.post("/-/reload", headers={"Origin": "https://evil.example"})
-    assert (answer.status, room.reloads) == (401, 0)
+    assert (answer.status, harness.reloads) == (401, 0)

@@ -1,4 +1,4 @@
-"""The web room on a real store, behind real sockets; only the rules and the neighbours are made up."""
+"""The package ``router.web`` on a real store, behind real sockets; the rules and the other packages are made up."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -23,8 +23,8 @@ POLICY = Policy(
 
 
 @dataclass
-class Web:
-    """A running web room. What its neighbours would say is set here; what it told them is kept here."""
+class WebHarness:
+    """What ``router.web`` asks other packages for. A test sets the answers, and reads what the package asked."""
 
     store: Store
     sources: tuple[Source, ...] = ()
@@ -66,7 +66,7 @@ class Web:
         self.undecided = Undecided(self.store, SystemClock(), self.metrics, self.policy, self.wake)
 
     async def decided(self) -> None:
-        """Returns once the alerts of large webhooks are."""
+        """Return when all alerts of large webhooks are decided."""
 
         async def none_waits() -> bool:
             return self.undecided.alerts == 0
@@ -94,4 +94,4 @@ class Web:
 
 
 Client = TestClient[web.Request, web.Application]
-Serve = Callable[[Web], Awaitable[Client]]
+Serve = Callable[[WebHarness], Awaitable[Client]]
