@@ -27,20 +27,27 @@ class Budget:
         return True
 
 
-def with_progress(outcome: Outcome, conversation: Conversation, remote: Mapping[str, Any]) -> Outcome:
+def with_progress(
+    outcome: Outcome, conversation: Conversation, remote: Mapping[str, Any], first: str, *, is_shown: bool
+) -> Outcome:
     """Return the outcome of an attempt together with what the attempt did before it failed.
 
-    :param remote: the conversation's remote state now; ``shown`` is the version that the first message shows
+    :param remote: the conversation's remote state now
+    :param first: the key there of the first message's id
+    :param is_shown: the attempt has brought the first message up to date
     """
-    before, version = conversation.remote, conversation.version
-    if isinstance(outcome, Delivered) or remote == before:
+    if isinstance(outcome, Delivered) or remote == conversation.remote:
         return outcome
-    is_shown = remote.get("shown") == version and before.get("shown") != version
     if isinstance(outcome, Rejected):
         # The groups that a refused message of a storm names are sent one by one.
         if not is_shown or conversation.storm is not None:
             return outcome
-        # The first message arrived. A reply that is refused for good is reported by the next attempt.
+        # The first message arrived. A part that is refused for good is reported by the next attempt.
         outcome = Retry(outcome.reason, words=outcome.words)
     outcome = replace(outcome, remote=dict(remote), ambiguous=is_shown or outcome.ambiguous)
-    return replace(outcome, further=True) if isinstance(outcome, Retry) and remote else outcome
+    return replace(outcome, further=True) if isinstance(outcome, Retry) and first in remote else outcome
+
+
+def is_shown_now(conversation: Conversation, remote: Mapping[str, Any]) -> bool:
+    """Return whether the attempt made the first message show this version, where ``shown`` is the version that it shows."""
+    return remote.get("shown") == conversation.version != conversation.remote.get("shown")

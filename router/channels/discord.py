@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 
 from router.channels import discord_drawing
+from router.channels.attempt import with_progress
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, is_placeholder
 from router.channels.discord_attempt import CAUSE, DiscordAttempt, posted_messages
 from router.channels.discord_import import DiscordImport
@@ -15,7 +16,6 @@ from router.channels.discord_layout import escape, messages_of
 from router.channels.http import HttpTransport
 from router.channels.provider_words import masked_outcome, secret_parts
 from router.model import (
-    Broken,
     Call,
     Conversation,
     Delivered,
@@ -23,7 +23,6 @@ from router.model import (
     LaneLimits,
     Message,
     Outcome,
-    Retry,
 )
 from router.network import DIRECT, Network
 from router.render import Templates
@@ -104,19 +103,14 @@ class DiscordChannel:
         webhook, token = options.webhook
         url = f"{self._api_url}/webhooks/{webhook}/{token}"
         attempt = DiscordAttempt(self._http, url, options.thread_id, conversation.remote, message.paid)
-        before = attempt.remote
         outcome = await self._http.attempt(
             attempt.update(conversation.version, message.body["messages"], conversation.now), CAUSE
         )
-        further = attempt.remote != before
-        match outcome:
-            case Delivered():
-                outcome = Delivered(attempt.remote, rest=attempt.wait)
-            case Retry() if further:
-                ambiguous = attempt.shows_version or outcome.ambiguous
-                outcome = replace(outcome, ambiguous=ambiguous, remote=attempt.remote, further=True)
-            case Broken() if further:
-                outcome = replace(outcome, ambiguous=attempt.shows_version, remote=attempt.remote)
+        if isinstance(outcome, Delivered):
+            outcome = Delivered(attempt.remote, rest=attempt.wait)
+        outcome = with_progress(
+            outcome, conversation, attempt.remote, "message", is_shown=attempt.shows_version
+        )
         outcome = replace(outcome, unpaid=(Call.POST,) * attempt.unpaid)
         return masked_outcome(outcome, [token, *secret_parts(options.webhook_url.get_secret_value())])
 

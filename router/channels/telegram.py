@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from router.channels.attempt import UNFINISHED, Budget, with_progress
+from router.channels.attempt import UNFINISHED, Budget, is_shown_now, with_progress
 from router.channels.base import ChannelSpec, StormOptions, StormSettings, is_placeholder
 from router.channels.http import HttpAnswer, HttpTransport
 from router.channels.layout import MAX_TITLE_UNITS
@@ -140,7 +140,9 @@ class TelegramChannel:
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
         remote, budget = dict(conversation.remote), Budget(message.paid)
         work = self._update(destination.options, conversation, message.body, remote, budget)
-        outcome = with_progress(await self._http.attempt(work, CAUSE), conversation, remote)
+        outcome = await self._http.attempt(work, CAUSE)
+        is_shown = is_shown_now(conversation, remote)
+        outcome = with_progress(outcome, conversation, remote, "message", is_shown=is_shown)
         outcome = replace(outcome, unpaid=tuple(budget.unpaid))
         return masked_outcome(outcome, [self._token, self._token.partition(":")[2]])
 
