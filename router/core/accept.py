@@ -20,7 +20,6 @@ from router.core.members import Transitions
 from router.core.reduce import PEER_LAG, Doubt, reduce_alert
 from router.core.release import muted_by, release_muted, want_released
 from router.core.rows import (
-    LARGE,
     RESOLVED,
     UNKNOWN,
     AlertRow,
@@ -118,7 +117,7 @@ def _want_ended(
         row
         for id_ in conversations
         if (row := state.conversations[id_]).firing <= len(ending)
-        and row.size <= LARGE
+        and not row.is_large
         and not (row.known and sends_ends(state, policy, row.destination))
     )
     state.members.want("conversation", (row.id for row in over))
@@ -220,12 +219,12 @@ def complete(state: State, group: int, policy: Policy, now: Millis) -> set[str]:
         and sends_ends(state, policy, row.destination)
     ]
     close_empty(state, {row.id for row in over} - {row.id for row in kept_open})
-    state.members.want("conversation", (row.id for row in kept_open if row.size <= LARGE))
+    state.members.want("conversation", (row.id for row in kept_open if not row.is_large))
     for row in kept_open:
-        if row.size > LARGE:
+        if row.is_large:
             state.want_answer(ONE_ENDED, row.id)
     state.ready()
-    large = {row.id: state.ask(ONE_ENDED, row.id) for row in kept_open if row.size > LARGE}
+    large = {row.id: state.ask(ONE_ENDED, row.id) for row in kept_open if row.is_large}
     state.members.want("id", (each for several in large.values() for each in several))
     state.ready()
     woken: set[str] = set()

@@ -12,7 +12,6 @@ from typing import Any
 from router.core import rows
 from router.core.rows import (
     FIRING,
-    LARGE,
     NOT_FIRING,
     NOTHING,
     OF_ALERT,
@@ -185,7 +184,7 @@ def find_due(state: State, id_: int) -> ConversationRow:
     row = state.conversations[id_]
     if row.slot is not None:
         return row
-    if row.size > LARGE:
+    if row.is_large:
         saved: Millis | None = state.ask(FIRST_DUE, id_)
         times = [] if saved is None else [saved]
         changed = (state.members.get(key) for key in state.members.before)
@@ -198,7 +197,7 @@ def find_due(state: State, id_: int) -> ConversationRow:
 def close(state: State, id_: int) -> None:
     """Close a conversation. Members of a large one are closed later, in pieces."""
     row = state.conversations[id_]
-    if row.size > LARGE:
+    if row.is_large:
         change(state, row, state=rows.CLOSING, due_at=None)
         return
     change(state, row, state=rows.CLOSED, due_at=None)
@@ -263,7 +262,7 @@ def close_empty(state: State, ids: Iterable[int]) -> None:
     """Close those of these conversations that have nothing left to say, after something in them ended."""
     empty = [id_ for id_ in sorted(ids) if has_nothing_to_say(state.conversations[id_])]
     state.dead_letters.want("open of conversation", empty)
-    state.members.want("conversation", (id_ for id_ in empty if state.conversations[id_].size <= LARGE))
+    state.members.want("conversation", (id_ for id_ in empty if not state.conversations[id_].is_large))
     state.ready()
     for id_ in empty:
         close_if_empty(state, id_)

@@ -264,7 +264,7 @@ def want_settled(state: State, row: DeadLetterRow, members: Sequence[int]) -> No
     """Load the rows that settling these members of a letter needs. :raises MissingRows: not loaded yet"""
     state.conversations.want("id", (row.conversation_id,))
     state.ready()
-    if state.conversations[row.conversation_id].size <= LARGE:
+    if not state.conversations[row.conversation_id].is_large:
         state.members.want("conversation", (row.conversation_id,))
     state.members.want("id", members)
     state.fates.want("dead of member", members)

@@ -6,7 +6,7 @@ Retrying and discarding them is in :mod:`router.core.dead_letter_settling`.
 import json
 
 from router.core import digests, fates
-from router.core.claim import ClaimedDelivery, Notice
+from router.core.claimed_delivery import ClaimedDelivery, Notice
 from router.core.conversations import change, find_due, put_member
 from router.core.fates import ANY_GENERATION
 from router.core.members import NEVER_NOTIFIED, Transitions

@@ -7,7 +7,7 @@ from functools import partial
 from router.core import fates, rows
 from router.core.alerts import alert_of
 from router.core.conversations import change, close, latest, next_slot, open_slot, put_member, token_of
-from router.core.rows import FIRING, LARGE, NOTHING, AlertRow, ConversationRow, MemberRow
+from router.core.rows import FIRING, NOTHING, AlertRow, ConversationRow, MemberRow
 from router.core.state import State
 from router.decide import Policy
 from router.model import Destination, DigestLine, DigestView, Fate, Millis
@@ -56,9 +56,9 @@ def scope_of(destination: Destination, policy: Policy) -> DigestScope:
     return DigestScope(frozenset(keys) | {destination.key}, machines)
 
 
-def is_large(state: State, row: ConversationRow, policy: Policy, now: Millis) -> bool:
+def is_large_digest(state: State, row: ConversationRow, policy: Policy, now: Millis) -> bool:
     """Return whether a digest reports so many alerts that it is claimed in pieces."""
-    return row.size > LARGE or bool(state.ask(MANY_REPORTED, _period(row, policy, now)))
+    return row.is_large or bool(state.ask(MANY_REPORTED, _period(row, policy, now)))
 
 
 def _period(row: ConversationRow, policy: Policy, now: Millis) -> tuple[Millis, Millis]:
@@ -132,7 +132,7 @@ def _others(
 def finish(state: State, id_: int, policy: Policy, now: Millis) -> None:
     """Close a digest; its members go on in the next slot. Those of a large one do so in pieces, see :func:`go_on`."""
     row = state.conversations[id_]
-    if row.size <= LARGE:
+    if not row.is_large:
         go_on(state, row, state.members.of("conversation", id_), policy, now)
     elif row.destination in policy.schedules:
         open_slot(state, policy, row.destination, now)
@@ -190,7 +190,7 @@ def close_slots(state: State, policy: Policy, now: Millis) -> None:
         for slot in state.conversations.of("open slots", rows.OPEN)
         if slot.destination not in policy.schedules
     ]
-    state.members.want("conversation", (slot.id for slot in gone if slot.size <= LARGE))
+    state.members.want("conversation", (slot.id for slot in gone if not slot.is_large))
     state.ready()
     state.run_all(partial(finish, state, slot.id, policy, now) for slot in gone)
 

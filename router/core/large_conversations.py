@@ -7,16 +7,8 @@ ones are no news any more.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from router.core.claim import (
-    ClaimedDelivery,
-    begin,
-    conversation_of,
-    is_due,
-    is_news,
-    is_unjudged,
-    with_new_version,
-    work_of,
-)
+from router.core.claim import begin, conversation_of, is_due, is_news, is_unjudged, with_new_version, work_of
+from router.core.claimed_delivery import ClaimedDelivery
 from router.core.conversations import change, close_if_empty, find_due, put_member
 from router.core.dead_letters import give_up_some, notify_instead, want_notified_instead
 from router.core.judging import rejudge_all

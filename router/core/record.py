@@ -6,7 +6,7 @@ from functools import partial
 
 from router.core import digests, fates
 from router.core.accept import complete
-from router.core.claim import ClaimedDelivery
+from router.core.claimed_delivery import ClaimedDelivery
 from router.core.conversations import (
     begin_another,
     change,
@@ -21,7 +21,7 @@ from router.core.conversations import (
 from router.core.dead_letters import give_up, give_up_recipients, notify_instead, want_notified_instead
 from router.core.fates import ANY_GENERATION
 from router.core.members import NEVER_NOTIFIED
-from router.core.rows import LARGE, NOT_FIRING, RESOLVED, UNKNOWN, MessageRow
+from router.core.rows import NOT_FIRING, RESOLVED, UNKNOWN, MessageRow
 from router.core.state import State
 from router.core.unsent_ends import Result, is_unsent_end, sends_ends, settle_ends
 from router.decide import Policy
@@ -68,7 +68,7 @@ def want_recorded(
         or each.conversation.digest is not None
         or state.conversations[each.id].waiting > len(each.notices)
     ]
-    whole = [id_ for id_ in whole if state.conversations[id_].size <= LARGE]
+    whole = [id_ for id_ in whole if not state.conversations[id_].is_large]
     state.members.want("conversation", whole)
     state.ready()
     if isinstance(outcome, Rejected) or (isinstance(outcome, Delivered | Retry) and outcome.refused):
@@ -297,7 +297,7 @@ def _close(state: State, work: ClaimedDelivery, now: Millis) -> None:
     row = state.conversations[work.id]
     if row.known:
         return
-    members = state.members.of("conversation", work.id) if row.firing and row.size <= LARGE else []
+    members = state.members.of("conversation", work.id) if row.firing and not row.is_large else []
     close(state, work.id)
     begin_another(state, row, members, now)
 

@@ -168,6 +168,11 @@ class ConversationRow(NamedTuple):
     shown_groups: int = 0
     """For a storm: how many groups its message shows as firing."""
 
+    @property
+    def is_large(self) -> bool:
+        """Whether the conversation is claimed, recorded and closed in pieces."""
+        return self.size > LARGE
+
 
 class MemberRow(NamedTuple):
     id: int

@@ -13,18 +13,15 @@ from itertools import accumulate
 
 from router.core import rows
 from router.core.claim import (
-    NO_STORM,
-    ClaimedDelivery,
-    Share,
     begin,
     conversation_of,
-    is_large,
     judge_once_more,
     present_state,
     take_back,
     want_conversations,
     work_of,
 )
+from router.core.claimed_delivery import NO_STORM, ClaimedDelivery, Share
 from router.core.conversations import DATABASE_ID, change, close, latest, open_conversation, token_of
 from router.core.rows import ConversationRow
 from router.core.state import State
@@ -141,7 +138,7 @@ def recheck(state: State, ids: Sequence[int], policy: Policy, now: Millis) -> in
 
     Return how many are still due. A large conversation is judged when it is sent.
     """
-    small = [id_ for id_ in ids if not is_large(state.conversations[id_])]
+    small = [id_ for id_ in ids if not state.conversations[id_].is_large]
     want_conversations(state, policy, small, now)
     for id_ in small:
         judge_once_more(state, id_, policy, now)

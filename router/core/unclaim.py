@@ -1,6 +1,7 @@
 """Undoing a claim of which nothing was sent: the conversation is due again, as before the claim."""
 
-from router.core.claim import ClaimedDelivery, take_back
+from router.core.claim import take_back
+from router.core.claimed_delivery import ClaimedDelivery
 from router.core.conversations import close, close_if_empty
 from router.core.record import revert_notified
 from router.core.state import State

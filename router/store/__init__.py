@@ -7,7 +7,7 @@ from functools import partial
 
 from router.core.accept import Receipt
 from router.core.adopt import Adoption, Phase
-from router.core.claim import ClaimedDelivery
+from router.core.claimed_delivery import ClaimedDelivery
 from router.core.dead_letter_settling import DeliveryUnderWay
 from router.core.presence import Answer, Listening, Reported
 from router.core.record import Recorded

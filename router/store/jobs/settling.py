@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from router.core import dead_letter_settling, dead_letters
-from router.core.claim import ClaimedDelivery
+from router.core.claimed_delivery import ClaimedDelivery
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis

@@ -6,7 +6,8 @@ from typing import Any
 
 from router.core import rows
 from router.core.accept import complete
-from router.core.claim import ClaimedDelivery, Notice, begin, claim_conversation, conversation_of, work_of
+from router.core.claim import begin, claim_conversation, conversation_of, work_of
+from router.core.claimed_delivery import ClaimedDelivery, Notice
 from router.core.conversations import open_conversation, open_slot, put_member
 from router.core.dead_letter_settling import discard, retry
 from router.core.digests import FIRED_SINCE

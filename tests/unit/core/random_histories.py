@@ -7,7 +7,8 @@ from functools import cache
 
 from router.core.accept import accept_webhook
 from router.core.adopt import Adoption, adopt_rules, move, reindex, retire
-from router.core.claim import ClaimedDelivery, claim_conversation
+from router.core.claim import claim_conversation
+from router.core.claimed_delivery import ClaimedDelivery
 from router.core.dead_letter_settling import DeliveryUnderWay, discard, retry
 from router.core.judging import rejudge_all
 from router.core.presence import Answer, Reported, confirm
