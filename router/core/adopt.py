@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
-from router.core.accept import index_inhibitor
 from router.core.alerts import labels_of
 from router.core.digests import close_slots, open_slots
 from router.core.indexes import ALL
+from router.core.reported_alerts import index_inhibitor
 from router.core.rows import FIRING, ConfigurationRow, DestinationRow, FragmentRow, MetaRow
 from router.core.state import State
 from router.decide import Policy

@@ -1,11 +1,12 @@
 """Conversions between alerts and rows."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from router.core.reduce import Doubt, Known
-from router.core.rows import AlertRow
+from router.core.rows import FIRING, AlertRow
+from router.core.state import State
 from router.model import Alert, Labels, Status
 from router.packed import pack, unpack
 
@@ -48,6 +49,16 @@ def alert_of(row: AlertRow) -> Alert:
         about=about_of(row),
         fires_until=row.fires_until,
     )
+
+
+def firing_rows(state: State, ids: Iterable[int]) -> list[AlertRow]:
+    """Return the rows of these alerts that fire. :raises MissingRows: rows are not loaded yet"""
+    return [row for id_ in ids if (row := state.alerts.get(id_)) is not None and row.status == FIRING]
+
+
+def peers_of(row: AlertRow) -> frozenset[str]:
+    """Return the peers of Alertmanager that have listed the alert."""
+    return frozenset(row.listed_by.split())
 
 
 def written_annotations(annotations: Labels) -> bytes:

@@ -9,7 +9,8 @@ from router.core import digests, fates
 from router.core.claimed_delivery import ClaimedDelivery, Notice
 from router.core.conversations import change, find_due, put_member
 from router.core.fates import ANY_GENERATION
-from router.core.members import NEVER_NOTIFIED, Transitions
+from router.core.firing import FiringTransition
+from router.core.members import NEVER_NOTIFIED
 from router.core.rows import (
     FIRING,
     GIVEN_UP,
@@ -176,7 +177,7 @@ def notify_instead(
                     )
                 )  # fmt: skip
         subject = subject_of(state, alert, work.group or alert.group_id)
-        Transitions(state, policy, subject, now).fire(decisions, None)
+        FiringTransition(state, policy, subject, now).fire(decisions, None)
         woken.update(each.destination.key for each in decisions)
     return frozenset(woken)
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from router.core.alerts import about_of, labels_of
 from router.core.conversations import open_members
-from router.core.members import Transitions
+from router.core.firing import FiringTransition
 from router.core.rows import DROP, FIRING, GIVEN_UP, NOT_FIRING
 from router.core.state import MissingRows, State
 from router.core.subjects import Subject, subject_of, want_memberships
@@ -122,11 +122,11 @@ def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozens
         if conversation.destination in named or member.decision in (DROP, GIVEN_UP):
             continue
         if not (member.failover and policy.names(conversation.destination)):
-            Transitions(state, policy, subject_of(state, alert, alert.group_id), now).drop(
+            FiringTransition(state, policy, subject_of(state, alert, alert.group_id), now).drop(
                 member, "no longer routed here"
             )
     for group_id in sorted(group_ids):
-        Transitions(state, policy, subject_of(state, alert, group_id), now).fire(decisions, None)
+        FiringTransition(state, policy, subject_of(state, alert, group_id), now).fire(decisions, None)
     return frozenset(named)
 
 

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
-from router.core.accept import Accepting, Receipt, complete, decide_all, put_group
+from router.core.accept import Receipt, decide_all
 from router.core.conversations import change, close_empty
+from router.core.groups import complete_group, put_group
+from router.core.reported_alerts import Accepting
 from router.core.rows import WebhookRow
 from router.core.state import State
 from router.decide import Policy
@@ -58,7 +60,7 @@ def accept_end(
         state.conversations.want("open of group", (group.id,))
         state.ready()
     waited = [row.id for row in state.conversations.of("deciding", arrival)]
-    woken = complete(state, group.id, policy, now) if group.truncated == 0 else set()
+    woken = complete_group(state, group.id, policy, now) if group.truncated == 0 else set()
     woken |= release_waiting(state, arrival)
     close_empty(state, waited)
     state.webhooks.put(state.webhooks[arrival]._replace(undecided=None, sender=""))

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from router.core import digests, fates
-from router.core.accept import complete
 from router.core.claimed_delivery import ClaimedDelivery
 from router.core.conversations import (
     begin_another,
@@ -20,6 +19,7 @@ from router.core.conversations import (
 )
 from router.core.dead_letters import give_up, give_up_recipients, notify_instead, want_notified_instead
 from router.core.fates import ANY_GENERATION
+from router.core.groups import complete_group
 from router.core.members import NEVER_NOTIFIED
 from router.core.rows import NOT_FIRING, RESOLVED, UNKNOWN, MessageRow
 from router.core.state import State
@@ -270,7 +270,7 @@ def _find_due(state: State, id_: int) -> None:
 def _complete_by_now(state: State, group: int, policy: Policy, now: Millis) -> None:
     """Complete the group if Alertmanager has shown all of it during the attempt."""
     if state.groups[group].truncated == 0:
-        complete(state, group, policy, now)
+        complete_group(state, group, policy, now)
 
 
 def _keep_success(

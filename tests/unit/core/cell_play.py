@@ -5,15 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from router.core import rows
-from router.core.accept import complete
 from router.core.claim import begin, claim_conversation, conversation_of, work_of
 from router.core.claimed_delivery import ClaimedDelivery, Notice
 from router.core.conversations import open_conversation, open_slot, put_member
 from router.core.dead_letter_settling import discard, retry
 from router.core.digests import FIRED_SINCE
+from router.core.ending import EndTransition
 from router.core.fates import add
+from router.core.firing import FiringTransition
+from router.core.groups import complete_group
 from router.core.judging import rejudge
-from router.core.members import Transitions
 from router.core.record import record_outcome
 from router.core.release import MANY_MUTED
 from router.core.rows import (
@@ -170,7 +171,7 @@ class Play:
         elif self.cell.settles:
             self._settled()
         elif event == "shown whole":
-            complete(state, self.alert.group_id, self.policy, NOW)
+            complete_group(state, self.alert.group_id, self.policy, NOW)
         else:
             self._recorded()
         member = state.members[self.member.id]
@@ -190,11 +191,10 @@ class Play:
         decided = "send" if how == "resolves" else kind
         decision = decision_of(DecisionKind(decided), self.destination, 0 if how == "repeats" else None)
         change = None if how == "judged" else self._change()
-        transitions = Transitions(self.state, self.policy, self.subject, NOW)
         if how == "resolves":
-            transitions.resolve((decision,), change or 0)
+            EndTransition(self.state, self.policy, self.subject, NOW).resolve((decision,), change or 0)
         else:
-            transitions.fire((decision,), change)
+            FiringTransition(self.state, self.policy, self.subject, NOW).fire((decision,), change)
         return change or 0
 
     def _work(self, status: str) -> ClaimedDelivery:

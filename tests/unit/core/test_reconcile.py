@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.core.conclusions import ALERTS_PER_BATCH, GONE, STALE
 from router.core.judging import ABSENT
-from router.core.presence import ALERTS_PER_BATCH, GONE, STALE
 from router.core.reduce import PEER_LAG
 from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Retry, Status
 from router.store import Answer, ClaimedDelivery, Idle, Listening, Receipt, Reported

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from router.core.presence import ALERTS_PER_BATCH
+from router.core.conclusions import ALERTS_PER_BATCH
 from router.model import (
     HOUR,
     MINUTE,
