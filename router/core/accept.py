@@ -9,7 +9,7 @@ from router.core.ending import EndTransition
 from router.core.firing import FiringTransition
 from router.core.groups import complete_group, put_group
 from router.core.judging import judge, want_judged, want_rejudged
-from router.core.release import muted_by, release_muted, want_released
+from router.core.release import alerts_to_judge, release_muted, want_released
 from router.core.reported_alerts import AcceptedAlert, Accepting, update_alert
 from router.core.rows import ChangeRow, WebhookRow
 from router.core.state import MissingRows, State
@@ -105,7 +105,7 @@ def _want_ended(
     )
     state.members.want("conversation", (row.id for row in over))
     state.ready()
-    want_rejudged(state, policy, muted_by(state, keys), now)
+    want_rejudged(state, policy, alerts_to_judge(state, keys), now)
 
 
 def _destinations_by_subject(

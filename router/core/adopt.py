@@ -86,7 +86,7 @@ def adopt_rules(state: State, adoption: Adoption, now: Millis) -> Phase | None:
     last = state.meta.get(POLICY)
     if last is None or last.value != adoption.policy.fingerprint:
         state.meta.put(MetaRow(POLICY, adoption.policy.fingerprint))
-        move(state, AdoptionCursor(Phase.INDEX))
+        save_cursor(state, AdoptionCursor(Phase.INDEX))
     left = cursor(state, adoption.policy)
     return None if left is None else left.phase
 
@@ -100,7 +100,7 @@ def cursor(state: State, policy: Policy) -> AdoptionCursor | None:
     return None if row is None else AdoptionCursor.read(row.value)
 
 
-def move(state: State, to: AdoptionCursor | None) -> None:
+def save_cursor(state: State, to: AdoptionCursor | None) -> None:
     """Save the cursor. :param to: None: all alerts are judged"""
     row = state.meta.get(CURSOR)
     if to is not None:

@@ -18,20 +18,20 @@ _CACHED_ANNOTATIONS = 1_000
 
 
 @lru_cache(_CACHED_LABEL_SETS)
-def _parsed(text: str) -> Mapping[str, str]:
+def _parsed_labels(text: str) -> Mapping[str, str]:
     labels: Mapping[str, str] = json.loads(text)
     return labels
 
 
 @lru_cache(_CACHED_ANNOTATIONS)
-def _unpacked(packed: bytes) -> Mapping[str, str]:
+def _unpacked_annotations(packed: bytes) -> Mapping[str, str]:
     annotations: Mapping[str, str] = json.loads(unpack(packed))
     return annotations
 
 
 def labels_of(row: AlertRow) -> Labels:
     """Return the labels of an alert. The mapping is shared: callers must not change it."""
-    return _parsed(row.labels)
+    return _parsed_labels(row.labels)
 
 
 def alert_of(row: AlertRow) -> Alert:
@@ -39,7 +39,7 @@ def alert_of(row: AlertRow) -> Alert:
     return Alert(
         fingerprint=row.fingerprint,
         labels=labels_of(row),
-        annotations=_unpacked(row.annotations),
+        annotations=_unpacked_annotations(row.annotations),
         status=Status(row.status),
         starts_at=row.starts_at,
         ends_at=row.ends_at,

@@ -252,7 +252,7 @@ def _claim_digest(
 def report(state: State, id_: int, policy: Policy, now: Millis, scope: DigestScope) -> ClaimedDelivery:
     """Return what a digest reports; its members are judged already. It changes no row."""
     row = state.conversations[id_]
-    view = digests.view(state, row, policy, now, scope)
+    view = digests.digest_view(state, row, policy, now, scope)
     notice = tuple(
         Notice(member.id, member.status, member.notified, held=True)
         for member in state.members.of("conversation", id_)
@@ -269,14 +269,14 @@ def finish_if_empty(state: State, work: ClaimedDelivery, policy: Policy, now: Mi
     view = work.conversation.digest
     if quiet or view is None or not view.empty:
         return False
-    digests.finish(state, work.id, policy, now)
+    digests.finish_digest(state, work.id, policy, now)
     return True
 
 
 def upcoming(state: State, destination: str, policy: Policy, now: Millis, scope: DigestScope) -> Conversation:
     """Return what the next slot of a digest would report now."""
     row, _ = open_slot(state, policy, destination, now)
-    view = replace(digests.view(state, row, policy, now, scope), until=now)
+    view = replace(digests.digest_view(state, row, policy, now, scope), until=now)
     return conversation_of(row, now, (), digest=view)
 
 

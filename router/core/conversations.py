@@ -67,16 +67,18 @@ def open_conversation(
     """
     # The key of a group may be long, and is saved in the group's row.
     kept = subject if kind in {OF_DIGEST, OF_STORM} else ""
-    return _open(state, token_of(destination, source, subject), destination, source, kind, kept, now, given)
+    return _open_episode(
+        state, token_of(destination, source, subject), destination, source, kind, kept, now, given
+    )
 
 
 def open_successor(state: State, row: ConversationRow, now: Millis, **given: Any) -> ConversationRow:
     """Return the conversation that follows one that is over; a new one gets the column values ``given``."""
-    found, _ = _open(state, row.token, row.destination, row.source, row.kind, row.subject, now, given)
+    found, _ = _open_episode(state, row.token, row.destination, row.source, row.kind, row.subject, now, given)
     return found
 
 
-def _open(
+def _open_episode(
     state: State, token: str, destination: str, source: str, kind: str, subject: str, now: Millis,
     given: Mapping[str, Any],
 ) -> tuple[ConversationRow, bool]:  # fmt: skip
@@ -229,7 +231,7 @@ def next_of_changed(state: State, destination: str, since: int) -> Millis | None
 
     :param since: the length of the journal before the changes
     """
-    times = (row.next_at for row in _changed(state, since) if row.destination == destination)
+    times = (row.next_at for row in _changed_since(state, since) if row.destination == destination)
     return min((at for at in times if at is not None), default=None)
 
 
@@ -238,10 +240,10 @@ def is_any_closing(state: State, since: int) -> bool:
 
     :param since: the length of the journal before the changes
     """
-    return any(row.state == rows.CLOSING for row in _changed(state, since))
+    return any(row.state == rows.CLOSING for row in _changed_since(state, since))
 
 
-def _changed(state: State, since: int) -> Iterator[ConversationRow]:
+def _changed_since(state: State, since: int) -> Iterator[ConversationRow]:
     keys = {key for table, key, *_ in state.journal[since:] if table is state.conversations}
     return filter(None, map(state.conversations.get, keys))
 

@@ -38,7 +38,7 @@ class DeliveryUnderWay(Exception):  # noqa: N818  (a state, not an error)
     """A delivery of the conversation is under way; its outcome would overwrite a retry."""
 
 
-def retry(state: State, dead_letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
+def retry_dead_letter(state: State, dead_letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
     """Retry a dead letter: alerts whose status is still the same become due, the others are obsolete.
 
     Return the keys of the destinations that have something to send now; None: there is no such letter, or it is settled.
@@ -51,11 +51,12 @@ def retry(state: State, dead_letter: int, policy: Policy, now: Millis) -> frozen
     if row.recipient:
         if state.conversations[row.conversation_id].delivery_id is not None:
             raise DeliveryUnderWay
-        _retry_alone(state, row, policy, now)
+        _retry_recipient(state, row, policy, now)
     else:
         notices = notices_of(row)
         state.run_all(
-            partial(_retry, state, row, member, notice, policy, now) for member, notice in notices.items()
+            partial(_retry_alert, state, row, member, notice, policy, now)
+            for member, notice in notices.items()
         )
     return settle(state, dead_letter, RETRIED, now)
 
@@ -71,12 +72,12 @@ def retry_some(
     if row is None:
         return False
     state.run_all(
-        partial(_retry, state, row, member, notice, policy, now) for member, notice in notices.items()
+        partial(_retry_alert, state, row, member, notice, policy, now) for member, notice in notices.items()
     )
     return True
 
 
-def discard(state: State, dead_letter: int, now: Millis) -> bool:
+def discard_dead_letter(state: State, dead_letter: int, now: Millis) -> bool:
     """Discard a dead letter: no destination is notified. Return False if there is no such letter, or it is settled."""
     row = _unsettled(state, dead_letter)
     if row is None:
@@ -127,7 +128,7 @@ def _unsettled(state: State, dead_letter: int) -> DeadLetterRow | None:
     return row if row is not None and row.state == "dead" else None
 
 
-def _retry(
+def _retry_alert(
     state: State, dead_letter: DeadLetterRow, id_: int, notice: dict[str, str], policy: Policy, now: Millis
 ) -> None:
     member = state.members.get(id_)
@@ -175,7 +176,7 @@ def _out_of_reach(state: State, member: MemberRow, reason: str, now: Millis) -> 
     after = member._replace(decision=DROP)
     if member.notified not in NOT_FIRING:
         return after
-    fates.move(state, member.id, (Fate.DROPPED, member.rule, reason), now)
+    fates.decide_open(state, member.id, (Fate.DROPPED, member.rule, reason), now)
     return after._replace(at=None, inhibitor=None)
 
 
@@ -190,11 +191,11 @@ def _still_shown(state: State, member: MemberRow, notified: str, now: Millis) ->
     fate, reason, at = Fate.DELIVERED, "notified already", None
     if notified == UNKNOWN:
         fate, reason, at = Fate.PENDING, "an earlier message about its end may have arrived", now
-    fates.move(state, member.id, (fate, member.rule, reason), now)
+    fates.decide_open(state, member.id, (fate, member.rule, reason), now)
     return after._replace(decision=SEND, at=at, reason=reason, inhibitor=None, held_since=None)
 
 
-def _retry_alone(state: State, dead_letter: DeadLetterRow, policy: Policy, now: Millis) -> None:
+def _retry_recipient(state: State, dead_letter: DeadLetterRow, policy: Policy, now: Millis) -> None:
     """Notify one recipient of what the others know: the alerts that still fire, or the ends of those that it was
     notified of.
     """

@@ -38,7 +38,7 @@ def give_up(state: State, work: ClaimedDelivery, reason: str, policy: Policy, no
     Return the keys of the destinations that have something to send now.
     """
     digest = work.conversation.digest is not None
-    _finish(state, work, reason, policy, now)
+    _give_up_members(state, work, reason, policy, now)
     change(
         state, state.conversations[work.id], observed_generation=work.conversation.version, attempts=0,
         not_before=0, tried_since=None,
@@ -46,7 +46,7 @@ def give_up(state: State, work: ClaimedDelivery, reason: str, policy: Policy, no
     write_dead_letter(state, work, reason, now)
     woken = notify_instead(state, work, reason, policy, now)
     if digest:
-        digests.finish(state, work.id, policy, now)
+        digests.finish_digest(state, work.id, policy, now)
     elif state.conversations[work.id].waiting:
         find_due(state, work.id)
     return woken
@@ -56,15 +56,15 @@ def give_up_some(
     state: State, work: ClaimedDelivery, reason: str, policy: Policy, now: Millis
 ) -> frozenset[str]:
     """Give up some alerts of a large conversation: after the dead letter is written, before the attempt ends."""
-    _finish(state, work, reason, policy, now)
+    _give_up_members(state, work, reason, policy, now)
     return notify_instead(state, work, reason, policy, now)
 
 
-def _finish(state: State, work: ClaimedDelivery, reason: str, policy: Policy, now: Millis) -> None:
+def _give_up_members(state: State, work: ClaimedDelivery, reason: str, policy: Policy, now: Millis) -> None:
     for each in work.notices:
         fates.finish(state, each.member, work.conversation.version, Fate.DEAD, reason, now)
         if work.conversation.digest is None:
-            _give_up(state, each, reason, work.conversation.destination, policy, now)
+            _give_up_member(state, each, reason, work.conversation.destination, policy, now)
 
 
 def give_up_recipients(
@@ -81,7 +81,7 @@ def give_up_recipients(
     return frozenset(woken)
 
 
-def _give_up(
+def _give_up_member(
     state: State, notice: Notice, reason: str, destination: str, policy: Policy, now: Millis
 ) -> None:
     """Give up one member. Changes that arrived during the attempt count: an end, a new firing, or a repeat."""

@@ -58,16 +58,18 @@ def scope_of(destination: Destination, policy: Policy) -> DigestScope:
 
 def is_large_digest(state: State, row: ConversationRow, policy: Policy, now: Millis) -> bool:
     """Return whether a digest reports so many alerts that it is claimed in pieces."""
-    return row.is_large or bool(state.ask(MANY_REPORTED, _period(row, policy, now)))
+    return row.is_large or bool(state.ask(MANY_REPORTED, _reported_period(row, policy, now)))
 
 
-def _period(row: ConversationRow, policy: Policy, now: Millis) -> tuple[Millis, Millis]:
+def _reported_period(row: ConversationRow, policy: Policy, now: Millis) -> tuple[Millis, Millis]:
     return row.since or 0, max(row.slot or 0, policy.schedules[row.destination].previous(now))
 
 
-def view(state: State, row: ConversationRow, policy: Policy, now: Millis, scope: DigestScope) -> DigestView:
+def digest_view(
+    state: State, row: ConversationRow, policy: Policy, now: Millis, scope: DigestScope
+) -> DigestView:
     """Return what a digest reports. A late digest covers all slots up to the latest one."""
-    since, until = _period(row, policy, now)
+    since, until = _reported_period(row, policy, now)
     own = [each for each in state.members.of("conversation", row.id) if each.decision == rows.DIGEST]
     own.sort(key=lambda each: each.alert_id)
     held = state.members.of("held", 1)
@@ -129,7 +131,7 @@ def _others(
     return tuple(lines)
 
 
-def finish(state: State, id_: int, policy: Policy, now: Millis) -> None:
+def finish_digest(state: State, id_: int, policy: Policy, now: Millis) -> None:
     """Close a digest; its members go on in the next slot. Those of a large one do so in pieces, see :func:`go_on`."""
     row = state.conversations[id_]
     if not row.is_large:
@@ -192,7 +194,7 @@ def close_slots(state: State, policy: Policy, now: Millis) -> None:
     ]
     state.members.want("conversation", (slot.id for slot in gone if not slot.is_large))
     state.ready()
-    state.run_all(partial(finish, state, slot.id, policy, now) for slot in gone)
+    state.run_all(partial(finish_digest, state, slot.id, policy, now) for slot in gone)
 
 
 def open_slots(state: State, policy: Policy, now: Millis) -> None:

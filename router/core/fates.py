@@ -28,7 +28,7 @@ def add(
     )  # fmt: skip
 
 
-def move(
+def decide_open(
     state: State, member: int, decision: FateDecision, now: Millis, configuration: int | None = None
 ) -> None:
     """Give the open fates of a member another decision.
@@ -36,7 +36,7 @@ def move(
     :param configuration: id of the configuration that decided; None: the state of the member did
     """
     for row in state.fates.of("open of member", member):
-        decide(state, row, decision, now, configuration)
+        decide_again(state, row, decision, now, configuration)
 
 
 def finish(state: State, member: int, generation: int, fate: Fate, reason: str, now: Millis) -> None:
@@ -52,16 +52,16 @@ def make_obsolete(state: State, member: int, rule: str, reason: str, now: Millis
         if row.rule == rule:
             state.fates.put(row._replace(fate=str(Fate.OBSOLETE), reason=reason, updated_at=now))
         else:
-            decide(state, row, (Fate.OBSOLETE, rule, reason), now)
+            decide_again(state, row, (Fate.OBSOLETE, rule, reason), now)
 
 
 def settle_dead(state: State, member: int, fate: Fate, reason: str, now: Millis) -> None:
     """Give the dead fates of a member a new decision: its dead letter is settled."""
     for row in state.fates.of("dead of member", member):
-        decide(state, row, (fate, row.rule, reason), now)
+        decide_again(state, row, (fate, row.rule, reason), now)
 
 
-def decide(
+def decide_again(
     state: State, row: FateRow, decision: FateDecision, now: Millis, configuration: int | None = None
 ) -> None:
     """Give a fate a new decision. Its former states are kept as rows, unless the decision is the same."""

@@ -177,7 +177,7 @@ class FiringTransition(MemberTransition):
         for row in self._state.fates.of("change", last) if last is not None else ():
             if row.member_id == member.id and row.fate == Fate.DROPPED:
                 new = fate, decision.rule, decision.reason
-                fates.decide(self._state, row, new, self._now, self._policy.configuration.id)
+                fates.decide_again(self._state, row, new, self._now, self._policy.configuration.id)
 
     def _add(self, conversation: int, decision: Decision) -> int:
         held = decision.kind in (DecisionKind.HOLD, DecisionKind.INHIBITED)
@@ -191,7 +191,7 @@ class FiringTransition(MemberTransition):
         ).id  # fmt: skip
 
     def _move(self, member: int, fate: Fate, rule: str, reason: str) -> None:
-        fates.move(self._state, member, (fate, rule, reason), self._now, self._policy.configuration.id)
+        fates.decide_open(self._state, member, (fate, rule, reason), self._now, self._policy.configuration.id)
 
     def _last_change(self) -> int | None:
         """Return the last change of the alert, and count one more fate of it: the rules have added a destination since it

@@ -70,13 +70,13 @@ ALL = "all"
 _ALL_ROWS = RowIndex(ALL, ())
 
 
-WEBHOOKS = Table("webhooks", WebhookRow)
+WEBHOOK_TABLE = Table("webhooks", WebhookRow)
 
 
-GROUPS = Table("groups", GroupRow, (RowIndex("key", ("source", "receiver", "group_key"), unique=True),))
+GROUP_TABLE = Table("groups", GroupRow, (RowIndex("key", ("source", "receiver", "group_key"), unique=True),))
 
 
-ALERTS = Table(
+ALERT_TABLE = Table(
     "alerts",
     AlertRow,
     (
@@ -86,7 +86,7 @@ ALERTS = Table(
 )
 
 
-INHIBITORS = Table(
+INHIBITOR_TABLE = Table(
     "inhibitors",
     InhibitorRow,
     (RowIndex("key", ("key",)), RowIndex("alert", ("alert_id",), ids=True)),
@@ -94,7 +94,7 @@ INHIBITORS = Table(
 )
 
 
-CONVERSATIONS = Table(
+CONVERSATION_TABLE = Table(
     "conversations",
     ConversationRow,
     (
@@ -107,7 +107,7 @@ CONVERSATIONS = Table(
 )
 
 
-MEMBERS = Table(
+MEMBER_TABLE = Table(
     "members",
     MemberRow,
     (
@@ -123,10 +123,10 @@ MEMBERS = Table(
 )  # fmt: skip
 
 
-CHANGES = Table("changes", ChangeRow)
+CHANGE_TABLE = Table("changes", ChangeRow)
 
 
-FATES = Table(
+FATE_TABLE = Table(
     "fates",
     FateRow,
     (
@@ -137,36 +137,37 @@ FATES = Table(
 )
 
 
-FORMER_FATES = Table("former_fates", FormerFateRow)
+FORMER_FATE_TABLE = Table("former_fates", FormerFateRow)
 
 
-DELIVERIES = Table("deliveries", DeliveryRow)
+DELIVERY_TABLE = Table("deliveries", DeliveryRow)
 
 
-MESSAGES = Table("messages", MessageRow)
+MESSAGE_TABLE = Table("messages", MessageRow)
 
 
-DEAD_LETTERS = Table(
+DEAD_LETTER_TABLE = Table(
     "dead_letters",
     DeadLetterRow,
     (RowIndex("open of conversation", ("conversation_id",), {"state": ("dead",)}, ids=True),),
 )
 
 
-META = Table("meta", MetaRow, (), ("key",))
+META_TABLE = Table("meta", MetaRow, (), ("key",))
 
 
-CONFIGURATIONS = Table("configurations", ConfigurationRow)
+CONFIGURATION_TABLE = Table("configurations", ConfigurationRow)
 
 
-DESTINATIONS = Table("destinations", DestinationRow, (_ALL_ROWS,), ("key",))
+DESTINATION_TABLE = Table("destinations", DestinationRow, (_ALL_ROWS,), ("key",))
 
 
-FRAGMENTS = Table("fragments", FragmentRow, (_ALL_ROWS,), ("name",))
+FRAGMENT_TABLE = Table("fragments", FragmentRow, (_ALL_ROWS,), ("name",))
 
 
 # A table comes before the tables that refer to it.
 TABLES: tuple[Table[Any], ...] = (
-    META, DESTINATIONS, FRAGMENTS, WEBHOOKS, GROUPS, ALERTS, INHIBITORS, CONVERSATIONS, MEMBERS, CHANGES, FATES,
-    DELIVERIES, DEAD_LETTERS, FORMER_FATES, MESSAGES, CONFIGURATIONS,
+    META_TABLE, DESTINATION_TABLE, FRAGMENT_TABLE, WEBHOOK_TABLE, GROUP_TABLE, ALERT_TABLE, INHIBITOR_TABLE,
+    CONVERSATION_TABLE, MEMBER_TABLE, CHANGE_TABLE, FATE_TABLE, DELIVERY_TABLE, DEAD_LETTER_TABLE, FORMER_FATE_TABLE,
+    MESSAGE_TABLE, CONFIGURATION_TABLE,
 )  # fmt: skip

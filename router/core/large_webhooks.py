@@ -13,7 +13,7 @@ from router.model import Alert, Millis, Status, Webhook
 from router.packed import unpack
 
 
-def keep(state: State, webhook: Webhook, source: str, body: bytes, now: Millis) -> int:
+def keep_webhook(state: State, webhook: Webhook, source: str, body: bytes, now: Millis) -> int:
     """Keep a webhook whose alerts are decided in pieces. Return its number in the order of arrival."""
     arrival = state.new_id()
     state.webhooks.put(
@@ -75,7 +75,7 @@ def release_waiting(state: State, arrival: int) -> set[str]:
     return {row.destination for row in waiting}
 
 
-def give_up(state: State, arrival: int, reason: str) -> set[str]:
+def quarantine_undecided(state: State, arrival: int, reason: str) -> set[str]:
     """Quarantine a webhook whose alerts cannot be decided. The alerts that were decided stay so, and are sent."""
     row = state.webhooks[arrival]
     body = unpack(row.body)  # a quarantined body is kept as it came

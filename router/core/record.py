@@ -116,10 +116,10 @@ def apply_outcome(
     """Apply an outcome to a conversation, which a storm may have absorbed."""
     match outcome:
         case Delivered():
-            accepted = _delivered(state, work, outcome, policy, now)
+            accepted = _record_delivered(state, work, outcome, policy, now)
             return Recorded(accepted, give_up_recipients(state, work, outcome.refused, policy, now))
         case Retry() | Broken():
-            _retry(state, work, outcome, policy, now, not_before)
+            _record_failure(state, work, outcome, policy, now, not_before)
             if isinstance(outcome, Retry):
                 return Recorded(wake=give_up_recipients(state, work, outcome.refused, policy, now))
         case Rejected():
@@ -203,17 +203,17 @@ def _apply_to_storm(
     return Recorded()
 
 
-def _delivered(
+def _record_delivered(
     state: State, work: ClaimedDelivery, outcome: Delivered, policy: Policy, now: Millis
 ) -> tuple[Millis, ...]:
     accepted = record_notified(state, work, policy, now)
     _keep_success(state, work, outcome, now, 0)
     if work.conversation.digest is not None:
-        digests.finish(state, work.id, policy, now)
+        digests.finish_digest(state, work.id, policy, now)
     else:
         _find_due(state, work.id)
         if work.conversation.over:
-            _close(state, work, now)
+            _close_if_over(state, work, now)
             return accepted
         if work.conversation.truncated and work.group is not None:
             _complete_by_now(state, work.group, policy, now)
@@ -292,7 +292,7 @@ def _keep_failure(state: State, work: ClaimedDelivery, outcome: Retry | Broken, 
     )  # fmt: skip
 
 
-def _close(state: State, work: ClaimedDelivery, now: Millis) -> None:
+def _close_if_over(state: State, work: ClaimedDelivery, now: Millis) -> None:
     """Close a conversation that is over. Firing alerts that were not notified begin another conversation."""
     row = state.conversations[work.id]
     if row.known:
@@ -302,7 +302,7 @@ def _close(state: State, work: ClaimedDelivery, now: Millis) -> None:
     begin_another(state, row, members, now)
 
 
-def _retry(
+def _record_failure(
     state: State,
     work: ClaimedDelivery,
     outcome: Retry | Broken,

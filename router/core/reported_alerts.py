@@ -69,7 +69,7 @@ def update_alert(accepting: Accepting, reported: Alert) -> AcceptedAlert:
     peer_duplicate = row is not None and row.peer != peer and now - row.seen_at < PEER_LAG
     alert = known.alert
     level, _ = policy.severity.of(alert.labels)
-    doubt_until, doubt = _doubt(known.doubt, row, accepting.group)
+    doubt_until, doubt = _doubt_columns(known.doubt, row, accepting.group)
     number = state.new_id() if row is None else row.id
     after = state.alerts.put(
         AlertRow(
@@ -109,7 +109,7 @@ def _out_of_date(accepting: Accepting, row: AlertRow, reported: Alert) -> Accept
     return AcceptedAlert(subject, alert, Change.REPEATED, peer_duplicate=True, doubt=known.doubt is not None)
 
 
-def _doubt(doubt: Doubt | None, row: AlertRow | None, group: int) -> tuple[Millis | None, str | None]:
+def _doubt_columns(doubt: Doubt | None, row: AlertRow | None, group: int) -> tuple[Millis | None, str | None]:
     """Return the columns of a doubt. If the doubt lasts, the alert fires in every group that reported it."""
     if doubt is None:
         return None, None

@@ -255,7 +255,7 @@ def _is_due(row: ConversationRow, now: Millis) -> bool:
     return row.next_at is not None and row.next_at <= now
 
 
-def view(
+def storm_view(
     state: State,
     known: StormProgress,
     storm: ClaimedDelivery,

@@ -99,7 +99,7 @@ def explain_alert(
         level,
         known,
         steps,
-        tuple(_hours(taking, now)),
+        tuple(_hours_of_routes(taking, now)),
         muting,
         decide(labels, policy, now, source),
     )
@@ -124,7 +124,7 @@ def _steps(route: Route, key: str, depth: int, labels: Labels) -> Iterator[Route
     yield from below
 
 
-def _hours(routes: list[Route], now: Millis) -> Iterator[RouteHours]:
+def _hours_of_routes(routes: list[Route], now: Millis) -> Iterator[RouteHours]:
     for route in routes:
         hours = route.hours
         if hours is not None:

@@ -33,7 +33,7 @@ class Refusal:
 
     @property
     def shown(self) -> str:
-        return _shown(self.reason, self.words)
+        return _reason_and_words(self.reason, self.words)
 
 
 class _Failure:
@@ -45,10 +45,10 @@ class _Failure:
 
     @property
     def shown(self) -> str:
-        return _shown(self.reason, self.words)
+        return _reason_and_words(self.reason, self.words)
 
 
-def _shown(reason: str, words: str) -> str:
+def _reason_and_words(reason: str, words: str) -> str:
     return f"{reason}: {words}" if words else reason
 
 

@@ -91,4 +91,4 @@ class BuildStormView(BaseJob):
         state.conversations.want("id", (self.storm.id,))
         state.deliveries.want("id", (self.storm.delivery,))
         state.ready()
-        return storms.view(state, known, self.storm, self.parts, self.policy, full=self.full)
+        return storms.storm_view(state, known, self.storm, self.parts, self.policy, full=self.full)

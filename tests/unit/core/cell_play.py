@@ -8,7 +8,7 @@ from router.core import rows
 from router.core.claim import begin, claim_conversation, conversation_of, work_of
 from router.core.claimed_delivery import ClaimedDelivery, Notice
 from router.core.conversations import open_conversation, open_slot, put_member
-from router.core.dead_letter_settling import discard, retry
+from router.core.dead_letter_settling import discard_dead_letter, retry_dead_letter
 from router.core.digests import FIRED_SINCE
 from router.core.ending import EndTransition
 from router.core.fates import add
@@ -227,6 +227,6 @@ class Play:
             )
         )  # fmt: skip
         if self.cell.event == "discarded":
-            discard(self.state, letter.id, NOW)
+            discard_dead_letter(self.state, letter.id, NOW)
         else:
-            retry(self.state, letter.id, self.policy, NOW)
+            retry_dead_letter(self.state, letter.id, self.policy, NOW)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from router.core.accept import accept_webhook
 from router.core.claim import claim_conversation
-from router.core.dead_letter_settling import retry
+from router.core.dead_letter_settling import retry_dead_letter
 from router.core.record import record_outcome
 from router.core.rows import GIVEN_UP
 from router.decide import Route
@@ -38,6 +38,6 @@ def test_nothing_stays_due_or_pending_after_the_retry() -> None:
         state, work, Retry("http 503"), _WITHOUT, later, later
     )  # the rules changed while it was under way
     (letter,) = state.dead_letters
-    retry(state, letter.id, _WITHOUT, later)
+    retry_dead_letter(state, letter.id, _WITHOUT, later)
     assert {row.fate for row in state.fates} == {Fate.DROPPED}
     assert state.conversations[member.conversation_id].due_at is None
