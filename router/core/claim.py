@@ -55,12 +55,12 @@ def want_conversations(state: State, policy: Policy, ids: list[int], now: Millis
         member.alert_id
         for id_ in ids
         for member in state.members.of("conversation", id_)
-        if is_unjudged(state, member, policy, now)
+        if needs_rejudging(state, member, policy, now)
     }
     want_rejudged(state, policy, stale, now)
 
 
-def is_unjudged(state: State, member: MemberRow, policy: Policy, now: Millis) -> bool:
+def needs_rejudging(state: State, member: MemberRow, policy: Policy, now: Millis) -> bool:
     """Return whether a member is to be judged again before its first notification. It is not if no decision can have
     changed: the rules send its alert there at any hour, and nothing mutes it.
     """
@@ -223,7 +223,7 @@ def _nothing_due(state: State, id_: int, now: Millis) -> None:
 def judge_once_more(state: State, id_: int, policy: Policy, now: Millis) -> None:
     """Judge the due members of a conversation again whose firing was not notified."""
     for member in state.members.of("conversation", id_):
-        if is_unjudged(state, member, policy, now):
+        if needs_rejudging(state, member, policy, now):
             rejudge(state, policy, member.alert_id, now)
 
 

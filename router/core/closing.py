@@ -22,16 +22,16 @@ def close_some(state: State, id_: int, ids: Sequence[int], policy: Policy, now: 
     if not members:
         change(state, row, state=CLOSED)
     elif row.slot is not None:
-        digests.go_on(state, row, members, policy, now)
+        digests.move_to_next_slot(state, row, members, policy, now)
     else:
-        _go_on(state, row, members, now)
+        _move_to_successor(state, row, members, now)
     for each in ids:
         member = state.members[each]
         if member.conversation_id == id_:
             state.members.put(member._replace(open=0))
 
 
-def _go_on(state: State, row: ConversationRow, members: Sequence[MemberRow], now: Millis) -> None:
+def _move_to_successor(state: State, row: ConversationRow, members: Sequence[MemberRow], now: Millis) -> None:
     waiting = [each for each in members if each.status == FIRING and each.notified in NOT_FIRING]
     if not waiting:
         return
@@ -48,16 +48,16 @@ def _go_on(state: State, row: ConversationRow, members: Sequence[MemberRow], now
     for each in waiting:
         there = None if successor is None else state.members.one("pair", (successor.id, each.alert_id))
         if there is not None:  # it has fired again since
-            _empty(state, each)
+            _end_member(state, each)
             for fate in state.fates.of("open of member", each.id):
                 state.fates.put(fate._replace(member_id=there.id, generation=0))
         elif state.alerts[each.alert_id].status != FIRING:  # it has ended since
-            _empty(state, each)
+            _end_member(state, each)
             fates.finish(state, each.id, fates.ANY_GENERATION, Fate.OBSOLETE, NEVER_NOTIFIED, now)
         else:
             alone.append(each)
     begin_another(state, row, alone, now)
 
 
-def _empty(state: State, member: MemberRow) -> None:
+def _end_member(state: State, member: MemberRow) -> None:
     put_member(state, member._replace(status=RESOLVED, at=None, inhibitor=None), member)

@@ -142,7 +142,7 @@ def _retry_alert(
     fate, reason = Fate.OBSOLETE, NEVER_NOTIFIED
     firing, after = member.status == FIRING, member
     # The rules name it, or it is kept because other ends are still to be sent to it.
-    if not policy.names(there) and state.destinations.get(there) is None:
+    if not policy.has_destination(there) and state.destinations.get(there) is None:
         fate, reason = Fate.DROPPED, "its destination is gone from the rules"
         after = _out_of_reach(state, member, reason, now)
     elif not is_open or (firing and notice["status"] == RESOLVED):

@@ -135,13 +135,13 @@ def finish_digest(state: State, id_: int, policy: Policy, now: Millis) -> None:
     """Close a digest; its members go on in the next slot. Those of a large one do so in pieces, see :func:`go_on`."""
     row = state.conversations[id_]
     if not row.is_large:
-        go_on(state, row, state.members.of("conversation", id_), policy, now)
+        move_to_next_slot(state, row, state.members.of("conversation", id_), policy, now)
     elif row.destination in policy.schedules:
         open_slot(state, policy, row.destination, now)
     close(state, id_)
 
 
-def go_on(
+def move_to_next_slot(
     state: State, row: ConversationRow, members: Sequence[MemberRow], policy: Policy, now: Millis
 ) -> None:
     """Move members of a digest that is over to the next slot: those that still fire, and those with open fates. Running
@@ -161,16 +161,16 @@ def go_on(
         alert = state.alerts[member.alert_id]
         goes_on = alert.status == FIRING and member.decision in (rows.DIGEST, rows.INHIBITED)
         if goes_on or state.fates.of("open of member", member.id):
-            _carry(state, member, alert, successor.id)
+            _add_to_slot(state, member, alert, successor.id)
 
 
 def report_next(state: State, member: MemberRow, destination: str, policy: Policy, now: Millis) -> None:
     """Add a member of a closed slot to the next one, with its open fates."""
     successor, _ = open_slot(state, policy, destination, now)
-    _carry(state, member, state.alerts[member.alert_id], successor.id)
+    _add_to_slot(state, member, state.alerts[member.alert_id], successor.id)
 
 
-def _carry(state: State, member: MemberRow, alert: AlertRow, successor: int) -> None:
+def _add_to_slot(state: State, member: MemberRow, alert: AlertRow, successor: int) -> None:
     there = state.members.one("pair", (successor, alert.id))
     if there is None:
         there = put_member(

@@ -38,7 +38,7 @@ def complete_group(state: State, group: int, policy: Policy, now: Millis) -> set
         row
         for row in over
         # A destination that the rules no longer name and that the store does not keep has no lane.
-        if (policy.names(row.destination) or state.destinations.get(row.destination) is not None)
+        if (policy.has_destination(row.destination) or state.destinations.get(row.destination) is not None)
         and sends_ends(state, policy, row.destination)
     ]
     close_empty(state, {row.id for row in over} - {row.id for row in kept_open})

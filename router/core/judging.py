@@ -121,7 +121,7 @@ def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozens
             )
         if conversation.destination in named or member.decision in (DROP, GIVEN_UP):
             continue
-        if not (member.failover and policy.names(conversation.destination)):
+        if not (member.failover and policy.has_destination(conversation.destination)):
             FiringTransition(state, policy, subject_of(state, alert, alert.group_id), now).drop(
                 member, "no longer routed here"
             )

@@ -7,7 +7,15 @@ ones are no news any more.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from router.core.claim import begin, conversation_of, is_due, is_news, is_unjudged, with_new_version, work_of
+from router.core.claim import (
+    begin,
+    conversation_of,
+    is_due,
+    is_news,
+    needs_rejudging,
+    with_new_version,
+    work_of,
+)
 from router.core.claimed_delivery import ClaimedDelivery
 from router.core.conversations import change, close_if_empty, find_due, put_member
 from router.core.dead_letters import give_up_some, notify_instead, want_notified_instead
@@ -42,7 +50,7 @@ def mark(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis
     state.alerts.want("id", (state.members[each].alert_id for each in ids))
     state.ready()
     stale = [
-        member.alert_id for each in ids if is_unjudged(state, member := state.members[each], policy, now)
+        member.alert_id for each in ids if needs_rejudging(state, member := state.members[each], policy, now)
     ]
     rejudge_all(state, policy, stale, now)
     settle_due_ends(state, state.conversations[id_], [state.members[each] for each in ids], policy, now)

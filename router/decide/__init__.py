@@ -60,7 +60,7 @@ def decide(
 
 
 def _decisions_of_route(route: Route, policy: Policy, now: Millis, wait: Millis) -> Iterator[Decision]:
-    closed = route.hours is not None and not route.hours.open(now)
+    closed = route.hours is not None and not route.hours.is_open(now)
     why = route.hours.closed_by(now) if route.hours is not None and closed else ""
     for destination in policy.receivers[route.receiver]:
         repeat = route.repeats(destination, open_=not closed or route.outside is Outside.SEND)

@@ -128,6 +128,6 @@ def _hours_of_routes(routes: list[Route], now: Millis) -> Iterator[RouteHours]:
     for route in routes:
         hours = route.hours
         if hours is not None:
-            is_open = hours.open(now)
+            is_open = hours.is_open(now)
             changes_at = hours.next_closing(now) if is_open else hours.next_opening(now)
             yield RouteHours(route, is_open, "" if is_open else hours.closed_by(now), changes_at)

@@ -46,11 +46,11 @@ class Interval:
 
     def contains(self, now: Millis) -> bool:
         local = local_time(now, self.zone)
-        return _in_any_range(self.times, local.hour * 60 + local.minute, exclusive=True) and self.on(
+        return _in_any_range(self.times, local.hour * 60 + local.minute, exclusive=True) and self.holds_on(
             local.date()
         )
 
-    def on(self, day: date) -> bool:
+    def holds_on(self, day: date) -> bool:
         """Return whether the conditions on the date hold."""
         return (
             _in_any_range(self.weekdays, _weekday_number(day))
@@ -124,7 +124,7 @@ class Hours:
     )
     """The last search: since when its result is valid, the opening that it found, and until when it is valid."""
 
-    def open(self, now: Millis) -> bool:
+    def is_open(self, now: Millis) -> bool:
         if any(interval.contains(now) for interval in self.mute):
             return False
         return not self.active or any(interval.contains(now) for interval in self.active)
@@ -145,15 +145,15 @@ class Hours:
             since, opening, until = self._found[0]
             if since <= now < until:
                 return opening
-        opening = next((at for at in self._candidates(now, days) if self.open(at)), None)
-        if not self.open(now):
+        opening = next((at for at in self._candidates(now, days) if self.is_open(at)), None)
+        if not self.is_open(now):
             # A search that finds nothing takes long, and each alert asks for it.
             self._found[:] = [(now, opening, now + DAY if opening is None else opening)]
         return opening
 
     def next_closing(self, now: Millis, days: int = HORIZON_DAYS) -> Millis | None:
         """Return the first instant after ``now`` at which it is closed, within ``days``; None: there is none."""
-        return next((at for at in self._candidates(now, days) if not self.open(at)), None)
+        return next((at for at in self._candidates(now, days) if not self.is_open(at)), None)
 
     def describe(self, at: Millis) -> str:
         """Return a moment in the zone of these hours: ``Mon 09:00 Europe/Berlin``."""

@@ -35,7 +35,7 @@ class Severity:
 LEVEL = "\0level"
 
 
-def is_level(level: str) -> Matcher:
+def level_matcher(level: str) -> Matcher:
     return Matcher(LEVEL, "=", level)
 
 
@@ -111,7 +111,7 @@ class Route:
     @property
     def conditions(self) -> tuple[Matcher, ...]:
         """All matchers, with one for the severity."""
-        return self.matchers if self.severity is None else (is_level(self.severity), *self.matchers)
+        return self.matchers if self.severity is None else (level_matcher(self.severity), *self.matchers)
 
     @property
     def key(self) -> str:
@@ -242,6 +242,6 @@ class Policy:
         if own:
             yield (self.root,)
 
-    def names(self, destination: str) -> bool:
+    def has_destination(self, destination: str) -> bool:
         """Return whether some receiver has a destination with this key."""
         return destination in self.destinations

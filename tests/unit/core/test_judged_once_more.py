@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from router.core.claim import is_unjudged
+from router.core.claim import needs_rejudging
 from router.core.rows import HOLD, MemberRow
 from router.model import HOUR, MINUTE, Delivered, Retry
 from tests.unit.core.world import NIGHT, RULES, SLACK, TEAM, World, alert
@@ -21,7 +21,7 @@ def member_at(world: World, key: str) -> MemberRow:
 
 
 def unjudged(world: World, key: str) -> bool:
-    return is_unjudged(world.state, member_at(world, key), world.policy, world.now)
+    return needs_rejudging(world.state, member_at(world, key), world.policy, world.now)
 
 
 def test_an_alert_sent_at_any_hour_is_not_judged_again() -> None:
