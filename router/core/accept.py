@@ -1,4 +1,4 @@
-"""Accepting a webhook: its alerts become changes, decisions and fates, all of them or none."""
+"""Accepting a webhook: its alerts become changes, decisions and fates. Either all of them are saved or none."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,12 +21,12 @@ from router.model import Change, Decision, DecisionKind, Destination, Millis, St
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What accepting a webhook committed."""
+    """The result of accepting a webhook."""
 
     changes: tuple[tuple[Change, str, bool], ...] = ()
-    """(kind, level, whether the severity label of the alert named a known level), one for each change"""
+    """For each change: its kind, the level of the alert, and whether its severity label names a known level."""
     decisions: tuple[tuple[str, DecisionKind], ...] = ()
-    """(destination key, kind of decision)"""
+    """For each decision: the key of the destination, and the kind."""
     wake: frozenset[str] = frozenset()
     """The keys of destinations that may have something to send."""
     unreleased: bool = False
@@ -46,10 +46,10 @@ def merged(*receipts: Receipt) -> Receipt:
 def want_accepted(
     state: State, webhook: Webhook, source: str, policy: Policy, now: Millis, *, whole: bool = True
 ) -> None:
-    """Load the rows that :func:`accept_webhook` needs, in rounds.
+    """Request the rows that :func:`accept_webhook` needs.
 
     :param whole: the webhook has all its alerts, not only a piece
-    :raises MissingRows: rows are not loaded yet
+    :raises MissingRows: some are not loaded yet
     """
     state.groups.want("key", ((source, webhook.receiver, webhook.group_key),))
     state.alerts.want("identity", ((source, alert.identity) for alert in webhook.alerts))
@@ -91,7 +91,7 @@ def want_accepted(
 def _want_ended(
     state: State, policy: Policy, ending: list[int], conversations: set[int], now: Millis
 ) -> None:
-    """Load the rows that the ends of these alerts need: the alerts that they muted, and conversations that may close."""
+    """Request the rows that the ends of these alerts need: the alerts that they muted, and conversations that may close."""
     keys = {each.key for id_ in ending for each in state.inhibitors.of("alert", id_)}
     want_released(state, keys)
     state.dead_letters.want("open of conversation", conversations)

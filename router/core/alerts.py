@@ -52,7 +52,7 @@ def alert_of(row: AlertRow) -> Alert:
 
 
 def firing_rows(state: State, ids: Iterable[int]) -> list[AlertRow]:
-    """Return the rows of these alerts that fire. :raises MissingRows: rows are not loaded yet"""
+    """Return the rows of these alerts that fire. :raises MissingRows: some are not loaded yet"""
     return [row for id_ in ids if (row := state.alerts.get(id_)) is not None and row.status == FIRING]
 
 

@@ -41,7 +41,7 @@ _ENDED_KEPT = 1_000
 
 
 def want_conversations(state: State, policy: Policy, ids: list[int], now: Millis) -> None:
-    """Load the rows that a claim of these conversations needs, in rounds. :raises MissingRows: not loaded yet"""
+    """Request the rows that a claim of these conversations needs. :raises MissingRows: some are not loaded yet"""
     state.meta.want("id", (DATABASE_ID,))
     state.conversations.want("id", ids)
     state.members.want("conversation", ids)
@@ -61,8 +61,9 @@ def want_conversations(state: State, policy: Policy, ids: list[int], now: Millis
 
 
 def needs_rejudging(state: State, member: MemberRow, policy: Policy, now: Millis) -> bool:
-    """Return whether a member is to be judged again before its first notification. It is not if no decision can have
-    changed: the rules send its alert there at any hour, and nothing mutes it.
+    """Return whether a member is to be judged again before its first notification.
+
+    It is not if no decision can have changed: the rules send its alert there at any hour, and nothing mutes it.
     """
     if member.status != FIRING or member.notified not in NOT_FIRING:
         return False
@@ -133,8 +134,9 @@ def take_back(state: State, work: ClaimedDelivery) -> ConversationRow:
 
 
 def present_state(state: State, id_: int, policy: Policy, now: Millis) -> ClaimedDelivery | None:
-    """Return what a due conversation is to say; the attempt is not logged yet. None: it has nothing to say, and is not
-    due any more.
+    """Return what a due conversation is to say, and mark its news as ``unknown``. The attempt is not logged yet.
+
+    None: it has nothing to say, and is not due any more.
     """
     judge_once_more(state, id_, policy, now)
     members = state.members.of("conversation", id_)
@@ -172,7 +174,7 @@ def work_about(
     before: Mapping[int, str],
     now: Millis,
 ) -> ClaimedDelivery:
-    """Return what is to be sent.
+    """Return the attempt to send a conversation with these members.
 
     :param known: all members of the conversation, with their alerts
     :param before: what the destination was notified of before, by id of the members that have news
@@ -230,7 +232,10 @@ def judge_once_more(state: State, id_: int, policy: Policy, now: Millis) -> None
 def start_report(
     state: State, work: ClaimedDelivery, policy: Policy, now: Millis, *, quiet: bool
 ) -> ClaimedDelivery | None:
-    """Begin the delivery of a digest that was read beside the writer; None: it is not due, or reports nothing."""
+    """Begin the delivery of a large digest, whose content was read on a reader's connection.
+
+    None: it is not due, or reports nothing.
+    """
     row = state.conversations[work.id]
     if row.next_at is None or row.next_at > now:
         return None

@@ -1,5 +1,5 @@
-"""Closing: a large conversation is closed in pieces, each piece in a batch of its own. Members that are not over go on in
-the next slot of the digest, or in another conversation.
+"""Closing: a large conversation is closed in pieces, each piece in a batch of its own. Members that are not over move
+to the next slot of the digest, or to another conversation.
 
 A piece may run twice, because the process may end between two pieces.
 """

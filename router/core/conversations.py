@@ -1,4 +1,4 @@
-"""Conversations: found, opened in episodes, counted, due and closed.
+"""Conversations: how they are found, opened in episodes, counted, made due, and closed.
 
 A conversation is closed when nothing in it fires and nothing is left to notify.
 """
@@ -27,10 +27,11 @@ from router.decide import Policy
 from router.model import Conversation, Millis
 
 DATABASE_ID = "database_id"
+"""A key of the meta table, see :func:`database_id`."""
 FIRST_DUE = "first due"
-"""A question: when the first member of a conversation is due by the saved rows (epoch ms); None: none is."""
+"""A query: when the first member of a conversation is due, by the saved rows (epoch ms); None: none is due."""
 ONE_ENDED = "one ended"
-"""A question: a list with one member id of a conversation whose end was notified, by the saved rows."""
+"""A query: a list with the id of one member of a conversation whose end was notified, by the saved rows."""
 _LEAST_URGENT = 99
 # A batch computes the same tokens several times.
 _CACHED_TOKENS = 10_000
@@ -261,7 +262,7 @@ def open_members(state: State, alert: int) -> list[MemberRow]:
 
 
 def close_empty(state: State, ids: Iterable[int]) -> None:
-    """Close those of these conversations that have nothing left to say, after something in them ended."""
+    """Close each of these conversations that has nothing left to say, after something in it ended."""
     empty = [id_ for id_ in sorted(ids) if has_nothing_to_say(state.conversations[id_])]
     state.dead_letters.want("open of conversation", empty)
     state.members.want("conversation", (id_ for id_ in empty if not state.conversations[id_].is_large))
@@ -271,7 +272,7 @@ def close_empty(state: State, ids: Iterable[int]) -> None:
 
 
 def has_nothing_to_say(row: ConversationRow) -> bool:
-    """Return whether an open conversation has nothing that fires, is known as firing, or waits."""
+    """Return whether an open conversation has no alert that fires, that counts as firing at its destination, or that is due."""
     is_of_group = row.state == rows.OPEN and row.kind in {OF_GROUP, OF_ALERT}
     return is_of_group and not (row.firing or row.known or row.waiting)
 

@@ -29,8 +29,6 @@ from router.decide import Policy
 from router.model import KNOWN_FIRING, KNOWN_OVER, LATE, Fate, Millis
 
 RETRIED = "retried"
-
-
 DISCARDED = "discarded by hand"
 
 
@@ -240,7 +238,7 @@ def _is_end_sent(state: State, conversation: ConversationRow, policy: Policy) ->
 
 
 def want_dead_letter(state: State, dead_letter: int) -> None:
-    """Load the rows that :func:`retry` and :func:`discard` need, in rounds. :raises MissingRows: not loaded yet"""
+    """Request the rows that :func:`retry` and :func:`discard` needs. :raises MissingRows: some are not loaded yet"""
     state.dead_letters.want("id", (dead_letter,))
     state.ready()
     row = _unsettled(state, dead_letter)
@@ -250,9 +248,9 @@ def want_dead_letter(state: State, dead_letter: int) -> None:
 
 
 def want_some(state: State, dead_letter: int, members: Sequence[int]) -> None:
-    """Load the rows that :func:`retry_some`, :func:`discard_some` and :func:`settle` need, in rounds.
+    """Request the rows that :func:`retry_some`, :func:`discard_some` and :func:`settle` need.
 
-    :raises MissingRows: rows are not loaded yet
+    :raises MissingRows: some are not loaded yet
     """
     state.dead_letters.want("id", (dead_letter,))
     state.ready()
@@ -262,7 +260,7 @@ def want_some(state: State, dead_letter: int, members: Sequence[int]) -> None:
 
 
 def want_settled(state: State, row: DeadLetterRow, members: Sequence[int]) -> None:
-    """Load the rows that settling these members of a letter needs. :raises MissingRows: not loaded yet"""
+    """Request the rows that settling these members of a letter needs. :raises MissingRows: not loaded yet"""
     state.conversations.want("id", (row.conversation_id,))
     state.ready()
     if not state.conversations[row.conversation_id].is_large:

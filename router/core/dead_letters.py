@@ -192,7 +192,7 @@ def _failover_destinations(policy: Policy, key: str) -> list[Destination]:
 
 
 def want_notified_instead(state: State, work: ClaimedDelivery, policy: Policy, now: Millis) -> None:
-    """Load the rows that :func:`notify_instead` needs, in rounds. :raises MissingRows: rows are not loaded yet"""
+    """Request the rows that :func:`notify_instead` needs. :raises MissingRows: some are not loaded yet"""
     others = _failover_destinations(policy, work.conversation.destination)
     if not others:
         return

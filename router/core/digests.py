@@ -1,4 +1,4 @@
-"""Digests: one conversation a slot. What a digest reports, and how the next one continues it."""
+"""Digests: each slot is a conversation. This module has what a digest reports, and how the next one continues it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,13 @@ _FLAPPING = 3
 
 OBSOLETE_IN, FIRED_SINCE = "obsolete in", "fired since"
 MANY_REPORTED = "many reported"
-"""Questions to the database, by their parameters:
+"""Queries of the database, by their parameters:
 
 - :data:`OBSOLETE_IN` ``(since, until)``: a row ``(change, alert, destination, reason, notified_at)`` for each destination
   at which a firing became obsolete; ``notified_at`` are the keys of destinations that were notified of the same change.
 - :data:`FIRED_SINCE` ``(alert, since)``: how often the alert fired.
-- :data:`MANY_REPORTED` ``(since, until)``: whether more than :data:`LARGE` alerts are held, or firings became obsolete.
+- :data:`MANY_REPORTED` ``(since, until)``: whether more than :data:`LARGE` alerts are held, or more than :data:`LARGE`
+  firings became obsolete.
 """
 
 

@@ -115,8 +115,7 @@ class EndTransition(MemberTransition):
         """Apply the end at a destination that gets no message for it."""
         if member.notified != UNKNOWN or conversation.delivery_id is None:
             settle_ends(self._state, [member], self._now)
-        elif (
-            member.status == FIRING
-        ):  # the outcome of the attempt settles it; after a restart, the next claim does
+        elif member.status == FIRING:
+            # The outcome of the attempt settles it. After a restart, the next claim does.
             self._put(member, status=RESOLVED, at=self._now)
         return self._unsent

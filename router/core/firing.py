@@ -37,8 +37,8 @@ REPEAT_LAG: Millis = MINUTE
 class FiringTransition(MemberTransition):
     """Applies decisions about a firing alert to its members.
 
-    A change reports the alert. Without a change (the rules, an inhibitor or the hour changed), only members whose
-    destination was not notified move.
+    A change reports the alert. Without a change (the rules, an inhibitor or the hour changed), only members are changed
+    whose destination was not notified.
     """
 
     def fire(self, decisions: Iterable[Decision], change: int | None) -> None:
@@ -54,6 +54,7 @@ class FiringTransition(MemberTransition):
             self._drop_without_destination(change)
 
     def _fire(self, decision: Decision, change: int | None) -> None:
+        """Apply one decision, see :meth:`fire`."""
         if change is None and not self._is_concerned(decision):
             return
         state = self._state
@@ -68,7 +69,8 @@ class FiringTransition(MemberTransition):
             return
         stands = member is not None and conversation.urgency <= self._rank and _is_unchanged(member, decision)
         if change is None and member is not None and (stands or _is_known_firing(member)):
-            return  # the state is the same, so the generation stays: providers drop a version that they have seen
+            # The state is the same, so it keeps its generation: providers drop a generation that they have seen.
+            return
         if member is None:
             member_id = self._add(conversation.id, decision)
         else:
@@ -110,6 +112,7 @@ class FiringTransition(MemberTransition):
         return fate, decision.reason
 
     def _repeats(self, member: MemberRow, decision: Decision) -> bool:
+        """Return whether a repeat is to be sent: the last notification is old enough."""
         if decision.repeat is None:
             return False
         last = self._state.conversations[member.conversation_id].notified_at

@@ -25,11 +25,10 @@ def put_group(state: State, webhook: Webhook, source: str) -> int:
 
 
 def complete_group(state: State, group: int, policy: Policy, now: Millis) -> set[str]:
-    """Apply that Alertmanager shows the whole group: a conversation that only hidden alerts kept open is over.
+    """End the conversations that only hidden alerts kept open: Alertmanager now shows the whole group.
 
-    Its end is sent, also after an end was given up. Where no message is sent for ends, or the destination is gone, it
-    closes. Return the keys of the
-    destinations to wake.
+    The end of such a conversation is sent, also if an end was given up before. A conversation closes without a message
+    if its destination gets no messages for ends, or is gone. Return the keys of the destinations to wake.
     """
     over = [
         row for row in state.conversations.of("open of group", group) if row.ended and has_nothing_to_say(row)

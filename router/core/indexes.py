@@ -36,7 +36,7 @@ R = TypeVar("R", bound=tuple[Any, ...])
 
 @dataclass(frozen=True, slots=True)
 class RowIndex:
-    """An index of a table. The rows of one key are a set, which is loaded whole."""
+    """An index of a table. The rows of one key are a set, which is loaded completely."""
 
     name: str
     columns: tuple[str, ...]
@@ -46,7 +46,7 @@ class RowIndex:
     ids: bool = False
     """The key is made of ids. A set of an id that this batch created needs no query: no saved row can refer to it."""
     unique: bool = False
-    """A key has at most one row, so a set with one row is whole."""
+    """A key has at most one row, so a set with one row is complete."""
     latest: str | None = None
     """Only the row with the highest value in this column belongs to the set."""
 
@@ -65,16 +65,12 @@ class Table(Generic[R]):
 
 
 ALL = "all"
-
-
 _ALL_ROWS = RowIndex(ALL, ())
 
 
 WEBHOOK_TABLE = Table("webhooks", WebhookRow)
 
-
 GROUP_TABLE = Table("groups", GroupRow, (RowIndex("key", ("source", "receiver", "group_key"), unique=True),))
-
 
 ALERT_TABLE = Table(
     "alerts",
@@ -85,14 +81,12 @@ ALERT_TABLE = Table(
     ),
 )
 
-
 INHIBITOR_TABLE = Table(
     "inhibitors",
     InhibitorRow,
     (RowIndex("key", ("key",)), RowIndex("alert", ("alert_id",), ids=True)),
     ("key", "alert_id"),
 )
-
 
 CONVERSATION_TABLE = Table(
     "conversations",
@@ -105,7 +99,6 @@ CONVERSATION_TABLE = Table(
         RowIndex("open slots", ("state",), {"state": (OPEN,), "slot": (None,)}),
     ),
 )
-
 
 MEMBER_TABLE = Table(
     "members",
@@ -122,9 +115,7 @@ MEMBER_TABLE = Table(
     ),
 )  # fmt: skip
 
-
 CHANGE_TABLE = Table("changes", ChangeRow)
-
 
 FATE_TABLE = Table(
     "fates",
@@ -136,15 +127,11 @@ FATE_TABLE = Table(
     ),
 )
 
-
 FORMER_FATE_TABLE = Table("former_fates", FormerFateRow)
-
 
 DELIVERY_TABLE = Table("deliveries", DeliveryRow)
 
-
 MESSAGE_TABLE = Table("messages", MessageRow)
-
 
 DEAD_LETTER_TABLE = Table(
     "dead_letters",
@@ -152,15 +139,11 @@ DEAD_LETTER_TABLE = Table(
     (RowIndex("open of conversation", ("conversation_id",), {"state": ("dead",)}, ids=True),),
 )
 
-
 META_TABLE = Table("meta", MetaRow, (), ("key",))
-
 
 CONFIGURATION_TABLE = Table("configurations", ConfigurationRow)
 
-
 DESTINATION_TABLE = Table("destinations", DestinationRow, (_ALL_ROWS,), ("key",))
-
 
 FRAGMENT_TABLE = Table("fragments", FragmentRow, (_ALL_ROWS,), ("name",))
 

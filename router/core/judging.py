@@ -1,4 +1,4 @@
-"""Judging: what the rules say of an alert among all that fires, and what that changes in its conversations."""
+"""Judging: decides an alert by the rules and the inhibitors that fire now, and applies the decisions."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -38,10 +38,10 @@ def judge(
 
 
 def want_judged(state: State, policy: Policy, several: Iterable[tuple[str, Labels]]) -> None:
-    """Load the rows that :func:`judge` needs, in rounds.
+    """Request the rows that :func:`judge` needs.
 
     :param several: identity and labels of each alert
-    :raises MissingRows: rows are not loaded yet
+    :raises MissingRows: some are not loaded yet
     """
     if not policy.inhibition.rules:
         return
@@ -52,7 +52,7 @@ def want_judged(state: State, policy: Policy, several: Iterable[tuple[str, Label
 
 
 def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Millis) -> None:
-    """Load the rows that :func:`rejudge` needs, in rounds. :raises MissingRows: rows are not loaded yet"""
+    """Request the rows that :func:`rejudge` needs. :raises MissingRows: some are not loaded yet"""
     ids = list(alerts)
     if state.complete or not ids:
         return
@@ -94,7 +94,7 @@ def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Mill
 
 
 def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozenset[str]:
-    """Judge a firing alert again: its inhibitor ended, its time came, or the rules changed.
+    """Judge a firing alert again, because its inhibitor ended, its time came, or the rules changed.
 
     Return the keys of the destinations that may have something to send now.
     """

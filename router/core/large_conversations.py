@@ -1,7 +1,7 @@
-"""Large conversations: what they say is marked, sent and recorded in pieces, each piece in a batch of its own.
+"""Large conversations: their news is marked, sent and recorded in pieces, each piece in a batch of its own.
 
 If the process ends between two pieces, the delivery is sent again: marked members count as ``unknown``, and recorded
-ones are no news any more.
+ones are not news any more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ from router.model import Broken, Delivered, Millis, Outcome, Rejected, Retry
 
 @dataclass(frozen=True, slots=True)
 class LargeClaim:
-    """A begun delivery of a large conversation. What it says is read beside the writer."""
+    """A begun delivery of a large conversation. Its content is then read on a reader's connection."""
 
     work: ClaimedDelivery
     """The attempt, still without alerts."""

@@ -1,4 +1,4 @@
-"""Presence: what answers of Alertmanager, or missing repeats, do to alerts that count as firing or as ended.
+"""Presence: what the answers of Alertmanager change about alerts that count as firing or as ended.
 
 Alertmanager sends no resolve for an alert that was muted, silenced or inhibited after it fired, or that it forgot at a
 restart: https://github.com/prometheus/alertmanager/issues/226. A peer that is cut off from Prometheus resolves alerts
@@ -59,7 +59,7 @@ class Answer:
 
 
 def want_marked(state: State, policy: Policy, ids: Iterable[int], now: Millis) -> None:
-    """Load the rows that checking these alerts may need, in rounds. :raises MissingRows: not loaded yet"""
+    """Request the rows that checking these alerts may needs. :raises MissingRows: some are not loaded yet"""
     ids = list(ids)
     state.meta.want("id", (SINCE, DATABASE_ID))
     want_rejudged(state, policy, ids, now)
@@ -75,7 +75,7 @@ def confirm(state: State, answer: Answer, ids: Sequence[int], policy: Policy, no
     counting = counting_since(state)
     for row in firing_rows(state, ids):
         if row.seen_at >= answer.asked_at:
-            continue  # reported since
+            continue  # it was reported after the request
         reported = answer.alerts.get(row.identity)
         had = peers_of(row)
         if reported is not None:
@@ -121,7 +121,7 @@ def reopen(state: State, answer: Answer, identities: Sequence[str], policy: Poli
 def settle_by_answer(
     state: State, answer: Answer, ids: Sequence[int], policy: Policy, now: Millis
 ) -> Receipt:
-    """Settle doubts by an answer: an alert that a peer lists fires; one that its former peers lack has ended.
+    """Settle doubts by an answer. An alert that a peer lists is firing; one that a peer no longer lists has ended.
 
     :param ids: of alerts of the answer's source that are in doubt
     """
@@ -129,7 +129,7 @@ def settle_by_answer(
     for id_ in ids:
         row = state.alerts.get(id_)
         if row is None or row.doubt_until is None or row.seen_at >= answer.asked_at:
-            continue  # reported since
+            continue  # it was reported after the request
         reported = answer.alerts.get(row.identity)
         if reported is not None and reported.withheld is None and _is_newer(reported, row.changed_at):
             back.append(row)
@@ -146,14 +146,13 @@ def _fires(row: AlertRow, reported: Reported, asked_at: Millis) -> bool:
         return True  # no sender reported its end
     ended_at = row.changed_at
     if max(ended_at, row.seen_at) >= asked_at:
-        return False  # its end may have been under way
+        return False  # its end may have been on its way to the peer
     if row.ends_at is not None and reported.starts_at > row.ends_at:
-        ended_at = max(
-            ended_at, reported.starts_at
-        )  # another firing, which Alertmanager is about to send itself
+        # It is another firing, which Alertmanager is about to send itself.
+        ended_at = max(ended_at, reported.starts_at)
     elif reported.updated_at is not None and _is_newer(reported, ended_at):
         return True
-    # By then, a peer that lags has the end, too.
+    # After this time, a peer that lags knows the end, too.
     return asked_at - ended_at >= PEER_LAG
 
 

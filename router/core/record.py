@@ -1,4 +1,4 @@
-"""Recording: the outcome of a delivery, and what it changes."""
+"""Recording: what the outcome of a delivery changes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -49,9 +49,9 @@ class Recorded:
 def want_recorded(
     state: State, works: Sequence[ClaimedDelivery], outcome: Outcome, policy: Policy, now: Millis
 ) -> None:
-    """Load the rows that :func:`record_outcome` and :func:`record_parts` need, in rounds.
+    """Request the rows that :func:`record_outcome` and :func:`record_parts` need.
 
-    :raises MissingRows: rows are not loaded yet
+    :raises MissingRows: some are not loaded yet
     """
     state.conversations.want("id", (each.id for each in works))
     state.deliveries.want("id", (each.delivery for each in works))
@@ -137,7 +137,7 @@ def _left_out(outcome: Outcome) -> str:
 
 
 def with_unknown_arrival(work: ClaimedDelivery) -> ClaimedDelivery:
-    """Return the attempt as one of which any member may have been notified before."""
+    """Return the attempt with each member marked as one that may have been notified before."""
     return replace(work, notices=tuple(replace(each, notified_before=UNKNOWN) for each in work.notices))
 
 
@@ -246,7 +246,8 @@ def record_notified(state: State, work: ClaimedDelivery, policy: Policy, now: Mi
                 member,
             )
             if same:
-                up_to = ANY_GENERATION  # changes during the attempt have the same status: the destination knows it now
+                # Changes during the attempt have the same status, so the destination knows it now.
+                up_to = ANY_GENERATION
         fates.finish(state, each.member, up_to, Fate.DELIVERED, "notified", now)
     _settle_unsent(state, work, policy, now, (Fate.DELIVERED, "notified"))
     return tuple(accepted)
@@ -327,7 +328,7 @@ def settle_failure(
 
 
 def revert_notified(state: State, work: ClaimedDelivery, policy: Policy, now: Millis) -> None:
-    """Nothing of the attempt arrived: the destination knows what it knew before."""
+    """Restore what the destination knew before the attempt: nothing of it arrived."""
     for each in work.notices:
         member = state.members[each.member]
         if each.notified_before == UNKNOWN or member.notified != UNKNOWN:

@@ -17,13 +17,13 @@ UNRELEASED = "unreleased"
 to be judged, because there are more than :data:`MANY`.
 """
 MANY_MUTED = "many muted"
-"""A question: how many alerts an inhibition key mutes by the saved rows; counted up to one more than :data:`MANY`."""
+"""A query: how many alerts an inhibition key mutes by the saved rows; counted up to one more than :data:`MANY`."""
 MANY = 200
 """How many alerts are judged in the batch in which their inhibitor ends; more are judged in pieces."""
 
 
 def want_released(state: State, keys: Iterable[str]) -> None:
-    """Load the rows that :func:`release_muted` needs, in rounds. :raises MissingRows: not loaded yet"""
+    """Request the rows that :func:`release_muted` needs. :raises MissingRows: some are not loaded yet"""
     keys = sorted(keys)
     for key in keys:
         state.want_answer(MANY_MUTED, key)

@@ -1,4 +1,4 @@
-"""Staleness: alerts end that are not reported any more, where their absence from the answers of Alertmanager cannot tell."""
+"""Staleness: ends alerts that were not reported for too long, if no answer of Alertmanager can tell whether they fire."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

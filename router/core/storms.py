@@ -102,7 +102,7 @@ class StormProgress:
 
 
 def want_storm(state: State, destination: str) -> None:
-    """Load the storm of a destination. :raises MissingRows: it is not loaded yet"""
+    """Request the storm of a destination. :raises MissingRows: it is not loaded yet"""
     state.meta.want("id", (DATABASE_ID,))
     state.conversations.want("token", (storm_token(destination),))
     state.ready()
@@ -167,9 +167,8 @@ def plan_claim(
     row, absorbs_all = active_storm(state, destination), surge.total > limits.above
     with_ends = row is None or sends_ends(state, policy, destination)
     ends_unsent = surge.own_open == 0 and not with_ends
-    if (
-        row is not None and not absorbs_all and (not row.own_message or ends_unsent)
-    ):  # its end is not to be sent
+    if row is not None and not absorbs_all and (not row.own_message or ends_unsent):
+        # No message is to be sent for its end.
         close(state, row.id)
         row = None
     if row is None and not absorbs_all:
@@ -193,8 +192,9 @@ def plan_claim(
 
 
 def _is_stale(row: ConversationRow, share: Share, groups: int) -> bool:
-    """Return whether an editable message shows other groups than fire now: one has its own message since, or was given
-    up.
+    """Return whether an editable message shows other groups than those that fire now.
+
+    Since it was sent, a group got its own message, or was given up.
     """
     return share.edits and bool(row.own_message) and row.shown_groups != groups
 

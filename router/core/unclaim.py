@@ -18,10 +18,8 @@ def undo_claim(state: State, work: ClaimedDelivery, policy: Policy, now: Millis)
     :param work: a claim, or a conversation that a claimed storm absorbed
     """
     under_way = state.conversations[work.id].delivery_id
-    if under_way is None or work.delivery not in (
-        0,
-        under_way,
-    ):  # an absorbed conversation has no delivery of its own
+    # An absorbed conversation has no delivery of its own.
+    if under_way is None or work.delivery not in (0, under_way):
         return
     row = take_back(state, work)
     if not work.is_storm:

@@ -32,8 +32,8 @@ def decide(
 
     :param source: finds a firing alert that mutes this one; for a two-sided key only one-sided sources count
     :param about: only for a self-alert: the keys of the broken destinations that it is about. These are left out. The
-        self-alert goes to the ``operators`` receiver. If all destinations of that are broken, it goes where the route
-        tree sends it, and if all of these are broken, to the receiver of the root route.
+        self-alert goes to the ``operators`` receiver. If all destinations of this receiver are broken, it goes where
+        the route tree sends it; and if all of these are broken, to the receiver of the root route.
     :param identity: see :meth:`Policy.match`
     """
     matched = policy.match(labels, identity, own=about is not None)

@@ -16,7 +16,7 @@ class MatchResult(StrEnum):
 
     TAKES = "takes"
     PASSES_ON = "passes on"
-    """It matches, and a route below takes the alert."""
+    """The route matches, and a route below it takes the alert."""
     REFUSES = "refuses"
     NOT_ASKED = "not asked"
     """An earlier sibling took the alert, and it has no ``continue``."""

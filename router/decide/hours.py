@@ -83,7 +83,7 @@ class Calendar:
         self._zone = zone
 
     def name_of(self, now: Millis) -> str | None:
-        """Return the holiday of a moment, in words; None: it is none."""
+        """Return the name of the holiday at this time (epoch ms); None: it is not a holiday."""
         day = local_time(now, self._zone).date()
         if day in self._dates:
             return f"closed on {day.isoformat()}"

@@ -1,4 +1,4 @@
-"""The rules of routes.yaml as frozen data. ``config`` builds them, ``decide`` asks them."""
+"""The rules of routes.yaml as frozen data. ``config`` builds them, ``decide`` applies them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -177,6 +177,8 @@ _NO_CONFIGURATION = Configuration()
 
 @dataclass(frozen=True, slots=True)
 class Policy:
+    """All rules that are in force together."""
+
     severity: Severity
     root: Route
     receivers: Mapping[str, tuple[Destination, ...]]
@@ -191,7 +193,7 @@ class Policy:
     operators: str | None = None
     """The receiver that is notified of broken destinations; None: the routes decide."""
     fingerprint: str = ""
-    """Changes whenever the rules do. Then open work is decided again."""
+    """Changes whenever the rules change. What is not notified yet is then decided again."""
     configuration: Configuration = _NO_CONFIGURATION
     destinations: Mapping[str, Destination] = field(init=False, repr=False, compare=False)
     """Every destination, by key."""

@@ -11,11 +11,11 @@ class Call(StrEnum):
     """A kind of request to a provider: limits differ between kinds."""
 
     POST = "post"
-    """Counts towards the rate of the destination, and the rate of its section."""
+    """Counts towards the rate of the destination, and towards the shared rate of its section of ``channels:``."""
     EDIT = "edit"
-    """Counts towards the section's rate of edits, and the rate of the section."""
+    """Counts towards the shared rate of edits, and towards the shared rate."""
     READ = "read"
-    """Counts towards the rate of the section."""
+    """Counts towards the shared rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class LaneLimits:
-    """The limits of what one destination is sent."""
+    """The limits on deliveries to one destination."""
 
     rate: Rate | None = None
     """None: no limit."""
@@ -75,9 +75,9 @@ class Destination:
     per_alert: bool = False
     """One conversation for each alert instead of each group (PagerDuty's ``per: alert``)."""
     digest: bool = False
-    """A digest is sent by the slots of a schedule; ``Policy.schedules`` has the schedule."""
+    """It is a digest, which is sent at the slots of a schedule, see ``Policy.schedules``."""
     on_failure: str | None = None
-    """The receiver that is notified instead of what is given up here."""
+    """The receiver that is notified instead, if a delivery to this destination is given up."""
     machine: bool = False
     """A program is notified, not people. It gets every repeat, unless a route says otherwise: it may treat an alert that
     is not repeated as ended."""

@@ -78,7 +78,7 @@ class Retry(_Failure):
     pause: bool = False
     """The whole destination must wait (a rate limit), not just this conversation."""
     everywhere: bool = False
-    """All destinations of the channel's section must wait, too."""
+    """All destinations of the same section of ``channels:`` must wait, too."""
     remote: Mapping[str, Any] | None = None
     """The remote state of what succeeded before the failure, e.g. the ts of a posted message; None: unchanged."""
     further: bool = False
@@ -131,9 +131,10 @@ class Rejected(_Failure):
 Outcome = Delivered | Retry | Broken | Rejected
 
 LATE = "late"
-"""A key of a conversation's remote state: the recipients that do not know yet what the others know (``to``), and what
-that is (``state``): a channel's own value, or one of the two below, for a dead letter that is tried again."""
+"""A key of a conversation's remote state. Its value has two fields: ``to`` lists the recipients that do not know yet what
+the others know; ``state`` says what the others know, by a channel's own value or, if a dead letter is retried, by one of
+the two values below."""
 
 KNOWN_FIRING, KNOWN_OVER = "known firing", "known over"
-"""What the recipients of a mail know that were not refused: that alerts fire, or that all have ended. A refused recipient
-is sent the mail alone, as long as it has no news for the others; otherwise it goes to all recipients."""
+"""What the recipients of a mail know that were not refused: that alerts fire, or that all have ended. The mail is sent to a
+refused recipient alone while it has no news for the others, and otherwise to all recipients."""
