@@ -65,7 +65,7 @@ def needs_rejudging(state: State, member: MemberRow, policy: Policy, now: Millis
 
     It is not if no decision can have changed: the rules send its alert there at any hour, and nothing mutes it.
     """
-    if member.status != FIRING or member.notified not in NOT_FIRING:
+    if not member.is_unnotified_firing:
         return False
     row = state.conversations[member.conversation_id]
     if row.slot is not None:
@@ -89,7 +89,7 @@ def claim_conversation(
 ) -> ClaimedDelivery | None:
     """Begin the delivery of a due conversation; return None if it has nothing to say.
 
-    Members whose firing was not notified are judged again, by the inhibitors and hours of now.
+    Members whose firing was not notified are judged again, by the inhibitors and the hours that apply now.
 
     :param quiet_digest: an empty digest is sent as "all quiet" instead of skipped
     :param scope: the destinations whose held and obsolete alerts a digest reports
@@ -147,7 +147,7 @@ def present_state(state: State, id_: int, policy: Policy, now: Millis) -> Claime
     if not before:
         _nothing_due(state, id_, now)
         return None
-    row = with_new_version(state, row, before)
+    row = with_new_generation(state, row, before)
     work = work_about(row, state.groups[row.group_id], known, before, now)
     for each in work.notices:
         member = state.members[each.member]
@@ -155,7 +155,7 @@ def present_state(state: State, id_: int, policy: Policy, now: Millis) -> Claime
     return work
 
 
-def with_new_version(state: State, row: ConversationRow, before: Mapping[int, str]) -> ConversationRow:
+def with_new_generation(state: State, row: ConversationRow, before: Mapping[int, str]) -> ConversationRow:
     """Start a new generation if there is news that no attempt of the present generation had. A provider treats a
     generation that it has seen as the same content, so it would drop the news.
 
@@ -183,7 +183,7 @@ def work_about(
         known, key=lambda each: (-1 if each[1].starts_at is None else each[1].starts_at, each[1].id)
     )
     shown: list[ShownAlert] = []
-    notice: list[Notice] = []
+    notices: list[Notice] = []
     ended = 0
     for member, alert in reversed(known):
         notified = before.get(member.id)
@@ -196,7 +196,7 @@ def work_about(
                 if ended > _ENDED_KEPT:
                     continue
         else:
-            notice.append(Notice(member.id, member.status, notified, member.held_since is not None))
+            notices.append(Notice(member.id, member.status, notified, member.held_since is not None))
         present = replace(alert_of(alert), status=Status(member.status))
         again = member.status == notified == FIRING
         shown.append(ShownAlert(present, alert.level, news, member.held_since if news else None, again))
@@ -205,7 +205,7 @@ def work_about(
         external_url=group.external_url, truncated=group.truncated if row.kind == OF_GROUP else 0,
     )  # fmt: skip
     conversation = replace(conversation, left_out=max(0, ended - _ENDED_KEPT))
-    return work_of(row, conversation, tuple(notice), now)
+    return work_of(row, conversation, tuple(notices), now)
 
 
 def is_news(member: MemberRow, now: Millis) -> bool:
@@ -258,12 +258,12 @@ def report(state: State, id_: int, policy: Policy, now: Millis, scope: DigestSco
     """Return what a digest reports; its members are judged already. It changes no row."""
     row = state.conversations[id_]
     view = digests.digest_view(state, row, policy, now, scope)
-    notice = tuple(
+    notices = tuple(
         Notice(member.id, member.status, member.notified, held=True)
         for member in state.members.of("conversation", id_)
         if member.decision == rows.DIGEST
     )
-    return work_of(row, conversation_of(row, now, (), digest=view), notice, now)
+    return work_of(row, conversation_of(row, now, (), digest=view), notices, now)
 
 
 def finish_if_empty(state: State, work: ClaimedDelivery, policy: Policy, now: Millis, *, quiet: bool) -> bool:
@@ -289,6 +289,7 @@ def conversation_of(
     row: ConversationRow, now: Millis, alerts: tuple[ShownAlert, ...], *, receiver: str = "", group_labels: Labels | None = None,
     external_url: str = "", truncated: int = 0, digest: DigestView | None = None,
 ) -> Conversation:  # fmt: skip
+    """Return a conversation with this content, as a message is rendered from it."""
     return Conversation(
         destination=row.destination, token=row.key, episode=row.episode, version=row.generation, now=now,
         receiver=receiver, group_labels=group_labels or {}, external_url=external_url, truncated=truncated,
@@ -298,11 +299,12 @@ def conversation_of(
 
 
 def work_of(
-    row: ConversationRow, conversation: Conversation, notice: tuple[Notice, ...], now: Millis
+    row: ConversationRow, conversation: Conversation, notices: tuple[Notice, ...], now: Millis
 ) -> ClaimedDelivery:
+    """Return the attempt to send this content; it is not logged yet, so its delivery has no id."""
     first = now
     if row.attempts > 0:
         first = row.tried_since or row.due_at or now
     return ClaimedDelivery(
-        0, row.id, row.group_id, conversation, notice, min(first, now), row.urgency, before=row
+        0, row.id, row.group_id, conversation, notices, min(first, now), row.urgency, before=row
     )

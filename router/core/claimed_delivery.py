@@ -1,4 +1,6 @@
-"""A claimed delivery: what one attempt says, and about which members. A claim makes it, its outcome is recorded by it."""
+"""A claimed delivery: what one attempt says, and about which members. A claim creates it; recording its
+outcome uses it.
+"""
 
 from dataclasses import dataclass, field
 
@@ -14,6 +16,7 @@ class Notice:
     status: str
     notified_before: str
     held: bool
+    """The alert was held on purpose, so the delay of the delivery is not measured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from router.core import digests, fates
 from router.core.conversations import begin_another, change, latest, put_member
 from router.core.members import NEVER_NOTIFIED
-from router.core.rows import CLOSED, FIRING, NOT_FIRING, OPEN, RESOLVED, ConversationRow, MemberRow
+from router.core.rows import CLOSED, FIRING, OPEN, RESOLVED, ConversationRow, MemberRow
 from router.core.state import State
 from router.decide import Policy
 from router.model import Fate, Millis
@@ -32,7 +32,7 @@ def close_some(state: State, id_: int, ids: Sequence[int], policy: Policy, now: 
 
 
 def _move_to_successor(state: State, row: ConversationRow, members: Sequence[MemberRow], now: Millis) -> None:
-    waiting = [each for each in members if each.status == FIRING and each.notified in NOT_FIRING]
+    waiting = [each for each in members if each.is_unnotified_firing]
     if not waiting:
         return
     state.conversations.want("token", (row.token,))

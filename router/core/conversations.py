@@ -213,7 +213,7 @@ def begin_another(state: State, row: ConversationRow, members: Iterable[MemberRo
 
     :param row: the conversation before it was closed
     """
-    waiting = [each for each in members if each.status == FIRING and each.notified in NOT_FIRING]
+    waiting = [each for each in members if each.is_unnotified_firing]
     if not waiting:
         return
     successor = open_successor(

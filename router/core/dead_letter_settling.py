@@ -238,7 +238,7 @@ def _is_end_sent(state: State, conversation: ConversationRow, policy: Policy) ->
 
 
 def want_dead_letter(state: State, dead_letter: int) -> None:
-    """Request the rows that :func:`retry` and :func:`discard` needs. :raises MissingRows: some are not loaded yet"""
+    """Request the rows that :func:`retry_dead_letter` and :func:`discard_dead_letter` need. :raises MissingRows: some are not loaded yet"""
     state.dead_letters.want("id", (dead_letter,))
     state.ready()
     row = _unsettled(state, dead_letter)
@@ -260,7 +260,7 @@ def want_some(state: State, dead_letter: int, members: Sequence[int]) -> None:
 
 
 def want_settled(state: State, row: DeadLetterRow, members: Sequence[int]) -> None:
-    """Request the rows that settling these members of a letter needs. :raises MissingRows: not loaded yet"""
+    """Request the rows that settling these members of a letter needs. :raises MissingRows: some are not loaded yet"""
     state.conversations.want("id", (row.conversation_id,))
     state.ready()
     if not state.conversations[row.conversation_id].is_large:

@@ -1,4 +1,4 @@
-"""Alert groups: saved as a webhook shows them, and completed once Alertmanager shows a group whole."""
+"""Alert groups: saved as a webhook shows them, and completed when Alertmanager shows the whole group."""
 
 import json
 

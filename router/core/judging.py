@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from router.core.alerts import about_of, labels_of
+from router.core.alerts import about_of, firing_rows, labels_of
 from router.core.conversations import open_members
 from router.core.firing import FiringTransition
-from router.core.rows import DROP, FIRING, GIVEN_UP, NOT_FIRING
+from router.core.rows import DROP, FIRING, GIVEN_UP
 from router.core.state import MissingRows, State
 from router.core.subjects import Subject, subject_of, want_memberships
 from router.decide import Policy, decide
@@ -59,7 +59,7 @@ def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Mill
     state.alerts.want("id", ids)
     state.members.want("open of alert", ids)
     state.ready()
-    firing = [row for id_ in ids if (row := state.alerts.get(id_)) is not None and row.status == FIRING]
+    firing = firing_rows(state, ids)
     members = [member for row in firing for member in state.members.of("open of alert", row.id)]
     last = [row.last_change_id for row in firing if row.last_change_id is not None]
     with suppress(MissingRows):
@@ -107,7 +107,7 @@ def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozens
     named = {decision.destination.key for decision in decisions}
     group_ids = {alert.group_id}
     for member in reversed(open_members(state, alert_id)):
-        if member.status != FIRING or member.notified not in NOT_FIRING:
+        if not member.is_unnotified_firing:
             continue
         conversation = state.conversations[member.conversation_id]
         if conversation.group_id is not None:

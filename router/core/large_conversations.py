@@ -13,7 +13,7 @@ from router.core.claim import (
     is_due,
     is_news,
     needs_rejudging,
-    with_new_version,
+    with_new_generation,
     work_of,
 )
 from router.core.claimed_delivery import ClaimedDelivery
@@ -85,7 +85,7 @@ def start(
         close_if_empty(state, id_)
         return None
     group = state.groups[row.group_id]
-    row = with_new_version(state, row, before)
+    row = with_new_generation(state, row, before)
     work = work_of(row, conversation_of(row, now, ()), (), now)
     if storm is None:
         work = begin(state, work, now)
@@ -104,10 +104,10 @@ def record_some(
     refused = outcome.refused if isinstance(outcome, Delivered | Retry) else ()
     if refused or isinstance(outcome, Rejected):
         want_notified_instead(state, work, policy, now)
-    notice = [each.member for each in work.notices]
+    members = [each.member for each in work.notices]
     state.conversations.want("id", (work.id,))
-    state.members.want("id", notice)
-    state.fates.want("open of member", notice)
+    state.members.want("id", members)
+    state.fates.want("open of member", members)
     state.ready()
     accepted: tuple[Millis, ...] = ()
     match outcome:

@@ -59,7 +59,7 @@ class Answer:
 
 
 def want_marked(state: State, policy: Policy, ids: Iterable[int], now: Millis) -> None:
-    """Request the rows that checking these alerts may needs. :raises MissingRows: some are not loaded yet"""
+    """Request the rows that checking these alerts may need. :raises MissingRows: some are not loaded yet"""
     ids = list(ids)
     state.meta.want("id", (SINCE, DATABASE_ID))
     want_rejudged(state, policy, ids, now)
@@ -77,10 +77,12 @@ def confirm(state: State, answer: Answer, ids: Sequence[int], policy: Policy, no
         if row.seen_at >= answer.asked_at:
             continue  # it was reported after the request
         reported = answer.alerts.get(row.identity)
-        had = peers_of(row)
+        listed_by = peers_of(row)
         if reported is not None:
-            wake |= _mark(state, row, reported.withheld, None, policy, now, had | reported.peers)
-        elif not had & answer.peers:  # no peer that answered has ever listed it, so it cannot be missing
+            wake |= _mark(state, row, reported.withheld, None, policy, now, listed_by | reported.peers)
+        elif (
+            not listed_by & answer.peers
+        ):  # no peer that answered has ever listed it, so it cannot be missing
             wake |= _mark(state, row, None, None, policy, now)
         elif row.absent_at is None:
             if answer.asked_at - row.seen_at >= ABSENCE_GRACE:
@@ -139,7 +141,7 @@ def settle_by_answer(
 
 
 def _fires(row: AlertRow, reported: Reported, asked_at: Millis) -> bool:
-    """Return whether an answer shows that an alert fires which counts as ended."""
+    """Return whether an answer shows that an alert fires, although it counts as ended."""
     if reported.withheld is not None:
         return False
     if row.note:

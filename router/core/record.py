@@ -56,9 +56,9 @@ def want_recorded(
     state.conversations.want("id", (each.id for each in works))
     state.deliveries.want("id", (each.delivery for each in works))
     state.groups.want("id", (each.group for each in works if each.group is not None))
-    notice = [each.member for part in works for each in part.notices]
-    state.members.want("id", notice)
-    state.fates.want("open of member", notice)
+    members = [each.member for part in works for each in part.notices]
+    state.members.want("id", members)
+    state.fates.want("open of member", members)
     state.dead_letters.want("open of conversation", (each.id for each in works))
     state.ready()
     whole = [

@@ -29,10 +29,13 @@ class Accepting:
     webhook: Webhook
     group: int
     arrival: int
+    """The id of the webhook, which is its number in the order of arrival."""
     policy: Policy
     now: Millis
     note: str = ""
+    """Why the alerts count as ended, if the router concluded it; empty: a sender posted the webhook."""
     certain: bool = False
+    """See :func:`router.core.reduce.reduce_alert`."""
     deciding: int | None = None
     """The id of the webhook, if these are only some of its alerts."""
     freed: set[str] = field(default_factory=set)
@@ -48,6 +51,8 @@ class Accepting:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedAlert:
+    """One alert of a webhook, after it was compared with what was known about it."""
+
     subject: Subject
     alert: Alert
     kind: Change
@@ -58,6 +63,7 @@ class AcceptedAlert:
 
 
 def update_alert(accepting: Accepting, reported: Alert) -> AcceptedAlert:
+    """Save what a webhook reports of an alert, and update what it inhibits. Return the change that the report makes."""
     state, source, webhook = accepting.state, accepting.source, accepting.webhook
     policy, now, note, peer = accepting.policy, accepting.now, accepting.note, accepting.peer
     identity = reported.identity

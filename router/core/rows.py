@@ -196,6 +196,11 @@ class MemberRow(NamedTuple):
     failover: int
     """1: it is sent because another destination failed."""
 
+    @property
+    def is_unnotified_firing(self) -> bool:
+        """Whether the alert fires, and the destination does not know it."""
+        return self.status == FIRING and self.notified in NOT_FIRING
+
 
 class ChangeRow(NamedTuple):
     id: int

@@ -117,7 +117,7 @@ class Conversation:
     episode: int
     """Counts the conversations of a subject: a group that fires again after its end starts another one."""
     version: int
-    """The version of the state that this delivery sends."""
+    """The generation of the conversation whose state this delivery sends; it grows with every change."""
     now: Millis
     receiver: str = ""
     group_labels: Labels = field(default_factory=dict)
