@@ -49,8 +49,7 @@ def _move_to_successor(state: State, row: ConversationRow, members: Sequence[Mem
         there = None if successor is None else state.members.one("pair", (successor.id, each.alert_id))
         if there is not None:  # it has fired again since
             _end_member(state, each)
-            for fate in state.fates.of("open of member", each.id):
-                state.fates.put(fate._replace(member_id=there.id, generation=0))
+            fates.move_open(state, each.id, there.id)
         elif state.alerts[each.alert_id].status != FIRING:  # it has ended since
             _end_member(state, each)
             fates.finish(state, each.id, fates.ANY_GENERATION, Fate.OBSOLETE, NEVER_NOTIFIED, now)

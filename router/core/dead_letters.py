@@ -10,6 +10,7 @@ from router.core.claimed_delivery import ClaimedDelivery, Notice
 from router.core.conversations import change, find_due, put_member
 from router.core.fates import ANY_GENERATION
 from router.core.firing import FiringTransition
+from router.core.judging import want_open_fates
 from router.core.members import NEVER_NOTIFIED
 from router.core.rows import (
     FIRING,
@@ -203,13 +204,8 @@ def want_notified_instead(state: State, work: ClaimedDelivery, policy: Policy, n
     state.members.want("open of alert", ids)
     state.ready()
     members = [member for id_ in ids for member in state.members.of("open of alert", id_)]
-    last = [number for id_ in ids if (number := state.alerts[id_].last_change_id) is not None]
-    state.fates.want("change", last)
-    state.changes.want("id", last)
-    state.fates.want("open of member", (member.id for member in members))
-    state.conversations.want("id", {member.conversation_id for member in members})
     groups = {id_: work.group or state.alerts[id_].group_id for id_ in ids}
     state.groups.want("id", groups.values())
-    state.ready()
+    want_open_fates(state, (state.alerts[id_] for id_ in ids), members)
     subjects = (subject_of(state, state.alerts[id_], group) for id_, group in groups.items())
     want_memberships(state, policy, ((each, others) for each in subjects), now)

@@ -182,8 +182,7 @@ def _add_to_slot(state: State, member: MemberRow, alert: AlertRow, successor: in
                 member.failover,
             ),
         )  # fmt: skip
-    for fate in state.fates.of("open of member", member.id):
-        state.fates.put(fate._replace(member_id=there.id, generation=0))
+    fates.move_open(state, member.id, there.id)
 
 
 def close_slots(state: State, policy: Policy, now: Millis) -> None:

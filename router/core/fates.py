@@ -43,14 +43,25 @@ def finish(state: State, member: int, generation: int, fate: Fate, reason: str, 
     """Close the open fates of a member, up to a generation of its conversation, with this result."""
     for row in state.fates.of("open of member", member):
         if row.generation <= generation:
-            state.fates.put(row._replace(fate=str(fate), reason=reason, updated_at=now))
+            finish_one(state, row, fate, reason, now)
+
+
+def finish_one(state: State, row: FateRow, fate: Fate, reason: str, now: Millis) -> None:
+    """Close a fate with this result. It keeps its decision."""
+    state.fates.put(row._replace(fate=str(fate), reason=reason, updated_at=now))
+
+
+def move_open(state: State, member: int, to: int) -> None:
+    """Move the open fates of a member to another member."""
+    for row in state.fates.of("open of member", member):
+        state.fates.put(row._replace(member_id=to, generation=0))
 
 
 def make_obsolete(state: State, member: int, rule: str, reason: str, now: Millis) -> None:
     """Make the open fates of a member obsolete: no notification is needed. :param rule: of its last decision"""
     for row in state.fates.of("open of member", member):
         if row.rule == rule:
-            state.fates.put(row._replace(fate=str(Fate.OBSOLETE), reason=reason, updated_at=now))
+            finish_one(state, row, Fate.OBSOLETE, reason, now)
         else:
             decide_again(state, row, (Fate.OBSOLETE, rule, reason), now)
 

@@ -1,12 +1,12 @@
 """Judging: decides an alert by the rules and the inhibitors that fire now, and applies the decisions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 
 from router.core.alerts import about_of, firing_rows, labels_of
 from router.core.conversations import open_members
 from router.core.firing import FiringTransition
-from router.core.rows import DROP, FIRING, GIVEN_UP
+from router.core.rows import DROP, FIRING, GIVEN_UP, AlertRow, MemberRow
 from router.core.state import MissingRows, State
 from router.core.subjects import Subject, subject_of, want_memberships
 from router.decide import Policy, decide
@@ -61,15 +61,10 @@ def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Mill
     state.ready()
     firing = firing_rows(state, ids)
     members = [member for row in firing for member in state.members.of("open of alert", row.id)]
-    last = [row.last_change_id for row in firing if row.last_change_id is not None]
     with suppress(MissingRows):
         want_judged(state, policy, ((row.identity, labels_of(row)) for row in firing))
-    state.fates.want("open of member", (member.id for member in members))
-    state.fates.want("change", last)
-    state.changes.want("id", last)
     state.groups.want("id", {row.group_id for row in firing})
-    state.conversations.want("id", {member.conversation_id for member in members})
-    state.ready()
+    want_open_fates(state, firing, members)
     state.groups.want(
         "id",
         {
@@ -91,6 +86,19 @@ def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Mill
             groups |= set() if group is None else {group}
         by_subject += ((subject_of(state, row, group), named) for group in groups)
     want_memberships(state, policy, by_subject, now)
+
+
+def want_open_fates(state: State, alerts: Iterable[AlertRow], members: Collection[MemberRow]) -> None:
+    """Request the last changes of alerts, the open fates of members, and the conversations of these members.
+
+    :raises MissingRows: some are not loaded yet
+    """
+    last = [row.last_change_id for row in alerts if row.last_change_id is not None]
+    state.fates.want("change", last)
+    state.changes.want("id", last)
+    state.fates.want("open of member", (member.id for member in members))
+    state.conversations.want("id", {member.conversation_id for member in members})
+    state.ready()
 
 
 def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozenset[str]:
