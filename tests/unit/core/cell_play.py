@@ -59,7 +59,7 @@ _POLICIES = {
         Route("route", "all"),
         {"all": (each,)},
         {"digest:daily": Schedule(8 * 60)},
-        # Something could mute it, so that it is judged once more before its first notification.
+        # A rule may mute the alert, so it is judged once more before its first notification.
         inhibition=Inhibition(
             (Rule(parse_matchers("a=b"), parse_matchers("severity=critical"), (), "rule"),)
         ),
@@ -103,7 +103,7 @@ class Play:
         self.policy = _POLICIES[self.cell.kind]
         state, before = self.state, self.cell.before
         group = state.groups.put(GroupRow(state.new_id(), "s", "all", "g", "{}", "", 1))
-        # What fires for another group may have ended for this one.
+        # An alert that fires in another group may have ended in this one.
         fires = self.cell.event in (*JUDGED, "unrouted") or before.status == rows.FIRING
         self.alert = state.alerts.put(
             AlertRow(

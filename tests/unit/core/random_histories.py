@@ -117,7 +117,9 @@ class RandomHistory:
         for was in before:
             is_ = self.state.members[was.id]
             if (was.notified, is_.notified) != ("unknown", "unknown") and is_.notified == "unknown":
-                yield self.cell("shown whole", was._replace(status=is_.status, at=None))  # it ends first
+                yield self.cell(
+                    "shown whole", was._replace(status=is_.status, at=None)
+                )  # the alert ends before the group is shown whole
 
     def _alert(self, name: str, level: str, *, fires: bool) -> Alert:
         if fires:

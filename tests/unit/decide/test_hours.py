@@ -75,7 +75,7 @@ def test_a_mute_ends_an_opening_and_its_end_opens() -> None:
     assert hours.next_opening(at("2026-11-20T12:30:00")) == at("2026-11-20T13:00:00")
 
 
-def test_what_never_opens_has_no_opening() -> None:
+def test_hours_that_never_open_have_no_opening() -> None:
     past = Hours(active=(NamedInterval("past", (Interval(years=((2020, 2020),)),)),))
     assert past.next_opening(at("2026-11-20T12:00:00")) is None
 
@@ -128,9 +128,8 @@ _moments = st.builds(
 def test_the_next_opening_is_the_first_open_minute(hours: Hours, now: Millis) -> None:
     found = hours.next_opening(now)
     later = (now - now % MINUTE + minute * MINUTE for minute in range(1, 8 * 24 * 60))
-    if hours.is_open(
-        now
-    ):  # the question is asked of what is closed; while it is open, the answer is an open moment
+    if hours.is_open(now):
+        # Only closed hours are asked for their opening. While they are open, any later open moment is right.
         assert found is None or (found > now and hours.is_open(found))
     else:
         first = next((moment for moment in later if hours.is_open(moment)), None)
@@ -158,7 +157,9 @@ FIVE_ZONES = [
     "America/Sao_Paulo",
     "Africa/Casablanca",
 ]
-YEARS = range(2016, 2027)  # São Paulo gave its summer time up in 2019; Casablanca's follows the moon
+YEARS = range(
+    2016, 2027
+)  # São Paulo ended its summer time in 2019; Casablanca's depends on the lunar calendar
 
 
 def changes(zone: ZoneInfo) -> list[Millis]:
