@@ -12,7 +12,7 @@ from functools import cached_property
 
 from router.decide import Severity
 from router.decide.matchers import Matcher
-from router.decide.policy import LEVEL, is_level
+from router.decide.policy import LEVEL, level_matcher
 
 _LITERAL_TEXT = re.compile(r"[^.^$*+?()\[\]{}|\\]*")
 _ANY_VALUE_PATTERNS = frozenset({".*", "^.*$", "(.*)", "^(?:.*)$"})
@@ -79,7 +79,7 @@ class Conditions:
                 yield name, (self._case(name, value) for value in sorted(values))
 
     def _case(self, name: str, value: str) -> "Conditions":
-        return self.extended(is_level(value) if name == LEVEL else Matcher(name, "=", value))
+        return self.extended(level_matcher(value) if name == LEVEL else Matcher(name, "=", value))
 
     @cached_property
     def _by_name(self) -> dict[str, list[Matcher]]:

@@ -99,12 +99,12 @@ class HoursTraps:
         names = (tuple(each.name for each in hours.active), tuple(each.name for each in hours.mute))
         found = self._known.get(names)
         if found is None:
-            closes = not hours.open(self._now) or hours.next_closing(self._now, EVER_DAYS) is not None
+            closes = not hours.is_open(self._now) or hours.next_closing(self._now, EVER_DAYS) is not None
             found = self._known[names] = _Extremes(never_open=not self._opens(hours), never_closed=not closes)
         return found
 
     def _opens(self, hours: Hours) -> bool:
-        return hours.open(self._now) or hours.next_opening(self._now, EVER_DAYS) is not None
+        return hours.is_open(self._now) or hours.next_opening(self._now, EVER_DAYS) is not None
 
 
 def _inspect_alternatives(

@@ -121,7 +121,7 @@ class Routes:
     def _check_opens(self, open_: Hours | None, outside: Outside, where: Location) -> None:
         if open_ is None or outside is not Outside.HOLD:
             return
-        if not open_.open(self._now) and open_.next_opening(self._now, EVER_DAYS) is None:
+        if not open_.is_open(self._now) and open_.next_opening(self._now, EVER_DAYS) is None:
             self._reader.document.add_error(
                 where,
                 "these hours never open: alerts would be held for ever",

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
-from router.core.accept import index_inhibitor
-from router.core.alerts import labels_of
+from router.core.alerts import firing_rows, labels_of
 from router.core.digests import close_slots, open_slots
 from router.core.indexes import ALL
-from router.core.rows import FIRING, ConfigurationRow, DestinationRow, FragmentRow, MetaRow
+from router.core.reported_alerts import index_inhibitor
+from router.core.rows import ConfigurationRow, DestinationRow, FragmentRow, MetaRow
 from router.core.state import State
 from router.decide import Policy
 from router.model import Configuration, Millis
@@ -86,7 +86,7 @@ def adopt_rules(state: State, adoption: Adoption, now: Millis) -> Phase | None:
     last = state.meta.get(POLICY)
     if last is None or last.value != adoption.policy.fingerprint:
         state.meta.put(MetaRow(POLICY, adoption.policy.fingerprint))
-        move(state, AdoptionCursor(Phase.INDEX))
+        save_cursor(state, AdoptionCursor(Phase.INDEX))
     left = cursor(state, adoption.policy)
     return None if left is None else left.phase
 
@@ -100,7 +100,7 @@ def cursor(state: State, policy: Policy) -> AdoptionCursor | None:
     return None if row is None else AdoptionCursor.read(row.value)
 
 
-def move(state: State, to: AdoptionCursor | None) -> None:
+def save_cursor(state: State, to: AdoptionCursor | None) -> None:
     """Save the cursor. :param to: None: all alerts are judged"""
     row = state.meta.get(CURSOR)
     if to is not None:
@@ -121,13 +121,10 @@ def reindex(state: State, policy: Policy, ids: Sequence[int]) -> None:
     state.alerts.want("id", ids)
     state.inhibitors.want("alert", ids)
     state.ready()
-    for id_ in ids:
-        alert = state.alerts.get(id_)
-        if alert is None or alert.status != FIRING:
-            continue
+    for alert in firing_rows(state, ids):
         level, _ = policy.severity.of(labels_of(alert))
         state.alerts.put(alert._replace(level=level))
-        for each in state.inhibitors.of("alert", id_):
+        for each in state.inhibitors.of("alert", alert.id):
             state.inhibitors.remove(each)
         index_inhibitor(state, policy, alert)
 

@@ -1,11 +1,12 @@
 """Conversions between alerts and rows."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from router.core.reduce import Doubt, Known
-from router.core.rows import AlertRow
+from router.core.rows import FIRING, AlertRow
+from router.core.state import State
 from router.model import Alert, Labels, Status
 from router.packed import pack, unpack
 
@@ -17,20 +18,20 @@ _CACHED_ANNOTATIONS = 1_000
 
 
 @lru_cache(_CACHED_LABEL_SETS)
-def _parsed(text: str) -> Mapping[str, str]:
+def _parsed_labels(text: str) -> Mapping[str, str]:
     labels: Mapping[str, str] = json.loads(text)
     return labels
 
 
 @lru_cache(_CACHED_ANNOTATIONS)
-def _unpacked(packed: bytes) -> Mapping[str, str]:
+def _unpacked_annotations(packed: bytes) -> Mapping[str, str]:
     annotations: Mapping[str, str] = json.loads(unpack(packed))
     return annotations
 
 
 def labels_of(row: AlertRow) -> Labels:
     """Return the labels of an alert. The mapping is shared: callers must not change it."""
-    return _parsed(row.labels)
+    return _parsed_labels(row.labels)
 
 
 def alert_of(row: AlertRow) -> Alert:
@@ -38,7 +39,7 @@ def alert_of(row: AlertRow) -> Alert:
     return Alert(
         fingerprint=row.fingerprint,
         labels=labels_of(row),
-        annotations=_unpacked(row.annotations),
+        annotations=_unpacked_annotations(row.annotations),
         status=Status(row.status),
         starts_at=row.starts_at,
         ends_at=row.ends_at,
@@ -48,6 +49,16 @@ def alert_of(row: AlertRow) -> Alert:
         about=about_of(row),
         fires_until=row.fires_until,
     )
+
+
+def firing_rows(state: State, ids: Iterable[int]) -> list[AlertRow]:
+    """Return the rows of these alerts that fire. :raises MissingRows: some are not loaded yet"""
+    return [row for id_ in ids if (row := state.alerts.get(id_)) is not None and row.status == FIRING]
+
+
+def peers_of(row: AlertRow) -> frozenset[str]:
+    """Return the peers of Alertmanager that have listed the alert."""
+    return frozenset(row.listed_by.split())
 
 
 def written_annotations(annotations: Labels) -> bytes:

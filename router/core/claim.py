@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from router.core import digests, rows
 from router.core.alerts import alert_of, labels_of
+from router.core.claimed_delivery import ClaimedDelivery, Notice
 from router.core.conversations import (
     DATABASE_ID,
     change,
@@ -19,7 +20,6 @@ from router.core.digests import ALL_DESTINATIONS, DigestScope
 from router.core.judging import rejudge, want_rejudged
 from router.core.rows import (
     FIRING,
-    LARGE,
     NOT_FIRING,
     NOTHING,
     OF_GROUP,
@@ -40,97 +40,8 @@ from router.model import Conversation, DigestView, Labels, Millis, ShownAlert, S
 _ENDED_KEPT = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """What a delivery says about one member: its status, and what the destination was notified of before."""
-
-    member: int
-    status: str
-    notified_before: str
-    held: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """Which due conversations of a lane the message of a storm absorbs. All others are sent in their own messages."""
-
-    storm: int = 0
-    """The id of the storm's conversation; 0: the storm has none yet."""
-    absorbs_all: bool = False
-    """The storm's message absorbs every due conversation. False: only those that belong to the storm."""
-    criticals_stay_separate: bool = False
-    """Critical conversations have their own messages. Exception: one that belongs to the storm and has only ends to
-    notify.
-    """
-    edits: bool = False
-    """The channel edits messages, so a conversation that already has its own message is updated there."""
-
-    def belongs(self, row: ConversationRow) -> bool:
-        """Return whether only the storm has notified the conversation, or tried to."""
-        return bool(self.storm) and row.storm_id == self.storm and not row.own_message
-
-    def has_own_message(self, row: ConversationRow) -> bool:
-        """Return whether the conversation is sent in its own message, not in the storm's."""
-        belongs = self.belongs(row)
-        if self.criticals_stay_separate and row.urgency == 0 and not (belongs and row.waiting == row.ends):
-            return True
-        return (self.edits and bool(row.own_message)) if self.absorbs_all else not belongs
-
-
-NO_STORM = Share()
-"""There is no storm, so every conversation has its own message."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedDelivery:
-    """One attempt to bring a conversation up to date, claimed and logged as begun."""
-
-    delivery: int
-    """The id of the delivery, which is the record of the attempt."""
-    id: int
-    """The id of the conversation."""
-    group: int | None
-    """The id of its alert group; None: it has none, as a digest or a storm."""
-    conversation: Conversation
-    """The state to send."""
-    notices: tuple[Notice, ...]
-    """What the message says about each member."""
-    tried_since: Millis
-    """When the first attempt to send this state began (epoch ms)."""
-    urgency: int = 99
-    """The rank of its most urgent alert; 0: critical."""
-    share: Share | None = None
-    """For the message of a storm: which conversations it absorbs. None: this is not a storm."""
-    parts: tuple["ClaimedDelivery", ...] = ()
-    """For the message of a storm: the absorbed conversations. They have no deliveries of their own."""
-    before: ConversationRow | None = field(default=None, compare=False, repr=False)
-    """The row of the conversation before the claim, to undo the claim."""
-    again: bool = False
-    """An earlier attempt may have sent the same state. It is set for large conversations, whose notices are recorded in
-    pieces and are not in :attr:`notices`.
-    """
-
-    @property
-    def may_have_arrived(self) -> bool:
-        """Return whether an earlier attempt may have sent the same: its answer was lost, or the process ended."""
-        return self.again or any(each.notified_before == UNKNOWN for each in self.notices)
-
-    @property
-    def says_only_ends(self) -> bool:
-        """Return whether it has news, and all of it is ends."""
-        return bool(self.notices) and all(each.status == RESOLVED for each in self.notices)
-
-    @property
-    def is_critical(self) -> bool:
-        return self.urgency == 0
-
-    @property
-    def is_storm(self) -> bool:
-        return self.conversation.storm is not None
-
-
 def want_conversations(state: State, policy: Policy, ids: list[int], now: Millis) -> None:
-    """Load the rows that a claim of these conversations needs, in rounds. :raises MissingRows: not loaded yet"""
+    """Request the rows that a claim of these conversations needs. :raises MissingRows: some are not loaded yet"""
     state.meta.want("id", (DATABASE_ID,))
     state.conversations.want("id", ids)
     state.members.want("conversation", ids)
@@ -144,16 +55,17 @@ def want_conversations(state: State, policy: Policy, ids: list[int], now: Millis
         member.alert_id
         for id_ in ids
         for member in state.members.of("conversation", id_)
-        if is_unjudged(state, member, policy, now)
+        if needs_rejudging(state, member, policy, now)
     }
     want_rejudged(state, policy, stale, now)
 
 
-def is_unjudged(state: State, member: MemberRow, policy: Policy, now: Millis) -> bool:
-    """Return whether a member is to be judged again before its first notification. It is not if no decision can have
-    changed: the rules send its alert there at any hour, and nothing mutes it.
+def needs_rejudging(state: State, member: MemberRow, policy: Policy, now: Millis) -> bool:
+    """Return whether a member is to be judged again before its first notification.
+
+    It is not if no decision can have changed: the rules send its alert there at any hour, and nothing mutes it.
     """
-    if member.status != FIRING or member.notified not in NOT_FIRING:
+    if not member.is_unnotified_firing:
         return False
     row = state.conversations[member.conversation_id]
     if row.slot is not None:
@@ -177,7 +89,7 @@ def claim_conversation(
 ) -> ClaimedDelivery | None:
     """Begin the delivery of a due conversation; return None if it has nothing to say.
 
-    Members whose firing was not notified are judged again, by the inhibitors and hours of now.
+    Members whose firing was not notified are judged again, by the inhibitors and the hours that apply now.
 
     :param quiet_digest: an empty digest is sent as "all quiet" instead of skipped
     :param scope: the destinations whose held and obsolete alerts a digest reports
@@ -222,8 +134,9 @@ def take_back(state: State, work: ClaimedDelivery) -> ConversationRow:
 
 
 def present_state(state: State, id_: int, policy: Policy, now: Millis) -> ClaimedDelivery | None:
-    """Return what a due conversation is to say; the attempt is not logged yet. None: it has nothing to say, and is not
-    due any more.
+    """Return what a due conversation is to say, and mark its news as ``unknown``. The attempt is not logged yet.
+
+    None: it has nothing to say, and is not due any more.
     """
     judge_once_more(state, id_, policy, now)
     members = state.members.of("conversation", id_)
@@ -234,7 +147,7 @@ def present_state(state: State, id_: int, policy: Policy, now: Millis) -> Claime
     if not before:
         _nothing_due(state, id_, now)
         return None
-    row = with_new_version(state, row, before)
+    row = with_new_generation(state, row, before)
     work = work_about(row, state.groups[row.group_id], known, before, now)
     for each in work.notices:
         member = state.members[each.member]
@@ -242,7 +155,7 @@ def present_state(state: State, id_: int, policy: Policy, now: Millis) -> Claime
     return work
 
 
-def with_new_version(state: State, row: ConversationRow, before: Mapping[int, str]) -> ConversationRow:
+def with_new_generation(state: State, row: ConversationRow, before: Mapping[int, str]) -> ConversationRow:
     """Start a new generation if there is news that no attempt of the present generation had. A provider treats a
     generation that it has seen as the same content, so it would drop the news.
 
@@ -261,7 +174,7 @@ def work_about(
     before: Mapping[int, str],
     now: Millis,
 ) -> ClaimedDelivery:
-    """Return what is to be sent.
+    """Return the attempt to send a conversation with these members.
 
     :param known: all members of the conversation, with their alerts
     :param before: what the destination was notified of before, by id of the members that have news
@@ -270,7 +183,7 @@ def work_about(
         known, key=lambda each: (-1 if each[1].starts_at is None else each[1].starts_at, each[1].id)
     )
     shown: list[ShownAlert] = []
-    notice: list[Notice] = []
+    notices: list[Notice] = []
     ended = 0
     for member, alert in reversed(known):
         notified = before.get(member.id)
@@ -283,7 +196,7 @@ def work_about(
                 if ended > _ENDED_KEPT:
                     continue
         else:
-            notice.append(Notice(member.id, member.status, notified, member.held_since is not None))
+            notices.append(Notice(member.id, member.status, notified, member.held_since is not None))
         present = replace(alert_of(alert), status=Status(member.status))
         again = member.status == notified == FIRING
         shown.append(ShownAlert(present, alert.level, news, member.held_since if news else None, again))
@@ -292,7 +205,7 @@ def work_about(
         external_url=group.external_url, truncated=group.truncated if row.kind == OF_GROUP else 0,
     )  # fmt: skip
     conversation = replace(conversation, left_out=max(0, ended - _ENDED_KEPT))
-    return work_of(row, conversation, tuple(notice), now)
+    return work_of(row, conversation, tuple(notices), now)
 
 
 def is_news(member: MemberRow, now: Millis) -> bool:
@@ -312,19 +225,17 @@ def _nothing_due(state: State, id_: int, now: Millis) -> None:
 def judge_once_more(state: State, id_: int, policy: Policy, now: Millis) -> None:
     """Judge the due members of a conversation again whose firing was not notified."""
     for member in state.members.of("conversation", id_):
-        if is_unjudged(state, member, policy, now):
+        if needs_rejudging(state, member, policy, now):
             rejudge(state, policy, member.alert_id, now)
-
-
-def is_large(row: ConversationRow) -> bool:
-    """Return whether a conversation is claimed in pieces."""
-    return row.size > LARGE
 
 
 def start_report(
     state: State, work: ClaimedDelivery, policy: Policy, now: Millis, *, quiet: bool
 ) -> ClaimedDelivery | None:
-    """Begin the delivery of a digest that was read beside the writer; None: it is not due, or reports nothing."""
+    """Begin the delivery of a large digest, whose content was read on a reader's connection.
+
+    None: it is not due, or reports nothing.
+    """
     row = state.conversations[work.id]
     if row.next_at is None or row.next_at > now:
         return None
@@ -346,13 +257,13 @@ def _claim_digest(
 def report(state: State, id_: int, policy: Policy, now: Millis, scope: DigestScope) -> ClaimedDelivery:
     """Return what a digest reports; its members are judged already. It changes no row."""
     row = state.conversations[id_]
-    view = digests.view(state, row, policy, now, scope)
-    notice = tuple(
+    view = digests.digest_view(state, row, policy, now, scope)
+    notices = tuple(
         Notice(member.id, member.status, member.notified, held=True)
         for member in state.members.of("conversation", id_)
         if member.decision == rows.DIGEST
     )
-    return work_of(row, conversation_of(row, now, (), digest=view), notice, now)
+    return work_of(row, conversation_of(row, now, (), digest=view), notices, now)
 
 
 def finish_if_empty(state: State, work: ClaimedDelivery, policy: Policy, now: Millis, *, quiet: bool) -> bool:
@@ -363,14 +274,14 @@ def finish_if_empty(state: State, work: ClaimedDelivery, policy: Policy, now: Mi
     view = work.conversation.digest
     if quiet or view is None or not view.empty:
         return False
-    digests.finish(state, work.id, policy, now)
+    digests.finish_digest(state, work.id, policy, now)
     return True
 
 
 def upcoming(state: State, destination: str, policy: Policy, now: Millis, scope: DigestScope) -> Conversation:
     """Return what the next slot of a digest would report now."""
     row, _ = open_slot(state, policy, destination, now)
-    view = replace(digests.view(state, row, policy, now, scope), until=now)
+    view = replace(digests.digest_view(state, row, policy, now, scope), until=now)
     return conversation_of(row, now, (), digest=view)
 
 
@@ -378,6 +289,7 @@ def conversation_of(
     row: ConversationRow, now: Millis, alerts: tuple[ShownAlert, ...], *, receiver: str = "", group_labels: Labels | None = None,
     external_url: str = "", truncated: int = 0, digest: DigestView | None = None,
 ) -> Conversation:  # fmt: skip
+    """Return a conversation with this content, as a message is rendered from it."""
     return Conversation(
         destination=row.destination, token=row.key, episode=row.episode, version=row.generation, now=now,
         receiver=receiver, group_labels=group_labels or {}, external_url=external_url, truncated=truncated,
@@ -387,11 +299,12 @@ def conversation_of(
 
 
 def work_of(
-    row: ConversationRow, conversation: Conversation, notice: tuple[Notice, ...], now: Millis
+    row: ConversationRow, conversation: Conversation, notices: tuple[Notice, ...], now: Millis
 ) -> ClaimedDelivery:
+    """Return the attempt to send this content; it is not logged yet, so its delivery has no id."""
     first = now
     if row.attempts > 0:
         first = row.tried_since or row.due_at or now
     return ClaimedDelivery(
-        0, row.id, row.group_id, conversation, notice, min(first, now), row.urgency, before=row
+        0, row.id, row.group_id, conversation, notices, min(first, now), row.urgency, before=row
     )

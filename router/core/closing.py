@@ -1,5 +1,5 @@
-"""Closing: a large conversation is closed in pieces, each piece in a batch of its own. Members that are not over go on in
-the next slot of the digest, or in another conversation.
+"""Closing: a large conversation is closed in pieces, each piece in a batch of its own. Members that are not over move
+to the next slot of the digest, or to another conversation.
 
 A piece may run twice, because the process may end between two pieces.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from router.core import digests, fates
 from router.core.conversations import begin_another, change, latest, put_member
 from router.core.members import NEVER_NOTIFIED
-from router.core.rows import CLOSED, FIRING, NOT_FIRING, OPEN, RESOLVED, ConversationRow, MemberRow
+from router.core.rows import CLOSED, FIRING, OPEN, RESOLVED, ConversationRow, MemberRow
 from router.core.state import State
 from router.decide import Policy
 from router.model import Fate, Millis
@@ -22,17 +22,17 @@ def close_some(state: State, id_: int, ids: Sequence[int], policy: Policy, now: 
     if not members:
         change(state, row, state=CLOSED)
     elif row.slot is not None:
-        digests.go_on(state, row, members, policy, now)
+        digests.move_to_next_slot(state, row, members, policy, now)
     else:
-        _go_on(state, row, members, now)
+        _move_to_successor(state, row, members, now)
     for each in ids:
         member = state.members[each]
         if member.conversation_id == id_:
             state.members.put(member._replace(open=0))
 
 
-def _go_on(state: State, row: ConversationRow, members: Sequence[MemberRow], now: Millis) -> None:
-    waiting = [each for each in members if each.status == FIRING and each.notified in NOT_FIRING]
+def _move_to_successor(state: State, row: ConversationRow, members: Sequence[MemberRow], now: Millis) -> None:
+    waiting = [each for each in members if each.is_unnotified_firing]
     if not waiting:
         return
     state.conversations.want("token", (row.token,))
@@ -48,16 +48,15 @@ def _go_on(state: State, row: ConversationRow, members: Sequence[MemberRow], now
     for each in waiting:
         there = None if successor is None else state.members.one("pair", (successor.id, each.alert_id))
         if there is not None:  # it has fired again since
-            _empty(state, each)
-            for fate in state.fates.of("open of member", each.id):
-                state.fates.put(fate._replace(member_id=there.id, generation=0))
+            _end_member(state, each)
+            fates.move_open(state, each.id, there.id)
         elif state.alerts[each.alert_id].status != FIRING:  # it has ended since
-            _empty(state, each)
+            _end_member(state, each)
             fates.finish(state, each.id, fates.ANY_GENERATION, Fate.OBSOLETE, NEVER_NOTIFIED, now)
         else:
             alone.append(each)
     begin_another(state, row, alone, now)
 
 
-def _empty(state: State, member: MemberRow) -> None:
+def _end_member(state: State, member: MemberRow) -> None:
     put_member(state, member._replace(status=RESOLVED, at=None, inhibitor=None), member)

@@ -1,4 +1,4 @@
-"""Conversations: found, opened in episodes, counted, due and closed.
+"""Conversations: how they are found, opened in episodes, counted, made due, and closed.
 
 A conversation is closed when nothing in it fires and nothing is left to notify.
 """
@@ -12,7 +12,6 @@ from typing import Any
 from router.core import rows
 from router.core.rows import (
     FIRING,
-    LARGE,
     NOT_FIRING,
     NOTHING,
     OF_ALERT,
@@ -28,10 +27,11 @@ from router.decide import Policy
 from router.model import Conversation, Millis
 
 DATABASE_ID = "database_id"
+"""A key of the meta table, see :func:`database_id`."""
 FIRST_DUE = "first due"
-"""A question: when the first member of a conversation is due by the saved rows (epoch ms); None: none is."""
+"""A query: when the first member of a conversation is due, by the saved rows (epoch ms); None: none is due."""
 ONE_ENDED = "one ended"
-"""A question: a list with one member id of a conversation whose end was notified, by the saved rows."""
+"""A query: a list with the id of one member of a conversation whose end was notified, by the saved rows."""
 _LEAST_URGENT = 99
 # A batch computes the same tokens several times.
 _CACHED_TOKENS = 10_000
@@ -68,16 +68,18 @@ def open_conversation(
     """
     # The key of a group may be long, and is saved in the group's row.
     kept = subject if kind in {OF_DIGEST, OF_STORM} else ""
-    return _open(state, token_of(destination, source, subject), destination, source, kind, kept, now, given)
+    return _open_episode(
+        state, token_of(destination, source, subject), destination, source, kind, kept, now, given
+    )
 
 
 def open_successor(state: State, row: ConversationRow, now: Millis, **given: Any) -> ConversationRow:
     """Return the conversation that follows one that is over; a new one gets the column values ``given``."""
-    found, _ = _open(state, row.token, row.destination, row.source, row.kind, row.subject, now, given)
+    found, _ = _open_episode(state, row.token, row.destination, row.source, row.kind, row.subject, now, given)
     return found
 
 
-def _open(
+def _open_episode(
     state: State, token: str, destination: str, source: str, kind: str, subject: str, now: Millis,
     given: Mapping[str, Any],
 ) -> tuple[ConversationRow, bool]:  # fmt: skip
@@ -185,7 +187,7 @@ def find_due(state: State, id_: int) -> ConversationRow:
     row = state.conversations[id_]
     if row.slot is not None:
         return row
-    if row.size > LARGE:
+    if row.is_large:
         saved: Millis | None = state.ask(FIRST_DUE, id_)
         times = [] if saved is None else [saved]
         changed = (state.members.get(key) for key in state.members.before)
@@ -198,7 +200,7 @@ def find_due(state: State, id_: int) -> ConversationRow:
 def close(state: State, id_: int) -> None:
     """Close a conversation. Members of a large one are closed later, in pieces."""
     row = state.conversations[id_]
-    if row.size > LARGE:
+    if row.is_large:
         change(state, row, state=rows.CLOSING, due_at=None)
         return
     change(state, row, state=rows.CLOSED, due_at=None)
@@ -211,7 +213,7 @@ def begin_another(state: State, row: ConversationRow, members: Iterable[MemberRo
 
     :param row: the conversation before it was closed
     """
-    waiting = [each for each in members if each.status == FIRING and each.notified in NOT_FIRING]
+    waiting = [each for each in members if each.is_unnotified_firing]
     if not waiting:
         return
     successor = open_successor(
@@ -230,7 +232,7 @@ def next_of_changed(state: State, destination: str, since: int) -> Millis | None
 
     :param since: the length of the journal before the changes
     """
-    times = (row.next_at for row in _changed(state, since) if row.destination == destination)
+    times = (row.next_at for row in _changed_since(state, since) if row.destination == destination)
     return min((at for at in times if at is not None), default=None)
 
 
@@ -239,10 +241,10 @@ def is_any_closing(state: State, since: int) -> bool:
 
     :param since: the length of the journal before the changes
     """
-    return any(row.state == rows.CLOSING for row in _changed(state, since))
+    return any(row.state == rows.CLOSING for row in _changed_since(state, since))
 
 
-def _changed(state: State, since: int) -> Iterator[ConversationRow]:
+def _changed_since(state: State, since: int) -> Iterator[ConversationRow]:
     keys = {key for table, key, *_ in state.journal[since:] if table is state.conversations}
     return filter(None, map(state.conversations.get, keys))
 
@@ -260,17 +262,17 @@ def open_members(state: State, alert: int) -> list[MemberRow]:
 
 
 def close_empty(state: State, ids: Iterable[int]) -> None:
-    """Close those of these conversations that have nothing left to say, after something in them ended."""
+    """Close each of these conversations that has nothing left to say, after something in it ended."""
     empty = [id_ for id_ in sorted(ids) if has_nothing_to_say(state.conversations[id_])]
     state.dead_letters.want("open of conversation", empty)
-    state.members.want("conversation", (id_ for id_ in empty if state.conversations[id_].size <= LARGE))
+    state.members.want("conversation", (id_ for id_ in empty if not state.conversations[id_].is_large))
     state.ready()
     for id_ in empty:
         close_if_empty(state, id_)
 
 
 def has_nothing_to_say(row: ConversationRow) -> bool:
-    """Return whether an open conversation has nothing that fires, is known as firing, or waits."""
+    """Return whether an open conversation has no alert that fires, that counts as firing at its destination, or that is due."""
     is_of_group = row.state == rows.OPEN and row.kind in {OF_GROUP, OF_ALERT}
     return is_of_group and not (row.firing or row.known or row.waiting)
 

@@ -29,8 +29,6 @@ from router.decide import Policy
 from router.model import KNOWN_FIRING, KNOWN_OVER, LATE, Fate, Millis
 
 RETRIED = "retried"
-
-
 DISCARDED = "discarded by hand"
 
 
@@ -38,7 +36,7 @@ class DeliveryUnderWay(Exception):  # noqa: N818  (a state, not an error)
     """A delivery of the conversation is under way; its outcome would overwrite a retry."""
 
 
-def retry(state: State, dead_letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
+def retry_dead_letter(state: State, dead_letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
     """Retry a dead letter: alerts whose status is still the same become due, the others are obsolete.
 
     Return the keys of the destinations that have something to send now; None: there is no such letter, or it is settled.
@@ -51,11 +49,12 @@ def retry(state: State, dead_letter: int, policy: Policy, now: Millis) -> frozen
     if row.recipient:
         if state.conversations[row.conversation_id].delivery_id is not None:
             raise DeliveryUnderWay
-        _retry_alone(state, row, policy, now)
+        _retry_recipient(state, row, policy, now)
     else:
         notices = notices_of(row)
         state.run_all(
-            partial(_retry, state, row, member, notice, policy, now) for member, notice in notices.items()
+            partial(_retry_alert, state, row, member, notice, policy, now)
+            for member, notice in notices.items()
         )
     return settle(state, dead_letter, RETRIED, now)
 
@@ -71,12 +70,12 @@ def retry_some(
     if row is None:
         return False
     state.run_all(
-        partial(_retry, state, row, member, notice, policy, now) for member, notice in notices.items()
+        partial(_retry_alert, state, row, member, notice, policy, now) for member, notice in notices.items()
     )
     return True
 
 
-def discard(state: State, dead_letter: int, now: Millis) -> bool:
+def discard_dead_letter(state: State, dead_letter: int, now: Millis) -> bool:
     """Discard a dead letter: no destination is notified. Return False if there is no such letter, or it is settled."""
     row = _unsettled(state, dead_letter)
     if row is None:
@@ -127,7 +126,7 @@ def _unsettled(state: State, dead_letter: int) -> DeadLetterRow | None:
     return row if row is not None and row.state == "dead" else None
 
 
-def _retry(
+def _retry_alert(
     state: State, dead_letter: DeadLetterRow, id_: int, notice: dict[str, str], policy: Policy, now: Millis
 ) -> None:
     member = state.members.get(id_)
@@ -141,7 +140,7 @@ def _retry(
     fate, reason = Fate.OBSOLETE, NEVER_NOTIFIED
     firing, after = member.status == FIRING, member
     # The rules name it, or it is kept because other ends are still to be sent to it.
-    if not policy.names(there) and state.destinations.get(there) is None:
+    if not policy.has_destination(there) and state.destinations.get(there) is None:
         fate, reason = Fate.DROPPED, "its destination is gone from the rules"
         after = _out_of_reach(state, member, reason, now)
     elif not is_open or (firing and notice["status"] == RESOLVED):
@@ -175,7 +174,7 @@ def _out_of_reach(state: State, member: MemberRow, reason: str, now: Millis) -> 
     after = member._replace(decision=DROP)
     if member.notified not in NOT_FIRING:
         return after
-    fates.move(state, member.id, (Fate.DROPPED, member.rule, reason), now)
+    fates.decide_open(state, member.id, (Fate.DROPPED, member.rule, reason), now)
     return after._replace(at=None, inhibitor=None)
 
 
@@ -190,11 +189,11 @@ def _still_shown(state: State, member: MemberRow, notified: str, now: Millis) ->
     fate, reason, at = Fate.DELIVERED, "notified already", None
     if notified == UNKNOWN:
         fate, reason, at = Fate.PENDING, "an earlier message about its end may have arrived", now
-    fates.move(state, member.id, (fate, member.rule, reason), now)
+    fates.decide_open(state, member.id, (fate, member.rule, reason), now)
     return after._replace(decision=SEND, at=at, reason=reason, inhibitor=None, held_since=None)
 
 
-def _retry_alone(state: State, dead_letter: DeadLetterRow, policy: Policy, now: Millis) -> None:
+def _retry_recipient(state: State, dead_letter: DeadLetterRow, policy: Policy, now: Millis) -> None:
     """Notify one recipient of what the others know: the alerts that still fire, or the ends of those that it was
     notified of.
     """
@@ -239,7 +238,7 @@ def _is_end_sent(state: State, conversation: ConversationRow, policy: Policy) ->
 
 
 def want_dead_letter(state: State, dead_letter: int) -> None:
-    """Load the rows that :func:`retry` and :func:`discard` need, in rounds. :raises MissingRows: not loaded yet"""
+    """Request the rows that :func:`retry_dead_letter` and :func:`discard_dead_letter` need. :raises MissingRows: some are not loaded yet"""
     state.dead_letters.want("id", (dead_letter,))
     state.ready()
     row = _unsettled(state, dead_letter)
@@ -249,9 +248,9 @@ def want_dead_letter(state: State, dead_letter: int) -> None:
 
 
 def want_some(state: State, dead_letter: int, members: Sequence[int]) -> None:
-    """Load the rows that :func:`retry_some`, :func:`discard_some` and :func:`settle` need, in rounds.
+    """Request the rows that :func:`retry_some`, :func:`discard_some` and :func:`settle` need.
 
-    :raises MissingRows: rows are not loaded yet
+    :raises MissingRows: some are not loaded yet
     """
     state.dead_letters.want("id", (dead_letter,))
     state.ready()
@@ -261,10 +260,10 @@ def want_some(state: State, dead_letter: int, members: Sequence[int]) -> None:
 
 
 def want_settled(state: State, row: DeadLetterRow, members: Sequence[int]) -> None:
-    """Load the rows that settling these members of a letter needs. :raises MissingRows: not loaded yet"""
+    """Request the rows that settling these members of a letter needs. :raises MissingRows: some are not loaded yet"""
     state.conversations.want("id", (row.conversation_id,))
     state.ready()
-    if state.conversations[row.conversation_id].size <= LARGE:
+    if not state.conversations[row.conversation_id].is_large:
         state.members.want("conversation", (row.conversation_id,))
     state.members.want("id", members)
     state.fates.want("dead of member", members)

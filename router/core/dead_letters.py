@@ -6,10 +6,12 @@ Retrying and discarding them is in :mod:`router.core.dead_letter_settling`.
 import json
 
 from router.core import digests, fates
-from router.core.claim import ClaimedDelivery, Notice
+from router.core.claimed_delivery import ClaimedDelivery, Notice
 from router.core.conversations import change, find_due, put_member
 from router.core.fates import ANY_GENERATION
-from router.core.members import NEVER_NOTIFIED, Transitions
+from router.core.firing import FiringTransition
+from router.core.judging import want_open_fates
+from router.core.members import NEVER_NOTIFIED
 from router.core.rows import (
     FIRING,
     GIVEN_UP,
@@ -37,7 +39,7 @@ def give_up(state: State, work: ClaimedDelivery, reason: str, policy: Policy, no
     Return the keys of the destinations that have something to send now.
     """
     digest = work.conversation.digest is not None
-    _finish(state, work, reason, policy, now)
+    _give_up_members(state, work, reason, policy, now)
     change(
         state, state.conversations[work.id], observed_generation=work.conversation.version, attempts=0,
         not_before=0, tried_since=None,
@@ -45,7 +47,7 @@ def give_up(state: State, work: ClaimedDelivery, reason: str, policy: Policy, no
     write_dead_letter(state, work, reason, now)
     woken = notify_instead(state, work, reason, policy, now)
     if digest:
-        digests.finish(state, work.id, policy, now)
+        digests.finish_digest(state, work.id, policy, now)
     elif state.conversations[work.id].waiting:
         find_due(state, work.id)
     return woken
@@ -55,15 +57,15 @@ def give_up_some(
     state: State, work: ClaimedDelivery, reason: str, policy: Policy, now: Millis
 ) -> frozenset[str]:
     """Give up some alerts of a large conversation: after the dead letter is written, before the attempt ends."""
-    _finish(state, work, reason, policy, now)
+    _give_up_members(state, work, reason, policy, now)
     return notify_instead(state, work, reason, policy, now)
 
 
-def _finish(state: State, work: ClaimedDelivery, reason: str, policy: Policy, now: Millis) -> None:
+def _give_up_members(state: State, work: ClaimedDelivery, reason: str, policy: Policy, now: Millis) -> None:
     for each in work.notices:
         fates.finish(state, each.member, work.conversation.version, Fate.DEAD, reason, now)
         if work.conversation.digest is None:
-            _give_up(state, each, reason, work.conversation.destination, policy, now)
+            _give_up_member(state, each, reason, work.conversation.destination, policy, now)
 
 
 def give_up_recipients(
@@ -80,7 +82,7 @@ def give_up_recipients(
     return frozenset(woken)
 
 
-def _give_up(
+def _give_up_member(
     state: State, notice: Notice, reason: str, destination: str, policy: Policy, now: Millis
 ) -> None:
     """Give up one member. Changes that arrived during the attempt count: an end, a new firing, or a repeat."""
@@ -176,7 +178,7 @@ def notify_instead(
                     )
                 )  # fmt: skip
         subject = subject_of(state, alert, work.group or alert.group_id)
-        Transitions(state, policy, subject, now).fire(decisions, None)
+        FiringTransition(state, policy, subject, now).fire(decisions, None)
         woken.update(each.destination.key for each in decisions)
     return frozenset(woken)
 
@@ -191,7 +193,7 @@ def _failover_destinations(policy: Policy, key: str) -> list[Destination]:
 
 
 def want_notified_instead(state: State, work: ClaimedDelivery, policy: Policy, now: Millis) -> None:
-    """Load the rows that :func:`notify_instead` needs, in rounds. :raises MissingRows: rows are not loaded yet"""
+    """Request the rows that :func:`notify_instead` needs. :raises MissingRows: some are not loaded yet"""
     others = _failover_destinations(policy, work.conversation.destination)
     if not others:
         return
@@ -202,13 +204,8 @@ def want_notified_instead(state: State, work: ClaimedDelivery, policy: Policy, n
     state.members.want("open of alert", ids)
     state.ready()
     members = [member for id_ in ids for member in state.members.of("open of alert", id_)]
-    last = [number for id_ in ids if (number := state.alerts[id_].last_change_id) is not None]
-    state.fates.want("change", last)
-    state.changes.want("id", last)
-    state.fates.want("open of member", (member.id for member in members))
-    state.conversations.want("id", {member.conversation_id for member in members})
     groups = {id_: work.group or state.alerts[id_].group_id for id_ in ids}
     state.groups.want("id", groups.values())
-    state.ready()
+    want_open_fates(state, (state.alerts[id_] for id_ in ids), members)
     subjects = (subject_of(state, state.alerts[id_], group) for id_, group in groups.items())
     want_memberships(state, policy, ((each, others) for each in subjects), now)

@@ -1,4 +1,4 @@
-"""Digests: one conversation a slot. What a digest reports, and how the next one continues it."""
+"""Digests: each slot is a conversation. This module has what a digest reports, and how the next one continues it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from functools import partial
 from router.core import fates, rows
 from router.core.alerts import alert_of
 from router.core.conversations import change, close, latest, next_slot, open_slot, put_member, token_of
-from router.core.rows import FIRING, LARGE, NOTHING, AlertRow, ConversationRow, MemberRow
+from router.core.rows import FIRING, NOTHING, AlertRow, ConversationRow, MemberRow
 from router.core.state import State
 from router.decide import Policy
 from router.model import Destination, DigestLine, DigestView, Fate, Millis
@@ -18,12 +18,13 @@ _FLAPPING = 3
 
 OBSOLETE_IN, FIRED_SINCE = "obsolete in", "fired since"
 MANY_REPORTED = "many reported"
-"""Questions to the database, by their parameters:
+"""Queries of the database, by their parameters:
 
 - :data:`OBSOLETE_IN` ``(since, until)``: a row ``(change, alert, destination, reason, notified_at)`` for each destination
   at which a firing became obsolete; ``notified_at`` are the keys of destinations that were notified of the same change.
 - :data:`FIRED_SINCE` ``(alert, since)``: how often the alert fired.
-- :data:`MANY_REPORTED` ``(since, until)``: whether more than :data:`LARGE` alerts are held, or firings became obsolete.
+- :data:`MANY_REPORTED` ``(since, until)``: whether more than :data:`LARGE` alerts are held, or more than :data:`LARGE`
+  firings became obsolete.
 """
 
 
@@ -56,18 +57,20 @@ def scope_of(destination: Destination, policy: Policy) -> DigestScope:
     return DigestScope(frozenset(keys) | {destination.key}, machines)
 
 
-def is_large(state: State, row: ConversationRow, policy: Policy, now: Millis) -> bool:
+def is_large_digest(state: State, row: ConversationRow, policy: Policy, now: Millis) -> bool:
     """Return whether a digest reports so many alerts that it is claimed in pieces."""
-    return row.size > LARGE or bool(state.ask(MANY_REPORTED, _period(row, policy, now)))
+    return row.is_large or bool(state.ask(MANY_REPORTED, _reported_period(row, policy, now)))
 
 
-def _period(row: ConversationRow, policy: Policy, now: Millis) -> tuple[Millis, Millis]:
+def _reported_period(row: ConversationRow, policy: Policy, now: Millis) -> tuple[Millis, Millis]:
     return row.since or 0, max(row.slot or 0, policy.schedules[row.destination].previous(now))
 
 
-def view(state: State, row: ConversationRow, policy: Policy, now: Millis, scope: DigestScope) -> DigestView:
+def digest_view(
+    state: State, row: ConversationRow, policy: Policy, now: Millis, scope: DigestScope
+) -> DigestView:
     """Return what a digest reports. A late digest covers all slots up to the latest one."""
-    since, until = _period(row, policy, now)
+    since, until = _reported_period(row, policy, now)
     own = [each for each in state.members.of("conversation", row.id) if each.decision == rows.DIGEST]
     own.sort(key=lambda each: each.alert_id)
     held = state.members.of("held", 1)
@@ -129,17 +132,17 @@ def _others(
     return tuple(lines)
 
 
-def finish(state: State, id_: int, policy: Policy, now: Millis) -> None:
+def finish_digest(state: State, id_: int, policy: Policy, now: Millis) -> None:
     """Close a digest; its members go on in the next slot. Those of a large one do so in pieces, see :func:`go_on`."""
     row = state.conversations[id_]
-    if row.size <= LARGE:
-        go_on(state, row, state.members.of("conversation", id_), policy, now)
+    if not row.is_large:
+        move_to_next_slot(state, row, state.members.of("conversation", id_), policy, now)
     elif row.destination in policy.schedules:
         open_slot(state, policy, row.destination, now)
     close(state, id_)
 
 
-def go_on(
+def move_to_next_slot(
     state: State, row: ConversationRow, members: Sequence[MemberRow], policy: Policy, now: Millis
 ) -> None:
     """Move members of a digest that is over to the next slot: those that still fire, and those with open fates. Running
@@ -159,16 +162,16 @@ def go_on(
         alert = state.alerts[member.alert_id]
         goes_on = alert.status == FIRING and member.decision in (rows.DIGEST, rows.INHIBITED)
         if goes_on or state.fates.of("open of member", member.id):
-            _carry(state, member, alert, successor.id)
+            _add_to_slot(state, member, alert, successor.id)
 
 
 def report_next(state: State, member: MemberRow, destination: str, policy: Policy, now: Millis) -> None:
     """Add a member of a closed slot to the next one, with its open fates."""
     successor, _ = open_slot(state, policy, destination, now)
-    _carry(state, member, state.alerts[member.alert_id], successor.id)
+    _add_to_slot(state, member, state.alerts[member.alert_id], successor.id)
 
 
-def _carry(state: State, member: MemberRow, alert: AlertRow, successor: int) -> None:
+def _add_to_slot(state: State, member: MemberRow, alert: AlertRow, successor: int) -> None:
     there = state.members.one("pair", (successor, alert.id))
     if there is None:
         there = put_member(
@@ -179,8 +182,7 @@ def _carry(state: State, member: MemberRow, alert: AlertRow, successor: int) -> 
                 member.failover,
             ),
         )  # fmt: skip
-    for fate in state.fates.of("open of member", member.id):
-        state.fates.put(fate._replace(member_id=there.id, generation=0))
+    fates.move_open(state, member.id, there.id)
 
 
 def close_slots(state: State, policy: Policy, now: Millis) -> None:
@@ -190,9 +192,9 @@ def close_slots(state: State, policy: Policy, now: Millis) -> None:
         for slot in state.conversations.of("open slots", rows.OPEN)
         if slot.destination not in policy.schedules
     ]
-    state.members.want("conversation", (slot.id for slot in gone if slot.size <= LARGE))
+    state.members.want("conversation", (slot.id for slot in gone if not slot.is_large))
     state.ready()
-    state.run_all(partial(finish, state, slot.id, policy, now) for slot in gone)
+    state.run_all(partial(finish_digest, state, slot.id, policy, now) for slot in gone)
 
 
 def open_slots(state: State, policy: Policy, now: Millis) -> None:

@@ -28,7 +28,7 @@ def add(
     )  # fmt: skip
 
 
-def move(
+def decide_open(
     state: State, member: int, decision: FateDecision, now: Millis, configuration: int | None = None
 ) -> None:
     """Give the open fates of a member another decision.
@@ -36,32 +36,43 @@ def move(
     :param configuration: id of the configuration that decided; None: the state of the member did
     """
     for row in state.fates.of("open of member", member):
-        decide(state, row, decision, now, configuration)
+        decide_again(state, row, decision, now, configuration)
 
 
 def finish(state: State, member: int, generation: int, fate: Fate, reason: str, now: Millis) -> None:
     """Close the open fates of a member, up to a generation of its conversation, with this result."""
     for row in state.fates.of("open of member", member):
         if row.generation <= generation:
-            state.fates.put(row._replace(fate=str(fate), reason=reason, updated_at=now))
+            finish_one(state, row, fate, reason, now)
+
+
+def finish_one(state: State, row: FateRow, fate: Fate, reason: str, now: Millis) -> None:
+    """Close a fate with this result. It keeps its decision."""
+    state.fates.put(row._replace(fate=str(fate), reason=reason, updated_at=now))
+
+
+def move_open(state: State, member: int, to: int) -> None:
+    """Move the open fates of a member to another member."""
+    for row in state.fates.of("open of member", member):
+        state.fates.put(row._replace(member_id=to, generation=0))
 
 
 def make_obsolete(state: State, member: int, rule: str, reason: str, now: Millis) -> None:
     """Make the open fates of a member obsolete: no notification is needed. :param rule: of its last decision"""
     for row in state.fates.of("open of member", member):
         if row.rule == rule:
-            state.fates.put(row._replace(fate=str(Fate.OBSOLETE), reason=reason, updated_at=now))
+            finish_one(state, row, Fate.OBSOLETE, reason, now)
         else:
-            decide(state, row, (Fate.OBSOLETE, rule, reason), now)
+            decide_again(state, row, (Fate.OBSOLETE, rule, reason), now)
 
 
 def settle_dead(state: State, member: int, fate: Fate, reason: str, now: Millis) -> None:
     """Give the dead fates of a member a new decision: its dead letter is settled."""
     for row in state.fates.of("dead of member", member):
-        decide(state, row, (fate, row.rule, reason), now)
+        decide_again(state, row, (fate, row.rule, reason), now)
 
 
-def decide(
+def decide_again(
     state: State, row: FateRow, decision: FateDecision, now: Millis, configuration: int | None = None
 ) -> None:
     """Give a fate a new decision. Its former states are kept as rows, unless the decision is the same."""

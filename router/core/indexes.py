@@ -36,7 +36,7 @@ R = TypeVar("R", bound=tuple[Any, ...])
 
 @dataclass(frozen=True, slots=True)
 class RowIndex:
-    """An index of a table. The rows of one key are a set, which is loaded whole."""
+    """An index of a table. The rows of one key are a set, which is loaded completely."""
 
     name: str
     columns: tuple[str, ...]
@@ -46,7 +46,7 @@ class RowIndex:
     ids: bool = False
     """The key is made of ids. A set of an id that this batch created needs no query: no saved row can refer to it."""
     unique: bool = False
-    """A key has at most one row, so a set with one row is whole."""
+    """A key has at most one row, so a set with one row is complete."""
     latest: str | None = None
     """Only the row with the highest value in this column belongs to the set."""
 
@@ -65,18 +65,14 @@ class Table(Generic[R]):
 
 
 ALL = "all"
-
-
 _ALL_ROWS = RowIndex(ALL, ())
 
 
-WEBHOOKS = Table("webhooks", WebhookRow)
+WEBHOOK_TABLE = Table("webhooks", WebhookRow)
 
+GROUP_TABLE = Table("groups", GroupRow, (RowIndex("key", ("source", "receiver", "group_key"), unique=True),))
 
-GROUPS = Table("groups", GroupRow, (RowIndex("key", ("source", "receiver", "group_key"), unique=True),))
-
-
-ALERTS = Table(
+ALERT_TABLE = Table(
     "alerts",
     AlertRow,
     (
@@ -85,16 +81,14 @@ ALERTS = Table(
     ),
 )
 
-
-INHIBITORS = Table(
+INHIBITOR_TABLE = Table(
     "inhibitors",
     InhibitorRow,
     (RowIndex("key", ("key",)), RowIndex("alert", ("alert_id",), ids=True)),
     ("key", "alert_id"),
 )
 
-
-CONVERSATIONS = Table(
+CONVERSATION_TABLE = Table(
     "conversations",
     ConversationRow,
     (
@@ -106,8 +100,7 @@ CONVERSATIONS = Table(
     ),
 )
 
-
-MEMBERS = Table(
+MEMBER_TABLE = Table(
     "members",
     MemberRow,
     (
@@ -122,11 +115,9 @@ MEMBERS = Table(
     ),
 )  # fmt: skip
 
+CHANGE_TABLE = Table("changes", ChangeRow)
 
-CHANGES = Table("changes", ChangeRow)
-
-
-FATES = Table(
+FATE_TABLE = Table(
     "fates",
     FateRow,
     (
@@ -136,37 +127,30 @@ FATES = Table(
     ),
 )
 
+FORMER_FATE_TABLE = Table("former_fates", FormerFateRow)
 
-FORMER_FATES = Table("former_fates", FormerFateRow)
+DELIVERY_TABLE = Table("deliveries", DeliveryRow)
 
+MESSAGE_TABLE = Table("messages", MessageRow)
 
-DELIVERIES = Table("deliveries", DeliveryRow)
-
-
-MESSAGES = Table("messages", MessageRow)
-
-
-DEAD_LETTERS = Table(
+DEAD_LETTER_TABLE = Table(
     "dead_letters",
     DeadLetterRow,
     (RowIndex("open of conversation", ("conversation_id",), {"state": ("dead",)}, ids=True),),
 )
 
+META_TABLE = Table("meta", MetaRow, (), ("key",))
 
-META = Table("meta", MetaRow, (), ("key",))
+CONFIGURATION_TABLE = Table("configurations", ConfigurationRow)
 
+DESTINATION_TABLE = Table("destinations", DestinationRow, (_ALL_ROWS,), ("key",))
 
-CONFIGURATIONS = Table("configurations", ConfigurationRow)
-
-
-DESTINATIONS = Table("destinations", DestinationRow, (_ALL_ROWS,), ("key",))
-
-
-FRAGMENTS = Table("fragments", FragmentRow, (_ALL_ROWS,), ("name",))
+FRAGMENT_TABLE = Table("fragments", FragmentRow, (_ALL_ROWS,), ("name",))
 
 
 # A table comes before the tables that refer to it.
 TABLES: tuple[Table[Any], ...] = (
-    META, DESTINATIONS, FRAGMENTS, WEBHOOKS, GROUPS, ALERTS, INHIBITORS, CONVERSATIONS, MEMBERS, CHANGES, FATES,
-    DELIVERIES, DEAD_LETTERS, FORMER_FATES, MESSAGES, CONFIGURATIONS,
+    META_TABLE, DESTINATION_TABLE, FRAGMENT_TABLE, WEBHOOK_TABLE, GROUP_TABLE, ALERT_TABLE, INHIBITOR_TABLE,
+    CONVERSATION_TABLE, MEMBER_TABLE, CHANGE_TABLE, FATE_TABLE, DELIVERY_TABLE, DEAD_LETTER_TABLE, FORMER_FATE_TABLE,
+    MESSAGE_TABLE, CONFIGURATION_TABLE,
 )  # fmt: skip

@@ -1,12 +1,12 @@
-"""Judging: what the rules say of an alert among all that fires, and what that changes in its conversations."""
+"""Judging: decides an alert by the rules and the inhibitors that fire now, and applies the decisions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 
-from router.core.alerts import about_of, labels_of
+from router.core.alerts import about_of, firing_rows, labels_of
 from router.core.conversations import open_members
-from router.core.members import Transitions
-from router.core.rows import DROP, FIRING, GIVEN_UP, NOT_FIRING
+from router.core.firing import FiringTransition
+from router.core.rows import DROP, FIRING, GIVEN_UP, AlertRow, MemberRow
 from router.core.state import MissingRows, State
 from router.core.subjects import Subject, subject_of, want_memberships
 from router.decide import Policy, decide
@@ -38,10 +38,10 @@ def judge(
 
 
 def want_judged(state: State, policy: Policy, several: Iterable[tuple[str, Labels]]) -> None:
-    """Load the rows that :func:`judge` needs, in rounds.
+    """Request the rows that :func:`judge` needs.
 
     :param several: identity and labels of each alert
-    :raises MissingRows: rows are not loaded yet
+    :raises MissingRows: some are not loaded yet
     """
     if not policy.inhibition.rules:
         return
@@ -52,24 +52,19 @@ def want_judged(state: State, policy: Policy, several: Iterable[tuple[str, Label
 
 
 def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Millis) -> None:
-    """Load the rows that :func:`rejudge` needs, in rounds. :raises MissingRows: rows are not loaded yet"""
+    """Request the rows that :func:`rejudge` needs. :raises MissingRows: some are not loaded yet"""
     ids = list(alerts)
     if state.complete or not ids:
         return
     state.alerts.want("id", ids)
     state.members.want("open of alert", ids)
     state.ready()
-    firing = [row for id_ in ids if (row := state.alerts.get(id_)) is not None and row.status == FIRING]
+    firing = firing_rows(state, ids)
     members = [member for row in firing for member in state.members.of("open of alert", row.id)]
-    last = [row.last_change_id for row in firing if row.last_change_id is not None]
     with suppress(MissingRows):
         want_judged(state, policy, ((row.identity, labels_of(row)) for row in firing))
-    state.fates.want("open of member", (member.id for member in members))
-    state.fates.want("change", last)
-    state.changes.want("id", last)
     state.groups.want("id", {row.group_id for row in firing})
-    state.conversations.want("id", {member.conversation_id for member in members})
-    state.ready()
+    want_open_fates(state, firing, members)
     state.groups.want(
         "id",
         {
@@ -93,8 +88,21 @@ def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Mill
     want_memberships(state, policy, by_subject, now)
 
 
+def want_open_fates(state: State, alerts: Iterable[AlertRow], members: Collection[MemberRow]) -> None:
+    """Request the last changes of alerts, the open fates of members, and the conversations of these members.
+
+    :raises MissingRows: some are not loaded yet
+    """
+    last = [row.last_change_id for row in alerts if row.last_change_id is not None]
+    state.fates.want("change", last)
+    state.changes.want("id", last)
+    state.fates.want("open of member", (member.id for member in members))
+    state.conversations.want("id", {member.conversation_id for member in members})
+    state.ready()
+
+
 def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozenset[str]:
-    """Judge a firing alert again: its inhibitor ended, its time came, or the rules changed.
+    """Judge a firing alert again, because its inhibitor ended, its time came, or the rules changed.
 
     Return the keys of the destinations that may have something to send now.
     """
@@ -107,7 +115,7 @@ def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozens
     named = {decision.destination.key for decision in decisions}
     group_ids = {alert.group_id}
     for member in reversed(open_members(state, alert_id)):
-        if member.status != FIRING or member.notified not in NOT_FIRING:
+        if not member.is_unnotified_firing:
             continue
         conversation = state.conversations[member.conversation_id]
         if conversation.group_id is not None:
@@ -121,12 +129,12 @@ def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozens
             )
         if conversation.destination in named or member.decision in (DROP, GIVEN_UP):
             continue
-        if not (member.failover and policy.names(conversation.destination)):
-            Transitions(state, policy, subject_of(state, alert, alert.group_id), now).drop(
+        if not (member.failover and policy.has_destination(conversation.destination)):
+            FiringTransition(state, policy, subject_of(state, alert, alert.group_id), now).drop(
                 member, "no longer routed here"
             )
     for group_id in sorted(group_ids):
-        Transitions(state, policy, subject_of(state, alert, group_id), now).fire(decisions, None)
+        FiringTransition(state, policy, subject_of(state, alert, group_id), now).fire(decisions, None)
     return frozenset(named)
 
 

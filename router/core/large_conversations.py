@@ -1,22 +1,22 @@
-"""Large conversations: what they say is marked, sent and recorded in pieces, each piece in a batch of its own.
+"""Large conversations: their news is marked, sent and recorded in pieces, each piece in a batch of its own.
 
 If the process ends between two pieces, the delivery is sent again: marked members count as ``unknown``, and recorded
-ones are no news any more.
+ones are not news any more.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from router.core.claim import (
-    ClaimedDelivery,
     begin,
     conversation_of,
     is_due,
     is_news,
-    is_unjudged,
-    with_new_version,
+    needs_rejudging,
+    with_new_generation,
     work_of,
 )
+from router.core.claimed_delivery import ClaimedDelivery
 from router.core.conversations import change, close_if_empty, find_due, put_member
 from router.core.dead_letters import give_up_some, notify_instead, want_notified_instead
 from router.core.judging import rejudge_all
@@ -31,7 +31,7 @@ from router.model import Broken, Delivered, Millis, Outcome, Rejected, Retry
 
 @dataclass(frozen=True, slots=True)
 class LargeClaim:
-    """A begun delivery of a large conversation. What it says is read beside the writer."""
+    """A begun delivery of a large conversation. Its content is then read on a reader's connection."""
 
     work: ClaimedDelivery
     """The attempt, still without alerts."""
@@ -50,7 +50,7 @@ def mark(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis
     state.alerts.want("id", (state.members[each].alert_id for each in ids))
     state.ready()
     stale = [
-        member.alert_id for each in ids if is_unjudged(state, member := state.members[each], policy, now)
+        member.alert_id for each in ids if needs_rejudging(state, member := state.members[each], policy, now)
     ]
     rejudge_all(state, policy, stale, now)
     settle_due_ends(state, state.conversations[id_], [state.members[each] for each in ids], policy, now)
@@ -85,7 +85,7 @@ def start(
         close_if_empty(state, id_)
         return None
     group = state.groups[row.group_id]
-    row = with_new_version(state, row, before)
+    row = with_new_generation(state, row, before)
     work = work_of(row, conversation_of(row, now, ()), (), now)
     if storm is None:
         work = begin(state, work, now)
@@ -104,10 +104,10 @@ def record_some(
     refused = outcome.refused if isinstance(outcome, Delivered | Retry) else ()
     if refused or isinstance(outcome, Rejected):
         want_notified_instead(state, work, policy, now)
-    notice = [each.member for each in work.notices]
+    members = [each.member for each in work.notices]
     state.conversations.want("id", (work.id,))
-    state.members.want("id", notice)
-    state.fates.want("open of member", notice)
+    state.members.want("id", members)
+    state.fates.want("open of member", members)
     state.ready()
     accepted: tuple[Millis, ...] = ()
     match outcome:

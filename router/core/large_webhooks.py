@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
-from router.core.accept import Accepting, Receipt, complete, decide_all, put_group
+from router.core.accept import Receipt, decide_all
 from router.core.conversations import change, close_empty
+from router.core.groups import complete_group, put_group
+from router.core.reported_alerts import Accepting
 from router.core.rows import WebhookRow
 from router.core.state import State
 from router.decide import Policy
@@ -11,7 +13,7 @@ from router.model import Alert, Millis, Status, Webhook
 from router.packed import unpack
 
 
-def keep(state: State, webhook: Webhook, source: str, body: bytes, now: Millis) -> int:
+def keep_webhook(state: State, webhook: Webhook, source: str, body: bytes, now: Millis) -> int:
     """Keep a webhook whose alerts are decided in pieces. Return its number in the order of arrival."""
     arrival = state.new_id()
     state.webhooks.put(
@@ -58,7 +60,7 @@ def accept_end(
         state.conversations.want("open of group", (group.id,))
         state.ready()
     waited = [row.id for row in state.conversations.of("deciding", arrival)]
-    woken = complete(state, group.id, policy, now) if group.truncated == 0 else set()
+    woken = complete_group(state, group.id, policy, now) if group.truncated == 0 else set()
     woken |= release_waiting(state, arrival)
     close_empty(state, waited)
     state.webhooks.put(state.webhooks[arrival]._replace(undecided=None, sender=""))
@@ -73,7 +75,7 @@ def release_waiting(state: State, arrival: int) -> set[str]:
     return {row.destination for row in waiting}
 
 
-def give_up(state: State, arrival: int, reason: str) -> set[str]:
+def quarantine_undecided(state: State, arrival: int, reason: str) -> set[str]:
     """Quarantine a webhook whose alerts cannot be decided. The alerts that were decided stay so, and are sent."""
     row = state.webhooks[arrival]
     body = unpack(row.body)  # a quarantined body is kept as it came

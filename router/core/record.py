@@ -1,12 +1,11 @@
-"""Recording: the outcome of a delivery, and what it changes."""
+"""Recording: what the outcome of a delivery changes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from router.core import digests, fates
-from router.core.accept import complete
-from router.core.claim import ClaimedDelivery
+from router.core.claimed_delivery import ClaimedDelivery
 from router.core.conversations import (
     begin_another,
     change,
@@ -20,8 +19,9 @@ from router.core.conversations import (
 )
 from router.core.dead_letters import give_up, give_up_recipients, notify_instead, want_notified_instead
 from router.core.fates import ANY_GENERATION
+from router.core.groups import complete_group
 from router.core.members import NEVER_NOTIFIED
-from router.core.rows import LARGE, NOT_FIRING, RESOLVED, UNKNOWN, MessageRow
+from router.core.rows import NOT_FIRING, RESOLVED, UNKNOWN, MessageRow
 from router.core.state import State
 from router.core.unsent_ends import Result, is_unsent_end, sends_ends, settle_ends
 from router.decide import Policy
@@ -49,16 +49,16 @@ class Recorded:
 def want_recorded(
     state: State, works: Sequence[ClaimedDelivery], outcome: Outcome, policy: Policy, now: Millis
 ) -> None:
-    """Load the rows that :func:`record_outcome` and :func:`record_parts` need, in rounds.
+    """Request the rows that :func:`record_outcome` and :func:`record_parts` need.
 
-    :raises MissingRows: rows are not loaded yet
+    :raises MissingRows: some are not loaded yet
     """
     state.conversations.want("id", (each.id for each in works))
     state.deliveries.want("id", (each.delivery for each in works))
     state.groups.want("id", (each.group for each in works if each.group is not None))
-    notice = [each.member for part in works for each in part.notices]
-    state.members.want("id", notice)
-    state.fates.want("open of member", notice)
+    members = [each.member for part in works for each in part.notices]
+    state.members.want("id", members)
+    state.fates.want("open of member", members)
     state.dead_letters.want("open of conversation", (each.id for each in works))
     state.ready()
     whole = [
@@ -68,7 +68,7 @@ def want_recorded(
         or each.conversation.digest is not None
         or state.conversations[each.id].waiting > len(each.notices)
     ]
-    whole = [id_ for id_ in whole if state.conversations[id_].size <= LARGE]
+    whole = [id_ for id_ in whole if not state.conversations[id_].is_large]
     state.members.want("conversation", whole)
     state.ready()
     if isinstance(outcome, Rejected) or (isinstance(outcome, Delivered | Retry) and outcome.refused):
@@ -116,10 +116,10 @@ def apply_outcome(
     """Apply an outcome to a conversation, which a storm may have absorbed."""
     match outcome:
         case Delivered():
-            accepted = _delivered(state, work, outcome, policy, now)
+            accepted = _record_delivered(state, work, outcome, policy, now)
             return Recorded(accepted, give_up_recipients(state, work, outcome.refused, policy, now))
         case Retry() | Broken():
-            _retry(state, work, outcome, policy, now, not_before)
+            _record_failure(state, work, outcome, policy, now, not_before)
             if isinstance(outcome, Retry):
                 return Recorded(wake=give_up_recipients(state, work, outcome.refused, policy, now))
         case Rejected():
@@ -137,7 +137,7 @@ def _left_out(outcome: Outcome) -> str:
 
 
 def with_unknown_arrival(work: ClaimedDelivery) -> ClaimedDelivery:
-    """Return the attempt as one of which any member may have been notified before."""
+    """Return the attempt with each member marked as one that may have been notified before."""
     return replace(work, notices=tuple(replace(each, notified_before=UNKNOWN) for each in work.notices))
 
 
@@ -203,17 +203,17 @@ def _apply_to_storm(
     return Recorded()
 
 
-def _delivered(
+def _record_delivered(
     state: State, work: ClaimedDelivery, outcome: Delivered, policy: Policy, now: Millis
 ) -> tuple[Millis, ...]:
     accepted = record_notified(state, work, policy, now)
     _keep_success(state, work, outcome, now, 0)
     if work.conversation.digest is not None:
-        digests.finish(state, work.id, policy, now)
+        digests.finish_digest(state, work.id, policy, now)
     else:
         _find_due(state, work.id)
         if work.conversation.over:
-            _close(state, work, now)
+            _close_if_over(state, work, now)
             return accepted
         if work.conversation.truncated and work.group is not None:
             _complete_by_now(state, work.group, policy, now)
@@ -246,7 +246,8 @@ def record_notified(state: State, work: ClaimedDelivery, policy: Policy, now: Mi
                 member,
             )
             if same:
-                up_to = ANY_GENERATION  # changes during the attempt have the same status: the destination knows it now
+                # Changes during the attempt have the same status, so the destination knows it now.
+                up_to = ANY_GENERATION
         fates.finish(state, each.member, up_to, Fate.DELIVERED, "notified", now)
     _settle_unsent(state, work, policy, now, (Fate.DELIVERED, "notified"))
     return tuple(accepted)
@@ -270,7 +271,7 @@ def _find_due(state: State, id_: int) -> None:
 def _complete_by_now(state: State, group: int, policy: Policy, now: Millis) -> None:
     """Complete the group if Alertmanager has shown all of it during the attempt."""
     if state.groups[group].truncated == 0:
-        complete(state, group, policy, now)
+        complete_group(state, group, policy, now)
 
 
 def _keep_success(
@@ -292,17 +293,17 @@ def _keep_failure(state: State, work: ClaimedDelivery, outcome: Retry | Broken, 
     )  # fmt: skip
 
 
-def _close(state: State, work: ClaimedDelivery, now: Millis) -> None:
+def _close_if_over(state: State, work: ClaimedDelivery, now: Millis) -> None:
     """Close a conversation that is over. Firing alerts that were not notified begin another conversation."""
     row = state.conversations[work.id]
     if row.known:
         return
-    members = state.members.of("conversation", work.id) if row.firing and row.size <= LARGE else []
+    members = state.members.of("conversation", work.id) if row.firing and not row.is_large else []
     close(state, work.id)
     begin_another(state, row, members, now)
 
 
-def _retry(
+def _record_failure(
     state: State,
     work: ClaimedDelivery,
     outcome: Retry | Broken,
@@ -327,7 +328,7 @@ def settle_failure(
 
 
 def revert_notified(state: State, work: ClaimedDelivery, policy: Policy, now: Millis) -> None:
-    """Nothing of the attempt arrived: the destination knows what it knew before."""
+    """Restore what the destination knew before the attempt: nothing of it arrived."""
     for each in work.notices:
         member = state.members[each.member]
         if each.notified_before == UNKNOWN or member.notified != UNKNOWN:

@@ -2,7 +2,7 @@
 
 The identity of an alert is its label set within a source; ``starts_at`` distinguishes its firings.
 Alertmanager repeats itself byte for byte (retries, ``repeat_interval``), and the peers of an HA pair each
-report the same change, possibly some seconds apart and with different ideas of what still fires.
+report the same change, possibly some seconds apart, and may differ in what they report as firing.
 """
 
 from dataclasses import dataclass, replace
@@ -67,10 +67,8 @@ def reduce_alert(
             if doubt is None:
                 return _changed(reported, peer, now)
             known = replace(known, doubt=doubt)
-        case (
-            Status.RESOLVED,
-            Status.RESOLVED,
-        ):  # what the router concluded is reported now; a doubt is contradicted
+        case Status.RESOLVED, Status.RESOLVED:
+            # A sender now reports an end that the router had concluded. A doubt is contradicted.
             known = replace(known, peer=known.peer or peer, doubt=None)
     return Change.REPEATED, known
 
@@ -98,7 +96,7 @@ def _doubt(firing: Alert, known: Known, now: Millis) -> Doubt | None:
     if concluded or firing.starts_at is None or episode_started is None:
         return None
     since_end = now - known.changed_at
-    # A clock that was stepped back by more than the lag says nothing about the order.
+    # After the clock was stepped back by more than the lag, the times say nothing about the order.
     if firing.starts_at > episode_started or abs(since_end) >= PEER_LAG:
         return None
     until = now + PEER_LAG - max(0, since_end)

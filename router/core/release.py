@@ -17,13 +17,13 @@ UNRELEASED = "unreleased"
 to be judged, because there are more than :data:`MANY`.
 """
 MANY_MUTED = "many muted"
-"""A question: how many alerts an inhibition key mutes by the saved rows; counted up to one more than :data:`MANY`."""
+"""A query: how many alerts an inhibition key mutes by the saved rows; counted up to one more than :data:`MANY`."""
 MANY = 200
 """How many alerts are judged in the batch in which their inhibitor ends; more are judged in pieces."""
 
 
 def want_released(state: State, keys: Iterable[str]) -> None:
-    """Load the rows that :func:`release_muted` needs, in rounds. :raises MissingRows: not loaded yet"""
+    """Request the rows that :func:`release_muted` needs. :raises MissingRows: some are not loaded yet"""
     keys = sorted(keys)
     for key in keys:
         state.want_answer(MANY_MUTED, key)
@@ -46,7 +46,7 @@ def _released_immediately(state: State, keys: Iterable[str]) -> list[str]:
     return few
 
 
-def muted_by(state: State, keys: Iterable[str]) -> set[int]:
+def alerts_to_judge(state: State, keys: Iterable[str]) -> set[int]:
     """Return the ids of the alerts that :func:`release_muted` judges. Those of the other keys are judged in pieces."""
     return {
         member.alert_id
@@ -67,7 +67,7 @@ def release_muted(
     if not keys:
         return frozenset(), False
     want_released(state, keys)
-    woken = rejudge_all(state, policy, sorted(muted_by(state, keys)), now)
+    woken = rejudge_all(state, policy, sorted(alerts_to_judge(state, keys)), now)
     many = sorted(set(keys) - set(_released_immediately(state, keys)))
     if many:
         _note(state, sorted({*unreleased(state), *many}))

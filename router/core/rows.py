@@ -70,6 +70,7 @@ class AlertRow(NamedTuple):
     starts_at: Millis | None
     ends_at: Millis | None
     peer: str
+    """See :class:`router.core.reduce.Known`, as for ``latest_start`` and the doubt."""
     changed_at: Millis
     seen_at: Millis
     note: str
@@ -84,9 +85,12 @@ class AlertRow(NamedTuple):
     latest_start: Millis | None
     doubt_until: Millis | None
     doubt: str | None
+    """JSON: the doubted firing, and the ids of the groups that reported it."""
     listed_by: str
+    """The peers of Alertmanager that have listed the alert, one a line."""
     fires_until: Millis | None
     claimed_firing_at: Millis | None
+    """Since when a sender reports the alert as firing although it counts as ended; None: none does."""
     last_change_id: int | None
     arrival: int = 0
     """The number of the latest webhook that reported the alert; reports of earlier webhooks are out of date."""
@@ -128,9 +132,9 @@ class ConversationRow(NamedTuple):
     attempts: int
     """How many attempts in a row have failed."""
     tried_since: Millis | None
-    """When the first of them began."""
+    """When the first of these attempts began; None: none has."""
     partly: int
-    """1: all recipients but some were notified; news does not wait for those."""
+    """1: some recipients of the destination were not notified and are tried again; news does not wait for them."""
     remote: str
     """JSON: the remote state that the channel keeps."""
     own_message: int
@@ -168,6 +172,11 @@ class ConversationRow(NamedTuple):
     shown_groups: int = 0
     """For a storm: how many groups its message shows as firing."""
 
+    @property
+    def is_large(self) -> bool:
+        """Whether the conversation is claimed, recorded and closed in pieces."""
+        return self.size > LARGE
+
 
 class MemberRow(NamedTuple):
     id: int
@@ -186,6 +195,11 @@ class MemberRow(NamedTuple):
     held_since: Millis | None
     failover: int
     """1: it is sent because another destination failed."""
+
+    @property
+    def is_unnotified_firing(self) -> bool:
+        """Whether the alert fires, and the destination does not know it."""
+        return self.status == FIRING and self.notified in NOT_FIRING
 
 
 class ChangeRow(NamedTuple):
@@ -218,7 +232,7 @@ class FateRow(NamedTuple):
     decision: str | None
     """The fate that the decision gave; None: an earlier version of the router did not keep it."""
     because: str | None
-    """The reason of the decision; None: as for ``decision``."""
+    """The reason of the decision; None: see :attr:`decision`."""
 
 
 class FormerFateRow(NamedTuple):

@@ -1,6 +1,9 @@
-"""The rows of a batch: loaded by key, changed in memory, and saved in one go by the store.
+"""The rows of a batch: loaded by key, changed in memory, and saved together by the store.
 
-A set that was loaded by a key is whole, and every change keeps it whole. A row that the batch has changed is never
+A transition requests the rows that it needs, and raises :class:`MissingRows` if some are not loaded. The store then loads
+all requested rows and runs the transition again.
+
+A set of rows that was loaded by a key is complete, and every change keeps it complete. A row that the batch has changed is never
 overwritten by a row that is loaded later.
 """
 
@@ -14,7 +17,7 @@ from router.core.indexes import RowIndex, Table
 R = TypeVar("R", bound=tuple[Any, ...])
 T = TypeVar("T")
 Oracle = Callable[["State", str, Any], Any]
-"""Takes the name and the parameters of a question; returns the answer."""
+"""Takes a state, the name of a query, and its parameters; returns the result."""
 
 ID = "id"
 """The name of the index of a table's primary key."""
@@ -164,7 +167,7 @@ class Rows(Generic[R]):
         self.before.clear()
 
     def load(self, index: str, keys: Iterable[Any], found: Iterable[R]) -> None:
-        """Add rows of the database: all that there are for these keys."""
+        """Add all rows that the database has for these keys."""
         known = self._rows
         for row in found:
             key = self._primary(row)
@@ -220,7 +223,7 @@ class State:
     """The rows of all tables.
 
     :param complete: no row is missing; for tests in memory
-    :param oracle: answers the questions of a complete state, instead of a database
+    :param oracle: answers the queries of a complete state, instead of a database
     """
 
     webhooks: Rows[rows.WebhookRow]
@@ -246,10 +249,10 @@ class State:
         self.first_new_id = self.next_id = next_id
         self.journal: list[tuple[Rows[Any], Any, Any, Any]] = []
         self.answers: dict[tuple[str, Any], Any] = {}
-        """The database's answers to questions that no index answers, by name and parameters."""
+        """The results of the database's queries that are not look-ups in an index, by name and parameters."""
         self.asked: dict[str, set[Any]] = {}
         self.lacking = False
-        """The transition that runs wants something that is not loaded."""
+        """The current transition has requested something that is not loaded."""
 
     def __getattr__(self, name: str) -> Any:
         """Create a table when it is first needed: few batches need all tables."""
@@ -269,30 +272,30 @@ class State:
         self.next_id += 1
         return number
 
-    def ask(self, question: str, key: Any) -> Any:
-        """Return the database's answer to a question. :raises MissingRows: it is not loaded"""
+    def ask(self, query: str, key: Any) -> Any:
+        """Return the result of a query of the database. :raises MissingRows: it is not loaded"""
         if self._oracle is not None:
-            return self._oracle(self, question, key)
-        if (question, key) not in self.answers:
-            self.asked.setdefault(question, set()).add(key)
+            return self._oracle(self, query, key)
+        if (query, key) not in self.answers:
+            self.asked.setdefault(query, set()).add(key)
             self.lacking = True
             raise MissingRows
-        return self.answers[question, key]
+        return self.answers[query, key]
 
-    def want_answer(self, question: str, key: Any) -> None:
-        """Request the answer to a question that will be needed."""
-        if self._oracle is None and (question, key) not in self.answers:
-            self.asked.setdefault(question, set()).add(key)
+    def want_answer(self, query: str, key: Any) -> None:
+        """Request the result of a query that will be needed."""
+        if self._oracle is None and (query, key) not in self.answers:
+            self.asked.setdefault(query, set()).add(key)
             self.lacking = True
 
     def ready(self) -> None:
-        """Check that all requested rows and answers are loaded. :raises MissingRows: some are not"""
+        """Check that all requested rows and results are loaded. :raises MissingRows: some are not"""
         if self.lacking:
             raise MissingRows
 
     @property
     def wanting(self) -> bool:
-        """Whether any transition wants something that is not loaded."""
+        """Whether any transition has requested something that is not loaded."""
         return bool(self.asked) or any(found.wanted for found in self.tables)
 
     def run_all(self, transitions: Iterable[Callable[[], T]]) -> list[T]:

@@ -13,18 +13,15 @@ from itertools import accumulate
 
 from router.core import rows
 from router.core.claim import (
-    NO_STORM,
-    ClaimedDelivery,
-    Share,
     begin,
     conversation_of,
-    is_large,
     judge_once_more,
     present_state,
     take_back,
     want_conversations,
     work_of,
 )
+from router.core.claimed_delivery import NO_STORM, ClaimedDelivery, Share
 from router.core.conversations import DATABASE_ID, change, close, latest, open_conversation, token_of
 from router.core.rows import ConversationRow
 from router.core.state import State
@@ -105,7 +102,7 @@ class StormProgress:
 
 
 def want_storm(state: State, destination: str) -> None:
-    """Load the storm of a destination. :raises MissingRows: it is not loaded yet"""
+    """Request the storm of a destination. :raises MissingRows: it is not loaded yet"""
     state.meta.want("id", (DATABASE_ID,))
     state.conversations.want("token", (storm_token(destination),))
     state.ready()
@@ -141,7 +138,7 @@ def recheck(state: State, ids: Sequence[int], policy: Policy, now: Millis) -> in
 
     Return how many are still due. A large conversation is judged when it is sent.
     """
-    small = [id_ for id_ in ids if not is_large(state.conversations[id_])]
+    small = [id_ for id_ in ids if not state.conversations[id_].is_large]
     want_conversations(state, policy, small, now)
     for id_ in small:
         judge_once_more(state, id_, policy, now)
@@ -170,9 +167,8 @@ def plan_claim(
     row, absorbs_all = active_storm(state, destination), surge.total > limits.above
     with_ends = row is None or sends_ends(state, policy, destination)
     ends_unsent = surge.own_open == 0 and not with_ends
-    if (
-        row is not None and not absorbs_all and (not row.own_message or ends_unsent)
-    ):  # its end is not to be sent
+    if row is not None and not absorbs_all and (not row.own_message or ends_unsent):
+        # No message is to be sent for its end.
         close(state, row.id)
         row = None
     if row is None and not absorbs_all:
@@ -196,8 +192,9 @@ def plan_claim(
 
 
 def _is_stale(row: ConversationRow, share: Share, groups: int) -> bool:
-    """Return whether an editable message shows other groups than fire now: one has its own message since, or was given
-    up.
+    """Return whether an editable message shows other groups than those that fire now.
+
+    Since it was sent, a group got its own message, or was given up.
     """
     return share.edits and bool(row.own_message) and row.shown_groups != groups
 
@@ -258,7 +255,7 @@ def _is_due(row: ConversationRow, now: Millis) -> bool:
     return row.next_at is not None and row.next_at <= now
 
 
-def view(
+def storm_view(
     state: State,
     known: StormProgress,
     storm: ClaimedDelivery,

@@ -46,10 +46,10 @@ def want_memberships(
     destinations: Iterable[tuple[Subject, Iterable[Destination]]],
     now: Millis,
 ) -> None:
-    """Load the latest conversations of alerts at their destinations, and the members in them, in rounds.
+    """Request the latest conversations of alerts at their destinations, and the members in them.
 
     :param destinations: by subject; the ``alert`` of a subject is 0 if it is new
-    :raises MissingRows: rows are not loaded yet
+    :raises MissingRows: some are not loaded yet
     """
     if state.complete:
         return

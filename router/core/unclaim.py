@@ -1,6 +1,7 @@
 """Undoing a claim of which nothing was sent: the conversation is due again, as before the claim."""
 
-from router.core.claim import ClaimedDelivery, take_back
+from router.core.claim import take_back
+from router.core.claimed_delivery import ClaimedDelivery
 from router.core.conversations import close, close_if_empty
 from router.core.record import revert_notified
 from router.core.state import State
@@ -17,10 +18,8 @@ def undo_claim(state: State, work: ClaimedDelivery, policy: Policy, now: Millis)
     :param work: a claim, or a conversation that a claimed storm absorbed
     """
     under_way = state.conversations[work.id].delivery_id
-    if under_way is None or work.delivery not in (
-        0,
-        under_way,
-    ):  # an absorbed conversation has no delivery of its own
+    # An absorbed conversation has no delivery of its own.
+    if under_way is None or work.delivery not in (0, under_way):
         return
     row = take_back(state, work)
     if not work.is_storm:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from router.core import fates
 from router.core.conversations import put_member
 from router.core.rows import FIRING, NOT_FIRING, RESOLVED, ConversationRow, MemberRow
 from router.core.state import State
@@ -68,7 +69,7 @@ def settle_fates(state: State, members: Sequence[int], now: Millis, firing: Resu
     for row in still_open:
         is_end = state.changes[row.change_id].kind == Change.RESOLVED
         fate, reason = (Fate.DROPPED, NOT_SENT) if is_end else firing
-        state.fates.put(row._replace(fate=str(fate), reason=reason, updated_at=now))
+        fates.finish_one(state, row, fate, reason, now)
 
 
 def settle_due_ends(

@@ -32,8 +32,8 @@ def decide(
 
     :param source: finds a firing alert that mutes this one; for a two-sided key only one-sided sources count
     :param about: only for a self-alert: the keys of the broken destinations that it is about. These are left out. The
-        self-alert goes to the ``operators`` receiver. If all destinations of that are broken, it goes where the route
-        tree sends it, and if all of these are broken, to the receiver of the root route.
+        self-alert goes to the ``operators`` receiver. If all destinations of this receiver are broken, it goes where
+        the route tree sends it; and if all of these are broken, to the receiver of the root route.
     :param identity: see :meth:`Policy.match`
     """
     matched = policy.match(labels, identity, own=about is not None)
@@ -60,26 +60,26 @@ def decide(
 
 
 def _decisions_of_route(route: Route, policy: Policy, now: Millis, wait: Millis) -> Iterator[Decision]:
-    closed = route.hours is not None and not route.hours.open(now)
+    closed = route.hours is not None and not route.hours.is_open(now)
     why = route.hours.closed_by(now) if route.hours is not None and closed else ""
     for destination in policy.receivers[route.receiver]:
         repeat = route.repeats(destination, open_=not closed or route.outside is Outside.SEND)
         if closed and route.outside is Outside.DROP:
             yield Decision(destination, DecisionKind.DROP, None, route.path, f"{why}, dropped", repeat=repeat)
         elif destination.digest:
-            yield _digest(destination, policy, now, route.path, why)
+            yield _digest_decision(destination, policy, now, route.path, why)
         elif not closed or route.outside is Outside.SEND:
             reason = f"{why}, sent anyway" if closed else f"to {route.receiver}"
             yield Decision(destination, DecisionKind.SEND, now + wait, route.path, reason, repeat=repeat)
         elif route.outside is Outside.HOLD:
-            yield _hold(destination, route, now, wait, why)
+            yield _hold_decision(destination, route, now, wait, why)
     if closed and route.outside is Outside.DIGEST and route.outside_digest is not None:
         for destination in policy.receivers[route.outside_digest]:
             if destination.digest:
-                yield _digest(destination, policy, now, route.path, why)
+                yield _digest_decision(destination, policy, now, route.path, why)
 
 
-def _hold(destination: Destination, route: Route, now: Millis, wait: Millis, why: str) -> Decision:
+def _hold_decision(destination: Destination, route: Route, now: Millis, wait: Millis, why: str) -> Decision:
     opening = route.hours.next_opening(now) if route.hours is not None else None
     if opening is None or route.hours is None:
         reason = f"{why}, which never opens again: sent immediately"
@@ -91,7 +91,7 @@ def _hold(destination: Destination, route: Route, now: Millis, wait: Millis, why
     )  # fmt: skip
 
 
-def _digest(destination: Destination, policy: Policy, now: Millis, rule: str, why: str) -> Decision:
+def _digest_decision(destination: Destination, policy: Policy, now: Millis, rule: str, why: str) -> Decision:
     reason = f"{why}, for the next digest" if why else "for the next digest"
     return Decision(
         destination, DecisionKind.DIGEST, policy.schedules[destination.key].next(now), rule, reason

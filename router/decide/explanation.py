@@ -16,7 +16,7 @@ class MatchResult(StrEnum):
 
     TAKES = "takes"
     PASSES_ON = "passes on"
-    """It matches, and a route below takes the alert."""
+    """The route matches, and a route below it takes the alert."""
     REFUSES = "refuses"
     NOT_ASKED = "not asked"
     """An earlier sibling took the alert, and it has no ``continue``."""
@@ -99,7 +99,7 @@ def explain_alert(
         level,
         known,
         steps,
-        tuple(_hours(taking, now)),
+        tuple(_hours_of_routes(taking, now)),
         muting,
         decide(labels, policy, now, source),
     )
@@ -124,10 +124,10 @@ def _steps(route: Route, key: str, depth: int, labels: Labels) -> Iterator[Route
     yield from below
 
 
-def _hours(routes: list[Route], now: Millis) -> Iterator[RouteHours]:
+def _hours_of_routes(routes: list[Route], now: Millis) -> Iterator[RouteHours]:
     for route in routes:
         hours = route.hours
         if hours is not None:
-            is_open = hours.open(now)
+            is_open = hours.is_open(now)
             changes_at = hours.next_closing(now) if is_open else hours.next_opening(now)
             yield RouteHours(route, is_open, "" if is_open else hours.closed_by(now), changes_at)

@@ -46,14 +46,16 @@ class Interval:
 
     def contains(self, now: Millis) -> bool:
         local = local_time(now, self.zone)
-        return _within(self.times, local.hour * 60 + local.minute, exclusive=True) and self.on(local.date())
+        return _in_any_range(self.times, local.hour * 60 + local.minute, exclusive=True) and self.holds_on(
+            local.date()
+        )
 
-    def on(self, day: date) -> bool:
+    def holds_on(self, day: date) -> bool:
         """Return whether the conditions on the date hold."""
         return (
-            _within(self.weekdays, _weekday(day))
-            and _within(self.months, day.month)
-            and _within(self.years, day.year)
+            _in_any_range(self.weekdays, _weekday_number(day))
+            and _in_any_range(self.months, day.month)
+            and _in_any_range(self.years, day.year)
             and (self.days_of_month is None or any(_in_month(day, *days) for days in self.days_of_month))
         )
 
@@ -81,7 +83,7 @@ class Calendar:
         self._zone = zone
 
     def name_of(self, now: Millis) -> str | None:
-        """Return the holiday of a moment, in words; None: it is none."""
+        """Return the name of the holiday at this time (epoch ms); None: it is not a holiday."""
         day = local_time(now, self._zone).date()
         if day in self._dates:
             return f"closed on {day.isoformat()}"
@@ -122,7 +124,7 @@ class Hours:
     )
     """The last search: since when its result is valid, the opening that it found, and until when it is valid."""
 
-    def open(self, now: Millis) -> bool:
+    def is_open(self, now: Millis) -> bool:
         if any(interval.contains(now) for interval in self.mute):
             return False
         return not self.active or any(interval.contains(now) for interval in self.active)
@@ -143,15 +145,15 @@ class Hours:
             since, opening, until = self._found[0]
             if since <= now < until:
                 return opening
-        opening = next((at for at in self._candidates(now, days) if self.open(at)), None)
-        if not self.open(now):
+        opening = next((at for at in self._candidates(now, days) if self.is_open(at)), None)
+        if not self.is_open(now):
             # A search that finds nothing takes long, and each alert asks for it.
             self._found[:] = [(now, opening, now + DAY if opening is None else opening)]
         return opening
 
     def next_closing(self, now: Millis, days: int = HORIZON_DAYS) -> Millis | None:
         """Return the first instant after ``now`` at which it is closed, within ``days``; None: there is none."""
-        return next((at for at in self._candidates(now, days) if not self.open(at)), None)
+        return next((at for at in self._candidates(now, days) if not self.is_open(at)), None)
 
     def describe(self, at: Millis) -> str:
         """Return a moment in the zone of these hours: ``Mon 09:00 Europe/Berlin``."""
@@ -193,8 +195,8 @@ class Schedule:
         today = local_time(now, self.zone).date()
         for ahead in days:
             day = today + timedelta(days=ahead)
-            if _within(self.weekdays or None, _weekday(day)):
-                yield _instants(day, self.minute, self.zone)[0]
+            if _in_any_range(self.weekdays or None, _weekday_number(day)):
+                yield _instants_of_minute(day, self.minute, self.zone)[0]
 
 
 def _edges(now: Millis, zone: ZoneInfo, minutes: set[int], days: int) -> Iterator[Millis]:
@@ -203,15 +205,15 @@ def _edges(now: Millis, zone: ZoneInfo, minutes: set[int], days: int) -> Iterato
     pending: set[Millis] = set()
     for ahead in range(-1, days):
         day, following = today + timedelta(days=ahead), today + timedelta(days=ahead + 1)
-        pending.update(at for minute in minutes for at in _instants(day, minute, zone))
-        pending.update(_jumps(day, zone))
+        pending.update(at for minute in minutes for at in _instants_of_minute(day, minute, zone))
+        pending.update(_clock_changes(day, zone))
         # Where clocks are turned back at midnight, a day's 24:00 comes again within the next day.
         safe = epoch_millis(datetime(following.year, following.month, following.day, tzinfo=zone))
         yield from sorted(at for at in pending if now < at < safe)
         pending = {at for at in pending if at >= safe}
 
 
-def _within(ranges: Ranges | None, value: int, *, exclusive: bool = False) -> bool:
+def _in_any_range(ranges: Ranges | None, value: int, *, exclusive: bool = False) -> bool:
     if ranges is None:
         return True
     return any(first <= value < last if exclusive else first <= value <= last for first, last in ranges)
@@ -229,7 +231,7 @@ def _in_month(day: date, first: int, last: int) -> bool:
     return max(begin, 1) <= day.day <= min(end, length)
 
 
-def _weekday(day: date) -> int:
+def _weekday_number(day: date) -> int:
     return day.isoweekday() % 7
 
 
@@ -244,7 +246,7 @@ def epoch_millis(at: datetime) -> Millis:
 
 
 @lru_cache(maxsize=4_096)
-def _instants(day: date, minute: int, zone: ZoneInfo) -> tuple[Millis, ...]:
+def _instants_of_minute(day: date, minute: int, zone: ZoneInfo) -> tuple[Millis, ...]:
     """Return the instants at which the zone's clocks show a minute of a day: two if the clock is turned back over it; if
     the clock skips it, the instant of the change.
     """
@@ -253,11 +255,11 @@ def _instants(day: date, minute: int, zone: ZoneInfo) -> tuple[Millis, ...]:
     wall = datetime(day.year, day.month, day.day, minute // 60, minute % 60, tzinfo=zone)
     found = sorted({epoch_millis(wall.replace(fold=fold)) for fold in (0, 1)})
     real = tuple(at for at in found if local_time(at, zone).replace(tzinfo=None) == wall.replace(tzinfo=None))
-    return real or _jumps(day, zone) or (found[0],)
+    return real or _clock_changes(day, zone) or (found[0],)
 
 
 @lru_cache(maxsize=4_096)
-def _jumps(day: date, zone: ZoneInfo) -> tuple[Millis, ...]:
+def _clock_changes(day: date, zone: ZoneInfo) -> tuple[Millis, ...]:
     """Return the instants of the local day at which the zone's offset changes."""
     start = epoch_millis(datetime(day.year, day.month, day.day, tzinfo=UTC)) - 15 * 60 * MINUTE
     low, high = start, start + 54 * 60 * MINUTE

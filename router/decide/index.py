@@ -27,7 +27,9 @@ class MatcherIndex:
         self._labels = {name: _Label(asked, everything) for name, asked in by_name.items()}
         # By set: the labels that an alert must have, because the set refuses their empty value.
         self._required: list[frozenset[str]] = [
-            frozenset(name for name in {m.name for m in matchers} if not _hold(by_name[name][number], ""))
+            frozenset(
+                name for name in {m.name for m in matchers} if not _all_accept(by_name[name][number], "")
+            )
             for number, matchers in enumerate(sets)
         ]
         # A set is a candidate only if the alert has the rarest of its required labels.
@@ -96,7 +98,7 @@ class _Label:
             while todo:
                 lowest = todo & -todo
                 todo ^= lowest
-                if _hold(self._asked[lowest.bit_length() - 1], value):
+                if _all_accept(self._asked[lowest.bit_length() - 1], value):
                     holding |= lowest
             if len(self._matched) >= _MAX_VALUES_REMEMBERED:
                 del self._matched[next(iter(self._matched))]
@@ -104,5 +106,5 @@ class _Label:
         return candidates & (self._free | holding)
 
 
-def _hold(matchers: tuple[Matcher, ...], value: str) -> bool:
+def _all_accept(matchers: tuple[Matcher, ...], value: str) -> bool:
     return all(matcher.accepts(value) for matcher in matchers)

@@ -83,14 +83,14 @@ def source_text(source: Labels, target: Labels) -> str:
     apart = [
         name for name, value in sorted(source.items()) if name != "alertname" and target.get(name) != value
     ]
-    shown = [f'{_shown(name)}="{_shown(source[name])}"' for name in apart[:_MAX_LABELS_SHOWN]]
+    shown = [f'{_printable(name)}="{_printable(source[name])}"' for name in apart[:_MAX_LABELS_SHOWN]]
     if len(apart) > _MAX_LABELS_SHOWN:
         shown.append(f"{len(apart) - _MAX_LABELS_SHOWN} more")
-    name = _shown(source.get("alertname", "")) or "an alert without a name"
+    name = _printable(source.get("alertname", "")) or "an alert without a name"
     return f"{name}{{{', '.join(shown)}}}" if shown else name
 
 
-def _shown(text: str) -> str:
+def _printable(text: str) -> str:
     cut = text if len(text) <= _MAX_VALUE_CHARS else f"{text[: _MAX_VALUE_CHARS - 1]}…"
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in cut)
 

@@ -26,7 +26,7 @@ _MAX_PATTERNS_CACHED = 65_536
 
 
 class MatcherError(ValueError):
-    """A text is no matcher; says why."""
+    """A text is not a matcher; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def parse_matcher(text: str) -> Matcher:
 
 
 def only_matcher(matchers: tuple[Matcher, ...]) -> Matcher:
-    """Return the only one of these. :raises MatcherError: there are none, or several"""
+    """Return the matcher, if there is exactly one. :raises MatcherError: there are none, or several"""
     if len(matchers) != 1:
         raise MatcherError(f"expected one matcher, found {len(matchers)}")
     return matchers[0]
@@ -113,7 +113,7 @@ def parse_utf8(text: str) -> tuple[Matcher, ...]:
 
 
 def parse_classic(text: str) -> tuple[Matcher, ...]:
-    """Return the matchers of a text in the grammar before Alertmanager 0.27. :raises MatcherError: it has another"""
+    """Return the matchers of a text in the grammar before Alertmanager 0.27. :raises MatcherError: the text is not in it"""
     tokens: list[str] = []
     token: list[str] = []
     quoted = escaped = False
@@ -132,7 +132,7 @@ def parse_classic(text: str) -> tuple[Matcher, ...]:
 
 
 def parse_classic_matcher(text: str) -> Matcher:
-    """Return one matcher of the classic grammar. :raises MatcherError: it is none"""
+    """Return the matcher of a text in the classic grammar. :raises MatcherError: the text is none"""
     parts = _CLASSIC.fullmatch(text)
     if parts is None:
         raise MatcherError(f"bad matcher format: {text}")

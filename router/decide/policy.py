@@ -1,4 +1,4 @@
-"""The rules of routes.yaml as frozen data. ``config`` builds them, ``decide`` asks them."""
+"""The rules of routes.yaml as frozen data. ``config`` builds them, ``decide`` applies them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class Severity:
 LEVEL = "\0level"
 
 
-def is_level(level: str) -> Matcher:
+def level_matcher(level: str) -> Matcher:
     return Matcher(LEVEL, "=", level)
 
 
@@ -111,7 +111,7 @@ class Route:
     @property
     def conditions(self) -> tuple[Matcher, ...]:
         """All matchers, with one for the severity."""
-        return self.matchers if self.severity is None else (is_level(self.severity), *self.matchers)
+        return self.matchers if self.severity is None else (level_matcher(self.severity), *self.matchers)
 
     @property
     def key(self) -> str:
@@ -177,6 +177,8 @@ _NO_CONFIGURATION = Configuration()
 
 @dataclass(frozen=True, slots=True)
 class Policy:
+    """All rules that are in force together."""
+
     severity: Severity
     root: Route
     receivers: Mapping[str, tuple[Destination, ...]]
@@ -191,7 +193,7 @@ class Policy:
     operators: str | None = None
     """The receiver that is notified of broken destinations; None: the routes decide."""
     fingerprint: str = ""
-    """Changes whenever the rules do. Then open work is decided again."""
+    """Changes whenever the rules change. What is not notified yet is then decided again."""
     configuration: Configuration = _NO_CONFIGURATION
     destinations: Mapping[str, Destination] = field(init=False, repr=False, compare=False)
     """Every destination, by key."""
@@ -242,6 +244,6 @@ class Policy:
         if own:
             yield (self.root,)
 
-    def names(self, destination: str) -> bool:
+    def has_destination(self, destination: str) -> bool:
         """Return whether some receiver has a destination with this key."""
         return destination in self.destinations

@@ -163,7 +163,9 @@ class _Rules:
         intervals = named_intervals(reader, models, "UTC")
         open_ = hours(reader, RouteModel.model_validate(used), (), intervals)
         return (
-            open_ is not None and not open_.open(self._now) and not open_.next_opening(self._now, EVER_DAYS)
+            open_ is not None
+            and not open_.is_open(self._now)
+            and not open_.next_opening(self._now, EVER_DAYS)
         )
 
     def _inhibition(self, node: Node) -> dict[str, Any] | None:

@@ -7,10 +7,11 @@ from functools import partial
 
 from router.core.accept import Receipt
 from router.core.adopt import Adoption, Phase
-from router.core.claim import ClaimedDelivery
+from router.core.claimed_delivery import ClaimedDelivery
 from router.core.dead_letter_settling import DeliveryUnderWay
-from router.core.presence import Answer, Listening, Reported
+from router.core.presence import Answer, Reported
 from router.core.record import Recorded
+from router.core.staleness import Listening
 from router.core.storms import Limits
 from router.core.uptime import BEAT
 from router.decide import Policy

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from functools import partial
 
-from router.core.claim import NO_STORM, ClaimedDelivery, Share
+from router.core.claimed_delivery import NO_STORM, ClaimedDelivery, Share
 from router.core.large_conversations import LargeClaim
 from router.core.storms import CONVERSATIONS_PER_BATCH, Limits, Room, with_line
 from router.decide import Policy

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from router.core.claim import ClaimedDelivery, is_news, work_about
+from router.core.claim import is_news, work_about
+from router.core.claimed_delivery import ClaimedDelivery
 from router.core.large_conversations import LargeClaim
 from router.core.rows import AlertRow, ConversationRow, GroupRow, MemberRow
 from router.model import Millis

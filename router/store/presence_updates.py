@@ -3,8 +3,10 @@
 import asyncio
 from functools import partial
 
-from router.core.accept import Receipt
-from router.core.presence import ALERTS_PER_BATCH, Answer, Listening, merged
+from router.core.accept import Receipt, merged
+from router.core.conclusions import ALERTS_PER_BATCH
+from router.core.presence import Answer
+from router.core.staleness import Listening
 from router.decide import Policy
 from router.model import Millis
 from router.store import jobs

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from router.core.claim import ClaimedDelivery
+from router.core.claimed_delivery import ClaimedDelivery
 from router.core.dead_letter_settling import RETRIED
 from router.core.record import Recorded, with_unknown_arrival
 from router.core.rows import LARGE

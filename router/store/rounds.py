@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from router.core.presence import ALERTS_PER_BATCH
+from router.core.conclusions import ALERTS_PER_BATCH
 from router.store.jobs import Job
 from router.store.writer import Database
 
@@ -15,7 +15,7 @@ async def for_found_ids(
 ) -> list[T]:
     """Find ids on a reader's connection, and process them in pieces. Return the result of each piece.
 
-    :param find: takes the last id so far (0 at first) and makes the job that finds the next ids; it finds :data:`router.core.presence.ALERTS_PER_BATCH` ids if there
+    :param find: takes the last id so far (0 at first) and makes the job that finds the next ids; it finds :data:`router.core.conclusions.ALERTS_PER_BATCH` ids if there
         are more
     :param piece: takes these ids and makes the job that processes them; the rows may have changed since they were found
     """

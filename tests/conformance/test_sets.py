@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from router.core import indexes
-from router.core.claim import NO_STORM, Share
+from router.core.claimed_delivery import NO_STORM, Share
 from router.core.digests import MANY_REPORTED
 from router.core.indexes import RowIndex, Table
 from router.core.release import MANY_MUTED

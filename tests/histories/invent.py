@@ -120,7 +120,7 @@ class Inventor:
         group = self.homes[name][0]
         if name in self.ended and name not in self.firing:
             self.do("post", group=group, peer=2, alerts=[[name, "firing", self.ended[name][0], None]])
-            if self.dice.random() < 0.3:  # it was right
+            if self.dice.random() < 0.3:  # the doubted report was right
                 self.firing[name] = self.ended[name][0]
         elif name in self.ended:
             self.do("post", group=group, peer=2, alerts=[[name, "resolved", *self.ended[name]]])

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from router.core import claim as claims
 from router.core import storms
-from router.core.claim import ClaimedDelivery, Share
+from router.core.claimed_delivery import ClaimedDelivery, Share
 from router.core.state import State
 from router.core.storms import Room
 from router.decide import Policy
@@ -68,7 +67,7 @@ class Absorb(PieceJob):
 
     def run(self, state: State) -> tuple[list[ClaimedDelivery], Room, int]:
         some = storms.first_batch(state, self.ids)
-        if claims.is_large(state.conversations[some[0]]):
+        if state.conversations[some[0]].is_large:
             return [], self.room, 0
         works, room = storms.absorb(state, self.storm, some, self.policy, self.now, self.room)
         return works, room, len(some)
@@ -92,4 +91,4 @@ class BuildStormView(BaseJob):
         state.conversations.want("id", (self.storm.id,))
         state.deliveries.want("id", (self.storm.delivery,))
         state.ready()
-        return storms.view(state, known, self.storm, self.parts, self.policy, full=self.full)
+        return storms.storm_view(state, known, self.storm, self.parts, self.policy, full=self.full)

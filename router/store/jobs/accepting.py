@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from router.core.accept import Receipt, accept_webhook, want_accepted
-from router.core.large_webhooks import accept_end, accept_some, give_up, keep
+from router.core.large_webhooks import accept_end, accept_some, keep_webhook, quarantine_undecided
 from router.core.release import UNRELEASED, release_some, unreleased
 from router.core.rows import WebhookRow
 from router.core.state import State
@@ -54,7 +54,7 @@ class KeepWebhook(BaseJob):
         state.groups.want("key", ((self.source, self.webhook.receiver, self.webhook.group_key),))
 
     def run(self, state: State) -> int:
-        return keep(state, self.webhook, self.source, self.body, self.now)
+        return keep_webhook(state, self.webhook, self.source, self.body, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class GiveUp(BaseJob):
         state.conversations.want("deciding", (self.arrival,))
 
     def run(self, state: State) -> frozenset[str]:
-        return frozenset(give_up(state, self.arrival, self.reason))
+        return frozenset(quarantine_undecided(state, self.arrival, self.reason))
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,5 +87,5 @@ class JudgeSome(BaseJob):
         else:
             woken = rejudge_all(state, self.policy, ids, self.now)
         left = rules.following(at, next_after(ids, RULES_PIECE))
-        rules.move(state, left)
+        rules.save_cursor(state, left)
         return (None if left is None else left.phase), woken

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from router.core import presence, uptime
+from router.core import doubts, presence, staleness, uptime
 from router.core.accept import Receipt
-from router.core.presence import Answer, Listening
+from router.core.conclusions import ALERTS_PER_BATCH
+from router.core.presence import Answer
+from router.core.staleness import Listening
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis
@@ -29,10 +31,10 @@ class Confirm(BaseJob):
 
     @property
     def weight(self) -> int:
-        return presence.ALERTS_PER_BATCH
+        return ALERTS_PER_BATCH
 
     def run(self, state: State) -> tuple[Receipt, int]:
-        ids: list[int] = state.ask("firing of", (self.answer.source, self.after, presence.ALERTS_PER_BATCH))
+        ids: list[int] = state.ask("firing of", (self.answer.source, self.after, ALERTS_PER_BATCH))
         presence.want_marked(state, self.policy, ids, self.now)
         return presence.confirm(state, self.answer, ids, self.policy, self.now), next_after(ids)
 
@@ -45,7 +47,7 @@ class FindDoubted(BaseJob):
     after: int
 
     def run(self, state: State) -> list[int]:
-        found: list[int] = state.ask("doubted", (self.source, self.after, presence.ALERTS_PER_BATCH))
+        found: list[int] = state.ask("doubted", (self.source, self.after, ALERTS_PER_BATCH))
         return found
 
 
@@ -91,7 +93,7 @@ class FindMarked(BaseJob):
     after: int
 
     def run(self, state: State) -> list[int]:
-        found: list[int] = state.ask("marked", (self.after, presence.ALERTS_PER_BATCH))
+        found: list[int] = state.ask("marked", (self.after, ALERTS_PER_BATCH))
         return found
 
 
@@ -123,8 +125,8 @@ class FindStale(BaseJob):
     def run(self, state: State) -> list[int]:
         state.meta.want("id", (uptime.SINCE,))
         state.ready()
-        seen_up_to = presence.silent_since(state, self.listening, self.now)
-        found: list[int] = state.ask("unheard", (seen_up_to, self.now, self.after, presence.ALERTS_PER_BATCH))
+        seen_up_to = staleness.silent_since(state, self.listening, self.now)
+        found: list[int] = state.ask("unheard", (seen_up_to, self.now, self.after, ALERTS_PER_BATCH))
         return found
 
 
@@ -140,7 +142,7 @@ class Expire(AlertsJob):
     def run(self, state: State) -> dict[str, Receipt]:
         state.meta.want("id", (uptime.SINCE,))
         presence.want_marked(state, self.policy, self.ids, self.now)
-        return presence.expire(state, self.listening, self.ids, self.policy, self.now)
+        return staleness.expire(state, self.listening, self.ids, self.policy, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,5 +163,5 @@ class SettleDoubts(BaseJob):
         ids, following = state.ask("lasting doubts", (self.now, _DOUBTS))
         state.alerts.want("id", ids)
         state.ready()
-        settled, left = presence.settle_doubts(state, ids, self.policy, self.now)
+        settled, left = doubts.settle_doubts(state, ids, self.policy, self.now)
         return settled, following if left is None else left

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from router.core import claim as claims
 from router.core import digests, large_conversations, storms
-from router.core.claim import NO_STORM, ClaimedDelivery, Share
+from router.core.claimed_delivery import NO_STORM, ClaimedDelivery, Share
 from router.core.conversations import DATABASE_ID, next_of_changed
 from router.core.rows import ConversationRow
 from router.core.state import State
@@ -141,7 +141,7 @@ class Claim:
         due = [row for id_ in ids if (row := state.conversations[id_]).next_at is not None]
         if due and _is_large(due[0]):
             return LargeConversation(due[0].id)
-        if due and due[0].slot is not None and digests.is_large(state, due[0], self.policy, now):
+        if due and due[0].slot is not None and digests.is_large_digest(state, due[0], self.policy, now):
             return LargeDigest(due[0].id)
         small = list(takewhile(lambda row: not _is_large(row), due))
         some = small[:1] if sum(row.size for row in small) > _MAX_MEMBERS_PER_CLAIM else small
@@ -218,7 +218,7 @@ class StartDigest(BaseJob):
 
 
 def _is_large(row: ConversationRow) -> bool:
-    return claims.is_large(row) and row.slot is None
+    return row.is_large and row.slot is None
 
 
 @dataclass(frozen=True, slots=True)

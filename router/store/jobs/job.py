@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar, Protocol, TypeVar
 
-from router.core import presence
+from router.core.conclusions import ALERTS_PER_BATCH
 from router.core.state import State
 
 T_co = TypeVar("T_co", covariant=True)
@@ -65,7 +65,7 @@ class AlertsJob(BaseJob):
         return len(self.ids)
 
 
-def next_after(ids: list[int], page: int = presence.ALERTS_PER_BATCH) -> int:
+def next_after(ids: list[int], page: int = ALERTS_PER_BATCH) -> int:
     """Return the id after which the next piece begins; 0: there are no more pieces.
 
     :param page: how many ids a piece has if more follow

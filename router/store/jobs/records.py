@@ -5,7 +5,7 @@ from functools import partial
 
 from router.core import large_conversations
 from router.core import record as records
-from router.core.claim import ClaimedDelivery
+from router.core.claimed_delivery import ClaimedDelivery
 from router.core.closing import close_some
 from router.core.conversations import DATABASE_ID
 from router.core.record import Recorded

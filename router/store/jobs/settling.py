@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from router.core import dead_letter_settling, dead_letters
-from router.core.claim import ClaimedDelivery
+from router.core.claimed_delivery import ClaimedDelivery
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis
@@ -53,7 +53,7 @@ class RetryDeadLetter(BaseJob):
         return (
             NoticesByMember(many)
             if many
-            else dead_letter_settling.retry(state, self.dead_letter, self.policy, self.now)
+            else dead_letter_settling.retry_dead_letter(state, self.dead_letter, self.policy, self.now)
         )
 
 
@@ -73,7 +73,9 @@ class DiscardDeadLetter(BaseJob):
     def run(self, state: State) -> bool | NoticesByMember:
         many = dead_letter_settling.notices_if_many(state, self.dead_letter)
         return (
-            NoticesByMember(many) if many else dead_letter_settling.discard(state, self.dead_letter, self.now)
+            NoticesByMember(many)
+            if many
+            else dead_letter_settling.discard_dead_letter(state, self.dead_letter, self.now)
         )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from router.core.claim import Share
+from router.core.claimed_delivery import Share
 from router.model import Millis
 from router.store.schema import conversations
 
@@ -22,7 +22,7 @@ def has_next_at(destination: Any) -> Conditions:
 
 
 def belongs_to_storm(storm: Any) -> sa.ColumnElement[bool]:
-    """Return the condition that a conversation belongs to the storm, see :class:`router.core.claim.Share`. The storm
+    """Return the condition that a conversation belongs to the storm, see :class:`router.core.claimed_delivery.Share`. The storm
     0 has no conversations.
     """
     of_it = sa.and_(conversations.c.storm_id == storm, conversations.c.own_message == 0)
@@ -31,7 +31,7 @@ def belongs_to_storm(storm: Any) -> sa.ColumnElement[bool]:
 
 def has_own_message(share: Share, storm: Any = None) -> sa.ColumnElement[bool]:
     """Return the condition that a conversation has its own message, not the storm's. See
-    :class:`router.core.claim.Share`.
+    :class:`router.core.claimed_delivery.Share`.
     """
     belongs = belongs_to_storm(share.storm if storm is None else storm)
     apart = (

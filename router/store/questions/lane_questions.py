@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from router.core.claim import NO_STORM, Share
+from router.core.claimed_delivery import NO_STORM, Share
 from router.model import Millis
 from router.store.questions.lane_conditions import Conditions, has_next_at, has_own_message
 from router.store.questions.question import one_by_one

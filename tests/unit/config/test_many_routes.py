@@ -46,7 +46,7 @@ def work(folder: Path, rules: str, monkeypatch: pytest.MonkeyPatch) -> Counter[s
     path = folder / "routes.yaml"
     path.write_text(rules)
     with monkeypatch.context():
-        for owner, name in ((Conditions, "implies"), (Matcher, "accepts"), (Hours, "open")):
+        for owner, name in ((Conditions, "implies"), (Matcher, "accepts"), (Hours, "is_open")):
             count(owner, name)
         found = check_file(path, {}, NOW)
         monkeypatch.undo()

@@ -54,7 +54,7 @@ def test_an_interval_in_alertmanagers_words(case: Any) -> None:
             hours({"it": case["config"]}, active_time_intervals=["it"])
     else:
         office = hours({"it": case["config"]}, active_time_intervals=["it"])
-        assert office.open(millis(case["time"])) is case["contains"]
+        assert office.is_open(millis(case["time"])) is case["contains"]
 
 
 @pytest.mark.parametrize("case", cases("timeinterval", "intervals_parse"))
@@ -65,15 +65,15 @@ def test_intervals_are_taken_and_refused_as_alertmanager_does(case: Any) -> None
             hours({"it": entries}, active_time_intervals=["it"])
         return
     office = hours({"it": entries}, active_time_intervals=["it"])
-    assert all(office.open(millis(moment)) for moment in case.get("contains") or ())
-    assert not any(office.open(millis(moment)) for moment in case.get("excludes") or ())
+    assert all(office.is_open(millis(moment)) for moment in case.get("contains") or ())
+    assert not any(office.is_open(millis(moment)) for moment in case.get("excludes") or ())
 
 
 @pytest.mark.parametrize("case", cases("timeinterval", "complete"))
 def test_an_interval_of_every_field(case: Any) -> None:
     office = hours({"it": [plain(case["yaml_single_interval"])]}, active_time_intervals=["it"])
-    assert all(office.open(millis(moment)) for moment in case["contains"])
-    assert not any(office.open(millis(moment)) for moment in case["excludes"])
+    assert all(office.is_open(millis(moment)) for moment in case["contains"])
+    assert not any(office.is_open(millis(moment)) for moment in case["excludes"])
 
 
 @pytest.mark.parametrize("case", cases("timeinterval", "time_range_parse"))
@@ -93,7 +93,7 @@ def test_which_intervals_mute(case: Any) -> None:
     muted_by = [
         name
         for name in intervals
-        if not hours(intervals, mute_time_intervals=[name]).open(millis(case["now"]))
+        if not hours(intervals, mute_time_intervals=[name]).is_open(millis(case["now"]))
     ]
     assert muted_by == (case["muted_by"] or [])
 
@@ -103,7 +103,7 @@ def test_a_route_is_muted_by_mute_and_by_active_intervals(case: Any) -> None:
     if not case["route"]:  # and so no hours at all
         assert not case["muted"]
         return
-    assert hours(case["time_intervals"], **case["route"]).open(millis(case["now"])) is not case["muted"]
+    assert hours(case["time_intervals"], **case["route"]).is_open(millis(case["now"])) is not case["muted"]
 
 
 def receivers(route: dict[str, Any]) -> set[str]:

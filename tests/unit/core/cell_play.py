@@ -5,14 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from router.core import rows
-from router.core.accept import complete
-from router.core.claim import ClaimedDelivery, Notice, begin, claim_conversation, conversation_of, work_of
+from router.core.claim import begin, claim_conversation, conversation_of, work_of
+from router.core.claimed_delivery import ClaimedDelivery, Notice
 from router.core.conversations import open_conversation, open_slot, put_member
-from router.core.dead_letter_settling import discard, retry
+from router.core.dead_letter_settling import discard_dead_letter, retry_dead_letter
 from router.core.digests import FIRED_SINCE
+from router.core.ending import EndTransition
 from router.core.fates import add
+from router.core.firing import FiringTransition
+from router.core.groups import complete_group
 from router.core.judging import rejudge
-from router.core.members import Transitions
 from router.core.record import record_outcome
 from router.core.release import MANY_MUTED
 from router.core.rows import (
@@ -57,7 +59,7 @@ _POLICIES = {
         Route("route", "all"),
         {"all": (each,)},
         {"digest:daily": Schedule(8 * 60)},
-        # Something could mute it, so that it is judged once more before its first notification.
+        # A rule may mute the alert, so it is judged once more before its first notification.
         inhibition=Inhibition(
             (Rule(parse_matchers("a=b"), parse_matchers("severity=critical"), (), "rule"),)
         ),
@@ -101,7 +103,7 @@ class Play:
         self.policy = _POLICIES[self.cell.kind]
         state, before = self.state, self.cell.before
         group = state.groups.put(GroupRow(state.new_id(), "s", "all", "g", "{}", "", 1))
-        # What fires for another group may have ended for this one.
+        # An alert that fires in another group may have ended in this one.
         fires = self.cell.event in (*JUDGED, "unrouted") or before.status == rows.FIRING
         self.alert = state.alerts.put(
             AlertRow(
@@ -169,7 +171,7 @@ class Play:
         elif self.cell.settles:
             self._settled()
         elif event == "shown whole":
-            complete(state, self.alert.group_id, self.policy, NOW)
+            complete_group(state, self.alert.group_id, self.policy, NOW)
         else:
             self._recorded()
         member = state.members[self.member.id]
@@ -189,11 +191,10 @@ class Play:
         decided = "send" if how == "resolves" else kind
         decision = decision_of(DecisionKind(decided), self.destination, 0 if how == "repeats" else None)
         change = None if how == "judged" else self._change()
-        transitions = Transitions(self.state, self.policy, self.subject, NOW)
         if how == "resolves":
-            transitions.resolve((decision,), change or 0)
+            EndTransition(self.state, self.policy, self.subject, NOW).resolve((decision,), change or 0)
         else:
-            transitions.fire((decision,), change)
+            FiringTransition(self.state, self.policy, self.subject, NOW).fire((decision,), change)
         return change or 0
 
     def _work(self, status: str) -> ClaimedDelivery:
@@ -226,6 +227,6 @@ class Play:
             )
         )  # fmt: skip
         if self.cell.event == "discarded":
-            discard(self.state, letter.id, NOW)
+            discard_dead_letter(self.state, letter.id, NOW)
         else:
-            retry(self.state, letter.id, self.policy, NOW)
+            retry_dead_letter(self.state, letter.id, self.policy, NOW)

@@ -5,7 +5,7 @@ from itertools import product
 from typing import NamedTuple
 
 from router.core import rows
-from router.core.members import FATE_OF
+from router.core.firing import FATE_OF
 from router.core.table import DIGEST_CELLS, MESSAGE_CELLS, NEVER_IN_DIGESTS, NEVER_IN_MESSAGES, WITHOUT_ENDS
 from router.model import (
     HOUR,

@@ -56,9 +56,9 @@ def _conversation(state: State, row: ConversationRow) -> None:
     counts, found = {name: getattr(row, name) for name in _COUNTED}, _counts(members)
     if row.state == OPEN:
         assert counts == found, f"{row}: has {found}"
-    else:  # some may be pruned
+    else:  # some of the members may be pruned
         assert all(counts[name] >= found[name] for name in _COUNTED), f"{row}: has {found}"
-    # Those of one that is closing are marked one after the other.
+    # The members of a closing conversation are marked in pieces.
     strays = [] if row.state == CLOSING else [each for each in members if each.open != (row.state == OPEN)]
     assert not strays, f"{row}: is {row.state}, its members are not: {strays}"
     storm = None if row.storm_id is None else state.conversations.get(row.storm_id)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
-from router.core.claim import Share
+from router.core.claimed_delivery import Share
 from router.core.conversations import FIRST_DUE, ONE_ENDED
 from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN
 from router.core.release import MANY, MANY_MUTED

@@ -6,9 +6,10 @@ from dataclasses import replace
 from functools import cache
 
 from router.core.accept import accept_webhook
-from router.core.adopt import Adoption, adopt_rules, move, reindex, retire
-from router.core.claim import ClaimedDelivery, claim_conversation
-from router.core.dead_letter_settling import DeliveryUnderWay, discard, retry
+from router.core.adopt import Adoption, adopt_rules, reindex, retire, save_cursor
+from router.core.claim import claim_conversation
+from router.core.claimed_delivery import ClaimedDelivery
+from router.core.dead_letter_settling import DeliveryUnderWay, discard_dead_letter, retry_dead_letter
 from router.core.judging import rejudge_all
 from router.core.presence import Answer, Reported, confirm
 from router.core.record import record_outcome
@@ -95,7 +96,7 @@ class RandomHistory:
         if adopt_rules(self.state, self.rules, self.now):
             reindex(self.state, self.policy, alerts)
             rejudge_all(self.state, self.policy, alerts, self.now)
-            move(self.state, None)
+            save_cursor(self.state, None)
         known = frozenset(row.destination for row in self.state.conversations if row.known)
         retire(self.state, self.policy, known)
 
@@ -116,7 +117,9 @@ class RandomHistory:
         for was in before:
             is_ = self.state.members[was.id]
             if (was.notified, is_.notified) != ("unknown", "unknown") and is_.notified == "unknown":
-                yield self.cell("shown whole", was._replace(status=is_.status, at=None))  # it ends first
+                yield self.cell(
+                    "shown whole", was._replace(status=is_.status, at=None)
+                )  # the alert ends before the group is shown whole
 
     def _alert(self, name: str, level: str, *, fires: bool) -> Alert:
         if fires:
@@ -173,9 +176,9 @@ class RandomHistory:
             return
         letter = letters[number // 4 % len(letters)]
         if number % 4 == 0:
-            discard(self.state, letter, self.now)
+            discard_dead_letter(self.state, letter, self.now)
             return
         try:
-            retry(self.state, letter, self.policy, self.now)
+            retry_dead_letter(self.state, letter, self.policy, self.now)
         except DeliveryUnderWay:
             return

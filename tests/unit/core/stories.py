@@ -97,7 +97,10 @@ class History:
         work = self._under_way.pop(destination.key, None)
         if work is None:
             return
-        if how in {"crash before", "crash after"}:  # whether the provider received it; nothing is recorded
+        if how in {
+            "crash before",
+            "crash after",
+        }:  # before or after the provider received it; no outcome is recorded
             if how == "crash after":
                 self.world.providers[destination.key].receive(work)
             self.die()

@@ -32,7 +32,7 @@ STORM_STEPS = st.lists(
     ),
     max_size=40,
 )  # fmt: skip
-# Whatever is critical goes there, too.
+# Critical alerts go there, too.
 RULES = replace(
     POLICY, receivers={**POLICY.receivers, "oncall": (TEAM,)}, inhibition=replace(POLICY.inhibition, rules=())
 )

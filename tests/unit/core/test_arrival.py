@@ -12,7 +12,7 @@ from router.model import SECOND, Alert, Status, identity_of
 from tests.examples import examples
 from tests.unit.core.world import MONDAY, POLICY, World
 
-# Targets are never of the most urgent level: that one waits for nothing, and so for no source either.
+# Targets never have the most urgent level: alerts of that level do not wait for a source.
 _sides = st.sampled_from(
     [
         'severity="critical"',

@@ -44,7 +44,7 @@ def with_standby(*failing: Destination, on_failure: str = "standby") -> Policy:
     return replace(POLICY, receivers={**receivers, "standby": (STANDBY,)}, fingerprint="with standby")
 
 
-def test_what_was_given_up_is_dead_and_waits_to_be_seen(world: World) -> None:
+def test_a_given_up_alert_leaves_a_dead_letter(world: World) -> None:
     world.post(alert("Down", "critical"))
     given_up(world, SLACK)
     assert world.fates(SLACK) == ["dead"]
@@ -199,7 +199,7 @@ def test_the_failover_receiver_gets_the_firing_and_the_end(world: World) -> None
     world.policy = with_standby(SLACK)
     world.post(alert("Down", "critical"))
     given_up(world, SLACK)
-    world.reload(world.policy)  # the rules' own word doesn't take it away again
+    world.reload(world.policy)  # a reload does not drop the failover notification
     world.deliver(STANDBY)
     assert world.providers[STANDBY.key].all_firing == {"Down-critical"}
     world.post(alert("Down", "critical", Status.RESOLVED))
@@ -223,7 +223,7 @@ def test_failover_does_not_wait_for_hours(world: World) -> None:
     world.assert_balanced()
 
 
-def test_two_that_stand_in_for_each_other_do_not_go_round(world: World) -> None:
+def test_mutual_failover_makes_no_loop(world: World) -> None:
     world.policy = with_standby(SLACK, PAGER, on_failure="oncall")
     world.post(alert("Down", "critical"))
     given_up(world, SLACK)
@@ -233,7 +233,7 @@ def test_two_that_stand_in_for_each_other_do_not_go_round(world: World) -> None:
     world.assert_balanced()
 
 
-def test_it_is_known_since_when_something_is_tried(world: World) -> None:
+def test_a_claim_knows_when_its_first_attempt_began(world: World) -> None:
     world.post(alert("Down", "critical"))
     began = world.now
     for _ in range(3):

@@ -72,7 +72,7 @@ def test_an_alert_that_ended_before_its_delivery_is_obsolete(world: World) -> No
     world.assert_balanced()
 
 
-def test_a_held_warning_comes_out_at_opening_once(world: World) -> None:
+def test_a_held_warning_is_sent_once_at_opening(world: World) -> None:
     world.now = NIGHT
     world.post(alert("Disk", "warning"))
     world.deliver()

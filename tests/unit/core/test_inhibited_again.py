@@ -2,7 +2,7 @@
 
 from router.core.accept import accept_webhook
 from router.core.claim import claim_conversation
-from router.core.dead_letter_settling import retry
+from router.core.dead_letter_settling import retry_dead_letter
 from router.core.record import record_outcome
 from router.core.rows import GIVEN_UP, ConversationRow
 from router.core.state import State
@@ -30,7 +30,7 @@ class Rigged:
         self.post(_CRITICAL, Status.FIRING)
         self.post(_WARNING, Status.FIRING)
         (letter,) = self.state.dead_letters
-        retry(self.state, letter.id, _POLICY, self.now)
+        retry_dead_letter(self.state, letter.id, _POLICY, self.now)
 
     def post(self, level: str, status: Status) -> None:
         self.now += HOUR // 4

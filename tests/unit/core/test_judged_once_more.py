@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from router.core.claim import is_unjudged
+from router.core.claim import needs_rejudging
 from router.core.rows import HOLD, MemberRow
 from router.model import HOUR, MINUTE, Delivered, Retry
 from tests.unit.core.world import NIGHT, RULES, SLACK, TEAM, World, alert
@@ -21,7 +21,7 @@ def member_at(world: World, key: str) -> MemberRow:
 
 
 def unjudged(world: World, key: str) -> bool:
-    return is_unjudged(world.state, member_at(world, key), world.policy, world.now)
+    return needs_rejudging(world.state, member_at(world, key), world.policy, world.now)
 
 
 def test_an_alert_sent_at_any_hour_is_not_judged_again() -> None:
@@ -57,7 +57,7 @@ def test_an_alert_that_the_rules_send_elsewhere_is_judged_again() -> None:
 
 
 @pytest.mark.parametrize("columns", [{"withheld": "silenced in Alertmanager"}, {"about": "[]"}])
-def test_withheld_and_own_alerts_are_judged_again(columns: dict[str, Any]) -> None:
+def test_withheld_alerts_and_self_alerts_are_judged_again(columns: dict[str, Any]) -> None:
     world = World()
     world.post(alert("A", "critical"))
     (row,) = world.state.alerts
@@ -77,14 +77,14 @@ def test_a_route_without_hours_outweighs_another_with_hours() -> None:
     assert policy.match({"severity": "warning"}).always == {TEAM.key}
 
 
-def test_what_comes_due_after_an_attempt_makes_another_version() -> None:
+def test_news_after_an_attempt_starts_another_version() -> None:
     """A channel that has shown a version does not show it again."""
     world = World()
     world.post(alert("A", "critical"))
     claimed_at = world.now
     world.now += 1
     world.post(alert("B", "critical"))
-    world.now = claimed_at  # the claim was asked for before, and runs after
+    world.now = claimed_at  # the claim was requested before the webhook, and runs after it
     first = world.work_of(SLACK)
     world.finish(first, Delivered({"ts": "1"}))
     world.now += 1

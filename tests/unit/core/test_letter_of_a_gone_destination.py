@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from router.core.accept import accept_webhook
 from router.core.claim import claim_conversation
-from router.core.dead_letter_settling import retry
+from router.core.dead_letter_settling import retry_dead_letter
 from router.core.record import record_outcome
 from router.core.rows import GIVEN_UP
 from router.decide import Route
@@ -18,7 +18,7 @@ _WITHOUT = replace(_POLICY, root=Route("route", "nobody"), receivers={"nobody": 
 
 def test_nothing_stays_due_or_pending_after_the_retry() -> None:
     state, now = in_memory(), moment(12 * 3_600)
-    later = now + MINUTE  # what may be inhibited waits a little
+    later = now + MINUTE  # the inhibit wait is over
 
     def post(start: int) -> None:
         labels = {"alertname": "Down", "severity": "warning"}
@@ -34,10 +34,9 @@ def test_nothing_stays_due_or_pending_after_the_retry() -> None:
     post(1)
     work = claim_conversation(state, member.conversation_id, _POLICY, later)
     assert work is not None
-    record_outcome(
-        state, work, Retry("http 503"), _WITHOUT, later, later
-    )  # the rules changed while it was under way
+    # The rules changed during the attempt.
+    record_outcome(state, work, Retry("http 503"), _WITHOUT, later, later)
     (letter,) = state.dead_letters
-    retry(state, letter.id, _WITHOUT, later)
+    retry_dead_letter(state, letter.id, _WITHOUT, later)
     assert {row.fate for row in state.fates} == {Fate.DROPPED}
     assert state.conversations[member.conversation_id].due_at is None

@@ -71,7 +71,7 @@ def test_pieces_end_as_one_decision_would(
             world.now += 10 * MINUTE
         alerts = [alert(name, level, status, whole.now) for (name, level), status in reports]
         body = webhook(*alerts, group=group, truncated=truncated)
-        # As both take it in the same order, ids and so the order of messages are the same.
+        # Both decide the alerts in the same order, so the ids and the order of messages are the same.
         whole.accept(replace(body, alerts=tuple(in_order(body, whole.policy))), "default")
         in_pieces(cut, body, size)
         for world in (whole, cut):
@@ -99,7 +99,7 @@ def test_a_group_is_sent_after_the_last_piece() -> None:
     assert len(world.work_of(SLACK).conversation.alerts) == 3
 
 
-def test_an_incident_of_a_single_alert_waits_for_no_other() -> None:
+def test_an_incident_of_a_single_alert_does_not_wait_for_its_group() -> None:
     world = World()
     body = webhook(*(alert(name, "critical") for name in "ABC"))
     decide(world, keep(world, body), pieces(world, body, 1)[0])
@@ -162,7 +162,7 @@ def test_a_later_firing_is_not_ended_by_an_earlier_webhook() -> None:
     assert world.providers[SLACK.key].all_firing == {"A-critical"}
 
 
-def test_what_mutes_comes_first_and_its_end_comes_last() -> None:
+def test_inhibitors_are_decided_first_and_their_ends_last() -> None:
     """So no alert is sent only because its inhibitor, or its own end, is in a later piece."""
     world = World()
     body = webhook(
@@ -177,7 +177,7 @@ def test_what_mutes_comes_first_and_its_end_comes_last() -> None:
     assert world.fates(TEAM) == ["inhibited"]
 
 
-def test_one_that_cannot_be_decided_holds_nothing_back() -> None:
+def test_an_undecidable_webhook_holds_nothing_back() -> None:
     world = World(NOON)
     body = webhook(*(alert(name, "critical") for name in "AB"))
     arrival = keep(world, body)
@@ -187,7 +187,7 @@ def test_one_that_cannot_be_decided_holds_nothing_back() -> None:
     assert world.state.webhooks[arrival].quarantined == "it raises"
 
 
-def test_a_doubt_stays_one_in_pieces() -> None:
+def test_a_doubt_stays_a_doubt_in_pieces() -> None:
     """A firing that contradicts a recent end."""
     world = World()
     started: Alert = alert("A", "critical", FIRING, MONDAY)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.core.conclusions import ALERTS_PER_BATCH, GONE, STALE
 from router.core.judging import ABSENT
-from router.core.presence import ALERTS_PER_BATCH, GONE, STALE
 from router.core.reduce import PEER_LAG
 from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Millis, Retry, Status
 from router.store import Answer, ClaimedDelivery, Idle, Listening, Receipt, Reported
@@ -146,7 +146,7 @@ def test_two_answers_in_quick_succession_miss_nothing(world: World) -> None:
     assert ask(world).changes == ()
 
 
-def test_what_is_there_again_after_one_answer_without_it_goes_on(world: World) -> None:
+def test_an_alert_missing_from_one_answer_only_still_fires(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.now += MINUTE
     ask(world)
@@ -188,7 +188,7 @@ def test_a_held_alert_waits_for_the_end_of_a_later_silence(world: World) -> None
     assert world.providers[TEAM.key].received == [("Disk-warning", "firing")]
 
 
-def test_what_waits_for_a_provider_is_no_news_once_it_is_silenced(world: World) -> None:
+def test_a_due_alert_is_not_sent_once_it_is_silenced(world: World) -> None:
     world.post(alert("Down", "critical"))
     work = world.work_of(PAGER)
     world.finish(work, Retry("http 503"))
@@ -315,7 +315,7 @@ def test_an_answer_reopens_what_was_resolved_if_it_shows_that_it_fires(
     assert world.providers[PAGER.key].all_firing == ({"Down-critical"} if again else set())
 
 
-def test_another_firing_has_the_time_that_alertmanager_takes_to_send_it(world: World) -> None:
+def test_a_later_firing_in_an_answer_first_waits_for_its_webhook(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.now += HOUR
     world.post(replace(alert("Down", "critical", Status.RESOLVED), ends_at=world.now))
@@ -327,7 +327,7 @@ def test_another_firing_has_the_time_that_alertmanager_takes_to_send_it(world: W
     assert take(world, Answer("default", world.now, listed, MINUTE, PEERS)).changes
 
 
-def test_what_no_peer_ever_listed_grows_stale_once_a_peer_answers(world: World) -> None:
+def test_an_alert_that_no_peer_listed_becomes_stale_after_an_answer(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.now += POLICY.stale_after
     asked = {"default": PEERS}
@@ -350,7 +350,7 @@ def test_an_alert_is_sent_when_its_inhibitor_is_gone(world: World) -> None:
     assert world.providers[TEAM.key].received == [("Down-warning", "firing")]
 
 
-def test_a_gone_alert_stands_in_the_digest_with_the_reason(world: World) -> None:
+def test_the_digest_lists_a_gone_alert_with_the_reason(world: World) -> None:
     world.post(alert("Cert", "info"))
     miss(world)
     world.now = MONDAY + DAY + 8 * HOUR
@@ -368,7 +368,7 @@ def test_alerts_of_other_sources_are_not_missed(world: World) -> None:
     assert world.providers[PAGER.key].all_firing == {"Down-critical"}
 
 
-def test_what_is_not_repeated_has_ended_when_it_was_last_seen(world: World) -> None:
+def test_a_stale_alert_ended_when_it_was_last_seen(world: World) -> None:
     world.post(alert("Down", "critical"))
     world.now += HOUR
     world.post(alert("Down", "critical"))
@@ -390,7 +390,7 @@ def test_a_stale_alert_that_is_sent_again_fires_again(world: World) -> None:
     assert [kind for kind, _, _ in receipt.changes] == ["fired"]
 
 
-def test_what_alertmanager_answers_for_or_truncates_does_not_grow_stale(
+def test_answered_and_truncated_alerts_do_not_become_stale(
     world: World,
 ) -> None:
     world.post(alert("Down", "critical"), truncated=3)
@@ -551,7 +551,7 @@ def test_every_history_ends_with_what_alertmanager_has(
     assert warnings - muted <= world.providers[TEAM.key].all_firing <= warnings
 
 
-def test_a_large_answer_is_taken_in_parts(world: World) -> None:
+def test_a_large_answer_is_applied_in_pieces(world: World) -> None:
     names = [f"Down{number}" for number in range(2 * ALERTS_PER_BATCH + 1)]
     world.post(*(alert(name, "critical") for name in names))
     world.deliver(SLACK)

@@ -17,7 +17,7 @@ def rows(world: World) -> Rows:
     return sorted(state.members), sorted(state.conversations), sorted(state.fates)
 
 
-def test_what_other_rules_decide_as_before_stays_as_it_is() -> None:
+def test_a_member_that_new_rules_decide_as_before_stays_as_it_is() -> None:
     """Post alerts that are held, inhibited, waiting for an inhibitor, due, notified, and in a digest."""
     world = World(NIGHT)
     world.post(alert("Down", "critical"), group="notified")
@@ -30,7 +30,7 @@ def test_what_other_rules_decide_as_before_stays_as_it_is() -> None:
     assert rows(world) == before
 
 
-def test_what_other_rules_decide_otherwise_is_due() -> None:
+def test_a_member_that_new_rules_decide_otherwise_is_due() -> None:
     world = World(NIGHT)
     world.post(alert("Disk", "warning"))
     routes = tuple(replace(route, hours=None) for route in POLICY.root.routes)
@@ -49,7 +49,7 @@ def test_an_alert_that_other_rules_make_more_urgent_goes_before_others() -> None
     assert (before, after) == (1, 0)
 
 
-def test_rules_that_are_in_force_no_longer_judge_nothing() -> None:
+def test_superseded_rules_judge_nothing() -> None:
     """A step of the clock was handled under the former rules, while others were loaded."""
     world = World(NIGHT)
     world.post(alert("Disk", "warning"))

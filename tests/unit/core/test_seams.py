@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from router.core.presence import ALERTS_PER_BATCH
+from router.core.conclusions import ALERTS_PER_BATCH
 from router.model import (
     HOUR,
     MINUTE,
@@ -139,7 +139,7 @@ def test_a_doubt_that_an_answer_dismissed_contradicts_nothing_any_more(world: Wo
     assert (row.status, row.doubt_until, row.claimed_firing_at) == ("resolved", None, None)
 
 
-def test_of_two_clocks_the_later_start_of_an_episode_counts(world: World) -> None:
+def test_the_later_start_counts_if_the_clocks_of_peers_differ(world: World) -> None:
     """One peer's clock is 20 minutes ahead. The other one ends the alert, and the first repeats it again."""
     ahead, behind = MONDAY + 20 * MINUTE, MONDAY
     for starts_at, peer in ((ahead, "http://a"), (behind, "http://b")):

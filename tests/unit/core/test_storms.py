@@ -44,7 +44,7 @@ def shown(work: ClaimedDelivery) -> tuple[int, int, bool]:
     return seen.groups, seen.alerts, seen.over
 
 
-def test_as_much_as_a_minute_holds_is_no_storm(world: World) -> None:
+def test_no_storm_begins_at_the_limit(world: World) -> None:
     groups(world, range(8))
     single(world)
 
@@ -104,7 +104,7 @@ def test_a_storm_is_open_until_all_its_groups_have_ended(world: World) -> None:
     assert not [row for row in world.state.conversations if row.state == OPEN and row.group_id is not None]
 
 
-def test_the_ends_of_absorbed_groups_are_no_other_storm(world: World) -> None:
+def test_ends_of_absorbed_groups_begin_no_other_storm(world: World) -> None:
     groups(world, range(20))
     first = delivered(world, storm(world))
     groups(world, range(20), status=Status.RESOLVED)
@@ -112,7 +112,7 @@ def test_the_ends_of_absorbed_groups_are_no_other_storm(world: World) -> None:
     assert [row.id for row in world.state.conversations if row.kind == OF_STORM] == [first.id]
 
 
-def test_what_fires_when_few_still_fire_has_its_own_message_again(world: World) -> None:
+def test_new_groups_have_own_messages_when_few_still_fire(world: World) -> None:
     groups(world, range(20))
     delivered(world, storm(world))
     groups(world, range(15), status=Status.RESOLVED)

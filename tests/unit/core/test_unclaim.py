@@ -18,8 +18,8 @@ def world(either_world: World) -> World:
 
 
 def contents(world: World) -> dict[str, list[Any]]:
-    """Every row. The next id and the generations may differ, because none is used twice. An alert that was not notified
-    is judged again by a claim.
+    """Return all rows, by table, without what a claim that is undone may change: the next id and the generations, because
+    none is used twice; and the result of judging alerts again.
     """
     found = {table.name: sorted(getattr(world.state, table.name)) for table in TABLES}
     found["meta"] = [row for row in found["meta"] if row.key != "next_id"]
@@ -52,7 +52,7 @@ def test_the_next_claim_is_the_first_attempt(world: World) -> None:
     assert [row.attempt for row in world.state.deliveries] == [1]
 
 
-def test_failed_attempts_before_it_still_count(world: World) -> None:
+def test_failed_attempts_before_an_undone_claim_still_count(world: World) -> None:
     world.post(alert("A", "critical"))
     world.finish(world.work_of(SLACK), Retry("http 503"))
     before = contents(world)
@@ -61,7 +61,7 @@ def test_failed_attempts_before_it_still_count(world: World) -> None:
     assert world.work_of(SLACK).conversation.attempt == 2
 
 
-def test_what_a_lost_answer_left_unknown_stays_so(world: World) -> None:
+def test_undoing_a_claim_keeps_notified_unknown(world: World) -> None:
     world.post(alert("A", "critical"))
     world.finish(world.work_of(SLACK), Retry("timeout", ambiguous=True))
     before = contents(world)
@@ -88,7 +88,7 @@ def test_a_claim_that_has_an_outcome_is_not_taken_back(world: World) -> None:
     assert_back(world, before)
 
 
-def test_what_ended_meanwhile_is_obsolete(world: World) -> None:
+def test_an_alert_that_ended_before_the_claim_is_undone_is_obsolete(world: World) -> None:
     world.post(alert("A", "critical"))
     work = world.work_of(SLACK)
     world.post(alert("A", "critical", Status.RESOLVED))

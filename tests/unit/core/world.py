@@ -87,7 +87,7 @@ def without_ends(policy: Policy, keys: Iterable[str]) -> Policy:
     return replace(policy, receivers=receivers, fingerprint=fingerprint)
 
 
-# The same, without the team's hours; and one that sends everything to the team alone, without digests.
+# The same rules without the team's hours, and rules that send everything to the team only, without digests.
 RULES = (
     POLICY,
     replace(

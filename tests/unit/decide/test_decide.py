@@ -86,12 +86,12 @@ def test_a_digest_takes_alerts_at_any_hour() -> None:
     assert decisions(rules, NIGHT)[DAILY.key][0] is DecisionKind.DIGEST
 
 
-def test_of_two_decisions_for_a_destination_the_stronger_counts() -> None:
+def test_the_stronger_of_two_decisions_for_a_destination_counts() -> None:
     held = Route("a", "team", hours=OFFICE, continue_=True)
     assert decisions(policy(held, Route("b", "oncall")), NIGHT)[SLACK.key] == (DecisionKind.SEND, NIGHT)
 
 
-def test_what_may_be_muted_waits_and_the_most_urgent_level_never_does() -> None:
+def test_alerts_that_may_be_muted_wait_but_the_most_urgent_do_not() -> None:
     rules = policy(inhibition=CRITICAL_MUTES)
     assert decisions(rules, severity="warning") == {SLACK.key: (DecisionKind.SEND, NOON + 5 * SECOND)}
     assert decisions(rules, severity="critical") == {SLACK.key: (DecisionKind.SEND, NOON)}
@@ -118,13 +118,13 @@ def test_an_inhibitor_mutes_every_destination_and_is_named() -> None:
         ({"alertname": "A" * 500, "b": "v" * 500}, f'{"A" * 59}…{{b="{"v" * 59}…"}}'),
     ],
 )  # fmt: skip
-def test_an_inhibitor_is_named_by_what_tells_it_apart(source: dict[str, str], name: str) -> None:
+def test_an_inhibitor_is_named_by_the_labels_that_differ(source: dict[str, str], name: str) -> None:
     target = {"alertname": "Slow", "cluster": "eu-1"}
     (decision,) = decide(target, policy(inhibition=CRITICAL_MUTES), NOON, lambda _: source)
     assert decision.reason == f"inhibited by {name} (inhibit_rules[0])"
 
 
-def test_what_is_dropped_stays_dropped_under_an_inhibitor() -> None:
+def test_a_dropped_alert_stays_dropped_under_an_inhibitor() -> None:
     rules = policy(Route("a", "team", hours=OFFICE, outside=Outside.DROP), inhibition=CRITICAL_MUTES)
     (decision,) = decide({}, rules, NIGHT, lambda _: {"alertname": "Down"})
     assert decision.kind is DecisionKind.DROP
@@ -156,7 +156,7 @@ def test_a_missing_equal_label_is_an_empty_one() -> None:
     assert inhibition.as_source({"s": "1"})[0].text == inhibition.as_target({"t": "1", "cluster": ""})[0].text
 
 
-def test_a_rule_that_stands_there_twice_is_one() -> None:
+def test_two_equal_inhibit_rules_count_once() -> None:
     rule = Rule(parse_matchers("s=1"), parse_matchers("t=1"), ("cluster",))
     inhibition = Inhibition((rule, rule))
     assert len(inhibition.as_source({"s": "1"})) == len(inhibition.as_target({"t": "1"})) == 1

@@ -48,7 +48,7 @@ def office(zone: ZoneInfo = BERLIN, holidays: Calendar | None = None) -> Hours:
     ],
 )  # fmt: skip
 def test_the_office_is_open_from_nine_to_six_on_weekdays(moment: str, open_: bool) -> None:
-    assert office().open(at(moment)) is open_
+    assert office().is_open(at(moment)) is open_
 
 
 def test_friday_night_is_held_until_monday_morning() -> None:
@@ -63,19 +63,19 @@ def test_an_opening_after_the_clock_change_is_at_the_wall_clocks_nine() -> None:
 def test_a_holiday_is_closed_in_the_zone_of_the_office() -> None:
     closed = office(holidays=Calendar([date(2026, 12, 24)], "DE", "BE", BERLIN))
     assert closed.closed_by(at("2026-12-24T10:00:00")) == "outside office: closed on 2026-12-24"
-    assert not closed.open(at("2026-12-25T10:00:00"))
+    assert not closed.is_open(at("2026-12-25T10:00:00"))
     assert closed.next_opening(at("2026-12-23T19:00:00")) == at("2026-12-28T09:00:00")
 
 
 def test_a_mute_ends_an_opening_and_its_end_opens() -> None:
     lunch = NamedInterval("lunch", (Interval(times=((12 * 60, 13 * 60),), zone=BERLIN),))
     hours = Hours(active=office().active, mute=(lunch,))
-    assert not hours.open(at("2026-11-20T12:30:00"))
+    assert not hours.is_open(at("2026-11-20T12:30:00"))
     assert hours.closed_by(at("2026-11-20T12:30:00")) == "muted by lunch"
     assert hours.next_opening(at("2026-11-20T12:30:00")) == at("2026-11-20T13:00:00")
 
 
-def test_what_never_opens_has_no_opening() -> None:
+def test_hours_that_never_open_have_no_opening() -> None:
     past = Hours(active=(NamedInterval("past", (Interval(years=((2020, 2020),)),)),))
     assert past.next_opening(at("2026-11-20T12:00:00")) is None
 
@@ -128,12 +128,11 @@ _moments = st.builds(
 def test_the_next_opening_is_the_first_open_minute(hours: Hours, now: Millis) -> None:
     found = hours.next_opening(now)
     later = (now - now % MINUTE + minute * MINUTE for minute in range(1, 8 * 24 * 60))
-    if hours.open(
-        now
-    ):  # the question is asked of what is closed; while it is open, the answer is an open moment
-        assert found is None or (found > now and hours.open(found))
+    if hours.is_open(now):
+        # Only closed hours are asked for their opening. While they are open, any later open moment is right.
+        assert found is None or (found > now and hours.is_open(found))
     else:
-        first = next((moment for moment in later if hours.open(moment)), None)
+        first = next((moment for moment in later if hours.is_open(moment)), None)
         assert found == first or (first is None and found is not None and found >= now + 8 * DAY - HOUR)
 
 
@@ -158,7 +157,9 @@ FIVE_ZONES = [
     "America/Sao_Paulo",
     "Africa/Casablanca",
 ]
-YEARS = range(2016, 2027)  # São Paulo gave its summer time up in 2019; Casablanca's follows the moon
+YEARS = range(
+    2016, 2027
+)  # São Paulo ended its summer time in 2019; Casablanca's depends on the lunar calendar
 
 
 def changes(zone: ZoneInfo) -> list[Millis]:
@@ -192,7 +193,7 @@ def test_hours_agree_with_the_wall_clock_around_every_change(
     for midnight in found:
         minutes = [midnight - 6 * HOUR + minute * MINUTE for minute in range(36 * 60)]
         truth = [really_open(minute, zone, start, end, set(weekdays)) for minute in minutes]
-        assert [hours.open(minute) for minute in minutes] == truth
+        assert [hours.is_open(minute) for minute in minutes] == truth
         for before, after in zip(range(len(minutes)), range(1, len(minutes)), strict=False):
             if truth[after] and not truth[before]:
                 assert hours.next_opening(minutes[before]) == minutes[after]

@@ -20,7 +20,7 @@ _labels = st.dictionaries(st.sampled_from([*NAMES, "e"]), st.sampled_from(["", "
 
 @given(_sets, st.lists(_labels, min_size=1, max_size=6))
 @examples(120)
-def test_what_holds_is_what_holds_one_by_one(
+def test_the_index_finds_what_matching_one_by_one_finds(
     sets: list[tuple[Matcher, ...]], alerts: list[dict[str, str]]
 ) -> None:
     index = MatcherIndex(sets)
@@ -30,13 +30,13 @@ def test_what_holds_is_what_holds_one_by_one(
         ]
 
 
-def test_a_pattern_that_ruins_a_backtracking_engine_answers_all_the_same() -> None:
+def test_a_pattern_that_backtracking_engines_choke_on_is_matched() -> None:
     """In Python's own re this would take longer than the universe has."""
     pattern = Matcher("path", "=~", "(a+)+$|(a|aa)+$|(.*a){25}")
     assert not pattern.matches({"path": "a" * 20_000 + "!"})
 
 
-def test_values_without_end_don_t_fill_the_memory() -> None:
+def test_remembered_values_are_bounded() -> None:
     index = MatcherIndex([(Matcher("instance", "=~", "db-.*"),), (Matcher("instance", "=", "web"),)])
     for number in range(20_000):
         assert list(index.holding({"instance": f"db-{number}"})) == [0]

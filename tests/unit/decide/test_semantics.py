@@ -76,7 +76,7 @@ def test_a_label_name_of_the_classic_grammar(case: Any) -> None:
 
 
 @pytest.mark.parametrize("case", cases("matcher", "label_name_utf8"))
-def test_a_label_name_of_today(case: Any) -> None:
+def test_a_label_name_of_the_utf8_grammar(case: Any) -> None:
     assert is_label_name(case["input"]) is case["valid"]
 
 
@@ -87,7 +87,7 @@ def test_where_the_grammars_differ(case: Any) -> None:
 
 
 @pytest.mark.parametrize("case", cases("matcher", "to_string"))
-def test_a_matcher_in_words(case: Any) -> None:
+def test_a_matcher_as_text(case: Any) -> None:
     assert str(Matcher(case["name"], case["op"], case["value"])) == case["string"]
 
 

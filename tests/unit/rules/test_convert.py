@@ -293,7 +293,7 @@ def test_an_interval_is_taken_over_as_alertmanager_means_it(entries: Any, mutes:
     )
     (route,) = loaded(converted).policy.root.routes
     assert route.hours is not None
-    assert route.hours.open(NOW) is not mutes
+    assert route.hours.is_open(NOW) is not mutes
     assert "LEFT OUT" not in converted.text + notes(converted)
 
 

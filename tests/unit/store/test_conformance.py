@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from router.core.claim import NO_STORM, Share
+from router.core.claimed_delivery import NO_STORM, Share
 from router.core.conversations import FIRST_DUE, ONE_ENDED
 from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN
 from router.core.release import MANY_MUTED

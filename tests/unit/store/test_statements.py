@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from router.core.claim import Share
+from router.core.claimed_delivery import Share
 from router.core.rows import FIRING
 from router.core.state import State
 from router.core.storms import CONVERSATIONS_PER_BATCH, Room

@@ -1,0 +1,59 @@
+"""What routes.yaml sets in addition to the rules: the senders, how long data is kept, and the files themselves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from router.model.millis import DAY, MINUTE, Millis
+
+
+@dataclass(frozen=True, slots=True)
+class Alertmanager:
+    """Where the router can ask for the alerts of a source."""
+
+    urls: tuple[str, ...]
+    """The URLs of all peers of the cluster."""
+    every: Millis = MINUTE
+    """How often the peers are asked."""
+    gone_after: Millis = 5 * MINUTE
+    """How long an alert has to be missing from the answers before it counts as gone."""
+    bearer_token: str | None = field(default=None, repr=False)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A sender that may post. Without a token and a password: only from a loopback address."""
+
+    name: str
+    bearer_token: str | None = field(default=None, repr=False)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    alertmanager: Alertmanager | None = None
+    """None: no Alertmanager is asked about its alerts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long finished data is kept."""
+
+    history: Millis = 30 * DAY
+    webhooks: Millis = 7 * DAY
+    """The bodies of accepted webhooks."""
+    messages: Millis = 7 * DAY
+    """The messages that deliveries sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The files that the rules were read from."""
+
+    sha256: str = ""
+    """Hex digest of all files in force; empty: the rules were read from no file."""
+    positions: Mapping[str, str] = field(default_factory=dict)
+    """The position of each rule (``file:line``), by its name in decisions."""
+
+    @property
+    def id(self) -> int | None:
+        """The id in the store; None: there is no file. It is made of the hash, so no table has to be read."""
+        return int(self.sha256[:12], 16) if self.sha256 else None
