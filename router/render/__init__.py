@@ -17,9 +17,12 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from router.model import Conversation
+from router.render.digest_view import digest_values
 from router.render.facts import facts
+from router.render.formatter import Formatter
 from router.render.samples import sample_conversations
-from router.render.view import Views
+from router.render.storm_view import storm_values
+from router.render.view import group_values
 from router.render.words import clip, code, duration, line, listed_labels, pairs, when
 
 _PACKAGE = Path(__file__).parent.parent
@@ -69,7 +72,7 @@ class Templates:
         directory: Path | None = None,
     ) -> None:
         self.levels = levels
-        self._views = Views(levels, severity_label, ZoneInfo(timezone))
+        self._formatter = Formatter(levels, severity_label, ZoneInfo(timezone))
         self._shipped = _load_shipped()
         if directory is not None and not directory.is_dir():
             raise TemplateError(f"{directory}: no such folder; make it, or leave it out of the configuration")
@@ -82,8 +85,13 @@ class Templates:
 
         :param escape: makes text safe for the channel; it is applied here, so that a template can't forget it
         """
-        views = self._views if escape is None else replace(self._views, escape=escape)
-        return views.of(conversation)
+        formatter = self._formatter if escape is None else replace(self._formatter, escape=escape)
+        now = {"now": formatter.at(conversation.now), "zone": formatter.zone.key}
+        if conversation.digest is not None:
+            return {**now, **digest_values(conversation.digest, formatter)}
+        if conversation.storm is not None:
+            return {**now, "first": not conversation.remote, **storm_values(conversation.storm, formatter)}
+        return group_values(conversation, formatter)
 
     def fill(
         self, name: str, values: Mapping[str, Any], layout: Callable[[Words], Layout]

@@ -1,54 +1,20 @@
-"""The variables of a template, made from a conversation. Every string in them is escaped for the channel already."""
+"""The variables of a template about an alert group. Every string in them is escaped for the channel already."""
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from router.model import (
-    Alert,
-    Conversation,
-    DigestLine,
-    DigestView,
-    Labels,
-    Millis,
-    ShownAlert,
-    Status,
-    StormLine,
-    StormView,
-)
-from router.render.folding import Fold, fold
-from router.render.words import clean, counted, duration, line, moment, silence_address, web_address
+from router.model import Conversation, Labels, Millis, ShownAlert, Status
+from router.render.formatter import EMOJI, Formatter, common
+from router.render.links import DASHBOARD_ANNOTATIONS, RUNBOOK_ANNOTATIONS, Links, links_of, silence_of
+from router.render.titles import title_of
+from router.render.words import duration, moment, web_address, when
 
-Escape = Callable[[str], str]
-_COLORS = ("red", "orange", "blue")
-_RESOLVED_COLOR = "green"
-_EMOJI = {"red": "🔴", "orange": "🟠", "blue": "🔵", "green": "✅"}
-_RUNBOOK_ANNOTATIONS = ("runbook_url", "runbook")
-# How many folds the subject of a storm names.
-_MAX_FOLDS_IN_SUBJECT = 3
-_DASHBOARD_ANNOTATIONS = ("dashboard_url", "dashboard")
-
-
-@dataclass(frozen=True, slots=True)
-class Links:
-    """http(s) addresses; empty where there is none."""
-
-    runbook: str = ""
-    dashboard: str = ""
-    source: str = ""
-    silence: str = ""
-
-    def __iter__(self) -> Any:
-        pairs = (
-            ("Runbook", self.runbook),
-            ("Dashboard", self.dashboard),
-            ("Source", self.source),
-            ("Silence", self.silence),
-        )
-        return iter([(name, address) for name, address in pairs if address])
+_MAX_NEWS = 10
+"""Alerts of each kind that the news name; the others are counted."""
+_DESCRIPTIONS = ("description", "message")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +24,8 @@ class AlertView:
     level: str
     rank: int
     """0 for the most urgent level."""
+    emoji: str
+    """A circle in the colour of its level, or a check mark if it is resolved."""
     news: bool
     """This message is about its status: it is the first one with this status, or a repeat."""
     labels: Labels
@@ -66,312 +34,262 @@ class AlertView:
     """The labels that not all alerts of the message share."""
     summary: str
     description: str
+    notes: Labels
+    """Its other annotations. Summary, description and notes are empty where those of the message say the same."""
     started: datetime | None
     ended: datetime | None
     lasted: str
     """In words, the time from its start to its end or to now; empty if the start is unknown."""
     held_since: datetime | None
     links: Links
+    own_links: tuple[tuple[str, str], ...]
+    """Name and address of those links, without the silence, that the message itself does not have."""
     note: str
     """Why it counts as ended although no resolved alert came; otherwise empty."""
     again: bool
     """It is a repeat: an earlier message had it in the same status."""
-    emoji: str
-    """A circle in the colour of its level, or a check mark if it is resolved."""
+    now: datetime = field(repr=False)
 
     @property
     def brief(self) -> str:
         """What tells it apart from the other alerts in few words, like ``db-1/replica``; its name if nothing does."""
         return "/".join(filter(None, self.differing.values())) or self.name
 
-
-@dataclass(frozen=True, slots=True)
-class DigestEntry:
-    """Alerts of one name and level, folded into one line."""
-
-    name: str
-    level: str
-    rank: int
-    count: int
-    fired: int
-    labels: Labels
-    """The labels that all of them share, without name and severity."""
-    summary: str
-    since: datetime | None
-    lasted: str
-    note: str
-    links: Links
+    @property
+    def timing(self) -> str:
+        """Since when it fires and for how long, or how long it fired; and why it ended, if no resolved alert came."""
+        since = f"since {when(self.started, self.now)}" if self.started is not None else ""
+        lasted = f"({self.lasted})" if since and self.lasted else self.lasted
+        ended = f" since {when(self.ended, self.now)}" if self.ended is not None else ""
+        return " · ".join(filter(None, [f"{since} {lasted}".strip(), self.note and self.note + ended]))
 
 
-@dataclass(frozen=True, slots=True)
-class DigestSection:
-    title: str
-    about: str
-    entries: tuple[DigestEntry, ...]
-    count: int
+def group_values(conversation: Conversation, formatter: Formatter) -> dict[str, Any]:
+    """Return the variables for the conversation of an alert group; see docs/templates.md."""
+    listed, over = conversation.listed, conversation.over
+    shared = common([each.alert.labels for each in listed])
+    annotations = common([each.alert.annotations for each in listed])
+    links = _links(conversation, formatter)
+    view = _AlertViews(conversation, formatter, shared, annotations, links)
+    alerts = sorted(map(view, listed), key=_urgency)
+    firing = [alert for alert in alerts if alert.status == Status.FIRING]
+    resolved = [alert for alert in alerts if alert.status == Status.RESOLVED]
+    rank = min((alert.rank for alert in firing or resolved), default=0)
+    level, emoji = formatter.levels[rank], EMOJI[formatter.color(rank, over=over)]
+    values = {
+        "title": formatter.escape(_title(conversation, formatter)),
+        "scope": formatter.line(where(conversation.group_labels)),
+        "status": "resolved" if over else "firing",
+        "level": formatter.text(level),
+        "rank": rank,
+        "color": formatter.color(rank, over=over),
+        "emoji": emoji,
+        "lasted": _lasted(listed) if over else "",
+        "alerts": alerts,
+        "firing": firing,
+        "resolved": resolved,
+        "resolved_count": conversation.ended,
+        "unlisted": conversation.ended - len(resolved),
+        "new_firing": [alert for alert in firing if alert.news],
+        "new_resolved": [alert for alert in resolved if alert.news],
+        "first": not conversation.remote,
+        "common_labels": formatter.labels(shared),
+        "common_annotations": formatter.labels(annotations),
+        "group_labels": formatter.labels(conversation.group_labels),
+        "other_labels": formatter.labels(_other(shared, conversation, formatter, level)),
+        "summary": formatter.text(summary_of(annotations)),
+        "description": formatter.text(description_of(annotations)),
+        "notes": formatter.notes(notes_of(annotations)),
+        "truncated": conversation.truncated,
+        "external_url": formatter.address(conversation.external_url),
+        # Alertmanager quotes the name as a regular expression: team\.web
+        "receiver": formatter.text(re.sub(r"\\(.)", r"\1", conversation.receiver)),
+        "links": links,
+        "held_since": min((alert.held_since for alert in alerts if alert.held_since), default=None),
+        "now": moment(conversation.now, formatter.zone),
+        "zone": formatter.zone.key,
+    }
+    return {**values, "headline": _headline(values), "counts": _counts(values), "footer": _footer(values),
+            "news": _news(values)}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Views:
-    """Makes the variables of templates. Knows the levels, the time zone, and how text is escaped."""
+def summary_of(annotations: Labels) -> str:
+    """Return the summary; without one, the first line of the description."""
+    return annotations.get("summary", "").strip() or _description(annotations).partition("\n")[0]
 
-    levels: tuple[str, ...]
-    severity_label: str
-    zone: ZoneInfo
-    escape: Escape = field(default=clean)
 
-    def of(self, conversation: Conversation) -> dict[str, Any]:
-        """Return the variables for a conversation; see docs/templates.md."""
-        now = moment(conversation.now, self.zone)
-        if conversation.digest is not None:
-            return {"now": now, "zone": self.zone.key, **self._digest(conversation.digest)}
-        if conversation.storm is not None:
-            storm, first = self._storm(conversation.storm), not conversation.remote
-            return {"now": now, "zone": self.zone.key, "first": first, **storm}
-        listed = conversation.listed
-        common = _common([each.alert.labels for each in listed])
-        annotations = _common([each.alert.annotations for each in listed])
-        silence = silence_address(conversation.external_url, common)
-        alerts = sorted((self._alert(each, common, conversation) for each in listed), key=_urgency)
-        firing = [alert for alert in alerts if alert.status == Status.FIRING]
-        resolved = [alert for alert in alerts if alert.status == Status.RESOLVED]
-        rank = min((alert.rank for alert in firing or resolved), default=0)
-        links = self._links(listed[0].alert, silence, annotations) if listed else Links()
-        over = conversation.over
-        return {
-            "title": self._title(conversation, common),
-            "scope": self._scope(conversation),
-            "status": "resolved" if over else "firing",
-            "level": self._text(self.levels[rank]),
-            "rank": rank,
-            "color": (color := self._color(rank, over=over)),
-            "emoji": _EMOJI[color],
-            "alerts": alerts,
-            "firing": firing,
-            "resolved": resolved,
-            "resolved_count": conversation.ended,
-            "unlisted": conversation.ended - len(resolved),
-            "new_firing": [alert for alert in firing if alert.news],
-            "new_resolved": [alert for alert in resolved if alert.news],
-            "first": not conversation.remote,
-            "common_labels": self._labels(common),
-            "common_annotations": self._labels(annotations),
-            "group_labels": self._labels(conversation.group_labels),
-            "other_labels": self._labels(self._other(common, conversation, self.levels[rank])),
-            "summary": self._text(annotations.get("summary", "")),
-            "description": self._text(annotations.get("description", "") or annotations.get("message", "")),
-            "truncated": conversation.truncated,
-            "external_url": self._text(web_address(conversation.external_url)),
-            # Alertmanager quotes the name as a regular expression: team\.web
-            "receiver": self._text(re.sub(r"\\(.)", r"\1", conversation.receiver)),
-            "links": alerts[0].links if len(alerts) == 1 else links,
-            "held_since": min((alert.held_since for alert in alerts if alert.held_since), default=None),
-            "now": now,
-            "zone": self.zone.key,
-        }
+def description_of(annotations: Labels) -> str:
+    """Return the description without what :func:`summary_of` says already."""
+    summary, description = annotations.get("summary", "").strip(), _description(annotations)
+    if not summary:
+        return description.partition("\n")[2].strip()
+    return "" if summary == description else description
 
-    def _title(self, conversation: Conversation, common: Labels) -> str:
-        name = common.get("alertname") or conversation.group_labels.get("alertname")
-        if not name:
-            names = sorted({each.alert.labels.get("alertname", "") for each in conversation.alerts} - {""})
-            name = ", ".join(names[:3]) + (" …" if len(names) > 3 else "") if names else "Unnamed alert"
-        return self.escape(line(name))
 
-    def _scope(self, conversation: Conversation) -> str:
-        return self._where(conversation.group_labels)
+def notes_of(annotations: Labels) -> Labels:
+    """Return the annotations beside summary, description and links. Names in ``__`` are Grafana's own."""
+    used = {"summary", next((name for name in _DESCRIPTIONS if annotations.get(name)), "")}
+    used |= {
+        name
+        for name in (*RUNBOOK_ANNOTATIONS, *DASHBOARD_ANNOTATIONS)
+        if web_address(annotations.get(name, ""))
+    }
+    return {
+        name: value
+        for name, value in annotations.items()
+        if value.strip() and name not in used and not name.startswith("__")
+    }
 
-    def _where(self, group: Labels) -> str:
-        """Return the group labels that say where, like ``cluster=eu-1``."""
-        where = {name: value for name, value in group.items() if name != "alertname" and value}
-        return self.escape(line(", ".join(f"{name}={value}" for name, value in sorted(where.items()))))
 
-    def _other(self, common: Labels, conversation: Conversation, level: str) -> Labels:
-        """Return the labels that all alerts share, without those that title, scope and level show."""
-        said = {**conversation.group_labels, self.severity_label: level}
-        return {
-            name: value for name, value in common.items() if name != "alertname" and said.get(name) != value
-        }
+def _description(annotations: Labels) -> str:
+    return next((value for name in _DESCRIPTIONS if (value := annotations.get(name, "").strip())), "")
 
-    def _alert(self, shown: ShownAlert, common: Labels, conversation: Conversation) -> AlertView:
-        alert = shown.alert
-        until = conversation.now
-        if alert.status is Status.RESOLVED and alert.ends_at is not None:
-            until = alert.ends_at
-        labels = {name: self._label(name, value) for name, value in sorted(alert.labels.items())}
-        silence = web_address(alert.links.get("silence", "")) or silence_address(
-            conversation.external_url, alert.labels
-        )
-        return AlertView(
-            name=self.escape(line(alert.labels.get("alertname", "") or "Unnamed alert")),
-            status=alert.status.value,
-            level=self._text(shown.level),
-            rank=self._rank(shown.level),
-            news=shown.news,
-            labels=dict(labels.values()),
-            annotations=self._labels(alert.annotations),
-            differing=dict(label for name, label in labels.items() if common.get(name) != alert.labels[name]),
-            summary=self._text(alert.annotations.get("summary", "")),
-            description=self._text(
-                alert.annotations.get("description", "") or alert.annotations.get("message", "")
-            ),
-            started=self._at(alert.starts_at),
-            ended=self._at(alert.ends_at),
-            lasted="" if alert.starts_at is None else duration(until - alert.starts_at),
-            held_since=self._at(shown.held_since),
-            links=self._links(alert, silence),
-            note=self._text(alert.note) if alert.status is Status.RESOLVED else "",
-            again=shown.again,
-            emoji=_EMOJI[self._color(self._rank(shown.level), over=alert.status is Status.RESOLVED)],
-        )
 
-    def _links(self, alert: Alert, silence: str, shared: Labels | None = None) -> Links:
-        """Return the links of an alert, or of its group.
+def where(group: Labels) -> str:
+    """Return the group labels that say where, like ``cluster=eu-1``."""
+    named = {name: value for name, value in group.items() if name != "alertname" and value}
+    return ", ".join(f"{name}={value}" for name, value in sorted(named.items()))
 
-        :param shared: for a group: the annotations that all of its alerts share
+
+class _AlertViews:
+    """Makes the view of each alert of a conversation."""
+
+    def __init__(
+        self, conversation: Conversation, formatter: Formatter, shared: Labels, annotations: Labels, links: Links
+    ) -> None:  # fmt: skip
         """
-        notes = alert.annotations if shared is None else shared
-        extra = alert.links if shared is None else {}
-        return Links(
-            runbook=self._address(*(notes.get(name, "") for name in _RUNBOOK_ANNOTATIONS)),
-            dashboard=self._address(
-                *(notes.get(name, "") for name in _DASHBOARD_ANNOTATIONS),
-                extra.get("dashboard", ""),
-                extra.get("panel", ""),
-            ),
-            source=self._address(alert.generator_url),
-            silence=self._address(silence),
-        )
+        :param shared: the labels that all alerts have in common
+        :param annotations: their annotations in common
+        :param links: those of the message
+        """
+        self._conversation, self._formatter, self._shared = conversation, formatter, shared
+        self._summary, self._description = summary_of(annotations), description_of(annotations)
+        self._annotations, self._links = annotations, set(links)
+        self._now = moment(conversation.now, formatter.zone)
 
-    def _digest(self, digest: DigestView) -> dict[str, Any]:
-        since, until = moment(digest.since, self.zone), moment(digest.until, self.zone)
-        sections = (
-            self._section("Still firing", "", digest.firing, digest),
-            self._section("Flapping", "fired again and again", digest.flapping, digest),
-            self._section("Came and went", "", digest.ended, digest),
-            self._section("Held", "sent when their hours open", digest.held, digest),
-            self._section("Nobody was notified", "ended before anyone was", digest.obsolete, digest),
-        )
-        return {
-            "since": since,
-            "until": until,
-            "period": f"{_day(since)} to {_day(until)}, {self.zone.key}",
-            "sections": [section for section in sections if section.entries],
-            "counts": {section.title: section.count for section in sections if section.count},
-            "empty": digest.empty,
+    def __call__(self, shown: ShownAlert) -> AlertView:
+        alert, formatter = shown.alert, self._formatter
+        is_over = alert.status is Status.RESOLVED
+        until = alert.ends_at if is_over and alert.ends_at is not None else self._conversation.now
+        summary, description = summary_of(alert.annotations), description_of(alert.annotations)
+        notes = {
+            name: value
+            for name, value in notes_of(alert.annotations).items()
+            if self._annotations.get(name) != value
         }
-
-    def _storm(self, storm: StormView) -> dict[str, Any]:
-        news = storm.news
-        changed = [*news.firing, *news.eased, *news.resolved]
-        worst = storm.lines or changed
-        address = next((base for each in worst if (base := web_address(each.external_url))), "")
-        rank = min((self._rank(each.level) for each in worst), default=len(self.levels) - 1)
-        return {
-            "status": "resolved" if storm.over else "firing",
-            "level": self._text(self.levels[rank]),
-            "rank": rank,
-            "color": (color := self._color(rank, over=storm.over)),
-            "emoji": _EMOJI[color],
-            "groups": storm.groups,
-            "total": storm.alerts,
-            "resolved": storm.resolved,
-            "over": storm.over,
-            "more": storm.more,
-            "standing": self._folds(storm.lines),
-            "unlisted": storm.groups - len(storm.lines),
-            "new_firing": self._folds(news.firing),
-            "new_eased": self._folds(news.eased),
-            "new_resolved": self._folds(news.resolved),
-            "new_counts": {
-                "firing": len(news.firing), "eased": len(news.eased), "resolved": len(news.resolved),
-            },
-            "names": {
-                name: counted([each.what for each in self._folds(lines)], _MAX_FOLDS_IN_SUBJECT)
-                for name, lines in (
-                    ("standing", storm.lines), ("firing", news.firing), ("eased", news.eased),
-                    ("resolved", news.resolved),
-                )
-            },
-            "link": self._address(f"{address.rstrip('/')}/#/alerts" if address else ""),
-        }  # fmt: skip
-
-    def _folds(self, lines: Sequence[StormLine]) -> tuple[Fold, ...]:
-        return fold(lines, self._rank, self.escape)
-
-    def _section(
-        self, title: str, about: str, lines: Sequence[DigestLine], digest: DigestView
-    ) -> DigestSection:
-        folded: dict[tuple[int, str, str], list[DigestLine]] = {}
-        for each in lines:
-            name = line(each.alert.labels.get("alertname", "") or "Unnamed alert")
-            folded.setdefault((self._rank(each.level), name, each.note), []).append(each)
-        entries = [self._entry(key[1], key[2], group, digest) for key, group in folded.items()]
-        entries.sort(key=lambda entry: (entry.rank, entry.since is None, entry.since, entry.name))
-        return DigestSection(title, about, tuple(entries), len(lines))
-
-    def _entry(self, name: str, note: str, lines: list[DigestLine], digest: DigestView) -> DigestEntry:
-        alerts = [each.alert for each in lines]
-        hidden = {"alertname", self.severity_label}
-        shared = {
-            key: value
-            for key, value in _common([alert.labels for alert in alerts]).items()
-            if key not in hidden
-        }
-        since = min((alert.starts_at for alert in alerts if alert.starts_at is not None), default=None)
-        ends = [alert.ends_at if alert.status is Status.RESOLVED else digest.until for alert in alerts]
-        end = max((at for at in ends if at is not None), default=digest.until)
-        notes = _common([alert.annotations for alert in alerts])
-        return DigestEntry(
-            name=self.escape(name),
-            level=self._text(lines[0].level),
-            rank=self._rank(lines[0].level),
-            count=len(lines),
-            fired=sum(each.fired for each in lines),
-            labels=self._labels(shared),
-            summary=self._text(
-                notes.get("summary", "")
-                or (alerts[0].annotations.get("summary", "") if len(alerts) == 1 else "")
+        silence = alert.links.get("silence", "")
+        if is_over:
+            words_and_address = ("", "")
+        elif web_address(silence):
+            words_and_address = ("Silence", silence)
+        else:
+            words_and_address = silence_of(self._conversation.external_url, [alert.labels])
+        rank, links = formatter.rank(shown.level), links_of(alert, formatter, words_and_address)
+        return AlertView(
+            name=formatter.line(alert.labels.get("alertname", "") or "Unnamed alert"),
+            status=alert.status.value,
+            level=formatter.text(shown.level),
+            rank=rank,
+            emoji=EMOJI[formatter.color(rank, over=is_over)],
+            news=shown.news,
+            labels=formatter.labels(alert.labels),
+            annotations=formatter.labels(alert.annotations),
+            differing=formatter.labels(
+                {name: value for name, value in alert.labels.items() if self._shared.get(name) != value}
             ),
-            since=self._at(since),
-            lasted="" if since is None else duration(end - since),
-            note=self._text(note),
-            links=self._links(alerts[0], "", notes if len(alerts) > 1 else None),
+            summary=formatter.text(summary) if summary != self._summary else "",
+            description=formatter.text(description) if description != self._description else "",
+            notes=formatter.notes(notes),
+            started=formatter.at(alert.starts_at),
+            ended=formatter.at(alert.ends_at),
+            lasted="" if alert.starts_at is None else duration(until - alert.starts_at),
+            held_since=formatter.at(shown.held_since),
+            links=links,
+            own_links=tuple(each for each in replace(links, silence="") if each not in self._links),
+            note=formatter.text(alert.note) if is_over else "",
+            again=shown.again,
+            now=self._now,
         )
 
-    def _rank(self, level: str) -> int:
-        return self.levels.index(level) if level in self.levels else len(self.levels) - 1
 
-    def _color(self, rank: int, *, over: bool) -> str:
-        """Return red for the most urgent level, blue for the least urgent, orange between; green if all is over."""
-        if over:
-            return _RESOLVED_COLOR
-        return _COLORS[0 if rank == 0 else 2 if rank == len(self.levels) - 1 else 1]
-
-    def _text(self, text: str) -> str:
-        return self.escape(clean(text).strip())
-
-    def _labels(self, labels: Labels) -> dict[str, str]:
-        return dict(self._label(name, value) for name, value in sorted(labels.items()))
-
-    def _label(self, name: str, value: str) -> tuple[str, str]:
-        return self.escape(line(name)), self.escape(line(value))
-
-    def _address(self, *candidates: str) -> str:
-        return self.escape(next(filter(None, map(web_address, candidates)), ""))
-
-    def _at(self, at: Millis | None) -> datetime | None:
-        return None if at is None else moment(at, self.zone)
+def _title(conversation: Conversation, formatter: Formatter) -> str:
+    return title_of(
+        conversation.listed, conversation.group_labels, formatter.levels, formatter.rank,
+        frozenset({formatter.severity_label}), ended=conversation.ended, truncated=conversation.truncated,
+    )  # fmt: skip
 
 
-def _day(at: datetime) -> str:
-    return f"{at:%a} {at.day} {at:%b %H:%M}"
-
-
-def _common(several: Sequence[Labels]) -> dict[str, str]:
+def _links(conversation: Conversation, formatter: Formatter) -> Links:
+    """Return the links of the most urgent alert, which the title names, and a silence of all that fire."""
+    several = conversation.firing or conversation.listed
     if not several:
-        return {}
-    first, *rest = several
-    return {name: value for name, value in first.items() if all(each.get(name) == value for each in rest)}
+        return Links()
+    lead = min(several, key=lambda each: (formatter.rank(each.level), each.alert.starts_at or 0))
+    firing = [each.alert.labels for each in conversation.firing]
+    silence = silence_of(conversation.external_url, firing) if firing else ("", "")
+    if len(firing) == 1 and web_address(own := lead.alert.links.get("silence", "")):
+        silence = ("Silence", own)
+    return links_of(lead.alert, formatter, silence)
+
+
+def _lasted(alerts: Sequence[ShownAlert]) -> str:
+    """Return in words how long it took from the first start to the last end; empty if a time is unknown."""
+    starts = [each.alert.starts_at for each in alerts if each.alert.starts_at is not None]
+    ends: list[Millis] = [each.alert.ends_at for each in alerts if each.alert.ends_at is not None]
+    return duration(max(ends) - min(starts)) if starts and ends else ""
+
+
+def _other(shared: Labels, conversation: Conversation, formatter: Formatter, level: str) -> Labels:
+    """Return the labels that all alerts share, without those that title, scope and level show."""
+    said = {**conversation.group_labels, formatter.severity_label: level}
+    return {name: value for name, value in shared.items() if name != "alertname" and said.get(name) != value}
+
+
+def _headline(values: dict[str, Any]) -> str:
+    """Return one line that says everything: what fires, how bad, where."""
+    state = "Resolved" if values["status"] == "resolved" else values["level"].upper()
+    after = f" after {values['lasted']}" if values["lasted"] else ""
+    scope = f" ({values['scope']})" if values["scope"] else ""
+    return f"{values['emoji']} {state}: {values['title']}{after}{scope}"
+
+
+def _counts(values: dict[str, Any]) -> str:
+    firing, resolved = len(values["firing"]), values["resolved_count"]
+    unlisted = f" ({values['unlisted']} of them not listed)" if values["unlisted"] else ""
+    counts = [f"{firing} firing" if firing else "", f"{resolved} resolved{unlisted}" if resolved else ""]
+    return " · ".join(filter(None, counts))
+
+
+def _footer(values: dict[str, Any]) -> str:
+    now, truncated = values["now"], values["truncated"]
+    parts = [
+        f"via {values['receiver']}" if values["receiver"] else "",
+        f"{when(now, now)} {values['zone']}",
+        f"held since {when(values['held_since'], now)}" if values["held_since"] else "",
+        f"{truncated} more alert{'s' * (truncated > 1)} not shown by Alertmanager (max_alerts)"
+        if truncated
+        else "",
+    ]
+    return " · ".join(filter(None, parts))
+
+
+def _news(values: dict[str, Any]) -> list[str]:
+    """Return what is new since the last message, line by line."""
+    resolved: list[AlertView] = values["new_resolved"]
+    if values["status"] == "resolved":
+        reasons = "".join(f" ({note})" for note in dict.fromkeys(each.note for each in resolved) if note)
+        count, lasted = values["resolved_count"], resolved[0].lasted if resolved else ""
+        what = f": {count} alerts" if count > 1 else f" after {lasted}" if lasted else ""
+        return [f"{EMOJI['green']} All resolved{what}{reasons}"]
+    firing: list[AlertView] = values["new_firing"]
+    lines = [
+        f"{each.emoji} {'still firing' if each.again else 'new'}: {each.brief}" for each in firing[:_MAX_NEWS]
+    ]
+    lines += [f"… and {len(firing) - _MAX_NEWS} more new"] * (len(firing) > _MAX_NEWS)
+    for each in resolved[:_MAX_NEWS]:
+        after = f" after {each.lasted}" if each.lasted else ""
+        lines.append(f"{each.emoji} resolved: {each.brief}{after}{f' ({each.note})' if each.note else ''}")
+    return lines + [f"… and {len(resolved) - _MAX_NEWS} more resolved"] * (len(resolved) > _MAX_NEWS)
 
 
 def _urgency(alert: AlertView) -> tuple[bool, int, bool, float]:

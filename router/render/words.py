@@ -1,11 +1,10 @@
 """Turns values into words, and makes text safe, for every channel."""
 
-import json
 import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from router.model import DAY, HOUR, MINUTE, SECOND, Labels, Millis
@@ -15,8 +14,9 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\u
 # Direction overrides can make a text look like another one. https://trojansource.codes/
 _OVERRIDES = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 _BACKTICK = "\N{MODIFIER LETTER GRAVE ACCENT}"  # looks like a backtick, but ends no code span
+_ENCODED = {ord(char): f"%{ord(char):02X}" for char in '"<>`{|}^'}
+_HOST = re.compile(r"[^\s.@/?#%]+(?:\.[^\s.@/?#%]+)*\.?|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?")
 _NO_VALUE = '""'
-_PLAIN_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 # A day within the limits of datetime, so that every zone can show the moment.
 _EARLIEST: Millis = int(datetime(1, 1, 2, tzinfo=UTC).timestamp()) * SECOND
 _LATEST: Millis = int(datetime(9999, 12, 30, tzinfo=UTC).timestamp()) * SECOND
@@ -91,29 +91,19 @@ def when(at: datetime, now: datetime) -> str:
 
 
 def web_address(text: str) -> str:
-    """Return the text if it is an http(s) address that can be a link, else an empty text."""
+    """Return an http(s) address that every provider accepts as a link; empty if the text is none.
+
+    Characters that do not belong into an address (RFC 3986), such as the braces of Grafana's links, are encoded.
+    """
     text = text.strip()
-    if not text or len(text.split()) > 1 or _CONTROLS.search(text):
+    if not text or len(text.split()) > 1 or _CONTROLS.search(text) or "\\" in text:
         return ""
     try:
         parts = urlsplit(text)
+        # A port above 65,535 raises ValueError.
+        is_usable = (
+            parts.scheme in {"http", "https"} and _HOST.fullmatch(parts.hostname or "") and parts.port != 0
+        )
     except ValueError:
         return ""
-    return text if parts.scheme in {"http", "https"} and parts.netloc else ""
-
-
-def silence_address(external_url: str, labels: Labels) -> str:
-    """Return the address of Alertmanager's page for a new silence of these labels, filled in."""
-    base = web_address(external_url)
-    if not base or not labels:
-        return ""
-    matchers = ",".join(
-        f"{name if _PLAIN_NAME.fullmatch(name) else _quoted(name)}={_quoted(value)}"
-        for name, value in sorted(labels.items())
-    )
-    return f"{base.rstrip('/')}/#/silences/new?filter={quote('{' + matchers + '}', errors='replace')}"
-
-
-def _quoted(text: str) -> str:
-    """Return a text quoted for Go, which understands all escapes of JSON."""
-    return json.dumps(text, ensure_ascii=False)
+    return text.translate(_ENCODED) if is_usable else ""
