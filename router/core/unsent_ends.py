@@ -79,6 +79,6 @@ def settle_due_ends(
 
     An end is due there after a restart during an attempt, or after a reload that set ``send_resolved`` to false.
     """
-    due = [each for each in members if each.at is not None and each.at <= now and is_unsent_end(each)]
+    due = [each for each in members if each.is_due(now) and is_unsent_end(each)]
     if due and not sends_ends(state, policy, row.destination):
         settle_ends(state, due, now)
