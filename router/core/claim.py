@@ -63,7 +63,7 @@ def want_conversations(state: State, policy: Policy, ids: list[int], now: Millis
 def needs_rejudging(state: State, member: MemberRow, policy: Policy, now: Millis) -> bool:
     """Return whether a member is to be judged again before its first notification.
 
-    It is not if no decision can have changed: the rules send its alert there at any hour, and nothing mutes it.
+    It is not if no decision can have changed: the rules send its alert to the destination at any hour, and nothing mutes it.
     """
     if not member.is_unnotified_firing:
         return False

@@ -204,7 +204,7 @@ class Room:
     """The space that is left in a storm's message."""
 
     left: int
-    """The room in characters."""
+    """How many characters are left."""
     begun: frozenset[tuple[str, str]] = frozenset()
     """The (level, name) headings that the message has already."""
     full: bool = False
