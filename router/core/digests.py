@@ -134,7 +134,8 @@ def _others(
 
 def finish_digest(state: State, id_: int, policy: Policy, now: Millis) -> None:
     """Close a digest; its members move to the next slot. Those of a large digest move in pieces, see
-    :func:`move_to_next_slot`."""
+    :func:`move_to_next_slot`.
+    """
     row = state.conversations[id_]
     if not row.is_large:
         move_to_next_slot(state, row, state.members.of("conversation", id_), policy, now)
