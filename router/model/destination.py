@@ -1,4 +1,4 @@
-"""Destinations with their limits, what the rules decide for an alert at a destination, and what becomes of it there."""
+"""Destinations and their limits; what the rules decide for an alert at a destination; the fates of a change there."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -31,11 +31,7 @@ def answer(state: State, question: str, key: Any) -> Any:
 
 
 def _due(state: State, destination: str, now: Millis) -> list[ConversationRow]:
-    return [
-        row
-        for row in state.conversations
-        if row.destination == destination and row.next_at is not None and row.next_at <= now
-    ]
+    return [row for row in state.conversations if row.destination == destination and row.is_due(now)]
 
 
 def _next_due(state: State, key: Any) -> tuple[list[int], Millis | None]:
