@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 
 from router.active_config import ActiveConfig
+from router.alertmanager_client import AlertmanagerClient
 from router.channels import REGISTRY
 from router.channels.outbox import Outbox
 from router.clock import Clock, SystemClock
@@ -153,7 +154,7 @@ async def _build(
     )  # fmt: skip
     reconciler = Reconciler(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, wake=lanes.wake,
-        counting_since=clock_watch.look, network=active.network, preview=options.preview,
+        counting_since=clock_watch.look, client=AlertmanagerClient(active.network), preview=options.preview,
     )  # fmt: skip
     undecided = Undecided(store, clock, metrics, active.policy, lanes.wake)
     maintenance = Maintenance(store, clock, metrics, active.retention, active.policy)
