@@ -29,9 +29,9 @@ from router.model import Conversation, Millis
 
 DATABASE_ID = "database_id"
 FIRST_DUE = "first due"
-"""A question: when the first member of a conversation is due by the saved rows (epoch ms); None: none is."""
+"""A query: when the first member of a conversation is due by the saved rows (epoch ms); None: none is."""
 ONE_ENDED = "one ended"
-"""A question: a list with one member id of a conversation whose end was notified, by the saved rows."""
+"""A query: a list with one member id of a conversation whose end was notified, by the saved rows."""
 _LEAST_URGENT = 99
 # A batch computes the same tokens several times.
 _CACHED_TOKENS = 10_000

@@ -18,7 +18,7 @@ _FLAPPING = 3
 
 OBSOLETE_IN, FIRED_SINCE = "obsolete in", "fired since"
 MANY_REPORTED = "many reported"
-"""Questions to the database, by their parameters:
+"""Queries, by their parameters:
 
 - :data:`OBSOLETE_IN` ``(since, until)``: a row ``(change, alert, destination, reason, notified_at)`` for each destination
   at which a firing became obsolete; ``notified_at`` are the keys of destinations that were notified of the same change.

@@ -17,7 +17,7 @@ UNRELEASED = "unreleased"
 to be judged, because there are more than :data:`MANY`.
 """
 MANY_MUTED = "many muted"
-"""A question: how many alerts an inhibition key mutes by the saved rows; counted up to one more than :data:`MANY`."""
+"""A query: how many alerts an inhibition key mutes by the saved rows; counted up to one more than :data:`MANY`."""
 MANY = 200
 """How many alerts are judged in the batch in which their inhibitor ends; more are judged in pieces."""
 

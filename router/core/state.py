@@ -14,7 +14,7 @@ from router.core.indexes import RowIndex, Table
 R = TypeVar("R", bound=tuple[Any, ...])
 T = TypeVar("T")
 Oracle = Callable[["State", str, Any], Any]
-"""Takes the name and the parameters of a question; returns the answer."""
+"""Takes the name and the parameters of a query; returns the answer."""
 
 ID = "id"
 """The name of the index of a table's primary key."""
@@ -220,7 +220,7 @@ class State:
     """The rows of all tables.
 
     :param complete: no row is missing; for tests in memory
-    :param oracle: answers the questions of a complete state, instead of a database
+    :param oracle: answers the queries of a complete state, instead of a database
     """
 
     webhooks: Rows[rows.WebhookRow]
@@ -246,7 +246,7 @@ class State:
         self.first_new_id = self.next_id = next_id
         self.journal: list[tuple[Rows[Any], Any, Any, Any]] = []
         self.answers: dict[tuple[str, Any], Any] = {}
-        """The database's answers to questions that no index answers, by name and parameters."""
+        """The database's answers to queries, by the name and the parameters of the query."""
         self.asked: dict[str, set[Any]] = {}
         self.lacking = False
         """The transition that runs wants something that is not loaded."""
@@ -269,20 +269,20 @@ class State:
         self.next_id += 1
         return number
 
-    def ask(self, question: str, key: Any) -> Any:
-        """Return the database's answer to a question. :raises MissingRows: it is not loaded"""
+    def ask(self, query: str, key: Any) -> Any:
+        """Return the database's answer to a query. :raises MissingRows: it is not loaded"""
         if self._oracle is not None:
-            return self._oracle(self, question, key)
-        if (question, key) not in self.answers:
-            self.asked.setdefault(question, set()).add(key)
+            return self._oracle(self, query, key)
+        if (query, key) not in self.answers:
+            self.asked.setdefault(query, set()).add(key)
             self.lacking = True
             raise MissingRows
-        return self.answers[question, key]
+        return self.answers[query, key]
 
-    def want_answer(self, question: str, key: Any) -> None:
-        """Request the answer to a question that will be needed."""
-        if self._oracle is None and (question, key) not in self.answers:
-            self.asked.setdefault(question, set()).add(key)
+    def want_answer(self, query: str, key: Any) -> None:
+        """Request the answer to a query that will be needed."""
+        if self._oracle is None and (query, key) not in self.answers:
+            self.asked.setdefault(query, set()).add(key)
             self.lacking = True
 
     def ready(self) -> None:

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from router.core.rows import MetaRow
 from router.core.state import MissingRows, State
-from router.store import questions
 from router.store.jobs import Job
+from router.store.queries import run_queries
 from router.store.sets import Sets
 
 T = TypeVar("T")
@@ -176,7 +176,7 @@ class Batch:
         state = self._state
         self._sets.load(self._cursor, state)
         if state.asked:
-            questions.answer(self._connection, state)
+            run_queries(self._connection, state)
 
     def _direct(self, result: JobResult) -> None:
         assert isinstance(result.job, Direct)  # noqa: S101  (narrows the type)

@@ -67,7 +67,7 @@ class Sets:
         self._label = _Insert("alert_labels", ("label", "alert_id"), "ON CONFLICT DO NOTHING", dialect)
 
     def load(self, cursor: DatabaseCursor, state: State) -> None:
-        """Load the rows that the state wants. Its questions are answered elsewhere."""
+        """Load the rows that the state wants. :func:`router.store.queries.run_queries` runs its queries."""
         for found in state.tables:
             wanted, found.wanted = found.wanted, {}
             make = found.table.row._make

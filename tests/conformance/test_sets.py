@@ -15,7 +15,7 @@ from router.core.indexes import RowIndex, Table
 from router.core.release import MANY_MUTED
 from router.core.state import ID, State
 from router.store.backend import Backend
-from router.store.questions import QUESTIONS
+from router.store.queries import QUERIES
 from router.store.schema import metadata
 from router.store.sets import Sets
 from tests.conformance.filling import DESTINATIONS, TIMES, fill, ids
@@ -166,13 +166,11 @@ ASKED: dict[str, list[Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("question", sorted(QUESTIONS))
-def test_each_question_has_the_same_answer_on_every_database(
-    question: str, in_sqlite: Filled, in_postgresql: Filled
+@pytest.mark.parametrize("query", sorted(QUERIES))
+def test_each_query_has_the_same_answer_on_every_database(
+    query: str, in_sqlite: Filled, in_postgresql: Filled
 ) -> None:
-    one, other = (
-        QUESTIONS[question](each.connection, ASKED[question]) for each in (in_sqlite, in_postgresql)
-    )
+    one, other = (QUERIES[query](each.connection, ASKED[query]) for each in (in_sqlite, in_postgresql))
     assert one == other
-    assert any(one.values()) or question in {MANY_MUTED, MANY_REPORTED}  # so many are not there
-    assert set(one) == set(ASKED[question])
+    assert any(one.values()) or query in {MANY_MUTED, MANY_REPORTED}  # so many are not there
+    assert set(one) == set(ASKED[query])

@@ -24,7 +24,7 @@ ROOMY = Limits(above=3, every=5 * SECOND)
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     large_from(monkeypatch, 10)
-    monkeypatch.setattr("router.store.questions.digest_questions.LARGE", 10)
+    monkeypatch.setattr("router.store.queries.digest_queries.LARGE", 10)
     monkeypatch.setattr("router.store.jobs.job.MEMBERS_PER_BATCH", 10)
     monkeypatch.setattr("router.core.storms.CONVERSATIONS_PER_BATCH", 5)
     monkeypatch.setattr("router.core.storms._MAX_MEMBERS_PER_BATCH", 10)

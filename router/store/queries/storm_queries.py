@@ -1,12 +1,12 @@
-"""Questions for storms: how much is due, and what their messages cover."""
+"""Queries of storms: how much is due, and what their messages cover."""
 
 from typing import Any
 
 import sqlalchemy as sa
 
 from router.core.storms import MAX_GROUPS_SHOWN, StormGroup, StormProgress, Surge
-from router.store.questions.lane_conditions import belongs_to_storm, due_conditions, has_own_message
-from router.store.questions.question import count_up_to, one_by_one
+from router.store.queries.lane_conditions import belongs_to_storm, due_conditions, has_own_message
+from router.store.queries.query import count_up_to, one_by_one
 from router.store.schema import conversations, groups
 
 _was_notified = sa.or_(conversations.c.known > 0, conversations.c.ended > 0)

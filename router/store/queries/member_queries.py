@@ -1,4 +1,4 @@
-"""Questions about the members of conversations."""
+"""Queries about the members of conversations."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from router.core.rows import NOT_FIRING, RESOLVED
 from router.model import Millis
-from router.store.questions.question import one_by_one
+from router.store.queries.query import one_by_one
 from router.store.schema import members
 
 

@@ -1,4 +1,4 @@
-"""The type of a question, and what questions share."""
+"""The type of a query, and functions that queries share."""
 
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -7,20 +7,20 @@ from typing import Any
 import sqlalchemy as sa
 
 Answers = dict[Any, Any]
-"""The answers to one question, by its parameters."""
-Question = Callable[[sa.Connection, Iterable[Any]], Answers]
-"""Takes a connection, and the parameters with which the question is asked."""
+"""The answers of one query, by its parameters."""
+Query = Callable[[sa.Connection, Iterable[Any]], Answers]
+"""Takes a connection, and each set of parameters to run the query with."""
 
 KEYS_PER_STATEMENT = 500
-"""How many keys a statement has at most."""
+"""The largest number of keys in one statement."""
 
 
-def one_by_one(answer: Callable[[sa.Connection, Any], Any]) -> Question:
-    """Make a question of a function that answers it for one key."""
+def one_by_one(run: Callable[[sa.Connection, Any], Any]) -> Query:
+    """Return a query that calls a function for each set of parameters."""
 
-    @wraps(answer)
+    @wraps(run)
     def answers(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
-        return {key: answer(connection, key) for key in keys}
+        return {key: run(connection, key) for key in keys}
 
     return answers
 
@@ -33,10 +33,7 @@ def as_dict(rows: sa.Result[Any]) -> dict[Any, Any]:
 def count_up_to(
     connection: sa.Connection, most: int, id_: sa.ColumnElement[int], *conditions: sa.ColumnElement[bool]
 ) -> int:
-    """Count the rows that fulfil the conditions, up to a bound.
-
-    :param most: the bound
-    """
+    """Return how many rows fulfil the conditions; ``most`` if there are more."""
     if most <= 0:
         return 0
     some = sa.select(id_).where(*conditions).limit(most).subquery()

@@ -1,4 +1,4 @@
-"""Questions about alerts: which fire, are stale, are in doubt or are muted; and which destinations know of a firing."""
+"""Queries about alerts: which fire, are stale, are in doubt or are muted; and which destinations know of a firing one."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from router.core.release import MANY
-from router.store.questions.question import KEYS_PER_STATEMENT, Answers, as_dict, one_by_one
+from router.store.queries.query import KEYS_PER_STATEMENT, Answers, as_dict, one_by_one
 from router.store.schema import alerts, conversations, groups, members
 
 

@@ -1,4 +1,4 @@
-"""Questions for digests: what became obsolete, what is held, how often alerts fired."""
+"""Queries of digests: what became obsolete, what is held, how often alerts fired."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from router.core.rows import LARGE
 from router.model import Fate, Millis
-from router.store.questions.question import KEYS_PER_STATEMENT, Answers, as_dict, count_up_to, one_by_one
+from router.store.queries.query import KEYS_PER_STATEMENT, Answers, as_dict, count_up_to, one_by_one
 from router.store.schema import changes, fates, members
 
 
