@@ -9,7 +9,7 @@ from router.config import Config, FileIdentity, identify_file, load, load_secret
 from router.render import Templates
 from router.threads import Threads
 
-_THREADS = 4
+_FILE_THREADS = 4
 Signature = tuple[tuple[str, FileIdentity], ...]
 
 
@@ -32,7 +32,7 @@ class ConfigFiles:
         self._environ = environ
         self._clock = clock
         self._preview = preview
-        self._threads = Threads("files", _THREADS)
+        self._threads = Threads("files", _FILE_THREADS)
 
     async def load(self, last_good: Mapping[str, str]) -> LoadedConfig:
         """Read all files.

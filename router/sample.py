@@ -9,11 +9,10 @@ from zoneinfo import ZoneInfo
 import aiohttp
 
 from router.clock import Clock
-from router.model import MINUTE, SECOND, Millis
+from router.model import MINUTE, SECOND, Labels, Millis
 from router.parse import fingerprint
 
 _ALERTMANAGER = "https://alertmanager.example"
-Labels = dict[str, str]
 
 
 def friday_night(now: Millis, timezone: str) -> Millis:

@@ -45,7 +45,7 @@ WEBHOOK, CHANGE, OWED, FATE, DELIVERY = "webhook", "change", "owed", "fate", "de
 ALERT, CONVERSATION, DEAD_LETTER = "alert", "conversation", "dead letter"
 UNDER_WAY, INTERRUPTED, WAITING, DEAD = "under way", "interrupted", "waiting", "dead"
 _OF_WEBHOOKS = ("accepted", "quarantined")
-_COLUMNS = ("what", "destination", "value", "count")
+_COUNTER_COLUMNS = ("what", "destination", "value", "count")
 
 Counted = Sequence[tuple[Key, int]]
 
@@ -117,13 +117,13 @@ def upsert_sql(parameters: Iterable[str]) -> str:
     # Both databases support it: https://sqlite.org/lang_upsert.html,
     # https://www.postgresql.org/docs/current/sql-insert.html#SQL-ON-CONFLICT
     return (
-        f"INSERT INTO counters ({', '.join(_COLUMNS)}) VALUES ({', '.join(parameters)})"  # noqa: S608  (constants)
+        f"INSERT INTO counters ({', '.join(_COUNTER_COLUMNS)}) VALUES ({', '.join(parameters)})"  # noqa: S608  (constants)
         " ON CONFLICT (what, destination, value) DO UPDATE SET count = counters.count + excluded.count"
     )
 
 
-_SELECT_COUNTS = sa.text(f"SELECT {', '.join(_COLUMNS)} FROM counters WHERE count <> 0")  # noqa: S608  (constants)
-_UPSERT = sa.text(upsert_sql(f":{name}" for name in _COLUMNS))
+_SELECT_COUNTS = sa.text(f"SELECT {', '.join(_COUNTER_COLUMNS)} FROM counters WHERE count <> 0")  # noqa: S608  (constants)
+_UPSERT = sa.text(upsert_sql(f":{name}" for name in _COUNTER_COLUMNS))
 
 
 def count_interrupted(connection: sa.Connection) -> None:
@@ -134,7 +134,7 @@ def count_interrupted(connection: sa.Connection) -> None:
         .group_by(deliveries.c.destination)
     )
     moves = [
-        dict(zip(_COLUMNS, (DELIVERY, destination, value, number), strict=True))
+        dict(zip(_COUNTER_COLUMNS, (DELIVERY, destination, value, number), strict=True))
         for destination, count in rows.all()
         for value, number in ((UNDER_WAY, -count), (INTERRUPTED, count))
     ]

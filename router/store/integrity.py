@@ -16,7 +16,7 @@ from router.store.schema import alerts, conversations, dead_letters, groups, mem
 # How long a firing may be in doubt, and a margin until the doubt is settled.
 _MAX_DOUBT: Millis = PEER_LAG + MINUTE
 _MAX_EXAMPLES = 10
-_MAX_NAME_CHARS = 200
+_MAX_EXAMPLE_CHARS = 200
 _its_group = groups.alias("its_group")
 _of_it = members.c.conversation_id == conversations.c.id
 _something_to_say = sa.or_(
@@ -99,10 +99,10 @@ def find_faults(connection: sa.Connection, now: Millis, last: Integrity | None =
 
 def _miscounted(connection: sa.Connection) -> Finding:
     found = differences(connection)
-    return Finding(len(found), tuple(str(each)[:_MAX_NAME_CHARS] for each in found[:_MAX_EXAMPLES]))
+    return Finding(len(found), tuple(str(each)[:_MAX_EXAMPLE_CHARS] for each in found[:_MAX_EXAMPLES]))
 
 
 def _finding(connection: sa.Connection, rows: sa.Select[Any], name: Callable[[Any], str]) -> Finding:
     count = connection.execute(sa.select(sa.func.count()).select_from(rows.subquery())).scalar_one()
     first: Iterable[Any] = connection.execute(rows.limit(_MAX_EXAMPLES)).mappings() if count else ()
-    return Finding(count, tuple(name(row)[:_MAX_NAME_CHARS] for row in first))
+    return Finding(count, tuple(name(row)[:_MAX_EXAMPLE_CHARS] for row in first))

@@ -62,7 +62,7 @@ def ledger_from_counts(counts: Counts) -> dict[str, Any]:
     }
 
 
-def status(connection: sa.Connection) -> dict[str, Any]:
+def read_status(connection: sa.Connection) -> dict[str, Any]:
     """Return the ledger of all time and the number of alerts that are ``firing``. It reads only the counters."""
     counts = counters.read_counters(connection)
     return {**ledger_from_counts(counts), "firing": counts.get((counters.ALERT, "", FIRING), 0)}

@@ -25,7 +25,7 @@ def _scripts() -> "ScriptDirectory":
     return ScriptDirectory(str(_MIGRATIONS))
 
 
-def check(backend: Backend) -> None:
+def check_database(backend: Backend) -> None:
     """Check that the database can be used.
 
     :raises StoreUnavailable: it is damaged, locked, or was written by a newer router or by another program

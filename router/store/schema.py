@@ -2,6 +2,8 @@
 
 import sqlalchemy as sa
 
+from router.core.rows import OPEN_FATES
+
 metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -295,8 +297,6 @@ changes = sa.Table(
     sa.Index("ix_changes_alert", "alert_id", "at"),
     sa.Index("ix_changes_webhook", "webhook_id"),
 )
-
-OPEN_FATES = ("pending", "held", "inhibited", "digest")
 
 fates = sa.Table(
     "fates",

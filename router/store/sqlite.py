@@ -200,11 +200,11 @@ def _quick_check(driver: Any) -> str:
     """Return the first fault that SQLite finds; empty: none. https://sqlite.org/pragma.html#pragma_quick_check"""
     late = threading.Event()
 
-    def give_up() -> None:
+    def interrupt() -> None:
         late.set()
         driver.interrupt()
 
-    timer = threading.Timer(_CHECK_SECONDS, give_up)
+    timer = threading.Timer(_CHECK_SECONDS, interrupt)
     timer.start()
     try:
         (found,) = driver.execute("PRAGMA quick_check(1)").fetchone()

@@ -17,7 +17,7 @@ from router.store.backend import open_backend
 from router.store.batch import Batch, Direct, JobResult
 from router.store.health import Health, StoreUnavailable
 from router.store.jobs import Job
-from router.store.opening import check, migrate
+from router.store.opening import check_database, migrate
 from router.store.sets import Sets
 from router.threads import Threads
 
@@ -77,7 +77,7 @@ class Database:
         """
         try:
             self._backend.prepare()
-            check(self._backend)
+            check_database(self._backend)
             self._connection = self._backend.open_writer()
             migrate(self._backend.engine)
         except sa.exc.DBAPIError as error:

@@ -33,7 +33,7 @@ QUERIES: dict[str, Query] = {
     "next opening": member_queries.next_opening,
     FIRST_DUE: member_queries.first_due,
     MANY_MUTED: alert_queries.many_muted,
-    "muted by": alert_queries.muted_by,
+    "muted by": alert_queries.alerts_muted_by,
     ONE_ENDED: member_queries.one_ended,
     "members of": member_queries.members_of,
     "left open": member_queries.left_open,

@@ -108,7 +108,7 @@ def many_muted(connection: sa.Connection, keys: Iterable[str]) -> Answers:
 
 
 @one_by_one
-def muted_by(connection: sa.Connection, key: Any) -> Any:
+def alerts_muted_by(connection: sa.Connection, key: Any) -> Any:
     """Return, for ``(inhibition key, after, limit)``, the ids of the next alerts that the key mutes."""
     inhibitor, after, limit = key
     rows = connection.execute(
