@@ -1,4 +1,4 @@
-"""A lane: it serves one destination, in order and at its rate. It knows how much may begin now, and adapts to outcomes."""
+"""A lane serves one destination, in order and at its rate. It knows how much may begin now, and adapts to outcomes."""
 
 import asyncio
 import random
@@ -9,7 +9,7 @@ from router.channels.base import Channel, ChannelSpec
 from router.clock import Clock, offset
 from router.deliver.give_up import ContentSuspects
 from router.deliver.retry_schedule import next_attempt, next_probe
-from router.deliver.section import SectionLimiter
+from router.deliver.shared_limiter import SharedLimiter
 from router.deliver.token_bucket import TokenBucket
 from router.model import (
     MINUTE,
@@ -32,11 +32,12 @@ Trial = asyncio.Future[Outcome | None]
 
 # After so many critical deliveries in a row, the oldest of the others goes first.
 _MAX_CRITICALS_IN_A_ROW = 10
-# The deliveries under way for each that may be sent at the same time. The others wait to be recorded.
+# How many deliveries may be under way for each one that may be sent at the same time. The others only wait to be recorded.
 _MAX_UNRECORDED = 4
 # How long a lane sends no storm summary after one was refused. It then sends a message for each conversation.
 _NO_STORMS_AFTER_REFUSAL: Millis = 10 * MINUTE
-# When a storm's next message follows one that had no room for all conversations. Criticals go in between.
+# How long after a storm's message that had no room for all conversations the next one follows. Critical conversations
+# are sent in between.
 _NEXT_STORM_MESSAGE: Millis = 5 * SECOND
 
 
@@ -44,7 +45,7 @@ class Lane:
     """Serves one destination. Its times are of the monotonic clock, except where the docstring says wall clock."""
 
     def __init__(
-        self, destination: Destination, spec: ChannelSpec, section: "SectionLimiter[Lane]", clock: Clock,
+        self, destination: Destination, spec: ChannelSpec, shared: "SharedLimiter[Lane]", clock: Clock,
         request_look: Callable[["Lane"], None],
     ) -> None:  # fmt: skip
         """:param request_look: has the dispatcher look at this lane"""
@@ -58,10 +59,10 @@ class Lane:
         """When to look at it although nothing happens; None: never."""
         self.pause_reason = ""
         self.may_be_repaired = False
-        """How it is notified has changed since the conversations' backoff began: they are to be tried immediately."""
+        """The channel or its options have changed since the conversations' backoff began, so they are to be tried immediately."""
         self._channel: Channel | None = None
         """The channel in force."""
-        self._section = section
+        self._shared = shared
         self._bucket = TokenBucket(destination.limits.rate)
         self._clock = clock
         self._request_look = request_look
@@ -76,7 +77,7 @@ class Lane:
         self._failed_claims = 0
         """How many claims have failed in a row."""
         self._uncounted = 0
-        """How many slots have no delivery yet, or a delivery whose first call is not counted in the rate yet."""
+        """How many slots have no delivery yet, or have one whose first call is not counted in the rate yet."""
         self._recording = 0
         """How many deliveries are sent, but not recorded yet."""
         self._criticals = 0
@@ -84,17 +85,17 @@ class Lane:
         self._probes = 0
         """Attempts in a row that found the destination broken."""
         self._trial: Trial | None = None
-        """Gets the outcome of the next delivery, for a person who has repaired the destination."""
+        """Gets the outcome of the next delivery, for a person who resumed the destination and waits."""
         self._claim_trial: Trial | None = None
         """The trial as it was when the present claim began."""
         self._suspects = ContentSuspects()
-        section.add(self)
+        shared.add(self)
 
     # The state.
 
     @property
     def paused_for(self) -> Millis:
-        """How long it still pauses; 0: it doesn't."""
+        """How long it still pauses (ms); 0: it does not pause."""
         return max(0, self._paused_until - self._clock.elapsed())
 
     @property
@@ -115,12 +116,12 @@ class Lane:
         return max(self._paused_until, self._claims_off_until) > self._clock.elapsed()
 
     def peers(self) -> Collection["Lane"]:
-        """Return the lanes of its section, this one included."""
-        return self._section.lanes
+        """Return the lanes that share limits with this one, this one included."""
+        return self._shared.lanes
 
     def describe_limits(self) -> dict[str, object]:
         """Return the configured limits; None: no limit."""
-        own, shared = self.destination.limits, self._section.rate
+        own, shared = self.destination.limits, self._shared.rate
         minutes = [rate.a_minute for rate in (own.rate, shared) if rate is not None]
         return {
             "rate": None if own.rate is None else str(own.rate),
@@ -133,21 +134,21 @@ class Lane:
     # Changes from outside.
 
     def wake(self) -> None:
-        """Something may be due now."""
+        """Note that something may be due now."""
         self.note_due(0)
 
     def note_due(self, at: Millis | None) -> None:
-        """Something is due at that time of the wall clock. :param at: None: nothing is"""
+        """Note that something is due at that time of the wall clock. :param at: None: nothing is due"""
         if at is not None:
             self._due_at = at if self._due_at is None else min(at, self._due_at)
             self._request_look(self)
 
     def change(self, destination: Destination, channel: Channel | None) -> None:
-        """Work by the rules in force, which may have changed what is due and how fast it may go.
+        """Apply the rules in force. They may have changed what is due and the rate.
 
         If they also changed how the destination is notified, for example the token, note that it may be repaired.
 
-        :param channel: the channel in force; None: its section was never there
+        :param channel: the channel in force; None: routes.yaml has never had a section for it
         """
         if self._channel is not None and (
             channel is not self._channel or destination.options != self.destination.options
@@ -162,18 +163,18 @@ class Lane:
         self.wake()
 
     def close(self) -> None:
-        """Have the lane removed when nothing that is due now can begin any more."""
+        """Let the lane be removed as soon as nothing that is due now can begin any more."""
         self.is_closing, self.closed = True, asyncio.Event()
         self._request_look(self)
 
     def removed(self) -> None:
         """Note that the lane was removed."""
         self.look_at = None
-        self._section.remove(self)
+        self._shared.remove(self)
         self.closed.set()
 
     def pause(self, span: Millis, reason: str) -> None:
-        """Send nothing for so long."""
+        """Send nothing for this long. :param reason: for people"""
         self._paused_until, self.pause_reason = self._clock.elapsed() + span, reason
 
     def resume(self) -> None:
@@ -189,7 +190,7 @@ class Lane:
         return await asyncio.shield(self._trial)
 
     def look_by(self, at: Millis) -> None:
-        """Have the lane looked at by that time of the wall clock, and see whether anything is due then."""
+        """Make the dispatcher look at the lane at that time of the wall clock at the latest, and check whether anything is due."""
         self._due_at = at if self._due_at is None else min(at, self._due_at)
         at -= offset(self._clock)
         self.look_at = at if self.look_at is None else min(at, self.look_at)
@@ -202,9 +203,9 @@ class Lane:
         """
         now, room = self._clock.elapsed(), self._room()
         if not room:
-            self._section.stop_waiting(self, now)
+            self._shared.stop_waiting(self, now)
             return None
-        slots = self._section.take(self, room, now)
+        slots = self._shared.take(self, room, now)
         if not slots:
             return None
         self._is_claiming, self._due_at, self._claim_trial = True, None, self._trial
@@ -231,9 +232,11 @@ class Lane:
 
     @property
     def _free_slots(self) -> int:
-        """One delivery at a time while the destination is broken. Also where there are storms, because the state that a
-        storm's message shows must not change during the delivery. Otherwise a delivery that only waits to be recorded
-        leaves its slot to the next one, within a bound for a slow store.
+        """How many more deliveries may be under way.
+
+        One at a time is under way while the destination is broken, and where storms are possible, because the state that
+        a storm's message shows must not change during the delivery. Otherwise a delivery that only waits to be recorded
+        leaves its slot to the next one, up to a bound, because the store may be slow.
         """
         if self.spec.storm_every is not None or self._probes:
             return 1 - len(self._under_way)
@@ -255,9 +258,9 @@ class Lane:
         return not claimed.idle.failing
 
     def give_back(self, slots: int) -> None:
-        """No delivery used these slots."""
+        """Note that no delivery used these slots."""
         self._uncounted -= slots
-        self._section.give_back(slots)
+        self._shared.give_back(slots)
 
     def claim_failed(self, wait: Millis | None = None) -> None:
         """Claim again later; what is due stays due. :param wait: None: longer after each failure"""
@@ -271,7 +274,7 @@ class Lane:
     # Deliveries.
 
     def delivery_began(self, delivery: "Delivery") -> Trial | None:
-        """Return the trial that waits for its outcome."""
+        """Note that a delivery begins. Return the trial that waits for its outcome; None: there is no trial."""
         self._under_way.add(delivery)
         self._criticals = self._criticals + 1 if delivery.work.is_critical else 0
         return self._trial
@@ -279,13 +282,13 @@ class Lane:
     def first_call_counted(self) -> None:
         """Note that the first call of a delivery is counted in the rates, or that the delivery makes no call."""
         self._uncounted -= 1
-        self._section.first_calls_counted()
+        self._shared.first_calls_counted()
         self.note_due(self._due_at)
 
     def delivery_sent(self) -> None:
         """Note that a delivery is sent, and only has to be recorded."""
         self._recording += 1
-        self._section.free()
+        self._shared.free()
         self.note_due(self._due_at)
 
     def delivery_ended(self, delivery: "Delivery", *, claim_again: bool) -> None:
@@ -299,14 +302,14 @@ class Lane:
         self._request_look(self)
 
     def buckets(self, call: Call) -> tuple[TokenBucket, ...]:
-        """Return the token buckets, of the lane and of its section, from which a call of this kind takes a token."""
-        shared = self._section.buckets(call)
+        """Return the token buckets from which a call of this kind takes a token: the lane's own and the shared ones."""
+        shared = self._shared.buckets(call)
         return (self._bucket, *shared) if call is Call.POST else shared
 
     # Outcomes.
 
     def reclassify(self, work: ClaimedDelivery, outcome: Outcome) -> Outcome:
-        """Return the outcome as it counts, see :class:`ContentSuspects`."""
+        """Return the outcome as it counts, see :meth:`router.deliver.give_up.ContentSuspects.reclassify`."""
         return self._suspects.reclassify(work.id, outcome)
 
     def apply_outcome(self, work: ClaimedDelivery, outcome: Outcome, now: Millis) -> Millis:
@@ -335,19 +338,21 @@ class Lane:
         return now
 
     def _put_off(self, outcome: Retry, attempt: int, now: Millis) -> Millis:
-        """Return when the conversation may be tried again, and pause its lane or all lanes of the section if asked to."""
+        """Return when the conversation may be tried again (wall clock). If the outcome asks for it, pause the lane, or all
+        lanes that share limits with it.
+        """
         attempts = 1 if outcome.further else attempt
         not_before = next_attempt(attempts, now, random.random(), outcome.after)  # noqa: S311
         if outcome.pause:
             self.pause(not_before - now, outcome.shown)
             self._bucket.refused(self._paused_until)
         if outcome.everywhere:
-            for lane in self._section.lanes:
+            for lane in self._shared.lanes:
                 lane.pause(max(not_before - now, lane.paused_for), outcome.shown)
         return not_before
 
 
 def conclude(trial: Trial | None, outcome: Outcome | None) -> None:
-    """:param outcome: None: nothing was due, or the outcome is not known"""
+    """Answer the person who waits for a trial. :param outcome: None: nothing was due, or the outcome is not known"""
     if trial is not None and not trial.done():
         trial.set_result(outcome)

@@ -35,7 +35,7 @@ class Neighbours(Protocol):
     """The functions of the lanes that self-alerts use."""
 
     def peers(self, destination: str, /) -> frozenset[str]:
-        """Return the destinations that share the route of this one, such as its smarthost or its token."""
+        """Return the destinations that share limits, and in most cases a smarthost or a token, with this one."""
         ...
 
     def resume(self, destination: str, /) -> None:
@@ -113,10 +113,10 @@ class SelfAlerts:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    # Questions.
+    # What is known about destinations.
 
     def trouble(self, destination: str) -> Trouble | None:
-        """None: no delivery has failed since the last success."""
+        """Return the trouble of a destination; None: no delivery has failed since the last success."""
         return (self._troubles or {}).get(destination)
 
     def broken_since(self, destination: str) -> Millis | None:
@@ -130,7 +130,7 @@ class SelfAlerts:
         return None if trouble is None or trouble.reported is None else trouble.reason
 
     def report_at(self, destination: str, alert_after: Millis) -> Millis | None:
-        """Return when to report a destination if nothing succeeds before; None: it is reported already, or never is."""
+        """Return when to report a destination if nothing succeeds before (epoch ms); None: it is reported already, or never."""
         trouble = self.trouble(destination)
         if trouble is None or trouble.reported is not None or not alert_after:
             return None
@@ -141,7 +141,7 @@ class SelfAlerts:
     async def delivery_failed(
         self, destination: str, outcome: Retry | Broken | Rejected, alert_after: Millis
     ) -> None:
-        """Note a failed attempt. :param alert_after: how long no delivery may succeed; 0: any time"""
+        """Note a failed attempt. :param alert_after: how long no delivery may succeed before that is reported; 0: any time"""
         if self._troubles is None:
             return
         now = self._clock.now()

@@ -242,7 +242,7 @@ class Store:
     async def balance(self, last: Balance | None) -> Balance:
         """Check whether the ledger balances.
 
-        :param last: check only what was added since that result; None: check all changes, with rests
+        :param last: check only what was added since that result; None: check all changes, with pauses
         """
         if last is not None:
             return await self.database.read(lambda c: recent_balance(c, last))

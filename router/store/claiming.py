@@ -12,8 +12,8 @@ from router.decide import Policy
 from router.model import Destination, Millis, Retry
 from router.store import conversation_rows, jobs
 from router.store.jobs import ClaimAgain, Claimed, LargeConversation, LargeDigest, Permit, StormBegins
+from router.store.pieces import in_pieces
 from router.store.recording import Recording
-from router.store.rounds import in_pieces
 from router.store.writer import Database
 from router.threads import Threads
 

@@ -22,7 +22,7 @@ from router.core.rows import (
     WebhookRow,
 )
 from router.core.state import State
-from router.store.paced import pieces_with_rests
+from router.store.paced import pieces_with_pauses
 from router.store.period import ALWAYS, Period
 from router.store.schema import (
     alerts,
@@ -162,8 +162,8 @@ class Difference:
 
 
 def differences(connection: sa.Connection) -> list[Difference]:
-    """Return the counters that are wrong. It reads all rows, with rests between those of the history; it repairs nothing."""
-    counted, added_up = read_counters(connection), recount(connection, rests=True)
+    """Return the counters that are wrong. It reads all rows, with pauses between those of the history; it repairs nothing."""
+    counted, added_up = read_counters(connection), recount(connection, pauses=True)
     return [
         Difference(key, counted.get(key, 0), added_up.get(key, 0))
         for key in sorted({*counted, *added_up})
@@ -176,17 +176,17 @@ _Sums = sa.Select[Any, Any, Any, Any] | sa.CompoundSelect[Any]
 _NONE = sa.literal("")
 
 
-def recount(connection: sa.Connection, period: Period = ALWAYS, *, rests: bool = False) -> Counts:
+def recount(connection: sa.Connection, period: Period = ALWAYS, *, pauses: bool = False) -> Counts:
     """Compute the counters from the rows of a period, or of all time.
 
     A fate and its change count at the time when the change was accepted, an attempt at the time when it began.
 
     :param period: a result of :func:`router.store.period.whole_days`
-    :param rests: rest between pieces of the history, see :func:`router.store.paced.pieces_with_rests`
+    :param pauses: pause between pieces of the history, see :func:`router.store.paced.pieces_with_pauses`
     """
     sums: Counter[Key] = Counter()
     for table, query in _HISTORY.items():
-        for some in pieces_with_rests(connection, table.c.id) if rests else (sa.true(),):
+        for some in pieces_with_pauses(connection, table.c.id) if pauses else (sa.true(),):
             _add(sums, connection, query(period, some))
     _add(sums, connection, _of_pruned(period))
     if period == ALWAYS:

@@ -63,7 +63,7 @@ class Postgresql:
     """
 
     placeholder = "%s"
-    sample = "JOIN"
+    lookup_join = "JOIN"
     rows_at_once = (
         1  # executemany is a pipeline. https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
     )

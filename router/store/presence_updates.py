@@ -8,7 +8,7 @@ from router.core.presence import ALERTS_PER_BATCH, Answer, Listening, merged
 from router.decide import Policy
 from router.model import Millis
 from router.store import jobs
-from router.store.rounds import for_found_ids, in_pieces
+from router.store.pieces import for_found_ids, in_pieces
 from router.store.writer import Database
 
 

@@ -39,7 +39,7 @@ class Dialect(Protocol):
 
     placeholder: str
     """How one parameter is written."""
-    sample: str
+    lookup_join: str
     """The join of a set of keys with a table that makes the database look the keys up one by one."""
     rows_at_once: int
     """The largest number of rows of one INSERT. 1: the driver has a better way for many rows."""
@@ -152,7 +152,7 @@ def _load_sql(table: Table[Any], index: RowIndex, dialect: Dialect) -> str:
         return f"SELECT {columns} FROM {table.name} t{where}"
     keys = dialect.keys([_kind(table, name) for name in index.columns])
     on = " AND ".join(f"t.{_quoted(name)} = k.c{number}" for number, name in enumerate(index.columns))
-    return f"SELECT {columns} FROM {keys} {dialect.sample} {table.name} t ON {on}{where}"
+    return f"SELECT {columns} FROM {keys} {dialect.lookup_join} {table.name} t ON {on}{where}"
 
 
 def _save_sql(table: Table[Any], dialect: Dialect) -> _Insert:

@@ -51,7 +51,7 @@ class Sqlite:
     scheme = "sqlite"
     example = "sqlite:///state/router.db"
     placeholder = "?"
-    sample = "CROSS JOIN"  # https://sqlite.org/optoverview.html#crossjoin
+    lookup_join = "CROSS JOIN"  # https://sqlite.org/optoverview.html#crossjoin
     rows_at_once = 64
 
     def __init__(self, url: sa.URL, readers: int) -> None:
