@@ -56,14 +56,14 @@ class PeerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PeerAnswers:
-    """The answers of the peers of a source's Alertmanager. Peers that did not answer are left out of the comparison."""
+    """The answers of the peers of a source's Alertmanager. A peer that did not answer counts neither for nor against an alert."""
 
     alerts: Mapping[str, Reported]
     """The alerts that at least one peer lists, by identity."""
     peers: frozenset[str]
     """The URLs of those that answered."""
     unanswered: Mapping[str, str]
-    """Why the other peers gave no answer, by URL."""
+    """Why each of the other peers gave no answer, by URL."""
 
 
 class AlertmanagerClient:
@@ -120,7 +120,7 @@ class AlertmanagerClient:
 
 
 def _merged(one: Reported, other: Reported) -> Reported:
-    """Return an alert that two peers have: it notifies if it does at either of them."""
+    """Merge the reports of two peers about an alert. The alert notifies if it notifies at either peer."""
     notifying = [each for each in (one, other) if each.withheld is None]
     chosen = notifying or [one, other]
     return Reported(

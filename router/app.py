@@ -1,4 +1,4 @@
-"""The composition root: builds every room, starts them in order, and stops them in reverse."""
+"""The composition root: builds every part of the service, starts the parts in order, and stops them in reverse."""
 
 import asyncio
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 # Libraries look up names in the loop's default pool, and a name server that does not answer keeps a thread for 20 s
 # and more. So the pool has a thread for each name that routes.yaml may give, and all other work has pools of its own.
 _NAME_THREADS = 256
-# The part of a stop's time that the lanes may use to send what is due. The rest is for what ends after them.
+# The share of the time of a stop in which the lanes may send what is due. The rest is for the parts that end after them.
 _LANES_SHARE = 0.75
 
 
@@ -83,7 +83,7 @@ class Service:
     async def open(
         cls, options: ServeOptions, environ: Mapping[str, str], clock: Clock | None = None
     ) -> "Service":
-        """Build every room, adopt the rules and listen. From then on webhooks are accepted.
+        """Build every part, adopt the rules and listen. From then on, webhooks are accepted.
 
         :raises ConfigError: with every mistake in routes.yaml
         :raises TemplateError: the templates can't be used

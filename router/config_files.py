@@ -37,22 +37,22 @@ class ConfigFiles:
     async def load(self, last_good: Mapping[str, str]) -> LoadedConfig:
         """Read all files.
 
-        :param last_good: by name, the included files as they were last good
+        :param last_good: the last good text of each included file, by name
         :raises ConfigError: with every mistake in routes.yaml
         :raises TemplateError: the templates can't be used
         """
         return await self._threads.run(self._load, last_good)
 
     async def load_secrets(self, before: LoadedConfig, last_good: Mapping[str, str]) -> LoadedConfig:
-        """Read only the files of secrets. The texts of the rules and the templates stay those of ``before``, because a
-        person may be editing the files.
+        """Read only the files of secrets. The rules and the templates stay those of ``before``, because a person may be editing
+        their files.
 
         :raises ConfigError: a secret can't be used
         """
         return await self._threads.run(self._load_secrets, before, last_good)
 
     async def signature(self, files: Iterable[Path]) -> Signature:
-        """Return what changes when one of the files changes, appears or disappears.
+        """Return a value that changes when one of the files changes, appears or disappears.
 
         Links are followed: Kubernetes puts a new version of a secret in place by swapping a link. A folder changes when
         a file in it appears or disappears.

@@ -6,9 +6,9 @@ from prometheus_client import Counter, Gauge
 
 from router.histogram import Histogram
 
-# From a commit and a provider's answer, up to an outage of a morning.
+# In seconds: from the time of a commit and a provider's answer, up to an outage of some hours.
 _DELIVERY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400)
-# Up to what no job and no batch should need.
+# In seconds: up to a time that no job and no batch should need.
 _JOB_BUCKETS = (0.0001, 0.0005, 0.002, 0.01, 0.03, 0.1, 0.5, 2.5)
 _HTTP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
@@ -19,11 +19,11 @@ class Definition:
 
     type: type[Counter] | type[Gauge] | type[Histogram]
     name: str
-    """A counter's without ``_total``, which the library adds."""
+    """For a counter: without ``_total``, which the library adds."""
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
-    """Upper bounds of a histogram's, in order."""
+    """The upper bounds of a histogram's buckets, in order."""
 
 
 _DESTINATION = ("destination",)

@@ -64,7 +64,7 @@ class Metrics:
         """The destinations that the gauges show."""
         self._made: dict[Definition, Any] = {}
         self._children: dict[tuple[Definition, tuple[Any, ...]], Any] = {}
-        """The metrics by the values of their labels."""
+        """Each metric with given values of its labels."""
         self._histograms: list[Histogram] = []
         self._families: list[Family] = []
         for each in table.ALL_METRICS if enabled else ():
@@ -146,7 +146,7 @@ class Metrics:
         self._set(table.RULES_APPLIED, is_complete)
 
     def fragments(self, good: Mapping[str, bool]) -> None:
-        """:param good: by name of each included file: whether its last load succeeded"""
+        """:param good: whether the last load of each included file succeeded, by its name"""
         if not self.enabled:
             return
         definition = table.FRAGMENT_SUCCESSFUL

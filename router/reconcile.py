@@ -25,9 +25,9 @@ _GRACE: Millis = 15 * MINUTE
 
 
 class Reconciler:
-    """Keeps the alerts that the store has as firing in line with those that Alertmanager has."""
+    """Keeps the alerts that fire in the store in line with those that fire in Alertmanager."""
 
-    def __init__(  # noqa: PLR0913  (keyword-only: each is a room that it needs)
+    def __init__(  # noqa: PLR0913  (keyword-only: each is a part of the service that it needs)
         self,
         *,
         store: Store,
@@ -41,7 +41,8 @@ class Reconciler:
         preview: bool = False,
     ) -> None:
         """
-        :param counting_since: compares the clocks, see :class:`router.clock_watch.ClockWatch`
+        :param counting_since: returns since when time has passed without a step of the clock (epoch ms), see
+            :class:`router.clock_watch.ClockWatch`
         :param wake: looks at the lanes of these destinations, because something may be due there
         :param preview: no Alertmanager is asked and no alert becomes stale, because the alerts of a sample are not repeated
         """
@@ -61,19 +62,19 @@ class Reconciler:
         """When the last request that was answered was sent, by source."""
 
     def restart(self) -> None:
-        """After a step of the clock: all timers begin again, as after a start."""
+        """Begin all timers again, as after a start. Call it after a step of the clock."""
         self._started = self._clock.now()
         self._asked_at.clear()
         self._answered_at.clear()
 
     async def serve(self) -> None:
-        """Look at an interval, without end."""
+        """Call :meth:`look` at an interval, without end."""
         never = asyncio.Event()
         while True:
             await self._clock.wait(never, await self.look())
 
     async def look(self) -> Millis:
-        """Ask the Alertmanagers that are due. Return when to look again (epoch ms). Raises nothing."""
+        """Ask each Alertmanager whose time has come. Return when to look again (epoch ms). Raises nothing."""
         try:
             return await self._look()
         except StoreUnavailable:
@@ -115,7 +116,7 @@ class Reconciler:
         return min([now + _LOOK_EVERY, *due, *([] if doubt is None else [doubt])])
 
     async def _settle_doubts(self, now: Millis) -> Millis | None:
-        """Return when to settle the next doubt; None: there is none."""
+        """Settle the doubts that have lasted long enough. Return when to settle the next one; None: there is none."""
         settled, following = await self._store.presence.settle_doubts(self._policy(), now)
         for name, receipt in settled.items():
             self._handle(name, receipt)

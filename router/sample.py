@@ -1,4 +1,4 @@
-"""A believable incident, posted as Alertmanager would, for the preview."""
+"""A realistic incident for the preview, posted as Alertmanager would post it."""
 
 import asyncio
 from collections.abc import Callable, Iterator

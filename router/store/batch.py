@@ -17,10 +17,10 @@ from router.store.sets import Sets
 T = TypeVar("T")
 
 _NEXT_ID = "next_id"
-# A job names the rows that it needs in rounds: alerts, then their members, then the conversations of these. Each round
-# loads rows that were not loaded before, so the rounds end. A job that needs more rounds than this has a bug; it fails
-# alone.
-_MAX_ROUNDS = 1_000
+# A job names the rows that it needs step by step: alerts, then their members, then the conversations of these. Each step
+# loads rows that were not loaded before, so the steps end. A job that needs more steps than this has a bug; only this job
+# fails.
+_MAX_LOAD_STEPS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Batch:
     def _preload(self, results: list[JobResult]) -> None:
         """Load the rows that the jobs name before they run."""
         state = self._state
-        for _ in range(_MAX_ROUNDS):
+        for _ in range(_MAX_LOAD_STEPS):
             for each in results:
                 state.lacking = False
                 began = perf_counter()
@@ -129,14 +129,14 @@ class Batch:
 
     def _run_all(self, results: list[JobResult]) -> None:
         """Run the jobs, and load the rows that they lack, until all are done."""
-        done = rounds = 0
+        done = steps = 0
         while done < len(results):
             before = done
             done = self._run_from(results, done)
-            rounds = rounds + 1 if done == before else 1
-            if rounds > _MAX_ROUNDS:
+            steps = steps + 1 if done == before else 1
+            if steps > _MAX_LOAD_STEPS:
                 results[done].error = RuntimeError(
-                    f"{results[done].kind}: it still lacks rows after {_MAX_ROUNDS} rounds"
+                    f"{results[done].kind}: it still lacks rows after {_MAX_LOAD_STEPS} loads"
                 )
                 done += 1
 

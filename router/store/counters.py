@@ -162,7 +162,7 @@ class Difference:
 
 
 def differences(connection: sa.Connection) -> list[Difference]:
-    """Return the counters that are wrong. It reads all rows, with pauses between those of the history; it repairs nothing."""
+    """Return the counters that are wrong. It reads all rows, the history in pieces with pauses, and repairs nothing."""
     counted, added_up = read_counters(connection), recount(connection, pauses=True)
     return [
         Difference(key, counted.get(key, 0), added_up.get(key, 0))
@@ -182,7 +182,7 @@ def recount(connection: sa.Connection, period: Period = ALWAYS, *, pauses: bool 
     A fate and its change count at the time when the change was accepted, an attempt at the time when it began.
 
     :param period: a result of :func:`router.store.period.whole_days`
-    :param pauses: pause between pieces of the history, see :func:`router.store.paced.pieces_with_pauses`
+    :param pauses: pause between the pieces of the history, see :func:`router.store.paced.pieces_with_pauses`
     """
     sums: Counter[Key] = Counter()
     for table, query in _HISTORY.items():

@@ -63,7 +63,7 @@ class Integrity:
     contradicted: Finding
     """Alerts that are resolved here although their sender repeats them as firing."""
     empty: Finding
-    """Open conversations in which nothing fires and of which no destination has to be notified."""
+    """Open conversations in which nothing fires and nothing is left to send."""
     miscounted: Finding
     """Counters that differ from the sums of their rows."""
 
@@ -71,7 +71,7 @@ class Integrity:
 def find_faults(connection: sa.Connection, now: Millis, last: Integrity | None = None) -> Integrity:
     """Run all checks.
 
-    :param last: take over its ``miscounted`` instead of checking the counters, which reads all of the history
+    :param last: reuse its ``miscounted`` instead of checking the counters, because that reads all of the history
     """
     claimed = (alerts.c.claimed_firing_at <= now - _MAX_DOUBT, alerts.c.status == "resolved")
     contradicted = sa.select(alerts.c.source, alerts.c.labels, alerts.c.fingerprint).where(*claimed)

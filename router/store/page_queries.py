@@ -1,4 +1,4 @@
-"""What pages, the API and ``/status`` read. Every query runs on a reader's connection."""
+"""The queries of pages, the API and ``/status``. Every query runs on a reader's connection."""
 
 from typing import Any
 

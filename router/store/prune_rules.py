@@ -248,7 +248,7 @@ _DEAD_LETTERS = PruneRule(
     dead_letters, sa.and_(dead_letters.c.state != "dead", dead_letters.c.settled_at < p("before"))
 )
 
-# Rows that refer to others are deleted before these.
+# A row is deleted before the rows that it refers to.
 PRUNE_RULES = (
     _BODIES, _MESSAGES, _DEAD_LETTERS, PRUNE_CHANGES, _MEMBERS, _DELIVERIES, _CONVERSATIONS, _ALERTS, _GROUPS, _WEBHOOKS,
     _CONFIGURATIONS,

@@ -233,7 +233,7 @@ sa.Index("ix_conversations_put_off", conversations.c.destination, conversations.
 # For how much is due at a destination, and since when.
 sa.Index("ix_conversations_due", conversations.c.destination, conversations.c.due_at,
          sqlite_where=conversations.c.due_at.is_not(None), postgresql_where=conversations.c.due_at.is_not(None))  # fmt: skip
-# The columns after the first one are those that a storm counts of its conversations.
+# The columns after the first one are those that a storm counts about its conversations.
 sa.Index("ix_conversations_storm", conversations.c.storm_id, conversations.c.own_message, conversations.c.state,
          conversations.c.urgency, conversations.c.id, conversations.c.shown, conversations.c.firing,
          conversations.c.known, conversations.c.ended, conversations.c.delivery_id, conversations.c.next_at,
@@ -367,7 +367,7 @@ dead_letters = sa.Table(
 sa.Index("ix_dead_letters_dead", dead_letters.c.id, sqlite_where=dead_letters.c.state == "dead",
          postgresql_where=dead_letters.c.state == "dead")  # fmt: skip
 
-# Destinations that no delivery has got through to since an attempt failed.
+# Destinations at which no delivery has succeeded since an attempt failed.
 troubles = sa.Table(
     "troubles",
     metadata,
@@ -398,7 +398,7 @@ deliveries = sa.Table(
 sa.Index("ix_deliveries_under_way", deliveries.c.id, sqlite_where=deliveries.c.outcome.is_(None),
          postgresql_where=deliveries.c.outcome.is_(None))  # fmt: skip
 
-# How many rows there are, including pruned ones. They change in the same transaction as the rows. See counters.py.
+# How many rows there are, including pruned ones. A counter changes in the same transaction as the rows. See counters.py.
 counters = sa.Table(
     "counters",
     metadata,

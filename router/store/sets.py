@@ -1,4 +1,6 @@
-"""Loads and saves rows by sets: one statement a table for all rows that a batch needs, and one for all that it changed."""
+"""Loads and saves sets of rows: for each table one statement for all rows that a batch needs, and one for all that it
+changed.
+"""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -40,7 +42,7 @@ class Dialect(Protocol):
     placeholder: str
     """How one parameter is written."""
     lookup_join: str
-    """The join of a set of keys with a table that makes the database look the keys up one by one."""
+    """The kind of join of a set of keys with a table that makes the database look up the keys one by one."""
     rows_at_once: int
     """The largest number of rows of one INSERT. 1: the driver has a better way for many rows."""
 
@@ -52,7 +54,7 @@ class Dialect(Protocol):
 
 
 class Sets:
-    """The prepared statements of every table."""
+    """Loads and saves the rows of all tables, with statements that are built once."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._load: dict[tuple[str, str], str] = {}

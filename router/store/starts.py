@@ -1,6 +1,4 @@
-"""SQL statements that change many conversations: at a start of the service, and when the backoffs of a destination
-end.
-"""
+"""SQL statements that change many conversations: at a start of the service, and when the backoff of a destination ends."""
 
 import secrets
 

@@ -18,8 +18,8 @@ from router.store.schema import (
 MAX_COUNTED = 10_000
 """The bound of every count, so that a query takes about as long however many rows there are."""
 _FIRST_BOUND = 100
-"""The bound of the first query for lanes. In most cases no more conversations than this are due, or due later; then the
-other number is not counted any further."""
+"""The bound of the first query for lanes. In most cases, no more conversations than this are due, or due later. Then the
+other number need not be counted any further, because the counter has their sum."""
 
 ROWS_OF_LISTS: dict[str, tuple[sa.ColumnElement[int], sa.ColumnElement[bool]]] = {
     "waiting": (members.c.id, WAITS),

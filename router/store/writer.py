@@ -63,7 +63,7 @@ class Database:
         """The writer's connection; None: the next batch opens a new one."""
         self._readers = Threads("store-read", _READERS)
         self._reading: set[asyncio.Event] = set()
-        """One event a reading; it is set when the reader has released its connection."""
+        """One event for each running read; it is set when the reader has released its connection."""
         self._queue: queue.Queue[_QueuedJob | None] = queue.Queue(_MAX_QUEUED_JOBS)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -175,8 +175,8 @@ class Database:
                     "the store's last write has not ended; its thread is abandoned", database=self.name
                 )
                 return
-        # A reader whose caller was cancelled still has its connection. The last connection to close makes SQLite move the
-        # WAL into the file.
+        # A reader whose caller was cancelled still has its connection. When the last connection closes, SQLite moves the WAL
+        # into the file.
         with suppress(TimeoutError):
             async with asyncio.timeout(min(within, _LAST_READS_SECONDS)):
                 for each in self._reading:

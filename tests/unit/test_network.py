@@ -141,7 +141,7 @@ def test_what_the_environment_gets_wrong_is_ignored_and_said() -> None:
     assert proxies == Proxies(exceptions=(parse_exception("b.example"),))
     assert ignored == (
         "the entry '10.0.0.0/99' of no_proxy is ignored: it is no CIDR block",
-        "the entry 'c.example:0' of no_proxy is ignored: it has a port that can't be",
+        "the entry 'c.example:0' of no_proxy is ignored: it has an invalid port",
         "ALL_PROXY is ignored: it is no http:// or https:// address",
     )
 

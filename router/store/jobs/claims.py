@@ -130,7 +130,7 @@ class Claim:
     def _claim_separate(
         self, state: State, share: Share
     ) -> Claimed | ClaimAgain | LargeConversation | LargeDigest:
-        """Claim conversations that get messages of their own, not the storm's."""
+        """Claim conversations that get messages of their own, separate from the storm's."""
         permit, now, since = self.permit, self.now, len(state.journal)
         destination, key = permit.destination, permit.destination.key
         due_by = now - permit.overdue

@@ -1,4 +1,4 @@
-"""Queries of digests: what became obsolete, what is held, how often alerts fired."""
+"""Queries of digests: which alerts became obsolete, how many there are to report, how often an alert fired."""
 
 from collections import defaultdict
 from collections.abc import Iterable

@@ -12,7 +12,7 @@ from router.store.schema import members
 
 @one_by_one
 def next_opening(connection: sa.Connection, now: Millis) -> Any:
-    """``now``: when the next held alert becomes due after it; None: none is held."""
+    """Return, for ``now``, when the next held alert becomes due after it; None: none is held."""
     following = (
         sa.select(members.c.at)
         .where(
