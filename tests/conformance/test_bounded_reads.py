@@ -68,7 +68,7 @@ async def filled(store: Store, count: int) -> None:
 
 
 async def analyzed(url: str) -> None:
-    """A server does so by itself after a while; SQLite never does."""
+    """Let the database collect statistics. A server does so by itself after a while; SQLite never does."""
     database = open_backend(url)
     with database.engine.execution_options(writes=True).begin() as connection:
         if connection.dialect.name == "postgresql":

@@ -1,4 +1,4 @@
-"""What a batch saves comes back as it was, by every key."""
+"""The rows that a batch saves are loaded unchanged, by every key."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,7 +63,7 @@ def in_postgresql(postgresql: Server) -> Iterator[Filled]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def saved(request: pytest.FixtureRequest) -> Filled:
-    """Read by many tests, written by none."""
+    """Return a filled database. Tests only read it."""
     found: Filled = request.getfixturevalue(f"in_{request.param}")
     return found
 
@@ -74,7 +74,7 @@ def cursor(connection: sa.Connection) -> Any:
 
 
 def keys(table: Table[Any], index: RowIndex, state: State) -> set[Any]:
-    """Of all sets that have rows, and of one that has none."""
+    """Return the keys of all sets that have rows, and of one that has none."""
     names = [table.columns.index(name) for name in index.columns]
     found = {tuple(row[name] for name in names) for row in getattr(state, table.name)}
     found = {each for each in found if None not in each}
@@ -120,8 +120,8 @@ def test_saved_rows_are_replaced_and_removed_rows_deleted(url: str) -> None:
         assert loaded.inhibitors.get((inhibitor.key, inhibitor.alert_id)) is None
 
 
-def test_rows_are_the_same_by_the_queries_of_the_ledger(saved: Filled) -> None:
-    """They are asked with another part of the driver."""
+def test_the_ledgers_queries_read_the_same_values(saved: Filled) -> None:
+    """These use another part of the driver."""
     for table in indexes.TABLES:
         found = saved.connection.execute(
             sa.select(*(metadata.tables[table.name].c[name] for name in table.columns))

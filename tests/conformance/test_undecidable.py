@@ -1,4 +1,4 @@
-"""A webhook that fails alone is quarantined as it came. A database that fails is 503, and quarantines nothing."""
+"""A webhook that fails alone is quarantined as it came. If the database fails, the answer is 503 and nothing is quarantined."""
 
 import asyncio
 import gzip
@@ -36,21 +36,21 @@ def url(new_url: str) -> str:
 
 
 @pytest.fixture
-def room(store: Store) -> Web:
+def web(store: Store) -> Web:
     return Web(store)
 
 
 @pytest.fixture
-async def client(room: Web) -> AsyncIterator[Client]:
-    async with TestClient(Server(make_app(room.parts()))) as client:
-        deciding = asyncio.create_task(room.undecided.serve())
+async def client(web: Web) -> AsyncIterator[Client]:
+    async with TestClient(Server(make_app(web.parts()))) as client:
+        deciding = asyncio.create_task(web.undecided.serve())
         yield client
         deciding.cancel()
         await asyncio.gather(deciding, return_exceptions=True)
 
 
 def raises(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """To decide a webhook of the bad group does."""
+    """Make the decision of a webhook of the bad group raise this error."""
 
     def broken(state: Any, body: Any, *arguments: Any, **named: Any) -> Any:
         receipt = accept_webhook(state, body, *arguments, **named)
@@ -62,7 +62,7 @@ def raises(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 
 
 async def refuses_its_group(store: Store) -> None:
-    """The database has something against rows of the bad group."""
+    """Make the database refuse rows of the bad group."""
 
     def mend(connection: sa.Connection) -> None:
         if connection.dialect.name == "postgresql":
@@ -87,7 +87,7 @@ async def answers(client: Client, *bodies: bytes, **headers: str) -> list[tuple[
 
 
 async def in_one_batch(store: Store, client: Client, *bodies: bytes) -> list[tuple[int, str]]:
-    """All of them wait when the writer takes the first."""
+    """Let all jobs wait before the writer takes the first one."""
 
     async def all_wait() -> bool:
         return queued_jobs(store) == len(bodies)
@@ -98,23 +98,23 @@ async def in_one_batch(store: Store, client: Client, *bodies: bytes) -> list[tup
     return await found
 
 
-def quarantined(room: Web) -> float | None:
-    return room.metrics.registry.get_sample_value("alert_router_quarantined_total")
+def quarantined(web: Web) -> float | None:
+    return web.metrics.registry.get_sample_value("alert_router_quarantined_total")
 
 
-async def assert_quarantined(room: Web, client: Client, raw: bytes, error: str) -> None:
-    (kept,) = await room.store.pages.quarantined()
+async def assert_quarantined(web: Web, client: Client, raw: bytes, error: str) -> None:
+    (kept,) = await web.store.pages.quarantined()
     assert kept["reason"] == f"it can't be decided: {error}; the log says more"
     response = await client.get(f"/api/v1/quarantine/{kept['id']}")
     assert await response.read() == raw
-    assert (quarantined(room), room.counted("default", "quarantined")) == (1, 1)
-    ledger = await room.store.pages.status()
+    assert (quarantined(web), web.counted("default", "quarantined")) == (1, 1)
+    ledger = await web.store.pages.status()
     assert (ledger["webhooks"]["quarantined"], ledger["imbalance"]) == (1, 0)
-    assert room.store.trouble is None
+    assert web.store.trouble is None
 
 
 async def test_a_webhook_whose_decision_raises_is_quarantined(
-    room: Web, client: Client, monkeypatch: pytest.MonkeyPatch
+    web: Web, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raises(monkeypatch, KeyError("x"))
     raw = gzip.compress(body(BAD))
@@ -124,42 +124,42 @@ async def test_a_webhook_whose_decision_raises_is_quarantined(
     assert (
         reason == "it can't be decided: KeyError; the log says more; the body is kept, see /api/v1/quarantine"
     )
-    await assert_quarantined(room, client, raw, "KeyError")
+    await assert_quarantined(web, client, raw, "KeyError")
     assert [each["event"] for each in logs if each["log_level"] != "info"] == [
         "a webhook can't be decided", "webhook quarantined"
     ]  # fmt: skip
-    assert (await room.store.pages.status())["webhooks"]["accepted"] == 0
+    assert (await web.store.pages.status())["webhooks"]["accepted"] == 0
 
 
 @pytest.mark.parametrize("count", [1, LARGE])
-async def test_a_webhook_that_cannot_be_saved_is_quarantined(room: Web, client: Client, count: int) -> None:
-    await refuses_its_group(room.store)
+async def test_a_webhook_that_cannot_be_saved_is_quarantined(web: Web, client: Client, count: int) -> None:
+    await refuses_its_group(web.store)
     ((status, _),) = await answers(client, body(BAD, count))
     assert status == 202
-    error = "CheckViolation" if room.store.location.startswith("postgresql") else "IntegrityError"
-    await assert_quarantined(room, client, body(BAD, count), error)
+    error = "CheckViolation" if web.store.location.startswith("postgresql") else "IntegrityError"
+    await assert_quarantined(web, client, body(BAD, count), error)
 
 
 @pytest.mark.parametrize("saved", [True, False])
 async def test_the_other_webhooks_of_the_batch_are_accepted(
-    room: Web, client: Client, monkeypatch: pytest.MonkeyPatch, *, saved: bool
+    web: Web, client: Client, monkeypatch: pytest.MonkeyPatch, *, saved: bool
 ) -> None:
     if saved:
         raises(monkeypatch, KeyError("x"))
     else:
-        await refuses_its_group(room.store)
+        await refuses_its_group(web.store)
     groups = [*"abc", BAD, *"def"]
-    found = await in_one_batch(room.store, client, *map(body, groups))
+    found = await in_one_batch(web.store, client, *map(body, groups))
     assert {group: status for group, (status, _) in zip(groups, found, strict=True)} == {
         group: 202 if group == BAD else 200 for group in groups
     }
-    assert await room.accepted() == len(groups) - 1
+    assert await web.accepted() == len(groups) - 1
 
 
-async def test_a_webhook_that_fails_only_among_others_is_accepted(
-    room: Web, client: Client, monkeypatch: pytest.MonkeyPatch
+async def test_a_webhook_that_fails_only_beside_others_is_accepted(
+    web: Web, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What another job of the batch left in its rows is no fault of the webhook."""
+    """A fault that another job of the batch left in the rows does not count against the webhook."""
     raised = 0
 
     def spoilt(state: Any, body: Any, *arguments: Any, **named: Any) -> Any:
@@ -170,28 +170,28 @@ async def test_a_webhook_that_fails_only_among_others_is_accepted(
         return accept_webhook(state, body, *arguments, **named)
 
     monkeypatch.setattr("router.store.jobs.accepting.accept_webhook", spoilt)
-    found = await in_one_batch(room.store, client, *map(body, [*"abc", BAD]))
+    found = await in_one_batch(web.store, client, *map(body, [*"abc", BAD]))
     assert {status for status, _ in found} == {200}
     assert raised
 
 
 @pytest.mark.parametrize("count", [1, LARGE])
 async def test_a_database_that_cannot_be_written_is_503_and_no_quarantine(
-    room: Web, client: Client, count: int
+    web: Web, client: Client, count: int
 ) -> None:
-    await fill_disk(room.store)
-    # More than the file's last pages have room for.
+    await fill_disk(web.store)
+    # More than the file's last pages have web for.
     found = await answers(client, *(body(f"{group}" * 3_000, count) for group in "abc"))
     assert [status for status, _ in found] == [503] * 3
-    assert room.store.trouble is not None
-    assert quarantined(room) == 0
-    assert await room.store.pages.quarantined() == []
+    assert web.store.trouble is not None
+    assert quarantined(web) == 0
+    assert await web.store.pages.quarantined() == []
 
 
 async def test_a_host_without_memory_is_503_and_no_quarantine(
-    room: Web, client: Client, monkeypatch: pytest.MonkeyPatch
+    web: Web, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raises(monkeypatch, MemoryError())
     ((status, _),) = await answers(client, body(BAD))
     assert status == 503
-    assert await room.store.pages.quarantined() == []
+    assert await web.store.pages.quarantined() == []

@@ -1,4 +1,4 @@
-"""A decision by the time that has passed gets the time since which there was no step."""
+"""Steps of the clock are detected, and decisions by passed time learn since when there was no step."""
 
 from dataclasses import dataclass, field
 
@@ -43,7 +43,7 @@ class NotingTimekeeping(Timekeeping):
 
 
 @dataclass
-class Room:
+class WatchHarness:
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOON))
     store: NotingTimekeeping = field(default_factory=NotingTimekeeping)
     restarts: int = 0
@@ -56,85 +56,85 @@ class Room:
         self.restarts += 1
 
 
-async def test_while_time_passes_nothing_begins_again() -> None:
-    room = Room()
+async def test_without_a_step_no_timer_restarts() -> None:
+    harness = WatchHarness()
     for _ in range(100):
-        assert await room.steps.look() == NOON - HOUR
-        room.clock.advance(HOUR)
-    assert (room.store.steps, room.restarts, len(room.store.beats)) == ([], 0, 99)
+        assert await harness.steps.look() == NOON - HOUR
+        harness.clock.advance(HOUR)
+    assert (harness.store.steps, harness.restarts, len(harness.store.beats)) == ([], 0, 99)
 
 
-async def test_that_it_runs_is_noted_once_a_beat() -> None:
-    room = Room()
+async def test_a_heartbeat_is_stored_once_in_each_interval() -> None:
+    harness = WatchHarness()
     for _ in range(10 * BEAT // SECOND):
-        await room.steps.look()
-        room.clock.advance(SECOND)
-    assert len(room.store.beats) == 9
+        await harness.steps.look()
+        harness.clock.advance(SECOND)
+    assert len(harness.store.beats) == 9
 
 
 @pytest.mark.parametrize(
     ("by", "back"), [(-400 * 24 * HOUR, True), (-2 * SECOND, True), (2 * MINUTE, False), (HOUR, False)]
 )
-async def test_a_step_in_either_direction_is_noticed_once(by: Millis, back: bool) -> None:
-    room = Room()
-    await room.steps.look()
-    room.clock.advance(HOUR)
-    room.clock.step(by)
+async def test_a_step_in_either_direction_is_detected_once(by: Millis, back: bool) -> None:
+    harness = WatchHarness()
+    await harness.steps.look()
+    harness.clock.advance(HOUR)
+    harness.clock.step(by)
     for _ in range(3):
-        assert await room.steps.look() == NOON + HOUR + by
-    assert (room.store.steps, room.restarts) == ([(NOON + HOUR + by, back)], 1)
+        assert await harness.steps.look() == NOON + HOUR + by
+    assert (harness.store.steps, harness.restarts) == ([(NOON + HOUR + by, back)], 1)
 
 
 @pytest.mark.parametrize("by", [-SECOND, -1, 1, 30 * SECOND, MINUTE])
 async def test_a_small_correction_is_no_step(by: Millis) -> None:
-    room = Room()
+    harness = WatchHarness()
     for _ in range(5):
-        assert await room.steps.look() == NOON - HOUR
-        room.clock.step(by)
-        room.clock.advance(MINUTE)
-    assert room.store.steps == []
+        assert await harness.steps.look() == NOON - HOUR
+        harness.clock.step(by)
+        harness.clock.advance(MINUTE)
+    assert harness.store.steps == []
 
 
-async def test_a_small_step_back_counts_though_the_clock_was_set_forward_before() -> None:
-    room = Room()
-    await room.steps.look()
+async def test_a_small_step_back_counts_after_a_correction_forward() -> None:
+    harness = WatchHarness()
+    await harness.steps.look()
     for by in (30 * SECOND, -20 * SECOND):
-        room.clock.step(by)
-        await room.steps.look()
-    assert room.store.steps == [(NOON + 10 * SECOND, True)]
+        harness.clock.step(by)
+        await harness.steps.look()
+    assert harness.store.steps == [(NOON + 10 * SECOND, True)]
 
 
-async def test_a_time_in_which_nothing_could_be_written_ends_nothing() -> None:
+async def test_after_a_time_without_writes_all_timers_restart() -> None:
     """No webhook was accepted meanwhile, so an alert whose repeats were refused has not ended."""
-    room = Room()
-    await room.steps.look()
-    room.store.writable = False
+    harness = WatchHarness()
+    await harness.steps.look()
+    harness.store.writable = False
     for _ in range(3):
-        room.clock.advance(HOUR)
+        harness.clock.advance(HOUR)
         with pytest.raises(StoreUnavailable):
-            await room.steps.look()
-    room.store.writable = True
-    assert await room.steps.look() == NOON + 3 * HOUR
-    assert (room.store.steps, room.restarts) == ([(NOON + 3 * HOUR, False)], 1)
+            await harness.steps.look()
+    harness.store.writable = True
+    assert await harness.steps.look() == NOON + 3 * HOUR
+    assert (harness.store.steps, harness.restarts) == ([(NOON + 3 * HOUR, False)], 1)
 
 
-async def test_a_step_that_could_not_be_written_is_dealt_with_later() -> None:
-    room = Room()
-    await room.steps.look()
-    room.store.writable = False
-    room.clock.step(-HOUR)
+async def test_a_step_that_could_not_be_stored_is_stored_later() -> None:
+    harness = WatchHarness()
+    await harness.steps.look()
+    harness.store.writable = False
+    harness.clock.step(-HOUR)
     with pytest.raises(StoreUnavailable):
-        await room.steps.look()
-    room.store.writable = True
-    room.clock.advance(SECOND)
-    assert await room.steps.look() == NOON - HOUR + SECOND
-    assert room.store.steps == [(NOON - HOUR + SECOND, True)]
+        await harness.steps.look()
+    harness.store.writable = True
+    harness.clock.advance(SECOND)
+    assert await harness.steps.look() == NOON - HOUR + SECOND
+    assert harness.store.steps == [(NOON - HOUR + SECOND, True)]
 
 
-async def test_after_a_step_that_a_beat_finished_everybody_begins_again() -> None:
-    room = Room()
-    await room.steps.look()
-    room.store.finishes = True
-    room.clock.advance(BEAT)
-    await room.steps.look()
-    assert (room.restarts, room.steps.count) == (1, 1)
+async def test_all_timers_restart_after_a_heartbeat_finishes_a_step() -> None:
+    harness = WatchHarness()
+    await harness.steps.look()
+    harness.store.finishes = True
+    harness.clock.advance(BEAT)
+    await harness.steps.look()
+    assert (harness.restarts, harness.steps.count) == (1, 1)

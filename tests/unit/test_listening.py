@@ -43,7 +43,7 @@ def tls(fake: Callable[..., Any], **options: Any) -> Callable[[], Any]:
 async def test_a_fake_that_ends_leaves_no_connection_open(
     fake: Callable[[], AbstractAsyncContextManager[Any]], address: str, steps: int
 ) -> None:
-    """However far it is with accepting it, counted in steps of the event loop."""
+    """The fake ends at any point while it accepts the connection, counted in steps of the event loop."""
     with socket.socket() as caller:
         async with fake() as listening:
             where = getattr(listening, address).removeprefix("http://")

@@ -20,7 +20,7 @@ def test_without_limits_a_lane_takes_what_it_wants(limiter: SharedLimiter[str]) 
     assert limiter.take("a", 50, 0) == 50
 
 
-def test_who_asked_first_is_offered_what_is_given_back(
+def test_a_freed_slot_is_offered_to_the_lane_that_waits_longest(
     limiter: SharedLimiter[str], looked_at: list[str]
 ) -> None:
     limiter.change(SharedLimits(max_concurrency=2), 0)
@@ -30,7 +30,7 @@ def test_who_asked_first_is_offered_what_is_given_back(
     assert [limiter.take(lane, 1, 0) for lane in "dc"] == [0, 1]
 
 
-def test_a_lane_that_needs_no_place_any_more_leaves_its_turn(
+def test_a_lane_that_stops_waiting_leaves_its_turn_to_the_next(
     limiter: SharedLimiter[str], looked_at: list[str]
 ) -> None:
     limiter.change(SharedLimits(max_concurrency=1), 0)
@@ -41,14 +41,14 @@ def test_a_lane_that_needs_no_place_any_more_leaves_its_turn(
     assert limiter.take("c", 1, 0) == 1
 
 
-def test_places_that_no_delivery_took_are_given_back(limiter: SharedLimiter[str]) -> None:
+def test_unused_slots_are_given_back(limiter: SharedLimiter[str]) -> None:
     limiter.change(SharedLimits(Rate(1, SECOND, burst=4), max_concurrency=4), 0)
     assert limiter.take("a", 4, 0) == 4
     limiter.give_back(3)
     assert limiter.take("b", 9, 0) == 3
 
 
-def test_a_lower_limit_counts_what_is_under_way(limiter: SharedLimiter[str]) -> None:
+def test_deliveries_under_way_count_in_a_lower_limit(limiter: SharedLimiter[str]) -> None:
     limiter.change(SharedLimits(max_concurrency=3), 0)
     assert limiter.take("a", 3, 0) == 3
     limiter.change(SharedLimits(max_concurrency=1), 0)
@@ -59,7 +59,7 @@ def test_a_lower_limit_counts_what_is_under_way(limiter: SharedLimiter[str]) -> 
     assert limiter.take("b", 1, 0) == 1
 
 
-def test_who_waits_is_looked_at_when_only_the_moment_of_room_changes(
+def test_a_waiting_lane_asks_again_when_the_time_of_the_next_slot_changes(
     limiter: SharedLimiter[str], looked_at: list[str]
 ) -> None:
     limiter.change(SharedLimits(Rate(1, SECOND, burst=1), max_concurrency=1), 0)
@@ -72,7 +72,7 @@ def test_who_waits_is_looked_at_when_only_the_moment_of_room_changes(
     assert looked_at == ["b"]
 
 
-def test_what_has_not_paid_yet_counts_in_the_rate(limiter: SharedLimiter[str]) -> None:
+def test_a_delivery_counts_in_the_rate_before_its_first_call(limiter: SharedLimiter[str]) -> None:
     limiter.change(SharedLimits(Rate(1, SECOND, burst=2)), 0)
     assert [limiter.take(lane, 1, 0) for lane in "abc"] == [1, 1, 0]
     assert limiter.take("c", 1, 10 * SECOND) == 0  # there are tokens; they are for those that have not paid
@@ -83,9 +83,7 @@ def test_what_has_not_paid_yet_counts_in_the_rate(limiter: SharedLimiter[str]) -
     assert limiter.take("c", 1, 11 * SECOND) == 1
 
 
-def test_a_place_that_no_delivery_took_leaves_its_token(
-    limiter: SharedLimiter[str], looked_at: list[str]
-) -> None:
+def test_an_unused_slot_leaves_its_token(limiter: SharedLimiter[str], looked_at: list[str]) -> None:
     limiter.change(SharedLimits(Rate(1, SECOND, burst=2)), 0)
     assert limiter.take("a", 2, 0) == 2
     assert limiter.take("b", 1, 0) == 0

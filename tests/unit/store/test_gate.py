@@ -1,4 +1,4 @@
-"""No destination is notified until the inhibit rules in force know everything that fires."""
+"""No destination is notified until the inhibit rules in force know all firing alerts."""
 
 import asyncio
 from dataclasses import replace
@@ -13,7 +13,7 @@ OTHER = replace(POLICY, fingerprint="other")
 
 
 class Slow:
-    """A database that answers jobs in their order, when the test says so."""
+    """A database that answers jobs in their order, when the test calls :meth:`answer`."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[Any, asyncio.Future[Any]]] = []
@@ -34,7 +34,7 @@ class Slow:
         await asyncio.sleep(0)  # real time: as above
 
 
-class Room:
+class GateHarness:
     def __init__(self) -> None:
         self.database = Slow()
         database: Any = self.database
@@ -51,28 +51,28 @@ class Room:
 
 
 @pytest.mark.parametrize("left", [None, Phase.JUDGE])
-async def test_a_piece_by_former_rules_allows_no_claims(left: Phase | None) -> None:
-    room = Room()
-    judging = await room.begin(room.store.rules.judge_some(POLICY, NOON))
-    adopting = await room.begin(room.store.rules.adopt(Adoption(OTHER), NOON))
-    await room.database.answer(jobs.JudgeSome, (left, frozenset()))
-    assert not room.is_open
-    await room.database.answer(jobs.Adopt, Phase.INDEX)
+async def test_a_piece_judged_by_former_rules_allows_no_claims(left: Phase | None) -> None:
+    harness = GateHarness()
+    judging = await harness.begin(harness.store.rules.judge_some(POLICY, NOON))
+    adopting = await harness.begin(harness.store.rules.adopt(Adoption(OTHER), NOON))
+    await harness.database.answer(jobs.JudgeSome, (left, frozenset()))
+    assert not harness.is_open
+    await harness.database.answer(jobs.Adopt, Phase.INDEX)
     assert await adopting is Phase.INDEX
     await judging
-    assert not room.is_open
+    assert not harness.is_open
     for phase, opens in ((Phase.INDEX, False), (Phase.JUDGE, True)):
-        judging = await room.begin(room.store.rules.judge_some(OTHER, NOON))
-        await room.database.answer(jobs.JudgeSome, (phase, frozenset()))
+        judging = await harness.begin(harness.store.rules.judge_some(OTHER, NOON))
+        await harness.database.answer(jobs.JudgeSome, (phase, frozenset()))
         assert await judging == (phase, frozenset())
-        assert room.is_open is opens
+        assert harness.is_open is opens
 
 
-async def test_rules_that_could_not_be_adopted_stop_no_claims() -> None:
-    room = Room()
-    adopting = await room.begin(room.store.rules.adopt(Adoption(OTHER), NOON))
-    assert not room.is_open
-    await room.database.answer(jobs.Adopt, StoreUnavailable("the disk is full"))
+async def test_a_failed_adoption_does_not_stop_claims() -> None:
+    harness = GateHarness()
+    adopting = await harness.begin(harness.store.rules.adopt(Adoption(OTHER), NOON))
+    assert not harness.is_open
+    await harness.database.answer(jobs.Adopt, StoreUnavailable("the disk is full"))
     with pytest.raises(StoreUnavailable):
         await adopting
-    assert room.is_open
+    assert harness.is_open

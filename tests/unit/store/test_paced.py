@@ -32,7 +32,7 @@ def looked_at(database: InSqlite) -> list[list[int]]:
 
 
 def each_takes(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Whatever is measured."""
+    """Make each measured time this long."""
     times = (seconds * number for number in count())
     monkeypatch.setattr("router.store.paced.time.perf_counter", lambda: next(times))
 
@@ -50,7 +50,7 @@ def test_each_row_is_in_one_piece(ids: set[int], piece: int) -> None:
 
 
 @pytest.mark.parametrize(("took", "rest"), [(0.02, 0.02), (0.004, 0), (3, 1)])
-def test_within_a_transaction_it_rests_as_long_as_it_works(
+def test_within_a_transaction_a_pause_is_as_long_as_the_piece(
     took: float, rest: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
@@ -64,7 +64,7 @@ def test_within_a_transaction_it_rests_as_long_as_it_works(
 
 
 @pytest.mark.parametrize(("took", "rest"), [(0.02, 0.18), (0.004, 0), (3, 1)])
-def test_between_transactions_it_uses_a_tenth_of_a_processor(
+def test_between_transactions_nine_tenths_of_the_time_are_pauses(
     took: float, rest: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []

@@ -288,7 +288,7 @@ def test_a_dropped_member_stays_while_its_alert_fires(harness: PruneHarness) -> 
     assert (harness.count("changes"), harness.count("members")) == (1, 2)
 
 
-def test_a_change_is_history_once_its_last_fate_is_final(harness: PruneHarness) -> None:
+def test_a_change_is_pruned_after_its_last_fate_is_final(harness: PruneHarness) -> None:
     world = harness.world
     world.post(alert("Down", "critical"))
     work = world.work_of(SLACK)
@@ -321,7 +321,7 @@ def test_a_delivery_under_way_and_its_conversation_stay(harness: PruneHarness) -
     assert harness.count("deliveries") == 0
 
 
-def test_a_digest_late_by_weeks_still_reports_obsolete_alerts(harness: PruneHarness) -> None:
+def test_a_digest_that_is_weeks_late_still_reports_obsolete_alerts(harness: PruneHarness) -> None:
     world = harness.world
     world.now = NIGHT
     world.post(alert("Gone", "warning"))
