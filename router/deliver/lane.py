@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from router.channels.base import Channel, ChannelSpec
 from router.clock import Clock, offset
 from router.deliver.give_up import ContentSuspects
+from router.deliver.lane_slots import LaneSlots
 from router.deliver.retry_schedule import next_attempt, next_probe
 from router.deliver.shared_limiter import SharedLimiter
 from router.deliver.token_bucket import TokenBucket
@@ -32,8 +33,6 @@ Trial = asyncio.Future[Outcome | None]
 
 # After so many critical deliveries in a row, the oldest of the others goes first.
 _MAX_CRITICALS_IN_A_ROW = 10
-# How many deliveries may be under way for each one that may be sent at the same time. The others only wait to be recorded.
-_MAX_UNRECORDED = 4
 # How long a lane sends no storm summary after one was refused. It then sends a message for each conversation.
 _NO_STORMS_AFTER_REFUSAL: Millis = 10 * MINUTE
 # How long after a storm's message that had no room for all conversations the next one follows. Critical conversations
@@ -66,7 +65,7 @@ class Lane:
         self._bucket = TokenBucket(destination.limits.rate)
         self._clock = clock
         self._request_look = request_look
-        self._under_way: set[Delivery] = set()
+        self._slots = LaneSlots()
         self._is_claiming = False
         self._due_at: Millis | None = 0
         """When something may be due, by the wall clock; None: nothing will be, unless something happens."""
@@ -76,10 +75,6 @@ class Lane:
         """No claim is made before this time (ms), because a claim failed."""
         self._failed_claims = 0
         """How many claims have failed in a row."""
-        self._uncounted = 0
-        """How many slots have no delivery yet, or have one whose first call is not counted in the rate yet."""
-        self._recording = 0
-        """How many deliveries are sent, but not recorded yet."""
         self._criticals = 0
         """How many critical deliveries started in a row."""
         self._probes = 0
@@ -109,7 +104,7 @@ class Lane:
 
         A delivery that only waits for the rate can begin.
         """
-        if self._under_way or self._is_claiming:
+        if self._is_claiming or not self._slots.are_all_free:
             return False
         if self._due_at is None or self._due_at > self._clock.now():
             return True
@@ -201,15 +196,15 @@ class Lane:
         """Return the permit for as many deliveries as may begin now. None: none may; :attr:`look_at` is then the time at
         which that may change by itself.
         """
-        now, room = self._clock.elapsed(), self._room()
-        if not room:
+        now, startable = self._clock.elapsed(), self._startable()
+        if not startable:
             self._shared.stop_waiting(self, now)
             return None
-        slots = self._shared.take(self, room, now)
+        slots = self._shared.take(self, startable, now)
         if not slots:
             return None
         self._is_claiming, self._due_at, self._claim_trial = True, None, self._trial
-        self._uncounted += slots
+        self._slots.take(slots)
         limits, spec = None, self.spec
         if spec.storm_every is not None and now >= self._no_storms_until:
             above = self.destination.limits.storm_above
@@ -217,9 +212,13 @@ class Lane:
         others_first = self._criticals >= _MAX_CRITICALS_IN_A_ROW
         return Permit(self.destination, limits, slots, others_first=others_first)
 
-    def _room(self) -> int:
+    def _startable(self) -> int:
+        """Return how many deliveries may begin by the limits of the lane itself. If none may, set :attr:`look_at`."""
         self.look_at = None
-        slots = self._free_slots
+        # While a destination is broken, one delivery probes it. Where storms are possible, the state that a storm's message
+        # shows must not change during a delivery.
+        one_at_a_time = self.spec.storm_every is not None or self.is_broken
+        slots = self._slots.free(self.destination.limits.max_concurrency, one_at_a_time=one_at_a_time)
         if self._is_claiming or self._due_at is None or slots <= 0:
             return 0
         now = self._clock.elapsed()
@@ -228,21 +227,7 @@ class Lane:
         if at > now:
             self.look_at = at
             return 0
-        return max(0, min(slots, self._bucket.tokens(now) - self._uncounted))
-
-    @property
-    def _free_slots(self) -> int:
-        """How many more deliveries may be under way.
-
-        One at a time is under way while the destination is broken, and where storms are possible, because the state that
-        a storm's message shows must not change during the delivery. Otherwise a delivery that only waits to be recorded
-        leaves its slot to the next one, up to a bound, because the store may be slow.
-        """
-        if self.spec.storm_every is not None or self._probes:
-            return 1 - len(self._under_way)
-        limit = self.destination.limits.max_concurrency
-        sending = len(self._under_way) - self._recording
-        return min(limit - sending, _MAX_UNRECORDED * limit - len(self._under_way))
+        return max(0, min(slots, self._bucket.tokens(now) - self._slots.uncounted))
 
     def end_claim(self, claimed: Claimed) -> bool:
         """Note the result of a claim. What became due during the claim stays due.
@@ -252,14 +237,14 @@ class Lane:
         self._is_claiming, self._failed_claims = False, 0
         self.note_due(0 if claimed.idle is None else claimed.idle.until)
         self._request_look(self)
-        if claimed.idle is None or claimed.works or self._under_way:
+        if claimed.idle is None or claimed.works or not self._slots.are_all_free:
             return False
         conclude(self._claim_trial, None)
         return not claimed.idle.failing
 
     def give_back(self, slots: int) -> None:
         """Note that no delivery used these slots."""
-        self._uncounted -= slots
+        self._slots.give_back(slots)
         self._shared.give_back(slots)
 
     def claim_failed(self, wait: Millis | None = None) -> None:
@@ -275,19 +260,19 @@ class Lane:
 
     def delivery_began(self, delivery: "Delivery") -> Trial | None:
         """Note that a delivery begins. Return the trial that waits for its outcome; None: there is no trial."""
-        self._under_way.add(delivery)
+        self._slots.began(delivery)
         self._criticals = self._criticals + 1 if delivery.work.is_critical else 0
         return self._trial
 
     def first_call_counted(self) -> None:
         """Note that the first call of a delivery is counted in the rates, or that the delivery makes no call."""
-        self._uncounted -= 1
+        self._slots.first_call_counted()
         self._shared.first_calls_counted()
         self.note_due(self._due_at)
 
     def delivery_sent(self) -> None:
         """Note that a delivery is sent, and only has to be recorded."""
-        self._recording += 1
+        self._slots.sent()
         self._shared.free()
         self.note_due(self._due_at)
 
@@ -295,8 +280,7 @@ class Lane:
         """Note that a delivery is recorded, or has failed. :param claim_again: the next claim says whether anything
         is left to do
         """
-        self._under_way.discard(delivery)
-        self._recording -= 1
+        self._slots.ended(delivery)
         if claim_again or (self._trial is not None and not self._trial.done()):
             self._due_at = 0
         self._request_look(self)
