@@ -11,7 +11,7 @@ from router.core.reduce import PEER_LAG
 from router.core.rows import OF_ALERT, OF_GROUP
 from router.model import MINUTE, Millis
 from router.store.counters import differences
-from router.store.schema import alerts, conversations, dead_letters, groups, members
+from router.store.schema import IS_OPEN, alerts, conversations, dead_letters, groups, members
 
 # How long a firing may be in doubt, and a margin until the doubt is settled.
 _MAX_DOUBT: Millis = PEER_LAG + MINUTE
@@ -36,7 +36,7 @@ _hidden_may_fire = sa.and_(
     sa.exists().where(_of_it, members.c.notified == "resolved"),
 )
 _is_empty = sa.and_(
-    conversations.c.state == sa.literal_column("'open'"),
+    IS_OPEN,
     conversations.c.kind.in_((OF_GROUP, OF_ALERT)),
     ~_something_to_say,
     ~_hidden_may_fire,

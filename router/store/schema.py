@@ -1,6 +1,9 @@
 """The tables as data. Times are whole milliseconds since the epoch (UTC); labels and similar values are JSON text.
 
 They are in one file, because most of them refer to each other, and because it is where one looks a table up.
+
+The conditions in capitals are those of partial indexes. A query with such a condition can use its index; a database does
+not recognize the same condition with a parameter in place of the text.
 """
 
 import sqlalchemy as sa
@@ -122,8 +125,9 @@ alerts = sa.Table(
 sa.Index("ix_alerts_fingerprint", alerts.c.fingerprint, postgresql_using="hash")
 partial_index("ix_alerts_doubt", alerts, "doubt_until", where=alerts.c.doubt_until.is_not(None))
 sa.Index("ix_alerts_group", alerts.c.group_id)
-partial_index("ix_alerts_firing", alerts, "id", where=alerts.c.status == "firing")
-partial_index("ix_alerts_firing_source", alerts, "source", "id", where=alerts.c.status == "firing")
+IS_FIRING = alerts.c.status == sa.literal_column("'firing'")
+partial_index("ix_alerts_firing", alerts, "id", where=IS_FIRING)
+partial_index("ix_alerts_firing_source", alerts, "source", "id", where=IS_FIRING)
 partial_index("ix_alerts_doubted", alerts, "source", "id", where=alerts.c.doubt_until.is_not(None))
 # Self-alerts.
 partial_index("ix_alerts_own", alerts, "status", where=alerts.c.about.is_not(None))
@@ -185,6 +189,7 @@ conversations = sa.Table(
     sa.UniqueConstraint("token", "episode"),
     sa.Index("ix_conversations_group", "group_id"),
 )
+IS_OPEN = conversations.c.state == sa.literal_column("'open'")
 # Thousands of conversations may be due at the same time, when a route opens. The id orders them within the index. The columns
 # after it decide whether a storm's message covers a conversation, so that no row has to be read for that.
 partial_index(
@@ -200,7 +205,7 @@ partial_index(
     "ix_conversations_of_group",
     conversations,
     "group_id",
-    where=sa.and_(conversations.c.state == "open", conversations.c.kind == "group"),
+    where=sa.and_(IS_OPEN, conversations.c.kind == "group"),
 )
 PUT_OFF = conversations.c.not_before > conversations.c.due_at
 """An attempt failed, and the next one waits. A storm never fulfils this, because it has no ``due_at``."""
@@ -226,14 +231,14 @@ partial_index(
     "ix_conversations_known",
     conversations,
     "destination",
-    where=sa.and_(conversations.c.state == "open", conversations.c.known > 0),
+    where=sa.and_(IS_OPEN, conversations.c.known > 0),
 )
-partial_index("ix_conversations_open", conversations, "id", where=conversations.c.state == "open")
+partial_index("ix_conversations_open", conversations, "id", where=IS_OPEN)
 partial_index(
     "ix_conversations_slots",
     conversations,
     "slot",
-    where=sa.and_(conversations.c.state == "open", conversations.c.slot.is_not(None)),
+    where=sa.and_(IS_OPEN, conversations.c.slot.is_not(None)),
 )
 
 # One alert in one conversation: the decision of the rules, and what the destination was notified of.
@@ -257,7 +262,7 @@ members = sa.Table(
     sa.UniqueConstraint("conversation_id", "alert_id"),
     sa.Index("ix_members_alert", "alert_id", "open"),
 )
-# A firing alert that the destination was not notified of. Queries use this expression, so that they match the index.
+# A firing alert that the destination was not notified of.
 WAITS = sa.and_(
     members.c.open == sa.literal_column("1"),
     members.c.status == sa.literal_column("'firing'"),
@@ -266,9 +271,8 @@ WAITS = sa.and_(
 )
 partial_index("ix_members_waiting", members, "id", where=WAITS)
 partial_index("ix_members_inhibitor", members, "inhibitor", where=members.c.inhibitor.is_not(None))
-partial_index(
-    "ix_members_held", members, "at", where=sa.and_(members.c.decision == "hold", members.c.open == 1)
-)
+IS_HELD = sa.and_(members.c.decision == sa.literal_column("'hold'"), members.c.open == sa.literal_column("1"))
+partial_index("ix_members_held", members, "at", where=IS_HELD)
 
 # The ledger: every accepted change, and one fate for each of its destinations.
 changes = sa.Table(
@@ -311,7 +315,8 @@ fates = sa.Table(
 )
 partial_index("ix_fates_dead_member", fates, "member_id", where=fates.c.fate == "dead")
 partial_index("ix_fates_open", fates, "member_id", where=fates.c.fate.in_(OPEN_FATES))
-partial_index("ix_fates_obsolete", fates, "updated_at", where=fates.c.fate == "obsolete")
+IS_OBSOLETE = fates.c.fate == sa.literal_column("'obsolete'")
+partial_index("ix_fates_obsolete", fates, "updated_at", where=IS_OBSOLETE)
 
 # The former states of fates that were decided again.
 former_fates = sa.Table(
@@ -344,7 +349,8 @@ dead_letters = sa.Table(
     text("recipient", ""),  # the only recipient that was not notified; empty: no recipient was
     sa.Index("ix_dead_letters_conversation", "conversation_id"),
 )
-partial_index("ix_dead_letters_dead", dead_letters, "id", where=dead_letters.c.state == "dead")
+IS_UNSETTLED = dead_letters.c.state == sa.literal_column("'dead'")
+partial_index("ix_dead_letters_dead", dead_letters, "id", where=IS_UNSETTLED)
 
 # Destinations at which no delivery has succeeded since an attempt failed.
 troubles = sa.Table(

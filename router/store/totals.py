@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from router.model import Millis
 from router.store.counters import DEAD_LETTER
 from router.store.schema import (
+    IS_UNSETTLED,
     WAITS,
     dead_letters,
     deliveries,
@@ -25,7 +26,7 @@ ROWS_OF_LISTS: dict[str, tuple[sa.ColumnElement[int], sa.ColumnElement[bool]]] =
     "waiting": (members.c.id, WAITS),
     "decisions": (fates.c.id, sa.true()),
     "deliveries": (deliveries.c.id, sa.true()),
-    "dead-letters": (dead_letters.c.id, dead_letters.c.state == sa.literal_column("'dead'")),
+    "dead-letters": (dead_letters.c.id, IS_UNSETTLED),
     "quarantine": (webhooks.c.id, webhooks.c.quarantined.is_not(None)),
 }
 """The id column and the condition of the rows of each list, by the name of the list."""

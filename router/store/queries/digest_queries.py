@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from router.core.rows import LARGE
 from router.model import Fate, Millis
 from router.store.queries.query import KEYS_PER_STATEMENT, Answers, as_dict, count_up_to, one_by_one
-from router.store.schema import changes, fates, members
+from router.store.schema import IS_HELD, IS_OBSOLETE, changes, fates, members
 
 
 @one_by_one
@@ -31,7 +31,7 @@ def obsolete_in(connection: sa.Connection, key: tuple[Millis, Millis]) -> Any:
             ),
         )
         .where(
-            fates.c.fate == sa.literal_column("'obsolete'"), fates.c.updated_at >= since,
+            IS_OBSOLETE, fates.c.updated_at >= since,
             fates.c.updated_at < until, changes.c.kind == "fired",
         )
         .order_by(fates.c.id)
@@ -49,13 +49,10 @@ def obsolete_in(connection: sa.Connection, key: tuple[Millis, Millis]) -> Any:
 def many_reported(connection: sa.Connection, key: tuple[Millis, Millis]) -> Any:
     """See :data:`router.core.digests.MANY_REPORTED`."""
     since, until = key
-    held = (
-        members.c.decision == sa.literal_column("'hold'"), members.c.open == sa.literal_column("1"),
-    )  # fmt: skip
     obsolete = (
-        fates.c.fate == sa.literal_column("'obsolete'"), fates.c.updated_at >= since, fates.c.updated_at < until,
+        IS_OBSOLETE, fates.c.updated_at >= since, fates.c.updated_at < until,
     )  # fmt: skip
-    for id_, conditions in ((members.c.id, held), (fates.c.id, obsolete)):
+    for id_, conditions in ((members.c.id, (IS_HELD,)), (fates.c.id, obsolete)):
         if count_up_to(connection, LARGE + 1, id_, *conditions) > LARGE:
             return True
     return False

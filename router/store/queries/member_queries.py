@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from router.core.rows import NOT_FIRING, RESOLVED
 from router.model import Millis
-from router.store.queries.query import one_by_one
-from router.store.schema import members
+from router.store.queries.query import ids_after, one_by_one
+from router.store.schema import IS_HELD, members
 
 
 @one_by_one
@@ -16,8 +16,7 @@ def next_opening(connection: sa.Connection, now: Millis) -> Any:
     following = (
         sa.select(members.c.at)
         .where(
-            members.c.decision == sa.literal_column("'hold'"), members.c.open == sa.literal_column("1"),
-            members.c.at > now, members.c.notified.in_(NOT_FIRING),
+            IS_HELD, members.c.at > now, members.c.notified.in_(NOT_FIRING),
         )
         .order_by(members.c.at)
         .limit(1)
@@ -48,13 +47,7 @@ def one_ended(connection: sa.Connection, key: int) -> Any:
 def members_of(connection: sa.Connection, key: Any) -> Any:
     """Return, for ``(conversation, after, limit)``, the ids of the next members of a conversation."""
     conversation, after, limit = key
-    rows = connection.execute(
-        sa.select(members.c.id)
-        .where(members.c.conversation_id == conversation, members.c.id > after)
-        .order_by(members.c.id)
-        .limit(limit)
-    )
-    return list(rows.scalars())
+    return ids_after(connection, members.c.id, after, limit, members.c.conversation_id == conversation)
 
 
 @one_by_one

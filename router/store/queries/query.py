@@ -30,6 +30,22 @@ def as_dict(rows: sa.Result[Any]) -> dict[Any, Any]:
     return dict(map(tuple, rows.all()))
 
 
+def ids_after(
+    connection: sa.Connection,
+    id_: sa.Column[int],
+    after: int,
+    limit: int,
+    *conditions: sa.ColumnElement[bool],
+) -> list[int]:
+    """Return the next ids of the rows that fulfil the conditions, in order.
+
+    :param after: the last id of the result before; 0: begin
+    :param limit: the largest number of ids
+    """
+    query = sa.select(id_).where(*conditions, id_ > after).order_by(id_).limit(limit)
+    return list(connection.execute(query).scalars())
+
+
 def count_up_to(
     connection: sa.Connection, most: int, id_: sa.ColumnElement[int], *conditions: sa.ColumnElement[bool]
 ) -> int:
