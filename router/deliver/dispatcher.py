@@ -76,7 +76,7 @@ class Dispatcher:
                 self._agenda.schedule(lane, lane.look_at)
             if self._is_cut_off or (self._is_stopping and all(lane.is_done for lane in self._lanes)):
                 return
-            times = (self._agenda.next_time(), self._lanes.next_room_at())
+            times = (self._agenda.next_time(), self._lanes.next_call_at())
             await self._agenda.wait(min((at for at in times if at is not None), default=None))
 
     def _lanes_to_look_at(self) -> list[Lane]:

@@ -35,7 +35,7 @@ Trial = asyncio.Future[Outcome | None]
 _MAX_CRITICALS_IN_A_ROW = 10
 # How long a lane sends no storm summary after one was refused. It then sends a message for each conversation.
 _NO_STORMS_AFTER_REFUSAL: Millis = 10 * MINUTE
-# How long after a storm's message that had no room for all conversations the next one follows. Critical conversations
+# How long after a storm's message that had no space for all conversations the next one follows. Critical conversations
 # are sent in between.
 _NEXT_STORM_MESSAGE: Millis = 5 * SECOND
 

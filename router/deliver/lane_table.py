@@ -90,10 +90,10 @@ class LaneTable:
         for each in self._limiters.values():
             each.wake_waiting(self._clock.elapsed())
 
-    def next_room_at(self) -> Millis | None:
+    def next_call_at(self) -> Millis | None:
         """Return when a shared rate allows a call of a lane that waits (monotonic clock); None: no lane waits for a shared
         rate.
         """
         now = self._clock.elapsed()
-        times = [at for each in self._limiters.values() if (at := each.next_room_at(now)) is not None]
+        times = [at for each in self._limiters.values() if (at := each.next_call_at(now)) is not None]
         return min(times, default=None)

@@ -54,7 +54,7 @@ class SharedLimiter(Generic[L]):
         """Return the shared token buckets from which a call of this kind takes a token."""
         return (self._edits, self._bucket) if call is Call.EDIT else (self._bucket,)
 
-    def room(self, now: Millis) -> int:
+    def startable(self, now: Millis) -> int:
         """Return how many deliveries may begin now."""
         tokens = self._bucket.tokens(now) - self._uncounted
         if self._max_concurrency is not None:
@@ -64,11 +64,11 @@ class SharedLimiter(Generic[L]):
     def take(self, lane: L, wanted: int, now: Millis) -> int:
         """Take slots for a lane, and return how many: at most ``wanted``. If there is none, the lane waits for its turn."""
         self._waiting.setdefault(lane)
-        room = self.room(now)
-        if lane not in islice(self._waiting, room):
+        startable = self.startable(now)
+        if lane not in islice(self._waiting, startable):
             return 0
         del self._waiting[lane]
-        slots = min(wanted, room)
+        slots = min(wanted, startable)
         self._taken += slots
         self._uncounted += slots
         return slots
@@ -102,10 +102,10 @@ class SharedLimiter(Generic[L]):
     def wake_waiting(self, now: Millis) -> None:
         """Make as many waiting lanes ask again as deliveries may begin now."""
         if self._waiting:
-            for lane in list(islice(self._waiting, self.room(now))):
+            for lane in list(islice(self._waiting, self.startable(now))):
                 self._request_look(lane)
 
-    def next_room_at(self, now: Millis) -> Millis | None:
+    def next_call_at(self, now: Millis) -> Millis | None:
         """Return when the rate allows the next call; None: no lane waits, or lanes wait for a slot and not for the rate."""
         at = self._bucket.ready_at(now)
         return at if self._waiting and at > now else None

@@ -79,7 +79,8 @@ class Store:
 
         :param url: see :func:`router.store.backend.open_backend`
         :param observe: called with how long each batch of the writer took, and each of its jobs
-        :raises StoreUnavailable: it can't be opened, is damaged or not ours, or another process serves from it
+        :raises StoreUnavailable: it can't be opened, is damaged, or belongs to another program or to a newer router, or another
+            process serves from it
         """
         database, opening = Database(url, observe), Threads("store-open", 1)
         try:

@@ -1,4 +1,4 @@
-"""Checks and migrates a database before it is used. Nothing is written to one that is damaged or not ours."""
+"""Checks and migrates a database before it is used. Nothing is written to one that is damaged, or that belongs to another program."""
 
 from functools import cache
 from pathlib import Path

@@ -73,7 +73,8 @@ class Database:
     def open(self) -> None:
         """Check the database, and bring its tables up to date.
 
-        :raises StoreUnavailable: it can't be opened, is damaged or not ours, or another process serves from it
+        :raises StoreUnavailable: it can't be opened, is damaged, or belongs to another program or to a newer router, or another
+            process serves from it
         """
         try:
             self._backend.prepare()

@@ -68,7 +68,7 @@ def test_a_waiting_lane_asks_again_when_the_time_of_the_next_slot_changes(
     limiter.buckets(Call.READ)[0].spend(0)
     looked_at.clear()
     limiter.free()
-    assert limiter.room(0) == 0
+    assert limiter.startable(0) == 0
     assert looked_at == ["b"]
 
 
