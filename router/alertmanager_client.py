@@ -162,7 +162,7 @@ async def _ask_peer(
 
 
 def _parsed_date(date: str | None) -> datetime | None:
-    """https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1"""
+    """Parse the header ``Date``; None: it is missing or invalid. https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1"""
     try:
         return parsedate_to_datetime(date or "")
     except ValueError:

@@ -85,7 +85,7 @@ class Metrics:
     # Webhooks and decisions.
 
     def webhook(self, source: str, outcome: str) -> None:
-        """:param outcome: accepted, quarantined, unauthorized, too_large, unsupported or unavailable"""
+        """Count a webhook. :param outcome: accepted, quarantined, unauthorized, too_large, unsupported or unavailable"""
         self._count(table.WEBHOOKS_TOTAL, source, outcome)
 
     def quarantined(self) -> None:
@@ -146,7 +146,7 @@ class Metrics:
         self._set(table.RULES_APPLIED, is_complete)
 
     def fragments(self, good: Mapping[str, bool]) -> None:
-        """:param good: whether the last load of each included file succeeded, by its name"""
+        """Show whether the last load of each included file succeeded. :param good: by the name of the file"""
         if not self.enabled:
             return
         definition = table.FRAGMENT_SUCCESSFUL
@@ -175,7 +175,7 @@ class Metrics:
         self._set(table.MISCOUNTED, miscounted)
 
     def request(self, method: str, path: str, code: int, seconds: float) -> None:
-        """:param path: the route's template, never the path of the request"""
+        """Count an HTTP request. :param path: the route's template, never the path of the request"""
         self._count(table.HTTP_REQUESTS_TOTAL, method, path, code)
         self._observe(table.HTTP_SECONDS, seconds, method, path)
 

@@ -177,7 +177,7 @@ DIRECT = Network()
 
 
 def check_certificates(pem: str) -> None:
-    """:raises ValueError: the text holds no certificate, or one that is broken"""
+    """Check the text of a file of certificates. :raises ValueError: it has no certificate, or a broken one"""
     if _CERTIFICATE not in pem:
         raise ValueError("has no certificate in it")
     try:

@@ -47,7 +47,7 @@ class Lane:
         self, destination: Destination, spec: ChannelSpec, shared: "SharedLimiter[Lane]", clock: Clock,
         request_look: Callable[["Lane"], None],
     ) -> None:  # fmt: skip
-        """:param request_look: has the dispatcher look at this lane"""
+        """:param request_look: makes the dispatcher look at this lane"""
         self.destination = destination
         self.spec = spec
         self.is_closing = False
@@ -104,7 +104,7 @@ class Lane:
 
         A delivery that only waits for the rate can begin.
         """
-        if self._is_claiming or not self._slots.are_all_free:
+        if self._is_claiming or not self._slots.is_idle:
             return False
         if self._due_at is None or self._due_at > self._clock.now():
             return True
@@ -237,7 +237,7 @@ class Lane:
         self._is_claiming, self._failed_claims = False, 0
         self.note_due(0 if claimed.idle is None else claimed.idle.until)
         self._request_look(self)
-        if claimed.idle is None or claimed.works or not self._slots.are_all_free:
+        if claimed.idle is None or claimed.works or not self._slots.is_idle:
             return False
         conclude(self._claim_trial, None)
         return not claimed.idle.failing

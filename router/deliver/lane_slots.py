@@ -18,7 +18,7 @@ class LaneSlots:
         """How many deliveries are sent, but not recorded yet."""
 
     @property
-    def are_all_free(self) -> bool:
+    def is_idle(self) -> bool:
         """No delivery is under way."""
         return not self._under_way
 

@@ -17,7 +17,7 @@ class LaneTable:
     ) -> None:
         """
         :param channels: by name
-        :param request_look: has the dispatcher look at a lane
+        :param request_look: makes the dispatcher look at a lane
         """
         self._channels = channels
         self._clock = clock

@@ -100,14 +100,14 @@ class SelfAlerts:
             await self.delivery_succeeded(key)
 
     def restart(self) -> None:
-        """After a step of the clock, count the time of unreported troubles from now on."""
+        """Count the time of unreported troubles from now on. Call it after a step of the clock."""
         now, known = self._clock.now(), self._troubles or {}
         for key, trouble in list(known.items()):
             if trouble.reported is None:
                 known[key] = replace(trouble, since=now)
 
     async def stop(self) -> None:
-        """Stop. Alerts that are not posted yet are posted after the next start, when the next attempt fails."""
+        """Cancel the alerts that are being made. They are posted after the next start, when the next attempt fails."""
         tasks = list(self._reporting.values())
         for task in tasks:
             task.cancel()
@@ -308,7 +308,7 @@ class SelfAlerts:
             return
 
     async def _post(self, alert: Alert) -> bool:
-        """Accept the alert as a webhook. False: the store is not writable; the next failure or success tries again."""
+        """Accept the alert as a webhook. Return False if the store is not writable; the next failure or success tries again."""
         policy = self._policy()
         level = policy.severity.label
         group = {name: value for name, value in alert.labels.items() if name != level}

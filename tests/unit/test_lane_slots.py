@@ -35,7 +35,7 @@ def test_one_at_a_time_waits_until_the_last_one_is_recorded() -> None:
     assert slots.free(5, one_at_a_time=True) == 0
     slots.ended(0)
     assert slots.free(5, one_at_a_time=True) == 1
-    assert slots.are_all_free
+    assert slots.is_idle
 
 
 def test_a_lowered_limit_allows_none_until_enough_have_ended() -> None:

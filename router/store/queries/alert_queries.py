@@ -84,7 +84,7 @@ def still_notified(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
 
 
 def many_muted(connection: sa.Connection, keys: Iterable[str]) -> Answers:
-    """See :data:`router.core.release.MANY_MUTED`."""
+    """Return how many alerts each inhibition key mutes, see :data:`router.core.release.MANY_MUTED`."""
     several = sorted(keys)
     counts: dict[str, int] = {}
     for first in range(0, len(several), KEYS_PER_STATEMENT):

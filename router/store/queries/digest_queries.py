@@ -14,7 +14,7 @@ from router.store.schema import IS_HELD, IS_OBSOLETE, changes, fates, members
 
 @one_by_one
 def obsolete_in(connection: sa.Connection, key: tuple[Millis, Millis]) -> Any:
-    """See :data:`router.core.digests.OBSOLETE_IN`."""
+    """Return the firings that became obsolete in a period, see :data:`router.core.digests.OBSOLETE_IN`."""
     notified = fates.alias("notified")
     since, until = key
     rows = connection.execute(
@@ -47,7 +47,7 @@ def obsolete_in(connection: sa.Connection, key: tuple[Millis, Millis]) -> Any:
 
 @one_by_one
 def many_reported(connection: sa.Connection, key: tuple[Millis, Millis]) -> Any:
-    """See :data:`router.core.digests.MANY_REPORTED`."""
+    """Return whether a digest has too many alerts for one batch, see :data:`router.core.digests.MANY_REPORTED`."""
     since, until = key
     obsolete = (
         IS_OBSOLETE, fates.c.updated_at >= since, fates.c.updated_at < until,
@@ -59,7 +59,7 @@ def many_reported(connection: sa.Connection, key: tuple[Millis, Millis]) -> Any:
 
 
 def fired_since(connection: sa.Connection, keys: Iterable[tuple[int, Millis]]) -> Answers:
-    """See :data:`router.core.digests.FIRED_SINCE`."""
+    """Return how often each alert fired since a time, see :data:`router.core.digests.FIRED_SINCE`."""
     wanted: dict[Millis, list[int]] = defaultdict(list)
     for alert, since in keys:
         wanted[since].append(alert)

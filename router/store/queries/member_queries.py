@@ -26,14 +26,14 @@ def next_opening(connection: sa.Connection, now: Millis) -> Any:
 
 @one_by_one
 def first_due(connection: sa.Connection, key: int) -> Any:
-    """Answer :data:`router.core.conversations.FIRST_DUE`: the earliest due time of a conversation's members."""
+    """Return the earliest due time of a conversation's members, see :data:`router.core.conversations.FIRST_DUE`."""
     first = sa.select(sa.func.min(members.c.at)).where(members.c.conversation_id == key)
     return connection.execute(first).scalar()
 
 
 @one_by_one
 def one_ended(connection: sa.Connection, key: int) -> Any:
-    """See :data:`router.core.conversations.ONE_ENDED`."""
+    """Return one member whose end was notified, see :data:`router.core.conversations.ONE_ENDED`."""
     rows = connection.execute(
         sa.select(members.c.id)
         .where(members.c.conversation_id == key, members.c.notified == RESOLVED)
