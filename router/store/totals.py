@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from router.model import Millis
-from router.store.counters import DEAD_LETTER
+from router.store.counters import CounterKind
 from router.store.schema import (
     IS_UNSETTLED,
     WAITS,
@@ -62,7 +62,7 @@ def lanes(connection: sa.Connection, now: Millis) -> dict[str, dict[str, Any]]:
         lane = found.setdefault(
             destination, {"backlog": 0, "oldest_at": None, "backlog_more": False, "dead": 0}
         )
-        if what == DEAD_LETTER:
+        if what == CounterKind.DEAD_LETTER:
             lane["dead"] = int(count)
         elif due:
             more = due > MAX_COUNTED and later > MAX_COUNTED
