@@ -9,7 +9,7 @@ from router.config import Config, FileIdentity, identify_file, load, load_secret
 from router.render import Templates
 from router.threads import Threads
 
-_THREADS = 4
+_FILE_THREADS = 4
 Signature = tuple[tuple[str, FileIdentity], ...]
 
 
@@ -32,27 +32,27 @@ class ConfigFiles:
         self._environ = environ
         self._clock = clock
         self._preview = preview
-        self._threads = Threads("files", _THREADS)
+        self._threads = Threads("files", _FILE_THREADS)
 
     async def load(self, last_good: Mapping[str, str]) -> LoadedConfig:
         """Read all files.
 
-        :param last_good: by name, the included files as they were last good
+        :param last_good: the last good text of each included file, by name
         :raises ConfigError: with every mistake in routes.yaml
         :raises TemplateError: the templates can't be used
         """
         return await self._threads.run(self._load, last_good)
 
     async def load_secrets(self, before: LoadedConfig, last_good: Mapping[str, str]) -> LoadedConfig:
-        """Read only the files of secrets. The texts of the rules and the templates stay those of ``before``, because a
-        person may be editing the files.
+        """Read only the files of secrets. The rules and the templates stay those of ``before``, because a person may be editing
+        their files.
 
         :raises ConfigError: a secret can't be used
         """
         return await self._threads.run(self._load_secrets, before, last_good)
 
     async def signature(self, files: Iterable[Path]) -> Signature:
-        """Return what changes when one of the files changes, appears or disappears.
+        """Return a value that changes when one of the files changes, appears or disappears.
 
         Links are followed: Kubernetes puts a new version of a secret in place by swapping a link. A folder changes when
         a file in it appears or disappears.

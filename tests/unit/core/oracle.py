@@ -1,4 +1,4 @@
-"""What the core asks a database, answered in plain Python: the specification of ``router.store.questions``."""
+"""What the core asks a database, answered in plain Python: the specification of ``router.store.queries``."""
 
 from collections.abc import Callable
 from operator import attrgetter
@@ -26,8 +26,8 @@ from router.model import Change, Fate, Millis
 _NOTIFIED_FATES = {Fate.DELIVERED, Fate.PENDING, Fate.DIGEST}
 
 
-def answer(state: State, question: str, key: Any) -> Any:
-    return QUESTIONS[question](state, key)
+def answer(state: State, query: str, key: Any) -> Any:
+    return QUERIES[query](state, key)
 
 
 def _due(state: State, destination: str, now: Millis) -> list[ConversationRow]:
@@ -219,7 +219,7 @@ def _left_open(state: State, key: Any) -> Any:
     return [each.id for each in state.members.of("conversation", conversation) if each.open][:limit]
 
 
-QUESTIONS: dict[str, Callable[[State, Any], Any]] = {
+QUERIES: dict[str, Callable[[State, Any], Any]] = {
     "next due": _next_due,
     "next time": _next_time,
     "surge": _surge,
