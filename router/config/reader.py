@@ -124,6 +124,8 @@ class Reader:
         try:
             text = self._kept[name] if name in self._kept else path.read_bytes().decode()
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError):
+                self.document.secrets.note_unreadable(path)
             reason = error.strerror if isinstance(error, OSError) else "not text"
             self.document.add_missing_credential(
                 where, f"{path} can't be read: {reason}", "put the secret there"

@@ -113,12 +113,16 @@ class Secrets:
     def __init__(self) -> None:
         self._by_length: dict[int, set[str]] = {}
         self.files: dict[Path, FileIdentity] = {}
-        """The files of secrets, each as it was just before it was first read; empty: it is missing or was not read."""
+        """The files of secrets, each as it was just before it was first read; empty: it could not be read, or was not."""
 
     def note_file(self, path: Path) -> None:
         """Note how a file is. Call it before the file is read, so that a later change makes a difference."""
         if path not in self.files:
             self.files[path] = identify_file(path)
+
+    def note_unreadable(self, path: Path) -> None:
+        """Note that a file can't be read. It may become readable without any other change."""
+        self.files[path] = ()
 
     def add(self, value: str) -> None:
         for each in {value, repr(value)[1:-1]}:
