@@ -1,4 +1,4 @@
-"""Commands that ask the rules and send nothing: check, explain, test, schedule, import."""
+"""Commands about the rules that need no running service: check, explain, test, schedule, import."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from router.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from router.rules.explain import Explained, Question
+    from router.rules.explain import Explained, Explainer
     from router.rules.units import Outcome
 
 
@@ -75,53 +75,53 @@ def _count(errors: int, warnings: int) -> str:
 @click.option(
     "--jsonl",
     is_flag=True,
-    help="Read a JSON object a line from standard input, {labels, at, firing}, and print one a line.",
+    help="Read a JSON object from each line of standard input, {labels, at, firing}, and print one line for each.",
 )
-def explain(  # noqa: PLR0913  (an argument an option: that is click)
+def explain(  # noqa: PLR0913  (click passes each option as an argument)
     *, config: Path, labels: tuple[str, ...], webhook: IO[bytes] | None, fingerprint: str | None, database: str,
     at: str | None, firing: IO[bytes] | None, as_json: bool, jsonl: bool,
 ) -> None:  # fmt: skip
     """Explain which destinations are notified of an alert, when, and why.
 
-    Like: alert-router explain alertname=DiskFull severity=warning. Exit code 1 if the question can't be answered, or
+    Example: alert-router explain alertname=DiskFull severity=warning. Exit code 1 if an alert can't be explained, or
     with --jsonl if a line can't.
     """
     if sum([bool(labels), webhook is not None, fingerprint is not None, jsonl]) != 1:
         raise click.UsageError("give labels, or --webhook, or --alert, or --jsonl")
     from router.config import ConfigError
-    from router.rules.explain import Question
+    from router.rules.explain import Explainer
     from router.rules.moments import InputError
 
     try:
-        question = Question.of(config, os.environ, now(), at, firing.read() if firing is not None else None)
+        explainer = Explainer.of(config, os.environ, now(), at, firing.read() if firing is not None else None)
         if jsonl:
-            _explain_lines(question)
+            _explain_lines(explainer)
         elif fingerprint is not None:
-            _print_explained(_explain_known(question, database, fingerprint), as_json=as_json)
+            _print_explained(_explain_known(explainer, database, fingerprint), as_json=as_json)
         elif webhook is not None:
-            _print_explained(question.webhook(webhook.read()), as_json=as_json)
+            _print_explained(explainer.webhook(webhook.read()), as_json=as_json)
         else:
-            _print_explained([question.labels(labels)], as_json=as_json)
+            _print_explained([explainer.labels(labels)], as_json=as_json)
     except ConfigError as error:
         raise Failure(error.shown) from None
     except InputError as error:
         raise Failure(str(error)) from None
 
 
-def _explain_lines(question: "Question") -> None:
+def _explain_lines(explainer: "Explainer") -> None:
     failed = False
     for line in sys.stdin:
-        answer = question.line(line)
+        answer = explainer.line(line)
         failed |= "error" in answer
         click.echo(json.dumps(answer))
     sys.exit(1 if failed else 0)
 
 
-def _explain_known(question: "Question", database: str, fingerprint: str) -> list["Explained"]:
+def _explain_known(explainer: "Explainer", database: str, fingerprint: str) -> list["Explained"]:
     from router.store import StoreUnavailable, read_snapshot
 
     try:
-        return question.known(read_snapshot(database, fingerprint), fingerprint)
+        return explainer.known(read_snapshot(database, fingerprint), fingerprint)
     except StoreUnavailable as error:
         raise Failure(str(error)) from None
 

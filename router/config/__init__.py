@@ -126,7 +126,7 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
         templates = folder / file.templates
         if before is None and not templates.is_dir():
             document.add_error(
-                ("templates",), f"{templates} is no folder", "make it, or leave `templates:` out"
+                ("templates",), f"{templates} is not a folder", "make it, or leave `templates:` out"
             )
     fragments = tuple(builder.fragments.all.values()) if builder.fragments is not None else ()
     if document.has_errors or policy is None or file is None:

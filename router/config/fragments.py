@@ -171,8 +171,8 @@ class Fragments:
         self.mounted.add(name)
         return fragment.loaded.route if fragment.loaded is not None else None
 
-    def unmounted(self) -> None:
-        """Add a problem to each fragment that no route mounts. Call it when the main file is built."""
+    def report_unmounted(self) -> None:
+        """Add a problem to each fragment that no route mounts. Call it after the main file is built."""
         for name, fragment in self.all.items():
             if name not in self.mounted and not fragment.problems:
                 todo = f"write `mount: {name}` in the route of the main file that it belongs to"

@@ -61,13 +61,13 @@ def _calendar(reader: Reader, model: HolidaysModel, where: Location, local: Zone
             dates.append(date.fromisoformat(text))
         except ValueError:
             reader.document.add_error(
-                (*where, "dates", index), f"{text!r} is no date", "write it like 2026-12-24"
+                (*where, "dates", index), f"{text!r} is not a date", "write it like 2026-12-24"
             )
     country, subdivision = model.country, model.subdivision
     if country is None:
         if subdivision is not None:
             reader.document.add_error(
-                (*where, "subdivision"), "a subdivision of no country", "add `country:`"
+                (*where, "subdivision"), "a subdivision without a country", "add `country:`"
             )
         return Calendar(dates, zone=local)
     from holidays import list_supported_countries  # noqa: PLC0415  (it imports every country: 70 ms)

@@ -146,7 +146,7 @@ class Reader:
             what = empty
         elif not _ONE_LINE.fullmatch(secret):
             key = next(str(part) for part in reversed(where) if part != "file")
-            what, todo = f"{key} has a line end or a control character in it", "give one line of text"
+            what, todo = f"{key} has a line end or a control character in it", "give a single line of text"
         else:
             return secret
         if self.document.missing is not MissingVariables.MADE_UP:
@@ -179,7 +179,10 @@ class Reader:
 
 
 def without_secrets(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the data of a file with secrets blanked. Only in the sections that have any: a label may be named ``url``."""
+    """Return the data of a file without the values of secrets.
+
+    Only sections that may have secrets are changed, because elsewhere a label may be named ``url``.
+    """
     return {key: _masked(value) if key in SECRET_SECTIONS else value for key, value in data.items()}
 
 

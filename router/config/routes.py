@@ -125,5 +125,5 @@ class Routes:
             self._reader.document.add_error(
                 where,
                 "these hours never open: alerts would be held for ever",
-                "mend the intervals, or set `outside:` to drop, send or digest",
+                "correct the intervals, or set `outside:` to drop, send or digest",
             )

@@ -28,6 +28,8 @@ _COPIED_KEYS = ("group_by", "group_wait", "group_interval", "repeat_interval", "
 
 @dataclass(frozen=True, slots=True)
 class Converted:
+    """The result of a conversion."""
+
     text: str
     """A routes.yaml."""
     notes: tuple[Note, ...]
@@ -35,13 +37,13 @@ class Converted:
 
 
 def convert_text(text: str, name: str = "alertmanager.yml", *, now: Millis | None = None) -> Converted:
-    """Return a routes.yaml that sends the same alerts to the same people, as far as the router can.
+    """Return a routes.yaml that sends the same alerts to the same people, as far as the router supports it.
 
     Secrets are not copied: variables replace them.
 
     :param name: the name of the file, for errors and the header
     :param now: epoch ms, to find hours that never open again; None: the time of the system's clock
-    :raises ConfigError: the text is no YAML, or not a mapping
+    :raises ConfigError: the text is not YAML, or not a mapping
     """
     source = AlertmanagerFile(text, name)
     variables = Variables()
@@ -77,7 +79,7 @@ class _Rules:
         self._intervals: dict[str, dict[str, Any]] = {}
         self._never_open: dict[tuple[tuple[str, ...], ...], bool] = {}
         self.left_out: list[str] = []
-        """Names of time intervals."""
+        """The names of the time intervals that are left out."""
 
     def converted(self) -> dict[str, Any]:
         self._receivers.read(self._root.nodes("receivers"))
@@ -177,8 +179,8 @@ class _Rules:
             }
             if not any(conditions.values()):
                 node.note(
-                    f"the rule has no {side}_matchers, and so its {side} is every alert",
-                    f"{_EVERY_ALERT} says so in routes.yaml; name what you mean",
+                    f"the rule has no {side}_matchers, so every alert is a {side}",
+                    f"in routes.yaml that is written as {_EVERY_ALERT}; name the alerts that you mean",
                 )
                 conditions = {f"{side}_matchers": [_EVERY_ALERT]}
             data |= {key: value for key, value in conditions.items() if value}

@@ -93,7 +93,7 @@ def test_a_port_alone_is_loopback_and_a_colon_all_interfaces(text: str, address:
 )
 def test_what_is_no_address_is_wrong_usage(text: str) -> None:
     result = run("serve", "--listen", text)
-    assert (result.exit_code, "is no address; write it like 127.0.0.1:9099" in result.output) == (2, True)
+    assert (result.exit_code, "is not an address; write it like 127.0.0.1:9099" in result.output) == (2, True)
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-1"])

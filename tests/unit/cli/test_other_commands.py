@@ -47,9 +47,9 @@ def test_a_failed_test_is_shown_as_a_diff(tmp_path: Path) -> None:
         ("tests: []", ":1:8: tests is empty"),
         (
             "tests: [{name: x, at: noon, alerts: [{labels: {a: b}, decisions: hold}]}]",
-            ":1:23: at: 'noon' is no time",
+            ":1:23: at: 'noon' is not a time",
         ),
-        ("tests: [{name: x, at: 2026-11-20 10:00, alerts: [{labels: {a: b}}]}]", "nothing is wanted of it"),
+        ("tests: [{name: x, at: 2026-11-20 10:00, alerts: [{labels: {a: b}}]}]", "the test expects nothing"),
         (
             "tests: [{name: x, at: 2026-11-20 10:00, alerts: [{labels: 7, decisions: hold}]}]",
             "an alert is a mapping",
@@ -69,7 +69,7 @@ def test_a_failed_test_is_shown_as_a_diff(tmp_path: Path) -> None:
         ),
         (
             "tests: [{name: [x], at: [5], alerts: [{labels: {a: [b]}, opens: soon}]}]",
-            ":1:25: at: a list is no time; write it like",
+            ":1:25: at: a list is not a time; write it like",
         ),
         ("tests: [{name: x, at: 5, alerts: [{labels: {a: [b]}}]}]", ":1:48: a is not text; write"),
         (
@@ -79,7 +79,7 @@ def test_a_failed_test_is_shown_as_a_diff(tmp_path: Path) -> None:
         ("rules: [x]", ":1:8: rules is not text; write one word or text here"),
         (
             "{rules: nowhere.yaml, tests: [{name: 1, at: soon, alerts: []}]}",
-            ":1:45: at: 'soon' is no time; write it like",
+            ":1:45: at: 'soon' is not a time; write it like",
         ),
     ],
 )

@@ -144,9 +144,9 @@ def test_a_label_matches_what_stands_there_whatever_yaml_would_make_of_it(value:
 @pytest.mark.parametrize(
     ("given", "position"),
     [
-        ("timezone: Local", "timezone is no zone with a name"),
-        ("include: 'teams/**x'", "include is no pattern"),
-        ("include: '.'", "include is no pattern"),
+        ("timezone: Local", "timezone is not a zone with a name"),
+        ("include: 'teams/**x'", "include is not a pattern"),
+        ("include: '.'", "include is not a pattern"),
         ('channels: {slack: {token: {file: "a\\0b"}}}', "can't be read: not text"),
     ],
 )

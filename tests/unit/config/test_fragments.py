@@ -145,7 +145,7 @@ def test_two_sets_of_options_are_the_second_files_mistake(tmp_path: Path) -> Non
     assert problems(config, tmp_path) == [
         (
             f"teams/search.yaml:1:23: pagerduty:page-{digest} has other options in another receiver; "
-            "make them the same, or name them differently"
+            "make the options the same, or name the destinations differently"
         )
     ]
 

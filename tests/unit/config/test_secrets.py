@@ -78,7 +78,7 @@ def test_a_secret_of_two_lines_is_a_mistake(tmp_path: Path, kind: str) -> None:
 def test_a_secret_that_is_no_utf8_is_a_mistake_with_its_position(tmp_path: Path) -> None:
     path = written(tmp_path, "${SECRET}")
     with pytest.raises(
-        ConfigError, match=r":2:\d+: the environment variable SECRET has bytes that are no UTF-8"
+        ConfigError, match=r":2:\d+: the environment variable SECRET has bytes that are not UTF-8"
     ):
         load(path, environ={"SECRET": "a\udcffb"}, now=NOW)
     (tmp_path / "secret").write_bytes(b"a\xffb")

@@ -1,4 +1,4 @@
-"""The text of a file: what is no valid text is refused where it stands."""
+"""The text of a file: what is not valid text is refused where it stands."""
 
 import json
 from pathlib import Path

@@ -315,7 +315,7 @@ def test_two_receivers_of_one_name_are_noted() -> None:
     hooks = [{"name": "team", "webhook_configs": [{"url": f"http://127.0.0.1:9/{n}"}]} for n in range(2)]
     converted = convert_sections(receivers=hooks)
     assert (
-        "two receivers are named 'team'; they are merged, and the result notifies the destinations of both"
+        "two receivers are named 'team'; they are merged, and the result notifies all their destinations"
         in notes(converted)
     )
     assert len(loaded(converted).policy.receivers["team"]) == 2

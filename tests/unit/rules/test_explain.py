@@ -18,7 +18,7 @@ from router.decide.explanation import MatchResult
 from router.decide.policy import with_level
 from router.model import HOUR, MINUTE, Alert, Millis, Status, Webhook
 from router.parse import fingerprint
-from router.rules.explain import Question, explain_among
+from router.rules.explain import Explainer, explain_among
 from router.rules.inputs import GivenAlert
 from router.rules.moments import InputError
 from tests.examples import examples
@@ -140,7 +140,7 @@ def test_explain_equals_what_the_service_then_does(
                 "firing": others,
             }
         )
-        answer = Question(policy, UTC, 0).line(line)
+        answer = Explainer(policy, UTC, 0).line(line)
         status = Status.FIRING if fires else Status.RESOLVED
         alert = Alert(name, labels, {}, status, starts_at=FRIDAY_NOON + number)
         receipt = accept_webhook(state, Webhook("r", name, {}, "", 0, (alert,)), "s", b"", policy, now)
@@ -167,17 +167,17 @@ def test_the_way_through_the_tree_ends_at_the_routes_that_take_the_alert(
     assert all(bool(step.condition) is (step.result is MatchResult.REFUSES) for step in explanation.steps)
 
 
-def question(now: Millis = FRIDAY_NOON) -> Question:
+def explainer(now: Millis = FRIDAY_NOON) -> Explainer:
     config = loads(
         (ROOT / "routes.yaml").read_text(), name="routes.yaml", folder=ROOT, environ={}, now=now, preview=True
     )
-    return Question(config.policy, ZoneInfo(config.timezone), now)
+    return Explainer(config.policy, ZoneInfo(config.timezone), now)
 
 
 def test_a_page_tells_the_way_the_hours_inhibition_and_decisions() -> None:
     """The whole page, word for word."""
     text = (
-        question(FRIDAY_NOON + 10 * HOUR)
+        explainer(FRIDAY_NOON + 10 * HOUR)
         .labels(["alertname=DiskFull", 'cluster="eu-1"', "severity=warning"])
         .text
     )
@@ -189,14 +189,14 @@ def test_the_alerts_of_a_webhook_fire_together() -> None:
     body = {"alerts": [{"status": "firing", "labels": critical},
                        {"status": "firing", "labels": {**critical, "severity": "warning"}},
                        {"status": "resolved", "labels": {"alertname": "B"}}]}  # fmt: skip
-    first, second, third = question().webhook(json.dumps(body).encode())
+    first, second, third = explainer().webhook(json.dumps(body).encode())
     assert {each["decision"] for each in first.json["decisions"]} == {"send"}
     assert {each["decision"] for each in second.json["decisions"]} == {"inhibited"}
     assert third.json["ended"]
 
 
 def test_a_line_that_can_not_be_used_says_so_and_the_next_is_answered() -> None:
-    asked = question()
+    asked = explainer()
     for line in (
         "{",
         "[]",
@@ -211,5 +211,5 @@ def test_a_line_that_can_not_be_used_says_so_and_the_next_is_answered() -> None:
 
 @pytest.mark.parametrize("word", ["severity", "severity!=critical", "severity=~a|b", "=x", ""])
 def test_what_is_no_label_is_refused_in_words(word: str) -> None:
-    with pytest.raises(InputError, match="is no label"):
-        question().labels([word])
+    with pytest.raises(InputError, match="is not a label"):
+        explainer().labels([word])
