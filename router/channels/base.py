@@ -129,15 +129,15 @@ class StormOptions(DestinationOptions):
     storm_above: StormAbove = None
 
 
-def destination_key(kind: str, name: str | None, digest: str) -> str:
+def destination_key(channel: str, name: str | None, sha256: str) -> str:
     """Return the key of a destination whose address is a secret, such as a webhook URL.
 
     A new secret makes a new destination, even under the same name: a message that was sent through one secret can't be
     updated through another.
 
-    :param digest: a hash of the secret, in hex
+    :param sha256: of the secret, in hex
     """
-    return f"{kind}:{name}-{digest[:8]}" if name else f"{kind}:{digest[:8]}"
+    return f"{channel}:{name}-{sha256[:8]}" if name else f"{channel}:{sha256[:8]}"
 
 
 def content_hash(part: Mapping[str, Any]) -> str:

@@ -119,8 +119,8 @@ class WebhookOptions(DestinationOptions):
         return self
 
     def key(self, receiver: str) -> str:  # noqa: ARG002  (the address is enough)
-        digest = hashlib.sha256(self.url.get_secret_value().encode()).hexdigest()
-        return destination_key("webhook", self.name, digest)
+        sha256 = hashlib.sha256(self.url.get_secret_value().encode()).hexdigest()
+        return destination_key("webhook", self.name, sha256)
 
     @property
     def cause(self) -> str:
