@@ -3,6 +3,8 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -88,11 +90,9 @@ def explain(  # noqa: PLR0913  (click passes each option as an argument)
     """
     if sum([bool(labels), webhook is not None, fingerprint is not None, jsonl]) != 1:
         raise click.UsageError("give labels, or --webhook, or --alert, or --jsonl")
-    from router.config import ConfigError
     from router.rules.explain import Explainer
-    from router.rules.moments import InputError
 
-    try:
+    with _mistakes_shown():
         explainer = Explainer.of(config, os.environ, now(), at, firing.read() if firing is not None else None)
         if jsonl:
             _explain_lines(explainer)
@@ -102,10 +102,6 @@ def explain(  # noqa: PLR0913  (click passes each option as an argument)
             _print_explained(explainer.webhook(webhook.read()), as_json=as_json)
         else:
             _print_explained([explainer.labels(labels)], as_json=as_json)
-    except ConfigError as error:
-        raise Failure(error.shown) from None
-    except InputError as error:
-        raise Failure(str(error)) from None
 
 
 def _explain_lines(explainer: "Explainer") -> None:
@@ -144,13 +140,10 @@ def test(*, config: Path, files: tuple[Path, ...], report: Path | None, as_json:
     Without any file, the tests are those beside the rules: routes.test.yaml, and those of included files. Exit code 1
     if a test fails, or can't be run.
     """
-    from router.config import ConfigError
     from router.rules.units import junit, run_all
 
-    try:
+    with _mistakes_shown():
         outcomes = run_all(config, files, now())
-    except ConfigError as error:
-        raise Failure(error.shown) from None
     failed = [each for each in outcomes if each.differences]
     if report is not None:
         try:
@@ -190,16 +183,10 @@ def schedule(*, config: Path, days: int, at: str | None, as_json: bool) -> None:
 
     Exit code 1 if the rules or the time can't be used.
     """
-    from router.config import ConfigError
     from router.rules import timetable
-    from router.rules.moments import InputError
 
-    try:
+    with _mistakes_shown():
         timetables = timetable.timetables_of_file(config, os.environ, now(), at, days)
-    except ConfigError as error:
-        raise Failure(error.shown) from None
-    except InputError as error:
-        raise Failure(str(error)) from None
     if as_json:
         print_json(timetable.as_json(timetables))
     else:
@@ -221,17 +208,15 @@ def import_(*, file: Path, output: Path | None, as_json: bool) -> None:
 
     Exit code 1 if the file can't be read, or the result can't be written.
     """
-    from router.config import ConfigError
     from router.config.document import load_text
     from router.rules.convert import convert_text
 
     try:
-        converted = convert_text(load_text(file.read_bytes(), str(file)), str(file), now=now())
+        with _mistakes_shown():
+            converted = convert_text(load_text(file.read_bytes(), str(file)), str(file), now=now())
         if output is not None:
             with output.open("x") as target:
                 target.write(converted.text)
-    except ConfigError as error:
-        raise Failure(error.shown) from None
     except OSError as error:
         raise Failure(f"{error.filename}: {error.strerror}; give another path") from None
     if as_json:
@@ -248,6 +233,20 @@ def import_(*, file: Path, output: Path | None, as_json: bool) -> None:
         click.echo(f"{file}:{note}", err=True)
     if output is not None:
         click.echo(f"{output}: written; look at it, then: alert-router check --config {output}", err=True)
+
+
+@contextmanager
+def _mistakes_shown() -> Iterator[None]:
+    """End the command with a message for people if the rules or the input have mistakes. :raises Failure:"""
+    from router.config import ConfigError
+    from router.rules.moments import InputError
+
+    try:
+        yield
+    except ConfigError as error:
+        raise Failure(error.shown) from None
+    except InputError as error:
+        raise Failure(str(error)) from None
 
 
 COMMANDS = (check, explain, test, schedule, import_)

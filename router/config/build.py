@@ -176,7 +176,7 @@ class Builder:
         return found
 
     def _root(self, file: FileModel, names: Names) -> Route:
-        if file.route.matchers or file.route.match or file.route.match_re or file.route.severity:
+        if file.route.has_conditions:
             what, todo = "the root route has matchers", "it catches all; move them to a route below"
             self.document.add_error(("route",), what, todo)
         self.routes = Routes(self._reader, names, self._now, self._mount)

@@ -191,7 +191,7 @@ def _flag(value: Any) -> bool:
 
 
 def _patterns(value: Any) -> tuple[str, ...]:
-    patterns = [value] if isinstance(value, str) else value
+    patterns = _listed(value)
     if not isinstance(patterns, list | tuple) or not all(isinstance(each, str) and each for each in patterns):
         raise ValueError("is not a list of patterns; write it like teams/*.yaml")
     if any(Path(each).is_absolute() or ".." in Path(each).parts for each in patterns):
@@ -219,7 +219,7 @@ def _peers(value: Any) -> Any:
     """Return a single address as a list of one."""
     if isinstance(value, list | tuple) and not value:
         raise ValueError("is an empty list; name one peer at least, or leave it out")
-    return [value] if isinstance(value, str) else value
+    return _listed(value)
 
 
 def _different(urls: tuple[str, ...]) -> tuple[str, ...]:

@@ -252,7 +252,7 @@ def _load(
         {**main.names.intervals, **intervals},
         main.names.levels,
     )
-    if model.route.matchers or model.route.match or model.route.match_re or model.route.severity:
+    if model.route.has_conditions:
         what, todo = (
             "the route of a fragment has matchers",
             "its mount point has them; move these to a route below",

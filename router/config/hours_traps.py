@@ -6,9 +6,9 @@ from typing import NamedTuple
 from router.config.document import Document, Location
 from router.config.fields import minute_of_day
 from router.config.inspected_file import InspectedFile
+from router.config.intervals import EVER_DAYS, ever_opens
 from router.config.models import IntervalModel, RouteModel, TimeIntervalModel
 from router.config.problems import Trap
-from router.config.routes import EVER_DAYS
 from router.decide import Outside, Route
 from router.decide.hours import Hours, NamedInterval
 from router.model import Millis
@@ -70,7 +70,9 @@ class HoursTraps:
                     Trap.ALWAYS, where, f"the interval {model.name!r} is always true", todo
                 )
             for number, entry in enumerate(interval.intervals):
-                if not extremes.never_open and not self._opens(Hours((NamedInterval("", (entry,)),))):
+                if not extremes.never_open and not ever_opens(
+                    Hours((NamedInterval("", (entry,)),)), self._now
+                ):
                     position = (*where, "time_intervals", number)
                     what = f"this entry of {model.name!r} is never true"
                     file.document.add_warning(Trap.NEVER, position, what, "correct it, or remove it")
@@ -100,11 +102,10 @@ class HoursTraps:
         found = self._known.get(names)
         if found is None:
             closes = not hours.open(self._now) or hours.next_closing(self._now, EVER_DAYS) is not None
-            found = self._known[names] = _Extremes(never_open=not self._opens(hours), never_closed=not closes)
+            found = self._known[names] = _Extremes(
+                never_open=not ever_opens(hours, self._now), never_closed=not closes
+            )
         return found
-
-    def _opens(self, hours: Hours) -> bool:
-        return hours.open(self._now) or hours.next_opening(self._now, EVER_DAYS) is not None
 
 
 def _inspect_alternatives(

@@ -9,6 +9,10 @@ from router.config.fields import minute_of_day, zone
 from router.config.models import HolidaysModel, RouteModel, TimeIntervalModel
 from router.config.reader import Reader
 from router.decide.hours import Calendar, Hours, Interval, NamedInterval
+from router.model import Millis
+
+# How far ahead an opening or a closing is searched for. Leap days are at most eight years apart.
+EVER_DAYS = 8 * 366
 
 
 def named_intervals(
@@ -100,3 +104,8 @@ def hours(
         named[key] = tuple(intervals[name] for name in known)
     active, mute = named["active_time_intervals"], named["mute_time_intervals"]
     return Hours(active, mute) if active or mute else None
+
+
+def ever_opens(given: Hours, now: Millis) -> bool:
+    """Return whether hours are open now or open again later. :param now: epoch ms"""
+    return given.open(now) or given.next_opening(now, EVER_DAYS) is not None

@@ -137,6 +137,11 @@ class RouteModel(Section):
     mount: str | None = None
     """The name of the included file whose routes are placed here."""
 
+    @property
+    def has_conditions(self) -> bool:
+        """Whether it restricts which alerts it takes."""
+        return bool(self.matchers or self.match or self.match_re or self.severity)
+
 
 class InhibitModel(Section):
     name: str | None = None

@@ -11,10 +11,9 @@ from typing import Any
 from router.channels.importing import CORRECT_IT, Node, Note, Variables
 from router.clock import SystemClock
 from router.config.document import Document
-from router.config.intervals import hours, named_intervals
+from router.config.intervals import ever_opens, hours, named_intervals
 from router.config.models import InhibitModel, RouteModel, TimeIntervalModel
 from router.config.reader import Reader
-from router.config.routes import EVER_DAYS
 from router.model import Millis
 from router.rules.alertmanager_file import AlertmanagerFile, note_unread
 from router.rules.convert_receivers import Receivers, findings, problems
@@ -164,9 +163,7 @@ class _Rules:
         reader = Reader(Document("", "", data={}), Path())
         intervals = named_intervals(reader, models, "UTC")
         open_ = hours(reader, RouteModel.model_validate(used), (), intervals)
-        return (
-            open_ is not None and not open_.open(self._now) and not open_.next_opening(self._now, EVER_DAYS)
-        )
+        return open_ is not None and not ever_opens(open_, self._now)
 
     def _inhibition(self, node: Node) -> dict[str, Any] | None:
         """Return the rule; None: it is left out, and mutes nothing."""
