@@ -1,4 +1,4 @@
-"""``alert-router explain``: where alerts come from, what is printed, and what is an error."""
+"""``alert-router explain``: its sources of alerts, its output, and its errors."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_explain_reads_firing_alerts_and_lines(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_explain_names_what_is_wrong_with_the_question(arguments: list[str], code: int, words: str) -> None:
+def test_explain_names_what_is_wrong_with_its_input(arguments: list[str], code: int, words: str) -> None:
     result = run("explain", "--config", str(ROOT / "routes.yaml"), *arguments)
     assert (result.exit_code, words in result.output) == (code, True)
 
@@ -82,7 +82,7 @@ def test_explain_escapes_control_characters(tmp_path: Path) -> None:
     assert result.output.splitlines()[0] == "\\x1b[2J\\nDown{}"
 
 
-def test_explain_goes_on_after_a_line_that_is_no_alert() -> None:
+def test_explain_continues_after_a_line_that_is_not_an_alert() -> None:
     lines = ["[" * 100_000, '{"a": "\\ud800"}', '{"labels": {"a": "b"}, "at": "9999-12-31"}', '{"a": "true"}']
     result = run("explain", "--config", str(ROOT / "routes.yaml"), "--jsonl", given="\n".join(lines) + "\n")
     *bad, good = map(json.loads, result.stdout.splitlines())
@@ -110,19 +110,19 @@ def test_explain_goes_on_after_a_line_that_is_no_alert() -> None:
         ("nothing", "it is not JSON: expecting value at character 1"),
     ],
 )
-def test_a_line_that_is_no_alert_gets_an_error_in_words(line: str, words: str) -> None:
+def test_a_line_that_is_not_an_alert_gets_an_error_in_words(line: str, words: str) -> None:
     result = run("explain", "--config", str(ROOT / "routes.yaml"), "--jsonl", given=f"{line}\n")
     assert json.loads(result.stdout)["error"].startswith(words)
 
 
-def test_a_label_that_is_no_utf8_is_an_error() -> None:
+def test_a_label_that_is_not_utf8_is_an_error() -> None:
     result = run("explain", "--config", str(ROOT / "routes.yaml"), "alertname=a\udcff")
     assert "a label is not text" in result.output
     assert isinstance(result.exception, SystemExit)
 
 
 def test_firing_alerts_are_read_as_text(tmp_path: Path) -> None:
-    """YAML, and no numbers made of it: 1.10 is a label's text."""
+    """They are YAML, but numbers stay text: a label may be 1.10."""
     file = tmp_path / "firing.yaml"
     file.write_text("- {alertname: Down, version: 1.10, severity: critical, cluster: 010}\n")
     alert = ["alertname=Down", "cluster=010", "severity=warning"]

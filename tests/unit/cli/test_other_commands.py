@@ -9,7 +9,7 @@ import pytest
 from tests.unit.cli.commands import GOOD, ROOT, run
 
 
-def test_a_wanted_send_fails_where_nothing_is_sent(tmp_path: Path) -> None:
+def test_an_expected_send_fails_if_nothing_is_sent(tmp_path: Path) -> None:
     (tmp_path / "routes.yaml").write_text(GOOD)
     file = tmp_path / "routes.test.yaml"
     file.write_text("tests: [{name: t, at: 2026-11-20 22:41, alerts: [{labels: {a: b}, decisions: send}]}]\n")

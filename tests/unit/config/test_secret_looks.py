@@ -1,4 +1,4 @@
-"""Texts that are secrets by their looks, wherever they stand, as the channels describe them."""
+"""Texts that look like secrets are masked in any position. The channels define how secrets look."""
 
 import pytest
 
@@ -26,5 +26,5 @@ def test_what_looks_like_a_secret_is_masked(secret: str) -> None:
 @pytest.mark.parametrize(
     "text", ["https://logic.azure.com", "12:30", "docs of powerplatform.com", "2026-11-20T10:00"]
 )
-def test_other_texts_stay(text: str) -> None:
+def test_other_texts_are_not_masked(text: str) -> None:
     assert Secrets().mask(text) == text

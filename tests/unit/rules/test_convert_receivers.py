@@ -1,4 +1,4 @@
-"""Receivers of an alertmanager.yml: what send_resolved becomes."""
+"""Receivers of an alertmanager.yml: how ``send_resolved`` is imported."""
 
 import json
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ def sends_resolved(result: Converted) -> list[bool]:
 
 
 @pytest.mark.parametrize("key", CONFIGS)
-def test_explicit_send_resolved_false_is_taken_over(key: str) -> None:
+def test_an_explicit_send_resolved_false_is_imported(key: str) -> None:
     result = converted({key: [{**CONFIGS[key], "send_resolved": False}]})
     assert sends_resolved(result) == [False]
     assert "send_resolved" not in str(result.notes)

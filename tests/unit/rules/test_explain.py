@@ -1,4 +1,4 @@
-"""`explain` says what the service then does, and why."""
+"""`explain` shows what the service does with an alert, and why."""
 
 import json
 from datetime import datetime
@@ -96,7 +96,7 @@ _events = st.lists(st.tuples(_labels, st.booleans(), st.integers(0, 20 * 60)), m
 
 
 def placed(state: State, alert: str) -> dict[str, tuple[Any, ...]]:
-    """What the core keeps of an alert at each open conversation."""
+    """Return the state of an alert in each open conversation."""
     found: dict[str, tuple[Any, ...]] = {}
     for member in state.members:
         conversation = state.conversations[member.conversation_id]
@@ -119,7 +119,7 @@ def explained(answer: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
 
 @given(_rules, _events)
 @examples(50)
-def test_explain_equals_what_the_service_then_does(
+def test_explain_matches_what_the_service_does(
     rules: dict[str, Any], events: list[tuple[dict[str, str], bool, int]]
 ) -> None:
     config = loads(json.dumps(rules), name="routes.yaml", folder=ROOT, environ={}, now=FRIDAY_NOON)
@@ -153,7 +153,7 @@ def test_explain_equals_what_the_service_then_does(
 
 @given(_rules, _labels, st.integers(0, 7 * 24 * 60))
 @examples(60)
-def test_the_way_through_the_tree_ends_at_the_routes_that_take_the_alert(
+def test_the_steps_through_the_tree_end_at_the_routes_that_take_it(
     rules: dict[str, Any], labels: dict[str, str], minutes: int
 ) -> None:
     policy = loads(json.dumps(rules), name="routes.yaml", folder=ROOT, environ={}, now=FRIDAY_NOON).policy
@@ -174,8 +174,8 @@ def explainer(now: Millis = FRIDAY_NOON) -> Explainer:
     return Explainer(config.policy, ZoneInfo(config.timezone), now)
 
 
-def test_a_page_tells_the_way_the_hours_inhibition_and_decisions() -> None:
-    """The whole page, word for word."""
+def test_an_explanation_has_routes_hours_inhibition_and_decisions() -> None:
+    """The whole text, word for word."""
     text = (
         explainer(FRIDAY_NOON + 10 * HOUR)
         .labels(["alertname=DiskFull", 'cluster="eu-1"', "severity=warning"])
@@ -195,7 +195,7 @@ def test_the_alerts_of_a_webhook_fire_together() -> None:
     assert third.json["ended"]
 
 
-def test_a_line_that_can_not_be_used_says_so_and_the_next_is_answered() -> None:
+def test_an_unusable_line_gets_an_error_and_the_next_is_answered() -> None:
     asked = explainer()
     for line in (
         "{",
@@ -210,6 +210,6 @@ def test_a_line_that_can_not_be_used_says_so_and_the_next_is_answered() -> None:
 
 
 @pytest.mark.parametrize("word", ["severity", "severity!=critical", "severity=~a|b", "=x", ""])
-def test_what_is_no_label_is_refused_in_words(word: str) -> None:
+def test_a_word_that_is_not_a_label_is_refused_in_words(word: str) -> None:
     with pytest.raises(InputError, match="is not a label"):
         explainer().labels([word])
