@@ -236,10 +236,10 @@ class HttpTransport:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=self._timeout, connect=self._timeout / 2),
                 connector=aiohttp.TCPConnector(ssl=self._network.tls_context() or True),
-                trust_env=False,  # the network settings hold what the environment says
+                trust_env=False,  # the network settings have the proxies of the environment already
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": USER_AGENT},
-                middlewares=(refuse_redirect,),  # a library may not say allow_redirects=False
+                middlewares=(refuse_redirect,),  # for libraries that don't set allow_redirects=False
             )
         return self._session
 

@@ -12,7 +12,7 @@ from router.model import SECOND, Conversation, Millis, ShownAlert, Status
 from router.render import TemplateError, Templates
 from router.render.words import clip, line
 
-_MAX_SUMMARY_CHARS = 1_024
+_MAX_EVENT_SUMMARY_CHARS = 1_024
 _MAX_DEDUP_KEY_CHARS = 255
 # PagerDuty documents no limit for the other fields. These keep long labels from filling the event.
 _MAX_FIELD_CHARS = 1_024
@@ -95,7 +95,7 @@ def _payload(
         for names in (_SOURCE_LABELS, _COMPONENT_LABELS)
     )
     payload = {
-        "summary": clip(summary, _MAX_SUMMARY_CHARS) or _DEFAULT_SUMMARY,
+        "summary": clip(summary, _MAX_EVENT_SUMMARY_CHARS) or _DEFAULT_SUMMARY,
         "source": clip(source or values["scope"] or values["title"], _MAX_FIELD_CHARS) or _DEFAULT_SUMMARY,
         "severity": _severity(values["rank"], values["level"], len(levels)),
         "timestamp": _rfc3339(min(started)) if started else None,
@@ -135,4 +135,4 @@ def _rfc3339(at: Millis) -> str:
 
 
 def _with_note(summary: str, note: str) -> str:
-    return f"{clip(summary, _MAX_SUMMARY_CHARS - len(note) - 3)} ({note})"
+    return f"{clip(summary, _MAX_EVENT_SUMMARY_CHARS - len(note) - 3)} ({note})"

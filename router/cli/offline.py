@@ -137,7 +137,7 @@ def _print_explained(answers: list["Explained"], *, as_json: bool) -> None:
 def test(*, config: Path, files: tuple[Path, ...], report: Path | None, as_json: bool) -> None:
     """Test the rules with files of unit tests.
 
-    Without any file, the tests are those beside the rules: routes.test.yaml, and those of included files. Exit code 1
+    Without any file, it runs routes.test.yaml in the folder of routes.yaml, and the tests of included files. Exit code 1
     if a test fails, or can't be run.
     """
     from router.rules.units import junit, run_all

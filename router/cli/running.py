@@ -115,7 +115,7 @@ def serve(  # noqa: PLR0913  (click passes each option as an argument)
     if not math.isfinite(drain):
         raise click.BadParameter(f"{drain} is not a number of seconds", param_hint="--drain")
     if sample and not preview:
-        raise click.UsageError("--sample goes with --preview: it would page people")
+        raise click.UsageError("--sample needs --preview: otherwise it would page people")
     from router import logs
     from router.app import ServeOptions
     from router.cli.serving import serve_until_stopped

@@ -38,7 +38,7 @@ class Config:
     files: tuple[Path, ...] = ()
     """All files that were read, and the folders that were listed."""
     problems: tuple[Problem, ...] = ()
-    """Only if it was loaded with ``checking``: the warnings."""
+    """The warnings, if it was loaded with ``checking``; else empty."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """The texts of the files, with secrets masked, by name: for showing problems."""
     secret_files: Mapping[Path, FileIdentity] = field(default_factory=dict)
@@ -63,11 +63,11 @@ def load(
     path: Path, *, environ: Mapping[str, str], now: Millis, preview: bool = False, checking: bool = False,
     last_good: Mapping[str, str] | None = None,
 ) -> Config:  # fmt: skip
-    """Read a file and the files that it includes. A broken included file is used as it last was good, or left out.
+    """Read a file and the files that it includes. Of a broken included file, the last good version is used; if there is none, the file is left out.
 
     :param preview: nothing will be sent: missing variables, secrets and channel sections get made-up values
-    :param checking: nothing will be sent: ``problems`` of the result has what is missing, and the traps
-    :param last_good: by the name of an included file: ``Fragment.loaded.kept`` from when it was last in force
+    :param checking: nothing will be sent: ``problems`` of the result are the missing credentials, and the traps
+    :param last_good: ``Fragment.loaded.kept`` of the last version in force, by the name of the included file
     :raises ConfigError: with every mistake in the main file and its position
     """
     name = str(path)

@@ -39,7 +39,11 @@ class Builder:
         last_good: Mapping[str, str],
         read_before: tuple[Fragment, ...] | None = None,
     ) -> None:
-        """:param read_before: the included files as they were read before; None: they are read now"""
+        """
+        :param environ: the values of variables
+        :param last_good: see :func:`router.config.load`
+        :param read_before: the included files as they were read before; None: they are read now
+        """
         self.fragments: Fragments | None = None
         self.routes: Routes | None = None
         self._reader = reader
@@ -221,6 +225,7 @@ class Builder:
         return file.stale_after
 
     def sources(self) -> tuple[Source, ...]:
+        """Return the sources, and add an error for each name or credential that can't be used."""
         found: dict[str, Source] = {}
         credentials: dict[tuple[str | None, ...], str] = {}
         for index, model in enumerate(self.file.sources if self.file is not None else ()):

@@ -1,4 +1,4 @@
-"""The types of values in routes.yaml. Each accepts the valid forms, and has an error message for all others."""
+"""The types of values in routes.yaml. Each accepts the valid forms, and refuses others with a message for people."""
 
 import difflib
 import re

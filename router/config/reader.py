@@ -78,6 +78,7 @@ class Reader:
                     return None
 
     def is_known(self, name: str, known: Collection[str], where: Location, what: str) -> bool:
+        """Return whether a name is known; add an error if it is not. :param what: what the name is for, e.g. "receiver"."""
         if name in known:
             return True
         todo = did_you_mean(name, known, f"the {'countries' if what == 'country' else what + 's'} are")
@@ -85,6 +86,7 @@ class Reader:
         return False
 
     def validate(self, model: type[M], data: Any, where: Location, context: Any = None) -> M | None:
+        """Return data as a model; None: it is invalid, and the errors are added."""
         try:
             return model.model_validate({} if data is None else data, context=context)
         except ValidationError as error:
@@ -93,6 +95,7 @@ class Reader:
             return None
 
     def explain(self, model: type[BaseModel], detail: ErrorDetails, where: Location) -> None:
+        """Add an error for a finding of pydantic. :param where: the location of the model's data"""
         location = (*where, *detail["loc"])
         if detail["type"] == "extra_forbidden":
             key = str(detail["loc"][-1])

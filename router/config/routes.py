@@ -55,6 +55,11 @@ class Routes:
         self._mount = mount
 
     def build(self, model: RouteModel, path: str, where: Location, above: Inherited) -> Route:
+        """Return a route with the routes below it.
+
+        :param path: the name of the route in decisions, like ``route.routes[0]``
+        :param above: what it inherits
+        """
         self.locations[path] = where
         problem = self._reader.document.add_error
         receiver = above.receiver

@@ -56,7 +56,7 @@ def convert_text(text: str, name: str = "alertmanager.yml", *, now: Millis | Non
 
 
 def _header(name: str, variables: list[str], left_out: list[str]) -> Iterator[str]:
-    yield f"# Made from {_printable(Path(name).name)} by `alert-router import`; docs/importing.md says how to go on."
+    yield f"# Made from {_printable(Path(name).name)} by `alert-router import`; docs/importing.md has the next steps."
     if variables:
         yield "# Set these variables:"
         yield from (f"#   {variable}" for variable in variables)

@@ -133,18 +133,19 @@ class Outcome:
 
 
 def run_all(config: Path, files: tuple[Path, ...], now: Millis) -> list[Outcome]:
-    """Run the tests of these files. Without any, run those in the folders of the rules and of the files that they include.
+    """Run the tests of these files. Without any, run those of the main file and of the included files: the tests of
+    ``NAME.yaml`` are in ``NAME.test.yaml`` in the same folder.
 
     :raises ConfigError: there are no tests, or the tests or the rules can't be used
     """
     if not files:
         rules = load(config, environ={}, now=now, preview=True)
-        beside = [
+        in_same_folders = [
             path.with_name(path.stem + TESTS) for path in (config, *(each.file for each in rules.fragments))
         ]
-        files = tuple(path for path in dict.fromkeys(beside) if path.is_file())
+        files = tuple(path for path in dict.fromkeys(in_same_folders) if path.is_file())
     if not files:
-        todo = f"write {config.stem}{TESTS} beside it, or name the files"
+        todo = f"write {config.stem}{TESTS} in the same folder, or name the files"
         raise ConfigError([Problem(str(config), 1, 1, "there are no tests for these rules", todo)])
     return [outcome for path in files for outcome in run(path, now)]
 

@@ -96,7 +96,7 @@ def test_a_mistake_in_a_file_of_tests_has_its_position(tmp_path: Path, text: str
 def test_rules_without_tests_are_an_error_with_advice(tmp_path: Path) -> None:
     (tmp_path / "routes.yaml").write_text(GOOD)
     result = run("test", "--config", str(tmp_path / "routes.yaml"))
-    assert (result.exit_code, "write routes.test.yaml beside it" in result.output) == (1, True)
+    assert (result.exit_code, "write routes.test.yaml in the same folder" in result.output) == (1, True)
 
 
 def test_schedule_draws_the_days_asked_for() -> None:
