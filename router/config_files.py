@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from router.clock import Clock
-from router.config import Config, FileIdentity, identify_file, load, load_secrets_again
+from router.config import Config, FileIdentity, has_changed, identify_file, load, load_secrets_again
 from router.render import Templates
 from router.threads import Threads
 
@@ -61,8 +61,7 @@ class ConfigFiles:
 
     async def secrets_changed(self, loaded: LoadedConfig) -> bool:
         """Return whether a file of secrets has changed since it was read for a configuration."""
-        now = await self.signature(loaded.config.secret_files)
-        return now != tuple((str(path), was) for path, was in loaded.config.secret_files.items())
+        return await self._threads.run(_any_changed, loaded.config.secret_files)
 
     def close(self) -> None:
         self._threads.shutdown()
@@ -87,3 +86,7 @@ class ConfigFiles:
 
 def _signature(files: Iterable[Path]) -> Signature:
     return tuple((str(path), identify_file(path)) for path in files)
+
+
+def _any_changed(files: Mapping[Path, FileIdentity]) -> bool:
+    return any(has_changed(path, before) for path, before in files.items())
