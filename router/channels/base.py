@@ -259,6 +259,7 @@ class ChannelSpec:
             rate=rate_in_force(options.rate, default.rate),
             max_concurrency=options.max_concurrency or default.max_concurrency,
             storm_above=above or default.storm_above,
+            counts_edits=default.counts_edits,
         )
 
     def shared_of(self, settings: ChannelSettings | None) -> SharedLimits:

@@ -139,7 +139,7 @@ class DiscordAttempt:
         """Edit stale messages, post missing ones, and delete those that are not needed any more.
 
         :param now: epoch milliseconds
-        :raises aiohttp.ClientError: or another of :data:`router.channels.http.FAULTS`
+        :raises aiohttp.ClientError: or another of :data:`router.channels.http_faults.REQUEST_FAULTS`
         """
         for number in self._order(len(messages)):
             message = messages[number]

@@ -288,7 +288,8 @@ class Lane:
     def buckets(self, call: Call) -> tuple[TokenBucket, ...]:
         """Return the token buckets from which a call of this kind takes a token: the lane's own and the shared ones."""
         shared = self._shared.buckets(call)
-        return (self._bucket, *shared) if call is Call.POST else shared
+        takes_own = call is Call.POST or (call is Call.EDIT and self.destination.limits.counts_edits)
+        return (self._bucket, *shared) if takes_own else shared
 
     # Outcomes.
 

@@ -47,6 +47,8 @@ class LaneLimits:
     """The maximum number of deliveries to the destination at the same time."""
     storm_above: int = 60
     """A storm begins when more conversations than this are due."""
+    counts_edits: bool = False
+    """The rate is for posts and edits together; otherwise for posts."""
 
 
 @dataclass(frozen=True, slots=True)
