@@ -18,7 +18,7 @@ from router.network import Network
 
 
 class ActiveConfig:
-    """Holds what lanes work by: the configuration in force, its templates and its open channels."""
+    """Holds the configuration in force, its templates and its open channels."""
 
     def __init__(self, loaded: LoadedConfig, outbox: Outbox | None) -> None:
         """:param outbox: gets all messages of a preview instead of the providers; None: messages are sent"""

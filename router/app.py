@@ -1,4 +1,4 @@
-"""The composition root: builds every room, starts them in order, and stops them in reverse."""
+"""The composition root: builds every part of the service, starts the parts in order, and stops them in reverse."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 
 from router.active_config import ActiveConfig
+from router.alertmanager_client import AlertmanagerClient
 from router.channels import REGISTRY
 from router.channels.outbox import Outbox
 from router.clock import Clock, SystemClock
@@ -36,7 +37,7 @@ log = structlog.get_logger(__name__)
 # Libraries look up names in the loop's default pool, and a name server that does not answer keeps a thread for 20 s
 # and more. So the pool has a thread for each name that routes.yaml may give, and all other work has pools of its own.
 _NAME_THREADS = 256
-# The part of a stop's time that the lanes may use to send what is due. The rest is for what ends after them.
+# The share of the time of a stop in which the lanes may send what is due. The rest is for the parts that end after them.
 _LANES_SHARE = 0.75
 
 
@@ -82,7 +83,7 @@ class Service:
     async def open(
         cls, options: ServeOptions, environ: Mapping[str, str], clock: Clock | None = None
     ) -> "Service":
-        """Build every room, adopt the rules and listen. From then on webhooks are accepted.
+        """Build every part, adopt the rules and listen. From then on, webhooks are accepted.
 
         :raises ConfigError: with every mistake in routes.yaml
         :raises TemplateError: the templates can't be used
@@ -153,7 +154,7 @@ async def _build(
     )  # fmt: skip
     reconciler = Reconciler(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, wake=lanes.wake,
-        counting_since=clock_watch.look, network=active.network, preview=options.preview,
+        counting_since=clock_watch.look, client=AlertmanagerClient(active.network), preview=options.preview,
     )  # fmt: skip
     undecided = Undecided(store, clock, metrics, active.policy, lanes.wake)
     maintenance = Maintenance(store, clock, metrics, active.retention, active.policy)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from router.model import SECOND, Millis
 
-# However long a wait is, the clocks are compared after this time.
+# During a long wait, the clocks are compared at this interval.
 _COMPARE_SECONDS = 1.0
 STEP: Millis = SECOND
 """A smaller difference is a correction by NTP and not a step."""

@@ -12,7 +12,7 @@ from router.store import BEAT, StoreUnavailable, Timekeeping
 
 log = structlog.get_logger(__name__)
 
-# A smaller step forward is harmless: what it ends too early does not matter.
+# A smaller step forward is ignored. It ends waits too early by less than this, which does no harm.
 _FORWARD_STEP: Millis = MINUTE
 
 

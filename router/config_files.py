@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from router.clock import Clock
-from router.config import Config, FileIdentity, identify_file, load, load_secrets_again
+from router.config import Config, FileIdentity, has_changed, identify_file, load, load_secrets_again
 from router.render import Templates
 from router.threads import Threads
 
-_THREADS = 4
+_FILE_THREADS = 4
 Signature = tuple[tuple[str, FileIdentity], ...]
 
 
@@ -32,27 +32,27 @@ class ConfigFiles:
         self._environ = environ
         self._clock = clock
         self._preview = preview
-        self._threads = Threads("files", _THREADS)
+        self._threads = Threads("files", _FILE_THREADS)
 
     async def load(self, last_good: Mapping[str, str]) -> LoadedConfig:
         """Read all files.
 
-        :param last_good: by name, the included files as they were last good
+        :param last_good: the last good text of each included file, by name
         :raises ConfigError: with every mistake in routes.yaml
         :raises TemplateError: the templates can't be used
         """
         return await self._threads.run(self._load, last_good)
 
     async def load_secrets(self, before: LoadedConfig, last_good: Mapping[str, str]) -> LoadedConfig:
-        """Read only the files of secrets. The texts of the rules and the templates stay those of ``before``, because a
-        person may be editing the files.
+        """Read only the files of secrets. The rules and the templates stay those of ``before``, because a person may be editing
+        their files.
 
         :raises ConfigError: a secret can't be used
         """
         return await self._threads.run(self._load_secrets, before, last_good)
 
     async def signature(self, files: Iterable[Path]) -> Signature:
-        """Return what changes when one of the files changes, appears or disappears.
+        """Return a value that changes when one of the files changes, appears or disappears.
 
         Links are followed: Kubernetes puts a new version of a secret in place by swapping a link. A folder changes when
         a file in it appears or disappears.
@@ -61,8 +61,7 @@ class ConfigFiles:
 
     async def secrets_changed(self, loaded: LoadedConfig) -> bool:
         """Return whether a file of secrets has changed since it was read for a configuration."""
-        now = await self.signature(loaded.config.secret_files)
-        return now != tuple((str(path), was) for path, was in loaded.config.secret_files.items())
+        return await self._threads.run(_any_changed, loaded.config.secret_files)
 
     def close(self) -> None:
         self._threads.shutdown()
@@ -87,3 +86,7 @@ class ConfigFiles:
 
 def _signature(files: Iterable[Path]) -> Signature:
     return tuple((str(path), identify_file(path)) for path in files)
+
+
+def _any_changed(files: Mapping[Path, FileIdentity]) -> bool:
+    return any(has_changed(path, before) for path, before in files.items())

@@ -29,7 +29,7 @@ class Histogram:
         child.text = None
 
     def text(self) -> Iterator[str]:
-        """See https://prometheus.io/docs/instrumenting/exposition_formats/#text-format-details."""
+        """Yield the text: https://prometheus.io/docs/instrumenting/exposition_formats/#text-format-details."""
         yield self._head
         for child in self._children.values():
             if child.text is None:  # otherwise nothing was observed since the last scrape

@@ -1,4 +1,4 @@
-"""Turns bytes into a JSON value. Lenient: accepts raw newlines in texts, and bytes that are no UTF-8.
+"""Parses bytes into a JSON value. Lenient: accepts raw newlines in texts, and bytes that are no UTF-8.
 
 The texts of the result have no NUL and no lone surrogates, which no database and no provider accepts.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 _UNFIT = re.compile("[\0\ud800-\udfff]")
-# The escapes of these in JSON. Only these: nearly every body has some escape, because Go writes & as \u0026.
+# Their escapes in JSON. Other escapes do not count: nearly every body has some, because Go writes & as \u0026.
 _ESCAPED = re.compile(r"\\u(?:0000|[dD])")
 _SPACE = re.compile(r"[ \t\n\r]*")
 _LENIENT = json.JSONDecoder(strict=False)

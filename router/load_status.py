@@ -33,7 +33,7 @@ class LoadStatus:
         self._secrets_error: str | None = None
         """Why the last load of only the secrets failed, if no load has succeeded since."""
         self._unfinished_error: str | None = None
-        """Why the rules in force could not be followed completely; None: nothing of that is left to do."""
+        """Why the rules in force are not followed completely; None: nothing has failed, or it has succeeded since."""
         self.phase: Phase | None = None
         """What is left to do until all firing alerts are judged by the rules in force; None: nothing."""
 

@@ -47,8 +47,8 @@ def configure(form: str, level: str, *, colors: bool = False) -> None:
 
 
 def flush_streams() -> None:
-    """Flush the output before the process ends. If no program reads it any more, drop it: that must not change the exit
-    code.
+    """Flush the output before the process ends. If no program reads the output any more, drop it, because that must not change
+    the exit code.
     """
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -22,7 +22,9 @@ else:
         """
 
         async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> list[Any]:
-            if _is_address(host):  # each connection asks once more, and an address needs no server
+            if _is_address(
+                host
+            ):  # an address needs no name server; each connection looks its address up again
                 return socket.getaddrinfo(host, port, **options)
             return await self.run_in_executor(None, lambda: socket.getaddrinfo(host, port, **options))
 

@@ -1,7 +1,7 @@
 """The regular work in the background: checks and pruning.
 
 Every minute, the state and the new part of the ledger are checked. Every hour, expired rows are pruned and the whole ledger
-is checked. A long history takes minutes; the other checks wait for that.
+is checked. Checking a long history takes minutes; meanwhile, the other checks wait.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class Maintenance:
         self._retention = retention
         self._policy = policy
         self._balance: Balance | None = None
-        """The last one; None: the next check reads the whole ledger."""
+        """The last result; None: the next check reads the whole ledger."""
         self.integrity: Integrity | None = None
         """The result of the last check; None: there was none yet."""
         # Times of the monotonic clock.
@@ -67,8 +67,8 @@ class Maintenance:
             await self._clock.wait(never, self._clock.now() + MINUTE)
 
     async def _check(self) -> None:
-        """Check the part of the ledger that is new since the last check. Check all of it after a start, after
-        pruning, and while it does not balance.
+        """Check the part of the ledger that is new since the last check. Check all of it after a start, after pruning, and
+        while it does not balance.
         """
         last = self._balance if self._balance is not None and not self._balance.off else None
         found = await self._store.balance(last)
@@ -80,7 +80,7 @@ class Maintenance:
         await self._check_integrity(is_whole=last is None)
 
     async def _check_integrity(self, *, is_whole: bool) -> None:
-        """:param is_whole: also the counters, which are compared with the whole history"""
+        """Check the integrity. :param is_whole: also compare the counters with the whole history"""
         before = self.integrity
         found = await self._store.integrity(self._clock.now(), None if is_whole else before)
         for name, meaning in _FAULTS.items():

@@ -6,9 +6,9 @@ from prometheus_client import Counter, Gauge
 
 from router.histogram import Histogram
 
-# From a commit and a provider's answer, up to an outage of a morning.
+# In seconds: from the time of a commit and a provider's answer, up to an outage of some hours.
 _DELIVERY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400)
-# Up to what no job and no batch should need.
+# In seconds: up to a time that no job and no batch should need.
 _JOB_BUCKETS = (0.0001, 0.0005, 0.002, 0.01, 0.03, 0.1, 0.5, 2.5)
 _HTTP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
@@ -19,90 +19,92 @@ class Definition:
 
     type: type[Counter] | type[Gauge] | type[Histogram]
     name: str
-    """A counter's without ``_total``, which the library adds."""
+    """For a counter: without ``_total``, which the library adds."""
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
-    """Upper bounds of a histogram's, in order."""
+    """The upper bounds of a histogram's buckets, in order."""
 
 
 _DESTINATION = ("destination",)
 _CHANNEL_AND_DESTINATION = ("channel", "destination")
 
-WEBHOOKS = Definition(
+WEBHOOKS_TOTAL = Definition(
     Counter, "alert_router_webhooks", "Webhooks, by source and outcome.", ("source", "outcome")
 )
-QUARANTINED = Definition(
+QUARANTINED_TOTAL = Definition(
     Counter, "alert_router_quarantined", "Webhooks kept in quarantine because a part of them can't be used."
 )
 UNDECIDED = Definition(
     Gauge, "alert_router_undecided_alerts", "Alerts of large webhooks that are kept and not decided yet."
 )
-CHANGES = Definition(Counter, "alert_router_changes", "Accepted alert changes.", ("source", "kind", "level"))
-UNKNOWN_SEVERITY = Definition(
+CHANGES_TOTAL = Definition(
+    Counter, "alert_router_changes", "Accepted alert changes.", ("source", "kind", "level")
+)
+UNKNOWN_SEVERITY_TOTAL = Definition(
     Counter,
     "alert_router_unknown_severity",
     "Accepted changes whose severity label is no known level. They get the default level.",
     ("source",),
 )
-DECISIONS = Definition(
+DECISIONS_TOTAL = Definition(
     Counter,
     "alert_router_decisions",
     "Decisions of the rules, by destination.",
     ("destination", "decision"),
 )
-DELIVERIES = Definition(
+DELIVERIES_TOTAL = Definition(
     Counter,
     "alert_router_deliveries",
     "Delivery attempts, by outcome.",
     (*_CHANNEL_AND_DESTINATION, "outcome"),
 )
-DELIVERY_FAILURES = Definition(
+DELIVERY_FAILURES_TOTAL = Definition(
     Counter,
     "alert_router_delivery_failures",
     "Failed delivery attempts, by reason.",
     (*_CHANNEL_AND_DESTINATION, "reason"),
 )
-POSSIBLE_DUPLICATES = Definition(
+POSSIBLE_DUPLICATES_TOTAL = Definition(
     Counter,
     "alert_router_possible_duplicates",
     "Deliveries after an attempt without an answer, at a provider without deduplication.",
     _CHANNEL_AND_DESTINATION,
 )
-FALLBACKS = Definition(
+FALLBACKS_TOTAL = Definition(
     Counter,
     "alert_router_template_fallbacks",
     "Messages sent as plain text because their template failed.",
     ("channel",),
 )
-RECONCILE_FAILURES = Definition(
+RECONCILE_FAILURES_TOTAL = Definition(
     Counter,
     "alert_router_reconcile_failures",
     "Requests to Alertmanager's API that failed, by source.",
     ("source",),
 )
-BACKLOG = Definition(
+LANE_BACKLOG = Definition(
     Gauge, "alert_router_backlog", "Conversations that are due and not sent yet.", _DESTINATION
 )
-OLDEST_PENDING = Definition(
+LANE_OLDEST_PENDING = Definition(
     Gauge,
     "alert_router_oldest_pending_age_seconds",
     "How long the oldest conversation of the backlog has been due.",
     _DESTINATION,
 )
-BACKLOG_SECONDS = Definition(
+LANE_BACKLOG_SECONDS = Definition(
     Gauge,
     "alert_router_backlog_seconds",
     "How long it takes to send the backlog at the lane's rate, including a pause.",
     _DESTINATION,
 )
-DEAD_LETTERS = Definition(
+LANE_DEAD_LETTERS = Definition(
     Gauge,
     "alert_router_dead_letters",
     "Conversations, and recipients of conversations, that were given up and are not settled yet.",
     _DESTINATION,
 )
-DESTINATION_BROKEN = Definition(
+LANE_BROKEN = Definition(
     Gauge,
     "alert_router_destination_broken",
     "1 if a destination is reported: a person has to repair it, or no delivery succeeds.",
@@ -152,7 +154,7 @@ MISCOUNTED = Definition(
     "alert_router_miscounted_counters",
     "Counters of the store that differ from the sum of their rows. More than zero is a bug.",
 )
-HTTP_REQUESTS = Definition(Counter, "http_requests", "HTTP requests.", ("method", "path", "code"))
+HTTP_REQUESTS_TOTAL = Definition(Counter, "http_requests", "HTTP requests.", ("method", "path", "code"))
 ACCEPT_TO_DELIVERED = Definition(
     Histogram,
     "alert_router_accept_to_delivered_seconds",

@@ -24,8 +24,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 # Reasons come from tables. Beyond this many, those that a provider makes up count as "other".
 _MAX_REASONS = 100
-_OF_LANES = (
-    table.BACKLOG, table.OLDEST_PENDING, table.BACKLOG_SECONDS, table.DEAD_LETTERS, table.DESTINATION_BROKEN,
+_LANE_METRICS = (
+    table.LANE_BACKLOG, table.LANE_OLDEST_PENDING, table.LANE_BACKLOG_SECONDS, table.LANE_DEAD_LETTERS, table.LANE_BROKEN,
 )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ class Metrics:
         """The destinations that the gauges show."""
         self._made: dict[Definition, Any] = {}
         self._children: dict[tuple[Definition, tuple[Any, ...]], Any] = {}
-        """The metrics by the values of their labels."""
+        """Each metric with given values of its labels."""
         self._histograms: list[Histogram] = []
         self._families: list[Family] = []
         for each in table.ALL_METRICS if enabled else ():
@@ -85,11 +85,11 @@ class Metrics:
     # Webhooks and decisions.
 
     def webhook(self, source: str, outcome: str) -> None:
-        """:param outcome: accepted, quarantined, unauthorized, too_large, unsupported or unavailable"""
-        self._count(table.WEBHOOKS, source, outcome)
+        """Count a webhook. :param outcome: accepted, quarantined, unauthorized, too_large, unsupported or unavailable"""
+        self._count(table.WEBHOOKS_TOTAL, source, outcome)
 
     def quarantined(self) -> None:
-        self._count(table.QUARANTINED)
+        self._count(table.QUARANTINED_TOTAL)
 
     def undecided(self, alerts: int) -> None:
         self._set(table.UNDECIDED, alerts)
@@ -109,27 +109,27 @@ class Metrics:
         if not self.enabled:
             return
         for (kind, level, is_known), times in _tally(changes).items():
-            self._count(table.CHANGES, source, kind, level, by=times)
+            self._count(table.CHANGES_TOTAL, source, kind, level, by=times)
             if not is_known:
-                self._count(table.UNKNOWN_SEVERITY, source, by=times)
+                self._count(table.UNKNOWN_SEVERITY_TOTAL, source, by=times)
         for (destination, decision), times in _tally(decisions).items():
-            self._count(table.DECISIONS, destination, decision, by=times)
+            self._count(table.DECISIONS_TOTAL, destination, decision, by=times)
 
     # Deliveries.
 
     def delivery(self, channel: str, destination: str, outcome: str, reason: str = "") -> None:
-        self._count(table.DELIVERIES, channel, destination, outcome)
+        self._count(table.DELIVERIES_TOTAL, channel, destination, outcome)
         if reason:
-            self._count(table.DELIVERY_FAILURES, channel, destination, self._bounded(reason))
+            self._count(table.DELIVERY_FAILURES_TOTAL, channel, destination, self._bounded(reason))
 
     def possible_duplicate(self, channel: str, destination: str) -> None:
-        self._count(table.POSSIBLE_DUPLICATES, channel, destination)
+        self._count(table.POSSIBLE_DUPLICATES_TOTAL, channel, destination)
 
     def delivered_after(self, channel: str, destination: str, seconds: float) -> None:
         self._observe(table.ACCEPT_TO_DELIVERED, seconds, channel, destination)
 
     def fallback(self, channel: str) -> None:
-        self._count(table.FALLBACKS, channel)
+        self._count(table.FALLBACKS_TOTAL, channel)
 
     # The configuration.
 
@@ -146,7 +146,7 @@ class Metrics:
         self._set(table.RULES_APPLIED, is_complete)
 
     def fragments(self, good: Mapping[str, bool]) -> None:
-        """:param good: by name of each included file: whether its last load succeeded"""
+        """Show whether the last load of each included file succeeded. :param good: by the name of the file"""
         if not self.enabled:
             return
         definition = table.FRAGMENT_SUCCESSFUL
@@ -164,7 +164,7 @@ class Metrics:
             self._observe(table.JOB_SECONDS, taken, kind)
 
     def reconcile_failed(self, source: str) -> None:
-        self._count(table.RECONCILE_FAILURES, source)
+        self._count(table.RECONCILE_FAILURES_TOTAL, source)
 
     def imbalance(self, difference: int) -> None:
         self._set(table.LEDGER_IMBALANCE, difference)
@@ -175,8 +175,8 @@ class Metrics:
         self._set(table.MISCOUNTED, miscounted)
 
     def request(self, method: str, path: str, code: int, seconds: float) -> None:
-        """:param path: the route's template, never the path of the request"""
-        self._count(table.HTTP_REQUESTS, method, path, code)
+        """Count an HTTP request. :param path: the route's template, never the path of the request"""
+        self._count(table.HTTP_REQUESTS_TOTAL, method, path, code)
         self._observe(table.HTTP_SECONDS, seconds, method, path)
 
     # What Prometheus scrapes.
@@ -187,13 +187,17 @@ class Metrics:
         for lane in lanes or ():
             key, is_due = lane["destination"], lane["backlog"] > 0
             shown.add(key)
-            self._set(table.BACKLOG, lane["backlog"], key)
-            self._set(table.OLDEST_PENDING, max(0, now - lane["oldest_at"]) / SECOND if is_due else 0, key)
-            self._set(table.BACKLOG_SECONDS, max(0, lane["empty_at"] - now) / SECOND if is_due else 0, key)
-            self._set(table.DEAD_LETTERS, lane["dead"], key)
-            self._set(table.DESTINATION_BROKEN, lane["broken_since"] is not None, key)
+            self._set(table.LANE_BACKLOG, lane["backlog"], key)
+            self._set(
+                table.LANE_OLDEST_PENDING, max(0, now - lane["oldest_at"]) / SECOND if is_due else 0, key
+            )
+            self._set(
+                table.LANE_BACKLOG_SECONDS, max(0, lane["empty_at"] - now) / SECOND if is_due else 0, key
+            )
+            self._set(table.LANE_DEAD_LETTERS, lane["dead"], key)
+            self._set(table.LANE_BROKEN, lane["broken_since"] is not None, key)
         for key in self._lanes - shown:
-            for definition in _OF_LANES:
+            for definition in _LANE_METRICS:
                 self._made[definition].remove(key)
                 del self._children[definition, (key,)]
         self._lanes = shown

@@ -1,7 +1,7 @@
 """How the router reaches other servers: through which proxy, and which certificate authorities it trusts.
 
-Everything that connects to a server obeys it alike: the channels and the questions to Alertmanager. It is made once, when
-routes.yaml is loaded, from its section ``network:`` and from the environment.
+The channels and the client of Alertmanager use the same settings. They are made once, when routes.yaml is loaded, from its
+section ``network:`` and from the environment.
 """
 
 import ipaddress
@@ -46,10 +46,10 @@ class ProxyException:
 
 
 def parse_exception(entry: str) -> ProxyException:
-    """Read one entry of NO_PROXY, as Go does: https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config
+    """Parse one entry of NO_PROXY, as Go does: https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config
 
-    ``*``; a domain, which includes its subdomains; ``.domain`` or ``*.domain``, which is its subdomains alone; an IP
-    address; a CIDR block. All but the first may have a ``:port``, an IPv6 address then stands in brackets.
+    An entry is one of: ``*``; a domain, which includes its subdomains; ``.domain`` or ``*.domain``, which is its subdomains
+    alone; an IP address; a CIDR block. All but the first may have a ``:port``; then an IPv6 address is in brackets.
 
     :raises ValueError: the entry is none of these
     """
@@ -62,7 +62,7 @@ def parse_exception(entry: str) -> ProxyException:
     if (found := _PORT.fullmatch(text)) is not None:
         host, port = found["host"], int(found["port"])
         if not 0 < port < 65_536:
-            raise ValueError("has a port that can't be; write one from 1 to 65535")
+            raise ValueError("has an invalid port; write one from 1 to 65535")
     if (network := _network(host.removeprefix("[").removesuffix("]"))) is not None:
         return ProxyException(network=network, port=port)
     if "/" in host:
@@ -100,13 +100,13 @@ class Proxies:
     http: str | None = field(default=None, repr=False)
     https: str | None = field(default=None, repr=False)
     other: str | None = field(default=None, repr=False)
-    """The proxy for connections other than HTTP, which are those of mail."""
+    """The proxy for connections other than HTTP. Only mail makes these."""
     exceptions: tuple[ProxyException, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The settings in force. Two that are equal reach every server in the same way."""
+    """The network settings of a configuration. Equal settings reach every server in the same way."""
 
     proxies: Proxies = Proxies()
     ca_certificates: str = field(default="", repr=False)
@@ -134,7 +134,11 @@ class Network:
         return any(each.matches(host, port) for each in self.proxies.exceptions)
 
     def tls_context(self) -> ssl.SSLContext | None:
-        """Return what verifies servers: the system's authorities and ours; None: each library's own default does."""
+        """Return a new context that trusts the system's authorities and :attr:`ca_certificates`; None: there are no
+        certificates, so each library's own default is used.
+
+        It takes about 20 ms. Libraries do not share a context, because urllib3 changes the one that it is given.
+        """
         if not self.ca_certificates:
             return None
         context = ssl.create_default_context()
@@ -143,7 +147,7 @@ class Network:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no message may show: the credentials of the proxies, in each form in which a library may quote them.
+        """The texts that no message may show: the credentials of the proxies, in each form in which a library may quote them.
 
         A user without a password is a secret as well, because some proxies take a token there.
         """
@@ -169,11 +173,11 @@ def _forms(part: str) -> set[str]:
 
 
 DIRECT = Network()
-"""Connects directly, and trusts what each library trusts."""
+"""No proxies, and no authorities beside those that each library trusts."""
 
 
 def check_certificates(pem: str) -> None:
-    """:raises ValueError: the text holds no certificate, or one that is broken"""
+    """Check the text of a file of certificates. :raises ValueError: it has no certificate, or a broken one"""
     if _CERTIFICATE not in pem:
         raise ValueError("has no certificate in it")
     try:
@@ -188,7 +192,8 @@ def proxies_of(
     proxy_url: str | None = None,
     no_proxy: Iterable[ProxyException] | None = None,
 ) -> tuple[Proxies, tuple[str, ...]]:
-    """Return the proxies by the settings and the environment, and what of the environment is ignored, for people.
+    """Return the proxies that the settings and the environment name, and in words the parts of the environment that are
+    ignored.
 
     HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY count in upper and lower case; the lower case wins, as in curl. An
     empty variable counts as one that is not set.

@@ -1,4 +1,4 @@
-"""Turns bytes into a Webhook, or raises a ParseError. Pure and lenient: an entry that can be an alert becomes one.
+"""Parses bytes into a Webhook, or raises a ParseError. Pure and lenient: every entry that may be an alert becomes one.
 
 It understands Alertmanager's version 4 (and 3), and Grafana's variant of it.
 https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
@@ -28,7 +28,7 @@ _LINK_FIELDS = frozenset(_LINK_FIELD_OF.values())
 _FIRST_MOMENT: Millis = 0  # Go's zero time and anything else before 1970 means "not given"
 _LAST_MOMENT: Millis = 253_402_300_799 * SECOND  # the end of 9999
 _MAX_EPOCH_SECONDS = 10**11  # epoch numbers above are milliseconds
-_MAX_TIME_CHARS = 64  # characters
+_MAX_TIME_CHARS = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MAX_TRUNCATED = 2**31 - 1  # what every database's integer holds
@@ -289,7 +289,7 @@ def _derived_group(group_labels: Labels, alerts: Mapping[str, Alert]) -> str:
 
 
 def _in_order(alerts: Mapping[str, Alert], several: Mapping[str, list[Alert]]) -> tuple[Alert, ...]:
-    """Return the alerts of the body. If one is there several times, the last of them is the one that counts."""
+    """Return the alerts in the order of the body. If an alert has several entries, see :func:`_last_word`."""
     return tuple(
         [
             each

@@ -27,7 +27,7 @@ def start_on_friday_night(clock: SystemClock, timezone: str) -> None:
 
 
 class Preview:
-    """Answers what the preview's page asks of the service."""
+    """Provides what the preview's page shows."""
 
     def __init__(self, outbox: Outbox, store: Store, clock: Clock, active: ActiveConfig) -> None:
         self.context = PreviewContext(outbox, active.timezone, self._digests, self._jumps)

@@ -1,30 +1,22 @@
 """Asks Alertmanager which alerts still fire: at an interval, and just before held alerts are released."""
 
 import asyncio
-import base64
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
+from collections.abc import Awaitable, Callable, Iterable
 from urllib.parse import urlsplit
 
-import aiohttp
 import structlog
-from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
 
+from router.alertmanager_client import AlertmanagerClient
 from router.clock import Clock
 from router.decide import Policy
 from router.metrics import Metrics
-from router.model import MINUTE, SECOND, Alertmanager, Millis, Source, identity_of
-from router.network import DIRECT, Network
-from router.store import Answer, Listening, Receipt, Reported, Store, StoreUnavailable
+from router.model import MINUTE, SECOND, Alertmanager, Millis, Source
+from router.store import Answer, Listening, Receipt, Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
-# Alertmanager is asked this long before held alerts are released, and has this long to answer.
+# How long before held alerts are released Alertmanager is asked. That is longer than a request may take.
 _ASK_BEFORE_OPENING: Millis = 10 * SECOND
-_TIMEOUT = aiohttp.ClientTimeout(total=5)
 # How often to look for alerts that are no longer repeated, and for new openings of held alerts.
 _LOOK_EVERY: Millis = 30 * SECOND
 # After this time without an answer, the last answer no longer counts. After a start, Alertmanager has this time to send
@@ -32,150 +24,10 @@ _LOOK_EVERY: Millis = 30 * SECOND
 _GRACE: Millis = 15 * MINUTE
 
 
-class _Status(BaseModel):
-    """https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml (alertStatus)"""
-
-    state: str
-    silenced_by: list[str] = Field(alias="silencedBy")
-    inhibited_by: list[str] = Field(alias="inhibitedBy")
-
-    @property
-    def withheld(self) -> str | None:
-        """Why Alertmanager sends no notification; None: it does."""
-        if self.state != "suppressed":
-            return None
-        how = "silenced" if self.silenced_by else "inhibited" if self.inhibited_by else "muted"
-        return f"{how} in Alertmanager"
-
-
-class _Alert(BaseModel):
-    """https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml (gettableAlert)"""
-
-    labels: dict[str, str]
-    starts_at: AwareDatetime = Field(alias="startsAt")
-    updated_at: AwareDatetime | None = Field(default=None, alias="updatedAt")
-    status: _Status
-
-
-_ANSWER = TypeAdapter(list[_Alert])
-_QUERY = dict.fromkeys(("active", "silenced", "inhibited", "unprocessed"), "true")
-
-
-class PeerError(Exception):
-    """A peer did not answer. The text says why, without the address."""
-
-
-@dataclass(frozen=True, slots=True)
-class PeerAnswers:
-    """The answers of the peers of a source's Alertmanager. Peers that did not answer are left out of the comparison."""
-
-    alerts: Mapping[str, Reported]
-    """The alerts that at least one peer lists, by identity."""
-    peers: frozenset[str]
-    """The URLs of those that answered."""
-    unanswered: Mapping[str, str]
-    """Why the other peers gave no answer, by URL."""
-
-
-async def ask_peers(alertmanager: Alertmanager, now: Millis, network: Network = DIRECT) -> PeerAnswers:
-    """Ask all peers at the same time. :param network: the proxies and certificate authorities"""
-    connector = aiohttp.TCPConnector(ssl=network.tls_context() or True)
-    async with aiohttp.ClientSession(
-        timeout=_TIMEOUT, headers=_headers(alertmanager), connector=connector
-    ) as session:
-        answers = await asyncio.gather(
-            *(_ask_peer(session, url, now, network.proxy_for(url)) for url in alertmanager.urls),
-            return_exceptions=True,
-        )
-    alerts: dict[str, Reported] = {}
-    unanswered: dict[str, str] = {}
-    for url, answer in zip(alertmanager.urls, answers, strict=True):
-        match answer:
-            case PeerError():
-                unanswered[url] = str(answer)
-            case BaseException():
-                raise answer
-            case _:
-                for identity, each in answer.items():
-                    known = alerts.get(identity)
-                    alerts[identity] = each if known is None else _merged(known, each)
-    return PeerAnswers(alerts, frozenset(alertmanager.urls) - unanswered.keys(), unanswered)
-
-
-def _merged(one: Reported, other: Reported) -> Reported:
-    """Return an alert that two peers have: it notifies if it does at either of them."""
-    notifying = [each for each in (one, other) if each.withheld is None]
-    chosen = notifying or [one, other]
-    return Reported(
-        starts_at=min(each.starts_at for each in chosen),
-        withheld=None if notifying else one.withheld,
-        peers=one.peers | other.peers,
-        updated_at=max((each.updated_at for each in chosen if each.updated_at is not None), default=None),
-    )
-
-
-async def _ask_peer(
-    session: aiohttp.ClientSession, url: str, now: Millis, proxy: str | None
-) -> dict[str, Reported]:
-    """Return all alerts that a peer has, by identity. :raises PeerError:"""
-    try:
-        async with session.get(
-            f"{url}/api/v2/alerts", params=_QUERY, allow_redirects=False, proxy=proxy
-        ) as answer:
-            if answer.status != HTTPStatus.OK:
-                raise PeerError(f"http {answer.status}")
-            entries = _ANSWER.validate_json(await answer.read())
-            date = answer.headers.get("Date")
-    except TimeoutError:
-        raise PeerError("timeout") from None
-    except (aiohttp.ClientError, OSError):
-        raise PeerError("connection failed") from None
-    except ValidationError:
-        raise PeerError("bad answer") from None
-    peer_now = _parsed_date(date)
-    return {
-        identity_of(each.labels): Reported(
-            int(each.starts_at.timestamp() * SECOND),
-            each.status.withheld,
-            frozenset({url}),
-            _at_our_clock(each.updated_at, peer_now, now),
-        )
-        for each in entries
-    }
-
-
-def _parsed_date(date: str | None) -> datetime | None:
-    """https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1"""
-    try:
-        return parsedate_to_datetime(date or "")
-    except ValueError:
-        return None
-
-
-def _at_our_clock(at: datetime | None, peer_now: datetime | None, now: Millis) -> Millis | None:
-    """Return a peer's time by the clock of the router. Clocks of peers may differ by minutes, so only the age of a time
-    counts.
-
-    :param peer_now: the time of the peer's clock when it answered
-    """
-    if at is None or peer_now is None or peer_now.tzinfo is None or at > peer_now:
-        return None
-    return now - int((peer_now - at).total_seconds() * SECOND)
-
-
-def _headers(alertmanager: Alertmanager) -> dict[str, str]:
-    if alertmanager.bearer_token is not None:
-        return {"Authorization": f"Bearer {alertmanager.bearer_token}"}
-    if alertmanager.username is None:
-        return {}
-    pair = f"{alertmanager.username}:{alertmanager.password or ''}".encode()
-    return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
-
-
 class Reconciler:
-    """Keeps the alerts that the store has as firing in line with those that Alertmanager has."""
+    """Keeps the alerts that fire in the store in line with those that fire in Alertmanager."""
 
-    def __init__(  # noqa: PLR0913  (keyword-only: each is a room that it needs)
+    def __init__(  # noqa: PLR0913  (keyword-only: each is a part of the service that it needs)
         self,
         *,
         store: Store,
@@ -185,11 +37,12 @@ class Reconciler:
         policy: Callable[[], Policy],
         wake: Callable[[Iterable[str]], None],
         counting_since: Callable[[], Awaitable[Millis]],
-        network: Callable[[], Network] = lambda: DIRECT,
+        client: AlertmanagerClient,
         preview: bool = False,
     ) -> None:
         """
-        :param counting_since: compares the clocks, see :class:`router.clock_watch.ClockWatch`
+        :param counting_since: returns since when time has passed without a step of the clock (epoch ms), see
+            :class:`router.clock_watch.ClockWatch`
         :param wake: looks at the lanes of these destinations, because something may be due there
         :param preview: no Alertmanager is asked and no alert becomes stale, because the alerts of a sample are not repeated
         """
@@ -200,7 +53,7 @@ class Reconciler:
         self._policy = policy
         self._wake = wake
         self._counting_since = counting_since
-        self._network = network
+        self._client = client
         self._preview = preview
         self._started = clock.now()
         self._asked_at: dict[str, Millis] = {}
@@ -209,19 +62,19 @@ class Reconciler:
         """When the last request that was answered was sent, by source."""
 
     def restart(self) -> None:
-        """After a step of the clock: all timers begin again, as after a start."""
+        """Begin all timers again, as after a start. Call it after a step of the clock."""
         self._started = self._clock.now()
         self._asked_at.clear()
         self._answered_at.clear()
 
     async def serve(self) -> None:
-        """Look at an interval, without end."""
+        """Call :meth:`look` at an interval, without end."""
         never = asyncio.Event()
         while True:
             await self._clock.wait(never, await self.look())
 
     async def look(self) -> Millis:
-        """Ask the Alertmanagers that are due. Return when to look again (epoch ms). Raises nothing."""
+        """Ask each Alertmanager whose time has come. Return when to look again (epoch ms). Raises nothing."""
         try:
             return await self._look()
         except StoreUnavailable:
@@ -263,7 +116,7 @@ class Reconciler:
         return min([now + _LOOK_EVERY, *due, *([] if doubt is None else [doubt])])
 
     async def _settle_doubts(self, now: Millis) -> Millis | None:
-        """Return when to settle the next doubt; None: there is none."""
+        """Settle the doubts that have lasted long enough. Return when to settle the next one; None: there is none."""
         settled, following = await self._store.presence.settle_doubts(self._policy(), now)
         for name, receipt in settled.items():
             self._handle(name, receipt)
@@ -281,7 +134,7 @@ class Reconciler:
     async def _ask_source(self, name: str, alertmanager: Alertmanager) -> None:
         counting = await self._counting_since()
         now = self._asked_at[name] = self._clock.now()
-        answers = await ask_peers(alertmanager, now, self._network())
+        answers = await self._client.ask(alertmanager, now)
         for url, reason in answers.unanswered.items():
             self._metrics.reconcile_failed(name)
             log.warning("alertmanager does not answer", source=name, peer=urlsplit(url).netloc, reason=reason)

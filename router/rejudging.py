@@ -48,8 +48,8 @@ class Rejudging:
             await self._judge_piece()
 
     async def until_written(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of some work. Repeat it until the store is writable, because the new rules are already in
-        force.
+        """Return the result of some work. Repeat the work until the store is writable: it can't be given up, because the new
+        rules are already in force.
         """
         never = asyncio.Event()
         while True:

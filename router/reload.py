@@ -94,7 +94,7 @@ class Reloader:
                 await self._put_in_force(self._files.load)
 
     async def reload_changed_secrets(self) -> None:
-        """If a file of secrets has changed, or could not be used the last time, put the secrets of now in force.
+        """If a file of secrets has changed, or could not be used the last time, load the secrets and put them in force.
 
         While the store can't be written, it does nothing, and the next call tries again.
 
@@ -193,9 +193,9 @@ class Reloader:
         self._status.set_phase(left)
 
     async def _open_lanes(self, answers_seconds: float | None) -> None:
-        """Notify by the rules in force, as soon as the inhibit rules know all firing alerts.
+        """Open the lanes of the rules in force, as soon as the inhibit rules know all firing alerts.
 
-        :param answers_seconds: how long to wait for Alertmanager's answers; None: for all of them
+        :param answers_seconds: how long to wait for Alertmanager's answers; None: until all have come
         """
         policy = self._active.policy()
         await self._judging.index()
@@ -221,7 +221,7 @@ class Reloader:
             await channel.close()
 
     def _in_background(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
-        """Run it until it ends or the service does."""
+        """Run some work in a task, until it ends or the service ends."""
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -234,7 +234,7 @@ class Reloader:
             await self._clock.wait(asyncio.Event(), self._clock.now() + _WATCH_EVERY)
             now = await self._files.signature(self._watched_files())
             if now != seen:
-                # Noted before the load: what is written during the load is loaded the next time.
+                # This comes before the load, so that a change during the load is noticed the next time.
                 seen = now
                 with suppress(ReloadError):  # it is logged and shown
                     await self.reload()

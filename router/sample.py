@@ -1,4 +1,4 @@
-"""A believable incident, posted as Alertmanager would, for the preview."""
+"""A realistic incident for the preview, posted as Alertmanager would post it."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -9,11 +9,10 @@ from zoneinfo import ZoneInfo
 import aiohttp
 
 from router.clock import Clock
-from router.model import MINUTE, SECOND, Millis
+from router.model import MINUTE, SECOND, Labels, Millis
 from router.parse import fingerprint
 
 _ALERTMANAGER = "https://alertmanager.example"
-Labels = dict[str, str]
 
 
 def friday_night(now: Millis, timezone: str) -> Millis:

@@ -30,13 +30,16 @@ class Shutdown:
         return self._deadline is not None
 
     def run_until_stop(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run some work in a task that the stop cancels."""
         self.stack.push_async_callback(_cancel, asyncio.create_task(work, name=name))
 
     async def close_store(self, store: Store) -> None:
+        """Close the store within the time that is left."""
         left = math.inf if self._deadline is None else self._deadline - time.monotonic()
         await store.close(max(_MIN_CLOSE_SECONDS, left))
 
     async def run(self) -> None:
+        """Close everything."""
         self._deadline = time.monotonic() + self._drain / SECOND
         await self.stack.aclose()
         log.info("stopped")

@@ -63,13 +63,13 @@ class Undecided:
         self._threads = Threads("undecided", 1)
 
     async def load(self) -> None:
-        """Continue with what an earlier process kept and did not decide. :raises StoreUnavailable:"""
+        """Continue with the webhooks that an earlier process kept and did not decide. :raises StoreUnavailable:"""
         for number, alerts in await self._store.undecided.numbers():
             self._add_count(alerts)
             self._enqueue(_Arrival(number, alerts, None))
 
     async def keep(self, webhook: Webhook, source: str, body: bytes) -> None:
-        """Return when the webhook is durable.
+        """Keep a webhook. Return when it is durable.
 
         :raises StoreUnavailable: it is not, or too many alerts wait to be decided
         """
@@ -104,7 +104,7 @@ class Undecided:
             await self._clock.wait(never, self._clock.now() + RETRY_AFTER_FAILED_WRITE)
 
     async def _decide_next(self) -> None:
-        """:raises StoreUnavailable:"""
+        """Decide the first waiting webhook. :raises StoreUnavailable:"""
         arrival = self._waiting[0]
         try:
             await self._decide(arrival)
@@ -156,7 +156,7 @@ class Undecided:
 
 
 def undecidable_reason(error: Exception) -> str:
-    """Return why a webhook is quarantined whose decision raises an error. The text of the error is left out, because it may
-    quote the webhook.
+    """Return the reason for the quarantine of a webhook whose decision raises an error. The text of the error is left out,
+    because it may quote the webhook.
     """
     return f"it can't be decided: {type(error).__name__}; the log says more"

@@ -1,4 +1,4 @@
-"""What a channel is: a module with its options, its limits, its error table, and the methods of :class:`Channel`."""
+"""The parts that every channel has: settings, destination options, limits, and the methods of :class:`Channel`."""
 
 import hashlib
 import json
@@ -63,7 +63,7 @@ def parse_duration(value: Any) -> Millis:
     if text == "0":
         return 0
     if not isinstance(text, str) or not _DURATION.fullmatch(text):
-        raise ValueError("is no duration; write it like 30s, 5m or 1h30m")
+        raise ValueError("is not a duration; write it like 30s, 5m or 1h30m")
     span = sum(int(count) * _UNITS_MS[unit] for count, unit in re.findall(r"(\d+)(ms|[smhdwy])", text))
     if span > _MAX_DURATION_MS:
         raise ValueError("is longer than a hundred years")
@@ -77,7 +77,7 @@ class ChannelSettings(Section):
     """The keys that every section of ``channels:`` has."""
 
     give_up_after: Duration = DAY
-    """How long a delivery is tried before it becomes a dead letter; 0: for ever."""
+    """How long a delivery is tried before it becomes a dead letter; 0: without end."""
     alert_after: Duration = 15 * MINUTE
     """How long every delivery to a destination may fail before that is reported; 0: never reported."""
     rate: RateSetting = None
@@ -129,15 +129,15 @@ class StormOptions(DestinationOptions):
     storm_above: StormAbove = None
 
 
-def destination_key(kind: str, name: str | None, digest: str) -> str:
+def destination_key(channel: str, name: str | None, sha256: str) -> str:
     """Return the key of a destination whose address is a secret, such as a webhook URL.
 
     A new secret makes a new destination, even under the same name: a message that was sent through one secret can't be
     updated through another.
 
-    :param digest: a hash of the secret, in hex
+    :param sha256: of the secret, in hex
     """
-    return f"{kind}:{name}-{digest[:8]}" if name else f"{kind}:{digest[:8]}"
+    return f"{channel}:{name}-{sha256[:8]}" if name else f"{channel}:{sha256[:8]}"
 
 
 def content_hash(part: Mapping[str, Any]) -> str:
@@ -148,10 +148,9 @@ def content_hash(part: Mapping[str, Any]) -> str:
 class Channel(Protocol):
     """One way to notify people or programs.
 
-    A channel object serves every destination of its kind. ``render`` is pure. ``send`` makes the
-    calls in ``message.calls`` for which the lane has taken tokens (the first ``message.paid``). It never retries, because
-    the lanes do. It raises nothing, whatever a provider does: every failure is an outcome, and no outcome contains a
-    secret.
+    A channel object serves all destinations of its channel. ``render`` is pure. ``send`` makes the calls in
+    ``message.calls`` for which the lane has taken tokens (the first ``message.paid``). It never retries, because the
+    lanes do. It raises nothing, whatever a provider does: every failure is an outcome, and no outcome contains a secret.
     """
 
     def render(
@@ -175,7 +174,7 @@ def _no_remote(_body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChannelSpec:
-    """A channel's entry in the registry: everything that other rooms ask about it."""
+    """A channel's entry in the registry: everything that other packages need to know about it."""
 
     name: str
     section: str
@@ -197,7 +196,7 @@ class ChannelSpec:
     storm_every: Millis | None = None
     """How often the summary message of a storm is updated (ms). None: the channel sends no summaries."""
     storm_room: int = 0
-    """How many characters of group names a storm summary holds."""
+    """The largest number of characters of group names in a storm summary."""
     edits: bool = False
     """Updates edit the message that was sent before."""
     dedupes: bool = False
@@ -260,6 +259,7 @@ class ChannelSpec:
             rate=rate_in_force(options.rate, default.rate),
             max_concurrency=options.max_concurrency or default.max_concurrency,
             storm_above=above or default.storm_above,
+            counts_edits=default.counts_edits,
         )
 
     def shared_of(self, settings: ChannelSettings | None) -> SharedLimits:

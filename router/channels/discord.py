@@ -8,12 +8,12 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 
 from router.channels import discord_drawing
-from router.channels.attempt import with_progress
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, is_placeholder
 from router.channels.discord_attempt import CAUSE, DiscordAttempt, posted_messages
 from router.channels.discord_import import DiscordImport
 from router.channels.discord_layout import escape, messages_of
 from router.channels.http import HttpTransport
+from router.channels.progress import with_progress
 from router.channels.provider_words import masked_outcome, secret_parts
 from router.model import (
     Call,

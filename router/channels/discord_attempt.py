@@ -10,7 +10,7 @@ from router.channels.base import content_hash
 from router.channels.http import (  # fmt: skip
     REDIRECT_REASONS,
     REDIRECTS,
-    TRANSIENT,
+    TRANSIENT_STATUSES,
     HttpAnswer,
     HttpTransport,
     StatusTable,
@@ -21,7 +21,7 @@ from router.model import HOUR, Broken, Delivered, Millis, Outcome, Rejected, Ret
 # https://docs.discord.com/developers/topics/opcodes-and-status-codes: HTTP's statuses, and the codes of a JSON body,
 # which have five digits or more.
 STATUSES = StatusTable(
-    transient=TRANSIENT | {20016, 20028, 20029, 30046, 40333, 130000},
+    transient=TRANSIENT_STATUSES | {20016, 20028, 20029, 30046, 40333, 130000},
     # A person has to make a new webhook or to repair the address.
     broken=REDIRECTS | {401, 403, 404, 10003, 10015, 50001, 50013, 50027, 220001},
     # Text is sent instead; if that is refused as well, the message is rejected. The statuses are for answers without a
@@ -139,7 +139,7 @@ class DiscordAttempt:
         """Edit stale messages, post missing ones, and delete those that are not needed any more.
 
         :param now: epoch milliseconds
-        :raises aiohttp.ClientError: or another of :data:`router.channels.http.FAULTS`
+        :raises aiohttp.ClientError: or another of :data:`router.channels.http_faults.REQUEST_FAULTS`
         """
         for number in self._order(len(messages)):
             message = messages[number]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from router.channels.layout import HEX_COLORS, MAX_TITLE_UNITS, Dialect
+from router.channels.layout import HEX_COLORS, MAX_TITLE_UNITS, TextFormat
 from router.render import Words
 from router.render.view import AlertView
 from router.render.words import clean, line
@@ -40,7 +40,7 @@ def escape(text: str) -> str:
     return _MARKUP.sub(lambda match: match[1] or f"\\{match[0]}", clean(text))
 
 
-MARKDOWN = Dialect(escape, re.compile(r"\\."))
+MARKDOWN = TextFormat(escape, re.compile(r"\\."))
 
 
 def messages_of(words: Words, bare: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The HTTP transport of the channels: one session, one deadline for an attempt, bounded answers, status tables.
 
-A channel on top of it states what is its provider's own: the requests of an attempt, a :class:`StatusTable`, and how to
-read the provider's error codes. A channel of one request is three lines::
+A channel that uses it adds what is specific to its provider: the requests of an attempt, a :class:`StatusTable`, and how
+to read the provider's error codes. If an attempt has one request, a channel needs these lines::
 
     async def _post(self, destination, conversation, message) -> Outcome:
         answer = await self._http.request("POST", destination.options.url, json=message.body)
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     import aiohttp
 
 USER_AGENT = "alert-router"
-# More than a provider answers; the rest of a longer body is not read.
+# No provider sends longer answers. The rest of a longer body is not read.
 MAX_ANSWER_BYTES = 2**20
-# So much of an answer is turned into words to show.
+# Only this part of an answer is shown to people.
 MAX_WORDS_BYTES = 16 * 2**10
 _MAX_WAIT_SECONDS = 10**9
 
@@ -39,7 +39,7 @@ _MAX_WAIT_SECONDS = 10**9
 # a redirect may take a secret to another server. So none is followed.
 REDIRECTS = frozenset(range(300, 400))
 # https://www.rfc-editor.org/rfc/rfc9110#section-15.6; 408: section-15.5.9; 425: rfc8470; 429: rfc6585
-TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
+TRANSIENT_STATUSES = frozenset({408, 425, 429, *range(500, 600)})
 REDIRECT_REASONS: Mapping[int, str] = dict.fromkeys(REDIRECTS, "redirect, not followed")
 
 
@@ -49,7 +49,7 @@ class HttpAnswer:
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
-    """Names in any case."""
+    """The case of names does not matter."""
     body: bytes = field(repr=False)
 
     @property
@@ -73,14 +73,15 @@ class HttpAnswer:
 
 @dataclass(frozen=True, slots=True)
 class StatusTable:
-    """What a provider's statuses mean. Error codes of its own may stand beside them, where the two can't collide.
+    """What a provider's HTTP statuses mean. It may also have the provider's own error codes, if they can't be mistaken for a
+    status.
 
-    A number in no set is tried again, as those of ``transient`` are.
+    A number that is in no set is tried again, like those in ``transient``.
     """
 
-    transient: frozenset[int] = TRANSIENT
+    transient: frozenset[int] = TRANSIENT_STATUSES
     broken: frozenset[int] = frozenset()
-    """Nothing reaches the destination until a person repairs the address, the credentials, or the provider's side."""
+    """No message reaches the destination until a person repairs the address, the credentials, or the provider's side."""
     rejected: frozenset[int] = frozenset()
     """The message is refused; sending the same again can't help."""
     waits: frozenset[int] = frozenset({429})
@@ -98,7 +99,7 @@ class StatusTable:
         return f"{kind} {number}: {words}" if words else f"{kind} {number}"
 
     def outcome(self, answer: HttpAnswer, now: Millis, cause: str = "") -> Outcome:
-        """Return what an answer means where the status alone says it."""
+        """Return what an answer means, if its status alone decides that."""
         return Delivered() if answer.is_success else self.failure(answer, now, cause=cause)
 
     def failure(
@@ -114,10 +115,10 @@ class StatusTable:
         """Return what an error answer means.
 
         :param now: epoch milliseconds; Retry-After may be a date
-        :param number: the provider's own error code, where it counts instead of the status
-        :param reason: instead of the status and its words
-        :param retry_after: what the body says instead of the header Retry-After; see :func:`requested_wait`
-        :param cause: what else fails with it
+        :param number: the provider's own error code, if it counts instead of the status
+        :param reason: the reason of the outcome; empty: the status and its words from ``reasons``
+        :param retry_after: the wait that the body requests; None: the header Retry-After counts. See :func:`requested_wait`
+        :param cause: the name of a cause that other destinations share, see :class:`router.model.Retry`
         """
         status = answer.status
         number, reason = status if number is None else number, reason or self.reason(status)
@@ -138,7 +139,7 @@ class StatusTable:
 
 
 def requested_wait(value: Any, now: Millis) -> Millis | None:
-    """Return for how many milliseconds a provider wants no further request; None: it does not say.
+    """Return how many milliseconds a provider asks the router to wait before the next request; None: it asks for no wait.
 
     :param value: seconds, as a number or as text, or an HTTP date; see
         https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
@@ -162,7 +163,7 @@ def _until_date(text: str, now: Millis) -> Millis | None:
 
 
 class HttpTransport:
-    """Makes the requests of one channel object. It retries nothing, follows no redirect, and keeps no cookie."""
+    """Makes the requests of one channel object. It does not retry, follow redirects, or keep cookies."""
 
     def __init__(self, network: Network, *, timeout: float, attempt_timeout: float | None = None) -> None:
         """
@@ -177,12 +178,12 @@ class HttpTransport:
 
     async def attempt(self, work: Awaitable[Outcome], cause: str = "") -> Outcome:
         """Return the outcome of the work, or of the fault that ends it. The deadline is for the whole attempt."""
-        from router.channels.http_faults import FAULTS, fault_outcome
+        from router.channels.http_faults import REQUEST_FAULTS, fault_outcome
 
         try:
             async with asyncio.timeout(self._attempt_timeout):
                 return await work
-        except FAULTS as error:
+        except REQUEST_FAULTS as error:
             # aiohttp quotes the proxy's address
             return masked_outcome(fault_outcome(error, cause), self._network.secrets)
 
@@ -193,11 +194,11 @@ class HttpTransport:
         """Make one request and read the answer.
 
         :param json: the body, to be encoded; or ``data``: the body as it is
-        :param body_matters: False if the status says all. Then the body of a success is not read, and a failure to
+        :param body_matters: False if the status alone decides the outcome. Then the body of a success is not read, and a failure to
             read the body of an error is ignored.
-        :raises aiohttp.ClientError: or another of ``http_faults.FAULTS``; ``fault_outcome`` there says what it means
+        :raises aiohttp.ClientError: or another of ``http_faults.REQUEST_FAULTS``; ``http_faults.fault_outcome`` turns it into an outcome
         """
-        from router.channels.http_faults import FAULTS
+        from router.channels.http_faults import REQUEST_FAULTS
 
         payload = None if data is None else io.BytesIO(data)  # aiohttp warns about long bytes
         async with self.session.request(
@@ -215,7 +216,7 @@ class HttpTransport:
                 return answer
             try:
                 body = await _read(response.content)
-            except FAULTS:
+            except REQUEST_FAULTS:
                 if body_matters:
                     raise
                 return answer
@@ -223,9 +224,9 @@ class HttpTransport:
 
     @property
     def session(self) -> "aiohttp.ClientSession":
-        """The session, for a provider's library, which has to be given the proxy by itself.
+        """The session, for a provider's library. The library also needs the proxy, which the session does not have.
 
-        It is made on first use: it belongs to the running loop.
+        The session is made on first use, because it belongs to the running loop.
         """
         import aiohttp
 
@@ -235,10 +236,10 @@ class HttpTransport:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=self._timeout, connect=self._timeout / 2),
                 connector=aiohttp.TCPConnector(ssl=self._network.tls_context() or True),
-                trust_env=False,  # the network settings hold what the environment says
+                trust_env=False,  # the network settings have the proxies of the environment already
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": USER_AGENT},
-                middlewares=(refuse_redirect,),  # a library may not say allow_redirects=False
+                middlewares=(refuse_redirect,),  # for libraries that don't set allow_redirects=False
             )
         return self._session
 

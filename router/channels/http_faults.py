@@ -1,6 +1,6 @@
-"""The faults with which a request over HTTP ends instead of an answer, and what each means for the message.
+"""The errors that end an HTTP request without an answer, and what each means for the message.
 
-A module of its own, because it imports aiohttp: commands that send nothing start faster without that.
+This is a separate module, because it imports aiohttp: commands that send nothing start faster without it.
 """
 
 import aiohttp
@@ -9,9 +9,10 @@ from router.channels.http import REDIRECT_REASONS, REDIRECTS
 from router.channels.provider_words import tls_failure
 from router.model import Broken, Retry
 
-# The errors with which a request ends instead of an answer. A timeout is an OSError.
-FAULTS = (aiohttp.ClientError, OSError, ValueError)
-# The reason, and whether the message may have arrived all the same. The first row that fits counts.
+# The errors that end a request without an answer. A timeout is an OSError.
+REQUEST_FAULTS = (aiohttp.ClientError, OSError, ValueError)
+# The type of the error, the reason to show, and whether the message may have arrived nevertheless. The first row that
+# matches counts.
 _FAULT_REASONS: tuple[tuple[type[Exception], str, bool], ...] = (
     (aiohttp.ConnectionTimeoutError, "connect timeout", False),
     (TimeoutError, "timeout", True),
@@ -34,13 +35,13 @@ class RedirectError(aiohttp.ClientError):
 
 
 def fault_outcome(error: Exception, cause: str = "") -> Retry | Broken:
-    """Return what an error of :data:`FAULTS` means for the message.
+    """Return what an error of :data:`REQUEST_FAULTS` means for the message.
 
-    :param cause: what else fails with it, see :class:`router.model.Retry`
+    :param cause: the name of a cause that other destinations share, see :class:`router.model.Retry`
     """
     if isinstance(error, RedirectError):
         return Broken(f"http {error.status}: {REDIRECT_REASONS[error.status]}", cause=cause)
-    # aiohttp's text of such an error ends with the URL that was requested: for a proxy, with its credentials.
+    # The text of a ClientResponseError ends with the requested URL. For a proxy, that URL has its credentials.
     words = (
         f"{error.status} {error.message}" if isinstance(error, aiohttp.ClientResponseError) else str(error)
     )

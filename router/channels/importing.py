@@ -1,4 +1,4 @@
-"""What a channel needs to read its part of an alertmanager.yml: nodes that know their position, notes, variables.
+"""The tools of a channel to read its part of an alertmanager.yml: nodes that know their position, notes, variables.
 
 What the keys mean: https://prometheus.io/docs/alerting/latest/configuration/#receiver-integration-settings
 """
@@ -16,12 +16,12 @@ FALSE_WORDS = frozenset({"n", "no", "false", "off"})
 CORRECT_IT = "correct it; Alertmanager would refuse it, too"
 Location = tuple[str | int, ...]
 Problems = Mapping[str, tuple[str, str]]
-"""By key: what is wrong, and what to do."""
+"""What is wrong and what to do, by key."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Note:
-    """Something that has no counterpart or needs a manual step. Line and column of alertmanager.yml, from 1."""
+    """A remark about a key that has no counterpart or needs a manual step. Line and column of alertmanager.yml, from 1."""
 
     line: int
     column: int
@@ -64,7 +64,7 @@ class Node:
         self._taken.update(keys)
 
     def raw(self, key: str) -> Any:
-        """Return the value as it stands; None: the key is absent."""
+        """Return the value as it is in the file; None: the key is absent."""
         self.take(key)
         return self.data.get(key)
 
@@ -72,17 +72,17 @@ class Node:
         """Return a text; None: the key is absent, or the text is empty."""
         value = self.raw(key)
         if isinstance(value, dict | list):
-            self.note(f"{key} is no text", CORRECT_IT, key=key)
+            self.note(f"{key} is not text", CORRECT_IT, key=key)
             return None
         return value or None
 
     def flag(self, key: str, *, default: bool = False) -> bool:
-        """Return a boolean, or the default where there is none."""
+        """Return a boolean, or the default if there is none."""
         given = self.flag_or_none(key)
         return default if given is None else given
 
     def flag_or_none(self, key: str) -> bool | None:
-        """Return a boolean; None: the key is absent, or its value is no boolean, which is noted."""
+        """Return a boolean; None: the key is absent, or its value is not a boolean, which is noted."""
         text = self.text(key)
         if text is None or text.casefold() in TRUE_WORDS | FALSE_WORDS:
             return None if text is None else text.casefold() in TRUE_WORDS
@@ -95,7 +95,7 @@ class Node:
         if isinstance(value, list) and all(isinstance(each, str) for each in value):
             return value
         if value is not None:
-            self.note(f"{key} is no list of words", CORRECT_IT, key=key)
+            self.note(f"{key} is not a list of words", CORRECT_IT, key=key)
         return []
 
     def node(self, key: str) -> "Node":
@@ -143,14 +143,14 @@ class Variable(str):
 
 
 class Variables:
-    """The variables that replace secrets and values that the file doesn't give."""
+    """The variables that replace secrets, and values that the file doesn't have."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
         self._by_secret: dict[str, Variable] = {}
 
     def new(self, *words: str, default: str | None = None) -> Variable:
-        """Return a variable with a name of its own. :param words: the name is made of these"""
+        """Return a variable with an unused name. :param words: the name is made of these"""
         word = "_".join(re.sub(r"[^A-Z0-9]+", "_", each.upper()).strip("_") for each in words).strip("_")
         stem = word if word[:1].isalpha() else f"RECEIVER_{word}"
         name, count = stem, 1
@@ -161,12 +161,14 @@ class Variables:
         return Variable(f"${{{name}}}" if default is None else f"${{{name}:-{default}}}")
 
     def secret(self, node: Node, key: str, *words: str) -> Variable | dict[str, str] | None:
-        """Return what replaces a secret: a variable, or the file that Alertmanager reads; None: there is no secret."""
+        """Return what replaces a secret in routes.yaml: a variable, or the file that Alertmanager reads; None: there is no
+        secret.
+        """
         node.take(f"{key}_file")
         if (value := node.text(key)) is not None:
             if value not in self._by_secret:
                 variable = self._by_secret[value] = self.new(*words)
-                what = f"{key} stands here in clear; it is not copied"
+                what = f"{key} is written here in plain text; it is not copied"
                 todo = f"set {variable.name} to it"
                 if "{{" in value:
                     what = f"{key} is a Go template"
@@ -186,18 +188,19 @@ class Variables:
 
 @dataclass(frozen=True, slots=True)
 class ImportContext:
-    """What a channel's import is given by the program that reads the whole file."""
+    """What the import of the whole file gives to the import of a channel."""
 
     global_node: Node
     """The ``global:`` section."""
     variables: Variables
     destination_name: Callable[[str, Mapping[str, Any]], str]
-    """Return a name for a destination: by the receiver's name, and by options that identify the destination. Equal
-    options get the same name."""
+    """Returns a name for a destination. Arguments: the receiver's name, and the options that identify the destination.
+    Equal options get the same name.
+    """
     settings_problems: Callable[[Mapping[str, Any]], Problems]
-    """Validate the channel's section of ``channels:``."""
+    """Validates the channel's section of ``channels:``."""
     options_problems: Callable[[Mapping[str, Any]], Problems]
-    """Validate the options of a destination."""
+    """Validates the options of a destination."""
 
     def http_config(self, config: Node, receiver: str) -> tuple[Node, str]:
         """Return the ``http_config`` that applies, and the receiver that owns it; empty: it is the global one."""
@@ -214,9 +217,9 @@ class ChannelImport(ABC):
     global_keys: ClassVar[tuple[str, ...]] = ()
     """Keys of ``global:`` that it reads. They are never reported as unread."""
     message_keys: ClassVar[frozenset[str]] = frozenset()
-    """Keys that word a message. The router has templates for that; a note says so."""
+    """Keys that change the text of a message. The router has templates for that, and a note says so."""
     retired_keys: ClassVar[Mapping[str, tuple[str, str]]] = {}
-    """Keys of a receiver whose service is gone: what to note, and what to do."""
+    """Keys of a receiver whose service no longer exists: what to note, and what to do."""
     sends_resolved: ClassVar[bool] = True
     """Alertmanager's default of ``send_resolved`` for this kind."""
 
@@ -235,10 +238,10 @@ class ChannelImport(ABC):
 
 
 def split_url(url: str | None) -> SplitResult:
-    """Return the parts of a URL; empty parts if the text is no URL."""
+    """Return the parts of a URL; empty parts if the text is not a URL."""
     try:
         if (parts := urlsplit(url or "")).port != 0:
             return parts
-    except ValueError:  # also for a port that is no number
+    except ValueError:  # also for a port that is not a number
         pass
     return urlsplit("")

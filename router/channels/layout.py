@@ -1,6 +1,6 @@
 """Fits the words of a message into a provider's limits: what is cut is counted, an alert without a row is named.
 
-A :class:`Dialect` says how a provider marks up and measures text; the rest is the same for all providers.
+A :class:`TextFormat` says how a provider marks up and measures text; the rest is the same for all providers.
 """
 
 import re
@@ -34,7 +34,7 @@ _MAX_ATOM_CHARS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class TextFormat:
     """How a provider marks up and measures text."""
 
     escape: Callable[[str], str]

@@ -28,7 +28,7 @@ def parse_rate(value: Any) -> Rate | Literal["none"] | None:
     found = _RATE.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError(
-            "is no number per second, minute or hour; write it like 5/s, 60/m or 1000/h burst 10, or none for no limit"
+            "is not a number per second, minute or hour; write it like 5/s, 60/m or 1000/h burst 10, or none for no limit"
         )
     limit, per = int(found[1]), _PERIODS_MS[found[2]]
     if limit == 0:
@@ -46,7 +46,7 @@ def _whole_number(most: int) -> BeforeValidator:
         if value is None:
             return None
         if not re.fullmatch(r"\d{1,9}", str(value), re.ASCII) or isinstance(value, bool):
-            raise ValueError(f"is no whole number; write one from 1 to {most}")
+            raise ValueError(f"is not a whole number; write one from 1 to {most}")
         if not 0 < int(value) <= most:
             raise ValueError(f"is out of range; write a number from 1 to {most}")
         return int(value)

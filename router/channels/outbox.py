@@ -11,7 +11,7 @@ from router.channels.base import Channel
 from router.model import Conversation, Delivered, Destination, Message, Millis, Outcome
 from router.render import Templates
 
-# When there are more, the oldest are dropped.
+# If there are more, the oldest ones are dropped.
 _MAX_ENTRIES = 1_000
 _MAX_EARLIER = 100
 

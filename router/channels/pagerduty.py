@@ -1,28 +1,25 @@
-"""PagerDuty: one incident a conversation, through the Events API v2. Only this file knows pdpyras.
+"""PagerDuty: one incident for each conversation, through the Events API v2. Only this file calls pdpyras.
 
-pdpyras is at its end of life, so it is pinned. Its own retries are off, because the lanes retry.
+pdpyras is at its end of life, so its version is pinned. Its own retries are off, because the lanes retry.
 """
 
 import asyncio
 import hashlib
-import json
 import re
 import threading
 from collections.abc import Mapping
 from contextlib import closing
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, SecretStr
 
-from router.channels import pagerduty_drawing
+from router.channels import pagerduty_drawing, pagerduty_event
 from router.channels.base import ChannelSettings, ChannelSpec, DestinationOptions, destination_key
 from router.channels.http import REDIRECT_REASONS, REDIRECTS, HttpAnswer, StatusTable
 from router.channels.pagerduty_import import PagerDutyImport
 from router.channels.provider_words import causes_of, masked_outcome, tls_failure
 from router.model import (
     MINUTE,
-    SECOND,
     Broken,
     Conversation,
     Delivered,
@@ -34,30 +31,17 @@ from router.model import (
     Rate,
     Rejected,
     Retry,
-    ShownAlert,
-    Status,
 )
 from router.network import DIRECT, Network
-from router.render import TemplateError, Templates
-from router.render.words import clip, line
+from router.render import Templates
 from router.threads import Threads
 
 if TYPE_CHECKING:
     from router.channels.pagerduty_adapter import CancellableAdapter
 
-# https://developer.pagerduty.com/docs/send-alert-event
-SUMMARY = 1_024
-DEDUP_KEY = 255
-# PagerDuty documents no limit for the other fields. These keep long labels from filling the event.
-FIELD = 1_024
-ADDRESS = 8_192
-# https://developer.pagerduty.com/docs/events-api-v2-overview: "The maximum size of an event is 512 KB". The
-# SDK adds the routing key and some names, which need room as well.
-EVENT_BYTES = 512 * 1_024 - 4_096
-
 # https://developer.pagerduty.com/docs/events-api-v2-overview#response-codes--retry-logic
 STATUSES = StatusTable(
-    # These come from a server at events_url or before it, and not from PagerDuty; a person has to repair that.
+    # These come from another server at events_url, or from a proxy, and not from PagerDuty. A person has to repair that.
     broken=REDIRECTS | {401, 403, 404, 410},
     # A plain event is sent instead; if that is refused as well, the event is rejected. With 400 PagerDuty says why; if it
     # names the routing key, a person has to repair that. 413 comes from a proxy.
@@ -67,23 +51,19 @@ STATUSES = StatusTable(
         410: "gone", 413: "too large", **REDIRECT_REASONS,
     },
 )  # fmt: skip
-# The parts of an event that PagerDuty names as wrong.
+# The parts of an event that PagerDuty may name as invalid.
 _EVENT_PARTS = (
     "event_action", "dedup_key", "payload.summary", "payload.source", "payload.severity", "payload.timestamp",
     "payload.component", "payload.group", "payload.class", "payload.custom_details", "links", "images", "client",
 )  # fmt: skip
 _ROUTING_KEY = re.compile(r"routing[ _]?key", re.IGNORECASE)
 _MAX_PART_CHARS = 60
-# What all routing keys have in common.
+# The cause that all routing keys share, see router.model.Retry.
 _CAUSE = "pagerduty"
 _TIMEOUT_SECONDS = 10
 _MAX_TIMEOUTS_PER_ATTEMPT = 3
-_DEFAULT_SUMMARY = "Unnamed alert"  # PagerDuty refuses an empty one
 # One thread for each attempt. A cancelled attempt may keep its thread for a while.
 _MAX_THREADS = 64
-_SEVERITIES = ("critical", "error", "warning", "info")
-_COMPONENT_LABELS = ("component", "service", "app", "job")
-_SOURCE_LABELS = ("instance", "host", "node", "pod", "service", "job", "cluster")
 
 
 class PagerDutySettings(ChannelSettings):
@@ -100,11 +80,11 @@ class PagerDutyOptions(DestinationOptions):
     per: Literal["group", "alert"] = "group"
     """One incident for an alert group, or one for each alert."""
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-    """Names the destination in metrics and pages; otherwise a digest of the routing key does."""
+    """The destination's name in metrics and pages; None: a hash of the routing key is used."""
 
     def key(self, receiver: str) -> str:  # noqa: ARG002  (the routing key is enough)
-        digest = hashlib.sha256(self.routing_key.get_secret_value().encode()).hexdigest()
-        return destination_key("pagerduty", self.name, digest)
+        sha256 = hashlib.sha256(self.routing_key.get_secret_value().encode()).hexdigest()
+        return destination_key("pagerduty", self.name, sha256)
 
     @property
     def per_alert(self) -> bool:
@@ -118,7 +98,8 @@ class PagerDutyChannel:
         """:param timeout: seconds to connect, and again for each piece of the answer; an attempt may take three times as
         long
         """
-        # Here, and not in a thread at the first event: the filter of warnings belongs to the whole process.
+        # They are imported here, and not in a thread at the first event, because the import changes the warnings filter of
+        # the whole process for a moment.
         from router.channels import pagerduty_adapter, pagerduty_sdk
 
         self._pdpyras, self._new_adapter = pagerduty_sdk.pdpyras, pagerduty_adapter.CancellableAdapter
@@ -127,41 +108,11 @@ class PagerDutyChannel:
         self._tls = network.tls_context()
         self._timeout = timeout
         self._threads = Threads("pagerduty", _MAX_THREADS)
-        self._thread_local = threading.local()  # a requests session is for one thread
+        self._thread_local = threading.local()  # a session of requests is for one thread
         self._sessions: list[Any] = []  # of all threads, to close them
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:  # noqa: ARG002
-        # Every later event needs the key that opened the incident.
-        dedup_key = str(conversation.remote.get("dedup_key", conversation.token))[:DEDUP_KEY]
-        if conversation.over:
-            return Message("pagerduty", {"event_action": "resolve", "dedup_key": dedup_key})
-        values = templates.values(conversation)
-        try:
-            summary, fallback = line(templates.render("pagerduty.j2", "summary", values)), False
-        except TemplateError:
-            scope = f" ({values['scope']})" if values["scope"] else ""
-            summary, fallback = values["title"] + scope, True
-        payload = _payload(conversation, values, summary, templates.levels)
-        links = {name: address for name, address in values["links"] if len(address) <= ADDRESS}
-        client_url = values["external_url"] if len(values["external_url"]) <= ADDRESS else ""
-        left_out = [name for name, _ in values["links"] if name not in links]
-        if left_out := left_out + ["Alertmanager"] * (client_url != values["external_url"]):
-            payload["custom_details"]["links_left_out"] = left_out
-        body = {
-            "event_action": "trigger",
-            "dedup_key": dedup_key,
-            "payload": payload,
-            "links": [{"href": address, "text": name} for name, address in links.items()],
-            "client": "alert-router",
-            "client_url": client_url,
-        }
-        if len(json.dumps(body)) > EVENT_BYTES:
-            why = "details left out: too large"
-            rest = {k: v for k, v in payload["custom_details"].items() if k not in {"firing", "resolved"}}
-            payload |= {
-                "summary": _with_note(payload["summary"], why),
-                "custom_details": {"note": why, **rest},
-            }
+        body, fallback = pagerduty_event.render_event(conversation, templates)
         return Message("pagerduty", body, fallback)
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
@@ -188,7 +139,7 @@ class PagerDutyChannel:
             attempt.serve(session)
             outcome = _send_event(session, body, now)
             if isinstance(outcome, Rejected) and "payload" in body:
-                outcome = _send_event(session, _plain(body), now)
+                outcome = _send_event(session, pagerduty_event.plain_event(body), now)
             return masked_outcome(outcome, [key, *self._network.secrets])
 
     def _session(self, key: str) -> Any:
@@ -198,13 +149,13 @@ class PagerDutyChannel:
             session.url = self._settings.events_url.rstrip("/").removesuffix(
                 "/v2/enqueue"
             )  # pdpyras appends that
-            # Exactly one attempt: pdpyras would retry a 429 for ever, with a blocking sleep.
+            # Exactly one attempt: pdpyras would retry a 429 without end, with a blocking sleep.
             session.max_network_attempts = 0
             session.max_http_attempts = -1
             session.retry = {429: 1, 500: 1, 502: 1, 503: 1, 504: 1}
             session.timeout = self._timeout
             session.max_redirects = 0
-            # The network settings hold what the environment says; requests would read ~/.netrc as well.
+            # The network settings have the proxies of the environment already; requests would read ~/.netrc as well.
             session.trust_env = False
             proxy = self._network.proxy_for(session.url)
             session.proxies = {} if proxy is None else {"http": proxy, "https": proxy}
@@ -228,74 +179,6 @@ def _send_event(session: Any, body: Mapping[str, Any], now: Millis) -> Outcome:
     return Delivered({"dedup_key": event["dedup_key"]})
 
 
-def _payload(
-    conversation: Conversation, values: Mapping[str, Any], summary: str, levels: tuple[str, ...]
-) -> dict[str, Any]:
-    labels = values["common_labels"]
-    resolved = [each for each in conversation.listed if each.alert.status is Status.RESOLVED]
-    unlisted = conversation.ended - len(resolved)
-    started = [each.alert.starts_at for each in conversation.firing if each.alert.starts_at is not None]
-    source, component = (
-        next((labels[name] for name in names if labels.get(name)), "")
-        for names in (_SOURCE_LABELS, _COMPONENT_LABELS)
-    )
-    payload = {
-        "summary": clip(summary, SUMMARY) or _DEFAULT_SUMMARY,
-        "source": clip(source or values["scope"] or values["title"], FIELD) or _DEFAULT_SUMMARY,
-        "severity": _severity(values["rank"], values["level"], len(levels)),
-        "timestamp": _rfc3339(min(started)) if started else None,
-        "component": clip(component, FIELD),
-        "group": clip(values["scope"], FIELD),
-        "class": clip(labels.get("alertname", ""), FIELD),
-        "custom_details": {
-            "firing": [_details(each) for each in conversation.firing],
-            "resolved": [_details(each) for each in resolved],
-            "counts": {"firing": len(conversation.firing), "resolved": conversation.ended},
-            **({"resolved_not_listed": unlisted} if unlisted else {}),
-            **({"not_shown_by_alertmanager": conversation.truncated} if conversation.truncated else {}),
-        },
-    }
-    return {name: value for name, value in payload.items() if value}
-
-
-def _details(shown: ShownAlert) -> dict[str, Any]:
-    alert = shown.alert
-    details: dict[str, Any] = {"labels": dict(alert.labels), "annotations": dict(alert.annotations)}
-    if alert.starts_at is not None:
-        details["since"] = _rfc3339(alert.starts_at)
-    if alert.note and alert.status is Status.RESOLVED:
-        details["note"] = alert.note
-    return details
-
-
-def _severity(rank: int, level: str, levels: int) -> str:
-    """Return the level if PagerDuty has a severity of that name; else the severity at the same position in its list."""
-    if level in _SEVERITIES:
-        return level
-    return _SEVERITIES[min(3, round(rank * 3 / max(1, levels - 1)))]
-
-
-def _rfc3339(at: Millis) -> str:
-    return datetime.fromtimestamp(at / SECOND, UTC).isoformat(timespec="milliseconds")
-
-
-def _plain(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the event without all parts that PagerDuty might refuse, so that a person is paged."""
-    payload = body["payload"]
-    counts = payload["custom_details"]["counts"]
-    alerts = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    summary = _with_note(payload["summary"], f"{alerts}; details left out: refused by PagerDuty")
-    return {
-        "event_action": body["event_action"],
-        "dedup_key": body["dedup_key"],
-        "payload": {"summary": summary, "source": payload["source"], "severity": payload["severity"]},
-    }
-
-
-def _with_note(summary: str, note: str) -> str:
-    return f"{clip(summary, SUMMARY - len(note) - 3)} ({note})"
-
-
 def _refused(response: Any, now: Millis) -> Outcome:
     answer = HttpAnswer(response.status_code, response.headers, response.content)
     if answer.is_success:  # PagerDuty took the event, or a server in between answered
@@ -311,14 +194,16 @@ def _refused(response: Any, now: Millis) -> Outcome:
 
 
 def _errors(answer: HttpAnswer) -> list[str]:
-    """Return what PagerDuty says is wrong with an event. It names the part first, and quotes its value after that."""
+    """Return the errors that PagerDuty reports about an event. Each begins with the part; a quoted value, which may be
+    anything, follows and is cut off.
+    """
     errors = answer.data.get("errors")
     several = errors if isinstance(errors, list) else [errors]
     return [str(each)[:_MAX_PART_CHARS] for each in (answer.data.get("message"), *several)]
 
 
 def _unreachable(error: BaseException | None) -> Retry | Broken:
-    """Return what an error of requests, which the SDK wraps, means for the event."""
+    """Return what an error of requests means for the event. The SDK wraps these errors."""
     import requests
 
     *_, root = causes_of(error) if error is not None else (None,)
@@ -338,7 +223,7 @@ def _unreachable(error: BaseException | None) -> Retry | Broken:
             reason, ambiguous = "proxy failed", False
         case _:
             # These two wrapped errors mean that there was no connection. Any other error may have come after the event
-            # had been sent.
+            # was sent.
             never_connected = any(
                 name in repr(error) for name in ("NewConnectionError", "NameResolutionError")
             )
@@ -349,8 +234,8 @@ def _unreachable(error: BaseException | None) -> Retry | Broken:
 PAGERDUTY = ChannelSpec(
     name="pagerduty", title="PagerDuty", nothing_sent="No incident yet.",
     section="pagerduty", settings=PagerDutySettings, options=PagerDutyOptions, make=PagerDutyChannel,
-    # https://developer.pagerduty.com/docs/events-api-v2-overview#limits: 120 calls a minute for each key. Four at the same
-    # time, so that no page waits for a slow answer to an earlier one.
+    # https://developer.pagerduty.com/docs/events-api-v2-overview#limits: 120 calls per minute for each key. Four at the same
+    # time, so that no event waits for a slow answer to an earlier one.
     limits=LaneLimits(Rate(120, MINUTE, burst=20), max_concurrency=4), placeholder={}, dedupes=True,
     importer=PagerDutyImport, draw=pagerduty_drawing.draw,
     secret_keys_elsewhere=frozenset({"service_key"}),

@@ -18,7 +18,7 @@ class CancellableAdapter(HTTPAdapter):
     """Serves one attempt. After :meth:`cancel` nothing is sent, not even by a thread that is still looking up a name."""
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
-        """:param tls: what verifies servers, besides requests' own authorities; None: those alone"""
+        """:param tls: verifies servers, in addition to the authorities of requests; None: only those count"""
         self._tls = tls
         super().__init__()
         self._lock = threading.Lock()
@@ -31,7 +31,7 @@ class CancellableAdapter(HTTPAdapter):
             session.mount(scheme, self)
 
     def cancel(self) -> None:
-        """Close every connection; may be called by any thread."""
+        """Close every connection. Any thread may call it."""
         with self._lock:
             self._is_cancelled = True
             for each in self._sockets:

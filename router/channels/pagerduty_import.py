@@ -27,7 +27,7 @@ class PagerDutyImport(ChannelImport):
         if key is None and old is not None:
             key = variables.new(receiver, "PAGERDUTY_ROUTING_KEY")
             todo = f"add an Events API v2 integration to the service, and set {key.name} to its key"
-            config.note(f"{old} is of PagerDuty's Events API v1", todo, key=old)
+            config.note(f"{old} belongs to PagerDuty's Events API v1", todo, key=old)
         if key is None:
             config.note("pagerduty_configs has no routing_key; it is left out", CORRECT_IT)
             return None
@@ -43,7 +43,9 @@ class PagerDutyImport(ChannelImport):
             self.settings = settings
         elif self.settings != settings:
             node.note(
-                "this has another address of PagerDuty", "routes.yaml has one, `events_url`", key=position
+                "this is a second address of PagerDuty",
+                "routes.yaml has one address, `events_url`: choose one",
+                key=position,
             )
 
     def _address(self, node: Node, key: str) -> Any:

@@ -1,4 +1,4 @@
-"""A provider's own words about a failure, made safe to show to people: one line, bounded, without secrets."""
+"""Makes a provider's own words about a failure safe to show to people: one line, of limited length, without secrets."""
 
 import base64
 import re
@@ -12,10 +12,10 @@ from router.render.words import clip, line
 
 MAX_WORDS_CHARS = 500
 _MASK = "***"
-# Shorter pieces of an address are words, not tokens.
+# Shorter parts of an address are words, not tokens.
 _MIN_TOKEN_CHARS = 6
 _HTML_TAG = re.compile(r"<[^<>]*>")
-# A peer that hangs up in the middle of a handshake may do better the next time.
+# The peer closed the connection during the handshake. The next attempt may succeed.
 _TRANSIENT_TLS_ERRORS = (
     ssl.SSLEOFError,
     ssl.SSLZeroReturnError,
@@ -41,7 +41,7 @@ def masked_outcome(outcome: Outcome, secrets: Iterable[str]) -> Outcome:
 
 
 def _secret_pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
-    """Return what matches the secrets, also in the forms in which SMTP servers and addresses quote them."""
+    """Return a pattern of the secrets, also in the encodings that SMTP servers and addresses use."""
     forms = set(filter(None, secrets))
     forms |= {unquote(each) for each in forms} | {line(each) for each in forms}
     forms |= {base64.b64encode(each.encode()).decode() for each in forms}
@@ -50,7 +50,7 @@ def _secret_pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
 
 
 def _masked(text: str, pattern: re.Pattern[str] | None) -> str:
-    for shape in (str, line):  # before blanks are folded, and after
+    for shape in (str, line):  # before white space is folded, and after
         text = pattern.sub(_MASK, shape(text)) if pattern is not None else shape(text)
     return clip(text, MAX_WORDS_CHARS)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from router.channels.layout import HEX_COLORS, MAX_TITLE_UNITS, Dialect, by_status
+from router.channels.layout import HEX_COLORS, MAX_TITLE_UNITS, TextFormat, by_status
 from router.model import Conversation
 from router.render import Words
 from router.render.view import AlertView
@@ -52,7 +52,7 @@ def escape(text: str) -> str:
     return clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-MRKDWN = Dialect(escape, re.compile(r"&[a-z]+;"))
+MRKDWN = TextFormat(escape, re.compile(r"&[a-z]+;"))
 
 
 def message_of(words: Words, conversation: Conversation) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from router.model import (
 )
 from router.network import DIRECT, Network
 from router.render import Templates, Words
-from router.render.facts import facts
+from router.render.facts import plain_facts
 from router.render.words import web_address
 
 # What all workflows have in common.
@@ -119,7 +119,7 @@ class TeamsChannel:
         name = "teams.j2" if conversation.storm is None else "storm.txt.j2"
         card, fallback = templates.fill(name, values, lambda words: card_of(words, named))
         if len(encoded(card)) > MAX_BODY_BYTES:  # a template of the user's says more than the shipped one
-            card, fallback = card_of(Words(facts, values), named), True
+            card, fallback = card_of(Words(plain_facts, values), named), True
         return Message("teams", {"card": card}, fallback)
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:

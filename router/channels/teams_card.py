@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from router.channels.drawing import SentMessage, barred, joined, links, replaced, tag
-from router.channels.layout import HEX_COLORS, MAX_TITLE_UNITS, Dialect
+from router.channels.layout import HEX_COLORS, MAX_TITLE_UNITS, TextFormat
 from router.render import Words
 from router.render.view import AlertView
 from router.render.words import clean, line
@@ -56,7 +56,7 @@ def encoded(card: Mapping[str, Any]) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
-MARKDOWN = Dialect(
+MARKDOWN = TextFormat(
     escape, re.compile(r"\\."), lambda text: len(json.dumps(text, ensure_ascii=False).encode(errors="replace")) - 2
 )  # fmt: skip
 

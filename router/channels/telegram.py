@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from router.channels.attempt import UNFINISHED, Budget, is_shown_now, with_progress
 from router.channels.base import ChannelSpec, StormOptions, StormSettings, is_placeholder
 from router.channels.http import HttpAnswer, HttpTransport
 from router.channels.layout import MAX_TITLE_UNITS
+from router.channels.progress import UNFINISHED, Budget, is_shown_now, with_progress
 from router.channels.provider_words import masked_outcome
 from router.channels.telegram_errors import (
     BROKEN_PHRASES,
@@ -43,8 +43,8 @@ _TIMEOUT_SECONDS = 10
 _MAX_TIMEOUTS_PER_ATTEMPT = 3
 # https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this: a message a second in a chat, with short
 # bursts above it; 20 a minute in a group, which a burst of 5 and 15 a minute never exceed; 30 a second in all. Edits count.
-CHAT_LIMITS = LaneLimits(Rate(1, SECOND, burst=3))
-GROUP_LIMITS = LaneLimits(Rate(15, MINUTE, burst=5))
+CHAT_LIMITS = LaneLimits(Rate(1, SECOND, burst=3), counts_edits=True)
+GROUP_LIMITS = LaneLimits(Rate(15, MINUTE, burst=5), counts_edits=True)
 ALL_CHATS_LIMITS = SharedLimits(Rate(25, SECOND, burst=5))
 # Characters of names that a storm's message holds beside its other words.
 STORM_ROOM = 2_500
@@ -155,7 +155,7 @@ class TelegramChannel:
     ) -> Outcome:  # fmt: skip
         """Bring the first message up to date, then post the replies that are missing. ``remote`` grows with each request.
 
-        :raises aiohttp.ClientError: or another of ``http_faults.FAULTS``
+        :raises aiohttp.ClientError: or another of ``http_faults.REQUEST_FAULTS``
         """
         version, now = conversation.version, conversation.now
         if remote.get("shown") != version:

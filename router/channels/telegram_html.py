@@ -9,7 +9,7 @@ import re
 from markupsafe import Markup
 
 from router.channels.drawing import SentMessage, joined, link, replaced, tag, thread
-from router.channels.layout import Dialect
+from router.channels.layout import TextFormat
 from router.render.words import clean
 
 # https://core.telegram.org/bots/api#sendmessage: after entities parsing, in UTF-16 code units. A link counts as in the
@@ -44,7 +44,7 @@ def units(markup: str) -> int:
     return max(utf16, len(markup.encode(errors="replace")) * MAX_UNITS // MAX_BYTES)
 
 
-HTML = Dialect(
+HTML = TextFormat(
     escape, re.compile(r"&#?\w+;"), units, lambda markup: escape(plain_text(markup)), '<a href="{1}">{0}</a>'.format,
 )  # fmt: skip
 

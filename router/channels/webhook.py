@@ -72,16 +72,18 @@ def _check_url(secret: SecretStr) -> SecretStr:
     except ValueError:
         usable = False
     if not usable:
-        raise ValueError("is no web address; write it like https://hooks.example.com/alerts")
+        raise ValueError("is not a web address; write it like https://hooks.example.com/alerts")
     if parts.username is not None:
-        raise ValueError("url has a user in it; give them as basic_auth")
+        raise ValueError("url contains a user; move the user and the password to basic_auth")
     return secret
 
 
 def _check_bearer_token(secret: SecretStr) -> SecretStr:
     # A little more than https://www.rfc-editor.org/rfc/rfc6750#section-2.1 allows
     if not re.fullmatch(r"[\x21-\x7e]+", secret.get_secret_value()):
-        raise ValueError("is no bearer token; leave out blanks, line ends and letters beyond ASCII")
+        raise ValueError(
+            "is not a bearer token; it may not contain blanks, line ends or characters beyond ASCII"
+        )
     return secret
 
 
@@ -93,7 +95,7 @@ class WebhookSettings(ChannelSettings):
 
 
 class BasicAuth(Section):
-    # https://www.rfc-editor.org/rfc/rfc7617#section-2: a colon ends the name
+    # https://www.rfc-editor.org/rfc/rfc7617#section-2: the first colon separates user and password
     username: str = Field(pattern=r"^[^:]+$")
     password: SecretStr
 
@@ -106,7 +108,7 @@ class WebhookOptions(DestinationOptions):
     bearer_token: Annotated[SecretStr, AfterValidator(_check_bearer_token)] | None = None
     basic_auth: BasicAuth | None = None
     secret: SecretStr | None = Field(default=None, min_length=1)
-    """Signs each request (HMAC-SHA256)."""
+    """The key that signs each request (HMAC-SHA256)."""
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     """The destination's name in metrics and pages; None: a hash of the URL is used."""
 
@@ -117,8 +119,8 @@ class WebhookOptions(DestinationOptions):
         return self
 
     def key(self, receiver: str) -> str:  # noqa: ARG002  (the address is enough)
-        digest = hashlib.sha256(self.url.get_secret_value().encode()).hexdigest()
-        return destination_key("webhook", self.name, digest)
+        sha256 = hashlib.sha256(self.url.get_secret_value().encode()).hexdigest()
+        return destination_key("webhook", self.name, sha256)
 
     @property
     def cause(self) -> str:
@@ -128,9 +130,9 @@ class WebhookOptions(DestinationOptions):
 
     @property
     def secrets(self) -> list[str]:
-        """What no message may show."""
+        """The texts that no message may show."""
         given = (self.bearer_token, self.secret, self.basic_auth and self.basic_auth.password)
-        # A server may quote the Authorization header, which holds both, encoded together.
+        # A server may quote the Authorization header, which has user and password encoded together.
         pair = self.basic_auth and f"{self.basic_auth.username}:{self.basic_auth.password.get_secret_value()}"
         return [
             *secret_parts(self.url.get_secret_value()),
@@ -144,7 +146,7 @@ class WebhookChannel:
         self._http = HttpTransport(network, timeout=settings.timeout)
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:  # noqa: ARG002
-        """https://prometheus.io/docs/alerting/latest/configuration/#webhook_config"""
+        """Return Alertmanager's payload: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config"""
         alerts = [each.alert for each in conversation.alerts]
         body = {
             "version": "4",
@@ -229,7 +231,7 @@ def _headers(options: WebhookOptions, conversation: Conversation, raw: bytes) ->
     return headers
 
 
-# Alertmanager has no rate for webhooks. 16 at the same time leave a small handler connections for others:
+# Alertmanager has no rate limit for webhooks. 16 at the same time leave connections of a small server for other clients:
 # https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 WEBHOOK = ChannelSpec(
     name="webhook", title="Webhook", nothing_sent="No webhook was posted yet.",

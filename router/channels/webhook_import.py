@@ -40,7 +40,7 @@ class WebhookImport(ChannelImport):
         url, username, password = (
             self.context.variables.new(receiver, "WEBHOOK", word) for word in ("URL", "USERNAME", "PASSWORD")
         )
-        todo = f"set {url.name} to it without them, and {username.name} and {password.name} to them"
+        todo = f"set {url.name} to the URL without them, {username.name} to the user, and {password.name} to the password"
         config.note("url holds a user and a password", todo, key="url")
         return {"url": url, "basic_auth": {"username": username, "password": password}}
 
@@ -53,11 +53,11 @@ class WebhookImport(ChannelImport):
                 password = secret(basic, "password", owner, "WEBHOOK_PASSWORD")
                 if password is not None:
                     return {"basic_auth": {"username": username, "password": password}}
-            what = "basic_auth has no username or no password that can be taken from here"
+            what = "basic_auth has no username or no password that can be copied"
             basic.note(what, "give both in routes.yaml")
         if (authorization.text("type") or "Bearer").casefold() != "bearer":
             authorization.take("credentials", "credentials_file")
-            what = "authorization is of another type than Bearer; it is not taken"
+            what = "authorization has another type than Bearer; it is left out"
             authorization.note(what, "use bearer_token or basic_auth", key="type")
             return {}
         token = secret(authorization, "credentials", owner, "WEBHOOK_TOKEN")

@@ -1,4 +1,4 @@
-"""Environment variables: the names that options have, and a warning about names that none has."""
+"""Environment variables: the names that options read, and a warning about names that no option reads."""
 
 import difflib
 import re

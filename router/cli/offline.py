@@ -1,8 +1,10 @@
-"""Commands that ask the rules and send nothing: check, explain, test, schedule, import."""
+"""Commands about the rules that need no running service: check, explain, test, schedule, import."""
 
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from router.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from router.rules.explain import Explained, Question
+    from router.rules.explain import Explained, Explainer
     from router.rules.units import Outcome
 
 
@@ -75,53 +77,47 @@ def _count(errors: int, warnings: int) -> str:
 @click.option(
     "--jsonl",
     is_flag=True,
-    help="Read a JSON object a line from standard input, {labels, at, firing}, and print one a line.",
+    help="Read a JSON object from each line of standard input, {labels, at, firing}, and print one line for each.",
 )
-def explain(  # noqa: PLR0913  (an argument an option: that is click)
+def explain(  # noqa: PLR0913  (click passes each option as an argument)
     *, config: Path, labels: tuple[str, ...], webhook: IO[bytes] | None, fingerprint: str | None, database: str,
     at: str | None, firing: IO[bytes] | None, as_json: bool, jsonl: bool,
 ) -> None:  # fmt: skip
     """Explain which destinations are notified of an alert, when, and why.
 
-    Like: alert-router explain alertname=DiskFull severity=warning. Exit code 1 if the question can't be answered, or
+    Example: alert-router explain alertname=DiskFull severity=warning. Exit code 1 if an alert can't be explained, or
     with --jsonl if a line can't.
     """
     if sum([bool(labels), webhook is not None, fingerprint is not None, jsonl]) != 1:
         raise click.UsageError("give labels, or --webhook, or --alert, or --jsonl")
-    from router.config import ConfigError
-    from router.rules.explain import Question
-    from router.rules.moments import InputError
+    from router.rules.explain import Explainer
 
-    try:
-        question = Question.of(config, os.environ, now(), at, firing.read() if firing is not None else None)
+    with _mistakes_shown():
+        explainer = Explainer.of(config, os.environ, now(), at, firing.read() if firing is not None else None)
         if jsonl:
-            _explain_lines(question)
+            _explain_lines(explainer)
         elif fingerprint is not None:
-            _print_explained(_explain_known(question, database, fingerprint), as_json=as_json)
+            _print_explained(_explain_known(explainer, database, fingerprint), as_json=as_json)
         elif webhook is not None:
-            _print_explained(question.webhook(webhook.read()), as_json=as_json)
+            _print_explained(explainer.webhook(webhook.read()), as_json=as_json)
         else:
-            _print_explained([question.labels(labels)], as_json=as_json)
-    except ConfigError as error:
-        raise Failure(error.shown) from None
-    except InputError as error:
-        raise Failure(str(error)) from None
+            _print_explained([explainer.labels(labels)], as_json=as_json)
 
 
-def _explain_lines(question: "Question") -> None:
+def _explain_lines(explainer: "Explainer") -> None:
     failed = False
     for line in sys.stdin:
-        answer = question.line(line)
+        answer = explainer.line(line)
         failed |= "error" in answer
         click.echo(json.dumps(answer))
     sys.exit(1 if failed else 0)
 
 
-def _explain_known(question: "Question", database: str, fingerprint: str) -> list["Explained"]:
+def _explain_known(explainer: "Explainer", database: str, fingerprint: str) -> list["Explained"]:
     from router.store import StoreUnavailable, read_snapshot
 
     try:
-        return question.known(read_snapshot(database, fingerprint), fingerprint)
+        return explainer.known(read_snapshot(database, fingerprint), fingerprint)
     except StoreUnavailable as error:
         raise Failure(str(error)) from None
 
@@ -141,16 +137,13 @@ def _print_explained(answers: list["Explained"], *, as_json: bool) -> None:
 def test(*, config: Path, files: tuple[Path, ...], report: Path | None, as_json: bool) -> None:
     """Test the rules with files of unit tests.
 
-    Without any file, the tests are those beside the rules: routes.test.yaml, and those of included files. Exit code 1
+    Without any file, it runs routes.test.yaml in the folder of routes.yaml, and the tests of included files. Exit code 1
     if a test fails, or can't be run.
     """
-    from router.config import ConfigError
     from router.rules.units import junit, run_all
 
-    try:
+    with _mistakes_shown():
         outcomes = run_all(config, files, now())
-    except ConfigError as error:
-        raise Failure(error.shown) from None
     failed = [each for each in outcomes if each.differences]
     if report is not None:
         try:
@@ -190,16 +183,10 @@ def schedule(*, config: Path, days: int, at: str | None, as_json: bool) -> None:
 
     Exit code 1 if the rules or the time can't be used.
     """
-    from router.config import ConfigError
     from router.rules import timetable
-    from router.rules.moments import InputError
 
-    try:
+    with _mistakes_shown():
         timetables = timetable.timetables_of_file(config, os.environ, now(), at, days)
-    except ConfigError as error:
-        raise Failure(error.shown) from None
-    except InputError as error:
-        raise Failure(str(error)) from None
     if as_json:
         print_json(timetable.as_json(timetables))
     else:
@@ -221,17 +208,15 @@ def import_(*, file: Path, output: Path | None, as_json: bool) -> None:
 
     Exit code 1 if the file can't be read, or the result can't be written.
     """
-    from router.config import ConfigError
     from router.config.document import load_text
     from router.rules.convert import convert_text
 
     try:
-        converted = convert_text(load_text(file.read_bytes(), str(file)), str(file), now=now())
+        with _mistakes_shown():
+            converted = convert_text(load_text(file.read_bytes(), str(file)), str(file), now=now())
         if output is not None:
             with output.open("x") as target:
                 target.write(converted.text)
-    except ConfigError as error:
-        raise Failure(error.shown) from None
     except OSError as error:
         raise Failure(f"{error.filename}: {error.strerror}; give another path") from None
     if as_json:
@@ -248,6 +233,20 @@ def import_(*, file: Path, output: Path | None, as_json: bool) -> None:
         click.echo(f"{file}:{note}", err=True)
     if output is not None:
         click.echo(f"{output}: written; look at it, then: alert-router check --config {output}", err=True)
+
+
+@contextmanager
+def _mistakes_shown() -> Iterator[None]:
+    """End the command with a message for people if the rules or the input have mistakes. :raises Failure:"""
+    from router.config import ConfigError
+    from router.rules.moments import InputError
+
+    try:
+        yield
+    except ConfigError as error:
+        raise Failure(error.shown) from None
+    except InputError as error:
+        raise Failure(str(error)) from None
 
 
 COMMANDS = (check, explain, test, schedule, import_)

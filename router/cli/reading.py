@@ -1,4 +1,4 @@
-"""``alert-router ledger``: the fates of all changes of a period, added up."""
+"""``alert-router ledger``: counts the fates of all changes of a period."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,11 +18,11 @@ FATE_COLUMNS = ("delivered", "pending", "held", "inhibited", "digest", "obsolete
 @click.option(
     "--since", help="The first moment of the period, like '2026-11-20 22:41' (UTC).  [default: the beginning]"
 )
-@click.option("--until", help="The moment that ends the period; not part of it.  [default: now]")
+@click.option("--until", help="The end of the period, which is not part of it.  [default: now]")
 @database_option
 @json_option
 def ledger(*, since: str | None, until: str | None, database: str, as_json: bool) -> None:
-    """Add up the fates of all changes of a period: changes x destinations = delivered + pending + …
+    """Count the fates of all changes of a period: changes x destinations = delivered + pending + …
 
     If rows of a day (UTC) are pruned, the whole day is counted. Exit code 1 if the ledger does not balance, or can't be
     read.

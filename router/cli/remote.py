@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Address:
-    """Where the service listens, and the token to show there."""
+    """The address of the service, and the bearer token for it."""
 
     url: str
     token: str | None
@@ -135,7 +135,7 @@ def _settle(address: _Address, chosen: Sequence[int], action: str, *, all_: bool
             settled.append({"id": dead_letter, "status": status})
             if not as_json:
                 click.echo(f"{dead_letter}: {status}")
-    finally:  # those that were settled before one failed are printed, too
+    finally:  # the dead letters that were settled before one failed are printed, too
         if as_json:
             print_json(settled)
 

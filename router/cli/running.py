@@ -9,7 +9,7 @@ import click
 
 from router.cli.shared import config_option, has_colors
 
-_LOOPBACK, _ALL_INTERFACES = "127.0.0.1", "0.0.0.0"  # noqa: S104  (only if the option asks for it)
+_LOOPBACK, _ALL_INTERFACES = "127.0.0.1", "0.0.0.0"  # noqa: S104  (used only if the option asks for it)
 
 
 class Listen(click.ParamType[tuple[str, int]]):
@@ -26,7 +26,7 @@ class Listen(click.ParamType[tuple[str, int]]):
         is_host = (host.startswith("[") and host.endswith("]")) or not re.search(r"[\s/:\[\]]", host)
         if not is_host or not (port.isdecimal() and port.isascii()) or int(port) > 65535:
             todo = "write it like 127.0.0.1:9099, 9099 (loopback) or :9099 (all interfaces)"
-            self.fail(f"{value!r} is no address; {todo}", param, ctx)
+            self.fail(f"{value!r} is not an address; {todo}", param, ctx)
         return host.strip("[]") or (_ALL_INTERFACES if colon else _LOOPBACK), int(port)
 
 
@@ -104,7 +104,7 @@ class Listen(click.ParamType[tuple[str, int]]):
     envvar="ALERT_ROUTER_LOG_LEVEL",
     help="The least important log lines to write.",
 )
-def serve(  # noqa: PLR0913  (an argument an option: that is click)
+def serve(  # noqa: PLR0913  (click passes each option as an argument)
     *, config: Path, listen: tuple[str, int], database: str | None, preview: bool, sample: bool, metrics: bool,
     max_body: int, drain: float, watch: bool, log_form: str, log_level: str,
 ) -> None:  # fmt: skip
@@ -113,9 +113,9 @@ def serve(  # noqa: PLR0913  (an argument an option: that is click)
     Exit code 1 if it can't start.
     """
     if not math.isfinite(drain):
-        raise click.BadParameter(f"{drain} is no number of seconds", param_hint="--drain")
+        raise click.BadParameter(f"{drain} is not a number of seconds", param_hint="--drain")
     if sample and not preview:
-        raise click.UsageError("--sample goes with --preview: it would page people")
+        raise click.UsageError("--sample needs --preview: otherwise it would page people")
     from router import logs
     from router.app import ServeOptions
     from router.cli.serving import serve_until_stopped

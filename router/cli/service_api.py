@@ -1,4 +1,4 @@
-"""The API of the running service, for ``alert-router deliveries``."""
+"""A client of the running service's API, for ``alert-router deliveries``."""
 
 import asyncio
 from typing import Any
@@ -8,11 +8,11 @@ import aiohttp
 
 from router.cli.shared import Failure
 
-_TIMEOUT = aiohttp.ClientTimeout(total=30)  # seconds
+_REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)  # seconds
 
 
 class ServiceApi:
-    """The API of the running service."""
+    """Makes the requests of ``alert-router deliveries``, each on an event loop of its own."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self._url = url.rstrip("/")
@@ -27,7 +27,7 @@ class ServiceApi:
         return rows
 
     def settle(self, dead_letter: int, action: str) -> dict[str, str]:
-        """:param action: ``retry`` or ``discard``"""
+        """Retry or discard a dead letter. :param action: ``retry`` or ``discard``"""
         answer: dict[str, str] = self._request("POST", f"/api/v1/dead-letters/{dead_letter}/{action}")
         return answer
 
@@ -43,11 +43,11 @@ class ServiceApi:
     async def _send(self, method: str, path: str) -> Any:
         try:
             async with (
-                aiohttp.ClientSession(headers=self._headers, timeout=_TIMEOUT) as session,
+                aiohttp.ClientSession(headers=self._headers, timeout=_REQUEST_TIMEOUT) as session,
                 session.request(method, f"{self._url}{path}") as response,
             ):
                 if response.content_type != "application/json":
-                    raise Failure(f"{self._url} is no alert-router; give its --url")
+                    raise Failure(f"{self._url} is not an alert-router; give its --url")
                 answer = await response.json()
                 if response.status >= 400:
                     raise Failure(f"{path}: {answer.get('reason', response.reason)}")

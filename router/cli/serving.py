@@ -1,4 +1,4 @@
-"""What ``alert-router serve`` does: start the service, stop and reload it on signals."""
+"""Runs the service for ``alert-router serve``: starts it, and stops and reloads it on signals."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from router.render import TemplateError
 from router.store import StoreUnavailable
 
 # Thresholds of the garbage collector. A batch makes thousands of objects that live until it is saved, and a group of
-# 50,000 alerts keeps a million for seconds. With Python's defaults (700, 10, 10) the collector visits all of them again
+# 50,000 alerts keeps a million objects for seconds. With Python's defaults (700, 10, 10) the collector visits all of them again
 # and again, and stops the loop and the writer for up to a second.
 # https://docs.python.org/3/library/gc.html#gc.set_threshold
 _GC_THRESHOLDS = (10_000, 20, 50)
@@ -61,7 +61,8 @@ async def _serve(options: ServeOptions) -> None:
         return
     try:
         started.set_result(service)
-        # What a start leaves stays. Without the freeze, each full collection would stop the loop for 100 ms.
+        # The objects that exist after the start live as long as the process. Without the freeze, each full collection would
+        # visit them and stop the loop for 100 ms.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
@@ -72,7 +73,7 @@ async def _serve(options: ServeOptions) -> None:
         await stop.wait()
     finally:
         await service.stop()
-        gc.freeze()  # else the interpreter collects garbage at exit: seconds of the stop, on a busy machine
+        gc.freeze()  # else the interpreter collects garbage at exit, which takes seconds on a busy machine
 
 
 async def _start(options: ServeOptions) -> Service:

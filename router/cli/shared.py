@@ -1,4 +1,4 @@
-"""What several commands share: options, errors, output."""
+"""Options, errors and output functions that several commands share."""
 
 import json
 import os
@@ -9,8 +9,7 @@ from typing import IO, Any
 
 import click
 
-# Milliseconds since the epoch, as router.model.Millis.
-_NANOSECONDS = 1_000_000
+_NANOSECONDS_PER_MILLISECOND = 1_000_000
 
 config_option = click.option(
     "--config",
@@ -32,11 +31,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 def now() -> int:
-    """Return the wall clock, in milliseconds since the epoch.
+    """Return the time of the wall clock, in milliseconds since the epoch, as ``router.model.Millis``.
 
-    Not the clock of ``router.clock``: that imports asyncio, which takes longer than most commands need to start.
+    It does not use ``router.clock``, which imports asyncio: that takes longer than most commands need to start.
     """
-    return time.time_ns() // _NANOSECONDS
+    return time.time_ns() // _NANOSECONDS_PER_MILLISECOND
 
 
 def print_json(data: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from router.channels import ChannelSettings
 from router.config.build import Builder
 from router.config.document import Document, MissingVariables, load_text, read_document
-from router.config.file_identity import FileIdentity, identify_file
+from router.config.file_identity import FileIdentity, has_changed, identify_file
 from router.config.fragments import Fragment
 from router.config.problems import ConfigError, Problem, Trap, show_problem
 from router.config.reader import Reader
@@ -38,11 +38,13 @@ class Config:
     files: tuple[Path, ...] = ()
     """All files that were read, and the folders that were listed."""
     problems: tuple[Problem, ...] = ()
-    """Only if it was loaded with ``checking``: the warnings."""
+    """The warnings, if it was loaded with ``checking``; else empty."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """The texts of the files, with secrets masked, by name: for showing problems."""
     secret_files: Mapping[Path, FileIdentity] = field(default_factory=dict)
-    """The files that secrets were read from, each as it was just before it was read."""
+    """The files of secrets, also those of broken included files. Each as it was just before it was read; empty: it could
+    not be read, or was not.
+    """
     text: str = field(default="", repr=False)
     """The main file as it was read, its secrets included."""
 
@@ -61,11 +63,11 @@ def load(
     path: Path, *, environ: Mapping[str, str], now: Millis, preview: bool = False, checking: bool = False,
     last_good: Mapping[str, str] | None = None,
 ) -> Config:  # fmt: skip
-    """Read a file and the files that it includes. A broken included file is used as it last was good, or left out.
+    """Read a file and the files that it includes. Of a broken included file, the last good version is used; if there is none, the file is left out.
 
     :param preview: nothing will be sent: missing variables, secrets and channel sections get made-up values
-    :param checking: nothing will be sent: ``problems`` of the result has what is missing, and the traps
-    :param last_good: by the name of an included file: ``Fragment.loaded.kept`` from when it was last in force
+    :param checking: nothing will be sent: ``problems`` of the result are the missing credentials, and the traps
+    :param last_good: ``Fragment.loaded.kept`` of the last version in force, by the name of the included file
     :raises ConfigError: with every mistake in the main file and its position
     """
     name = str(path)
@@ -124,7 +126,7 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
         templates = folder / file.templates
         if before is None and not templates.is_dir():
             document.add_error(
-                ("templates",), f"{templates} is no folder", "make it, or leave `templates:` out"
+                ("templates",), f"{templates} is not a folder", "make it, or leave `templates:` out"
             )
     fragments = tuple(builder.fragments.all.values()) if builder.fragments is not None else ()
     if document.has_errors or policy is None or file is None:
@@ -137,39 +139,28 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
         texts |= fragment.texts
     digest = hashlib.sha256("\0".join([text, *(part.text for part in loaded)]).encode()).hexdigest()
     policy = replace(policy, configuration=Configuration(digest, builder.rule_positions()))
-    secret_paths = sorted({*reader.files, *(path for part in loaded for path in part.files)})
+    secret_files = document.secrets.files
     if before is None:
-        files = _files(name, templates, reader, fragments, {(folder / each).parent for each in file.include})
+        folders = {(folder / each).parent for each in file.include}
+        files = {Path(name), *(each.file for each in fragments), *folders, *_template_files(templates)}
     else:
-        files = tuple(sorted({*before.files, *secret_paths}))
+        files = set(before.files)
     return Config(
         policy, sources, builder.settings, file.timezone, templates,
         digest=digest,
         fragments=fragments,
-        files=files,
+        files=tuple(sorted({*files, *secret_files})),
         problems=tuple(sorted({*document.problems, *(p for each in fragments for p in each.problems)})),
         texts=texts,
         network=network,
         retention=Retention(file.retention.history, file.retention.webhooks, file.retention.messages),
-        secret_files={path: document.secrets.files[path] for path in secret_paths},
+        secret_files=dict(sorted(secret_files.items())),
         text=text,
     )  # fmt: skip
 
 
-def _files(
-    name: str, templates: Path | None, reader: Reader, fragments: tuple[Fragment, ...], folders: set[Path]
-) -> tuple[Path, ...]:
-    found = {
-        Path(name),
-        *reader.files,
-        *(each.file for each in fragments),
-        *folders,
-    }
-    for fragment in fragments:
-        found.update(fragment.loaded.files if fragment.loaded is not None else ())
-    if templates is not None:
-        found.update([templates, *templates.glob("*.j2")])
-    return tuple(sorted(found))
+def _template_files(folder: Path | None) -> tuple[Path, ...]:
+    return (folder, *folder.glob("*.j2")) if folder is not None else ()
 
 
 __all__ = [
@@ -180,6 +171,7 @@ __all__ = [
     "Fragment",
     "Problem",
     "Trap",
+    "has_changed",
     "identify_file",
     "load",
     "load_secrets_again",

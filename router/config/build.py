@@ -21,7 +21,7 @@ from router.decide.inhibition import Inhibition, Rule
 from router.model import OWN_SOURCE, Alertmanager, Destination, Millis, Source
 from router.network import Network, check_certificates, proxies_of
 
-# Names of sources that have another meaning already.
+# Names that no source may have, and what each already means.
 _RESERVED_SOURCE_NAMES = {
     OWN_SOURCE: "the source of the router's own alerts",
     "unknown": "what metrics call a webhook that comes from no source",
@@ -39,7 +39,11 @@ class Builder:
         last_good: Mapping[str, str],
         read_before: tuple[Fragment, ...] | None = None,
     ) -> None:
-        """:param read_before: the included files as they were read before; None: they are read now"""
+        """
+        :param environ: the values of variables
+        :param last_good: see :func:`router.config.load`
+        :param read_before: the included files as they were read before; None: they are read now
+        """
         self.fragments: Fragments | None = None
         self.routes: Routes | None = None
         self._reader = reader
@@ -71,7 +75,7 @@ class Builder:
         return settings
 
     def policy(self) -> Policy | None:
-        """Return the rules; None: the file is too broken to look further."""
+        """Return the rules; None: the file has mistakes that prevent further checks."""
         file, reader = self.file, self._reader
         sections = reader.mapping("channels")
         receivers = destinations(reader, sections, self.settings)
@@ -98,7 +102,7 @@ class Builder:
         )
         self.fragments = Fragments(file.include, main, self._last_good, self._read_before)
         root = self._root(file, names)
-        self.fragments.unmounted()
+        self.fragments.report_unmounted()
         for fragment in self.fragments.all.values():
             if (part := fragment.loaded) is not None:
                 receivers |= part.receivers
@@ -123,7 +127,7 @@ class Builder:
         given = model.proxy_url.get_secret_value() if model.proxy_url is not None else None
         if given is not None and is_placeholder(given):
             if self.document.missing is MissingVariables.ERROR and not self.document.has_errors:
-                # Nothing is missing, so it is no placeholder.
+                # Nothing is missing, so it is not a placeholder.
                 todo = "write it like http://proxy.example.com:3128"
                 self.document.add_error(
                     ("network", "proxy_url"), "proxy_url is no proxy that can be used", todo
@@ -137,7 +141,7 @@ class Builder:
         for what in ignored:
             todo = "correct it in the environment, or set `network:` here"
             self.document.add_warning(Trap.ENVIRONMENT, ("network",), what, todo)
-        # As given: the model leaves the whole section out when several entries of it are wrong.
+        # Read from the data as given: if several entries of the section are wrong, the model drops the whole section.
         ca_file = self._reader.mapping("network").get("ca_file")
         return Network(
             proxies, self._ca_certificates(ca_file) if isinstance(ca_file, str) and ca_file else ""
@@ -176,7 +180,7 @@ class Builder:
         return found
 
     def _root(self, file: FileModel, names: Names) -> Route:
-        if file.route.matchers or file.route.match or file.route.match_re or file.route.severity:
+        if file.route.has_conditions:
             what, todo = "the root route has matchers", "it catches all; move them to a route below"
             self.document.add_error(("route",), what, todo)
         self.routes = Routes(self._reader, names, self._now, self._mount)
@@ -192,7 +196,7 @@ class Builder:
 
     def _mount(self, name: str, where: Location, inherited: Inherited) -> Route | None:
         fragments = self.fragments
-        if fragments is None:  # only ever called while they are loaded
+        if fragments is None:  # it is only called while fragments are loaded
             return None
         if name in fragments.mounted:
             self.document.add_error(where, f"{name!r} is mounted twice", "keep one of the two")
@@ -205,7 +209,10 @@ class Builder:
         return fragments.mount(name, absent, inherited)
 
     def _stale_after(self, file: FileModel, root: Route) -> Millis:
-        """Return after how long an alert that is not repeated counts as ended: longer than Alertmanager waits between repeats."""
+        """Return after how many milliseconds without a repeat an alert counts as ended.
+
+        It is longer than Alertmanager waits between repeats.
+        """
         silent = max(route.grouping.repeat for route, _, _ in root.walk())
         if file.stale_after is None:
             return 3 * silent
@@ -218,6 +225,7 @@ class Builder:
         return file.stale_after
 
     def sources(self) -> tuple[Source, ...]:
+        """Return the sources, and add an error for each name or credential that can't be used."""
         found: dict[str, Source] = {}
         credentials: dict[tuple[str | None, ...], str] = {}
         for index, model in enumerate(self.file.sources if self.file is not None else ()):
@@ -236,7 +244,7 @@ class Builder:
                     what = f"the source {model.name!r} has alertmanager_auth, but no alertmanager_url"
                     self.document.add_error((*where, "alertmanager_auth"), what, "add alertmanager_url")
                 if (auth.bearer_token is None) is (auth.basic_auth is None):
-                    what = f"the alertmanager_auth of the source {model.name!r} holds no credential, or two"
+                    what = f"the alertmanager_auth of the source {model.name!r} has no credential, or two"
                     self.document.add_error(
                         (*where, "alertmanager_auth"), what, "give bearer_token or basic_auth"
                     )
@@ -262,7 +270,7 @@ class Builder:
         if other != source.name and self.document.missing is not MissingVariables.MADE_UP:
             key = "bearer_token" if model.bearer_token is not None else "basic_auth"
             what = f"the sources {other!r} and {source.name!r} have the same credentials"
-            todo = "give each its own: they say which source a webhook comes from"
+            todo = "give each its own, because the credentials identify the source of a webhook"
             self.document.add_error((*where, key), what, todo)
 
     def _rules(self, file: FileModel) -> list[Rule]:

@@ -1,8 +1,8 @@
 """Reasoning about matchers without an alert: which values a label can have, what implies what, what is impossible.
 
-The reasoning is exact for labels with finitely many possible values: equalities, lists of plain alternatives like
-``a|b``, and severity levels. For other labels nothing is claimed. So an answer "impossible" or "implied" is always
-right; the opposite answer may only mean "not known".
+The results are exact for labels with finitely many possible values: equalities, lists of plain alternatives like
+``a|b``, and severity levels. Other labels count as "not known". So an answer "impossible" or "implied" is always
+right; the opposite answer may mean "not known".
 """
 
 import itertools
@@ -47,13 +47,13 @@ class Conditions:
         if label in found:  # the level follows from the value of its label
             levels = frozenset(map(self._level_of, found[label]))
         found[LEVEL] = self._accepted(levels, self._by_name.get(LEVEL, ()))
-        if label in found:  # and the other way round
+        if label in found:  # and the value has to have a possible level
             found[label] = frozenset(value for value in found[label] if self._level_of(value) in found[LEVEL])
         return found
 
     @property
     def impossible_label(self) -> str | None:
-        """A label without any possible value, so that no alert meets the conditions; None: none is known."""
+        """A label without any possible value, so that no alert meets the conditions; None: no such label is known."""
         empty = sorted(name for name, values in self.possible_values.items() if not values)
         if not empty:
             return None
@@ -106,7 +106,7 @@ class Conditions:
 
 
 def listed_values(matcher: Matcher) -> frozenset[str] | None:
-    """Return the values that a matcher accepts, if it lists them; None: it is negated, or a real pattern."""
+    """Return the values that a matcher accepts, if it lists them; None: it is negated, or it is a pattern."""
     if matcher.op == "=":
         return frozenset({matcher.value})
     return literal_alternatives(matcher.value) if matcher.op == "=~" else None

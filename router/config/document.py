@@ -33,13 +33,13 @@ Location = tuple[str | int, ...]
 _MERGE = "tag:yaml.org,2002:merge"
 _NULL = "tag:yaml.org,2002:null"
 
-# The most pieces of data that a file may have once its aliases are expanded: a base, and some more for each character.
+# The largest number of values that a file may have after its aliases are expanded: a base, and some for each character.
 # Without a bound, a few lines of aliases of aliases would expand to billions.
-_BASE_PIECES, _PIECES_PER_CHARACTER = 10_000, 4
+_BASE_VALUES, _VALUES_PER_CHARACTER = 10_000, 4
 
 
-class _TooLarge(Exception):  # noqa: N818  (never seen outside)
-    """The file has too many pieces once its aliases are expanded."""
+class _TooLarge(Exception):  # noqa: N818  (never leaves this module)
+    """The file has too many values after its aliases are expanded."""
 
 
 class MissingVariables(StrEnum):
@@ -47,13 +47,13 @@ class MissingVariables(StrEnum):
 
     ERROR = "error"
     WARNING = "warning"
-    """Put a placeholder in its place, and add a warning. ``check`` does so, because it needs no credentials."""
+    """A placeholder replaces it, and a warning is added. ``check`` does so, because it needs no credentials."""
     MADE_UP = "made up"
-    """Put a placeholder in its place. The preview does so, because it sends nothing."""
+    """A placeholder replaces it. The preview does so, because it sends nothing."""
 
 
 class Document:
-    """The data of a file, and the position of each piece (line and column from 1).
+    """The data of a file, and the position of each value (line and column from 1).
 
     Its problems and its text are shown without secrets: the values of secret keys, and all known secrets, are masked.
     """
@@ -110,7 +110,7 @@ class Document:
     def add_warning(
         self, trap: Trap, location: Location, what: str, todo: str, *, at_key: bool = False
     ) -> None:
-        """Add a warning about what is allowed, but rarely meant."""
+        """Add a warning about something that is allowed, but probably not intended."""
         self._problems.append(Problem(self.name, *self.position(location, at_key=at_key), what, todo, trap))
 
     def add_missing_credential(
@@ -141,7 +141,7 @@ class Document:
 
 
 def load_text(data: bytes, name: str) -> str:
-    """Return the text of a file. :raises ConfigError: it is no UTF-8"""
+    """Return the text of a file. :raises ConfigError: it is not UTF-8"""
     try:
         return decoded(data)
     except SyntaxRefusedError as error:
@@ -158,7 +158,7 @@ def read_document(
     """Return a file as a document.
 
     :param environ: the values of variables; None: ``${…}`` is plain text
-    :raises ConfigError: it is no YAML, or not a mapping
+    :raises ConfigError: it is not YAML, or not a mapping
     """
     try:
         root = _mapping(compose(text, variables=environ is not None))
@@ -177,9 +177,9 @@ def _mapping(root: Node | None) -> Node:
 
 
 def read_value(text: str) -> Any:
-    """Return any YAML as data, without variables; every scalar is the text that was written, or None.
+    """Return any YAML as data. Variables are not resolved; every scalar is the text that was written, or None.
 
-    :raises ConfigError: it is no YAML, or has a mistake that would change what it means
+    :raises ConfigError: it is not YAML, or has a mistake that would change its meaning
     """
     document = Document("")
     try:
@@ -194,7 +194,7 @@ def read_value(text: str) -> Any:
 
 def _built(document: Document, root: Node, text: str, environ: Mapping[str, str] | None) -> Any:
     if environ is not None and (begin := directive(text)) is not None:
-        document.add_error_at(begin, "a directive can't stand here", "remove it: the file is YAML 1.2")
+        document.add_error_at(begin, "a directive is not allowed here", "remove it: the file is YAML 1.2")
     for position in tags(text):
         todo = "write a plain value; in quotes if it begins with !"
         document.add_error_at(position, "YAML tags are not supported", todo)
@@ -202,9 +202,11 @@ def _built(document: Document, root: Node, text: str, environ: Mapping[str, str]
         return _DataBuilder(document, text, environ or {}).build(root, ())
     except _TooLarge:
         what = "its aliases make it too large"
-        raise SyntaxRefusedError(Position(1, 1), what, "write out what they stand for, or less") from None
+        raise SyntaxRefusedError(
+            Position(1, 1), what, "write the repeated parts out, or make them smaller"
+        ) from None
     except RecursionError:
-        what = "it is nested too deeply, or an alias stands within its anchor"
+        what = "it is nested too deeply, or an alias is inside its own anchor"
         raise SyntaxRefusedError(Position(1, 1), what) from None
 
 
@@ -218,10 +220,10 @@ class _DataBuilder:
         self._document = document
         self._text = text
         self._environ = environ
-        self._left = _BASE_PIECES + _PIECES_PER_CHARACTER * len(text)
+        self._left = _BASE_VALUES + _VALUES_PER_CHARACTER * len(text)
 
     def build(self, node: Node, location: Location, key: Position | None = None) -> Any:
-        """:param key: the position of its key, which an absent value has, too"""
+        """Return a node as data. :param key: the position of its key; an absent value gets this position, too"""
         self._left -= 1
         if self._left < 0:
             raise _TooLarge
@@ -252,7 +254,7 @@ class _DataBuilder:
                 continue
             if key in data:
                 first = self._document.keys[inner].line
-                what = f"{key!r} stands twice in the same mapping, first in line {first}"
+                what = f"{key!r} is written twice in the same mapping, first in line {first}"
                 self._document.add_error_at(position, what, "keep one of them")
                 continue
             self._document.keys[inner] = position
@@ -260,7 +262,7 @@ class _DataBuilder:
         return {**merged, **data}
 
     def _merge(self, node: Node, location: Location) -> dict[str, Any]:
-        """Return the data of ``<<: *anchor``, or of a list of anchors; the first one that has a key counts."""
+        """Return the data of ``<<: *anchor``, or of a list of anchors. If several have a key, the first one counts."""
         nodes = node.value if isinstance(node, SequenceNode) else [node]
         merged: dict[str, Any] = {}
         for each in nodes:
@@ -269,7 +271,7 @@ class _DataBuilder:
                 merged = {**self._mapping(each, location), **merged}
                 self._document.values[location] = position
             else:
-                what, todo = "<< takes a mapping, and this is none", "write `<<: *anchor` of a mapping"
+                what, todo = "<< takes a mapping, and this is not one", "write `<<: *anchor` of a mapping"
                 self._document.add_error_at(_begin(each), what, todo)
         return merged
 
@@ -303,7 +305,7 @@ class _DataBuilder:
             self._document.add_missing_credential(location, what, todo)
             return placeholder(name)
         if not is_unicode(value):
-            what = f"the environment variable {name} has bytes that are no UTF-8"
+            what = f"the environment variable {name} has bytes that are not UTF-8"
             self._document.add_error(location, what, "set it to text")
             return placeholder(name)
         if name in self._environ:

@@ -1,4 +1,4 @@
-"""The types of values in routes.yaml. Each accepts the valid forms, and has an error message for all others."""
+"""The types of values in routes.yaml. Each accepts the valid forms, and refuses others with a message for people."""
 
 import difflib
 import re
@@ -30,7 +30,7 @@ def zone(name: str) -> ZoneInfo:
     except (ValueError, OSError, KeyError):
         close = difflib.get_close_matches(name, available_timezones(), n=1)
         todo = f"did you mean {close[0]!r}?" if close else "write it like Europe/Berlin or UTC"
-        raise ValueError(f"is no time zone; {todo}") from None
+        raise ValueError(f"is not a time zone; {todo}") from None
 
 
 def _local_zone() -> ZoneInfo:
@@ -49,7 +49,7 @@ def _zone_name(name: str) -> str:
 
 def _zone_with_a_name(name: str) -> str:
     if name == "Local":
-        raise ValueError("is no zone with a name; write it like Europe/Berlin or UTC")
+        raise ValueError("is not a zone with a name; write it like Europe/Berlin or UTC")
     return _zone_name(name)
 
 
@@ -57,10 +57,10 @@ def minute_of_day(text: str) -> int:
     """Return HH:MM (00:00 to 24:00) as minutes since midnight. :raises ValueError: the text is not a time of day"""
     match = re.fullmatch(r"(\d{2}):(\d{2})", text)
     if match is None:
-        raise ValueError(f"{text!r} is no time of day; write it like 09:00")
+        raise ValueError(f"{text!r} is not a time of day; write it like 09:00")
     hours, minutes = int(match.group(1)), int(match.group(2))
     if minutes > 59 or hours * 60 + minutes > 24 * 60:
-        raise ValueError(f"{text!r} is no time of day; write it like 09:00, up to 24:00")
+        raise ValueError(f"{text!r} is not a time of day; write it like 09:00, up to 24:00")
     return hours * 60 + minutes
 
 
@@ -142,7 +142,7 @@ def _parsed(text: Any) -> tuple[Matcher, ...]:
 
 def _matchers(value: Any) -> tuple[Matcher, ...]:
     if not isinstance(value, str | list | tuple):
-        raise ValueError("""is no list of matchers; write it like ['severity="critical"']""")  # noqa: TRY004
+        raise ValueError("""is not a list of matchers; write it like ['severity="critical"']""")  # noqa: TRY004
     return tuple(each for found in _MATCHERS.validate_python(_listed(value)) for each in found)
 
 
@@ -153,7 +153,7 @@ def _listed(value: Any) -> Any:
 
 def _label_name(name: str) -> str:
     if not is_label_name(name):
-        raise ValueError("is no label name; write at least one character of UTF-8 text")
+        raise ValueError("is not a label name; write at least one character of UTF-8 text")
     return name
 
 
@@ -176,7 +176,7 @@ def _regex(text: str) -> str:
 
 def _pairs(value: Any, texts: TypeAdapter[dict[str, str]]) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise ValueError("is no mapping of label names to values; write it like {severity: critical}")  # noqa: TRY004
+        raise ValueError("is not a mapping of label names to values; write it like {severity: critical}")  # noqa: TRY004
     # In YAML, a label without a value is null; it means an empty value.
     return texts.validate_python({name: "" if text is None else text for name, text in value.items()})
 
@@ -191,14 +191,14 @@ def _flag(value: Any) -> bool:
 
 
 def _patterns(value: Any) -> tuple[str, ...]:
-    patterns = [value] if isinstance(value, str) else value
+    patterns = _listed(value)
     if not isinstance(patterns, list | tuple) or not all(isinstance(each, str) and each for each in patterns):
-        raise ValueError("is no list of patterns; write it like teams/*.yaml")
+        raise ValueError("is not a list of patterns; write it like teams/*.yaml")
     if any(Path(each).is_absolute() or ".." in Path(each).parts for each in patterns):
         raise ValueError("leads out of the folder of this file; keep the files below it, like teams/*.yaml")
     parts = [Path(each).parts for each in patterns]
     if any(not each or any("**" in part and part != "**" for part in each) for each in parts):
-        raise ValueError("is no pattern; write it like teams/*.yaml")
+        raise ValueError("is not a pattern; write it like teams/*.yaml")
     return tuple(patterns)
 
 
@@ -209,7 +209,7 @@ def _base_url(text: str) -> str:
     except ValueError:
         usable = False
     if not usable or parts.query or parts.fragment:
-        raise ValueError("is no web address; write it like http://alertmanager.example.com:9093")
+        raise ValueError("is not a web address; write it like http://alertmanager.example.com:9093")
     if parts.username is not None:
         raise ValueError("alertmanager_url contains a user; move it to alertmanager_auth")
     return text.rstrip("/")
@@ -219,7 +219,7 @@ def _peers(value: Any) -> Any:
     """Return a single address as a list of one."""
     if isinstance(value, list | tuple) and not value:
         raise ValueError("is an empty list; name one peer at least, or leave it out")
-    return [value] if isinstance(value, str) else value
+    return _listed(value)
 
 
 def _different(urls: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Pydantic's findings in words for people; and data without the pieces that the findings are about."""
+"""Turns the errors of pydantic into messages for people, and removes the invalid values from the data."""
 
 import typing
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from router.config.document import Location
 
 
 def readable_errors(error: ValidationError) -> list[ErrorDetails]:
-    """Return the findings of pydantic, without "too short" of lists that are so only because an item is wrong."""
+    """Return the errors of pydantic. An error "too short" of a list is left out if an item of the list is wrong, too."""
     details = error.errors()
     inner = [detail["loc"] for detail in details]
     return [
@@ -68,7 +68,7 @@ def describe_finding(detail: ErrorDetails, location: Location) -> tuple[str, str
 def split_message(message: str) -> tuple[str, str]:
     """Return what is wrong and what to do, from ``what; todo``."""
     what, separator, todo = message.partition("; ")
-    return what, todo if separator else "mend it"
+    return what, todo if separator else "correct it"
 
 
 def keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
@@ -94,7 +94,7 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def remove_piece(data: Any, location: Location) -> bool:
-    """Remove the smallest piece around a location that is the value of a key. Return False if there is none left."""
+    """Remove the key whose value is the smallest one around a location. Return False if nothing can be removed."""
     holder, key = None, None
     for part in location:
         if not (isinstance(data, dict) and part in data) and not (
@@ -103,7 +103,7 @@ def remove_piece(data: Any, location: Location) -> bool:
             break
         if isinstance(data, dict):
             holder, key = data, part
-        data = data[part]  # type: ignore[index]  # a list's part is an index, as just seen
+        data = data[part]  # type: ignore[index]  # a list's part is an index, as checked above
     if holder is None or key == "route":
         return False
     del holder[key]

@@ -171,8 +171,8 @@ class Fragments:
         self.mounted.add(name)
         return fragment.loaded.route if fragment.loaded is not None else None
 
-    def unmounted(self) -> None:
-        """Add a problem to each fragment that no route mounts. Call it when the main file is built."""
+    def report_unmounted(self) -> None:
+        """Add a problem to each fragment that no route mounts. Call it after the main file is built."""
         for name, fragment in self.all.items():
             if name not in self.mounted and not fragment.problems:
                 todo = f"write `mount: {name}` in the route of the main file that it belongs to"
@@ -252,7 +252,7 @@ def _load(
         {**main.names.intervals, **intervals},
         main.names.levels,
     )
-    if model.route.matchers or model.route.match or model.route.match_re or model.route.severity:
+    if model.route.has_conditions:
         what, todo = (
             "the route of a fragment has matchers",
             "its mount point has them; move these to a route below",

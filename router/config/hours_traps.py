@@ -6,9 +6,9 @@ from typing import NamedTuple
 from router.config.document import Document, Location
 from router.config.fields import minute_of_day
 from router.config.inspected_file import InspectedFile
+from router.config.intervals import EVER_DAYS, ever_opens
 from router.config.models import IntervalModel, RouteModel, TimeIntervalModel
 from router.config.problems import Trap
-from router.config.routes import EVER_DAYS
 from router.decide import Outside, Route
 from router.decide.hours import Hours, NamedInterval
 from router.model import Millis
@@ -24,7 +24,7 @@ class _EntryShape(NamedTuple):
     fields: frozenset[str]
     """The fields that it gives."""
     is_free_time: bool
-    """It is a weekend, or a part of a night. Free time is rightly written as several entries."""
+    """It is a weekend, or a part of a night. Several entries are the right way to write free time."""
 
 
 class _Extremes(NamedTuple):
@@ -33,7 +33,7 @@ class _Extremes(NamedTuple):
 
 
 class HoursTraps:
-    """Finds intervals and hours that are never open or never closed, or look as if they were meant otherwise."""
+    """Finds intervals and hours that are never open or never closed, or probably have another meaning than intended."""
 
     def __init__(self, now: Millis) -> None:
         """:param now: from then on, openings and closings are searched for"""
@@ -60,7 +60,7 @@ class HoursTraps:
             if any(extremes):
                 flagged.add(interval.name)
             if extremes.never_open:
-                todo = "mend its entries, or remove it"
+                todo = "correct its entries, or remove it"
                 file.document.add_warning(
                     Trap.NEVER, where, f"the interval {model.name!r} is never true", todo
                 )
@@ -70,10 +70,12 @@ class HoursTraps:
                     Trap.ALWAYS, where, f"the interval {model.name!r} is always true", todo
                 )
             for number, entry in enumerate(interval.intervals):
-                if not extremes.never_open and not self._opens(Hours((NamedInterval("", (entry,)),))):
+                if not extremes.never_open and not ever_opens(
+                    Hours((NamedInterval("", (entry,)),)), self._now
+                ):
                     position = (*where, "time_intervals", number)
                     what = f"this entry of {model.name!r} is never true"
-                    file.document.add_warning(Trap.NEVER, position, what, "mend it, or remove it")
+                    file.document.add_warning(Trap.NEVER, position, what, "correct it, or remove it")
             _inspect_entries(file.document, model, where)
             _inspect_ends(file.document, model, where)
         return frozenset(flagged)
@@ -90,9 +92,9 @@ class HoursTraps:
         extremes = self._extremes(hours)
         # `outside: hold` with hours that never open is an error, and not a warning.
         if route.outside is not Outside.HOLD and extremes.never_open:
-            document.add_warning(Trap.NEVER, where, "these hours are never open", "mend the intervals")
+            document.add_warning(Trap.NEVER, where, "these hours are never open", "correct the intervals")
         elif extremes.never_closed:
-            what, todo = "these hours never close", "remove the intervals, or mend them"
+            what, todo = "these hours never close", "remove the intervals, or correct them"
             document.add_warning(Trap.ALWAYS, where, what, todo)
 
     def _extremes(self, hours: Hours) -> _Extremes:
@@ -100,11 +102,10 @@ class HoursTraps:
         found = self._known.get(names)
         if found is None:
             closes = not hours.is_open(self._now) or hours.next_closing(self._now, EVER_DAYS) is not None
-            found = self._known[names] = _Extremes(never_open=not self._opens(hours), never_closed=not closes)
+            found = self._known[names] = _Extremes(
+                never_open=not ever_opens(hours, self._now), never_closed=not closes
+            )
         return found
-
-    def _opens(self, hours: Hours) -> bool:
-        return hours.is_open(self._now) or hours.next_opening(self._now, EVER_DAYS) is not None
 
 
 def _inspect_alternatives(
@@ -119,7 +120,7 @@ def _inspect_alternatives(
 
 
 def _inspect_entries(document: Document, model: TimeIntervalModel, where: Location) -> None:
-    """Warn of days in one entry and times in another: entries are alternatives, so that it is open all day on these
+    """Warn of days in one entry and times in another. Entries are alternatives, so the interval is open all day on these
     days, and at these times on every day.
     """
     seen: dict[_EntryShape, None] = {}
@@ -129,7 +130,7 @@ def _inspect_entries(document: Document, model: TimeIntervalModel, where: Locati
         if other is not None:
             fields = other.fields | shape.fields
             what = (
-                f"{' and '.join(sorted(fields))} stand in two entries of {model.name!r}, and either is enough"
+                f"{' and '.join(sorted(fields))} are in two entries of {model.name!r}, and either is enough"
             )
             what += ": the times apply on every day, and the days apply all day" if "times" in fields else ""
             todo = "put them into one entry, where all must hold"
@@ -150,7 +151,7 @@ def _looks_joint(one: _EntryShape, other: _EntryShape) -> bool:
     if not one.fields or not other.fields or one.fields & other.fields:
         return False
     if "times" in one.fields | other.fields:
-        return not (one.is_free_time and other.is_free_time)  # nights or weekends: rightly alternatives
+        return not (one.is_free_time and other.is_free_time)  # nights and weekends are meant as alternatives
     # Each has a single field: one entry was probably split by a dash too many.
     return len(one.fields) == len(other.fields) == 1
 

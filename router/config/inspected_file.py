@@ -1,4 +1,4 @@
-"""A file of the configuration in which traps are searched for: as it was written, and as it was built."""
+"""A file of the configuration that is searched for traps: its text, its models, and what was built from them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -9,6 +9,10 @@ from router.config.fields import minute_of_day, zone
 from router.config.models import HolidaysModel, RouteModel, TimeIntervalModel
 from router.config.reader import Reader
 from router.decide.hours import Calendar, Hours, Interval, NamedInterval
+from router.model import Millis
+
+# How far ahead an opening or a closing is searched for. Leap days are at most eight years apart.
+EVER_DAYS = 8 * 366
 
 
 def named_intervals(
@@ -61,13 +65,13 @@ def _calendar(reader: Reader, model: HolidaysModel, where: Location, local: Zone
             dates.append(date.fromisoformat(text))
         except ValueError:
             reader.document.add_error(
-                (*where, "dates", index), f"{text!r} is no date", "write it like 2026-12-24"
+                (*where, "dates", index), f"{text!r} is not a date", "write it like 2026-12-24"
             )
     country, subdivision = model.country, model.subdivision
     if country is None:
         if subdivision is not None:
             reader.document.add_error(
-                (*where, "subdivision"), "a subdivision of no country", "add `country:`"
+                (*where, "subdivision"), "a subdivision without a country", "add `country:`"
             )
         return Calendar(dates, zone=local)
     from holidays import list_supported_countries  # noqa: PLC0415  (it imports every country: 70 ms)
@@ -100,3 +104,8 @@ def hours(
         named[key] = tuple(intervals[name] for name in known)
     active, mute = named["active_time_intervals"], named["mute_time_intervals"]
     return Hours(active, mute) if active or mute else None
+
+
+def ever_opens(given: Hours, now: Millis) -> bool:
+    """Return whether hours are open now or open again later. :param now: epoch ms"""
+    return given.is_open(now) or given.next_opening(now, EVER_DAYS) is not None

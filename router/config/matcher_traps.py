@@ -1,4 +1,4 @@
-"""Warnings about matchers that compare with a text that looks like a pattern, or that anchor one end of a pattern."""
+"""Warnings about matchers: an equality with a text that looks like a pattern, or a pattern anchored at one end only."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from router.config.inspected_file import InspectedFile
 from router.config.problems import Trap
 from router.decide.matchers import MatcherError, parse_matchers
 
-# A text without these signs has no trap.
+# A text without these characters needs no warning.
 _SUSPECT = re.compile(r"[*+|^$]")
 # A text with these is rarely the value of a label.
 _PATTERN = re.compile(r"\*|\.\+|\w\|\w")

@@ -82,13 +82,13 @@ class TimesModel(Section):
             )
             raise ValueError(
                 f"it ends before it starts; for a night write two entries, {entries} "
-                "(and mind that the morning is of the next weekday)"
+                "(note that the morning belongs to the next weekday)"
             )
         return self
 
 
 class IntervalModel(Section):
-    """An entry of a time interval. A field that is left out is no condition. A field that is an empty list never
+    """An entry of a time interval. A field that is left out is not a condition. A field that is an empty list never
     matches.
     """
 
@@ -136,6 +136,11 @@ class RouteModel(Section):
     repeat: Repeat | None = None
     mount: str | None = None
     """The name of the included file whose routes are placed here."""
+
+    @property
+    def has_conditions(self) -> bool:
+        """Whether it restricts which alerts it takes."""
+        return bool(self.matchers or self.match or self.match_re or self.severity)
 
 
 class InhibitModel(Section):

@@ -10,16 +10,16 @@ from typing import Any
 
 from router.config.secrets import mask
 
-_MAX_NAMES_LISTED = 20  # of known names in a message
-_MAX_NAMES_COMPARED = (
-    500  # of known names; if there are more, only those with the same first two letters: comparing is slow
-)
+# How many known names a message lists.
+_MAX_NAMES_LISTED = 20
+# If there are more known names, only those with the same first two letters are compared: comparing is slow.
+_MAX_NAMES_COMPARED = 500
 _MAX_EXCERPT_CHARS = 160  # characters of a line of the file
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")  # YAML's; Python knows more
 
 
 class Trap(StrEnum):
-    """The kinds of warnings: what is allowed, but rarely meant."""
+    """The kinds of warnings: what is allowed, but probably not intended."""
 
     INTERVALS_OR = "intervals-or"
     MINUTE_GAP = "minute-gap"
@@ -41,7 +41,7 @@ class Trap(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """An error, or with a ``trap`` a warning. Line and column count from 1."""
+    """An error; or a warning, if it has a ``trap``. Line and column count from 1."""
 
     file: str
     line: int

@@ -78,6 +78,7 @@ class Reader:
                     return None
 
     def is_known(self, name: str, known: Collection[str], where: Location, what: str) -> bool:
+        """Return whether a name is known; add an error if it is not. :param what: what the name is for, e.g. "receiver"."""
         if name in known:
             return True
         todo = did_you_mean(name, known, f"the {'countries' if what == 'country' else what + 's'} are")
@@ -85,6 +86,7 @@ class Reader:
         return False
 
     def validate(self, model: type[M], data: Any, where: Location, context: Any = None) -> M | None:
+        """Return data as a model; None: it is invalid, and the errors are added."""
         try:
             return model.model_validate({} if data is None else data, context=context)
         except ValidationError as error:
@@ -93,6 +95,7 @@ class Reader:
             return None
 
     def explain(self, model: type[BaseModel], detail: ErrorDetails, where: Location) -> None:
+        """Add an error for a finding of pydantic. :param where: the location of the model's data"""
         location = (*where, *detail["loc"])
         if detail["type"] == "extra_forbidden":
             key = str(detail["loc"][-1])
@@ -124,6 +127,8 @@ class Reader:
         try:
             text = self._kept[name] if name in self._kept else path.read_bytes().decode()
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError):
+                self.document.secrets.note_unreadable(path)
             reason = error.strerror if isinstance(error, OSError) else "not text"
             self.document.add_missing_credential(
                 where, f"{path} can't be read: {reason}", "put the secret there"
@@ -144,7 +149,7 @@ class Reader:
             what = empty
         elif not _ONE_LINE.fullmatch(secret):
             key = next(str(part) for part in reversed(where) if part != "file")
-            what, todo = f"{key} has a line end or a control character in it", "give one line of text"
+            what, todo = f"{key} has a line end or a control character in it", "give a single line of text"
         else:
             return secret
         if self.document.missing is not MissingVariables.MADE_UP:
@@ -177,7 +182,10 @@ class Reader:
 
 
 def without_secrets(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the data of a file with secrets blanked. Only in the sections that have any: a label may be named ``url``."""
+    """Return the data of a file without the values of secrets.
+
+    Only sections that may have secrets are changed, because elsewhere a label may be named ``url``.
+    """
     return {key: _masked(value) if key in SECRET_SECTIONS else value for key, value in data.items()}
 
 

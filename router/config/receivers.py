@@ -27,7 +27,7 @@ def destinations(
 
     :param sections: ``channels:`` as given; it shows which channels have credentials
     :param settings: the sections that are valid, by name
-    :param prefix: goes before the receivers' names in the keys of their digests
+    :param prefix: is put before the receivers' names in the keys of their digests
     """
     receivers: dict[str, tuple[Destination, ...]] = {}
     for name, items in reader.mapping("receivers").items():
@@ -124,7 +124,7 @@ def schedules(
             options, position = destination.options, (*where, index, destination.channel)
             for key in ("weekdays", "covers"):
                 if key in options.model_fields_set and not getattr(options, key):
-                    what, todo = f"{key} is empty", "name some, or leave the key out: then all count"
+                    what, todo = f"{key} is empty", "name at least one, or leave the key out: then all count"
                     reader.document.add_error((*position, key), what, todo)
             try:
                 yield (
@@ -154,7 +154,7 @@ def report_conflicts(
             other = seen.setdefault(destination.key, destination)
             if other != destination and reader.document.missing is not MissingVariables.MADE_UP:
                 what = f"{destination.key} has other options in another receiver"
-                todo = "make them the same, or name them differently"
+                todo = "make the options the same, or name the destinations differently"
                 reader.document.add_error(
                     ("receivers", name, index, destination.channel), what, todo, at_key=True
                 )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from router.config.document import Location
 from router.config.fields import OutsideDigest
-from router.config.intervals import hours
+from router.config.intervals import ever_opens, hours
 from router.config.models import RouteModel
 from router.config.reader import Reader
 from router.decide import Outside, Route
@@ -38,9 +38,6 @@ class Names:
     levels: tuple[str, ...]
 
 
-# How far ahead an opening or a closing is searched for. Leap days are at most eight years apart.
-EVER_DAYS = 8 * 366
-
 Mount = Callable[[str, Location, Inherited], Route | None]
 """Returns the root route of a fragment, by its name and the location of ``mount:``; None: it can't be used."""
 
@@ -58,6 +55,11 @@ class Routes:
         self._mount = mount
 
     def build(self, model: RouteModel, path: str, where: Location, above: Inherited) -> Route:
+        """Return a route with the routes below it.
+
+        :param path: the name of the route in decisions, like ``route.routes[0]``
+        :param above: what it inherits
+        """
         self.locations[path] = where
         problem = self._reader.document.add_error
         receiver = above.receiver
@@ -119,11 +121,9 @@ class Routes:
         return Outside.DIGEST, full
 
     def _check_opens(self, open_: Hours | None, outside: Outside, where: Location) -> None:
-        if open_ is None or outside is not Outside.HOLD:
-            return
-        if not open_.is_open(self._now) and open_.next_opening(self._now, EVER_DAYS) is None:
+        if open_ is not None and outside is Outside.HOLD and not ever_opens(open_, self._now):
             self._reader.document.add_error(
                 where,
                 "these hours never open: alerts would be held for ever",
-                "mend the intervals, or set `outside:` to drop, send or digest",
+                "correct the intervals, or set `outside:` to drop, send or digest",
             )

@@ -1,4 +1,4 @@
-"""Secrets of routes.yaml: which keys hold one, where they stand in a text, and how they are hidden in messages.
+"""Secrets of routes.yaml: which keys have one, where they are in a text, and how they are hidden in messages.
 
 Which keys and which texts are secrets is derived from the models and the channels: nothing here names a channel.
 """
@@ -24,7 +24,7 @@ from router.config.syntax import VARIABLE, with_variables_shown
 _SUSPICIOUS_KEY = re.compile(r"tok|pass|pwd|secret|_key|ur[il]|auth|cred", re.IGNORECASE)
 _SIMILAR_KEY = 0.7
 _KEY_LINE = re.compile(r"""\s*(?:- +)?[\w"'-]+[ \t]*:(?:\s|$)""")
-# Keys that may stand below a secret's key, and are no secrets themselves.
+# Keys that may stand below a secret's key, and are not secrets themselves.
 _KEYS_BELOW_SECRETS = frozenset({"file", "username", "password"})
 # The value of a secret's key, unless it is only ${VARIABLE} or {file: path}.
 _VALUE = r"""["']?[ \t]*:[ \t]*
@@ -35,35 +35,35 @@ _LOGIN_IN_ADDRESS = r"""//(?P<user>[^\s@/]+)@ | \b[^\s"'@/:]+:(?P<password>[^\s"
 # A shorter secret may be part of any word: it counts only as a whole word.
 _MIN_SUBSTRING_CHARS = 8
 _MIN_SECRET_CHARS = 4
-# With more secrets of one length, a text is read once for all of them.
+# Above this number of secrets of one length, a text is searched once for all of them.
 _MAX_SEPARATE_SEARCHES = 100
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
-    """How secrets are recognised, by the present channels."""
+class _SecretForms:
+    """How secrets are recognised. It depends on the registered channels."""
 
     keys: frozenset[str]
     """Keys of routes.yaml whose values no message shows, and that can be ``{file: path}``."""
     after_key: re.Pattern[str]
     """A value after such a key, or after a key of another program; the group ``secret``."""
     by_look: re.Pattern[str]
-    """A text that is a secret wherever it stands; its last group."""
+    """A text that is a secret in any position; its last group."""
     sections: frozenset[str]
     """The sections of ``channels:``. A single word below one is probably its secret."""
 
 
 def secret_keys() -> frozenset[str]:
     """Return the keys of routes.yaml whose values no message shows, and that can be ``{file: path}``."""
-    return _table().keys
+    return _forms().keys
 
 
-def _table() -> _Table:
-    return _table_of(tuple(REGISTRY.values()))
+def _forms() -> _SecretForms:
+    return _forms_of(tuple(REGISTRY.values()))
 
 
 @lru_cache(maxsize=8)
-def _table_of(specs: tuple[ChannelSpec, ...]) -> _Table:
+def _forms_of(specs: tuple[ChannelSpec, ...]) -> _SecretForms:
     models: list[type[BaseModel]] = [FileModel]
     for spec in specs:
         models += (spec.settings, spec.options)
@@ -74,7 +74,7 @@ def _table_of(specs: tuple[ChannelSpec, ...]) -> _Table:
         for number, spec in enumerate(specs)
         if spec.secret_pattern
     ]
-    return _Table(
+    return _SecretForms(
         keys,
         re.compile(
             rf"\b(?:{'|'.join(sorted(words, key=len, reverse=True))}){_VALUE}", re.VERBOSE | re.MULTILINE
@@ -113,12 +113,16 @@ class Secrets:
     def __init__(self) -> None:
         self._by_length: dict[int, set[str]] = {}
         self.files: dict[Path, FileIdentity] = {}
-        """The files of secrets, each as it was just before it was first read; empty: it is missing or was not read."""
+        """The files of secrets, each as it was just before it was first read; empty: it could not be read, or was not."""
 
     def note_file(self, path: Path) -> None:
         """Note how a file is. Call it before the file is read, so that a later change makes a difference."""
         if path not in self.files:
             self.files[path] = identify_file(path)
+
+    def note_unreadable(self, path: Path) -> None:
+        """Note that a file can't be read. It may become readable without any other change."""
+        self.files[path] = ()
 
     def add(self, value: str) -> None:
         for each in {value, repr(value)[1:-1]}:
@@ -126,15 +130,15 @@ class Secrets:
                 self._by_length.setdefault(len(each), set()).add(each)
 
     def shown_in(self, text: str) -> bool:
-        """Return whether a text holds a known secret, or something that looks like one."""
-        return any(True for _ in self.spans(text)) or _table().by_look.search(text) is not None
+        """Return whether a text contains a known secret, or something that looks like a secret."""
+        return any(True for _ in self.spans(text)) or _forms().by_look.search(text) is not None
 
     def mask(self, text: str) -> str:
         """Return a message with asterisks in place of secrets."""
         return starred(text, (*self.spans(text), *_spans_by_look(text)))
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Yield where known secrets stand in a text (from, to)."""
+        """Yield the spans of known secrets in a text (from, to)."""
         for length, values in self._by_length.items():
             for at in _found(text, values, length):
                 end = at + length
@@ -144,7 +148,7 @@ class Secrets:
 
 
 def _found(text: str, values: set[str], length: int) -> Iterator[int]:
-    """Yield where one of the values stands. :param length: of every value"""
+    """Yield the index of each occurrence of one of the values. :param length: of every value"""
     if len(values) > _MAX_SEPARATE_SEARCHES:
         yield from (at for at in range(len(text) - length + 1) if text[at : at + length] in values)
         return
@@ -158,9 +162,9 @@ def _found(text: str, values: set[str], length: int) -> Iterator[int]:
 def mask(text: str, spans: Iterable[tuple[int, int]] = ()) -> str:
     """Return a file's text with asterisks in place of secrets. Its width and its line ends stay.
 
-    :param spans: where secrets are known to stand (from, to), besides what looks like one
+    :param spans: spans of known secrets (from, to); texts that look like a secret are found here
     """
-    after = (match.span("secret") for match in _table().after_key.finditer(text))
+    after = (match.span("secret") for match in _forms().after_key.finditer(text))
     return starred(text, (*spans, *after, *_spans_by_look(text)))
 
 
@@ -175,14 +179,15 @@ def starred(text: str, spans: Iterable[tuple[int, int]]) -> str:
 
 
 def _spans_by_look(text: str) -> Iterator[tuple[int, int]]:
-    return (match.span(match.lastgroup or 0) for match in _table().by_look.finditer(text))
+    return (match.span(match.lastgroup or 0) for match in _forms().by_look.finditer(text))
 
 
 def secret_spans(
     node: Node, *, secret: bool = False, seen: set[tuple[int, bool]] | None = None
 ) -> Iterator[tuple[int, int]]:
-    """Yield where secrets stand in the text of a file: below their keys, even misspelt ones. A plain ``${VARIABLE}``
-    is no secret, and neither is the path of a file.
+    """Yield the spans of secrets in the text of a file: the values below their keys, even misspelt ones.
+
+    A plain ``${VARIABLE}`` is not a secret, and neither is the path of a file.
     """
     seen = set() if seen is None else seen
     if (id(node), secret) in seen:  # an alias
@@ -198,7 +203,7 @@ def secret_spans(
                 if secret:
                     inside = not (scalar and name == "file")
                 else:
-                    inside = scalar if name in _table().sections else _is_suspicious(name)
+                    inside = scalar if name in _forms().sections else _is_suspicious(name)
                 yield from secret_spans(value, secret=inside, seen=seen)
         case SequenceNode():
             for each in node.value:
@@ -226,7 +231,7 @@ def scalars(root: Node) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def below_secrets(text: str) -> Iterator[tuple[int, int]]:
-    """Yield where a text that is no YAML may continue a secret: the lines between a suspicious key and the next key."""
+    """Yield the spans that may continue a secret, in a text that is not YAML: lines between a suspicious key and the next key."""
     below, at = False, 0
     for line in text.splitlines(keepends=True):
         key = _KEY_LINE.match(line)
@@ -238,6 +243,6 @@ def below_secrets(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _is_suspicious(key: str) -> bool:
-    """Return whether a key holds a secret, or looks as if it did."""
+    """Return whether a key has a secret, or looks as if it had one."""
     looks = _SUSPICIOUS_KEY.search(key) is not None
     return looks or bool(difflib.get_close_matches(key, secret_keys(), n=1, cutoff=_SIMILAR_KEY))

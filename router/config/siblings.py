@@ -1,4 +1,4 @@
-"""Which earlier siblings take every alert that a route could get.
+"""Finds the earlier sibling routes that take every alert that a route could get.
 
 A route takes every alert that meets some conditions if the conditions imply each of its matchers. Comparing each route
 with every earlier sibling would cost the square of their number. So an index files each sibling under the keys of one
@@ -105,7 +105,7 @@ class Siblings:
         )
 
     def _label(self, name: str) -> str:
-        """Return the name that stands for the severity label and the level, which follows from it; else the same name."""
+        """Return ``LEVEL`` for the severity label, because the level follows from it; any other name unchanged."""
         return LEVEL if name == self._severity.label else name
 
 

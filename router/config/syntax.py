@@ -1,6 +1,7 @@
 """Reads the text of a file as YAML nodes, and finds the position of the mistake in what can't be read.
 
-YAML doesn't allow ``{token: ${TOKEN}}`` as it stands, so variables are hidden from its parser, at the same width.
+YAML doesn't allow ``{token: ${TOKEN}}`` as written. So the parser gets a text in which other characters replace each
+variable. The replacement has the same length, so that positions stay right.
 """
 
 import re
@@ -20,23 +21,22 @@ from ruamel.yaml.tokens import (
 )
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}\n]*))?\}")
-_SHIFT = 0xF0000  # a private plane of Unicode: allowed in YAML's plain scalars
+_SHIFT = 0xF0000  # to a private plane of Unicode, whose characters are allowed in YAML's plain scalars
 HIDDEN = re.compile("\U000f0024\U000f007b[^\U000f007d]+\U000f007d")
-"""A variable, hidden."""
+"""A variable whose characters are replaced, see :func:`_hide`."""
 _PRIVATE = re.compile("[\U000f0000-\U000fffff]")
-# A hidden variable begins with this character. As an escape it would look like one once the text is read.
+# A hidden variable begins with this character. An escape for it would look like a hidden variable after parsing.
 _ESCAPED_START = re.compile(r"\\U000[fF]0024|\\u[dD][bB]80\\u[dD][cC]24")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 # https://yaml.org/spec/1.2.2/#51-character-set: all but these are printable.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _DIRECTIVE = re.compile(r"\A\ufeff?(?:[ \t]*(?:#[^\r\n]*)?(?:\r\n|\r|\n))*(?P<directive>%)")
-# A tag begins a word. Most files have none, and need not be read a second time.
+# A tag begins a word. Most files have no tag, and need not be scanned a second time.
 _MAY_BE_TAGGED = re.compile(r"(?:^|[\s,\[{:?-])!", re.MULTILINE)
 _ESCAPE = re.compile(r"\\(?:u(?P<u>[0-9A-Fa-f]{4})|U(?P<U>[0-9A-Fa-f]{8})|.)", re.DOTALL)
-_MEND = "mend the YAML"
-_WHY = {
-    ValueError: "this escape is no character",
-    OverflowError: "this escape is no character",
+_SYNTAX_PROBLEMS = {
+    ValueError: "this escape is not a character",
+    OverflowError: "this escape is not a character",
     RecursionError: "it is nested too deeply",
 }
 
@@ -50,15 +50,15 @@ class Position(NamedTuple):
 
 @dataclass(slots=True)
 class SyntaxRefusedError(Exception):
-    """The text is no YAML that is allowed here. The message shows nothing of the text."""
+    """The text is not YAML that is allowed here. The message shows nothing of the text."""
 
     position: Position
     what: str
-    todo: str = _MEND
+    todo: str = "correct the YAML"
 
 
 def position_of(text: str, index: int, node: Node | None = None) -> Position:
-    """Return the position of an index in a text. :param node: one that begins there or before it, to start from"""
+    """Return the position of an index in a text. :param node: a node that begins at or before the index; speeds it up"""
     if node is None:
         line, start, begin = 0, int(text.startswith("\ufeff")), 0
     else:
@@ -70,7 +70,7 @@ def position_of(text: str, index: int, node: Node | None = None) -> Position:
 
 
 def decoded(data: bytes) -> str:
-    """Return bytes as text. :raises SyntaxRefusedError: at the first byte that is no UTF-8"""
+    """Return bytes as text. :raises SyntaxRefusedError: at the first byte that is not UTF-8"""
     try:
         return data.decode()
     except UnicodeDecodeError as error:
@@ -80,18 +80,18 @@ def decoded(data: bytes) -> str:
 
 
 def compose(text: str, *, variables: bool = True) -> Node | None:
-    """Return the root node; None: the file is empty. :raises SyntaxRefusedError: it is no YAML"""
+    """Return the root node; None: the file is empty. :raises SyntaxRefusedError: it is not YAML"""
     bad = _UNPRINTABLE.search(text) or (_PRIVATE.search(text) if variables else None)
     if bad is not None:
-        what = f"the character U+{ord(bad.group()[0]):04X} can't stand in a file"
+        what = f"the character U+{ord(bad.group()[0]):04X} is not allowed in a file"
         todo = "remove it, or write it as an escape in double quotes"
         raise SyntaxRefusedError(position_of(text, bad.start()), what, todo)
     if variables and (escaped := _ESCAPED_START.search(text)) is not None:
-        what = "the character U+F0024 can't stand in a file"
+        what = "the character U+F0024 is not allowed in a file"
         raise SyntaxRefusedError(position_of(text, escaped.start()), what, "remove it")
     hidden = _without_directives(VARIABLE.sub(_hide, text) if variables else text)
     yaml = _yaml()
-    yaml.get_constructor_parser(hidden)  # which sets its reader
+    yaml.get_constructor_parser(hidden)  # sets its reader
     yaml.composer.warn_double_anchors = False  # YAML allows them
     try:
         return yaml.composer.get_single_node()  # type: ignore[no-any-return]
@@ -101,12 +101,12 @@ def compose(text: str, *, variables: bool = True) -> Node | None:
         index = min(yaml.reader.index, len(text))
         if isinstance(error, ValueError | OverflowError):
             index = max(text.rfind("\\", 0, index), 0)  # where the escape begins
-        what = _WHY.get(type(error), "this is not YAML")
+        what = _SYNTAX_PROBLEMS.get(type(error), "this is not YAML")
         raise SyntaxRefusedError(position_of(text, index), what) from None
 
 
 def _without_directives(text: str) -> str:
-    """Return the text with comments in place of directives, at the same width: none changes what a value means."""
+    """Return the text with comments in place of directives, at the same length. No directive changes what a value means."""
     while (found := _DIRECTIVE.match(text)) is not None:
         text = f"{text[: found.start('directive')]}#{text[found.end('directive') :]}"
     return text
@@ -119,7 +119,7 @@ def _yaml() -> Any:
 
 
 def _explained(error: MarkedYAMLError, text: str, hidden: str) -> SyntaxRefusedError:
-    """Return the error at the position where the unfinished piece begins, not where the parser noticed it."""
+    """Return the error at the position where the unfinished construct begins, not where the parser noticed it."""
     problem, start = str(error.problem or error.context or "not YAML"), error.context_mark
     mark = error.problem_mark or start
     if mark is None:
@@ -165,12 +165,12 @@ def _at(mark: Any) -> Position:
 
 
 def _harmless(what: str) -> str:
-    """Return a message without names of aliases or tags: a password that starts with * or ! looks like one."""
+    """Return a message without names of aliases or tags: a password that starts with * or ! looks like an alias or a tag."""
     return "an alias or a tag that isn't known here" if re.search(r"\b(alias|tag)\b", what) else what
 
 
 def directive(text: str) -> Position | None:
-    """Return the position of a directive that a file begins with; None: it begins with none."""
+    """Return the position of a directive at the start of a file; None: there is no directive."""
     found = _DIRECTIVE.match(text)
     return position_of(text, found.start("directive")) if found is not None else None
 
@@ -184,8 +184,9 @@ def tags(text: str) -> list[Position]:
 
 
 def half_a_character(node: ScalarNode, text: str) -> Position | None:
-    """Join halves of characters (surrogates) that JSON writes one after the other. Return the position of a half that
-    is alone; None: there is none.
+    """Join surrogate pairs: JSON writes some characters as two escapes, each for half of the character.
+
+    Return the position of a surrogate without its other half; None: there is no such surrogate.
     """
     value = str(node.value)
     if node.style != '"' or is_unicode(value):
@@ -200,7 +201,7 @@ def half_a_character(node: ScalarNode, text: str) -> Position | None:
 
 
 def _half(text: str, node: ScalarNode) -> int:
-    """Return the index of the first escape that is half of a character."""
+    """Return the index of the first escape that is a surrogate without its other half."""
     high: re.Match[str] | None = None
     for escape in _ESCAPE.finditer(text, node.start_mark.index, node.end_mark.index):
         code = int(escape["u"] or escape["U"] or "0", 16)
@@ -214,7 +215,7 @@ def _half(text: str, node: ScalarNode) -> int:
 
 
 def is_unicode(text: str) -> bool:
-    """Return whether a text is valid Unicode: without halves of characters."""
+    """Return whether a text is valid Unicode: it has no lone surrogates (halves of characters)."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Warnings about what routes.yaml may say, but rarely means."""
+"""Warnings about what is allowed in routes.yaml, but probably not intended."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from router.model import Millis
 if TYPE_CHECKING:
     from router.config.build import Builder
 
-# A receiver with such a name has no destinations on purpose.
+# A receiver with such a name may have no destinations: the name shows that this is intended.
 _NAMES_OF_NOWHERE = frozenset({
     "null", "nil", "none", "nobody", "noone", "nowhere", "void", "blackhole", "devnull", "discard", "drop", "ignore",
     "trash", "silence",
@@ -105,7 +105,8 @@ def _warn_of_unreachable(
     """Warn of routes below this one that no alert can reach.
 
     :param above: the conditions of this route and of those above it
-    :param located: the document and the location of each route, by the route's path; without the routes of a fragment that is in force as it last was good
+    :param located: the document and the location of each route, by the route's path; without the routes of fragments
+        whose last good version is in force
     """
     siblings = Siblings(route.routes, policy.severity)
     for number, child in enumerate(route.routes):
@@ -117,7 +118,7 @@ def _warn_of_unreachable(
         if impossible is not None:
             what = f"no alert can come here: no value of {impossible!r} meets the conditions of this route"
             what += "" if route.path == "route" else " and of those above it"
-            document.add_warning(Trap.UNREACHABLE, where, what, "mend the matchers, or remove the route")
+            document.add_warning(Trap.UNREACHABLE, where, what, "correct the matchers, or remove the route")
             continue
         takers = siblings.takers(conditions, number)
         if takers:
@@ -156,7 +157,7 @@ def _inhibition_trap(rule: Rule, policy: Policy) -> tuple[Trap, str, str] | None
     for side, conditions in (("source", source), ("target", target)):
         if (label := conditions.impossible_label) is not None:
             what = f"the rule mutes nothing: no value of {label!r} meets its {side}_matchers"
-            return Trap.INHIBITS_NOTHING, what, "mend the matchers, or remove the rule"
+            return Trap.INHIBITS_NOTHING, what, "correct the matchers, or remove the rule"
     if target.implies_all(rule.source) and source.implies_all(rule.target):
         what = "the rule mutes nothing: all its sources are targets and all its targets sources; such alerts don't mute each other"
         return Trap.INHIBITS_NOTHING, what, "make the sides differ"

@@ -63,14 +63,14 @@ def want_conversations(state: State, policy: Policy, ids: list[int], now: Millis
 def needs_rejudging(state: State, member: MemberRow, policy: Policy, now: Millis) -> bool:
     """Return whether a member is to be judged again before its first notification.
 
-    It is not if no decision can have changed: the rules send its alert there at any hour, and nothing mutes it.
+    It is not if no decision can have changed: the rules send its alert to the destination at any hour, and nothing mutes it.
     """
     if not member.is_unnotified_firing:
         return False
     row = state.conversations[member.conversation_id]
     if row.slot is not None:
         return member.decision in (rows.DIGEST, rows.INHIBITED)
-    if not is_due(member, now):
+    if not member.is_due(now):
         return False
     alert = state.alerts[member.alert_id]
     if member.decision != rows.SEND or alert.withheld is not None or alert.about is not None:
@@ -210,13 +210,13 @@ def work_about(
 
 def is_news(member: MemberRow, now: Millis) -> bool:
     """Return whether a member is due and has something to say."""
-    return is_due(member, now) and (member.status == FIRING or member.notified not in NOT_FIRING)
+    return member.is_due(now) and (member.status == FIRING or member.notified not in NOT_FIRING)
 
 
 def _nothing_due(state: State, id_: int, now: Millis) -> None:
     """Clear the due times of members that are due, but have nothing to notify."""
     for member in state.members.of("conversation", id_):
-        if is_due(member, now):
+        if member.is_due(now):
             put_member(state, member._replace(at=None), member)
     find_due(state, id_)
     close_if_empty(state, id_)
@@ -237,13 +237,9 @@ def start_report(
     None: it is not due, or reports nothing.
     """
     row = state.conversations[work.id]
-    if row.next_at is None or row.next_at > now:
+    if not row.is_due(now):
         return None
     return None if finish_if_empty(state, work, policy, now, quiet=quiet) else begin(state, work, now)
-
-
-def is_due(member: MemberRow, now: Millis) -> bool:
-    return member.at is not None and member.at <= now
 
 
 def _claim_digest(

@@ -32,7 +32,7 @@ class Share:
     notify.
     """
     edits: bool = False
-    """The channel edits messages, so a conversation that already has its own message is updated there."""
+    """The channel edits messages, so a conversation that already has its own message is updated in that message."""
 
     def belongs(self, row: ConversationRow) -> bool:
         """Return whether only the storm has notified the conversation, or tried to."""

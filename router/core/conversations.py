@@ -150,7 +150,7 @@ def bump(
 
 
 def put_member(state: State, member: MemberRow, before: MemberRow | None = None) -> MemberRow:
-    """Save a member, and count it in its conversation. :param before: its row before; None: it is new there"""
+    """Save a member, and count it in its conversation. :param before: its row before; None: it is new in the conversation"""
     if member == before:
         return member
     row = state.conversations[member.conversation_id]

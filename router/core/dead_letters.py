@@ -166,7 +166,7 @@ def notify_instead(
         decisions = []
         for other in others:
             # A destination that the rules notify of the alert anyway is left out, so two destinations that stand in for
-            # each other make no loop. An alert that is held there is sent now.
+            # each other make no loop. An alert that is held at the other destination is sent now.
             fate = fates.of_last_change(state, alert.id, other.key)
             if fate is None or fate.fate == Fate.HELD:
                 kind, at = DecisionKind.SEND, now

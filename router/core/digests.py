@@ -35,7 +35,7 @@ class DigestScope:
     destinations: frozenset[str] | None = None
     """Their keys; None: all destinations."""
     machines: frozenset[str] = frozenset()
-    """The keys of those that notify a program, not people."""
+    """The keys of the destinations that notify a program, not people."""
 
     def __contains__(self, destination: str) -> bool:
         return self.destinations is None or destination in self.destinations
@@ -133,7 +133,9 @@ def _others(
 
 
 def finish_digest(state: State, id_: int, policy: Policy, now: Millis) -> None:
-    """Close a digest; its members go on in the next slot. Those of a large one do so in pieces, see :func:`go_on`."""
+    """Close a digest; its members move to the next slot. Those of a large digest move in pieces, see
+    :func:`move_to_next_slot`.
+    """
     row = state.conversations[id_]
     if not row.is_large:
         move_to_next_slot(state, row, state.members.of("conversation", id_), policy, now)

@@ -84,7 +84,7 @@ class EndTransition(MemberTransition):
         return named
 
     def _end_was_notified(self, destination: Destination) -> bool:
-        """Return whether the last conversation there, which is closed, has notified the end."""
+        """Return whether the last conversation at the destination, which is closed, has notified the end."""
         if destination.digest:
             return False
         last = latest(self._state, self._subject.token(destination))

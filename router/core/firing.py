@@ -119,7 +119,7 @@ class FiringTransition(MemberTransition):
         return last is None or self._now - last >= decision.repeat - REPEAT_LAG
 
     def _is_concerned(self, decision: Decision) -> bool:
-        """Return whether the alert has an open member there, or its last change has no fate at the destination."""
+        """Return whether the alert has an open member at the destination, or its last change has no fate there."""
         state, destination = self._state, decision.destination
         token = "" if destination.digest else self._subject.token(destination)
         for member in open_members(state, self._subject.alert):

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from router.core.claim import (
     begin,
     conversation_of,
-    is_due,
     is_news,
     needs_rejudging,
     with_new_generation,
@@ -60,7 +59,7 @@ def mark(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis
         if is_news(member, now):
             before[each] = member.notified
             put_member(state, member._replace(notified=UNKNOWN), member)
-        elif is_due(member, now):
+        elif member.is_due(now):
             put_member(state, member._replace(at=None), member)
     return before
 
@@ -74,11 +73,7 @@ def start(
     :param storm: the storm whose message absorbs it; None: it has its own message
     """
     row = state.conversations[id_]
-    if (
-        row.next_at is None
-        or row.next_at > now
-        or (storm is not None and not is_named_in_storm(state, storm, id_, now))
-    ):
+    if not row.is_due(now) or (storm is not None and not is_named_in_storm(state, storm, id_, now)):
         return None
     if not before:
         find_due(state, id_)

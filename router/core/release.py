@@ -47,7 +47,7 @@ def _released_immediately(state: State, keys: Iterable[str]) -> list[str]:
 
 
 def alerts_to_judge(state: State, keys: Iterable[str]) -> set[int]:
-    """Return the ids of the alerts that :func:`release_muted` judges. Those of the other keys are judged in pieces."""
+    """Return the ids of the alerts that :func:`release_muted` judges. The alerts of the other keys are judged in pieces."""
     return {
         member.alert_id
         for key in _released_immediately(state, keys)

@@ -172,6 +172,10 @@ class ConversationRow(NamedTuple):
     shown_groups: int = 0
     """For a storm: how many groups its message shows as firing."""
 
+    def is_due(self, now: Millis) -> bool:
+        """Return whether a delivery of the conversation may begin."""
+        return self.next_at is not None and self.next_at <= now
+
     @property
     def is_large(self) -> bool:
         """Whether the conversation is claimed, recorded and closed in pieces."""
@@ -195,6 +199,10 @@ class MemberRow(NamedTuple):
     held_since: Millis | None
     failover: int
     """1: it is sent because another destination failed."""
+
+    def is_due(self, now: Millis) -> bool:
+        """Return whether the time of the member has come."""
+        return self.at is not None and self.at <= now
 
     @property
     def is_unnotified_firing(self) -> bool:

@@ -301,7 +301,7 @@ class State:
     def run_all(self, transitions: Iterable[Callable[[], T]]) -> list[T]:
         """Run transitions one after the other; return their results.
 
-        :raises MissingRows: some lack rows; those of all of them are requested
+        :raises MissingRows: some transitions lack rows; the rows of all of them are requested
         """
         results: list[T] = []
         lacking = self.lacking

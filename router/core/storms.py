@@ -142,7 +142,7 @@ def recheck(state: State, ids: Sequence[int], policy: Policy, now: Millis) -> in
     want_conversations(state, policy, small, now)
     for id_ in small:
         judge_once_more(state, id_, policy, now)
-    return sum(_is_due(state.conversations[id_], now) for id_ in ids)
+    return sum(state.conversations[id_].is_due(now) for id_ in ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ class Room:
     """The space that is left in a storm's message."""
 
     left: int
-    """The room in characters."""
+    """How many characters are left."""
     begun: frozenset[tuple[str, str]] = frozenset()
     """The (level, name) headings that the message has already."""
     full: bool = False
@@ -223,7 +223,7 @@ def with_line(room: Room, work: ClaimedDelivery, policy: Policy) -> Room:
 def is_named_in_storm(state: State, storm: ClaimedDelivery, id_: int, now: Millis) -> bool:
     """Return whether a conversation is due and goes into the storm's message, not into its own."""
     row = state.conversations[id_]
-    return _is_due(row, now) and not (storm.share or NO_STORM).has_own_message(row)
+    return row.is_due(now) and not (storm.share or NO_STORM).has_own_message(row)
 
 
 def absorb(
@@ -249,10 +249,6 @@ def absorb(
         change(state, state.conversations[id_], delivery_id=storm.delivery, storm_id=storm.id)
         found.append(work)
     return found, room
-
-
-def _is_due(row: ConversationRow, now: Millis) -> bool:
-    return row.next_at is not None and row.next_at <= now
 
 
 def storm_view(

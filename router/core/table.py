@@ -1,37 +1,43 @@
 """The state table of a member (one alert in one conversation). Tests compare the transitions with it, cell by cell.
 
-A member has four columns that say where it stands:
+The state of a member is in four columns:
 
 - ``decision``: what the rules say. ``send`` now, ``hold`` until an opening, ``digest``, ``inhibited`` by another alert,
   ``drop``; ``given_up``: there is a dead letter.
 - ``notified``: what the destination was notified of. ``unknown``: an attempt is under way, or its answer was lost.
 - ``status``: whether the alert fires or is resolved.
-- ``due``: when it is sent. ``none``: not by itself; ``now``: its time has come; ``later``: its time is in the future.
+- ``due``: when the member is to be sent. ``none``: it is not due; ``now``: its time has come; ``later``: its time is in
+  the future.
 
-The first row that matches an event applies. The columns to the left of the double bar show the state before: ``*`` is
-any value, ``a, b`` is one of these. ``knew`` is what the destination was notified of before the attempt, or before the
-dead letter. The columns to the right show the state after: ``=`` is the value before; ``judged`` is what the rules say
-now, and the time that they give; ``earlier`` is the earlier one of both times; ``knew`` is the value of that column;
-``sent`` is the status that the attempt sent. ``change`` is the fate of the reported change. ``fates`` is what the open
-fates of the member become, and ``since`` what those become that were added during the attempt. Where a dead letter is
-settled, ``fates`` is what the dead fates become, and ``since`` the open ones.
+The first row that matches an event applies. The columns to the left of the double bar show the state before the event:
+
+- ``*`` is any value; ``a, b`` is one of these.
+- ``knew`` is what the destination was notified of before the attempt, or before the dead letter.
+
+The columns to the right show the state after the event:
+
+- ``=`` is the value before; ``judged`` is what the rules say now, and the time that they give; ``earlier`` is the
+  earlier one of both times; ``knew`` is the value of that column; ``sent`` is the status that the attempt sent.
+- ``change`` is the fate of the reported change.
+- ``fates`` is what the open fates of the member become. ``since`` is the same for fates that were added during the
+  attempt. Where a dead letter is settled, ``fates`` is what the dead fates become, and ``since`` the open ones.
 
 The events:
 
-- ``fires``, ``repeats``, ``judged``: the rules judge a firing alert. ``fires``: a change reports it. ``repeats``: the
-  same, and repeats are sent again. ``judged``: there is no change; an inhibitor ended, an hour came, or the rules
-  changed. ``fires: drop``: only if the rules decide ``drop``.
+- ``fires``: the rules judge a firing alert that a change reports. ``repeats``: the same, and repeats are sent again.
+  ``judged``: the rules judge a firing alert without a change, because an inhibitor ended, an hour came, or the rules
+  changed. ``fires: drop``: the same as ``fires``, if the rules decide ``drop``.
 - ``resolves``: a change reports the end. ``unrouted``: the rules do not name the destination any more.
-- ``claimed``: an attempt begins, and the rules would send the alert. ``delivered``, ``failed`` (for certain), ``in doubt`` (the
-  answer was lost), ``given up``: how it ends. ``delivered late`` and ``given up late``: the alert has another
-  status by now than the attempt sent.
-- ``again: firing``, ``again: end``: a dead letter of this status is tried again. ``again: recipient``: one of a single
-  recipient. ``discarded``: no destination is to be notified.
+- ``claimed``: an attempt begins, and the rules would send the alert.
+- ``delivered``, ``failed`` (for certain), ``in doubt`` (the answer was lost), ``given up``: how the attempt ends.
+  ``delivered late``, ``given up late``: the same, and the status of the alert has changed since the attempt began.
+- ``again: firing``, ``again: end``: a dead letter of this status is retried. ``again: recipient``: a dead letter of a
+  single recipient is retried. ``discarded``: a dead letter is discarded.
 - ``shown whole``: Alertmanager shows a group without leaving alerts out, and nothing of it fires.
 
-Two cases are not in the table, because they depend on more than the member: a failover destination that the rules do
-not name keeps its member, and a retried dead letter is obsolete if its conversation is over, and dropped if its
-destination is gone.
+Two cases are not in the table, because they depend on more than the member. A failover destination that the rules do not
+name keeps its member. A retried dead letter is obsolete if its conversation is over, and dropped if its destination is
+gone.
 """
 
 MESSAGE_CELLS = """

@@ -50,7 +50,7 @@ def settle_ends(
 ) -> None:
     """Settle ends for which no message is sent: the members count as notified of the end, and are not due.
 
-    :param firing: what the open fates of changes that are no ends become; those of ends are dropped
+    :param firing: what the open fates become of changes that are no ends; the fates of ends are dropped
     """
     ended = list(members)
     settle_fates(state, [each.id for each in ended], now, firing)
@@ -77,8 +77,8 @@ def settle_due_ends(
 ) -> None:
     """Settle the ends among these members that are due, if the destination gets no message for them.
 
-    An end is due there after a restart during an attempt, or after a reload that set ``send_resolved`` to false.
+    An end is due at such a destination after a restart during an attempt, or after a reload that set ``send_resolved`` to false.
     """
-    due = [each for each in members if each.at is not None and each.at <= now and is_unsent_end(each)]
+    due = [each for each in members if each.is_due(now) and is_unsent_end(each)]
     if due and not sends_ends(state, policy, row.destination):
         settle_ends(state, due, now)

@@ -83,14 +83,15 @@ def source_text(source: Labels, target: Labels) -> str:
     apart = [
         name for name, value in sorted(source.items()) if name != "alertname" and target.get(name) != value
     ]
-    shown = [f'{_printable(name)}="{_printable(source[name])}"' for name in apart[:_MAX_LABELS_SHOWN]]
+    shown = [f'{_shortened(name)}="{_shortened(source[name])}"' for name in apart[:_MAX_LABELS_SHOWN]]
     if len(apart) > _MAX_LABELS_SHOWN:
         shown.append(f"{len(apart) - _MAX_LABELS_SHOWN} more")
-    name = _printable(source.get("alertname", "")) or "an alert without a name"
+    name = _shortened(source.get("alertname", "")) or "an alert without a name"
     return f"{name}{{{', '.join(shown)}}}" if shown else name
 
 
-def _printable(text: str) -> str:
+def _shortened(text: str) -> str:
+    """Return a text without control characters, of at most :data:`_MAX_VALUE_CHARS` characters."""
     cut = text if len(text) <= _MAX_VALUE_CHARS else f"{text[: _MAX_VALUE_CHARS - 1]}…"
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in cut)
 

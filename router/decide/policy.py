@@ -163,7 +163,7 @@ class Matched:
     mutes: tuple[Key, ...]
     """The inhibition keys under which it mutes others."""
     ways: tuple[tuple[Route, ...], ...]
-    """Lists of routes for the alert. Each is only used if all destinations of those before it are left out."""
+    """Lists of routes for the alert. Each list is only used if all destinations of the lists before it are left out."""
     destinations: tuple[Destination, ...]
     """All destinations that it may be sent to at any time of the week."""
     always: frozenset[str] = frozenset()

@@ -1,4 +1,4 @@
-"""Delivery: a lane for each destination, and one dispatcher that starts what each of them has room for."""
+"""Delivery: a lane for each destination, and one dispatcher that starts as many deliveries as each lane allows."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -51,7 +51,8 @@ class Lanes:
         :param channels: by name
         :param current: the configuration in force
         :param send_seconds: how long one attempt may take
-        :param counting_since: since when time has passed without a step, see :class:`router.clock_watch.ClockWatch`
+        :param counting_since: returns since when time has passed without a step of the clock (epoch ms), see
+            :class:`router.clock_watch.ClockWatch`
         """
         self._store = store
         self._clock = clock
@@ -79,8 +80,10 @@ class Lanes:
         )  # fmt: skip
 
     async def serve(self, destinations: Iterable[Destination]) -> None:
-        """Serve only these destinations from now on, within the limits in force. A lane that stays keeps its
-        pauses, unless its channel or its options have changed: then it may be repaired, and is tried immediately.
+        """Serve only these destinations from now on, within the limits in force.
+
+        A lane that stays keeps its pauses. But if its channel or its options have changed, the destination may be
+        repaired, so it is tried immediately.
 
         :raises StoreUnavailable: the reports of the last process can't be read, or a backoff can't be ended
         """
@@ -99,7 +102,7 @@ class Lanes:
         self._table.wake(destinations)
 
     def restart(self) -> None:
-        """After a step of the clock: timers begin again, and every lane looks at what is due."""
+        """Begin all timers again, and look at every lane. Call it after a step of the clock."""
         self._self_alerts.restart()
         self._table.wake([lane.destination.key for lane in self._table])
 
@@ -155,8 +158,9 @@ class Lanes:
         ]
 
     async def stop(self, within: Millis) -> None:
-        """Send what is due now, for at most ``within`` milliseconds. What has not begun by then waits for the next start;
-        what is cut off is sent again after it.
+        """Send what is due now, for at most ``within`` milliseconds.
+
+        Deliveries that have not begun by then wait for the next start. Deliveries that are cut off are sent again after it.
         """
         await self._self_alerts.stop()
         self._stopping.set()

@@ -11,7 +11,7 @@ from router.clock import Clock, offset
 from router.model import Millis
 
 L = TypeVar("L")
-# Outdated entries that are kept, beside two for each lane, before they are removed.
+# Outdated entries are removed when the heap has more than two entries for each scheduled lane, and this many more.
 _MAX_OUTDATED = 64
 
 
@@ -30,12 +30,12 @@ class Agenda(Generic[L]):
         self._order = itertools.count()
 
     def request(self, lane: L) -> None:
-        """Have the dispatcher look at a lane, because something happened there."""
+        """Make the dispatcher look at a lane, because something happened there."""
         self._requested[lane] = None
         self.changed.set()
 
     def schedule(self, lane: L, at: Millis | None) -> None:
-        """Have the dispatcher look at a lane at that time, in place of the time before. :param at: None: at no time"""
+        """Make the dispatcher look at a lane at that time, in place of the time set before. :param at: None: at no time"""
         if at is None:
             self._times.pop(lane, None)
         elif self._times.get(lane) != at:

@@ -1,4 +1,4 @@
-"""One attempt, contained: if a channel raises, swallows a cancellation or hangs, its lane still goes on."""
+"""One attempt in a task of its own: if a channel raises, swallows a cancellation or hangs, its lane still goes on."""
 
 import asyncio
 
@@ -11,8 +11,8 @@ from router.store import ClaimedDelivery
 log = structlog.get_logger(__name__)
 
 MAX_SECONDS = 90.0
-"""How long an attempt may take. A channel ends its attempts earlier by itself, and keeps the part that it has sent. So an
-attempt that takes longer hangs."""
+"""How long an attempt may take. A channel ends its attempts earlier by itself, and remembers the part that it has sent.
+So an attempt that takes longer hangs."""
 # The time that an attempt has to end after a stop has cancelled it.
 _CANCEL_SECONDS = 0.5
 

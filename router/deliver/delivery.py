@@ -139,7 +139,7 @@ class Delivery:
         give_up_after = current.give_up_after.get(self._channel, 0)
         not_before = self._lane.apply_outcome(self.work, outcome, now)
         succeeded = isinstance(outcome, Delivered | Retry) and outcome.reached
-        # If only late recipients are refused again, that says nothing about the destination.
+        # If only some recipients lack the message, their refusal says nothing about the destination.
         is_late = isinstance(outcome, Retry) and bool(outcome.late)
         if not (succeeded or is_late or isinstance(outcome, Delivered)):
             with suppress(StoreUnavailable):  # a step of the clock is no outage

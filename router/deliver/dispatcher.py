@@ -1,4 +1,4 @@
-"""The dispatcher: one loop that claims for each lane as much as may begin there, and starts the deliveries."""
+"""The dispatcher: one loop that claims as many deliveries for each lane as may begin there, and starts them."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -19,7 +19,8 @@ from router.store import RETRY_AFTER_FAILED_WRITE, Claimed, ClaimedDelivery, Per
 
 log = structlog.get_logger(__name__)
 
-# What deliveries and the store have after the time of a stop, before they are cancelled, and once more after that.
+# How long a stop waits, after its time has passed, for deliveries and the store to end. Then it cancels them, and waits
+# as long again.
 _EXTRA_SECONDS = 1.0
 
 
@@ -59,7 +60,7 @@ class Dispatcher:
         return self._serving is not None and not self._serving.done()
 
     def start(self) -> None:
-        """Begin to serve, unless it does so already."""
+        """Begin to serve, unless it serves already."""
         if self._serving is None:
             self._serving = asyncio.create_task(self._serve(), name="dispatcher")
 
@@ -75,7 +76,7 @@ class Dispatcher:
                 self._agenda.schedule(lane, lane.look_at)
             if self._is_cut_off or (self._is_stopping and all(lane.is_done for lane in self._lanes)):
                 return
-            times = (self._agenda.next_time(), self._lanes.next_room_at())
+            times = (self._agenda.next_time(), self._lanes.next_call_at())
             await self._agenda.wait(min((at for at in times if at is not None), default=None))
 
     def _lanes_to_look_at(self) -> list[Lane]:
@@ -87,7 +88,9 @@ class Dispatcher:
         return [lane for lane in self._agenda.take() if lane in self._lanes]
 
     def _look_at(self, lane: Lane) -> None:
-        """Claim for a lane as much as may begin now. The store takes the claims of several lanes in one transaction."""
+        """Claim as many deliveries for a lane as may begin now. The store takes the claims of several lanes in one
+        transaction.
+        """
         key = lane.destination.key
         try:
             permit = lane.begin_claim()

@@ -7,8 +7,8 @@ from router.render.words import duration
 
 
 def final_outcome(give_up_after: Millis, failure: Retry | Broken) -> Delivered | Rejected:
-    """Return what a failure becomes when it has lasted for ``give_up_after``. If some recipients have the message, only the
-    others are given up.
+    """Return the outcome that replaces a failure when it has lasted for ``give_up_after``. If some recipients have the
+    message, only the others are given up.
     """
     after = f"given up after {duration(give_up_after)}: "
     if isinstance(failure, Retry) and failure.late:

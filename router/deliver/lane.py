@@ -1,4 +1,4 @@
-"""A lane: it serves one destination, in order and at its rate. It knows how much may begin now, and adapts to outcomes."""
+"""A lane serves one destination, in order and at its rate. It knows how much may begin now, and adapts to outcomes."""
 
 import asyncio
 import random
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from router.channels.base import Channel, ChannelSpec
 from router.clock import Clock, offset
 from router.deliver.give_up import ContentSuspects
+from router.deliver.lane_slots import LaneSlots
 from router.deliver.retry_schedule import next_attempt, next_probe
-from router.deliver.section import SectionLimiter
+from router.deliver.shared_limiter import SharedLimiter
 from router.deliver.token_bucket import TokenBucket
 from router.model import (
     MINUTE,
@@ -32,11 +33,10 @@ Trial = asyncio.Future[Outcome | None]
 
 # After so many critical deliveries in a row, the oldest of the others goes first.
 _MAX_CRITICALS_IN_A_ROW = 10
-# The deliveries under way for each that may be sent at the same time. The others wait to be recorded.
-_MAX_UNRECORDED = 4
 # How long a lane sends no storm summary after one was refused. It then sends a message for each conversation.
 _NO_STORMS_AFTER_REFUSAL: Millis = 10 * MINUTE
-# When a storm's next message follows one that had no room for all conversations. Criticals go in between.
+# How long after a storm's message that had no space for all conversations the next one follows. Critical conversations
+# are sent in between.
 _NEXT_STORM_MESSAGE: Millis = 5 * SECOND
 
 
@@ -44,10 +44,10 @@ class Lane:
     """Serves one destination. Its times are of the monotonic clock, except where the docstring says wall clock."""
 
     def __init__(
-        self, destination: Destination, spec: ChannelSpec, section: "SectionLimiter[Lane]", clock: Clock,
+        self, destination: Destination, spec: ChannelSpec, shared: "SharedLimiter[Lane]", clock: Clock,
         request_look: Callable[["Lane"], None],
     ) -> None:  # fmt: skip
-        """:param request_look: has the dispatcher look at this lane"""
+        """:param request_look: makes the dispatcher look at this lane"""
         self.destination = destination
         self.spec = spec
         self.is_closing = False
@@ -58,14 +58,14 @@ class Lane:
         """When to look at it although nothing happens; None: never."""
         self.pause_reason = ""
         self.may_be_repaired = False
-        """How it is notified has changed since the conversations' backoff began: they are to be tried immediately."""
+        """The channel or its options have changed since the conversations' backoff began, so they are to be tried immediately."""
         self._channel: Channel | None = None
         """The channel in force."""
-        self._section = section
+        self._shared = shared
         self._bucket = TokenBucket(destination.limits.rate)
         self._clock = clock
         self._request_look = request_look
-        self._under_way: set[Delivery] = set()
+        self._slots = LaneSlots()
         self._is_claiming = False
         self._due_at: Millis | None = 0
         """When something may be due, by the wall clock; None: nothing will be, unless something happens."""
@@ -75,26 +75,22 @@ class Lane:
         """No claim is made before this time (ms), because a claim failed."""
         self._failed_claims = 0
         """How many claims have failed in a row."""
-        self._uncounted = 0
-        """How many slots have no delivery yet, or a delivery whose first call is not counted in the rate yet."""
-        self._recording = 0
-        """How many deliveries are sent, but not recorded yet."""
         self._criticals = 0
         """How many critical deliveries started in a row."""
         self._probes = 0
         """Attempts in a row that found the destination broken."""
         self._trial: Trial | None = None
-        """Gets the outcome of the next delivery, for a person who has repaired the destination."""
+        """Gets the outcome of the next delivery, for a person who resumed the destination and waits."""
         self._claim_trial: Trial | None = None
         """The trial as it was when the present claim began."""
         self._suspects = ContentSuspects()
-        section.add(self)
+        shared.add(self)
 
     # The state.
 
     @property
     def paused_for(self) -> Millis:
-        """How long it still pauses; 0: it doesn't."""
+        """How long it still pauses (ms); 0: it does not pause."""
         return max(0, self._paused_until - self._clock.elapsed())
 
     @property
@@ -108,19 +104,19 @@ class Lane:
 
         A delivery that only waits for the rate can begin.
         """
-        if self._under_way or self._is_claiming:
+        if self._is_claiming or not self._slots.is_idle:
             return False
         if self._due_at is None or self._due_at > self._clock.now():
             return True
         return max(self._paused_until, self._claims_off_until) > self._clock.elapsed()
 
     def peers(self) -> Collection["Lane"]:
-        """Return the lanes of its section, this one included."""
-        return self._section.lanes
+        """Return the lanes that share limits with this one, this one included."""
+        return self._shared.lanes
 
     def describe_limits(self) -> dict[str, object]:
         """Return the configured limits; None: no limit."""
-        own, shared = self.destination.limits, self._section.rate
+        own, shared = self.destination.limits, self._shared.rate
         minutes = [rate.a_minute for rate in (own.rate, shared) if rate is not None]
         return {
             "rate": None if own.rate is None else str(own.rate),
@@ -133,21 +129,21 @@ class Lane:
     # Changes from outside.
 
     def wake(self) -> None:
-        """Something may be due now."""
+        """Note that something may be due now."""
         self.note_due(0)
 
     def note_due(self, at: Millis | None) -> None:
-        """Something is due at that time of the wall clock. :param at: None: nothing is"""
+        """Note that something is due at that time of the wall clock. :param at: None: nothing is due"""
         if at is not None:
             self._due_at = at if self._due_at is None else min(at, self._due_at)
             self._request_look(self)
 
     def change(self, destination: Destination, channel: Channel | None) -> None:
-        """Work by the rules in force, which may have changed what is due and how fast it may go.
+        """Apply the rules in force. They may have changed what is due and the rate.
 
         If they also changed how the destination is notified, for example the token, note that it may be repaired.
 
-        :param channel: the channel in force; None: its section was never there
+        :param channel: the channel in force; None: routes.yaml has never had a section for it
         """
         if self._channel is not None and (
             channel is not self._channel or destination.options != self.destination.options
@@ -162,18 +158,18 @@ class Lane:
         self.wake()
 
     def close(self) -> None:
-        """Have the lane removed when nothing that is due now can begin any more."""
+        """Let the lane be removed as soon as nothing that is due now can begin any more."""
         self.is_closing, self.closed = True, asyncio.Event()
         self._request_look(self)
 
     def removed(self) -> None:
         """Note that the lane was removed."""
         self.look_at = None
-        self._section.remove(self)
+        self._shared.remove(self)
         self.closed.set()
 
     def pause(self, span: Millis, reason: str) -> None:
-        """Send nothing for so long."""
+        """Send nothing for this long. :param reason: for people"""
         self._paused_until, self.pause_reason = self._clock.elapsed() + span, reason
 
     def resume(self) -> None:
@@ -189,7 +185,7 @@ class Lane:
         return await asyncio.shield(self._trial)
 
     def look_by(self, at: Millis) -> None:
-        """Have the lane looked at by that time of the wall clock, and see whether anything is due then."""
+        """Make the dispatcher look at the lane at that time of the wall clock at the latest, and check whether anything is due."""
         self._due_at = at if self._due_at is None else min(at, self._due_at)
         at -= offset(self._clock)
         self.look_at = at if self.look_at is None else min(at, self.look_at)
@@ -200,15 +196,15 @@ class Lane:
         """Return the permit for as many deliveries as may begin now. None: none may; :attr:`look_at` is then the time at
         which that may change by itself.
         """
-        now, room = self._clock.elapsed(), self._room()
-        if not room:
-            self._section.stop_waiting(self, now)
+        now, startable = self._clock.elapsed(), self._startable()
+        if not startable:
+            self._shared.stop_waiting(self, now)
             return None
-        slots = self._section.take(self, room, now)
+        slots = self._shared.take(self, startable, now)
         if not slots:
             return None
         self._is_claiming, self._due_at, self._claim_trial = True, None, self._trial
-        self._uncounted += slots
+        self._slots.take(slots)
         limits, spec = None, self.spec
         if spec.storm_every is not None and now >= self._no_storms_until:
             above = self.destination.limits.storm_above
@@ -216,9 +212,13 @@ class Lane:
         others_first = self._criticals >= _MAX_CRITICALS_IN_A_ROW
         return Permit(self.destination, limits, slots, others_first=others_first)
 
-    def _room(self) -> int:
+    def _startable(self) -> int:
+        """Return how many deliveries may begin by the limits of the lane itself. If none may, set :attr:`look_at`."""
         self.look_at = None
-        slots = self._free_slots
+        # While a destination is broken, one delivery probes it. Where storms are possible, the state that a storm's message
+        # shows must not change during a delivery.
+        one_at_a_time = self.spec.storm_every is not None or self.is_broken
+        slots = self._slots.free(self.destination.limits.max_concurrency, one_at_a_time=one_at_a_time)
         if self._is_claiming or self._due_at is None or slots <= 0:
             return 0
         now = self._clock.elapsed()
@@ -227,19 +227,7 @@ class Lane:
         if at > now:
             self.look_at = at
             return 0
-        return max(0, min(slots, self._bucket.tokens(now) - self._uncounted))
-
-    @property
-    def _free_slots(self) -> int:
-        """One delivery at a time while the destination is broken. Also where there are storms, because the state that a
-        storm's message shows must not change during the delivery. Otherwise a delivery that only waits to be recorded
-        leaves its slot to the next one, within a bound for a slow store.
-        """
-        if self.spec.storm_every is not None or self._probes:
-            return 1 - len(self._under_way)
-        limit = self.destination.limits.max_concurrency
-        sending = len(self._under_way) - self._recording
-        return min(limit - sending, _MAX_UNRECORDED * limit - len(self._under_way))
+        return max(0, min(slots, self._bucket.tokens(now) - self._slots.uncounted))
 
     def end_claim(self, claimed: Claimed) -> bool:
         """Note the result of a claim. What became due during the claim stays due.
@@ -249,15 +237,15 @@ class Lane:
         self._is_claiming, self._failed_claims = False, 0
         self.note_due(0 if claimed.idle is None else claimed.idle.until)
         self._request_look(self)
-        if claimed.idle is None or claimed.works or self._under_way:
+        if claimed.idle is None or claimed.works or not self._slots.is_idle:
             return False
         conclude(self._claim_trial, None)
         return not claimed.idle.failing
 
     def give_back(self, slots: int) -> None:
-        """No delivery used these slots."""
-        self._uncounted -= slots
-        self._section.give_back(slots)
+        """Note that no delivery used these slots."""
+        self._slots.give_back(slots)
+        self._shared.give_back(slots)
 
     def claim_failed(self, wait: Millis | None = None) -> None:
         """Claim again later; what is due stays due. :param wait: None: longer after each failure"""
@@ -271,42 +259,42 @@ class Lane:
     # Deliveries.
 
     def delivery_began(self, delivery: "Delivery") -> Trial | None:
-        """Return the trial that waits for its outcome."""
-        self._under_way.add(delivery)
+        """Note that a delivery begins. Return the trial that waits for its outcome; None: there is no trial."""
+        self._slots.began(delivery)
         self._criticals = self._criticals + 1 if delivery.work.is_critical else 0
         return self._trial
 
     def first_call_counted(self) -> None:
         """Note that the first call of a delivery is counted in the rates, or that the delivery makes no call."""
-        self._uncounted -= 1
-        self._section.first_calls_counted()
+        self._slots.first_call_counted()
+        self._shared.first_calls_counted()
         self.note_due(self._due_at)
 
     def delivery_sent(self) -> None:
         """Note that a delivery is sent, and only has to be recorded."""
-        self._recording += 1
-        self._section.free()
+        self._slots.sent()
+        self._shared.free()
         self.note_due(self._due_at)
 
     def delivery_ended(self, delivery: "Delivery", *, claim_again: bool) -> None:
         """Note that a delivery is recorded, or has failed. :param claim_again: the next claim says whether anything
         is left to do
         """
-        self._under_way.discard(delivery)
-        self._recording -= 1
+        self._slots.ended(delivery)
         if claim_again or (self._trial is not None and not self._trial.done()):
             self._due_at = 0
         self._request_look(self)
 
     def buckets(self, call: Call) -> tuple[TokenBucket, ...]:
-        """Return the token buckets, of the lane and of its section, from which a call of this kind takes a token."""
-        shared = self._section.buckets(call)
-        return (self._bucket, *shared) if call is Call.POST else shared
+        """Return the token buckets from which a call of this kind takes a token: the lane's own and the shared ones."""
+        shared = self._shared.buckets(call)
+        takes_own = call is Call.POST or (call is Call.EDIT and self.destination.limits.counts_edits)
+        return (self._bucket, *shared) if takes_own else shared
 
     # Outcomes.
 
     def reclassify(self, work: ClaimedDelivery, outcome: Outcome) -> Outcome:
-        """Return the outcome as it counts, see :class:`ContentSuspects`."""
+        """Return the outcome as it counts, see :meth:`router.deliver.give_up.ContentSuspects.reclassify`."""
         return self._suspects.reclassify(work.id, outcome)
 
     def apply_outcome(self, work: ClaimedDelivery, outcome: Outcome, now: Millis) -> Millis:
@@ -335,19 +323,21 @@ class Lane:
         return now
 
     def _put_off(self, outcome: Retry, attempt: int, now: Millis) -> Millis:
-        """Return when the conversation may be tried again, and pause its lane or all lanes of the section if asked to."""
+        """Return when the conversation may be tried again (wall clock). If the outcome asks for it, pause the lane, or all
+        lanes that share limits with it.
+        """
         attempts = 1 if outcome.further else attempt
         not_before = next_attempt(attempts, now, random.random(), outcome.after)  # noqa: S311
         if outcome.pause:
             self.pause(not_before - now, outcome.shown)
             self._bucket.refused(self._paused_until)
         if outcome.everywhere:
-            for lane in self._section.lanes:
+            for lane in self._shared.lanes:
                 lane.pause(max(not_before - now, lane.paused_for), outcome.shown)
         return not_before
 
 
 def conclude(trial: Trial | None, outcome: Outcome | None) -> None:
-    """:param outcome: None: nothing was due, or the outcome is not known"""
+    """Answer the person who waits for a trial. :param outcome: None: nothing was due, or the outcome is not known"""
     if trial is not None and not trial.done():
         trial.set_result(outcome)

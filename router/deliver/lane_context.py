@@ -28,7 +28,7 @@ class RuntimeConfig:
     alert_after: Mapping[str, Millis] = field(default_factory=dict)
     """By channel name: how long all deliveries may fail before that is reported (ms); 0: it is never reported."""
     shared: Mapping[str, SharedLimits] = field(default_factory=dict)
-    """The shared limits, by section of ``channels:``."""
+    """The limits that destinations share, by section of ``channels:``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class LaneContext:
     send_seconds: float
     """How long one attempt may take."""
     counting_since: Callable[[], Awaitable[Millis]]
-    """Returns since when time has passed without a step of the clock: a step never causes that something is given up."""
+    """Returns since when time has passed without a step of the clock (epoch ms). A step must not make anything overdue."""
     render_threads: Threads
     wake: Callable[[Iterable[str]], None]
     """Looks at the lanes of these destinations, because something may be due there."""

@@ -1,30 +1,30 @@
-"""The lanes by destination, and the sections of ``channels:`` whose limits they share."""
+"""The lanes by destination, and the limits that the lanes of one section of ``channels:`` share."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from router.channels.base import Channel, ChannelSpec
 from router.clock import Clock
 from router.deliver.lane import Lane
-from router.deliver.section import SectionLimiter
+from router.deliver.shared_limiter import SharedLimiter
 from router.model import Destination, Millis, SharedLimits
 
 
 class LaneTable:
-    """Adds and removes lanes. A lane that is closed stays until nothing is left to do there."""
+    """Adds and removes lanes. A closing lane stays until nothing is left to do there."""
 
     def __init__(
         self, channels: Mapping[str, ChannelSpec], clock: Clock, request_look: Callable[[Lane], None]
     ) -> None:
         """
         :param channels: by name
-        :param request_look: has the dispatcher look at a lane
+        :param request_look: makes the dispatcher look at a lane
         """
         self._channels = channels
         self._clock = clock
         self._request_look = request_look
         self._lanes: dict[str, Lane] = {}
-        self._sections: dict[str, SectionLimiter[Lane]] = {
-            each.section: SectionLimiter(request_look) for each in channels.values()
+        self._limiters: dict[str, SharedLimiter[Lane]] = {
+            each.section: SharedLimiter(request_look) for each in channels.values()
         }
 
     def __iter__(self) -> Iterator[Lane]:
@@ -44,26 +44,26 @@ class LaneTable:
         shared: Mapping[str, SharedLimits],
         channels: Mapping[str, Channel],
     ) -> None:
-        """Have a lane for each of these destinations, and close the others.
+        """Keep a lane for each of these destinations, and close the others.
 
         :param destinations: by key
-        :param shared: the limits by section
+        :param shared: the limits that destinations share, by section of ``channels:``
         :param channels: the channels in force, by name
         """
         for name, limits in shared.items():
-            self._sections[name].change(limits, self._clock.elapsed())
+            self._limiters[name].change(limits, self._clock.elapsed())
         for key in self._lanes.keys() - destinations.keys():
             self._lanes[key].close()
         for key, destination in destinations.items():
             lane = self._lanes.get(key)
             if lane is None:
                 spec = self._channels[destination.channel]
-                section = self._sections[spec.section]
-                lane = self._lanes[key] = Lane(destination, spec, section, self._clock, self._request_look)
+                limiter = self._limiters[spec.section]
+                lane = self._lanes[key] = Lane(destination, spec, limiter, self._clock, self._request_look)
             lane.change(destination, channels.get(destination.channel))
 
     def remove(self, lane: Lane) -> None:
-        """Remove a closed lane where nothing is left to do."""
+        """Remove a closing lane at which nothing is left to do."""
         self._lanes.pop(lane.destination.key, None)
         lane.removed()
 
@@ -86,14 +86,14 @@ class LaneTable:
         return frozenset(each.destination.key for each in lane.peers() if not each.is_closing)
 
     def wake_waiting(self) -> None:
-        """Look at the lanes that wait for their section and have room there now."""
-        for section in self._sections.values():
-            section.wake_waiting(self._clock.elapsed())
+        """Look at the lanes that wait for their shared limits and may begin a delivery now."""
+        for each in self._limiters.values():
+            each.wake_waiting(self._clock.elapsed())
 
-    def next_room_at(self) -> Millis | None:
-        """Return when the rate of a section has room for a lane that waits (monotonic clock); None: no lane waits for a
+    def next_call_at(self) -> Millis | None:
+        """Return when a shared rate allows a call of a lane that waits (monotonic clock); None: no lane waits for a shared
         rate.
         """
         now = self._clock.elapsed()
-        times = [at for each in self._sections.values() if (at := each.next_room_at(now)) is not None]
+        times = [at for each in self._limiters.values() if (at := each.next_call_at(now)) is not None]
         return min(times, default=None)

@@ -1,4 +1,4 @@
-"""Has broken destinations reported in time, beside the dispatcher's loop."""
+"""Reports broken destinations in time, in tasks beside the dispatcher's loop."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class OutageWatch:
-    """Looks at a destination at which nothing can be tried now, and reports it when nothing has succeeded for too long."""
+    """Checks destinations at which nothing can be tried now, and reports those at which nothing has succeeded for too long."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class OutageWatch:
     ) -> None:
         """
         :param alert_after: by channel name: how long nothing may succeed before that is reported; 0: any time
-        :param counting_since: compares the clocks, see :class:`router.clock_watch.ClockWatch`
+        :param counting_since: see :class:`router.deliver.Lanes`
         """
         self._clock = clock
         self._self_alerts = self_alerts
@@ -37,7 +37,7 @@ class OutageWatch:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def look(self, lane: Lane) -> None:
-        """Report the destination of a lane if it is time, or have the lane looked at when it is."""
+        """Report the destination of a lane if it is time, or make the dispatcher look at the lane when it is."""
         key = lane.destination.key
         trouble = self._self_alerts.trouble(key)
         if trouble is None or trouble.reported is not None:
@@ -61,7 +61,7 @@ class OutageWatch:
         return tasks
 
     def run_once(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Run it in a task, unless one with this name is under way."""
+        """Run the work in a task, unless a task with this name is under way."""
         if name in self._tasks:
             return
         self._tasks[name] = task = asyncio.create_task(_contained(name, work), name=name)

@@ -4,7 +4,7 @@ from router.model import MINUTE, SECOND, Millis
 
 FIRST_WAIT: Millis = 1 * SECOND
 MAX_WAIT: Millis = 5 * MINUTE
-# If a provider asks for a longer wait, this is used: its wish may be a mistake.
+# If a provider asks for a longer wait, the router waits for this time: the longer wait may be a mistake.
 MAX_PROVIDER_WAIT: Millis = 60 * MINUTE
 
 

@@ -13,11 +13,13 @@ class RunningDeliveries:
         self._tasks: dict[Delivery, asyncio.Task[None]] = {}
 
     def start(self, delivery: Delivery) -> None:
+        """Run a delivery in a task."""
         name = f"delivery {delivery.work.delivery} to {delivery.destination.key}"
         self._tasks[delivery] = task = asyncio.create_task(delivery.run(), name=name)
         task.add_done_callback(lambda _: self._tasks.pop(delivery, None))
 
     def tasks(self) -> Mapping[Delivery, asyncio.Task[None]]:
+        """Return the task of each delivery that has not ended."""
         return dict(self._tasks)
 
     async def settled(self, destinations: Collection[str]) -> None:

@@ -35,7 +35,7 @@ class Neighbours(Protocol):
     """The functions of the lanes that self-alerts use."""
 
     def peers(self, destination: str, /) -> frozenset[str]:
-        """Return the destinations that share the route of this one, such as its smarthost or its token."""
+        """Return the destinations that share limits, and in most cases a smarthost or a token, with this one."""
         ...
 
     def resume(self, destination: str, /) -> None:
@@ -100,23 +100,23 @@ class SelfAlerts:
             await self.delivery_succeeded(key)
 
     def restart(self) -> None:
-        """After a step of the clock, count the time of unreported troubles from now on."""
+        """Count the time of unreported troubles from now on. Call it after a step of the clock."""
         now, known = self._clock.now(), self._troubles or {}
         for key, trouble in list(known.items()):
             if trouble.reported is None:
                 known[key] = replace(trouble, since=now)
 
     async def stop(self) -> None:
-        """Stop. Alerts that are not posted yet are posted after the next start, when the next attempt fails."""
+        """Cancel the alerts that are being made. They are posted after the next start, when the next attempt fails."""
         tasks = list(self._reporting.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    # Questions.
+    # What is known about destinations.
 
     def trouble(self, destination: str) -> Trouble | None:
-        """None: no delivery has failed since the last success."""
+        """Return the trouble of a destination; None: no delivery has failed since the last success."""
         return (self._troubles or {}).get(destination)
 
     def broken_since(self, destination: str) -> Millis | None:
@@ -130,7 +130,7 @@ class SelfAlerts:
         return None if trouble is None or trouble.reported is None else trouble.reason
 
     def report_at(self, destination: str, alert_after: Millis) -> Millis | None:
-        """Return when to report a destination if nothing succeeds before; None: it is reported already, or never is."""
+        """Return when to report a destination if nothing succeeds before (epoch ms); None: it is reported already, or never."""
         trouble = self.trouble(destination)
         if trouble is None or trouble.reported is not None or not alert_after:
             return None
@@ -141,7 +141,7 @@ class SelfAlerts:
     async def delivery_failed(
         self, destination: str, outcome: Retry | Broken | Rejected, alert_after: Millis
     ) -> None:
-        """Note a failed attempt. :param alert_after: how long no delivery may succeed; 0: any time"""
+        """Note a failed attempt. :param alert_after: how long no delivery may succeed before that is reported; 0: any time"""
         if self._troubles is None:
             return
         now = self._clock.now()
@@ -308,7 +308,7 @@ class SelfAlerts:
             return
 
     async def _post(self, alert: Alert) -> bool:
-        """Accept the alert as a webhook. False: the store is not writable; the next failure or success tries again."""
+        """Accept the alert as a webhook. Return False if the store is not writable; the next failure or success tries again."""
         policy = self._policy()
         level = policy.severity.label
         group = {name: value for name, value in alert.labels.items() if name != level}

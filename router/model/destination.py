@@ -1,4 +1,4 @@
-"""Destinations with their limits, what the rules decide for an alert at a destination, and what becomes of it there."""
+"""Destinations and their limits; what the rules decide for an alert at a destination; the fates of a change there."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -47,6 +47,8 @@ class LaneLimits:
     """The maximum number of deliveries to the destination at the same time."""
     storm_above: int = 60
     """A storm begins when more conversations than this are due."""
+    counts_edits: bool = False
+    """The rate is for posts and edits together; otherwise for posts."""
 
 
 @dataclass(frozen=True, slots=True)

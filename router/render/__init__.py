@@ -18,7 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from router.model import Conversation
 from router.render.digest_view import digest_values
-from router.render.facts import facts
+from router.render.facts import plain_facts
 from router.render.formatter import Formatter
 from router.render.samples import sample_conversations
 from router.render.storm_view import storm_values
@@ -105,7 +105,7 @@ class Templates:
         try:
             return layout(Words(partial(self.render, name), values)), False
         except TemplateError:
-            return layout(Words(facts, values)), True
+            return layout(Words(plain_facts, values)), True
 
     def render(self, name: str, block: str, values: Mapping[str, Any]) -> str:
         """Return a block of a template as text, stripped. :raises TemplateError: it fails with these values"""

@@ -6,7 +6,7 @@ from typing import Any
 from router.render.view import AlertView
 
 
-def facts(block: str, values: Mapping[str, Any]) -> str:
+def plain_facts(block: str, values: Mapping[str, Any]) -> str:
     """Return the words of a block of a template; an empty text for a block that adds nothing to the others.
 
     :param values: the variables of the template, see docs/templates.md

@@ -1,1 +1,1 @@
-"""What people do with the rules beside running them."""
+"""Tools for people who write rules: check, explain, test, draw time intervals, import an alertmanager.yml."""

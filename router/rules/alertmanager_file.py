@@ -1,4 +1,4 @@
-"""An alertmanager.yml as nodes, with the notes about it."""
+"""Reads an alertmanager.yml as nodes, and collects the notes about it."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ _CONNECTION_KEYS = frozenset({
 _PROXY_KEYS = frozenset({"proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header"})
 _TODOS = {
     "templates": "these are Go templates; write them again in Jinja: docs/templates.md",
-    "resolve_timeout": "leave it with Alertmanager, which still ends the alerts",
-    "timeout": "one for all webhooks can stand at `channels.webhook`, `timeout`; other channels have their own",
+    "resolve_timeout": "keep it in alertmanager.yml: Alertmanager still resolves the alerts",
+    "timeout": "one timeout for all webhooks can be set at `channels.webhook.timeout`; other channels have their own timeouts",
     "tracing": "leave it out; /metrics and the log say what the router does",
 }
 
@@ -23,7 +23,7 @@ class AlertmanagerFile:
     """An alertmanager.yml, and the notes about it."""
 
     def __init__(self, text: str, name: str) -> None:
-        """:raises ConfigError: the text is no YAML, or not a mapping; the error shows nothing of the text"""
+        """:raises ConfigError: the text is not YAML, or not a mapping; the error shows nothing of the text"""
         todo = "give an alertmanager.yml that Alertmanager itself would read"
         try:
             self._document = read_document(text, name, None)
@@ -49,7 +49,7 @@ class AlertmanagerFile:
 
 
 def note_unread(source: AlertmanagerFile) -> None:
-    """Note the keys that nothing read: one note for all keys of one mapping that need the same step."""
+    """Note the keys that were not read. Keys of one section that need the same step share a note."""
     found: dict[tuple[str, str], list[tuple[Node, str]]] = {}
     for node, key in source.root.unread():
         if node.data[key] is not None:
@@ -62,7 +62,7 @@ def note_unread(source: AlertmanagerFile) -> None:
 
 
 def _section(node: Node) -> str:
-    """Return ``slack_configs: ``, ``global.http_config: `` …; nothing for the top level of the file."""
+    """Return a prefix such as ``slack_configs: `` or ``global.http_config: ``; empty for the top level of the file."""
     indices = [at for at, part in enumerate(node.where) if isinstance(part, int)]
     section = ".".join(part for part in node.where[max(indices or [1]) - 1 :] if isinstance(part, str))
     return f"{section}: " if section else ""
@@ -70,9 +70,9 @@ def _section(node: Node) -> str:
 
 def _todo(key: str) -> str:
     if any(key in spec.importer.message_keys for spec in REGISTRY.values() if spec.importer is not None):
-        return "the router writes its own messages; to change the words: docs/templates.md"
+        return "the router writes its own messages; to change them: docs/templates.md"
     if key in _CONNECTION_KEYS:
-        return "the router connects by its own means; check that it reaches the provider"
+        return "the router connects with its own settings, see `network:`; check that it reaches the provider"
     if key in _PROXY_KEYS:
         return "set HTTPS_PROXY and NO_PROXY in the router's environment"
     if key in _TODOS:

@@ -1,4 +1,4 @@
-"""Check a routes.yaml before it is served: mistakes, traps, templates that fail."""
+"""Checks a routes.yaml before it is served: finds mistakes, traps, and templates that fail."""
 
 import re
 from collections.abc import Mapping
@@ -12,6 +12,8 @@ from router.render import TemplateError
 
 @dataclass(frozen=True, slots=True)
 class Checked:
+    """The result of a check."""
+
     problems: tuple[Problem, ...]
     """Errors and warnings, in the order of the files."""
     texts: Mapping[str, str]
@@ -19,10 +21,10 @@ class Checked:
 
 
 def check_file(path: Path, environ: Mapping[str, str], now: Millis) -> Checked:
-    """Load the rules as if every credential were there, look for traps, and dry-run the templates of their folder.
+    """Load the rules without credentials, look for traps, and dry-run the templates of their folder.
 
-    The shipped templates are left out: the tests of the project dry-run them, and compiling them takes as long as all
-    the rest.
+    The templates of the router itself are not checked: the tests of the project do that, and compiling them would
+    double the time.
     """
     try:
         config = load(path, environ=environ, now=now, checking=True)
@@ -38,9 +40,9 @@ def check_file(path: Path, environ: Mapping[str, str], now: Millis) -> Checked:
 
 
 def _fault(text: str, trap: Trap | None) -> Problem:
-    """Return the problem of a template, from ``file:line: why``. Without a trap it is an error: nothing could be sent."""
+    """Return the problem of a template. :param text: ``file:line: why`` :param trap: the kind of warning; None: an error"""
     position = re.fullmatch(r"(.+?):(\d+): (.*)", text, re.DOTALL)
     if position is None:
-        return Problem(text, 1, 1, "it can't be used", "mend it", trap)
-    todo = "mend the template; until then the plain message is sent" if trap else "mend the template"
+        return Problem(text, 1, 1, "it can't be used", "correct it", trap)
+    todo = "correct the template; until then the plain message is sent" if trap else "correct the template"
     return Problem(position.group(1), int(position.group(2)), 1, position.group(3), todo, trap)

@@ -11,10 +11,9 @@ from typing import Any
 from router.channels.importing import CORRECT_IT, Node, Note, Variables
 from router.clock import SystemClock
 from router.config.document import Document
-from router.config.intervals import hours, named_intervals
+from router.config.intervals import ever_opens, hours, named_intervals
 from router.config.models import InhibitModel, RouteModel, TimeIntervalModel
 from router.config.reader import Reader
-from router.config.routes import EVER_DAYS
 from router.model import Millis
 from router.rules.alertmanager_file import AlertmanagerFile, note_unread
 from router.rules.convert_receivers import Receivers, findings, problems
@@ -28,6 +27,8 @@ _COPIED_KEYS = ("group_by", "group_wait", "group_interval", "repeat_interval", "
 
 @dataclass(frozen=True, slots=True)
 class Converted:
+    """The result of a conversion."""
+
     text: str
     """A routes.yaml."""
     notes: tuple[Note, ...]
@@ -35,13 +36,13 @@ class Converted:
 
 
 def convert_text(text: str, name: str = "alertmanager.yml", *, now: Millis | None = None) -> Converted:
-    """Return a routes.yaml that sends the same alerts to the same people, as far as the router can.
+    """Return a routes.yaml that sends the same alerts to the same people, as far as the router supports it.
 
     Secrets are not copied: variables replace them.
 
     :param name: the name of the file, for errors and the header
     :param now: epoch ms, to find hours that never open again; None: the time of the system's clock
-    :raises ConfigError: the text is no YAML, or not a mapping
+    :raises ConfigError: the text is not YAML, or not a mapping
     """
     source = AlertmanagerFile(text, name)
     variables = Variables()
@@ -55,7 +56,7 @@ def convert_text(text: str, name: str = "alertmanager.yml", *, now: Millis | Non
 
 
 def _header(name: str, variables: list[str], left_out: list[str]) -> Iterator[str]:
-    yield f"# Made from {_printable(Path(name).name)} by `alert-router import`; docs/importing.md says how to go on."
+    yield f"# Made from {_printable(Path(name).name)} by `alert-router import`; docs/importing.md has the next steps."
     if variables:
         yield "# Set these variables:"
         yield from (f"#   {variable}" for variable in variables)
@@ -77,7 +78,7 @@ class _Rules:
         self._intervals: dict[str, dict[str, Any]] = {}
         self._never_open: dict[tuple[tuple[str, ...], ...], bool] = {}
         self.left_out: list[str] = []
-        """Names of time intervals."""
+        """The names of the time intervals that are left out."""
 
     def converted(self) -> dict[str, Any]:
         self._receivers.read(self._root.nodes("receivers"))
@@ -162,11 +163,7 @@ class _Rules:
         reader = Reader(Document("", "", data={}), Path())
         intervals = named_intervals(reader, models, "UTC")
         open_ = hours(reader, RouteModel.model_validate(used), (), intervals)
-        return (
-            open_ is not None
-            and not open_.is_open(self._now)
-            and not open_.next_opening(self._now, EVER_DAYS)
-        )
+        return open_ is not None and not ever_opens(open_, self._now)
 
     def _inhibition(self, node: Node) -> dict[str, Any] | None:
         """Return the rule; None: it is left out, and mutes nothing."""
@@ -179,8 +176,8 @@ class _Rules:
             }
             if not any(conditions.values()):
                 node.note(
-                    f"the rule has no {side}_matchers, and so its {side} is every alert",
-                    f"{_EVERY_ALERT} says so in routes.yaml; name what you mean",
+                    f"the rule has no {side}_matchers, so every alert is a {side}",
+                    f"in routes.yaml that is written as {_EVERY_ALERT}; name the alerts that you mean",
                 )
                 conditions = {f"{side}_matchers": [_EVERY_ALERT]}
             data |= {key: value for key, value in conditions.items() if value}

@@ -1,4 +1,4 @@
-"""Receivers of an alertmanager.yml, and the channels that they need, in the words of routes.yaml.
+"""Converts the receivers of an alertmanager.yml, and the channels that they need, to those of routes.yaml.
 
 What the keys mean: https://prometheus.io/docs/alerting/latest/configuration/#receiver-integration-settings
 """
@@ -16,14 +16,14 @@ from router.config.findings import describe_finding
 
 _ENDS_SENT = (
     "send_resolved is absent, and its default in Alertmanager is false; the router sends ends",
-    "nothing, or add `send_resolved: false` to the destination",
+    "nothing; or add `send_resolved: false` to the destination",
 )
 _ENDS_DIFFER = (
     "this destination is in the file with and without send_resolved; the router sends ends",
     "nothing; in routes.yaml a destination has one send_resolved",
 )
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
-_MAX_NAME_CHARS = 60
+_MAX_DESTINATION_NAME_CHARS = 60
 _MAX_SAME_NAMES = 1_000
 
 
@@ -32,17 +32,17 @@ class Receivers:
 
     def __init__(self, global_node: Node, variables: Variables) -> None:
         self.channels: dict[str, dict[str, Any]] = {}
-        """Settings by section of ``channels:``."""
+        """The settings of each section of ``channels:``, by name."""
         self.found: dict[str, list[dict[str, Any]]] = {}
-        """Destinations by receiver."""
+        """The destinations of each receiver, by its name."""
         self._names: dict[tuple[str, str], Mapping[str, Any]] = {}
-        """Identifying options by channel and destination name."""
+        """The options that identify a destination, by its channel and name."""
         self._known: dict[tuple[str, str], dict[str, Any]] = {}
         """Each destination once, by its channel and its options without ``send_resolved``."""
         self._imports: dict[str, tuple[ChannelSpec, ChannelImport]] = {}
-        """By key of a receiver, e.g. ``slack_configs``."""
+        """The channel and its importer, by the key of a receiver such as ``slack_configs``."""
         self._retired: dict[str, tuple[str, str]] = {}
-        """By key of a receiver: what to note, and what to do."""
+        """What to note and what to do, by the key of a receiver whose service is gone."""
         for spec in REGISTRY.values():
             if spec.importer is not None:
                 self._retired |= spec.importer.retired_keys
@@ -64,7 +64,7 @@ class Receivers:
             if name in self.found:
                 todo = "rename one of them; Alertmanager would refuse two"
                 node.note(
-                    f"two receivers are named {name!r}; they are merged, and the result notifies the destinations of both",
+                    f"two receivers are named {name!r}; they are merged, and the result notifies all their destinations",
                     todo,
                     key="name",
                 )
@@ -76,7 +76,7 @@ class Receivers:
                 )
 
     def known(self, node: Node, name: str | None) -> str:
-        """Return a receiver that is in the result. If need be, add an empty one, and note it."""
+        """Return the name of a receiver of the result. If there is none of this name, add an empty one and note it."""
         if name is None:
             name = "nobody"
             while name in self.found:
@@ -121,8 +121,9 @@ class Receivers:
         return self._unified(config, spec.name, {**options, **without_ends})
 
     def _unified(self, config: Node, channel: str, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the destination, or the equal one before it. In routes.yaml one destination has one
-        ``send_resolved``; where alertmanager.yml has two, the router sends ends.
+        """Return the destination, or an equal one that was read before.
+
+        In routes.yaml a destination has one ``send_resolved``. If alertmanager.yml has two, the router sends ends.
         """
         identity = channel, repr({key: value for key, value in options.items() if key != "send_resolved"})
         before = self._known.setdefault(identity, {channel: options})
@@ -133,7 +134,7 @@ class Receivers:
 
     def _name(self, channel: str, receiver: str, options: Mapping[str, Any]) -> str:
         """Return a name for a destination; the same name for the same options."""
-        stem = _NOT_IN_NAMES.sub("-", receiver).strip("-")[:_MAX_NAME_CHARS] or channel
+        stem = _NOT_IN_NAMES.sub("-", receiver).strip("-")[:_MAX_DESTINATION_NAME_CHARS] or channel
         names = [name for (kind, name), given in self._names.items() if kind == channel and given == options]
         for name in (*names, stem, *(f"{stem}-{number}" for number in range(2, _MAX_SAME_NAMES))):
             if self._names.setdefault((channel, name), options) == options:

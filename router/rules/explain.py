@@ -1,4 +1,4 @@
-"""Explanations for people and for programs: which destinations are notified of an alert, when, and why."""
+"""Explains, for people and for programs, which destinations are notified of an alert, when, and why."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,12 +26,12 @@ from router.rules.inputs import (
 )
 from router.rules.moments import InputError, moment_text, parse_moment, rfc3339
 
-if TYPE_CHECKING:  # the store takes longer to import than all the rest, and most questions don't need it
+if TYPE_CHECKING:  # the store takes longer to import than all the rest, and most explanations don't need it
     from router.store.snapshot import KnownAlert, Snapshot
 
-# Further routes that refuse the alert are only counted.
+# If more routes refuse the alert, the others are only counted.
 _MAX_REFUSALS_SHOWN = 12
-# The keys of a line of --jsonl; those that Alertmanager writes of an alert are allowed, too.
+# The keys of an input line of --jsonl. Those that Alertmanager writes for an alert are allowed, too.
 _LINE_KEYS = ALERT_KEYS | {"at", "firing"}
 _SIGNS = {
     MatchResult.TAKES: "=>",
@@ -44,7 +44,7 @@ _SIGNS = {
 def explain_among(
     alert: GivenAlert, policy: Policy, now: Millis, others: Iterable[GivenAlert] = ()
 ) -> Explanation:
-    """Explain what the service would decide of an alert while the others fire."""
+    """Explain what the service would decide about an alert while the others fire."""
     firing = Firing(policy.inhibition)
     for each in (*others, alert):
         if each.firing:
@@ -54,12 +54,14 @@ def explain_among(
 
 @dataclass(frozen=True, slots=True)
 class Explained:
+    """An explanation as text for a terminal, and as JSON."""
+
     text: str
     json: dict[str, Any]
 
 
-class Question:
-    """Rules, a moment and what fires. Answers questions about alerts."""
+class Explainer:
+    """Explains alerts by the rules of a file, at a moment, while other alerts fire."""
 
     def __init__(
         self, policy: Policy, zone: ZoneInfo, now: Millis, firing: Iterable[GivenAlert] = ()
@@ -77,9 +79,11 @@ class Question:
         now: Millis,
         at: str | None = None,
         firing: bytes | None = None,
-    ) -> "Question":
-        """Return a question about the rules of a file at a moment (None: now) while other alerts fire.
+    ) -> "Explainer":
+        """Return an explainer for the rules of a file.
 
+        :param at: the moment, as people write it; None: now
+        :param firing: a file of other alerts that fire; None: there are none
         :raises ConfigError: with every mistake in the file
         :raises InputError: the moment or the file of firing alerts can't be read
         """
@@ -89,7 +93,7 @@ class Question:
         return cls(config.policy, zone, now if at is None else parse_moment(at, zone), others)
 
     def labels(self, words: Iterable[str]) -> Explained:
-        """Explain an alert by words like ``name=value``. :raises InputError: a word is no label"""
+        """Explain an alert by words like ``name=value``. :raises InputError: a word is not a label"""
         return self._answer(given_alert(parse_labels(words)))
 
     def webhook(self, body: bytes) -> list[Explained]:
@@ -98,7 +102,7 @@ class Question:
         return [self._answer(each, *alerts) for each in alerts]
 
     def known(self, snapshot: "Snapshot", fingerprint: str) -> list[Explained]:
-        """Explain an alert of the database while the others there fire. :raises InputError: it has no such alert"""
+        """Explain an alert of the database while the others there fire. :raises InputError: the alert is not there"""
         if not snapshot.known:
             raise InputError(
                 f"the database has no alert {fingerprint}; the pages and --json show fingerprints"
@@ -109,12 +113,12 @@ class Question:
     def line(self, text: str) -> dict[str, Any]:
         """Explain a line of JSON: an object with ``labels``, optionally ``at`` and ``firing``; or just labels.
 
-        What is wrong with a line is in ``error`` of the answer.
+        If the line can't be used, the answer has only ``error`` and ``line``.
         """
         try:
-            asked = json.loads(text)
-            alert = alert_from(asked)
-            more = asked if isinstance(asked.get("labels"), dict) else {}
+            given = json.loads(text)
+            alert = alert_from(given)
+            more = given if isinstance(given.get("labels"), dict) else {}
             check_keys(more, _LINE_KEYS)
             at = self._now if more.get("at") is None else parse_moment(more["at"], self._zone)
             firing = () if more.get("firing") is None else alerts_as_written(more["firing"])
@@ -148,7 +152,7 @@ class Question:
 
 
 def alert_text(labels: Labels) -> str:
-    """``HighErrorRate{cluster="eu-1"}``"""
+    """Return an alert for people, like ``HighErrorRate{cluster="eu-1"}``."""
     rest = ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items()) if name != "alertname")
     return printable(f"{labels.get('alertname', '')}{{{rest}}}")
 
@@ -215,7 +219,7 @@ def _muting(muting: Muting) -> str:
     source = ",".join(map(str, muting.rule.source))
     share = ", ".join(f"{name}={value!r}" for name, value in muting.equal.items())
     what = f"  {muting.rule.name}  a firing {{{source}}}" + (f" with {share}" if share else "")
-    what += " that is no target itself" if muting.two_sided else ""
+    what += " that is not a target itself" if muting.two_sided else ""
     if muting.source is None:
         return f"{what} would mute it: none fires"
     return f"{what} mutes it: {alert_text(muting.source)}"

@@ -1,4 +1,4 @@
-"""Alerts as people and programs write them: labels, and files of alerts."""
+"""Reads alerts that people and programs write: labels, and files of alerts."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -14,7 +14,7 @@ from router.model import Labels, Millis, Status
 from router.parse import ParseError, fingerprint, parse_webhook
 from router.rules.moments import InputError, value_text
 
-# Of an alert as Alertmanager writes it: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
+# The keys of an alert as Alertmanager writes it: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 ALERT_KEYS = frozenset({
     "labels", "status", "annotations", "startsAt", "endsAt", "updatedAt", "generatorURL", "fingerprint", "receivers",
 })  # fmt: skip
@@ -22,6 +22,8 @@ ALERT_KEYS = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class GivenAlert:
+    """An alert that a command is asked about, or that fires at the same time."""
+
     fingerprint: str
     labels: Labels
     firing: bool = True
@@ -33,25 +35,25 @@ def printable(text: str) -> str:
 
 
 def given_alert(labels: Labels, *, firing: bool = True) -> GivenAlert:
-    """Return an alert of these labels. :raises InputError: a label is no valid text"""
+    """Return an alert of these labels. :raises InputError: a label is not valid text"""
     try:
         return GivenAlert(fingerprint(labels), labels, firing)
     except UnicodeEncodeError:
         raise InputError(
-            "a label is no text: it has half of a character, or bytes that are no UTF-8"
+            "a label is not text: it has a lone surrogate, or bytes that are not UTF-8"
         ) from None
 
 
 def parse_labels(words: Iterable[str]) -> dict[str, str]:
-    """Return labels from words like ``name=value``, the value quoted or not. :raises InputError: one is no label"""
+    """Return labels from words like ``name=value``, the value quoted or not. :raises InputError: one is not a label"""
     labels: dict[str, str] = {}
     for word in words:
         try:
             matcher = parse_matcher(word)
         except MatcherError as error:
-            raise InputError(f"{word!r} is no label: {error}; write it like severity=critical") from None
+            raise InputError(f"{word!r} is not a label: {error}; write it like severity=critical") from None
         if matcher.op != "=":
-            raise InputError(f"{word!r} is no label; an alert has a value: write {matcher.name}=…")
+            raise InputError(f"{word!r} is not a label; an alert has a value: write {matcher.name}=…")
         labels[matcher.name] = matcher.value
     return labels
 
@@ -81,7 +83,7 @@ def parse_alerts(data: bytes, now: Millis) -> list[GivenAlert]:
 
 
 def _read(data: bytes) -> Any:
-    """Return what JSON or YAML says. JSON is tried first: as YAML, reading it takes a thousand times as long."""
+    """Return the data of JSON or YAML. JSON is tried first, because a YAML parser takes a thousand times as long."""
     try:
         return json.loads(data)
     except ValueError:
@@ -91,19 +93,19 @@ def _read(data: bytes) -> Any:
 def alerts_from(items: Any) -> list[GivenAlert]:
     """Return alerts as programs write them: label maps, or mappings with ``labels``, whose other keys are ignored.
 
-    :raises InputError: it is no list, or an item is no alert
+    :raises InputError: it is not a list, or an item is not an alert
     """
     return [alert_from(item) for item in _list(items)]
 
 
 def alerts_as_written(items: Any) -> list[GivenAlert]:
-    """Read alerts that people write, as :func:`several` does. An unknown key is an error. :raises InputError:"""
+    """Read alerts that people write, as :func:`alerts_from` does. An unknown key is an error. :raises InputError:"""
     return [alert_as_written(item) for item in _list(items)]
 
 
 def _list(items: Any) -> list[Any]:
     if not isinstance(items, list):
-        raise InputError("it is no list of alerts; write a list of label maps")
+        raise InputError("it is not a list of alerts; write a list of label maps")
     return items
 
 
@@ -123,7 +125,7 @@ def check_keys(item: Mapping[str, Any], known: Collection[str]) -> None:
 
 
 def alert_from(item: Any) -> GivenAlert:
-    """Return the alert of a label map, or of a mapping with ``labels``. :raises InputError: it is none"""
+    """Return the alert of a label map, or of a mapping with ``labels``. :raises InputError: it is neither"""
     labels = item.get("labels", item) if isinstance(item, Mapping) else None
     if not isinstance(labels, Mapping):
         raise InputError(
@@ -131,7 +133,7 @@ def alert_from(item: Any) -> GivenAlert:
         )
     for name, value in labels.items():
         if not isinstance(value, str | None):
-            raise InputError(f"the label {name!r} is {value_text(value)}, and not text; put it in quotes")
+            raise InputError(f"the label {name!r} is {value_text(value)}, not text; put it in quotes")
     texts = {str(name): value or "" for name, value in labels.items()}
     status = item.get("status") if labels is not item else None
     return given_alert(texts, firing=status != "resolved")

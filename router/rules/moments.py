@@ -1,4 +1,4 @@
-"""Moments as people write them, and as they and programs read them."""
+"""Reads and writes moments, for people and for programs."""
 
 import json
 from datetime import datetime
@@ -12,19 +12,19 @@ _FIRST_YEAR, _LAST_YEAR = 1970, 9000
 
 
 class InputError(ValueError):
-    """What was given can't be used; says why, and what to write."""
+    """The input can't be used. The message says why, and what to write."""
 
 
 def parse_moment(text: Any, zone: ZoneInfo) -> Millis:
-    """Return a moment like ``2026-11-20 22:41``, in the zone unless the text has an offset of its own.
+    """Read a moment like ``2026-11-20 22:41``. It is in the zone, unless the text has an offset of its own.
 
-    :raises InputError: it is no such text, or too far away
+    :raises InputError: the text has another form, or its year is out of range
     """
     try:
         at = datetime.fromisoformat(text.strip())
     except (ValueError, AttributeError):
         todo = "write it like '2026-11-20 22:41' or 2026-11-20T22:41:00Z"
-        raise InputError(f"{value_text(text)} is no time; {todo}") from None
+        raise InputError(f"{value_text(text)} is not a time; {todo}") from None
     if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
         raise InputError(f"{text!r} is too far away; give a year from {_FIRST_YEAR} to {_LAST_YEAR}")
     return int((at if at.tzinfo is not None else at.replace(tzinfo=zone)).timestamp()) * SECOND
@@ -41,7 +41,7 @@ def rfc3339(at: Millis, zone: ZoneInfo) -> str:
 
 
 def value_text(value: Any) -> str:
-    """Return a value for an error message: a text quoted, a list or mapping as that word, else as JSON writes it."""
+    """Return a value for an error message: a text in quotes, "a list", "a mapping", or any other value as JSON."""
     match value:
         case str():
             return repr(value)

@@ -1,4 +1,4 @@
-"""The next days of each time interval: when exactly it is open, as data and as a drawing for a terminal."""
+"""Computes when each time interval is open in the next days, and shows it as data and as a drawing for a terminal."""
 
 import textwrap
 from bisect import bisect_left
@@ -148,7 +148,7 @@ def _changes(interval: NamedInterval, start: Millis, end: Millis) -> set[Millis]
 
 
 def _instants(day: date, minute: int, zone: ZoneInfo) -> tuple[Millis, Millis]:
-    """Return the two instants at which the clocks show a minute of a day; they only differ where the clocks go back."""
+    """Return the two instants at which the clocks show a minute of a day. They only differ where the clocks go back."""
     wall = datetime.combine(day, time(minute // 60, minute % 60), zone)
     return epoch_millis(wall.replace(fold=0)), epoch_millis(wall.replace(fold=1))
 
@@ -175,8 +175,8 @@ def _jump(zone: ZoneInfo, hour: Millis) -> Millis:
 
 
 def _readings(jump: Millis, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Return what the clocks show before and after a change. The earlier of the two is in the day that gets shorter or
-    longer, also if the change is at midnight.
+    """Return the local times just before and after a clock change. The earlier one is in the day that gets shorter or
+    longer, even if the change is at midnight.
     """
     before = local_time(jump - SECOND, zone).replace(tzinfo=None) + timedelta(seconds=1)
     return before, local_time(jump, zone).replace(tzinfo=None)
@@ -210,8 +210,8 @@ def _day_as_json(day: Day, zone: ZoneInfo) -> dict[str, Any]:
 
 
 def _shown(day: Day, span: tuple[Millis, Millis], zone: ZoneInfo) -> list[str]:
-    """Return what the clocks show at an opening and at a closing; with the abbreviation of the zone on a day on which a
-    time may come twice.
+    """Return the local times of an opening and a closing. On a day with a clock change they have the abbreviation of the
+    zone, because a time may come twice.
     """
     opens, closes = span
     moments = ((_readings(opens, zone)[1], opens), (_readings(closes, zone)[0], closes - SECOND))
@@ -239,7 +239,7 @@ def _drawing(timetable: Timetable, *, color: bool) -> Iterator[str]:
 
 
 def _cells(day: Day, zone: ZoneInfo) -> list[str]:
-    """Return the row of half hours of a day, and a second row for those that come again after the clocks go back."""
+    """Return the row of half hours of a day, and a second row for those that are repeated after the clocks go back."""
     first: dict[int, str] = {}
     again: dict[int, str] = {}
     at = day.starts_at

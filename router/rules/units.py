@@ -1,4 +1,4 @@
-"""Unit tests for routes, in YAML: given what fires and the time, which destinations an alert goes to, and when."""
+"""Runs unit tests for routes, which are written in YAML: where does an alert go, and when, at a time and while others fire?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def _decisions(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, dict):
         return _WANTS_ADAPTER.validate_python(value, context=info.context)
     if not isinstance(value, str) or value not in _DECISION_WORDS:
-        todo = "choose one, or write a mapping of destinations to one each"
+        todo = "choose one, or write a mapping of destinations to decisions"
         raise ValueError(f"is none of {', '.join(_DECISION_WORDS)}; {todo}")
     return value
 
@@ -65,11 +65,11 @@ class WantModel(Section):
 
     decision: Annotated[Word, BeforeValidator(_word)]
     at: Moment | None = None
-    """HOLD: the opening; DIGEST: the slot."""
+    """For ``hold``: the opening. For ``digest``: the slot. Epoch ms."""
 
 
 def _want(value: Any) -> Any:
-    """Return a mapping also for a single word, which is the decision."""
+    """Return a mapping. A single word is the decision."""
     return value if isinstance(value, dict | WantModel) else {"decision": _word(value)}
 
 
@@ -82,19 +82,19 @@ _LABELS_ADAPTER = TypeAdapter(dict[str, str])
 class AlertModel(Section):
     labels: Alert
     receivers: tuple[str, ...] | None = None
-    """Of the routes that take it, in order."""
+    """The expected receivers of the routes that take the alert, in order."""
     decisions: Annotated[Word | dict[str, Want], BeforeValidator(_decisions)] | None = None
     """The expected decision of every destination; a single word is the decision of all."""
     opens: Moment | None = None
-    """When what is held comes out."""
+    """The expected time at which held notifications are sent (epoch ms)."""
     inhibited_by: str | None = None
-    """The rule, by its name or its position, like ``inhibit_rules[0]``."""
+    """The expected inhibit rule: its name, or its position like ``inhibit_rules[0]``."""
 
     @model_validator(mode="after")
     def _wants_something(self) -> "AlertModel":
         wanted = (self.receivers, self.decisions, self.opens, self.inhibited_by)
         if all(each is None for each in wanted):
-            raise ValueError("nothing is wanted of it; add receivers, decisions, opens or inhibited_by")
+            raise ValueError("the test expects nothing; add receivers, decisions, opens or inhibited_by")
         return self
 
 
@@ -102,15 +102,15 @@ class CaseModel(Section):
     name: Annotated[str, Field(min_length=1)]
     at: Moment
     firing: tuple[Alert, ...] = ()
-    """What else fires."""
+    """Other alerts that fire at that time."""
     alerts: Annotated[tuple[AlertModel, ...], Field(min_length=1)]
 
 
 class TestsModel(Section):
-    __test__ = False  # for pytest: this is none of its classes
+    __test__ = False  # for pytest: this class has no tests
 
     rules: str = "routes.yaml"
-    """From the test file's own folder."""
+    """The path of the rules, relative to the folder of the test file."""
     tests: Annotated[tuple[CaseModel, ...], Field(min_length=1)]
 
 
@@ -123,9 +123,9 @@ class Outcome:
     test: str
     alert: str
     differences: tuple[str, ...]
-    """Lines of a diff: ``- wanted``, ``+ got``; empty: it holds."""
+    """Lines of a diff: ``- wanted``, ``+ got``; empty: the test passes."""
     because: tuple[str, ...] = ()
-    """If it fails: the reasons of the decisions."""
+    """The reasons of the decisions, if the test fails."""
 
     def __str__(self) -> str:
         head = f"{self.file}:{self.line}: {self.test}: {self.alert}"
@@ -133,18 +133,19 @@ class Outcome:
 
 
 def run_all(config: Path, files: tuple[Path, ...], now: Millis) -> list[Outcome]:
-    """Run the tests of these files; without any, of the files beside the rules and beside the files that they include.
+    """Run the tests of these files. Without any, run those of the main file and of the included files: the tests of
+    ``NAME.yaml`` are in ``NAME.test.yaml`` in the same folder.
 
-    :raises ConfigError: there are none, or they or the rules can't be used
+    :raises ConfigError: there are no tests, or the tests or the rules can't be used
     """
     if not files:
         rules = load(config, environ={}, now=now, preview=True)
-        beside = [
+        in_same_folders = [
             path.with_name(path.stem + TESTS) for path in (config, *(each.file for each in rules.fragments))
         ]
-        files = tuple(path for path in dict.fromkeys(beside) if path.is_file())
+        files = tuple(path for path in dict.fromkeys(in_same_folders) if path.is_file())
     if not files:
-        todo = f"write {config.stem}{TESTS} beside it, or name the files"
+        todo = f"write {config.stem}{TESTS} in the same folder, or name the files"
         raise ConfigError([Problem(str(config), 1, 1, "there are no tests for these rules", todo)])
     return [outcome for path in files for outcome in run(path, now)]
 
@@ -152,7 +153,7 @@ def run_all(config: Path, files: tuple[Path, ...], now: Millis) -> list[Outcome]
 def run(path: Path, now: Millis) -> list[Outcome]:
     """Run the tests of a file.
 
-    :param now: to load the rules at: whether their intervals ever open
+    :param now: epoch ms, to check whether the intervals of the rules ever open
     :raises ConfigError: the tests or the rules can't be used
     """
     try:
@@ -251,7 +252,7 @@ def _differ(what: str, wanted: str, got: str) -> list[str]:
 
 def junit(outcomes: list[Outcome]) -> bytes:
     """Return a report as CI servers read it: https://github.com/testmoapp/junitxml"""
-    from xml.etree import ElementTree as ET  # noqa: PLC0415  (10 ms that tests without a report do without)
+    from xml.etree import ElementTree as ET  # noqa: PLC0415  (it takes 10 ms, and most runs write no report)
 
     failed = sum(bool(each.differences) for each in outcomes)
     counts = {"tests": str(len(outcomes)), "failures": str(failed), "errors": "0"}

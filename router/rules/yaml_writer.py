@@ -13,7 +13,7 @@ _MAX_LINE_CHARS = 100
 
 
 def write(data: Mapping[str, Any], indent: int = 0) -> Iterator[str]:
-    """Yield lines of YAML in block style. A short mapping or list stands in one line."""
+    """Yield lines of YAML in block style. A short mapping or list takes one line."""
     for key, value in data.items():
         yield from _entry(f"{' ' * indent}{_scalar(key)}:", value, indent + 2)
 
@@ -75,7 +75,7 @@ def _quoted(value: Any) -> str:
 
 
 def _scalar(value: Any) -> str:
-    """Return a scalar. YAML reads no text as a number, a boolean or a variable."""
+    """Return a scalar. Text is quoted where YAML would read it as a number, a boolean or a variable."""
     if isinstance(value, bool):
         return str(value).lower()
     text = str(value)

@@ -48,15 +48,15 @@ from router.threads import Threads
 
 
 class Store:
-    """The door to the database. Open it with :meth:`open`.
+    """The interface of the database for the rest of the router. Open it with :meth:`open`.
 
-    It accepts webhooks and begins and records deliveries itself. The rest is grouped by who calls it:
+    Its own methods accept webhooks, and begin and record deliveries. The others are grouped by purpose:
 
-    - :attr:`pages`: what pages, the API and ``/status`` read
-    - :attr:`rules`: rules are put in force, and alerts are judged by them
-    - :attr:`timekeeping`: the router runs, and the clock is stepped
-    - :attr:`presence`: Alertmanager's answers, doubts, alerts that are not repeated
-    - :attr:`undecided`: webhooks that are too large for one batch
+    - :attr:`pages`: the queries of pages, the API and ``/status``
+    - :attr:`rules`: puts rules in force, and judges alerts by them
+    - :attr:`timekeeping`: records that the router runs, and handles steps of the clock
+    - :attr:`presence`: handles Alertmanager's answers, doubts, and alerts that are not repeated
+    - :attr:`undecided`: decides webhooks that are too large for one batch
 
     Every method raises :class:`StoreUnavailable` if the database can't be read or written. A transaction that fails changes
     nothing; work that takes many batches can be repeated.
@@ -64,7 +64,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        """The rest of the router calls the methods of the store instead."""
+        """Only for the store and its tests; the rest of the router calls the methods of the store."""
         self._packer = Packer(database)
         self._recording = Recording(database)
         self._claiming = Claiming(database, self._recording)
@@ -80,7 +80,8 @@ class Store:
 
         :param url: see :func:`router.store.backend.open_backend`
         :param observe: called with how long each batch of the writer took, and each of its jobs
-        :raises StoreUnavailable: it can't be opened, is damaged or not ours, or another process serves from it
+        :raises StoreUnavailable: it can't be opened, is damaged, or belongs to another program or to a newer router, or another
+            process serves from it
         """
         database, opening = Database(url, observe), Threads("store-open", 1)
         try:
@@ -218,7 +219,7 @@ class Store:
                 return
 
     async def troubles(self) -> tuple[list[Trouble], list[Alert]]:
-        """Return the destinations that no delivery gets through to, and all self-alerts that fire, the oldest first."""
+        """Return the destinations at which no delivery succeeds, and all self-alerts that fire, the oldest first."""
         return await self.database.write(troubles.load_troubles)
 
     async def save_trouble(self, trouble: Trouble) -> None:
@@ -243,7 +244,7 @@ class Store:
     async def balance(self, last: Balance | None) -> Balance:
         """Check whether the ledger balances.
 
-        :param last: check only what was added since that result; None: check all changes, with rests
+        :param last: check only what was added since that result; None: check all changes, with pauses in between
         """
         if last is not None:
             return await self.database.read(lambda c: recent_balance(c, last))
@@ -252,7 +253,7 @@ class Store:
     async def integrity(self, now: Millis, last: Integrity | None = None) -> Integrity:
         """Check whether what is stored is consistent, and agrees with what senders report.
 
-        :param last: its result for the counters is taken over, because checking them reads all of the history
+        :param last: reuse its result for the counters, because checking them reads all of the history
         """
         return await self.database.read(lambda c: find_faults(c, now, last))
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from router.store.paced import piece_after, rest_between
+from router.store.paced import pause_between, piece_after
 from router.store.period import ALWAYS, Period
 from router.store.schema import changes, day_sums, fate_sums, fates
 from router.store.writer import Database
@@ -70,7 +70,7 @@ def newest_ids(connection: sa.Connection) -> tuple[int, int]:
 
 
 async def whole_balance(database: Database) -> Balance:
-    """Check all changes in pieces, each a transaction of its own, with rests between them."""
+    """Check all changes in pieces, each a transaction of its own, with pauses between them."""
     seen = await database.read(newest_ids)
     off, after = await database.read(pruned_off), None
     named: list[int] = []
@@ -81,7 +81,7 @@ async def whole_balance(database: Database) -> Balance:
         named += [number for number, _ in wrong[: _MAX_NAMED_CHANGES - len(named)]]
         if after is None:
             return Balance(off, tuple(named), seen)
-        await asyncio.sleep(rest_between(time.perf_counter() - began))
+        await asyncio.sleep(pause_between(time.perf_counter() - began))
 
 
 def _balance_some(connection: sa.Connection, after: int | None) -> tuple[list[tuple[int, int]], int | None]:

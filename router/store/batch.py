@@ -10,17 +10,17 @@ import sqlalchemy as sa
 
 from router.core.rows import MetaRow
 from router.core.state import MissingRows, State
-from router.store import questions
 from router.store.jobs import Job
+from router.store.queries import run_queries
 from router.store.sets import Sets
 
 T = TypeVar("T")
 
 _NEXT_ID = "next_id"
-# A job names the rows that it needs in rounds: alerts, then their members, then the conversations of these. Each round
-# loads rows that were not loaded before, so the rounds end. A job that needs more rounds than this has a bug; it fails
-# alone.
-_MAX_ROUNDS = 1_000
+# A job names the rows that it needs step by step: alerts, then their members, then the conversations of these. Each step
+# loads rows that were not loaded before, so the steps end. A job that needs more steps than this has a bug; only this job
+# fails.
+_MAX_LOAD_STEPS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Batch:
         assert driver is not None  # noqa: S101  (narrows the type)
         self._cursor = driver.cursor()
         self._sets = sets
-        self._state = self._fresh()
+        self._state = self._new_state()
 
     def look(self, job: Job[T]) -> T:
         """Return the result of a job without saving anything.
@@ -72,8 +72,8 @@ class Batch:
         :raises Exception: what the job raises
         """
         result = JobResult(job)
-        self._foresee([result])
-        self._complete([result])
+        self._preload([result])
+        self._run_all([result])
         if result.error is not None:
             raise result.error
         return cast("T", result.value)
@@ -86,14 +86,14 @@ class Batch:
         first = [each for each in results if not isinstance(each.job, Direct) and not each.job.last]
         own = [each for each in results if isinstance(each.job, Direct)]
         last = [each for each in results if not isinstance(each.job, Direct) and each.job.last]
-        self._transit(first)
+        self._run_transitions(first)
         if own:
             for each in own:
-                self._direct(each)
-            self._state = self._fresh()
-        self._transit(last)
+                self._run_statements(each)
+            self._state = self._new_state()
+        self._run_transitions(last)
 
-    def _fresh(self) -> State:
+    def _new_state(self) -> State:
         state = State()
         state.meta.want("id", (_NEXT_ID,))
         self._sets.load(self._cursor, state)
@@ -101,22 +101,22 @@ class Batch:
         state.first_new_id = state.next_id = 1 if row is None else int(row.value)
         return state
 
-    def _transit(self, results: list[JobResult]) -> None:
+    def _run_transitions(self, results: list[JobResult]) -> None:
         if not results:
             return
         state = self._state
         state.answers.clear()  # other statements may have run since
-        self._foresee(results)
-        self._complete(results)
+        self._preload(results)
+        self._run_all(results)
         if state.next_id != state.first_new_id:
             state.meta.put(MetaRow(_NEXT_ID, str(state.next_id)))
         self._sets.save(self._cursor, state)
         state.journal.clear()
 
-    def _foresee(self, results: list[JobResult]) -> None:
+    def _preload(self, results: list[JobResult]) -> None:
         """Load the rows that the jobs name before they run."""
         state = self._state
-        for _ in range(_MAX_ROUNDS):
+        for _ in range(_MAX_LOAD_STEPS):
             for each in results:
                 state.lacking = False
                 began = perf_counter()
@@ -127,20 +127,20 @@ class Batch:
                 break
             self._load()
 
-    def _complete(self, results: list[JobResult]) -> None:
+    def _run_all(self, results: list[JobResult]) -> None:
         """Run the jobs, and load the rows that they lack, until all are done."""
-        done = rounds = 0
+        done = steps = 0
         while done < len(results):
             before = done
-            done = self._play(results, done)
-            rounds = rounds + 1 if done == before else 1
-            if rounds > _MAX_ROUNDS:
+            done = self._run_from(results, done)
+            steps = steps + 1 if done == before else 1
+            if steps > _MAX_LOAD_STEPS:
                 results[done].error = RuntimeError(
-                    f"{results[done].kind}: it still lacks rows after {_MAX_ROUNDS} rounds"
+                    f"{results[done].kind}: it still lacks rows after {_MAX_LOAD_STEPS} loads"
                 )
                 done += 1
 
-    def _play(self, results: list[JobResult], done: int) -> int:
+    def _run_from(self, results: list[JobResult], done: int) -> int:
         """Run the jobs in order, up to the first one that lacks rows.
 
         The jobs after it run as well and are undone, so that the rows that all of them lack are loaded together.
@@ -176,9 +176,9 @@ class Batch:
         state = self._state
         self._sets.load(self._cursor, state)
         if state.asked:
-            questions.answer(self._connection, state)
+            run_queries(self._connection, state)
 
-    def _direct(self, result: JobResult) -> None:
+    def _run_statements(self, result: JobResult) -> None:
         assert isinstance(result.job, Direct)  # noqa: S101  (narrows the type)
         self._connection.exec_driver_sql("SAVEPOINT own")
         began = perf_counter()

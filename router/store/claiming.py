@@ -12,8 +12,8 @@ from router.decide import Policy
 from router.model import Destination, Millis, Retry
 from router.store import conversation_rows, jobs
 from router.store.jobs import ClaimAgain, Claimed, LargeConversation, LargeDigest, Permit, StormBegins
+from router.store.pieces import in_pieces
 from router.store.recording import Recording
-from router.store.rounds import in_pieces
 from router.store.writer import Database
 from router.threads import Threads
 
@@ -25,7 +25,7 @@ class Claiming:
         self._database = database
         self._recording = recording
         self._lost: dict[str, list[tuple[ClaimedDelivery, BaseException]]] = {}
-        """By destination key: works that were begun, could not go on, and could not be given back yet; each with the error."""
+        """By destination key: deliveries that were begun, can't go on, and could not be made due again yet; each with the error."""
         self._builder = Threads("store-build", 1)
         """Builds what a large conversation says from its rows."""
 
@@ -116,9 +116,9 @@ class Claiming:
     async def _give_back(
         self, work: ClaimedDelivery, error: BaseException, policy: Policy, now: Millis
     ) -> None:
-        """Make a begun work that can't go on due again; if that fails, the next claim tries it again.
+        """Make a delivery due again that was begun and can't go on. If that fails, the next claim tries it again.
 
-        The work counts as possibly sent, so that its message may be sent twice but is never lost.
+        The delivery counts as possibly sent, so its message may be sent twice but is never lost.
         """
         lost = Retry(f"not read: {type(error).__name__}", ambiguous=True)
         try:
@@ -154,8 +154,8 @@ class Claiming:
     async def _fill_storm(
         self, storm: ClaimedDelivery, limits: Limits, destination: Destination, policy: Policy, now: Millis
     ) -> ClaimedDelivery | None:
-        """Return the work of a storm with all that its message absorbs; None: it has nothing to send after all. It takes
-        many batches, so that webhooks come in between.
+        """Return the work of a storm with all conversations that its message absorbs; None: it has nothing to send after all.
+        It takes many batches, so that webhooks come in between.
         """
         parts: list[ClaimedDelivery] = []
         try:
@@ -177,7 +177,9 @@ class Claiming:
         policy: Policy,
         now: Millis,
     ) -> Room:
-        """Append the works that a storm's message absorbs to ``parts``. Return the room that is left in the message."""
+        """Append the works of the conversations that a storm's message absorbs to ``parts``. Return the space that is left in
+        the message.
+        """
         async for ids in self._find_absorbable(storm.conversation.destination, storm.share or NO_STORM, now):
             while ids and not room.full:
                 more, room, looked_at = await self._database.do(
@@ -204,7 +206,7 @@ class Claiming:
         policy: Policy,
         now: Millis,
     ) -> Room:
-        """Append the work of a large conversation to ``parts``, see :meth:`_claim_large`. If the message has no room for it,
+        """Append the work of a large conversation to ``parts``, see :meth:`_claim_large`. If the message has no space for it,
         none of its members is marked.
         """
         expected = await self._database.read(partial(conversation_rows.expected_work, id_=id_, now=now))

@@ -1,4 +1,4 @@
-"""Handles a step of the clock: moves stored times to the new time, in pieces with a stored cursor."""
+"""Handles a step of the clock: moves stored times to the new time, in pieces, with a stored position."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -120,8 +120,8 @@ def _move_times(connection: sa.Connection, at: ClockStep, these: sa.ColumnElemen
 def _move_alert_times(
     connection: sa.Connection, at: ClockStep, these: sa.ColumnElement[bool], now: Millis
 ) -> None:
-    # The time in which another end may confirm or contradict a doubtful firing begins again. So does the time after an end
-    # that came just before the step.
+    # Another end may confirm or contradict a doubtful firing within some time; that time begins again. So does the time
+    # after an end that came just before the step.
     connection.execute(
         sa.update(alerts).where(these, alerts.c.doubt_until.is_not(None)).values(doubt_until=now + PEER_LAG)
     )
@@ -138,7 +138,7 @@ def _move_alert_times(
 
 
 def _move_member_times(connection: sa.Connection, these: sa.ColumnElement[bool], now: Millis) -> None:
-    """Make members due now that wait for a time of the old clock."""
+    """Make those members due now that wait for a time of the old clock."""
     connection.execute(
         sa.update(members)
         .where(
@@ -175,7 +175,7 @@ def _move_conversation_times(connection: sa.Connection, these: sa.ColumnElement[
 
 
 def _judge_again(connection: sa.Connection) -> None:
-    """Have all firing alerts judged by the new time."""
+    """Record that all firing alerts have to be judged by the new time."""
     found = _value(connection, CURSOR)
     if (
         found is None or AdoptionCursor.read(found).phase is Phase.JUDGE

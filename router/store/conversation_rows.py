@@ -15,33 +15,35 @@ from router.store import schema
 Known = list[tuple[MemberRow, AlertRow]]
 """Each member with its alert."""
 
-_OF_CONVERSATION = [schema.conversations.c[name] for name in ConversationRow._fields]
-_OF_GROUP = [schema.groups.c[name] for name in GroupRow._fields]
-_OF_MEMBER = [schema.members.c[name] for name in MemberRow._fields]
-_OF_ALERT = [schema.alerts.c[name] for name in AlertRow._fields]
+_CONVERSATION_COLUMNS = [schema.conversations.c[name] for name in ConversationRow._fields]
+_GROUP_COLUMNS = [schema.groups.c[name] for name in GroupRow._fields]
+_MEMBER_COLUMNS = [schema.members.c[name] for name in MemberRow._fields]
+_ALERT_COLUMNS = [schema.alerts.c[name] for name in AlertRow._fields]
 
 
 def load_members(connection: sa.Connection, id_: int) -> Known:
     """Return all members of a conversation, with their alerts."""
     rows = connection.execute(
-        sa.select(*_OF_MEMBER, *(column.label(f"alert_{column.name}") for column in _OF_ALERT))
+        sa.select(*_MEMBER_COLUMNS, *(column.label(f"alert_{column.name}") for column in _ALERT_COLUMNS))
         .join_from(schema.members, schema.alerts, schema.alerts.c.id == schema.members.c.alert_id)
         .where(schema.members.c.conversation_id == id_)
     )
-    split = len(_OF_MEMBER)
+    split = len(_MEMBER_COLUMNS)
     return [(MemberRow(*row[:split]), AlertRow(*row[split:])) for row in rows]
 
 
 def expected_work(connection: sa.Connection, id_: int, now: Millis) -> ClaimedDelivery | None:
     """Return the work of a conversation that is due, as it would be claimed now; None: it has no news."""
     found = connection.execute(
-        sa.select(*_OF_CONVERSATION, *(column.label(f"group_{column.name}") for column in _OF_GROUP))
+        sa.select(
+            *_CONVERSATION_COLUMNS, *(column.label(f"group_{column.name}") for column in _GROUP_COLUMNS)
+        )
         .join_from(schema.conversations, schema.groups, schema.groups.c.id == schema.conversations.c.group_id)
         .where(schema.conversations.c.id == id_)
     ).one_or_none()
     if found is None:
         return None
-    known, split = load_members(connection, id_), len(_OF_CONVERSATION)
+    known, split = load_members(connection, id_), len(_CONVERSATION_COLUMNS)
     before = {member.id: member.notified for member, _ in known if is_news(member, now)}
     return (
         work_about(ConversationRow(*found[:split]), GroupRow(*found[split:]), known, before, now)

@@ -22,7 +22,7 @@ from router.core.rows import (
     WebhookRow,
 )
 from router.core.state import State
-from router.store.paced import pieces_with_rests
+from router.store.paced import pieces_with_pauses
 from router.store.period import ALWAYS, Period
 from router.store.schema import (
     alerts,
@@ -41,41 +41,54 @@ Key = tuple[str, str, str]
 """The columns ``what``, ``destination`` and ``value`` of the table."""
 Counts = Mapping[Key, int]
 
-WEBHOOK, CHANGE, OWED, FATE, DELIVERY = "webhook", "change", "owed", "fate", "delivery"
-ALERT, CONVERSATION, DEAD_LETTER = "alert", "conversation", "dead letter"
+
+class CounterKind:
+    """The kinds of counters: the values of the column ``what``."""
+
+    WEBHOOK = "webhook"
+    CHANGE = "change"
+    OWED = "owed"
+    """The fates that changes must have: the other side of the ledger."""
+    FATE = "fate"
+    DELIVERY = "delivery"
+    ALERT = "alert"
+    CONVERSATION = "conversation"
+    DEAD_LETTER = "dead letter"
+
+
 UNDER_WAY, INTERRUPTED, WAITING, DEAD = "under way", "interrupted", "waiting", "dead"
 _OF_WEBHOOKS = ("accepted", "quarantined")
-_COLUMNS = ("what", "destination", "value", "count")
+_COUNTER_COLUMNS = ("what", "destination", "value", "count")
 
 Counted = Sequence[tuple[Key, int]]
 
 
 def _webhook(row: WebhookRow) -> Counted:
-    return (((WEBHOOK, "", _OF_WEBHOOKS[row.quarantined is not None]), 1),)
+    return (((CounterKind.WEBHOOK, "", _OF_WEBHOOKS[row.quarantined is not None]), 1),)
 
 
 def _change(row: ChangeRow) -> Counted:
-    return ((CHANGE, "", row.kind), 1), ((OWED, "", ""), row.destinations)
+    return ((CounterKind.CHANGE, "", row.kind), 1), ((CounterKind.OWED, "", ""), row.destinations)
 
 
 def _fate(row: FateRow) -> Counted:
-    return (((FATE, row.destination, row.fate), 1),)
+    return (((CounterKind.FATE, row.destination, row.fate), 1),)
 
 
 def _delivery(row: DeliveryRow) -> Counted:
-    return (((DELIVERY, row.destination, row.outcome or UNDER_WAY), 1),)
+    return (((CounterKind.DELIVERY, row.destination, row.outcome or UNDER_WAY), 1),)
 
 
 def _alert(row: AlertRow) -> Counted:
-    return (((ALERT, "", FIRING), 1),) if row.status == FIRING else ()
+    return (((CounterKind.ALERT, "", FIRING), 1),) if row.status == FIRING else ()
 
 
 def _conversation(row: ConversationRow) -> Counted:
-    return () if row.due_at is None else (((CONVERSATION, row.destination, WAITING), 1),)
+    return () if row.due_at is None else (((CounterKind.CONVERSATION, row.destination, WAITING), 1),)
 
 
 def _dead_letter(row: DeadLetterRow) -> Counted:
-    return (((DEAD_LETTER, row.destination, DEAD), 1),) if row.state == DEAD else ()
+    return (((CounterKind.DEAD_LETTER, row.destination, DEAD), 1),) if row.state == DEAD else ()
 
 
 _COUNTS_OF_ROW: dict[str, Callable[[Any], Counted]] = {
@@ -117,13 +130,13 @@ def upsert_sql(parameters: Iterable[str]) -> str:
     # Both databases support it: https://sqlite.org/lang_upsert.html,
     # https://www.postgresql.org/docs/current/sql-insert.html#SQL-ON-CONFLICT
     return (
-        f"INSERT INTO counters ({', '.join(_COLUMNS)}) VALUES ({', '.join(parameters)})"  # noqa: S608  (constants)
+        f"INSERT INTO counters ({', '.join(_COUNTER_COLUMNS)}) VALUES ({', '.join(parameters)})"  # noqa: S608  (constants)
         " ON CONFLICT (what, destination, value) DO UPDATE SET count = counters.count + excluded.count"
     )
 
 
-_SELECT_COUNTS = sa.text(f"SELECT {', '.join(_COLUMNS)} FROM counters WHERE count <> 0")  # noqa: S608  (constants)
-_UPSERT = sa.text(upsert_sql(f":{name}" for name in _COLUMNS))
+_SELECT_COUNTS = sa.text(f"SELECT {', '.join(_COUNTER_COLUMNS)} FROM counters WHERE count <> 0")  # noqa: S608  (constants)
+_UPSERT = sa.text(upsert_sql(f":{name}" for name in _COUNTER_COLUMNS))
 
 
 def count_interrupted(connection: sa.Connection) -> None:
@@ -134,7 +147,7 @@ def count_interrupted(connection: sa.Connection) -> None:
         .group_by(deliveries.c.destination)
     )
     moves = [
-        dict(zip(_COLUMNS, (DELIVERY, destination, value, number), strict=True))
+        dict(zip(_COUNTER_COLUMNS, (CounterKind.DELIVERY, destination, value, number), strict=True))
         for destination, count in rows.all()
         for value, number in ((UNDER_WAY, -count), (INTERRUPTED, count))
     ]
@@ -162,8 +175,8 @@ class Difference:
 
 
 def differences(connection: sa.Connection) -> list[Difference]:
-    """Return the counters that are wrong. It reads all rows, with rests between those of the history; it repairs nothing."""
-    counted, added_up = read_counters(connection), recount(connection, rests=True)
+    """Return the counters that are wrong. It reads all rows, the history in pieces with pauses, and repairs nothing."""
+    counted, added_up = read_counters(connection), recount(connection, pauses=True)
     return [
         Difference(key, counted.get(key, 0), added_up.get(key, 0))
         for key in sorted({*counted, *added_up})
@@ -176,17 +189,17 @@ _Sums = sa.Select[Any, Any, Any, Any] | sa.CompoundSelect[Any]
 _NONE = sa.literal("")
 
 
-def recount(connection: sa.Connection, period: Period = ALWAYS, *, rests: bool = False) -> Counts:
+def recount(connection: sa.Connection, period: Period = ALWAYS, *, pauses: bool = False) -> Counts:
     """Compute the counters from the rows of a period, or of all time.
 
     A fate and its change count at the time when the change was accepted, an attempt at the time when it began.
 
     :param period: a result of :func:`router.store.period.whole_days`
-    :param rests: rest between pieces of the history, see :func:`router.store.paced.pieces_with_rests`
+    :param pauses: pause between the pieces of the history, see :func:`router.store.paced.pieces_with_pauses`
     """
     sums: Counter[Key] = Counter()
     for table, query in _HISTORY.items():
-        for some in pieces_with_rests(connection, table.c.id) if rests else (sa.true(),):
+        for some in pieces_with_pauses(connection, table.c.id) if pauses else (sa.true(),):
             _add(sums, connection, query(period, some))
     _add(sums, connection, _of_pruned(period))
     if period == ALWAYS:
@@ -203,10 +216,10 @@ def _of_changes(period: Period, some: sa.ColumnElement[bool]) -> _Sums:
     these = (some, *period.holds(changes.c.at))
     owed = sa.func.coalesce(sa.func.sum(changes.c.destinations), 0)
     return sa.union_all(
-        sa.select(sa.literal(CHANGE), _NONE, changes.c.kind, sa.func.count())
+        sa.select(sa.literal(CounterKind.CHANGE), _NONE, changes.c.kind, sa.func.count())
         .where(*these)
         .group_by(changes.c.kind),
-        sa.select(sa.literal(OWED), _NONE, _NONE, owed).where(*these),
+        sa.select(sa.literal(CounterKind.OWED), _NONE, _NONE, owed).where(*these),
     )
 
 
@@ -214,7 +227,7 @@ def _of_webhooks(period: Period, some: sa.ColumnElement[bool]) -> _Sums:
     accepted = webhooks.c.quarantined.is_(None)
     return sa.union_all(
         *(
-            sa.select(sa.literal(WEBHOOK), _NONE, sa.literal(value), sa.func.count()).where(
+            sa.select(sa.literal(CounterKind.WEBHOOK), _NONE, sa.literal(value), sa.func.count()).where(
                 some, which, *period.holds(webhooks.c.received_at)
             )
             for value, which in (("accepted", accepted), ("quarantined", ~accepted))
@@ -223,7 +236,9 @@ def _of_webhooks(period: Period, some: sa.ColumnElement[bool]) -> _Sums:
 
 
 def _of_fates(period: Period, some: sa.ColumnElement[bool]) -> _Sums:
-    kept = sa.select(sa.literal(FATE), fates.c.destination, fates.c.fate, sa.func.count()).where(some)
+    kept = sa.select(sa.literal(CounterKind.FATE), fates.c.destination, fates.c.fate, sa.func.count()).where(
+        some
+    )
     if period != ALWAYS:
         kept = kept.join(changes, changes.c.id == fates.c.change_id).where(*period.holds(changes.c.at))
     return kept.group_by(fates.c.destination, fates.c.fate)
@@ -232,7 +247,7 @@ def _of_fates(period: Period, some: sa.ColumnElement[bool]) -> _Sums:
 def _of_deliveries(period: Period, some: sa.ColumnElement[bool]) -> _Sums:
     outcome = sa.func.coalesce(deliveries.c.outcome, UNDER_WAY)
     return (
-        sa.select(sa.literal(DELIVERY), deliveries.c.destination, outcome, sa.func.count())
+        sa.select(sa.literal(CounterKind.DELIVERY), deliveries.c.destination, outcome, sa.func.count())
         .where(some, *period.holds(deliveries.c.started_at))
         .group_by(deliveries.c.destination, deliveries.c.outcome)
     )
@@ -246,12 +261,21 @@ _HISTORY: dict[sa.Table, Callable[[Period, sa.ColumnElement[bool]], _Sums]] = {
 
 def _of_pruned(period: Period) -> _Sums:
     owed = day_sums.c.what == "destinations"
-    what = sa.case((owed, OWED), (day_sums.c.what.in_(_OF_WEBHOOKS), WEBHOOK), else_=CHANGE)
+    what = sa.case(
+        (owed, CounterKind.OWED),
+        (day_sums.c.what.in_(_OF_WEBHOOKS), CounterKind.WEBHOOK),
+        else_=CounterKind.CHANGE,
+    )
     value = sa.case((owed, ""), else_=day_sums.c.what)
     of_table = (
         (day_sums, what, _NONE, value),
-        (fate_sums, sa.literal(FATE), fate_sums.c.destination, fate_sums.c.fate),
-        (delivery_sums, sa.literal(DELIVERY), delivery_sums.c.destination, delivery_sums.c.outcome),
+        (fate_sums, sa.literal(CounterKind.FATE), fate_sums.c.destination, fate_sums.c.fate),
+        (
+            delivery_sums,
+            sa.literal(CounterKind.DELIVERY),
+            delivery_sums.c.destination,
+            delivery_sums.c.outcome,
+        ),
     )
     return sa.union_all(
         *(
@@ -270,9 +294,14 @@ def _of_now() -> _Sums:
         named = sa.select(sa.literal(what), destination, sa.literal(value), sa.func.count())
         return named.where(which).group_by(destination)
 
-    firing = sa.select(sa.literal(ALERT), sa.literal(""), sa.literal(FIRING), sa.func.count())
+    firing = sa.select(sa.literal(CounterKind.ALERT), sa.literal(""), sa.literal(FIRING), sa.func.count())
     return sa.union_all(
-        of(CONVERSATION, WAITING, conversations.c.destination, conversations.c.due_at.is_not(None)),
-        of(DEAD_LETTER, DEAD, dead_letters.c.destination, dead_letters.c.state == DEAD),
+        of(
+            CounterKind.CONVERSATION,
+            WAITING,
+            conversations.c.destination,
+            conversations.c.due_at.is_not(None),
+        ),
+        of(CounterKind.DEAD_LETTER, DEAD, dead_letters.c.destination, dead_letters.c.state == DEAD),
         firing.where(alerts.c.status == FIRING),
     )

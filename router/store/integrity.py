@@ -11,12 +11,12 @@ from router.core.reduce import PEER_LAG
 from router.core.rows import OF_ALERT, OF_GROUP
 from router.model import MINUTE, Millis
 from router.store.counters import differences
-from router.store.schema import alerts, conversations, dead_letters, groups, members
+from router.store.schema import IS_OPEN, alerts, conversations, dead_letters, groups, members
 
 # How long a firing may be in doubt, and a margin until the doubt is settled.
 _MAX_DOUBT: Millis = PEER_LAG + MINUTE
 _MAX_EXAMPLES = 10
-_MAX_NAME_CHARS = 200
+_MAX_EXAMPLE_CHARS = 200
 _its_group = groups.alias("its_group")
 _of_it = members.c.conversation_id == conversations.c.id
 _something_to_say = sa.or_(
@@ -36,7 +36,7 @@ _hidden_may_fire = sa.and_(
     sa.exists().where(_of_it, members.c.notified == "resolved"),
 )
 _is_empty = sa.and_(
-    conversations.c.state == sa.literal_column("'open'"),
+    IS_OPEN,
     conversations.c.kind.in_((OF_GROUP, OF_ALERT)),
     ~_something_to_say,
     ~_hidden_may_fire,
@@ -63,7 +63,7 @@ class Integrity:
     contradicted: Finding
     """Alerts that are resolved here although their sender repeats them as firing."""
     empty: Finding
-    """Open conversations in which nothing fires and of which no destination has to be notified."""
+    """Open conversations in which nothing fires and nothing is left to send."""
     miscounted: Finding
     """Counters that differ from the sums of their rows."""
 
@@ -71,7 +71,7 @@ class Integrity:
 def find_faults(connection: sa.Connection, now: Millis, last: Integrity | None = None) -> Integrity:
     """Run all checks.
 
-    :param last: take over its ``miscounted`` instead of checking the counters, which reads all of the history
+    :param last: reuse its ``miscounted`` instead of checking the counters, because that reads all of the history
     """
     claimed = (alerts.c.claimed_firing_at <= now - _MAX_DOUBT, alerts.c.status == "resolved")
     contradicted = sa.select(alerts.c.source, alerts.c.labels, alerts.c.fingerprint).where(*claimed)
@@ -99,10 +99,10 @@ def find_faults(connection: sa.Connection, now: Millis, last: Integrity | None =
 
 def _miscounted(connection: sa.Connection) -> Finding:
     found = differences(connection)
-    return Finding(len(found), tuple(str(each)[:_MAX_NAME_CHARS] for each in found[:_MAX_EXAMPLES]))
+    return Finding(len(found), tuple(str(each)[:_MAX_EXAMPLE_CHARS] for each in found[:_MAX_EXAMPLES]))
 
 
 def _finding(connection: sa.Connection, rows: sa.Select[Any], name: Callable[[Any], str]) -> Finding:
     count = connection.execute(sa.select(sa.func.count()).select_from(rows.subquery())).scalar_one()
     first: Iterable[Any] = connection.execute(rows.limit(_MAX_EXAMPLES)).mappings() if count else ()
-    return Finding(count, tuple(name(row)[:_MAX_NAME_CHARS] for row in first))
+    return Finding(count, tuple(name(row)[:_MAX_EXAMPLE_CHARS] for row in first))

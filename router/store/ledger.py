@@ -13,7 +13,7 @@ from router.model import Millis
 from router.packed import unpack
 from router.store import counters
 from router.store.balance import recent_balance
-from router.store.counters import Counts
+from router.store.counters import CounterKind, Counts
 from router.store.period import Period, whole_days
 from router.store.schema import (
     WAITS,
@@ -41,19 +41,19 @@ def ledger_from_counts(counts: Counts) -> dict[str, Any]:
     attempts: dict[str, Counter[str]] = defaultdict(Counter)
     by_fate: Counter[str] = Counter()
     for (what, destination, value), count in counts.items():
-        if what == counters.FATE:
+        if what == CounterKind.FATE:
             by_destination[destination][value] = count
             by_fate[value] += count
-        elif what == counters.DELIVERY:
+        elif what == CounterKind.DELIVERY:
             attempts[destination][value] = count
-    owed = counts.get((counters.OWED, "", ""), 0)
+    owed = counts.get((CounterKind.OWED, "", ""), 0)
 
     def of(what: str, values: Iterable[str]) -> dict[str, int]:
         return {value: counts.get((what, "", value), 0) for value in values}
 
     return {
-        "webhooks": of(counters.WEBHOOK, ("accepted", "quarantined")),
-        "changes": of(counters.CHANGE, ("fired", "resolved", "repeated")),
+        "webhooks": of(CounterKind.WEBHOOK, ("accepted", "quarantined")),
+        "changes": of(CounterKind.CHANGE, ("fired", "resolved", "repeated")),
         "changes_x_destinations": owed,
         "fates": {fate: by_fate[fate] for fate in FATE_NAMES},
         "imbalance": owed - by_fate.total(),
@@ -62,10 +62,10 @@ def ledger_from_counts(counts: Counts) -> dict[str, Any]:
     }
 
 
-def status(connection: sa.Connection) -> dict[str, Any]:
+def read_status(connection: sa.Connection) -> dict[str, Any]:
     """Return the ledger of all time and the number of alerts that are ``firing``. It reads only the counters."""
     counts = counters.read_counters(connection)
-    return {**ledger_from_counts(counts), "firing": counts.get((counters.ALERT, "", FIRING), 0)}
+    return {**ledger_from_counts(counts), "firing": counts.get((CounterKind.ALERT, "", FIRING), 0)}
 
 
 def ledger_of_period(connection: sa.Connection, since: Millis | None, until: Millis | None) -> dict[str, Any]:

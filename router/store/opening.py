@@ -1,4 +1,4 @@
-"""Checks and migrates a database before it is used. Nothing is written to one that is damaged or not ours."""
+"""Checks and migrates a database before it is used. Nothing is written to one that is damaged, or that belongs to another program."""
 
 from functools import cache
 from pathlib import Path
@@ -25,7 +25,7 @@ def _scripts() -> "ScriptDirectory":
     return ScriptDirectory(str(_MIGRATIONS))
 
 
-def check(backend: Backend) -> None:
+def check_database(backend: Backend) -> None:
     """Check that the database can be used.
 
     :raises StoreUnavailable: it is damaged, locked, or was written by a newer router or by another program

@@ -1,4 +1,4 @@
-"""Reads a whole table in pieces, with pauses between them, so that other work gets the processor in between."""
+"""Reads a whole table in pieces, with pauses between them, so that other work gets the processor."""
 
 import time
 from collections.abc import Iterator
@@ -8,15 +8,15 @@ import sqlalchemy as sa
 
 ROWS_PER_PIECE = 10_000
 """The number of rows of a piece."""
-# There is no rest after a piece that took less than this.
-_NO_REST_BELOW_SECONDS = 0.005
-_MAX_REST_SECONDS = 1.0
-# How long work within one transaction rests, as a multiple of the time that it worked. It is short, because until the
-# transaction ends the WAL of SQLite grows and PostgreSQL can't vacuum.
-_REST_SHARE_WITHIN_TRANSACTION = 1.0
-# How long other work rests, as a multiple of the time that it worked. It uses a tenth of one processor, if a piece takes
-# 0.1 s or less; for ten million rows it takes some minutes.
-_REST_SHARE_BETWEEN_TRANSACTIONS = 9.0
+# There is no pause after a piece that took less than this.
+_NO_PAUSE_BELOW_SECONDS = 0.005
+_MAX_PAUSE_SECONDS = 1.0
+# How long a pause within one transaction is, as a multiple of the time that the piece took. It is short, because until the
+# transaction ends, the WAL of SQLite grows and PostgreSQL can't vacuum.
+_PAUSE_SHARE_WITHIN_TRANSACTION = 1.0
+# How long a pause between two transactions is, as a multiple of the time that the piece took. The work then uses a tenth of
+# one processor, if a piece takes 0.1 s or less; ten million rows take some minutes.
+_PAUSE_SHARE_BETWEEN_TRANSACTIONS = 9.0
 
 
 def next_ids(
@@ -52,8 +52,8 @@ def piece_after(connection: sa.Connection, id_: sa.Column[int], after: int | Non
     return RowRange(rows, last if count == ROWS_PER_PIECE else None)
 
 
-def pieces_with_rests(connection: sa.Connection, id_: sa.Column[int]) -> Iterator[sa.ColumnElement[bool]]:
-    """Yield the condition of each piece of a table, within one transaction. It sleeps between them, so call it in a
+def pieces_with_pauses(connection: sa.Connection, id_: sa.Column[int]) -> Iterator[sa.ColumnElement[bool]]:
+    """Yield the condition of each piece of a table, within one transaction. It sleeps between the pieces, so call it in a
     reader's thread.
     """
     after: int | None = None
@@ -64,16 +64,16 @@ def pieces_with_rests(connection: sa.Connection, id_: sa.Column[int]) -> Iterato
         if piece.last is None:
             return
         after = piece.last
-        time.sleep(_rest(time.perf_counter() - began, _REST_SHARE_WITHIN_TRANSACTION))
+        time.sleep(_pause(time.perf_counter() - began, _PAUSE_SHARE_WITHIN_TRANSACTION))
 
 
-def rest_between(took: float) -> float:
-    """Return how long to rest before the next transaction (seconds).
+def pause_between(took: float) -> float:
+    """Return how long to pause before the next transaction (seconds).
 
     :param took: how long the last one took (seconds)
     """
-    return _rest(took, _REST_SHARE_BETWEEN_TRANSACTIONS)
+    return _pause(took, _PAUSE_SHARE_BETWEEN_TRANSACTIONS)
 
 
-def _rest(took: float, share: float) -> float:
-    return 0.0 if took < _NO_REST_BELOW_SECONDS else min(took * share, _MAX_REST_SECONDS)
+def _pause(took: float, share: float) -> float:
+    return 0.0 if took < _NO_PAUSE_BELOW_SECONDS else min(took * share, _MAX_PAUSE_SECONDS)

@@ -11,9 +11,9 @@ from router.store.health import StoreUnavailable
 from router.store.writer import Database
 from router.threads import Threads
 
-_LARGE_BYTES = 64 * 1024
+_MIN_THREAD_BYTES = 64 * 1024
 """To pack a text of this size or more takes a millisecond or more, so a thread does it."""
-_THREADS = 2
+_PACK_THREADS = 2
 
 
 class Packer:
@@ -22,7 +22,7 @@ class Packer:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._packer = LearningPacker()
-        self._threads = Threads("store-pack", _THREADS)
+        self._threads = Threads("store-pack", _PACK_THREADS)
 
     async def load_dictionary(self) -> None:
         """Use the newest dictionary of the database."""
@@ -31,11 +31,15 @@ class Packer:
     async def pack(self, data: bytes) -> bytes:
         """Return a body or a message, packed with the newest dictionary."""
         pack_learned = self._packer.pack
-        return pack_learned(data) if len(data) < _LARGE_BYTES else await self._threads.run(pack_learned, data)
+        return (
+            pack_learned(data)
+            if len(data) < _MIN_THREAD_BYTES
+            else await self._threads.run(pack_learned, data)
+        )
 
     async def pack_unlearned(self, data: bytes) -> bytes:
         """Return a body, packed without a learned dictionary: it may have to be quarantined as it was received."""
-        return pack(data) if len(data) < _LARGE_BYTES else await self._threads.run(pack, data)
+        return pack(data) if len(data) < _MIN_THREAD_BYTES else await self._threads.run(pack, data)
 
     async def learn(self, now: Millis) -> None:
         """Keep and use a new dictionary if it is time for one. If the store can't be written, a later call does it."""

@@ -1,4 +1,4 @@
-"""What pages, the API and ``/status`` read. Every query runs on a reader's connection."""
+"""The queries of pages, the API and ``/status``. Every query runs on a reader's connection."""
 
 from typing import Any
 
@@ -19,8 +19,8 @@ class PageQueries:
         self._database = database
 
     async def status(self) -> dict[str, Any]:
-        """Return the ledger's counts over all time, see :func:`router.store.ledger.status`."""
-        return await self._database.read(ledger.status)
+        """Return the ledger's counts over all time, see :func:`router.store.ledger.read_status`."""
+        return await self._database.read(ledger.read_status)
 
     async def lanes(self, now: Millis) -> dict[str, dict[str, Any]]:
         """Return what is due and the number of dead letters by destination key, see :func:`router.store.totals.lanes`."""
@@ -28,7 +28,7 @@ class PageQueries:
 
     async def status_and_lanes(self, now: Millis) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         """Return :meth:`status` and :meth:`lanes` as they were at the same moment."""
-        return await self._database.read(lambda c: (ledger.status(c), totals.lanes(c, now)))
+        return await self._database.read(lambda c: (ledger.read_status(c), totals.lanes(c, now)))
 
     async def ledger(self, since: Millis | None, until: Millis | None) -> dict[str, Any]:
         """Return the ledger of a period, see :func:`router.store.ledger.ledger_of_period`."""

@@ -19,7 +19,8 @@ from router.store.health import RESUMES, StoreUnavailable
 _SERVES, _WRITES = 0x616C657274_01, 0x616C657274_02
 """The keys of the two locks."""
 _MIN_SERVER_VERSION = 13  # the first one with pg_current_xact_id_if_assigned
-# After these timeouts one side goes on if the server is down or the router is stalled.
+# The router's own timeouts end its waits if the server is down. The server's, in _SETTINGS, free its locks if the router is
+# stalled.
 _TIMEOUTS = {
     "connect_timeout": 5,  # seconds
     "keepalives_idle": 10,
@@ -63,7 +64,7 @@ class Postgresql:
     """
 
     placeholder = "%s"
-    sample = "JOIN"
+    lookup_join = "JOIN"
     rows_at_once = (
         1  # executemany is a pipeline. https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
     )

@@ -10,12 +10,12 @@ from router.core.staleness import Listening
 from router.decide import Policy
 from router.model import Millis
 from router.store import jobs
-from router.store.rounds import for_found_ids, in_pieces
+from router.store.pieces import for_found_ids, in_pieces
 from router.store.writer import Database
 
 
 class PresenceUpdates:
-    """What Alertmanager's answers, or their absence, change about alerts."""
+    """Changes alerts by Alertmanager's answers, or by the absence of reports about them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -62,7 +62,7 @@ class PresenceUpdates:
         return {source: self.note(merged(*receipts)) for source, receipts in found.items()}
 
     async def settle_doubts(self, policy: Policy, now: Millis) -> tuple[dict[str, Receipt], Millis | None]:
-        """Count the doubtful firings that no other end has contradicted in time.
+        """Accept the doubtful firings that no other end has contradicted in time.
 
         A firing is in doubt if it contradicts an end that was reported shortly before.
 

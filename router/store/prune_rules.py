@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
+from router.core.rows import OPEN_FATES
 from router.model import DAY
 from router.store.labels import entries
 from router.store.retention import IDS, PruneRule, SumUpdate, bind_ids
 from router.store.schema import (
-    OPEN_FATES,
     alert_labels,
     alerts,
     changes,
@@ -61,7 +61,7 @@ _keeps_its_change = sa.exists().where(
         ~_unreferenced(fates, former_fates),
     ),
 )
-CHANGES = PruneRule(
+PRUNE_CHANGES = PruneRule(
     changes,
     # New rules are applied to the last change of each firing alert, so it is kept.
     sa.and_(
@@ -248,8 +248,8 @@ _DEAD_LETTERS = PruneRule(
     dead_letters, sa.and_(dead_letters.c.state != "dead", dead_letters.c.settled_at < p("before"))
 )
 
-# Rows that refer to others are deleted before these.
+# A row is deleted before the rows that it refers to.
 PRUNE_RULES = (
-    _BODIES, _MESSAGES, _DEAD_LETTERS, CHANGES, _MEMBERS, _DELIVERIES, _CONVERSATIONS, _ALERTS, _GROUPS, _WEBHOOKS,
+    _BODIES, _MESSAGES, _DEAD_LETTERS, PRUNE_CHANGES, _MEMBERS, _DELIVERIES, _CONVERSATIONS, _ALERTS, _GROUPS, _WEBHOOKS,
     _CONFIGURATIONS,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Puts rules in force, and judges what fires by them in many batches."""
+"""Puts rules in force, and judges the firing alerts by them in many batches."""
 
 import asyncio
 from dataclasses import replace
@@ -23,7 +23,7 @@ class RuleChanges:
         self._database = database
         self._recording = recording
         self.indexed = asyncio.Event()
-        """Set when the inhibit rules in force know everything that fires. Nothing is claimed before."""
+        """Set when the inhibit rules in force know all firing alerts. Nothing is claimed before."""
         self.indexed.set()
         self._adoptions = 0
         """How many times this process put rules in force."""
@@ -31,7 +31,7 @@ class RuleChanges:
     async def adopt(self, adoption: Adoption, now: Millis) -> Phase | None:
         """Put these rules in force.
 
-        :returns: what :meth:`judge_some` still has to do until everything that fires is judged by them; None: nothing
+        :returns: what :meth:`judge_some` still has to do until all firing alerts are judged by them; None: nothing
         """
         was_indexed = self.indexed.is_set()
         self.indexed.clear()
@@ -48,8 +48,8 @@ class RuleChanges:
     async def judge_some(self, policy: Policy, now: Millis) -> tuple[Phase | None, frozenset[str]]:
         """Judge the next firing alerts by the rules in force, after the rules changed or the clock was stepped back.
 
-        First the inhibit rules learn of everything that fires; until then no destination is notified. Then the alerts
-        are judged. The position is stored, so that a restart continues there.
+        First, all firing alerts are indexed for the inhibit rules; until then, no destination is notified. Then the
+        alerts are judged. The position is stored, so that a restart continues there.
 
         :returns: what is left to do (None: nothing, or other rules are in force by now), and the keys of the
             destinations to wake
@@ -74,7 +74,7 @@ class RuleChanges:
             return await self._database.do(replace(job, skip=True))
 
     def _allow_claims(self, left: Phase | None, adoption_number: int) -> None:
-        """Allow claims, unless the inhibit rules in force have yet to learn what fires.
+        """Allow claims, unless firing alerts are still to be indexed for the inhibit rules in force.
 
         :param adoption_number: the adoption that the result belongs to; a result of former rules changes nothing
         """
@@ -90,7 +90,7 @@ class RuleChanges:
     async def retire(self, policy: Policy, now: Millis) -> dict[str, str]:
         """Close the conversations that a former process left closing, and forget destinations that are not needed.
 
-        Call it when no claim by former rules can come any more: once the inhibit rules know everything that fires.
+        Call it when no claim by former rules can come any more, which is once the inhibit rules know all firing alerts.
 
         :returns: by key, how to reach the destinations that the rules no longer name but that have yet to be notified of
             an end

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from router.decide.matchers import Matcher
 from router.packed import unpack
 from router.store.labels import label_hash
-from router.store.schema import alert_labels, alerts
+from router.store.schema import IS_FIRING, alert_labels, alerts
 
 ALERTS_PER_PAGE = 50
 MAX_ALERTS_PER_PAGE = 500
@@ -97,8 +97,8 @@ def _candidates(connection: sa.Connection, search: Search, before: int | None) -
         query = sa.select(key)
         if search.fingerprint is not None:
             query = query.where(alerts.c.fingerprint == search.fingerprint)
-        if search.status == "firing":  # written as the partial index writes it
-            query = query.where(alerts.c.status == sa.literal_column("'firing'"))
+        if search.status == "firing":
+            query = query.where(IS_FIRING)
     if before is not None:
         query = query.where(key < before)
     return list(connection.execute(query.order_by(key.desc()).limit(_MAX_CANDIDATES)).scalars())

@@ -1,4 +1,6 @@
-"""Loads and saves rows by sets: one statement a table for all rows that a batch needs, and one for all that it changed."""
+"""Loads and saves sets of rows: for each table one statement for all rows that a batch needs, and one for all that it
+changed.
+"""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -39,8 +41,8 @@ class Dialect(Protocol):
 
     placeholder: str
     """How one parameter is written."""
-    sample: str
-    """The join of a set of keys with a table that makes the database look the keys up one by one."""
+    lookup_join: str
+    """The kind of join of a set of keys with a table that makes the database look up the keys one by one."""
     rows_at_once: int
     """The largest number of rows of one INSERT. 1: the driver has a better way for many rows."""
 
@@ -52,7 +54,7 @@ class Dialect(Protocol):
 
 
 class Sets:
-    """The prepared statements of every table."""
+    """Loads and saves the rows of all tables, with statements that are built once."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._load: dict[tuple[str, str], str] = {}
@@ -67,7 +69,7 @@ class Sets:
         self._label = _Insert("alert_labels", ("label", "alert_id"), "ON CONFLICT DO NOTHING", dialect)
 
     def load(self, cursor: DatabaseCursor, state: State) -> None:
-        """Load the rows that the state wants. Its questions are answered elsewhere."""
+        """Load the rows that the state wants. :func:`router.store.queries.run_queries` runs its queries."""
         for found in state.tables:
             wanted, found.wanted = found.wanted, {}
             make = found.table.row._make
@@ -152,7 +154,7 @@ def _load_sql(table: Table[Any], index: RowIndex, dialect: Dialect) -> str:
         return f"SELECT {columns} FROM {table.name} t{where}"
     keys = dialect.keys([_kind(table, name) for name in index.columns])
     on = " AND ".join(f"t.{_quoted(name)} = k.c{number}" for number, name in enumerate(index.columns))
-    return f"SELECT {columns} FROM {keys} {dialect.sample} {table.name} t ON {on}{where}"
+    return f"SELECT {columns} FROM {keys} {dialect.lookup_join} {table.name} t ON {on}{where}"
 
 
 def _save_sql(table: Table[Any], dialect: Dialect) -> _Insert:

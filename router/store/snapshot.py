@@ -67,12 +67,12 @@ def read_ledger(url: str, since: Millis | None, until: Millis | None) -> dict[st
 
 @contextmanager
 def _open(url: str) -> Iterator[sa.Connection]:
-    asked = open_backend(url)
+    backend = open_backend(url)
     try:
-        with asked.open_read_only() as connection:
+        with backend.open_read_only() as connection:
             yield connection
     finally:
-        asked.close()
+        backend.close()
 
 
 def _members_by_destination(connection: sa.Connection, alert: int) -> tuple[Mapping[str, Any], ...]:

@@ -51,7 +51,7 @@ class Sqlite:
     scheme = "sqlite"
     example = "sqlite:///state/router.db"
     placeholder = "?"
-    sample = "CROSS JOIN"  # https://sqlite.org/optoverview.html#crossjoin
+    lookup_join = "CROSS JOIN"  # https://sqlite.org/optoverview.html#crossjoin
     rows_at_once = 64
 
     def __init__(self, url: sa.URL, readers: int) -> None:
@@ -200,11 +200,11 @@ def _quick_check(driver: Any) -> str:
     """Return the first fault that SQLite finds; empty: none. https://sqlite.org/pragma.html#pragma_quick_check"""
     late = threading.Event()
 
-    def give_up() -> None:
+    def interrupt() -> None:
         late.set()
         driver.interrupt()
 
-    timer = threading.Timer(_CHECK_SECONDS, give_up)
+    timer = threading.Timer(_CHECK_SECONDS, interrupt)
     timer.start()
     try:
         (found,) = driver.execute("PRAGMA quick_check(1)").fetchone()

@@ -1,6 +1,4 @@
-"""SQL statements that change many conversations: at a start of the service, and when the backoffs of a destination
-end.
-"""
+"""SQL statements that change many conversations: at a start of the service, and when the backoff of a destination ends."""
 
 import secrets
 
@@ -11,7 +9,7 @@ from router.core.rows import OF_STORM
 from router.model import Millis
 from router.store import counters
 from router.store.paced import next_ids
-from router.store.schema import conversations, deliveries, meta
+from router.store.schema import IS_OPEN, conversations, deliveries, meta
 
 ROWS_PER_STATEMENT = 2_000
 """How many rows of a table one statement examines. It takes about 10 milliseconds."""
@@ -63,8 +61,7 @@ def resume_some(connection: sa.Connection, after: int, *, destination: str) -> i
     :returns: the id of the last conversation of this piece; 0: there are no more
     """
     ids = conversations.c.id
-    is_open = conversations.c.state == sa.literal_column("'open'")
-    piece = next_ids(ids, after, ROWS_PER_STATEMENT, is_open)
+    piece = next_ids(ids, after, ROWS_PER_STATEMENT, IS_OPEN)
     last = connection.execute(sa.select(sa.func.max(piece.c.id))).scalar()
     if last is None:
         return 0

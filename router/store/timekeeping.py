@@ -10,7 +10,7 @@ from router.store.writer import Database
 
 
 class Timekeeping:
-    """The time that the store knows of: since when the router has been running, and steps of the clock."""
+    """Keeps in the store since when the router has been running, and handles steps of the clock."""
 
     def __init__(self, database: Database, rules: RuleChanges) -> None:
         self._database = database

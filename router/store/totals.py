@@ -5,8 +5,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from router.model import Millis
-from router.store.counters import DEAD_LETTER
+from router.store.counters import CounterKind
 from router.store.schema import (
+    IS_UNSETTLED,
     WAITS,
     dead_letters,
     deliveries,
@@ -18,14 +19,14 @@ from router.store.schema import (
 MAX_COUNTED = 10_000
 """The bound of every count, so that a query takes about as long however many rows there are."""
 _FIRST_BOUND = 100
-"""The bound of the first query for lanes. In most cases no more conversations than this are due, or due later; then the
-other number is not counted any further."""
+"""The bound of the first query for lanes. In most cases, no more conversations than this are due, or due later. Then the
+other number need not be counted any further, because the counter has their sum."""
 
 ROWS_OF_LISTS: dict[str, tuple[sa.ColumnElement[int], sa.ColumnElement[bool]]] = {
     "waiting": (members.c.id, WAITS),
     "decisions": (fates.c.id, sa.true()),
     "deliveries": (deliveries.c.id, sa.true()),
-    "dead-letters": (dead_letters.c.id, dead_letters.c.state == sa.literal_column("'dead'")),
+    "dead-letters": (dead_letters.c.id, IS_UNSETTLED),
     "quarantine": (webhooks.c.id, webhooks.c.quarantined.is_not(None)),
 }
 """The id column and the condition of the rows of each list, by the name of the list."""
@@ -61,7 +62,7 @@ def lanes(connection: sa.Connection, now: Millis) -> dict[str, dict[str, Any]]:
         lane = found.setdefault(
             destination, {"backlog": 0, "oldest_at": None, "backlog_more": False, "dead": 0}
         )
-        if what == DEAD_LETTER:
+        if what == CounterKind.DEAD_LETTER:
             lane["dead"] = int(count)
         elif due:
             more = due > MAX_COUNTED and later > MAX_COUNTED

@@ -1,4 +1,4 @@
-"""Stores which destinations no delivery gets through to, so that they are known after a restart."""
+"""Stores the destinations at which no delivery succeeds, so that they are known after a restart."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from router.store.schema import alerts, troubles
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """No delivery has got through to a destination since an attempt failed."""
+    """No delivery has succeeded at a destination since an attempt failed."""
 
     destination: str
     since: Millis

@@ -1,4 +1,4 @@
-"""Webhooks that are too large for one batch: kept whole first, then decided in pieces."""
+"""Keeps webhooks that are too large for one batch, and decides them in pieces."""
 
 from router.core.accept import Receipt
 from router.decide import Policy

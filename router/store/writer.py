@@ -17,7 +17,7 @@ from router.store.backend import open_backend
 from router.store.batch import Batch, Direct, JobResult
 from router.store.health import Health, StoreUnavailable
 from router.store.jobs import Job
-from router.store.opening import check, migrate
+from router.store.opening import check_database, migrate
 from router.store.sets import Sets
 from router.threads import Threads
 
@@ -63,7 +63,7 @@ class Database:
         """The writer's connection; None: the next batch opens a new one."""
         self._readers = Threads("store-read", _READERS)
         self._reading: set[asyncio.Event] = set()
-        """One event a reading; it is set when the reader has released its connection."""
+        """One event for each running read; it is set when the reader has released its connection."""
         self._queue: queue.Queue[_QueuedJob | None] = queue.Queue(_MAX_QUEUED_JOBS)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -73,11 +73,12 @@ class Database:
     def open(self) -> None:
         """Check the database, and bring its tables up to date.
 
-        :raises StoreUnavailable: it can't be opened, is damaged or not ours, or another process serves from it
+        :raises StoreUnavailable: it can't be opened, is damaged, or belongs to another program or to a newer router, or another
+            process serves from it
         """
         try:
             self._backend.prepare()
-            check(self._backend)
+            check_database(self._backend)
             self._connection = self._backend.open_writer()
             migrate(self._backend.engine)
         except sa.exc.DBAPIError as error:
@@ -175,8 +176,8 @@ class Database:
                     "the store's last write has not ended; its thread is abandoned", database=self.name
                 )
                 return
-        # A reader whose caller was cancelled still has its connection. The last connection to close makes SQLite move the
-        # WAL into the file.
+        # A reader whose caller was cancelled still has its connection. When the last connection closes, SQLite moves the WAL
+        # into the file.
         with suppress(TimeoutError):
             async with asyncio.timeout(min(within, _LAST_READS_SECONDS)):
                 for each in self._reading:

@@ -1,4 +1,4 @@
-"""All that answers HTTP."""
+"""The HTTP server: webhooks, pages, the API, probes, and metrics."""
 
 from router.web.app_context import KEEPALIVE_SECONDS, AppContext
 from router.web.server import make_app, make_runner

@@ -11,8 +11,9 @@ from router.web.json_answers import refusal, store_unwritable
 from router.web.path_ids import row_id
 
 Action = Callable[[AppContext, str], Awaitable[dict[str, str] | None]]
-"""Acts on the thing that the address names. Returns ``status`` (what was done) and maybe ``reason``; None: there is no such
-thing."""
+"""Acts on the destination or dead letter that the address names. Returns ``status`` (what was done), and a ``reason`` if
+there is one; None: there is no such destination or dead letter.
+"""
 
 
 def add_actions(app: web.Application) -> None:
@@ -47,7 +48,7 @@ async def _discard(context: AppContext, name: str) -> dict[str, str] | None:
 
 
 def _authenticated(action: Action) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Return a handler for those who may post alerts."""
+    """Return a handler that runs an action. It accepts the same credentials as the webhook."""
 
     async def handler(request: web.Request) -> web.Response:
         context, name = request.app[APP_CONTEXT], request.match_info["name"]

@@ -1,5 +1,6 @@
-"""Authentication: a source proves itself by its credentials, which are compared in constant time. A source without
-credentials may post from this machine only.
+"""Authentication: the credentials of a request identify its source. They are compared in constant time.
+
+A source without credentials may post from this machine only.
 """
 
 import base64
@@ -23,7 +24,7 @@ class Unauthorized(Exception):  # noqa: N818  (named as HTTP names it)
 def authenticate(request: web.Request, sources: tuple[Source, ...], name: str | None) -> Source:
     """Return the source that a request comes from. Only its headers are read.
 
-    :param sources: those of routes.yaml
+    :param sources: the sources of routes.yaml
     :param name: the source's name, if the address gives it (``/webhook/{source}``)
     :raises Unauthorized: it belongs to no source; the message says what to do
     """
@@ -31,7 +32,7 @@ def authenticate(request: web.Request, sources: tuple[Source, ...], name: str | 
     if name is not None:
         candidates = tuple(each for each in candidates if each.name == name)
     given = request.headers.get("Authorization", "")
-    # Every candidate is compared, so that the time says nothing about which one came close.
+    # Every candidate is compared, so that the duration does not reveal which one is similar.
     accepted = [each for each in candidates if _proves(given, each)]
     if accepted:
         return accepted[0]
@@ -69,7 +70,7 @@ def _proves(given: str, source: Source) -> bool:
 
 
 def _is_same(given: str, expected: str) -> bool:
-    # Headers and the environment hold bytes that are no UTF-8 as lone surrogates.
+    # Headers and the environment hold bytes that are not UTF-8 as lone surrogates.
     return hmac.compare_digest(*(each.encode("utf-8", "surrogateescape") for each in (given, expected)))
 
 

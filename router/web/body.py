@@ -48,7 +48,7 @@ class Body:
 
 
 class TooManyBytes(Exception):  # noqa: N818  (names the condition)
-    """The bodies that are being read leave no room for another one."""
+    """The bodies that are being read reach the limit, so that another one is refused."""
 
 
 class UnknownEncoding(Exception):  # noqa: N818  (named as HTTP names it)
@@ -137,7 +137,7 @@ class Intake:
             return parse_webhook(body.plain, now, sender)
         pieces = parse_in_pieces(body.plain, now, sender)
         while True:
-            # Large bodies take turns: the event loop runs one step a round, however many bodies there are.
+            # Large bodies take turns. So each iteration of the event loop runs one step, however many bodies there are.
             async with self._turn:
                 until = time.perf_counter() + _PARSE_STEP_SECONDS
                 try:
@@ -158,7 +158,7 @@ class Intake:
             self._refused = 0
 
     def _hold(self, body: Body, size: int) -> None:
-        """Count more bytes for a body. Large bodies leave as much room for small ones as one body of the largest size takes.
+        """Count more bytes for a body. Large bodies may not use the last ``max_body`` bytes of the limit: small ones can.
 
         :raises TooManyBytes:
         """

@@ -1,4 +1,4 @@
-"""Draws entries of the preview: what each channel draws of its message, with a line about when and where."""
+"""Draws the entries of the preview: the message as its channel draws it, below a line with its time and destination."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -15,13 +15,13 @@ def card(entry: Entry, zone: ZoneInfo, frame_address: str, *, lead: str = "") ->
     """Return the card of an entry.
 
     :param zone: times are shown in it
-    :param frame_address: where the message's own HTML is, if it has any
+    :param frame_address: the address of the message's own HTML, if it has any
     :param lead: text before everything else
     """
     spec = REGISTRY[entry.channel]
     frame = Markup()
     if spec.html_of(entry.body):
-        # The same origin lets the page ask for the frame's height. Without scripts the frame can do nothing with it.
+        # The same origin lets the page ask for the frame's height. The frame runs no scripts, so it can't use the origin.
         frame = tag(
             "iframe", src=frame_address, sandbox="allow-same-origin", loading="lazy", title="The message"
         )

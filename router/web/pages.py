@@ -15,7 +15,7 @@ from router.web.app_context import APP_CONTEXT, TOTAL_HEADER
 from router.web.json_answers import refusal, store_unreadable
 
 STATIC = Path(__file__).parent / "static"
-# Only our own files run. A message with its own HTML is shown in a frame that may run nothing.
+# Only scripts of the router itself run. A message with its own HTML is shown in a frame that may run nothing.
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "frame-src 'self'; base-uri 'none'; form-action 'none'"

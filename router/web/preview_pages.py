@@ -19,12 +19,12 @@ from router.web.json_answers import refusal
 
 # A proxy may close a connection that is silent for longer.
 _HEARTBEAT_SECONDS = 15
-# The page has the same origin, so it can ask for the height of the message. Without scripts, the message can do nothing
-# with that.
+# The page has the same origin as the message, so it can ask for the height of the message. The message has no scripts, so
+# it can't use the shared origin.
 _MESSAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-same-origin; frame-ancestors 'self'"
 )
-# How long a moving clock waits at each stop for the messages that are due there.
+# How long a moving clock waits at each stop until the messages that are due at that time are sent.
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.02
 _MAX_MOVE = 366 * DAY
@@ -132,7 +132,7 @@ def _shown(entry: Entry, drawn: str) -> dict[str, Any]:
 
 
 async def _events(request: web.Request) -> web.StreamResponse:
-    """Answer with server-sent events: a line each time the page should load the state again."""
+    """Answer with server-sent events: one each time the page should load the state again."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await response.prepare(request)
     changes = request.app[_PREVIEW].outbox.changes()

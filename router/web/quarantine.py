@@ -1,4 +1,4 @@
-"""The quarantined bodies: a list with the start of each, and each one whole, byte for byte."""
+"""Serves the quarantined bodies: a list with the start of each, and each body byte for byte."""
 
 import codecs
 from base64 import b64encode
@@ -55,7 +55,7 @@ async def _whole(request: web.Request) -> web.Response:
 
 
 def _shown(begin: bytes, size: int) -> dict[str, Any]:
-    """Return the start of a body as text, or as base64 if it is no text, and whether it is cut."""
+    """Return the start of a body as text, or as base64 if it is not text, and whether it is cut."""
     cut = len(begin) < size
     try:
         # A character that is cut in the middle is left out.

@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _MAX_REASON_CHARS = 1_000
-# For senders other than Alertmanager, which has its own schedule of retries.
+# For other senders: Alertmanager ignores it, because it has its own schedule of retries.
 _RETRY_AFTER = {"Retry-After": "10"}
 _JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8"}
 _INTAKE: web.AppKey[Intake] = web.AppKey("intake", Intake)

@@ -70,7 +70,10 @@ def make_runner(app: web.Application) -> web.AppRunner:
 
 
 def _shorten_http_errors(record: logging.LogRecord) -> bool:
-    """Log a request that is no HTTP in one line without a traceback: it is the sender's fault. Keeps every record."""
+    """Log an invalid HTTP request in one line without a traceback, because it is the sender's fault.
+
+    It is a filter that changes such records and drops none.
+    """
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, HttpProcessingError):
         record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
@@ -127,7 +130,7 @@ async def _ready(request: web.Request) -> web.Response:
 
 
 async def _reload(request: web.Request) -> web.Response:
-    """Load routes.yaml again, for those who may post alerts. A 500 says why it can't be used."""
+    """Load routes.yaml again. It accepts the same credentials as the webhook. A 500 says why the file can't be used."""
     context = request.app[APP_CONTEXT]
     try:
         authenticate(request, context.sources(), None)
@@ -141,10 +144,10 @@ async def _reload(request: web.Request) -> web.Response:
 
 async def _status(request: web.Request) -> web.Response:
     context = request.app[APP_CONTEXT]
-    return web.json_response(await status(context, request.app[_STARTED]))
+    return web.json_response(await service_status(context, request.app[_STARTED]))
 
 
-async def status(context: AppContext, started: float) -> dict[str, Any]:
+async def service_status(context: AppContext, started: float) -> dict[str, Any]:
     """Return what ``/status`` shows: uptime, store, lanes, and the counts of the ledger.
 
     :param started: when the service started (seconds of the monotonic clock)
@@ -153,7 +156,7 @@ async def status(context: AppContext, started: float) -> dict[str, Any]:
     base: dict[str, Any] = {
         "version": package_version(),
         "now": now,
-        # By the monotonic clock: the preview moves the other one.
+        # From the monotonic clock, because the preview moves the other one.
         "uptime_seconds": time.monotonic() - started,
         "preview": context.preview,
         "stopping": context.stopping(),

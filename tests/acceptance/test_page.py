@@ -161,7 +161,7 @@ async def test_the_whole_preview_fits_a_phone(page: Page) -> None:
 async def test_what_a_slack_message_cannot_hold_is_shown_as_its_replies(page: Page, preview: str) -> None:
     alert = {
         "status": "firing", "labels": {"alertname": "Talkative", "severity": "critical"},
-        "annotations": {"summary": "word " * 2_000 + "the end"},
+        "annotations": {"summary": "word " * 1_500 + "the end"},
     }  # fmt: skip
     body = {"version": "4", "groupKey": "x", "receiver": "r", "status": "firing", "alerts": [alert]}
     await page.request.post(f"{preview}/webhook", data=body)

@@ -59,7 +59,7 @@ def ids(table: str) -> range:
 def fill(state: State, seed: int = 2) -> None:
     """Every table of a complete state."""
     for table in indexes.TABLES:
-        dice = Random(f"{seed} {table.name}")  # a column more here changes no other table's rows
+        dice = Random(f"{seed} {table.name}")  # so that a new column changes no rows of other tables
         for number in range(COUNT):
             row = [_value(state, table, name, number, dice) for name in table.columns]
             getattr(state, table.name).put(table.row._make(row))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from router.model import MINUTE, SECOND, Delivered, Destination, Status
 from router.store import ROWS_OF_LISTS, Limits, Permit, Store, totals
 from router.store.backend import open_backend
-from router.store.questions import QUESTIONS
+from router.store.queries import QUERIES
 from tests.conformance.work import counted
 from tests.unit.core.world import NIGHT, PAGER, PER_ALERT, POLICY, SLACK, TEAM, alert, webhook
 
@@ -34,7 +34,7 @@ READINGS: dict[str, Reading] = {
     "the next opening": lambda store: store.presence.next_opening(NOW),
     "whether there is a storm": lambda store: store.claim(TEAM, POLICY, NOW, limits=STORM),
     "when something will be due, where much is": lambda store: store.database.read(
-        lambda connection: QUESTIONS["next time"](connection, [(SLACK.key, NOW)])
+        lambda connection: QUERIES["next time"](connection, [(SLACK.key, NOW)])
     ),
     "when something is due at a lane": lambda store: store.claim(SLACK, POLICY, NIGHT - SECOND),
 }
@@ -68,7 +68,7 @@ async def filled(store: Store, count: int) -> None:
 
 
 async def analyzed(url: str) -> None:
-    """A server does so by itself after a while; SQLite never does."""
+    """Let the database collect statistics. A server does so by itself after a while; SQLite never does."""
     database = open_backend(url)
     with database.engine.execution_options(writes=True).begin() as connection:
         if connection.dialect.name == "postgresql":

@@ -1,4 +1,4 @@
-"""Counters are what their rows add up to, whatever happened, and whichever way they came to be."""
+"""Counters equal the sums of their rows, after all events and after a migration."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ async def assert_counted(store: Store, now: int) -> None:
 
 
 async def played(store: Store) -> int:
-    """Something of every kind that is counted, and some of it pruned. When it is by then."""
+    """Make rows of every kind that is counted, and prune some of them. Return the time at the end."""
     now = MONDAY
     for status in Status:
         for name, level in (("A", "critical"), ("B", "warning"), ("C", "info")):

@@ -58,7 +58,7 @@ ONCALL = "slack:C0CRITICAL"
 SENT = Message("slack", {"channel": "C0TEAM", "text": "🔥 Disk is full"})
 
 
-class Desk:
+class HistoryHarness:
     """A store, its rules, and the time."""
 
     def __init__(self, store: Store, now: Millis = NIGHT) -> None:
@@ -109,11 +109,11 @@ def policy_of(text: str) -> Policy:
 
 
 @pytest.fixture
-async def desk(store: Store) -> Desk:
-    desk = Desk(store)
-    await store.start(desk.now)
-    await desk.adopt()
-    return desk
+async def harness(store: Store) -> HistoryHarness:
+    harness = HistoryHarness(store)
+    await store.start(harness.now)
+    await harness.adopt()
+    return harness
 
 
 _GIST = {
@@ -131,15 +131,15 @@ def gist(events: Sequence[Event]) -> list[tuple[Any, ...]]:
     ]
 
 
-async def test_a_held_alert_has_a_story_from_its_arrival_to_its_end(desk: Desk) -> None:
-    await desk.post("Disk", "warning")
-    desk.now = OPENING
-    await desk.deliver(TEAM, Retry("http 503", words="try later"))
-    await desk.deliver(TEAM, Delivered({"ts": "1"}))
-    desk.now = OPENING + HOUR
-    await desk.post("Disk", "warning", Status.RESOLVED)
-    await desk.deliver(TEAM, Delivered({"ts": "1"}))
-    events = await desk.events("Disk")
+async def test_a_held_alert_has_a_story_from_its_arrival_to_its_end(harness: HistoryHarness) -> None:
+    await harness.post("Disk", "warning")
+    harness.now = OPENING
+    await harness.deliver(TEAM, Retry("http 503", words="try later"))
+    await harness.deliver(TEAM, Delivered({"ts": "1"}))
+    harness.now = OPENING + HOUR
+    await harness.post("Disk", "warning", Status.RESOLVED)
+    await harness.deliver(TEAM, Delivered({"ts": "1"}))
+    events = await harness.events("Disk")
     rule, at = "route.routes[0]", 11 * HOUR
     assert gist(events) == [
         (0, "change", "fired"),
@@ -154,19 +154,19 @@ async def test_a_held_alert_has_a_story_from_its_arrival_to_its_end(desk: Desk) 
         (at + HOUR + SECOND, "fate", TEAM, "delivered", "notified"),
     ]
     assert {each["configuration"] for each in events if "configuration" in each} == {
-        desk.policy.configuration.sha256
+        harness.policy.configuration.sha256
     }
     assert [each["words"] for each in events if each["event"] == "attempt"] == ["try later", "", ""]
 
 
-async def test_an_inhibited_alert_has_a_story_of_its_inhibition_and_release(desk: Desk) -> None:
-    desk.now = OPENING
-    await desk.post("Site", "critical")
-    await desk.post("Disk", "warning")
-    desk.now += MINUTE
-    await desk.post("Site", "critical", Status.RESOLVED)
-    await desk.deliver(TEAM, Delivered())
-    decisions = [each for each in await desk.events("Disk") if each["event"] != "attempt"]
+async def test_an_inhibited_alert_has_a_story_of_its_inhibition_and_release(harness: HistoryHarness) -> None:
+    harness.now = OPENING
+    await harness.post("Site", "critical")
+    await harness.post("Disk", "warning")
+    harness.now += MINUTE
+    await harness.post("Site", "critical", Status.RESOLVED)
+    await harness.deliver(TEAM, Delivered())
+    decisions = [each for each in await harness.events("Disk") if each["event"] != "attempt"]
     assert [(each["at"] - OPENING, each["event"], each.get("fate")) for each in decisions] == [
         (0, "change", None), (0, "decision", "inhibited"), (MINUTE, "decision", "pending"),
         (MINUTE + SECOND, "fate", "delivered"),
@@ -174,28 +174,28 @@ async def test_an_inhibited_alert_has_a_story_of_its_inhibition_and_release(desk
     assert decisions[1]["reason"].startswith("inhibited by Site")
 
 
-async def test_dropped_and_obsolete_alerts_have_a_story(desk: Desk) -> None:
-    await desk.post("Cert", "info")
-    assert gist(await desk.events("Cert"))[1:] == [
+async def test_dropped_and_obsolete_alerts_have_a_story(harness: HistoryHarness) -> None:
+    await harness.post("Cert", "info")
+    assert gist(await harness.events("Cert"))[1:] == [
         (0, "decision", TEAM, "dropped", "outside office, dropped", "route.routes[1]", DROPPED_AT)
     ]
-    await desk.post("Disk", "warning")
-    desk.now += MINUTE
-    await desk.post("Disk", "warning", Status.RESOLVED)
-    events = [each for each in await desk.events("Disk") if each["event"] in {"decision", "fate"}]
+    await harness.post("Disk", "warning")
+    harness.now += MINUTE
+    await harness.post("Disk", "warning", Status.RESOLVED)
+    events = [each for each in await harness.events("Disk") if each["event"] in {"decision", "fate"}]
     assert [(each["at"] - NIGHT, each["event"], each["fate"]) for each in events] == [
         (0, "decision", "held"), (MINUTE, "fate", "obsolete"), (MINUTE, "fate", "obsolete"),
     ]  # fmt: skip
 
 
-async def test_the_story_of_a_retried_dead_letter_has_both_attempts(desk: Desk) -> None:
-    await desk.post("Down", "critical")
-    await desk.deliver(ONCALL, Rejected("http 400"))
-    (letter,) = await desk.store.pages.dead_letters()
-    desk.now += MINUTE
-    assert await desk.store.retry(letter["id"], desk.policy, desk.now)
-    await desk.deliver(ONCALL, Delivered())
-    events = [each for each in await desk.events("Down") if each["event"] in {"decision", "fate"}]
+async def test_the_story_of_a_retried_dead_letter_has_both_attempts(harness: HistoryHarness) -> None:
+    await harness.post("Down", "critical")
+    await harness.deliver(ONCALL, Rejected("http 400"))
+    (letter,) = await harness.store.pages.dead_letters()
+    harness.now += MINUTE
+    assert await harness.store.retry(letter["id"], harness.policy, harness.now)
+    await harness.deliver(ONCALL, Delivered())
+    events = [each for each in await harness.events("Down") if each["event"] in {"decision", "fate"}]
     assert [(each["at"] - NIGHT, each["event"], each["fate"], each["reason"]) for each in events] == [
         (0, "decision", "pending", "to oncall"), (SECOND, "fate", "dead", "http 400"),
         (MINUTE + SECOND, "decision", "pending", "tried again by hand"),
@@ -203,35 +203,35 @@ async def test_the_story_of_a_retried_dead_letter_has_both_attempts(desk: Desk) 
     ]  # fmt: skip
 
 
-async def test_decisions_name_the_configuration_that_made_them(desk: Desk) -> None:
-    before = desk.policy.configuration.sha256
-    await desk.post("Disk", "warning")
-    desk.now += MINUTE
-    await desk.adopt(
+async def test_decisions_name_the_configuration_that_made_them(harness: HistoryHarness) -> None:
+    before = harness.policy.configuration.sha256
+    await harness.post("Disk", "warning")
+    harness.now += MINUTE
+    await harness.adopt(
         "# the team is always there\n" + RULES.replace("      active_time_intervals: [office]\n", "")
     )
-    held, sent_now = (each for each in await desk.events("Disk") if each["event"] == "decision")
+    held, sent_now = (each for each in await harness.events("Disk") if each["event"] == "decision")
     assert (held["fate"], held["position"], held["configuration"]) == ("held", HELD_AT, before)
-    after = desk.policy.configuration.sha256
+    after = harness.policy.configuration.sha256
     assert (sent_now["fate"], sent_now["position"], sent_now["configuration"]) == (
         "pending", "routes.yaml:14", after,
     )  # fmt: skip
     assert before != after
 
 
-async def test_the_pages_of_a_story_make_the_whole(desk: Desk) -> None:
+async def test_the_pages_of_a_story_make_the_whole(harness: HistoryHarness) -> None:
     for number in range(5):
         for status in Status:
-            await desk.post("Down", "critical", status)
-            desk.now += MINUTE
-            await desk.deliver(ONCALL, Delivered({"ts": str(number)}))
-            desk.now += 10 * MINUTE
-    whole, alert = await desk.events("Down"), await desk.id_of("Down")
+            await harness.post("Down", "critical", status)
+            harness.now += MINUTE
+            await harness.deliver(ONCALL, Delivered({"ts": str(number)}))
+            harness.now += 10 * MINUTE
+    whole, alert = await harness.events("Down"), await harness.id_of("Down")
     assert len([each for each in whole if each["event"] == "attempt"]) == 10
     paged: list[Event] = []
     before: int | None = None
     for _ in range(4):
-        page = await desk.store.pages.story(alert, before, limit=3)
+        page = await harness.store.pages.story(alert, before, limit=3)
         assert page is not None
         paged = [*page.events, *paged]
         before = page.before
@@ -241,124 +241,126 @@ async def test_the_pages_of_a_story_make_the_whole(desk: Desk) -> None:
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 async def test_a_story_says_how_many_attempts_and_decisions_it_leaves_out(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    harness: HistoryHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("router.store.story._MAX_ATTEMPTS", 50)
     monkeypatch.setattr("router.store.story._MAX_FORMER_FATES", 50)
-    await desk.post("Disk", "warning")
+    await harness.post("Disk", "warning")
     for number in range(1, 71):
-        desk.now += SECOND
+        harness.now += SECOND
         held = RULES.replace("name: office", f"name: office{number}").replace("[office]", f"[office{number}]")
-        await desk.adopt(held)
-    await desk.post("Down", "critical")
+        await harness.adopt(held)
+    await harness.post("Down", "critical")
     for _ in range(60):
-        await desk.deliver(ONCALL, Retry("http 503"))
+        await harness.deliver(ONCALL, Retry("http 503"))
     for name, event, shown, left_out in (("Disk", "decision", 51, 20), ("Down", "attempt", 50, 10)):
-        found = await desk.store.pages.story(await desk.id_of(name))
+        found = await harness.store.pages.story(await harness.id_of(name))
         assert found is not None
         assert sum(each["event"] == event for each in found.events) == shown
         assert found.left_out == left_out
 
 
-async def test_an_alert_that_is_not_there_has_no_story(desk: Desk) -> None:
-    assert await desk.store.pages.story(4_711) is None
+async def test_an_alert_that_is_not_there_has_no_story(harness: HistoryHarness) -> None:
+    assert await harness.store.pages.story(4_711) is None
 
 
-async def test_the_message_of_a_storm_is_in_the_stories_of_its_alerts(desk: Desk) -> None:
+async def test_the_message_of_a_storm_is_in_the_stories_of_its_alerts(harness: HistoryHarness) -> None:
     for number in range(3):
-        await desk.post(f"Down{number}", "critical")
-    work = await desk.deliver(ONCALL, Delivered({"ts": "1"}), Limits(1, 5 * SECOND))
+        await harness.post(f"Down{number}", "critical")
+    work = await harness.deliver(ONCALL, Delivered({"ts": "1"}), Limits(1, 5 * SECOND))
     assert work.is_storm
-    (attempt,) = [each for each in await desk.events("Down2") if each["event"] == "attempt"]
+    (attempt,) = [each for each in await harness.events("Down2") if each["event"] == "attempt"]
     assert (attempt["storm"], attempt["delivery"], attempt["outcome"]) == (True, work.delivery, "delivered")
 
 
-async def test_the_message_of_a_delivery_can_be_read(desk: Desk) -> None:
-    await desk.post("Down", "critical")
-    work = await desk.deliver(ONCALL, Delivered())
-    assert await desk.store.pages.message(work.delivery) == {"channel": "slack", "body": SENT.body}
-    await desk.post("Gone", "critical")
-    unsent = await desk.claim(ONCALL)
-    await desk.store.record(unsent, Retry("internal: KeyError"), desk.policy, desk.now, desk.now)
-    assert await desk.store.pages.message(unsent.delivery) is None
+async def test_the_message_of_a_delivery_can_be_read(harness: HistoryHarness) -> None:
+    await harness.post("Down", "critical")
+    work = await harness.deliver(ONCALL, Delivered())
+    assert await harness.store.pages.message(work.delivery) == {"channel": "slack", "body": SENT.body}
+    await harness.post("Gone", "critical")
+    unsent = await harness.claim(ONCALL)
+    await harness.store.record(unsent, Retry("internal: KeyError"), harness.policy, harness.now, harness.now)
+    assert await harness.store.pages.message(unsent.delivery) is None
 
 
-async def test_of_a_very_large_message_only_the_number_of_alerts_is_kept(desk: Desk) -> None:
-    await desk.post("Down", "critical")
-    work = await desk.claim(ONCALL)
+async def test_only_the_number_of_alerts_is_kept_of_a_very_large_message(harness: HistoryHarness) -> None:
+    await harness.post("Down", "critical")
+    work = await harness.claim(ONCALL)
     kept = packed_message(replace(SENT, fallback=True), MAX_KEPT_ALERTS + 1)
-    await desk.store.record(work, Delivered(), desk.policy, desk.now, desk.now, kept)
-    assert await desk.store.pages.message(work.delivery) == {
+    await harness.store.record(work, Delivered(), harness.policy, harness.now, harness.now, kept)
+    assert await harness.store.pages.message(work.delivery) == {
         "channel": "slack", "fallback": True, "left_out": MAX_KEPT_ALERTS + 1,
     }  # fmt: skip
 
 
-async def test_the_body_of_a_webhook_is_kept_until_it_is_pruned(desk: Desk) -> None:
-    await desk.post("Down", "critical")
-    (change, *_) = await desk.events("Down")
-    assert await desk.store.pages.body(change["webhook"]) == b'{"of": "Down"}'
+async def test_the_body_of_a_webhook_is_kept_until_it_is_pruned(harness: HistoryHarness) -> None:
+    await harness.post("Down", "critical")
+    (change, *_) = await harness.events("Down")
+    assert await harness.store.pages.body(change["webhook"]) == b'{"of": "Down"}'
     keep = Retention(webhooks=DAY)
-    [_ async for _ in desk.store.prune(keep, desk.now + 2 * DAY)]
-    assert await desk.store.pages.body(change["webhook"]) is None
+    [_ async for _ in harness.store.prune(keep, harness.now + 2 * DAY)]
+    assert await harness.store.pages.body(change["webhook"]) is None
 
 
-async def test_a_large_body_is_returned_unchanged(desk: Desk) -> None:
+async def test_a_large_body_is_returned_unchanged(harness: HistoryHarness) -> None:
     body = json.dumps([str(number) for number in range(50_000)]).encode()
     alert = Alert("f", {"alertname": "Big"}, {}, Status.FIRING, NIGHT)
     webhook = Webhook("r", "g", {}, "http://am", 0, (alert,))
-    await desk.store.accept(webhook, "default", body, desk.policy, desk.now)
-    (change, *_) = await desk.events("Big")
-    assert await desk.store.pages.body(change["webhook"]) == body
+    await harness.store.accept(webhook, "default", body, harness.policy, harness.now)
+    (change, *_) = await harness.events("Big")
+    assert await harness.store.pages.body(change["webhook"]) == body
 
 
-async def test_messages_are_pruned_before_their_attempts(desk: Desk) -> None:
-    await desk.post("Down", "critical")
-    work = await desk.deliver(ONCALL, Delivered())
+async def test_messages_are_pruned_before_their_attempts(harness: HistoryHarness) -> None:
+    await harness.post("Down", "critical")
+    work = await harness.deliver(ONCALL, Delivered())
     keep = Retention(messages=DAY)
-    [_ async for _ in desk.store.prune(keep, desk.now + DAY - MINUTE)]
-    assert await desk.store.pages.message(work.delivery) is not None
-    [_ async for _ in desk.store.prune(keep, desk.now + DAY + MINUTE)]
-    assert await desk.store.pages.message(work.delivery) is None
-    (attempt,) = [each for each in await desk.events("Down") if each["event"] == "attempt"]
+    [_ async for _ in harness.store.prune(keep, harness.now + DAY - MINUTE)]
+    assert await harness.store.pages.message(work.delivery) is not None
+    [_ async for _ in harness.store.prune(keep, harness.now + DAY + MINUTE)]
+    assert await harness.store.pages.message(work.delivery) is None
+    (attempt,) = [each for each in await harness.events("Down") if each["event"] == "attempt"]
     assert (attempt["outcome"], attempt["message"]) == ("delivered", False)
 
 
-async def names(desk: Desk, matchers: str = "", **given: Any) -> list[str]:
-    page = await desk.store.pages.find_alerts(Search(parse_matchers(matchers) if matchers else (), **given))
+async def names(harness: HistoryHarness, matchers: str = "", **given: Any) -> list[str]:
+    page = await harness.store.pages.find_alerts(
+        Search(parse_matchers(matchers) if matchers else (), **given)
+    )
     assert page.before is None
     return [each["labels"]["alertname"] for each in page.alerts]
 
 
-async def test_alerts_are_found_by_labels_fingerprint_source_and_status(desk: Desk) -> None:
-    await desk.post("Disk", "warning", instance="db-1")
-    await desk.post("Down", "critical", source="other", instance="db-2")
-    await desk.post("Down", "critical", Status.RESOLVED, source="other", instance="db-2")
-    await desk.post("Slow", "warning", instance="web-1", team="")
-    assert await names(desk) == ["Slow", "Down", "Disk"]
-    assert await names(desk, 'alertname="Disk"') == ["Disk"]
-    assert await names(desk, 'severity="warning"') == ["Slow", "Disk"]
-    assert await names(desk, 'severity="warning",instance=~"db-.*"') == ["Disk"]
-    assert await names(desk, 'cluster="eu-1",severity!="warning"') == ["Down"]
-    assert await names(desk, 'instance!~"db-.*"') == ["Slow"]
-    assert await names(desk, 'team=""') == ["Slow", "Down", "Disk"]
-    assert await names(desk, 'alertname="disk"') == []
-    assert await names(desk, fingerprint="f-Down") == ["Down"]
-    assert await names(desk, 'severity="warning"', fingerprint="f-Down") == []
-    assert await names(desk, source="other") == ["Down"]
-    assert await names(desk, status="firing") == ["Slow", "Disk"]
-    assert await names(desk, 'cluster="eu-1"', status="resolved") == ["Down"]
-    page = await desk.store.pages.find_alerts(Search(fingerprint="f-Down"))
+async def test_alerts_are_found_by_labels_fingerprint_source_and_status(harness: HistoryHarness) -> None:
+    await harness.post("Disk", "warning", instance="db-1")
+    await harness.post("Down", "critical", source="other", instance="db-2")
+    await harness.post("Down", "critical", Status.RESOLVED, source="other", instance="db-2")
+    await harness.post("Slow", "warning", instance="web-1", team="")
+    assert await names(harness) == ["Slow", "Down", "Disk"]
+    assert await names(harness, 'alertname="Disk"') == ["Disk"]
+    assert await names(harness, 'severity="warning"') == ["Slow", "Disk"]
+    assert await names(harness, 'severity="warning",instance=~"db-.*"') == ["Disk"]
+    assert await names(harness, 'cluster="eu-1",severity!="warning"') == ["Down"]
+    assert await names(harness, 'instance!~"db-.*"') == ["Slow"]
+    assert await names(harness, 'team=""') == ["Slow", "Down", "Disk"]
+    assert await names(harness, 'alertname="disk"') == []
+    assert await names(harness, fingerprint="f-Down") == ["Down"]
+    assert await names(harness, 'severity="warning"', fingerprint="f-Down") == []
+    assert await names(harness, source="other") == ["Down"]
+    assert await names(harness, status="firing") == ["Slow", "Disk"]
+    assert await names(harness, 'cluster="eu-1"', status="resolved") == ["Down"]
+    page = await harness.store.pages.find_alerts(Search(fingerprint="f-Down"))
     assert page.alerts[0]["annotations"] == {"summary": "Down is down"}
 
 
-async def test_the_pages_of_a_search_have_each_alert_once(desk: Desk) -> None:
+async def test_the_pages_of_a_search_have_each_alert_once(harness: HistoryHarness) -> None:
     for number in range(7):
-        await desk.post("Down", "critical", instance=f"n{number}")
+        await harness.post("Down", "critical", instance=f"n{number}")
     for search in (Search(), Search(parse_matchers('alertname="Down"')), Search(fingerprint="f-Down")):
         found: list[str] = []
         before: int | None = None
         for _ in range(4):
-            page = await desk.store.pages.find_alerts(search, before, limit=2)
+            page = await harness.store.pages.find_alerts(search, before, limit=2)
             found += [each["labels"]["instance"] for each in page.alerts]
             before = page.before
         assert before is None
@@ -366,32 +368,32 @@ async def test_the_pages_of_a_search_have_each_alert_once(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
-async def test_a_search_reads_a_bounded_number_of_alerts_a_page(desk: Desk) -> None:
+async def test_a_search_reads_a_bounded_number_of_alerts_a_page(harness: HistoryHarness) -> None:
     alerts = tuple(
         Alert("f", {"alertname": "Down", "instance": f"n{number}"}, {}, Status.FIRING, NIGHT)
         for number in range(2_500)
     )
     webhook = Webhook("r", "g", {}, "http://am", 0, alerts)
-    await desk.store.accept(webhook, "default", b"{}", desk.policy, desk.now)
+    await harness.store.accept(webhook, "default", b"{}", harness.policy, harness.now)
     for matchers in ('instance=~"n0|n1"', 'alertname="Down",instance=~"n0|n1"'):
         search, found, pages = Search(parse_matchers(matchers)), [], 0
-        page = await desk.store.pages.find_alerts(search)
+        page = await harness.store.pages.find_alerts(search)
         while True:
             pages += 1
             found += [each["labels"]["instance"] for each in page.alerts]
             if page.before is None:
                 break
-            page = await desk.store.pages.find_alerts(search, page.before)
+            page = await harness.store.pages.find_alerts(search, page.before)
         assert (sorted(found), pages) == (["n0", "n1"], 2)
 
 
-async def test_a_pruned_alert_is_found_only_after_it_fires_again(desk: Desk) -> None:
+async def test_a_pruned_alert_is_found_only_after_it_fires_again(harness: HistoryHarness) -> None:
     for status in Status:
-        await desk.post("Down", "critical", status)
-        await desk.post("Other", "critical")
-    desk.now += 40 * DAY
+        await harness.post("Down", "critical", status)
+        await harness.post("Other", "critical")
+    harness.now += 40 * DAY
     for _ in range(2):  # an alert is pruned once no row refers to it
-        [_ async for _ in desk.store.prune(Retention(), desk.now)]
-    assert await names(desk, 'cluster="eu-1"') == ["Other"]
-    await desk.post("Down", "critical")
-    assert await names(desk, 'cluster="eu-1"') == ["Down", "Other"]
+        [_ async for _ in harness.store.prune(Retention(), harness.now)]
+    assert await names(harness, 'cluster="eu-1"') == ["Other"]
+    await harness.post("Down", "critical")
+    assert await names(harness, 'cluster="eu-1"') == ["Down", "Other"]

@@ -39,7 +39,7 @@ def tables(path: Path) -> dict[str, list[str]]:
 
 
 def is_everywhere(_item: object, name: str | None, *_: object) -> bool:
-    """What finds a group by its key is not the same on all databases."""
+    """Return False for the index that finds a group by its key, because it differs between databases."""
     return name not in GROUPS
 
 

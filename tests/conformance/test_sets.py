@@ -1,4 +1,4 @@
-"""What a batch saves comes back as it was, by every key."""
+"""The rows that a batch saves are loaded unchanged, by every key."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from router.core.indexes import RowIndex, Table
 from router.core.release import MANY_MUTED
 from router.core.state import ID, State
 from router.store.backend import Backend
-from router.store.questions import QUESTIONS
+from router.store.queries import QUERIES
 from router.store.schema import metadata
 from router.store.sets import Sets
 from tests.conformance.filling import DESTINATIONS, TIMES, fill, ids
@@ -63,7 +63,7 @@ def in_postgresql(postgresql: Server) -> Iterator[Filled]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def saved(request: pytest.FixtureRequest) -> Filled:
-    """Read by many tests, written by none."""
+    """Return a filled database. Tests only read it."""
     found: Filled = request.getfixturevalue(f"in_{request.param}")
     return found
 
@@ -74,7 +74,7 @@ def cursor(connection: sa.Connection) -> Any:
 
 
 def keys(table: Table[Any], index: RowIndex, state: State) -> set[Any]:
-    """Of all sets that have rows, and of one that has none."""
+    """Return the keys of all sets that have rows, and of one that has none."""
     names = [table.columns.index(name) for name in index.columns]
     found = {tuple(row[name] for name in names) for row in getattr(state, table.name)}
     found = {each for each in found if None not in each}
@@ -120,8 +120,8 @@ def test_saved_rows_are_replaced_and_removed_rows_deleted(url: str) -> None:
         assert loaded.inhibitors.get((inhibitor.key, inhibitor.alert_id)) is None
 
 
-def test_rows_are_the_same_by_the_queries_of_the_ledger(saved: Filled) -> None:
-    """They are asked with another part of the driver."""
+def test_the_ledgers_queries_read_the_same_values(saved: Filled) -> None:
+    """These use another part of the driver."""
     for table in indexes.TABLES:
         found = saved.connection.execute(
             sa.select(*(metadata.tables[table.name].c[name] for name in table.columns))
@@ -166,13 +166,11 @@ ASKED: dict[str, list[Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("question", sorted(QUESTIONS))
-def test_each_question_has_the_same_answer_on_every_database(
-    question: str, in_sqlite: Filled, in_postgresql: Filled
+@pytest.mark.parametrize("query", sorted(QUERIES))
+def test_each_query_has_the_same_answer_on_every_database(
+    query: str, in_sqlite: Filled, in_postgresql: Filled
 ) -> None:
-    one, other = (
-        QUESTIONS[question](each.connection, ASKED[question]) for each in (in_sqlite, in_postgresql)
-    )
+    one, other = (QUERIES[query](each.connection, ASKED[query]) for each in (in_sqlite, in_postgresql))
     assert one == other
-    assert any(one.values()) or question in {MANY_MUTED, MANY_REPORTED}  # so many are not there
-    assert set(one) == set(ASKED[question])
+    assert any(one.values()) or query in {MANY_MUTED, MANY_REPORTED}  # so many are not there
+    assert set(one) == set(ASKED[query])

@@ -1,4 +1,4 @@
-"""A decision by the time that has passed gets the time since which there was no step."""
+"""Steps of the clock are detected, and decisions by passed time learn since when there was no step."""
 
 from dataclasses import dataclass, field
 
@@ -43,9 +43,7 @@ class NotingTimekeeping(Timekeeping):
 
 
 @dataclass
-class ClockHarness:
-    """A clock watch on a clock that the test moves."""
-
+class WatchHarness:
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOON))
     store: NotingTimekeeping = field(default_factory=NotingTimekeeping)
     restarts: int = 0
@@ -58,16 +56,16 @@ class ClockHarness:
         self.restarts += 1
 
 
-async def test_while_time_passes_nothing_begins_again() -> None:
-    harness = ClockHarness()
+async def test_without_a_step_no_timer_restarts() -> None:
+    harness = WatchHarness()
     for _ in range(100):
         assert await harness.steps.look() == NOON - HOUR
         harness.clock.advance(HOUR)
     assert (harness.store.steps, harness.restarts, len(harness.store.beats)) == ([], 0, 99)
 
 
-async def test_that_it_runs_is_noted_once_a_beat() -> None:
-    harness = ClockHarness()
+async def test_a_heartbeat_is_stored_once_in_each_interval() -> None:
+    harness = WatchHarness()
     for _ in range(10 * BEAT // SECOND):
         await harness.steps.look()
         harness.clock.advance(SECOND)
@@ -77,8 +75,8 @@ async def test_that_it_runs_is_noted_once_a_beat() -> None:
 @pytest.mark.parametrize(
     ("by", "back"), [(-400 * 24 * HOUR, True), (-2 * SECOND, True), (2 * MINUTE, False), (HOUR, False)]
 )
-async def test_a_step_in_either_direction_is_noticed_once(by: Millis, back: bool) -> None:
-    harness = ClockHarness()
+async def test_a_step_in_either_direction_is_detected_once(by: Millis, back: bool) -> None:
+    harness = WatchHarness()
     await harness.steps.look()
     harness.clock.advance(HOUR)
     harness.clock.step(by)
@@ -89,7 +87,7 @@ async def test_a_step_in_either_direction_is_noticed_once(by: Millis, back: bool
 
 @pytest.mark.parametrize("by", [-SECOND, -1, 1, 30 * SECOND, MINUTE])
 async def test_a_small_correction_is_no_step(by: Millis) -> None:
-    harness = ClockHarness()
+    harness = WatchHarness()
     for _ in range(5):
         assert await harness.steps.look() == NOON - HOUR
         harness.clock.step(by)
@@ -97,8 +95,8 @@ async def test_a_small_correction_is_no_step(by: Millis) -> None:
     assert harness.store.steps == []
 
 
-async def test_a_small_step_back_counts_though_the_clock_was_set_forward_before() -> None:
-    harness = ClockHarness()
+async def test_a_small_step_back_counts_after_a_correction_forward() -> None:
+    harness = WatchHarness()
     await harness.steps.look()
     for by in (30 * SECOND, -20 * SECOND):
         harness.clock.step(by)
@@ -106,9 +104,9 @@ async def test_a_small_step_back_counts_though_the_clock_was_set_forward_before(
     assert harness.store.steps == [(NOON + 10 * SECOND, True)]
 
 
-async def test_a_time_in_which_nothing_could_be_written_ends_nothing() -> None:
+async def test_after_a_time_without_writes_all_timers_restart() -> None:
     """No webhook was accepted meanwhile, so an alert whose repeats were refused has not ended."""
-    harness = ClockHarness()
+    harness = WatchHarness()
     await harness.steps.look()
     harness.store.writable = False
     for _ in range(3):
@@ -120,8 +118,8 @@ async def test_a_time_in_which_nothing_could_be_written_ends_nothing() -> None:
     assert (harness.store.steps, harness.restarts) == ([(NOON + 3 * HOUR, False)], 1)
 
 
-async def test_a_step_that_could_not_be_written_is_dealt_with_later() -> None:
-    harness = ClockHarness()
+async def test_a_step_that_could_not_be_stored_is_stored_later() -> None:
+    harness = WatchHarness()
     await harness.steps.look()
     harness.store.writable = False
     harness.clock.step(-HOUR)
@@ -133,8 +131,8 @@ async def test_a_step_that_could_not_be_written_is_dealt_with_later() -> None:
     assert harness.store.steps == [(NOON - HOUR + SECOND, True)]
 
 
-async def test_after_a_step_that_a_beat_finished_everybody_begins_again() -> None:
-    harness = ClockHarness()
+async def test_all_timers_restart_after_a_heartbeat_finishes_a_step() -> None:
+    harness = WatchHarness()
     await harness.steps.look()
     harness.store.finishes = True
     harness.clock.advance(BEAT)

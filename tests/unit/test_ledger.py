@@ -84,7 +84,7 @@ async def test_attempts_are_listed_by_outcome(store: Store, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--since", "soon"], "'soon' is no time; write it like '2026-11-20 22:41'"),
+        (["--since", "soon"], "'soon' is not a time; write it like '2026-11-20 22:41'"),
         (["--since", "2026-11-21", "--until", "2026-11-21"], "--since is not before --until; exchange them"),
         ([], "unable to open database file"),
     ],

@@ -17,7 +17,7 @@ def fail() -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "human"])
-def test_a_logged_error_has_its_place_and_no_local_variable(
+def test_a_logged_error_has_its_line_and_no_local_variable(
     form: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure(form, "info")
@@ -32,7 +32,7 @@ def test_a_logged_error_has_its_place_and_no_local_variable(
     assert "secret-of-nobody" not in output
 
 
-def test_json_lines_are_one_object_each_for_ours_and_for_libraries(
+def test_each_json_line_is_one_object_also_for_libraries(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     logs.configure("json", "info")

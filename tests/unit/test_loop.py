@@ -45,7 +45,9 @@ def test_a_connection_goes_to_a_name_or_an_address(
 
 @both_loops
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_a_closed_port_is_refused(loop: Callable[[], asyncio.AbstractEventLoop], host: str) -> None:
+def test_a_connection_to_a_closed_port_is_refused(
+    loop: Callable[[], asyncio.AbstractEventLoop], host: str
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         with (
@@ -56,7 +58,7 @@ def test_a_closed_port_is_refused(loop: Callable[[], asyncio.AbstractEventLoop],
 
 
 @both_loops
-def test_an_unknown_name_is_reported_as_unknown(
+def test_an_unknown_host_name_is_an_error_of_name_resolution(
     loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(*_: Any, **__: Any) -> None:
@@ -68,7 +70,7 @@ def test_an_unknown_name_is_reported_as_unknown(
 
 
 @both_loops
-def test_what_speaks_no_tls_is_an_error_of_tls(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+def test_a_server_without_tls_is_a_tls_error(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     with asyncio.Runner(loop_factory=loop) as runner, pytest.raises(ssl.SSLError):
         runner.run(_connected("localhost", ssl=ssl.create_default_context()))
 

@@ -50,7 +50,7 @@ def exposed(metrics: Metrics, *, count: int = 2) -> str:
     return metrics.expose([{"destination": SLACK, **busy}, {"destination": MAIL, **idle}], NOW).decode()
 
 
-def test_promtool_finds_nothing_to_say() -> None:
+def test_promtool_finds_no_fault() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is missing: install Debian's package prometheus")
@@ -65,9 +65,9 @@ ODD = pytest.mark.parametrize("odd", ["slack:C0", 'a "b" \\ c\nd', "ü 🙂", ""
 
 
 @ODD
-def test_the_text_is_that_of_the_client_library(odd: str) -> None:
+def test_the_text_equals_that_of_the_client_library(odd: str) -> None:
     metrics = used(Metrics())
-    for _ in range(2):  # what is kept of the first time is used the second time
+    for _ in range(2):  # the second time uses the lines that the first time kept
         metrics.delivery("slack", odd, "retry", odd)
         text = metrics.expose([], NOW).decode()
         expected = generate_latest(metrics.registry).decode()
@@ -76,7 +76,7 @@ def test_the_text_is_that_of_the_client_library(odd: str) -> None:
 
 
 @ODD
-def test_a_histogram_is_written_as_the_client_library_does(odd: str) -> None:
+def test_a_histogram_is_written_as_by_the_client_library(odd: str) -> None:
     registry, buckets = CollectorRegistry(), (0.001, 0.5, 2, 1_000_000)
     theirs = prometheus_client.Histogram("a_seconds", "A.", ("zone", "b"), buckets=buckets, registry=registry)
     ours = Histogram("a_seconds", "A.", ("zone", "b"), buckets)
@@ -140,14 +140,14 @@ def test_the_backlog_is_zero_if_nothing_waits_and_absent_if_unknown() -> None:
     assert "alert_router_backlog{" not in metrics.expose(None, NOW).decode()
 
 
-def test_lanes_are_shown_with_their_pace_their_dead_and_what_is_broken() -> None:
+def test_lanes_have_backlog_dead_letters_and_broken_state() -> None:
     lines = exposed(Metrics()).splitlines()
     for name, busy, idle in (("backlog_seconds", 3, 0), ("dead_letters", 4, 0), ("destination_broken", 1, 0)):
         assert f'alert_router_{name}{{destination="{SLACK}"}} {busy}.0' in lines
         assert f'alert_router_{name}{{destination="{MAIL}"}} {idle}.0' in lines
 
 
-def test_the_docs_name_metrics_that_there_are() -> None:
+def test_the_docs_name_only_existing_metrics() -> None:
     root = Path(__file__).parents[2]
     pages = [*root.glob("docs/*.md"), root / "README.md"]
     named = {name for page in pages for name in re.findall(r"\balert_router_\w+", page.read_text())}
@@ -177,7 +177,7 @@ def test_two_services_in_one_process_do_not_share_counts() -> None:
     assert "alert_router_quarantined_total 0.0" in exposed(other)
 
 
-def test_switched_off_every_method_is_there_and_nothing_is_kept() -> None:
+def test_switched_off_metrics_keep_nothing() -> None:
     metrics = used(Metrics(enabled=False))
     assert not metrics.enabled
     assert list(metrics.registry.collect()) == []

@@ -1,4 +1,4 @@
-"""Which servers are reached through which proxy, as Go's httpproxy has it, and what can't be meant."""
+"""Which servers are reached through which proxy, as in Go's httpproxy, and which settings are refused."""
 
 from collections.abc import Mapping
 
@@ -135,13 +135,13 @@ def test_the_settings_replace_the_environment() -> None:
     assert Network(proxies).proxy_for("https://b.example") is None
 
 
-def test_what_the_environment_gets_wrong_is_ignored_and_said() -> None:
+def test_wrong_variables_are_ignored_and_reported() -> None:
     environ = {"ALL_PROXY": "socks5://u:p4ss@x", "no_proxy": "10.0.0.0/99,b.example,c.example:0"}
     proxies, ignored = proxies_of(environ)
     assert proxies == Proxies(exceptions=(parse_exception("b.example"),))
     assert ignored == (
         "the entry '10.0.0.0/99' of no_proxy is ignored: it is no CIDR block",
-        "the entry 'c.example:0' of no_proxy is ignored: it has a port that can't be",
+        "the entry 'c.example:0' of no_proxy is ignored: it has an invalid port",
         "ALL_PROXY is ignored: it is no http:// or https:// address",
     )
 
@@ -151,7 +151,7 @@ def test_what_the_environment_gets_wrong_is_ignored_and_said() -> None:
     ["", "10.0.0.0/33", "10.0.0/8", "fd00::/129", "example.com/8", "http://a.example", "a b", "a.example:65536",
      "a.example:0", "10.0.0.999", "a*.example", "**", "[::1", "::g", "user@a.example"],
 )  # fmt: skip
-def test_an_exception_that_means_nothing_is_refused(entry: str) -> None:
+def test_an_invalid_exception_is_refused(entry: str) -> None:
     with pytest.raises(ValueError, match=r"; write (it like|one from)"):
         parse_exception(entry)
 
@@ -161,23 +161,23 @@ def test_an_exception_that_means_nothing_is_refused(entry: str) -> None:
     ["", "proxy.example", "socks5://proxy.example", "http://", "http://:3128", "http://a.example:0", "http://a:x",
      "http://a.example/path", "http://a.example?x", "http://a.example\nX: y", "http://[::1"],
 )  # fmt: skip
-def test_a_proxy_that_cannot_be_used_is_refused(url: str) -> None:
+def test_an_unusable_proxy_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="is no proxy that can be used"):
         check_proxy_url(url)
     assert check_proxy_url("https://u:p@[::1]:3128/")
 
 
 @pytest.mark.parametrize("url", ["", "nothing", "https://[::1", "https://a.example:x/", "ftp://a.example/"])
-def test_what_is_no_web_address_has_no_proxy(url: str) -> None:
+def test_an_address_that_is_not_of_the_web_has_no_proxy(url: str) -> None:
     assert network("").proxy_for(url) is None
 
 
-def test_an_empty_no_proxy_hides_no_other() -> None:
+def test_an_empty_no_proxy_does_not_hide_the_one_in_capitals() -> None:
     proxies, _ = proxies_of({"HTTPS_PROXY": HTTPS, "NO_PROXY": "x.example", "no_proxy": ""})
     assert Network(proxies).proxy_for("https://x.example/") is None
 
 
-def test_passwords_are_secrets_and_stand_in_no_repr() -> None:
+def test_passwords_are_secrets_and_no_repr_shows_them() -> None:
     settings = Network(proxies_of({}, proxy_url="http://u:p%40ss@x.example")[0])
     assert set(settings.secrets) == {"http://u:p%40ss@x.example", "p%40ss", "p@ss", "u:p@ss"}
     assert "t0ken" in Network(proxies_of({}, proxy_url="http://t0ken@x.example")[0]).secrets

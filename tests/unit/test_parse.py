@@ -1,4 +1,4 @@
-"""Bytes to a Webhook: whatever can be an alert becomes one."""
+"""Parsing bytes into a Webhook: every entry that may be an alert becomes one."""
 
 import json
 from collections.abc import Callable
@@ -28,13 +28,13 @@ def body(*alerts: Any, **fields: Any) -> bytes:
 
 
 def one(entry: dict[str, Any], **fields: Any) -> Alert:
-    """The only alert of a body with this entry."""
+    """Return the only alert of a body with this entry."""
     (alert,) = parse_webhook(body(entry, **fields)).alerts
     return alert
 
 
 def in_pieces(raw: bytes) -> tuple[Webhook, int]:
-    """What comes of it, and in how many pieces."""
+    """Return the result, and the number of pieces."""
     pieces, count = parse_in_pieces(raw, 2**50, ""), 0
     while True:
         try:
@@ -45,7 +45,7 @@ def in_pieces(raw: bytes) -> tuple[Webhook, int]:
 
 
 def either_way(raw: bytes, parsed: Callable[[bytes], Webhook]) -> Any:
-    """The webhook, or why it is none, without the place."""
+    """Return the webhook, or why the body is none, without the position."""
     try:
         webhook = parsed(raw)
     except ParseError as error:
@@ -60,7 +60,7 @@ def recorded() -> list[Any]:
 
 
 @pytest.mark.parametrize("path", recorded())
-def test_what_alertmanager_really_sends_is_read_whole(path: Path) -> None:
+def test_recorded_bodies_of_alertmanager_are_parsed_completely(path: Path) -> None:
     raw = json.loads(path.read_bytes())
     webhook = parse_webhook(path.read_bytes())
     assert webhook.oddities == ()
@@ -78,7 +78,7 @@ def test_what_alertmanager_really_sends_is_read_whole(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", recorded())
-def test_the_computed_fingerprint_is_prometheus_own(path: Path) -> None:
+def test_the_computed_fingerprint_equals_that_of_prometheus(path: Path) -> None:
     for entry in json.loads(path.read_bytes())["alerts"]:
         given_one = entry.pop("fingerprint")
         assert one(entry).fingerprint == given_one
@@ -108,14 +108,14 @@ def test_the_fingerprint_of_known_labels() -> None:
         ('{"alerts": []}'.encode("utf-16"), "not JSON"),
     ],
 )  # fmt: skip
-def test_what_is_no_webhook_is_refused_with_the_reason(raw: bytes, reason: str) -> None:
+def test_a_body_that_is_no_webhook_is_refused_with_the_reason(raw: bytes, reason: str) -> None:
     with pytest.raises(ParseError, match=reason):
         parse_webhook(raw)
 
 
 @pytest.mark.parametrize("field", ["labels", "startsAt", "fingerprint", "imageURL", "other"])
 @pytest.mark.parametrize("depth", [10, *range(300, 1_100, 20), 5_000])
-def test_nesting_of_any_depth_raises_nothing_but_a_parse_error(field: str, depth: int) -> None:
+def test_deep_nesting_raises_at_most_a_parse_error(field: str, depth: int) -> None:
     """How deep is too deep depends on the interpreter's stack."""
     nested = b"[" * depth + b"]" * depth
     with suppress(ParseError):
@@ -123,12 +123,12 @@ def test_nesting_of_any_depth_raises_nothing_but_a_parse_error(field: str, depth
 
 
 @pytest.mark.parametrize("alerts", [None, []])
-def test_no_alerts_is_an_empty_group(alerts: Any) -> None:
+def test_a_webhook_without_alerts_is_an_empty_group(alerts: Any) -> None:
     webhook = parse_webhook(json.dumps({"alerts": alerts, "receiver": None, "externalURL": None}).encode())
     assert webhook == Webhook("", webhook.group_key, {}, "", 0, ())
 
 
-def test_entries_that_are_no_objects_are_named_and_the_others_kept() -> None:
+def test_entries_that_are_no_objects_are_named_and_others_kept() -> None:
     webhook = parse_webhook(body({"labels": {"a": "1"}}, 7, None, {"labels": {"a": "2"}}, "x", True, []))
     assert [alert.labels["a"] for alert in webhook.alerts] == ["1", "2"]
     assert webhook.oddities == (
@@ -140,7 +140,7 @@ def test_entries_that_are_no_objects_are_named_and_the_others_kept() -> None:
     )
 
 
-def test_a_flood_of_strays_is_summed_up() -> None:
+def test_many_unusable_entries_are_summed_up() -> None:
     oddities = parse_webhook(body({}, *[0] * 1_000)).oddities
     assert len(oddities) == 21
     assert oddities[-1] == "and 980 more like these"
@@ -184,21 +184,21 @@ def test_nul_and_lone_surrogates_are_replaced_everywhere() -> None:
     assert webhook.group_labels == {good: good}
 
 
-def test_an_escaped_pair_of_surrogates_is_the_character_it_means() -> None:
+def test_an_escaped_surrogate_pair_is_one_character() -> None:
     assert one(json.loads(r'{"labels": {"a": "\ud83d\ude42"}}')).labels == {"a": "🙂"}
 
 
-def test_invalid_utf8_is_replaced_and_a_byte_order_mark_is_no_matter() -> None:
+def test_invalid_utf8_is_replaced_and_a_byte_order_mark_ignored() -> None:
     (alert,) = parse_webhook(b'\xef\xbb\xbf{"alerts": [{"labels": {"a": "\xff!"}}]}').alerts
     assert alert.labels == {"a": "\ufffd!"}
 
 
-def test_raw_control_characters_within_text_lose_no_alert() -> None:
+def test_an_alert_with_raw_control_characters_is_kept() -> None:
     (alert,) = parse_webhook(b'{"alerts": [{"annotations": {"a": "1\n2\t3\x004"}}]}').alerts
     assert alert.annotations == {"a": "1\n2\t3\ufffd4"}
 
 
-def test_of_duplicate_keys_the_last_one_counts() -> None:
+def test_the_last_of_duplicate_keys_counts() -> None:
     (alert,) = parse_webhook(b'{"alerts": 1, "alerts": [{"labels": {"a": "1", "a": "2"}}]}').alerts
     assert alert.labels == {"a": "2"}
 
@@ -212,7 +212,7 @@ def test_of_duplicate_keys_the_last_one_counts() -> None:
         ("inactive", "resolved"),
     ],
 )  # fmt: skip
-def test_any_word_for_a_status_is_understood_and_an_unknown_one_fires(status: Any, expected: str) -> None:
+def test_every_known_status_is_understood_and_an_unknown_one_fires(status: Any, expected: str) -> None:
     assert one({"status": status, "endsAt": END}, status="resolved").status == expected
 
 
@@ -227,7 +227,7 @@ def test_any_word_for_a_status_is_understood_and_an_unknown_one_fires(status: An
         ({}, {}, "firing"),
     ],
 )
-def test_a_missing_status_is_the_groups_then_by_the_end(
+def test_an_alert_without_status_has_the_groups_or_follows_its_end(
     entry: dict[str, Any], group: dict[str, Any], expected: str
 ) -> None:
     assert one(entry, **group).status == expected
@@ -269,7 +269,7 @@ def test_times(given_time: Any, expected: Millis | None) -> None:
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_numbers_that_are_none_are_no_times_and_no_counts(number: str) -> None:
+def test_nan_and_infinity_are_neither_times_nor_counts(number: str) -> None:
     webhook = parse_webhook(
         b'{"alerts": [{"startsAt": %s}], "truncatedAlerts": %s}' % ((number.encode(),) * 2)
     )
@@ -310,7 +310,7 @@ def test_alerts_without_labels_differ_by_content_not_status() -> None:
     assert one(ended).fingerprint == prints[0]
 
 
-def test_one_fingerprint_for_different_labels_is_several_alerts() -> None:
+def test_different_labels_are_different_alerts_despite_one_fingerprint() -> None:
     web, db, bare = {"labels": {"a": "web"}}, {"labels": {"a": "db"}}, {"annotations": {"x": "bare"}}
     alerts = parse_webhook(body(*({**each, "fingerprint": "same"} for each in (web, db, bare)))).alerts
     assert [each.fingerprint for each in alerts] == ["same"] * 3
@@ -318,7 +318,9 @@ def test_one_fingerprint_for_different_labels_is_several_alerts() -> None:
 
 
 @given(st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=3), st.text(), st.text())
-def test_an_alert_is_its_labels_in_every_body(labels: dict[str, str], given_one: str, other: str) -> None:
+def test_equal_labels_are_the_same_alert_in_every_body(
+    labels: dict[str, str], given_one: str, other: str
+) -> None:
     first = one({"labels": labels | {"a": "1"}, "fingerprint": given_one, "status": "firing"})
     end = one(
         {"labels": {"a": "1", "gone": ""} | labels | {"a": "1"}, "fingerprint": other, "status": "resolved"}
@@ -327,7 +329,7 @@ def test_an_alert_is_its_labels_in_every_body(labels: dict[str, str], given_one:
     assert first.identity != one({"labels": labels | {"a": "2"}, "fingerprint": given_one}).identity
 
 
-def test_names_and_values_of_labels_do_not_run_into_each_other() -> None:
+def test_the_identity_separates_names_and_values_of_labels() -> None:
     sets = [
         {"ab": "c"},
         {"a": "bc"},
@@ -345,7 +347,7 @@ def test_names_and_values_of_labels_do_not_run_into_each_other() -> None:
         (START, END, "resolved"),
     ],
 )
-def test_of_an_alert_given_twice_the_last_one_counts(
+def test_the_last_entry_of_an_alert_counts(
     firing_start: str | None, resolved_start: str | None, last: str
 ) -> None:
     labels = {"alertname": "A"}
@@ -360,7 +362,7 @@ def test_of_an_alert_given_twice_the_last_one_counts(
 @pytest.mark.parametrize(
     ("firing_start", "resolved_start"), [(None, None), (START, START), (None, START), (START, None)]
 )
-def test_of_a_contradiction_about_one_start_the_firing_counts(
+def test_of_two_entries_with_one_start_the_firing_one_counts(
     firing_start: str | None, resolved_start: str | None
 ) -> None:
     labels = {"alertname": "A"}
@@ -370,7 +372,7 @@ def test_of_a_contradiction_about_one_start_the_firing_counts(
         assert [each.status for each in parse_webhook(body(*order)).alerts] == ["firing"]
 
 
-def test_other_alerts_keep_their_order_when_one_is_given_twice() -> None:
+def test_a_repeated_entry_does_not_change_the_order_of_others() -> None:
     twice = {"labels": {"a": "2"}, "startsAt": START}
     webhook = parse_webhook(
         body({"labels": {"a": "1"}, "startsAt": END}, twice, {"labels": {"a": "3"}}, twice)
@@ -398,7 +400,7 @@ def test_a_missing_group_key_is_derived_from_the_group() -> None:
     ("truncated", "expected"),
     [(0, 0), (3, 3), ("3", 3), (None, 0), (-1, 0), ("many", 0), ([], 0), (10**30, 2**31 - 1)],
 )
-def test_the_count_of_hidden_alerts(truncated: Any, expected: int) -> None:
+def test_any_count_of_truncated_alerts_is_read(truncated: Any, expected: int) -> None:
     assert parse_webhook(body(truncatedAlerts=truncated)).truncated == expected
 
 
@@ -436,19 +438,19 @@ tops = st.sampled_from(
 
 @settings(deadline=None)
 @given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
-def test_any_bytes_are_a_webhook_or_a_parse_error(raw: bytes) -> None:
+def test_any_bytes_are_a_webhook_or_raise_a_parse_error(raw: bytes) -> None:
     with suppress(ParseError):
         assert isinstance(parse_webhook(raw), Webhook)
 
 
 @settings(deadline=None)
 @given(st.lists(entries | json_values, min_size=1), st.dictionaries(tops, json_values))
-def test_every_object_comes_out_as_its_alert_and_every_text_can_be_kept(
-    told: list[Any], top: dict[str, Any]
+def test_every_object_becomes_an_alert_whose_texts_can_be_stored(
+    listed: list[Any], top: dict[str, Any]
 ) -> None:
-    objects = [each for each in told if isinstance(each, dict)]
+    objects = [each for each in listed if isinstance(each, dict)]
     try:
-        webhook = parse_webhook(body(*told, **top))
+        webhook = parse_webhook(body(*listed, **top))
     except ParseError:
         assert not objects
         return
@@ -473,15 +475,17 @@ def test_every_object_comes_out_as_its_alert_and_every_text_can_be_kept(
     st.dictionaries(tops, json_values),
     st.sampled_from([None, 2]),
 )
-def test_in_pieces_comes_to_the_same(told: list[Any], top: dict[str, Any], indent: int | None) -> None:
-    raw = json.dumps({"alerts": told, **top}, indent=indent).encode()
+def test_parsing_in_pieces_gives_the_same_webhook(
+    listed: list[Any], top: dict[str, Any], indent: int | None
+) -> None:
+    raw = json.dumps({"alerts": listed, **top}, indent=indent).encode()
     assert either_way(raw, lambda raw: in_pieces(raw)[0]) == either_way(
         raw, lambda raw: parse_webhook(raw, 2**50)
     )
 
 
 @pytest.mark.parametrize("body", BODIES, ids=str)
-def test_every_odd_body_comes_to_the_same_in_pieces(body: Body) -> None:
+def test_parsing_an_odd_body_in_pieces_gives_the_same_result(body: Body) -> None:
     if not body.headers:
         raw = body.data
         assert either_way(raw, lambda raw: in_pieces(raw)[0]) == either_way(
@@ -490,7 +494,7 @@ def test_every_odd_body_comes_to_the_same_in_pieces(body: Body) -> None:
 
 
 @pytest.mark.parametrize("cut", ["{", "}", "[", "]", ",", ":", '"', " ", "1"])
-def test_json_with_a_sign_too_many_or_too_few_is_none_in_pieces_either(cut: str) -> None:
+def test_invalid_json_is_refused_in_pieces_too(cut: str) -> None:
     good = json.dumps({"status": "firing", "alerts": [{"labels": {"a": "1"}}, {"labels": {"a": "2"}}]})
     for at, sign in enumerate(good):
         for raw in (good[:at] + cut + good[at:], good[:at] + good[at + 1 :] if sign == cut else good):

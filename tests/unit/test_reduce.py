@@ -38,7 +38,7 @@ OLDER = pytest.mark.parametrize("starts_at", [1_000, 999, 1])
 @PEERS
 @OLDER
 @pytest.mark.parametrize("late", [0, 15 * SECOND, PEER_LAG - 1])
-def test_a_firing_that_is_not_newer_than_what_ended_just_now_is_a_doubt(
+def test_a_firing_not_newer_than_an_end_just_before_is_a_doubt(
     peer: str, starts_at: Millis, late: Millis
 ) -> None:
     changes, known = after(
@@ -50,7 +50,7 @@ def test_a_firing_that_is_not_newer_than_what_ended_just_now_is_a_doubt(
 
 
 @PEERS
-def test_another_report_of_a_doubt_makes_it_no_longer(peer: str) -> None:
+def test_another_report_of_a_doubt_does_not_prolong_it(peer: str) -> None:
     firing = ((alert(FIRING), peer, at) for at in (20, MINUTE, 4 * MINUTE))
     _, known = after((alert(FIRING), "a", 0), (alert(RESOLVED), "a", 10), *firing)
     assert known.doubt is not None
@@ -71,7 +71,9 @@ def test_another_end_contradicts_a_doubt(peer: str) -> None:
 
 @PEERS
 @pytest.mark.parametrize("earlier", [[], [(alert(FIRING), "b", 20)]])
-def test_a_newer_firing_is_no_doubt_and_ends_one(peer: str, earlier: list[tuple[Alert, str, Millis]]) -> None:
+def test_a_newer_firing_is_no_doubt_and_ends_a_doubt(
+    peer: str, earlier: list[tuple[Alert, str, Millis]]
+) -> None:
     changes, known = after(
         (alert(FIRING), "a", 0), (alert(RESOLVED), "a", 10), *earlier, (alert(FIRING, 1_001), peer, 30)
     )
@@ -81,14 +83,14 @@ def test_a_newer_firing_is_no_doubt_and_ends_one(peer: str, earlier: list[tuple[
 
 @PEERS
 @OLDER
-def test_a_firing_long_after_the_end_is_news_whatever_its_start(peer: str, starts_at: Millis) -> None:
+def test_a_firing_long_after_the_end_counts_whatever_its_start(peer: str, starts_at: Millis) -> None:
     changes, _ = after(
         (alert(FIRING), "a", 0), (alert(RESOLVED), "a", 10), (alert(FIRING, starts_at), peer, 10 + PEER_LAG)
     )
     assert changes[-1] is Change.FIRED
 
 
-def test_a_doubt_counts_when_it_is_certain() -> None:
+def test_a_doubtful_firing_counts_when_it_is_certain() -> None:
     _, known = after((alert(FIRING), "a", 0), (alert(RESOLVED), "a", 10), (alert(FIRING), "b", 20))
     assert known.doubt is not None
     change, after_it = reduce_alert(known, known.doubt.alert, "b", 30, certain=True)
@@ -114,7 +116,7 @@ def test_an_end_without_a_start_ends_the_episode_with_its_start() -> None:
     assert known.doubt is not None
 
 
-def test_a_clock_that_was_stepped_back_makes_no_doubt_longer_than_the_lag() -> None:
+def test_after_a_step_back_no_doubt_lasts_longer_than_the_lag() -> None:
     _, known = after(
         (alert(FIRING), "a", 0), (alert(RESOLVED), "a", HOUR), (alert(FIRING), "b", HOUR - MINUTE)
     )
@@ -125,14 +127,14 @@ def test_a_clock_that_was_stepped_back_makes_no_doubt_longer_than_the_lag() -> N
 
 
 @pytest.mark.parametrize("starts_at", [None, 500, 1_000, 2_000])
-def test_any_peer_can_report_a_concluded_end_as_firing(starts_at: Millis | None) -> None:
+def test_any_peer_can_contradict_an_end_that_no_sender_reported(starts_at: Millis | None) -> None:
     changes, _ = after(
         (alert(FIRING), "a", 0), (alert(RESOLVED), "", 10), (alert(FIRING, starts_at), "b", 20)
     )
     assert changes[-1] is Change.FIRED
 
 
-def test_a_late_resolve_confirms_a_concluded_end_and_allows_doubts() -> None:
+def test_a_late_resolve_confirms_an_end_and_allows_doubts() -> None:
     changes, known = after(
         (alert(FIRING), "a", 0),
         (alert(RESOLVED), "", 10),

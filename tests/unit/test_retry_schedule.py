@@ -21,6 +21,8 @@ def test_the_wait_grows_until_it_is_capped(count: int, chance: float) -> None:
 
 
 @given(attempts, chances, st.integers(0, 10 * MAX_PROVIDER_WAIT))
-def test_a_providers_wish_is_honoured_within_an_hour(count: int, chance: float, wish: int) -> None:
+def test_a_retry_waits_as_long_as_the_provider_asks_up_to_an_hour(
+    count: int, chance: float, wish: int
+) -> None:
     assert next_attempt(count, 0, chance, wish) >= min(wish, MAX_PROVIDER_WAIT)
     assert next_attempt(count, 0, chance, wish) <= max(MAX_WAIT, MAX_PROVIDER_WAIT)

@@ -1,4 +1,4 @@
-"""How fast calls may go: how many a window may have, and which calls need not wait."""
+"""Token buckets: how many calls a window of time may have, and which calls need not wait."""
 
 from fractions import Fraction
 
@@ -11,7 +11,7 @@ from router.model import HOUR, MINUTE, SECOND, Millis, Rate
 from tests.examples import examples
 
 rates = st.builds(Rate, st.integers(1, 10_000), st.sampled_from([SECOND, MINUTE, HOUR]), st.integers(1, 20))
-# The clock counts from the start of the machine; ten years and more.
+# The clock counts from the start of the machine, which may be more than ten years ago.
 moments = st.integers(0, 10**12)
 waits = st.lists(st.integers(0, 3 * SECOND), min_size=1, max_size=60)
 
@@ -38,7 +38,7 @@ def check_windows(found: list[Millis], rate: Rate) -> None:
             assert (then - at + 1) * rate.limit > (count - rate.burst) * rate.per
 
 
-@settings(deadline=None)  # how long it takes is the machine's business
+@settings(deadline=None)  # without a time limit, because the machine may be slow
 @given(rates, moments, waits)
 def test_no_window_holds_more_than_the_burst_and_the_rate_allow(
     rate: Rate, start: Millis, gaps: list[Millis]

@@ -158,7 +158,7 @@ async def test_the_ledger_answers_for_a_period_and_refuses_an_invalid_one(world:
         aiohttp.ClientSession() as session,
         session.get(f"{world.service.url}/api/v1/ledger?since=soon") as answer,
     ):
-        assert (answer.status, "'soon' is no time" in await answer.text()) == (400, True)
+        assert (answer.status, "'soon' is not a time" in await answer.text()) == (400, True)
 
 
 async def test_maintenance_continues_after_the_database_could_not_be_read(world: World) -> None:

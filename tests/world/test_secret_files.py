@@ -33,6 +33,22 @@ def with_token_file(rules: str) -> str:
     return rules.replace(f"token: {TOKEN}", "token: {file: secrets/slack}")
 
 
+def with_team(rules: str) -> str:
+    """The rules include the file of a team, which :func:`write_team` writes."""
+    mount = "  routes:\n    - {matchers: ['team=\"pay\"'], mount: pay}"
+    return f"include: teams/*.yaml\n{rules.replace('  routes:', mount, 1)}"
+
+
+def write_team(world: World) -> Path:
+    """Write the file of a team, whose routing key is in the file of secrets ``pay``."""
+    team = world.folder / "teams" / "pay.yaml"
+    team.parent.mkdir()
+    team.write_text(
+        "receivers: {oncall: [{pagerduty: {routing_key: {file: ../secrets/pay}, name: pay}}]}\nroute: {receiver: oncall}\n"
+    )
+    return team
+
+
 def write_secret(world: World, text: str, name: str = "slack") -> Path:
     """As tools do it: a new file takes the place of the old one."""
     path = world.folder / "secrets" / name
@@ -56,6 +72,14 @@ async def expect_message(world: World, name: str) -> None:
     await world.post(name, "critical")
     await world.slack.until(lambda: bool(world.slack.messages))
     world.slack.expect(Want("C0CRITICAL", (name,)))
+
+
+async def expect_page(world: World) -> None:
+    """An alert of the team is sent with its present routing key."""
+    await world.post("Down", "critical", team="pay")
+    await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
+    await world.at_rest()
+    assert world.pagerduty.accepted[0].body["routing_key"] == KEY
 
 
 @pytest.mark.parametrize("watch", [False, True])
@@ -110,31 +134,22 @@ async def test_a_rotation_hides_no_error_of_the_last_reload(world: World) -> Non
 async def test_half_edited_included_files_are_not_read_with_a_rotation(world: World, reloaded: bool) -> None:
     """If a reload has found them broken, their last good version gets the new secret, and the problem is still shown."""
 
-    def with_team(rules: str) -> str:
-        mount = "  routes:\n    - {matchers: ['team=\"pay\"'], mount: pay}"
-        return f"include: teams/*.yaml\n{with_token_file(rules).replace('  routes:', mount, 1)}"
+    def with_files(rules: str) -> str:
+        return with_team(with_token_file(rules))
 
-    key = f"{KEY[:-4]}beef"
     write_secret(world, TOKEN)
-    write_secret(world, key, "pay")
-    team = world.folder / "teams" / "pay.yaml"
-    team.parent.mkdir()
-    team.write_text(
-        "receivers: {oncall: [{pagerduty: {routing_key: {file: ../secrets/pay}, name: pay}}]}\nroute: {receiver: oncall}\n"
-    )
-    await world.start(with_team)
+    write_secret(world, f"{KEY[:-4]}beef", "pay")
+    team = write_team(world)
+    await world.start(with_files)
     team.write_text("route: [")
     (team.parent / "new.yaml").write_text("route: [")
     if reloaded:
-        await world.reload(with_team)
+        await world.reload(with_files)
     before = (await world.get("/status"))["config"]["fragments"]
     await until_changed(world, LOADED, lambda: write_secret(world, KEY, "pay"))
     assert (await world.get("/status"))["config"]["fragments"] == before
     assert [each["name"] for each in before] == (["new", "pay"] if reloaded else ["pay"])
-    await world.post("Down", "critical", team="pay")
-    await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
-    await world.at_rest()
-    assert world.pagerduty.accepted[0].body["routing_key"] == KEY
+    await expect_page(world)
 
 
 @pytest.mark.parametrize(("text", "problem"), [(None, "can't be read"), ("", "is empty")])
@@ -231,26 +246,15 @@ async def test_a_rotation_during_a_full_load_is_noticed(
 
 async def test_a_secret_newer_than_the_kept_one_is_loaded_after_a_restart(world: World) -> None:
     """The team's file is broken at the start, so its last good version is used, with the secrets that it had then."""
-
-    def with_team(rules: str) -> str:
-        mount = "  routes:\n    - {matchers: ['team=\"pay\"'], mount: pay}"
-        return f"include: teams/*.yaml\n{rules.replace('  routes:', mount, 1)}"
-
     write_secret(world, f"{KEY[:-4]}beef", "pay")
-    team = world.folder / "teams" / "pay.yaml"
-    team.parent.mkdir()
-    team.write_text(
-        "receivers: {oncall: [{pagerduty: {routing_key: {file: ../secrets/pay}, name: pay}}]}\nroute: {receiver: oncall}\n"
-    )
+    team = write_team(world)
     await world.start(with_team)
     await world.stop()
     write_secret(world, KEY, "pay")
     team.write_text("route: [")
     await world.start(with_team)
     await until_changed(world, LOADED, lambda: None)
-    await world.post("Down", "critical", team="pay")
-    await world.pagerduty.until(lambda: bool(world.pagerduty.accepted))
-    assert world.pagerduty.accepted[0].body["routing_key"] == KEY
+    await expect_page(world)
     loaded = await metric_value(world, LOADED)
     for _ in range(2):
         world.clock.advance(SECRETS_EVERY)
@@ -284,6 +288,51 @@ async def test_a_failed_load_of_secrets_is_repeated_until_it_succeeds(
     await until_changed(world, SUCCESS, lambda: None)
     assert (await world.get("/status"))["config"]["error"] is None
     await expect_message(world, "Down")
+
+
+@pytest.mark.parametrize("text", [None, ""])
+async def test_an_included_file_is_used_when_its_secret_appears(world: World, text: str | None) -> None:
+    """The secret was missing or empty at the start, and there is no last good version of the included file."""
+    if text is not None:
+        write_secret(world, text, "pay")
+    write_team(world)
+    await world.start(with_team)
+    assert (await world.get("/status"))["config"]["fragments"][0]["state"] == "left out"
+    await until_changed(world, LOADED, lambda: write_secret(world, KEY, "pay"))
+    assert (await world.get("/status"))["config"]["fragments"][0]["state"] == "loaded"
+    await expect_page(world)
+
+
+@pytest.mark.parametrize("was_good", [False, True])
+async def test_an_unreadable_secret_of_an_included_file_is_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, was_good: bool
+) -> None:
+    """It becomes readable without a change of the file. Until then, nothing is loaded."""
+    read, is_readable = Path.read_bytes, was_good
+
+    def failing(path: Path) -> bytes:
+        if path.name == "pay" and not is_readable:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    write_secret(world, f"{KEY[:-4]}beef" if was_good else KEY, "pay")
+    write_team(world)
+    await world.start(with_team)
+    if was_good:
+        is_readable = False
+        await until_changed(world, LOADED, lambda: write_secret(world, KEY, "pay"))
+    fragment = (await world.get("/status"))["config"]["fragments"][0]
+    assert fragment["state"] == ("last good version" if was_good else "left out")
+    loaded = await metric_value(world, LOADED)
+    for _ in range(2):
+        world.clock.advance(SECRETS_EVERY)
+        await world.at_rest()
+    assert await metric_value(world, LOADED) == loaded
+    is_readable = True
+    await until_changed(world, LOADED, lambda: None)
+    assert (await world.get("/status"))["config"]["fragments"][0]["state"] == "loaded"
+    await expect_page(world)
 
 
 async def test_other_permissions_are_a_change(tmp_path: Path) -> None:

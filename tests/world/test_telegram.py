@@ -44,6 +44,18 @@ async def test_group_fires_changes_and_ends_in_one_message(world: World) -> None
         assert len(telegram.calls) == 5
 
 
+async def test_edits_count_against_the_limit_of_a_group(world: World) -> None:
+    """Fifteen messages and then their ends are 45 calls: posts, edits, replies. Telegram allows 20 in a minute."""
+    async with FakeTelegram(seconds=lambda: world.clock.now() / 1000) as telegram:
+        await world.start(with_telegram(telegram))
+        for status in ("firing", "resolved"):
+            for number in range(15):
+                await post(world, f"g{number}", alert(f"Down{number}", "critical", status))
+            await settled(world)
+        assert len(telegram.calls) == 45
+        assert telegram.refusals == []
+
+
 async def test_storm_is_one_message_that_names_every_group(world: World) -> None:
     async with FakeTelegram(seconds=lambda: world.clock.now() / 1000) as telegram:
         await world.start(with_telegram(telegram))

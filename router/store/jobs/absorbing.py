@@ -16,7 +16,7 @@ Position = tuple[int, int]
 """The urgency and the id of the last conversation that was handled. Storms absorb conversations in this order."""
 FIRST_POSITION: Position = (-1, -1)
 CONVERSATIONS_PER_LOOK = 2_000
-"""How many conversations one job finds: more than a message has room for, as a rule."""
+"""How many conversations one job finds. In most cases, that is more than a message has space for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Recheck(PieceJob):
 class Absorb(PieceJob):
     """Makes a storm's message absorb the first of these conversations.
 
-    Returns the absorbed ones, the room that is left in the message, and how many conversations it handled; 0: the first
+    Returns the absorbed ones, the space that is left in the message, and how many conversations it handled; 0: the first
     one is too large for one batch.
     """
 
@@ -77,7 +77,7 @@ class Absorb(PieceJob):
 class BuildStormView(BaseJob):
     """Builds what a storm's message shows. Returns None if it has nothing to show after all.
 
-    :param full: the message has no room for more lines
+    :param full: the message has no space for more lines
     """
 
     storm: ClaimedDelivery

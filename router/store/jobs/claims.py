@@ -116,25 +116,27 @@ class Claim:
             plan = storms.plan_claim(state, key, limits, surge, self.policy, self.now)
             if plan.work is not None:
                 return Claimed((plan.work,))
-        found = self._apart(state, plan.share)
+        found = self._claim_separate(state, plan.share)
         if not isinstance(found, Claimed) or found.idle is None or plan.share == NO_STORM:
             return found
         # What becomes due may get a message of its own, or may be news for the storm's message.
         following, _ = state.ask("next time", (key, self.now))
-        until = _first(found.idle.until, following)
+        until = _earliest(found.idle.until, following)
         if plan.waits:
             # While the storm's message waits, the lane looks for conversations with their own messages at most once a second.
-            until = _first(plan.not_before, None if until is None else max(until, self.now + SECOND))
+            until = _earliest(plan.not_before, None if until is None else max(until, self.now + SECOND))
         return Claimed(found.works, Idle(until, found.idle.failing or plan.failing))
 
-    def _apart(self, state: State, share: Share) -> Claimed | ClaimAgain | LargeConversation | LargeDigest:
-        """Claim conversations that get messages of their own, not the storm's."""
+    def _claim_separate(
+        self, state: State, share: Share
+    ) -> Claimed | ClaimAgain | LargeConversation | LargeDigest:
+        """Claim conversations that get messages of their own, separate from the storm's."""
         permit, now, since = self.permit, self.now, len(state.journal)
         destination, key = permit.destination, permit.destination.key
         due_by = now - permit.overdue
         limit = max(_CANDIDATES, permit.count)
         ids, until = state.ask("next due", (key, now, due_by, share, permit.others_first, limit))
-        quiet = _says_all_quiet(destination)
+        quiet = _sends_empty_digests(destination)
         scope = digests.scope_of(destination, self.policy)
         state.conversations.want("id", ids)
         state.ready()
@@ -156,7 +158,7 @@ class Claim:
             if work is not None:
                 works.append(work)
         if works:
-            until = _first(
+            until = _earliest(
                 until,
                 next_of_changed(state, key, since),
                 *(state.conversations[row.id].next_at for row in some),
@@ -168,11 +170,11 @@ class Claim:
         return Claimed((), Idle(*state.ask("next time", (key, now))))
 
 
-def _first(*times: Millis | None) -> Millis | None:
+def _earliest(*times: Millis | None) -> Millis | None:
     return min((at for at in times if at is not None), default=None)
 
 
-def _says_all_quiet(destination: Destination) -> bool:
+def _sends_empty_digests(destination: Destination) -> bool:
     return destination.digest and destination.options.empty == "all-quiet"
 
 
@@ -213,7 +215,7 @@ class StartDigest(BaseJob):
             state.members.want("conversation", (self.work.id,))
 
     def run(self, state: State) -> ClaimedDelivery | None:
-        quiet = _says_all_quiet(self.destination)
+        quiet = _sends_empty_digests(self.destination)
         return claims.start_report(state, self.work, self.policy, self.now, quiet=quiet)
 
 

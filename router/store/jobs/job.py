@@ -44,7 +44,7 @@ class BaseJob:
         return 1
 
     def want(self, state: State) -> None:
-        """Name no rows: the job finds out while it runs."""
+        """Name no rows: the job finds out which it needs while it runs."""
 
 
 class PieceJob(BaseJob):

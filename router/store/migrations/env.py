@@ -1,7 +1,7 @@
-"""Alembic's entry: migrates over the connection that the store hands in.
+"""Alembic's entry point: runs the migrations on the connection that the store provides.
 
-A migration runs on every database: write it with Alembic's operations, or in SQL that all of them take. Those up to
-0010 run on SQLite only. No database of another kind is older.
+A migration runs on every kind of database: write it with Alembic's operations, or in SQL that all of them accept. The
+migrations up to 0010 run on SQLite only, because no PostgreSQL database is older than that.
 """
 
 from alembic import context

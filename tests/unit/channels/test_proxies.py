@@ -11,11 +11,11 @@ from urllib.parse import quote, unquote
 import pytest
 from yarl import URL
 
+from router.alertmanager_client import AlertmanagerClient
 from router.channels import REGISTRY
 from router.channels.email import EmailChannel, EmailOptions, EmailSettings
 from router.model import MINUTE, Alertmanager, Broken, Delivered, Outcome, Retry
 from router.network import Network, Proxies, parse_exception
-from router.reconcile import ask_peers
 from tests.unit.channels.rigs import ChannelRig, channels_with, rig_of
 from tests.unit.channels.talk import NOW, TEMPLATES, conversation, destination
 from tests.world.fake_anything import Anything, fall_silent, http
@@ -236,11 +236,12 @@ async def test_alertmanager_is_asked_through_the_proxy(name: str, provider: Anyt
     provider.speak = http(200, b"[]")
     peers = Alertmanager((url,), MINUTE, MINUTE, None, None, None)
     async with FakeProxy(provider.address) as proxy:
-        answers = await ask_peers(peers, NOW, through(proxy.url, authority=authority))
-        assert answers.peers == {url}
+        network = through(proxy.url, authority=authority)
+        client = AlertmanagerClient(lambda: network)
+        assert (await client.ask(peers, NOW)).peers == {url}
         assert proxy.asked == [Asked("CONNECT", SERVER)]
-        untrusted = await ask_peers(peers, NOW, through(proxy.url))
-        assert untrusted.unanswered == {url: "connection failed"}
-        direct = await ask_peers(peers, NOW, through(proxy.url, "proxied.example", authority=authority))
-        assert direct.unanswered == {url: "connection failed"}
+        network = through(proxy.url)
+        assert (await client.ask(peers, NOW)).unanswered == {url: "connection failed"}
+        network = through(proxy.url, "proxied.example", authority=authority)
+        assert (await client.ask(peers, NOW)).unanswered == {url: "connection failed"}
         assert len(proxy.asked) == 2

@@ -576,7 +576,7 @@ def test_import_takes_the_global_token_and_address() -> None:
     )
     assert section.api_url == "https://telegram.example"
     assert "disable_notifications has no counterpart" in notes
-    assert "telegram_bot_token stands here in clear" in notes
+    assert "telegram_bot_token is written here in plain text" in notes
 
 
 def test_import_asks_for_a_chat_in_a_file() -> None:

@@ -1,4 +1,4 @@
-"""Runs commands for tests, and rules to run them with."""
+"""Runs commands for tests, with sample rules."""
 
 from pathlib import Path
 
@@ -12,5 +12,5 @@ GOOD = "receivers: {nobody: []}\nroute: {receiver: nobody}\n"
 
 
 def run(*arguments: str, given: str = "", **environ: str) -> Result:
-    """:param given: standard input. :param environ: variables that are set beside those of the process"""
+    """Run a command. :param given: standard input :param environ: variables that are set in addition to those of the process"""
     return CliRunner().invoke(main, arguments, input=given, env=environ)

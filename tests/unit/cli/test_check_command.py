@@ -1,4 +1,4 @@
-"""``alert-router check``: findings, exit codes, and no secret in either."""
+"""``alert-router check``: findings and exit codes; no output has a secret."""
 
 import json
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_check_as_json_has_position_and_kind(tmp_path: Path) -> None:
 
 
 def test_check_needs_no_credentials_and_serve_does(tmp_path: Path) -> None:
-    """The rules of the repository have all of theirs in the environment."""
+    """The rules of the repository read all their credentials from the environment."""
     assert run("check", "--config", str(ROOT / "routes.yaml")).exit_code == 0
     result = run(
         "serve", "--config", str(ROOT / "routes.yaml"), "--database", f"sqlite:///{tmp_path}/router.db"

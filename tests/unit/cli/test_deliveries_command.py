@@ -1,4 +1,4 @@
-"""``alert-router deliveries``, asked of a service that answers as the router's API does."""
+"""``alert-router deliveries``, with a fake service that answers as the router's API does."""
 
 import json
 import threading
@@ -22,7 +22,7 @@ DEAD_LETTER = {
 
 
 class Service(BaseHTTPRequestHandler):
-    """Knows one delivery and the dead letters 3 and 4; its Slack channel is still broken."""
+    """Has one delivery and the dead letters 3 and 4; its Slack channel is still broken."""
 
     def do_GET(self) -> None:
         found = {
@@ -92,7 +92,7 @@ def test_dead_letters_are_settled_by_number_or_all(url: str, action: str, status
     assert deliveries(url, action, "3", "--all").exit_code == 2
 
 
-def test_what_was_settled_is_printed_if_a_later_one_fails(url: str) -> None:
+def test_settled_dead_letters_are_printed_if_a_later_one_fails(url: str) -> None:
     result = deliveries(url, "retry", "3", "5", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout) == [{"id": 3, "status": "to be tried again"}]

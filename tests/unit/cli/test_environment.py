@@ -48,7 +48,7 @@ def test_a_variable_that_no_option_reads_is_named(name: str, words: str, command
     ],
 )  # fmt: skip
 def test_other_variables_give_no_warning(tmp_path: Path, name: str) -> None:
-    """Options', other programs', and those that Kubernetes sets for a service named alert-router."""
+    """Variables of options, of other programs, and those that Kubernetes sets for a service named alert-router."""
     (tmp_path / "routes.yaml").write_text(GOOD)
     value = str(tmp_path / "routes.yaml") if name.endswith("CONFIG") else "127.0.0.1:1"
     result = run("ledger", "--database", "nonsense", **{name: value})
@@ -91,9 +91,9 @@ def test_a_port_alone_is_loopback_and_a_colon_all_interfaces(text: str, address:
         "a b:80",
     ],
 )
-def test_what_is_no_address_is_wrong_usage(text: str) -> None:
+def test_an_invalid_address_is_wrong_usage(text: str) -> None:
     result = run("serve", "--listen", text)
-    assert (result.exit_code, "is no address; write it like 127.0.0.1:9099" in result.output) == (2, True)
+    assert (result.exit_code, "is not an address; write it like 127.0.0.1:9099" in result.output) == (2, True)
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-1"])

@@ -1,4 +1,4 @@
-"""``alert-router explain``: where alerts come from, what is printed, and what is an error."""
+"""``alert-router explain``: its sources of alerts, its output, and its errors."""
 
 import json
 from pathlib import Path
@@ -39,11 +39,11 @@ def test_explain_reads_firing_alerts_and_lines(tmp_path: Path) -> None:
     [
         ([], 2, "give labels, or --webhook, or --alert, or --jsonl"),
         (["a=b", "--jsonl"], 2, "give labels, or --webhook, or --alert, or --jsonl"),
-        (["a!=b"], 1, "'a!=b' is no label; an alert has a value: write a=…"),
+        (["a!=b"], 1, "'a!=b' is not a label; an alert has a value: write a=…"),
         (["a=b", "--at", "9999-12-31"], 1, "'9999-12-31' is too far away"),
         (["a=b", "--at", "0001-01-01"], 1, "'0001-01-01' is too far away"),
         (["--alert", "f00d", "--database", "nonsense"], 1, "--database is no URL"),
-        (["a=b", "--at", "soon"], 1, "'soon' is no time; write it like '2026-11-20 22:41'"),
+        (["a=b", "--at", "soon"], 1, "'soon' is not a time; write it like '2026-11-20 22:41'"),
         (
             ["--alert", "f00d", "--database", "sqlite:////nowhere/router.db"],
             1,
@@ -51,7 +51,7 @@ def test_explain_reads_firing_alerts_and_lines(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_explain_names_what_is_wrong_with_the_question(arguments: list[str], code: int, words: str) -> None:
+def test_explain_names_what_is_wrong_with_its_input(arguments: list[str], code: int, words: str) -> None:
     result = run("explain", "--config", str(ROOT / "routes.yaml"), *arguments)
     assert (result.exit_code, words in result.output) == (code, True)
 
@@ -82,7 +82,7 @@ def test_explain_escapes_control_characters(tmp_path: Path) -> None:
     assert result.output.splitlines()[0] == "\\x1b[2J\\nDown{}"
 
 
-def test_explain_goes_on_after_a_line_that_is_no_alert() -> None:
+def test_explain_continues_after_a_line_that_is_not_an_alert() -> None:
     lines = ["[" * 100_000, '{"a": "\\ud800"}', '{"labels": {"a": "b"}, "at": "9999-12-31"}', '{"a": "true"}']
     result = run("explain", "--config", str(ROOT / "routes.yaml"), "--jsonl", given="\n".join(lines) + "\n")
     *bad, good = map(json.loads, result.stdout.splitlines())
@@ -94,14 +94,14 @@ def test_explain_goes_on_after_a_line_that_is_no_alert() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ('{"labels": {"a": "b"}, "at": 5}', "5 is no time; write it like"),
-        ('{"labels": {"a": "b"}, "at": ""}', "'' is no time; write it like"),
-        ('{"labels": {"a": "b"}, "at": ["x"]}', "a list is no time; write it like"),
+        ('{"labels": {"a": "b"}, "at": 5}', "5 is not a time; write it like"),
+        ('{"labels": {"a": "b"}, "at": ""}', "'' is not a time; write it like"),
+        ('{"labels": {"a": "b"}, "at": ["x"]}', "a list is not a time; write it like"),
         ('{"labels": {"a": "b"}, "att": "5"}', "unknown key 'att'; did you mean 'at'?"),
-        ('{"labels": {"a": 5}}', "the label 'a' is 5, and not text; put it in quotes"),
-        ('{"a": true}', "the label 'a' is true, and not text; put it in quotes"),
+        ('{"labels": {"a": 5}}', "the label 'a' is 5, not text; put it in quotes"),
+        ('{"a": true}', "the label 'a' is true, not text; put it in quotes"),
         ('{"labels": ["a"]}', "an alert is a mapping of label names to values"),
-        ('{"labels": {}, "firing": 5}', "it is no list of alerts; write a list of label maps"),
+        ('{"labels": {}, "firing": 5}', "it is not a list of alerts; write a list of label maps"),
         (
             '{"labels": {}, "firing": [{"labels": {}, "lables": {}}]}',
             "unknown key 'lables'; did you mean 'labels'?",
@@ -110,19 +110,19 @@ def test_explain_goes_on_after_a_line_that_is_no_alert() -> None:
         ("nothing", "it is not JSON: expecting value at character 1"),
     ],
 )
-def test_a_line_that_is_no_alert_gets_an_error_in_words(line: str, words: str) -> None:
+def test_a_line_that_is_not_an_alert_gets_an_error_in_words(line: str, words: str) -> None:
     result = run("explain", "--config", str(ROOT / "routes.yaml"), "--jsonl", given=f"{line}\n")
     assert json.loads(result.stdout)["error"].startswith(words)
 
 
-def test_a_label_that_is_no_utf8_is_an_error() -> None:
+def test_a_label_that_is_not_utf8_is_an_error() -> None:
     result = run("explain", "--config", str(ROOT / "routes.yaml"), "alertname=a\udcff")
-    assert "a label is no text" in result.output
+    assert "a label is not text" in result.output
     assert isinstance(result.exception, SystemExit)
 
 
 def test_firing_alerts_are_read_as_text(tmp_path: Path) -> None:
-    """YAML, and no numbers made of it: 1.10 is a label's text."""
+    """They are YAML, but numbers stay text: a label may be 1.10."""
     file = tmp_path / "firing.yaml"
     file.write_text("- {alertname: Down, version: 1.10, severity: critical, cluster: 010}\n")
     alert = ["alertname=Down", "cluster=010", "severity=warning"]

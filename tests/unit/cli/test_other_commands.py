@@ -9,7 +9,7 @@ import pytest
 from tests.unit.cli.commands import GOOD, ROOT, run
 
 
-def test_a_wanted_send_fails_where_nothing_is_sent(tmp_path: Path) -> None:
+def test_an_expected_send_fails_if_nothing_is_sent(tmp_path: Path) -> None:
     (tmp_path / "routes.yaml").write_text(GOOD)
     file = tmp_path / "routes.test.yaml"
     file.write_text("tests: [{name: t, at: 2026-11-20 22:41, alerts: [{labels: {a: b}, decisions: send}]}]\n")
@@ -47,9 +47,9 @@ def test_a_failed_test_is_shown_as_a_diff(tmp_path: Path) -> None:
         ("tests: []", ":1:8: tests is empty"),
         (
             "tests: [{name: x, at: noon, alerts: [{labels: {a: b}, decisions: hold}]}]",
-            ":1:23: at: 'noon' is no time",
+            ":1:23: at: 'noon' is not a time",
         ),
-        ("tests: [{name: x, at: 2026-11-20 10:00, alerts: [{labels: {a: b}}]}]", "nothing is wanted of it"),
+        ("tests: [{name: x, at: 2026-11-20 10:00, alerts: [{labels: {a: b}}]}]", "the test expects nothing"),
         (
             "tests: [{name: x, at: 2026-11-20 10:00, alerts: [{labels: 7, decisions: hold}]}]",
             "an alert is a mapping",
@@ -69,7 +69,7 @@ def test_a_failed_test_is_shown_as_a_diff(tmp_path: Path) -> None:
         ),
         (
             "tests: [{name: [x], at: [5], alerts: [{labels: {a: [b]}, opens: soon}]}]",
-            ":1:25: at: a list is no time; write it like",
+            ":1:25: at: a list is not a time; write it like",
         ),
         ("tests: [{name: x, at: 5, alerts: [{labels: {a: [b]}}]}]", ":1:48: a is not text; write"),
         (
@@ -79,7 +79,7 @@ def test_a_failed_test_is_shown_as_a_diff(tmp_path: Path) -> None:
         ("rules: [x]", ":1:8: rules is not text; write one word or text here"),
         (
             "{rules: nowhere.yaml, tests: [{name: 1, at: soon, alerts: []}]}",
-            ":1:45: at: 'soon' is no time; write it like",
+            ":1:45: at: 'soon' is not a time; write it like",
         ),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_mistake_in_a_file_of_tests_has_its_position(tmp_path: Path, text: str
 def test_rules_without_tests_are_an_error_with_advice(tmp_path: Path) -> None:
     (tmp_path / "routes.yaml").write_text(GOOD)
     result = run("test", "--config", str(tmp_path / "routes.yaml"))
-    assert (result.exit_code, "write routes.test.yaml beside it" in result.output) == (1, True)
+    assert (result.exit_code, "write routes.test.yaml in the same folder" in result.output) == (1, True)
 
 
 def test_schedule_draws_the_days_asked_for() -> None:

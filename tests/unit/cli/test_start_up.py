@@ -1,4 +1,4 @@
-"""What a command imports: most of its time goes into that."""
+"""The modules that each command imports: imports take most of its time."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What `check` claims without an alert holds for every alert."""
+"""The conclusions that `check` draws without an alert are true for every alert."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,9 +31,7 @@ def asked(labels: dict[str, str]) -> dict[str, str]:
 
 @given(st.lists(_matchers, max_size=4), _matchers)
 @examples(150)
-def test_what_is_impossible_never_happens_and_what_follows_always_does(
-    matchers: list[Matcher], another: Matcher
-) -> None:
+def test_impossible_never_happens_and_implied_always_does(matchers: list[Matcher], another: Matcher) -> None:
     conditions = Conditions(matchers, SEVERITY)
     meeting = [labels for labels in ALERTS if all(each.matches(labels) for each in matchers)]
     if conditions.impossible_label is not None:
@@ -44,7 +42,7 @@ def test_what_is_impossible_never_happens_and_what_follows_always_does(
 
 @given(st.lists(_routes, min_size=2, max_size=6))
 @examples(150)
-def test_a_route_that_is_said_to_be_shadowed_never_takes_an_alert(routes: list[Route]) -> None:
+def test_a_route_reported_as_shadowed_never_takes_an_alert(routes: list[Route]) -> None:
     root = Route("route", "team", routes=tuple(routes))
     siblings = Siblings(routes, SEVERITY)
     taken = {id(route) for labels in ALERTS for route in root.matching(asked(labels))}
@@ -56,8 +54,8 @@ def test_a_route_that_is_said_to_be_shadowed_never_takes_an_alert(routes: list[R
 
 @given(st.lists(_routes, min_size=2, max_size=8))
 @examples(150)
-def test_no_route_that_one_earlier_one_shadows_is_overlooked(routes: list[Route]) -> None:
-    """The first that takes all is found without asking each."""
+def test_every_route_shadowed_by_one_earlier_route_is_found(routes: list[Route]) -> None:
+    """The first route that takes all alerts is found without comparing each route."""
     siblings = Siblings(routes, SEVERITY)
     for number, route in enumerate(routes):
         conditions = Conditions(route.conditions, SEVERITY)

@@ -1,4 +1,4 @@
-"""routes.yaml as a whole: what is given, and what comes of it."""
+"""routes.yaml as a whole: the loaded configuration has what the file says."""
 
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def test_no_secret_shows_in_what_is_printed_of_a_config(config: Config) -> None:
     assert all("secret" not in key for key in config.policy.destinations)
 
 
-def test_the_policy_out_of_the_box_needs_nothing_in_a_preview() -> None:
+def test_the_shipped_policy_needs_no_credentials_in_a_preview() -> None:
     config = load(ROOT / "routes.yaml", environ={}, now=NOW, preview=True)
     assert set(config.settings) == {spec.section for spec in REGISTRY.values()}
 
@@ -121,13 +121,13 @@ def test_the_office_is_closed_on_a_holiday(config: Config) -> None:
     assert hours.next_opening(christmas_eve) == monday
 
 
-def test_the_rules_fingerprint_follows_the_rules_and_no_secret(config: Config, tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_the_rules_and_not_on_secrets(config: Config, tmp_path: Path) -> None:
     same = read(DESIGN, tmp_path, WEBHOOK_TOKEN="another")
     other = read(DESIGN.replace("outside: hold", "outside: drop"), tmp_path)
     assert same.policy.fingerprint == config.policy.fingerprint != other.policy.fingerprint
 
 
-def test_the_fingerprint_follows_a_label_that_is_called_like_a_secret() -> None:
+def test_the_fingerprint_depends_on_a_label_named_like_a_secret() -> None:
     one, other = (
         route(f"  {{receiver: team, routes: [{{match: {{url: {url}}}}}]}}", whole=True) for url in "ab"
     )
@@ -135,8 +135,8 @@ def test_the_fingerprint_follows_a_label_that_is_called_like_a_secret() -> None:
 
 
 @pytest.mark.parametrize("value", ["true", "1.10", "0x10", "1e3", "1_000", "012", "yes", "2026-01-01"])
-def test_a_label_matches_what_stands_there_whatever_yaml_would_make_of_it(value: str) -> None:
-    """As with Alertmanager, which reads text there."""
+def test_labels_match_the_text_as_written_not_as_yaml_types_it(value: str) -> None:
+    """As in Alertmanager, which reads text there."""
     (child,) = route(f"  {{receiver: team, routes: [{{match: {{a: {value}}}}}]}}").routes
     assert [str(matcher) for matcher in child.matchers] == [f'a="{value}"']
 
@@ -144,13 +144,13 @@ def test_a_label_matches_what_stands_there_whatever_yaml_would_make_of_it(value:
 @pytest.mark.parametrize(
     ("given", "position"),
     [
-        ("timezone: Local", "timezone is no zone with a name"),
-        ("include: 'teams/**x'", "include is no pattern"),
-        ("include: '.'", "include is no pattern"),
+        ("timezone: Local", "timezone is not a zone with a name"),
+        ("include: 'teams/**x'", "include is not a pattern"),
+        ("include: '.'", "include is not a pattern"),
         ('channels: {slack: {token: {file: "a\\0b"}}}', "can't be read: not text"),
     ],
 )
-def test_what_python_can_not_take_is_a_mistake_of_the_file(given: str, position: str) -> None:
+def test_values_that_python_refuses_are_mistakes_of_the_file(given: str, position: str) -> None:
     assert position in trouble(f"{given}\nreceivers: {{r: []}}\nroute: {{receiver: r}}\n")
 
 
@@ -202,7 +202,9 @@ def test_routes_of_an_alertmanager_can_be_pasted() -> None:
         ('"digest: daily"', Outside.DIGEST, "daily"),
     ],
 )
-def test_what_a_route_does_outside_its_hours(given_: str, outside: Outside, digest: str | None) -> None:
+def test_outside_says_what_a_route_does_when_it_is_closed(
+    given_: str, outside: Outside, digest: str | None
+) -> None:
     child = route(
         f"  receiver: team\n  routes: [{{active_time_intervals: [never], outside: {given_}}}]\n"
     ).routes[0]
@@ -237,7 +239,7 @@ def test_an_alert_is_stale_after_three_repeats_by_default(text: str, stale_after
     assert route(f"  receiver: team\n{text}", whole=True).stale_after == stale_after
 
 
-def test_a_source_can_be_asked_with_credentials_that_don_t_show() -> None:
+def test_credentials_for_an_alertmanager_are_not_shown() -> None:
     text = """route: {receiver: team}
 sources:
   - {name: quiet}
@@ -264,13 +266,13 @@ def test_durations_are_prometheus_own(text: str, wanted: int) -> None:
     assert read(BASE + f"inhibit_wait: {text}\nroute: {{receiver: team}}\n").policy.inhibit_wait == wanted
 
 
-def test_a_variable_can_have_a_default_and_stand_within_a_word() -> None:
+def test_a_variable_can_have_a_default_and_be_part_of_a_word() -> None:
     text = BASE.replace("C1", "${PREFIX:-C}${NUMBER}") + "route: {receiver: team}\n"
     assert read(text, NUMBER="42").policy.receivers["team"][0].key == "slack:C42"
     assert read(text, NUMBER="42\n").policy.receivers["team"][0].key == "slack:C42"
 
 
-def test_an_anchor_is_shared_and_a_merge_is_overridden() -> None:
+def test_anchors_are_shared_and_merged_keys_can_be_overridden() -> None:
     root = route("""
   receiver: team
   routes:
@@ -280,7 +282,7 @@ def test_an_anchor_is_shared_and_a_merge_is_overridden() -> None:
     assert [(each.receiver, each.continue_) for each in root.routes] == [("daily", True), ("team", True)]
 
 
-def test_times_stay_what_was_written() -> None:
+def test_times_stay_as_written() -> None:
     text = (
         BASE
         + "time_intervals: [{name: late, time_intervals: [{times: [{start_time: 22:30, end_time: 24:00}]}]}]\n"
@@ -291,7 +293,7 @@ def test_times_stay_what_was_written() -> None:
     assert hours.active[0].intervals[0].times == ((22 * 60 + 30, 24 * 60),)
 
 
-def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"nothing.yaml:1:1: can't be read: No such file or directory; give"
     ):
@@ -299,7 +301,7 @@ def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
 
 
 def trouble(text: str) -> str:
-    """What is said against a file; nothing, when it loads."""
+    """Return the errors about a file; an empty text if it loads."""
     try:
         read(text)
     except ConfigError as error:
@@ -313,7 +315,7 @@ def test_any_text_is_refused_with_a_position(text: str) -> None:
 
 
 @given(st.sampled_from(DESIGN.splitlines()), st.text(max_size=20), st.integers(0, 40))
-def test_a_line_gone_wrong_never_shows_a_secret(line: str, noise: str, at: int) -> None:
+def test_a_broken_line_never_shows_a_secret(line: str, noise: str, at: int) -> None:
     words = trouble(DESIGN.replace(line, line[:at] + noise + line[at:], 1))
     assert not any(secret in words for secret in SECRETS.values())
 
@@ -334,7 +336,7 @@ def test_aliases_of_aliases_are_refused_before_they_are_written_out() -> None:
         "x: [\n- token:\n    hidden-word }",
     ],
 )
-def test_broken_yaml_shows_no_secret_that_goes_on_in_another_line(text: str) -> None:
+def test_broken_yaml_shows_no_secret_that_continues_in_another_line(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read(text)
     assert "hidden-word" not in "\n".join(caught.value.texts.values())
@@ -345,7 +347,7 @@ def test_a_duration_of_more_than_a_hundred_years_is_a_mistake() -> None:
         parse_duration("99999999999999y")
 
 
-def test_retention_has_defaults_and_is_taken_as_given() -> None:
+def test_retention_has_defaults_and_can_be_set() -> None:
     route = BASE + "route: {receiver: team}\n"
     assert read(route).retention == Retention(30 * DAY, 7 * DAY)
     given = read(route + "retention: {history: 8d, webhooks: 12h}\n").retention

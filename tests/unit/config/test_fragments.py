@@ -121,7 +121,7 @@ def test_a_file_cannot_be_mounted_twice(tmp_path: Path) -> None:
         read(tmp_path, main=MAIN.replace("mount: search", "mount: payments"), payments=PAYMENTS)
 
 
-def test_two_files_of_one_name_are_not_taken_for_each_other(tmp_path: Path) -> None:
+def test_two_included_files_of_one_name_are_not_confused(tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "search.yaml").write_text(SEARCH)
     main = MAIN.replace("include: teams/*.yaml", "include: [teams/*.yaml, more/*.yaml]")
@@ -135,7 +135,7 @@ def test_only_files_below_the_main_one_are_included(tmp_path: Path, pattern: str
         read(tmp_path, main=MAIN.replace("teams/*.yaml", f'"{pattern}"'))
 
 
-def test_two_sets_of_options_are_the_second_files_mistake(tmp_path: Path) -> None:
+def test_different_options_are_a_mistake_of_the_second_file(tmp_path: Path) -> None:
     main = MAIN.replace("channels: {", "channels: {pagerduty: {}, ").replace(
         "receivers:", f"receivers:\n  page: [{{pagerduty: {{routing_key: {'k' * 32}, name: page}}}}]", 1
     )
@@ -145,7 +145,7 @@ def test_two_sets_of_options_are_the_second_files_mistake(tmp_path: Path) -> Non
     assert problems(config, tmp_path) == [
         (
             f"teams/search.yaml:1:23: pagerduty:page-{digest} has other options in another receiver; "
-            "make them the same, or name them differently"
+            "make the options the same, or name the destinations differently"
         )
     ]
 
@@ -157,7 +157,7 @@ route: {receiver: oncall}
 
 
 @pytest.mark.parametrize("gone", ["the file", "the variable", "the file's content", "the fragment"])
-def test_a_file_whose_secret_is_gone_stays_as_it_was(tmp_path: Path, gone: str) -> None:
+def test_an_included_file_without_its_secret_stays_as_it_was(tmp_path: Path, gone: str) -> None:
     main = MAIN.replace("channels: {", "channels: {webhook: {}, ")
     url = tmp_path / "teams" / "url"
     url.parent.mkdir()
@@ -187,13 +187,13 @@ def test_a_file_whose_secret_is_gone_stays_as_it_was(tmp_path: Path, gone: str) 
     assert [each.state for each in config.fragments if each.name == "payments"] == ["last good version"]
 
 
-def test_the_last_good_version_of_an_older_router_is_its_text_alone(tmp_path: Path) -> None:
+def test_a_last_good_version_kept_by_an_older_router_is_only_text(tmp_path: Path) -> None:
     read(tmp_path, payments="route: [", search=SEARCH)
     config = load(tmp_path / "routes.yaml", environ={}, now=NOW, last_good={"payments": PAYMENTS})
     assert receivers(config, team="payments") == ["payments/oncall"]
 
 
-def test_a_secret_of_the_main_file_shows_in_no_included_one(tmp_path: Path) -> None:
+def test_a_secret_of_the_main_file_is_masked_in_included_files(tmp_path: Path) -> None:
     main = MAIN.replace("token: t", "token: secret-of-slack")
     text = "route: {receiver: all, routes: [{matchers: [a=secret-of-slack], receiver: secret-of-slack}]}"
     config = read(tmp_path, main=main, payments=text, search=SEARCH)
@@ -209,7 +209,7 @@ def test_files_of_tests_beside_them_are_not_included(tmp_path: Path) -> None:
     assert [fragment.name for fragment in config.fragments] == ["payments", "search"]
 
 
-def test_traps_in_an_included_file_are_said_in_that_file(tmp_path: Path) -> None:
+def test_traps_in_an_included_file_have_positions_in_that_file(tmp_path: Path) -> None:
     main = MAIN.replace(
         'time_intervals:\n  - {name: office, time_intervals: [{weekdays: ["monday:friday"]}]}\n', ""
     )

@@ -1,4 +1,4 @@
-"""Rates, concurrency and storms in routes.yaml: what is given, and what holds without it."""
+"""Rates, concurrency and storms in routes.yaml: the given limits, and the defaults."""
 
 from pathlib import Path
 from typing import Any
@@ -64,12 +64,12 @@ def test_a_rate_is_read(text: str, wanted: Any) -> None:
 
 
 @given(st.integers(1, 10_000), st.sampled_from([SECOND, MINUTE, HOUR]), st.integers(1, 100_000))
-def test_a_rate_is_shown_as_it_can_be_written(limit: int, per: int, burst: int) -> None:
+def test_a_rate_is_shown_in_the_form_that_can_be_written(limit: int, per: int, burst: int) -> None:
     given = Rate(limit, per, burst)
     assert parse_rate(str(given)) == given
 
 
-def test_without_a_word_the_vendors_limits_hold() -> None:
+def test_without_settings_the_vendors_limits_apply() -> None:
     loaded = config()
     assert limits(loaded, "slack").rate == Rate(1, SECOND, burst=3)
     assert shared(loaded, "slack").rate == Rate(4, SECOND, burst=10)
@@ -103,7 +103,7 @@ def test_a_section_has_limits_for_all_its_destinations_together() -> None:
     assert limits(loaded, "slack").rate == Rate(1, SECOND, burst=3)
 
 
-def test_none_lifts_a_limit() -> None:
+def test_none_removes_a_limit() -> None:
     loaded = config(slack=", rate: none", one=", rate: none")
     assert loaded.policy.destinations["slack:C0ONE"].limits.rate is None
     assert shared(loaded, "slack").rate is None
@@ -111,7 +111,7 @@ def test_none_lifts_a_limit() -> None:
 
 @pytest.mark.parametrize("given", ["30/m burst 2", "none"])
 def test_a_destination_keeps_its_rate_when_its_rules_are_gone(given: str) -> None:
-    """It may still have to be told of ends."""
+    """It may still have to be notified of ends."""
     before = config(one=f", rate: {given}, storm_above: 5").policy.destinations["slack:C0ONE"]
     after = destination_from_json(before.key, destination_as_json(before))
     assert after is not None

@@ -1,4 +1,4 @@
-"""One file a mistake, with the exact words that it gets. ``UPDATE_GOLDEN=1 pytest`` writes them anew."""
+"""A file for each mistake, with the exact error messages. ``UPDATE_GOLDEN=1 pytest`` writes the messages again."""
 
 import os
 from pathlib import Path

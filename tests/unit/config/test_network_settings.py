@@ -1,4 +1,4 @@
-"""The section ``network:`` of routes.yaml, and the environment's proxies beside it."""
+"""The section ``network:`` of routes.yaml, together with the proxies of the environment."""
 
 from pathlib import Path
 

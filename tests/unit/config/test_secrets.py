@@ -1,4 +1,4 @@
-"""Secrets of every origin are read in one way, and never shown."""
+"""Secrets from text, variables and files are read in the same way, and never shown."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def written(folder: Path, secret: str, receiver: str = "team") -> Path:
 
 
 def origin(kind: str, folder: Path, secret: str) -> tuple[str, dict[str, str]]:
-    """What stands in the file for a secret, and the environment."""
+    """Return the text that the file has for a secret, and the environment."""
     match kind:
         case "file":
             (folder / "secret").write_bytes(secret.encode())
@@ -52,7 +52,7 @@ ORIGINS = pytest.mark.parametrize("kind", ["literal", "variable", "file"])
 
 @ORIGINS
 @pytest.mark.parametrize("ends", ["\n", "\r\n", "\n\n", ""])
-def test_outer_line_ends_are_no_part_of_a_secret(tmp_path: Path, kind: str, ends: str) -> None:
+def test_outer_line_ends_are_not_part_of_a_secret(tmp_path: Path, kind: str, ends: str) -> None:
     text, environ = origin(kind, tmp_path, f" the secret {ends}")
     assert secret_of(load(written(tmp_path, text), environ=environ, now=NOW)) == " the secret "
 
@@ -75,10 +75,10 @@ def test_a_secret_of_two_lines_is_a_mistake(tmp_path: Path, kind: str) -> None:
         load(written(tmp_path, text), environ=environ, now=NOW)
 
 
-def test_a_secret_that_is_no_utf8_is_a_mistake_with_its_position(tmp_path: Path) -> None:
+def test_a_secret_that_is_not_utf8_is_a_mistake_with_its_position(tmp_path: Path) -> None:
     path = written(tmp_path, "${SECRET}")
     with pytest.raises(
-        ConfigError, match=r":2:\d+: the environment variable SECRET has bytes that are no UTF-8"
+        ConfigError, match=r":2:\d+: the environment variable SECRET has bytes that are not UTF-8"
     ):
         load(path, environ={"SECRET": "a\udcffb"}, now=NOW)
     (tmp_path / "secret").write_bytes(b"a\xffb")
@@ -86,8 +86,8 @@ def test_a_secret_that_is_no_utf8_is_a_mistake_with_its_position(tmp_path: Path)
         load(written(tmp_path, "{file: secret}"), environ={}, now=NOW)
 
 
-def test_secrets_that_are_not_there_are_not_taken_for_the_same(tmp_path: Path) -> None:
-    """`check` needs no credentials: what takes their place is another word for each."""
+def test_missing_secrets_are_not_reported_as_equal(tmp_path: Path) -> None:
+    """`check` needs no credentials: each missing one gets a placeholder of its own."""
     names = [f"WEBHOOK_TOKEN_OF_THE_ALERTMANAGER_{number}" for number in range(2)]
     sources = ", ".join(f'{{name: s{n}, bearer_token: "${{{name}}}"}}' for n, name in enumerate(names))
     files = ", ".join(f"{{name: f{n}, bearer_token: {{file: {n}/token}}}}" for n in range(2))
@@ -107,8 +107,8 @@ SECRET = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Z
     SECRET.map(str.strip).filter(lambda text: len(text) >= 8 and not re.fullmatch(r"[A-Za-z ]+", text)),
     st.sampled_from(["literal", "variable", "default"]),
 )
-def test_no_error_shows_a_secret_wherever_it_stands(secret: str, kind: str) -> None:
-    """As a secret, a receiver, a label, a name, an interval, a key; in a broken file, too."""
+def test_no_error_shows_a_secret_in_any_position(secret: str, kind: str) -> None:
+    """The word is a secret, and also a receiver, a label, a name, an interval, a key; also in a broken file."""
     if kind == "default" and not set('"\\}').isdisjoint(secret):
         kind = "variable"  # a default can't hold these
     word = json.dumps(secret).replace("${", "\\x24{")

@@ -1,4 +1,4 @@
-"""What is pasted from an alertmanager.yml means the same here: case tables, through routes.yaml."""
+"""Sections that are pasted from an alertmanager.yml have the same meaning in routes.yaml: tables of cases."""
 
 import io
 import json
@@ -27,13 +27,13 @@ def plain(config: Any) -> Any:
 
 
 def read(**sections: Any) -> Config:
-    """A routes.yaml of these sections (JSON is YAML)."""
+    """Return a routes.yaml of these sections (JSON is YAML)."""
     everything = {"receivers": {"team": []}, "route": {"receiver": "team"}, **sections}
     return loads(json.dumps(everything), name="routes.yaml", folder=ROOT, environ={}, now=NOW)
 
 
 def hours(intervals: dict[str, Any], **route: Any) -> Hours:
-    """Of a route with these intervals."""
+    """Return the hours of a route with these intervals."""
     config = read(
         time_intervals=[{"name": name, "time_intervals": entries} for name, entries in intervals.items()],
         route={"receiver": "team", "routes": [{"outside": "drop", **route}]},
@@ -48,7 +48,7 @@ def millis(text: str) -> int:
 
 
 @pytest.mark.parametrize("case", cases("timeinterval", "contains"))
-def test_an_interval_in_alertmanagers_words(case: Any) -> None:
+def test_alertmanagers_intervals_can_be_pasted(case: Any) -> None:
     if case.get("config_rejected"):
         with pytest.raises(ConfigError):
             hours({"it": case["config"]}, active_time_intervals=["it"])
@@ -58,7 +58,7 @@ def test_an_interval_in_alertmanagers_words(case: Any) -> None:
 
 
 @pytest.mark.parametrize("case", cases("timeinterval", "intervals_parse"))
-def test_intervals_are_taken_and_refused_as_alertmanager_does(case: Any) -> None:
+def test_intervals_are_accepted_and_refused_as_by_alertmanager(case: Any) -> None:
     entries = plain(case["yaml"])
     if not case["ok"]:
         with pytest.raises(ConfigError):
@@ -88,7 +88,7 @@ def test_a_range_of_times(case: Any) -> None:
 
 
 @pytest.mark.parametrize("case", cases("timeinterval", "intervener"))
-def test_which_intervals_mute(case: Any) -> None:
+def test_intervals_mute_as_in_alertmanager(case: Any) -> None:
     intervals = case["time_intervals"]
     muted_by = [
         name
@@ -118,7 +118,7 @@ def tree(route: dict[str, Any]) -> Route:
 
 
 def matching(root: Route, labels: dict[str, str]) -> list[tuple[Route, str]]:
-    """The routes that take an alert, each with Alertmanager's key of it."""
+    """Return the routes that take an alert, each with Alertmanager's key for it."""
     keys = {id(route): key for route, key, _ in root.walk()}
     return [(route, keys[id(route)]) for route in root.matching(with_level(labels, "warning"))]
 
@@ -174,7 +174,7 @@ def test_grouping_by_all_is_inherited(case: Any) -> None:
 
 @pytest.mark.parametrize("case", cases("inhibit", "timelines"))
 def test_inhibition_over_time(case: Any) -> None:
-    """Compares what is not muted at each moment of the table: firing alerts, and those whose end is notified."""
+    """At each moment of the table, the alerts that are not muted are compared: those that fire, and those that have ended."""
     rules = plain(case["config_yaml"]).get("inhibit_rules")
     policy = read(inhibit_rules=rules).policy
     for want in case["want"]:
@@ -196,7 +196,7 @@ def test_inhibition_over_time(case: Any) -> None:
 
 
 def test_every_section_has_cases_of_our_own() -> None:
-    """Each section of Alertmanager's tables, so that a plain checkout covers the same behaviours."""
+    """The repository has cases for each section of Alertmanager's tables, so it covers the same behaviours without them."""
     assert {table: sorted(read_own(table)) for table in NAMES} == {
         "matcher": [
             "classic_vs_utf8", "label_name_classic", "label_name_utf8", "match_value", "parse_classic", "parse_fallback",
@@ -209,7 +209,9 @@ def test_every_section_has_cases_of_our_own() -> None:
 
 
 def test_alertmanagers_tables_are_run_whole() -> None:
-    """How many cases each has, where they are; all of them run here or in the tests of ``decide``."""
+    """If Alertmanager's tables are available, they have the expected numbers of cases. All of them run here or in the tests of
+    ``decide``.
+    """
     found = {
         f"{path.stem.removesuffix('_cases')}.{section}": len(rows)
         for path in SHARED.glob("*_cases.json")

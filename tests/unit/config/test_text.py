@@ -1,4 +1,4 @@
-"""The text of a file: what is no valid text is refused where it stands."""
+"""The text of a file: invalid text is refused, with its position."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ GOOD = "receivers: {team: []}\nroute: {receiver: team}\n"
 
 
 def position(text: str | bytes, folder: Path) -> tuple[int, int]:
-    """Of the only mistake of a file."""
+    """Return the position of the only mistake of a file."""
     path = folder / "routes.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ConfigError) as caught:
@@ -47,7 +47,7 @@ def position(text: str | bytes, folder: Path) -> tuple[int, int]:
         ("a: \\ud83d\nb: [" + "[" * 1_000, (2, None)),
     ],
 )  # fmt: skip
-def test_what_is_no_yaml_is_an_error_with_its_position(
+def test_invalid_yaml_is_an_error_with_its_position(
     tmp_path: Path, text: str | bytes, wanted: tuple[int, Any]
 ) -> None:
     line, column = position(text, tmp_path)
@@ -55,7 +55,7 @@ def test_what_is_no_yaml_is_an_error_with_its_position(
 
 
 def test_lines_are_those_of_yaml(tmp_path: Path) -> None:
-    """Python breaks lines at characters that end none in YAML."""
+    """Python breaks lines at characters that don't end a line in YAML."""
     path = tmp_path / "routes.yaml"
     path.write_text("# \x85 \u2028 \u2029\nreceivers: {team: []}\nroute: {receiver: taem}\n")
     with pytest.raises(ConfigError) as caught:
@@ -63,7 +63,7 @@ def test_lines_are_those_of_yaml(tmp_path: Path) -> None:
     assert "  3 | route: {receiver: taem}\n    |                   ^" in caught.value.shown
 
 
-def test_json_is_yaml_with_its_pairs_of_escapes() -> None:
+def test_surrogate_pairs_of_json_are_read() -> None:
     names = {"receivers": {"ops \U0001f525": []}, "route": {"receiver": "ops \U0001f525"}}
     text = json.dumps(names)
     assert "\\ud83d\\udd25" in text
@@ -87,7 +87,7 @@ PLACES = [(text, number) for text in VALUES for number in range(text.count("?"))
 
 @settings(deadline=None)  # the first example also warms what all share
 @given(st.sampled_from(PLACES), st.text("ab ", max_size=3), HALVES, st.text("ab ", max_size=3))
-def test_half_of_a_character_is_refused_in_every_text(
+def test_a_lone_surrogate_is_refused_in_every_text(
     where: tuple[str, int], before: str, half: str, after: str
 ) -> None:
     template, number = where
@@ -105,7 +105,7 @@ KEYS = st.text(max_size=80)
 
 
 _START = "\\udb80\\udc24"
-"""An escape that stands for the character with which a variable is hidden from the parser."""
+"""Escapes for the character that begins a hidden variable."""
 
 
 @pytest.mark.parametrize("escape", ["\\udb80\\udc24", "\\uDB80\\uDC24", "\\U000f0024", "\\U000F0024"])
@@ -118,7 +118,7 @@ def test_what_looks_like_a_hidden_variable_is_an_error(escape: str) -> None:
 
 @settings(deadline=None)  # the first example also warms what all share
 @given(st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner)))
-def test_every_text_is_read_as_it_was_written(data: Any) -> None:
+def test_every_text_is_read_as_written(data: Any) -> None:
     text = json.dumps({"a": data})
     if "${" not in text and _START not in text:
         assert read_document(text, "routes.yaml", {}).data == {"a": data}

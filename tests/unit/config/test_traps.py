@@ -1,4 +1,4 @@
-"""What `check` says, one file a trap, word for word; ``UPDATE_GOLDEN=1 pytest`` writes them anew."""
+"""A file for each trap, with the exact warnings of `check`. ``UPDATE_GOLDEN=1 pytest`` writes the warnings again."""
 
 import os
 import shutil

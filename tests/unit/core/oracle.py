@@ -1,4 +1,4 @@
-"""What the core asks a database, answered in plain Python: the specification of ``router.store.questions``."""
+"""What the core asks a database, answered in plain Python: the specification of ``router.store.queries``."""
 
 from collections.abc import Callable
 from operator import attrgetter
@@ -26,16 +26,12 @@ from router.model import Change, Fate, Millis
 _NOTIFIED_FATES = {Fate.DELIVERED, Fate.PENDING, Fate.DIGEST}
 
 
-def answer(state: State, question: str, key: Any) -> Any:
-    return QUESTIONS[question](state, key)
+def answer(state: State, query: str, key: Any) -> Any:
+    return QUERIES[query](state, key)
 
 
 def _due(state: State, destination: str, now: Millis) -> list[ConversationRow]:
-    return [
-        row
-        for row in state.conversations
-        if row.destination == destination and row.next_at is not None and row.next_at <= now
-    ]
+    return [row for row in state.conversations if row.destination == destination and row.is_due(now)]
 
 
 def _next_due(state: State, key: Any) -> tuple[list[int], Millis | None]:
@@ -223,7 +219,7 @@ def _left_open(state: State, key: Any) -> Any:
     return [each.id for each in state.members.of("conversation", conversation) if each.open][:limit]
 
 
-QUESTIONS: dict[str, Callable[[State, Any], Any]] = {
+QUERIES: dict[str, Callable[[State, Any], Any]] = {
     "next due": _next_due,
     "next time": _next_time,
     "surge": _surge,

@@ -141,9 +141,7 @@ class RandomHistory:
         confirm(self.state, asked, [row.id for row in firing], self.policy, self.now)
 
     def claim(self, number: int) -> None:
-        due = [
-            row.id for row in self.state.conversations if row.next_at is not None and row.next_at <= self.now
-        ]
+        due = [row.id for row in self.state.conversations if row.is_due(self.now)]
         reached = [each for each in due if self._is_reached(each)]
         if reached:
             id_ = reached[number % len(reached)]

@@ -1,4 +1,4 @@
-"""An alertmanager.yml becomes a routes.yaml that loads, sends to the same receivers, and holds no secret."""
+"""An alertmanager.yml becomes a routes.yaml that loads, sends to the same receivers, and has no secret."""
 
 import json
 import os
@@ -193,7 +193,7 @@ def test_no_secret_is_in_the_text_or_the_notes(secrets: list[str], name: str) ->
 @pytest.mark.parametrize(
     "password", ["*Geheim", "!Geheim x", "!g!Geheim x", '"Geheim', "[Geheim", "@Geheim", "%Geheim"]
 )
-def test_a_password_that_is_no_yaml_is_not_shown(password: str) -> None:
+def test_a_password_that_is_not_yaml_is_not_shown(password: str) -> None:
     text = f"route: {{receiver: a}}\nglobal:\n  smtp_auth_password: {password}\n"
     try:
         shown = notes(convert_text(text))
@@ -243,7 +243,7 @@ def test_a_slack_token_that_alertmanager_has_is_used_again() -> None:
         ({"smtp_smarthost": "mail:25", "smtp_require_tls": False, **LOGIN}, "starttls"),
     ],
 )
-def test_mail_is_as_safe_as_it_was_and_no_password_goes_in_clear(smtp: dict[str, Any], tls: str) -> None:
+def test_imported_mail_is_as_safe_and_no_password_is_sent_in_clear(smtp: dict[str, Any], tls: str) -> None:
     receivers = [{"name": "team", "email_configs": [{"to": "team@example.com"}]}]
     converted = convert_sections(**{"global": {"smtp_from": "a@example.com", **smtp}}, receivers=receivers)
     settings = loaded(converted).settings["email"]
@@ -251,7 +251,7 @@ def test_mail_is_as_safe_as_it_was_and_no_password_goes_in_clear(smtp: dict[str,
     assert settings.security == tls
 
 
-def test_a_route_whose_hours_are_over_for_ever_drops_alerts() -> None:
+def test_a_route_whose_hours_never_open_again_drops_alerts() -> None:
     converted = convert_sections(
         route={"receiver": "team", "routes": [{"active_time_intervals": ["once"]}]},
         time_intervals=[{"name": "once", "time_intervals": [{"years": ["2020"]}]}],
@@ -285,8 +285,8 @@ NIGHT = {"times": [{"start_time": "00:00", "end_time": "08:00"}]}
     ],
     ids=str,
 )
-def test_an_interval_is_taken_over_as_alertmanager_means_it(entries: Any, mutes: bool) -> None:
-    """amtool takes all of these. What isn't there is Go's zero: for a weekday that is sunday."""
+def test_an_imported_interval_has_alertmanagers_meaning(entries: Any, mutes: bool) -> None:
+    """amtool accepts all of these. A missing value is Go's zero value: for a weekday that is sunday."""
     converted = convert_sections(
         route={"receiver": "team", "routes": [{"matchers": ["a=b"], "mute_time_intervals": ["x"]}]},
         time_intervals=[{"name": "x", "time_intervals": entries}],
@@ -315,7 +315,7 @@ def test_two_receivers_of_one_name_are_noted() -> None:
     hooks = [{"name": "team", "webhook_configs": [{"url": f"http://127.0.0.1:9/{n}"}]} for n in range(2)]
     converted = convert_sections(receivers=hooks)
     assert (
-        "two receivers are named 'team'; they are merged, and the result notifies the destinations of both"
+        "two receivers are named 'team'; they are merged, and the result notifies all their destinations"
         in notes(converted)
     )
     assert len(loaded(converted).policy.receivers["team"]) == 2
@@ -327,8 +327,8 @@ def test_check_warns_of_a_receiver_without_destinations() -> None:
     assert [each.trap for each in config.problems] == [Trap.NOBODY]
 
 
-def test_every_value_is_taken_as_it_is_written() -> None:
-    """Tags, directives and YAML 1.1's truths among them: Alertmanager takes text where it wants some."""
+def test_every_value_is_used_as_written() -> None:
+    """Also tags, directives, and YAML 1.1's words for true and false: Alertmanager reads them as text where it expects text."""
     text = (
         "%YAML 1.1\n---\nroute: {receiver: !!str 007, routes: [{match: {a: True, b: 1_0, c: 0x1F}, continue: yes}]}\n"
         "receivers: [{name: 007, webhook_configs: [{url: 'http://127.0.0.1:9/'}]}]\n"
@@ -353,7 +353,7 @@ def test_a_side_without_matchers_is_every_alert() -> None:
     assert source.text == target.text
 
 
-def test_the_header_names_just_the_variables_that_are_to_be_set() -> None:
+def test_the_header_names_exactly_the_variables_to_set() -> None:
     converted = convert_text((GOLDEN / "odd.yml").read_text(), now=NOW)
     named = re.findall(r"^#   (\w+)$", converted.text, re.MULTILINE)
     assert set(named) == set(re.findall(r"\$\{(\w+)", converted.text))
@@ -375,7 +375,7 @@ ODD = st.recursive(
 
 
 def odd(*keys: str, **known: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """A mapping with some of these keys, each with what belongs there or anything else."""
+    """A mapping with some of these keys. Each has a value of the right type, or any other value."""
     return ODD | st.fixed_dictionaries(
         {}, optional={**dict.fromkeys(keys, ODD), **{key: ODD | value for key, value in known.items()}}
     )
@@ -422,11 +422,11 @@ INTERVALS = st.lists(
         },
     ).filter(lambda data: isinstance(data, dict))
 )
-def test_whatever_stands_in_the_file_the_result_loads(data: dict[str, Any]) -> None:
+def test_any_file_is_converted_to_rules_that_load(data: dict[str, Any]) -> None:
     loaded(convert_text(json.dumps(data), now=NOW))
 
 
 @pytest.mark.parametrize("text", ["", "- a", "word", "a: [", "a: &x [*x]", "[" * 1_000])
-def test_a_file_that_is_no_alertmanager_yml_is_refused(text: str) -> None:
+def test_a_file_that_is_not_an_alertmanager_yml_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^am\.yml:\d+:\d+: .*; give an alertmanager\.yml"):
         convert_text(text, "am.yml")

@@ -1,4 +1,4 @@
-"""`explain` says what the service then does, and why."""
+"""`explain` shows what the service does with an alert, and why."""
 
 import json
 from datetime import datetime
@@ -18,7 +18,7 @@ from router.decide.explanation import MatchResult
 from router.decide.policy import with_level
 from router.model import HOUR, MINUTE, Alert, Millis, Status, Webhook
 from router.parse import fingerprint
-from router.rules.explain import Question, explain_among
+from router.rules.explain import Explainer, explain_among
 from router.rules.inputs import GivenAlert
 from router.rules.moments import InputError
 from tests.examples import examples
@@ -96,7 +96,7 @@ _events = st.lists(st.tuples(_labels, st.booleans(), st.integers(0, 20 * 60)), m
 
 
 def placed(state: State, alert: str) -> dict[str, tuple[Any, ...]]:
-    """What the core keeps of an alert at each open conversation."""
+    """Return the state of an alert in each open conversation."""
     found: dict[str, tuple[Any, ...]] = {}
     for member in state.members:
         conversation = state.conversations[member.conversation_id]
@@ -119,7 +119,7 @@ def explained(answer: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
 
 @given(_rules, _events)
 @examples(50)
-def test_explain_equals_what_the_service_then_does(
+def test_explain_matches_what_the_service_does(
     rules: dict[str, Any], events: list[tuple[dict[str, str], bool, int]]
 ) -> None:
     config = loads(json.dumps(rules), name="routes.yaml", folder=ROOT, environ={}, now=FRIDAY_NOON)
@@ -140,7 +140,7 @@ def test_explain_equals_what_the_service_then_does(
                 "firing": others,
             }
         )
-        answer = Question(policy, UTC, 0).line(line)
+        answer = Explainer(policy, UTC, 0).line(line)
         status = Status.FIRING if fires else Status.RESOLVED
         alert = Alert(name, labels, {}, status, starts_at=FRIDAY_NOON + number)
         receipt = accept_webhook(state, Webhook("r", name, {}, "", 0, (alert,)), "s", b"", policy, now)
@@ -153,7 +153,7 @@ def test_explain_equals_what_the_service_then_does(
 
 @given(_rules, _labels, st.integers(0, 7 * 24 * 60))
 @examples(60)
-def test_the_way_through_the_tree_ends_at_the_routes_that_take_the_alert(
+def test_the_steps_through_the_tree_end_at_the_routes_that_take_it(
     rules: dict[str, Any], labels: dict[str, str], minutes: int
 ) -> None:
     policy = loads(json.dumps(rules), name="routes.yaml", folder=ROOT, environ={}, now=FRIDAY_NOON).policy
@@ -167,17 +167,17 @@ def test_the_way_through_the_tree_ends_at_the_routes_that_take_the_alert(
     assert all(bool(step.condition) is (step.result is MatchResult.REFUSES) for step in explanation.steps)
 
 
-def question(now: Millis = FRIDAY_NOON) -> Question:
+def explainer(now: Millis = FRIDAY_NOON) -> Explainer:
     config = loads(
         (ROOT / "routes.yaml").read_text(), name="routes.yaml", folder=ROOT, environ={}, now=now, preview=True
     )
-    return Question(config.policy, ZoneInfo(config.timezone), now)
+    return Explainer(config.policy, ZoneInfo(config.timezone), now)
 
 
-def test_a_page_tells_the_way_the_hours_inhibition_and_decisions() -> None:
-    """The whole page, word for word."""
+def test_an_explanation_has_routes_hours_inhibition_and_decisions() -> None:
+    """The whole text, word for word."""
     text = (
-        question(FRIDAY_NOON + 10 * HOUR)
+        explainer(FRIDAY_NOON + 10 * HOUR)
         .labels(["alertname=DiskFull", 'cluster="eu-1"', "severity=warning"])
         .text
     )
@@ -189,14 +189,14 @@ def test_the_alerts_of_a_webhook_fire_together() -> None:
     body = {"alerts": [{"status": "firing", "labels": critical},
                        {"status": "firing", "labels": {**critical, "severity": "warning"}},
                        {"status": "resolved", "labels": {"alertname": "B"}}]}  # fmt: skip
-    first, second, third = question().webhook(json.dumps(body).encode())
+    first, second, third = explainer().webhook(json.dumps(body).encode())
     assert {each["decision"] for each in first.json["decisions"]} == {"send"}
     assert {each["decision"] for each in second.json["decisions"]} == {"inhibited"}
     assert third.json["ended"]
 
 
-def test_a_line_that_can_not_be_used_says_so_and_the_next_is_answered() -> None:
-    asked = question()
+def test_an_unusable_line_gets_an_error_and_the_next_is_answered() -> None:
+    asked = explainer()
     for line in (
         "{",
         "[]",
@@ -210,6 +210,6 @@ def test_a_line_that_can_not_be_used_says_so_and_the_next_is_answered() -> None:
 
 
 @pytest.mark.parametrize("word", ["severity", "severity!=critical", "severity=~a|b", "=x", ""])
-def test_what_is_no_label_is_refused_in_words(word: str) -> None:
-    with pytest.raises(InputError, match="is no label"):
-        question().labels([word])
+def test_a_word_that_is_not_a_label_is_refused_in_words(word: str) -> None:
+    with pytest.raises(InputError, match="is not a label"):
+        explainer().labels([word])

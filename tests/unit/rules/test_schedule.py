@@ -1,4 +1,4 @@
-"""Schedules as drawn, and their spans against the intervals themselves, minute by minute."""
+"""Drawings of schedules; and their spans, which are compared with the intervals minute by minute."""
 
 from datetime import date, datetime, timedelta
 from itertools import pairwise
@@ -152,7 +152,7 @@ def test_an_interval_that_is_never_open_says_so() -> None:
 
 
 def test_the_repeated_hour_is_drawn_again_where_it_differs() -> None:
-    """02:30 in Berlin comes at 00:30 UTC, which is open, and at 01:30 UTC, which is not."""
+    """02:30 comes twice in Berlin: at 00:30 UTC, which is open, and at 01:30 UTC, which is closed."""
     early = NamedInterval(
         "early", (*daily((9 * 60, 10 * 60)).intervals, Interval(times=((0, 60),), zone=ZoneInfo("UTC")))
     )

@@ -65,7 +65,7 @@ async def test_if_a_batch_cannot_be_saved_only_the_bad_job_fails(tmp_path: Path)
     assert sorted(row["id"] for row in kept) == sorted(each for each in answers if isinstance(each, int))
 
 
-async def test_no_id_is_used_twice_after_pruning_and_a_restart(tmp_path: Path) -> None:
+async def test_no_id_is_reused_after_pruning_and_a_restart(tmp_path: Path) -> None:
     url, seen = f"sqlite:///{tmp_path}/router.db", []
     for start in range(3):
         store = await Store.open(url)
@@ -80,7 +80,7 @@ async def test_no_id_is_used_twice_after_pruning_and_a_restart(tmp_path: Path) -
     assert seen == sorted(seen)
 
 
-def test_the_id_of_a_pruned_row_is_not_used_again() -> None:
+def test_the_id_of_a_pruned_row_is_not_reused() -> None:
     with in_sqlite() as database:
         world = World(database=database)
         numbers: set[int] = set()
@@ -140,8 +140,8 @@ class Prelude:
         for kind, what in chosen:
             match kind:
                 case "post" | "raise":
-                    status, told, group, truncated = what
-                    alerts = (alert(name, level, status, world.now) for name, level in told)
+                    status, reports, group, truncated = what
+                    alerts = (alert(name, level, status, world.now) for name, level in reports)
                     body = webhook(*alerts, group=group, truncated=truncated)
                     accept = Broken if kind == "raise" else jobs.Accept
                     found.append(accept(body, "default", b"{}", world.policy, world.now))
@@ -158,7 +158,7 @@ class Prelude:
 
 @given(STEPS, _chosen, st.sampled_from(RULES))
 @examples(20)
-def test_jobs_of_one_batch_equal_jobs_in_batches_of_their_own(
+def test_jobs_in_one_batch_do_the_same_as_in_separate_batches(
     steps: list[Any], chosen: list[Any], rules: Any
 ) -> None:
     """A set that is loaded for a later job overwrites nothing that an earlier one has changed."""

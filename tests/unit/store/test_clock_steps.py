@@ -1,4 +1,4 @@
-"""A step of the clock goes in pieces: each is about a few rows, and a process goes on where the last one stopped."""
+"""A step of the clock is handled in pieces of a few rows, and a new process continues where the last one stopped."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,21 +27,21 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def played(world: World) -> None:
-    """Something waits for each timer there is."""
+    """Play a history in which something waits for each timer."""
     for number in range(5):
-        world.post(alert(f"Told{number}", "critical"), group=f"told{number}")
+        world.post(alert(f"Sent{number}", "critical"), group=f"sent{number}")
     for work in [world.work_of(SLACK) for _ in range(3)]:
         world.finish(work, Delivered({"ts": "1"}))
     world.finish(world.work_of(PAGER), Retry("http 503", after=2 * HOUR))
-    world.post(alert("Told0", "critical", Status.RESOLVED), group="told0")
-    world.post(alert("Told0", "critical"), group="told0")  # in doubt: it is not newer
+    world.post(alert("Sent0", "critical", Status.RESOLVED), group="sent0")
+    world.post(alert("Sent0", "critical"), group="sent0")  # in doubt: it is not newer
     world.now += 11 * HOUR  # at night
     for number in range(3):
         world.post(alert(f"Held{number}", "warning"), group=f"held{number}")
 
 
 class Dying:
-    """The database of a process that ends after so many pieces, or when a job of some kind comes."""
+    """The database of a process that ends after some pieces, or at a job of a given kind."""
 
     def __init__(self, database: InSqlite, pieces: int = 1_000, kind: type[object] | None = None) -> None:
         self._database = database
@@ -64,7 +64,7 @@ class Dying:
 
 
 def after_a_step(by: int, pieces: int) -> tuple[dict[str, list[Any]], int]:
-    """The rows once a process has started again, and how many pieces the last one did not come to."""
+    """Return the rows after a new process has started, and how many pieces the last process left."""
     with in_sqlite() as database:
         world = World(database=database)
         played(world)
@@ -124,21 +124,21 @@ def test_no_statement_of_a_step_or_resume_exceeds_a_piece() -> None:
 def unfinished(
     world: World, database: InSqlite, kind: type[object] | None = None, *, back: bool = True
 ) -> None:
-    """A step of which something fails: a job of this kind, or all but the first pieces."""
+    """Begin a step that can't be finished: a job of this kind fails, or all pieces but the first ones."""
     dying: Any = Dying(database, kind=kind) if kind else Dying(database, 1)
     with pytest.raises(StoreUnavailable):
         at_once(Store(dying).timekeeping.step_clock(world.policy, world.now, back=back))
 
 
 def is_finished(world: World) -> bool:
-    """Whether nothing of a step, and nothing to judge after it, is left."""
+    """Return whether the step, and the judging after it, is finished."""
     return not {UNFINISHED_STEP, CURSOR} & {row.key for row in world.state.meta}
 
 
 def played_until_an_end(world: World) -> None:
-    """Just before a step."""
+    """Play a history in which an alert ends just before a step."""
     played(world)
-    world.post(alert("Told1", "critical", Status.RESOLVED), group="told1")
+    world.post(alert("Sent1", "critical", Status.RESOLVED), group="sent1")
     at_once(world.store.timekeeping.heartbeat(world.policy, world.now))
 
 
@@ -147,7 +147,7 @@ def of_alert(world: World, name: str) -> AlertRow:
     return row
 
 
-def test_a_step_forward_finishes_one_back_and_is_one_itself() -> None:
+def test_a_step_forward_also_finishes_an_unfinished_step_back() -> None:
     with in_sqlite() as database:
         world = World(database=database)
         played_until_an_end(world)
@@ -156,10 +156,10 @@ def test_a_step_forward_finishes_one_back_and_is_one_itself() -> None:
         world.now += 3 * HOUR
         at_once(world.store.timekeeping.step_clock(world.policy, world.now, back=False))
         assert is_finished(world)
-        assert of_alert(world, "Told1").changed_at == world.now  # another end may still contradict it
+        assert of_alert(world, "Sent1").changed_at == world.now  # another end may still contradict it
 
 
-def test_a_repeated_step_forward_knows_what_ended_before() -> None:
+def test_a_repeated_step_forward_knows_the_alerts_that_ended_before() -> None:
     with in_sqlite() as database:
         world = World(database=database)
         played_until_an_end(world)
@@ -168,7 +168,7 @@ def test_a_repeated_step_forward_knows_what_ended_before() -> None:
         world.now += MINUTE
         at_once(world.store.timekeeping.step_clock(world.policy, world.now, back=False))
         assert is_finished(world)
-        assert of_alert(world, "Told1").changed_at == world.now
+        assert of_alert(world, "Sent1").changed_at == world.now
 
 
 @pytest.mark.parametrize("fails", [None, jobs.OpenSlots, jobs.JudgeSome])
@@ -190,7 +190,7 @@ def test_an_unfinished_step_back_is_finished_later(fails: type[object] | None, t
         assert all((row.due_at or 0) <= world.now + 6 * MINUTE for row in groups)
 
 
-def test_slots_are_those_of_the_rules_in_force() -> None:
+def test_a_step_opens_the_slots_of_the_rules_in_force() -> None:
     """Other rules may have come into force while a step was under way."""
     with in_sqlite() as database:
         world = World(database=database)

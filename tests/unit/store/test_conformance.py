@@ -1,4 +1,4 @@
-"""SQLite and rows in memory: the same histories leave the same rows, and questions have the same answers."""
+"""SQLite and rows in memory: the same histories leave the same rows, and queries have the same answers."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +16,7 @@ from router.core.rows import OF_STORM
 from router.model import HOUR, MINUTE, SECOND, Status
 from router.store import Limits
 from router.store.jobs import FIRST_POSITION
-from router.store.questions import QUESTIONS
+from router.store.queries import QUERIES
 from tests.examples import examples
 from tests.unit.core import oracle
 from tests.unit.core.memory import at_once
@@ -35,7 +35,7 @@ def _small_pieces() -> Iterator[None]:
 
 
 def asked(world: World) -> dict[str, list[Any]]:
-    """Each question with several parameters."""
+    """Each query with several parameters."""
     now = world.now
     keys = [each.key for each in ALL]
     moments = (now - HOUR, now, now + 12 * HOUR)
@@ -82,22 +82,22 @@ def asked(world: World) -> dict[str, list[Any]]:
     }  # fmt: skip
 
 
-def _asking(question: str, keys: list[Any]) -> Callable[[sa.Connection], dict[Any, Any]]:
-    return lambda connection: QUESTIONS[question](connection, keys)
+def _asking(query: str, keys: list[Any]) -> Callable[[sa.Connection], dict[Any, Any]]:
+    return lambda connection: QUERIES[query](connection, keys)
 
 
 def assert_answers_agree(world: World, database: InSqlite) -> None:
     state = world.state
-    for question, keys in asked(world).items():
-        answers = at_once(database.read(_asking(question, keys)))
+    for query, keys in asked(world).items():
+        answers = at_once(database.read(_asking(query, keys)))
         for key in keys:
-            expected = oracle.answer(state, question, key)
-            assert answers[key] == expected, f"{question} {key}"
+            expected = oracle.answer(state, query, key)
+            assert answers[key] == expected, f"{query} {key}"
 
 
-def test_every_question_is_compared() -> None:
+def test_every_query_is_compared() -> None:
     with in_sqlite() as database:
-        assert set(asked(World(database=database))) == set(QUESTIONS) == set(oracle.QUESTIONS)
+        assert set(asked(World(database=database))) == set(QUERIES) == set(oracle.QUERIES)
 
 
 _steps = st.lists(

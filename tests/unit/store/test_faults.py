@@ -26,7 +26,7 @@ async def store(path: Path) -> AsyncIterator[Store]:
 
 
 async def made(path: Path) -> None:
-    """A database with something in it, closed."""
+    """Create a database with some rows, and close it."""
     store = await Store.open(f"sqlite:///{path}")
     for number in range(200):
         await store.quarantine(b"x" * 4_000, "default", f"reason {number}", 1)
@@ -45,7 +45,7 @@ def events(logs: list[Any]) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _waits_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a lock of another program."""
+    """Wait only briefly for a lock of another program."""
     monkeypatch.setattr("router.store.sqlite._BUSY_SECONDS", 0.3)
 
 
@@ -198,7 +198,7 @@ async def test_a_damaged_database_is_refused_and_not_changed(
 async def test_a_damaged_database_of_a_router_that_was_killed_keeps_its_wal(
     store: Store, path: Path, tmp_path: Path
 ) -> None:
-    """What can still be saved of it is for people to decide."""
+    """People decide what can be recovered from it."""
     for number in range(200):
         await store.quarantine(b"x" * 4_000, "default", f"reason {number}", 1)
     change(path, "PRAGMA wal_checkpoint(TRUNCATE)")
@@ -213,7 +213,7 @@ async def test_a_damaged_database_of_a_router_that_was_killed_keeps_its_wal(
 
 
 def _copied(path: Path, to: Path) -> Path:
-    """As kill -9 would leave it now."""
+    """Copy the files as kill -9 would leave them now."""
     to.mkdir()
     for name in (path.name, f"{path.name}-wal"):
         (to / name).write_bytes(path.with_name(name).read_bytes())

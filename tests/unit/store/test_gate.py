@@ -1,4 +1,4 @@
-"""No destination is notified until the inhibit rules in force know everything that fires."""
+"""No destination is notified until the inhibit rules in force know all firing alerts."""
 
 import asyncio
 from dataclasses import replace
@@ -13,7 +13,7 @@ OTHER = replace(POLICY, fingerprint="other")
 
 
 class Slow:
-    """A database that answers jobs in their order, when the test says so."""
+    """A database that answers jobs in their order, when the test calls :meth:`answer`."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[Any, asyncio.Future[Any]]] = []
@@ -35,8 +35,6 @@ class Slow:
 
 
 class GateHarness:
-    """A store on a database that answers when the test says so."""
-
     def __init__(self) -> None:
         self.database = Slow()
         database: Any = self.database
@@ -53,7 +51,7 @@ class GateHarness:
 
 
 @pytest.mark.parametrize("left", [None, Phase.JUDGE])
-async def test_a_piece_by_former_rules_allows_no_claims(left: Phase | None) -> None:
+async def test_a_piece_judged_by_former_rules_allows_no_claims(left: Phase | None) -> None:
     harness = GateHarness()
     judging = await harness.begin(harness.store.rules.judge_some(POLICY, NOON))
     adopting = await harness.begin(harness.store.rules.adopt(Adoption(OTHER), NOON))
@@ -70,7 +68,7 @@ async def test_a_piece_by_former_rules_allows_no_claims(left: Phase | None) -> N
         assert harness.is_open is opens
 
 
-async def test_rules_that_could_not_be_adopted_stop_no_claims() -> None:
+async def test_a_failed_adoption_does_not_stop_claims() -> None:
     harness = GateHarness()
     adopting = await harness.begin(harness.store.rules.adopt(Adoption(OTHER), NOON))
     assert not harness.is_open

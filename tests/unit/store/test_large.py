@@ -1,4 +1,4 @@
-"""A conversation of very many members is claimed, recorded and closed in pieces: all ends as if it were a small one."""
+"""A conversation of very many members is claimed, recorded and closed in pieces, with the same result as a small one."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -216,10 +216,10 @@ def test_alerts_that_are_inhibited_meanwhile_are_not_sent(world: World) -> None:
 
 
 def test_a_closing_digest_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its members go on in the next slot in pieces, and the process ends before."""
+    """Its members move to the next slot in pieces, and the process ends before that."""
 
     async def later(*_: object) -> None:
-        """The process is about to."""
+        """The process is about to do so."""
 
     many(world, level="info")
     world.now += DAY

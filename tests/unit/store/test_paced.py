@@ -1,4 +1,4 @@
-"""Reading all of the history reads each row once, and rests between pieces."""
+"""Reading all of the history reads each row once, and pauses between pieces."""
 
 import asyncio
 from itertools import count
@@ -27,12 +27,12 @@ def looked_at(database: InSqlite) -> list[list[int]]:
     with database.connection.begin():
         return [
             list(database.connection.scalars(sa.select(dictionaries.c.id).where(some)))
-            for some in paced.pieces_with_rests(database.connection, dictionaries.c.id)
+            for some in paced.pieces_with_pauses(database.connection, dictionaries.c.id)
         ]
 
 
 def each_takes(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Whatever is measured."""
+    """Make each measured time this long."""
     times = (seconds * number for number in count())
     monkeypatch.setattr("router.store.paced.time.perf_counter", lambda: next(times))
 
@@ -50,7 +50,7 @@ def test_each_row_is_in_one_piece(ids: set[int], piece: int) -> None:
 
 
 @pytest.mark.parametrize(("took", "rest"), [(0.02, 0.02), (0.004, 0), (3, 1)])
-def test_within_a_transaction_it_rests_as_long_as_it_works(
+def test_within_a_transaction_a_pause_is_as_long_as_the_piece(
     took: float, rest: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
@@ -64,7 +64,7 @@ def test_within_a_transaction_it_rests_as_long_as_it_works(
 
 
 @pytest.mark.parametrize(("took", "rest"), [(0.02, 0.18), (0.004, 0), (3, 1)])
-def test_between_transactions_it_uses_a_tenth_of_a_processor(
+def test_between_transactions_nine_tenths_of_the_time_are_pauses(
     took: float, rest: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
@@ -83,7 +83,7 @@ def test_between_transactions_it_uses_a_tenth_of_a_processor(
     assert slept == pytest.approx([rest] * 2)
 
 
-def test_a_small_history_is_read_without_a_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_history_is_read_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     each_takes(monkeypatch, 3)
     with in_sqlite() as database:
         world = World(database=database)
@@ -104,7 +104,7 @@ def test_the_sums_are_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(paced, "ROWS_PER_PIECE", 2)
         with database.connection.begin():
             at_one_go = counters.recount(database.connection)
-            assert counters.recount(database.connection, rests=True) == at_one_go
+            assert counters.recount(database.connection, pauses=True) == at_one_go
             assert counters.differences(database.connection) == []
 
 

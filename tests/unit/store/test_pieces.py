@@ -24,7 +24,7 @@ ROOMY = Limits(above=3, every=5 * SECOND)
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     large_from(monkeypatch, 10)
-    monkeypatch.setattr("router.store.questions.digest_questions.LARGE", 10)
+    monkeypatch.setattr("router.store.queries.digest_queries.LARGE", 10)
     monkeypatch.setattr("router.store.jobs.job.MEMBERS_PER_BATCH", 10)
     monkeypatch.setattr("router.core.storms.CONVERSATIONS_PER_BATCH", 5)
     monkeypatch.setattr("router.core.storms._MAX_MEMBERS_PER_BATCH", 10)
@@ -100,7 +100,7 @@ def a_group_fires_again_while_its_end_is_sent(world: World, count: int) -> None:
 
 
 def a_group_is_shown_whole_after_its_end(world: World, count: int) -> None:
-    """Before, Alertmanager had left out some of its alerts."""
+    """Alertmanager had left out some of its alerts before."""
 
     def cut(status: Status, truncated: int = 1) -> None:
         for first in range(0, count, 10):
@@ -162,7 +162,7 @@ def test_the_rows_of_a_batch_do_not_grow_with_the_number_of_alerts(
     assert many <= few + 5
 
 
-def test_the_batches_of_a_storm_do_not_grow_with_what_is_due() -> None:
+def test_the_batches_of_a_storm_do_not_grow_with_the_backlog() -> None:
     """Before a storm, only enough conversations for a storm are rechecked; its message absorbs what it has room for."""
 
     def batches(count: int) -> int:
@@ -203,7 +203,7 @@ class FailingDatabase:
 
     @contextmanager
     def failing(self, kind: type[object], after: int = 0) -> Iterator[None]:
-        """Meanwhile, nothing can be written from a job of this kind on, or from a later one.
+        """Fail every write from a job of this kind on, until the end of the block.
 
         :param after: how many jobs of this kind succeed before
         """

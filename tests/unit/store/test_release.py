@@ -23,7 +23,7 @@ def warning(number: int) -> Alert:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Many warnings that a critical mutes."""
-    monkeypatch.setattr("router.store.questions.alert_questions.MANY", 2)
+    monkeypatch.setattr("router.store.queries.alert_queries.MANY", 2)
     monkeypatch.setattr("router.core.release.MANY", 2)
     monkeypatch.setattr("router.store.jobs.job.MEMBERS_PER_BATCH", 2)
     with in_sqlite() as database:

@@ -29,7 +29,7 @@ from router.model import (
 )
 from router.store import Adoption, Balance, Store
 from router.store.jobs import Adopt
-from router.store.prune_rules import CHANGES
+from router.store.prune_rules import PRUNE_CHANGES
 from router.store.retention import ROWS_PER_TRANSACTION, bounds
 from router.store.schema import metadata
 from tests.examples import examples
@@ -288,7 +288,7 @@ def test_a_dropped_member_stays_while_its_alert_fires(harness: PruneHarness) -> 
     assert (harness.count("changes"), harness.count("members")) == (1, 2)
 
 
-def test_a_change_is_history_once_its_last_fate_is_final(harness: PruneHarness) -> None:
+def test_a_change_is_pruned_after_its_last_fate_is_final(harness: PruneHarness) -> None:
     world = harness.world
     world.post(alert("Down", "critical"))
     work = world.work_of(SLACK)
@@ -321,7 +321,7 @@ def test_a_delivery_under_way_and_its_conversation_stay(harness: PruneHarness) -
     assert harness.count("deliveries") == 0
 
 
-def test_a_digest_late_by_weeks_still_reports_obsolete_alerts(harness: PruneHarness) -> None:
+def test_a_digest_that_is_weeks_late_still_reports_obsolete_alerts(harness: PruneHarness) -> None:
     world = harness.world
     world.now = NIGHT
     world.post(alert("Gone", "warning"))
@@ -388,13 +388,13 @@ def test_a_dead_letter_that_is_retried_meanwhile_stays(harness: PruneHarness) ->
     harness.world.deliver()
     database = harness.database
     limits = at_once(database.read(lambda c: bounds(c, WEEKS, harness.world.now)))
-    found = at_once(database.read(lambda c: CHANGES.find(c, limits, 0)))
+    found = at_once(database.read(lambda c: PRUNE_CHANGES.find(c, limits, 0)))
     first, second = harness.numbers("changes")
     assert found == [first, second]
     harness.change(
         "UPDATE fates SET fate = 'pending' WHERE change_id = ? AND destination = ?", first, SLACK.key
     )
-    assert at_once(database.write(lambda c: CHANGES.remove(c, limits, found))) == 1
+    assert at_once(database.write(lambda c: PRUNE_CHANGES.remove(c, limits, found))) == 1
     assert harness.numbers("changes") == [first]
     assert harness.balance().off == 0
 

@@ -51,7 +51,7 @@ RESOLVED = Status.RESOLVED
 Jobs = Sequence[Job[object]]
 
 
-class Desk(World):
+class StatementHarness(World):
     """A world in SQLite whose jobs run in one batch."""
 
     def __init__(self, database: InSqlite) -> None:
@@ -102,34 +102,34 @@ def in_one_group(count: int, level: str = "critical", status: Status = Status.FI
     return webhook(*(alert(f"D{number}", level, status) for number in range(count)))
 
 
-def fires_again(body: Webhook, desk: Desk) -> Webhook:
-    return replace(body, alerts=tuple(replace(each, starts_at=desk.now) for each in body.alerts))
+def fires_again(body: Webhook, harness: StatementHarness) -> Webhook:
+    return replace(body, alerts=tuple(replace(each, starts_at=harness.now) for each in body.alerts))
 
 
 def many(name: str, count: int) -> tuple[Alert, ...]:
-    """Warnings of one name."""
+    """Return warnings of one name."""
     return tuple(
         replace(alert(name, "warning"), labels={"alertname": name, "severity": "warning", "i": str(number)})
         for number in range(count)
     )
 
 
-def statements(prepare: Callable[[Desk, int], Jobs], count: int) -> int:
+def statements(prepare: Callable[[StatementHarness, int], Jobs], count: int) -> int:
     with in_sqlite() as database:
-        desk = Desk(database)
-        several = prepare(desk, count)
+        harness = StatementHarness(database)
+        several = prepare(harness, count)
         database.statements.clear()
-        desk.run(several)
+        harness.run(several)
         found = len(database.statements)
-        desk.accepted = sum(1 for _ in desk.state.changes)
-        desk.assert_balanced()
+        harness.accepted = sum(1 for _ in harness.state.changes)
+        harness.assert_balanced()
         return found
 
 
 @pytest.mark.parametrize("level", ["critical", "warning", "info"])
 def test_1_or_10_or_200_webhooks_take_the_same_statements(level: str) -> None:
     counts = [
-        statements(lambda desk, count: desk.of(*each_in_its_group(count, level)), count)
+        statements(lambda harness, count: harness.of(*each_in_its_group(count, level)), count)
         for count in (1, 10, 200)
     ]
     assert len(set(counts)) == 1, counts
@@ -139,31 +139,31 @@ def test_1_or_10_or_200_webhooks_take_the_same_statements(level: str) -> None:
 @pytest.mark.parametrize("level", ["critical", "warning", "info"])
 def test_1_or_100_or_5000_alerts_take_the_same_statements(level: str) -> None:
     counts = [
-        statements(lambda desk, count: desk.of(in_one_group(count, level)), count)
+        statements(lambda harness, count: harness.of(in_one_group(count, level)), count)
         for count in (1, 100, 5_000)
     ]
     assert len(set(counts)) == 1, counts
 
 
-def again(level: str, status: Status, *, notified: bool) -> Callable[[Desk, int], Jobs]:
-    def prepare(desk: Desk, count: int) -> Jobs:
-        desk.accepts(*each_in_its_group(count, level))
+def again(level: str, status: Status, *, notified: bool) -> Callable[[StatementHarness, int], Jobs]:
+    def prepare(harness: StatementHarness, count: int) -> Jobs:
+        harness.accepts(*each_in_its_group(count, level))
         if notified:
-            desk.deliver_all()
-        return desk.of(*each_in_its_group(count, level, status))
+            harness.deliver_all()
+        return harness.of(*each_in_its_group(count, level, status))
 
     return prepare
 
 
-def ended_at_once(desk: Desk, count: int) -> Jobs:
-    desk.policy = replace(POLICY, receivers={**POLICY.receivers, "oncall": (PER_ALERT,)})
-    desk.accepts(in_one_group(count))
-    return desk.of(in_one_group(count, status=RESOLVED))
+def ended_at_once(harness: StatementHarness, count: int) -> Jobs:
+    harness.policy = replace(POLICY, receivers={**POLICY.receivers, "oncall": (PER_ALERT,)})
+    harness.accepts(in_one_group(count))
+    return harness.of(in_one_group(count, status=RESOLVED))
 
 
-def fires_and_ends(desk: Desk, count: int) -> Jobs:
-    """In one batch, over and over."""
-    return desk.of(
+def fires_and_ends(harness: StatementHarness, count: int) -> Jobs:
+    """Alerts fire and end several times in one batch."""
+    return harness.of(
         *(
             webhook(alert("D", "critical", status), group=f"g{number}")
             for number in range(count)
@@ -172,291 +172,295 @@ def fires_and_ends(desk: Desk, count: int) -> Jobs:
     )
 
 
-def ends_in_all_groups(desk: Desk, count: int) -> Jobs:
-    desk.accepts(*(webhook(alert("D", "critical"), group=f"g{number}") for number in range(count)))
-    return desk.of(webhook(alert("D", "critical", RESOLVED), group="g0"))
+def ends_in_all_groups(harness: StatementHarness, count: int) -> Jobs:
+    harness.accepts(*(webhook(alert("D", "critical"), group=f"g{number}") for number in range(count)))
+    return harness.of(webhook(alert("D", "critical", RESOLVED), group="g0"))
 
 
-def releases_alerts(desk: Desk, count: int) -> Jobs:
-    desk.accepts(webhook(alert("D", "critical")), webhook(*many("D", count), group="w"))
-    return desk.of(webhook(alert("D", "critical", RESOLVED)))
+def releases_alerts(harness: StatementHarness, count: int) -> Jobs:
+    harness.accepts(webhook(alert("D", "critical")), webhook(*many("D", count), group="w"))
+    return harness.of(webhook(alert("D", "critical", RESOLVED)))
 
 
-def releases_groups(desk: Desk, count: int) -> Jobs:
-    desk.accepts(
+def releases_groups(harness: StatementHarness, count: int) -> Jobs:
+    harness.accepts(
         webhook(alert("D", "critical")),
         *(webhook(each, group=f"w{number}") for number, each in enumerate(many("D", count))),
     )
-    return desk.of(webhook(alert("D", "critical", RESOLVED)))
+    return harness.of(webhook(alert("D", "critical", RESOLVED)))
 
 
-def releases_each(desk: Desk, count: int) -> Jobs:
-    desk.accepts(*each_in_its_group(count), *each_in_its_group(count, "warning"))
-    return desk.of(*each_in_its_group(count, status=RESOLVED))
+def releases_each(harness: StatementHarness, count: int) -> Jobs:
+    harness.accepts(*each_in_its_group(count), *each_in_its_group(count, "warning"))
+    return harness.of(*each_in_its_group(count, status=RESOLVED))
 
 
-def shown_whole(desk: Desk, count: int) -> Jobs:
-    lanes = desk.lanes(count)
+def shown_whole(harness: StatementHarness, count: int) -> Jobs:
+    lanes = harness.lanes(count)
     for status in Status:
-        desk.accepts(webhook(alert("D", "critical", status), truncated=3))
+        harness.accepts(webhook(alert("D", "critical", status), truncated=3))
         for lane in lanes:
-            desk.finish(desk.work_of(lane), DELIVERED)
-    return desk.of(webhook(alert("D", "critical", RESOLVED)))
+            harness.finish(harness.work_of(lane), DELIVERED)
+    return harness.of(webhook(alert("D", "critical", RESOLVED)))
 
 
-def claim_of_alerts(desk: Desk, count: int) -> Jobs:
-    desk.accepts(in_one_group(count))
-    return [jobs.Claim(jobs.Permit(SLACK), desk.policy, desk.now)]
+def claim_of_alerts(harness: StatementHarness, count: int) -> Jobs:
+    harness.accepts(in_one_group(count))
+    return [jobs.Claim(jobs.Permit(SLACK), harness.policy, harness.now)]
 
 
-def claim_of_what_is_inhibited(desk: Desk, count: int) -> Jobs:
-    desk.accepts(*each_in_its_group(count, "warning"))
-    desk.now += 2 * SECOND
-    desk.accepts(*each_in_its_group(count))
-    desk.now += MINUTE
-    return [jobs.Claim(jobs.Permit(TEAM), desk.policy, desk.now)]
+def claim_of_what_is_inhibited(harness: StatementHarness, count: int) -> Jobs:
+    harness.accepts(*each_in_its_group(count, "warning"))
+    harness.now += 2 * SECOND
+    harness.accepts(*each_in_its_group(count))
+    harness.now += MINUTE
+    return [jobs.Claim(jobs.Permit(TEAM), harness.policy, harness.now)]
 
 
-def records(outcome: Outcome) -> Callable[[Desk, int], Jobs]:
-    """Of many lanes."""
+def records(outcome: Outcome) -> Callable[[StatementHarness, int], Jobs]:
+    """Outcomes of many lanes are recorded."""
 
-    def prepare(desk: Desk, count: int) -> Jobs:
-        lanes = desk.lanes(count)
-        desk.accepts(*each_in_its_group(3))
-        works = [desk.work_of(lane) for lane in lanes]
-        return [jobs.Record(work, outcome, desk.policy, desk.now, desk.now) for work in works]
+    def prepare(harness: StatementHarness, count: int) -> Jobs:
+        lanes = harness.lanes(count)
+        harness.accepts(*each_in_its_group(3))
+        works = [harness.work_of(lane) for lane in lanes]
+        return [jobs.Record(work, outcome, harness.policy, harness.now, harness.now) for work in works]
 
     return prepare
 
 
-def record_of_alerts(outcome: Outcome, on_failure: str | None = None) -> Callable[[Desk, int], Jobs]:
-    def prepare(desk: Desk, count: int) -> Jobs:
+def record_of_alerts(
+    outcome: Outcome, on_failure: str | None = None
+) -> Callable[[StatementHarness, int], Jobs]:
+    def prepare(harness: StatementHarness, count: int) -> Jobs:
         failing = replace(SLACK, on_failure=on_failure)
-        desk.policy = replace(POLICY, receivers={**POLICY.receivers, "oncall": (failing,)})
-        desk.accepts(in_one_group(count))
-        work = desk.work_of(failing)
-        return [jobs.Record(work, outcome, desk.policy, desk.now, desk.now)]
+        harness.policy = replace(POLICY, receivers={**POLICY.receivers, "oncall": (failing,)})
+        harness.accepts(in_one_group(count))
+        work = harness.work_of(failing)
+        return [jobs.Record(work, outcome, harness.policy, harness.now, harness.now)]
 
     return prepare
 
 
-def records_of_ends_with_news(desk: Desk, count: int) -> Jobs:
-    lanes = desk.lanes(count)
-    desk.accepts(in_one_group(3))
-    desk.deliver_all()
-    desk.accepts(in_one_group(3, status=RESOLVED))
-    works = [desk.work_of(lane) for lane in lanes]
-    desk.accepts(fires_again(in_one_group(3), desk))
-    return [jobs.Record(work, DELIVERED, desk.policy, desk.now, desk.now) for work in works]
+def records_of_ends_with_news(harness: StatementHarness, count: int) -> Jobs:
+    lanes = harness.lanes(count)
+    harness.accepts(in_one_group(3))
+    harness.deliver_all()
+    harness.accepts(in_one_group(3, status=RESOLVED))
+    works = [harness.work_of(lane) for lane in lanes]
+    harness.accepts(fires_again(in_one_group(3), harness))
+    return [jobs.Record(work, DELIVERED, harness.policy, harness.now, harness.now) for work in works]
 
 
-def storm(desk: Desk, count: int) -> ClaimedDelivery:
-    """Before it absorbs any conversation."""
-    desk.accepts(*each_in_its_group(count, "warning"))
-    desk.now += MINUTE
-    found = desk.do(jobs.Claim(jobs.Permit(TEAM, STORM), desk.policy, desk.now, rechecked=True))
+def storm(harness: StatementHarness, count: int) -> ClaimedDelivery:
+    """A storm begins. It has absorbed no conversation yet."""
+    harness.accepts(*each_in_its_group(count, "warning"))
+    harness.now += MINUTE
+    found = harness.do(jobs.Claim(jobs.Permit(TEAM, STORM), harness.policy, harness.now, rechecked=True))
     assert isinstance(found, Claimed)
     return found.works[0]
 
 
-def absorbs(desk: Desk, count: int) -> Jobs:
-    return [absorb(desk, storm(desk, count))]
+def absorbs(harness: StatementHarness, count: int) -> Jobs:
+    return [absorb(harness, storm(harness, count))]
 
 
-def due(desk: Desk) -> list[int]:
+def due(harness: StatementHarness) -> list[int]:
     return [
         id_
-        for _, id_ in desk.do(
-            jobs.FindAbsorbable(TEAM.key, desk.now, Share(absorbs_all=True), jobs.FIRST_POSITION)
+        for _, id_ in harness.do(
+            jobs.FindAbsorbable(TEAM.key, harness.now, Share(absorbs_all=True), jobs.FIRST_POSITION)
         )
     ]
 
 
-def absorb(desk: Desk, work: ClaimedDelivery) -> jobs.Absorb:
-    return jobs.Absorb(work, due(desk), desk.policy, desk.now, Room(STORM.room))
+def absorb(harness: StatementHarness, work: ClaimedDelivery) -> jobs.Absorb:
+    return jobs.Absorb(work, due(harness), harness.policy, harness.now, Room(STORM.room))
 
 
-def views(desk: Desk, count: int) -> Jobs:
-    work = storm(desk, count)
-    found, _, _ = desk.do(absorb(desk, work))
-    return [jobs.BuildStormView(work, tuple(found), full=False, policy=desk.policy)]
+def views(harness: StatementHarness, count: int) -> Jobs:
+    work = storm(harness, count)
+    found, _, _ = harness.do(absorb(harness, work))
+    return [jobs.BuildStormView(work, tuple(found), full=False, policy=harness.policy)]
 
 
-def rechecks(desk: Desk, count: int) -> Jobs:
-    storm(desk, count)
-    return [jobs.Recheck(due(desk), desk.policy, desk.now)]
+def rechecks(harness: StatementHarness, count: int) -> Jobs:
+    storm(harness, count)
+    return [jobs.Recheck(due(harness), harness.policy, harness.now)]
 
 
-def parts(outcome: Outcome, meanwhile: str = "") -> Callable[[Desk, int], Jobs]:
+def parts(outcome: Outcome, meanwhile: str = "") -> Callable[[StatementHarness, int], Jobs]:
     """Record the parts of a storm.
 
     :param meanwhile: what happens to them during the delivery
     """
 
-    def prepare(desk: Desk, count: int) -> Jobs:
-        work = storm(desk, count)
-        found, _, _ = desk.do(absorb(desk, work))
+    def prepare(harness: StatementHarness, count: int) -> Jobs:
+        work = storm(harness, count)
+        found, _, _ = harness.do(absorb(harness, work))
         if meanwhile == "fire again after an end":
-            for each in (jobs.RecordParts(tuple(found), DELIVERED, desk.policy, desk.now, desk.now),
-                         jobs.Record(work, DELIVERED, desk.policy, desk.now, desk.now)):  # fmt: skip
-                desk.do(each)
-            desk.accepts(*each_in_its_group(count, "warning", RESOLVED))
-            desk.now += MINUTE
-            again = desk.do(jobs.Claim(jobs.Permit(TEAM, STORM), desk.policy, desk.now, rechecked=True))
+            for each in (jobs.RecordParts(tuple(found), DELIVERED, harness.policy, harness.now, harness.now),
+                         jobs.Record(work, DELIVERED, harness.policy, harness.now, harness.now)):  # fmt: skip
+                harness.do(each)
+            harness.accepts(*each_in_its_group(count, "warning", RESOLVED))
+            harness.now += MINUTE
+            again = harness.do(
+                jobs.Claim(jobs.Permit(TEAM, STORM), harness.policy, harness.now, rechecked=True)
+            )
             assert isinstance(again, Claimed)
             (work,) = again.works
-            found, _, _ = desk.do(absorb(desk, work))
-            desk.accepts(*(fires_again(each, desk) for each in each_in_its_group(count, "warning")))
+            found, _, _ = harness.do(absorb(harness, work))
+            harness.accepts(*(fires_again(each, harness) for each in each_in_its_group(count, "warning")))
         elif meanwhile == "end":
-            desk.accepts(*each_in_its_group(count, "warning", RESOLVED))
+            harness.accepts(*each_in_its_group(count, "warning", RESOLVED))
         assert len(found) == count
-        return [jobs.RecordParts(tuple(found), outcome, desk.policy, desk.now, desk.now)]
+        return [jobs.RecordParts(tuple(found), outcome, harness.policy, harness.now, harness.now)]
 
     return prepare
 
 
-def answered(step: str) -> Callable[[Desk, int], Jobs]:
-    """An answer of Alertmanager that follows other answers."""
+def answered(step: str) -> Callable[[StatementHarness, int], Jobs]:
+    """Alertmanager gives an answer after other answers."""
 
-    def prepare(desk: Desk, count: int) -> Jobs:
+    def prepare(harness: StatementHarness, count: int) -> Jobs:
         names = [f"D{number}" for number in range(count)]
-        desk.accepts(*each_in_its_group(count), *each_in_its_group(count, "warning"))
+        harness.accepts(*each_in_its_group(count), *each_in_its_group(count, "warning"))
         listed: dict[str, str | None] = dict.fromkeys(names)
         answers: dict[str, dict[str, str | None]] = {
             "silenced": {**listed, **dict.fromkeys(names, "silenced")}, "has all": listed, "lacks all": {}, "lacks them still": {}
         }  # fmt: skip
         for each, what in answers.items():
-            desk.now += MINUTE
-            confirm = jobs.Confirm(desk.answer(**what), desk.policy, desk.now, 0)
+            harness.now += MINUTE
+            confirm = jobs.Confirm(harness.answer(**what), harness.policy, harness.now, 0)
             if step == each:
                 return [confirm]
-            desk.do(confirm)
+            harness.do(confirm)
             if step == "is forgotten" and each == "lacks all":
-                marked = desk.do(jobs.FindMarked(0))
-                return [jobs.ForgetAnswers(frozenset(), marked, desk.policy, desk.now)]
-        desk.now += MINUTE
-        answer = desk.answer(**listed)
-        return [jobs.Reopen(answer, tuple(sorted(answer.alerts)), desk.policy, desk.now)]
+                marked = harness.do(jobs.FindMarked(0))
+                return [jobs.ForgetAnswers(frozenset(), marked, harness.policy, harness.now)]
+        harness.now += MINUTE
+        answer = harness.answer(**listed)
+        return [jobs.Reopen(answer, tuple(sorted(answer.alerts)), harness.policy, harness.now)]
 
     return prepare
 
 
-def expires(desk: Desk, count: int) -> Jobs:
-    desk.accepts(*each_in_its_group(count), *each_in_its_group(count, "warning"))
-    desk.now += desk.policy.stale_after
-    listening = Listening(desk.policy.stale_after)
-    unheard = desk.do(jobs.FindStale(listening, desk.now, 0))
-    return [jobs.Expire(listening, unheard, desk.policy, desk.now)]
+def expires(harness: StatementHarness, count: int) -> Jobs:
+    harness.accepts(*each_in_its_group(count), *each_in_its_group(count, "warning"))
+    harness.now += harness.policy.stale_after
+    listening = Listening(harness.policy.stale_after)
+    unheard = harness.do(jobs.FindStale(listening, harness.now, 0))
+    return [jobs.Expire(listening, unheard, harness.policy, harness.now)]
 
 
-def doubt(desk: Desk, *several: Webhook) -> None:
+def doubt(harness: StatementHarness, *several: Webhook) -> None:
     """Alerts end, and the other peer still reports them as firing."""
     ended = tuple(
         replace(body, alerts=tuple(replace(each, status=RESOLVED) for each in body.alerts))
         for body in several
     )
     for bodies, peer in ((several, "a"), (ended, "a"), (several, "b")):
-        desk.accepts(*(replace(each, external_url=peer) for each in bodies))
+        harness.accepts(*(replace(each, external_url=peer) for each in bodies))
 
 
-def doubts_last(desk: Desk, count: int) -> Jobs:
-    doubt(desk, *each_in_its_group(count))
-    desk.now += 6 * MINUTE
-    return [jobs.SettleDoubts(desk.policy, desk.now)]
+def doubts_last(harness: StatementHarness, count: int) -> Jobs:
+    doubt(harness, *each_in_its_group(count))
+    harness.now += 6 * MINUTE
+    return [jobs.SettleDoubts(harness.policy, harness.now)]
 
 
-def a_doubt_of_groups_lasts(desk: Desk, count: int) -> Jobs:
-    doubt(desk, *(webhook(alert("D", "critical"), group=f"g{number}") for number in range(count)))
-    desk.now += 6 * MINUTE
-    return [jobs.SettleDoubts(desk.policy, desk.now)]
+def a_doubt_of_groups_lasts(harness: StatementHarness, count: int) -> Jobs:
+    doubt(harness, *(webhook(alert("D", "critical"), group=f"g{number}") for number in range(count)))
+    harness.now += 6 * MINUTE
+    return [jobs.SettleDoubts(harness.policy, harness.now)]
 
 
-def doubts_are_settled(desk: Desk, count: int) -> Jobs:
-    doubt(desk, *each_in_its_group(count))
-    desk.now += MINUTE
-    answer = desk.answer(**{f"D{number}": None for number in range(count)})
-    doubted = desk.do(jobs.FindDoubted(answer.source, 0))
-    return [jobs.SettleByAnswer(answer, doubted, desk.policy, desk.now)]
+def doubts_are_settled(harness: StatementHarness, count: int) -> Jobs:
+    doubt(harness, *each_in_its_group(count))
+    harness.now += MINUTE
+    answer = harness.answer(**{f"D{number}": None for number in range(count)})
+    doubted = harness.do(jobs.FindDoubted(answer.source, 0))
+    return [jobs.SettleByAnswer(answer, doubted, harness.policy, harness.now)]
 
 
-def reindexed(desk: Desk, count: int) -> Jobs:
-    desk.accepts(*each_in_its_group(count, "warning"))
-    at_once(desk.store.rules.adopt(Adoption(RULES[2]), desk.now))
-    return [jobs.JudgeSome(RULES[2], desk.now)]
+def reindexed(harness: StatementHarness, count: int) -> Jobs:
+    harness.accepts(*each_in_its_group(count, "warning"))
+    at_once(harness.store.rules.adopt(Adoption(RULES[2]), harness.now))
+    return [jobs.JudgeSome(RULES[2], harness.now)]
 
 
-def rejudged(rules: Policy) -> Callable[[Desk, int], Jobs]:
-    def prepare(desk: Desk, count: int) -> Jobs:
-        desk.accepts(*each_in_its_group(count, "warning"), in_one_group(count, "info"))
-        desk.policy = replace(rules, fingerprint="changed")
-        job = jobs.JudgeSome(desk.policy, desk.now)
-        at_once(desk.store.rules.adopt(Adoption(desk.policy), desk.now))
-        while desk.do(job)[0] is Phase.INDEX:
+def rejudged(rules: Policy) -> Callable[[StatementHarness, int], Jobs]:
+    def prepare(harness: StatementHarness, count: int) -> Jobs:
+        harness.accepts(*each_in_its_group(count, "warning"), in_one_group(count, "info"))
+        harness.policy = replace(rules, fingerprint="changed")
+        job = jobs.JudgeSome(harness.policy, harness.now)
+        at_once(harness.store.rules.adopt(Adoption(harness.policy), harness.now))
+        while harness.do(job)[0] is Phase.INDEX:
             pass
         return [job]
 
     return prepare
 
 
-def digest(what: str) -> Callable[[Desk, int], Jobs]:
-    def prepare(desk: Desk, count: int) -> Jobs:
-        desk.accepts(*each_in_its_group(count, "info"))
+def digest(what: str) -> Callable[[StatementHarness, int], Jobs]:
+    def prepare(harness: StatementHarness, count: int) -> Jobs:
+        harness.accepts(*each_in_its_group(count, "info"))
         if what == "upcoming":
-            return [jobs.PreviewDigest(DAILY, desk.policy, desk.now)]
+            return [jobs.PreviewDigest(DAILY, harness.policy, harness.now)]
         if what == "gone":
-            desk.policy = RULES[2]
-            return [jobs.Adopt(Adoption(RULES[2]), desk.now)]
-        desk.now += DAY
+            harness.policy = RULES[2]
+            return [jobs.Adopt(Adoption(RULES[2]), harness.now)]
+        harness.now += DAY
         if what == "claimed":
-            return [jobs.Claim(jobs.Permit(DAILY), desk.policy, desk.now)]
+            return [jobs.Claim(jobs.Permit(DAILY), harness.policy, harness.now)]
         outcome = Rejected("http 400") if what == "given up" else DELIVERED
-        return [jobs.Record(desk.work_of(DAILY), outcome, desk.policy, desk.now, desk.now)]
+        return [jobs.Record(harness.work_of(DAILY), outcome, harness.policy, harness.now, harness.now)]
 
     return prepare
 
 
-def digests(what: str) -> Callable[[Desk, int], Jobs]:
-    def prepare(desk: Desk, count: int) -> Jobs:
+def digests(what: str) -> Callable[[StatementHarness, int], Jobs]:
+    def prepare(harness: StatementHarness, count: int) -> Jobs:
         several = tuple(replace(DAILY, key=f"digest:{number}") for number in range(count))
-        desk.policy = replace(
+        harness.policy = replace(
             POLICY,
             receivers={**POLICY.receivers, "daily": several},
             schedules=dict.fromkeys((each.key for each in several), POLICY.schedules[DAILY.key]),
             fingerprint="many digests",
         )
         if what == "come":
-            return [jobs.Adopt(Adoption(desk.policy), desk.now)]
-        desk.reload(desk.policy)
+            return [jobs.Adopt(Adoption(harness.policy), harness.now)]
+        harness.reload(harness.policy)
         if what == "stay":
-            return [jobs.OpenSlots(desk.policy, desk.now)]
-        desk.accepts(in_one_group(3, "info"))
-        desk.policy = POLICY
-        return [jobs.Adopt(Adoption(POLICY), desk.now)]
+            return [jobs.OpenSlots(harness.policy, harness.now)]
+        harness.accepts(in_one_group(3, "info"))
+        harness.policy = POLICY
+        return [jobs.Adopt(Adoption(POLICY), harness.now)]
 
     return prepare
 
 
-def retry_large_dead_letter(destination: Destination) -> Callable[[Desk, int], Jobs]:
-    def prepare(desk: Desk, count: int) -> Jobs:
-        desk.accepts(in_one_group(count, "info" if destination.digest else "critical"))
-        desk.now += DAY
-        desk.finish(desk.work_of(destination), Rejected("http 400"))
-        (letter,) = desk.letters()
-        return [jobs.RetryDeadLetter(letter, desk.policy, desk.now)]
+def retry_large_dead_letter(destination: Destination) -> Callable[[StatementHarness, int], Jobs]:
+    def prepare(harness: StatementHarness, count: int) -> Jobs:
+        harness.accepts(in_one_group(count, "info" if destination.digest else "critical"))
+        harness.now += DAY
+        harness.finish(harness.work_of(destination), Rejected("http 400"))
+        (letter,) = harness.letters()
+        return [jobs.RetryDeadLetter(letter, harness.policy, harness.now)]
 
     return prepare
 
 
-def settle_dead_letters(settle: str) -> Callable[[Desk, int], Jobs]:
-    def prepare(desk: Desk, count: int) -> Jobs:
-        lanes = desk.lanes(count)
-        desk.accepts(in_one_group(3))
+def settle_dead_letters(settle: str) -> Callable[[StatementHarness, int], Jobs]:
+    def prepare(harness: StatementHarness, count: int) -> Jobs:
+        lanes = harness.lanes(count)
+        harness.accepts(in_one_group(3))
         for lane in lanes:
-            desk.finish(desk.work_of(lane), Rejected("http 400"))
+            harness.finish(harness.work_of(lane), Rejected("http 400"))
         if settle == "retried":
-            return [jobs.RetryDeadLetter(letter, desk.policy, desk.now) for letter in desk.letters()]
-        desk.accepts(in_one_group(3, status=RESOLVED))
-        return [jobs.DiscardDeadLetter(letter, desk.now) for letter in desk.letters()]
+            return [jobs.RetryDeadLetter(letter, harness.policy, harness.now) for letter in harness.letters()]
+        harness.accepts(in_one_group(3, status=RESOLVED))
+        return [jobs.DiscardDeadLetter(letter, harness.now) for letter in harness.letters()]
 
     return prepare
 
@@ -469,7 +473,7 @@ OUTCOMES: dict[str, Outcome] = {
     "broken": Broken("token_revoked"),
     "given up": Rejected("http 400"),
 }
-CASES: dict[str, Callable[[Desk, int], Jobs]] = {
+CASES: dict[str, Callable[[StatementHarness, int], Jobs]] = {
     **{
         f"{level}s that are {'notified' if notified else 'pending'} are {status} again": again(
             level, status, notified=notified
@@ -512,7 +516,7 @@ CASES: dict[str, Callable[[Desk, int], Jobs]] = {
     "a digest's dead letter": retry_large_dead_letter(DAILY),
     **{f"many dead letters are {settle}": settle_dead_letters(settle) for settle in ("retried", "discarded")},
 }
-STORMS: dict[str, Callable[[Desk, int], Jobs]] = {
+STORMS: dict[str, Callable[[StatementHarness, int], Jobs]] = {
     "absorbs": absorbs,
     "views": views,
     "rechecks": rechecks,
@@ -525,7 +529,7 @@ STORMS: dict[str, Callable[[Desk, int], Jobs]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_many_take_as_many_statements_as_a_few(case: str) -> None:
+def test_many_rows_take_as_many_statements_as_a_few(case: str) -> None:
     few, more = (statements(CASES[case], count) for count in (3, 12))
     assert more <= few
 
@@ -536,7 +540,7 @@ def test_a_large_storm_takes_as_many_statements_as_a_small_one(case: str) -> Non
     assert more <= few
 
 
-def test_a_job_that_needs_many_rounds_succeeds() -> None:
+def test_a_job_that_loads_rows_many_times_succeeds() -> None:
     """Even if a transition names its rows one by one."""
 
     class Step(jobs.BaseJob):
@@ -544,7 +548,7 @@ def test_a_job_that_needs_many_rounds_succeeds() -> None:
             return sum(state.alerts[number].status == FIRING for number in firing)
 
     with in_sqlite() as database:
-        desk = Desk(database)
-        desk.accepts(in_one_group(100))
-        firing = sorted(row.id for row in desk.state.alerts)
-        assert desk.do(Step()) == 100
+        harness = StatementHarness(database)
+        harness.accepts(in_one_group(100))
+        firing = sorted(row.id for row in harness.state.alerts)
+        assert harness.do(Step()) == 100

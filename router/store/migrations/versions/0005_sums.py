@@ -25,7 +25,7 @@ def upgrade() -> None:
             sa.Column("count", sa.BigInteger(), nullable=False),
             sa.PrimaryKeyConstraint("day", *keys, name=op.f(f"pk_{name}")),
         )
-    # A row that goes is looked for in every table that may refer to it.
+    # Before a row is deleted, every table that may refer to it is searched for its id.
     op.create_index("ix_alerts_group", "alerts", ["group_id"])
     op.create_index("ix_changes_webhook", "changes", ["webhook_id"])
     op.create_index("ix_fates_member", "fates", ["member_id"])

@@ -22,7 +22,7 @@ _BATCH = 1_000
 
 
 def upgrade() -> None:
-    # Its unique constraint goes with the column, so that the table need not be copied.
+    # The column keeps its unique constraint, so that the table need not be copied.
     op.execute("ALTER TABLE alerts RENAME COLUMN fingerprint TO identity")
     op.add_column("alerts", sa.Column("fingerprint", sa.Text(), nullable=False, server_default=""))
     op.add_column("alerts", sa.Column("about", sa.Text(), nullable=True))
@@ -118,7 +118,7 @@ def _merge_members(kept: Any, other: Any) -> None:
         told=known, status=firing["status"], verdict=firing["verdict"],
         at=None if told_already else firing["at"], id=kept["id"],
     )  # fmt: skip
-    if told_already:  # its destination shows it as firing: there is neither an end nor a beginning to tell
+    if told_already:  # its destination shows it as firing: there is neither an end nor a beginning to send
         _run(
             "UPDATE fates SET fate = 'moot', reason = 'the same alert under another fingerprint was told'"
             " WHERE member_id IN (:kept, :other) AND fate = 'pending'",

@@ -15,7 +15,7 @@ _NOTED = sa.text("note != ''")
 _FIRING = sa.text("status = 'firing'")
 _UNTIL = sa.text("fires_until IS NOT NULL")
 
-# Nothing fires in it, and nothing is left to tell; but alerts that Alertmanager left out may fire.
+# Nothing fires in it, and nothing is left to send; but alerts that Alertmanager left out may fire.
 _CLOSE_EMPTY = """
     UPDATE conversations SET state = 'closed', due_at = NULL
     WHERE state = 'open' AND group_id IS NOT NULL

@@ -14,7 +14,7 @@ def upgrade() -> None:
     op.add_column(
         "conversations", sa.Column("shown_groups", sa.BigInteger(), nullable=False, server_default="0")
     )
-    # What a destination knows of, and what has no message of its own there, was told by a storm.
+    # A conversation whose destination was notified, and that has no message of its own there, was covered by a storm's message.
     op.execute(
         "UPDATE conversations SET storm_id = (SELECT max(storm.id) FROM conversations AS storm"
         " WHERE storm.kind = 'storm' AND storm.state = 'open' AND storm.destination = conversations.destination)"

@@ -1,4 +1,4 @@
-"""Questions for digests: what became obsolete, what is held, how often alerts fired."""
+"""Queries of digests: which alerts became obsolete, how many there are to report, how often an alert fired."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -8,13 +8,13 @@ import sqlalchemy as sa
 
 from router.core.rows import LARGE
 from router.model import Fate, Millis
-from router.store.questions.question import KEYS_PER_STATEMENT, Answers, as_dict, count_up_to, one_by_one
-from router.store.schema import changes, fates, members
+from router.store.queries.query import KEYS_PER_STATEMENT, Answers, as_dict, count_up_to, one_by_one
+from router.store.schema import IS_HELD, IS_OBSOLETE, changes, fates, members
 
 
 @one_by_one
 def obsolete_in(connection: sa.Connection, key: tuple[Millis, Millis]) -> Any:
-    """See :data:`router.core.digests.OBSOLETE_IN`."""
+    """Return the firings that became obsolete in a period, see :data:`router.core.digests.OBSOLETE_IN`."""
     notified = fates.alias("notified")
     since, until = key
     rows = connection.execute(
@@ -31,7 +31,7 @@ def obsolete_in(connection: sa.Connection, key: tuple[Millis, Millis]) -> Any:
             ),
         )
         .where(
-            fates.c.fate == sa.literal_column("'obsolete'"), fates.c.updated_at >= since,
+            IS_OBSOLETE, fates.c.updated_at >= since,
             fates.c.updated_at < until, changes.c.kind == "fired",
         )
         .order_by(fates.c.id)
@@ -47,22 +47,19 @@ def obsolete_in(connection: sa.Connection, key: tuple[Millis, Millis]) -> Any:
 
 @one_by_one
 def many_reported(connection: sa.Connection, key: tuple[Millis, Millis]) -> Any:
-    """See :data:`router.core.digests.MANY_REPORTED`."""
+    """Return whether a digest has too many alerts for one batch, see :data:`router.core.digests.MANY_REPORTED`."""
     since, until = key
-    held = (
-        members.c.decision == sa.literal_column("'hold'"), members.c.open == sa.literal_column("1"),
-    )  # fmt: skip
     obsolete = (
-        fates.c.fate == sa.literal_column("'obsolete'"), fates.c.updated_at >= since, fates.c.updated_at < until,
+        IS_OBSOLETE, fates.c.updated_at >= since, fates.c.updated_at < until,
     )  # fmt: skip
-    for id_, conditions in ((members.c.id, held), (fates.c.id, obsolete)):
+    for id_, conditions in ((members.c.id, (IS_HELD,)), (fates.c.id, obsolete)):
         if count_up_to(connection, LARGE + 1, id_, *conditions) > LARGE:
             return True
     return False
 
 
 def fired_since(connection: sa.Connection, keys: Iterable[tuple[int, Millis]]) -> Answers:
-    """See :data:`router.core.digests.FIRED_SINCE`."""
+    """Return how often each alert fired since a time, see :data:`router.core.digests.FIRED_SINCE`."""
     wanted: dict[Millis, list[int]] = defaultdict(list)
     for alert, since in keys:
         wanted[since].append(alert)

@@ -1,4 +1,4 @@
-"""What the destinations of one section of ``channels:`` share: rates, and deliveries at the same time. Pure."""
+"""The limits that all destinations of one section of ``channels:`` share: rates and concurrency. Pure."""
 
 from collections.abc import Callable, Collection
 from itertools import islice
@@ -10,11 +10,14 @@ from router.model import Call, Millis, Rate, SharedLimits
 L = TypeVar("L")
 
 
-class SectionLimiter(Generic[L]):
-    """Gives its slots to its lanes, in the order in which they ask. A delivery has a slot until it is sent."""
+class SharedLimiter(Generic[L]):
+    """Gives slots to lanes, in the order in which they ask. A delivery has a slot until it is sent.
+
+    ``L`` is the type of a lane.
+    """
 
     def __init__(self, request_look: Callable[[L], None]) -> None:
-        """:param request_look: makes a lane ask for room again"""
+        """:param request_look: makes a lane ask for slots again"""
         self._bucket, self._edits = TokenBucket(None), TokenBucket(None)
         self._lanes: dict[L, None] = {}
         self._request_look = request_look
@@ -23,7 +26,7 @@ class SectionLimiter(Generic[L]):
         self._uncounted = 0
         """How many taken slots have a delivery whose first call is not counted in the rate yet."""
         self._waiting: dict[L, None] = {}
-        """Lanes that wait for room, in the order in which they asked."""
+        """Lanes that wait for slots, in the order in which they asked."""
 
     @property
     def lanes(self) -> Collection[L]:
@@ -31,7 +34,7 @@ class SectionLimiter(Generic[L]):
 
     @property
     def rate(self) -> Rate | None:
-        """None: no limit."""
+        """The shared rate; None: no limit."""
         return self._bucket.rate
 
     def add(self, lane: L) -> None:
@@ -41,18 +44,18 @@ class SectionLimiter(Generic[L]):
         self._lanes.pop(lane, None)
 
     def change(self, limits: SharedLimits, now: Millis) -> None:
-        """Work within other limits. Deliveries under way count in them."""
+        """Apply other limits. Deliveries under way count in them."""
         self._bucket.change(limits.rate, now)
         self._edits.change(limits.edit_rate, now)
         self._max_concurrency = limits.max_concurrency
         self.wake_waiting(now)
 
     def buckets(self, call: Call) -> tuple[TokenBucket, ...]:
-        """Return the token buckets of the section from which a call of this kind takes a token."""
+        """Return the shared token buckets from which a call of this kind takes a token."""
         return (self._edits, self._bucket) if call is Call.EDIT else (self._bucket,)
 
-    def room(self, now: Millis) -> int:
-        """Return how many deliveries may begin."""
+    def startable(self, now: Millis) -> int:
+        """Return how many deliveries may begin now."""
         tokens = self._bucket.tokens(now) - self._uncounted
         if self._max_concurrency is not None:
             tokens = min(tokens, self._max_concurrency - self._taken)
@@ -61,11 +64,11 @@ class SectionLimiter(Generic[L]):
     def take(self, lane: L, wanted: int, now: Millis) -> int:
         """Take slots for a lane, and return how many: at most ``wanted``. If there is none, the lane waits for its turn."""
         self._waiting.setdefault(lane)
-        room = self.room(now)
-        if lane not in islice(self._waiting, room):
+        startable = self.startable(now)
+        if lane not in islice(self._waiting, startable):
             return 0
         del self._waiting[lane]
-        slots = min(wanted, room)
+        slots = min(wanted, startable)
         self._taken += slots
         self._uncounted += slots
         return slots
@@ -92,19 +95,17 @@ class SectionLimiter(Generic[L]):
         self._look_at_first()
 
     def _look_at_first(self) -> None:
-        """Make the first waiting lane ask again: there may be room now, or the time at which there is room has
-        changed.
-        """
+        """Make the first waiting lane ask again: there may be a slot now, or the time of the next slot has changed."""
         if self._waiting:
             self._request_look(next(iter(self._waiting)))
 
     def wake_waiting(self, now: Millis) -> None:
-        """Have the lanes ask again that there is room for."""
+        """Make as many waiting lanes ask again as deliveries may begin now."""
         if self._waiting:
-            for lane in list(islice(self._waiting, self.room(now))):
+            for lane in list(islice(self._waiting, self.startable(now))):
                 self._request_look(lane)
 
-    def next_room_at(self, now: Millis) -> Millis | None:
+    def next_call_at(self, now: Millis) -> Millis | None:
         """Return when the rate allows the next call; None: no lane waits, or lanes wait for a slot and not for the rate."""
         at = self._bucket.ready_at(now)
         return at if self._waiting and at > now else None

@@ -1,4 +1,4 @@
-"""Runs long work in many batches, so that webhooks are stored in between."""
+"""Runs long work as many jobs, each about one piece, so that webhooks are stored in between."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,8 +15,8 @@ async def for_found_ids(
 ) -> list[T]:
     """Find ids on a reader's connection, and process them in pieces. Return the result of each piece.
 
-    :param find: takes the last id so far (0 at first) and makes the job that finds the next ids; it finds :data:`router.core.conclusions.ALERTS_PER_BATCH` ids if there
-        are more
+    :param find: takes the last id so far (0 at first) and makes the job that finds the next ids; it finds
+        :data:`router.core.conclusions.ALERTS_PER_BATCH` ids, fewer if there are no more
     :param piece: takes these ids and makes the job that processes them; the rows may have changed since they were found
     """
     results: list[T] = []

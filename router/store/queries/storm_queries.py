@@ -1,13 +1,13 @@
-"""Questions for storms: how much is due, and what their messages cover."""
+"""Queries of storms: how much is due, and what their messages cover."""
 
 from typing import Any
 
 import sqlalchemy as sa
 
 from router.core.storms import MAX_GROUPS_SHOWN, StormGroup, StormProgress, Surge
-from router.store.questions.lane_conditions import belongs_to_storm, due_conditions, has_own_message
-from router.store.questions.question import count_up_to, one_by_one
-from router.store.schema import conversations, groups
+from router.store.queries.lane_conditions import belongs_to_storm, due_conditions, has_own_message
+from router.store.queries.query import count_up_to, one_by_one
+from router.store.schema import IS_OPEN, conversations, groups
 
 _was_notified = sa.or_(conversations.c.known > 0, conversations.c.ended > 0)
 
@@ -61,10 +61,9 @@ def due_after(connection: sa.Connection, key: Any) -> Any:
 @one_by_one
 def standing(connection: sa.Connection, storm: int) -> Any:
     """Return the :class:`router.core.storms.StormProgress` for ``storm``."""
-    is_open = conversations.c.state == sa.literal_column("'open'")
-    fires = sa.and_(is_open, conversations.c.shown > 0)
-    left = sa.and_(is_open, _was_notified, conversations.c.delivery_id.is_(None))
-    is_over = sa.and_(~is_open, conversations.c.ended > 0)
+    fires = sa.and_(IS_OPEN, conversations.c.shown > 0)
+    left = sa.and_(IS_OPEN, _was_notified, conversations.c.delivery_id.is_(None))
+    is_over = sa.and_(~IS_OPEN, conversations.c.ended > 0)
     counts = connection.execute(
         sa.select(
             sa.func.count().filter(left),

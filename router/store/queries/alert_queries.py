@@ -1,4 +1,4 @@
-"""Questions about alerts: which fire, are stale, are in doubt or are muted; and which destinations know of a firing."""
+"""Queries about alerts: which fire, are stale, are in doubt or are muted; and which destinations know of a firing one."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,15 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from router.core.release import MANY
-from router.store.questions.question import KEYS_PER_STATEMENT, Answers, as_dict, one_by_one
-from router.store.schema import alerts, conversations, groups, members
-
-
-def _page(*conditions: sa.ColumnElement[bool], limit: int) -> sa.Select[int]:
-    return sa.select(alerts.c.id).where(*conditions).order_by(alerts.c.id).limit(limit)
-
-
-_is_firing = alerts.c.status == sa.literal_column("'firing'")
+from router.store.queries.query import KEYS_PER_STATEMENT, Answers, as_dict, ids_after, one_by_one
+from router.store.schema import IS_FIRING, IS_OPEN, alerts, conversations, groups, members
 
 
 @one_by_one
@@ -22,8 +15,7 @@ def firing_of(connection: sa.Connection, key: Any) -> Any:
     """Return, for ``(source, after, limit)``, the ids of the next firing alerts of a source (None: of all sources)."""
     source, after, limit = key
     conditions = () if source is None else (alerts.c.source == source,)
-    rows = connection.execute(_page(_is_firing, *conditions, alerts.c.id > after, limit=limit))
-    return list(rows.scalars())
+    return ids_after(connection, alerts.c.id, after, limit, IS_FIRING, *conditions)
 
 
 @one_by_one
@@ -31,8 +23,7 @@ def marked(connection: sa.Connection, key: Any) -> Any:
     """Return, for ``(after, limit)``, the ids of the next firing alerts that carry a mark of Alertmanager's answers."""
     after, limit = key
     said = sa.or_(alerts.c.withheld.is_not(None), alerts.c.absent_at.is_not(None))
-    rows = connection.execute(_page(_is_firing, said, alerts.c.id > after, limit=limit))
-    return list(rows.scalars())
+    return ids_after(connection, alerts.c.id, after, limit, IS_FIRING, said)
 
 
 @one_by_one
@@ -45,7 +36,7 @@ def unheard(connection: sa.Connection, key: Any) -> Any:
     rows = connection.execute(
         sa.select(alerts.c.id)
         .join(groups, groups.c.id == alerts.c.group_id)
-        .where(_is_firing, sa.or_(unrepeated, alerts.c.fires_until <= now), alerts.c.id > after)
+        .where(IS_FIRING, sa.or_(unrepeated, alerts.c.fires_until <= now), alerts.c.id > after)
         .order_by(alerts.c.id)
         .limit(limit)
     )
@@ -57,8 +48,7 @@ def doubted(connection: sa.Connection, key: Any) -> Any:
     """Return, for ``(source, after, limit)``, the ids of the next alerts of a source that are in doubt."""
     source, after, limit = key
     doubt = alerts.c.doubt_until.is_not(None)
-    rows = connection.execute(_page(alerts.c.source == source, doubt, alerts.c.id > after, limit=limit))
-    return list(rows.scalars())
+    return ids_after(connection, alerts.c.id, after, limit, alerts.c.source == source, doubt)
 
 
 @one_by_one
@@ -84,7 +74,7 @@ def still_notified(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
     last: str | None = ""
     while last is not None:  # each step reads one entry of an index
         following = sa.select(sa.func.min(conversations.c.destination)).where(
-            conversations.c.state == sa.literal_column("'open'"),
+            IS_OPEN,
             conversations.c.known > sa.literal_column("0"),
             conversations.c.destination > last,
         )
@@ -94,7 +84,7 @@ def still_notified(connection: sa.Connection, keys: Iterable[Any]) -> Answers:
 
 
 def many_muted(connection: sa.Connection, keys: Iterable[str]) -> Answers:
-    """See :data:`router.core.release.MANY_MUTED`."""
+    """Return how many alerts each inhibition key mutes, see :data:`router.core.release.MANY_MUTED`."""
     several = sorted(keys)
     counts: dict[str, int] = {}
     for first in range(0, len(several), KEYS_PER_STATEMENT):
@@ -108,7 +98,7 @@ def many_muted(connection: sa.Connection, keys: Iterable[str]) -> Answers:
 
 
 @one_by_one
-def muted_by(connection: sa.Connection, key: Any) -> Any:
+def alerts_muted_by(connection: sa.Connection, key: Any) -> Any:
     """Return, for ``(inhibition key, after, limit)``, the ids of the next alerts that the key mutes."""
     inhibitor, after, limit = key
     rows = connection.execute(

@@ -1,4 +1,4 @@
-"""Questions about the members of conversations."""
+"""Queries about the members of conversations."""
 
 from typing import Any
 
@@ -6,18 +6,17 @@ import sqlalchemy as sa
 
 from router.core.rows import NOT_FIRING, RESOLVED
 from router.model import Millis
-from router.store.questions.question import one_by_one
-from router.store.schema import members
+from router.store.queries.query import ids_after, one_by_one
+from router.store.schema import IS_HELD, members
 
 
 @one_by_one
 def next_opening(connection: sa.Connection, now: Millis) -> Any:
-    """``now``: when the next held alert becomes due after it; None: none is held."""
+    """Return, for ``now``, when the next held alert becomes due after it; None: none is held."""
     following = (
         sa.select(members.c.at)
         .where(
-            members.c.decision == sa.literal_column("'hold'"), members.c.open == sa.literal_column("1"),
-            members.c.at > now, members.c.notified.in_(NOT_FIRING),
+            IS_HELD, members.c.at > now, members.c.notified.in_(NOT_FIRING),
         )
         .order_by(members.c.at)
         .limit(1)
@@ -27,14 +26,14 @@ def next_opening(connection: sa.Connection, now: Millis) -> Any:
 
 @one_by_one
 def first_due(connection: sa.Connection, key: int) -> Any:
-    """Answer :data:`router.core.conversations.FIRST_DUE`: the earliest due time of a conversation's members."""
+    """Return the earliest due time of a conversation's members, see :data:`router.core.conversations.FIRST_DUE`."""
     first = sa.select(sa.func.min(members.c.at)).where(members.c.conversation_id == key)
     return connection.execute(first).scalar()
 
 
 @one_by_one
 def one_ended(connection: sa.Connection, key: int) -> Any:
-    """See :data:`router.core.conversations.ONE_ENDED`."""
+    """Return one member whose end was notified, see :data:`router.core.conversations.ONE_ENDED`."""
     rows = connection.execute(
         sa.select(members.c.id)
         .where(members.c.conversation_id == key, members.c.notified == RESOLVED)
@@ -48,13 +47,7 @@ def one_ended(connection: sa.Connection, key: int) -> Any:
 def members_of(connection: sa.Connection, key: Any) -> Any:
     """Return, for ``(conversation, after, limit)``, the ids of the next members of a conversation."""
     conversation, after, limit = key
-    rows = connection.execute(
-        sa.select(members.c.id)
-        .where(members.c.conversation_id == conversation, members.c.id > after)
-        .order_by(members.c.id)
-        .limit(limit)
-    )
-    return list(rows.scalars())
+    return ids_after(connection, members.c.id, after, limit, members.c.conversation_id == conversation)
 
 
 @one_by_one

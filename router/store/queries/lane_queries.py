@@ -1,4 +1,4 @@
-"""Questions for lanes: what is due, and when something will be due."""
+"""Queries of lanes: what is due, and when something will be due."""
 
 from dataclasses import replace
 from functools import cache
@@ -8,14 +8,14 @@ import sqlalchemy as sa
 
 from router.core.claimed_delivery import NO_STORM, Share
 from router.model import Millis
-from router.store.questions.lane_conditions import Conditions, has_next_at, has_own_message
-from router.store.questions.question import one_by_one
+from router.store.queries.lane_conditions import Conditions, has_next_at, has_own_message
+from router.store.queries.query import one_by_one
 from router.store.schema import PUT_OFF, conversations
 
 _PRIORITIES = range(3)
 _destination: sa.BindParameter[str] = sa.bindparam("destination")
 _storm: sa.BindParameter[int] = sa.bindparam("storm")
-# Claims ask these questions most often, so their statements are built once for each kind of share.
+# These queries run most often, at every claim. So their statements are built once for each kind of share.
 
 
 def _lane(share: Share) -> Conditions:

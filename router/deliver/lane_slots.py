@@ -1,0 +1,60 @@
+"""Counts the deliveries of one lane. Pure."""
+
+# How many deliveries may be under way for each one that may be sent at the same time. The others only wait to be recorded.
+_MAX_UNRECORDED = 4
+
+
+class LaneSlots:
+    """Knows how many more deliveries may begin.
+
+    A delivery is under way until it is recorded. But it leaves its slot to the next one as soon as it is sent.
+    """
+
+    def __init__(self) -> None:
+        self.uncounted = 0
+        """How many slots have no delivery yet, or have one whose first call is not counted in the rate yet."""
+        self._under_way: set[object] = set()
+        self._sent = 0
+        """How many deliveries are sent, but not recorded yet."""
+
+    @property
+    def is_idle(self) -> bool:
+        """No delivery is under way."""
+        return not self._under_way
+
+    def free(self, max_concurrency: int, *, one_at_a_time: bool) -> int:
+        """Return how many more deliveries may begin; it may be negative after a limit was lowered.
+
+        :param max_concurrency: how many may be sent at the same time
+        :param one_at_a_time: the next delivery begins only after the last one is recorded
+        """
+        if one_at_a_time:
+            return 1 - len(self._under_way)
+        sending = len(self._under_way) - self._sent
+        # The second bound is for a store that is slow to record.
+        return min(max_concurrency - sending, _MAX_UNRECORDED * max_concurrency - len(self._under_way))
+
+    def take(self, slots: int) -> None:
+        """Take slots for deliveries that are about to be claimed."""
+        self.uncounted += slots
+
+    def give_back(self, slots: int) -> None:
+        """Note that no delivery used these slots."""
+        self.uncounted -= slots
+
+    def first_call_counted(self) -> None:
+        """Note that the first call of a delivery is counted in the rate, or that the delivery makes no call."""
+        self.uncounted -= 1
+
+    def began(self, delivery: object) -> None:
+        """Note that a claimed delivery begins."""
+        self._under_way.add(delivery)
+
+    def sent(self) -> None:
+        """Note that a delivery is sent, and only has to be recorded."""
+        self._sent += 1
+
+    def ended(self, delivery: object) -> None:
+        """Note that a sent delivery is recorded, or that recording it has failed."""
+        self._under_way.discard(delivery)
+        self._sent -= 1
