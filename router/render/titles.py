@@ -5,34 +5,46 @@ From these words alone, on a lock screen or in a list of incidents, a person kno
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from router.model import Labels, ShownAlert, Status
 from router.render.words import clip, line
 
-# The labels that say best where an alert fires, the best first. They are those of the usual exporters:
-# https://prometheus.io/docs/concepts/jobs_instances/ and kube-state-metrics.
-WHERE_LABELS = (
-    "instance", "host", "hostname", "node", "pod", "target", "device", "mountpoint", "name", "service", "job_name", "job",
-    "deployment", "statefulset", "daemonset", "container", "namespace", "cluster",
+# The labels that say where an alert fires, the best first: those of Prometheus, the usual exporters, kube-state-metrics.
+# https://prometheus.io/docs/concepts/jobs_instances/
+_MACHINE_LABELS = ("instance", "host", "hostname", "node", "pod", "target")
+_WHERE_LABELS = (
+    *_MACHINE_LABELS, "device", "mountpoint", "name", "service", "job_name", "deployment", "statefulset", "daemonset",
+    "container", "job", "namespace", "cluster",
 )  # fmt: skip
 _NAME_LABEL = "alertname"
 _UNNAMED = "Unnamed alert"
 _MAX_NAMES = 3
-_MAX_VALUE_CHARS = 60
+_MAX_NAME_CHARS, _MAX_VALUE_CHARS = 150, 60
 _MAX_WHERE_LABELS = 2
 # Levels that are nouns have a plural.
 _NOUNS = frozenset({"warning", "error", "page", "ticket", "notice", "emergency"})
 
 
+@dataclass(frozen=True, slots=True)
+class Title:
+    """What a message is about."""
+
+    text: str
+    labels: frozenset[str]
+    """The names of the labels whose value the text gives for every alert that it names."""
+
+
 def title_of(
-    alerts: Sequence[ShownAlert], known: Labels, levels: Sequence[str], rank: Callable[[str], int],
+    alerts: Sequence[ShownAlert], levels: Sequence[str], rank: Callable[[str], int],
     hidden: frozenset[str] = frozenset(), ended: int = 0, inhibited: int = 0, truncated: int = 0,
-) -> str:  # fmt: skip
-    """Return what fires; if nothing does, what ended. Examples: ``HostDown on db-1 (+3 warnings, 2 resolved)``,
-    ``HostDown \N{MULTIPLICATION SIGN} 12: n0, n1, n2, …``.
+) -> Title:  # fmt: skip
+    """Return what fires; if nothing does, what ended.
+
+    Examples: ``HostDown on db-1 (+3 warnings, 2 resolved)``, ``HostDown \N{MULTIPLICATION SIGN} 12: n0, n1, n2, …``,
+    ``DiskFull \N{MULTIPLICATION SIGN} 2 on db-1: /data, /var``.
 
     :param alerts: those of the message
-    :param known: labels that stand beside the title: those of the group
     :param rank: of a level, 0 for the most urgent
     :param hidden: names of labels that never say where, such as that of the severity
     :param ended: how many alerts of the conversation have ended, listed or not
@@ -42,19 +54,47 @@ def title_of(
     firing = [each for each in alerts if each.alert.status is Status.FIRING]
     several = firing or list(alerts)
     if not several:
-        return line(known.get(_NAME_LABEL, "")) or _UNNAMED
+        return Title(_UNNAMED, frozenset())
     lead, others = _split(several, rank)
-    where = _names(lead, known, hidden | {_NAME_LABEL})
-    what = _name(lead[0])
-    if len(lead) > 1 or (truncated and not others):
-        what += f" \N{MULTIPLICATION SIGN} {len(lead)}{'+' if truncated and not others else ''}"
-        what += f": {', '.join(where[:_MAX_NAMES])}{', …' * (len(where) > _MAX_NAMES)}" if where else ""
-    elif where:
-        what += f" on {where[0]}"
+    labels = [_where(each.alert.labels, hidden) for each in lead]
+    is_incomplete = bool(truncated) and not others
+    if len(lead) == 1 and not is_incomplete:
+        what, used = _one(_name(lead[0]), labels[0])
+    else:
+        what, used = _many(
+            f"{_name(lead[0])} \N{MULTIPLICATION SIGN} {len(lead)}{'+' * is_incomplete}", labels
+        )
     beside = [f"+{count} {_plural(level, count)}" for level, count in _by_level(others, levels)]
     beside += [f"+{inhibited} inhibited"] if inhibited else []
     beside += [f"{ended} resolved"] if firing and ended else []
-    return f"{what} ({', '.join(beside)})" if beside else what
+    return Title(f"{what} ({', '.join(beside)})" if beside else what, used)
+
+
+def _one(name: str, labels: Labels) -> tuple[str, frozenset[str]]:
+    best = next((each for each in _WHERE_LABELS if each in labels), None)
+    return (name, frozenset()) if best is None else (f"{name} on {labels[best]}", frozenset({best}))
+
+
+def _many(what: str, labels: Sequence[Labels]) -> tuple[str, frozenset[str]]:
+    """Return the words for alerts of one name: the machine that all share, and what tells each apart."""
+    shared = dict(set.intersection(*(set(each.items()) for each in labels)))
+    machine = next((each for each in _MACHINE_LABELS if each in shared), None)
+    differing = [{name: value for name, value in each.items() if name not in shared} for each in labels]
+    names = sorted({name for each in differing for name in each}, key=_preference)
+    chosen = _enough(differing, names)
+    found = ("/".join(each[name] for name in chosen if name in each) for each in differing)
+    apart = [each for each in dict.fromkeys(found) if each]
+    what += f" on {shared[machine]}" if machine is not None else ""
+    what += f": {', '.join(apart[:_MAX_NAMES])}{', …' * (len(apart) > _MAX_NAMES)}" if apart else ""
+    return what, frozenset() if machine is None else frozenset({machine})
+
+
+def _where(labels: Labels, hidden: frozenset[str]) -> dict[str, str]:
+    return {
+        name: clip(line(value), _MAX_VALUE_CHARS)
+        for name, value in labels.items()
+        if name != _NAME_LABEL and name not in hidden and value.strip()
+    }
 
 
 def _split(
@@ -73,30 +113,6 @@ def _split(
     return lead, [each for each in several if id(each) not in chosen]
 
 
-def _names(lead: Sequence[ShownAlert], known: Labels, hidden: frozenset[str]) -> list[str]:
-    """Return what tells each alert apart: the values of the best labels that differ; of one alert, of the best label."""
-    labels = [
-        {name: value for name, value in each.alert.labels.items() if value and name not in hidden}
-        for each in lead
-    ]
-    if len(lead) > 1:
-        shared = set.intersection(*(set(each.items()) for each in labels))
-        labels = [
-            {name: value for name, value in each.items() if (name, value) not in shared} for each in labels
-        ]
-    else:
-        labels = [{name: value for name, value in labels[0].items() if known.get(name) != value}]
-    names = sorted({name for each in labels for name in each}, key=_preference)
-    if len(lead) == 1:
-        names = [name for name in names if name in WHERE_LABELS][:1]
-    chosen = _enough(labels, names)
-    found = (
-        "/".join(clip(line(each[name]), _MAX_VALUE_CHARS) for name in chosen if name in each)
-        for each in labels
-    )
-    return [each for each in found if each]
-
-
 def _enough(labels: Sequence[Labels], names: Sequence[str]) -> Sequence[str]:
     """Return the first labels that tell all alerts apart, at most :data:`_MAX_WHERE_LABELS`."""
     for count in range(1, _MAX_WHERE_LABELS):
@@ -106,7 +122,7 @@ def _enough(labels: Sequence[Labels], names: Sequence[str]) -> Sequence[str]:
 
 
 def _preference(name: str) -> tuple[int, str]:
-    return (WHERE_LABELS.index(name) if name in WHERE_LABELS else len(WHERE_LABELS), name)
+    return (_WHERE_LABELS.index(name) if name in _WHERE_LABELS else len(_WHERE_LABELS), name)
 
 
 def _by_level(others: Sequence[ShownAlert], levels: Sequence[str]) -> list[tuple[str, int]]:
@@ -120,4 +136,4 @@ def _plural(level: str, count: int) -> str:
 
 
 def _name(each: ShownAlert) -> str:
-    return line(each.alert.labels.get(_NAME_LABEL, "")) or _UNNAMED
+    return clip(line(each.alert.labels.get(_NAME_LABEL, "")), _MAX_NAME_CHARS) or _UNNAMED

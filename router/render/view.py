@@ -9,7 +9,7 @@ from typing import Any
 from router.model import Conversation, Labels, Millis, ShownAlert, Status
 from router.render.formatter import EMOJI, Formatter, common
 from router.render.links import DASHBOARD_ANNOTATIONS, RUNBOOK_ANNOTATIONS, Links, links_of, silence_of
-from router.render.titles import title_of
+from router.render.titles import Title, title_of
 from router.render.words import duration, moment, web_address, when
 
 _MAX_NEWS = 10
@@ -75,10 +75,11 @@ def group_values(conversation: Conversation, formatter: Formatter) -> dict[str, 
     firing = [alert for alert in alerts if alert.status == Status.FIRING]
     resolved = [alert for alert in alerts if alert.status == Status.RESOLVED]
     rank = min((alert.rank for alert in firing or resolved), default=0)
+    title = _title(conversation, formatter)
     level, emoji = formatter.levels[rank], EMOJI[formatter.color(rank, over=over)]
     values = {
-        "title": formatter.escape(_title(conversation, formatter)),
-        "scope": formatter.line(where(conversation.group_labels)),
+        "title": formatter.line(title.text),
+        "scope": formatter.line(where(conversation.group_labels, title.labels)),
         "status": "resolved" if over else "firing",
         "level": formatter.text(level),
         "rank": rank,
@@ -145,9 +146,9 @@ def _description(annotations: Labels) -> str:
     return next((value for name in _DESCRIPTIONS if (value := annotations.get(name, "").strip())), "")
 
 
-def where(group: Labels) -> str:
-    """Return the group labels that say where, like ``cluster=eu-1``."""
-    named = {name: value for name, value in group.items() if name != "alertname" and value}
+def where(group: Labels, hidden: frozenset[str]) -> str:
+    """Return the group labels that say where, like ``cluster=eu-1``. :param hidden: names of those that are left out"""
+    named = {name: value for name, value in group.items() if name not in hidden | {"alertname"} and value}
     return ", ".join(f"{name}={value}" for name, value in sorted(named.items()))
 
 
@@ -212,9 +213,9 @@ class _AlertViews:
         )
 
 
-def _title(conversation: Conversation, formatter: Formatter) -> str:
+def _title(conversation: Conversation, formatter: Formatter) -> Title:
     return title_of(
-        conversation.listed, conversation.group_labels, formatter.levels, formatter.rank,
+        conversation.listed, formatter.levels, formatter.rank,
         frozenset({formatter.severity_label}), ended=conversation.ended, truncated=conversation.truncated,
     )  # fmt: skip
 

@@ -85,20 +85,69 @@ def test_an_alert_lasts_until_its_end_or_now() -> None:
     assert (alert.lasted, alert.started) == ("", None)
 
 
+def test_the_scope_has_what_the_title_does_not_say() -> None:
+    group = {"alertname": "Down", "cluster": "eu", "instance": "n0"}
+    shown = values(firing_alert(cluster="eu", instance="n0"), group_labels=group)
+    assert (shown["title"], shown["scope"]) == ("Down on n0", "cluster=eu")
+    assert shown["headline"] == "🟠 WARNING: Down on n0 (cluster=eu)"
+
+
+def test_a_headline_of_what_ended_says_how_long_it_took() -> None:
+    shown = values(ended(after=20 * MINUTE, instance="n0"), ended(after=HOUR, instance="n1"))
+    assert shown["headline"] == "✅ Resolved: Down × 2: n0, n1 after 1 h"
+    assert (shown["counts"], shown["color"]) == ("2 resolved", "green")
+
+
+def test_the_colour_follows_the_most_urgent_level_that_fires() -> None:
+    for level, color, emoji in (
+        ("critical", "red", "🔴"),
+        ("warning", "orange", "🟠"),
+        ("info", "blue", "🔵"),
+    ):
+        shown = values(firing_alert(level=level), ended("critical"))
+        assert (shown["color"], shown["emoji"], shown["alerts"][0].emoji) == (color, emoji, emoji)
+
+
 @pytest.mark.parametrize(
-    ("alerts", "group", "title"),
+    ("annotations", "summary", "description"),
     [
-        ([firing_alert()], {}, "Down"),
-        ([firing_alert(), firing_alert(alertname="Slow")], {}, "Down, Slow"),
-        ([firing_alert(alertname=f"A{number}") for number in range(5)], {}, "A0, A1, A2 …"),
-        ([firing_alert(), firing_alert(alertname="Slow")], {"alertname": "Group"}, "Group"),
-        ([firing_alert(alertname="")], {}, "Unnamed alert"),
-        ([firing_alert(alertname="a\nb")], {}, "a b"),
-        ([], {}, "Unnamed alert"),
+        ({"summary": "s", "description": "d"}, "s", "d"),
+        ({"summary": "s", "description": "s"}, "s", ""),
+        ({"description": "db1 unreachable for 5m"}, "db1 unreachable for 5m", ""),
+        ({"description": "one\ntwo\nthree"}, "one", "two\nthree"),
+        ({"message": "m"}, "m", ""),
+        ({"summary": " ", "description": "", "message": "m"}, "m", ""),
+        ({"impact": "i"}, "", ""),
     ],
 )
-def test_there_is_always_a_title(alerts: list[ShownAlert], group: dict[str, str], title: str) -> None:
-    assert values(*alerts, group_labels=group)["title"] == title
+def test_a_missing_summary_is_taken_from_the_description(
+    annotations: dict[str, str], summary: str, description: str
+) -> None:
+    shown = values(firing_alert(replace(UP, annotations=annotations)))
+    assert (shown["summary"], shown["description"]) == (summary, description)
+
+
+def test_every_annotation_is_shown_once() -> None:
+    notes = {
+        "summary": "s", "description": "d", "message": "m", "impact": "all\nof it", "runbook_url": "https://r.example",
+        "dashboard": "no address", "__value_string__": "x", "empty": " ",
+    }  # fmt: skip
+    shown = values(firing_alert(replace(UP, annotations=notes)))
+    assert shown["notes"] == {"dashboard": "no address", "impact": "all\nof it", "message": "m"}
+    (alert,) = shown["alerts"]
+    assert (alert.summary, alert.description, alert.notes) == ("", "", {})
+
+
+def test_an_alert_says_what_its_message_does_not_say() -> None:
+    one, two = ({"summary": "s", "impact": which, "owner": "a"} for which in "12")
+    shown = values(
+        firing_alert(replace(UP, annotations=one), job="a"),
+        firing_alert(replace(UP, annotations=two), job="b"),
+    )
+    assert shown["notes"] == {"owner": "a"}
+    assert [(alert.summary, alert.notes, alert.brief) for alert in shown["alerts"]] == [
+        ("", {"impact": "1"}, "a"), ("", {"impact": "2"}, "b")
+    ]  # fmt: skip
 
 
 def test_a_receiver_is_unquoted() -> None:
@@ -121,20 +170,29 @@ def test_the_links_of_one_alert_are_its_own() -> None:
     }
 
 
-def test_the_links_of_a_group_are_what_all_share() -> None:
+def test_the_links_of_a_group_are_those_of_the_alert_that_the_title_names() -> None:
     one, two = (
-        {"runbook_url": "https://r.example", "dashboard": f"https://d.example/{which}"} for which in "12"
-    )
+        replace(UP, annotations={"runbook_url": "https://r.example", "dashboard_url": f"https://d.example/{which}"},
+                generator_url=f"https://p.example/{which}")
+        for which in "12"
+    )  # fmt: skip
     shown = values(
-        firing_alert(replace(UP, annotations=one), job="a"),
-        firing_alert(replace(UP, annotations=two), job="b"),
-        external_url="https://am.example",
-    )
+        firing_alert(one, "info", job="a"), firing_alert(two, "critical", job="b"), external_url="https://am.example"
+    )  # fmt: skip
     links = dict(shown["links"])
-    assert links["Runbook"] == "https://r.example"
-    assert "Dashboard" not in links
-    assert "job" not in links["Silence"]
-    assert [alert.links.dashboard[-1] for alert in shown["alerts"]] == ["1", "2"]
+    assert (links["Dashboard"], links["Source"]) == ("https://d.example/2", "https://p.example/2")
+    assert "Silence these 2" in links
+    assert [alert.own_links for alert in shown["alerts"]] == [
+        (), (("Dashboard", "https://d.example/1"), ("Source", "https://p.example/1"))
+    ]  # fmt: skip
+
+
+def test_what_is_over_can_not_be_silenced() -> None:
+    shown = values(ended(job="a"), ended(job="b"), external_url="https://am.example")
+    assert "silence" not in str(dict(shown["links"])).lower()
+    mixed = values(ended(job="a"), firing_alert(job="b"), external_url="https://am.example")
+    assert "job%3D%22b%22" in dict(mixed["links"])["Silence"]
+    assert [alert.links.silence != "" for alert in mixed["alerts"]] == [True, False]
 
 
 def test_what_was_held_longest_counts() -> None:

@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime
-from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -18,7 +17,6 @@ from router.render.words import (
     line,
     moment,
     pairs,
-    silence_address,
     web_address,
     when,
 )
@@ -101,22 +99,16 @@ def test_web_addresses_are_http(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a.example", "javascript:alert(1)", "https://", "http:/a", "http://a b", "http://a\nb", "http://[::1", "data:x"],
+    ["", "a.example", "javascript:alert(1)", "https://", "http:/a", "http://a b", "http://a\nb", "http://[::1", "data:x",
+     "http://:9090/graph", "http://a:99999/", "http://a:0/", "http://a\\b/", "http://@/", "http:///x"],
 )  # fmt: skip
 def test_what_is_no_web_address_is_no_link(text: str) -> None:
     assert not web_address(text)
 
 
-def test_a_silence_is_filled_in_with_every_label() -> None:
-    address = silence_address("https://am.example/x/", {"job": 'a "b"\\c\n', "alertname": "Up", "näme": "1"})
-    start, _, matchers = address.partition("?filter=")
-    assert start == "https://am.example/x/#/silences/new"
-    assert unquote(matchers) == r'{alertname="Up",job="a \"b\"\\c\n","näme"="1"}'
-
-
-@pytest.mark.parametrize(("base", "labels"), [("", {"a": "b"}), ("am:9093", {"a": "b"}), ("https://am", {})])
-def test_without_an_address_or_labels_there_is_nothing_to_silence(base: str, labels: dict[str, str]) -> None:
-    assert not silence_address(base, labels)
+def test_characters_that_no_address_has_are_encoded() -> None:
+    given_address = 'https://g.example/explore?left={"a":"b|c"}&x=%7B'
+    assert web_address(given_address) == "https://g.example/explore?left=%7B%22a%22:%22b%7Cc%22%7D&x=%7B"
 
 
 @given(any_text)
