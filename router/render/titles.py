@@ -13,9 +13,11 @@ from router.render.words import clip, line
 # The labels that say where an alert fires, the best first: those of Prometheus, the usual exporters, kube-state-metrics.
 # https://prometheus.io/docs/concepts/jobs_instances/
 _MACHINE_LABELS = ("instance", "host", "hostname", "node", "pod", "target")
+# These are of little help on their own, and stand beside the title anyway if alerts are grouped by them.
+_WIDE_LABELS = ("job", "namespace", "cluster")
 _WHERE_LABELS = (
     *_MACHINE_LABELS, "device", "mountpoint", "name", "service", "job_name", "deployment", "statefulset", "daemonset",
-    "container", "job", "namespace", "cluster",
+    "container", *_WIDE_LABELS,
 )  # fmt: skip
 _NAME_LABEL = "alertname"
 _UNNAMED = "Unnamed alert"
@@ -36,7 +38,7 @@ class Title:
 
 
 def title_of(
-    alerts: Sequence[ShownAlert], levels: Sequence[str], rank: Callable[[str], int],
+    alerts: Sequence[ShownAlert], group: Labels, levels: Sequence[str], rank: Callable[[str], int],
     hidden: frozenset[str] = frozenset(), ended: int = 0, inhibited: int = 0, truncated: int = 0,
 ) -> Title:  # fmt: skip
     """Return what fires; if nothing does, what ended.
@@ -45,6 +47,7 @@ def title_of(
     ``DiskFull \N{MULTIPLICATION SIGN} 2 on db-1: /data, /var``.
 
     :param alerts: those of the message
+    :param group: the labels of the group; they stand beside the title, without those that it gives
     :param rank: of a level, 0 for the most urgent
     :param hidden: names of labels that never say where, such as that of the severity
     :param ended: how many alerts of the conversation have ended, listed or not
@@ -59,7 +62,7 @@ def title_of(
     labels = [_where(each.alert.labels, hidden) for each in lead]
     is_incomplete = bool(truncated) and not others
     if len(lead) == 1 and not is_incomplete:
-        what, used = _one(_name(lead[0]), labels[0])
+        what, used = _one(_name(lead[0]), labels[0], group)
     else:
         what, used = _many(
             f"{_name(lead[0])} \N{MULTIPLICATION SIGN} {len(lead)}{'+' * is_incomplete}", labels
@@ -70,8 +73,9 @@ def title_of(
     return Title(f"{what} ({', '.join(beside)})" if beside else what, used)
 
 
-def _one(name: str, labels: Labels) -> tuple[str, frozenset[str]]:
-    best = next((each for each in _WHERE_LABELS if each in labels), None)
+def _one(name: str, labels: Labels, group: Labels) -> tuple[str, frozenset[str]]:
+    beside = {each for each in _WIDE_LABELS if group.get(each)}
+    best = next((each for each in _WHERE_LABELS if each in labels and each not in beside), None)
     return (name, frozenset()) if best is None else (f"{name} on {labels[best]}", frozenset({best}))
 
 

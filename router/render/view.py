@@ -215,7 +215,7 @@ class _AlertViews:
 
 def _title(conversation: Conversation, formatter: Formatter) -> Title:
     return title_of(
-        conversation.listed, formatter.levels, formatter.rank,
+        conversation.listed, conversation.group_labels, formatter.levels, formatter.rank,
         frozenset({formatter.severity_label}), ended=conversation.ended, truncated=conversation.truncated,
     )  # fmt: skip
 

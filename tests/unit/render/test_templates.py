@@ -45,22 +45,34 @@ def test_what_is_shipped_renders_with_any_levels(levels: tuple[str, ...]) -> Non
 
 
 def test_a_folder_overrides_file_by_file(folder: Path) -> None:
-    assert page(folder, "{% block summary %} Mine: {{ title }}\n{% endblock %}") == "Mine: HighErrorRate on checkout (1 resolved)"
+    assert (
+        page(folder, "{% block summary %} Mine: {{ title }}\n{% endblock %}")
+        == "Mine: HighErrorRate on checkout (1 resolved)"
+    )
     loaded = templates(folder)
     assert loaded.check() == []
-    assert loaded.render("slack.j2", "title", loaded.values(plain())) == "🔴 HighErrorRate on checkout (1 resolved)"
+    assert (
+        loaded.render("slack.j2", "title", loaded.values(plain()))
+        == "🔴 HighErrorRate on checkout (1 resolved)"
+    )
 
 
 def test_a_template_is_read_once(folder: Path) -> None:
     (folder / "pagerduty.j2").write_text(PAGE)
     loaded = templates(folder)
     (folder / "pagerduty.j2").write_text("{% broken")
-    assert loaded.render("pagerduty.j2", "summary", loaded.values(plain())) == "HighErrorRate on checkout (1 resolved)"
+    assert (
+        loaded.render("pagerduty.j2", "summary", loaded.values(plain()))
+        == "HighErrorRate on checkout (1 resolved)"
+    )
 
 
 def test_what_others_include_may_stand_beside_them(folder: Path) -> None:
     (folder / "_name.j2").write_text("Mine: {{ title }}")
-    assert page(folder, '{% block summary %}{% include "_name.j2" %}{% endblock %}') == "Mine: HighErrorRate on checkout (1 resolved)"
+    assert (
+        page(folder, '{% block summary %}{% include "_name.j2" %}{% endblock %}')
+        == "Mine: HighErrorRate on checkout (1 resolved)"
+    )
     assert templates(folder).check() == []
 
 

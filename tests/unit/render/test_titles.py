@@ -24,7 +24,7 @@ def title(*alerts: ShownAlert, **more: Any) -> Title:
     def rank(level: str) -> int:
         return LEVELS.index(level) if level in LEVELS else len(LEVELS) - 1
 
-    return title_of(alerts, LEVELS, rank, frozenset({"severity"}), **more)
+    return title_of(alerts, more.pop("group", {}), LEVELS, rank, frozenset({"severity"}), **more)
 
 
 def hosts(count: int, **more: Any) -> list[ShownAlert]:
@@ -39,6 +39,9 @@ def hosts(count: int, **more: Any) -> list[ShownAlert]:
         ([shown("PodCrashLooping", namespace="shop", pod="cart-7d9", container="cart")], {}, "PodCrashLooping on cart-7d9"),
         ([shown("KubeJobFailed", namespace="shop", job_name="nightly")], {}, "KubeJobFailed on nightly"),
         ([shown("Watchdog")], {}, "Watchdog"),
+        ([shown("Slow", cluster="eu")], {}, "Slow on eu"),
+        ([shown("Slow", cluster="eu")], {"group": {"cluster": "eu"}}, "Slow"),
+        ([shown("Slow", service="cart")], {"group": {"service": "cart"}}, "Slow on cart"),
         ([shown("Watchdog", team="a")], {}, "Watchdog"),
         (
             [shown("ShopDown", instance="web-1"), *(shown("Slow", "warning", instance=f"w{i}") for i in range(3))],
