@@ -32,9 +32,21 @@ _NOUNS = frozenset({"warning", "error", "page", "ticket", "notice", "emergency"}
 class Title:
     """What a message is about."""
 
-    text: str
-    labels: frozenset[str]
-    """The names of the labels whose value the text gives for every alert that it names."""
+    what: str
+    """What fires and where."""
+    beside: tuple[str, ...] = ()
+    """What else there is, counted."""
+    labels: frozenset[str] = frozenset()
+    """The names of the labels whose value the title gives for every alert that it names."""
+
+    @property
+    def text(self) -> str:
+        return self.with_scope("")
+
+    def with_scope(self, scope: str) -> str:
+        """Return the title with the labels that say where else: ``HostDown on db-1 (cluster=eu; 2 resolved)``."""
+        parts = "; ".join(filter(None, [scope, ", ".join(self.beside)]))
+        return f"{self.what} ({parts})" if parts else self.what
 
 
 def title_of(
@@ -57,7 +69,7 @@ def title_of(
     firing = [each for each in alerts if each.alert.status is Status.FIRING]
     several = firing or list(alerts)
     if not several:
-        return Title(_UNNAMED, frozenset())
+        return Title(_UNNAMED)
     lead, others = _split(several, rank)
     labels = [_where(each.alert.labels, hidden) for each in lead]
     is_incomplete = bool(truncated) and not others
@@ -70,7 +82,7 @@ def title_of(
     beside = [f"+{count} {_plural(level, count)}" for level, count in _by_level(others, levels)]
     beside += [f"+{inhibited} inhibited"] if inhibited else []
     beside += [f"{ended} resolved"] if firing and ended else []
-    return Title(f"{what} ({', '.join(beside)})" if beside else what, used)
+    return Title(what, tuple(beside), used)
 
 
 def _one(name: str, labels: Labels, group: Labels) -> tuple[str, frozenset[str]]:

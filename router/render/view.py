@@ -30,8 +30,10 @@ class AlertView:
     """This message is about its status: it is the first one with this status, or a repeat."""
     labels: Labels
     annotations: Labels
+    title: str
+    """Its level if the levels differ, and its name if the names differ or nothing else tells it apart; may be empty."""
     differing: Labels
-    """The labels that not all alerts of the message share."""
+    """The labels that not all alerts of the message share, without those that ``title`` stands for."""
     summary: str
     description: str
     notes: Labels
@@ -53,7 +55,7 @@ class AlertView:
     @property
     def brief(self) -> str:
         """What tells it apart from the other alerts in few words, like ``db-1/replica``; its name if nothing does."""
-        return "/".join(filter(None, self.differing.values())) or self.name
+        return " ".join(filter(None, [self.title, "/".join(filter(None, self.differing.values()))]))
 
     @property
     def timing(self) -> str:
@@ -76,10 +78,12 @@ def group_values(conversation: Conversation, formatter: Formatter) -> dict[str, 
     resolved = [alert for alert in alerts if alert.status == Status.RESOLVED]
     rank = min((alert.rank for alert in firing or resolved), default=0)
     title = _title(conversation, formatter)
+    scope = where(conversation.group_labels, title.labels)
     level, emoji = formatter.levels[rank], EMOJI[formatter.color(rank, over=over)]
     values = {
         "title": formatter.line(title.text),
-        "scope": formatter.line(where(conversation.group_labels, title.labels)),
+        "scope": formatter.line(scope),
+        "about": formatter.line(title.with_scope(scope)),
         "status": "resolved" if over else "firing",
         "level": formatter.text(level),
         "rank": rank,
@@ -166,6 +170,9 @@ class _AlertViews:
         self._conversation, self._formatter, self._shared = conversation, formatter, shared
         self._summary, self._description = summary_of(annotations), description_of(annotations)
         self._annotations, self._links = annotations, set(links)
+        listed = conversation.listed
+        self._levels_differ = len({each.level for each in listed}) > 1
+        self._names_differ = len({each.alert.labels.get("alertname") for each in listed}) > 1
         self._now = moment(conversation.now, formatter.zone)
 
     def __call__(self, shown: ShownAlert) -> AlertView:
@@ -185,9 +192,18 @@ class _AlertViews:
             words_and_address = ("Silence", silence)
         else:
             words_and_address = silence_of(self._conversation.external_url, [alert.labels])
+        hidden = {"alertname", formatter.severity_label}
+        differing = {
+            name: value
+            for name, value in alert.labels.items()
+            if self._shared.get(name) != value and name not in hidden
+        }
+        name = alert.labels.get("alertname", "") or "Unnamed alert"
+        titles = [shown.level] if self._levels_differ else []
+        titles += [name] if self._names_differ or not differing else []
         rank, links = formatter.rank(shown.level), links_of(alert, formatter, words_and_address)
         return AlertView(
-            name=formatter.line(alert.labels.get("alertname", "") or "Unnamed alert"),
+            name=formatter.line(name),
             status=alert.status.value,
             level=formatter.text(shown.level),
             rank=rank,
@@ -195,9 +211,8 @@ class _AlertViews:
             news=shown.news,
             labels=formatter.labels(alert.labels),
             annotations=formatter.labels(alert.annotations),
-            differing=formatter.labels(
-                {name: value for name, value in alert.labels.items() if self._shared.get(name) != value}
-            ),
+            title=formatter.line(" ".join(titles)),
+            differing=formatter.labels(differing),
             summary=formatter.text(summary) if summary != self._summary else "",
             description=formatter.text(description) if description != self._description else "",
             notes=formatter.notes(notes),
@@ -250,8 +265,7 @@ def _headline(values: dict[str, Any]) -> str:
     """Return one line that says everything: what fires, how bad, where."""
     state = "Resolved" if values["status"] == "resolved" else values["level"].upper()
     after = f" after {values['lasted']}" if values["lasted"] else ""
-    scope = f" ({values['scope']})" if values["scope"] else ""
-    return f"{values['emoji']} {state}: {values['title']}{after}{scope}"
+    return f"{values['emoji']} {state}: {values['about']}{after}"
 
 
 def _counts(values: dict[str, Any]) -> str:

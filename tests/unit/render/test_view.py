@@ -50,6 +50,18 @@ def test_shared_labels_are_separate_from_differing_ones() -> None:
     assert [alert.differing for alert in shown["alerts"]] == [{"job": "a"}, {"extra": "x", "job": "b"}]
 
 
+def test_level_and_name_stand_beside_the_labels_where_they_differ() -> None:
+    shown = values(
+        firing_alert(job="a"),
+        firing_alert(level="critical", alertname="Slow", job="b"),
+        firing_alert(alertname="Off"),
+    )
+    assert [(alert.title, alert.differing) for alert in shown["alerts"]] == [
+        ("critical Slow", {"job": "b"}), ("warning Down", {"job": "a"}), ("warning Off", {"job": "a"}),
+    ]  # fmt: skip
+    assert [alert.brief for alert in values(firing_alert())["alerts"]] == ["Down"]
+
+
 def test_labels_that_title_scope_and_level_do_not_say() -> None:
     shown = values(firing_alert(cluster="eu"), group_labels={"alertname": "Down", "cluster": "eu"})
     assert shown["scope"] == "cluster=eu"
@@ -90,6 +102,8 @@ def test_the_scope_has_what_the_title_does_not_say() -> None:
     shown = values(firing_alert(cluster="eu", instance="n0"), group_labels=group)
     assert (shown["title"], shown["scope"]) == ("Down on n0", "cluster=eu")
     assert shown["headline"] == "🟠 WARNING: Down on n0 (cluster=eu)"
+    beside = values(firing_alert(cluster="eu"), ended(cluster="eu", instance="n0"), group_labels=group)
+    assert beside["about"] == "Down on a (cluster=eu, instance=n0; 1 resolved)"
 
 
 def test_a_headline_of_what_ended_says_how_long_it_took() -> None:
