@@ -215,7 +215,8 @@ class _AlertViews:
 def _title(conversation: Conversation, formatter: Formatter) -> str:
     return title_of(
         conversation.listed, conversation.group_labels, formatter.levels, formatter.rank,
-        frozenset({formatter.severity_label}), ended=conversation.ended, truncated=conversation.truncated,
+        frozenset({formatter.severity_label}), ended=conversation.ended, inhibited=conversation.inhibited,
+        truncated=conversation.truncated,
     )  # fmt: skip
 
 
