@@ -83,7 +83,7 @@ def digest_view(
     for member in own:
         alert = state.alerts[member.alert_id]
         seen.add(alert.id)
-        line = _line(alert, policy, alert.note, fired=state.ask(FIRED_SINCE, (alert.id, since)))
+        line = DigestLine(alert_of(alert), alert.level, state.ask(FIRED_SINCE, (alert.id, since)), alert.note)
         kind = flapping if line.fired >= _FLAPPING else firing if alert.status == FIRING else ended
         kind.append(line)
     held_lines = _others(
@@ -94,7 +94,6 @@ def digest_view(
         ),
         seen,
         scope,
-        policy,
     )
     known = {number for number, _, _, _, at in unnotified if any(scope.is_read(each) for each in at)}
     obsolete = _others(
@@ -102,13 +101,8 @@ def digest_view(
         ((alert, at, reason) for number, alert, at, reason, _ in unnotified if number not in known),
         seen,
         scope,
-        policy,
     )
     return DigestView(since, until, tuple(firing), tuple(ended), tuple(flapping), held_lines, obsolete)
-
-
-def _line(alert: AlertRow, policy: Policy, note: str, fired: int = 1) -> DigestLine:
-    return DigestLine(alert_of(alert), alert.level, fired, note, policy.shown_source(alert.source))
 
 
 def _obsolete(state: State, since: Millis, until: Millis) -> list[tuple[int, int, str, str, tuple[str, ...]]]:
@@ -127,14 +121,14 @@ def _want_viewed(
 
 
 def _others(
-    state: State, found: Iterable[tuple[int, str, str]], seen: set[int], scope: DigestScope, policy: Policy
+    state: State, found: Iterable[tuple[int, str, str]], seen: set[int], scope: DigestScope
 ) -> tuple[DigestLine, ...]:
     lines = []
     for alert_id, destination, reason in found:
         if alert_id not in seen and destination in scope:
             seen.add(alert_id)
-            alert = state.alerts[alert_id]
-            lines.append(_line(alert, policy, reason))
+            alert: AlertRow = state.alerts[alert_id]
+            lines.append(DigestLine(alert_of(alert), alert.level, 1, reason))
     return tuple(lines)
 
 

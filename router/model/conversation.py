@@ -38,8 +38,6 @@ class DigestLine:
     """How often it fired within the digest's period."""
     note: str = ""
     """Held: until when and where; obsolete: why it was not sent; ended: why it counts as ended without a resolve."""
-    source: str = ""
-    """See :attr:`Conversation.source`."""
 
 
 @dataclass(frozen=True, slots=True)
