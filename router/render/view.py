@@ -78,7 +78,8 @@ def group_values(conversation: Conversation, formatter: Formatter) -> dict[str, 
     level, emoji = formatter.levels[rank], EMOJI[formatter.color(rank, over=over)]
     values = {
         "title": formatter.escape(_title(conversation, formatter)),
-        "scope": formatter.line(where(conversation.group_labels)),
+        "scope": formatter.line(where(conversation.group_labels, conversation.source)),
+        "source": formatter.line(conversation.source),
         "status": "resolved" if over else "firing",
         "level": formatter.text(level),
         "rank": rank,
@@ -145,10 +146,11 @@ def _description(annotations: Labels) -> str:
     return next((value for name in _DESCRIPTIONS if (value := annotations.get(name, "").strip())), "")
 
 
-def where(group: Labels) -> str:
-    """Return the group labels that say where, like ``cluster=eu-1``."""
+def where(group: Labels, source: str = "") -> str:
+    """Return the group labels that say where, and the source, if one is named: ``cluster=eu-1, from eu-prod``."""
     named = {name: value for name, value in group.items() if name != "alertname" and value}
-    return ", ".join(f"{name}={value}" for name, value in sorted(named.items()))
+    texts = [f"{name}={value}" for name, value in sorted(named.items())]
+    return ", ".join([*texts, *([f"from {source}"] if source else [])])
 
 
 class _AlertViews:

@@ -85,6 +85,20 @@ def test_an_alert_lasts_until_its_end_or_now() -> None:
     assert (alert.lasted, alert.started) == ("", None)
 
 
+def test_the_scope_names_the_source_where_several_are_configured() -> None:
+    shown = values(firing_alert(), group_labels={"alertname": "Down", "cluster": "eu-1"}, source="eu-prod")
+    assert (shown["scope"], shown["source"]) == ("cluster=eu-1, from eu-prod", "eu-prod")
+    assert shown["headline"].endswith("(cluster=eu-1, from eu-prod)")
+    assert values(firing_alert(), source="eu-prod")["scope"] == "from eu-prod"
+
+
+@pytest.mark.parametrize(
+    ("inhibited", "words"), [(0, ""), (3, " (+3 inhibited)"), (1_000, " (+1000 inhibited)"), (1_001, " (1000+ inhibited)")]
+)  # fmt: skip
+def test_the_title_says_how_many_alerts_are_inhibited(inhibited: int, words: str) -> None:
+    assert values(firing_alert(), inhibited=inhibited)["title"] == f"Down on a{words}"
+
+
 @pytest.mark.parametrize(
     ("alerts", "group", "title"),
     [
