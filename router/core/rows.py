@@ -64,6 +64,7 @@ class AlertRow(NamedTuple):
     annotations: bytes
     """Packed, see :mod:`router.packed`."""
     links: str
+    """JSON: more addresses by name; and under ``values`` what the sender measured, as text."""
     generator_url: str
     status: str
     level: str

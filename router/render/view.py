@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from router.model import Conversation, Labels, Millis, ShownAlert, Status
+from router.model import Alert, Conversation, Labels, Millis, ShownAlert, Status
 from router.render.formatter import EMOJI, Formatter, common
 from router.render.links import DASHBOARD_ANNOTATIONS, RUNBOOK_ANNOTATIONS, Links, links_of, silence_of
 from router.render.titles import title_of
@@ -68,7 +68,7 @@ def group_values(conversation: Conversation, formatter: Formatter) -> dict[str, 
     """Return the variables for the conversation of an alert group; see docs/templates.md."""
     listed, over = conversation.listed, conversation.over
     shared = common([each.alert.labels for each in listed])
-    annotations = common([each.alert.annotations for each in listed])
+    annotations = common([annotations_of(each.alert) for each in listed])
     links = _links(conversation, formatter)
     view = _AlertViews(conversation, formatter, shared, annotations, links)
     alerts = sorted(map(view, listed), key=_urgency)
@@ -127,6 +127,16 @@ def description_of(annotations: Labels) -> str:
     return "" if summary == description else description
 
 
+def annotations_of(alert: Alert) -> Labels:
+    """Return the annotations of an alert, and the values that Grafana measured for it, as a note."""
+    if not alert.values:
+        return alert.annotations
+    name = "value"
+    while name in alert.annotations:
+        name += " (Grafana)"
+    return {**alert.annotations, name: alert.values}
+
+
 def notes_of(annotations: Labels) -> Labels:
     """Return the annotations beside summary, description and links. Names in ``__`` are Grafana's own."""
     used = {"summary", next((name for name in _DESCRIPTIONS if annotations.get(name)), "")}
@@ -173,10 +183,11 @@ class _AlertViews:
         alert, formatter = shown.alert, self._formatter
         is_over = alert.status is Status.RESOLVED
         until = alert.ends_at if is_over and alert.ends_at is not None else self._conversation.now
-        summary, description = summary_of(alert.annotations), description_of(alert.annotations)
+        annotations = annotations_of(alert)
+        summary, description = summary_of(annotations), description_of(annotations)
         notes = {
             name: value
-            for name, value in notes_of(alert.annotations).items()
+            for name, value in notes_of(annotations).items()
             if self._annotations.get(name) != value
         }
         silence = alert.links.get("silence", "")
@@ -195,7 +206,7 @@ class _AlertViews:
             emoji=EMOJI[formatter.color(rank, over=is_over)],
             news=shown.news,
             labels=formatter.labels(alert.labels),
-            annotations=formatter.labels(alert.annotations),
+            annotations=formatter.labels(annotations),
             differing=formatter.labels(
                 {name: value for name, value in alert.labels.items() if self._shared.get(name) != value}
             ),

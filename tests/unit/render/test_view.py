@@ -151,6 +151,16 @@ def test_the_links_of_a_group_are_what_all_share() -> None:
     assert [alert.links.dashboard[-1] for alert in shown["alerts"]] == ["1", "2"]
 
 
+def test_grafanas_values_are_a_note_of_the_alert() -> None:
+    one = firing_alert(replace(UP, values="A=1.2"), job="a")
+    assert values(one)["notes"] == {"value": "A=1.2"}
+    shown = values(one, firing_alert(replace(UP, values="A=3"), job="b"))
+    assert shown["notes"] == {}
+    assert [alert.notes for alert in shown["alerts"]] == [{"value": "A=1.2"}, {"value": "A=3"}]
+    own = replace(UP, annotations={"value": "88 %"}, values="A=0.88")
+    assert values(firing_alert(own))["notes"] == {"value": "88 %", "value (Grafana)": "A=0.88"}
+
+
 def test_what_was_held_longest_counts() -> None:
     shown = values(
         replace(firing_alert(), held_since=NOW - HOUR),
